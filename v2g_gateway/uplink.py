@@ -85,7 +85,7 @@ class Uplink(Protocol):
 
 
 class MqttUplink:
-    """Deliveries as MQTT 5 messages, QoS 1; marks as messages to the vehicle."""
+    """Deliveries as MQTT 5 messages, QoS 1; marks as messages to the vehicle. Implements Uplink."""
 
     name = "mqtt"
     parallel = 8
@@ -126,11 +126,9 @@ class MqttUplink:
         return min(MAX_DELIVERY_BYTES, self._client.max_packet_bytes - _PACKET_REST)
 
     def start(self) -> None:
-        """See Uplink."""
         self._client.start()
 
     def poll(self) -> None:
-        """See Uplink."""
         self._client.poll()
 
     async def ready(self) -> None:
@@ -199,7 +197,7 @@ class _UplinkAnswer(msgspec.Struct, frozen=True):
 
 
 class HttpsUplink:
-    """Each delivery as a request over a connection that is kept, answered with the marks."""
+    """Each delivery as a request over a connection that is kept, answered with the marks. Implements Uplink."""
 
     name = "http"
     parallel = 1
@@ -227,12 +225,10 @@ class HttpsUplink:
         """See Uplink: the first delivery connects."""
 
     def poll(self) -> None:
-        """See Uplink."""
         if self._renewed is not None:
             self._renewed.poll()
 
     async def ready(self) -> None:
-        """See Uplink."""
         try:
             await self._session.connect()
         except TransportError as error:

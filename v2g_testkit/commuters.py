@@ -132,31 +132,25 @@ class Reception:
 
     @property
     def max_bytes(self) -> int:
-        """See Uplink."""
         return self._uplink.max_bytes
 
     def start(self) -> None:
-        """See Uplink."""
         self._uplink.start()
 
     async def ready(self) -> None:
-        """See Uplink."""
         if self._lost():
             await asyncio.sleep(_TURN_S)
             raise TransportError("no reception")
         await self._uplink.ready()
 
     async def send(self, delivery: bytes) -> None:
-        """See Uplink."""
         await self.ready()
         await self._uplink.send(delivery)
 
     def poll(self) -> None:
-        """See Uplink."""
         self._uplink.poll()
 
     async def close(self) -> None:
-        """See Uplink."""
         await self._uplink.close()
 
 

@@ -55,7 +55,7 @@ BATTERIES: Final = "battery detectors"
 
 
 class BatterySink:
-    """`on_change` is called after an alert has changed."""
+    """`on_change` is called after an alert has changed. Implements Sink."""
 
     def __init__(
         self,
@@ -87,7 +87,6 @@ class BatterySink:
         }
 
     async def erase(self, ev: str) -> None:
-        """See Sink."""
         await self._store.run(rows.erase, ev)
 
     async def close(self) -> None:

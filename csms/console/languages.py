@@ -48,7 +48,6 @@ class Translated(BaseLoader):
         self._templates = PackageLoader("csms.console")
 
     def get_source(self, environment: Environment, template: str) -> tuple[str, str | None, Callable[[], bool] | None]:
-        """See BaseLoader."""
         language, _, name = template.rpartition("/")
         source, file, fresh = self._templates.get_source(environment, name)
         texts = catalogues().get(language)
@@ -98,6 +97,5 @@ class Templates(Environment):
     """An environment whose templates extend and import those of their own language."""
 
     def join_path(self, template: str, parent: str) -> str:
-        """See Environment."""
         language, slash, _ = parent.rpartition("/")
         return f"{language}{slash}{template}"

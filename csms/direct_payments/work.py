@@ -43,23 +43,19 @@ class DirectClient:
         self._provider = ProviderClient(config.url, read_secret(config.secret_file).decode().strip(), tls)
 
     async def authorize(self, payment: DirectPayment) -> MandateAnswer:
-        """See DirectProvider."""
         body = _money(payment, payment.amount_micro)
         body |= {"return_url": payment.return_url} if payment.return_url else {}
         answer = await self._provider.request("POST", "/authorizations", payment.key("authorization"), body)
         return answer_of(answer, MandateAnswer)
 
     async def find(self, reference: str) -> MandateAnswer:
-        """See DirectProvider."""
         path = f"/authorizations/{quote(reference, safe='')}"
         return answer_of(await self._provider.request("GET", path), MandateAnswer)
 
     async def capture(self, payment: DirectPayment) -> DebitAnswer:
-        """See DirectProvider."""
         return await self._end(payment, "captures", _money(payment, payment.captured_micro))
 
     async def release(self, payment: DirectPayment) -> DebitAnswer:
-        """See DirectProvider."""
         return await self._end(payment, "releases", {})
 
     async def _end(self, payment: DirectPayment, act: str, body: dict[str, str]) -> DebitAnswer:

@@ -102,11 +102,9 @@ class Iec104Link:
         return self._server.port
 
     async def open(self) -> None:
-        """See EnergyManagerLink."""
         await self._server.open(self._config.host, self._config.port)
 
     async def close(self) -> None:
-        """See EnergyManagerLink."""
         await self._server.close()
 
     def notify(self, state: ManagedStation) -> None:

@@ -189,7 +189,6 @@ class Authentication(AbstractAuthenticationMiddleware):
     """Authenticates requests: `request.user`, a Principal or None."""
 
     async def authenticate_request(self, connection: Connection) -> AuthenticationResult:
-        """See AbstractAuthenticationMiddleware."""
         transport = connection.scope["state"].get("transport")
         tls = None if transport is None else transport.get_extra_info("ssl_object")
         if tls is not None and tls.version() == "TLSv1.2":  # the listener takes it with [roaming] only

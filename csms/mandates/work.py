@@ -158,7 +158,6 @@ class MandateClient:
         self._provider = ProviderClient(url, token, tls)
 
     async def create(self, mandate: Mandate) -> MandateAnswer:
-        """See PaymentProvider."""
         body = {
             "payer": mandate.payer,
             "currency": mandate.currency,
@@ -168,17 +167,14 @@ class MandateClient:
         return answer_of(await self._provider.request("POST", "/mandates", mandate.key, body), MandateAnswer)
 
     async def find(self, reference: str) -> MandateAnswer:
-        """See PaymentProvider."""
         return answer_of(await self._provider.request("GET", f"/mandates/{quote(reference, safe='')}"), MandateAnswer)
 
     async def notify(self, key: str, mandate: str, amount_micro: int, currency: str, notice_s: int) -> DebitAnswer:
-        """See PaymentProvider."""
         body = {"amount": decimal_of(amount_micro, currency), "currency": currency, "notice_s": notice_s}
         path = f"/mandates/{quote(mandate, safe='')}/notices"
         return answer_of(await self._provider.request("POST", path, key, body), DebitAnswer)
 
     async def debit(self, key: str, mandate: str, amount_micro: int, currency: str, notice: str) -> DebitAnswer:
-        """See PaymentProvider."""
         body = {"amount": decimal_of(amount_micro, currency), "currency": currency} | (
             {"notice": notice} if notice else {}
         )
@@ -186,7 +182,6 @@ class MandateClient:
         return answer_of(await self._provider.request("POST", path, key, body), DebitAnswer)
 
     async def reverse(self, key: str, debit: str) -> DebitAnswer:
-        """See PaymentProvider."""
         return answer_of(
             await self._provider.request("POST", f"/debits/{quote(debit, safe='')}/reversals", key, {}), DebitAnswer
         )

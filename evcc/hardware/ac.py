@@ -41,7 +41,7 @@ class BenchAcLine:
 
 
 class OnBoardCharger:
-    """Draws (or feeds back) the commanded power while the charge point supplies voltage.
+    """Draws (or feeds back) the commanded power while the charge point supplies voltage. Implements Converter.
 
     The power flows in equal parts on as many phases as it and the charge point have, on each no more than its rating of
     one. Its inverter supports the grid as it is told (AC DER). Not modelled: currents of reactive power, ramps.
@@ -103,7 +103,6 @@ class OnBoardCharger:
         return int(through * 1_000_000 / max(1, battery_mv))
 
     def cut(self) -> None:
-        """See Converter."""
         self._wanted_w = 0
         self._present = msgspec.structs.replace(
             self._present, current_ma=0, currents=self._present.currents and Currents()

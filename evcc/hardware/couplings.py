@@ -114,11 +114,9 @@ class RailPilot:
 
     @property
     def duty(self) -> DutyReading:
-        """See VehiclePilot."""
         return self._pilot.duty
 
     def on_duty(self, callback: Callable[[DutyReading], None]) -> None:
-        """See VehiclePilot."""
         self._pilot.on_duty(callback)
 
     def on_lost(self, callback: Callable[[], None]) -> None:

@@ -80,7 +80,6 @@ class SafetyChannel:
 
     @property
     def battery(self) -> ports.BatteryState:
-        """See VehicleHardware."""
         return self._hardware.battery
 
     def subscribe(self, callback: OnFact) -> Callable[[], None]:
@@ -100,7 +99,6 @@ class SafetyChannel:
         return self._hardware.execute(passed) if passed is not None else None
 
     def cut(self) -> None:
-        """See VehicleHardware."""
         self._hardware.cut()
 
     async def close(self) -> None:
@@ -293,7 +291,7 @@ class SafetyChannel:
 
 
 class _ReadStream:
-    """A connection whose frames are read when they arrive and after they are sent."""
+    """A connection whose frames are read when they arrive and after they are sent. Implements ByteStream."""
 
     def __init__(
         self, stream: ByteStream, sent: Callable[[int, bytes], None], received: Callable[[int, bytes], None]
@@ -302,18 +300,15 @@ class _ReadStream:
         self._ways = (_framer(), sent), (_framer(), received)
 
     async def read(self, n: int) -> bytes:
-        """See ByteStream."""
         data = await self._stream.read(n)
         _hear(data, *self._ways[1])
         return data
 
     async def write(self, data: bytes) -> None:
-        """See ByteStream."""
         await self._stream.write(data)
         _hear(data, *self._ways[0])
 
     async def close(self) -> None:
-        """See ByteStream."""
         await self._stream.close()
 
 

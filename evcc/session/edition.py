@@ -119,7 +119,6 @@ class NegotiatedSession(Negotiated[EditionSession]):
 
     @property
     def paused(self) -> Paused | None:
-        """See EditionSession."""
         return self.session.paused
 
     def start(self, now: float, utc_ms: int) -> None:

@@ -58,7 +58,7 @@ class EvseBackend(Protocol):
 
 
 class StationBackend:
-    """One EVSE of the OCPP charging station. `signed` returns the meter's signed data of an ended session."""
+    """The EvseBackend of one EVSE of the station. `signed` returns the meter's signed data of an ended session."""
 
     def __init__(
         self,
@@ -75,11 +75,9 @@ class StationBackend:
         self._remote_modes: Sequence[str] = ()
 
     def vehicle_left(self) -> None:
-        """See Backend."""
         self._station.fact(VehicleAddress(evse_id=self._evse_id))
 
     def execute(self, command: Command | Fact) -> Outcome:
-        """See Backend."""
         match command:
             case RemoteStartRequested(energy_transfer=modes):
                 # F02: a vehicle waiting for external identification may continue, or the next until EVConnectionTimeOut
@@ -172,7 +170,7 @@ class StationBackend:
 
 
 class NoBackend:
-    """A charger without a back end: `contracts` (EMAIDs) may charge; with `free` also external identification."""
+    """The EvseBackend without a CSMS: `contracts` (EMAIDs) may charge; with `free` also external identification."""
 
     def __init__(self, contracts: tuple[str, ...], *, free: bool) -> None:
         self._contracts = {normalize_emaid(emaid) for emaid in contracts}
@@ -182,7 +180,6 @@ class NoBackend:
         """Nothing is granted to vehicles."""
 
     def execute(self, command: Command | Fact) -> Outcome:
-        """See Backend."""
         match command:
             case ports.AuthorizeContract(attempt=attempt, emaid=emaid):
                 return self._decide(attempt, allowed=normalize_emaid(emaid) in self._contracts)

@@ -76,7 +76,6 @@ class AcEvse(Evse):
         return tuple(sorted({*outlet[: self._used], *(line for line in carrying if line < self._lines)}))
 
     def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
-        """See EvseHardware."""
         match command:
             case ports.SetAcOutput():
                 self._used = command.lines or self._lines

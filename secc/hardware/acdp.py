@@ -27,13 +27,11 @@ class AcdpEvse(DcEvse):
         device.on_report(self._device_changed)
 
     def subscribe(self, callback: OnFact) -> Callable[[], None]:
-        """See EvseHardware."""
         unsubscribe = super().subscribe(callback)
         callback(ports.DeviceChanged(self._seen()))
         return unsubscribe
 
     def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
-        """See EvseHardware."""
         if isinstance(command, ports.MoveDevice):
             self._down = command.to_vehicle
             self._insulation = "Invalid"

@@ -17,12 +17,10 @@ class CalibratedStage:
 
     @property
     def present(self) -> StageReport:
-        """See PowerStage."""
         return self._calibrated(self._stage.present)
 
     @property
     def max_var(self) -> int:
-        """See PowerStage."""
         return self._stage.max_var
 
     def drive(self, demand: Demand) -> None:
@@ -31,7 +29,6 @@ class CalibratedStage:
         self._stage.drive(replace(demand, voltage_mv=wanted_mv))
 
     def react(self, var: int) -> None:
-        """See PowerStage."""
         self._stage.react(var)
 
     def cut(self) -> None:
@@ -39,11 +36,9 @@ class CalibratedStage:
         self._stage.cut()
 
     def on_report(self, callback: Callable[[StageReport], None]) -> None:
-        """See PowerStage."""
         self._stage.on_report(lambda report: callback(self._calibrated(report)))
 
     def on_fault(self, callback: OnFault) -> None:
-        """See PowerStage."""
         self._stage.on_fault(callback)
 
     def _calibrated(self, report: StageReport) -> StageReport:

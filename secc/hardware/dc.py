@@ -56,22 +56,18 @@ class DcEvse(Evse):
 
     @property
     def max_var(self) -> int:
-        """See EvseHardware."""
         return self._stage.max_var
 
     @property
     def var(self) -> int:
-        """See EvseHardware."""
         return self._var
 
     def react(self, var: int) -> None:
-        """See EvseHardware."""
         most = self._stage.max_var
         self._var = max(-most, min(most, var))
         self._stage.react(self._var)
 
     def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
-        """See EvseHardware."""
         match command:
             case ports.SetOutput():
                 if not self._charges and self._demand.voltage_mv and command.voltage_mv:

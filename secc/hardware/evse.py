@@ -272,7 +272,6 @@ class Evse(abc.ABC):
 
     @property
     def flowed_mwh(self) -> tuple[int, int]:
-        """See EvseHardware."""
         self._flow.advance(self._clock.elapsed_ms())
         return self._flow.mwh
 
@@ -283,33 +282,26 @@ class Evse(abc.ABC):
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """See EvseHardware."""
         return self.interlock.faults
 
     @property
     def blocked(self) -> str:
-        """See EvseHardware."""
         return self.interlock.blocked
 
     @property
     def light(self) -> Light:
-        """See EvseHardware."""
         return self.interlock.light
 
     def on_fault(self, callback: interfaces.OnFault) -> None:
-        """See EvseHardware."""
         self._on_fault.append(callback)
 
     def on_light(self, callback: Callable[[Light], None]) -> None:
-        """See EvseHardware."""
         self._on_light.append(callback)
 
     def on_derating(self, callback: Callable[[int], None]) -> None:
-        """See EvseHardware."""
         self._on_derating.append(callback)
 
     def on_session(self, callback: OnSession) -> None:
-        """See EvseHardware."""
         self._on_session.append(callback)
 
     def subscribe(self, callback: OnFact) -> Callable[[], None]:
@@ -354,35 +346,28 @@ class Evse(abc.ABC):
 
     @property
     def has_latch(self) -> bool:
-        """See EvseHardware."""
         return self._parts.cabinet.has_latch
 
     @property
     def phase_switch(self) -> interfaces.PhaseSwitch | None:
-        """See EvseHardware."""
         return self._parts.phases
 
     @property
     def lines(self) -> tuple[int, ...]:
-        """See EvseHardware."""
         return ()
 
     @property
     def max_var(self) -> int:
-        """See EvseHardware."""
         return 0
 
     @property
     def var(self) -> int:
-        """See EvseHardware."""
         return 0
 
     def react(self, var: int) -> None:
-        """See EvseHardware."""
         del var  # not supported here
 
     async def unlock(self) -> bool:
-        """See EvseHardware."""
         lock, tried = self.interlock, []
         self._tell_interlock(lambda now: tried.append(lock.release(now)))
         await self._until(lambda: not lock.unlocking)
@@ -522,7 +507,6 @@ class Evse(abc.ABC):
         self._drain()
 
     def fault(self, word: str, active: bool) -> None:
-        """See EvseHardware."""
         self._failures += word == "charger_failed" and active
         if self.interlock.stands(word) is active:
             return  # as in most reports

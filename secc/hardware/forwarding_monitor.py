@@ -45,32 +45,26 @@ class ForwardingMonitor(ChargerMonitor):
             self._forward(inputs.Fault(word=word, active=True))
 
     def begin(self, now: float) -> None:
-        """See ChargerMonitor."""
         self._forward(inputs.Begin())
         super().begin(now)
 
     def forget_paused(self) -> None:
-        """See ChargerMonitor."""
         self._forward(inputs.Forget())
         super().forget_paused()
 
     def authorise(self, now: float, *, allowed: bool, paused: bool = False) -> None:
-        """See ChargerMonitor."""
         self._forward(inputs.Authorise(allowed=allowed, paused=paused))
         super().authorise(now, allowed=allowed, paused=paused)
 
     def stop(self, now: float) -> None:
-        """See ChargerMonitor."""
         self._forward(inputs.Stop())
         super().stop(now)
 
     def fault(self, word: str, now: float, *, active: bool) -> None:
-        """See ChargerMonitor."""
         self._forward(inputs.Fault(word=word, active=active))
         super().fault(word, now, active=active)
 
     def request(self, request: Request, now: float) -> None:
-        """See ChargerMonitor."""
         if self._board is not None:
             if request.bears is not None:
                 self._forward(inputs.Bears(**_output(request.bears)))
@@ -87,7 +81,6 @@ class ForwardingMonitor(ChargerMonitor):
         super().request(request, now)
 
     def limit(self, source: str, now: float, **bounds: Any) -> None:
-        """See ChargerMonitor."""
         self._sent_limits[source] = bounds
         self._forward_limit(source, now, bounds)
         super().limit(source, now, **bounds)
@@ -106,12 +99,10 @@ class ForwardingMonitor(ChargerMonitor):
         )
 
     def discharge(self, rule: Discharge, now: float) -> None:
-        """See ChargerMonitor."""
         self._forward(inputs.Discharge(rule=rule))
         super().discharge(rule, now)
 
     def signed(self, power_w: int, until_s: float, now: float) -> None:
-        """See ChargerMonitor."""
         self._forward(inputs.Signed(power_w=_most(power_w), until_ms=_from_now(until_s, now)))
         super().signed(power_w, until_s, now)
 
@@ -123,13 +114,11 @@ class ForwardingMonitor(ChargerMonitor):
         return passed
 
     def measured(self, voltage_mv: int, current_ma: int, now: float) -> None:
-        """See ChargerMonitor."""
         if self._takes(now):
             self._forward(inputs.Measured(voltage_mv=voltage_mv, current_ma=current_ma))
         super().measured(voltage_mv, current_ma, now)
 
     def drawn(self, power_w: int, now: float, line_ma: tuple[int, int, int] | None = None) -> None:
-        """See ChargerMonitor."""
         if self._takes(now):
             self._forward(inputs.Drawn(power_w, *(line_ma or (None, None, None))))
         super().drawn(power_w, now, line_ma)

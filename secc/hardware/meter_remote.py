@@ -23,17 +23,14 @@ class RemoteMeter:
 
     @property
     def rollover_mwh(self) -> int | None:
-        """See Meter."""
         return self._meter.rollover_mwh
 
     def read(self, utc_ms: int) -> ports.MeterRead:
-        """See Meter."""
         values = self._meter.values
         return self._registers.reading(utc_ms, values, answered=not self._meter.lost)
 
     @property
     def values(self) -> MeterValues:
-        """See Meter."""
         return self._meter.values
 
     @property
@@ -44,7 +41,6 @@ class RemoteMeter:
 
     @property
     def read_at(self) -> float:
-        """See Meter."""
         return self._read_at
 
     def _was_read(self, now: float) -> None:
@@ -52,11 +48,9 @@ class RemoteMeter:
             self._read_at, self._power_w = now, power_w
 
     async def refresh(self) -> None:
-        """See Meter."""
         await self._meter.refresh()
 
     def on_fault(self, callback: OnFault) -> None:
-        """See Meter."""
         self._meter.on_fault(callback)
 
     @property
@@ -132,5 +126,4 @@ class MeterMains:
         return self._last
 
     def on_change(self, callback: Callable[[], None]) -> None:
-        """See Mains."""
         self._meter.on_change(callback)

@@ -278,7 +278,6 @@ class SimulatedMains:
 
     @property
     def present(self) -> ports.Measured:
-        """See Mains."""
         return self._present
 
     def cut(self) -> None:
@@ -286,7 +285,6 @@ class SimulatedMains:
         self._publish(0, closed=False)
 
     def on_change(self, callback: Callable[[], None]) -> None:
-        """See Mains."""
         self._callbacks.append(callback)
 
     def play(self, trace: GridTrace, clock: Clock) -> None:

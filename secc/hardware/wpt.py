@@ -46,13 +46,11 @@ class WptEvse(Evse):
         return ports.Measured(INPUT_MV if self.contactors_closed else 0, sent_w * 1_000_000 // INPUT_MV, sent_w)
 
     def subscribe(self, callback: OnFact) -> Callable[[], None]:
-        """See EvseHardware."""
         unsubscribe = super().subscribe(callback)
         callback(ports.DeviceChanged(self._seen()))
         return unsubscribe
 
     def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
-        """See EvseHardware."""
         match command:
             case ports.StartPositioning(method=method):
                 self._device.find(method)

@@ -81,12 +81,10 @@ class NegotiatedSession(Negotiated[EditionSession]):
 
     @property
     def scheduled(self) -> bool:
-        """See EditionSession."""
         return self.session.scheduled
 
     @property
     def bidirectional(self) -> bool:
-        """See EditionSession."""
         return self.session.bidirectional
 
     def _chosen(self, first: Frame, now: float) -> EditionSession | None:

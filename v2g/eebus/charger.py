@@ -381,7 +381,6 @@ class ControllableSystem(SpineDevice):
 
     @property
     def due(self) -> float:
-        """See SpineDevice."""
         dues = (way.limitation.due(self.failsafe.duration_s) for way in self._ways.values())
         return min((super().due, *(each for each in dues if each is not None)))
 
@@ -394,7 +393,6 @@ class ControllableSystem(SpineDevice):
         self._settle(at)
 
     def receive(self, link: PeerLink, payload: bytes, at: Moment) -> None:
-        """See SpineDevice."""
         self._advance(at)
         super().receive(link, payload, at)
         self._settle(at)
@@ -482,7 +480,6 @@ class ControllableSystem(SpineDevice):
     # -- what peers say
 
     def discovered(self, link: PeerLink, at: Moment) -> None:
-        """See SpineDevice."""
         self.follow_heartbeats(link, self._client, at)
 
     def informed(self, link: PeerLink, header: Header, cmd: Cmd, at: Moment) -> None:
@@ -509,7 +506,6 @@ class ControllableSystem(SpineDevice):
             way.limitation.heartbeat(at.s)
 
     def written(self, link: PeerLink, cmd: Cmd, at: Moment) -> Refusal:
-        """See SpineDevice."""
         refusal = self._write_limits(cmd, at) if cmd.name == LIMITS else self._write_keys(cmd)
         found: dict[str, Scalar] = {"ski": link.ski, "accepted": refusal.number == OK, "reason": refusal.text}
         self._observe(Observe("power", "eebus_written", {**found, "values": _shown(cmd)}))

@@ -79,11 +79,9 @@ class EnergyGuard(SpineDevice):
 
     @property
     def due(self) -> float:
-        """See SpineDevice."""
         return float("inf") if self.silent else super().due
 
     def tick(self, at: Moment) -> None:
-        """See SpineDevice."""
         if not self.silent:
             super().tick(at)
 
@@ -151,14 +149,12 @@ class EnergyGuard(SpineDevice):
         return link.send("write", self._client(kind), self._servers[kind], cmd, ack=True)
 
     def informed(self, _link: PeerLink, _header: Header, cmd: Cmd, at: Moment) -> None:
-        """See SpineDevice."""
         if cmd.data is not None:
             self.data[cmd.name] = cmd.data
         if cmd.name == HEARTBEAT:
             self.beats.append(at.s)
 
     def answered(self, _link: PeerLink, header: Header, result: Result, _at: Moment) -> None:
-        """See SpineDevice."""
         if header.msg_counter_reference is not None:
             self.results[header.msg_counter_reference] = result
 

@@ -380,18 +380,15 @@ class TolerantReader(BitReader):
         self.deviations: list[Deviation] = []
 
     def outside(self, n: int, value: int, low: int | None, high: int | None) -> None:
-        """See BitReader."""
         if abs(value) > MOST_BEYOND:
             super().outside(n, value, low, high)
         self._deviates("number", value, _range(low, high))
 
     def unlisted(self, n: int, code: int, members: tuple[Enum, ...]) -> Enum:
-        """See BitReader."""
         self._deviates("enumeration", code, f"at most {len(members) - 1}")
         return _unlisted(type(members[0]), code)
 
     def measured(self, size: int, shortest: int, longest: int | None, what: str) -> None:
-        """See BitReader."""
         if longest is not None and size > max(64, 4 * longest):
             super().measured(size, shortest, longest, what)
         if size < shortest or (longest is not None and size > longest):

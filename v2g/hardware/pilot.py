@@ -21,21 +21,17 @@ class ReportingPilot(ABC):
 
     @property
     def state(self) -> PilotState:
-        """See ChargerPilot."""
         return self._state
 
     @property
     def fault(self) -> PilotFault:
-        """See ChargerPilot."""
         return self._fault
 
     @property
     def proximity(self) -> Proximity:
-        """See ChargerPilot."""
         return self._proximity
 
     def on_state(self, callback: Callable[[PilotState], None]) -> None:
-        """See ChargerPilot."""
         self._on_state.append(callback)
 
     def on_proximity(self, callback: Callable[[Proximity], None]) -> None:
@@ -43,7 +39,6 @@ class ReportingPilot(ABC):
         self._on_proximity.append(callback)
 
     def on_oscillator(self, callback: Callable[[bool], None]) -> None:
-        """See ChargerPilot."""
         self._on_oscillator.append(callback)
 
     def set_duty(self, percent: float | None) -> None:

@@ -478,7 +478,6 @@ class EvSlac(Host):
     # -- key and link -----------------------------------------------------------------------------------------
 
     def on_key_set(self, now: float) -> None:
-        """See Listener."""
         if self.state is EvState.KEYING:
             self.state = EvState.JOINING
             self.modem.start_polling(self._timing.join_poll_s, now)
@@ -486,12 +485,10 @@ class EvSlac(Host):
             self._observe("network_left")
 
     def on_modem_silent(self, now: float) -> None:
-        """See Listener."""
         if self.state is EvState.KEYING:
             self._attempt_failed("modem_silent", now)
 
     def on_link(self, up: bool, now: float) -> None:
-        """See Listener."""
         if up and self.state is EvState.JOINING:
             self._link_up(self._chosen, now)
         elif up and self.state is EvState.RESUMING:

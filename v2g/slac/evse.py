@@ -467,16 +467,13 @@ class EvseSlac(Host):
         self._random_key(now)
 
     def on_key_set(self, now: float) -> None:
-        """See Listener."""
         self._observe("key_set", nid=self.modem.key[0].hex())
         self.modem.detect(now)
 
     def on_modem_silent(self, now: float) -> None:
-        """See Listener."""
         self._actions.append(MatchingFailed("modem_silent"))
 
     def on_link(self, up: bool, now: float) -> None:
-        """See Listener."""
         if up and self.state is EvseSlacState.JOINING and self._matched is not None:
             self._link_up(self._matched.pev_mac, now)
         elif up and self.state is EvseSlacState.RESUMING:

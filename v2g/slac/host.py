@@ -126,7 +126,6 @@ class Host(ControlListener):
         raise NotImplementedError
 
     def on_version(self, chip: str, firmware: str) -> None:
-        """See Listener."""
         self._observe("modem_found", chip=chip, firmware=firmware)
 
     def _on_ready(self, now: float) -> None:

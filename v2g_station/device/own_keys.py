@@ -40,7 +40,7 @@ class NewKeys(Protocol):
 
 
 class FileKeys(msgspec.Struct, frozen=True):
-    """A file, PEM; the new key is in `pending`."""
+    """A file, PEM; the new key is in `pending`. Implements NewKeys."""
 
     key: Path
     pending: Path
@@ -58,7 +58,6 @@ class FileKeys(msgspec.Struct, frozen=True):
         return key
 
     def waits(self, public: PublicKey) -> bool:
-        """See NewKeys."""
         try:
             return self._public() == public
         except V2GError:
@@ -68,11 +67,9 @@ class FileKeys(msgspec.Struct, frozen=True):
         return load_key(self.pending).public_key
 
     def take(self) -> None:
-        """See NewKeys."""
         self.save(self.key, self.pending.read_bytes())
 
     def done(self) -> None:
-        """See NewKeys."""
         self.pending.unlink(missing_ok=True)
 
     def retire(self, public: PublicKey | None) -> None:
@@ -80,12 +77,11 @@ class FileKeys(msgspec.Struct, frozen=True):
 
 
 class TpmKeys(FileKeys, frozen=True):
-    """A TPM's key file, usable only with that TPM."""
+    """A TPM's key file, usable only with that TPM. Implements NewKeys."""
 
     reference: KeyReference
 
     def make(self, like: PublicKey | None) -> PrivateKey:
-        """See NewKeys."""
         from v2g.io.keys.tpm import make_tpm
 
         self.pending.unlink(missing_ok=True)

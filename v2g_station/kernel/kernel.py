@@ -289,11 +289,9 @@ class Kernel:
         return self._connection
 
     def call(self, request: Message, then: Then | None = None, *, always: bool = False) -> None:
-        """See Connection."""
         self.connection.call(request, then, always=always)
 
     def notify(self, message: Message) -> None:
-        """See Connection."""
         self.connection.notify(message)
 
     # -- commands and observation

@@ -82,11 +82,9 @@ class SimulatedInstaller:
         return self._crashes.get(self._running)
 
     async def running(self) -> str:
-        """See Installer."""
         return self._running
 
     async def install(self, image: Path) -> None:
-        """See Installer."""
         content = await asyncio.to_thread(image.read_bytes)
         if not content:
             raise InstallError("the image is empty", verification=True)
@@ -95,26 +93,21 @@ class SimulatedInstaller:
         self._written = True
 
     async def activate(self) -> None:
-        """See Installer."""
         if self._written:
             self._once = "b" if self._running == "a" else "a"
         self._restart()
 
     async def confirm(self) -> None:
-        """See Installer."""
         self._active = self._running
 
     async def roll_back(self) -> None:
-        """See Installer."""
         self._once = None
         self._restart()
 
     def image(self) -> Path | None:
-        """See Installer."""
         return None
 
     def back(self) -> tuple[tuple[str, ...], ...]:
-        """See Installer."""
         return ()
 
 

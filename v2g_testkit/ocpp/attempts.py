@@ -65,7 +65,6 @@ class Sockets:
     """The network of the machine."""
 
     async def connect(self, attempt: Attempt, version: Version) -> OcppSocket:
-        """See Network."""
         station = attempt.station
         return await connect(
             attempt.url,
@@ -77,12 +76,10 @@ class Sockets:
         )
 
     async def agreed(self, attempt: Attempt) -> str | None:
-        """See Network."""
         station, context = attempt.station, context_of(attempt)
         return await agreed(attempt.url, station.identity, attempt.offered, context=context, password=station.password)
 
     async def certificate(self, attempt: Attempt) -> bytes:
-        """See Network."""
         url = urlsplit(attempt.url)
         try:
             async with asyncio.timeout(_HANDSHAKE_S):

@@ -99,28 +99,26 @@ class Driver(Protocol):
 
 
 class NoDriver:
-    """No driver: steps at the station are not possible."""
+    """No driver: steps at the station are not possible. Implements Driver."""
 
     async def do(self, step: Step) -> None:
-        """See Driver."""
         raise NotExercised(f"needs a step at the station: {step.sentence} (--driver or --prompt)")
 
 
 class PromptDriver:
-    """A person, who is asked; `ask` shows a sentence and returns the typed answer."""
+    """A person, who is asked; `ask` shows a sentence and returns the typed answer. Implements Driver."""
 
     def __init__(self, ask: Callable[[str], Awaitable[str]]) -> None:
         self._ask = ask
 
     async def do(self, step: Step) -> None:
-        """See Driver."""
         answer = await self._ask(f"{step.sentence}, then press Enter (n: not possible)")
         if answer.strip().lower().startswith("n"):
             raise NotApplicable(f"not possible at this station: {step.sentence}")
 
 
 class CommandDriver:
-    """A command for each step, in which {action}, {evse}, {token}, {type} and {value} are replaced.
+    """A command for each step, in which {action}, {evse}, {token}, {type} and {value} are replaced. Implements Driver.
 
     Exit code 3: not possible.
     """
@@ -134,7 +132,6 @@ class CommandDriver:
         self._command, self._timeout_s = command, timeout_s
 
     async def do(self, step: Step) -> None:
-        """See Driver."""
         fields = msgspec.structs.asdict(step)
         words = [each.format(**fields) for each in shlex.split(self._command)]
         code = await exit_code("--driver", words, self._timeout_s)
@@ -166,7 +163,7 @@ async def exit_code(option: str, words: Sequence[str], timeout_s: float) -> int:
 
 
 class SocketDriver:
-    """A program that carries out steps, a line each over TCP: `v2g station --control PORT` is one.
+    """A program that carries out steps, a line each over TCP: `v2g station --control PORT` is one. Implements Driver.
 
     It answers `ok`, `no TEXT` (not possible) or `error TEXT`.
     """
@@ -176,7 +173,6 @@ class SocketDriver:
         self._timeout_s = timeout_s
 
     async def do(self, step: Step) -> None:
-        """See Driver."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 answer = await self._told(step.line)

@@ -21,7 +21,6 @@ class Attempts(Strangers):
         self.ended = 0
 
     def leave(self, transport: asyncio.BaseTransport | None) -> None:
-        """See Strangers."""
         before = len(self)
         super().leave(transport)
         self.ended += before - len(self)

@@ -656,7 +656,6 @@ class _Station16(_Station):
             await self._call("StopTransaction", about | {"timestamp": self.load.now()})
 
     async def replays(self, events: int) -> None:
-        """See _Station."""
         await self._start()
         for _ in range(events - 2):
             await self._call("MeterValues", self._payload("TransactionEvent"))

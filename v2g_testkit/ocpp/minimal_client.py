@@ -92,11 +92,9 @@ class MinimalClient(asyncio.Protocol):
         self.transport.write(self._request)
 
     def pause_writing(self) -> None:
-        """See asyncio."""
         self.may_write = False
 
     def resume_writing(self) -> None:
-        """See asyncio."""
         self.may_write = True
 
     def data_received(self, data: bytes) -> None:

@@ -91,21 +91,19 @@ class Operator(Protocol):
 
 
 class NoOperator:
-    """No operator: requests of the back end cannot be asked for."""
+    """No operator: requests of the back end cannot be asked for. Implements Operator."""
 
     async def do(self, step: OperatorStep) -> None:
-        """See Operator."""
         raise NotExercised(f"needs an operator of the back end: {step.sentence} (--operator or --prompt)")
 
 
 class PromptOperator:
-    """A person, who is asked; `ask` shows a sentence and returns the typed answer."""
+    """A person, who is asked; `ask` shows a sentence and returns the typed answer. Implements Operator."""
 
     def __init__(self, ask: Callable[[str], Awaitable[str]]) -> None:
         self._ask = ask
 
     async def do(self, step: OperatorStep) -> None:
-        """See Operator."""
         answer = await self._ask(f"{step.sentence}, then press Enter (n: not possible)")
         if answer.strip().lower().startswith("n"):
             raise NotApplicable(f"not possible at this back end: {step.sentence}")
@@ -157,18 +155,17 @@ def exchange_with(
 
 
 class RelayOperator:
-    """A maker's relay (see above)."""
+    """A maker's relay (see above). Implements Operator."""
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
 
     async def do(self, step: OperatorStep) -> None:
-        """See Operator."""
         await _send(self._exchange, step, "POST", "", msgspec.to_builtins(step))
 
 
 class V2gOperator:
-    """This project's back end, by its HTTP API; a token of the role admin is needed.
+    """This project's back end, by its HTTP API; a token of the role admin is needed. Implements Operator.
 
     `as_named`: its stations speak OCPP 1.6; requests of it are sent as they are, or as the back end records them.
     """
@@ -177,7 +174,6 @@ class V2gOperator:
         self._exchange, self._as_named = exchange, as_named
 
     async def do(self, step: OperatorStep) -> None:
-        """See Operator."""
         if self._as_named and step.action not in (REGISTRATION, RESTART):
             path = f"/stations/{quote(step.station, safe='')}/commands/{step.action}"
             await _send(self._exchange, step, "POST", path, _recorded(step.action, step.payload))

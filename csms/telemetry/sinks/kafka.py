@@ -58,7 +58,7 @@ def _message(record: StoredRecord) -> KafkaMessage:
 
 
 class KafkaSink:
-    """The brokers of a `kafka://host:port,host:port` URL."""
+    """The brokers of a `kafka://host:port,host:port` URL. Implements Sink."""
 
     def __init__(
         self,
@@ -90,7 +90,6 @@ class KafkaSink:
         return f"{self._prefix}.{class_of(ev, self._classes)}"
 
     async def write(self, records: Sequence[StoredRecord]) -> None:
-        """See Sink."""
         await self._do([_message(each) for each in records])
 
     async def erase(self, ev: str) -> None:

@@ -185,5 +185,4 @@ class Iso2:
         return (PROTOCOL,) if plugged and payable else ()
 
     def reader(self, config: SessionConfig) -> V2gMessages:
-        """See Edition."""
         return V2gMessages(config, config.timers_2, ISO2)

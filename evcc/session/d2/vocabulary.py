@@ -34,11 +34,9 @@ class Vocabulary2(DcRequests):
         super().__init__(common, data_types, VALUES)
 
     def evse_id(self, response: common.SessionSetupRes) -> tuple[str, tuple[Quirk, ...]]:
-        """See Vocabulary."""
         return "" if response.evse_id == UNKNOWN else response.evse_id, ()
 
     def session_setup(self, context: MessageContext) -> Element:
-        """See Vocabulary."""
         return common.SessionSetupReq(evcc_id=context.config.vehicle.mac)
 
     def discover(self, context: MessageContext) -> Element:
@@ -46,11 +44,9 @@ class Vocabulary2(DcRequests):
         return common.ServiceDiscoveryReq()
 
     def authorize(self, context: MessageContext) -> Element:
-        """See Vocabulary."""
         return common.AuthorizationReq()
 
     def parameters(self, context: MessageContext) -> Element:
-        """See Vocabulary."""
         assert context.choice is not None
         departure = departure_s(context)
         parameter: data_types.EVChargeParameter
@@ -77,7 +73,6 @@ class Vocabulary2(DcRequests):
     def agree(
         self, response: common.ChargeParameterDiscoveryRes, limits: EvseLimits, context: MessageContext
     ) -> tuple[Plan, tuple[Observe, ...]]:
-        """See Vocabulary."""
         return tariffs.agree(response, limits, context)
 
     def charge_loop(self, plan: Plan, context: MessageContext, power_w: int) -> tuple[Element, tuple[Command, ...]]:
@@ -87,12 +82,10 @@ class Vocabulary2(DcRequests):
         return self.current_demand(plan, context, power_w), ()
 
     def power_start(self, plan: Plan, context: MessageContext) -> Element:
-        """See Vocabulary."""
         steps = plan.schedule.power.steps if plan.schedule is not None else ()
         return self._delivery(ChargeProgress.Start, plan, context, charging_profile(steps))
 
     def power_stop(self, context: MessageContext) -> Element:
-        """See Vocabulary."""
         return self._delivery(ChargeProgress.Stop, context.plan, context)
 
     def renegotiate(self, context: MessageContext) -> Element:
@@ -100,7 +93,6 @@ class Vocabulary2(DcRequests):
         return self._delivery(ChargeProgress.Renegotiate, context.plan, context)
 
     def session_stop(self, ending: Ending) -> Element:
-        """See Vocabulary."""
         mode = ChargingSession.Pause if ending.pause else ChargingSession.Terminate
         return common.SessionStopReq(charging_session=mode)
 

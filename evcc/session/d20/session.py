@@ -488,9 +488,7 @@ class Iso20:
     session = VehicleSession
 
     def protocols(self, config: SessionConfig, *, tls: bool) -> tuple[AppProtocol, ...]:
-        """See Edition."""
         return ask.protocols(config.services)
 
     def reader(self, config: SessionConfig) -> Iso20Messages:
-        """See Edition."""
         return Iso20Messages(config)

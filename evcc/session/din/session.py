@@ -41,24 +41,19 @@ class DinVocabulary(DcRequests):
         super().__init__(common, data_types, VALUES)
 
     def evse_id(self, response: common.SessionSetupRes) -> tuple[str, tuple[Quirk, ...]]:
-        """See Vocabulary."""
         text, as_text = identifiers.from_bytes(response.evse_id)
         return text, (EVSEID_TEXT,) if as_text else ()
 
     def session_setup(self, context: MessageContext) -> Element:
-        """See Vocabulary."""
         return common.SessionSetupReq(evcc_id=context.config.vehicle.mac)
 
     def discover(self, context: MessageContext) -> Element:
-        """See Vocabulary."""
         return common.ServiceDiscoveryReq(service_category=ServiceCategory.EVCharging)
 
     def authorize(self, context: MessageContext) -> Element:
-        """See Vocabulary."""
         return common.ContractAuthenticationReq()
 
     def parameters(self, context: MessageContext) -> Element:
-        """See Vocabulary."""
         assert context.choice is not None
         return common.ChargeParameterDiscoveryReq(
             ev_requested_energy_transfer_type=context.choice.mode, ev_charge_parameter=self.charge_parameter(context)
@@ -72,11 +67,9 @@ class DinVocabulary(DcRequests):
         return agree(offers, limits, context), ()
 
     def charge_loop(self, plan: Plan, context: MessageContext, power_w: int) -> tuple[Element, tuple[Command, ...]]:
-        """See Vocabulary."""
         return self.current_demand(plan, context, power_w), ()
 
     def power_start(self, plan: Plan, context: MessageContext) -> Element:
-        """See Vocabulary."""
         return common.PowerDeliveryReq(
             ready_to_charge_state=True,
             charging_profile=_profile(plan),
@@ -84,13 +77,11 @@ class DinVocabulary(DcRequests):
         )
 
     def power_stop(self, context: MessageContext) -> Element:
-        """See Vocabulary."""
         return common.PowerDeliveryReq(
             ready_to_charge_state=False, ev_power_delivery_parameter=self.delivery_parameter(context, ready=False)
         )
 
     def session_stop(self, ending: Ending) -> Element:
-        """See Vocabulary."""
         return common.SessionStopReq()
 
 
@@ -214,5 +205,4 @@ class Din:
         return (PROTOCOL,) if direct and not tls else ()
 
     def reader(self, config: SessionConfig) -> V2gMessages:
-        """See Edition."""
         return V2gMessages(config, config.timers_din, DIN)

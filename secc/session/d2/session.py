@@ -205,9 +205,7 @@ class Iso2:
     session = Iso2Session
 
     def serves(self, protocol: AppProtocol, config: SeccConfig) -> bool:
-        """See Edition."""
         return setup.serves(protocol, config)
 
     def reader(self, config: SeccConfig, *, interop: bool) -> Callable[[Element, int], Request]:
-        """See Edition."""
         return V2gMessageRequests(config, config.iso2.timing).read

@@ -461,11 +461,9 @@ class Iso20:
     session = SeccSession
 
     def serves(self, protocol: AppProtocol, config: SeccConfig) -> bool:
-        """See Edition."""
         return setup.serves(protocol, config)
 
     def reader(self, config: SeccConfig, *, interop: bool) -> Callable[[Element, int], Request]:
-        """See Edition."""
         return Iso20Requests(config, interop=interop).read
 
 

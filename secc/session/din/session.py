@@ -137,9 +137,7 @@ class Din:
     session = DinSession
 
     def serves(self, protocol: AppProtocol, config: SeccConfig) -> bool:
-        """See Edition."""
         return charging.serves(protocol, config)
 
     def reader(self, config: SeccConfig, *, interop: bool) -> Callable[[Element, int], Request]:
-        """See Edition."""
         return V2gMessageRequests(config, config.din.timing).read

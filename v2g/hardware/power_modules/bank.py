@@ -209,7 +209,6 @@ class DbcModules:
     def command(
         self, address: int, voltage_mv: int, current_ma: int | None, counter: int, *, on: bool
     ) -> Sequence[Frame]:
-        """See ModuleProtocol."""
         names, share_a = self._signals, (current_ma or 0) / 1000 if on else 0.0
         values: dict[str, float] = {signal.name: 0 for signal in self._command.signals}
         values[names.enable] = int(on)
@@ -223,11 +222,9 @@ class DbcModules:
         return [(self._command.frame_id + address, bytes(self._command.encode(values, strict=False)))]
 
     def poll(self, _address: int) -> Sequence[Frame]:
-        """See ModuleProtocol."""
         return ()
 
     def read(self, frame_id: int, data: bytes) -> tuple[int, ModuleReading] | None:
-        """See ModuleProtocol."""
         names, address = self._signals, self._addresses.get(frame_id)
         if address is None:
             return None

@@ -149,12 +149,10 @@ class InfypowerModules:
         return [(frame_id(SET, address, CONTROLLER), limits), (frame_id(SWITCH, address, CONTROLLER), NOTHING)]
 
     def poll(self, address: int) -> Sequence[Frame]:
-        """See ModuleProtocol."""
         self._answers[address].clear()  # no state of older and newer parts
         return [(frame_id(command, address, CONTROLLER), NOTHING) for command in READS]
 
     def read(self, identifier: int, data: bytes) -> tuple[int, ModuleReading] | None:
-        """See ModuleProtocol."""
         error, command, address = identifier >> 26, identifier >> 16 & 0x3F, identifier & 0xFF
         if address not in self._addresses or identifier != frame_id(command, CONTROLLER, address, error):
             return None

@@ -49,41 +49,33 @@ class RecordedChannel:
 
     @property
     def peer(self) -> VerifiedChain | None:
-        """See Channel."""
         return self._channel.peer
 
     @property
     def ocsp_responses(self) -> tuple[bytes, ...]:
-        """See Channel."""
         return self._channel.ocsp_responses
 
     @property
     def unproven(self) -> str:
-        """See Channel."""
         return self._channel.unproven
 
     @property
     def shown(self) -> Credentials | None:
-        """See Channel."""
         return self._channel.shown
 
     @property
     def cipher(self) -> str:
-        """See Channel."""
         return self._channel.cipher
 
     @property
     def group(self) -> str:
-        """See Channel."""
         return self._channel.group
 
     @property
     def version(self) -> str:
-        """See Channel."""
         return self._channel.version
 
     def handshake(self) -> bool:
-        """See Channel."""
         try:
             return self._channel.handshake()
         finally:
@@ -95,7 +87,6 @@ class RecordedChannel:
         self._channel.feed(data)
 
     def take(self) -> bytes:
-        """See Channel."""
         self._received()
         data = self._channel.take()
         if data:
@@ -105,18 +96,15 @@ class RecordedChannel:
         return data
 
     def read(self, n: int) -> bytes | None:
-        """See Channel."""
         try:
             return self._channel.read(n)
         finally:
             self._received()
 
     def write(self, data: bytes) -> None:
-        """See Channel."""
         self._channel.write(data)
 
     def shutdown(self) -> None:
-        """See Channel."""
         self._channel.shutdown()
         self._ending = True
 

@@ -96,12 +96,10 @@ class SerialBoard(ReportingPilot):
 
     @property
     def age_s(self) -> float:
-        """See ChargerPilot."""
         return self._clock.monotonic() - self._status_at
 
     @property
     def duty_percent(self) -> float | None:
-        """See ChargerPilot."""
         duty = self._host.wanted.duty
         return None if duty == OFF else duty / 100
 
@@ -199,35 +197,28 @@ class SerialBoard(ReportingPilot):
 
     @property
     def has_latch(self) -> bool:
-        """See Cabinet."""
         return self._host.hello is not None and self._host.hello.latch
 
     @property
     def temperatures(self) -> dict[str, float | None]:
-        """See Cabinet."""
         return dict(self._temperatures)
 
     @property
     def fan_rpm(self) -> int | None:
-        """See Cabinet."""
         if self._host.hello is None or not self._host.hello.fan or self._status is None:
             return None
         return self._status.fan
 
     def set_light(self, light: Light) -> None:
-        """See Cabinet."""
         self._change(light=light)
 
     def set_latch(self, *, locked: bool) -> None:
-        """See Cabinet."""
         self._change(latch=locked)
 
     def set_fan(self, percent: int) -> None:
-        """See Cabinet."""
         self._change(fan=percent)
 
     def on_latch(self, callback: Callable[[bool], None]) -> None:
-        """See Cabinet."""
         self._on_latch.append(callback)
 
     def on_fault(self, callback: OnFault) -> None:
@@ -362,12 +353,10 @@ class BoardContactor:
         self._board._cut = True
 
     def set(self, *, closed: bool) -> None:
-        """See Contactor."""
         self._board._cut = self._board._cut and closed
         self._board._change(contactor=closed and not self._board._cut)
 
     def on_change(self, callback: Callable[[bool], None]) -> None:
-        """See Contactor."""
         self._board._on_contactor.append(callback)
 
 

@@ -61,11 +61,9 @@ class SimulatedEmergencyOutput:
 
     @property
     def asserted(self) -> bool:
-        """See EmergencyOutput."""
         return self._asserted if self._path is None else self._path.exists()
 
     def set(self, *, asserted: bool) -> None:
-        """See EmergencyOutput."""
         self._asserted = asserted
         try:
             if self._path is not None and asserted:

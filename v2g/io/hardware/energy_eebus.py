@@ -117,7 +117,6 @@ class EebusEnergyManager:
         self._supervisor = Supervisor(observe)
 
     async def open(self) -> None:
-        """See EnergyManagerLink."""
         self._say()
         await self.ship.open(self._config.host, self._config.port)
         if self._config.mdns:
@@ -146,7 +145,6 @@ class EebusEnergyManager:
             self._drawn_at = self._clock.monotonic() + DRAWN_S if limited else None
 
     async def close(self) -> None:
-        """See EnergyManagerLink."""
         await self._supervisor.close()
         if self._discovery is not None:
             await self._discovery.close()

@@ -37,7 +37,6 @@ class ModbusEnergyManager:
         return port
 
     async def open(self) -> None:
-        """See EnergyManagerLink."""
         host, port = self._config.host, self._config.port
         try:
             self._server = await start_server(self._serve, host, port)
@@ -48,11 +47,9 @@ class ModbusEnergyManager:
             ) from None
 
     def notify(self, state: ManagedStation) -> None:
-        """See EnergyManagerLink."""
         self._registers.notify(state)
 
     async def close(self) -> None:
-        """See EnergyManagerLink."""
         if self._server is not None:
             self._server.close()
         for writer in self._connections.values():

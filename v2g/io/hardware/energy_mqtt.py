@@ -64,7 +64,6 @@ class MqttEnergyManager:
         self._telling = spawn(self._publish_loop(), name="energy manager")
 
     def notify(self, state: ManagedStation) -> None:
-        """See EnergyManagerLink."""
         self._state = state
         self._news.set()
 

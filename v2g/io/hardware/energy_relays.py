@@ -42,7 +42,6 @@ class RelayEnergyManager:
         self._polling: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """See EnergyManagerLink."""
         self._lines = self._open_lines(self._config.lines)
         self._polling = child(self._poll(self._lines), name="relays")
 
@@ -50,7 +49,6 @@ class RelayEnergyManager:
         """See EnergyManagerLink: contacts report nothing."""
 
     async def close(self) -> None:
-        """See EnergyManagerLink."""
         if self._polling is not None:
             self._polling.cancel()
             await asyncio.gather(self._polling, return_exceptions=True)

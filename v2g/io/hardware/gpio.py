@@ -61,7 +61,6 @@ class GpiodLines:
             raise
 
     def read(self) -> dict[str, bool]:
-        """See Lines."""
         from gpiod.line import Direction, Value
 
         found: dict[str, bool] = {}
@@ -76,7 +75,6 @@ class GpiodLines:
         return found
 
     def write(self, name: str, *, active: bool) -> None:
-        """See Lines."""
         from gpiod.line import Direction, Value
 
         line = self._outputs[name]
@@ -86,7 +84,6 @@ class GpiodLines:
             raise TransportError(f"{line.chip}, {name}: {error}") from None
 
     def close(self) -> None:
-        """See Lines."""
         for request in self._requests.values():
             request.release()
         self._requests.clear()

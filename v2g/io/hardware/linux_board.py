@@ -496,12 +496,10 @@ class LinuxBoard(ReportingPilot):
 
     @property
     def age_s(self) -> float:
-        """See ChargerPilot."""
         return self._samples.age(self._clock.monotonic())
 
     @property
     def duty_percent(self) -> float | None:
-        """See ChargerPilot."""
         return self._signal.percent if self._signal.oscillates else None
 
     def _drive(self, percent: float | None, error: PilotState | None) -> None:
@@ -564,7 +562,6 @@ class LinuxBoard(ReportingPilot):
 
     @property
     def has_latch(self) -> bool:
-        """See Cabinet."""
         return self._config.lock is not None
 
     @property
@@ -591,7 +588,6 @@ class LinuxBoard(ReportingPilot):
             self._lines.write("fan", active=percent > 0)
 
     def on_latch(self, callback: Callable[[bool], None]) -> None:
-        """See Cabinet."""
         self._on_latch.append(callback)
 
     def on_fault(self, callback: OnFault) -> None:
@@ -816,7 +812,6 @@ class LinuxContactor:
         self._board.switch(closed=closed)
 
     def on_change(self, callback: Callable[[bool], None]) -> None:
-        """See Contactor."""
         self._board._on_contactor.append(callback)
 
 

@@ -54,7 +54,6 @@ class CanStage:
 
     @property
     def present(self) -> StageReport:
-        """See PowerStage."""
         return self._group.report
 
     @property
@@ -64,7 +63,6 @@ class CanStage:
 
     @property
     def resistance_ohm(self) -> int | None:
-        """See IsolationMonitor."""
         return self._group.resistance_ohm(self._clock.monotonic())
 
     async def measure(self, voltage_mv: int) -> int | None:
@@ -107,17 +105,14 @@ class CanStage:
             self._send(frame)
 
     def drive(self, demand: Demand) -> None:
-        """See PowerStage."""
         self._cut = self._cut and demand != OFF
         self._group.drive(demand)
         self._exchange()
 
     def on_report(self, callback: Callable[[StageReport], None]) -> None:
-        """See PowerStage."""
         self._on_report.append(callback)
 
     def on_fault(self, callback: OnFault) -> None:
-        """See PowerStage."""
         self._on_fault.append(callback)
 
     async def close(self) -> None:

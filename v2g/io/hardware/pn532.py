@@ -45,11 +45,9 @@ class SerialCardReader:
         self._tick()
 
     def on_card(self, callback: Callable[[str, CardType], None]) -> None:
-        """See CardReader."""
         self._on_card.append(callback)
 
     def on_lost(self, callback: Callable[[str], None]) -> None:
-        """See CardReader."""
         self._on_lost.append(callback)
 
     def close(self) -> None:

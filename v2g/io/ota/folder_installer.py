@@ -15,7 +15,7 @@ Slot = Literal["a", "b"]
 
 
 class FolderInstaller:
-    """Slots as folders `a` and `b`, each with its `image`.
+    """Slots as folders `a` and `b`, each with its `image`. Implements Installer.
 
     `boot` takes note of what was started; `restart` is called where a device would restart. Files: `active` contains
     the permanent slot, `once` the one to try at the next boot, `tried` the one that the boot loader tries, `runs` the
@@ -36,11 +36,9 @@ class FolderInstaller:
         return slot
 
     async def running(self) -> str:
-        """See Installer."""
         return self._read("runs") or self.boot()
 
     async def install(self, image: Path) -> None:
-        """See Installer."""
         other = self._other()
         target = self.folder / other / "image"
         try:
@@ -55,16 +53,13 @@ class FolderInstaller:
             raise InstallError(f"slot {other}: {error.strerror}") from None
 
     async def activate(self) -> None:
-        """See Installer."""
         save_secret(self.folder / "once", self._other().encode())
         self._restart()
 
     async def confirm(self) -> None:
-        """See Installer."""
         save_secret(self.folder / "active", (self._read("runs") or "a").encode())
 
     async def roll_back(self) -> None:
-        """See Installer."""
         other = self._other()
         remove_file(self.folder / "once")
         if self._read("active") not in (None, other):  # a power cut came after it was confirmed
@@ -72,12 +67,10 @@ class FolderInstaller:
         self._restart()
 
     def image(self) -> Path | None:
-        """See Installer."""
         path = self.folder / (self._read("runs") or "a") / "image"
         return path if path.exists() else None
 
     def back(self) -> tuple[tuple[str, ...], ...]:
-        """See Installer."""
         return ()
 
     def _other(self) -> Slot:

@@ -79,34 +79,27 @@ class CommandInstaller:
         self._config = config
 
     async def running(self) -> str:
-        """See Installer."""
         slot = (await self._run("running", self._config.running)).strip()
         if len(slot.split()) != 1:
             raise InstallError(f"{self._config.running[0]} printed no slot name")
         return slot
 
     async def install(self, image: Path) -> None:
-        """See Installer."""
         await self._run("install", tuple(each.replace(IMAGE, str(image)) for each in self._config.install))
 
     async def activate(self) -> None:
-        """See Installer."""
         await self._run("activate", self._config.activate)
 
     async def confirm(self) -> None:
-        """See Installer."""
         await self._run("confirm", self._config.confirm)
 
     async def roll_back(self) -> None:
-        """See Installer."""
         await self._run("roll_back", self._config.roll_back)
 
     def image(self) -> Path | None:
-        """See Installer."""
         return self._config.image
 
     def back(self) -> tuple[Argv, ...]:
-        """See Installer."""
         return self._config.running, self._config.roll_back
 
     async def _run(self, step: str, argv: tuple[str, ...]) -> str:
@@ -132,7 +125,6 @@ class RaucInstaller:
         self._config = config
 
     async def running(self) -> str:
-        """See Installer."""
         text = await _run("running", self.back()[0], self._config.timeout_s)
         try:
             return typed_json.decode(text.strip().rpartition("\n")[2], _RaucStatus).booted
@@ -140,7 +132,6 @@ class RaucInstaller:
             raise InstallError(f"running: {self._config.program[0]} status: {error}") from None
 
     async def install(self, image: Path) -> None:
-        """See Installer."""
         try:
             await self._rauc("install", "info", str(image))
         except InstallError as error:
@@ -148,16 +139,13 @@ class RaucInstaller:
         await self._rauc("install", "install", str(image))
 
     async def activate(self) -> None:
-        """See Installer."""
         await self._rauc("activate", "status", "mark-active", "other")
         await _run("activate", self._config.restart, self._config.timeout_s)
 
     async def confirm(self) -> None:
-        """See Installer."""
         await self._rauc("confirm", "status", "mark-good", "booted")
 
     async def roll_back(self) -> None:
-        """See Installer."""
         for argv in self.back()[1:]:
             await _run("roll_back", argv, self._config.timeout_s)
 
@@ -169,7 +157,6 @@ class RaucInstaller:
         return await _run(step, (*self._config.program, *arguments), self._config.timeout_s)
 
     def back(self) -> tuple[Argv, ...]:
-        """See Installer."""
         rauc, marks = self._config.program, (("mark-bad", "booted"), ("mark-active", "other"))
         status = (*rauc, "status", "--output-format=json")
         return status, *((*rauc, "status", *mark) for mark in marks), self._config.restart

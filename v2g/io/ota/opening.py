@@ -54,26 +54,21 @@ class GuardedInstaller:
         self._settings = without_flaw((settings or Table({})).read(self._own.config), f"installer {name!r}: ")
 
     async def running(self) -> str:
-        """See Installer."""
         slot = await self._step("running")
         if not isinstance(slot, str) or len(slot.split()) != 1:
             raise InstallError(f"running: installer {self._name!r} returned no slot name")
         return slot
 
     async def install(self, image: Path) -> None:
-        """See Installer."""
         await self._step("install", image)
 
     async def activate(self) -> None:
-        """See Installer."""
         await self._step("activate")
 
     async def confirm(self) -> None:
-        """See Installer."""
         await self._step("confirm")
 
     async def roll_back(self) -> None:
-        """See Installer."""
         await self._step("roll_back")
 
     def image(self) -> Path | None:
@@ -84,7 +79,6 @@ class GuardedInstaller:
         return None
 
     def back(self) -> tuple[Argv, ...]:
-        """See Installer."""
         with self._failing("back"):
             return typed_json.convert(self._own.open(self._settings).back(), tuple[Argv, ...])
 

@@ -66,7 +66,6 @@ class KeySigner(Signer):
 
     @property
     def public_key(self) -> Key:
-        """See Signer."""
         return self._public
 
     @classmethod
@@ -75,7 +74,6 @@ class KeySigner(Signer):
         raise NotImplementedError
 
     def sign(self, payload: bytes) -> Signature:
-        """See Signer."""
         raw = self._key.sign(payload)
         half = len(raw) // 2
         der = encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))

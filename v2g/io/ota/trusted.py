@@ -163,7 +163,6 @@ class _Fetcher(FetcherInterface):
         raise NotImplementedError("files of limited size are read only")
 
     def download_bytes(self, url: str, max_length: int) -> bytes:
-        """See FetcherInterface."""
         if not url.startswith(_HTTP):
             return _read(Path(url), max_length)
         into = io.BytesIO()

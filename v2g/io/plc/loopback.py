@@ -27,14 +27,12 @@ class LoopbackLink:
         return self._mac
 
     def on_frame(self, callback: OnFrame) -> None:
-        """See PlcLink."""
         self._callback = callback
 
     def on_port(self, callback: OnPort) -> None:
         """See PlcLink. A medium is never lost."""
 
     def send(self, frame: bytes) -> None:
-        """See PlcLink."""
         self._medium.send(MediumChannel.PLC, frame)
 
     def close(self) -> None:
@@ -56,14 +54,13 @@ class LoopbackLink:
 
 
 class MeasuresAcross:
-    """Measurements of a charger's modem on a medium with different attenuations."""
+    """Measurements of a charger's modem on a medium with different attenuations. Implements Measures."""
 
     def __init__(self, link: LoopbackLink, near: Measures) -> None:
         self._link = link
         self._near = near
 
     def profile(self, pev_mac: bytes) -> bytes:
-        """See Measures."""
         extra = self._link.extra_db(pev_mac)
         return bytes(min(255, db + extra) for db in self._near.profile(pev_mac))
 

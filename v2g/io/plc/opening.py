@@ -69,11 +69,9 @@ class ReconnectingLink:
         return self._mac
 
     def on_frame(self, callback: OnFrame) -> None:
-        """See PlcLink."""
         self._callback = callback
 
     def on_port(self, callback: OnPort) -> None:
-        """See PlcLink."""
         self._on_port.append(callback)
 
     def send(self, frame: bytes) -> None:
@@ -86,7 +84,6 @@ class ReconnectingLink:
             self._lost(str(error))
 
     def close(self) -> None:
-        """See PlcLink."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -179,7 +176,6 @@ class ImpairedLink(WrappedLink):
         link.on_frame(self._in.put)
 
     def send(self, frame: bytes) -> None:
-        """See PlcLink."""
         self._out.put(frame)
 
     def close(self) -> None:

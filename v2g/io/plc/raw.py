@@ -56,7 +56,6 @@ class RawLink:
         return self._mac
 
     def on_frame(self, callback: OnFrame) -> None:
-        """See PlcLink."""
         self._callback = callback
 
     def on_port(self, callback: OnPort) -> None:
@@ -64,7 +63,6 @@ class RawLink:
         self._on_port = callback
 
     def send(self, frame: bytes) -> None:
-        """See PlcLink."""
         try:
             self._socket.send(frame)
         except (BlockingIOError, InterruptedError):
@@ -75,7 +73,6 @@ class RawLink:
             raise TransportError(f"{self._interface}: {error.strerror}") from None
 
     def close(self) -> None:
-        """See PlcLink."""
         if self._socket.fileno() >= 0:
             self._loop.remove_reader(self._socket)
             self._socket.close()
@@ -122,19 +119,15 @@ class SerialLink:
         return self._mac
 
     def on_frame(self, callback: OnFrame) -> None:
-        """See PlcLink."""
         self._callback = callback
 
     def on_port(self, callback: OnPort) -> None:
-        """See PlcLink."""
         self._on_port = callback
 
     def send(self, frame: bytes) -> None:
-        """See PlcLink."""
         self._port.write(uart.wrap(frame))
 
     def close(self) -> None:
-        """See PlcLink."""
         self._port.close()
 
     def _received(self, data: bytes) -> None:

@@ -34,23 +34,18 @@ class WrappedLink:
 
     @property
     def mac(self) -> bytes:
-        """See PlcLink."""
         return self._link.mac
 
     def on_frame(self, callback: OnFrame) -> None:
-        """See PlcLink."""
         self._callback = callback
 
     def on_port(self, callback: OnPort) -> None:
-        """See PlcLink."""
         self._link.on_port(callback)
 
     def send(self, frame: bytes) -> None:
-        """See PlcLink."""
         self._link.send(frame)
 
     def close(self) -> None:
-        """See PlcLink."""
         self._link.close()
 
     def _pass_on(self, frame: bytes) -> None:
@@ -183,7 +178,6 @@ class RecordedLink(WrappedLink):
         link.on_frame(self._received)
 
     def send(self, frame: bytes) -> None:
-        """See PlcLink."""
         self._record(frame, outbound=True)
         super().send(frame)
 

@@ -78,15 +78,12 @@ class FastClock(Clock):
         self._began_s, self._began_ms = super().monotonic(), super().utc_ms()
 
     def monotonic(self) -> float:
-        """See Clock."""
         return super().monotonic() * self._factor
 
     def elapsed_ms(self) -> int:
-        """See Clock."""
         return int(self.monotonic() * 1000)
 
     def utc_ms(self) -> int:
-        """See Clock."""
         return self._began_ms + int((super().monotonic() - self._began_s) * self._factor * 1000)
 
 

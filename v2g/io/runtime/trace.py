@@ -210,20 +210,16 @@ class TracedCore:
 
     @property
     def closed(self) -> bool:
-        """See Session."""
         return self._core.closed
 
     @property
     def reason(self) -> str:
-        """See Session."""
         return self._core.reason
 
     def deadline(self) -> float | None:
-        """See Session."""
         return self._core.deadline()
 
     def start(self, now: float, utc_ms: int) -> None:
-        """See Session."""
         before = self._state
         self._core.start(now, utc_ms)
         self._look(before)
@@ -239,31 +235,26 @@ class TracedCore:
             self._look(before)
 
     def receive_eof(self, now: float, utc_ms: int) -> None:
-        """See Session."""
         before = self._state
         self._core.receive_eof(now, utc_ms)
         self._look(before)
 
     def fact(self, fact: Fact, now: float, utc_ms: int) -> None:
-        """See Session."""
         before = self._state
         self._core.fact(fact, now, utc_ms)
         self._look(before)
 
     def tick(self, now: float, utc_ms: int) -> None:
-        """See Session."""
         before = self._state
         self._core.tick(now, utc_ms)
         self._look(before)
 
     def abort(self, reason: str, now: float, utc_ms: int) -> None:
-        """See Session."""
         before = self._state
         self._core.abort(reason, now, utc_ms)
         self._look(before)
 
     def actions(self) -> list[Action]:
-        """See Session."""
         self._look(self._state)
         actions, self._actions = self._actions, []
         return actions

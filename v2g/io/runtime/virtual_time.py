@@ -95,13 +95,10 @@ class LoopClock(Clock):
         self._loop, self._ahead_ms = loop, super().utc_ms() - int(loop.time() * 1000)
 
     def monotonic(self) -> float:
-        """See Clock."""
         return self._loop.time()
 
     def elapsed_ms(self) -> int:
-        """See Clock."""
         return int(self._loop.time() * 1000)
 
     def utc_ms(self) -> int:
-        """See Clock."""
         return self._ahead_ms + self.elapsed_ms()

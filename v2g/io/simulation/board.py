@@ -110,14 +110,12 @@ class SimulatedBoardMonitor:
         self.forget()
 
     def forget(self) -> None:
-        """See BoardMonitor."""
         self._monitor: Monitor | None = None
         self._closed = self._commanded = False
         self._input_at = 0.0
         self.reason = "not_told"
 
     def take(self, what: Input, now: float) -> None:
-        """See BoardMonitor."""
         self._input_at = now
         if isinstance(what, inputs.BoardRating):
             rating = ChargerRating(
@@ -138,7 +136,6 @@ class SimulatedBoardMonitor:
             self._obey()
 
     def switch(self, now: float, *, closed: bool) -> None:
-        """See BoardMonitor."""
         self._commanded = closed
         if self._monitor is None:
             self.reason = "not_told"
@@ -151,14 +148,12 @@ class SimulatedBoardMonitor:
             self._obey()
 
     def feedback(self, now: float, *, closed: bool) -> None:
-        """See BoardMonitor."""
         self._closed = closed
         if self._monitor is not None:
             self._monitor.feedback(now, closed=closed)
             self._obey()
 
     def tick(self, now: float) -> None:
-        """See BoardMonitor."""
         if self._monitor is None:
             return
         if self._commanded and not self.reason and now - self._input_at >= SILENT_S:

@@ -61,16 +61,13 @@ class SimulatedPrimary:
 
     @property
     def report(self) -> PrimaryReport:
-        """See PrimaryDevice."""
         return self._report
 
     def find(self, method: str) -> None:
-        """See PrimaryDevice."""
         self._method, self._device_id = method, 0
         self._act()
 
     def pair(self, method: str, device_id: int) -> None:
-        """See PrimaryDevice."""
         self._method, self._device_id = method, device_id
         after_s = self._config.confirm_after_s
         if method == _BY_PERSON and after_s is not None:
@@ -79,12 +76,10 @@ class SimulatedPrimary:
         self._act()
 
     def excite(self, coil_ma: int, power_w: int) -> None:
-        """See PrimaryDevice."""
         self._excited_ma, self._power_w = min(coil_ma, self._max_coil_ma), power_w
         self._act()
 
     def send(self, power_w: int) -> None:
-        """See PrimaryDevice."""
         self._excited_ma, self._power_w = None, power_w
         self._act()
 
@@ -94,17 +89,14 @@ class SimulatedPrimary:
         self._line.hold(ChargerCoil())
 
     def rest(self) -> None:
-        """See PrimaryDevice."""
         self._quiet()
         self._method, self._device_id, self._confirmed = "", 0, False
         self.send(0)
 
     def on_report(self, callback: Callable[[PrimaryReport], None]) -> None:
-        """See PrimaryDevice."""
         self._on_report.append(callback)
 
     def on_fault(self, callback: OnFault) -> None:
-        """See PrimaryDevice."""
         self._on_fault.append(callback)
 
     def close(self) -> None:

@@ -69,27 +69,21 @@ class CompiledMonitor:
         self._call("init", byref(_Rating(*most, *map(_us, times))))
 
     def begin(self, now: float) -> None:
-        """See ChargerMonitor."""
         self._call("begin", _time(now))
 
     def forget_paused(self) -> None:
-        """See ChargerMonitor."""
         self._call("forget_paused")
 
     def authorise(self, now: float, *, allowed: bool, paused: bool = False) -> None:
-        """See ChargerMonitor."""
         self._call("authorise", c_bool(allowed), c_bool(paused), _time(now))
 
     def stop(self, now: float) -> None:
-        """See ChargerMonitor."""
         self._call("stop", _time(now))
 
     def fault(self, word: str, now: float, *, active: bool) -> None:
-        """See ChargerMonitor."""
         self._call("fault", c_uint8(_number(self._faults, word, _FAULTS)), c_bool(active), _time(now))
 
     def request(self, request: Request, now: float) -> None:
-        """See ChargerMonitor."""
         optional = (request.phase, request.bears, request.ready, request.target_mv, request.notice_s)
         packed = _Request(
             sum(1 << bit for bit, each in enumerate(optional) if each is not None),
@@ -115,61 +109,48 @@ class CompiledMonitor:
         from_s: float = 0.0,
         until_s: float = float("inf"),
     ) -> None:
-        """See ChargerMonitor."""
         number = c_uint8(_number(self._sources, source, _SOURCES))
         most = _output(Output(charge_w, discharge_w, charge_ma, discharge_ma))
         self._call("limit", number, byref(most), _time(from_s), _time(until_s), _time(now))
 
     def discharge(self, rule: Discharge, now: float) -> None:
-        """See ChargerMonitor."""
         self._call("discharge", c_int(_DISCHARGES.index(rule)), _time(now))
 
     def signed(self, power_w: int, until_s: float, now: float) -> None:
-        """See ChargerMonitor."""
         self._call("signed", c_int32(_int32(power_w)), _time(until_s), _time(now))
 
     def signed_less(self, power_w: int, until_s: float, now: float) -> None:
-        """See ChargerMonitor."""
         self._call("signed_less", c_int32(_int32(power_w)), _time(until_s), _time(now))
 
     def drive(self, output: Output, now: float) -> Output:
-        """See ChargerMonitor."""
         passed = _output(output)
         self._call("drive", byref(passed), _time(now))
         return _said(passed)
 
     def close(self, now: float) -> bool:
-        """See ChargerMonitor."""
         return bool(self._call("close", _time(now)))
 
     def open(self, now: float) -> None:
-        """See ChargerMonitor."""
         self._call("open", _time(now))
 
     def feedback(self, now: float, *, closed: bool) -> None:
-        """See ChargerMonitor."""
         self._call("feedback", c_bool(closed), _time(now))
 
     def measured(self, voltage_mv: int, current_ma: int, now: float) -> None:
-        """See ChargerMonitor."""
         self._call("measured", c_int32(_int32(voltage_mv)), c_int32(_int32(current_ma)), _time(now))
 
     def drawn(self, power_w: int, now: float, line_ma: tuple[int, int, int] | None = None) -> None:
-        """See ChargerMonitor."""
         lines = None if line_ma is None else (c_int32 * 3)(*map(_int32, line_ma))
         self._call("drawn", c_int32(_int32(power_w)), lines, _time(now))
 
     def tick(self, now: float) -> None:
-        """See ChargerMonitor."""
         self._call("tick", _time(now))
 
     @property
     def live(self) -> bool:
-        """See ChargerMonitor."""
         return bool(self._call("live"))
 
     def verdicts(self) -> list[Verdict]:
-        """See ChargerMonitor."""
         verdicts: list[Verdict] = []
         each = _Verdict()
         while self._call("next", byref(each)):

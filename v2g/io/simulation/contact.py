@@ -38,17 +38,14 @@ class SimulatedConnection:
 
     @property
     def report(self) -> ContactReport:
-        """See ConnectionDevice."""
         return self._report
 
     def send(self, *, down: bool) -> None:
-        """See ConnectionDevice."""
         self._act()  # it was still, or moved the other way
         self._model.send(down=down)
         self._act()
 
     def on_report(self, callback: Callable[[ContactReport], None]) -> None:
-        """See ConnectionDevice."""
         self._on_report.append(callback)
 
     def close(self) -> None:

@@ -138,7 +138,6 @@ class RoomMedium(Medium):
 
     @property
     def peers(self) -> frozenset[str]:
-        """See Medium."""
         return frozenset(self._room.stations) - {self.name}
 
     @property
@@ -146,7 +145,6 @@ class RoomMedium(Medium):
         return self._room.stations.get(self.name) is self
 
     def send(self, channel: MediumChannel, payload: bytes, *, to: str | None = None) -> None:
-        """See Medium."""
         if not self._attached:
             raise TransportError(f"{self.name} has left the room")
         if len(payload) > MAX_PAYLOAD:
@@ -156,7 +154,6 @@ class RoomMedium(Medium):
                 self._loop.call_soon(station.take, self.name, channel, payload)
 
     def close(self) -> None:
-        """See Medium."""
         if self._attached:
             del self._room.stations[self.name]
             for other in self._room.stations.values():

@@ -129,7 +129,6 @@ class SimulatedContactor:
 
     @property
     def closed(self) -> bool:
-        """See Contactor."""
         return self._closed and not self._cut and not self._was_cut
 
     def cut(self) -> None:
@@ -137,7 +136,6 @@ class SimulatedContactor:
         self._cut = True
 
     def set(self, *, closed: bool) -> None:
-        """See Contactor."""
         self._was_cut = self._cut and not closed  # it is open: no command to open it shows it closed again
         self._dropped, self._cut = self._dropped and closed, self._cut and closed
         self._commanded = closed and not self._cut
@@ -150,7 +148,6 @@ class SimulatedContactor:
             self._move()
 
     def on_change(self, callback: Callable[[bool], None]) -> None:
-        """See Contactor."""
         self._callbacks.append(callback)
 
     def close(self) -> None:
@@ -216,12 +213,10 @@ class SimulatedStage:
 
     @property
     def present(self) -> StageReport:
-        """See PowerStage."""
         return self._present
 
     @property
     def max_var(self) -> int:
-        """See PowerStage."""
         return self._model.max_var
 
     @property
@@ -230,7 +225,6 @@ class SimulatedStage:
         return 0 if self._model.tripped else self._var
 
     def react(self, var: int) -> None:
-        """See PowerStage."""
         self._var = var
 
     def cut(self) -> None:
@@ -239,7 +233,6 @@ class SimulatedStage:
         self._line.publish(0, 0, contactor_closed=False)
 
     def drive(self, demand: Demand) -> None:
-        """See PowerStage."""
         self._cut = self._cut and demand != OFF
         demand = OFF if self._cut else demand
         if demand != self._model.demand:
@@ -249,11 +242,9 @@ class SimulatedStage:
             self._act()
 
     def on_report(self, callback: Callable[[StageReport], None]) -> None:
-        """See PowerStage."""
         self._on_report.append(callback)
 
     def on_fault(self, callback: OnFault) -> None:
-        """See PowerStage."""
         self._on_fault.append(callback)
 
     def close(self) -> None:
@@ -340,7 +331,6 @@ class SimulatedIsolation:
 
     @property
     def resistance_ohm(self) -> int | None:
-        """See IsolationMonitor."""
         if "isolation_monitor" in self._faults:
             return None
         low = self._faults.value("isolation")
@@ -351,7 +341,6 @@ class SimulatedIsolation:
         return "the monitor does not find its test resistor" if "isolation_test" in self._faults else ""
 
     async def measure(self, voltage_mv: int) -> int | None:
-        """See IsolationMonitor."""
         await asyncio.sleep(self._check_s)
         return self.resistance_ohm
 
@@ -374,12 +363,10 @@ class SimulatedCabinet:
 
     @property
     def has_latch(self) -> bool:
-        """See Cabinet."""
         return self._latch
 
     @property
     def temperatures(self) -> dict[str, float | None]:
-        """See Cabinet."""
         now_ms = self._clock.elapsed_ms()
         self._plug.advance(max(0, now_ms - self._at_ms) / 1000, self._current_ma(), self._fan)
         self._at_ms = now_ms
@@ -399,15 +386,12 @@ class SimulatedCabinet:
 
     @property
     def fan_rpm(self) -> int | None:
-        """See Cabinet."""
         return 0 if "fan_dead" in self._faults else self._fan * 30
 
     def set_light(self, light: Light) -> None:
-        """See Cabinet."""
         self.light = light
 
     def set_latch(self, *, locked: bool) -> None:
-        """See Cabinet."""
         if "latch_jammed" in self._faults or locked is self.locked:
             return
         self.locked = locked
@@ -415,15 +399,12 @@ class SimulatedCabinet:
             callback(locked)
 
     def set_fan(self, percent: int) -> None:
-        """See Cabinet."""
         self._fan = percent
 
     def on_latch(self, callback: Callable[[bool], None]) -> None:
-        """See Cabinet."""
         self._on_latch.append(callback)
 
     def on_fault(self, callback: OnFault) -> None:
-        """See Cabinet."""
         self._on_fault.append(callback)
 
     def _faults_changed(self) -> None:

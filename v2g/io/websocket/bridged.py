@@ -63,7 +63,6 @@ class BridgedConnection:
 
     @property
     def received_at(self) -> float:
-        """See RpcConnection."""
         return self._connection.received_at
 
     async def call(self, request: Message, response: type[M], *, timeout: float | None = None) -> M:
@@ -171,11 +170,9 @@ class BridgedConnection:
         return None
 
     async def run(self) -> None:
-        """See RpcConnection."""
         await self._connection.run()
 
     async def close(self, reason: str = "") -> None:
-        """See RpcConnection."""
         await self._connection.close(reason)
 
 

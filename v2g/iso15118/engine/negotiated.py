@@ -39,35 +39,28 @@ class Negotiated(ABC, Generic[SessionT]):
 
     @property
     def closed(self) -> bool:
-        """See Core."""
         return self.session.closed
 
     @property
     def reason(self) -> str:
-        """See Core."""
         return self.session.reason
 
     @property
     def state(self) -> State:
-        """See Conversation."""
         return self.session.state
 
     @property
     def session_id(self) -> bytes:
-        """See Conversation."""
         return self.session.session_id
 
     @property
     def newest(self) -> Received:
-        """See Conversation."""
         return self.session.newest
 
     def decode(self, payload_type: int, payload: bytes) -> tuple[Element, int]:
-        """See Conversation."""
         return self.session.decode(payload_type, payload)
 
     def start(self, now: float, utc_ms: int) -> None:
-        """See Core."""
         self.session.start(now, utc_ms)
 
     def receive(self, data: bytes, now: float, utc_ms: int) -> None:
@@ -78,29 +71,23 @@ class Negotiated(ABC, Generic[SessionT]):
             self.session.receive(data, now, utc_ms)
 
     def receive_eof(self, now: float, utc_ms: int) -> None:
-        """See Core."""
         self.session.receive_eof(now, utc_ms)
 
     def fact(self, fact: Fact, now: float, utc_ms: int) -> None:
-        """See Core."""
         if self._handshake is not None:
             self._facts.append(fact)
         self.session.fact(fact, now, utc_ms)
 
     def tick(self, now: float, utc_ms: int) -> None:
-        """See Core."""
         self.session.tick(now, utc_ms)
 
     def abort(self, reason: str, now: float, utc_ms: int) -> None:
-        """See Core."""
         self.session.abort(reason, now, utc_ms)
 
     def deadline(self) -> float | None:
-        """See Core."""
         return self.session.deadline()
 
     def actions(self) -> list[Action]:
-        """See Core."""
         return self.session.actions()
 
     def _negotiate(self, framer: Framer, data: bytes, now: float, utc_ms: int) -> bytes:

@@ -54,11 +54,9 @@ class MirroredPeer:
 
     @property
     def idle(self) -> bool:
-        """See RpcPeer."""
         return self._peer.idle and not self._up
 
     def deadline(self) -> float | None:
-        """See RpcPeer."""
         return self._peer.deadline()
 
     def call(self, request: Message, now: float, *, timeout: float | None = None) -> str:
@@ -75,28 +73,23 @@ class MirroredPeer:
         raise OcppError(f"OCPP 1.6 has no {action_of(message)}", answer="NotSupported")
 
     def receive(self, text: str, now: float) -> None:
-        """See RpcPeer."""
         self._now = now
         self._peer.receive(text, now)
 
     def tick(self, now: float) -> None:
-        """See RpcPeer."""
         self._now = now
         self._peer.tick(now)
 
     def close(self, now: float) -> None:
-        """See RpcPeer."""
         self._now = now
         self._peer.close(now)
 
     def answer(self, identifier: str, answer: Message | OcppError) -> None:
-        """See RpcPeer."""
         run = self._down.pop(identifier, None)
         if run is not None:
             self._descend(run, answer)
 
     def actions(self) -> list[Action]:
-        """See RpcPeer."""
         while inner := self._peer.actions():
             for action in inner:
                 match action:

@@ -224,7 +224,6 @@ class CsmsLink:
         return True
 
     def reconnect(self) -> None:
-        """See Connection."""
         self._failures = 0
         self._k.cancel("link.connect")
         if self._peer is not None:
@@ -246,7 +245,6 @@ class CsmsLink:
     # -- registration
 
     def boot(self, *, triggered: bool = False) -> None:
-        """See Connection."""
         layout = self._k.layout
         request = ocpp.BootNotificationRequest(
             reason="Triggered" if triggered else self.boot_reason,
@@ -318,7 +316,6 @@ class CsmsLink:
     # -- messages
 
     def call(self, request: Message, then: Then | None = None, *, always: bool = False) -> None:
-        """See Connection."""
         then = then or _ignore
         if self._peer is None or not (always or self._k.online):
             then(TransportError("the CSMS is not connected"))

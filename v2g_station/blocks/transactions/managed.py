@@ -336,7 +336,6 @@ class ManagedSessions(EvseSessions):
             self.progress(reference, "OperationModeChanged", operation_mode=mode, sample=self._read(evse.number))
 
     def clock_set(self, by_ms: int) -> None:
-        """See Sessions."""
         for record in list(self.records.values()):
             self.keep(self._evses[record.evse_id], transactions.moved(record, by_ms))
 

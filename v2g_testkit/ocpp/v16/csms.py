@@ -38,7 +38,6 @@ class CsmsTester16(CsmsTester):
     """The tester."""
 
     def test(self, stack: contextlib.AsyncExitStack) -> "CsmsTest16":
-        """See CsmsTester."""
         return CsmsTest16(self, stack)
 
 
@@ -58,7 +57,6 @@ class CsmsTest16(CsmsTest):
         return about | ({} if serial is None else {"chargePointSerialNumber": serial})
 
     async def call(self, action: str, /, **payload: object) -> Payload:
-        """See CsmsTest."""
         answer = await super().call(action, **payload)
         if action == "StartTransaction":
             number = answer["transactionId"]
@@ -68,7 +66,6 @@ class CsmsTest16(CsmsTest):
         return answer
 
     async def booted(self, reason: str = "PowerUp") -> None:
-        """See CsmsTest."""
         if self._connection is None:
             await self.connect()
         answer = await self.boot(reason)

@@ -21,11 +21,9 @@ class StationTester16(StationTester):
     """The back end; `variables` are the station's configuration keys."""
 
     def test(self, stack: contextlib.AsyncExitStack) -> "StationTest16":
-        """See StationTester."""
         return StationTest16(self, stack)
 
     async def learn(self) -> None:
-        """See StationTester."""
         with contextlib.suppress(Ended):
             answer = await self._outside().ask("GetConfiguration")
             self.variables = {each["key"]: each.get("value", "") for each in answer.get("configurationKey", ())}
@@ -39,7 +37,6 @@ class StationTester16(StationTester):
         return need in profiles or super().has(need)
 
     def usual(self, action: str, payload: Payload) -> Payload | CallError:
-        """See StationTester."""
         match action:
             case "Authorize":
                 return {"idTagInfo": {"status": "Accepted"}}
@@ -139,7 +136,6 @@ class StationTest16(StationTest):
         return answer
 
     async def leave(self) -> None:
-        """See StationTest."""
         tester = self._tester
         with contextlib.suppress(Ended):
             for transaction in list(tester.transactions):
