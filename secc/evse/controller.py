@@ -21,7 +21,7 @@ from secc.evse.paused_session_store import PausedSessionFile
 from secc.evse.phases import PhaseChange
 from secc.evse.session_records import RecordKeeping
 from secc.evse.sessions import Sessions
-from secc.hardware.evse import EvseHardware
+from secc.hardware.evse import Evse
 from secc.hardware.meter import Meter
 from secc.hardware.safety import SafetyChannel
 from secc.link.listening import MatchedPlug, Stream
@@ -112,7 +112,7 @@ class EvseController:
     owner: ChargerOwner
     archive: Archive
     meter: Meter
-    hardware: EvseHardware
+    hardware: Evse
     safety: SafetyChannel
     """The safety channel, which can remove power."""
     wires: EvseWires | None

@@ -9,7 +9,7 @@ from secc.evse.backend import Outcome as Reported
 from secc.evse.paused_session_store import PausedSessionFile
 from secc.evse.ports import ClosePaused, PausedStored
 from secc.evse.session_records import RecordKeeping, SessionRecords
-from secc.hardware.evse import EvseHardware
+from secc.hardware.evse import Evse
 from secc.hardware.safety import SafetyChannel
 from secc.session import ports
 from secc.session.ports import Paused
@@ -36,7 +36,7 @@ class Execution:
         step: Step,
         keeping: RecordKeeping,
         file: PausedSessionFile,
-        hardware: EvseHardware,
+        hardware: Evse,
         safety: SafetyChannel,
         pilot: ChargerPilot | None,
         report: Callable[[Command], Reported],

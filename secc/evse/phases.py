@@ -12,7 +12,7 @@ from typing import Final
 
 from secc.energy_manager.grid import SiteGrid
 from secc.hardware.ac import FOLLOW_S
-from secc.hardware.evse import EvseHardware
+from secc.hardware.evse import Evse
 from secc.session import ports
 from v2g.hardware.interfaces import PhaseSwitch
 from v2g.io.runtime.supervision import child
@@ -33,7 +33,7 @@ class PhaseChange:
     def __init__(
         self,
         switch: PhaseSwitch,
-        hardware: EvseHardware,
+        hardware: Evse,
         grid: SiteGrid,
         tell: Callable[[Sequence[Fact]], None],
         observe: Callable[[Observe], None],

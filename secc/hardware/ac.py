@@ -39,7 +39,7 @@ class Mains(Protocol):
 
 
 class AcEvse(Evse):
-    """See EvseHardware. `lines` is how many line conductors the outlet has, `allow` returns the permitted part of an
+    """See `Evse`. `lines` is how many line conductors the outlet has, `allow` returns the permitted part of an
     output; `measures`: the mains are not measured by the meter.
 
     Where the sum of the currents is measured only, it is taken to flow in equal parts in as many conductors as the
@@ -69,7 +69,7 @@ class AcEvse(Evse):
 
     @property
     def lines(self) -> tuple[int, ...]:
-        """See EvseHardware: as many as the vehicle has said, or all, and those that are measured to carry current."""
+        """As many as the vehicle has said, or all, and those that are measured to carry current."""
         switch, measured = self._parts.phases, self._mains.present.currents
         outlet = tuple(range(self._lines)) if switch is None else switch.lines
         carrying = () if measured is None else measured.carrying

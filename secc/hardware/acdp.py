@@ -12,7 +12,7 @@ from v2g.iso15118.engine.session import Command, Fact
 
 
 class AcdpEvse(DcEvse):
-    """See EvseHardware. The device moves only while there is no voltage between its contacts.
+    """See `Evse`. The device moves only while there is no voltage between its contacts.
 
     The control pilot is also connected through the contacts: if the device loses the vehicle, the contactor opens.
     """

@@ -34,7 +34,7 @@ PRE_CHARGE_MA: Final = 2_000
 
 
 class DcEvse(Evse):
-    """See EvseHardware."""
+    """A charger with direct current; see `Evse`."""
 
     def __init__(self, parts: Parts, power: StageParts) -> None:
         self._stage, self._isolation, self._isolation_test = power.stage, power.isolation, power.isolation_test

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
-from typing import Annotated, Final, Protocol
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -63,100 +63,6 @@ MOST_RETRIES: Final = 20
 SOUND_S: Final = 600.0
 """After a failure the self-test is repeated, while nobody is plugged in: first and longest pause, at most so often, and
 the time without a failure after which it counts anew. The last repetitions are more than an hour after the first."""
-
-
-class EvseHardware(Protocol):
-    """Interface of a charger's power hardware. All methods are called in one event loop."""
-
-    @property
-    def present(self) -> ports.Measured:
-        """Voltage and current at the output."""
-
-    @property
-    def flowed_mwh(self) -> tuple[int, int]:
-        """Energy into and out of the vehicle since the start, by `present`: independent of the meter, where the power
-        electronics measures its output."""
-
-    @property
-    def contactors_closed(self) -> bool:
-        """Whether the output is connected to the inlet."""
-
-    @property
-    def faults(self) -> tuple[str, ...]:
-        """Active codes of `v2g.hardware.faults.FAULTS`, the oldest first."""
-
-    @property
-    def blocked(self) -> str:
-        """Why the contactor may not be closed now, as `v2g.hardware.interlock` names it; empty if it may."""
-
-    @property
-    def light(self) -> Light:
-        """The lamp's signal."""
-
-    async def power_up(self) -> None:
-        """Test the hardware before anybody uses it. A failure is a fault."""
-
-    def on_fault(self, callback: interfaces.OnFault) -> None:
-        """Call `callback` with each fault that begins (True) or ends."""
-
-    def fault(self, word: str, active: bool) -> None:
-        """A fault begins or ends; repetitions are ignored."""
-
-    def on_light(self, callback: Callable[[Light], None]) -> None:
-        """Call `callback` when the lamp changes."""
-
-    def on_derating(self, callback: Callable[[int], None]) -> None:
-        """Call `callback` with the share of the rated power, %, that temperatures permit, when it changes; at first it
-        is 100."""
-
-    def on_session(self, callback: OnSession) -> None:
-        """Call `callback` at the end of each session, and at each pause, with its id and how the parts worked."""
-
-    def subscribe(self, callback: OnFact) -> Callable[[], None]:
-        """Call `callback` with every Measured, MeterRead, ContactorState, HardwareFault and, where there is a primary
-        or connection device, DeviceChanged.
-
-        Returns a function that ends that; a completed session releases its hardware.
-        """
-
-    def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
-        """Execute a hardware command of `secc.session.ports`, as it specifies: immediately, or by a coroutine.
-
-        Outputs, Lower and EmergencyOff are done on return; a coroutine that an EmergencyOff overtakes neither
-        closes a contactor nor applies voltage. Between TransactionStarted and TransactionEnded the session is
-        authorised, except between SaveSession and JoinSession; without that nothing is driven. Other commands are
-        ignored.
-        """
-
-    @property
-    def has_latch(self) -> bool:
-        """Whether there is a plug lock."""
-
-    @property
-    def phase_switch(self) -> interfaces.PhaseSwitch | None:
-        """What changes the line conductors of an AC outlet; None: nothing."""
-
-    @property
-    def lines(self) -> tuple[int, ...]:
-        """The line conductors of the mains (0 to 2) that are in use, or may be; none with direct current."""
-
-    @property
-    def max_var(self) -> int:
-        """Maximum reactive power, injected or absorbed; 0 if the power electronics does not support it."""
-
-    @property
-    def var(self) -> int:
-        """The reactive power that it provides."""
-
-    def react(self, var: int) -> None:
-        """Provide this reactive power, injected is positive, as far as possible."""
-
-    async def unlock(self) -> bool:
-        """Try to open the plug lock (F05); return whether the plug is free, which without a lock is not under our
-        control."""
-
-    async def close(self) -> None:
-        """Leave everything safe: no voltage, contactors open."""
 
 
 class WatchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -216,7 +122,7 @@ class Parts:
 
 
 class Evse(abc.ABC):
-    """Shared by all kinds of chargers: interlock, sensors, meter and callbacks. See EvseHardware."""
+    """A charger's power hardware, as all kinds of chargers have it. All methods are called in one event loop."""
 
     def __init__(self, parts: Parts, *, measures: bool = True) -> None:
         """`measures`: `present` is not the meter's."""
@@ -272,6 +178,8 @@ class Evse(abc.ABC):
 
     @property
     def flowed_mwh(self) -> tuple[int, int]:
+        """Energy into and out of the vehicle since the start, by `present`: independent of the meter, where the power
+        electronics measures its output."""
         self._flow.advance(self._clock.elapsed_ms())
         return self._flow.mwh
 
@@ -282,30 +190,42 @@ class Evse(abc.ABC):
 
     @property
     def faults(self) -> tuple[str, ...]:
+        """Active codes of `v2g.hardware.faults.FAULTS`, the oldest first."""
         return self.interlock.faults
 
     @property
     def blocked(self) -> str:
+        """Why the contactor may not be closed now, as `v2g.hardware.interlock` names it; empty if it may."""
         return self.interlock.blocked
 
     @property
     def light(self) -> Light:
+        """The lamp's signal."""
         return self.interlock.light
 
     def on_fault(self, callback: interfaces.OnFault) -> None:
+        """Call `callback` with each fault that begins (True) or ends."""
         self._on_fault.append(callback)
 
     def on_light(self, callback: Callable[[Light], None]) -> None:
+        """Call `callback` when the lamp changes."""
         self._on_light.append(callback)
 
     def on_derating(self, callback: Callable[[int], None]) -> None:
+        """Call `callback` with the share of the rated power, %, that temperatures permit, when it changes; at first it
+        is 100."""
         self._on_derating.append(callback)
 
     def on_session(self, callback: OnSession) -> None:
+        """Call `callback` at the end of each session, and at each pause, with its id and how the parts worked."""
         self._on_session.append(callback)
 
     def subscribe(self, callback: OnFact) -> Callable[[], None]:
-        """See EvseHardware; the present values are reported at once."""
+        """Call `callback` with the present values, every Measured, MeterRead, ContactorState, HardwareFault and, where
+        there is a primary or connection device, DeviceChanged.
+
+        Returns a function that ends that; a completed session releases its hardware.
+        """
         self._callbacks.append(callback)
         callback(self.present)
         callback(self._reading())
@@ -314,7 +234,13 @@ class Evse(abc.ABC):
         return lambda: self._callbacks.remove(callback)
 
     def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
-        """See EvseHardware: common to both kinds of current."""
+        """Execute a hardware command of `secc.session.ports`, as it specifies: immediately, or by a coroutine.
+
+        Outputs, Lower and EmergencyOff are done on return; a coroutine that an EmergencyOff overtakes neither
+        closes a contactor nor applies voltage. Between TransactionStarted and TransactionEnded the session is
+        authorised, except between SaveSession and JoinSession; without that nothing is driven. Other commands are
+        ignored.
+        """
         match command:
             case ports.TransactionStarted() | ports.JoinSession():
                 self._session_id = command.session_id
@@ -346,35 +272,43 @@ class Evse(abc.ABC):
 
     @property
     def has_latch(self) -> bool:
+        """Whether there is a plug lock."""
         return self._parts.cabinet.has_latch
 
     @property
     def phase_switch(self) -> interfaces.PhaseSwitch | None:
+        """What changes the line conductors of an AC outlet; None: nothing."""
         return self._parts.phases
 
     @property
     def lines(self) -> tuple[int, ...]:
+        """The line conductors of the mains (0 to 2) that are in use, or may be; none with direct current."""
         return ()
 
     @property
     def max_var(self) -> int:
+        """Maximum reactive power, injected or absorbed; 0 if the power electronics does not support it."""
         return 0
 
     @property
     def var(self) -> int:
+        """The reactive power that it provides."""
         return 0
 
     def react(self, var: int) -> None:
+        """Provide this reactive power, injected is positive, as far as possible."""
         del var  # not supported here
 
     async def unlock(self) -> bool:
+        """Try to open the plug lock (F05); return whether the plug is free, which without a lock is not under our
+        control."""
         lock, tried = self.interlock, []
         self._tell_interlock(lambda now: tried.append(lock.release(now)))
         await self._until(lambda: not lock.unlocking)
         return tried == [True] and not lock.locked
 
     async def close(self) -> None:
-        """Leave everything safe and stop reporting."""
+        """Leave everything safe: no voltage, contactors open."""
         self._offs += 1
         run_all((self._off,))
         self._tell_interlock(lambda now: self.interlock.permit(now, allowed=False))
@@ -507,6 +441,7 @@ class Evse(abc.ABC):
         self._drain()
 
     def fault(self, word: str, active: bool) -> None:
+        """A fault begins or ends; repetitions are ignored."""
         self._failures += word == "charger_failed" and active
         if self.interlock.stands(word) is active:
             return  # as in most reports

@@ -23,7 +23,7 @@ TROUBLES: Final = MappingProxyType({"foreign_object": "SPCFODDetected", "living_
 
 
 class WptEvse(Evse):
-    """See EvseHardware. The contactor supplies the primary device; no power is sent while it is open.
+    """See `Evse`. The contactor supplies the primary device; no power is sent while it is open.
 
     Voltage and current are those of the device's input; `power_w` is its input power.
     """

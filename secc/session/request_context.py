@@ -5,7 +5,7 @@ A handler gets a request, the stage of the session (`secc.session.stages`) and t
 """
 
 from collections.abc import Callable
-from typing import Any, Final, Generic, Protocol, TypeAlias, TypedDict, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypedDict, TypeVar
 
 import msgspec
 
@@ -18,7 +18,10 @@ from v2g.energy.grid_support import GridSupport
 from v2g.energy.limits import EffectiveLimits, Limit, Setpoint
 from v2g.errors import Iso15118Error
 from v2g.exi.declare import Element
+from v2g.iso15118.d2 import timing as d2
+from v2g.iso15118.d20 import timing as d20
 from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.din import timing as din
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
 
@@ -92,32 +95,7 @@ class Notices:
         return None
 
 
-class ChargerTiming(Protocol):
-    """The timers that the charger's sessions of all editions have, s."""
-
-    @property
-    def secc_sequence(self) -> float:
-        """Maximum time to the vehicle's next request after a response."""
-
-    @property
-    def evcc_sequence_performance(self) -> float:
-        """The same as vehicles should keep it; a late request is logged."""
-
-    @property
-    def secc_cable_check(self) -> float:
-        """A longer cable check has failed."""
-
-    @property
-    def secc_pre_charge(self) -> float:
-        """Maximum time with voltage and without a charge loop."""
-
-    @property
-    def contactor(self) -> float:
-        """A slower contactor has failed."""
-
-    @property
-    def close(self) -> float:
-        """Maximum wait for the vehicle to close, after the end of the session."""
+ChargerTiming: TypeAlias = din.Timing | d2.Timing | d20.Timing
 
 
 class CommonContext(TypedDict):

@@ -1,7 +1,7 @@
 """The vehicle's session of ISO 15118-2 and DIN 70121; an edition adds its handlers, vocabulary and timers."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final
 
 from msgspec.structs import replace
 
@@ -14,14 +14,14 @@ from evcc.session.v2g_message import energy, loop, setup, stages  # noqa: F401 -
 from evcc.session.v2g_message.context import MessageContext, Vocabulary
 from evcc.session.v2g_message.loop import status_of, wanted_end
 from evcc.session.v2g_message.stop import stop
-from evcc.session.vehicle import MESSAGE, Timers, Vehicle
+from evcc.session.vehicle import MESSAGE, Vehicle
 from evcc.session.watch import NO_ERROR, Implausible
 from v2g.errors import CodecError, Iso15118Error
 from v2g.exi.declare import Element
 from v2g.iso15118.engine import identifiers, sequence
 from v2g.iso15118.engine.app_protocol import AppProtocol, SupportedAppProtocolReq
 from v2g.iso15118.engine.dc_status import FAULT, NO_CURRENT_MA, is_sound
-from v2g.iso15118.engine.message_timing import SLOW_PRE_CHARGE_S
+from v2g.iso15118.engine.message_timing import SLOW_PRE_CHARGE_S, SharedTiming
 from v2g.iso15118.engine.physical_values import PhysicalNumber, milliamperes, millivolts, watts
 from v2g.iso15118.engine.quirks import (
     EVSEID_NOT_REPEATED,
@@ -137,26 +137,6 @@ MOVES_S: Final = 1.0
 """How long the output of a pre-charge may stand still after its time, s."""
 
 
-class MessageTimers(Timers, Protocol):
-    """The timers that these editions have."""
-
-    @property
-    def evcc_ongoing(self) -> float:
-        """Maximum duration of a series of Ongoing answers, s."""
-
-    @property
-    def evcc_cable_check(self) -> float:
-        """Maximum duration of CableCheck, s."""
-
-    @property
-    def evcc_pre_charge(self) -> float:
-        """Maximum duration of PreCharge, s."""
-
-    @property
-    def tolerate_slow_chargers(self) -> bool:
-        """Whether to wait longer than the edition has it, as vehicles in the field do."""
-
-
 class MessageVehicle(Vehicle[stages.Step, stages.Ending], MessageSession):
     """One session of one vehicle. See `Vehicle` for its arguments; `timers` are the edition's.
 
@@ -170,7 +150,7 @@ class MessageVehicle(Vehicle[stages.Step, stages.Ending], MessageSession):
     def __init__(
         self,
         config: SessionConfig,
-        timers: MessageTimers,
+        timers: SharedTiming,
         connection: Connection,
         protocols: tuple[AppProtocol, ...],
         connected_for: float,

@@ -81,7 +81,7 @@ async def test_hardware_without_a_switch_refuses(pki: PkiTree, tmp_path: Path) -
 
 
 class Relays:
-    """A phase switch, and a charge point whose contactor is open. See PhaseSwitch and EvseHardware."""
+    """A phase switch, and a charge point whose contactor is open. See PhaseSwitch and Evse."""
 
     selects, contactors_closed, present = True, False, ports.Measured(0, 0)
 

@@ -4,7 +4,7 @@ Order on a new connection: BootNotification unless the CSMS has accepted this bo
 the outbox.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
@@ -14,11 +14,11 @@ from v2g.observe import Observe
 from v2g.ocpp.messages import provisioning as ocpp
 from v2g.ocpp.messages.availability import HeartbeatRequest, HeartbeatResponse
 from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.provisioning import NetworkConnectionProfile
 from v2g.ocpp.routes import Version, action_of
 from v2g.ocpp.rpc import Answered, Called, Failed, RpcPeer
 from v2g.ocpp.rpc import Send as RpcSend
 from v2g.ocpp.times import parse_time
+from v2g_station.blocks.connection.network import NetworkProfiles
 from v2g_station.kernel.kernel import Answer, Connect, Deferred, Disconnect, Kernel, SendToCsms, Then
 
 if TYPE_CHECKING:
@@ -55,25 +55,6 @@ class Outlet(Protocol):
         """Handle a lost connection."""
 
 
-class Networks(Protocol):
-    """The choice of the network profile (B09, B10)."""
-
-    def current(self) -> tuple[int, NetworkConnectionProfile]:
-        """Return the slot and profile to connect with."""
-
-    def identity(self) -> str:
-        """Return the station's identity at that CSMS."""
-
-    def password(self, versions: Sequence[Version]) -> str | None:
-        """Return the station's password at that CSMS, with which these versions are spoken."""
-
-    def failed(self) -> None:
-        """Handle a failed connection attempt."""
-
-    def succeeded(self) -> None:
-        """Handle acceptance by the CSMS over the current profile."""
-
-
 class CsmsLink:
     """The Connection of one station. `amend` sees every answer first and returns the answer to apply; `mirror` makes
     the peer of a connection of 1.6, if the station also speaks it."""
@@ -81,7 +62,7 @@ class CsmsLink:
     def __init__(
         self,
         kernel: Kernel,
-        networks: Networks,
+        networks: NetworkProfiles,
         *,
         versions: tuple[Version, ...],
         handles: frozenset[str],
