@@ -39,7 +39,7 @@ from v2g_cli.exi.guess import (
 )
 from v2g_cli.output import AMENDMENTS, say, say_row, terminal
 
-_ENCODE: Final = ("xml", "json", "python")
+_ENCODE: Final = ("xml", "json")
 
 
 def record(message: Message) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def decode_lines(lines: Iterable[bytes], how: How) -> Iterator[str]:
 
 
 def encode_lines(lines: Iterable[bytes], how: How) -> Iterator[str]:
-    """Answer `{"namespace", "fragment", "xml"}` (or `json`, or `python`) with `{"exi_hex"}`, as `decode_lines` does."""
+    """Answer `{"namespace", "fragment", "xml"}` (or `json`) with `{"exi_hex"}`, as `decode_lines` does."""
     for line in lines:
         if line.strip():
             yield _answer(line, lambda given: _encode(given, how))
@@ -235,7 +235,6 @@ class Form(Enum):
 
     xml = "xml"
     json = "json"
-    python = "python"
 
 
 class Wire(Enum):
@@ -279,7 +278,7 @@ def decode(
     jsonl: Lines = False,
     json: JsonFlag = False,
 ) -> None:
-    """Decode a message and print it as XML, JSON or Python.
+    """Decode a message and print it as XML or JSON.
 
     A V2GTP header is stripped and narrows the guess. If several namespaces match, the error lists them.
 
@@ -311,11 +310,8 @@ def _name_amendment(schema: Schema) -> None:
 
 def _text(message: Message, form: Form) -> str:
     from v2g.exi.json import to_object
-    from v2g.exi.python import to_python
     from v2g.exi.xml import to_xml
 
-    if form is Form.python:
-        return to_python(message.element)
     if form is Form.xml:
         return to_xml(message.element, schema=message.schema, name=message.clark)
     found = to_object(message.element, schema=message.schema, name=message.clark)
@@ -326,7 +322,7 @@ def _text(message: Message, form: Form) -> str:
 def encode(
     message: Annotated[
         str | None,
-        typer.Argument(metavar="MESSAGE", help="XML, JSON, Python or a file's name; otherwise standard input."),
+        typer.Argument(metavar="MESSAGE", help="XML, JSON or a file's name; otherwise standard input."),
     ] = None,
     namespace: Namespace = None,
     fragment: Fragment = False,
@@ -335,15 +331,15 @@ def encode(
     jsonl: Lines = False,
     json: JsonFlag = False,
 ) -> None:
-    """Encode a message given as XML, JSON or Python, in any form that `decode` prints.
+    """Encode a message given as XML or JSON, in any form that `decode` prints.
 
     Examples:
 
     - `v2g exi encode message.xml`
     - `v2g exi decode 808c0455e6f7... --to json | v2g exi encode`
     - `v2g exi encode message.json --to binary > message.exi`
-    - `v2g exi encode --jsonl < in.jsonl > out.jsonl`: reads lines `{"namespace", "fragment", "xml"}` (or `"json"`, or
-      `"python"`), writes `{"exi_hex"}`, or `{"error"}`; the exit code is still 0
+    - `v2g exi encode --jsonl < in.jsonl > out.jsonl`: reads lines `{"namespace", "fragment", "xml"}` (or `"json"`),
+      writes `{"exi_hex"}`, or `{"error"}`; the exit code is still 0
     """
     how = _how(namespace, dialect, is_fragment=fragment)
     if jsonl:

@@ -23,7 +23,6 @@ from v2g.exi.declare import Element, Schema, schema_of
 from v2g.exi.grammar import document, fragment, root_name
 from v2g.exi.json import from_json
 from v2g.exi.model import QName
-from v2g.exi.python import from_python
 from v2g.exi.xml import from_xml
 from v2g.iso15118.engine.v2gtp import DEFAULT_MAX_PAYLOAD, HEADER_SIZE, VERSION, read_header
 from v2g.iso15118.select import NAMESPACES
@@ -250,7 +249,7 @@ def _only(found: Sequence[tuple[Schema, _T]], what: str) -> _T:
 
 
 def encode_text(text: str, how: How) -> Encoded:
-    """Encode XML, JSON or Python in the given grammar, or in the only one that matches. Raises as `decode_stream`."""
+    """Encode XML or JSON in the given grammar, or in the only one that matches. Raises as `decode_stream`."""
     if how.schema is not None:
         return _encode(text, how.schema, how)
     name = _root_name(text)
@@ -271,11 +270,10 @@ def encode_text(text: str, how: How) -> Encoded:
 
 
 def _root_name(text: str) -> str | None:
-    """Return the name of the outermost element or class, if the text looks like XML, JSON or Python."""
+    """Return the name of the outermost element, if the text looks like XML or JSON."""
     forms = (
         r"^\s*(?:<\?[^>]*\?>\s*)?<(?:[^\s<>/?:]+:)?([^\s<>/?:]+)(?=[\s/>])",
         r"^\s*\{\s*\"([^\"]*)\"",
-        r"(?:^|\n)(\w+)\(",
     )
     return next((match[1] for form in forms if (match := re.search(form, text))), None)
 
@@ -306,4 +304,4 @@ def _parse(text: str, schema: Schema) -> tuple[Element, str | None]:
         return element, ElementTree.fromstring(text).tag  # noqa: S314 - the line before refuses document types
     if begin == "{":
         return from_json(text, schema), _root_name(text)
-    return from_python(text, [schema]), None
+    raise ExiEncodeError("neither XML nor JSON", hint="v2g exi decode prints both")
