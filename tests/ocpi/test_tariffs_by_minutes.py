@@ -204,7 +204,7 @@ def cost(plan: dict[str, Any], session: Session) -> tuple[Fraction, Fraction]:
     return net, gross
 
 
-@pytest.mark.some(2)
+@pytest.mark.some(1)
 @pytest.mark.parametrize("seed", range(40))
 def test_sessions_cost_what_they_cost_minute_by_minute(seed: int) -> None:
     pick = random.Random(seed)

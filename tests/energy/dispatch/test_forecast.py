@@ -25,6 +25,7 @@ DAY_MS = 96 * QUARTER_MS
 HELD_OUT = 60
 
 
+@pytest.mark.some(1)
 @pytest.mark.requirement("R186")
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_loss_is_a_fifth_below_the_naive_line_on_sixty_days_that_were_not_seen(seed: int) -> None:
