@@ -1,9 +1,12 @@
-"""Makes external text safe to display, and names in series."""
+"""Makes external text safe to display, and names in series; times and ages for people."""
 
 import re
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
 _BASIC: Final = 0xFFFF
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_MS: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
 
 
 def printable(text: str, *, lines: bool = False) -> str:
@@ -32,6 +35,20 @@ def redacted(text: str) -> str:
 def numbered(prefix: str, count: int) -> tuple[str, ...]:
     """Return that many names: the prefix and a number from 1, all of the same length."""
     return tuple(f"{prefix}{number:0{len(str(count))}d}" for number in range(1, count + 1))
+
+
+def moment(utc_ms: int, zone: tzinfo = UTC) -> str:
+    """Return a time (ms since 1970, up to the year 9999) with its zone: `2026-11-27 20:53:10 UTC`."""
+    return f"{(_EPOCH + timedelta(milliseconds=min(utc_ms, _LAST_MS))).astimezone(zone):%Y-%m-%d %H:%M:%S} {zone}"
+
+
+def age(ms: int) -> str:
+    """Return how long something has lasted: seconds, minutes, hours or days, in the signs of every language."""
+    seconds = max(0, ms) // 1000
+    for size, sign in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size * (2 if sign == "d" else 1):
+            return f"{seconds // size}\u00a0{sign}"
+    return f"{seconds}\u00a0s"
 
 
 def _escaped(code: int) -> str:

@@ -4,12 +4,12 @@ Texts have fields in braces; catalogues of other languages have the same (`csms/
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import tzinfo
 from typing import Final, NamedTuple
 
 from csms.alerts.rules import Alert, Announcement, Mail
 from v2g.events import Severity
-from v2g.text import printable
+from v2g.text import age, moment, printable
 
 _S: Final = "s"
 """Value of rules that count for how long something has been so: it grows while the alert is active."""
@@ -175,15 +175,6 @@ def quantity(value: float | None, unit: str) -> str:
     return f"{value:.3g}\u00a0{unit}" if unit and abs(value) < 1000 else f"{value:.0f}\u00a0{unit}".rstrip()
 
 
-def age(ms: int) -> str:
-    """Return how long something has lasted: seconds, minutes, hours or days, in the signs of every language."""
-    seconds = max(0, ms) // 1000
-    for size, sign in ((86_400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size * (2 if sign == "d" else 1):
-            return f"{seconds // size}\u00a0{sign}"
-    return f"{seconds}\u00a0s"
-
-
 SEVERITIES: Final[Mapping[Severity, str]] = {"error": "Critical", "warning": "Warning"}
 _ANNOUNCED: Final[Mapping[Announcement, str]] = {"alert_cleared": "Ended", "alert_escalated": "Not acknowledged"}
 
@@ -221,14 +212,10 @@ def _paragraph(mail: Mail, now_ms: int, zone: tzinfo, texts: Texts) -> str:
     parts += ["ended {ended}"] if alert.cleared_ms is not None else []
     parts += ["began {count} times"] if alert.count > 1 else []
     fields = {
-        "number": alert.alert_id, "time": _time(alert.raised_ms, zone), "count": alert.count,
-        "ended": "" if alert.cleared_ms is None else _time(alert.cleared_ms, zone),
+        "number": alert.alert_id, "time": moment(alert.raised_ms, zone), "count": alert.count,
+        "ended": "" if alert.cleared_ms is None else moment(alert.cleared_ms, zone),
     }  # fmt: skip
     since = ", ".join(texts.get(each, each).format_map(fields) for each in parts)
     then = SENTENCES.get(alert.kind, OTHER).then if alert.cleared_ms is None else ""
     lines = (_line(mail, now_ms, texts), f"  {texts.get(then, then)}" if then else "", f"  {since}")
     return "\n".join(filter(None, lines))
-
-
-def _time(ms: int, zone: tzinfo) -> str:
-    return f"{datetime.fromtimestamp(ms / 1000, UTC).astimezone(zone):%Y-%m-%d %H:%M:%S} {zone}"

@@ -16,6 +16,7 @@ from v2g.energy.settlement.journal import Entry
 from v2g.energy.settlement.records import ContractAuthorized, MeterReading, SessionStarted, VehicleDescribed
 from v2g.energy.settlement.registers import MeterState
 from v2g.energy.settlement.settle import Settlement
+from v2g.text import moment
 
 Kind = Literal["evse", "contract", "vehicle"]
 Source = Literal["transaction", "journal", "exchange"]
@@ -138,14 +139,14 @@ def contradictions(fact: Fact, others: Sequence[Fact]) -> Iterator[Contradiction
         overlap_ms = to_ms - from_ms
         if fact.kind == "evse":
             if overlap_ms > (0 if _is_same_transaction(fact, each) else CLOCK_MS):
-                detail = f"{each.name} was at its EVSE from {each.from_ms} to {each.to_ms} ms"
+                detail = f"{each.name} was at its EVSE from {moment(each.from_ms)} to {moment(each.to_ms)}"
                 yield Contradiction("repeated", detail, each)
         elif overlap_ms > 2 * CLOCK_MS and (each.station_id, each.evse_id) != (fact.station_id, fact.evse_id):
             if each.state in ("booked", "disputed") and any(
                 one.from_ms <= from_ms + CLOCK_MS and to_ms - CLOCK_MS <= one.to_ms for one in proven
             ):
                 continue
-            detail = f"its {fact.kind} was at another EVSE from {each.from_ms} to {each.to_ms} ms"
+            detail = f"its {fact.kind} was at another EVSE from {moment(each.from_ms)} to {moment(each.to_ms)}"
             yield Contradiction("elsewhere", detail, each)
     if fact.kind == "evse":
         when = fact.from_ms, fact.to_ms

@@ -5,7 +5,7 @@ and proposes what the person who releases it will book. Without two readings the
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Final, Literal
 
@@ -26,6 +26,7 @@ from csms.transactions.rules import (
 )
 from v2g.energy.settlement.intervals import Registers, Timeline
 from v2g.energy.settlement.pieces import Usage
+from v2g.text import age, moment
 
 Reason = Literal[
     "journal",
@@ -101,6 +102,12 @@ _REGISTERS: Final = (IMPORT_REGISTER, EXPORT_REGISTER)
 _INTERVALS: Final = {each.replace(".Register", ".Interval"): each for each in _REGISTERS}
 _SHOWN: Final = 8
 """Findings of one kind that are shown."""
+_METER: Final = "Compare the meter; release it if the energy is right"
+_ADVICE: Final[Mapping[Reason, str]] = {
+    "clock": "Look at the station's clock; release it if the energy is right",
+    "rise": _METER, "fall": _METER, "begin": _METER, "end": _METER, "series": _METER,
+    "limits": "Find out why the station did not obey",
+}  # fmt: skip
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -227,23 +234,28 @@ class JudgedUsage(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def detail(self) -> str:
-        """All findings as one text."""
-        return "; ".join(each.detail for each in self.findings)
+        """All findings as one text, and what to do about the first."""
+        told = "; ".join(each.detail for each in self.findings)
+        advice = _ADVICE.get(self.findings[0].reason) if self.findings else None
+        return f"{told}. {advice}." if advice else told
 
 
 def earliest_ms(
-    received_ms: int, *, offline: bool, booted_ms: int | None, away_ms: int | None, known_ms: int | None
-) -> int | None:
+    received_ms: int, *, offline: bool, booted_ms: int | None, away_ms: int | None, known_ms: int | None,
+    waited_ms: int = 0,
+) -> int | None:  # fmt: skip
     """Return before when an event cannot have happened (UTC ms), None if nothing says.
 
     `booted_ms`: when its station last booted; `away_ms`: when it was last heard before it was offline; `known_ms`: when
     it was first seen at all. An `offline` event is of the time without a connection, any other one of just now.
+    `waited_ms`: by so much longer than usual its station may have had to wait, for this back end.
     """
+    apart_ms = CLOCK_MS + waited_ms
     if offline:
         known = known_ms if away_ms is None else away_ms
-        return None if known is None else known - CLOCK_MS
-    late_ms = received_ms - LATE_MS
-    return late_ms if booted_ms is None else max(late_ms, booted_ms - CLOCK_MS)
+        return None if known is None else known - apart_ms
+    late_ms = received_ms - LATE_MS - waited_ms
+    return late_ms if booted_ms is None else max(late_ms, booted_ms - apart_ms)
 
 
 def judge_usage(
@@ -365,18 +377,22 @@ def _timed(received: Iterable[ReceivedEvent], about: TransactionContext) -> tupl
         before_ms = events[-1].at_ms if events else low_ms
         at_ms = each.at_ms
         if not low_ms <= at_ms <= each.received_ms + CLOCK_MS:
-            possible = f"{low_ms} to {each.received_ms + CLOCK_MS}"
-            findings.append(Finding("clock", f"event {each.seq_no} is of {at_ms} ms, it can be of {possible} ms"))
+            possible = f"came at {moment(each.received_ms)}"
+            if at_ms < low_ms:
+                possible = f"can be of {moment(low_ms)} at the earliest"
+            findings.append(Finding("clock", f"event {each.seq_no} is of {moment(at_ms)}, but {possible}"))
             at_ms = each.received_ms if not each.offline else min(max(at_ms, low_ms), each.received_ms)
         elif at_ms < before_ms - _ORDER_MS:
-            findings.append(Finding("clock", f"event {each.seq_no} is {before_ms - at_ms} ms before the one before it"))
+            findings.append(
+                Finding("clock", f"event {each.seq_no} is {age(before_ms - at_ms)} before the one before it")
+            )
         at_ms = max(at_ms, before_ms)
         samples = []
         for sample in each.samples:
             moved_ms = sample.at_ms + at_ms - each.at_ms if abs(sample.at_ms - each.at_ms) <= CLOCK_MS else sample.at_ms
             first_ms = events[0].at_ms if events else at_ms
             if not first_ms - CLOCK_MS <= moved_ms <= at_ms + CLOCK_MS:
-                findings.append(Finding("clock", f"a reading in event {each.seq_no} is of {sample.at_ms} ms"))
+                findings.append(Finding("clock", f"a reading in event {each.seq_no} is of {moment(sample.at_ms)}"))
                 moved_ms = at_ms
             samples.append(sample if moved_ms == sample.at_ms else msgspec.structs.replace(sample, at_ms=moved_ms))
         events.append(msgspec.structs.replace(each, at_ms=at_ms, samples=tuple(samples)))
@@ -470,7 +486,7 @@ def _of_ends(
     begins = [at_ms for at_ms, flow in flows if flow]
     if max(len(imports), len(exports)) < 2:
         known = transaction.id_token is not None and not pays_directly(transaction)
-        there = [f"only {plain(watt_hours(each))} Wh at {each.at_ms} ms" for each in (*imports, *exports)]
+        there = [f"only {plain(watt_hours(each))} Wh at {moment(each.at_ms)}" for each in (*imports, *exports)]
         if there or begins or known:
             yield Finding("unpriced", f"no reading at begin and end: {', '.join(there) or 'none at all'}")
         return
@@ -486,14 +502,14 @@ def _of_ends(
         if (len(register) < 2 and name == "import") or (
             first.context != "Transaction.Begin" and first.at_ms > flowed_ms
         ):
-            yield Finding("begin", f"no {name} register at the begin, the first reading is of {first.at_ms} ms")
+            yield Finding("begin", f"no {name} register at the begin, the first reading is of {moment(first.at_ms)}")
         if (
             len(register) > 1
             and last.context != "Transaction.End"
             and last.at_ms < stopped_ms
             and transaction.ended_seq is not None
         ):
-            yield Finding("end", f"no {name} register at the end, the last reading is of {last.at_ms} ms")
+            yield Finding("end", f"no {name} register at the end, the last reading is of {moment(last.at_ms)}")
 
 
 def _other_than(
@@ -597,7 +613,8 @@ def judge_limits(
     if excess > slack:
         rise = f"the {name} register rises from {wh(first[1])} to {wh(last[1])} Wh in {(last[0] - first[0]) / 1000:g} s"
         most_w = max(each for at, each in steps if at < last[0] and each < rating_w)
-        detail = f"{rise}, at {last[0]} ms: {wh(excess // 360_000)} Wh more than limits of up to {most_w} W permitted"
+        more = f"{wh(excess // 360_000)} Wh more than limits of up to {kw(most_w)} permitted"
+        detail = f"{rise}, at {moment(last[0])}: {more}"
         yield Finding("limits", detail)
 
 
@@ -612,11 +629,11 @@ def _follows(run: Sequence[Point], point: Point, rating_w: int, resolution_mwh: 
 
 def _break(name: str, before: Point, after: Point, rating_w: int) -> Finding:
     if after[1] < before[1]:
-        detail = f"the {name} register falls from {wh(before[1])} to {wh(after[1])} Wh, at {after[0]} ms"
+        detail = f"the {name} register falls from {wh(before[1])} to {wh(after[1])} Wh, at {moment(after[0])}"
         return Finding("fall", detail)
     seconds = max(0, after[0] - before[0]) / 1000
-    detail = f"the {name} register rises from {wh(before[1])} to {wh(after[1])} Wh in {seconds:g} s, at {after[0]} ms"
-    return Finding("rise", f"{detail}: more than {rating_w} W")
+    detail = f"the {name} register rises from {wh(before[1])} to {wh(after[1])} Wh in {seconds:g} s"
+    return Finding("rise", f"{detail}, at {moment(after[0])}: more than {kw(rating_w)}")
 
 
 def _risen(runs: Sequence[Sequence[Point]]) -> list[Point]:
@@ -665,6 +682,11 @@ def _mwh(sample: Sample) -> int:
 def wh(mwh: int) -> str:
     """Return an energy as text, in Wh."""
     return plain(Decimal(mwh).scaleb(-3))
+
+
+def kw(watts: int) -> str:
+    """Return a power as text, in kW."""
+    return f"{watts / 1000:g} kW"
 
 
 def _listed(found: Iterable[object]) -> str:

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
-from csms.booking.plausibility import REGISTER_MWH, Point, RatedPower, judge_limits, judge_register
+from csms.booking.plausibility import REGISTER_MWH, Point, RatedPower, judge_limits, judge_register, kw, wh
 from csms.booking.plausibility import Finding as Finding
 from csms.booking.plausibility import Reason as Reason
 from csms.prequalifications.rules import Prequalification, permit
@@ -26,6 +26,7 @@ from v2g.energy.settlement.settle import Settlement
 from v2g.energy.signed import Party
 from v2g.errors import CertificateError, VerificationError
 from v2g.pki.keys import PublicKey
+from v2g.text import age, moment
 
 _OF_ANOTHER: Final[tuple[Reason, ...]] = ("times", "evse", "token", "contract", "registers")
 """Where a journal does not fit another transaction: one whose end is not known, or, all but the last, one at another
@@ -204,17 +205,17 @@ def _of_transactions(case: _Case) -> BookingJudgement:
     if best is not None:
         return best[1]
     begin_ms, end_ms = case.settlement.begin.utc_ms, case.settlement.end.utc_ms
-    detail = f"the station has reported no transaction between {begin_ms} and {end_ms}"
+    detail = f"the station has reported no transaction between {moment(begin_ms)} and {moment(end_ms)}"
     return BookingJudgement("", Finding("transaction", detail, missing=True))
 
 
 def _times(case: _Case, seen: SeenTransaction) -> Finding | None:
     early_ms = seen.started_ms - case.settlement.begin.utc_ms
     if early_ms > case.rules.margin_ms:
-        return Finding("times", f"it begins {early_ms} ms before transaction {seen.transaction_id}")
+        return Finding("times", f"it begins {age(early_ms)} before transaction {seen.transaction_id}")
     late_ms = 0 if seen.ended_ms is None else case.settlement.end.utc_ms - seen.ended_ms
     if late_ms > case.rules.margin_ms:
-        return Finding("times", f"it ends {late_ms} ms after transaction {seen.transaction_id}")
+        return Finding("times", f"it ends {age(late_ms)} after transaction {seen.transaction_id}")
     return None
 
 
@@ -299,7 +300,7 @@ def _compare(
     shift = _rolled(first, begin, rollover_mwh)
     for what, of_journal, of_value in (("began", begin, first - shift), ("ended", end, last - shift)):
         if abs(of_value - of_journal) > REGISTER_MWH:
-            detail = f"the {name} register {what} at {of_journal} mWh, by the meter value at {of_value} mWh"
+            detail = f"the {name} register {what} at {wh(of_journal)} Wh, by the meter value at {wh(of_value)} Wh"
             return Finding("registers", detail)
     for at_ms, value in () if jumped else values:
         if not begin_ms <= at_ms <= end_ms:
@@ -307,8 +308,8 @@ def _compare(
         low = max((each for at, each in journal if at <= at_ms - _SLACK_MS), default=begin)
         high = min((each for at, each in journal if at >= at_ms + _SLACK_MS), default=end)
         if not low - REGISTER_MWH <= value - shift <= high + REGISTER_MWH:
-            detail = f"the {name} register was {value - shift} mWh at {at_ms} by a meter value, not {low} to {high} mWh"
-            return Finding("registers", detail)
+            was = f"the {name} register was {wh(value - shift)} Wh at {moment(at_ms)} by a meter value"
+            return Finding("registers", f"{was}, not {wh(low)} to {wh(high)} Wh")
     return None
 
 
@@ -342,7 +343,8 @@ def wrong_prices(
                 span = entry.utc_ms, next(later, end_ms)
                 yield from _undelivered(number, deliveries.get(tariff_digest(tariff)), rules.margin_ms, span)
             case records.WearPriced(price=price) if price != rules.wear:
-                yield Finding("wear", f"entry {number} pays {price} millionths a kWh for wear, not {rules.wear or 0}")
+                agreed = (rules.wear or 0) / 1_000_000
+                yield Finding("wear", f"entry {number} pays {price / 1_000_000:f} a kWh for wear, not {agreed:f}")
     for number in other_terms(entries):  # which can be read: the session was settled
         yield Finding("terms", f"entry {number} offers other prices than those in force")
 
@@ -356,11 +358,11 @@ def _undelivered(
         return
     early_ms = min(each.sent_ms for each in deliveries) - span[0]
     if early_ms > margin_ms:
-        yield Finding("prices", f"entry {number} has prices that were sent {early_ms} ms later")
+        yield Finding("prices", f"entry {number} has prices that were sent {age(early_ms)} later")
     ends = [each.ended_ms for each in deliveries if each.ended_ms is not None]
     if len(ends) == len(deliveries) and span[1] - max(ends) > margin_ms:
-        detail = f"entry {number} has prices until {span[1]}, the station has accepted others at {max(ends)}"
-        yield Finding("superseded", detail)
+        until = f"entry {number} has prices until {moment(span[1])}"
+        yield Finding("superseded", f"{until}, the station has accepted others at {moment(max(ends))}")
 
 
 def _wrong_limits(case: _Case, evse: int | None) -> Iterator[Finding]:
@@ -372,9 +374,11 @@ def _wrong_limits(case: _Case, evse: int | None) -> Iterator[Finding]:
             case records.LimitChanged(max_discharge_w=watts) | records.CommandAccepted(effective_w=watts) if priced:
                 permitted_w = _permitted_w(case, evse, entry.utc_ms)
                 if sent_w is not None and watts > sent_w:
-                    yield Finding("limits", f"entry {number} allows {watts} W out of the vehicle, {sent_w} W were sent")
+                    yield Finding(
+                        "limits", f"entry {number} allows {kw(watts)} out of the vehicle, {kw(sent_w)} were sent"
+                    )
                 elif permitted_w is not None and watts > permitted_w:
-                    detail = f"entry {number} allows {watts} W out of the vehicle, prequalified are {permitted_w} W"
+                    detail = f"entry {number} allows {kw(watts)} out of the vehicle, prequalified are {kw(permitted_w)}"
                     yield Finding("limits", detail)
 
 
@@ -393,7 +397,7 @@ def _wrong_signatures(case: _Case) -> Iterator[Finding]:
     signed = is_signed(case.entries)
     export_mwh = case.settlement.end.export_mwh - case.settlement.begin.export_mwh
     if export_mwh and not signed and not case.rules.unsigned_feed_in:
-        yield Finding("feed_in", f"{export_mwh} mWh were fed back without any signed command")
+        yield Finding("feed_in", f"{wh(export_mwh)} Wh were fed back without any signed command")
     if held is None:
         if authorized is not None or signed:
             yield Finding("certificates", "the station has not delivered the session's certificates", missing=True)
@@ -417,7 +421,7 @@ def _wrong_signatures(case: _Case) -> Iterator[Finding]:
         yield Finding("signatures", str(error))
         return
     if export_mwh and not proof.covered and not case.rules.unsigned_feed_in:
-        yield Finding("feed_in", f"of {export_mwh} mWh some were fed back without signed commands")
+        yield Finding("feed_in", f"of {wh(export_mwh)} Wh some were fed back without signed commands")
     known = case.evidence.charger
     if known is not None and (fault := known.fault(case.evidence.station_id)):
         yield Finding("charger", fault)

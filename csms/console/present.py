@@ -11,11 +11,10 @@ from jinja2 import Environment, StrictUndefined, pass_context
 from jinja2.runtime import Context
 from markupsafe import Markup
 
-from csms.alerts.sentences import age
 from csms.console.languages import Templates, Translated, drawn, filled, said
 from csms.console.visit import segment, shown_zone
 from v2g.telemetry.signals import SIGNALS
-from v2g.text import printable
+from v2g.text import age, printable
 from v2g.units import decimals_of, payable
 
 DASH: Final = "\u2013"

@@ -38,6 +38,7 @@ from v2g.energy.dispatch.transformer import raise_steps
 from v2g.energy.grid_signal import QUARTER_MS
 from v2g.energy.limits import Limit
 from v2g.errors import RefusedError, V2GError
+from v2g.text import moment
 
 FLEET_CHANGED: Final = "fleet_changed"
 _TRIGGERS: Final = frozenset({
@@ -77,7 +78,7 @@ class FleetForecast(NamedTuple):
 def _require_open_gate(bid: FleetBid, now_ms: int) -> None:
     if now_ms >= bid.gate_closure_ms:
         raise RefusedError(
-            f"the gate of a bid from {bid.start_ms} ms on closed at {bid.gate_closure_ms} ms (UTC)",
+            f"the gate of a bid from {moment(bid.start_ms)} on closed at {moment(bid.gate_closure_ms)}",
             reason="gate_closed",
             hint="`gate_closure_s` of the fleet is how long before",
         )
@@ -181,10 +182,8 @@ class Fleets:
         """
         now_ms = self._services.clock.utc_ms()
         if not bid.start_ms <= now_ms < bid.end_ms or bid.called_w or power_w > bid.power_w:
-            raise RefusedError(
-                f"bid {bid.id} is for {bid.power_w} W from {bid.start_ms} to {bid.end_ms} ms, and is called once",
-                reason="not_callable",
-            )
+            when = f"from {moment(bid.start_ms)} to {moment(bid.end_ms)}"
+            raise RefusedError(f"bid {bid.id} is for {bid.power_w} W {when}, and is called once", reason="not_callable")
         called = msgspec.structs.replace(bid, called_w=power_w)
         await self._services.store.run(rows.put_bid, called)
         duration_s = max(1, (bid.end_ms - now_ms) // 1000)

@@ -20,6 +20,7 @@ from csms.transactions.signed_values import JudgedSamples, judge_samples
 from csms.transactions.tables import held_transactions, transaction_totals
 from v2g import typed_json
 from v2g.hardware.energy_manager.commands import ConnectionReading
+from v2g.text import moment
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,11 +93,13 @@ _encode = msgspec.json.Encoder().encode
 
 
 class EventArrival(msgspec.Struct, frozen=True):
-    """A received event: its decoded content, the message as JSON, and the time of arrival (UTC)."""
+    """A received event: its decoded content, the message as JSON, the time of arrival (UTC), and by how much longer
+    than usual it may have waited to be sent."""
 
     event: rules.Event
     document: bytes
     received_ms: int
+    waited_ms: int = 0
 
 
 _Key = tuple[str, str]
@@ -345,7 +348,7 @@ def _content(event: rules.Event) -> str:
     """Return what a second event under a known number says, so that a person can judge what it is worth."""
     imports, exports = rules.readings(event.samples)
     values = [f"{each.measurand} {rules.watt_hours(each)} Wh" for each in (*imports[-1:], *exports[-1:])]
-    return ", ".join([f"{event.kind} ({event.trigger}) of {event.at_ms} ms", *values, f"SHA-256 {event.digest}"])
+    return ", ".join([f"{event.kind} ({event.trigger}) of {moment(event.at_ms)}", *values, f"SHA-256 {event.digest}"])
 
 
 def _event_row(
@@ -363,7 +366,12 @@ def _event_row(
         "at_ms": event.at_ms,
         "received_ms": arrival.received_ms,
         "earliest_ms": earliest_ms(
-            arrival.received_ms, offline=offline, booted_ms=booted_ms, away_ms=away_ms, known_ms=known_ms
+            arrival.received_ms,
+            offline=offline,
+            booted_ms=booted_ms,
+            away_ms=away_ms,
+            known_ms=known_ms,
+            waited_ms=arrival.waited_ms,
         ),
         "offline": event.offline,
         "digest": event.digest,

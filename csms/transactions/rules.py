@@ -24,6 +24,7 @@ from v2g.ocpp.messages.metering import MeterValue, SampledValue, UnitOfMeasure
 from v2g.ocpp.messages.payment import DIRECT_PAYMENT
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.times import format_time, parse_time
+from v2g.text import age
 
 D = TypeVar("D", bound=Datatype)
 Kind = Literal["Started", "Updated", "Ended"]
@@ -465,10 +466,10 @@ def _clock_faults(known: Transaction, event: Event) -> list[EventFault]:
     started, ended = known.started_ms, known.ended_ms
     after_start = known.started_seq is not None and event.seq_no > known.started_seq
     if started is not None and after_start and event.at_ms < started:
-        return [EventFault("clock_backwards", event.seq_no, f"{started - event.at_ms} ms before the start")]
+        return [EventFault("clock_backwards", event.seq_no, f"{age(started - event.at_ms)} before the start")]
     before_end = known.ended_seq is not None and event.seq_no < known.ended_seq
     if ended is not None and before_end and event.at_ms > ended:
-        return [EventFault("clock_backwards", event.seq_no, f"{event.at_ms - ended} ms after the end")]
+        return [EventFault("clock_backwards", event.seq_no, f"{age(event.at_ms - ended)} after the end")]
     return []
 
 

@@ -39,6 +39,11 @@ EMAID = "DEV2GC00000001"
 TOKENS = {role: f"token-of-{role.value}" for role in Role}
 
 
+def utc(at_ms: int) -> str:
+    """Return how a time is told to people."""
+    return f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def make_config(directory: Path, pki: PkiTree, **changes: Any) -> CsmsConfig:
     """A configuration on free ports. Fields of the whole, or `ocpp`, `api`, `trust`, `grid` as dicts to change them."""
     server = {"certificate": pki.path("csms/server/chain.pem"), "key": pki.path("csms/server/leaf.key")}

@@ -39,6 +39,7 @@ from tests.csms.settlement.lies import (
     session_of,
     signal_at,
 )
+from tests.csms.support import utc
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.operator import tariff_digest
 from v2g.energy.settlement.records import (
@@ -337,12 +338,12 @@ def test_limits_are_those_of_the_time_and_signals_may_come_a_minute_late(honest:
     assert judged(honest, evidence(honest, most_export_w=None)).finding is None
     above = found(honest, evidence(honest, most_export_w=10_999))
     place = place_of(honest, LimitChanged)
-    detail = f"entry {place} allows 11000 W out of the vehicle, 10999 W were sent"
+    detail = f"entry {place} allows 11 kW out of the vehicle, 10.999 kW were sent"
     assert above == Finding("limits", detail)
     late = {digest: (PriceDelivery(BEGIN_MS + 60_000, None),)}
     assert judged(honest, evidence(honest, deliveries=late)).finding is None
     later = {digest: (PriceDelivery(BEGIN_MS + 60_001, None),)}
-    detail = f"entry {place_of(honest, TariffSet)} has prices that were sent 60001 ms later"
+    detail = f"entry {place_of(honest, TariffSet)} has prices that were sent 1\u00a0min later"
     assert found(honest, evidence(honest, deliveries=later)) == Finding("prices", detail)
 
 
@@ -354,7 +355,8 @@ def test_prices_count_until_a_minute_after_the_station_accepted_others(honest: S
         ((end_ms - 60_000, SENT_MS), False), ((SENT_MS, end_ms - 60_001), True),
     ):  # fmt: skip
         known = evidence(honest, deliveries={digest: tuple(PriceDelivery(SENT_MS, each) for each in ends)})
-        detail = f"entry {number} has prices until {end_ms}, the station has accepted others at {end_ms - 60_001}"
+        accepted = f"the station has accepted others at {utc(end_ms - 60_001)}"
+        detail = f"entry {number} has prices until {utc(end_ms)}, {accepted}"
         assert judged(honest, known).finding == (Finding("superseded", detail) if superseded else None)
 
 
@@ -404,7 +406,7 @@ def prequalified(**changes: Any) -> Prequalification:
 def test_feed_in_is_bound_by_what_the_station_is_prequalified_for(honest: Story) -> None:
     """The first limit is set when the session begins, of 11 kW; commands follow two minutes later."""
     place = place_of(honest, LimitChanged)
-    detail = f"entry {place} allows 11000 W out of the vehicle, prequalified are 10900 W"
+    detail = f"entry {place} allows 11 kW out of the vehicle, prequalified are 10.9 kW"
     assert found(honest, evidence(honest, prequalifications=(prequalified(),))) == Finding("limits", detail)
     for bound in (
         prequalified(evse_id=1),
@@ -442,7 +444,7 @@ def test_a_minute_before_a_record_begins_and_at_its_edges_the_higher_limit_count
         assert (finding is None) is fits
     spans = (low, replace(high, valid_from_ms=BEGIN_MS, valid_until_ms=BEGIN_MS + 1))
     first = found(honest, evidence(honest, prequalifications=spans))
-    assert "5000 W" in first.detail
+    assert "5 kW" in first.detail
     assert place_of(honest, LimitChanged) < int(first.detail.split()[1])
 
 
@@ -481,7 +483,7 @@ def test_feed_in_by_the_plain_standard_after_commands_is_not_covered(pki: PkiTre
     session.end()
     story = delivered(session)
     fed_back = story.readings[-1].export_mwh - story.readings[0].export_mwh
-    detail = f"of {fed_back} mWh some were fed back without signed commands"
+    detail = f"of {fed_back / 1000:g} Wh some were fed back without signed commands"
     assert found(story, evidence(story)) == Finding("feed_in", detail)
     assert judged(story, evidence(story), Rules(unsigned_feed_in=True)).finding is None
 
@@ -577,21 +579,21 @@ def compared(story: Story, seen: SeenTransaction) -> Finding | None:
         ([(-9, 0), (25, 2.5), (49, 4)], None),
         ([(-90, -3), (-9, 0), (49, 4), (99, 6)], None),  # other sessions of the transaction
         ([(0, 0), (10, 1), (20, 2), (30, 3), (40, 4)], None),
-        ([(2, 0.2), (40, 4)], "began at 50000000 mWh, by the meter value at 50200000 mWh"),
+        ([(2, 0.2), (40, 4)], "began at 50000 Wh, by the meter value at 50200 Wh"),
         ([(2.001, 0.2), (40, 4)], None),
         ([(0, 0), (39.999, 4)], None),
-        ([(0, 0), (39, 3.9)], "ended at 54000000 mWh, by the meter value at 53900000 mWh"),
+        ([(0, 0), (39, 3.9)], "ended at 54000 Wh, by the meter value at 53900 Wh"),
         ([(0, 0), (40, 4), (41, 9)], None),
-        ([(0, 0), (15, 0.5), (40, 4)], "was 50500000 mWh"),
-        ([(0, 0), (15, 2.5), (40, 4)], "not 51000000 to 52000000 mWh"),
+        ([(0, 0), (15, 0.5), (40, 4)], "was 50500 Wh"),
+        ([(0, 0), (15, 2.5), (40, 4)], "not 51000 to 52000 Wh"),
         ([(0, 0), (12, 1), (40, 4)], None),
         ([(0, 0), (11.999, 0.5), (40, 4)], None),
-        ([(0, 0), (12, 0.5), (40, 4)], "not 51000000 to 52000000 mWh"),
-        ([(0, 0), (8, 1.5), (40, 4)], "not 50000000 to 51000000 mWh"),
+        ([(0, 0), (12, 0.5), (40, 4)], "not 51000 to 52000 Wh"),
+        ([(0, 0), (8, 1.5), (40, 4)], "not 50000 to 51000 Wh"),
         ([(0, 0), (8.001, 1.5), (40, 4)], None),
         ([(0, 0), (20, 2), (39.999, 4)], None),
-        ([(0, 1.5), (1, 0), (40, 4)], "was 51500000 mWh"),
-        ([(0, 0), (40, 4), (40, 2)], "was 52000000 mWh"),
+        ([(0, 1.5), (1, 0), (40, 4)], "was 51500 Wh"),
+        ([(0, 0), (40, 4), (40, 2)], "was 52000 Wh"),
         ([], "no meter value of the import register"),
     ],
 )
@@ -616,7 +618,7 @@ def test_a_register_that_is_not_reported_must_not_have_moved() -> None:
     assert compared(metered(), values((0, 0), (40, 4), export=None)) is None
     moved = compared(metered(), values((0, 0), (40, 4), export=20_000))
     assert moved is not None
-    assert "export register began at 7 mWh" in moved.detail
+    assert "export register began at 0.007 Wh" in moved.detail
     for exports in ((7, 7, 7, 7, 20_000), (7, 20_000, 20_000, 20_000, 20_000)):
         unseen = compared(metered(exports=exports), values((0, 0), (40, 4), export=None))
         assert unseen is not None
@@ -665,7 +667,7 @@ def test_a_journal_beyond_the_limits_that_its_station_had_accepted_is_held(hones
     finding = found(honest, evidence(honest, replace(seen, permitted=(limits[0], limits[1]))))
     assert (finding.reason, finding.missing) == ("limits", False)
     assert f"the {name} register rises" in finding.detail
-    assert f"limits of up to {least_w[way] // 2} W permitted" in finding.detail
+    assert f"limits of up to {least_w[way] // 2 / 1000:g} kW permitted" in finding.detail
 
 
 @pytest.mark.requirement("R195")

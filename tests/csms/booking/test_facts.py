@@ -17,6 +17,7 @@ from csms.booking.facts import (
     placed,
 )
 from tests.csms.settlement.journals import T0, journal, started
+from tests.csms.support import utc
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.records import MeterReading, VehicleDescribed
 from v2g.energy.settlement.session_journal import SessionJournal
@@ -71,7 +72,7 @@ def test_the_same_session_under_another_id() -> None:
     again = fact("tx-2")
     (by_time, by_register) = contradictions(again, [fact()])
     assert by_time == Contradiction(
-        "repeated", f"transaction tx-1 of CS-1 was at its EVSE from {NOON} to {NOON + HOUR} ms", fact()
+        "repeated", f"transaction tx-1 of CS-1 was at its EVSE from {utc(NOON)} to {utc(NOON + HOUR)}", fact()
     )
     detail = "the import register is 100000 to 105000 Wh, that of transaction tx-1 of CS-1 100000 to 105000 Wh"
     assert by_register == Contradiction("repeated", detail, fact())
@@ -169,7 +170,7 @@ def test_a_contract_and_a_vehicle_are_at_one_place_at_a_time(kind: str) -> None:
     assert both_ways(msgspec.structs.replace(here, imports=(2, 3)), same_place) == [[], []], "its EVSE says that"
     assert reasons(here, msgspec.structs.replace(here, station_id="CS-2")) == ["elsewhere"], "stations share names"
     (shown,) = contradictions(here, [msgspec.structs.replace(same_place, evse_id=2)])
-    assert shown.detail == f"its {kind} was at another EVSE from {NOON} to {NOON + HOUR} ms"
+    assert shown.detail == f"its {kind} was at another EVSE from {utc(NOON)} to {utc(NOON + HOUR)}"
 
 
 @pytest.mark.parametrize(

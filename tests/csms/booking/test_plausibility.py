@@ -300,8 +300,8 @@ def test_a_register_may_rise_by_rating_times_time_and_no_more() -> None:
 def test_what_is_left_out_is_no_new_base() -> None:
     _, findings = judge_register("import", [(0, 1_000_000), (MINUTE, 10**10), (2 * MINUTE, 1_000_000)], RATED_W)
     assert [each.detail for each in findings] == [
-        "the import register rises from 1000 to 10000000 Wh in 60 s, at 60000 ms: more than 22000 W",
-        "the import register falls from 10000000 to 1000 Wh, at 120000 ms",
+        "the import register rises from 1000 to 10000000 Wh in 60 s, at 1970-01-01 00:01:00 UTC: more than 22 kW",
+        "the import register falls from 10000000 to 1000 Wh, at 1970-01-01 00:02:00 UTC",
         "left out: 10000000 Wh",
     ]
 
@@ -312,9 +312,12 @@ def test_a_register_that_is_rounded_never_falls() -> None:
 
 
 def test_what_breaks_is_told_with_its_time() -> None:
-    for later_ms, told in ((0, "in 0 s, at 0 ms"), (MINUTE + 1500, "in 1.5 s, at 61500 ms")):
+    for later_ms, told in (
+        (0, "in 0 s, at 1970-01-01 00:00:00"),
+        (MINUTE + 1500, "in 1.5 s, at 1970-01-01 00:01:01"),
+    ):
         _, findings = judge_register("import", [(MINUTE, 1_000_000), (later_ms, 10**12)], RATED_W)
-        assert findings[0].detail.endswith(f"from 1000 to 1000000000 Wh {told}: more than 22000 W")
+        assert findings[0].detail.endswith(f"from 1000 to 1000000000 Wh {told} UTC: more than 22 kW")
     same_but_earlier = [(0, 1_000_000), (MINUTE, 1_400_000), (0, 1_400_000)]
     assert judge_register("import", same_but_earlier, RATED_W)[1][0].reason == "rise", "since its begin, in no time"
 

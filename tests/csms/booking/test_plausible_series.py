@@ -19,6 +19,7 @@ from csms.booking.plausibility import (
     rating_of,
 )
 from csms.transactions.rules import EXPORT_REGISTER, IMPORT_REGISTER, Event, Kind, Sample, Transaction, merge
+from tests.csms.support import utc
 from v2g.energy.settlement.intervals import Registers
 from v2g.energy.settlement.pieces import Usage
 
@@ -292,7 +293,7 @@ def test_a_register_of_export_alone_is_enough() -> None:
 def test_a_single_reading_is_unpriced_though_nobody_is_known_and_nothing_flowed() -> None:
     found = judged(heard(0, "Started", 0), heard(1, "Ended", MINUTE, reading(MINUTE, 5000)), id_token=None)
     assert told(found) == [
-        ("unpriced", f"no reading at begin and end: only 5000 Wh at {START + MINUTE} ms"),
+        ("unpriced", f"no reading at begin and end: only 5000 Wh at {utc(START + MINUTE)}"),
     ]
     nothing = judged(heard(0, "Started", 0), heard(1, "Ended", MINUTE))
     assert told(nothing) == [("unpriced", "no reading at begin and end: none at all")]
@@ -304,11 +305,11 @@ def test_an_end_that_has_not_arrived_may_still_arrive() -> None:
 
 
 def no_begin(first_ms: int, name: str = "import") -> tuple[str, str]:
-    return "begin", f"no {name} register at the begin, the first reading is of {START + first_ms} ms"
+    return "begin", f"no {name} register at the begin, the first reading is of {utc(START + first_ms)}"
 
 
 def no_end(last_ms: int, name: str = "import") -> tuple[str, str]:
-    return "end", f"no {name} register at the end, the last reading is of {START + last_ms} ms"
+    return "end", f"no {name} register at the end, the last reading is of {utc(START + last_ms)}"
 
 
 def begun(first_ms: int, *before: ReceivedEvent) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ from csms.booking.plausibility import (
     last_shown,
 )
 from csms.transactions.rules import EXPORT_REGISTER, IMPORT_REGISTER, Event, Kind, Sample, merge
+from tests.csms.support import utc
 from v2g.energy.settlement.pieces import Usage
 
 pytestmark = pytest.mark.requirement("R194")
@@ -91,9 +92,25 @@ def test_a_station_s_clock_is_right_to_a_minute() -> None:
     assert earliest_ms(START, offline=True, booted_ms=None, away_ms=START - 1, known_ms=0) == START - 60_001
     for by_ms, found in (
         (60_000, []),
-        (60_001, [("clock", f"event 0 is of {START + 60_001} ms, it can be of 0 to {START + 60_000} ms")]),
+        (60_001, [("clock", f"event 0 is of {utc(START + 60_001)}, but came at {utc(START)}")]),
     ):
         assert details(judged(begun(START + by_ms, received_ms=START), ended())) == found
+
+
+def test_what_waited_for_this_back_end_is_older_by_that() -> None:
+    for known, found in (
+        ({"booted_ms": None, "away_ms": None}, START - 121_000),
+        ({"booted_ms": START - 1, "away_ms": None}, START - 61_001),
+        ({"booted_ms": None, "away_ms": START - 2, "offline": True}, START - 61_002),
+    ):
+        assert earliest_ms(START, **{"offline": False, "known_ms": 0, "waited_ms": 1000} | known) == found
+
+
+def test_a_person_is_told_what_to_do_about_the_first_finding() -> None:
+    found = judged(begun(START + 60_001, received_ms=START), ended())
+    told = f"event 0 is of {utc(START + 60_001)}, but came at {utc(START)}"
+    assert found.detail == f"{told}. Look at the station's clock; release it if the energy is right."
+    assert judged(begun(), ended()).detail == ""
 
 
 def test_without_a_bound_any_time_before_its_receipt_may_be() -> None:
@@ -106,7 +123,7 @@ def test_only_a_begin_is_bounded_by_the_transaction_before() -> None:
     about = knowing(free_ms=START + HOUR)
     assert details(judged(heard(1, "Updated", START), about=about)) == []
     assert details(judged(heard(1, "Started", START), about=about)) == [
-        ("clock", f"event 1 is of {START} ms, it can be of {START + HOUR - 60_000} to {START + 60_000} ms")
+        ("clock", f"event 1 is of {utc(START)}, but can be of {utc(START + HOUR - 60_000)} at the earliest")
     ]
 
 
@@ -114,7 +131,7 @@ def test_an_offline_event_before_its_bound_is_of_its_bound() -> None:
     late = {"offline": True, "received_ms": START + 2 * HOUR}
     first = judged(begun(START - HOUR, earliest_ms=START, **late), ended())
     assert (details(first), span(first)) == (
-        [("clock", f"event 0 is of {START - HOUR} ms, it can be of {START} to {START + 2 * HOUR + 60_000} ms")],
+        [("clock", f"event 0 is of {utc(START - HOUR)}, but can be of {utc(START)} at the earliest")],
         (START, START + HOUR),
     )
     last = judged(begun(), ended(START + MINUTE, earliest_ms=START + HOUR, **late))
@@ -125,7 +142,7 @@ def test_an_offline_event_before_its_bound_is_of_its_bound() -> None:
 def test_an_offline_event_after_its_receipt_is_of_its_receipt() -> None:
     found = judged(begun(), ended(START + 9 * HOUR, offline=True, earliest_ms=START, received_ms=START + HOUR))
     assert (details(found), span(found)) == (
-        [("clock", f"event 1 is of {START + 9 * HOUR} ms, it can be of {START} to {START + HOUR + 60_000} ms")],
+        [("clock", f"event 1 is of {utc(START + 9 * HOUR)}, but came at {utc(START + HOUR)}")],
         (START, START + HOUR),
     )
 
@@ -145,15 +162,15 @@ def test_a_reading_within_a_minute_of_its_event_moves_with_it() -> None:
             1, "Updated", wrong_ms, reading(wrong_ms + by_ms, 1050), earliest_ms=START, received_ms=START + 10 * MINUTE
         )
         found = judged(begun(), update, ended(seq_no=2))
-        assert details(found)[1:] == more * [("clock", f"a reading in event 1 is of {wrong_ms + by_ms} ms")]
+        assert details(found)[1:] == more * [("clock", f"a reading in event 1 is of {utc(wrong_ms + by_ms)}")]
         assert times(found) == [START, START + 10 * MINUTE + (0 if more else by_ms), START + HOUR]
 
 
 def test_a_reading_is_at_most_a_minute_after_its_event() -> None:
     for by_ms, found in (
         (60_000, []),
-        (60_001, [("clock", f"a reading in event 1 is of {START + 660_001} ms")]),
-        (9 * HOUR, [("clock", f"a reading in event 1 is of {START + 33_000_000} ms")]),
+        (60_001, [("clock", f"a reading in event 1 is of {utc(START + 660_001)}")]),
+        (9 * HOUR, [("clock", f"a reading in event 1 is of {utc(START + 33_000_000)}")]),
     ):
         at_ms = START + 10 * MINUTE
         judgement = judged(begun(), heard(1, "Updated", at_ms, reading(at_ms + by_ms, 1050)), ended(seq_no=2))
@@ -165,7 +182,7 @@ def test_a_reading_is_at_most_a_minute_after_its_event() -> None:
 def test_a_reading_is_at_most_a_minute_before_its_transaction() -> None:
     for at_ms, found in (
         (START - 60_000, []),
-        (START - 60_001, [("clock", f"a reading in event 1 is of {START - 60_001} ms")]),
+        (START - 60_001, [("clock", f"a reading in event 1 is of {utc(START - 60_001)}")]),
     ):
         at = START + 10 * MINUTE
         assert details(judged(begun(), heard(1, "Updated", at, reading(at_ms, 1000)), ended(seq_no=2))) == found
@@ -195,7 +212,7 @@ def test_a_time_that_was_corrected_is_told_once() -> None:
     assert details(judged(late, wrong, about=knowing(by_time=True))) == [
         (
             "clock",
-            f"event 1 is of {START - 24 * HOUR} ms, it can be of {START + HOUR} to {START + HOUR + 60_000} ms",
+            f"event 1 is of {utc(START - 24 * HOUR)}, but can be of {utc(START + HOUR)} at the earliest",
         )
     ]
 
@@ -405,7 +422,7 @@ def test_a_register_that_falls_is_told_by_its_direction() -> None:
         first = reading(START, 1000, measurand, "Transaction.Begin")
         last = reading(START + HOUR, 900, measurand, "Transaction.End")
         found = judged(heard(0, "Started", START, first), heard(1, "Ended", START + HOUR, last))
-        assert ("fall", f"the {name} register falls from 1000 to 900 Wh, at {START + HOUR} ms") in details(found)
+        assert ("fall", f"the {name} register falls from 1000 to 900 Wh, at {utc(START + HOUR)}") in details(found)
 
 
 # -- charging

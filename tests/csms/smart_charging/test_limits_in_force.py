@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from csms.booking.plausibility import judge_limits
 from csms.smart_charging.limits_in_force import MARGIN_MS, LimitInForce, PermittedPower, permitted, rises, steps_of
+from tests.csms.support import utc
 from v2g.energy.limits import MOST_W
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.times import format_time
@@ -219,8 +220,8 @@ def test_an_export_register_that_rises_by_more_is_named_with_the_limit() -> None
     (found,) = judge_limits("export", points, limits, RATED_W)
     assert found.reason == "limits"
     assert found.detail == (
-        f"the export register rises from 4400 to 8900 Wh in 3600 s, at {NOON + 2 * HOUR} ms: 100 Wh more than limits of"
-        " up to 4000 W permitted"
+        f"the export register rises from 4400 to 8900 Wh in 3600 s, at {utc(NOON + 2 * HOUR)}: 100 Wh more than "
+        "limits of up to 4 kW permitted"
     )
     slack_mwh = 1_000 + 76_388  # what is rounded, and 5 s of 50 kW and 10 %
     for more_mwh, count in ((0, 0), (1, 1)):
@@ -281,8 +282,8 @@ def test_a_register_that_rises_by_more_is_named_with_the_limit() -> None:
     (found,) = judge_limits("import", points, limits, RATED_W)
     assert (found.reason, found.missing) == ("limits", False)
     assert found.detail == (
-        f"the import register rises from 5000 to 25000 Wh in 1800 s, at {NOON + HOUR} ms: 14500 Wh more than limits of "
-        "up to 10000 W permitted"
+        f"the import register rises from 5000 to 25000 Wh in 1800 s, at {utc(NOON + HOUR)}: 14500 Wh more than "
+        "limits of up to 10 kW permitted"
     )
     assert list(judge_limits("import", points, [], RATED_W)) == []
     for too_few in ([], points[:1]):
@@ -314,7 +315,8 @@ def test_between_two_readings_all_limits_count_by_their_time(
         found = list(judge_limits("import", points, limits, RATED_W, resolution_mwh))
         assert len(found) == count, (more_mwh, found)
         for each in found:
-            assert f"up to {max(w for at_ms, w in limits if at_ms < NOON + HOUR and w < RATED_W)} W" in each.detail
+            most_w = max(w for at_ms, w in limits if at_ms < NOON + HOUR and w < RATED_W)
+            assert f"up to {most_w / 1000:g} kW" in each.detail
 
 
 def test_the_part_that_exceeds_limits_most_is_named() -> None:
@@ -324,8 +326,8 @@ def test_the_part_that_exceeds_limits_most_is_named() -> None:
     points = [(NOON + number * HOUR, each) for number, each in enumerate(values)]
     (found,) = judge_limits("import", points, limits, RATED_W)
     assert found.detail == (
-        f"the import register rises from 12000 to 41000 Wh in 7200 s, at {NOON + 4 * HOUR} ms: 7000 Wh more than limits"
-        " of up to 10000 W permitted"
+        f"the import register rises from 12000 to 41000 Wh in 7200 s, at {utc(NOON + 4 * HOUR)}: 7000 Wh more than "
+        "limits of up to 10 kW permitted"
     )
 
 
@@ -347,7 +349,7 @@ def test_a_limit_of_all_that_an_evse_can_is_none() -> None:
     points = [(NOON, 0), (NOON + HOUR, 90_000_000)]
     assert list(judge_limits("import", points, [(NOON, RATED_W)], RATED_W)) == []
     (found,) = judge_limits("import", points, [(NOON, RATED_W - 1)], RATED_W)
-    assert "up to 49999 W" in found.detail
+    assert "up to 49.999 kW" in found.detail
 
 
 TOGETHER = ("ChargingStationMaxProfile",), ("TxProfile", "TxDefaultProfile"), ("ExportSignal",)
