@@ -71,9 +71,10 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
 
 class HandlerContext:
     """One station's requests on one connection. `on_needs(evse_id)` is called when a vehicle has sent its needs,
-    `on_turnover` when a transaction has begun or ended."""
+    `on_turnover` when a transaction has begun or ended. `behind_s`: so long (real s) the station may have waited for
+    answers to its requests before this one."""
 
-    __slots__ = ("early_needs", "on_needs", "on_turnover", "pending", "services", "station_id", "version")
+    __slots__ = ("behind_s", "early_needs", "on_needs", "on_turnover", "pending", "services", "station_id", "version")
 
     def __init__(
         self,
@@ -88,6 +89,7 @@ class HandlerContext:
         self.version: Final = version
         self.on_needs: Final = on_needs
         self.on_turnover: Final = on_turnover
+        self.behind_s = 0.0
         self.early_needs: Final[dict[int, Needs]] = {}
         self.pending: Final[dict[int, tuple[int, int]]] = {}
         """Event stream -> how many readings were queued at the station, and how often in a row that had grown."""

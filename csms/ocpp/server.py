@@ -75,6 +75,7 @@ class StationSession:
         "_admitted_at",
         "_after_boot",
         "_answered",
+        "_answered_at",
         "_applying",
         "_asking",
         "_connection",
@@ -107,7 +108,7 @@ class StationSession:
         self._decisions = 0
         self._quirks = STRICT
         self._tolerated: Counter[str] = Counter()
-        self._ready_at = self._pause_s = 0.0
+        self._ready_at = self._pause_s = self._answered_at = 0.0
         self.station_id = socket.identity
         of_16 = socket.version == "1.6"
         peer = RpcPeer(
@@ -305,15 +306,18 @@ class StationSession:
         if isinstance(request, BootNotificationRequest):
             return await self._boot(request)
         self._admit(action)
-        clock = self._services.clock
+        clock, context = self._services.clock, self._context
         begun = clock.monotonic()
+        context.behind_s = max(0.0, context.behind_s - max(0.0, begun - self._answered_at))  # meanwhile it had none
         try:
-            answered = await ANSWERS[action](self._context, request)
+            answered = await ANSWERS[action](context, request)
             if isinstance(request, AuthorizeRequest):
                 await self._pusher.limit_first()
             return answered
         finally:
-            self._services.metrics.request_received(action, clock.monotonic() - begun)
+            self._answered_at = clock.monotonic()
+            context.behind_s += self._answered_at - begun
+            self._services.metrics.request_received(action, self._answered_at - begun)
 
     async def _take(self, action: str, message: Message) -> None:
         if self._accepted:

@@ -5,6 +5,7 @@ import hashlib
 import msgspec
 
 from csms.booking import held
+from csms.booking.plausibility import LATE_MS
 from csms.booking.work import Bookkeeper
 from csms.device_model.store import list_variables
 from csms.diagnostics import store as diagnostics
@@ -43,7 +44,9 @@ async def answer_transaction_event(
     services = context.services
     document = msgspec.json.encode(request)
     event = _event(context.station_id, request, document)
-    arrival = EventArrival(event, document, services.clock.utc_ms())
+    scale = services.clock.scale  # messages take real time
+    waited_ms = round(LATE_MS * (scale - 1) + context.behind_s * 1000 * scale)
+    arrival = EventArrival(event, document, services.clock.utc_ms(), waited_ms)
     store = services.store.gather_reports if event.trigger in _READINGS else services.store.gather
     outcome, transaction = await store(add_events, arrival)
     if outcome != "new":
