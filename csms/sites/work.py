@@ -220,7 +220,8 @@ async def look_at(services: Services, site: Site) -> tuple[dict[str, Known], dic
     known: dict[str, Known] = {}
     given: dict[str, int] = {}
     stations = sorted({place.station_id for place in site.places})
-    found = await services.store.read(charging.look_all, stations, services.clock.utc_ms())
+    now_ms, followed_ms = services.clock.utc_ms(), services[GridShares].followed_ms
+    found = await services.store.read(charging.look_all, stations, now_ms, followed_ms)
     for place in sorted(site.places, key=lambda place: place.station_id):
         seen = found[place.station_id]
         about = seen.known.get(place.evse_id, Known(external=seen.station))

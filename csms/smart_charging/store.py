@@ -356,8 +356,9 @@ class Seen(msgspec.Struct, frozen=True):
     uncontrolled: frozenset[int] = frozenset()
 
 
-def look(connection: Connection, station_id: str, now_ms: int) -> Seen:
-    """Return the input of balancing: open transactions, vehicles' needs, external limits, accepted shares."""
+def look(connection: Connection, station_id: str, now_ms: int, followed_ms: int = FOLLOWED_MS) -> Seen:
+    """Return the input of balancing: open transactions, vehicles' needs, external limits, accepted shares, and what
+    vehicles draw by readings that came `followed_ms` after these."""
     external: dict[int, dict[str, float]] = {}
     for evse_id, since_ms, request in limits(connection, station_id):
         if (power_w := external_limit_w(request, since_ms, now_ms)) is not None:
@@ -389,14 +390,14 @@ def look(connection: Connection, station_id: str, now_ms: int) -> Seen:
         known[evse_id] = msgspec.structs.replace(known[evse_id], phase_to_use=phase)
     for evse_id, (rotation, selects) in (phases_of_evses(connection, station_id, known) if known else {}).items():
         known[evse_id] = msgspec.structs.replace(known[evse_id], rotation=rotation, selects_phase=selects)
-    for evse_id, drawn_w in (_drawn(connection, station_id) if shares else {}).items():
+    for evse_id, drawn_w in (_drawn(connection, station_id, followed_ms) if shares else {}).items():
         if evse_id in known:
             known[evse_id] = msgspec.structs.replace(known[evse_id], drawn_w=drawn_w)
     waiting = any(held.id == rules.WAITING_PROFILE for _, _, held in stored)
     return Seen(known, shares, of_station, waiting, diagnostics.uncontrolled(connection, station_id))
 
 
-def _drawn(connection: Connection, station_id: str) -> dict[int, int]:
+def _drawn(connection: Connection, station_id: str, followed_ms: int) -> dict[int, int]:
     """Return the power (W) into the vehicles of EVSEs by readings since their shares were accepted."""
     there = charging_profiles.c
     query = select(there.transaction_id, there.evse_id, there.updated_ms)
@@ -406,14 +407,16 @@ def _drawn(connection: Connection, station_id: str) -> dict[int, int]:
         share.evse_id: max(0, round(watts))
         for each in overview.powers(connection, frozenset({station_id}))
         if (share := shares.get(each.transaction_id))
-        and each.received_ms >= share.updated_ms + FOLLOWED_MS
+        and each.received_ms >= share.updated_ms + followed_ms
         and (watts := each.watts) is not None
     }
 
 
-def look_all(connection: Connection, stations: Iterable[str], now_ms: int) -> dict[str, Seen]:
+def look_all(
+    connection: Connection, stations: Iterable[str], now_ms: int, followed_ms: int = FOLLOWED_MS
+) -> dict[str, Seen]:
     """Return the input of balancing for each station."""
-    return {each: look(connection, each, now_ms) for each in stations}
+    return {each: look(connection, each, now_ms, followed_ms) for each in stations}
 
 
 def note_limits(
