@@ -62,6 +62,8 @@ class Commuter:
             capacity_wh=chance.choice((42_000, 60_000, 77_000)), soc=chance.uniform(45, 70), ambient_c=ambient,
             temperature_c=ambient + 5,
         )  # fmt: skip
+        if 2 * HOUR_MS <= begin_ms % DAY_MS < self._leaves + self._way:  # it has charged at night
+            config = msgspec.structs.replace(config, soc=self._target)
         self._config, self._battery = config, Battery(config, at_ms=begin_ms)
         self._pack = SensedPack(
             PackConfig(seed=seed, health_percent=chance.uniform(88, 99), weak_mv=weak_mv), ambient_c=ambient
