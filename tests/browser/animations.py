@@ -31,8 +31,8 @@ LOOKS: Final = {"light": LIGHT, "dark": DARK}
 SHOWN_S: Final = 2.0
 """For how long each event, and each view of the console, is shown."""
 PATIENCE_MS: Final = 600_000
-_BETWEEN_MS, _SETTLED_MS = 35_000, 3_000
-"""Between views of a site: 28 minutes in its world; and until a page has drawn its charts."""
+_BETWEEN_MS, _SETTLED_MS = 18_000, 3_000
+"""Between views of a site: an hour in its world; and until a page has drawn its charts."""
 VIEW: Final = {"width": 1280, "height": 800}
 _DEMO: Final = (sys.executable, "-m", "v2g_cli", "demo", "--folder")
 _MORE: Final = {("csms", "ocpp", "grid_signal_received")}
@@ -141,6 +141,8 @@ async def _visit(browser: Browser, url: str, password: str) -> list[dict[str, by
         taken.append(await _taken(page))
     for path in ("alerts", "v2g", "sessions"):
         await page.goto(f"{url}console/{path}")
+        if path == "alerts":
+            await expect(page.get_by_text("lost their connection").first).to_be_visible(timeout=PATIENCE_MS)
         await page.wait_for_timeout(_SETTLED_MS)
         taken.append(await _taken(page))
     await page.locator("[data-row]").last.get_by_role("link").first.click()

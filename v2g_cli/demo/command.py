@@ -40,7 +40,7 @@ def demo(
     world: Annotated[
         bool,
         typer.Option(
-            "--world", help="Open the console of three sites and 40 vehicles instead: their day takes half an hour."
+            "--world", help="Open the console of three sites and 40 vehicles instead: their day takes seven minutes."
         ),
     ] = False,
     open_for: Annotated[float, typer.Option(min=0.1, max=1440, help="For how long, minutes.")] = 10.0,

@@ -158,7 +158,7 @@ class ConsoleDemo:
         while (now := time.monotonic()) < begun + seconds:
             self._act(now - begun)
             for each in self._programs:
-                if (code := each.poll()) is not None:
+                if code := each.poll():  # others may have ended by themselves
                     raise TransportError(f"{each.name} ended with {code}", hint=f"see {each.log}")
             if now >= asked:
                 asked = now + _WAVE_S

@@ -22,8 +22,8 @@ from v2g_cli.demo.console import ConsoleDemo
 from v2g_cli.demo.folder import HOUR_MS, QUARTER_MS, RunFolder
 from v2g_cli.demo.processes import Program
 
-SPEED: Final = 48.0
-"""Simulated seconds per second: a day takes half an hour."""
+SPEED: Final = 200.0
+"""Simulated seconds per second: a day takes seven minutes."""
 
 SITES: Final = {"Lindenhof": (6, 48.172, 11.532), "Hafenpark": (6, 48.104, 11.601), "Marktgarage": (4, 48.137, 11.575)}
 """Stations of each site, and where it is."""
@@ -35,10 +35,16 @@ LIAR: Final = "Werkstatt-1"
 FORGER: Final = "Werkstatt-2"
 """A station that delivers the journal of a session that it has never reported."""
 
-_OUTAGE_S: Final = (80.0, 130.0)
+_OUTAGE_S: Final = (80.0, 140.0)
 """When Hafenpark loses its connection, and has it again, real seconds after the beginning."""
 
 _CAMPAIGN_S: Final = 25.0
+_BEGINS_MS: Final = 5 * HOUR_MS
+"""Time of day (UTC) at which its day begins, before vehicles leave for work."""
+
+_HOURS: Final = 72
+"""For which vehicles drive, and prices are known."""
+
 _DRIVERS: Final = """arrivals_per_hour = 1.0
 phases = 3
 bidirectional = 0.7
@@ -55,17 +61,19 @@ class World(ConsoleDemo):
     """Three sites whose vehicles charge and feed back, and whatever a day may bring."""
 
     stations = tuple(name for site, (count, *_) in SITES.items() for name in numbered(f"{site}-", count))
-    heartbeat_s = round(300 / SPEED)
+    heartbeat_s = 5
     tables = f"""
 [settlement]
 wait_s = 600
 
-[alerts.rules]
-queue_ages = {{ limit = {round(900 * SPEED)}, clear = {round(300 * SPEED)} }}  # a machine's time, not the world's
+[alerts.rules]  # a machine's time, not the world's
+queue_ages = {{ limit = {round(900 * SPEED)}, clear = {round(300 * SPEED)} }}
+station_offline = {{ limit = {round(30 * SPEED)} }}
 """
 
     def __init__(self, folder: RunFolder, say: Callable[[str], None]) -> None:
         super().__init__(folder, say, SPEED)
+        folder.origin_utc_ms += (_BEGINS_MS - folder.utc_ms()) % (24 * HOUR_MS)
         self._still_to_do: list[tuple[float, Callable[[], None]]] = [
             (_CAMPAIGN_S, self._update),
             (_OUTAGE_S[0], partial(self._hold, signal.SIGSTOP)),
@@ -89,7 +97,7 @@ queue_ages = {{ limit = {round(900 * SPEED)}, clear = {round(300 * SPEED)} }}  #
         self._limit()
         self._start_stations(LIAR.removesuffix("1"), 1, f"{_DRIVERS}overstates = 40.0\n")
         command = [sys.executable, "-m", "v2g_cli", "telemetry", "simulate", "--count", str(VEHICLES), "--weak", "90"]
-        command += ["--url", f"https://localhost:{self._ports['api']}", "--ca", str(self._root), "--hours", "24"]
+        command += ["--url", f"https://localhost:{self._ports['api']}", "--ca", str(self._root), "--hours", str(_HOURS)]
         command += ["--speed", str(SPEED), *self._since()]
         self._start("vehicles", command, V2G_CSMS_TOKEN=self._folder.token)
         asyncio.run(self._lie())
@@ -107,9 +115,19 @@ queue_ages = {{ limit = {round(900 * SPEED)}, clear = {round(300 * SPEED)} }}  #
             until_ms=begins_ms + 2 * HOUR_MS, source="Reduction 14a",
         )  # fmt: skip
         always = GridLimit(connection_point=at, direction="import", limit_w=110_000, source="Grid contract")
-        signal = self._folder.signal(1_000, 400_000)
+        day = self._folder.signal(1_000, 400_000)
+        slots = tuple(
+            msgspec.structs.replace(slot, start_ms=slot.start_ms + hours * HOUR_MS)
+            for hours in range(0, _HOURS, 24) for slot in day.slots
+        )  # fmt: skip
         self._operator.put_signal(
-            msgspec.structs.replace(signal, site_import_limit_w=600_000, limits=(less, always)).to_json()
+            msgspec.structs.replace(
+                day,
+                slots=slots,
+                valid_until_ms=slots[-1].start_ms + QUARTER_MS,
+                site_import_limit_w=600_000,
+                limits=(less, always),
+            ).to_json()
         )
 
     def _act(self, since_s: float) -> None:
