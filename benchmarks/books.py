@@ -1,33 +1,39 @@
-"""The books over many sessions: closing and checking a month, and a vehicle's month, on either kind of database."""
+"""The books over many sessions: closing and checking a month, a vehicle's month, and reports, on either kind of
+database."""
 
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Final, TypeVar, get_args
 
 import pytest
+import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric import ec
-from sqlalchemy import Connection, insert
 
 from benchmarks.figures import Figure, median
+from csms.books import reports
 from csms.books import store as books
 from csms.books.tables import posting_entries, postings
 from csms.db.store import Store
+from csms.settlements.tables import journal_reviews
+from csms.stations.tables import stations
+from csms.tariffs.tables import transaction_costs
+from csms.transactions.tables import transaction_totals, transactions
 from tests.csms.databases import Databases, running_cluster
 from v2g.energy.settlement.bookkeeping import Entry, Posting, Use, period_of
-from v2g.energy.settlement.canonical import canonical
 from v2g.pki.keys import SoftwareKey
 
-ABOUT = "a month of a million sessions in the books: close it, check it, and read one vehicle's month"
+ABOUT = "a month of a million sessions in the books: close it, check it, read one vehicle's month; reports of 50,000"
 
 REQUIREMENTS = ("R32", "R36", "R37")
 
 _MONTH_MS = int(datetime(2026, 10, 1, tzinfo=UTC).timestamp() * 1000)
 _LATER_MS = _MONTH_MS + 60 * 86_400_000
 _PERIOD = period_of(_MONTH_MS)
-_BATCH = 10_000
+_STATIONS: Final = 10_000
+_SESSION: Final = 1_000_000_000
 
 T = TypeVar("T")
 
@@ -46,8 +52,8 @@ def measure(*, quick: bool) -> Iterator[Figure]:
 
 def _figures(kind: str, url: str, sessions: int) -> Iterator[Figure]:
     store = Store(url)
-    vehicles = max(1, sessions // 50)
-    _timed(lambda: _fill(store, sessions, vehicles))
+    vehicles, reported = max(1, sessions // 50), max(1, sessions // 20)
+    store.do(_fill, sessions, reported, vehicles)
     with store.engine.connect() as connection:  # what the database does by itself in the time of a month
         connection.exec_driver_sql("ANALYZE")
         connection.commit()
@@ -55,6 +61,14 @@ def _figures(kind: str, url: str, sessions: int) -> Iterator[Figure]:
     def figure(what: str, unit: str, value: float, target: float | None = None, note: str = "") -> Figure:
         return Figure(f"{kind}, {sessions:,} sessions: {what}", value, unit, target=target, note=note)
 
+    spans = {}
+    for by in get_args(reports.Grouping):
+        found = store.do(reports.sums, by, UTC)
+        assert sum(each.transactions for each in found) == reported
+        spans[by] = median(_timed(lambda by=by: store.do(reports.sums, by, UTC))[0] for _ in range(3))  # type: ignore[misc]
+    each = ", ".join(f"{by} {span:.2f}" for by, span in spans.items())
+    what = f"report of {reported:,} of them, all posted, of {_STATIONS:,} stations, slowest grouping"
+    yield figure(what, "s", max(spans.values()), 0.4, f"each the middle of three: {each}")
     key = SoftwareKey(ec.generate_private_key(ec.SECP256R1()))
     spent, closed = _timed(lambda: store.do(books.close, _PERIOD, _LATER_MS, UTC, key))
     assert closed.postings == sessions
@@ -65,11 +79,11 @@ def _figures(kind: str, url: str, sessions: int) -> Iterator[Figure]:
     spent, sums = _timed(lambda: store.do(books.sums, _PERIOD))
     assert sums.sessions == sessions
     yield figure("sums of the month", "s", spent)
-    spans = []
+    slowest = 0.0
     for at in range(0, vehicles, max(1, vehicles // 500)):
         reads = [_timed(lambda at=at: store.do(books.sums, _PERIOD, _emaid(at)))[0] for _ in range(3)]  # type: ignore[misc]
-        spans.append(1000 * median(reads))
-    yield figure("one vehicle's month, slowest of 500", "ms", max(spans), 100, "each the middle of three reads")
+        slowest = max(slowest, 1000 * median(reads))
+    yield figure("one vehicle's month, slowest of 500", "ms", slowest, 100, "each the middle of three reads")
     store.close()
 
 
@@ -80,55 +94,76 @@ def _timed(work: Callable[[], T]) -> tuple[float, T]:
 
 
 def _emaid(number: int) -> str:
-    return f"DEV2GC{number:08}"
+    return f"DEV2GC{10_000_000 + number}"
 
 
-def _posting(number: int, vehicle: str) -> Posting:
+def _posting() -> Posting:
     """Return the posting of a session like any other: energy in and out, money both ways."""
-    taken, given = 10_000_000 + number, 3_000_000 + number % 1000
+    taken, given = 10_000_000, 3_000_000
     amounts = (
         ("driver", "EUR", 300), ("grid", "mWh", given - taken), ("purchases", "EUR", 600), ("sales", "EUR", -900),
         ("vehicle", "mWh", taken - given),
     )  # fmt: skip
-    end_ms = _MONTH_MS + number * 2_000
     use = Use(
         import_mwh=taken, export_mwh=given, full_cycles=1, v2g_cycles=1, charging_ms=9, discharging_ms=3, idle_ms=1
     )
     return Posting(
-        kind="settlement", station_id=f"CS-{number % 5000}", session_id=f"{number:016x}", journal_head="0" * 64,
-        vehicle=vehicle, begin_ms=end_ms - 3_600_000, end_ms=end_ms, use=use,
+        kind="settlement", station_id="CS-0", session_id=f"{_SESSION}", journal_head="0" * 64, vehicle=_emaid(0),
+        begin_ms=_MONTH_MS - 3_600_000, end_ms=_MONTH_MS, use=use,
         entries=tuple(Entry(account=account, unit=unit, amount=amount) for account, unit, amount in amounts),  # type: ignore[arg-type]
     )  # fmt: skip
 
 
-def _fill(store: Store, sessions: int, vehicles: int) -> None:
-    """Post the first sessions as the back end does, and the others as the same rows, many at once."""
-    few = min(sessions, 200)
+_OF_TRANSACTION: Final[dict[sa.Table, dict[str, Any]]] = {
+    transactions: {"active": False, "document": "{}"},
+    transaction_totals: {
+        "end_ms": _MONTH_MS, "duration_ms": 3_600_000, "evse_id": 1, "token": "", "tariff": "T", "import_mwh": 10_000,
+        "export_mwh": 3_000,
+    },
+    transaction_costs: {
+        "currency": "EUR", "excl_tax": 250, "incl_tax": 300, "final": True, "source": "csms", "updated_ms": _MONTH_MS,
+        "document": "{}",
+    },
+    journal_reviews: {
+        "session_id": f"{_SESSION}", "state": "booked", "begin_ms": _MONTH_MS, "end_ms": _MONTH_MS, "reason": "",
+        "detail": "", "since_ms": _MONTH_MS, "due_ms": _MONTH_MS,
+    },
+}  # fmt: skip
 
-    def post(connection: Connection) -> None:
-        for number in range(few):
-            books.book(connection, _posting(number, _emaid(number % vehicles)), _LATER_MS, UTC)
 
-    store.do(post)
-    for begin in range(few, sessions, _BATCH):
-        store.do(
-            _add, [_posting(n, _emaid(n % vehicles)) for n in range(begin, min(begin + _BATCH, sessions))], begin + 1
+def _fill(connection: sa.Connection, sessions: int, reported: int, vehicles: int) -> None:
+    """Post a session as the back end does, and let the database copy it; the first ones are of transactions, too."""
+    many = sa.select(sa.literal(1, sa.BigInteger).label("n")).cte("many", recursive=True)
+    many = many.union_all(sa.select(many.c.n + 1).where(many.c.n < sa.bindparam("last")))
+    n = many.c.n
+
+    def text(prefix: str, number: sa.ColumnElement[int]) -> sa.ColumnElement[str]:
+        return sa.literal(prefix) + sa.cast(number, sa.String)
+
+    def copy(table: sa.Table, rows: int, **own: sa.ColumnElement[Any]) -> None:
+        """Copy the rows there are until there are so many, each copy with its own values."""
+        values = [own.get(column.name, column) for column in table.c]
+        query = sa.select(*values).select_from(table.join(many, sa.true()))
+        connection.execute(sa.insert(table).from_select(list(table.c), query), {"last": rows - 1})
+
+    places = {
+        "station_id": text("CS-", n % _STATIONS),
+        "session_id": text("", n + _SESSION),
+        "vehicle": text("DEV2GC", n % vehicles + 10_000_000),
+    }
+    document: sa.ColumnElement[str] = postings.c.document
+    for name, value in places.items():
+        document = sa.func.replace(
+            document, sa.literal(f'"{name}":"') + postings.c[name], sa.literal(f'"{name}":"') + value
         )
-
-
-def _add(connection: Connection, found: list[Posting], first: int) -> None:
-    rows = [
-        {
-            "id": number, "period": _PERIOD, "booked_ms": _LATER_MS, "station_id": each.station_id,
-            "session_id": each.session_id, "vehicle": each.vehicle, "reversed": 0, "document": canonical(each).decode(),
-            **{name: getattr(each.use, name) for name in Use.__struct_fields__},
-        }
-        for number, each in enumerate(found, first)
-    ]  # fmt: skip
-    connection.execute(insert(postings), rows)
-    entries = [
-        {"posting_id": number, "account": each.account, "unit": each.unit, "amount": each.amount}
-        for number, posting in enumerate(found, first)
-        for each in posting.entries
-    ]
-    connection.execute(insert(posting_entries), entries)
+    books.book(connection, _posting(), _LATER_MS, UTC)
+    copy(postings, sessions, id=postings.c.id + n, document=document, **places)
+    copy(posting_entries, sessions, posting_id=posting_entries.c.posting_id + n)
+    connection.execute(sa.insert(stations).values(station_id="CS-0", first_seen_ms=0, last_seen_ms=0, protocol=""))
+    copy(stations, _STATIONS, **places)
+    for table, values in _OF_TRANSACTION.items():
+        connection.execute(sa.insert(table).values(station_id="CS-0", transaction_id="T-0", **values))
+        own = {"transaction_id": text("T-", n), "token": places["vehicle"]} | places
+        if "end_ms" in table.c:
+            own["end_ms"] = table.c.end_ms + n * 50_000
+        copy(table, reported, **own)
