@@ -79,11 +79,13 @@ async def run_periodic(services: Services) -> None:
 @contextlib.asynccontextmanager
 async def background(services: Services) -> AsyncIterator[None]:
     """Run all background work until the block ends."""
+    balancer = Balancer(services)
     works: list[tuple[str, Callable[[], Awaitable[None]]]] = [
         ("transactions", TransactionWatch(services).run),
         ("costs", CostAnnouncer(services).run),
         ("tariffs", TariffService(services).run),
-        ("balancing", Balancer(services).run),
+        ("balancing", balancer.run),
+        ("site readings", balancer.tell),
         ("smart charging", SmartCharging(services).run),
         ("clocks", ClockKeeper(services).run),
         ("dispatch", Dispatch(services).run),

@@ -36,7 +36,8 @@ class Bus(ABC):
     """One node's place on the bus. Set the callbacks, then `start`; they are called in the event loop.
 
     `answer(question)` answers a question of another node. `on_announcement(announcement)` receives another node's.
-    `moved(station_id)`: another node has claimed a station that was claimed here.
+    `moved(station_id)`: another node has claimed a station that was claimed here. `hears`: this node wants frequent
+    events of others; they know within two seconds.
     """
 
     def __init__(self, node: str) -> None:
@@ -44,6 +45,12 @@ class Bus(ABC):
         self.answer: Callable[[bytes], Coroutine[object, object, bytes]] = _no_answer
         self.on_announcement: Callable[[bytes], None] = lambda _announcement: None
         self.moved: Callable[[str], None] = lambda _station_id: None
+        self.hears = False
+
+    @property
+    @abstractmethod
+    def heard(self) -> bool:
+        """Whether another node wants frequent events."""
 
     @abstractmethod
     async def start(self) -> None:
@@ -97,6 +104,11 @@ class LocalBus(Bus):
         super().__init__(node)
         self._hub = hub or LocalHub()
         self.answering: Final[set[asyncio.Future[bytes]]] = set()
+
+    @property
+    def heard(self) -> bool:
+        """Whether another node wants frequent events."""
+        return any(member.hears for member in self._hub.members.values() if member is not self)
 
     async def start(self) -> None:
         """Join the bus."""

@@ -27,6 +27,9 @@ _log = logging.getLogger(__name__)
 MAX_QUEUED: Final = 1000
 """Events that may be queued for one reader."""
 
+UPDATED: Final = "transaction_updated"
+"""Kind of the event of each reading: other nodes get it while they `hear`."""
+
 LOST: Final = "feed_lost"
 """Kind of the event that reports to a reader how many (`data["count"]`) it has lost."""
 
@@ -120,6 +123,7 @@ class Feed:
         self._bus = bus
         self._utc_ms = utc_ms
         self._readers: dict[Subscription, None] = {}
+        self._hearers = 0
         bus.on_announcement = self._on_announcement
 
     @property
@@ -138,7 +142,7 @@ class Feed:
             return
         event = FeedEvent(kind, station_id, data, self._utc_ms(), self._bus.node)
         self._put(event)
-        if not alone:
+        if not alone and (kind != UPDATED or self._bus.heard):
             self._bus.announce(_encode(event))
 
     def subscribe(
@@ -148,6 +152,11 @@ class Feed:
         subscription = Subscription(self, None if kinds is None else frozenset(kinds), station_id, max_queued)
         self._readers[subscription] = None
         return subscription
+
+    def hear(self, more: int) -> None:
+        """Count those who want frequent events of other nodes, too: so many more, or, below 0, fewer."""
+        self._hearers += more
+        self._bus.hears = self._hearers > 0
 
     def forget(self, subscription: Subscription) -> None:
         """Remove a reader."""

@@ -1,10 +1,10 @@
 """The bus between machines, over Redis: expiring presence, questions by pub/sub, announcements by a stream.
 
 Keys, all under one prefix: `nodes` (sorted set of node -> time of its last beat, by the clock of Redis), `claims` (hash
-of station -> node and version), `stream` (claims, releases, nodes and announcements in one order, of bounded length).
-Each node publishes questions and answers on the other's channel `to:<node>`, so that the number of receivers shows
-at once when a node is gone. Every node follows the stream from its end, and reads all claims whenever it may have
-missed something.
+of station -> node and version), `deaf` (set of nodes that want no frequent events), `stream` (claims, releases, nodes
+and announcements in one order, of bounded length). Each node publishes questions and answers on the other's channel
+`to:<node>`, so that the number of receivers shows at once when a node is gone. Every node follows the stream from its
+end, and reads all claims whenever it may have missed something.
 """
 
 import asyncio
@@ -118,12 +118,13 @@ class RedisBus(Bus):
         self._answered: OrderedDict[str, None] = OrderedDict()
         self._redis: Any = Redis.from_url(url, socket_connect_timeout=5.0, socket_timeout=5.0)
         self._expiry_s, self._beat_s = expiry_s, beat_s
-        self._keys = [f"{prefix}:nodes", f"{prefix}:claims", f"{prefix}:stream"]
+        self._keys = [f"{prefix}:nodes", f"{prefix}:claims", f"{prefix}:stream", f"{prefix}:deaf"]
         self._channel = f"{prefix}:to:"
         self._claims: dict[str, Claim] = {}
         self._own: dict[str, Version] = {}
         self._unseen: Counter[str] = Counter()
         self._nodes = frozenset({node})
+        self._deaf: frozenset[str] = frozenset()
         self._changes: deque[tuple[str, str, str]] = deque()
         self._announcements: deque[bytes] = deque(maxlen=MAX_ANNOUNCEMENTS)
         self._something = asyncio.Event()
@@ -155,7 +156,7 @@ class RedisBus(Bus):
         """Leave: all claims of this node end, pending questions fail."""
         await self._stop()
         try:
-            await self._redis.eval(_LEAVE, 3, *self._keys, self.node, MAX_ANNOUNCEMENTS)
+            await self._redis.eval(_LEAVE, 4, *self._keys, self.node, MAX_ANNOUNCEMENTS)
         except _DOWN as error:
             _log.info("Redis: %s", error)
         await self._redis.aclose()
@@ -189,6 +190,11 @@ class RedisBus(Bus):
     def nodes(self) -> frozenset[str]:
         """Return the names of the live nodes, including this one."""
         return self._nodes
+
+    @property
+    def heard(self) -> bool:
+        """Whether another node wants frequent events; those of older versions do."""
+        return not self._nodes <= self._deaf | {self.node}
 
     async def ask(self, node: str, question: bytes, timeout_s: float) -> bytes:
         """Return another node's answer."""
@@ -242,7 +248,7 @@ class RedisBus(Bus):
         async with self._redis.pipeline(transaction=False) as pipeline:
             for kind, station_id, version in changes:
                 claim = f"{version} {self._seal.of(f'{self.node} has {station_id}', version.encode()).hex()}"
-                pipeline.eval(_CHANGE, 3, *self._keys, self.node, MAX_ANNOUNCEMENTS, kind, station_id, claim)
+                pipeline.eval(_CHANGE, 4, *self._keys, self.node, MAX_ANNOUNCEMENTS, kind, station_id, claim)
             if said:
                 one = len(said) == 1  # as nodes of older versions say it, and hear it
                 text = said[0] if one else _pack(said)
@@ -313,9 +319,10 @@ class RedisBus(Bus):
 
     async def _beat(self) -> None:
         """Refresh this node's presence; update the live nodes. If it had expired, renew its claims."""
-        arguments = [self.node, int(self._expiry_s * 1000), MAX_ANNOUNCEMENTS]
-        new, nodes = await self._redis.eval(_BEAT, 3, *self._keys, *arguments)
-        self._set_nodes(frozenset(node.decode(errors="replace") for node in nodes))
+        arguments = [self.node, int(self._expiry_s * 1000), MAX_ANNOUNCEMENTS, "SREM" if self.hears else "SADD"]
+        new, *found = await self._redis.eval(_BEAT, 4, *self._keys, *arguments)
+        nodes, self._deaf = (frozenset(node.decode(errors="replace") for node in each) for each in found)
+        self._set_nodes(nodes)
         if new:
             await self._restore()
 

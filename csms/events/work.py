@@ -22,6 +22,7 @@ _FEED_ONLY: Final = (
     "prequalification_changed",
     "setpoint_unsure",
     "site_changed",
+    "site_loads",
     "tariffs_changed",
     "token_group_put",
     "token_put",
@@ -35,6 +36,9 @@ KINDS: Final = tuple(sorted((*_FEED_ONLY, *(each.key[1] for each in reported_by(
 
 MAX_KEPT: Final = 5000
 """Number of retained events. Readers share them: one that falls further behind has lost some."""
+
+_LINGER_S: Final = 60.0
+"""How long a node hears frequent events of others after its last reader, which may come back."""
 
 _MAX_WAITING: Final = 20_000  # webhooks depend on this queue: larger than one reader's
 
@@ -102,18 +106,22 @@ class History:
 
     async def follow(self, number: int, pause_s: float) -> AsyncIterator[list[Numbered]]:
         """Yield events after `number`, in portions; an empty one whenever there were none for `pause_s`."""
-        while not self._closed:
-            news = self._news
-            lost, fresh = self.since(number)
-            if lost:
-                reported = FeedEvent(LOST, None, {"count": lost}, fresh[0].event.at_ms, self._feed.node)
-                fresh.insert(0, Numbered(fresh[0].number - 1, reported))
-            if fresh:
-                number = fresh[-1].number
-                yield fresh
-                continue
-            try:
-                async with asyncio.timeout(pause_s):
-                    await news.wait()
-            except TimeoutError:
-                yield []
+        self._feed.hear(1)
+        try:
+            while not self._closed:
+                news = self._news
+                lost, fresh = self.since(number)
+                if lost:
+                    reported = FeedEvent(LOST, None, {"count": lost}, fresh[0].event.at_ms, self._feed.node)
+                    fresh.insert(0, Numbered(fresh[0].number - 1, reported))
+                if fresh:
+                    number = fresh[-1].number
+                    yield fresh
+                    continue
+                try:
+                    async with asyncio.timeout(pause_s):
+                        await news.wait()
+                except TimeoutError:
+                    yield []
+        finally:
+            asyncio.get_running_loop().call_later(_LINGER_S, self._feed.hear, -1)

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from csms.cluster.feed import Subscription
+from csms.cluster.feed import UPDATED, Subscription
 from csms.cluster.precedence import for_each
 from csms.grid.shares import GRID_SHARES, GridShares
 from csms.grid.source import GRID_SIGNAL
@@ -23,10 +23,13 @@ from v2g.observe import Scalar
 
 _BOOTED: Final = "boot_accepted"
 _CHANGED: Final = "site_changed"
+_LOADS: Final = "site_loads"
+"""Readings of `stations` have come, to a node that does not balance their sites."""
+_GATHER_S: Final = 0.05
 _TRIGGERS: Final = frozenset({
-    _BOOTED, _CHANGED, GRID_SHARES, GRID_SIGNAL, "charging_limit", "charging_limit_cleared", "charging_needs",
-    "connector_status", "dispatched", "priority_charging", "station_connected", "station_disconnected",
-    "transaction_closed", "transaction_ended", "transaction_started", "transaction_updated",
+    _BOOTED, _CHANGED, _LOADS, GRID_SHARES, GRID_SIGNAL, UPDATED, "charging_limit", "charging_limit_cleared",
+    "charging_needs", "connector_status", "dispatched", "priority_charging", "station_connected",
+    "station_disconnected", "transaction_closed", "transaction_ended", "transaction_started",
 })  # fmt: skip
 """Events after which a site may have to be rebalanced."""
 
@@ -39,6 +42,8 @@ class Balancer:
         self._charging = SmartCharging(services)
         self._overloads: dict[str, Overload] = {}
         self._led: set[str] = set()
+        self._elsewhere: set[str] = set()
+        """The stations of sites that another node balances."""
 
     async def run(self) -> None:
         """Balance after every relevant event, and at every interval; for ever."""
@@ -60,10 +65,24 @@ class Balancer:
             booted = {each.station_id for each in events if each.kind == _BOOTED}
             for station_id in self._services.connections.connected() & booted:
                 await self.prepare(station_id)
-            await self.balance_all({each.station_id for each in events})
+            touched: set[str | None] = set()
+            for each in events:
+                touched.update(each.data["stations"] if each.kind == _LOADS else (each.station_id,))
+            await self.balance_all(touched)
+
+    async def tell(self) -> None:
+        """Have the nodes that balance sites of others look when readings of theirs come here, for ever."""
+        feed = self._services.feed
+        with feed.subscribe({UPDATED}) as readings:
+            while True:
+                events = await readings.batch(_GATHER_S)
+                read = {str(each.station_id) for each in events if each.node == feed.node}
+                if stations := sorted(read & self._elsewhere):
+                    feed.publish(_LOADS, None, {"stations": stations})
 
     async def balance_all(self, stations: Collection[str | None] = ()) -> None:
         """Balance every site of this node, or only those of some stations (None: any)."""
+        elsewhere: set[str] = set()
         for site in await self._services.store.read(charging.all_sites):
             touched = not stations or None in stations or any(place.station_id in stations for place in site.places)
             if not self._leads(site):
@@ -71,8 +90,10 @@ class Balancer:
                 self._services[Overloads].pop(site.id, None)
                 self._services[GridShares].name({}, site.id)
                 self._services.metrics.site_overloaded(site.id, 0)  # another node reports it
+                elsewhere.update(place.station_id for place in site.places)
             elif touched:
                 await self.balance(site)
+        self._elsewhere = elsewhere
 
     async def prepare(self, station_id: str, *, again: bool = True) -> None:
         """Send a station of a site its default limit for transactions without a share; not `again`: once."""

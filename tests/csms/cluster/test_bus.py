@@ -135,6 +135,20 @@ async def test_an_announcement_reaches_every_other_node_in_order_and_not_its_own
     await third.close()
 
 
+async def test_a_node_of_an_older_version_which_says_nothing_of_it_gets_frequent_events(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server:
+        buses = redis_buses(server.url)
+        a = buses.node("a")
+        await a.start()
+        assert not a.heard
+        with Redis.from_url(server.url) as redis:
+            seconds, microseconds = redis.time()
+            redis.zadd(f"{buses.prefix}:nodes", {"old": seconds * 1000 + microseconds // 1000})
+        await until(lambda: a.heard)
+        assert a.nodes() == {"a", "old"}
+        await a.close()
+
+
 async def test_claims_and_announcements_come_back_after_redis_was_killed_and_is_empty(tmp_path: Path) -> None:
     with redis_server(tmp_path) as server:
         buses = redis_buses(server.url)

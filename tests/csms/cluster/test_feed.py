@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from csms.cluster.bus import LocalBus
-from csms.cluster.feed import LOST, Feed, FeedEvent
+from csms.cluster.feed import LOST, UPDATED, Feed, FeedEvent
 from tests.csms.cluster.buses import Buses
 
 
@@ -85,6 +85,26 @@ async def test_readers_on_other_nodes_get_the_same_event(buses: Buses) -> None:
         feeds[0].publish("boot", "CS-1", {"vendor": "v"})
         async with asyncio.timeout(5):
             assert await anext(far) == await anext(near) == FeedEvent("boot", "CS-1", {"vendor": "v"}, 1_000, "a")
+    await here.close()
+    await there.close()
+
+
+async def test_readings_reach_another_node_only_while_it_hears_them(buses: Buses) -> None:
+    here, there = buses.node("a"), buses.node("b")
+    feeds = [Feed(bus, lambda: 1_000) for bus in (here, there)]
+    await here.start()
+    await there.start()
+    with feeds[1].subscribe() as far, feeds[0].subscribe() as near:
+        for number, hears in enumerate((False, True, False)):
+            if number:
+                feeds[1].hear(1 if hears else -1)
+            async with asyncio.timeout(5):
+                while len(here.nodes()) < 2 or here.heard is not hears:
+                    await asyncio.sleep(0.002)
+                for kind in (UPDATED, "boot"):
+                    feeds[0].publish(kind, "CS-1", {})
+                assert [(await anext(near)).kind for _ in range(2)] == [UPDATED, "boot"]
+                assert [(await anext(far)).kind for _ in range(1 + hears)] == [UPDATED, "boot"][1 - hears :]
     await here.close()
     await there.close()
 

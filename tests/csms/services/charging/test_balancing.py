@@ -21,11 +21,21 @@ from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import milliampere
 from csms.smart_charging.rules import SHARE_PROFILE, WAITING_PROFILE, Needs
 from csms.transactions import store as transactions
+from pki_tools.tree import PkiTree
 from tests.csms.backend import BOOT, Backend
 from tests.csms.charging import Charging, away
 from tests.csms.fixtures import Start
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation
-from tests.csms.services.charging.support import ACCEPTED, NAMES, REJECTED, TOKENS, limit_ma, running, settled
+from tests.csms.services.charging.support import (
+    ACCEPTED,
+    NAMES,
+    REJECTED,
+    TOKENS,
+    limit_ma,
+    running,
+    settled,
+    two_nodes,
+)
 from v2g.energy.balancing import Node
 
 MOST_MA = 32_000
@@ -323,6 +333,30 @@ async def test_it_balances_after_every_event_that_may_change_a_share(csms: Backe
         await settled()
         assert found.drawn[NAMES[0]] == 20_000
         assert len(found.stations[NAMES[0]].payloads("SetChargingProfile")) == asked + 1, "the default limit is held"
+
+
+async def test_a_reading_at_another_node_has_the_one_that_balances_look(
+    tmp_path: Path, pki: PkiTree, empty_database: Path
+) -> None:
+    async with two_nodes(tmp_path, pki, empty_database) as (here, there):
+        found, far = Yard(here), Yard(there)
+        await fuse(here, 40_000)
+        await Charging(here, await found.connect(NAMES[0])).started()
+        await Charging(there, await far.connect(NAMES[1])).started()
+        balancer = Balancer(there.services)
+        telling = asyncio.create_task(balancer.tell())
+        async with running(Balancer(here.services)), running(balancer):
+            await settled()
+            await settled()
+            assert (found.drawn[NAMES[0]], far.drawn[NAMES[1]]) == (20_000, 20_000)
+            await fuse(here, 30_000)
+            with here.services.feed.subscribe({"site_loads"}) as told:
+                for _ in range(3):
+                    there.services.feed.publish("transaction_updated", NAMES[1], {})
+                await settled()
+                assert (found.drawn[NAMES[0]], far.drawn[NAMES[1]]) == (15_000, 15_000)
+                assert [dict(each.data) for each in await told.batch(0.0)] == [{"stations": [NAMES[1]]}], "together"
+        telling.cancel()
 
 
 async def test_it_balances_at_once_and_at_intervals_without_an_event(csms: Backend) -> None:
