@@ -8,6 +8,7 @@ load.
 
 import asyncio
 import contextlib
+import itertools
 import os
 import resource
 import secrets
@@ -26,12 +27,18 @@ import msgspec
 import pytest
 import uvloop
 
-from benchmarks.figures import Figure, percentile
+from benchmarks.figures import Figure, cpu_s, percentile
 from benchmarks.load import csms_load
 from benchmarks.load.csms_load import BOOT, BOOT_16, HEARTBEAT, START_16, STATUS, Load, Station
+from csms.cluster.bus import Bus
+from csms.cluster.connections import ConnectionRegistry
+from csms.cluster.redis_bus import RedisBus
+from csms.db.store_key import load_store_key
 from pki_tools.tree import PkiTree, make_pki
 from tests.csms.cluster.buses import redis_server
-from tests.csms.databases import running_cluster
+from tests.csms.databases import Cluster, running_cluster
+from v2g.errors import TransportError
+from v2g.ocpp.messages.provisioning import GetBaseReportRequest
 from v2g.pki.keys import save_secret
 from v2g_cli.demo.processes import free_port
 
@@ -115,7 +122,7 @@ def measure(*, quick: bool) -> Iterator[Figure]:
         if cluster is not None:
             yield from _durable("PostgreSQL", root, cluster.url(cluster.create()), quick=quick)
         if cluster is not None and bus_url:
-            yield from _nodes(root, cluster.url(cluster.create()), bus_url, quick=quick)
+            yield from _nodes(root, cluster, bus_url, quick=quick)
         yield from _connections(root, quick=quick)
         yield _start_up(Path(folder), pki)
 
@@ -236,9 +243,11 @@ def _durable(store: str, root: Path, *store_url: str, quick: bool) -> Iterator[F
     yield from _paced(store, root, *store_url, quick=quick)
 
 
-def _nodes(root: Path, *urls: str, quick: bool) -> Iterator[Figure]:
-    """Yield what an event costs at one, two and four nodes of a cluster, each with as many stations."""
+def _nodes(root: Path, cluster: Cluster, bus_url: str, *, quick: bool) -> Iterator[Figure]:
+    """Yield what an event costs at one, two and four nodes of a cluster, each with as many stations, what a command
+    takes through another node beside events, and what many new stations cost that come at once."""
     save_secret(root.with_name("store.key"), secrets.token_hex(32).encode())
+    urls = cluster.url(cluster.create()), bus_url
     alone_us = 0.0
     with contextlib.ExitStack() as stack:
         servers: list[Server] = []
@@ -255,6 +264,92 @@ def _nodes(root: Path, *urls: str, quick: bool) -> Iterator[Figure]:
                 target=1.15 * alone_us if count > 1 else None,
                 note=f"of all nodes; {1e6 / run.us:.0f}/s; load and PostgreSQL beside them on {len(CORES)} cores",
             )
+        key = load_store_key(root.with_name("store.key"), root.parent).derive("bus between nodes").encode()
+        yield uvloop.run(_commands(servers[:2], RedisBus(bus_url, "asks", key), quick=quick))
+        yield uvloop.run(_storm(servers[:2], cluster, quick=quick))
+
+
+async def _commands(servers: Sequence[Server], bus: Bus, *, quick: bool) -> Figure:
+    """Have a node ask stations of others, while these send as many events as a back end must bear."""
+    count, rate, seconds = (20, 100, 1.0) if quick else (250, 5000, 6.0)
+    latencies: list[float] = []
+    spans: list[float] = []
+    names = [f"asked-{number}" for number in range(count)]
+    stations: list[Station] = []
+    for place, server in enumerate(servers):
+        own = names[place :: len(servers)]
+        stations += await csms_load.connect(server.port, own, lambda _name: iter([BOOT]), latencies)
+    await csms_load.run(stations, latencies)
+    frames = int(rate * seconds / count)
+    for each in stations:
+        each.again((csms_load.event(each.name, number) for number in range(frames)), count / rate)
+    registry = ConnectionRegistry(bus)
+    await bus.start()
+    load = asyncio.create_task(csms_load.run(stations, latencies, count / rate))
+    for number in itertools.count():
+        if load.done():
+            break
+        begun = time.perf_counter()
+        request = GetBaseReportRequest(request_id=number, report_base="FullInventory")
+        await registry.call(names[number % count], request)
+        spans.append(time.perf_counter() - begun)
+        await asyncio.sleep(0.005)
+    found = await load
+    await bus.close()
+    await _leave(stations)
+    return Figure(
+        f"a command to a station of another node, while {rate}/s are offered, p99",
+        percentile(spans, 0.99) * 1000,
+        "ms",
+        target=50.0,
+        note=f"p50 {percentile(spans, 0.5) * 1000:.1f} ms of {len(spans)}; {found.answers / found.seconds:.0f}/s "
+        f"answered, load and all programs on {len(CORES)} cores",
+    )
+
+
+async def _storm(servers: Sequence[Server], cluster: Cluster, *, quick: bool) -> Figure:
+    """Connect many stations that were never seen, at once; one that is dropped comes again after a second."""
+    count = 100 if quick else 10_000
+    postgres = int((cluster.folder / "data" / "postmaster.pid").read_text().split()[0])
+    answered: list[float] = []
+    drops = 0
+
+    async def come(number: int) -> Station:
+        nonlocal drops
+        while True:
+            station = Station(f"new-{number}", iter([BOOT, STATUS]), answered.append)
+            try:
+                port = servers[number % len(servers)].port
+                await asyncio.get_running_loop().create_connection(lambda station=station: station, "127.0.0.1", port)
+                await station.opened
+                station.start()
+                await station.done
+                return station
+            except (OSError, TransportError):
+                drops += 1
+                await asyncio.sleep(1.0)
+
+    def used() -> tuple[float, float]:
+        return sum(each.cpu_s for each in servers), sum(cpu_s(pid) for pid in _children(postgres))
+
+    begun, before = time.perf_counter(), used()
+    stations = await asyncio.gather(*map(come, range(count)))
+    seconds = time.perf_counter() - begun
+    ours, theirs = (after - each for after, each in zip(used(), before, strict=True))
+    await _leave(stations)
+    refused = sum(each.refused for each in stations)
+    return Figure(
+        f"{count:,} new stations connect and boot at {len(servers)} nodes at once: until all are answered",
+        seconds,
+        "s",
+        note=f"{drops} dropped, {refused} refused; CPU of a station {1e3 * ours / count:.2f} ms at its node, "
+        f"{1e3 * theirs / count:.2f} ms in PostgreSQL: 100,000 need {1e5 * theirs / count:.0f} s of a core of it",
+    )
+
+
+def _children(parent: int) -> list[int]:
+    """Return the processes of one."""
+    return [int(each) for each in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
 
 
 def _paced(store: str, root: Path, *store_url: str, quick: bool) -> Iterator[Figure]:
