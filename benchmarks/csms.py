@@ -320,7 +320,9 @@ async def _storm(servers: Sequence[Server], cluster: Cluster, *, quick: bool) ->
             station = Station(f"new-{number}", iter([BOOT, STATUS]), answered.append)
             try:
                 port = servers[number % len(servers)].port
-                await asyncio.get_running_loop().create_connection(lambda station=station: station, "127.0.0.1", port)
+                await asyncio.get_running_loop().create_connection(
+                    partial(lambda each: each, station), "127.0.0.1", port
+                )
                 await station.opened
                 station.start()
                 await station.done
