@@ -9,7 +9,7 @@ from v2g.ocpp.messages.data_transfer import VENDOR
 
 HIDDEN: Final = "***"
 
-_SECRET: Final = re.compile(r"password|secret|identity ?key|privatekey|authorizationkey|vpn|apn", re.IGNORECASE)
+_SECRETS: Final = ("password", "secret", "identitykey", "identity key", "privatekey", "authorizationkey", "vpn", "apn")
 _SECRET_KEY: Final = re.compile(r"password|secret|^key\Z", re.IGNORECASE)
 _SECRET_NAME: Final = re.compile(r"password|secret|^(?:authorization)?key\Z", re.IGNORECASE)
 
@@ -17,7 +17,8 @@ _SECRET_NAME: Final = re.compile(r"password|secret|^(?:authorization)?key\Z", re
 _TOKEN: Final = re.compile(r"id_?(?:token|tag)|^emaid\Z", re.IGNORECASE)
 
 _MENTIONED: Final = ("token", "idtag", "emaid", '"data"')
-"""In lower case: searching for these is forty times as fast as for a pattern, which counts in long answers."""
+"""In lower case: searching for these, and for `_SECRETS`, is forty times as fast as for a pattern, which counts in long
+answers."""
 
 _USER: Final = re.compile(r'(://[^/@:\s"]+):[^/@\s"]+@')
 """A user and password in an address (N01.FR.17)."""
@@ -27,7 +28,8 @@ def presentable(frame: str) -> str:
     """Return a redacted frame. One that is not JSON is shown by its length only, if it may hold a secret."""
     if "@" in frame:
         frame = _USER.sub(rf"\1:{HIDDEN}@", frame)
-    if not _SECRET.search(frame):
+    folded = frame.casefold()
+    if not any(each in folded for each in _SECRETS):
         return frame
     try:
         return msgspec.json.encode(_hide(msgspec.json.decode(frame))).decode()

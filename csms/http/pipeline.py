@@ -112,7 +112,7 @@ class RequestPipeline:
             peer=request.client.host if request.client else "",
             path=request.url.path,
             headers=request.headers,
-            request=audited(body) if operation.changes and not operation.confidential else None,
+            request=audited(body) if operation.audited and operation.changes and not operation.confidential else None,
             only_reads=not operation.changes,
             audit=AuditContext(),
             identify=partial(self.identify, request),
