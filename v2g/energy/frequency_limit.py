@@ -44,11 +44,11 @@ class FrequencyLimit:
                 limit = max(0.0, self._begun_w - share * self._reference(most_w, self._begun_w))
                 self._held = min(self._held, limit) if each.hysteresis else limit
             return self._held
-        if self._begun_w is not None and within is None:  # no longer beyond, and not yet where power returns
+        if within is None:  # no longer beyond, and not yet where power returns
             if self._risen_w is not None:
                 self._held, self._risen_w = self._risen_w, None
             return self._held
-        if self._begun_w is not None and within is not None:
+        if self._begun_w is not None:
             if each.hysteresis and within < each.deactivation_s:
                 return self._held
             if each.ramp is not None:

@@ -1,7 +1,7 @@
 """The contactor between mains and power electronics: grid protection opens it, and only its return closes it (R209)."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from pki_tools.tree import PkiTree
 from secc.energy_manager import mains
 from secc.energy_manager.mains import MainsContactor, MainsContactorConfig
 from tests.secc.bench_program import BENCH, made
+from tests.virtual_time import VirtualLoop
 from v2g.energy.frequency_trace import FrequencyTrace
 from v2g.energy.grid_code import parse_code, preset_texts
 from v2g.errors import TransportError
@@ -42,18 +43,22 @@ class Lines:
     def __init__(self, outputs: Mapping[str, GpioLine], inputs: Mapping[str, GpioLine]) -> None:
         assert outputs.keys() == {"output"}
         self.inputs = inputs
-        self.active = self.welded = self.gone = self.released = False
+        self.active = self.welded = self.deaf = self.stuck = self.released = False
+        self.reads = self.writes = 0
         self.moves: list[tuple[float, bool]] = []
         MADE.append(self)
 
     def read(self) -> dict[str, bool]:
-        if self.gone:
-            raise TransportError("no chip")
+        self.reads += 1
+        if self.deaf:
+            raise TransportError("cannot be read")
         return {"feedback": self.active or self.welded}
 
     def write(self, name: str, *, active: bool) -> None:
-        if self.gone:
-            raise TransportError(f"no chip, {name}")
+        assert name == "output"
+        self.writes += 1
+        if self.stuck:
+            raise TransportError("stuck" + "!" * 300)
         if active is not self.active:
             self.moves.append((asyncio.get_running_loop().time(), active))
         self.active = active
@@ -120,65 +125,128 @@ class Behind:
 class Switched:
     """A contactor, and what it does."""
 
-    def __init__(self, *, feedback: bool = True) -> None:
-        self.behind, self.events, self.tripped = Behind(), list[Observe](), False
+    def __init__(self, *, feedback: bool = True, tripped: bool = False) -> None:
+        self.behind, self.other, self.events, self.tripped = Behind(), Behind(), list[Observe](), tripped
         line = GpioLine(line=1)
-        config = MainsContactorConfig(output=line, feedback=line if feedback else None, move_s=0.05)
-        self.mains = MainsContactor(config, [self.behind], lambda: self.tripped, self.events.append)
-        (self.lines,) = MADE
+        config = MainsContactorConfig(output=line, feedback=line if feedback else None)
+        self.mains = MainsContactor(config, [self.behind, self.other], lambda: self.tripped, self.events.append)
+        self.lines = MADE[-1]
 
     def look(self, *, tripped: bool | None = None) -> bool:
-        """Look at it; return whether it is closed."""
+        """Look at it; return whether its line is active."""
         self.tripped = self.tripped if tripped is None else tripped
         self.mains.look()
         return self.lines.active
 
-
-async def test_what_the_watchdog_has_cut_closes_only_after_a_passed_test() -> None:
-    one = Switched()
-    assert [one.look(), one.look(tripped=True), one.look(tripped=False)] == [True, False, True]
-    one.mains.cut()
-    assert not one.lines.active
-    one.behind.fault("charger_failed", active=True)
-    assert [one.look() for _ in range(3)] == [False] * 3
-    one.behind.fault("charger_failed", active=False)
-    assert one.look()
-    states = [each.data["state"] for each in one.events if each.name == "mains_contactor"]
-    assert states == ["closed", "open", "closed", "open", "closed"]
+    @property
+    def said(self) -> list[str]:
+        """What was reported."""
+        assert {each.stage for each in self.events} <= {"power"}
+        return [str(value) for each in self.events for value in each.data.values()]
 
 
-async def test_one_that_does_not_open_leaves_no_energy_and_one_that_stays_open_does_no_harm() -> None:
-    one = Switched()
-    one.look()
-    one.lines.gone = True
-    assert one.look(tripped=True), "the line still says so"
-    assert one.behind.faults == ("charger_failed",)
-    one.lines.gone = False
-    assert not one.look(), "it is tried again"
-    MADE.clear()
-    two = Switched()
-    two.look()
-    two.lines.welded = True
-    assert not two.look(tripped=True)
-    assert two.behind.faults == (), "it may still move"
-    await asyncio.sleep(0.06)
-    two.look()
-    two.look()
-    assert two.behind.faults == ("contactor_welded",)
-    assert [each.data["reason"] for each in two.events if each.name == "mains_contactor_failed"] == ["it does not open"]
-    MADE.clear()
-    three = Switched()
-    three.look()
-    three.lines.active = False
-    await asyncio.sleep(0.06)
-    three.look()
-    assert (three.behind.faults, three.events[-1].data["reason"]) == ((), "it does not close")
+def virtually(story: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Run it in simulated time."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(story())
 
 
-async def test_without_a_feedback_contact_it_is_where_it_was_commanded() -> None:
-    one = Switched(feedback=False)
-    assert one.lines.inputs == {}
-    assert one.look()
-    await asyncio.sleep(0.06)
-    one.look()
-    assert [each.name for each in one.events] == ["mains_contactor"]
+def test_what_the_watchdog_has_cut_closes_only_after_a_passed_test() -> None:
+    async def story() -> None:
+        one = Switched()
+        assert [one.look(), one.look(tripped=True), one.look(tripped=False)] == [True, False, True]
+        one.mains.cut()
+        assert not one.lines.active
+        one.other.fault("charger_failed", active=True)
+        assert [one.look() for _ in range(3)] == [False] * 3
+        one.other.fault("charger_failed", active=False)
+        assert one.look()
+        assert one.said == ["closed", "open", "closed", "open", "closed"]
+        one.mains.cut()
+        assert [one.look(), one.look()] == [False, True], "first it is commanded off"
+        one.behind.fault("charger_failed", active=True)
+        assert [one.look(tripped=True), one.look(tripped=False)] == [False, True], "what was not cut follows the grid"
+
+    virtually(story)
+
+
+def test_one_that_cannot_be_commanded_or_read_leaves_no_energy() -> None:
+    async def story() -> None:
+        one = Switched()
+        one.look()
+        one.lines.stuck = True
+        assert one.look(tripped=True), "the line still says so"
+        assert one.behind.faults == one.other.faults == ("charger_failed",)
+        one.lines.stuck = False
+        assert not one.look(), "it is tried again"
+        one.lines.stuck = True
+        one.look(tripped=False)
+        assert one.said == ["closed", said := ("stuck" + "!" * 300)[:200], "open", said, "closed"]
+        two = Switched()
+        two.look()
+        two.lines.deaf = True
+        two.look()
+        assert two.behind.faults == ("charger_failed",)
+        assert two.said == ["closed", "cannot be read"]
+        two.lines.deaf = False
+        two.look()
+        writes = two.lines.writes
+        two.look()
+        assert two.lines.writes == writes, "nothing is wrong any more"
+
+    virtually(story)
+
+
+def test_one_that_does_not_open_leaves_no_energy_and_one_that_stays_open_does_no_harm() -> None:
+    async def story() -> None:
+        one = Switched()
+        one.look()
+        one.lines.welded = True
+        assert not one.look(tripped=True)
+        await asyncio.sleep(0.49)
+        one.look()
+        assert one.behind.faults == (), "it may still move"
+        await asyncio.sleep(0.01)
+        one.look()
+        one.look()
+        assert one.behind.faults == one.other.faults == ("contactor_welded",)
+        assert one.said == ["closed", "open", "it does not open"]
+        two = Switched()
+        two.look()
+        two.lines.active = False
+        await asyncio.sleep(0.5)
+        two.look()
+        assert (two.behind.faults, two.said) == ((), ["closed", "it does not close"])
+
+    virtually(story)
+
+
+def test_it_begins_open_is_looked_at_ten_times_a_second_and_opens_in_the_end() -> None:
+    async def story() -> None:
+        one = Switched(tripped=True)
+        assert one.lines.inputs.keys() == {"feedback"}
+        assert not one.look()
+        assert (one.lines.writes, one.said) == (0, [])
+        running = asyncio.create_task(one.mains.run())
+        await asyncio.sleep(0.95)
+        assert one.lines.reads == 11
+        one.tripped = False
+        await asyncio.sleep(0.1)
+        assert one.lines.active
+        running.cancel()
+        one.mains.close()
+        assert (one.lines.active, one.lines.released) == (False, True)
+
+    virtually(story)
+
+
+def test_without_a_feedback_contact_it_is_where_it_was_commanded() -> None:
+    async def story() -> None:
+        one = Switched(feedback=False)
+        assert one.lines.inputs == {}
+        assert one.look()
+        await asyncio.sleep(0.6)
+        one.look()
+        assert (one.said, one.lines.reads) == (["closed"], 0)
+
+    virtually(story)
