@@ -504,6 +504,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
             "it only asks once more within a millisecond"
         ),
     },
+    "manager_facts": {
+        "EnergyManagerWatch.__init__: 1 -> 0": "the station is a place in any case",
+        "EnergyManagerWatch.__init__: 0.0 -> 1.0": "a place that is silent does not expire",
+    },
     "grid_code_file": {
         "module: 10000000 -> 10000001": "a limit as good as the next",
         "set_grid_code: 16 -> 17": "random enough, or more so",

@@ -260,3 +260,23 @@ def test_what_is_kept_of_commands_holds_after_a_restart_until_each_place_is_spok
     words.take(after.take(1, EnergyCommand(), 1_000))
     assert after.alive
     assert after.kept == {0: EnergyCommand(limit_w=20_000)}
+
+
+def test_a_word_is_passed_on_each_time_and_its_expiry_is_known() -> None:
+    """Values are repeated in case the station was configured to ignore them in the meantime."""
+    watch = EnergyManagerWatch("EMS", evses=2, timeout_s=60, fallback=FALLBACK)
+    assert (watch.alive, watch.due) == (False, None)
+    for now in (0, 1):
+        assert Words(watch.take(STATION, EnergyCommand(limit_w=50_000), now)).seen == [(0, 50_000)]
+    watch.take(1, EnergyCommand(limit_w=20_000), 1)
+    watch.take(2, EnergyCommand(limit_w=1_000, valid_s=3_600), 1)
+    assert (watch.alive, watch.due) == (True, 61)
+    assert Words(watch.tick(61)).seen == [(0, 4_200), (1, 4_200)], "the station first"
+    assert (watch.alive, watch.due) == (False, 3_601)
+
+
+def test_by_default_an_ampere_in_each_conductor_is_690_w() -> None:
+    watch = EnergyManagerWatch("EMS", evses=1, timeout_s=60, fallback=FALLBACK)
+    watch.take(STATION, EnergyCommand(limit_ma=32_000), 0)
+    (limit,) = [each for each in watch.tick(60) if isinstance(each, ExternalLimit)]
+    assert limit.limit_ma == 6_086
