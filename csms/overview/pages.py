@@ -13,7 +13,7 @@ from csms.booking import api as quarantine
 from csms.books import api as reports
 from csms.console.course import course_of, date_of, midnight_ms, points_of
 from csms.console.listing import Column, Listing, show_list
-from csms.console.present import ChartLine, chart
+from csms.console.present import ChartLine, chart, money
 from csms.console.visit import Visit, page, place, segment
 from csms.grid import api as grid
 from csms.grid.limits import LimitState
@@ -134,7 +134,8 @@ async def show_trends(visit: Visit) -> Answer:
         about = {"by": "site" if of_sites else "day", "from_day": date_of(visit, begin_ms).isoformat(), "limit": 1000}
         for each in await visit.ask(reports.report_transactions, **about):
             number, sums = ended.setdefault(each["group"] or "", (0, []))
-            sums += [f"{each['gross']} {each['currency']}"] if each["gross"] is not None else []
+            if each["gross"] is not None:
+                sums.append(money({"amount": each["gross"], "currency": each["currency"]}))
             ended[each["group"] or ""] = number + each["transactions"], sums
     parts: dict[str, list[PowerPoint]] = {}
     if of_sites:
