@@ -227,7 +227,7 @@ def _context(
     times = [at_ms for each in events for at_ms in (each.at_ms, each.received_ms)]
     return plausibility.TransactionContext(
         rating=ratings(connection, [place])[place],
-        permitted=permitted_power(connection, transaction, (min(times, default=0), max(times, default=0))),
+        permitted=permitted_power(connection, transaction, (min(times, default=0), max(times, default=0)), events),
         free_ms=None if before is None else before.to_ms,
         left_mwh=(None, None) if before is None else (_left(before.imports), _left(before.exports)),
         since=_since(connection, transaction, since, first_ms) if before is not None else None,
@@ -238,15 +238,21 @@ def _context(
 
 
 def permitted_power(
-    connection: Connection, transaction: Transaction, span: tuple[int, int]
-) -> tuple[Sequence[plausibility.Point], Sequence[plausibility.Point]]:
-    """Return the most power of a transaction by the limits that its station had accepted: into its vehicle, and out."""
+    connection: Connection, transaction: Transaction, span: tuple[int, int],
+    events: Iterable[plausibility.ReceivedEvent],
+) -> tuple[Sequence[plausibility.Point], Sequence[plausibility.Point]]:  # fmt: skip
+    """Return the most power of a transaction by the limits that its station had accepted: into its vehicle, and out.
+
+    Its answers may have waited as long as its `events`.
+    """
     there, (begin_ms, end_ms) = limits_in_force.c, span
+    waited = (each.received_ms - each.earliest_ms for each in events if each.earliest_ms and not each.offline)
+    margin_ms = max([MARGIN_MS, *waited])
     rows = connection.execute(
         select(limits_in_force).where(
             (there.station_id == transaction.station_id)
-            & (there.from_ms <= end_ms + 2 * MARGIN_MS)
-            & (there.to_ms.is_(None) | (there.to_ms >= begin_ms - 2 * MARGIN_MS))
+            & (there.from_ms <= end_ms + 2 * margin_ms)
+            & (there.to_ms.is_(None) | (there.to_ms >= begin_ms - 2 * margin_ms))
         )
     )
     columns = [name for name in LimitInForce.__struct_fields__ if name != "steps"]
@@ -254,7 +260,8 @@ def permitted_power(
         LimitInForce(**{name: getattr(row, name) for name in columns}, steps=typed_json.decode(row.steps, Steps))
         for row in rows
     ]
-    return permitted(found, transaction.evse_id or 0, transaction.transaction_id, span) if found else ((), ())
+    place = transaction.evse_id or 0, transaction.transaction_id
+    return permitted(found, *place, span, margin_ms) if found else ((), ())
 
 
 def _left(register: tuple[int, int] | None) -> int | None:

@@ -611,7 +611,7 @@ def judge_limits(
         worst = max(worst, (total, begin, after), key=lambda each: each[0])
     excess, first, last = worst
     if excess > slack:
-        rise = f"the {name} register rises from {wh(first[1])} to {wh(last[1])} Wh in {(last[0] - first[0]) / 1000:g} s"
+        rise = f"the {name} register rises from {wh(first[1])} to {wh(last[1])} Wh in {_lasting(last[0] - first[0])}"
         most_w = max(each for at, each in steps if at < last[0] and each < rating_w)
         more = f"{wh(excess // 360_000)} Wh more than limits of up to {kw(most_w)} permitted"
         detail = f"{rise}, at {moment(last[0])}: {more}"
@@ -631,8 +631,8 @@ def _break(name: str, before: Point, after: Point, rating_w: int) -> Finding:
     if after[1] < before[1]:
         detail = f"the {name} register falls from {wh(before[1])} to {wh(after[1])} Wh, at {moment(after[0])}"
         return Finding("fall", detail)
-    seconds = max(0, after[0] - before[0]) / 1000
-    detail = f"the {name} register rises from {wh(before[1])} to {wh(after[1])} Wh in {seconds:g} s"
+    lasting = _lasting(max(0, after[0] - before[0]))
+    detail = f"the {name} register rises from {wh(before[1])} to {wh(after[1])} Wh in {lasting}"
     return Finding("rise", f"{detail}, at {moment(after[0])}: more than {kw(rating_w)}")
 
 
@@ -687,6 +687,10 @@ def wh(mwh: int) -> str:
 def kw(watts: int) -> str:
     """Return a power as text, in kW."""
     return f"{watts / 1000:g} kW"
+
+
+def _lasting(ms: int) -> str:
+    return f"{ms / 1000:g} s" if ms < 120_000 else age(ms)
 
 
 def _listed(found: Iterable[object]) -> str:

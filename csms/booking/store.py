@@ -374,7 +374,8 @@ def _seen(connection: sa.Connection, found: Transaction, answer: str, end_ms: in
         sa.select(there.seq_no).where((there.station_id == key[0]) & (there.transaction_id == key[1]))
     ).scalars()
     over = found.closed_ms is not None or (found.ended_seq is not None and not missing(found, numbers))
-    imports, exports = readings(sample for each in held.events_of(connection, *key) for sample in each.samples)
+    events = held.events_of(connection, *key)
+    imports, exports = readings(sample for each in events for sample in each.samples)
     registers: dict[int, list[int | None]] = {}
     for way, register in enumerate((imports, exports)):
         for each in register:
@@ -393,7 +394,7 @@ def _seen(connection: sa.Connection, found: Transaction, answer: str, end_ms: in
         answer=answer,
         readings=tuple(Reading(at_ms, *found) for at_ms, found in sorted(registers.items())),
         rating=held.ratings(connection, [place])[place],
-        permitted=held.permitted_power(connection, found, (judged.start_ms, end_ms)),
+        permitted=held.permitted_power(connection, found, (judged.start_ms, end_ms), events),
     )
 
 

@@ -152,11 +152,11 @@ def _watts(
 
 
 def permitted(
-    held: Iterable[LimitInForce], evse_id: int, transaction_id: str, span: tuple[int, int]
+    held: Iterable[LimitInForce], evse_id: int, transaction_id: str, span: tuple[int, int], margin_ms: int = MARGIN_MS
 ) -> tuple[Course, Course]:
     """Return the most power (W) that an EVSE's transaction was permitted in a span (UTC ms): into the vehicle, out.
 
-    Each is the highest in force up to `MARGIN_MS` before and after it; `MOST_W` where no limit is known.
+    Each is the highest in force up to `margin_ms` before and after it; `MOST_W` where no limit is known.
     """
     here = [
         each
@@ -165,7 +165,7 @@ def permitted(
         or (each.purpose in _TRANSACTION and each.evse_id in (0, evse_id)
             and each.transaction_id in (None, transaction_id))
     ]  # fmt: skip
-    first_ms, last_ms = span[0] - 2 * MARGIN_MS, span[1] + 2 * MARGIN_MS
+    first_ms, last_ms = span[0] - 2 * margin_ms, span[1] + 2 * margin_ms
     cuts = {first_ms}
     for each in here:
         cuts |= {each.from_ms, last_ms if each.to_ms is None else each.to_ms, *(step.at_ms for step in each.steps)}
@@ -179,12 +179,12 @@ def permitted(
             if (each := coming.pop()).to_ms is None or each.to_ms > at_ms:
                 active.append(each)
         powers.append(_permitted_at(active, at_ms))
-    moments = sorted({first_ms, *(at + shift for at in times for shift in (-MARGIN_MS, MARGIN_MS))})
+    moments = sorted({first_ms, *(at + shift for at in times for shift in (-margin_ms, margin_ms))})
     found: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
     for at_ms, next_ms in itertools.pairwise([*moments, last_ms]):
         if next_ms > at_ms:
-            begins = max(0, bisect_right(times, at_ms - MARGIN_MS) - 1)
-            around = powers[begins : bisect_left(times, next_ms + MARGIN_MS)]
+            begins = max(0, bisect_right(times, at_ms - margin_ms) - 1)
+            around = powers[begins : bisect_left(times, next_ms + margin_ms)]
             for course, each_w in zip(found, zip(*around, strict=True), strict=True):
                 if not course or course[-1][1] != max(each_w):
                     course.append((at_ms, max(each_w)))

@@ -220,7 +220,7 @@ def test_an_export_register_that_rises_by_more_is_named_with_the_limit() -> None
     (found,) = judge_limits("export", points, limits, RATED_W)
     assert found.reason == "limits"
     assert found.detail == (
-        f"the export register rises from 4400 to 8900 Wh in 3600 s, at {utc(NOON + 2 * HOUR)}: 100 Wh more than "
+        f"the export register rises from 4400 to 8900 Wh in 1\u00a0h, at {utc(NOON + 2 * HOUR)}: 100 Wh more than "
         "limits of up to 4 kW permitted"
     )
     slack_mwh = 1_000 + 76_388  # what is rounded, and 5 s of 50 kW and 10 %
@@ -282,7 +282,7 @@ def test_a_register_that_rises_by_more_is_named_with_the_limit() -> None:
     (found,) = judge_limits("import", points, limits, RATED_W)
     assert (found.reason, found.missing) == ("limits", False)
     assert found.detail == (
-        f"the import register rises from 5000 to 25000 Wh in 1800 s, at {utc(NOON + HOUR)}: 14500 Wh more than "
+        f"the import register rises from 5000 to 25000 Wh in 30\u00a0min, at {utc(NOON + HOUR)}: 14500 Wh more than "
         "limits of up to 10 kW permitted"
     )
     assert list(judge_limits("import", points, [], RATED_W)) == []
@@ -326,7 +326,7 @@ def test_the_part_that_exceeds_limits_most_is_named() -> None:
     points = [(NOON + number * HOUR, each) for number, each in enumerate(values)]
     (found,) = judge_limits("import", points, limits, RATED_W)
     assert found.detail == (
-        f"the import register rises from 12000 to 41000 Wh in 7200 s, at {utc(NOON + 4 * HOUR)}: 7000 Wh more than "
+        f"the import register rises from 12000 to 41000 Wh in 2\u00a0h, at {utc(NOON + 4 * HOUR)}: 7000 Wh more than "
         "limits of up to 10 kW permitted"
     )
 

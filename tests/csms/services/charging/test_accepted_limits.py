@@ -76,7 +76,7 @@ async def test_energy_beyond_what_a_station_accepted_is_held_with_the_limit(csms
     found = await taken(csms, station, 40_000, begin=11_000)
     assert found is not None
     assert (found["state"], found["reason"]) == ("quarantined", "limits")
-    assert "more than limits of up to 10000 W permitted" in found["detail"]
+    assert "more than limits of up to 10 kW permitted" in found["detail"]
 
 
 @pytest.mark.parametrize("case", ["raised", "unanswered", "boot", "unread"])
@@ -228,13 +228,19 @@ async def dispatched(csms: Backend, station: ScriptedStation, setpoint_w: int, w
 
 @pytest.mark.parametrize(
     ("setpoint_w", "wh", "most"),
-    [(5_000, 160, None), (5_000, 1_500, "5000 W"), (-5_000, -160, None), (-5_000, -1_500, "5000 W"),
-     (-5_000, 1_500, "0 W"), (40_000, 1_500, None)],
+    [(5_000, 160, None), (5_000, 1_500, "5 kW"), (-5_000, -160, None), (-5_000, -1_500, "5 kW"),
+     (-5_000, 1_500, "0 kW"), (40_000, 1_500, None)],
 )  # fmt: skip
 async def test_energy_beyond_a_set_point_is_held(csms: Backend, setpoint_w: int, wh: int, most: str | None) -> None:
     found = await dispatched(csms, await booted(csms), setpoint_w, wh)
     assert (found is not None) == (most is not None), found
     assert most is None or f"more than limits of up to {most} permitted" in str(found)
+
+
+async def test_limits_are_judged_by_how_long_messages_may_wait(csms: Backend) -> None:
+    """A limit counts two real minutes after it was sent, which are hours where time is simulated."""
+    csms.clock.scale = 200.0
+    assert await dispatched(csms, await booted(csms), 5_000, 1_500) is None
 
 
 @pytest.mark.parametrize("case", ["lost", "other set-points", "unknown limit", "raised", "limit"])
@@ -307,7 +313,7 @@ async def test_energy_fed_back_beyond_what_a_station_accepted_is_held_with_the_l
     assert found is not None
     assert (found["state"], found["reason"]) == ("quarantined", "limits")
     assert "the export register rises from 5000 to 15000 Wh" in found["detail"]
-    assert "more than limits of up to 4000 W permitted" in found["detail"]
+    assert "more than limits of up to 4 kW permitted" in found["detail"]
 
 
 @pytest.mark.parametrize("case", ["refused", "raised", "unanswered", "boot", "cleared"])
