@@ -1,6 +1,7 @@
 """`v2g demo --console`: after the session a person logs in, and sees a fleet that charges and feeds back."""
 
 import http.client
+import os
 import re
 import signal
 import ssl
@@ -12,6 +13,8 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+
+from v2g_cli.demo.world import FORGER, LIAR, SITES, SPEED
 
 PATIENCE_S = 300
 
@@ -85,12 +88,15 @@ EXPECTED = (
 )  # fmt: skip
 """Kinds of alerts in the world."""
 
+BUSY = ("fuse_overloaded", "grid_limit_exceeded")
+"""Those that also come where commands and readings take seconds, as the machine has much else to do."""
+
 
 @pytest.mark.long
 @pytest.mark.e2e
 def test_the_world_has_three_sites_and_what_goes_wrong_on_a_bad_day_and_no_more(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    command = [sys.executable, "-m", "v2g_cli", "demo", "--world", "--open-for", "10", "--folder", str(folder)]
+    command = [sys.executable, "-m", "v2g_cli", "demo", "--world", "--open-for", "15", "--folder", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None
         said = ""
@@ -105,17 +111,22 @@ def test_the_world_has_three_sites_and_what_goes_wrong_on_a_bad_day_and_no_more(
             "Lindenhof 48.172, 11.532": "/console/map", "40 of 40": "/console/vehicles",
             "site Lindenhof may have 60.0 kW from": "/console/sites/Lindenhof",
         }  # fmt: skip
-        deadline = time.monotonic() + PATIENCE_S
+        over = time.monotonic() + 86_400 / SPEED
         try:
-            while wanted.keys() - seen:
-                assert time.monotonic() < deadline, wanted.keys() - seen
+            while time.monotonic() < over or wanted.keys() - seen:
+                assert time.monotonic() < over + PATIENCE_S, wanted.keys() - seen
                 pages = {path: ada.read(path).replace("\u00a0", " ") for path in set(wanted.values())}
                 seen |= {text for text, path in wanted.items() if text in pages[path]}
                 chosen = re.search(r"Kind all (.*?) Site all", pages["/console/alerts"])
                 kinds |= set(chosen[1].split()) if chosen else set()
                 time.sleep(1)
+            held = ada.read("/console/quarantine")
         finally:
             ada.close()
             demo.send_signal(signal.SIGINT)
-        assert kinds <= set(EXPECTED), "no false alert"
+        assert LIAR in held
+        assert FORGER in held
+        assert not [site for site in SITES if f"{site}-" in held], "no honest session is on hold"
+        busy = max(os.getloadavg()) > 2 * (os.cpu_count() or 1)
+        assert kinds <= {*EXPECTED, *(BUSY if busy else ())}, "no false alert"
         assert demo.wait(60) == 0
