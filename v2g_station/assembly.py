@@ -1,6 +1,6 @@
 """All functional blocks of a station on one kernel, and the table of their request handlers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -52,21 +52,19 @@ from v2g_station.blocks.transaction_records import MeterSample
 from v2g_station.blocks.transactions.managed import ManagedSessions
 from v2g_station.blocks.transactions.metering import Metering
 from v2g_station.blocks.transactions.resumption import Resumption
-from v2g_station.blocks.transactions.sessions import EvseSessions
+from v2g_station.blocks.transactions.sessions import Block, EvseSessions, Shared
 from v2g_station.blocks.web_payment import WebPayments
 from v2g_station.kernel.kernel import Handler, Kernel, Moment, SavedDocuments, status_info
 
 _PER_EVSE: Final = frozenset({"MeterValues", "StatusNotification", "TransactionEvent", "NotifyChargingLimit"})
 
 
-class Triggers:
+class Triggers(Block):
     """Has blocks send requested messages, as far as this station is `able` to."""
 
     def __init__(
         self,
-        kernel: Kernel,
-        evses: Mapping[int, Evse],
-        sessions: EvseSessions,
+        shared: Shared,
         availability: Availability,
         metering: Metering,
         external_limits: ExternalLimits,
@@ -77,19 +75,17 @@ class Triggers:
         *,
         able: frozenset[str],
     ) -> None:
-        self._k = kernel
-        self._evses = evses
-        self._sessions = sessions
+        super().__init__(shared)
         self._availability = availability
         self._send: dict[str, Callable[[EVSE | None], None]] = {
-            "BootNotification": lambda _: kernel.connection.boot(triggered=True),
+            "BootNotification": lambda _: self._k.connection.boot(triggered=True),
             "LogStatusNotification": diagnostics.trigger,
             "FirmwareStatusNotification": firmware.trigger,
             "PublishFirmwareStatusNotification": publishing.trigger,
             "SignChargingStationCertificate": lambda _: signing.ask("ChargingStationCertificate"),
             "SignV2GCertificate": lambda _: signing.ask("V2GCertificate"),
             "SignCombinedCertificate": lambda _: signing.ask("ChargingStationCertificate"),
-            "Heartbeat": lambda _: kernel.call(HeartbeatRequest(), always=True),
+            "Heartbeat": lambda _: self._k.call(HeartbeatRequest(), always=True),
             "MeterValues": metering.trigger,
             "StatusNotification": self._send_status,
             "TransactionEvent": self._send_events,
@@ -100,9 +96,9 @@ class Triggers:
                     del self._send[name]
         self._send_custom = {"NotifyChargingLimit": external_limits.triggered}
         """Further messages, by name in CustomTriggers (2.1)."""
-        kernel.put("CustomizationCtrlr.CustomTriggers", ",".join(self._send_custom))
+        self._k.put("CustomizationCtrlr.CustomTriggers", ",".join(self._send_custom))
         self._refuse: dict[str, Callable[[EVSE | None], bool]] = {
-            "BootNotification": lambda _: kernel.registration == "Accepted",  # F06.FR.17
+            "BootNotification": lambda _: self._k.registration == "Accepted",  # F06.FR.17
             "TransactionEvent": lambda place: not self._with_transaction(place),
             "NotifyChargingLimit": external_limits.none_at,
         }
@@ -172,38 +168,35 @@ class Blocks:
         managed, able = settings.managed, settings.able
         self.outbox = outbox = CsmsOutbox(kernel, limit=settings.max_events)
         self.sessions = sessions = (ManagedSessions if managed else EvseSessions)(kernel, outbox, evses, read)
-        self.resumption = Resumption(kernel, evses, sessions)
+        shared = Shared(kernel, evses, sessions, outbox, read)
+        self.resumption = Resumption(shared)
         book = ReservationBook(kernel, evses)
-        self.availability = availability = Availability(kernel, evses, book)
-        self.reservations = Reservations(kernel, evses, book, availability, outbox)
-        self.web_payments = WebPayments(kernel, evses, sessions, availability, self.reservations, managed=managed)
+        self.availability = availability = Availability(shared, book)
+        self.reservations = Reservations(shared, book, availability)
+        self.web_payments = WebPayments(shared, availability, self.reservations, managed=managed)
         self.cache = Cache(kernel)
         self.local_list = LocalAuthorizationList(kernel)
-        self.authorizer = Authorizer(
-            kernel, evses, sessions, self.cache, self.local_list, self.reservations, self.web_payments
-        )
+        self.authorizer = Authorizer(shared, self.cache, self.local_list, self.reservations, self.web_payments)
         local: dict[str, OperationMode] = {"frequency": FrequencyResponse.mode, "load": LoadBalancing.mode}
         modes = (*MODES, *(mode for ability, mode in local.items() if ability in able))
-        self.smart_charging = smart = ChargingProfiles(kernel, evses, sessions, modes)
-        self.frequency = FrequencyResponse(kernel, evses, smart)
-        self.load_balancing = LoadBalancing(kernel, evses, smart, read)
+        self.smart_charging = smart = ChargingProfiles(shared, modes)
+        self.frequency = FrequencyResponse(shared, smart)
+        self.load_balancing = LoadBalancing(shared, smart)
         close = partial(availability.close, "reset")
         self.provisioning = StationProvisioning(
-            kernel, evses, sessions, self.resumption, outbox, close, managed=managed, can_reset="reset" in able
+            shared, self.resumption, close, managed=managed, can_reset="reset" in able
         )
-        self.metering = Metering(kernel, evses, sessions, outbox, read)
-        self.energy_transfers = EnergyTransfers(kernel, sessions, serves)
+        self.metering = Metering(shared)
+        self.energy_transfers = EnergyTransfers(shared, serves)
         self.data_transfer = DataTransfer(kernel, attests="attestation" in able)
-        self.monitors = Monitors(kernel, outbox, factory=factory_monitors(kernel.model))
+        self.monitors = Monitors(shared, factory=factory_monitors(kernel.model))
         priced = stored_prices(kernel)
-        self.tariffs = StationTariffs(kernel, evses, self.cache, self.monitors, priced)
+        self.tariffs = StationTariffs(shared, self.cache, self.monitors, priced)
         reserved = self.reservations.made_ms
-        self.local_costs = LocalCosts(kernel, sessions, self.tariffs, priced, read, reserved=reserved, managed=managed)
-        self.tariff_cost = TariffCost(kernel, sessions, self.local_costs)
-        self.data_collector = DataCollector(kernel, evses, read)
-        self.diagnostics = Diagnostics(
-            kernel, outbox, evses, self.monitors, self.cache, self.local_list, self.data_collector.log
-        )
+        self.local_costs = LocalCosts(shared, self.tariffs, priced, reserved=reserved, managed=managed)
+        self.tariff_cost = TariffCost(shared, self.local_costs)
+        self.data_collector = DataCollector(shared)
+        self.diagnostics = Diagnostics(shared, self.monitors, self.cache, self.local_list, self.data_collector.log)
         security_event = self.diagnostics.security_event
         self.certificates = CertificateStore(kernel, settings.roots, settings.chains)
         self.signing = Signing(kernel, self.certificates, security_event)
@@ -212,9 +205,8 @@ class Blocks:
             kernel, settings.network, settings.identity, certificates=self.certificates, security_event=security_event
         )
         self.firmware = FirmwareUpdates(
-            kernel,
+            shared,
             self.certificates,
-            outbox,
             version=settings.layout.firmware,
             busy=lambda: any(evse.record is not None for evse in evses.values()),
             promised=lambda: bool(book.all) or any(each.authorization and not each.record for each in evses.values()),
@@ -222,16 +214,15 @@ class Blocks:
             close=partial(availability.close, "firmware"),
             security_event=security_event,
         )
-        self.publishing = Publishing(kernel, outbox)
-        self.display = DisplayMessages(kernel, evses, sessions, availability, managed=managed)
+        self.publishing = Publishing(shared)
+        self.display = DisplayMessages(shared, availability, managed=managed)
         hertz, volt, inverter = settings.nominal_hz, settings.nominal_v, settings.inverter
-        self.der = DerControls(kernel, outbox, settings.der_controls, inverter=inverter, nominal_v=volt)
+        self.der = DerControls(shared, settings.der_controls, inverter=inverter, nominal_v=volt)
         self.vehicle_inverters = VehicleInverters(
             kernel, self.der, settings.vehicle_controls, nominal_hz=hertz, nominal_v=volt
         )
         self.der_response = DerResponse(
-            kernel,
-            evses,
+            shared,
             self.der,
             nominal_hz=hertz,
             nominal_v=volt,
@@ -239,31 +230,18 @@ class Blocks:
             led=lambda evse: self.frequency.period(evse) is not None,
         )
         out = self.der_response.out
-        self.der_reactive = DerReactive(
-            kernel, evses, self.der, read, out=out, nominal_v=volt, max_var=inverter.max_var
-        )
+        self.der_reactive = DerReactive(shared, self.der, out=out, nominal_v=volt, max_var=inverter.max_var)
         self.der_response.on_follow.append(self.der_reactive.follow)
-        self.high_level = HighLevel(kernel, evses, sessions, smart, outbox)
-        self.external_limits = ExternalLimits(kernel, evses, sessions, smart)
+        self.high_level = HighLevel(shared, smart)
+        self.external_limits = ExternalLimits(shared, smart)
         self.dynamic_profiles = DynamicProfiles(kernel, smart)
-        self.priority = PriorityCharging(kernel, evses, sessions, smart, outbox)
-        self.transaction_limits = limits = TransactionLimits(
-            kernel, evses, sessions, read, self.local_costs, self.tariff_cost
-        )
+        self.priority = PriorityCharging(shared, smart)
+        self.transaction_limits = limits = TransactionLimits(shared, self.local_costs, self.tariff_cost)
         self.remote_control = RemoteControl(
-            kernel,
-            evses,
-            sessions,
-            self.authorizer,
-            smart,
-            self.web_payments,
-            managed=managed,
-            can_start="remote_start" in able,
+            shared, self.authorizer, smart, self.web_payments, managed=managed, can_start="remote_start" in able
         )
         self.triggers = Triggers(
-            kernel,
-            evses,
-            sessions,
+            shared,
             availability,
             self.metering,
             self.external_limits,
@@ -273,9 +251,7 @@ class Blocks:
             self.publishing,
             able=able,
         )
-        self.payments = CardPayments(
-            kernel, evses, sessions, self.authorizer, self.web_payments, limits, self.local_costs, outbox
-        )
+        self.payments = CardPayments(shared, self.authorizer, self.web_payments, limits, self.local_costs)
         self.table = self._gather()
 
     def _gather(self) -> dict[str, Handler]:

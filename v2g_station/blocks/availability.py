@@ -1,6 +1,6 @@
 """Connector states, their notification, and availability changes (functional block G, B04)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -10,7 +10,8 @@ from v2g.ocpp.messages.base import Message
 from v2g.ocpp.times import format_time
 from v2g_station.blocks.evse import Evse, EvseConnector, Fault, LockFailure
 from v2g_station.blocks.reservation_book import ReservationBook
-from v2g_station.kernel.kernel import Answer, Handler, Kernel, StationCommand, is_refused, status_info
+from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.kernel.kernel import Answer, Handler, StationCommand, is_refused, status_info
 
 Place = tuple[int, int]
 
@@ -36,14 +37,13 @@ class Serve(StationCommand, frozen=True, kw_only=True):
     operative: bool
 
 
-class Availability:
+class Availability(Block):
     """States of all connectors."""
 
-    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], reservations: ReservationBook) -> None:
-        self._k = kernel
-        self._evses = evses
+    def __init__(self, shared: Shared, reservations: ReservationBook) -> None:
+        super().__init__(shared)
         self._reservations = reservations
-        self._inoperative = {key for key, value in kernel.stored("operative", _Operative).items() if not value.yes}
+        self._inoperative = {key for key, value in self._k.stored("operative", _Operative).items() if not value.yes}
         self._reported: dict[Place, ocpp.ConnectorStatus] = {}
         self._reported_before: dict[Place, ocpp.ConnectorStatus] = {}
         """The last states reported before the connection was lost."""

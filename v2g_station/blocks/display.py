@@ -11,8 +11,8 @@ from v2g.ocpp.times import parse_time
 from v2g_station.blocks.availability import Availability
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.transaction_records import TransactionRecord
-from v2g_station.blocks.transactions.sessions import EvseSessions
-from v2g_station.kernel.kernel import Handler, Kernel, StationCommand
+from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.kernel.kernel import Handler, StationCommand
 
 MAX_MESSAGES: Final = 50
 PER_MESSAGE: Final = 20
@@ -25,25 +25,16 @@ class ShowMessages(StationCommand, frozen=True, kw_only=True):
     messages: tuple[ocpp.MessageInfo, ...]
 
 
-class DisplayMessages:
+class DisplayMessages(Block):
     """The messages of one station."""
 
-    def __init__(
-        self,
-        kernel: Kernel,
-        evses: Mapping[int, Evse],
-        sessions: EvseSessions,
-        availability: Availability,
-        *,
-        managed: bool = False,
-    ) -> None:
-        self._k = kernel
-        self._evses = evses
-        self._all = {info.id: info for info in kernel.stored("display", ocpp.MessageInfo).values()}
+    def __init__(self, shared: Shared, availability: Availability, *, managed: bool = False) -> None:
+        super().__init__(shared)
+        self._all = {info.id: info for info in self._k.stored("display", ocpp.MessageInfo).values()}
         self._shown: tuple[ocpp.MessageInfo, ...] = ()
         self._availability, self._managed = availability, managed
-        sessions.on_change.append(lambda _: self._changed())
-        sessions.on_ended.append(self._transaction_ended)
+        self._sessions.on_change.append(lambda _: self._changed())
+        self._sessions.on_ended.append(self._transaction_ended)
         availability.on_change.append(lambda _: self._changed())
         self.answers: dict[str, Handler] = {
             "SetDisplayMessage": self._set,

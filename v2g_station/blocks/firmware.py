@@ -21,9 +21,9 @@ from v2g.ocpp.messages.base import EVSE, Message
 from v2g.ocpp.times import parse_time
 from v2g.ota.window import UpdateWindow
 from v2g_station.blocks.availability import CloseStation
-from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.security.certificate_store import CertificateStore, parse_chain
-from v2g_station.kernel.kernel import Handler, Kernel, StationCommand, status_info
+from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.kernel.kernel import Handler, StationCommand, status_info
 from v2g_station.kernel.local_time import local_time
 
 SCHEMES: Final = ("http://", "https://")
@@ -98,7 +98,7 @@ class FirmwareJob(msgspec.Struct, frozen=True, kw_only=True):
     """The firmware that ran when the update was requested."""
 
 
-class FirmwareUpdates:
+class FirmwareUpdates(Block):
     """Handles firmware requests of the CSMS. `version` is that of the running firmware, `busy` returns whether a
     transaction runs, `promised` whether a driver has a reservation or is authorised, `close` prevents new ones.
 
@@ -107,9 +107,8 @@ class FirmwareUpdates:
 
     def __init__(
         self,
-        kernel: Kernel,
+        shared: Shared,
         store: CertificateStore,
-        outbox: CsmsOutbox,
         *,
         version: str,
         busy: Callable[[], bool],
@@ -118,13 +117,13 @@ class FirmwareUpdates:
         close: CloseStation,
         security_event: Callable[[str, str], None],
     ) -> None:
-        self._k = kernel
+        super().__init__(shared)
         self._store = store
-        stored = kernel.stored("firmware", FirmwareJob)
+        stored = self._k.stored("firmware", FirmwareJob)
         self._job: FirmwareJob | None = stored.get("job")
         self._written = False
         """Whether the other slot is ready to start."""
-        self._outbox, self._version = outbox, version
+        self._version = version
         self._busy, self._close, self._security_event = busy, close, security_event
         self._promised, self._window = promised, window
         self.answers: dict[str, Handler] = {"UpdateFirmware": self._update}

@@ -12,9 +12,9 @@ import msgspec
 from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages import firmware as ocpp
 from v2g.ocpp.messages.base import EVSE, Message
-from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.firmware import SCHEMES
-from v2g_station.kernel.kernel import Handler, Kernel, StationCommand, status_info
+from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.kernel.kernel import Handler, StationCommand, status_info
 
 COLLECTION: Final = "published"
 MOST: Final = 4
@@ -66,13 +66,12 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     retry_interval_s: int
 
 
-class Publishing:
+class Publishing(Block):
     """Handles publication requests of the CSMS."""
 
-    def __init__(self, kernel: Kernel, outbox: CsmsOutbox) -> None:
-        self._k = kernel
-        self._outbox = outbox
-        self._files = {each.checksum: each for each in kernel.stored(COLLECTION, Publication).values()}
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
+        self._files = {each.checksum: each for each in self._k.stored(COLLECTION, Publication).values()}
         self._fetching: dict[str, int] = {}
         self._last: ocpp.PublishFirmwareStatusNotificationRequest | None = None
         self._reported: set[str] = set()

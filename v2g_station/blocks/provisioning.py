@@ -1,6 +1,5 @@
 """Variables, reports and restarts (functional block B)."""
 
-from collections.abc import Mapping
 from typing import Literal
 
 from v2g.errors import OcppError
@@ -8,38 +7,31 @@ from v2g.ocpp.messages import provisioning as ocpp
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.times import format_time
 from v2g_station.blocks.availability import CloseStation
-from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.evse import Evse, Restart
 from v2g_station.blocks.transactions.resumption import Resumption
-from v2g_station.blocks.transactions.sessions import EvseSessions
+from v2g_station.blocks.transactions.sessions import Block, Shared
 from v2g_station.kernel.device_model import ITEMS_PER_MESSAGE
-from v2g_station.kernel.kernel import Answer, Handler, Kernel, status_info
+from v2g_station.kernel.kernel import Answer, Handler, status_info
 
 RESET_PATIENCE = 30.0
 """Seconds that a restart waits for the delivery of the last transaction events (B12.FR.05)."""
 
 
-class StationProvisioning:
+class StationProvisioning(Block):
     """Variables, reports and restarts of one station."""
 
     def __init__(
         self,
-        kernel: Kernel,
-        evses: Mapping[int, Evse],
-        sessions: EvseSessions,
+        shared: Shared,
         resumption: Resumption,
-        outbox: CsmsOutbox,
         close: CloseStation,
         *,
         managed: bool = False,
         can_reset: bool = True,
     ) -> None:
-        self._k = kernel
-        self._evses = evses
-        self._sessions = sessions
+        super().__init__(shared)
         self._resumption = resumption
         self._managed = managed
-        self._outbox = outbox
         self._can_reset = can_reset
         self._close = close
         """Closes the station to new users."""

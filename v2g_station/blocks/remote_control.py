@@ -1,6 +1,5 @@
 """Remote commands of the CSMS: start, stop, unlock (functional block F)."""
 
-from collections.abc import Mapping
 from typing import Final
 
 from msgspec.structs import replace
@@ -10,9 +9,9 @@ from v2g.ocpp.messages.base import Message, StatusInfo
 from v2g_station.blocks.authorization.authorization import Authorizer
 from v2g_station.blocks.evse import Authorization, Evse, Lock, LockFailure, TokenVerdict, Unlocked
 from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
-from v2g_station.blocks.transactions.sessions import EvseSessions
+from v2g_station.blocks.transactions.sessions import Block, Shared
 from v2g_station.blocks.web_payment import WebPayments
-from v2g_station.kernel.kernel import Deferred, Handler, Kernel, status_info
+from v2g_station.kernel.kernel import Deferred, Handler, status_info
 
 UNLOCK_TIMEOUT: Final = 10.0
 
@@ -20,14 +19,12 @@ _VALID: Final = ("NoAuthorization", "Central")
 """Types of identifiers that the CSMS is not asked about (C02, C05.FR.01)."""
 
 
-class RemoteControl:
+class RemoteControl(Block):
     """Handles remote commands."""
 
     def __init__(
         self,
-        kernel: Kernel,
-        evses: Mapping[int, Evse],
-        sessions: EvseSessions,
+        shared: Shared,
         authorizer: Authorizer,
         smart_charging: ChargingProfiles,
         web_payments: WebPayments,
@@ -35,12 +32,10 @@ class RemoteControl:
         managed: bool = False,
         can_start: bool = True,
     ) -> None:
+        super().__init__(shared)
         self._managed = managed
         self._can_start = can_start
         """Whether drivers can be authorized other than by their vehicle."""
-        self._k = kernel
-        self._evses = evses
-        self._sessions = sessions
         self._authorizer = authorizer
         self._unlocking: dict[tuple[int, int], Deferred] = {}
         self._smart_charging, self._web_payments = smart_charging, web_payments

@@ -1,33 +1,22 @@
 """Reservations of EVSEs (functional block H)."""
 
-from collections.abc import Mapping
-
 from v2g.ocpp.messages import reservation as ocpp
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.times import parse_time
 from v2g_station.blocks.availability import Availability
-from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.reservation_book import Reservation, ReservationBook
-from v2g_station.kernel.kernel import Handler, Kernel, status_info
+from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.kernel.kernel import Handler, status_info
 
 
-class Reservations:
+class Reservations(Block):
     """All reservations of a station."""
 
-    def __init__(
-        self,
-        kernel: Kernel,
-        evses: Mapping[int, Evse],
-        book: ReservationBook,
-        availability: Availability,
-        outbox: CsmsOutbox,
-    ) -> None:
-        self._k = kernel
-        self._evses = evses
+    def __init__(self, shared: Shared, book: ReservationBook, availability: Availability) -> None:
+        super().__init__(shared)
         self._availability = availability
-        self._outbox = outbox
         self._book = book
         self.answers: dict[str, Handler] = {"ReserveNow": self._reserve, "CancelReservation": self._cancel}
         availability.on_change.append(self._evse_changed)

@@ -10,9 +10,9 @@ from v2g.ocpp.messages import transactions as ocpp
 from v2g.ocpp.messages.base import Message
 from v2g_station.blocks.cost.local_cost import LocalCosts, TariffCost
 from v2g_station.blocks.evse import AllowPower, Evse
-from v2g_station.blocks.transaction_records import MeterSample, TransactionRecord
-from v2g_station.blocks.transactions.sessions import EvseSessions
-from v2g_station.kernel.kernel import Answer, Kernel
+from v2g_station.blocks.transaction_records import TransactionRecord
+from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.kernel.kernel import Answer
 
 POLL_S: Final = 5.0
 """Poll interval of energy and state of charge."""
@@ -32,23 +32,12 @@ class DriverLimit(Fact, frozen=True, kw_only=True):
     limit: ocpp.TransactionLimit
 
 
-class TransactionLimits:
+class TransactionLimits(Block):
     """Monitors the limits of all transactions. `read` returns an EVSE's meter sample. A cost by the station's own
     tariff takes precedence over the CSMS's (E16.FR.16)."""
 
-    def __init__(
-        self,
-        kernel: Kernel,
-        evses: Mapping[int, Evse],
-        sessions: EvseSessions,
-        read: Callable[[int], MeterSample | None],
-        local_costs: LocalCosts,
-        tariff_cost: TariffCost,
-    ) -> None:
-        self._k = kernel
-        self._evses = evses
-        self._sessions = sessions
-        self._read = read
+    def __init__(self, shared: Shared, local_costs: LocalCosts, tariff_cost: TariffCost) -> None:
+        super().__init__(shared)
         self._limits: dict[int, ocpp.TransactionLimit] = {}
         self._by_csms: dict[int, ocpp.TransactionLimit] = {}
         self._bounds: dict[int, ocpp.TransactionLimit] = {}
@@ -59,9 +48,9 @@ class TransactionLimits:
         self.on_cost: list[Callable[[Evse, float], None]] = []
         self._local_costs = local_costs
         tariff_cost.on_cost.append(self.cost)
-        sessions.on_bound.append(self._bind)
-        sessions.on_started.append(self._started)
-        sessions.on_ended.append(self._ended)
+        self._sessions.on_bound.append(self._bind)
+        self._sessions.on_started.append(self._started)
+        self._sessions.on_ended.append(self._ended)
 
     def driver(self, fact: DriverLimit) -> None:
         """Set the driver's limits, never above those of the CSMS (E16.FR.01, .04)."""

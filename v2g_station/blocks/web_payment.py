@@ -1,6 +1,5 @@
 """QR codes for payment on the web, and EVSEs held during such a payment (C25, 2.1)."""
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
@@ -14,8 +13,8 @@ from v2g.ocpp.web_payment import LIMITS, QrCode, address, check_template
 from v2g_station.blocks.availability import Availability
 from v2g_station.blocks.evse import Evse, Indicate
 from v2g_station.blocks.reservation import Reservations
-from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION, EvseSessions
-from v2g_station.kernel.kernel import Handler, Kernel, StationCommand, status_info
+from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION, Block, Shared
+from v2g_station.kernel.kernel import Handler, StationCommand, status_info
 from v2g_station.kernel.layout import Variable
 
 REQUEST_S: Final = 300.0
@@ -48,34 +47,26 @@ class WebPaymentRequested(Fact, frozen=True, kw_only=True):
     limit: TransactionLimit
 
 
-class WebPayments:
+class WebPayments(Block):
     """The web payments of one station."""
 
     def __init__(
-        self,
-        kernel: Kernel,
-        evses: Mapping[int, Evse],
-        sessions: EvseSessions,
-        availability: Availability,
-        reservations: Reservations,
-        *,
-        managed: bool = False,
+        self, shared: Shared, availability: Availability, reservations: Reservations, *, managed: bool = False
     ) -> None:
-        self._k = kernel
-        self._evses = evses
+        super().__init__(shared)
         self._reservations, self._managed = reservations, managed
         self._requests: dict[int, TransactionLimit] = {}
         self._shown: dict[int, str] = {}
         self.answers: dict[str, Handler] = {"NotifyWebPaymentStarted": self._payment_started}
-        kernel.model.checks["webpaymentsctrlr.urltemplate"] = _check_template
-        if kernel.model.has(_PREFIX + "SharedSecret") and not kernel.model.text(_PREFIX + "SharedSecret"):
-            secret = kernel.entropy(SECRET_BYTES).hex()  # made at first boot, so that codes cannot be guessed
-            kernel.model.put(_PREFIX + "SharedSecret", secret, durable=True)
-        self._can_show = kernel.model.has(_PREFIX + "URLTemplate")
-        sessions.on_change.append(lambda _: self.refresh())
+        self._k.model.checks["webpaymentsctrlr.urltemplate"] = _check_template
+        if self._k.model.has(_PREFIX + "SharedSecret") and not self._k.model.text(_PREFIX + "SharedSecret"):
+            secret = self._k.entropy(SECRET_BYTES).hex()  # made at first boot, so that codes cannot be guessed
+            self._k.model.put(_PREFIX + "SharedSecret", secret, durable=True)
+        self._can_show = self._k.model.has(_PREFIX + "URLTemplate")
+        self._sessions.on_change.append(lambda _: self.refresh())
         availability.on_change.append(lambda _: self.refresh())
-        kernel.on_clock_set.append(lambda _: self.refresh())
-        kernel.watch(self._variable_changed)
+        self._k.on_clock_set.append(lambda _: self.refresh())
+        self._k.watch(self._variable_changed)
 
     # -- the driver
 

@@ -1,6 +1,6 @@
 """Who may start and stop a transaction (functional block C): by the CSMS, the local list or the cache."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from msgspec.structs import asdict
@@ -23,9 +23,9 @@ from v2g_station.blocks.evse import (
     VehicleAddress,
 )
 from v2g_station.blocks.reservation import Reservations
-from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION, EvseSessions
+from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION, Block, Shared
 from v2g_station.blocks.web_payment import WebPayments
-from v2g_station.kernel.kernel import Answer, Kernel
+from v2g_station.kernel.kernel import Answer
 
 
 class _Floating(NamedTuple):
@@ -51,22 +51,18 @@ _ADDRESS: Final = "MacAddress"
 """Type of the identifier that a vehicle announces by itself."""
 
 
-class Authorizer:
+class Authorizer(Block):
     """Authorizes identifiers at all EVSEs."""
 
     def __init__(
         self,
-        kernel: Kernel,
-        evses: Mapping[int, Evse],
-        sessions: EvseSessions,
+        shared: Shared,
         cache: Cache,
         local_list: LocalAuthorizationList,
         reservations: Reservations,
         web_payments: WebPayments,
     ) -> None:
-        self._k = kernel
-        self._evses = evses
-        self._sessions = sessions
+        super().__init__(shared)
         self._cache = cache
         self._list = local_list
         self._reservations = reservations

@@ -22,8 +22,8 @@ from v2g_station.blocks.cost.priced import Priced, PricedTerms, priced_from_now
 from v2g_station.blocks.cost.tariffs import NOT_ENABLED, PROBLEM, ShowTariff, StationTariffs, description
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.transaction_records import MeterSample, TransactionRecord
-from v2g_station.blocks.transactions.sessions import EvseSessions
-from v2g_station.kernel.kernel import Answer, Handler, Kernel, Moment, StationCommand
+from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.kernel.kernel import Answer, Handler, Moment, StationCommand
 
 POLL_S: Final = 5.0
 """Poll interval of meters if the CSMS asks for the shortest (I12.FR.32)."""
@@ -42,34 +42,30 @@ class ShowCost(StationCommand, frozen=True, kw_only=True):
     text: str = ""
 
 
-class LocalCosts:
+class LocalCosts(Block):
     """Prices the transactions of one station, which are `priced`. `read` returns an EVSE's meter sample; if the charger
     manages the transactions (`managed`), it comes with each event. `reserved` returns when a reservation was made."""
 
     def __init__(
         self,
-        kernel: Kernel,
-        sessions: EvseSessions,
+        shared: Shared,
         tariffs: StationTariffs,
         priced: dict[str, Priced],
-        read: Callable[[int], MeterSample | None],
         *,
         reserved: Callable[[int | None], int | None],
         managed: bool,
     ) -> None:
-        self._k = kernel
-        self._sessions = sessions
+        super().__init__(shared)
         self._tariffs = tariffs
-        self._read = read
         self._managed = managed
         self.on_cost: list[Callable[[Evse, float], None]] = []
         self._reserved = reserved
         self._all = priced
-        self._unpriced = set(kernel.stored_text("unpriced"))
+        self._unpriced = set(self._k.stored_text("unpriced"))
         """Transactions that have no tariff here until they end: the CSMS prices them."""
         self.answers: dict[str, Handler] = {"ChangeTransactionTariff": self._change}
-        sessions.on_event.append(self.event)
-        sessions.on_ended.append(self._ended)
+        self._sessions.on_event.append(self.event)
+        self._sessions.on_ended.append(self._ended)
 
     def start(self) -> None:
         """Remove prices without a transaction, and resume the others."""
@@ -308,12 +304,11 @@ class LocalCosts:
             self._k.do(ShowCost(evse_id=evse.number, transaction_id=found.name, total=money(cost), final=final))
 
 
-class TariffCost:
+class TariffCost(Block):
     """Costs of one station. Locally calculated ones take precedence over the CSMS's (E16.FR.16)."""
 
-    def __init__(self, kernel: Kernel, sessions: EvseSessions, local_costs: LocalCosts) -> None:
-        self._k = kernel
-        self._sessions = sessions
+    def __init__(self, shared: Shared, local_costs: LocalCosts) -> None:
+        super().__init__(shared)
         self.on_cost: list[Callable[[Evse, float], None]] = []
         self._local = local_costs
         self.answers: dict[str, Handler] = {"CostUpdated": self._updated}

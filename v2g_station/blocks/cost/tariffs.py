@@ -21,7 +21,8 @@ from v2g_station.blocks.authorization.cache import Cache, DriverTariff, name_of
 from v2g_station.blocks.cost.priced import Priced, PricedTerms
 from v2g_station.blocks.diagnostics.monitoring import Monitors
 from v2g_station.blocks.evse import Evse
-from v2g_station.kernel.kernel import Answer, Handler, Kernel, StationCommand, status_info
+from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.kernel.kernel import Answer, Handler, StationCommand, status_info
 
 MAX_DEFAULTS: Final = 100
 MAX_DRIVERS: Final = 100
@@ -62,18 +63,15 @@ class Default(msgspec.Struct, frozen=True, kw_only=True):
         return self.from_ms is not None, self.from_ms or 0, self.number
 
 
-class StationTariffs:
+class StationTariffs(Block):
     """The tariffs of one station. `priced` are the transactions that use one of them, by id."""
 
-    def __init__(
-        self, kernel: Kernel, evses: Mapping[int, Evse], cache: Cache, monitors: Monitors, priced: Mapping[str, Priced]
-    ) -> None:
-        self._k = kernel
-        self._evses = evses
+    def __init__(self, shared: Shared, cache: Cache, monitors: Monitors, priced: Mapping[str, Priced]) -> None:
+        super().__init__(shared)
         self._cache = cache
         self._monitors = monitors
         self._priced = priced
-        self._defaults = {each.tariff.tariff_id: each for each in kernel.stored("tariffs", Default).values()}
+        self._defaults = {each.tariff.tariff_id: each for each in self._k.stored("tariffs", Default).values()}
         self._drivers = cache.drivers
         self._shown: dict[int, str] = {}
         self.answers: dict[str, Handler] = {
@@ -81,7 +79,7 @@ class StationTariffs:
             "GetTariffs": self._get,
             "ClearTariffs": self._clear,
         }
-        kernel.model.checks |= {f"clockctrlr.{name}": _check_zone for name in ("timezone", "timeoffset")}
+        self._k.model.checks |= {f"clockctrlr.{name}": _check_zone for name in ("timezone", "timeoffset")}
 
     def start(self) -> None:
         """Check the tariffs installed before the last restart (I07.FR.13)."""

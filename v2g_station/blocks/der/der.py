@@ -16,10 +16,10 @@ from v2g.ocpp.messages import der_control as ocpp
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.ev_charging import DERControl
 from v2g.ocpp.times import format_time, parse_time
-from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.der.trips import CURVES, points_of
 from v2g_station.blocks.settings import Inverter
-from v2g_station.kernel.kernel import Handler, Kernel, StationCommand, status_info
+from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.kernel.kernel import Handler, StationCommand, status_info
 
 PER_MESSAGE: Final = 20
 MAX_CONTROLS: Final = 100
@@ -59,22 +59,15 @@ class KeptControl(msgspec.Struct, frozen=True, kw_only=True):
         return int(self.body.priority)
 
 
-class DerControls:
+class DerControls(Block):
     """The controls of one station, which supports these types."""
 
     def __init__(
-        self,
-        kernel: Kernel,
-        outbox: CsmsOutbox,
-        supported: tuple[DERControl, ...],
-        *,
-        inverter: Inverter,
-        nominal_v: float,
+        self, shared: Shared, supported: tuple[DERControl, ...], *, inverter: Inverter, nominal_v: float
     ) -> None:
-        self._k = kernel
-        self._outbox = outbox
+        super().__init__(shared)
         self._supported = supported
-        self._all = {held.request.control_id: held for held in kernel.stored("der", KeptControl).values()}
+        self._all = {held.request.control_id: held for held in self._k.stored("der", KeptControl).values()}
         self._applied: tuple[str, ...] = ()
         self.on_applied: list[Callable[[ApplyControls], None]] = []
         self.unfit: list[Callable[[ocpp.SetDERControlRequest], bool]] = []

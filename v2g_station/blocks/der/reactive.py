@@ -6,7 +6,7 @@ reactive power mode at a time (IEEE 1547-2018, 5.3).
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -15,10 +15,9 @@ from v2g.energy.curves import ResponseLag
 from v2g.ocpp.messages.der_control import DERCurve, DERUnit, FixedPF, SetDERControlRequest
 from v2g.ocpp.messages.ev_charging import DERControl
 from v2g_station.blocks.der.der import SETTLING_S, ApplyControls, DerControls, curve_at
-from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.smart_charging.local_control import GridFrequency
-from v2g_station.blocks.transaction_records import MeterSample
-from v2g_station.kernel.kernel import Kernel, StationCommand
+from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.kernel.kernel import StationCommand
 
 REACTIVE: Final[tuple[DERControl, ...]] = ("FixedPFAbsorb", "FixedPFInject", "FixedVar", "VoltVar", "WattPF", "WattVar")
 """Controls of the reactive power."""
@@ -59,27 +58,19 @@ def part_of(percent: float, unit: DERUnit, rating: InverterRating) -> float:
     return percent / 100 * whole
 
 
-class DerReactive:
+class DerReactive(Block):
     """Applies reactive power controls at all EVSEs. `read` returns the power at an EVSE, `out` if it has ceased."""
 
     def __init__(
-        self,
-        kernel: Kernel,
-        evses: Mapping[int, Evse],
-        der: DerControls,
-        read: Callable[[int], MeterSample | None],
-        *,
-        out: Callable[[int], bool],
-        nominal_v: float,
-        max_var: int,
+        self, shared: Shared, der: DerControls, *, out: Callable[[int], bool], nominal_v: float, max_var: int
     ) -> None:
-        self._k, self._evses, self._read = kernel, evses, read
+        super().__init__(shared)
         self._nominal_v, self._max_var = nominal_v, max_var
         self._control: SetDERControlRequest | None = None
         self._absorbing: SetDERControlRequest | None = None
         self._volt: float | None = None
         self._reference: float | None = None
-        self._seen = kernel.now
+        self._seen = self._k.now
         self._lag = ResponseLag(0.0)
         self._reported: dict[int, int] = {}
         self._out = out

@@ -16,7 +16,8 @@ from v2g_station.blocks.der.der import SETTLING_S, ApplyControls, DerControls, G
 from v2g_station.blocks.der.trips import Acting, Trips
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.smart_charging.local_control import GridFrequency
-from v2g_station.kernel.kernel import Kernel, StationCommand
+from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.kernel.kernel import StationCommand
 
 BY_FREQUENCY: Final[tuple[DERControl, ...]] = (
     "EnterService",
@@ -78,13 +79,12 @@ def droop_w(droop: FreqDroop, hz: float, *, nominal_hz: float, rated_w: float) -
     return 0.0
 
 
-class DerResponse:
+class DerResponse(Block):
     """Applies the controls in force at all EVSEs of a station. Nominal values are the grid's."""
 
     def __init__(
         self,
-        kernel: Kernel,
-        evses: Mapping[int, Evse],
+        shared: Shared,
         der: DerControls,
         *,
         nominal_hz: float,
@@ -94,7 +94,8 @@ class DerResponse:
     ) -> None:
         """`own` is the station's own response to the frequency. It gives way to a droop of the CSMS, and at EVSEs that
         are `led`: whose profiles follow the frequency."""
-        self._k, self._evses, self._der = kernel, evses, der
+        super().__init__(shared)
+        self._der = der
         self._nominal_hz, self._nominal_v = nominal_hz, nominal_v
         self._controls: tuple[SetDERControlRequest, ...] = ()
         self._grid: GridFrequency | None = None
@@ -102,13 +103,13 @@ class DerResponse:
         self._acting: Acting | None = None
         self._own, self._led = None if own is None else HeldResponse(own), led
         self._volt_watt = ResponseLag(100.0)
-        self._trips = Trips(evses, lambda: int.from_bytes(kernel.entropy(4), "big") / 2**32)
+        self._trips = Trips(self._evses, lambda: int.from_bytes(self._k.entropy(4), "big") / 2**32)
         self._starting = True
         self.on_follow: list[Callable[[], None]] = []
         """Called whenever EVSEs may have ceased to energize, or returned."""
         der.on_applied.append(self._applied)
-        for number in evses:
-            kernel.model.after[f"dcderctrlr#{number}.enabled"] = lambda _: self._follow()
+        for number in self._evses:
+            self._k.model.after[f"dcderctrlr#{number}.enabled"] = lambda _: self._follow()
 
     def out(self, evse_id: int) -> bool:
         """Return whether an EVSE has ceased to energize."""

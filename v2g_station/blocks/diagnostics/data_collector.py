@@ -4,16 +4,15 @@ Samples are in memory only, to spare the flash: a restart loses them, and the ne
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
 from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.provisioning import SetVariableStatus
 from v2g.ocpp.times import format_time, parse_time
-from v2g_station.blocks.evse import Evse
-from v2g_station.blocks.transaction_records import MeterSample, meter_value
-from v2g_station.kernel.kernel import Kernel, status_info
+from v2g_station.blocks.transaction_records import meter_value
+from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.kernel.kernel import status_info
 from v2g_station.kernel.layout import Variable
 
 COMPONENT: Final = "DataCollector"
@@ -22,27 +21,26 @@ FASTEST_S: Final = 0.1
 HEADER: Final = "timestamp,evseId,measurand,value,unit"
 
 
-class DataCollector:
+class DataCollector(Block):
     """The collectors of all EVSEs. `read` returns a meter sample."""
 
-    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], read: Callable[[int], MeterSample | None]) -> None:
-        self._k = kernel
-        self._read = read
-        self._evses = [number for number in evses if kernel.model.has(f"{COMPONENT}#{number}.Enabled")]
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
+        self._numbers = [number for number in self._evses if self._k.model.has(f"{COMPONENT}#{number}.Enabled")]
         self._lines: deque[tuple[int, str]] = deque(maxlen=MAX_LINES)
         self._due: dict[int, float] = {}
-        kernel.model.component_checks[COMPONENT] = _check
-        kernel.model.component_after[COMPONENT] = self._changed
-        kernel.on_clock_set.append(lambda _: self.start())
+        self._k.model.component_checks[COMPONENT] = _check
+        self._k.model.component_after[COMPONENT] = self._changed
+        self._k.on_clock_set.append(lambda _: self.start())
 
     def start(self) -> None:
         """Start the enabled collectors."""
-        for number in self._evses:
+        for number in self._numbers:
             self._plan(number)
 
     def log(self, oldest: str | None, latest: str | None) -> tuple[str, ...] | None:
         """Return the samples of a period as CSV lines, None if no collector is enabled (N01.FR.05, .24)."""
-        if not self._evses or not (self._lines or any(self._flag(number) for number in self._evses)):
+        if not self._numbers or not (self._lines or any(self._flag(number) for number in self._numbers)):
             return None
         begin = parse_time(oldest) if oldest else 0
         end = parse_time(latest) if latest else self._k.utc_ms

@@ -1,6 +1,6 @@
 """Logs for the CSMS, security events, and stored customer data (N01, N09, N10, A04)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -15,10 +15,10 @@ from v2g.ocpp.messages.security import SecurityEventNotificationRequest
 from v2g.ocpp.times import format_time, parse_time
 from v2g_station.blocks.authorization.cache import Cache
 from v2g_station.blocks.authorization.local_list import LocalAuthorizationList
-from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.diagnostics.monitoring import Monitors
-from v2g_station.blocks.evse import Evse, Fault
-from v2g_station.kernel.kernel import Handler, Kernel, StationCommand, status_info
+from v2g_station.blocks.evse import Fault
+from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.kernel.kernel import Handler, StationCommand, status_info
 
 SCHEMES: Final = ("http://", "https://")
 MAX_SECURITY_LOG: Final = 500
@@ -69,31 +69,27 @@ class _LogEntry(msgspec.Struct, frozen=True, kw_only=True):
     info: str = ""
 
 
-class Diagnostics:
+class Diagnostics(Block):
     """Handles diagnostics requests of the CSMS."""
 
     def __init__(
         self,
-        kernel: Kernel,
-        outbox: CsmsOutbox,
-        evses: Mapping[int, Evse],
+        shared: Shared,
         monitors: Monitors,
         cache: Cache,
         local_list: LocalAuthorizationList,
         collected: Callable[[str | None, str | None], tuple[str, ...] | None],
     ) -> None:
-        self._k = kernel
-        self._outbox = outbox
-        self._evses = evses
+        super().__init__(shared)
         self._monitors = monitors
         self._cache = cache
         self._list = local_list
         self._collected = collected
         self._uploading: int | None = None
-        lost = kernel.stored_text(LOG_COLLECTION).get("request_id", "")
+        lost = self._k.stored_text(LOG_COLLECTION).get("request_id", "")
         self._lost = int(lost) if lost.isdecimal() else None
         """The upload that was running when the program last stopped."""
-        self._log = kernel.stored("security_log", _LogEntry)
+        self._log = self._k.stored("security_log", _LogEntry)
         self._next = int(max(self._log, default="0")) + 1
         self.answers: dict[str, Handler] = {"GetLog": self._get_log, "CustomerInformation": self._customer}
 

@@ -14,7 +14,7 @@ from v2g.ocpp.messages.base import Variable as VariableName
 from v2g.ocpp.messages.diagnostics import EventData, EventNotification, EventTrigger, NotifyEventRequest
 from v2g.ocpp.messages.monitoring import PeriodicEventStreamParams
 from v2g.ocpp.times import format_time
-from v2g_station.blocks.connection.outbox import CsmsOutbox
+from v2g_station.blocks.transactions.sessions import Block, Shared
 from v2g_station.kernel.device_model import DeviceModel, component_of
 from v2g_station.kernel.kernel import Answer, Handler, Kernel, status_info
 from v2g_station.kernel.layout import Variable
@@ -263,21 +263,20 @@ _CRITERIA: Final = {
 }
 
 
-class Monitors:
+class Monitors(Block):
     """The monitors of one station."""
 
-    def __init__(self, kernel: Kernel, outbox: CsmsOutbox, *, factory: tuple[Monitoring, ...] = ()) -> None:
-        self._k = kernel
-        self._outbox = outbox
+    def __init__(self, shared: Shared, *, factory: tuple[Monitoring, ...] = ()) -> None:
+        super().__init__(shared)
         self._factory = {each.id: each for each in factory}
-        stored = kernel.stored("monitors", Monitoring)
-        texts = kernel.stored_text("monitoring")
+        stored = self._k.stored("monitors", Monitoring)
+        texts = self._k.stored_text("monitoring")
         self._base: ocpp.MonitoringBase = next((b for b in _BASES if b == texts.get("base")), "All")
         self._level = int(texts.get("level", "9"))
         start = dict(self._factory) if self._base != "HardWiredOnly" else {}
-        self._all = start | {each.id: each for each in stored.values() if kernel.model.has(each.key)}
+        self._all = start | {each.id: each for each in stored.values() if self._k.model.has(each.key)}
         self._next_event = self._reserved = int(texts.get("event", "1"))
-        self.streams = EventStreams(kernel, self._stream_adjusted)
+        self.streams = EventStreams(self._k, self._stream_adjusted)
         self.answers: dict[str, Handler] = self.streams.answers | {
             "SetVariableMonitoring": self._set,
             "ClearVariableMonitoring": self._clear,
@@ -285,7 +284,7 @@ class Monitors:
             "SetMonitoringLevel": self._set_level,
             "GetMonitoringReport": self._report,
         }
-        kernel.watch(self._changed)
+        self._k.watch(self._changed)
         self._show()
 
     def start(self) -> None:

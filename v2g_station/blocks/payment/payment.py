@@ -3,7 +3,6 @@
 The provider's reference of a payment is the identifier of its transaction, the reserved amount the transaction's limit.
 """
 
-from collections.abc import Mapping
 from decimal import Decimal
 from functools import partial
 from typing import Final
@@ -15,15 +14,14 @@ from v2g.ocpp.messages.payment import Address, VatNumberValidationRequest, VatNu
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse, TransactionLimit
 from v2g.units import payable
 from v2g_station.blocks.authorization.authorization import Authorizer
-from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.cost.local_cost import LocalCosts
 from v2g_station.blocks.evse import Evse, Indicate, TokenVerdict
 from v2g_station.blocks.payment import terminal
 from v2g_station.blocks.payment.settlement import ANSWER_S, CardPayment, Settlements
 from v2g_station.blocks.transaction_limits import TransactionLimits
-from v2g_station.blocks.transactions.sessions import EvseSessions
+from v2g_station.blocks.transactions.sessions import Block, Shared
 from v2g_station.blocks.web_payment import WebPayments
-from v2g_station.kernel.kernel import Answer, Kernel
+from v2g_station.kernel.kernel import Answer
 
 VAT_S: Final = 60.0
 """How long a VAT number is stored without a payment."""
@@ -36,27 +34,22 @@ class Vat(msgspec.Struct, frozen=True):
     company: Address | None
 
 
-class CardPayments:
+class CardPayments(Block):
     """All payments at the terminal of one station."""
 
     def __init__(
         self,
-        kernel: Kernel,
-        evses: Mapping[int, Evse],
-        sessions: EvseSessions,
+        shared: Shared,
         authorizer: Authorizer,
         web_payments: WebPayments,
         limits: TransactionLimits,
         local_costs: LocalCosts,
-        outbox: CsmsOutbox,
     ) -> None:
-        self._k = kernel
-        self._evses = evses
-        self._sessions = sessions
+        super().__init__(shared)
         self._authorizer = authorizer
         self._web_payments = web_payments
         self._limits = limits
-        self._book = Settlements(kernel, outbox, self._forgotten)
+        self._book = Settlements(self._k, self._outbox, self._forgotten)
         self._reading: dict[int, Decimal] = {}
         """EVSEs (0: any) whose card reader is active -> the amount to reserve."""
         self._increases: dict[str, Decimal] = {}
@@ -64,12 +57,12 @@ class CardPayments:
         self._declined: set[str] = set()
         self._costs: dict[str, Decimal] = {}
         self._vat: dict[int, Vat] = {}
-        sessions.on_change.append(lambda _: self._follow())
+        self._sessions.on_change.append(lambda _: self._follow())
         authorizer.on_floating.append(self._follow)
         limits.on_cost.append(self.cost)
         local_costs.on_cost.append(self.cost)
-        outbox.on_queued.append(self._queued)
-        outbox.on_answer.append(self._answered)
+        self._outbox.on_queued.append(self._queued)
+        self._outbox.on_answer.append(self._answered)
 
     @property
     def _enabled(self) -> bool:
@@ -89,7 +82,7 @@ class CardPayments:
             case terminal.CardAuthorized():
                 self._authorized(fact)
             case terminal.CardRefused():
-                self._read(fact.evse_id)
+                self._amount_of(fact.evse_id)
                 self._show(fact.evse_id, "rejected")
             case terminal.AuthorizationIncreased():
                 self._increased(fact)
@@ -143,19 +136,19 @@ class CardPayments:
             for evse in chosen
         )
 
-    def _read(self, evse_id: int | None) -> Decimal | None:
+    def _amount_of(self, evse_id: int | None) -> Decimal | None:
         self._k.cancel(f"payment.card.{evse_id or 0}")
         return self._reading.pop(evse_id or 0, None)
 
     def _unread(self, evse_id: int | None) -> None:
-        self._read(evse_id)
+        self._amount_of(evse_id)
         self._show(evse_id, "rejected")
 
     def _authorized(self, fact: terminal.CardAuthorized) -> None:
         """Authorize the driver once the money is reserved, or ask the CSMS (C18.FR.03, .04)."""
         if fact.psp_ref in self._book.all:
             return
-        amount = self._read(fact.evse_id)
+        amount = self._amount_of(fact.evse_id)
         wanted = self._k.model.members("PaymentCtrlr.PaymentDetails") if self._enabled else ()
         vat = self._vat.pop(fact.evse_id or 0, None)
         payment = self._book.change(

@@ -1,6 +1,6 @@
 """Limits, set-points and local generation of other sources than the CSMS (K11 to K13, K27, K29, Q05, Q06)."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Annotated, Final
 
 import msgspec
@@ -13,11 +13,10 @@ from v2g.ocpp.messages import charging_profiles as ocpp
 from v2g.ocpp.messages.base import EVSE, Message, OperationMode
 from v2g.ocpp.messages.smart_charging import ChargingLimit, ClearedChargingLimitRequest, NotifyChargingLimitRequest
 from v2g.ocpp.times import format_time
-from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.smart_charging.profile_times import InstalledProfile, period_at
 from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
-from v2g_station.blocks.transactions.sessions import EvseSessions
-from v2g_station.kernel.kernel import Answer, Kernel
+from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.kernel.kernel import Answer
 
 SOURCES: Final = ("EMS", "Other", "SO")
 
@@ -47,15 +46,11 @@ Values = tuple[float | None, float | None, float | None]
 _NOTHING: Final[Values] = (None, None, None)
 
 
-class ExternalLimits:
+class ExternalLimits(Block):
     """Converts values of external systems into profiles, and reports them to the CSMS."""
 
-    def __init__(
-        self, kernel: Kernel, evses: Mapping[int, Evse], sessions: EvseSessions, smart_charging: ChargingProfiles
-    ) -> None:
-        self._k = kernel
-        self._evses = evses
-        self._sessions = sessions
+    def __init__(self, shared: Shared, smart_charging: ChargingProfiles) -> None:
+        super().__init__(shared)
         self._smart = smart_charging
         smart_charging.on_limits.append(self.changed)
         self._reported: dict[int, Values] = {}

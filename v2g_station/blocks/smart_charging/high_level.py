@@ -1,6 +1,5 @@
 """What a vehicle sends over ISO 15118: needs, plans, contract requests, its end (E15, K15 to K17, M01, M02)."""
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Final, Literal
 
@@ -11,14 +10,12 @@ from v2g.ocpp.messages.certificates import Get15118EVCertificateResponse
 from v2g.ocpp.messages.charging_profiles import ChargingSchedule
 from v2g.ocpp.times import format_time
 from v2g.ocpp.versions import without_21
-from v2g_station.blocks.connection.outbox import CsmsOutbox
-from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.security.certificates import ContractAnswer, ContractRequest, contract_answer
 from v2g_station.blocks.smart_charging.ev_needs import needs_request
 from v2g_station.blocks.smart_charging.profile_times import InstalledProfile
 from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
-from v2g_station.blocks.transactions.sessions import EvseSessions
-from v2g_station.kernel.kernel import Answer, Kernel, StationCommand
+from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.kernel.kernel import Answer, StationCommand
 
 SCHEDULE_PATIENCE: Final = 60.0
 """Seconds to wait for a vehicle's schedule (K15.FR.08)."""
@@ -92,29 +89,19 @@ class GiveContract(StationCommand, frozen=True, kw_only=True):
     outcome: ContractAnswer
 
 
-class HighLevel:
+class HighLevel(Block):
     """The CSMS's part in the communication with vehicles."""
 
-    def __init__(
-        self,
-        kernel: Kernel,
-        evses: Mapping[int, Evse],
-        sessions: EvseSessions,
-        smart_charging: ChargingProfiles,
-        outbox: CsmsOutbox,
-    ) -> None:
-        self._k = kernel
-        self._evses = evses
-        self._sessions = sessions
+    def __init__(self, shared: Shared, smart_charging: ChargingProfiles) -> None:
+        super().__init__(shared)
         self._smart = smart_charging
-        self._outbox = outbox
         self._waiting: set[int] = set()
         self._needs: dict[int, EvNeeds] = {}
         """Needs of vehicles that can renegotiate, by EVSE."""
         self._renegotiating: set[int] = set()
         """EVSEs whose vehicle was asked to renegotiate and has not done so yet."""
         smart_charging.on_installed.append(self.profile_installed)
-        sessions.on_ended.append(lambda evse, _: self._forget(evse.number))
+        self._sessions.on_ended.append(lambda evse, _: self._forget(evse.number))
 
     def _forget(self, evse_id: int) -> None:
         self._waiting.discard(evse_id)

@@ -1,7 +1,7 @@
 """Power that the station controls by local measurements (Q08, Q09)."""
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Annotated, ClassVar, Final
 
 import msgspec
@@ -15,8 +15,8 @@ from v2g.ocpp.messages.smart_charging import AFRRSignalRequest, AFRRSignalRespon
 from v2g.ocpp.times import parse_time
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
-from v2g_station.blocks.transaction_records import MeterSample
-from v2g_station.kernel.kernel import Handler, Kernel, StationCommand, status_info
+from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.kernel.kernel import Handler, StationCommand, status_info
 
 
 class SetPower(StationCommand, frozen=True, kw_only=True):
@@ -26,14 +26,13 @@ class SetPower(StationCommand, frozen=True, kw_only=True):
     power_w: float | None
 
 
-class LocalControl:
+class LocalControl(Block):
     """Base of local control of EVSEs in one operation mode."""
 
     mode: ClassVar[OperationMode]
 
-    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], smart_charging: ChargingProfiles) -> None:
-        self._k = kernel
-        self._evses = evses
+    def __init__(self, shared: Shared, smart_charging: ChargingProfiles) -> None:
+        super().__init__(shared)
         self._smart = smart_charging
         if self.mode in smart_charging.modes:
             smart_charging.on_limits.append(self.changed)
@@ -92,16 +91,6 @@ class LoadBalancing(LocalControl):
     """Local load balancing, shared by all EVSEs of a station whose profiles ask for it."""
 
     mode = "LocalLoadBalancing"
-
-    def __init__(
-        self,
-        kernel: Kernel,
-        evses: Mapping[int, Evse],
-        smart_charging: ChargingProfiles,
-        read: Callable[[int], MeterSample | None],
-    ) -> None:
-        super().__init__(kernel, evses, smart_charging)
-        self._read = read
 
     def measured(self, fact: UpstreamLoad) -> None:
         """Q09.FR.03, .04: split the power beyond the threshold over the vehicles.
@@ -183,8 +172,8 @@ class FrequencyResponse(LocalControl):
 
     mode = "LocalFrequency"
 
-    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], smart_charging: ChargingProfiles) -> None:
-        super().__init__(kernel, evses, smart_charging)
+    def __init__(self, shared: Shared, smart_charging: ChargingProfiles) -> None:
+        super().__init__(shared, smart_charging)
         self._grid: GridFrequency | None = None
         self._signal: dict[int, float] = {}
         self._last: dict[int, _Last] = {}

@@ -1,6 +1,6 @@
 """Charging profiles: set, stored, reported, and what they allow now (functional block K)."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final
 
@@ -13,13 +13,12 @@ from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedul
 from v2g.ocpp.messages.smart_charging import NotifyAllowedEnergyTransferRequest, NotifyAllowedEnergyTransferResponse
 from v2g.ocpp.times import format_time
 from v2g.translate.csms_prices import CsmsPrices
-from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.evse import Evse, Indicate
 from v2g_station.blocks.smart_charging import profile_rules, profile_times, profiles
 from v2g_station.blocks.smart_charging.profile_times import InstalledProfile
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.transaction_records import TransactionRecord
-from v2g_station.blocks.transactions.sessions import EvseSessions
+from v2g_station.blocks.transactions.sessions import Block, Shared
 from v2g_station.kernel.kernel import Answer, Handler, Kernel, StationCommand, status_info
 from v2g_station.kernel.layout import EvseLayout
 
@@ -65,16 +64,12 @@ class SleepRefused(Fact, frozen=True, kw_only=True):
     evse_id: int
 
 
-class ChargingProfiles:
+class ChargingProfiles(Block):
     """Profiles of one station with its operation modes; `where` gives the context of their evaluation."""
 
-    def __init__(
-        self, kernel: Kernel, evses: Mapping[int, Evse], sessions: EvseSessions, modes: tuple[OperationMode, ...]
-    ) -> None:
-        self._k = kernel
-        self._evses = evses
-        self._sessions = sessions
-        self._installed = tuple(kernel.stored("profiles", profile_times.InstalledProfile).values())
+    def __init__(self, shared: Shared, modes: tuple[OperationMode, ...]) -> None:
+        super().__init__(shared)
+        self._installed = tuple(self._k.stored("profiles", profile_times.InstalledProfile).values())
         self._remote_profiles: dict[int, ChargingProfile] = {}
         """Profiles of remote starts, until the transaction starts."""
         self._limits: dict[int, ProfileLimits] = {}
@@ -84,9 +79,9 @@ class ChargingProfiles:
         self._lines: dict[int, tuple[int, ...]] = {}
         """The line conductors that an EVSE was told to use, where it can switch them."""
         self._prices: dict[int, CsmsPrices] = {}
-        self.where = profile_times.ProfileContext(kernel, evses, self.limits_changed)
+        self.where = profile_times.ProfileContext(self._k, self._evses, self.limits_changed)
         self.modes = modes
-        kernel.put("V2XChargingCtrlr.SupportedOperationModes", ",".join(modes))
+        self._k.put("V2XChargingCtrlr.SupportedOperationModes", ",".join(modes))
         self.on_installed: list[Callable[[profile_times.InstalledProfile], None]] = []
         self.on_limits: list[Callable[[Collection[int]], None]] = []
         """Called with the EVSEs that have been re-evaluated."""
@@ -96,12 +91,12 @@ class ChargingProfiles:
             "GetChargingProfiles": self._get,
             "GetCompositeSchedule": self._composite,
         }
-        sessions.on_starting.append(self._starting)
-        sessions.on_started.append(self._started)
-        sessions.on_ended.append(self._ended)
-        sessions.on_power.append(lambda _: self._remeasured(uses=self._in_amperes))
-        sessions.on_sample.append(lambda _: self._remeasured(uses=self._by_soc))
-        kernel.on_clock_set.append(lambda _: self.limits_changed())
+        self._sessions.on_starting.append(self._starting)
+        self._sessions.on_started.append(self._started)
+        self._sessions.on_ended.append(self._ended)
+        self._sessions.on_power.append(lambda _: self._remeasured(uses=self._in_amperes))
+        self._sessions.on_sample.append(lambda _: self._remeasured(uses=self._by_soc))
+        self._k.on_clock_set.append(lambda _: self.limits_changed())
         self._measure()
 
     @property
@@ -406,12 +401,11 @@ class AllowEnergyTransfer(StationCommand, frozen=True, kw_only=True):
     modes: tuple[str, ...]
 
 
-class EnergyTransfers:
+class EnergyTransfers(Block):
     """Allowed modes of one station. `serves` returns whether an EVSE has a service for any of some modes."""
 
-    def __init__(self, kernel: Kernel, sessions: EvseSessions, serves: Callable[[int, Sequence[str]], bool]) -> None:
-        self._k = kernel
-        self._sessions = sessions
+    def __init__(self, shared: Shared, serves: Callable[[int, Sequence[str]], bool]) -> None:
+        super().__init__(shared)
         self._serves = serves
         self.answers: dict[str, Handler] = {"NotifyAllowedEnergyTransfer": self._allowed}
 
@@ -445,22 +439,12 @@ class PriorityChargingRequested(Fact, frozen=True, kw_only=True):
     active: bool
 
 
-class PriorityCharging:
+class PriorityCharging(Block):
     """Priority of one station's transactions."""
 
-    def __init__(
-        self,
-        kernel: Kernel,
-        evses: Mapping[int, Evse],
-        sessions: EvseSessions,
-        smart_charging: ChargingProfiles,
-        outbox: CsmsOutbox,
-    ) -> None:
-        self._k = kernel
-        self._evses = evses
-        self._sessions = sessions
+    def __init__(self, shared: Shared, smart_charging: ChargingProfiles) -> None:
+        super().__init__(shared)
         self._smart = smart_charging
-        self._outbox = outbox
         self.answers: dict[str, Handler] = {"UsePriorityCharging": self._use}
 
     def _use(self, request: ocpp.UsePriorityChargingRequest) -> Message:

@@ -1,41 +1,26 @@
 """Meter readings: sampled in transactions, clock-aligned, on demand (functional block J)."""
 
-from collections.abc import Callable, Mapping
-
 from v2g.ocpp.messages.base import EVSE
 from v2g.ocpp.messages.metering import MeterValuesRequest, ReadingContext
-from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.evse import Evse
-from v2g_station.blocks.transaction_records import MeterSample, meter_value
-from v2g_station.blocks.transactions.sessions import EvseSessions
-from v2g_station.kernel.kernel import Kernel
+from v2g_station.blocks.transaction_records import meter_value
+from v2g_station.blocks.transactions.sessions import Block, Shared
 
 DAY_MS = 86_400_000
 
 
-class Metering:
+class Metering(Block):
     """The readings of one station. `read` returns the meter sample of an EVSE, 0 for the main meter."""
 
-    def __init__(
-        self,
-        kernel: Kernel,
-        evses: Mapping[int, Evse],
-        sessions: EvseSessions,
-        outbox: CsmsOutbox,
-        read: Callable[[int], MeterSample | None],
-    ) -> None:
-        self._k = kernel
-        self._evses = evses
-        self._sessions = sessions
-        self._outbox = outbox
-        self._read = read
-        after = kernel.model.after
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
+        after = self._k.model.after
         after["sampleddatactrlr.txupdatedinterval"] = lambda _: self._again()
         after["sampleddatactrlr.txendedinterval"] = lambda _: self._again()
         after["aligneddatactrlr.interval"] = lambda _: self.align()
         after["aligneddatactrlr.txendedinterval"] = lambda _: self.align()
-        sessions.on_started.append(self._started)
-        kernel.on_clock_set.append(lambda _: self.align())
+        self._sessions.on_started.append(self._started)
+        self._k.on_clock_set.append(lambda _: self.align())
 
     # -- in transactions
 

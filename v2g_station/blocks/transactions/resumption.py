@@ -4,7 +4,7 @@ Transactions open when the program last stopped are resumed if possible, else en
 the hardware has reported the cable state; no energy flows before that.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -16,8 +16,7 @@ from v2g_station.blocks import transaction_records as transactions
 from v2g_station.blocks.evse import AllowPower, Authorization, Evse, EvseConnector, Plug
 from v2g_station.blocks.transaction_records import TransactionRecord, meter_value
 from v2g_station.blocks.transactions.managed import HARDWARE_S, MAY_CHARGE_ON
-from v2g_station.blocks.transactions.sessions import EvseSessions
-from v2g_station.kernel.kernel import Kernel
+from v2g_station.blocks.transactions.sessions import Block, Shared
 
 TIMEOUT: Final = "TxCtrlr.ResumptionTimeout"
 ALIVE_S: Final = 60.0
@@ -30,20 +29,18 @@ class Restarted(Fact, frozen=True, kw_only=True):
     evse_id: int
 
 
-class Resumption:
+class Resumption(Block):
     """Resumes transactions. `on_resumed` is called for each resumed one."""
 
-    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], sessions: EvseSessions) -> None:
-        self._k = kernel
-        self._evses = evses
-        self._sessions = sessions
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
         self._was: dict[int, ChargingState] = {}
         """The charging states before the interruption, of EVSEs whose cable state is awaited."""
         self._delayed: set[int] = set()
         """Those of them interrupted by an accident: energy returns after a random delay (E17.FR.18)."""
         self.on_resumed: list[Callable[[Evse], None]] = []
-        kernel.model.after[TIMEOUT.lower()] = lambda _: self.stamp()
-        sessions.on_started.append(lambda _: self.stamp())
+        self._k.model.after[TIMEOUT.lower()] = lambda _: self.stamp()
+        self._sessions.on_started.append(lambda _: self.stamp())
 
     @property
     def possible(self) -> bool:

@@ -351,3 +351,21 @@ class EvseSessions(TransactionEvents):
             ongoing_indicator=self.find(request.transaction_id) is not None,
             messages_in_queue=waiting.get(request.transaction_id, 0) > 0,
         )
+
+
+class Shared(msgspec.Struct, frozen=True):
+    """What most functional blocks of a station are given. `read` returns an EVSE's meter sample, None without one."""
+
+    kernel: Kernel
+    evses: Mapping[int, Evse]
+    sessions: EvseSessions
+    outbox: CsmsOutbox
+    read: Callable[[int], MeterSample | None]
+
+
+class Block:
+    """Base of the functional blocks that are given it."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._k, self._evses, self._sessions = shared.kernel, shared.evses, shared.sessions
+        self._outbox, self._read = shared.outbox, shared.read
