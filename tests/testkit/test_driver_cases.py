@@ -260,7 +260,7 @@ STAGES: dict[str, Mutant] = {
     for name, break_, fails in (
         ("the voltage is in V", seen(volts), "voltage off cut insulation stays-cut"),
         ("the voltage is too high", driven(lambda d: Demand(d.voltage_mv * 11 // 10)), "voltage stays-cut"),
-        ("changes only are reported", nothing(SimulatedStage, "_repeat"), "reports"),
+        ("changes only are reported, and looked at", nothing(SimulatedStage, "_repeat"), "cut reports"),
         ("voltage stays", driven(lambda d: d if d.voltage_mv else Demand(100_000)), "off off-at-start stays-cut"),
         ("comes back after cut", comes_back, "cut"),
         ("the output cannot be cut", nothing(SimulatedStage, "cut"), "cut stays-cut"),

@@ -207,8 +207,8 @@ async def test_a_script_acts_when_its_moment_comes(make_stand: Callable[..., Any
 
 
 async def test_pre_charge_ramps_and_the_output_discharges_in_time(make_stand: Callable[..., Any]) -> None:
-    """4000 V/s up; RC of 20 ms down: below 60 V after 40 ms."""
-    stage = StageConfig(voltage_v_per_s=4_000, current_a_per_s=200, discharge_tau_s=0.02)
+    """1000 V/s up; RC of 20 ms down: below 60 V after 40 ms."""
+    stage = StageConfig(voltage_v_per_s=1_000, current_a_per_s=200, discharge_tau_s=0.02)
     stand = await make_stand(stage=stage)
     await stand.charge()
     seen = [fact for fact in stand.facts if isinstance(fact, ports.Measured)]

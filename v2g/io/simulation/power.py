@@ -19,7 +19,7 @@ from v2g.io.simulation.lines import VehicleDc
 from v2g.io.simulation.medium import Medium
 from v2g.io.storage.record_keys import RecordKeys
 
-STEP_S = 0.01
+STEP_S = 0.05
 """Real seconds between two steps of a model that moves."""
 
 
