@@ -8,8 +8,19 @@ from msgspec.structs import replace
 from secc.session import ports
 from secc.session.power import apply_output
 from secc.session.request_context import RequestContext, Step, Wait, refuse
-from secc.session.stages import AfterPlan, CableChecking, Charging, Planned, PreCharging, Starting, Stopped, Stopping
+from secc.session.stages import (
+    AfterPlan,
+    CableChecking,
+    Charging,
+    Planned,
+    PreCharging,
+    Stage,
+    Starting,
+    Stopped,
+    Stopping,
+)
 from v2g.exi.declare import Element
+from v2g.hardware.interlock import TOUCH_MV
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.session import Command
@@ -157,6 +168,13 @@ def stop(stage: Planned | AfterPlan, context: RequestContext, respond: Callable[
     event = Observe("stop", "power_stopped", {"seconds": round(context.now - stage.since, 4)})
     commands = (*charging_state(stage, "stop", "EVConnected"), event)
     return Step(respond(), Stopped(planned=stage.planned), commands, followed="Terminate")
+
+
+def await_discharged(stage: Stage, context: RequestContext) -> Wait | None:
+    """Return a wait for an output that is safe to touch, None once it is: a vehicle that detects welding polls until
+    then."""
+    charged = context.facts.measured.voltage_mv >= TOUCH_MV and not context.waited
+    return Wait(stage, context.config.poll_hold_s) if charged else None
 
 
 def _idle(stage: Planned | AfterPlan, context: RequestContext) -> tuple[Command | Observe, ...]:

@@ -355,7 +355,8 @@ class ChargerSession(Session):
                 self._stage = replace(stage, passed=passed)
             case _:
                 self._take(fact, before)
-        if self._pending is not None and not self._closed:
+        waits = isinstance(fact, ports.Measured) and isinstance(self._stage, stages.CableChecking | stages.Stopping)
+        if self._pending is not None and not self._closed and not waits:  # these wait for another fact
             self._answer(self._pending, waited=False)
 
     def _take(self, fact: Fact, before: SessionFacts) -> None:

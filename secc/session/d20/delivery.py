@@ -95,8 +95,10 @@ def power_delivery(request: PowerDeliveryReq, stage: PowerContext, context: Requ
 
 
 @HANDLERS.on_request(iso.DC_WeldingDetectionReq)
-def welding_detection(request: iso.DC_WeldingDetectionReq, stage: Stopped, context: RequestContext) -> Step:
+def welding_detection(request: iso.DC_WeldingDetectionReq, stage: Stopped, context: RequestContext) -> Step | Wait:
     """Report the residual voltage at the output."""
+    if wait := delivery.await_discharged(stage, context):
+        return wait
     response = iso.DC_WeldingDetectionRes(
         header=context.header,
         response_code=ResponseCode.OK,

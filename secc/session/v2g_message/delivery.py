@@ -116,7 +116,7 @@ def stop(stage: stages.Stage, context: RequestContext, error: str, respond: Call
 
 def welding_detection(request: "WeldingDetectionReq", stage: stages.Stage, context: RequestContext) -> Step | Wait:
     """Report the residual voltage at the output, with the pilot in B (V2G-DC-556)."""
-    if wait := _await_b(stage, context):
+    if wait := _await_b(stage, context) or delivery.await_discharged(stage, context):
         return wait
     voltage_mv = context.facts.measured.voltage_mv
     response = context.messages.response(

@@ -68,6 +68,8 @@ class Shell:
                         if fact is not None:
                             facts.append(fact)
             for fact in facts:
+                if fact == ports.ContactorState(closed=False):
+                    self.session.fact(ports.Measured(0, 0), self.now, self.utc_ms)
                 self.session.fact(fact, self.now, self.utc_ms)
 
     def _measure(self, output: ports.SetOutput) -> Fact:

@@ -240,8 +240,15 @@ def test_contactors_that_the_interlock_opens_end_the_session_by_what_it_saw(
     assert bench.commands(ports.EmergencyOff) == [ports.EmergencyOff(reason)]
 
 
-def test_the_voltage_that_is_left_is_reported(bench: Bench) -> None:
+def test_the_voltage_that_is_left_is_reported_once_it_is_safe_or_in_time(bench: Bench) -> None:
     bench.reach(State.DC_WELDING_DETECTION)
+    bench.fact(ports.Measured(400_000, 0))
+    assert bench.send(bench.ask("DC_WeldingDetectionReq", ev_processing=Processing.Ongoing)) is None
+    bench.pass_time(bench.config.poll_hold_s)
+    assert volts(bench.responses[-1]) == 400.0  # a contactor may be welded
+    assert bench.send(bench.ask("DC_WeldingDetectionReq", ev_processing=Processing.Ongoing)) is None
+    bench.fact(ports.Measured(59_000, 0))
+    assert volts(bench.responses[-1]) == 59.0
     bench.fact(ports.Measured(12_345, 0))
     assert volts(bench.send(bench.ask("DC_WeldingDetectionReq", ev_processing=Processing.Ongoing))) == 12.345
     assert bench.session.state is State.DC_WELDING_DETECTION
