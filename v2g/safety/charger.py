@@ -86,10 +86,9 @@ class _Limit(msgspec.Struct, frozen=True):
     from_s: float
     until_s: float
 
-    def at(self, now: float) -> Output:
+    def discharge_at(self, now: float) -> int:
         """A limit that is not in force permits no discharge, and still limits charge."""
-        discharge_w = self.discharge_w if self.from_s <= now < self.until_s else 0
-        return Output(self.charge_w, discharge_w, self.charge_ma, self.discharge_ma)
+        return self.discharge_w if self.from_s <= now < self.until_s else 0
 
 
 class _Allowed(msgspec.Struct, frozen=True):
@@ -108,6 +107,8 @@ class ChargerMonitor:
     def __init__(self, rating: ChargerRating) -> None:
         self._rating = rating
         self._limits: dict[str, _Limit] = {}
+        self._most = self._rated = Output(rating.charge_w, rating.discharge_w, rating.charge_ma, rating.discharge_ma)
+        """By rating and limits, whose discharge counts by the time, too."""
         self._faults: dict[str, None] = {}
         self._verdicts: list[Verdict] = []
         self._driven = NOTHING
@@ -228,6 +229,9 @@ class ChargerMonitor:
         """A source sets its limit, replacing the previous one; discharge within its validity. Currents are those of
         each line conductor of alternating current."""
         self._limits[source] = _Limit(charge_w, discharge_w, charge_ma, discharge_ma, from_s, until_s)
+        self._most = self._rated
+        for each in self._limits.values():
+            self._most = self._most.within(Output(each.charge_w, each.discharge_w, each.charge_ma, each.discharge_ma))
         self._look(now)
 
     def discharge(self, rule: Discharge, now: float) -> None:
@@ -348,11 +352,10 @@ class ChargerMonitor:
             why = "pre_charge_not_reached"
         elif not self._ready:
             why = "not_ready"
-        rating = self._rating
-        output = self._bears.within(Output(rating.charge_w, rating.discharge_w, rating.charge_ma, rating.discharge_ma))
-        for limit in self._limits.values():
-            output = output.within(limit.at(now))
+        output = self._bears.within(self._most)
         charge_w, discharge_w = (0, 0) if why else (output.charge_w, output.discharge_w)
+        if discharge_w:
+            discharge_w = min([discharge_w, *(each.discharge_at(now) for each in self._limits.values())])
         if self._discharge != "standard":
             signed_w, until_s = self._signed
             discharge_w = min(discharge_w, signed_w) if self._discharge == "signed" and now < until_s else 0

@@ -66,6 +66,9 @@ class Flow(msgspec.Struct, frozen=True):
     def then(self, flow: int, most: int, least: int, *, margin: Margin, follow_us: int, now_us: int) -> "Flow":
         """Return it with a sample of the flow, signed, and the present bounds into the vehicle and out of it, both
         magnitudes."""
+        within = -least - margin.sensor <= flow <= most + margin.sensor
+        if within and most == self.most.value and least == self.least.value and self._rests:
+            return self  # as in nearly every turn of a monitor
         up, down = self.most.then(most, now_us, follow_us), self.least.then(least, now_us, follow_us)
         charge = self.charge.then(flow, most, up.most, margin=margin.of(most), follow_us=follow_us, now_us=now_us)
         discharge = self.discharge.then(
@@ -77,16 +80,14 @@ class Flow(msgspec.Struct, frozen=True):
         weight = 0
         if not -out <= flow <= into:
             weight = max(weigh(flow - into, margin.of(into)), weigh(-flow - out, margin.of(out)))
-        excess = self.excess.then(weight, now_us)
-        if (
-            up is self.most
-            and down is self.least
-            and excess is self.excess
-            and charge is self.charge
-            and discharge is self.discharge
-        ):
-            return self  # as in nearly every turn of a monitor
-        return Flow(up, down, excess, charge, discharge)
+        return Flow(up, down, self.excess.then(weight, now_us), charge, discharge)
+
+    @property
+    def _rests(self) -> bool:
+        """Whether a sample within unchanged bounds changes nothing."""
+        if self.most.past or self.least.past or self.excess.level or self.excess.weight:
+            return False
+        return not (self.charge.area or self.charge.rate > 0 or self.discharge.area or self.discharge.rate > 0)
 
     def forget(self) -> "Flow":
         """Return it without its excess; bounds that may still be followed stay."""
