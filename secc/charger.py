@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv6Address
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
@@ -28,7 +28,7 @@ from secc.session import ports
 from secc.station.device import Premises
 from secc.station.settings import evse_layout
 from secc.station.station import ChargerStation, MeterSample
-from v2g.energy.limits import SITE
+from v2g.energy.limits import SITE, Limit
 from v2g.errors import ConfigError
 from v2g.io.capture.recorder import FrameRecorder, RecordConfig
 from v2g.io.hardware.gpio import GpiodLines
@@ -58,6 +58,9 @@ if TYPE_CHECKING:
 
 SHARE_S = 0.5
 """Interval of looking at the shares of EVSEs."""
+CROWD_S: Final = 0.05
+"""Shares are settled for all vehicles that begin within that time."""
+NO_SHARE: Final = Limit(source=SITE, charge_w=0, discharge_w=0, charge_ma=0, discharge_ma=0)
 
 DRAIN_S = 3.0
 """Time for sending queued messages to the back end at a graceful shutdown."""
@@ -89,6 +92,10 @@ class Charger:
         self.grid_watch: GridWatch | None = None
         """Measures the grid, if anything here follows it."""
         self._sharing = len(self.controllers) > 1 or unbalance_a is not None
+        alternating = (each for each in self.controllers if each.config.hardware.kind == "ac")
+        self._feeding = next(alternating, self.controllers[0])
+        self._shared_at = float("-inf")
+        self._soon: asyncio.TimerHandle | None = None
         self._lines = len({line for controller in self.controllers for line in controller.feeder})
         if self._sharing:
             for controller in self.controllers:
@@ -100,30 +107,44 @@ class Charger:
             controller.tell(*facts)
 
     def _vehicle_changed(self, controller: EvseController) -> None:
-        """Give a vehicle that begins its share at once; what one leaves, the others get within SHARE_S."""
-        if controller.busy:
+        """Give a vehicle that begins its share at once, of a crowd to all together, and nothing until then; what one
+        leaves, the others get within SHARE_S."""
+        if not controller.busy:
+            return
+        wait_s = self._shared_at + CROWD_S - self.clock.monotonic()
+        if wait_s <= 0:
             self.share()
+            return
+        controller.grid.share(NO_SHARE)
+        if self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(wait_s, self.share)
 
     def share(self) -> None:
         """Share what the site may draw and feed back among the vehicles, and among the conductors of its feeder."""
+        if self._soon is not None:
+            self._soon.cancel()
+        self._soon, self._shared_at = None, self.clock.monotonic()
         for controller, facts in self._settled():
             controller.grid_changed(facts)
 
     def _settled(self) -> list[tuple[EvseController, Sequence[Fact]]]:
         """Return the changes of shares as facts, those that lower one first."""
-        evses = {controller.number: controller.at_feeder for controller in self.controllers}
-        grids = [controller.grid for controller in self.controllers]
-        alternating = [grid for grid, evse in zip(grids, evses.values(), strict=True) if not evse.direct]
-        feeder = (alternating or grids)[0].connection(self._lines)
-        beside = sum(not grid.exports for grid in grids)
+        grids = {controller.number: controller.grid for controller in self.controllers}
+        evses = {
+            controller.number: controller.at_feeder
+            for controller in self.controllers
+            if controller.busy or controller.hardware.contactors_closed  # at others nothing flows
+        }
+        feeder = self._feeding.grid.connection(self._lines)
+        beside = sum(not grid.exports for grid in grids.values())
         if beside < len(grids):  # what profiles permit is each EVSE's own; the others share what the site permits
-            for number, grid in zip(evses, grids, strict=True):
-                if not grid.exports:
-                    most = evses[number].most.at_most(SITE, discharge_w=feeder.discharge_w // beside)
-                    evses[number] = replace(evses[number], most=most)
+            for number, evse in evses.items():
+                if not grids[number].exports:
+                    most = evse.most.at_most(SITE, discharge_w=feeder.discharge_w // beside)
+                    evses[number] = replace(evse, most=most)
             feeder = replace(feeder, discharge_w=feeder.charge_w, discharge_ma=feeder.charge_ma)
         shares = self._shares.settle(feeder, evses, self.clock.monotonic())
-        told = (*shares, *(evses.keys() - shares.keys()))
+        told = (*shares, *(grids.keys() - shares.keys()))
         found = ((self._at(number), self._at(number).grid.share(shares.get(number))) for number in told)
         return [(controller, facts) for controller, facts in found if facts]
 

@@ -141,13 +141,18 @@ class SiteGrid:
     @property
     def limits(self) -> tuple[Limit, ...]:
         """The latest limits of site and operator, of authorisation, of the cable, and of temperatures."""
+        return self._now(), *self._own
+
+    @property
+    def _own(self) -> tuple[Limit, ...]:
+        """All but the site's."""
         cable_ma = self._cable_ma
         cable = Limit(
             source=CABLE, charge_w=UNLIMITED_W, discharge_w=UNLIMITED_W, charge_ma=cable_ma, discharge_ma=cable_ma
         )
         derated = () if self._derated is None else (self._derated,)
         resting = (self._rest(),) if self._resting else ()
-        return self._now(), self._operator(), self._authorization(), cable, *derated, *resting
+        return self._operator(), self._authorization(), cable, *derated, *resting
 
     def plugged(self, cable_ma: int | None) -> None:
         """A session begins with a cable whose conductors have this rating, mA; None if uncoded."""
@@ -193,11 +198,12 @@ class SiteGrid:
 
     def most(self, rated: Limit, utc_ms: int) -> EffectiveLimits:
         """Return what this EVSE could use of the site if it were alone there."""
-        _, *others = self.limits
-        return effective_limits((rated, self._site(self._profiles, None), *others), utc_ms)
+        return effective_limits((rated, self._site(self._profiles, None), *self._own), utc_ms)
 
     def share(self, share: Limit | None) -> Sequence[Fact]:
         """Set this EVSE's share of the site, None: all of it; return the facts for a running session."""
+        if share == self._share:
+            return ()
         before, self._share = self._now(), share
         if replace(self._now(), version=before.version) == before:
             return ()

@@ -61,6 +61,8 @@ class FeederShares:
 
     def __init__(self, volts: int, unbalance_ma: int | None = None) -> None:
         self._ways = _Way(1, volts, unbalance_ma), _Way(-1, volts, unbalance_ma)
+        self._known: tuple[Limit, Mapping[int, FeederEvse]] | None = None
+        self._settled: dict[int, Limit] = {}
 
     def settle(self, feeder: Limit, evses: Mapping[int, FeederEvse], now: float) -> dict[int, Limit]:
         """Return the share of each EVSE that is served, those that are lowered first. `now` in s, monotonic.
@@ -68,9 +70,12 @@ class FeederShares:
         Without `charge_ma` and `discharge_ma` the feeder's conductors are not looked at.
         """
         charge, discharge = self._ways
+        if (feeder, evses) == self._known:
+            return self._settled
+        before = dict(charge.shares), dict(discharge.shares)
         charged, lower = charge.settle(feeder.charge_w, feeder.charge_ma, evses, now)
         discharged, less = discharge.settle(feeder.discharge_w, feeder.discharge_ma, evses, now)
-        return {
+        self._settled = {
             number: Limit(
                 source=SITE,
                 charge_w=charged[number].watts,
@@ -80,6 +85,9 @@ class FeederShares:
             )
             for number in sorted(charged, key=lambda each: each not in lower | less)
         }
+        rests = before == (charge.shares, discharge.shares) and not (charge.held or discharge.held)
+        self._known = (feeder, evses) if rests else None
+        return self._settled
 
 
 class _Way:
@@ -87,9 +95,9 @@ class _Way:
 
     def __init__(self, sign: int, volts: int, unbalance_ma: int | None) -> None:
         self._sign, self._volts, self._unbalance_ma = sign, volts, unbalance_ma
-        self._shares: dict[int, _Amount] = {}
+        self.shares: dict[int, _Amount] = {}
         """In the order in which vehicles came."""
-        self._held: dict[int, tuple[_Amount, float]] = {}
+        self.held: dict[int, tuple[_Amount, float]] = {}
         """What may flow before a lower share is followed, and until when."""
 
     def settle(
@@ -97,35 +105,35 @@ class _Way:
     ) -> tuple[dict[int, _Amount], set[int]]:
         """Return the share of each EVSE that is served, and which of them are lowered."""
         here = {number: evse for number, evse in evses.items() if evse.served or evse.closed}
-        self._shares = {number: each for number, each in self._shares.items() if number in here}
+        self.shares = {number: each for number, each in self.shares.items() if number in here}
         for number, evse in here.items():
-            self._shares.setdefault(number, _NOTHING if evse.served else self._most(evse))
-        served = {number: here[number] for number in self._shares if here[number].served}
-        self._held = {number: held for number, held in self._held.items() if number in served and now < held[1]}
+            self.shares.setdefault(number, _NOTHING if evse.served else self._most(evse))
+        served = {number: here[number] for number in self.shares if here[number].served}
+        self.held = {number: held for number, held in self.held.items() if number in served and now < held[1]}
         nodes = [Node(id="power", limits=(watts,) * 3)]
         if line_ma is not None:
             nodes.append(Node(id="lines", limits=(line_ma,) * 3, unbalance=self._unbalance_ma))
         most = {number: self._most(evse) for number, evse in served.items()}
         wanted, lowered = self._fair(nodes, here, most), set[int]()
         for number, evse in served.items():
-            before = self._shares[number]
-            self._shares[number] = least = _Amount(*map(min, before, wanted[number]))
+            before = self.shares[number]
+            self.shares[number] = least = _Amount(*map(min, before, wanted[number]))
             if least != before:
                 lowered.add(number)
                 if evse.closed and not evse.direct:
-                    flowing, _ = self._held.get(number, (before, now))
-                    self._held[number] = _Amount(*map(max, before, flowing)), now + HELD_S
+                    flowing, _ = self.held.get(number, (before, now))
+                    self.held[number] = _Amount(*map(max, before, flowing)), now + HELD_S
         limits = Limits(nodes, ())
         for number in here:
             self._draw(limits, nodes, number, here[number])
         for number, evse in served.items():
             self._draw(limits, nodes, number, evse, -1)  # what is left while the others go on as they are
-            before, after = self._shares[number], _Amount(*map(min, wanted[number], self._room(limits, nodes, evse)))
+            before, after = self.shares[number], _Amount(*map(min, wanted[number], self._room(limits, nodes, evse)))
             little = after.watts < before.watts + LEAST_RAISE_W and wanted[number] != most[number]
             if after.line_ma >= self._least(evse) and not little:
-                self._shares[number] = _Amount(*map(max, before, after))
+                self.shares[number] = _Amount(*map(max, before, after))
             self._draw(limits, nodes, number, evse)
-        return {number: self._shares[number] for number in served}, lowered
+        return {number: self.shares[number] for number in served}, lowered
 
     def _fair(
         self, nodes: Sequence[Node], here: Mapping[int, FeederEvse], most: Mapping[int, _Amount]
@@ -144,7 +152,7 @@ class _Way:
                     least=self._least(here[number]),
                     most=each.line_ma,
                     since_ms=place,
-                    running=self._shares[number].line_ma > 0,
+                    running=self.shares[number].line_ma > 0,
                 )
                 for place, (number, each) in enumerate(most.items())
             ]
@@ -169,9 +177,9 @@ class _Way:
 
     def _flowing(self, nodes: Sequence[Node], number: int, evse: FeederEvse) -> list[Load]:
         """Return what may flow: the same in all lines in use, what is measured beyond that, and the power."""
-        allowed = last = self._shares[number]
+        allowed = last = self.shares[number]
         if evse.served:
-            allowed = _Amount(*map(max, allowed, self._held.get(number, (_NOTHING, 0.0))[0]))
+            allowed = _Amount(*map(max, allowed, self.held.get(number, (_NOTHING, 0.0))[0]))
         elif evse.power_w is not None:
             allowed = _NOTHING
         power_w = self._sign * (evse.power_w or 0)

@@ -533,12 +533,14 @@ class EvseController:
         if currents is not None:
             own = dict(zip(feeder, currents, strict=False))
             currents = Currents(*(own.get(line, 0) for line in LINES))
+        served = self.busy and "contactor_welded" not in hardware.faults
         return FeederEvse(
             most=self.grid.most(rated if direct else self.config.charger.rated(Family.AC), self.clock.utc_ms()),
             lines=feeder if direct else tuple(feeder[line] for line in hardware.lines),
-            served=self.busy and "contactor_welded" not in hardware.faults,
+            served=served,
             closed=hardware.contactors_closed,
-            power_w=None if present is None else present.watts,
+            # power electronics that serve a vehicle follow by themselves
+            power_w=None if present is None or (served and direct) else present.watts,
             currents=currents,
             direct=direct,
         )

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
-from secc.charger import Charger
+from secc.charger import CROWD_S, Charger
 from secc.config import EvseConfig, SiteConfig
 from secc.energy_manager.sharing import HELD_S
 from secc.evse.ports import ShutDown
@@ -115,6 +115,25 @@ def test_two_vehicles_on_one_phase_never_carry_more_than_the_feeder(pki: PkiTree
             found.found[0].car.unplug()
             await found.wait(HELD_S)
             assert found.carried_ma == near(20_000, 0, 0)
+
+    played(scene())
+
+
+def test_vehicles_that_come_together_share_at_once_and_never_have_more_than_the_feeder(
+    pki: PkiTree, tmp_path: Path
+) -> None:
+    async def scene() -> None:
+        async with feeder(pki, tmp_path, LINES, LINES, LINES) as found:
+            evses = [each.controller for each in found.found]
+            for each in found.found:
+                each.car.plug()
+                await asyncio.sleep(CROWD_S / 4)
+                assert each.controller.busy
+                assert sum(one.grid.limits[0].charge_ma or 0 for one in evses if one.busy) <= 20_000
+            await asyncio.sleep(CROWD_S)
+            shares = [each.grid.limits[0].charge_ma or 0 for each in evses]
+            assert min(shares) >= 6_000
+            assert sum(shares) <= 20_000
 
     played(scene())
 
