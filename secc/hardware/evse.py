@@ -136,6 +136,7 @@ class Evse(abc.ABC):
         self._measures = measures
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._due: float | None = None
         self._again: asyncio.TimerHandle | None = None
         self._draining = False
         self._offs = 0  # operations begun before the last EmergencyOff are void
@@ -527,14 +528,19 @@ class Evse(abc.ABC):
             done &= run_all(partial(self._carry_out, action) for action in actions)
         self._draining = False
         self._wake()
-        if self._timer is not None:
-            self._timer.cancel()
         deadline = self.interlock.deadline()
-        if deadline is not None:
-            delay = deadline - self._clock.monotonic()
-            self._timer = self._loop.call_later(delay, self._tell_interlock, self.interlock.tick)
+        if deadline != self._due:
+            if self._timer is not None:
+                self._timer.cancel()
+            if deadline is not None:
+                self._timer = self._loop.call_later(deadline - self._clock.monotonic(), self._ring)
+            self._due = deadline
         if not done:
             self.fault("charger_failed", active=True)
+
+    def _ring(self) -> None:
+        self._due = None
+        self._tell_interlock(self.interlock.tick)
 
     def _carry_out(self, action: SetContactor | StopOutput | SetLatch | ShowLight | FaultChanged) -> None:
         match action:
