@@ -163,15 +163,18 @@ def many(
     editions: Sequence[EditionName] = ("20",),
     *,
     crowd_s: float | None = None,
+    slow_disk_s: float = 0.0,
 ) -> Load:
     """Let vehicles of these editions by turns arrive, charge together for `seconds`, and leave; with `crowd_s` all
-    arrive, and all leave, within that time (s)."""
+    arrive, and all leave, within that time (s). Each fsync of the charger takes `slow_disk_s` longer."""
     pki = make_pki(folder / "pki", now=datetime.now(UTC), options=PkiOptions())
     older = len(editions) > 1
     if older:
         options = PkiOptions(generation=Generation.ISO15118_2, key_kind=KeyKind.SECP256R1)
         make_pki(folder / "pki-2", now=datetime.now(UTC), options=options)
-    charger = program("secc", folder, charger_config(folder, pki, vehicles, older=older))
+    slow = ("benchmarks.load.slow_disk", (str(slow_disk_s),)) if slow_disk_s else ("", ())
+    config = charger_config(folder, pki, vehicles, older=older)
+    charger = program("secc", folder, config, module=slow[0], arguments=slow[1])
     seen: list[Event] = []
     with ExitStack() as stack:
         charger.start()
