@@ -147,7 +147,7 @@ $(VENV)/bin/python:
 	  apt-get update -q && apt-get install -y -q python3-venv && $(PYTHON) -m venv $(VENV); }
 
 $(VENV)/run: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install -q --disable-pip-version-check --no-compile -e '.[csms,gateway]' # Python compiles what it uses: a third
+	$(BIN)/pip install -q --disable-pip-version-check --no-compile -e '.[csms,gateway,pki]' # Python compiles what it uses: a third
 	@command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || \
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install -y -q mosquitto >/dev/null 2>&1; } || true
 	@touch $@

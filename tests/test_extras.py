@@ -58,6 +58,7 @@ def test_every_package_of_an_extra_is_known_with_it() -> None:
         "gpio",
         "ota",
         "patches",
+        "pki",
         "planning",
         "postgres",
         "testkit",
@@ -92,6 +93,7 @@ def test_a_back_end_without_its_extra_says_what_to_install(code: str, tmp_path: 
     ("code", "extra"),
     [
         ("import v2g.asn1.published", "verify"),
+        ("import pki_tools.serve", "pki"),
         ("import v2g_testkit.official_schemas", "testkit"),
         (PLAN, "planning"),
         ("from v2g.energy.dispatch.planner import check_solver; check_solver()", "planning"),

@@ -9,6 +9,7 @@ from typing import Final
 from v2g.errors import ConfigError
 
 EXTRAS: Final[Mapping[str, str]] = {
+    "aiohttp": "pki",
     "alembic": "csms",
     "argon2": "csms",
     "asn1tools": "verify",
@@ -52,7 +53,7 @@ DRIVERS: Final = HOME / "drivers"
 
 PACKAGES: Final[Mapping[str, tuple[str, ...]]] = {
     "v2g-engine": ("eebus", "gateway", "gpio", "ota"),
-    "v2g-engine-full": ("eebus", "gateway", "gpio", "ota", "csms", "accounts", "planning", "postgres"),
+    "v2g-engine-full": ("eebus", "gateway", "gpio", "ota", "csms", "accounts", "pki", "planning", "postgres"),
 }
 """Debian's packages, the smallest first, and the extras that they have."""
 
