@@ -137,6 +137,7 @@ class Evse(abc.ABC):
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._due: float | None = None
+        self._measured_at = float("-inf")
         self._again: asyncio.TimerHandle | None = None
         self._draining = False
         self._offs = 0  # operations begun before the last EmergencyOff are void
@@ -596,14 +597,15 @@ class Evse(abc.ABC):
 
     def _measured(self) -> None:
         """Count and report the present flow."""
-        present, now_ms = self.present, self._clock.elapsed_ms()
+        present, now_ms, self._measured_at = self.present, self._clock.elapsed_ms(), self._clock.monotonic()
         self._flow.flow(now_ms, present.voltage_mv, present.current_ma)
         if self._hottest_c is not None:
             self._figures.power(present.watts, self._hottest_c, now_ms / 1000)
         self._tell(present)
 
     def _report(self) -> None:
-        self._measured()
+        if self._clock.monotonic() - self._measured_at >= self._report_s:  # the output reports itself, too
+            self._measured()
         self._tell(self._reading())
 
     def _watch_meter(self) -> None:

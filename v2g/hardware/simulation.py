@@ -209,7 +209,7 @@ class StageModel:
         elif now > target_mv:
             tau = self._config.discharge_tau_s
             now = max(float(target_mv), now * math.exp(-seconds / tau)) if tau else float(target_mv)
-            if now - target_mv < 1000:
+            if now - target_mv < 5_000:
                 now = float(target_mv)
         self._voltage_mv = now
         self.moving = now != target_mv

@@ -19,7 +19,7 @@ PHASES: Final = ("", "_l2", "_l3")
 """Suffixes of the values of each phase: the value without one is that of the first, or of all if it is the only one."""
 
 
-@lru_cache(maxsize=4096)  # a loop repeats the same limits
+@lru_cache(maxsize=1024)  # a loop repeats the same limits; what is measured seldom comes again
 def rational(value: int, exponent: int) -> RationalNumber:
     """Return value x 10^exponent."""
     sign, value = (-1, -value) if value < 0 else (1, value)
