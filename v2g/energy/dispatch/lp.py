@@ -68,13 +68,11 @@ class _Program:
 
     def add(self, cost: Array, upper: Array, lower: Array = 0.0) -> Array:
         """Add variables and return their numbers."""
-        cost, upper, lower = np.broadcast_arrays(np.atleast_1d(cost), upper, lower)
-        self.cost.append(cost)
-        self.upper.append(upper)
-        self.lower.append(lower)
-        numbers = np.arange(self.columns, self.columns + len(cost))
-        self.columns += len(cost)
-        return numbers
+        count = np.broadcast(cost, upper, lower).size
+        for each, value in ((self.cost, cost), (self.upper, upper), (self.lower, lower)):
+            each.append(np.full(count, value))
+        self.columns += count
+        return np.arange(self.columns - count, self.columns)
 
     def rows(self, right: Array) -> Array:
         """Add equations with these right sides and return their numbers."""
@@ -83,8 +81,8 @@ class _Program:
         return np.arange(start, len(self.right))
 
     def put(self, rows: Array, columns: Array, values: Array) -> None:
-        """Put coefficients into rows."""
-        self.entries.append(tuple(np.broadcast_arrays(rows, columns, values)))
+        """Put coefficients into as many rows as columns."""
+        self.entries.append((rows, columns, np.full(len(rows), values)))
 
     def linear(self) -> "Linear":
         """Return the finished programme; costs in thousandths of a currency unit."""

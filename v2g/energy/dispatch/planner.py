@@ -92,8 +92,8 @@ def _plan(problem: DispatchProblem, powers: list[list[int]], method: Method, gap
                 flow = power * period.presence(each) * period.hours
                 energy += flow * each.charge_efficiency if flow > 0 else flow / each.discharge_efficiency
             levels.append(round(energy))
-        short = 0 if _absent(problem, each) else max(0, math.floor(problem.target_wh(each) - energy))
-        short = 0 if short <= _SLACK_WH else short
+        short = math.floor(problem.target_wh(each) - energy)
+        short = 0 if short <= _SLACK_WH or _absent(problem, each) else short
         vehicles.append(
             VehiclePlan(
                 id=each.id,
