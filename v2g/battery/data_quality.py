@@ -6,6 +6,8 @@ voltage falls, step by step; and silence while a current flowed, of which nobody
 """
 
 import math
+import sys
+from collections.abc import Mapping
 from typing import Annotated, Final
 
 import msgspec
@@ -22,6 +24,8 @@ _JUMPS: Final = {name: each.jump for name, each in SIGNALS.items() if each.jump}
     "battery.cell_voltage.imbalance": 0.2
 }
 _WARNING: Final[Severity] = "warning"
+_RANGES: Final = {name: (each.minimum, each.maximum) for name, each in SIGNALS.items()}
+_FINITE: Final = -sys.float_info.max, sys.float_info.max
 
 
 class DataQualitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,11 +57,12 @@ class DataQualityState(msgspec.Struct, frozen=True):
 
 
 def step(
-    settings: DataQualitySettings, state: DataQualityState, sample: Sample
+    settings: DataQualitySettings, state: DataQualityState, sample: Sample, seen: Sample | None = None
 ) -> tuple[DataQualityState, tuple[Finding, ...]]:
-    """Look at a sample as it came; its values may be no numbers."""
-    numbers = {name: value for name, value in sample.values.items() if math.isfinite(value)}
-    ranged = {name: value for name, value in numbers.items() if _in_range(name, value)}
+    """Look at a sample as it came; its values may be no numbers. `seen`: it as `plausible` has it, if that is known."""
+    ranged = numbers = (plausible(sample) if seen is None else seen).values
+    if len(ranged) < len(sample.values):
+        numbers = {name: value for name, value in sample.values.items() if math.isfinite(value)}
     passed_s = 0.0 if state.at_ms is None else (sample.at_ms - state.at_ms) / 1000
     values, jumped = _jumps(settings, state, ranged, sample.at_ms, passed_s)
     if _CURRENT in ranged and _VOLTAGE in ranged:
@@ -86,23 +91,24 @@ def step(
 
 def plausible(sample: Sample) -> Sample:
     """Return a sample without values that are no numbers or outside their range."""
-    values = {name: each for name, each in sample.values.items() if math.isfinite(each) and _in_range(name, each)}
+    values = {}
+    for name, each in sample.values.items():
+        least, most = _RANGES.get(name, _FINITE)
+        if least <= each <= most:
+            values[name] = each
     return Sample(sample.at_ms, values)
 
 
 def trusted(state: DataQualityState, sample: Sample) -> Sample:
     """Return a plausible sample that `step` has just taken, without what jumped or has the wrong sign."""
     wrong = {*state.jumped, *(_BY_CURRENT if state.wrong.get("data_sign") else ())}
+    if not wrong:
+        return sample
     return Sample(sample.at_ms, {name: each for name, each in sample.values.items() if name not in wrong})
 
 
-def _in_range(name: str, value: float) -> bool:
-    signal = SIGNALS.get(name)
-    return signal is None or signal.minimum <= value <= signal.maximum
-
-
 def _jumps(
-    settings: DataQualitySettings, state: DataQualityState, values: dict[str, float], at_ms: int, passed_s: float
+    settings: DataQualitySettings, state: DataQualityState, values: Mapping[str, float], at_ms: int, passed_s: float
 ) -> tuple[dict[str, float], dict[str, tuple[float, int]]]:
     """Return the newest trusted values, and those that have jumped and may go back."""
     known, jumped = dict(state.values), {}

@@ -81,9 +81,9 @@ def step(
     Values that are wrong as data are findings of their own, and detectors do not see them. What a second sample of the
     same time shows is dated a millisecond later: an end follows its beginning.
     """
-    data, new = _data.step(settings.data, state.data, sample)
-    findings, states = list(new), {"data": data}  # type: list[Finding], dict[str, object]
     plausible = _data.plausible(sample)
+    data, new = _data.step(settings.data, state.data, sample, plausible)
+    findings, states = list(new), {"data": data}  # type: list[Finding], dict[str, object]
     trusted = _data.trusted(data, plausible)
     for name, detect in _STEPS.items():
         if name in which:

@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from v2g.battery.cell import Cell, CellReading, Curve
 
-_N: Final = range(4)
+_ROWS: Final = tuple(slice(4 * n, 4 * n + 4) for n in range(4))
 
 
 class SocSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,8 +62,8 @@ def begin(
     guess = curve.soc_at(first.cell_v - rate * (cell.r0 + cell.r1 + cell.r2)) if soc is None else soc
     spread = (0.1**2, (cell.r1 * abs(rate)) ** 2 + 1e-6, (cell.r2 * abs(rate)) ** 2 + 1e-6, settings.offset**2)
     covariance = [0.0] * 16
-    for n in _N:
-        covariance[5 * n] = spread[n]
+    for n, each in enumerate(spread):
+        covariance[5 * n] = each
     return SocState(first, guess, 0.0, 0.0, 0.0, tuple(covariance))
 
 
@@ -87,11 +87,18 @@ def update(
     soc = state.soc + rate * hours
     v1, v2 = a1 * state.v1 + b1 * rate, a2 * state.v2 + b2 * rate
     stays = math.exp(-hours / settings.stays_h)
-    # F P F' of a step that keeps a share of each state, and in which the offset adds to the others
-    keep = (1.0, a1, a2, stays)
-    add = (-hours, -b1, -b2, 0.0)
-    rows = [[keep[n] * state.covariance[4 * n + k] + add[n] * state.covariance[12 + k] for k in _N] for n in _N]
-    p = [rows[n][k] * keep[k] + rows[n][3] * add[k] for n in _N for k in _N]
+    # F P F' of a step that keeps a share of each state, and in which the offset adds to the others; written out, as
+    # it costs each sample most
+    p, (o0, o1, o2, o3) = list[float](), state.covariance[12:]
+    for row, kept, added in zip(_ROWS, (1.0, a1, a2, stays), (hours, b1, b2, 0.0), strict=True):
+        c0, c1, c2, c3 = state.covariance[row]
+        c3 = kept * c3 - added * o3
+        p += (
+            kept * c0 - added * o0 - c3 * hours,
+            (kept * c1 - added * o1) * a1 - c3 * b1,
+            (kept * c2 - added * o2) * a2 - c3 * b2,
+            c3 * stays,
+        )
     p[0] += (settings.gain * rate) ** 2 * hours
     p[5] += (0.1 * b1 * rate) ** 2
     p[10] += (0.1 * b2 * rate) ** 2
@@ -100,18 +107,22 @@ def update(
     load_v = max(abs(now_rate) * (cell.r0 + cell.r1 + cell.r2), state.load_v * math.exp(-seconds / cell.tau2_s))
     error_v = settings.rest_v + settings.load * load_v
     variance = error_v**2 * max(1.0, settings.lasts_s / seconds)
-    slope = (curve.slope_v(soc), 1.0, 1.0, -cell.r0)
-    ph = [sum(p[4 * n + k] * slope[k] for k in _N) for n in _N]
+    slope = curve.slope_v(soc)
+    ph = [c0 * slope + c1 + c2 - c3 * cell.r0 for c0, c1, c2, c3 in map(p.__getitem__, _ROWS)]
     innovation = now.cell_v - (curve.open_v(soc) + v1 + v2 + cell.r0 * now_rate)
-    total = sum(slope[n] * ph[n] for n in _N) + variance
+    h0, h1, h2, h3 = ph
+    total = slope * h0 + h1 + h2 - cell.r0 * h3 + variance
     gain = [each / total for each in ph]
-    covariance = tuple(p[4 * n + k] - gain[n] * ph[k] for n in _N for k in _N)
+    covariance = list[float]()
+    for row, by in zip(_ROWS, gain, strict=True):
+        c0, c1, c2, c3 = p[row]
+        covariance += (c0 - by * h0, c1 - by * h1, c2 - by * h2, c3 - by * h3)
     return SocState(
         now,
         min(1.05, max(-0.05, soc + gain[0] * innovation)),
         v1 + gain[1] * innovation,
         v2 + gain[2] * innovation,
         stays * state.offset + gain[3] * innovation,
-        covariance,
+        tuple(covariance),
         load_v,
     )
