@@ -35,6 +35,11 @@ def language_of(accepted: str) -> str:
     return ENGLISH
 
 
+def point_of(language: str) -> str:
+    """Return the decimal sign of a language."""
+    return catalogues().get(language, {}).get("0.0", "0.0")[1]
+
+
 def texts_of(source: str) -> set[str]:
     """Return the texts of a template that can be translated."""
     between = {" ".join(each.split()) for each in _MARKUP.split(source)} - {""}

@@ -27,7 +27,7 @@ PAGE: Final = 50
 MOST_CSV: Final = 20_000
 """Rows of a file, where lists are read in pages."""
 
-Look = Literal["text", "id", "time", "number", "power", "energy", "money", "state", "percent", "duration"]
+Look = Literal["text", "id", "time", "number", "power", "energy", "money", "price", "state", "percent", "duration"]
 _SEARCHED: Final = frozenset({"text", "id"})
 
 

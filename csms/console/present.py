@@ -12,10 +12,10 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 
 from csms.console.languages import Templates, Translated, drawn, filled, said
-from csms.console.visit import segment, shown_zone
+from csms.console.visit import segment, shown_point, shown_zone
 from v2g.telemetry.signals import SIGNALS
 from v2g.text import age, printable
-from v2g.units import decimals_of, payable
+from v2g.units import currency_digits, decimals_of, payable
 
 DASH: Final = "\u2013"
 _MINUTE_MS: Final = 60_000
@@ -137,19 +137,21 @@ def _moment(ms: int, zone: tzinfo) -> tuple[str, str]:
 
 
 def number(value: object, digits: int = 0) -> str:
-    """Return a number with so many decimals and thin spaces between thousands; a dash for None, text as it is."""
+    """Return a number with so many decimals, the language's sign before them, and thin spaces between thousands; a dash
+    for None, text as it is."""
     if value is None:
         return DASH
     try:
         found = Decimal(str(value))
-        return f"{found:,.{digits}f}".replace(",", "\u2009") if found.is_finite() else str(value)
+        signs = str.maketrans({",": "\u2009", ".": shown_point.get()})
+        return f"{found:,.{digits}f}".translate(signs) if found.is_finite() else str(value)
     except (InvalidOperation, ValueError):
         return str(value)
 
 
 def percent(value: object) -> str:
     """Return a share (%), with a decimal where it has one."""
-    return f"{number(value, 1).removesuffix('.0')}\u00a0%"
+    return f"{number(value, 1).removesuffix(f'{shown_point.get()}0')}\u00a0%"
 
 
 @pass_context
@@ -179,7 +181,8 @@ def money(amount: Mapping[str, str] | None) -> str:
     """Return an amount as it can be paid, with its currency."""
     if amount is None:
         return DASH
-    return f"{payable(Decimal(amount['amount']), amount['currency'])}\u00a0{amount['currency']}"
+    currency = amount["currency"]
+    return f"{number(payable(Decimal(amount['amount']), currency), currency_digits(currency))}\u00a0{currency}"
 
 
 def fact(name: str) -> str:
@@ -203,8 +206,10 @@ def facts(context: Context, given: Mapping[str, object]) -> str:
 
 
 def price(given: object) -> str:
-    """Return a price of a grid signal, which has text, or millionths (int)."""
-    return decimals_of(given) if isinstance(given, int) else str(given)
+    """Return an exact figure, text or millionths (int), with the language's decimal sign; a dash for None."""
+    if given is None:
+        return DASH
+    return (decimals_of(given) if isinstance(given, int) else str(given)).replace(".", shown_point.get())
 
 
 def duration(ms: int | None) -> str:

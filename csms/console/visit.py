@@ -22,7 +22,7 @@ from csms.accounts import store as access
 from csms.accounts.rules import Principal
 from csms.accounts.work import Users, UserSession
 from csms.cluster.frames import without_tokens
-from csms.console.languages import language_of
+from csms.console.languages import language_of, point_of
 from csms.http.call import AuditContext, Call, encode
 from csms.http.operations import Download, Method, Operation, Page, Reply
 from csms.http.pipeline import Answer, HttpRequest, RequestPipeline, audit, audited, may_see_tokens
@@ -43,6 +43,7 @@ COOKIE: Final = "__Host-v2g-session"
 """With this prefix a browser takes it only from this host, over TLS, for all paths: no neighbour can set it."""
 
 shown_zone: Final[ContextVar[tzinfo]] = ContextVar("shown_zone", default=UTC)
+shown_point: Final[ContextVar[str]] = ContextVar("shown_point", default=".")
 """The zone of times on the page that is being drawn."""
 
 ZONE_COOKIE: Final = "__Host-v2g-zone"
@@ -280,6 +281,7 @@ class Visit:
         shown_zone.set(self.zone)
         values = {"visit": self, "session": self.session, "notice": notice, "now_ms": self.now_ms, **context}
         language = language_of(self.request.headers.get("accept-language", ""))
+        shown_point.set(point_of(language))
         page: Answer = Template(f"{language}/{template}", context=values, status_code=status)
         if notice is not None:
             page.cookies.append(cookie_of(_NOTICE, "", 0))

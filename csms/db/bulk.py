@@ -106,6 +106,20 @@ def delete_rows(connection: Connection, table: Table, **values: str | int) -> bo
     return connection.exec_driver_sql(statement, tuple(values.values())).rowcount > 0
 
 
+def delete_many(connection: Connection, table: Table, rows: Rows) -> None:
+    """Delete the rows that have the values of one of these."""
+    if not rows:
+        return
+    columns = tuple(rows[0])
+    if connection.dialect.name == "postgresql":
+        name, *those = map(_dialect("postgresql").identifier_preparer.quote, (table.name, *columns))
+        here = " AND ".join(f"{name}.{each} = given.{each}" for each in those)
+        statement = f"DELETE FROM {name} USING {_given(table, columns)} WHERE {here}"  # noqa: S608 - our names
+        connection.exec_driver_sql(statement, (msgspec.json.encode(rows).decode(),))
+    else:
+        connection.exec_driver_sql(_delete(table, columns, "sqlite"), [tuple(row.values()) for row in rows])
+
+
 @cache
 def _delete(table: Table, columns: tuple[str, ...], dialect: str) -> str:
     quote = _dialect(dialect).identifier_preparer.quote

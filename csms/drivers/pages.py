@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -54,13 +55,13 @@ class DriversPlace(NamedTuple):
     found: DriversEvse
     state: str
 
-    def prepaid(self, visit: Visit) -> str:
-        """Return the amount to be paid before a session here, "" where that is not possible."""
+    def prepaid(self, visit: Visit) -> dict[str, str] | None:
+        """Return the amount to be paid before a session here, None where that is not possible."""
         config, plan = visit.services.config.payments.direct, self.found.plan
         free = self.state == STATES["Available"] and not self.found.transaction_id
-        if config is None or not micro_of(config.amount) or not free:
-            return ""
-        return f"{config.amount} {config.currency}" if plan is not None and plan.currency == config.currency else ""
+        if config is None or not micro_of(config.amount) or not free or plan is None:
+            return None
+        return _amount(micro_of(config.amount), plan.currency) if plan.currency == config.currency else None
 
 
 async def _place(visit: Visit) -> DriversPlace:
@@ -140,13 +141,12 @@ async def drivers_payment(visit: Visit) -> Answer:
     if found is None:
         raise ApiError(404, "there is no such payment", "it is no longer kept")
     approve = found.approval_url if found.state == "pending" and _WEB.match(found.approval_url) else ""
-    amounts = {
-        name: {"amount": decimals_of(micro, found.currency), "currency": found.currency}
-        for name, micro in (("held", found.amount_micro), ("taken", found.captured_micro))
-    }
+    held, taken = (_amount(each, found.currency) for each in (found.amount_micro, found.captured_micro))
     link = _session(visit, found.station_id, found.transaction_id)
     over = found.state in OVER
-    return visit.show("driver_payment.html", 200, found=found, over=over, approve=approve, link=link, **amounts)
+    return visit.show(
+        "driver_payment.html", 200, found=found, over=over, approve=approve, link=link, held=held, taken=taken
+    )
 
 
 def _prices(prices: OfferedPrices | None) -> dict[str, str]:
@@ -174,9 +174,7 @@ async def drivers_session(visit: Visit) -> Answer:
         raise ApiError(404, "there is no such session", "it is no longer kept")
     of, bill = found.transaction, found.cost
 
-    def amount(micro: int) -> dict[str, str]:
-        return {"amount": decimals_of(micro), "currency": bill.currency if bill else ""}
-
+    amount = partial(_amount, currency=bill.currency if bill else "")
     return visit.show(
         "driver_session.html",
         200,
@@ -198,6 +196,10 @@ async def drivers_session(visit: Visit) -> Answer:
             for each in (bill.lines if bill and not of["active"] else ())
         ],
     )
+
+
+def _amount(micro: int, currency: str) -> dict[str, str]:
+    return {"amount": decimals_of(micro), "currency": currency}
 
 
 def _taken(found: dict[str, Any], way: str) -> float | None:

@@ -7,7 +7,7 @@ import msgspec
 import sqlalchemy as sa
 
 from csms.db.base import declare_table
-from csms.db.bulk import upsert_rows
+from csms.db.bulk import delete_many, upsert_rows
 from csms.device_model.rules import VariableKey
 from csms.device_model.store import device_variables
 from csms.smart_charging import store as charging
@@ -107,9 +107,8 @@ def compare(connection: sa.Connection, of: StationTemplate, now_ms: int) -> tupl
             since_ms = now_ms if old is None else old.since_ms
             values = {"wanted": each.wanted, "actual": each.actual, "state": each.state, "since_ms": since_ms}
             now[name, key["place"]] = key | values
-    if gone := [{"name": name, "at": place} for name, place in before.keys() - now.keys()]:
-        here = (there.station_id == sa.bindparam("name")) & (there.place == sa.bindparam("at"))
-        connection.execute(sa.delete(template_drift).where(own, here), gone)
+    gone = [{"template_id": of.id, "station_id": name, "place": place} for name, place in before.keys() - now.keys()]
+    delete_many(connection, template_drift, gone)
     upsert_rows(connection, template_drift, [row for key, row in now.items() if row != _plain(before.get(key))])
     differ, did = {name for name, _ in now}, {name for name, _ in before}
     return sorted(differ - did), sorted(did - differ)

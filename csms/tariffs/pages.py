@@ -57,8 +57,8 @@ def _range(plan: Mapping[str, Any], kind: str) -> str | None:
 
 TARIFFS: Final = (
     Column("tariff", "Tariff", lambda row: row["id"], href=lambda row: f"/tariffs/{segment(row['id'])}"),
-    Column("energy", "Energy, per kWh", lambda row: _range(row, "energy")),
-    Column("export", "Fed back, per kWh", lambda row: _range(row, "export"), phone=False),
+    Column("energy", "Energy, per kWh", lambda row: _range(row, "energy"), "price"),
+    Column("export", "Fed back, per kWh", lambda row: _range(row, "export"), "price", phone=False),
     Column("currency", "Currency", lambda row: row["currency"]),
     Column("applies", "Applies", lambda row: row["applies"]),
     Column("description", "Description", lambda row: row.get("description"), phone=False),

@@ -46,7 +46,7 @@ async def test_a_driver_sees_the_price_of_the_receipt_before_while_and_after_cha
         "From 23:59", "0.6902 EUR/kWh",
     ):  # fmt: skip
         assert said in page, said
-    assert "Laden, Sie zahlen 0.4998 EUR/kWh" in text_of(await look(driver, path, accept_language="de"))
+    assert "Laden, Sie zahlen 0,4998 EUR/kWh" in text_of(await look(driver, path, accept_language="de"))
     await go_on(charging, "Started", "Authorized", 1000)
     here = (await look(driver, path)).body.decode()
     (link,) = re.findall(r'href="(/console/q/[^"]+/session/[^"]+)"', here)

@@ -4,6 +4,7 @@ import ast
 import importlib.resources
 import re
 from collections.abc import Iterator
+from contextvars import copy_context
 from pathlib import Path
 from typing import get_args
 
@@ -18,8 +19,9 @@ from csms.booking.store import State
 from csms.books.reports import Grouping
 from csms.catalogues import catalogues
 from csms.console.frame import AREAS
-from csms.console.languages import language_of, texts_of
-from csms.console.present import BOUNDS, STATUS, STEPS, environment, fact
+from csms.console.languages import language_of, point_of, texts_of
+from csms.console.present import BOUNDS, STATUS, STEPS, environment, fact, money, percent, power, price
+from csms.console.visit import shown_point
 from csms.device_model.pages import MUTABLE
 from csms.drivers.pages import SHOWN as DRIVERS
 from csms.drivers.pages import STATES as DRIVERS_STATES
@@ -250,3 +252,24 @@ async def test_notices_and_questions_are_in_the_language_of_the_browser(ask: Api
     assert "Die Leistung ist eine Zahl in kW unter 0 aus den Fahrzeugen" in text_of(
         await ada.get("/console/v2g", accept_language="de")
     )
+
+
+@pytest.mark.parametrize(
+    ("language", "shown"),
+    [
+        ("en", "1_234.50 EUR|1_235 JPY|0.500 BHD|0.2751|1_234.5 kW|7.5 %|\u2013"),
+        ("de", "1_234,50 EUR|1_235 JPY|0,500 BHD|0,2751|1_234,5 kW|7,5 %|\u2013"),
+    ],
+)
+def test_figures_have_the_decimal_sign_of_the_language_and_the_digits_of_the_currency(
+    language: str, shown: str
+) -> None:
+    def amount(currency: str) -> str:
+        return money({"amount": "0.5" if currency == "BHD" else "1234.5", "currency": currency})
+
+    def figures() -> list[str]:
+        shown_point.set(point_of(language))
+        return [*map(amount, ("EUR", "JPY", "BHD")), price(275_100), power(1_234_500), percent(7.5), price(None)]
+
+    signs = {"\u2009": "_", "\u00a0": " "}
+    assert "|".join(copy_context().run(figures)).translate(str.maketrans(signs)) == shown

@@ -224,6 +224,9 @@ async def test_a_driver_pays_by_the_page_of_the_plug(world: World) -> None:
         driver = Person(ask)
         page = await driver.get(path)
         assert "Pay here: 30.00 EUR in advance" in text_of(page)
+        german = {"accept_language": "de"}
+        for text in ("Hier bezahlen: 30,00 EUR im Voraus", "0,60 EUR/kWh"):
+            assert text in text_of(await driver.get(path, **german))
         sent = await driver.send(f"{path}/pay")
         assert sent.status == 303
         place = sent.headers["location"]
@@ -245,6 +248,9 @@ async def test_a_driver_pays_by_the_page_of_the_plug(world: World) -> None:
         link = re.search(r'href="(/console/q/[^"]+/session/[^"]+)"', over.body.decode())
         assert link is not None
         assert "Receipt" in text_of(await driver.get(link[1]))
+        for each in (place, link[1]):
+            assert not re.search(r"\d\.\d", shown := text_of(await driver.get(each, **german))), shown
+            assert "6,00 EUR" in shown
 
 
 async def test_of_two_nodes_only_one_asks_for_a_hold(store_url: str) -> None:
