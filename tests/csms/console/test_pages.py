@@ -156,7 +156,7 @@ async def test_a_tariff_shows_what_an_example_costs_before_it_is_stored(ask: Api
     wrong = await ada.send("/console/tariffs", {**plan, "energy": "cheap", "do": "example"})
     assert (wrong.status, "not a number" in text_of(wrong)) == (400, True)
     assert (await ada.send("/console/tariffs", {**plan, "do": "store", "everywhere": "yes"})).status == 303
-    assert "one 0.40 – EUR everywhere" in text_of(await ada.get("/console/tariffs"))
+    assert "one 0.40 \u2013 EUR everywhere" in text_of(await ada.get("/console/tariffs"))
     assert "the one for all. everywhere End" in text_of(await ada.get("/console/tariffs/one"))
     assert 'value="0.40"' in (await ada.get("/console/tariffs/new?like=one")).body.decode()
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, func, select
 
-from csms.db.bulk import insert_rows, upsert_rows
+from csms.db.bulk import delete_many, insert_rows, upsert_rows
 from csms.db.store import Store
 from csms.stations import store as stations
 from csms.tokens.tables import tokens
@@ -108,3 +108,7 @@ def test_rows_with_everything_that_text_may_hold_come_back_as_they_were(store: S
         return {f"{row.id_token}:{row.status}" for row in connection.execute(select(tokens))}
 
     assert store.do(work) == {f"{row['id_token']}:Blocked" for row in rows}
+    gone = [{"token_type": "Central", "id_token": row["id_token"]} for row in rows[1:]]
+    store.do(delete_many, tokens, [*gone, {"token_type": "Local", "id_token": "plain"}])
+    store.do(delete_many, tokens, [])
+    assert store.do(lambda c: [row.id_token for row in c.execute(select(tokens))]) == ["plain"]
