@@ -231,13 +231,15 @@ async def test_a_driver_pays_by_the_page_of_the_plug(world: World) -> None:
         assert sent.status == 303
         place = sent.headers["location"]
         waiting = await driver.get(place)
-        assert "Waiting for your payment" in text_of(waiting)
+        assert "Waiting for your payment In advance 30.00 EUR" in text_of(waiting)
         assert re.search(r'href="https://pay.example/A1"', waiting.body.decode())
         assert (await driver.send(f"{path}/pay")).status == 409
         assert (await driver.get(place[:-1] + ("a" if place[-1] != "a" else "b"))).status == 404
         world.provider.approve()
         await world.steps()
-        assert "Plug in the vehicle now" in text_of(await driver.get(place))
+        approved = text_of(await driver.get(place))
+        assert "Plug in the vehicle now" in approved
+        assert "Held 30.00 EUR" in approved
         charging = await charged(world, station)
         await world.steps()
         assert "Charging is paid for." in text_of(await driver.get(place))
