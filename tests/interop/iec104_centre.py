@@ -1,4 +1,4 @@
-"""Runs c104 as a control centre; started by its own interpreter, see tests/csms/grid/test_iec104.py.
+"""Runs c104 as a control centre; started by its own interpreter, see tests/interop/test_iec104_hour.py.
 
 Each line of standard input is a request in JSON; its answer is a line of standard output.
 """
@@ -27,6 +27,29 @@ FREEZES = (c104.Frz.READ, c104.Frz.FREEZE_WITHOUT_RESET, c104.Frz.FREEZE_WITH_RE
 NUMBERS = {2101: float, 2102: c104.Int16, 2103: c104.NormalizedFloat, 2104: float, 2001: bool}
 
 
+EVENTS: list[tuple[int, float, float]] = []
+"""What has come of events: address, value, and the time (s since 1970) that c104 reads; its own is UTC by TZ."""
+FRAMES: list[tuple[float, bool, str]] = []
+"""When (s, monotonic) a frame came (True) or went (False), in hex."""
+
+
+def taken(point: c104.Point, previous_info: c104.Information, message: c104.IncomingMessage) -> c104.ResponseState:
+    """Note an event; what answers an interrogation has no time."""
+    if point.recorded_at is not None:
+        EVENTS.append((point.io_address, float(point.value), point.recorded_at.timestamp()))
+    return c104.ResponseState.SUCCESS
+
+
+def came(connection: c104.Connection, data: bytes) -> None:
+    """Note a frame that came."""
+    FRAMES.append((time.monotonic(), True, data.hex()))
+
+
+def went(connection: c104.Connection, data: bytes) -> None:
+    """Note a frame that went."""
+    FRAMES.append((time.monotonic(), False, data.hex()))
+
+
 def answered(request: Callable[..., bool], **about: object) -> bool:
     """Send a request, again if c104 missed its answer: it does when that comes before it begins to wait."""
     return any(request(**about) for _ in range(3))
@@ -37,6 +60,10 @@ def main(port: int) -> None:
     connection = client.add_connection(ip="127.0.0.1", port=port, init=c104.Init.NONE)
     station = connection.add_station(common_address=1)
     points = {address: station.add_point(io_address=address, type=kind) for address, kind in POINTS.items()}
+    for each in points.values():
+        each.on_receive(callable=taken)
+    connection.on_receive_raw(callable=came)
+    connection.on_send_raw(callable=went)
     mode = c104.CommandMode.SELECT_AND_EXECUTE
     kinds = {2101: c104.Type.C_SE_NC_1, 2102: c104.Type.C_SE_NB_1, 2103: c104.Type.C_SE_NA_1}
     commands = {
@@ -69,6 +96,14 @@ def main(port: int) -> None:
                 point = commands[asked["address"]]
                 point.value = NUMBERS[asked["address"]](asked["value"])
                 answer = answered(point.transmit, cause=c104.Cot.ACTIVATION)
+            case "once":
+                point = commands[asked["address"]]
+                point.value = NUMBERS[asked["address"]](asked["value"])
+                answer = connection.is_connected and point.transmit(cause=c104.Cot.ACTIVATION)
+            case "events":
+                answer, EVENTS[:] = EVENTS[:], []
+            case "frames":
+                answer, FRAMES[:] = FRAMES[:], []
             case "direct":
                 point = commands[asked["address"]]
                 point.command_mode = c104.CommandMode.DIRECT

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import struct
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from tests.csms.grid.line import LineToSite
 from tests.csms.grid.site import GridSite
 from tests.csms.support import make_config
 from tests.interop.environments import environment
+from tests.interop.iec104_peer import ControlCentre
 from v2g.iec60870.asdu import TypeId
 from v2g.io.websocket.client import TlsFiles, client_context
 
@@ -190,26 +190,6 @@ async def measured(one: SteeredSite, *, kw: float, import_kwh: float, hz: float)
     await station.call("MeterValues", {"evseId": 0, "meterValue": [reading]})
     await one.backend.leave(station)
     await one.step(5)
-
-
-class ControlCentre:
-    """c104 in a process of its own."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    async def do(self, what: str, **more: float) -> Any:
-        """Ask it, and return what it says."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"do": what, **more}).encode() + b"\n")
-        return json.loads(await self._process.stdout.readline())
-
-    async def shows(self, expected: dict[str, float]) -> None:
-        """Wait until its points have these values."""
-        async with asyncio.timeout(20):
-            while {each: (await self.do("values"))[each][0] for each in expected} != expected:
-                await asyncio.sleep(0.02)
 
 
 @pytest.mark.interop
