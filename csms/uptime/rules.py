@@ -4,7 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
@@ -85,8 +85,8 @@ PRESETS: Final[Mapping[str, UptimeRules]] = {
 }
 
 
-class Status(NamedTuple):
-    """A connector's status from a time on."""
+class Status(msgspec.Struct, frozen=True, gc=False):
+    """A connector's status from a time on; there are millions, so none is of interest to the garbage collector."""
 
     connector_id: int
     at_ms: int
@@ -107,7 +107,7 @@ class Exclusion(NamedTuple):
     cause: Cause
 
 
-class EvseOutage(msgspec.Struct, frozen=True, kw_only=True):
+class EvseOutage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An EVSE did not work: from when until when (UTC, ms; `to_ms`: the period's end if it lasts), why, and how much of
     it (ms) does not count."""
 
@@ -150,7 +150,7 @@ def uptime(
     connector was Occupied then, it worked. While the back end itself was `blind` (in order, apart), stations count as
     connected.
     """
-    events = sorted(history, key=lambda each: (each.at_ms, each.connector_id))
+    events = sorted(history, key=attrgetter("at_ms", "connector_id"))
     if not events:
         return Uptime(0, 0, 0, ())
     gaps: list[tuple[TimeSpan, int]] = []
@@ -159,14 +159,14 @@ def uptime(
         gaps = [(seen, gap.from_ms) for gap in _joined(offline) for seen in _minus((gap,), blind)]
     begin = max(period.from_ms, events[0].at_ms)
     edges = {begin, period.to_ms} | {each.at_ms for each in events} | {edge for gap, _ in gaps for edge in gap}
-    marks = sorted(edge for edge in edges if begin <= edge <= period.to_ms)
+    marks = sorted([edge for edge in edges if begin <= edge <= period.to_ms])
     states: dict[int, Status] = {}
-    told = 0
+    told, count = 0, len(events)
     found: list[EvseOutage] = []
     gap = 0
     for start, end in pairwise(marks):
-        while told < len(events) and events[told].at_ms <= start:
-            states[events[told].connector_id] = events[told]
+        while told < count and (event := events[told]).at_ms <= start:
+            states[event.connector_id] = event
             told += 1
         while gap < len(gaps) and gaps[gap][0].to_ms <= start:
             gap += 1
@@ -192,13 +192,13 @@ def _why(
 ) -> Literal["faulted", "unavailable", "offline"] | None:
     """Return why an EVSE does not work, None if it does; its station is offline since `away_ms`."""
     faulted = False
-    for _, at_ms, status in states:  # loops, for this is called for each change of a year
+    for each in states:  # loops, for this is called for each change of a year
         if away_ms is not None:
-            if status == "Occupied" and at_ms >= away_ms:
+            if each.status == "Occupied" and each.at_ms >= away_ms:
                 return None
-        elif status not in rules.not_working:
+        elif each.status not in rules.not_working:
             return None
-        faulted = faulted or status == "Faulted"
+        faulted = faulted or each.status == "Faulted"
     return "offline" if away_ms is not None else "faulted" if faulted else "unavailable"
 
 
@@ -206,11 +206,11 @@ def _excluded(
     rules: UptimeRules, found: Sequence[EvseOutage], exclusions: Iterable[Exclusion]
 ) -> tuple[EvseOutage, ...]:
     """Return outages with what does not count of each; of causes with a maximum the earliest."""
-    left = {cause: rules.most_hours[cause] * HOUR_MS for cause in rules.most_hours}
-    excluded = {number: list[TimeSpan]() for number in range(len(found))}
     given = tuple(exclusions)
     if not given:
         return tuple(found)
+    left = {cause: rules.most_hours[cause] * HOUR_MS for cause in rules.most_hours}
+    excluded = {number: list[TimeSpan]() for number in range(len(found))}
     for cause in rules.excluded:
         spans = _joined(each.span for each in given if each.cause == cause)
         for number, outage in enumerate(found):

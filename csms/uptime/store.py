@@ -64,7 +64,6 @@ UNION SELECT {_STATE} FROM connectors c CROSS JOIN stations s CROSS JOIN connect
     AND s.station_id = c.station_id AND h.at_ms <= s.first_seen_ms
 UNION SELECT {_STATE} FROM connectors c CROSS JOIN stations s CROSS JOIN connector_history h WHERE {_OF_ALL}
     AND s.station_id = c.station_id AND h.at_ms >= s.last_seen_ms
-ORDER BY 1, 2, 3, 4
 """).bindparams(bindparam("names", expanding=True))  # noqa: S608 (put together of constants)
 """The states that decide when EVSEs worked, a small part of all: the first one of each connector, those that may be no
 work and what followed each, and all while its station was away or not yet known."""
@@ -96,8 +95,8 @@ def pasts(
         if station_id not in connected:
             found[station_id].absences.append(TimeSpan(max(seen_ms, left_ms or 0), now_ms))
     asked = {"names": list(names), "from_ms": period.from_ms, "to_ms": period.to_ms}
-    for station_id, evse_id, connector_id, at_ms, status in connection.execute(_DECIDING, asked).all():
-        known_ms = max(at_ms, first[station_id])
+    for station_id, evse_id, connector_id, at_ms, status in connection.execute(_DECIDING, asked):
+        known_ms = at_ms if at_ms > first[station_id] else first[station_id]
         found[station_id].history.setdefault(evse_id, []).append(Status(connector_id, known_ms, status))
     spans = select(away.station_id, away.from_ms, away.to_ms).where(
         away.station_id.in_(names) & (away.from_ms < period.to_ms) & (away.to_ms > period.from_ms)
