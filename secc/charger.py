@@ -28,6 +28,7 @@ from secc.session import ports
 from secc.station.device import Premises
 from secc.station.settings import evse_layout
 from secc.station.station import ChargerStation, MeterSample
+from v2g.energy.frequency_trace import load_grid_trace
 from v2g.energy.limits import SITE, Limit
 from v2g.errors import ConfigError
 from v2g.io.capture.recorder import FrameRecorder, RecordConfig
@@ -309,6 +310,8 @@ class Charger:
 
     def _premises(self) -> Premises:
         config, meter, grid = self.config, self.controllers[0].meter, self.controllers[0].config.charger.ac_rating
+        frequency = None if config.station is None else config.station.frequency
+        trace = None if frequency is None else frequency.trace
         flavours = {controller.config.charger.der for controller in self.controllers} - {None}
         return Premises(
             sources=LogSources(
@@ -326,7 +329,9 @@ class Charger:
                 )
                 for controller in self.controllers
             ),
-            grid_voltage=isinstance(meter, RemoteMeter) and meter.has_voltage,
+            grid_voltage=bool(load_grid_trace(trace).volts)
+            if trace
+            else isinstance(meter, RemoteMeter) and meter.has_voltage,
             der="sae" if "sae" in flavours else "iec" if flavours else None,  # of both what either can say
             nominal_hz=grid.nominal_frequency_hz,
             nominal_v=grid.nominal_voltage_v,

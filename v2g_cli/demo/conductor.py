@@ -355,11 +355,11 @@ class Conductor:
             self.plan = found
             self.folder.write("plan.svg", found["chart"])
             self.folder.write("plan.txt", "".join(f"{line}\n" for line in found["explanation"]))
-            self.say("plan", f"the fleet is planned: {self.folder.path / 'plan.svg'}")
             if self.market is not None:
                 self.market.operator = self._operator
                 self._fate.append(self.market.go_on)
                 return True
+            self.say("plan", f"the fleet is planned: {self.folder.path / 'plan.svg'}")
             for line in found["explanation"]:
                 self.say("plan", line)
             return True

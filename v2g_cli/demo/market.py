@@ -141,7 +141,7 @@ class DemoMarket:
             asked, delivered = (found[name] / 1000 for name in ("asked_wh", "delivered_wh"))
             self._say(
                 f"settled: {asked:.3f} kWh were asked for, {delivered:.3f} kWh delivered by the meters, "
-                f"{found['paid']['amount']} {found['paid']['currency']} paid to the fleet"
+                f"{float(found['paid']['amount']):.2f} {found['paid']['currency']} paid to the fleet"
             )
 
     def _say(self, words: str) -> None:

@@ -152,18 +152,15 @@ def bid_kept(run: Run) -> Iterable[Check]:
         yield Check("a bid was given and called", passed=False, evidence=record.get("again", "there was no time"))
         return
     asked, delivered, price = bid["asked_wh"], bid["delivered_wh"], _amount(bid["price_per_kwh"])
-    words = f"{delivered / 1000:.3f} of {asked / 1000:.3f} kWh"
-    yield Check("what was called is delivered", 0 < asked * 0.9 <= delivered <= asked * 1.1, words)
-    words = f"{bid['paid']['amount']} EUR at {price} EUR/kWh"
-    right = abs(_amount(bid["paid"]) - min(asked, delivered) / 1000 * price) < 1e-6
-    yield Check("it is paid at the price of the bid", right, words)
+    paid = abs(_amount(bid["paid"]) - min(asked, delivered) / 1000 * price) < 1e-6
+    right = 0 < asked * 0.9 <= delivered <= asked * 1.1 and paid
+    words = f"{delivered / 1000:.3f} of {asked / 1000:.3f} kWh, {_amount(bid['paid']):.2f} EUR at {price:.2f} EUR/kWh"
+    yield Check("what was called is delivered, and paid at the bid's price", right, words)
 
 
 def facts(run: Run) -> Iterable[tuple[str, str]]:
     """Yield what people want to know."""
     plan = run.conductor.plan
-    if plan is not None:
-        yield "plan", f"{run.conductor.folder.path / 'plan.svg'}"
     if run.conductor.scenario.prices:
         for name, each in zip(("planned", "settled"), trade_result(run), strict=True):
             if each:

@@ -1,5 +1,6 @@
 """The client of an IEEE 2030.5 server, on recorded answers: limits by the minute, responses, outages, TLS."""
 
+import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -16,12 +17,18 @@ from csms.grid.der_server import DerServer, lfdi_in, tls_of
 from csms.grid.ieee2030_5 import DerClient
 from csms.grid.source import GridSource
 from pki_tools.tree import PkiTree
+from secc.energy_manager import grid_frequency
 from tests.csms.backend import Backend, running_backend
 from tests.csms.grid.site import GridSite
 from tests.csms.grid.utility import FIRST_S, LFDI, NOW_MS, VECTORS, Utility, recorded, serving
 from tests.csms.support import make_config
+from tests.grid_curves import BY_VOLTAGE, TOLERANCE
+from tests.grid_curves import VOLT_VAR as INVERTER_VAR
+from tests.grid_curves import VOLT_WATT as INVERTER_WATT
 from tests.ieee2030_5.curves import VOLT_VAR, curve
 from tests.ieee2030_5.official import schema
+from tests.secc.backend import backend
+from tests.secc.stand import stand
 from v2g.errors import CodecError, ConfigError, TransportError
 from v2g.xml_text import read_xml, text_at
 
@@ -646,3 +653,81 @@ async def test_a_curve_that_cannot_be_read_now_stays_as_it_was(site: Start) -> N
             one.utility.refused["dc/1"] = 503
         assert len(station.payloads("SetDERControl")) == 1
         assert station.payloads("ClearDERControl") == []
+
+
+CHARGER = """[charger]
+services = [6]
+[charger.rating]
+max_charge_power_w = 10_000
+max_discharge_power_w = 10_000
+[hardware]
+kind = "dc"
+[hardware.simulated.stage]
+max_var = 10_000
+"""
+STATION = """[station]
+url = "ws://127.0.0.1:{port}/ocpp"
+identity = "CS-1"
+store = "station.db"
+[station.frequency]
+source = "trace"
+trace = "mains.csv"
+every_s = 0.1
+"""
+CURVES = {"VoltVar": INVERTER_VAR, "VoltWatt": INVERTER_WATT}
+SOLD = """[services]
+energy = ["DC_BPT"]
+[[program]]
+do = "discharge"
+power_w = 10_000
+for_s = 1_000_000
+"""
+
+
+@pytest.mark.requirement("R46", "R221")
+async def test_curves_of_the_server_are_what_flows_at_the_charger(
+    site: Start, pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the server's DERCurves by the client and OCPP 2.1 to the power stage of a whole charger, with a vehicle that
+    would discharge at its maximum: W and var at each voltage, by sums made beside (`tests.grid_curves`)."""
+    volts = [230.0]
+    monkeypatch.setattr(grid_frequency, "value_at", lambda _points, _seconds: volts[-1])
+    (tmp_path / "mains.csv").write_text("0,50,230\n1,50,230\n")
+    hundredths = {name: [(round(x * 100), round(y * 100)) for x, y in points] for name, points in CURVES.items()}
+    async with site(functions=("VoltVar", "VoltWatt")) as one, backend() as csms:
+        relay = await one.backend.booted(version="2.1")
+        relay.answers["SetDERControl"] = {"status": "Accepted"}
+        one.utility.replaced |= {
+            DEFAULT: with_functions('<opModVoltWatt href="/api/v2/dc/2"/>'),
+            "dc/1": curve(11, hundredths["VoltVar"], x=-2, y=-2),
+            "dc/2": curve(12, hundredths["VoltWatt"], unit=1, x=-2, y=-2),
+        }
+        await one.at(-60)
+        await one.client.functions.step()
+        controls = relay.payloads("SetDERControl")
+        assert {each["controlType"] for each in controls} == set(CURVES)
+        csms.versions = ["ocpp2.1"]
+        csms.answers["Authorize"] = {"allowed_energy_transfer": ["DC", "DC_BPT"]}
+        tables = STATION.format(port=csms.port)
+        policy = "minimum_soc = 20\nmax_power_w = 10000"
+        async with stand(tmp_path, pki, CHARGER, SOLD, tables=tables, policy=policy) as both:
+            await csms.wait("BootNotification")
+            for each in controls:
+                assert (await csms.request("SetDERControl", each))["status"] == "Accepted"
+            running = asyncio.create_task(both.run())
+            hardware = both.controller.hardware
+
+            def off() -> tuple[float, float]:
+                """Return what flows out of the vehicle, and is injected, percent of the rating."""
+                return -hardware.present.watts / 100, hardware.var / 100
+
+            await both.until(lambda: off()[0] > 95)
+            for point in (*BY_VOLTAGE[2:], BY_VOLTAGE[4]):
+                volts.append(2.3 * point.volts)
+                right = (point.watts, point.var)
+                await both.until(
+                    lambda right=right: all(abs(a - b) <= 100 * TOLERANCE for a, b in zip(off(), right, strict=True))
+                )
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
