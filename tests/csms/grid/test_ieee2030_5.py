@@ -662,6 +662,8 @@ max_charge_power_w = 10_000
 max_discharge_power_w = 10_000
 [hardware]
 kind = "dc"
+[hardware.watch]
+hung_s = 60
 [hardware.simulated.stage]
 max_var = 10_000
 """
@@ -675,7 +677,9 @@ trace = "mains.csv"
 every_s = 0.1
 """
 CURVES = {"VoltVar": INVERTER_VAR, "VoltWatt": INVERTER_WATT}
-SOLD = """[services]
+SOLD = """[hardware]
+hung_s = 60
+[services]
 energy = ["DC_BPT"]
 [[program]]
 do = "discharge"
@@ -722,7 +726,7 @@ async def test_curves_of_the_server_are_what_flows_at_the_charger(
                 return -hardware.present.watts / 100, hardware.var / 100
 
             await both.until(lambda: off()[0] > 95)
-            for point in (*BY_VOLTAGE[2:], BY_VOLTAGE[4]):
+            for point in (*BY_VOLTAGE[2:11:2], BY_VOLTAGE[9], BY_VOLTAGE[4]):
                 volts.append(2.3 * point.volts)
                 right = (point.watts, point.var)
                 await both.until(
