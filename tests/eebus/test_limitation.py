@@ -525,6 +525,8 @@ def test_what_was_in_force_before_a_restart_holds_until_its_end_or_a_guards_word
     limitation = PowerLimitation(failsafe_w=4200, now=0, held=(1500, 600))
     assert (limitation.state, limitation.limit_w, limitation.held) == (INIT, 1500, (1500, 600))
     assert limitation.due(7200) == 600
+    limitation.tick(599, 7200)
+    assert limitation.limit_w == 1500
     limitation.tick(600, 7200)
     assert (limitation.limit_w, limitation.held) == (4200, None)
     higher = PowerLimitation(failsafe_w=4200, now=0, held=(9000, None))

@@ -504,6 +504,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
             "it only asks once more within a millisecond"
         ),
     },
+    "mains_contactor": {
+        "MainsContactor.look: self._now() >= self._moved_at + self._config.move_s -> self._now() > self._moved_at + "
+        "self._config.move_s": "it is looked at again within 0.1 s",
+    },
     "manager_facts": {
         "EnergyManagerWatch.__init__: 1 -> 0": "the station is a place in any case",
         "EnergyManagerWatch.__init__: 0.0 -> 1.0": "a place that is silent does not expire",

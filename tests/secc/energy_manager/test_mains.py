@@ -141,7 +141,8 @@ class Switched:
     @property
     def said(self) -> list[str]:
         """What was reported."""
-        assert {each.stage for each in self.events} <= {"power"}
+        shapes = ("power", "mains_contactor", "state"), ("power", "mains_contactor_failed", "reason")
+        assert {(each.stage, each.name, *each.data) for each in self.events} <= set(shapes)
         return [str(value) for each in self.events for value in each.data.values()]
 
 
