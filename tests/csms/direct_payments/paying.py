@@ -60,7 +60,7 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def paying(backend: Start, tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
+async def paying(backend: Start, tmp_path: Path, amount: str = "30.00", **changes: Any) -> AsyncIterator[World]:
     """Start a back end, with its provider."""
     provider, secret = FakePayments(), tmp_path / "secret"
     secret.write_text(TOKEN)
@@ -68,7 +68,7 @@ async def paying(backend: Start, tmp_path: Path, **changes: Any) -> AsyncIterato
     server = TestServer(provider.application())
     await server.start_server()
     url = str(server.make_url("")).rstrip("/")
-    config = DirectPaymentConfig(url=url, secret_file=secret, amount="30.00", currency="EUR")
+    config = DirectPaymentConfig(url=url, secret_file=secret, amount=amount, currency="EUR")
     async with backend(payments=Payments(direct=config), **changes) as csms:
         await csms.services.store.run(tariffs.add_plan, FLAT, 0)
         await csms.services.store.run(tariffs.assign, Scope(), FLAT.id, 0)

@@ -305,6 +305,23 @@ async def test_a_program_without_the_provider_of_open_payments_does_not_start(tm
         pass
 
 
+async def test_with_an_amount_of_0_no_payment_begins_and_open_ones_end(backend: Start, tmp_path: Path) -> None:
+    async with paying(backend, tmp_path, amount="0") as world:
+        station = await world.station()
+        await world.csms.services.store.run(rows.open_payment, NAME, 2, 30_000_000, "EUR", 1, str)
+        about = {"timestamp": "2026-01-01T00:00:00Z", "connectorStatus": "Available", "evseId": 1, "connectorId": 1}
+        await station.call("StatusNotification", about)
+        path = f"/console{evse_address(world.csms.services, NAME, 1)}"
+        async with console(world.csms) as ask:
+            driver = Person(ask)
+            page = text_of(await driver.get(path))
+            assert "0.60 EUR/kWh" in page
+            assert "Pay here" not in page
+            assert (await driver.send(f"{path}/pay")).status == 409
+        assert await world.steps() == "released"
+        assert world.provider.held == 0
+
+
 async def test_the_provider_is_asked_again_later(world: World) -> None:
     await world.station()
     world.provider.down = 3
