@@ -187,18 +187,20 @@ class Fleets:
         called = msgspec.structs.replace(bid, called_w=power_w)
         await self._services.store.run(rows.put_bid, called)
         duration_s = max(1, (bid.end_ms - now_ms) // 1000)
-        return await self.call(fleet, power_w if bid.direction == "up" else -power_w, duration_s, bid_id=bid.id)
+        return await self.call(fleet, power_w if bid.direction == "up" else -power_w, duration_s, bid=called)
 
-    async def call(self, fleet: Fleet, power_w: int, duration_s: int, *, bid_id: str = "") -> list[Dispatched]:
+    async def call(
+        self, fleet: Fleet, power_w: int, duration_s: int, *, bid: FleetBid | None = None
+    ) -> list[Dispatched]:
         """Have a fleet draw `power_w` less than planned (negative: more) for a time; return the vehicles' set-points.
 
         It ends an earlier call. Raises RefusedError (`beyond_range`) if it could not do so now, headroom included;
-        a bid is called all the same, and its delivery shows it.
+        a bid is called all the same, to the end of its period, and its delivery shows it.
         """
         services, now_ms = self._services, self._services.clock.utc_ms()
         found = await self.plan(fleet)
         now = capabilities(found.problem, found.plan, headroom=fleet.headroom)[0]
-        if not bid_id and not -now.down_w <= power_w <= now.up_w:
+        if bid is None and not -now.down_w <= power_w <= now.up_w:
             raise RefusedError(
                 f"fleet {fleet.id} can go {now.up_w} W up and {now.down_w} W down now, not {power_w} W",
                 reason="beyond_range",
@@ -211,9 +213,9 @@ class Fleets:
         call = FleetCall(
             power_w=power_w,
             from_ms=now_ms,
-            until_ms=now_ms + duration_s * 1000,
+            until_ms=now_ms + duration_s * 1000 if bid is None else max(now_ms, bid.end_ms),
             planned_w=planned,
-            bid_id=bid_id,
+            bid_id="" if bid is None else bid.id,
         )
         await services.store.run(rows.put_call, fleet.id, call)
         self._services.announce("ocpp", "fleet_called", fleet=fleet.id, power_w=power_w, duration_s=duration_s)

@@ -126,7 +126,7 @@ def test_a_bid_is_paid_for_what_meters_and_the_charger_s_own_power_say(tmp_path:
     begin, end = call["from_ms"], call["until_ms"]
     assert "gate" in record["late"]
     assert bid["gate_closure_ms"] == bid["start_ms"] - 300_000
-    assert bid["start_ms"] <= begin < end <= bid["end_ms"] + 1000
+    assert bid["start_ms"] <= begin < end == bid["end_ms"]
     for each in record["forecast"]["quarters"]:
         for name in ("load_w", "up_w", "down_w"):
             assert each[name]["low"] <= each[name]["middle"] <= each[name]["high"]
