@@ -762,7 +762,7 @@ class SimulatedSite:
         number = int(self._chance() * self.behaviour.tokens)
         bay.token = self.behaviour.card(number)
         bay.contract = self._chance() < self.behaviour.plug_and_charge
-        bay.battery, bay.older = None, False
+        bay.battery, bay.older, bay.service = None, False, bay.services[1]
         if self.behaviour.bidirectional > 0 and self._chance() < self.behaviour.bidirectional:
             capacity = int(self._between(self.behaviour.battery_kwh) * 1_000_000)
             bay.battery = SimulatedBattery(capacity_mwh=capacity, energy_mwh=int(capacity * self._between((0.3, 0.7))))

@@ -99,3 +99,18 @@ def test_no_conductor_carries_more_than_it_may_nor_anything_in_a_pause(steps: li
 def test_a_switch_needs_three_phases() -> None:
     with pytest.raises(msgspec.ValidationError, match="phase_switch needs phases = 3"):
         msgspec.convert({"phases": 1, "phase_switch": True}, Behaviour)
+
+
+def test_a_vehicle_that_comes_by_itself_feeds_back_by_the_evse_s_own_service() -> None:
+    """Also the next one, after one whose service was changed to charging only."""
+    site = SimulatedSite(msgspec.structs.replace(THREE, arrivals_per_hour=1.0), (22_080,), 0, lambda: 0.5)
+    now_ms = 0
+    for changed in ("AC", "AC_BPT"):
+        now_ms = site.due()
+        list(site.advance(now_ms))
+        facts = list(site.command(AllowPower(evse_id=1, allowed=True), now_ms))
+        (fact,) = (each for each in facts if isinstance(each, Departing))
+        assert (fact.needs.service, fact.needs.max_discharge_w) == ("AC_BPT", 11_040)
+        list(site.command(AllowPower(evse_id=1, allowed=False, energy_transfer=(changed,)), now_ms))
+        assert site.bays[1].service == changed
+        list(site.do("unplug 1", now_ms))
