@@ -107,9 +107,9 @@ station_offline = {{ limit = {round(30 * SPEED)} }}
         return self._folder.pki.path("csms/root.pem")
 
     def _limit(self) -> None:
-        """Announce less power for Lindenhof, from two hours on."""
+        """Announce less power for Lindenhof, from three hours on."""
         now_ms, at = self._folder.utc_ms(), ConnectionPoint(site="Lindenhof")
-        begins_ms = now_ms // HOUR_MS * HOUR_MS + 2 * HOUR_MS
+        begins_ms = now_ms // HOUR_MS * HOUR_MS + 3 * HOUR_MS
         less = GridLimit(
             connection_point=at, direction="import", limit_w=60_000, from_ms=begins_ms,
             until_ms=begins_ms + 2 * HOUR_MS, source="Reduction 14a",
