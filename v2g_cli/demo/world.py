@@ -38,7 +38,8 @@ FORGER: Final = "Werkstatt-2"
 _OUTAGE_S: Final = (80.0, 140.0)
 """When Hafenpark loses its connection, and has it again, real seconds after the beginning."""
 
-_CAMPAIGN_S: Final = 25.0
+_CAMPAIGN_S: Final = 2.0
+"""When an update begins: as long as stations are free, real seconds after the beginning."""
 _BEGINS_MS: Final = 5 * HOUR_MS
 """Time of day (UTC) at which its day begins, before vehicles leave for work."""
 
@@ -143,7 +144,7 @@ station_offline = {{ limit = {round(30 * SPEED)} }}
         """Begin to update Marktgarage with firmware that nobody has signed: stations refuse it, so it halts."""
         plan = {
             "image": {"location": "https://files.example/4.2.1.bin"}, "window": None, "daily": 1.0,
-            "cohorts": [0.5, 1.0], "retries": 0, "max_failure_rate": 0.4, "min_settled": 2,
+            "cohorts": [0.5, 1.0], "retries": 0, "max_failure_rate": 0.4, "min_settled": 1,
         }  # fmt: skip
         names = numbered("Marktgarage-", SITES["Marktgarage"][0])
         self._operator.begin_campaign({"name": "Update 4.2.1", "plan": plan, "station_ids": list(names)})
