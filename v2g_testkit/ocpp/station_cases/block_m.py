@@ -13,46 +13,23 @@ M_15118: Final = M.having(profiles=("ISO 15118 Support",), needs=("ISO15118Ctrlr
 CHAIN: Final = "V2GCertificateChain"
 
 
-async def _installs(t: StationTest, use: str) -> None:
-    """Install a root; the station then lists it."""
-    root = await install(t, use)
-    t.check(lists(await installed(t, use), root), "M05.FR.01", f"does not list the {use} that it accepted")
-
-
-async def _lists(t: StationTest, *uses: str) -> None:
-    """List the roots of some kinds."""
-    with precondition():
-        roots = [await install(t, use) for use in uses]
-    entries = await installed(t, *uses)
-    for root in roots:
-        t.check(lists(entries, root), "M03.FR.04", f"does not list a {root.use}")
-
-
 # -- install
 
 
-@M.case("TC_M_01_CS", "Install a root of back ends", also="M05.FR.01 M05.FR.02", quick=True)
-async def install_csms(t: StationTest) -> None:
-    """The station accepts the root, and lists it."""
-    await _installs(t, CSMS)
+def _installs(number: str, what: str, use: str, block: Block[StationTest]) -> None:
+    """Add a case in which a root for a use is installed."""
+
+    @block.case(f"TC_M_{number}_CS", f"Install {what}", also="M05.FR.01 M05.FR.02", quick=use == CSMS)
+    async def script(t: StationTest) -> None:
+        """The station accepts the root, and lists it."""
+        root = await install(t, use)
+        t.check(lists(await installed(t, use), root), "M05.FR.01", f"does not list the {use} that it accepted")
 
 
-@M.case("TC_M_02_CS", "Install a root of firmware", also="M05.FR.01 M05.FR.02")
-async def install_manufacturer(t: StationTest) -> None:
-    """The station accepts the root, and lists it."""
-    await _installs(t, MANUFACTURER)
-
-
-@M_15118.case("TC_M_03_CS", "Install a V2G root", also="M05.FR.01 M05.FR.02")
-async def install_v2g(t: StationTest) -> None:
-    """The station accepts the root, and lists it."""
-    await _installs(t, V2G)
-
-
-@M_15118.case("TC_M_04_CS", "Install a root of contracts", also="M05.FR.01 M05.FR.02")
-async def install_mo(t: StationTest) -> None:
-    """The station accepts the root, and lists it."""
-    await _installs(t, MO)
+_installs("01", "a root of back ends", CSMS, M)
+_installs("02", "a root of firmware", MANUFACTURER, M)
+_installs("03", "a V2G root", V2G, M_15118)
+_installs("04", "a root of contracts", MO, M_15118)
 
 
 @M.case("TC_M_07_CS", "Install a root that has expired", also="M05.FR.01")
@@ -81,22 +58,27 @@ async def install_unsigned(t: StationTest) -> None:
 # -- list
 
 
-@M.case("TC_M_12_CS", "List roots of back ends", also="M03.FR.01 M03.FR.03 M03.FR.04")
-async def list_csms(t: StationTest) -> None:
-    """The station lists the root that was installed, and no other kinds."""
-    await _lists(t, CSMS)
+def _lists(number: str, what: str, *uses: str, block: Block[StationTest] = M) -> None:
+    """Add a case in which roots for some uses are installed, and listed."""
+
+    @block.case(
+        f"TC_M_{number}_CS", f"List {what}", also="M03.FR.01 M03.FR.03 M03.FR.04",
+        required="The station lists the roots of both kinds, and no others." if len(uses) > 1
+        else "The station lists the root that was installed, and no other kinds.",
+    )  # fmt: skip
+    async def script(t: StationTest) -> None:
+        with precondition():
+            roots = [await install(t, use) for use in uses]
+        entries = await installed(t, *uses)
+        for root in roots:
+            t.check(lists(entries, root), "M03.FR.04", f"does not list a {root.use}")
 
 
-@M.case("TC_M_13_CS", "List roots of firmware", also="M03.FR.01 M03.FR.03 M03.FR.04")
-async def list_manufacturer(t: StationTest) -> None:
-    """The station lists the root that was installed, and no other kinds."""
-    await _lists(t, MANUFACTURER)
-
-
-@M_15118.case("TC_M_14_CS", "List V2G roots", also="M03.FR.01 M03.FR.03 M03.FR.04")
-async def list_v2g(t: StationTest) -> None:
-    """The station lists the root that was installed, and no other kinds."""
-    await _lists(t, V2G)
+_lists("12", "roots of back ends", CSMS)
+_lists("13", "roots of firmware", MANUFACTURER)
+_lists("14", "V2G roots", V2G, block=M_15118)
+_lists("16", "roots of contracts", MO, block=M_15118)
+_lists("17", "roots of two kinds", CSMS, MANUFACTURER)
 
 
 @M_15118.case("TC_M_15_CS", "List the station's own V2G chain", also="M03.FR.01 M03.FR.03")
@@ -108,18 +90,6 @@ async def list_chain(t: StationTest) -> None:
     t.check(bool(chains), "M03.FR.04", "lists its chain only with all others")
     alone = [each for each in chains if not each.get("childCertificateHashData")]
     t.check(not alone, "M03.FR.05", "lists a chain without its sub-CAs")
-
-
-@M_15118.case("TC_M_16_CS", "List roots of contracts", also="M03.FR.01 M03.FR.03 M03.FR.04")
-async def list_mo(t: StationTest) -> None:
-    """The station lists the root that was installed, and no other kinds."""
-    await _lists(t, MO)
-
-
-@M.case("TC_M_17_CS", "List roots of two kinds", also="M03.FR.01 M03.FR.03 M03.FR.04")
-async def list_two(t: StationTest) -> None:
-    """The station lists the roots of both kinds, and no others."""
-    await _lists(t, CSMS, MANUFACTURER)
 
 
 @M.case("TC_M_18_CS", "List certificates of all kinds", also="M03.FR.01 M03.FR.03")
