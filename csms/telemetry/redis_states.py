@@ -33,7 +33,7 @@ _SEALED: Final = "A"
 
 
 class RedisStates:
-    """States at the Redis server `url`, below `prefix`, sealed by keys that are in `store`."""
+    """StateExchange: states at the Redis server `url`, below `prefix`, sealed by keys that are in `store`."""
 
     def __init__(self, url: str, store: Store, seal: TelemetrySeal, prefix: str = "v2g:latest") -> None:
         self._store, self._seal = store, seal
@@ -41,13 +41,11 @@ class RedisStates:
         self._keys = prefix, f"{prefix}:changed"
 
     async def put(self, states: Sequence[VehicleState]) -> None:
-        """See StateExchange."""
         if states:
             arguments = [part for each in states for part in (each.ev, _document(each, self._seal))]
             await self._do(self._redis.eval(_JOIN, 2, *self._keys, *arguments))
 
     async def changed(self, since: str) -> tuple[list[VehicleState], str]:
-        """See StateExchange."""
         try:
             if not since:
                 found = await self._redis.hgetall(self._keys[0])
@@ -64,12 +62,10 @@ class RedisStates:
         return await self._store.read(_opened, found) if found else [], position
 
     async def erase(self, ev: str) -> None:
-        """See StateExchange."""
         await self._do(self._redis.hdel(self._keys[0], ev))
         await self._do(self._redis.zrem(self._keys[1], ev))
 
     async def close(self) -> None:
-        """See StateExchange."""
         await self._redis.aclose()
 
     async def _do(self, command: Any) -> None:

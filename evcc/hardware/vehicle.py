@@ -167,7 +167,7 @@ class BenchPilot:
 
 
 class SimulatedVehicle:
-    """A battery behind a contactor on the simulated DC line, stepping on the (possibly scaled) clock.
+    """VehicleHardware: a battery behind a contactor on the simulated DC line, stepping on the (possibly scaled) clock.
 
     The charger sets the current: the battery accepts it while both contactors are closed, and publishes its limits
     on the line. Not modelled: inrush at the contactor, ripple, cable resistance.
@@ -291,7 +291,6 @@ class SimulatedVehicle:
             self._notify(ports.PlugState(connected=False))
 
     def cut(self) -> None:
-        """See VehicleHardware."""
         if isinstance(self._line, BenchLine):
             return  # there is nothing to switch off
         self._off, self._moves = True, self._moves + 1

@@ -88,7 +88,7 @@ class Edition(Protocol):
 class NegotiatedSession(Negotiated[EditionSession]):
     """One connection: a session of the first edition until the charger has selected one, then of that edition.
 
-    Raises ConfigError if no edition has a protocol for the connection.
+    A Core. Raises ConfigError if no edition has a protocol for the connection.
     """
 
     def __init__(
@@ -122,7 +122,6 @@ class NegotiatedSession(Negotiated[EditionSession]):
         return self.session.paused
 
     def start(self, now: float, utc_ms: int) -> None:
-        """See Core."""
         self._started = now
         super().start(now, utc_ms)
 
@@ -140,7 +139,7 @@ class NegotiatedSession(Negotiated[EditionSession]):
 
 
 class _NegotiatedReader:
-    """Reads messages as the first edition does until the charger has selected one, then as that one."""
+    """MessageReader: as the first edition does until the charger has selected one, then as that one."""
 
     def __init__(self, editions: Mapping[int, Edition], config: SessionConfig) -> None:
         self._editions, self._config = editions, config
@@ -148,7 +147,6 @@ class _NegotiatedReader:
         self._selected = False
 
     def decode(self, payload_type: int, payload: bytes) -> Element | None:
-        """See MessageReader."""
         if not self._selected and payload_type == APP_PROTOCOL.payload_type:
             self._select(payload)
         return self._reader.decode(payload_type, payload)
@@ -165,9 +163,7 @@ class _NegotiatedReader:
                 self._reader = edition.reader(self._config)
 
     def sent(self, message: Element, payload_type: int) -> Ask:
-        """See MessageReader."""
         return self._reader.sent(message, payload_type)
 
     def received(self, message: Element, payload_type: int) -> Ask:
-        """See MessageReader."""
         return self._reader.received(message, payload_type)

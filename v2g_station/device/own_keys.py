@@ -93,7 +93,7 @@ class TpmKeys(FileKeys, frozen=True):
 
 
 class TokenKeys(msgspec.Struct, frozen=True):
-    """Objects of a PKCS#11 token with numbered labels; the label of the pending one is in `pending`."""
+    """NewKeys: objects of a PKCS#11 token with numbered labels; the label of the pending one is in `pending`."""
 
     reference: KeyReference
     pending: Path
@@ -112,7 +112,6 @@ class TokenKeys(msgspec.Struct, frozen=True):
         return as_private_key(key)
 
     def waits(self, public: PublicKey) -> bool:
-        """See NewKeys."""
         try:
             key = open_key(self.reference.called(self.pending.read_bytes()))
         except (OSError, KeyAccessError):
@@ -123,7 +122,6 @@ class TokenKeys(msgspec.Struct, frozen=True):
         """See NewKeys: the chain determines the key in use."""
 
     def done(self) -> None:
-        """See NewKeys."""
         self.pending.unlink(missing_ok=True)
 
     def retire(self, public: PublicKey | None) -> None:

@@ -110,7 +110,7 @@ class PromptOperator:
 
 
 class CommandOperator:
-    """A command for each step; {station}, {action} and {payload} (JSON) are replaced. Exit code 3: not possible."""
+    """Operator: a command for each step; {station}, {action}, {payload} are replaced. Exit code 3: not possible."""
 
     def __init__(self, command: str, timeout_s: float = 60.0) -> None:
         try:
@@ -121,7 +121,6 @@ class CommandOperator:
         self._command, self._timeout_s = command, timeout_s
 
     async def do(self, step: OperatorStep) -> None:
-        """See Operator."""
         fields = {"station": step.station, "action": step.action, "payload": json.dumps(step.payload)}
         words = [each.format(**fields) for each in shlex.split(self._command)]
         code = await exit_code("--operator", words, self._timeout_s)

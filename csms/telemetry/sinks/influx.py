@@ -28,14 +28,13 @@ _LASTING: Final = {400, 413, 422}
 
 
 class InfluxSink:
-    """The server of a URL such as `https://host:8086/?org=ORG&bucket=BUCKET`, with its token in a file."""
+    """Sink: the server of a URL such as `https://host:8086/?org=ORG&bucket=BUCKET`, with its token in a file."""
 
     def __init__(self, config: TelemetrySink) -> None:
         self._parts = urlsplit(config.url)
         self._secret_file = config.secret_file
 
     async def write(self, records: Sequence[StoredRecord]) -> None:
-        """See Sink."""
         lines = [line for each in records if (line := line_of(each)) is not None]
         if lines:
             await self._post(
@@ -43,7 +42,6 @@ class InfluxSink:
             )
 
     async def erase(self, ev: str) -> None:
-        """See Sink."""
         end = datetime(2262, 4, 11, 23, 47, tzinfo=UTC).isoformat()
         body = {"start": "1970-01-01T00:00:00Z", "stop": end, "predicate": f'_measurement="telemetry" AND ev="{ev}"'}
         await self._post("/api/v2/delete", {}, msgspec.json.encode(body), "application/json")
@@ -80,18 +78,16 @@ CLOSE_S: Final = 2.0
 
 
 class DatabaseSink:
-    """The database at `url`, with a thread of its own: one that is slow must not hold what others need."""
+    """Sink: the database at `url`, with a thread of its own: one that is slow must not hold what others need."""
 
     def __init__(self, url: str) -> None:
         self._database = SeriesDatabase(url)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="database-sink")
 
     async def write(self, records: Sequence[StoredRecord]) -> None:
-        """See Sink."""
         await self._do(self._database.write, records)
 
     async def erase(self, ev: str) -> None:
-        """See Sink."""
         await self._do(self._database.erase, ev)
 
     async def close(self) -> None:

@@ -16,7 +16,7 @@ _LONGEST_S: Final = 7 * 24 * 3600
 
 
 class DcRequests:
-    """The part of a vocabulary that builds them from an edition's modules of charging messages and of parameters."""
+    """The part of a Vocabulary that builds requests from an edition's modules of charging and of parameters."""
 
     def __init__(self, charging: ModuleType, parameters: ModuleType, values: Writer[Element]) -> None:
         self._charging, self._parameters, self._values = charging, parameters, values
@@ -46,11 +46,9 @@ class DcRequests:
         )
 
     def cable_check(self, context: MessageContext) -> Any:
-        """See Vocabulary."""
         return self._charging.CableCheckReq(dc_ev_status=self.status(context, ready=True))
 
     def pre_charge(self, plan: Plan, context: MessageContext) -> Any:
-        """See Vocabulary."""
         limits, values = plan.limits, self._values
         target_mv = min(context.battery.voltage_mv, limits.voltage_mv)
         return self._charging.PreChargeReq(
@@ -81,7 +79,6 @@ class DcRequests:
         )
 
     def welding_detection(self, context: MessageContext) -> Any:
-        """See Vocabulary."""
         return self._charging.WeldingDetectionReq(dc_ev_status=self.status(context, ready=False))
 
     def _complete(self, context: MessageContext) -> dict[str, bool]:

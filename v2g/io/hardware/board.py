@@ -51,8 +51,8 @@ class BoardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class SerialBoard(ReportingPilot):
-    """One board, behind the interfaces ChargerPilot, Contactor and Cabinet. A lost board shows F, an open
-    contactor and the fault `board_lost`; it reconnects automatically, in the safe state."""
+    """One board, behind the interfaces ChargerPilot, Contactor, Cabinet and BoardMonitor. A lost board shows F,
+    an open contactor and the fault `board_lost`; it reconnects automatically, in the safe state."""
 
     def __init__(self, config: BoardConfig, clock: Clock, observe: Callable[[Observe], None]) -> None:
         """Open the port. Raises TransportError when it is missing or in use; later losses are handled."""
@@ -184,12 +184,10 @@ class SerialBoard(ReportingPilot):
         return self._host.hello is not None and self._host.hello.monitor
 
     def tell(self, what: Input) -> None:
-        """See BoardMonitor."""
         self._host.tell(what, self._clock.monotonic())
         self._exchange()
 
     def on_new(self, callback: Callable[[], None]) -> None:
-        """See BoardMonitor."""
         self._on_new.append(callback)
         callback()
 
