@@ -305,7 +305,7 @@ def _without(installed: list[InstalledProfile], utc_ms: int, around: ProfileSitu
         for item in installed
         if _concerns(item, purpose, around) and _goes_both_ways(item) and is_over(item, utc_ms, around)
     )
-    return ProfileLimits(discharge_w=0, operation_mode="ChargingOnly") if any(over) else ProfileLimits()
+    return ProfileLimits(discharge_w=0, operation_mode="ChargingOnly", discharge_a=0) if any(over) else ProfileLimits()
 
 
 def _goes_both_ways(item: InstalledProfile) -> bool:

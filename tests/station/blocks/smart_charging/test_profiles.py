@@ -398,6 +398,7 @@ def test_without_a_profile_to_fall_back_to_only_charging_goes_on() -> None:
     item = installed(profile(wish, max_offline_duration=60), version="2.1")
     found = at(NOON + HOUR, item, offline_since_ms=NOON)
     assert (found.charge_w, found.discharge_w, found.setpoint_w) == (None, 0, None)
+    assert found.discharge_a == 0, "in amperes, too, whatever another profile allows there"
     over = installed(profile(wish, duration=60), version="2.1")
     assert at(NOON + HOUR, over).discharge_w == 0
     assert at(NOON - HOUR, over).discharge_w is None, "what has not begun is no word on it"
