@@ -191,7 +191,6 @@ class GridCodeWatch:
             self._narrow = narrow
             self._protection.select(narrow=narrow)
             self._observe(Observe("power", "grid_code_stages", {"narrow": narrow}))
-            self._tick()
 
     async def follow_contact(self, lines: GpioLines) -> None:
         """Let a contact select the narrow stages, until cancelled; two readings in a row have to agree. One that cannot

@@ -574,6 +574,7 @@ def test_a_contact_selects_the_narrow_stages_and_one_that_cannot_be_read_does_to
         await asyncio.sleep(0.6)
         one.measure(50.25)
         await asyncio.sleep(0.2)
+        assert {each.stage for _, each in one.events} == {"power"}
         assert [(each.name, dict(each.data)) for _, each in one.events[-2:]] == [
             ("grid_code_stages", {"narrow": True}), ("grid_disconnected", {"stage": "81>.S1"}),
         ]  # fmt: skip
