@@ -779,7 +779,7 @@ def _csms(status: ChargerStatus, _: EvseShown) -> LineShown:
         case "connecting":
             return LineShown(f"connecting to {csms.url}", "busy")
     tries = f", {csms.attempts} failed attempts" if csms.attempts > 1 else ""
-    return LineShown(f"not connected since {since}{tries}: {csms.reason or 'unknown'}; what it has set goes on", "bad")
+    return LineShown(f"not connected since {since}{tries}: {csms.reason or 'unknown'}; its limits stay in force", "bad")
 
 
 SUMMARY: Final[dict[str, Callable[[ChargerStatus, EvseShown], LineShown]]] = {

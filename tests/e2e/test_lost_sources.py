@@ -326,7 +326,7 @@ class CsmsOfOthers(LostSource):
         return self.shown if "not connected since" in self.shown else ""
 
     def remains(self, word: Limits) -> tuple[Limits, str]:
-        return word, "what it has set goes on"
+        return word, "its limits stay in force"
 
 
 class BehindBackEnd(LostSource):
