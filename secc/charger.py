@@ -384,8 +384,12 @@ class Charger:
         match command:
             case GridSignalReceived(signal=signal):
                 changes = [(controller, controller.grid.signal(signal)) for controller in self.controllers]
-                for controller, facts in (*(self._settled() if self._sharing else ()), *changes):
+                for controller, facts in self._settled() if self._sharing else ():
                     controller.grid_changed(facts)
+                for controller, signalled in changes:  # whose limits were those before shares were settled
+                    grid = controller.grid
+                    now = (replace(e, limits=grid.limits, foreseen=e.foreseen and grid.foreseen) for e in signalled)
+                    controller.grid_changed(tuple(now))
             case AttestationRequested(nonce=nonce):
                 self._nonce = nonce
                 if self._attesting is None or self._attesting.done():

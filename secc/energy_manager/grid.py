@@ -210,7 +210,7 @@ class SiteGrid:
         self._site_version += 1
         return (ports.GridChanged((self._now(),), foreseen=self._foresee()),)
 
-    def signal(self, signal: PriceSignal) -> Sequence[Fact]:
+    def signal(self, signal: PriceSignal) -> Sequence[ports.GridChanged]:
         """Set a grid signal with its limits; return the facts for a running session."""
         if self._signal is not None and signal.version < self._signal.version:
             return ()

@@ -14,11 +14,16 @@ from secc.charger import CROWD_S, Charger
 from secc.config import EvseConfig, SiteConfig
 from secc.energy_manager.sharing import HELD_S
 from secc.evse.ports import ShutDown
+from secc.hardware.safety import SafetyChannel
 from secc.session.config import AcRating
-from tests.safety.controllers import OnRig, controllers, program
+from secc.session.ports import GridChanged
+from tests.safety.controllers import OnRig, controllers, grid_signal, program
 from tests.virtual_time import VirtualLoop
+from v2g.energy.limits import SITE, Limit
 from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.engine.session import Fact
 from v2g_station.blocks.authorization.contracts import AuthorizationStatus
+from v2g_station.blocks.data_transfer import GridSignalReceived
 
 pytestmark = [pytest.mark.requirement("R57"), pytest.mark.requirement("R192")]
 
@@ -134,6 +139,31 @@ def test_vehicles_that_come_together_share_at_once_and_never_have_more_than_the_
             shares = [each.grid.limits[0].charge_ma or 0 for each in evses]
             assert min(shares) >= 6_000
             assert sum(shares) <= 20_000
+
+    played(scene())
+
+
+def test_monitors_keep_to_the_shares_of_a_lower_limit_of_the_site(
+    pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the second channel has heard last is what the session has: of 12 A its share, not what it had before."""
+    heard: dict[SafetyChannel, Limit] = {}
+    fact = SafetyChannel.fact
+
+    def hears(channel: SafetyChannel, told: Fact) -> None:
+        for limit in told.limits if isinstance(told, GridChanged) else ():
+            if limit.source == SITE:
+                heard[channel] = limit
+        fact(channel, told)
+
+    monkeypatch.setattr(SafetyChannel, "fact", hears)
+
+    async def scene() -> None:
+        async with feeder(pki, tmp_path, LINES, LINES) as found:
+            await both_charge(found)
+            found.charger.carry_out(GridSignalReceived(signal=grid_signal(2, charge_w=8_280, discharge_w=0)))
+            assert [heard[each.controller.safety].charge_ma for each in found.found] == [6_000, 6_000]
+            assert [each.controller.grid.limits[0] for each in found.found] == list(heard.values())
 
     played(scene())
 
