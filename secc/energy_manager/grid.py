@@ -205,10 +205,11 @@ class SiteGrid:
         if share == self._share:
             return ()
         before, self._share = self._now(), share
-        if replace(self._now(), version=before.version) == before:
+        foreseen = self._foresee()
+        if foreseen is None and replace(self._now(), version=before.version) == before:
             return ()
         self._site_version += 1
-        return (ports.GridChanged((self._now(),), foreseen=self._foresee()),)
+        return (ports.GridChanged((self._now(),), foreseen=foreseen),)
 
     def signal(self, signal: PriceSignal) -> Sequence[ports.GridChanged]:
         """Set a grid signal with its limits; return the facts for a running session."""

@@ -176,6 +176,19 @@ def test_what_charging_profiles_will_allow_later_makes_limits_ahead() -> None:
     assert grid.profiles(ProfileLimits())[0].foreseen == ()
 
 
+@pytest.mark.requirement("R57")
+def test_limits_ahead_are_those_of_a_share_also_while_profiles_permit_nothing_yet() -> None:
+    grid = SiteGrid(charge_w=22_000, discharge_w=0)
+    grid.profiles(ProfileLimits(charge_w=0, later=(ProfileLimits(from_ms=1_000, charge_w=20_000),)))
+    for charge_w in (0, 5_000):
+        (told,) = grid.share(Limit(source=SITE, charge_w=charge_w, discharge_w=0))
+        assert isinstance(told, ports.GridChanged)
+        assert told.foreseen == grid.foreseen
+        assert [each.charge_w for each in grid.foreseen] == [charge_w]
+        assert told.limits[0].charge_w == 0
+    assert grid.share(Limit(source=SITE, charge_w=5_000, discharge_w=0)) == ()
+
+
 @pytest.mark.requirement("R192")
 @pytest.mark.parametrize(("site_w", "amperes"), [(100_000, 16_000), (4_140, 6_000)])
 @pytest.mark.parametrize("lines_used", [1, 3])
