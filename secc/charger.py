@@ -116,7 +116,7 @@ class Charger:
         if wait_s <= 0:
             self.share()
             return
-        controller.grid.share(NO_SHARE)
+        controller.grid_changed(controller.grid.share(NO_SHARE))
         if self._soon is None:
             self._soon = asyncio.get_running_loop().call_later(wait_s, self.share)
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from pki_tools.tree import PkiTree
 from secc.charger import CROWD_S, Charger
 from secc.config import EvseConfig, SiteConfig
 from secc.energy_manager.sharing import HELD_S
+from secc.evse.controller import EvseController
 from secc.evse.ports import ShutDown
 from secc.hardware.safety import SafetyChannel
 from secc.session.config import AcRating
@@ -24,6 +26,7 @@ from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine.session import Fact
 from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 from v2g_station.blocks.data_transfer import GridSignalReceived
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 
 pytestmark = [pytest.mark.requirement("R57"), pytest.mark.requirement("R192")]
 
@@ -143,20 +146,26 @@ def test_vehicles_that_come_together_share_at_once_and_never_have_more_than_the_
     played(scene())
 
 
-def test_monitors_keep_to_the_shares_of_a_lower_limit_of_the_site(
-    pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What the second channel has heard last is what the session has: of 12 A its share, not what it had before."""
-    heard: dict[SafetyChannel, Limit] = {}
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> dict[SafetyChannel, Limit]:
+    """What each second channel has heard last of the site."""
+    found: dict[SafetyChannel, Limit] = {}
     fact = SafetyChannel.fact
 
     def hears(channel: SafetyChannel, told: Fact) -> None:
         for limit in told.limits if isinstance(told, GridChanged) else ():
             if limit.source == SITE:
-                heard[channel] = limit
+                found[channel] = limit
         fact(channel, told)
 
     monkeypatch.setattr(SafetyChannel, "fact", hears)
+    return found
+
+
+def test_monitors_keep_to_the_shares_of_a_lower_limit_of_the_site(
+    pki: PkiTree, tmp_path: Path, heard: dict[SafetyChannel, Limit]
+) -> None:
+    """Of 12 A each has its share at once, not what it had before."""
 
     async def scene() -> None:
         async with feeder(pki, tmp_path, LINES, LINES) as found:
@@ -164,6 +173,26 @@ def test_monitors_keep_to_the_shares_of_a_lower_limit_of_the_site(
             found.charger.carry_out(GridSignalReceived(signal=grid_signal(2, charge_w=8_280, discharge_w=0)))
             assert [heard[each.controller.safety].charge_ma for each in found.found] == [6_000, 6_000]
             assert [each.controller.grid.limits[0] for each in found.found] == list(heard.values())
+
+    played(scene())
+
+
+def test_monitors_of_a_crowd_hear_of_no_share_after_what_profiles_permit(
+    pki: PkiTree, tmp_path: Path, heard: dict[SafetyChannel, Limit]
+) -> None:
+    """A profile changes while each session begins; for the third there are less than 6 A."""
+
+    def change(evse: EvseController) -> None:
+        evse.carry_out(ProfileLimits(charge_w=9_000.0))
+
+    async def scene() -> None:
+        async with feeder(pki, tmp_path, LINES, LINES, LINES, charge_a=13) as found:
+            for each in found.found:
+                each.controller.on_busy.insert(0, partial(change, each.controller))
+                each.car.plug()
+                await asyncio.sleep(CROWD_S / 4)
+            await asyncio.sleep(CROWD_S)
+            assert [heard[each.controller.safety].charge_ma for each in found.found] == [6_500, 6_500, 0]
 
     played(scene())
 
