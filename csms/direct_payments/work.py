@@ -19,6 +19,7 @@ from csms.payments.config import DirectPaymentConfig
 from csms.payments.provider import ProviderClient, answer_of, decimal_of
 from csms.remote_control import work as remote_control
 from csms.services import Services
+from csms.stations import store as stations
 from v2g.errors import CodecError, OcppError, RefusedError, TransportError, V2GError
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.authorization import IdToken
@@ -92,8 +93,6 @@ class DirectPayments:
     def __init__(self, services: Services, config: DirectPaymentConfig) -> None:
         self._services, self._provider = services, services[DirectClient]
         self._start_ms, self._began_ms = 1000 * config.start_s, services.clock.utc_ms()
-        self._away_ms: dict[str, int] = {}
-        """When stations of payments were seen away last."""
         self._lost = False
 
     async def step(self) -> None:
@@ -183,11 +182,11 @@ class DirectPayments:
             await self._save(payment, "running", transaction_id=name)
             return
         if payment.station_id not in self._services.connections.connected():
-            self._away_ms[payment.station_id] = now_ms
             over = now_ms >= payment.changed_ms + AWAY_MS
         else:
-            quiet = now_ms >= self._away_ms.get(payment.station_id, 0) + SETTLED_MS
-            over = quiet and now_ms >= payment.changed_ms + self._start_ms
+            station = await self._services.store.read(stations.find, payment.station_id)
+            back_ms = (station or {}).get("connected_ms") or 0  # also where it came back while no back end ran
+            over = now_ms >= max(payment.changed_ms + self._start_ms, back_ms + SETTLED_MS)
         if over:
             await self._save(payment, "releasing", reason="no vehicle was plugged in")
 
