@@ -63,6 +63,8 @@ SILENT_BEATS: Final = 3
 """Heartbeats after which a connected station that has sent nothing is asked whether it is alive."""
 _WATCH_S: Final = 10.0
 _ASKED_AT_ONCE: Final = 100
+_USUAL_S: Final = 1.0
+"""Answers that take no longer do not count as waits: a station could ask for as many as it likes."""
 _QUIET_S = 2.0  # a reconnected station may send nothing for a while
 
 
@@ -310,13 +312,15 @@ class StationSession:
         begun = clock.monotonic()
         context.behind_s = max(0.0, context.behind_s - max(0.0, begun - self._answered_at))  # meanwhile it had none
         try:
-            answered = await ANSWERS[action](context, request)
-            if isinstance(request, AuthorizeRequest):
+            try:
+                answered = await ANSWERS[action](context, request)
+            finally:
+                context.behind_s += max(0.0, clock.monotonic() - begun - _USUAL_S)
+            if isinstance(request, AuthorizeRequest):  # which is the station's own time
                 await self._pusher.limit_first()
             return answered
         finally:
             self._answered_at = clock.monotonic()
-            context.behind_s += self._answered_at - begun
             self._services.metrics.request_received(action, self._answered_at - begun)
 
     async def _take(self, action: str, message: Message) -> None:

@@ -15,6 +15,7 @@ from csms.alerts.rules import RULES
 from csms.booking import held
 from csms.booking import store as reviews
 from csms.books import reports
+from csms.grid.signal_delivery import Pusher
 from csms.remote_control import work as remote_control
 from csms.smart_charging import store as charging
 from csms.smart_charging.work import SmartCharging
@@ -216,6 +217,37 @@ async def test_an_event_that_waits_for_this_back_end_is_no_reason_to_hold_money(
         await station.is_held("clock", "Look at the station's clock", kwh=1)
     else:
         await station.is_exact(1, 0.5)
+
+
+@pytest.mark.parametrize("action", ["Authorize", "StatusNotification"])
+async def test_a_station_cannot_busy_the_back_end_to_date_its_events_back(
+    station: Station, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    """It takes the limits that precede an authorization as late as it likes, or asks again and again."""
+    clock, store = station.csms.clock, station.csms.services.store
+    real, gather, late_s = clock.monotonic, store.gather, [0.0]
+
+    async def usual(*given: Any) -> Any:
+        late_s[0] += 0.9
+        return await gather(*given)
+
+    async def wait(_pusher: Pusher) -> None:
+        late_s[0] += 3
+
+    await station.event("Started", wh(1000, "Transaction.Begin"), state="Charging")
+    with monkeypatch.context() as busy:
+        busy.setattr(clock, "monotonic", lambda: real() + late_s[0])
+        busy.setattr(store, "gather", usual)
+        busy.setattr(Pusher, "limit_first", wait)
+        about = {"evseId": 1, "connectorId": 1, "connectorStatus": "Occupied", "timestamp": "2026-01-01T00:00:00Z"}
+        while late_s[0] < 400:
+            before_s = late_s[0]
+            await station.point.call(action, {"idToken": VALID} if action == "Authorize" else about)
+            assert late_s[0] > before_s
+    clock.advance(600)
+    at_ms = clock.utc_ms() + 60_000 - 301_000
+    await station.event("Ended", wh(2000, "Transaction.End"), state="Idle", at_ms=at_ms)
+    await station.is_held("clock", "Look at the station's clock", kwh=1)
 
 
 async def test_phases_are_summed(station: Station) -> None:
