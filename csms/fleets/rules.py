@@ -144,6 +144,8 @@ class FleetCall(msgspec.Struct, frozen=True, kw_only=True):
     planned_w: dict[str, int]
     bid_id: str = ""
     """The bid that it calls; empty: none."""
+    earlier: tuple["FleetCall", ...] = ()
+    """Calls before it that are over, whose meters have not been read since."""
 
 
 class FleetBid(msgspec.Struct, frozen=True, kw_only=True):

@@ -38,9 +38,11 @@ def remove(connection: Connection, fleet_id: str) -> bool:
     return connection.execute(delete(fleets).where(fleets.c.fleet_id == fleet_id)).rowcount > 0
 
 
-def put_call(connection: Connection, fleet_id: str, call: FleetCall | None) -> None:
-    """Store the call of a fleet's flexibility, None when it has ended."""
-    text = None if call is None else msgspec.json.encode(call).decode()
+def put_call(connection: Connection, fleet_id: str, of: FleetCall | None, instead_of: FleetCall | None = None) -> None:
+    """Store the call of a fleet's flexibility, None when it has ended; not where there is another one meanwhile."""
+    if instead_of is not None and call(connection, fleet_id) != instead_of:
+        return
+    text = None if of is None else msgspec.json.encode(of).decode()
     connection.execute(update(fleets).where(fleets.c.fleet_id == fleet_id).values(call=text))
 
 

@@ -206,9 +206,10 @@ class Fleets:
                 reason="beyond_range",
                 hint=f"GET /fleets/{fleet.id}/capability shows its range",
             )
+        earlier: list[FleetCall] = []
         if (before := found.called) is not None:
-            until_ms = min(before.until_ms, now_ms)
-            await self._end(fleet, msgspec.structs.replace(before, until_ms=until_ms), at_once=True)
+            ended = msgspec.structs.replace(before, until_ms=min(before.until_ms, now_ms), earlier=())
+            earlier = [each for each in (*before.earlier, ended) if not await self._end(fleet, each)]
         planned = {each.id: each.planned_w for each in now.vehicles}
         call = FleetCall(
             power_w=power_w,
@@ -216,6 +217,7 @@ class Fleets:
             until_ms=now_ms + duration_s * 1000 if bid is None else max(now_ms, bid.end_ms),
             planned_w=planned,
             bid_id="" if bid is None else bid.id,
+            earlier=tuple(earlier),
         )
         await services.store.run(rows.put_call, fleet.id, call)
         self._services.announce("ocpp", "fleet_called", fleet=fleet.id, power_w=power_w, duration_s=duration_s)
@@ -260,11 +262,12 @@ class Fleets:
         self._unplanned.pop(fleet.id, None)
         await self._note(fleet, found)
         end_ms = found.problem.periods[0].end_ms
+        unread = found.called is not None and await self._settle(fleet, found.called)
         if found.call is not None:
             now = capabilities(found.problem, found.plan)[0]
             await self._answer(fleet, found.call, now, keep_up=refresh)
             return self._left_s(min(end_ms, found.call.until_ms))
-        if found.called is not None and not await self._end(fleet, found.called):
+        if unread:
             end_ms = min(end_ms, found.problem.start_ms + _MINUTE_MS)  # until then meters may have been read
         powers = [sum(each) for each in zip(*(each.power_w for each in found.plan.vehicles), strict=True)]
         points = list(zip(found.plan.edges_ms, [*(powers or [0] * (len(found.plan.edges_ms) - 1)), 0], strict=True))
@@ -317,17 +320,26 @@ class Fleets:
         parts = called(call, now)
         return await self._dispatch.follow(parts, keep_up=keep_up, fleet=fleet.id, planned_w=now.planned_w)
 
-    async def _end(self, fleet: Fleet, call: FleetCall, *, at_once: bool = False) -> bool:
-        """Report how much of a call was delivered, by the stations' meters, once they have been read after its end;
-        return whether they have."""
+    async def _settle(self, fleet: Fleet, called: FleetCall) -> bool:
+        """Report what was delivered by a call and those before it, once they are over and meters have been read since;
+        return whether some must wait for that."""
+        calls, now_ms = (*called.earlier, called), self._services.clock.utc_ms()
+        left = [each for each in calls if now_ms < each.until_ms or not await self._end(fleet, each)]
+        if len(left) < len(calls):
+            last = msgspec.structs.replace(left[-1], earlier=tuple(left[:-1])) if left else None
+            await self._services.store.run(rows.put_call, fleet.id, last, called)
+        return any(now_ms >= each.until_ms for each in left)
+
+    async def _end(self, fleet: Fleet, call: FleetCall) -> bool:
+        """Report how much of a call was delivered, by the stations' meters, once they have been read after its end, a
+        quarter hour later at the latest; return whether that is done."""
         services, now_ms = self._services, self._services.clock.utc_ms()
         period = call.from_ms, call.until_ms
         energies, read = await services.store.read(transactions.net_energy, call.planned_w, *period, now_ms)
-        if not read and not at_once and now_ms < call.until_ms + QUARTER_MS:
+        if not read and now_ms < call.until_ms + QUARTER_MS:
             return False
         asked_wh = round(call.power_w * (call.until_ms - call.from_ms) / HOUR_MS)
         had_wh = delivered_wh(call, energies)
-        await services.store.run(rows.put_call, fleet.id, None)
         if call.bid_id and (bid := await services.store.read(rows.bid, fleet.id, call.bid_id)) is not None:
             bid = bid.settle(asked_wh, had_wh)
             await services.store.run(rows.put_bid, bid)

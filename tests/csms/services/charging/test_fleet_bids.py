@@ -105,6 +105,39 @@ async def test_what_is_forecast_is_bid_called_delivered_and_settled(csms: Backen
     assert event.data["bid"] == given.json["id"]
 
 
+@pytest.mark.requirement("R181")
+async def test_a_bid_is_measured_to_its_end_although_the_next_one_is_called_then(csms: Backend) -> None:
+    """Meters are read when five sixths of a quarter hour are over, and after each."""
+    next_hour(csms.clock)
+    charges = [await fleet_vehicle(csms, name) for name in ("CS-V2G-0001", "CS-V2G-0002")]
+    await csms.services.store.run(rows.save, FLEET, csms.clock.utc_ms())
+    await lived(csms, 15)
+    await offer(csms, CHEAP, DEAR)
+    async with serving(csms) as ask, running(Fleets(csms.services)):
+        begin_ms = csms.clock.utc_ms() + HOUR_MS // 2
+        given = [(await bid(ask, begin_ms + each, 8_000)).json["id"] for each in (0, QUARTER_MS)]
+        await meters_read(csms, begin_ms, charges)
+        states = []
+        for number, name in enumerate(given):
+            csms.clock.now_ms = begin_ms + number * QUARTER_MS
+            called = await ask("POST", f"/fleets/depot/bids/{name}/call", {"power_w": 8_000})
+            assert called.status == 200
+            powers = [each["setpoint_w"] for each in called.json]
+            for at_s, seconds in ((200, 200), (750, 550)) if number else ((750, 750),):
+                since_s = 150 if number and at_s == 200 else 0  # the rest of the quarter hour before
+                at_ms = begin_ms + number * QUARTER_MS + at_s * 1000
+                await meters_read(csms, at_ms, charges, powers, seconds + since_s)
+                csms.services.feed.publish("fleet_changed", None, {})
+                await settled()
+                states.append([each["settled"] for each in (await ask("GET", "/fleets/depot/bids")).json])
+        await meters_read(csms, begin_ms + 2 * QUARTER_MS + 100_000, charges, powers, 250)
+        csms.services.feed.publish("fleet_changed", None, {})
+        await settled()
+        shown = (await ask("GET", "/fleets/depot/bids")).json
+    assert states == [[False, False], [True, False], [True, False]]
+    assert [each["delivered_wh"] for each in shown] == pytest.approx([2_000, 2_000], abs=5)
+
+
 async def test_without_a_past_there_is_no_forecast_and_without_prices_no_plan(csms: Backend) -> None:
     """Nothing can be bid then."""
     await csms.services.store.run(rows.save, FLEET, csms.clock.utc_ms())

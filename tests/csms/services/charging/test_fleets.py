@@ -336,19 +336,27 @@ async def test_a_plan_names_the_call_in_force_and_another_call_ends_it(csms: Bac
     await fleets.call(FLEET, 6_000, 900)
     assert "6.0 kW less than planned" in describe_call(call_of(await fleets.plan(FLEET)), UTC)
     csms.clock.advance(180)
-    for charge in charges:  # a minute later each
-        await charge.event("Updated", "MeterValuePeriodic", state="Charging", context="Sample.Periodic")
+
+    async def read_meters() -> None:
+        for charge in charges:  # a minute later each
+            await charge.event("Updated", "MeterValuePeriodic", state="Charging", context="Sample.Periodic")
+
+    await read_meters()
     await fleets.call(FLEET, 2_000, 900)
-    (ended,) = (each.data for each in csms.events.named("fleet_call_ended"))
-    assert ended["asked_wh"] == 500, "for the third of its time that it was in force"
+    assert csms.events.named("fleet_call_ended") == [], "the first meter has not been read since"
+    await read_meters()
     csms.clock.now_ms = call_of(await fleets.plan(FLEET)).until_ms - 1
     assert (await fleets.plan(FLEET)).call is not None
     csms.clock.advance(0.001)
     assert (await fleets.plan(FLEET)).call is None
     csms.clock.advance(60)
     await fleets.call(FLEET, 1_000, 900)
-    ended = csms.events.named("fleet_call_ended")[-1]
+    (ended,) = csms.events.named("fleet_call_ended")
     assert (ended.stage, ended.data["fleet"]) == ("ocpp", "depot")
+    assert ended.data["asked_wh"] == 500, "for the third of its time that it was in force"
+    await read_meters()
+    await fleets.call(FLEET, 500, 900)
+    _, ended = csms.events.named("fleet_call_ended")
     assert ended.data["asked_wh"] == 500, "2 kW for all of its time"
 
 
