@@ -254,6 +254,19 @@ async def test_a_driver_pays_by_the_page_of_the_plug(world: World) -> None:
             assert "6,00 EUR" in shown
 
 
+async def test_what_nobody_has_approved_was_never_held(world: World) -> None:
+    station = await world.station()
+    about = {"timestamp": "2026-01-01T00:00:00Z", "connectorStatus": "Available", "evseId": 1, "connectorId": 1}
+    await station.call("StatusNotification", about)
+    async with console(world.csms) as ask:
+        driver = Person(ask)
+        place = (await driver.send(f"/console{evse_address(world.csms.services, NAME, 1)}/pay")).headers["location"]
+        world.later(START_MS)
+        for count, state in ((1, "releasing"), (8, "released")):
+            assert await world.steps(count) == state
+            assert "In advance 30.00 EUR" in text_of(await driver.get(place))
+
+
 async def test_of_two_nodes_only_one_asks_for_a_hold(store_url: str) -> None:
     """Each sees no payment at the plug, and stores its own: the database takes one of them."""
     nodes = Store(store_url), Store(store_url)
