@@ -95,9 +95,14 @@ def pasts(
         if station_id not in connected:
             found[station_id].absences.append(TimeSpan(max(seen_ms, left_ms or 0), now_ms))
     asked = {"names": list(names), "from_ms": period.from_ms, "to_ms": period.to_ms}
+    early: list[tuple[int, str, int, int, str]] = []
     for station_id, evse_id, connector_id, at_ms, status in connection.execute(_DECIDING, asked):
-        known_ms = at_ms if at_ms > first[station_id] else first[station_id]
-        found[station_id].history.setdefault(evse_id, []).append(Status(connector_id, known_ms, status))
+        if at_ms > first[station_id]:
+            found[station_id].history.setdefault(evse_id, []).append(Status(connector_id, at_ms, status))
+        else:
+            early.append((at_ms, station_id, evse_id, connector_id, status))
+    for _, station_id, evse_id, connector_id, status in sorted(early):  # the latest of them holds
+        found[station_id].history.setdefault(evse_id, []).append(Status(connector_id, first[station_id], status))
     spans = select(away.station_id, away.from_ms, away.to_ms).where(
         away.station_id.in_(names) & (away.from_ms < period.to_ms) & (away.to_ms > period.from_ms)
     )

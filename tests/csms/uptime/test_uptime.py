@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Connection, insert
 
 from csms.accounts.rules import Role
+from csms.db.store import Store
 from csms.overview import course
 from csms.overview.course import STEP_MS
 from csms.retention.store import delete_old
@@ -199,6 +200,26 @@ async def test_the_states_that_are_read_say_the_same_as_all_of_them(csms: Backen
                     assert got.outages == expected.outages, (name, rules.name)
                     assert got.known_ms == expected.known_ms
                     assert set(known) <= set(whole)
+
+
+async def test_of_states_before_the_first_contact_the_latest_holds(store: Store) -> None:
+    """They all count from that contact on, in whatever order a database finds them."""
+    begin, names = 1_790_000_000_000, [f"CS-{number:02}" for number in range(30)]
+
+    def write(connection: Connection) -> None:
+        for name in names:
+            row = {"station_id": name, "first_seen_ms": begin, "last_seen_ms": begin, "protocol": "ocpp2.0.1"}
+            connection.execute(insert(tables.stations), row)
+            place = {"station_id": name, "evse_id": 1, "connector_id": 1}
+            connection.execute(insert(tables.connectors), {**place, "status": "Available", "changed_ms": begin - 1})
+            for before_ms, status in ((3, "Unavailable"), (2, "Faulted"), (1, "Available")):
+                row = {**place, "at_ms": begin - before_ms, "status": status}
+                connection.execute(insert(tables.connector_history), row)
+
+    await store.run(write)
+    period = TimeSpan(begin, begin + HOUR_MS)
+    for past in await store.read(rows.pasts, names, period, names, period.to_ms):
+        assert rules_of.uptime(PRESETS["strict"], period, past.history[1], ()).outages == (), past.station_id
 
 
 async def test_while_the_back_end_did_not_run_no_station_was_away_and_it_says_so_of_itself(csms: Backend) -> None:
