@@ -69,7 +69,7 @@ class MainsContactor:
         closed = not self._tripped() and not self._cut
         if closed is not self._commanded:
             self._commanded, self._moved_at = closed, self._now()
-            self._write()
+            self._command()
             self._observe(Observe("power", "mains_contactor", {"state": "closed" if closed else "open"}))
         try:
             shown = self._lines.read()["feedback"] if self._config.feedback is not None else closed
@@ -78,8 +78,9 @@ class MainsContactor:
             return
         if shown is not closed and self._now() >= self._moved_at + self._config.move_s:
             self._fail("it does not close" if closed else "it does not open", "" if closed else "contactor_welded")
+            self._write()  # again: it may not have been possible before
         elif self._problem:
-            self._write()
+            self._command()
 
     async def run(self) -> None:
         """Look at it, until cancelled."""
@@ -90,16 +91,22 @@ class MainsContactor:
     def close(self) -> None:
         """Open it, and release the lines."""
         self._commanded = False
-        self._write()
+        self._command()
         self._lines.close()
 
-    def _write(self) -> None:
-        try:
-            self._lines.write("output", active=self._commanded)
-        except TransportError as error:
-            self._fail(str(error), FAILED)
+    def _command(self) -> None:
+        if why := self._write():
+            self._fail(why, FAILED)
         else:
             self._problem = ""
+
+    def _write(self) -> str:
+        """Command it; return why that was not possible."""
+        try:
+            self._lines.write("output", active=self._commanded and not self._cut)
+        except TransportError as error:
+            return str(error)
+        return ""
 
     def _fail(self, why: str, word: str) -> None:
         if why != self._problem:

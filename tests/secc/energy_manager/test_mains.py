@@ -198,6 +198,26 @@ def test_one_that_cannot_be_commanded_or_read_leaves_no_energy() -> None:
     virtually(story)
 
 
+def test_a_line_that_could_not_be_written_for_long_is_still_tried() -> None:
+    async def story() -> None:
+        one = Switched()
+        one.look()
+        for tripped in (True, False):
+            one.lines.stuck = True
+            assert one.look(tripped=tripped) is tripped, "the line still says what it said"
+            for _ in range(10):
+                await asyncio.sleep(0.1)
+                one.look()
+            one.lines.stuck = False
+            assert one.look() is not tripped
+            one.look()
+        assert one.behind.faults == ("contactor_welded", "charger_failed")
+        stuck = ("stuck" + "!" * 300)[:200]
+        assert one.said == ["closed", stuck, "open", "it does not open", stuck, "closed", "it does not close"]
+
+    virtually(story)
+
+
 def test_one_that_does_not_open_leaves_no_energy_and_one_that_stays_open_does_no_harm() -> None:
     async def story() -> None:
         one = Switched()
