@@ -114,6 +114,7 @@ class SafetyChannel:
         self._mains: tuple[int, int] | None = None
         self._setpoint: Setpoint | None = None
         self._parts: list[tuple[str, interfaces.Cut]] = []
+        self._shared: list[interfaces.Cut] = []
         self._stage: _Stage | None = None
         self._raw_contactor: interfaces.Contactor | None = None
         self._raw_stage: interfaces.PowerStage | None = None
@@ -136,7 +137,7 @@ class SafetyChannel:
         return guarded(part, interface, self._driver_failed)
 
     def _driver_failed(self, why: str) -> None:
-        run_all(part.cut for _, part in self._parts)
+        run_all(part.cut for part in self._all_parts)
         if why != self._failure:
             self._observe(Observe("hardware", "driver_failed", {"why": why}))
         self._failure = why
@@ -227,9 +228,14 @@ class SafetyChannel:
         self._time_setpoint()
         return self._tell(lambda now: self._monitor.drive(output, now))
 
-    def also_cut(self, name: str, part: interfaces.Cut) -> None:
-        """Cut this part with the others: when a driver has failed, or by the watchdog."""
-        self._parts.append((name, part))
+    def also_cut(self, part: interfaces.Cut) -> None:
+        """Cut this part with the others: when a driver has failed, or by the watchdog. Other EVSEs may use it, so the
+        self-test lets it be."""
+        self._shared.append(part)
+
+    @property
+    def _all_parts(self) -> list[interfaces.Cut]:
+        return [*(part for _, part in self._parts), *self._shared]
 
     def switch(self, *, closed: bool) -> bool:
         """Return whether the contactor may be switched to this state."""
@@ -469,12 +475,12 @@ class SafetyChannel:
 
     def _cut(self) -> None:
         """Called by the watchdog's thread when the event loop hangs: remove power, and report it later."""
-        cutting = [new_thread(target=partial(run_all, (part.cut,)), name="cut") for _, part in self._parts]
+        cutting = [new_thread(target=partial(run_all, (part.cut,)), name="cut") for part in self._all_parts]
         for each in cutting:
             each.start()
+        self._loop.call_soon_threadsafe(self._hung)  # a part that hangs does not delay the fault
         for each in cutting:
             each.join(CUT_S)
-        self._loop.call_soon_threadsafe(self._hung)
 
     def _hung(self) -> None:
         self._observe(Observe("safety", "opened", {"reason": "hung"}))

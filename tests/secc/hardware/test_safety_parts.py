@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from secc.hardware import safety
 from secc.hardware.safety import SafetyChannel
 from secc.session import ports
 from tests.secc.hardware.bare import at
@@ -285,6 +286,35 @@ async def test_a_part_that_cannot_be_cut_keeps_no_other_one_waiting(place: Place
     assert (hanging.by, slow.by) == ("", "cut")
     assert time.monotonic() - began < 1.0
     never.set()
+
+
+@at(Place)
+async def test_a_part_that_other_evses_use_is_cut_at_failures_and_not_by_the_self_test(place: Place) -> None:
+    shared = Slow(lambda: None)
+    place.channel.also_cut(shared)
+    assert await place.channel.test_cut() == ""
+    assert shared.by == "", "another EVSE may charge through it"
+    for _ in range(20):
+        place.watchdog.check()
+    assert shared.by == "cut"
+    shared.by = ""
+    place.channel.guard(Broken(), Contactor).set(closed=False)
+    assert shared.by == threading.current_thread().name
+
+
+@at(Place)
+async def test_a_part_that_hangs_does_not_delay_the_fault(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the fault is there, what was cut could be switched on again."""
+    monkeypatch.setattr(safety, "CUT_S", 60.0)
+    never, end = threading.Event(), time.monotonic() + 5.0
+    on_mains(place, lambda: 0, part=Slow(lambda: never.wait(10.0)))
+    watchdog = threading.Thread(target=lambda: [place.watchdog.check() for _ in range(20)])
+    watchdog.start()
+    while not place.evse.reported and time.monotonic() < end:
+        await asyncio.sleep(0)
+    never.set()
+    watchdog.join()
+    assert (place.opened, place.evse.reported) == (["hung"], [("charger_failed", True)])
 
 
 # -- the self-test of cut
