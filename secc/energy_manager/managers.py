@@ -89,9 +89,9 @@ class EnergyManager:
     ) -> None:
         self._config, self._clock, self._tell, self._states, self._observe = config, clock, notify, states, observe
         self._disk = DiskThread()
-        file = KeptFile(directory / f"energy-manager-{config.source}.json", self._disk, self._not_stored)
+        file = KeptFile(directory / f"energy-manager-{config.source}.json", self._disk, self._keep_failed)
         self._file = None if config.backend == "eebus" else file
-        self._kept, self._kept_at = self._load(), -KEEP_S
+        self._kept, self._kept_at, self._unstored = self._load(), -KEEP_S, False
         self._watch = EnergyManagerWatch(
             config.source,
             evses=evses,
@@ -130,14 +130,18 @@ class EnergyManager:
             return {}
 
     def _keep(self) -> None:
-        """Store what remains of its commands: a lower limit at once, a higher one every KEEP_S."""
-        if self._file is None or (kept := self._watch.kept) == self._kept:
+        """Store what remains of its commands: a lower limit at once, a higher one, or what failed, every KEEP_S."""
+        if self._file is None or ((kept := self._watch.kept) == self._kept and not self._unstored):
             return
         now = self._clock.monotonic()
         lower = any(word.lowers(self._kept.get(place)) for place, word in kept.items())
         if lower or now >= self._kept_at + KEEP_S:
-            self._kept, self._kept_at = kept, now
+            self._kept, self._kept_at, self._unstored = kept, now, False
             self._file.keep(msgspec.json.encode(kept) if kept else b"")
+
+    def _keep_failed(self, reason: str) -> None:
+        self._unstored = True
+        self._not_stored(reason)
 
     def _not_stored(self, reason: str) -> None:
         data: dict[str, Scalar] = {"source": self._config.source, "reason": reason}

@@ -9,9 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.eebus.guard import FACTS, PRESET, Joined
+from tests.eebus.guard import FACTS, PRESET, START, Joined
 from tests.together import together
+from v2g.eebus.charger import ControllableSystem, HeldLimit
 from v2g.eebus.limitation import CHART, LimitEvent, LimitState, LimitWrite, PowerLimitation
+from v2g.eebus.spine import Moment
+from v2g.observe import Observe
 
 INIT, LIMITED, CONTROLLED = LimitState.INIT, LimitState.LIMITED, LimitState.CONTROLLED
 FAILSAFE, AUTONOMOUS = LimitState.FAILSAFE, LimitState.AUTONOMOUS
@@ -581,3 +584,16 @@ def test_every_event_in_every_state_is_a_transition_of_the_chart_or_none() -> No
     assert len(CHART) == 12
     assert set(CHART.values()) == set(LimitState) - {INIT}
     assert all(state in LimitState and event in LimitEvent for state, event in CHART)
+
+
+@pytest.mark.requirement("R206")
+@pytest.mark.parametrize(("later_s", "left_s"), [(100, 500), (500, 100), (-1_000_000_000, 600)])
+def test_a_clock_that_was_set_back_prolongs_no_limit_from_before_a_restart(later_s: int, left_s: int) -> None:
+    """Its end is a time of day; what was left of it when it was stored is the most."""
+    held = HeldLimit(value_w=1500, until_ms=START.utc_ms + 600_000, left_s=600)
+    at = Moment(START.s, START.utc_ms + 1000 * later_s)
+    system = ControllableSystem(FACTS, replace(PRESET, held_charge=held), list[Observe]().append, at)
+    assert system.charge_w == 1500
+    for more_s, limit_w in ((left_s - 1, 1500), (left_s, 4200)):
+        system.tick(Moment(at.s + more_s, at.utc_ms + 1000 * more_s))
+        assert system.charge_w == limit_w

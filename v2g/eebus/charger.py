@@ -97,10 +97,12 @@ OF_CONNECTION: Final = (
 
 
 class HeldLimit(msgspec.Struct, frozen=True, kw_only=True):
-    """A limit that a guard has set, W as magnitude, and its end (UTC), if it has one."""
+    """A limit that a guard has set, W as magnitude, and its end (UTC), if it has one. It lasts no longer than `left_s`
+    from a restart on, if the clock was set back."""
 
     value_w: float
     until_ms: int | None = None
+    left_s: float | None = None
 
 
 class FailsafeValues(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,8 +161,10 @@ class ControllableSystem(SpineDevice):
         self.failsafe = replace(failsafe, held_charge=None, held_discharge=None)
 
         def way(use_case: Literal["LPC", "LPP"], failsafe_w: float, held: HeldLimit | None) -> _Way:
-            until_ms = None if held is None else held.until_ms
-            ends_at = None if until_ms is None else at.s + (until_ms - at.utc_ms) / 1000
+            ends_at = None
+            if held is not None and held.until_ms is not None:
+                lasts_s = (held.until_ms - at.utc_ms) / 1000
+                ends_at = at.s + (lasts_s if held.left_s is None else min(lasts_s, held.left_s))
             limitation = PowerLimitation(
                 failsafe_w=failsafe_w,
                 now=at.s,
@@ -364,6 +368,7 @@ class ControllableSystem(SpineDevice):
             else HeldLimit(
                 value_w=held[0],
                 until_ms=None if held[1] is None else at.utc_ms + round((held[1] - at.s) * 1000),
+                left_s=None if held[1] is None else held[1] - at.s,
             )
             for held in (*self.held, None)
         ]

@@ -12,6 +12,9 @@ from secc.evse.controller import EvseController
 from tests.eebus import guard
 from tests.io.eebus.box import joined, ski
 from tests.secc.bench_program import BENCH, made
+from v2g.eebus.charger import FailsafeValues
+from v2g.errors import StoreError
+from v2g.io.eebus import files
 from v2g.io.eebus.files import COMMANDS
 from v2g.io.hardware.energy_eebus import EebusEnergyManager
 from v2g.io.runtime.clock import Clock
@@ -110,3 +113,41 @@ async def test_a_box_limits_both_directions_and_its_silence_brings_the_failsafe(
     assert all(each["ski"] == ski(tmp_path / "box") and "3700" in written[2]["values"] for each in written)
     assert ("LPC", "failsafe") in [(each.get("use_case"), each.get("state")) for each in log]
     assert all("power_w" in each for each in log)
+
+
+@pytest.mark.requirement("R206")
+async def test_what_a_full_disk_did_not_store_is_stored_later(
+    tmp_path: Path, pki: PkiTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    links: list[EebusEnergyManager] = []
+    opened, store, full = EebusEnergyManager.open, files.keep_failsafe, [True]
+    tried: list[FailsafeValues] = []
+
+    async def note(self: EebusEnergyManager) -> None:
+        await opened(self)
+        links.append(self)
+
+    def keep(folder: Path, values: FailsafeValues) -> None:
+        tried.append(values)
+        if full[0]:
+            raise StoreError("no space left")
+        store(folder, values)
+
+    monkeypatch.setattr(EebusEnergyManager, "open", note)
+    monkeypatch.setattr(files, "keep_failsafe", keep)
+    monkeypatch.setattr(secc.charger, "DRAIN_S", 0.0)
+    text = STATION.replace("FOLDER", str(tmp_path / "eebus")).replace("SKI", ski(tmp_path / "box"))
+    text = text.replace("state_s", "timeout_s = 0.6\nstate_s")
+    async with made(tmp_path, pki, BENCH + text), asyncio.timeout(20):
+        (link,) = links
+        monkeypatch.setattr(guard, "CHARGER", link.node.id)
+        async with joined(tmp_path / "box", link.ship.port, link.node.id) as box:
+            await box.bind()
+            item = {"limitId": 0, "isLimitActive": True, "value": {"number": 3700, "scale": 0}}
+            assert await box.say(box.limit(item, ended=True)) == 0
+        while len(tried) < 3:
+            await asyncio.sleep(0.01)
+        full[0] = False
+        while not (tmp_path / "eebus" / "failsafe.json").exists():
+            await asyncio.sleep(0.01)
+    assert "3700" in (tmp_path / "eebus" / "failsafe.json").read_text()

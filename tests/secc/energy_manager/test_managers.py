@@ -19,8 +19,10 @@ from v2g.hardware.energy_manager.commands import EnergyCommand, ManagedStation
 from v2g.io.hardware.energy_config import EnergyMqttConfig
 from v2g.io.hardware.energy_modbus import ModbusEnergyManager
 from v2g.io.mqtt.config import MqttConfig
+from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.virtual_time import LoopClock
 from v2g.io.storage.kept_file import KeptFile
+from v2g.observe import Observe
 
 STATION = """[station]
 url = "ws://127.0.0.1:9/ocpp"
@@ -132,6 +134,37 @@ def test_each_has_a_section_and_a_source_of_its_own() -> None:
     station = {"url": "ws://x", "identity": "CS", "store": "s.db", "energy_managers": two}
     with pytest.raises(msgspec.ValidationError, match="unique `source`"):
         msgspec.json.decode(msgspec.json.encode(station), type=StationConfig, dec_hook=lambda kind, value: kind(value))
+
+
+@pytest.mark.requirement("R206")
+async def test_what_a_full_disk_did_not_store_is_stored_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mouths, events = list[Mouth](), list[Observe]()
+
+    def link(_config: EnergyManagerConfig, context: managers.LinkContext) -> Mouth:
+        mouths.append(Mouth(context))
+        return mouths[0]
+
+    monkeypatch.setitem(managers.BACKENDS, "mqtt", link)
+    monkeypatch.setattr(managers, "KEEP_S", 0.05)
+    broker = EnergyMqttConfig(prefix="ems", broker=MqttConfig(host="localhost", without_tls=True))
+    config = EnergyManagerConfig(backend="mqtt", mqtt=broker, fallback_charge_w=4_200, state_s=0.1)
+    folder = tmp_path / "data"
+    folder.touch()  # where no file can be written
+    manager = managers.EnergyManager(
+        config, 1, clock=Clock(), notify=lambda _fact: None, states=lambda: (), observe=events.append,
+        directory=folder,
+    )  # fmt: skip
+    async with asyncio.timeout(20):
+        await manager.open()
+        mouths[0].take(0, EnergyCommand(limit_w=3_000))
+        while sum(each.name == "energy_manager_not_stored" for each in events) < 3:  # of loading, and two of storing
+            await asyncio.sleep(0.01)
+        folder.unlink()
+        folder.mkdir()
+        while not [*folder.glob("energy-manager-EMS.json")]:
+            await asyncio.sleep(0.01)
+        await manager.close()
+    assert b"3000" in (folder / "energy-manager-EMS.json").read_bytes()
 
 
 @pytest.mark.requirement("R206")

@@ -99,6 +99,7 @@ class EebusEnergyManager:
         at = Moment(clock.monotonic(), clock.utc_ms())
         self._system = ControllableSystem(facts, kept, self._observe, at)
         self._kept: tuple[object, ...] = self._system.failsafe, self._system.held
+        self._unstored = False
         self._watch = FileWatch([config.folder / files.TRUSTED])
         self._trusted = self._read_trusted()
         self.ship: Final = EebusNode(
@@ -158,9 +159,8 @@ class EebusEnergyManager:
             self._say()
         if (kept := (self._system.failsafe, self._system.held)) != self._kept:
             self._kept, values = kept, self._system.kept(self.ship.now())
-            self._disk.do(lambda: files.keep_failsafe(self._config.folder, values), lambda: None).add_done_callback(
-                self._stored
-            )
+            done = self._disk.do(lambda: files.keep_failsafe(self._config.folder, values), lambda: None)
+            done.add_done_callback(self._failsafe_stored)
 
     def peers_changed(self) -> None:
         """See ShipListener: `v2g eebus show` reads it."""
@@ -173,6 +173,10 @@ class EebusEnergyManager:
             )
         seen = files.Seen(ski=self.node.ski, qr=self.node.qr(), peers=tuple(states.values()))
         self._disk.do(lambda: files.show(self._config.folder, seen), lambda: None).add_done_callback(self._stored)
+
+    def _failsafe_stored(self, done: "asyncio.Future[None]") -> None:
+        self._unstored = done.cancelled() or done.exception() is not None
+        self._stored(done)
 
     def _stored(self, done: "asyncio.Future[None]") -> None:
         if not done.cancelled() and (error := done.exception()) is not None:
@@ -214,6 +218,9 @@ class EebusEnergyManager:
         while True:
             await asyncio.sleep(self._repeat_s)
             self._say()
+            if self._unstored:  # the disk may have space again
+                self._kept = ()
+                self.processed()
 
     def _read_failsafe(self) -> FailsafeValues:
         try:
