@@ -125,6 +125,8 @@ class RedisBus(Bus):
         self._unseen: Counter[str] = Counter()
         self._nodes = frozenset({node})
         self._deaf: frozenset[str] = frozenset()
+        self._heard_before = False
+        """While Redis is away: another node wanted frequent events, and gets them afterwards."""
         self._changes: deque[tuple[str, str, str]] = deque()
         self._announcements: deque[bytes] = deque(maxlen=MAX_ANNOUNCEMENTS)
         self._something = asyncio.Event()
@@ -194,7 +196,7 @@ class RedisBus(Bus):
     @property
     def heard(self) -> bool:
         """Whether another node wants frequent events; those of older versions do."""
-        return not self._nodes <= self._deaf | {self.node}
+        return self._heard_before or not self._nodes <= self._deaf | {self.node}
 
     async def ask(self, node: str, question: bytes, timeout_s: float) -> bytes:
         """Return another node's answer."""
@@ -323,6 +325,7 @@ class RedisBus(Bus):
         new, *found = await self._redis.eval(_BEAT, 4, *self._keys, *arguments)
         nodes, self._deaf = (frozenset(node.decode(errors="replace") for node in each) for each in found)
         self._set_nodes(nodes)
+        self._heard_before = False
         if new:
             await self._restore()
 
@@ -413,6 +416,7 @@ class RedisBus(Bus):
             except _DOWN as error:
                 _log.warning("Redis: %s", error or type(error).__name__)
                 if work == self._beats:
+                    self._heard_before = self.heard
                     self._set_nodes(frozenset())
                 await asyncio.sleep(self._beat_s / 2)
                 self._something.set()

@@ -154,14 +154,15 @@ async def test_claims_and_announcements_come_back_after_redis_was_killed_and_is_
         buses = redis_buses(server.url)
         a, b = buses.node("a"), buses.node("b")
         received: list[bytes] = []
-        b.on_announcement = received.append
+        b.on_announcement, b.hears = received.append, True
         for bus in (a, b):
             await bus.start()
         a.claim("CS-1", "2.1")
         a.claim("CS-2", "2.1")
         await until(lambda: b.stations() == {"CS-1", "CS-2"})
         server.stop()
-        await until(lambda: b.nodes() == {"b"} and not b.stations())
+        await until(lambda: (a.nodes(), b.nodes()) == ({"a"}, {"b"}) and not b.stations())
+        assert (a.heard, b.heard) == (True, False), "who wanted frequent events gets those of the meantime, too"
         with pytest.raises(TransportError):
             await b.ask("a", b"?", 1)
         a.release("CS-2")
