@@ -18,7 +18,7 @@ FAILED: Final = "charger_failed"
 
 class MainsContactorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A contactor at a GPIO line (extra `gpio`), for all EVSEs; what controls the power electronics is supplied from
-    before it."""
+    before it, and what measures the grid is there, too: behind it nothing would show that power may return."""
 
     output: GpioLine
     """Active while it is to be closed, so that it opens without the program."""
