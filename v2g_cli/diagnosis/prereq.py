@@ -22,6 +22,7 @@ CAPABILITIES: Final = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
 
 EXTRAS: Final = {
     "gateway": "CAN buses: power modules, telemetry",
+    "pki": "servers of `v2g pki`, and the OpenADR VTN for tests",
     "gpio": '`pilot = "linux"`: GPIO lines of the charger',
     "ota": "`v2g ota`, and firmware by a repository of releases",
     "patches": "`v2g ota patch`, and chargers that load differences instead of whole images",
