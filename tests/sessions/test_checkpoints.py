@@ -182,6 +182,18 @@ def test_the_vehicle_signs_the_end_and_a_journal_that_was_cut_before_is_incomple
     assert found.lines()[0].startswith("INCOMPLETE: the vehicle has not signed the end")
 
 
+@pytest.mark.requirement("R33")
+def test_a_quarter_hour_that_ends_after_power_has_stopped_leaves_the_end_signed(pki: PkiTree) -> None:
+    """The vehicle keeps the receipt of the end until it asks to stop; what is issued meanwhile must not overtake it."""
+    joined = make(pki)
+    joined.run(lambda: bool(joined.charger_saw("stop", "power_stopped")))
+    interval(joined)
+    joined.run()
+    assert not joined.charger_saw("offer", "command_rejected")
+    report = verified(joined, pki, require={"checkpoints"})
+    assert (report.complete, report.discharge.checkpoints.ended) == (True, True)
+
+
 def lossy(lost: type[Any]) -> Any:
     """A wire that loses messages of this kind."""
 

@@ -27,7 +27,16 @@ from secc.session.d20.loop import is_unsigned
 from secc.session.d20.refusal import brings_power, fault_code, is_request, refusal
 from secc.session.d20.safety import Iso20Requests
 from secc.session.d20.scheduling import exchange
-from secc.session.d20.stages import HANDLERS, SIDE_HANDLERS, Discovered, Fresh, Parking, RequestContext, Step
+from secc.session.d20.stages import (
+    HANDLERS,
+    SIDE_HANDLERS,
+    Disconnecting,
+    Discovered,
+    Fresh,
+    Parking,
+    RequestContext,
+    Step,
+)
 from secc.session.discharge import SignedDischarge
 from secc.session.edition import SessionStart
 from secc.session.facts import SessionFacts
@@ -263,8 +272,9 @@ class SeccSession(ChargerSession, Session20):
                 self._take_device(before.device, fact.device)
             case ports.MeterRead(journal=JournalHead() as journal):
                 self._countersigned = max(self._countersigned, journal.countersigned)
-                if fact.reason in ("interval", "stop"):
-                    self._issue_checkpoint(journal, final=fact.reason == "stop")
+                if fact.reason in ("interval", "stop"):  # a quarter hour may also end when power has stopped (R33)
+                    stopped = isinstance(self._stage, Stopped | Disconnecting | Finished)
+                    self._issue_checkpoint(journal, final=stopped or fact.reason == "stop")
             case ports.EnergyTransferAllowed():
                 seen = isinstance(self._stage, Discovered) or self._selected() is not None
                 if seen and self._offered(self._facts.allowed) != self._offered(before.allowed):
