@@ -181,7 +181,7 @@ async def compare_pages(ask: ApiClient, alone: dict[str, str]) -> None:
 
 
 NAME = re.compile(r"\{(\w+)\}")
-_CODE: Final = re.compile(r'(?<=/1/)[a-z2-7]{16}|<path d="[^"]*" fill="#000"/>')
+_CODE: Final = re.compile(r'(?<=/1/)[a-z2-7]{16}|<path stroke="#000" d="[^"]*"/>')
 """Of pages of drivers, by the key that each world has of its own."""
 _MARK = re.compile(r' data-live="[^"]*"')
 """How far the page has followed the stream: it counts all events."""
