@@ -160,6 +160,8 @@ async def test_a_payment_goes_on_where_a_killed_back_end_has_left_it(
                 backend = await asyncio.to_thread(start, backend.port)
             await asyncio.sleep(0.01)
     running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running  # its connection closes
     await server.close()
     assert due == []
     assert found is not None
