@@ -52,14 +52,14 @@ from v2g_station.blocks.transaction_records import MeterSample
 from v2g_station.blocks.transactions.managed import ManagedSessions
 from v2g_station.blocks.transactions.metering import Metering
 from v2g_station.blocks.transactions.resumption import Resumption
-from v2g_station.blocks.transactions.sessions import Block, EvseSessions, Shared
+from v2g_station.blocks.transactions.sessions import EvseSessions, FunctionalBlock, Shared
 from v2g_station.blocks.web_payment import WebPayments
 from v2g_station.kernel.kernel import Handler, Kernel, Moment, SavedDocuments, status_info
 
 _PER_EVSE: Final = frozenset({"MeterValues", "StatusNotification", "TransactionEvent", "NotifyChargingLimit"})
 
 
-class Triggers(Block):
+class Triggers(FunctionalBlock):
     """Has blocks send requested messages, as far as this station is `able` to."""
 
     def __init__(

@@ -10,7 +10,7 @@ from v2g.ocpp.messages.base import Message
 from v2g.ocpp.times import format_time
 from v2g_station.blocks.evse import Evse, EvseConnector, Fault, LockFailure
 from v2g_station.blocks.reservation_book import ReservationBook
-from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.kernel import Answer, Handler, StationCommand, is_refused, status_info
 
 Place = tuple[int, int]
@@ -37,7 +37,7 @@ class Serve(StationCommand, frozen=True, kw_only=True):
     operative: bool
 
 
-class Availability(Block):
+class Availability(FunctionalBlock):
     """States of all connectors."""
 
     def __init__(self, shared: Shared, reservations: ReservationBook) -> None:

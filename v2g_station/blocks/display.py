@@ -11,7 +11,7 @@ from v2g.ocpp.times import parse_time
 from v2g_station.blocks.availability import Availability
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.transaction_records import TransactionRecord
-from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.kernel import Handler, StationCommand
 
 MAX_MESSAGES: Final = 50
@@ -25,7 +25,7 @@ class ShowMessages(StationCommand, frozen=True, kw_only=True):
     messages: tuple[ocpp.MessageInfo, ...]
 
 
-class DisplayMessages(Block):
+class DisplayMessages(FunctionalBlock):
     """The messages of one station."""
 
     def __init__(self, shared: Shared, availability: Availability, *, managed: bool = False) -> None:

@@ -22,7 +22,7 @@ from v2g.ocpp.times import parse_time
 from v2g.ota.window import UpdateWindow
 from v2g_station.blocks.availability import CloseStation
 from v2g_station.blocks.security.certificate_store import CertificateStore, parse_chain
-from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.kernel import Handler, StationCommand, status_info
 from v2g_station.kernel.local_time import local_time
 
@@ -98,7 +98,7 @@ class FirmwareJob(msgspec.Struct, frozen=True, kw_only=True):
     """The firmware that ran when the update was requested."""
 
 
-class FirmwareUpdates(Block):
+class FirmwareUpdates(FunctionalBlock):
     """Handles firmware requests of the CSMS. `version` is that of the running firmware, `busy` returns whether a
     transaction runs, `promised` whether a driver has a reservation or is authorised, `close` prevents new ones.
 

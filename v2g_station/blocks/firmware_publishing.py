@@ -13,7 +13,7 @@ from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages import firmware as ocpp
 from v2g.ocpp.messages.base import EVSE, Message
 from v2g_station.blocks.firmware import SCHEMES
-from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.kernel import Handler, StationCommand, status_info
 
 COLLECTION: Final = "published"
@@ -66,7 +66,7 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     retry_interval_s: int
 
 
-class Publishing(Block):
+class Publishing(FunctionalBlock):
     """Handles publication requests of the CSMS."""
 
     def __init__(self, shared: Shared) -> None:

@@ -9,7 +9,7 @@ from v2g.ocpp.times import format_time
 from v2g_station.blocks.availability import CloseStation
 from v2g_station.blocks.evse import Evse, Restart
 from v2g_station.blocks.transactions.resumption import Resumption
-from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.device_model import ITEMS_PER_MESSAGE
 from v2g_station.kernel.kernel import Answer, Handler, status_info
 
@@ -17,7 +17,7 @@ RESET_PATIENCE = 30.0
 """Seconds that a restart waits for the delivery of the last transaction events (B12.FR.05)."""
 
 
-class StationProvisioning(Block):
+class StationProvisioning(FunctionalBlock):
     """Variables, reports and restarts of one station."""
 
     def __init__(

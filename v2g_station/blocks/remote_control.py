@@ -9,7 +9,7 @@ from v2g.ocpp.messages.base import Message, StatusInfo
 from v2g_station.blocks.authorization.authorization import Authorizer
 from v2g_station.blocks.evse import Authorization, Evse, Lock, LockFailure, TokenVerdict, Unlocked
 from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
-from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.blocks.web_payment import WebPayments
 from v2g_station.kernel.kernel import Deferred, Handler, status_info
 
@@ -19,7 +19,7 @@ _VALID: Final = ("NoAuthorization", "Central")
 """Types of identifiers that the CSMS is not asked about (C02, C05.FR.01)."""
 
 
-class RemoteControl(Block):
+class RemoteControl(FunctionalBlock):
     """Handles remote commands."""
 
     def __init__(

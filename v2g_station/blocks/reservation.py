@@ -7,11 +7,11 @@ from v2g.ocpp.times import parse_time
 from v2g_station.blocks.availability import Availability
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.reservation_book import Reservation, ReservationBook
-from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.kernel import Handler, status_info
 
 
-class Reservations(Block):
+class Reservations(FunctionalBlock):
     """All reservations of a station."""
 
     def __init__(self, shared: Shared, book: ReservationBook, availability: Availability) -> None:

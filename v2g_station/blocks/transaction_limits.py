@@ -11,7 +11,7 @@ from v2g.ocpp.messages.base import Message
 from v2g_station.blocks.cost.local_cost import LocalCosts, TariffCost
 from v2g_station.blocks.evse import AllowPower, Evse
 from v2g_station.blocks.transaction_records import TransactionRecord
-from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.kernel import Answer
 
 POLL_S: Final = 5.0
@@ -32,7 +32,7 @@ class DriverLimit(Fact, frozen=True, kw_only=True):
     limit: ocpp.TransactionLimit
 
 
-class TransactionLimits(Block):
+class TransactionLimits(FunctionalBlock):
     """Monitors the limits of all transactions. `read` returns an EVSE's meter sample. A cost by the station's own
     tariff takes precedence over the CSMS's (E16.FR.16)."""
 

@@ -13,7 +13,7 @@ from v2g.ocpp.web_payment import LIMITS, QrCode, address, check_template
 from v2g_station.blocks.availability import Availability
 from v2g_station.blocks.evse import Evse, Indicate
 from v2g_station.blocks.reservation import Reservations
-from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION, Block, Shared
+from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION, FunctionalBlock, Shared
 from v2g_station.kernel.kernel import Handler, StationCommand, status_info
 from v2g_station.kernel.layout import Variable
 
@@ -47,7 +47,7 @@ class WebPaymentRequested(Fact, frozen=True, kw_only=True):
     limit: TransactionLimit
 
 
-class WebPayments(Block):
+class WebPayments(FunctionalBlock):
     """The web payments of one station."""
 
     def __init__(

@@ -23,7 +23,7 @@ from v2g_station.blocks.evse import (
     VehicleAddress,
 )
 from v2g_station.blocks.reservation import Reservations
-from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION, Block, Shared
+from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION, FunctionalBlock, Shared
 from v2g_station.blocks.web_payment import WebPayments
 from v2g_station.kernel.kernel import Answer
 
@@ -51,7 +51,7 @@ _ADDRESS: Final = "MacAddress"
 """Type of the identifier that a vehicle announces by itself."""
 
 
-class Authorizer(Block):
+class Authorizer(FunctionalBlock):
     """Authorizes identifiers at all EVSEs."""
 
     def __init__(

@@ -22,7 +22,7 @@ from v2g_station.blocks.cost.priced import Priced, PricedTerms, priced_from_now
 from v2g_station.blocks.cost.tariffs import NOT_ENABLED, PROBLEM, ShowTariff, StationTariffs, description
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.transaction_records import MeterSample, TransactionRecord
-from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.kernel import Answer, Handler, Moment, StationCommand
 
 POLL_S: Final = 5.0
@@ -42,7 +42,7 @@ class ShowCost(StationCommand, frozen=True, kw_only=True):
     text: str = ""
 
 
-class LocalCosts(Block):
+class LocalCosts(FunctionalBlock):
     """Prices the transactions of one station, which are `priced`. `read` returns an EVSE's meter sample; if the charger
     manages the transactions (`managed`), it comes with each event. `reserved` returns when a reservation was made."""
 
@@ -304,7 +304,7 @@ class LocalCosts(Block):
             self._k.do(ShowCost(evse_id=evse.number, transaction_id=found.name, total=money(cost), final=final))
 
 
-class TariffCost(Block):
+class TariffCost(FunctionalBlock):
     """Costs of one station. Locally calculated ones take precedence over the CSMS's (E16.FR.16)."""
 
     def __init__(self, shared: Shared, local_costs: LocalCosts) -> None:

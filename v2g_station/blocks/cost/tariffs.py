@@ -21,7 +21,7 @@ from v2g_station.blocks.authorization.cache import Cache, DriverTariff, name_of
 from v2g_station.blocks.cost.priced import Priced, PricedTerms
 from v2g_station.blocks.diagnostics.monitoring import Monitors
 from v2g_station.blocks.evse import Evse
-from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.kernel import Answer, Handler, StationCommand, status_info
 
 MAX_DEFAULTS: Final = 100
@@ -63,7 +63,7 @@ class Default(msgspec.Struct, frozen=True, kw_only=True):
         return self.from_ms is not None, self.from_ms or 0, self.number
 
 
-class StationTariffs(Block):
+class StationTariffs(FunctionalBlock):
     """The tariffs of one station. `priced` are the transactions that use one of them, by id."""
 
     def __init__(self, shared: Shared, cache: Cache, monitors: Monitors, priced: Mapping[str, Priced]) -> None:

@@ -18,7 +18,7 @@ from v2g.ocpp.messages.ev_charging import DERControl
 from v2g.ocpp.times import format_time, parse_time
 from v2g_station.blocks.der.trips import CURVES, points_of
 from v2g_station.blocks.settings import Inverter
-from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.kernel import Handler, StationCommand, status_info
 
 PER_MESSAGE: Final = 20
@@ -59,7 +59,7 @@ class KeptControl(msgspec.Struct, frozen=True, kw_only=True):
         return int(self.body.priority)
 
 
-class DerControls(Block):
+class DerControls(FunctionalBlock):
     """The controls of one station, which supports these types."""
 
     def __init__(

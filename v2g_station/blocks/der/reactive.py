@@ -16,7 +16,7 @@ from v2g.ocpp.messages.der_control import DERCurve, DERUnit, FixedPF, SetDERCont
 from v2g.ocpp.messages.ev_charging import DERControl
 from v2g_station.blocks.der.der import SETTLING_S, ApplyControls, DerControls, curve_at
 from v2g_station.blocks.smart_charging.local_control import GridFrequency
-from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.kernel import StationCommand
 
 REACTIVE: Final[tuple[DERControl, ...]] = ("FixedPFAbsorb", "FixedPFInject", "FixedVar", "VoltVar", "WattPF", "WattVar")
@@ -58,7 +58,7 @@ def part_of(percent: float, unit: DERUnit, rating: InverterRating) -> float:
     return percent / 100 * whole
 
 
-class DerReactive(Block):
+class DerReactive(FunctionalBlock):
     """Applies reactive power controls at all EVSEs. `read` returns the power at an EVSE, `out` if it has ceased."""
 
     def __init__(

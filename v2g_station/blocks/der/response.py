@@ -16,7 +16,7 @@ from v2g_station.blocks.der.der import SETTLING_S, ApplyControls, DerControls, G
 from v2g_station.blocks.der.trips import Acting, Trips
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.smart_charging.local_control import GridFrequency
-from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.kernel import StationCommand
 
 BY_FREQUENCY: Final[tuple[DERControl, ...]] = (
@@ -79,7 +79,7 @@ def droop_w(droop: FreqDroop, hz: float, *, nominal_hz: float, rated_w: float) -
     return 0.0
 
 
-class DerResponse(Block):
+class DerResponse(FunctionalBlock):
     """Applies the controls in force at all EVSEs of a station. Nominal values are the grid's."""
 
     def __init__(

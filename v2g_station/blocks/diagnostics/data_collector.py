@@ -11,7 +11,7 @@ from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.provisioning import SetVariableStatus
 from v2g.ocpp.times import format_time, parse_time
 from v2g_station.blocks.transaction_records import meter_value
-from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.kernel import status_info
 from v2g_station.kernel.layout import Variable
 
@@ -21,7 +21,7 @@ FASTEST_S: Final = 0.1
 HEADER: Final = "timestamp,evseId,measurand,value,unit"
 
 
-class DataCollector(Block):
+class DataCollector(FunctionalBlock):
     """The collectors of all EVSEs. `read` returns a meter sample."""
 
     def __init__(self, shared: Shared) -> None:

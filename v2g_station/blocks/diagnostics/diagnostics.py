@@ -17,7 +17,7 @@ from v2g_station.blocks.authorization.cache import Cache
 from v2g_station.blocks.authorization.local_list import LocalAuthorizationList
 from v2g_station.blocks.diagnostics.monitoring import Monitors
 from v2g_station.blocks.evse import Fault
-from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.kernel import Handler, StationCommand, status_info
 
 SCHEMES: Final = ("http://", "https://")
@@ -69,7 +69,7 @@ class _LogEntry(msgspec.Struct, frozen=True, kw_only=True):
     info: str = ""
 
 
-class Diagnostics(Block):
+class Diagnostics(FunctionalBlock):
     """Handles diagnostics requests of the CSMS."""
 
     def __init__(

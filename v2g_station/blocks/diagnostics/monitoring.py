@@ -14,7 +14,7 @@ from v2g.ocpp.messages.base import Variable as VariableName
 from v2g.ocpp.messages.diagnostics import EventData, EventNotification, EventTrigger, NotifyEventRequest
 from v2g.ocpp.messages.monitoring import PeriodicEventStreamParams
 from v2g.ocpp.times import format_time
-from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.device_model import DeviceModel, component_of
 from v2g_station.kernel.kernel import Answer, Handler, Kernel, status_info
 from v2g_station.kernel.layout import Variable
@@ -263,7 +263,7 @@ _CRITERIA: Final = {
 }
 
 
-class Monitors(Block):
+class Monitors(FunctionalBlock):
     """The monitors of one station."""
 
     def __init__(self, shared: Shared, *, factory: tuple[Monitoring, ...] = ()) -> None:

@@ -19,7 +19,7 @@ from v2g_station.blocks.evse import Evse, Indicate, TokenVerdict
 from v2g_station.blocks.payment import terminal
 from v2g_station.blocks.payment.settlement import ANSWER_S, CardPayment, Settlements
 from v2g_station.blocks.transaction_limits import TransactionLimits
-from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.blocks.web_payment import WebPayments
 from v2g_station.kernel.kernel import Answer
 
@@ -34,7 +34,7 @@ class Vat(msgspec.Struct, frozen=True):
     company: Address | None
 
 
-class CardPayments(Block):
+class CardPayments(FunctionalBlock):
     """All payments at the terminal of one station."""
 
     def __init__(

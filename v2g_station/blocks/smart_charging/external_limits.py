@@ -15,7 +15,7 @@ from v2g.ocpp.messages.smart_charging import ChargingLimit, ClearedChargingLimit
 from v2g.ocpp.times import format_time
 from v2g_station.blocks.smart_charging.profile_times import InstalledProfile, period_at
 from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
-from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.kernel import Answer
 
 SOURCES: Final = ("EMS", "Other", "SO")
@@ -46,7 +46,7 @@ Values = tuple[float | None, float | None, float | None]
 _NOTHING: Final[Values] = (None, None, None)
 
 
-class ExternalLimits(Block):
+class ExternalLimits(FunctionalBlock):
     """Converts values of external systems into profiles, and reports them to the CSMS."""
 
     def __init__(self, shared: Shared, smart_charging: ChargingProfiles) -> None:

@@ -14,7 +14,7 @@ from v2g_station.blocks.security.certificates import ContractAnswer, ContractReq
 from v2g_station.blocks.smart_charging.ev_needs import needs_request
 from v2g_station.blocks.smart_charging.profile_times import InstalledProfile
 from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
-from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.kernel import Answer, StationCommand
 
 SCHEDULE_PATIENCE: Final = 60.0
@@ -89,7 +89,7 @@ class GiveContract(StationCommand, frozen=True, kw_only=True):
     outcome: ContractAnswer
 
 
-class HighLevel(Block):
+class HighLevel(FunctionalBlock):
     """The CSMS's part in the communication with vehicles."""
 
     def __init__(self, shared: Shared, smart_charging: ChargingProfiles) -> None:

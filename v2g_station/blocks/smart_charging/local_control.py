@@ -15,7 +15,7 @@ from v2g.ocpp.messages.smart_charging import AFRRSignalRequest, AFRRSignalRespon
 from v2g.ocpp.times import parse_time
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
-from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.kernel import Handler, StationCommand, status_info
 
 
@@ -26,7 +26,7 @@ class SetPower(StationCommand, frozen=True, kw_only=True):
     power_w: float | None
 
 
-class LocalControl(Block):
+class LocalControl(FunctionalBlock):
     """Base of local control of EVSEs in one operation mode."""
 
     mode: ClassVar[OperationMode]

@@ -18,7 +18,7 @@ from v2g_station.blocks.smart_charging import profile_rules, profile_times, prof
 from v2g_station.blocks.smart_charging.profile_times import InstalledProfile
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.transaction_records import TransactionRecord
-from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.kernel import Answer, Handler, Kernel, StationCommand, status_info
 from v2g_station.kernel.layout import EvseLayout
 
@@ -64,7 +64,7 @@ class SleepRefused(Fact, frozen=True, kw_only=True):
     evse_id: int
 
 
-class ChargingProfiles(Block):
+class ChargingProfiles(FunctionalBlock):
     """Profiles of one station with its operation modes; `where` gives the context of their evaluation."""
 
     def __init__(self, shared: Shared, modes: tuple[OperationMode, ...]) -> None:
@@ -401,7 +401,7 @@ class AllowEnergyTransfer(StationCommand, frozen=True, kw_only=True):
     modes: tuple[str, ...]
 
 
-class EnergyTransfers(Block):
+class EnergyTransfers(FunctionalBlock):
     """Allowed modes of one station. `serves` returns whether an EVSE has a service for any of some modes."""
 
     def __init__(self, shared: Shared, serves: Callable[[int, Sequence[str]], bool]) -> None:
@@ -439,7 +439,7 @@ class PriorityChargingRequested(Fact, frozen=True, kw_only=True):
     active: bool
 
 
-class PriorityCharging(Block):
+class PriorityCharging(FunctionalBlock):
     """Priority of one station's transactions."""
 
     def __init__(self, shared: Shared, smart_charging: ChargingProfiles) -> None:

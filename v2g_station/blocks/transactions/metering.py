@@ -4,12 +4,12 @@ from v2g.ocpp.messages.base import EVSE
 from v2g.ocpp.messages.metering import MeterValuesRequest, ReadingContext
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.transaction_records import meter_value
-from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 
 DAY_MS = 86_400_000
 
 
-class Metering(Block):
+class Metering(FunctionalBlock):
     """The readings of one station. `read` returns the meter sample of an EVSE, 0 for the main meter."""
 
     def __init__(self, shared: Shared) -> None:

@@ -16,7 +16,7 @@ from v2g_station.blocks import transaction_records as transactions
 from v2g_station.blocks.evse import AllowPower, Authorization, Evse, EvseConnector, Plug
 from v2g_station.blocks.transaction_records import TransactionRecord, meter_value
 from v2g_station.blocks.transactions.managed import HARDWARE_S, MAY_CHARGE_ON
-from v2g_station.blocks.transactions.sessions import Block, Shared
+from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 
 TIMEOUT: Final = "TxCtrlr.ResumptionTimeout"
 ALIVE_S: Final = 60.0
@@ -29,7 +29,7 @@ class Restarted(Fact, frozen=True, kw_only=True):
     evse_id: int
 
 
-class Resumption(Block):
+class Resumption(FunctionalBlock):
     """Resumes transactions. `on_resumed` is called for each resumed one."""
 
     def __init__(self, shared: Shared) -> None:

@@ -363,7 +363,7 @@ class Shared(msgspec.Struct, frozen=True):
     read: Callable[[int], MeterSample | None]
 
 
-class Block:
+class FunctionalBlock:
     """Base of the functional blocks that are given it."""
 
     def __init__(self, shared: Shared) -> None:
