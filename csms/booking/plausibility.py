@@ -235,9 +235,9 @@ class JudgedUsage(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def detail(self) -> str:
         """All findings as one text, and what to do about the first."""
-        told = "; ".join(each.detail for each in self.findings)
+        details = "; ".join(each.detail for each in self.findings)
         advice = _ADVICE.get(self.findings[0].reason) if self.findings else None
-        return f"{told}. {advice}." if advice else told
+        return f"{details}. {advice}." if advice else details
 
 
 def earliest_ms(

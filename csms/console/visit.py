@@ -43,8 +43,9 @@ COOKIE: Final = "__Host-v2g-session"
 """With this prefix a browser takes it only from this host, over TLS, for all paths: no neighbour can set it."""
 
 shown_zone: Final[ContextVar[tzinfo]] = ContextVar("shown_zone", default=UTC)
-shown_point: Final[ContextVar[str]] = ContextVar("shown_point", default=".")
 """The zone of times on the page that is being drawn."""
+shown_point: Final[ContextVar[str]] = ContextVar("shown_point", default=".")
+"""Its decimal sign."""
 
 ZONE_COOKIE: Final = "__Host-v2g-zone"
 

@@ -14,6 +14,7 @@ from v2g.errors import TransportError
 from v2g_cli.demo.folder import RunFolder
 from v2g_cli.demo.operator import Operator
 from v2g_cli.demo.scenario import GATE_S
+from v2g_cli.demo.story import kw
 
 _DAYS: Final = 28
 _DAY_MS: Final = 96 * QUARTER_MS
@@ -55,10 +56,6 @@ def past(seed: int, begin_ms: int, days: int, vehicles: int = 40) -> list[FleetQ
         FleetQuarter(begin_ms + n * QUARTER_MS, round(load[n]), round(least[n]), round(most[n]))
         for n in range(96 * days)
     ]
-
-
-def _kw(watts: float) -> str:
-    return f"{watts / 1000:.1f} kW"
 
 
 def _range(quantiles: dict[str, int]) -> str:
@@ -121,7 +118,7 @@ class DemoMarket:
                 record["again"] = str(error)
                 yield False
         self._say(
-            f"bid: {_kw(power_w)} less from {_at(start_ms)} to {_at(end_ms)} at {bid['price_per_kwh']['amount']} "
+            f"bid: {kw(power_w)} less from {_at(start_ms)} to {_at(end_ms)} at {bid['price_per_kwh']['amount']} "
             f"EUR/kWh, given before its gate closes at {_at(bid['gate_closure_ms'])}"
         )
         while self._folder.utc_ms() < start_ms:
@@ -129,9 +126,7 @@ class DemoMarket:
         record["called"] = ask.call_bid(self._id, bid["id"], power_w)
         record["call"] = call = ask.of_fleet(self._id, "plan")["call"]
         planned_w, asked_w = sum(call["planned_w"].values()), sum(each["setpoint_w"] for each in record["called"])
-        self._say(
-            f"the grid operator calls {_kw(power_w)}: {_kw(planned_w)} were planned, {_kw(asked_w)} are asked for"
-        )
+        self._say(f"the grid operator calls {kw(power_w)}: {kw(planned_w)} were planned, {kw(asked_w)} are asked for")
         yield True
 
     def settle(self) -> None:

@@ -9,14 +9,15 @@ Data = dict[str, Any]
 Words = Callable[[Data], str]
 
 
-def _kw(watts: float) -> str:
+def kw(watts: float) -> str:
+    """Return a power as text."""
     return f"{watts / 1000:.1f} kW"
 
 
 def _both(data: Data, side: str) -> str:
     """Return a side's power in both directions; in ISO 15118-2 and DIN 70121 there is only one."""
     powers = (data.get(f"{side}_{direction}_w") for direction in ("charge", "discharge"))
-    return " / ".join(_kw(each) for each in powers if each is not None)
+    return " / ".join(kw(each) for each in powers if each is not None)
 
 
 def _words(text: str) -> Words:
@@ -26,14 +27,14 @@ def _words(text: str) -> Words:
 STORY: Final[dict[tuple[str, str, str], Words]] = {
     ("csms", "ocpp", "ready"): _words("back end listens: OCPP on port {ocpp_port}, HTTPS on port {api_port}"),
     ("csms", "ocpp", "grid_signal_received"): lambda d: (
-        f"grid signal {d['version']} from {d['origin']}: export up to {_kw(d['export_limit_w'])}"
+        f"grid signal {d['version']} from {d['origin']}: export up to {kw(d['export_limit_w'])}"
     ),
     ("csms", "ocpp", "openadr_connected"): _words("VTN connected, {events} events"),
     ("csms", "ocpp", "openadr_reported"): _words("usage of {intervals} intervals reported to the VTN: {kwh} kWh"),
     ("csms", "ocpp", "price_feed_read"): _words("{prices} prices of {feed} read"),
     ("csms", "roaming", "roaming_partner_registered"): lambda d: f"{d['partner']} is registered as roaming partner",
     ("provider", "roaming", "roaming_cdr"): lambda d: f"CDR of {d['partner']}: {d['state']} {d['reason']}".strip(),
-    ("csms", "ocpp", "dispatched"): lambda d: f"set-point {_kw(d['setpoint_w'])} for EVSE {d['evse']}: {d['status']}",
+    ("csms", "ocpp", "dispatched"): lambda d: f"set-point {kw(d['setpoint_w'])} for EVSE {d['evse']}: {d['status']}",
     ("secc", "ocpp", "csms_connected"): _words("station uses OCPP {version}"),
     ("secc", "session", "link_lost"): _words("connection lost: {error}"),
     ("evcc", "session", "link_lost"): _words("connection lost: {error}"),
@@ -88,8 +89,8 @@ STORY: Final[dict[tuple[str, str, str], Words]] = {
         f"schedule agreed{', ' + d['control_mode'] if 'control_mode' in d else ''}"
     ),
     ("secc", "offer", "offered"): lambda d: (
-        f"offers {_kw(d['max_discharge_w'])} (vehicle {_kw(d['ev_w'])}, charger {_kw(d['evse_w'])}, "
-        f"site {_kw(d['site_w'])}, operator {_kw(d['operator_w'])}), "
+        f"offers {kw(d['max_discharge_w'])} (vehicle {kw(d['ev_w'])}, charger {kw(d['evse_w'])}, "
+        f"site {kw(d['site_w'])}, operator {kw(d['operator_w'])}), "
         f"buys at {d['export_compensation'] / 1e6:.2f}, sells at {d['import_price'] / 1e6:.2f} {d['currency']}/kWh"
     ),
     ("evcc", "offer", "decided"): lambda d: (
@@ -99,18 +100,18 @@ STORY: Final[dict[tuple[str, str, str], Words]] = {
     ("evcc", "power", "connected"): lambda d: f"pre-charged to {d['inlet_mv'] / 1000:.1f} V, contactor closed",
     ("secc", "power", "started"): _words("power delivery started"),
     ("evcc", "power", "wish"): lambda d: (
-        f"follow set-points: up to {_kw(d['charge_w'])} in, {_kw(d['discharge_w'])} out"
+        f"follow set-points: up to {kw(d['charge_w'])} in, {kw(d['discharge_w'])} out"
         if d["do"] == "follow"
-        else f"{d['do']}: {_kw(d['charge_w'] if d['do'] == 'charge' else d['discharge_w'])}"
+        else f"{d['do']}: {kw(d['charge_w'] if d['do'] == 'charge' else d['discharge_w'])}"
         + (f", limited by: {d['held_back']}" if d.get("held_back") else "")
     ),
     ("secc", "offer", "command_accepted"): lambda d: (
-        f"discharge command {d['sequence']} accepted: {_kw(d['effective_w'])} for {d['valid_ms'] / 60000:.0f} min"
+        f"discharge command {d['sequence']} accepted: {kw(d['effective_w'])} for {d['valid_ms'] / 60000:.0f} min"
     ),
     ("secc", "offer", "command_rejected"): _words("discharge command rejected: {reason}"),
     ("secc", "offer", "command_expired"): _words("discharge command expired: power back to zero"),
     ("secc", "power", "limit_changed"): lambda d: (
-        f"limit of {d['source']}: {_kw(d['charge_w'])} in, {_kw(d['discharge_w'])} out ({d['binding']} binds)"
+        f"limit of {d['source']}: {kw(d['charge_w'])} in, {kw(d['discharge_w'])} out ({d['binding']} binds)"
     ),
     ("secc", "metering", "interval_closed"): lambda d: (
         f"quarter hour closed, registers {d['import_mwh'] / 1e6:.3f} kWh in, {d['export_mwh'] / 1e6:.3f} kWh out"
