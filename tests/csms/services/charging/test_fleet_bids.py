@@ -20,16 +20,17 @@ CHEAP, DEAR = (100_000, 50_000), (600_000, 500_000)
 FLEET = Fleet(id="depot", import_limit_w=60_000, export_limit_w=60_000, gate_closure_s=900)
 
 
-async def lived(csms: Backend, days: int) -> None:
-    """Have a fleet been followed for some days: from 18:00 on it could give 5 kW up."""
+async def fleet_with_a_past(csms: Backend) -> list[Charging]:
+    """Have a fleet of two vehicles been followed for 15 days: from 18:00 on it could give 5 kW up. Return them."""
+    next_hour(csms.clock)
+    charges = [await fleet_vehicle(csms, name) for name in ("CS-V2G-0001", "CS-V2G-0002")]
     now_ms = csms.clock.utc_ms()
-    begin_ms = now_ms - now_ms % QUARTER_MS - days * 24 * HOUR_MS
-
-    def write(connection: Any) -> None:
-        for at_ms in range(begin_ms, now_ms, QUARTER_MS):
-            rows.note_quarter(connection, "depot", FleetQuarter(at_ms, 4_000, 5_000, 2_000))
-
-    await csms.services.store.run(write)
+    begin_ms = now_ms - now_ms % QUARTER_MS - 15 * 24 * HOUR_MS
+    known = [FleetQuarter(at_ms, 4_000, 5_000, 2_000) for at_ms in range(begin_ms, now_ms, QUARTER_MS)]
+    await csms.services.store.run(rows.save, FLEET, now_ms)
+    await csms.services.store.run(rows.put_quarters, FLEET.id, known)
+    await offer(csms, CHEAP, DEAR)
+    return charges
 
 
 async def bid(ask: ApiClient, start_ms: int, power_w: int, minutes: int = 15, direction: str = "up") -> Any:
@@ -57,11 +58,7 @@ async def meters_read(
 @pytest.mark.requirement("R181", "R186")
 async def test_what_is_forecast_is_bid_called_delivered_and_settled(csms: Backend) -> None:
     """Late bids, bids of more than the fleet can do, and calls of more than was bid are refused by name."""
-    next_hour(csms.clock)
-    charges = [await fleet_vehicle(csms, name) for name in ("CS-V2G-0001", "CS-V2G-0002")]
-    await csms.services.store.run(rows.save, FLEET, csms.clock.utc_ms())
-    await lived(csms, 15)
-    await offer(csms, CHEAP, DEAR)
+    charges = await fleet_with_a_past(csms)
     async with serving(csms) as ask, running(Fleets(csms.services)):
         found = (await ask("GET", "/fleets/depot/forecast")).json
         assert found["quarters"][8]["up_w"]["low"] == 5_000
@@ -108,11 +105,7 @@ async def test_what_is_forecast_is_bid_called_delivered_and_settled(csms: Backen
 @pytest.mark.requirement("R181")
 async def test_a_bid_is_measured_to_its_end_although_the_next_one_is_called_then(csms: Backend) -> None:
     """Meters are read when five sixths of a quarter hour are over, and after each."""
-    next_hour(csms.clock)
-    charges = [await fleet_vehicle(csms, name) for name in ("CS-V2G-0001", "CS-V2G-0002")]
-    await csms.services.store.run(rows.save, FLEET, csms.clock.utc_ms())
-    await lived(csms, 15)
-    await offer(csms, CHEAP, DEAR)
+    charges = await fleet_with_a_past(csms)
     async with serving(csms) as ask, running(Fleets(csms.services)):
         begin_ms = csms.clock.utc_ms() + HOUR_MS // 2
         given = [(await bid(ask, begin_ms + each, 8_000)).json["id"] for each in (0, QUARTER_MS)]
