@@ -265,8 +265,8 @@ class Charger:
             return any(each.grid.response.trip for each in controllers)
 
         mains = MainsContactor(config, [each.hardware for each in controllers], tripped, self.observe)
-        controllers[0].safety.also_cut(mains)
         for controller in controllers:
+            controller.safety.also_cut(mains)
             controller.on_trip.append(mains.look)
         return mains
 

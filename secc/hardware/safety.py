@@ -134,10 +134,13 @@ class SafetyChannel:
     def guard(self, part: Part, interface: object) -> Part:
         """Return a driver's part behind its interface: what the driver fails to do is a fault that opens. Raises
         TransportError if it lacks something."""
-        return guarded(part, interface, self._driver_failed)
+        return guarded(part, interface, partial(self._driver_failed, alone=interface is not interfaces.Contactor))
 
-    def _driver_failed(self, why: str) -> None:
-        run_all(part.cut for part in self._all_parts)
+    def _driver_failed(self, why: str, *, alone: bool = True) -> None:
+        """Cut the EVSE's parts; what it shares with others only if its own contactor may not separate it."""
+        run_all(part.cut for _, part in self._parts)
+        if not alone:
+            run_all(part.cut for part in self._shared)
         if why != self._failure:
             self._observe(Observe("hardware", "driver_failed", {"why": why}))
         self._failure = why
@@ -229,13 +232,9 @@ class SafetyChannel:
         return self._tell(lambda now: self._monitor.drive(output, now))
 
     def also_cut(self, part: interfaces.Cut) -> None:
-        """Cut this part with the others: when a driver has failed, or by the watchdog. Other EVSEs may use it, so the
-        self-test lets it be."""
+        """Cut this part with the others: when the contactor's driver has failed, or by the watchdog. Other EVSEs may use
+        it, so failures of other drivers and the self-test let it be."""
         self._shared.append(part)
-
-    @property
-    def _all_parts(self) -> list[interfaces.Cut]:
-        return [*(part for _, part in self._parts), *self._shared]
 
     def switch(self, *, closed: bool) -> bool:
         """Return whether the contactor may be switched to this state."""
@@ -475,7 +474,8 @@ class SafetyChannel:
 
     def _cut(self) -> None:
         """Called by the watchdog's thread when the event loop hangs: remove power, and report it later."""
-        cutting = [new_thread(target=partial(run_all, (part.cut,)), name="cut") for part in self._all_parts]
+        parts = [*(part for _, part in self._parts), *self._shared]
+        cutting = [new_thread(target=partial(run_all, (part.cut,)), name="cut") for part in parts]
         for each in cutting:
             each.start()
         self._loop.call_soon_threadsafe(self._hung)  # a part that hangs does not delay the fault

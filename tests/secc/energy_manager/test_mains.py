@@ -1,6 +1,7 @@
 """The contactor between mains and power electronics: grid protection opens it, and only its return closes it (R209)."""
 
 import asyncio
+import shutil
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from pki_tools.tree import PkiTree
 from secc.energy_manager import mains
 from secc.energy_manager.mains import MainsContactor, MainsContactorConfig
 from tests.secc.bench_program import BENCH, made
+from tests.secc.hardware.channel import Broken
 from tests.virtual_time import VirtualLoop
 from v2g.energy.frequency_trace import FrequencyTrace
 from v2g.energy.grid_code import parse_code, preset_texts
 from v2g.errors import TransportError
+from v2g.hardware.interfaces import Contactor
 from v2g.io.hardware.gpio import GpioLine
 from v2g.io.storage.grid_code_file import set_grid_code
 from v2g.observe import Observe
@@ -109,6 +112,29 @@ async def test_a_trip_with_direct_current_opens_it_and_it_closes_when_the_code_l
         await until(lambda: "contactor_welded" in controller.hardware.faults)
     assert lines.released
     assert lines.moves[-1][1] is False
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_an_evse_without_its_own_contactor_is_separated_by_it_until_it_has_passed_a_test(
+    pki: PkiTree, tmp_path: Path, number: int
+) -> None:
+    evses = "".join(
+        f"[[evses]]\nevse_id = 'DEV2GE0000{n}'\nsdp.port = 0\nhardware.backend = 'bench'\n"
+        f"meter = {{ chain = '{shutil.copy(pki.path('meter/chain.pem'), tmp_path / f'meter-{n}.pem')}',"
+        f" key = '{pki.path('meter/leaf.key')}' }}\n"
+        for n in (1, 2)
+    )
+    async with made(tmp_path, pki, TABLES.split("[grid_code]")[0] + evses) as charger:
+        (lines,) = MADE
+        await until(lambda: lines.active)
+        controller = charger.controllers[number - 1]
+        controller.safety.guard(Broken(), Contactor).set(closed=False)
+        assert (lines.active, controller.hardware.faults) == (False, ("charger_failed",))
+        before = lines.reads
+        await until(lambda: lines.reads > before + 1)
+        assert not lines.active
+        controller.hardware.fault("charger_failed", active=False)
+        await until(lambda: lines.active)
 
 
 class Behind:

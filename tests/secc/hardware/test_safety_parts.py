@@ -15,7 +15,7 @@ from tests.secc.hardware.bare import at
 from tests.secc.hardware.channel import BOTH_WAYS, RATING, Broken, Evse, Place, Stage, Switch, on_mains
 from v2g.energy.limits import GridResponse, Limit
 from v2g.hardware.board import inputs
-from v2g.hardware.interfaces import OFF, Contactor, Demand, PrimaryReport, StageReport
+from v2g.hardware.interfaces import OFF, Contactor, Demand, PowerStage, PrimaryReport, StageReport
 from v2g.iec61851.pilot import PilotState
 from v2g.observe import Observe
 from v2g.safety import Output
@@ -288,6 +288,15 @@ async def test_a_part_that_cannot_be_cut_keeps_no_other_one_waiting(place: Place
     never.set()
 
 
+class BrokenStage(Stage):
+    """A power stage that takes no command."""
+
+    present = StageReport(0, 0)
+
+    def drive(self, demand: Demand) -> None:
+        raise RuntimeError
+
+
 @at(Place)
 async def test_a_part_that_other_evses_use_is_cut_at_failures_and_not_by_the_self_test(place: Place) -> None:
     shared = Slow(lambda: None)
@@ -298,6 +307,8 @@ async def test_a_part_that_other_evses_use_is_cut_at_failures_and_not_by_the_sel
         place.watchdog.check()
     assert shared.by == "cut"
     shared.by = ""
+    place.channel.guard(BrokenStage(), PowerStage).drive(OFF)
+    assert (shared.by, place.evse.reported[-1]) == ("", ("charger_failed", True)), "its own contactor separates it"
     place.channel.guard(Broken(), Contactor).set(closed=False)
     assert shared.by == threading.current_thread().name
 
