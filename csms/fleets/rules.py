@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, tzinfo
 from fractions import Fraction
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -307,10 +307,15 @@ def describe_call(call: FleetCall, zone: tzinfo) -> str:
     )
 
 
-def delivered_wh(call: FleetCall, moved_mwh: Mapping[str, int]) -> int:
-    """Return the energy by which a call was answered, Wh: planned less measured, of the vehicles that are known."""
-    hours: Final = (call.until_ms - call.from_ms) / problem.HOUR_MS
-    return round(sum(call.planned_w[name] * hours - moved / 1000 for name, moved in moved_mwh.items()))
+def delivered_wh(call: FleetCall, moved: Mapping[str, tuple[int, int]]) -> int:
+    """Return the energy by which a call was answered, Wh: planned less measured, of each vehicle until when its energy
+    is known (`transactions.store.net_energy`): nobody is paid for what no meter has read."""
+    return round(
+        sum(
+            call.planned_w[name] * (known_ms - call.from_ms) / problem.HOUR_MS - moved_mwh / 1000
+            for name, (moved_mwh, known_ms) in moved.items()
+        )
+    )
 
 
 def known_sum(values: Iterable[int | None]) -> int | None:

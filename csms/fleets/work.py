@@ -335,8 +335,9 @@ class Fleets:
         quarter hour later at the latest; return whether that is done."""
         services, now_ms = self._services, self._services.clock.utc_ms()
         period = call.from_ms, call.until_ms
-        energies, read = await services.store.read(transactions.net_energy, call.planned_w, *period, now_ms)
-        if not read and now_ms < call.until_ms + QUARTER_MS:
+        energies = await services.store.read(transactions.net_energy, call.planned_w, *period, now_ms)
+        unread = any(known_ms < call.until_ms for _, known_ms in energies.values())
+        if unread and now_ms < call.until_ms + QUARTER_MS:
             return False
         asked_wh = round(call.power_w * (call.until_ms - call.from_ms) / HOUR_MS)
         had_wh = delivered_wh(call, energies)

@@ -323,20 +323,20 @@ def _with_needs(connection: Connection, stations: Collection[str] | None, column
 
 def net_energy(
     connection: Connection, names: Iterable[str], from_ms: int, to_ms: int, now_ms: int
-) -> tuple[dict[str, int], bool]:
+) -> dict[str, tuple[int, int]]:
     """Return what vehicles (`fleets.vehicle_id`) took in a time less what they gave, mWh, even between two readings,
-    also of those that left; and whether all that are still there have been read since.
+    and until when that is known, UTC ms: to the end, or to the last reading of one that is still there.
 
     A vehicle whose transaction's readings cannot be has none: they change no sum of a fleet.
     """
-    energies, read = {}, True
+    energies = {}
     for name in names:
         each = get(connection, *name.split("/", 1))
         if each is not None and (judged := held.counted(connection, each, now_ms)) is not None:
-            energies[name] = energy_between(judged.usage, from_ms, to_ms)
             last_ms = judged.usage.readings[-1].utc_ms if judged.usage.readings else 0
-            read = read and (last_ms >= to_ms or not each.active)
-    return energies, read
+            known_ms = max(from_ms, min(last_ms, to_ms)) if each.active else to_ms
+            energies[name] = energy_between(judged.usage, from_ms, to_ms), known_ms
+    return energies
 
 
 def find(connection: Connection, transaction_id: str) -> list[dict[str, Any]]:

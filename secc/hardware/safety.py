@@ -232,8 +232,8 @@ class SafetyChannel:
         return self._tell(lambda now: self._monitor.drive(output, now))
 
     def also_cut(self, part: interfaces.Cut) -> None:
-        """Cut this part with the others: when the contactor's driver has failed, or by the watchdog. Other EVSEs may use
-        it, so failures of other drivers and the self-test let it be."""
+        """Cut this part with the others: when the contactor's driver has failed, or by the watchdog. Other EVSEs may
+        use it, so failures of other drivers and the self-test let it be."""
         self._shared.append(part)
 
     def switch(self, *, closed: bool) -> bool:

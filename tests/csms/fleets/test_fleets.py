@@ -191,9 +191,13 @@ def test_others_take_over_for_who_left_and_who_came_is_not_called() -> None:
 
 def test_a_call_is_measured_against_its_plan() -> None:
     its = call(4_000, {"a": 8_000, "b": 4_000})
-    assert delivered_wh(its, {"a": 1_000_000, "b": 1_000_400}) == 1_000
-    assert delivered_wh(its, {"a": 1_000_000}) == 1_000, "b is not known"
-    assert delivered_wh(its, {"a": 2_000_000, "b": 1_000_000}) == 0
+    end_ms = its.until_ms
+    assert delivered_wh(its, {"a": (1_000_000, end_ms), "b": (1_000_400, end_ms)}) == 1_000
+    assert delivered_wh(its, {"a": (1_000_000, end_ms)}) == 1_000, "b is not known"
+    assert delivered_wh(its, {"a": (2_000_000, end_ms), "b": (1_000_000, end_ms)}) == 0
+    half_ms = (its.from_ms + end_ms) // 2
+    assert delivered_wh(its, {"a": (250_000, half_ms)}) == 750, "nothing is known of the other half"
+    assert delivered_wh(its, {"a": (0, its.from_ms)}) == 0
 
 
 def test_a_plan_ends_when_the_last_vehicle_has_left() -> None:

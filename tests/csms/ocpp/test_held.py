@@ -616,7 +616,7 @@ async def test_fleets_leave_out_what_cannot_be(station: Station) -> None:
     await station.event("Updated", wh(900_000))
     name = f"{station.point.id}/{station.id}"
     run, now_ms = station.csms.services.store.run, station.csms.clock.utc_ms()
-    assert await run(transactions.net_energy, [name], 0, now_ms, now_ms) == ({}, True)
+    assert await run(transactions.net_energy, [name], 0, now_ms, now_ms) == {}
 
 
 # -- beside other transactions (R195)
@@ -700,8 +700,8 @@ async def test_a_held_transaction_uses_no_allowance_and_is_in_no_fleet(station: 
     (first,), (second,) = [await run(transactions.find, each) for each in ("tx-field", "tx-second")]
     names = [f"{station.point.id}/{each['transaction_id']}" for each in (first, second)]
     now_ms = station.csms.clock.utc_ms()
-    energies, _ = await run(transactions.net_energy, names, 0, now_ms, now_ms)
-    assert energies == {names[0]: 5_000_000}
+    energies = await run(transactions.net_energy, names, 0, now_ms, now_ms)
+    assert energies == {names[0]: (5_000_000, now_ms)}
 
 
 @pytest.mark.requirement("R195")

@@ -110,7 +110,8 @@ async def test_energy_of_reports_fleets_grid_operators_and_allowances(csms: Back
     points = await both_charge(csms, lie)
     run, now_ms = csms.services.store.run, csms.clock.utc_ms()
     names = [f"{each}/tx-{each}" for each in (HONEST, LIAR)]
-    assert (await run(transactions.net_energy, names, 0, now_ms, now_ms))[0] == {names[0]: 100_000}
+    energies = await run(transactions.net_energy, names, 0, now_ms, now_ms)
+    assert {name: mwh for name, (mwh, _) in energies.items()} == {names[0]: 100_000}
     judged = [await run(held.judged, each, now_ms) for each in await run(transactions.during, start_ms, now_ms)]
     assert sum(energy_between(each.usage, start_ms, now_ms) for each in judged if not each.findings) == 100_000
     known = await run(tokens.look_up, VALID["type"], VALID["idToken"], now_ms, None)

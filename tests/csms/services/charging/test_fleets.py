@@ -360,6 +360,27 @@ async def test_a_plan_names_the_call_in_force_and_another_call_ends_it(csms: Bac
     assert ended.data["asked_wh"] == 500, "2 kW for all of its time"
 
 
+async def test_nobody_is_paid_for_what_a_silent_vehicle_may_have_done(csms: Backend) -> None:
+    """It was planned to take 11 kW, and says nothing of the last two thirds of the call."""
+    charge = await fleet_vehicle(csms)
+    await offer(csms, CHEAP, DEAR)
+    await csms.services.store.run(rows.save, FLEET, csms.clock.utc_ms())
+    fleets, begin_ms = Fleets(csms.services), csms.clock.utc_ms()
+    await fleets.call(FLEET, 6_000, 900)
+    (planned_w,) = call_of(await fleets.plan(FLEET)).planned_w.values()
+    csms.clock.advance(240)
+    await charge.event("Updated", "MeterValuePeriodic", state="Charging", context="Sample.Periodic")
+    read_ms = csms.clock.utc_ms()
+    csms.clock.now_ms = begin_ms + 1_799_000
+    await fleets.call(FLEET, 500, 900)
+    assert csms.events.named("fleet_call_ended") == [], "it may still be read"
+    csms.clock.advance(1)
+    await fleets.call(FLEET, 400, 900)
+    ended, *_ = csms.events.named("fleet_call_ended")
+    assert planned_w == 11_000
+    assert ended.data["delivered_wh"] == round(planned_w * (read_ms - begin_ms) / 3_600_000)
+
+
 async def test_a_call_is_renewed_and_ends_in_time(csms: Backend) -> None:
     charge = await fleet_vehicle(csms)
     await offer(csms, CHEAP, DEAR)
