@@ -1,4 +1,4 @@
-"""Thousands of small cases in a few tests: each is a subtest, so that pytest names, counts and reports what fails."""
+"""Thousands of small cases in a few tests: one that fails is a subtest, so that pytest names, counts and reports it."""
 
 import functools
 import inspect
@@ -34,11 +34,11 @@ def together(
         def run(_together: list[Any], subtests: pytest.Subtests, **fixtures: Any) -> None:
             for case in _together:
                 values = (case,) if isinstance(names, str) else case
-                with subtests.test(ids(case)):
-                    try:
-                        test(**dict(zip(fields, values, strict=True)), **fixtures)
-                    except (Exception, pytest.fail.Exception) as failure:
-                        failure.add_note(f"in the case {ids(case)}")  # JUnit's report has no other place for it
+                try:
+                    test(**dict(zip(fields, values, strict=True)), **fixtures)
+                except (Exception, pytest.fail.Exception, pytest.skip.Exception) as failure:
+                    failure.add_note(f"in the case {ids(case)}")  # JUnit's report has no other place for it
+                    with subtests.test(ids(case)):  # a report of each that passes takes as long as most of them
                         raise
 
         functools.update_wrapper(run, test, updated=())  # what Hypothesis keeps on a test stays there
