@@ -18,9 +18,11 @@ from tests.fuzz.targets import TARGETS
 from v2g.exi import codec
 
 FUZZED = (
+    "v2g.eebus",
     "v2g.energy",
     "v2g.exi",
     "v2g.hardware",
+    "v2g.iec60870",
     "v2g.ieee2030_5",
     "v2g.openadr",
     "v2g.pki",
