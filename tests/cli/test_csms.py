@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 import sqlite3
 import stat
 import time
@@ -38,7 +39,7 @@ from tests.csms.support import EMAID, STATION, TOKENS, grid_signal
 from v2g.energy.grid_signal import SignalSlot
 from v2g.energy.settlement.records import SessionStarted
 from v2g.energy.settlement.session_journal import SessionJournal
-from v2g.errors import ConfigError, RefusedError
+from v2g.errors import ConfigError, RefusedError, TimeoutExpired
 from v2g.pki.issue import Subject
 from v2g.pki.profile import KeyKind
 from v2g.pki.profile import Role as CertificateRole
@@ -346,6 +347,14 @@ async def test_a_change_that_outlives_its_answer_is_asked_how_it_ended(
         assert ended.value.reason == reason
     client.close()
     assert capsys.readouterr().err.count("asking how it ended") >= 2
+
+
+def test_an_answer_that_does_not_come_is_reported_with_its_time_limit() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = CsmsClient(Access(url=f"http://127.0.0.1:{silent.getsockname()[1]}"), timeout_s=0.05)
+        with pytest.raises(TimeoutExpired, match=r"after 0\.05 s"):
+            client.ask("GET", "/stations")
+        client.close()
 
 
 async def test_passwords_come_from_a_file_and_go_into_one(cli: Cli, tmp_path: Path) -> None:

@@ -142,13 +142,13 @@ class CsmsClient:
         return self._answer(self._send(method, path, body, query))
 
     def _answer(self, response: HTTPResponse) -> Answer:
-        with _read_errors():
+        with self._read_errors():
             content = response.read()
         if response.status >= 400:
             raise _error(response, content)
         if response.headers.get_content_type() != "application/json":
             return Answer(content or None, _next(response))
-        with _read_errors():
+        with self._read_errors():
             return Answer(json.loads(content) if content else None, _next(response))
 
     def ask_until_done(self, method: str, path: str, body: Any) -> Answer:
@@ -180,7 +180,7 @@ class CsmsClient:
         if response.status >= 400:
             raise _error(response, response.read())
         kind = ""
-        with _read_errors(), contextlib.closing(response):
+        with self._read_errors(), contextlib.closing(response):
             for raw in response:
                 line = raw.decode().rstrip("\n")
                 if line.startswith("event: "):
@@ -204,23 +204,23 @@ class CsmsClient:
         headers = {"Accept": "application/json, */*;q=0.5", "Content-Type": "application/json", **more}
         if self._access.token:
             headers["Authorization"] = f"Bearer {self._access.token}"
-        with _read_errors():
+        with self._read_errors():
             self._connection.request(method, target, None if body is None else json.dumps(body), headers)
             return self._connection.getresponse()
 
-
-@contextlib.contextmanager
-def _read_errors() -> Iterator[None]:
-    try:
-        yield
-    except TimeoutError:
-        raise TimeoutExpired("answer", _ANSWER_S, hint="is the back end busy?") from None
-    except ssl.SSLCertVerificationError as error:
-        raise TrustError(f"back end: {error.verify_message}", hint="set --ca to the root of its certificate") from None
-    except (OSError, HTTPException) as error:
-        raise TransportError(f"back end: {error}", hint="is it running, and is --url right?") from None
-    except ValueError as error:
-        raise TransportError(f"unexpected answer of the back end: {error}") from None
+    @contextlib.contextmanager
+    def _read_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError:
+            raise TimeoutExpired("answer", self._timeout_s, hint="is the back end busy?") from None
+        except ssl.SSLCertVerificationError as error:
+            hint = "set --ca to the root of its certificate"
+            raise TrustError(f"back end: {error.verify_message}", hint=hint) from None
+        except (OSError, HTTPException) as error:
+            raise TransportError(f"back end: {error}", hint="is it running, and is --url right?") from None
+        except ValueError as error:
+            raise TransportError(f"unexpected answer of the back end: {error}") from None
 
 
 def _next(response: HTTPResponse) -> str | None:

@@ -13,7 +13,6 @@ from v2g.errors import TransportError, V2GError
 from v2g.ocpp.times import format_time
 from v2g_cli.csms.client import Access, CsmsClient
 
-TIMEOUT_S: Final = 10.0
 REST_S: Final = 1_800
 """Validity of the charging profile of `rest`, simulated seconds."""
 
@@ -144,7 +143,7 @@ class Operator:
         return sum(vehicle["stored"] for vehicle in self._ask("GET", "/telemetry"))
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        client = CsmsClient(Access(url=f"https://127.0.0.1:{self.port}", token=self.token, ca=self.ca), TIMEOUT_S)
+        client = CsmsClient(Access(url=f"https://127.0.0.1:{self.port}", token=self.token, ca=self.ca))
         try:
             return client.ask(method, path, body).body
         except V2GError as error:
