@@ -63,6 +63,17 @@ def _reversed(payload: Payload) -> None:
     payload["tariff"]["energy"]["prices"].reverse()
 
 
+def _with_the_default_tariff_s_id() -> Edit:
+    known: list[str] = []
+
+    def edit(payload: Payload) -> None:
+        if "transactionId" in payload:
+            payload["tariff"]["tariffId"] = known[-1]
+        known.append(payload["tariff"]["tariffId"])
+
+    return edit
+
+
 def _of_another_the_second_time() -> Edit:
     seen = set()
 
@@ -151,8 +162,8 @@ MUTANTS = (
     Mutant(
         "the id of a tariff stays",
         CALL,
-        "ChangeTransactionTariff",
-        put("tariff.tariffId", "v2g-1"),
+        "SetDefaultTariff ChangeTransactionTariff",
+        _with_the_default_tariff_s_id(),
         "I_113 I_114 I_115",
     ),
     Mutant("calculated costs are changed", CALLRESULT, "TransactionEvent", put("totalCost", 99.0), "C_113 C_126 I_122"),
