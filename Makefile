@@ -152,6 +152,10 @@ $(VENV)/run: pyproject.toml | $(VENV)/bin/python
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install -y -q mosquitto >/dev/null 2>&1; } || true
 	@touch $@
 
+# pip would compile on one core, and all of it: half is never imported, such as tests of others and metadata of telephones.
+UNUSED := /(tests?|testing|phonenumbers|faker|pip|setuptools|pkg_resources|mypyc?|narwhals|graphql|lexers)/
+
 $(VENV)/dev: $(VENV)/run
-	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
+	$(BIN)/pip install -q --disable-pip-version-check --no-compile -e '.[dev]'
+	@$(BIN)/python -m compileall -q -j 0 -x '$(UNUSED)' $(VENV)/lib/python*/site-packages >/dev/null || true
 	@touch $@
