@@ -152,7 +152,7 @@ $(VENV)/run: pyproject.toml | $(VENV)/bin/python
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install -y -q mosquitto >/dev/null 2>&1; } || true
 	@touch $@
 
-# pip would compile on one core, and all of it: half is never imported, such as tests of others and metadata of telephones.
+# pip would compile all of it, on one core: half is never imported, such as tests of others and metadata of telephones.
 UNUSED := /(tests?|testing|phonenumbers|faker|pip|setuptools|pkg_resources|mypyc?|narwhals|graphql|lexers)/
 
 $(VENV)/dev: $(VENV)/run
