@@ -99,7 +99,8 @@ class Scheduling(LoadGroupScheduling):
 
     def _reschedule(self, node: WorkerController) -> None:
         """Give a worker more if it has nearly nothing left, and end it if there is nothing that it can do."""
-        if node.shutting_down or self._pending_of(self.assigned_work[node]) > 2:
+        collecting = self.collection is None or node not in self._places
+        if collecting or node.shutting_down or self._pending_of(self.assigned_work[node]) > 2:
             return
         share = len(self.workqueue) // (16 * len(self.nodes))
         chosen = {}
