@@ -84,7 +84,7 @@ class Program:
     async def stop(self, number: int = signal.SIGTERM) -> int:
         """Ask it to stop; return its exit code."""
         self.process.send_signal(number)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):  # it hangs
             await self.process.communicate()
         assert self.process.returncode is not None
         return self.process.returncode

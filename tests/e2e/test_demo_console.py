@@ -53,7 +53,7 @@ def test_the_console_of_a_demo_stays_open_with_a_fleet_in_both_directions(tmp_pa
             time.sleep(1)
         client.close()
         demo.send_signal(signal.SIGINT)
-        assert demo.wait(60) == 0
+        assert demo.wait(PATIENCE_S) == 0
 
 
 class Reader:
@@ -129,4 +129,4 @@ def test_the_world_has_three_sites_and_what_goes_wrong_on_a_bad_day_and_no_more(
         assert not [site for site in SITES if f"{site}-" in held], "no honest session is on hold"
         busy = max(os.getloadavg()) > 2 * (os.cpu_count() or 1)
         assert kinds <= {*EXPECTED, *(BUSY if busy else ())}, "no false alert"
-        assert demo.wait(60) == 0
+        assert demo.wait(PATIENCE_S) == 0

@@ -74,6 +74,8 @@ class Switching(Conductor):
         return super()._start(self._switched(new), stage, name)
 
     def _program(self, name: str, config: Path, fault: object) -> Program:
+        if self.goes_back:
+            config.write_text(config.read_text().replace(', "1.6"]', "]"))  # which 0.2.0 does not speak
         return self._switched(super()._program(name, config, fault))
 
     def _switched(self, new: Program) -> Program:

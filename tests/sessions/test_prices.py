@@ -21,6 +21,7 @@ from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import ControlMode, SeccConfig
 from secc.session.terms import PriceTerms, ScheduleOffer, ScheduleRules, SeccNeeds, TaxTerms
+from tests.emissions import fault
 from tests.sessions.joined import Joined
 from v2g import exi
 from v2g.asn1.discharge import PriceSlot
@@ -301,7 +302,9 @@ def test_while_the_back_end_is_at_work_the_vehicle_asks_again(join: Join) -> Non
     joined.settle()
     joined.run()
     assert joined.evcc_reason == "finished"
-    assert joined.vehicle_saw("schedule", "planned")[0]["cost"] == pytest.approx(0.2 * 0.618, rel=0.02)
+    planned = joined.vehicle_saw("schedule", "planned")[0]
+    assert planned["cost"] == pytest.approx(0.2 * 0.618, rel=0.02)
+    assert fault("evcc", "schedule", "planned", planned) == "", "as it is declared"
 
 
 def test_a_back_end_that_never_decides_is_not_waited_for_for_ever(join: Join) -> None:

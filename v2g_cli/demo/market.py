@@ -110,6 +110,9 @@ class DemoMarket:
             start_ms = self._folder.utc_ms() + GATE_S * 1000 + _SLACK_MS
             end_ms = start_ms + QUARTER_MS
             able = [each for each in with_bids["ranges"] if each["start_ms"] < end_ms and start_ms < each["end_ms"]]
+            if not (able and with_bids["bids"]):  # not planned yet, or anew
+                yield False
+                continue
             power_w = int(min(each["up_w"] for each in able) * _KEPT) // 1000 * 1000
             price = max(float(each["break_even_per_kwh"]["amount"]) for each in with_bids["bids"]) + 0.05
             try:
