@@ -155,7 +155,7 @@ $(VENV)/run: pyproject.toml | $(VENV)/bin/python
 # pip would compile all of it, on one core: half is never imported, such as tests of others and metadata of telephones.
 UNUSED := /(tests?|testing|phonenumbers|faker|pip|setuptools|pkg_resources|mypyc?|narwhals|graphql|lexers)/
 
-$(VENV)/dev: $(VENV)/run
+$(VENV)/dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install -q --disable-pip-version-check --no-compile -e '.[dev]'
 	@$(BIN)/python -m compileall -q -j 0 -x '$(UNUSED)' $(VENV)/lib/python*/site-packages >/dev/null || true
 	@touch $@
