@@ -130,7 +130,7 @@ async def test_each_page_is_accessible(tab: Tab, csms: Backend) -> None:
     station = await csms.booted()
     await Charging(csms, station).started()
     station.refuses_others = True
-    await csms.services[GridSource].offer(grid_signal(), "dso")
+    await csms.services[GridSource].offer(grid_signal(now_ms=csms.clock.utc_ms()), "dso")
     for minute in range(30):
         at_ms, asked_w = csms.clock.utc_ms() - minute * 60_000, -60_000 if minute < 20 else -20_000
         point = CoursePoint(at_ms=at_ms, asked_w=asked_w, accepted_w=asked_w * 9 // 10, delivered_w=-18_000, vehicles=6)

@@ -9,7 +9,7 @@ from csms.tariffs.store import Scope
 from tests.browser.tab import WAIT_MS, Tab
 from tests.csms.backend import Backend
 from tests.csms.charging import Charging
-from tests.csms.console.driving import PLAN, go_on, leave_midnight
+from tests.csms.console.driving import PLAN, go_on
 from tests.csms.support import STATION
 from v2g import typed_json
 from v2g.energy.price_plan import PricePlan
@@ -18,7 +18,6 @@ from v2g.energy.price_plan import PricePlan
 @pytest.mark.e2e
 @pytest.mark.requirement("R218")
 async def test_a_driver_follows_a_session_from_the_price_to_the_receipt(tab: Tab, csms: Backend) -> None:
-    leave_midnight(csms)
     station, run = await csms.booted(STATION), csms.services.store.run
     about = {"timestamp": "2026-01-01T00:00:00Z", "connectorStatus": "Available", "evseId": 1, "connectorId": 1}
     await station.call("StatusNotification", about)

@@ -63,7 +63,7 @@ async def test_a_site_says_what_is_left_and_who_is_lowered(tab: Tab, csms: Backe
         connection_point=at, direction="import", limit_w=18_000, source=HOSTILE, from_ms=now_ms + DAY_MS // 12,
         until_ms=now_ms + DAY_MS // 6,
     )  # fmt: skip
-    signal = grid_signal(site_import_limit_w=42_000, connection_point=at, limits=(later,))
+    signal = grid_signal(now_ms=now_ms, site_import_limit_w=42_000, connection_point=at, limits=(later,))
     await csms.services[GridSource].offer(signal, "dso")
     await employed(tab)
     await tab.open("/console/sites/depot")

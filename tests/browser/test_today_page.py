@@ -37,7 +37,7 @@ async def test_the_first_page_answers_whether_today_is_good(tab: Tab, csms: Back
         "MeterValuePeriodic",
         extra={"meterValue": [{"timestamp": charging.now(), "sampledValue": sampled}]},
     )
-    await csms.services[GridSource].offer(grid_signal(), "dso")
+    await csms.services[GridSource].offer(grid_signal(now_ms=csms.clock.utc_ms()), "dso")
     names = ("station_faulted", "money_quarantined", "queue_ages")
     await make_backend(csms.services).alerts.take(
         [

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,15 @@ from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import Version
 
 BOOT = {"reason": "PowerUp", "chargingStation": {"model": "Scripted", "vendorName": "Tests"}}
+
+
+def daytime_ms() -> int:
+    """Return the time (UTC ms); from four hours before midnight to three after it, seven hours later.
+
+    What a test lets pass, it lets pass on one day, whenever it is run. Certificates made now are valid then.
+    """
+    now_ms = time.time_ns() // 1_000_000
+    return now_ms if 3 <= now_ms // 3_600_000 % 24 < 20 else now_ms + 7 * 3_600_000
 
 
 class TestClock(Clock):

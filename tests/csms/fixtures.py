@@ -1,8 +1,8 @@
 """A back end in memory, to which scripted stations are joined."""
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest_asyncio
 from csms.admission.rules import StationEntry
 from csms.config import StationAuthority
 from pki_tools.tree import PkiTree
-from tests.csms.backend import Backend, running_backend
+from tests.csms.backend import Backend, daytime_ms, running_backend
 from tests.csms.support import make_config
 from v2g.pki import password_hash as passwords
 from v2g.pki.reference import KeyReference
@@ -26,13 +26,14 @@ def backend(tmp_path: Path, pki: PkiTree, empty_database: Path, monkeypatch: pyt
     monkeypatch.setattr(passwords, "_COST", 16)
 
     def begin(*, signs: bool = False, **changes: Any) -> contextlib.AbstractAsyncContextManager[Backend]:
-        """`signs`: it has an authority for stations' certificates."""
+        """`signs`: it has an authority for stations' certificates, and OpenSSL's time, the machine's."""
+        begin_ms = time.time_ns() // 1_000_000 if signs else daytime_ms()
         if signs:
             key = KeyReference.from_text(str(pki.path("csms/root.key")), folder=tmp_path)
             changes["station_ca"] = StationAuthority(chain=pki.path("csms/root.pem"), key=key, organization="Operator")
         changes.setdefault("stations", (StationEntry(id="CS-V2G-0001"), StationEntry(id="CS-V2G-0002")))
         config = make_config(tmp_path, pki, **changes)
-        return running_backend(config, empty_database, int(datetime.now(UTC).timestamp() * 1000))
+        return running_backend(config, empty_database, begin_ms)
 
     return begin
 

@@ -156,9 +156,9 @@ class Running:
         )
 
 
-def grid_signal(version: int = 1, **changes: Any) -> GridSignal:
-    """A signal that is valid now: two slots, 11 kW in, 5 kW out."""
-    now = int(datetime.now(UTC).timestamp() * 1000)
+def grid_signal(version: int = 1, *, now_ms: int | None = None, **changes: Any) -> GridSignal:
+    """A signal that is valid at `now_ms`, or at the machine's time: two slots, 11 kW in, 5 kW out."""
+    now = int(datetime.now(UTC).timestamp() * 1000) if now_ms is None else now_ms
     begin = now // 900_000 * 900_000
     signal = GridSignal(
         version=version,

@@ -9,7 +9,6 @@ import json
 import socket
 import struct
 from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ from csms.cluster.bus import LocalBus, LocalHub
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.api.watch import Watch
-from tests.csms.backend import BOOT, Backend, running_backend
+from tests.csms.backend import BOOT, Backend, daytime_ms, running_backend
 from tests.csms.charging import TOKENS, VALID, Charging
 from tests.csms.scripted_station import Refused
 from tests.csms.support import STATION, make_config
@@ -44,7 +43,7 @@ async def nodes(
     """Two nodes with one database and one bus."""
     monkeypatch.setattr(passwords, "_COST", 16)
     config, hub = make_config(tmp_path, pki, tokens=TOKENS), LocalHub()
-    now_ms = int(datetime.now(UTC).timestamp() * 1000)
+    now_ms = daytime_ms()
     async with contextlib.AsyncExitStack() as stack:
         one, two = [
             await stack.enter_async_context(running_backend(config, empty_database, now_ms, LocalBus(name, hub)))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 
 import msgspec
 import pytest
@@ -63,7 +64,8 @@ async def test_a_station_asks_what_the_plan_says(backend: Start, of: str) -> Non
             url=f"ws://127.0.0.1:{port}/ocpp", prefix="CS-V2G-000", evses=1, password=password, versions=("2.1",),
             speed=_SPEED, behaviour=behaviour,
         )  # fmt: skip
-        csms.clock.start(_SPEED)  # the station's clock runs as fast, and is judged by ours
+        csms.clock.now_ms = time.time_ns() // 1_000_000
+        csms.clock.start(_SPEED)  # the station's clock begins with it, runs as fast, and is judged by it
         simulator = asyncio.create_task(Simulator(fleet).run(None))
         try:
             async with asyncio.timeout(30):

@@ -7,7 +7,7 @@ import shutil
 import ssl
 import threading
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ def refuse(broker: Broker, tree: PkiTree, certificate: x509.Certificate) -> Brok
     now = datetime.now(UTC)
     revoked = x509.RevokedCertificateBuilder().serial_number(certificate.serial_number).revocation_date(now).build()
     builder = x509.CertificateRevocationListBuilder().issuer_name(root.subject).last_update(now)
-    builder = builder.next_update(now.replace(year=now.year + 1)).add_revoked_certificate(revoked)
+    builder = builder.next_update(now + timedelta(days=365)).add_revoked_certificate(revoked)
     (broker.folder / "revoked.crl").write_bytes(
         builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
     )

@@ -1,7 +1,7 @@
 """The interface document, judged by others: it is OpenAPI 3.1, and the interface does what it says (Schemathesis)."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from csms.http.routes import OPERATIONS
 from csms.requests.rules import COMMANDS
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import ApiClient, serving
-from tests.csms.backend import running_backend
+from tests.csms.backend import daytime_ms, running_backend
 from tests.csms.databases import running_cluster
 from tests.csms.support import STATION, make_config
 from tests.ocpp.official import validator
@@ -135,7 +135,7 @@ class Bench:
             api={"requests_at_once": 1_000_000},
             store_url=self._store_url,
         )
-        now_ms = int(datetime.now(UTC).timestamp() * 1000)
+        now_ms = daytime_ms()
         empty = self._folder / "empty" / "csms.sqlite3"
         async with running_backend(config, empty, now_ms) as backend, serving(backend) as ask:
             station = await backend.booted(STATION, version="2.1")

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from tests.csms.backend import Backend
 from tests.csms.charging import Charging
 
 PLAN: dict[str, Any] = {
@@ -14,12 +13,6 @@ PLAN: dict[str, Any] = {
     "export": {"rates": [{"price": "0.12"}]},
     "fixed": {"rates": [{"price": "1"}], "taxes": [{"kind": "VAT", "ppm": 190_000}]},
 }  # fmt: skip
-
-
-def leave_midnight(csms: Backend) -> None:
-    """Let an hour and a half pass if the last minute of the day, which has a price of its own, is near."""
-    if csms.clock.utc_ms() // 60_000 % 1440 >= 1380:
-        csms.clock.advance(5400)
 
 
 async def go_on(charging: Charging, kind: str, trigger: str, wh: int, watts: int = 0) -> None:

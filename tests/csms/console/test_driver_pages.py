@@ -10,7 +10,7 @@ from csms.accounts.rules import Role
 from csms.payments.config import Payments
 from tests.csms.api.support import Answer, ApiClient
 from tests.csms.charging import Charging
-from tests.csms.console.driving import PLAN, go_on, leave_midnight
+from tests.csms.console.driving import PLAN, go_on
 from tests.csms.console.support import Person, console, employ, text_of
 
 STATION = "CS-V2G-0001"
@@ -38,7 +38,6 @@ async def test_a_driver_sees_the_price_of_the_receipt_before_while_and_after_cha
     charging, path = await opened(ask)
     driver = Person(ask)
     assert "Charging is free of charge here." in text_of(await look(driver, path))
-    leave_midnight(ask.backend)
     assert (await ask("POST", "/tariffs", PLAN)).status == 201
     assert (await ask("PUT", "/tariff-assignments", {"plan_id": "city"})).status == 200
     page = text_of(await look(driver, path))
@@ -111,7 +110,6 @@ async def test_no_page_opens_without_the_code_that_was_made_for_it(ask: ApiClien
 
 async def test_held_amounts_are_not_told(ask: ApiClient) -> None:
     charging, path = await opened(ask)
-    leave_midnight(ask.backend)
     assert (await ask("POST", "/tariffs", PLAN)).status == 201
     assert (await ask("PUT", "/tariff-assignments", {"plan_id": "city"})).status == 200
     await go_on(charging, "Started", "Authorized", 1000)
@@ -134,7 +132,6 @@ async def test_drivers_pages_tell_search_engines_to_stay_away(ask: ApiClient, ac
 
 async def test_who_has_a_token_is_one_page_with_tariff_group_sessions_and_what_they_cost(ask: ApiClient) -> None:
     charging, _ = await opened(ask)
-    leave_midnight(ask.backend)
     assert (await ask("POST", "/tariffs", PLAN)).status == 201
     assert (await ask("PUT", "/tariff-assignments", {"plan_id": "city", "group_id": "fleet"})).status == 200
     for name, modes in (("DEADBEEF", ["DC", "DC_BPT"]), ("<I>OTHER", ["DC"])):

@@ -62,7 +62,7 @@ async def test_limits_have_places_sources_and_validity_now_and_announced(ask: Ap
     over = GridLimit(connection_point=at, direction="import", limit_w=1, from_ms=1, until_ms=2)
     await depot(ask, "CS-V2G-0001")
     await ask.backend.services[GridSource].offer(
-        grid_signal(site_import_limit_w=24_000, connection_point=at, limits=(later, over)), "dso"
+        grid_signal(now_ms=now_ms, site_import_limit_w=24_000, connection_point=at, limits=(later, over)), "dso"
     )
     found = (await ask("GET", "/sites/depot/limits")).json
     assert [(each["connection_point"], each["direction"], each["source"], each["limit_w"]) for each in found] == [

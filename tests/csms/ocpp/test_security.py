@@ -227,7 +227,7 @@ async def test_a_renewed_certificate_leads_to_its_root(
         der = [each.public_bytes(serialization.Encoding.DER) for each in chain]
         trusted = x509.load_pem_x509_certificate(pki.path(f"{root}/root.pem").read_bytes())
         roots = (trusted.public_bytes(serialization.Encoding.DER),)
-        verify_chain(der[0], der[1:], roots, role=role, at=datetime.now(UTC))
+        verify_chain(der[0], der[1:], roots, role=role, at=csms.clock.now())
 
 
 async def test_a_combined_certificate_names_no_other_station(

@@ -87,7 +87,7 @@ def last_period(charge: Charging) -> Payload:
 
 async def offer_signal(csms: Backend) -> None:
     now_ms = csms.clock.utc_ms()
-    await csms.services[GridSource].offer(grid_signal(valid_until_ms=now_ms + 3_600_000, issued_at_ms=now_ms), "test")
+    await csms.services[GridSource].offer(grid_signal(now_ms=now_ms), "test")
 
 
 async def test_a_set_point_within_the_contract_lets_a_vehicle_discharge(csms: Backend) -> None:

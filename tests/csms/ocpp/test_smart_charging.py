@@ -146,7 +146,7 @@ async def negotiated(csms: Backend, version: Any = "2.0.1") -> tuple[Charging, P
     station.answers["SetChargingProfile"] = ACCEPTED
     station.answers["DataTransfer"] = ACCEPTED
     now_ms = csms.clock.utc_ms()
-    await csms.services[GridSource].offer(grid_signal(valid_until_ms=now_ms + 3_600_000, issued_at_ms=now_ms), "test")
+    await csms.services[GridSource].offer(grid_signal(now_ms=now_ms), "test")
     charge = Charging(csms, station)
     await charge.authorized()
     await charge.plugged()

@@ -77,7 +77,7 @@ async def test_a_transactions_profile_that_got_no_answer_is_sent_again(backend: 
         station.answers |= {"DataTransfer": {"status": "Accepted"}, "SetChargingProfile": answer}
         caller: Any = SimpleNamespace(version="2.0.1", call=lambda request, _: csms.call(station, request))
         pusher = Pusher(csms.services, CS, caller)
-        await csms.services[GridSource].offer(grid_signal(1), "test")
+        await csms.services[GridSource].offer(grid_signal(now_ms=csms.clock.utc_ms()), "test")
         pusher.add_needs("tx", Needs(evse_id=1, requested="DC"))
         await pusher.run()
         assert asked.count("tx") == 2
@@ -89,7 +89,7 @@ async def test_a_database_that_refuses_a_moment_ends_no_push(csms: Backend, monk
 
     caller: Any = SimpleNamespace(version="2.0.1")
     pusher = Pusher(csms.services, CS, caller)
-    await csms.services[GridSource].offer(grid_signal(1), "test")
+    await csms.services[GridSource].offer(grid_signal(now_ms=csms.clock.utc_ms()), "test")
     monkeypatch.setattr("csms.transactions.store.with_needs", full)
     task = asyncio.create_task(pusher.run())
     async with asyncio.timeout(5):

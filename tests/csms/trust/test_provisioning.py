@@ -1,7 +1,7 @@
 """Contracts for vehicles over OCPP, asked for by stations of the independent package `ocpp` (M01)."""
 
 import base64
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,7 @@ def _crl(pki: PkiTree, serial: int, path: Path) -> Path:
         x509.CertificateRevocationListBuilder()
         .issuer_name(issuer.subject)
         .last_update(now)
-        .next_update(now.replace(year=now.year + 1))
+        .next_update(now + timedelta(days=365))
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
         .add_extension(x509.CRLNumber(1), critical=False)
         .add_revoked_certificate(revoked)

@@ -240,9 +240,7 @@ async def csms_under_test(
     async with _started(backend, prices=prices, **config) as (csms, operator):
         if signal:
             now_ms = csms.clock.utc_ms()
-            await csms.services[GridSource].offer(
-                grid_signal(valid_until_ms=now_ms + 3_600_000, issued_at_ms=now_ms), "test"
-            )
+            await csms.services[GridSource].offer(grid_signal(now_ms=now_ms), "test")
         network = _Memory(csms, change or (lambda _, frame: frame))
         stored = Stored(csms) if change is None or compared else None
         yield CheckedTester(stored, declared, operator, network, Clock(), version=version)

@@ -23,7 +23,6 @@ from tests.csms.charging import Charging, away
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation
 from tests.csms.services.charging.support import (
     ACCEPTED,
-    HOUR_MS,
     NAMES,
     REJECTED,
     at_rest,
@@ -518,8 +517,8 @@ async def test_a_limit_that_is_broken_is_an_alert(csms: Backend) -> None:
 
     assert await drawn(10_000, 9_000) == set(), "there is no limit"
     now_ms = csms.clock.utc_ms()
-    limits = {"site_import_limit_w": 15_000, "export_limit_w": 5_000, "valid_until_ms": now_ms + HOUR_MS}
-    await csms.services[GridSource].offer(grid_signal(1, issued_at_ms=now_ms, **limits), "test")
+    limits = {"site_import_limit_w": 15_000, "export_limit_w": 5_000}
+    await csms.services[GridSource].offer(grid_signal(now_ms=now_ms, **limits), "test")
     assert await seen() == set(), "these are of the time before"
     assert await drawn(10_000, 5_000) == set()
     assert await drawn(10_000, 9_000) == {"import"}
