@@ -53,7 +53,8 @@ LOG = """\
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("v2g_cli.diagnosis.support_bundle.own_words", words)
     (tmp_path / "secc.toml").write_text(SECC)
     (tmp_path / "secc.toml").chmod(0o600)
     (tmp_path / "events.jsonl").write_text("".join(json.dumps(each) + "\n" for each in EVENTS) + '{"torn')

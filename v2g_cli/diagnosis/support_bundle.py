@@ -53,9 +53,8 @@ def own_words() -> frozenset[str]:
         spec = util.find_spec(package)
         for folder in (spec.submodule_search_locations or ()) if spec else ():
             for path in Path(folder).rglob("*.py"):
-                for word in _WORD.findall(path.read_text(encoding="utf-8").lower().replace("_", " ")):
-                    words.update((word, *word.split(".")))
-    return frozenset(words)
+                words.update(_WORD.findall(path.read_text(encoding="utf-8").lower().replace("_", " ")))
+    return frozenset(piece for word in words for piece in (word, *word.split(".")))
 
 
 class Scrubber:
