@@ -15,6 +15,7 @@ from cryptography import x509
 
 from pki_tools.tree import PkiTree
 from tests.cli.conftest import Done, Run
+from tests.together import together
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_a_tree_for_the_peer_is_made_and_exported(v2g: Run, tmp_path: Path, monk
     assert (tmp_path / "pki/iso15118_2/certs/contractLeafCert.der").exists()
 
 
-@pytest.mark.parametrize(
+@together(
     ("arguments", "code", "words"),
     [
         (("make", "{tmp}/new", "--key-kind", "dsa"), 2, "unknown kind of key"),
@@ -172,7 +173,7 @@ def test_mistakes_are_one_line_and_a_code(
     assert "Traceback" not in done.errors
 
 
-@pytest.mark.parametrize(
+@together(
     "command",
     [
         *("make", "show", "verify", "csr", "issue", "renew", "revoke", "staple", "crl", "export", "serve"),
