@@ -671,7 +671,7 @@ def test_a_journal_beyond_the_limits_that_its_station_had_accepted_is_held(hones
 
 
 @pytest.mark.requirement("R195")
-@pytest.mark.parametrize("ended_ms", [None, BEGIN_MS + 86_400_000])
+@pytest.mark.parametrize("ended_ms", [None, BEGIN_MS + 86_400_000], ids=["not at all", "a day later"])
 @pytest.mark.parametrize("over", [False, True])
 @pytest.mark.parametrize("reason", ["token", "registers"])
 def test_beside_a_transaction_whose_end_is_not_known_a_journal_waits_for_its_own(
