@@ -103,7 +103,7 @@ def test_an_operators_addendum_says_who_changed_what_and_with_whose_key(
     assert after > before
     said = msgspec.structs.replace(report, addendum=made).lines()
     assert sum("balance to pay" in each for each in said) == 2
-    assert any("at 9.000000 per kWh, by alice: free hour" in each for each in said)
+    assert any("at 9.00 per kWh, by alice: free hour" in each for each in said)
     assert any(f"operator's key {change.key}" in each and "compare" not in each for each in said)
 
 
