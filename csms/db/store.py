@@ -33,11 +33,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
-MIGRATIONS = Path(__file__).parent / "migrations"
 OLDEST: Final = "0042"
 """The first revision that is migrated: that of release 0.2.0."""
 HEAD = "0087"
-"""The newest revision under `migrations/versions` (a test checks it): saves importing Alembic."""
+"""The newest of `migrations/revisions.py` (a test checks it): saves importing Alembic."""
 READABLE_BY: Final = "0059"
 """The oldest HEAD whose program works with these tables: later migrations only add what it need not know."""
 
@@ -258,24 +257,15 @@ def migrate(engine: Engine, revision: str = HEAD) -> None:
     if found is None and revision == HEAD and _create(engine):
         return
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)  # else its import logs its plugins
-    from alembic import command  # 0.2 s, only for an old database
-    from alembic.config import Config
-    from alembic.util import CommandError
+    from csms.db.migrations.revisions import upgrade  # here: Alembic takes 0.2 s, only for an old database
 
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    try:
-        with engine.begin() as connection:
-            _lock(connection)
-            config.attributes["connection"] = connection
-            if revision_of(connection) != revision:
-                command.upgrade(config, revision)
-            for signal in _missing_signals(connection, revision):
-                _add_signal(connection, signal)
-            if revision == HEAD:
-                connection.execute(text("UPDATE alembic_version SET oldest_reader = :oldest"), {"oldest": READABLE_BY})
-    except CommandError as error:
-        raise StoreError(f"cannot migrate the database: {error}", hint="was it written by a newer version?") from error
+    with engine.begin() as connection:
+        _lock(connection)
+        upgrade(connection, revision_of(connection), revision)
+        for signal in _missing_signals(connection, revision):
+            _add_signal(connection, signal)
+        if revision == HEAD:
+            connection.execute(text("UPDATE alembic_version SET oldest_reader = :oldest"), {"oldest": READABLE_BY})
 
 
 def _create(engine: Engine) -> bool:

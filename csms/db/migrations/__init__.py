@@ -1,1 +1,1 @@
-"""Migrations of the schema, by Alembic."""
+"""Migrations of the schema: `revisions` by number, with operations of Alembic."""

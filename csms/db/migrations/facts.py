@@ -1,4 +1,4 @@
-"""The ledger of facts.
+"""The ledger of facts, as revision 0064 fills it.
 
 What is booked lands on it as it is: what contradicts each other stays booked, and is listed.
 """
@@ -9,16 +9,11 @@ from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import op
 
 from csms.tokens.rules import CONTRACT, normalise
 
-revision = "0064"
-down_revision = "0063"
-
 _STEP = 1000
 _STATES = {None: "booked", "quarantined": "held", "released": "released", "rejected": "withdrawn"}
-
 _TRANSACTIONS = sa.text(
     """
 SELECT t.station_id, t.transaction_id, t.document, t.started_ms, total.end_ms, held.state, held.begin_ms,
@@ -54,31 +49,8 @@ _MARK = sa.text(
 )
 
 
-def upgrade() -> None:
-    """Create the table, and fill it."""
-    table = op.create_table(
-        "facts",
-        sa.Column("station_id", sa.String(48), primary_key=True),
-        sa.Column("source", sa.String(11), primary_key=True),
-        sa.Column("source_id", sa.String(64), primary_key=True),
-        sa.Column("kind", sa.String(8), primary_key=True),
-        sa.Column("key", sa.String(255), nullable=False),
-        sa.Column("evse_id", sa.Integer(), nullable=False),
-        sa.Column("transaction_id", sa.String(64).with_variant(sa.String(36), "sqlite"), nullable=False),
-        sa.Column("state", sa.String(9), nullable=False),
-        sa.Column("from_ms", sa.BigInteger(), nullable=False),
-        sa.Column("to_ms", sa.BigInteger(), nullable=False),
-        sa.Column("imports_from", sa.BigInteger()),
-        sa.Column("imports_to", sa.BigInteger()),
-        sa.Column("exports_from", sa.BigInteger()),
-        sa.Column("exports_to", sa.BigInteger()),
-        sa.Column("landed_ms", sa.BigInteger(), nullable=False),
-        sa.Column("against_station", sa.String(48)),
-        sa.Column("against_source", sa.String(11)),
-        sa.Column("against_id", sa.String(64)),
-    )
-    op.create_index("ix_facts_kind_key_to_ms", "facts", ["kind", "key", "to_ms"])
-    connection = op.get_bind()
+def fill(connection: sa.Connection, table: sa.Table) -> None:
+    """Fill the table of what is booked, and mark what contradicts each other."""
     for query, facts_of in ((_TRANSACTIONS, _of_transactions), (_JOURNALS, _of_journals)):
         key = {"station_id": "", "last": ""}
         while rows := connection.execute(query, key | {"most": _STEP}).all():
