@@ -18,8 +18,8 @@ from cryptography import x509
 
 from csms.cluster.feed import Feed
 from csms.config import OutsideCa
-from csms.db.base import declare_table
 from csms.db.store import Store
+from csms.station_security.store import enrolments
 from v2g.errors import CertificateError, RefusedError, StoreError, V2GError
 from v2g.io.http.est import EnrolmentPending, EstClient
 from v2g.io.runtime.clock import Clock
@@ -32,17 +32,6 @@ from v2g.pki.csr import load_csr
 from v2g.pki.est import MOST_PAUSE_S, issued_chain
 from v2g.pki.lint import REFUSED_IN_FIELD, lint
 from v2g.pki.profile import Generation, KeyKind, Role
-
-enrolments: Final = declare_table(
-    "enrolments",
-    sa.Column("station_id", sa.String(48), primary_key=True),
-    sa.Column("kind", sa.String(32), primary_key=True),  # CertificateSigningUseEnumType, or empty: combined
-    sa.Column("csr", sa.Text, nullable=False),
-    sa.Column("request_id", sa.BigInteger),
-    sa.Column("since_ms", sa.BigInteger, nullable=False),
-    sa.Column("due_ms", sa.BigInteger, nullable=False),  # of the next attempt
-    sa.Column("chain", sa.Text, nullable=False),  # PEM, once it is issued
-)
 
 _LEASE_MS: Final = 120_000
 _LOOK_S: Final = 5.0

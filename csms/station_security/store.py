@@ -16,7 +16,6 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    tuple_,
     update,
 )
 
@@ -64,6 +63,17 @@ chargers: Final = declare_table(
 )
 """Chargers by the subject of their certificates: each is of one station."""
 
+enrolments: Final = declare_table(
+    "enrolments",
+    Column("station_id", String(48), primary_key=True),
+    Column("kind", String(32), primary_key=True),  # CertificateSigningUseEnumType, or empty: combined
+    Column("csr", Text, nullable=False),
+    Column("request_id", BigInteger),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("due_ms", BigInteger, nullable=False),  # of the next attempt
+    Column("chain", Text, nullable=False),  # PEM, once it is issued
+)
+
 
 def add_event(
     connection: Connection, station_id: str, source: str, kind: str, at_ms: int, received_ms: int, tech_info: str
@@ -91,7 +101,7 @@ def count_event(connection: Connection, number: int, times: int, last_ms: int) -
 
 
 def list_events(
-    connection: Connection, station_id: str | None = None, limit: int = 100, after: tuple[int, int] | None = None
+    connection: Connection, after: tuple[int, int] | None = None, limit: int = 100, station_id: str | None = None
 ) -> list[dict[str, Any]]:
     """Return security events, newest first; of one station, or of all; those `after` a time and number."""
     query = page(select(security_events), (security_events.c.at_ms, security_events.c.id), after, limit)
@@ -130,14 +140,10 @@ def due(connection: Connection, before_ms: int) -> list[tuple[str, str]]:
     return [(row.station_id, row.kind) for row in connection.execute(query)]
 
 
-def expiring(
-    connection: Connection, limit: int = 100, after: tuple[int, str, str] | None = None
-) -> list[dict[str, Any]]:
+def expiring(connection: Connection, after: tuple[int, str, str] | None, limit: int) -> list[dict[str, Any]]:
     """Return the newest certificate of each kind of each station, the first to expire first; those `after` one."""
     one = _newest().subquery()
-    query = select(one).order_by(one.c.until_ms, one.c.station_id, one.c.kind).limit(limit)
-    if after is not None:
-        query = query.where(tuple_(one.c.until_ms, one.c.station_id, one.c.kind) > tuple_(*after))
+    query = page(select(one), (one.c.until_ms, one.c.station_id, one.c.kind), after, limit, rising=True)
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
@@ -161,7 +167,7 @@ def _newest() -> Select[Any]:
 
 
 def list_certificates(
-    connection: Connection, station_id: str | None = None, limit: int = 100, after: tuple[int, str] | None = None
+    connection: Connection, after: tuple[int, str] | None = None, limit: int = 100, station_id: str | None = None
 ) -> list[dict[str, Any]]:
     """Return issued certificates, newest first; those `after` a time and serial number."""
     columns = station_certificates.c

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, inspect, text
 
+import csms.app  # noqa: F401 - declares what the whole program stores
+from csms.db.schema import metadata
 from csms.db.store import HEAD, OLDEST, READABLE_BY, Store, migrate, open_engine
 from tests.csms.databases import Cluster
 from v2g.errors import StoreError
@@ -56,12 +58,13 @@ def test_it_is_what_all_migrations_make_of_the_oldest_one(tmp_path: Path, cluste
     created.dispose()
 
 
-def test_a_store_in_an_empty_file_does_without_alembic(tmp_path: Path) -> None:
+def test_a_store_in_an_empty_file_has_every_table_and_does_without_alembic(tmp_path: Path) -> None:
     code = "import sys; from csms.db.store import Store; Store(sys.argv[1]).close(); print('alembic' in sys.modules)"
     command = [sys.executable, "-c", code, f"sqlite:///{tmp_path}/new.sqlite3"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
     engine = open_engine(f"sqlite:///{tmp_path}/new.sqlite3")
     assert versions(engine) == [(HEAD, READABLE_BY)]
+    assert {*metadata.tables, "alembic_version"} == set(inspect(engine).get_table_names())
     engine.dispose()
 
 
