@@ -15,7 +15,7 @@ from csms.http.backend import ACCESS_CHANGED
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, delete, get, post, put
 from csms.http.parameters import PRINTED, OnlySites, Paged, newest_first, pages, shown
-from csms.http.problems import ApiError, conflict, missing
+from csms.http.problems import ApiError, conflict, existing
 from v2g.units import UtcMs
 
 UserName = Annotated[
@@ -68,14 +68,7 @@ class OneUser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 @get("/access/users", Permission.MANAGE_ACCESS, tag="users")
 async def list_users(call: Call, parameters: Paged) -> Page[User]:
     """List the people who may log in to the console, by name."""
-    return await pages(
-        call,
-        parameters,
-        User,
-        tuple[str],
-        ("name",),
-        lambda connection, after, limit: rows.list_page(connection, after[0] if after else "", limit),
-    )
+    return await pages(call, parameters, User, tuple[str], ("name",), rows.list_page)
 
 
 @post(
@@ -109,10 +102,7 @@ async def add_user(call: Call, body: NewUser) -> Reply[IssuedPassword]:
 @get("/access/users/{name}", Permission.MANAGE_ACCESS, problems=(404,), tag="users")
 async def read_user(call: Call, parameters: OneUser) -> User:
     """Return one person."""
-    found = await call.run(rows.describe, parameters.name)
-    if found is None:
-        raise missing("user")
-    return shown(found, User)
+    return shown(existing("user", await call.run(rows.describe, parameters.name)), User)
 
 
 @put(
@@ -176,9 +166,7 @@ async def _change(
         return None if found is None else shown(found, User)
 
     def checked(connection: Connection, before: User | None) -> None:
-        if exists and before is None:
-            raise missing("user")
-        write(connection, before)
+        write(connection, existing("user", before) if exists else before)
 
     before, after = await call.change(read, checked)
     await call.services.connections.decided()
@@ -267,23 +255,13 @@ class WhichEntries(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True)
 @get("/access/tokens", Permission.MANAGE_ACCESS, tag="access")
 async def list_access_tokens(call: Call, parameters: Paged) -> Page[Token]:
     """List the tokens created here; those of the configuration file are not included."""
-    return await pages(
-        call,
-        parameters,
-        Token,
-        tuple[str],
-        ("token_id",),
-        lambda connection, after, limit: rows.list_tokens(connection, after[0] if after else "", limit),
-    )
+    return await pages(call, parameters, Token, tuple[str], ("token_id",), rows.list_tokens)
 
 
 @get("/access/tokens/{token_id}", Permission.MANAGE_ACCESS, problems=(404,), tag="access")
 async def read_access_token(call: Call, parameters: OneToken) -> Token:
     """Return one token."""
-    found = await call.run(rows.find_token, parameters.token_id)
-    if found is None:
-        raise missing("token")
-    return shown(found, Token)
+    return shown(existing("token", await call.run(rows.find_token, parameters.token_id)), Token)
 
 
 @post(
@@ -311,7 +289,7 @@ async def make_access_token(call: Call, body: NewToken) -> Reply[MadeToken]:
         "created_by": call.caller.name,
         "expires_ms": body.expires_ms,
     }
-    _before, after = await call.change(
+    after = await call.put(
         lambda connection: rows.find_token(connection, token_id),
         lambda connection, _before: rows.add_token(connection, row),
     )
@@ -323,17 +301,15 @@ async def make_access_token(call: Call, body: NewToken) -> Reply[MadeToken]:
 async def revoke_access_token(call: Call, parameters: OneToken) -> None:
     """Revoke a token. It stops working immediately and stays in the list."""
 
-    def revoke(connection: Any, before: Token | None) -> None:
-        if before is None:
-            raise missing("token")
+    def revoke(connection: Connection, _: Token) -> None:
         if not rows.revoke_token(connection, parameters.token_id, call.now_ms):
             raise conflict("the token is revoked already", code="revoked")
 
-    def read(connection: Any) -> Token | None:
+    def read(connection: Connection) -> Token | None:
         found = rows.find_token(connection, parameters.token_id)
         return None if found is None else shown(found, Token)
 
-    await call.change(read, revoke)
+    await call.remove("token", read, revoke)
     await call.services.connections.decided()
     call.services.feed.publish(ACCESS_CHANGED, None, {"token": parameters.token_id})
 
@@ -349,12 +325,4 @@ async def read_self(call: Call) -> Who:
 @get("/audit", Permission.READ_AUDIT, tag="access")
 async def list_audit(call: Call, parameters: WhichEntries) -> Page[Entry]:
     """List the audit log, newest first."""
-    return await newest_first(
-        call,
-        parameters,
-        Entry,
-        "id",
-        lambda connection, before, limit: rows.list_entries(
-            connection, before=before, limit=limit, caller=parameters.caller, operation=parameters.operation
-        ),
-    )
+    return await newest_first(call, parameters, Entry, "id", rows.list_entries, parameters.caller, parameters.operation)

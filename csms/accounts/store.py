@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from csms.accounts import tables
 from csms.accounts.rules import IDLE_MS, NAME, SESSION_MS, Permission, Principal, Role, Sites, is_over
 from csms.accounts.tables import api_tokens, audit, idempotency_keys, user_passkeys, user_sessions, users
-from csms.db.base import newest
+from csms.db.base import newest, page
 from csms.smart_charging import store as charging
 from v2g import typed_json
 from v2g.errors import RefusedError
@@ -59,11 +59,9 @@ def find_principal(connection: Connection, sha256: str, now_ms: int) -> Principa
     return Principal(row.name, Role(row.role), tuple(msgspec.json.decode(row.evs)), scopes, row.token_id, sites)
 
 
-def list_tokens(connection: Connection, after: str = "", limit: int = 1000) -> list[dict[str, Any]]:
+def list_tokens(connection: Connection, after: tuple[str, ...] | None, limit: int) -> list[dict[str, Any]]:
     """Return tokens without secrets, by id: at most `limit` of those after `after`."""
-    rows = connection.execute(
-        select(api_tokens).where(api_tokens.c.token_id > after).order_by(api_tokens.c.token_id).limit(limit)
-    )
+    rows = connection.execute(page(select(api_tokens), (api_tokens.c.token_id,), after, limit, rising=True))
     return [_token(row._mapping) for row in rows]
 
 
@@ -135,7 +133,6 @@ def add_entry(connection: Connection, row: dict[str, Any]) -> None:
 
 def list_entries(
     connection: Connection,
-    *,
     before: int | None = None,
     limit: int = 1000,
     caller: str | None = None,
@@ -196,9 +193,9 @@ def describe(connection: Connection, name: str) -> dict[str, Any] | None:
     return None if row is None else _described(row)
 
 
-def list_page(connection: Connection, after: str = "", limit: int = 1000) -> list[dict[str, Any]]:
+def list_page(connection: Connection, after: tuple[str, ...] | None, limit: int) -> list[dict[str, Any]]:
     """Return people without secrets, by name: at most `limit` of those after `after`."""
-    wanted = select(*_SHOWN, users.c.sealed_factor).where(users.c.name > after).order_by(users.c.name).limit(limit)
+    wanted = page(select(*_SHOWN, users.c.sealed_factor), (users.c.name,), after, limit, rising=True)
     return [_described(row) for row in connection.execute(wanted)]
 
 

@@ -133,15 +133,9 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
 @get("/admissions", Permission.READ_STATIONS)
 async def list_admissions(call: Call, parameters: WhichAdmissions) -> Page[AdmissionRecord]:
     """List stations that may connect or have tried to, newest first."""
+    keys = ("last_seen_ms", "station_id")
     return await pages(
-        call,
-        parameters,
-        AdmissionRecord,
-        tuple[int, str],
-        ("last_seen_ms", "station_id"),
-        lambda connection, after, limit: rows.list_admissions(
-            connection, undecided=parameters.undecided, limit=limit, after=after
-        ),
+        call, parameters, AdmissionRecord, tuple[int, str], keys, rows.list_admissions, parameters.undecided
     )
 
 
@@ -150,12 +144,7 @@ async def list_connection_faults(call: Call, parameters: OfAnyStation) -> Page[C
     """List failed connection attempts, newest first, each with its remedy."""
     await call.services[StationAdmissions].flush()
     return await pages(
-        call,
-        parameters,
-        ConnectionFault,
-        tuple[int, int],
-        ("last_ms", "id"),
-        lambda connection, after, limit: rows.list_faults(connection, parameters.station_id, limit, after),
+        call, parameters, ConnectionFault, tuple[int, int], ("last_ms", "id"), rows.list_faults, parameters.station_id
     )
 
 

@@ -200,7 +200,7 @@ def forget(connection: sa.Connection, station_id: str) -> bool:
 
 
 def list_admissions(
-    connection: sa.Connection, *, undecided: bool | None = None, limit: int = 1000, after: tuple[int, str] | None = None
+    connection: sa.Connection, after: tuple[int, str] | None = None, limit: int = 1000, undecided: bool | None = None
 ) -> list[dict[str, Any]]:
     """Return stations that may connect or have tried to, newest first, without their passwords' hashes."""
     seen = sa.func.coalesce(admissions.c.last_seen_ms, 0)
@@ -245,7 +245,7 @@ def save_faults(connection: sa.Connection, counts: Iterable[FaultCount]) -> None
 
 
 def list_faults(
-    connection: sa.Connection, station_id: str | None = None, limit: int = 100, after: tuple[int, int] | None = None
+    connection: sa.Connection, after: tuple[int, int] | None = None, limit: int = 100, station_id: str | None = None
 ) -> list[dict[str, Any]]:
     """Return failed connection attempts, newest first; of one station, or of all; those `after` a time and number."""
     query = page(sa.select(connection_faults), (connection_faults.c.last_ms, connection_faults.c.id), after, limit)

@@ -401,7 +401,7 @@ class StationAdmissions:
     async def faults(self, station_id: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
         """Return failed connection attempts, newest first, each with its remedy."""
         await self.flush()
-        return await self._store.read(rows.list_faults, station_id, limit)
+        return await self._store.read(rows.list_faults, limit=limit, station_id=station_id)
 
     async def decide(self, station_id: str, decision: rules.Decision, by: str) -> None:
         """Admit a station (`Accepted`, `Pending`, `Rejected`: its boot status), or reject it (`Refused`).

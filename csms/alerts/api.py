@@ -13,7 +13,7 @@ from csms.alerts.rules import Alert, Rule, RuleName, Silence, SubjectKind, may_r
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, delete, get, post
 from csms.http.parameters import Paged, newest_first
-from csms.http.problems import ApiError, conflict, missing
+from csms.http.problems import ApiError, conflict, existing, missing
 from csms.smart_charging import store as charging
 from v2g.units import LAST_MS
 
@@ -92,29 +92,14 @@ class AlertRule(Rule, frozen=True, kw_only=True):
 @get("/alerts", Permission.READ_ALERTS, for_sites=True)
 async def list_alerts(call: Call, parameters: WhichAlerts) -> Page[Alert]:
     """List alerts about what the caller may read, newest first."""
-    subjects = readable(call.caller)
-
-    def fetch(connection: Connection, before: int | None, limit: int) -> list[dict[str, object]]:
-        return rows.listed(
-            connection,
-            subjects,
-            active=parameters.active,
-            subject=parameters.subject,
-            kind=parameters.kind,
-            before=before,
-            limit=limit,
-        )
-
-    return await newest_first(call, parameters, Alert, "alert_id", fetch)
+    which = readable(call.caller), parameters.active, parameters.subject, parameters.kind
+    return await newest_first(call, parameters, Alert, "alert_id", rows.listed, *which)
 
 
 @get("/alerts/{alert_id}", Permission.READ_ALERTS, problems=(404,), for_sites=True)
 async def read_alert(call: Call, parameters: OneAlert) -> Alert:
     """Return one alert."""
-    found = await call.run(_theirs, parameters.alert_id, call.caller)
-    if found is None:
-        raise missing("alert")
-    return found
+    return existing("alert", await call.run(_theirs, parameters.alert_id, call.caller))
 
 
 @post(
@@ -127,17 +112,13 @@ async def read_alert(call: Call, parameters: OneAlert) -> Alert:
 async def acknowledge_alert(call: Call, parameters: OneAlert, body: Acknowledgement) -> Alert:
     """Note that the caller has seen an alert: it is not escalated. It ends by itself."""
 
-    def read(connection: Connection) -> Alert | None:
-        return _theirs(connection, parameters.alert_id, call.caller)
-
-    def write(connection: Connection, before: Alert | None) -> None:
-        if before is None:
-            raise missing("alert")
-        rows.acknowledge(connection, parameters.alert_id, call.caller.name, body.note, call.now_ms)
-
-    _, after = await call.change(read, write)
-    assert after is not None
-    return after
+    return await call.update(
+        "alert",
+        lambda connection: _theirs(connection, parameters.alert_id, call.caller),
+        lambda connection, alert: rows.acknowledge(
+            connection, alert.alert_id, call.caller.name, body.note, call.now_ms
+        ),
+    )
 
 
 @get("/alert-groups", Permission.READ_ALERTS, for_sites=True)
@@ -250,8 +231,7 @@ async def silence_alerts(call: Call, body: NewSilence) -> Reply[Silence]:
     def write(connection: Connection, _: Silence | None) -> None:
         numbers.append(rows.add_silence(connection, made))
 
-    _, after = await call.change(read, write)
-    assert after is not None
+    after = await call.put(read, write)
     return Reply(content=after, status=201, headers={"Location": f"/alert-silences/{after.silence_id}"})
 
 
@@ -272,10 +252,5 @@ async def end_alert_silence(call: Call, parameters: OneSilence) -> None:
         found = rows.find_silence(connection, parameters.silence_id, call.now_ms)
         return found if found is not None and may_read(readable(call.caller), found.subject_kind, "") else None
 
-    def write(connection: Connection, before: Silence | None) -> None:
-        if before is None:
-            raise missing("silence")
-        rows.end_silence(connection, parameters.silence_id)
-
-    await call.change(read, write)
+    await call.remove("silence", read, lambda connection, silence: rows.end_silence(connection, parameters.silence_id))
     call.backend.alerts.wake()

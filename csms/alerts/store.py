@@ -12,6 +12,7 @@ from csms.alerts import rules
 from csms.alerts.rules import announcement as announcement_of
 from csms.alerts.tables import alert_mails, alert_silences, alerts
 from csms.alerts.tables import alert_mails as mails
+from csms.db.base import newest
 from csms.telemetry.seal import seal_of
 from csms.webhooks import store as webhooks
 from csms.webhooks.rules import next_attempt
@@ -97,25 +98,18 @@ def _kinds(connection: sa.Connection, report: rules.Report) -> int:
 
 def listed(
     connection: sa.Connection,
-    subjects: rules.Readable,
-    *,
-    active: bool | None,
-    subject: str | None,
-    kind: str | None = None,
     before: int | None,
     limit: int,
+    subjects: rules.Readable,
+    active: bool | None,
+    subject: str | None,
+    kind: str | None,
 ) -> list[dict[str, Any]]:
     """Return alerts that began, newest first by number, below `before`."""
-    wanted = sa.select(alerts).where(alerts.c.count > 0, _among(subjects))
+    wanted = newest(alerts, before, limit, subject=subject, kind=kind).where(alerts.c.count > 0, _among(subjects))
     if active is not None:
         wanted = wanted.where(alerts.c.cleared_ms.is_(None) if active else alerts.c.cleared_ms.is_not(None))
-    if subject is not None:
-        wanted = wanted.where(alerts.c.subject == subject)
-    if kind is not None:
-        wanted = wanted.where(alerts.c.kind == kind)
-    if before is not None:
-        wanted = wanted.where(alerts.c.id < before)
-    rows = connection.execute(wanted.order_by(alerts.c.id.desc()).limit(limit)).all()
+    rows = connection.execute(wanted).all()
     return [msgspec.structs.asdict(_alert(connection, row)) for row in rows]
 
 

@@ -11,7 +11,7 @@ from csms.attestations.rules import Attested, State
 from csms.http.call import Call
 from csms.http.operations import Page, delete, get, post, put
 from csms.http.parameters import OneStation, Paged, page_of
-from csms.http.problems import ApiError, missing
+from csms.http.problems import ApiError, existing
 from csms.prequalifications.work import ExportPermits
 from v2g.errors import KeyAccessError
 from v2g.pki.keys import parse_public_key
@@ -58,10 +58,7 @@ async def list_attestations(call: Call, parameters: WhichAttestations) -> Page[A
 @get("/stations/{station_id}/attestation", Permission.READ_STATIONS, problems=(404,))
 async def read_attestation(call: Call, parameters: OneStation) -> Attestation:
     """Return what a station has proved."""
-    found = await call.run(rows.find, parameters.station_id)
-    if found is None:
-        raise missing("attestation")
-    return _shown(found)
+    return _shown(existing("attestation", await call.run(rows.find, parameters.station_id)))
 
 
 @put("/stations/{station_id}/attestation", Permission.ADMIT_STATIONS, conditional=True, example={"tpm_key": _KEY})
@@ -86,14 +83,10 @@ async def ask_attestation(call: Call, parameters: OneStation) -> Attestation:
         return None if found is None else _shown(found)
 
     def write(connection: Connection, _before: Attestation | None) -> None:
-        one = rows.find(connection, parameters.station_id)
-        if one is None:
-            raise missing("attestation")
+        one = existing("attestation", rows.find(connection, parameters.station_id))
         rows.enrol(connection, msgspec.structs.replace(one, nonce="", asked_ms=0))
 
-    _, after = await call.change(read, write)
-    assert after is not None
-    return after
+    return await call.put(read, write)
 
 
 @delete("/stations/{station_id}/attestation", Permission.ADMIT_STATIONS, problems=(404,), conditional=True)
@@ -106,9 +99,7 @@ async def _change(call: Call, station_id: str, one: Attested | None) -> None:
     def write(connection: Connection, before: Attestation | None) -> None:
         if one is not None:
             rows.enrol(connection, one)
-        elif before is None:
-            raise missing("attestation")
-        else:
+        elif existing("attestation", before):
             rows.remove(connection, station_id)
 
     def read(connection: Connection) -> Attestation | None:

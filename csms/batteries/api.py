@@ -159,11 +159,8 @@ async def _signed_report(call: Call, parameters: ReportOn) -> tuple[bytes, bytes
     call.require_vehicle(ev)
     battery = (await call.run(rows.batteries, [ev])).get(ev, rules.Battery())
     checked = await call.run(partial(rows.checks, ev=ev, limit=_MOST), (0, LAST_MS))
-    listed = partial(alerts.listed, active=None, subject=ev, before=None, limit=_MOST)
-    found = [
-        ReportedEvent(each["kind"], each["raised_ms"], each["cleared_ms"], each["value"])
-        for each in await call.run(listed, [("vehicle", [ev])])
-    ]
+    listed = await call.run(alerts.listed, None, _MOST, (("vehicle", (ev,)),), active=None, subject=ev, kind=None)
+    found = [ReportedEvent(each["kind"], each["raised_ms"], each["cleared_ms"], each["value"]) for each in listed]
     report = rules.health_report(call.services.config.battery, ev, battery, checked, found, call.now_ms)
     refuse_claims(report, parameters)
     return *await asyncio.to_thread(sign_report, report, call.services[BooksKeys].own), report

@@ -14,6 +14,7 @@ from csms.booking import held, ledger
 from csms.booking.facts import Contradiction, Fact, held_by, placed
 from csms.booking.rules import Certificates, Evidence, Finding, Reading, SeenTransaction
 from csms.books import store as books
+from csms.db.base import page
 from csms.db.bulk import delete_rows
 from csms.db.leases import lock
 from csms.device_model.store import device_variables
@@ -149,9 +150,7 @@ def list_page(
     """Return reviews in some states by station, session and kind: at most `limit` of those past `after`."""
     both = sa.union_all(*_KINDS).subquery()
     key = both.c.station_id, both.c.session_id, both.c.kind
-    query = sa.select(both).where(both.c.state.in_(states)).order_by(*key).limit(limit)
-    if after is not None:
-        query = query.where(sa.tuple_(*key) > sa.tuple_(*map(sa.literal, after)))
+    query = page(sa.select(both).where(both.c.state.in_(states)), key, after, limit, rising=True)
     return [dict(row._mapping) for row in connection.execute(query)]
 
 

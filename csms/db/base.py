@@ -34,11 +34,20 @@ transaction_key: Final = String(64).with_variant(String(36), "sqlite")
 S = TypeVar("S", bound=Select[Any])
 
 
-def page(query: S, falling: Sequence[ColumnElement[Any]], after: Sequence[Any] | None, limit: int) -> S:
-    """Return at most `limit` rows in the order of `falling` columns, unique together: those `after` a position."""
+def page(
+    query: S,
+    columns: Sequence[ColumnElement[Any]],
+    after: Sequence[Any] | None,
+    limit: int | None,
+    *,
+    rising: bool = False,
+) -> S:
+    """Return at most `limit` rows in the falling or `rising` order of columns, unique together: those `after` a
+    position."""
     if after is not None:
-        query = query.where(tuple_(*falling) < tuple_(*after))
-    return query.order_by(*(column.desc() for column in falling)).limit(limit)
+        place, last = tuple_(*columns), tuple_(*after)
+        query = query.where(place > last if rising else place < last)
+    return query.order_by(*(columns if rising else (column.desc() for column in columns))).limit(limit)
 
 
 def newest(table: Table, before: int | None, limit: int, *, key: str = "id", **wanted: object) -> Select[Any]:

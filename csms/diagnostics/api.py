@@ -219,13 +219,7 @@ async def set_monitoring_level(
 @get("/device-events", Permission.READ_MAINTENANCE)
 async def list_device_events(call: Call, parameters: OfAnyStation) -> Page[DeviceEvent]:
     """List events of stations' device models (N07), newest first."""
-    return await newest_first(
-        call,
-        parameters,
-        DeviceEvent,
-        "id",
-        lambda connection, before, limit: rows.list_events(connection, parameters.station_id, limit, before),
-    )
+    return await newest_first(call, parameters, DeviceEvent, "id", rows.list_events, parameters.station_id)
 
 
 @get("/stations/{station_id}/streams", Permission.READ_MAINTENANCE)
@@ -238,16 +232,8 @@ async def list_event_streams(call: Call, parameters: AtStation) -> Page[EventStr
 @get("/stations/{station_id}/streams/{stream_id}/values", Permission.READ_MAINTENANCE)
 async def list_stream_values(call: Call, parameters: ItsValues) -> Page[StreamValue]:
     """List the values of a stream, newest first."""
-    return await pages(
-        call,
-        parameters,
-        StreamValue,
-        tuple[int, int],
-        ("at_ms", "id"),
-        lambda connection, after, limit: rows.list_stream_values(
-            connection, parameters.station_id, parameters.stream_id, limit, after
-        ),
-    )
+    which = parameters.station_id, parameters.stream_id
+    return await pages(call, parameters, StreamValue, tuple[int, int], ("at_ms", "id"), rows.list_stream_values, *which)
 
 
 @to_station("PUT", "/streams/{stream_id}", Permission.WRITE_MAINTENANCE)

@@ -196,7 +196,7 @@ def uncontrolled(connection: sa.Connection, station_id: str) -> frozenset[int]:
 
 
 def list_events(
-    connection: sa.Connection, station_id: str | None = None, limit: int = 100, before: int | None = None
+    connection: sa.Connection, before: int | None = None, limit: int = 100, station_id: str | None = None
 ) -> list[dict[str, Any]]:
     """Return the newest events first, documents decoded: of those below the number `before`."""
     query = newest(device_events, before, limit, station_id=station_id)
@@ -270,7 +270,7 @@ def list_streams(connection: sa.Connection, station_id: str) -> list[dict[str, A
 
 
 def list_stream_values(
-    connection: sa.Connection, station_id: str, stream_id: int, limit: int = 1000, after: tuple[int, int] | None = None
+    connection: sa.Connection, after: tuple[int, int] | None, limit: int, station_id: str, stream_id: int
 ) -> list[dict[str, Any]]:
     """Return the newest readings of a stream first, those `after` a time and number."""
     where = (stream_values.c.station_id == station_id) & (stream_values.c.stream_id == stream_id)

@@ -169,13 +169,7 @@ async def read_dispatch_course(call: Call, parameters: CourseSpan) -> tuple[char
 async def list_offer_decisions(call: Call, parameters: WhichDecisions) -> Page[OfferDecision]:
     """List what vehicles decided about offers, and which of their commands chargers refused, newest first."""
     return await newest_first(
-        call,
-        parameters,
-        OfferDecision,
-        "id",
-        lambda connection, before, limit: records.list_decisions(
-            connection, before, limit, accepted=parameters.accepted
-        ),
+        call, parameters, OfferDecision, "id", records.list_decisions, accepted=parameters.accepted
     )
 
 
@@ -225,10 +219,4 @@ async def clear_der_controls(call: Call, parameters: WhichControls) -> ClearDERC
 @get("/stations/{station_id}/der-alarms", Permission.READ_ENERGY)
 async def list_der_alarms(call: Call, parameters: AtStation) -> Page[DerAlarm]:
     """List a station's DER alarms, newest first (R05)."""
-    return await newest_first(
-        call,
-        parameters,
-        DerAlarm,
-        "id",
-        lambda connection, before, limit: rows.alarms(connection, parameters.station_id, limit=limit, before=before),
-    )
+    return await newest_first(call, parameters, DerAlarm, "id", rows.alarms, parameters.station_id)

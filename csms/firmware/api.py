@@ -15,7 +15,7 @@ from csms.firmware.store import Campaign
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, get, post, to_station
 from csms.http.parameters import Number, OneStation, Paged, RowNumber, page_of
-from csms.http.problems import missing
+from csms.http.problems import existing, missing
 from csms.requests.work import Asked
 from v2g.ocpp.messages.firmware import PublishFirmwareResponse, UnpublishFirmwareResponse, UpdateFirmwareResponse
 from v2g.units import UtcMs
@@ -197,7 +197,5 @@ async def cancel_campaign(call: Call, parameters: OneCampaign) -> CampaignWithMe
 
 
 def _read(connection: Connection, campaign_id: int) -> CampaignWithMembers:
-    found = rows.find(connection, campaign_id)
-    if found is None:
-        raise missing("campaign")
+    found = existing("campaign", rows.find(connection, campaign_id))
     return CampaignWithMembers(**asdict(found), members=tuple(rows.members(connection, campaign_id)))

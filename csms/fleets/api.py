@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec.structs import asdict
-from sqlalchemy import Connection
 
 from csms.accounts.rules import Permission
 from csms.dispatch.work import Dispatched
@@ -16,7 +15,7 @@ from csms.fleets.work import FLEET_CHANGED, Fleets
 from csms.http.call import Call
 from csms.http.operations import Page, delete, get, post, put
 from csms.http.parameters import Money, Paged, money_of, page_of
-from csms.http.problems import ApiError, missing
+from csms.http.problems import ApiError, existing
 from v2g.energy.dispatch.earnings import Earnings, earnings
 from v2g.energy.dispatch.flexibility import Bid, FleetRange, bids, capabilities
 from v2g.energy.dispatch.forecast import QuarterForecast, Series, Skill
@@ -210,13 +209,11 @@ async def put_fleet(call: Call, parameters: OneFleet, body: Fleet) -> Fleet:
 @delete("/fleets/{fleet_id}", Permission.WRITE_ENERGY, problems=(404,), conditional=True)
 async def delete_fleet(call: Call, parameters: OneFleet) -> None:
     """Delete a fleet; set-points of its vehicles expire."""
-
-    def write(connection: Connection, before: Fleet | None) -> None:
-        if before is None:
-            raise missing("fleet")
-        rows.remove(connection, parameters.fleet_id)
-
-    await call.change(lambda connection: rows.get(connection, parameters.fleet_id), write)
+    await call.remove(
+        "fleet",
+        lambda connection: rows.get(connection, parameters.fleet_id),
+        lambda connection, fleet: rows.remove(connection, fleet.id),
+    )
     call.services.feed.publish(FLEET_CHANGED, None, {"fleet": parameters.fleet_id})
 
 
@@ -299,9 +296,7 @@ async def give_bid(call: Call, parameters: OneFleet, body: NewBid) -> ShownBid:
 async def call_bid(call: Call, parameters: OneBid, body: CalledBid) -> tuple[Dispatched, ...]:
     """Call a bid in its period, or a part of its power; it is settled by what meters say when the period is over."""
     fleet = await _fleet(call, parameters.fleet_id)
-    bid = await call.run(rows.bid, fleet.id, parameters.bid_id)
-    if bid is None:
-        raise missing("bid")
+    bid = existing("bid", await call.run(rows.bid, fleet.id, parameters.bid_id))
     return tuple(await Fleets(call.services).call_bid(fleet, bid, body.power_w))
 
 
@@ -359,9 +354,7 @@ async def call_fleet(call: Call, parameters: OneFleet, body: Called) -> tuple[Di
 
 async def _fleet(call: Call, fleet_id: str) -> Fleet:
     found = await call.run(rows.get, fleet_id)
-    if found is None or not _is_seen(call, found):
-        raise missing("fleet")
-    return found
+    return existing("fleet", found if found and _is_seen(call, found) else None)
 
 
 def _is_seen(call: Call, fleet: Fleet) -> bool:

@@ -10,7 +10,7 @@ from csms.grid.source import GridSource
 from csms.grid.store import parts_of, states_of
 from csms.http.call import Call
 from csms.http.operations import get, put
-from csms.http.problems import ApiError, missing
+from csms.http.problems import ApiError, existing
 from csms.sites.api import OneSite
 from csms.smart_charging import store as charging
 from csms.smart_charging.store import all_sites
@@ -91,9 +91,8 @@ async def _hidden(call: Call) -> set[ConnectionPoint]:
 async def list_limits_of_site(call: Call, parameters: OneSite) -> tuple[LimitState, ...]:
     """List all that limits a site now, and what is announced (`from_ms` in the future), by place: fuses, limits of the
     grid, its share of those over all stations; and what flows there by the last readings of vehicles."""
-    site, signal = await call.run(charging.site, parameters.site_id), call.services[GridSource].current
-    if site is None:
-        raise missing("site")
+    site = existing("site", await call.run(charging.site, parameters.site_id))
+    signal = call.services[GridSource].current
     part_w = (await call.run(parts_of)).get(site.id)
     found = of_site(site, () if signal is None else signal.every_limit, part_w, call.now_ms)
     return tuple(await call.run(states_of, found, 0, *call.services[GridShares].judges))

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from csms.accounts import store as access
 from csms.accounts.rules import Permission, Principal, allowed, may_handle
 from csms.http.backend import Backend
-from csms.http.problems import ApiError
+from csms.http.problems import ApiError, existing
 from csms.services import Services
 from v2g.observe import Observe, Scalar
 
@@ -91,6 +91,24 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         result: tuple[T | None, T | None] = await self.run(self._change, read, write)
         self.audit.written = True
         return result
+
+    async def put(self, read: Callable[[Connection], T | None], write: Callable[[Connection, T | None], object]) -> T:
+        """As `change`, for what exists afterwards: return it."""
+        _, after = await self.change(read, write)
+        assert after is not None
+        return after
+
+    async def update(
+        self, what: str, read: Callable[[Connection], T | None], write: Callable[[Connection, T], object]
+    ) -> T:
+        """As `put`, for what exists before, too. Raises ApiError 404 (`what`)."""
+        return await self.put(read, lambda connection, before: write(connection, existing(what, before)))
+
+    async def remove(
+        self, what: str, read: Callable[[Connection], T | None], write: Callable[[Connection, T], object]
+    ) -> None:
+        """As `change`, for what exists before. Raises ApiError 404 (`what`)."""
+        await self.change(read, lambda connection, before: write(connection, existing(what, before)))
 
     def _change(
         self,

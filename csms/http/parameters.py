@@ -4,7 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Concatenate, Final, ParamSpec, TypeVar
 
 import msgspec
 from sqlalchemy import Connection
@@ -103,6 +103,7 @@ def money_of(micro: int, currency: str) -> Money:
 R = TypeVar("R")
 T = TypeVar("T")
 K = TypeVar("K", str, int)
+P = ParamSpec("P")
 
 _MOST_ROWS: Final = 1000
 
@@ -131,12 +132,15 @@ async def newest_first(
     paged: Paged,
     kind: type[T],
     key: str,
-    fetch: Callable[[Connection, int | None, int], list[dict[str, object]]],
+    fetch: Callable[Concatenate[Connection, int | None, int, P], list[dict[str, Any]]],
+    *args: P.args,
+    **kwargs: P.kwargs,
 ) -> Page[T]:
-    """Return a page of rows with falling numbers `key`; `fetch(connection, before, limit)` finds those below one."""
+    """Return a page of rows with falling numbers `key`; `fetch(connection, before, limit, ...)` finds those below
+    one."""
 
-    def below(connection: Connection, after: tuple[int, ...] | None, limit: int) -> list[dict[str, object]]:
-        return fetch(connection, after[0] if after else None, limit)
+    def below(connection: Connection, after: tuple[int, ...] | None, limit: int) -> list[dict[str, Any]]:
+        return fetch(connection, after[0] if after else None, limit, *args, **kwargs)
 
     return await pages(call, paged, kind, tuple[int], (key,), below)
 
@@ -147,13 +151,19 @@ async def pages(
     kind: type[T],
     position: type[R],
     keys: Sequence[str],
-    fetch: Callable[[Connection, R | None, int], list[dict[str, Any]]],
+    fetch: Callable[Concatenate[Connection, R | None, int, P], list[dict[str, Any]]],
+    *args: P.args,
+    **kwargs: P.kwargs,
 ) -> Page[T]:
-    """Return a page of rows ordered by several columns; `fetch(connection, after, limit)` finds them.
+    """Return a page of rows ordered by several columns; `fetch(connection, after, limit, ...)` finds them.
 
     `position`: a tuple type, of the values of `keys`; null counts as 0.
     """
-    found = await _fetched(call, position, keys, fetch, read_cursor(paged.cursor, position), paged.limit + 1)
+
+    def fetched(connection: Connection, after: R | None, limit: int) -> list[dict[str, Any]]:
+        return fetch(connection, after, limit, *args, **kwargs)
+
+    found = await _fetched(call, position, keys, fetched, read_cursor(paged.cursor, position), paged.limit + 1)
     items: tuple[T, ...] = tuple(shown(row, kind) for row in found[: paged.limit])
     more = len(found) > paged.limit
     return Page(items, write_cursor(*(found[paged.limit - 1][key] or 0 for key in keys)) if more else None)

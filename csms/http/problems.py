@@ -1,7 +1,7 @@
 """Error answers: application/problem+json (RFC 9457) with a hint for users."""
 
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -17,6 +17,8 @@ from v2g.errors import (
     TransportError,
     V2GError,
 )
+
+T = TypeVar("T")
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -65,6 +67,13 @@ _WHERE: Final = {
     "user": "list them: v2g csms users list, or GET /access/users",
 }
 """How to list the resources."""
+
+
+def existing(what: str, found: T | None) -> T:
+    """Return what was found. Raises ApiError 404 for None."""
+    if found is None:
+        raise missing(what)
+    return found
 
 
 def conflict(detail: str, hint: str = "", *, code: str = "") -> ApiError:

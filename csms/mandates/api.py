@@ -10,7 +10,7 @@ from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, delete, get, post
 from csms.http.parameters import Money, Paged, RowNumber, money_of, pages, shown
-from csms.http.problems import ApiError, missing
+from csms.http.problems import ApiError, existing
 from csms.mandates import store as rows
 from v2g.units import UtcMs, currency_digits, micro_of, payable_micro
 
@@ -119,16 +119,11 @@ async def create_mandate(call: Call, body: NewMandate) -> Reply[ShownMandate]:
 @get("/mandates", Permission.READ_SETTLEMENTS)
 async def list_mandates(call: Call, parameters: Paged) -> Page[ShownMandate]:
     """List mandates, oldest first."""
-    return await pages(
-        call,
-        parameters,
-        ShownMandate,
-        tuple[int],
-        ("id",),
-        lambda connection, after, limit: [
-            _with_most(each) for each in rows.list_page(connection, after[0] if after else 0, limit)
-        ],
-    )
+
+    def fetch(connection: Connection, after: tuple[int, ...] | None, limit: int) -> list[dict[str, Any]]:
+        return [_with_most(each) for each in rows.list_page(connection, after, limit)]
+
+    return await pages(call, parameters, ShownMandate, tuple[int], ("id",), fetch)
 
 
 @get("/mandates/{mandate_id}", Permission.READ_SETTLEMENTS, problems=(404,))
@@ -156,9 +151,7 @@ async def list_debits(call: Call, parameters: DebitsOf) -> Page[ShownDebit]:
 
 
 async def _shown(call: Call, number: int) -> ShownMandate:
-    found = await call.run(rows.find, number)
-    if found is None:
-        raise missing("mandate")
+    found = existing("mandate", await call.run(rows.find, number))
     return shown(_with_most(asdict(found)), ShownMandate)
 
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from csms.books.tables import postings
-from csms.db.base import declare_table, row_id
+from csms.db.base import declare_table, page, row_id
 from csms.mandates.rules import Debit, DebitAnswer, Mandate, MandateAnswer, debt_of
 from v2g import typed_json
 from v2g.energy.settlement.bookkeeping import Posting
@@ -83,9 +83,11 @@ def find(connection: sa.Connection, number: int) -> Mandate | None:
     return None if row is None else Mandate(**row._mapping)
 
 
-def list_page(connection: sa.Connection, after: int = 0, limit: int = 100) -> list[dict[str, Any]]:
+def list_page(
+    connection: sa.Connection, after: tuple[int, ...] | None = None, limit: int = 100
+) -> list[dict[str, Any]]:
     """Return mandates with numbers `after` one, in order."""
-    query = sa.select(mandates).where(mandates.c.id > after).order_by(mandates.c.id).limit(limit)
+    query = page(sa.select(mandates), (mandates.c.id,), after, limit, rising=True)
     return [dict(row._mapping) for row in connection.execute(query)]
 
 

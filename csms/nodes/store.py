@@ -6,7 +6,7 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Column, Connection, Integer, String, delete, or_, select
 
 from csms.db import leases
-from csms.db.base import declare_table
+from csms.db.base import declare_table, page
 from csms.db.bulk import upsert_rows
 
 node_firmware: Final = declare_table(
@@ -55,7 +55,5 @@ def settled(connection: Connection, node: str, installed: Mapping[str, object], 
 
 def nodes(connection: Connection, after: Sequence[str] | None, limit: int) -> list[dict[str, Any]]:
     """Return nodes with what is installed there, by name."""
-    query = select(node_firmware).order_by(node_firmware.c.node).limit(limit)
-    if after is not None:
-        query = query.where(node_firmware.c.node > after[0])
+    query = page(select(node_firmware), (node_firmware.c.node,), after, limit, rising=True)
     return [dict(row._mapping) for row in connection.execute(query)]

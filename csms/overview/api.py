@@ -160,15 +160,8 @@ async def read_vehicle_inventory(call: Call) -> tuple[InstalledParts, ...]:
 @get("/vehicle-firmware", Permission.READ_VEHICLES)
 async def list_vehicle_firmware(call: Call, parameters: Paged) -> Page[InstalledPart]:
     """List what is installed in gateways and controllers of the caller's vehicles, by vehicle."""
-    evs = _evs(call)
-    return await pages(
-        call,
-        parameters,
-        InstalledPart,
-        tuple[str, str],
-        ("ev", "part"),
-        lambda connection, after, limit: vehicle_firmware.parts(connection, evs, limit, after),
-    )
+    keys = ("ev", "part")
+    return await pages(call, parameters, InstalledPart, tuple[str, str], keys, vehicle_firmware.parts, _evs(call))
 
 
 @get("/node-firmware", Permission.READ_METRICS)

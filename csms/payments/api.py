@@ -178,16 +178,8 @@ async def scan_qr_code(call: Call, parameters: OneStation, body: NewScan) -> Sca
 @get("/stations/{station_id}/battery-swaps", Permission.READ_TRANSACTIONS)
 async def list_battery_swaps(call: Call, parameters: WhichSwaps) -> Page[BatterySwap]:
     """List the events of battery swaps at a station, oldest first (S01 to S03)."""
-    return await pages(
-        call,
-        parameters,
-        BatterySwap,
-        tuple[int],
-        ("id",),
-        lambda connection, after, limit: rows.list_swaps(
-            connection, parameters.station_id, parameters.request_id, after[0] if after else 0, limit
-        ),
-    )
+    which = parameters.station_id, parameters.request_id
+    return await pages(call, parameters, BatterySwap, tuple[int], ("id",), rows.list_swaps, *which)
 
 
 @to_station(
@@ -233,10 +225,4 @@ async def report_battery_swap(call: Call, parameters: OneStation, body: BatteryS
 @get("/vendor-data", Permission.READ_MAINTENANCE)
 async def list_vendor_data(call: Call, parameters: OfAnyStation) -> Page[VendorData]:
     """List vendor data (P02), newest first."""
-    return await newest_first(
-        call,
-        parameters,
-        VendorData,
-        "id",
-        lambda connection, before, limit: rows.list_transfers(connection, parameters.station_id, limit, before),
-    )
+    return await newest_first(call, parameters, VendorData, "id", rows.list_transfers, parameters.station_id)

@@ -211,12 +211,11 @@ def add_swap(connection: Connection, station_id: str, request: BatterySwapReques
 
 
 def list_swaps(
-    connection: Connection, station_id: str, request_id: int | None = None, after: int = 0, limit: int = 1000
+    connection: Connection, after: tuple[int, ...] | None, limit: int, station_id: str, request_id: int | None
 ) -> list[dict[str, Any]]:
     """Return the events of swaps at a station, oldest first, documents decoded: those with numbers `after` one."""
     table = battery_swaps.c
-    query = select(battery_swaps).where((table.station_id == station_id) & (table.id > after))
-    query = query.order_by(table.id).limit(limit)
+    query = page(select(battery_swaps).where(table.station_id == station_id), (table.id,), after, limit, rising=True)
     if request_id is not None:
         query = query.where(table.request_id == request_id)
     return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in connection.execute(query)]
@@ -236,7 +235,7 @@ def add_transfer(connection: Connection, station_id: str, request: DataTransferR
 
 
 def list_transfers(
-    connection: Connection, station_id: str | None = None, limit: int = 100, before: int | None = None
+    connection: Connection, before: int | None = None, limit: int = 100, station_id: str | None = None
 ) -> list[dict[str, Any]]:
     """Return the newest data of vendors first, decoded: of those below the number `before`."""
     query = newest(data_transfers, before, limit, station_id=station_id)

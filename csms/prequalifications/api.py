@@ -9,7 +9,7 @@ from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import Page, delete, get, put
 from csms.http.parameters import OfAnyStation, OneStation, page_of
-from csms.http.problems import ApiError, missing
+from csms.http.problems import ApiError, existing
 from csms.prequalifications import store as rows
 from csms.prequalifications.rules import Certificate, EvseId, Prequalification
 from csms.prequalifications.work import CHANGED, ExportPermits
@@ -69,9 +69,7 @@ async def list_prequalifications(call: Call, parameters: OfAnyStation) -> Page[K
 async def read_prequalification(call: Call, parameters: OneRecord) -> KnownPrequalification:
     """Return one prequalification record."""
     found = await call.run(rows.record, parameters.station_id, parameters.certificate)
-    if found is None:
-        raise missing("prequalification")
-    return _shown(call, found)
+    return _shown(call, existing("prequalification", found))
 
 
 @put(
@@ -125,9 +123,7 @@ async def _change(call: Call, parameters: OneRecord, record: Prequalification | 
     def write(connection: Connection, before: KnownPrequalification | None) -> None:
         if record is not None:
             rows.put(connection, record)
-        elif before is None:
-            raise missing("prequalification")
-        else:
+        elif existing("prequalification", before):
             rows.remove(connection, *place)
 
     def read(connection: Connection) -> KnownPrequalification | None:

@@ -5,12 +5,13 @@ from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
+from sqlalchemy import Connection
 
 from csms.accounts.rules import Permission
 from csms.http.call import Call, encode
 from csms.http.operations import Lazy, Operation, Page, get, post
 from csms.http.parameters import Paged, RowNumber, StationId, newest_first, shown
-from csms.http.problems import ApiError, conflict, missing
+from csms.http.problems import ApiError, conflict, existing
 from csms.requests import raw as raw_commands
 from csms.requests import store as rows
 from csms.requests.rules import COMMANDS, permission_to_set
@@ -63,24 +64,18 @@ class OneRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 @get("/requests", Permission.READ_MAINTENANCE)
 async def list_requests(call: Call, parameters: WhichRequests) -> Page[StationRequest]:
     """List requests with a later outcome, newest first."""
-    return await newest_first(
-        call,
-        parameters,
-        StationRequest,
-        "request_id",
-        lambda connection, before, limit: [
-            _row(each)
-            for each in rows.list_requests(connection, parameters.station_id, parameters.action, limit, before)
-        ],
-    )
+
+    def fetch(connection: Connection, before: int | None, limit: int) -> list[dict[str, Any]]:
+        found = rows.list_requests(connection, before, limit, parameters.station_id, parameters.action)
+        return [_row(each) for each in found]
+
+    return await newest_first(call, parameters, StationRequest, "request_id", fetch)
 
 
 @get("/requests/{request_id}", Permission.READ_MAINTENANCE, problems=(404,))
 async def read_request(call: Call, parameters: OneRequest) -> RequestWithParts:
     """Return a request and every message that the station sent for it."""
-    found = await call.run(rows.find, parameters.request_id)
-    if found is None:
-        raise missing("request")
+    found = existing("request", await call.run(rows.find, parameters.request_id))
     parts = await call.run(rows.parts, parameters.request_id)
     return shown({**_row(found), "parts": [msgspec.json.decode(each) for each in parts]}, RequestWithParts)
 
@@ -104,8 +99,7 @@ async def send(call: Call, station_id: str, action: str, body: bytes, timeout_s:
     """
     version = call.services.connections.version(station_id)
     if version is None:
-        if await call.run(stations.find, station_id) is None:
-            raise missing("station")
+        existing("station", await call.run(stations.find, station_id))
         raise conflict(f"{station_id} is not connected", "try again when it is back", code="not_connected")
     versions: tuple[Version, ...] = (version,)
     if version == "2.0.1" and (row := await call.run(stations.find, station_id)) and row["protocol"] == "ocpp1.6":

@@ -8,7 +8,7 @@ from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import STATION_PROBLEMS, Page, delete, get, to_station
 from csms.http.parameters import EvseId, OneStation, Paged, RowNumber, page_of
-from csms.http.problems import missing
+from csms.http.problems import existing
 from csms.remote_control import store as rows
 from csms.reservations import work as service
 from csms.reservations.rules import Reservation
@@ -54,10 +54,7 @@ async def list_reservations(call: Call, parameters: WhichReservations) -> Page[R
 @get("/reservations/{reservation_id}", Permission.READ_STATIONS, problems=(404,))
 async def read_reservation(call: Call, parameters: OneReservation) -> Reservation:
     """Return one reservation."""
-    found = await call.run(rows.find_reservation, parameters.reservation_id)
-    if found is None:
-        raise missing("reservation")
-    return found
+    return existing("reservation", await call.run(rows.find_reservation, parameters.reservation_id))
 
 
 @to_station(

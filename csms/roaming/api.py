@@ -12,7 +12,7 @@ from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, delete, get, post, put
 from csms.http.parameters import Paged, page_of, pages, shown
-from csms.http.problems import ApiError, conflict, missing
+from csms.http.problems import ApiError, conflict, existing
 from csms.roaming import store as rows
 from csms.roaming.driver_commands import NEEDS, DriverCommand, SentCommand, send_command, store_command
 from csms.roaming.partners import Partners, new_token
@@ -98,10 +98,7 @@ async def list_roaming_partners(call: Call, parameters: Paged) -> Page[RoamingPa
 @get("/roaming/partners/{partner_id}", Permission.MANAGE_ROAMING, problems=(404,))
 async def read_roaming_partner(call: Call, parameters: OnePartner) -> RoamingPartner:
     """Return one roaming partner."""
-    found = await call.run(rows.find_partner, parameters.partner_id)
-    if found is None:
-        raise missing("partner")
-    return _shown(found)
+    return _shown(await _partner(call, parameters))
 
 
 @post(
@@ -138,8 +135,7 @@ async def add_roaming_partner(call: Call, body: NewPartner) -> Reply[InvitedPart
             raise conflict(f"partner {body.partner_id} exists", "remove it first", code="partner_taken")
         rows.put_partner(connection, partner, token=sealed, digest=digest_of(ours) if ours else "")
 
-    _before, after = await call.change(_reader(body.partner_id), write)
-    assert after is not None
+    after = await call.put(_reader(body.partner_id), write)
     made = InvitedPartner(partner=after, versions_url=partners.url if ours else "", token=ours)
     return Reply(content=made, status=201, headers={"Location": f"/roaming/partners/{body.partner_id}"})
 
@@ -147,15 +143,12 @@ async def add_roaming_partner(call: Call, body: NewPartner) -> Reply[InvitedPart
 @post("/roaming/partners/{partner_id}/register", Permission.MANAGE_ROAMING, problems=(404, 502))
 async def register_roaming_partner(call: Call, parameters: OnePartner) -> RoamingPartner:
     """Register at a partner; at one that is registered, rotate the tokens of both sides."""
-    if await call.run(rows.find_partner, parameters.partner_id) is None:
-        raise missing("partner")
+    await _partner(call, parameters)
     try:
         await _partners(call).register(parameters.partner_id)
     except (OcpiError, TransferError) as error:
         raise ApiError(502, f"the handshake failed: {error}", "is the token A still valid there?") from None
-    found = await call.run(rows.find_partner, parameters.partner_id)
-    assert found is not None
-    return _shown(found)
+    return _shown(await _partner(call, parameters))
 
 
 class PulledModule(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,9 +161,7 @@ class PulledModule(msgspec.Struct, frozen=True, kw_only=True):
 @post("/roaming/partners/{partner_id}/pull", Permission.MANAGE_ROAMING, problems=(404, 409))
 async def pull_roaming_partner(call: Call, parameters: OnePartner) -> tuple[PulledModule, ...]:
     """Pull what has changed at a partner: it is done hourly, too. A module that fails is left out."""
-    known = await call.run(rows.find_partner, parameters.partner_id)
-    if known is None:
-        raise missing("partner")
+    known = await _partner(call, parameters)
     if known.partner.state != "registered":
         raise conflict(f"partner {parameters.partner_id} is not registered", "register it", code="not_registered")
     found = await pull_all(call.services, parameters.partner_id)
@@ -180,19 +171,16 @@ async def pull_roaming_partner(call: Call, parameters: OnePartner) -> tuple[Pull
 @delete("/roaming/partners/{partner_id}", Permission.MANAGE_ROAMING, problems=(404,))
 async def remove_roaming_partner(call: Call, parameters: OnePartner) -> None:
     """Unregister at a partner, if it can be reached, and forget it; its sessions and CDRs stay."""
-    known = await call.run(rows.find_partner, parameters.partner_id)
-    if known is None:
-        raise missing("partner")
+    known = await _partner(call, parameters)
     try:
         await _partners(call).unregister(known, at_partner=True)
     except (OcpiError, TransferError) as error:
         data: dict[str, Scalar] = {"partner": parameters.partner_id, "reason": str(error)[:300]}
         call.services.observe(Observe("roaming", "unregistering_failed", data))
-
-    def write(connection: Connection, _before: RoamingPartner | None) -> None:
-        rows.remove_partner(connection, parameters.partner_id)
-
-    await call.change(_reader(parameters.partner_id), write)
+    await call.change(
+        _reader(parameters.partner_id),
+        lambda connection, _before: rows.remove_partner(connection, parameters.partner_id),
+    )
 
 
 # -- locations that partners see
@@ -227,11 +215,10 @@ async def put_roaming_location(call: Call, parameters: OnePlace, body: OfferedLo
     if times is not None and any(each.period_begin >= each.period_end for each in times.regular_hours):
         raise ApiError(400, "opening_times: a period ends before it begins", "give one for each day")
     partners, connected = _partners(call), call.services.connections.connected()
-
-    def write(connection: Connection, _before: OfferedLocation | None) -> None:
-        put_place(connection, partners.config, body, connected, call.now_ms)
-
-    await call.change(lambda connection: place_of(connection, body.id), write)
+    await call.change(
+        lambda connection: place_of(connection, body.id),
+        lambda connection, _before: put_place(connection, partners.config, body, connected, call.now_ms),
+    )
     partners.wake.set()
     return body
 
@@ -240,13 +227,11 @@ async def put_roaming_location(call: Call, parameters: OnePlace, body: OfferedLo
 async def remove_roaming_location(call: Call, parameters: OnePlace) -> None:
     """Withdraw a location: partners see its EVSEs as REMOVED."""
     partners = _partners(call)
-
-    def write(connection: Connection, before: OfferedLocation | None) -> None:
-        if before is None:
-            raise missing("location")
-        remove_place(connection, partners.config, parameters.location_id, call.now_ms)
-
-    await call.change(lambda connection: place_of(connection, parameters.location_id), write)
+    await call.remove(
+        "location",
+        lambda connection: place_of(connection, parameters.location_id),
+        lambda connection, place: remove_place(connection, partners.config, place.id, call.now_ms),
+    )
     partners.wake.set()
 
 
@@ -296,9 +281,7 @@ async def send_roaming_command(call: Call, parameters: OnePartner, body: DriverC
     if lacking:
         raise ApiError(400, f"{body.command} needs {' and '.join(lacking)}")
     partners = _partners(call)
-    known = await call.run(rows.find_partner, parameters.partner_id)
-    if known is None:
-        raise missing("partner")
+    known = await _partner(call, parameters)
     if known.partner.state != "registered" or known.partner.endpoint(*body.module) is None:
         name = f"partner {parameters.partner_id}"
         raise conflict(f"{name} has no module {body.module[0]} for it", "register it", code="not_registered")
@@ -316,9 +299,7 @@ async def send_roaming_command(call: Call, parameters: OnePartner, body: DriverC
 
     await call.change(read, write)
     await send_command(call.services, partners, known, number)
-    found = await call.run(read)
-    assert found is not None
-    return Reply(content=found, status=201)
+    return Reply(content=existing("command", await call.run(read)), status=201)
 
 
 @get("/roaming/commands", Permission.MANAGE_ROAMING)
@@ -326,7 +307,7 @@ async def list_roaming_commands(call: Call, parameters: Paged) -> Page[RoamingCo
     """List the commands of the last 30 days that were sent to partners' stations, with what became of them."""
 
     def read(connection: Connection, after: tuple[str, str] | None, limit: int) -> list[dict[str, Any]]:
-        return [asdict(_sent(each)) for each in rows.of_partners(connection, "orders", None, after, limit)]
+        return [asdict(_sent(each)) for each in rows.of_partners(connection, after, limit, "orders")]
 
     return await pages(call, parameters, RoamingCommand, tuple[str, str], ("partner_id", "command_id"), read)
 
@@ -377,7 +358,7 @@ async def list_roaming_cdrs(call: Call, parameters: WhichCdrs) -> Page[Any]:
     """List the CDRs of partners, with what is found about them."""
 
     def read(connection: Connection, after: tuple[str, str] | None, limit: int) -> list[dict[str, Any]]:
-        return [asdict(_cdr(each)) for each in rows.of_partners(connection, "cdrs", parameters.state, after, limit)]
+        return [asdict(_cdr(each)) for each in rows.of_partners(connection, after, limit, "cdrs", parameters.state)]
 
     return await pages(call, parameters, dict[str, Any], tuple[str, str], ("partner_id", "key"), read)
 
@@ -395,18 +376,14 @@ async def decide_roaming_cdr(call: Call, parameters: OneCdr, body: CdrDecision) 
         kept = rows.find_object(connection, parameters.partner_id, "cdrs", parameters.key)
         return None if kept is None else _cdr(kept)
 
-    def write(connection: Connection, before: RoamingCdr | None) -> None:
-        kept = rows.find_object(connection, parameters.partner_id, "cdrs", parameters.key)
-        if kept is None or before is None:
-            raise missing("CDR")
+    def write(connection: Connection, _before: RoamingCdr | None) -> None:
+        kept = existing("CDR", rows.find_object(connection, parameters.partner_id, "cdrs", parameters.key))
         if kept.state != "disputed":
             raise conflict(f"the CDR is {kept.state}", "only disputed ones are decided", code="not_disputed")
         detail = f"{kept.detail}; {call.caller.name}: {body.note}"
         rows.put_object(connection, msgspec.structs.replace(kept, state=body.decision, detail=detail))
 
-    _before, after = await call.change(read, write)
-    assert after is not None
-    return after
+    return await call.put(read, write)
 
 
 def _cdr(kept: rows.Kept) -> RoamingCdr:
@@ -417,6 +394,10 @@ def _cdr(kept: rows.Kept) -> RoamingCdr:
         detail=kept.detail,
         document=msgspec.Raw(kept.document.encode()),
     )
+
+
+async def _partner(call: Call, parameters: OnePartner) -> rows.KnownPartner:
+    return existing("partner", await call.run(rows.find_partner, parameters.partner_id))
 
 
 def _partners(call: Call) -> Partners:

@@ -271,6 +271,6 @@ def expire_commands(connection: Connection, now_ms: int) -> None:
     """Give up commands whose result did not come in time; forget old ones, and old authorizations."""
     rows.forget(connection, "orders", now_ms - _KEPT_MS)
     rows.forget(connection, "authorizations", now_ms - _AUTHORIZED_MS)
-    for kept in (each for state in OPEN for each in rows.of_partners(connection, "orders", state, None, _MOST_ORDERS)):
+    for kept in (each for state in OPEN for each in rows.of_partners(connection, None, _MOST_ORDERS, "orders", state)):
         if typed_json.decode(kept.document, SentCommand).until_ms < now_ms:
             rows.put_object(connection, msgspec.structs.replace(kept, state="TIMEOUT"))

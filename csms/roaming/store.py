@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, literal, or_, select, tuple_, update
 
+from csms.db.base import page
 from csms.db.bulk import upsert_rows
 from csms.db.outbox import Outbox
 from csms.roaming.rules import Partner
@@ -307,7 +308,7 @@ def receivers(connection: Connection, module: str) -> list[str]:
 
 
 def of_partners(
-    connection: Connection, module: str, state: str | None, after: tuple[str, str] | None, limit: int
+    connection: Connection, after: tuple[str, str] | None, limit: int, module: str, state: str | None = None
 ) -> list[Kept]:
     """Return partners' objects of a module, those of a state if one is given, by owner and id: at most `limit` of those
     past `after`."""
@@ -315,10 +316,8 @@ def of_partners(
     query = select(roaming_objects).where((table.module == module) & (table.owner != ""))
     if state is not None:
         query = query.where(table.state == state)
-    position = table.owner, table.object_id
-    if after is not None:
-        query = query.where(tuple_(*position) > tuple_(*(literal(each) for each in after)))
-    return [_kept(row) for row in connection.execute(query.order_by(*position).limit(limit))]
+    query = page(query, (table.owner, table.object_id), after, limit, rising=True)
+    return [_kept(row) for row in connection.execute(query)]
 
 
 def enqueue_all(connection: Connection, partner_id: str, modules: Iterable[str], now_ms: int) -> None:

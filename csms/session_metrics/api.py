@@ -9,7 +9,6 @@ from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import Page, get, post
 from csms.http.parameters import OneStation, Paged, pages, shown
-from csms.http.problems import missing
 from csms.session_metrics import store as rows
 from csms.session_metrics.rules import SessionFigure
 
@@ -53,11 +52,8 @@ async def reset_session_metrics(call: Call, parameters: OneStation, body: Repair
         found = rows.find(connection, parameters.station_id)
         return None if found is None else shown(found, StationSessions)
 
-    def write(connection: Connection, before: StationSessions | None) -> None:
-        if before is None:
-            raise missing("session of that station")
-        rows.reset(connection, parameters.station_id, call.now_ms)
-
-    _, after = await call.change(read, write)
-    assert after is not None
-    return after
+    return await call.update(
+        "session of that station",
+        read,
+        lambda connection, _: rows.reset(connection, parameters.station_id, call.now_ms),
+    )

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 import msgspec
 from sqlalchemy import Connection, Row, insert, select, update
 
+from csms.db.base import page
 from csms.session_metrics.rules import JudgedStation, StationTracks, apart, drift, figures, levels, restarted, taken
 from csms.stations.tables import session_metrics, stations
 from v2g import typed_json
@@ -64,9 +65,7 @@ def reset(connection: Connection, station_id: str, now_ms: int) -> None:
 
 def listed(connection: Connection, after: tuple[str, ...] | None, limit: int) -> list[dict[str, Any]]:
     """Return what is known of stations, by identity: at most `limit` of those after a position."""
-    station_id = session_metrics.c.station_id
-    first = after[0] if after else ""
-    query = select(session_metrics).where(station_id > first).order_by(station_id).limit(limit)
+    query = page(select(session_metrics), (session_metrics.c.station_id,), after, limit, rising=True)
     return [_known(row) for row in connection.execute(query)]
 
 

@@ -15,7 +15,7 @@ from csms.http.backend import SITE_CHANGED
 from csms.http.call import Call
 from csms.http.operations import STATION_PROBLEMS, Page, delete, get, post, put
 from csms.http.parameters import OneStation, Paged, page_of
-from csms.http.problems import ApiError, missing
+from csms.http.problems import ApiError, existing
 from csms.sites.rules import Site
 from csms.sites.work import Balancer
 from csms.smart_charging import store as rows
@@ -85,13 +85,11 @@ async def delete_site(call: Call, parameters: OneSite) -> None:
     """Delete a site: its EVSEs keep their last limits."""
     signal = call.services[GridSource].current
 
-    def write(connection: Connection, before: Site | None) -> None:
-        if before is None:
-            raise missing("site")
-        rows.remove_site(connection, parameters.site_id)
+    def write(connection: Connection, site: Site) -> None:
+        rows.remove_site(connection, site.id)
         _check_bound(connection, signal)
 
-    await call.change(lambda connection: rows.site(connection, parameters.site_id), write)
+    await call.remove("site", lambda connection: rows.site(connection, parameters.site_id), write)
     await call.services.connections.decided()
     call.services.feed.publish(SITE_CHANGED, None, {"site": parameters.site_id})
 
@@ -151,7 +149,4 @@ async def _limits(
 
 
 async def _site(call: Call, site_id: str) -> Site:
-    found = await call.run(rows.site, site_id)
-    if found is None:
-        raise missing("site")
-    return found
+    return existing("site", await call.run(rows.site, site_id))

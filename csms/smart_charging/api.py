@@ -4,13 +4,12 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec.structs import asdict
-from sqlalchemy import Connection
 
 from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import Page, delete, get, put, to_station
 from csms.http.parameters import Number, OneStation, Paged, StationId, page_of
-from csms.http.problems import missing
+from csms.http.problems import existing
 from csms.requests.work import Asked
 from csms.smart_charging import store as rows
 from csms.smart_charging.charging_plans import ProfileTemplate
@@ -186,9 +185,7 @@ async def list_charging_limits(call: Call, parameters: OneStation) -> tuple[Othe
 async def read_vehicle_plan(call: Call, parameters: OneEvse) -> VehiclePlan:
     """Return the plan of the vehicle at an EVSE (K15, K17)."""
     found = await call.run(rows.ev_schedule, parameters.station_id, parameters.evse_id)
-    if found is None:
-        raise missing("charging plan at this EVSE")
-    return VehiclePlan(**found)
+    return VehiclePlan(**existing("charging plan at this EVSE", found))
 
 
 @get("/profile-templates", Permission.READ_ENERGY, for_sites=True)
@@ -204,24 +201,21 @@ async def list_templates(call: Call, parameters: Paged) -> Page[ProfileTemplate]
 )
 async def put_template(call: Call, body: ProfileTemplate) -> ProfileTemplate:
     """Store a template, replacing one of the same name."""
-
-    def write(connection: Connection, _before: ProfileTemplate | None) -> None:
-        rows.save_template(connection, body, call.now_ms)
-
-    await call.change(lambda connection: rows.template(connection, body.name), write)
+    await call.change(
+        lambda connection: rows.template(connection, body.name),
+        lambda connection, _before: rows.save_template(connection, body, call.now_ms),
+    )
     return body
 
 
 @delete("/profile-templates/{name}", Permission.WRITE_ENERGY, problems=(404,), conditional=True)
 async def delete_template(call: Call, parameters: OneTemplate) -> None:
     """Delete a template."""
-
-    def write(connection: Connection, before: ProfileTemplate | None) -> None:
-        if before is None:
-            raise missing("template")
-        rows.remove_template(connection, parameters.name)
-
-    await call.change(lambda connection: rows.template(connection, parameters.name), write)
+    await call.remove(
+        "template",
+        lambda connection: rows.template(connection, parameters.name),
+        lambda connection, template: rows.remove_template(connection, template.name),
+    )
 
 
 @to_station("POST", "/charging-profiles/from-template", Permission.WRITE_ENERGY)

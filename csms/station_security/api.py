@@ -11,7 +11,7 @@ from csms.admission.work import StationAdmissions
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, get, post, to_station
 from csms.http.parameters import OfAnyStation, OneStation, Paged, StationId, page_of, pages
-from csms.http.problems import conflict, missing
+from csms.http.problems import conflict, existing
 from csms.station_security import store as rows
 from csms.station_security import work as certificates
 from csms.station_security.authority import COMBINED, StationCa
@@ -56,25 +56,16 @@ async def list_security_events(call: Call, parameters: OfAnyStation) -> Page[Sec
     """List security events, newest first."""
     await call.services[StationAdmissions].flush()
     return await pages(
-        call,
-        parameters,
-        SecurityEvent,
-        tuple[int, int],
-        ("at_ms", "id"),
-        lambda connection, after, limit: rows.list_events(connection, parameters.station_id, limit, after),
+        call, parameters, SecurityEvent, tuple[int, int], ("at_ms", "id"), rows.list_events, parameters.station_id
     )
 
 
 @get("/certificates", Permission.READ_CERTIFICATES)
 async def list_station_certificates(call: Call, parameters: OfAnyStation) -> Page[StationCertificate]:
     """List the certificates issued to stations, newest first."""
+    keys = ("issued_ms", "serial")
     return await pages(
-        call,
-        parameters,
-        StationCertificate,
-        tuple[int, str],
-        ("issued_ms", "serial"),
-        lambda connection, after, limit: rows.list_certificates(connection, parameters.station_id, limit, after),
+        call, parameters, StationCertificate, tuple[int, str], keys, rows.list_certificates, parameters.station_id
     )
 
 
@@ -97,14 +88,8 @@ class ExpiringWeek(msgspec.Struct, frozen=True, kw_only=True):
 @get("/certificates/expiring", Permission.READ_CERTIFICATES)
 async def list_expiring_certificates(call: Call, parameters: Paged) -> Page[ExpiringCertificate]:
     """List the newest certificate of each kind of each station, the first to expire first."""
-    return await pages(
-        call,
-        parameters,
-        ExpiringCertificate,
-        tuple[int, str, str],
-        ("until_ms", "station_id", "kind"),
-        lambda connection, after, limit: rows.expiring(connection, limit, after),
-    )
+    keys = ("until_ms", "station_id", "kind")
+    return await pages(call, parameters, ExpiringCertificate, tuple[int, str, str], keys, rows.expiring)
 
 
 @get("/certificates/forecast", Permission.READ_CERTIFICATES)
@@ -220,9 +205,7 @@ async def refuse_certificate_request(call: Call, parameters: WhichRequest, body:
 
 async def _wanted(call: Call, which: WhichRequest, *, manual: bool = False) -> WaitingEnrolment:
     kind = "" if which.certificate_kind == COMBINED else which.certificate_kind
-    found = await call.run(waiting_of, which.station_id, kind)
-    if found is None:
-        raise missing("request")
+    found = existing("request", await call.run(waiting_of, which.station_id, kind))
     if manual and not call.services[StationCa].enrolments.is_manual(*found.key):
         raise conflict("its CA is asked by EST", "only outside_cas without est leave requests to people")
     return found

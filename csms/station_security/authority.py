@@ -164,7 +164,7 @@ class StationCa:
 
     async def certificates(self, station_id: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
         """Return issued certificates, newest first, with their states."""
-        return await self._store.read(security.list_certificates, station_id, limit)
+        return await self._store.read(security.list_certificates, limit=limit, station_id=station_id)
 
     def close(self) -> None:
         """Stop delivering."""

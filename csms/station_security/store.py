@@ -140,7 +140,9 @@ def due(connection: Connection, before_ms: int) -> list[tuple[str, str]]:
     return [(row.station_id, row.kind) for row in connection.execute(query)]
 
 
-def expiring(connection: Connection, after: tuple[int, str, str] | None, limit: int) -> list[dict[str, Any]]:
+def expiring(
+    connection: Connection, after: tuple[int, str, str] | None = None, limit: int = 100
+) -> list[dict[str, Any]]:
     """Return the newest certificate of each kind of each station, the first to expire first; those `after` one."""
     one = _newest().subquery()
     query = page(select(one), (one.c.until_ms, one.c.station_id, one.c.kind), after, limit, rising=True)

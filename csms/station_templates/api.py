@@ -3,13 +3,12 @@
 from typing import Annotated
 
 import msgspec
-from sqlalchemy import Connection
 
 from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import Page, delete, get, post, put
 from csms.http.parameters import Paged, StationId, page_of, pages
-from csms.http.problems import missing
+from csms.http.problems import existing
 from csms.requests.rules import check_own_variables, permission_to_set
 from csms.station_templates import store as rows
 from csms.station_templates.rules import DriftState, StationTemplate, TemplateBody, TemplateId
@@ -88,28 +87,18 @@ async def put_station_template(call: Call, parameters: OneStationTemplate, body:
 @delete("/station-templates/{template_id}", Permission.COMMAND_STATIONS, problems=(404,), conditional=True)
 async def delete_station_template(call: Call, parameters: OneStationTemplate) -> None:
     """Delete a configuration template; stations keep their values."""
-
-    def write(connection: Connection, before: StationTemplate | None) -> None:
-        if before is None:
-            raise missing("template")
-        rows.remove_template(connection, parameters.template_id)
-
-    await call.change(lambda connection: rows.template(connection, parameters.template_id), write)
+    await call.remove(
+        "template",
+        lambda connection: rows.template(connection, parameters.template_id),
+        lambda connection, before: rows.remove_template(connection, before.id),
+    )
 
 
 @get("/station-drift", Permission.READ_STATIONS)
 async def list_station_drift(call: Call, parameters: WhichDrift) -> Page[StationDrift]:
     """List where stations differ from configuration templates, by what they reported last."""
-    return await pages(
-        call,
-        parameters,
-        StationDrift,
-        tuple[str, str, str],
-        ("template_id", "station_id", "place"),
-        lambda connection, after, limit: rows.differing(
-            connection, parameters.template_id, parameters.station_id, after, limit
-        ),
-    )
+    keys, which = ("template_id", "station_id", "place"), (parameters.template_id, parameters.station_id)
+    return await pages(call, parameters, StationDrift, tuple[str, str, str], keys, rows.differing, *which)
 
 
 @post("/station-templates/{template_id}/apply", Permission.COMMAND_STATIONS, problems=(404,), example={"dry_run": True})
@@ -130,7 +119,4 @@ def _check(call: Call, of: TemplateBody) -> None:
 
 
 async def _template(call: Call, template_id: str) -> StationTemplate:
-    found = await call.run(rows.template, template_id)
-    if found is None:
-        raise missing("template")
-    return found
+    return existing("template", await call.run(rows.template, template_id))

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from csms.db.base import declare_table
+from csms.db.base import declare_table, page
 from csms.db.bulk import delete_many, upsert_rows
 from csms.device_model.rules import VariableKey
 from csms.device_model.store import device_variables
@@ -146,17 +146,16 @@ def differing_stations(connection: sa.Connection) -> dict[str, int]:
 
 def differing(
     connection: sa.Connection,
-    template_id: str | None,
-    station_id: str | None,
     after: tuple[str, str, str] | None = None,
     limit: int = 100_000,
+    template_id: str | None = None,
+    station_id: str | None = None,
 ) -> list[dict[str, Any]]:
     """Return where stations differ, of a template and of a station if given, by template, station and variable."""
     there = template_drift.c
-    query = sa.select(template_drift)
+    query = page(
+        sa.select(template_drift), (there.template_id, there.station_id, there.place), after, limit, rising=True
+    )
     for column, value in ((there.template_id, template_id), (there.station_id, station_id)):
         query = query if value is None else query.where(column == value)
-    order = there.template_id, there.station_id, there.place
-    if after is not None:
-        query = query.where(sa.tuple_(*order) > sa.tuple_(*after))
-    return [dict(row._mapping) for row in connection.execute(query.order_by(*order).limit(limit))]
+    return [dict(row._mapping) for row in connection.execute(query)]

@@ -80,7 +80,7 @@ async def apply(
     """Set what differs at the stations of a template, or at some of them; `dry`: only say what would be."""
     await compare(services, of)
     places: dict[str, set[str]] = {}
-    for row in await services.store.read(rows.differing, of.id, None):
+    for row in await services.store.read(rows.differing, template_id=of.id):
         if row["state"] != "after its next boot" and (not names or row["station_id"] in names):
             places.setdefault(row["station_id"], set()).add(row["place"])
     if dry:

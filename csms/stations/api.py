@@ -10,7 +10,7 @@ from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import Page, get
 from csms.http.parameters import OneStation, Paged, pages, shown
-from csms.http.problems import missing
+from csms.http.problems import existing
 from csms.smart_charging import store as charging
 from csms.stations import store as rows
 from csms.stations.listed import ListedStation, everything
@@ -89,7 +89,7 @@ async def list_stations(call: Call, parameters: WhichStations) -> Page[Station]:
     )
 
     def fetch(connection: Connection, after: tuple[str, ...] | None, limit: int) -> list[dict[str, Any]]:
-        found = rows.list_page(connection, after[0] if after else "", limit, wanted)
+        found = rows.list_page(connection, after, limit, wanted)
         return [_with_quirks(call, row, connected) for row in found]
 
     return await pages(call, parameters, Station, tuple[str], ("station_id",), fetch)
@@ -110,9 +110,7 @@ async def list_every_station(call: Call) -> tuple[ListedStation, ...]:
 @get("/stations/{station_id}", Permission.READ_STATIONS, problems=(404,))
 async def read_station(call: Call, parameters: OneStation) -> StationDetails:
     """Return one station."""
-    row = await call.run(rows.find, parameters.station_id)
-    if row is None:
-        raise missing("station")
+    row = existing("station", await call.run(rows.find, parameters.station_id))
     connections = call.services.connections
     noticed = await connections.deviations(parameters.station_id)
     quirks = quirks_of(row["vendor"], row["model"], row["firmware"], call.services.config.ocpp.quirks)

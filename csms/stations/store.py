@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Column, Connection, bindparam, func, select, update
 
+from csms.db.base import page
 from csms.db.bulk import insert_rows, update_rows, upsert_rows
 from csms.smart_charging.tables import limits_in_force
 from csms.stations.tables import connector_history, connectors, station_absences, stations
@@ -183,10 +184,10 @@ _ALL: Final = StationFilter()
 
 
 def list_page(
-    connection: Connection, after: str = "", limit: int = 1000, wanted: StationFilter = _ALL
+    connection: Connection, after: tuple[str, ...] | None = None, limit: int = 1000, wanted: StationFilter = _ALL
 ) -> list[dict[str, Any]]:
     """Return stations with their connectors, by identity: at most `limit` of those that come after `after`."""
-    names = select(stations.c.station_id).where(stations.c.station_id > after).order_by(stations.c.station_id)
+    names = page(select(stations.c.station_id), (stations.c.station_id,), after, None, rising=True)
     if wanted.text:
         names = names.where(stations.c.station_id.icontains(wanted.text, autoescape=True))
     if wanted.status is not None:

@@ -9,7 +9,7 @@ from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, delete, get, post, put, to_station
 from csms.http.parameters import Number, OneStation, Paged, page_of
-from csms.http.problems import ApiError, missing
+from csms.http.problems import ApiError, existing, missing
 from csms.smart_charging import store as charging
 from csms.tariffs import store as rows
 from csms.tariffs.store import Scope
@@ -111,20 +111,16 @@ async def list_tariffs(call: Call, parameters: Paged) -> Page[PricePlan]:
 @get("/tariffs/{plan_id}", Permission.READ_TARIFFS, problems=(404,), for_sites=True)
 async def read_tariff(call: Call, parameters: OnePlan) -> PricePlan:
     """Return one price plan."""
-    found = await call.run(rows.plan, parameters.plan_id)
-    if found is None:
-        raise missing("plan")
-    return found
+    return existing("plan", await call.run(rows.plan, parameters.plan_id))
 
 
 @post("/tariffs", Permission.WRITE_TARIFFS, status=201, example=_EXAMPLE)
 async def make_tariff(call: Call, body: PricePlan) -> Reply[PricePlan]:
     """Store a price plan. The content under an id never changes; storing the same plan again is harmless."""
-
-    def read(connection: Connection) -> PricePlan | None:
-        return rows.plan(connection, body.id)
-
-    await call.change(read, lambda connection, _before: rows.add_plan(connection, body, call.now_ms))
+    await call.change(
+        lambda connection: rows.plan(connection, body.id),
+        lambda connection, _before: rows.add_plan(connection, body, call.now_ms),
+    )
     return Reply(content=body, status=201, headers={"Location": f"/tariffs/{body.id}"})
 
 
@@ -185,12 +181,11 @@ async def price_example(call: Call, body: ExampleSession) -> ExampleCost:
 @delete("/tariffs/{plan_id}", Permission.WRITE_TARIFFS, problems=(404,), conditional=True)
 async def delete_tariff(call: Call, parameters: OnePlan) -> None:
     """Delete a price plan that is not in use."""
-
-    def remove(connection: Connection, _before: PricePlan | None) -> None:
-        if not rows.remove_plan(connection, parameters.plan_id):
-            raise missing("plan")
-
-    await call.change(lambda connection: rows.plan(connection, parameters.plan_id), remove)
+    await call.remove(
+        "plan",
+        lambda connection: rows.plan(connection, parameters.plan_id),
+        lambda connection, plan: rows.remove_plan(connection, plan.id),
+    )
 
 
 @get("/tariff-assignments", Permission.READ_TARIFFS)
@@ -210,13 +205,13 @@ async def assign_tariff(call: Call, body: Assignment) -> tuple[Assignment, ...]:
         raise ApiError(400, "a site or a group of tokens has a plan by itself", "make an assignment for each")
 
     def write(connection: Connection, _before: object) -> None:
-        if body.site_id and charging.site(connection, body.site_id) is None:
-            raise missing("site")
+        if body.site_id:
+            existing("site", charging.site(connection, body.site_id))
         rows.assign(connection, _scope(body), body.plan_id, call.now_ms)
 
-    _before, after = await call.change(_assignments, write)
+    after = await call.put(_assignments, write)
     call.services.feed.publish(TARIFFS_CHANGED, None, {"tariff": body.plan_id})
-    return after or ()
+    return after
 
 
 @delete("/tariff-assignments", Permission.WRITE_TARIFFS, problems=(404,))

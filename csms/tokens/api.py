@@ -10,7 +10,7 @@ from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import Page, delete, get, post, put, to_station
 from csms.http.parameters import PRINTED, OneStation, Paged, check_printed, page_of, read_cursor, write_cursor
-from csms.http.problems import missing
+from csms.http.problems import existing, missing
 from csms.remote_control import store as commands
 from csms.tokens import local_lists
 from csms.tokens import store as rows
@@ -103,10 +103,7 @@ async def list_tokens(call: Call, parameters: WhichTokens) -> Page[KnownToken]:
 @get("/tokens/{token_type}/{id_token}", Permission.READ_TOKENS, problems=(404,))
 async def read_token(call: Call, parameters: OneToken) -> KnownToken:
     """Return one token."""
-    found = await call.run(_reader(parameters))
-    if found is None:
-        raise missing("token")
-    return found
+    return existing("token", await call.run(_reader(parameters)))
 
 
 @put("/tokens/{token_type}/{id_token}", Permission.WRITE_TOKENS, conditional=True, example={"status": "Accepted"})
@@ -132,27 +129,19 @@ async def set_token_status(call: Call, parameters: OneToken, body: NewStatus) ->
 
     Stations may use cached answers until these expire: `POST /clear-caches` clears them.
     """
-
-    def write(connection: Connection, before: KnownToken | None) -> None:
-        if before is None:
-            raise missing("token")
-        rows.set_status(connection, *_key(parameters), body.status)
-
-    _before, after = await call.change(_reader(parameters), write)
+    after = await call.update(
+        "token",
+        _reader(parameters),
+        lambda connection, _: rows.set_status(connection, *_key(parameters), body.status),
+    )
     call.services.feed.publish("token_status", None, {"type": parameters.token_type, "status": body.status})
-    assert after is not None
     return after
 
 
 @delete("/tokens/{token_type}/{id_token}", Permission.WRITE_TOKENS, problems=(404,), conditional=True)
 async def delete_token(call: Call, parameters: OneToken) -> None:
     """Delete a token. Tokens of the configuration return at the next start."""
-
-    def write(connection: Connection, _before: KnownToken | None) -> None:
-        if not rows.remove(connection, *_key(parameters)):
-            raise missing("token")
-
-    await call.change(_reader(parameters), write)
+    await call.remove("token", _reader(parameters), lambda connection, _: rows.remove(connection, *_key(parameters)))
 
 
 @get("/token-groups", Permission.READ_TOKENS)
@@ -164,10 +153,7 @@ async def list_groups(call: Call, parameters: Paged) -> Page[Group]:
 @get("/token-groups/{group_id}", Permission.READ_TOKENS, problems=(404,))
 async def read_group(call: Call, parameters: OneGroup) -> Group:
     """Return one group."""
-    found = await call.run(rows.find_group, parameters.group_id)
-    if found is None:
-        raise missing("group")
-    return found
+    return existing("group", await call.run(rows.find_group, parameters.group_id))
 
 
 @put("/token-groups", Permission.WRITE_TOKENS, example={"group_id": "fleet-7", "name": "Fleet 7"})
@@ -185,12 +171,11 @@ async def put_group(call: Call, body: Group) -> Group:
 @delete("/token-groups/{group_id}", Permission.WRITE_TOKENS, problems=(404,), conditional=True)
 async def delete_group(call: Call, parameters: OneGroup) -> None:
     """Delete a group; its members stay and still belong together."""
-
-    def write(connection: Connection, _before: Group | None) -> None:
-        if not rows.remove_group(connection, parameters.group_id):
-            raise missing("group")
-
-    await call.change(lambda connection: rows.find_group(connection, parameters.group_id), write)
+    await call.remove(
+        "group",
+        lambda connection: rows.find_group(connection, parameters.group_id),
+        lambda connection, group: rows.remove_group(connection, group.group_id),
+    )
 
 
 @to_station("POST", "/clear-cache", Permission.WRITE_TOKENS)

@@ -21,7 +21,7 @@ from csms.http.parameters import (
     shown,
     write_cursor,
 )
-from csms.http.problems import ApiError, missing
+from csms.http.problems import ApiError, existing
 from csms.stations import store as stations
 from csms.uptime import store as rows
 from csms.uptime.rules import (
@@ -170,11 +170,9 @@ async def read_uptime_summary(call: Call, parameters: WhichUptime) -> UptimeSumm
 @get("/uptime/exclusions", Permission.READ_STATIONS)
 async def list_uptime_exclusions(call: Call, parameters: OfAnyStation) -> Page[UptimeExclusion]:
     """List times in which outages may not count, the newest first."""
-
-    def fetch(connection: Connection, before: int | None, limit: int) -> list[dict[str, object]]:
-        return rows.exclusions_before(connection, before, limit, parameters.station_id)
-
-    return await newest_first(call, parameters, UptimeExclusion, "exclusion_id", fetch)
+    return await newest_first(
+        call, parameters, UptimeExclusion, "exclusion_id", rows.exclusions_before, parameters.station_id
+    )
 
 
 @post("/uptime/exclusions", Permission.WRITE_MAINTENANCE, status=201, problems=(404,))
@@ -182,8 +180,7 @@ async def add_uptime_exclusion(call: Call, body: NewExclusion) -> UptimeExclusio
     """Record why an outage may not count. Which causes a definition leaves out, and how much of them, is its own."""
     if body.to_ms <= body.from_ms:
         raise ApiError(400, "to_ms must be after from_ms")
-    if await call.run(stations.find, body.station_id) is None:
-        raise missing("station")
+    existing("station", await call.run(stations.find, body.station_id))
     values = msgspec.structs.asdict(body) | {"added_by": call.caller.id[:200], "added_ms": call.now_ms}
     return shown(await call.run(rows.add_exclusion, **values), UptimeExclusion)
 
@@ -191,13 +188,11 @@ async def add_uptime_exclusion(call: Call, body: NewExclusion) -> UptimeExclusio
 @delete("/uptime/exclusions/{exclusion_id}", Permission.WRITE_MAINTENANCE, problems=(404,))
 async def delete_uptime_exclusion(call: Call, parameters: OneExclusion) -> None:
     """Delete a time in which outages may not count; the audit log keeps it."""
-
-    def drop(connection: Connection, before: object | None) -> None:
-        if before is None:
-            raise missing("exclusion")
-        rows.drop_exclusion(connection, parameters.exclusion_id)
-
-    await call.change(lambda connection: rows.exclusion(connection, parameters.exclusion_id), drop)
+    await call.remove(
+        "exclusion",
+        lambda connection: rows.exclusion(connection, parameters.exclusion_id),
+        lambda connection, _: rows.drop_exclusion(connection, parameters.exclusion_id),
+    )
 
 
 def _definitions(call: Call) -> dict[str, UptimeRules]:

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-from csms.db.base import declare_table, row_id
+from csms.db.base import declare_table, newest, row_id
 from csms.db.bulk import insert_numbered
 from csms.overview.course import STEP_MS
 from csms.overview.tables import power_course
@@ -153,13 +153,8 @@ def exclusions_before(
     connection: Connection, before: int | None, limit: int, station_id: str | None
 ) -> list[dict[str, object]]:
     """Return exclusions of a number below one, of a station or of all, the newest first."""
-    column = uptime_exclusions.c
-    query = select(uptime_exclusions)
-    if before is not None:
-        query = query.where(column.exclusion_id < before)
-    if station_id is not None:
-        query = query.where(column.station_id == station_id)
-    return [_plain(row) for row in connection.execute(query.order_by(column.exclusion_id.desc()).limit(limit))]
+    query = newest(uptime_exclusions, before, limit, key="exclusion_id", station_id=station_id)
+    return [_plain(row) for row in connection.execute(query)]
 
 
 def exclusion(connection: Connection, exclusion_id: int) -> dict[str, Any] | None:

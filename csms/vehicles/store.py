@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import Column, ColumnElement, Connection, and_, delete, func, insert, or_, select, text, tuple_
 
 from csms.batteries import store as batteries
+from csms.db.base import page
 from csms.telemetry import tables
 from csms.telemetry.aggregates import BootSegment
 from csms.telemetry.seal import seal_of
@@ -264,16 +265,13 @@ def keep(connection: Connection, records: Iterable[Record]) -> None:
 
 
 def parts(
-    connection: Connection, evs: Sequence[str] | None, limit: int, after: Sequence[str] | None
+    connection: Connection, after: Sequence[str] | None, limit: int, evs: Sequence[str] | None
 ) -> list[dict[str, Any]]:
     """Return parts with what is installed there, by vehicle and part; of some vehicles (`evs`), or of all."""
     table = tables.vehicle_firmware.c
-    key = table.ev, table.part
-    query = select(tables.vehicle_firmware).order_by(*key).limit(limit)
+    query = page(select(tables.vehicle_firmware), (table.ev, table.part), after, limit, rising=True)
     if evs is not None:
         query = query.where(table.ev.in_(evs))
-    if after is not None:
-        query = query.where(tuple_(*key) > tuple_(*after))
     return [dict(row._mapping) for row in connection.execute(query)]
 
 

@@ -12,7 +12,7 @@ from csms.events.api import check_kinds
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, delete, get, patch, post
 from csms.http.parameters import Paged, page_of, read_cursor, shown, write_cursor
-from csms.http.problems import conflict, missing
+from csms.http.problems import conflict, existing
 from csms.webhooks import store as rows
 from csms.webhooks.rules import check_url, make_secret
 
@@ -118,10 +118,7 @@ async def list_webhooks(call: Call, parameters: Paged) -> Page[Webhook]:
 @get("/webhooks/{webhook_id}", Permission.MANAGE_WEBHOOKS, problems=(404,))
 async def read_webhook(call: Call, parameters: OneWebhook) -> Webhook:
     """Return one webhook."""
-    found = await call.run(rows.find, parameters.webhook_id)
-    if found is None:
-        raise missing("webhook")
-    return _shown(found)
+    return _shown(existing("webhook", await call.run(rows.find, parameters.webhook_id)))
 
 
 @post(
@@ -174,14 +171,11 @@ async def change_webhook(call: Call, parameters: OneWebhook, body: ChangedWebhoo
         wanted["failures"] = 0
 
     def write(connection: Connection, _before: Webhook | None) -> None:
-        known = rows.find(connection, parameters.webhook_id)
-        if known is None:
-            raise missing("webhook")
+        known = existing("webhook", rows.find(connection, parameters.webhook_id))
         rows.replace(connection, msgspec.structs.replace(known, **wanted))
 
-    _before, after = await call.change(_reader(parameters.webhook_id), write)
+    after = await call.put(_reader(parameters.webhook_id), write)
     await call.backend.webhooks.refresh()
-    assert after is not None
     return after
 
 
@@ -189,27 +183,23 @@ async def change_webhook(call: Call, parameters: OneWebhook, body: ChangedWebhoo
 async def renew_webhook_secret(call: Call, parameters: OneWebhook) -> NewSecret:
     """Replace a webhook's signing secret."""
     secret = make_secret(secrets.token_bytes(32))
-
-    def write(connection: Connection, before: Webhook | None) -> None:
-        if before is None:
-            raise missing("webhook")
-        sealed = call.backend.webhooks.seal(parameters.webhook_id, secret)
-        rows.change_secret(connection, parameters.webhook_id, sealed)
-
-    await call.change(_reader(parameters.webhook_id), write)
+    sealed = call.backend.webhooks.seal(parameters.webhook_id, secret)
+    await call.update(
+        "webhook",
+        _reader(parameters.webhook_id),
+        lambda connection, webhook: rows.change_secret(connection, webhook.webhook_id, sealed),
+    )
     return NewSecret(secret=secret)
 
 
 @delete("/webhooks/{webhook_id}", Permission.MANAGE_WEBHOOKS, problems=(404,), conditional=True)
 async def delete_webhook(call: Call, parameters: OneWebhook) -> None:
     """Delete a webhook and its pending deliveries."""
-
-    def write(connection: Connection, before: Webhook | None) -> None:
-        if before is None:
-            raise missing("webhook")
-        rows.remove(connection, parameters.webhook_id)
-
-    await call.change(_reader(parameters.webhook_id), write)
+    await call.remove(
+        "webhook",
+        _reader(parameters.webhook_id),
+        lambda connection, webhook: rows.remove(connection, webhook.webhook_id),
+    )
     await call.backend.webhooks.refresh()
 
 
@@ -228,8 +218,7 @@ async def list_deliveries(call: Call, parameters: ItsDeliveries) -> Page[Deliver
 @post("/webhooks/{webhook_id}/replay", Permission.MANAGE_WEBHOOKS, problems=(404,), example={"ids": [1, 2]})
 async def replay_deliveries(call: Call, parameters: OneWebhook, body: Which) -> Replayed:
     """Deliver again: some deliveries, or all abandoned ones."""
-    if await call.run(rows.find, parameters.webhook_id) is None:
-        raise missing("webhook")
+    existing("webhook", await call.run(rows.find, parameters.webhook_id))
     count = await call.run(rows.replay, parameters.webhook_id, body.ids, call.now_ms)
     await call.backend.webhooks.refresh()
     return Replayed(deliveries=count)

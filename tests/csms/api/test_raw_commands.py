@@ -387,7 +387,7 @@ async def test_a_certificate_that_is_delivered_is_recorded(ask: ApiClient) -> No
     assert (refused.json["code"], station.payloads("CertificateSigned")) == ("certificate", [])
     body = {"certificateChain": make_certificate(), "certificateType": "ChargingStationCertificate"}
     assert (await send(ask, "CertificateSigned", body, station)).json == {"status": "Accepted"}
-    (found,) = await ask.backend.services.store.run(security.list_certificates, station.id)
+    (found,) = await ask.backend.services.store.run(security.list_certificates, station_id=station.id)
     assert (found["kind"], found["status"]) == ("ChargingStationCertificate", "Accepted")
     other = await ask.backend.booted("CS-V2G-0002", version="2.1")
     assert (await send(ask, "CertificateSigned", body, other)).json["code"] == "certificate"

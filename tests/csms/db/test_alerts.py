@@ -37,7 +37,7 @@ def report(
 
 
 def shown(store: Store, active: bool | None = None) -> list[dict[str, Any]]:
-    return store.do(alert_mails.listed, ALL, active=active, subject=None, before=None, limit=1000)
+    return store.do(alert_mails.listed, None, 1000, ALL, active=active, subject=None, kind=None)
 
 
 def said(store: Store, now_ms: int, to: alert_mails.Announcing = TO) -> list[tuple[str, str]]:

@@ -38,5 +38,5 @@ def test_each_certificate_counts_once_in_the_week_in_which_its_newest_one_expire
     rows = store.do(expiring)
     assert [each["station_id"] for each in rows] == ["CS-1", "CS-2", "CS-2", "CS-3", "CS-5", "CS-6"]
     third = rows[2]
-    rest = store.do(expiring, 2, (third["until_ms"], third["station_id"], third["kind"]))
+    rest = store.do(expiring, (third["until_ms"], third["station_id"], third["kind"]), 2)
     assert [each["station_id"] for each in rest] == ["CS-3", "CS-5"]

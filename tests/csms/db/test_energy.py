@@ -179,7 +179,7 @@ def test_controls_are_superseded_started_and_cleared(store: Store) -> None:
         der.add_alarm(
             connection, "CS", NotifyDERAlarmRequest(control_type="FreqWatt", timestamp="2030-01-01T00:00:00Z"), 5
         )
-        assert [each["ended"] for each in der.alarms(connection, "CS")] == [False]
+        assert [each["ended"] for each in der.alarms(connection, None, 100, "CS")] == [False]
 
     store.do(work)
 

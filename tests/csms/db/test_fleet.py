@@ -55,7 +55,10 @@ def test_requests_are_numbered_followed_and_given_up(store: Store) -> None:
         for seq_no in (1, 0, 1):
             assert requests.save_part(connection, "CS", "GetLog", second, seq_no, f'"{seq_no}"', 6, last=seq_no == 1)
         assert requests.parts(connection, second) == ['"0"', '"1"']
-        assert [each["request_id"] for each in requests.list_requests(connection, "CS", "GetLog")] == [second, first]
+        assert [each["request_id"] for each in requests.list_requests(connection, None, 100, "CS", "GetLog")] == [
+            second,
+            first,
+        ]
 
     store.do(work)
 
@@ -140,7 +143,7 @@ def test_monitors_events_and_streams(store: Store) -> None:
         assert diagnostics.add_stream_values(connection, "CS", readings) == 1
         assert diagnostics.close_stream(connection, "CS", 3, 3)
         assert not diagnostics.close_stream(connection, "CS", 3, 3)
-        assert len(diagnostics.list_stream_values(connection, "CS", 3)) == 1
+        assert len(diagnostics.list_stream_values(connection, None, 10, "CS", 3)) == 1
         diagnostics.drop_monitors(connection, "CS", [1])
         assert diagnostics.list_monitors(connection, "CS") == []
 
@@ -168,7 +171,7 @@ def test_messages_payments_swaps_and_vendors(store: Store) -> None:
         assert payments.save_web_payment(connection, number, "Paid")
         assert not payments.save_web_payment(connection, number, "Paid")
         payments.add_swap(connection, "CS", swap, 1)
-        assert payments.list_swaps(connection, "CS", 5)[0]["document"]["batteryData"][0]["soC"] == 1.0
+        assert payments.list_swaps(connection, None, 10, "CS", 5)[0]["document"]["batteryData"][0]["soC"] == 1.0
         payments.add_transfer(connection, "CS", DataTransferRequest(vendor_id="v", data={"a": None}), 1)
         assert payments.list_transfers(connection)[0]["document"] == {"a": None}
 

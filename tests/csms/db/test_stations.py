@@ -41,7 +41,7 @@ def test_listeners(store: Store) -> None:
         for at, fault in ((1, wrong_password()), (2, wrong_user("x")))
     ]
     store.do(doors.save_faults, counts)
-    (fault,) = store.do(doors.list_faults, CS)
+    (fault,) = store.do(doors.list_faults, station_id=CS)
     assert (fault["times"], fault["last_ms"], fault["detail"]) == (4, 2, wrong_user("x").detail)
     store.do(doors.forget_faults, CS, "a")
     assert store.do(doors.list_faults) == []
@@ -86,11 +86,11 @@ def test_security(store: Store) -> None:
     store.do(security.add_event, CS, "station", "StartupOfTheDevice", 1, 2, "x" * 300)
     store.do(security.add_event, "CS-2", "csms", "InvalidChargingStationCertificate", 3, 3, "")
     assert [each["station_id"] for each in store.do(security.list_events)] == ["CS-2", CS]
-    assert len(store.do(security.list_events, CS)[0]["tech_info"]) == 255
+    assert len(store.do(security.list_events, station_id=CS)[0]["tech_info"]) == 255
     columns = {"serial": "1f", "station_id": CS, "kind": "V2GCertificate", "subject": "CN=x", "pem": "-"}
     store.do(lambda c: security.add_certificate(c, **columns, issued_ms=1, until_ms=2**40, status="Issued"))
     store.do(security.set_certificate_status, "1f", "Accepted")
-    (certificate,) = store.do(security.list_certificates, CS)
+    (certificate,) = store.do(security.list_certificates, station_id=CS)
     assert (certificate["status"], certificate["until_ms"]) == ("Accepted", 2**40)
     store.close()
 

@@ -24,7 +24,7 @@ def said(seq: int, *, boot: int = 1, ev: str = "EV-1", program: Program = "gatew
 
 def parts(store: Store, evs: tuple[str, ...] | None = None) -> list[tuple[Any, ...]]:
     names = "ev", "part", "version", "number", "failed"
-    return [tuple(each[name] for name in names) for each in store.do(telemetry_values.parts, evs, 100, None)]
+    return [tuple(each[name] for name in names) for each in store.do(telemetry_values.parts, None, 100, evs)]
 
 
 @pytest.mark.requirement("R100")
@@ -49,7 +49,7 @@ def test_each_part_of_each_vehicle_is_counted_and_erased_with_it(store: Store) -
     assert [each["vehicles"] for each in store.do(telemetry_values.counts, ("EV-2",))] == [1, 1]
     first = store.do(telemetry_values.parts, None, 3, None)
     assert [each["part"] for each in first] == ["gateway", "vehicle", "gateway"]
-    (last,) = store.do(telemetry_values.parts, None, 3, (first[-1]["ev"], first[-1]["part"]))
+    (last,) = store.do(telemetry_values.parts, (first[-1]["ev"], first[-1]["part"]), 3, None)
     assert (last["ev"], last["number"]) == ("EV-2", 2)
     while store.do(telemetry_values.erase, "EV-2", 10, ()):
         pass

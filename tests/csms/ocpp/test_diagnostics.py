@@ -142,7 +142,7 @@ async def test_an_event_has_the_severity_of_its_monitor(csms: Backend) -> None:
     await diagnostics.set_monitors(csms.services, station.id, [delta(EVSE_1, severity=3)])
     event = device_event(variableMonitoringId=1)
     await station.call("NotifyEvent", {"generatedAt": NOW, "seqNo": 0, "eventData": [event]})
-    (kept,) = await csms.services.store.run(rows.list_events, station.id)
+    (kept,) = await csms.services.store.run(rows.list_events, station_id=station.id)
     assert kept["severity"] == 3
 
 

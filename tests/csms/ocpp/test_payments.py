@@ -333,7 +333,7 @@ async def test_tc_s_103_csms_swap(backend: Start) -> None:
         for event in ("BatteryIn", "BatteryOut"):
             swap = {"batteryData": [battery], "eventType": event, "idToken": VALID, "requestId": asked.request_id}
             assert await station.call("BatterySwap", swap) == {}
-        swaps = await csms.services.store.run(rows.list_swaps, station.id, asked.request_id)
+        swaps = await csms.services.store.run(rows.list_swaps, None, 10, station.id, asked.request_id)
         assert [each["event"] for each in swaps] == ["BatteryIn", "BatteryOut"]
         with pytest.raises(RefusedError, match="Unknown"):
             await payments.request_battery_swap(csms.services, station.id, IdToken(id_token="X", type="Central"))
