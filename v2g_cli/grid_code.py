@@ -64,12 +64,7 @@ def show(
         "disconnects",
         ("stage", "if", "for", "source"),
         [
-            (
-                each.name,
-                _limit(each, units, selected=each in code.narrow_stages),
-                f"{each.seconds:g} s",
-                each.source,
-            )
+            (each.name, _limit(each, units, selected=each in code.narrow_stages), f"{each.seconds:g} s", each.source)
             for each in (*code.protection, *code.narrow_stages)
         ],
     )

@@ -185,10 +185,7 @@ def _chained(neighbours: Iterable[Fact]) -> Iterator[Fact]:
 def _of_registers(first: Fact, second: Fact, other: Fact) -> Iterator[Contradiction]:
     """Yield where a register falls from one fact to the next; of a meter that counts each session from 0 it may."""
     least = LEAST_MWH if first.source == second.source else REGISTER_MWH
-    for name, before, after in (
-        ("import", first.imports, second.imports),
-        ("export", first.exports, second.exports),
-    ):
+    for name, before, after in (("import", first.imports, second.imports), ("export", first.exports, second.exports)):
         if before is None or after is None or before[1] <= after[0] + least or before[0] == after[0] == 0:
             continue
         stood = f"the {name} register is {wh(after[0])} to {wh(after[1])} Wh, that of {other.name}"

@@ -106,9 +106,7 @@ async def _plan(visit: Visit, sites: Sequence[str], from_ms: int, to_ms: int) ->
             other = found.get(each.at_ms)
             both = [each] if other is None else [each, other]
             found[each.at_ms] = PlannedPower(
-                at_ms=each.at_ms,
-                power_w=known_sum(e.power_w for e in both),
-                base_w=known_sum(e.base_w for e in both),
+                at_ms=each.at_ms, power_w=known_sum(e.power_w for e in both), base_w=known_sum(e.base_w for e in both)
             )
     return found
 

@@ -127,22 +127,17 @@ def _delete(table: Table, columns: tuple[str, ...], dialect: str) -> str:
     return f"DELETE FROM {quote(table.name)} WHERE {here}"  # noqa: S608 - our names
 
 
-def upsert_rows(connection: Connection, table: Table, rows: Rows, merge: Mapping[str, str] | None = None) -> None:
-    """Insert rows; existing ones with the same primary key are updated, in the given columns.
-
-    `merge`: for some columns the expression of the new value, from `{t}.column` and `excluded.column`.
-    """
-    _put(connection, table, rows, upsert=True, merge=tuple((merge or {}).items()))
+def upsert_rows(connection: Connection, table: Table, rows: Rows) -> None:
+    """Insert rows; existing ones with the same primary key are updated, in the given columns."""
+    _put(connection, table, rows, upsert=True)
 
 
-def _put(
-    connection: Connection, table: Table, rows: Rows, *, upsert: bool, merge: tuple[tuple[str, str], ...] = ()
-) -> None:
+def _put(connection: Connection, table: Table, rows: Rows, *, upsert: bool) -> None:
     if not rows:
         return
     columns = tuple(rows[0])
     dialect = connection.dialect.name
-    statement = _statement(table, columns, dialect, upsert, merge)
+    statement = _statement(table, columns, dialect, upsert)
     if dialect == "postgresql":  # one statement: psycopg takes five times as long to adapt each value
         connection.exec_driver_sql(statement, (msgspec.json.encode(rows).decode(),))
     else:
@@ -172,9 +167,7 @@ def _given(table: Table, columns: tuple[str, ...]) -> str:
 
 
 @cache
-def _statement(
-    table: Table, columns: tuple[str, ...], dialect: str, upsert: bool, merge: tuple[tuple[str, str], ...] = ()
-) -> str:
+def _statement(table: Table, columns: tuple[str, ...], dialect: str, upsert: bool) -> str:
     quote = _dialect(dialect).identifier_preparer.quote
     names = ", ".join(map(quote, columns))
     statement = f"INSERT INTO {quote(table.name)} ({names}) "
@@ -184,9 +177,7 @@ def _statement(
         statement += f"VALUES ({', '.join('?' * len(columns))})"
     if upsert:
         key = [column.name for column in table.primary_key]
-        merged = {name: text.format(t=quote(table.name)) for name, text in merge}
-        new = {name: merged.get(name, f"excluded.{quote(name)}") for name in columns if name not in key}
-        changes = ", ".join(f"{quote(name)} = {value}" for name, value in new.items())
+        changes = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in columns if name not in key)
         statement += f" ON CONFLICT ({', '.join(map(quote, key))}) DO UPDATE SET {changes}"
     return statement
 

@@ -17,11 +17,7 @@ from v2g.errors import OcppError, RefusedError, V2GError
 from v2g.ocpp.messages import provisioning as ocpp
 from v2g.ocpp.messages.base import Component, Variable
 from v2g.ocpp.messages.diagnostics import NotifyEventRequest
-from v2g.ocpp.messages.provisioning import (
-    NetworkConnectionProfile,
-    SetNetworkProfileRequest,
-    SetNetworkProfileResponse,
-)
+from v2g.ocpp.messages.provisioning import NetworkConnectionProfile, SetNetworkProfileRequest, SetNetworkProfileResponse
 
 _ITEMS_PER_MESSAGE: Final = "ItemsPerMessage"
 _FOLLOWS: Final = ("Accepted",)

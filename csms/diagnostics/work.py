@@ -90,14 +90,14 @@ MAX_ITEMS = 50
 
 
 async def set_monitors(
-    services: Services, station_id: str, wanted: Sequence[ocpp.SetMonitoringData], limit: int | None = None
+    services: Services, station_id: str, wanted: Sequence[ocpp.SetMonitoringData]
 ) -> list[ocpp.SetMonitoringResult]:
-    """Set monitors, `limit` in a message, or as many as the station supports (N04, N04.FR.09); return each result.
+    """Set monitors, as many in a message as the station supports (N04, N04.FR.09); return each result.
 
     Raises RefusedError for a stream without rate (N11.FR.09), V2GError as `ConnectionRegistry.call` does.
     """
     check_streams(wanted)
-    limit = limit or await _limit(services, station_id, "SetVariableMonitoring", len(wanted))
+    limit = await _limit(services, station_id, "SetVariableMonitoring", len(wanted))
     results: list[ocpp.SetMonitoringResult] = []
     for begin in range(0, len(wanted), limit):
         part = tuple(wanted[begin : begin + limit])
@@ -121,10 +121,10 @@ async def _limit(services: Services, station_id: str, action: str, items: int) -
 
 
 async def clear_monitors(
-    services: Services, station_id: str, monitor_ids: Sequence[int], limit: int | None = None
+    services: Services, station_id: str, monitor_ids: Sequence[int]
 ) -> list[ocpp.ClearMonitoringResult]:
-    """Remove monitors, `limit` in a message, or as many as the station supports (N06, N06.FR.04)."""
-    limit = limit or await _limit(services, station_id, "ClearVariableMonitoring", len(monitor_ids))
+    """Remove monitors, as many in a message as the station supports (N06, N06.FR.04)."""
+    limit = await _limit(services, station_id, "ClearVariableMonitoring", len(monitor_ids))
     results: list[ocpp.ClearMonitoringResult] = []
     for begin in range(0, len(monitor_ids), limit):
         request = ocpp.ClearVariableMonitoringRequest(id=tuple(monitor_ids[begin : begin + limit]))

@@ -288,10 +288,7 @@ async def give_bid(call: Call, parameters: OneFleet, body: NewBid) -> ShownBid:
 
 
 @post(
-    "/fleets/{fleet_id}/bids/{bid_id}/call",
-    Permission.WRITE_ENERGY,
-    problems=(404, 409),
-    example={"power_w": 20_000},
+    "/fleets/{fleet_id}/bids/{bid_id}/call", Permission.WRITE_ENERGY, problems=(404, 409), example={"power_w": 20_000}
 )
 async def call_bid(call: Call, parameters: OneBid, body: CalledBid) -> tuple[Dispatched, ...]:
     """Call a bid in its period, or a part of its power; it is settled by what meters say when the period is over."""

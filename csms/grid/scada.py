@@ -160,11 +160,7 @@ class ScadaRegisters:
         point = self._services.config.grid.connection_point
         import_w, export_w = (least_w(limits, each, point) if limits else 0 for each in ("import", "export"))
         state = ManagedEvse(
-            evse=0,
-            status="",
-            power_w=flowing.watts,
-            charge_limit_w=import_w,
-            discharge_limit_w=export_w,
+            evse=0, status="", power_w=flowing.watts, charge_limit_w=import_w, discharge_limit_w=export_w
         )
         timeout_s = round(self._config.dead_man_s)
         evses = (state, *await self._chargers(now_ms))

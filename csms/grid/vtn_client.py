@@ -11,15 +11,7 @@ from v2g.errors import CodecError, TransferError, TransportError
 from v2g.io.http.authorized import ClientCredentials
 from v2g.io.http.client import request
 from v2g.io.runtime.clock import Clock
-from v2g.openadr.objects import (
-    MAX_BYTES,
-    Event,
-    Program,
-    ReportRequest,
-    read_events,
-    read_programs,
-    read_reports,
-)
+from v2g.openadr.objects import MAX_BYTES, Event, Program, ReportRequest, read_events, read_programs, read_reports
 from v2g.text import printable
 
 _PAGE: Final = 50

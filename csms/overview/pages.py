@@ -77,10 +77,7 @@ async def show_overview(visit: Visit) -> Answer:
         outages=outages,
         more=max(0, len(open_ones) - _FEW),
         flows=flow_bar(
-            total["import_w"],
-            total["export_w"],
-            min(everywhere, default=None),
-            last.base_w or 0 if last else 0,
+            total["import_w"], total["export_w"], min(everywhere, default=None), last.base_w or 0 if last else 0
         ),
         course=course.chart,
         hours=course.hours,

@@ -255,12 +255,11 @@ def replace_reservation(connection: sa.Connection, /, reservation_id: int, **val
 
 def save_reservation(
     connection: sa.Connection, station_id: str, reservation_id: int, state: str, now_ms: int,
-    transaction_id: str | None = None, *, only_active: bool = True,
+    transaction_id: str | None = None,
 ) -> bool:  # fmt: skip
     """Store the state of a reservation. False: that station has no such active one."""
     where = (reservations.c.reservation_id == reservation_id) & (reservations.c.station_id == station_id)
-    if only_active:
-        where &= reservations.c.state.in_(ACTIVE)
+    where &= reservations.c.state.in_(ACTIVE)
     values = {"state": state, "updated_ms": now_ms} | ({"transaction_id": transaction_id} if transaction_id else {})
     return connection.execute(sa.update(reservations).where(where).values(**values)).rowcount > 0
 

@@ -18,7 +18,7 @@ _INTERVAL_S: Final = 3600.0
 _DAY_MS: Final = 86_400_000
 
 
-async def let_go(services: Services, pause_s: float = _PAUSE_S) -> dict[str, int]:
+async def let_go(services: Services) -> dict[str, int]:
     """Delete all data that is old enough; return how many rows, by kind. Raises StoreError."""
     deleted: dict[str, int] = {}
     now_ms = services.clock.utc_ms()
@@ -28,7 +28,7 @@ async def let_go(services: Services, pause_s: float = _PAUSE_S) -> dict[str, int
             continue
         while count := await services.store.run(retention.delete_old, kind, now_ms - days * _DAY_MS):
             deleted[kind] = deleted.get(kind, 0) + count
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(_PAUSE_S)
     return deleted
 
 

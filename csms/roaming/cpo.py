@@ -28,14 +28,7 @@ from v2g.errors import OcpiError, V2GError
 from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe, Scalar
 from v2g.ocpi import wire
-from v2g.ocpi.objects import (
-    ChargingPreferences,
-    OcpiProfile,
-    ReserveNow,
-    SetChargingProfile,
-    StartSession,
-    StopSession,
-)
+from v2g.ocpi.objects import ChargingPreferences, OcpiProfile, ReserveNow, SetChargingProfile, StartSession, StopSession
 from v2g.ocpp.messages.base import EnergyTransferMode
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.times import format_time

@@ -40,15 +40,7 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.observe import Observe
 from v2g.ocpi import wire
-from v2g.ocpi.objects import (
-    BusinessDetails,
-    ModuleEndpoint,
-    ModuleRole,
-    OcpiCredentials,
-    OfferedVersion,
-    PartyRole,
-    VersionDetails,
-)
+from v2g.ocpi.objects import BusinessDetails, ModuleEndpoint, OcpiCredentials, OfferedVersion, PartyRole, VersionDetails
 from v2g.ocpi.wire import Version
 
 PATH: Final = "/ocpi"
@@ -338,10 +330,10 @@ def partner_version(partner: Partner) -> Version:
     return "2.3.0" if partner.version in ("", "2.3.0") else "2.2.1"
 
 
-def partner_endpoint(details: VersionDetails, module: str, role: ModuleRole | None = None) -> str:
+def partner_endpoint(details: VersionDetails, module: str) -> str:
     """Return the URL of a module. Raises OcpiError (3003)."""
     for each in details.endpoints:
-        if each.identifier.lower() == module and role in (None, each.role.upper()):
+        if each.identifier.lower() == module:
             return each.url
     raise OcpiError(f"the partner has no endpoint of {module}", code=3003)
 

@@ -141,15 +141,12 @@ def remove_object(connection: Connection, owner: str, module: str, object_id: st
 
 
 def list_objects(
-    connection: Connection, module: str, asked: ListQuery, *, owner: str | None = "", seen_by: str | None = None
+    connection: Connection, module: str, asked: ListQuery, *, seen_by: str | None = None
 ) -> tuple[int, list[Kept], bool]:
-    """Return how many objects there are, those that are asked for, oldest change first, and whether more follow.
-
-    `owner` None: of all partners; `seen_by`: only what this partner may see.
-    """
+    """Return how many objects of ours there are, those that are asked for, oldest change first, and whether more
+    follow. `seen_by`: only what this partner may see."""
     table = roaming_objects.c
-    wanted: list[ColumnElement[bool]] = [table.module == module]
-    wanted.append(table.owner != "" if owner is None else table.owner == owner)
+    wanted: list[ColumnElement[bool]] = [table.module == module, table.owner == ""]
     if seen_by is not None:
         wanted.append(table.audience.in_(("", seen_by)))
     if asked.from_ms is not None:

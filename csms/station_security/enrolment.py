@@ -231,13 +231,7 @@ def _put(connection: sa.Connection, station_id: str, kind: str, csr: str, reques
     connection.execute(sa.delete(enrolments).where(here))
     connection.execute(
         sa.insert(enrolments).values(
-            station_id=station_id,
-            kind=kind,
-            csr=csr,
-            request_id=request_id,
-            since_ms=now_ms,
-            due_ms=now_ms,
-            chain="",
+            station_id=station_id, kind=kind, csr=csr, request_id=request_id, since_ms=now_ms, due_ms=now_ms, chain=""
         )
     )
 

@@ -65,12 +65,7 @@ async def read_station_template(call: Call, parameters: OneStationTemplate) -> S
     return await _template(call, parameters.template_id)
 
 
-@put(
-    "/station-templates/{template_id}",
-    Permission.COMMAND_STATIONS,
-    conditional=True,
-    example=_EXAMPLE,
-)
+@put("/station-templates/{template_id}", Permission.COMMAND_STATIONS, conditional=True, example=_EXAMPLE)
 async def put_station_template(call: Call, parameters: OneStationTemplate, body: TemplateBody) -> StationTemplate:
     """Store a configuration template, and compare its stations with it; nothing is set. A change is a new version."""
     name = parameters.template_id

@@ -113,9 +113,9 @@ _NOT_THERE: Final = frozenset({"NotSupported", "NotImplemented"})
 class TariffService:
     """Operators' actions on tariffs. Plans apply in the back end whether or not a station supports them."""
 
-    def __init__(self, services: Services, announcer: CostAnnouncer | None = None) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._announcer = announcer or CostAnnouncer(services)
+        self._announcer = CostAnnouncer(services)
         self._installed: dict[str, Mapping[int, PricePlan | None]] = {}
         """Stations, with the plans of their EVSEs when these were installed last."""
         self._locks: dict[str, asyncio.Lock] = {}

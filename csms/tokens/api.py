@@ -59,8 +59,7 @@ class WhichTokens(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     group_id: Annotated[str | None, msgspec.Meta(description="Only members of this group.")] = None
     status: Annotated[Status | None, msgspec.Meta(description="Only these.")] = None
     text: Annotated[
-        Annotated[str, msgspec.Meta(max_length=60)] | None,
-        msgspec.Meta(description="Only with this in them."),
+        Annotated[str, msgspec.Meta(max_length=60)] | None, msgspec.Meta(description="Only with this in them.")
     ] = None
 
 
@@ -130,9 +129,7 @@ async def set_token_status(call: Call, parameters: OneToken, body: NewStatus) ->
     Stations may use cached answers until these expire: `POST /clear-caches` clears them.
     """
     after = await call.update(
-        "token",
-        _reader(parameters),
-        lambda connection, _: rows.set_status(connection, *_key(parameters), body.status),
+        "token", _reader(parameters), lambda connection, _: rows.set_status(connection, *_key(parameters), body.status)
     )
     call.services.feed.publish("token_status", None, {"type": parameters.token_type, "status": body.status})
     return after

@@ -29,11 +29,11 @@ async def version_of(services: Services, station_id: str) -> int:
     return response.version_number
 
 
-async def replace(services: Services, station_id: str, limit: int | None = None) -> ListAfterUpdate:
-    """Send the complete list (D01.FR.15), `limit` entries a message or as many as the station supports."""
+async def replace(services: Services, station_id: str) -> ListAfterUpdate:
+    """Send the complete list (D01.FR.15), as many entries a message as the station supports."""
     wanted = await _wanted(services, station_id)
     version = max(await version_of(services, station_id), await _known_version(services, station_id)) + 1
-    limit = limit or await _limit(services, station_id, len(wanted))
+    limit = await _limit(services, station_id, len(wanted))
     return await _send(services, station_id, rules.full(wanted.values(), version, limit))
 
 
@@ -44,32 +44,28 @@ async def clear(services: Services, station_id: str) -> ListAfterUpdate:
 
 
 async def change(
-    services: Services,
-    station_id: str,
-    put: Iterable[ocpp.AuthorizationData] = (),
-    remove: Iterable[rules.Key] = (),
-    limit: int | None = None,
+    services: Services, station_id: str, put: Iterable[ocpp.AuthorizationData] = (), remove: Iterable[rules.Key] = ()
 ) -> ListAfterUpdate:
     """Add, change and remove entries (D01.FR.16, .17). A station that rejects gets the complete list (D01.FR.03)."""
     entries = (*put, *map(rules.removal, remove))
     version = await version_of(services, station_id)
-    limit = limit or await _limit(services, station_id, len(entries))
+    limit = await _limit(services, station_id, len(entries))
     result = await _send(services, station_id, rules.differential(entries, version + 1, limit))
-    return result if result.status == "Accepted" else await replace(services, station_id, limit)
+    return result if result.status == "Accepted" else await replace(services, station_id)
 
 
-async def synchronise(services: Services, station_id: str, limit: int | None = None) -> ListAfterUpdate:
+async def synchronise(services: Services, station_id: str) -> ListAfterUpdate:
     """Synchronise a station's list: by differences, or completely when the station has another version."""
     known = await services.store.run(commands.find_local_list, station_id)
     if known is None or known["status"] != "Accepted" or await version_of(services, station_id) != known["version"]:
-        return await replace(services, station_id, limit)
+        return await replace(services, station_id)
     held, wanted = rules.read_entries(known["entries"]), await _wanted(services, station_id)
     changes = rules.difference(held, wanted)
     if not changes:
         return ListAfterUpdate(known["version"], len(held), "Accepted")
-    limit = limit or await _limit(services, station_id, len(changes))
+    limit = await _limit(services, station_id, len(changes))
     result = await _send(services, station_id, rules.differential(changes, known["version"] + 1, limit))
-    return result if result.status == "Accepted" else await replace(services, station_id, limit)
+    return result if result.status == "Accepted" else await replace(services, station_id)
 
 
 async def forget(services: Services, station_id: str, token: ocpp.IdToken) -> ListAfterUpdate | None:

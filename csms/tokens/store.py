@@ -50,11 +50,10 @@ def find(connection: Connection, token_type: str, id_token: str) -> Token | None
     return None if row is None else _token(row)
 
 
-def list_all(connection: Connection, group_id: str | None = None) -> list[Token]:
-    """Return all tokens, or the members of a group."""
+def list_all(connection: Connection) -> list[Token]:
+    """Return all tokens."""
     query = select(tokens).order_by(tokens.c.token_type, tokens.c.id_token)
-    found = [_token(row) for row in connection.execute(query)]
-    return [token for token in found if group_id is None or token.terms.group_id == group_id]
+    return [_token(row) for row in connection.execute(query)]
 
 
 def list_page(

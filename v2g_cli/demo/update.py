@@ -251,8 +251,7 @@ class UpdateRun:
         else:
             port = free_port()
             config = self._write(
-                "redis.conf",
-                f'bind 127.0.0.1\nport {port}\nrequirepass {self.token}\nsave ""\ndir {self.folder}\n',
+                "redis.conf", f'bind 127.0.0.1\nport {port}\nrequirepass {self.token}\nsave ""\ndir {self.folder}\n'
             )
             self._run("redis", [redis, str(config)])
             self.until("Redis listens", lambda: _listens(port))

@@ -321,8 +321,7 @@ def _text(message: Message, form: Form) -> str:
 @app.command()
 def encode(
     message: Annotated[
-        str | None,
-        typer.Argument(metavar="MESSAGE", help="XML, JSON or a file's name; otherwise standard input."),
+        str | None, typer.Argument(metavar="MESSAGE", help="XML, JSON or a file's name; otherwise standard input.")
     ] = None,
     namespace: Namespace = None,
     fragment: Fragment = False,

@@ -271,10 +271,7 @@ def encode_text(text: str, how: How) -> Encoded:
 
 def _root_name(text: str) -> str | None:
     """Return the name of the outermost element, if the text looks like XML or JSON."""
-    forms = (
-        r"^\s*(?:<\?[^>]*\?>\s*)?<(?:[^\s<>/?:]+:)?([^\s<>/?:]+)(?=[\s/>])",
-        r"^\s*\{\s*\"([^\"]*)\"",
-    )
+    forms = (r"^\s*(?:<\?[^>]*\?>\s*)?<(?:[^\s<>/?:]+:)?([^\s<>/?:]+)(?=[\s/>])", r"^\s*\{\s*\"([^\"]*)\"")
     return next((match[1] for form in forms if (match := re.search(form, text))), None)
 
 

@@ -130,13 +130,7 @@ def enrol(
     if not url.startswith("https://"):
         raise ConfigError(f"{url}: EST needs https://")
     server = EstServer(
-        url=url,
-        enrol=enrol_path,
-        root=root,
-        certificate=certificate,
-        key=key,
-        user=user,
-        password_file=password_file,
+        url=url, enrol=enrol_path, root=root, certificate=certificate, key=key, user=user, password_file=password_file
     )
     client, request = EstClient(server, Clock()), load_csr(read_file(csr))
     roots = [der for each in trust for der in load_chain(each)]

@@ -29,12 +29,7 @@ _CAPTURES: Final = (b"\x0a\x0d\x0d\x0a", *pcap.MAGICS)
 _TLS_HANDSHAKE, _CLIENT_HELLO = b"\x16", b"\x01"
 _OLDER: Final[Mapping[str, Schema]] = {each.uri: each for each in (ISO2, DIN)}
 _DER: Final = {"AC_DER_IEC": AC_DER_IEC, "AC_DER_SAE": AC_DER_SAE}
-_FAMILIES: Final = {
-    **dict.fromkeys(("AC", *_DER), Family.AC),
-    "DC": Family.DC,
-    "WPT": Family.WPT,
-    "ACDP": Family.ACDP,
-}
+_FAMILIES: Final = {**dict.fromkeys(("AC", *_DER), Family.AC), "DC": Family.DC, "WPT": Family.WPT, "ACDP": Family.ACDP}
 
 
 def read_entries(path: Path, errors: list[V2GError] | None = None) -> list[Entry]:

@@ -76,19 +76,10 @@ class Root:
 class Authority(Root):
     """An authority with a root of a kind, valid from the day before `now` (a time of OCPP) to `last_day` after it.
 
-    `signed_by`: the authority before it, which signs its root (M05.FR.11). `files`: root and key (mode 0600) of an
-    authority that exists, PEM. Raises KeyAccessError if they are unusable.
+    `files`: root and key (mode 0600) of an authority that exists, PEM. Raises KeyAccessError if they are unusable.
     """
 
-    def __init__(
-        self,
-        use: str,
-        now: str,
-        *,
-        last_day: int = 30,
-        signed_by: "Authority | None" = None,
-        files: tuple[Path, Path] | None = None,
-    ) -> None:
+    def __init__(self, use: str, now: str, *, last_day: int = 30, files: tuple[Path, Path] | None = None) -> None:
         role, domain = _ROLES[use]
         self.use = use
         self._now = datetime.fromtimestamp(parse_time(now) // 1000, UTC)
@@ -99,8 +90,7 @@ class Authority(Root):
             return
         self._key = ec.generate_private_key(ec.SECP256R1())
         name = Subject(common_name="V2G conformance root", organization=_ORGANIZATION, country="DE", domain=domain)
-        issuer = Issuer(None, self._key) if signed_by is None else Issuer(signed_by._root, signed_by._key)
-        super().__init__(self._issue(role, name, self._key.public_key(), issuer, last_day))
+        super().__init__(self._issue(role, name, self._key.public_key(), Issuer(None, self._key), last_day))
 
     def _issue(
         self,

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from v2g_testkit.ocpp.case import Block, Payload, Profile, given, precondition
+from v2g_testkit.ocpp.case import Block, Payload, given, precondition
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
@@ -97,13 +97,12 @@ def _trigger(
     *,
     title: str = "",
     charging: bool = False,
-    profiles: tuple[Profile, ...] = ("Core",),
 ) -> None:
     where = "of all EVSEs" if evse is None else "of an EVSE"
     requirements = ("F06.FR.01", *(("F06.FR.02",) if evse else ()), *(("F06.FR.13",) if evse and len(evse) > 1 else ()))
 
     @F.case(
-        id, title or f"Trigger {message} {where}", requirements=requirements, profiles=profiles,
+        id, title or f"Trigger {message} {where}", requirements=requirements, profiles=("Core",),
         needs=(f"trigger of {message}",),
     )  # fmt: skip
     async def script(t: CsmsTest) -> None:

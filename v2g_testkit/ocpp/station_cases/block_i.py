@@ -58,10 +58,10 @@ def _tariff(name: str, *prices: Payload, currency: str = "EUR", **more: Any) -> 
     return {"tariffId": name, "currency": currency, "energy": {"prices": list(prices) or [{"priceKwh": 0.5}]}} | more
 
 
-async def _default(t: StationTest, tariff: Payload, evse: int = 1) -> None:
+async def _default(t: StationTest, tariff: Payload) -> None:
     """Install a default tariff, which is cleared after the case. Raises Failed, NotApplicable."""
     await t.demand("TariffCostCtrlr", "Enabled", "true", instance="Tariff")
-    await t.must_answer("Accepted", "I07.FR.10", "SetDefaultTariff", evseId=evse, tariff=tariff)
+    await t.must_answer("Accepted", "I07.FR.10", "SetDefaultTariff", evseId=1, tariff=tariff)
     t.undo(lambda: _clear(t, tariff["tariffId"]))
 
 

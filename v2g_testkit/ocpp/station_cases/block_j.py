@@ -39,12 +39,12 @@ def _aligned(t: StationTest, values: list[Payload], requirement: str) -> None:
     t.check(len({each // (_PERIOD * 1000) for each in times}) == len(times), requirement, about)
 
 
-async def _align(t: StationTest, interval: int = _PERIOD) -> None:
+async def _align(t: StationTest) -> None:
     """Let the station send clock-aligned readings of its energy register."""
     await prefer(t, "AlignedDataCtrlr", "Enabled", "true")
     await prefer(t, "AlignedDataCtrlr", "SendDuringIdle", "false")
     await t.demand("AlignedDataCtrlr", "Measurands", ENERGY)
-    await t.demand("AlignedDataCtrlr", "Interval", str(interval))
+    await t.demand("AlignedDataCtrlr", "Interval", str(_PERIOD))
     t.forget()
 
 

@@ -58,9 +58,9 @@ async def accepted(t: StationTest, wanted: Payload, requirement: str, evse: int 
     return wanted
 
 
-async def rejected(t: StationTest, wanted: Payload, requirement: str, code: str = "", evse: int = 1) -> None:
+async def rejected(t: StationTest, wanted: Payload, requirement: str, code: str = "") -> None:
     """Send a profile, which the station must reject, with this reason if one is required. Raises Failed."""
-    answer = await sent(t, wanted, evse)
+    answer = await sent(t, wanted)
     t.check(answer["status"] == "Rejected", requirement, f"answers {answer['status']}")
     reason = answer.get("statusInfo", {}).get("reasonCode", "")
     t.check(not code or reason == code, requirement, f"gives the reason {reason or 'none'} instead of {code}")
