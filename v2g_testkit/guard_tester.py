@@ -31,7 +31,7 @@ from v2g.io.eebus.files import node_key
 from v2g.io.eebus.node import EebusNode
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
-from v2g_testkit.cases.case import Result, Verdict
+from v2g_testkit.cases.case import Described, Result, Verdict
 
 ANSWER_S: Final = 10.0
 """Time for an answer (eebus-go waits as long)."""
@@ -55,22 +55,14 @@ class GuardBench(msgspec.Struct, frozen=True, kw_only=True):
     most_w: int = 22_000
 
 
-class GuardCase(msgspec.Struct, frozen=True, kw_only=True):
-    """A case: see `v2g_testkit.cases.case.Described`."""
+class GuardCase(Described, frozen=True, kw_only=True):
+    """A case of the published specification."""
 
-    id: str
-    title: str
-    required: str
-    requirements: tuple[str, ...]
     check: Callable[["GuardTester"], Awaitable[str]]
-    quick: bool = True
-    open: str = ""
-    group: str = "limitation"
 
     @property
-    def published(self) -> tuple[str, ...]:
-        """Its id in the published specification."""
-        return (self.id,)
+    def group(self) -> str:
+        return "limitation"
 
 
 class GuardTester:
@@ -403,7 +395,10 @@ def _case(
     *, quick: bool = True,
 ) -> GuardCase:  # fmt: skip
     ids = tuple(f"LPC-TS-{each}" for each in requirements.split())
-    return GuardCase(id=f"ATC_COM_{name}", title=title, required=required, requirements=ids, check=check, quick=quick)
+    number = f"ATC_COM_{name}"
+    return GuardCase(
+        id=number, title=title, required=required, requirements=ids, published=(number,), check=check, quick=quick
+    )
 
 
 CASES: Final = (

@@ -8,7 +8,7 @@ The ids are ours, or those of ISO 15118-4; nothing here is its test suite, or th
 import fnmatch
 from enum import Enum
 from fnmatch import fnmatchcase
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -180,61 +180,38 @@ class ChargerScript(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the control pilot must be measured."""
 
 
-class Described(Protocol):
+class Described(msgspec.Struct, frozen=True, kw_only=True):
     """What selection and reports need to know of a case, whatever it tests."""
 
-    @property
-    def id(self) -> str:
-        """Its id, unique among the cases of a device."""
-
-    @property
-    def title(self) -> str:
-        """What is done."""
-
-    @property
-    def required(self) -> str:
-        """The requirement, in our own words."""
-
-    @property
-    def requirements(self) -> tuple[str, ...]:
-        """Public numbers of the requirement."""
-
-    @property
-    def published(self) -> tuple[str, ...]:
-        """Published ids of another suite to which it corresponds."""
-
-    @property
-    def open(self) -> str:
-        """Why the case cannot fail a device."""
-
-    @property
-    def group(self) -> str:
-        """The part of the id that names a group of cases."""
-
-    @property
-    def quick(self) -> bool:
-        """Whether it belongs to the selection of `--quick`."""
-
-
-class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """One test case of a device that speaks ISO 15118, or of a driver."""
-
     id: str
+    """Unique among the cases of a device."""
     title: str
+    """What is done."""
     required: str
     """The requirement, in our own words."""
     requirements: tuple[str, ...] = ()
     """Public numbers of the requirement."""
+    published: tuple[str, ...] = ()
+    """Published ids of another suite to which it corresponds."""
     open: str = ""
-    """Why the case cannot fail a device; if only one script is open, it is stated there."""
-    family: Family | None = None
+    """Why the case cannot fail a device."""
     quick: bool = True
     """Whether it belongs to the selection of `--quick`."""
+
+    @property
+    def group(self) -> str:
+        """The part of the id that names a group of cases."""
+        return self.id.partition("-")[0]
+
+
+class Case(Described, frozen=True, kw_only=True):
+    """One test case of a device that speaks ISO 15118, or of a driver. `published`: ids of ISO 15118-4; of vehicles,
+    whose numbers are not public, the group. If only one script is open, it is stated there."""
+
+    family: Family | None = None
     scripts: tuple[Script, ...] = ()
     charger_scripts: tuple[ChargerScript, ...] = ()
     """Scripts for a vehicle."""
-    published: tuple[str, ...] = ()
-    """Ids of ISO 15118-4 to whose tests it corresponds; of vehicles, whose numbers are not public, the group."""
     transport: str = ""
     """TLS or TCP, if the case is about one of them."""
     needs: tuple[str, ...] = ()

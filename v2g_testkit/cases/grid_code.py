@@ -20,7 +20,7 @@ from v2g.energy.grid_code import ConnectionRule, GridCode, ProtectionStage, Reac
 from v2g.energy.grid_support import FrequencySupport, SupportCurve
 from v2g.errors import CodecError
 from v2g.text import printable
-from v2g_testkit.cases.case import Result, Verdict
+from v2g_testkit.cases.case import Described, Result, Verdict
 
 Flow = Literal["out", "in"]
 Energy = Literal["DC", "AC"]
@@ -139,12 +139,9 @@ class Point(NamedTuple):
         return f"{self.name}: {self.measured:.4g} {self.unit} (right: {self.low:.4g} to {self.high:.4g})"
 
 
-class GridCodeCase(msgspec.Struct, frozen=True, kw_only=True):
-    """A case: see `v2g_testkit.cases.case.Described`."""
+class GridCodeCase(Described, frozen=True, kw_only=True):
+    """A case of a grid code."""
 
-    id: str
-    title: str
-    required: str
     points: tuple[tuple[float, float, float], ...]
     """The signal: s, Hz, V between phase and neutral."""
     plug_s: float
@@ -157,14 +154,6 @@ class GridCodeCase(msgspec.Struct, frozen=True, kw_only=True):
     """When the power before the signal is measured; empty: none flows."""
     checks: tuple[Check, ...]
     quick: bool = False
-    requirements: tuple[str, ...] = ()
-    published: tuple[str, ...] = ()
-    open: str = ""
-
-    @property
-    def group(self) -> str:
-        """The first part of its id."""
-        return self.id.partition("-")[0]
 
     @property
     def ends_s(self) -> float:

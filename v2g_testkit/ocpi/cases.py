@@ -16,7 +16,7 @@ import msgspec
 from v2g.errors import TimeoutExpired
 from v2g.io.runtime.clock import Clock
 from v2g.ocpi import wire
-from v2g_testkit.cases.case import Result, Verdict
+from v2g_testkit.cases.case import Described, Result, Verdict
 from v2g_testkit.ocpi.forms import faults
 from v2g_testkit.ocpi.partner import COUNTRY, PARTY, Exchange, Json, LabPartner, Plan, moment
 from v2g_testkit.ocpp.case import CaseTest, Failed, Inconclusive, NotApplicable, NotExercised, precondition
@@ -30,23 +30,12 @@ UID: Final = "04AB12CD34EF56"
 _CLIENT: Final = ("FR", "BHD")
 
 
-class OcpiCase(msgspec.Struct, frozen=True, kw_only=True):
-    """A case; see `v2g_testkit.cases.case.Described`. `wrong`: the lab does wrong on purpose."""
+class OcpiCase(Described, frozen=True, kw_only=True):
+    """A case; its group is REG (registration), CPO, MSP or HUB: as what the platform is tested, or PULL. `wrong`: the
+    lab does wrong on purpose."""
 
-    id: str
-    title: str
-    required: str
-    requirements: tuple[str, ...]
     script: Script
     wrong: bool = False
-    quick: bool = True
-    open: str = ""
-    published: tuple[str, ...] = ()
-
-    @property
-    def group(self) -> str:
-        """REG (registration), CPO, MSP or HUB: as what the platform is tested, or PULL."""
-        return self.id.split("-")[0]
 
 
 class OcpiTest(CaseTest):

@@ -249,7 +249,7 @@ class _Rule(msgspec.Struct, frozen=True):
 
 
 def _rule(name: str, required: str, clause: str, find: Callable[[_Run], Found]) -> _Rule:
-    return _Rule(RunRule(f"RUN-{name}", required, (clause,)), find)
+    return _Rule(RunRule(id=f"RUN-{name}", required=required, requirements=(clause,)), find)
 
 
 _RULES: Final = (

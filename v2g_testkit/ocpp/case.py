@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, Literal, TypeVar
 from v2g.io.runtime.clock import Clock
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time
-from v2g_testkit.cases.case import PRECONDITION, Verdict
+from v2g_testkit.cases.case import PRECONDITION, Described, Verdict
 
 Payload = dict[str, Any]
 T = TypeVar("T")
@@ -142,39 +142,18 @@ class CaseTest:
         return format_time(self._clock.utc_ms() + round(seconds * 1000))
 
 
-class OcppCase(Generic[T]):
-    """One case. `T` is what its script gets: `StationTest` or `CsmsTest`."""
+class OcppCase(Described, Generic[T], frozen=True, kw_only=True):
+    """One case. `T` is what its script gets: `StationTest` or `CsmsTest`; the verdict rests on `requirements`, ids of
+    OCPP part 2."""
 
-    open = ""
-    published: tuple[str, ...] = ()
-
-    def __init__(
-        self,
-        id: str,  # noqa: A002 - as in every case
-        title: str,
-        script: Script[T],
-        *,
-        required: str,
-        requirements: tuple[str, ...],
-        profiles: tuple[Profile, ...],
-        versions: tuple[Version, ...],
-        needs: tuple[str, ...],
-        quick: bool,
-        booted: bool,
-    ) -> None:
-        self.id, self.title, self.script = id, title, script
-        self.required = required
-        """The requirement, in our own words."""
-        self.requirements = requirements
-        """Ids of the requirements of OCPP part 2 on which the verdict rests."""
-        self.profiles = profiles
-        self.versions = versions
-        self.needs = needs
-        """What the device must have: `Component.Variable` that is true in its device model, or a feature of its
-        declaration."""
-        self.quick = quick
-        self.booted = booted
-        """Whether the station that the tester is has booted when the script begins, for a case for back ends."""
+    script: Script[T]
+    profiles: tuple[Profile, ...]
+    versions: tuple[Version, ...]
+    needs: tuple[str, ...]
+    """What the device must have: `Component.Variable` that is true in its device model, or a feature of its
+    declaration."""
+    booted: bool
+    """Whether the station that the tester is has booted when the script begins, for a case for back ends."""
 
     @property
     def group(self) -> str:
@@ -236,9 +215,9 @@ class Block(Generic[T]):
         def add(script: Script[T]) -> Script[T]:
             named = {*_ids(also), *_named(getattr(script, "__code__", None))}
             case = OcppCase(
-                id,
-                title,
-                script,
+                id=id,
+                title=title,
+                script=script,
                 required=required or " ".join((script.__doc__ or "").split()),
                 requirements=tuple(sorted(named)) if requirements is None else _ids(requirements),
                 profiles=self._profiles if profiles is None else profiles,

@@ -238,90 +238,94 @@ ROUNDING_WH: Final = 0.9
 """By how much two readings of a register may differ that are rounded in other units."""
 
 
-class RunRule(msgspec.Struct, frozen=True):
+class RunRule(Described, frozen=True, kw_only=True):
     """A row of the report; `devices` are the kinds that it is for."""
 
-    id: str
-    required: str
-    requirements: tuple[str, ...] = ()
-    devices: tuple[Device, ...] = ("station",)
     title: str = "The whole run"
-    published: tuple[str, ...] = ()
-    quick: bool = True
-    group: str = "Run"
-    open: str = ""
+    devices: tuple[Device, ...] = ("station",)
+
+    @property
+    def group(self) -> str:
+        return "Run"
+
+
+def _rule(
+    id: str,  # noqa: A002 - as in every case
+    required: str,
+    requirements: tuple[str, ...] = (),
+    devices: tuple[Device, ...] = ("station",),
+) -> RunRule:
+    return RunRule(id=id, required=required, requirements=requirements, devices=devices)
 
 
 _BOTH: Final[tuple[Device, ...]] = ("station", "csms")
 
-MESSAGE_IDS: Final = RunRule(
+MESSAGE_IDS: Final = _rule(
     "RUN-MESSAGE-IDS",
     "No two requests have the same message id, also on different connections and when they are repeated.",
     ("OCPP-J 4.1.4",), devices=_BOTH,
 )  # fmt: skip
-ONE_CALL: Final = RunRule(
+ONE_CALL: Final = _rule(
     "RUN-ONE-CALL", "No request is sent while an earlier one waits for its answer.", ("OCPP-J 4.1.1",), devices=_BOTH,
 )  # fmt: skip
-ANSWERS: Final = RunRule(
+ANSWERS: Final = _rule(
     "RUN-ANSWERS", "Every answer belongs to a request of this connection, and no request is answered twice.",
     ("OCPP-J 4.1.4",), devices=_BOTH,
 )  # fmt: skip
-TRANSACTION_IDS: Final = RunRule(
+TRANSACTION_IDS: Final = _rule(
     "RUN-TRANSACTION-IDS",
     "No transaction has the id of an earlier one; in OCPP 1.6 it is the back end that gives them.",
     ("E01.FR.08", "StartTransaction"), devices=_BOTH,
 )  # fmt: skip
-SEQUENCE: Final = RunRule(
+SEQUENCE: Final = _rule(
     "RUN-SEQUENCE", "The seqNo of a transaction's events rises by one, and each event has its own.", ("E01.FR.07",)
 )
-LIFE: Final = RunRule(
+LIFE: Final = _rule(
     "RUN-TRANSACTION-EVENTS", "A transaction begins with Started, and nothing follows its Ended.",
     ("E01.FR.07", "E06.FR.01"),
 )  # fmt: skip
-EVSE: Final = RunRule(
+EVSE: Final = _rule(
     "RUN-TRANSACTION-EVSE", "A transaction stays at its EVSE and connector, and an EVSE has one transaction at a time.",
     ("E01.FR.14", "E01.FR.16"),
 )  # fmt: skip
-METERS: Final = RunRule("RUN-METERS", "Registers of energy never fall within a transaction.", ("MeasurandEnumType",))
-SIGNED: Final = RunRule(
+METERS: Final = _rule("RUN-METERS", "Registers of energy never fall within a transaction.", ("MeasurandEnumType",))
+SIGNED: Final = _rule(
     "RUN-SIGNED-READINGS",
     "Signed readings are signed by the key that the station sends, and are the values beside them; within a "
     "transaction they stay with one meter, and their pages do not go back.",
     ("J01.FR.21", "J02.FR.21"),
 )
-CLOCK: Final = RunRule(
-    "RUN-CLOCK", "The time of a transaction's events does not go back.", ("TransactionEventRequest",)
-)
-REPORT_PARTS: Final = RunRule(
+CLOCK: Final = _rule("RUN-CLOCK", "The time of a transaction's events does not go back.", ("TransactionEventRequest",))
+REPORT_PARTS: Final = _rule(
     "RUN-REPORT-PARTS", "The parts of a report are numbered from 0 without gaps, and the last one says so.",
     ("B07.FR.10",),
 )  # fmt: skip
-REPORTS: Final = RunRule("RUN-REPORTS", "Every report belongs to a request for it.", ("B07.FR.01", "B08.FR.03"))
-INVENTORY: Final = RunRule(
+REPORTS: Final = _rule("RUN-REPORTS", "Every report belongs to a request for it.", ("B07.FR.01", "B08.FR.03"))
+INVENTORY: Final = _rule(
     "RUN-INVENTORY", "A full inventory has every variable that the station has a value of.", ("B07.FR.08",)
 )
-END_METER: Final = RunRule(
+END_METER: Final = _rule(
     "RUN-END-METER", "A transaction whose energy is metered ends with a reading of its register.", ("E06.FR.11",)
 )
-TIMEOUTS: Final = RunRule(
+TIMEOUTS: Final = _rule(
     "RUN-TIMEOUTS",
     "Timeouts are kept, by the times of the frames: an answer comes in time; a station sends something in each "
     "heartbeat interval, waits as long as its boot was answered, and gives up a driver who does not plug in.",
     ("OCPP-J 4.1.1", "B02.FR.03", "B03.FR.02", "E03.FR.05", "G02.FR.01"), devices=_BOTH,
 )  # fmt: skip
-SECRETS: Final = RunRule(
+SECRETS: Final = _rule(
     "RUN-SECRETS", "No password can be read: neither from the device model nor from another message.",
     ("BasicAuthPassword",), devices=_BOTH,
 )  # fmt: skip
-REQUEST_IDS: Final = RunRule(
+REQUEST_IDS: Final = _rule(
     "RUN-REQUEST-IDS", "No request that was accepted has the requestId or remoteStartId of an earlier one.",
     ("RequestStartTransactionRequest", "GetBaseReportRequest"), devices=("csms",),
 )  # fmt: skip
-UNASKED: Final = RunRule(
+UNASKED: Final = _rule(
     "RUN-UNASKED", "The back end sends no request with an effect on drivers that its operator has not asked for.",
     devices=("csms",),
 )  # fmt: skip
-PROFILES: Final = RunRule(
+PROFILES: Final = _rule(
     "RUN-PROFILES",
     "No two charging profiles of a station have the same purpose, EVSE and stack level at the same time.",
     ("K01.FR.06",), devices=("csms",),
