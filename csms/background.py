@@ -6,7 +6,6 @@ twice.
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Final
@@ -38,10 +37,7 @@ from csms.stations.last_seen import LastSeen
 from csms.tariffs.work import CostAnnouncer, TariffService
 from csms.tokens.local_lists import LocalListKeeper
 from csms.transactions.work import TransactionWatch
-from v2g.errors import V2GError
 from v2g.io.runtime.supervision import Supervisor
-
-_log = logging.getLogger(__name__)
 
 _AGAIN_S: Final = 5.0
 
@@ -62,18 +58,6 @@ STEPS: Final[tuple[Callable[[Services], Awaitable[None]], ...]] = (
     _note_seen,
 )
 """Periodic steps: campaigns, attestation, due orders, the courses of set-points and power, and expiry."""
-
-
-async def run_periodic(services: Services) -> None:
-    """Run each step once; a failing one does not prevent the others."""
-    for step in STEPS:
-        work = partial(step, services)
-        try:
-            await work()
-        except V2GError as error:
-            _log.warning("%s: %s", step.__module__, error)
-        except Exception:  # noqa: BLE001 - one station's fault must not end the work for all
-            _log.exception("%s", step.__module__)
 
 
 @contextlib.asynccontextmanager

@@ -12,7 +12,6 @@ from csms.accounts.rules import Role
 from csms.accounts.work import hash_password
 from csms.admission.store import ConnectionAttempt, note_attempt
 from csms.alerts.work import AlertWatch
-from csms.background import run_periodic
 from csms.fleets import store as fleets
 from csms.fleets.rules import Fleet
 from csms.fleets.store import FleetPoint
@@ -32,7 +31,7 @@ from tests.csms.estimates import estimate
 from tests.csms.settlement.course import running
 from tests.csms.settlement.journals import SESSION, delivery, journal
 from tests.csms.settlement.witness import witness
-from tests.csms.support import STATION, TOKENS, grid_signal
+from tests.csms.support import STATION, TOKENS, grid_signal, run_periodic
 from tests.energy.settlement.conftest import Session, run_whole_session
 from v2g.ocpp.times import format_time
 from v2g.telemetry.signals import Record, encode_record

@@ -18,15 +18,18 @@ from csms.accounts.config import ApiClient, ApiToken
 from csms.accounts.rules import OF_VEHICLES, Role
 from csms.admission.rules import StationEntry
 from csms.app import Csms
+from csms.background import STEPS
 from csms.config import ApiListener, CsmsConfig, OcppListener, Trust
 from csms.contracts.verifier import ContractVerifier
 from csms.grid.config import Grid
+from csms.services import Services
 from csms.settlements.rules import SettlementRules
 from csms.tokens.rules import TokenEntry
 from csms.trust.certificate_status import CertificateStatus
 from csms.webhooks.rules import Webhooks
 from pki_tools.tree import PkiTree
 from v2g.energy.grid_signal import GridSignal, SignalSlot
+from v2g.errors import V2GError
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
 
@@ -182,3 +185,10 @@ def contract_judge(
     """Return what judges contracts by a configuration."""
     clock = clock or Clock()
     return ContractVerifier(config, clock, CertificateStatus(config, clock, reported), reported)
+
+
+async def run_periodic(services: Services) -> None:
+    """Take each periodic step of the back end once; one that is refused does not prevent the others."""
+    for step in STEPS:
+        with contextlib.suppress(V2GError):
+            await step(services)

@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from csms.background import run_periodic
 from csms.remote_control import store as commands
 from csms.remote_control import work as availability
 from csms.remote_control.rules import Order
@@ -12,6 +11,7 @@ from tests.csms.backend import Backend
 from tests.csms.charging import Charging, away
 from tests.csms.customers import TOKENS, Start, connector_is, device_event
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation
+from tests.csms.support import run_periodic
 from v2g.errors import OcppError
 from v2g.ocpp.messages.availability import OperationalStatus
 

@@ -10,7 +10,6 @@ import pytest
 from msgspec.structs import replace
 
 from csms.admission.rules import StationEntry
-from csms.background import run_periodic
 from csms.firmware import campaigns
 from csms.firmware import store as rows
 from csms.firmware import work as firmware
@@ -25,6 +24,7 @@ from csms.stations.last_seen import LastSeen
 from tests.csms.backend import BOOT, Backend
 from tests.csms.customers import Start, accepted, connector_is, make_certificate, request_of
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation
+from tests.csms.support import run_periodic
 from v2g.errors import ConfigError, OcppError, RefusedError
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.times import format_time

@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from csms.accounts.rules import Role
-from csms.background import run_periodic
 from csms.display import work as display
 from csms.payments import store as rows
 from csms.payments import work as payments
@@ -16,6 +15,7 @@ from tests.csms.backend import Backend
 from tests.csms.charging import Charging
 from tests.csms.customers import CUSTOMER, TOKENS, VALID, Start, accepted, request_of
 from tests.csms.scripted_station import Payload, ScriptedStation
+from tests.csms.support import run_periodic
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import MessageContent

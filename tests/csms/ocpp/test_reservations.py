@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from csms.background import run_periodic
 from csms.remote_control import store as commands
 from csms.reservations import work as reservations
 from csms.reservations.rules import GRACE_MS, Reservation
@@ -13,6 +12,7 @@ from tests.csms.charging import TOKENS, Charging
 from tests.csms.customers import CUSTOMER, VALID, connector_is
 from tests.csms.fixtures import Start
 from tests.csms.scripted_station import Refused, ScriptedStation
+from tests.csms.support import run_periodic
 from v2g.errors import OcppError, RefusedError
 from v2g.ocpp.times import format_time
 

@@ -328,10 +328,6 @@ async def _by_cable(t: StationTest, _: str) -> None:
     await t.pull()
 
 
-async def _by_pause(t: StationTest, _: str) -> None:
-    await t.suspend()
-
-
 _FROM_TOKEN: Final = "The transaction ends when its token is presented."  # noqa: S105
 _FROM_REQUEST: Final = "The transaction ends when the back end asks for it."
 _FROM_CABLE: Final = "The transaction ends when the cable is unplugged at the vehicle."
