@@ -5,12 +5,15 @@ the timeline of `v2g demo` and conformance reports are made.
 """
 
 import traceback
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Generic, ParamSpec
 
 import msgspec
 
 from v2g.events import EVENTS, UNDECLARED, Event
 from v2g.text import redacted
+
+P = ParamSpec("P")
 
 Scalar = str | int | float | bool | None
 
@@ -38,3 +41,19 @@ def defect(error: BaseException) -> dict[str, Scalar]:
     """Return the fields that describe an exception that no code expects: `error`, and the end of its `traceback`."""
     lines = redacted("".join(traceback.format_exception(error)))
     return {"error": redacted(f"{type(error).__name__}: {error}")[:200], "traceback": lines[-_LONGEST_TRACEBACK:]}
+
+
+class Callbacks(Generic[P]):
+    """An event that parts of a program wait for: called with a callback, it adds it."""
+
+    def __init__(self) -> None:
+        self._callbacks: list[Callable[P, object]] = []
+
+    def __call__(self, callback: Callable[P, object]) -> None:
+        """Call `callback`, too, whenever this happens."""
+        self._callbacks.append(callback)
+
+    def tell(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """It has happened: call all, in the order in which they were added."""
+        for callback in tuple(self._callbacks):
+            callback(*args, **kwargs)

@@ -52,20 +52,16 @@ class SmlFramer:
         self._sent = bytearray()  # from START on, as on the line
         self._payload = bytearray()
         self._escapes = self._at = 0
-        self._inside = False
+        self.waiting = False
+        """Whether a file has begun and not ended."""
         self.errors = 0
         """Files that were broken off, too long, or had a wrong checksum."""
-
-    @property
-    def waiting(self) -> bool:
-        """Whether a file has begun and not ended."""
-        return self._inside
 
     def receive(self, data: bytes) -> Iterator[bytes]:
         """Process received octets; yield the messages of every whole file, without escapes."""
         for octet in data:
             self._sent.append(octet)
-            if not self._inside:
+            if not self.waiting:
                 del self._sent[: -len(START)]
                 if self._sent == START:
                     self._begin()
@@ -84,12 +80,12 @@ class SmlFramer:
                 self._escapes = 0
 
     def _begin(self) -> None:
-        self._inside, self._escapes = True, 0
+        self.waiting, self._escapes = True, 0
         self._sent, self._payload = bytearray(START), bytearray()
 
     def _drop(self) -> None:
         self.errors += 1
-        self._inside = False
+        self.waiting = False
         self._sent.clear()
 
     def _escaped(self) -> bytes | None:

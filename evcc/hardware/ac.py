@@ -1,6 +1,5 @@
 """The simulated on-board charger: alternating current from the AC line into the battery, and back."""
 
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -11,6 +10,7 @@ from v2g.energy.conductors import Currents, spread
 from v2g.energy.grid_support import NO_SUPPORT, GridSupport
 from v2g.energy.inverter import SupportingInverter
 from v2g.io.simulation.lines import ChargerAc, VehicleAcLine
+from v2g.observe import Callbacks
 
 EFFICIENCY: Final = 0.93
 """Efficiency in both directions."""
@@ -23,12 +23,9 @@ class BenchAcLine:
     """No AC line: mains are assumed to be present while the vehicle requests them by its pilot state (C, D)."""
 
     def __init__(self) -> None:
-        self._callbacks: list[Callable[[ChargerAc | None], None]] = []
+        self.on_change: Final = Callbacks[ChargerAc | None]()
+        """Called with the assumed supply from now on."""
         self.seen: ChargerAc | None = None
-
-    def on_change(self, callback: Callable[[ChargerAc | None], None]) -> None:
-        """Call `callback` with the assumed supply from now on."""
-        self._callbacks.append(callback)
 
     def publish(self, currents: Currents) -> None:
         """The current is not visible to a charger."""
@@ -36,8 +33,7 @@ class BenchAcLine:
     def pass_on(self, *, closed: bool) -> None:
         """Assume that the charge point's contactor is closed, or open."""
         self.seen = ChargerAc(BENCH_MV, 3, contactor_closed=closed)
-        for callback in self._callbacks:
-            callback(self.seen)
+        self.on_change.tell(self.seen)
 
 
 class OnBoardCharger:
@@ -50,8 +46,10 @@ class OnBoardCharger:
     def __init__(self, line: VehicleAcLine | BenchAcLine, config: OnBoardChargerConfig) -> None:
         self._line, self._config = line, config
         self._wanted_w = 0
-        self._present = PresentVoltage(0)
-        self._callbacks: list[Callable[[], None]] = []
+        self.present = PresentVoltage(0)
+        """Voltage between phase and neutral, and the sum of the phases' currents, at the inlet."""
+        self.on_change: Final = Callbacks[[]]()
+        """Called when voltage or current has changed."""
         self._now = 0.0
         self._inverter = SupportingInverter(
             nominal_v=NOMINAL_V,
@@ -63,19 +61,10 @@ class OnBoardCharger:
         line.on_change(self._changed)
 
     @property
-    def present(self) -> PresentVoltage:
-        """Voltage between phase and neutral, and the sum of the phases' currents, at the inlet."""
-        return self._present
-
-    @property
     def grid_hz(self) -> float | None:
         """The grid's frequency at the inlet; None without voltage."""
         supply = self._line.seen
-        return float(supply.frequency_hz) if supply is not None and self._present.voltage_mv else None
-
-    def on_change(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when voltage or current has changed."""
-        self._callbacks.append(callback)
+        return float(supply.frequency_hz) if supply is not None and self.present.voltage_mv else None
 
     def limit(self, charge_w: int) -> None:
         """See Converter: commands for the power are within its limits already."""
@@ -98,14 +87,14 @@ class OnBoardCharger:
 
     def battery_ma(self, battery_mv: int) -> int:
         """Return the current into the battery (negative out of it) at its voltage."""
-        watts = self._present.voltage_mv * self._present.current_ma / 1_000_000
+        watts = self.present.voltage_mv * self.present.current_ma / 1_000_000
         through = watts * EFFICIENCY if watts > 0 else watts / EFFICIENCY
         return int(through * 1_000_000 / max(1, battery_mv))
 
     def cut(self) -> None:
         self._wanted_w = 0
-        self._present = msgspec.structs.replace(
-            self._present, current_ma=0, currents=self._present.currents and Currents()
+        self.present = msgspec.structs.replace(
+            self.present, current_ma=0, currents=self.present.currents and Currents()
         )
         self._line.publish(Currents())
 
@@ -125,8 +114,7 @@ class OnBoardCharger:
                 grid_event=flow.acts,
                 direct_ma=flow.direct_ma,
             )
-        if present != self._present:
-            self._present = present
+        if present != self.present:
+            self.present = present
             self._line.publish(currents)
-            for callback in self._callbacks:
-                callback()
+            self.on_change.tell()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from evcc.hardware.drive import Driving, PlaceConfig
 from evcc.session.ports import DeviceObserved, PresentVoltage
@@ -15,6 +16,7 @@ from v2g.io.simulation.lines import (
     VehicleContact,
     VehicleContactLine,
 )
+from v2g.observe import Callbacks
 
 
 class SecondaryDevice:
@@ -29,7 +31,8 @@ class SecondaryDevice:
         self._device_id: int | None = None
         self._received_w = 0
         self._battery_mv = 1
-        self._callbacks: list[Callable[[], None]] = []
+        self.on_change: Final = Callbacks[[]]()
+        """Called when the output has changed."""
         self._seen = asyncio.Event()
         driving.on_move(self._act)
         driving.receives = lambda method: line.seen is not None and line.seen.method == method
@@ -42,10 +45,6 @@ class SecondaryDevice:
         if not self._received_w:
             return PresentVoltage(0)
         return PresentVoltage(self._battery_mv, self._received_w * 1_000_000 // self._battery_mv)
-
-    def on_change(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when the output has changed."""
-        self._callbacks.append(callback)
 
     def limit(self, charge_w: int) -> None:
         """Limit the power into the battery from now on."""
@@ -90,8 +89,7 @@ class SecondaryDevice:
         self._show(round(received_w / charger.efficiency) if received_w else 0)
         if received_w != self._received_w:
             self._received_w = received_w
-            for callback in self._callbacks:
-                callback()
+            self.on_change.tell()
 
     def _show(self, drawn_w: int) -> None:
         """Publish the vehicle's position, and the power drawn."""
@@ -108,7 +106,8 @@ class RailPilot:
         self._pilot, self._line, self._place, self._driving = pilot, line, place, driving
         self._state = PilotState.B
         self._there = False
-        self._on_lost: list[Callable[[], None]] = []
+        self.on_lost: Final = Callbacks[[]]()
+        """Called when the contacts have opened."""
         driving.on_move(self._show)
         line.on_change(self._charger_changed)
 
@@ -118,10 +117,6 @@ class RailPilot:
 
     def on_duty(self, callback: Callable[[DutyReading], None]) -> None:
         self._pilot.on_duty(callback)
-
-    def on_lost(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when the contacts have opened."""
-        self._on_lost.append(callback)
 
     def plug(self) -> None:
         """Approach; the charger detects the vehicle from now on."""
@@ -152,5 +147,4 @@ class RailPilot:
         elif not connected and self._pilot.plugged:
             self._pilot.unplug()
             self._state = PilotState.B
-            for callback in self._on_lost:
-                callback()
+            self.on_lost.tell()

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from evcc.session.ports import DriveIn, DroveIn
 from v2g.iso15118.d20.wpt_methods import BY_PERSON
+from v2g.observe import Callbacks
 
 STEP_CM: Final = 150
 """Distance between two reports of the position."""
@@ -46,7 +47,8 @@ class Driving:
         self._place = place
         self._travel_cm = 0
         self._stopped = False
-        self._callbacks: list[Callable[[], None]] = []
+        self.on_move: Final = Callbacks[[]]()
+        """Called when the vehicle has moved, begins to move, or stops."""
         self.moving = False
         self.receives: Callable[[str], bool] = lambda _method: True
 
@@ -59,10 +61,6 @@ class Driving:
     def aside_cm(self) -> int:
         """Lateral offset of the device."""
         return self._place.off_y_cm if self._place is not None else 0
-
-    def on_move(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when the vehicle has moved, begins to move, or stops."""
-        self._callbacks.append(callback)
 
     async def drive(self, command: DriveIn) -> DroveIn:
         """Drive on, and return the new position."""
@@ -92,5 +90,4 @@ class Driving:
 
     def _moved(self, *, moving: bool) -> None:
         self.moving = moving
-        for callback in self._callbacks:
-            callback()
+        self.on_move.tell()

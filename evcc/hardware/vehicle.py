@@ -21,6 +21,7 @@ from v2g.iec61851.pilot import DutyReading, PilotState
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.lines import ChargerDc, VehicleDc
 from v2g.iso15118.engine.session import Command, Fact
+from v2g.observe import Callbacks
 
 BREAKABLE_MA: Final = 5_000
 """Current that the contactor may break without wear."""
@@ -126,11 +127,8 @@ class BenchLine:
     def __init__(self, *, pre_charges: bool = False) -> None:
         self._pre_charges, self._closed = pre_charges, False
         self._battery_mv = 0
-        self._callbacks: list[Callable[[ChargerDc | None], None]] = []
-
-    def on_change(self, callback: Callable[[ChargerDc | None], None]) -> None:
-        """Call `callback` with the charger's assumed output."""
-        self._callbacks.append(callback)
+        self.on_change: Final = Callbacks[ChargerDc | None]()
+        """Called with the charger's assumed output."""
 
     def publish(self, voltage_mv: int, *, contactor_closed: bool, **_: object) -> None:
         """Store the battery's voltage, and whether it is connected; the rest has no effect."""
@@ -140,8 +138,7 @@ class BenchLine:
         """Set the current and the voltage that the charger reports; None when it has switched off."""
         inlet_mv = voltage_mv if self._pre_charges and not self._closed else self._battery_mv
         charger = None if current_ma is None else ChargerDc(inlet_mv, current_ma, contactor_closed=True)
-        for callback in self._callbacks:
-            callback(charger)
+        self.on_change.tell(charger)
 
 
 class BenchPilot:
@@ -203,7 +200,8 @@ class SimulatedVehicle:
         self._contactor_delay_s = contactor_delay_s
         self._model = Battery(config, at_ms=clock.elapsed_ms())
         self._closed = self._coil = False
-        self._limits = ports.SetPowerLimits(0, 0)
+        self.limits = ports.SetPowerLimits(0, 0)
+        """The vehicle's limits, W."""
         self._callbacks: list[OnFact] = []
         self._current_fell = asyncio.Event()
         self._charger: ChargerDc | None = None
@@ -233,11 +231,6 @@ class SimulatedVehicle:
         """Whether the battery is connected to the inlet."""
         return self._closed
 
-    @property
-    def limits(self) -> ports.SetPowerLimits:
-        """The vehicle's limits, W."""
-        return self._limits
-
     def subscribe(self, callback: OnFact) -> Callable[[], None]:
         """Call `callback` with every fact from now on, and with the present state at once."""
         self._callbacks.append(callback)
@@ -266,7 +259,7 @@ class SimulatedVehicle:
             case ports.SetGridSupport(support=support) if isinstance(self._on_board, OnBoardCharger):
                 self._on_board.support(support)
             case ports.SetPowerLimits():
-                self._limits = command
+                self.limits = command
                 self._shown = None  # a new limit is published however small the change
                 if self._on_board is not None:
                     self._on_board.limit(command.charge_w)
@@ -351,8 +344,8 @@ class SimulatedVehicle:
         shown = VehicleDc(
             state.voltage_mv,
             self._closed,
-            min(state.max_charge_ma, int(self._limits.charge_w / volts * 1000)),
-            min(state.max_discharge_ma, int(self._limits.discharge_w / volts * 1000)),
+            min(state.max_charge_ma, int(self.limits.charge_w / volts * 1000)),
+            min(state.max_discharge_ma, int(self.limits.discharge_w / volts * 1000)),
         )
         if self._shown is None or _differs(self._shown, shown):
             self._shown = shown

@@ -37,13 +37,13 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import Backoff, run_all, spawn
 from v2g.io.runtime.watchdog import HUNG_S
 from v2g.iso15118.engine.session import Command, Fact
+from v2g.observe import Callbacks
 from v2g.safety.flow import Errors
 from v2g.text import printable
 
 _log = logging.getLogger(__name__)
 
 OnFact = Callable[[Fact], None]
-OnSession = Callable[[str, Mapping[MetricName, float]], None]
 
 FAN_DEAD_S: Final = 3.0
 """Time for a fan to start."""
@@ -129,10 +129,15 @@ class Evse(abc.ABC):
         self._parts, self._clock, self._watch, self._report_s = parts, parts.clock, parts.watch, parts.report_s
         self._loop = asyncio.get_running_loop()
         self._callbacks: list[OnFact] = []
-        self._on_fault: list[interfaces.OnFault] = []
-        self._on_light: list[Callable[[Light], None]] = []
-        self._derating, self._on_derating = Derating(parts.watch.derating), list[Callable[[int], None]]()
-        self._on_session, self._figures = list[OnSession](), SessionFigures(0, 0)
+        self.on_fault: Final = Callbacks[str, bool]()
+        """Called with each fault that begins (True) or ends."""
+        self.on_light: Final = Callbacks[Light]()
+        """Called when the lamp changes."""
+        self.on_derating: Final = Callbacks[int]()
+        """Called with the share of the rated power that temperatures permit, %, when it changes; at first it is 100."""
+        self.on_session: Final = Callbacks[str, Mapping[MetricName, float]]()
+        """Called at the end of each session, and at each pause, with its id and how the parts worked."""
+        self._derating, self._figures = Derating(parts.watch.derating), SessionFigures(0, 0)
         self._measures = measures
         self._changed = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -205,23 +210,6 @@ class Evse(abc.ABC):
         """The lamp's signal."""
         return self.interlock.light
 
-    def on_fault(self, callback: interfaces.OnFault) -> None:
-        """Call `callback` with each fault that begins (True) or ends."""
-        self._on_fault.append(callback)
-
-    def on_light(self, callback: Callable[[Light], None]) -> None:
-        """Call `callback` when the lamp changes."""
-        self._on_light.append(callback)
-
-    def on_derating(self, callback: Callable[[int], None]) -> None:
-        """Call `callback` with the share of the rated power, %, that temperatures permit, when it changes; at first it
-        is 100."""
-        self._on_derating.append(callback)
-
-    def on_session(self, callback: OnSession) -> None:
-        """Call `callback` at the end of each session, and at each pause, with its id and how the parts worked."""
-        self._on_session.append(callback)
-
     def subscribe(self, callback: OnFact) -> Callable[[], None]:
         """Call `callback` with the present values, every Measured, MeterRead, ContactorState, HardwareFault and, where
         there is a primary or connection device, DeviceChanged.
@@ -253,8 +241,8 @@ class Evse(abc.ABC):
                 figures, self._figures = self._figures, SessionFigures(0, 0)
                 if self._measures:  # otherwise both are the meter's
                     figures.end(*self._energies())
-                for on_session in self._on_session if figures.values else ():
-                    on_session(self._session_id, figures.values)
+                if figures.values:
+                    self.on_session.tell(self._session_id, figures.values)
             case ports.EmergencyOff():
                 self._offs += 1
                 try:
@@ -558,15 +546,13 @@ class Evse(abc.ABC):
                 self._parts.cabinet.set_latch(locked=locked)
             case ShowLight(light=light):
                 self._parts.cabinet.set_light(light)
-                for on_light in self._on_light:
-                    on_light(light)
+                self.on_light.tell(light)
             case FaultChanged(word=word, active=active):
                 if word == "contactor_welded":
                     self._note_opening("the contactor does not open")
                 if FAULTS[word].until == "serviced" and self._parts.service is not None:  # it never ends by itself
                     self._parts.service.keep(word)
-                for on_fault in self._on_fault:
-                    on_fault(word, active)
+                self.on_fault.tell(word, active)
                 if active and FAULTS[word].stops:
                     self._tell(ports.HardwareFault(word))
 
@@ -630,8 +616,7 @@ class Evse(abc.ABC):
         self.fault("over_temperature", active=hottest > limit or (too_hot and lost))
         before, percent = self._derating.percent, self._derating.look(measured, self._clock.monotonic())
         if percent != before:
-            for on_derating in self._on_derating:
-                on_derating(percent)
+            self.on_derating.tell(percent)
         span = max(1.0, watch.fan_full_c - watch.fan_from_c)
         percent = round(100 * min(1.0, max(0.0, (hottest - watch.fan_from_c) / span)))
         percent = 100 if self._ventilating or lost else percent

@@ -22,6 +22,7 @@ from v2g.hardware.meters.plausibility import EnergyCounter
 from v2g.io.simulation.power import Faults
 from v2g.io.storage.journal_file import write_files
 from v2g.io.storage.record_keys import RecordKeys, is_sealed, open_line, seal_line
+from v2g.observe import Callbacks
 
 ANY_MV: Final = 400_000
 """Voltage of power that a wrong meter adds where there is none."""
@@ -98,8 +99,10 @@ class SimulatedMeter:
         self._faults: Faults | None = None
         self._frozen: MeterRead | None = None
         self._offset_mwh = 0
-        self._on_fault: list[OnFault] = []
-        self._on_change: list[Callable[[], None]] = []
+        self.on_fault: Final = Callbacks[str, bool]()
+        """See Meter."""
+        self.on_change: Final = Callbacks[[]]()
+        """See EnergyMeter."""
         self._path, self._keys = path, keys
         self._descriptor: int | None = None
         if path is not None:
@@ -109,8 +112,7 @@ class SimulatedMeter:
         """Set the present flow from `now_ms` on; the previous one counts until then. Current > 0: into the vehicle."""
         self._voltage_mv, self._current_ma = voltage_mv, current_ma
         self._measure(now_ms)
-        for callback in self._on_change:
-            callback()
+        self.on_change.tell()
 
     def _measure(self, now_ms: int) -> None:
         """Count what flows, and what a wrong meter adds."""
@@ -163,16 +165,8 @@ class SimulatedMeter:
         """See EnergyMeter."""
         return True
 
-    def on_change(self, callback: Callable[[], None]) -> None:
-        """See EnergyMeter."""
-        self._on_change.append(callback)
-
     async def refresh(self) -> None:
         """See Meter: the registers are always exact."""
-
-    def on_fault(self, callback: OnFault) -> None:
-        """See Meter."""
-        self._on_fault.append(callback)
 
     def obey(self, faults: Faults) -> None:
         """Falsify readings for a test: `meter_stuck`, `meter_backward` (Wh), `meter_jump` (Wh), `meter_silent`,
@@ -187,8 +181,7 @@ class SimulatedMeter:
         self._frozen = self.read(0) if stands else None
         self._offset_mwh = int(1000 * (self._faults.value("meter_jump") or 0))
         self._offset_mwh -= int(1000 * (self._faults.value("meter_backward") or 0))
-        for callback in self._on_fault:
-            callback("meter_lost", "meter_silent" in self._faults)
+        self.on_fault.tell("meter_lost", "meter_silent" in self._faults)
 
     def save(self, *, sync: bool = True) -> None:
         """Write the registers in place; with `sync` they survive a power cut, too. Raises StoreError."""

@@ -16,7 +16,7 @@ class RemoteMeter:
         """`now` is a monotonic clock, s."""
         self.serial: Final = serial
         self._meter = meter
-        self._read_at = now()
+        self.read_at = now()
         self._power_w: int | None = None
         meter.on_change(lambda: self._was_read(now()))
         self._registers = _Rollover(meter.rollover_mwh)
@@ -39,13 +39,9 @@ class RemoteMeter:
         present_w = self._meter.values.power_w
         return None if self._meter.lost else self._power_w if present_w is None else present_w
 
-    @property
-    def read_at(self) -> float:
-        return self._read_at
-
     def _was_read(self, now: float) -> None:
         if (power_w := self._meter.values.power_w) is not None or self._power_w is None:
-            self._read_at, self._power_w = now, power_w
+            self.read_at, self._power_w = now, power_w
 
     async def refresh(self) -> None:
         await self._meter.refresh()

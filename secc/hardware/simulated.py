@@ -1,7 +1,7 @@
 """Simulated chargers: on the simulated lines to a vehicle's process, or on a bench."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -26,6 +26,7 @@ from v2g.io.simulation import power
 from v2g.io.simulation.coil import CoilConfig
 from v2g.io.simulation.lines import ChargerAcLine, VehicleAc, VehicleDc
 from v2g.iso15118.engine.session import Command, Fact
+from v2g.observe import Callbacks
 
 Seconds = Annotated[float, Meta(ge=0, le=60)]
 
@@ -63,27 +64,19 @@ class BenchLine:
     """No line: a load at the output represents the vehicle, with the limits in the vehicle's messages."""
 
     def __init__(self) -> None:
-        self._callbacks: list[Callable[[VehicleDc | None], None]] = []
-        self._load: VehicleDc | None = None
-
-    @property
-    def vehicle(self) -> VehicleDc | None:
+        self.on_change: Final = Callbacks[VehicleDc | None]()
+        """Called with the load's state."""
+        self.vehicle: VehicleDc | None = None
         """The load's state."""
-        return self._load
-
-    def on_change(self, callback: Callable[[VehicleDc | None], None]) -> None:
-        """Call `callback` with the load's state."""
-        self._callbacks.append(callback)
 
     def publish(self, voltage_mv: int, current_ma: int, *, contactor_closed: bool) -> None:
         """Ignore: there is no vehicle."""
 
     def connect(self, load: VehicleDc | None) -> None:
         """Set the load; None removes it."""
-        if load != self._load:
-            self._load = load
-            for callback in self._callbacks:
-                callback(load)
+        if load != self.vehicle:
+            self.vehicle = load
+            self.on_change.tell(load)
 
 
 class SimulatedEvse(DcEvse):
@@ -176,12 +169,9 @@ class BenchAcLine:
     """No AC line: a vehicle that draws or gives all it may is at its end."""
 
     def __init__(self) -> None:
-        self._callbacks: list[Callable[[VehicleAc | None], None]] = []
+        self.on_change: Final = Callbacks[VehicleAc | None]()
+        """Called with the vehicle's draw."""
         self.seen: VehicleAc | None = None
-
-    def on_change(self, callback: Callable[[VehicleAc | None], None]) -> None:
-        """Call `callback` with the vehicle's draw."""
-        self._callbacks.append(callback)
 
     def publish(self, voltage_mv: int, phases: int, *, contactor_closed: bool, frequency_hz: float) -> None:
         """Ignore: there is no vehicle."""
@@ -189,8 +179,7 @@ class BenchAcLine:
     def draw(self, power_w: int, nominal_mv: int, lines: int) -> None:
         """Set the vehicle's draw (positive) or feed, in equal parts on so many lines."""
         self.seen = VehicleAc(spread(power_w * 1_000_000 // nominal_mv, range(lines)))
-        for callback in self._callbacks:
-            callback(self.seen)
+        self.on_change.tell(self.seen)
 
 
 class BenchAcEvse(AcEvse):
@@ -270,22 +259,15 @@ class SimulatedMains:
         self._line, self._contactor, self._rating, self._switch = line, contactor, rating, switch
         self._grid: tuple[float, float] = rating.nominal_frequency_hz, rating.nominal_voltage_v
         self._timer: asyncio.TimerHandle | None = None
-        self._present = ports.Measured(0, 0, currents=Currents())
-        self._callbacks: list[Callable[[], None]] = []
+        self.present = ports.Measured(0, 0, currents=Currents())
+        self.on_change: Final = Callbacks[[]]()
         line.on_change(lambda _: self._act())
         contactor.on_change(lambda _: self._act())
         self._act()
 
-    @property
-    def present(self) -> ports.Measured:
-        return self._present
-
     def cut(self) -> None:
         """See Cut: the line shows no output."""
         self._publish(0, closed=False)
-
-    def on_change(self, callback: Callable[[], None]) -> None:
-        self._callbacks.append(callback)
 
     def play(self, trace: GridTrace, clock: Clock) -> None:
         """Let frequency and voltage follow a trace from now on, until closed."""
@@ -310,10 +292,9 @@ class SimulatedMains:
         currents = self._of_mains(vehicle.currents) if closed and vehicle is not None else Currents()
         self._publish(voltage_mv, closed=closed)
         present = ports.Measured(voltage_mv, currents.total_ma, currents=currents)
-        if present != self._present:
-            self._present = present
-            for callback in self._callbacks:
-                callback()
+        if present != self.present:
+            self.present = present
+            self.on_change.tell()
 
     @property
     def _lines(self) -> tuple[int, ...]:

@@ -81,7 +81,8 @@ class ChargerSession(Session):
         self._driving: ports.Output | None = None
         """The output that `_turnaround` knows of."""
         self._stage: stages.Stage = stages.Fresh()
-        self._vehicle: stages.Vehicle | None = None
+        self.vehicle: stages.Vehicle | None = None
+        """The vehicle's latest limits and state of charge."""
         self._needs = ReportedNeeds()
         self._pending: Element | None = None
         """The request that waits for a fact."""
@@ -104,11 +105,6 @@ class ChargerSession(Session):
     def stage(self) -> stages.Stage:
         """The progress of the session, with its data (`secc.session.stages`)."""
         return self._stage
-
-    @property
-    def vehicle(self) -> stages.Vehicle | None:
-        """The vehicle's latest limits and state of charge."""
-        return self._vehicle
 
     @property
     def scheduled(self) -> bool:
@@ -455,7 +451,7 @@ class ChargerSession(Session):
             self._on_fault(wrong)
 
     def _watch_voltage(self) -> None:
-        most_mv = self._vehicle.max_voltage_mv if self._vehicle and self._kind in _DIRECT else 0
+        most_mv = self.vehicle.max_voltage_mv if self.vehicle and self._kind in _DIRECT else 0
         if self._guard.over_voltage(self._facts.measured.voltage_mv, most_mv):
             self._on_fault("over_voltage")
 
@@ -554,7 +550,7 @@ class ChargerSession(Session):
         self._books.settled = True
         self._stop_power(reason)
         self._on_leaving()
-        soc = self._vehicle.soc if self._vehicle else None
+        soc = self.vehicle.soc if self.vehicle else None
         self._perform(self._books.close(self.session_id, reason, soc))
         self._observe("session", "session_ended", reason=reason, session_id=self.session_id.hex())
 
@@ -629,9 +625,9 @@ class ChargerSession(Session):
     def _take_vehicle_limits(self) -> None:
         parametrised = stages.parametrised_of(self._stage)
         assert parametrised is not None
-        if parametrised.vehicle is self._vehicle:
+        if parametrised.vehicle is self.vehicle:
             return
-        before, self._vehicle = self._vehicle, parametrised.vehicle
+        before, self.vehicle = self.vehicle, parametrised.vehicle
         vehicle = parametrised.vehicle
         if self._limits.take_vehicle(vehicle.max_charge_w, vehicle.max_discharge_w):
             self._limits_changed(VEHICLE)

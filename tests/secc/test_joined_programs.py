@@ -168,7 +168,8 @@ OUTPUT_RISES = '[[hardware.simulated.faults]]\nfault = "over_voltage"\nwhen = "c
 
 def misread(patch: pytest.MonkeyPatch, error_mv: int) -> None:
     """Let the stage's own voltmeter read so much too much, by which it also regulates."""
-    present, on_report, drive = SimulatedStage.present, SimulatedStage.on_report, SimulatedStage.drive
+    init: Any = SimulatedStage.__init__
+    present, drive = SimulatedStage.present, SimulatedStage.drive
 
     def read(report: StageReport) -> StageReport:
         return replace(report, voltage_mv=max(0, report.voltage_mv + error_mv) if report.voltage_mv else 0)
@@ -176,10 +177,13 @@ def misread(patch: pytest.MonkeyPatch, error_mv: int) -> None:
     def wanted(demand: Demand) -> Demand:
         return replace(demand, voltage_mv=max(0, demand.voltage_mv - error_mv) if demand.voltage_mv else 0)
 
+    def begin(stage: SimulatedStage, *args: Any, **kwargs: Any) -> None:
+        init(stage, *args, **kwargs)
+        tell = stage.on_report.tell
+        patch.setattr(stage.on_report, "tell", lambda report: tell(read(report)))
+
+    patch.setattr(SimulatedStage, "__init__", begin)
     patch.setattr(SimulatedStage, "present", property(lambda stage: read(present.fget(stage))))
-    patch.setattr(
-        SimulatedStage, "on_report", lambda stage, callback: on_report(stage, lambda each: callback(read(each)))
-    )
     patch.setattr(SimulatedStage, "drive", lambda stage, demand: drive(stage, wanted(demand)))
 
 

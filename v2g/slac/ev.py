@@ -75,16 +75,12 @@ class EvValidation:
         self._left = candidates
         self._rounds = rounds
         self._entropy = entropy
-        self._asked = b""
+        self.asked = b""
+        """The present charger."""
         self._won = 0
         self._toggles = 0
         self._tries = 0
         self._pauses = 0
-
-    @property
-    def asked(self) -> bytes:
-        """The present charger."""
-        return self._asked
 
     def begin(self, now: float) -> EvStep:
         """Ask the nearest."""
@@ -92,7 +88,7 @@ class EvValidation:
 
     def on_confirmation(self, source: bytes, message: mme.CmValidateCnf, now: float) -> EvStep:
         """Process an answer; those of others, and unexpected ones, are ignored."""
-        if source != self._asked or message.signal_type != 0:
+        if source != self.asked or message.signal_type != 0:
             return _NOTHING
         if self.state is Asking.COUNT:
             match message.result:
@@ -104,7 +100,7 @@ class EvValidation:
                     if self._won < self._rounds:
                         self._tries = self._pauses = 0
                         return self._ask(now)
-                    self.found = self._asked
+                    self.found = self.asked
                     return EvStep(verdict="validated", over=True)
                 case mme.VALIDATE_SUCCESS:
                     return self._next(now, verdict="miscounted")
@@ -143,7 +139,7 @@ class EvValidation:
     def _next(self, now: float, *, verdict: str = "") -> EvStep:
         if not self._left:
             return EvStep(verdict=verdict, over=True)
-        self._asked, *self._left = self._left
+        self.asked, *self._left = self._left
         self._tries = self._pauses = self._won = 0
         request = self._ask(now).request
         return EvStep(request=request, verdict=verdict)
@@ -154,7 +150,7 @@ class EvValidation:
         return EvStep(request=mme.CmValidateReq())
 
     def _pass_over(self, verdict: str, now: float) -> EvStep:
-        self.unvalidated.append(self._asked)
+        self.unvalidated.append(self.asked)
         return self._next(now, verdict=verdict)
 
     def _toggle(self, now: float) -> EvStep:

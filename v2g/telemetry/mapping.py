@@ -86,7 +86,8 @@ class CanMapping:
                 for name, target in targets.items()
                 for signal in (message.signals[name],)
             ]
-        self._cells = tuple(source for source, target in signals.items() if target == CELL_VOLTAGE)
+        self.cells = tuple(source for source, target in signals.items() if target == CELL_VOLTAGE)
+        """Names of all single cells in the DBC, in the order of the mapping."""
         self.warnings: Final = tuple(database.warnings(wanted))
 
     @classmethod
@@ -135,11 +136,6 @@ class CanMapping:
         if wrong := len(found) - len(values):
             self.malformed[frame_id] += wrong
         return Mapped(values, context, cells, tuple(absent))
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """Names of all single cells in the DBC, in the order of the mapping."""
-        return self._cells
 
     @property
     def has_cell_summary(self) -> bool:

@@ -14,7 +14,7 @@ import msgspec
 from v2g import typed_json
 from v2g.errors import OcppError, TimeoutExpired, TransportError, V2GError
 from v2g.iso15118.engine.session import Fact
-from v2g.observe import Observe, Scalar, defect
+from v2g.observe import Callbacks, Observe, Scalar, defect
 from v2g.ocpp.messages.base import Message, StatusInfo
 from v2g.ocpp.routes import Version
 from v2g.text import redacted
@@ -160,7 +160,8 @@ class Kernel:
         self.defects = 0
         """How many exceptions `contain` has caught."""
         self._reported: dict[str, float] = {}
-        self._watchers: list[Callable[[Variable, str, str], None]] = []
+        self.watch: Final = Callbacks[Variable, str, str]()
+        """Subscribe to all changes of the device model: variable, old value, new value."""
         self._connection: CsmsConnection | None = None
         stored = dict(values) | {key: body.decode() for key, body in saved.get("variables", {}).items()}
         self.model: Final = DeviceModel(
@@ -304,10 +305,6 @@ class Kernel:
         """Report an observation."""
         self.actions.append(Observe("ocpp", name, data))
 
-    def watch(self, watcher: Callable[[Variable, str, str], None]) -> None:
-        """Subscribe to all changes of the device model: variable, old value, new value."""
-        self._watchers.append(watcher)
-
     def put(self, key: str, value: str) -> None:
         """Change a variable internally, if the station has it."""
         if self.model.has(key):
@@ -328,8 +325,7 @@ class Kernel:
         return None if self.online or away == float("inf") else self.utc_ms - round(away * 1000 * self.scale)
 
     def _changed(self, variable: Variable, old: str, new: str) -> None:
-        for watcher in self._watchers:
-            watcher(variable, old, new)
+        self.watch.tell(variable, old, new)
 
 
 def status_info(code: str, text: str = "") -> StatusInfo:

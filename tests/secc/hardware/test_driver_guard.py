@@ -58,7 +58,7 @@ def takes_no(kind: type, name: str) -> Callable[[Patch, Rig], None]:
     return lambda patch, _: patch.setattr(kind, name, fails)
 
 
-def says(listeners: str, *values: Any) -> Callable[[Patch, Rig], None]:
+def says(event: str, *values: Any) -> Callable[[Patch, Rig], None]:
     """Let the stage report these values, the next time that it is looked at."""
 
     def tell(patch: Patch, _: Rig) -> None:
@@ -66,8 +66,7 @@ def says(listeners: str, *values: Any) -> Callable[[Patch, Rig], None]:
 
         def read(self: Any) -> Any:
             patch.setattr(SimulatedStage, "present", before)
-            for callback in getattr(self, listeners):
-                callback(*values)
+            getattr(self, event).tell(*values)
             return before.fget(self)
 
         patch.setattr(SimulatedStage, "present", property(read))
@@ -82,9 +81,9 @@ FLAWS = {
     "present is not finite": shows(SimulatedStage, "present", StageReport(float("nan"), 0)),  # type: ignore[arg-type]
     "present is impossible": shows(SimulatedStage, "present", StageReport(400_000, 10**12)),
     "no report": lambda patch, _: patch.setattr(SimulatedStage, "_repeat", lambda _: None),
-    "report is nothing": says("_on_report", None),
-    "report has two values": says("_on_report", 400_000, 10_000),
-    "unknown fault": says("_on_fault", "burns", *(True,)),
+    "report is nothing": says("on_report", None),
+    "report has two values": says("on_report", 400_000, 10_000),
+    "unknown fault": says("on_fault", "burns", *(True,)),
     "state is not measured": shows(SimulatedChargerPilot, "age_s", 1.1),
     "closed raises": shows(SimulatedContactor, "closed", fails),
     "closed is text": shows(SimulatedContactor, "closed", "yes"),

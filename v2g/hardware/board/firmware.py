@@ -80,7 +80,8 @@ class BoardFirmware:
         self.silent = False
         self._reader = protocol.LineReader()
         self._out: list[bytes] = []
-        self._set = protocol.Set()
+        self.wanted = protocol.Set()
+        """The commanded state, or the safe state."""
         self._greeted = False
         self._obeyed = self._seq = self._told = 0
         self._commanded = False
@@ -96,11 +97,11 @@ class BoardFirmware:
     @property
     def signal(self) -> tuple[float | None, Literal["E", "F"] | None]:
         """The duty cycle in percent (None: oscillator off) and a forced E or F."""
-        if self._set.pilot != "run":
-            return None, self._set.pilot
+        if self.wanted.pilot != "run":
+            return None, self.wanted.pilot
         if not self.controlled:
             return None, "F"
-        return (None if self._set.duty == protocol.OFF else self._set.duty / 100), None
+        return (None if self.wanted.duty == protocol.OFF else self.wanted.duty / 100), None
 
     @property
     def controlled(self) -> bool:
@@ -111,11 +112,6 @@ class BoardFirmware:
     def contactor_closed(self) -> bool:
         """Whether the contactor's main contacts are closed."""
         return self._closed
-
-    @property
-    def wanted(self) -> protocol.Set:
-        """The commanded state, or the safe state."""
-        return self._set
 
     def wire(self, inputs: BoardInputs, now: float) -> None:
         """Handle a change of the inputs."""
@@ -139,13 +135,13 @@ class BoardFirmware:
                         self._told = n
                         self._monitor.take(what, now)
                 case protocol.Set() as wanted:
-                    self._set, self._obeyed, self._received_at = wanted, line.seq, now
+                    self.wanted, self._obeyed, self._received_at = wanted, line.seq, now
         self._act(now)
 
     def tick(self, now: float) -> None:
         """Watch the controller, move parts, and report."""
         if self._received_at is not None and now - self._received_at >= self._lost_s:
-            self._received_at, self._set, self._greeted = None, protocol.Set(), False
+            self._received_at, self.wanted, self._greeted = None, protocol.Set(), False
             self._begin_telling()
         self._act(now)
 
@@ -180,9 +176,9 @@ class BoardFirmware:
         if self._monitor is not None:
             self._monitor.tick(now)
         may = self.controlled and not self.inputs.estop and self._filter.state.ready
-        commanded = self._allowed(now, wanted=self._set.contactor and may)
+        commanded = self._allowed(now, wanted=self.wanted.contactor and may)
         close = self.inputs.welded or (commanded and not self.inputs.dead)
-        lock = self._locked if self.inputs.jammed else self._set.latch
+        lock = self._locked if self.inputs.jammed else self.wanted.latch
         if close is self._closed and lock is self._locked:
             self._moves_at = None
         elif self._moves_at is None:
@@ -197,12 +193,12 @@ class BoardFirmware:
             cp=self._filter.state.value,
             high=high,
             low=low,
-            duty=self._set.duty if self.controlled else protocol.OFF,
+            duty=self.wanted.duty if self.controlled else protocol.OFF,
             pp=self.inputs.proximity_ohm,
             contactor=self._closed,
             latch=self._locked,
             estop=self.inputs.estop,
-            fan=self.inputs.fan_rpm * self._set.fan // 100,
+            fan=self.inputs.fan_rpm * self.wanted.fan // 100,
             told=self._told,
             rule=self._monitor.reason if self._monitor is not None and self._commanded else "",
         )
@@ -228,7 +224,7 @@ class BoardFirmware:
         """Return whether the contactor is to be closed, by the monitor where there is one."""
         if self._monitor is None:
             return wanted
-        wanted = wanted and (self._commanded or self._set.told == self._told)
+        wanted = wanted and (self._commanded or self.wanted.told == self._told)
         if wanted is not self._commanded:
             self._commanded = wanted
             self._monitor.switch(now, closed=wanted)

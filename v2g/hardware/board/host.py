@@ -40,8 +40,10 @@ class BoardHost:
         self._reader = protocol.LineReader()
         self._events: list[Event] = []
         self._out: list[bytes] = []
-        self._wanted = protocol.Set()
-        self._hello: protocol.Hello | None = None
+        self.wanted = protocol.Set()
+        """The commanded state."""
+        self.hello: protocol.Hello | None = None
+        """The board's introduction, while it is present."""
         self._down = ""
         self._obeys = False
         self._seq = 0
@@ -58,17 +60,7 @@ class BoardHost:
     @property
     def up(self) -> bool:
         """Whether a board is present and executes commands."""
-        return self._hello is not None
-
-    @property
-    def hello(self) -> protocol.Hello | None:
-        """The board's introduction, while it is present."""
-        return self._hello
-
-    @property
-    def wanted(self) -> protocol.Set:
-        """The commanded state."""
-        return self._wanted
+        return self.hello is not None
 
     @property
     def broken(self) -> int:
@@ -77,8 +69,8 @@ class BoardHost:
 
     def want(self, wanted: protocol.Set, now: float) -> None:
         """Command this state. Without a board it is forgotten: a board begins in the safe state."""
-        if self.up and wanted != self._wanted:
-            self._wanted = wanted
+        if self.up and wanted != self.wanted:
+            self.wanted = wanted
             self._send_set(now)
 
     def be_silent(self, until: float) -> None:
@@ -89,7 +81,7 @@ class BoardHost:
 
     def tell(self, what: Input, now: float) -> None:
         """Tell a board with a monitor its next input. Without one, and in silence, it is forgotten."""
-        if self._hello is not None and self._hello.monitor and now >= self._silent_until:
+        if self.hello is not None and self.hello.monitor and now >= self._silent_until:
             self._told = self._told % (protocol.SEQUENCES - 1) + 1
             self._untaken[self._told] = (what, now, now)
             self._out.append(protocol.encode(protocol.BoardLine(self._count(), protocol.StatusQuery(self._told, what))))
@@ -159,11 +151,11 @@ class BoardHost:
             if self._down != "board_incompatible":
                 self._lose("board_incompatible", f"version {hello.version}, not {protocol.VERSION}", now)
             return
-        known = self._hello
+        known = self.hello
         if known is not None and known.boot != hello.boot:
             self._lose("board_lost", "restarted", now)
-        if self._hello is None:
-            self._hello, self._down, self._obeys = hello, "", False
+        if self.hello is None:
+            self.hello, self._down, self._obeys = hello, "", False
             self._received_at, self._board_seq = now, None
             self._clear()
             self._events.append(BoardUp(hello))
@@ -197,7 +189,7 @@ class BoardHost:
 
     def _clear(self) -> None:
         """Begin as a board does."""
-        self._wanted, self._told = protocol.Set(), 0
+        self.wanted, self._told = protocol.Set(), 0
         self._unobeyed.clear()
         self._untaken.clear()
 
@@ -207,7 +199,7 @@ class BoardHost:
             return
         self._count()
         self._out.append(
-            protocol.encode(protocol.BoardLine(self._seq, msgspec.structs.replace(self._wanted, told=self._told)))
+            protocol.encode(protocol.BoardLine(self._seq, msgspec.structs.replace(self.wanted, told=self._told)))
         )
         if len(self._unobeyed) < _PENDING:
             self._unobeyed[self._seq] = now
@@ -215,7 +207,7 @@ class BoardHost:
     def _lose(self, fault: str, why: str, now: float) -> None:
         if not self.up and self._down == fault:
             return
-        self._hello, self._down = None, fault
+        self.hello, self._down = None, fault
         self._clear()
         self._next = now
         self._events.append(BoardDown(fault, why))

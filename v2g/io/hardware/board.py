@@ -20,7 +20,7 @@ from v2g.iec61851.proximity import Coding, read_proximity
 from v2g.io.hardware.driver import Driver, DriverContext
 from v2g.io.runtime.clock import Clock
 from v2g.io.serial_port import SerialPort
-from v2g.observe import Observe, Scalar
+from v2g.observe import Callbacks, Observe, Scalar
 
 REOPEN_S: Final = 0.5
 """Interval of attempts to reopen a lost port."""
@@ -67,9 +67,9 @@ class SerialBoard(ReportingPilot):
         self._estop = False
         self._rule = ""
         self._on_new: list[Callable[[], None]] = []
-        self._on_contactor: list[Callable[[bool], None]] = []
-        self._on_latch: list[Callable[[bool], None]] = []
-        self._on_fault: list[OnFault] = []
+        self.on_contactor: Final = Callbacks[bool]()
+        self.on_latch: Final = Callbacks[bool]()
+        self._on_fault: Final = Callbacks[str, bool]()
         self._came = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = self._testing = self._cut = False
@@ -132,7 +132,7 @@ class SerialBoard(ReportingPilot):
         finally:
             self._testing = False
             if self._down:
-                self._report_fault(self._down, active=True)
+                self._on_fault.tell(self._down, True)  # noqa: FBT003
             self._want(before)
 
     async def _tested(self) -> str:
@@ -216,12 +216,9 @@ class SerialBoard(ReportingPilot):
     def set_fan(self, percent: int) -> None:
         self._change(fan=percent)
 
-    def on_latch(self, callback: Callable[[bool], None]) -> None:
-        self._on_latch.append(callback)
-
     def on_fault(self, callback: OnFault) -> None:
         """See Cabinet; present faults are reported at once."""
-        self._on_fault.append(callback)
+        self._on_fault(callback)
         if self._down:
             callback(self._down, True)  # noqa: FBT003
         if self._estop:
@@ -283,9 +280,9 @@ class SerialBoard(ReportingPilot):
                     self._came.clear()
                     self._note("board_lost", fault=fault, why=why, missed=self._host.missed, broken=self._host.broken)
                     if not self._testing:
-                        self._report_fault(fault, active=True)
-                    self._report_contactor(closed=False)
-                    self._report_wire(PilotState.F, "", self._proximity)
+                        self._on_fault.tell(fault, True)  # noqa: FBT003
+                    self.on_contactor.tell(False)  # noqa: FBT003
+                    self._report_wire(PilotState.F, "", self.proximity)
                 case BoardStatus():
                     self._take(event)
                 case Temperatures():
@@ -305,31 +302,22 @@ class SerialBoard(ReportingPilot):
         if before is None:
             self._came.set()
             for word in ("board_lost", "board_incompatible"):
-                self._report_fault(word, active=False)
+                self._on_fault.tell(word, False)  # noqa: FBT003
         if status.estop is not self._estop:
             self._estop = status.estop
-            self._report_fault("emergency_stop", active=status.estop)
+            self._on_fault.tell("emergency_stop", status.estop)
         if status.rule != self._rule:
             self._rule = status.rule
             if status.rule:
                 self._note("board_opened", reason=status.rule)
-            self._report_fault("rule_broken", active=bool(status.rule))
+            self._on_fault.tell("rule_broken", bool(status.rule))
         state = PilotState(status.cp)
         fault = read_levels(status.high, status.low).fault if state is PilotState.E else ""
         self._report_wire(state, fault, read_proximity(status.pp, self._config.proximity))
         if before is None or before.contactor is not status.contactor:
-            self._report_contactor(closed=status.contactor)
+            self.on_contactor.tell(status.contactor)
         if before is None or before.latch is not status.latch:
-            for on_latch in self._on_latch:
-                on_latch(status.latch)
-
-    def _report_contactor(self, *, closed: bool) -> None:
-        for callback in self._on_contactor:
-            callback(closed)
-
-    def _report_fault(self, word: str, *, active: bool) -> None:
-        for callback in self._on_fault:
-            callback(word, active)
+            self.on_latch.tell(status.latch)
 
     def _note(self, name: str, **data: Scalar) -> None:
         self._observe_to(Observe("hardware", name, data))
@@ -339,7 +327,7 @@ class BoardContactor:
     """The contactor of a board. See Contactor."""
 
     def __init__(self, board: SerialBoard) -> None:
-        self._board = board
+        self._board, self.on_change = board, board.on_contactor
 
     @property
     def closed(self) -> bool:
@@ -353,9 +341,6 @@ class BoardContactor:
     def set(self, *, closed: bool) -> None:
         self._board._cut = self._board._cut and closed
         self._board._change(contactor=closed and not self._board._cut)
-
-    def on_change(self, callback: Callable[[bool], None]) -> None:
-        self._board._on_contactor.append(callback)
 
 
 @contextlib.asynccontextmanager

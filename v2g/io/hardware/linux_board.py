@@ -43,6 +43,7 @@ from v2g.io.hardware.driver import Driver, DriverContext
 from v2g.io.hardware.gpio import GpiodLines, GpioLine, GpioLines
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import new_thread
+from v2g.observe import Callbacks
 
 EXPORT_S: Final = 1.0
 """Time for an exported PWM to appear, and for udev to set its permissions."""
@@ -462,9 +463,9 @@ class LinuxBoard(ReportingPilot):
         self._sampled_at = float("-inf")
         self._samples, self._signs = _Signs(), _Signs()
         self._shown, self._lost, self._estop = _Sample(), True, False
-        self._on_contactor: list[Callable[[bool], None]] = []
-        self._on_latch: list[Callable[[bool], None]] = []
-        self._on_fault: list[OnFault] = []
+        self.on_contactor: Final = Callbacks[bool]()
+        self.on_latch: Final = Callbacks[bool]()
+        self._on_fault: Final = Callbacks[str, bool]()
         self.contactor: Final = LinuxContactor(self)
         self._came = asyncio.Event()
         self._oscillator.set(self._signal.percent)
@@ -587,12 +588,9 @@ class LinuxBoard(ReportingPilot):
         if self._config.fan is not None:
             self._lines.write("fan", active=percent > 0)
 
-    def on_latch(self, callback: Callable[[bool], None]) -> None:
-        self._on_latch.append(callback)
-
     def on_fault(self, callback: OnFault) -> None:
         """See Cabinet; present faults are reported at once."""
-        self._on_fault.append(callback)
+        self._on_fault(callback)
         if self._lost:
             callback("board_lost", True)  # noqa: FBT003
         if self._estop:
@@ -768,35 +766,28 @@ class LinuxBoard(ReportingPilot):
         if lost is not was_lost:
             if lost:
                 self._open_aside()
-            self._report_fault("board_lost", active=lost)
+            self._on_fault.tell("board_lost", lost)
         if not lost and now.estop is not self._estop:  # a lost board does not end it
             self._estop = now.estop
-            self._report_fault("emergency_stop", active=now.estop)
+            self._on_fault.tell("emergency_stop", now.estop)
         if now.frozen is not before.frozen:
-            self._report_fault("pilot_frozen", active=now.frozen)
+            self._on_fault.tell("pilot_frozen", now.frozen)
         if now.stuck is not before.stuck:
-            self._report_fault("phases_stuck", active=now.stuck)
+            self._on_fault.tell("phases_stuck", now.stuck)
         self._report_wire(now.state, now.fault, now.proximity)
-        for callbacks, old, new in (
-            (self._on_contactor, before.contactor, now.contactor),
-            (self._on_latch, before.lock, now.lock),
-        ):
-            if old is not new:
-                for callback in callbacks:
-                    callback(new)
+        if before.contactor is not now.contactor:
+            self.on_contactor.tell(now.contactor)
+        if before.lock is not now.lock:
+            self.on_latch.tell(now.lock)
         if not lost:
             self._came.set()
-
-    def _report_fault(self, word: str, *, active: bool) -> None:
-        for callback in self._on_fault:
-            callback(word, active)
 
 
 class LinuxContactor:
     """See Contactor. It closes only while the vehicle is ready."""
 
     def __init__(self, board: LinuxBoard) -> None:
-        self._board = board
+        self._board, self.on_change = board, board.on_contactor
 
     @property
     def closed(self) -> bool:
@@ -810,9 +801,6 @@ class LinuxContactor:
     def set(self, *, closed: bool) -> None:
         """See Contactor. Raises TransportError."""
         self._board.switch(closed=closed)
-
-    def on_change(self, callback: Callable[[bool], None]) -> None:
-        self._board._on_contactor.append(callback)
 
 
 class LinuxPhaseSwitch:

@@ -5,11 +5,12 @@ Another family of modules is a `ModuleProtocol`, a driver here, and a line in `s
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from typing import Final
 
 from v2g.errors import ConfigError, TransportError
-from v2g.hardware.interfaces import OFF, REPORT_S, Demand, OnFault, StageParts, StageReport
+from v2g.hardware.interfaces import OFF, REPORT_S, Demand, StageParts, StageReport
 from v2g.hardware.power_modules.bank import (
     FAILED,
     PASSED,
@@ -24,6 +25,7 @@ from v2g.hardware.power_modules.infypower import InfypowerConfig, infypower_grou
 from v2g.io.can import CanConfig, CanPort
 from v2g.io.hardware.driver import Driver, DriverContext
 from v2g.io.runtime.clock import Clock
+from v2g.observe import Callbacks
 
 LEAST_WAIT_S = 0.001
 
@@ -43,8 +45,8 @@ class CanStage:
         self._grace_s, self._isolation_s = config.lost_s, config.isolation_s
         self._started = clock.monotonic()
         self._reported, self._reported_at = StageReport(0, 0), 0.0
-        self._on_report: list[Callable[[StageReport], None]] = []
-        self._on_fault: list[OnFault] = []
+        self.on_report: Final = Callbacks[StageReport]()
+        self.on_fault: Final = Callbacks[str, bool]()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = self._cut = False
         self._port = CanPort(
@@ -109,12 +111,6 @@ class CanStage:
         self._group.drive(demand)
         self._exchange()
 
-    def on_report(self, callback: Callable[[StageReport], None]) -> None:
-        self._on_report.append(callback)
-
-    def on_fault(self, callback: OnFault) -> None:
-        self._on_fault.append(callback)
-
     async def close(self) -> None:
         """Switch the modules off and leave the bus."""
         self.drive(OFF)
@@ -141,13 +137,11 @@ class CanStage:
             self._send(frame)
         if self._clock.monotonic() - self._started >= self._grace_s:  # until then modules are still starting
             for fault, active in self._group.faults():
-                for on_fault in self._on_fault:
-                    on_fault(fault, active)
+                self.on_fault.tell(fault, active)
         report, now = self._group.report, self._clock.monotonic()
         if report != self._reported or (self._group.working and now - self._reported_at >= REPORT_S / 2):
             self._reported, self._reported_at = report, now
-            for on_report in self._on_report:
-                on_report(report)
+            self.on_report.tell(report)
         if self._timer is None:  # a closed one keeps that which was cancelled
             delay = max(LEAST_WAIT_S, self._group.deadline() - self._clock.monotonic())
             self._timer = self._loop.call_later(delay, self._tick)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
 import msgspec
@@ -14,6 +14,7 @@ from v2g.hardware.readers.pn532 import Pn532
 from v2g.io.hardware.driver import Driver, DriverContext
 from v2g.io.runtime.clock import Clock
 from v2g.io.serial_port import SerialPort
+from v2g.observe import Callbacks
 
 READY_S: Final = 3.0
 """Time for a reader to answer at the start."""
@@ -36,19 +37,13 @@ class SerialCardReader:
     def __init__(self, config: Pn532Config, clock: Clock) -> None:
         """Open the port. Raises TransportError."""
         self._clock = clock
-        self._on_card: list[Callable[[str, CardType], None]] = []
-        self._on_lost: list[Callable[[str], None]] = []
+        self.on_card: Final = Callbacks[str, CardType]()
+        self.on_lost: Final = Callbacks[str]()
         self._timer: asyncio.TimerHandle | None = None
         self.answered = asyncio.Event()
         self._core = Pn532(clock.monotonic(), away_s=config.away_s)
         self._port = SerialPort(config.device, config.baud_rate, on_data=self._received, on_gone=self._gone)
         self._tick()
-
-    def on_card(self, callback: Callable[[str, CardType], None]) -> None:
-        self._on_card.append(callback)
-
-    def on_lost(self, callback: Callable[[str], None]) -> None:
-        self._on_lost.append(callback)
 
     def close(self) -> None:
         """Close the port."""
@@ -66,8 +61,7 @@ class SerialCardReader:
 
     def _received(self, data: bytes) -> None:
         for uid in self._core.receive(data, self._clock.monotonic()):
-            for callback in self._on_card:
-                callback(uid, "ISO14443")
+            self.on_card.tell(uid, "ISO14443")
         if self._core.ready:
             self.answered.set()
         self._send()
@@ -86,8 +80,7 @@ class SerialCardReader:
         self._lost("its port is gone")
 
     def _lost(self, why: str) -> None:
-        for callback in self._on_lost:
-            callback(why)
+        self.on_lost.tell(why)
 
 
 @contextlib.asynccontextmanager

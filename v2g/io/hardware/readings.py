@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
-from typing import Self
+from collections.abc import AsyncIterator
+from typing import Final, Self
 
 from v2g.errors import TransportError
-from v2g.hardware.interfaces import MeterValues, OnFault
+from v2g.hardware.interfaces import MeterValues
 from v2g.hardware.meters.registers import swapped
 from v2g.io.runtime.clock import Clock
+from v2g.observe import Callbacks
 from v2g.units import MWH_PER_KWH
 
 
@@ -44,10 +45,13 @@ class MeterReadings(ABC):
         self._values: MeterValues | None = None
         self._taken = clock.monotonic()
         self._flow_taken = math.inf  # when power or currents were last read, by a meter that measures them
-        self._lost = False
+        self.lost = False
+        """Whether it gives no readings."""
         self._changed = asyncio.Event()
-        self._on_fault: list[OnFault] = []
-        self._on_change: list[Callable[[], None]] = []
+        self.on_fault: Final = Callbacks[str, bool]()
+        """Called when the meter stops responding or responds again (`meter_lost`)."""
+        self.on_change: Final = Callbacks[[]]()
+        """Called with each new reading."""
         self.errors = 0
         """Polls and telegrams that gave no reading."""
         self.failure = "it does not answer"
@@ -57,11 +61,6 @@ class MeterReadings(ABC):
     def rollover_mwh(self) -> int | None:
         """Where its registers start again at 0, mWh; None if they do not."""
         return None if self._rollover_kwh is None else self._rollover_kwh * MWH_PER_KWH
-
-    @property
-    def lost(self) -> bool:
-        """Whether it gives no readings."""
-        return self._lost
 
     @property
     def has_voltage(self) -> bool:
@@ -85,14 +84,6 @@ class MeterReadings(ABC):
         except TimeoutError:
             return
 
-    def on_fault(self, callback: OnFault) -> None:
-        """Call `callback` when the meter stops responding or responds again (`meter_lost`)."""
-        self._on_fault.append(callback)
-
-    def on_change(self, callback: Callable[[], None]) -> None:
-        """Call `callback` with each new reading."""
-        self._on_change.append(callback)
-
     # -- for subclasses
 
     async def _first(self, timeout_s: float, hint: str) -> None:
@@ -114,8 +105,7 @@ class MeterReadings(ABC):
             self._notify(lost=False)
         else:
             self._missed("the reading has neither power nor currents")
-        for callback in self._on_change:
-            callback()
+        self.on_change.tell()
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -128,7 +118,6 @@ class MeterReadings(ABC):
             self._notify(lost=True)
 
     def _notify(self, *, lost: bool) -> None:
-        if lost is not self._lost:
-            self._lost = lost
-            for callback in self._on_fault:
-                callback("meter_lost", lost)
+        if lost is not self.lost:
+            self.lost = lost
+            self.on_fault.tell("meter_lost", lost)

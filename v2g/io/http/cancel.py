@@ -24,17 +24,13 @@ class Cancel:
     def __init__(self) -> None:
         self._lock: Final = threading.Lock()
         self._connection: CancellableConnection | None = None
-        self._cancelled = False
-
-    @property
-    def cancelled(self) -> bool:
+        self.cancelled = False
         """Whether cancellation was requested."""
-        return self._cancelled
 
     def cancel(self) -> None:
         """Cancel present and later exchanges."""
         with self._lock:
-            self._cancelled = True
+            self.cancelled = True
             if self._connection is not None:
                 self._connection.shut()
 
@@ -64,5 +60,5 @@ class Cancel:
 
     def check(self) -> None:
         """Raise TransferError if cancelled."""
-        if self._cancelled:
+        if self.cancelled:
             raise TransferError("the transfer was cancelled", "cancelled")

@@ -9,7 +9,7 @@ import contextlib
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -19,7 +19,7 @@ from v2g.iec61851.pilot import HLC_DUTY, DutyReading, PilotState, toggles
 from v2g.iec61851.proximity import Proximity
 from v2g.io.plc.link import PlcLink
 from v2g.io.plc.pilot import VehiclePilot
-from v2g.observe import Observe, Scalar
+from v2g.observe import Callbacks, Observe, Scalar
 from v2g.slac import shared
 from v2g.slac.ev import EvSlac, EvSlacConfig
 from v2g.slac.evse import EvseSlac, EvseSlacConfig
@@ -171,18 +171,12 @@ class _DataLink:
     def __init__(self, observe: OnObserve) -> None:
         self.matched: shared.Matched | None = None
         self._observe_to = observe
-        self._on_ready: list[OnReady] = []
-        self._on_down: list[OnDown] = []
-        self._waiting: set[asyncio.Future[shared.Matched]] = set()
-
-    def on_ready(self, callback: OnReady) -> None:
-        """Call `callback` when the link is up (D-LINK_READY, established)."""
-        self._on_ready.append(callback)
-
-    def on_down(self, callback: OnDown) -> None:
-        """Call `callback` with a stable code when the link went down or will not come up: `unplugged`, `link_lost`,
+        self.on_ready: Final = Callbacks[shared.Matched]()
+        """Called when the link is up (D-LINK_READY, established)."""
+        self.on_down: Final = Callbacks[str]()
+        """Called with a stable code when the link went down or will not come up: `unplugged`, `link_lost`,
         `port_lost`, `pilot_lost`, `pilot_fault`, `plug_not_seated`, or one of `v2g.slac.shared.FAILURES`."""
-        self._on_down.append(callback)
+        self._waiting: set[asyncio.Future[shared.Matched]] = set()
 
     async def ready(self) -> shared.Matched:
         """Wait until the link is up. Raises SlacError when matching fails for good."""
@@ -215,8 +209,7 @@ class _DataLink:
                 for future in self._waiting:
                     if not future.done():
                         future.set_result(action)
-                for callback in self._on_ready:
-                    callback(action)
+                self.on_ready.tell(action)
             case shared.LinkLost():
                 self._down("link_lost")
             case shared.MatchingFailed():
@@ -238,8 +231,7 @@ class _DataLink:
             for future in self._waiting:
                 if not future.done():
                     future.set_exception(error)
-        for callback in self._on_down:
-            callback(reason)
+        self.on_down.tell(reason)
 
 
 class ChargerLink(_DataLink):

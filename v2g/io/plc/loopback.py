@@ -16,15 +16,11 @@ class LoopbackLink:
 
     def __init__(self, medium: Medium, mac: bytes) -> None:
         self._medium = medium
-        self._mac = mac
+        self.mac = mac
+        """The port's own address."""
         self._callback: OnFrame | None = None
         self._attenuations: dict[bytes, int] = {}
         medium.subscribe(MediumChannel.PLC, self._received)
-
-    @property
-    def mac(self) -> bytes:
-        """The port's own address."""
-        return self._mac
 
     def on_frame(self, callback: OnFrame) -> None:
         self._callback = callback

@@ -22,7 +22,6 @@ from v2g.io.plc.link import (
     Impairment,
     ImpairmentConfig,
     OnFrame,
-    OnPort,
     PlcConfig,
     PlcLink,
     own_mac,
@@ -31,7 +30,7 @@ from v2g.io.plc.link import (
 from v2g.io.plc.loopback import LoopbackLink, MeasuresAcross
 from v2g.io.plc.tap import RecordedLink, TapLink, WrappedLink
 from v2g.io.simulation.medium import Medium
-from v2g.observe import Observe
+from v2g.observe import Callbacks, Observe
 from v2g.slac.modem import FrameDelivery, Measures, SimulatedModem
 
 # -- A port that is reopened after a loss: a USB modem unplugged, an interface deleted. Users of the port continue:
@@ -53,26 +52,19 @@ class ReconnectingLink:
         self._name = name
         self._observe = observe
         self._callback: OnFrame | None = None
-        self._on_port: list[OnPort] = []
+        self.on_port: Final = Callbacks[bool]()
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._pause = FIRST_PAUSE_S
         self._lost_at = 0.0
         self._closed = False
-        self._mac = port.mac
+        self.mac = port.mac
+        """The port's own address, from its first opening."""
         self._port: PlcLink | None = None
         self._use(port)
 
-    @property
-    def mac(self) -> bytes:
-        """The port's own address, from its first opening."""
-        return self._mac
-
     def on_frame(self, callback: OnFrame) -> None:
         self._callback = callback
-
-    def on_port(self, callback: OnPort) -> None:
-        self._on_port.append(callback)
 
     def send(self, frame: bytes) -> None:
         """See PlcLink. A frame for a lost port is dropped; nothing is raised."""
@@ -124,8 +116,7 @@ class ReconnectingLink:
         self._notify(present=True)
 
     def _notify(self, *, present: bool) -> None:
-        for callback in self._on_port:
-            callback(present)
+        self.on_port.tell(present)
 
 
 # -- Simulated impairment of any port: see v2g.io.plc.link

@@ -6,7 +6,7 @@ modelled: rise times, noise and contact bounce.
 """
 
 from collections.abc import Callable
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Final, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -25,6 +25,7 @@ from v2g.iec61851.pilot import (
 from v2g.iec61851.proximity import SEATED_OHM, read_proximity
 from v2g.io.simulation.medium import Medium, MediumChannel
 from v2g.io.simulation.wire import SimulatedWire
+from v2g.observe import Callbacks
 
 
 class VehiclePilot(Protocol):
@@ -97,7 +98,7 @@ class SimulatedChargerPilot(ReportingPilot, SimulatedWire[ChargerSignal, Vehicle
             high = pilot_high_mv(resistance, diode=seen.diode)
             low = None if self._signal.duty_percent is None else pilot_low_mv(resistance, diode=seen.diode)
             reading = read_levels(high, low)
-        state, fault = (self._state, self._fault) if reading.state is None else (reading.state, reading.fault)
+        state, fault = (self.state, self.fault) if reading.state is None else (reading.state, reading.fault)
         self._report_wire(state, fault, read_proximity(seen.proximity_ohm))
 
 
@@ -106,24 +107,17 @@ class SimulatedVehiclePilot(SimulatedWire[VehicleSignal, ChargerSignal]):
 
     def __init__(self, medium: Medium, *, connector: int = 1) -> None:
         self._signal = VehicleSignal()
-        self._duty = DutyReading("no_charging")
-        self._on_duty: list[Callable[[DutyReading], None]] = []
+        self.duty = DutyReading("no_charging")
+        """The charger's signal; `no_charging` when unplugged, faulty or absent."""
+        self.on_duty: Final = Callbacks[DutyReading]()
+        """Called with each new reading."""
         super().__init__(medium, MediumChannel.CP, ChargerSignal, connector=connector)
         self.on_change(lambda _: self._read())
-
-    @property
-    def duty(self) -> DutyReading:
-        """The charger's signal; `no_charging` when unplugged, faulty or absent."""
-        return self._duty
 
     @property
     def plugged(self) -> bool:
         """Whether the plug is in."""
         return self._signal.resistance_ohm is not None
-
-    def on_duty(self, callback: Callable[[DutyReading], None]) -> None:
-        """Call `callback` with each new reading."""
-        self._on_duty.append(callback)
 
     def plug(self, *, proximity_ohm: int | None = SEATED_OHM, diode: bool = True) -> None:
         """Plug in and show B. `proximity_ohm` None is a plug that is not latched."""
@@ -151,10 +145,9 @@ class SimulatedVehiclePilot(SimulatedWire[VehicleSignal, ChargerSignal]):
         duty = DutyReading("no_charging")
         if seen is not None and seen.fault is None and self.plugged:
             duty = _read_duty(100.0 if seen.duty_percent is None else seen.duty_percent)
-        if duty != self._duty:
-            self._duty = duty
-            for callback in self._on_duty:
-                callback(duty)
+        if duty != self.duty:
+            self.duty = duty
+            self.on_duty.tell(duty)
 
 
 def _read_duty(percent: float) -> DutyReading:

@@ -40,7 +40,8 @@ class RawLink:
         try:
             # Only a socket for all EtherTypes receives this machine's own frames.
             self._socket.bind((interface, _ETH_P_ALL if overhear else ETHERTYPE))
-            self._mac: bytes = self._socket.getsockname()[4]
+            self.mac: bytes = self._socket.getsockname()[4]
+            """Address of the interface."""
             down = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         except OSError as error:
             self._socket.close()
@@ -49,11 +50,6 @@ class RawLink:
             self._socket.close()
             raise TransportError(f"{interface}: {os.strerror(down)}", hint=f"ip link set {interface} up")
         self._loop.add_reader(self._socket, self._readable)
-
-    @property
-    def mac(self) -> bytes:
-        """Address of the interface."""
-        return self._mac
 
     def on_frame(self, callback: OnFrame) -> None:
         self._callback = callback
@@ -107,16 +103,12 @@ class SerialLink:
 
     def __init__(self, device: str, baud_rate: int, mac: bytes) -> None:
         """Open the port. Raises TransportError when it is missing or in use."""
-        self._mac = mac
+        self.mac = mac
+        """The port's own address, configured or random."""
         self._callback: OnFrame | None = None
         self._on_port: OnPort | None = None
         self._deframer = uart.Deframer()
         self._port = SerialPort(device, baud_rate, on_data=self._received, on_gone=self._gone)
-
-    @property
-    def mac(self) -> bytes:
-        """The port's own address, configured or random."""
-        return self._mac
 
     def on_frame(self, callback: OnFrame) -> None:
         self._callback = callback

@@ -1,7 +1,6 @@
 """The simulated primary device: the physics of `v2g.hardware.coils`, driven by both ends of the air gap."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Annotated, Final
 
 import msgspec
@@ -9,11 +8,12 @@ from msgspec import Meta
 
 from v2g.hardware import coils
 from v2g.hardware.coils import CoilPair, CoilPlace
-from v2g.hardware.interfaces import Contactor, OnFault, PrimaryReport
+from v2g.hardware.interfaces import Contactor, PrimaryReport
 from v2g.hardware.simulation import SimulatedFault
 from v2g.io.simulation.lines import ChargerCoil, ChargerCoilLine, VehicleCoil
 from v2g.io.simulation.power import Faults
 from v2g.iso15118.d20.wpt_methods import OBSERVED_BY_DEVICE
+from v2g.observe import Callbacks
 
 _OBJECTS: Final[tuple[SimulatedFault, ...]] = ("foreign_object", "living_object")
 _BY_PERSON: Final = "External confirmation"
@@ -50,18 +50,14 @@ class SimulatedPrimary:
         self._power_w = 0
         self._confirmed = False
         self._timer: asyncio.TimerHandle | None = None
-        self._report = PrimaryReport()
-        self._on_report: list[Callable[[PrimaryReport], None]] = []
-        self._on_fault: list[OnFault] = []
+        self.report = PrimaryReport()
+        self.on_report: Final = Callbacks[PrimaryReport]()
+        self.on_fault: Final = Callbacks[str, bool]()
         self._reported: set[str] = set()
         line.on_change(self._vehicle_changed)
         contactor.on_change(lambda _: self._act())
         faults.on_change(self._faults_changed)
         self._act()
-
-    @property
-    def report(self) -> PrimaryReport:
-        return self._report
 
     def find(self, method: str) -> None:
         self._method, self._device_id = method, 0
@@ -93,12 +89,6 @@ class SimulatedPrimary:
         self._method, self._device_id, self._confirmed = "", 0, False
         self.send(0)
 
-    def on_report(self, callback: Callable[[PrimaryReport], None]) -> None:
-        self._on_report.append(callback)
-
-    def on_fault(self, callback: OnFault) -> None:
-        self._on_fault.append(callback)
-
     def close(self) -> None:
         """Switch the field off for good."""
         self.rest()
@@ -122,8 +112,7 @@ class SimulatedPrimary:
             active = fault in self._faults
             if active is not (fault in self._reported):
                 self._reported.symmetric_difference_update((fault,))
-                for callback in self._on_fault:
-                    callback(fault, active)
+                self.on_fault.tell(fault, active)
 
     def _act(self) -> None:
         """Publish the field, and report the result."""
@@ -146,10 +135,9 @@ class SimulatedPrimary:
         )
         if report.sent_w:
             self._faults.note("current")
-        if report != self._report:
-            self._report = report
-            for callback in self._on_report:
-                callback(report)
+        if report != self.report:
+            self.report = report
+            self.on_report.tell(report)
 
     def _field(self, place: CoilPlace | None) -> tuple[int, int]:
         """Return the coil current and its maximum power for a vehicle at this place."""

@@ -1,13 +1,14 @@
 """The simulated connection device: the model of `v2g.hardware.pantograph`, driven by the clock."""
 
 import asyncio
-from collections.abc import Callable
+from typing import Final
 
 from v2g.hardware.interfaces import ContactReport
 from v2g.hardware.pantograph import Pantograph, PantographConfig
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.lines import ChargerContact, ChargerContactLine, VehicleContact
 from v2g.io.simulation.power import Faults
+from v2g.observe import Callbacks
 
 STEP_S = 0.02
 """Real seconds between two steps of a device that moves."""
@@ -30,23 +31,16 @@ class SimulatedConnection:
         self._model = Pantograph(config)
         self._at = clock.monotonic()
         self._timer: asyncio.TimerHandle | None = None
-        self._report = ContactReport()
-        self._on_report: list[Callable[[ContactReport], None]] = []
+        self.report = ContactReport()
+        self.on_report: Final = Callbacks[ContactReport]()
         line.on_change(self._vehicle_changed)
         faults.on_change(self._act)
         self._act()
-
-    @property
-    def report(self) -> ContactReport:
-        return self._report
 
     def send(self, *, down: bool) -> None:
         self._act()  # it was still, or moved the other way
         self._model.send(down=down)
         self._act()
-
-    def on_report(self, callback: Callable[[ContactReport], None]) -> None:
-        self._on_report.append(callback)
 
     def close(self) -> None:
         """Stop moving."""
@@ -79,7 +73,6 @@ class SimulatedConnection:
             x_cm=vehicle.x_cm if vehicle is not None else 0,
             y_cm=vehicle.y_cm if vehicle is not None else 0,
         )
-        if report != self._report:
-            self._report = report
-            for callback in self._on_report:
-                callback(report)
+        if report != self.report:
+            self.report = report
+            self.on_report.tell(report)

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g.errors import TransportError
+from v2g.observe import Callbacks
 
 MAX_PAYLOAD: Final = 16 * 1024
 """Bytes of one datagram; an Ethernet frame has 1518."""
@@ -69,7 +70,8 @@ class Medium:
         self.name = name
         self._neighbourhood = neighbourhood
         self._subscribers: dict[MediumChannel, list[OnDatagram]] = {channel: [] for channel in MediumChannel}
-        self._on_peer: list[OnPeer] = []
+        self.on_peer: Final = Callbacks[str, bool]()
+        """Called when a peer joins or leaves. It is not called for those already in `peers`."""
 
     @property
     def peers(self) -> frozenset[str]:
@@ -79,10 +81,6 @@ class Medium:
     def subscribe(self, channel: MediumChannel, callback: OnDatagram) -> None:
         """Call `callback` for each datagram of `channel` from others."""
         self._subscribers[channel].append(callback)
-
-    def on_peer(self, callback: OnPeer) -> None:
-        """Call `callback` when a peer joins or leaves. It is not called for those already in `peers`."""
-        self._on_peer.append(callback)
 
     def attenuation_db(self, peer: str) -> int | None:
         """Return the attenuation of powerline signals from `peer`, dB, or None when they are not received."""
@@ -106,8 +104,7 @@ class Medium:
             callback(peer, payload)
 
     def _notify(self, peer: str, *, present: bool) -> None:
-        for callback in self._on_peer:
-            callback(peer, present)
+        self.on_peer.tell(peer, present)
 
 
 class Room:

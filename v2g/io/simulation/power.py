@@ -8,16 +8,17 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from v2g.errors import ConfigError
 from v2g.hardware import simulation
 from v2g.hardware.faults import Light
-from v2g.hardware.interfaces import OFF, REPORT_S, Contactor, Demand, OnFault, StageReport
+from v2g.hardware.interfaces import OFF, REPORT_S, Contactor, Demand, StageReport
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.lines import VehicleDc
 from v2g.io.simulation.medium import Medium
 from v2g.io.storage.record_keys import RecordKeys
+from v2g.observe import Callbacks
 
 STEP_S = 0.05
 """Real seconds between two steps of a model that moves."""
@@ -31,7 +32,8 @@ class Faults:
         self._loop = asyncio.get_running_loop()
         self._script = simulation.FaultScript(script, clock.monotonic())
         self._values: dict[simulation.SimulatedFault, float] = {}
-        self._callbacks: list[Callable[[], None]] = []
+        self.on_change: Final = Callbacks[[]]()
+        """Called when a fault begins or ends."""
         self._timer: asyncio.TimerHandle | None = None
         self._run()
 
@@ -48,12 +50,7 @@ class Faults:
             self._values[fault] = value
         else:
             self._values.pop(fault, None)
-        for callback in self._callbacks:
-            callback()
-
-    def on_change(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when a fault begins or ends."""
-        self._callbacks.append(callback)
+        self.on_change.tell()
 
     def note(self, moment: simulation.Moment) -> None:
         """Report an event to the script."""
@@ -124,7 +121,7 @@ class SimulatedContactor:
         self._commanded = self._dropped = self._cut = self._was_cut = False
         self._closed = "stuck_closed" in faults
         self._timer: asyncio.TimerHandle | None = None
-        self._callbacks: list[Callable[[bool], None]] = []
+        self.on_change: Final = Callbacks[bool]()
         faults.on_change(self._faults_changed)
 
     @property
@@ -147,9 +144,6 @@ class SimulatedContactor:
         else:
             self._move()
 
-    def on_change(self, callback: Callable[[bool], None]) -> None:
-        self._callbacks.append(callback)
-
     def close(self) -> None:
         """Stop moving."""
         if self._timer is not None:
@@ -170,8 +164,7 @@ class SimulatedContactor:
         self._closed = closed
         if closed:
             self._faults.note("closed")
-        for callback in self._callbacks:
-            callback(closed)
+        self.on_change.tell(closed)
 
 
 class DcLine(Protocol):
@@ -203,17 +196,13 @@ class SimulatedStage:
         self._var = 0
         self._timer: asyncio.TimerHandle | None = None
         self._acting = self._cut = False
-        self._on_report: list[Callable[[StageReport], None]] = []
-        self._on_fault: list[OnFault] = []
+        self.on_report: Final = Callbacks[StageReport]()
+        self.on_fault: Final = Callbacks[str, bool]()
         self._reported: set[str] = set()
         line.on_change(self._vehicle_changed)
         contactor.on_change(lambda _: self._act())
         faults.on_change(self._faults_changed)
         self._act()
-
-    @property
-    def present(self) -> StageReport:
-        return self._present
 
     @property
     def max_var(self) -> int:
@@ -223,6 +212,10 @@ class SimulatedStage:
     def var(self) -> int:
         """The reactive power; none while the stage has tripped."""
         return 0 if self._model.tripped else self._var
+
+    @property
+    def present(self) -> StageReport:
+        return self._present
 
     def react(self, var: int) -> None:
         self._var = var
@@ -240,12 +233,6 @@ class SimulatedStage:
                 self._reported_s = self._loop.time()
             self._model.demand = demand
             self._act()
-
-    def on_report(self, callback: Callable[[StageReport], None]) -> None:
-        self._on_report.append(callback)
-
-    def on_fault(self, callback: OnFault) -> None:
-        self._on_fault.append(callback)
 
     def close(self) -> None:
         """Stop moving, discarding remaining charge."""
@@ -270,8 +257,7 @@ class SimulatedStage:
         for fault, active in (("stage_tripped", "stage_trip" in faults), ("stage_lost", "stage_silent" in faults)):
             if active is not (fault in self._reported):
                 self._reported.symmetric_difference_update((fault,))
-                for callback in self._on_fault:
-                    callback(fault, active)
+                self.on_fault.tell(fault, active)
 
     def _act(self, *, last: bool = False) -> None:
         """Advance the model, publish the result, and continue while it moves."""
@@ -298,8 +284,7 @@ class SimulatedStage:
 
     def _report(self) -> None:
         self._reported_s = self._loop.time()
-        for callback in self._on_report:
-            callback(self._present)
+        self.on_report.tell(self._present)
 
     def _step(self) -> bool:
         """Take one step; return whether its result requires another one."""
@@ -356,8 +341,8 @@ class SimulatedCabinet:
         self._runaway_at: float | None = None
         self.light: Light = "available"
         self.locked = False
-        self._on_latch: list[Callable[[bool], None]] = []
-        self._on_fault: list[OnFault] = []
+        self.on_latch: Final = Callbacks[bool]()
+        self.on_fault: Final = Callbacks[str, bool]()
         self._stopped = False
         faults.on_change(self._faults_changed)
 
@@ -395,21 +380,13 @@ class SimulatedCabinet:
         if "latch_jammed" in self._faults or locked is self.locked:
             return
         self.locked = locked
-        for callback in self._on_latch:
-            callback(locked)
+        self.on_latch.tell(locked)
 
     def set_fan(self, percent: int) -> None:
         self._fan = percent
-
-    def on_latch(self, callback: Callable[[bool], None]) -> None:
-        self._on_latch.append(callback)
-
-    def on_fault(self, callback: OnFault) -> None:
-        self._on_fault.append(callback)
 
     def _faults_changed(self) -> None:
         stopped = "estop" in self._faults
         if stopped is not self._stopped:
             self._stopped = stopped
-            for callback in self._on_fault:
-                callback("emergency_stop", stopped)
+            self.on_fault.tell("emergency_stop", stopped)

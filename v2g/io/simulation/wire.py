@@ -6,12 +6,13 @@ later gets it, and the state of a dead process is cleared.
 
 import logging
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
 from v2g.errors import TransportError
 from v2g.io.simulation.medium import Medium, MediumChannel
+from v2g.observe import Callbacks
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class SimulatedWire(Generic[Mine, Theirs]):
         self._mine: Mine | None = None
         self._decode = msgspec.msgpack.Decoder(theirs).decode
         self._holder: str | None = None
-        self._callbacks: list[Callable[[Theirs | None], None]] = []
+        self._callbacks: Final = Callbacks[Theirs | None]()
         self.seen: Theirs | None = None
         medium.subscribe(channel, self._received)
         medium.on_peer(self._peer)
@@ -53,7 +54,7 @@ class SimulatedWire(Generic[Mine, Theirs]):
 
     def on_change(self, callback: Callable[[Theirs | None], None]) -> None:
         """Call `callback` with the far end's new state, or None when it is cleared; immediately if there is one."""
-        self._callbacks.append(callback)
+        self._callbacks(callback)
         if self.seen is not None:
             callback(self.seen)
 
@@ -91,5 +92,4 @@ class SimulatedWire(Generic[Mine, Theirs]):
     def _change(self, state: Theirs | None) -> None:
         if state != self.seen:
             self.seen = state
-            for callback in self._callbacks:
-                callback(state)
+            self._callbacks.tell(state)

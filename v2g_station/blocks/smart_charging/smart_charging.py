@@ -69,7 +69,8 @@ class ChargingProfiles(FunctionalBlock):
 
     def __init__(self, shared: Shared, modes: tuple[OperationMode, ...]) -> None:
         super().__init__(shared)
-        self._installed = tuple(self._k.stored("profiles", profile_times.InstalledProfile).values())
+        self.installed = tuple(self._k.stored("profiles", profile_times.InstalledProfile).values())
+        """All profiles."""
         self._remote_profiles: dict[int, ChargingProfile] = {}
         """Profiles of remote starts, until the transaction starts."""
         self._limits: dict[int, ProfileLimits] = {}
@@ -99,11 +100,6 @@ class ChargingProfiles(FunctionalBlock):
         self._k.on_clock_set.append(lambda _: self.limits_changed())
         self._measure()
 
-    @property
-    def installed(self) -> tuple[profile_times.InstalledProfile, ...]:
-        """All profiles."""
-        return self._installed
-
     # -- the CSMS
 
     def refuse(self, profile: ChargingProfile, evse_id: int, *, remote: bool = False) -> StatusInfo | None:
@@ -117,7 +113,7 @@ class ChargingProfiles(FunctionalBlock):
             evse_id,
             version=self._k.version,
             able=self._abilities(),
-            installed=self._installed,
+            installed=self.installed,
             transactions=transactions,
             utc_ms=self._k.utc_ms,
         )
@@ -156,7 +152,7 @@ class ChargingProfiles(FunctionalBlock):
 
     def put(self, item: profile_times.InstalledProfile) -> None:
         """Install a profile of any source."""
-        self._keep(profile_rules.replace(self._installed, item))
+        self._keep(profile_rules.replace(self.installed, item))
         for listener in self.on_installed:
             listener(item)
         if item.profile.charging_profile_purpose == "TxProfile":
@@ -164,7 +160,7 @@ class ChargingProfiles(FunctionalBlock):
 
     def remove(self, profile_id: int) -> None:
         """Remove a profile."""
-        self._keep(tuple(item for item in self._installed if item.profile.id != profile_id))
+        self._keep(tuple(item for item in self.installed if item.profile.id != profile_id))
 
     def period_in_force(self, evse: Evse) -> ChargingSchedulePeriod | None:
         """Return the period that controls an EVSE now."""
@@ -193,8 +189,8 @@ class ChargingProfiles(FunctionalBlock):
     def _clear(self, request: ocpp.ClearChargingProfileRequest) -> Message:
         """K10."""
         profile_id, criteria = request.charging_profile_id, request.charging_profile_criteria
-        installed = tuple(i for i in self._installed if not profile_rules.matches_clearing(i, profile_id, criteria))
-        if len(installed) == len(self._installed):
+        installed = tuple(i for i in self.installed if not profile_rules.matches_clearing(i, profile_id, criteria))
+        if len(installed) == len(self.installed):
             return ocpp.ClearChargingProfileResponse(status="Unknown")
         self._keep(installed)
         return ocpp.ClearChargingProfileResponse(status="Accepted")
@@ -202,7 +198,7 @@ class ChargingProfiles(FunctionalBlock):
     def _get(self, request: ocpp.GetChargingProfilesRequest) -> Message:
         """K09: ReportChargingProfiles for each EVSE that has some, by source."""
         wanted = request.charging_profile
-        found = [item for item in self._installed if profile_rules.matches_report(item, request.evse_id, wanted)]
+        found = [item for item in self.installed if profile_rules.matches_report(item, request.evse_id, wanted)]
         if not found:
             return ocpp.GetChargingProfilesResponse(status="NoProfiles")
         places = sorted({(item.evse_id, item.source) for item in found})
@@ -230,7 +226,7 @@ class ChargingProfiles(FunctionalBlock):
             return ocpp.GetCompositeScheduleResponse(status="Rejected", status_info=info)
         now = self._k.utc_ms // 1000 * 1000
         schedule = profiles.composite(
-            self._installed,
+            self.installed,
             now,
             max(0, request.duration),
             msgspec.structs.replace(self.where.at(request.evse_id, sharers=1), supposed_ms=now),
@@ -248,7 +244,7 @@ class ChargingProfiles(FunctionalBlock):
 
     def _starting(self, evse: Evse) -> None:
         """Start the transaction in the operation mode of its profiles, None without one."""
-        found = profiles.limits_at(self._installed, self._k.utc_ms, self.where.at(evse.number))
+        found = profiles.limits_at(self.installed, self._k.utc_ms, self.where.at(evse.number))
         if evse.record is not None:
             evse.record = msgspec.structs.replace(evse.record, operation_mode=found.operation_mode)
 
@@ -264,10 +260,10 @@ class ChargingProfiles(FunctionalBlock):
         """Remove the TxProfile of an ended transaction, and its priority."""
         self.where.forget(record.transaction_id)
         self._sleep(evse, asleep=False)
-        self._keep(tuple(i for i in self._installed if i.profile.transaction_id != record.transaction_id))
+        self._keep(tuple(i for i in self.installed if i.profile.transaction_id != record.transaction_id))
 
     def _keep(self, installed: tuple[profile_times.InstalledProfile, ...]) -> None:
-        old = {str(item.profile.id): item for item in self._installed}
+        old = {str(item.profile.id): item for item in self.installed}
         new = {str(item.profile.id): item for item in installed}
         for key in old.keys() - new.keys():
             self._k.forget("profiles", key)
@@ -275,7 +271,7 @@ class ChargingProfiles(FunctionalBlock):
             if old.get(key) != item and item.source == "CSO":  # K01.FR.27: external systems send theirs again
                 durable = item.profile.charging_profile_kind != "Dynamic"  # would wear out the disk
                 self._k.keep("profiles", key, item, durable=durable)
-        self._installed = installed
+        self.installed = installed
         self._measure()
         differ = [key for key in old.keys() | new.keys() if old.get(key) != new.get(key)]
         places = {each[key].evse_id for each in (old, new) for key in differ if key in each}
@@ -283,18 +279,18 @@ class ChargingProfiles(FunctionalBlock):
 
     def _applying(self, number: int) -> list[profile_times.InstalledProfile]:
         """Return the profiles of an EVSE and of the whole station."""
-        return [item for item in self._installed if item.evse_id in (0, number)]
+        return [item for item in self.installed if item.evse_id in (0, number)]
 
     def _measure(self) -> None:
-        self._k.put("SmartChargingCtrlr.Entries[ChargingProfiles]", str(len(self._installed)))
+        self._k.put("SmartChargingCtrlr.Entries[ChargingProfiles]", str(len(self.installed)))
 
     @property
     def _in_amperes(self) -> bool:
-        return any(item.profile.charging_schedule[0].charging_rate_unit == "A" for item in self._installed)
+        return any(item.profile.charging_schedule[0].charging_rate_unit == "A" for item in self.installed)
 
     @property
     def _by_soc(self) -> bool:
-        return any(item.profile.charging_schedule[0].limit_at_soc is not None for item in self._installed)
+        return any(item.profile.charging_schedule[0].limit_at_soc is not None for item in self.installed)
 
     def _remeasured(self, *, uses: bool) -> None:
         """Re-evaluate if a profile depends on measurements."""
@@ -303,16 +299,16 @@ class ChargingProfiles(FunctionalBlock):
 
     def _end_offline(self) -> bool:
         """End profiles for good that expired while the CSMS was unreachable (K01.FR.102); return whether any did."""
-        before = self._installed
+        before = self.installed
         around = self.where.at(0)
-        for item in self._installed:
+        for item in self.installed:
             limit = profile_times.offline_end(item, around)
             over = limit is not None and self._k.utc_ms >= limit and item.profile.invalid_after_offline_duration
             if over and not item.ended:
                 ended = msgspec.structs.replace(item, ended=True)
-                self._installed = profile_rules.replace(self._installed, ended)
+                self.installed = profile_rules.replace(self.installed, ended)
                 self._k.keep("profiles", str(item.profile.id), ended)
-        return self._installed is not before
+        return self.installed is not before
 
     def limits_changed(self, places: Collection[int] = ()) -> None:
         """Re-evaluate the profiles at these EVSEs, or at all; report changes, and schedule the next one.
