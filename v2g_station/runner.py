@@ -142,7 +142,8 @@ class StationRunner:
                 self.step(self.core.stop)
             if self._timer is not None:
                 self._timer.cancel()
-            await self._close()
+            self._drop()
+            await asyncio.gather(*self._connections, return_exceptions=True)
 
     def step(self, work: Callable[[Moment], list[Action]]) -> Saving | None:
         """Run the core now and carry out its actions. Return the pending save, None if saved; StoreError for a failure
@@ -283,10 +284,6 @@ class StationRunner:
     def _forget(self, connection: "asyncio.Task[None]") -> None:
         self._connections.discard(connection)
         self._final_frames.pop(connection, None)
-
-    async def _close(self) -> None:
-        self._drop()
-        await asyncio.gather(*self._connections, return_exceptions=True)
 
     async def _use(self, wanted: Connect) -> None:
         """Connect, and pass frames both ways until the connection ends."""

@@ -170,7 +170,9 @@ class StationCore(Blocks):
         self.der.refresh()
         self.der_response.start()
         self.display.refresh()
-        self._restarted()
+        # the restart of the station (A04)
+        how = "ResetOrReboot" if self._boot_text or self.settings.same_boot else "StartupOfTheDevice"
+        self.diagnostics.security_event(how, self.link.boot_reason)
         self.smart_charging.limits_changed()
         self.payments.start()
         self.kernel.started()
@@ -309,30 +311,33 @@ class StationCore(Blocks):
         if (taker := self._takers.get(type(fact))) is not None:
             taker(fact)
         else:
-            self._handle_shared(fact)
+            # facts that concern several blocks
+            match fact:
+                case Plug():
+                    if fact.evse_id in self.evses:
+                        self._plugged(fact)
+                case Fault():
+                    # one that stops energy ends the transaction (E06.FR.16)
+                    self.availability.fault(fact)
+                    self.diagnostics.fault(fact)
+                    if fact.active and fact.stops:
+                        for evse in self.evses.values():
+                            if fact.evse_id in (0, evse.number) and evse.record is not None:
+                                self.sessions.end(evse, "AbnormalCondition", reason="Other")
+                case GridFrequency():
+                    self.sessions.hertz = fact.hz if fact.measured else None
+                    self.frequency.measured(fact)
+                    self.der_response.measured(fact)
+                    self.der_reactive.measured(fact)
+                case LockFailure():
+                    self.availability.lock_failure(fact)
+                    self.remote_control.lock_failed(fact)
+                    if not fact.unlocking:
+                        self.sessions.suspend(self.evses[fact.evse_id])  # G05.FR.01
+                case _:
+                    if not self.payments.take(fact):
+                        self.high_level.take(fact)
         self.availability.refresh()
-
-    def _handle_shared(self, fact: Fact) -> None:
-        """Handle facts that concern several blocks."""
-        match fact:
-            case Plug():
-                if fact.evse_id in self.evses:
-                    self._plugged(fact)
-            case Fault():
-                self._fault(fact)
-            case GridFrequency():
-                self.sessions.hertz = fact.hz if fact.measured else None
-                self.frequency.measured(fact)
-                self.der_response.measured(fact)
-                self.der_reactive.measured(fact)
-            case LockFailure():
-                self.availability.lock_failure(fact)
-                self.remote_control.lock_failed(fact)
-                if not fact.unlocking:
-                    self.sessions.suspend(self.evses[fact.evse_id])  # G05.FR.01
-            case _:
-                if not self.payments.take(fact):
-                    self.high_level.take(fact)
 
     def _plugged(self, fact: Plug) -> None:
         """Update the status first, then send the transaction event; both set cable ends, hence the check up front."""
@@ -350,15 +355,6 @@ class StationCore(Blocks):
             self.sessions.plug(fact)
         self.authorizer.plugged(evse)
 
-    def _fault(self, fact: Fault) -> None:
-        """Handle a fault; one that stops energy ends the transaction (E06.FR.16)."""
-        self.availability.fault(fact)
-        self.diagnostics.fault(fact)
-        if fact.active and fact.stops:
-            for evse in self.evses.values():
-                if fact.evse_id in (0, evse.number) and evse.record is not None:
-                    self.sessions.end(evse, "AbnormalCondition", reason="Other")
-
     def _registered(self) -> None:
         if self.kernel.offline_since == float("-inf"):
             self.monitors.streams.forgotten()
@@ -371,8 +367,3 @@ class StationCore(Blocks):
         self.availability.refresh()
         self.provisioning.idle()
         self.firmware.idle()
-
-    def _restarted(self) -> None:
-        """Log the restart of the station (A04)."""
-        how = "ResetOrReboot" if self._boot_text or self.settings.same_boot else "StartupOfTheDevice"
-        self.diagnostics.security_event(how, self.link.boot_reason)

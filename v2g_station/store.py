@@ -168,7 +168,10 @@ class StationStore:
                 os.fsync(file.fileno())
             part.replace(copy)
             sync_directory(copy.parent)
-        self._forget_copies()
+        # no update goes back to these copies any more
+        for copy in self._path.parent.glob(f"{glob.escape(self._path.name)}.format-*"):
+            if time.time() - copy.stat().st_mtime > _COPY_S:
+                copy.unlink(missing_ok=True)
         with self._change():
             self._prepare()
 
@@ -187,12 +190,6 @@ class StationStore:
         self._copy(_VERSION).replace(self._path)  # at no moment is there no file
         sync_directory(self._path.parent)
         _log.error("%s had format %d: continues with that of before, the other is %s", self._path, version, newer)
-
-    def _forget_copies(self) -> None:
-        """Delete copies that no update goes back to any more."""
-        for copy in self._path.parent.glob(f"{glob.escape(self._path.name)}.format-*"):
-            if time.time() - copy.stat().st_mtime > _COPY_S:
-                copy.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close the file."""

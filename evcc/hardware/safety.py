@@ -199,7 +199,12 @@ class SafetyChannel:
 
     def _sent(self, payload_type: int, payload: bytes) -> None:
         if payload_type == PayloadType.SIGNED_DISCHARGE:
-            self._take_signed(payload)
+            try:
+                content = signed_content(payload)
+            except Asn1Error:  # an unreadable payload signs nothing
+                return
+            if isinstance(content, DischargeCommand):
+                self._monitor.signed(content.power_w, self._clock.at(content.valid_until_ms))
         elif self._messages is not None and (message := self._messages.decode(payload_type, payload)) is not None:
             self._ask(self._messages.sent(message, payload_type))
 
@@ -209,14 +214,6 @@ class SafetyChannel:
 
     def _ask(self, ask: safety.Ask) -> None:
         self._ask_monitor(lambda now: self._monitor.ask(ask, now))
-
-    def _take_signed(self, payload: bytes) -> None:
-        try:
-            content = signed_content(payload)
-        except Asn1Error:  # an unreadable payload signs nothing
-            return
-        if isinstance(content, DischargeCommand):
-            self._monitor.signed(content.power_w, self._clock.at(content.valid_until_ms))
 
     def _take_duty(self, duty: DutyReading) -> None:
         on = duty.meaning == "current"

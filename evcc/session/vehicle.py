@@ -233,22 +233,19 @@ class Vehicle(Session, Generic[StepT, EndingT]):
     def _enter(self, stage: Stage) -> None:
         """Enter the next stage."""
         if stage.chain or self.stage.chain:
-            self._time_chain(stage)
+            # the timer of a chain of stages; those that poll count from the first Ongoing.
+            seconds = self._chains(stage)
+            length = seconds.get(stage.chain)
+            same_customer = getattr(stage, "customer", False) is getattr(self.stage, "customer", False)
+            for chain in seconds:
+                if chain != stage.chain or length is None or not same_customer:
+                    self._disarm(chain)
+            if length is not None and stage.chain not in self._time.timers:
+                self._arm(stage.chain, length)
         if self.kinds.is_powered(stage) and not self.kinds.is_powered(self.stage):
             self._watch.begin(self._time.now)
             self._arm(_WATCH, LOOK_S)
         self.stage = stage
-
-    def _time_chain(self, stage: Stage) -> None:
-        """Run the timer of a chain of stages; those that poll count from the first Ongoing."""
-        seconds = self._chains(stage)
-        length = seconds.get(stage.chain)
-        same_customer = getattr(stage, "customer", False) is getattr(self.stage, "customer", False)
-        for chain in seconds:
-            if chain != stage.chain or length is None or not same_customer:
-                self._disarm(chain)
-        if length is not None and stage.chain not in self._time.timers:
-            self._arm(stage.chain, length)
 
     def _proceed(self, step: Step) -> None:
         """End the session, send the request of a step, or wait; its stage is entered, its commands are given."""

@@ -105,7 +105,10 @@ class EstService:
         role, operation = self._operation(request)
         if operation not in ("simpleenroll", "simplereenroll"):
             raise web.HTTPNotFound
-        client = _client_certificate(request)
+        # what the client has shown, and TLS has verified
+        tls = None if request.transport is None else request.transport.get_extra_info("ssl_object")
+        der = None if tls is None else tls.getpeercert(binary_form=True)
+        client = load_certificate(der) if der else None
         if client is None and not self._is_known(request.headers.get("Authorization", "")):
             raise web.HTTPUnauthorized(headers={"WWW-Authenticate": 'Basic realm="est", charset="UTF-8"'})
         former = None if client is None else self._entry_of(client)
@@ -262,13 +265,6 @@ def _answer(*certificates: x509.Certificate) -> web.Response:
     kind = f"{CERTIFICATES}; smime-type=certs-only"
     headers = {"Content-Type": kind, "Content-Transfer-Encoding": "base64"}
     return web.Response(body=write_certificates(certificates), headers=headers)
-
-
-def _client_certificate(request: web.Request) -> x509.Certificate | None:
-    """Return the certificate that the client has shown, which TLS has verified."""
-    tls = None if request.transport is None else request.transport.get_extra_info("ssl_object")
-    der = None if tls is None else tls.getpeercert(binary_form=True)
-    return load_certificate(der) if der else None
 
 
 def _names(holder: x509.Certificate | x509.CertificateSigningRequest) -> x509.SubjectAlternativeName | None:

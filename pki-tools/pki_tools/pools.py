@@ -328,7 +328,9 @@ class PoolService:
         answer = self._judge.read(exi, utc_ms)
         if isinstance(answer, Answer):
             raise CertificateError(answer.reason, reason="bad_signature")
-        found = self._contracts(asked.pcid)
+        found = [
+            (file.stem, file) for file in sorted((self._folder / "contracts" / read_pcid(asked.pcid)).glob("*.exi"))
+        ]
         if not found:
             told = [PoolContract(emaid="", response=no_contract(asked, utc_ms))]
             also = request.headers.get("alwaysReturnEXI", "true").lower() == "true"
@@ -343,9 +345,6 @@ class PoolService:
             for place, (emaid, file) in enumerate(found, 1)
         ]
         return web.json_response(write_contracts(told, asked.pcid, namespace, shape))
-
-    def _contracts(self, pcid: str) -> list[tuple[str, Path]]:
-        return [(file.stem, file) for file in sorted((self._folder / "contracts" / read_pcid(pcid)).glob("*.exi"))]
 
     async def _put_contract(self, request: web.Request, _shape: PoolShape) -> web.Response:
         await self._store(read_stored(await request.read()))

@@ -122,7 +122,19 @@ class EnergyManagerWatch:
         # a schedule counts from its first command: a repetition continues it. Values are repeated, in case the station
         # was configured to ignore them in the meantime.
         if not word.schedule or word.schedule != before.schedule:
-            facts.append(self._limit(evse_id, word))
+            facts.append(
+                ExternalLimit(
+                    source=self._source,
+                    evse_id=evse_id,
+                    limit_w=word.limit_w,
+                    discharge_w=word.discharge_w,
+                    setpoint_w=word.setpoint_w,
+                    limit_ma=word.limit_ma,
+                    discharge_ma=word.discharge_ma,
+                    schedule=word.schedule,
+                    grid_critical=word.grid_critical,
+                )
+            )
         if word.generation_w is not None or before.generation_w is not None:
             facts.append(
                 ExternalLimit(source=self._source, evse_id=evse_id, limit_w=word.generation_w, generation=True)
@@ -130,16 +142,3 @@ class EnergyManagerWatch:
         if word.load_w is not None or before.load_w is not None:
             facts.append(UpstreamLoad(power_w=word.load_w))
         return facts
-
-    def _limit(self, evse_id: int, word: EnergyCommand) -> ExternalLimit:
-        return ExternalLimit(
-            source=self._source,
-            evse_id=evse_id,
-            limit_w=word.limit_w,
-            discharge_w=word.discharge_w,
-            setpoint_w=word.setpoint_w,
-            limit_ma=word.limit_ma,
-            discharge_ma=word.discharge_ma,
-            schedule=word.schedule,
-            grid_critical=word.grid_critical,
-        )

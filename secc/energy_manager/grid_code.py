@@ -242,15 +242,6 @@ class GridCodeWatch:
                 self._told[number] = response
                 unit.respond(response)
         self._react(now)
-        self._report()
-        owners: tuple[GridProtection | GridGuard, ...] = (self._protection, *self._guards)
-        due = min((at for each in owners if (at := each.due(now)) is not None), default=None)
-        self.close()
-        if due is not None:
-            wait_s = max(LEAST_S, (due - now) / self._clock.scale)
-            self._timer = asyncio.get_running_loop().call_later(wait_s, self._tick)
-
-    def _report(self) -> None:
         before, self._state = self._state, (self._protection.out, self._protection.tripped)
         out, stage = self._state
         if self._state != before:
@@ -258,6 +249,12 @@ class GridCodeWatch:
             self._observe(Observe("power", event, {"stage": stage} if out else {}))
             if self._trips is not None:
                 self._trips.keep(stage)
+        owners: tuple[GridProtection | GridGuard, ...] = (self._protection, *self._guards)
+        due = min((at for each in owners if (at := each.due(now)) is not None), default=None)
+        self.close()
+        if due is not None:
+            wait_s = max(LEAST_S, (due - now) / self._clock.scale)
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self._tick)
 
     def close(self) -> None:
         """Stop the timer."""

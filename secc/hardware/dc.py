@@ -124,7 +124,13 @@ class DcEvse(Evse):
         elif self._highest_mv and present.voltage_mv > self._highest_mv * 11 // 10 + REACHED_MV:
             self.fault("over_voltage", active=True)
         self._watch_current()
-        self._watch_isolation(present)
+        # watch the insulation while the output is connected, also without a current: the monitor goes on after the
+        # cable check, which waits for its result itself.
+        if present.voltage_mv > TOUCH_MV and not self._checking and self.contactors_closed:
+            ohm = self._isolation.resistance_ohm
+            self.fault("isolation_lost", active=ohm is None)
+            if ohm is not None and not self._insulated(ohm, present.voltage_mv):
+                self.fault("isolation_low", active=True)
 
     def _watch_current(self) -> None:
         """The current must match the command, in size and direction."""
@@ -142,15 +148,6 @@ class DcEvse(Evse):
             )
         elif self._output.excess.weight:
             self._look_again(self._watch_current)
-
-    def _watch_isolation(self, present: StageReport) -> None:
-        """Watch the insulation while the output is connected, also without a current: the monitor goes on after the
-        cable check, which waits for its result itself."""
-        if present.voltage_mv > TOUCH_MV and not self._checking and self.contactors_closed:
-            ohm = self._isolation.resistance_ohm
-            self.fault("isolation_lost", active=ohm is None)
-            if ohm is not None and not self._insulated(ohm, present.voltage_mv):
-                self.fault("isolation_low", active=True)
 
     def _insulated(self, ohm: int, voltage_mv: int) -> bool:
         return ohm * 1000 >= self._watch.insulation_ohm_per_v * voltage_mv

@@ -466,10 +466,6 @@ class Evse(abc.ABC):
         for callback in tuple(self._callbacks):
             callback(fact)
 
-    def _wake(self) -> None:
-        """Wake waiting coroutines."""
-        self._changed.set()
-
     # -- inside
 
     def _watch_pilot(self, pilot: interfaces.ChargerPilot) -> None:
@@ -516,7 +512,7 @@ class Evse(abc.ABC):
         while actions := self.interlock.actions():
             done &= run_all(partial(self._carry_out, action) for action in actions)
         self._draining = False
-        self._wake()
+        self._changed.set()  # wakes waiting coroutines
         deadline = self.interlock.deadline()
         if deadline != self._due:
             if self._timer is not None:

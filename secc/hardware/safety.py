@@ -419,15 +419,7 @@ class SafetyChannel:
     def _look(self) -> None:
         """Pass the measured output to the monitor, and compare it with the meter."""
         self._tell(self._measure)
-        self._compare()
-
-    def _time_setpoint(self) -> None:
-        """A set-point may begin or end with time."""
-        if self._setpoint is not None:
-            self._limit_setpoint()
-
-    def _compare(self) -> None:
-        """Open when the meter measures another power, while energy may flow."""
+        # open when the meter measures another power, while energy may flow
         if self._compared is None:
             return
         agreement, meter, watts = self._compared
@@ -438,6 +430,11 @@ class SafetyChannel:
             self._fault("measurements_differ", active=True)
             self._carry_out(Open("measurements_differ"))
         self._differs = differ
+
+    def _time_setpoint(self) -> None:
+        """A set-point may begin or end with time."""
+        if self._setpoint is not None:
+            self._limit_setpoint()
 
     def _look_at_heat(self) -> None:
         """Power goes first, then the emergency output, and then the disk."""

@@ -52,21 +52,18 @@ class StationMirror:
                 evse = self._evses.get(number)
                 return "Idle" if evse is None or evse.record is None else evse.record.charging_state
             case BegunAs(transaction_id=name):
-                return self._begun(name)
+                evse = self._sessions.find(name)
+                record = None if evse is None else evse.record
+                if record is None:
+                    return None
+                return NumberedHere(
+                    connector_id=record.evse_id,
+                    began=format_time(record.started_ms),
+                    meter_start=None if record.begin is None else round(record.begin.import_mwh / 1000),
+                    id_tag=record.id_token[:20],
+                    reservation_id=record.reservation_id,
+                )
             case NetworkNow():
                 slot, profile = self._networks.current()
                 return NetworkInUse(slot, profile, self._networks.spare())
         raise TypeError(question)
-
-    def _begun(self, name: str) -> NumberedHere | None:
-        evse = self._sessions.find(name)
-        record = None if evse is None else evse.record
-        if record is None:
-            return None
-        return NumberedHere(
-            connector_id=record.evse_id,
-            began=format_time(record.started_ms),
-            meter_start=None if record.begin is None else round(record.begin.import_mwh / 1000),
-            id_tag=record.id_token[:20],
-            reservation_id=record.reservation_id,
-        )

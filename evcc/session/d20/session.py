@@ -382,19 +382,17 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
             self._fail("wrong_session_id", message=name)
         else:
             answer = ANSWERS[type(request).__name__]
-            self._take_turn(answer(request, message, self._looping, self._request_context()), stream)
-
-    def _take_turn(self, turn: Turn, stream: PayloadType) -> None:
-        self._actions.extend(turn.observed)
-        if turn.failure:
-            self._fail(turn.failure)
-            return
-        new = self._sides.take(turn, stream)
-        if turn.request is not None and not turn.wait:
-            self._ask_beside(stream, turn.request)
-        if new is not None and isinstance(self.stage, stages.Looping):
-            plan = replace(self.stage.plan, schedule=new.schedule, outlook=new.outlook)
-            self.stage = replace(self.stage, plan=plan)
+            turn = answer(request, message, self._looping, self._request_context())
+            self._actions.extend(turn.observed)
+            if turn.failure:
+                self._fail(turn.failure)
+                return
+            new = self._sides.take(turn, stream)
+            if turn.request is not None and not turn.wait:
+                self._ask_beside(stream, turn.request)
+            if new is not None and isinstance(self.stage, stages.Looping):
+                plan = replace(self.stage.plan, schedule=new.schedule, outlook=new.outlook)
+                self.stage = replace(self.stage, plan=plan)
 
     # -- facts --------------------------------------------------------------------------------------------------
 

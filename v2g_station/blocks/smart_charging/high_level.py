@@ -142,21 +142,18 @@ class HighLevel(FunctionalBlock):
         def answered(answer: Answer) -> None:
             status = answer.status if isinstance(answer, ocpp.NotifyEVChargingNeedsResponse) else "NoChargingProfile"
             if status == "Rejected" and self._k.version == "2.1" and not fact.needs.older:
-                self._refused(evse_id, fact.needs.service)
+                # the energy transfer mode is rejected (Q01.FR.05, .06, K18.FR.23, K19.FR.16).
+                self._waiting.discard(evse_id)
+                if self._k.model.flag("ISO15118Ctrlr.ServiceRenegotiationSupport"):
+                    self._k.do(RenegotiateServices(evse_id=evse_id, refused=fact.needs.service))
+                else:
+                    self._sessions.end(self._evses[evse_id], "AbnormalCondition", reason="ReqEnergyTransferRejected")
             elif status in ("Rejected", "NoChargingProfile"):  # K15.FR.04, K18.FR.04
                 self._offer(evse_id, "default")
             elif evse_id in self._waiting:
                 self._k.after(f"needs.{evse_id}", SCHEDULE_PATIENCE, partial(self._offer, evse_id, "default"))
 
         self._k.call(request, answered)
-
-    def _refused(self, evse_id: int, service: Service) -> None:
-        """Handle the CSMS's rejection of the energy transfer mode (Q01.FR.05, .06, K18.FR.23, K19.FR.16)."""
-        self._waiting.discard(evse_id)
-        if self._k.model.flag("ISO15118Ctrlr.ServiceRenegotiationSupport"):
-            self._k.do(RenegotiateServices(evse_id=evse_id, refused=service))
-        else:
-            self._sessions.end(self._evses[evse_id], "AbnormalCondition", reason="ReqEnergyTransferRejected")
 
     def profile_installed(self, item: InstalledProfile) -> None:
         """Handle a profile for a vehicle's transaction: it was waited for, or requires a renegotiation (K15, K16).
