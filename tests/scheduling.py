@@ -165,6 +165,12 @@ def _own(config: pytest.Config) -> dict[Path, int]:
     return {path: place for place, path in enumerate(dict.fromkeys([*parts[0], *parts[1], *shared]))}
 
 
+@functools.cache
+def _kept(config: pytest.Config) -> frozenset[Path]:
+    """Return the modules that this worker collects, and the folders in which they are."""
+    return frozenset(path for each in _own(config) for path in (each, *each.parents))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Let each of several workers load its own part of the tests first, when all are run.
@@ -178,9 +184,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out what other workers collect."""
-    own = _own(config)
-    return True if own and collection_path.name.startswith("test_") and collection_path not in own else None
+    """Leave out what other workers collect, with what its folders need."""
+    kept = _kept(config)
+    other = collection_path not in kept and (collection_path.is_dir() or collection_path.name.startswith("test_"))
+    return True if kept and other else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
