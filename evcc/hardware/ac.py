@@ -46,8 +46,7 @@ class OnBoardCharger:
     def __init__(self, line: VehicleAcLine | BenchAcLine, config: OnBoardChargerConfig) -> None:
         self._line, self._config = line, config
         self._wanted_w = 0
-        self.present = PresentVoltage(0)
-        """Voltage between phase and neutral, and the sum of the phases' currents, at the inlet."""
+        self._present = PresentVoltage(0)
         self.on_change: Final = Callbacks[[]]()
         """Called when voltage or current has changed."""
         self._now = 0.0
@@ -61,10 +60,15 @@ class OnBoardCharger:
         line.on_change(self._changed)
 
     @property
+    def present(self) -> PresentVoltage:
+        """Voltage between phase and neutral, and the sum of the phases' currents, at the inlet."""
+        return self._present
+
+    @property
     def grid_hz(self) -> float | None:
         """The grid's frequency at the inlet; None without voltage."""
         supply = self._line.seen
-        return float(supply.frequency_hz) if supply is not None and self.present.voltage_mv else None
+        return float(supply.frequency_hz) if supply is not None and self._present.voltage_mv else None
 
     def limit(self, charge_w: int) -> None:
         """See Converter: commands for the power are within its limits already."""
@@ -87,14 +91,14 @@ class OnBoardCharger:
 
     def battery_ma(self, battery_mv: int) -> int:
         """Return the current into the battery (negative out of it) at its voltage."""
-        watts = self.present.voltage_mv * self.present.current_ma / 1_000_000
+        watts = self._present.voltage_mv * self._present.current_ma / 1_000_000
         through = watts * EFFICIENCY if watts > 0 else watts / EFFICIENCY
         return int(through * 1_000_000 / max(1, battery_mv))
 
     def cut(self) -> None:
         self._wanted_w = 0
-        self.present = msgspec.structs.replace(
-            self.present, current_ma=0, currents=self.present.currents and Currents()
+        self._present = msgspec.structs.replace(
+            self._present, current_ma=0, currents=self._present.currents and Currents()
         )
         self._line.publish(Currents())
 
@@ -114,7 +118,7 @@ class OnBoardCharger:
                 grid_event=flow.acts,
                 direct_ma=flow.direct_ma,
             )
-        if present != self.present:
-            self.present = present
+        if present != self._present:
+            self._present = present
             self._line.publish(currents)
             self.on_change.tell()
