@@ -243,7 +243,7 @@ async def csms_under_test(
             await csms.services[GridSource].offer(grid_signal(now_ms=now_ms), "test")
         network = _Memory(csms, change or (lambda _, frame: frame))
         stored = Stored(csms) if change is None or compared else None
-        yield CheckedTester(stored, declared, operator, network, Clock(), version=version)
+        yield CheckedTester(stored, declared, operator, network, csms.clock, version=version)
         for each in network.sessions:
             await asyncio.wait_for(each, 5)
 
@@ -253,7 +253,7 @@ async def csms_16_under_test(backend: Start) -> AsyncIterator[CsmsTester16]:
     """Start a back end that knows the declared tokens, for a station of OCPP 1.6."""
     async with _started(backend, as_named=True) as (csms, operator):
         network = _Memory(csms, lambda _, frame: frame)
-        yield CsmsTester16(DECLARED, operator, network, Clock(), version="1.6")
+        yield CsmsTester16(DECLARED, operator, network, csms.clock, version="1.6")
         for each in network.sessions:
             await asyncio.wait_for(each, 5)
 
@@ -272,6 +272,7 @@ async def _started(
             own = Scope(token_type=DECLARED.tariff_token.type, id_token=DECLARED.tariff_token.id)
             for scope in (Scope(), own) if prices else ():
                 await csms.services.store.run(tariffs.assign, scope, PRICE.id, 0)
+            csms.clock.start()  # the tester goes by it, too: they must not drift apart
             restoring = asyncio.create_task(SmartCharging(csms.services).run())
             yield csms, ApiOperator(client, as_named=as_named)
             restoring.cancel()
