@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from benchmarks.figures import Figure, median
 from csms.books import reports
 from csms.books import store as books
-from csms.books.tables import posting_entries, postings
+from csms.books.tables import booked_transactions, posting_entries, postings
 from csms.db.store import Store
 from csms.settlements.tables import journal_reviews
 from csms.stations.tables import stations
@@ -156,13 +156,14 @@ def _fill(connection: sa.Connection, sessions: int, reported: int, vehicles: int
         document = sa.func.replace(
             document, sa.literal(f'"{name}":"') + postings.c[name], sa.literal(f'"{name}":"') + value
         )
+    connection.execute(sa.insert(stations).values(station_id="CS-0", first_seen_ms=0, last_seen_ms=0, protocol=""))
+    for table, values in _OF_TRANSACTION.items():
+        connection.execute(sa.insert(table).values(station_id="CS-0", transaction_id="T-0", **values))
     books.book(connection, _posting(), _LATER_MS, UTC)
     copy(postings, sessions, id=postings.c.id + n, document=document, **places)
     copy(posting_entries, sessions, posting_id=posting_entries.c.posting_id + n)
-    connection.execute(sa.insert(stations).values(station_id="CS-0", first_seen_ms=0, last_seen_ms=0, protocol=""))
     copy(stations, _STATIONS, **places)
-    for table, values in _OF_TRANSACTION.items():
-        connection.execute(sa.insert(table).values(station_id="CS-0", transaction_id="T-0", **values))
+    for table in (*_OF_TRANSACTION, booked_transactions):
         own = {"transaction_id": text("T-", n), "token": places["vehicle"]} | places
         if "end_ms" in table.c:
             own["end_ms"] = table.c.end_ms + n * 50_000

@@ -284,10 +284,13 @@ def _contradiction(
 
 
 def _put(connection: sa.Connection, review: Review) -> None:
+    before = get(connection, review.station_id, review.session_id)
     delete_rows(connection, journal_reviews, station_id=review.station_id, session_id=review.session_id)
     values = msgspec.structs.asdict(review)
     del values["kind"]
     connection.execute(sa.insert(journal_reviews).values(**values))
+    its = {each.transaction_id for each in (before, review) if each is not None}
+    books.move(connection, review.station_id, review.session_id, its)
 
 
 def _is(station_id: str, session_id: str) -> Any:

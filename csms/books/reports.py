@@ -12,12 +12,10 @@ import msgspec
 import sqlalchemy as sa
 
 from csms.booking.held import OPEN
-from csms.books.tables import posting_entries, postings
-from csms.settlements.tables import journal_reviews
+from csms.books.tables import booked_transactions
 from csms.smart_charging import store as charging
 from csms.tariffs.tables import transaction_costs, transaction_plans
 from csms.transactions.tables import held_transactions, transaction_totals
-from v2g.energy.settlement.bookkeeping import MILLIWATT_HOURS
 from v2g.units import LAST_MS
 
 Grouping = Literal["month", "day", "site", "station", "token", "tariff"]
@@ -98,19 +96,12 @@ def entries(
     query = _by_group(columns, transaction_totals, _wanted(begin_ms, end_ms, only)).order_by(*columns).limit(limit)
     return [
         ChargingEntry(
-            row.station_id,
-            row.transaction_id,
-            row.token,
-            row.end_ms,
-            row[4],
-            int(row.import_mwh),
-            int(row.export_mwh),
-            row.currency or "",
-            int(row.gross),
+            row.station_id, row.transaction_id, row.token, row.end_ms, row[4], int(row.import_mwh),
+            int(row.export_mwh), row.currency or "", int(row.gross),
         )
         for row in connection.execute(query)
         if not row.held and not row.unpriced
-    ]
+    ]  # fmt: skip
 
 
 def _wanted(begin_ms: int | None, end_ms: int | None, only: frozenset[str] | None) -> sa.ColumnElement[bool]:
@@ -133,12 +124,9 @@ def _by_group(
     columns: tuple[sa.ColumnElement[Any], ...], joined: sa.FromClause, wanted: sa.ColumnElement[bool]
 ) -> sa.Select[Any]:
     """Return the query, in which a transaction has a row for each currency of its postings, and counts in the first."""
-    energy, money = _booked(wanted)
-    here, cost = (money.c.station_id, money.c.transaction_id), transaction_costs.c
-    first = sa.select(*here, sa.func.min(money.c.currency).label("currency")).group_by(*here).subquery()
-    once = money.c.currency.is_not_distinct_from(first.c.currency)
-
-    unposted = money.c.currency.is_(None)
+    booked, cost = booked_transactions.c, transaction_costs.c
+    unposted = booked.net.is_(None)
+    once = unposted | booked.import_mwh.is_not(None)
     waits = unposted & held_transactions.c.state.in_(OPEN)
 
     def counted(value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
@@ -148,11 +136,10 @@ def _by_group(
         reason = (held_transactions.c.reason == "unpriced") == sa.literal(unpriced)
         return sa.func.sum(sa.case((waits & (held_transactions.c.state == "quarantined") & reason, 1), else_=0))
 
-    currency = sa.func.coalesce(money.c.currency, cost.currency).label("currency")
-    source = joined.outerjoin(transaction_costs, _same(transaction_costs))
-    source = source.outerjoin(energy, _same(energy))
-    source = source.outerjoin(held_transactions, _same(held_transactions))
-    source = source.outerjoin(first, _same(first)).outerjoin(money, _same(money))
+    currency = sa.func.coalesce(sa.func.nullif(booked.currency, ""), cost.currency).label("currency")
+    source = joined
+    for table in (transaction_costs, held_transactions, booked_transactions):
+        source = source.outerjoin(table, _same(table))
     query = sa.select(
         *columns,
         currency,
@@ -160,41 +147,13 @@ def _by_group(
         waiting(unpriced=False).label("held"),
         waiting(unpriced=True).label("unpriced"),
         sa.func.sum(sa.case((unposted & cost.final.is_(False), 1), else_=0)).label("preliminary"),
-        counted(sa.func.coalesce(energy.c.import_mwh, _totals.import_mwh)).label("import_mwh"),
-        counted(sa.func.coalesce(energy.c.export_mwh, _totals.export_mwh)).label("export_mwh"),
+        counted(sa.func.coalesce(booked.import_mwh, _totals.import_mwh)).label("import_mwh"),
+        counted(sa.func.coalesce(booked.export_mwh, _totals.export_mwh)).label("export_mwh"),
         counted(_totals.duration_ms).label("duration_ms"),
-        sa.func.sum(sa.func.coalesce(money.c.net, cost.excl_tax, 0)).label("net"),
-        sa.func.sum(sa.func.coalesce(money.c.gross, cost.incl_tax, 0)).label("gross"),
+        sa.func.sum(sa.func.coalesce(booked.net, cost.excl_tax, 0)).label("net"),
+        sa.func.sum(sa.func.coalesce(booked.gross, cost.incl_tax, 0)).label("gross"),
     )
     return query.select_from(source).where(wanted).group_by(*columns, currency)
-
-
-def _booked(wanted: sa.ColumnElement[bool]) -> tuple[sa.Subquery, sa.CTE]:
-    """Return the energy (mWh), and net and gross by currency, of transactions that are posted, by their sessions;
-    reversed postings do not count."""
-    review = journal_reviews.c
-    of_session = sa.and_(postings.c.station_id == review.station_id, postings.c.session_id == review.session_id)
-    sessions = (
-        sa.select(
-            _totals.station_id, _totals.transaction_id, postings.c.id, postings.c.import_mwh, postings.c.export_mwh
-        )
-        .join(journal_reviews, _same(journal_reviews))
-        .join(postings, of_session)
-        .where(wanted, postings.c.reversed == 0, postings.c.reverses.is_(None))
-    ).cte("sessions")
-    here = sessions.c.station_id, sessions.c.transaction_id
-    taken, given = (sa.func.sum(sessions.c[name]).label(name) for name in ("import_mwh", "export_mwh"))
-    energy = sa.select(*here, taken, given).group_by(*here).subquery()
-    entry = posting_entries.c
-    gross = sa.func.sum(sa.case((entry.account == "driver", entry.amount), else_=0))
-    vat = sa.func.sum(sa.case((entry.account == "vat", -entry.amount), else_=0))
-    money = (
-        sa.select(*here, entry.unit.label("currency"), (gross - vat).label("net"), gross.label("gross"))
-        .join(posting_entries, entry.posting_id == sessions.c.id)
-        .where(entry.unit != MILLIWATT_HOURS)
-        .group_by(*here, entry.unit)
-    )
-    return energy, money.cte("money")
 
 
 def _grouping(

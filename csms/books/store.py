@@ -6,11 +6,12 @@ from datetime import tzinfo
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, func, insert, select, tuple_, union, update
+from sqlalchemy import ColumnElement, Connection, case, func, insert, select, tuple_, union, update
 
-from csms.books.tables import periods, posting_entries, postings
+from csms.books.tables import booked_transactions, periods, posting_entries, postings
+from csms.db.bulk import delete_rows, insert_rows
 from csms.settlements import store as records
-from csms.settlements.tables import journal_lines, settlements
+from csms.settlements.tables import journal_lines, journal_reviews, settlements
 from v2g import typed_json
 from v2g.energy.settlement import bookkeeping
 from v2g.energy.settlement.canonical import canonical
@@ -106,14 +107,7 @@ def book(connection: Connection, posting: bookkeeping.Posting, now_ms: int, zone
     if not bookkeeping.is_balanced(posting.entries):
         raise StoreError(f"the posting of session {posting.session_id} does not sum to zero")
     _lock(connection)
-    standing = connection.execute(
-        select(postings.c.id, postings.c.document).where(
-            (postings.c.station_id == posting.station_id)
-            & (postings.c.session_id == posting.session_id)
-            & (postings.c.reversed == 0)
-            & postings.c.reverses.is_(None)
-        )
-    ).first()
+    standing = _standing(connection, posting.station_id, posting.session_id)
     period = bookkeeping.period_of(posting.end_ms, zone)
     last = connection.execute(select(func.max(periods.c.period))).scalar()
     if last is not None and period <= last:
@@ -125,7 +119,53 @@ def book(connection: Connection, posting: bookkeeping.Posting, now_ms: int, zone
             return []  # the journal is the same; rates of VAT may have changed since
         connection.execute(update(postings).where(postings.c.id == standing.id).values(reversed=1))
         numbers.append(_add(connection, bookkeeping.reversal_of(before), period, now_ms, reverses=standing.id))
-    return [*numbers, _add(connection, posting, period, now_ms)]
+    numbers.append(_add(connection, posting, period, now_ms))
+    its = {"station_id": posting.station_id, "session_id": posting.session_id}
+    for transaction_id in connection.execute(select(journal_reviews.c.transaction_id).filter_by(**its)).scalars().all():
+        _sum_up(connection, posting.station_id, transaction_id)
+    return numbers
+
+
+def _standing(connection: Connection, station_id: str, session_id: str) -> Any:
+    """Return number and document of a session's posting that no later one reverses, None if it has none."""
+    query = select(postings.c.id, postings.c.document).filter_by(station_id=station_id, session_id=session_id)
+    return connection.execute(query.where((postings.c.reversed == 0) & postings.c.reverses.is_(None))).first()
+
+
+def move(connection: Connection, station_id: str, session_id: str, transaction_ids: set[str]) -> None:
+    """Sum up transactions anew: a session that may be posted was of one of them, and is of another."""
+    if _standing(connection, station_id, session_id) is not None:
+        _lock(connection)
+        for transaction_id in transaction_ids:
+            _sum_up(connection, station_id, transaction_id)
+
+
+def _sum_up(connection: Connection, station_id: str, transaction_id: str) -> None:
+    """Store anew what the postings of a transaction's sessions come to."""
+    place = {"station_id": station_id, "transaction_id": transaction_id}
+    delete_rows(connection, booked_transactions, **place)
+    review, entry = journal_reviews.c, posting_entries.c
+    of_session = (postings.c.station_id == review.station_id) & (postings.c.session_id == review.session_id)
+    standing = connection.execute(
+        select(postings.c.id, postings.c.import_mwh, postings.c.export_mwh)
+        .join(journal_reviews, of_session)
+        .where((review.station_id == station_id) & (review.transaction_id == transaction_id))
+        .where((postings.c.reversed == 0) & postings.c.reverses.is_(None))
+    ).all()
+    if not standing or not transaction_id:
+        return
+    gross, vat = (func.sum(case((entry.account == of, entry.amount), else_=0)) for of in ("driver", "vat"))
+    money = connection.execute(
+        select(entry.unit, gross, vat)
+        .where(entry.posting_id.in_([row.id for row in standing]) & (entry.unit != bookkeeping.MILLIWATT_HOURS))
+        .group_by(entry.unit)
+    ).all()
+    rows: list[dict[str, Any]] = [
+        {**place, "currency": unit, "import_mwh": None, "export_mwh": None, "net": int(owed + tax), "gross": int(owed)}
+        for unit, owed, tax in sorted(map(tuple, money))
+    ] or [{**place, "currency": "", "net": None, "gross": None}]
+    rows[0] |= {name: sum(getattr(row, name) for row in standing) for name in ("import_mwh", "export_mwh")}
+    insert_rows(connection, booked_transactions, rows)
 
 
 def _add(

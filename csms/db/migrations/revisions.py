@@ -975,3 +975,36 @@ def one_payment() -> None:
         unique=True, sqlite_where=sa.text(beginning), postgresql_where=sa.text(beginning),
     )  # fmt: skip
     op.create_index("ix_direct_payments_changed_ms", "direct_payments", ["changed_ms"])
+
+
+@_revision("0088")
+def booked_transactions() -> None:
+    """What booked transactions come to, for reports."""
+    op.create_table(
+        "booked_transactions",
+        sa.Column("station_id", sa.String(48), primary_key=True),
+        sa.Column("transaction_id", sa.String(64).with_variant(sa.String(36), "sqlite"), primary_key=True),
+        sa.Column("currency", sa.String(3), primary_key=True),
+        *(sa.Column(name, sa.BigInteger()) for name in ("import_mwh", "export_mwh", "net", "gross")),
+    )
+    op.execute("""
+        INSERT INTO booked_transactions
+        WITH sessions AS (
+            SELECT r.station_id, r.transaction_id, p.id, p.import_mwh, p.export_mwh
+            FROM journal_reviews r JOIN postings p ON p.station_id = r.station_id AND p.session_id = r.session_id
+            WHERE p.reversed = 0 AND p.reverses IS NULL AND r.transaction_id <> ''
+        ), energy AS (
+            SELECT station_id, transaction_id, SUM(import_mwh) AS import_mwh, SUM(export_mwh) AS export_mwh
+            FROM sessions GROUP BY station_id, transaction_id
+        ), money AS (
+            SELECT s.station_id, s.transaction_id, e.unit,
+                SUM(CASE WHEN e.account IN ('driver', 'vat') THEN e.amount ELSE 0 END) AS net,
+                SUM(CASE WHEN e.account = 'driver' THEN e.amount ELSE 0 END) AS gross,
+                ROW_NUMBER() OVER (PARTITION BY s.station_id, s.transaction_id ORDER BY e.unit) AS place
+            FROM sessions s JOIN posting_entries e ON e.posting_id = s.id WHERE e.unit <> 'mWh'
+            GROUP BY s.station_id, s.transaction_id, e.unit
+        )
+        SELECT station_id, transaction_id, COALESCE(unit, ''), CASE WHEN COALESCE(place, 1) = 1 THEN import_mwh END,
+            CASE WHEN COALESCE(place, 1) = 1 THEN export_mwh END, net, gross
+        FROM energy LEFT JOIN money USING (station_id, transaction_id)
+    """)

@@ -4,14 +4,17 @@ from collections.abc import Sequence
 from datetime import UTC, timedelta, timezone
 from typing import NamedTuple
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select, update
 
 from csms.booking import store as reviews
 from csms.books import reports
+from csms.books.tables import booked_transactions, posting_entries, postings
 from csms.db.store import Store, migrate
+from csms.settlements.tables import journal_reviews
 from csms.sites.rules import Place, Site
 from csms.smart_charging import store as charging
 from csms.stations import store as stations
@@ -22,6 +25,7 @@ from csms.transactions.rules import EXPORT_REGISTER, IMPORT_REGISTER, Event, Sam
 from tests.csms.db.books import DAY, NOV, book, posting
 from v2g.energy.balancing import Node
 from v2g.energy.price_plan import Charge, PricePlan, Rate
+from v2g.energy.settlement.bookkeeping import Entry
 from v2g.energy.settlement.costing import Bill
 
 HOUR = 3_600_000
@@ -242,5 +246,116 @@ def test_a_booked_session_counts_once_with_what_the_books_have(store: Store) -> 
         (found,) = reports.sums(connection, "station", UTC)
         assert (found.currency, found.transactions, found.preliminary) == ("EUR", 2, 0)
         assert (found.import_mwh, found.net, found.gross) == (705 + 1_000_000, 400 + 100, 400 + 119)
+
+    store.do(work)
+
+
+class Booked(NamedTuple):
+    """A session that a test posts, or its review, of a transaction, that it stores anew."""
+
+    session: str
+    transaction: str
+    currencies: tuple[str, ...] = ()
+    mwh: int = 0
+    money: int = 0
+    post: bool = False
+
+
+BOOKED = st.builds(
+    Booked, session=st.sampled_from(["01", "02", "03"]), transaction=st.sampled_from(["t0", "t1", ""]),
+    post=st.booleans(), currencies=st.sampled_from([(), ("EUR",), ("JPY",), ("EUR", "JPY")]),
+    mwh=st.integers(0, 10**6), money=st.integers(-(10**12), 10**12),
+)  # fmt: skip
+
+
+def act(connection: Connection, each: Booked) -> None:
+    if each.post:
+        amounts = {"driver": each.money, "vat": -each.money // 5, "sales": -each.money - -each.money // 5}
+        entries = tuple(
+            Entry(account=account, unit=unit, amount=amount)  # type: ignore[arg-type]
+            for account, amount in amounts.items()
+            for unit in each.currencies
+        )
+        book(connection, msgspec.structs.replace(posting(each.session, each.mwh, each.money), entries=entries))
+    else:
+        row = reviews.get(connection, "CS", each.session)
+        review = reviews.Review(
+            station_id="CS", session_id=each.session, state="waiting", transaction_id=each.transaction, begin_ms=NOV,
+            end_ms=NOV, reason="" if row is None else f"{row.reason}x"[-16:], detail="", since_ms=NOV, due_ms=NOV,
+        )  # fmt: skip
+        if row is not None and len(row.reason) == 16:
+            review = msgspec.structs.replace(review, reason="")
+        assert reviews.put(connection, review)
+
+
+def anew(connection: Connection) -> set[tuple[str, str, int | None, int | None, int | None, int | None]]:
+    """Sum up what stands in the books, one transaction after the other."""
+    of = {row.session_id: row.transaction_id for row in connection.execute(select(journal_reviews))}
+    found: dict[str, list[int]] = {}
+    energy: dict[str, tuple[int, int]] = {}
+    for row in connection.execute(select(postings)):
+        name = of.get(row.session_id, "")
+        if name and not row.reversed and row.reverses is None:
+            found.setdefault(name, []).append(row.id)
+            taken, given = energy.get(name, (0, 0))
+            energy[name] = taken + row.import_mwh, given + row.export_mwh
+    rows = connection.execute(select(posting_entries)).all()
+    result: set[tuple[str, str, int | None, int | None, int | None, int | None]] = set()
+    for name, ids in found.items():
+        money = [row for row in rows if row.posting_id in ids and row.unit != "mWh"]
+        for place, currency in enumerate(sorted({row.unit for row in money}) or [""]):
+            gross = sum(row.amount for row in money if (row.unit, row.account) == (currency, "driver"))
+            vat = -sum(row.amount for row in money if (row.unit, row.account) == (currency, "vat"))
+            amounts = (gross - vat, gross) if money else (None, None)
+            result.add((name, currency, *(energy[name] if place == 0 else (None, None)), *amounts))
+    return result
+
+
+@pytest.mark.some(1)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(BOOKED, max_size=12))
+def test_booked_amounts_are_those_of_the_books_after_each_step_and_in_an_older_database(
+    owner_url: str, steps: list[Booked]
+) -> None:
+    """Sessions are posted, corrected, and found to be of another transaction, in any order."""
+    store = Store(owner_url)
+
+    def stored(connection: Connection) -> list[tuple[object, ...]]:
+        columns = booked_transactions.c
+        return [tuple(row)[1:] for row in connection.execute(select(*columns).order_by(*columns))]
+
+    def work(connection: Connection) -> list[tuple[object, ...]]:
+        for table in (booked_transactions, posting_entries, postings, journal_reviews):
+            if table is postings:
+                connection.execute(update(postings).values(reverses=None))
+            connection.execute(table.delete())
+        for each in steps:
+            act(connection, each)
+            found = stored(connection)
+            assert (len(found), set(found)) == (len(anew(connection)), anew(connection))
+        return stored(connection)
+
+    expected = store.do(work)
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE booked_transactions")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0087'")
+    migrate(store.engine)
+    assert store.do(stored) == expected
+    store.close()
+
+
+def test_a_transaction_in_two_currencies_counts_in_the_first_and_one_without_money_with_its_energy(
+    store: Store,
+) -> None:
+    def work(connection: Connection) -> None:
+        put(connection, Done(), Done(evse=2))
+        steps = [Booked("01", "t0"), Booked("02", "t1"), Booked("02", "t1", (), 7, post=True)]
+        for each in [*steps, Booked("01", "t0", ("EUR", "JPY"), 5, 120, post=True)]:
+            act(connection, each)
+        found = [
+            (each.currency, each.transactions, each.import_mwh, each.net, each.gross)
+            for each in reports.sums(connection, "station", UTC)
+        ]
+        assert found == [("", 1, 7, 0, 0), ("EUR", 1, 5, 96, 120), ("JPY", 0, 0, 96, 120)]
 
     store.do(work)
