@@ -5,9 +5,7 @@ database shows whether the cache is current, for another node may have accepted 
 """
 
 import asyncio
-import contextlib
 from collections import OrderedDict
-from pathlib import Path
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -27,7 +25,6 @@ from v2g.energy.settlement.taxes import UNTAXED, Taxation
 from v2g.errors import CodecError, RefusedError, StoreError, V2GError, VerificationError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
-from v2g.io.storage.journal_file import JournalFile
 from v2g.observe import Observe, Scalar
 from v2g.pki.keys import SigningKey
 
@@ -52,13 +49,11 @@ class Delivered(msgspec.Struct, frozen=True):
 class JournalStore:
     """Accepts deliveries, and passes complete journals on to be booked.
 
-    `key` signs receipts of complete journals, with the VAT of now. `directory`: where older versions stored copies,
-    <station>/<session>.jsonl; imported once.
+    `key` signs receipts of complete journals, with the VAT of now.
     """
 
     def __init__(
         self,
-        directory: Path,
         store: Store,
         clock: Clock,
         observe: EventLog,
@@ -66,7 +61,6 @@ class JournalStore:
         key: SigningKey,
         taxation: Taxation = UNTAXED,
     ) -> None:
-        self._directory = directory
         self._bookkeeper = bookkeeper
         self._key, self._taxation = key, taxation
         self._store = store
@@ -116,9 +110,7 @@ class JournalStore:
         await self._bookkeeper.take_certificates(station_id, delivered)
 
     async def recover(self) -> None:
-        """After a start: import files of older versions, and settle complete copies without a settlement."""
-        for path in sorted(self._directory.glob("*/*.jsonl")):
-            await self._take_over(path)
+        """After a start: settle complete copies without a settlement."""
         for station_id, session_id in await self._store.run(records.unsettled):
             await self._bookkeeper.consider(station_id, session_id)
         for station_id, session_id in await self._store.run(books.unposted):  # settled by an older version
@@ -175,27 +167,5 @@ class JournalStore:
                 raise
         return copy
 
-    async def _take_over(self, path: Path) -> None:
-        """Import a file into the database and delete it; an invalid one stays, with an event."""
-        station_id, session_id = path.parent.name, path.stem
-        try:
-            lines = await asyncio.to_thread(_read_file, path)
-            if lines:
-                copy, fresh = await self._take(station_id, session_id, lines)
-                self._report("journal_taken_over", station_id, session_id, lines=copy.lines, added=len(fresh))
-            path.unlink()
-        except OSError as error:
-            self._report("journal_damaged", station_id, session_id, reason=f"{path}: {error.strerror}")
-        except V2GError as error:
-            self._report("journal_damaged", station_id, session_id, reason=str(error)[:300])
-        with contextlib.suppress(OSError):
-            path.parent.rmdir()
-
     def _report(self, name: str, station_id: str, session_id: str, **data: Scalar) -> None:
         self._observe(Observe("settlement", name, {"station": station_id, "session": session_id, **data}))
-
-
-def _read_file(path: Path) -> list[bytes]:
-    file = JournalFile.open(path)
-    file.close()
-    return file.recovered[:-1].split(b"\n") if file.recovered else []

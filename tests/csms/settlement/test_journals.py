@@ -77,11 +77,6 @@ def copy_of(csms: Running, session: str = SESSION) -> bytes:
         store.close()
 
 
-def file_of(csms: Running, session: str = SESSION) -> Path:
-    """Return where older versions kept a copy."""
-    return csms.config.data_dir / "journals" / STATION / f"{session}.jsonl"
-
-
 @pytest.mark.requirement("R39")
 async def test_a_session_arrives_in_pieces_and_twice_and_is_settled_once(csms: Running) -> None:
     lines = journal()
@@ -172,36 +167,6 @@ async def test_a_copy_that_was_not_settled_is_settled_at_the_next_start(start: S
         assert len(csms.events("settled")) == 1
 
 
-async def test_a_file_of_an_older_version_is_taken_over_and_settled(start: Start) -> None:
-    lines = journal()
-    async with start() as csms:
-        path = file_of(csms)
-        seen(csms, lines)
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"".join(lines)[:-9])  # killed while it wrote
-    path.with_stem("empty").write_bytes(b"")
-    async with start() as csms:
-        assert copy_of(csms) == b"".join(lines[:-1])
-        assert [each.name for each in csms.config.data_dir.rglob(f"{STATION}/*")] == [f"{SESSION}.jsonl.torn"]
-        async with csms.connect() as websocket:
-            await booted(websocket)
-            assert (await transfer(websocket, delivery(lines)))["status"] == "Accepted"
-        assert len(csms.events("settled")) == 1
-    assert copy_of(csms) == b"".join(lines)
-
-
-async def test_a_file_that_was_tampered_with_is_reported_and_stays(start: Start) -> None:
-    lines = journal()
-    async with start() as csms:
-        path = file_of(csms)
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"".join(lines).replace(b'"import_mwh":2001000', b'"import_mwh":2001001'))
-    async with start() as csms:
-        assert (await csms.event("journal_damaged"))["session"] == SESSION
-        assert copy_of(csms) == b""
-    assert path.exists()
-
-
 async def test_a_copy_that_was_tampered_with_is_reported_and_takes_nothing_more(start: Start) -> None:
     lines = journal()
     async with start() as csms, csms.connect() as websocket:
@@ -289,8 +254,7 @@ class Nodes:
         clock = Clock()
         self._log = EventLog("csms", clock, self._events)
         self.archives = [
-            JournalStore(folder / "none", store, clock, self._log, self._bookkeeper(store, clock), KEY)
-            for store in self.stores
+            JournalStore(store, clock, self._log, self._bookkeeper(store, clock), KEY) for store in self.stores
         ]
 
     def _bookkeeper(self, store: Store, clock: Clock) -> Bookkeeper:
