@@ -10,11 +10,10 @@ from csms.alerts import store as alerts
 from csms.alerts.rules import Report
 from csms.alerts.tables import battery_checks, battery_estimates, battery_reports, battery_states
 from csms.batteries.rules import Advanced, Battery, BatteryCheck, BatteryReport, report_of
+from csms.db.bulk import find_rows
 from csms.telemetry.seal import TelemetrySeal, seal_of
 from v2g import typed_json
 from v2g.battery.scores import ScoreState
-
-_SOME: Final = 250  # variables of a query: SQLite allows 999 in old builds
 
 _PUT_STATE: Final = text(
     "INSERT INTO battery_states (ev, boot, seq, document, changes) VALUES (:ev, :boot, :seq, :document, :changes) "
@@ -30,6 +29,8 @@ _PUT_REPORT: Final = text(
     "INSERT INTO battery_reports (month, made_ms, document) VALUES (:month, :made_ms, :document) ON CONFLICT DO NOTHING"
 )
 
+_PLACE: Final = ("ev", "boot", "seq", "changes")
+
 _encode: Final = msgspec.json.Encoder().encode
 _battery = typed_json.decoder(Battery).decode
 _check = typed_json.decoder(BatteryCheck).decode
@@ -39,17 +40,14 @@ _estimates = typed_json.decoder(dict[str, float]).decode
 
 def batteries(connection: Connection, evs: Collection[str]) -> dict[str, Battery]:
     """Return the batteries of vehicles; those that are not known, or not understood any more, are missing."""
-    found = {}
-    seal, wanted = seal_of(connection), sorted(evs)
-    for start in range(0, len(wanted), _SOME):
-        query = select(battery_states).where(battery_states.c.ev.in_(wanted[start : start + _SOME]))
-        for row in connection.execute(query).all():
-            document = seal.find(connection, row.document, "battery", row.ev)
-            try:
-                battery = _battery(document or b"")
-            except msgspec.DecodeError:  # of another version, or its store key was lost: it begins anew here
-                battery = Battery(row.boot, row.seq)
-            found[row.ev] = msgspec.structs.replace(battery, changes=row.changes)
+    found, seal = {}, seal_of(connection)
+    for row in find_rows(connection, battery_states, (*_PLACE, "document"), [{"ev": ev} for ev in sorted(evs)]):
+        document = seal.find(connection, row.document, "battery", row.ev)
+        try:
+            battery = _battery(document or b"")
+        except msgspec.DecodeError:  # of another version, or its store key was lost: it begins anew here
+            battery = Battery(row.boot, row.seq)
+        found[row.ev] = msgspec.structs.replace(battery, changes=row.changes)
     return found
 
 
@@ -67,13 +65,8 @@ def save(
 
     None: a battery is not the one of `before` any more, and nothing was stored.
     """
-    stored = battery_states.c
-    places: dict[str, tuple[int, int, int]] = {}
-    for start in range(0, len(evs := sorted(after)), _SOME):
-        query = select(stored.ev, stored.boot, stored.seq, stored.changes).where(
-            stored.ev.in_(evs[start : start + _SOME])
-        )
-        places |= {row.ev: (row.boot, row.seq, row.changes) for row in connection.execute(query.with_for_update())}
+    given = [{"ev": ev} for ev in sorted(after)]
+    places = {row[0]: row[1:] for row in find_rows(connection, battery_states, _PLACE, given, for_update=True)}
     if places != {ev: (each.boot, each.seq, each.changes) for ev, each in before.items() if ev in after}:
         return None
     seal = seal_of(connection)

@@ -100,6 +100,31 @@ def update_rows(connection: Connection, table: Table, rows: Rows) -> None:
         connection.exec_driver_sql(statement, [tuple([row[name] for name in order]) for row in rows])
 
 
+def find_rows(
+    connection: Connection, table: Table, columns: tuple[str, ...], keys: Rows, *, for_update: bool = False
+) -> Sequence[Any]:
+    """Return `columns` of the rows that have the values of one of `keys`, which differ; locked in their order, against
+    other transactions, with `for_update`."""
+    if not keys:
+        return ()
+    statement = _find(table, columns, tuple(keys[0]), connection.dialect.name, for_update)
+    return connection.exec_driver_sql(statement, (msgspec.json.encode(keys).decode(),)).all()
+
+
+@cache
+def _find(table: Table, columns: tuple[str, ...], keys: tuple[str, ...], dialect: str, for_update: bool) -> str:
+    quote = _dialect(dialect).identifier_preparer.quote
+    chosen = ", ".join(f"t.{quote(name)}" for name in columns)
+    if dialect == "postgresql":
+        given, each = _given(table, keys), "given.{}"
+    else:
+        given, each = "json_each(?) AS given", "json_extract(given.value, '$.{}')"
+    here = " AND ".join(f"t.{quote(name)} = {each.format(name)}" for name in keys)
+    locked = f" ORDER BY {', '.join(f't.{quote(name)}' for name in keys)} FOR UPDATE OF t"
+    statement = f"SELECT {chosen} FROM {given} CROSS JOIN {quote(table.name)} t WHERE {here}"  # noqa: S608 - our names
+    return statement + (locked if for_update and dialect == "postgresql" else "")
+
+
 def delete_rows(connection: Connection, table: Table, **values: str | int) -> bool:
     """Delete the rows with these values in the columns of these names; return whether there were any."""
     statement = _delete(table, tuple(values), connection.dialect.name)

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, tuple_, update
 
-from csms.db.bulk import append_rows
+from csms.db.bulk import append_rows, delete_many, find_rows
 from csms.db.leases import lock
 from csms.telemetry.aggregates import AGGREGATES, Aggregate, Aggregation, Boot, BootSegment, Interval, SignalNumbers
 from csms.telemetry.seal import seal_of
@@ -71,35 +71,31 @@ def aggregate_pending(connection: Connection) -> int:
 
 def _taken_segments(connection: Connection, boots: Sequence[Boot]) -> dict[Boot, list[BootSegment]]:
     """Take the segments of boots out of the database."""
-    table, found, seal = telemetry_segments.c, dict[Boot, list[BootSegment]](), seal_of(connection)
-    for start in range(0, len(boots), STEP):
-        here = tuple_(table.ev, table.boot).in_(boots[start : start + STEP])
-        order = table.ev, table.boot, table.first_seq
-        for row in connection.execute(select(telemetry_segments).where(here).order_by(*order)).all():
-            document = seal.find(connection, row.document, "segment", row.ev, row.boot, row.first_seq)
-            if document is not None:
-                found.setdefault((row.ev, row.boot), []).append(_segment(document))
-        connection.execute(delete(telemetry_segments).where(here))
+    found, seal = dict[Boot, list[BootSegment]](), seal_of(connection)
+    given = [{"ev": ev, "boot": boot} for ev, boot in boots]
+    for row in sorted(find_rows(connection, telemetry_segments, ("ev", "boot", "first_seq", "document"), given)):
+        document = seal.find(connection, row.document, "segment", row.ev, row.boot, row.first_seq)
+        if document is not None:
+            found.setdefault((row.ev, row.boot), []).append(_segment(document))
+    delete_many(connection, telemetry_segments, given)
     return found
 
 
 def _add_intervals(connection: Connection, intervals: Mapping[Interval, dict[str, Aggregate]]) -> None:
     """Add new values of intervals to those that are stored."""
-    table, places, seal = telemetry_aggregates.c, sorted(intervals), seal_of(connection)
-    for start in range(0, len(places), STEP):
-        some = places[start : start + STEP]
-        here = tuple_(table.ev, table.width_s, table.at_ms).in_(some)
-        for row in connection.execute(select(telemetry_aggregates).where(here)).all():
-            place = _key_of(row)
-            document, new = seal.find(connection, row.document, *_name(place)), intervals[place]
-            for signal, stored in _interval(document).items() if document is not None else ():
-                if signal in new:
-                    new[signal].merge(stored)
-                else:
-                    new[signal] = stored
-        connection.execute(delete(telemetry_aggregates).where(here))
-        rows = [(*place, seal.sealing, seal.seal(_encode(intervals[place]), *_name(place))) for place in some]
-        append_rows(connection, telemetry_aggregates, _COLUMNS, rows)
+    places, seal = sorted(intervals), seal_of(connection)
+    given = [{"ev": ev, "width_s": width_s, "at_ms": at_ms} for ev, width_s, at_ms in places]
+    for row in find_rows(connection, telemetry_aggregates, ("ev", "width_s", "at_ms", "document"), given):
+        place = _key_of(row)
+        document, new = seal.find(connection, row.document, *_name(place)), intervals[place]
+        for signal, stored in _interval(document).items() if document is not None else ():
+            if signal in new:
+                new[signal].merge(stored)
+            else:
+                new[signal] = stored
+    delete_many(connection, telemetry_aggregates, given)
+    rows = [(*place, seal.sealing, seal.seal(_encode(intervals[place]), *_name(place))) for place in places]
+    append_rows(connection, telemetry_aggregates, _COLUMNS, rows)
 
 
 def seal_plain(connection: Connection) -> int:

@@ -1,7 +1,6 @@
 """Transaction events as they arrive, in batches (the busiest path to the database), and the totals of ended ones."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from typing import Any, Final, Literal
 
 import msgspec
@@ -9,7 +8,7 @@ from sqlalchemy import Connection, func, select
 
 from csms.booking import held, ledger
 from csms.booking.plausibility import JudgedUsage, earliest_ms
-from csms.db.bulk import delete_rows, insert_rows, update_rows, upsert_rows
+from csms.db.bulk import delete_rows, find_rows, insert_rows, update_rows, upsert_rows
 from csms.db.leases import lock
 from csms.smart_charging.tables import charging_profiles
 from csms.stations.tables import stations
@@ -21,23 +20,6 @@ from csms.transactions.tables import held_transactions, transaction_totals
 from v2g import typed_json
 from v2g.hardware.energy_manager.commands import ConnectionReading
 from v2g.text import moment
-
-
-class Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """When a transaction ended, or was closed (ms, UTC), how long it was, whose it was, and its energy (mWh).
-
-    `token`: type and id as in paths of the API; `token` and `tariff` are empty without one, `evse_id` 0.
-    """
-
-    station_id: str
-    transaction_id: str
-    end_ms: int
-    duration_ms: int
-    evse_id: int
-    token: str
-    tariff: str
-    import_mwh: int
-    export_mwh: int
 
 
 def save(connection: Connection, changed: Iterable[Transaction], now_ms: int) -> None:
@@ -54,28 +36,32 @@ def save(connection: Connection, changed: Iterable[Transaction], now_ms: int) ->
                 delete_rows(connection, table, station_id=each.station_id, transaction_id=each.transaction_id)
         else:
             judged = held.review(connection, each, now_ms)
-            rows[each.station_id, each.transaction_id] = msgspec.structs.asdict(_totals(each, judged))
+            rows[each.station_id, each.transaction_id] = _totals(each, judged)
             if any(found.reason == "elsewhere" for found in judged.findings):
                 queue += held.doubted(connection, (each.station_id, "transaction", each.transaction_id))
     if rows:
         upsert_rows(connection, transaction_totals, list(rows.values()))
 
 
-def _totals(found: Transaction, judged: JudgedUsage) -> Totals:
+def _totals(found: Transaction, judged: JudgedUsage) -> dict[str, object]:
+    """Return when a transaction ended, or was closed (ms, UTC), how long it was, whose it was, and its energy (mWh).
+
+    `token`: type and id as in paths of the API; `token` and `tariff` are empty without one, `evse_id` 0.
+    """
     end_ms = found.closed_ms if found.ended_ms is None else found.ended_ms if judged.timed else judged.usage.end_ms
     start_ms = found.started_ms if judged.timed else judged.usage.start_ms
     assert end_ms is not None, "it is not active"
-    return Totals(
-        station_id=found.station_id,
-        transaction_id=found.transaction_id,
-        end_ms=end_ms,
-        duration_ms=0 if start_ms is None else max(0, end_ms - start_ms),
-        evse_id=found.evse_id or 0,
-        token=_token(found),
-        tariff="" if found.tariff_id is None else found.tariff_id.value,
-        import_mwh=judged.import_mwh,
-        export_mwh=judged.export_mwh,
-    )
+    return {
+        "station_id": found.station_id,
+        "transaction_id": found.transaction_id,
+        "end_ms": end_ms,
+        "duration_ms": 0 if start_ms is None else max(0, end_ms - start_ms),
+        "evse_id": found.evse_id or 0,
+        "token": _token(found),
+        "tariff": "" if found.tariff_id is None else found.tariff_id.value,
+        "import_mwh": judged.import_mwh,
+        "export_mwh": judged.export_mwh,
+    }
 
 
 def _token(found: Transaction) -> str:
@@ -103,21 +89,6 @@ class EventArrival(msgspec.Struct, frozen=True):
 
 
 _Key = tuple[str, str]
-
-_KNOWN_SQLITE: Final = """
-WITH given (station_id, transaction_id) AS (VALUES {keys})
-SELECT t.station_id, t.transaction_id, t.document FROM given
-CROSS JOIN transactions t ON t.station_id = given.station_id AND t.transaction_id = given.transaction_id
-"""
-
-_KNOWN_POSTGRESQL: Final = """
-SELECT t.station_id, t.transaction_id, t.document
-FROM json_to_recordset(%s::json) AS given (station_id text, transaction_id text)
-JOIN transactions t ON t.station_id = given.station_id AND t.transaction_id = given.transaction_id
-"""
-
-_PORTIONS: Final = (1, 4, 16, 64)
-"""Keys in one query of SQLite, filled up with NULL: a few prepared statements serve batches of any size."""
 
 
 def add_events(connection: Connection, arrivals: Sequence[EventArrival]) -> list[tuple[Outcome, rules.Transaction]]:
@@ -286,29 +257,12 @@ def _find_all(connection: Connection, keys: set[_Key]) -> dict[_Key, rules.Trans
     """Return the existing ones of these transactions, and later ones with the same id."""
     found: dict[_Key, rules.Transaction] = {}
     while keys:
-        # the existing ones of these transactions
-        wanted = list(keys)
-        rows: list[Any] = []
-        if connection.dialect.name == "postgresql":
-            given = [
-                {"station_id": station_id, "transaction_id": transaction_id} for station_id, transaction_id in wanted
-            ]
-            rows += connection.exec_driver_sql(_KNOWN_POSTGRESQL, (_encode(given).decode(),)).all()
-        else:
-            for start in range(0, len(wanted), _PORTIONS[-1]):
-                names: list[str | None] = [name for key in wanted[start : start + _PORTIONS[-1]] for name in key]
-                size = next(size for size in _PORTIONS if 2 * size >= len(names))
-                names += [None] * (2 * size - len(names))
-                rows += connection.exec_driver_sql(_known_in_sqlite(size), tuple(names)).all()
+        given = [{"station_id": station_id, "transaction_id": transaction_id} for station_id, transaction_id in keys]
+        rows = find_rows(connection, tables.transactions, (*given[0], "document"), given)
         added = {(station_id, transaction_id): _decode(document) for station_id, transaction_id, document in rows}
         found |= added
         keys = {(each.station_id, each.next_id) for each in added.values() if each.next_id is not None}
     return found
-
-
-@cache
-def _known_in_sqlite(size: int) -> str:
-    return _KNOWN_SQLITE.format(keys=", ".join(["(?, ?)"] * size))
 
 
 def _digests(
@@ -337,11 +291,9 @@ _UNBOUNDED: Final[_Bounds] = (None, None, None, None)
 def _bounds(connection: Connection, new: Iterable[EventArrival]) -> dict[str, _Bounds]:
     """Return what bounds the time of events of stations: last boot, when it was last heard before, first contact, and
     since when it is connected."""
-    there = stations.c
-    wanted = {each.event.station_id for each in new}
-    query = select(there.station_id, there.booted_ms, there.away_ms, there.first_seen_ms, there.connected_ms)
-    rows = connection.execute(query.where(there.station_id.in_(wanted))) if wanted else ()
-    return {row[0]: tuple(row[1:]) for row in rows}
+    wanted = [{"station_id": station_id} for station_id in {each.event.station_id for each in new}]
+    columns = "station_id", "booted_ms", "away_ms", "first_seen_ms", "connected_ms"
+    return {row[0]: row[1:] for row in find_rows(connection, stations, columns, wanted)}
 
 
 def _content(event: rules.Event) -> str:

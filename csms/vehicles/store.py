@@ -8,6 +8,7 @@ from sqlalchemy import Column, ColumnElement, Connection, and_, delete, func, in
 
 from csms.batteries import store as batteries
 from csms.db.base import page
+from csms.db.bulk import find_rows
 from csms.telemetry import tables
 from csms.telemetry.aggregates import BootSegment
 from csms.telemetry.seal import seal_of
@@ -153,14 +154,11 @@ def _value_before(connection: Connection, ev: str, signal: str, place: Place) ->
 def save_states(connection: Connection, states: Iterable[VehicleState]) -> None:
     """Store latest states, joined with those that are stored, which another node may have written."""
     new = {each.ev: each for each in states}
-    table = tables.telemetry_states.c
     evs = sorted(new)
-    for start in range(0, len(evs), STEP):
-        some = evs[start : start + STEP]
-        query = select(table.ev, table.document).where(table.ev.in_(some)).order_by(table.ev).with_for_update()
-        for row in connection.execute(query).all():
-            if (state := _state(connection, row)) is not None:
-                new[row.ev] = join(state, new[row.ev])
+    given = [{"ev": ev} for ev in evs]
+    for row in find_rows(connection, tables.telemetry_states, ("ev", "document"), given, for_update=True):
+        if (state := _state(connection, row)) is not None:
+            new[row.ev] = join(state, new[row.ev])
     if new:
         seal = seal_of(connection)
         rows = [(ev, new[ev].at_ms, seal.seal(encode_state(new[ev]), "state", ev)) for ev in evs]
