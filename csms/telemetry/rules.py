@@ -73,7 +73,7 @@ class Delivery(msgspec.Struct, frozen=True):
     @property
     def boots(self) -> frozenset[Boot]:
         """Vehicles of the records."""
-        return frozenset(boot_of(each) for each in self.elements)
+        return frozenset(map(boot_of, self.elements))
 
     @property
     def places(self) -> dict[RecordKey, int]:
@@ -94,6 +94,8 @@ class Delivery(msgspec.Struct, frozen=True):
 
 def boot_of(element: Element) -> Boot:
     """Return vehicle and boot of an element."""
+    if isinstance(element, Prepared):
+        return element.record.ev, element.record.boot
     return (element.ev, element.boot) if isinstance(element, DeliveryNotice) else element.key[:2]
 
 

@@ -15,7 +15,7 @@ from msgspec import UNSET
 from sqlalchemy.exc import DBAPIError
 
 from csms.db.base import page
-from csms.db.bulk import append_rows
+from csms.db.bulk import append_rows, delete_many, delete_rows, find_rows, update_rows
 from csms.db.group_commit import LASTING
 from csms.db.leases import lock
 from csms.telemetry import rules
@@ -53,15 +53,6 @@ _KEEP: Final = sa.text(
     "INSERT INTO vehicle_checkpoints (session_id, ev, number, received_ms, document) "
     "VALUES (:session_id, :ev, :number, :received_ms, :document) ON CONFLICT DO NOTHING"
 )
-
-_BOOT: Final = telemetry_marks.c.ev, telemetry_marks.c.boot
-_LOCK: Final = (  # this and the next are made once: each delivery needs them
-    sa.select(telemetry_marks)
-    .where(sa.tuple_(*_BOOT).in_(sa.bindparam("boots", expanding=True)))
-    .order_by(*_BOOT)
-    .with_for_update()
-)
-_SAVE: Final = sa.update(telemetry_marks).where(_BOOT[0] == sa.bindparam("of_ev"), _BOOT[1] == sa.bindparam("of_boot"))
 
 _copy = typed_json.decoder(Copy).decode
 _json = msgspec.json.Encoder().encode
@@ -260,60 +251,55 @@ def _progress(
 
 def _locked(connection: sa.Connection, boots: Iterable[rules.Boot]) -> dict[rules.Boot, rules.BootProgress]:
     """Return the progress of known boots, locked against other nodes until the commit."""
-    progress: dict[rules.Boot, rules.BootProgress] = {}
-    for some in _chunks(sorted(boots)):
-        for row in connection.execute(_LOCK, {"boots": some}):
-            progress[row.ev, row.boot] = rules.BootProgress(
-                rules.Numbers(_ranges(row.arrived)),
-                rules.Numbers(_ranges(row.gaps)),
-                stored=row.stored,
-                duplicates=row.duplicates,
-                conflicts=row.conflicts,
-                quarantined=row.quarantined,
-                lost=row.missing,
-                boot_id=row.boot_id,
-            )
-    return progress
+    columns = "arrived", "gaps", "stored", "duplicates", "conflicts", "quarantined", "missing", "boot_id"
+    given = [{"ev": ev, "boot": boot} for ev, boot in sorted(boots)]
+    return {
+        (row.ev, row.boot): rules.BootProgress(
+            rules.Numbers(_ranges(row.arrived)),
+            rules.Numbers(_ranges(row.gaps)),
+            stored=row.stored,
+            duplicates=row.duplicates,
+            conflicts=row.conflicts,
+            quarantined=row.quarantined,
+            lost=row.missing,
+            boot_id=row.boot_id,
+        )
+        for row in find_rows(connection, telemetry_marks, ("ev", "boot", *columns), given, for_update=True)
+    }
 
 
 def _stored(connection: sa.Connection, keys: Sequence[rules.RecordKey]) -> dict[rules.RecordKey, rules.StoredContent]:
     found: dict[rules.RecordKey, rules.StoredContent] = {}
+    given = [{"ev": ev, "boot": boot, "seq": seq} for ev, boot, seq in keys]
     for table in (telemetry, telemetry_quarantine):
-        key = sa.tuple_(table.c.ev, table.c.boot, table.c.seq)
-        columns = table.c.ev, table.c.boot, table.c.seq, table.c.digest, table.c.document
         quarantined = table is telemetry_quarantine
         purpose = ("quarantine",) if quarantined else ()
-        for some in _chunks(keys):
-            for row in connection.execute(sa.select(*columns).where(key.in_(some))).all():
-                here = row.ev, row.boot, row.seq
-                sealed = None if row.digest else seal_of(connection).find(connection, row.document, *purpose, *here)
-                digest = row.digest if sealed is None else rules.digest_of(sealed)
-                found[here] = rules.StoredContent(digest, quarantined=quarantined)
+        for row in find_rows(connection, table, ("ev", "boot", "seq", "digest", "document"), given):
+            here = row.ev, row.boot, row.seq
+            sealed = None if row.digest else seal_of(connection).find(connection, row.document, *purpose, *here)
+            digest = row.digest if sealed is None else rules.digest_of(sealed)
+            found[here] = rules.StoredContent(digest, quarantined=quarantined)
     return found
 
 
 def _save(connection: sa.Connection, progress: dict[rules.Boot, rules.BootProgress]) -> None:
-    if not progress:
-        return
-    connection.execute(
-        _SAVE,
-        [
-            {
-                "of_ev": ev,
-                "of_boot": boot,
-                "highest": each.arrived.highest,
-                "contiguous": each.arrived.contiguous,
-                "arrived": _json(each.arrived.ranges).decode(),
-                "gaps": _json(each.missing.ranges).decode(),
-                "stored": each.stored,
-                "duplicates": each.duplicates,
-                "conflicts": each.conflicts,
-                "quarantined": each.quarantined,
-                "missing": each.lost,
-            }
-            for (ev, boot), each in sorted(progress.items())
-        ],
-    )
+    rows = [
+        {
+            "ev": ev,
+            "boot": boot,
+            "highest": each.arrived.highest,
+            "contiguous": each.arrived.contiguous,
+            "arrived": _json(each.arrived.ranges).decode(),
+            "gaps": _json(each.missing.ranges).decode(),
+            "stored": each.stored,
+            "duplicates": each.duplicates,
+            "conflicts": each.conflicts,
+            "quarantined": each.quarantined,
+            "missing": each.lost,
+        }
+        for (ev, boot), each in sorted(progress.items())
+    ]
+    update_rows(connection, telemetry_marks, rows)
 
 
 def _chunks(keys: Sequence[Any]) -> Iterable[Sequence[Any]]:
@@ -406,11 +392,10 @@ def _move(
     connection: sa.Connection, items: list[rules.Prepared], at_ms: int, sinks: tuple[str, ...]
 ) -> list[rules.Prepared]:
     """Move records out of quarantine; return which. One that the database rejects remains there."""
-    key = telemetry_quarantine.c.ev, telemetry_quarantine.c.boot, telemetry_quarantine.c.seq
+    keys = [{"ev": ev, "boot": boot, "seq": seq} for ev, boot, seq in (item.key for item in items)]
     try:
         with connection.begin_nested():
-            for some in _chunks([item.key for item in items]):
-                connection.execute(sa.delete(telemetry_quarantine).where(sa.tuple_(*key).in_(some)))
+            delete_many(connection, telemetry_quarantine, keys)
             _append(connection, [(item, at_ms) for item in items])
             pending = list(_pending(items, Arrival(rules.Delivery(()), at_ms, sinks)))
             append_rows(connection, telemetry_pending, _PENDING, pending)
@@ -494,14 +479,6 @@ _RECORDS: Final = (
     .join(telemetry_pending, within_run())
     .where(telemetry_pending.c.id.in_(sa.bindparam("runs", expanding=True)))
 )
-_POSITIONS: Final = sa.select(telemetry_sink_positions).where(
-    telemetry_sink_positions.c.sink == sa.bindparam("sink"),
-    telemetry_sink_positions.c.ev.in_(sa.bindparam("evs", expanding=True)),
-)
-_FORGET: Final = sa.delete(telemetry_sink_positions).where(
-    telemetry_sink_positions.c.sink == sa.bindparam("sink"), telemetry_sink_positions.c.ev == sa.bindparam("ev")
-)
-_DELIVERED: Final = sa.delete(telemetry_pending).where(telemetry_pending.c.id.in_(sa.bindparam("runs", expanding=True)))
 _BACKLOGS: Final = sa.select(
     telemetry_pending.c.sink,
     sa.func.sum(telemetry_pending.c.last_seq - telemetry_pending.c.first_seq + 1).label("records"),
@@ -519,6 +496,11 @@ class Batch(msgspec.Struct, frozen=True):
     erased: tuple[str, ...] = ()
     records: tuple[rules.StoredRecord, ...] = ()
     lost: int = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether more records may be ready than it could take, or after vehicles to erase."""
+        return bool(self.erased) or len(self.runs) >= MAX_RUNS or len(self.records) + self.lost >= MAX_RECORDS
 
 
 def next_batch(connection: sa.Connection, sink: str, now_ms: int) -> Batch | None:
@@ -582,11 +564,9 @@ def _marked(
     connection: sa.Connection, sink: str, records: Sequence[rules.StoredRecord]
 ) -> tuple[rules.StoredRecord, ...]:
     """Return records with those marked as late that come after higher ones."""
-    reached: dict[str, tuple[int, int]] = {}
-    evs = sorted({each.ev for each in records})
-    for start in range(0, len(evs), _SOME):
-        rows = connection.execute(_POSITIONS, {"sink": sink, "evs": evs[start : start + _SOME]})
-        reached |= {row.ev: (row.boot, row.seq) for row in rows}
+    given = [{"sink": sink, "ev": ev} for ev in sorted({each.ev for each in records})]
+    rows = find_rows(connection, telemetry_sink_positions, ("ev", "boot", "seq"), given)
+    reached = {row.ev: (row.boot, row.seq) for row in rows}
     return tuple(
         msgspec.structs.replace(each, late=True) if each.key[1:] < reached.get(each.ev, (0, 0)) else each
         for each in records
@@ -601,10 +581,9 @@ def backlogs(connection: sa.Connection) -> dict[str, tuple[int, int]]:
 def delivered(connection: sa.Connection, sink: str, batch: Batch) -> None:
     """Note that a sink has got a batch."""
     for ev in batch.erased:
-        connection.execute(_FORGET, {"sink": sink, "ev": ev})
+        delete_rows(connection, telemetry_sink_positions, sink=sink, ev=ev)
     reached = {each.ev: each for each in batch.records}
     if reached:
         rows = [{"sink": sink, "ev": ev, "boot": each.boot, "seq": each.seq} for ev, each in reached.items()]
         connection.execute(_ADVANCE, rows)
-    for start in range(0, len(batch.runs), _SOME):
-        connection.execute(_DELIVERED, {"runs": batch.runs[start : start + _SOME]})
+    delete_many(connection, telemetry_pending, [{"id": number} for number in batch.runs])

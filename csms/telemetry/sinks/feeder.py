@@ -18,6 +18,9 @@ from v2g.observe import Observe, Scalar
 PAUSE_S: Final = 1.0
 """Pause when a sink has got everything."""
 
+TOGETHER_S: Final = 0.25
+"""Pause after a batch that was not full: what comes meanwhile shares the reads, states and commits of the next one."""
+
 LEASE_S: Final = 10.0
 """Interval in which nodes agree which of them feeds a sink."""
 
@@ -55,7 +58,7 @@ class SinkFeeder:
                         await asyncio.sleep(LEASE_S)
                         continue
                     leading_until = self._clock.monotonic() + LEASE_S
-                fed = await self.feed()
+                batch = await self.feed()
             except (StoreError, TransportError) as error:
                 self._metrics.sink_failed(self._name)
                 if not failing:
@@ -69,7 +72,9 @@ class SinkFeeder:
             failing = False
             self._metrics.sink_works(self._name)
             backoff.reset()
-            if not fed:
+            if batch is not None and not batch.full:
+                await asyncio.sleep(TOGETHER_S)
+            elif batch is None:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(PAUSE_S):
                         await self._woken.wait()
@@ -79,11 +84,11 @@ class SinkFeeder:
         """Feed the sink at once: there are new records."""
         self._woken.set()
 
-    async def feed(self) -> bool:
-        """Give the sink its next batch; return whether there was one. Raises StoreError, TransportError."""
+    async def feed(self) -> rows.Batch | None:
+        """Give the sink its next batch, and return it; None if there is none. Raises StoreError, TransportError."""
         batch = await self._store.read(rows.next_batch, self._name, self._clock.utc_ms())
         if batch is None:
-            return False
+            return None
         for ev in batch.erased:
             await self._sink.erase(ev)
         if batch.records:
@@ -92,7 +97,7 @@ class SinkFeeder:
         await self._store.run(rows.delivered, self._name, batch)
         if batch.lost:
             self._observe(Observe("telemetry", "sink_lost", {"sink": self._name, "records": batch.lost}))
-        return True
+        return batch
 
     async def _write(self, records: Sequence[StoredRecord]) -> int:
         """Give the sink records, but those that it rejects: they are reported, and stay in the back end's database.

@@ -5,7 +5,7 @@ import json
 import socket
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -223,6 +223,56 @@ async def test_a_record_that_a_sink_rejects_is_reported_and_the_others_arrive(
     assert [(each.name, each.data["seq"], each.data["records"]) for each in events] == [("sink_rejected", 1, 3)]
     assert len(lake.do(values.values, "EV-1", ("battery.soc",), (20, 21), 9, None)) == 1
     await sink.close()
+
+
+class Slow:
+    """Notes the numbers of each batch."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.came = asyncio.Event()
+
+    async def write(self, records: Sequence[StoredRecord]) -> None:
+        self.batches.append([each.seq for each in records])
+        self.came.set()
+
+    async def erase(self, ev: str) -> None:
+        raise AssertionError(ev)
+
+    async def close(self) -> None:
+        """See Sink."""
+
+
+async def test_deliveries_that_come_soon_after_each_other_share_a_batch_and_a_backlog_does_not_wait(
+    lake: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pending, "MAX_RUNS", 3)
+    monkeypatch.setattr("csms.telemetry.sinks.feeder.TOGETHER_S", 0.05)
+    sink, clock = Slow(), asyncio.get_running_loop().time
+
+    def deliver(seq: int) -> None:
+        put(lake, [made(seq, seq, {"battery.soc": 1.0})], sinks=SINKS)
+
+    for seq in range(1, 7):
+        deliver(seq)
+    fed = feeder(sink, lake)
+    begun = clock()
+    task = asyncio.create_task(fed.run())
+    for seq in range(7, 20):
+        while sum(map(len, sink.batches)) < 6:
+            sink.came.clear()
+            await sink.came.wait()
+        deliver(seq)
+        fed.wake()
+        await asyncio.sleep(0)
+    while sum(map(len, sink.batches)) < 19:
+        sink.came.clear()
+        await sink.came.wait()
+    task.cancel()
+    assert [seq for batch in sink.batches for seq in batch] == list(range(1, 20))
+    assert sink.batches[:2] == [[1, 2, 3], [4, 5, 6]]
+    small = [each for each in sink.batches if len(each) < 3]
+    assert len(small) <= 2 + (clock() - begun) / 0.05
 
 
 @pytest.fixture
