@@ -95,9 +95,7 @@ Checking = Callable[[Battery, BatteryCheck], tuple[Battery, BatteryCheck, Sequen
 def check(connection: Connection, asked: BatteryCheck, act: Checking, now_ms: int) -> BatteryCheck:
     """Change a battery by a check, and store that with what it found, in one transaction. Raises what `act` raises."""
     ev, here = asked.ev, battery_states.c.ev == asked.ev
-    connection.execute(
-        select(battery_states.c.ev).where(here).with_for_update()
-    )  # what feeds it waits, and reads again
+    connection.execute(select(battery_states.c.ev).where(here).with_for_update())  # what feeds it waits, reads again
     battery, done, reports = act(batteries(connection, [ev]).get(ev, Battery()), asked)
     seal = seal_of(connection)
     connection.execute(_PUT_STATE, [_row(seal, ev, battery)])

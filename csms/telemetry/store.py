@@ -40,7 +40,6 @@ from v2g.telemetry.delivery import DeliveryNotice
 from v2g.telemetry.signals import decode_record
 from v2g.text import printable
 
-_CHUNK: Final = 250  # keys per query: SQLite allows 999 variables in old builds
 RELEASE_STEP: Final = 500
 """Records in quarantine examined in one transaction."""
 
@@ -94,7 +93,7 @@ def store(connection: sa.Connection, arrivals: list[Arrival]) -> list[rules.Deli
     _append(connection, [(each, a.at_ms) for a, out in pairs for each in out.fresh])
     append_rows(connection, telemetry_pending, _PENDING, [row for a, out in pairs for row in _pending(out.fresh, a)])
     seal = seal_of(connection)
-    quarantined = (
+    found = [
         {
             **dict(zip(("ev", "boot", "seq"), each.key, strict=True)),
             "received_ms": arrival.at_ms,
@@ -105,8 +104,7 @@ def store(connection: sa.Connection, arrivals: list[Arrival]) -> list[rules.Deli
         }
         for arrival, out in pairs
         for each in out.quarantine
-    )
-    found = list(quarantined)
+    ]
     if found:
         connection.execute(sa.insert(telemetry_quarantine), found)
     _save(connection, {boot: each for boot, each in progress.items() if each.changed})
@@ -229,10 +227,8 @@ def _progress(
         progress |= _locked(connection, asked - progress.keys())  # one that another node has begun meanwhile
     # the highest boot of vehicles that have one
     of = telemetry_marks.c
-    highest: dict[str, int] = {}
-    for some in _chunks(sorted(raised)):
-        query = sa.select(of.ev, sa.func.max(of.boot).label("boot")).where(of.ev.in_(some)).group_by(of.ev)
-        highest |= {row.ev: row.boot for row in connection.execute(query)}
+    query = sa.select(of.ev, sa.func.max(of.boot).label("boot")).where(of.ev.in_(raised)).group_by(of.ev)
+    highest = {row.ev: row.boot for row in connection.execute(query)} if raised else {}
     begun = {boot: progress[boot] for each in arrivals for boot in rules.admit(each.delivery, progress, highest)}
     without_id = {
         rules.boot_of(each)
@@ -300,10 +296,6 @@ def _save(connection: sa.Connection, progress: dict[rules.Boot, rules.BootProgre
         for (ev, boot), each in sorted(progress.items())
     ]
     update_rows(connection, telemetry_marks, rows)
-
-
-def _chunks(keys: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    return (keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK))
 
 
 def marks(connection: sa.Connection, ev: str, limit: int, after: Sequence[int] | None) -> list[dict[str, Any]]:

@@ -209,13 +209,6 @@ def _drop_profiles(connection: Connection, event: rules.Event) -> None:
     delete_rows(connection, charging_profiles, **key)
 
 
-def add_event(
-    connection: Connection, event: rules.Event, document: bytes, received_ms: int
-) -> tuple[Outcome, rules.Transaction]:
-    """Store one event, as `add_events` does."""
-    return add_events(connection, [EventArrival(event, document, received_ms)])[0]
-
-
 def add_samples(connection: Connection, station_id: str, evse_id: int | None, samples: Sequence[rules.Sample]) -> None:
     """Store meter values outside transactions; signed ones are verified with the meter's key, if known."""
     key = meter_key(connection, station_id, evse_id or 0) if any(each.signed for each in samples) else ""

@@ -19,7 +19,7 @@ from csms.stations import store as stations
 from csms.tariffs import store as tariffs
 from csms.tariffs.store import Scope
 from csms.transactions import store as transactions
-from csms.transactions.events import add_event
+from csms.transactions.events import EventArrival, add_events
 from csms.transactions.rules import IMPORT_REGISTER, Event, Sample
 from v2g.energy.balancing import Node
 from v2g.energy.price_plan import Charge, PricePlan, Rate
@@ -59,7 +59,7 @@ def arrive(connection: Connection, *events: Event) -> None:
         document = (
             b'{"transactionInfo":{"chargingState":"Charging"}}' if each.charging_state else b'{"transactionInfo":{}}'
         )
-        add_event(connection, each, document, each.at_ms)
+        add_events(connection, [EventArrival(each, document, each.at_ms)])
 
 
 def test_a_plan_keeps_its_content_and_costs_follow_it(store: Store) -> None:

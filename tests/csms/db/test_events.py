@@ -13,7 +13,7 @@ from csms.db.store import Store
 from csms.stations import store as stations
 from csms.tokens.tables import tokens
 from csms.transactions import store as transactions
-from csms.transactions.events import EventArrival, add_event, add_events
+from csms.transactions.events import EventArrival, add_events
 from csms.transactions.tables import transaction_events
 from tests.csms.databases import Databases
 from tests.csms.db.events import arrival, stored
@@ -52,7 +52,7 @@ def test_many_events_at_once_come_to_the_same_as_each_alone(shared: Store, arriv
             if together:
                 results = add_events(connection, arrivals)
             else:
-                results = [add_event(connection, each.event, each.document, each.received_ms) for each in arrivals]
+                results = [add_events(connection, [each])[0] for each in arrivals]
             found.append((results, stored(connection)))
             connection.rollback()
     assert found[0] == found[1]

@@ -19,7 +19,7 @@ from csms.smart_charging.work import SmartCharging
 from csms.stations import store as stations
 from csms.tokens.rules import TokenEntry
 from csms.transactions import store as transactions
-from csms.transactions.events import add_event
+from csms.transactions.events import EventArrival, add_events
 from csms.transactions.rules import Event
 from tests.csms.backend import Backend
 from tests.csms.charging import VALID, Charging
@@ -274,7 +274,7 @@ async def test_stations_that_do_not_answer_delay_no_other_set_point(csms: Backen
                 digest="",
                 evse_id=1,
             )
-            add_event(connection, begun, b'{"transactionInfo":{}}', 0)
+            add_events(connection, [EventArrival(begun, b'{"transactionInfo":{}}', 0)])
             able = Needs(evse_id=1, requested="DC_BPT", most_w=11_000, most_discharge_w=8_000)
             transactions.save_needs(connection, identity, "t", able)
 

@@ -13,7 +13,7 @@ from csms.smart_charging.rules import Needs, add_prices, add_sales_tariff, asked
 from csms.tariffs import store as tariffs
 from csms.tariffs.vehicle_prices import LEAST_ENTRIES, are_there, has_prices, with_prices
 from csms.transactions import store as transactions
-from csms.transactions.events import add_event
+from csms.transactions.events import EventArrival, add_events
 from csms.transactions.rules import Event, Sample, Transaction
 from tests.csms.backend import Backend
 from tests.csms.fixtures import Start
@@ -54,7 +54,7 @@ async def begin(csms: Backend, needs: Needs | None = NEEDS, kinds: Any = ("Start
                 station_id=NAME, transaction_id="tx", seq_no=number, kind=kind, at_ms=STARTED_MS,
                 trigger="", digest=str(number), evse_id=1, samples=(sample,),
             )  # fmt: skip
-            add_event(connection, found, b'{"transactionInfo":{}}', 0)
+            add_events(connection, [EventArrival(found, b'{"transactionInfo":{}}', 0)])
         if needs is not None:
             transactions.save_needs(connection, NAME, "tx", needs)
 
