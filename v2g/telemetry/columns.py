@@ -1,9 +1,11 @@
 """The compact form of a delivery: records by column, in MessagePack (docs/reference/telemetry-delivery.md).
 
 Numbers are multiples of their signal's step, as differences from the row before; tags are runs. The records that
-come out are, octet for octet, those that went in: what does not fit a column is carried as it is.
+come out are, octet for octet, those that went in: what does not fit a column is carried as it is. A delivery is packed
+by itself, with a dictionary of what all have in common: none needs another one, and their order does not matter.
 """
 
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Annotated, Final, Literal, TypeVar
@@ -84,12 +86,27 @@ class _Columns(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
 
 
 _encoder = msgspec.msgpack.Encoder()
+
+_PACKED: Final = b"\xc1\x01"
+"""How a packed delivery begins: an octet that MessagePack does not use, and the version of the dictionary."""
+
+_DICTIONARY: Final = b"".join(
+    (
+        *(_encoder.encode(_PLACES[name]) + b"\x92\x91\x00\x91" for name in sorted(NAMES[:54])),
+        *(b"\x91\x92\x01" + _encoder.encode(context) for context in ("parked", "city", "highway", "discharging")),
+        b"\x9d\x04\xa7\x91\x01\x91\xcf\x00\x00\x01\x91\x92\x01\xa8charging\x91\x92\x01\xac1900000000-1",
+        b"\x91\x92\x01\xcc\xb9\x91\x92\x01\x00\x91\x00\x8e\x90\xc4\x08",
+    )
+)
+"""What deliveries have in common (RFC 1951 refers to it as if it came before). Another one is another version."""
+
 _decoder = msgspec.msgpack.Decoder(_Columns)
 
 
 def is_compact(delivery: bytes) -> bool:
-    """Return whether a delivery has the compact form: its first octet is that of a MessagePack array, not of JSON."""
-    return delivery[:1] in (b"\x9c", b"\x9d")
+    """Return whether a delivery has the compact form: its first octet is that of a MessagePack array, or says that it
+    is packed; JSON has neither."""
+    return delivery[:1] in (b"\x9c", b"\x9d", _PACKED[:1])
 
 
 def encode_compact(elements: Iterable[bytes]) -> bytes:
@@ -112,7 +129,7 @@ def encode_compact(elements: Iterable[bytes]) -> bytes:
             assert not isinstance(value, str)
             values.append(value)
     first = records[0] if records else None
-    return _encoder.encode(
+    return _pack(
         _Columns(
             FORM,
             "" if first is None else first.ev,
@@ -131,12 +148,31 @@ def encode_compact(elements: Iterable[bytes]) -> bytes:
     )
 
 
+def _pack(columns: _Columns) -> bytes:
+    plain = _encoder.encode(columns)
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, _DICTIONARY)
+    packed = _PACKED + packer.compress(plain) + packer.flush()
+    return packed if len(packed) < len(plain) <= MAX_DELIVERY_BYTES else plain
+
+
+def _unpack(delivery: bytes) -> bytes:
+    """Return a packed delivery as MessagePack. Raises CodecError."""
+    unpacker = zlib.decompressobj(-15, _DICTIONARY)
+    try:
+        plain = unpacker.decompress(delivery[len(_PACKED) :], MAX_DELIVERY_BYTES + 1)
+    except zlib.error as error:
+        raise CodecError(f"telemetry delivery: {error}") from None
+    if not unpacker.eof or unpacker.unused_data:
+        raise CodecError(f"telemetry delivery: not whole, or more than {MAX_DELIVERY_BYTES} bytes")
+    return plain
+
+
 def decode_compact(delivery: bytes) -> list[bytes]:
     """Return the elements of a delivery as JSON. Raises CodecError."""
     if len(delivery) > MAX_DELIVERY_BYTES:
         raise CodecError(f"telemetry delivery of {len(delivery)} bytes, {MAX_DELIVERY_BYTES} are allowed")
     try:
-        columns = _decoder.decode(delivery)
+        columns = _decoder.decode(_unpack(delivery) if delivery.startswith(_PACKED) else delivery)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CodecError(f"telemetry delivery: {error}", hint="send JSON, or the compact form") from None
     count = len(columns.seqs)
