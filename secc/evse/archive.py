@@ -101,14 +101,6 @@ class Archive:
         write_files(self._journals, chain, private=True, sync_names=False, keys=self.keys)
         return JournalFile.open(self._path(session_id), self.keys)
 
-    def finish(self, session_id: str, charger: Credentials | None = None) -> None:
-        """Make the settlement bundle of a session whose journal has ended, and report it.
-
-        `charger` is the chain that the vehicle was shown, which may have been renewed since. Raises VerificationError
-        for an invalid journal.
-        """
-        self.tell_finished(session_id, self.make_bundle(session_id, charger))
-
     def may_leave_loop(self, charger: Credentials) -> bool:
         """Whether `make_bundle` may run in a thread: keys in stores are used by one thread only."""
         return all(isinstance(each.key, SoftwareKey) for each in (charger, self._owner.meter))
@@ -119,7 +111,11 @@ class Archive:
         self._note("bundle_written", session_id=session_id, directory=str(directory), entries=entries)
 
     def make_bundle(self, session_id: str, charger: Credentials | None = None) -> int:
-        """Do as `finish` without reporting; return the number of journal entries."""
+        """Make the settlement bundle of a session whose journal has ended; return the number of its entries.
+
+        `charger` is the chain that the vehicle was shown, which may have been renewed since. Raises VerificationError
+        for an invalid journal.
+        """
         path = self._path(session_id)
         journal = open_lines(path.read_bytes(), self.keys, path.name)
         entries = verify_lines(journal, name=path.name)
@@ -213,7 +209,7 @@ class Archive:
             file.append(journal.end("aborted", reading.utc_ms, **reading.shown))
         file.close()
         on_journal(path.stem, self._lines(path))
-        self.finish(path.stem)
+        self.tell_finished(path.stem, self.make_bundle(path.stem))
 
     def _lines(self, path: Path) -> list[str]:
         """Return what the back end gets of a journal: its signers and its lines."""

@@ -103,19 +103,18 @@ class SessionRecords:
         `closed` is done when the journal is complete. If that or the bundle failed, the journal stays for the next
         start.
         """
-        archive, made = self._keeping.archive, list[int]()
+        archive = self._keeping.archive
         try:
             if closed is not None:
                 await closed
             if self._copied is not None:  # before the journal goes, by which a start would queue its lines again
                 await asyncio.wait([self._copied])
-            await self._keeping.turnstile.enter()
+            await self._keeping.turnstile.enter(vehicle=False)
             if archive.may_leave_loop(self._own):
-                work = lambda: made.append(archive.make_bundle(self.session_id, self._own))  # noqa: E731
-                await self._keeping.bundles.do(work, list)
-                archive.tell_finished(self.session_id, *made)
+                made = await self._keeping.bundles.ask(lambda: archive.make_bundle(self.session_id, self._own))
             else:
-                archive.finish(self.session_id, self._own)
+                made = archive.make_bundle(self.session_id, self._own)
+            archive.tell_finished(self.session_id, made)
         except V2GError as error:
             self._keeping.observe(Observe("settlement", "bundle_failed", {"error": str(error)}))
 

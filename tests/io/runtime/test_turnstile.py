@@ -1,4 +1,4 @@
-"""Who may wait enters in order, and only while event loop and disks keep up."""
+"""Who may wait enters by deadline, and only while event loop and disks keep up: responses do not wait for a crowd."""
 
 import asyncio
 import itertools
@@ -7,7 +7,8 @@ from collections.abc import Coroutine
 from typing import Any
 
 from tests.virtual_time import VirtualLoop
-from v2g.io.runtime.disk import LATE_S, LONGEST_S, PAUSE_S, DiskThread, Turnstile
+from v2g.io.runtime.disk import LATE_S, LONGEST_S, PAUSE_S, SPACE_S, DiskThread, Turnstile
+from v2g.iso15118.d20.timing import MESSAGES
 
 
 def played(scene: Coroutine[Any, Any, None]) -> None:
@@ -30,7 +31,7 @@ def test_they_enter_in_order_one_after_the_other() -> None:
         now = asyncio.get_running_loop().time
 
         async def one(number: int) -> None:
-            await turnstile.enter()
+            await turnstile.enter(vehicle=True)
             entered.append((number, now()))
 
         await asyncio.gather(*map(one, range(5)))
@@ -44,7 +45,7 @@ def test_nobody_enters_while_the_loop_is_late() -> None:
     async def scene() -> None:
         turnstile, loop = Turnstile(), asyncio.get_running_loop()
         burdened = asyncio.create_task(burden())
-        entering = asyncio.create_task(turnstile.enter())
+        entering = asyncio.create_task(turnstile.enter(vehicle=True))
         await asyncio.sleep(LONGEST_S / 2)
         assert not entering.done()
         burdened.cancel()
@@ -55,16 +56,76 @@ def test_nobody_enters_while_the_loop_is_late() -> None:
     played(scene())
 
 
-def test_nobody_waits_for_ever() -> None:
+def test_nobody_waits_for_ever_but_who_has_waited_too_long_is_no_crowd_again() -> None:
     async def scene() -> None:
-        turnstile, loop = Turnstile(), asyncio.get_running_loop()
+        turnstile, loop, at = Turnstile(), asyncio.get_running_loop(), list[float]()
         before = loop.time()
+
+        async def one() -> None:
+            await turnstile.enter(vehicle=True)
+            at.append(loop.time() - before)
+
         burdened = asyncio.create_task(burden())
-        await asyncio.gather(turnstile.enter(), turnstile.enter())
-        assert LONGEST_S <= loop.time() - before < LONGEST_S + 1
+        await asyncio.gather(*(one() for _ in range(5)))
         burdened.cancel()
+        assert LONGEST_S <= at[0] < LONGEST_S + 1
+        assert all(SPACE_S <= later - earlier < SPACE_S + 1 for earlier, later in itertools.pairwise(at))
 
     played(scene())
+
+
+def test_bundles_of_ended_sessions_wait_for_new_vehicles() -> None:
+    async def scene() -> None:
+        turnstile, entered = Turnstile(), list[bool]()
+
+        async def one(vehicle: bool) -> None:
+            await turnstile.enter(vehicle=vehicle)
+            entered.append(vehicle)
+
+        await asyncio.gather(*map(one, [False] * 5 + [True] * 5))
+        assert entered == [True] * 5 + [False] * 5
+
+    played(scene())
+
+
+STEPS, STEP_S, CROWD = 10, 0.01, 200
+"""What a new session, or a bundle, costs the loop: so many turns of so long."""
+ANSWER_S = 0.005
+
+
+def slowest(turnstile: Turnstile | None) -> float:
+    """Return the longest response time of a session that sends PowerDeliveryReq and others while a crowd arrives, and
+    another one leaves."""
+    waited = list[float]()
+
+    async def scene() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+
+        async def one(vehicle: bool) -> None:
+            if turnstile is not None:
+                await turnstile.enter(vehicle=vehicle)
+            for _ in range(STEPS):
+                loop.be_late(STEP_S)
+                await asyncio.sleep(0.02)
+
+        def answer(asked: float) -> None:
+            loop.be_late(ANSWER_S)
+            waited.append(loop.time() - asked)
+
+        crowd = asyncio.gather(*map(one, [True, False] * CROWD))
+        while not crowd.done():
+            loop.call_soon(answer, loop.time())
+            await asyncio.sleep(0.05)
+
+    played(scene())
+    return max(waited)
+
+
+def test_a_crowd_that_arrives_or_leaves_delays_no_response() -> None:
+    limit_s = MESSAGES["PowerDeliveryReq"].timeout
+    assert slowest(None) > limit_s
+    assert slowest(Turnstile()) < limit_s / 4
 
 
 def test_nobody_enters_while_operations_wait_for_a_disk() -> None:
@@ -72,7 +133,7 @@ def test_nobody_enters_while_operations_wait_for_a_disk() -> None:
         disk, go = DiskThread(), threading.Event()
         turnstile = Turnstile((disk,))
         done = [disk.do(work, lambda: None) for work in (go.wait, *[int] * 5)]
-        entering = asyncio.create_task(turnstile.enter())
+        entering = asyncio.create_task(turnstile.enter(vehicle=True))
         await asyncio.sleep(10 * PAUSE_S)
         assert not entering.done()
         go.set()

@@ -109,7 +109,7 @@ def desk(tmp_path: Path, pki: PkiTree, keys: Keys) -> Desk:
 def test_a_session_that_ended_becomes_a_bundle_that_verifies_and_nothing_else_stays(desk: Desk) -> None:
     desk.begin()
     desk.end()
-    desk.archive.finish(SESSION)
+    desk.archive.make_bundle(SESSION)
     desk.verify()
     bundle = [each for each in (desk.archive.settlements / SESSION).iterdir() if each.is_file()]
     assert {each.stat().st_mode & 0o777 for each in bundle} == {0o600}
@@ -125,7 +125,7 @@ def test_signed_readings_name_the_meter_and_which_current_it_counted(
     desk = Desk(tmp_path, pki, current=current)
     desk.begin()
     desk.end()
-    desk.archive.finish(SESSION)
+    desk.archive.make_bundle(SESSION)
     for text in desk.archive.signed(SESSION).values():
         found = json.loads(text.split("|")[1])
         assert {each["RT"] for each in found["RD"]} == {current}
@@ -148,7 +148,7 @@ def test_the_back_ends_receipt_becomes_a_file_of_the_bundle(desk: Desk, *, early
     receipt = canonical(JournalReceipt(received=received, seal=seal(received, key)))
     if early:
         desk.archive.keep_receipt(SESSION, receipt)
-    desk.archive.finish(SESSION)
+    desk.archive.make_bundle(SESSION)
     if not early:
         desk.archive.keep_receipt(SESSION, receipt)
     assert [each.name for each in (desk.folder / "journals").iterdir()] == []
@@ -167,7 +167,7 @@ def test_the_meter_signs_how_a_session_ended_and_calls_only_errors_an_abort(desk
     """OCMF, table 7."""
     desk.begin()
     desk.end(reason)
-    desk.archive.finish(SESSION)
+    desk.archive.make_bundle(SESSION)
     for line in desk.archive.signed(SESSION).values():
         (_, end) = json.loads(line.split("|")[1])["RD"]
         assert end["TX"] == code
@@ -176,7 +176,7 @@ def test_the_meter_signs_how_a_session_ended_and_calls_only_errors_an_abort(desk
 def test_the_meters_page_numbers_never_repeat_even_after_a_restart(desk: Desk, pki: PkiTree) -> None:
     desk.begin()
     desk.end()
-    desk.archive.finish(SESSION)
+    desk.archive.make_bundle(SESSION)
     first = desk.archive.signed(SESSION)["export"]
     again = Desk(desk.folder, pki, desk.keys)
     again.begin("8899aabbccddeeff")
@@ -213,7 +213,7 @@ def test_with_keys_nothing_of_a_session_is_readable_on_the_disk(tmp_path: Path, 
         desk.begin()
         running = stored(desk.folder)
         desk.end()
-        desk.archive.finish(SESSION)
+        desk.archive.make_bundle(SESSION)
         desk.meter.close()
         found.append({secret for secret in secrets if secret in running + stored(desk.folder)})
     assert found == [set(secrets), set()]
@@ -298,7 +298,7 @@ def test_a_page_counter_that_is_no_number_is_named(desk: Desk) -> None:
     desk.end()
     (desk.folder / "pagination").write_text("twelve")
     with pytest.raises(StoreError, match="pagination"):
-        desk.archive.finish(SESSION)
+        desk.archive.make_bundle(SESSION)
 
 
 class Power:

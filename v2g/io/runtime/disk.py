@@ -66,8 +66,7 @@ class DiskThread:
     async def ask(self, work: Callable[[], T]) -> T:
         """Run `work` in the thread, in its turn, and return its result."""
         found: list[T] = []
-        await self.do(lambda: found.append(work()), lambda: None)
-        return found[0]
+        return await self.do(lambda: found.append(work()), found.pop)
 
     async def close(self) -> None:
         """Return when all requested work is done; no more may be requested."""
@@ -100,9 +99,11 @@ def disk_threads(users: int) -> tuple[DiskThread, ...]:
 
 
 LONGEST_S: Final = 8.0
-"""Nobody waits for longer, s: a vehicle sets up its communication within 20 s (V2G_EVCC_CommunicationSetup_Timeout)."""
+"""How long one may wait, s: a vehicle sets up its communication within 20 s (V2G_EVCC_CommunicationSetup_Timeout)."""
 PAUSE_S: Final = 0.002
 """Between two that enter, s."""
+SPACE_S: Final = 0.04
+"""Between two that enter although loop or disks are behind, s: all that have waited too long would be a crowd again."""
 LATE_S: Final = 0.02
 """The loop keeps up if it is later than PAUSE_S by less, s: the shortest limit of a message is 500 ms."""
 MOST_WAITING: Final = 2
@@ -110,20 +111,28 @@ MOST_WAITING: Final = 2
 
 
 class Turnstile:
-    """Work that all of a program share: new vehicles, whose sessions begin with signatures, and bundles of ended ones
-    wait here, so that vehicles in a session get their responses in time."""
+    """Work that all of a program share, by its deadline: new vehicles, whose sessions begin with signatures, wait here,
+    and after them bundles of ended sessions, so that vehicles in a session get their responses in time."""
 
     def __init__(self, disks: Sequence[DiskThread] = ()) -> None:
         """`disks` write what a session waits for."""
-        self._disks, self._turn = disks, asyncio.Lock()
+        self._disks, self._turns = disks, (asyncio.Lock(), asyncio.Lock())
+        self._vehicles, self._entered = 0, float("-inf")
 
-    async def enter(self) -> None:
-        """Return in the order of the calls, when loop and disks keep up, or after LONGEST_S."""
+    async def enter(self, *, vehicle: bool) -> None:
+        """Return in the order of the calls, vehicles first, when loop and disks keep up; after LONGEST_S also when they
+        do not, one each SPACE_S."""
         now = asyncio.get_running_loop().time
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LONGEST_S), self._turn:
+        until = now() + LONGEST_S
+        self._vehicles += vehicle
+        try:
+            async with self._turns[vehicle]:
                 late = True
-                while late:
+                while late or (self._vehicles and not vehicle):
                     before = now()
                     await asyncio.sleep(PAUSE_S)
                     late = now() - before > PAUSE_S + LATE_S or any(each.waiting > MOST_WAITING for each in self._disks)
+                    late = late and now() < max(until, self._entered + SPACE_S)
+                self._entered = now()
+        finally:
+            self._vehicles -= vehicle

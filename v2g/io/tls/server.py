@@ -153,7 +153,7 @@ class TlsServer:
 
     async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._turnstile is not None:
-            await self._turnstile.enter()
+            await self._turnstile.enter(vehicle=True)
         until = asyncio.get_running_loop().time() + self._timeout
         address = _address(writer)
         begun = False
