@@ -352,6 +352,7 @@ class ChargerSession(Session):
             case _:
                 self._take(fact, before)
         waits = isinstance(fact, ports.Measured) and isinstance(self._stage, stages.CableChecking | stages.Stopping)
+        waits |= isinstance(fact, ports.MeterRead) and not fact.reason  # a report, for which no request waits
         if self._pending is not None and not self._closed and not waits:  # these wait for another fact
             self._answer(self._pending, waited=False)
 

@@ -5,6 +5,7 @@ Generic validators reject chains by Annex B of ISO 15118-20 (critical key identi
 `v2g.pki.conformity`.
 """
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network
@@ -207,6 +208,9 @@ def verify_chain(
     raise first or search.failure()
 
 
+_check_authority: Final = functools.lru_cache(maxsize=512)(check_profile)  # sub-CAs recur; refusals are not kept
+
+
 def _judge(path: Path, sent: Sequence[x509.Certificate], rules: _Rules, seen: Serials) -> None:
     """Check everything about a path except its signatures."""
     leaf, anchor = path[0], path[-1]
@@ -259,7 +263,7 @@ def _judge(path: Path, sent: Sequence[x509.Certificate], rules: _Rules, seen: Se
         elif rules.interop:
             check_basics(authority, profile_of(rules.authority(authority, place), rules.generation), interop=True)
         else:
-            check_profile(authority, rules.authority(authority, place), generation=rules.generation)
+            _check_authority(authority, rules.authority(authority, place), generation=rules.generation)
     check_profile(leaf, rules.role, interop=rules.interop, generation=rules.generation)
 
 

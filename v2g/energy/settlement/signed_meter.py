@@ -123,7 +123,7 @@ def sign_meter(
     points = _points(entries, end_reason)
     brief = msgspec.structs.replace(assignment, tariff_text=version_text(entries))
     whole = msgspec.structs.replace(assignment, tariff_text=journal_text(entries))
-    lines: dict[Direction, str] = {}
+    lines, more = dict[Direction, str](), data_sets(entries) - 1
     for direction in DIRECTIONS:
         readings = [point.of(direction) for point in points]
         begin, end = readings[0][1], readings[-1][1]
@@ -139,7 +139,7 @@ def sign_meter(
                 end_reason=end_reason,
             )
         ]
-        for part in _parts(readings)[: data_sets(entries) - 1]:
+        for part in _parts(readings)[:more]:
             made.append(
                 ocmf.sign_readings(
                     direction, part, identity=identity, assignment=whole, pagination=pagination + len(made), key=key

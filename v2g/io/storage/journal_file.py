@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final, Self
 
@@ -144,8 +145,7 @@ def write_files(
         for name, data in files.items():
             part = directory / f".{name}.part"
             part.unlink(missing_ok=True)  # of a process killed while writing
-            part.touch(mode=0o600 if private else 0o666)
-            with part.open("wb") as file:
+            with open(part, "xb", opener=partial(os.open, mode=0o600 if private else 0o666)) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

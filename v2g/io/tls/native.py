@@ -97,6 +97,7 @@ class NativeChannel(JudgedChannel):
             if self._lib.ssl.SSL_get_error(self._ssl, result) == _WANT_READ:
                 return False
             raise self._named()
+        self._lib.ssl.SSL_set_msg_callback(self._ssl, self._lib.ffi.NULL)  # called for each record otherwise
         self._verdict.check_end(self.version, self.group)
         return True
 
@@ -120,11 +121,8 @@ class NativeChannel(JudgedChannel):
         result = ssl.SSL_read_ex(self._ssl, self._buffer, min(n, _CHUNK), size)
         if result == 1:
             return bytes(ffi.buffer(self._buffer, size[0]))
-        match ssl.SSL_get_error(self._ssl, result):
-            case 2:  # _WANT_READ
-                return None
-            case 6:  # _ZERO_RETURN
-                return b""
+        if (why := ssl.SSL_get_error(self._ssl, result)) in (_WANT_READ, _ZERO_RETURN):
+            return None if why == _WANT_READ else b""
         raise self._named()
 
     def write(self, data: bytes) -> None:
@@ -230,6 +228,8 @@ class Factory:
         self.keys = provider()
         self.context = functools.lru_cache(maxsize=16)(self._context)
         """`context(server, profiles, anchors, *, key_log)` is the SSL_CTX for such connections."""
+        self.certificate = functools.lru_cache(maxsize=64)(self._certificate)
+        """`certificate(der)` is the X509 of one of our own chains."""
         ffi = lib.ffi
         self._choose = ffi.callback("int (*)(SSL *, void *)", lambda ssl, _: self._channel(ssl).on_choose())
         self._verify = ffi.callback("int (*)(X509_STORE_CTX *, void *)", self._on_verify)
@@ -242,8 +242,7 @@ class Factory:
         )
         self._key_log = ffi.callback("void (*)(const SSL *, const char *)", self._on_key_log)
 
-    def certificate(self, der: bytes) -> Pointer:
-        """Return an X509, owned."""
+    def _certificate(self, der: bytes) -> Pointer:
         lib, crypto = self.lib, self.lib.crypto
         made = lib.ffi.new("X509 **", crypto.X509_new_ex(self.keys.context, lib.ffi.NULL))
         if crypto.d2i_X509(made, lib.ffi.new("unsigned char **", lib.ffi.from_buffer(der)), len(der)) == lib.ffi.NULL:

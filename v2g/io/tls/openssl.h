@@ -130,6 +130,8 @@ void SSL_CTX_set_cert_cb(SSL_CTX *, int (*cb)(SSL *, void *), void *arg);
 void SSL_CTX_set_info_callback(SSL_CTX *, void (*cb)(const SSL *, int where, int ret));
 void SSL_CTX_set_msg_callback(
     SSL_CTX *, void (*cb)(int write_p, int version, int type, const void *buf, size_t len, SSL *, void *arg));
+void SSL_set_msg_callback(
+    SSL *, void (*cb)(int write_p, int version, int type, const void *buf, size_t len, SSL *, void *arg));
 void SSL_CTX_set_keylog_callback(SSL_CTX *, void (*cb)(const SSL *, const char *line));
 void SSL_CTX_set0_CA_list(SSL_CTX *, OPENSSL_STACK *);
 
