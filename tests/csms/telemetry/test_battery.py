@@ -45,7 +45,7 @@ def feeder(store: Store, sink: BatterySink | None = None, metrics: Metrics | Non
 
 
 def shown(store: Store, ev: str = "EV-1") -> list[tuple[Any, ...]]:
-    found = store.do(alerts.listed, [("vehicle", (ev,))], active=None, subject=None, before=None, limit=99)
+    found = store.do(alerts.listed, None, 99, [("vehicle", (ev,))], active=None, subject=None, kind=None)
     return sorted((each["kind"], each["raised_ms"], each["cleared_ms"], each["count"]) for each in found)
 
 
@@ -64,7 +64,7 @@ async def test_findings_are_alerts_and_survive_a_kill_between_batch_and_receipt(
     while await feeder(store).feed():
         pass
     assert shown(store) == EXPECTED
-    found = store.do(alerts.listed, [("vehicle", None)], active=True, subject="EV-1", before=None, limit=9)
+    found = store.do(alerts.listed, None, 9, [("vehicle", None)], active=True, subject="EV-1", kind=None)
     assert (found[0]["value"], found[0]["limit"], found[0]["facts"]) == (56.0, 55.0, {HOT: 56.0, APART: 0.2})
     assert store.do(batteries.batteries, ["EV-1"])["EV-1"].seq == 11
 
