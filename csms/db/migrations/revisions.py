@@ -980,6 +980,8 @@ def one_payment() -> None:
 @_revision("0088")
 def booked_transactions() -> None:
     """What booked transactions come to, for reports."""
+    if not sa.inspect(op.get_bind()).has_table("enrolments"):  # a command made the tables before the first start
+        enrolments()
     op.create_table(
         "booked_transactions",
         sa.Column("station_id", sa.String(48), primary_key=True),

@@ -68,6 +68,19 @@ def test_a_store_in_an_empty_file_has_every_table_and_does_without_alembic(tmp_p
     engine.dispose()
 
 
+def test_a_database_that_a_command_made_before_the_first_start_gets_the_table_that_it_lacks(owner_url: str) -> None:
+    engine = open_engine(owner_url)
+    migrate(engine)
+    whole = content(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE enrolments")
+        connection.exec_driver_sql("DROP TABLE booked_transactions")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0087'")
+    migrate(engine)
+    assert content(engine) == whole
+    engine.dispose()
+
+
 def test_a_file_with_tables_of_others_keeps_them(tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(tmp_path / "old.sqlite3")) as file:
         file.executescript("CREATE TABLE other (id INTEGER); INSERT INTO other VALUES (7)")
