@@ -174,12 +174,15 @@ class Execution:
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._endings.discard(task)
+        if not self._endings:
+            self._keeping.awaited.clear()
         if not task.cancelled() and (error := task.exception()) is not None:
             self._keeping.observe(Observe("metering", "books_failed", {"error": str(error)}))
 
     async def settled(self) -> None:
         """Wait until the follow-up work of earlier sessions is done."""
         while self._endings:
+            self._keeping.awaited.set()
             await asyncio.wait(self._endings)
 
     async def _end_transaction(self, command: ports.TransactionEnded, settling: "asyncio.Task[None]") -> None:

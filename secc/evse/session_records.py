@@ -13,6 +13,7 @@ from v2g.energy.settlement.records import MeterStatus, SessionStarted
 from v2g.errors import V2GError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread, Turnstile
+from v2g.io.runtime.supervision import child
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
 from v2g.pki.credentials import Credentials
@@ -23,7 +24,8 @@ class RecordKeeping(msgspec.Struct, frozen=True):
     """What all records of an EVSE are kept with.
 
     `on_line` gets the session id and each line of a journal, for the copy at the CSMS, and returns what is done once
-    that is queued on the disk; `disk` writes journals, `bundles` settles them, when the `turnstile` permits.
+    that is queued on the disk; `disk` writes journals, `bundles` settles them, when the `turnstile` permits, or at once
+    when that is `awaited`: by the next vehicle, which has passed the turnstile, or by the program's end.
     """
 
     archive: Archive
@@ -35,6 +37,7 @@ class RecordKeeping(msgspec.Struct, frozen=True):
     on_line: Callable[[str, str], "asyncio.Future[None] | None"]
     turnstile: Turnstile
     flowed_mwh: Callable[[], tuple[int, int]]
+    awaited: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
 
 
 class SessionRecords:
@@ -109,7 +112,12 @@ class SessionRecords:
                 await closed
             if self._copied is not None:  # before the journal goes, by which a start would queue its lines again
                 await asyncio.wait([self._copied])
-            await self._keeping.turnstile.enter(vehicle=False)
+            turn = child(self._keeping.turnstile.enter(vehicle=False)), child(self._keeping.awaited.wait())
+            try:
+                await asyncio.wait(turn, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for each in turn:
+                    each.cancel()
             if archive.may_leave_loop(self._own):
                 made = await self._keeping.bundles.ask(lambda: archive.make_bundle(self.session_id, self._own))
             else:

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from tests.virtual_time import VirtualLoop
-from v2g.io.runtime.disk import LATE_S, LONGEST_S, PAUSE_S, SPACE_S, DiskThread, Turnstile
+from v2g.io.runtime.disk import LATE_S, LONGEST_S, PAUSE_S, SPACE_S, YIELD_S, DiskThread, Turnstile
 from v2g.iso15118.d20.timing import MESSAGES
 
 
@@ -84,6 +84,25 @@ def test_bundles_of_ended_sessions_wait_for_new_vehicles() -> None:
 
         await asyncio.gather(*map(one, [False] * 5 + [True] * 5))
         assert entered == [True] * 5 + [False] * 5
+
+    played(scene())
+
+
+def test_a_bundle_does_not_wait_for_ever_where_vehicles_never_cease_to_come() -> None:
+    async def scene() -> None:
+        turnstile, loop = Turnstile(), asyncio.get_running_loop()
+
+        async def crowd() -> None:
+            while True:
+                await turnstile.enter(vehicle=True)
+
+        crowds = [asyncio.create_task(crowd()) for _ in range(2)]
+        before = loop.time()
+        async with asyncio.timeout(2 * YIELD_S):
+            await turnstile.enter(vehicle=False)
+        assert YIELD_S <= loop.time() - before < YIELD_S + 1
+        for each in crowds:
+            each.cancel()
 
     played(scene())
 

@@ -11,6 +11,7 @@ from tests.safety.controllers import Desk, OnRig, controllers, program
 from tests.virtual_time import VirtualLoop
 from v2g.io.runtime.runner import LINGER
 from v2g.observe import Observe
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 from v2g_station.blocks.availability import Serve
 
 
@@ -114,3 +115,33 @@ def test_a_session_without_messages_that_cannot_begin_is_a_defect(pki: PkiTree, 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(played())
     assert [str(each) for each in defects] == ["no share"]
+
+
+def test_a_vehicle_that_has_come_in_does_not_wait_for_those_that_have_not(pki: PkiTree, tmp_path: Path) -> None:
+    """The bundle of the session before waits for all that arrive, but is awaited by the next one at this EVSE."""
+
+    async def played() -> None:
+        async with controllers(pki, tmp_path, program(pki, tmp_path)) as (rig,):
+            rig.controller.backend = desk = Desk(says=AuthorizationStatus.ACCEPTED)
+            turnstile = rig.controller.transport.turnstile
+
+            async def crowd() -> None:
+                while True:
+                    await turnstile.enter(vehicle=True)
+
+            rig.car.plug()
+            await asyncio.sleep(1)
+            crowds = [asyncio.create_task(crowd()) for _ in range(2)]
+            rig.car.unplug()
+            await asyncio.sleep(LINGER + 1)
+            before = rig.controller.busy, len(rig.named("settlement", "bundle_written")), desk.reference != ""
+            settled = asyncio.create_task(rig.controller.settled())
+            await asyncio.sleep(1)
+            for each in crowds:
+                each.cancel()
+            assert before == (False, 0, True)
+            assert settled.done()
+            assert (len(rig.named("settlement", "bundle_written")), desk.reference) == (1, "")
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(played())

@@ -102,6 +102,8 @@ LONGEST_S: Final = 8.0
 """How long one may wait, s: a vehicle sets up its communication within 20 s (V2G_EVCC_CommunicationSetup_Timeout)."""
 PAUSE_S: Final = 0.002
 """Between two that enter, s."""
+YIELD_S: Final = 20.0
+"""How long a bundle lets vehicles precede it, s: all that came with it have begun, or given up, by then."""
 SPACE_S: Final = 0.04
 """Between two that enter although loop or disks are behind, s: all that have waited too long would be a crowd again."""
 LATE_S: Final = 0.02
@@ -120,15 +122,15 @@ class Turnstile:
         self._vehicles, self._entered = 0, float("-inf")
 
     async def enter(self, *, vehicle: bool) -> None:
-        """Return in the order of the calls, vehicles first, when loop and disks keep up; after LONGEST_S also when they
-        do not, one each SPACE_S."""
+        """Return in the order of the calls, vehicles first (for YIELD_S), when loop and disks keep up; after LONGEST_S
+        also when they do not, one each SPACE_S."""
         now = asyncio.get_running_loop().time
-        until = now() + LONGEST_S
+        until, yields = now() + LONGEST_S, 0.0 if vehicle else now() + YIELD_S
         self._vehicles += vehicle
         try:
             async with self._turns[vehicle]:
                 late = True
-                while late or (self._vehicles and not vehicle):
+                while late or (self._vehicles and now() < yields):
                     before = now()
                     await asyncio.sleep(PAUSE_S)
                     late = now() - before > PAUSE_S + LATE_S or any(each.waiting > MOST_WAITING for each in self._disks)
