@@ -379,7 +379,7 @@ async def test_guesses_are_turned_away_before_they_are_hashed_and_counted_in_one
         async with knocking(port, "CS-V2G-0002", password=PASSWORD):  # others from there come in
             pass
         await admissions.flush()
-        (event,) = await csms.services.store.read(list_events, CS)
+        (event,) = await csms.services.store.read(list_events, station_id=CS)
         assert (event["type"], event["times"]) == ("FailedToAuthenticateAtCsms", 30)
         assert event["last_ms"] is not None
 

@@ -73,7 +73,7 @@ async def test_alarms_are_stored(csms: Backend) -> None:
     alarm = {"controlType": "HFMustTrip", "gridEventFault": "OverFrequency", "timestamp": "2026-01-01T00:00:00Z"}
     assert await station.call("NotifyDERAlarm", alarm) == {}
     assert await station.call("NotifyDERAlarm", {**alarm, "alarmEnded": True}) == {}
-    found = await csms.services.store.run(der.alarms, station.id)
+    found = await csms.services.store.run(der.alarms, None, 9, station.id)
     assert [(each["fault"], each["ended"]) for each in found] == [("OverFrequency", True), ("OverFrequency", False)]
     told = [(each.stage, each.data["fault"], each.data["ended"]) for each in csms.events.named("der_alarm")]
     assert told == [("ocpp", "OverFrequency", False), ("ocpp", "OverFrequency", True)]

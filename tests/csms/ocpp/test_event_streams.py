@@ -41,10 +41,10 @@ async def test_readings_of_a_stream_are_stored_while_it_is_open(csms: Backend) -
     station.send("NotifyPeriodicEventStream", {**data, "id": 10**30})
     station.send("NotifyPeriodicEventStream", {**data, "data": [{"t": 1e300, "v": "1"}]})
     await settle(csms, 2)
-    values = await csms.services.store.run(rows.list_stream_values, station.id, 5)
+    values = await csms.services.store.run(rows.list_stream_values, None, 100, station.id, 5)
     assert [(each["value"], each["monitor_id"]) for each in values] == [("231.0", 7), ("230.0", 7)]
     assert values[0]["at_ms"] - values[1]["at_ms"] == 1500
-    assert await csms.services.store.run(rows.list_stream_values, station.id, 6) == []
+    assert await csms.services.store.run(rows.list_stream_values, None, 100, station.id, 6) == []
     assert station.stray == []  # N15.FR.02: nothing is answered, not even what is wrong
 
     station.answers["AdjustPeriodicEventStream"] = accepted
@@ -54,7 +54,7 @@ async def test_readings_of_a_stream_are_stored_while_it_is_open(csms: Backend) -
     assert await station.call("ClosePeriodicEventStream", {"id": 5}) == {}
     station.send("NotifyPeriodicEventStream", data)
     await settle(csms, 3)
-    assert len(await csms.services.store.run(rows.list_stream_values, station.id, 5)) == 2
+    assert len(await csms.services.store.run(rows.list_stream_values, None, 100, station.id, 5)) == 2
 
 
 async def test_a_station_that_falls_behind_with_a_stream_is_noticed(csms: Backend) -> None:
