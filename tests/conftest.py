@@ -1,11 +1,13 @@
 """What tests of several folders need: certificates and a broker."""
 
 import gc
+import importlib
 import os
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,13 +17,14 @@ from hypothesis.strategies import none
 from docs.tried_with import peers
 from pki_tools.pytest_plugin import pki
 from pki_tools.tree import PkiTree
-from tests import patient, scheduling
+from tests import patient
 from tests.repeats import Repeats
+from tests.scheduling import pytest_xdist_make_scheduler
 from tests.sealing import Keys, new_keys
 from tests.tried import Tried
 from v2g_cli.demo.broker import Broker, find_mosquitto, start_broker
 
-__all__ = ["broker", "pki"]
+__all__ = ["broker", "pki", "pytest_xdist_make_scheduler"]
 
 EXAMPLES = int(os.environ.get("V2G_EXAMPLES", "25"))
 """Of a property that does not say how many: others in each run, four times as many in `make verify`."""
@@ -76,7 +79,6 @@ def _has_room(folder: Path) -> bool:
 def pytest_configure(config: pytest.Config) -> None:
     """Let no test be judged by how much of the machine it gets."""
     config.pluginmanager.register(Repeats())
-    config.pluginmanager.register(scheduling)
     if config.getoption("--tried"):
         config.pluginmanager.register(Tried(peers()))
     if "TMPDIR" not in os.environ and _has_room(MEMORY):
@@ -96,9 +98,23 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_sessionstart() -> None:
-    """Let Hypothesis look through all objects while there are few: it does so once."""
-    given(none())(lambda _: None)()
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let each of several workers load the tests from another place, when all are run.
+
+    Every worker collects everything, and most of that on a clean machine is the rewriting of assertions, which is kept
+    on the disk. So each does a part, and uses what the others have written.
+    """
+    given(none())(lambda _: None)()  # once it looks through all objects: there are few yet
+    whole = session.config.args == session.config.getini("testpaths")
+    worker, workers = os.environ.get("PYTEST_XDIST_WORKER", ""), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
+    if not whole or not worker:
+        return
+    root = session.config.rootpath
+    files = sorted(Path(__file__).parent.rglob("test_*.py"))
+    first = len(files) * int(worker.removeprefix("gw")) // int(workers)
+    for file in files[first:] + files[:first]:
+        with suppress(Exception, pytest.skip.Exception):  # what is wrong with it, its collection says
+            importlib.import_module(".".join(file.relative_to(root).with_suffix("").parts))
 
 
 def pytest_collection_finish() -> None:
