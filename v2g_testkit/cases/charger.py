@@ -35,10 +35,17 @@ class ReferenceCharger(ScriptedCharger, Session20):
     sequence_s = Timing().secc_sequence
 
     def __init__(
-        self, script: ChargerScript, family: Family, *, entropy: Entropy, pays: tuple[cm.Authorization, ...]
+        self,
+        script: ChargerScript,
+        family: Family,
+        *,
+        entropy: Entropy,
+        pays: tuple[cm.Authorization, ...],
+        tls: bool = True,
     ) -> None:
         super().__init__(script, family, entropy=entropy)
         self.family = family
+        pays = pays if tls else (cm.Authorization.EIM,)
         self._responses = Responses(family, self.seen.facts, pays=pays, demands=script.der)
 
     @property
