@@ -101,7 +101,7 @@ class ReconnectingLink:
         self._observe(Observe("link", "port_lost", {"port": self._name, "error": why}))
         self._pause = FIRST_PAUSE_S
         self._timer = self._loop.call_later(self._pause, self._try)
-        self._notify(present=False)
+        self.on_port.tell(False)  # noqa: FBT003
 
     def _try(self) -> None:
         try:
@@ -113,10 +113,7 @@ class ReconnectingLink:
         self._use(port)
         gone_s = round(self._loop.time() - self._lost_at, 3)
         self._observe(Observe("link", "port_back", {"port": self._name, "gone_s": gone_s}))
-        self._notify(present=True)
-
-    def _notify(self, *, present: bool) -> None:
-        self.on_port.tell(present)
+        self.on_port.tell(True)  # noqa: FBT003
 
 
 # -- Simulated impairment of any port: see v2g.io.plc.link
