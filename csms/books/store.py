@@ -133,7 +133,7 @@ def _standing(connection: Connection, station_id: str, session_id: str) -> Any:
 
 
 def move(connection: Connection, station_id: str, session_id: str, transaction_ids: set[str]) -> None:
-    """Sum up transactions anew: a session that may be posted was of one of them, and is of another."""
+    """Sum up transactions again: a session that may be posted was of one of them, and is of another."""
     if _standing(connection, station_id, session_id) is not None:
         _lock(connection)
         for transaction_id in transaction_ids:
@@ -141,7 +141,9 @@ def move(connection: Connection, station_id: str, session_id: str, transaction_i
 
 
 def _sum_up(connection: Connection, station_id: str, transaction_id: str) -> None:
-    """Store anew what the postings of a transaction's sessions come to."""
+    """Store again what the postings of a transaction's sessions come to; sessions without a transaction have none."""
+    if not transaction_id:
+        return
     place = {"station_id": station_id, "transaction_id": transaction_id}
     delete_rows(connection, booked_transactions, **place)
     review, entry = journal_reviews.c, posting_entries.c
@@ -152,7 +154,7 @@ def _sum_up(connection: Connection, station_id: str, transaction_id: str) -> Non
         .where((review.station_id == station_id) & (review.transaction_id == transaction_id))
         .where((postings.c.reversed == 0) & postings.c.reverses.is_(None))
     ).all()
-    if not standing or not transaction_id:
+    if not standing:
         return
     gross, vat = (func.sum(case((entry.account == of, entry.amount), else_=0)) for of in ("driver", "vat"))
     money = connection.execute(
