@@ -95,7 +95,7 @@ def store(connection: sa.Connection, arrivals: list[Arrival]) -> list[rules.Deli
     seal = seal_of(connection)
     found = [
         {
-            **dict(zip(("ev", "boot", "seq"), each.key, strict=True)),
+            **_named(each.key),
             "received_ms": arrival.at_ms,
             "schema_version": each.name.schema,
             "reason": each.reason,
@@ -264,9 +264,14 @@ def _locked(connection: sa.Connection, boots: Iterable[rules.Boot]) -> dict[rule
     }
 
 
+def _named(key: rules.RecordKey) -> dict[str, Any]:
+    """Return a record's key by columns."""
+    return dict(zip(("ev", "boot", "seq"), key, strict=True))
+
+
 def _stored(connection: sa.Connection, keys: Sequence[rules.RecordKey]) -> dict[rules.RecordKey, rules.StoredContent]:
     found: dict[rules.RecordKey, rules.StoredContent] = {}
-    given = [{"ev": ev, "boot": boot, "seq": seq} for ev, boot, seq in keys]
+    given = list(map(_named, keys))
     for table in (telemetry, telemetry_quarantine):
         quarantined = table is telemetry_quarantine
         purpose = ("quarantine",) if quarantined else ()
@@ -384,10 +389,9 @@ def _move(
     connection: sa.Connection, items: list[rules.Prepared], at_ms: int, sinks: tuple[str, ...]
 ) -> list[rules.Prepared]:
     """Move records out of quarantine; return which. One that the database rejects remains there."""
-    keys = [{"ev": ev, "boot": boot, "seq": seq} for ev, boot, seq in (item.key for item in items)]
     try:
         with connection.begin_nested():
-            delete_many(connection, telemetry_quarantine, keys)
+            delete_many(connection, telemetry_quarantine, [_named(item.key) for item in items])
             _append(connection, [(item, at_ms) for item in items])
             pending = list(_pending(items, Arrival(rules.Delivery(()), at_ms, sinks)))
             append_rows(connection, telemetry_pending, _PENDING, pending)
