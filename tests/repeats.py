@@ -60,8 +60,9 @@ class Repeats:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Tell a run that may be repeated by its exit code."""
-        if exitstatus == pytest.ExitCode.TESTS_FAILED and self._failed and all(self._failed.values()):
-            session.exitstatus = REPEATABLE
+        if exitstatus == pytest.ExitCode.TESTS_FAILED and self._failed:
+            if all(self._failed.values()):
+                session.exitstatus = REPEATABLE
             if not session.config.pluginmanager.hasplugin("cacheprovider"):  # as of mutants: nothing is repeated
                 return
             failed = session.config.cache.get(_FAILED, {})

@@ -52,8 +52,13 @@ def test_a_test_of_a_program_may_fail_once(tmp_path: Path, workers: str) -> None
 @pytest.mark.long  # runs pytest
 @pytest.mark.parametrize("workers", ["2", "0"])
 def test_any_other_failure_is_one(tmp_path: Path, workers: str) -> None:
-    (tmp_path / "test_it.py").write_text(PROGRAM + PLAIN)
-    assert run(tmp_path, "-n", workers).returncode == pytest.ExitCode.TESTS_FAILED
+    grouped = PLAIN.replace("def", 'import pytest\n@pytest.mark.xdist_group("a")\ndef')
+    (tmp_path / "test_it.py").write_text(PROGRAM + grouped)
+    kept = ("-o", f"cache_dir={tmp_path}/cache")
+    first = run(tmp_path, "-n", workers, "--dist", "loadgroup", *kept)
+    assert first.returncode == pytest.ExitCode.TESTS_FAILED
+    again = run(tmp_path, "-n", "0", "--last-failed", *kept)
+    assert "1 failed, 1 passed" in again.stdout, "both are known by their names without a group"
 
 
 def test_a_serial_line_is_one_of_real_time(tmp_path: Path) -> None:

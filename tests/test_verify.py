@@ -2,10 +2,14 @@
 
 import re
 import shlex
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
-from tests.verify.__main__ import PARTS, ROOT, main, split, stale
+from tests.repeats import REPEATABLE
+from tests.verify import __main__ as verify
+from tests.verify.__main__ import PARTS, ROOT, Part, main, split, stale
 
 _LONG = re.compile(r"mark\.(long|some)\b")
 
@@ -51,3 +55,30 @@ def test_only_parts_that_exist_are_run(capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit):
         main(["nothing"])
     assert "no such part: nothing" in capsys.readouterr().err
+
+
+def test_what_failed_of_a_part_and_what_came_after_end_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A part that was stopped, or that has not run, is run whole."""
+    codes, ran = list[int](), list[Sequence[str]]()
+    tests = f"{verify._PYTEST} --share 3 --turn {{turn}} tests/pki"
+    whole, left = split(tests.format(turn=0)), [*split(tests.format(turn=0)), *verify._FAILED]
+    monkeypatch.setattr(verify, "PARTS", {"some": Part("", ("make first", tests, "make last"), turns=3)})
+    monkeypatch.setattr(verify, "LEDGER", tmp_path / "passed.json")
+    monkeypatch.setattr(verify, "FAILURES", tmp_path / "failures")
+    monkeypatch.setattr(verify, "_run", lambda words: ran.append(words) or codes.pop(0))
+
+    def ended(*found: int, failed: bool) -> list[Sequence[str]]:
+        codes[:], ran[:] = found, []
+        assert main(["some", *(["--failed"] if failed else [])]) == (1 if not found or found[-1] else 0)
+        return list(ran)
+
+    assert ended(failed=True) == []
+    assert ended(0, 1, failed=False) == [["make", "first"], whole]
+    assert ended(1, failed=True) == [left]
+    assert ended(pytest.ExitCode.INTERRUPTED, failed=True) == [left]
+    assert ended(failed=True) == []
+    assert ended(0, REPEATABLE, 1, failed=False) == [["make", "first"], whole, [*whole, *verify._ALONE]]
+    assert ended(0, 2, failed=True) == [left, ["make", "last"]]
+    assert verify.read() == {}
+    assert ended(0, failed=True) == [["make", "last"]]
+    assert verify.read()["some"].number == 1

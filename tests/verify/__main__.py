@@ -2,7 +2,8 @@
 
 A part runs commands. Where there is too much for 20 minutes, a part takes every Nth case, and others with each pass
 (`--turn`), so that N passes take all. What passed, and on which commit, is in `passed.json`, which is
-committed: a part that passed longest ago comes first.
+committed: a part that passed longest ago comes first. `--failed` ends a part of which only some tests failed: it
+runs those and what came after them, on the commit that mends them.
 """
 
 import argparse
@@ -22,12 +23,15 @@ from tests.repeats import REPEATABLE
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 LEDGER: Final = ROOT / "tests" / "verify" / "passed.json"
+FAILURES: Final = ROOT / ".cache" / "verify"
 STALE: Final = 100
 """Commits after which a part should run again."""
 
 _LONG: Final = "long and not interop and not hours"
 _PYTEST: Final = ".venv/bin/pytest --dist loadgroup"
-_ALONE: Final = ("-n", "0", "--last-failed", "--last-failed-no-failures", "none", "--maxfail", "2", "--repeated")
+_FAILED: Final = ("-n", "0", "--last-failed", "--last-failed-no-failures", "none", "-m", "", "--share", "1")
+"""Of a share, only some cases are seen again: which they were says no count of them."""
+_ALONE: Final = (*_FAILED, "--maxfail", "2", "--repeated")
 ENVIRONMENT: Final = {"V2G_EXAMPLES": "100", "V2G_WORLDS": "300", "V2G_KILLS": "100", "CHAOS_SECONDS": "120"}
 
 
@@ -86,6 +90,14 @@ PARTS: Final[Mapping[str, Part]] = {
 }  # fmt: skip
 
 
+class Failure(msgspec.Struct, frozen=True):
+    """Which command of a part had failed tests, with which pass, after how many minutes of the whole part."""
+
+    command: int
+    turn: int
+    minutes: float
+
+
 class Pass(msgspec.Struct, frozen=True):
     """The last time that a part passed: on a commit, at a time (ISO 8601), in minutes; `number` counts all passes."""
 
@@ -130,20 +142,28 @@ def stale(found: Mapping[str, int | None]) -> list[str]:
     ]
 
 
-def run(name: str) -> bool:
-    """Run a part; return whether it passed, which is noted then."""
-    part, began = PARTS[name], time.monotonic()
-    passed = read()
-    turn = (passed[name].number if name in passed else 0) % part.turns
-    for command in part.commands:
-        words = split(command.format(turn=turn))
-        code = _run(words)
+def run(name: str, *, failed: bool = False) -> bool:
+    """Run a part, or what is left of it since tests failed; return whether it passed, which is noted then."""
+    part, began, passed, kept = PARTS[name], time.monotonic(), read(), FAILURES / f"{name}.json"
+    last = Failure(0, (passed[name].number if name in passed else 0) % part.turns, 0)
+    if failed:
+        if not kept.exists():
+            print(f"{name}: no tests of it have failed here: run it whole", flush=True)
+            return False
+        last = msgspec.json.decode(kept.read_bytes(), type=Failure)
+    kept.unlink(missing_ok=True)
+    for index, command in enumerate(part.commands[last.command :], last.command):
+        words = split(command.format(turn=last.turn))
+        code = _run([*words, *_FAILED] if failed and index == last.command and command.startswith(_PYTEST) else words)
         if code == REPEATABLE:  # nothing failed but tests of programs, which the machine may have delayed
             code = _run([*words, *_ALONE])
+        minutes = last.minutes + (time.monotonic() - began) / 60
         if code:
             print(f"{name}: failed, exit code {code}", flush=True)
+            if code in (1, REPEATABLE) or not command.startswith(_PYTEST):  # other codes: tests that have not run
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                kept.write_bytes(msgspec.json.encode(Failure(index, last.turn, minutes)))
             return False
-    minutes = (time.monotonic() - began) / 60
     print(f"{name}: passed in {minutes:.1f} minutes", flush=True)
     note(name, minutes)
     return True
@@ -172,6 +192,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.verify", description="Everything, in parts.")
     parser.add_argument("part", nargs="*", metavar="PART", help=f"one of {', '.join(PARTS)}; all without")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no part after so many minutes")
+    parser.add_argument("--failed", action="store_true", help="run what failed last of a part, and what came after")
     parser.add_argument("--list", action="store_true", help="list the parts, and when each passed")
     parser.add_argument("--stale", action="store_true", help="name parts that passed too long ago, and run none")
     options = parser.parse_args(arguments)
@@ -194,7 +215,7 @@ def main(arguments: Sequence[str]) -> int:
     for name in options.part or found:
         if (time.monotonic() - began) / 60 >= options.minutes:
             print(f"{name}: not begun, {options.minutes:g} minutes are over")
-        elif not run(name):
+        elif not run(name, failed=options.failed):
             failed.append(name)
     print(f"failed: {', '.join(failed)}" if failed else "all that ran passed")
     return 1 if failed else 0
