@@ -1,5 +1,6 @@
 """Two sites, each with a station that has done everything: rows of both in every table that says whose it is."""
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from sqlalchemy import Column, Connection, insert, or_, select, update
 
 from csms.books.tables import facts, postings
 from csms.db.schema import metadata
+from csms.grid.signal_delivery import Pusher
 from csms.http.operations import Operation
 from csms.http.routes import OPERATIONS, interface
 from csms.ocpp.server import HANDLES
@@ -124,7 +126,8 @@ async def build(ask: ApiClient, site: str) -> ScriptedStation:
     ask.backend.clock.now_ms, station = BEGIN_MS, station_of(site)
     assert (await ask("PUT", f"/admissions/{station}", {"decision": "Accepted"})).status == 200
     peer = await ask.backend.booted(station, version="2.1")
-    peer.answers |= {action: _least(f"{action}Response") for action in (known("2.1") - HANDLES) | {"DataTransfer"}}
+    answered = (known("2.1") - HANDLES - {"GetChargingProfiles"}) | {"DataTransfer"}  # has none to report
+    peer.answers |= {action: _least(f"{action}Response") for action in answered}
     charging = Charging(ask.backend, peer)
     charging.id = f"running-{site}"
     await charging.event("Started", "CablePluggedIn", state="Charging", context="Transaction.Begin")
@@ -137,6 +140,7 @@ async def build(ask: ApiClient, site: str) -> ScriptedStation:
     ask.backend.clock.now_ms = LATER_MS
     await _settle(ask, site)
     await ask.backend.services.store.run(_rest, site)
+    await _pushed()
     peer.calls.clear()
     return peer
 
@@ -145,6 +149,13 @@ def _least(name: str) -> Payload:
     root = schema(name, "2.1")
     found: Payload = minimal(root, root)
     return found
+
+
+async def _pushed() -> None:
+    """Wait until stations have their limits and prices, and that is noted."""
+    async with asyncio.timeout(60):
+        while running := [each for each in asyncio.all_tasks() if each.get_name() == Pusher.run.__qualname__]:
+            await asyncio.wait(running)
 
 
 async def _call(peer: ScriptedStation, action: str, payload: Payload) -> None:
