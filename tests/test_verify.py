@@ -65,7 +65,12 @@ def test_what_failed_of_a_part_and_what_came_after_end_it(monkeypatch: pytest.Mo
     monkeypatch.setattr(verify, "PARTS", {"some": Part("", ("make first", tests, "make last"), turns=3)})
     monkeypatch.setattr(verify, "LEDGER", tmp_path / "passed.json")
     monkeypatch.setattr(verify, "FAILURES", tmp_path / "failures")
-    monkeypatch.setattr(verify, "_run", lambda words: ran.append(words) or codes.pop(0))
+
+    def end(words: Sequence[str]) -> int:
+        ran.append(words)
+        return codes.pop(0)
+
+    monkeypatch.setattr(verify, "_run", end)
 
     def ended(*found: int, failed: bool) -> list[Sequence[str]]:
         codes[:], ran[:] = found, []
