@@ -296,7 +296,7 @@ class BasicSession(BasicFallback):
                 self._stopping = reason
                 if self._wanted:
                     self._follow()  # the vehicle stops by itself, or is disconnected
-                else:
+                if not self._wanted:  # also where the contactor was still closing: it will report nothing new
                     self._finish(reason)
 
     def _on_abort(self, reason: str) -> None:

@@ -237,6 +237,20 @@ def test_a_remote_stop_lets_the_vehicle_stop_by_itself_first(reason: str, report
     assert desk.session.closed
 
 
+def test_a_stop_ends_a_transaction_whose_contactor_was_still_closing() -> None:
+    desk = Desk()
+    desk.fact(ACCEPTED)
+    desk.run(10)
+    desk.pilot(C)
+    assert desk.of(ports.CloseContactors)
+    desk.fact(ports.StopRequested("remote"))
+    assert ports.OpenContactors() in desk.commands
+    desk.fact(ports.ContactorState(closed=False))
+    assert [each.stopped_reason for each in desk.of(ports.TransactionEnded)] == ["Remote"]
+    desk.run(60)
+    assert len(desk.of(ports.CloseContactors)) == 1
+
+
 def test_a_fault_under_current_is_shown_by_f_and_one_in_b_is_not() -> None:
     desk = Desk()
     desk.charging()
