@@ -68,7 +68,7 @@ class DerControls(FunctionalBlock):
         super().__init__(shared)
         self._supported = supported
         self._all = {held.request.control_id: held for held in self._k.stored("der", KeptControl).values()}
-        self._applied: tuple[str, ...] = ()
+        self._applied: tuple[ocpp.SetDERControlRequest, ...] = ()
         self.on_applied: list[Callable[[ApplyControls], None]] = []
         self.unfit: list[Callable[[ocpp.SetDERControlRequest], bool]] = []
         """Whether a valid control is one that nothing here can apply."""
@@ -209,10 +209,10 @@ class DerControls(FunctionalBlock):
                 held = msgspec.structs.replace(held, started=True)
                 self._keep(held)
                 self._report(held, started=True, superseded=self._supersede(held))  # R04.FR.20, .21
-        force = self._in_force()
-        if tuple(held.request.control_id for held in force) != self._applied:
-            self._applied = tuple(held.request.control_id for held in force)
-            command = ApplyControls(controls=tuple(held.request for held in force))
+        force = tuple(held.request for held in self._in_force())
+        if force != self._applied:  # by their content: an id may get another one
+            self._applied = force
+            command = ApplyControls(controls=force)
             self._k.do(command)
             for listener in self.on_applied:
                 listener(command)

@@ -83,3 +83,17 @@ def test_every_kind_of_control_is_reported() -> None:
     found.ask("GetDERControl", requestId=1)
     report = found.expect("ReportDERControl")
     assert set(report) >= {"curve", "enterService", "freqDroop", "gradient", "fixedPFInject", "limitMaxDischarge"}
+
+
+def test_a_control_that_is_sent_again_with_other_content_replaces_itself() -> None:
+    found = bench()
+    for percent in (80.0, 20.0):
+        body = {"priority": 1, "pctMaxDischargePower": percent}
+        answer = found.ask(
+            "SetDERControl", isDefault=True, controlId="A", controlType="LimitMaxDischarge", limitMaxDischarge=body
+        )
+        assert answer["status"] == "Accepted"
+        orders = [each for each in found.commands if isinstance(each, ApplyControls)]
+        limited = orders[-1].controls[0].limit_max_discharge
+        assert limited is not None
+        assert limited.pct_max_discharge_power == percent
