@@ -1,6 +1,6 @@
 """Limits, set-points and local generation of other sources than the CSMS (K11 to K13, K27, K29, Q05, Q06)."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Annotated, Final
 
 import msgspec
@@ -56,8 +56,8 @@ class ExternalLimits(FunctionalBlock):
         self._reported: dict[int, Values] = {}
         """The last reported values, by profile."""
         self._critical: dict[int, bool | None] = {}
-        self._now: dict[int, FlowBounds] = {}
-        """The last values for EVSEs (0: all), for profiles of the CSMS that leave them to external systems."""
+        self._given: dict[tuple[str, int], ExternalLimit] = {}
+        """The last values of each source for EVSEs (0: all), the newest last."""
         self._left: dict[int, InstalledProfile] = {}
         """Such profiles as set by the CSMS, by number."""
         self._filling = False
@@ -72,30 +72,60 @@ class ExternalLimits(FunctionalBlock):
             return
         if fact.generation and self._k.version == "2.0.1":
             return  # 2.0.1 cannot express it
-        # the id of an external system's profile: negative, one per source, place and kind (K11.FR.06)
-        slots = len(SOURCES) * 2
-        number = -1 - SOURCES.index(fact.source) - len(SOURCES) * fact.generation - slots * fact.evse_id
+        number = _number(fact)
         if not fact.generation:
+            self._given.pop((fact.source, fact.evse_id), None)
+            if fact.periods:
+                self._given[fact.source, fact.evse_id] = fact
             self._restore(fact)
         if not fact.periods:
-            self._now.pop(fact.evse_id, None)
             # K13
-            if not any(item.profile.id == number for item in self._smart.installed):
+            if not self._has(number):
                 return
             self._reported.pop(number, None)
             self._critical.pop(number, None)
             self._smart.remove(number)
             self._call(number, ClearedChargingLimitRequest(charging_limit_source=fact.source, evse_id=fact.evse_id))
             self._report_transactions(fact.evse_id)
-        elif not fact.generation and self._fill(fact):
-            return
-        elif fact.generation or not model.flag("SmartChargingCtrlr.ExternalConstraintsProfileDisallowed"):
-            self._put(fact, number)  # else: K11.FR.07, Q06.FR.08
+        elif fact.generation:
+            self._put(fact)
+        else:
+            self._fill(fact)
+            if not self._leads(fact):
+                if self._own_allowed:
+                    self._put(fact)
+            elif self._has(number):
+                self._smart.remove(number)
+            self.changed(())  # the same profile may have had others' values
 
     # -- own profiles
 
-    def _put(self, fact: ExternalLimit, number: int) -> None:
+    @property
+    def _own_allowed(self) -> bool:
+        """K11.FR.07, Q06.FR.08."""
+        return not self._k.model.flag("SmartChargingCtrlr.ExternalConstraintsProfileDisallowed")
+
+    def _has(self, number: int) -> bool:
+        return any(item.profile.id == number for item in self._smart.installed)
+
+    def _leads(self, fact: ExternalLimit) -> bool:
+        """Return whether a profile of the CSMS is in force with these values and no own one is needed (K29.FR.03, .04).
+
+        Those of a schedule, of a second system, or for EVSEs that share them are more than such a profile has.
+        """
+        places = [fact.evse_id] if fact.evse_id else list(self._evses)
+        others = [each for each in self._given.values() if each.source != fact.source]
+        if len(places) > 1 or fact.schedule or any(each.evse_id in (0, *places) for each in others):
+            return False
+        period = self._smart.period_in_force(self._evses[places[0]])
+        names = _LEFT.get((period.operation_mode if period is not None else None) or "", ())
+        new = self._period(fact)
+        given = [name for name in ("limit", "discharge_limit", "setpoint") if getattr(new, name) is not None]
+        return all(name in names and getattr(period, name) == getattr(new, name) for name in given)
+
+    def _put(self, fact: ExternalLimit) -> None:
         """K29.FR.04 to .06, Q06.FR.01 to .07, K27.FR.01."""
+        number = _number(fact)
         dynamic = self._k.version == "2.1" and not fact.schedule
         profile = ocpp.ChargingProfile(
             id=number,
@@ -136,21 +166,13 @@ class ExternalLimits(FunctionalBlock):
 
     # -- profiles of the CSMS that leave values to external systems
 
-    def _fill(self, fact: ExternalLimit) -> bool:
-        """Put values into waiting profiles of the CSMS; return whether no own profile is needed (K29.FR.03, Q05)."""
-        wanted = fact.periods[0]
-        self._now[fact.evse_id] = wanted
-        waiting = [
-            item
-            for item in self._smart.installed
-            if _waits(item, wanted) and (item.evse_id == fact.evse_id or 0 in (fact.evse_id, item.evse_id))
-        ]
-        for item in waiting:
-            filled = self._put_filled(item, wanted)
-            if self._is_significant(self._reported.get(item.profile.id, _NOTHING), self._values(filled)):
-                self._notify(msgspec.structs.replace(filled, source=fact.source))
-        places = {item.evse_id for item in waiting}
-        return bool(places & {0, fact.evse_id}) or places >= self._evses.keys()
+    def _fill(self, fact: ExternalLimit) -> None:
+        """Put values into waiting profiles of the CSMS (K29.FR.03, Q05)."""
+        for item in self._smart.installed:
+            if _waits(item, fact) and (item.evse_id == fact.evse_id or 0 in (fact.evse_id, item.evse_id)):
+                filled = self._put_filled(item, fact)
+                if self._is_significant(self._reported.get(item.profile.id, _NOTHING), self._values(filled)):
+                    self._notify(msgspec.structs.replace(filled, source=fact.source))
 
     def _put_filled(self, item: InstalledProfile, wanted: FlowBounds) -> InstalledProfile:
         """Put values into a profile as set by the CSMS, replacing earlier ones."""
@@ -172,15 +194,13 @@ class ExternalLimits(FunctionalBlock):
 
     def _restore(self, fact: ExternalLimit) -> None:
         """Restore profiles of the CSMS for which the external system no longer gives values."""
-        wanted = fact.periods[0] if fact.periods else FlowBounds()
         installed = {item.profile.id for item in self._smart.installed}
         for number, left in list(self._left.items()):
             if number not in installed:
                 del self._left[number]
-            elif not _waits(left, wanted) and (left.evse_id == fact.evse_id or 0 in (fact.evse_id, left.evse_id)):
+            elif not _waits(left, fact) and (left.evse_id == fact.evse_id or 0 in (fact.evse_id, left.evse_id)):
                 del self._left[number]
                 self._reported.pop(number, None)
-                self._now.pop(fact.evse_id, None)
                 self._smart.put(left)
 
     def _installed(self, item: InstalledProfile) -> None:
@@ -188,9 +208,9 @@ class ExternalLimits(FunctionalBlock):
         if self._filling:
             return
         self._left.pop(item.profile.id, None)
-        wanted = self._now.get(item.evse_id) or self._now.get(0)
-        if wanted is not None and _waits(item, wanted):
-            self._put_filled(item, wanted)
+        given = [each for each in self._given.values() if each.evse_id in (0, item.evse_id) and _waits(item, each)]
+        if given:
+            self._put_filled(item, max(reversed(given), key=lambda each: each.evse_id))
 
     # -- reports
 
@@ -208,7 +228,11 @@ class ExternalLimits(FunctionalBlock):
         return [item for item in self._smart.installed if item.source in SOURCES and number in (0, item.evse_id)]
 
     def changed(self, _places: Collection[int]) -> None:
-        """Report local generation as its schedule advances (K27.FR.03)."""
+        """Install own profiles in place of those of the CSMS that no longer lead, and report local generation as its
+        schedule advances (K27.FR.03)."""
+        for fact in () if self._filling or not self._own_allowed else tuple(self._given.values()):
+            if not self._has(_number(fact)) and not self._leads(fact):
+                self._put(fact)
         for item in self._smart.installed:
             generated = item.profile.charging_profile_purpose == "LocalGeneration" and item.source != "CSO"
             before = self._reported.get(item.profile.id)
@@ -274,6 +298,19 @@ class ExternalLimits(FunctionalBlock):
                 self._sessions.update(evse, "ChargingRateChanged")
 
 
+def _number(fact: ExternalLimit) -> int:
+    """Return the id of an external system's profile: negative, one per source, place and kind (K11.FR.06)."""
+    count = len(SOURCES)
+    return -1 - SOURCES.index(fact.source) - count * fact.generation - 2 * count * fact.evse_id
+
+
+_LEFT: Final[Mapping[str, tuple[str, ...]]] = {
+    "ExternalLimits": ("limit", "discharge_limit"),
+    "ExternalSetpoint": ("setpoint",),
+}
+"""Operation mode -> the values of a period that it leaves to external systems."""
+
+
 def _waits(item: InstalledProfile, wanted: FlowBounds) -> bool:
     """Return whether a profile of the CSMS leaves to an external system any of these values."""
     schedule, modes = item.profile.charging_schedule[0], set[str]()
@@ -288,6 +325,5 @@ def _waits(item: InstalledProfile, wanted: FlowBounds) -> bool:
 
 def _fill_in(period: ocpp.ChargingSchedulePeriod, new: ocpp.ChargingSchedulePeriod) -> ocpp.ChargingSchedulePeriod:
     """Return a period with the values that an external system may set; omit the others."""
-    names = {"ExternalLimits": ("limit", "discharge_limit"), "ExternalSetpoint": ("setpoint",)}
-    values = {name: getattr(new, name) for name in names.get(period.operation_mode or "", ())}
+    values = {name: getattr(new, name) for name in _LEFT.get(period.operation_mode or "", ())}
     return msgspec.structs.replace(period, **{name: value for name, value in values.items() if value is not None})

@@ -8,6 +8,7 @@ from tests.station.bench import FIXED, Bench, at
 from tests.station.charging import charging as charging_any
 from tests.station.high_level import NEEDS, PLAN, offers
 from tests.station.profiles import limit, profile, put, transaction
+from v2g.hardware.energy_manager.commands import CommandStep
 from v2g_station.blocks.evse import Indicate
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
 from v2g_station.blocks.smart_charging.high_level import NeedsReported, PlanReported
@@ -135,3 +136,85 @@ def test_dynamic_values_are_no_durable_writes() -> None:
         found.fact(ExternalLimit(source="EMS", limit_w=9000.0 + step / 10))
     assert found.writes == before
     assert limit(found) == 9001.9
+
+
+def left_open(found: Bench, purpose: str = "TxDefaultProfile", evse_id: int = 0, **more: Any) -> None:
+    """The CSMS leaves the limits of a dynamic profile to an external system."""
+    periods = [{"startPeriod": 0, "operationMode": "ExternalLimits"}]
+    wanted = profile(purpose, chargingProfileKind="Dynamic", periods=periods, **more)
+    del wanted["chargingSchedule"][0]["startSchedule"]
+    answer = found.ask("SetChargingProfile", evseId=evse_id, chargingProfile=wanted)
+    assert answer["status"] == "Accepted"
+
+
+def test_a_profile_in_force_with_an_external_limit_needs_no_other_one() -> None:
+    """K29.FR.03, .04."""
+    found = charging(evses=(FIXED,))
+    found.fact(ExternalLimit(source="EMS", limit_w=5000.0))
+    left_open(found)
+    found.clear()
+    found.fact(ExternalLimit(source="EMS", limit_w=6000.0))
+    assert limit(found) == 6000
+    assert found.ask("GetChargingProfiles", requestId=1, chargingProfile={})["status"] == "Accepted"
+    (reported,) = found.all("ReportChargingProfiles")
+    assert [each["chargingProfilePurpose"] for each in reported["chargingProfile"]] == ["TxDefaultProfile"]
+
+
+def test_an_external_limit_holds_where_the_profile_for_it_is_not_in_force() -> None:
+    """Q05.FR.02: such a profile has it while it is active; K29.FR.04 otherwise."""
+    later = charging()
+    left_open(later, validFrom=at(later.utc_ms + 3_600_000))
+    outranked = charging()
+    left_open(outranked)
+    assert own(outranked, number=2, limit=11_000.0) == "Accepted"
+    for found in (later, outranked):
+        found.fact(ExternalLimit(source="EMS", limit_w=3000.0))
+        assert limit(found) == 3000
+
+
+def test_an_external_limit_outlives_the_profile_that_had_it() -> None:
+    ended = charging(evses=(FIXED,))
+    left_open(ended, "TxProfile", 1, transactionId=transaction(ended))
+    cleared = charging(evses=(FIXED,))
+    left_open(cleared)
+    for found in (ended, cleared):
+        found.fact(ExternalLimit(source="SO", limit_w=3000.0))
+        assert limit(found) == 3000
+    ended.present()
+    ended.unplug()
+    assert cleared.ask("ClearChargingProfile", chargingProfileId=1)["status"] == "Accepted"
+    assert (limit(ended), limit(cleared)) == (3000, 3000)
+
+
+def test_the_lowest_of_two_external_limits_holds_in_a_profile_for_them() -> None:
+    found = charging(evses=(FIXED,))
+    left_open(found)
+    for source, watts, then in (
+        ("SO", 4200.0, 4200),
+        ("EMS", 9000.0, 4200),
+        ("EMS", 2000.0, 2000),
+        ("EMS", None, 4200),
+    ):
+        found.fact(ExternalLimit(source=source, limit_w=watts))
+        assert limit(found) == then, (source, watts)
+
+
+def test_an_external_limit_of_the_station_is_shared_by_its_evses() -> None:
+    found = charging()
+    found.plug(2)
+    found.present("TAG-2", 2)
+    found.flow("Charging", 2, wh=1)
+    left_open(found)
+    found.fact(ExternalLimit(source="EMS", limit_w=8000.0))
+    assert (limit(found, 1), limit(found, 2)) == (4000, 4000)
+
+
+def test_a_schedule_of_an_external_system_goes_on_beside_a_profile_for_its_limit() -> None:
+    found = charging(evses=(FIXED,))
+    left_open(found)
+    found.fact(ExternalLimit(source="EMS", limit_w=1000.0))
+    steps = (CommandStep(start_s=0, limit_w=8000.0), CommandStep(start_s=60, limit_w=2000.0))
+    found.fact(ExternalLimit(source="EMS", schedule=steps))
+    assert limit(found) == 8000
+    found.wait(61)
+    assert limit(found) == 2000
