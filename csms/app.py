@@ -110,7 +110,7 @@ async def running(config: CsmsConfig, events: Path | None = None, clock: Clock |
         _look_for_keys(config)
         services = await open_services(config, clock, observe, stack)
         await _look_for_payments(services)
-        observe.on_event.append(services.metrics.saw)
+        observe.on_event(services.metrics.saw)
         server = StationServer(services)
         services[GridSource].on_change = partial(_signal_changed, services, server)
         services[ExportPermits].on_change = server.signal_changed

@@ -107,7 +107,7 @@ async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> As
     check_places(places)
     async with contextlib.AsyncExitStack() as stack:
         status = StatusKeeper(config, clock)
-        observe.on_event.append(status.saw)
+        observe.on_event(status.saw)
         if (enrolment := _enrolment(config, clock, observe)) is not None:
             await enrolment.first()
         disks, bundles = disk_threads(len(places)), DiskThread()

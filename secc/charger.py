@@ -100,7 +100,7 @@ class Charger:
         self._lines = len({line for controller in self.controllers for line in controller.feeder})
         if self._sharing:
             for controller in self.controllers:
-                controller.on_busy.append(partial(self._vehicle_changed, controller))
+                controller.on_busy(partial(self._vehicle_changed, controller))
 
     def tell(self, *facts: Fact) -> None:
         """Send facts to every running session."""
@@ -267,7 +267,7 @@ class Charger:
         mains = MainsContactor(config, [each.hardware for each in controllers], tripped, self.observe)
         for controller in controllers:
             controller.safety.also_cut(mains)
-            controller.on_trip.append(mains.look)
+            controller.on_trip(mains.look)
         return mains
 
     @property

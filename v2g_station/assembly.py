@@ -231,7 +231,7 @@ class Blocks:
         )
         out = self.der_response.out
         self.der_reactive = DerReactive(shared, self.der, out=out, nominal_v=volt, max_var=inverter.max_var)
-        self.der_response.on_follow.append(self.der_reactive.follow)
+        self.der_response.on_follow(self.der_reactive.follow)
         self.high_level = HighLevel(shared, smart)
         self.external_limits = ExternalLimits(shared, smart)
         self.dynamic_profiles = DynamicProfiles(kernel, smart)

@@ -130,18 +130,22 @@ class StationCore(Blocks):
     def _join(self) -> None:
         """Connect blocks with each other."""
         kernel, link = self.kernel, self.link
-        link.on_opened.append(self.web_payments.refresh)
-        link.on_registered += [self._registered, self.certificate_status.refresh]
-        self.signing.on_chain.append(self.certificate_status.refresh)
-        self.outbox.on_answer += [self.authorizer.event_answered, self.tariff_cost.event_answered]
-        self.outbox.on_answer.append(lambda _request, _answer: self.provisioning.idle())
-        self.outbox.on_answer.append(self.transaction_limits.event_answered)
-        self.sessions.on_started.append(self.reservations.used)
-        self.resumption.on_resumed += [self.metering.resumed, self.transaction_limits.resumed]
-        self.sessions.on_authorized += [self.reservations.used, self.tariffs.offer]
-        self.sessions.on_ended.append(self._transaction_ended)
+        link.on_opened(self.web_payments.refresh)
+        link.on_registered(self._registered)
+        link.on_registered(self.certificate_status.refresh)
+        self.signing.on_chain(self.certificate_status.refresh)
+        self.outbox.on_answer(self.authorizer.event_answered)
+        self.outbox.on_answer(self.tariff_cost.event_answered)
+        self.outbox.on_answer(lambda _request, _answer: self.provisioning.idle())
+        self.outbox.on_answer(self.transaction_limits.event_answered)
+        self.sessions.on_started(self.reservations.used)
+        self.resumption.on_resumed(self.metering.resumed)
+        self.resumption.on_resumed(self.transaction_limits.resumed)
+        self.sessions.on_authorized(self.reservations.used)
+        self.sessions.on_authorized(self.tariffs.offer)
+        self.sessions.on_ended(self._transaction_ended)
         kernel.model.live["clockctrlr.datetime"] = lambda: format_time(kernel.utc_ms)
-        link.on_lost.append(self.smart_charging.limits_changed)
+        link.on_lost(self.smart_charging.limits_changed)
         kernel.put("SmartChargingCtrlr.SupportsEvseSleep", str("sleep" in self.settings.able).lower())
         if "display" not in self.settings.able:
             kernel.put("DisplayMessageCtrlr.Available", "false")
@@ -265,8 +269,7 @@ class StationCore(Blocks):
     def _resume(self, record: TransactionRecord, sample: MeterSample | None) -> None:
         assert isinstance(self.sessions, ManagedSessions)
         self.sessions.wait_for_vehicle(record, sample)
-        for listener in self.resumption.on_resumed:
-            listener(self.evses[record.evse_id])
+        self.resumption.on_resumed.tell(self.evses[record.evse_id])
         self.resumption.stamp()
 
     def show(self, place: tuple[int, int], status: ConnectorStatus, moment: Moment) -> list[Action]:

@@ -50,7 +50,7 @@ from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.core import Conversation, Core
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.iso15118.select import EditionName, carried
-from v2g.observe import Observe
+from v2g.observe import Callbacks, Observe
 from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g.pki.credentials import Credentials
 from v2g_station.blocks.availability import Serve
@@ -141,9 +141,9 @@ class EvseController:
             self.grid.signal(parse_grid_signal(_read(site.signal_file)))
         self.station: ChargerStation | None = None
         self.backend: EvseBackend = NoBackend(site.contracts, free=site.free)
-        self.on_busy: list[Callable[[], None]] = []
+        self.on_busy = Callbacks[[]]()
         """Called when a session begins and when it has ended."""
-        self.on_trip: list[Callable[[], None]] = []
+        self.on_trip = Callbacks[[]]()
         """Called when the grid disconnects this EVSE, and when it no longer does."""
         self.core = EvseCore(
             EvseSettings(
@@ -450,8 +450,7 @@ class EvseController:
         self.tell(*take(response))
         if self.grid.response.trip is not before:
             self._react()
-            for listener in self.on_trip:
-                listener()
+            self.on_trip.tell()
 
     def react_by_code(self, var: int) -> None:
         """Set the reactive power by the charger's grid code; one that the back end sets precedes it."""
@@ -591,7 +590,7 @@ class EvseController:
         reason, closing, waited = "broke_down", list[Callable[[], Any]](), list[asyncio.Future[Any]]()
         try:
             records = self._execution.begin(own)
-            self._tell_busy()  # before: the session begins with its share
+            self.on_busy.tell()  # before: the session begins with its share
             self._session = session = made()
             self._runner = runner = Runner(
                 self.traced(session), stream, execute=self._execution.execute, clock=self.clock, observe=self.observe
@@ -613,12 +612,8 @@ class EvseController:
             run_all((*closing, self.backend.vehicle_left))  # whatever fails, the session has ended
             self._early.clear()
             self.fact(evse.VehicleServed(reason))
-            self._tell_busy()
+            self.on_busy.tell()
             await asyncio.gather(*waited, return_exceptions=True)
-
-    def _tell_busy(self) -> None:
-        for listener in self.on_busy:
-            listener()
 
     def _interval_closed(self, reading: ports.MeterRead) -> None:
         """A quarter hour is over: request a signed meter reading from the vehicle."""

@@ -89,7 +89,7 @@ class LostSource:
         """Look at this charger."""
         self.charger = charger
         self.keeper = StatusKeeper(charger.config, charger.clock)
-        charger.observe.on_event.append(self.keeper.saw)
+        charger.observe.on_event(self.keeper.saw)
 
     async def say(self, limits: Limits) -> None:
         """Command."""

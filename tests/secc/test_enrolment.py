@@ -50,7 +50,7 @@ async def test_a_charger_without_certificate_gets_one_before_it_serves(tree: Pki
         config = load_config(configured(lab, tmp_path), name=str(tmp_path / "secc.toml"))
         clock, seen = Clock(), list[Observe]()
         observe = EventLog("secc", clock)
-        observe.on_event.append(seen.append)
+        observe.on_event(seen.append)
         for _ in range(2):
             async with assemble(config, clock, observe):
                 shown = load_credentials(tmp_path / "own.pem", tmp_path / "own.key")

@@ -24,6 +24,7 @@ from tests.virtual_time import VirtualLoop
 from v2g.energy.limits import SITE, Limit
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine.session import Fact
+from v2g.observe import Callbacks
 from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 from v2g_station.blocks.data_transfer import GridSignalReceived
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
@@ -188,7 +189,9 @@ def test_monitors_of_a_crowd_hear_of_no_share_after_what_profiles_permit(
     async def scene() -> None:
         async with feeder(pki, tmp_path, LINES, LINES, LINES, charge_a=13) as found:
             for each in found.found:
-                each.controller.on_busy.insert(0, partial(change, each.controller))
+                last, each.controller.on_busy = each.controller.on_busy, Callbacks[[]]()
+                each.controller.on_busy(partial(change, each.controller))
+                each.controller.on_busy(last.tell)
                 each.car.plug()
                 await asyncio.sleep(CROWD_S / 4)
             await asyncio.sleep(CROWD_S)

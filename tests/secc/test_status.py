@@ -115,7 +115,7 @@ async def test_parts_and_sessions_of_a_charger_are_read(pki: PkiTree, tmp_path: 
     config, clock = configured(tmp_path, pki), Clock()
     seen: list[Observe] = []
     log = EventLog("secc", clock)
-    log.on_event.append(seen.append)
+    log.on_event(seen.append)
     async with assemble(config, clock, log) as charger:
         keeper = StatusKeeper(config, clock)
         keeper.take(charger.controllers)

@@ -1,10 +1,11 @@
 """Connector states, their notification, and availability changes (functional block G, B04)."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
+from v2g.observe import Callbacks
 from v2g.ocpp.messages import availability as ocpp
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.times import format_time
@@ -52,7 +53,7 @@ class Availability(FunctionalBlock):
         self._sending: Place | None = None
         self.station_faults: set[str] = set()
         self._closed_for: set[str] = set()
-        self.on_change: list[Callable[[int], None]] = []
+        self.on_change: Final = Callbacks[int]()
         """Called with an EVSE whose state or availability changed."""
         self._open: dict[int, tuple[bool, bool]] = {}
         """Whether each EVSE was usable, and reserved."""
@@ -129,8 +130,7 @@ class Availability(FunctionalBlock):
             self._k.put(f"EVSE#{evse.number}.AvailabilityState", states[-1])
             self._serve(evse)
             if changed:
-                for listener in self.on_change:
-                    listener(evse.number)
+                self.on_change.tell(evse.number)
         order: tuple[ocpp.ConnectorStatus, ...] = ("Available", "Reserved", "Occupied", "Unavailable", "Faulted")
         overall = next((state for state in order if state in states), "Available")
         self._k.put("ChargingStation.AvailabilityState", overall)

@@ -33,9 +33,9 @@ class DisplayMessages(FunctionalBlock):
         self._all = {info.id: info for info in self._k.stored("display", ocpp.MessageInfo).values()}
         self._shown: tuple[ocpp.MessageInfo, ...] = ()
         self._availability, self._managed = availability, managed
-        self._sessions.on_change.append(lambda _: self._changed())
-        self._sessions.on_ended.append(self._transaction_ended)
-        availability.on_change.append(lambda _: self._changed())
+        self._sessions.on_change(lambda _: self._changed())
+        self._sessions.on_ended(self._transaction_ended)
+        availability.on_change(lambda _: self._changed())
         self.answers: dict[str, Handler] = {
             "SetDisplayMessage": self._set,
             "GetDisplayMessages": self._get,

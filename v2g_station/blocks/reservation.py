@@ -19,7 +19,7 @@ class Reservations(FunctionalBlock):
         self._availability = availability
         self._book = book
         self.answers: dict[str, Handler] = {"ReserveNow": self._reserve, "CancelReservation": self._cancel}
-        availability.on_change.append(self._evse_changed)
+        availability.on_change(self._evse_changed)
 
     def start(self) -> None:
         """Restore reservations made before the last restart (B11)."""

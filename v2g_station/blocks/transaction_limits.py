@@ -1,11 +1,12 @@
 """Limits of cost, energy, time and state of charge set by the CSMS or the driver for one transaction (E16, 2.1)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
 from v2g.iso15118.engine.session import Fact
+from v2g.observe import Callbacks
 from v2g.ocpp.messages import transactions as ocpp
 from v2g.ocpp.messages.base import Message
 from v2g_station.blocks.cost.local_cost import LocalCosts, TariffCost
@@ -45,12 +46,12 @@ class TransactionLimits(FunctionalBlock):
         self._begin: dict[int, int] = {}
         self._costs: dict[int, float] = {}
         self._reached: set[int] = set()
-        self.on_cost: list[Callable[[Evse, float], None]] = []
+        self.on_cost: Final = Callbacks[Evse, float]()
         self._local_costs = local_costs
-        tariff_cost.on_cost.append(self.cost)
-        self._sessions.on_bound.append(self._bind)
-        self._sessions.on_started.append(self._started)
-        self._sessions.on_ended.append(self._ended)
+        tariff_cost.on_cost(self.cost)
+        self._sessions.on_bound(self._bind)
+        self._sessions.on_started(self._started)
+        self._sessions.on_ended(self._ended)
 
     def driver(self, fact: DriverLimit) -> None:
         """Set the driver's limits, never above those of the CSMS (E16.FR.01, .04)."""
@@ -95,8 +96,7 @@ class TransactionLimits(FunctionalBlock):
     def cost(self, evse: Evse, total: float) -> None:
         """Handle the running cost of the transaction."""
         self._costs[evse.number] = total
-        for listener in self.on_cost:
-            listener(evse, total)
+        self.on_cost.tell(evse, total)
         self._poll(evse)
 
     def _supported(self, limit: ocpp.TransactionLimit) -> ocpp.TransactionLimit:

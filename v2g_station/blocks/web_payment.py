@@ -63,8 +63,8 @@ class WebPayments(FunctionalBlock):
             secret = self._k.entropy(SECRET_BYTES).hex()  # made at first boot, so that codes cannot be guessed
             self._k.model.put(_PREFIX + "SharedSecret", secret, durable=True)
         self._can_show = self._k.model.has(_PREFIX + "URLTemplate")
-        self._sessions.on_change.append(lambda _: self.refresh())
-        availability.on_change.append(lambda _: self.refresh())
+        self._sessions.on_change(lambda _: self.refresh())
+        availability.on_change(lambda _: self.refresh())
         self._k.on_clock_set.append(lambda _: self.refresh())
         self._k.watch(self._variable_changed)
 

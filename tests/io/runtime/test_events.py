@@ -64,7 +64,7 @@ def test_while_control_needs_the_processor_details_are_left_out(tmp_path: Path) 
     """R130: those who follow the state of the program see them all the same."""
     path, seen = tmp_path / "events.jsonl", list[str]()
     log = EventLog("secc", Clock(), path)
-    log.on_event.append(lambda event: seen.append(event.name))
+    log.on_event(lambda event: seen.append(event.name))
     for log.brief in (False, True, False):
         log(Observe("loop", "response", {"soc": 1}))
         log(Observe("loop", "notice", {}))

@@ -107,7 +107,7 @@ def test_a_session_without_messages_that_cannot_begin_is_a_defect(pki: PkiTree, 
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _loop, context: defects.append(context["exception"]))
         async with controllers(pki, tmp_path, program(pki, tmp_path)) as (rig,):
-            rig.controller.on_busy.append(break_down)
+            rig.controller.on_busy(break_down)
             rig.car.plug()
             await asyncio.sleep(1)
             assert not rig.controller.hardware.contactors_closed

@@ -12,7 +12,7 @@ from v2g.events import EVENTS
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.event_socket import EventSocket
 from v2g.io.storage.growing_file import MIB, GrowingFile, LogFiles
-from v2g.observe import Observe
+from v2g.observe import Callbacks, Observe
 
 if TYPE_CHECKING:  # a back end has no ISO 15118 session, and need not load one
     from v2g.io.runtime.trace import Trace
@@ -53,7 +53,7 @@ class EventLog:
         self._clock = clock
         self._file = GrowingFile(path, max_bytes=files.max_mib * MIB, keep=files.keep) if path else None
         self._held: deque[tuple[float, int, Observe]] = deque(maxlen=0 if path else MOST_HELD)
-        self.on_event: list[Callable[[Observe], None]] = []
+        self.on_event: Final = Callbacks[Observe]()
         """Called with each event, in the event loop."""
         self.brief = False
         """Whether events of severity `debug`, such as each charge loop, are in no file and reach no reader (R130)."""
@@ -61,8 +61,7 @@ class EventLog:
     def __call__(self, event: Observe) -> None:
         """Record one event."""
         level = _LEVELS.get((event.stage, event.name), logging.INFO)
-        for callback in self.on_event:
-            callback(event)
+        self.on_event.tell(event)
         if self.brief and level <= logging.DEBUG:
             return
         if _log.isEnabledFor(level):

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import asdict
 
+from v2g.observe import Callbacks
 from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdToken
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
@@ -70,7 +71,7 @@ class Authorizer(FunctionalBlock):
         self._floating: _Floating | None = None
         self._vehicles: dict[int, VehicleAddress] = {}
         """EVSE -> vehicle whose address is being checked there."""
-        self.on_floating: list[Callable[[], None]] = []
+        self.on_floating: Final = Callbacks[[]]()
         """Called when the authorization that waits for a plug changes or is gone."""
 
     def usable(self, evse: Evse, id_token: IdToken, group: str | None) -> tuple[bool, int | None]:
@@ -213,8 +214,7 @@ class Authorizer(FunctionalBlock):
 
     def _wait_for(self, found: _Floating | None) -> None:
         self._floating = found
-        for listener in self.on_floating:
-            listener()
+        self.on_floating.tell()
 
     def _expire_floating(self) -> None:
         self._wait_for(None)

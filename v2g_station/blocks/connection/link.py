@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from v2g.errors import OcppError, RefusedError, TimeoutExpired, TransportError
-from v2g.observe import Observe
+from v2g.observe import Callbacks, Observe
 from v2g.ocpp.messages import provisioning as ocpp
 from v2g.ocpp.messages.availability import HeartbeatRequest, HeartbeatResponse
 from v2g.ocpp.messages.base import Message
@@ -84,9 +84,9 @@ class CsmsLink:
         self._tls_reported = ""
         self._timeout = message_timeout
         self._amend, self._outlets, self._security_event = amend, outlets, security_event
-        self.on_opened: list[Callable[[], None]] = []
-        self.on_registered: list[Callable[[], None]] = []
-        self.on_lost: list[Callable[[], None]] = []
+        self.on_opened: Final = Callbacks[[]]()
+        self.on_registered: Final = Callbacks[[]]()
+        self.on_lost: Final = Callbacks[[]]()
         self._peer: RpcPeer | MirroredPeer | None = None
         self._draining = False
         self._then: dict[str, Then] = {}
@@ -143,8 +143,7 @@ class CsmsLink:
             self._booted_slot = None  # another world, which has not heard of this boot
         self._k.bridged = version == "1.6"
         self._k.version = "2.0.1" if version == "1.6" else version
-        for listener in self.on_opened:
-            listener()
+        self.on_opened.tell()
         self._tls_reported = ""
         self._unanswered, self._received_at = 0, self._k.now
         self._k.reachable = True
@@ -200,8 +199,7 @@ class CsmsLink:
         self._k.cancel("link.heartbeat")
         for outlet in self._outlets:
             outlet.lost()
-        for lost in self.on_lost:
-            lost()
+        self.on_lost.tell()
         return True
 
     def reconnect(self) -> None:
@@ -262,8 +260,7 @@ class CsmsLink:
         self._networks.succeeded()
         if first:
             self._k.offline_since = float("-inf")  # all states are reported (B01.FR.05)
-        for registered in self.on_registered:
-            registered()
+        self.on_registered.tell()
         self._k.note("csms_online")
         self._beat()
         self.pump()

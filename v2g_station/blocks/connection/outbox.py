@@ -6,13 +6,14 @@ full the standard's rule applies: every second periodic reading is dropped first
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Final, Literal
 
 import msgspec
 
 from v2g import typed_json
+from v2g.observe import Callbacks
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.transactions import TransactionEventRequest
 from v2g.ocpp.routes import action_of, request_type
@@ -63,8 +64,8 @@ class CsmsOutbox:
         self._sending: str | None = None
         self._resting = False
         """Whether the next attempt is delayed (E13)."""
-        self.on_answer: list[Callable[[Message, Answer], None]] = []
-        self.on_queued: list[Callable[[Message], None]] = []
+        self.on_answer: Final = Callbacks[Message, Answer]()
+        self.on_queued: Final = Callbacks[Message]()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -90,8 +91,7 @@ class CsmsOutbox:
             self._make_room()
         if not self._k.online:
             self._old = key
-        for listener in self.on_queued:
-            listener(request)
+        self.on_queued.tell(request)
 
     def pump(self) -> bool:
         """Send the oldest message; return whether it did."""
@@ -140,8 +140,7 @@ class CsmsOutbox:
                 return
         else:
             self._drop(key)
-        for listener in self.on_answer:
-            listener(request, answer)
+        self.on_answer.tell(request, answer)
 
     def _failed(self, key: str, answer: Answer) -> bool:
         """Count the CSMS's failure to process a message; return whether to retry (E13)."""

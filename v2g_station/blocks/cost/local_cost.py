@@ -12,6 +12,7 @@ import msgspec
 
 from v2g.energy.price_plan import PricePlan
 from v2g.errors import OcppError, RefusedError
+from v2g.observe import Callbacks
 from v2g.ocpp.messages import tariff_cost as ocpp
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import Message
@@ -58,14 +59,14 @@ class LocalCosts(FunctionalBlock):
         super().__init__(shared)
         self._tariffs = tariffs
         self._managed = managed
-        self.on_cost: list[Callable[[Evse, float], None]] = []
+        self.on_cost: Final = Callbacks[Evse, float]()
         self._reserved = reserved
         self._all = priced
         self._unpriced = set(self._k.stored_text("unpriced"))
         """Transactions that have no tariff here until they end: the CSMS prices them."""
         self.answers: dict[str, Handler] = {"ChangeTransactionTariff": self._change}
         self._sessions.on_event.append(self.event)
-        self._sessions.on_ended.append(self._ended)
+        self._sessions.on_ended(self._ended)
 
     def start(self) -> None:
         """Remove prices without a transaction, and resume the others."""
@@ -299,8 +300,7 @@ class LocalCosts(FunctionalBlock):
         cost = found.bill(ended=final).incl_tax
         if self._tariffs.enabled and not found.failure() and (final or cost != found.shown):
             found.shown = cost
-            for reported_at in self.on_cost:
-                reported_at(evse, money(cost))
+            self.on_cost.tell(evse, money(cost))
             self._k.do(ShowCost(evse_id=evse.number, transaction_id=found.name, total=money(cost), final=final))
 
 
@@ -309,7 +309,7 @@ class TariffCost(FunctionalBlock):
 
     def __init__(self, shared: Shared, local_costs: LocalCosts) -> None:
         super().__init__(shared)
-        self.on_cost: list[Callable[[Evse, float], None]] = []
+        self.on_cost: Final = Callbacks[Evse, float]()
         self._local = local_costs
         self.answers: dict[str, Handler] = {"CostUpdated": self._updated}
 
@@ -318,8 +318,7 @@ class TariffCost(FunctionalBlock):
         evse = self._sessions.find(request.transaction_id)
         if evse is not None and self._local.cost(evse) is None and self._k.model.flag("TariffCostCtrlr.Enabled[Cost]"):
             self._k.do(ShowCost(evse_id=evse.number, transaction_id=request.transaction_id, total=request.total_cost))
-            for listener in self.on_cost:
-                listener(evse, request.total_cost)
+            self.on_cost.tell(evse, request.total_cost)
         return CostUpdatedResponse()
 
     def event_answered(self, request: Message, answer: Answer) -> None:

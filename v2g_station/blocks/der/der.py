@@ -12,6 +12,7 @@ import msgspec
 
 from v2g.energy.curves import value_at
 from v2g.iso15118.engine.session import Fact
+from v2g.observe import Callbacks
 from v2g.ocpp.messages import der_control as ocpp
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.ev_charging import DERControl
@@ -69,7 +70,7 @@ class DerControls(FunctionalBlock):
         self._supported = supported
         self._all = {held.request.control_id: held for held in self._k.stored("der", KeptControl).values()}
         self._applied: tuple[ocpp.SetDERControlRequest, ...] = ()
-        self.on_applied: list[Callable[[ApplyControls], None]] = []
+        self.on_applied: Final = Callbacks[ApplyControls]()
         self.unfit: list[Callable[[ocpp.SetDERControlRequest], bool]] = []
         """Whether a valid control is one that nothing here can apply."""
         self._describe(inverter, nominal_v)
@@ -214,8 +215,7 @@ class DerControls(FunctionalBlock):
             self._applied = force
             command = ApplyControls(controls=force)
             self._k.do(command)
-            for listener in self.on_applied:
-                listener(command)
+            self.on_applied.tell(command)
         edges = [
             edge for held in self._all.values() for edge in (held.start, held.end) if edge is not None and edge > now
         ]

@@ -74,7 +74,7 @@ class DerReactive(FunctionalBlock):
         self._lag = ResponseLag(0.0)
         self._reported: dict[int, int] = {}
         self._out = out
-        der.on_applied.append(self._applied)
+        der.on_applied(self._applied)
 
     def measured(self, fact: GridFrequency) -> None:
         """Handle a measurement: the grid voltage, and the power at each EVSE."""

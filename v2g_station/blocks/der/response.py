@@ -10,6 +10,7 @@ from typing import Final
 
 from v2g.energy.curves import FrequencyCurve, HeldResponse, ResponseLag
 from v2g.energy.limits import NO_RESPONSE, GridResponse
+from v2g.observe import Callbacks
 from v2g.ocpp.messages.der_control import FreqDroop, GridEventFault, SetDERControlRequest
 from v2g.ocpp.messages.ev_charging import DERControl
 from v2g_station.blocks.der.der import SETTLING_S, ApplyControls, DerControls, GridEvent, curve_at
@@ -105,9 +106,9 @@ class DerResponse(FunctionalBlock):
         self._volt_watt = ResponseLag(100.0)
         self._trips = Trips(self._evses, lambda: int.from_bytes(self._k.entropy(4), "big") / 2**32)
         self._starting = True
-        self.on_follow: list[Callable[[], None]] = []
+        self.on_follow: Final = Callbacks[[]]()
         """Called whenever EVSEs may have ceased to energize, or returned."""
-        der.on_applied.append(self._applied)
+        der.on_applied(self._applied)
         for number in self._evses:
             self._k.model.after[f"dcderctrlr#{number}.enabled"] = lambda _: self._follow()
 
@@ -158,8 +159,7 @@ class DerResponse(FunctionalBlock):
                 self._k.do(Respond(evse_id=number, response=response))
         if not self._volt_watt.settled:
             self._k.after("der.volt_watt", SETTLING_S / self._k.scale, self._follow)
-        for listener in self.on_follow:
-            listener()
+        self.on_follow.tell()
         self._alarm(next(iter(self._events()), None))
         due = self._trips.due(self._now)
         self._k.cancel("der.trips")

@@ -54,7 +54,7 @@ class VehicleInverters:
         self._der, self._in_force, self._acting = der, tuple[DERControl, ...](), set[int]()
         if types:
             der.unfit.append(self._unfit)
-            der.on_applied.append(self._applied)
+            der.on_applied(self._applied)
 
     @property
     def _evses(self) -> Mapping[int, EvseLayout]:

@@ -57,12 +57,12 @@ class CardPayments(FunctionalBlock):
         self._declined: set[str] = set()
         self._costs: dict[str, Decimal] = {}
         self._vat: dict[int, Vat] = {}
-        self._sessions.on_change.append(lambda _: self._follow())
-        authorizer.on_floating.append(self._follow)
-        limits.on_cost.append(self.cost)
-        local_costs.on_cost.append(self.cost)
-        self._outbox.on_queued.append(self._queued)
-        self._outbox.on_answer.append(self._answered)
+        self._sessions.on_change(lambda _: self._follow())
+        authorizer.on_floating(self._follow)
+        limits.on_cost(self.cost)
+        local_costs.on_cost(self.cost)
+        self._outbox.on_queued(self._queued)
+        self._outbox.on_answer(self._answered)
 
     @property
     def _enabled(self) -> bool:

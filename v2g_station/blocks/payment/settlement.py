@@ -73,7 +73,7 @@ class Settlements:
         self.all = {payment.psp_ref: payment for payment in kernel.stored("payments", CardPayment).values()}
         self._settled_at: dict[str, int | None] = {}
         """The EVSE of each payment whose receipt the CSMS makes."""
-        outbox.on_answer.append(self._answered)
+        outbox.on_answer(self._answered)
 
     def change(self, payment: CardPayment, **fields: object) -> CardPayment:
         """Store a changed payment."""

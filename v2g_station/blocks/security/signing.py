@@ -8,6 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from v2g.iso15118.engine.session import Fact
+from v2g.observe import Callbacks
 from v2g.ocpp.messages import security as ocpp
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.certificates import GetCertificateIdUse
@@ -59,7 +60,7 @@ class Signing:
         """Pending requests: use -> request, PEM."""
         self._tries: dict[ocpp.CertificateSigningUse, int] = {}
         self._security_event = security_event
-        self.on_chain: list[Callable[[], None]] = []
+        self.on_chain: Final = Callbacks[[]]()
         """Called with a new V2G chain."""
         self.answers: dict[str, Handler] = {"CertificateSigned": self._signed}
 
@@ -119,8 +120,7 @@ class Signing:
             self._k.after("signing.reconnect", TAKE_S, self._reconnect)  # A02.FR.08
         else:
             self._store.keep_chain(request.certificate_chain)
-            for listener in self.on_chain:
-                listener()
+            self.on_chain.tell()
         return ocpp.CertificateSignedResponse(status="Accepted")
 
     def taken(self, fact: CertificateTaken) -> None:

@@ -52,7 +52,7 @@ class ExternalLimits(FunctionalBlock):
     def __init__(self, shared: Shared, smart_charging: ChargingProfiles) -> None:
         super().__init__(shared)
         self._smart = smart_charging
-        smart_charging.on_limits.append(self.changed)
+        smart_charging.on_limits(self.changed)
         self._reported: dict[int, Values] = {}
         """The last reported values, by profile."""
         self._critical: dict[int, bool | None] = {}
@@ -63,7 +63,7 @@ class ExternalLimits(FunctionalBlock):
         self._filling = False
         self._unreported: dict[int, Message] = {}
         """Limit reports not delivered to the CSMS, by number: the latest one each."""
-        smart_charging.on_installed.append(self._installed)
+        smart_charging.on_installed(self._installed)
 
     def take(self, fact: ExternalLimit) -> None:
         """Handle values of an external system."""

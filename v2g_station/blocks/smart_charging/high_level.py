@@ -100,8 +100,8 @@ class HighLevel(FunctionalBlock):
         """Needs of vehicles that can renegotiate, by EVSE."""
         self._renegotiating: set[int] = set()
         """EVSEs whose vehicle was asked to renegotiate and has not done so yet."""
-        smart_charging.on_installed.append(self.profile_installed)
-        self._sessions.on_ended.append(lambda evse, _: self._forget(evse.number))
+        smart_charging.on_installed(self.profile_installed)
+        self._sessions.on_ended(lambda evse, _: self._forget(evse.number))
 
     def _forget(self, evse_id: int) -> None:
         self._waiting.discard(evse_id)

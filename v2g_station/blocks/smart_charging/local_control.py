@@ -35,7 +35,7 @@ class LocalControl(FunctionalBlock):
         super().__init__(shared)
         self._smart = smart_charging
         if self.mode in smart_charging.modes:
-            smart_charging.on_limits.append(self.changed)
+            smart_charging.on_limits(self.changed)
 
     def changed(self, places: Collection[int]) -> None:
         """Handle a change of charging profiles at these EVSEs."""

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from v2g.iso15118.engine.session import Fact
+from v2g.observe import Callbacks
 from v2g.ocpp.messages import smart_charging as ocpp
 from v2g.ocpp.messages.base import Message, OperationMode, StatusInfo
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedulePeriod
@@ -83,8 +84,8 @@ class ChargingProfiles(FunctionalBlock):
         self.where = profile_times.ProfileContext(self._k, self._evses, self.limits_changed)
         self.modes = modes
         self._k.put("V2XChargingCtrlr.SupportedOperationModes", ",".join(modes))
-        self.on_installed: list[Callable[[profile_times.InstalledProfile], None]] = []
-        self.on_limits: list[Callable[[Collection[int]], None]] = []
+        self.on_installed: Final = Callbacks[profile_times.InstalledProfile]()
+        self.on_limits: Final = Callbacks[Collection[int]]()
         """Called with the EVSEs that have been re-evaluated."""
         self.answers: dict[str, Handler] = {
             "SetChargingProfile": self._set,
@@ -92,11 +93,11 @@ class ChargingProfiles(FunctionalBlock):
             "GetChargingProfiles": self._get,
             "GetCompositeSchedule": self._composite,
         }
-        self._sessions.on_starting.append(self._starting)
-        self._sessions.on_started.append(self._started)
-        self._sessions.on_ended.append(self._ended)
-        self._sessions.on_power.append(lambda _: self._remeasured(uses=self._in_amperes))
-        self._sessions.on_sample.append(lambda _: self._remeasured(uses=self._by_soc))
+        self._sessions.on_starting(self._starting)
+        self._sessions.on_started(self._started)
+        self._sessions.on_ended(self._ended)
+        self._sessions.on_power(lambda _: self._remeasured(uses=self._in_amperes))
+        self._sessions.on_sample(lambda _: self._remeasured(uses=self._by_soc))
         self._k.on_clock_set.append(lambda _: self.limits_changed())
         self._measure()
 
@@ -153,8 +154,7 @@ class ChargingProfiles(FunctionalBlock):
     def put(self, item: profile_times.InstalledProfile) -> None:
         """Install a profile of any source."""
         self._keep(profile_rules.replace(self.installed, item))
-        for listener in self.on_installed:
-            listener(item)
+        self.on_installed.tell(item)
         if item.profile.charging_profile_purpose == "TxProfile":
             self._k.do(ProfileTaken(evse_id=item.evse_id))
 
@@ -334,8 +334,7 @@ class ChargingProfiles(FunctionalBlock):
             evse.profile_w = found.setpoint_w
             self._switch(number, found)
             self._enter(evse, found)
-        for listener in self.on_limits:
-            listener(numbers)
+        self.on_limits.tell(numbers)
         self._k.cancel("limits")
         until = [each for each in self._until_ms.values() if each is not None]
         if until:
@@ -474,7 +473,7 @@ class DynamicProfiles:
         self._k = kernel
         self._smart = smart_charging
         self.answers: dict[str, Handler] = {"UpdateDynamicSchedule": self._update}
-        smart_charging.on_installed.append(self._plan)
+        smart_charging.on_installed(self._plan)
 
     def start(self) -> None:
         """Resume pulling updates of profiles installed before a restart."""

@@ -124,20 +124,16 @@ class ManagedSessions(EvseSessions):
         evse = self._evses[record.evse_id]
         self._add(evse, record, request, spare=spare)
         if request.event_type == "Started":
-            for begun in self.on_started:
-                begun(evse)
+            self.on_started.tell(evse)
             if bound is not None:
-                for listener in self.on_bound:
-                    listener(evse, bound)
+                self.on_bound.tell(evse, bound)
         elif request.event_type == "Ended":
             # lift the suspension for the next driver: the invalid identifier was another's
             self._k.cancel(f"invalid.{evse.number}")
             self._k.do(SuspendEnergy(evse_id=evse.number, suspended=False))
-            for ended in self.on_ended:
-                ended(evse, record)
+            self.on_ended.tell(evse, record)
         elif request.meter_value:
-            for measured in self.on_sample:
-                measured(evse)
+            self.on_sample.tell(evse)
         self.announce(evse)
 
     def _granted(
@@ -237,8 +233,7 @@ class ManagedSessions(EvseSessions):
         """Open a transaction."""
         evse = self._evses[record.evse_id]
         self._hold(record)
-        for listener in self.on_starting:
-            listener(evse)
+        self.on_starting.tell(evse)
         record = evse.record or record
         step = transactions.start(
             record,

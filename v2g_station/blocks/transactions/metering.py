@@ -19,7 +19,7 @@ class Metering(FunctionalBlock):
         after["sampleddatactrlr.txendedinterval"] = lambda _: self._again()
         after["aligneddatactrlr.interval"] = lambda _: self.align()
         after["aligneddatactrlr.txendedinterval"] = lambda _: self.align()
-        self._sessions.on_started.append(self._started)
+        self._sessions.on_started(self._started)
         self._k.on_clock_set.append(lambda _: self.align())
 
     # -- in transactions

@@ -4,12 +4,12 @@ Transactions open when the program last stopped are resumed if possible, else en
 the hardware has reported the cable state; no energy flows before that.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
 from v2g.iso15118.engine.session import Fact
+from v2g.observe import Callbacks
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
 from v2g_station.blocks import transaction_records as transactions
@@ -38,9 +38,9 @@ class Resumption(FunctionalBlock):
         """The charging states before the interruption, of EVSEs whose cable state is awaited."""
         self._delayed: set[int] = set()
         """Those of them interrupted by an accident: energy returns after a random delay (E17.FR.18)."""
-        self.on_resumed: list[Callable[[Evse], None]] = []
+        self.on_resumed: Final = Callbacks[Evse]()
         self._k.model.after[TIMEOUT.lower()] = lambda _: self.stamp()
-        self._sessions.on_started.append(lambda _: self.stamp())
+        self._sessions.on_started(lambda _: self.stamp())
 
     @property
     def possible(self) -> bool:
@@ -162,8 +162,7 @@ class Resumption(FunctionalBlock):
         self._k.note("transaction_resumed", transaction_id=evse.record.transaction_id)
         value = self._sessions.reading(evse, "Other", "SampledDataCtrlr.TxUpdatedMeasurands")
         self._sessions.update(evse, "TxResumed", samples=() if value is None else (value,))  # E17.FR.14, B13.FR.30
-        for listener in self.on_resumed:
-            listener(evse)
+        self.on_resumed.tell(evse)
         self.stamp()
 
     def _with_vehicle(self, evse: Evse, connector: EvseConnector, was: ChargingState, *, delayed: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from v2g.observe import Callbacks
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import Message, OperationMode
 from v2g.ocpp.messages.metering import MeterValue
@@ -49,12 +50,12 @@ class EvseSessions(TransactionEvents):
     ) -> None:
         super().__init__(kernel, outbox, read)
         self._evses = evses
-        self.on_starting: list[Callable[[Evse], None]] = []
+        self.on_starting: Final = Callbacks[Evse]()
         """Called before the first event of a transaction, to complete its record."""
-        self.on_started: list[Callable[[Evse], None]] = []
-        self.on_ended: list[Callable[[Evse, TransactionRecord], None]] = []
-        self.on_power: list[Callable[[Evse], None]] = []
-        self.on_authorized: list[Callable[[Evse], None]] = []
+        self.on_started: Final = Callbacks[Evse]()
+        self.on_ended: Final = Callbacks[Evse, TransactionRecord]()
+        self.on_power: Final = Callbacks[Evse]()
+        self.on_authorized: Final = Callbacks[Evse]()
         self.keeping = False
         """Whether transactions survive the pending restart (B13)."""
         self.answers: dict[str, Handler] = {"GetTransactionStatus": self._status}
@@ -120,8 +121,7 @@ class EvseSessions(TransactionEvents):
         if fact.state == "SuspendedEV" and "EnergyTransfer" in self._stop_points() and evse.record is not None:
             evse.reason = evse.reason or "StoppedByEV"
             evse.power = "EVConnected"
-        for listener in self.on_power:
-            listener(evse)
+        self.on_power.tell(evse)
         self.changed(evse, before, "ChargingStateChanged")
 
     def limited(self, fact: PowerLimited) -> None:
@@ -157,8 +157,7 @@ class EvseSessions(TransactionEvents):
         else:
             self.await_vehicle(evse)
         self.changed(evse, before, trigger)
-        for listener in self.on_authorized:
-            listener(evse)
+        self.on_authorized.tell(evse)
 
     def end_authorization(
         self, evse: Evse, trigger: TriggerReason, reason: Reason, id_token: IdToken | None = None
@@ -285,11 +284,9 @@ class EvseSessions(TransactionEvents):
             group=found.group if found else None,
         )
         evse.record, evse.reason, evse.begun, evse.ended_values = record, None, False, []
-        for starting in self.on_starting:
-            starting(evse)
+        self.on_starting.tell(evse)
         self.event(evse, "Started", trigger, samples=self.first_reading(evse))
-        for listener in self.on_started:
-            listener(evse)
+        self.on_started.tell(evse)
 
     def update(
         self,
@@ -327,8 +324,7 @@ class EvseSessions(TransactionEvents):
         self._k.forget("transactions", str(evse.number))
         if why not in ("DeAuthorized", "EVDisconnected"):  # E05.FR.11; `_pulled` decides (E09.FR.02, .03)
             self.unlock(evse)
-        for listener in self.on_ended:
-            listener(evse, record)
+        self.on_ended.tell(evse, record)
         self.announce(evse)
 
     def triggered(self, evse: Evse) -> None:

@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from v2g.observe import Callbacks
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.metering import MeterValue, ReadingContext
 from v2g.ocpp.messages.transactions import (
@@ -30,13 +31,13 @@ class TransactionEvents:
         self._k = kernel
         self._outbox = outbox
         self._read = read
-        self.on_sample: list[Callable[[Evse], None]] = []
-        self.on_change: list[Callable[[Evse], None]] = []
+        self.on_sample: Final = Callbacks[Evse]()
+        self.on_change: Final = Callbacks[Evse]()
         """Called when an EVSE's authorization, transaction, or energy flow may have changed."""
         self.hertz: float | None = None
         """The grid's frequency, None while it is not measured."""
 
-        self.on_bound: list[Callable[[Evse, TransactionLimit], None]] = []
+        self.on_bound: Final = Callbacks[Evse, TransactionLimit]()
         """Called with the limit of a payment, once the transaction has it."""
         self.on_event: list[Callable[[Evse, TransactionRecord, TransactionEventRequest], TransactionEventRequest]] = []
         """Called with each event before it is stored; each returns it with its own additions."""
@@ -98,8 +99,7 @@ class TransactionEvents:
         spare = kind == "Updated" and trigger in ("MeterValuePeriodic", "MeterValueClock", "RunningCost")
         self._add(evse, record, request, spare=spare)
         if bound is not None and kind != "Ended":
-            for listener in self.on_bound:
-                listener(evse, bound)
+            self.on_bound.tell(evse, bound)
         self.announce(evse)
 
     def _add(self, evse: Evse, record: TransactionRecord, request: TransactionEventRequest, *, spare: bool) -> None:
@@ -110,8 +110,7 @@ class TransactionEvents:
 
     def announce(self, evse: Evse) -> None:
         """Call `on_change`."""
-        for listener in self.on_change:
-            listener(evse)
+        self.on_change.tell(evse)
 
     def keep(self, evse: Evse, record: TransactionRecord) -> None:
         """Set and store a transaction's state."""
@@ -134,8 +133,7 @@ class TransactionEvents:
         if evse.record is not None:
             self._k.put(f"EVSE#{evse.number}.Power", str(max(0, sample.power_w or 0)))
             evse.record = msgspec.structs.replace(evse.record, last_sample=msgspec.structs.replace(sample, signed=()))
-            for listener in self.on_sample:
-                listener(evse)
+            self.on_sample.tell(evse)
         controller = variable.partition(".")[0]
         sample = msgspec.structs.replace(sample, setpoint_w=evse.setpoint_w)
         measurands = frozenset(self.wanted(evse.record, variable))

@@ -323,7 +323,7 @@ def test_the_cost_so_far_is_known_while_it_is_worked_out() -> None:
 def test_listeners_receive_each_cost_that_is_shown() -> None:
     found = station(tariff(), variables={LOOKS: "60"})
     received: list[tuple[int, float]] = []
-    found.station.local_costs.on_cost.append(lambda evse, total: received.append((evse.number, total)))
+    found.station.local_costs.on_cost(lambda evse, total: received.append((evse.number, total)))
     begin(found)
     found.meter_mwh[1] += 1_000_000
     found.wait(60)

@@ -30,7 +30,7 @@ def listening(found: Bench) -> list[tuple[int, float]]:
     def hear(evse: Evse, total: float) -> None:
         received.append((evse.number, total))
 
-    found.station.tariff_cost.on_cost.append(hear)
+    found.station.tariff_cost.on_cost(hear)
     return received
 
 
