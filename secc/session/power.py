@@ -85,7 +85,7 @@ def choose_output(stage: Charging, context: RequestContext) -> tuple[Output, Eff
             power_w=charge_w - discharge_w if dynamic or closed else None,
             charge_ma=min(most_ma, vehicle.max_charge_ma) if charge_w else 0,
             discharge_ma=min(least_ma, vehicle.max_discharge_ma) if discharge_w else 0,
-            lines=vehicle.phases,
+            lines=min(vehicle.phases, context.facts.lines),
         )
         return output, powers
     make = _output if dynamic or (closed and not stage.asked_mv) else _scheduled

@@ -58,7 +58,8 @@ def needs(parameter: iso.AC_EVChargeParameter, known: Vehicle, departure_ms: int
 
 def limits(mode: EnergyTransferMode, context: RequestContext) -> iso.AC_EVSEChargeParameter:
     """Return the charge point's voltage, and the present current of one phase."""
-    voltage, lines = context.config.ac_rating.nominal_voltage_v, phases(mode, context)
+    voltage = context.config.ac_rating.nominal_voltage_v
+    lines = min(phases(mode, context), context.facts.lines)
     most_ma = line_ma(context.station.charge_w, context.station.charge_line, lines, context)
     return iso.AC_EVSEChargeParameter(
         ac_evse_status=status(context),
@@ -91,7 +92,7 @@ def charging_status(request: ChargingStatusReq, stage: Charging, context: Reques
     output, limits = stage.output, stage.limits
     assert isinstance(output, SetAcOutput)
     assert limits is not None
-    most_ma = min(output.charge_ma, line_ma(output.charge_w, limits.charge_line, stage.vehicle.phases, context))
+    most_ma = min(output.charge_ma, line_ma(output.charge_w, limits.charge_line, output.lines, context))
     stage, above_w, level = overdraw(stage, context)
     if level == "fail":
         raise refuse("FAILED", f"{above_w} W more than allowed", reason="power_not_obeyed")

@@ -678,6 +678,17 @@ def test_a_vehicle_on_one_phase_gets_the_current_of_one_conductor(
     assert shown_a(ac.go("ChargingStatusReq").evse_max_current) == 5
 
 
+@pytest.mark.requirement("R192")
+def test_a_vehicle_in_three_phase_mode_gets_the_current_of_the_one_phase_in_use(ac: Iso2Bench) -> None:
+    ac.fact(ports.PhasesChanged(1))
+    ac.fact(ports.GridChanged((Limit(source=SITE, charge_w=1_840, discharge_w=0, charge_ma=8_000, version=7),)))
+    response = alternating(ac, "three")
+    assert shown_a(response.evse_charge_parameter.evse_max_current) == 8
+    ac.go("PowerDeliveryReq")
+    assert shown_a(ac.go("ChargingStatusReq").evse_max_current) == 8
+    assert ac.commands(ports.SetAcOutput)[-1].lines == 1
+
+
 @pytest.mark.parametrize("field", ["ev_max_current", "ev_min_current", "ev_max_voltage", "e_amount"])
 @pytest.mark.parametrize(("value", "code"), [(-1, "FAILED_WrongChargeParameter"), (0, "OK")])
 def test_no_limit_of_alternating_current_is_negative(ac: Iso2Bench, field: str, value: int, code: str) -> None:

@@ -118,6 +118,22 @@ def test_each_conductor_is_within_every_limit(
         assert output.discharge_w == pytest.approx(back_w * lines, abs=lines)
 
 
+@pytest.mark.requirement("R192")
+def test_the_target_of_a_vehicle_on_three_phases_is_for_those_in_use(make_bench: Make) -> None:
+    config = SeccConfig(services=(EnergyService.AC,), control_modes=(ControlMode.DYNAMIC,), signed_discharge=UNSIGNED)
+    bench = make_bench(config, pilot=PilotState.C)
+    bench.selection, bench.scheduled = (AC, 0, False), False
+    bench.reach(State.AC_CHARGE_PARAMETER_DISCOVERY)
+    bench.send(bench.ask("AC_ChargeParameterDiscoveryReq", ac_cpd_req_energy_transfer_mode=parameters(3, bpt=False)))
+    bench.go("ScheduleExchangeReq", "PowerDeliveryReq")
+    limit = Limit(source=SITE, charge_w=1_840, discharge_w=0, charge_ma=8_000, version=2)
+    for used, targets in ((1, [1_840]), (3, [613] * 3)):
+        bench.fact(ports.PhasesChanged(used))
+        bench.fact(ports.GridChanged((limit,)))
+        assert given(looped(bench, 3), "evse_target_active_power") == targets
+        assert bench.commands(ports.SetAcOutput)[-1].lines == used
+
+
 UNEQUAL = {"ev_maximum_charge_power": number(7_360), "ev_maximum_charge_power_l2": number(2_990)}
 
 
