@@ -1,8 +1,10 @@
 """Power modules over a CAN bus of python-can: the same group, with a real port and a real clock."""
 
 import contextlib
+import importlib.resources
 import uuid
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest_asyncio
@@ -81,3 +83,17 @@ async def test_infypower_modules_charge_and_a_silent_one_ends_it(until: Callable
         modules.bank.units[5].mute = True
         await until(lambda: ("stage_lost", True) in faults)
         await until(lambda: modules.bank.units[0].model.current_ma == 0)
+
+
+async def test_a_resistance_that_is_not_available_is_none(tmp_path: Path, until: Callable[..., Any]) -> None:
+    """Its code is the highest of the signal: as a number it would be the best insulation of all."""
+    own = importlib.resources.files("v2g.hardware.power_modules").joinpath("power_modules.dbc").read_text()
+    dbc = tmp_path / "modules.dbc"
+    dbc.write_text(own + '\nVAL_ 1024 Resistance 65534 "> 65534 kOhm" 65535 "SNA" ;\n')
+    for driver, config in ((DRIVER, ModulesConfig), (INFYPOWER, InfypowerConfig)):
+        channel = uuid.uuid4().hex
+        made = config(interface="virtual", channel=channel, bitrate=500_000, send_s=0.05, lost_s=0.25, dbc=dbc)
+        async with opened(driver, made) as (stage, modules):
+            for kohm, ohm in ((65_534, 65_534_000), (65_535, None), (500, 500_000)):
+                modules.bank.monitor.resistance_kohm = kohm
+                await until(lambda ohm=ohm: stage.resistance_ohm == ohm)

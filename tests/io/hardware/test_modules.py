@@ -315,7 +315,7 @@ def test_a_driver_offers_the_monitors_test_where_it_has_one(
             place.group.isolation = None
         else:
             monkeypatch.setattr(Monitor, "testable", testable)
-        monkeypatch.setattr(modules, "dbc_group", lambda config, database, now: place.group)
+        monkeypatch.setattr(modules, "dbc_group", lambda *_: place.group)
         async with DRIVER.open(CONFIG, DriverContext(clock=Clock())) as parts:
             assert isinstance(parts.stage, CanStage)
             assert parts.isolation is parts.stage

@@ -6,7 +6,7 @@ configuration, so that any vendor's modules with periodic frames can be describe
 
 import importlib.resources
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
 
@@ -243,6 +243,15 @@ class DbcModules:
         )
 
 
+Absent = Callable[[Any], bool]
+"""Whether a raw value of the insulation resistance says that there is none, such as 65535 for "not available"."""
+
+
+def never(_raw: Any) -> bool:
+    """Every raw value is a resistance."""
+    return False
+
+
 class IsolationReceiver:
     """The insulation resistance that a monitor reports on the bus."""
 
@@ -256,8 +265,10 @@ class IsolationReceiver:
         lost_s: float,
         now: float,
         command: str = "",
+        absent: Absent = never,
     ) -> None:
         """Raises ConfigError for a message or signal missing in the DBC."""
+        self._absent = absent
         self._command = _message(database, command, SELF_TEST) if command else None
         if command:
             _message(database, message, SELF_TEST)
@@ -278,7 +289,9 @@ class IsolationReceiver:
             self._counter, self._received_at = counter, now
         self._test = read.get(SELF_TEST)
         scale = 1000 if (self._message.get_signal_by_name(self._signal).unit or "").startswith("k") else 1
-        self._ohm = round(read[self._signal] * scale)
+        raw = _decode(self._message, data, self._signal, scaling=False)
+        absent = raw is None or self._absent(raw[self._signal])
+        self._ohm = None if absent else round(read[self._signal] * scale)
         return True
 
     @property
@@ -294,10 +307,10 @@ class IsolationReceiver:
 
     def test_state(self, now: float) -> int | None:
         """Return 0 without a test, 1 while it runs, 2 if it has passed, 3 if not; None when the monitor is silent."""
-        return self._test if self.resistance_ohm(now) is not None else None
+        return self._test if now - self._received_at < self._lost_s else None
 
     def resistance_ohm(self, now: float) -> int | None:
-        """Return the insulation resistance, None when the monitor has sent nothing for `lost_s`."""
+        """Return the insulation resistance, None when the monitor has sent none, or nothing for `lost_s`."""
         return self._ohm if now - self._received_at < self._lost_s else None
 
 
@@ -450,7 +463,7 @@ class ModuleGroup:
             self._frames += self._protocol.command(module.address, voltage_mv, share_ma, self._counter, on=on)
 
 
-def dbc_group(config: ModulesConfig, database: "Database", now: float) -> ModuleGroup:
+def dbc_group(config: ModulesConfig, database: "Database", now: float, absent: Absent = never) -> ModuleGroup:
     """Return modules that a DBC file describes. Raises ConfigError for a message or signal missing in it."""
     names, isolation = config.signals, None
     if config.isolation:
@@ -462,6 +475,7 @@ def dbc_group(config: ModulesConfig, database: "Database", now: float) -> Module
             lost_s=config.lost_s,
             now=now,
             command=config.isolation_command,
+            absent=absent,
         )
     return ModuleGroup(config, DbcModules(config, database), isolation, now)
 
@@ -480,12 +494,12 @@ def _message(database: "Database", name: str, *signals: str) -> "Message":
     return message
 
 
-def _decode(message: "Message", data: bytes, *needed: str) -> dict[str, Any] | None:
+def _decode(message: "Message", data: bytes, *needed: str, scaling: bool = True) -> dict[str, Any] | None:
     """Return the signals of a frame; None when it cannot be decoded, or lacks a required number."""
     from cantools.database import errors
 
     try:
-        read = message.decode(data, decode_choices=False)
+        read = message.decode(data, decode_choices=False, scaling=scaling)
     except (errors.Error, ValueError):
         return None
     if not isinstance(read, dict) or not read.keys() >= set(needed):

@@ -38,7 +38,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from msgspec import Meta
 
-from v2g.hardware.power_modules.bank import Frame, IsolationReceiver, ModuleBusConfig, ModuleGroup, ModuleReading
+from v2g.hardware.power_modules.bank import (
+    Absent,
+    Frame,
+    IsolationReceiver,
+    ModuleBusConfig,
+    ModuleGroup,
+    ModuleReading,
+    never,
+)
 from v2g.hardware.power_modules.can_errors import least_bits
 
 if TYPE_CHECKING:
@@ -183,7 +191,7 @@ class InfypowerModules:
         return None if reading is None else (address, reading)
 
 
-def infypower_group(config: InfypowerConfig, database: "Database", now: float) -> ModuleGroup:
+def infypower_group(config: InfypowerConfig, database: "Database", now: float, absent: Absent = never) -> ModuleGroup:
     """Return the modules of a bus; `database` describes its isolation monitor. Raises ConfigError for what it lacks."""
     isolation = None
     if config.isolation:
@@ -195,5 +203,6 @@ def infypower_group(config: InfypowerConfig, database: "Database", now: float) -
             lost_s=config.lost_s,
             now=now,
             command=config.isolation_command,
+            absent=absent,
         )
     return ModuleGroup(config, InfypowerModules(config), isolation, now)

@@ -9,23 +9,27 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
+from v2g.dbc import read_dbc
 from v2g.errors import ConfigError, TransportError
 from v2g.hardware.interfaces import OFF, REPORT_S, Demand, StageParts, StageReport
 from v2g.hardware.power_modules.bank import (
     FAILED,
     PASSED,
+    Absent,
     Frame,
     ModuleBusConfig,
     ModuleGroup,
     ModulesConfig,
     dbc_group,
     load_database,
+    never,
 )
 from v2g.hardware.power_modules.infypower import InfypowerConfig, infypower_group
 from v2g.io.can import CanConfig, CanPort
 from v2g.io.hardware.driver import Driver, DriverContext
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Callbacks
+from v2g.telemetry.absence import is_j1939_absence, states
 
 LEAST_WAIT_S = 0.001
 
@@ -159,13 +163,26 @@ async def _opened(config: ModuleBusConfig, group: ModuleGroup, clock: Clock) -> 
         await modules.close()
 
 
+def _absent(config: ModuleBusConfig, resistance: str) -> Absent:
+    """Return which codes of the isolation monitor's resistance the DBC file says are none: they would be the highest
+    of all. Raises ConfigError."""
+    if config.dbc is None or not config.isolation:
+        return never
+    message = read_dbc(config.dbc).use(config.isolation, resistance)
+    signal = message.signals[resistance]
+    named = states(signal, is_state=False)
+    return lambda raw: raw in named or (bool(message.j1939) and is_j1939_absence(message, signal, raw))
+
+
 def _described(config: ModulesConfig, context: DriverContext) -> AbstractAsyncContextManager[StageParts]:
-    group = dbc_group(config, load_database(config.dbc), context.clock.monotonic())
+    absent = _absent(config, config.signals.resistance)
+    group = dbc_group(config, load_database(config.dbc), context.clock.monotonic(), absent)
     return _opened(config, group, context.clock)
 
 
 def _infypower(config: InfypowerConfig, context: DriverContext) -> AbstractAsyncContextManager[StageParts]:
-    group = infypower_group(config, load_database(config.dbc), context.clock.monotonic())
+    absent = _absent(config, config.resistance)
+    group = infypower_group(config, load_database(config.dbc), context.clock.monotonic(), absent)
     return _opened(config, group, context.clock)
 
 
