@@ -219,7 +219,7 @@ class FrequencyResponse(LocalControl):
         if not found:
             return AFRRSignalResponse(status="Rejected", status_info=status_info("NoSignalWattCurve"))
         at = parse_time(request.timestamp)
-        self._k.at_utc("afrr", at, lambda: self._shift(request.signal))
+        self._k.at_utc(f"afrr.{at}", at, lambda: self._shift(request.signal))
         return AFRRSignalResponse(status="Accepted")
 
     def _shift(self, signal: int) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.station.bench import Bench, EvseLayout
+from tests.station.bench import Bench, EvseLayout, at
 from tests.station.charging import charging as charging_any
 from tests.station.local_control import CURVE, driver, local, power
 from tests.station.profiles import limit, put
@@ -133,3 +133,17 @@ def test_facts_of_places_that_are_none_change_nothing() -> None:
     found.fact(Plug(evse_id=9, vehicle=True))
     found.fact(ExternalLimit(source="Nobody", limit_w=1.0))
     assert not found.unread
+
+
+def test_each_signal_of_the_operator_acts_at_its_own_time() -> None:
+    """Q08.FR.10: one that is announced later does not take back those that are still to come."""
+    found = charging(evses=(V2X,))
+    curve = [{"signal": each, "power": each * 100.0} for each in (-100, 100)]
+    assert local(found, v2xSignalWattCurve=curve)["status"] == "Accepted"
+    found.fact(GridFrequency(hz=50.0))
+    for signal, after_s in ((20, 4), (40, 8), (30, 6)):
+        when = at(found.utc_ms + after_s * 1000)
+        assert found.ask("AFRRSignal", timestamp=when, signal=signal) == {"status": "Accepted"}
+    for seconds, watts in ((5, 2_000), (2, 3_000), (2, 4_000)):
+        found.wait(seconds)
+        assert power(found) == watts
