@@ -250,6 +250,9 @@ class Evse(msgspec.Struct, kw_only=True):
     limit_mwh: int | None = None
     """Import register at which energy stops because the identifier is no longer valid (MaxEnergyOnInvalidId)."""
 
+    at_limit: bool = False
+    """Whether a limit of its transaction is reached (E16)."""
+
     ended_values: list[MeterValue] = msgspec.field(default_factory=list)
     resuming: bool = False
     """Whether its transaction waits to be resumed; power states from the hardware are then ignored."""

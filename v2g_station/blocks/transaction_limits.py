@@ -45,7 +45,6 @@ class TransactionLimits(FunctionalBlock):
         """The limits of payments, which no other limit exceeds."""
         self._begin: dict[int, int] = {}
         self._costs: dict[int, float] = {}
-        self._reached: set[int] = set()
         self.on_cost: Final = Callbacks[Evse, float]()
         self._local_costs = local_costs
         tariff_cost.on_cost(self.cost)
@@ -112,8 +111,8 @@ class TransactionLimits(FunctionalBlock):
         self._limits[evse.number] = limit
         self._keep(evse)
         self._sessions.update(evse, "LimitSet", limit=limit)
-        if evse.number in self._reached and self._exceeded(evse) is None:
-            self._reached.discard(evse.number)
+        if evse.at_limit and self._exceeded(evse) is None:
+            evse.at_limit = False
             self._k.do(AllowPower(evse_id=evse.number, allowed=True))  # E16.FR.14
         self._poll(evse)
 
@@ -151,20 +150,20 @@ class TransactionLimits(FunctionalBlock):
     def _ended(self, evse: Evse, _: TransactionRecord) -> None:
         for by_evse in (self._limits, self._by_csms, self._bounds, self._begin, self._costs):
             by_evse.pop(evse.number, None)
-        self._reached.discard(evse.number)
+        evse.at_limit = False
         self._k.cancel(f"limits.{evse.number}")
 
     def _poll(self, evse: Evse) -> None:
         """Check the limits; repeats while there are any (E16.FR.05, .06, .09, .10)."""
         name = f"limits.{evse.number}"
         self._k.cancel(name)
-        if evse.number not in self._limits or evse.record is None or evse.number in self._reached:
+        if evse.number not in self._limits or evse.record is None or evse.at_limit:
             return
         found = self._exceeded(evse)
         if found is None:
             self._k.after(name, POLL_S, lambda: self._poll(evse))
             return
-        self._reached.add(evse.number)
+        evse.at_limit = True
         _, trigger, reason = _LIMITS[found]
         self._sessions.limit_reached(evse, trigger, reason)
 

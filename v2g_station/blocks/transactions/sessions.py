@@ -191,8 +191,11 @@ class EvseSessions(TransactionEvents):
 
     def metered(self, evse: Evse, sample: MeterSample | None) -> None:
         """Stop energy when an invalid identifier has used its allowance (E05.FR.02, .03)."""
-        if evse.limit_mwh is not None and (sample is None or sample.import_mwh >= evse.limit_mwh):
+        if self._is_used_up(evse, sample):
             self.suspend(evse)
+
+    def _is_used_up(self, evse: Evse, sample: MeterSample | None) -> bool:
+        return evse.limit_mwh is not None and (sample is None or sample.import_mwh >= evse.limit_mwh)
 
     def enter_mode(self, evse: Evse, mode: OperationMode) -> None:
         """Switch the transaction to another operation mode (K01.FR.110)."""
@@ -230,6 +233,8 @@ class EvseSessions(TransactionEvents):
     def _let_flow(self, evse: Evse) -> None:
         if (connector := evse.plugged) is not None:
             self.lock(evse, connector)
+        if evse.at_limit or self._is_used_up(evse, self._read(evse.number)):
+            return  # also for a vehicle that is plugged in again
         modes = evse.authorization.energy_transfer if evse.authorization is not None else ()
         self._k.do(AllowPower(evse_id=evse.number, allowed=True, energy_transfer=modes))
 

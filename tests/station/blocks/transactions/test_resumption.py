@@ -170,6 +170,34 @@ def test_what_an_invalid_card_may_still_have_outlives_a_power_loss() -> None:
     assert not found.allowed()
 
 
+@pytest.mark.parametrize("ends", ["invalid card", "limit"])
+def test_energy_that_is_used_up_does_not_come_back_by_plugging_in_again(ends: str) -> None:
+    """E05.FR.03, E16.FR.06, E10: the transaction outlasts the vehicle's departure, and its limit does, too."""
+    variables = {
+        "TxCtrlr.StopTxOnEVSideDisconnect": "false",
+        "TxCtrlr.StopTxOnInvalidId": "false",
+        "TxCtrlr.MaxEnergyOnInvalidId": "1000",
+    }
+    found = charging(stop="ParkingBayOccupancy", variables=variables)
+    found.bay(occupied=True)
+    if ends == "limit":
+        driver(found, max_energy=1000.0)
+    else:
+        found.answers["TransactionEvent"] = {"idTokenInfo": {"status": "Blocked"}}
+        found.flow("SuspendedEV")
+        found.answers.clear()
+        found.flow("Charging")
+    assert found.allowed()
+    found.meter_mwh[1] += 1_100_000
+    found.wait(61)
+    assert not found.allowed()
+    found.unplug()
+    found.plug()
+    assert not found.allowed()
+    found.wait(10)
+    assert not found.allowed()
+
+
 def test_offline_it_goes_on_and_is_reported_later() -> None:
     found = charging()
     found.accepting = lambda _: False
