@@ -10,6 +10,7 @@ from litestar.config.cors import CORSConfig
 from litestar.handlers import HTTPRouteHandler
 from litestar.plugins import PluginProtocol
 from litestar.types import ASGIApp, AsyncAnyCallable, Receive, Scope, Send
+from litestar.types.internal_types import RouteHandlerMapItem
 from litestar.utils.signature import ParsedSignature
 
 from csms.http.authenticator import Authenticator
@@ -39,6 +40,12 @@ class Application(Litestar):
     @staticmethod
     def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
         return plugins  # those for pydantic and attrs would import these packages (0.15 s)
+
+
+class _ApiRoutes(Application):
+    """Operations, by paths that are registered once each: Litestar would look for each among all of before."""
+
+    route_handler_method_map: ClassVar[dict[str, RouteHandlerMapItem]] = {}
 
 
 class RouteHandler(HTTPRouteHandler):
@@ -100,7 +107,7 @@ def _routes(max_body_bytes: int, cors_origins: tuple[str, ...]) -> Litestar:
     paths: defaultdict[str, dict[str, Operation]] = defaultdict(dict)
     for each in OPERATIONS:
         paths[each.path.replace("}", ":str}")][each.method] = each
-    return Application(
+    return _ApiRoutes(
         route_handlers=[_handler(path, operations) for path, operations in paths.items()],
         middleware=[measured, Authentication],
         guards=[permitted],
