@@ -14,6 +14,7 @@ from csms.admission.rules import PasswordMarks
 from csms.admission.work import StationAdmissions
 from csms.alerts.work import AlertMails, AlertWatch
 from csms.attestations.work import Attester
+from csms.backend import make_backend
 from csms.background import background
 from csms.batteries.work import BATTERIES, BatterySink, make_reports
 from csms.booking.rules import Rules
@@ -30,7 +31,6 @@ from csms.direct_payments.store import open_payments
 from csms.direct_payments.work import DirectClient
 from csms.grid.shares import GridShares
 from csms.grid.source import GRID_SIGNAL, GridSource
-from csms.http.backend import make_backend
 from csms.http.server import Api
 from csms.ocpp.server import StationServer
 from csms.prequalifications.work import ExportPermits

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
+from csms.commands import api as commands
 from csms.http.openapi import described, document, problems_of, smallest
 from csms.http.operations import Operation
 from csms.http.routes import OPERATIONS
-from csms.requests import api as commands
 from csms.requests.rules import RECORDS
 from docs.markdown import table as markdown
 from v2g_cli.csms.commands import ApiOperation, Field

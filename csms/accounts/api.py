@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from csms.accounts import store as rows
 from csms.accounts.rules import Permission, Role, check_role, evs_of, permissions
-from csms.http.backend import ACCESS_CHANGED
+from csms.backend import ACCESS_CHANGED
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, delete, get, post, put
 from csms.http.parameters import PRINTED, OnlySites, Paged, newest_first, pages, shown

@@ -9,7 +9,6 @@ when a node dies, and none is raised twice.
 import asyncio
 import contextlib
 import smtplib
-import socket
 import ssl
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, tzinfo
@@ -27,7 +26,6 @@ from csms.alerts.rules import Alert, Announcement, Mail, Observed, Report, RuleN
 from csms.alerts.sentences import body, subject_line
 from csms.catalogues import catalogues
 from csms.cluster.feed import Feed, FeedEvent
-from csms.config import CsmsConfig
 from csms.db import leases
 from csms.db.store import Store
 from csms.grid import store as grid_shares
@@ -202,7 +200,7 @@ class AlertWatch:
         self._services, self._alerts = services, alerts
         self._every_s: Final = services.config.alerts.poll_interval_s
         self._rules: Final = rules_of(services.config.alerts.rules)
-        self._node: Final = node_name(services.config)
+        self._node: Final = services.config.node_name[:56]
         # the files of certificates by which this node shows who it is
         config = services.config
         ocpp = config.ocpp
@@ -282,11 +280,6 @@ class AlertWatch:
             days = Observed(self._node, (until_ms - now_ms) / _DAY_MS, {"until_ms": float(until_ms)})
             found += reports(name, rules[name], [days], active[name] & {self._node}, now_ms)
         return found
-
-
-def node_name(config: CsmsConfig) -> str:
-    """Return this node's name, the same at every start."""
-    return (config.node or socket.gethostname())[:56]
 
 
 def _first_to_expire(files: Iterable[Path]) -> int | None:

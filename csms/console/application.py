@@ -23,6 +23,7 @@ from litestar.template import TemplateConfig
 from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
 
 from csms.accounts.work import Users
+from csms.backend import Backend
 from csms.console import listing, reference
 from csms.console.frame import AREAS
 from csms.console.live import LIVE, Drawing, changes
@@ -33,7 +34,6 @@ from csms.features import modules
 from csms.http.application import Application, RouteHandler
 from csms.http.application import application as api_application
 from csms.http.authenticator import Authenticator
-from csms.http.backend import Backend
 from csms.http.operations import declared
 from csms.http.pipeline import Answer, HttpRequest, RequestPipeline
 from csms.http.problems import ApiError, describe

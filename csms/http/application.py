@@ -13,8 +13,8 @@ from litestar.types import ASGIApp, AsyncAnyCallable, Receive, Scope, Send
 from litestar.types.internal_types import RouteHandlerMapItem
 from litestar.utils.signature import ParsedSignature
 
+from csms.backend import Backend
 from csms.http.authenticator import Authenticator
-from csms.http.backend import Backend
 from csms.http.operations import Operation
 from csms.http.pipeline import (
     Answer,

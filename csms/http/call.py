@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from csms.accounts import store as access
 from csms.accounts.rules import Permission, Principal, allowed, may_handle
-from csms.http.backend import Backend
+from csms.backend import Backend
 from csms.http.problems import ApiError, existing
 from csms.services import Services
 from v2g.observe import Observe, Scalar

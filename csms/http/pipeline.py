@@ -23,9 +23,9 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from csms.accounts import store as access
 from csms.accounts.rules import Permission, Principal, allowed
+from csms.backend import Backend
 from csms.cluster.frames import presentable, without_tokens
 from csms.http.authenticator import Authenticator
-from csms.http.backend import Backend
 from csms.http.call import AuditContext, Call, encode, etag, matches, part
 from csms.http.operations import Download, Operation, Page, Reply
 from csms.http.problems import MEDIA_TYPE, ApiError, conflict, describe, encoded

@@ -6,11 +6,11 @@ from typing import Any
 import msgspec
 
 from csms.accounts.rules import Permission
+from csms.commands import api as requests
 from csms.features import modules
 from csms.http.call import Call
 from csms.http.openapi import document
 from csms.http.operations import Operation, declared, get
-from csms.requests import api as requests
 
 
 @get("/openapi.json", Permission.PUBLIC, answer=dict[str, Any])

@@ -7,9 +7,9 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from csms.backend import Backend
 from csms.config import ApiListener
 from csms.http.authenticator import Authenticator
-from csms.http.backend import Backend
 from v2g.errors import ConfigError
 from v2g.io.runtime.supervision import Supervisor, child
 from v2g.io.tls.files import RenewedContext

@@ -1,1 +1,1 @@
-"""Requests to stations: any action of OCPP with the station's own answer, and outcomes that come later."""
+"""Requests to stations: how they are sent, who may ask for them, and outcomes that come later."""

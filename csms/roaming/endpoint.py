@@ -8,8 +8,8 @@ from urllib.parse import unquote
 
 import msgspec
 
+from csms.backend import Backend
 from csms.config import RoamingConfig
-from csms.http.backend import Backend
 from csms.roaming import store as rows
 from csms.roaming.open_data import OPEN, answer_open
 from csms.roaming.partners import PATH, Partners

@@ -8,10 +8,10 @@ import msgspec
 from sqlalchemy import Connection
 
 from csms.accounts.rules import Permission
+from csms.backend import SITE_CHANGED
 from csms.booking import held
 from csms.grid.limits import unbound
 from csms.grid.source import GridSource
-from csms.http.backend import SITE_CHANGED
 from csms.http.call import Call
 from csms.http.operations import STATION_PROBLEMS, Page, delete, get, post, put
 from csms.http.parameters import OneStation, Paged, page_of

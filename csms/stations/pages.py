@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from csms.admission import api as admission
+from csms.commands import api as commands
 from csms.console.bulk import Question, Said, ask, picked, sure
 from csms.console.listing import Column, Listing, show_list
 from csms.console.visit import ROOT, Visit, action, page, place, segment
@@ -17,7 +18,6 @@ from csms.http.operations import Operation
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError, missing
 from csms.remote_control import api as remote_control
-from csms.requests import api as commands
 from csms.requests.rules import unknown_action
 from csms.sites import api as sites
 from csms.sites.rules import Site

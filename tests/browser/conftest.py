@@ -11,7 +11,7 @@ from playwright.async_api import Browser, async_playwright
 
 from csms.accounts import store as users
 from csms.accounts.work import hash_password
-from csms.http.backend import make_backend
+from csms.backend import make_backend
 from csms.http.server import Api
 from csms.services import Services
 from tests.browser.tab import Tab

@@ -5,7 +5,7 @@ from playwright.async_api import expect
 
 from csms.alerts.groups import OUTAGE_OVER
 from csms.alerts.rules import RULES, Evidence, Report
-from csms.http.backend import make_backend
+from csms.backend import make_backend
 from tests.browser.tab import WAIT_MS, Tab, employed
 from tests.csms.backend import Backend
 

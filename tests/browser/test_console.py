@@ -12,11 +12,11 @@ from csms.accounts.rules import Role
 from csms.accounts.work import hash_password
 from csms.admission.store import ConnectionAttempt, note_attempt
 from csms.alerts.work import AlertWatch
+from csms.backend import make_backend
 from csms.fleets import store as fleets
 from csms.fleets.rules import Fleet
 from csms.fleets.store import FleetPoint
 from csms.grid.source import GridSource
-from csms.http.backend import make_backend
 from csms.nodes import store as nodes
 from csms.settlements.journals import JournalStore
 from csms.smart_charging.rules import Needs

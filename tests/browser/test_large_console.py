@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 
 from csms.accounts.rules import Role
 from csms.alerts.rules import Evidence, Report
+from csms.backend import make_backend
 from csms.db.bulk import append_rows
-from csms.http.backend import make_backend
 from csms.stations.tables import connectors, stations
 from csms.transactions.events import EventArrival, add_events
 from csms.transactions.rules import IMPORT_REGISTER, Event, Sample

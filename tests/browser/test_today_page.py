@@ -4,8 +4,8 @@ import pytest
 from playwright.async_api import expect
 
 from csms.alerts.rules import RULES, Evidence, Report
+from csms.backend import make_backend
 from csms.grid.source import GridSource
-from csms.http.backend import make_backend
 from csms.overview import course
 from tests.browser.tab import Tab, employed
 from tests.csms.backend import Backend

@@ -13,9 +13,9 @@ from sqlalchemy import Connection
 from csms.admission import store as rows
 from csms.admission.rules import Known
 from csms.admission.work import StationAdmissions
+from csms.commands import work as raw_commands
 from csms.config import CsmsConfig, FurtherListener
 from csms.overview.store import stations_overview
-from csms.requests import raw as raw_commands
 from csms.station_security.store import list_events
 from pki_tools.tree import PkiTree
 from tests.csms.backend import BOOT

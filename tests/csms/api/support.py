@@ -11,9 +11,9 @@ from litestar.types import ASGIApp
 
 from csms.accounts.rules import Role
 from csms.alerts.work import Alerts
+from csms.backend import Backend, make_backend
 from csms.http.application import application
 from csms.http.authenticator import Authenticator
-from csms.http.backend import Backend, make_backend
 from csms.telemetry.latest import LatestStates
 from tests.csms.backend import Backend as MemoryBackend
 from tests.csms.support import TOKENS

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from csms.accounts.rules import Role
+from csms.backend import make_backend
 from csms.console.live import Drawing
 from csms.console.visit import PageParts
 from csms.events.work import History
-from csms.http.backend import make_backend
 from tests.csms.api.support import ApiClient
 from tests.csms.console.support import employ
 

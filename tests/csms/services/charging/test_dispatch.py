@@ -7,10 +7,10 @@ import pytest
 
 from csms.alerts import store as alerts
 from csms.alerts.work import AlertWatch
+from csms.backend import make_backend
 from csms.dispatch.work import Dispatch, in_force
 from csms.fleets.rules import vehicle_id
 from csms.grid.source import GRID_SIGNAL, GridSource
-from csms.http.backend import make_backend
 from csms.prequalifications import store as prequalifications
 from csms.prequalifications.rules import Prequalification
 from csms.prequalifications.work import ExportPermits

@@ -9,12 +9,12 @@ import pytest
 
 from csms.alerts import store as alerts
 from csms.alerts.work import AlertWatch
+from csms.backend import make_backend
 from csms.dispatch.work import Dispatch
 from csms.grid import store as grid_shares
 from csms.grid.shares import GridShares
 from csms.grid.source import GridSource
 from csms.grid.store import ABSENT_MS
-from csms.http.backend import make_backend
 from csms.sites.rules import Place, Site
 from csms.sites.work import Balancer
 from csms.smart_charging import store as charging

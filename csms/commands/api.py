@@ -8,11 +8,11 @@ import msgspec
 from sqlalchemy import Connection
 
 from csms.accounts.rules import Permission
+from csms.commands import work as raw_commands
 from csms.http.call import Call, encode
 from csms.http.operations import Lazy, Operation, Page, get, post
 from csms.http.parameters import Paged, RowNumber, StationId, newest_first, shown
 from csms.http.problems import ApiError, conflict, existing
-from csms.requests import raw as raw_commands
 from csms.requests import store as rows
 from csms.requests.rules import COMMANDS, permission_to_set
 from csms.stations import store as stations
