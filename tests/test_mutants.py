@@ -1,11 +1,13 @@
 """The tool behind `make mutants`: what it changes, and that what it lists as equivalent is a mutant."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 from tests.mutants.__main__ import swap
 from tests.mutants.operators import mutants
+from tests.mutants.outside import OUTSIDE
 from tests.mutants.targets import EQUIVALENT, TARGETS
 from tests.together import together
 
@@ -84,3 +86,26 @@ def test_what_is_listed_as_equivalent_exists(name: str) -> None:
     names = {each.name for each in mutants(Path(TARGETS[name].path).read_text())}
     assert set(EQUIVALENT.get(name, {})) <= names
     assert all(Path(each).exists() for each in TARGETS[name].tests)
+
+
+FOLDERS = ("v2g/battery", "v2g/energy", "v2g/hardware", "v2g/ota", "v2g/pki", "v2g/safety")
+"""Where what a target imports decides, too."""
+
+
+def _imported(path: str) -> Iterator[str]:
+    """Yield paths of the modules of the project that a module imports."""
+    for node in ast.walk(ast.parse(Path(path).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for name in (node.module, *(f"{node.module}.{each.name}" for each in node.names)):
+                found = Path(name.replace(".", "/") + ".py")
+                if found.exists():
+                    yield str(found)
+
+
+def test_what_decides_is_a_target_or_has_a_reason() -> None:
+    targets = {each.path for each in TARGETS.values()}
+    imported = {name for path in targets for name in _imported(path)}
+    deciding = {name for name in imported if name.startswith(FOLDERS) or name.endswith("/rules.py")}
+    deciding |= {str(each) for each in Path("csms").glob("*/rules.py")}
+    deciding |= {str(each) for each in Path("v2g/energy").rglob("*.py") if each.name != "__init__.py"}
+    assert deciding - targets == set(OUTSIDE)
