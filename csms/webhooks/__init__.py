@@ -1,1 +1,1 @@
-"""Events posted to other systems over HTTPS, signed, until delivered."""
+"""Events posted to other systems over HTTPS, signed (`rules.py`), until delivered."""
