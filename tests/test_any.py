@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-MOST = 143
+MOST = 140
 """Lines of the pure packages that use `Any`. Whoever needs fewer lowers it."""
 
 

@@ -31,7 +31,7 @@ def decoder(type_: object) -> msgspec.json.Decoder[Any]:
 
 
 @functools.cache
-def _decoder(type_: Any) -> msgspec.json.Decoder[Any]:
+def _decoder(type_: object) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(type_)
 
 
@@ -158,7 +158,7 @@ DecHook = Callable[[type, object], object]
 def convert(value: object, type_: type[T], *, strict: bool = True, dec_hook: DecHook | None = None) -> T: ...
 @overload
 def convert(value: object, type_: object, *, strict: bool = True, dec_hook: DecHook | None = None) -> Any: ...
-def convert(value: object, type_: Any, *, strict: bool = True, dec_hook: DecHook | None = None) -> Any:
+def convert(value: object, type_: object, *, strict: bool = True, dec_hook: DecHook | None = None) -> Any:
     """Return plain values as a type, as `msgspec.convert` does. Raises msgspec.ValidationError."""
     with _working_out:
         return msgspec.convert(value, type_, strict=strict, dec_hook=dec_hook)

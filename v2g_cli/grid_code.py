@@ -175,5 +175,4 @@ def _installer(file: Path | None) -> str:
         return read_secret(file).decode(errors="replace").strip()
     if not sys.stdin.isatty():
         raise ConfigError("the installer's code is missing", hint="--installer-code FILE, or run it at a terminal")
-    found: str = typer.prompt("Installer's code", hide_input=True)
-    return found
+    return str(typer.prompt("Installer's code", hide_input=True))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn, get_type_hints
+from typing import Annotated, Final, NoReturn, get_type_hints
 
 import msgspec
 import typer
@@ -31,7 +31,7 @@ def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
             parameters.append(parameter.replace(annotation=hints[name]))
 
     @wraps(command)
-    def run(**given: Any) -> None:
+    def run(**given: object) -> None:
         for name, kind in groups.items():
             given[name] = kind(**{field: given.pop(field) for field in kind.__struct_fields__})
         command(**given)

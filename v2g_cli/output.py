@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -78,7 +78,7 @@ def say_row(*cells: str) -> None:
     sys.stdout.flush()
 
 
-def print_json(record: Any) -> None:
+def print_json(record: object) -> None:
     """Print one record on its own line."""
     say(json_line(record))
 

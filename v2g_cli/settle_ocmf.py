@@ -3,7 +3,7 @@
 import sys
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import typer
@@ -127,7 +127,7 @@ def _lines(judged: "RecordJudgement") -> list[str]:
     return [*lines, *(f"  note: {each}" for each in judged.remarks)]
 
 
-def _fields(judged: "RecordJudgement") -> dict[str, Any]:
+def _fields(judged: "RecordJudgement") -> dict[str, object]:
     place, _, number = judged.place.rpartition(": record ")
     record = judged.record
     return {

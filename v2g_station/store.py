@@ -274,8 +274,7 @@ class StationStore:
 
     def waiting(self) -> int:
         """Return the number of queued lines."""
-        count: int = self._rows("SELECT COUNT(*) FROM journal")[0][0]
-        return count
+        return int(self._rows("SELECT COUNT(*) FROM journal")[0][0])
 
     # -- sealing
 

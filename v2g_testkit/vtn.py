@@ -7,7 +7,7 @@ The schemas come from the OpenAPI document of the OpenADR 3.1.1 API (`components
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
@@ -30,11 +30,11 @@ _NAME: Final = {"type": "string", "minLength": 1, "maxLength": 128}
 _TIME: Final = {"type": "string", "format": "date-time"}
 
 
-def _object(required: str, **properties: Any) -> dict[str, Any]:
+def _object(required: str, **properties: object) -> dict[str, Any]:
     return {"type": "object", "required": required.split(), "properties": properties}
 
 
-def _list(items: dict[str, Any]) -> dict[str, Any]:
+def _list(items: Mapping[str, object]) -> dict[str, Any]:
     return {"type": "array", "items": items}
 
 

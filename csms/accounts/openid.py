@@ -114,7 +114,7 @@ class OpenIdProvider:
             raise _refused("the provider's token is of another login")
         return self._person(claims), pending.following
 
-    def _person(self, claims: Mapping[str, Any]) -> Person:
+    def _person(self, claims: Mapping[str, object]) -> Person:
         name, found = str(claims.get(self._config.name_claim, "")).strip().lower(), claims.get(self._config.role_claim)
         values = {str(each) for each in found} if isinstance(found, list) else {str(found)}
         role = next((each for each in self._config.roles if each.value in values), None)
@@ -151,7 +151,7 @@ class OpenIdProvider:
         except (msgspec.DecodeError, KeyError):
             raise _refused("the OpenID provider sent no ID token", reason="provider") from None
 
-    async def _checked(self, token: str) -> dict[str, Any]:
+    async def _checked(self, token: str) -> dict[str, object]:
         """Return the claims of an ID token (OpenID Connect Core 1.0, 3.1.3.7)."""
         from joserfc import jwt  # on demand: an extra
         from joserfc.errors import JoseError
@@ -177,7 +177,7 @@ class OpenIdProvider:
             rules.validate(found.claims)
         except (JoseError, ValueError) as error:
             raise _refused("the OpenID provider's token is not valid", str(error)[:100], reason="provider") from None
-        claims: dict[str, Any] = found.claims
+        claims: dict[str, object] = found.claims
         audience, party = claims["aud"], claims.get("azp")
         if (isinstance(audience, list) and len(audience) > 1 and party is None) or party not in (
             None,

@@ -137,7 +137,7 @@ def credential_id(answer: str) -> str:
     return found
 
 
-def _checked(answer: str) -> dict[str, Any]:
+def _checked(answer: str) -> dict[str, object]:
     try:
         return typed_json.decode(answer[:_MOST], dict[str, Any])
     except (msgspec.DecodeError, ValueError):

@@ -4,12 +4,12 @@ from collections.abc import Collection
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, insert, select, update
 
 from csms.accounts import tables
 from csms.accounts.rules import IDLE_MS, NAME, SESSION_MS, Permission, Principal, Role, Sites, is_over
 from csms.accounts.tables import api_tokens, audit, idempotency_keys, user_passkeys, user_sessions, users
-from csms.db.base import newest, page
+from csms.db.base import AnyRow, newest, page
 from csms.smart_charging import store as charging
 from v2g import typed_json
 from v2g.errors import RefusedError
@@ -65,7 +65,7 @@ def list_tokens(connection: Connection, after: tuple[str, ...] | None, limit: in
     return [_token(row._mapping) for row in rows]
 
 
-def find_token(connection: Connection, token_id: str) -> dict[str, Any] | None:
+def find_token(connection: Connection, token_id: str) -> dict[str, object] | None:
     """Return one token, without its secret."""
     row = connection.execute(select(api_tokens).where(api_tokens.c.token_id == token_id)).first()
     return None if row is None else _token(row._mapping)
@@ -77,7 +77,7 @@ def revoke_token(connection: Connection, token_id: str, now_ms: int) -> bool:
     return connection.execute(changed.values(revoked_ms=now_ms)).rowcount > 0
 
 
-def _token(row: Any) -> dict[str, Any]:
+def _token(row: RowMapping) -> dict[str, Any]:
     found = {name: value for name, value in row.items() if name != "sha256"}
     found["scopes"] = None if row["scopes"] is None else msgspec.json.decode(row["scopes"])
     found["evs"] = msgspec.json.decode(row["evs"])
@@ -122,11 +122,11 @@ def release_key(connection: Connection, caller: str, key: str) -> None:
     connection.execute(delete(idempotency_keys).where(_key(caller, key)))
 
 
-def _key(caller: str, key: str) -> Any:
+def _key(caller: str, key: str) -> ColumnElement[bool]:
     return (idempotency_keys.c.caller == caller) & (idempotency_keys.c.key == key)
 
 
-def add_entry(connection: Connection, row: dict[str, Any]) -> None:
+def add_entry(connection: Connection, row: dict[str, object]) -> None:
     """Write a line of the audit log."""
     connection.execute(insert(audit).values(**row))
 
@@ -137,7 +137,7 @@ def list_entries(
     limit: int = 1000,
     caller: str | None = None,
     operation: str | None = None,
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Return lines of the audit log, newest first: at most `limit` of those older than the id `before`."""
     wanted = newest(audit, before, limit, caller=caller, operation=operation)
     documents = ("request", "before", "after")
@@ -175,7 +175,7 @@ def find(connection: Connection, name: str) -> StoredUser | None:
     return None if row is None else _user(connection, row)
 
 
-def _user(connection: Connection, row: Any) -> StoredUser:
+def _user(connection: Connection, row: AnyRow) -> StoredUser:
     return StoredUser(
         name=row.name,
         role=Role(row.role),
@@ -193,13 +193,13 @@ def describe(connection: Connection, name: str) -> dict[str, Any] | None:
     return None if row is None else _described(row)
 
 
-def list_page(connection: Connection, after: tuple[str, ...] | None, limit: int) -> list[dict[str, Any]]:
+def list_page(connection: Connection, after: tuple[str, ...] | None, limit: int) -> list[dict[str, object]]:
     """Return people without secrets, by name: at most `limit` of those after `after`."""
     wanted = page(select(*_SHOWN, users.c.sealed_factor), (users.c.name,), after, limit, rising=True)
     return [_described(row) for row in connection.execute(wanted)]
 
 
-def _described(row: Any) -> dict[str, Any]:
+def _described(row: AnyRow) -> dict[str, Any]:
     found = dict(row._mapping)
     sites = None if found["sites"] is None else msgspec.json.decode(found["sites"])
     return {**found, "second_factor": found.pop("sealed_factor") is not None, "sites": sites}

@@ -1,7 +1,7 @@
 """Which stations may connect, connection attempts, and why they failed."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import sqlalchemy as sa
@@ -117,7 +117,7 @@ def find_all(connection: sa.Connection, station_ids: Sequence[str]) -> list[Know
 
 def note_attempt(connection: sa.Connection, visit: ConnectionAttempt, now_ms: int) -> bool:
     """Store a connection attempt; True when the station is new. The oldest undecided ones are deleted."""
-    facts: dict[str, Any] = {
+    facts: dict[str, object] = {
         "last_seen_ms": now_ms,
         "address": visit.address,
         "offered": visit.offered[:255],
@@ -177,7 +177,7 @@ def offer_password(connection: sa.Connection, station_id: str, hashed: str) -> N
 def settle_password(connection: sa.Connection, station_id: str, hashed: str, *, taken: bool, now_ms: int) -> bool:
     """Make an offered password the only one, or delete it; False when it is not the offered one."""
     key = (admissions.c.station_id == station_id) & (admissions.c.next_password == hashed)
-    values: dict[str, Any] = {"next_password": ""}
+    values: dict[str, object] = {"next_password": ""}
     if taken:
         values |= {"password": hashed, "password_ms": now_ms}
     return connection.execute(sa.update(admissions).where(key).values(**values)).rowcount > 0
@@ -201,7 +201,7 @@ def forget(connection: sa.Connection, station_id: str) -> bool:
 
 def list_admissions(
     connection: sa.Connection, after: tuple[int, str] | None = None, limit: int = 1000, undecided: bool | None = None
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Return stations that may connect or have tried to, newest first, without their passwords' hashes."""
     seen = sa.func.coalesce(admissions.c.last_seen_ms, 0)
     query = page(sa.select(admissions), (seen, admissions.c.station_id), after, limit)
@@ -246,7 +246,7 @@ def save_faults(connection: sa.Connection, counts: Iterable[FaultCount]) -> None
 
 def list_faults(
     connection: sa.Connection, after: tuple[int, int] | None = None, limit: int = 100, station_id: str | None = None
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Return failed connection attempts, newest first; of one station, or of all; those `after` a time and number."""
     query = page(sa.select(connection_faults), (connection_faults.c.last_ms, connection_faults.c.id), after, limit)
     if station_id is not None:
@@ -271,7 +271,7 @@ def forget_faults(connection: sa.Connection, station_id: str, address: str) -> N
     )
 
 
-def _put(connection: sa.Connection, station_id: str, **values: Any) -> None:
+def _put(connection: sa.Connection, station_id: str, **values: object) -> None:
     """Change a station's row, or make it."""
     if not connection.execute(
         sa.update(admissions).where(admissions.c.station_id == station_id).values(**values)

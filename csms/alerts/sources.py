@@ -1,7 +1,7 @@
 """What alert rules observe in the database: the same from every node."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
 
 from sqlalchemy import Connection, func, select, union_all
 
@@ -11,6 +11,7 @@ from csms.alerts import store as alert_mails
 from csms.alerts.rules import Observed, Rule, RuleName
 from csms.alerts.tables import battery_checks
 from csms.attestations.store import attestations
+from csms.db.base import AnySelect
 from csms.db.leases import leases
 from csms.device_model.store import device_variables
 from csms.firmware.store import campaign_members, campaigns
@@ -80,13 +81,13 @@ def _before(rules: Mapping[RuleName, Rule], name: RuleName, now_ms: int) -> int:
     return now_ms - round(1000 * rules[name].clear)
 
 
-def _since(connection: Connection, query: Any, now_ms: int) -> list[Observed]:
+def _since(connection: Connection, query: AnySelect, now_ms: int) -> list[Observed]:
     """Return for how long (s) subjects have been in a state; rows are (subject, since ms)."""
     rows = connection.execute(query.limit(_MOST)).all()
     return [Observed(str(subject), max(0, now_ms - since) / 1000, {"since_ms": since}) for subject, since in rows]
 
 
-def _offline(before_ms: int) -> Any:
+def _offline(before_ms: int) -> AnySelect:
     """Stations that were accepted once, and that no operator has rejected since."""
     query = select(stations.c.station_id, stations.c.last_seen_ms)
     query = query.outerjoin(admissions, admissions.c.station_id == stations.c.station_id)
@@ -94,30 +95,30 @@ def _offline(before_ms: int) -> Any:
     return query.where(accepted, stations.c.last_seen_ms < before_ms).order_by(stations.c.station_id)
 
 
-def _faulted() -> Any:
+def _faulted() -> AnySelect:
     at = func.min(connectors.c.changed_ms)
     query = select(connectors.c.station_id, at).where(connectors.c.status == "Faulted")
     return query.group_by(connectors.c.station_id).order_by(connectors.c.station_id)
 
 
-def _not_attested() -> Any:
+def _not_attested() -> AnySelect:
     bad = attestations.c.state.in_(["Failed", "Silent"])
     query = select(attestations.c.station_id, attestations.c.changed_ms).where(bad)
     return query.order_by(attestations.c.station_id)
 
 
-def _nodes(now_ms: int) -> Any:
+def _nodes(now_ms: int) -> AnySelect:
     here = leases.c.name.startswith(NODE, autoescape=True)
     query = select(leases.c.node, leases.c.until_ms).where(here, leases.c.until_ms < now_ms)
     return query.where(leases.c.until_ms > now_ms - _GONE_MS).order_by(leases.c.node)
 
 
-def _silent(before_ms: int) -> Any:
+def _silent(before_ms: int) -> AnySelect:
     query = select(telemetry_states.c.ev, telemetry_states.c.at_ms).where(telemetry_states.c.at_ms < before_ms)
     return query.order_by(telemetry_states.c.ev)
 
 
-def _unchecked(before_ms: int) -> Any:
+def _unchecked(before_ms: int) -> AnySelect:
     """Vehicles whose batteries are checked against references, but no more."""
     last = func.max(battery_checks.c.at_ms)
     query = select(battery_checks.c.ev, last).where(battery_checks.c.kind == "reference").group_by(battery_checks.c.ev)
@@ -176,7 +177,7 @@ def _certificates(connection: Connection, rule: Rule, now_ms: int) -> list[Obser
     one = newest.subquery()
     least = select(one.c.station_id, func.min(one.c.until_ms).label("until_ms")).group_by(one.c.station_id)
     near = least.having(func.min(one.c.until_ms) < now_ms + rule.clear * _DAY_MS).order_by(one.c.station_id)
-    rows: Iterable[Any] = connection.execute(near.limit(_MOST)).all()
+    rows = connection.execute(near.limit(_MOST)).all()
     return [Observed(row.station_id, (row.until_ms - now_ms) / _DAY_MS, {"until_ms": row.until_ms}) for row in rows]
 
 
@@ -198,7 +199,7 @@ def _halted(connection: Connection) -> list[Observed]:
     return [Observed(str(each), 1.0) for each in numbers]
 
 
-def _failed_updates() -> Any:
+def _failed_updates() -> AnySelect:
     """Stations that failed and are not back, by campaign; a cancelled campaign has been dealt with."""
     stuck = (campaign_members.c.state == "Failed") & (campaign_members.c.trouble != "")
     return (
@@ -209,25 +210,25 @@ def _failed_updates() -> Any:
     )
 
 
-def _silent_partners(before_ms: int) -> Any:
+def _silent_partners(before_ms: int) -> AnySelect:
     """Registered partners: we have a token of theirs, and they have been heard."""
     column = roaming_partners.c
     query = select(column.partner_id, column.seen_ms).where(column.sealed_token != "", column.seen_ms < before_ms)
     return query.order_by(column.partner_id)
 
 
-def _refused_cdrs() -> Any:
+def _refused_cdrs() -> AnySelect:
     column = roaming_deliveries.c
     query = select(column.partner_id, func.count()).where(column.module == "cdrs", column.attempts > 0)
     return query.group_by(column.partner_id).order_by(column.partner_id)
 
 
-def _disputed_cdrs() -> Any:
+def _disputed_cdrs() -> AnySelect:
     column = roaming_objects.c
     query = select(column.owner, func.count()).where(column.module == "cdrs", column.state == "disputed")
     return query.group_by(column.owner).order_by(column.owner)
 
 
-def _counted(connection: Connection, query: Any) -> list[Observed]:
+def _counted(connection: Connection, query: AnySelect) -> list[Observed]:
     """Return how many things subjects have; rows are (subject, number)."""
     return [Observed(str(subject), number) for subject, number in connection.execute(query.limit(_MOST))]

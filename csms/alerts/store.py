@@ -12,7 +12,7 @@ from csms.alerts import rules
 from csms.alerts.rules import announcement as announcement_of
 from csms.alerts.tables import alert_mails, alert_silences, alerts
 from csms.alerts.tables import alert_mails as mails
-from csms.db.base import newest
+from csms.db.base import AnyRow, AnySelect, newest
 from csms.telemetry.seal import seal_of
 from csms.webhooks import store as webhooks
 from csms.webhooks.rules import next_attempt
@@ -113,7 +113,7 @@ def listed(
     return [msgspec.structs.asdict(_alert(connection, row)) for row in rows]
 
 
-def _among(subjects: rules.Readable) -> Any:
+def _among(subjects: rules.Readable) -> sa.ColumnElement[bool]:
     column = alerts.c
     return sa.or_(
         sa.false(),
@@ -173,7 +173,7 @@ def acknowledge(connection: sa.Connection, alert_id: int, by: str, note: str, no
 
 
 @cache
-def _due(escalate_ms: tuple[int, ...]) -> sa.Select[Any]:
+def _due(escalate_ms: tuple[int, ...]) -> AnySelect:
     """Return the query for alerts that are to be announced at `now_ms`, made once: it is asked all the time."""
     column, now_ms = alerts.c, sa.bindparam("now_ms", type_=sa.BigInteger)
     unseen = (column.severity == "error") & column.acknowledged_ms.is_(None) & (column.announced == "raised")
@@ -225,7 +225,7 @@ def announce(connection: sa.Connection, now_ms: int, to: Announcing) -> list[Sai
 
 
 def _enqueue_mails(connection: sa.Connection, found: Iterable[Said], to: Announcing, now_ms: int) -> None:
-    mails: list[dict[str, Any]] = [
+    mails: list[dict[str, object]] = [
         {
             "alert_id": alert.alert_id,
             "announcement": kind,
@@ -272,7 +272,7 @@ def end_silence(connection: sa.Connection, silence_id: int) -> None:
     connection.execute(sa.delete(alert_silences).where(alert_silences.c.id == silence_id))
 
 
-def _silence(row: Any) -> rules.Silence:
+def _silence(row: AnyRow) -> rules.Silence:
     names = rules.Silence.__struct_fields__
     return rules.Silence(silence_id=row.id, **{name: getattr(row, name) for name in names if name != "silence_id"})
 
@@ -297,7 +297,7 @@ _EVIDENCE: Final = frozenset(rules.Evidence.__struct_fields__)
 _COLUMNS: Final = tuple(name for name in rules.Alert.__struct_fields__ if name not in _EVIDENCE | {"alert_id"})
 
 
-def _alert(connection: sa.Connection, row: Any) -> rules.Alert:
+def _alert(connection: sa.Connection, row: AnyRow) -> rules.Alert:
     kind: rules.SubjectKind = row.subject_kind
     document = seal_of(connection).find(connection, row.evidence, "alert", kind, row.subject, row.kind)
     evidence = rules.Evidence() if document is None else _decode(document)
@@ -305,7 +305,7 @@ def _alert(connection: sa.Connection, row: Any) -> rules.Alert:
     return rules.Alert(alert_id=row.id, **state, **msgspec.structs.asdict(evidence))
 
 
-def _values(connection: sa.Connection, alert: rules.Alert) -> dict[str, Any]:
+def _values(connection: sa.Connection, alert: rules.Alert) -> dict[str, object]:
     document = _encode(rules.Evidence(alert.value, alert.limit, alert.facts))
     if alert.subject_kind == "vehicle":
         document = seal_of(connection).seal(document, "alert", alert.subject_kind, alert.subject, alert.kind)

@@ -1,12 +1,12 @@
 """Attestation of stations: keys of their TPMs, and what they have proved last."""
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Connection, Row, String, Text, delete, select, update
+from sqlalchemy import BigInteger, Column, Connection, String, Text, delete, select, update
 
 from csms.attestations.rules import Attested
-from csms.db.base import declare_table
+from csms.db.base import AnyRow, declare_table
 from csms.db.bulk import upsert_rows
 from v2g import typed_json
 
@@ -62,9 +62,9 @@ def not_whole(connection: Connection) -> dict[str, str]:
     return {one.station_id: (one.reasons or ("nothing yet",))[0] for one in map(_read, rows)}
 
 
-def _row(one: Attested) -> dict[str, Any]:
+def _row(one: Attested) -> dict[str, object]:
     return msgspec.structs.asdict(one) | {"reasons": msgspec.json.encode(one.reasons).decode()}
 
 
-def _read(row: Row[Any]) -> Attested:
+def _read(row: AnyRow) -> Attested:
     return Attested(**{**row._mapping, "reasons": typed_json.decode(row.reasons, tuple[str, ...])})

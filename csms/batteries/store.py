@@ -84,7 +84,7 @@ def save(
     return alerts.take(connection, [report for each in after.values() for report in each.reports], now_ms)
 
 
-def _row(seal: TelemetrySeal, ev: str, one: Battery) -> dict[str, Any]:
+def _row(seal: TelemetrySeal, ev: str, one: Battery) -> dict[str, object]:
     document = seal.seal(_encode(one), "battery", ev)
     return {"ev": ev, "boot": one.boot, "seq": one.seq, "document": document, "changes": one.changes}
 

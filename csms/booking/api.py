@@ -237,12 +237,12 @@ async def _decide_transaction(
     return decided
 
 
-async def _found(call: Call, parameters: OneReview) -> dict[str, Any]:
+async def _found(call: Call, parameters: OneReview) -> dict[str, object]:
     found = await call.run(partial(_find, call), parameters.session_id)
     return one_of(call, found, parameters.station, "session")
 
 
-def _find(call: Call, connection: Connection, session_id: str) -> list[dict[str, Any]]:
+def _find(call: Call, connection: Connection, session_id: str) -> list[dict[str, object]]:
     return _with_contradicted(call, connection, [asdict(each) for each in rows.find(connection, session_id)])
 
 
@@ -314,7 +314,7 @@ async def exchange_meter(call: Call, parameters: OneEvse, body: MeterExchange) -
     return BookedSession(**_session(fact))
 
 
-def _visible(call: Call, other: Fact | None) -> dict[str, Any] | None:
+def _visible(call: Call, other: Fact | None) -> dict[str, object] | None:
     """Return the session of a fact, None if the caller's role does not extend to it."""
     return next((_session(each) for each in call.own([] if other is None else [other])), None)
 
@@ -334,7 +334,7 @@ def _session(fact: Fact) -> dict[str, Any]:
     }
 
 
-def _with_contradicted(call: Call, connection: Connection, reviews: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _with_contradicted(call: Call, connection: Connection, reviews: list[dict[str, object]]) -> list[dict[str, object]]:
     """Add the session that contradicts each of these reviews, if one does."""
     others = ledger.contradicted(connection, [_of_review(each) for each in reviews])
     return [each | {"contradicts": _visible(call, others.get(_of_review(each)))} for each in reviews]

@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, delete, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, tuple_, update
 
 from csms.booking import ledger, plausibility
 from csms.booking.facts import Fact, evse_key, held_by, of_session
+from csms.db.base import AnyRow
 from csms.db.bulk import delete_rows
 from csms.device_model.store import device_variables
 from csms.smart_charging.limits_in_force import MARGIN_MS, LimitInForce, Steps, permitted
@@ -310,7 +311,7 @@ def ratings(connection: Connection, places: Collection[Place]) -> dict[Place, pl
     names = sorted({station_id for station_id, _ in places})
     column = device_variables.c
     columns = column.station_id, column.component, column.variable, column.evse_id
-    model: dict[str, list[Any]] = {}
+    model: dict[str, list[AnyRow]] = {}
     for start in range(0, len(names), _STATIONS):
         query = select(*columns, column.value, column.max_limit, column.unit).where(
             column.station_id.in_(names[start : start + _STATIONS])
@@ -323,7 +324,7 @@ def ratings(connection: Connection, places: Collection[Place]) -> dict[Place, pl
     return {place: _rating(model.get(place[0], ()), place[1]) for place in places}
 
 
-def _rating(rows: Iterable[Any], evse_id: int | None) -> plausibility.RatedPower:
+def _rating(rows: Iterable[AnyRow], evse_id: int | None) -> plausibility.RatedPower:
     """Return the rating of an EVSE by its station's device model."""
     here = [row for row in rows if row.evse_id in (0, evse_id or 0)]
     highest = {
@@ -378,6 +379,6 @@ def count(connection: Connection) -> int:
     return connection.execute(query).scalar_one()
 
 
-def _is(station_id: str, transaction_id: str) -> Any:
+def _is(station_id: str, transaction_id: str) -> ColumnElement[bool]:
     there = held_transactions.c
     return (there.station_id == station_id) & (there.transaction_id == transaction_id)

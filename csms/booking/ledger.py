@@ -5,12 +5,13 @@ from functools import cache
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Row, literal, select, tuple_, update
+from sqlalchemy import Connection, literal, select, tuple_, update
 
 from csms.booking.facts import STANDING, Contradiction, Fact, Source, contradictions, evse_key, held_by
 from csms.booking.facts import State as State
 from csms.booking.plausibility import CLOCK_MS
 from csms.books.tables import facts as facts_
+from csms.db.base import AnyRow
 from csms.db.bulk import MARKS, delete_rows, insert_rows
 from csms.db.leases import lock
 from csms.tokens.rules import CONTRACT, Terms
@@ -198,7 +199,7 @@ def _neighbours(count: int, value: str) -> str:
     return " UNION ALL ".join(f"SELECT * FROM ({each}) AS found" for each in (ended, rest) * count)  # noqa: S608
 
 
-def _fact(row: Row[Any]) -> Fact:
+def _fact(row: AnyRow) -> Fact:
     spans: dict[str, Any] = {}
     for name in ("imports", "exports"):
         first, last = getattr(row, f"{name}_from"), getattr(row, f"{name}_to")

@@ -55,7 +55,7 @@ DECISIONS: Final = {
 }
 
 
-def _key(row: Mapping[str, Any]) -> str:
+def _key(row: Mapping[str, object]) -> str:
     return f"{row['station_id']}/{row['session_id']}"
 
 
@@ -74,7 +74,7 @@ async def list_quarantine(visit: Visit) -> Answer:
     asked = visit.asked("state")
     may = visit.may(quarantine.release_journal)
 
-    def acts(row: Mapping[str, Any]) -> list[Act]:
+    def acts(row: Mapping[str, object]) -> list[Act]:
         fields = {"only": _key(row)}
         return [
             Act("/quarantine/change", label, {**fields, "do": do})

@@ -5,7 +5,7 @@ Only `booked` and `released` ones have a settlement and a posting.
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, tzinfo
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import sqlalchemy as sa
@@ -14,7 +14,7 @@ from csms.booking import held, ledger
 from csms.booking.facts import Contradiction, Fact, held_by, placed
 from csms.booking.rules import Certificates, Evidence, Finding, Reading, SeenTransaction
 from csms.books import store as books
-from csms.db.base import page
+from csms.db.base import AnyColumn, AnySelect, page
 from csms.db.bulk import delete_rows
 from csms.db.leases import lock
 from csms.device_model.store import device_variables
@@ -69,7 +69,7 @@ class Review(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
-def _shown(kind: Kind, columns: Mapping[str, sa.ColumnElement[Any]]) -> sa.Select[Any]:
+def _shown(kind: Kind, columns: Mapping[str, AnyColumn]) -> AnySelect:
     """Return the query of one kind of reviews, with the columns of `Review`."""
     names = (name for name in Review.__struct_fields__ if name != "kind")
     return sa.select(*(columns[name].label(name) for name in names), sa.literal(kind).label("kind"))
@@ -146,7 +146,7 @@ def get(connection: sa.Connection, station_id: str, session_id: str) -> Review |
 
 def list_page(
     connection: sa.Connection, after: tuple[str, str, str] | None, limit: int, *, states: Collection[State]
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Return reviews in some states by station, session and kind: at most `limit` of those past `after`."""
     both = sa.union_all(*_KINDS).subquery()
     key = both.c.station_id, both.c.session_id, both.c.kind
@@ -293,7 +293,7 @@ def _put(connection: sa.Connection, review: Review) -> None:
     books.move(connection, review.station_id, review.session_id, its)
 
 
-def _is(station_id: str, session_id: str) -> Any:
+def _is(station_id: str, session_id: str) -> sa.ColumnElement[bool]:
     return (journal_reviews.c.station_id == station_id) & (journal_reviews.c.session_id == session_id)
 
 

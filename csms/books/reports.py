@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from csms.booking.held import OPEN
 from csms.books.tables import booked_transactions
+from csms.db.base import AnyColumn, AnySelect
 from csms.smart_charging import store as charging
 from csms.tariffs.tables import transaction_costs, transaction_plans
 from csms.transactions.tables import held_transactions, transaction_totals
@@ -120,19 +121,17 @@ def _same(table: Any) -> sa.ColumnElement[bool]:
     return sa.and_(table.c.station_id == _totals.station_id, table.c.transaction_id == _totals.transaction_id)
 
 
-def _by_group(
-    columns: tuple[sa.ColumnElement[Any], ...], joined: sa.FromClause, wanted: sa.ColumnElement[bool]
-) -> sa.Select[Any]:
+def _by_group(columns: tuple[AnyColumn, ...], joined: sa.FromClause, wanted: sa.ColumnElement[bool]) -> AnySelect:
     """Return the query, in which a transaction has a row for each currency of its postings, and counts in the first."""
     booked, cost = booked_transactions.c, transaction_costs.c
     unposted = booked.net.is_(None)
     once = unposted | booked.import_mwh.is_not(None)
     waits = unposted & held_transactions.c.state.in_(OPEN)
 
-    def counted(value: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    def counted(value: AnyColumn) -> AnyColumn:
         return sa.func.sum(sa.case((once & ~sa.func.coalesce(waits, sa.false()), value), else_=0))
 
-    def waiting(*, unpriced: bool) -> sa.ColumnElement[Any]:
+    def waiting(*, unpriced: bool) -> AnyColumn:
         reason = (held_transactions.c.reason == "unpriced") == sa.literal(unpriced)
         return sa.func.sum(sa.case((waits & (held_transactions.c.state == "quarantined") & reason, 1), else_=0))
 
@@ -158,7 +157,7 @@ def _by_group(
 
 def _grouping(
     connection: sa.Connection, by: Grouping, zone: tzinfo
-) -> tuple[tuple[sa.ColumnElement[Any], ...], sa.FromClause, Callable[..., str]]:
+) -> tuple[tuple[AnyColumn, ...], sa.FromClause, Callable[..., str]]:
     """Return by which columns to group, of which tables, and what names a group of their values."""
     table = transaction_totals
     if by == "station":

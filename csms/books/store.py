@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, case, func, insert, select, tuple_, union, update
 
 from csms.books.tables import booked_transactions, periods, posting_entries, postings
+from csms.db.base import AnyRow
 from csms.db.bulk import delete_rows, insert_rows
 from csms.settlements import store as records
 from csms.settlements.tables import journal_lines, journal_reviews, settlements
@@ -126,7 +127,7 @@ def book(connection: Connection, posting: bookkeeping.Posting, now_ms: int, zone
     return numbers
 
 
-def _standing(connection: Connection, station_id: str, session_id: str) -> Any:
+def _standing(connection: Connection, station_id: str, session_id: str) -> AnyRow | None:
     """Return number and document of a session's posting that no later one reverses, None if it has none."""
     query = select(postings.c.id, postings.c.document).filter_by(station_id=station_id, session_id=session_id)
     return connection.execute(query.where((postings.c.reversed == 0) & postings.c.reverses.is_(None))).first()
@@ -162,7 +163,7 @@ def _sum_up(connection: Connection, station_id: str, transaction_id: str) -> Non
         .where(entry.posting_id.in_([row.id for row in standing]) & (entry.unit != bookkeeping.MILLIWATT_HOURS))
         .group_by(entry.unit)
     ).all()
-    rows: list[dict[str, Any]] = [
+    rows: list[dict[str, object]] = [
         {**place, "currency": unit, "import_mwh": None, "export_mwh": None, "net": int(owed + tax), "gross": int(owed)}
         for unit, owed, tax in sorted(map(tuple, money))
     ] or [{**place, "currency": "", "net": None, "gross": None}]
@@ -478,7 +479,7 @@ class SessionRows(NamedTuple):
     postings: list[PostingRow]
 
 
-def booked_sessions(connection: Connection, after: tuple[str, str] | None, limit: int) -> list[dict[str, Any]]:
+def booked_sessions(connection: Connection, after: tuple[str, str] | None, limit: int) -> list[dict[str, object]]:
     """Return station and session of what has a settlement or a posting, in order, past `after`."""
     both = union(*(select(each.c.station_id, each.c.session_id) for each in (settlements, postings))).subquery()
     query = select(both).order_by(both.c.station_id, both.c.session_id).limit(limit)

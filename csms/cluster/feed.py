@@ -135,7 +135,7 @@ class Feed:
         """Return the names of the live nodes, including this one."""
         return self._bus.nodes()
 
-    def publish(self, kind: str, station_id: str | None, data: Mapping[str, Any]) -> None:
+    def publish(self, kind: str, station_id: str | None, data: Mapping[str, object]) -> None:
         """Publish to all readers, here and on other nodes; `data` must be writable as JSON by msgspec."""
         alone = len(self._bus.nodes()) < 2
         if alone and not self._readers:

@@ -65,7 +65,7 @@ class OneRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 async def list_requests(call: Call, parameters: WhichRequests) -> Page[StationRequest]:
     """List requests with a later outcome, newest first."""
 
-    def fetch(connection: Connection, before: int | None, limit: int) -> list[dict[str, Any]]:
+    def fetch(connection: Connection, before: int | None, limit: int) -> list[dict[str, object]]:
         found = rows.list_requests(connection, before, limit, parameters.station_id, parameters.action)
         return [_row(each) for each in found]
 

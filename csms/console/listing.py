@@ -84,7 +84,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     empty: str = "There is nothing yet."
     links: Mapping[str, str] = {}
 
-    def key_of(self, row: Any) -> str:
+    def key_of(self, row: object) -> str:
         """Return the key of a row: by default its first column."""
         return self.key(row) if self.key else str(self.columns[0].of(row))
 
@@ -124,7 +124,7 @@ async def show_list(
         if (not text or any(text in str(each.of(row) or "").lower() for each in searched))
         and all(name not in said or str(of[name].of(row)) == said[name] for name in by)
     ]
-    found: Sequence[Any] = inside
+    found: Sequence[object] = inside
     tabs = listing.tabs
     if tab and not tabs:
         counts = Counter(str(of[tab].of(row)) for row in inside)
@@ -173,8 +173,8 @@ async def show_pages(
     return visit.show(template, 200, list=shown, **context)
 
 
-async def _first(every: AsyncIterator[Any]) -> list[Any]:
-    found: list[Any] = []
+async def _first(every: AsyncIterator[object]) -> list[object]:
+    found: list[object] = []
     async for each in every:
         found.append(each)
         if len(found) == MOST_CSV:
@@ -188,7 +188,7 @@ def _asked(visit: Visit, *names: str) -> dict[str, Any]:
     return visit.asked("q", "sort", *filter(None, names)) | ({"col": columns} if columns else {})
 
 
-def in_order(columns: Sequence[Column], rows: Sequence[Any], sort: str) -> Sequence[Any]:
+def in_order(columns: Sequence[Column], rows: Sequence[object], sort: str) -> Sequence[object]:
     """Return rows by a column, those without a value last; as they are, where no column is meant."""
     column = next((each for each in columns if each.name == sort.removeprefix("-")), None)
     if column is None:
@@ -198,11 +198,11 @@ def in_order(columns: Sequence[Column], rows: Sequence[Any], sort: str) -> Seque
     return [row for _, row in ordered] + [row for row in rows if column.of(row) in (None, "")]
 
 
-def csv(visit: Visit, title: str, columns: Sequence[Column], rows: Iterable[Any]) -> Answer:
+def csv(visit: Visit, title: str, columns: Sequence[Column], rows: Iterable[object]) -> Answer:
     """Return rows as a file: units in its head, plain numbers, times of the viewer's zone with offset."""
     units = {"power": " [W]", "energy": " [Wh]", "duration": " [ms]", "percent": " [%]"}
 
-    def plain(column: Column, row: Any) -> object:
+    def plain(column: Column, row: object) -> object:
         value = column.of(row)
         if value is not None and column.look == "time":
             try:

@@ -327,7 +327,7 @@ class Visit:
         return Response(b"", status_code=303, headers={"Location": path}, cookies=cookies)
 
 
-def _decoded(body: bytes, kind: Any) -> Any:
+def _decoded(body: bytes, kind: object) -> object:
     if kind is bytes:
         return body
     try:

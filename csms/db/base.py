@@ -6,7 +6,7 @@ Times are ms since 1970 in UTC. Documents are stored as JSON text, exactly as th
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import BigInteger, ColumnElement, Integer, MetaData, Select, String, Table, select, tuple_
+from sqlalchemy import BigInteger, ColumnElement, Integer, MetaData, Row, Select, String, Table, select, tuple_
 from sqlalchemy.schema import SchemaItem
 
 metadata: Final = MetaData(
@@ -31,13 +31,18 @@ transaction_key: Final = String(64).with_variant(String(36), "sqlite")
 """A transaction's id, with its begin if its station had used the id before. SQLite does not count characters."""
 
 
-S = TypeVar("S", bound=Select[Any])
+AnyRow = Row[*tuple[Any, ...]]
+AnySelect = Select[*tuple[Any, ...]]
+AnyColumn = ColumnElement[Any]
+"""Rows, queries and columns of tables, whose declarations give no Python types."""
+
+S = TypeVar("S", bound=AnySelect)
 
 
 def page(
     query: S,
-    columns: Sequence[ColumnElement[Any]],
-    after: Sequence[Any] | None,
+    columns: Sequence[AnyColumn],
+    after: Sequence[object] | None,
     limit: int | None,
     *,
     rising: bool = False,
@@ -50,7 +55,7 @@ def page(
     return query.order_by(*(columns if rising else (column.desc() for column in columns))).limit(limit)
 
 
-def newest(table: Table, before: int | None, limit: int, *, key: str = "id", **wanted: object) -> Select[Any]:
+def newest(table: Table, before: int | None, limit: int, *, key: str = "id", **wanted: object) -> AnySelect:
     """Select rows by falling numbers `key`, below `before`: those with these values; None is any."""
     query = select(table).order_by(table.c[key].desc()).limit(limit)
     if before is not None:

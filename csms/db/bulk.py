@@ -48,7 +48,7 @@ def append_rows(
         connection.exec_driver_sql(_statement(table, columns, "sqlite", upsert=False), list(rows))
 
 
-def insert_numbered(connection: Connection, table: Table, number: int | None, values: Mapping[str, Any]) -> int:
+def insert_numbered(connection: Connection, table: Table, number: int | None, values: Mapping[str, object]) -> int:
     """Insert a row with the table's next number, or with `number`, which later ones exceed; return its number."""
     key = table.autoincrement_column
     assert key is not None

@@ -6,10 +6,11 @@ A delivery is claimed for a lease, so that one of several nodes makes it, and an
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, exists, select, update
+from sqlalchemy import ColumnElement, Connection, Table, exists, select, update
 
+from csms.db.base import AnyRow
 from v2g.errors import StoreError
 from v2g.io.runtime.supervision import spawn
 
@@ -31,7 +32,7 @@ class Outbox:
         query = select(self._to).where(self._columns.due_ms <= now_ms, *wanted).distinct()
         return set(connection.execute(query).scalars())
 
-    def claim(self, connection: Connection, destination: str, now_ms: int, limit: int) -> Sequence[Row[Any]]:
+    def claim(self, connection: Connection, destination: str, now_ms: int, limit: int) -> Sequence[AnyRow]:
         """Claim due deliveries to a destination exclusively, oldest first."""
         wanted = (self._to == destination) & (self._columns.due_ms <= now_ms)
         if "chain" in self._columns:

@@ -25,11 +25,11 @@ VARIABLES: Final = (
 )
 
 
-def _named(row: Mapping[str, Any], kind: str) -> str:
+def _named(row: Mapping[str, object], kind: str) -> str:
     return f"{row[kind]} {row[f'{kind}_instance']}".rstrip()
 
 
-def _key(row: Mapping[str, Any]) -> str:
+def _key(row: Mapping[str, object]) -> str:
     return "/".join(segment(row[name]) for name in VariableKey.__struct_fields__)
 
 
@@ -39,7 +39,7 @@ async def list_variables(visit: Visit) -> Answer:
     name = visit.path["station_id"]
     rows = [each async for each in visit.every(device_model.list_variables, station_id=name)]
 
-    def acts(row: Mapping[str, Any]) -> list[Act]:
+    def acts(row: Mapping[str, object]) -> list[Act]:
         fixed = row["mutability"] == "ReadOnly" or row["constant"]
         return [] if fixed else [Act(f"/stations/{segment(name)}/variables", "Set …", {"key": _key(row)})]
 

@@ -50,9 +50,9 @@ network_profiles: Final = declare_table(
 )
 
 
-def save(connection: sa.Connection, station_id: str, rows: Iterable[Mapping[str, Any]]) -> int:
+def save(connection: sa.Connection, station_id: str, rows: Iterable[Mapping[str, object]]) -> int:
     """Store reported variables; return how many attributes. `rows` may have different columns."""
-    groups: dict[tuple[str, ...], dict[tuple[Any, ...], dict[str, Any]]] = {}
+    groups: dict[tuple[str, ...], dict[tuple[object, ...], dict[str, object]]] = {}
     count = 0
     for row in rows:
         values = {"station_id": station_id, **row}
@@ -64,7 +64,7 @@ def save(connection: sa.Connection, station_id: str, rows: Iterable[Mapping[str,
     return count
 
 
-def notice(connection: sa.Connection, station_id: str, rows: Iterable[Mapping[str, Any]]) -> None:
+def notice(connection: sa.Connection, station_id: str, rows: Iterable[Mapping[str, object]]) -> None:
     """Store values reported by events, for known variables only: events alone do not create a model."""
     for row in rows:
         names = ("component", "component_instance", "evse_id", "connector_id", "variable", "variable_instance")

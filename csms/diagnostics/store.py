@@ -1,7 +1,7 @@
 """Monitors as stations hold them, events of device models, event streams, and messages on displays."""
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import sqlalchemy as sa
@@ -121,7 +121,7 @@ def drop_custom_monitors(connection: sa.Connection, station_id: str) -> None:
     delete_rows(connection, monitors, station_id=station_id, source="CustomMonitor")
 
 
-def list_monitors(connection: sa.Connection, station_id: str) -> list[dict[str, Any]]:
+def list_monitors(connection: sa.Connection, station_id: str) -> list[dict[str, object]]:
     """Return the monitors of a station, component and variable decoded."""
     query = sa.select(monitors).where(monitors.c.station_id == station_id).order_by(monitors.c.monitor_id)
     return [
@@ -130,7 +130,7 @@ def list_monitors(connection: sa.Connection, station_id: str) -> list[dict[str, 
     ]
 
 
-def _put_monitor(connection: sa.Connection, station_id: str, monitor_id: int, **values: Any) -> None:
+def _put_monitor(connection: sa.Connection, station_id: str, monitor_id: int, **values: object) -> None:
     where = (monitors.c.station_id == station_id) & (monitors.c.monitor_id == monitor_id)
     if connection.execute(sa.update(monitors).where(where).values(**values)).rowcount == 0:
         connection.execute(sa.insert(monitors).values(station_id=station_id, monitor_id=monitor_id, **values))
@@ -197,7 +197,7 @@ def uncontrolled(connection: sa.Connection, station_id: str) -> frozenset[int]:
 
 def list_events(
     connection: sa.Connection, before: int | None = None, limit: int = 100, station_id: str | None = None
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Return the newest events first, documents decoded: of those below the number `before`."""
     query = newest(device_events, before, limit, station_id=station_id)
     return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in connection.execute(query)]
@@ -263,7 +263,7 @@ def add_stream_values(connection: sa.Connection, station_id: str, message: Notif
     return monitor_id
 
 
-def list_streams(connection: sa.Connection, station_id: str) -> list[dict[str, Any]]:
+def list_streams(connection: sa.Connection, station_id: str) -> list[dict[str, object]]:
     """Return the streams of a station."""
     query = sa.select(event_streams).where(event_streams.c.station_id == station_id).order_by(event_streams.c.stream_id)
     return [dict(row._mapping) for row in connection.execute(query)]
@@ -271,7 +271,7 @@ def list_streams(connection: sa.Connection, station_id: str) -> list[dict[str, A
 
 def list_stream_values(
     connection: sa.Connection, after: tuple[int, int] | None, limit: int, station_id: str, stream_id: int
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Return the newest readings of a stream first, those `after` a time and number."""
     where = (stream_values.c.station_id == station_id) & (stream_values.c.stream_id == stream_id)
     query = page(sa.select(stream_values).where(where), (stream_values.c.at_ms, stream_values.c.id), after, limit)
@@ -342,7 +342,7 @@ def keep_only_messages(connection: sa.Connection, station_id: str, message_ids: 
     connection.execute(sa.update(display_messages).where(where).values(state="Gone", updated_ms=now_ms))
 
 
-def list_messages(connection: sa.Connection, station_id: str, *, shown: bool = False) -> list[dict[str, Any]]:
+def list_messages(connection: sa.Connection, station_id: str, *, shown: bool = False) -> list[dict[str, object]]:
     """Return the messages of a station, documents decoded; `shown` only those displayed now."""
     query = sa.select(display_messages).where(display_messages.c.station_id == station_id)
     if shown:

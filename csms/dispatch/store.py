@@ -92,7 +92,7 @@ def active_alarms(connection: Connection) -> set[tuple[str, str]]:
     return {(station_id, fault) for station_id, fault in connection.execute(query)}
 
 
-def alarms(connection: Connection, before: int | None, limit: int, station_id: str) -> list[dict[str, Any]]:
+def alarms(connection: Connection, before: int | None, limit: int, station_id: str) -> list[dict[str, object]]:
     """Return a station's newest alarms, the newest first: of those below the number `before`."""
     query = newest(der_alarms, before, limit, station_id=station_id)
     return [dict(row._mapping) for row in connection.execute(query)]

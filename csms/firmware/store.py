@@ -1,12 +1,12 @@
 """Firmware campaigns and the progress of each of their stations."""
 
 from collections.abc import Collection, Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import sqlalchemy as sa
 
-from csms.db.base import declare_table, row_id
+from csms.db.base import AnyRow, declare_table, row_id
 from csms.firmware import rules
 from csms.stations.tables import stations
 from csms.transactions.rules import Dated
@@ -69,8 +69,7 @@ def create(connection: sa.Connection, name: str, plan: rules.CampaignPlan, now_m
         )
     ).inserted_primary_key  # fmt: skip
     assert inserted is not None
-    number: int = inserted[0]
-    return number
+    return int(inserted[0])
 
 
 def add_members(connection: sa.Connection, campaign_id: int, members: list[rules.Member]) -> None:
@@ -247,13 +246,13 @@ def find_attempt(connection: sa.Connection, station_id: str, request_id: int) ->
     return campaign, _member(row)
 
 
-def _campaign(row: Any) -> Campaign:
+def _campaign(row: AnyRow) -> Campaign:
     values = dict(row._mapping)
     plan = typed_json.decode(values.pop("document"), rules.CampaignPlan)
     return Campaign(plan=plan, **values)
 
 
-def _member(row: Any) -> rules.Member:
+def _member(row: AnyRow) -> rules.Member:
     values = dict(row._mapping)
     del values["campaign_id"]
     return rules.Member(**values)

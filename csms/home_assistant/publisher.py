@@ -131,7 +131,7 @@ class HomeAssistantPublisher:
 
 def _shown(state: VehicleState) -> dict[str, Any]:
     """Return what a vehicle sends now, without what it has stopped to send."""
-    present: dict[str, Any] = {key: each.value for key in VEHICLE if (each := state.present(key)) is not None}
+    present: dict[str, object] = {key: each.value for key in VEHICLE if (each := state.present(key)) is not None}
     latitude, longitude = state.present(LATITUDE), state.present(LONGITUDE)
     if latitude is not None and longitude is not None:
         present["location"] = {"latitude": latitude.value, "longitude": longitude.value}

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import h11
 import uvicorn
+from litestar.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
@@ -96,12 +97,12 @@ class Connections:
     """All connections; `answer` is the ASGI application, `leave` stops counting a connection as unauthenticated."""
 
     def __init__(
-        self, answer: Any, leave: Callable[[asyncio.BaseTransport], None], *, stalled_s: float = STALLED_S
+        self, answer: ASGIApp, leave: Callable[[asyncio.BaseTransport], None], *, stalled_s: float = STALLED_S
     ) -> None:
         self._leave, self._stalled_s = leave, stalled_s
         self._state = ServerState()
 
-        async def answered(scope: Any, receive: Any, send: Any) -> None:
+        async def answered(scope: Scope, receive: Receive, send: Send) -> None:
             with contextlib.suppress(asyncio.CancelledError):  # by `close`: uvicorn would report a failure
                 await answer(scope, receive, send)
 

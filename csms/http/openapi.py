@@ -64,7 +64,7 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
     """Return the document about these routes."""
     operations = tuple(operations)
     schemas = _Schemas(operations)
-    paths: dict[str, dict[str, Any]] = {}
+    paths: dict[str, dict[str, object]] = {}
     for each in operations:
         paths.setdefault(each.path, {})[each.method.lower()] = _operation(each, schemas)
     return {
@@ -162,7 +162,7 @@ def _named(schema: Any, names: Mapping[str, str]) -> Any:
     return found
 
 
-def resolved(kind: Any) -> Any:
+def resolved(kind: object) -> Any:
     """Return the documented type: an array for a page, the content of a reply."""
     if isinstance(kind, Lazy):
         return kind.load()
@@ -173,13 +173,13 @@ def resolved(kind: Any) -> Any:
     return kind
 
 
-def _described(kind: Any) -> bool:
+def _described(kind: object) -> bool:
     return kind not in (None, type(None), bytes, Reply[bytes])
 
 
-def _operation(each: Operation, schemas: _Schemas) -> dict[str, Any]:
+def _operation(each: Operation, schemas: _Schemas) -> dict[str, object]:
     summary, description = described(each)
-    found: dict[str, Any] = {
+    found: dict[str, object] = {
         "operationId": each.name,
         "tags": [each.tag],
         "summary": summary,
@@ -190,7 +190,9 @@ def _operation(each: Operation, schemas: _Schemas) -> dict[str, Any]:
         "responses": _responses(each, schemas),
     }
     if each.takes is not None:
-        content: dict[str, Any] = {"schema": schemas.of(each.takes) if _described(each.takes) else {"type": "string"}}
+        content: dict[str, object] = {
+            "schema": schemas.of(each.takes) if _described(each.takes) else {"type": "string"}
+        }
         if each.example is not None:
             content["example"] = each.example
         elif _described(each.takes):
@@ -235,7 +237,7 @@ def _parameters(each: Operation, schemas: _Schemas) -> list[dict[str, Any]]:
     return found
 
 
-def _header(name: str, about: str, longest: int) -> dict[str, Any]:
+def _header(name: str, about: str, longest: int) -> dict[str, object]:
     return {
         "name": name,
         "in": "header",
@@ -324,7 +326,7 @@ def smallest(schema: Mapping[str, Any], components: Mapping[str, Any], name: str
     return _of_type(schema, components, name, depth)
 
 
-def example_of(schema: Mapping[str, Any], components: Mapping[str, Any]) -> Any:
+def example_of(schema: Mapping[str, object], components: Mapping[str, object]) -> Any:
     """Return the smallest value of an answer; of an array one with an element."""
     return smallest({**schema, "minItems": 1} if schema.get("type") == "array" else schema, components)
 

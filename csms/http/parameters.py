@@ -139,7 +139,7 @@ async def newest_first(
     """Return a page of rows with falling numbers `key`; `fetch(connection, before, limit, ...)` finds those below
     one."""
 
-    def below(connection: Connection, after: tuple[int, ...] | None, limit: int) -> list[dict[str, Any]]:
+    def below(connection: Connection, after: tuple[int, ...] | None, limit: int) -> list[dict[str, object]]:
         return fetch(connection, after[0] if after else None, limit, *args, **kwargs)
 
     return await pages(call, paged, kind, tuple[int], (key,), below)
@@ -160,7 +160,7 @@ async def pages(
     `position`: a tuple type, of the values of `keys`; null counts as 0.
     """
 
-    def fetched(connection: Connection, after: R | None, limit: int) -> list[dict[str, Any]]:
+    def fetched(connection: Connection, after: R | None, limit: int) -> list[dict[str, object]]:
         return fetch(connection, after, limit, *args, **kwargs)
 
     found = await _fetched(call, position, keys, fetched, read_cursor(paged.cursor, position), paged.limit + 1)
@@ -202,12 +202,12 @@ def page_of(call: Call, found: Iterable[T], paged: Paged, key: Callable[[T], K])
     return Page(items, write_cursor(key(items[-1])) if len(found) > paged.limit else None)
 
 
-def shown(found: Any, kind: type[R]) -> R:
+def shown(found: object, kind: type[R]) -> R:
     """Return results of a feature's `store`, dicts and lists, as the type of the answer."""
     return typed_json.convert(_plain(found), kind)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, Mapping):  # SQLAlchemy's column names are a subclass of str
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

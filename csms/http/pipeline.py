@@ -241,7 +241,7 @@ def audited(body: bytes) -> str | None:
     return encode({"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}).decode()
 
 
-def _parameters(kind: type[msgspec.Struct], request: HttpRequest) -> Any:
+def _parameters(kind: type[msgspec.Struct], request: HttpRequest) -> object:
     """Return path and query parameters; the path takes precedence."""
     said = request.query_params.dict()
     if "\0" in request.url.path or any("\0" in each for values in said.values() for each in values):
@@ -264,7 +264,7 @@ def _decoded(body: bytes, kind: Any) -> Any:
         raise ApiError(400, f"body: {error}"[:300], "see the body of this request in /openapi.json") from None
 
 
-def _response(operation: Operation, request: HttpRequest, found: Any, principal: Principal | None) -> Answer:
+def _response(operation: Operation, request: HttpRequest, found: object, principal: Principal | None) -> Answer:
     headers = {} if operation.permission is Permission.PUBLIC else {"Cache-Control": "no-store"}
     status, media_type = operation.status, operation.media_type
     if isinstance(found, Response):

@@ -5,7 +5,7 @@ import contextlib
 import importlib
 import ssl
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from csms.backend import Backend
 from csms.config import ApiListener
@@ -17,6 +17,8 @@ from v2g.io.tls.gate import Gate, Strangers
 from v2g.pki.keys import load_key
 
 if TYPE_CHECKING:
+    from litestar.types import ASGIApp, Receive, Scope, Send
+
     from csms.http.connection import Connections
 
 
@@ -34,7 +36,7 @@ class Api:
         self._connections: Connections | None = None
         self._strangers = Strangers()
         self._server: asyncio.Server | None = None
-        self._application: asyncio.Task[Any] | None = None
+        self._application: asyncio.Task[ASGIApp] | None = None
         self._work = Supervisor(backend.services.observe)
         self.renewed: RenewedContext | None = None
         self.crls = self._authenticator.crls
@@ -54,10 +56,9 @@ class Api:
         )
         self._work.keep("event history", self._backend.history.run)
         self._work.keep("webhooks", self._backend.webhooks.run)
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+        return int(self._server.sockets[0].getsockname()[1])
 
-    def prepare(self) -> asyncio.Task[Any]:
+    def prepare(self) -> asyncio.Task["ASGIApp"]:
         """Load the application in the background, so that it does not delay the back end's start; the first request
         loads it if it comes earlier."""
         if self._application is None:
@@ -86,12 +87,13 @@ class Api:
             self._connections = Connections(self._answer, self._strangers.leave)
         return self._connections.new()
 
-    async def _load(self) -> Any:
+    async def _load(self) -> "ASGIApp":
         for name in ("csms.http.connection", self._module):
             module = await asyncio.to_thread(importlib.import_module, name)
-        return module.application(self._backend, self._authenticator)
+        answer: ASGIApp = module.application(self._backend, self._authenticator)
+        return answer
 
-    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+    async def _answer(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         answer = await asyncio.shield(self.prepare())
         await answer(scope, receive, send)
 

@@ -37,7 +37,7 @@ def refusal(principal: Principal | None, operation: Operation, detail: str) -> A
     return ApiError(403, "this is of all sites, and your role is limited to some", "ask the administrator", code="site")
 
 
-async def carry_out(operation: Operation, call: Call, parameters: Any, decode_body: Callable[[], Any]) -> Any:
+async def carry_out(operation: Operation, call: Call, parameters: object, decode_body: Callable[[], Any]) -> Any:
     """Return what the handler answers, without what is of other sites. Raises ApiError 403, and what it raises.
 
     `decode_body` is called only when the caller may ask about what `parameters` name.
@@ -74,7 +74,7 @@ def rule_of(operation: Operation) -> Rule:
     return "items" if operation.method == "GET" and _has_station(operation.answer) else "refused"
 
 
-def _has_station(answer: Any) -> bool:
+def _has_station(answer: object) -> bool:
     """Return whether an answer, or each of its items, says of which station it is."""
     inner = getattr(answer, "__args__", ())
     kind = inner[0] if inner else answer

@@ -120,7 +120,7 @@ async def create_mandate(call: Call, body: NewMandate) -> Reply[ShownMandate]:
 async def list_mandates(call: Call, parameters: Paged) -> Page[ShownMandate]:
     """List mandates, oldest first."""
 
-    def fetch(connection: Connection, after: tuple[int, ...] | None, limit: int) -> list[dict[str, Any]]:
+    def fetch(connection: Connection, after: tuple[int, ...] | None, limit: int) -> list[dict[str, object]]:
         return [_with_most(each) for each in rows.list_page(connection, after, limit)]
 
     return await pages(call, parameters, ShownMandate, tuple[int], ("id",), fetch)
@@ -143,7 +143,7 @@ async def end_mandate(call: Call, parameters: OneMandate) -> None:
 async def list_debits(call: Call, parameters: DebitsOf) -> Page[ShownDebit]:
     """List a mandate's debits by their postings; one with a negative amount reverses an earlier one."""
 
-    def fetch(connection: Connection, after: tuple[int, ...] | None, limit: int) -> list[dict[str, Any]]:
+    def fetch(connection: Connection, after: tuple[int, ...] | None, limit: int) -> list[dict[str, object]]:
         found = rows.list_debits(connection, parameters.mandate_id, after[0] if after else 0, limit)
         return [{**asdict(each), "amount": asdict(money_of(each.amount_micro, each.currency))} for each in found]
 

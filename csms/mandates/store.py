@@ -85,7 +85,7 @@ def find(connection: sa.Connection, number: int) -> Mandate | None:
 
 def list_page(
     connection: sa.Connection, after: tuple[int, ...] | None = None, limit: int = 100
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Return mandates with numbers `after` one, in order."""
     query = page(sa.select(mandates), (mandates.c.id,), after, limit, rising=True)
     return [dict(row._mapping) for row in connection.execute(query)]

@@ -1,7 +1,7 @@
 """What is installed in nodes, and which of them may install a release now: one at a time, none after one failed."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import BigInteger, Column, Connection, Integer, String, delete, or_, select
 
@@ -53,7 +53,7 @@ def settled(connection: Connection, node: str, installed: Mapping[str, object], 
     leases.give_up(connection, (_LEASE,), node)
 
 
-def nodes(connection: Connection, after: Sequence[str] | None, limit: int) -> list[dict[str, Any]]:
+def nodes(connection: Connection, after: Sequence[str] | None, limit: int) -> list[dict[str, object]]:
     """Return nodes with what is installed there, by name."""
     query = page(select(node_firmware), (node_firmware.c.node,), after, limit, rising=True)
     return [dict(row._mapping) for row in connection.execute(query)]

@@ -120,14 +120,14 @@ def read(connection: Connection, site_id: str, from_ms: int, to_ms: int, step_ms
     for row in connection.execute(select(power_course).where(there).order_by(column.at_ms)):
         found.setdefault(row.at_ms - (row.at_ms - from_ms) % step_ms, []).append(row)
 
-    def mean(rows: list[Any], name: str) -> float:
+    def mean(rows: list[object], name: str) -> float:
         return float(sum(getattr(each, name) for each in rows)) / len(rows)
 
     def known(rows: list[Any]) -> int | None:
         values = [each.base_w for each in rows if each.base_w is not None]
         return round(sum(values) / len(values)) if values else None
 
-    def least(rows: list[Any], name: str) -> int | None:
+    def least(rows: list[object], name: str) -> int | None:
         return min((value for each in rows if (value := getattr(each, name)) is not None), default=None)
 
     return [

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Table, func, select, true
@@ -97,7 +97,7 @@ def stations_overview(connection: Connection, only: frozenset[str] | None = None
     )
 
 
-def inventory(connection: Connection, only: frozenset[str] | None = None) -> list[dict[str, Any]]:
+def inventory(connection: Connection, only: frozenset[str] | None = None) -> list[dict[str, object]]:
     """Return how many stations there are of each vendor, model and firmware, most first; `only`: of these stations."""
     number = func.count().label("number")
     kind = stations.c.vendor, stations.c.model, stations.c.firmware

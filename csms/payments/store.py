@@ -130,8 +130,7 @@ def open_web_payment(
         )
     ).inserted_primary_key
     assert inserted is not None
-    number: int = inserted[0]
-    return number
+    return int(inserted[0])
 
 
 def save_web_payment(
@@ -212,7 +211,7 @@ def add_swap(connection: Connection, station_id: str, request: BatterySwapReques
 
 def list_swaps(
     connection: Connection, after: tuple[int, ...] | None, limit: int, station_id: str, request_id: int | None
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Return the events of swaps at a station, oldest first, documents decoded: those with numbers `after` one."""
     table = battery_swaps.c
     query = page(select(battery_swaps).where(table.station_id == station_id), (table.id,), after, limit, rising=True)
@@ -236,7 +235,7 @@ def add_transfer(connection: Connection, station_id: str, request: DataTransferR
 
 def list_transfers(
     connection: Connection, before: int | None = None, limit: int = 100, station_id: str | None = None
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Return the newest data of vendors first, decoded: of those below the number `before`."""
     query = newest(data_transfers, before, limit, station_id=station_id)
     return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in connection.execute(query)]

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from csms.db.base import declare_table, row_id, transaction_key
+from csms.db.base import AnyRow, declare_table, row_id, transaction_key
 from csms.db.bulk import insert_numbered
 from csms.remote_control.rules import OPEN, Order, covers, fulfilled
 from csms.reservations.rules import ACTIVE, Reservation
@@ -245,7 +245,7 @@ def open_reservation(connection: sa.Connection, /, number: int | None = None, **
     return Reservation(reservation_id=number, **values)
 
 
-def replace_reservation(connection: sa.Connection, /, reservation_id: int, **values: Any) -> Reservation:
+def replace_reservation(connection: sa.Connection, /, reservation_id: int, **values: object) -> Reservation:
     """Replace the content of a reservation (H01.FR.02)."""
     where = reservations.c.reservation_id == reservation_id
     connection.execute(sa.update(reservations).where(where).values(state="Requested", **values))
@@ -306,12 +306,12 @@ def list_local_lists(connection: sa.Connection) -> list[str]:
     return list(connection.execute(sa.select(local_lists.c.station_id).where(local_lists.c.version > 0)).scalars())
 
 
-def save_local_list(connection: sa.Connection, /, station_id: str, **values: Any) -> None:
+def save_local_list(connection: sa.Connection, /, station_id: str, **values: object) -> None:
     """Store a station's list; columns of `local_lists`."""
     where = local_lists.c.station_id == station_id
     if connection.execute(sa.update(local_lists).where(where).values(**values)).rowcount == 0:
         connection.execute(sa.insert(local_lists).values(station_id=station_id, **values))
 
 
-def _read(row: Any, type_: type[Any]) -> Any:
+def _read(row: AnyRow, type_: type[Any]) -> Any:
     return type_(**row._mapping)

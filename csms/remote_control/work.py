@@ -1,7 +1,5 @@
 """Functional blocks F, G and P: remote start and stop, availability, triggered messages, vendors' data."""
 
-from typing import Any
-
 import msgspec
 
 from csms.remote_control import store as commands
@@ -115,7 +113,7 @@ async def trigger(
 
 
 async def transfer_data(
-    services: Services, station_id: str, vendor_id: str, message_id: str | None = None, data: Any = None
+    services: Services, station_id: str, vendor_id: str, message_id: str | None = None, data: object = None
 ) -> DataTransferResponse:
     """Send a vendor's message; `data` is writable as JSON (P01).
 

@@ -161,7 +161,7 @@ def find(connection: sa.Connection, request_id: int) -> dict[str, Any] | None:
 
 def list_requests(
     connection: sa.Connection, before: int | None, limit: int, station_id: str | None, action: str | None
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Return the newest requests first, of a station and an action when these are given, below the number `before`."""
     query = newest(station_requests, before, limit, key="request_id", station_id=station_id, action=action)
     return [dict(row._mapping) for row in connection.execute(query)]

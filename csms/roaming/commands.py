@@ -96,7 +96,7 @@ async def resume_commands(services: Services) -> None:
                 begin_command(services, msgspec.structs.replace(kept, detail=node))
 
 
-async def _do(services: Services, partner_id: str, command: Any) -> str:
+async def _do(services: Services, partner_id: str, command: object) -> str:
     run, now_ms = services.store.run, services.clock.utc_ms()
     match command:
         case StartSession():

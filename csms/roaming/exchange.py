@@ -101,8 +101,8 @@ async def clients(asked: OcpiRequest) -> OcpiAnswer:
     return OcpiAnswer(data=typed_json.decode_exact(kept.document.encode()))
 
 
-def _put(sent: dict[str, Any], parts: tuple[str, ...]) -> Callable[[dict[str, Any] | None], Any]:
-    def change(known: dict[str, Any] | None) -> Any:
+def _put(sent: dict[str, object], parts: tuple[str, ...]) -> Callable[[dict[str, Any] | None], Any]:
+    def change(known: dict[str, object] | None) -> Any:
         if not parts:
             return sent
         if known is None:
@@ -130,7 +130,7 @@ def _patch(sent: dict[str, Any], parts: tuple[str, ...], module: str) -> Callabl
 
 def _within(
     known: dict[str, Any], parts: tuple[str, ...], change: Callable[[Any], Any], updated: Any, depth: int = 0
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return a location of which a part has changed; the parents' `last_updated` moves with it."""
     field, name, kind = _PARTS[depth]
     wanted, rest = parts[0].lower(), parts[1:]
@@ -142,7 +142,7 @@ def _within(
     if rest:
         if there is None:
             raise not_found(field[:-1])
-        new: Any = _within(there, rest, change, updated, depth + 1)
+        new: object = _within(there, rest, change, updated, depth + 1)
     else:
         new = change(there if there is not None else {})
         wire.read(new, kind)

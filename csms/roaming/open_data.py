@@ -154,7 +154,7 @@ def _fresh(kept: Kept, now_ms: int) -> bool:
     return now_ms - kept.updated_ms < _ANEW_MS
 
 
-async def _send(push: DatexPush, url: str, document: Any) -> None:
+async def _send(push: DatexPush, url: str, document: object) -> None:
     """Send a publication, as the client of the certificate that is there now. Raises TransferError, OSError."""
     context = ssl.create_default_context()
     for root in push.roots:

@@ -29,7 +29,7 @@ PARTNERS: Final = (
 )
 
 
-def next_step(partner: Mapping[str, Any], waits: int) -> str:
+def next_step(partner: Mapping[str, object], waits: int) -> str:
     """Return the next step with a partner."""
     if partner["state"] != "registered":
         return "1/3: register there" if partner["versions_url"] else "1/3: the partner registers with its token"

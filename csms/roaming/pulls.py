@@ -6,7 +6,7 @@ stored once. The next pull asks for what has changed since the last one began.
 
 import asyncio
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -101,7 +101,7 @@ async def _pull(services: Services, partners: Partners, known: KnownPartner, mod
 
 
 def _take_page(
-    connection: Connection, partner: Partner, module: str, items: list[Any], now_ms: int, ours: str
+    connection: Connection, partner: Partner, module: str, items: list[object], now_ms: int, ours: str
 ) -> tuple[list[Kept], str]:
     """Store the objects of a page; return new CDRs, and what is wrong with the first object that is not understood."""
     new, refused = list[Kept](), ""
@@ -127,5 +127,5 @@ def _take_page(
     return new, refused
 
 
-def _as_it_is(sent: dict[str, Any], _known: object) -> dict[str, Any]:
+def _as_it_is(sent: dict[str, object], _known: object) -> dict[str, object]:
     return sent

@@ -171,7 +171,7 @@ def _connector(transaction: Transaction, offered: OfferedEvse) -> OfferedConnect
 
 
 def _currency(
-    connection: Connection, config: CsmsConfig, transaction: Transaction, cost: Mapping[str, Any] | None
+    connection: Connection, config: CsmsConfig, transaction: Transaction, cost: Mapping[str, object] | None
 ) -> str:
     if cost is not None:
         return str(cost["currency"])
@@ -298,7 +298,7 @@ def _location(transaction: Transaction, place: OfferedLocation, offered: Offered
 
 def _by_plan(
     connection: Connection, config: CsmsConfig, transaction: Transaction, session: OcpiSession,
-    where: tuple[OfferedLocation, OfferedEvse], cost: Mapping[str, Any] | None, name: str, now_ms: int,
+    where: tuple[OfferedLocation, OfferedEvse], cost: Mapping[str, object] | None, name: str, now_ms: int,
 ) -> OcpiCdr:  # fmt: skip
     """Return the CDR of a transaction by its price plan."""
     roaming = config.roaming

@@ -1,12 +1,12 @@
 """Partners, objects and deliveries of roaming."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, literal, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, literal, or_, select, tuple_, update
 
-from csms.db.base import page
+from csms.db.base import AnyRow, page
 from csms.db.bulk import upsert_rows
 from csms.db.outbox import Outbox
 from csms.roaming.rules import Partner
@@ -32,7 +32,7 @@ def put_partner(
     connection: Connection, partner: Partner, *, token: str | None = None, digest: str | None = None
 ) -> None:
     """Store a partner; with a sealed `token` to use, or the `digest` of the only one that it may use."""
-    values: dict[str, Any] = {"document": msgspec.json.encode(partner).decode()}
+    values: dict[str, object] = {"document": msgspec.json.encode(partner).decode()}
     if token is not None:
         values["sealed_token"] = token
     if digest is not None:
@@ -63,7 +63,7 @@ def list_partners(connection: Connection) -> list[KnownPartner]:
     return [_known(row) for row in connection.execute(select(roaming_partners).order_by(_partner.partner_id))]
 
 
-def _known(row: Row[Any]) -> KnownPartner:
+def _known(row: AnyRow) -> KnownPartner:
     return KnownPartner(typed_json.decode_kept(row.document.encode(), Partner), row.sealed_token, row.seen_ms)
 
 
@@ -189,7 +189,7 @@ def stand_of(connection: Connection, *modules: str) -> str:
     return "/".join(str(each) for each in connection.execute(query).one())
 
 
-def _kept(row: Row[Any]) -> Kept:
+def _kept(row: AnyRow) -> Kept:
     return Kept(**{name: getattr(row, name) for name in Kept.__struct_fields__})
 
 
@@ -274,7 +274,7 @@ def failed(connection: Connection, due: DueDelivery, error: str, now_ms: int, wa
     _outbox.failed(connection, due.id, due.attempts, error, now_ms, wait_s)
 
 
-def outbox(connection: Connection, partner_id: str) -> list[dict[str, Any]]:
+def outbox(connection: Connection, partner_id: str) -> list[dict[str, object]]:
     """Return what a partner is yet to be sent."""
     query = select(roaming_deliveries).where(_delivery.partner_id == partner_id).order_by(_delivery.id).limit(1000)
     return [dict(row._mapping) for row in connection.execute(query)]

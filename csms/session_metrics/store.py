@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import msgspec
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
-from csms.db.base import page
+from csms.db.base import AnyRow, page
 from csms.session_metrics.rules import JudgedStation, StationTracks, apart, drift, figures, levels, restarted, taken
 from csms.stations.tables import session_metrics, stations
 from v2g import typed_json
@@ -41,7 +41,7 @@ def take(connection: Connection, station_id: str, metrics: SessionMetrics, now_m
     return True
 
 
-def _judgement(state: StationTracks, differs: JudgedStation, now_ms: int) -> dict[str, Any]:
+def _judgement(state: StationTracks, differs: JudgedStation, now_ms: int) -> dict[str, object]:
     moved = drift(state)
     return {
         "changed_ms": now_ms,
@@ -75,7 +75,7 @@ def find(connection: Connection, station_id: str) -> dict[str, Any] | None:
     return None if row is None else _known(row)
 
 
-def _known(row: Row[Any]) -> dict[str, Any]:
+def _known(row: AnyRow) -> dict[str, Any]:
     names = ("station_id", "changed_ms", "drift", "apart")
     return {name: row._mapping[name] for name in names} | {"figures": figures(_state(row.document))}
 

@@ -6,7 +6,7 @@ database shows whether the cache is current, for another node may have accepted 
 
 import asyncio
 from collections import OrderedDict
-from typing import Any, Final
+from typing import Final
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -69,7 +69,7 @@ class JournalStore:
         self._copies: OrderedDict[tuple[str, str], Copy] = OrderedDict()
         self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
-    async def deliver(self, station_id: str, data: Any) -> Delivered:
+    async def deliver(self, station_id: str, data: object) -> Delivered:
         """Accept a delivery of the station `station_id`; on return all its lines are durable.
 
         Raises CodecError, RefusedError and VerificationError for permanent rejections, StoreError for what may
@@ -102,7 +102,7 @@ class JournalStore:
                     await check_checkpoints(self._store, self._observe, session_id)
             return Delivered(copy.lines, copy.head, await self._receipt(copy, station_id, session_id))
 
-    async def take_certificates(self, station_id: str, data: Any) -> None:
+    async def take_certificates(self, station_id: str, data: object) -> None:
         """Accept the certificates of a session's signers. Raises CodecError, RefusedError and StoreError."""
         delivered = read_certificates(data)
         if delivered.station_id != station_id:

@@ -62,7 +62,7 @@ def append_journal(
         empty = {"lines": 0, "head": "", "ended": False, "updated_ms": now_ms}
         insert_absent(connection, journals, {**place, **empty})
     here = {"of_station": row.station_id, "of_session": row.session_id, "before": before}
-    columns: dict[str, Any] = {"lines": row.lines, "head": row.head, "ended": row.ended, "updated_ms": now_ms}
+    columns: dict[str, object] = {"lines": row.lines, "head": row.head, "ended": row.ended, "updated_ms": now_ms}
     if receipt is not None:
         columns["receipt"] = receipt.decode()
     if connection.execute(_APPEND, here | columns).rowcount == 0:
@@ -90,13 +90,13 @@ def journal_lines(connection: Connection, station_id: str, session_id: str) -> l
 
 def list_decisions(
     connection: Connection, before: int | None, limit: int, *, accepted: bool | None = None
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Return decisions about offers, newest first: at most `limit` of those with a lower number than `before`."""
     query = newest(offer_decisions, before, limit, accepted=accepted)
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
-def count_decisions(connection: Connection, since_ms: int) -> list[dict[str, Any]]:
+def count_decisions(connection: Connection, since_ms: int) -> list[dict[str, object]]:
     """Return how many decisions there were since a time, by kind and reason, the most frequent first."""
     there, number = offer_decisions.c, func.count().label("number")
     kinds = there.kind, there.accepted, there.reason
@@ -140,7 +140,7 @@ def find_settlements(connection: Connection, session_id: str) -> list[dict[str, 
 
 def list_settlements(
     connection: Connection, after: tuple[str, str] | None, limit: int, station_id: str | None = None
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Return settlements by station and session, documents decoded: at most `limit` of those past `after`."""
     key = settlements.c.station_id, settlements.c.session_id
     query = select(settlements).order_by(*key).limit(limit)

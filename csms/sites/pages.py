@@ -35,7 +35,7 @@ def _connections(site: Mapping[str, Any]) -> str:
     return " ".join(f"{each['id']}: {', '.join(str(limit / 1000) for limit in each['limits'])}" for each in roots)
 
 
-def _place_of(site: Mapping[str, Any]) -> str | None:
+def _place_of(site: Mapping[str, object]) -> str | None:
     known = site["latitude"] is not None and site["longitude"] is not None
     return f"{site['latitude']}, {site['longitude']}" if known else None
 

@@ -5,8 +5,9 @@ from typing import Any, Final
 
 import msgspec
 from msgspec.structs import asdict
-from sqlalchemy import ColumnElement, Connection, Row, and_, case, delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, select, tuple_, update
 
+from csms.db.base import AnyRow
 from csms.db.bulk import delete_rows, insert_numbered, insert_rows, upsert_rows
 from csms.db.leases import lock
 from csms.device_model.store import phases_of_evses
@@ -113,7 +114,7 @@ def update_profile(
         _note_limit(connection, station_id, profile_id, _place_of(row), now_ms, steps_of(changed, now_ms), whole=whole)
 
 
-def _updated(row: Row[Any], values: ChargingScheduleUpdate, now_ms: int) -> ChargingProfile:
+def _updated(row: AnyRow, values: ChargingScheduleUpdate, now_ms: int) -> ChargingProfile:
     profile = _profile(row)
     schedule = profile.charging_schedule[0]
     new = {name: value for name, value in asdict(values).items() if value is not None and name != "custom_data"}
@@ -131,22 +132,22 @@ _PLACE: Final = ("evse_id", "purpose", "stack_level", "transaction_id")
 """Columns that two limits in the same place have in common: the later one counts."""
 
 
-def _place_of(row: Row[Any]) -> dict[str, Any]:
+def _place_of(row: AnyRow) -> dict[str, object]:
     return {name: getattr(row, name) for name in _PLACE}
 
 
-def _place(evse_id: int, profile: ChargingProfile, transaction_id: str | None) -> dict[str, Any]:
+def _place(evse_id: int, profile: ChargingProfile, transaction_id: str | None) -> dict[str, object]:
     return dict(
         zip(_PLACE, (evse_id, profile.charging_profile_purpose, profile.stack_level, transaction_id), strict=True)
     )
 
 
-def _place_beside(number: int) -> dict[str, Any]:
+def _place_beside(number: int) -> dict[str, object]:
     return dict(zip(_PLACE, (0, _BESIDE[number], rules.SIGNAL_LEVEL, None), strict=True))
 
 
 def _note_limit(
-    connection: Connection, station_id: str, profile_id: int, place: Mapping[str, Any], now_ms: int, steps: Steps,
+    connection: Connection, station_id: str, profile_id: int, place: Mapping[str, object], now_ms: int, steps: Steps,
     *, whole: bool,
 ) -> None:  # fmt: skip
     there = limits_in_force.c
@@ -183,7 +184,7 @@ def raised_beside(connection: Connection, station_id: str, number: int, steps: S
     return _raised(connection, station_id, number, _place_beside(number), steps, now_ms)
 
 
-def raised_by_clearing(connection: Connection, station_id: str, given: Mapping[str, Any], now_ms: int) -> list[Doubt]:
+def raised_by_clearing(connection: Connection, station_id: str, given: Doubt, now_ms: int) -> list[Doubt]:
     """Return the doubts about profiles that are going to be cleared: all that have these values in their columns."""
     return [
         {"profile_id": row.profile_id, **_place_of(row)}
@@ -195,7 +196,7 @@ def raised_by_clearing(connection: Connection, station_id: str, given: Mapping[s
 
 
 def _raised(
-    connection: Connection, station_id: str, profile_id: int, place: Mapping[str, Any], wanted: Steps, now_ms: int
+    connection: Connection, station_id: str, profile_id: int, place: Mapping[str, object], wanted: Steps, now_ms: int
 ) -> list[Doubt]:
     known = _open_limits(connection, station_id)
     here = [row for row in known if row.profile_id == profile_id or _place_of(row) == place]
@@ -218,7 +219,7 @@ def end_doubts(connection: Connection, notes: Collection[int]) -> None:
         connection.execute(delete(limits_in_force).where(limits_in_force.c.id.in_(notes)))
 
 
-def _open_limits(connection: Connection, station_id: str) -> Sequence[Row[Any]]:
+def _open_limits(connection: Connection, station_id: str) -> Sequence[AnyRow]:
     there = limits_in_force.c
     here = (there.station_id == station_id) & there.to_ms.is_(None)
     return connection.execute(select(limits_in_force).where(here)).all()
@@ -277,7 +278,7 @@ def _pending(remote_start_id: int) -> str:
     return f"remote start {remote_start_id}"
 
 
-def _profile(row: Row[*tuple[Any, ...]]) -> ChargingProfile:
+def _profile(row: AnyRow) -> ChargingProfile:
     """Return a stored profile; its document has the id that the station uses for its transaction."""
     found = typed_json.decode(row.document, ChargingProfile)
     return msgspec.structs.replace(found, transaction_id=row.transaction_id) if found.transaction_id else found
@@ -326,7 +327,7 @@ def profile(connection: Connection, station_id: str, profile_id: int) -> Chargin
     return None if row is None else _profile(row)
 
 
-def _stored(connection: Connection, station_id: str, profile_id: int) -> Row[Any] | None:
+def _stored(connection: Connection, station_id: str, profile_id: int) -> AnyRow | None:
     columns = charging_profiles.c
     here = (columns.station_id == station_id) & (columns.profile_id == profile_id)
     return connection.execute(select(charging_profiles).where(here)).first()

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -162,7 +162,7 @@ class StationCa:
         task.add_done_callback(lambda _: self._under_way.pop((station_id, kind or ""), None))
         return ocpp.SignCertificateResponse(status="Accepted")
 
-    async def certificates(self, station_id: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+    async def certificates(self, station_id: str | None = None, limit: int = 100) -> list[dict[str, object]]:
         """Return issued certificates, newest first, with their states."""
         return await self._store.read(security.list_certificates, limit=limit, station_id=station_id)
 

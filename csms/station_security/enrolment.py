@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import sqlalchemy as sa
@@ -18,6 +18,7 @@ from cryptography import x509
 
 from csms.cluster.feed import Feed
 from csms.config import OutsideCa
+from csms.db.base import AnyRow
 from csms.db.store import Store
 from csms.station_security.store import enrolments
 from v2g.errors import CertificateError, RefusedError, StoreError, V2GError
@@ -258,7 +259,7 @@ def end(connection: sa.Connection, waiting: WaitingEnrolment) -> None:
     connection.execute(sa.delete(enrolments).where(_is(waiting)))
 
 
-def _waiting(row: sa.Row[Any]) -> WaitingEnrolment:
+def _waiting(row: AnyRow) -> WaitingEnrolment:
     return WaitingEnrolment(row.station_id, row.kind, row.csr, row.request_id, row.since_ms, row.chain)
 
 

@@ -1,6 +1,6 @@
 """Security events (A04), certificates of the built-in authority (A02, A03), which station a charger is of."""
 
-from typing import Any, Final
+from typing import Final
 
 from cryptography import x509
 from sqlalchemy import (
@@ -8,7 +8,6 @@ from sqlalchemy import (
     Column,
     Connection,
     Index,
-    Select,
     String,
     Text,
     case,
@@ -20,7 +19,7 @@ from sqlalchemy import (
 )
 
 from csms.booking.rules import Charger
-from csms.db.base import declare_table, page, row_id
+from csms.db.base import AnySelect, declare_table, page, row_id
 from csms.stations.tables import stations
 from v2g.energy.settlement.canonical import sha256_hex
 from v2g.errors import CertificateError
@@ -102,7 +101,7 @@ def count_event(connection: Connection, number: int, times: int, last_ms: int) -
 
 def list_events(
     connection: Connection, after: tuple[int, int] | None = None, limit: int = 100, station_id: str | None = None
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Return security events, newest first; of one station, or of all; those `after` a time and number."""
     query = page(select(security_events), (security_events.c.at_ms, security_events.c.id), after, limit)
     if station_id is not None:
@@ -110,7 +109,7 @@ def list_events(
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
-def add_certificate(connection: Connection, /, serial: str, **columns: Any) -> bool:
+def add_certificate(connection: Connection, /, serial: str, **columns: object) -> bool:
     """Store a certificate that is about to be delivered; False when its serial number is that of another station's."""
     known = connection.execute(
         select(station_certificates.c.station_id).where(station_certificates.c.serial == serial)
@@ -142,7 +141,7 @@ def due(connection: Connection, before_ms: int) -> list[tuple[str, str]]:
 
 def expiring(
     connection: Connection, after: tuple[int, str, str] | None = None, limit: int = 100
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Return the newest certificate of each kind of each station, the first to expire first; those `after` one."""
     one = _newest().subquery()
     query = page(select(one), (one.c.until_ms, one.c.station_id, one.c.kind), after, limit, rising=True)
@@ -161,7 +160,7 @@ def forecast(connection: Connection, now_ms: int, weeks: int) -> list[tuple[int,
 WEEK_MS: Final = 7 * 86_400_000
 
 
-def _newest() -> Select[Any]:
+def _newest() -> AnySelect:
     """Return the newest certificate that a station has accepted, or shown, of each kind."""
     column = station_certificates.c
     newest = select(column.station_id, column.kind, func.max(column.until_ms).label("until_ms"))
@@ -170,7 +169,7 @@ def _newest() -> Select[Any]:
 
 def list_certificates(
     connection: Connection, after: tuple[int, str] | None = None, limit: int = 100, station_id: str | None = None
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Return issued certificates, newest first; those `after` a time and serial number."""
     columns = station_certificates.c
     query = page(select(station_certificates), (columns.issued_ms, columns.serial), after, limit)

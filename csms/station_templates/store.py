@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from csms.db.base import declare_table, page
+from csms.db.base import AnyRow, declare_table, page
 from csms.db.bulk import delete_many, upsert_rows
 from csms.device_model.rules import VariableKey
 from csms.device_model.store import device_variables
@@ -98,7 +98,7 @@ def compare(connection: sa.Connection, of: StationTemplate, now_ms: int) -> tupl
     there = template_drift.c
     own = there.template_id == of.id
     before = {(row.station_id, row.place): row for row in connection.execute(sa.select(template_drift).where(own))}
-    now: dict[tuple[str, str], dict[str, Any]] = {}
+    now: dict[tuple[str, str], dict[str, object]] = {}
     for name in names:
         known = {key: (value, coming) for key, (value, coming, _) in reported.get(name, {}).items()}
         for each in drift(of.values, known):
@@ -114,7 +114,7 @@ def compare(connection: sa.Connection, of: StationTemplate, now_ms: int) -> tupl
     return sorted(differ - did), sorted(did - differ)
 
 
-def _plain(row: sa.Row[Any] | None) -> dict[str, Any] | None:
+def _plain(row: AnyRow | None) -> dict[str, object] | None:
     return None if row is None else dict(row._mapping)
 
 

@@ -88,7 +88,7 @@ async def list_stations(call: Call, parameters: WhichStations) -> Page[Station]:
         others=connected if parameters.connected is False else frozenset(),
     )
 
-    def fetch(connection: Connection, after: tuple[str, ...] | None, limit: int) -> list[dict[str, Any]]:
+    def fetch(connection: Connection, after: tuple[str, ...] | None, limit: int) -> list[dict[str, object]]:
         found = rows.list_page(connection, after, limit, wanted)
         return [_with_quirks(call, row, connected) for row in found]
 

@@ -58,11 +58,11 @@ def touch_all(connection: Connection, contacts: Sequence[StationContact]) -> lis
     )
     wanted = query.where(column.station_id.in_({each.station_id for each in contacts}))
     known = {row.station_id: row for row in connection.execute(wanted)}
-    new: list[dict[str, Any]] = []
-    again: list[dict[str, Any]] = []
-    absences: list[dict[str, Any]] = []
+    new: list[dict[str, object]] = []
+    again: list[dict[str, object]] = []
+    absences: list[dict[str, object]] = []
     for each in {each.station_id: each for each in contacts}.values():
-        values: dict[str, Any] = {"station_id": each.station_id, "protocol": each.protocol}
+        values: dict[str, object] = {"station_id": each.station_id, "protocol": each.protocol}
         values |= {"last_seen_ms": each.at_ms, "connected_ms": each.at_ms}
         row = known.get(each.station_id)
         if row is None:
@@ -152,8 +152,8 @@ def save_connectors(connection: Connection, reported: Sequence[ConnectorStatus])
     known: dict[tuple[str, int, int], tuple[int, str]] = {
         tuple(row[:3]): (row[3], row[4]) for row in connection.execute(query)
     }
-    newest: dict[tuple[str, int, int], dict[str, Any]] = {}
-    history: dict[tuple[str, int, int, int], dict[str, Any]] = {}
+    newest: dict[tuple[str, int, int], dict[str, object]] = {}
+    history: dict[tuple[str, int, int, int], dict[str, object]] = {}
     for each in reported:
         key = each.station_id, each.evse_id, each.connector_id
         changed_ms, status = known.get(key, (each.at_ms, ""))
@@ -185,7 +185,7 @@ _ALL: Final = StationFilter()
 
 def list_page(
     connection: Connection, after: tuple[str, ...] | None = None, limit: int = 1000, wanted: StationFilter = _ALL
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Return stations with their connectors, by identity: at most `limit` of those that come after `after`."""
     names = page(select(stations.c.station_id), (stations.c.station_id,), after, None, rising=True)
     if wanted.text:
@@ -221,8 +221,8 @@ def count_evses(connection: Connection, station_id: str) -> int:
     return max(1, reported)
 
 
-def _plugs(connection: Connection, station_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
+def _plugs(connection: Connection, station_ids: Sequence[str]) -> dict[str, list[dict[str, object]]]:
+    found: dict[str, list[dict[str, object]]] = {}
     for row in connection.execute(
         select(connectors)
         .where(connectors.c.station_id.in_(station_ids))

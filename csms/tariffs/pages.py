@@ -308,9 +308,9 @@ async def unassign_tariff(visit: Visit) -> Answer:
     return visit.see(visit.back, "{plan} no longer applies there.", plan=form.get("plan_id", ""))
 
 
-def _plan(form: Mapping[str, str]) -> dict[str, Any]:
+def _plan(form: Mapping[str, str]) -> dict[str, object]:
     """Return the plan of a form: prices by the clock, one of each other kind, and one VAT rate. Raises ApiError."""
-    plan: dict[str, Any] = {name: form.get(name, "").strip() for name in ("id", "currency", "zone", "description")}
+    plan: dict[str, object] = {name: form.get(name, "").strip() for name in ("id", "currency", "zone", "description")}
     plan["id"] = plan["id"] or ("-" if form.get("do") != "store" else "")
     vat = _number(form, "vat")
     taxes = [{"kind": "VAT", "ppm": int(vat * 10_000)}] if vat else []

@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, tuple_, update
 
+from csms.db.base import AnyRow
 from csms.db.bulk import append_rows, delete_many, find_rows
 from csms.db.leases import lock
 from csms.telemetry.aggregates import AGGREGATES, Aggregate, Aggregation, Boot, BootSegment, Interval, SignalNumbers
@@ -123,7 +124,7 @@ def aggregates(
     span_ms: tuple[int, int],
     limit: int,
     after: Sequence[int] | None,
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Return the aggregates of a signal whose intervals begin in a span of time, oldest first."""
     table, seal, found = telemetry_aggregates.c, seal_of(connection), list[dict[str, Any]]()
     begin_ms, end_ms = span_ms
@@ -143,7 +144,7 @@ def aggregates(
     return found[:limit]
 
 
-def _key_of(row: Any) -> Interval:
+def _key_of(row: AnyRow) -> Interval:
     return row.ev, row.width_s, row.at_ms
 
 

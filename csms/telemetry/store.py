@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from msgspec import UNSET
 from sqlalchemy.exc import DBAPIError
 
-from csms.db.base import page
+from csms.db.base import AnyRow, AnySelect, page
 from csms.db.bulk import append_rows, delete_many, delete_rows, find_rows, update_rows
 from csms.db.group_commit import LASTING
 from csms.db.leases import lock
@@ -185,13 +185,13 @@ def _append(connection: sa.Connection, items: Iterable[tuple[rules.Prepared, int
         append_rows(connection, telemetry, _PLAIN_COLUMNS, [_plain_row(*each) for each in items])
 
 
-def _plain_row(item: rules.Prepared, at_ms: int) -> tuple[Any, ...]:
+def _plain_row(item: rules.Prepared, at_ms: int) -> tuple[object, ...]:
     record = item.record
     values = map(record.signals.get, _SIGNALS)
     return record.ev, record.boot, record.seq, record.utc_ms, at_ms, item.digest, item.body, record.context, *values
 
 
-def _sealed_row(seal: TelemetrySeal, item: rules.Prepared, at_ms: int) -> tuple[Any, ...]:
+def _sealed_row(seal: TelemetrySeal, item: rules.Prepared, at_ms: int) -> tuple[object, ...]:
     """Return a row without digest: that of a record with few possible values would reveal them."""
     record = item.record
     document = seal.seal(item.body, *item.key)
@@ -199,7 +199,7 @@ def _sealed_row(seal: TelemetrySeal, item: rules.Prepared, at_ms: int) -> tuple[
     return record.ev, record.boot, record.seq, record.utc_ms, at_ms, b"", document, record.context, present
 
 
-def _pending(fresh: Sequence[rules.Prepared], arrival: Arrival) -> Iterable[tuple[Any, ...]]:
+def _pending(fresh: Sequence[rules.Prepared], arrival: Arrival) -> Iterable[tuple[object, ...]]:
     """Return a row for each sink and run of consecutive numbers."""
     runs: list[tuple[str, int, int, int]] = []
     for ev, boot, seq in (each.key for each in fresh):
@@ -303,7 +303,7 @@ def _save(connection: sa.Connection, progress: dict[rules.Boot, rules.BootProgre
     update_rows(connection, telemetry_marks, rows)
 
 
-def marks(connection: sa.Connection, ev: str, limit: int, after: Sequence[int] | None) -> list[dict[str, Any]]:
+def marks(connection: sa.Connection, ev: str, limit: int, after: Sequence[int] | None) -> list[dict[str, object]]:
     """Return the progress of a vehicle's records, its latest boot first."""
     names = "boot", "boot_id", "highest", "contiguous", "stored", "duplicates", "conflicts", "quarantined", "missing"
     query = sa.select(*(telemetry_marks.c[name] for name in names)).where(telemetry_marks.c.ev == ev)
@@ -340,7 +340,7 @@ def counts(connection: sa.Connection) -> dict[str, int]:
 
 
 def quarantined(
-    connection: sa.Connection, evs: Sequence[str] | None, limit: int, after: Sequence[Any] | None
+    connection: sa.Connection, evs: Sequence[str] | None, limit: int, after: Sequence[object] | None
 ) -> list[dict[str, Any]]:
     """Return records in quarantine, newest first, with their text; of some vehicles (`evs`), or of all."""
     table = telemetry_quarantine.c
@@ -356,7 +356,7 @@ def quarantined(
     return rows
 
 
-def _sent(connection: sa.Connection, row: Any) -> bytes:
+def _sent(connection: sa.Connection, row: AnyRow) -> bytes:
     """Return the text of a record in quarantine; empty if the store key that sealed it was lost."""
     return seal_of(connection).find(connection, row.document, "quarantine", row.ev, row.boot, row.seq) or b""
 
@@ -428,7 +428,7 @@ _SOME: Final = 250  # rows that one statement names
 _VEHICLES: Final = 128  # in one statement: SQLite allows 999 variables in old builds
 
 
-def _ready() -> sa.Select[Any]:
+def _ready() -> AnySelect:
     """Return the query for the runs that `sink` may get when those `before_ms` do not wait any longer.
 
     Statements of this module are made once: a sink asks all the time, and to make them took longer than the database.
@@ -450,7 +450,7 @@ def _ready() -> sa.Select[Any]:
 
 
 @cache
-def _through(number: int) -> sa.Select[Any]:
+def _through(number: int) -> AnySelect:
     """Return the query for those runs of `number` vehicles through (`boot0`, `seq0`) of `ev0` ...."""
     run = telemetry_pending.c
     ends = [
@@ -510,7 +510,7 @@ def next_batch(connection: sa.Connection, sink: str, now_ms: int) -> Batch | Non
     last: dict[str, tuple[int, int]] = {}
     for each in _most(takewhile(lambda each: each.boot != 0, found)):
         last[each.ev] = max((each.boot, each.last_seq), last.get(each.ev, (0, 0)))
-    through: list[Any] = []  # these, and what arrived later, but belongs before them
+    through: list[AnyRow] = []  # these, and what arrived later, but belongs before them
     ends = list(last.items())
     for start in range(0, len(ends), _VEHICLES):
         some = ends[start : start + _VEHICLES]
@@ -526,14 +526,13 @@ def next_batch(connection: sa.Connection, sink: str, now_ms: int) -> Batch | Non
     return Batch(ids, (), records, sum(map(_length, chosen)) - len(records))
 
 
-def _length(run: Any) -> int:
-    length: int = run.last_seq - run.first_seq + 1
-    return length
+def _length(run: AnyRow) -> int:
+    return int(run.last_seq - run.first_seq + 1)
 
 
-def _most(runs: Iterable[Any]) -> list[Any]:
+def _most(runs: Iterable[AnyRow]) -> list[AnyRow]:
     """Return the first runs, until they are `MAX_RUNS` or have `MAX_RECORDS`."""
-    chosen: list[Any] = []
+    chosen: list[AnyRow] = []
     number = 0
     for each in runs:
         if number >= MAX_RECORDS or len(chosen) == MAX_RUNS:

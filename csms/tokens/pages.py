@@ -36,7 +36,7 @@ CONTRACTS: Final = (
 VIEWS: Final = {"": "All", "Accepted": "Accepted", "Blocked": "Blocked", "Expired": "Expired", "Invalid": "Invalid"}
 
 
-def _path(row: Mapping[str, Any]) -> str:
+def _path(row: Mapping[str, object]) -> str:
     return f"/tokens/{segment(row['token_type'])}/{segment(row['id_token'])}"
 
 

@@ -6,10 +6,11 @@ from itertools import islice
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, select, tuple_, update
+from sqlalchemy import Connection, delete, select, tuple_, update
 from sqlalchemy.sql import ColumnElement
 
 from csms.booking import held
+from csms.db.base import AnyRow
 from csms.db.bulk import insert_rows, upsert_rows
 from csms.tariffs.tables import transaction_costs
 from csms.tokens.rules import Allowance, Group, Known, Terms, Token, Used, period_start
@@ -201,7 +202,7 @@ def _is(token_type: str, id_token: str) -> ColumnElement[bool]:
     return (tokens.c.token_type == token_type) & (tokens.c.id_token == id_token)
 
 
-def _row(token: Token, source: str) -> dict[str, Any]:
+def _row(token: Token, source: str) -> dict[str, object]:
     return {
         "token_type": token.type,
         "id_token": token.id_token,
@@ -212,7 +213,7 @@ def _row(token: Token, source: str) -> dict[str, Any]:
     }
 
 
-def _token(row: Row[Any]) -> Token:
+def _token(row: AnyRow) -> Token:
     energy_transfer = tuple(msgspec.json.decode(row.energy_transfer))
     terms = Terms() if row.terms == "{}" else typed_json.decode(row.terms, Terms)
     return Token(row.token_type, row.id_token, row.status, energy_transfer, terms)

@@ -338,5 +338,4 @@ async def _station_of(call: Call, parameters: OneTransaction) -> str:
     if parameters.station is not None:
         return parameters.station
     found = await call.run(rows.find, parameters.transaction_id)
-    station_id: str = one_of(call, found, None, "transaction")["station_id"]
-    return station_id
+    return str(one_of(call, found, None, "transaction")["station_id"])

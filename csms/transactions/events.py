@@ -1,7 +1,7 @@
 """Transaction events as they arrive, in batches (the busiest path to the database), and the totals of ended ones."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 from sqlalchemy import Connection, func, select
@@ -105,7 +105,7 @@ def add_events(connection: Connection, arrivals: Sequence[EventArrival]) -> list
     new: list[EventArrival] = []
     changed: dict[_Key, int] = {}
     contradicted: dict[_Key, int] = {}
-    faults: list[dict[str, Any]] = []
+    faults: list[dict[str, object]] = []
     for arrival in arrivals:
         event = arrival.event
         key = _key_of(event, known, digests)
@@ -178,9 +178,9 @@ def _save_transactions(
     connection: Connection, stored: Mapping[_Key, rules.Transaction], changed: Iterable[tuple[rules.Transaction, int]]
 ) -> None:
     """Write transactions; columns that most events leave unchanged are not written, which spares the indices."""
-    made: list[dict[str, Any]] = []
-    turned: list[dict[str, Any]] = []
-    ongoing: list[dict[str, Any]] = []
+    made: list[dict[str, object]] = []
+    turned: list[dict[str, object]] = []
+    ongoing: list[dict[str, object]] = []
     for after, heard_ms in changed:
         row = {
             "station_id": after.station_id,
@@ -298,7 +298,7 @@ def _content(event: rules.Event) -> str:
 
 def _event_row(
     connection: Connection, arrival: EventArrival, signed: dict[_Key, Sequence[rules.Sample]], bounds: _Bounds
-) -> dict[str, Any]:
+) -> dict[str, object]:
     event = arrival.event
     booted_ms, away_ms, known_ms, connected_ms = bounds
     offline = event.offline and not (connected_ms is not None and connected_ms < event.at_ms)  # else only repeated
@@ -356,7 +356,7 @@ def read_samples(document: str) -> tuple[JudgedSamples, ...]:
     return _decode_samples(document)
 
 
-def _fault_row(event: rules.Event, fault: rules.EventFault, now_ms: int) -> dict[str, Any]:
+def _fault_row(event: rules.Event, fault: rules.EventFault, now_ms: int) -> dict[str, object]:
     return {
         "station_id": event.station_id,
         "transaction_id": event.transaction_id,

@@ -4,10 +4,11 @@ from collections.abc import Collection, Iterable
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, func, literal, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, func, literal, or_, select, tuple_, update
 
 from csms.booking import held
 from csms.booking.plausibility import energy_between
+from csms.db.base import AnyRow
 from csms.db.bulk import insert_rows, upsert_rows
 from csms.db.leases import lock
 from csms.smart_charging.rules import Needs
@@ -207,7 +208,7 @@ class Position(NamedTuple):
 
 def list_page(
     connection: Connection, wanted: TransactionFilter, after: Position | None = None, limit: int = 100
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Return transactions, newest first, those with unknown start last: at most `limit` of those after `after`."""
     key = transactions.c.station_id, transactions.c.transaction_id
     started = transactions.c.started_ms
@@ -240,8 +241,8 @@ def _with_costs(connection: Connection, documents: list[dict[str, Any]]) -> list
     return documents
 
 
-def _plain(transaction: Transaction) -> dict[str, Any]:
-    document: dict[str, Any] = msgspec.to_builtins(transaction)
+def _plain(transaction: Transaction) -> dict[str, object]:
+    document: dict[str, object] = msgspec.to_builtins(transaction)
     for key, value in document.items():
         if isinstance(value, dict):  # a Dated: its seqNo is internal
             document[key] = value["value"]
@@ -310,7 +311,7 @@ def vehicles(connection: Connection, stations: Collection[str]) -> list[tuple[Tr
     return [(_decode(row.document), typed_json.decode(row.needs, Needs)) for row in rows]
 
 
-def _with_needs(connection: Connection, stations: Collection[str] | None, column: ColumnElement[str]) -> list[Row[Any]]:
+def _with_needs(connection: Connection, stations: Collection[str] | None, column: ColumnElement[str]) -> list[AnyRow]:
     query = (
         select(transactions.c.station_id, transactions.c.needs, column)
         .where(transactions.c.active.is_(True) & transactions.c.needs.is_not(None))
@@ -347,7 +348,7 @@ def find(connection: Connection, transaction_id: str) -> list[dict[str, Any]]:
     return [_describe(connection, _decode(row.document)) for row in rows]
 
 
-def _describe(connection: Connection, transaction: Transaction) -> dict[str, Any]:
+def _describe(connection: Connection, transaction: Transaction) -> dict[str, object]:
     events = connection.execute(
         select(transaction_events)
         .where(
@@ -379,7 +380,7 @@ def _describe(connection: Connection, transaction: Transaction) -> dict[str, Any
     return document
 
 
-def _value(seq_no: int, sample: JudgedSamples) -> dict[str, Any]:
+def _value(seq_no: int, sample: JudgedSamples) -> dict[str, object]:
     value: dict[str, Any] = {"seq_no": seq_no, **msgspec.structs.asdict(sample)}
     signed, verdict = value.pop("signed"), value.pop("verdict")
     if signed:
@@ -400,7 +401,7 @@ def _get(connection: Connection, station_id: str, transaction_id: str) -> Transa
 
 def _put(connection: Connection, transaction: Transaction, heard_ms: int | None = None) -> None:
     """Update a transaction; without `heard_ms` no new message of it arrived."""
-    columns: dict[str, Any] = {
+    columns: dict[str, object] = {
         "active": transaction.active,
         "started_ms": transaction.started_ms,
         "ended_ms": transaction.ended_ms,

@@ -116,7 +116,7 @@ def note_problem(connection: Connection, problem: str) -> None:
     )
 
 
-def _set_state(connection: Connection, **columns: Any) -> None:
+def _set_state(connection: Connection, **columns: object) -> None:
     connection.execute(delete(trust_list_states).where(trust_list_states.c.name == _NAME))
     connection.execute(insert(trust_list_states).values(name=_NAME, **columns))
 
@@ -181,7 +181,7 @@ def settle(connection: Connection, station_id: str, now_ms: int, outcome: str, d
     )
 
 
-def rollouts(connection: Connection) -> list[dict[str, Any]]:
+def rollouts(connection: Connection) -> list[dict[str, object]]:
     """Return the stations that were to be brought up to a list, by identity."""
     query = select(root_rollouts).order_by(root_rollouts.c.station_id)
     return [{k: v for k, v in row._mapping.items() if k != "due_ms"} for row in connection.execute(query)]

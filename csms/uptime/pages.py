@@ -36,7 +36,7 @@ def _last(row: dict[str, Any]) -> EvseOutage | None:
     return typed_json.convert(row["outages"][-1], EvseOutage) if row["outages"] else None
 
 
-def _why(row: dict[str, Any]) -> str | None:
+def _why(row: dict[str, object]) -> str | None:
     last = _last(row)
     return None if last is None else last.why.capitalize()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -10,7 +10,6 @@ from sqlalchemy import (
     Connection,
     Index,
     Integer,
-    Row,
     String,
     Text,
     bindparam,
@@ -20,7 +19,7 @@ from sqlalchemy import (
     text,
 )
 
-from csms.db.base import declare_table, newest, row_id
+from csms.db.base import AnyRow, declare_table, newest, row_id
 from csms.db.bulk import insert_numbered
 from csms.overview.course import STEP_MS
 from csms.overview.tables import power_course
@@ -143,7 +142,7 @@ def began(connection: Connection) -> int | None:
     return first
 
 
-def add_exclusion(connection: Connection, /, **values: object) -> dict[str, Any]:
+def add_exclusion(connection: Connection, /, **values: object) -> dict[str, object]:
     """Store an exclusion; return it."""
     number = insert_numbered(connection, uptime_exclusions, None, values)
     return {"exclusion_id": number, **values}
@@ -157,7 +156,7 @@ def exclusions_before(
     return [_plain(row) for row in connection.execute(query)]
 
 
-def exclusion(connection: Connection, exclusion_id: int) -> dict[str, Any] | None:
+def exclusion(connection: Connection, exclusion_id: int) -> dict[str, object] | None:
     """Return an exclusion, or None."""
     row = connection.execute(
         select(uptime_exclusions).where(uptime_exclusions.c.exclusion_id == exclusion_id)
@@ -170,5 +169,5 @@ def drop_exclusion(connection: Connection, exclusion_id: int) -> None:
     connection.execute(delete(uptime_exclusions).where(uptime_exclusions.c.exclusion_id == exclusion_id))
 
 
-def _plain(row: Row[Any]) -> dict[str, Any]:
+def _plain(row: AnyRow) -> dict[str, object]:
     return dict(row._mapping)

@@ -40,7 +40,7 @@ class CsvExport:
         self._text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         self._text.write(csv_text(["time", *_KEY, *signals]))
 
-    def add(self, found: Sequence[dict[str, Any]]) -> None:
+    def add(self, found: Sequence[dict[str, object]]) -> None:
         """Write a page of records."""
         self._text.write(csv_text(*map(self._row, found)))
 

@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import Column, ColumnElement, Connection, and_, delete, func, insert, or_, select, text, tuple_
 
 from csms.batteries import store as batteries
-from csms.db.base import page
+from csms.db.base import AnyRow, page
 from csms.db.bulk import find_rows
 from csms.telemetry import tables
 from csms.telemetry.aggregates import BootSegment
@@ -52,7 +52,7 @@ def has_one_of(signals: Iterable[str]) -> ColumnElement[bool]:
     return or_(*(column_of(signal).is_not(None) for signal in signals), tables.telemetry.c.present.op("&")(bits) != 0)
 
 
-def document_of(connection: Connection, row: Any) -> bytes:
+def document_of(connection: Connection, row: AnyRow) -> bytes:
     """Return a record's JSON. Raises StoreError."""
     return seal_of(connection).open(connection, row.document, row.ev, row.boot, row.seq)
 
@@ -93,7 +93,7 @@ def values(
 
 def cell_samples(
     connection: Connection, ev: str, span_ms: tuple[int, int], limit: int, after: Place | None
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Return records with samples of single cells, oldest first: from the first time to before the second."""
     table, found = tables.telemetry.c, list[dict[str, Any]]()
     place = table.at_ms, table.boot, table.seq
@@ -170,7 +170,7 @@ def save_states(connection: Connection, states: Iterable[VehicleState]) -> None:
         )
 
 
-def _state(connection: Connection, row: Any) -> VehicleState | None:
+def _state(connection: Connection, row: AnyRow) -> VehicleState | None:
     document = seal_of(connection).find(connection, row.document, "state", row.ev)
     return None if document is None else decode_state(document)
 
@@ -264,7 +264,7 @@ def keep(connection: Connection, records: Iterable[Record]) -> None:
 
 def parts(
     connection: Connection, after: Sequence[str] | None, limit: int, evs: Sequence[str] | None
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Return parts with what is installed there, by vehicle and part; of some vehicles (`evs`), or of all."""
     table = tables.vehicle_firmware.c
     query = page(select(tables.vehicle_firmware), (table.ev, table.part), after, limit, rising=True)

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from csms.accounts.tables import webhook_deliveries as deliveries
 from csms.accounts.tables import webhooks
+from csms.db.base import AnyRow
 from csms.db.outbox import Outbox
 from csms.webhooks.rules import BACK_OFF_S, MAX_FAILURES
 
@@ -93,7 +94,7 @@ def list_all(connection: Connection) -> list[Webhook]:
     return [_webhook(row) for row in connection.execute(select(webhooks).order_by(webhooks.c.webhook_id))]
 
 
-def _webhook(row: Any) -> Webhook:
+def _webhook(row: AnyRow) -> Webhook:
     return Webhook(
         webhook_id=row.webhook_id,
         url=row.url,

@@ -26,7 +26,7 @@ LONGEST_S: Final[Mapping[str, float]] = {"measure": 30.0, "refresh": 5.0, "show"
 """Time for methods that a driver may take time for."""
 
 
-def guarded(part: Part, interface: Any, failed: OnFailure) -> Part:
+def guarded(part: Part, interface: type, failed: OnFailure) -> Part:
     """Return the part behind the guard; `interface` is its protocol. Raises TransportError if the part lacks something
     of it, or has an invalid value at the start."""
     guard = _guard_of(interface)(part, interface, failed)
@@ -64,7 +64,7 @@ class _Command(msgspec.Struct, frozen=True):
 
 
 @cache
-def _members(interface: Any) -> Mapping[str, _Value | _Listener | _Answer | _Command]:
+def _members(interface: type) -> Mapping[str, _Value | _Listener | _Answer | _Command]:
     return {
         name: _member(name, inspect.getattr_static(interface, name))
         for name in dir(interface)
@@ -72,7 +72,7 @@ def _members(interface: Any) -> Mapping[str, _Value | _Listener | _Answer | _Com
     }
 
 
-def _member(name: str, declared: Any) -> _Value | _Listener | _Answer | _Command:
+def _member(name: str, declared: object) -> _Value | _Listener | _Answer | _Command:
     if isinstance(declared, property):
         declared_type = get_type_hints(declared.fget, include_extras=True)["return"]
         return _Value(name, _constants(declared_type), declared_type)
@@ -88,7 +88,7 @@ def _member(name: str, declared: Any) -> _Value | _Listener | _Answer | _Command
 _PLAIN: Final[frozenset[type]] = frozenset({bool, int, float, str, NoneType})
 
 
-def _constants(type_: Any) -> frozenset[type]:
+def _constants(type_: object) -> frozenset[type]:
     """Return the classes of a type's values that do not change: plain ones, enumerations, frozen structures of
     plain ones."""
     if isinstance(type_, enum.EnumMeta):
@@ -101,7 +101,7 @@ def _constants(type_: Any) -> frozenset[type]:
 class _Guard:
     """A part. Its members are those of the interface."""
 
-    def __init__(self, part: object, interface: Any, failed: OnFailure) -> None:
+    def __init__(self, part: object, interface: type, failed: OnFailure) -> None:
         self._part, self._interface, self._failed = part, interface, failed
         self._last: dict[str, tuple[object, Any]] = {}
         """The last valid value of each property and report, as the driver gave it, and converted."""
@@ -131,7 +131,7 @@ class _Guard:
             self._failed(why)
         return self._last[member.name][1]
 
-    def _valid(self, value: object, declared: _Value) -> Any:
+    def _valid(self, value: object, declared: _Value) -> object:
         """Return a value as its type is declared; the same one again, if it cannot have changed, is not checked again:
         it is read, or reported to others. Raises an exception otherwise."""
         known = self._last.get(declared.name)
@@ -167,7 +167,7 @@ class _Guard:
 
 
 @cache
-def _guard_of(interface: Any) -> type[_Guard]:
+def _guard_of(interface: type) -> type[_Guard]:
     """Return the guard of an interface, with its properties: they are read in each turn of the safety channel."""
     values = {name: _property(each) for name, each in _members(interface).items() if isinstance(each, _Value)}
     return type(f"{interface.__name__}Guard", (_Guard,), values)
@@ -177,7 +177,7 @@ def _property(member: _Value) -> property:
     return property(lambda guard: guard.take(member))
 
 
-def _checked(value: Any, type_: Any) -> Any:
+def _checked(value: object, type_: object) -> object:
     """Return a value of the declared type. Raises an exception otherwise."""
     return typed_json.convert(msgspec.to_builtins(value), type_)
 

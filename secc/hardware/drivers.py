@@ -91,7 +91,7 @@ def installed() -> list[InstalledDriver]:
 
 
 @contextlib.asynccontextmanager
-async def opened(kind: Kind, name: str, config: msgspec.Struct, context: DriverContext) -> AsyncIterator[Any]:
+async def opened(kind: Kind, name: str, config: msgspec.Struct, context: DriverContext) -> AsyncIterator[object]:
     """Open a part. Raises ConfigError or TransportError; leaving raises nothing, and takes at most CLOSE_S."""
     about = f"the driver {name!r} of kind {kind}"
     driver = find(kind, name)
@@ -136,7 +136,7 @@ def side_opener(kind: SideKind, name: str, table: Table | None, context: DriverC
     config = settings_from(kind, name, table)
 
     @contextlib.asynccontextmanager
-    async def open_(failed: OnFailure) -> AsyncIterator[Any]:
+    async def open_(failed: OnFailure) -> AsyncIterator[object]:
         async with opened(kind, name, config, context) as part:
             yield guarded(part, INTERFACES[kind], failed)
 

@@ -131,7 +131,7 @@ class SafetyChannel:
 
     # -- drivers
 
-    def guard(self, part: Part, interface: object) -> Part:
+    def guard(self, part: Part, interface: type) -> Part:
         """Return a driver's part behind its interface: what the driver fails to do is a fault that opens. Raises
         TransportError if it lacks something."""
         return guarded(part, interface, partial(self._driver_failed, alone=interface is not interfaces.Contactor))

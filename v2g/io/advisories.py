@@ -211,7 +211,7 @@ def in_range(version: str, range_: Range, order: Order) -> bool:
     return inside
 
 
-def _borders(events: Iterable[VersionEvent], order: Order) -> list[tuple[tuple[bool, Any], VersionEvent]]:
+def _borders(events: Iterable[VersionEvent], order: Order) -> list[tuple[tuple[bool, object], VersionEvent]]:
     """Return each event with its place: 0 comes before all versions."""
     found = []
     for event in events:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
-from typing import Any, Final
+from typing import Final
 
 from v2g.look import document
 from v2g.text import printable
@@ -78,7 +78,7 @@ def _asked(text: str) -> Iterator[tuple[str, str]]:
             yield identifier, action
 
 
-def _read(frame: Any, asked: Mapping[str, str]) -> tuple[str, int]:
+def _read(frame: object, asked: Mapping[str, str]) -> tuple[str, int]:
     """Return the name of a frame, and the place of its payload; -1 without one."""
     match frame:
         case [2, str(), str() as action, _]:

@@ -79,7 +79,7 @@ def _show(found: Mapping[str, Any], *, json: bool) -> None:
     say(f"{found['name']}: {found['state']}{reason}")
     columns = columns_of("station: station_id, cohort, state, status, attempts, begun_ms, installed_ms")
 
-    def shown(row: dict[str, Any]) -> dict[str, Any]:
+    def shown(row: dict[str, object]) -> dict[str, Any]:
         return {**row, "begun_ms": row["begun_ms"] or None, "installed_ms": row["installed_ms"] or None}
 
     show(found["members"], "Stations", columns, json=False, present=shown)

@@ -151,7 +151,7 @@ class CsmsClient:
         with self._read_errors():
             return Answer(json.loads(content) if content else None, _next(response))
 
-    def ask_until_done(self, method: str, path: str, body: Any) -> Answer:
+    def ask_until_done(self, method: str, path: str, body: object) -> Answer:
         """As `ask`, for a change that may outlive its answer: how it ended is asked under the same Idempotency-Key.
 
         Raises as `ask`; RefusedError (LOST) if it succeeded, but the answer was lost and had secrets.
@@ -170,7 +170,7 @@ class CsmsClient:
                 raise TimeoutExpired("the end of the change", _DONE_S, hint="look at its effect before another attempt")
             time.sleep(self._again_s)
 
-    def pages(self, path: str, limit: int, **query: Any) -> "Pages":
+    def pages(self, path: str, limit: int, **query: object) -> "Pages":
         """Return the items of a list, fetched page by page, `limit` at most."""
         return Pages(self, path, limit, query)
 

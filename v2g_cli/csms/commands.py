@@ -215,7 +215,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
             else:
                 show_one(found, json=json)
 
-    def _show(self, rows: Iterable[Any], *, json: bool) -> None:
+    def _show(self, rows: Iterable[object], *, json: bool) -> None:
         title = self.title or self.known.name.partition("_")[2].replace("_", " ").capitalize()
         show(rows, title, columns_of(self.columns), json=json, present=self.present)
 
@@ -304,7 +304,7 @@ def _value(each: Field, said: Any, option: str | FlagOption | None, past: bool) 
         raise ConfigError(f"{each.name} is not JSON: {error}", hint='quote it: \'{"name": "value"}\'') from None
 
 
-def _body(known: ApiOperation, file: Path | None, values: Mapping[Field, Any]) -> Any:
+def _body(known: ApiOperation, file: Path | None, values: Mapping[Field, object]) -> Any:
     """Return the body of a request, None where it takes none. Raises ConfigError for a member that is missing."""
     if not known.body:
         return None

@@ -349,7 +349,7 @@ add(trust, "refuse", "refuse_certificate_request", words={**_KIND, "reason": "RE
 class _Api(TyperGroup):
     """A command for each operation, made when it is called or shown."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: object) -> list[str]:
         return [name.replace("_", "-") for name in operations()]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:

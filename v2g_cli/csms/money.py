@@ -75,7 +75,7 @@ def correct(
         raise ConfigError("give --line and --price, or --tariff")
     path = f"/settlements/{part(session)}"
     if tariff is None:
-        body: dict[str, Any] = {"line": line, "price_per_kwh": price, "reason": reason}
+        body: dict[str, object] = {"line": line, "price_per_kwh": price, "reason": reason}
         found = client_of(context).ask("POST", f"{path}/corrections", body, station=station).body
     else:
         body = {"tariff": msgspec.to_builtins(read_tariff(tariff)), "reason": reason}
@@ -134,7 +134,7 @@ def report(
         show(rows, "Transactions", {by: "group"} | _SUMS, json=json)
 
 
-def _write_csv(path: Path, by: str, rows: Sequence[Mapping[str, Any]]) -> None:
+def _write_csv(path: Path, by: str, rows: Sequence[Mapping[str, object]]) -> None:
     fields = ("group", *_SUMS.values())
     text = csv_text((by, *_SUMS.values()), *([row[name] for name in fields] for row in rows)).encode()
     if str(path) == "-":
@@ -334,12 +334,12 @@ def price(
     say(f"{found['incl_tax']} {found['currency']} with tax, {found['excl_tax']} without")
 
 
-def _read_plan(file: Path) -> dict[str, Any]:
+def _read_plan(file: Path) -> dict[str, object]:
     """Return the tariff of a file, checked. Raises ConfigError."""
     import msgspec
 
     from v2g.config import parse_config
     from v2g.energy.price_plan import PricePlan
 
-    found: dict[str, Any] = msgspec.to_builtins(parse_config(read_text(file), PricePlan, name=str(file)))
+    found: dict[str, object] = msgspec.to_builtins(parse_config(read_text(file), PricePlan, name=str(file)))
     return found

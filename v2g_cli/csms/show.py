@@ -63,7 +63,7 @@ def client_of(context: typer.Context) -> CsmsClient:
 
 
 def show(
-    rows: Iterable[Any],
+    rows: Iterable[object],
     title: str,
     columns: dict[str, str],
     *,
@@ -97,7 +97,7 @@ def columns_of(spec: str) -> dict[str, str]:
     return {f"{name} (UTC)" if field.endswith("_ms") else name: field for name, field in named}
 
 
-def _member(row: Any, field: str) -> Any:
+def _member(row: object, field: str) -> object:
     """Return a field of a row; `a.b` is the member `b` of `a`, unless the row has a field of that name."""
     if not isinstance(row, dict) or field in row or "." not in field:
         return row.get(field) if isinstance(row, dict) else None
@@ -144,7 +144,7 @@ def show_one(record: object, *, json: bool) -> None:
         say(json_.dumps(record, indent=2, ensure_ascii=False), lines=True)
 
 
-def show_fields(record: Mapping[str, Any]) -> None:
+def show_fields(record: Mapping[str, object]) -> None:
     """Print a line for each field, with readable name and value."""
     for field, value in record.items():
         say(f"{field.removesuffix('_ms').replace('_', ' ')}: {cell(field, value)}")

@@ -189,7 +189,7 @@ def start(
 
     Example: `v2g csms start CS-V2G-0001 04A1B2C3 --type ISO14443 --evse 1`
     """
-    body: dict[str, Any] = {"id_token": {"idToken": id_token, "type": kind}}
+    body: dict[str, object] = {"id_token": {"idToken": id_token, "type": kind}}
     if evse is not None:
         body["evse_id"] = evse
     show_one(client_of(context).ask("POST", f"/stations/{part(name)}/transactions", body).body, json=json)

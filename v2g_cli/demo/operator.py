@@ -77,7 +77,7 @@ class Operator:
         """Bid so much less power than planned, at a price per kWh; return the bid. Raises TransportError if refused."""
         times = {"start_ms": start_ms, "end_ms": end_ms}
         body = times | {"direction": "up", "power_w": power_w, "price_per_kwh": price}
-        found: dict[str, Any] = self._ask("POST", f"/fleets/{fleet_id}/bids", body)
+        found: dict[str, object] = self._ask("POST", f"/fleets/{fleet_id}/bids", body)
         return found
 
     def call_bid(self, fleet_id: str, bid_id: str, power_w: int) -> list[dict[str, Any]]:
@@ -142,7 +142,7 @@ class Operator:
         """Return how many telemetry records the back end has stored. Raises TransportError."""
         return sum(vehicle["stored"] for vehicle in self._ask("GET", "/telemetry"))
 
-    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+    def _ask(self, method: str, path: str, body: object = None) -> Any:
         client = CsmsClient(Access(url=f"https://127.0.0.1:{self.port}", token=self.token, ca=self.ca))
         try:
             return client.ask(method, path, body).body

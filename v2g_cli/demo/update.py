@@ -168,7 +168,7 @@ class WebServer:
             def do_GET(self) -> None:
                 web.answer(self)
 
-            def log_message(self, *_: Any) -> None:
+            def log_message(self, *_: object) -> None:
                 """Keep quiet."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

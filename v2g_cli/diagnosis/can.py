@@ -85,7 +85,7 @@ class BusView:
 
     def payload(self, frame: CanFrame, mapped: Mapped | None) -> dict[str, Any]:
         """Return a frame with its signals and the bits without one."""
-        shown: dict[str, Any] = {
+        shown: dict[str, object] = {
             "time_s": frame.time_s,
             "id": hex_id(frame.frame_id, extended=frame.extended),
             "data": frame.data.hex(),

@@ -83,7 +83,7 @@ def _answer(line: bytes, work: Any) -> str:
     return json.dumps(answer, ensure_ascii=False)
 
 
-def _about(given: dict[str, Any], how: How) -> How:
+def _about(given: dict[str, object], how: How) -> How:
     namespace = given.get("namespace")
     schema = schema_named(str(namespace)) if namespace else how.schema
     return How(schema, bool(given.get("fragment", how.is_fragment)), how.dialect)

@@ -7,9 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TextIO
 
 import msgspec
 import typer
@@ -182,12 +182,12 @@ def _remove(key: Path) -> None:
         raise KeyAccessError(f"{key}: {error.strerror}: remove it yourself") from None
 
 
-def _transcript(folder: Path, sealed: "Sealed", record: dict[str, Any], present: Sequence[str] | None) -> Path:
+def _transcript(folder: Path, sealed: "Sealed", record: Mapping[str, object], present: Sequence[str] | None) -> Path:
     """Write what was done, when, by whom and with which shares; it contains no secrets."""
     at = now()
     path = folder / f"transcript-{record['what']}-{at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}.json"
     root = {"subject": sealed.subject, "sha256": sealed.fingerprint, "set": sealed.identifier}
-    data = {"at": at, "user": _user(), "present": list(present or ()), "root": root} | record
+    data = {"at": at, "user": _user(), "present": list(present or ()), "root": root, **record}
     write_out(path, msgspec.json.format(msgspec.json.encode(data), indent=1) + b"\n")
     return path
 

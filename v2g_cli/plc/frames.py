@@ -3,7 +3,6 @@
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -157,7 +156,7 @@ class Printer:
             seen, described.source, described.destination, described.name, dict(described.fields), described.problem
         )
 
-    def line(self, time_ns: int, kind: str, name: str, data: dict[str, Any]) -> None:
+    def line(self, time_ns: int, kind: str, name: str, data: dict[str, object]) -> None:
         """Print something other than a frame."""
         if self._json:
             print_json({"time_ns": time_ns, kind: name, **data})

@@ -124,7 +124,7 @@ def _children(value: object) -> Iterable[tuple[str, object]]:
     return []
 
 
-def _number(value: Any) -> Any:
+def _number(value: object) -> Any:
     """Return a RationalNumber as one number, anything else unchanged."""
     if isinstance(value, dict) and value.keys() == {"Exponent", "Value"}:
         return value["Value"] * 10.0 ** value["Exponent"]

@@ -58,8 +58,8 @@ class BridgeFacts:
     async def _run(self, sql: str, *values: object) -> list[Any]:
         return await self._work(lambda: self._db.execute(sql, values).fetchall())
 
-    async def _work(self, work: Callable[[], list[Any]]) -> list[Any]:
-        def caught() -> list[Any]:
+    async def _work(self, work: Callable[[], list[Any]]) -> list[object]:
+        def caught() -> list[object]:
             try:
                 return work()
             except sqlite3.Error as error:

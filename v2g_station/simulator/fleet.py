@@ -664,8 +664,7 @@ class StationControl:
     async def listen(self, port: int) -> int:
         """Listen at 127.0.0.1; return the port, which is chosen for 0. Raises OSError."""
         self._server = await start_server(self._serve, "127.0.0.1", port, limit=MOST_LINE)
-        taken: int = self._server.sockets[0].getsockname()[1]
-        return taken
+        return int(self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
         """Stop listening, and end all connections."""

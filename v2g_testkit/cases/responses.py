@@ -237,7 +237,7 @@ class Responses(ScriptedResponses):
             "cl_res_control_mode": self._dc_mode(request.cl_req_control_mode),
         }
 
-    def _dc_mode(self, asked: Element) -> Any:
+    def _dc_mode(self, asked: Element) -> object:
         charge: Fields = {
             "evse_maximum_charge_power": number(_POWER_W),
             "evse_minimum_charge_power": number(0),

@@ -118,21 +118,21 @@ class OcpiTest(CaseTest):
 # -- objects of the lab, as 2.3.0 writes them
 
 
-def _token(name: str = UID, **changes: Any) -> Json:
+def _token(name: str = UID, **changes: object) -> Json:
     return {
         "country_code": COUNTRY, "party_id": PARTY, "uid": name, "type": "RFID", "contract_id": "NLLABC00000001",
         "issuer": "The lab", "valid": True, "whitelist": "ALLOWED", "last_updated": moment(), **changes,
     }  # fmt: skip
 
 
-def _connector(**changes: Any) -> Json:
+def _connector(**changes: object) -> Json:
     return {
         "id": "1", "standard": "IEC_62196_T2_COMBO", "format": "CABLE", "power_type": "DC", "max_voltage": 900,
         "max_amperage": 200, "tariff_ids": ["LAB-T"], "last_updated": moment(), **changes,
     }  # fmt: skip
 
 
-def _evse(uid: str = "LAB-E1", **changes: Any) -> Json:
+def _evse(uid: str = "LAB-E1", **changes: object) -> Json:
     return {
         "uid": uid, "evse_id": "NL*LAB*E1", "status": "AVAILABLE", "connectors": [_connector()],
         "last_updated": moment(), **changes,
@@ -145,14 +145,14 @@ _PLACE: Final = {
 }  # fmt: skip
 
 
-def _location(name: str, **changes: Any) -> Json:
+def _location(name: str, **changes: object) -> Json:
     return {
         "country_code": COUNTRY, "party_id": PARTY, "id": name, "publish": True, **_PLACE, "evses": [_evse()],
         "time_zone": "Europe/Amsterdam", "last_updated": moment(), **changes,
     }  # fmt: skip
 
 
-def _tariff(name: str, **changes: Any) -> Json:
+def _tariff(name: str, **changes: object) -> Json:
     component = {"type": "ENERGY", "price": Decimal("0.5"), "vat": 21, "step_size": 1}
     return {
         "country_code": COUNTRY, "party_id": PARTY, "id": name, "currency": "EUR", "tax_included": "NO",
@@ -172,7 +172,7 @@ def _period(seconds: float, kwh: int) -> Json:
 _COST: Final = {"before_taxes": 5, "taxes": [{"name": "VAT", "amount": Decimal("1.05")}]}
 
 
-def _session(name: str, token: Json, **changes: Any) -> Json:
+def _session(name: str, token: Json, **changes: object) -> Json:
     return {
         "country_code": COUNTRY, "party_id": PARTY, "id": name, "start_date_time": moment(-3600), "kwh": 10,
         "cdr_token": _whose(token), "auth_method": "WHITELIST", "location_id": "LAB-L", "evse_uid": "LAB-E1",
@@ -181,7 +181,7 @@ def _session(name: str, token: Json, **changes: Any) -> Json:
     }  # fmt: skip
 
 
-def _cdr(name: str, token: Json, **changes: Any) -> Json:
+def _cdr(name: str, token: Json, **changes: object) -> Json:
     place = {
         "id": "LAB-L", **_PLACE, "evse_uid": "LAB-E1", "evse_id": "NL*LAB*E1", "connector_id": "1",
         "connector_standard": "IEC_62196_T2_COMBO", "connector_format": "CABLE", "connector_power_type": "DC",
@@ -518,7 +518,7 @@ async def _free_evse(test: OcpiTest) -> tuple[Json, Json]:
     return min(pairs, key=lambda pair: pair[1]["status"] != "AVAILABLE")
 
 
-async def _command(test: OcpiTest, name: str, *, planned: bool = False, **fields: Any) -> tuple[Exchange, str]:
+async def _command(test: OcpiTest, name: str, *, planned: bool = False, **fields: object) -> tuple[Exchange, str]:
     """Send a command; return the exchange and where its result goes."""
     number = f"{test.id}-{test.next_id()}"
     body = {"response_url": f"{test.lab.url}/ocpi/result/{number}", **fields}

@@ -8,7 +8,7 @@ objects and enumerations, a number (the most characters of a CiString), or one o
 import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 from v2g.errors import OcpiError
 from v2g.ocpi.wire import Version, read_time
@@ -185,5 +185,5 @@ def _fits(kind: str, value: object, version: Version) -> bool:
     return 1 <= len(value) <= int(kind)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return f"{value!r:.60}"

@@ -248,7 +248,7 @@ class LabPartner:
         fitting = [(len(base), module) for (module, _), base in self.endpoints.items() if url.startswith(base)]
         return max(fitting, default=(0, ""))[1]
 
-    def credentials(self, token: str, **changes: Any) -> Json:
+    def credentials(self, token: str, **changes: object) -> Json:
         """Return the lab's credentials."""
         roles = [
             {"role": role, "country_code": COUNTRY, "party_id": _ROLES[role], "business_details": {"name": "The lab"}}

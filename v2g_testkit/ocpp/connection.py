@@ -127,7 +127,7 @@ class Inbox:
         return None
 
     async def expect(
-        self, action: str, fields: Mapping[str, Any], requirement: str, within: float, *, skip: bool = False
+        self, action: str, fields: Mapping[str, object], requirement: str, within: float, *, skip: bool = False
     ) -> Payload:
         """Return the next request of an action with these values, each at a path (see `field_of`). Raises Failed."""
         found = await self.take(having(action, fields), within, skip=skip)
@@ -139,7 +139,7 @@ class Inbox:
         return found.payload
 
 
-def field_of(payload: Any, path: str) -> Any:
+def field_of(payload: object, path: str) -> Any:
     """Return the value at a path such as `transactionInfo__chargingState`; None if there is none."""
     for name in path.split("__"):
         payload = payload.get(name) if isinstance(payload, dict) else None

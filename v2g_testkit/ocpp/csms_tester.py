@@ -297,7 +297,7 @@ class CsmsTest(CaseTest):
         """Answer that request of the back end so until the end of the case."""
         self._answers[action] = answer
 
-    async def expect(self, action: str, requirement: str = "", *, within: float = 0.0, **fields: Any) -> Payload:
+    async def expect(self, action: str, requirement: str = "", *, within: float = 0.0, **fields: object) -> Payload:
         """Return the next request of the back end with these values; `__` leads into an object. Raises Failed.
 
         `within`: how long it may take where that is longer than declared, s.

@@ -410,7 +410,7 @@ class _Station:
             count.times.add(loop.time() - began)
         return answer
 
-    def _send(self, message: list[Any]) -> None:
+    def _send(self, message: list[object]) -> None:
         text = msgspec.json.encode(message).decode()
         self._sample("sent", text)
         if self._client is not None:

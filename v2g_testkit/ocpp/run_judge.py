@@ -180,7 +180,7 @@ class Timeouts:
         if at_s - began_s < interval - 1:
             yield f"boots again after {at_s - began_s:.0f} s, though it was told to wait for {interval:.0f} s"
 
-    def booted(self, connection: int, at_s: float, answer: Mapping[str, Any]) -> None:
+    def booted(self, connection: int, at_s: float, answer: Mapping[str, object]) -> None:
         """BootNotification is answered."""
         interval = answer.get("interval")
         if not isinstance(interval, int):
@@ -199,7 +199,7 @@ class Timeouts:
         """A connector has this status."""
         self._cables[station, evse] = status not in ("Available", "Reserved", "Unavailable", "Faulted")
 
-    def event(self, station: str, transaction: str, event: Mapping[str, Any], connection: int, at_s: float) -> None:
+    def event(self, station: str, transaction: str, event: Mapping[str, object], connection: int, at_s: float) -> None:
         """The station sends TransactionEvent."""
         info, evse = event.get("transactionInfo"), event.get("evse")
         state = info.get("chargingState") if isinstance(info, dict) else None

@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -402,7 +402,7 @@ class StationTest(CaseTest):
         """Answer that request of the station so until the end of the case."""
         self._tester.answers[action] = answer
 
-    async def ask(self, action: str, **payload: Any) -> Payload:
+    async def ask(self, action: str, **payload: object) -> Payload:
         """Send a request; return the answer. Raises CallError, Failed."""
         connection = await self._tester.online(self._tester.within(None))
         return await connection.call(action, payload, self._tester.within(None))
@@ -427,7 +427,7 @@ class StationTest(CaseTest):
         await (await self._tester.online(self._tester.within(None))).send(frame)
 
     async def expect(
-        self, action: str, requirement: str = "", *, within: float | None = None, skip: bool = False, **fields: Any
+        self, action: str, requirement: str = "", *, within: float | None = None, skip: bool = False, **fields: object
     ) -> Payload:
         """Return the next request of the station with these values; `__` leads into an object. Raises Failed.
 
@@ -645,19 +645,19 @@ class StationTest(CaseTest):
 
     # -- the device model
 
-    async def get(self, component: str, variable: str, **more: Any) -> Payload:
+    async def get(self, component: str, variable: str, **more: object) -> Payload:
         """Return the result of reading one variable; `evse`, `instance` and `attributeType` say more."""
         answer = await self.ask("GetVariables", getVariableData=[variable_of(component, variable, **more)])
         return answer["getVariableResult"][0]  # type: ignore[no-any-return]
 
-    async def value(self, component: str, variable: str, **more: Any) -> str:
+    async def value(self, component: str, variable: str, **more: object) -> str:
         """Return the value of a variable. Raises NotApplicable if the station does not have it."""
         result = await self.get(component, variable, **more)
         if result["attributeStatus"] != "Accepted":
             raise NotApplicable(f"the station does not have {component}.{variable}: {result['attributeStatus']}")
         return str(result.get("attributeValue", ""))
 
-    async def set(self, component: str, variable: str, value: str, **more: Any) -> str:
+    async def set(self, component: str, variable: str, value: str, **more: object) -> str:
         """Set a variable; return the status. Its value is restored after the case."""
         await self.keep(component, variable, **more)
         return await self._set(component, variable, value, more)

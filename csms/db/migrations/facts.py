@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from csms.db.base import AnyRow
 from csms.tokens.rules import CONTRACT, normalise
 
 _STEP = 1000
@@ -63,7 +64,7 @@ def fill(connection: sa.Connection, table: sa.Table) -> None:
 
 def _contradictions(connection: sa.Connection) -> Iterator[dict[str, Any]]:
     """Yield which booked sessions overlap, or have registers of, one before them of the same kind."""
-    before: Any = None
+    before: AnyRow | None = None
     for row in connection.execute(_STANDING):
         if before is not None and (before.kind, before.key, before.source) == (row.kind, row.key, row.source):
             overlap_ms = min(before.to_ms, row.to_ms) - row.from_ms
@@ -85,7 +86,7 @@ def _contradictions(connection: sa.Connection) -> Iterator[dict[str, Any]]:
         before = row
 
 
-def _of_transactions(_connection: sa.Connection, rows: Sequence[Any]) -> Iterator[dict[str, Any]]:
+def _of_transactions(_connection: sa.Connection, rows: Sequence[AnyRow]) -> Iterator[dict[str, Any]]:
     for row in rows:
         known = json.loads(row.document)
         token, kind = (_value(known, name) for name in ("id_token", "token_type"))
@@ -104,7 +105,7 @@ def _of_transactions(_connection: sa.Connection, rows: Sequence[Any]) -> Iterato
         )
 
 
-def _of_journals(connection: sa.Connection, rows: Sequence[Any]) -> Iterator[dict[str, Any]]:
+def _of_journals(connection: sa.Connection, rows: Sequence[AnyRow]) -> Iterator[dict[str, Any]]:
     for row in rows:
         begin = json.loads(row.line)["data"]
         contract, last = None, begin
@@ -133,8 +134,8 @@ def _of_journals(connection: sa.Connection, rows: Sequence[Any]) -> Iterator[dic
 
 def _facts(
     *, station_id: str, evse_id: int, span: tuple[int, int], registers: Sequence[int | None],
-    contract: str | None, **values: Any,
-) -> Iterator[dict[str, Any]]:  # fmt: skip
+    contract: str | None, **values: object,
+) -> Iterator[dict[str, object]]:  # fmt: skip
     names = ("imports_from", "imports_to", "exports_from", "exports_to")
     row = {
         **values, "station_id": station_id, "evse_id": evse_id, "from_ms": span[0], "to_ms": span[1],

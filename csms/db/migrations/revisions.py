@@ -15,6 +15,7 @@ from alembic import op
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 
+from csms.db.base import AnyRow
 from csms.db.migrations import facts as ledger
 from csms.db.schema import metadata
 from csms.tokens.rules import normalise
@@ -368,7 +369,7 @@ def transaction_totals() -> None:
         last = rows[-1].station_id, rows[-1].transaction_id
 
 
-def _totals(row: Any, document: dict[str, Any]) -> dict[str, object]:
+def _totals(row: AnyRow, document: dict[str, Any]) -> dict[str, object]:
     def said(name: str) -> str:
         return "" if document.get(name) is None else str(document[name]["value"])
 

@@ -124,7 +124,7 @@ class KafkaSink:
         failed: list[KafkaError] = []
         arrived = 0
 
-        def report(error: KafkaError | None, _message: Any) -> None:
+        def report(error: KafkaError | None, _message: object) -> None:
             nonlocal arrived
             arrived += error is None
             if error is not None:

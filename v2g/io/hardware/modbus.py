@@ -99,10 +99,10 @@ class ModbusClient(Protocol):
     def close(self) -> None:
         """Close the line."""
 
-    def read_holding_registers(self, address: int, *, count: int, device_id: int) -> Awaitable[Any]:
+    def read_holding_registers(self, address: int, *, count: int, device_id: int) -> Awaitable[object]:
         """Return the answer. Raises ModbusException."""
 
-    def read_input_registers(self, address: int, *, count: int, device_id: int) -> Awaitable[Any]:
+    def read_input_registers(self, address: int, *, count: int, device_id: int) -> Awaitable[object]:
         """Return the answer. Raises ModbusException."""
 
 

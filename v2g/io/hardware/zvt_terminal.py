@@ -112,8 +112,7 @@ class ZvtSimulator:
     def port(self) -> int:
         """Its address."""
         assert self._server is not None
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+        return int(self._server.sockets[0].getsockname()[1])
 
     async def open(self) -> None:
         """Listen. Raises TransportError."""

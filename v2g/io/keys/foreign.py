@@ -1,6 +1,6 @@
 """A key in a store as a private key of `cryptography`, whose builders sign certificates and requests with it."""
 
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
@@ -34,10 +34,10 @@ class _StoredPrivateKey:
     def private_bytes(self, *_: object) -> NoReturn:
         self._refuse()
 
-    def __copy__(self) -> Any:
+    def __copy__(self) -> Self:
         return self
 
-    def __deepcopy__(self, memo: object) -> Any:
+    def __deepcopy__(self, memo: object) -> Self:
         return self
 
 

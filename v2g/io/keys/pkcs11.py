@@ -1,7 +1,7 @@
 """Keys in a PKCS#11 token: smart card, HSM, or SoftHSM. They sign and agree inside; only public halves come out."""
 
 import hashlib
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -90,7 +90,7 @@ class Pkcs11Key:
         self._closed = True
         self._lose()
 
-    def _try(self, opened: OpenedKey, mechanism: Mechanism, data: bytes, parameter: Any) -> bytes:
+    def _try(self, opened: OpenedKey, mechanism: Mechanism, data: bytes, parameter: object) -> bytes:
         try:
             return opened.session.sign(opened.key, mechanism, data, parameter=parameter, pin=opened.pin)
         except KeyAccessError:

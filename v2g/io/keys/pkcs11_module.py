@@ -43,7 +43,7 @@ class Pkcs11Module:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.ffi: Any = cffi.FFI()
+        self.ffi: cffi.FFI = cffi.FFI()
         self.ffi.cdef(pkcs11_abi.CDEF)
         try:
             self._library = self.ffi.dlopen(path)
@@ -67,7 +67,7 @@ class Pkcs11Module:
         atexit.unregister(self.close)
         self.functions.Finalize(self.ffi.NULL)
 
-    def call(self, name: str, *arguments: Any, fine: Sequence[int] = (), what: str = "") -> int:
+    def call(self, name: str, *arguments: object, fine: Sequence[int] = (), what: str = "") -> int:
         """Call a function; `what` is for error messages. Raises KeyAccessError, caused by a Return."""
         result = int(getattr(self.functions, name)(*arguments))
         if result and result not in fine:
@@ -223,14 +223,14 @@ class Pkcs11Session:
             made + 1,
         )
 
-    def _call(self, name: str, *arguments: Any) -> None:
+    def _call(self, name: str, *arguments: object) -> None:
         self.module.call(name, self.number, *arguments, what=self.name)
 
 
 class _Attributes:
     """A CK_ATTRIBUTE array and the data it points to."""
 
-    def __init__(self, ffi: Any, template: Template) -> None:
+    def __init__(self, ffi: cffi.FFI, template: Template) -> None:
         self.array = ffi.new("CK_ATTRIBUTE[]", len(template))
         self._kept = []
         for entry, (attribute, value) in zip(self.array, template.items(), strict=True):
@@ -245,7 +245,7 @@ class _Attributes:
             entry.length = len(value) if isinstance(value, bytes) else ffi.sizeof(data)
 
 
-def _mechanism(ffi: Any, mechanism: pkcs11_abi.Mechanism, parameter: Any) -> Any:
+def _mechanism(ffi: cffi.FFI, mechanism: pkcs11_abi.Mechanism, parameter: Any) -> Any:
     how = ffi.new("CK_MECHANISM *")
     how.mechanism = mechanism
     if parameter is not None:

@@ -43,8 +43,7 @@ class Iec104Server:
     def port(self) -> int:
         """Where it listens."""
         assert self._server is not None
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+        return int(self._server.sockets[0].getsockname()[1])
 
     async def open(self, host: str, port: int) -> None:
         """Listen. Raises TransportError."""

@@ -82,7 +82,7 @@ class GuardedInstaller:
         with self._failing("back"):
             return typed_json.convert(self._own.open(self._settings).back(), tuple[Argv, ...])
 
-    async def _step(self, step: str, *arguments: Path) -> Any:
+    async def _step(self, step: str, *arguments: Path) -> object:
         with self._failing(step):
             async with asyncio.timeout(self._own.timeout_s):
                 return await getattr(self._own.open(self._settings), step)(*arguments)

@@ -30,7 +30,7 @@ class _Selector(selectors.DefaultSelector):
     def __init__(self, *, disks: bool) -> None:
         super().__init__()
         self.now, self._disks = 1000.0, disks
-        self.working: set[asyncio.Future[Any]] = set()
+        self.working: set[asyncio.Future[object]] = set()
         """What threads do that is waited for."""
         self.held: Callable[[], bool] = lambda: False
         """Whether they wait themselves, for something that needs simulated time."""

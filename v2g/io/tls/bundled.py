@@ -150,7 +150,7 @@ class BundledChannel(JudgedChannel):
             self._verdict.alert = value & 0xFF
 
     def _on_message(
-        self, sent: int, _version: int, kind: int, data: Any, size: int, _connection: Any, _data: Any
+        self, sent: int, _version: int, kind: int, data: object, size: int, _connection: object, _data: object
     ) -> None:
         """Process a complete message of the peer."""
         if not sent and kind == _HANDSHAKE:
@@ -167,7 +167,7 @@ class BundledChannel(JudgedChannel):
         out[0], size[0] = self._roots, 0 if self._endpoint.server else len(self._roots) - 1
         return 1
 
-    def _on_verify(self, _ok: int, store_context: Any) -> int:
+    def _on_verify(self, _ok: int, store_context: object) -> int:
         """Verify the peer's chain when OpenSSL asks about its leaf, and ignore OpenSSL's other questions."""
         code = VERIFY_OK
         if lib.X509_STORE_CTX_get_error_depth(store_context) == 0 and self.peer is None:

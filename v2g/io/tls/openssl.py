@@ -8,19 +8,20 @@ its error queue. Rules for everything built on it:
 - functions that take over ownership get `give(pointer)`;
 - C calls back into functions that live as long as the process, and finds Python objects by handles that
   the object concerned keeps alive; no exception passes through C.
-
-Pointers have the type `Any`: cffi's are not typed.
 """
 
 import functools
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from v2g.errors import ConfigError
 from v2g.io.tls.openssl_ffi import ffi
 
+if TYPE_CHECKING:
+    from _cffi_backend import FFI
+
 Pointer = Any
-"""A C pointer, function or structure."""
+"""A C pointer, function or structure: cffi's are not typed."""
 
 NAMES: Final = (
     ("libcrypto.so.3", "libssl.so.3"),
@@ -40,7 +41,7 @@ _MAX_REASONS: Final = 32
 class Params:
     """An array of OSSL_PARAM, and its data: keep this for as long as C reads `array`."""
 
-    def __init__(self, ffi: Any, fields: Sequence[tuple[bytes, int, Pointer, int]]) -> None:
+    def __init__(self, ffi: "FFI", fields: Sequence[tuple[bytes, int, Pointer, int]]) -> None:
         self.array: Pointer = ffi.new("OSSL_PARAM[]", len(fields) + 1)
         self._kept = [(ffi.new("char[]", name), data) for name, _, data, _ in fields]
         for entry, (name, data), (_, kind, _, size) in zip(self.array, self._kept, fields, strict=False):
@@ -51,7 +52,7 @@ class Params:
 class OpenSsl:
     """The loaded library; made by `load`."""
 
-    def __init__(self, ffi: Any, crypto: Pointer, ssl: Pointer) -> None:
+    def __init__(self, ffi: "FFI", crypto: Pointer, ssl: Pointer) -> None:
         self.ffi = ffi
         self.crypto = crypto
         self.ssl = ssl

@@ -95,7 +95,7 @@ class BridgedConnection:
         steps: Steps[Any],
         ask: Callable[[Message], Awaitable[Message]],
         step: Message | Question | None = None,
-        answer: Any = None,
+        answer: object = None,
     ) -> Message:
         """Carry out a translation: send what it yields, and pass it the answers; from a `step` or an `answer` on."""
         while True:

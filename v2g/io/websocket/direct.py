@@ -36,10 +36,10 @@ class _Few(list[Any]):
 
     __slots__ = ()
 
-    def popleft(self) -> Any:
+    def popleft(self) -> object:
         return self.pop(0)
 
-    def extendleft(self, items: Iterable[Any]) -> None:
+    def extendleft(self, items: Iterable[object]) -> None:
         for each in items:
             self.insert(0, each)
 

@@ -194,7 +194,7 @@ async def serve(
     class PendingConnection(Gate):
         """What the library uses as the connection until that is created."""
 
-        def __init__(self, protocol: Any, server: Any, **options: Any) -> None:
+        def __init__(self, protocol: object, server: object, **options: object) -> None:
             kind = Plain if context is None else Counted
             super().__init__(lambda: kind(protocol, server, **options), context, outside)
             self.protocol = protocol

@@ -38,7 +38,7 @@ class MessageCharger(ScriptedCharger, MessageSession):
     ends = "StopCharging"
     sequence_s = SharedTiming().secc_sequence
 
-    def __init__(self, script: ChargerScript, family: Family, *, entropy: Entropy, **_: Any) -> None:
+    def __init__(self, script: ChargerScript, family: Family, *, entropy: Entropy, **_: object) -> None:
         super().__init__(script, family, entropy=entropy)
         kind = self.by_contract if script.pay == "PnC" else self.kind
         self._responses = kind(family, self.seen.facts)

@@ -165,7 +165,7 @@ class MessageRequests(ABC):
     def _SessionSetupReq(self) -> Fields:
         return {"evcc_id": b"\x02\x00\x00\x00\x00\x01"}  # of no make
 
-    def selected(self, *services: int) -> Any:
+    def selected(self, *services: int) -> object:
         """Return a SelectedServiceList."""
         types = self.types
         chosen = tuple(types.SelectedService(service_id=each) for each in services)
@@ -212,7 +212,7 @@ class MessageRequests(ABC):
             bulk_soc=80,
         )
 
-    def delivery(self, error: str = "NO_ERROR") -> Any:
+    def delivery(self, error: str = "NO_ERROR") -> object:
         """Return DC_EVPowerDeliveryParameter."""
         return self.limits.DC_EVPowerDeliveryParameter(dc_ev_status=self.status(error), charging_complete=False)
 

@@ -84,7 +84,7 @@ class MessageResponses(ScriptedResponses):
         """Return a current, A."""
         return self.values.current(round(value * 1000), Rounding.NEAREST)
 
-    def _dc_limits(self) -> Any:
+    def _dc_limits(self) -> object:
         return self.limits.DC_EVSEChargeParameter(
             dc_evse_status=self.dc_status(Phase.PARAMETERS),
             evse_maximum_current_limit=self.amperes(30),

@@ -325,7 +325,7 @@ _case_of_settlement(120, "Rejected", "C22.FR.01")
 # -- terminals beside stations, and the web
 
 
-def _step(payment: Token, **more: Any) -> Payload:
+def _step(payment: Token, **more: object) -> Payload:
     return {"pspRef": payment.id, "transactionLimit": _LIMIT, **more}
 
 

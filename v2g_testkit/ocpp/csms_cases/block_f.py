@@ -18,8 +18,7 @@ async def remote_start(t: CsmsTest, requirement: str, transaction: Transaction |
     answer: Payload = {"status": "Accepted"}
     t.answer("RequestStartTransaction", answer | ({"transactionId": transaction.id} if transaction else {}))
     wanted: Payload = {"idToken": t.declared.token.payload, "evseId": 1, "remoteStartId": t.next_id()}
-    number: int = (await t.asked("RequestStartTransaction", requirement, **wanted))["remoteStartId"]
-    return number
+    return int((await t.asked("RequestStartTransaction", requirement, **wanted))["remoteStartId"])
 
 
 async def _remote_event(transaction: Transaction, kind: str, number: int) -> None:

@@ -13,7 +13,7 @@ _PLACES: Final = ("evseId", "connectorType")
 
 
 async def _reserve(
-    t: CsmsTest, requirement: str, status: str = "Accepted", *, seconds: float = 3600, **more: Any
+    t: CsmsTest, requirement: str, status: str = "Accepted", *, seconds: float = 3600, **more: object
 ) -> Payload:
     """Have the back end reserve for the token, at the place that `more` names and no other; return the request."""
 

@@ -50,8 +50,7 @@ def _is(t: CsmsTest, sent: Payload, wanted: Payload, requirement: str) -> str:
     for name in wanted.keys() - {"tariffId"}:
         same = covers(found.get(name), wanted[name])
         t.check(same, requirement, f"sends {name} {found.get(name)!r} instead of {wanted[name]!r}")
-    number: str = found["tariffId"]
-    return number
+    return str(found["tariffId"])
 
 
 async def _sets(t: CsmsTest, wanted: Payload, status: str = "Accepted", evse: int = 0) -> str:

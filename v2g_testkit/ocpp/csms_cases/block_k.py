@@ -14,7 +14,7 @@ _LIMIT_W: Final = 6000.0
 
 
 def _profile(
-    t: CsmsTest, purpose: str, kind: str = "Absolute", *, number: int = 1, limit: float = _LIMIT_W, **more: Any
+    t: CsmsTest, purpose: str, kind: str = "Absolute", *, number: int = 1, limit: float = _LIMIT_W, **more: object
 ) -> Payload:
     """Return a charging profile of five minutes; `more` adds fields."""
     schedule: Payload = {

@@ -36,8 +36,7 @@ async def _update(t: CsmsTest, status: str = "Accepted", **times: str) -> int:
     for name, wanted in times.items():
         t.check(name in found, "L01", f"the update has no {name}")
         t.is_at(found[name], wanted, "L01")
-    number: int = sent["requestId"]
-    return number
+    return int(sent["requestId"])
 
 
 async def _goes(t: CsmsTest, number: int, *statuses: str) -> None:

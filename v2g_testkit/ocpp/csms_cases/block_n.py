@@ -35,8 +35,7 @@ async def _asks(t: CsmsTest, status: str, criteria: Payload) -> int:
     t.answer("GetMonitoringReport", {"status": status})
     without = tuple({"monitoringCriteria", "componentVariable"} - criteria.keys())
     sent = await t.asked("GetMonitoringReport", "N02.FR.05", without=without, requestId=t.next_id(), **criteria)
-    number: int = sent["requestId"]
-    return number
+    return int(sent["requestId"])
 
 
 async def _report(t: CsmsTest, number: int, kind: str) -> None:
@@ -285,8 +284,7 @@ async def _customer(t: CsmsTest, customer: Payload, *, report: bool, clear: bool
     without = tuple(_WAYS - customer.keys())
     about: Payload = {"requestId": t.next_id(), "report": report, "clear": clear}
     sent = await t.asked("CustomerInformation", requirement, without=without, **about, **customer)
-    number: int = sent["requestId"]
-    return number
+    return int(sent["requestId"])
 
 
 async def _told(t: CsmsTest, number: int, *parts: str) -> None:

@@ -23,7 +23,7 @@ async def _shows(
     number: int = NEW_MESSAGE,
     content: str = "Hello",
     format: str = "UTF8",  # noqa: A002 - OCPP's name
-    **more: Any,
+    **more: object,
 ) -> Payload:
     """Have the back end show a message, `more` sets fields of it; return what it sent, under an id of its choice."""
     t.answer("SetDisplayMessage", {"status": status})
@@ -141,8 +141,7 @@ async def _asks(t: CsmsTest, requirement: str, status: str, **criteria: Any) -> 
     sent = await t.asked("GetDisplayMessages", requirement, without=without, requestId=t.next_id(), **criteria)
     ids = sent.get("id")
     t.check(ids == criteria.get("id"), requirement, f"asks for {ids} instead of {criteria.get('id')}")
-    number: int = sent["requestId"]
-    return number
+    return int(sent["requestId"])
 
 
 async def _reports(t: CsmsTest, number: int, *messages: Payload) -> None:

@@ -43,7 +43,7 @@ class Transaction:
         seq_no: int | None = None,
         info: Payload | None = None,
         placed: bool = True,
-        **more: Any,
+        **more: object,
     ) -> Payload:
         """Send an event; return the answer. `context` adds the meter's reading, `info` is added to transactionInfo."""
         if seq_no is None:
@@ -66,7 +66,7 @@ class Transaction:
             request.setdefault("meterValue", [self.reading(context)])
         return await self._t.call("TransactionEvent", **request)
 
-    def reading(self, context: str, **more: Any) -> Payload:
+    def reading(self, context: str, **more: object) -> Payload:
         """Return a meter value with the import register."""
         sample = {"value": self.wh, "context": context, "measurand": "Energy.Active.Import.Register", **more}
         return {"timestamp": self._t.now(), "sampledValue": [sample]}

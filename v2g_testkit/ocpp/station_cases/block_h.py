@@ -15,7 +15,7 @@ H_ANYWHERE: Final = H.having(needs=ANYWHERE)
 
 
 async def _reserve(
-    t: StationTest, *, token: Token | None = None, number: int | None = None, seconds: float = 3600, **more: Any
+    t: StationTest, *, token: Token | None = None, number: int | None = None, seconds: float = 3600, **more: object
 ) -> tuple[str, int]:
     """Reserve; return the status and the number. It is cancelled after the case."""
     identifier = t.next_id() if number is None else number
@@ -40,7 +40,7 @@ async def _is_refused(t: StationTest, expected: str, requirement: str, **more: A
     t.check(status == expected, requirement, f"answers {status} instead of {expected}")
 
 
-async def _unavailable(t: StationTest, **place: Any) -> None:
+async def _unavailable(t: StationTest, **place: object) -> None:
     """Take a place out of service, until the end of the case."""
     t.undo(lambda: t.ask("ChangeAvailability", operationalStatus="Operative", **place))
     await t.must_answer("Accepted", "G03.FR.02", "ChangeAvailability", operationalStatus="Inoperative", **place)

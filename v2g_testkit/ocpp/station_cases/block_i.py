@@ -54,7 +54,7 @@ async def cost_answered(t: StationTest) -> None:
 # -- tariffs of the station (2.1)
 
 
-def _tariff(name: str, *prices: Payload, currency: str = "EUR", **more: Any) -> Payload:
+def _tariff(name: str, *prices: Payload, currency: str = "EUR", **more: object) -> Payload:
     return {"tariffId": name, "currency": currency, "energy": {"prices": list(prices) or [{"priceKwh": 0.5}]}} | more
 
 

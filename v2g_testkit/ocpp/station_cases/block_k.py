@@ -43,7 +43,7 @@ async def _profile(
     kind: str = "Absolute",
     start: float = 0,
     duration: int | None = None,
-    **more: Any,
+    **more: object,
 ) -> Payload:
     """Return a profile of (start, limit); limits in A or kW, times in s from now."""
     unit = unit or await _unit(t)
@@ -86,7 +86,7 @@ async def _cleared(t: StationTest) -> None:
         await t.ask("ClearChargingProfile", chargingProfileCriteria={"chargingProfilePurpose": purpose})
 
 
-async def _reported(t: StationTest, evse: int | None = None, **criteria: Any) -> list[tuple[int, Payload]]:
+async def _reported(t: StationTest, evse: int | None = None, **criteria: object) -> list[tuple[int, Payload]]:
     """Return the profiles that match, with their EVSE; none for the status NoProfiles."""
     number = t.next_id()
     place = {} if evse is None else {"evseId": evse}
@@ -102,7 +102,7 @@ async def _reported(t: StationTest, evse: int | None = None, **criteria: Any) ->
             return found
 
 
-def _is_within(sent: Any, found: Any) -> bool:
+def _is_within(sent: object, found: object) -> bool:
     """Return whether what was sent is in what was found, which may have more."""
     match sent, found:
         case dict(), dict():
@@ -292,7 +292,7 @@ async def remote_start_ignores(t: StationTest) -> None:
 # -- clear
 
 
-async def _clear(t: StationTest, requirement: str, status: str, **what: Any) -> None:
+async def _clear(t: StationTest, requirement: str, status: str, **what: object) -> None:
     answer = await t.ask("ClearChargingProfile", **what)
     t.check(answer["status"] == status, requirement, f"answers {answer['status']} instead of {status}")
 
@@ -376,7 +376,7 @@ async def _two(t: StationTest) -> tuple[Payload, Payload]:
 
 
 def _case_of_get(
-    number: int, title: str, requirement: str, expected: tuple[int, ...], evse: int | None = None, **criteria: Any
+    number: int, title: str, requirement: str, expected: tuple[int, ...], evse: int | None = None, **criteria: object
 ) -> None:
     """Add a case in which `expected` of the two profiles, 0 and 1, are reported."""
 

@@ -392,7 +392,7 @@ async def external_schedule(t: StationTest) -> None:
 # -- local control (Q08, Q09)
 
 
-def _local(**more: Any) -> Payload:
+def _local(**more: object) -> Payload:
     return {"operationMode": "LocalFrequency", "v2xBaseline": 0.0, "v2xFreqWattCurve": CURVE} | more
 
 

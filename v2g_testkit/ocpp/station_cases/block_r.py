@@ -1,7 +1,7 @@
 """Functional block R, distributed energy resources: cases for charging stations, all of OCPP 2.1."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from v2g_testkit.ocpp.case import Block, NotApplicable, Payload, given, precondition
 from v2g_testkit.ocpp.connection import field_of
@@ -42,7 +42,7 @@ def _kind(t: StationTest) -> str:
     return found[0]
 
 
-async def _unused(t: StationTest, **criteria: Any) -> str:
+async def _unused(t: StationTest, **criteria: object) -> str:
     """Return such a type of which the station has no controls of its own that match. Raises NotApplicable."""
     _kind(t)
     for each in _CONTROLS:
@@ -82,7 +82,7 @@ async def _accepted(
     return found
 
 
-async def _held(t: StationTest, requirement: str, **criteria: Any) -> dict[str, bool]:
+async def _held(t: StationTest, requirement: str, **criteria: object) -> dict[str, bool]:
     """Return the controls that the station reports, with whether they are superseded. Raises Failed."""
     number = t.next_id()
     answer = await t.ask("GetDERControl", requestId=number, **criteria)

@@ -287,8 +287,7 @@ async def _arrives(t: StationTest) -> str:
         await t.present()
         await t.vehicle("iso-2")
         event = await t.expect("TransactionEvent", "E01.FR.01", eventType="Started")
-    transaction: str = event["transactionInfo"]["transactionId"]
-    return transaction
+    return str(event["transactionInfo"]["transactionId"])
 
 
 async def _tells(t: StationTest, case: str) -> None:

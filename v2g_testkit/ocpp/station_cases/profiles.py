@@ -1,7 +1,7 @@
 """Charging profiles at a station: set for a case, cleared after it, and what they do as the station reports it."""
 
 import math
-from typing import Any, Final
+from typing import Final
 
 from v2g_testkit.ocpp.case import Payload, given
 from v2g_testkit.ocpp.connection import field_of
@@ -25,7 +25,7 @@ def profile(
     purpose: str = "TxProfile",
     kind: str = "Absolute",
     schedule: Payload | None = None,
-    **more: Any,
+    **more: object,
 ) -> Payload:
     """Return a profile in W of these periods of OCPP 2.1, which begin at 0 unless they say otherwise."""
     body: Payload = {
@@ -103,7 +103,7 @@ def _most(t: StationTest, evse: int) -> float:
     return math.inf
 
 
-async def stored(t: StationTest, requirement: str, **criteria: Any) -> list[tuple[str, Payload]]:
+async def stored(t: StationTest, requirement: str, **criteria: object) -> list[tuple[str, Payload]]:
     """Return the profiles that match, with their source. Raises Failed if it reports none."""
     number = t.next_id()
     answer = await t.ask("GetChargingProfiles", requestId=number, chargingProfile=criteria)

@@ -62,7 +62,7 @@ async def reset(t: StationTest, kind: str = "OnIdle") -> Payload:
 # -- settings
 
 
-async def prefer(t: StationTest, component: str, variable: str, value: str, **more: Any) -> None:
+async def prefer(t: StationTest, component: str, variable: str, value: str, **more: object) -> None:
     """Set a variable where the station has it and lets it be set."""
     before = await t.get(component, variable, **more)
     if before["attributeStatus"] == "Accepted" and before.get("attributeValue") != value:
@@ -142,7 +142,7 @@ async def forget_tokens(t: StationTest) -> None:
             await t.ask(action, **payload)
 
 
-async def cached(t: StationTest, token: Token, **info: Any) -> None:
+async def cached(t: StationTest, token: Token, **info: object) -> None:
     """Bring a token into the cache, with this IdTokenInfoType; for preconditions."""
     await prefer(t, "AuthCacheCtrlr", "Enabled", "true")
     await prefer(t, "AuthCtrlr", "LocalPreAuthorize", "true")

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from v2g_testkit.ocpp.case import Payload
 from v2g_testkit.ocpp.connection import CallError
@@ -73,7 +73,7 @@ class CsmsTest16(CsmsTest):
         for connector in (0, 1, 2):
             await self.connector("Available", connector)
 
-    async def connector(self, status: str, evse: int = 1, **more: Any) -> None:
+    async def connector(self, status: str, evse: int = 1, **more: object) -> None:
         """See CsmsTest; 0 is the station."""
         about = {"connectorId": evse, "status": status, "errorCode": "NoError", "timestamp": self.now(), **more}
         await self.call("StatusNotification", **about)
@@ -84,16 +84,15 @@ class CsmsTest16(CsmsTest):
         self.check(info["status"] in statuses, "Authorize", f"answers {tag} with {info['status']}")
         return info
 
-    async def start(self, tag: str, *statuses: str, connector: int = 1, at: str = "", **more: Any) -> int:
+    async def start(self, tag: str, *statuses: str, connector: int = 1, at: str = "", **more: object) -> int:
         """Start a transaction, whose token has one of these statuses; return its id. Raises Failed."""
         request = {"connectorId": connector, "idTag": tag, "meterStart": 1000, "timestamp": at or self.now(), **more}
         answer = await self.call("StartTransaction", **request)
         status = answer["idTagInfo"]["status"]
         self.check(status in (statuses or ("Accepted",)), "StartTransaction", f"answers {tag} with {status}")
-        number: int = answer["transactionId"]
-        return number
+        return int(answer["transactionId"])
 
-    async def stop(self, transaction: int, reason: str = "Local", meter: int = 1500, **more: Any) -> None:
+    async def stop(self, transaction: int, reason: str = "Local", meter: int = 1500, **more: object) -> None:
         """End a transaction."""
         about = {"transactionId": transaction, "meterStop": meter, "timestamp": self.now(), "reason": reason, **more}
         await self.call("StopTransaction", **about)

@@ -5,7 +5,7 @@ What an operator asks for is data: the request, the station's answer, and what t
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -63,7 +63,7 @@ _FREE: Final = (
 _OF_REQUEST: Final = frozenset({"LogStatusNotification", "SignedFirmwareStatusNotification"})
 
 
-def _said(**payload: Any) -> Callable[[CsmsTest16], Payload]:
+def _said(**payload: object) -> Callable[[CsmsTest16], Payload]:
     return lambda _: dict(payload)
 
 
@@ -85,7 +85,7 @@ def _reservation(t: CsmsTest16, connector: int = 1) -> Payload:
     }  # fmt: skip
 
 
-def profile(t: CsmsTest16, purpose: str, **more: Any) -> Payload:
+def profile(t: CsmsTest16, purpose: str, **more: object) -> Payload:
     """Return a charging profile of 8 A."""
     schedule = {"chargingRateUnit": "A", "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 8.0}]}
     return {

@@ -3,7 +3,7 @@
 Requirements are named by the message whose rules they are: public texts number no requirements of 1.6.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from v2g_testkit.ocpp.case import Block, OcppCase, Payload, given, precondition
 from v2g_testkit.ocpp.connection import having
@@ -548,7 +548,7 @@ async def listed(t: StationTest16) -> None:
 _ZERO: Final = ("ReserveNow", "ReserveConnectorZeroSupported")
 
 
-async def _reserve(t: StationTest16, *statuses: str, seconds: float = 120, connector: int = 1, **more: Any) -> int:
+async def _reserve(t: StationTest16, *statuses: str, seconds: float = 120, connector: int = 1, **more: object) -> int:
     number = t.next_id()
     t.undo(lambda: t.ask("CancelReservation", reservationId=number))
     expiry, token = t.later(seconds), t.token.id
@@ -713,7 +713,7 @@ async def _unit(t: StationTest16) -> tuple[str, float]:
     return ("W", 690.0) if units and "urrent" not in units and "A" not in units else ("A", 1.0)
 
 
-async def _profile(t: StationTest16, amperes: float, purpose: str = "TxDefaultProfile", **more: Any) -> Payload:
+async def _profile(t: StationTest16, amperes: float, purpose: str = "TxDefaultProfile", **more: object) -> Payload:
     unit, factor = await _unit(t)
     periods = [{"startPeriod": 0, "limit": amperes * factor}]
     schedule: Payload = {"chargingRateUnit": unit, "chargingSchedulePeriod": periods}

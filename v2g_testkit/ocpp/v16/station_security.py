@@ -5,7 +5,7 @@ Names of security events and what a station may do with keys of the security whi
 
 import base64
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -262,8 +262,8 @@ def _case_of_root(number: str, kind: str) -> None:
         await t.says("DeleteCertificate", "NotFound", certificateHashData=added[0])
 
 
-async def _hashes(t: StationTest16, kind: str) -> list[Mapping[str, Any]]:
-    found: list[Mapping[str, Any]] = (await t.ask("GetInstalledCertificateIds", certificateType=kind)).get(
+async def _hashes(t: StationTest16, kind: str) -> list[Mapping[str, object]]:
+    found: list[Mapping[str, object]] = (await t.ask("GetInstalledCertificateIds", certificateType=kind)).get(
         "certificateHashData", []
     )
     return found
