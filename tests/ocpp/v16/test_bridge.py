@@ -338,6 +338,16 @@ def test_a_signed_text_stays_with_the_register_that_it_signs() -> None:
     assert sample.signed_meter_value is not None
 
 
+def test_meter_stop_counts_beside_an_end_at_another_place() -> None:
+    values = (v16.TransactionValue(value="99000", context="Transaction.End", location="Inlet"),)
+    data = (v16.TransactionData(timestamp=AT, sampled_value=values),)
+    stop = v16.StopTransactionReq(transaction_id=7, meter_stop=12500, timestamp=AT, transaction_data=data)
+    (event,) = Run(Bridge(NOW_MS).upward(stop, NOW_MS), in_turn(TransactionEventResponse())).asked
+    assert isinstance(event, TransactionEventRequest)
+    found = [(each.value, each.location) for value in event.meter_value for each in value.sampled_value]
+    assert found == [(99000, "Inlet"), (12500, None)]
+
+
 SOFT = {
     "an unknown field": b'{"connectorId":1,"errorCode":"NoError","status":"Available","more":1}',
     "another case": b'{"connectorId":1,"errorCode":"noerror","status":"AVAILABLE"}',

@@ -297,10 +297,9 @@ def _each_once(values: tuple[MeterValue, ...]) -> tuple[MeterValue, ...]:
     """Return values without the one that `meterStop` repeats: it is there with more digits, or signed."""
     *others, stop = values
     (last,) = stop.sampled_value
-    for each in others:
-        for sample in each.sampled_value:
-            if sample.context == "Transaction.End" and (sample.measurand or last.measurand) == last.measurand:
-                return tuple(others)
+    for each in (sample for value in others for sample in value.sampled_value if sample.location in (None, "Outlet")):
+        if each.context == "Transaction.End" and (each.measurand or last.measurand) == last.measurand:
+            return tuple(others)
     return values
 
 
