@@ -92,6 +92,7 @@ def _command(path: str, method: str, each: Mapping[str, Any], components: Mappin
         media=next(iter(good.get("content", {})), ""),
         paged=any(one["name"] == "cursor" for one in parameters),
         body="requestBody" in each,
+        lasting="x-lasting" in each,
         fields=tuple(fields),
     )
 

@@ -199,6 +199,7 @@ async def release_journal(call: Call, parameters: OneReview, body: Verdict) -> S
     "/books/quarantine/{session_id}/reject",
     Permission.CORRECT_SETTLEMENTS,
     problems=(404, 409),
+    lasting=True,
     example={"note": "no vehicle was there"},
     tag="quarantine",
 )

@@ -217,7 +217,7 @@ async def _holds(call: Call, closed: rows.ClosedPeriod) -> bool:
     return closed.period not in {period for period, _ in found}
 
 
-@post("/books/periods/{period}/close", Permission.CLOSE_PERIODS, problems=(409,))
+@post("/books/periods/{period}/close", Permission.CLOSE_PERIODS, problems=(409,), lasting=True)
 async def close_period(call: Call, parameters: ClosedPeriod) -> PeriodState:
     """Close a period for ever: settlements that come later are posted in the next one.
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from csms.accounts.rules import Permission
 from csms.commands import work as raw_commands
 from csms.http.call import Call, encode
-from csms.http.operations import Lazy, Operation, Page, get, post
+from csms.http.operations import STATION_PROBLEMS, Lazy, Operation, Page, get, post
 from csms.http.parameters import Paged, RowNumber, StationId, newest_first, shown
 from csms.http.problems import ApiError, conflict, existing
 from csms.requests import store as rows
@@ -61,7 +61,7 @@ class OneRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     request_id: RowNumber
 
 
-@get("/requests", Permission.READ_MAINTENANCE)
+@get("/requests", Permission.READ_MAINTENANCE, tag="requests")
 async def list_requests(call: Call, parameters: WhichRequests) -> Page[StationRequest]:
     """List requests with a later outcome, newest first."""
 
@@ -72,7 +72,7 @@ async def list_requests(call: Call, parameters: WhichRequests) -> Page[StationRe
     return await newest_first(call, parameters, StationRequest, "request_id", fetch)
 
 
-@get("/requests/{request_id}", Permission.READ_MAINTENANCE, problems=(404,))
+@get("/requests/{request_id}", Permission.READ_MAINTENANCE, problems=(404,), tag="requests")
 async def read_request(call: Call, parameters: OneRequest) -> RequestWithParts:
     """Return a request and every message that the station sent for it."""
     found = existing("request", await call.run(rows.find, parameters.request_id))
@@ -186,7 +186,7 @@ def _command(action: str) -> Operation:
         COMMANDS[action],
         about=f"Send {action} to a station and return its response unchanged. A station of 1.6 takes it in the form of "
         "1.6, too.",
-        problems=(404, 501, 502, 504),
+        problems=STATION_PROBLEMS,
         takes=Lazy(partial(request_type, action, version)),
         answer=Lazy(partial(response_type, action, version)),
         body_required=False,

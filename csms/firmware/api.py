@@ -189,7 +189,7 @@ async def force_in_campaign(call: Call, parameters: OneCampaign, body: SomeStati
     return await call.run(_read, parameters.campaign_id)
 
 
-@post("/campaigns/{campaign_id}/cancel", Permission.WRITE_MAINTENANCE, problems=(404,))
+@post("/campaigns/{campaign_id}/cancel", Permission.WRITE_MAINTENANCE, problems=(404,), lasting=True)
 async def cancel_campaign(call: Call, parameters: OneCampaign) -> CampaignWithMembers:
     """Cancel a campaign: no further station begins."""
     await campaigns.cancel(call.services, parameters.campaign_id)

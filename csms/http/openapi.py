@@ -185,6 +185,7 @@ def _operation(each: Operation, schemas: _Schemas) -> dict[str, object]:
         "summary": summary,
         "description": description + _who(each),
         "x-permission": each.permission.value,
+        **({"x-lasting": True} if each.lasting else {}),
         "security": [] if each.permission is Permission.PUBLIC else [{"token": []}, {"certificate": []}],
         "parameters": _parameters(each, schemas),
         "responses": _responses(each, schemas),

@@ -83,6 +83,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     streams: bool
     large: bool
     for_sites: bool
+    lasting: bool
     request_headers: tuple[str, ...]
     takes: Any
     body_required: bool
@@ -114,6 +115,7 @@ def operation(
     streams: bool = False,
     large: bool = False,
     for_sites: bool = False,
+    lasting: bool = False,
     request_headers: tuple[str, ...] = (),
     takes: object = None,
     body_required: bool = True,
@@ -128,7 +130,8 @@ def operation(
     `conditional`: the handler observes If-Match. `confidential`: request or answer hold secrets, never stored.
     `streams`: the answer has no end. `large`: it may have megabytes, and is hashed in a thread.
     `for_sites`: also for callers limited to sites, as nothing in it is of a station, or the handler observes
-    `call.stations`. `request_headers`: those it reads. `about` replaces the handler's docstring,
+    `call.stations`. `lasting`: what it ends cannot be had back, as with all DELETE: `v2g csms` asks before.
+    `request_headers`: those it reads. `about` replaces the handler's docstring,
     `tag` the feature's name as the resource.
     """
 
@@ -156,6 +159,7 @@ def operation(
             streams=streams,
             large=large,
             for_sites=for_sites,
+            lasting=lasting or method == "DELETE",
             request_headers=request_headers,
             takes=takes or hints.get("body"),
             body_required=body_required,
@@ -172,8 +176,8 @@ def _tag(module: str) -> str:
 
 
 def declared(kind: type[T], module: ModuleType) -> tuple[T, ...]:
-    """Return what a module declares, operations or pages, in its order; not what it imports from others."""
-    values = vars(module).values()
+    """Return what a module declares, operations or pages, alone or in tuples, in its order; not what it imports."""
+    values = (each for value in vars(module).values() for each in (value if isinstance(value, tuple) else (value,)))
     own = (each for each in values if getattr(getattr(each, "handler", None), "__module__", "") == module.__name__)
     return tuple(each for each in own if isinstance(each, kind))
 

@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 
 from csms.accounts.rules import Permission
-from csms.commands import api as requests
 from csms.features import modules
 from csms.http.call import Call
 from csms.http.openapi import document
@@ -19,8 +18,7 @@ async def read_interface(call: Call) -> bytes:
     return interface()
 
 
-OPERATIONS = tuple(each for module in modules("api") for each in declared(Operation, module))
-OPERATIONS += (*requests.OPERATIONS, read_interface)
+OPERATIONS = (*(each for module in modules("api") for each in declared(Operation, module)), read_interface)
 """All routes."""
 
 

@@ -296,7 +296,7 @@ async def change_tariff(call: Call, parameters: OneTransaction, body: NewPlan) -
     return PlanStatus(status=status)
 
 
-@post("/transactions/{transaction_id}/close", Permission.COMMAND_STATIONS, problems=(404,))
+@post("/transactions/{transaction_id}/close", Permission.COMMAND_STATIONS, problems=(404,), lasting=True)
 async def close_transaction(call: Call, parameters: OneTransaction) -> Transaction:
     """Close a transaction whose end will never arrive, with the data received so far."""
     station_id = await _station_of(call, parameters)

@@ -12,10 +12,10 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup
 
 from v2g.errors import ConfigError
 from v2g_cli.csms import campaigns, csv_files, declared, money, stations, vehicles
-from v2g_cli.csms.show import NO_ACCESS, AccessOptions, JsonFlag, client_of, show_fields, show_one
+from v2g_cli.csms.show import NO_ACCESS, AccessOptions, JsonFlag, client_of, show_one
 from v2g_cli.init import csms_init
 from v2g_cli.options import CheckFlag, check_config, with_option_groups
-from v2g_cli.output import print_json, tell, write_bytes
+from v2g_cli.output import tell, write_bytes
 
 
 class _Nouns(TyperGroup):
@@ -97,18 +97,6 @@ def run(config: ConfigFile = None, events: EventsFile = None) -> None:
     from v2g.io.runtime.program import config_path
 
     raise typer.Exit(_run(config_path(config, "csms"), events))
-
-
-def health(context: typer.Context, json: JsonFlag = False) -> None:
-    """Show the state of the back end.
-
-    Example: `v2g csms health`
-    """
-    found = client_of(context).ask("GET", "/health").body
-    if json:
-        print_json(found)
-    else:
-        show_fields(found)
 
 
 def request(
@@ -198,7 +186,7 @@ def _report(what: str, rows: int, file: Path, *, json: bool) -> None:
 
 
 _COMMANDS: Final[Mapping[str, Any]] = {
-    "init": csms_init, "run": run, "health": health, "stations": stations.stations, "station": stations.station,
+    "init": csms_init, "run": run, "stations": stations.stations,
     "send": stations.send, "door": stations.admissions, "admissions": stations.admissions, "admit": stations.admit,
     "start": stations.start, "events": stations.events, "migrate": migrate, "backup": backup, "restore": restore,
     "allow": stations.allow, "request": request, "costs": money.costs, "correct": money.correct,

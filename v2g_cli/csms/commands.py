@@ -24,7 +24,7 @@ from v2g import typed_json
 from v2g.config import parse_tree
 from v2g.errors import ConfigError
 from v2g.io.runtime.clock import Clock
-from v2g_cli.csms.show import JsonFlag, client_of, columns_of, part, show, show_one
+from v2g_cli.csms.show import JsonFlag, client_of, columns_of, part, show, show_fields, show_one
 from v2g_cli.output import print_json, read_file, read_text, say, write_out
 
 _NONE: Final[Mapping[str, Any]] = {}
@@ -34,8 +34,6 @@ _ENDS: Final = ("to_ms", "until_ms", "expires_ms", "before_ms", "valid_until_ms"
 """Times for which a day means its end."""
 _PAST: Final = ("oldest_ms", "latest_ms", "at_ms")
 """Times in the past, as all that lists ask for are."""
-_FOR_GOOD: Final = ("cancel_campaign", "close_period", "close_transaction", "reject_journal")
-"""Operations that are asked about at a terminal, as all that delete something."""
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -53,7 +51,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class ApiOperation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A route. `media`: of its answer, empty for none. `body`: whether it takes one; `paged`: whether its answer is a
-    list that comes in pages."""
+    list that comes in pages; `lasting`: whether something is lost, and it is asked before."""
 
     name: str
     tag: str
@@ -63,6 +61,7 @@ class ApiOperation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     media: str = ""
     paged: bool = False
     body: bool = False
+    lasting: bool = False
     fields: tuple[Field, ...] = ()
 
 
@@ -102,8 +101,9 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     `columns` of a list: `heading: field` with commas between them, or fields; `a.b` is a member. `title`: its heading.
     `options`: other names of options by field. `words`: fields that are arguments, and their names in help; those of
     the path are. `about`: what help says of a field where the API says nothing. `present` formats a row; `only` this
-    field is printed, or the text `done`. `ask_always`: the question before it is done, also where nobody is at a
-    terminal. `whole`: the body may come from a file (`--body`).
+    field is printed, or the text `done`. `rows` makes a list of a record. `lines`: a record is shown as a line for each
+    field, and its list of this name, if any, with `columns`. `ask_always`: the question before it is done, also
+    where nobody is at a terminal. `whole`: the body may come from a file (`--body`).
     """
 
     known: ApiOperation
@@ -115,6 +115,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     defaults: Mapping[str, object] = _NONE
     instead: Instead | None = None
     present: Callable[[Any], Any] = lambda row: row
+    rows: Callable[[Any], list[Any]] | None = None
+    lines: str | None = None
     text: str = ""
     example: str | None = None
     only: str = ""
@@ -135,7 +137,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_for_good(self) -> bool:
         """Whether something is lost."""
-        return bool(self.ask_always) or self.known.method == "DELETE" or self.known.name in _FOR_GOOD
+        return bool(self.ask_always) or self.known.lasting
 
     def parameters(self) -> Iterator[tuple[str, Any, Any]]:
         """Yield name, annotation and default (`...`: none) of each argument and option."""
@@ -208,6 +210,12 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
                 write_out(found or b"", said["out"])
             elif isinstance(found, list):
                 self._show(found, json=json)
+            elif self.rows is not None:
+                self._show(self.rows(found), json=json)
+            elif self.lines is not None and not json:
+                show_fields({name: value for name, value in found.items() if name != self.lines})
+                if self.lines:
+                    self._show(found[self.lines], json=json)
             elif self.done and not json:
                 say(self.done.format_map(in_path | (found or {})))
             elif self.only and not json:

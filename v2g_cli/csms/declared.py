@@ -63,6 +63,27 @@ add(alerts, "list", "list_alerts",
     "alert: alert_id, about: subject, what: kind, severity, value, limit, since: raised_ms, ended: cleared_ms, "
     "escalated: escalations, acknowledged by: acknowledged_by",
     options={"active": FlagOption("--ended", "Also those that have ended.", absent=True)})
+
+
+def _grouped(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return outages and groups as rows of one list."""
+    outages = [
+        {**each, "severity": "error", "site": ", ".join(filter(None, each["sites"])),
+         "what": f"{each['lost'] - each['back']} of {each['lost']} stations that were lost within minutes are missing"}
+        for each in found["outages"]
+    ]
+    return outages + [{**each, "what": each["text"].format_map(each["fields"])} for each in found["groups"]]
+
+
+def _numbered(row: Mapping[str, Any]) -> dict[str, Any]:
+    ids = row["alert_ids"]
+    return {**row, "numbers": " ".join(map(str, ids[:5])) + (" ..." if len(ids) > 5 else "")}
+
+
+add(alerts, "groups", "read_alert_groups",
+    "what, state, severity, site, alerts: numbers, since: first_ms, taken by: assigned, next notice: escalates_ms",
+    rows=_grouped, present=_numbered, title="Alerts",
+    text="List alerts as people see them: outages, and groups of a kind, site and assignee, worst first.")
 add(alerts, "show", "read_alert", words={"alert_id": "ALERT"}, text="Show one alert with what was measured.")
 add(alerts, "acknowledge", "acknowledge_alert", about={"note": "What is done about it."})
 add(alerts, "assign", "assign_alerts", words={"alert_ids": "ALERT"}, about={"to": 'Who takes care; "" is nobody.'},
@@ -206,6 +227,9 @@ for _name, _operation in {
 
 # -- stations and what they do
 
+add(app, "health", "read_health", lines="", text="Show the state of the back end.")
+add(app, "station", "read_station", "EVSE: evse_id, connector: connector_id, status, since: changed_ms",
+    lines="connectors", title="Connectors", text="Show a station.", example="CS-V2G-0001")
 
 def _of_transaction(row: dict[str, Any]) -> dict[str, Any]:
     """Return a transaction for display: its state, and the energy in place of meter registers."""

@@ -15,7 +15,6 @@ from v2g.errors import ConfigError, OcppError, RefusedError, TrustError
 from v2g.text import numbered
 from v2g_cli.csms.client import LOST, CsmsClient
 from v2g_cli.csms.commands import moment_of
-from v2g_cli.csms.declared import alerts
 from v2g_cli.csms.show import (
     JsonFlag,
     Limit,
@@ -27,7 +26,6 @@ from v2g_cli.csms.show import (
     plain,
     refusal,
     show,
-    show_fields,
     show_one,
 )
 from v2g_cli.output import print_json, say
@@ -83,20 +81,6 @@ def stations(
                 sites.update(dict.fromkeys((each["station_id"] for each in site["places"]), site["id"]))
     rows = client.pages("/stations", limit, text=text, status=status, connected=connected)
     show(rows, "Stations", columns, json=json, present=whole)
-
-
-def station(context: typer.Context, name: StationName, json: JsonFlag = False) -> None:
-    """Show a station.
-
-    Example: `v2g csms station CS-V2G-0001`
-    """
-    found = client_of(context).ask("GET", f"/stations/{part(name)}").body
-    if json:
-        print_json(found)
-        return
-    show_fields({field: value for field, value in found.items() if field != "connectors"})
-    columns = "EVSE: evse_id, connector: connector_id, status, since: changed_ms"
-    show(found["connectors"], "Connectors", columns_of(columns), json=False)
 
 
 def send(
@@ -366,32 +350,3 @@ def token_settings(client: CsmsClient, path: str) -> dict[str, Any]:
             raise
         return {}
     return {name: found[name] for name in ("terms", "energy_transfer")}
-
-
-@alerts.command("groups")
-def alert_groups(context: typer.Context, json: JsonFlag = False) -> None:
-    """List alerts as people see them: outages, and groups of a kind, site and assignee, worst first.
-
-    Example: `v2g csms alerts groups`
-    """
-    found = client_of(context).ask("GET", "/alert-groups").body
-    lost = "{missing} of {lost} stations that were lost within minutes are missing"
-    outages = [
-        each
-        | {
-            "severity": "error",
-            "what": lost.format(missing=each["lost"] - each["back"], lost=each["lost"]),
-            "site": ", ".join(filter(None, each["sites"])),
-        }
-        for each in found["outages"]
-    ]
-    groups = [each | {"what": each["text"].format_map(each["fields"])} for each in found["groups"]]
-    columns = columns_of(
-        "what, state, severity, site, alerts: numbers, since: first_ms, taken by: assigned, next notice: escalates_ms"
-    )
-
-    def numbered_row(row: dict[str, Any]) -> dict[str, Any]:
-        some = " ".join(map(str, row["alert_ids"][:5]))
-        return row | {"numbers": some + (" ..." if len(row["alert_ids"]) > 5 else "")}
-
-    show([*outages, *groups], "Alerts", columns, json=json, present=numbered_row)
