@@ -253,7 +253,7 @@ def _responses(each: Operation, schemas: _Schemas) -> dict[str, Any]:
     if each.status != 204:
         kind = each.answer
         content = {"schema": schemas.of(kind) if _described(kind) else {"type": "string"}}
-        good["content"] = {each.media_type: content}
+        good["content"] = dict.fromkeys((each.media_type, *each.other_media), content)
         if _described(kind) and not each.streams:
             content["example"] = example_of(content["schema"], schemas.components)
         names = ["ETag"] if each.method == "GET" and not each.streams else []
@@ -264,7 +264,8 @@ def _responses(each: Operation, schemas: _Schemas) -> dict[str, Any]:
     found = {str(each.status): good}
     if each.method == "GET" and not each.streams:
         found["304"] = {"description": _MEANING[304]}
-        found["206"] = {"description": _MEANING[206], "content": {each.media_type: {"schema": {"type": "string"}}}}
+        parts = {name: {"schema": {"type": "string"}} for name in good["content"]}
+        found["206"] = {"description": _MEANING[206], "content": parts}
     for status in sorted(problems_of(each)):
         found[str(status)] = {
             "description": _MEANING[status],

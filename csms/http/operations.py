@@ -76,6 +76,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     answer: Any
     status: int
     media_type: str
+    other_media: tuple[str, ...]
     problems: tuple[int, ...]
     audited: bool
     conditional: bool
@@ -108,6 +109,7 @@ def operation(
     *,
     status: int = 0,
     media_type: str = "application/json",
+    other_media: tuple[str, ...] = (),
     problems: tuple[int, ...] = (),
     audited: bool | None = None,
     conditional: bool = False,
@@ -131,8 +133,8 @@ def operation(
     `streams`: the answer has no end. `large`: it may have megabytes, and is hashed in a thread.
     `for_sites`: also for callers limited to sites, as nothing in it is of a station, or the handler observes
     `call.stations`. `lasting`: what it ends cannot be had back, as with all DELETE: `v2g csms` asks before.
-    `request_headers`: those it reads. `about` replaces the handler's docstring,
-    `tag` the feature's name as the resource.
+    `request_headers`: those it reads. `other_media`: what the answer may be, too.
+    `about` replaces the handler's docstring, `tag` the feature's name as the resource.
     """
 
     def declare(handler: Callable[..., Awaitable[object]]) -> Operation:
@@ -152,6 +154,7 @@ def operation(
             answer=answer or returned,
             status=status or (204 if returned is type(None) else 200),
             media_type=media_type,
+            other_media=other_media,
             problems=problems,
             audited=method != "GET" if audited is None else audited,
             conditional=conditional,

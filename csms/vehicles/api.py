@@ -21,7 +21,7 @@ from csms.http.problems import ApiError, missing
 from csms.telemetry import aggregate_store as telemetry_aggregates
 from csms.telemetry.aggregates import UNAGGREGATED, WIDTHS_S
 from csms.vehicles import store as rows
-from csms.vehicles.exports import CSV, OSMAND, ExportFormat, open_export
+from csms.vehicles.exports import CSV, OSMAND, PARQUET, ExportFormat, OsmandExport, open_export
 from csms.vehicles.rules import CONTEXT, VehicleState
 from v2g.config import nearest
 from v2g.energy.settlement.rows import iso_time
@@ -366,7 +366,13 @@ async def list_battery_estimates(call: Call, parameters: Span) -> Page[BatteryEs
     )
 
 
-@get("/vehicles/{ev}/export", Permission.READ_VEHICLES, media_type=CSV, answer=bytes)
+@get(
+    "/vehicles/{ev}/export",
+    Permission.READ_VEHICLES,
+    media_type=CSV,
+    other_media=(OsmandExport.media_type, PARQUET),
+    answer=bytes,
+)
 async def export_vehicle_values(call: Call, parameters: WhichExport) -> Reply[Download]:
     """Return values of signals as CSV (RFC 4180) or Apache Parquet, a column for each signal, oldest first.
 

@@ -142,9 +142,9 @@ class World:
         while not samples <= set((await back_end.request("GET", "/metrics"))[1].splitlines()):
             await asyncio.sleep(0.1)
         overview, limits = await back_end.console_pages("/console", "/console/v2g")
-        limit, flow, left = (f"{each / 1000:.1f} kW" for each in (limit_w, flow_w, limit_w - flow_w))
-        assert f"Import limit {limit}, {left} left exceeded" in overview
-        assert f"all stations import {limit} {flow} {left} exceeded" in limits
+        limit, flow, excess = (f"{each / 1000:.1f} kW" for each in (limit_w, flow_w, flow_w - limit_w))
+        assert f"Import limit {limit}, {excess} exceeded" in overview
+        assert f"all stations import {limit} {flow} {excess} exceeded" in limits
 
 
 @pytest.fixture
