@@ -1,30 +1,15 @@
 """No module of the product imports one that imports it in turn, not even inside functions or for types only."""
 
-import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("v2g", "v2g_station", "v2g_testkit", "v2g_gateway", "v2g_cli", "secc", "evcc", "csms", "benchmarks", "docs")
+from tests.imports import imports, sources
 
 MOST_PAIRS = 76
 """Pairs of features of the back end, or modules beside them, that import each other: only ever fewer."""
-
-_IMPORT = re.compile(r"^ *(?:from ([\w.]+) import (?:\(([^)]*)\)|(.*))|import (.*)) *$", re.MULTILINE)
-"""Read as text: parsing a thousand modules takes eight seconds."""
-
-
-def sources() -> dict[str, str]:
-    """Return the text of every module by its name."""
-    found = {}
-    for folder in (*(ROOT / name for name in FOLDERS), ROOT / "pki-tools" / "pki_tools"):
-        for file in folder.rglob("*.py"):
-            found[".".join(file.relative_to(folder.parent).with_suffix("").parts)] = file.read_text()
-    return found
 
 
 def parts(package: str) -> dict[str, set[str]]:
@@ -36,18 +21,6 @@ def parts(package: str) -> dict[str, set[str]]:
                 part, needed = (each.removeprefix(f"{package}.").split(".")[0] for each in (name, other))
                 found[part] |= {needed} - {part}
     return found
-
-
-def imports(modules: Mapping[str, str]) -> dict[str, set[str]]:
-    """Return which of the modules each of them imports."""
-    return {name: {each for each in _imported(text, modules) if each != name} for name, text in modules.items()}
-
-
-def _imported(text: str, modules: Mapping[str, str]) -> Iterator[str]:
-    for package, several, one, whole in _IMPORT.findall(re.sub(r" #.*", "", text)):
-        for name in re.findall(r"([\w.]+)(?: as \w+)?", several or one or whole):
-            places = (f"{package}.{name}", package) if package else (name,)
-            yield next((file for place in places for file in (place, f"{place}.__init__") if file in modules), "")
 
 
 def circle(graph: Mapping[str, set[str]]) -> list[str]:

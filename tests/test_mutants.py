@@ -1,10 +1,10 @@
 """The tool behind `make mutants`: what it changes, and that what it lists as equivalent is a mutant."""
 
 import ast
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+from tests.imports import imported, sources
 from tests.mutants.__main__ import swap
 from tests.mutants.operators import mutants
 from tests.mutants.outside import OUTSIDE
@@ -92,20 +92,11 @@ FOLDERS = ("v2g/battery", "v2g/energy", "v2g/hardware", "v2g/ota", "v2g/pki", "v
 """Where what a target imports decides, too."""
 
 
-def _imported(path: str) -> Iterator[str]:
-    """Yield paths of the modules of the project that a module imports."""
-    for node in ast.walk(ast.parse(Path(path).read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            for name in (node.module, *(f"{node.module}.{each.name}" for each in node.names)):
-                found = Path(name.replace(".", "/") + ".py")
-                if found.exists():
-                    yield str(found)
-
-
 def test_what_decides_is_a_target_or_has_a_reason() -> None:
-    targets = {each.path for each in TARGETS.values()}
-    imported = {name for path in targets for name in _imported(path)}
-    deciding = {name for name in imported if name.startswith(FOLDERS) or name.endswith("/rules.py")}
+    targets, modules = {each.path for each in TARGETS.values()}, sources()
+    needed = {name for each in TARGETS.values() for name in imported(Path(each.path).read_text(), modules)}
+    deciding = {f"{name.replace('.', '/')}.py" for name in needed if not name.endswith("__init__")}
+    deciding = {name for name in deciding if name.startswith(FOLDERS) or name.endswith("/rules.py")}
     deciding |= {str(each) for each in Path("csms").glob("*/rules.py")}
     deciding |= {str(each) for each in Path("v2g/energy").rglob("*.py") if each.name != "__init__.py"}
     assert deciding - targets == set(OUTSIDE)

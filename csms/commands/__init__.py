@@ -1,1 +1,1 @@
-"""Any OCPP request of an operator, sent as the back end's own are, and what requests had for later outcomes."""
+"""Any OCPP request of an operator, sent as the back end's own are, and the outcomes that come later."""

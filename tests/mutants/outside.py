@@ -1,6 +1,6 @@
 """Modules beside those that `targets` lists: what decides power, money, trust or updates, or is imported by what does.
 
-Each has a reason to have no mutants, or is owed. A new one is a target, or is added here by somebody who thought of it.
+Each is left out for a reason, or is still owed. A new module becomes a target, or is added here with its reason.
 """
 
 from collections.abc import Mapping
@@ -104,4 +104,4 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "v2g/pki/profile.py": OWED,
     "v2g/pki/profiles.py": OWED,
 }
-"""Path of a module -> why it is no target."""
+"""Path of a module -> the reason why it is not a target."""

@@ -30,7 +30,7 @@ STALE: Final = 100
 _LONG: Final = "long and not interop and not hours"
 _PYTEST: Final = ".venv/bin/pytest --dist loadgroup"
 _FAILED: Final = ("-n", "0", "--last-failed", "--last-failed-no-failures", "none", "-m", "", "--share", "1")
-"""Of a share, only some cases are seen again: which they were says no count of them."""
+"""Without the part's share: pytest collects only what failed, and counting that would leave some of it out."""
 _ALONE: Final = (*_FAILED, "--maxfail", "2", "--repeated")
 ENVIRONMENT: Final = {"V2G_EXAMPLES": "100", "V2G_WORLDS": "300", "V2G_KILLS": "100", "CHAOS_SECONDS": "120"}
 
