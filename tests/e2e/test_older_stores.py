@@ -4,6 +4,7 @@ import tarfile
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pytest
 from sqlalchemy import select
 
@@ -33,35 +34,66 @@ AGGREGATES: Final = f"{VEHICLE}/aggregates?signal=battery.soc"
 SESSION: Final = "1701bb9487043be7"
 
 
-@pytest.fixture(params=["0.2.0"])
-def older(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """The folder of stores of a release."""
-    with tarfile.open(VECTORS / f"{request.param}.tar.gz") as archive:
-        archive.extractall(tmp_path / "older", filter="data")
-    return tmp_path / "older"
+class OlderBackEnd(msgspec.Struct, frozen=True):
+    """What the store of a back end holds."""
+
+    name: str
+    revision: str
+    session: str
+    soc: float
+    """Latest of the vehicle, %."""
+    first: tuple[float, float, int]
+    """Least and greatest of its first aggregate, of how many values."""
+    aggregates: int
+    to_pay: str
+    """What the settlement was booked with, EUR."""
 
 
+BACK_ENDS: Final = (
+    OlderBackEnd("0.2.0", "0042", SESSION, 76.3, (55.0, 60.97, 11), 49, "4.59674"),
+    OlderBackEnd("0060", "0060", "989998db85233600", 76.08, (55.0, 63.1, 14), 72, "4.766947"),
+)
+
+
+def extract(name: str, folder: Path) -> Path:
+    """Return the folder of stores of a release, or of a revision of the database."""
+    with tarfile.open(VECTORS / f"{name}.tar.gz") as archive:
+        archive.extractall(folder / "older", filter="data")
+    return folder / "older"
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Path:
+    """The folder of stores of 0.2.0."""
+    return extract("0.2.0", tmp_path)
+
+
+@pytest.mark.parametrize("before", BACK_ENDS, ids=lambda each: each.name)
 async def test_a_back_end_has_the_transactions_settlements_and_telemetry_of_before(
-    older: Path, start: Start, tmp_path: Path
+    before: OlderBackEnd, start: Start, tmp_path: Path
 ) -> None:
-    (older / "csms").rename(tmp_path / "data")
+    (extract(before.name, tmp_path) / "csms").rename(tmp_path / "data")
     (tmp_path / "data").chmod(0o700)
     async with start() as csms:
         found = {}
-        for path in ("/transactions", "/settlements", VEHICLE, AGGREGATES):
+        postings = f"/settlements/{before.session}/postings"
+        for path in ("/transactions", "/settlements", postings, VEHICLE, AGGREGATES):
             async with ask(csms, "GET", path, token=TOKENS[Role.ADMIN]) as answer:
                 found[path] = await answer.json()
         (transaction,) = found["/transactions"]
         assert (transaction["station_id"], transaction["active"]) == ("CS-V2G-0001", False)
         (settlement,) = found["/settlements"]
-        assert settlement["session_id"] == SESSION
-        assert found[VEHICLE]["values"]["battery.soc"]["value"] == 76.3
+        assert settlement["session_id"] == before.session
+        (posting,) = found[postings]
+        booked = {each["account"]: each["amount"] for each in posting["amounts"]}
+        assert booked["driver"] == before.to_pay
+        assert found[VEHICLE]["values"]["battery.soc"]["value"] == before.soc
         first = found[AGGREGATES][0]
-        assert (first["minimum"], first["maximum"], first["number"]) == (55.0, 60.97, 11)
+        assert (first["minimum"], first["maximum"], first["number"]) == before.first
         assert csms.events("task_failed") == []
-    former = open_engine(f"sqlite:///{tmp_path}/data/csms.sqlite3.revision-0042")  # for a way back
+    former = open_engine(f"sqlite:///{tmp_path}/data/csms.sqlite3.revision-{before.revision}")  # for a way back
     with former.connect() as connection:
-        assert revision_of(connection) == "0042"
+        assert revision_of(connection) == before.revision
     former.dispose()
     store = open_store("", tmp_path / "data")
     assert store.do(revision_of) == HEAD
@@ -70,13 +102,18 @@ async def test_a_back_end_has_the_transactions_settlements_and_telemetry_of_befo
     assert not lost
 
 
-def test_a_backup_is_restored_into_either_database(older: Path, tmp_path: Path, cluster: Cluster) -> None:
+@pytest.mark.parametrize("before", BACK_ENDS, ids=lambda each: each.name)
+def test_a_backup_is_restored_into_either_database(before: OlderBackEnd, tmp_path: Path, cluster: Cluster) -> None:
     """Its aggregates are marked as sealed."""
+    backup = extract(before.name, tmp_path) / "csms.backup"
     for url in (f"sqlite:///{tmp_path}/restored.sqlite3", cluster.url(cluster.create())):
-        assert restore(url, older / "csms.backup") > 500
+        assert restore(url, backup) > 500
         store = Store(url)
         assert store.do(revision_of) == HEAD
-        assert store.do(lambda c: c.execute(select(telemetry_aggregates.c.sealed)).scalars().all()) == [True] * 49
+        assert (
+            store.do(lambda c: c.execute(select(telemetry_aggregates.c.sealed)).scalars().all())
+            == [True] * before.aggregates
+        )
         store.close()
 
 
