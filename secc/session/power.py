@@ -85,7 +85,7 @@ def choose_output(stage: Charging, context: RequestContext) -> tuple[Output, Eff
             power_w=charge_w - discharge_w if dynamic or closed else None,
             charge_ma=min(most_ma, vehicle.max_charge_ma) if charge_w else 0,
             discharge_ma=min(least_ma, vehicle.max_discharge_ma) if discharge_w else 0,
-            lines=min(vehicle.phases, context.facts.lines),
+            lines=used_lines(vehicle, context),
         )
         return output, powers
     make = _output if dynamic or (closed and not stage.asked_mv) else _scheduled
@@ -150,6 +150,11 @@ def over_lines(powers: EffectiveLimits, vehicle: Vehicle, context: RequestContex
     carrying = 0 if measured is None else len(measured.carrying)
     lines = min(max(vehicle.phases, min(carrying, rating.phases)), context.facts.lines)
     return powers.over(lines, line_v(context))
+
+
+def used_lines(vehicle: Vehicle, context: RequestContext) -> int:
+    """Return how many line conductors a vehicle uses of those in use: what is sent of each phase is for these."""
+    return min(vehicle.phases, context.facts.lines)
 
 
 def line_v(context: RequestContext) -> int:

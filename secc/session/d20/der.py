@@ -12,7 +12,7 @@ from secc.session.config import ControlMode
 from secc.session.d20.parameters import discharge_sign
 from secc.session.d20.quantities import to_w
 from secc.session.d20.stages import RequestContext
-from secc.session.power import permitted
+from secc.session.power import permitted, used_lines
 from secc.session.stages import Charging, Selected, Vehicle
 from v2g.energy.grid_support import GridSupport
 from v2g.energy.needs import DerNeeds
@@ -81,7 +81,7 @@ def whole(limits: Element, name: str) -> int:
 
 def limits(stage: Charging, sign: int, context: RequestContext) -> Fields:
     """Return the limits in both directions, as a loop response of either flavour has them."""
-    most, lines = permitted(stage.selected, stage.vehicle, context), stage.vehicle.phases
+    most, lines = permitted(stage.selected, stage.vehicle, context), used_lines(stage.vehicle, context)
     return {
         **each_phase("evse_maximum_charge_power", most.charge_w, lines),
         **each_phase("evse_maximum_discharge_power", sign * most.discharge_w, lines),
@@ -91,7 +91,7 @@ def limits(stage: Charging, sign: int, context: RequestContext) -> Fields:
 def loop_fields(stage: Charging, context: RequestContext) -> Fields:
     """Return what a loop response has beside that of AC: limits in both directions, and the grid operator's set-points,
     where their functions were selected."""
-    given = setpoints(context.grid_support, stage.selected.functions, stage.vehicle.phases)
+    given = setpoints(context.grid_support, stage.selected.functions, used_lines(stage.vehicle, context))
     return limits(stage, discharge_sign(context), context) | given
 
 

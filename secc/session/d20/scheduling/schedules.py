@@ -10,6 +10,7 @@ from secc.session.config import ControlMode
 from secc.session.d20.quantities import to_w, watts
 from secc.session.d20.scheduling.pricing import WantedPrices, price_schedule
 from secc.session.d20.stages import RequestContext, refuse
+from secc.session.power import used_lines
 from secc.session.stages import Parametrised, Planned
 from secc.session.terms import OfferedTuple, PowerSpan, ScheduleOffer, Spans, allowed_over, merged, power_at
 from v2g.energy.limits import VEHICLE
@@ -171,7 +172,7 @@ def _allowed(request: ScheduleRequest, context: RequestContext) -> tuple[list[Po
         request.horizon_s,
         charge_w=able.max_charge_w,
         discharge_w=able.max_discharge_w if _may_give(request.parametrised, context) else 0,
-        lines=min(able.phases, context.facts.lines),
+        lines=used_lines(able, context),
         volts=context.config.ac_rating.nominal_voltage_v,
     )
 

@@ -22,7 +22,7 @@ from v2g.energy.grid_support import (
     SupportCurve,
     VoltageSupport,
 )
-from v2g.energy.limits import OPERATOR, Setpoint
+from v2g.energy.limits import OPERATOR, SITE, Limit, Setpoint
 from v2g.exi import decode
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.messages import ac, ac_der_iec
@@ -131,6 +131,19 @@ def test_the_loop_has_targets_limits_and_the_setpoints_that_were_negotiated(make
     assert mode.dso_q_setpoint.dso_q_setpoint_value_l3 == number(300)
     assert mode.dso_cos_phi_setpoint is None
     assert watts(mode.evse_maximum_discharge_power) == 3_000
+
+
+def test_a_vehicle_on_three_phases_gets_the_limits_of_those_in_use(make_bench: Make) -> None:
+    bench = on_der(make_bench).reach(State.AC_CHARGE_LOOP)
+    limit = Limit(source=SITE, charge_w=1_840, discharge_w=1_380, charge_ma=8_000, discharge_ma=6_000, version=2)
+    for used, charge_w, discharge_w, var in ((1, 1_840, 1_380, 900), (3, 613, 460, 300)):
+        bench.fact(ports.PhasesChanged(used))
+        bench.fact(ports.GridChanged((limit,)))
+        mode = bench.go("AC_ChargeLoopReq").cl_res_control_mode
+        assert watts(mode.evse_maximum_charge_power) == charge_w
+        assert watts(mode.evse_maximum_discharge_power) == discharge_w
+        assert mode.dso_q_setpoint.dso_q_setpoint_value == number(var)
+        assert (mode.evse_maximum_charge_power_l2 is None) is (used == 1)
 
 
 @pytest.mark.parametrize("negative", [False, True])
