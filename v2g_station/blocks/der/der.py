@@ -130,8 +130,11 @@ class DerControls(FunctionalBlock):
         if start is not None:
             begin = parse_time(start)
             new = msgspec.structs.replace(new, start=begin, end=begin + int(new.body.duration * 1000))
-        superseded = self._supersede(new)
-        worse = any(self._is_rival(old, new) and old.priority < new.priority for old in self._all.values())
+        worse = any(
+            self._is_rival(old, new) and old.priority < new.priority and not old.superseded
+            for old in self._all.values()
+        )
+        superseded = [] if worse else self._supersede(new)  # what is never executed outranks nothing (R04.FR.09)
         self._keep(msgspec.structs.replace(new, superseded=worse))
         if worse:  # R04.FR.08
             superseded.append(request.control_id)

@@ -97,3 +97,24 @@ def test_a_control_that_is_sent_again_with_other_content_replaces_itself() -> No
         limited = orders[-1].controls[0].limit_max_discharge
         assert limited is not None
         assert limited.pct_max_discharge_power == percent
+
+
+def test_a_superseded_control_outranks_none() -> None:
+    """R04.FR.08, .09: what is not executed blocks no other, whatever its priority."""
+    found = bench()
+    put(found, "A", 2, start=10, s=100)
+    assert put(found, "B", 1, start=60, s=100)["supersededIds"] == ["A"]
+    assert put(found, "C", 3, start=5, s=40) == {"status": "Accepted"}
+    assert held(found) == {"A": True, "B": False, "C": False}
+    found.wait(11)
+    assert force(found) == ["C"]
+
+
+def test_a_control_that_is_outranked_supersedes_none() -> None:
+    found = bench()
+    put(found, "A", 1, start=10, s=50)
+    put(found, "B", 3, start=100, s=50)
+    assert put(found, "C", 2, start=20, s=100)["supersededIds"] == ["C"]
+    assert held(found) == {"A": False, "B": False, "C": True}
+    found.wait(101)
+    assert force(found) == ["B"]
