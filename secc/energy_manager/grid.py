@@ -34,6 +34,7 @@ from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.smart_charging.smart_charging import AnnouncePrices
 
 UNLIMITED_W: Final = 10_000_000
+MOST_VERSION: Final = 2**32 - 1
 FREQUENCY: Final = "frequency"
 CSMS: Final = "csms"
 """Source of the set point in charging profiles."""
@@ -64,7 +65,7 @@ class SiteGrid:
         self._outlet, self._charge_ma, self._discharge_ma = outlet, charge_ma, discharge_ma
         self._signal: PriceSignal | None = None
         self._profiles = ProfileLimits()
-        self._site_version = 0
+        self._site_version = self._operator_version = 0
         self._share: Limit | None = None
         self.foreseen: tuple[Limit, ...] = ()
         """Future limits of charging profiles."""
@@ -212,10 +213,16 @@ class SiteGrid:
         return (ports.GridChanged((self._now(),), foreseen=foreseen),)
 
     def signal(self, signal: PriceSignal) -> Sequence[ports.GridChanged]:
-        """Set a grid signal with its limits; return the facts for a running session."""
-        if self._signal is not None and signal.version < self._signal.version:
+        """Set a grid signal with its limits; return the facts for a running session. A lower version counts when it was
+        issued later: its provider has begun to count again."""
+        known = self._signal
+        if known is not None and signal.version < known.version and signal.issued_at_ms <= known.issued_at_ms:
             return ()
         self._signal, self.tariff = signal, signal.tariff()
+        if known is None or signal.version >= self._operator_version:
+            self._operator_version = signal.version
+        else:  # a session keeps the highest version of a limit
+            self._operator_version = min(MOST_VERSION, self._operator_version + 1)
         self._site_version += 1
         return (ports.GridChanged(self.limits, self.tariff, self._foresee()),)
 
@@ -312,7 +319,7 @@ class SiteGrid:
             source=OPERATOR,
             charge_w=charge_w,
             discharge_w=discharge_w,
-            version=0 if signal is None else signal.version,
+            version=self._operator_version,
             valid_until_ms=until_ms,
         )
 

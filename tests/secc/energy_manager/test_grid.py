@@ -1,6 +1,7 @@
 """What the charger knows of the grid between and during sessions."""
 
 import pytest
+from msgspec.structs import replace
 
 from secc.energy_manager.grid import SiteGrid
 from secc.session import ports
@@ -64,6 +65,16 @@ def test_an_older_signal_changes_nothing() -> None:
     grid.signal(signal(5, 20_000))
     assert grid.signal(signal(4, 90_000)) == ()
     assert watts(grid)[OPERATOR] == (60_000, 20_000)
+
+
+def test_a_provider_that_counts_anew_is_followed_also_in_a_session() -> None:
+    grid, book = SiteGrid(charge_w=100_000, discharge_w=0), LimitBook()
+    for version, issued_at_ms, export_w in ((500, 1_000, 20_000), (1, 2_000, 5_000), (2, 3_000, 7_000)):
+        (fact,) = grid.signal(replace(signal(version, export_w), issued_at_ms=issued_at_ms))
+        assert all(book.update(each) for each in fact.limits)
+        assert watts(grid)[OPERATOR] == (60_000, export_w)
+        assert book.effective(0).discharge_w == export_w
+    assert grid.signal(replace(signal(1, 90_000), issued_at_ms=2_000)) == (), "it was only late"
 
 
 def test_in_2_0_1_the_signal_says_what_may_flow_back_and_profiles_what_may_be_drawn() -> None:
