@@ -142,6 +142,8 @@ class LoadBalancing(LocalControl):
 
 
 THRESHOLD: Final = "V2XChargingCtrlr.LocalFrequencyUpdateThreshold"
+MOST_SIGNALS: Final = 100
+"""Signals of the operator that may wait for their times."""
 
 
 class GridFrequency(Fact, frozen=True, kw_only=True):
@@ -177,6 +179,7 @@ class FrequencyResponse(LocalControl):
         self._grid: GridFrequency | None = None
         self._signal: dict[int, float] = {}
         self._last: dict[int, _Last] = {}
+        self._waiting: set[int] = set()
         self.answers: dict[str, Handler] = {"AFRRSignal": self._afrr}
 
     def measured(self, fact: GridFrequency) -> None:
@@ -219,10 +222,14 @@ class FrequencyResponse(LocalControl):
         if not found:
             return AFRRSignalResponse(status="Rejected", status_info=status_info("NoSignalWattCurve"))
         at = parse_time(request.timestamp)
-        self._k.at_utc(f"afrr.{at}", at, lambda: self._shift(request.signal))
+        if at not in self._waiting and len(self._waiting) >= MOST_SIGNALS:
+            return AFRRSignalResponse(status="Rejected", status_info=status_info("TooManyElements"))
+        self._waiting.add(at)
+        self._k.at_utc(f"afrr.{at}", at, lambda: self._shift(at, request.signal))
         return AFRRSignalResponse(status="Accepted")
 
-    def _shift(self, signal: int) -> None:
+    def _shift(self, at: int, signal: int) -> None:
+        self._waiting.discard(at)
         for evse in self._evses.values():
             period = self.period(evse)
             if period is not None and period.v2x_signal_watt_curve:

@@ -11,7 +11,7 @@ from tests.station.profiles import limit, put
 from v2g.ocpp.messages.charging_profiles import V2XFreqWattPoint
 from v2g_station.blocks.evse import Plug
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
-from v2g_station.blocks.smart_charging.local_control import GridFrequency, power_at
+from v2g_station.blocks.smart_charging.local_control import MOST_SIGNALS, GridFrequency, power_at
 
 V2X = EvseLayout(max_power_w=50_000, max_discharge_w=20_000)
 
@@ -147,3 +147,19 @@ def test_each_signal_of_the_operator_acts_at_its_own_time() -> None:
     for seconds, watts in ((5, 2_000), (2, 3_000), (2, 4_000)):
         found.wait(seconds)
         assert power(found) == watts
+
+
+def test_no_more_signals_wait_than_a_station_keeps() -> None:
+    found = charging(evses=(V2X,))
+    curve = [{"signal": each, "power": each * 100.0} for each in (-100, 100)]
+    assert local(found, v2xSignalWattCurve=curve)["status"] == "Accepted"
+
+    def announce(after_s: int) -> str:
+        answer = found.ask("AFRRSignal", timestamp=at(found.utc_ms + after_s * 1000), signal=20)
+        return str(answer["status"])
+
+    assert {announce(60 + each) for each in range(MOST_SIGNALS)} == {"Accepted"}
+    assert announce(600) == "Rejected"
+    assert announce(60) == "Accepted", "it replaces the one of the same time"
+    found.wait(61)
+    assert announce(600) == "Accepted"
