@@ -47,6 +47,9 @@ SILENT_TICKS: Final = 10
 """Checks without a report of a driven power stage, after which its driver has failed. Counted, not timed: a late event
 loop has late reports, too."""
 
+CLOCK_SET_S: Final = 0.5
+"""By how much UTC has to be ahead of what it was on the monotonic clock for it to have been set."""
+
 CUT_S: Final = 0.2
 """Time for a part's `cut`; the others do not wait for it."""
 
@@ -113,6 +116,8 @@ class SafetyChannel:
         self._response = NO_RESPONSE
         self._mains: tuple[int, int] | None = None
         self._setpoint: Setpoint | None = None
+        self._timed: dict[str, Limit] = {}
+        self._epoch_s = clock.at(0)
         self._parts: list[tuple[str, interfaces.Cut]] = []
         self._shared: list[interfaces.Cut] = []
         self._stage: _Stage | None = None
@@ -365,6 +370,10 @@ class SafetyChannel:
             self._ask(Request(phase=Phase.IDLE))
 
     def _take_limit(self, limit: Limit) -> None:
+        if limit.valid_from_ms or limit.valid_until_ms is not None:
+            self._timed[limit.source] = limit
+        else:
+            self._timed.pop(limit.source, None)
         until_s = float("inf") if limit.valid_until_ms is None else self._clock.at(limit.valid_until_ms)
         bounds = {"charge_w": limit.charge_w, "discharge_w": limit.discharge_w}
         if self._mains is not None:
@@ -376,6 +385,15 @@ class SafetyChannel:
                 limit.source, now, **bounds, from_s=self._clock.at(limit.valid_from_ms), until_s=until_s
             )
         )
+
+    def _time_limits(self) -> None:
+        """UTC may have been set forward since limits were taken: they begin and end earlier then. Where it is set back,
+        that of a session runs on, and so do they."""
+        epoch_s = self._clock.at(0)
+        if epoch_s <= self._epoch_s - CLOCK_SET_S:
+            self._epoch_s = epoch_s
+            for limit in tuple(self._timed.values()):
+                self._take_limit(limit)
 
     def _take_response(self, response: GridResponse) -> None:
         """Bound the power by the grid's frequency and voltage, signed into the vehicle."""
@@ -458,6 +476,7 @@ class SafetyChannel:
         self._timer = self._loop.call_later(TICK_S, self._tick)
         self._look_at_heat()
         self._time_setpoint()
+        self._time_limits()
         self._look()
         self._silent = self._silent + 1 if self._stage is not None and self._stage.driven else 0
         if self._silent == SILENT_TICKS:

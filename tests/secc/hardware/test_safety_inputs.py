@@ -26,6 +26,7 @@ from v2g.energy.settlement.records import CommandAccepted, CommandRejected, Term
 from v2g.hardware.board import inputs
 from v2g.hardware.board.inputs import FOREVER_MS, UNBOUNDED, Input
 from v2g.iec61851.pilot import PilotState
+from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.safety import Phase, Request
 
 RESULT: Final = DischargeResult(
@@ -208,6 +209,35 @@ def test_a_limit_holds_from_its_time_to_its_time() -> None:
     expected = inputs.Limit(source="site", charge_w=5_000, discharge_w=3_000, from_ms=2_000, until_ms=9_000)
     assert reported(9_000) == [expected]
     assert reported(None) == [replace(expected, until_ms=FOREVER_MS)]
+
+
+class SetClock(Clock):
+    """A clock whose UTC is set: `set_ms` is by how much."""
+
+    set_ms = 0
+
+    def utc_ms(self) -> int:
+        """See Clock."""
+        return super().utc_ms() + self.set_ms
+
+
+@pytest.mark.parametrize("set_s", [-3_600, 3_600])
+@at(Place)
+async def test_a_limit_keeps_its_times_when_utc_is_set_forward(place: Place, set_s: int) -> None:
+    clock = SetClock(ClockConfig(origin_monotonic=asyncio.get_running_loop().time(), origin_utc_ms=10_000_000))
+    channel = SafetyChannel(RATING, clock, place.events.append)
+    channel.forward_to(place.board)
+    limit = Limit(source="site", charge_w=5_000, discharge_w=3_000, valid_from_ms=1_000_000, valid_until_ms=20_000_000)
+    channel.fact(ports.GridChanged((limit, Limit(source="cable", charge_w=9_000, discharge_w=9_000))))
+    await asyncio.sleep(1.0)
+    place.board.inputs.clear()
+    clock.set_ms = set_s * 1000
+    await asyncio.sleep(1.0)
+    channel.close()
+    again = [each for each in place.board.inputs if isinstance(each, inputs.Limit)]
+    assert [each.source for each in again] == (["site"] if set_s > 0 else []), "else UTC of the session runs on"
+    left_ms = 20_000_000 - 10_001_000 - set_s * 1000
+    assert [each.until_ms for each in again] == [pytest.approx(left_ms, abs=200) for _ in again]
 
 
 def response(**values: Any) -> Callable[[SafetyChannel], None]:
