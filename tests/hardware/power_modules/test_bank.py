@@ -7,6 +7,7 @@ from typing import Any
 import cantools
 import msgspec
 import pytest
+from cantools.database.can import Database, Message
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +15,14 @@ from tests.hardware.power_modules.bank_sim import ModuleBank
 from tests.hardware.power_modules.module_bus import ModuleBus
 from v2g.errors import ConfigError
 from v2g.hardware.interfaces import OFF, Demand, StageReport
-from v2g.hardware.power_modules.bank import ModuleGroup, ModulesConfig, ModuleSignals, dbc_group, load_database
+from v2g.hardware.power_modules.bank import (
+    IsolationReceiver,
+    ModuleGroup,
+    ModulesConfig,
+    ModuleSignals,
+    dbc_group,
+    load_database,
+)
 from v2g.hardware.simulation import StageConfig, StageLoad
 
 DBC = Path("v2g/hardware/power_modules/power_modules.dbc")
@@ -163,6 +171,26 @@ def test_the_isolation_monitor_is_read_in_its_own_unit_and_missed_when_silent() 
     bus.bank.monitor.dead = True
     bus.run(0.6)
     assert bus.group.resistance_ohm(bus.now) is None
+
+
+def test_a_frame_of_the_isolation_monitor_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = 'VERSION ""\nBU_:\nBO_ 7 Imd: 4 V\n SG_ R : 0|16@1+ (0.5,10) [0|0] "kOhm" V\n'
+    text += ' SG_ SelfTest : 16|8@1+ (1,0) [0|0] "" V\n'
+    database = Database()
+    database.add_dbc_string(text)
+    receiver = IsolationReceiver(database, "Imd", "R", "", lost_s=1.0, now=0.0, absent=lambda raw: raw == 0xFFFF)
+    decoded: list[int] = []
+    decode = Message.decode
+
+    def counted(message: Message, *data: Any, **options: Any) -> Any:
+        decoded.append(message.frame_id)
+        return decode(message, *data, **options)
+
+    monkeypatch.setattr(Message, "decode", counted)
+    for data, ohm, state in ((b"\x64\0\2\0", 60_000, 2), (b"\xff\xff\1\0", None, 1)):
+        assert receiver.receive(7, data, 0.5)
+        assert (receiver.resistance_ohm(0.6), receiver.test_state(0.6)) == (ohm, state)
+    assert decoded == [7, 7]
 
 
 @pytest.mark.long

@@ -276,22 +276,25 @@ class IsolationReceiver:
         self._message, self._signal, self._counter_signal = (
             _message(database, message, resistance, counter), resistance, counter
         )  # fmt: skip
+        self._resistance = self._message.get_signal_by_name(resistance)
+        self._unit = 1000 if (self._resistance.unit or "").startswith("k") else 1
         self._lost_s, self._received_at = lost_s, now
         self._counter: int | None = None
         self._ohm: int | None = None
 
     def receive(self, frame_id: int, data: bytes, now: float) -> bool:
         """Process a frame; return whether it was of the monitor, and could be decoded."""
-        if frame_id != self._message.frame_id or (read := _decode(self._message, data, self._signal)) is None:
+        if (
+            frame_id != self._message.frame_id
+            or (raw := _decode(self._message, data, self._signal, scaling=False)) is None
+        ):
             return False
-        counter = read.get(self._counter_signal)
+        counter = raw.get(self._counter_signal)
         if counter is None or counter != self._counter:
             self._counter, self._received_at = counter, now
-        self._test = read.get(SELF_TEST)
-        scale = 1000 if (self._message.get_signal_by_name(self._signal).unit or "").startswith("k") else 1
-        raw = _decode(self._message, data, self._signal, scaling=False)
-        absent = raw is None or self._absent(raw[self._signal])
-        self._ohm = None if absent else round(read[self._signal] * scale)
+        self._test = raw.get(SELF_TEST)
+        signal, code = self._resistance, raw[self._signal]
+        self._ohm = None if self._absent(code) else round((code * signal.scale + signal.offset) * self._unit)
         return True
 
     @property
