@@ -194,11 +194,16 @@ class BasicSession(BasicFallback):
         most_ma = 0 if allowed.charge_line is None else allowed.charge_line[0]
         bent_w = max(0, self._response.bend(allowed.charge_w))  # R04: also after a trip
         if bent_w < allowed.charge_w:
-            most_ma = min(most_ma, line_current_ma(bent_w, rating.nominal_voltage_v, rating.phases))
+            most_ma = min(most_ma, line_current_ma(bent_w, rating.nominal_voltage_v, self._used))
         most = min(self._basic.max_current_a, most_ma / 1000)
         if self._cable_a:
             most = min(most, self._cable_a)
         return most if most >= LEAST_A else 0.0
+
+    @property
+    def _used(self) -> int:
+        """How many line conductors are in use: the vehicle uses no others."""
+        return min(self._lines, self._config.ac_rating.phases)
 
     # -- events -------------------------------------------------------------------------------------------------
 
@@ -432,10 +437,9 @@ class BasicSession(BasicFallback):
 
     def _allow(self) -> None:
         """Set the hardware's limit to that of the duty cycle; the vehicle controls the power."""
-        rating = self._config.ac_rating
         shown_ma = int(read_duty(self.duty).max_current_a * 1000) if self.duty is not None else 0
-        power_w = line_power_w(shown_ma, rating.nominal_voltage_v, min(self._lines, rating.phases))
-        self._command(ports.SetAcOutput(min(power_w, self._shown_w), 0, charge_ma=shown_ma))
+        power_w = line_power_w(shown_ma, self._config.ac_rating.nominal_voltage_v, self._used)
+        self._command(ports.SetAcOutput(min(power_w, self._shown_w), 0, charge_ma=shown_ma, lines=self._used))
 
     def _take_contactor(self, closed: bool) -> None:
         if closed is self._connected:

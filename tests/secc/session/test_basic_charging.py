@@ -406,3 +406,13 @@ def test_the_outlet_changes_its_phases_while_the_contactor_is_open() -> None:
     desk.fact(ports.ContactorState(closed=True))
     output = desk.of(ports.SetAcOutput)[-1]
     assert (output.charge_w, output.charge_ma) == (pytest.approx(7_360, abs=30), pytest.approx(32_000, abs=120))
+    assert output.lines == 1, "the sum of all currents flows in one conductor"
+
+
+def test_a_response_to_the_grid_is_all_for_the_one_conductor_in_use() -> None:
+    desk = Desk(lines=1)
+    desk.charging()
+    desk.fact(ports.GridResponseChanged(GridResponse(ceiling_w=3_680)))
+    desk.run(6)
+    assert desk.session.current_a == pytest.approx(16, abs=0.1)
+    assert desk.session.phase is Phase.CHARGING
