@@ -28,6 +28,7 @@ from v2g.ocpp.messages.remote_control import RequestStartTransactionRequest, Req
 from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
 from v2g.ocpp.routes import action_of, known, response_type
+from v2g.ocpp.times import format_time
 from v2g.ocpp.v16 import from_station, to_station
 from v2g.ocpp.v16 import messages as v16
 from v2g.ocpp.v16.bridge import FROM_STATION, TO_STATION, Bridge, Numbered
@@ -346,6 +347,15 @@ def test_meter_stop_counts_beside_an_end_at_another_place() -> None:
     assert isinstance(event, TransactionEventRequest)
     found = [(each.value, each.location) for value in event.meter_value for each in value.sampled_value]
     assert found == [(99000, "Inlet"), (12500, None)]
+
+
+def test_values_of_the_end_without_a_time_are_of_the_receipt() -> None:
+    values = (v16.TransactionValue(value="12000"),)
+    data = (v16.TransactionData(timestamp="1970-01-01T00:00:00Z", sampled_value=values),)
+    stop = v16.StopTransactionReq(transaction_id=7, meter_stop=12500, timestamp=AT, transaction_data=data)
+    (event,) = Run(Bridge(NOW_MS).upward(stop, NOW_MS), in_turn(TransactionEventResponse())).asked
+    assert isinstance(event, TransactionEventRequest)
+    assert [each.timestamp for each in event.meter_value] == [format_time(NOW_MS), AT]
 
 
 SOFT = {

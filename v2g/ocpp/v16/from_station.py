@@ -281,7 +281,8 @@ def stop_transaction(bridge: Bridge, request: v16.StopTransactionReq) -> Steps[v
         event = replace(event, transaction_info=stray, evse=None)
     last, stop = ends.import_wh, request.meter_stop
     stop += last is not None and last - stop == 1  # rounded otherwise than the values before
-    values = (*readings.meter_values(request.transaction_data), readings.register(stop, at, "Transaction.End"))
+    data = (_at_a_time(bridge, each) for each in readings.meter_values(request.transaction_data))
+    values = (*data, readings.register(stop, at, "Transaction.End"))
     event = replace(
         event,
         meter_value=_each_once(values),
