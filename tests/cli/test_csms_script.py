@@ -27,7 +27,9 @@ async def outcome_of(frames: list[str], folder: Path) -> tuple[int | None, dict[
     async with asyncio.timeout(60):
         port = 0
         while not port:
-            found = re.search(rb"://[^/]*:(\d+)/", await process.stderr.readline())
+            line = await process.stderr.readline()  # at its end it returns at once: no time-out would ever be seen
+            assert line, f"ended before it listened: {await process.wait()}"
+            found = re.search(rb"://[^/]*:(\d+)/", line)
             port = int(found[1]) if found else 0
         url = f"ws://127.0.0.1:{port}/ocpp/CS-1"
         async with websockets.connect(url, subprotocols=[Subprotocol("ocpp2.0.1")]) as socket:
