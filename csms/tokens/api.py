@@ -139,6 +139,7 @@ async def set_token_status(call: Call, parameters: OneToken, body: NewStatus) ->
 async def delete_token(call: Call, parameters: OneToken) -> None:
     """Delete a token. Tokens of the configuration return at the next start."""
     await call.remove("token", _reader(parameters), lambda connection, _: rows.remove(connection, *_key(parameters)))
+    call.services.feed.publish("token_removed", None, {"type": parameters.token_type})
 
 
 @get("/token-groups", Permission.READ_TOKENS)
@@ -173,6 +174,7 @@ async def delete_group(call: Call, parameters: OneGroup) -> None:
         lambda connection: rows.find_group(connection, parameters.group_id),
         lambda connection, group: rows.remove_group(connection, group.group_id),
     )
+    call.services.feed.publish("token_group_put", None, {"group": parameters.group_id, "blocked": False})
 
 
 @to_station("POST", "/clear-cache", Permission.WRITE_TOKENS)
