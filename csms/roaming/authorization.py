@@ -25,6 +25,7 @@ from v2g.ocpp.messages.base import ENERGY_TRANSFER, EnergyTransferMode
 _REMEMBERED_MS: Final = 300_000
 """A driver that was authorized is not asked about again for so long: Authorize comes before TransactionEvent."""
 
+_UNKNOWN_TOKEN: Final = 2004
 _STATUS: Final = {"ALLOWED": "Accepted", "BLOCKED": "Blocked", "EXPIRED": "Expired", "NO_CREDIT": "NoCredit"}
 _CHARGE_ONLY: Final = tuple(each for each in ENERGY_TRANSFER if each not in BIDIRECTIONAL)
 
@@ -68,11 +69,13 @@ async def look_up(partners: Partners, token: IdToken, station_id: str, transacti
         return None
     name = normalise(token.type, token.id_token)
     granted = await store.read(grant_of, token.type, name)
-    if granted is not None and (transaction_id is not None or now_ms - granted[0].updated_ms < _REMEMBERED_MS):
+    if granted is not None:
         session = () if transaction_id is None else await store.read(
             rows.objects_about, "", "sessions", f"{station_id}/{transaction_id}"
         )  # fmt: skip
-        if session or now_ms - granted[0].updated_ms < _REMEMBERED_MS:
+        # each Authorize is asked anew: a partner authorizes one session, and may have changed its mind
+        fresh = granted[1].status == "Accepted" and now_ms - granted[0].updated_ms < _REMEMBERED_MS
+        if session or (fresh and (transaction_id is not None or granted[1].auth_method == "COMMAND")):
             return _known(token, granted[1])
     kept = await store.read(rows.tokens_like, name, name if token.type == CONTRACT else "")
     found = await _decide(partners, token, name, station_id, kept)
@@ -112,11 +115,10 @@ async def _decide(
         if found.whitelist == "ALWAYS":
             return each.owner, grant
         party = found.country_code, found.party_id
-        said = await _ask(partners, registered[each.owner], found.uid, found.type, station_id, party)
-        if said is not None:
-            return each.owner, said
-        offline = found.whitelist in ("ALLOWED", "ALLOWED_OFFLINE")
-        return each.owner, grant if offline else msgspec.structs.replace(grant, status="Unknown")
+        unknown = msgspec.structs.replace(grant, status="Unknown")
+        offline = grant if found.whitelist in ("ALLOWED", "ALLOWED_OFFLINE") else unknown
+        said = await _ask(partners, registered[each.owner], found.uid, found.type, station_id, party, offline=offline)
+        return each.owner, said or unknown
     able = [each for each in registered.values() if each.partner.endpoint("tokens", "SENDER")]
     if token.type == CONTRACT:
         provider = f"{name[:2]}*{name[2:5]}".lower()
@@ -127,12 +129,14 @@ async def _decide(
 
 
 async def _ask(
-    partners: Partners, known: KnownPartner, uid: str, kind: str, station_id: str, party: tuple[str, str] | None = None
-) -> Grant | None:
-    """Ask a partner, or a party behind it, in real time; None: it does not know the token, or does not answer."""
+    partners: Partners, known: KnownPartner, uid: str, kind: str, station_id: str, party: tuple[str, str] | None = None,
+    *, offline: Grant | None = None,
+) -> Grant | None:  # fmt: skip
+    """Ask a partner, or a party behind it, in real time; None: it does not know the token. `offline`: if it does not
+    answer."""
     url = known.partner.endpoint("tokens", "SENDER")
     if url is None:
-        return None
+        return offline
     evses = await partners.store.read(rows.objects_about, "", "evses", station_id)
     body = await partners.store.read(_references, evses) if evses else None
     where = below(url, uid, "authorize", type=_kind_for(known.partner, kind))
@@ -143,7 +147,7 @@ async def _ask(
     except (OcpiError, TransferError, StoreError) as error:
         data: dict[str, Scalar] = {"partner": known.partner.partner_id, "reason": str(error)[:300]}
         partners.observe(Observe("roaming", "authorization_failed", data))
-        return None
+        return None if isinstance(error, OcpiError) and error.code == _UNKNOWN_TOKEN else offline
     status = _STATUS.get(said.allowed, "Invalid")
     return Grant(
         token=cdr_token(said.token), auth_method="AUTH_REQUEST", reference=said.authorization_reference, status=status

@@ -16,6 +16,8 @@ class ScriptedPartner:
 
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, Any]] = {}
+        self.codes: dict[str, int] = {}
+        """OCPI's status of answers that are no success, by path."""
         self.headers: dict[str, dict[str, str]] = {}
         """Of answers, by path with query."""
         self.requests: list[tuple[str, str, dict[str, str]]] = []
@@ -55,7 +57,8 @@ class ScriptedPartner:
                 unknown = (404, None) if self.command == "GET" or not partner.takes else (200, None)
                 status, data = partner.answers.get(self.path.partition("?")[0], unknown)
                 status, data = partner.answers.get(self.path, (status, data))
-                body = json.dumps({"data": data, "status_code": "1000", "timestamp": "2026-01-01T00:00:00"}).encode()
+                code = str(partner.codes.get(self.path.partition("?")[0], 1000))
+                body = json.dumps({"data": data, "status_code": code, "timestamp": "2026-01-01T00:00:00"}).encode()
                 self.send_response(status)
                 if 300 <= status < 400:
                     self.send_header("Location", str(data))

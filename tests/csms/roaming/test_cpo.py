@@ -112,6 +112,32 @@ async def test_whitelist_rules(roaming: Roaming, whitelist: str, answer: str | N
     assert (await station.call("Authorize", {"idToken": token}))["idTokenInfo"]["status"] == status
 
 
+@pytest.mark.parametrize("http", [200, 404])
+@pytest.mark.parametrize("whitelist", ["ALLOWED", "ALLOWED_OFFLINE"])
+async def test_a_partner_that_does_not_know_its_token_any_more_has_answered(
+    roaming: Roaming, whitelist: str, http: int
+) -> None:
+    """Its whitelist is for partners that cannot be reached; 2004 is the answer that the token is none."""
+    await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", {**TOKEN, "whitelist": whitelist})
+    roaming.partner.answers["/tokens/04A1B2C3/authorize"] = http, None
+    roaming.partner.codes["/tokens/04A1B2C3/authorize"] = 2004
+    station = await roaming.backend.booted()
+    token = {"idToken": "04A1B2C3", "type": "ISO14443"}
+    assert (await station.call("Authorize", {"idToken": token}))["idTokenInfo"]["status"] == "Unknown"
+
+
+async def test_each_authorize_is_the_partners_word_of_that_moment(roaming: Roaming) -> None:
+    """A refusal, or a partner that did not answer, does not last; nor is one authorization for two sessions."""
+    await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", TOKEN)
+    station, found = await roaming.backend.booted(), []
+    token = {"idToken": "04A1B2C3", "type": "ISO14443"}
+    for allowed in (None, "NO_CREDIT", "ALLOWED", "BLOCKED"):
+        said = (500, None) if allowed is None else (200, {"allowed": allowed, "token": TOKEN})
+        roaming.partner.answers["/tokens/04A1B2C3/authorize"] = said
+        found.append((await station.call("Authorize", {"idToken": token}))["idTokenInfo"]["status"])
+    assert found == ["Unknown", "NoCredit", "Accepted", "Blocked"]
+
+
 @pytest.mark.parametrize(
     ("whitelist", "answer", "status"),
     [
