@@ -21,6 +21,8 @@ from v2g.ocpi.objects import ClientInfo, OcpiCdr, OcpiLocation, OcpiTariff, Ocpi
 from v2g.ocpi.records import credits_in, is_taken_back, judge_cdr, judge_credit
 
 _MOST_CLIENTS: Final = 10_000
+_TOLD_MS: Final = 3_600_000
+"""By then a partner knows what has become of a token: it is pushed, and pulled hourly."""
 
 
 def store_object(
@@ -85,20 +87,31 @@ def take_cdr(connection: Connection, partner: Partner, cdr: OcpiCdr, document: s
         alias=cdr.cdr_token.uid.upper(), detail="; ".join(findings)[:4000],
     )  # fmt: skip
     rows.put_object(connection, kept)
+    reference = rows.find_object(connection, owner, "authorizations", cdr.authorization_reference or "")
+    if reference is not None and not reference.alias:
+        rows.put_object(connection, msgspec.structs.replace(reference, alias=_session_of(cdr)))
     return kept
+
+
+def _session_of(cdr: OcpiCdr) -> str:
+    return (cdr.session_id or cdr.id).lower()
 
 
 def _judge(connection: Connection, owner: str, cdr: OcpiCdr, now_ms: int, *, negative: bool) -> list[str]:
     """Return what is wrong with a CDR: nothing is booked on a partner's word alone."""
     found = _token_findings(connection, owner, cdr)
-    kept_ones = rows.objects_about(connection, owner, "cdrs", cdr.session_id.lower()) if cdr.session_id else ()
-    bills = [wire.read_kept(each.document, OcpiCdr) for each in kept_ones]
+    kept_ones = rows.cdrs_near(connection, owner, (cdr.session_id or "").lower(), cdr.cdr_token.uid.upper())
+    near = [(each.state, wire.read_kept(each.document, OcpiCdr)) for each in kept_ones if each.state != "rejected"]
     if cdr.credit:
         wanted = key_of(cdr.country_code, cdr.party_id, cdr.credit_reference_id or "")
         kept = rows.find_object(connection, owner, "cdrs", wanted)
         credited = None if kept is None else wire.read_kept(kept.document, OcpiCdr)
-        return found + judge_credit(cdr, credited, [] if credited is None else credits_in(bills, credited))
-    twice = [each.id for each in bills if not each.credit and not is_taken_back(each, bills)]
+        if kept is not None and kept.state in ("disputed", "rejected"):
+            found.append(f"credit: {cdr.credit_reference_id} is {kept.state}, not booked")
+        before = [] if credited is None else credits_in([each for _, each in near], credited)
+        return found + judge_credit(cdr, credited, before)
+    booked = [each for state, each in near if state != "disputed"]
+    twice = [each.id for _, each in near if not each.credit and _is_same(each, cdr) and not is_taken_back(each, booked)]
     if twice:
         found.append(f"twice: CDR {twice[0]} is of the same session")
     if not negative and any(each.volume < 0 for p in cdr.charging_periods for each in p.dimensions):
@@ -112,6 +125,16 @@ def _judge(connection: Connection, owner: str, cdr: OcpiCdr, now_ms: int, *, neg
     found += [f"tariff: {each.id} is not what was published" for each in cdr.tariffs if _differs(each, tariffs, cdr)]
     zone, most_kw = _place(connection, owner, cdr)
     return found + judge_cdr(cdr, tariffs, zone, now_ms, most_kw=most_kw)
+
+
+def _is_same(one: OcpiCdr, other: OcpiCdr) -> bool:
+    """Return whether two CDRs of a partner are of one session: also one that has another name, or none."""
+    if one.session_id and other.session_id and one.session_id.lower() == other.session_id.lower():
+        return True
+    places = {(each.id.lower(), (each.evse_uid or each.evse_id).lower())
+              for each in (one.cdr_location, other.cdr_location)}  # fmt: skip
+    begun_ms = max(wire.utc_ms(each.start_date_time) for each in (one, other))
+    return len(places) == 1 and begun_ms < min(wire.utc_ms(each.end_date_time) for each in (one, other))
 
 
 def _differs(tariff: OcpiTariff, published: Mapping[str, OcpiTariff], cdr: OcpiCdr) -> bool:
@@ -139,6 +162,10 @@ def _token_findings(connection: Connection, owner: str, cdr: OcpiCdr) -> list[st
         reference = rows.find_object(connection, owner, "authorizations", cdr.authorization_reference)
         if reference is None or reference.about != said.uid.upper():
             found.append("authorization: we did not issue its reference for this token")
+        elif not cdr.credit and reference.alias not in ("", _session_of(cdr)):
+            found.append(f"authorization: its reference is that of session {reference.alias}")
+    elif not token.valid and wire.utc_ms(cdr.start_date_time) > kept.updated_ms + _TOLD_MS:
+        found.append("token: it was not valid any more")
     elif token.whitelist == "NEVER":
         found.append("authorization: this token needs one for each session")
     return found

@@ -135,6 +135,14 @@ def objects_about(connection: Connection, owner: str, module: str, about: str) -
     return [_kept(row) for row in connection.execute(select(roaming_objects).where(wanted).order_by(table.object_id))]
 
 
+def cdrs_near(connection: Connection, owner: str, session_id: str, uid: str) -> list[Kept]:
+    """Return the CDRs of a partner that are of a session, if it has an id, or of a token's number."""
+    table = roaming_objects.c
+    same = (table.alias == uid) | ((table.about == session_id) & (table.about != ""))
+    wanted = (table.owner == owner) & (table.module == "cdrs") & same
+    return [_kept(row) for row in connection.execute(select(roaming_objects).where(wanted).order_by(table.object_id))]
+
+
 def remove_object(connection: Connection, owner: str, module: str, object_id: str) -> bool:
     """Delete an object; False when there was none."""
     return connection.execute(delete(roaming_objects).where(_is(owner, module, object_id))).rowcount > 0

@@ -85,13 +85,15 @@ def credit_of(cdr: OcpiCdr, credited: Sequence[OcpiCdr] = ()) -> OcpiCdr:
 
 def credits_in(cdrs: Sequence[OcpiCdr], cdr: OcpiCdr) -> list[OcpiCdr]:
     """Return the credit CDRs of a CDR."""
-    return [each for each in cdrs if each.credit and each.credit_reference_id == cdr.id]
+    return [each for each in cdrs if each.credit and (each.credit_reference_id or "").lower() == cdr.id.lower()]
 
 
 def is_taken_back(cdr: OcpiCdr, cdrs: Sequence[OcpiCdr]) -> bool:
     """Return whether a CDR and its credit CDRs among others cost nothing together."""
-    found = credits_in(cdrs, cdr)
-    return bool(found) and sum(each.total_cost.before_taxes for each in (cdr, *found)) == 0
+    found = [each.total_cost for each in (cdr, *credits_in(cdrs, cdr))]
+    gross = [each.total for each in found if each.total is not None]
+    whole = len(gross) < len(found) or sum(gross) == 0  # some leave taxes out
+    return len(found) > 1 and sum(each.before_taxes for each in found) == 0 and whole
 
 
 def split_of(cdr: OcpiCdr, zone: str) -> list[OcpiCdr]:
@@ -170,6 +172,8 @@ def judge_credit(cdr: OcpiCdr, credited: OcpiCdr | None, before: Sequence[OcpiCd
     """
     if credited is None:
         return [f"credit: no CDR {cdr.credit_reference_id or ''} is known"]
+    if credited.credit:
+        return [f"credit: {credited.id} is a credit CDR"]
     whole = is_taken_back(credited, [*before, cdr])
     if before and not whole:
         return [f"credit: {before[0].id} has credited that CDR"]

@@ -1,0 +1,118 @@
+"""What a partner may claim about our drivers, once: a session has one price, one authorization one session."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from csms.roaming.partners import Partners
+from tests.csms.roaming.peers import Operator, charge
+from tests.csms.roaming.test_emsp import eventually, roaming
+
+
+class Claims:
+    """A session that is booked, and what its partner sends beside it."""
+
+    def __init__(self, cpo: Operator, emsp: Operator, document: dict[str, Any]) -> None:
+        self.emsp = emsp
+        self.document = document
+        self._cpo = cpo
+
+    async def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask the provider as its partner does."""
+        partners = self._cpo.services.find(Partners)
+        assert partners is not None
+        token = partners.token_of(await partners.known("emsp"))
+        return await self.emsp.ocpi(method, f"/emsp/2.3.0/{path}", token, body)
+
+    async def send(self, name: str, **changes: Any) -> str:
+        """Send a CDR; return its state with what is found about it."""
+        without = changes.pop("without", ())
+        sent = {key: each for key, each in self.document.items() if key not in without} | {"id": name, **changes}
+        answer = await self.ask("POST", "cdrs", sent)
+        assert (answer.status, answer.code) == (201, 1000), answer.body
+        found = {each["key"]: each for each in await self.emsp.ask("GET", "/roaming/cdrs")}[f"de*cpo*{name.lower()}"]
+        return f"{found['state']} {found['detail']}".strip()
+
+    async def credit(self, name: str, of: str, factor: int = -1, **changes: Any) -> str:
+        """Send a credit CDR."""
+        cost = {"before_taxes": factor * self.document["total_cost"]["before_taxes"]}
+        return await self.send(name, credit=True, credit_reference_id=of, total_cost=cost, **changes)
+
+
+@pytest_asyncio.fixture
+async def claims(cpo: Operator, emsp: Operator) -> AsyncIterator[Claims]:
+    """Return a driver's booked session abroad."""
+    await roaming(cpo, emsp)
+    await emsp.ask("PUT", "/tokens/ISO14443/04A1B2C3", {"status": "Accepted"})
+    assert await charge(cpo, 20_000, 0) == "Accepted"
+    (booked,) = await eventually(emsp, "/roaming/cdrs")
+    assert booked["state"] == "booked"
+    yield Claims(cpo, emsp, booked["document"])
+
+
+async def test_a_credit_cdr_cannot_be_credited(claims: Claims) -> None:
+    """With a bill in its place, the session would be paid twice."""
+    first = claims.document["id"]
+    assert await claims.credit("c", first) == "booked"
+    assert await claims.send("again") == "booked"
+    assert (await claims.credit("cc", "c", 1)).startswith("disputed credit: c is a credit CDR")
+
+
+@pytest.mark.parametrize("changes", [{"currency": "JPY"}, {"of": "none"}])
+async def test_a_credit_that_is_not_booked_does_not_make_room_for_another_bill(
+    claims: Claims, changes: dict[str, Any]
+) -> None:
+    first = claims.document["id"]
+    assert (await claims.credit("c", changes.pop("of", first), **changes)).startswith("disputed")
+    assert "twice" in await claims.send("again")
+
+
+async def test_what_is_not_booked_is_not_credited(claims: Claims) -> None:
+    """Our books would owe the partner what they never had."""
+    assert "energy" in await claims.send("wrong", session_id="s2", total_energy=3, without=["authorization_reference"])
+    assert "credit: wrong is disputed" in await claims.credit("c", "wrong", session_id="s2")
+
+
+async def test_a_rejected_bill_makes_room_for_the_right_one(claims: Claims) -> None:
+    more = {"session_id": "s2", "start_date_time": "2024-05-01T10:00:00Z", "end_date_time": "2024-05-01T10:50:00Z"}
+    more["charging_periods"] = [{**claims.document["charging_periods"][0], "start_date_time": more["start_date_time"]}]
+    assert "energy" in await claims.send("wrong", **more, total_energy=3)
+    path = "/roaming/partners/cpo/cdrs/de*cpo*wrong/decision"
+    await claims.emsp.ask("POST", path, {"decision": "rejected", "note": "typing error"})
+    assert "twice" not in await claims.send("right", **more)
+
+
+@pytest.mark.parametrize("name", ["other", None])
+async def test_one_session_under_two_names_is_billed_once(claims: Claims, name: str | None) -> None:
+    """A partner may leave `session_id` out, or give another one; where and when it charged is the same."""
+    assert "twice" in await claims.send("again", session_id=name, without=["authorization_reference"])
+
+
+async def test_an_authorization_is_for_one_session(claims: Claims) -> None:
+    answer = await claims.ask("POST", "tokens/04A1B2C3/authorize?type=RFID", {"location_id": "Depot"})
+    reference = answer.data["authorization_reference"]
+    found = {}
+    for day in (1, 2):
+        begin, end = f"2024-05-0{day}T10:00:00Z", f"2024-05-0{day}T10:50:00Z"
+        period = {**claims.document["charging_periods"][0], "start_date_time": begin}
+        found[day] = await claims.send(
+            f"day-{day}", session_id=f"day-{day}", start_date_time=begin, end_date_time=end,
+            charging_periods=[period], authorization_reference=reference,
+        )  # fmt: skip
+    assert "authorization" not in found[1]
+    assert "authorization: its reference is that of session day-1" in found[2]
+
+
+async def test_a_token_that_was_blocked_does_not_charge(claims: Claims) -> None:
+    """The partner has been told long before the session."""
+    await claims.emsp.ask("PUT", "/tokens/ISO14443/04A1B2C3/status", {"status": "Blocked"})
+    begin, end = "2036-05-01T10:00:00Z", "2036-05-01T10:50:00Z"
+    period = {**claims.document["charging_periods"][0], "start_date_time": begin}
+    more = {"session_id": "s2", "start_date_time": begin, "end_date_time": end, "charging_periods": [period]}
+    async with asyncio.timeout(10):
+        while any(each["valid"] for each in (await claims.ask("GET", "tokens")).data if each["uid"] == "04A1B2C3"):
+            await asyncio.sleep(0.05)
+    assert "token: it was not valid any more" in await claims.send("late", **more, without=["authorization_reference"])
