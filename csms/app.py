@@ -25,13 +25,14 @@ from csms.cluster.connections import ConnectionRegistry
 from csms.cluster.feed import Feed, FrameLog
 from csms.config import CsmsConfig, parse
 from csms.contracts.verifier import ContractVerifier
-from csms.db.store import Store, open_store
-from csms.db.store_key import StoreKey, open_store_key
+from csms.db.store import Store, address, open_store
+from csms.db.store_key import StoreKey
 from csms.direct_payments.store import open_payments
 from csms.direct_payments.work import DirectClient
 from csms.grid.shares import GridShares
 from csms.grid.source import GRID_SIGNAL, GridSource
 from csms.http.server import Api
+from csms.key_adoption import open_store_key
 from csms.ocpp.server import StationServer
 from csms.prequalifications.work import ExportPermits
 from csms.roaming.partners import Partners
@@ -45,7 +46,7 @@ from csms.stations.last_seen import LastSeen
 from csms.telemetry.seal import TelemetrySeal, open_seal
 from csms.telemetry.sinks import Sink, open_sink
 from csms.telemetry.sinks.feeder import SinkFeeder
-from csms.telemetry.workers import IngestWorkers, count, worker_settings
+from csms.telemetry.workers import IngestWorkers, WorkerSettings, count
 from csms.tokens import store as tokens
 from csms.tokens.rules import Token, normalise
 from csms.trust.certificate_status import CertificateStatus
@@ -457,3 +458,10 @@ def _tokens(config: CsmsConfig) -> list[Token]:
         Token(entry.type, normalise(entry.type, entry.id_token), entry.status, entry.energy_transfer, entry.terms)
         for entry in config.tokens
     ]
+
+
+def worker_settings(config: CsmsConfig) -> WorkerSettings:
+    """Return what a worker of this back end needs to know."""
+    key = "" if config.store_key is None else str(config.store_key)
+    url = address(config.store_url, config.data_dir)
+    return WorkerSettings(url, key, str(config.data_dir), config.telemetry.sealed, config.telemetry.key_days)

@@ -4,21 +4,25 @@ import asyncio
 import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from csms.alerts.work import Alerts
+from csms.batteries.rules import found_in
 from csms.batteries.work import BATTERIES
 from csms.cluster.feed import FeedEvent, Subscription
 from csms.events.work import History
 from csms.services import Services
+from csms.settlements.checkpoints import check_checkpoints
 from csms.telemetry.ingest import Ingest
 from csms.telemetry.latest import LatestStates, StateExchange
 from csms.telemetry.seal import TelemetrySeal
 from csms.telemetry.workers import IngestWorkers
 from csms.webhooks.work import WebhookDeliveries
+from v2g.telemetry.signals import Record
 
 if TYPE_CHECKING:  # loaded only if configured
     from csms.telemetry.subscriber import TelemetrySubscriber
@@ -105,6 +109,11 @@ def make_backend(services: Services, workers: IngestWorkers | None = None) -> Ba
             webhooks.take(event)
 
     alerts = Alerts(services.store, services.clock, services.observe, services.feed, services.config.alerts)
+
+    async def take_reports(records: Sequence[Record]) -> None:
+        if found := found_in(records):
+            await alerts.take(found)
+
     latest = LatestStates(services.store, services.clock, _state_exchange(services))
     ingest = Ingest(
         services.store,
@@ -114,7 +123,8 @@ def make_backend(services: Services, workers: IngestWorkers | None = None) -> Ba
         services.precedence,
         latest,
         services.metrics,
-        alerts,
+        take_reports,
+        partial(check_checkpoints, services.store, services.observe),
         [BATTERIES, *(each.name for each in services.config.telemetry.sinks)],
         workers,
         log_name=services.log_name,

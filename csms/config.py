@@ -18,10 +18,8 @@ import msgspec
 
 from csms.accounts.config import ApiClient, ApiToken, FirstAdmin, OpenId
 from csms.accounts.rules import NO_PEOPLE, OF_VEHICLES
-from csms.admission.rules import StationEntry
 from csms.alerts.config import AlertsConfig, look_at_alerts
 from csms.attestations.config import AttestationConfig
-from csms.contracts.rules import Provisioning
 from csms.grid.config import Grid, _is_private, check_prices, look_at_grid
 from csms.home_assistant.config import HomeAssistant
 from csms.payments.config import Payments
@@ -47,6 +45,7 @@ from v2g.io.runtime.clock import ClockConfig
 from v2g.io.runtime.config_files import OfKey, check_folder, file_faults
 from v2g.io.runtime.program import read_config
 from v2g.io.storage.growing_file import LogFiles
+from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
 from v2g.ocpp.quirks import StationQuirks
 from v2g.pki.reference import KeyReference
 from v2g.units import payable
@@ -226,6 +225,56 @@ class OutsideCa(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Identities of its stations, with `*` and `?`; empty: all. The first CA that fits is asked."""
     patience_h: Annotated[float, msgspec.Meta(ge=0.01, le=2_160)] = 168.0
     """How long a request may take until its certificate is delivered, h."""
+
+
+class Provisioning2(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The provisioning service's certificate for vehicles of ISO 15118-2, on secp256r1."""
+
+    chain: Path
+    """PEM file of its certificate, leaf first."""
+    key: KeyReference
+    """Its key: PEM file of mode 0600, or key URI."""
+
+
+class Provisioning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The certificate provisioning service, which issues contracts to vehicles (ISO 15118-20, ISO 15118-2; OCPP M01,
+    M02)."""
+
+    pool: KeyReference
+    """Folder of the contracts with the source of the passphrase that encrypts their keys, such as
+    `file:pool?pin-source=file:pool.secret`."""
+    chain: Path
+    """PEM file of the service's own certificate, leaf first."""
+    key: KeyReference
+    """Its key: PEM file of mode 0600, or key URI."""
+    oem_roots: tuple[Path, ...]
+    """PEM files of OEM and V2G roots of vehicles."""
+    oem_sub_cas: tuple[Path, ...] = ()
+    """PEM files of the CAs below them: vehicles of ISO 15118-2 send their provisioning certificate alone."""
+    iso15118_2: Provisioning2 | None = None
+    """The service's certificate for ISO 15118-2; none: the one above, if it is on secp256r1."""
+    envelope: EnvelopeRules = RULES
+    """Options of sealed keys, for vehicles that differ."""
+
+
+Identity = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_*=+|@-][A-Za-z0-9_*=+|@.-]{0,47}\Z")]
+"""An OCPP identity (OCPP-J 3.1.1: `identifierString`), and never the start of a path to elsewhere."""
+
+
+class StationEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A charging station."""
+
+    id: Identity
+    """Identity, as in its URL and in its certificate's CN."""
+    password: Annotated[str, msgspec.Meta(pattern=r"^\Z|^[ -~]{16,40}\Z")] = ""
+    """Initial password, for security profiles 1 and 2; used until it is changed."""
+    boot: Literal["Accepted", "Pending", "Rejected"] = "Accepted"
+    """Status in BootNotification responses."""
+    without_password: bool = False
+    """Admit it by its identity alone where it speaks OCPP 1.6 and shows no password (security profile 0), at the
+    listener of profile 1: whoever knows the identity can be this station."""
+    without_subprotocol: bool = False
+    """Take it as a station of OCPP 1.6 if it offers no WebSocket subprotocol, and read one in wrong case."""
 
 
 class OutsidePool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

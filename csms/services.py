@@ -14,7 +14,6 @@ from csms.db.store import Store
 from csms.db.store_key import StoreKey
 from csms.metrics import Metrics
 from csms.smart_charging.rules import Needs
-from csms.tokens.rules import Where
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.observe import Observe, Scalar
@@ -97,7 +96,3 @@ class HandlerContext:
     def observe(self, stage: str, name: str, **data: Scalar) -> None:
         """Record an event of this station."""
         self.services.report(stage, name, self.station_id, data)
-
-    def where(self, evse_id: int | None = None) -> Where:
-        """Return this station or one of its EVSEs, now."""
-        return Where(self.station_id, evse_id, self.services.clock.utc_ms())

@@ -10,8 +10,7 @@ from v2g.errors import ConfigError
 from v2g_cli.output import print_json, print_table, say
 
 if TYPE_CHECKING:
-    from csms.config import CsmsConfig
-    from csms.contracts.rules import Provisioning
+    from csms.config import CsmsConfig, Provisioning
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 ConfigFile = Annotated[Path, typer.Option("--config", help="The back end's configuration, with [provisioning].")]

@@ -3,7 +3,7 @@
 import hmac
 import string
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -353,23 +353,3 @@ class PasswordMarks:
 
     def _of(self, text: str) -> str:
         return hmac.digest(self._secret, text.encode("utf-8", "surrogatepass"), "sha256").hex()
-
-
-Identity = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_*=+|@-][A-Za-z0-9_*=+|@.-]{0,47}\Z")]
-"""An OCPP identity (OCPP-J 3.1.1: `identifierString`), and never the start of a path to elsewhere."""
-
-
-class StationEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A charging station."""
-
-    id: Identity
-    """Identity, as in its URL and in its certificate's CN."""
-    password: Annotated[str, msgspec.Meta(pattern=r"^\Z|^[ -~]{16,40}\Z")] = ""
-    """Initial password, for security profiles 1 and 2; used until it is changed."""
-    boot: Literal["Accepted", "Pending", "Rejected"] = "Accepted"
-    """Status in BootNotification responses."""
-    without_password: bool = False
-    """Admit it by its identity alone where it speaks OCPP 1.6 and shows no password (security profile 0), at the
-    listener of profile 1: whoever knows the identity can be this station."""
-    without_subprotocol: bool = False
-    """Take it as a station of OCPP 1.6 if it offers no WebSocket subprotocol, and read one in wrong case."""

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from csms.accounts.rules import Permission, Principal, Role, allowed, evs_of, may_handle
+from csms.webhooks.rules import Announcement
 from v2g.battery.sample import Sample, judge
 from v2g.events import Severity
 
@@ -26,8 +27,6 @@ ESCALATE_MS: Final = (900_000, 3_600_000)
 """An alert of severity `error` that is not acknowledged for so long after its announcement is announced again."""
 
 SubjectKind = Literal["vehicle", "station", "site", "node", "queue", "settlement", "campaign", "grid", "partner"]
-Announcement = Literal["alert_raised", "alert_cleared", "alert_escalated"]
-ANNOUNCEMENTS: Final[frozenset[str]] = frozenset(get_args(Announcement))
 Kind = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}\Z")]
 Subject = Annotated[str, Meta(min_length=1, max_length=64)]
 Readable = tuple[tuple[SubjectKind, tuple[str, ...] | None], ...]

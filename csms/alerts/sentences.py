@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from typing import Final, NamedTuple
 
-from csms.alerts.rules import Alert, Announcement, Mail
+from csms.alerts.rules import Alert, Mail
+from csms.webhooks.rules import Announcement
 from v2g.events import Severity
 from v2g.text import age, moment, printable
 

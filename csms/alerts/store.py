@@ -15,7 +15,7 @@ from csms.alerts.tables import alert_mails as mails
 from csms.db.base import AnyRow, AnySelect, newest
 from csms.telemetry.seal import seal_of
 from csms.webhooks import store as webhooks
-from csms.webhooks.rules import next_attempt
+from csms.webhooks.rules import Announcement, next_attempt
 from v2g import typed_json
 from v2g.errors import RefusedError
 from v2g.events import Severity
@@ -32,7 +32,7 @@ STEP: Final = 200
 """Alerts announced in one transaction."""
 
 Key = tuple[str, str, str]
-Said = tuple[rules.Announcement, rules.Alert]
+Said = tuple[Announcement, rules.Alert]
 
 
 class Announcing(msgspec.Struct, frozen=True):
@@ -42,9 +42,7 @@ class Announcing(msgspec.Struct, frozen=True):
     """
 
     escalate_ms: tuple[int, ...]
-    hooks: Callable[[rules.Announcement, rules.Alert, list[webhooks.Webhook]], Iterable[tuple[str, str, str]]] = (
-        lambda *_: ()
-    )
+    hooks: Callable[[Announcement, rules.Alert, list[webhooks.Webhook]], Iterable[tuple[str, str, str]]] = lambda *_: ()
     addresses: Callable[[rules.Alert], Iterable[str]] = lambda _: ()
     mails_after_ms: int = 0
     """How long e-mails wait for others to the same address."""

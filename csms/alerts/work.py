@@ -22,7 +22,7 @@ from cryptography import x509
 from csms.alerts import sources as alert_sources
 from csms.alerts import store as rows
 from csms.alerts.config import AlertEmail, AlertsConfig
-from csms.alerts.rules import Alert, Announcement, Mail, Observed, Report, RuleName, addressees, reports, rules_of
+from csms.alerts.rules import Alert, Mail, Observed, Report, RuleName, addressees, reports, rules_of
 from csms.alerts.sentences import body, subject_line
 from csms.catalogues import catalogues
 from csms.cluster.feed import Feed, FeedEvent
@@ -34,6 +34,7 @@ from csms.grid.source import GridSource
 from csms.services import Services
 from csms.sites.rules import Overloads
 from csms.stations.last_seen import LastSeen
+from csms.webhooks.rules import Announcement
 from csms.webhooks.store import Webhook
 from csms.webhooks.work import deliveries_of
 from v2g.errors import ConfigError, StoreError, V2GError

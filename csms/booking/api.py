@@ -14,12 +14,11 @@ from csms.booking import held, ledger
 from csms.booking import store as rows
 from csms.booking.facts import Fact, Source, evse_key
 from csms.booking.plausibility import wh
-from csms.booking.work import Bookkeeper
+from csms.booking.work import Bookkeeper, announce_due
 from csms.http.call import Call
 from csms.http.operations import Page, get, post
 from csms.http.parameters import EvseId, OfStation, Paged, StationId, one_of, pages, shown
 from csms.http.problems import conflict
-from csms.payments import work as payments
 from csms.settlements.rules import SafeName, SessionCourse, course_of
 from csms.tariffs import store as tariffs
 from csms.transactions import store as transactions
@@ -234,7 +233,7 @@ async def _decide_transaction(
     event = "transaction_released" if state == "released" else "transaction_rejected"
     decided = await _decide(call, known, write, event)
     if state == "released" != known.state and (transaction := await call.run(transactions.get, *place)) is not None:
-        await payments.announce_due(call.services, known.station_id, transaction)
+        await announce_due(call.services, known.station_id, transaction)
     return decided
 
 

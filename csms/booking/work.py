@@ -13,17 +13,21 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from sqlalchemy import Connection
 
+from csms.booking import held
 from csms.booking import store as reviews
 from csms.booking.rules import BookingJudgement, Certificates, Finding, Rules, is_signed, judge, wrong_prices
 from csms.booking.store import Review
 from csms.books import store as books
-from csms.contracts.rules import Anchors, assess, charger_fault
+from csms.contracts.rules import assess, charger_fault
 from csms.db.store import Store
+from csms.services import Services
 from csms.settlements import store as records
 from csms.settlements.rules import DeliveredCertificates
 from csms.settlements.work import Settled, settled_of, taxation_of
 from csms.tariffs import store as price_deliveries
 from csms.tokens.rules import CONTRACT, ChainVerdict, normalise
+from csms.transactions.rules import Transaction, pays_directly
+from csms.trust.rules import Anchors
 from v2g.energy.settlement.journal import Entry, verify_lines
 from v2g.energy.settlement.operator import SignedPrices, prices_in, tariff_digest
 from v2g.energy.settlement.records import AuthorizationSigned, TariffSet
@@ -244,3 +248,18 @@ class Bookkeeper:
 def _settle(lines: Sequence[bytes], name: str) -> tuple[Sequence[Entry], Settlement]:
     entries = verify_lines(b"".join(lines), name=name)
     return entries, settle(entries, name=name)
+
+
+async def announce_due(services: Services, station_id: str, transaction: Transaction) -> None:
+    """Publish the end of a transaction paid for without a token, for the settlement with the provider; of one that is
+    held once it is released (R194).
+
+    C21.FR.05, C24.FR.10 and C25.FR.40; a webhook delivers it to the provider.
+    """
+    if not pays_directly(transaction):
+        return
+    if await services.store.read(held.is_open, station_id, transaction.transaction_id):
+        return
+    reference = transaction.id_token.value if transaction.id_token else ""
+    data = {"transaction": transaction.transaction_id, "psp_ref": reference}
+    services.report("ocpp", "payment_due", station_id, data)

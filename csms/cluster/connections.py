@@ -13,7 +13,7 @@ from typing import Final, Literal, Protocol, TypeVar
 import msgspec
 
 from csms.cluster.bus import Bus
-from csms.transactions.rules import named_by_station
+from csms.transaction_keys import named_by_station
 from v2g import typed_json
 from v2g.errors import OcppError, RefusedError, TimeoutExpired, TransportError, V2GError
 from v2g.io.runtime.supervision import spawn

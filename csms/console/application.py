@@ -28,7 +28,7 @@ from csms.console import listing, reference
 from csms.console.frame import AREAS
 from csms.console.live import LIVE, Drawing, changes
 from csms.console.present import environment
-from csms.console.visit import COOKIE, MAX_FORM, NOT_ALLOWED, ROOT, Route, Visit, has_token, same_origin
+from csms.console.visit import COOKIE, MAX_FORM, NOT_ALLOWED, ROOT, Route, Visit, has_token, read_files, same_origin
 from csms.events import api as events
 from csms.features import modules
 from csms.http.application import Application, RouteHandler
@@ -38,7 +38,6 @@ from csms.http.operations import declared
 from csms.http.pipeline import Answer, HttpRequest, RequestPipeline
 from csms.http.problems import ApiError, describe
 from csms.http.site_access import refusal
-from csms.settlements.pages import read_files
 from v2g.observe import Observe, Scalar
 
 ROUTES: Final = tuple(each for module in (*modules("pages"), listing, reference) for each in declared(Route, module))

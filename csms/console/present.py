@@ -254,3 +254,50 @@ def chart(title: str, times_ms: Sequence[int], lines: Sequence[ChartLine]) -> di
             for each in lines
         ],
     }
+
+
+class FlowPart(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a lane: where from or to, power (W), and its place in the drawing, each in % of its width."""
+
+    of: str
+    look: str
+    watts: int
+    x: float
+    width: float
+
+
+class FlowBar(msgspec.Struct, frozen=True, kw_only=True):
+    """Two lanes of equal length: where power comes from, and where it goes. `limit_x`: the limit of what is drawn from
+    the grid, % of the width."""
+
+    sources: tuple[FlowPart, ...]
+    sinks: tuple[FlowPart, ...]
+    limit_w: int | None
+    limit_x: float | None
+
+
+def flow_bar(import_w: int, export_w: int, limit_w: int | None, base_w: int = 0) -> FlowBar:
+    """Return what flows: vehicles and generation feed others first, the grid gives or takes the rest. `limit_w`: of
+    vehicles; `base_w`: what the connection draws beside them, below 0 of generation."""
+    load_w, made_w = max(0, base_w), max(0, -base_w)
+    grid_w = import_w + load_w - export_w - made_w
+    limit_at_w = None if limit_w is None else export_w + limit_w + load_w
+    most = max(import_w + load_w, export_w + made_w)
+    if limit_at_w is not None and limit_at_w <= 4 * max(most, 1):
+        most = max(most, limit_at_w)
+
+    def lane(*parts: tuple[str, str, int]) -> tuple[FlowPart, ...]:
+        found, x = [], 0.0
+        for of, look, watts in parts:
+            if watts > 0:
+                width = 100 * watts / most
+                found.append(FlowPart(of=of, look=look, watts=watts, x=x, width=width))
+                x += width
+        return tuple(found)
+
+    return FlowBar(
+        sources=lane(("Vehicles", "out", export_w), ("Generation", "base", made_w), ("Grid", "grid", grid_w)),
+        sinks=lane(("Vehicles", "in", import_w), ("Buildings", "base", load_w), ("Grid", "grid", -grid_w)),
+        limit_w=limit_w,
+        limit_x=100 * limit_at_w / most if limit_at_w is not None and 0 < limit_at_w <= most else None,
+    )

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from litestar import Response
-from litestar.datastructures import Cookie
+from litestar.datastructures import Cookie, UploadFile
 from litestar.response import Template
 
 from csms.accounts import store as access
@@ -30,6 +30,7 @@ from csms.http.problems import ApiError, describe, details
 from csms.http.site_access import carry_out, may_ask, refusal
 from csms.services import Services
 from v2g import typed_json
+from v2g.energy.settlement.bundle import LISTED
 
 T = TypeVar("T")
 
@@ -430,3 +431,13 @@ def action(
     return lambda handler: Route(
         method="POST", path=path, handler=handler, asks=asks, public=public, initial=initial, most_octets=most_octets
     )
+
+
+_MOST_FILES: Final = len(LISTED) + 3
+
+
+async def read_files(uploaded: list[UploadFile]) -> dict[str, bytes]:
+    """Return uploaded files by name. Raises ApiError for too many."""
+    if len(uploaded) > _MOST_FILES:
+        raise ApiError(400, f"{len(uploaded)} files", f"a bundle has at most {_MOST_FILES}")
+    return {each.filename: await each.read() for each in uploaded if each.filename}

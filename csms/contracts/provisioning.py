@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
-from csms.config import Trust
+from csms.config import Provisioning, Trust
 from csms.contracts.pool import open_pool
-from csms.contracts.rules import LONGEST, Provisioning
+from csms.contracts.rules import LONGEST
 from csms.contracts.verifier import ContractVerifier
 from csms.trust.certificate_status import load_roots
 from v2g.errors import CodecError, RevocationError

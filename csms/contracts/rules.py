@@ -7,62 +7,24 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
-from pathlib import Path
-from typing import Final, Literal, cast
-from urllib.parse import unquote, urlsplit
+from typing import Final
 
 import msgspec
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509 import ocsp
 
 from csms.tokens.rules import ChainVerdict, normalise
+from csms.trust.rules import Anchors, Question, check_answer, is_revoked, question_about, question_of
 from v2g.errors import CertificateError, RevocationError
-from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
-from v2g.ocpp.messages.base import CertificateHashData, OCSPRequestData
+from v2g.ocpp.messages.base import OCSPRequestData
 from v2g.ocpp.routes import Version
 from v2g.pki.certificates import chain_from_pem, key_kind, load_certificate
-from v2g.pki.crl import RevocationList, check_serial, is_listed, load_crl
-from v2g.pki.ocsp import check_ocsp, responder_url
+from v2g.pki.crl import check_serial
 from v2g.pki.profile import Generation, KeyKind, Role
 from v2g.pki.profiles import generation_of
-from v2g.pki.reference import KeyReference
 from v2g.pki.revocation import RevocationEvidence, RevocationPolicy, decide_revocation
 from v2g.pki.verify import NOTHING_SEEN, Serials, VerifiedChain, verify_chain
 
-_HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
-    "SHA256": hashes.SHA256(),
-    "SHA384": hashes.SHA384(),
-    "SHA512": hashes.SHA512(),
-}
-
-
 LONGEST: Final[Mapping[Version, int]] = {"2.0.1": 7500, "2.1": 17_000}
 """Maximum length of exiResponse (Get15118EVCertificate)."""
-
-
-class Anchors(msgspec.Struct, frozen=True, kw_only=True):
-    """Trust anchors: `roots` and `crosses` (DER), `issuers` below them, `crls`, and `revoked` serial numbers."""
-
-    roots: tuple[bytes, ...]
-    crosses: tuple[bytes, ...] = ()
-    issuers: tuple[x509.Certificate, ...] = ()
-    crls: tuple[RevocationList, ...] = ()
-    revoked: frozenset[int] = frozenset()
-    interop: bool = False
-
-
-class Question(msgspec.Struct, frozen=True):
-    """A question for a responder, `request` (DER OCSPRequest): is `serial` of `issuer` good?
-
-    `places`: URLs of responders in the certificate, or from the station; whether they may be used is decided
-    elsewhere.
-    """
-
-    request: bytes
-    serial: int
-    issuer: x509.Certificate
-    places: tuple[str, ...] = ()
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -101,7 +63,7 @@ def assess(
                 question = question_about(data, anchors)
             except CertificateError as error:
                 return Verdict(ChainVerdict.BROKEN, str(error))
-            if _is_revoked(question.serial, question.issuer, anchors):
+            if is_revoked(question.serial, question.issuer, anchors):
                 return Verdict(ChainVerdict.REVOKED, f"revoked: certificate {data.serial_number}")
             questions.append(question)
         return Verdict(ChainVerdict.VALID, questions=tuple(questions))
@@ -215,166 +177,7 @@ def questions_about(path: VerifiedChain, anchors: Anchors) -> tuple[Question, ..
     """
     questions = []
     for certificate, issuer in pairwise((*path.certificates, path.anchor)):
-        if _is_revoked(certificate.serial_number, issuer, anchors):
+        if is_revoked(certificate.serial_number, issuer, anchors):
             raise RevocationError(certificate.subject.rfc4514_string(), reason="revoked")
-        request = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, hashes.SHA256()).build()
-        questions.append(
-            Question(_der(request), certificate.serial_number, issuer, _named_at(responder_url(certificate)))
-        )
+        questions.append(question_of(certificate, issuer))
     return tuple(questions)
-
-
-def check_answer(question: Question, answer: bytes, at: datetime) -> None:
-    """Check that a responder's answer confirms the certificate. Raises RevocationError."""
-    # stands in for a certificate of which only the serial number is known, which is all that OCSP needs
-    check_ocsp(answer, cast(x509.Certificate, _Named(question.serial)), question.issuer, at)
-
-
-def question_about(data: OCSPRequestData | CertificateHashData, anchors: Anchors) -> Question:
-    """Return the questions for responders about a certificate identified by its hashes.
-
-    Raises CertificateError: `malformed` for invalid hashes, `unknown_root` for an untrusted issuer.
-    """
-    try:
-        serial = int(data.serial_number, 16)
-        request = (
-            ocsp.OCSPRequestBuilder()
-            .add_certificate_by_hash(
-                bytes.fromhex(data.issuer_name_hash),
-                bytes.fromhex(data.issuer_key_hash),
-                serial,
-                _HASHES[data.hash_algorithm],
-            )
-            .build()
-        )
-    except (ValueError, TypeError):
-        raise CertificateError("invalid hash data", reason="malformed") from None
-    candidates = (*anchors.issuers, *(x509.load_der_x509_certificate(root) for root in anchors.roots))
-    issuer = next((each for each in candidates if _is_issuer(each, request)), None)
-    if issuer is None:
-        raise CertificateError(f"certificate {data.serial_number} has an unknown issuer", reason="unknown_root")
-    named = data.responder_url if isinstance(data, OCSPRequestData) else ""
-    return Question(_der(request), serial, issuer, _named_at(named))
-
-
-def _named_at(url: str) -> tuple[str, ...]:
-    return (url,) if url else ()
-
-
-def _is_issuer(certificate: x509.Certificate, request: ocsp.OCSPRequest) -> bool:
-    """Return whether `certificate` is the issuer whose hashes `request` has."""
-    digest = hashes.Hash(request.hash_algorithm)
-    digest.update(certificate.subject.public_bytes())
-    keyed = ocsp.OCSPRequestBuilder().add_certificate(certificate, certificate, request.hash_algorithm).build()
-    found = digest.finalize(), keyed.issuer_key_hash
-    return found == (request.issuer_name_hash, request.issuer_key_hash)
-
-
-def _is_revoked(serial: int, issuer: x509.Certificate, anchors: Anchors) -> bool:
-    return serial in anchors.revoked or any(is_listed(crl, serial, issuer) for crl in anchors.crls)
-
-
-class _Named(msgspec.Struct, frozen=True):
-    serial_number: int
-
-
-def _der(request: ocsp.OCSPRequest) -> bytes:
-    return request.public_bytes(serialization.Encoding.DER)
-
-
-Status = Literal["Good", "Revoked", "Unknown", "Failed"]
-
-_REASONS: Final[dict[str, Status]] = {"revoked": "Revoked", "unknown": "Unknown"}
-
-
-class StatusFinding(msgspec.Struct, frozen=True):
-    """Status of a certificate from a responder or list, and its validity (None: not stated)."""
-
-    status: Status
-    until: datetime | None = None
-
-
-_PORTS: Final = {"http": 80, "https": 443}
-
-FAILED: Final = StatusFinding("Failed")
-
-
-def read_answer(answer: bytes, question: Question, at: datetime) -> StatusFinding:
-    """Return the status in a responder's answer; Failed for an untrusted one."""
-    try:
-        check_answer(question, answer, at)
-    except RevocationError as error:
-        status = _REASONS.get(error.reason, "Failed")
-        return StatusFinding(status, None if status == "Failed" else _until(answer))
-    return StatusFinding("Good", _until(answer))
-
-
-def read_list(data: bytes, question: Question, at: datetime) -> StatusFinding:
-    """Return the status in a revocation list; Failed for an untrusted one."""
-    try:
-        found = load_crl(data)
-        until = found.crl.next_update_utc
-        check_serial(found, question.serial, question.issuer, at)
-    except RevocationError as error:
-        return StatusFinding("Revoked", until) if error.reason == "revoked" else FAILED
-    return StatusFinding("Good", until)
-
-
-def may_ask(url: str, allowed: Sequence[str]) -> bool:
-    """Return whether a URL is below an allowed one, as a server would parse it, not by comparing text."""
-    asked = _parts(url)
-    for each in allowed:
-        place = _parts(each)
-        if asked is not None and place is not None and asked[:3] == place[:3] and asked[3].startswith(place[3]):
-            return True
-    return False
-
-
-def _parts(url: str) -> tuple[str, str, int, str] | None:
-    """Return scheme, host, port and path; None for URLs that servers may parse differently."""
-    try:
-        found = urlsplit(url)
-        port = found.port
-    except ValueError:
-        return None
-    if found.scheme not in _PORTS or not found.hostname or "@" in found.netloc:
-        return None
-    path = unquote(found.path) or "/"
-    odd = "\\" in path or "%" in path or any(character <= " " or character > "~" for character in url + path)
-    if odd or any(step in (".", "..") for step in path.split("/")):
-        return None
-    return found.scheme, found.hostname, port or _PORTS[found.scheme], path
-
-
-def _until(answer: bytes) -> datetime | None:
-    return ocsp.load_der_ocsp_response(answer).next_update_utc
-
-
-class Provisioning2(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The provisioning service's certificate for vehicles of ISO 15118-2, on secp256r1."""
-
-    chain: Path
-    """PEM file of its certificate, leaf first."""
-    key: KeyReference
-    """Its key: PEM file of mode 0600, or key URI."""
-
-
-class Provisioning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The certificate provisioning service, which issues contracts to vehicles (ISO 15118-20, ISO 15118-2; OCPP M01,
-    M02)."""
-
-    pool: KeyReference
-    """Folder of the contracts with the source of the passphrase that encrypts their keys, such as
-    `file:pool?pin-source=file:pool.secret`."""
-    chain: Path
-    """PEM file of the service's own certificate, leaf first."""
-    key: KeyReference
-    """Its key: PEM file of mode 0600, or key URI."""
-    oem_roots: tuple[Path, ...]
-    """PEM files of OEM and V2G roots of vehicles."""
-    oem_sub_cas: tuple[Path, ...] = ()
-    """PEM files of the CAs below them: vehicles of ISO 15118-2 send their provisioning certificate alone."""
-    iso15118_2: Provisioning2 | None = None
-    """The service's certificate for ISO 15118-2; none: the one above, if it is on secp256r1."""
-    envelope: EnvelopeRules = RULES
-    """Options of sealed keys, for vehicles that differ."""

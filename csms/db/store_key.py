@@ -11,12 +11,7 @@ from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Connection, delete, insert, select
 
-from csms.accounts.tables import store_keys
-from csms.db.store import Store
-from csms.payments import store as payments
-from csms.webhooks import store as webhooks
 from v2g.errors import ConfigError, StoreError
 from v2g.io.keys.wrapped import read_wrapped
 from v2g.pki.keys import save_secret
@@ -52,18 +47,6 @@ def is_sealed(text: str) -> bool:
 def fingerprint(key: bytes) -> str:
     """Return a fingerprint of a key, which reveals nothing about it."""
     return hashlib.sha256(b"v2g csms store key\0" + key).hexdigest()[:32]
-
-
-def key_in_use(connection: Connection) -> str | None:
-    """Return the fingerprint of the key, None without one."""
-    found: str | None = connection.execute(select(store_keys.c.fingerprint)).scalar()
-    return found
-
-
-def use_key(connection: Connection, fingerprint: str) -> None:
-    """Store the fingerprint of the present key."""
-    connection.execute(delete(store_keys))
-    connection.execute(insert(store_keys).values(fingerprint=fingerprint))
 
 
 _FILE: Final = "store.key"
@@ -113,34 +96,6 @@ def _make(place: Path) -> None:
         save_secret(place, secrets.token_hex(KEY_BYTES).encode() + b"\n")
 
 
-def adopt(connection: Connection, key: StoreKey, *, alone: bool) -> list[str]:
-    """Check that this database is used with this key; return the webhooks whose secrets are lost.
-
-    Clear secrets are sealed. A node of a cluster with another key is rejected with StoreError; a single node
-    has lost the old key, continues with the new one, and disables what only the old one opens.
-    """
-    known = key_in_use(connection)
-    lost: list[str] = []
-    if known not in (None, key.fingerprint):
-        if not alone:
-            raise StoreError(
-                "the secrets in this database are sealed with another key",
-                hint="give every node the same store_key: copy the file of the first one",
-            )
-        lost = [each.webhook_id for each in webhooks.list_all(connection) if is_sealed(each.sealed_secret)]
-        webhooks.disable(connection, lost)
-    if known != key.fingerprint:
-        use_key(connection, key.fingerprint)
-    for webhook in webhooks.list_all(connection):
-        here = webhook.webhook_id
-        if not is_sealed(webhook.sealed_secret):
-            webhooks.change_secret(connection, here, key.seal(webhook.sealed_secret, purpose(here)))
-    for station_id, secret in payments.qr_secrets(connection).items():
-        if not is_sealed(secret):
-            payments.change_qr_secret(connection, station_id, key.seal(secret, qr_purpose(station_id)))
-    return lost
-
-
 def qr_purpose(station_id: str) -> str:
     """Return the purpose for the secret of a station's QR codes."""
     return f"QR codes {station_id}"
@@ -149,9 +104,3 @@ def qr_purpose(station_id: str) -> str:
 def purpose(webhook_id: str) -> str:
     """Return the purpose for the secret of a webhook."""
     return f"webhook {webhook_id}"
-
-
-async def open_store_key(store: Store, path: Path | None, data_dir: Path, *, alone: bool) -> tuple[StoreKey, list[str]]:
-    """Load the key and adopt it; return it and the lost webhooks. Raises ConfigError, StoreError."""
-    key = load_store_key(path, data_dir)
-    return key, await store.run(lambda connection: adopt(connection, key, alone=alone))

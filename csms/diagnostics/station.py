@@ -9,9 +9,9 @@ from csms.device_model.work import follow_events
 from csms.diagnostics import store as diagnostics
 from csms.handlers import answers, check_places, small, takes
 from csms.remote_control.rules import statuses_of
+from csms.remote_control.station import take_status
 from csms.requests import store as requests
 from csms.services import HandlerContext
-from csms.transactions.station import take_status
 from v2g.errors import OcppError
 from v2g.ocpp.messages import diagnostics as ocpp
 from v2g.ocpp.messages import monitoring

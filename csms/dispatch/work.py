@@ -18,7 +18,6 @@ from csms.grid.limits import chains, least_w, unbound
 from csms.grid.shares import GRID_SHARES, GridShares
 from csms.grid.source import GRID_SIGNAL, GridSource
 from csms.handlers import answers, small
-from csms.overview import store as overview
 from csms.prequalifications.work import ExportPermits
 from csms.requests import store as requests
 from csms.requests.work import UNANSWERED, call, failure
@@ -29,6 +28,7 @@ from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import share_profile
 from csms.smart_charging.rules import DISPATCH_PROFILE, Needs, Order, Orders
 from csms.smart_charging.work import SmartCharging
+from csms.transactions import powers as running_powers
 from csms.transactions import store as transactions
 from v2g.energy.dispatch.split import Participant, split
 from v2g.energy.grid_signal import ALL, ConnectionPoint, GridLimit
@@ -475,13 +475,13 @@ async def note(services: Services) -> None:
         if any(each.concerns(key[0]) for each in standing)
     }
     stations = frozenset(station for station, _ in followed)
-    running = await services.store.read(overview.powers, stations, now_ms - overview.FRESH_MS)
+    running = await services.store.read(running_powers.powers, stations, now_ms - running_powers.FRESH_MS)
     powers = {(each.station_id, each.transaction_id): each.watts for each in running}
     point = charging.CoursePoint(
         at_ms=at_ms,
         asked_w=sum(each.setpoint_w for each in standing),
         accepted_w=sum(followed.values()),
-        delivered_w=overview.flow_of([powers.get(key) for key in followed]).watts,
+        delivered_w=running_powers.flow_of([powers.get(key) for key in followed]).watts,
         vehicles=len(followed),
     )
     await services.store.run(charging.note_course, services.feed.node, point)
@@ -492,7 +492,7 @@ async def note(services: Services) -> None:
             planned_w=order.planned_w,
             asked_w=order.setpoint_w,
             accepted_w=sum(followed[key] for key in of_fleet),
-            delivered_w=overview.flow_of([powers.get(key) for key in of_fleet]).watts,
+            delivered_w=running_powers.flow_of([powers.get(key) for key in of_fleet]).watts,
             vehicles=len(of_fleet),
         )
         await services.store.run(fleets.note_course, order.fleet, of_plan)

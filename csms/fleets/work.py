@@ -14,11 +14,11 @@ from csms.dispatch.work import Dispatch, Dispatched
 from csms.fleets import store as rows
 from csms.fleets.rules import Fleet, FleetBid, FleetCall, called, delivered_wh, fleet_problem, vehicle_id
 from csms.grid.source import GRID_SIGNAL, GridSource
-from csms.overview import store as overview
 from csms.prequalifications.work import ExportPermits
 from csms.services import Services
 from csms.smart_charging import store as charging
 from csms.smart_charging.rules import Needs
+from csms.transactions import powers as running_powers
 from csms.transactions import store as transactions
 from v2g.energy.dispatch.flexibility import FleetRange, capabilities
 from v2g.energy.dispatch.forecast import (
@@ -283,8 +283,8 @@ class Fleets:
         services, now_ms = self._services, found.problem.start_ms
         if now_ms < self._noted.get(fleet.id, 0) + _MINUTE_MS:
             return
-        running = await services.store.read(overview.powers, since_ms=now_ms - overview.FRESH_MS)
-        flowing = overview.flow_of([each.watts for each in running if fleet.concerns(each.station_id)])
+        running = await services.store.read(running_powers.powers, since_ms=now_ms - running_powers.FRESH_MS)
+        flowing = running_powers.flow_of([each.watts for each in running if fleet.concerns(each.station_id)])
         if flowing.watts is not None and not flowing.unknown:
             self._noted[fleet.id] = now_ms
             now = capabilities(found.problem, found.plan, headroom=fleet.headroom)[0]

@@ -22,9 +22,9 @@ from csms.grid.limits import chains, least_w
 from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import SetpointFollower, keep_polling, time_out
 from csms.grid.source import GridSource
-from csms.overview import store as overview
 from csms.services import Services
 from csms.smart_charging import store as charging
+from csms.transactions import powers as running_powers
 from v2g import typed_json
 from v2g.energy.grid_signal import ALL, ConnectionPoint
 from v2g.errors import CodecError, TransportError
@@ -514,7 +514,7 @@ class DerClient:
     async def _power_w(self) -> int | None:
         """Return the power of all vehicles of the device, W; None if that of one is unknown."""
         behind = await self._behind()
-        running = await self._services.store.read(overview.powers)
+        running = await self._services.store.read(running_powers.powers)
         powers = [each.watts for each in running if behind(each.station_id, each.evse_id)]
         return None if None in powers else round(sum(each for each in powers if each is not None))
 

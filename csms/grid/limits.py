@@ -12,9 +12,9 @@ from typing import Final
 import msgspec
 
 from csms.sites.rules import Site
-from csms.smart_charging.charging_plans import FOLLOWED_MS, VOLTAGE
+from csms.smart_charging.charging_plans import FOLLOWED_MS
 from v2g.energy.balancing import Load, Node, overload, share
-from v2g.energy.conductors import LINE_NAMES, LINES, line_current_ma, spread
+from v2g.energy.conductors import LINE_NAMES, LINES, VOLTAGE, line_current_ma, spread
 from v2g.energy.grid_signal import ALL, ConnectionPoint, Direction, GridLimit, GridSignal
 from v2g.energy.limits import MOST_MA, MOST_W
 

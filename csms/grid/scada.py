@@ -14,12 +14,12 @@ from csms.grid.limits import chains, least_w
 from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import SetpointFollower
 from csms.grid.source import GridSource
-from csms.overview.store import FRESH_MS, connection_readings, faulted_of, flow, powers
 from csms.services import Services
 from csms.settlements import store as records
 from csms.smart_charging import store as charging
-from csms.smart_charging.charging_plans import VOLTAGE
-from v2g.energy.conductors import LINES
+from csms.stations.store import faulted_of
+from csms.transactions.powers import FRESH_MS, connection_readings, flow, powers
+from v2g.energy.conductors import LINES, VOLTAGE
 from v2g.energy.grid_signal import ALL, ConnectionPoint
 from v2g.energy.limits import MOST_W
 from v2g.energy.section_14a import least_power_w

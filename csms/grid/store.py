@@ -13,14 +13,14 @@ from csms.booking import held
 from csms.db.bulk import upsert_rows
 from csms.db.leases import lock
 from csms.grid.limits import EvseUse, LimitState, PointPower, StationShare, share_stations, states
-from csms.overview import store as overview
 from csms.settlements.tables import grid_memories, grid_shares
 from csms.sites.rules import WANTING, Site
 from csms.smart_charging import store as charging
-from csms.smart_charging.charging_plans import FOLLOWED_MS, VOLTAGE
+from csms.smart_charging.charging_plans import FOLLOWED_MS
 from csms.stations.tables import stations
+from csms.transactions import powers as running_powers
 from csms.transactions import store as transactions
-from v2g.energy.conductors import LINES, line_power_w
+from v2g.energy.conductors import LINES, VOLTAGE, line_power_w
 from v2g.energy.grid_signal import GridLimit
 from v2g.energy.limits import MOST_W
 
@@ -93,7 +93,7 @@ def states_of(
     query = select(grid_shares).where(grid_shares.c.site == "")
     left = {row.station_id: [row.held_import_w, row.held_export_w, row.since_ms] for row in connection.execute(query)}
     powers = []
-    for each in overview.powers(connection, since_ms=since_ms):
+    for each in running_powers.powers(connection, since_ms=since_ms):
         power_w, share = None if (watts := each.watts) is None else round(watts), left.get(each.station_id)
         followed = share is None or each.received_ms >= share[2] + followed_ms or each.station_id in suspects
         if power_w is not None and share is not None and not followed:
@@ -168,7 +168,7 @@ def _absent(connection: Connection, here: Collection[str], now_ms: int) -> list[
 
 def _use(connection: Connection, now_ms: int) -> list[EvseUse]:
     """Return what running transactions draw, and what their vehicles can use: at most what their EVSEs can."""
-    running = overview.powers(connection)
+    running = running_powers.powers(connection)
     needs = {(each[0], each[1]): each[2] for each in transactions.all_with_needs(connection)}
     asked = charging.following(connection, now_ms)
     rated = held.ratings(connection, {(each.station_id, each.evse_id) for each in running})

@@ -32,11 +32,12 @@ from csms.overview import course
 from csms.overview import store as rows
 from csms.overview.course import STEP_MS
 from csms.overview.rules import PowerPoint
-from csms.overview.store import PowerFlow, flow
 from csms.smart_charging import store as charging
 from csms.telemetry import store as telemetry
 from csms.telemetry.aggregates import AGGREGATES
+from csms.transactions import powers as running_powers
 from csms.transactions import store as transactions
+from csms.transactions.powers import PowerFlow, flow
 from csms.transactions.rules import plain
 from csms.trust.certificate_status import CertificateStatus
 from csms.vehicles import store as vehicle_firmware
@@ -178,7 +179,7 @@ def _evs(call: Call) -> Sequence[str] | None:
 @get("/overview/transactions", Permission.READ_TRANSACTIONS, for_sites=True)
 async def read_transactions_overview(call: Call) -> TransactionsOverview:
     """Return what all running transactions do, by the last power of each."""
-    running = await call.run(rows.powers, call.stations)
+    running = await call.run(running_powers.powers, call.stations)
     known = [(each, watts) for each in running if (watts := each.watts) is not None]
     powers = [watts for _, watts in known]
     back = sorted((each for each in known if each[1] < 0), key=lambda each: each[1])[:_MOST_BACK]

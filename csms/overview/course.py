@@ -8,11 +8,11 @@ from sqlalchemy import Connection, insert, select
 
 from csms.fleets import store as fleets
 from csms.overview.rules import PowerPoint
-from csms.overview.store import FRESH_MS, connection_readings, powers
 from csms.overview.tables import power_course
 from csms.sites.rules import Site
-from csms.smart_charging.charging_plans import VOLTAGE
 from csms.stations.tables import connectors
+from csms.transactions.powers import FRESH_MS, connection_readings, powers
+from v2g.energy.conductors import VOLTAGE
 from v2g.energy.grid_signal import ALL, ConnectionPoint, GridLimit
 
 STEP_MS: Final = 300_000

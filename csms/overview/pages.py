@@ -13,14 +13,14 @@ from csms.booking import api as quarantine
 from csms.books import api as reports
 from csms.console.course import course_of, date_of, midnight_ms, points_of
 from csms.console.listing import Column, Listing, show_list
-from csms.console.present import ChartLine, chart, money
+from csms.console.present import ChartLine, chart, flow_bar, money
 from csms.console.visit import Visit, page, place, segment
 from csms.grid import api as grid
 from csms.grid.limits import LimitState
 from csms.grid.pages import signal_in_force
 from csms.http.pipeline import Answer
 from csms.overview import api as overview
-from csms.overview.rules import HOUR_MS, DayFacts, PowerPoint, PowerTrend, beside, flow_bar, hours_wh, trend, verdict
+from csms.overview.rules import HOUR_MS, DayFacts, PowerPoint, PowerTrend, beside, hours_wh, trend, verdict
 from csms.sites import api as sites
 from csms.stations import api as stations
 from csms.stations.listed import ListedStation, fitting

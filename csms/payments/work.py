@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from csms.booking import held
 from csms.db.store_key import qr_purpose
 from csms.device_model.work import set_variables
 from csms.handlers import answers, small
@@ -19,7 +18,6 @@ from csms.requests.work import Asked, ask, call
 from csms.services import HandlerContext, Services
 from csms.tokens import store as tokens
 from csms.tokens.rules import Where, answer_known, normalise
-from csms.transactions.rules import Transaction
 from v2g import typed_json
 from v2g.errors import OcppError, RefusedError
 from v2g.ocpp.messages import battery_swap as ocpp
@@ -35,21 +33,6 @@ from v2g.ocpp.messages.payment import (
 from v2g.ocpp.messages.provisioning import SetVariableData, SetVariableResult
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.web_payment import VERSION, QrCode
-
-
-async def announce_due(services: Services, station_id: str, transaction: Transaction) -> None:
-    """Publish the end of a transaction paid for without a token, for the settlement with the provider; of one that is
-    held once it is released (R194).
-
-    C21.FR.05, C24.FR.10 and C25.FR.40; a webhook delivers it to the provider.
-    """
-    if transaction.token_type is None or transaction.token_type.value != DIRECT_PAYMENT:
-        return
-    if await services.store.read(held.is_open, station_id, transaction.transaction_id):
-        return
-    reference = transaction.id_token.value if transaction.id_token else ""
-    data = {"transaction": transaction.transaction_id, "psp_ref": reference}
-    services.report("ocpp", "payment_due", station_id, data)
 
 
 async def web_payment_started(

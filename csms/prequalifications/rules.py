@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from csms.smart_charging.charging_plans import VOLTAGE
+from v2g.energy.conductors import VOLTAGE
 from v2g.energy.grid_signal import GridSignal
 from v2g.energy.limits import MOST_W
 from v2g.energy.settlement.pricing import NO_CURRENCY

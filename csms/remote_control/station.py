@@ -5,11 +5,12 @@ import msgspec
 from csms.attestations.work import Attester, report_attestation
 from csms.handlers import answers, answers_at_once, small
 from csms.payments import store as payments
+from csms.remote_control import store as commands
 from csms.services import HandlerContext
 from csms.session_metrics import store as session_metrics
 from csms.settlements.journals import JournalStore
+from csms.stations import store as stations
 from csms.stations.last_seen import LastSeen
-from csms.transactions.station import take_status
 from v2g.errors import CodecError, OcppError, V2GError
 from v2g.hardware.session_metrics import MESSAGE, METRICS, read_session_metrics
 from v2g.ocpp.messages import availability as ocpp
@@ -98,3 +99,14 @@ def _refusal(code: str, error: V2GError) -> DataTransferResponse:
     return DataTransferResponse(
         status="Rejected", status_info=StatusInfo(reason_code=code, additional_info=str(error)[:500])
     )
+
+
+async def take_status(context: HandlerContext, evse_id: int, connector_id: int, status: str, at_ms: int) -> None:
+    """Store a connector's status, which may fulfil availability orders. One of the future is of now: it would hide all
+    that come until then."""
+    now_ms = context.services.clock.utc_ms()
+    reported = stations.ConnectorStatus(context.station_id, evse_id, connector_id, status, min(at_ms, now_ms))
+    done = await context.services.store.gather(commands.take_statuses, (reported, now_ms))
+    context.observe("ocpp", "connector_status", evse=evse_id, connector=connector_id, status=status)
+    for order in done:
+        context.observe("ocpp", "availability_done", order=order.order_id, wanted=order.wanted)

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from litestar.datastructures import UploadFile
-
 from csms.books.operator_key import BooksKeys
 from csms.console.listing import Column, Listing, show_pages
 from csms.console.present import money
@@ -15,7 +13,7 @@ from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
 from csms.services import Services
 from csms.settlements import api as settlements
-from v2g.energy.settlement.bundle import LISTED, verify_bundle
+from v2g.energy.settlement.bundle import verify_bundle
 from v2g.energy.settlement.checkpoints import read_copies
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.report import Report
@@ -25,8 +23,6 @@ from v2g.units import decimals_of
 
 MAX_BUNDLE: Final = 16_000_000
 """Octets of all files of an uploaded bundle; one of a day has some 2 MB."""
-
-_MOST_FILES: Final = len(LISTED) + 3
 
 
 SETTLEMENTS: Final = (
@@ -145,10 +141,3 @@ def _verify(files: Mapping[str, bytes], services: Services, copies: bytes | None
 
 def _shown(visit: Visit, session_id: str, lines: list[str], *, verified: bool | None = None) -> Answer:
     return visit.show("verify.html", 200, found=session_id, lines=lines, verified=verified)
-
-
-async def read_files(uploaded: list[UploadFile]) -> dict[str, bytes]:
-    """Return uploaded files by name. Raises ApiError for too many."""
-    if len(uploaded) > _MOST_FILES:
-        raise ApiError(400, f"{len(uploaded)} files", f"a bundle has at most {_MOST_FILES}")
-    return {each.filename: await each.read() for each in uploaded if each.filename}

@@ -7,17 +7,16 @@ import msgspec
 
 from csms.console.course import course_of
 from csms.console.listing import Column, Listing, show_list
+from csms.console.present import flow_bar
 from csms.console.visit import Visit, page, segment
 from csms.fleets import api as fleets
 from csms.grid import api as grid
 from csms.grid.limits import FUSE, LimitState
 from csms.http.pipeline import Answer
-from csms.overview.rules import flow_bar
 from csms.sites import api as sites
 from csms.sites.rules import Place, Site
-from csms.smart_charging.charging_plans import VOLTAGE
 from csms.smart_charging.limits_in_force import EvseLimits
-from v2g.energy.conductors import LINE_NAMES, line_current_ma
+from v2g.energy.conductors import LINE_NAMES, VOLTAGE, line_current_ma
 
 _FLEETS: Final = 50
 

@@ -10,11 +10,12 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from csms.smart_charging.charging_plans import VOLTAGE, limit_at, steps
+from csms.smart_charging.charging_plans import limit_at, steps
 from csms.smart_charging.rules import Needs
 from csms.transactions.rules import Transaction
 from v2g.config import Seconds
 from v2g.energy.balancing import PHASES, Load, Node, check_tree, needed_ma, share
+from v2g.energy.conductors import VOLTAGE
 from v2g.energy.settlement.pieces import zone_of
 from v2g.ocpp.messages.smart_charging import NotifyChargingLimitRequest
 from v2g.ocpp.times import parse_time

@@ -13,11 +13,10 @@ import msgspec
 from msgspec import Meta
 
 from csms.smart_charging.rules import SHARE_LEVEL, SHARE_PROFILE, WAITING_PROFILE, limit_start_ms
+from v2g.energy.conductors import VOLTAGE
 from v2g.ocpp.messages import charging_profiles as ocpp
 from v2g.ocpp.messages.smart_charging import CompositeSchedule
 from v2g.ocpp.times import format_time, parse_time
-
-VOLTAGE: Final = 230
 
 FOLLOWED_MS: Final = 3_000
 """So long after a limit or a share was sent, readings may be of the time before."""

@@ -11,8 +11,9 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from csms.sites.rules import Known, lines_in_use
-from csms.smart_charging.charging_plans import VOLTAGE, watts
+from csms.smart_charging.charging_plans import watts
 from csms.transactions.rules import flowing_w
+from v2g.energy.conductors import VOLTAGE
 from v2g.energy.limits import MOST_W
 from v2g.ocpp.messages import charging_profiles as ocpp
 from v2g.ocpp.times import parse_time

@@ -12,7 +12,6 @@ from csms.db.bulk import delete_rows, insert_numbered, insert_rows, upsert_rows
 from csms.db.leases import lock
 from csms.device_model.store import phases_of_evses
 from csms.diagnostics import store as diagnostics
-from csms.overview import store as overview
 from csms.sites.rules import Known, Site, external_limit_w
 from csms.smart_charging import rules
 from csms.smart_charging.charging_plans import FOLLOWED_MS, ProfileTemplate, milliampere
@@ -38,9 +37,11 @@ from csms.smart_charging.tables import (
     profile_templates,
     sites,
 )
+from csms.transaction_keys import named_by_station
+from csms.transactions import powers as running_powers
 from csms.transactions import store as transactions
 from csms.transactions.events import find_last
-from csms.transactions.rules import Transaction, named_by_station, taken_wh
+from csms.transactions.rules import Transaction, taken_wh
 from csms.transactions.tables import transactions as transactions_table
 from v2g import typed_json
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
@@ -406,7 +407,7 @@ def _drawn(connection: Connection, station_id: str, followed_ms: int) -> dict[in
     shares = {row.transaction_id: row for row in connection.execute(query.where(of_share))}
     return {
         share.evse_id: max(0, round(watts))
-        for each in overview.powers(connection, frozenset({station_id}))
+        for each in running_powers.powers(connection, frozenset({station_id}))
         if (share := shares.get(each.transaction_id))
         and each.received_ms >= share.updated_ms + followed_ms
         and (watts := each.watts) is not None

@@ -231,3 +231,10 @@ def _plugs(connection: Connection, station_ids: Sequence[str]) -> dict[str, list
         register = dict(row._mapping)
         found.setdefault(register.pop("station_id"), []).append(register)
     return found
+
+
+def faulted_of(connection: Connection, names: Sequence[str]) -> set[str]:
+    """Return those of these stations that have a faulted connector."""
+    column = connectors.c
+    query = select(column.station_id).where((column.status == "Faulted") & column.station_id.in_(names)).distinct()
+    return set(connection.execute(query).scalars())

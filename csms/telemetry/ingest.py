@@ -6,18 +6,15 @@ survives a power cut.
 
 import asyncio
 import logging
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Final
 
 from msgspec import UNSET
 
-from csms.alerts.work import Alerts
-from csms.batteries.rules import found_in
 from csms.cluster.feed import Feed
 from csms.cluster.precedence import Precedence
 from csms.db.store import Store
 from csms.metrics import Metrics
-from csms.settlements.checkpoints import check_checkpoints
 from csms.telemetry import store as rows
 from csms.telemetry.aggregate_store import aggregate_pending, seal_plain
 from csms.telemetry.aggregates import AGGREGATES
@@ -105,17 +102,19 @@ class Ingest:
         precedence: Precedence,
         latest: LatestStates,
         metrics: Metrics,
-        alerts: Alerts,
+        on_records: Callable[[Sequence[Record]], Awaitable[None]],
+        on_checkpoint: Callable[[str], Awaitable[None]],
         sinks: Sequence[str] = (),
         workers: IngestWorkers | None = None,
         log_name: Callable[[str], str] = lambda ev: ev,
     ) -> None:
-        """`sinks`: names of those that get new records, besides the aggregates. `workers` store; None: this process.
-        `log_name(ev)`: what stands for a vehicle in the log of events."""
+        """`on_records` takes what is new, of any order, `on_checkpoint` a session with a new checkpoint. `sinks`: names
+        of those that get new records, besides the aggregates. `workers` store; None: this process. `log_name(ev)`: what
+        stands for a vehicle in the log of events."""
         self._log_name = log_name
         self._store, self._clock, self._observe, self._feed = store, clock, observe, feed
         self._precedence, self._latest, self._metrics = precedence, latest, metrics
-        self._alerts = alerts
+        self._on_records, self._on_checkpoint = on_records, on_checkpoint
         self._sinks = (AGGREGATES, *sinks)
         self._workers = workers
         self._alarms, self._stored = ReportLimiter(ALARM_S), ReportLimiter(STORED_S)
@@ -214,8 +213,7 @@ class Ingest:
             for listener in self._listeners:
                 listener(bodies)
         await self._check(stored)
-        if found := found_in(stored):  # now, not when all records before them are there
-            await self._alerts.take(found)
+        await self._on_records(stored)  # now, not when all records before them are there
 
     async def _check(self, stored: Iterable[Record]) -> None:
         """Compare the sessions of checkpoints that were not compared yet with the stations' journals."""
@@ -225,7 +223,7 @@ class Ingest:
             if each.checkpoint is not UNSET and (each.ev, each.boot, each.seq) not in self._checked
         }
         for session_id in set(due.values()):
-            await check_checkpoints(self._store, self._observe, session_id)
+            await self._on_checkpoint(session_id)
         self._checked.update(dict.fromkeys(due))
         while len(self._checked) > MAX_CHECKED:
             del self._checked[next(iter(self._checked))]

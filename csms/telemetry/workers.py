@@ -20,8 +20,7 @@ from typing import Final
 import msgspec
 from msgspec import structs
 
-from csms.config import CsmsConfig
-from csms.db.store import Store, address
+from csms.db.store import Store
 from csms.telemetry import store as rows
 from csms.telemetry.rules import Delivery, DeliveryOutcome, owner, read_delivery, timely
 from v2g import typed_json
@@ -86,13 +85,6 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     data_dir: str
     sealed: bool
     key_days: int
-
-
-def worker_settings(config: CsmsConfig) -> WorkerSettings:
-    """Return what a worker of this back end needs to know."""
-    key = "" if config.store_key is None else str(config.store_key)
-    url = address(config.store_url, config.data_dir)
-    return WorkerSettings(url, key, str(config.data_dir), config.telemetry.sealed, config.telemetry.key_days)
 
 
 class IngestJob(msgspec.Struct, frozen=True):

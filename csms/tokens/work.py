@@ -96,6 +96,11 @@ async def look_up(
     return known
 
 
+def where(context: HandlerContext, evse_id: int | None = None) -> rules.Where:
+    """Return the station or one of its EVSEs, now."""
+    return rules.Where(context.station_id, evse_id, context.services.clock.utc_ms())
+
+
 @answers
 async def answer_authorize(context: HandlerContext, request: ocpp.AuthorizeRequest) -> ocpp.AuthorizeResponse:
     """Authorize a contract or token (C01, C07)."""
@@ -107,9 +112,9 @@ async def answer_authorize(context: HandlerContext, request: ocpp.AuthorizeReque
         )
         reason = verdict.reason
         known = await look_up(context, token) if verdict.chain is rules.ChainVerdict.VALID else None
-        answer = rules.answer_contract(verdict.chain, known, context.where())
+        answer = rules.answer_contract(verdict.chain, known, where(context))
     else:
-        answer = rules.answer_known(await look_up(context, token), context.where())
+        answer = rules.answer_known(await look_up(context, token), where(context))
     context.observe(
         "authorization",
         "authorize",

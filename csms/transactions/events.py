@@ -13,6 +13,7 @@ from csms.db.leases import lock
 from csms.smart_charging.tables import charging_profiles
 from csms.stations.tables import stations
 from csms.tokens.rules import normalise
+from csms.transaction_keys import id_at_station, key_again
 from csms.transactions import rules, tables
 from csms.transactions.rules import Transaction
 from csms.transactions.signed_values import JudgedSamples, judge_samples
@@ -112,7 +113,7 @@ def add_events(connection: Connection, arrivals: Sequence[EventArrival]) -> list
         before = known.get(key)
         digest = digests.get((*key, event.seq_no))
         if before is not None and digest != event.digest and _starts_again(connection, before, event, changed.get(key)):
-            next_key = key[0], rules.key_again(event)
+            next_key = key[0], key_again(event.transaction_id, event.at_ms)
             known[key] = msgspec.structs.replace(before, next_id=next_key[1])
             changed.setdefault(key, arrival.received_ms)
             _drop_profiles(connection, event)
@@ -335,9 +336,7 @@ def _samples_of(connection: Connection, event: rules.Event, signed: dict[_Key, S
         key = event.station_id, event.transaction_id
         before = signed[key] if key in signed else _last_signed(connection, event)
         public = meter_key(connection, event.station_id, event.evse_id or 0)
-        samples = judge_samples(
-            samples, public, transaction_id=rules.id_at_station(event.transaction_id), before=before
-        )
+        samples = judge_samples(samples, public, transaction_id=id_at_station(event.transaction_id), before=before)
         signed[key] = samples
     return _encode(samples).decode()
 

@@ -7,11 +7,10 @@ Faults are derived from what is known when an event arrives; they are stored bes
 it, so that events result in the same transaction in any order.
 """
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from decimal import Decimal
 from itertools import pairwise
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -19,14 +18,12 @@ from v2g.config import Seconds
 from v2g.energy.limits import MOST_W
 from v2g.errors import OcppError
 from v2g.hardware.energy_manager.commands import ConnectionReading
-from v2g.ocpp.messages.base import Datatype
 from v2g.ocpp.messages.metering import MeterValue, SampledValue, UnitOfMeasure
 from v2g.ocpp.messages.payment import DIRECT_PAYMENT
 from v2g.ocpp.messages.transactions import TransactionLimit
-from v2g.ocpp.times import format_time, parse_time
+from v2g.ocpp.times import parse_time
 from v2g.text import age
 
-D = TypeVar("D", bound=Datatype)
 Kind = Literal["Started", "Updated", "Ended"]
 
 IMPORT_REGISTER: Final = "Energy.Active.Import.Register"
@@ -211,30 +208,6 @@ def starts_again(known: Transaction, event: Event, heard_ms: int, booted_ms: int
     """
     again = event.kind == "Started" and known.started_seq is not None
     return again and booted_ms is not None and heard_ms <= booted_ms and heard_ms < event.at_ms
-
-
-def key_again(event: Event) -> str:
-    """Return the id of a transaction whose station has used its own one before: with the time of its begin."""
-    return f"{event.transaction_id}~{format_time(event.at_ms)}"
-
-
-def id_at_station(transaction_id: str) -> str:
-    """Return the id by which a transaction's station knows it; OCPP's identifiers have no `~`."""
-    return _AGAIN.sub("", transaction_id)
-
-
-def named_by_station(content: D) -> D:
-    """Return a message or part of one that names a transaction as its station does,"""
-    changes: dict[str, object] = {}
-    if transaction_id := getattr(content, "transaction_id", None):
-        changes["transaction_id"] = id_at_station(transaction_id)
-    for name in ("charging_profile", "message"):
-        if isinstance(part := getattr(content, name, None), Datatype):
-            changes[name] = named_by_station(part)
-    return msgspec.structs.replace(content, **changes) if changes else content
-
-
-_AGAIN: Final = re.compile(r"~[-0-9]+T[0-9:.]+Z\Z")
 
 
 def lines_of(samples: Sequence[Sample]) -> set[str]:

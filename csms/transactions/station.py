@@ -6,20 +6,18 @@ import msgspec
 
 from csms.booking import held
 from csms.booking.plausibility import LATE_MS
-from csms.booking.work import Bookkeeper
+from csms.booking.work import Bookkeeper, announce_due
 from csms.device_model.store import list_variables
 from csms.diagnostics import store as diagnostics
 from csms.handlers import answers, small
-from csms.payments import work as payments
 from csms.remote_control import store as commands
 from csms.services import HandlerContext
 from csms.smart_charging import store as charging
 from csms.smart_charging.station import take_needs
-from csms.stations import store as stations
 from csms.tariffs import store as tariffs
 from csms.tokens import store as tokens
 from csms.tokens.rules import TokenAnswer, answer_known
-from csms.tokens.work import look_up, token_info
+from csms.tokens.work import look_up, token_info, where
 from csms.transactions import events
 from csms.transactions.events import EventArrival, add_events
 from csms.transactions.rules import Event, Transaction, connection_reading, cost_nothing, limit_to_tell, samples_of
@@ -98,14 +96,14 @@ async def _authorize(
         known is not None and request.offline
     ):  # it is not of now: the ledger says whether the contract was elsewhere then
         known = msgspec.structs.replace(known, elsewhere=False)
-    where = context.where(transaction.evse_id)
-    answer = answer_known(known, where, starts=starts)
+    here = where(context, transaction.evse_id)
+    answer = answer_known(known, here, starts=starts)
     if starts:
         await context.services.store.run(save_answer, context.station_id, transaction.transaction_id, answer.status)
     if known is None or not known.is_tracked or not starts or answer.status != "Accepted":
         return answer, False
     key = context.station_id, transaction.transaction_id
-    return answer, await context.services.store.run(tokens.note_use, *key, known.token, where.at_ms)
+    return answer, await context.services.store.run(tokens.note_use, *key, known.token, here.at_ms)
 
 
 def _left(answer: TokenAnswer) -> TransactionLimit | None:
@@ -225,16 +223,5 @@ async def follow_transaction(
         context.observe("ocpp", "reservation", reservation=number, state="Used", known=used)
     if request.event_type == "Ended":  # O02.FR.02: the station removes them
         await run(diagnostics.end_messages_of, context.station_id, transaction_id, context.services.clock.utc_ms())
-        await payments.announce_due(context.services, context.station_id, transaction)
+        await announce_due(context.services, context.station_id, transaction)
     return limit if context.version == "2.1" else None
-
-
-async def take_status(context: HandlerContext, evse_id: int, connector_id: int, status: str, at_ms: int) -> None:
-    """Store a connector's status, which may fulfil availability orders. One of the future is of now: it would hide all
-    that come until then."""
-    now_ms = context.services.clock.utc_ms()
-    reported = stations.ConnectorStatus(context.station_id, evse_id, connector_id, status, min(at_ms, now_ms))
-    done = await context.services.store.gather(commands.take_statuses, (reported, now_ms))
-    context.observe("ocpp", "connector_status", evse=evse_id, connector=connector_id, status=status)
-    for order in done:
-        context.observe("ocpp", "availability_done", order=order.order_id, wanted=order.wanted)

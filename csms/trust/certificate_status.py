@@ -13,16 +13,7 @@ import msgspec
 from cryptography import x509
 
 from csms.config import Trust
-from csms.contracts.rules import (
-    FAILED,
-    Anchors,
-    Question,
-    StatusFinding,
-    may_ask,
-    question_about,
-    read_answer,
-    read_list,
-)
+from csms.trust.rules import FAILED, Anchors, Question, StatusFinding, may_ask, question_about, read_answer, read_list
 from v2g.errors import CertificateError, ConfigError, RevocationError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import child

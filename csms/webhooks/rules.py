@@ -6,12 +6,17 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Iterable
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, get_args
 from urllib.parse import urlsplit
 
 import msgspec
 
 from v2g.errors import ConfigError
+
+Announcement = Literal["alert_raised", "alert_cleared", "alert_escalated"]
+
+ANNOUNCEMENTS: Final[frozenset[str]] = frozenset(get_args(Announcement))
+"""Events of alerts: stored with their deliveries."""
 
 BACK_OFF_S: Final = (5, 30, 120, 600, 3600, 6 * 3600, 24 * 3600)
 """Pauses before the second and later attempts; after the last one a delivery is abandoned."""

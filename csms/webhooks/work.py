@@ -11,14 +11,13 @@ from urllib.parse import urlsplit
 import msgspec
 from sqlalchemy import Connection
 
-from csms.alerts.rules import ANNOUNCEMENTS
 from csms.cluster.feed import Feed, FeedEvent
 from csms.cluster.frames import hide_tokens
 from csms.db.outbox import Couriers
 from csms.db.store import Store
 from csms.db.store_key import StoreKey, purpose
 from csms.webhooks import store as rows
-from csms.webhooks.rules import ALLOW_HINT, Reach, check_url, signature
+from csms.webhooks.rules import ALLOW_HINT, ANNOUNCEMENTS, Reach, check_url, signature
 from csms.webhooks.store import Due, Webhook
 from v2g.errors import ConfigError, StoreError, TransferError
 from v2g.io.http.client import Resolve, request

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from csms.admission.rules import StationEntry
-from csms.config import StationAuthority
+from csms.config import StationAuthority, StationEntry
 from pki_tools.tree import PkiTree
 from tests.csms.backend import Backend, daytime_ms, running_backend
 from tests.csms.support import make_config

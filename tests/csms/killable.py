@@ -21,10 +21,9 @@ import msgspec
 import websockets
 from websockets.typing import Subprotocol
 
-from csms.admission.rules import StationEntry
 from csms.app import open_services
 from csms.background import background
-from csms.config import ApiListener, CsmsConfig, OcppListener, Trust
+from csms.config import ApiListener, CsmsConfig, OcppListener, StationEntry, Trust
 from csms.direct_payments.work import settle_direct_payments
 from csms.ocpp.server import StationServer
 from csms.settlements.rules import SettlementRules

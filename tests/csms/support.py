@@ -16,10 +16,9 @@ from websockets.typing import Subprotocol
 
 from csms.accounts.config import ApiClient, ApiToken
 from csms.accounts.rules import OF_VEHICLES, Role
-from csms.admission.rules import StationEntry
 from csms.app import Csms
 from csms.background import STEPS
-from csms.config import ApiListener, CsmsConfig, OcppListener, Trust
+from csms.config import ApiListener, CsmsConfig, OcppListener, StationEntry, Trust
 from csms.contracts.verifier import ContractVerifier
 from csms.grid.config import Grid
 from csms.services import Services

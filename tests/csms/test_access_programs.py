@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from csms.accounts.rules import Role
-from csms.admission.rules import StationEntry
+from csms.config import StationEntry
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import Answer
 from tests.csms.api_support import batch, record

@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from websockets.typing import Subprotocol
 
 from csms.accounts.config import ApiClient
-from csms.admission.rules import StationEntry
+from csms.config import StationEntry
 from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start
 from tests.pki.bad_certificates import CASES, Case, cases_for

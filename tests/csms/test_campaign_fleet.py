@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from csms.admission.rules import StationEntry
+from csms.config import StationEntry
 from pki_tools.tree import PkiTree
 from tests.csms.databases import Databases
 from tests.csms.program import Program, write_config

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import pytest
 
-from csms.admission.rules import StationEntry
 from csms.alerts.config import AlertsConfig
+from csms.config import StationEntry
 from csms.smart_charging.charging_plans import FOLLOWED_MS
 from csms.tokens.rules import TokenEntry
 from pki_tools.tree import PkiTree

@@ -16,7 +16,7 @@ from ocpp.v21 import call_result as result21
 from ocpp.v201 import call as call201
 
 from csms.accounts.rules import Role
-from csms.admission.rules import StationEntry
+from csms.config import StationEntry
 from csms.grid.config import Grid
 from csms.smart_charging.rules import SITE_PROFILE
 from csms.tokens.rules import TokenEntry

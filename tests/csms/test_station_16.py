@@ -18,7 +18,7 @@ from ocpp.v16 import call, call_result
 from websockets.typing import Subprotocol
 
 from csms.accounts.rules import Role
-from csms.admission.rules import StationEntry
+from csms.config import StationEntry
 from csms.tokens.rules import Terms, TokenEntry
 from tests.csms.conftest import Start
 from tests.csms.support import EMAID, STATION, TOKENS, Running, grid_signal

@@ -16,8 +16,8 @@ import pytest
 from pymodbus.client import AsyncModbusTcpClient
 
 import secc.charger
-from csms.admission.rules import StationEntry
 from csms.app import Csms, running
+from csms.config import StationEntry
 from csms.grid.config import Iec104, Ieee2030, OpenAdr, Scada
 from csms.grid.source import GridSource
 from pki_tools.tree import PkiTree

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from csms.accounts.rules import Role
 from csms.db.backup import restore
 from csms.db.store import HEAD, Store, open_engine, open_store, revision_of
-from csms.db.store_key import open_store_key
+from csms.key_adoption import open_store_key
 from csms.telemetry.tables import telemetry_aggregates
 from evcc.pauses import PauseFile
 from secc.evse.paused_session_store import PausedSessionFile

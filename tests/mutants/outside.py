@@ -79,6 +79,7 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "csms/telemetry/rules.py": OWED,
     "csms/tokens/rules.py": OWED,
     "csms/transactions/rules.py": OWED,
+    "csms/trust/rules.py": OWED,
     "csms/uptime/rules.py": OWED,
     "csms/vehicles/rules.py": OWED,
     "csms/webhooks/rules.py": OWED,

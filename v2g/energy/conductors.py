@@ -13,6 +13,9 @@ LINES: Final = (0, 1, 2)
 
 LINE_NAMES: Final = ("L1", "L2", "L3")
 
+VOLTAGE: Final = 230
+"""Nominal voltage of a conductor, V."""
+
 
 _CARRIES_MA: Final = 2_000
 """A conductor that carries more is in use: stand-by and capacitors take less."""

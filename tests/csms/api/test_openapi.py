@@ -15,7 +15,7 @@ from schemathesis.checks import CHECKS
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from csms.accounts.rules import Permission
-from csms.admission.rules import StationEntry
+from csms.config import StationEntry
 from csms.db.store import open_sqlite
 from csms.http.openapi import document, resolved
 from csms.http.operations import ArrayOf, Lazy

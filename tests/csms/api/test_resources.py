@@ -8,10 +8,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from csms.accounts.rules import Role
-from csms.admission.rules import StationEntry
 from csms.admission.work import StationAdmissions
 from csms.booking import store as reviews
-from csms.contracts.rules import Provisioning
+from csms.config import Provisioning, StationEntry
 from csms.tariffs import store as tariffs
 from csms.transactions.events import meter_key
 from pki_tools.tree import PkiTree

@@ -22,8 +22,9 @@ from csms.booking.rules import (
     SeenTransaction,
     judge,
 )
-from csms.contracts.rules import Anchors, charger_fault
+from csms.contracts.rules import charger_fault
 from csms.prequalifications.rules import Prequalification
+from csms.trust.rules import Anchors
 from pki_tools.tree import PkiTree
 from tests.csms.settlement.lies import (
     EMAID,

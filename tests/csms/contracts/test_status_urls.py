@@ -2,7 +2,7 @@
 
 import pytest
 
-from csms.contracts.rules import may_ask
+from csms.trust.rules import may_ask
 
 ALLOWED = ("https://pki.example/ocsp/", "http://crl.example:8080/")
 

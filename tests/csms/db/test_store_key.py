@@ -7,7 +7,8 @@ from sqlalchemy import Connection, select
 
 from csms.accounts.tables import webhooks
 from csms.db.store import Store
-from csms.db.store_key import adopt, is_sealed, load_store_key, purpose, qr_purpose, seal, unseal
+from csms.db.store_key import is_sealed, load_store_key, purpose, qr_purpose, seal, unseal
+from csms.key_adoption import adopt
 from csms.payments import store as payments
 from csms.webhooks import store as rows
 from csms.webhooks.store import Webhook

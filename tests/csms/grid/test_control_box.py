@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from csms.admission.rules import StationEntry
+from csms.config import StationEntry
 from csms.grid.config import EEBUS, SCADA, ControlBox, Grid, Scada
 from csms.grid.limits import AHEAD_MS
 from csms.grid.rules import SourceSignal

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from csms.admission.rules import StationEntry
+from csms.config import StationEntry
 from csms.grid.config import OpenAdr
 from csms.grid.openadr import Ven
 from csms.grid.source import GridSource

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from csms.accounts.rules import Role
-from csms.admission.rules import StationEntry
+from csms.config import StationEntry
 from csms.dispatch.work import Dispatch
 from csms.grid.source import GridSource
 from csms.prequalifications.work import ExportPermits

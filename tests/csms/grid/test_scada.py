@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from pymodbus.client import AsyncModbusTcpClient
 
-from csms.admission.rules import StationEntry
+from csms.config import StationEntry
 from csms.grid.config import Scada
 from csms.grid.scada import ScadaRegisters
 from csms.grid.setpoints import SetpointFollower
 from csms.grid.source import GridSource
-from csms.overview.store import FRESH_MS
+from csms.transactions.powers import FRESH_MS
 from pki_tools.tree import PkiTree
 from tests.csms.backend import Backend, running_backend
 from tests.csms.charging import Charging

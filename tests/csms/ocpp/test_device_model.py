@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from csms.admission.rules import StationEntry
 from csms.admission.work import StationAdmissions
+from csms.config import StationEntry
 from csms.device_model import store as device_model
 from csms.device_model import work as model
 from tests.csms.backend import BOOT, Backend

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from csms.admission.rules import StationEntry
+from csms.config import StationEntry
 from csms.firmware import campaigns
 from csms.firmware import store as rows
 from csms.firmware import work as firmware

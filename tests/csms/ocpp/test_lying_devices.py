@@ -13,11 +13,11 @@ from csms.batteries.rules import fleet_health
 from csms.booking import held
 from csms.booking.plausibility import energy_between
 from csms.books import reports
-from csms.overview import store as overview
 from csms.session_metrics.rules import StationTracks, apart, levels, taken
 from csms.telemetry.aggregates import Aggregation, SignalNumbers
 from csms.tokens import store as tokens
 from csms.tokens.rules import Allowance, Terms, TokenEntry
+from csms.transactions import powers as running_powers
 from csms.transactions import store as transactions
 from tests.csms.api.support import serving
 from tests.csms.backend import Backend
@@ -82,8 +82,8 @@ async def test_power_of_all_transactions_of_a_set_point_and_of_a_site(csms: Back
     """The overview, what SCADA reads (the same sum), the course of dispatch, and the nodes of a site."""
     await both_charge(csms, lie)
     run = csms.services.store.run
-    assert await run(overview.flow) == (6000, 1)
-    only_liar = await run(overview.powers, frozenset({LIAR}))
+    assert await run(running_powers.flow) == (6000, 1)
+    only_liar = await run(running_powers.powers, frozenset({LIAR}))
     assert [(each.station_id, each.power_w) for each in only_liar] == [(LIAR, None)]
     places = [{"station_id": each, "evse_id": 1, "node": "main", "most_ma": 32_000} for each in (HONEST, LIAR)]
     site = {"id": "depot", "nodes": [{"id": "main", "limits": [99_000] * 3}], "places": places}
@@ -101,7 +101,7 @@ async def test_power_of_all_transactions_of_a_set_point_and_of_a_site(csms: Back
 @pytest.mark.parametrize("watts", [440_000, -440_000])
 async def test_power_that_an_evse_can_have_counts(csms: Backend, watts: float) -> None:
     await both_charge(csms, watts)
-    assert await csms.services.store.run(overview.flow) == (6000 + watts, 0)
+    assert await csms.services.store.run(running_powers.flow) == (6000 + watts, 0)
 
 
 @pytest.mark.parametrize("lie", [1e12, 900_000])

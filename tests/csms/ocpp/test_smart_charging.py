@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from csms.admission.rules import StationEntry
+from csms.config import StationEntry
 from csms.device_model import store as device_model
 from csms.grid.source import GridSource
 from csms.sites.rules import Place, Site

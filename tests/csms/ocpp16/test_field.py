@@ -14,7 +14,7 @@ import pytest
 import websockets
 from websockets.typing import Subprotocol
 
-from csms.admission.rules import StationEntry
+from csms.config import StationEntry
 from tests.csms.conftest import Start
 from tests.csms.support import STATION, Running
 from tests.ocpp.v16.drawing import in_turn

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from csms.overview.rules import DayFacts, beside, energy_wh, flow_bar, verdict
+from csms.console.present import flow_bar
+from csms.overview.rules import DayFacts, beside, energy_wh, verdict
 
 
 @pytest.mark.parametrize(

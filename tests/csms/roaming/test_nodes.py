@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from csms.admission.rules import StationEntry
 from csms.cluster.bus import LocalBus, LocalHub
+from csms.config import StationEntry
 from csms.roaming.commands import resume_commands
 from pki_tools.tree import PkiTree
 from tests.csms.backend import running_backend

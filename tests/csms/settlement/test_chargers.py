@@ -12,7 +12,7 @@ import pytest_asyncio
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from csms.accounts.rules import Role as Caller
-from csms.admission.rules import StationEntry
+from csms.config import StationEntry
 from csms.db.store import open_store
 from csms.station_security import store as security
 from pki_tools.issuing import CertificateOrder, issue_certificate

@@ -13,7 +13,6 @@ from sqlalchemy import select, update
 
 from csms.booking.rules import Rules
 from csms.booking.work import Bookkeeper
-from csms.contracts.rules import Anchors
 from csms.db.store import Store, open_store
 from csms.settlements import store as records
 from csms.settlements.journals import JournalStore
@@ -21,6 +20,7 @@ from csms.settlements.rules import Copy
 from csms.settlements.store import JournalRow
 from csms.settlements.tables import journal_lines, journals
 from csms.settlements.work import settle_journal
+from csms.trust.rules import Anchors
 from tests.csms.conftest import Start
 from tests.csms.settlement.journals import SESSION, T0, booted, delivery, journal, seen, transfer
 from tests.csms.settlement.witness import witness

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csms.sites.rules import Known, Place, PowerRange, Site, bound, current_of, loads_of, phases_of
-from csms.smart_charging.charging_plans import VOLTAGE
 from csms.transactions.rules import Transaction
 from v2g.energy.balancing import PHASES, Node
+from v2g.energy.conductors import VOLTAGE
 
 
 def node(name: str, amperes: int, parent: str | None = None, back: int | None = None) -> Node:

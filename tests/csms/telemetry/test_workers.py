@@ -15,8 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, text
 
-from csms.alerts.config import AlertsConfig
-from csms.alerts.work import Alerts
+from csms.app import worker_settings
 from csms.cluster.bus import LocalBus
 from csms.cluster.feed import Feed
 from csms.cluster.precedence import Precedence
@@ -28,7 +27,7 @@ from csms.telemetry.ingest import Ingest
 from csms.telemetry.latest import LatestStates
 from csms.telemetry.rules import owner, read_delivery
 from csms.telemetry.tables import telemetry
-from csms.telemetry.workers import DeliveryReception, IngestWorkers, WorkerSettings, count, worker_settings
+from csms.telemetry.workers import DeliveryReception, IngestWorkers, WorkerSettings, count
 from pki_tools.tree import PkiTree
 from tests.csms.api_support import T0
 from tests.csms.db.telemetry_values import made
@@ -124,6 +123,10 @@ class Ingesting:
         return [(row.ev, row.seq) for row in self._store.do(lambda connection: connection.execute(query).all())]
 
 
+async def _take(_: object) -> None:
+    """What follows from records and checkpoints is of other tests."""
+
+
 @pytest.fixture
 async def ingesting(owner_url: str, tmp_path: Path) -> AsyncIterator[Ingesting]:
     store, clock = Store(owner_url), Clock()
@@ -133,8 +136,7 @@ async def ingesting(owner_url: str, tmp_path: Path) -> AsyncIterator[Ingesting]:
     feed = Feed(LocalBus("node"), clock.utc_ms)
     latest = LatestStates(store, Clock())
     workers.start()
-    alerts = Alerts(store, clock, observe, feed, AlertsConfig())
-    ingest = Ingest(store, clock, observe, feed, Precedence(most=10_000), latest, Metrics(), alerts, (), workers)
+    ingest = Ingest(store, clock, observe, feed, Precedence(most=10_000), latest, Metrics(), _take, _take, (), workers)
     yield Ingesting(ingest, workers, latest, store)
     await workers.close()
     await supervisor.close()

@@ -6,14 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from csms.transaction_keys import id_at_station, key_again
 from csms.transactions.rules import (
     Event,
     Sample,
     Transaction,
     complete,
     connection_reading,
-    id_at_station,
-    key_again,
     merge,
     missing,
     samples_of,
@@ -227,7 +226,7 @@ def test_a_start_after_a_boot_begins_another_transaction(
 @pytest.mark.requirement("R194")
 @given(st.text("aZ09*-_=:+|@.~T", min_size=1, max_size=36), st.integers(0, 2**42))
 def test_a_second_transaction_s_key_tells_its_id_and_begin(own: str, at_ms: int) -> None:
-    key = key_again(_event(transaction_id=own, at_ms=at_ms))
+    key = key_again(own, at_ms)
     assert key != own
     assert len(key) <= 64
     assert id_at_station(key) == own

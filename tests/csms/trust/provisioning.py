@@ -10,8 +10,8 @@ import pytest
 from ocpp.v21 import call as call21
 from ocpp.v201 import call as call201
 
+from csms.config import Provisioning
 from csms.contracts.pool import ContractPool
-from csms.contracts.rules import Provisioning
 from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start
 from tests.csms.station import boot, station

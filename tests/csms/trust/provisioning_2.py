@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from csms.contracts.rules import Provisioning
+from csms.config import Provisioning
 from pki_tools.tree import PkiTree
 from tests.csms.trust.provisioning import provisioning
 

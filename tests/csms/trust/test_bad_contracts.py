@@ -2,8 +2,9 @@
 
 import pytest
 
-from csms.contracts.rules import Anchors, assess
+from csms.contracts.rules import assess
 from csms.tokens.rules import ChainVerdict, Where, answer_contract
+from csms.trust.rules import Anchors
 from tests.pki.bad_certificates import Case, cases_for
 from tests.pki.forge import NOW, Forge, Made
 from tests.pki.forge_chains import pem

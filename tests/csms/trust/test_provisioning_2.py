@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from csms.config import Provisioning2
 from csms.contracts.pool import ContractPool
-from csms.contracts.rules import Provisioning2
 from evcc.session import ports as ev
 from evcc.session.contracts import Contract
 from pki_tools.tree import PkiTree

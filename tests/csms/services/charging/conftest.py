@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 import pytest
 import pytest_asyncio
 
-from csms.admission.rules import StationEntry
+from csms.config import StationEntry
 from csms.db.group_commit import GroupCommit
 from tests.csms.backend import Backend
 from tests.csms.fixtures import Start, backend

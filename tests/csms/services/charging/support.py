@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any, Protocol
 
-from csms.admission.rules import StationEntry
 from csms.cluster.bus import LocalBus, LocalHub
+from csms.config import StationEntry
 from csms.grid.source import GridSource
 from csms.smart_charging.rules import DISPATCH_PROFILE
 from csms.tokens.rules import TokenEntry

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from csms.admission.rules import StationEntry
+from csms.config import StationEntry
 from csms.device_model import store as device_model
 from csms.dispatch.rules import dispatch_profile, setpoint_update
 from csms.sites import work as module

@@ -8,11 +8,11 @@ from csms.dispatch.work import Dispatch
 from csms.fleets import store as fleets
 from csms.fleets.rules import Fleet
 from csms.fleets.work import Fleets
-from csms.overview.store import FRESH_MS
 from csms.retention import store as retention
 from csms.smart_charging import store as charging
 from csms.smart_charging.rules import Orders
 from csms.smart_charging.store import CoursePoint
+from csms.transactions.powers import FRESH_MS
 from tests.csms.backend import Backend
 from tests.csms.services.charging.support import (
     NAMES,

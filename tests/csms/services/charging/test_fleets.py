@@ -8,7 +8,7 @@ from datetime import UTC
 import msgspec
 import pytest
 
-from csms.admission.rules import StationEntry
+from csms.config import StationEntry
 from csms.db import leases
 from csms.fleets import store as rows
 from csms.fleets import work as module

@@ -1,0 +1,58 @@
+"""The key of a database: adopted when the back end starts, and secrets that are not sealed yet are sealed by it."""
+
+from pathlib import Path
+
+from sqlalchemy import Connection, delete, insert, select
+
+from csms.accounts.tables import store_keys
+from csms.db.store import Store
+from csms.db.store_key import StoreKey, is_sealed, load_store_key, purpose, qr_purpose
+from csms.payments import store as payments
+from csms.webhooks import store as webhooks
+from v2g.errors import StoreError
+
+
+def key_in_use(connection: Connection) -> str | None:
+    """Return the fingerprint of the key, None without one."""
+    found: str | None = connection.execute(select(store_keys.c.fingerprint)).scalar()
+    return found
+
+
+def use_key(connection: Connection, fingerprint: str) -> None:
+    """Store the fingerprint of the present key."""
+    connection.execute(delete(store_keys))
+    connection.execute(insert(store_keys).values(fingerprint=fingerprint))
+
+
+def adopt(connection: Connection, key: StoreKey, *, alone: bool) -> list[str]:
+    """Check that this database is used with this key; return the webhooks whose secrets are lost.
+
+    Clear secrets are sealed. A node of a cluster with another key is rejected with StoreError; a single node
+    has lost the old key, continues with the new one, and disables what only the old one opens.
+    """
+    known = key_in_use(connection)
+    lost: list[str] = []
+    if known not in (None, key.fingerprint):
+        if not alone:
+            raise StoreError(
+                "the secrets in this database are sealed with another key",
+                hint="give every node the same store_key: copy the file of the first one",
+            )
+        lost = [each.webhook_id for each in webhooks.list_all(connection) if is_sealed(each.sealed_secret)]
+        webhooks.disable(connection, lost)
+    if known != key.fingerprint:
+        use_key(connection, key.fingerprint)
+    for webhook in webhooks.list_all(connection):
+        here = webhook.webhook_id
+        if not is_sealed(webhook.sealed_secret):
+            webhooks.change_secret(connection, here, key.seal(webhook.sealed_secret, purpose(here)))
+    for station_id, secret in payments.qr_secrets(connection).items():
+        if not is_sealed(secret):
+            payments.change_qr_secret(connection, station_id, key.seal(secret, qr_purpose(station_id)))
+    return lost
+
+
+async def open_store_key(store: Store, path: Path | None, data_dir: Path, *, alone: bool) -> tuple[StoreKey, list[str]]:
+    """Load the key and adopt it; return it and the lost webhooks. Raises ConfigError, StoreError."""
+    key = load_store_key(path, data_dir)
+    return key, await store.run(lambda connection: adopt(connection, key, alone=alone))
