@@ -307,6 +307,10 @@ def _by_plan(
     currency, end_ms, start_ms = session.currency, _end_ms(transaction, now_ms), transaction.started_ms
     bill = _bill_of(connection, transaction, cost, currency, end_ms)
     periods = [each for period in bill.periods for each in _periods(period)]
+    if bill.reserved_ms and periods:  # a CDR begins with its reservation
+        reserved = CdrDimension(type="RESERVATION_TIME", volume=_hours(bill.reserved_ms))
+        begun = wire.moment(start_ms - bill.reserved_ms)
+        periods.insert(0, msgspec.structs.replace(periods[0], start_date_time=begun, dimensions=(reserved,)))
     found: dict[str, OcpiTariff] = {}
     for plan_id in dict.fromkeys(each.plan_id for each in bill.periods if each.plan_id):
         price_plan = plan(connection, plan_id)
@@ -324,7 +328,8 @@ def _by_plan(
 
     return OcpiCdr(
         country_code=roaming.country_code, party_id=roaming.party_id, id=name,
-        start_date_time=session.start_date_time, end_date_time=wire.moment(end_ms), session_id=session.id,
+        start_date_time=min([session.start_date_time, *(each.start_date_time for each in periods)]),
+        end_date_time=wire.moment(end_ms), session_id=session.id,
         cdr_token=session.cdr_token, auth_method=session.auth_method,
         authorization_reference=session.authorization_reference, cdr_location=_location(transaction, *where),
         currency=currency, tariffs=tuple(each for each in found.values() if each.id in used),

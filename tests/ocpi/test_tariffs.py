@@ -3,17 +3,18 @@
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax, When
+from v2g.energy.price_plan import Bound, Charge, PricePlan, Rate, Tax, When
 from v2g.energy.settlement.costing import bill
 from v2g.energy.settlement.intervals import Registers
 from v2g.energy.settlement.pieces import Usage
 from v2g.errors import CodecError
 from v2g.ocpi import wire
-from v2g.ocpi.objects import CdrPeriod, OcpiTariff
+from v2g.ocpi.objects import CdrPeriod, OcpiTariff, PriceBound
 from v2g.ocpi.tariffs import costs_of, percent_of, tariff_id, tariffs_of
 
 pytestmark = pytest.mark.requirement("R202")
@@ -117,6 +118,18 @@ EXAMPLES: dict[str, tuple[OcpiTariff, list[CdrPeriod], str, str, str]] = {
         periods(("2019-01-07T10:00:00Z", {"RESERVATION_TIME": "1", "ENERGY": "20"})), "2019-01-07T11:00:00Z",
         "10.50", "12.10",
     ),
+    "reserved for an hour in a period of its own, where parking costs": (
+        tariff(element(("TIME", "5.00", "20", 60), reservation="RESERVATION"), START, ENERGY,
+               element(("PARKING_TIME", "9.00", "0", 1))),
+        periods(("2019-01-07T09:00:00Z", {"RESERVATION_TIME": "1"}), ("2019-01-07T10:00:00Z", {"ENERGY": "20"})),
+        "2019-01-07T11:00:00Z", "10.50", "12.10",
+    ),
+    "a reservation that expired": (
+        tariff(element(("FLAT", "4.00", "20", 1), ("TIME", "2.00", "20", 600), reservation="RESERVATION_EXPIRES"),
+               element(("FLAT", "9.00", "20", 1), reservation="RESERVATION"), START, ENERGY),
+        periods(("2019-01-07T10:00:00Z", {"RESERVATION_TIME": "0.25"})), "2019-01-07T10:15:00Z",
+        "4.66667", "5.60",
+    ),
     "a clock time across the end of summer time": (
         tariff(element(("TIME", "2", "0", 1), start_time="02:00", end_time="04:00")),
         periods(("2026-10-24T23:00:00Z", {"TIME": "4", "ENERGY": "1"})), "2026-10-25T03:00:00Z", "6", "6",
@@ -186,6 +199,17 @@ def test_conditions_that_ocpi_lacks_are_refused() -> None:
     rate = Rate(price="1", when=When(holidays=True))
     with pytest.raises(CodecError, match="holidays"):
         tariffs_of(PricePlan(id="a", currency="EUR", energy=Charge(rates=(rate,))), "DE", "ABC", wire.moment(0))
+
+
+def test_a_bound_with_taxes_alone_needs_one_rate_of_tax() -> None:
+    """OCPI has none without `before_taxes`; a least price that is left out would be billed, but not published."""
+    vat = Charge(rates=(Rate(price="1"),), taxes=(Tax(kind="VAT", ppm=190_000),))
+    plan = PricePlan(id="a", currency="EUR", energy=vat, fixed=vat, least=Bound(incl_tax="20.00"))
+    (found,) = tariffs_of(plan, "DE", "ABC", wire.moment(0))
+    assert found.min_price == PriceBound(before_taxes=Decimal("16.8067"), after_taxes=Decimal(20))
+    mixed = msgspec.structs.replace(plan, fixed=Charge(rates=(Rate(price="1"),)))
+    with pytest.raises(CodecError, match="taxes alone"):
+        tariffs_of(mixed, "DE", "ABC", wire.moment(0))
 
 
 def test_ids_and_rates() -> None:

@@ -17,7 +17,7 @@ from v2g.energy.meter_records.container import FoundRecord
 from v2g.energy.meter_records.judge import Expected, judge_all
 from v2g.errors import CodecError
 from v2g.ocpi.objects import CdrDimension, CdrPeriod, OcpiCdr, OcpiPrice, OcpiTariff, TaxAmount
-from v2g.ocpi.tariffs import Costs, costs_of
+from v2g.ocpi.tariffs import Costs, costs_of, is_reserved
 from v2g.ocpi.wire import utc_ms
 from v2g.units import currency_digits, payable
 
@@ -56,7 +56,7 @@ def price_of(cdr: OcpiCdr, tariffs: Mapping[str, OcpiTariff], zone: str) -> Cost
                     continue  # no tariff applies
                 raise CodecError(f"tariff {run[0].tariff_id or ''} is not known")
             found = costs_of(run, run_end, tariff, zone, fees=first)
-            first = False
+            first = first and all(is_reserved(each) for each in run)
             total = Costs(
                 before_taxes=total.before_taxes + found.before_taxes,
                 after_taxes=total.after_taxes + found.after_taxes,
@@ -213,9 +213,9 @@ def _times_and_energy(cdr: OcpiCdr, now_ms: int, most_kw: Decimal) -> list[str]:
     hours = Decimal(max(end_ms - start_ms, 1000)) / _HOUR_MS
     if flowed > most_kw * hours * Decimal("1.1") + Decimal("0.1"):
         found.append(f"power: {flowed} kWh within {hours:.3f} h is more than {most_kw} kW")
-    if abs(cdr.total_time - hours) > Decimal("0.02") and abs(volume(cdr.charging_periods, "TIME") - cdr.total_time) > (
-        Decimal("0.02")
-    ):
+    in_use = hours - volume(cdr.charging_periods, "RESERVATION_TIME")
+    lasted = hours, in_use, volume(cdr.charging_periods, "TIME")
+    if all(abs(cdr.total_time - each) > Decimal("0.02") for each in lasted):
         found.append(f"times: {cdr.total_time} h in all, {hours:.4f} h from start to end")
     return found
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -73,7 +73,7 @@ def tariffs_of(plan: PricePlan, country_code: str, party_id: str, updated: datet
         for rate in charge.rates
     ]
     free = OcpiElement(price_components=(OcpiComponent(type="FLAT", price=Decimal("0.00")),))
-    bounds = {"min_price": _bound(plan.least), "max_price": _bound(plan.greatest)}
+    bounds = {"min_price": _bound(plan, plan.least), "max_price": _bound(plan, plan.greatest)}
     found = [tariff(tariff_id(plan.id), elements or [free], **bounds)]
     if (export := plan.export) is not None:
         back = [
@@ -97,11 +97,18 @@ def _component(kind: ChargeKind, rate: Rate, charge: Charge) -> OcpiComponent:
     return OcpiComponent(type=name, price=price, vat=percent_of(charge.taxes), step_size=1)
 
 
-def _bound(bound: Bound | None) -> PriceBound | None:
-    if bound is None or bound.excl_tax is None:
-        return None  # OCPI has none with taxes alone
-    after = None if bound.incl_tax is None else Decimal(bound.incl_tax)
-    return PriceBound(before_taxes=Decimal(bound.excl_tax), after_taxes=after)
+def _bound(plan: PricePlan, bound: Bound | None) -> PriceBound | None:
+    """Return a bound; OCPI has none with taxes alone. Raises CodecError where its part without taxes may vary."""
+    if bound is None or bound.incl_tax is None:
+        return None if bound is None or bound.excl_tax is None else PriceBound(before_taxes=Decimal(bound.excl_tax))
+    after = Decimal(bound.incl_tax)
+    if bound.excl_tax is not None:
+        return PriceBound(before_taxes=Decimal(bound.excl_tax), after_taxes=after)
+    taxes = {charge.taxes for kind in _TYPES if (charge := plan.charge(kind)) is not None} or {()}
+    if len(taxes) > 1:
+        raise CodecError("OCPI has no least or greatest price with taxes alone", hint="give it without taxes, too")
+    before = after * 10**12 / with_taxes(10**12, taxes.pop())
+    return PriceBound(before_taxes=before.quantize(Decimal("0.0001")), after_taxes=after)
 
 
 def _restrictions(when: When, kind: ChargeKind = "energy") -> TariffRestrictions | None:
@@ -164,7 +171,10 @@ def costs_of(periods: Sequence[CdrPeriod], end_ms: int, tariff: OcpiTariff, zone
         where = zone_of(plan.zone)
     except (ValueError, LookupError) as error:
         raise CodecError(f"time zone {zone!r}: {error}") from None
-    usage = _usage(periods, end_ms)
+    in_use = [each for each in periods if not is_reserved(each)]
+    if periods and not in_use:
+        return _bounded(tariff, _costs(tariff, _reserved(periods, tariff, "RESERVATION_EXPIRES")))
+    usage = _usage(in_use, end_ms)
     used: dict[str, list[tuple[OcpiComponent, Decimal]]] = {kind: [] for kind in elements}
     last_time = ""
     for number, piece in enumerate(cut([(0, plan)], [where], usage, begin(usage))[0]):
@@ -182,23 +192,44 @@ def costs_of(periods: Sequence[CdrPeriod], end_ms: int, tariff: OcpiTariff, zone
     for kind, unit in (("ENERGY", 1000), ("TIME", 3600), ("PARKING_TIME", 3600)):
         if used[kind] and (kind == "ENERGY" or kind == last_time or not used["PARKING_TIME"]):
             _round_up(used[kind], unit)
-    reserved = sum((each.volume for period in periods for each in period.dimensions
-                    if each.type == "RESERVATION_TIME"), Decimal(0))  # fmt: skip
-    if reserved:
-        reserved = Decimal(round(reserved * 3600)) / 3600  # four decimals of an hour are a third of a second
-        used["RESERVATION"] = []
-        for each in _reservation(tariff):
-            part = [(each, Decimal(1) if each.type == "FLAT" else reserved)]
-            if each.type == "TIME":
-                _round_up(part, 3600)
-            used["RESERVATION"] += part
+    reserved = _reserved(periods, tariff, "RESERVATION")
+    return _bounded(tariff, _costs(tariff, [*(each for parts in used.values() for each in parts), *reserved]))
+
+
+def is_reserved(period: CdrPeriod) -> bool:
+    """Return whether a period is one before the session, for which the EVSE was reserved."""
+    return {each.type for each in period.dimensions if each.volume} == {"RESERVATION_TIME"}
+
+
+def _reserved(
+    periods: Sequence[CdrPeriod], tariff: OcpiTariff, kind: Literal["RESERVATION", "RESERVATION_EXPIRES"]
+) -> list[tuple[OcpiComponent, Decimal]]:
+    """Return what is paid for a reservation: the first component of each type."""
+    hours = sum((each.volume for period in periods for each in period.dimensions
+                 if each.type == "RESERVATION_TIME"), Decimal(0))  # fmt: skip
+    hours = Decimal(round(hours * 3600)) / 3600  # four decimals of an hour are a third of a second
+    first: dict[str, OcpiComponent] = {}
+    for element in tariff.elements if hours else ():
+        if element.restrictions is not None and element.restrictions.reservation == kind:
+            for component in element.price_components:
+                first.setdefault(component.type, component)
+    found = []
+    for each in first.values():
+        part = [(each, Decimal(1) if each.type == "FLAT" else hours)]
+        if each.type == "TIME":
+            _round_up(part, 3600)
+        found += part
+    return found
+
+
+def _costs(tariff: OcpiTariff, amounts: Sequence[tuple[OcpiComponent, Decimal]]) -> Costs:
     included = tariff.tax_included == "YES"
     net = gross = Decimal(0)
-    for component, amount in (each for parts in used.values() for each in parts):
+    for component, amount in amounts:
         factor = 1 + (component.vat or Decimal(0)) / 100
         cost = component.price * amount / (factor if included else 1)
         net, gross = net + cost, gross + cost * factor
-    return _bounded(tariff, Costs(before_taxes=net, after_taxes=gross))
+    return Costs(before_taxes=net, after_taxes=gross)
 
 
 def _bounded(tariff: OcpiTariff, costs: Costs) -> Costs:
@@ -235,16 +266,6 @@ def _elements(tariff: OcpiTariff, kind: str) -> list[tuple[When, OcpiComponent]]
                 found.append((_when(restrictions), component))
                 break
     return found
-
-
-def _reservation(tariff: OcpiTariff) -> list[OcpiComponent]:
-    """Return what a reservation that was used costs: the first component of each kind."""
-    found: dict[str, OcpiComponent] = {}
-    for element in tariff.elements:
-        if element.restrictions is not None and element.restrictions.reservation == "RESERVATION":
-            for component in element.price_components:
-                found.setdefault(component.type, component)
-    return list(found.values())
 
 
 def _when(given: TariffRestrictions) -> When:
