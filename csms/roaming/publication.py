@@ -17,6 +17,8 @@ from csms.roaming import store as rows
 from csms.roaming.store import Kept
 from csms.stations.tables import connectors
 from csms.tariffs.plans import Scope, find_plan, plan
+from csms.tariffs.rules import has_clock_of
+from csms.tariffs.store import plans
 from csms.tokens.rules import normalise
 from v2g import typed_json
 from v2g.errors import CodecError
@@ -180,7 +182,8 @@ def publish_location(
     for row in connection.execute(query):
         statuses.setdefault((row.station_id, row.evse_id), set()).add(row.status)
     old = {each.uid: each for each in before.evses} if before is not None else {}
-    evses = [_evse(connection, config, each, statuses, connected, old.get(each.key), now_ms) for each in place.evses]
+    evses = [_evse(connection, config, each, place.time_zone, statuses, connected, old.get(each.key), now_ms)
+             for each in place.evses]  # fmt: skip
     there = {each.uid for each in evses}
     removed = {"status": "REMOVED", "last_updated": wire.moment(now_ms)}
     gone = [
@@ -217,13 +220,15 @@ def _but_status(evse: OcpiEvse, before: OcpiEvse | None) -> bool:
 
 
 def _evse(
-    connection: Connection, config: RoamingConfig, offered: OfferedEvse, statuses: Mapping[tuple[str, int], set[str]],
-    connected: Collection[str], before: OcpiEvse | None, now_ms: int,
+    connection: Connection, config: RoamingConfig, offered: OfferedEvse, zone: str,
+    statuses: Mapping[tuple[str, int], set[str]], connected: Collection[str], before: OcpiEvse | None, now_ms: int,
 ) -> OcpiEvse:  # fmt: skip
     station_id, updated = offered.station_id, wire.moment(now_ms)
     price_plan = find_plan(connection, Scope(station_id=station_id, evse_id=offered.evse))
     names: tuple[str, ...] = ()
-    if price_plan is not None and publish_tariff(connection, config, price_plan.id, now_ms):
+    # a tariff's clock is that of its location
+    told = price_plan is not None and has_clock_of(price_plan, zone, now_ms // 86_400_000)
+    if price_plan is not None and told and publish_tariff(connection, config, price_plan.id, now_ms):
         names = (tariff_id(price_plan.id),)
     reported = statuses.get((station_id, offered.evse), set())
     status = next((_STATUS[each] for each in _STATUS if each in reported), "UNKNOWN")
@@ -245,6 +250,20 @@ def _evse(
     )  # fmt: skip
     same = before is not None and msgspec.structs.replace(found, last_updated=before.last_updated) == before
     return before if same and before is not None else found
+
+
+def publish_changed_tariffs(connection: Connection, config: RoamingConfig, now_ms: int) -> None:
+    """Publish tariffs of plans that were removed, or stored anew under the same id, again."""
+    wanted = {each.id.lower(): each for found in plans(connection) for each in tariffs_of_plan(config, found, now_ms)}
+    for kept in rows.objects_in(connection, "", "tariffs"):
+        tariff, before = wanted.get(kept.object_id), typed_json.decode(kept.document, OcpiTariff)
+        if tariff is None:
+            rows.remove_object(connection, "", "tariffs", kept.object_id)
+        elif msgspec.structs.replace(tariff, last_updated=before.last_updated) != before:
+            rows.put_object(connection, own_object("tariffs", tariff.id, wire.encode(tariff).decode(), now_ms))
+        else:
+            continue
+        rows.enqueue(connection, rows.receivers(connection, "tariffs"), "tariffs", kept.object_id, now_ms)
 
 
 def publish_tariff(connection: Connection, config: RoamingConfig, plan_id: str, now_ms: int) -> bool:

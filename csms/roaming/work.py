@@ -19,7 +19,7 @@ from csms.roaming.commands import resume_commands
 from csms.roaming.driver_commands import expire_commands, publish_tokens
 from csms.roaming.open_data import keep_pushing
 from csms.roaming.partners import Partners, below, partner_version
-from csms.roaming.publication import publish_station
+from csms.roaming.publication import publish_changed_tariffs, publish_station
 from csms.roaming.pulls import keep_pulling
 from csms.roaming.rules import KINDS
 from csms.roaming.sessions import follow
@@ -104,6 +104,7 @@ async def sweep(services: Services) -> None:
     """Publish all locations and sessions that are not finished."""
     partners, store, now_ms = services[Partners], services.store, services.clock.utc_ms()
     await _publish_tokens(services, now_ms)
+    await store.run(publish_changed_tariffs, partners.config, now_ms)
     connected = services.connections.connected()
     stations = {each.about for each in await store.read(rows.objects_in, "", "evses")}
     for station_id in sorted(stations):

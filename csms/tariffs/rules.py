@@ -1,7 +1,8 @@
 """A tariff's week: which price holds when, where none does, and holidays that are as Sundays."""
 
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
@@ -9,6 +10,7 @@ import msgspec
 
 from v2g.energy.price_plan import Charge, ChargeKind, PricePlan, Rate, Use, When
 from v2g.energy.settlement.costing import with_taxes
+from v2g.energy.settlement.pieces import zone_of
 from v2g.units import decimals_of
 
 DAY_MIN: Final = 1440
@@ -115,6 +117,19 @@ def by_clock(plan: PricePlan) -> bool:
     """Return whether rates differ by clock and calendar only, not by use."""
     fields = set(When.__struct_fields__) - CLOCK
     return not any(getattr(when, name) not in (None, ()) for when in plan.conditions() for name in fields)
+
+
+def has_clock_of(plan: PricePlan, zone: str, day: int) -> bool:
+    """Return whether a plan means the same by clock and calendar in another zone, a year from a day (since 1970) on."""
+    used = any(getattr(when, name) not in (None, ()) for when in plan.conditions() for name in CLOCK)
+    return not used or zone == plan.zone or _are_alike(zone, plan.zone, day)
+
+
+@lru_cache
+def _are_alike(one: str, other: str, day: int) -> bool:
+    zones = zone_of(one), zone_of(other)
+    noons = [datetime.fromtimestamp((day + number) * 86_400 + 43_200, UTC) for number in range(YEAR)]
+    return all(each.astimezone(zones[0]).utcoffset() == each.astimezone(zones[1]).utcoffset() for each in noons)
 
 
 def as_sundays(rates: Sequence[Rate]) -> tuple[Rate, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy import Connection, Table, delete, func, insert, select, update
 
 from csms.booking import held
 from csms.booking.plausibility import JudgedUsage
@@ -33,9 +33,11 @@ _decode = typed_json.decoder(PricePlan).decode
 
 
 def add_plan(connection: Connection, plan: PricePlan, now_ms: int) -> None:
-    """Store a plan. Raises RefusedError (`plan_taken`): the content under an id never changes (I08.FR.08)."""
+    """Store a plan. Raises RefusedError (`plan_taken`): the content under an id never changes (I08.FR.08), and ids
+    that differ in case are one for stations and partners (identifierString, CiString)."""
     document = msgspec.json.encode(plan).decode()
-    known = connection.execute(select(price_plans.c.document).where(price_plans.c.plan_id == plan.id)).scalar()
+    same = func.lower(price_plans.c.plan_id) == plan.id.lower()
+    known = connection.execute(select(price_plans.c.document).where(same | (price_plans.c.plan_id == plan.id))).scalar()
     if known is None:
         connection.execute(
             insert(price_plans).values(plan_id=plan.id, currency=plan.currency, created_ms=now_ms, document=document)

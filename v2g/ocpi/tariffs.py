@@ -50,7 +50,7 @@ EXPORT: Final = "-export"
 
 def tariff_id(plan_id: str) -> str:
     """Return the id of a plan's tariff: 36 printable characters."""
-    if re.fullmatch(r"[ -~]{1,29}", plan_id):
+    if re.fullmatch(r"[ -~]{1,29}", plan_id) and not plan_id.lower().endswith(EXPORT):
         return plan_id
     return f"{re.sub('[^ -~]', '_', plan_id)[:12]}-{hashlib.sha256(plan_id.encode()).hexdigest()[:16]}"
 

@@ -1,0 +1,65 @@
+"""What partners see of prices is what holds at a location, now."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from csms.roaming.work import sweep
+from tests.csms.fixtures import backend as backend
+from tests.csms.roaming.registered import LOCATION, PLAN, Roaming
+from tests.csms.roaming.registered import roaming as roaming
+from v2g.ocpi.tariffs import tariff_id
+
+NIGHT = {"energy": {"rates": [{"price": "0.20", "when": {"from_minute": 1320, "to_minute": 360}}, {"price": "0.50"}]}}
+
+
+async def names(roaming: Roaming) -> Any:
+    """Return the tariffs of the connector."""
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    found = (await roaming.ocpi("GET", "/cpo/2.3.0/locations/Depot")).json["data"]
+    return found["evses"][0]["connectors"][0].get("tariff_ids", [])
+
+
+@pytest.mark.parametrize(
+    ("more", "shown"),
+    [
+        ({**NIGHT, "zone": "Europe/Berlin"}, True),
+        ({**NIGHT, "zone": "Europe/Paris"}, True),  # its clock is Berlin's
+        (NIGHT, False),  # UTC, where nothing is said
+        ({**NIGHT, "zone": "+01:00"}, False),  # half of the year
+        ({"zone": "UTC"}, True),  # nothing by the clock
+    ],
+)
+async def test_a_tariff_by_the_clock_is_shown_where_that_clock_is(
+    roaming: Roaming, more: dict[str, Any], shown: bool
+) -> None:
+    """OCPI has clock times of the location: another zone's night would be published hours off."""
+    assert (await roaming.ask("POST", "/tariffs", {**PLAN, "id": "other", **more})).status == 201
+    assert (await roaming.ask("PUT", "/tariff-assignments", {"plan_id": "other"})).status < 300
+    assert await names(roaming) == (["other"] if shown else [])
+
+
+async def test_a_tariff_follows_its_plan_when_that_is_removed_or_stored_anew(roaming: Roaming) -> None:
+    assert await names(roaming) == ["day"]
+    assert (await roaming.ask("POST", "/tariffs", {**PLAN, "id": "next"})).status == 201
+    await roaming.ask("PUT", "/tariff-assignments", {"plan_id": "next"})
+    assert (await roaming.ask("DELETE", "/tariffs/day")).status == 204
+    await sweep(roaming.backend.services)
+    await roaming.partner.sent("DELETE", "/tariffs/DE/CPO/day")
+    assert [each["id"] for each in (await roaming.ocpi("GET", "/cpo/2.3.0/tariffs")).json["data"]] == ["next"]
+    dearer = {**PLAN, "fixed": {"rates": [{"price": "9.00"}]}}
+    assert (await roaming.ask("POST", "/tariffs", dearer)).status == 201
+    await roaming.ask("PUT", "/tariff-assignments", {"plan_id": "day"})
+    async with asyncio.timeout(10):
+        while True:
+            await sweep(roaming.backend.services)
+            listed = (await roaming.ocpi("GET", "/cpo/2.3.0/tariffs")).json["data"]
+            if "9" in str([each for each in listed if each["id"] == "day"]):
+                break
+
+
+async def test_plans_whose_ids_differ_in_case_are_one_for_partners_and_stations(roaming: Roaming) -> None:
+    answer = await roaming.ask("POST", "/tariffs", {**PLAN, "id": "DAY"})
+    assert (answer.status, answer.json["code"]) == (409, "plan_taken")
+    assert tariff_id("day-export") != "day-export"  # what the plan `day` calls its tariff of energy fed back
