@@ -11,6 +11,7 @@ from secc.session.d20.scheduling.schedules import ScheduleRequest, entry_powers,
 from secc.session.d20.stages import RequestContext, Step, refuse
 from secc.session.needs import back_end_plans
 from secc.session.ports import ReportChargingNeeds, ReportChargingPlan
+from secc.session.power import used_lines
 from secc.session.request_context import Wait
 from secc.session.stages import Awaiting, Charging, Parametrised, Plan, Planned, Vehicle
 from v2g.energy.needs import AskedPrice, AskedPrices, EnergyOffer, EvNeeds, OfferedPower, Service
@@ -151,7 +152,7 @@ def unchanged(planned: Planned, context: RequestContext) -> ScheduleExchangeRes:
 
 
 def _scheduled(settled: Plan, parametrised: Parametrised, context: RequestContext) -> iso.Scheduled_SEResControlMode:
-    phases = parametrised.vehicle.phases
+    phases = used_lines(parametrised.vehicle, context)
     return iso.Scheduled_SEResControlMode(
         schedule_tuple=tuple(schedule_tuple(each, context, phases=phases) for each in settled.tuples)
     )

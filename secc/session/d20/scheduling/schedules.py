@@ -46,7 +46,7 @@ def choose_tuple(request: PowerDeliveryReq, planned: Planned, context: RequestCo
     chosen = next((each for each in planned.plan.tuples if each.tuple_id == tuple_id), None)
     if chosen is None:
         raise refuse(ResponseCode.FAILED_ScheduleSelectionInvalid, f"schedule tuple {tuple_id} was not offered")
-    check_profile(profile, chosen, planned.parametrised.vehicle.phases, context.utc_ms)
+    check_profile(profile, chosen, used_lines(planned.parametrised.vehicle, context), context.utc_ms)
     return chosen
 
 

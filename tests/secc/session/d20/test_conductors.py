@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from secc.session import ports
@@ -132,6 +133,27 @@ def test_the_target_of_a_vehicle_on_three_phases_is_for_those_in_use(make_bench:
         bench.fact(ports.GridChanged((limit,)))
         assert given(looped(bench, 3), "evse_target_active_power") == targets
         assert bench.commands(ports.SetAcOutput)[-1].lines == used
+
+
+@pytest.mark.requirement("R192")
+def test_a_schedule_of_a_vehicle_on_three_phases_is_for_those_in_use(make_bench: Make) -> None:
+    config = SeccConfig(services=(EnergyService.AC,), control_modes=(ControlMode.SCHEDULED,), signed_discharge=UNSIGNED)
+    bench = make_bench(config, pilot=PilotState.C)
+    bench.selection, bench.scheduled = (AC, 0, False), True
+    bench.fact(ports.PhasesChanged(1))
+    bench.fact(ports.GridChanged((Limit(source=SITE, charge_w=3_680, discharge_w=0, charge_ma=16_000, version=1),)))
+    bench.reach(State.AC_CHARGE_PARAMETER_DISCOVERY)
+    bench.send(bench.ask("AC_ChargeParameterDiscoveryReq", ac_cpd_req_energy_transfer_mode=parameters(3, bpt=False)))
+    offered = bench.go("ScheduleExchangeReq").scheduled_se_res_control_mode.schedule_tuple[0]
+    (entry,) = offered.charging_schedule.power_schedule.power_schedule_entries.power_schedule_entry
+    assert given(entry, "power") == [3_680]
+    profile = bench.profile(1, 3_600)
+    (planned,) = profile.ev_power_profile_entries.ev_power_profile_entry
+    planned = msgspec.structs.replace(planned, power=number(3_600), power_l2=number(0), power_l3=number(0))
+    entries = msgspec.structs.replace(profile.ev_power_profile_entries, ev_power_profile_entry=(planned,))
+    profile = msgspec.structs.replace(profile, ev_power_profile_entries=entries)
+    started = bench.send(bench.ask("PowerDeliveryReq", ev_power_profile=profile))
+    assert started.response_code.name == "OK"
 
 
 UNEQUAL = {"ev_maximum_charge_power": number(7_360), "ev_maximum_charge_power_l2": number(2_990)}
