@@ -203,3 +203,21 @@ def test_responses_follow_the_life_of_an_event() -> None:
     only = msgspec.structs.replace(one, response_required=1)
     assert tuple(responses(only, None, ControlResponse.STARTED)) == (ControlResponse.RECEIVED,)
     assert tuple(responses(msgspec.structs.replace(one, reply_to=""), None, ControlResponse.STARTED)) == ()
+
+
+def test_an_event_that_was_superseded_supersedes_none() -> None:
+    first, third = control("A", 1), control("C", 3, start_s=START_S + 300)
+    second = control("B", 2, start_s=START_S + 100)
+    lists = program(first, primacy=2), program(second), program(third, primacy=3)
+    known = at(150, *lists).states
+    assert known["A"] is ControlResponse.SUPERSEDED
+    second = msgspec.structs.replace(second, status=2)
+    found = at(310, lists[0], program(second), lists[2], known=known)
+    assert found.states["C"] is ControlResponse.STARTED, "A does not return, and B is cancelled"
+    assert found.base.export_limit_w == 3
+
+
+def test_an_event_that_was_over_when_it_was_received_supersedes_none() -> None:
+    over = control("B", 2, start_s=START_S + 100, duration_s=100)
+    found = at(300, program(control("A", 1), primacy=2), program(over))
+    assert found.states == {"A": ControlResponse.STARTED, "B": ControlResponse.EXPIRED}

@@ -112,9 +112,7 @@ def demanded(
     `device` varies random shifts: the same for one event and device, on every node.
     """
     events = [each for state in programs for each in _in_succession(state, device)]
-    begun = sorted(
-        (each for each in events if each.start_s <= at_s and _live(each.control)), key=lambda each: each.rank
-    )
+    begun = sorted((each for each in events if _counts(each, at_s, known)), key=lambda each: each.rank)
     states = {each.control.mrid: _state(each, begun, at_s, known) for each in events}
     active = sorted(
         (each for each in events if states[each.control.mrid] is ControlResponse.STARTED), key=lambda each: each.rank
@@ -215,6 +213,15 @@ def _state(
     if at_s >= event.end_s:
         return ControlResponse.COMPLETED
     return ControlResponse.STARTED if event.active(at_s) else ControlResponse.RECEIVED
+
+
+def _counts(event: _ControlEvent, at_s: int, known: Mapping[str, ControlResponse]) -> bool:
+    """Return whether an event has begun, so that it may supersede others: not one that has been superseded itself, or
+    was over when it was received."""
+    before = known.get(event.control.mrid)
+    late = before is None and at_s >= event.control.end_s
+    ignored = late or before in (ControlResponse.SUPERSEDED, ControlResponse.EXPIRED)
+    return event.start_s <= at_s and _live(event.control) and not ignored
 
 
 def _live(control: Control) -> bool:
