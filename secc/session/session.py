@@ -460,13 +460,13 @@ class ChargerSession(Session):
         if not self._follows_pilot:
             return
         if self._kind is Family.AC and isinstance(self._stage, stages.Charging) and state in _HOLDING:
-            self._hold()
+            self._hold(moved=True)
         elif reason := self._guard.pilot(state, self._use):
             self._on_abort(reason)
 
-    def _hold(self) -> None:
+    def _hold(self, *, moved: bool = False) -> None:
         """Open for an AC vehicle that interrupts by its pilot, and where the grid demands it: the loop continues
-        without energy."""
+        without energy. Where the pilot has `moved` the contactor may close that could not in its last state."""
         stage, tripped = self._stage, self._facts.response.trip
         if self._kind is Family.AC and isinstance(stage, stages.Starting) and tripped:
             self._perform((ports.OpenContactors(),))
@@ -474,7 +474,7 @@ class ChargerSession(Session):
         if (
             self._kind is not Family.AC
             or not isinstance(stage, stages.Charging)
-            or held is (stage.held and not stage.closing)
+            or (held is (stage.held and not stage.closing) and not (moved and stage.closing))
         ):
             return
         self._stage = replace(stage, held=True, closing=not held)

@@ -270,6 +270,20 @@ def test_news_of_an_opening_after_the_vehicle_is_ready_again_ends_nothing(make_b
     assert not bench.reason
 
 
+def test_what_could_not_close_in_state_d_closes_in_state_c(make_bench: Make) -> None:
+    """Without ventilation the interlock refuses to close in D; nothing else would ask again."""
+    bench = on_ac(make_bench).reach(State.AC_CHARGE_LOOP)
+    bench.auto = {each: answer for each, answer in bench.auto.items() if each is not ports.CloseContactors}
+    bench.fact(ports.PilotChanged(PilotState.B))
+    bench.fact(ports.PilotChanged(PilotState.D))
+    bench.fact(ports.ContactorState(closed=False))
+    assert target(bench.go("AC_ChargeLoopReq").cl_res_control_mode) == 0
+    bench.fact(ports.PilotChanged(PilotState.C))
+    assert len(bench.commands(ports.CloseContactors)) == 3
+    bench.fact(ports.ContactorState(closed=True))
+    assert target(bench.go("AC_ChargeLoopReq").cl_res_control_mode) == 10_800
+
+
 def test_the_interlock_may_be_faster_than_the_news_of_the_pilot(make_bench: Make) -> None:
     """It opens the contactor as the vehicle shows B, and the auxiliary contact shows it before the pilot does."""
     bench = on_ac(make_bench).reach(State.AC_CHARGE_LOOP)
