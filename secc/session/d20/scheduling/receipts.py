@@ -35,7 +35,8 @@ PriceList = AbsolutePriceSchedule | PriceLevelSchedule | None
 def begin(charge: PriceList, discharge: PriceList, meter: MeterRead, before: Running | None = None) -> Running | None:
     """Return the accounts from this reading on; None if there are no prices.
 
-    Accounts of an earlier schedule continue: limits, taxes and services are those of the latest one, peaks restart.
+    Accounts of an earlier schedule continue from their own reading: limits, taxes and services are those of the latest
+    one, peaks restart.
     """
     prices = [_readable(each) for each in (charge, discharge)]
     if prices == [None, None]:
@@ -45,6 +46,7 @@ def begin(charge: PriceList, discharge: PriceList, meter: MeterRead, before: Run
         return running
     return replace(
         running,
+        meter=before.meter,
         charged=replace(before.charged, peak_w=ZERO),
         discharged=replace(before.discharged, peak_w=ZERO),
         sent_ms=before.sent_ms,

@@ -337,6 +337,22 @@ def test_a_running_bill_stands_beside_the_meter_from_time_to_time(make_bench: Ma
     assert silent.receipt is None  # V2G20-1919
 
 
+def test_a_running_bill_has_all_energy_also_of_the_moment_of_a_new_schedule(make_bench: MakeBench) -> None:
+    config = SeccConfig(control_modes=(ControlMode.SCHEDULED,), prices=PriceTerms(receipt_every_s=0))
+    bench = scheduled(make_bench, config)
+    bench.session.fact(ports.GridChanged((), flat(bench.utc_ms, 30, 30, 30, 30)), bench.now, bench.utc_ms)
+    bench.go("ScheduleExchangeReq", "DC_CableCheckReq", "DC_PreChargeReq", "PowerDeliveryReq")
+    for step in range(9):
+        bench.pass_time(0.4)
+        bench.import_mwh += 10_000
+        bench.fact(ports.MeterRead(bench.utc_ms, bench.import_mwh, bench.export_mwh))
+        reported = bench.send(bench.ask("DC_ChargeLoopReq", meter_info_requested=True))
+        if step == 3:  # the bill has been counted 0.4 s ago
+            bench.send(bench.ask("PowerDeliveryReq", charge_progress=cm.ChargeProgress.ScheduleRenegotiation))
+            bench.go("ScheduleExchangeReq", "PowerDeliveryReq")
+    assert fraction(reported.receipt.energy_costs.amount) == 9 * Fraction("0.003")
+
+
 # -- needs and the back end ---------------------------------------------------------------------------------------
 
 
