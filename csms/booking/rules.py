@@ -270,13 +270,14 @@ def _registers(case: _Case, seen: SeenTransaction) -> Finding | None:
     ):
         if not values and seen.readings and journal[-1][1] == journal[0][1]:
             continue  # a register that the station does not report, and that has not moved
-        if impossible := [*judge_register(name, journal, watts)[1], *judge_limits(name, journal, most, watts)]:
-            return Finding(impossible[0].reason, "; ".join(each.detail for each in impossible))
-        finding = _compare(
+        impossible, beyond = judge_register(name, journal, watts)[1], [*judge_limits(name, journal, most, watts)]
+        differs = _compare(
             name, journal, values, over=seen.over, jumped=jumped, rollover_mwh=0 if rollover is UNSET else rollover
         )
-        if finding is not None:
-            return finding
+        if not impossible and differs is not None and not (differs.missing and beyond):
+            return differs  # what meter values contradict says nothing about limits
+        if impossible or beyond:
+            return Finding((impossible or beyond)[0].reason, "; ".join(each.detail for each in (*impossible, *beyond)))
     return None
 
 

@@ -171,7 +171,8 @@ async def play(csms: Running, story: Story, start_ms: int, taking: str | None = 
             await station.name_evse(story.evse_name)
         if story.reported and not story.late_signal_ms:
             await station.transact(story)
+        assert csms.hand is not None
+        csms.hand.now_ms = max(csms.hand.now_ms, start_ms)  # certificates of this hour are not valid hours before
         await station.deliver(story)
-    assert csms.hand is not None
     csms.hand.advance(1)
     await csms.csms.bookkeeper.consider_waiting()
