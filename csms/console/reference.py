@@ -1,4 +1,4 @@
-"""The reference of the HTTP interface from its OpenAPI document: a page for each resource, public as that is."""
+"""The reference of the HTTP interface from its OpenAPI document: a page for each operation, public as that is."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -66,7 +66,7 @@ class Response(msgspec.Struct, frozen=True):
 
 
 class Described(msgspec.Struct, frozen=True):
-    """An operation."""
+    """An operation. `schemas`: all that it uses."""
 
     id: str
     method: str
@@ -76,15 +76,15 @@ class Described(msgspec.Struct, frozen=True):
     parameters: tuple[Field, ...]
     body: Body | None
     responses: tuple[Response, ...]
+    schemas: tuple[Schema, ...]
 
 
 class Resource(msgspec.Struct, frozen=True):
-    """Operations under one tag, and all schemas that they use."""
+    """Operations under one tag, by their ids."""
 
     name: str
     about: str
-    operations: tuple[Described, ...]
-    schemas: tuple[Schema, ...]
+    operations: Mapping[str, Described]
 
 
 @cache
@@ -94,20 +94,17 @@ def resources() -> Mapping[str, Resource]:
     schemas, found = document["components"]["schemas"], {}
     for tag in document["tags"]:
         name = tag["name"]
-        operations = tuple(
-            _operation(method, path, each)
+        operations = {
+            each["operationId"]: _operation(method, path, each, schemas)
             for path, methods in document["paths"].items()
             for method, each in methods.items()
             if name in each["tags"]
-        )
-        used = sorted(_used(operations, schemas))
-        found[name] = Resource(
-            name, tag.get("description", ""), operations, tuple(_schema(each, schemas[each]) for each in used)
-        )
+        }
+        found[name] = Resource(name, tag.get("description", ""), operations)
     return found
 
 
-def _operation(method: str, path: str, found: Mapping[str, Any]) -> Described:
+def _operation(method: str, path: str, found: Mapping[str, Any], schemas: Mapping[str, Any]) -> Described:
     parameters = tuple(
         Field(
             each["name"],
@@ -119,15 +116,18 @@ def _operation(method: str, path: str, found: Mapping[str, Any]) -> Described:
         for each in found.get("parameters", ())
         if each["in"] != "header" or each["name"] != "Idempotency-Key"
     )
-    answers = (
+    answers = tuple(
         Response(status, each["description"], _body(each))
         for status, each in found["responses"].items()
         if status not in _COMMON
     )
     about = found.get("description", "").strip()
     body = _body(found["requestBody"]) if "requestBody" in found else None
+    types = (body, *(each.body for each in answers), *parameters)
+    used = sorted(_used({name for each in types if each for name in each.refers}, schemas))
+    its = tuple(_schema(each, schemas[each]) for each in used)
     return Described(
-        found["operationId"], method.upper(), path, found["summary"], about, parameters, body, tuple(answers)
+        found["operationId"], method.upper(), path, found["summary"], about, parameters, body, answers, its
     )
 
 
@@ -191,11 +191,8 @@ def _refers(found: object) -> Iterator[str]:
             yield from _refers(each)
 
 
-def _used(operations: tuple[Described, ...], schemas: Mapping[str, object]) -> set[str]:
-    """Return all schemas of operations, and those within them."""
-    bodies = [body for each in operations for body in (each.body, *(answer.body for answer in each.responses)) if body]
-    new = {name for body in bodies for name in body.refers}
-    new |= {name for each in operations for field in each.parameters for name in field.refers}
+def _used(new: set[str], schemas: Mapping[str, object]) -> set[str]:
+    """Return schemas, and all within them."""
     used: set[str] = set()
     while new:
         used |= new
@@ -207,13 +204,29 @@ def _used(operations: tuple[Described, ...], schemas: Mapping[str, object]) -> s
 async def show_reference(visit: Visit) -> Answer:
     """List the resources of the HTTP interface."""
     about = json.loads(interface())["info"]
-    return visit.show("reference.html", resources=resources().values(), about=about["description"], found=None)
+    return visit.show(
+        "reference.html", resources=resources().values(), about=about["description"], found=None, operation=None
+    )
 
 
 @page(REFERENCE + "/{resource}", public=True)
 async def show_resource(visit: Visit) -> Answer:
-    """Show the operations of a resource."""
+    """List the operations of a resource."""
+    return visit.show("reference.html", found=_resource(visit), operation=None)
+
+
+@page(REFERENCE + "/{resource}/{operation}", public=True)
+async def show_operation(visit: Visit) -> Answer:
+    """Show an operation, and the types that it uses."""
+    found = _resource(visit)
+    operation = found.operations.get(visit.path["operation"])
+    if operation is None:
+        raise missing("operation")
+    return visit.show("reference.html", found=found, operation=operation)
+
+
+def _resource(visit: Visit) -> Resource:
     found = resources().get(visit.path["resource"])
     if found is None:
         raise missing("resource")
-    return visit.show("reference.html", resources=resources().values(), about="", found=found)
+    return found

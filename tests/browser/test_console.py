@@ -256,7 +256,12 @@ async def test_frames_are_followed_and_other_pages_are_accessible(tab: Tab, csms
     await pressing
     await expect(tab.page.get_by_text('"versionNumber": 7')).to_be_visible()
     await tab.check("answer")
-    for path, name in (("/console/verify", "verify"), ("/api-docs", "api-docs"), ("/console/api-docs/tariffs", "api")):
+    for path, name in (
+        ("/console/verify", "verify"),
+        ("/api-docs", "api-docs"),
+        ("/console/api-docs/commands", "api-commands"),
+        ("/console/api-docs/commands/command_SetChargingProfile", "api"),
+    ):
         await tab.open(path)
         await tab.check(name)
 
