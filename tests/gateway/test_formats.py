@@ -35,9 +35,9 @@ __all__ = ["start"]
 pytestmark = pytest.mark.requirement("R212")
 
 EACH: Final = pytest.mark.parametrize("number", [200, pytest.param(10_000, marks=pytest.mark.long)])
-Step = Callable[[], Awaitable[None]]
+Step = Callable[[], Awaitable[list[Mapped]]]
 Feed = Callable[[list[Observe], Step], Awaitable[None]]
-"""Sends, given the gateway's events, and what waits until it has taken one thing more."""
+"""Sends, given the gateway's events, and what waits until it has taken something more, and returns that."""
 
 
 async def stored(
@@ -74,12 +74,14 @@ async def stored(
 
         monkeypatch.setitem(SOURCES, source.kind, counted)
 
-        async def step() -> None:
+        async def step() -> list[Mapped]:
             """Let it take what was sent, and make a record of it."""
             while len(taken) == len(recorded):
                 await asyncio.sleep(0.0005)
-            recorded.extend(taken[len(recorded) :])
+            new = taken[len(recorded) :]
+            recorded.extend(new)
             await asyncio.sleep(0)
+            return new
 
         gateway = await Gateway.open(config, Clock(), events.append)
         await feed(events, step)
@@ -185,7 +187,8 @@ async def test_payloads_of_fleet_telemetry_by_kafka_are_stored_and_none_is_lost(
             producer.produce("tesla_V", payload(99), key="5YJ3E1EA7HF000337")
             producer.poll(0)
         assert await asyncio.to_thread(producer.flush, 60) == 0
-        await asyncio.sleep(2 + number / 2000)
+        while all(each.values.get("battery.soc") != (number - 1) / 100 for each in await step()):
+            pass
 
     found, latest = await stored(monkeypatch, start, pki, tmp_path, source, "battery.soc", feed)
     assert found == [each / 100 for each in range(number)]
