@@ -106,6 +106,8 @@ key = "{key}"
 max_mib = 1
 keep = 1
 """
+WAL_KIB: Final = 4200.0
+"""A write-ahead log of SQLite counts as this, to which it grows before its pages are written back (1000 pages)."""
 AWAY_S: Final = 20.0
 """How long the broker is away, once in `EVERY_S`."""
 EVERY_S: Final = 600.0
@@ -441,7 +443,8 @@ def _sizes(folder: Path) -> tuple[float, float]:
         for name in names:
             with contextlib.suppress(FileNotFoundError):
                 kept = re.search("settlements|/base/", place) is not None or name.startswith("csms.sqlite3")
-                sizes[kept] += Path(place, name).stat().st_blocks / 2
+                size = Path(place, name).stat().st_blocks / 2
+                sizes[kept] += max(size, WAL_KIB) if name.endswith("-wal") and not kept else size
     return sizes[0], sizes[1]
 
 
