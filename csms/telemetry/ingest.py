@@ -314,9 +314,8 @@ class Ingest:
         """Report a problem, in the log of events and in the feed, rate-limited, with the number of records."""
 
         def report(count: int) -> None:
-            data = {**facts, "records": count}
-            logged = {key: self._log_name(str(each)) if key in _VEHICLES else each for key, each in data.items()}
-            self._observe(Observe("telemetry", name, logged))
-            self._feed.publish(name, None, data)
+            logged = {key: self._log_name(str(each)) if key in _VEHICLES else each for key, each in facts.items()}
+            self._observe(Observe("telemetry", name, {**logged, "records": count}))
+            self._feed.publish(name, None, {**facts, "records": count})
 
         self._alarms.add((name, whose), records, report)
