@@ -17,10 +17,11 @@ from docs import generate
 from tests.cli.csms import Cli, boot, cli, run
 from tests.csms.conftest import start
 from tests.csms.support import STATION
-from v2g.errors import ConfigError
+from v2g.errors import ConfigError, TransportError
 from v2g.io.runtime.clock import Clock
 from v2g_cli.csms.command import app
 from v2g_cli.csms.commands import moment_of, operations, seconds
+from v2g_cli.csms.openapi import operations_of
 
 __all__ = ["cli", "start"]
 
@@ -62,7 +63,48 @@ def test_help_needs_no_back_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("V2G_CSMS_URL", "https://localhost:1")
     code, output, _errors = run("csms", "api", "put-site", "--help")
     assert (code, "--nodes" in output, "--waiting-ma" in output) == (0, True, True)
-    assert run("csms", "api", "put-sites")[0] == 2
+    code, _output, errors = run("csms", "api", "put-sites")
+    assert (code, "back end: " in errors, "No such command" in errors) == (2, True, True), errors
+
+
+async def test_what_only_the_back_end_knows_is_asked_by_its_description(cli: Cli) -> None:
+    """Commands to stations are not among the operations that the program ships: as those of a newer back end."""
+    assert "command_ClearCache" not in operations()
+    code, output, _errors = await cli("api", "command-SetMonitoringLevel", "--help")
+    assert (code, "--severity" in output, "STATION" in output) == (0, True, True), output
+    code, _output, errors = await cli("api", "command-ClearCache", "CS-V2G-0002")
+    assert (code, "no such station" in errors) == (5, True), errors
+    code, _output, errors = await cli("api", "command-SetMonitoringLevel", STATION)
+    assert (code, "--severity is missing" in errors) == (2, True), errors
+
+
+def _wrong_documents() -> st.SearchStrategy[object]:
+    """Return values in the place of others of a document, anywhere."""
+    names = st.sampled_from(
+        ["paths", "parameters", "in", "name", "schema", "$ref", "anyOf", "type", "properties", "get"]
+    )
+    plain = (
+        st.none() | st.booleans() | st.integers() | st.sampled_from(["/a/{b}", "path", "query", "", "\x1b[2J", "A.b"])
+    )
+    return st.recursive(
+        plain, lambda one: st.lists(one, max_size=3) | st.dictionaries(names | st.text(max_size=3), one)
+    )
+
+
+@given(
+    _wrong_documents(), st.sampled_from(["parameters", "requestBody", "responses", "operationId", "/a", "components"])
+)
+def test_no_description_of_a_back_end_ends_in_a_defect(wrong: object, place: str) -> None:
+    schemas = {"A": {"$ref": "#/components/schemas/A"}}
+    operation = {"operationId": "a", "parameters": [{"name": "b", "in": "path", "schema": {"$ref": "#/A"}}]}
+    document = {
+        "components": {"schemas": schemas},
+        "paths": {"/a/{b}": {"get": {**operation, place: wrong}}},
+        place: wrong,
+    }
+    for each in ({"paths": wrong}, wrong, document):
+        with contextlib.suppress(TransportError):
+            assert all(one.path.format_map(dict.fromkeys("b", "1")) for one in operations_of(each))
 
 
 async def test_any_operation_is_asked_by_its_name_and_lists_show_what_is_plain(cli: Cli, tmp_path: Path) -> None:

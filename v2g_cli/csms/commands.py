@@ -243,9 +243,10 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
         return " ".join(said)
 
 
-def add(app: typer.Typer, name: str, operation: str, columns: str = "", **more: Any) -> None:
+def add(app: typer.Typer, name: str, operation: str | ApiOperation, columns: str = "", **more: Any) -> None:
     """Add a command that asks an operation; `more`: fields of `Command`."""
-    command = Command(known=operations()[operation], columns=columns, **more)
+    known = operations()[operation] if isinstance(operation, str) else operation
+    command = Command(known=known, columns=columns, **more)
     given = [
         inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY, annotation=kind,
                           default=inspect.Parameter.empty if default is ... else default)

@@ -8,8 +8,11 @@ import typer
 import typer.main
 from typer.core import TyperGroup
 
-from v2g_cli.csms.commands import FlagOption, FromFile, Instead, add, operations
-from v2g_cli.csms.show import money
+from v2g.errors import ConfigError, V2GError
+from v2g_cli.csms.commands import ApiOperation, FlagOption, FromFile, Instead, add, operations
+from v2g_cli.csms.openapi import operations_of
+from v2g_cli.csms.show import client_of, money
+from v2g_cli.output import say
 
 app = typer.Typer()
 alerts = typer.Typer(
@@ -371,20 +374,37 @@ add(trust, "refuse", "refuse_certificate_request", words={**_KIND, "reason": "RE
 
 
 class _Api(TyperGroup):
-    """A command for each operation, made when it is called or shown."""
+    """A command for each operation, made when it is called or shown; one that only the back end asked knows, too."""
 
     def list_commands(self, ctx: object) -> list[str]:
         return [name.replace("_", "-") for name in operations()]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         name = cmd_name.replace("-", "_")
-        if name not in operations():
+        known = operations().get(name) or _asked(ctx, name)
+        if known is None:
             return None
         one = typer.Typer(name="api", rich_markup_mode="markdown", add_completion=False)
-        add(one, cmd_name, name, whole=True)
+        add(one, cmd_name, known, whole=True)
         command = typer.main.get_command(one)
         command.name = cmd_name
         return command
+
+
+def _asked(context: Any, name: str) -> ApiOperation | None:
+    """Return an operation of the back end, which may be newer; None without one."""
+    if context.resilient_parsing:
+        return None
+    try:
+        client = client_of(context)
+    except ConfigError:
+        return None
+    try:
+        found = operations_of(client.ask("GET", "/openapi.json").body)
+        return next((each for each in found if each.name == name), None)
+    except V2GError as error:
+        say(f"{error}: only the operations that this program knows were looked at", err=True)
+        return None
 
 
 api = typer.Typer(
