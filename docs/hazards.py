@@ -140,11 +140,11 @@ def read_promised() -> dict[str, dict[str, dict[str, float]]]:
 
 
 def promised(role: str) -> str:
-    """Return the times that a role promises."""
+    """Return the times that a role promises, s."""
     rows = read_promised()[role]
     ways = max(map(tuple, rows.values()), key=len)
     heads = (f"{'ISO 15118-' if way[0] == '2' else ''}{way.upper().replace('BASIC', 'Basic')}" for way in ways)
-    cells = ((what, *(f"{each[way]:g} s" if way in each else "" for way in ways)) for what, each in rows.items())
+    cells = ((what, *(f"{each[way]:g}" if way in each else "" for way in ways)) for what, each in rows.items())
     return markdown(("What happens", *heads), cells)
 
 
