@@ -305,6 +305,7 @@ class Charger:
                 states=lambda: tuple(map(_energy_state, self.controllers)),
                 observe=self.observe,
                 directory=self.config.data_dir,
+                disk=self.controllers[0].disk,
                 outlet_v=rating.nominal_voltage_v * rating.phases,
             )
 

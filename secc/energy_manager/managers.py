@@ -85,11 +85,11 @@ class EnergyManager:
         states: Callable[[], tuple[commands.ManagedEvse, ...]],
         observe: Callable[[Observe], None],
         directory: Path,
+        disk: DiskThread,
         outlet_v: int = 690,
     ) -> None:
         self._config, self._clock, self._tell, self._states, self._observe = config, clock, notify, states, observe
-        self._disk = DiskThread()
-        file = KeptFile(directory / f"energy-manager-{config.source}.json", self._disk, self._keep_failed)
+        file = KeptFile(directory / f"energy-manager-{config.source}.json", disk, self._keep_failed)
         self._file = None if config.backend == "eebus" else file
         self._kept, self._kept_at, self._unstored = self._load(), -KEEP_S, False
         self._watch = EnergyManagerWatch(
@@ -119,7 +119,6 @@ class EnergyManager:
             self._timer.cancel()
         await self._supervisor.close()
         await self.link.close()
-        await self._disk.close()
 
     def _load(self) -> dict[int, commands.EnergyCommand]:
         try:

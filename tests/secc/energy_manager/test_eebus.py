@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,11 @@ from secc.evse.controller import EvseController
 from tests.eebus import guard
 from tests.io.eebus.box import joined, ski
 from tests.secc.bench_program import BENCH, made
-from v2g.eebus.charger import FailsafeValues
 from v2g.errors import StoreError
-from v2g.io.eebus import files
 from v2g.io.eebus.files import COMMANDS
 from v2g.io.hardware.energy_eebus import EebusEnergyManager
 from v2g.io.runtime.clock import Clock
+from v2g.io.storage import kept_file
 
 STATION = """[station]
 url = "ws://127.0.0.1:9/ocpp"
@@ -120,21 +120,22 @@ async def test_what_a_full_disk_did_not_store_is_stored_later(
     tmp_path: Path, pki: PkiTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     links: list[EebusEnergyManager] = []
-    opened, store, full = EebusEnergyManager.open, files.keep_failsafe, [True]
-    tried: list[FailsafeValues] = []
+    opened, store, full = EebusEnergyManager.open, kept_file.write_files, [True]
+    tried: list[bytes] = []
 
     async def note(self: EebusEnergyManager) -> None:
         await opened(self)
         links.append(self)
 
-    def keep(folder: Path, values: FailsafeValues) -> None:
-        tried.append(values)
-        if full[0]:
-            raise StoreError("no space left")
-        store(folder, values)
+    def write(folder: Path, found: Mapping[str, bytes], *, private: bool) -> None:
+        if "failsafe.json" in found:
+            tried.append(found["failsafe.json"])
+            if full[0]:
+                raise StoreError("no space left")
+        store(folder, found, private=private)
 
     monkeypatch.setattr(EebusEnergyManager, "open", note)
-    monkeypatch.setattr(files, "keep_failsafe", keep)
+    monkeypatch.setattr(kept_file, "write_files", write)
     monkeypatch.setattr(secc.charger, "DRAIN_S", 0.0)
     text = STATION.replace("FOLDER", str(tmp_path / "eebus")).replace("SKI", ski(tmp_path / "box"))
     text = text.replace("state_s", "timeout_s = 0.6\nstate_s")

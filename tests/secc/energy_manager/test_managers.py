@@ -20,6 +20,7 @@ from v2g.io.hardware.energy_config import EnergyMqttConfig
 from v2g.io.hardware.energy_modbus import ModbusEnergyManager
 from v2g.io.mqtt.config import MqttConfig
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.virtual_time import LoopClock
 from v2g.io.storage.kept_file import KeptFile
 from v2g.observe import Observe
@@ -108,7 +109,7 @@ def test_a_manager_that_is_back_for_one_evse_alone_stays_lost(tmp_path: Path, mo
     async def course(loop: VirtualLoop) -> None:
         manager = managers.EnergyManager(
             config, 2, clock=LoopClock(loop), notify=lambda _fact: None, states=lambda: (), directory=tmp_path,
-            observe=lambda event: events.append(event.name.removeprefix("energy_manager_")),
+            disk=DiskThread(), observe=lambda event: events.append(event.name.removeprefix("energy_manager_")),
         )  # fmt: skip
         await manager.open()
         for evse in (1, 2):
@@ -152,7 +153,7 @@ async def test_what_a_full_disk_did_not_store_is_stored_later(tmp_path: Path, mo
     folder.touch()  # where no file can be written
     manager = managers.EnergyManager(
         config, 1, clock=Clock(), notify=lambda _fact: None, states=lambda: (), observe=events.append,
-        directory=folder,
+        directory=folder, disk=DiskThread(),
     )  # fmt: skip
     async with asyncio.timeout(20):
         await manager.open()
@@ -189,7 +190,7 @@ def test_a_lower_limit_is_stored_at_once_and_a_higher_one_once_a_minute(
         monkeypatch.setattr(KeptFile, "keep", keep)
         manager = managers.EnergyManager(
             config, 1, clock=LoopClock(loop), notify=lambda _fact: None, states=lambda: (),
-            observe=lambda _event: None, directory=tmp_path,
+            observe=lambda _event: None, directory=tmp_path, disk=DiskThread(),
         )  # fmt: skip
         began = loop.time()
         await manager.open()

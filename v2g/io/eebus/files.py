@@ -126,7 +126,11 @@ def trusted(folder: Path) -> frozenset[str]:
 
 def trust(folder: Path, skis: frozenset[str]) -> None:
     """Write the SKIs that the user trusts. Raises StoreError."""
-    _write(folder / TRUSTED, Trusted(tuple(sorted(skis))))
+    path = folder / TRUSTED
+    try:
+        save_secret(path, as_text(Trusted(tuple(sorted(skis)))))
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror or error}") from None
 
 
 def failsafe(folder: Path, preset: FailsafeValues) -> FailsafeValues:
@@ -134,19 +138,14 @@ def failsafe(folder: Path, preset: FailsafeValues) -> FailsafeValues:
     return _read(folder / FAILSAFE, FailsafeValues, preset)
 
 
-def keep_failsafe(folder: Path, values: FailsafeValues) -> None:
-    """Store what a guard has written. Raises StoreError."""
-    _write(folder / FAILSAFE, values)
-
-
 def seen(folder: Path) -> Seen | None:
     """Return what the running node shows; None before its first start. Raises StoreError."""
     return _read(folder / SEEN, Seen, None)
 
 
-def show(folder: Path, found: Seen) -> None:
-    """Write what the running node shows. Raises StoreError."""
-    _write(folder / SEEN, found)
+def as_text(value: msgspec.Struct) -> bytes:
+    """Return what a file of the folder says, for people, too."""
+    return msgspec.json.format(msgspec.json.encode(value)) + b"\n"
 
 
 def _read(path: Path, kind: type[T], absent: D) -> T | D:
@@ -156,10 +155,3 @@ def _read(path: Path, kind: type[T], absent: D) -> T | D:
         return absent
     except (OSError, msgspec.MsgspecError) as error:
         raise StoreError(f"{path}: {error}", hint="remove the file: the charger writes it anew") from None
-
-
-def _write(path: Path, value: msgspec.Struct) -> None:
-    try:
-        save_secret(path, msgspec.json.format(msgspec.json.encode(value)) + b"\n")
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror or error}") from None

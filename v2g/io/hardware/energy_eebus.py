@@ -21,6 +21,7 @@ from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.file_watch import FileWatch
 from v2g.io.runtime.supervision import Supervisor
 from v2g.io.storage.growing_file import MIB, GrowingFile
+from v2g.io.storage.kept_file import KeptFile
 from v2g.observe import Observe, Scalar
 
 LOG_MIB: Final = 8
@@ -115,6 +116,8 @@ class EebusEnergyManager:
         self._discovery: ShipDiscovery | None = None
         self._said: EnergyCommand | None = None
         self._disk = DiskThread()
+        self._failsafe_file = KeptFile(config.folder / files.FAILSAFE, self._disk, self._not_kept)
+        self._seen_file = KeptFile(config.folder / files.SEEN, self._disk, self._not_stored)
         self._supervisor = Supervisor(observe)
 
     async def open(self) -> None:
@@ -158,9 +161,8 @@ class EebusEnergyManager:
         if self._command() != self._said:
             self._say()
         if (kept := (self._system.failsafe, self._system.held)) != self._kept:
-            self._kept, values = kept, self._system.kept(self.ship.now())
-            done = self._disk.do(lambda: files.keep_failsafe(self._config.folder, values), lambda: None)
-            done.add_done_callback(self._failsafe_stored)
+            self._kept, self._unstored = kept, False
+            self._failsafe_file.keep(files.as_text(self._system.kept(self.ship.now())))
 
     def peers_changed(self) -> None:
         """See ShipListener: `v2g eebus show` reads it."""
@@ -172,15 +174,14 @@ class EebusEnergyManager:
                 ski=ski, id=known.id or node.id, brand=node.brand, model=node.model, state=known.state
             )
         seen = files.Seen(ski=self.node.ski, qr=self.node.qr(), peers=tuple(states.values()))
-        self._disk.do(lambda: files.show(self._config.folder, seen), lambda: None).add_done_callback(self._stored)
+        self._seen_file.keep(files.as_text(seen))
 
-    def _failsafe_stored(self, done: "asyncio.Future[None]") -> None:
-        self._unstored = done.cancelled() or done.exception() is not None
-        self._stored(done)
+    def _not_kept(self, reason: str) -> None:
+        self._unstored = True  # see `_repeat`
+        self._not_stored(reason)
 
-    def _stored(self, done: "asyncio.Future[None]") -> None:
-        if not done.cancelled() and (error := done.exception()) is not None:
-            self._report(Observe("power", "eebus_not_stored", {"reason": str(error)[:200]}))
+    def _not_stored(self, reason: str) -> None:
+        self._report(Observe("power", "eebus_not_stored", {"reason": reason}))
 
     def _observe(self, event: Observe) -> None:
         """Report an event; commands, states and peers also go into the log, with what is drawn before and after."""
@@ -196,7 +197,7 @@ class EebusEnergyManager:
         try:
             self._log.append(msgspec.json.encode({"at": at, "event": name, **data, **self._drawn}) + b"\n")
         except OSError as error:
-            self._report(Observe("power", "eebus_not_stored", {"reason": str(error)[:200]}))
+            self._not_stored(str(error)[:200])
 
     def _command(self) -> EnergyCommand:
         charge_w, discharge_w = self._system.charge_w, self._system.discharge_w
@@ -226,14 +227,14 @@ class EebusEnergyManager:
         try:
             return files.failsafe(self._config.folder, self._preset)
         except StoreError as error:
-            self._report(Observe("power", "eebus_not_stored", {"reason": str(error)[:200]}))
+            self._not_stored(str(error)[:200])
             return self._preset
 
     def _read_trusted(self) -> frozenset[str]:
         try:
             return files.trusted(self._config.folder) | set(self._config.trusted)
         except StoreError as error:
-            self._report(Observe("power", "eebus_not_stored", {"reason": str(error)[:200]}))
+            self._not_stored(str(error)[:200])
             return frozenset(self._config.trusted)
 
     def _trust_now(self) -> frozenset[str]:
