@@ -209,11 +209,13 @@ class Block(Generic[T]):
         """Return a decorator that makes a case of a script.
 
         What is required is the script's docstring, unless it is given. The requirements are those that the script
-        names, and `also` those that its steps check; or those that are given. A text has ids with spaces between them.
+        names or has from around it, and `also` those that its steps check; or those that are given. A text has ids with
+        spaces between them.
         """
 
         def add(script: Script[T]) -> Script[T]:
-            named = {*_ids(also), *_named(getattr(script, "__code__", None))}
+            around = tuple(each.cell_contents for each in getattr(script, "__closure__", None) or ())
+            named = {*_ids(also), *_named((getattr(script, "__code__", None), *around))}
             case = OcppCase(
                 id=id,
                 title=title,
@@ -236,9 +238,9 @@ def _ids(given: str | tuple[str, ...]) -> tuple[str, ...]:
     return tuple(given.split()) if isinstance(given, str) else given
 
 
-def _named(code: object) -> Iterator[str]:
-    """Yield the ids of requirements among the constants of code."""
-    if isinstance(code, str) and _ID.fullmatch(code):
-        yield code
-    for each in code.co_consts if isinstance(code, CodeType) else code if isinstance(code, tuple) else ():
+def _named(found: object) -> Iterator[str]:
+    """Yield the ids of requirements among the constants of code, and of what is given to it."""
+    if isinstance(found, str) and _ID.fullmatch(found):
+        yield found
+    for each in found.co_consts if isinstance(found, CodeType) else found if isinstance(found, tuple) else ():
         yield from _named(each)

@@ -54,7 +54,7 @@ def _has_status(t: CsmsTest, answer: Payload, *expected: str) -> None:
 
 def _security_error(status: str, id: str, requirement: str) -> None:  # noqa: A002 - as in every case
     @B_COLD.case(
-        id, f"Messages of a station that is {status.lower()}", requirements=(requirement, "B01.FR.10"),
+        id, f"Messages of a station that is {status.lower()}", also="B01.FR.10",
         needs=(f"boot: {status.lower()}",),
     )  # fmt: skip
     async def script(t: CsmsTest) -> None:
@@ -155,7 +155,7 @@ def _base_report(id: str, base: str, requirement: str) -> None:  # noqa: A002
     @B.case(
         id,
         f"Base report {base}",
-        requirements=("B07.FR.01", requirement),
+        also="B07.FR.01",
         profiles=("Core", "Advanced Device Management")
         if base == "ConfigurationInventory"
         else ("Advanced Device Management",)

@@ -30,8 +30,7 @@ def _token_case(
     requirements: tuple[str, ...],
 ) -> None:
     @C.case(
-        id, title, required=f"The back end answers Authorize with {' or '.join(statuses)}.", requirements=requirements,
-        quick=True,
+        id, title, required=f"The back end answers Authorize with {' or '.join(statuses)}.", quick=True,
     )  # fmt: skip
     async def script(t: CsmsTest) -> None:
         _has_status(t, await t.authorize(token_of(t.declared)), statuses, requirements[0])

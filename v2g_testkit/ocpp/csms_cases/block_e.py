@@ -179,7 +179,7 @@ async def numbers_again(t: CsmsTest) -> None:
 
 
 def _status(id: str, title: str, *, named: bool, queued: bool, requirements: tuple[str, ...]) -> None:  # noqa: A002
-    @E.case(id, title, requirements=requirements, needs=("transaction status",))
+    @E.case(id, title, needs=("transaction status",))
     async def script(t: CsmsTest) -> None:
         """The back end asks for the status, of a transaction if one is named, and continues afterwards."""
         transaction = Transaction(t)

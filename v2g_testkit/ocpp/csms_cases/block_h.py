@@ -45,7 +45,7 @@ def _reserves(
     times: int = 1,
     **more: Any,
 ) -> None:
-    @H.case(id, title, requirements=(requirement,), needs=(need,), quick=id == "TC_H_01_CSMS")
+    @H.case(id, title, also="H01", needs=(need,), quick=id == "TC_H_01_CSMS")
     async def script(t: CsmsTest) -> None:
         """The back end reserves for the token at this place, and acknowledges the state of the connectors."""
         found = set()

@@ -123,7 +123,7 @@ async def cleared(t: CsmsTest) -> None:
 
 
 def _case_of_change(number: int, status: str, title: str) -> None:
-    @I_21.case(f"TC_I_{number}_CSMS", title, also="I11.FR.06 I08.FR.08")
+    @I_21.case(f"TC_I_{number}_CSMS", title, also="I08.FR.08")
     async def script(t: CsmsTest) -> None:
         """The back end sends the tariff for the transaction, with an id of its own, and continues."""
         transaction, old = await _calculated(t)

@@ -517,7 +517,7 @@ async def _negotiated(t: CsmsTest) -> Transaction:
 
 
 def _by_vehicle(number: int, title: str, requirements: tuple[str, str], **of: Any) -> None:
-    @K_VEHICLES.case(f"TC_K_{number}_CSMS", title, requirements=requirements, **of)
+    @K_VEHICLES.case(f"TC_K_{number}_CSMS", title, **of)
     async def script(t: CsmsTest) -> None:
         """The back end sends a TxProfile for the new needs of the vehicle, and accepts a plan within its limits."""
         transaction = await _negotiated(t)

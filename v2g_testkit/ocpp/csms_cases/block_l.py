@@ -123,7 +123,7 @@ async def _security_event(t: CsmsTest, kind: str) -> None:
 
 def _second(id: str, title: str, status: str, requirement: str) -> None:  # noqa: A002
     @L.case(
-        id, title, requirements=("L01.FR.01", "L01.FR.11", requirement),
+        id, title, also="L01.FR.01 L01.FR.11",
         needs=("firmware updates", "updates during updates"),
     )  # fmt: skip
     async def script(t: CsmsTest) -> None:

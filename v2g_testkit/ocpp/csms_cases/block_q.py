@@ -71,7 +71,7 @@ async def schedule(t: CsmsTest) -> None:
 
 
 def _case_of_push(number: int, title: str, mode: str, *requirements: str) -> None:
-    @Q.case(f"TC_Q_{number}_CSMS", title, requirements=(*requirements, "K28.FR.06"))
+    @Q.case(f"TC_Q_{number}_CSMS", title)
     async def script(t: CsmsTest) -> None:
         """The back end sends a dynamic profile of this mode, without limits, and each set-point as an update."""
         transaction = await charging(t)

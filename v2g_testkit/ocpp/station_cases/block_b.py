@@ -192,7 +192,6 @@ def _case_of_status(number: int, title: str, requirement: str, status: str, *ask
         f"TC_B_{number}_CS",
         title,
         required=f"The station answers {status}, with the component and variable that it was asked for.",
-        requirements=(requirement,),
     )
     async def script(t: StationTest) -> None:
         component, variable, *value = asked
@@ -636,7 +635,7 @@ def _case_of_reset(number: int, *, energy: bool) -> None:
     @B_21.case(
         f"TC_B_{number}_CS",
         f"Reset that transactions survive, {'with' if energy else 'without'} energy afterwards",
-        requirements=("B13.FR.03", "B13.FR.04", "B13.FR.21", "B13.FR.23", requirement, "B13.FR.30"),
+        also="B13.FR.23 B13.FR.30",
     )
     async def script(t: StationTest) -> None:
         """The station reports the reset, boots, and resumes the transaction."""
@@ -842,7 +841,6 @@ def _case_of_downgrade(number: int, *, allowed: bool, by_variables: bool) -> Non
         + (", by variables" if by_variables else ""),
         required="The station rejects the security profile"
         + (", although it allows downgrades." if allowed else ", as it does not allow downgrades."),
-        requirements=(requirement,),
     )
     async def script(t: StationTest) -> None:
         # let the station take lower security profiles, or not. Raises NotApplicable

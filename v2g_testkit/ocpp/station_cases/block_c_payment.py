@@ -278,7 +278,6 @@ def _case_of_settlement(number: int, status: str, requirement: str) -> None:
         f"TC_C_{number}_CS",
         f"Settlement that ends as {status}",
         required=f"The station reports the amount as {status}, with the time and without a receipt.",
-        requirements=(requirement,),
     )
     async def script(t: StationTest) -> None:
         await _terminal(t, asks=False)
@@ -388,7 +387,7 @@ def _case_of_code(number: int, what: str, action: Action, value: float, limit: s
     @C_WITHOUT_COSTS.case(
         f"TC_C_{number}_CS",
         f"Paid by a QR code, with a limit of the {what}",
-        requirements=(fr, "C25.FR.26", "E16.FR.05"),
+        also="C25.FR.26 E16.FR.05",
     )
     async def script(t: StationTest) -> None:
         """The station sends the limit that the driver has chosen, and stops the energy when it is reached."""

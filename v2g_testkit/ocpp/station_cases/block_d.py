@@ -58,9 +58,7 @@ def _other(t: StationTest) -> Payload:
 
 
 def _case_of_update(each: _Update) -> None:
-    @D.case(
-        f"TC_D_{each.number:02}_CS", each.title, required=each.required, requirements=("D01.FR.02", each.requirement)
-    )
+    @D.case(f"TC_D_{each.number:02}_CS", each.title, required=each.required, also="D01.FR.02")
     async def script(t: StationTest) -> None:
         await _with_list(t)
         entries = [entry(t) for entry in each.entries]

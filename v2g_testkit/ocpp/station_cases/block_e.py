@@ -293,7 +293,6 @@ def _case_of_stop(each: _Stop) -> None:
 
     @E.case(
         f"TC_E_{each.number:02}_CS", each.title, required=each.required,
-        requirements=(each.requirement, reason, "E06.FR.15"),
     )  # fmt: skip
     async def script(t: StationTest) -> None:
         with precondition():

@@ -230,7 +230,7 @@ async def trigger_events(t: StationTest) -> None:
 
 
 def _case_of_idle(number: int, title: str, message: str, requirement: str, **place: object) -> None:
-    @F.case(f"TC_F_{number}_CS", title, requirements=("F06.FR.04", "F06.FR.05", "F06.FR.10", requirement))
+    @F.case(f"TC_F_{number}_CS", title, also="F06.FR.04 F06.FR.05 F06.FR.10")
     async def script(t: StationTest) -> None:
         """The station accepts, and sends the message with the status Idle."""
         await _triggers(t, message, **place)

@@ -129,8 +129,7 @@ async def sampled_ended(t: StationTest) -> None:
 
 def _case_of_signed(number: int, component: str, context: str, requirement: str) -> None:
     @J.case(
-        f"TC_J_{number:02}_CS", f"Signed readings ({component})", requirements=(requirement,),
-        needs=("signed readings",),
+        f"TC_J_{number:02}_CS", f"Signed readings ({component})", needs=("signed readings",),
     )  # fmt: skip
     async def script(t: StationTest) -> None:
         """The readings of the last event are signed, with a public key or an empty one, as configured."""

@@ -19,7 +19,7 @@ CHAIN: Final = "V2GCertificateChain"
 def _installs(number: str, what: str, use: str, block: Block[StationTest]) -> None:
     """Add a case in which a root for a use is installed."""
 
-    @block.case(f"TC_M_{number}_CS", f"Install {what}", also="M05.FR.01 M05.FR.02", quick=use == CSMS)
+    @block.case(f"TC_M_{number}_CS", f"Install {what}", also="M05.FR.02", quick=use == CSMS)
     async def script(t: StationTest) -> None:
         """The station accepts the root, and lists it."""
         root = await install(t, use)
@@ -62,7 +62,7 @@ def _lists(number: str, what: str, *uses: str, block: Block[StationTest] = M) ->
     """Add a case in which roots for some uses are installed, and listed."""
 
     @block.case(
-        f"TC_M_{number}_CS", f"List {what}", also="M03.FR.01 M03.FR.03 M03.FR.04",
+        f"TC_M_{number}_CS", f"List {what}", also="M03.FR.01 M03.FR.03",
         required="The station lists the roots of both kinds, and no others." if len(uses) > 1
         else "The station lists the root that was installed, and no other kinds.",
     )  # fmt: skip

@@ -124,7 +124,7 @@ async def base(t: StationTest) -> None:
 def _case_of_base(number: int, base: str, requirement: str) -> None:
     """Add a case in which a base removes a monitor of before."""
 
-    @N.case(f"TC_N_{number:02}_CS", f"The base {base} removes other monitors", requirements=("N03.FR.01", requirement))
+    @N.case(f"TC_N_{number:02}_CS", f"The base {base} removes other monitors")
     async def script(t: StationTest) -> None:
         """The station does not report a monitor that was set before."""
         t.undo(lambda: t.ask("SetMonitoringBase", monitoringBase="All"))
@@ -182,7 +182,7 @@ def _case_of_refusal(
 ) -> None:
     @N.case(
         f"TC_N_{number}_CS", title, required=f"The station {wants} the monitor, and gives it no id.",
-        requirements=("N04.FR.01", requirement),
+        also="N04.FR.01",
     )  # fmt: skip
     async def script(t: StationTest) -> None:
         (result,) = await _set(t, monitor)

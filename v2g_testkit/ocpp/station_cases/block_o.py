@@ -104,7 +104,7 @@ async def get_all(t: StationTest) -> None:
 
 
 def _case_of_none(number: int, title: str, requirement: str, **criteria: object) -> None:
-    @O.case(f"TC_O_{number:02}_CS", title, requirements=(requirement,))
+    @O.case(f"TC_O_{number:02}_CS", title)
     async def script(t: StationTest) -> None:
         """The station answers that it knows no such message."""
         await given(_cleared(t))
@@ -149,7 +149,7 @@ async def of_unknown(t: StationTest) -> None:
 def _case_of_get(number: int, title: str, requirement: str, wanted: str, *, matches: bool) -> None:
     """Add a case in which a message is looked for by its id, priority or state, which it has or not."""
 
-    @O.case(f"TC_O_{number:02}_CS", title, requirements=(requirement,))
+    @O.case(f"TC_O_{number:02}_CS", title)
     async def script(t: StationTest) -> None:
         """The station reports the message that matches, and no others."""
         with precondition():
