@@ -1,6 +1,7 @@
 """`v2g settle ocmf`: verdicts on signed meter readings of any make."""
 
 import sys
+from codecs import BOM_UTF8
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -101,7 +102,7 @@ def _key(written: str) -> "MeterKey":
     except (OSError, ValueError):  # too long for a name, as keys are
         is_file = False
     if is_file:
-        data = read_file(Path(written))
+        data = read_file(Path(written)).removeprefix(BOM_UTF8)
         text = data.decode() if data.isascii() else data.hex()
     try:
         return read_key(text)

@@ -116,3 +116,5 @@ def test_a_key_has_the_form_that_ocpp_gives_it(v2g: Run, tmp_path: Path) -> None
     file.write_text(OCMF[1]["record"])
     key = base64.b64encode(f"oca:base16:asn1:{OCMF[1]['public_key_der']}".encode()).decode()
     assert v2g("settle", "ocmf", "verify", str(file), "--key", key).code == 0
+    (tmp_path / "key.txt").write_bytes(b"\xef\xbb\xbf" + key.encode() + b"\r\n")  # as Windows' editor writes it
+    assert v2g("settle", "ocmf", "verify", str(file), "--key", str(tmp_path / "key.txt")).code == 0

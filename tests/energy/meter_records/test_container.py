@@ -55,10 +55,13 @@ def verdicts(data: str | bytes) -> list[str]:
             {"value": 1, "signedMeterValue": {"signedMeterData": BASE64, "publicKey": KEY}}
         ]}]}]),
         json.dumps({"record": TEXT, "public_key_as_given": KEY}),
+        json.dumps({"value": BASE64, "format": "SignedData", "publicKey": KEY}),
+        f"<values>{value(TEXT)}</values>".encode("utf-16"),
+        f"{TEXT}|{KEY}".encode("utf-16"),
         json.dumps(f"{TEXT}|{KEY}"),
     ],
 )  # fmt: skip
-def test_a_record_and_its_key_are_found_in_any_wrapping(data: str) -> None:
+def test_a_record_and_its_key_are_found_in_any_wrapping(data: str | bytes) -> None:
     assert verdicts(data) == ["verified"]
 
 
@@ -84,6 +87,10 @@ def test_files_have_several_records() -> None:
     assert len(find_records(base64.encodebytes(TEXT.encode()))) == 1
 
 
+def test_a_value_without_a_record_leaves_the_others() -> None:
+    assert verdicts(f"<values><value/>{value(TEXT)}</values>") == ["unreadable", "verified"]
+
+
 def test_our_own_file_for_the_transparency_software_is_read() -> None:
     assert verdicts(transparency_file([TEXT], bytes.fromhex(KEY))) == ["verified"]
 
@@ -92,7 +99,7 @@ def test_our_own_file_for_the_transparency_software_is_read() -> None:
     ("data", "reason"),
     [
         (b"<values/>", "no signed record"),
-        (b"<values><value/></values>", "no signedData"),
+        (b"<values><value/></values>", "no signed record"),
         (b"<value/>", "root is value"),
         (b"<values>", "not well-formed"),
         (b"<!DOCTYPE x><values/>", "document type"),

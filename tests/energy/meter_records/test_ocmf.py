@@ -169,12 +169,16 @@ def test_energy_is_between_what_the_record_marks_and_nothing_else() -> None:
         ([begin, begin, end], []),
         ([begin, end, end], []),
         ([{**begin, "TX": "C"}, end], []),
+        ([{**begin, "TX": "b"}, {**end, "TX": "e"}], ["2500"]),
+        ([{**begin, "RU": "MWh"}, {**end, "RU": "MWh"}], []),
         ([{**begin, "TX": None}, {**end, "TX": None}], []),
     ]
     for given_readings, wh in cases:
         found = judged(record(*given_readings))
         assert found.verdict == "verified"
         assert [each.wh for each in found.energies] == [Decimal(each) for each in wh]
+        marks = {str(each["TX"]).upper() for each in given_readings}
+        assert any("no energy" in each for each in found.remarks) is (not wh and marks >= {"B", "E"})
     for reason in "ELRAP":
         assert judged(record(begin, {**end, "TX": reason})).energies
 
@@ -192,6 +196,14 @@ def test_energy_says_whether_the_meter_vouches_for_it(change: dict[str, Any], us
     assert energy.usable is usable
 
 
+def test_no_energy_is_vouched_for_that_ends_after_an_exception() -> None:
+    """Table 7: from a reading of reason X on, energy is not usable, though the transaction goes on."""
+    begin, fault, end = dict(READING), {"TX": "X", "RV": 2}, {"TX": "E", "RV": 4}
+    for readings_, usable in (((begin, fault, end), False), ((begin, end, fault), True)):
+        (energy,) = judged(record(*readings_)).energies
+        assert energy.usable is usable
+
+
 @pytest.mark.parametrize(
     ("time", "utc_ms", "clock"),
     [
@@ -199,6 +211,8 @@ def test_energy_says_whether_the_meter_vouches_for_it(change: dict[str, Any], us
         ("2026-11-26T09:00:00,250+0100 R", 1_795_680_000_250, "R"),
         ("2026-11-26T08:00:00.5+00:00 I", 1_795_680_000_500, "I"),
         ("2026-11-26T08:00:00Z U", 1_795_680_000_000, "U"),
+        ("2026-11-26 09:00:00,000 +01 S", 1_795_680_000_000, "S"),
+        ("2026-11-26t08:00:00.000z", 1_795_680_000_000, ""),
         ("2026-11-26T08:00:00,000+0000", 1_795_680_000_000, ""),
         ("2026-11-26T08:00:00,000 S", None, "S"),
         ("2026-13-26T08:00:00,000+0000 S", None, "S"),
@@ -269,6 +283,7 @@ def test_a_method_that_is_absent_is_that_of_the_key() -> None:
         "ECDSA-NIST P-256-SHA-256",
         "",
         "ECDSA-prime256v1-SHA256",
+        "ECDSA-P-256-SHA256",
     ],
 )
 def test_a_method_may_be_spelled_otherwise(method: str) -> None:
@@ -298,10 +313,11 @@ def test_the_payload_is_signed_as_it_came() -> None:
         json.dumps(PAYLOAD, indent=2).replace("\n", "\r\n").encode(),
         b" \r\n" + json.dumps(PAYLOAD).encode() + b"\t",
         json.dumps({**PAYLOAD, "GI": "Zähler"}, ensure_ascii=False).encode(),
+        json.dumps({**PAYLOAD, "ID": 'a|b"|"'}).encode(),
         json.dumps({**PAYLOAD, "GI": "Zähler"}, ensure_ascii=False).encode("latin-1"),
     ):
         data = sign(payload)
-        for around in (data, b"\r\n  " + data + b" \r\n", b"\xef\xbb\xbf" + data + b"\n", data + b"|"):
+        for around in (data, b"\r\n  " + data + b" \r\n", b"\xef\xbb\xbf" + data + b"\n", data + b"|", data + b" end"):
             assert judged(around).verdict == "verified"
         assert judged(data.replace(b"1.5", b"1.50")).verdict == "invalid"
         assert judged(data.replace(b": ", b":", 1)).verdict == "invalid"
@@ -339,6 +355,7 @@ def test_a_key_in_a_fourth_section_is_the_records_own() -> None:
     public = base64.b64encode(bytes.fromhex(OCMF[0]["public_key_der"])).decode()
     own = read_ocmf(f"{OCMF[0]['record']}|{public}".encode()).own_key
     assert own == read_key(OCMF[0]["public_key_as_given"])
+    assert read_ocmf(f"{OCMF[0]['record']}\n{public}".encode()).own_key == own
     assert read_ocmf(f"{OCMF[0]['record']}|none".encode()).remarks
 
 

@@ -26,6 +26,7 @@ MOST_RECORDS: Final = 10_000
 SML: Final = START
 """First octets of a file of SML."""
 _BLANK: Final = b" \t\r\n\x00\xef\xbb\xbf\x02"
+_UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 _STARTS: Final = (b"OCMF|", b"AP;", b"128.8.0(", b"<", SML)
 _SEALED: Final = bytes.fromhex("060a2b0601040183d67701010201")
 """OID of S.A.F.E.'s seal with its version, 1: data that RSA encrypts with the meter's private key."""
@@ -54,6 +55,8 @@ def find_records(data: bytes) -> list[FoundRecord]:
     """Return the records of a file, at least one. Raises CodecError."""
     if len(data) > MOST_FILE:
         raise CodecError(f"{len(data)} octets of signed records", hint=f"at most {MOST_FILE} are read")
+    if data.startswith(_UTF16):  # of Windows' shell
+        data = data.decode("utf-16", "replace").encode()
     bare = data.lstrip(_BLANK)  # a file of SML may end with zeros
     if bare.startswith(b"<"):
         found = list(_of_xml(read_xml(bare, "the file", most_bytes=MOST_FILE)))
@@ -61,7 +64,7 @@ def find_records(data: bytes) -> list[FoundRecord]:
         found = list(_of_json(bare))
     else:
         found = [FoundRecord(place="", data=each) for each in _of_text(bare)]
-    if not found:
+    if not any(each.data for each in found):
         raise CodecError("the file has no signed record")
     if len(found) > MOST_RECORDS:
         raise CodecError(f"{len(found)} signed records", hint=f"at most {MOST_RECORDS} are read")
@@ -74,6 +77,8 @@ def carried(data: bytes) -> bytes:
     """
     if len(data) > 3 * MOST_OCTETS:
         raise RecordError(f"a record of {len(data)} octets")
+    if not data.strip(_BLANK):
+        raise RecordError("no signed record stands here")
     forms = [data]
     for _ in range(3):
         for each in forms:
@@ -117,7 +122,8 @@ def _of_json(data: bytes) -> Iterator[FoundRecord]:
                 case dict():
                     keys = (each for name, each in value.items() if _names_key(name) and isinstance(each, str))
                     key = next(keys, key)
-                    texts = [name for name in _RECORDS if isinstance(value.get(name), str)]
+                    signed = (*_RECORDS, "value") if value.get("format") == "SignedData" else _RECORDS
+                    texts = [name for name in signed if isinstance(value.get(name), str) and value[name][:1] != "{"]
                     yield from (FoundRecord(place="", data=value[name].encode(), key=key) for name in texts)
                     others = [(each, key) for name, each in value.items() if name not in texts and not _names_key(name)]
                     left.extendleft(reversed(others))
@@ -147,11 +153,9 @@ def _of_xml(root: Node) -> Iterator[FoundRecord]:
         raise CodecError(f"the file's root is {printable(local_name(root))[:40]}, not values")
     for value in children(root, "value"):
         signed = [*children(value, "signedData"), *children(value, "encodedData")]
-        if not signed:
-            raise CodecError("a value of the file has no signedData")
         yield FoundRecord(
             place="",
-            data=(signed[0].text or "").encode(),
+            data=(signed[0].text or "").encode() if signed else b"",
             key=text_at(value, "publicKey"),
             mark=_MARKS.get(value.get("context", "").partition(" ")[0], ""),
             name=value.get("transactionId", ""),

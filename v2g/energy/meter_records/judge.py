@@ -123,6 +123,9 @@ def judge(found: FoundRecord, expected: Expected) -> RecordJudgement:
     verdict, reason, key = _verify(record, keys, remarks) if keys else ("no_key", "no public key", None)
     if verdict == "verified":
         verdict, reason = _fits(found, record, expected)
+    found_energies = energies(record.readings) if verdict == "verified" else ()
+    if verdict == "verified" and not found_energies and {"begin", "end"} <= {each.mark for each in record.readings}:
+        remarks.append("no energy: no register has one begin, one end and a unit of energy")
     return RecordJudgement(
         place=found.place,
         verdict=verdict,
@@ -131,7 +134,7 @@ def judge(found: FoundRecord, expected: Expected) -> RecordJudgement:
         key=key,
         key_source=source,
         remarks=tuple(remarks),
-        energies=energies(record.readings) if verdict == "verified" else (),
+        energies=found_energies,
         found=found,
     )
 

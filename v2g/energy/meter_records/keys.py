@@ -45,13 +45,15 @@ SIZES: Final[Mapping[str, int]] = {_SECP192K1: 24} | {name: (each.key_size + 7) 
 _SYNONYMS: Final[Mapping[str, str]] = {
     "prime192v1": "secp192r1", "nistp192": "secp192r1", "prime256v1": "secp256r1", "nistp256": "secp256r1",
     "prime384v1": "secp384r1", "nistp384": "secp384r1", "nistp521": "secp521r1",
+    "p192": "secp192r1", "p256": "secp256r1", "p384": "secp384r1", "p521": "secp521r1",
     "brainpool256r1": "brainpoolP256r1", "brainpool384r1": "brainpoolP384r1", "brainpool512r1": "brainpoolP512r1",
 } | {name.lower(): name for name in SIZES}  # fmt: skip
 
 _MOST_TEXT: Final = 8192
 _SPKI_SECP192K1: Final = bytes.fromhex("301006072a8648ce3d020106052b8104001f")
 _PREFIX: Final = re.compile(r"oca:(base16|base64):(asn1|raw):", re.IGNORECASE)
-_HEX_JOINTS: Final = re.compile(r"^0x|[\s:]", re.IGNORECASE)
+_HEX_JOINTS: Final = re.compile(r"^0x|[\s:,-]", re.IGNORECASE)
+_AROUND: Final = " \t\r\n\"'\ufeff"
 
 
 def curve_name(written: str) -> str:
@@ -102,7 +104,8 @@ def read_key(written: str) -> MeterKey:
     """
     if len(written) > _MOST_TEXT:
         raise CodecError(f"a meter's public key of {len(written)} characters")
-    wrong = "" if written.strip() else "it is empty"
+    written = written.strip(_AROUND).replace("\\n", "\n")  # of a PEM from JSON
+    wrong = "" if written else "it is empty"
     for octets in _decoded(written, 3):
         try:
             if (found := _key(octets)) is not None:

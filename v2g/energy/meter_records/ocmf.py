@@ -29,9 +29,12 @@ _METHOD: Final = re.compile(
     r"ECDSA(?:[-_ ]+(?P<curve>(?!SHA).+?))??(?:[-_ ]+SHA[-_ ]?(?P<bits>256|384|512))?\Z", re.IGNORECASE
 )
 _TIME: Final = re.compile(
-    r"(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:[,.](?P<part>\d{1,9}))?(?P<zone>Z|[+-]\d\d:?\d\d)?"
-    r"(?: *(?P<clock>[A-Za-z]))?\Z"
+    r"(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:[,.](?P<part>\d{1,9}))? *(?P<zone>Z|[+-]\d\d(?::?\d\d)?)?"
+    r"(?: *(?P<clock>[A-Z]))?\Z",
+    re.IGNORECASE,
 )
+_SECTION: Final = re.compile(rb'(?:"(?:[^"\\]|\\.)*+"|[^|"])*+', re.DOTALL)
+"""What is before the next `|` that stands in no text."""
 _PAGE: Final = re.compile(r"(?P<context>[A-Za-z]?) *(?P<number>\d{1,18})\Z")
 _OTHER_REGISTER: Final = frozenset({"RV", "RI", "RU", "RT"})
 
@@ -41,7 +44,7 @@ def read_ocmf(data: bytes) -> Record:
     data = data.strip(b" \t\r\n\x00\xef\xbb\xbf")
     if len(data) > MOST_OCTETS:
         raise RecordError(f"an OCMF record of {len(data)} octets")
-    sections = data.split(b"|")
+    sections = _sections(data)
     if sections[0] != HEADER[:-1]:
         raise RecordError("not OCMF|payload|signature")
     if len(sections) < 3 or not sections[2].strip():
@@ -49,7 +52,8 @@ def read_ocmf(data: bytes) -> Record:
     if len(sections) > 4:
         raise RecordError("more than four sections: not OCMF|payload|signature")
     payload = _object(sections[1], "payload")
-    signature = _object(sections[2], "signature")
+    end = sections[2].rfind(b"}") + 1 or len(sections[2])  # makers write a key, or a note, after it
+    signature = _object(sections[2][:end], "signature")
     curve, hash_name = _method(signature)
     written = _text(signature, "SD", "signature")
     signatures = tuple(transport_forms(written))
@@ -71,7 +75,7 @@ def read_ocmf(data: bytes) -> Record:
         page=page,
         gapless=True,
         readings=_readings(payload, remarks),
-        own_key=_own_key(sections[3:], remarks),
+        own_key=_own_key((sections[2][end:], *sections[3:]), remarks),
         remarks=tuple(dict.fromkeys(remarks)),
     )
 
@@ -79,6 +83,19 @@ def read_ocmf(data: bytes) -> Record:
 def payload_of(record: Record) -> Mapping[str, object]:
     """Return the payload's fields as JSON has them, numbers as Decimal."""
     return _object(record.signed, "payload")
+
+
+def _sections(data: bytes) -> list[bytes]:
+    """Return what is between `|`, of which a text of the payload may have some."""
+    found: list[bytes] = []
+    at = -1
+    while at < len(data):
+        section = _SECTION.match(data, at + 1)
+        if section is None or data[section.end() : section.end() + 1] not in (b"", b"|"):
+            return data.split(b"|")  # a text without its end
+        found.append(section[0])
+        at = section.end()
+    return found
 
 
 def _object(section: bytes, place: str) -> dict[str, object]:
@@ -180,7 +197,7 @@ def _reading(row: Mapping[str, object], place: str, remarks: list[str]) -> Readi
     return Reading(
         register=register,
         wh=wh,
-        mark=_MARKS.get(transaction, ""),
+        mark=_MARKS.get(transaction.upper(), ""),
         transaction=transaction,
         utc_ms=utc_ms,
         clock=clock,
@@ -204,7 +221,7 @@ def moment(written: str, place: str, remarks: list[str]) -> tuple[int | None, st
     """Return a time as UTC ms, and the state of the clock; None and a remark for a time that says no moment."""
     found = _TIME.match(written)
     try:
-        time = datetime.fromisoformat(found["time"] + (found["zone"] or "")) if found is not None else None
+        time = datetime.fromisoformat(found["time"] + (found["zone"] or "").upper()) if found is not None else None
         utc = time.astimezone(UTC) if time is not None and time.tzinfo is not None else None
     except (ValueError, OverflowError):
         utc = None

@@ -72,7 +72,12 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def usable(self) -> bool:
         """Whether the meter raises no doubt about its energy."""
-        return self.state in ("", "G") and "E" not in self.errors
+        return self.state in ("", "G") and "E" not in self.errors and not self.breaks_off
+
+    @property
+    def breaks_off(self) -> bool:
+        """Whether the transaction goes on without usable energy, from here on (`X` of OCMF's table 7)."""
+        return self.transaction.upper() == "X"
 
 
 class Energy(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +88,7 @@ class Energy(msgspec.Struct, frozen=True, kw_only=True):
     begin_wh: Decimal
     end_wh: Decimal
     usable: bool
-    """Whether the meter raises no doubt about both, and the register did not fall."""
+    """Whether the meter raises no doubt about both or what is between them, and the register did not fall."""
 
     @property
     def wh(self) -> Decimal:
@@ -130,13 +135,19 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 def energies(readings: Iterable[Reading]) -> tuple[Energy, ...]:
     """Return the energy of each register that has one reading marked as begin and, later, one marked as end."""
-    kept = [each for each in readings if each.wh is not None and each.mark]
-    counted = Counter((each.code, each.mark) for each in kept)
+    sound = True
+    kept = []
+    for each in readings:
+        sound = sound and not each.breaks_off
+        if each.wh is not None and each.mark:
+            kept.append((each, sound))
+    counted = Counter((each.code, each.mark) for each, _ in kept)
     found = []
-    for at, begin in enumerate(kept):
+    for at, (begin, _) in enumerate(kept):
         if begin.mark != "begin" or counted[begin.code, "begin"] > 1 or counted[begin.code, "end"] != 1:
             continue
-        end = next((each for each in kept[at + 1 :] if (each.code, each.mark) == (begin.code, "end")), None)
+        ends = (pair for pair in kept[at + 1 :] if (pair[0].code, pair[0].mark) == (begin.code, "end"))
+        end, sound = next(ends, (None, False))
         if end is None or begin.wh is None or end.wh is None:
             continue
         found.append(
@@ -145,7 +156,7 @@ def energies(readings: Iterable[Reading]) -> tuple[Energy, ...]:
                 direction=begin.direction,
                 begin_wh=begin.wh,
                 end_wh=end.wh,
-                usable=begin.usable and end.usable and end.wh >= begin.wh,
+                usable=sound and begin.usable and end.usable and end.wh >= begin.wh,
             )
         )
     return tuple(found)
