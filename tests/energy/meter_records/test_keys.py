@@ -29,9 +29,10 @@ def forms(der: bytes, point: bytes) -> list[str]:
     texts += [f"oca:base16:asn1:{der.hex()}", f"oca:base64:asn1:{base64.b64encode(der).decode()}"]
     pem = base64.encodebytes(der).decode()
     texts += [f"-----BEGIN PUBLIC KEY-----\n{pem}-----END PUBLIC KEY-----\n"]
-    texts += [texts[-1].replace("\n", "\\n"), f'"{der.hex()}"', f"\ufeff{der.hex()}", spaced.replace(" ", "-")]
     texts += [base64.b64encode(each.encode()).decode() for each in texts]  # OCPP's publicKey is base64
     texts += [point.hex(), point[1:].hex(), base64.b64encode(point).decode(), base64.b32encode(point).decode()]
+    texts += [f"-----BEGIN PUBLIC KEY-----\\n{base64.b64encode(der).decode()}\\n-----END PUBLIC KEY-----\\n"]
+    texts += [f'"{der.hex()}"', f"\ufeff{der.hex()}", spaced.replace(" ", "-")]
     return [*texts, *(f"\r\n {each}\n" for each in texts)]
 
 
