@@ -55,6 +55,32 @@ def test_golden_frame_of_little_endian_and_big_endian_makes_is_the_same_signal()
     assert little.values == big.values | {"battery.soc": 50.0, "battery.soh": 100.0}
 
 
+@pytest.mark.requirement("R63", "R67")
+@pytest.mark.parametrize(
+    ("numbers", "unit", "target", "value"),
+    [
+        ("(1,0)", "mV", "battery.cell_voltage.max", 4.0),
+        ("(0.001,0)", "MilliVolt", "battery.cell_voltage.max", 0.004),
+        ("(0.1,0)", "kV", "battery.voltage", None),
+        ("(0.0001,0)", "KV", "battery.voltage", 400.0),
+        ("(0.5,-100)", "degF", "ambient.temperature", None),
+        ("(0.025,0)", "°F", "ambient.temperature", 37.8),
+        ("(0.01,0)", "kW", "charging.power", 40_000.0),
+        ("(0.01,0)", "Unit_MilePerHour", "vehicle.speed", 64.4),
+        ("(0.01,0)", "Kph", "vehicle.speed", 40.0),
+        ("(0.001,0)", "bar", "battery.pressure", 400.0),
+        ("(1,0)", "Unit_Meter", "vehicle.odometer", 4.0),
+        ("(0.01,0)", "?", "battery.voltage", 40.0),
+    ],
+)
+def test_a_value_comes_in_the_registrys_unit(numbers: str, unit: str, target: str, value: float | None) -> None:
+    """The database's unit says what a number is: 4000 "mV" are 4 V. One that is unknown is taken for the registry's."""
+    dbc = f'BO_ 256 Pack: 2 B\n SG_ S : 0|16@1+ {numbers} [0|0] "{unit}" B\n'
+    mapped = CanMapping(dbc, {"Pack.S": target}).decode(256, (4000).to_bytes(2, "little"))
+    assert mapped is not None
+    assert mapped.values == ({} if value is None else {target: value})
+
+
 @pytest.mark.requirement("R63", "R67", "R75", "R78")
 @pytest.mark.parametrize("make", MAKES)
 def test_golden_frames_of_three_makes_are_the_same_record(make: str) -> None:

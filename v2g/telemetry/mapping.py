@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from v2g.dbc import Dbc, DbcMessage, DbcSignal, parse_dbc, read_dbc
+from v2g.dbc_units import rescaled
 from v2g.errors import ConfigError
 from v2g.telemetry.absence import is_j1939_absence, scaled, states
 from v2g.telemetry.signals import CELL_VOLTAGE, CONTEXTS, SIGNALS
@@ -82,7 +83,11 @@ class CanMapping:
             if message.j1939 and message.frame_id & 0xFF == _ANY_SOURCE:
                 self._groups[_group(message.frame_id)] = message
             self._sources[message.frame_id] = [
-                _Source(signal, target, states(signal, is_state=target != CELL_VOLTAGE and not _unit(target)))
+                _Source(
+                    rescaled(signal, _unit(target)),
+                    target,
+                    states(signal, is_state=not _unit(target)),
+                )
                 for name, target in targets.items()
                 for signal in (message.signals[name],)
             ]
@@ -171,7 +176,7 @@ def _group(frame_id: int) -> int:
 
 
 def _unit(target: str) -> str:
-    return SIGNALS[target].unit if target in SIGNALS else ""
+    return _CELL.unit if target == CELL_VOLTAGE else SIGNALS[target].unit if target in SIGNALS else ""
 
 
 def normalised(values: Mapping[str, float]) -> dict[str, float]:

@@ -288,6 +288,18 @@ def test_a_dbc_that_lacks_something_is_named(config: ModulesConfig, said: str) -
         dbc_group(config, DATABASE, 0.0)
 
 
+def test_a_dbc_may_have_other_units(tmp_path: Path) -> None:
+    path = tmp_path / "milli.dbc"
+    text = DBC.read_text().replace('(0.1,0) [0|1500] "V"', '(100,0) [0|1500000] "mV"')
+    path.write_text(text.replace('"kOhm"', '"MOhm"').replace('"degC"', '"K"'))
+    database = load_database(path)
+    group = dbc_group(ModulesConfig(modules=(1,)), database, 0.0)
+    status = {"State": 1, "Counter": 1, "Voltage": 400_000, "Current": 10, "Temperature": 25}
+    assert group.receive(0x301, cantools.database.load_string(text).encode_message("ModuleStatus", status), 0.0)
+    assert group.report.voltage_mv == 400_000
+    assert database.get_message_by_name("IsolationStatus").get_signal_by_name("Resistance").scale == 1e6
+
+
 def test_a_dbc_of_another_make_is_described_by_its_names(tmp_path: Path) -> None:
     text = DBC.read_text().replace("ModuleCommand", "PSU_Set").replace("CurrentSetpoint", "I_Set")
     path = tmp_path / "other.dbc"

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g.dbc import read_dbc, strict_text
+from v2g.dbc_units import in_si
 from v2g.errors import ConfigError
 from v2g.hardware.interfaces import OFF, Demand, StageReport
 
@@ -179,7 +180,10 @@ def load_database(path: Path | None) -> "Database":
     if path is None:
         text = importlib.resources.files("v2g.hardware.power_modules").joinpath(OWN_DBC).read_text()
     else:
-        text = strict_text(read_dbc(path))
+        found = read_dbc(path)
+        for message in found.messages:
+            message.signals = {name: in_si(each) for name, each in message.signals.items()}
+        text = strict_text(found)
     try:
         database.add_dbc_string(text)
     except Exception as error:  # noqa: BLE001 - cantools raises its parser's and its own errors
