@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from csms.admission.rules import Decision, Fault, Known
 from csms.db.base import declare_table, page, row_id
+from csms.db.leases import lock
 from csms.stations.tables import stations
 
 admissions: Final = declare_table(
@@ -144,6 +145,16 @@ def decide(connection: sa.Connection, station_id: str, decision: Decision, by: s
 def set_password(connection: sa.Connection, station_id: str, hashed: str, now_ms: int) -> None:
     """Make this the station's only password ("": none)."""
     _put(connection, station_id, password=hashed, next_password="", password_ms=now_ms)
+
+
+def set_first_password(connection: sa.Connection, station_id: str, hashed: str, now_ms: int) -> bool:
+    """Make this the only password of a station that has none; False when it has one meanwhile."""
+    lock(connection, [f"password of {station_id}"])
+    (known,) = find_all(connection, [station_id])
+    if known is not None and (known.password or known.next_password):
+        return False
+    set_password(connection, station_id, hashed, now_ms)
+    return True
 
 
 def set_passwords(

@@ -297,7 +297,9 @@ class StationAdmissions:
             except RefusedError:
                 return ""
             hashed = await self._hashed(password)
-            await self._store.run(rows.set_password, identity, hashed, self._clock.utc_ms())
+            if not await self._store.run(rows.set_first_password, identity, hashed, self._clock.utc_ms()):
+                there = await self._store.look_up(rows.find_all, identity)  # another connection, or node, was first
+                return "" if there is None else await self._fits(identity, password, there)
             await self._verified(identity, password, hashed)
             return hashed
         if await self._fits_hash(password, known.password):

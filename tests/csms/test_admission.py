@@ -1,6 +1,7 @@
 """At the door: who may come in, who is listed, what is wrong with those that fail, and what to do about it."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from collections.abc import Sequence
@@ -408,6 +409,22 @@ async def test_a_station_that_is_taken_unknown_keeps_the_password_that_it_came_w
                 assert (await station.call("BootNotification", BOOT))["status"] == "Accepted"
         assert (await refused(port, NEW, password=WRONG))[0] == 401
         assert (await refused(port, CS, password=PASSWORD))[0] == 401, "one that is configured has to have one"
+
+
+async def test_of_several_first_passwords_at_once_the_first_one_stays(backend: Start) -> None:
+    """Whoever comes at the same moment as a new station may not take its place, nor the operator's password."""
+    async with backend(ocpp=PLAIN, unknown_stations="accept") as csms, listening(csms) as (port,):
+        came = []
+
+        async def come(password: str) -> None:
+            with contextlib.suppress(websockets.InvalidStatus):
+                async with knocking(port, NEW, password=password):
+                    came.append(password)
+
+        await asyncio.gather(*(come(f"a-Password_of-somebody-{number}") for number in range(8)))
+        assert len(came) == 1
+        async with knocking(port, NEW, password=came[0]):
+            pass
 
 
 async def test_an_onboarding_password_is_the_only_one_at_first(backend: Start) -> None:
