@@ -283,6 +283,9 @@ def judge_usage(
         zip(("import", "export"), series, (about.rating.import_w, about.rating.export_w), strict=True)
     ):
         found = [(each.at_ms, _mwh(each)) for each in samples]
+        if below := [value for _, value in found if value < 0]:  # such as -1 for a meter that does not answer
+            findings.append(Finding("series", f"the {name} register is below zero: {_listed(map(wh, below))} Wh"))
+            found = [each for each in found if each[1] >= 0]
         resolution_mwh = _resolution_mwh(samples)
         if len(found) > 1 and (other := _other_than(name, found, about, way, start_ms, rating_w, resolution_mwh)):
             findings.append(other)

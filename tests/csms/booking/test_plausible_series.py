@@ -175,6 +175,20 @@ def test_registers_in_other_units_are_told() -> None:
     assert found.import_mwh == 200_000
 
 
+@pytest.mark.parametrize(("at", "taken"), [("begin", 0), ("middle", 4_000_000), ("end", 2_000_000)])
+def test_a_register_below_zero_is_no_reading(at: str, taken: int) -> None:
+    """Stations report -1 for a meter that does not answer: a step of the rating may follow it."""
+    values = {"begin": (-1, 4000, 4000), "middle": (0, -1, 4000), "end": (0, 2000, -1)}[at]
+    events = [
+        heard(0, "Started", 0, reading(0, values[0], context=BEGIN), charging=True),
+        heard(1, "Updated", 15 * MINUTE, reading(15 * MINUTE, values[1])),
+        heard(2, "Ended", 30 * MINUTE, reading(30 * MINUTE, values[2], context=END)),
+    ]
+    found = judged(*events)
+    assert ("series", "the import register is below zero: -1 Wh") in told(found)
+    assert found.import_mwh == taken
+
+
 def test_energy_of_intervals_is_added_up_where_there_are_no_registers() -> None:
     found = judged(
         heard(0, "Started", 0),
