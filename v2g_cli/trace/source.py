@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from v2g.errors import CodecError, ConfigError, V2GError
+from v2g.errors import CodecError, ConfigError, FrameError, V2GError
 from v2g.exi.bits import Deviation
 from v2g.exi.declare import Schema
 from v2g.io.capture import pcap, pcapng, recorder
@@ -67,6 +67,14 @@ class _Conversation:
         self.vehicle: bytes | None = None
         """The vehicle's end, which has connected; None: not known yet."""
         self._plain: bool | None = None
+        self._first: dict[bytes, bytes] = dict.fromkeys(ends, b"")
+        """What each end began with, until that shows what the connection is."""
+        self._begun: dict[bytes, bytes] = {}
+        """The first octet of a header, for want of the second."""
+        self._gap = False
+        """Whether the last line is about missing octets."""
+        self.flaws: list[CodecError] = []
+        """What could not be read in between."""
         self._offered: dict[int, str] = {}
         self._older: Schema | None = None
         self._framers: dict[bytes, Framer | None] = dict.fromkeys(ends)
@@ -93,15 +101,30 @@ class _Conversation:
 
     def _lines(self, source: bytes, pieces: Iterator[tuple[bytes, bool]], time_ns: int) -> Iterator[Line]:
         for data, gap in pieces:
-            if self._plain is None and not self._recognise(source, data):
-                continue
+            if gap and not self._gap and self.count:
+                self._gap = True
+                yield self._said(time_ns, way="fact", stage="recording", name="gap")
+            if self._plain is None:
+                self._first[source] = (b"" if gap else self._first[source]) + data
+                if not self._recognise(source, self._first[source]):
+                    continue
+                data = self._first[source]
             for plain in (data,) if self._plain else self.opened.feed(int(source != self.vehicle), data):
                 framer = None if gap else self._framers[source]
-                if framer is None and plain.startswith(VERSION):
+                before = self._begun.pop(source, b"")
+                begun = plain if gap else before + plain
+                if framer is None and begun.startswith(VERSION):
                     framer = Framer()  # within a message of which the beginning is missing there is nothing to read
+                elif framer is None and begun == VERSION[:1]:
+                    self._begun[source] = begun
                 self._framers[source] = framer
-                for frame in framer.feed(plain) if framer is not None else ():
-                    yield self._line(source, frame.payload_type, frame.payload, time_ns)
+                try:
+                    for frame in framer.feed(begun) if framer is not None else ():
+                        self._gap = False
+                        yield self._line(source, frame.payload_type, frame.payload, time_ns)
+                except FrameError as error:
+                    self._framers[source] = None
+                    self.flaws.append(error)
 
     def _recognise(self, source: bytes, data: bytes) -> bool:
         """Return whether this connection is readable from here on: as V2GTP, or by the ClientHello of TLS."""
@@ -109,6 +132,8 @@ class _Conversation:
             self._plain = True
         elif data[:1] == _TLS_HANDSHAKE and data[5:6] == _CLIENT_HELLO:
             self._plain, self.vehicle = False, source
+        elif not (VERSION.startswith(data) or (len(data) < 6 and data[:1] == _TLS_HANDSHAKE)):
+            self._first[source] = b""  # the rest of a message
         return self._plain is not None
 
     def _line(self, source: bytes, payload_type: int, payload: bytes, time_ns: int) -> Line:
@@ -125,12 +150,8 @@ class _Conversation:
         session = header.get("SessionID", "") if isinstance(header, dict) else ""
         if session.strip("0"):  # empty or zero: none yet
             self._session = session.lower()
-        return Line(
-            time=lines.rfc3339(time_ns // 1_000_000),
-            mono_ms=round(time_ns / 1_000_000, 3),
-            run=self.run,
-            session=self._session,
-            process="evcc",  # out: from the client, the vehicle
+        return self._said(
+            time_ns,
             way=way,
             name=described.name,
             stream=stream,
@@ -139,6 +160,16 @@ class _Conversation:
             withheld=described.withheld,
             beyond=tuple(str(each) for each in self._beyond),
             error=described.error,
+        )
+
+    def _said(self, time_ns: int, **content: Any) -> Line:
+        return Line(
+            time=lines.rfc3339(time_ns // 1_000_000),
+            mono_ms=round(time_ns / 1_000_000, 3),
+            run=self.run,
+            session=self._session,
+            process="evcc",  # out: from the client, the vehicle
+            **content,
         )
 
     def _decode(self, payload_type: int, payload: bytes) -> tuple[Any, int]:
@@ -209,5 +240,7 @@ def _checked(path: Path, connection: _Conversation, found: Iterator[Line], error
         yield from found
     except CodecError as error:
         connection.broken = True
-        place = f"{path}, {connection.run}, after {connection.count} messages"
-        errors.append(CodecError(f"{place}: {error}", hint="is it complete?"))
+        connection.flaws.append(error)
+    place = f"{path}, {connection.run}, after {connection.count} messages"
+    errors += (CodecError(f"{place}: {each}", hint="is it complete?") for each in connection.flaws)
+    connection.flaws.clear()

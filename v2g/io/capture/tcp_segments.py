@@ -15,6 +15,9 @@ FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 MAX_HELD: Final = 64
 """Limit of segments that wait for an earlier one."""
 
+FAR: Final = 1 << 24
+"""Octets that no recording of a vehicle and a charger lacks: a number so far away is of another connection."""
+
 _VLAN: Final = (b"\x81\x00", b"\x88\xa8", b"\x91\x00")
 _IP: Final = (b"\x86\xdd", b"\x08\x00")
 _TYPE_AT: Final = {ETHERNET: (12, 14), 113: (14, 16), 276: (0, 20)}
@@ -128,8 +131,14 @@ class Direction:
                 yield from self._skip()
 
     def begins_anew(self, segment: TcpSegment) -> bool:
-        """Return whether a segment of this end opens another connection between the same ends."""
-        return bool(segment.flags & SYN) and self._next is not None and self._begin != (segment.sequence + 1) % _WORD
+        """Return whether a segment of this end is of another connection between the same ends, whether the recording
+        has its opening or not.
+        """
+        if self._next is None or not (segment.flags & SYN or segment.data):
+            return False
+        if segment.flags & SYN:
+            return self._begin != (segment.sequence + 1) % _WORD
+        return FAR < (segment.sequence - self._next) % _WORD < _WORD - FAR
 
     def answered(self, acknowledged: int) -> Iterator[tuple[bytes, bool]]:
         """The other end has received everything before this number, and says so in an answer: skip what is missing."""
