@@ -357,13 +357,20 @@ def _undelivered(
     if not deliveries:
         yield Finding("prices", f"entry {number} has prices that this back end has not sent to the station")
         return
-    early_ms = min(each.sent_ms for each in deliveries) - span[0]
-    if early_ms > margin_ms:
+    covered_ms, last_ms = span[0], None  # one that was sent again does not count for the time between
+    for each in sorted(deliveries, key=lambda each: each.sent_ms):
+        if each.sent_ms - margin_ms > covered_ms:
+            break
+        if each.ended_ms is None:
+            return
+        last_ms = max(last_ms or 0, each.ended_ms)
+        covered_ms = max(covered_ms, each.ended_ms + margin_ms)
+    if last_ms is None:
+        early_ms = min(each.sent_ms for each in deliveries) - span[0]
         yield Finding("prices", f"entry {number} has prices that were sent {age(early_ms)} later")
-    ends = [each.ended_ms for each in deliveries if each.ended_ms is not None]
-    if len(ends) == len(deliveries) and span[1] - max(ends) > margin_ms:
+    elif span[1] - last_ms > margin_ms:
         until = f"entry {number} has prices until {moment(span[1])}"
-        yield Finding("superseded", f"{until}, the station has accepted others at {moment(max(ends))}")
+        yield Finding("superseded", f"{until}, the station has accepted others at {moment(last_ms)}")
 
 
 def _wrong_limits(case: _Case, evse: int | None) -> Iterator[Finding]:

@@ -259,10 +259,16 @@ def test_an_offer_has_prices_and_currency_of_the_tariff_before_it(honest: Story,
         assert finding == Finding("terms", f"entry {place} offers other prices than those in force")
 
 
-def test_prices_that_were_sent_again_count_from_the_first_time(honest: Story) -> None:
+@pytest.mark.parametrize(("apart_ms", "fits"), [(0, True), (120_000, True), (120_001, False)])
+def test_prices_that_were_sent_again_do_not_count_for_the_time_between(
+    honest: Story, apart_ms: int, fits: bool
+) -> None:
+    """The station had accepted others then, and may not leave them out; a minute on both sides is slack."""
     digest = tariff_digest(signal_at(BEGIN_MS).tariff())
-    sent = (PriceDelivery(SENT_MS, SENT_MS + 1), PriceDelivery(BEGIN_MS + 600_000, None))
-    assert judged(honest, evidence(honest, deliveries={digest: sent})).finding is None
+    ended_ms = honest.readings[0].utc_ms + 10_000
+    sent = (PriceDelivery(SENT_MS, ended_ms), PriceDelivery(ended_ms + apart_ms, None))
+    finding = judged(honest, evidence(honest, deliveries={digest: sent})).finding
+    assert (None if finding is None else finding.reason) == (None if fits else "superseded")
 
 
 def test_what_is_wrong_is_said_before_what_is_missing(honest: Story) -> None:
