@@ -132,6 +132,15 @@ def keep_plan(connection: Connection, transaction: Transaction, plan_id: str) ->
         _add_plan(connection, transaction, plan_id, 0)
 
 
+def fix_plan(connection: Connection, station_id: str, transaction_id: str) -> None:
+    """Fix the plan of a transaction that is in force now, as `keep_plan`: another one that is assigned later is not for
+    it."""
+    transaction = transactions.get(connection, station_id, transaction_id)
+    running = [] if transaction is None else plans_of(connection, transaction)
+    if transaction is not None and running:
+        keep_plan(connection, transaction, running[0][1].id)
+
+
 def _add_plan(connection: Connection, transaction: Transaction, plan_id: str, since_ms: int) -> None:
     connection.execute(
         insert(transaction_plans).values(
@@ -158,6 +167,7 @@ def update_cost(connection: Connection, station_id: str, transaction_id: str, no
     A held transaction has no cost before a person releases it.
     """
     if held.is_open(connection, station_id, transaction_id):
+        fix_plan(connection, station_id, transaction_id)
         connection.execute(delete(transaction_costs).where(_is(station_id, transaction_id)))
         return None
     found = work_out(connection, station_id, transaction_id, now_ms)

@@ -150,7 +150,10 @@ async def _total_cost(
         final = request.event_type == "Ended"
         await run(tariffs.save_cost, *key, found, document, now_ms, final=final, source="station")
         return money(found.incl_tax) if final else None
+    known = transaction.id_token
     if transaction.active:
+        if known is not None and known.seq_no == request.seq_no:  # from now on its driver is known
+            await run(tariffs.fix_plan, *key)
         return None
     if not await context.services.store.read(tariffs.any_assigned):
         return 0.0 if cost_nothing(transaction) else None
