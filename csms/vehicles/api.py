@@ -6,10 +6,11 @@ A caller reads the vehicles in its `evs`, and the signals of its role (R96, R113
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Annotated, Any, Final, Literal
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
+from sqlalchemy import Connection
 
 from csms.accounts.rules import Permission, Principal, may_handle, sees
 from csms.batteries import store as batteries
@@ -29,6 +30,8 @@ from v2g.errors import StoreError
 from v2g.telemetry.signals import LATITUDE, LONGITUDE, SIGNALS, CellSamples
 from v2g.telemetry.vss import PATH_PATTERN, signals_at, vss_value
 from v2g.units import LAST_MS, UtcMs
+
+T = TypeVar("T")
 
 MAX_EXPORT: Final = 1_000_000
 """Records in one export."""
@@ -281,50 +284,44 @@ async def read_vehicle_paths(call: Call, parameters: WhichPaths) -> VssData:
     return VssData(data=data, ts=iso_time(call.services.clock.utc_ms()))
 
 
-@get("/vehicles/{ev}/values", Permission.READ_VEHICLES)
-async def list_vehicle_values(call: Call, parameters: WhichValues) -> Page[Values]:
-    """List values of signals, oldest first. Records are stored for `retention.telemetry_days`."""
+async def _records(
+    call: Call,
+    parameters: Span,
+    kind: type[T],
+    find: Callable[[Connection, str, tuple[int, int], int, tuple[int, int, int] | None], list[dict[str, Any]]],
+) -> Page[T]:
+    """Return what `find` has of a vehicle's records in a span of time."""
     call.require_vehicle(parameters.ev)
-    signals = _signals(call, parameters.signals)
     span = parameters.from_ms, parameters.to_ms
     return await pages(
         call,
         parameters,
-        Values,
+        kind,
         tuple[int, int, int],
         ("at_ms", "boot", "seq"),
-        lambda connection, after, limit: rows.values(connection, parameters.ev, signals, span, limit, after),
+        lambda connection, after, limit: find(connection, parameters.ev, span, limit, after),
+    )
+
+
+@get("/vehicles/{ev}/values", Permission.READ_VEHICLES)
+async def list_vehicle_values(call: Call, parameters: WhichValues) -> Page[Values]:
+    """List values of signals, oldest first. Records are stored for `retention.telemetry_days`."""
+    signals = _signals(call, parameters.signals)
+    return await _records(
+        call, parameters, Values, lambda connection, ev, *which: rows.values(connection, ev, signals, *which)
     )
 
 
 @get("/vehicles/{ev}/cells", Permission.READ_BATTERIES)
 async def list_cell_samples(call: Call, parameters: Span) -> Page[CellRecord]:
     """List samples of single cells, which a vehicle sends around a finding, oldest first."""
-    call.require_vehicle(parameters.ev)
-    span = parameters.from_ms, parameters.to_ms
-    return await pages(
-        call,
-        parameters,
-        CellRecord,
-        tuple[int, int, int],
-        ("at_ms", "boot", "seq"),
-        lambda connection, after, limit: rows.cell_samples(connection, parameters.ev, span, limit, after),
-    )
+    return await _records(call, parameters, CellRecord, rows.cell_samples)
 
 
 @get("/vehicles/{ev}/route", Permission.READ_ROUTES)
 async def list_vehicle_route(call: Call, parameters: Span) -> Page[Point]:
     """List a vehicle's positions, oldest first; also those that it delivered after it had no connection."""
-    call.require_vehicle(parameters.ev)
-    span = parameters.from_ms, parameters.to_ms
-    return await pages(
-        call,
-        parameters,
-        Point,
-        tuple[int, int, int],
-        ("at_ms", "boot", "seq"),
-        lambda connection, after, limit: rows.route(connection, parameters.ev, span, limit, after),
-    )
+    return await _records(call, parameters, Point, rows.route)
 
 
 @get("/vehicles/{ev}/aggregates", Permission.READ_AGGREGATES)

@@ -1,10 +1,10 @@
 """A charger with an automatic connection device: direct current through movable contacts."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 
 from secc.hardware.dc import DcEvse
-from secc.hardware.evse import OnFact, Parts
+from secc.hardware.evse import Parts
 from secc.session import ports
 from v2g.hardware import interfaces
 from v2g.hardware.interlock import TOUCH_MV
@@ -22,14 +22,8 @@ class AcdpEvse(DcEvse):
         self._down = False
         self._under_way: asyncio.TimerHandle | None = None
         self._insulation = "Invalid"
-        self._reported_device = ports.Device()
         super().__init__(parts, power)
         device.on_report(self._device_changed)
-
-    def subscribe(self, callback: OnFact) -> Callable[[], None]:
-        unsubscribe = super().subscribe(callback)
-        callback(ports.DeviceChanged(self._seen()))
-        return unsubscribe
 
     def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
         if isinstance(command, ports.MoveDevice):
@@ -89,12 +83,6 @@ class AcdpEvse(DcEvse):
         if self.interlock.commanded and not report.connected:  # no arcs, regardless of the pilot
             self.fault("contact_missing", active=True)
         self._tell_device()
-
-    def _tell_device(self) -> None:
-        seen = self._seen()
-        if seen != self._reported_device:
-            self._reported_device = seen
-            self._tell(ports.DeviceChanged(seen))
 
     def _seen(self) -> ports.Device:
         report = self._device.report

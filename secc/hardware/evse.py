@@ -129,6 +129,7 @@ class Evse(abc.ABC):
         self._parts, self._clock, self._watch, self._report_s = parts, parts.clock, parts.watch, parts.report_s
         self._loop = asyncio.get_running_loop()
         self._callbacks: list[OnFact] = []
+        self._reported_device = ports.Device()
         self.on_fault: Final = Callbacks[str, bool]()
         """Called with each fault that begins (True) or ends."""
         self.on_light: Final = Callbacks[Light]()
@@ -221,7 +222,18 @@ class Evse(abc.ABC):
         callback(self._reading())
         if self.interlock.serious:
             callback(ports.HardwareFault(self.interlock.serious))
+        if (seen := self._seen()) is not None:
+            callback(ports.DeviceChanged(seen))
         return lambda: self._callbacks.remove(callback)
+
+    def _seen(self) -> ports.Device | None:
+        """Return what the primary or connection device sees; None without one."""
+        return None
+
+    def _tell_device(self) -> None:
+        if (seen := self._seen()) is not None and seen != self._reported_device:
+            self._reported_device = seen
+            self._tell(ports.DeviceChanged(seen))
 
     def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
         """Execute a hardware command of `secc.session.ports`, as it specifies: immediately, or by a coroutine.

@@ -1,10 +1,10 @@
 """A charger with a primary device in the ground: wireless power, without pilot and plug."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from types import MappingProxyType
 from typing import Final
 
-from secc.hardware.evse import Evse, OnFact, Parts
+from secc.hardware.evse import Evse, Parts
 from secc.session import ports
 from v2g.hardware.interfaces import PrimaryDevice, PrimaryReport
 from v2g.iso15118.engine.session import Command, Fact
@@ -33,7 +33,6 @@ class WptEvse(Evse):
         self._wanted_w: int | None = None
         self._excited = (0, 0)  # mA and maximum W, for an alignment check
         self._troubles: dict[str, None] = {}
-        self._reported_device = ports.Device()
         self._lasts = Excesses()
         super().__init__(parts)
         device.on_report(self._device_changed)
@@ -44,11 +43,6 @@ class WptEvse(Evse):
         """The device's power from the grid."""
         sent_w = self._device.report.sent_w
         return ports.Measured(INPUT_MV if self.contactors_closed else 0, sent_w * 1_000_000 // INPUT_MV, sent_w)
-
-    def subscribe(self, callback: OnFact) -> Callable[[], None]:
-        unsubscribe = super().subscribe(callback)
-        callback(ports.DeviceChanged(self._seen()))
-        return unsubscribe
 
     def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
         match command:
@@ -121,12 +115,6 @@ class WptEvse(Evse):
         self._tell(self.present)
         self._tell_device()
         self._watch_output()
-
-    def _tell_device(self) -> None:
-        seen = self._seen()
-        if seen != self._reported_device:
-            self._reported_device = seen
-            self._tell(ports.DeviceChanged(seen))
 
     def _seen(self) -> ports.Device:
         report = self._device.report

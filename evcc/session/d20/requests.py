@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, Final
 
+import msgspec
+
 from evcc.policy import policy
 from evcc.session.context import EvseLimits, departure_s, energy_up_to
 from evcc.session.d20.offers import entry_w
@@ -399,25 +401,19 @@ def charge_parameters(choice: PausedChoice, context: RequestContext, stage: Para
 def _limits(choice: PausedChoice, context: RequestContext) -> dc.DC_CPDReqEnergyTransferMode:
     battery = context.battery
     zero = whole(0)
-    target = round(context.config.needs.target_soc)
-    if not choice.bpt:
-        return dc.DC_CPDReqEnergyTransferMode(
-            ev_maximum_charge_power=whole(battery.max_charge_w),
-            ev_minimum_charge_power=zero,
-            ev_maximum_charge_current=milli(battery.max_charge_ma),
-            ev_minimum_charge_current=zero,
-            ev_maximum_voltage=milli(battery.max_voltage_mv),
-            ev_minimum_voltage=milli(battery.min_voltage_mv),
-            target_soc=target,
-        )
-    return dc.BPT_DC_CPDReqEnergyTransferMode(
+    charging = dc.DC_CPDReqEnergyTransferMode(
         ev_maximum_charge_power=whole(battery.max_charge_w),
         ev_minimum_charge_power=zero,
         ev_maximum_charge_current=milli(battery.max_charge_ma),
         ev_minimum_charge_current=zero,
         ev_maximum_voltage=milli(battery.max_voltage_mv),
         ev_minimum_voltage=milli(battery.min_voltage_mv),
-        target_soc=target,
+        target_soc=round(context.config.needs.target_soc),
+    )
+    if not choice.bpt:
+        return charging
+    return dc.BPT_DC_CPDReqEnergyTransferMode(
+        **msgspec.structs.asdict(charging),
         ev_maximum_discharge_power=whole(context.discharge_capability_w),
         ev_minimum_discharge_power=zero,
         ev_maximum_discharge_current=milli(battery.max_discharge_ma if context.discharge_capability_w else 0),

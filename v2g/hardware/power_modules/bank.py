@@ -470,20 +470,22 @@ class ModuleGroup:
             self._frames += self._protocol.command(module.address, voltage_mv, share_ma, self._counter, on=on)
 
 
+def isolation_of(
+    config: ModuleBusConfig, database: "Database", resistance: str, counter: str, now: float, absent: Absent
+) -> IsolationReceiver | None:
+    """Return the configured isolation monitor, None without one. Raises ConfigError for what the DBC file lacks."""
+    if not config.isolation:
+        return None
+    return IsolationReceiver(
+        database, config.isolation, resistance, counter, lost_s=config.lost_s, now=now,
+        command=config.isolation_command, absent=absent,
+    )  # fmt: skip
+
+
 def dbc_group(config: ModulesConfig, database: "Database", now: float, absent: Absent = never) -> ModuleGroup:
     """Return modules that a DBC file describes. Raises ConfigError for a message or signal missing in it."""
-    names, isolation = config.signals, None
-    if config.isolation:
-        isolation = IsolationReceiver(
-            database,
-            config.isolation,
-            names.resistance,
-            names.resistance_counter,
-            lost_s=config.lost_s,
-            now=now,
-            command=config.isolation_command,
-            absent=absent,
-        )
+    names = config.signals
+    isolation = isolation_of(config, database, names.resistance, names.resistance_counter, now, absent)
     return ModuleGroup(config, DbcModules(config, database), isolation, now)
 
 

@@ -41,10 +41,10 @@ from msgspec import Meta
 from v2g.hardware.power_modules.bank import (
     Absent,
     Frame,
-    IsolationReceiver,
     ModuleBusConfig,
     ModuleGroup,
     ModuleReading,
+    isolation_of,
     never,
 )
 from v2g.hardware.power_modules.can_errors import least_bits
@@ -193,16 +193,5 @@ class InfypowerModules:
 
 def infypower_group(config: InfypowerConfig, database: "Database", now: float, absent: Absent = never) -> ModuleGroup:
     """Return the modules of a bus; `database` describes its isolation monitor. Raises ConfigError for what it lacks."""
-    isolation = None
-    if config.isolation:
-        isolation = IsolationReceiver(
-            database,
-            config.isolation,
-            config.resistance,
-            config.resistance_counter,
-            lost_s=config.lost_s,
-            now=now,
-            command=config.isolation_command,
-            absent=absent,
-        )
+    isolation = isolation_of(config, database, config.resistance, config.resistance_counter, now, absent)
     return ModuleGroup(config, InfypowerModules(config), isolation, now)

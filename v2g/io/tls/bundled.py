@@ -26,7 +26,28 @@ def open_bundled(endpoint: Endpoint) -> "BundledChannel":
     return BundledChannel(endpoint)
 
 
-class BundledChannel(JudgedChannel):
+class NegotiatedChannel:
+    """What both sides of a connection of pyOpenSSL have agreed on."""
+
+    _connection: SSL.Connection
+
+    @property
+    def cipher(self) -> str:
+        """The negotiated cipher suite."""
+        return self._connection.get_cipher_name() or ""
+
+    @property
+    def group(self) -> str:
+        """The negotiated group."""
+        return (self._connection.get_group_name() or "").lower()
+
+    @property
+    def version(self) -> str:
+        """The negotiated protocol version."""
+        return self._connection.get_protocol_version_name()
+
+
+class BundledChannel(NegotiatedChannel, JudgedChannel):
     """One connection over memory BIOs; see `v2g.io.tls.endpoint.TlsChannel`."""
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -108,21 +129,6 @@ class BundledChannel(JudgedChannel):
             self._connection.shutdown()
         except SSL.Error:
             return
-
-    @property
-    def cipher(self) -> str:
-        """The negotiated cipher suite."""
-        return self._connection.get_cipher_name() or ""
-
-    @property
-    def group(self) -> str:
-        """The negotiated group."""
-        return (self._connection.get_group_name() or "").lower()
-
-    @property
-    def version(self) -> str:
-        """The negotiated protocol version."""
-        return self._connection.get_protocol_version_name()
 
     def _context(self, identity: TlsIdentity | None) -> SSL.Context:
         endpoint = self._endpoint

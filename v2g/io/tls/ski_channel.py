@@ -10,6 +10,7 @@ from OpenSSL import SSL
 
 from v2g.eebus.identity import ski_of
 from v2g.errors import CertificateError, TlsError
+from v2g.io.tls.bundled import NegotiatedChannel
 from v2g.pki.keys import PrivateKey
 
 SUITES: Final = b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-SHA256"
@@ -17,7 +18,7 @@ SUITES: Final = b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES128-SHA256"
 _CHUNK: Final = 64 * 1024
 
 
-class SkiChannel:
+class SkiChannel(NegotiatedChannel):
     """One connection over memory BIOs; see `v2g.io.tls.endpoint.TlsChannel`."""
 
     peer = shown = None
@@ -40,21 +41,6 @@ class SkiChannel:
             self._connection.set_connect_state()
         self.ski = ""
         """The peer's SKI, after the handshake."""
-
-    @property
-    def cipher(self) -> str:
-        """The negotiated cipher suite."""
-        return self._connection.get_cipher_name() or ""
-
-    @property
-    def group(self) -> str:
-        """The negotiated group."""
-        return (self._connection.get_group_name() or "").lower()
-
-    @property
-    def version(self) -> str:
-        """The negotiated protocol version."""
-        return self._connection.get_protocol_version_name()
 
     def handshake(self) -> bool:
         """Proceed as far as the received bytes allow; True when complete. Raises TlsError."""
