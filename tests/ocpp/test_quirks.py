@@ -39,6 +39,8 @@ CASES: list[tuple[QuirkName, tuple[str, dict[str, Any]], tuple[str, dict[str, An
     ("time_without_zone", meter({**READING, "timestamp": TIME}, READING), meter(READING, READING)),
     ("time_without_zone", at(f"{TIME}+02"), at(f"{TIME}+02:00")),
     ("time_without_zone", at(f"{TIME}+0200"), at(f"{TIME}+02:00")),
+    ("time_without_zone", at(f" {TIME},250 +02"), at(f"{TIME}.250+02:00")),
+    ("time_without_zone", at(f"{TIME[:-3]} UTC"), at(f"{TIME[:-3]}:00Z")),
     ("time_without_zone", meter({**READING, "timestamp": TIME.replace("T", " ")}), meter(READING)),
     ("empty_list", meter({**READING, "sampledValue": []}, READING), meter(READING)),
     ("empty_text", meter({**READING, "sampledValue": [{**SAMPLE, "context": ""}]}), meter(READING)),

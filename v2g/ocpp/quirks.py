@@ -38,7 +38,10 @@ QUIRKS: Final[Mapping[QuirkName, tuple[str, str]]] = {
         "a text longer than allowed that describes (model, serial number, firmware and others)",
         "it is cut; identifiers never are",
     ),
-    "time_without_zone": ("a time without zone, or with hours alone (+02)", "without zone it is read as UTC"),
+    "time_without_zone": (
+        "a time without zone, with hours alone (+02), with a comma, or without seconds",
+        "without zone it is read as UTC",
+    ),
     "unknown_field": ("a field that the message does not have", "it is left out"),
 }
 """What a station with a quirk sends, and what is done about it."""
@@ -191,7 +194,10 @@ _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.+?)`(?: - at `\$
 _ABSENT: Final = re.compile(r"[12][.\d]+ has no \$(.*)\Z", re.DOTALL)
 _STEP: Final = re.compile(r"\[[^]]*\]|[^.\[]+")
 _LONGEST: Final = re.compile(r"Expected `str` of length <= (\d+)")
-_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d(?:\.\d{1,9})?)(?:([+-]\d\d):?(\d\d)?)?\Z")
+_TIME: Final = re.compile(
+    r"\s*(\d{4})[-/](\d{1,2})[-/](\d{1,2})[Tt ]\s*(\d{1,2}:\d\d)(:\d\d)?(?:[.,](\d{1,9}))?\s*"
+    r"(?:([+-]\d\d):?(\d\d)?)?\s*(?:Z|z|UTC|GMT)?\s*\Z"
+)
 
 
 class _Fault:
@@ -258,7 +264,11 @@ def _empty_list(fault: _Fault) -> bool:
 
 
 _DESCRIBES: Final = frozenset(
-    {"additionalInfo", "firmwareVersion", "model", "serialNumber", "techCode", "techInfo", "vendorName"}
+    {
+        *("additionalInfo", "firmwareVersion", "model", "serialNumber", "techCode", "techInfo", "vendorName"),
+        *("chargePointModel", "chargePointVendor", "chargePointSerialNumber", "chargeBoxSerialNumber", "info"),
+        *("meterSerialNumber", "meterType"),
+    }
 )
 """Fields that identify nothing: only these are cut, so that no token or transaction becomes another."""
 
@@ -278,8 +288,9 @@ def _time_without_zone(fault: _Fault) -> bool:
         found = _TIME.match(text) if isinstance(text, str) else None
         if found is None:
             return text
-        day, time, hours, minutes = found.groups()
-        return f"{day}T{time}" + (f"{hours}:{minutes or '00'}" if hours else "Z")
+        year, month, day, time, second, part, hours, minutes = found.groups()
+        whole = f"{year}-{month:>02}-{day:>02}T{time:>05}{second or ':00'}" + (f".{part}" if part else "")
+        return whole + (f"{hours}:{minutes or '00'}" if hours else "Z")
 
     return "`str` matching" in fault.problem and fault.change(mended)
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,10 +29,11 @@ from v2g.ocpp.messages.remote_control import (
     UnlockConnectorRequest,
 )
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
+from v2g.ocpp.times import parse_time
 from v2g.ocpp.v16 import messages as v16
 from v2g.ocpp.v16.bridge import Bridge
 from v2g.ocpp.v16.readings import meter_values
-from v2g.ocpp.v16.tolerance import read_softly
+from v2g.ocpp.v16.tolerance import NEVER_SET, read_softly
 
 pytestmark = pytest.mark.requirement("R198")
 
@@ -145,8 +146,56 @@ def test_an_identifier_in_other_case_or_too_long_is_that_of_the_station() -> Non
         read_softly(b'{"idTag":"%s"}' % (b"x" * 37), v16.AuthorizeReq)
 
 
+START: Mapping[str, object] = {"connectorId": 1, "idTag": "1234", "meterStart": 12345, "timestamp": AT}
+SECOND = {"connectorid": 1, "IdTag": "1234", "MeterStart": 12345, "TimeStamp": AT}
+STARTS: Mapping[str, tuple[Mapping[str, object], int | None, str]] = {
+    "texts for numbers": (START | {"connectorId": "1", "meterStart": "12345"}, 12345, AT),
+    "a number for a text": (START | {"idTag": 1234}, 12345, AT),
+    "a part of a Wh": (START | {"meterStart": "12345,4"}, 12345, AT),
+    "a comma before three digits": (START | {"meterStart": "12,345"}, None, AT),
+    "a unit": (START | {"meterStart": "12345 Wh"}, None, AT),
+    "names in other case": (SECOND, 12345, AT),
+    "s since 1970": (START | {"timestamp": parse_time(AT) // 1000}, 12345, AT),
+    "ms since 1970": (START | {"timestamp": str(parse_time(AT))}, 12345, AT),
+    "a number that is no time": (START | {"timestamp": 7}, 12345, NEVER_SET),
+    "no time": ({name: value for name, value in START.items() if name != "timestamp"}, 12345, NEVER_SET),
+    "a comma in a time": (START | {"timestamp": AT.replace("Z", ",000Z")}, 12345, AT.replace("Z", ".000Z")),
+    "UTC": (START | {"timestamp": AT.replace("T", " ").replace("Z", " UTC")}, 12345, AT),
+}
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_a_start_is_read_as_it_is_meant(name: str) -> None:
+    sent, meter, at = STARTS[name]
+    if meter is None:
+        with pytest.raises(OcppError):
+            read_softly(msgspec.json.encode(sent), v16.StartTransactionReq)
+        return
+    found, _ = read_softly(msgspec.json.encode(sent), v16.StartTransactionReq)
+    assert (found.connector_id, found.id_tag, found.meter_start, found.timestamp) == (1, "1234", meter, at)
+
+
+def test_words_are_read_as_they_are_meant() -> None:
+    status = {"connectorId": 1, "status": "Occupied"}  # without an error, and as in OCPP 1.5
+    found, _ = read_softly(msgspec.json.encode(status), v16.StatusNotificationReq)
+    assert (found.status, found.error_code) == ("Preparing", "NoError")
+    stop = START | {"transactionId": "7", "meterStop": "12345", "reason": "EV disconnected"}
+    ended, _ = read_softly(msgspec.json.encode(stop), v16.StopTransactionReq)
+    assert (ended.transaction_id, ended.meter_stop, ended.reason) == (7, 12345, "EVDisconnected")
+    boot = {"chargePointVendor": "V", "chargePointModel": "M" * 30}
+    assert read_softly(msgspec.json.encode(boot), v16.BootNotificationReq)[0].charge_point_model == "M" * 20
+    sent = {"vendorId": "V", "data": {"a": [1]}}
+    assert read_softly(msgspec.json.encode(sent), v16.DataTransferReq)[0].data == '{"a":[1]}'
+
+
 NUMBERS = {
     "blanks": ({"value": " 12.5 "}, [12.5]),
+    "a number": ({"value": 12.5}, [12.5]),
+    "grouped": ({"value": "1.234,5"}, [1234.5]),
+    "grouped with commas": ({"value": "1,234.5"}, [1234.5]),
+    "as programs group": ({"value": "1_234"}, []),
+    "a word for a unit": ({"value": "7", "measurand": "Voltage", "unit": "Volt", "phase": "L1N"}, [7.0]),
+    "a sign for a unit": ({"value": "7", "measurand": "SoC", "unit": "%"}, [7.0]),
     "decimal comma": ({"value": "12,5"}, [12.5]),
     "no number": ({"value": "n/a"}, []),
     "an empty list": (None, []),

@@ -24,6 +24,7 @@ _UNITS: Final[Mapping[str | None, metering.UnitOfMeasure]] = {
     if each != "Wh"
 }
 _MOST: Final = 1e15
+_NUMBER: Final = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _PROVES_WH: Final = 10_000
 KWH_AS_WH: Final = "kwh_as_wh"
 """Name of the deviation in which registers in kWh are labelled Wh."""
@@ -100,10 +101,12 @@ def _sampled(value: messages.ValueAt, number: float) -> metering.SampledValue:
 
 def number_in(text: str) -> float | None:
     """Return the number in a text, in which blanks and a decimal comma are tolerated; None for none."""
-    try:
-        number = float(text.replace(",", ".") if "," in text else text)
-    except ValueError:
+    bare = text.strip()
+    if "," in bare and "." in bare:  # the first of them groups digits
+        bare = bare.replace(min(",.", key=bare.index), "")
+    if not _NUMBER.fullmatch(bare):
         return None
+    number = float(bare.replace(",", "."))
     return number if -_MOST <= number <= _MOST else None
 
 
