@@ -4,11 +4,12 @@ import time
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from evcc.session.settings import DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
-from secc.session.config import SeccConfig, SignedDischargeConfig
+from secc.session.config import EnergyService, SeccConfig, SignedDischargeConfig
 from tests.sessions.joined import Joined
 from v2g.asn1.discharge import CheckpointReceipt, DischargeCheckpoint, signed_content
 from v2g.energy.limits import Setpoint
@@ -205,8 +206,10 @@ def lossy(lost: type[Any]) -> Any:
     return wire
 
 
-def test_a_charger_whose_checkpoints_are_lost_is_waited_for_briefly(pki: PkiTree) -> None:
-    joined = make(pki)
+@pytest.mark.parametrize("service", ["DC_BPT", "AC_BPT"])
+def test_a_charger_whose_checkpoints_are_lost_is_waited_for_briefly(pki: PkiTree, service: Any) -> None:
+    vehicle = replace(VEHICLE, services=ServiceConfig(energy=(service,)))
+    joined = make(pki, vehicle=vehicle, charger=SeccConfig(services=(EnergyService[service],)))
     joined.wire_to_evcc = lossy(DischargeCheckpoint)
     run(joined)
     proved = verified(joined, pki).discharge.checkpoints

@@ -304,6 +304,7 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
             for payload in self._discharge.outbox():
                 self._send_discharge(payload)
         if isinstance(step.request, iso.SessionStopReq) and self._discharge.awaits_final:
+            self._enter(step.stage)  # the timers of the stage before end
             self._parting = step
             self._arm(_CHECKPOINT, self._config.discharge.checkpoint_wait_s)
             return
