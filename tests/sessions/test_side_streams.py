@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from evcc.session import ports as ev
 from evcc.session.settings import ProgramStep, ServiceConfig, SessionConfig
@@ -13,8 +14,13 @@ from secc.session import ports as se
 from secc.session.config import EnergyService, ParkingSpace, SeccConfig
 from tests.sessions.joined import Joined
 from v2g.energy.settlement.records import MeteringConfirmed
+from v2g.exi.codec import encode
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.common_messages import MeteringConfirmationRes, PowerDeliveryRes, ScheduleExchangeRes
+from v2g.iso15118.d20.messages.common_types import Processing
+from v2g.iso15118.d20.session import decode_payload
 from v2g.iso15118.engine.session import Send
-from v2g.iso15118.engine.v2gtp import Framer, PayloadType
+from v2g.iso15118.engine.v2gtp import Framer, PayloadType, frame
 
 CHARGE = ProgramStep(do="charge", energy_wh=400)
 CHARGER = SeccConfig(
@@ -66,6 +72,94 @@ def test_a_schedule_is_renegotiated_without_an_interruption(join: Join, service:
     assert len(joined.charger_saw("schedule", "renegotiated_beside")) == 1
     assert not joined.vehicle_saw("schedule", "renegotiating")
     assert len(joined.charger_saw("schedule", "planned")) == 2
+
+
+def kept(held: list[bytes], kind: type) -> Callable[[bytes], bytes]:
+    """A wire that keeps responses of this kind back."""
+
+    def wire(data: bytes) -> bytes:
+        (only,) = Framer().feed(data)
+        if only.payload_type not in (PayloadType.COMMON, PayloadType.SCHEDULE_RENEGOTIATION):
+            return data
+        if not isinstance(decode_payload(only.payload_type, only.payload, Family.DC)[0], kind):
+            return data
+        held.append(data)
+        return b""
+
+    return wire
+
+
+def replan(joined: Joined, hours: int) -> None:
+    """The vehicle's driver leaves in so many hours."""
+    joined.evcc.fact(ev.NeedsChanged(departure_ms=joined.utc_ms + hours * 3600_000), joined.now, joined.utc_ms)
+    joined.settle()
+
+
+def test_needs_that_change_during_a_renegotiation_lead_to_the_next(join: Join) -> None:
+    joined = join(energy=("DC_BPT",), control_mode=("scheduled",), renegotiate_beside=True)
+    joined.run(lambda: joined.plant.flow()[1] > 1_000)
+    held: list[bytes] = []
+    joined.wire_to_evcc = kept(held, ScheduleExchangeRes)
+    replan(joined, hours=2)
+    joined.run(lambda: bool(held))
+    replan(joined, hours=1)
+    joined.wire_to_evcc = lambda data: data
+    joined.deliver(joined.evcc, held.pop())
+    joined.settle()
+    joined.run()
+    assert joined.evcc_reason == "finished"
+    assert len(joined.charger_saw("schedule", "renegotiated_beside")) == 2
+    assert joined.charger_saw("schedule", "planned")[-1] != joined.charger_saw("schedule", "planned")[-2]
+
+
+def test_a_schedule_agreed_between_two_exchanges_of_the_loop_is_followed(join: Join) -> None:
+    """The charger accepts it while the vehicle signs a reading on its main stream."""
+    joined = join(energy=("DC_BPT",), control_mode=("scheduled",), renegotiate_beside=True, confirm_beside=False)
+    joined.run(lambda: joined.plant.flow()[1] > 1_000)
+    before, accepted, confirmed = joined.evcc.stage.plan.schedule, list[bytes](), list[bytes]()
+    joined.wire_to_evcc = kept(accepted, PowerDeliveryRes)
+    replan(joined, hours=2)
+    joined.run(lambda: bool(accepted))
+    joined.wire_to_evcc = kept(confirmed, MeteringConfirmationRes)
+    joined.secc.fact(se.MeteringConfirmationRequested(), joined.now, joined.utc_ms)
+    joined.run(lambda: bool(confirmed))
+    joined.wire_to_evcc = lambda data: data
+    for data in (*accepted, *confirmed):
+        joined.deliver(joined.evcc, data)
+    joined.settle()
+    assert joined.vehicle_saw("metering", "confirmed")
+    assert joined.evcc.stage.plan.schedule != before
+
+
+def test_a_vehicle_that_has_left_the_loop_asks_no_more_for_a_schedule(join: Join) -> None:
+    """A charger that needs longer for it would refuse the request as out of order."""
+    joined = join(energy=("DC_BPT",), control_mode=("scheduled",), renegotiate_beside=True)
+    joined.run(lambda: joined.plant.flow()[1] > 1_000)
+    ongoing: list[bytes] = []
+
+    def slow(data: bytes) -> bytes:
+        (only,) = Framer().feed(data)
+        if only.payload_type == PayloadType.SCHEDULE_RENEGOTIATION:
+            response, _ = decode_payload(only.payload_type, only.payload, Family.DC)
+            assert isinstance(response, ScheduleExchangeRes)
+            data = frame(only.payload_type, encode(replace(response, evse_processing=Processing.Ongoing)))
+            ongoing.append(data)
+        return data
+
+    def again(data: bytes) -> bytes:
+        (only,) = Framer().feed(data)
+        if only.payload_type != PayloadType.SCHEDULE_RENEGOTIATION or joined.charger_saw("stop", "power_stopped"):
+            return data
+        joined.deliver(joined.evcc, ongoing[0])
+        return b""
+
+    joined.wire_to_evcc = slow
+    replan(joined, hours=2)
+    joined.wire_to_evcc, joined.wire_to_secc = lambda data: data, again
+    joined.advance(0.2)
+    joined.evcc.fact(ev.StopRequested("driver"), joined.now, joined.utc_ms)
+    joined.run()
+    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
 
 
 @pytest.mark.parametrize(("beside", "stream"), [(True, PayloadType.METERING_CONFIRMATION), (False, PayloadType.COMMON)])

@@ -230,10 +230,10 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
             self._part()
         elif (beside := self._sides.expired(name)) is not None:
             stream, request, again = beside
-            if again:
-                self._ask_beside(stream, replace(request, header=self._header()))
-            else:
+            if not again:
                 self._fail("message_timeout", request=type(request).__name__)
+            elif self._looping is not None:  # once the loop is over there is nothing to plan
+                self._ask_beside(stream, replace(request, header=self._header()))
         else:
             super()._on_timer(name)
 
@@ -294,6 +294,8 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
             looping = step.stage
             self._replan = False
             if self._config.services.renegotiate_beside:
+                # needs that change during a renegotiation are for the next one
+                self._replan = PayloadType.SCHEDULE_RENEGOTIATION in self._sides.busy
                 step = replace(step, replan=True)
             else:
                 self._actions.extend(step.observed)
@@ -391,9 +393,11 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
             new = self._sides.take(turn, stream)
             if turn.request is not None and not turn.wait:
                 self._ask_beside(stream, turn.request)
-            if new is not None and isinstance(self.stage, stages.Looping):
-                plan = replace(self.stage.plan, schedule=new.schedule, outlook=new.outlook)
-                self.stage = replace(self.stage, plan=plan)
+            looping = self._looping
+            if new is not None and looping is not None:
+                plan = replace(looping.plan, schedule=new.schedule, outlook=new.outlook)
+                looping, runs = replace(looping, plan=plan), isinstance(self.stage, stages.Looping)
+                self.stage = looping if runs else replace(self.stage, looping=looping)
 
     # -- facts --------------------------------------------------------------------------------------------------
 
