@@ -56,10 +56,11 @@ def on_session(
     )
     inside = msgspec.structs.replace(context, session_id=session_id)
     if joined:
-        if context.resume is None or session_id != context.resume.session_id:
+        resume = context.resume
+        if resume is None or session_id != resume.session_id or resume.choice.family is not context.family:
             return stages.fail(stage, "joined_unknown_session")
-        step = ask.charge_parameters(context.resume.choice, inside)
-        choice = context.resume.choice
+        choice = resume.choice
+        step = ask.charge_parameters(choice, inside)
         return msgspec.structs.replace(step, session_id=session_id, choice=choice, joined=True, observed=(observed,))
     return stages.Step(
         stage=stages.AskingAuthorization(),

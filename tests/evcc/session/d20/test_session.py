@@ -477,6 +477,18 @@ def test_a_paused_session_is_joined_again_at_the_same_charger(bench: Bench, iden
     assert again.closed == "finished"
 
 
+def test_a_paused_session_of_other_messages_than_negotiated_is_not_joined(bench: Bench, identities: Identities) -> None:
+    bench.run_to("DC_ChargeLoopReq")
+    bench.fact(StopRequested("driver", pause=True))
+    bench.run()
+    config = msgspec.structs.replace(SHORT, services=ServiceConfig(energy=("AC", "DC_BPT")))
+    again = Bench(identities, config, resume=bench.session.paused)
+    again.charger.joins = True
+    again.run()
+    assert again.names() == WHOLE[:2]
+    again.assert_safe("joined_unknown_session")
+
+
 def test_a_session_that_the_charger_forgot_begins_anew(bench: Bench, identities: Identities) -> None:
     bench.run_to("DC_ChargeLoopReq")
     bench.fact(StopRequested("driver", pause=True))
