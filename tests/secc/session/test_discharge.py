@@ -319,6 +319,17 @@ def test_an_offer_is_renewed_before_it_ends(make_bench: MakeBench) -> None:
     assert bench.command(5_000).status is ResultStatus.ACCEPTED
 
 
+def test_an_offer_is_renewed_when_the_clock_is_set_past_its_end(agreed: Bench) -> None:
+    offer = newest(agreed)
+    assert isinstance(offer, DischargeOffer)
+    agreed.utc_ms = offer.valid_until_ms
+    agreed.go("DC_ChargeLoopReq")
+    agreed.pass_time(0.1)
+    assert len(agreed.signed_frames) == 2
+    agreed.decide()
+    assert agreed.command(5_000).status is ResultStatus.ACCEPTED
+
+
 def test_renegotiation_without_news_brings_no_new_offer(agreed: Bench) -> None:
     progress = ChargeProgress.ScheduleRenegotiation
     agreed.send(agreed.ask("PowerDeliveryReq", charge_progress=progress))

@@ -78,6 +78,9 @@ class SharedTiming(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _ROUNDING_S: Final = 0.001
 """Added to the way to a moment of UTC, which has then come when the timer expires."""
 
+_SET_MS: Final = 500
+"""By how much UTC has to be ahead of what it was on the monotonic clock for it to have been set."""
+
 
 class SessionTime:
     """What the clocks say at this step: `now` (s, any monotonic clock) and `utc_ms` (ms since 1970, perhaps simulated).
@@ -85,7 +88,7 @@ class SessionTime:
     `scale` is how many seconds of UTC pass in one of the monotonic clock. A timer that is armed again starts again.
     """
 
-    __slots__ = ("now", "scale", "timers", "utc_ms")
+    __slots__ = ("_moments", "now", "scale", "timers", "utc_ms")
 
     def __init__(self, *, scale: float = 1.0) -> None:
         self.now = 0.0
@@ -93,6 +96,15 @@ class SessionTime:
         self.scale = scale
         self.timers: dict[str, float] = {}
         """When each of them expires, by name."""
+        self._moments: dict[str, int] = {}
+
+    def at(self, now: float, utc_ms: int) -> None:
+        """Take what the clocks say. Where UTC was set forward, timers for a moment of it expire earlier."""
+        ahead_ms = utc_ms - self.utc_ms - (now - self.now) * 1000 * self.scale
+        self.now, self.utc_ms = now, utc_ms
+        if ahead_ms > _SET_MS:
+            for name in self._moments.keys() & self.timers.keys():
+                self.timers[name] = min(self.timers[name], now + self.until(self._moments[name]))
 
     def arm(self, name: str, seconds: float) -> None:
         """(Re)start a timer."""
@@ -107,6 +119,7 @@ class SessionTime:
         if at_ms is None:
             self.disarm(name)
         else:
+            self._moments[name] = at_ms
             self.arm(name, self.until(at_ms))
 
     def disarm(self, name: str) -> None:

@@ -297,7 +297,7 @@ class Session(ABC):
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _at(self, now: float, utc_ms: int) -> bool:
-        self._time.now, self._time.utc_ms = now, utc_ms
+        self._time.at(now, utc_ms)
         return not self._closed
 
     def _receive_frame(self, payload_type: int, payload: bytes) -> None:
