@@ -385,8 +385,8 @@ class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Retention in days; what is set to nothing is stored for ever."""
 
     transactions_days: Days | None = None
-    """Completed transactions, with their events and meter values, since their last message, and payments that are
-    over, days."""
+    """Completed transactions, with their events and meter values, since their last message, and payments, starts,
+    reservations, battery swaps and roaming sessions that are over, days."""
     reports_days: Days | None = None
     """Station reports, data transfers, values of event streams, delivered webhooks, days."""
     events_days: Days | None = None

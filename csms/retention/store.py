@@ -13,9 +13,11 @@ from csms.diagnostics.store import device_events, stream_values
 from csms.direct_payments.rules import OVER
 from csms.direct_payments.store import direct_payments
 from csms.overview.tables import power_course
-from csms.payments.store import data_transfers
-from csms.remote_control.store import remote_starts
+from csms.payments.store import battery_swaps, data_transfers
+from csms.remote_control.store import remote_starts, reservations
 from csms.requests.store import request_parts, station_requests
+from csms.reservations.rules import ACTIVE
+from csms.roaming.tables import roaming_objects
 from csms.settlements.tables import offer_decisions, price_deliveries
 from csms.smart_charging.tables import der_alarms, dispatch_course, fleet_course, fleet_quarters, limits_in_force
 from csms.station_security.store import security_events
@@ -66,13 +68,15 @@ def delete_old(connection: Connection, kind: Kind, before_ms: int) -> int:
     """Delete some rows older than `before_ms` (UTC); return how many, 0 when none are left.
 
     A transaction's age counts from its last message, and it goes once it is complete, with its events and meter values,
-    but not while it is held; payments for one session go once they are over.
+    but not while it is held; payments for one session go once they are over, and so do starts, reservations, battery
+    swaps, and grants and sessions of roaming drivers.
     A telemetry record goes once its values are in the aggregates, also if a sink has not got it.
     """
     if kind == "transactions":
         outside = _delete_rows(connection, meter_values, meter_values.c.at_ms < before_ms)
         outside += _delete_rows(connection, price_deliveries, price_deliveries.c.ended_ms < before_ms)
         outside += _delete_rows(connection, limits_in_force, limits_in_force.c.to_ms < before_ms)
+        outside += sum(_delete_rows(connection, table, old) for table, old in _of_drivers(before_ms))
         return _delete_transactions(connection, before_ms) + _delete_payments(connection, before_ms) + outside
     if kind == "reports":
         deleted = _delete_rows(connection, request_parts, request_parts.c.received_ms < before_ms)
@@ -93,6 +97,25 @@ def delete_old(connection: Connection, kind: Kind, before_ms: int) -> int:
             connection, tables.telemetry_pending, of_sinks & (tables.telemetry_pending.c.received_ms < before_ms)
         )
     return deleted
+
+
+def _of_drivers(before_ms: int) -> Sequence[tuple[Table, ColumnElement[bool]]]:
+    """Return what names drivers beside their transactions, and is old; what belongs to one that stays does, too."""
+    start, reserved, object_ = remote_starts.c, reservations.c, roaming_objects.c
+    done = object_.module == "grants"
+    done |= (object_.module == "sessions") & ((object_.owner != "") | (object_.state == "billed"))
+    return (
+        (remote_starts, (start.requested_ms < before_ms) & ~_of_transaction(remote_starts)),
+        (reservations, (reserved.updated_ms < before_ms) & reserved.state.not_in(ACTIVE)
+         & ~_of_transaction(reservations)),
+        (battery_swaps, battery_swaps.c.received_ms < before_ms),
+        (roaming_objects, (object_.updated_ms < before_ms) & done),
+    )  # fmt: skip
+
+
+def _of_transaction(table: Table) -> ColumnElement[bool]:
+    key = (transactions.c.station_id == table.c.station_id) & (transactions.c.transaction_id == table.c.transaction_id)
+    return exists().where(key)
 
 
 def _delete_rows(connection: Connection, table: Table, old: ColumnElement[bool]) -> int:

@@ -1,10 +1,14 @@
 """What is old is deleted as configured, in steps, and nothing else."""
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, insert, select
 
 from csms.accounts import store as access
 from csms.db.store import Store
+from csms.payments.store import battery_swaps
+from csms.remote_control.store import remote_starts, reservations
 from csms.retention import store as retention
+from csms.roaming.store import Kept, put_object
+from csms.roaming.tables import roaming_objects
 from csms.stations import store as stations
 from csms.telemetry.aggregate_store import aggregate_pending
 from csms.transactions import store as transactions
@@ -36,6 +40,40 @@ def test_old_transactions_go_with_all_that_belongs_to_them_and_running_ones_stay
     assert store.do(transactions.find, "old-7") == []
     assert (after["T1"], after["T2"]) == (before["T1"], before["T2"])
     assert len(after["transaction_events"]) == 3
+
+
+def test_what_names_drivers_goes_with_their_transactions(store: Store) -> None:
+    """Starts, reservations, swaps, and drivers of roaming partners were kept for ever."""
+
+    def fill(connection: Connection) -> None:
+        for at_ms in (10, 2_000):
+            start = {"station_id": "CS-1", "token_type": "ISO14443", "id_token": f"{at_ms}"}
+            connection.execute(insert(remote_starts).values(**start, requested_ms=at_ms))
+            connection.execute(insert(battery_swaps).values(
+                **start, request_id=at_ms, event="BatteryIn", received_ms=at_ms, document="{}"
+            ))  # fmt: skip
+            for state in ("Used", "Accepted"):
+                reserved = {"expires_ms": at_ms, "updated_ms": at_ms, "state": state}
+                connection.execute(insert(reservations).values(**start, **reserved))
+            for owner, module, state in (("", "grants", ""), ("", "sessions", "billed"), ("", "sessions", "open"),
+                                         ("tnm", "sessions", ""), ("", "cdrs", "sent")):  # fmt: skip
+                key = {"owner": owner, "module": module, "object_id": f"{at_ms}-{state}"}
+                put_object(connection, Kept(**key, updated_ms=at_ms, document="{}", state=state))
+
+    def left(connection: Connection) -> list[str]:
+        tables = (remote_starts.c.id_token, battery_swaps.c.id_token, reservations.c.state)
+        found = [str(each) for column in tables for each in connection.execute(select(column)).scalars()]
+        shown = select(roaming_objects.c.module + roaming_objects.c.object_id + roaming_objects.c.owner)
+        return sorted([*found, *connection.execute(shown).scalars()])
+
+    store.do(stations.touch, "CS-1", "ocpp2.1", 1)
+    store.do(fill)
+    while store.do(retention.delete_old, "transactions", 1_000):
+        pass
+    assert store.do(left) == sorted([
+        "2000", "2000", "Used", "Accepted", "Accepted", "grants2000-", "sessions2000-billed", "sessions2000-open",
+        "sessions10-open", "sessions2000-tnm", "cdrs10-sent", "cdrs2000-sent",
+    ])  # fmt: skip
 
 
 def test_old_reports_go_in_steps_and_new_ones_stay(store: Store) -> None:
