@@ -1,1 +1,5 @@
-"""Packages, releases, locks and audits, for which no program is needed."""
+"""Packages, releases, locks and audits, for which no program is needed.
+
+What an installation has: `pyproject.toml`, its extras in Debian's packages `PACKAGES` of `v2g/extras.py` (`debian.py`,
+`lock.py`), in images of Yocto and Buildroot `GROUPS` of `embedded.py`.
+"""

@@ -1,5 +1,6 @@
 """The `v2g` command; the only package that imports the programs.
 
-What users see of a session: `Observe` records of the cores, drawn by `demo` and `live.py`; conversations:
+Commands and their options: `main.py`, and a module or folder by the command's name; options that several share:
+`options.py`. What users see of a session: `Observe` records of the cores, drawn by `demo` and `live.py`; conversations:
 `trace/command.py`.
 """

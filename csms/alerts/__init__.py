@@ -1,5 +1,6 @@
 """What needs a person: rules over what the database shows and nodes know, and who is told.
 
 Reports come from telemetry, plausibility, the grid and stations; alerts go to the feed, webhooks, e-mail and console.
-Another alert: `RuleName` and `RULES` in `rules.py`; those of vehicles begin in `csms/batteries/rules.py`.
+Another alert: `RuleName` and `RULES` in `rules.py`; those of vehicles begin in `csms/batteries/rules.py`. Its
+text: `sentences.py`.
 """

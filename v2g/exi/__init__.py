@@ -1,6 +1,9 @@
 """Efficient XML Interchange (W3C, 2014) for V2G, derived from the declarations of messages.
 
 Schema-informed, bit-packed, not strict, all options at their defaults except the value tables, which stay empty.
+
+How a type of a schema is declared: `declare.py`; which simple types there are, and their bits: `Simple` in `model.py`,
+then `encoder.py` and `decoder.py`. The types themselves: `messages` of each edition in `v2g/iso15118`.
 """
 
 from v2g.exi.cbexigen import Dialect

@@ -1,1 +1,2 @@
-"""OCPP 2.0.1 and 2.1: messages, remote procedure calls and the charging station's core, all without I/O."""
+"""OCPP 2.0.1 and 2.1: messages, remote procedure calls and quirks of stations, all without I/O. Handlers:
+`v2g_station/blocks`, `csms`."""

@@ -1,8 +1,8 @@
 """The second channel for safety: monitors between a session and its hardware. They share no code with
 sessions, observe all messages and commands, and can only lower and open. Pure.
 
-What follows a verdict: `secc/hardware/safety.py`, `evcc/hardware/safety.py`. The same monitor for boards: `board`, in
-C.
+Limits and times: `charger.py`, `vehicle.py`; margins: `flow.py`; how excess adds up: `excess.py`. What follows a
+verdict: `secc/hardware/safety.py`, `evcc/hardware/safety.py`. The same monitor for boards: `board`, in C.
 
 Powers W, currents mA, voltages mV, all magnitudes; times s on one monotonic clock.
 """

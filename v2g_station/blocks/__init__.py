@@ -1,5 +1,5 @@
 """Functional blocks of OCPP (Reset is provisioning): what a station answers, and what it reports. Pure.
 
-Another answer: in `answers` of its block (a new block also in `assembly.py`), and what the charger then does as a
-command, carried out by its `ChargerPort`. Which EVSEs are reserved: `reservation_book.py`.
+Another answer: in `answers` of its block (a new block also in `v2g_station/assembly.py`), and what the charger then
+does as a command, carried out by its `ChargerPort`. Which EVSEs are reserved: `reservation_book.py`.
 """

@@ -1,7 +1,7 @@
 """Plans for a fleet at one site: when each vehicle charges, discharges or waits, and what the fleet can offer the grid.
 
-Pure: facts and times are arguments. Only `lp` imports SciPy and NumPy (extra `csms`), when a plan is made. Powers are
-W, positive into the vehicle, energies Wh in the battery, prices micro-units per kWh, times UTC ms.
+Pure: facts and times are arguments. Only `lp` imports SciPy and NumPy (extra `planning`), when a plan is made. Powers
+are W, positive into the vehicle, energies Wh in the battery, prices micro-units per kWh, times UTC ms.
 
 How a back end uses it::
 
