@@ -223,11 +223,12 @@ async def list_vehicles(call: Call, parameters: WhichStates) -> Reply[bytes]:
     latest = call.backend.latest
     evs = call.caller.only_evs
     states = latest.all() if evs is None else [each for ev in sorted(evs) if (each := latest.get(ev)) is not None]
-    parts = []
+    parts = [b"["]
     for start in range(0, len(states), STATES_AT_ONCE):
-        parts.append(encode([_shown(each, names) for each in states[start : start + STATES_AT_ONCE]])[1:-1])
+        shown = encode([_shown(each, names) for each in states[start : start + STATES_AT_ONCE]])
+        parts += (b"," if start else b"", shown[1:-1])
         await asyncio.sleep(0)
-    return Reply(content=b"[" + b",".join(parts) + b"]")
+    return Reply(content=b"".join((*parts, b"]")))  # copied once: megabytes take milliseconds
 
 
 def seen(caller: Principal, names: Sequence[str]) -> list[str]:
