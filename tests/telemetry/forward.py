@@ -6,22 +6,43 @@ Namespaces share no network, but files: a socket in a folder leads from one to t
 import asyncio
 import contextlib
 import sys
+from collections.abc import AsyncIterator
 
 
-async def forward(begin: str, end: str) -> asyncio.Server:
-    """Listen at `begin`, and connect to `end` for each connection."""
+@contextlib.asynccontextmanager
+async def forwarding(begin: str, end: str) -> AsyncIterator[asyncio.Server]:
+    """Listen at `begin`, and connect to `end` for each connection; afterwards none is left open."""
+    serving = list[asyncio.Task[None]]()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+        task = asyncio.current_task()
+        assert task is not None
+        serving.append(task)
+        writers = [writer]
+        try:
             other_reader, other_writer = await _connect(end)
+            writers.append(other_writer)
             await asyncio.gather(_pass(reader, other_writer), _pass(other_reader, writer))
-            other_writer.close()
-        writer.close()
+        except (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            for each in writers:
+                each.transport.abort()
+                with contextlib.suppress(OSError):
+                    await each.wait_closed()
 
     if "/" in begin:
-        return await asyncio.start_unix_server(serve, begin)
-    host, _, port = begin.rpartition(":")
-    return await asyncio.start_server(serve, host, int(port))
+        server = await asyncio.start_unix_server(serve, begin)
+    else:
+        host, _, port = begin.rpartition(":")
+        server = await asyncio.start_server(serve, host, int(port))
+    try:
+        yield server
+    finally:
+        server.close()
+        for each in serving:
+            each.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
 
 
 async def _connect(end: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -41,10 +62,10 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 async def main(begin: str, end: str) -> None:
     """Forward for ever."""
-    server = await forward(begin, end)
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    await server.serve_forever()
+    async with forwarding(begin, end) as server:
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        await server.serve_forever()
 
 
 if __name__ == "__main__":

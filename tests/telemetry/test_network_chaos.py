@@ -24,7 +24,7 @@ from tests.csms.cluster.buses import RedisServer, redis_server
 from tests.csms.databases import Cluster
 from tests.interop.cable import EVCC_INTERFACE, SECC_INTERFACE, Cable, inside, ip, missing
 from tests.interop.lossy import lossy_cable
-from tests.telemetry.forward import forward
+from tests.telemetry.forward import forwarding
 from tests.telemetry.nothing_lost import Field, field
 from v2g.io.plc.link import ImpairmentConfig
 from v2g_cli.demo.broker import Broker
@@ -132,7 +132,7 @@ async def test_the_end_state_is_the_sources_whatever_network_and_servers_did(
     if reason := missing():
         pytest.skip(reason)
     chance = random.Random(seed := time.time_ns())
-    with contextlib.ExitStack() as stack:
+    async with contextlib.AsyncExitStack() as stack:
         disk = stack.enter_context(small_disk())
         database = disk / "postgresql"
         database.mkdir()
@@ -140,7 +140,7 @@ async def test_the_end_state_is_the_sources_whatever_network_and_servers_did(
         stack.callback(cluster.stop)
         redis = stack.enter_context(redis_server(tmp_path))
         names = stack.enter_context(network(tmp_path, broker.port))
-        server = await forward(str(tmp_path / "broker.sock"), f"127.0.0.1:{broker.port}")
+        await stack.enter_async_context(forwarding(str(tmp_path / "broker.sock"), f"127.0.0.1:{broker.port}"))
         url = cluster.url(cluster.create())
         more = {"bus_url": redis.url, "bus_without_password": True}
         async with field(tmp_path, pki, broker, url, 2, config=more, sender=inside(names.evcc)) as here:
@@ -170,4 +170,3 @@ async def test_the_end_state_is_the_sources_whatever_network_and_servers_did(
             records = here.judge()
             await has_everything(here, redis)
             sys.stderr.write(f"{records} records, {count} misfortunes, {drained_s:.0f} s of draining, seed {seed}\n")
-        server.close()
