@@ -117,11 +117,15 @@ def cost_of(connection: Connection, of: DirectPayment, now_ms: int) -> SessionCo
     if found is None:
         return None
     stored = tariffs.cost(connection, of.station_id, of.transaction_id)
-    is_held, total, currency = held.is_open(connection, of.station_id, of.transaction_id), 0, of.currency
+    known, total, currency = held.find(connection, of.station_id, of.transaction_id), 0, of.currency
+    state = "" if known is None else known["state"]  # of one that has ended: what was found, or decided, about it
+    if state == "rejected":
+        return SessionCost(amount_micro=0, ended=not found.active, held=False)
+    is_held = state == "quarantined"
     if stored is not None and stored["source"] == "station":
         total, currency = stored["incl_tax"], stored["currency"]
         is_held = is_held or (not found.active and not stored["final"])
     elif (worked := tariffs.work_out(connection, of.station_id, of.transaction_id, now_ms)) is not None:
-        total, currency, is_held = worked.bill.incl_tax, worked.bill.currency, is_held or worked.held
+        total, currency, is_held = worked.bill.incl_tax, worked.bill.currency, is_held or (found.active and worked.held)
     is_held = is_held or currency != of.currency
     return SessionCost(amount_micro=max(0, payable_micro(total, currency)), ended=not found.active, held=is_held)

@@ -4,12 +4,14 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
 import pytest_asyncio
 
 from csms.app import running
+from csms.booking import held
 from csms.config import look
 from csms.db.store import Store
 from csms.direct_payments import store as rows
@@ -17,6 +19,7 @@ from csms.direct_payments.work import AWAY_MS, SETTLED_MS, DirectClient
 from csms.drivers.work import evse_address
 from csms.payments.config import DirectPaymentConfig, Payments
 from csms.retention.store import delete_old
+from csms.tariffs import store as tariffs
 from pki_tools.tree import PkiTree
 from tests.csms.console.support import Person, console, text_of
 from tests.csms.direct_payments.paying import NAME, World, charged, paying
@@ -94,6 +97,33 @@ async def test_what_was_captured_is_paid_although_the_rest_cannot_be_released(wo
     world.provider.refused = "releases"
     assert await world.steps() == "settled"
     assert world.provider.taken == 6
+
+
+@pytest.mark.parametrize(("decision", "state", "taken"), [("released", "settled", 12), ("rejected", "released", 0)])
+async def test_a_held_session_waits_for_a_person_and_then_is_paid_or_released(
+    world: World, decision: Literal["released", "rejected"], state: str, taken: int
+) -> None:
+    """Money of a driver would be on hold for ever, and a session that was released would never be paid."""
+    station = await world.station()
+    await world.begin()
+    world.provider.approve()
+    await world.steps()
+    charging = await charged(world, station)
+    charging.wh = 0  # the meter began anew
+    await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+    world.later(3_600_000)
+    charging.wh += 10_000
+    await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+    world.later(3_600_000)
+    charging.wh += 10_000
+    await charging.unplugged()
+    assert await world.steps() == "running"
+    run, key = world.csms.services.store.run, (NAME, charging.id)
+    await run(held.decide, *key, decision, "ada", "as the meter says", world.csms.clock.utc_ms())
+    if decision == "released":
+        await run(tariffs.release_cost, *key, world.csms.clock.utc_ms())
+    assert await world.steps() == state
+    assert (world.provider.taken, world.provider.held) == (taken, 0)
 
 
 async def test_the_next_driver_may_pay_while_an_ended_session_is_settled(world: World) -> None:
