@@ -1,7 +1,10 @@
 """Both versions are written from one form and read back; what partners send wrongly is tolerated or is one error."""
 
 import base64
+import json
+from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -141,3 +144,40 @@ def test_envelopes() -> None:
     for wrong in (b"", b"[]", b"{}", b'{"status_code":null}', b'{"status_code":"%s"}' % (b"9" * 5000)):
         with pytest.raises(OcpiError):
             wire.opened(wrong)
+
+
+PLACE: Mapping[str, Any] = {
+    "country_code": "DE", "party_id": "ABC", "id": "L1", "publish": True, "address": "a", "city": "c", "country": "DEU",
+    "coordinates": {"latitude": "52.5", "longitude": "13.4"}, "time_zone": "Europe/Berlin",
+    "last_updated": "2026-01-01T00:00:00Z", "evses": [{
+        "uid": "E", "status": "AVAILABLE", "last_updated": "2026-01-01T00:00:00Z", "connectors": [{
+            "id": "1", "standard": "IEC_62196_T2", "format": "SOCKET", "power_type": "AC_3_PHASE", "max_voltage": 230,
+            "max_amperage": 32, "last_updated": "2026-01-01T00:00:00Z"}]}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"coordinates": {"latitude": 52.5, "longitude": 13.4}},
+        {"opening_times": {"twentyfourseven": False, "regular_hours": [
+            {"weekday": 1, "period_begin": "8:00", "period_end": "24:00"}]}},
+        {"postal_code": "D-10115 Berlin", "help_phone": ""},
+        {"last_updated": "2026-01-01T00:00:00,000Z"},
+        {"evses": [{**PLACE["evses"][0], "status": "available", "evse_id": "", "connectors": [
+            {**PLACE["evses"][0]["connectors"][0], "id": 1, "format": "socket", "max_amperage": 32.5}]}]},
+    ],
+    ids=["numbers", "hours", "texts", "comma", "evse"],
+)  # fmt: skip
+def test_a_place_is_read_as_its_partner_means_it(change: Mapping[str, Any]) -> None:
+    sent = wire.decode(json.dumps({**PLACE, **change}).encode())
+    assert wire.read(wire.inner(sent), OcpiLocation) == wire.read(wire.inner(dict(PLACE)), OcpiLocation)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"id": ""}, {"publish": "perhaps"}, {"coordinates": {"latitude": True, "longitude": "13.4"}}, {"id": "Ä"}],
+)
+def test_a_place_that_has_no_meaning_is_refused(change: Mapping[str, Any]) -> None:
+    with pytest.raises(OcpiError):
+        wire.read({**PLACE, **change}, OcpiLocation)

@@ -14,8 +14,8 @@ PartyId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{3}\Z")]
 OcpiUrl = Annotated[str, Meta(min_length=1, max_length=2000)]
 OcpiText = Annotated[str, Meta(max_length=255)]
 ClockTime = Annotated[str, Meta(pattern=r"^([0-1][0-9]|2[0-3]):[0-5][0-9]\Z")]
-OpenEnum = Annotated[str, Meta(min_length=1, max_length=64)]
-"""A value of an enumeration that partners may extend."""
+OpenEnum = Annotated[str, Meta(pattern=r"^[^a-z]{1,64}\Z")]
+"""A value of an enumeration that partners may extend; `wire.read` takes small letters for capitals."""
 ModuleRole = Literal["SENDER", "RECEIVER"]
 
 
@@ -36,7 +36,7 @@ class OfferedVersion(OcpiObject, frozen=True, kw_only=True):
 class ModuleEndpoint(OcpiObject, frozen=True, kw_only=True):
     """Where a module of a role is."""
 
-    identifier: OpenEnum
+    identifier: Annotated[str, Meta(min_length=1, max_length=64)]
     url: OcpiUrl
     role: OpenEnum = ""
 

@@ -8,16 +8,17 @@ import base64
 import binascii
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Final, Literal, TypeVar, cast
+from typing import Final, Literal, TypeVar, cast, get_args
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
 from v2g import typed_json
 from v2g.errors import OcpiError
+from v2g.ocpi.objects import OpenEnum
 
 T = TypeVar("T")
 Version = Literal["2.3.0", "2.2.1"]
@@ -34,6 +35,9 @@ _DEEPEST: Final = 50
 _ONLY_230: Final = frozenset({"tax_included", "help_phone", "parking_places", "hub_party_id", "parking",
                               "accepted_service_providers", "nuts", "parking_spaces", "disabled_spaces"})  # fmt: skip
 """Members that older partners do not know; those of our own come last."""
+
+_DESCRIBES: Final = frozenset({"help_phone", "opening_times", "operator", "postal_code", "state"})
+"""Members without which a place is still known."""
 
 _LIMITS: Final = ("min_price", "max_price")
 _PLAIN_221: Final = 512
@@ -61,11 +65,58 @@ def read(value: object, kind: type[T]) -> T:
     if isinstance(value, list) and len(value) == 1 and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         value = value[0]
     try:
-        found = typed_json.convert(value, kind, strict=False)
+        try:
+            found = typed_json.convert(value, kind, strict=False)
+        except msgspec.ValidationError:
+            found = typed_json.convert(_meant(value, kind), kind, strict=False)
     except (msgspec.ValidationError, ValueError, RecursionError) as error:
         raise OcpiError(str(error), code=2001) from None
     _check(found)
     return found
+
+
+def _meant(value: object, hint: object) -> object:
+    """Return a value of a field of this type as what its partner means by it: numbers for texts, parts of an A, enums
+    in small letters, empty texts for what is left out, and no description that cannot be read."""
+    parts = list(_parts(hint))
+    struct = next((each for each in parts if isinstance(each, type) and issubclass(each, msgspec.Struct)), None)
+    match value:
+        case list() if struct is not None:
+            return [_meant(each, struct) for each in value]
+        case dict() if struct is not None:
+            found = {}
+            for field in msgspec.structs.fields(struct):
+                if field.encode_name not in value or (value[field.encode_name] == "" and not field.required):
+                    continue
+                meant = _meant(value[field.encode_name], field.type)
+                if field.encode_name not in _DESCRIBES or _reads(meant, field.type):
+                    found[field.encode_name] = meant
+            return found
+        case list() if OpenEnum in parts:
+            return [each.upper() if isinstance(each, str) else each for each in value]
+        case str() if OpenEnum in parts:
+            return value.upper()
+        case str() if datetime in parts:
+            return value.strip().replace(",", ".")
+        case int() | Decimal() if str in parts and not isinstance(value, bool):
+            return format(value, "f") if isinstance(value, Decimal) else str(value)
+        case Decimal() if int in parts and value.is_finite():
+            return int(value)
+    return value
+
+
+def _reads(value: object, hint: object) -> bool:
+    try:
+        typed_json.convert(value, hint, strict=False)
+    except (msgspec.ValidationError, ValueError):
+        return False
+    return True
+
+
+def _parts(hint: object) -> Iterator[object]:
+    yield hint
+    for inner_hint in get_args(hint):
+        yield from _parts(inner_hint)
 
 
 def read_kept(document: str, kind: type[T]) -> T:
