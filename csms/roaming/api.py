@@ -18,6 +18,7 @@ from csms.roaming.driver_commands import NEEDS, DriverCommand, SentCommand, send
 from csms.roaming.partners import Partners, new_token
 from csms.roaming.publication import OfferedLocation, place_of, put_place, remove_place
 from csms.roaming.pulls import pull_all
+from csms.roaming.received import count_use
 from csms.roaming.rules import HostName, Partner, check_partner_url, digest_of, host_of
 from v2g import typed_json
 from v2g.energy.settlement.pieces import zone_of
@@ -382,6 +383,8 @@ async def decide_roaming_cdr(call: Call, parameters: OneCdr, body: CdrDecision) 
             raise conflict(f"the CDR is {kept.state}", "only disputed ones are decided", code="not_disputed")
         detail = f"{kept.detail}; {call.caller.name}: {body.note}"
         rows.put_object(connection, msgspec.structs.replace(kept, state=body.decision, detail=detail))
+        if body.decision == "released":
+            count_use(connection, kept, call.now_ms)
 
     return await call.put(read, write)
 

@@ -19,7 +19,7 @@ from csms.roaming.rules import key_of
 from csms.roaming.store import Kept, KnownPartner
 from csms.services import Services
 from csms.tokens import store as tokens
-from csms.tokens.rules import CONTRACT, Token, Where, answer_known, normalise
+from csms.tokens.rules import CONTRACT, Known, Token, Where, answer_known, normalise
 from v2g import typed_json
 from v2g.errors import OcpiError, StoreError, TransferError
 from v2g.ocpi import wire
@@ -44,6 +44,17 @@ def ocpi_token(config: RoamingConfig, token: Token, now_ms: int) -> OcpiToken | 
         contract_id=contract, issuer=config.name[:64], valid=token.status == "Accepted",
         whitelist="NEVER" if bound else "ALLOWED_OFFLINE", last_updated=wire.moment(now_ms),
     )  # fmt: skip
+
+
+def find_token(connection: Connection, uid: str, kind: str, now_ms: int) -> Known | None:
+    """Return an own token by OCPI's number and type; before 2.3.0 a contract is of type OTHER."""
+    wanted = ("EMAID",) if kind == "OTHER" else (kind, "EMAID") if kind == "RFID" else (kind,)
+    for token_type, name in TYPES.items():
+        if name in wanted:
+            found = tokens.look_up(connection, token_type, normalise(token_type, uid), now_ms)
+            if found is not None:
+                return found
+    return None
 
 
 def publish_tokens(connection: Connection, config: RoamingConfig, now_ms: int) -> None:

@@ -8,15 +8,14 @@ import msgspec
 from sqlalchemy import Connection
 
 from csms.roaming import store as rows
-from csms.roaming.driver_commands import TYPES, ocpi_token
+from csms.roaming.driver_commands import find_token, ocpi_token
 from csms.roaming.endpoint import HANDLERS, OcpiAnswer, OcpiRequest, not_allowed, not_found
 from csms.roaming.exchange import clients, listed, received
 from csms.roaming.partners import below
 from csms.roaming.received import announce_cdr, take_cdr
 from csms.roaming.rules import key_of, party_of
 from csms.roaming.store import Kept
-from csms.tokens import store as tokens
-from csms.tokens.rules import Known, Where, answer_known, normalise
+from csms.tokens.rules import Where, answer_known
 from v2g import typed_json
 from v2g.errors import OcpiError
 from v2g.ocpi import wire
@@ -45,7 +44,7 @@ async def _tokens(asked: OcpiRequest) -> OcpiAnswer:
         raise not_allowed(asked.method)
     uid, kind = asked.path[0], (asked.query.get("type") or "RFID").upper()
     where = wire.read(asked.sent(), LocationReferences) if asked.body.strip() else None
-    known = await asked.services.store.read(_find, uid, kind, asked.now_ms)
+    known = await asked.services.store.read(find_token, uid, kind, asked.now_ms)
     token = None if known is None else ocpi_token(asked.partners.config, known.token, asked.now_ms)
     if known is None or token is None:
         raise OcpiError("unknown token", code=2004, http=404)
@@ -69,17 +68,6 @@ async def _tokens(asked: OcpiRequest) -> OcpiAnswer:
         )  # fmt: skip
         await asked.services.store.run(rows.put_object, kept)
     return OcpiAnswer(data=said)
-
-
-def _find(connection: Connection, uid: str, kind: str, now_ms: int) -> Known | None:
-    """Return an own token by OCPI's number and type; before 2.3.0 a contract is of type OTHER."""
-    wanted = ("EMAID",) if kind == "OTHER" else (kind, "EMAID") if kind == "RFID" else (kind,)
-    for token_type, name in TYPES.items():
-        if name in wanted:
-            found = tokens.look_up(connection, token_type, normalise(token_type, uid), now_ms)
-            if found is not None:
-                return found
-    return None
 
 
 # -- CDRs

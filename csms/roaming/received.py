@@ -1,5 +1,6 @@
 """What partners own, as it is stored here, and the checks of their CDRs before these are booked."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final
@@ -10,9 +11,12 @@ from sqlalchemy import Connection
 from csms.db.leases import lock
 from csms.roaming import store as rows
 from csms.roaming.authorization import kept_token
+from csms.roaming.driver_commands import find_token
 from csms.roaming.rules import KINDS, Partner, key_of, party_of
 from csms.roaming.store import Kept
 from csms.services import Services
+from csms.tokens import store as tokens
+from csms.tokens.rules import Used
 from v2g import typed_json
 from v2g.errors import OcpiError
 from v2g.observe import Scalar
@@ -87,10 +91,24 @@ def take_cdr(connection: Connection, partner: Partner, cdr: OcpiCdr, document: s
         alias=cdr.cdr_token.uid.upper(), detail="; ".join(findings)[:4000],
     )  # fmt: skip
     rows.put_object(connection, kept)
+    if kept.state == "booked":
+        count_use(connection, kept, now_ms)
     reference = rows.find_object(connection, owner, "authorizations", cdr.authorization_reference or "")
     if reference is not None and not reference.alias:
         rows.put_object(connection, msgspec.structs.replace(reference, alias=_session_of(cdr)))
     return kept
+
+
+def count_use(connection: Connection, kept: Kept, now_ms: int) -> None:
+    """Count what a CDR of a driver with allowances says that it used, or takes back."""
+    cdr = wire.read_kept(kept.document, OcpiCdr)
+    known = find_token(connection, cdr.cdr_token.uid, cdr.cdr_token.type, now_ms)
+    if known is not None and known.used:
+        cost = cdr.total_cost.before_taxes if cdr.total_cost.total is None else cdr.total_cost.total
+        energy = -abs(cdr.total_energy) if cdr.credit else cdr.total_energy
+        used = Used(round(energy * 1000), round(cost * 10**6))
+        name = hashlib.sha256(f"{kept.owner} {kept.object_id}".encode()).hexdigest()[:32]
+        tokens.note_use_abroad(connection, name, known.token, wire.utc_ms(cdr.start_date_time), used)
 
 
 def _session_of(cdr: OcpiCdr) -> str:

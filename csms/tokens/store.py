@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, delete, select, tuple_, update
@@ -18,6 +18,9 @@ from csms.tokens.tables import token_groups, token_uses, tokens
 from csms.transactions.rules import Transaction
 from csms.transactions.tables import transactions
 from v2g import typed_json
+
+ABROAD: Final = "*"
+"""Stands for the stations of roaming partners."""
 
 
 def replace_configured(connection: Connection, entries: Iterable[Token]) -> None:
@@ -119,6 +122,13 @@ def note_use(connection: Connection, station_id: str, transaction_id: str, token
     }
     insert_rows(connection, token_uses, [row])
     return True
+
+
+def note_use_abroad(connection: Connection, name: str, token: Token, at_ms: int, used: Used) -> None:
+    """Store what a token has used at stations of roaming partners."""
+    row = {"token_type": token.type, "id_token": token.id_token, "group_id": token.terms.group_id, "since_ms": at_ms}
+    row |= {"energy_wh": used.energy_wh, "cost": used.cost}
+    upsert_rows(connection, token_uses, [{"station_id": ABROAD, "transaction_id": name, **row}])
 
 
 def put_group(connection: Connection, group: Group) -> None:

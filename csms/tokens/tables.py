@@ -33,4 +33,4 @@ token_uses: Final = declare_table(
     Index(None, "token_type", "id_token", "since_ms"),
     Index(None, "group_id", "since_ms"),
 )
-"""Only of tokens with `Token.is_tracked`."""
+"""Only of tokens with `Known.is_tracked`; sessions at stations of roaming partners have their usage from the start."""

@@ -116,3 +116,27 @@ async def test_a_token_that_was_blocked_does_not_charge(claims: Claims) -> None:
         while any(each["valid"] for each in (await claims.ask("GET", "tokens")).data if each["uid"] == "04A1B2C3"):
             await asyncio.sleep(0.05)
     assert "token: it was not valid any more" in await claims.send("late", **more, without=["authorization_reference"])
+
+
+@pytest.mark.parametrize("allowance", [{"energy_wh": 35_000}, {"cost": "16.00"}])
+async def test_what_is_used_abroad_counts_for_allowances(claims: Claims, allowance: dict[str, Any]) -> None:
+    """A prepaid card would charge at partners without end."""
+    terms = {"allowances": [{"period": "total", **allowance}]}
+    await claims.emsp.ask("PUT", "/tokens/ISO14443/04A1B2C3", {"status": "Accepted", "terms": terms})
+    said = []
+    for day in (1, 2, 3):
+        answer = await claims.ask("POST", "tokens/04A1B2C3/authorize?type=RFID", {"location_id": "Depot"})
+        said.append(answer.data["allowed"])
+        begin, end = f"2024-05-0{day}T10:00:00Z", f"2024-05-0{day}T10:50:00Z"
+        period = {**claims.document["charging_periods"][0], "start_date_time": begin}
+        reference = answer.data.get("authorization_reference")
+        state = await claims.send(
+            f"day-{day}", session_id=f"day-{day}", start_date_time=begin, end_date_time=end,
+            charging_periods=[period], authorization_reference=reference,
+        )  # fmt: skip
+        assert state == "booked" or day == 3
+    assert said == ["ALLOWED", "ALLOWED", "NO_CREDIT"]
+    if "energy_wh" in allowance:
+        assert (await claims.credit("c", "day-1", session_id="day-1")) == "booked"
+        again = await claims.ask("POST", "tokens/04A1B2C3/authorize?type=RFID", {"location_id": "Depot"})
+        assert again.data["allowed"] == "ALLOWED"
