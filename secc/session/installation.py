@@ -1,4 +1,5 @@
-"""Contracts that a back end issues for vehicles (M01, M02): requests and answers pass the charger unchanged."""
+"""Contracts that a back end issues for vehicles (M01, M02): requests and answers pass the charger, unchanged
+but for the number of further contracts (M01.FR.05)."""
 
 from typing import Final
 

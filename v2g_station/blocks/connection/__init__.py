@@ -1,1 +1,4 @@
-"""The connection to the back end: network profiles, queue of unsent messages."""
+"""The connection to the back end.
+
+When it is tried again, heartbeats: `link.py`; which back end: `network.py`; unsent messages: `outbox.py`.
+"""
