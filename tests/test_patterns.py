@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from csms.admission.rules import Identity
+from csms.config import Identity
 from csms.http.parameters import StationId
 from csms.settlements.rules import SafeName
 from v2g.telemetry.signals import Pseudonym
