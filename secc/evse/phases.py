@@ -68,7 +68,7 @@ class PhaseChange:
                 self._tell(grid.interrupt(rest=True))
                 await _until(lambda: abs(hardware.present.current_ma) < NO_CURRENT_MA, FOLLOW_S)
                 self._tell(grid.interrupt(rest=True, disconnect=True))
-                if not await _until(lambda: not hardware.contactors_closed, OPEN_S):
+                if not await _until(lambda: not (hardware.contactors_closed or hardware.interlock.commanded), OPEN_S):
                     self._observe(Observe("power", "phases_refused", {"reason": "the contactor does not open"}))
                     self._wanted = self._switch.lines
                     return

@@ -1,7 +1,9 @@
 """An AC outlet that changes between three phases and one while a vehicle charges, by whole programs."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +13,7 @@ from secc.evse.phases import PhaseChange
 from secc.session import ports
 from tests.secc.stand import Stand, stand
 from tests.virtual_time import VirtualLoop
+from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
 from v2g_station.blocks.smart_charging.smart_charging import SetPhases
 
@@ -88,10 +91,38 @@ class Relays:
     def __init__(self) -> None:
         self.lines: tuple[int, ...] = (0, 1, 2)
         self.moved: list[tuple[float, int]] = []
+        self.interlock = SimpleNamespace(commanded=False)
 
     def set(self, lines: tuple[int, ...]) -> None:
         self.lines = lines
         self.moved.append((asyncio.get_running_loop().time(), len(lines)))
+
+
+def test_relays_stay_while_the_contactor_is_about_to_close() -> None:
+    """It was commanded just before, and takes its time; its session opens it again."""
+    relays = Relays()
+    relays.interlock.commanded = True
+
+    async def scene() -> float:
+        loop, grid = asyncio.get_running_loop(), SiteGrid(charge_w=22_000, discharge_w=0)
+
+        def tell(facts: Sequence[Fact]) -> None:
+            if grid.response.trip:
+                loop.call_later(0.2, lambda: setattr(relays.interlock, "commanded", False))
+
+        changes = PhaseChange(
+            relays, relays, grid, tell, lambda _: None, pause_s=10.0, interval_s=0.0  # type: ignore[arg-type]
+        )  # fmt: skip
+        began = loop.time()
+        changes.request((0,))
+        await asyncio.sleep(20.0)
+        return began
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        began = runner.run(scene())
+    ((moved_s, used),) = relays.moved
+    assert used == 1
+    assert moved_s - began >= 0.2
 
 
 def test_changes_wait_for_the_interval_and_the_last_request_counts() -> None:
