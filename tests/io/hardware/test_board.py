@@ -321,6 +321,28 @@ def test_a_port_that_is_pulled_out_is_opened_again(scenes: Any) -> None:
     scenes(scene)
 
 
+def test_a_board_that_has_returned_shows_again_what_it_showed(scenes: Any) -> None:
+    """It begins without an oscillator: who is told that it runs would wait for the vehicle in vain."""
+
+    async def scene(place: Place) -> None:
+        on: list[bool] = []
+        place.board.on_oscillator(on.append)
+        place.board.set_duty(5.0)
+        place.board.set_light("red")
+        place.far.gone()
+        assert (on, place.board.duty_percent) == ([True, False], None)
+        place.board.set_duty(5.0)  # it is not there
+        assert on == [True, False]
+        await asyncio.sleep(0.6)
+        assert place.far.sets[-1] == Set(light="red")
+        place.board.set_error(PilotState.F)
+        place.far.gone()
+        await asyncio.sleep(0.6)
+        assert place.far.sets[-1] == Set(light="red", pilot="F")
+
+    scenes(scene)
+
+
 def test_a_port_that_has_returned_is_not_opened_twice(scenes: Any) -> None:
     async def scene(place: Place) -> None:
         place.far.gone()

@@ -66,6 +66,7 @@ class SerialBoard(ReportingPilot):
         self._down = "board_lost"
         self._estop = False
         self._rule = ""
+        self._shows: dict[str, object] = {}  # again on a board that returns
         self._on_new: list[Callable[[], None]] = []
         self.on_contactor: Final = Callbacks[bool]()
         self.on_latch: Final = Callbacks[bool]()
@@ -104,9 +105,9 @@ class SerialBoard(ReportingPilot):
         return None if duty == OFF else duty / 100
 
     def _drive(self, percent: float | None, error: PilotState | None) -> None:
-        duty = OFF if percent is None else int(percent * 100 + 1e-6)
-        self._change(duty=duty, pilot="run" if error is None else error.value)
-        self._report_oscillator(on=duty != OFF)
+        self._shows["pilot"] = "run" if error is None else error.value
+        self._change(duty=OFF if percent is None else int(percent * 100 + 1e-6), pilot=self._shows["pilot"])
+        self._report_oscillator(on=self.duty_percent is not None)
 
     # -- the contactor: Contactor
 
@@ -208,6 +209,7 @@ class SerialBoard(ReportingPilot):
         return self._status.fan
 
     def set_light(self, light: Light) -> None:
+        self._shows["light"] = light
         self._change(light=light)
 
     def set_latch(self, *, locked: bool) -> None:
@@ -272,6 +274,7 @@ class SerialBoard(ReportingPilot):
             match event:
                 case BoardUp(hello=hello):
                     self._down = ""
+                    self._host.want(msgspec.structs.replace(self._host.wanted, **self._shows), self._clock.monotonic())
                     self._note("board_found", board=hello.board, serial=hello.serial, firmware=hello.firmware)
                     for on_new in self._on_new:
                         self._loop.call_soon(on_new)
@@ -282,6 +285,7 @@ class SerialBoard(ReportingPilot):
                     if not self._testing:
                         self._on_fault.tell(fault, True)  # noqa: FBT003
                     self.on_contactor.tell(False)  # noqa: FBT003
+                    self._report_oscillator(on=False)
                     self._report_wire(PilotState.F, "", self.proximity)
                 case BoardStatus():
                     self._take(event)
