@@ -99,8 +99,8 @@ class V2gMessages:
                 changes["charge_ma"] = max(self._agreed.charge_ma, changes.get("charge_ma", 0))
             self._limit = replace(self._limit, **changes).bounded(self._agreed, raises=self._raises)
             return Ask(alive_s=alive_s, limit=self._limit, awaits=False, stop=_stops(body))
-        parameter = body.evse_charge_parameter
-        if type(asked).__name__ == "ChargeParameterDiscoveryReq":
+        parameter, finished = body.evse_charge_parameter, body.evse_processing.name == "Finished"
+        if finished and type(asked).__name__ == "ChargeParameterDiscoveryReq":
             # charge parameters are agreed: the charger's, and the lower one of both maximum voltages
             own = getattr(asked, "ev_charge_parameter", None)
             agreed = replace(Output(UNBOUNDED), **_limits(parameter))
@@ -111,9 +111,8 @@ class V2gMessages:
             self._limit = agreed.bounded(self._agreed, raises=True) if self._again else agreed
             self._agreed = self._limit.agreed()
         # state C comes before CableCheckReq
-        soon = body.evse_processing.name == "Finished" and not self._lines
         return Ask(
-            phase=Phase.VOLTAGE if soon else None,
+            phase=Phase.VOLTAGE if finished and not self._lines else None,
             alive_s=alive_s,
             limit=self._limit,
             tolerance_ma=_tolerance_ma(parameter),

@@ -11,7 +11,7 @@ from tests.evcc.session.d2.charger import AC, DC, Bench2
 from tests.evcc.session.din.charger import DinBench
 from tests.evcc.session.message_bench import MessageBench
 from v2g import exi
-from v2g.iso15118.d2.messages.data_types import ChargeProgress, EnergyTransferMode
+from v2g.iso15118.d2.messages.data_types import ChargeProgress, EnergyTransferMode, EVSEProcessing
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.engine.dc_status import Phase as StatusPhase
@@ -285,6 +285,20 @@ def test_a_renegotiation_raises_powers_and_currents_and_no_voltage(again: bool) 
         evse_maximum_voltage_limit=values.voltage(700_000, Rounding.DOWN),
     )
     assert limit(reader, more) == Output(90_000, 0, 180_000, voltage_mv=agreed.voltage_mv if again else 700_000)
+
+
+def test_what_a_charger_says_before_it_has_finished_agrees_on_nothing() -> None:
+    bench, values = Bench2(DC), Bench2(DC).charger.values
+    reader, response = answers(bench, "CurrentDemandReq")
+    agreed = limit(reader, response)
+    asked = next(each for each in bench.requests if "Parameter" in type(each).__name__)
+    start = next(each for each in bench.requests if type(each).__name__ == "PowerDeliveryReq")
+    reader.sent(replace(start, charge_progress=ChargeProgress.Renegotiate), PayloadType.SAP)
+    finished = bench.charger.ChargeParameterDiscoveryReq(asked)
+    nothing = _with(finished, evse_maximum_voltage_limit=values.voltage(0, Rounding.DOWN))
+    for each in (replace(nothing, evse_processing=EVSEProcessing.Ongoing), finished):
+        reader.sent(asked, PayloadType.SAP)
+        assert limit(reader, each).voltage_mv == agreed.voltage_mv
 
 
 @pytest.mark.parametrize("stop", Stop)
