@@ -71,7 +71,8 @@ class Cluster:
         self._number += 1
         name = f"test_{self._number}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')  # type: ignore[arg-type]
+            copied = "STRATEGY FILE_COPY" if connection.info.server_version >= 150_000 else ""  # a quarter of the CPU
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" {copied}')  # type: ignore[arg-type]
         return name
 
     def _run(self, program: str, *arguments: str, text: str = "") -> None:
