@@ -19,7 +19,8 @@ _FAILED: Final = "cache/lastfailed"
 _GROUP: Final = re.compile(r"@[^\]]*\Z")
 """What xdist adds to the name of a test with a group: a run without it would not know which tests are meant, and take
 all."""
-_EVENTS: Final = frozenset({"subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "socket.bind"})
+_EVENTS: Final = frozenset({"subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "socket.bind", "open"})
+"""Of opened files only serial lines count."""
 _SERIAL: Final = "/dev/pts/"
 """Simulated serial lines."""
 _MARKS: Final = ("e2e", "interop", "real_time")
@@ -35,7 +36,8 @@ class Repeats:
         sys.addaudithook(self._look)
 
     def _look(self, event: str, arguments: Any) -> None:
-        self._real = self._real or event in _EVENTS or (event == "open" and str(arguments[0]).startswith(_SERIAL))
+        if event in _EVENTS and (event != "open" or str(arguments[0]).startswith(_SERIAL)):  # 300 others a test
+            self._real = True
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self) -> Any:

@@ -20,18 +20,24 @@ from v2g.errors import StoreError
 def content(engine: Engine) -> dict[str, Any]:
     """Return the tables of a database: columns, keys and indices; their order is of no meaning."""
     found = inspect(engine)
+    columns, keys = (
+        found.get_multi_columns(),
+        found.get_multi_pk_constraint(),
+    )  # all tables at once: a fifth of the time
+    foreign, unique = found.get_multi_foreign_keys(), found.get_multi_unique_constraints()
+    indices = found.get_multi_indexes()
     of_table: dict[str, Any] = {}
-    for table in found.get_table_names():
-        of_table[table] = {
+    for table in columns:
+        of_table[table[1]] = {
             "columns": sorted(str((each["name"], each["type"], each["nullable"], each["default"]))
-                              for each in found.get_columns(table)),
-            "key": found.get_pk_constraint(table)["constrained_columns"],
-            "foreign": sorted(map(str, found.get_foreign_keys(table))),
-            "unique": sorted(map(str, found.get_unique_constraints(table))),
+                              for each in columns[table]),
+            "key": keys[table]["constrained_columns"],
+            "foreign": sorted(map(str, foreign[table])),
+            "unique": sorted(map(str, unique[table])),
             "indices": sorted(
                 str((each["name"], each["column_names"], each["unique"],
                      [str(value) for value in each.get("dialect_options", {}).values()]))
-                for each in found.get_indexes(table)
+                for each in indices[table]
             ),
         }  # fmt: skip
     return of_table

@@ -20,7 +20,7 @@ from v2g_testkit.ocpi.partner import LabPartner
 
 
 @pytest.mark.requirement("R204")
-@pytest.mark.parametrize("version", ["2.2.1", "2.3.0"])
+@pytest.mark.parametrize("version", [pytest.param("2.2.1", marks=pytest.mark.long), "2.3.0"])
 async def test_our_back_end_passes(tmp_path: Path, pki: PkiTree, empty_database: Path, version: Version) -> None:
     async with under_test(tmp_path, pki, empty_database, version) as rig:
         results = await rig.run()
