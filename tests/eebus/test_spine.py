@@ -1,6 +1,7 @@
 """SPINE at the charger: datagrams of a box that shares no code with it, and whatever else may arrive (R206)."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -9,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.eebus.guard import BOX, CHARGER, FACTS, Joined, feature, wire
+from tests.eebus.guard import BOX, CHARGER, FACTS, PRESET, START, Guard, Joined, feature, plain, wire
+from v2g.eebus.charger import ControllableSystem
 from v2g.eebus.json_form import MOST_BYTES, Tag, decode, encode
 from v2g.eebus.messages import Address, Cmd, Datagram, DatagramMessage, Header, Payload, ScaledNumber, command
 from v2g.errors import CodecError
@@ -178,6 +180,54 @@ def test_an_old_heartbeat_that_is_read_again_is_none() -> None:
         reply = joined.guard.datagram("reply", feature([1], 6, CHARGER), {"deviceDiagnosisHeartbeatData": data})
         joined.system.receive(joined.link, reply, joined.at)  # type: ignore[arg-type]
         assert joined.say(joined.guard.limit({"limitId": 0, "isLimitActive": False})) == number
+
+
+def bare(data: dict[str, Any]) -> None:
+    """Each feature lists no functions."""
+    for each in data["featureInformation"]:
+        each["description"].pop("supportedFunction")
+
+
+def alone(data: dict[str, Any]) -> None:
+    """A list of one is written as its item."""
+    data["specificationVersionList"]["specificationVersion"] = "1.3.0"
+
+
+def null(data: dict[str, Any]) -> None:
+    """What is absent is written as null."""
+    data["entityInformation"] = None
+    data["deviceInformation"]["description"]["networkFeatureSet"] = None
+
+
+def unnamed(header: dict[str, Any]) -> None:
+    """The first answer does not name its device."""
+    header["addressSource"].pop("device")
+
+
+@pytest.mark.parametrize("change", [bare, alone, null, unnamed])
+def test_heartbeats_of_boxes_with_an_odd_discovery_are_asked_for(change: Callable[[dict[str, Any]], None]) -> None:
+    """Without them no limit of the box would be accepted."""
+    system = ControllableSystem(FACTS, PRESET, lambda _: None, START)
+    link = system.connect("ab" * 20, START)
+    (asked,) = (plain(json.loads(each))["datagram"] for each in link.take())
+    answer = plain(json.loads(Guard().discovery(asked["header"]["msgCounter"])))
+    whole, data = answer["datagram"], answer["datagram"]["payload"]["cmd"][0]["nodeManagementDetailedDiscoveryData"]
+    change(whole["header"] if change is unnamed else data)
+    system.receive(link, json.dumps({"datagram": wire(whole)}).encode(), START)
+    sent = [plain(json.loads(each))["datagram"] for each in link.take()]
+    calls = [each["payload"]["cmd"][0] for each in sent if each["header"]["cmdClassifier"] == "call"]
+    kinds = [
+        each["nodeManagementSubscriptionRequestCall"]["subscriptionRequest"]["serverFeatureType"] for each in calls
+    ]
+    assert (link.device, kinds) == (BOX, ["NodeManagement", "DeviceDiagnosis"])
+
+
+def test_a_heartbeat_without_a_counter_counts() -> None:
+    joined = Joined()
+    joined.connect()
+    beat = {"deviceDiagnosisHeartbeatData": {"heartbeatTimeout": "PT60S"}}
+    joined.say(joined.guard.datagram("notify", feature([1], 6, CHARGER), beat, number=4, ackRequest=True))
+    assert joined.say(joined.guard.limit({"limitId": 0, "isLimitActive": True, "value": {"number": 4200}})) == 0
 
 
 def test_subscriptions_end_when_asked() -> None:

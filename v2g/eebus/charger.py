@@ -491,10 +491,11 @@ class ControllableSystem(SpineDevice):
         """See SpineDevice: a heartbeat. As the answer to a question it counts only if it is new: a guard that is gone
         silent still shows its last one."""
         beat = cmd.device_diagnosis_heartbeat_data
-        if beat is None or beat.heartbeat_counter is None:
+        if beat is None:
             return
-        new = self._counters.get(link.ski) != beat.heartbeat_counter
-        self._counters[link.ski] = beat.heartbeat_counter
+        new = beat.heartbeat_counter is not None and self._counters.get(link.ski) != beat.heartbeat_counter
+        if beat.heartbeat_counter is not None:
+            self._counters[link.ski] = beat.heartbeat_counter
         if new or header.cmd_classifier == "notify":
             self._heard[link.ski], link.heard_at = at, at.s
             if (guard := self.guard) is not None and guard.ski == link.ski:

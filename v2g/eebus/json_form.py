@@ -74,16 +74,17 @@ class _Object(Struct, frozen=True):
 
 def _plain(wire: object, shape: object) -> object:
     if isinstance(shape, _List):
-        items = [] if wire == {} else wire
-        if not isinstance(items, list) or len(items) > MOST_ITEMS:
-            raise CodecError("a list is none, or too long")
+        items = [] if wire == {} else wire if isinstance(wire, list) else [wire]  # one item may stand alone
+        if len(items) > MOST_ITEMS:
+            raise CodecError("a list is too long")
         return [_plain(each, shape.of) for each in items]
     if isinstance(shape, _Object):
         found: dict[str, object] = {}
         for part in wire if isinstance(wire, list) else [wire]:
             if not isinstance(part, dict):
                 raise CodecError("a member of an object has no name")
-            found |= {name: _plain(value, shape.members[name]) for name, value in part.items() if name in shape.members}
+            known = {name: value for name, value in part.items() if name in shape.members and value is not None}
+            found |= {name: _plain(value, shape.members[name]) for name, value in known.items()}
         return found
     return wire
 

@@ -426,7 +426,7 @@ class SpineDevice:
     def _informed(self, link: PeerLink, header: Header, cmd: Cmd, at: Moment) -> None:
         if (found := cmd.node_management_detailed_discovery_data) is not None:
             first = link.device is None
-            link.device = header.address_source.device or link.device
+            link.device = header.address_source.device or _device_of(found) or link.device
             features = tuple(each.description for each in found.feature_information or () if each.description)
             link.features = (link.features + features if cmd.filter else features)[-MOST_FEATURES:]
             if first and link.device is not None:
@@ -451,7 +451,8 @@ class SpineDevice:
         link.asked_at = at.s
         for each in link.features:
             functions = [one.function for one in each.supported_function or ()]
-            if each.feature_type == "DeviceDiagnosis" and each.role == "server" and HEARTBEAT in functions:
+            beats = not functions or HEARTBEAT in functions  # some list no functions
+            if each.feature_type == "DeviceDiagnosis" and each.role == "server" and beats:
                 server = replace(each.feature_address or Address(), device=link.device)
                 relation = Relation(client_address=client, server_address=server, server_feature_type="DeviceDiagnosis")
                 self.call(link, "subscription", relation)
@@ -474,6 +475,11 @@ class SpineDevice:
     def written(self, _link: PeerLink, _cmd: Cmd, _at: Moment) -> Refusal:
         """A peer writes. Return whether it may."""
         return Refusal(NOT_SUPPORTED)
+
+
+def _device_of(found: DetailedDiscovery) -> str | None:
+    description = found.device_information and found.device_information.description
+    return description.device_address.device if description and description.device_address else None
 
 
 def _end(asked: Relation | None, relations: list[Relation]) -> Refusal:
