@@ -230,6 +230,33 @@ def test_a_heartbeat_without_a_counter_counts() -> None:
     assert joined.say(joined.guard.limit({"limitId": 0, "isLimitActive": True, "value": {"number": 4200}})) == 0
 
 
+LIMIT: dict[str, Any] = {"limitId": 0, "isLimitActive": True, "value": {"number": 3000}}
+
+
+@pytest.mark.parametrize(
+    ("item", "charge_w", "lasts_s"),
+    [
+        ({**LIMIT, "value": {"number": 3000.0, "scale": 0.0}}, 3000, None),
+        ({**LIMIT, "timePeriod": {"endTime": "P0Y0M0DT2H0M0.000S"}}, 3000, 7200),
+        ({**LIMIT, "timePeriod": {"endTime": "P0Y0M1D"}}, 3000, 86_400),
+        ({**LIMIT, "timePeriod": {"endTime": "P0Y1M0DT0H"}}, None, None),
+        ({**LIMIT, "value": {"scale": 0}}, None, None),
+        ({**LIMIT, "value": {}}, None, None),
+    ],
+)
+def test_a_limit_is_read_as_boxes_write_it_and_never_taken_for_0(
+    item: dict[str, Any], charge_w: float | None, lasts_s: float | None
+) -> None:
+    joined = Joined()
+    joined.connect()
+    joined.beat()
+    assert joined.say(joined.guard.limit(item)) == (7 if charge_w is None else 0)
+    assert joined.system.charge_w == (PRESET.charge_w if charge_w is None else charge_w)
+    if charge_w is not None:
+        assert joined.system.held[0] == (charge_w, None if lasts_s is None else joined.at.s + lasts_s)
+        assert joined.say(joined.guard.key(0, {"scaledNumber": {}})) == 7
+
+
 def test_subscriptions_end_when_asked() -> None:
     joined = Joined()
     joined.connect()

@@ -6,6 +6,7 @@ feature, which one guard at a time binds; the heartbeats of that guard count. Th
 directions.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, NamedTuple
@@ -66,6 +67,7 @@ LEAST_FAILSAFE_S: Final = 7200
 MOST_FAILSAFE_S: Final = 86_400
 POWER: Final = 0
 """Id of the measurement of power, the first one."""
+_NO_YEARS: Final = re.compile(r"^P(?:0+Y)?(?:0+M)?(?=.)")
 _LONGEST_S: Final = 100 * 365 * 86_400.0
 
 
@@ -538,8 +540,8 @@ class ControllableSystem(SpineDevice):
                 cleared = number in ended or not cmd.filter
                 item = items.get(number, Limit())
                 writes[number or 0] = self._write_of(item, self._ways[number or 0], at, cleared=cleared)
-            except msgspec.ValidationError:
-                return Refusal(REJECTED, "unreadable duration")
+            except msgspec.ValidationError as error:
+                return Refusal(REJECTED, str(error))
         reasons = {each: self._ways[each].limitation.refusal(write, at.s) for each, write in writes.items()}
         refused = any(reasons.values())
         for number, write in writes.items():  # all or none; a refused one still shows that a guard is there
@@ -550,9 +552,11 @@ class ControllableSystem(SpineDevice):
         return Refusal(REJECTED, next(filter(None, reasons.values()))) if refused else Refusal(OK)
 
     def _write_of(self, item: Limit, way: _Way, at: Moment, *, cleared: bool) -> LimitWrite:
-        """Return a written limit as magnitude and duration. Raises ValidationError for an unreadable duration."""
+        """Return a written limit as magnitude and duration. Raises ValidationError for an unreadable one."""
         value_w = None
         if item.value is not None:
+            if item.value.number is None:
+                raise msgspec.ValidationError("a value without a number")
             value_w = way.sign * item.value.value
             if way.sign < 0 and self.facts.production_as_magnitude:
                 value_w = abs(value_w)
@@ -575,16 +579,16 @@ class ControllableSystem(SpineDevice):
                 return Refusal(REJECTED, "no heartbeat and limit before")
             if number == DURATION:
                 try:
-                    duration_s = typed_json.convert(value.duration, timedelta).total_seconds()
-                except msgspec.ValidationError:
-                    return Refusal(REJECTED, "unreadable duration")
+                    duration_s = _seconds(value.duration or "")
+                except msgspec.ValidationError as error:
+                    return Refusal(REJECTED, str(error))
                 if duration_s < LEAST_FAILSAFE_S:
                     return Refusal(REJECTED, "shorter than 2 h")
                 if duration_s > MOST_FAILSAFE_S:  # refused, and the maximum is set (022/5)
                     self._keep(replace(self.failsafe, duration_s=MOST_FAILSAFE_S))
                     return Refusal(REJECTED, "longer than 24 h")
                 values = replace(values, duration_s=duration_s)
-            elif value.scaled_number is None or value.scaled_number.value < 0:
+            elif value.scaled_number is None or value.scaled_number.number is None or value.scaled_number.value < 0:
                 return Refusal(REJECTED, "a failsafe limit is a number from 0 on")
             elif number == CONSUMPTION:
                 values = replace(values, charge_w=value.scaled_number.value)
@@ -626,9 +630,12 @@ def _values(data: tuple[Measurement, ...] | None) -> list[object]:
 def _lasts(text: str, at: Moment) -> float:
     """Return the seconds until an end, a duration or a time. Raises ValidationError."""
     if text.startswith("P"):
-        lasts_s = typed_json.convert(text, timedelta).total_seconds()
+        lasts_s = _seconds(text)
     else:
-        end = typed_json.convert(text, datetime)
+        try:
+            end = typed_json.convert(text, datetime)
+        except msgspec.ValidationError:
+            raise msgspec.ValidationError("unreadable end") from None
         end = end if end.tzinfo else end.replace(tzinfo=UTC)
         lasts_s = end.timestamp() - at.utc_ms / 1000
         if lasts_s <= 0:
@@ -636,6 +643,14 @@ def _lasts(text: str, at: Moment) -> float:
     if not 0 <= lasts_s <= _LONGEST_S:
         raise msgspec.ValidationError("the duration is out of range")
     return lasts_s
+
+
+def _seconds(text: str) -> float:
+    """Return an XML Schema duration, in which Java writes years and months of 0, too, in s. Raises ValidationError."""
+    try:
+        return typed_json.convert(_NO_YEARS.sub("P", text), timedelta).total_seconds()
+    except msgspec.ValidationError:
+        raise msgspec.ValidationError("unreadable duration") from None
 
 
 def _shown(cmd: Cmd) -> str:

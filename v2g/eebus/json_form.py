@@ -86,7 +86,7 @@ def _plain(wire: object, shape: object) -> object:
             known = {name: value for name, value in part.items() if name in shape.members and value is not None}
             found |= {name: _plain(value, shape.members[name]) for name, value in known.items()}
         return found
-    return wire
+    return int(wire) if isinstance(wire, float) and wire.is_integer() else wire  # there are no other numbers
 
 
 @functools.cache
