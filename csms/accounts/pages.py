@@ -17,7 +17,6 @@ from csms.console.visit import ROOT, ZONE_COOKIE, Visit, action, cookie_of, loca
 from csms.http.call import encode
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
-from csms.overview import api as health
 from v2g.errors import RefusedError
 
 _PENDING = "__Host-v2g-login"
@@ -355,18 +354,3 @@ async def show_audit(visit: Visit) -> Answer:
         empty="No entry fits.",
     )
     return await show_pages(visit, shown, access.list_audit, asked)
-
-
-@page("/health")
-async def show_health(visit: Visit) -> Answer:
-    """Show the state of the back end."""
-    running = await visit.ask(health.read_system) if visit.may(health.read_system) else None
-    return visit.show("health.html", health=await visit.ask(health.read_health), system=running)
-
-
-@action("/health/backup", health.make_backup)
-async def back_up(visit: Visit) -> Answer:
-    """Write a backup now."""
-    visit.back = f"{ROOT}/health"
-    made = await visit.ask(health.make_backup)
-    return visit.see(visit.back, "Backup: {file}", "{rows} rows, {octets} bytes.", **made)

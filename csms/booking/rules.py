@@ -14,6 +14,7 @@ from csms.booking.plausibility import REGISTER_MWH, Point, RatedPower, judge_lim
 from csms.booking.plausibility import Finding as Finding
 from csms.booking.plausibility import Reason as Reason
 from csms.prequalifications.rules import Prequalification, permit
+from csms.station_security.rules import Charger
 from csms.tokens.rules import CONTRACT, normalise
 from v2g.energy.settlement import records
 from v2g.energy.settlement.authorization import SignedChallenge, check_authorization
@@ -87,24 +88,6 @@ class Certificates(msgspec.Struct, frozen=True):
     contract: bytes
     emaid: str
     charger_fault: str = ""
-
-
-class Charger(msgspec.Struct, frozen=True):
-    """What this back end knows about the subject (RFC 4514) of a charger's certificate, beside a station's session.
-
-    `station_id` is whose charger it is, `known` the subject by which the session's station was known last; each is
-    empty if there is none.
-    """
-
-    subject: str
-    station_id: str
-    known: str
-
-    def fault(self, station_id: str) -> str:
-        """Return why it is not a station's, empty if it is, or may become it."""
-        if self.station_id:
-            return "" if self.station_id == station_id else f"charger {self.subject} is station {self.station_id}'s"
-        return f"charger {self.subject} is new, the station is known by {self.known}" if self.known else ""
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,9 @@ from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
 from v2g.energy.settlement.rows import csv_text
 
+INSTALLED: Final = {"/inventory": "What is installed where"}
+"""Link beside lists of vehicles and of updates."""
+
 PAGE: Final = 50
 """Rows of a page."""
 

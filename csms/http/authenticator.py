@@ -9,8 +9,8 @@ from typing import Any, Final
 from csms.accounts import store as access
 from csms.accounts.rules import Principal, balanced, bearer_digest, find_bearer, find_certificate
 from csms.config import ApiListener
+from csms.revocation_lists import RevocationLists
 from csms.services import Services
-from csms.trust.certificate_status import RevocationLists
 from v2g.errors import CertificateError, RevocationError
 from v2g.io.tls.peer_chain import PeerJudge
 from v2g.observe import Observe, Scalar

@@ -14,7 +14,7 @@ from csms.books import api as reports
 from csms.console.course import course_of, date_of, midnight_ms, points_of
 from csms.console.listing import Column, Listing, show_list
 from csms.console.present import ChartLine, chart, flow_bar, money
-from csms.console.visit import Visit, page, place, segment
+from csms.console.visit import ROOT, Visit, action, page, place, segment
 from csms.grid import api as grid
 from csms.grid.limits import LimitState
 from csms.grid.pages import signal_in_force
@@ -207,3 +207,29 @@ async def search(visit: Visit) -> Answer:
         named = [each for each in present.groups if any(text.lower() in name.lower() for name in each.subjects)]
         found["Alerts"] = [(f"/alerts?{urlencode({'q': text})}", each.kind, each.state) for each in named[:_FEW]]
     return visit.show("search.html", text=text, found={name: some for name, some in found.items() if some})
+
+
+@page("/inventory", overview.read_inventory, instead=overview.read_vehicle_inventory)
+async def show_inventory(visit: Visit) -> Answer:
+    """Show what is installed on how many stations, in how many vehicles, and in which nodes of this back end, each to
+    those who may see it."""
+    kinds = (overview.read_inventory, overview.read_vehicle_inventory)
+    rows, parts = [await visit.ask(each) if visit.may(each) else None for each in kinds]
+    listed = overview.list_node_firmware
+    nodes = [each async for each in visit.every(listed)] if visit.may(listed) else []
+    return visit.show("inventory.html", rows=rows, parts=parts, nodes=nodes)
+
+
+@page("/health")
+async def show_health(visit: Visit) -> Answer:
+    """Show the state of the back end."""
+    running = await visit.ask(overview.read_system) if visit.may(overview.read_system) else None
+    return visit.show("health.html", health=await visit.ask(overview.read_health), system=running)
+
+
+@action("/health/backup", overview.make_backup)
+async def back_up(visit: Visit) -> Answer:
+    """Write a backup now."""
+    visit.back = f"{ROOT}/health"
+    made = await visit.ask(overview.make_backup)
+    return visit.see(visit.back, "Backup: {file}", "{rows} rows, {octets} bytes.", **made)

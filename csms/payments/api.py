@@ -14,6 +14,7 @@ from csms.http.problems import ApiError, missing
 from csms.payments import store as rows
 from csms.payments import work as payments
 from csms.payments.work import Scan, note_swap
+from csms.remote_control.store import list_transfers
 from csms.remote_control.work import Started
 from csms.requests.work import Asked
 from v2g.errors import OcppError
@@ -225,4 +226,4 @@ async def report_battery_swap(call: Call, parameters: OneStation, body: BatteryS
 @get("/vendor-data", Permission.READ_MAINTENANCE)
 async def list_vendor_data(call: Call, parameters: OfAnyStation) -> Page[VendorData]:
     """List vendor data (P02), newest first."""
-    return await newest_first(call, parameters, VendorData, "id", rows.list_transfers, parameters.station_id)
+    return await newest_first(call, parameters, VendorData, "id", list_transfers, parameters.station_id)

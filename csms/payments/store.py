@@ -1,14 +1,13 @@
-"""Settled payments, web payments, battery swaps, vendor data."""
+"""Settled payments, web payments, battery swaps."""
 
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, Text, insert, select, update
 
-from csms.db.base import declare_table, newest, page, row_id, transaction_key
+from csms.db.base import declare_table, page, row_id, transaction_key
 from csms.transactions.events import find_last
 from v2g.ocpp.messages.battery_swap import BatterySwapRequest
-from v2g.ocpp.messages.data_transfer import DataTransferRequest
 from v2g.ocpp.messages.payment import NotifySettlementRequest
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.times import parse_time
@@ -61,17 +60,6 @@ battery_swaps: Final = declare_table(
     Column("received_ms", BigInteger, nullable=False),
     Column("document", Text, nullable=False),
     Index(None, "station_id", "request_id"),
-)
-
-data_transfers: Final = declare_table(
-    "data_transfers",
-    Column("id", row_id, primary_key=True),
-    Column("station_id", String(48), nullable=False),
-    Column("vendor_id", String(255), nullable=False),
-    Column("message_id", String(50), nullable=False),
-    Column("received_ms", BigInteger, nullable=False),
-    Column("document", Text, nullable=False),
-    Index(None, "station_id", "received_ms"),
 )
 
 
@@ -217,25 +205,4 @@ def list_swaps(
     query = page(select(battery_swaps).where(table.station_id == station_id), (table.id,), after, limit, rising=True)
     if request_id is not None:
         query = query.where(table.request_id == request_id)
-    return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in connection.execute(query)]
-
-
-def add_transfer(connection: Connection, station_id: str, request: DataTransferRequest, now_ms: int) -> None:
-    """Store a vendor's data (P02)."""
-    connection.execute(
-        insert(data_transfers).values(
-            station_id=station_id,
-            vendor_id=request.vendor_id,
-            message_id=request.message_id or "",
-            received_ms=now_ms,
-            document=msgspec.json.encode(request.data).decode(),
-        )
-    )
-
-
-def list_transfers(
-    connection: Connection, before: int | None = None, limit: int = 100, station_id: str | None = None
-) -> list[dict[str, object]]:
-    """Return the newest data of vendors first, decoded: of those below the number `before`."""
-    query = newest(data_transfers, before, limit, station_id=station_id)
     return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in connection.execute(query)]

@@ -4,7 +4,6 @@ import msgspec
 
 from csms.attestations.work import Attester, report_attestation
 from csms.handlers import answers, answers_at_once, small
-from csms.payments import store as payments
 from csms.remote_control import store as commands
 from csms.services import HandlerContext
 from csms.session_metrics import store as session_metrics
@@ -48,7 +47,7 @@ async def answer_data_transfer(context: HandlerContext, request: DataTransferReq
         if allowed and request.message_id not in allowed:
             return DataTransferResponse(status="UnknownMessageId")
         now_ms = context.services.clock.utc_ms()
-        await context.services.store.run(payments.add_transfer, context.station_id, request, now_ms)
+        await context.services.store.run(commands.add_transfer, context.station_id, request, now_ms)
         context.observe("ocpp", "data_transfer", vendor=request.vendor_id, message=request.message_id)
         return DataTransferResponse(status="Accepted")
     if request.message_id == MESSAGE:

@@ -1,12 +1,13 @@
-"""Commands with a later outcome: remote starts, availability, reservations, local lists."""
+"""Commands with a later outcome (remote starts, availability, reservations, local lists), and data of vendors."""
 
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy import BigInteger, Column, Connection, Index, String, Text, insert
 
-from csms.db.base import AnyRow, declare_table, row_id, transaction_key
+from csms.db.base import AnyRow, declare_table, newest, row_id, transaction_key
 from csms.db.bulk import insert_numbered
 from csms.remote_control.rules import OPEN, Order, covers, fulfilled
 from csms.reservations.rules import ACTIVE, Reservation
@@ -15,6 +16,7 @@ from csms.stations.tables import connectors
 from csms.transactions.tables import transactions
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.availability import OperationalStatus
+from v2g.ocpp.messages.data_transfer import DataTransferRequest
 from v2g.ocpp.messages.transactions import TransactionLimit
 
 remote_starts: Final = declare_table(
@@ -315,3 +317,36 @@ def save_local_list(connection: sa.Connection, /, station_id: str, **values: obj
 
 def _read(row: AnyRow, type_: type[Any]) -> Any:
     return type_(**row._mapping)
+
+
+data_transfers: Final = declare_table(
+    "data_transfers",
+    Column("id", row_id, primary_key=True),
+    Column("station_id", String(48), nullable=False),
+    Column("vendor_id", String(255), nullable=False),
+    Column("message_id", String(50), nullable=False),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+    Index(None, "station_id", "received_ms"),
+)
+
+
+def add_transfer(connection: Connection, station_id: str, request: DataTransferRequest, now_ms: int) -> None:
+    """Store a vendor's data (P02)."""
+    connection.execute(
+        insert(data_transfers).values(
+            station_id=station_id,
+            vendor_id=request.vendor_id,
+            message_id=request.message_id or "",
+            received_ms=now_ms,
+            document=msgspec.json.encode(request.data).decode(),
+        )
+    )
+
+
+def list_transfers(
+    connection: Connection, before: int | None = None, limit: int = 100, station_id: str | None = None
+) -> list[dict[str, object]]:
+    """Return the newest data of vendors first, decoded: of those below the number `before`."""
+    query = newest(data_transfers, before, limit, station_id=station_id)
+    return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in connection.execute(query)]

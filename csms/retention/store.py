@@ -13,8 +13,8 @@ from csms.diagnostics.store import device_events, stream_values
 from csms.direct_payments.rules import OVER
 from csms.direct_payments.store import direct_payments
 from csms.overview.tables import power_course
-from csms.payments.store import battery_swaps, data_transfers
-from csms.remote_control.store import remote_starts, reservations
+from csms.payments.store import battery_swaps
+from csms.remote_control.store import data_transfers, remote_starts, reservations
 from csms.requests.store import request_parts, station_requests
 from csms.reservations.rules import ACTIVE
 from csms.roaming.tables import roaming_objects

@@ -7,13 +7,13 @@ from collections.abc import Collection
 from typing import Final
 
 from csms.device_model.store import external_ids, list_variables
-from csms.dispatch.rules import problems
 from csms.prequalifications.rules import W_PER_A, export_of, export_of_values
 from csms.prequalifications.work import ExportPermits
 from csms.requests.work import UNANSWERED, Asked, ask, call, failure
 from csms.services import Services
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import Step, add_up, dynamic_share, from_template
+from csms.smart_charging.profile_rules import problems
 from csms.smart_charging.rules import (
     StationAbilities,
     check_distinct,

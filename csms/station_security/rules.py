@@ -115,3 +115,21 @@ def _named(wanted: CertificateHashData, root: x509.Certificate) -> bool:
 def _is_root(der: bytes) -> bool:
     certificate = load_certificate(der)
     return certificate.subject == certificate.issuer
+
+
+class Charger(msgspec.Struct, frozen=True):
+    """What this back end knows about the subject (RFC 4514) of a charger's certificate, beside a station's session.
+
+    `station_id` is whose charger it is, `known` the subject by which the session's station was known last; each is
+    empty if there is none.
+    """
+
+    subject: str
+    station_id: str
+    known: str
+
+    def fault(self, station_id: str) -> str:
+        """Return why it is not a station's, empty if it is, or may become it."""
+        if self.station_id:
+            return "" if self.station_id == station_id else f"charger {self.subject} is station {self.station_id}'s"
+        return f"charger {self.subject} is new, the station is known by {self.known}" if self.known else ""

@@ -18,8 +18,8 @@ from sqlalchemy import (
     update,
 )
 
-from csms.booking.rules import Charger
 from csms.db.base import AnySelect, declare_table, page, row_id
+from csms.station_security.rules import Charger
 from csms.stations.tables import stations
 from v2g.energy.settlement.canonical import sha256_hex
 from v2g.errors import CertificateError

@@ -1,28 +1,19 @@
-"""Vehicles and their batteries, the map, campaigns of updates, and what is installed where."""
+"""Vehicles and their batteries, and the map."""
 
-from collections import Counter
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from csms.alerts import api as alerts
 from csms.batteries import api as batteries
-from csms.console.listing import Column, Listing, show_list
+from csms.console.listing import INSTALLED, Column, Listing, show_list
 from csms.console.present import ChartLine, chart
-from csms.console.visit import Visit, action, page, place, segment
-from csms.firmware import api as firmware
-from csms.firmware.rules import CampaignPlan, Image
-from csms.http.operations import Operation
+from csms.console.visit import Visit, page, segment
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
-from csms.overview import api as overview
 from csms.scores import api as scores
 from csms.sites import api as sites
-from csms.stations import api as stations
 from csms.vehicles import api as positions
 
-_PAGE = 50
 _SILENT_MS = 3_600_000
 _SHOWN = "battery.soc,battery.soh,charging.power"
 _MOST_ESTIMATES = 1000
@@ -38,16 +29,6 @@ VEHICLES: Final = (
     Column("telemetry", "Telemetry", lambda row: row["telemetry"], "state", phone=False),
     Column("seen", "Last record", lambda row: row["at_ms"], "time"),
 )
-CAMPAIGNS: Final = (
-    Column("campaign", "Campaign", lambda row: row["name"], href=lambda row: f"/campaigns/{row['campaign_id']}"),
-    Column("state", "State", lambda row: row["state"], "state"),
-    Column("reason", "Reason", lambda row: row["reason"]),
-    Column("begun", "Begun", lambda row: row["created_ms"], "time", phone=False),
-    Column("changed", "Changed", lambda row: row["updated_ms"], "time"),
-)
-
-
-INSTALLED: Final = {"/inventory": "What is installed where"}
 
 
 def _links(visit: Visit) -> dict[str, str]:
@@ -144,106 +125,3 @@ async def show_map(visit: Visit) -> Answer:
 async def stream_positions(visit: Visit) -> Answer:
     """Stream positions as the API does."""
     return await visit.stream(positions.stream_positions, {})
-
-
-@page("/campaigns", firmware.list_campaigns)
-async def list_campaigns(visit: Visit) -> Answer:
-    """List campaigns, newest first."""
-    rows = [each async for each in visit.every(firmware.list_campaigns)]
-    empty = "No campaign. Begin one from what is installed where."
-    return await show_list(
-        visit, Listing(title="Updates", columns=CAMPAIGNS, rows=rows, tab="state", empty=empty, links=INSTALLED)
-    )
-
-
-@page("/campaigns/{campaign_id}", firmware.read_campaign)
-async def one_campaign(visit: Visit) -> Answer:
-    """Show a campaign's course: how far each cohort is, and the stations that failed."""
-    found = await visit.ask(firmware.read_campaign, campaign_id=visit.path["campaign_id"])
-    cohorts: dict[int, Counter[str]] = {}
-    for each in found["members"]:
-        cohorts.setdefault(each["cohort"], Counter())[each["state"]] += 1
-    states = [each for each in _STATES if any(each in counts for counts in cohorts.values())]
-    wrong = [each for each in found["members"] if each["back"] or each["state"] in ("Failed", "Absent")]
-    return visit.show(
-        "campaign.html",
-        found=found,
-        cohorts=sorted(cohorts.items()),
-        states=states,
-        wrong=wrong[:_PAGE],
-        wrongs=len(wrong),
-    )
-
-
-_STATES = ("Waiting", "Working", "Watched", "Installed", "Failed", "Reverted", "Excluded", "Absent")
-_ACTIONS: dict[str, Operation] = {
-    "exclude": firmware.exclude_from_campaign,
-    "pause": firmware.pause_campaign,
-    "resume": firmware.resume_campaign,
-    "rollback": firmware.roll_back_campaign,
-    "cancel": firmware.cancel_campaign,
-}
-
-
-@action("/campaigns/{campaign_id}/{what}", firmware.pause_campaign)
-async def change_campaign(visit: Visit) -> Answer:
-    """Pause, resume, take back or cancel a campaign, or leave out stations that have not begun."""
-    number, what = visit.path["campaign_id"], visit.path["what"]
-    visit.back = place("campaigns", number)
-    if what not in _ACTIONS:
-        raise ApiError(404, "there is no such action")
-    body = {"station_ids": visit.form.get("stations", "").replace(",", " ").split()} if what == "exclude" else None
-    found = await visit.ask(_ACTIONS[what], body, campaign_id=number)
-    return visit.see(visit.back, "{name}: {state}", name=found["name"], state=found["state"])
-
-
-@page("/inventory", overview.read_inventory, instead=overview.read_vehicle_inventory)
-async def show_inventory(visit: Visit) -> Answer:
-    """Show what is installed on how many stations, in how many vehicles, and in which nodes of this back end, each to
-    those who may see it."""
-    kinds = (overview.read_inventory, overview.read_vehicle_inventory)
-    rows, parts = [await visit.ask(each) if visit.may(each) else None for each in kinds]
-    listed = overview.list_node_firmware
-    nodes = [each async for each in visit.every(listed)] if visit.may(listed) else []
-    return visit.show("inventory.html", rows=rows, parts=parts, nodes=nodes)
-
-
-_KIND = ("vendor", "model", "firmware")
-
-
-async def _of_kind(visit: Visit, kind: tuple[str, ...]) -> list[str]:
-    """Return the stations of a kind."""
-    found = visit.every(stations.list_stations)
-    return [each["station_id"] async for each in found if _kind(each) == kind]
-
-
-def _kind(station: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(station[name] for name in _KIND)
-
-
-@page("/campaigns/new", firmware.make_campaign)
-async def plan_campaign(visit: Visit) -> Answer:
-    """Ask for the image of a campaign for the stations of a kind."""
-    kind = tuple(visit.request.query_params.get(name, "") for name in _KIND)
-    plan = CampaignPlan(image=Image(location=" "))
-    about = dict(zip(_KIND, kind, strict=True))
-    installed = await visit.ask(overview.read_inventory)
-    count = sum(each["number"] for each in installed if _kind(each) == kind)
-    return visit.show("campaign_new.html", about=about, count=count, plan=plan)
-
-
-@action("/campaigns", firmware.make_campaign)
-async def begin_campaign(visit: Visit) -> Answer:
-    """Begin a campaign for the stations of a kind, in the usual cohorts."""
-    form, about = visit.form, {name: visit.form.get(name, "") for name in _KIND}
-    visit.back = f"{place('campaigns', 'new')}?{urlencode(about)}"
-    images = {name: {"location": form[name].strip()} for name in ("image", "rollback") if form.get(name, "").strip()}
-    plan = {**images, "window": form.get("window", "").strip() or None}
-    body = {
-        "name": form.get("name", "").strip(),
-        "plan": plan,
-        "station_ids": await _of_kind(visit, tuple(about.values())),
-    }
-    made = await visit.ask(firmware.make_campaign, body)
-    there = place("campaigns", made["campaign_id"])
-    return visit.see(there, "{name}: {state}", name=made["name"], state=made["state"])

@@ -13,7 +13,6 @@ from csms.booking.plausibility import RatedPower
 from csms.booking.rules import (
     BookingJudgement,
     Certificates,
-    Charger,
     Evidence,
     Finding,
     PriceDelivery,
@@ -24,6 +23,7 @@ from csms.booking.rules import (
 )
 from csms.contracts.rules import charger_fault
 from csms.prequalifications.rules import Prequalification
+from csms.station_security.rules import Charger
 from csms.trust.rules import Anchors
 from pki_tools.tree import PkiTree
 from tests.csms.settlement.lies import (

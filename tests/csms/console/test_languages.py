@@ -20,6 +20,7 @@ from csms.books.reports import Grouping
 from csms.catalogues import catalogues
 from csms.console.frame import AREAS
 from csms.console.languages import language_of, point_of, texts_of
+from csms.console.listing import INSTALLED
 from csms.console.present import BOUNDS, STATUS, STEPS, environment, fact, money, percent, power, price
 from csms.console.visit import shown_point
 from csms.device_model.pages import MUTABLE
@@ -30,7 +31,6 @@ from csms.stations.listed import StationState
 from csms.stations.pages import ACTS, BULK
 from csms.tariffs.pages import DAYS, HOLIDAYS, TO, WEEKDAYS, WEEKLY
 from csms.tokens.pages import VIEWS as TOKEN_VIEWS
-from csms.vehicles.pages import INSTALLED
 from tests.csms.api.support import ApiClient
 from tests.csms.console.support import Person, employ, text_of
 from v2g.asn1.discharge import DecisionReason

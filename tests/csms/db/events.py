@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, insert, select
 
-from csms.payments.store import data_transfers
+from csms.remote_control.store import data_transfers
 from csms.transactions import store as transactions
 from csms.transactions.events import EventArrival
 from csms.transactions.rules import IMPORT_REGISTER, Event, Sample

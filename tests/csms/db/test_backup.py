@@ -11,7 +11,7 @@ from sqlalchemy import Connection, insert, select
 from csms.db.backup import backup, restore
 from csms.db.schema import metadata
 from csms.db.store import Store
-from csms.payments.store import data_transfers
+from csms.remote_control.store import data_transfers
 from csms.stations import store as stations
 from csms.telemetry.tables import telemetry
 from csms.transactions import store as transactions

@@ -7,11 +7,12 @@ from sqlalchemy import Connection
 
 from csms.booking import store as reviews
 from csms.booking.facts import Fact
-from csms.booking.rules import Certificates, Charger, Finding
+from csms.booking.rules import Certificates, Finding
 from csms.booking.store import Review
 from csms.books import store as books
 from csms.db.store import Store
 from csms.station_security import store as chargers
+from csms.station_security.rules import Charger
 from pki_tools.tree import PkiTree
 from tests.csms.settlement.lies import charger_named
 from v2g.energy.settlement.bookkeeping import Posting, Use

@@ -9,6 +9,7 @@ from csms.firmware import store as campaigns
 from csms.firmware.rules import CampaignPlan, Image, Member
 from csms.payments import store as payments
 from csms.remote_control import store as commands
+from csms.remote_control import store as remote_control
 from csms.requests import store as requests
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import Component, MessageContent, Variable
@@ -172,7 +173,7 @@ def test_messages_payments_swaps_and_vendors(store: Store) -> None:
         assert not payments.save_web_payment(connection, number, "Paid")
         payments.add_swap(connection, "CS", swap, 1)
         assert payments.list_swaps(connection, None, 10, "CS", 5)[0]["document"]["batteryData"][0]["soC"] == 1.0
-        payments.add_transfer(connection, "CS", DataTransferRequest(vendor_id="v", data={"a": None}), 1)
-        assert payments.list_transfers(connection)[0]["document"] == {"a": None}
+        remote_control.add_transfer(connection, "CS", DataTransferRequest(vendor_id="v", data={"a": None}), 1)
+        assert remote_control.list_transfers(connection)[0]["document"] == {"a": None}
 
     store.do(work)

@@ -1,7 +1,7 @@
 """Functional block P, data transfer, beyond the cases of the test lab."""
 
 from csms.config import Vendor
-from csms.payments import store as payments
+from csms.remote_control import store as remote_control
 from csms.remote_control.work import transfer_data
 from tests.csms.backend import Backend
 from tests.csms.customers import Start
@@ -16,7 +16,7 @@ async def test_what_vendors_send_who_are_known_is_kept(backend: Start) -> None:
         assert await station.call("DataTransfer", weather) == {"status": "Accepted"}
         assert await station.call("DataTransfer", {**weather, "messageId": "News"}) == {"status": "UnknownMessageId"}
         assert await station.call("DataTransfer", {"vendorId": "org.example"}) == {"status": "Accepted"}
-        kept = await csms.services.store.run(payments.list_transfers, station_id=station.id)
+        kept = await csms.services.store.run(remote_control.list_transfers, station_id=station.id)
         assert [(each["vendor_id"], each["document"]) for each in kept] == [
             ("org.example", None),
             ("com.example", {"celsius": -3, "snow": None}),

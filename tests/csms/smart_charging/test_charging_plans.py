@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csms.dispatch.rules import problems
 from csms.sites.rules import Known, Place, Site, loads_of
 from csms.smart_charging.charging_plans import (
     ProfileTemplate,
@@ -19,6 +18,7 @@ from csms.smart_charging.charging_plans import (
     steps,
     watts,
 )
+from csms.smart_charging.profile_rules import problems
 from tests.ocpp.official import validator
 from v2g.energy.balancing import Node
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
