@@ -60,9 +60,9 @@ class SharedTiming(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Charger: wait for the control pilot's state C or D before CableCheck (V2G-DC-547), B before WeldingDetection
     (V2G-DC-556)."""
     close: Timer = 5.0
-    """Charger: maximum time from a FAILED answer, or SessionStopRes, to the end of TCP."""
+    """Charger: maximum time from a fault between two requests to the end of TCP."""
     secc_linger: Timer = 2.0
-    """Charger: after SessionStopRes the vehicle may close first: some are upset by the contrary."""
+    """Charger: after SessionStopRes, or FAILED, the vehicle may close first: some are upset by the contrary."""
     message_scale: TimerScale = 1.0
     """Vehicle: factor on every message timeout, for peers known to be slow; 1 is the standard."""
     tolerate_slow_chargers: bool = True
