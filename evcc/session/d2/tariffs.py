@@ -38,7 +38,8 @@ def agree(
     tariffs = {
         each.sa_schedule_tuple_id: levels(each.sales_tariff) for each in offered if each.sales_tariff is not None
     }
-    trusted, signed = _trust(response, tariffs, context)
+    named = all(each.sales_tariff.id is not None for each in offered if each.sales_tariff is not None)
+    trusted, signed = _trust(response, tariffs, context, named=named)
     observed = (seen("schedule", "prices", schedules=len(tariffs), signed=signed),) if trusted and tariffs else ()
     if tariffs and not trusted:
         observed = (seen("schedule", "prices_ignored", schedules=len(tariffs)),)
@@ -108,13 +109,14 @@ def _profile(made: ChargePlan, offer: PowerSchedule, context: MessageContext) ->
 
 
 def _trust(
-    response: ChargeParameterDiscoveryRes, tariffs: Mapping[int, Levels], context: MessageContext
+    response: ChargeParameterDiscoveryRes, tariffs: Mapping[int, Levels], context: MessageContext, *, named: bool
 ) -> tuple[bool, bool]:
-    """Return whether tariffs count, and whether they are signed by a permitted signer."""
+    """Return whether tariffs count, and whether they are signed by a permitted signer: all of them, as one that is not
+    `named` by an Id is no part of what is signed."""
     demanded = context.config.planning.unsigned_prices == "refuse"
     if not tariffs or context.signature is None:
         return not demanded, False
-    for key in _signers(context):
+    for key in _signers(context) if named else ():
         try:
             signatures.verify(context.signature, response, key)
         except SignatureError:

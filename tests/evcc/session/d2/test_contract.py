@@ -185,6 +185,24 @@ def test_tariffs_count_by_their_signature(signer: str, refuse: bool) -> None:
         assert bench.seen("schedule", "prices") == [{"schedules": 1, "signed": signer != "none"}]
 
 
+def test_a_tariff_beside_signed_ones_that_is_not_signed_is_not_believed() -> None:
+    """It has no Id, which a signature could refer to: the charger's own, or one put in on the way."""
+    planning = replace(PLAN.planning, unsigned_prices="refuse")
+    bench = bench_with(replace(PLAN, authorization=AuthorizationConfig(), planning=planning), scale=600)
+    first, other = offer(1, 11_000, CHEAP_LATER), offer(2, 11_000, CHEAP_LATER)
+    signed = replace(first, sales_tariff=replace(first.sales_tariff, id="tariff1"))
+
+    def signs(body: Any) -> Any:
+        if not isinstance(body, common.ChargeParameterDiscoveryRes):
+            return None
+        schedules = replace(body.sa_schedules, sa_schedule_tuple=(signed,))
+        return signatures.sign(replace(body, sa_schedules=schedules), SoftwareKey(SUB_KEY))
+
+    bench.charger.tuples, bench.charger.signs = (signed, other), signs
+    bench.run_to("CurrentDemandReq")
+    assert bench.seen("schedule", "prices_ignored") == [{"schedules": 2}]
+
+
 def test_the_signed_element_has_an_id_that_xml_takes() -> None:
     bench = bench_with()
     bench.run_to("AuthorizationReq")
