@@ -8,7 +8,6 @@ import sqlalchemy as sa
 
 from csms.db.base import declare_table, newest, page, row_id, transaction_key
 from csms.db.bulk import delete_rows
-from csms.stations.tables import connectors
 from v2g import typed_json
 from v2g.ocpp.messages.diagnostics import EventData
 from v2g.ocpp.messages.display import MessageInfo
@@ -174,12 +173,9 @@ _OPEN: Final = frozenset({"contactor_stuck_open", "contactor_dropped"})
 """Technical codes of our chargers for contactors that do not conduct (`v2g.hardware.faults`)."""
 
 
-def uncontrolled(connection: sa.Connection, station_id: str) -> frozenset[int]:
-    """Return the faulted EVSEs of a station whose contactor has a problem by the last event about it: what flows there
-    nobody limits, unless the problem is that it is open."""
-    column = connectors.c
-    here = (column.station_id == station_id) & (column.status == "Faulted")
-    faulted = set(connection.execute(sa.select(column.evse_id).where(here)).scalars())
+def uncontrolled(connection: sa.Connection, station_id: str, faulted: frozenset[int]) -> frozenset[int]:
+    """Return those of a station's `faulted` EVSEs whose contactor has a problem by the last event about it: what flows
+    there nobody limits, unless the problem is that it is open."""
     if not faulted:
         return frozenset()
     table = device_events.c
@@ -192,7 +188,7 @@ def uncontrolled(connection: sa.Connection, station_id: str) -> frozenset[int]:
     problems = {
         number for number, event in last.items() if event.actual_value == "true" and event.tech_code not in _OPEN
     }
-    return frozenset(faulted & problems)
+    return faulted & problems
 
 
 def list_events(

@@ -37,6 +37,7 @@ from csms.smart_charging.tables import (
     profile_templates,
     sites,
 )
+from csms.stations.store import faulted_evses
 from csms.transaction_keys import named_by_station
 from csms.transactions import powers as running_powers
 from csms.transactions import store as transactions
@@ -396,7 +397,8 @@ def look(connection: Connection, station_id: str, now_ms: int, followed_ms: int 
         if evse_id in known:
             known[evse_id] = msgspec.structs.replace(known[evse_id], drawn_w=drawn_w)
     waiting = any(held.id == rules.WAITING_PROFILE for _, _, held in stored)
-    return Seen(known, shares, of_station, waiting, diagnostics.uncontrolled(connection, station_id))
+    faulted = faulted_evses(connection, station_id)
+    return Seen(known, shares, of_station, waiting, diagnostics.uncontrolled(connection, station_id, faulted))
 
 
 def _drawn(connection: Connection, station_id: str, followed_ms: int) -> dict[int, int]:

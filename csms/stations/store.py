@@ -233,6 +233,13 @@ def _plugs(connection: Connection, station_ids: Sequence[str]) -> dict[str, list
     return found
 
 
+def faulted_evses(connection: Connection, station_id: str) -> frozenset[int]:
+    """Return the EVSEs of a station that have a faulted connector."""
+    column = connectors.c
+    query = select(column.evse_id).where((column.status == "Faulted") & (column.station_id == station_id))
+    return frozenset(connection.execute(query).scalars())
+
+
 def faulted_of(connection: Connection, names: Sequence[str]) -> set[str]:
     """Return those of these stations that have a faulted connector."""
     column = connectors.c
