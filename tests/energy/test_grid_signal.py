@@ -180,6 +180,16 @@ def test_prices_are_decimal_text_and_integers_are_millionths_as_before() -> None
     assert msgspec.json.decode(data, type=TypedGridSignal).version == machine.version
 
 
+def test_whole_numbers_may_be_written_with_a_point_but_no_price() -> None:
+    """A price of 1.0 could be meant as one EUR."""
+    whole = {**SIGNAL, "version": 7.0, "slots": [{**SIGNAL["slots"][0], "duration_s": 900.0}]}
+    found = parse_grid_signal(msgspec.json.encode(whole))
+    assert (found.version, found.slots[0].duration_s) == (7, 900)
+    whole["slots"][0]["import_price"] = 1.0
+    with pytest.raises(CodecError, match="import_price"):
+        parse_grid_signal(msgspec.json.encode(whole))
+
+
 @pytest.mark.parametrize("price", ["0,30", "", "1e3", "0.1234567", 0.3, None, "\u0663"])
 def test_a_price_that_is_neither_is_refused_with_the_way_to_write_it(price: Any) -> None:
     slots = [SIGNAL["slots"][0] | {"import_price": price}]

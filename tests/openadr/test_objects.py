@@ -54,6 +54,8 @@ def test_a_token_is_a_bearer_token_that_a_header_can_carry(answer: dict[str, Any
     with pytest.raises(CodecError):
         read_token(msgspec.json.encode(answer))
     assert read_token(b'{"access_token": "abc", "token_type": "bearer"}').expires_in == 3600
+    for text in (b"599", b"599.0", b'"599"'):  # as text: Azure AD
+        assert read_token(b'{"access_token":"abc","expires_in":%s}' % text).expires_in == 599
 
 
 _VALUES = st.recursive(

@@ -288,9 +288,11 @@ def parse_grid_signal(data: bytes, kind: type[PriceSignal] = GridSignal) -> Pric
     if len(data) > MAX_SIGNAL_BYTES:
         raise CodecError(f"grid signal of {len(data)} bytes", hint=f"at most {MAX_SIGNAL_BYTES} bytes are accepted")
     try:
-        fields = typed_json.decode(data, dict[str, object])
+        fields, sent = (typed_json.decode(each, dict[str, object]) for each in (typed_json.whole_numbers(data), data))
         for slot, name in _typed_prices(fields):
             slot[name] = micro_of(slot[name])
+        for slot, before in zip(_slots(fields), _slots(sent), strict=True):
+            slot |= {name: before[name] for name in _PRICES if isinstance(before.get(name), float)}  # meant as EUR?
         signal = typed_json.convert(fields, kind)
         signal.tariff()
     except (msgspec.DecodeError, ValueError) as error:
@@ -307,12 +309,19 @@ def has_integer_prices(data: bytes) -> bool:
     return bool(fields["slots"]) and not any(True for _ in _typed_prices(fields))
 
 
+_PRICES: Final = ("import_price", "export_compensation")
+
+
+def _slots(fields: dict[str, object]) -> list[dict[str, Any]]:
+    slots = fields.get("slots")
+    return [each for each in slots if isinstance(each, dict)] if isinstance(slots, list) else []
+
+
 def _typed_prices(fields: dict[str, object]) -> Iterator[tuple[dict[str, Any], str]]:
     """Yield the slots, and names of their prices, that are decimal text."""
-    slots = fields.get("slots")
-    for slot in slots if isinstance(slots, list) else ():
-        for name in ("import_price", "export_compensation"):
-            if isinstance(slot, dict) and isinstance(slot.get(name), str) and _DECIMALS.match(slot[name]):
+    for slot in _slots(fields):
+        for name in _PRICES:
+            if isinstance(slot.get(name), str) and _DECIMALS.match(slot[name]):
                 yield slot, name
 
 

@@ -157,7 +157,7 @@ class _EnergyCharts(msgspec.Struct, frozen=True):
 
 def _energy_charts(data: bytes) -> tuple[str, list[MarketPrice]]:
     try:
-        found = typed_json.decode(data, _EnergyCharts)
+        found = typed_json.decode_sent(data, _EnergyCharts)
     except msgspec.DecodeError as error:
         raise CodecError(f"prices of Energy-Charts: {error}") from None
     unit = _UNIT.match(found.unit)
@@ -247,7 +247,7 @@ class _MarketIndices(msgspec.Struct, frozen=True):
 def _elexon(data: bytes, provider: str) -> list[MarketPrice]:
     """Return the prices of a data provider; one without trade has none."""
     try:
-        found = typed_json.decode(data, _MarketIndices)
+        found = typed_json.decode_sent(data, _MarketIndices)
     except (msgspec.DecodeError, ValueError) as error:
         raise CodecError(f"market index data: {error}") from None
     starts = [(_time(each.start_time), each) for each in found.data if each.data_provider == provider and each.volume]

@@ -144,7 +144,7 @@ def read_events(data: bytes) -> tuple[tuple[Event, ...], dict[str, str]]:
     events, problems = [], dict[str, str]()
     for raw in _read(data, list[msgspec.Raw]):
         try:
-            events.append(typed_json.decode(bytes(raw), Event))
+            events.append(typed_json.decode_sent(bytes(raw), Event))
         except msgspec.DecodeError as error:
             event_id = _id_of(bytes(raw))
             problems[event_id] = f"event {event_id}: {error}"
@@ -160,7 +160,7 @@ def _read(data: bytes, kind: type[T]) -> T:
     if len(data) > MAX_BYTES:
         raise CodecError(f"the VTN's response has more than {MAX_BYTES} bytes")
     try:
-        return typed_json.decode(data, kind)
+        return typed_json.decode_sent(data, kind)
     except msgspec.DecodeError as error:
         raise CodecError(f"the VTN's response: {error}", hint="is the URL that of an OpenADR 3 VTN?") from None
 

@@ -435,6 +435,6 @@ def _named(names: Sequence[str], chain: Sequence[bytes]) -> dict[str, str]:
 
 def _decoded(body: bytes, kind: type[T]) -> T:
     try:
-        return typed_json.decode(body, kind)
+        return typed_json.decode_sent(body, kind)
     except msgspec.DecodeError as error:
         raise CodecError(f"not an answer of a pool: {error}") from None

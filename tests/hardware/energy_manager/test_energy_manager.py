@@ -19,6 +19,7 @@ def test_a_word_says_what_is_wanted_and_nothing_else() -> None:
     wanted = EnergyCommand(limit_w=11_000, discharge_w=0, setpoint_w=-3000.5, generation_w=4_000, valid_s=90)
     assert read_command(said) == wanted
     assert read_command(b"{}") == EnergyCommand()
+    assert read_command(b'{"limit_w":4200,"valid_s":6e1}') == EnergyCommand(limit_w=4200, valid_s=60)
     steps = (CommandStep(start_s=0, limit_w=5_000), CommandStep(start_s=900, setpoint_w=-1))
     assert read_command(
         b'{"schedule": [{"start_s": 0, "limit_w": 5000}, {"start_s": 900, "setpoint_w": -1}]}'

@@ -139,8 +139,8 @@ def read_command(data: bytes) -> EnergyCommand:
     if len(data) > MOST_BYTES:
         raise CodecError(f"more than {MOST_BYTES} bytes")
     try:
-        return _DECODER.decode(data)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        return typed_json.decode_sent(data, EnergyCommand)
+    except msgspec.MsgspecError as error:
         raise CodecError(str(error)[:200]) from None
 
 
@@ -150,9 +150,6 @@ def command_of(said: Mapping[str, object]) -> EnergyCommand:
         return typed_json.convert(said, EnergyCommand)
     except msgspec.MsgspecError as error:
         raise CodecError(str(error)[:200]) from None
-
-
-_DECODER: Final = typed_json.decoder(EnergyCommand)
 
 
 class ManagedEvse(msgspec.Struct, frozen=True, kw_only=True):

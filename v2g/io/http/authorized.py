@@ -35,7 +35,8 @@ class AccessToken(msgspec.Struct, frozen=True, kw_only=True):
 def read_token(data: bytes) -> AccessToken:
     """Return the token in a response. Raises CodecError."""
     try:
-        token = typed_json.decode(data, AccessToken)
+        fields = typed_json.decode(typed_json.whole_numbers(data), object)
+        token = typed_json.convert(fields, AccessToken, strict=False)  # some write `expires_in` as text
     except msgspec.DecodeError as error:
         raise CodecError(f"the token endpoint returned no token: {error}") from None
     if token.token_type.lower() != "bearer":
