@@ -196,7 +196,10 @@ def test_a_least_cost_keeps_the_share_of_taxes() -> None:
         6_000_000,
     )
     without = msgspec.structs.replace(found, least=Bound(excl_tax="5"))
-    assert cost(without, steady(start, 1, 0)).incl_tax == 5_000_000  # nothing says which taxes
+    assert cost(without, steady(start, 1, 0)).incl_tax == 6_000_000  # the plan says which taxes
+    assert cost(found, steady(start, 1, 0)).excl_tax == 5_000_000
+    mixed = msgspec.structs.replace(without, fixed=rates((0, When())))
+    assert cost(mixed, steady(start, 1, 0)).incl_tax == 5_000_000  # nothing says which
     assert cost(without, steady(start, 1, 1)).incl_tax == 6_000_000
 
 

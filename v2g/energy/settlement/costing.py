@@ -19,7 +19,7 @@ import msgspec
 from v2g.energy.price_plan import Bound, Charge, ChargeKind, PricePlan, Tax, local_time
 from v2g.energy.settlement.pieces import Piece, Progress, Usage, begin, bounds, cut, facts, zone_of
 from v2g.energy.settlement.pricing import amount_of
-from v2g.units import MWH_PER_KWH
+from v2g.units import MICRO, MWH_PER_KWH
 
 MINUTE_MS: Final = 60_000
 _MILLION: Final = 1_000_000
@@ -210,7 +210,7 @@ def total(tally: Tally, plans: Plans, *, ended: bool) -> Bill:
     if tally.frozen is not None:
         kind = "MaxCost"
     elif ended and least is not None and (excl < _or(least.excl_micro, excl) or incl < _or(least.incl_micro, incl)):
-        excl, incl = _raise(excl, incl, least)
+        excl, incl = _raise(excl, incl, least, _taxes(plan))
         kind = "MinCost"
     return Bill(
         currency=plan.currency,
@@ -336,14 +336,23 @@ def _partly(before: Line | None, after: Line, part: int, whole: int) -> Line:
     return msgspec.structs.replace(after, **grown)
 
 
-def _raise(excl: int, incl: int, least: Bound) -> tuple[int, int]:
-    """Return both totals raised to the minimum; one without a minimum of its own keeps its share of taxes."""
+def _raise(excl: int, incl: int, least: Bound, taxes: Sequence[Tax]) -> tuple[int, int]:
+    """Return both totals raised to the minimum; one without a minimum of its own keeps its share of taxes, or has
+    `taxes` where nothing else is to be paid."""
     raised_excl, raised_incl = max(excl, _or(least.excl_micro, excl)), max(incl, _or(least.incl_micro, incl))
+    if max(excl, incl) <= 0:
+        excl, incl = MICRO, with_taxes(MICRO, taxes)
     if least.incl_tax is None:
         raised_incl = amount_of(incl, raised_excl, excl) if excl > 0 else max(raised_incl, raised_excl)
     elif least.excl_tax is None:
         raised_excl = amount_of(excl, raised_incl, incl) if incl > 0 else raised_incl
     return raised_excl, raised_incl
+
+
+def _taxes(plan: PricePlan) -> Sequence[Tax]:
+    """Return the taxes of a plan if all its charges have the same."""
+    found = {charge.taxes for kind in UNITS if (charge := plan.charge(kind)) is not None}
+    return found.pop() if len(found) == 1 else ()
 
 
 def _or(bound: int | None, otherwise: int) -> int:
