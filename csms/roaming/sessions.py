@@ -316,6 +316,7 @@ def _by_plan(
         price_plan = plan(connection, plan_id)
         if price_plan is not None:
             found |= {each.id: each for each in tariffs_of_plan(roaming, price_plan, now_ms)}
+    periods = [each if each.tariff_id in found else msgspec.structs.replace(each, tariff_id=None) for each in periods]
     used = {each.tariff_id for each in periods} | {tariff_id(each.plan_id) for each in bill.lines}
 
     def costs(*kinds: str) -> OcpiPrice | None:

@@ -37,9 +37,13 @@ def volume(periods: Sequence[CdrPeriod], kind: str) -> Decimal:
 
 
 def price_of(cdr: OcpiCdr, tariffs: Mapping[str, OcpiTariff], zone: str) -> Costs:
-    """Return what a CDR's periods cost by its tariffs, `tariffs` (by id) where it has none. Raises CodecError."""
-    known = {**tariffs, **{each.id: each for each in cdr.tariffs}}
-    only = next(iter(known.values())) if len(known) == 1 else None
+    """Return what a CDR's periods cost by its tariffs, `tariffs` (by id) where it has none. Raises CodecError.
+
+    A period without a tariff is free, unless none has one, and the CDR one alone.
+    """
+    known = {name.lower(): each for name, each in {**tariffs, **{each.id: each for each in cdr.tariffs}}.items()}
+    named = any(each.tariff_id for each in cdr.charging_periods)
+    only = next(iter(known.values())) if len(known) == 1 and not named else None
     end_ms = utc_ms(cdr.end_date_time)
     total = Costs(before_taxes=Decimal(0), after_taxes=Decimal(0))
     # energy fed back has periods of its own, beside those of energy taken
@@ -50,7 +54,7 @@ def price_of(cdr: OcpiCdr, tariffs: Mapping[str, OcpiTariff], zone: str) -> Cost
         runs = [list(run) for _, run in groupby(ordered, key=lambda each: each.tariff_id)]
         ends = [utc_ms(run[0].start_date_time) for run in runs[1:]] + [end_ms]
         for run, run_end in zip(runs, ends, strict=True):
-            tariff = known.get(run[0].tariff_id or "", only)
+            tariff = known.get((run[0].tariff_id or "").lower(), only)
             if tariff is None:
                 if run[0].tariff_id is None:
                     continue  # no tariff applies
@@ -102,7 +106,7 @@ def split_of(cdr: OcpiCdr, zone: str) -> list[OcpiCdr]:
     back = tuple(each for each in cdr.charging_periods if volume([each], "ENERGY") < 0)
     if not back:
         return [cdr]
-    costs = price_of(replace(cdr, charging_periods=back), {}, zone)
+    costs = price_of(replace(cdr, charging_periods=tuple(each for each in back if each.tariff_id)), {}, zone)
     net, gross = (payable(each, cdr.currency) for each in (costs.before_taxes, costs.after_taxes))
     taxed = None if cdr.total_cost.taxes is None else (TaxAmount(name="VAT", amount=gross - net),)
     price = OcpiPrice(before_taxes=net, taxes=taxed)

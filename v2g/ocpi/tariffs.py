@@ -242,7 +242,8 @@ def _bounded(tariff: OcpiTariff, costs: Costs) -> Costs:
         if bound.after_taxes is not None:
             gross = choose(gross, bound.after_taxes)
         elif before != net:
-            gross = gross * before / net if net else before
+            rates = {each.vat or Decimal(0) for element in tariff.elements for each in element.price_components}
+            gross = gross * before / net if net else before * (1 + (rates.pop() if len(rates) == 1 else 0) / 100)
         net = before
     return msgspec.structs.replace(costs, before_taxes=net, after_taxes=gross)
 

@@ -25,12 +25,12 @@ from v2g.pki.keys import SoftwareKey
 pytestmark = pytest.mark.requirement("R202", "R203")
 
 
-async def roaming(cpo: Operator, emsp: Operator) -> None:
+async def roaming(cpo: Operator, emsp: Operator, **settings: Any) -> None:
     """Let both know each other, with a price, a location and a driver."""
     await cpo.ask("POST", "/tariffs", PLAN, 201)
     await cpo.ask("PUT", "/tariff-assignments", {"plan_id": "both ways"})
     await cpo.ask("PUT", "/roaming/locations/Depot", LOCATION)
-    await acquainted(cpo, emsp)
+    await acquainted(cpo, emsp, **settings)
 
 
 async def eventually(operator: Operator, path: str, count: int = 1) -> Any:
@@ -60,6 +60,22 @@ async def test_a_driver_charges_abroad_and_money_is_equal_on_both_sides(
     gross = net + sum(tax["amount"] for each in totals for tax in each["taxes"])
     assert round(gross, 2) == round(float(cost), 2)
     assert {each["document"].get("credit", False) for each in found} == ({False} if negative else {False, True})
+
+
+@pytest.mark.parametrize("negative", [True, False])
+async def test_energy_fed_back_that_has_no_price_is_of_no_tariff(cpo: Operator, emsp: Operator, negative: bool) -> None:
+    """Its period named a tariff that nobody had published."""
+    await roaming(cpo, emsp, negative_energy=negative)
+    plan = {name: each for name, each in PLAN.items() if name != "export"}
+    await cpo.ask("POST", "/tariffs", {**plan, "id": "one way"}, 201)
+    await cpo.ask("PUT", "/tariff-assignments", {"plan_id": "one way"})
+    await emsp.ask("PUT", "/tokens/ISO14443/04A1B2C3", {"status": "Accepted"})
+    assert await charge(cpo, 20_000, 3_000) == "Accepted"
+    found = await eventually(emsp, "/roaming/cdrs", 1 if negative else 2)
+    assert [(each["state"], each["detail"]) for each in found] == [("booked", "")] * len(found)
+    (cdr, *_) = [each["document"] for each in found if not each["document"].get("credit")]
+    tariffs = {each["id"] for each in cdr["tariffs"]}
+    assert {each.get("tariff_id") for each in cdr["charging_periods"]} <= {*tariffs, None}
 
 
 async def test_a_correction_of_energy_fed_back_alone_is_passed_on(cpo: Operator, emsp: Operator) -> None:
