@@ -326,11 +326,13 @@ class Evse(abc.ABC):
     # -- self-test
 
     async def power_up(self) -> None:
-        """Test the hardware before anybody uses it. A failure is a fault, and the test is repeated."""
+        """Test the hardware before anybody uses it. A failure is a fault, and the test is repeated.
+
+        Where a vehicle is there already only what it does not notice is tested: contactor and the board's own test.
+        """
         lock = self.interlock
-        await self._within(MOVE_S, lambda: lock.pilot_state is not PilotState.F)  # a board begins with it
-        if lock.vacant:
-            await self._self_test()
+        if await self._within(MOVE_S, lambda: lock.pilot_state is not PilotState.F):  # a board begins with it
+            await self._self_test(whole=lock.vacant)
 
     def _recover(self) -> None:
         """Repeat the self-test after a failure, while nobody is plugged in."""
@@ -345,33 +347,33 @@ class Evse(abc.ABC):
             self._retries += 1
             self._test = spawn(self._self_test(), name="self-test")
 
-    async def _self_test(self) -> None:
-        """Command everything off, which also ends what a watchdog has cut; test it, and end the faults that a test
-        ends."""
+    async def _self_test(self, *, whole: bool = True) -> None:
+        """Command everything off, which also ends what a watchdog has cut; test it, and end the faults that a whole
+        test ends."""
         began, lock = self._clock.monotonic(), self.interlock
-        failed = await self._tested()
+        failed = await self._tested(whole=whole)
         now = self._clock.monotonic()
         self._retry_at = now + self._retry.pause_s()
-        if not lock.vacant and not self.contactors_closed:
+        if whole and not lock.vacant and not self.contactors_closed:
             return  # somebody was faster: it is repeated when they have left
         self._log("self_test", failed, began)
-        if not failed:
-            self._tell_interlock(lock.tested)
-        elif not lock.serious:
+        if failed and not lock.serious:
             self.fault("self_test_failed", active=True)
+        elif whole and not failed:
+            self._tell_interlock(lock.tested)
 
-    async def _tested(self) -> str:
+    async def _tested(self, *, whole: bool) -> str:
         """Return what fails now; empty if nothing does."""
         failures, parts = self._failures, self._parts
         run_all((self._off, partial(parts.contactor.set, closed=False)))
         if not await self._within(MOVE_S, lambda: not self.contactors_closed):
             return "the contactor does not open"
-        failed = "" if parts.pilot is None else await self._pilot_failed(parts.pilot)
+        failed = await self._pilot_failed(parts.pilot) if whole and parts.pilot is not None else ""
         if not failed and parts.self_test is not None:
             failed = await asked(parts.self_test)
-        if not failed:
+        if not failed and whole:
             failed = await self._output_failed()
-        if not failed and parts.cut_test is not None:
+        if not failed and whole and parts.cut_test is not None:
             failed = await parts.cut_test()
         if not failed and not self._watched():
             failed = "supervision fails"

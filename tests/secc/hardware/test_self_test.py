@@ -65,14 +65,29 @@ async def test_a_board_that_begins_with_f_has_a_second_to_be_ready(place: Place)
     assert (place.now, len(place.log.kept)) == (pytest.approx(0.9, abs=0.03), 1)
 
 
-@pytest.mark.parametrize("state", [PilotState.B, PilotState.F])
 @at(Place)
-async def test_nothing_is_tested_while_a_vehicle_or_a_fault_is_at_the_pilot(place: Place, state: PilotState) -> None:
-    place.wire.state = state
+async def test_nothing_is_tested_while_a_fault_is_at_the_pilot(place: Place) -> None:
+    place.wire.state = PilotState.F
     place.make(pilot=True)
     await place.evse.power_up()
-    assert place.now == pytest.approx(1.0 * (state is PilotState.F), abs=0.03)
+    assert place.now == pytest.approx(1.0, abs=0.03)
     assert (place.wire.commanded, place.log.kept) == ([], [])
+
+
+@pytest.mark.parametrize("state", [PilotState.B, PilotState.C])
+@pytest.mark.parametrize("says", ["", "the residual current monitor does not trip"])
+@at(Place)
+async def test_with_a_vehicle_at_the_start_what_it_does_not_notice_is_tested(
+    place: Place, says: str, state: PilotState
+) -> None:
+    board, place.wire.state, place.switch.closed = Board(place), state, True
+    board.says = says
+    place.make(pilot=True)
+    await place.evse.power_up()
+    assert (place.switch.closed, place.evse.switched_off, len(board.asked)) == (False, 1, 1)
+    assert place.wire.commanded == [], "the pilot does not move"
+    assert place.log.kept == [("self_test", says, 0, "")]
+    assert place.evse.faults == (("self_test_failed",) if says else ())
 
 
 @at(made, pilot=True)
