@@ -62,8 +62,7 @@ class RemoteControl(FunctionalBlock):
                 refused = self._smart_charging.refuse(profile, evse.number, remote=True)  # F01.FR.26
         if refused is not None or evse is None:
             return ocpp.RequestStartTransactionResponse(status="Rejected", status_info=refused)
-        if profile is not None and smart:
-            self._smart_charging.take_remote(profile, evse.number)  # F01.FR.10
+        self._smart_charging.take_remote(profile if smart else None, evse.number, request.remote_start_id)
         found = Authorization(
             id_token=request.id_token,
             group=request.group_id_token.id_token if request.group_id_token else None,
@@ -113,6 +112,7 @@ class RemoteControl(FunctionalBlock):
                 limit=self._web_payments.limit_of(evse.number, found.id_token),
             )
             self._sessions.authorize(evse, granted, "RemoteStart")  # F01.FR.19
+            self._smart_charging.give_remote(evse)  # a transaction that has begun without a driver
 
         if self._k.model.flag("AuthCtrlr.AuthorizeRemoteStart") and found.id_token.type not in _VALID:
             self._authorizer.judge(found.id_token, decided)  # F01.FR.01

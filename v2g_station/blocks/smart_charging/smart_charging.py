@@ -72,8 +72,8 @@ class ChargingProfiles(FunctionalBlock):
         super().__init__(shared)
         self.installed = tuple(self._k.stored("profiles", profile_times.InstalledProfile).values())
         """All profiles."""
-        self._remote_profiles: dict[int, ChargingProfile] = {}
-        """Profiles of remote starts, until the transaction starts."""
+        self._remote_profiles: dict[int, tuple[int, ChargingProfile]] = {}
+        """The last remote start at each EVSE with a profile, until a transaction is that start's."""
         self._limits: dict[int, ProfileLimits] = {}
         self._until_ms: dict[int, int | None] = {}
         """When the limits of each EVSE change next."""
@@ -140,9 +140,20 @@ class ChargingProfiles(FunctionalBlock):
             foreign_id=int(foreign) if foreign else None,
         )
 
-    def take_remote(self, profile: ChargingProfile, evse_id: int) -> None:
-        """Store the profile of a remote start for the following transaction (F01.FR.10)."""
-        self._remote_profiles[evse_id] = profile
+    def take_remote(self, profile: ChargingProfile | None, evse_id: int, remote_start_id: int) -> None:
+        """Store the profile of a remote start for its transaction (F01.FR.10)."""
+        self._remote_profiles.pop(evse_id, None)
+        if profile is not None:
+            self._remote_profiles[evse_id] = remote_start_id, profile
+
+    def give_remote(self, evse: Evse) -> bool:
+        """Install the profile of the remote start that an EVSE's transaction is of; return whether there is one."""
+        wanted, record = self._remote_profiles.get(evse.number), evse.record
+        if wanted is None or record is None or record.remote_start_id != wanted[0]:
+            return False
+        del self._remote_profiles[evse.number]
+        self.install(msgspec.structs.replace(wanted[1], transaction_id=record.transaction_id), evse.number)
+        return True
 
     def install(self, profile: ChargingProfile, evse_id: int) -> None:
         """Install a profile."""
@@ -249,11 +260,7 @@ class ChargingProfiles(FunctionalBlock):
             evse.record = msgspec.structs.replace(evse.record, operation_mode=found.operation_mode)
 
     def _started(self, evse: Evse) -> None:
-        profile = self._remote_profiles.pop(evse.number, None)
-        if profile is not None and evse.record is not None:
-            mine = msgspec.structs.replace(profile, transaction_id=evse.record.transaction_id)
-            self.install(mine, evse.number)
-        else:
+        if not self.give_remote(evse):
             self.limits_changed()
 
     def _ended(self, evse: Evse, record: TransactionRecord) -> None:

@@ -85,6 +85,27 @@ def test_tc_k_38_cs_remote_start_whose_profile_is_ignored() -> None:
     assert limit(found) is None
 
 
+def test_the_profile_of_a_remote_start_that_nobody_followed_is_not_the_next_drivers() -> None:
+    """F01.FR.10: it belongs to the transaction of that start."""
+    found = Bench(variables={"TxCtrlr.TxStartPoint": "PowerPathClosed"})
+    wish = {"idToken": TOKEN, "remoteStartId": 1, "evseId": 1, "chargingProfile": relative()}
+    assert found.ask("RequestStartTransaction", wish)["status"] == "Accepted"
+    found.wait(1_000)
+    assert found.station.evses[1].authorization is None
+    found.plug()
+    found.present()
+    assert found.station.evses[1].record is not None
+    assert limit(found) is None
+
+
+def test_the_profile_of_a_remote_start_is_that_of_the_transaction_that_waits_for_it() -> None:
+    found = Bench(variables={"TxCtrlr.TxStartPoint": "EVConnected"})
+    found.plug()
+    wish = {"idToken": TOKEN, "remoteStartId": 1, "evseId": 1, "chargingProfile": relative()}
+    assert found.ask("RequestStartTransaction", wish)["status"] == "Accepted"
+    assert limit(found) == 6000
+
+
 def test_limits_follow_the_schedule_while_nobody_speaks() -> None:
     found = charging()
     periods = [{"startPeriod": 0, "limit": 8000.0}, {"startPeriod": 120, "limit": 4000.0}]
