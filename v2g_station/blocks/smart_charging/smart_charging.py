@@ -157,9 +157,10 @@ class ChargingProfiles(FunctionalBlock):
 
     def install(self, profile: ChargingProfile, evse_id: int) -> None:
         """Install a profile."""
-        if profile.charging_profile_kind == "Dynamic" and profile.dyn_update_time is None:
-            now = format_time(self._k.utc_ms)
-            profile = msgspec.structs.replace(profile, dyn_update_time=now)  # K28.FR.05
+        if profile.charging_profile_kind == "Dynamic":
+            given, now = profile.dyn_update_time, format_time(self._k.utc_ms)  # K28.FR.05
+            if given is None or profile_times.at(given) > self._k.utc_ms:  # the CSMS's clock may be ahead
+                profile = msgspec.structs.replace(profile, dyn_update_time=now)
         self.put(profile_times.InstalledProfile(evse_id, profile, self._k.version))
 
     def put(self, item: profile_times.InstalledProfile) -> None:

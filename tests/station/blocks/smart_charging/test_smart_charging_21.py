@@ -56,6 +56,19 @@ def test_other_needs_that_answer_a_renegotiation_are_sent() -> None:
     found.expect("NotifyEVChargingNeeds")
 
 
+def test_a_dynamic_profile_of_a_csms_whose_clock_is_ahead_holds_at_once() -> None:
+    """K28.FR.13 counts its duration from the update, which is not later than now."""
+    found = charging(evses=(FIXED,))
+    dynamic = profile(chargingProfileKind="Dynamic", dynUpdateTime=at(found.utc_ms + 90_000), limit=3000.0)
+    (schedule,) = dynamic["chargingSchedule"]
+    del schedule["startSchedule"]
+    schedule["duration"] = 60
+    assert found.ask("SetChargingProfile", evseId=1, chargingProfile=dynamic)["status"] == "Accepted"
+    assert limit(found) == 3000
+    found.wait(61)
+    assert limit(found) is None
+
+
 def test_a_vehicle_of_iso_15118_2_charges_by_the_default_if_there_is_no_schedule_for_it() -> None:
     found = vehicle()
     found.answers["NotifyEVChargingNeeds"] = {"status": "Rejected"}
