@@ -59,6 +59,9 @@ def verdicts(data: str | bytes) -> list[str]:
         f"<values>{value(TEXT)}</values>".encode("utf-16"),
         f"{TEXT}|{KEY}".encode("utf-16"),
         json.dumps(f"{TEXT}|{KEY}"),
+        json.dumps({"reading": BASE64, "publicKey": KEY, "note": "<p>QUFBQQ==</p>"}),
+        json.dumps(base64.b64encode(f"{TEXT}|{KEY}".encode()).decode()),
+        f"{base64.b64encode(f'{TEXT}|{KEY}'.encode()).decode()}\0\r\n",
     ],
 )  # fmt: skip
 def test_a_record_and_its_key_are_found_in_any_wrapping(data: str | bytes) -> None:

@@ -59,7 +59,7 @@ def find_records(data: bytes) -> list[FoundRecord]:
         data = data.decode("utf-16", "replace").encode()
     bare = data.lstrip(_BLANK)  # a file of SML may end with zeros
     if bare.startswith(b"<"):
-        found = list(_of_xml(read_xml(bare, "the file", most_bytes=MOST_FILE)))
+        found = list(_of_xml(read_xml(bare.rstrip(_BLANK), "the file", most_bytes=MOST_FILE)))
     elif bare.startswith((b"{", b"[", b'"')):
         found = list(_of_json(bare))
     else:
@@ -79,7 +79,7 @@ def carried(data: bytes) -> bytes:
         raise RecordError(f"a record of {len(data)} octets")
     if not data.strip(_BLANK):
         raise RecordError("no signed record stands here")
-    forms = [data]
+    forms = [data if data.lstrip(_BLANK).startswith(SML) else data.rstrip(_BLANK)]
     for _ in range(3):
         for each in forms:
             bare = each.lstrip(_BLANK)
@@ -129,7 +129,7 @@ def _of_json(data: bytes) -> Iterator[FoundRecord]:
                     left.extendleft(reversed(others))
                 case list():
                     left.extendleft((item, key) for item in reversed(value))
-                case str() if value.startswith(("OCMF|", "AP;")):
+                case str() if not value.startswith("<") and _is_record(value.encode()):
                     yield FoundRecord(place="", data=value.encode(), key=key)
                 case str() if value.startswith("{") and '"signedMeter' in value:
                     left.appendleft((_json.decode(value.encode()), key))
