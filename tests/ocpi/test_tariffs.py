@@ -67,6 +67,10 @@ EXAMPLES: dict[str, tuple[OcpiTariff, list[CdrPeriod], str, str, str]] = {
         tariff(ENERGY, min_price={"excl_vat": "0.50", "incl_vat": "0.55"}),
         periods(("2019-01-07T10:00:00Z", {"ENERGY": "1.5", "TIME": "1"})), "2019-01-07T11:00:00Z", "0.50", "0.55",
     ),
+    "minimum price without energy, where taxes differ": (
+        tariff(ENERGY, element(("PARKING_TIME", "2.00", "20", 900)), min_price={"excl_vat": "0.50"}),
+        periods(("2019-01-07T10:00:00Z", {"ENERGY": "0", "TIME": "1"})), "2019-01-07T11:00:00Z", "0.50", "0.50",
+    ),
     "parking in steps": (
         tariff(START, ENERGY, element(("PARKING_TIME", "2.00", "20", 900))),
         periods(("2019-01-07T10:00:00Z", {"ENERGY": "20", "TIME": "1"}),

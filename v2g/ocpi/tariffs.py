@@ -243,7 +243,9 @@ def _bounded(tariff: OcpiTariff, costs: Costs) -> Costs:
             gross = choose(gross, bound.after_taxes)
         elif before != net:
             rates = {each.vat or Decimal(0) for element in tariff.elements for each in element.price_components}
-            gross = gross * before / net if net else before * (1 + (rates.pop() if len(rates) == 1 else 0) / 100)
+            gross = (
+                gross * before / net if net else before * (1 + (rates.pop() if len(rates) == 1 else Decimal(0)) / 100)
+            )
         net = before
     return msgspec.structs.replace(costs, before_taxes=net, after_taxes=gross)
 
