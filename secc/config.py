@@ -16,6 +16,7 @@ from secc.attestation import SelfAttestationConfig
 from secc.energy_manager.grid_code import NEEDS_GRID, GridCodeConfig, check_code, demanded
 from secc.energy_manager.grid_frequency import FrequencyConfig
 from secc.energy_manager.mains import MainsContactorConfig
+from secc.energy_manager.sharing import LEAST_MA
 from secc.hardware.config import HardwareConfig, Kind, devices_of, hardware_flaws, switches_phases
 from secc.hardware.drivers import find
 from secc.retention import RetentionConfig
@@ -338,6 +339,9 @@ def notes(text: str, *, name: str) -> list[str]:
     most = sum(each.charger.power_rating(each.charger.services[0].family)[0] for each in config.places)
     if config.site.charge_w > 10 * most:
         found.append(f"site.charge_w: {config.site.charge_w:,} W, where all EVSEs together draw {most:,} W at most")
+    one_phase_w = min(LEAST_MA * each.charger.ac_rating.nominal_voltage_v // 1000 for each in config.places)
+    if 0 < config.site.charge_w < one_phase_w and all(each.hardware.kind == "ac" for each in config.places):
+        found.append(f"site.charge_w: {config.site.charge_w:,} W: no vehicle charges below 6 A ({one_phase_w:,} W)")
     for each in config.places:
         found += crossed(each.link.interfaces, each.link.medium, each.link.plc.backend)
         rating = each.charger.ac_rating
@@ -346,6 +350,8 @@ def notes(text: str, *, name: str) -> list[str]:
                 f"EVSE {each.charger.evse_id}: {rating.charge_ma / 1000:g} A for each line conductor, by "
                 "ac_rating.max_charge_power_w (max_charge_current_a is omitted)"
             )
+        if each.hardware.kind == "ac" and 0 < rating.charge_ma < LEAST_MA:
+            found.append(f"EVSE {each.charger.evse_id}: no vehicle charges below 6 A (IEC 61851-1)")
         modbus = each.hardware.modbus
         alternating = each.hardware.kind == "ac" and rating.phases > 1
         if (

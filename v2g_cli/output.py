@@ -146,7 +146,7 @@ def read_file(path: Path, *, hint: str = "") -> bytes:
 def read_text(path: Path) -> str:
     """Return the text in a file that the user names. Raises ConfigError."""
     try:
-        return read_file(path).decode()
+        return read_file(path).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: not UTF-8") from None
 

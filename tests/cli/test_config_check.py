@@ -439,6 +439,20 @@ def test_what_may_be_meant_but_hardly_is_noted(pki: PkiTree, tmp_path: Path) -> 
     assert "but discovery at eth1" in output
 
 
+def test_a_limit_below_what_a_vehicle_needs_is_noted_and_a_mark_of_windows_is_none(
+    pki: PkiTree, tmp_path: Path
+) -> None:
+    """6 A is the least that a control pilot offers: 3,680 W on three phases are 5.3 A."""
+    for section, said in (
+        ("[site]\ncharge_w = 1_379\n", "1,379 W: no vehicle charges below 6 A (1,380 W)"),
+        ("[charger.ac_rating]\nmax_charge_power_w = 3_680\n", "no vehicle charges below 6 A"),
+        ("[site]\ncharge_w = 1_380\n[charger.ac_rating]\nmax_charge_current_a = 6\n", ""),
+    ):
+        text = f'\ufeff{CHARGER}[hardware]\nkind = "ac"\n[charger]\nservices = [1]\n{section}'
+        code, output, _ = run("secc", "--check-config", "--config", str(checked(tmp_path, text, pki, "secc")))
+        assert (code, "below 6 A" in output, said in output) == (0, bool(said), True), output
+
+
 KEYS = {
     tuple(filter(None, (*path.split("."), field.encode_name))): (struct, inspect.type_info(field.type))
     for program in PROGRAMS

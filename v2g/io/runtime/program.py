@@ -76,7 +76,7 @@ def read_config(path: Path) -> str:
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
             raise ConfigError(f"{path} has mode {mode:04o}: others may read or change it", hint=f"chmod 600 {path}")
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # with the mark that Windows' editor writes, too
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint="--help shows an example") from None
     except UnicodeDecodeError:
