@@ -1,7 +1,7 @@
 """Payments for one session."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, Text, select, text, update
@@ -56,7 +56,7 @@ def open_payment(
     returns: Callable[[int], str],
 ) -> DirectPayment | None:
     """Store a payment that begins; None while another one begins there. `returns`: its `return_url` by its number."""
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         "station_id": station_id, "evse_id": evse_id, "token": "", "amount_micro": amount_micro, "captured_micro": 0,
         "currency": currency, "state": "requested", "reference": "", "approval_url": "", "return_url": "",
         "transaction_id": "", "reason": "", "created_ms": now_ms, "changed_ms": now_ms,

@@ -36,7 +36,7 @@ async def show_v2g(visit: Visit) -> Answer:
     signal = await signal_in_force(visit)
     since_ms = visit.now_ms - _DAYS * 86_400_000
     totals, periods, known = None, [], []
-    settled: list[Any] = []
+    settled: list[object] = []
     more = ""
     if visit.may(overview.read_transactions_overview):
         totals = await visit.ask(overview.read_transactions_overview)

@@ -96,7 +96,7 @@ class _Schemas:
     """Schemas of all types, and references to them."""
 
     def __init__(self, operations: Iterable[Operation]) -> None:
-        types: list[Any] = [ProblemDetails]
+        types: list[object] = [ProblemDetails]
         for each in operations:
             takes = each.takes.kinds if isinstance(each.takes, ArrayOf) else (each.takes,)
             types += [resolved(kind) for kind in (each.parameters, *takes, each.answer) if _described(kind)]
@@ -114,11 +114,11 @@ class _Schemas:
             if reference:
                 self.components[reference.rpartition("/")[2]]["examples"] = [each.example]
 
-    def of(self, kind: Any) -> dict[str, Any]:
+    def of(self, kind: object) -> dict[str, Any]:
         """Return the schema of a type, mostly a reference."""
         if isinstance(kind, ArrayOf):
             return {"type": "array", "items": {"anyOf": [self.of(each) for each in kind.kinds]}}
-        found: dict[str, Any] = self._by_type[repr(resolved(kind))]
+        found: dict[str, object] = self._by_type[repr(resolved(kind))]
         return found
 
     def properties(self, kind: type[msgspec.Struct]) -> tuple[dict[str, Any], frozenset[str]]:
@@ -136,7 +136,7 @@ def _short(name: str) -> str:
     return place.title().replace("_", "") + own
 
 
-def _named(schema: Any, names: Mapping[str, str]) -> Any:
+def _named(schema: object, names: Mapping[str, str]) -> Any:
     """Return a schema as generators of clients take it.
 
     Components have names that classes may have; regular expressions are in JSON Schema's dialect (ECMA-262), in which
@@ -216,7 +216,7 @@ def _who(each: Operation) -> str:
 
 
 def _parameters(each: Operation, schemas: _Schemas) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    found: list[dict[str, object]] = []
     in_path = set(re.findall(r"{(\w+)}", each.path))
     if each.parameters is not None:
         properties, required = schemas.properties(each.parameters)

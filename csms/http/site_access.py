@@ -97,7 +97,7 @@ def _other(what: str) -> ApiError:
     return ApiError(403, f"your role does not extend to this {what}", "ask the administrator", code="site")
 
 
-def _seen(sites: Sites, rule: Rule, found: Any) -> Any:
+def _seen(sites: Sites, rule: Rule, found: object) -> Any:
     if isinstance(found, Reply):
         return structs.replace(found, content=_seen(sites, rule, found.content))
     if isinstance(found, Page):

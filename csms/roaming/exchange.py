@@ -129,7 +129,7 @@ def _patch(sent: dict[str, Any], parts: tuple[str, ...], module: str) -> Callabl
 
 
 def _within(
-    known: dict[str, Any], parts: tuple[str, ...], change: Callable[[Any], Any], updated: Any, depth: int = 0
+    known: dict[str, Any], parts: tuple[str, ...], change: Callable[[Any], Any], updated: object, depth: int = 0
 ) -> dict[str, object]:
     """Return a location of which a part has changed; the parents' `last_updated` moves with it."""
     field, name, kind = _PARTS[depth]

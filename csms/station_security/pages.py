@@ -1,7 +1,7 @@
 """The page of stations' certificates: which expire next, and how many in the weeks to come."""
 
 from collections import Counter
-from typing import Any, Final
+from typing import Final
 
 from csms.console.listing import Column, Listing, show_pages
 from csms.console.visit import Visit, page, segment
@@ -31,7 +31,7 @@ async def list_certificates(visit: Visit) -> Answer:
         key=lambda row: f"{row['station_id']}/{row['kind']}",
         empty="No station has a certificate that this back end knows.",
     )
-    more: dict[str, Any] = {"expired": None}
+    more: dict[str, object] = {"expired": None}
     if visit.may(api.read_certificate_forecast):
         now_ms, weeks = visit.now_ms, Counter[int]()
         for each in await visit.ask(api.read_certificate_forecast):  # whose weeks begin some moments later

@@ -1,6 +1,6 @@
 """Configuration templates: how many stations differ, from what and since when; and setting what differs."""
 
-from typing import Any, Final
+from typing import Final
 
 from csms.console.bulk import Question, Said, ask, picked, sure
 from csms.console.listing import Column, Listing, show_list
@@ -56,7 +56,7 @@ async def put_template(visit: Visit) -> Answer:
         for kind in ("sites", "models", "stations")
     }
     try:
-        body: dict[str, Any] = {**which, "values": read_values(form.get("values", ""))}
+        body: dict[str, object] = {**which, "values": read_values(form.get("values", ""))}
     except RefusedError as error:
         raise ApiError(400, str(error), "such as OCPPCommCtrlr.HeartbeatInterval = 300") from None
     found = await visit.ask(api.put_station_template, body, template_id=name)

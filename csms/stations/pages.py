@@ -180,7 +180,7 @@ async def one_station(visit: Visit) -> Answer:
             raise
         found = None
     faults = await visit.ask(admission.list_connection_faults, station_id=name, limit=5)
-    running: list[Any] = []
+    running: list[object] = []
     state = "Connected"
     if found is None:
         every = await visit.find(tuple[ListedStation, ...], stations.list_every_station)

@@ -258,7 +258,7 @@ def save_cost(
     source: str,
 ) -> None:
     """Store a transaction's cost, replacing the previous one."""
-    values: dict[str, Any] = {
+    values: dict[str, object] = {
         "currency": totals.currency,
         "excl_tax": totals.excl_tax,
         "incl_tax": totals.incl_tax,

@@ -515,7 +515,7 @@ def next_batch(connection: sa.Connection, sink: str, now_ms: int) -> Batch | Non
     for start in range(0, len(ends), _VEHICLES):
         some = ends[start : start + _VEHICLES]
         some += some[-1:] * ((1 << (len(some) - 1).bit_length()) - len(some))  # few statements for all numbers
-        here: dict[str, Any] = {}
+        here: dict[str, object] = {}
         for number, (ev, (boot, seq)) in enumerate(some):
             here |= {f"ev{number}": ev, f"boot{number}": boot, f"seq{number}": seq}
         through += connection.execute(_through(len(some)), ready | here).all()

@@ -168,7 +168,7 @@ def _functions(course: SessionCourse, visit: Visit) -> list[str] | None:
 
 def _steps(events: list[dict[str, Any]], course: SessionCourse) -> list[tuple[int, str, str, Mapping[str, Any]]]:
     """Return what happened, by time: when, the protocol, what, and facts about it."""
-    found: list[tuple[int, str, str, Mapping[str, Any]]] = [
+    found: list[tuple[int, str, str, Mapping[str, object]]] = [
         (
             each["at_ms"],
             "OCPP",

@@ -139,13 +139,13 @@ class _Guard:
             known = self._last[declared.name] = value, _checked(value, declared.type)
         return known[1]
 
-    def _call(self, name: str, *args: Any, **kwargs: Any) -> None:
+    def _call(self, name: str, *args: object, **kwargs: object) -> None:
         try:
             getattr(self._part, name)(*args, **kwargs)
         except Exception as error:  # noqa: BLE001
             self._failed(f"{self._interface.__name__}.{name}: {_said(error)}")
 
-    async def _answer(self, name: str, type_: Any, *args: Any) -> Any:
+    async def _answer(self, name: str, type_: object, *args: object) -> Any:
         try:
             async with asyncio.timeout(LONGEST_S[name]):
                 return _checked(await getattr(self._part, name)(*args), type_)

@@ -311,7 +311,7 @@ def _without_unset(kind: object) -> object:
     return Union[tuple(each for each in get_args(kind) if each is not UnsetType)]  # noqa: UP007 - made as it runs
 
 
-def _portable(tree: Any) -> Any:
+def _portable(tree: object) -> Any:
     """Return a JSON Schema whose patterns end as those of other languages do."""
     if isinstance(tree, dict):
         return {

@@ -112,7 +112,7 @@ def _create(client: CsmsClient, name: str, plan: Path, stations: Sequence[str]) 
         raise ConfigError(
             f"{plan}: not JSON: {error}", hint='at least {"image": {"location": "https://..."}}'
         ) from None
-    made: dict[str, Any] = client.ask(
+    made: dict[str, object] = client.ask(
         "POST", "/campaigns", {"name": name, "plan": document, "station_ids": list(stations)}
     ).body
     return made

@@ -379,7 +379,7 @@ class _Api(TyperGroup):
     def list_commands(self, ctx: object) -> list[str]:
         return [name.replace("_", "-") for name in operations()]
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def get_command(self, ctx: object, cmd_name: str) -> Any:
         name = cmd_name.replace("-", "_")
         known = operations().get(name) or _asked(ctx, name)
         if known is None:

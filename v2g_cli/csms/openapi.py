@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 
+from v2g import typed_json
 from v2g.errors import TransportError
 from v2g.text import printable
 from v2g_cli.csms.commands import ApiOperation, Field
@@ -73,7 +74,7 @@ class _Document(msgspec.Struct, frozen=True):
 def operations_of(document: object) -> Iterator[ApiOperation]:
     """Yield the operations of an OpenAPI document. Raises TransportError if it is none."""
     try:
-        found = msgspec.convert(document, _Document)
+        found = typed_json.convert(document, _Document)
         for path, methods in found.paths.items():
             for method, each in methods.items():
                 yield _operation(path, method, each, found.components.schemas)

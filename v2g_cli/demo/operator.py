@@ -29,7 +29,7 @@ class Operator:
         """Publish a grid signal."""
         self._ask("PUT", "/grid/signal", json.loads(signal))
 
-    def command(self, station: str, action: str, **payload: Any) -> None:
+    def command(self, station: str, action: str, **payload: object) -> None:
         """Send a request of OCPP to a station. Raises TransportError unless it is accepted."""
         status = self._ask("POST", f"/stations/{station}/commands/{action}", payload).get("status")
         if status != "Accepted":
@@ -82,7 +82,9 @@ class Operator:
 
     def call_bid(self, fleet_id: str, bid_id: str, power_w: int) -> list[dict[str, Any]]:
         """Call a bid; return the vehicles' set-points."""
-        found: list[dict[str, Any]] = self._ask("POST", f"/fleets/{fleet_id}/bids/{bid_id}/call", {"power_w": power_w})
+        found: list[dict[str, object]] = self._ask(
+            "POST", f"/fleets/{fleet_id}/bids/{bid_id}/call", {"power_w": power_w}
+        )
         return found
 
     def put_plan(self, plan: Mapping[str, object]) -> None:
@@ -97,7 +99,7 @@ class Operator:
 
     def add_partner(self, partner: Mapping[str, object]) -> dict[str, Any]:
         """Add a roaming partner; return its invitation."""
-        found: dict[str, Any] = self._ask("POST", "/roaming/partners", partner)
+        found: dict[str, object] = self._ask("POST", "/roaming/partners", partner)
         return found
 
     def register(self, partner_id: str) -> None:
@@ -110,7 +112,7 @@ class Operator:
 
     def cdrs(self) -> list[dict[str, Any]]:
         """Return the CDRs of roaming partners."""
-        found: list[dict[str, Any]] = self._ask("GET", "/roaming/cdrs")
+        found: list[dict[str, object]] = self._ask("GET", "/roaming/cdrs")
         return found
 
     def reject(self, station: str) -> None:

@@ -375,7 +375,7 @@ roots = ["pki/mo/root.pem", "pki/v2g/root.pem"]
         rollback: dict[str, str],
         *,
         meanwhile: Callable[[list[str]], None] = lambda _: None,
-        **more: Any,
+        **more: object,
     ) -> Any:
         """Run a campaign to its end; return it, with its members. `meanwhile` gets their states, `more` is its plan."""
         plan = {"image": image, "rollback": rollback, "cohorts": [0.1, 0.3, 1.0], "daily": 1.0, "window": None}

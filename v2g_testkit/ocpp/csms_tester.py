@@ -438,7 +438,9 @@ class CsmsTest(CaseTest):
         component = {"name": "Connector", "evse": {"id": evse, "connectorId": 1}}
         await self.event(component, "AvailabilityState", status)
 
-    async def event(self, component: Payload, variable: str, value: str, trigger: str = "Delta", **more: Any) -> None:
+    async def event(
+        self, component: Payload, variable: str, value: str, trigger: str = "Delta", **more: object
+    ) -> None:
         """Report a value of the device model by NotifyEvent; `more` sets fields of EventDataType."""
         data = {
             "eventId": self.next_id(),

@@ -151,7 +151,7 @@ class KafkaSink:
             raise UnstorableError(f"Kafka: {lasting}", hint="see message.max.bytes, and max.message.bytes of the topic")
         raise TransportError(f"Kafka: {reason}", hint="are enough brokers running?")
 
-    def _offer(self, message: KafkaMessage, report: Any) -> bool:
+    def _offer(self, message: KafkaMessage, report: object) -> bool:
         """Queue a message; False when the queue is full."""
         now_ms = time.time_ns() // 1_000_000  # brokers reject times in the future, which a vehicle's clock may have
         try:

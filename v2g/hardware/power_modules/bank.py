@@ -251,7 +251,7 @@ Absent = Callable[[Any], bool]
 """Whether a raw value of the insulation resistance says that there is none, such as 65535 for "not available"."""
 
 
-def never(_raw: Any) -> bool:
+def never(_raw: object) -> bool:
     """Every raw value is a resistance."""
     return False
 

@@ -177,7 +177,7 @@ class Pkcs11Session:
         return bytes(ffi.buffer(value, asked[0].length))
 
     def sign(
-        self, key: int, mechanism: pkcs11_abi.Mechanism, data: bytes, *, parameter: Any = None, pin: bytes | None
+        self, key: int, mechanism: pkcs11_abi.Mechanism, data: bytes, *, parameter: object = None, pin: bytes | None
     ) -> bytes:
         """Return a signature; `pin` is for keys that need it for every signature."""
         ffi = self.module.ffi
@@ -190,7 +190,7 @@ class Pkcs11Session:
         self._call("Sign", data, len(data), signature, length)
         return bytes(ffi.buffer(signature, length[0]))
 
-    def derive(self, key: int, mechanism: pkcs11_abi.Mechanism, parameter: Any, template: Template) -> bytes:
+    def derive(self, key: int, mechanism: pkcs11_abi.Mechanism, parameter: object, template: Template) -> bytes:
         """Return the value of a derived key, which the token then deletes."""
         ffi = self.module.ffi
         made, wanted = ffi.new("CK_ULONG *"), _Attributes(ffi, template)

@@ -181,5 +181,5 @@ def _hand_over(tcp: asyncio.Transport, early: bytearray) -> None:
 
 def address_of(transport: asyncio.BaseTransport) -> str:
     """Return the peer's address, empty if the peer is gone."""
-    peer: Any = transport.get_extra_info("peername")
+    peer: object = transport.get_extra_info("peername")
     return str(peer[0]) if isinstance(peer, tuple) and peer else ""

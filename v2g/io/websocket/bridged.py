@@ -83,7 +83,7 @@ class BridgedConnection:
         except V2GError as error:
             self._observe(Observe("ocpp", "report_refused", {"reason": str(error)[:200]}))
 
-    async def _follow(self, steps: Steps[Any]) -> None:
+    async def _follow(self, steps: Steps[object]) -> None:
         """Ask the station what follows its request, once that is answered."""
         try:
             await self._run(steps, lambda step: self._connection.call(step, Message))
@@ -92,7 +92,7 @@ class BridgedConnection:
 
     async def _run(
         self,
-        steps: Steps[Any],
+        steps: Steps[object],
         ask: Callable[[Message], Awaitable[Message]],
         step: Message | Question | None = None,
         answer: object = None,
