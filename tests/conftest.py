@@ -27,8 +27,8 @@ from v2g_cli.demo.broker import Broker, find_mosquitto, start_broker
 
 __all__ = ["broker", "pki", "pytest_xdist_make_scheduler"]
 
-EXAMPLES = int(os.environ.get("V2G_EXAMPLES", "25"))
-"""Of a property that does not say how many: others in each run, four times as many in `make verify`."""
+EXAMPLES = int(os.environ.get("V2G_EXAMPLES", "15"))
+"""Of a property that does not say how many: others in each run, 100 in `make verify`."""
 
 FEW = 4
 """So many cases of a test all run, whatever share is asked for."""

@@ -59,7 +59,7 @@ def spoken(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [each.message for each in caplog.records if each.message.startswith("safety ")]
 
 
-@pytest.mark.some(8)
+@pytest.mark.some(5)
 @pytest.mark.parametrize(("most_a", "rated_a"), [(10, 32), (32, 13)])
 @pytest.mark.parametrize(
     ("service", "mode"), [("AC", "dynamic"), ("AC", "scheduled"), ("AC_BPT", "dynamic"), ("AC_BPT", "scheduled")]
@@ -99,6 +99,7 @@ LIMITS: dict[str, tuple[dict[str, int], int]] = {
 }
 
 
+@pytest.mark.some(10)
 @pytest.mark.parametrize(
     ("way", "limit"),
     [*(("ISO 15118-2", each) for each in LIMITS if each != "cable"), *(("IEC 61851-1", each) for each in LIMITS)],

@@ -630,7 +630,7 @@ async def _a_vehicle_that_asks_for_less_while_an_offer_is_on_its_way_gives_no_mo
     assert -4_550 < found.car.power_w < -3_000
 
 
-@pytest.mark.some(38)
+@pytest.mark.some(19)
 @pytest.mark.parametrize("each", CASES, ids=lambda each: each.name)
 @pytest.mark.parametrize("how", ["corrected", "monitored", "neither"])
 def test_no_way_for_power_to_flow_on(pki: PkiTree, tmp_path: Path, each: Case, how: str) -> None:

@@ -294,7 +294,7 @@ def keeps(took: float, seconds: float) -> bool:
     return seconds / 2 - 0.05 < took <= seconds
 
 
-@pytest.mark.some(25)
+@pytest.mark.some(13)
 @pytest.mark.parametrize(("what", "edition", "kind", "seconds"), promised("vehicle"))
 def test_a_vehicle_keeps_its_promises(what: str, edition: str, kind: Kind, seconds: float) -> None:
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
@@ -302,7 +302,7 @@ def test_a_vehicle_keeps_its_promises(what: str, edition: str, kind: Kind, secon
     assert keeps(took, seconds)
 
 
-@pytest.mark.some(30)
+@pytest.mark.some(15)
 @pytest.mark.parametrize(("what", "edition", "kind", "seconds"), promised("charger"))
 def test_a_charger_keeps_its_promises(
     what: str, edition: str, kind: ChargerKind, seconds: float, pki: PkiTree, tmp_path: Path

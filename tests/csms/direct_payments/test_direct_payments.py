@@ -38,6 +38,7 @@ async def world(backend: Start, tmp_path: Path) -> AsyncIterator[World]:
         yield made
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize("version", ["2.0.1", "2.1"])
 @pytest.mark.parametrize("lost", range(7))
 @pytest.mark.requirement("R218")

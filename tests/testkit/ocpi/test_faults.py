@@ -17,7 +17,7 @@ FOUND = (Verdict.FAIL, Verdict.OPEN)
 """Open is what the specification leaves to a platform, and ours does right."""
 
 
-@pytest.mark.some(6)
+@pytest.mark.some(3)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 async def test_a_fault_is_found(tmp_path: Path, pki: PkiTree, empty_database: Path, fault: Fault) -> None:
     class Faulty(FaultyLab):
