@@ -1,10 +1,16 @@
-"""Reads XML of others: bounded, in UTF-8, without document types, so that no entity is ever expanded."""
+"""Reads XML of others: bounded, in UTF-8 or as Windows writes it, without document types, so that no entity expands."""
 
+import re
+from typing import Final
 from xml.etree import ElementTree
 
 from v2g.errors import CodecError
 
 Node = ElementTree.Element
+
+
+_WESTERN: Final = re.compile(rb"<\?xml\s[^>]*encoding\s*=\s*[\"'](?:iso-8859-1|windows-1252)[\"']", re.IGNORECASE)
+"""A declaration of one of the encodings that programs for Windows write."""
 
 
 def read_xml(data: bytes, name: str, *, most_bytes: int) -> Node:
@@ -14,7 +20,9 @@ def read_xml(data: bytes, name: str, *, most_bytes: int) -> Node:
     try:
         text = data.decode()
     except UnicodeDecodeError:
-        raise CodecError(f"{name} is not UTF-8") from None
+        if not _WESTERN.match(data):
+            raise CodecError(f"{name} is not UTF-8") from None
+        text = data.decode("cp1252", "replace")
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise CodecError(f"{name} has a document type, which is not supported")
     try:
