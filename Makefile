@@ -154,8 +154,10 @@ $(VENV)/run: pyproject.toml | $(VENV)/bin/python
 
 # pip would compile all of it, on one core: half is never imported, such as tests of others and metadata of telephones.
 UNUSED := /(tests?|testing|phonenumbers|faker|pip|setuptools|pkg_resources|mypyc?|narwhals|graphql|lexers)/
+# Ours, too: else each worker of the tests does it, at the same time.
+OURS := benchmarks csms deploy docs evcc pki-tools secc v2g v2g_cli v2g_gateway v2g_station v2g_testkit
 
 $(VENV)/dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install -q --disable-pip-version-check --no-compile -e '.[dev]'
-	@$(BIN)/python -m compileall -q -j 0 -x '$(UNUSED)' $(VENV)/lib/python*/site-packages >/dev/null || true
+	@$(BIN)/python -m compileall -q -j 0 -x '$(UNUSED)' $(VENV)/lib/python*/site-packages $(OURS) >/dev/null || true
 	@touch $@
