@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tests.cli.conftest import Run
-from v2g.io.eebus.files import Seen, SeenPeer, show, trusted
+from v2g.io.eebus.files import SEEN, Seen, SeenPeer, as_text, trusted
 
 BOX = "ab" * 20
 
@@ -23,7 +23,8 @@ def test_the_lab_lists_its_cases_and_names_wrong_options(v2g: Run) -> None:
 @pytest.mark.requirement("R206")
 def test_a_box_is_shown_trusted_and_trusted_no_more(v2g: Run, tmp_path: Path) -> None:
     assert "start the charger once" in v2g("eebus", "show", str(tmp_path)).errors
-    show(tmp_path, Seen(ski="cd" * 20, qr="SHIP;ENDSHIP;", peers=(SeenPeer(ski=BOX, id="box", state="waiting"),)))
+    seen = Seen(ski="cd" * 20, qr="SHIP;ENDSHIP;", peers=(SeenPeer(ski=BOX, id="box", state="waiting"),))
+    (tmp_path / SEEN).write_bytes(as_text(seen))
     shown = v2g("eebus", "show", str(tmp_path)).output
     assert shown.splitlines()[1:] == ["SHIP;ENDSHIP;", f"{BOX}\tnot trusted\twaiting\t\tbox"]
     typed = " ".join(BOX[at : at + 4] for at in range(0, 40, 4)).upper()
