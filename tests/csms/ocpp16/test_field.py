@@ -184,6 +184,11 @@ def test_words_are_read_as_they_are_meant() -> None:
     assert (ended.transaction_id, ended.meter_stop, ended.reason) == (7, 12345, "EVDisconnected")
     boot = {"chargePointVendor": "V", "chargePointModel": "M" * 30}
     assert read_softly(msgspec.json.encode(boot), v16.BootNotificationReq)[0].charge_point_model == "M" * 20
+    keys = {"configurationKey": [
+        {"key": "A", "readonly": "False", "value": 300}, {"key": "B", "readonly": 1, "value": True},
+        {"key": "C", "readonly": "perhaps"}]}  # fmt: skip
+    shown = read_softly(msgspec.json.encode(keys), v16.GetConfigurationConf)[0].configuration_key
+    assert [(each.key, each.readonly, each.value) for each in shown] == [("A", False, "300"), ("B", True, "true")]
     sent = {"vendorId": "V", "data": {"a": [1]}}
     assert read_softly(msgspec.json.encode(sent), v16.DataTransferReq)[0].data == '{"a":[1]}'
 

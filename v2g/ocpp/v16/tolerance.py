@@ -115,7 +115,9 @@ def _meant(value: object, parts: list[object]) -> object:
     """Return a value of a field of this type as what its station means by it, or as it is."""
     match value:
         case bool():
-            return value
+            return str(value).lower() if str in parts else value
+        case int() | str() if bool in parts:
+            return {"true": True, "1": True, "false": False, "0": False}.get(str(value).strip().casefold(), value)
         case int() | float() if DateTime in parts:
             seconds = value / 1000 if value >= _MS_SINCE_1970 else value
             return format_time(round(seconds * 1000)) if _S_SINCE_1970 <= seconds < 10 * _S_SINCE_1970 else value
