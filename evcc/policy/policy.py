@@ -117,16 +117,7 @@ def judge(
     if battery.soc <= config.minimum_soc and not charges_first:
         return Permit(0, AT_MINIMUM_SOC)
     power = min(terms.max_discharge_w, config.max_power_w)
-    situation = Situation(
-        permitted_w=power,
-        battery=battery,
-        terms=terms,
-        utc_ms=utc_ms,
-        departure_ms=departure_ms,
-        fed_back_wh=owner.fed_back_wh,
-        offered=True,
-    )
-    return _asked(owner, situation)
+    return _asked(owner, power, battery, terms, utc_ms, departure_ms, offered=True)
 
 
 def permit(
@@ -152,15 +143,7 @@ def permit(
         if not _pays(config, terms, utc_ms, utc_ms + 1):
             return Permit(0, COMPENSATION)
         power = min(power, terms.max_discharge_w)
-    situation = Situation(
-        permitted_w=power,
-        battery=battery,
-        terms=terms,
-        utc_ms=utc_ms,
-        departure_ms=departure_ms,
-        fed_back_wh=owner.fed_back_wh,
-    )
-    return _asked(owner, situation)
+    return _asked(owner, power, battery, terms, utc_ms, departure_ms)
 
 
 def pays_later(config: DischargeConfig, terms: DischargeTerms, *, utc_ms: int, departure_ms: int) -> bool:
@@ -177,14 +160,22 @@ def recharge_ms(config: DischargeConfig, battery: BatteryState) -> int:
     return int(missing_wh / max(1, battery.max_charge_w) * 3_600_000)
 
 
-def _asked(owner: OwnerSettings, situation: Situation) -> Permit:
+def _asked(
+    owner: OwnerSettings, permitted_w: int, battery: BatteryState, terms: DischargeTerms | None, utc_ms: int,
+    departure_ms: int, *, offered: bool = False,
+) -> Permit:  # fmt: skip
     """Return the permit after the owner's own policy, which can only lower it."""
-    if situation.permitted_w <= 0:
+    if permitted_w <= 0:
         return Permit(0, NO_POWER)
     if owner.policy is None:
-        return Permit(situation.permitted_w)
-    answer = owner.policy(situation)
-    power = min(answer.power_w, situation.permitted_w)
+        return Permit(permitted_w)
+    answer = owner.policy(
+        Situation(
+            permitted_w=permitted_w, battery=battery, terms=terms, utc_ms=utc_ms, departure_ms=departure_ms,
+            fed_back_wh=owner.fed_back_wh, offered=offered,
+        )
+    )  # fmt: skip
+    power = min(answer.power_w, permitted_w)
     return Permit(power) if power > 0 else Permit(0, answer.reason or OWN_POLICY)
 
 
