@@ -13,6 +13,8 @@ from ctypes import byref, c_bool, c_int32, c_int64
 from pathlib import Path
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from v2g.io.simulation.compiled_monitor import CompiledMonitor
 from v2g.safety import UNBOUNDED, ChargerMonitor, ChargerRating, Open, Output, Phase, Request
 from v2g.safety.excess import microseconds
@@ -109,10 +111,14 @@ class Walk:
         if self.chance.random() < 0.7:
             watts, milliamps = watts[::-1], milliamps[::-1]
         yield "drive", (Output(*watts, *milliamps, 450_000),), {}
+        if self.chance.random() < 0.2:  # a loop whose time may be over just then
+            yield "request", (replace(wide, power_s=self.chance.choice((1, 6)) * QUANTUM_S),), {}
+            yield "tick", (), {}
         if self.chance.random() < 0.1:  # a bound that goes up and down, and a flow that stays
             high, low = Output(*watts, *milliamps, 450_000), Output(0, 0, 0, 0, 450_000)
-            line_ma = (milliamps[0], 0, -milliamps[1])
-            on, off = self.chance.choice(((1, 6), (2, 2), (6, 1), (1, 20)))
+            over_ma = self.chance.choice((0, 1_150, 1_151))
+            line_ma = (milliamps[0] + over_ma, 0, -milliamps[1])
+            on, off = self.chance.choice(((1, 6), (2, 2), (6, 1), (1, 20), (1, 0)))
             for turn in range(self.chance.choice((5, 30))):
                 yield "drive", (high if turn % (on + off) < on else low,), {}
                 yield "measured", (400_000, milliamps[0] - milliamps[1]), {}
