@@ -116,7 +116,8 @@ class Cluster:
         return spent / os.sysconf("SC_CLK_TCK")
 
 
-def until(holds: Callable[[], Any], seconds: float = 240.0) -> Any:
+def until(holds: Callable[[], Any], seconds: float = 900.0) -> Any:
+    """Wait for what takes a minute, and ten where the cluster gets a tenth of a machine: only what hangs fails."""
     end = time.monotonic() + seconds
     while not (found := holds()):
         assert time.monotonic() < end
