@@ -172,6 +172,17 @@ def test_error_frames_of_candump_keep_their_class(tmp_path: Path) -> None:
         "(1700000000.100000) can0 20000040#0000000000000000\n\n"
         "(1700000000.200000) can0 123#R\n(1700000000.300000) can0 123##1AABB R\n"
     )
+    shown = tmp_path / "shown.log"
+    shown.write_text(  # as `candump -ta -a` shows it
+        "\ufeff (1700000000.100000)  can0  20000040   [8]  00 00 00 00 00 00 00 00   ERRORFRAME\n"
+        " (1700000000.200000)  can0  123   [0]  remote request\n"
+        " (1700000000.300000)  can0  123   [2]  AA BB                     '..'\n",
+        encoding="utf-8",
+    )
+    assert list(recorded(shown)) == list(recorded(log))
+    shown.write_text(" (1700000000.300000)  can0  123   [3]  AA BB\n")
+    with pytest.raises(FrameError, match="line 1"):
+        list(recorded(shown))
     assert list(recorded(log)) == [
         CanFrame(1700000000.1, 0x40, bytes(8), error=True),
         CanFrame(1700000000.3, 0x123, b"\xaa\xbb"),

@@ -17,11 +17,13 @@ from v2g.io.can import CanFrame, frame_of
 from v2g.text import printable
 
 _LINE: Final = re.compile(
-    r"\((?P<at>\d{1,12}\.\d{1,9})\)\s+\S{1,32}\s+(?P<id>[0-9A-Fa-f]{3}|[0-9A-Fa-f]{8})"
-    r"(?:#(?P<remote>R\d?)|##[0-9A-Fa-f](?P<fd>(?:[0-9A-Fa-f]{2}){0,64})|#(?P<data>(?:[0-9A-Fa-f]{2}){0,8}))"
-    r"(?:_[0-9A-Fa-f])?(?:\s+[RT])?\s*\Z"
+    r"\s*\((?P<at>\d{1,12}\.\d{1,9})\)\s+\S{1,32}\s+(?P<id>[0-9A-Fa-f]{3}|[0-9A-Fa-f]{8})"
+    r"(?:\s+\[(?P<length>\d\d?)\]\s+(?:(?P<remote_request>remote request)|(?P<shown>(?:[0-9A-Fa-f]{2}\s*){0,64}))"
+    r"|#(?P<remote>R\d?)|##[0-9A-Fa-f](?P<fd>(?:[0-9A-Fa-f]{2}){0,64})|#(?P<data>(?:[0-9A-Fa-f]{2}){0,8}))"
+    r"(?:_[0-9A-Fa-f])?(?:\s+[RT])?\s*(?:'.*'|ERRORFRAME)?\s*\Z"
 )
-"""A line of `candump -l`: `(time) interface ID#DATA`, for CAN FD `ID##flags DATA`."""
+"""A line of `candump -l`: `(time) interface ID#DATA`, for CAN FD `ID##flags DATA`; or as `candump -ta` shows it:
+`(time) interface ID [length] DA TA`."""
 
 _BINARY: Final = {".blf", ".mf4"}
 _ERROR, _LINE_LENGTH = 0x20000000, 512
@@ -114,7 +116,7 @@ def _suffix(path: Path) -> str:
 
 def _candump(path: Path, errors: list[V2GError]) -> Iterator[CanFrame]:
     try:
-        with path.open(encoding="ascii", errors="replace", newline="\n") as file:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="\n") as file:
             number = 0
             while line := file.readline(_LINE_LENGTH):
                 number += 1
@@ -122,14 +124,15 @@ def _candump(path: Path, errors: list[V2GError]) -> Iterator[CanFrame]:
                 while rest and not rest.endswith("\n"):
                     rest = file.readline(_LINE_LENGTH)
                 found = _LINE.fullmatch(line)
-                if found is None:
+                shown = "" if found is None else found["shown"] or ""
+                if found is None or (shown and len(bytes.fromhex(shown)) != int(found["length"])):
                     if line.strip():
-                        errors.append(FrameError(f"{path}: line {number} is not one of candump -l"))
+                        errors.append(FrameError(f"{path}: line {number} is not one of candump -l or -ta"))
                     if len(errors) >= MOST_ERRORS:
                         return
-                elif found["remote"] is None:
+                elif found["remote"] is None and found["remote_request"] is None:
                     frame_id = int(found["id"], 16)
-                    data = bytes.fromhex(found["fd"] or found["data"] or "")
+                    data = bytes.fromhex(found["fd"] or found["data"] or shown)
                     extended = len(found["id"]) == 8
                     error = bool(frame_id & _ERROR)
                     yield CanFrame(float(found["at"]), frame_id & (_ERROR - 1), data, extended and not error, error)
