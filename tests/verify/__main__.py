@@ -32,6 +32,8 @@ _PYTEST: Final = ".venv/bin/pytest --dist loadgroup"
 _FAILED: Final = ("-n", "0", "--last-failed", "--last-failed-no-failures", "none", "-m", "", "--share", "1")
 """Without the part's share: pytest collects only what failed, and counting that would leave some of it out."""
 _ALONE: Final = (*_FAILED, "--maxfail", "2", "--repeated")
+_OF_MAKE: Final = frozenset({"ARGS", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MINUTES", "PART"})
+"""What `make verify` was given: a part's own `make` would take it, too, as `--failed` for its pytest."""
 ENVIRONMENT: Final = {"V2G_EXAMPLES": "100", "V2G_WORLDS": "300", "V2G_KILLS": "100", "CHAOS_SECONDS": "120"}
 
 
@@ -180,7 +182,8 @@ def split(command: str) -> list[str]:
 
 def _run(words: Sequence[str]) -> int:
     print(shlex.join(words), flush=True)
-    return subprocess.run(words, cwd=ROOT, env=os.environ | ENVIRONMENT, check=False).returncode
+    ours = {name: text for name, text in os.environ.items() if name not in _OF_MAKE}
+    return subprocess.run(words, cwd=ROOT, env=ours | ENVIRONMENT, check=False).returncode
 
 
 def _git(*words: str) -> str:
