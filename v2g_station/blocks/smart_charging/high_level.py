@@ -140,6 +140,8 @@ class HighLevel(FunctionalBlock):
             return
 
         def answered(answer: Answer) -> None:
+            if self._needs.get(evse_id) is not fact.needs:
+                return  # that vehicle has left, or has other needs by now
             status = answer.status if isinstance(answer, ocpp.NotifyEVChargingNeedsResponse) else "NoChargingProfile"
             if status == "Rejected" and self._k.version == "2.1" and not fact.needs.older:
                 # the energy transfer mode is rejected (Q01.FR.05, .06, K18.FR.23, K19.FR.16).

@@ -177,7 +177,8 @@ class FrequencyResponse(LocalControl):
     def __init__(self, shared: Shared, smart_charging: ChargingProfiles) -> None:
         super().__init__(shared, smart_charging)
         self._grid: GridFrequency | None = None
-        self._signal: dict[int, float] = {}
+        self._signal: dict[int, tuple[int, float]] = {}
+        """Time of the signal that an EVSE follows, ms of UTC, and its power, W."""
         self._last: dict[int, _Last] = {}
         self._waiting: set[int] = set()
         self.answers: dict[str, Handler] = {"AFRRSignal": self._afrr}
@@ -186,7 +187,7 @@ class FrequencyResponse(LocalControl):
         """Handle a frequency at once, without waiting for anything."""
         self._grid = fact
         for evse in self._evses.values():
-            signal, last = self._signal.get(evse.number, 0.0), self._last.get(evse.number)
+            signal, last = self._signal_w(evse), self._last.get(evse.number)
             threshold_hz = max(self._k.model.number(THRESHOLD) / 1000, 1e-6)
             near = (
                 last is not None
@@ -207,10 +208,13 @@ class FrequencyResponse(LocalControl):
         period, grid = self.period(evse), self._grid
         if period is None or grid is None:
             return
-        signal = self._signal.get(evse.number, 0.0)
+        signal = self._signal_w(evse)
         self._last[evse.number] = _Last(grid, signal)
         wanted = (period.v2x_baseline or 0.0) + power_at(period.v2x_freq_watt_curve, grid.hz) + signal
         self.want(evse, wanted if grid.measured else max(0.0, wanted))
+
+    def _signal_w(self, evse: Evse) -> float:
+        return self._signal.get(evse.number, (0, 0.0))[1]
 
     def _afrr(self, request: AFRRSignalRequest) -> Message:
         """Q08.FR.10, .11: a signal of the operator shifts the set-point at its time."""
@@ -232,10 +236,12 @@ class FrequencyResponse(LocalControl):
         self._waiting.discard(at)
         for evse in self._evses.values():
             period = self.period(evse)
+            if at < self._signal.get(evse.number, (at, 0.0))[0]:
+                continue  # delayed on its way: a later one has taken its place
             if period is not None and period.v2x_signal_watt_curve:
                 curve = tuple(
                     V2XFreqWattPoint(frequency=float(point.signal), power=point.power)
                     for point in period.v2x_signal_watt_curve
                 )
-                self._signal[evse.number] = power_at(curve, float(signal))
+                self._signal[evse.number] = (at, power_at(curve, float(signal)))
                 self.follow(evse)

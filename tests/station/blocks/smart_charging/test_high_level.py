@@ -3,6 +3,8 @@
 import base64
 from typing import Any
 
+from msgspec.structs import replace
+
 from tests.station.bench import FIXED, Bench
 from tests.station.high_level import NEEDS, PLAN, offers
 from tests.station.profiles import put, transaction
@@ -44,6 +46,25 @@ def test_a_schedule_that_does_not_come_is_not_waited_for_for_ever() -> None:
     assert offers(found) == []
     found.wait(2)
     assert offers(found) == ["default"]
+
+
+def test_an_answer_about_a_vehicle_that_has_left_is_not_for_the_next() -> None:
+    """K15.FR.04: the first one's request runs out of time while the next waits for its own profile."""
+    found = vehicle()
+    found.answers["NotifyEVChargingNeeds"] = None
+    found.fact(NeedsReported(evse_id=1, needs=NEEDS))
+    found.wait(5)
+    found.unplug()
+    found.plug()
+    found.present()
+    found.answers["NotifyEVChargingNeeds"] = {"status": "Accepted"}
+    found.fact(NeedsReported(evse_id=1, needs=replace(NEEDS, max_charge_w=40_000)))
+    found.wait(40)
+    assert len(found.all("NotifyEVChargingNeeds")) == 2
+    assert offers(found) == []
+    latest = found.all("TransactionEvent")[-1]["transactionInfo"]["transactionId"]
+    assert put(found, purpose="TxProfile", transactionId=latest) == "Accepted"
+    assert offers(found) == ["profile"]
 
 
 def test_offline() -> None:

@@ -149,6 +149,19 @@ def test_each_signal_of_the_operator_acts_at_its_own_time() -> None:
         assert power(found) == watts
 
 
+def test_a_delayed_signal_takes_nothing_back_from_a_later_one() -> None:
+    """Q08.FR.10: a signal applies from its own time on, until that of the next."""
+    found = charging(evses=(V2X,))
+    curve = [{"signal": each, "power": each * 100.0} for each in (-100, 100)]
+    assert local(found, v2xSignalWattCurve=curve)["status"] == "Accepted"
+    found.fact(GridFrequency(hz=50.0))
+    for signal, after_s in ((40, -1), (20, -4)):
+        when = at(found.utc_ms + after_s * 1000)
+        assert found.ask("AFRRSignal", timestamp=when, signal=signal) == {"status": "Accepted"}
+        found.wait(1)
+        assert power(found) == 4_000
+
+
 def test_no_more_signals_wait_than_a_station_keeps() -> None:
     found = charging(evses=(V2X,))
     curve = [{"signal": each, "power": each * 100.0} for each in (-100, 100)]
