@@ -18,6 +18,7 @@ from v2g.exi.codec import encode
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import MeteringConfirmationRes, PowerDeliveryRes, ScheduleExchangeRes
 from v2g.iso15118.d20.messages.common_types import Processing
+from v2g.iso15118.d20.messages.schedules import Dynamic_SEResControlMode
 from v2g.iso15118.d20.session import decode_payload
 from v2g.iso15118.engine.session import Send
 from v2g.iso15118.engine.v2gtp import Framer, PayloadType, frame
@@ -27,6 +28,7 @@ CHARGER = SeccConfig(
     services=(EnergyService.AC_BPT, EnergyService.AC, EnergyService.DC_BPT, EnergyService.DC),
     parking=ParkingSpace(space=3, device_location=400),
     internet=("https-443",),
+    mobility_needs=(1, 2),
 )
 
 Join = Callable[..., Joined]
@@ -72,6 +74,29 @@ def test_a_schedule_is_renegotiated_without_an_interruption(join: Join, service:
     assert len(joined.charger_saw("schedule", "renegotiated_beside")) == 1
     assert not joined.vehicle_saw("schedule", "renegotiating")
     assert len(joined.charger_saw("schedule", "planned")) == 2
+
+
+def test_needs_that_the_charger_sets_beside_the_loop_are_followed(join: Join) -> None:
+    joined = join(
+        energy=("DC_BPT",), control_mode=("dynamic",), mobility_needs=("secc", "evcc"), renegotiate_beside=True
+    )
+    joined.run(lambda: joined.plant.flow()[1] > 1_000)
+
+    def sooner(data: bytes) -> bytes:
+        (only,) = Framer().feed(data)
+        if only.payload_type == PayloadType.SCHEDULE_RENEGOTIATION:
+            response, _ = decode_payload(only.payload_type, only.payload, Family.DC)
+            if isinstance(response, ScheduleExchangeRes):
+                mode = Dynamic_SEResControlMode(departure_time=1800, minimum_soc=40, target_soc=72)
+                response = replace(response, dynamic_se_res_control_mode=mode)
+                return frame(only.payload_type, encode(response))
+        return data
+
+    joined.wire_to_evcc = sooner
+    joined.secc.fact(se.RenegotiationRequested(), joined.now, joined.utc_ms)
+    joined.run()
+    assert joined.vehicle_saw("schedule", "needs_changed")[-1] == {"target_soc": 72, "minimum_soc": 40}
+    assert joined.evcc_reason == "finished"
 
 
 def kept(held: list[bytes], kind: type) -> Callable[[bytes], bytes]:

@@ -10,6 +10,7 @@ from evcc.session.d20.request_context import Plan, RequestContext
 from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.schedule import agree
 from evcc.session.d20.stages import Looping
+from evcc.session.ports import NeedsChanged
 from evcc.session.steps import register, seen
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.messages import common_messages as iso
@@ -23,13 +24,14 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """What follows an answer on a side stream: another request (at once, or after `wait` s), or its end.
 
     `plan` takes effect once the charger has accepted its profile, unless the old one stays `unchanged`;
-    `failure` ends the whole session.
+    `needs` are the driver's if the charger sets them; `failure` ends the whole session.
     """
 
     request: Element | None = None
     wait: float = 0.0
     plan: Plan | None = None
     unchanged: bool = False
+    needs: NeedsChanged | None = None
     observed: tuple[Observe, ...] = ()
     failure: str = ""
 
@@ -82,7 +84,7 @@ def on_schedule(
         return Turn(failure=agreed.refused)
     plan = agreed.plan
     step = ask.power_start(plan, context)
-    return Turn(request=step.request, plan=plan, observed=agreed.observed)
+    return Turn(request=step.request, plan=plan, needs=agreed.needs, observed=agreed.observed)
 
 
 @on_answer(iso.PowerDeliveryReq)

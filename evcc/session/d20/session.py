@@ -390,6 +390,8 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
             if turn.failure:
                 self._fail(turn.failure)
                 return
+            if turn.needs is not None:
+                self._take_needs(turn.needs)
             new = self._sides.take(turn, stream)
             if turn.request is not None and not turn.wait:
                 self._ask_beside(stream, turn.request)
