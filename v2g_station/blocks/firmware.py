@@ -150,17 +150,19 @@ class FirmwareUpdates(FunctionalBlock):
         if not firmware.location.startswith(SCHEMES):
             return ocpp.UpdateFirmwareResponse(status="Rejected", status_info=status_info("InvalidURL"))
         certificate = firmware.signing_certificate or ""
-        chain = parse_chain(certificate)
-        if not chain or not firmware.signature:  # L01.FR.11, L02: unsigned firmware is not accepted
+        if not certificate or not firmware.signature:  # L01.FR.11, L02: unsigned firmware is not accepted
             return ocpp.UpdateFirmwareResponse(status="Rejected", status_info=status_info("MissingParam", "signature"))
-        if not self._store.trusted(chain, "ManufacturerRootCertificate"):
-            self._security_event("InvalidFirmwareSigningCertificate", firmware.location)  # L01.FR.02
+        chain = parse_chain(certificate)
+        if not (chain and self._store.trusted(chain, "ManufacturerRootCertificate")):  # L01.FR.22
+            # L01.FR.02; the URL may hold a password
+            self._security_event("InvalidFirmwareSigningCertificate", f"request {request.request_id}")
             return ocpp.UpdateFirmwareResponse(status="InvalidCertificate")
         cancelled = self._job
         if cancelled is not None:
             if cancelled.status in ("Installing", "InstallRebooting"):
                 return ocpp.UpdateFirmwareResponse(status="Rejected", status_info=status_info("FwUpdateInProgress"))
             self._k.do(CancelFirmware(request_id=cancelled.request_id))  # L01.FR.24
+            self._close(closed=False)
         retrieve = parse_time(firmware.retrieve_date_time)
         self._keep(
             FirmwareJob(
@@ -239,7 +241,7 @@ class FirmwareUpdates(FunctionalBlock):
         assert job is not None
         if not _is_signed(digest, job.signature, job.certificate):
             self._set("InvalidSignature")
-            self._security_event("InvalidFirmwareSignature", f"request {job.request_id}")  # the URL may hold a password
+            self._security_event("InvalidFirmwareSignature", f"request {job.request_id}")
             return
         self._keep(msgspec.structs.replace(job, digest=digest.hex()))
         self._set("SignatureVerified")

@@ -160,6 +160,19 @@ def test_cancelled_by_another() -> None:
     found.expect("FirmwareStatusNotification", status="Downloading", requestId=2)
 
 
+def test_evses_open_again_when_a_later_update_replaces_one_that_waits_for_a_transaction() -> None:
+    """L01.FR.07, .24: they were closed for the installation of the first."""
+    found = Bench()
+    found.plug()
+    found.present()
+    update(found)
+    fetched(found)
+    found.expect("StatusNotification", evseId=2, connectorStatus="Unavailable")
+    later = wanted(found) | {"retrieveDateTime": at(found.utc_ms + 3600_000)}
+    assert found.ask("UpdateFirmware", requestId=2, firmware=later)["status"] == "AcceptedCanceled"
+    found.expect("StatusNotification", evseId=2, connectorStatus="Available")
+
+
 def test_tc_l_11_cs_cannot_be_cancelled() -> None:
     found = Bench()
     update(found)
@@ -200,19 +213,19 @@ UNSIGNED = {"reasonCode": "MissingParam", "additionalInfo": "signature"}
         ({"location": "ftp://csms.example/fw.bin"}, "Rejected", {"reasonCode": "InvalidURL"}),
         ({"signature": None}, "Rejected", UNSIGNED),
         ({"signingCertificate": None}, "Rejected", UNSIGNED),
-        ({"signingCertificate": "no certificate"}, "Rejected", UNSIGNED),
+        ({"signingCertificate": "no certificate"}, "InvalidCertificate", {}),
         ({"signingCertificate": Authority("Stranger").pem}, "InvalidCertificate", {}),
     ],
 )
 def test_what_cannot_be_verified_is_not_downloaded(wrong: dict[str, Any], status: str, reason: dict[str, str]) -> None:
-    """L01.FR.02, .11, L02."""
+    """L01.FR.02, .11, .22, L02."""
     found = Bench()
     install(found, "ManufacturerRootCertificate")
     firmware = {key: value for key, value in (wanted(found) | wrong).items() if value is not None}
     answer = found.ask("UpdateFirmware", requestId=1, firmware=firmware)
     assert (answer["status"], answer.get("statusInfo", {})) == (status, reason)
     if not reason:
-        found.expect("SecurityEventNotification", type="InvalidFirmwareSigningCertificate")
+        found.expect("SecurityEventNotification", type="InvalidFirmwareSigningCertificate", techInfo="request 1")
     found.wait(3600)
     assert not any(isinstance(each, DownloadFirmware) for each in found.commands)
 
