@@ -312,6 +312,7 @@ class TariffCost(FunctionalBlock):
         self.on_cost: Final = Callbacks[Evse, float]()
         self._local = local_costs
         self.answers: dict[str, Handler] = {"CostUpdated": self._updated}
+        self._sessions.on_event.append(self._event)  # after that of `local_costs`
 
     def _updated(self, request: CostUpdatedRequest) -> Message:
         """I02."""
@@ -320,6 +321,21 @@ class TariffCost(FunctionalBlock):
             self._k.do(ShowCost(evse_id=evse.number, transaction_id=request.transaction_id, total=request.total_cost))
             self.on_cost.tell(evse, request.total_cost)
         return CostUpdatedResponse()
+
+    @property
+    def _fallback(self) -> str:
+        """The text for a driver whose total cost is not known (I05.FR.02)."""
+        enabled = self._k.model.flag("TariffCostCtrlr.Enabled[Cost]")
+        return self._k.model.text("TariffCostCtrlr.TotalCostFallbackMessage") if enabled else ""
+
+    def _event(
+        self, evse: Evse, record: TransactionRecord, request: TransactionEventRequest
+    ) -> TransactionEventRequest:
+        """Display the fallback at the end of a transaction whose cost only the CSMS knows, if it cannot be asked."""
+        if request.event_type == "Ended" and request.offline and request.cost_details is None and self._fallback:
+            name = record.transaction_id
+            self._k.do(ShowCost(evse_id=evse.number, transaction_id=name, total=None, final=True, text=self._fallback))
+        return request
 
     def event_answered(self, request: Message, answer: Answer) -> None:
         """Display the cost from the response to an event (I02.FR.01, I03, I05)."""
@@ -331,8 +347,8 @@ class TariffCost(FunctionalBlock):
         evse = self._sessions.find(request.transaction_info.transaction_id)
         if request.cost_details is not None or (evse is not None and self._local.cost(evse) is not None):
             total, final = None, False  # already displayed as calculated here
-        elif total is None and final and self._k.model.flag("TariffCostCtrlr.Enabled[Cost]"):
-            text = text or self._k.model.text("TariffCostCtrlr.TotalCostFallbackMessage")  # I05.FR.02
+        elif total is None and final and not request.offline:
+            text = text or self._fallback
         if total is not None or text:
             self._k.do(
                 ShowCost(

@@ -126,6 +126,19 @@ def test_without_a_cost_the_fallback_is_shown_at_the_end_only() -> None:
     assert (said.total, said.final, said.text) == (None, True, "See your bill.")
 
 
+def test_the_fallback_is_shown_at_once_where_the_csms_cannot_be_asked() -> None:
+    """I05.FR.02: the driver is there now, not when the station is online again."""
+    found = charging(variables={FALLBACK: "See your bill.", "AuthCtrlr.LocalAuthorizeOffline": "true"})
+    name = transaction(found)
+    found.drop()
+    found.present()
+    said = [ShowCost(evse_id=1, transaction_id=name, total=None, final=True, text="See your bill.")]
+    assert shown(found) == said
+    found.back()
+    assert found.all("TransactionEvent")[-1]["offline"] is True
+    assert shown(found) == said
+
+
 def test_a_personal_message_goes_before_the_fallback() -> None:
     found = charging(variables={FALLBACK: "See your bill."})
     found.answers["TransactionEvent"] = at_the_end(updatedPersonalMessage={"format": "UTF8", "content": "Bye"})
