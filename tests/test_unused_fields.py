@@ -25,6 +25,7 @@ STANDARDS: Final = (
 WHOLE: Final = {
     "csms/*/api.py": "answers of the HTTP API",
     "csms/payments/work.py::Scan": "an answer of the HTTP API",
+    "evcc/policy/policy.py::Situation": "what an owner's own policy reads",
     "pki-tools/pki_tools/show.py::CertificateRow": "`v2g pki show --json` prints it",
     "secc/status.py": "the status page's JSON",
     "v2g/battery/heat_profiles.py::Shift": "`v2g csms profile` prints it",

@@ -1,5 +1,6 @@
 """Back ends of two operators that roam with each other over HTTPS, and a client that we did not write."""
 
+import asyncio
 import base64
 import contextlib
 import itertools
@@ -175,3 +176,19 @@ async def charge(cpo: Operator, taken_wh: int, back_wh: int, signed: dict[str, A
             }  # fmt: skip
             await station.call("TransactionEvent", event)
     return str(status)
+
+
+async def roaming(cpo: Operator, emsp: Operator, **settings: Any) -> None:
+    """Let both know each other, with a price, a location and a driver."""
+    await cpo.ask("POST", "/tariffs", PLAN, 201)
+    await cpo.ask("PUT", "/tariff-assignments", {"plan_id": "both ways"})
+    await cpo.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    await acquainted(cpo, emsp, **settings)
+
+
+async def eventually(operator: Operator, path: str, count: int = 1) -> Any:
+    """Return the list there once it has so many."""
+    async with asyncio.timeout(20):
+        while len(found := await operator.ask("GET", path)) < count:
+            await asyncio.sleep(0.05)
+    return found

@@ -8,8 +8,7 @@ import pytest
 import pytest_asyncio
 
 from csms.roaming.partners import Partners
-from tests.csms.roaming.peers import Operator, charge
-from tests.csms.roaming.test_emsp import eventually, roaming
+from tests.csms.roaming.peers import Operator, charge, eventually, roaming
 
 
 class Claims:

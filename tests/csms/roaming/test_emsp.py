@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from csms.roaming.partners import Partners
 from csms.tariffs import store as tariffs
-from tests.csms.roaming.peers import LOCATION, PLAN, Operator, Wire, acquainted, charge
+from tests.csms.roaming.peers import LOCATION, PLAN, Operator, Wire, acquainted, charge, eventually, roaming
 from tests.csms.support import EMAID
 from v2g import typed_json
 from v2g.energy.settlement.costing import Bill
@@ -23,22 +23,6 @@ from v2g.ocpi import wire
 from v2g.pki.keys import SoftwareKey
 
 pytestmark = pytest.mark.requirement("R202", "R203")
-
-
-async def roaming(cpo: Operator, emsp: Operator, **settings: Any) -> None:
-    """Let both know each other, with a price, a location and a driver."""
-    await cpo.ask("POST", "/tariffs", PLAN, 201)
-    await cpo.ask("PUT", "/tariff-assignments", {"plan_id": "both ways"})
-    await cpo.ask("PUT", "/roaming/locations/Depot", LOCATION)
-    await acquainted(cpo, emsp, **settings)
-
-
-async def eventually(operator: Operator, path: str, count: int = 1) -> Any:
-    """Return the list there once it has so many."""
-    async with asyncio.timeout(20):
-        while len(found := await operator.ask("GET", path)) < count:
-            await asyncio.sleep(0.05)
-    return found
 
 
 @pytest.mark.parametrize("negative", [True, False])

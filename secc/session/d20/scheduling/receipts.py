@@ -38,7 +38,8 @@ def begin(charge: PriceList, discharge: PriceList, meter: MeterRead, before: Run
     Accounts of an earlier schedule continue from their own reading: limits, taxes and services are those of the latest
     one, peaks restart.
     """
-    prices = [_readable(each) for each in (charge, discharge)]
+    meter = meter if before is None else before.meter
+    prices = [_readable(each, meter.utc_ms) for each in (charge, discharge)]
     if prices == [None, None]:
         return None
     running = Running(meter, prices[0], prices[1])
@@ -46,7 +47,6 @@ def begin(charge: PriceList, discharge: PriceList, meter: MeterRead, before: Run
         return running
     return replace(
         running,
-        meter=before.meter,
         charged=replace(before.charged, peak_w=ZERO),
         discharged=replace(before.discharged, peak_w=ZERO),
         sent_ms=before.sent_ms,
@@ -104,10 +104,13 @@ def _optional(due: Fraction) -> DetailedCost | None:
     return _line(due, due) if due else None
 
 
-def _readable(schedule: PriceList) -> Prices | None:
+def _readable(schedule: PriceList, from_ms: int) -> Prices | None:
+    """Return a schedule's prices. The first one also holds from this reading on: schedules begin at whole seconds."""
     if not isinstance(schedule, AbsolutePriceSchedule):
         return None
     try:
-        return read_prices(schedule)
+        prices = read_prices(schedule)
     except RefusedError:  # the last second of the last known price
         return None
+    first, *others = prices.stacks
+    return replace(prices, stacks=(replace(first, start_ms=min(first.start_ms, from_ms)), *others))

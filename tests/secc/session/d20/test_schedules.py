@@ -337,10 +337,14 @@ def test_a_running_bill_stands_beside_the_meter_from_time_to_time(make_bench: Ma
     assert silent.receipt is None  # V2G20-1919
 
 
-def test_a_running_bill_has_all_energy_also_of_the_moment_of_a_new_schedule(make_bench: MakeBench) -> None:
+@pytest.mark.parametrize("ms", range(0, 1000, 100))
+def test_a_running_bill_has_all_energy_also_of_the_moment_of_a_new_schedule(make_bench: MakeBench, ms: int) -> None:
+    """At whatever moment of a second, as schedules begin with whole ones."""
     config = SeccConfig(control_modes=(ControlMode.SCHEDULED,), prices=PriceTerms(receipt_every_s=0))
     bench = scheduled(make_bench, config)
     bench.session.fact(ports.GridChanged((), flat(bench.utc_ms, 30, 30, 30, 30)), bench.now, bench.utc_ms)
+    bench.pass_time((1000 + ms - bench.utc_ms % 1000) / 1000)
+    bench.fact(ports.MeterRead(bench.utc_ms, bench.import_mwh, bench.export_mwh))
     bench.go("ScheduleExchangeReq", "DC_CableCheckReq", "DC_PreChargeReq", "PowerDeliveryReq")
     for step in range(9):
         bench.pass_time(0.4)
