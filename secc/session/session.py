@@ -466,7 +466,8 @@ class ChargerSession(Session):
 
     def _hold(self, *, moved: bool = False) -> None:
         """Open for an AC vehicle that interrupts by its pilot, and where the grid demands it: the loop continues
-        without energy. Where the pilot has `moved` the contactor may close that could not in its last state."""
+        without energy. Where the pilot has `moved` the contactor may close that could not in its last state. After a
+        stop it stays open: the vehicle can only end the session."""
         stage, tripped = self._stage, self._facts.response.trip
         if self._kind is Family.AC and isinstance(stage, stages.Starting) and tripped:
             self._perform((ports.OpenContactors(),))
@@ -474,6 +475,7 @@ class ChargerSession(Session):
         if (
             self._kind is not Family.AC
             or not isinstance(stage, stages.Charging)
+            or (self._stopping and not held)
             or (held is (stage.held and not stage.closing) and not (moved and stage.closing))
         ):
             return

@@ -213,6 +213,23 @@ def test_a_vehicle_in_state_b_interrupts_and_goes_on_without_leaving_the_loop(ma
     assert not bench.reason
 
 
+@pytest.mark.parametrize("pilot", [True, False], ids=["pilot", "grid"])
+def test_what_was_interrupted_before_a_stop_stays_open_after_it(make_bench: Make, pilot: bool) -> None:
+    """To close without energy is of no use, and the monitor forbids it."""
+    held: tuple[Any, Any] = (ports.PilotChanged(PilotState.B), ports.PilotChanged(PilotState.C))
+    if not pilot:
+        held = TRIP, ports.GridResponseChanged(GridResponse())
+    bench = on_ac(make_bench).reach(State.AC_CHARGE_LOOP)
+    bench.fact(held[0])
+    bench.fact(ports.StopRequested("driver"))
+    bench.fact(held[1])
+    assert [len(bench.commands(each)) for each in (ports.OpenContactors, ports.CloseContactors)] == [1, 1]
+    assert target(bench.go("AC_ChargeLoopReq").cl_res_control_mode) == 0
+    bench.send(bench.ask("PowerDeliveryReq", charge_progress=cm.ChargeProgress.Stop))
+    bench.go("SessionStopReq")
+    assert not bench.reason
+
+
 def test_a_trip_of_the_grid_disconnects_mains_without_asking_the_vehicle(make_bench: Make) -> None:
     bench = on_ac(make_bench).reach(State.AC_CHARGE_LOOP)
     draw(bench, -6_000)
