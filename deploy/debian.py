@@ -147,6 +147,7 @@ def _programs(root: Path, wheel: Path, lock: Path) -> None:
     pip = [sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile"]
     locked = ["--require-hashes", "--only-binary", ":all:", "-r", str(lock)]
     for what in (locked, ["--no-deps", str(wheel)]):
+        shutil.rmtree(packages / "share", ignore_errors=True)  # where others have pages, pip leaves out ours
         subprocess.run([*pip, "--target", str(packages), *what], check=True)
     shutil.rmtree(packages / "bin", ignore_errors=True)  # their first lines name this interpreter
     (packages / "share" / "v2g").rename(_made(root / "usr/share") / "v2g")
