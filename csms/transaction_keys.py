@@ -23,7 +23,7 @@ def id_at_station(transaction_id: str) -> str:
 
 
 def named_by_station(content: D) -> D:
-    """Return a message or part of one that names a transaction as its station does,"""
+    """Return a message or part of one that names a transaction as its station does."""
     changes: dict[str, object] = {}
     if transaction_id := getattr(content, "transaction_id", None):
         changes["transaction_id"] = id_at_station(transaction_id)

@@ -9,9 +9,9 @@ import functools
 import math
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, TypeVar, get_args, overload
 
 import msgspec
 
@@ -162,3 +162,10 @@ def convert(value: object, type_: object, *, strict: bool = True, dec_hook: DecH
     """Return plain values as a type, as `msgspec.convert` does. Raises msgspec.ValidationError."""
     with _working_out:
         return msgspec.convert(value, type_, strict=strict, dec_hook=dec_hook)
+
+
+def parts(hint: object) -> Iterator[object]:
+    """Yield a type and, of it and so on, its members, items and the values of a Literal."""
+    yield hint
+    for inner in get_args(hint):
+        yield from parts(inner)

@@ -5,7 +5,6 @@ from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy import BigInteger, Column, Connection, Index, String, Text, insert
 
 from csms.db.base import AnyRow, declare_table, newest, row_id, transaction_key
 from csms.db.bulk import insert_numbered
@@ -32,6 +31,17 @@ remote_starts: Final = declare_table(
     sa.Column("transaction_id", transaction_key),
     sa.Column("started_ms", sa.BigInteger),
     sqlite_autoincrement=True,
+)
+
+data_transfers: Final = declare_table(
+    "data_transfers",
+    sa.Column("id", row_id, primary_key=True),
+    sa.Column("station_id", sa.String(48), nullable=False),
+    sa.Column("vendor_id", sa.String(255), nullable=False),
+    sa.Column("message_id", sa.String(50), nullable=False),
+    sa.Column("received_ms", sa.BigInteger, nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Index(None, "station_id", "received_ms"),
 )
 
 availability_orders: Final = declare_table(
@@ -319,22 +329,10 @@ def _read(row: AnyRow, type_: type[Any]) -> Any:
     return type_(**row._mapping)
 
 
-data_transfers: Final = declare_table(
-    "data_transfers",
-    Column("id", row_id, primary_key=True),
-    Column("station_id", String(48), nullable=False),
-    Column("vendor_id", String(255), nullable=False),
-    Column("message_id", String(50), nullable=False),
-    Column("received_ms", BigInteger, nullable=False),
-    Column("document", Text, nullable=False),
-    Index(None, "station_id", "received_ms"),
-)
-
-
-def add_transfer(connection: Connection, station_id: str, request: DataTransferRequest, now_ms: int) -> None:
+def add_transfer(connection: sa.Connection, station_id: str, request: DataTransferRequest, now_ms: int) -> None:
     """Store a vendor's data (P02)."""
     connection.execute(
-        insert(data_transfers).values(
+        sa.insert(data_transfers).values(
             station_id=station_id,
             vendor_id=request.vendor_id,
             message_id=request.message_id or "",
@@ -345,7 +343,7 @@ def add_transfer(connection: Connection, station_id: str, request: DataTransferR
 
 
 def list_transfers(
-    connection: Connection, before: int | None = None, limit: int = 100, station_id: str | None = None
+    connection: sa.Connection, before: int | None = None, limit: int = 100, station_id: str | None = None
 ) -> list[dict[str, object]]:
     """Return the newest data of vendors first, decoded: of those below the number `before`."""
     query = newest(data_transfers, before, limit, station_id=station_id)

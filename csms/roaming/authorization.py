@@ -73,7 +73,7 @@ async def look_up(partners: Partners, token: IdToken, station_id: str, transacti
         session = () if transaction_id is None else await store.read(
             rows.objects_about, "", "sessions", f"{station_id}/{transaction_id}"
         )  # fmt: skip
-        # each Authorize is asked anew: a partner authorizes one session, and may have changed its mind
+        # each Authorize is asked again: a partner authorizes one session, and may have changed its mind
         fresh = granted[1].status == "Accepted" and now_ms - granted[0].updated_ms < _REMEMBERED_MS
         if session or (fresh and (transaction_id is not None or granted[1].auth_method == "COMMAND")):
             return _known(token, granted[1])

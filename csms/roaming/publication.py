@@ -227,9 +227,8 @@ def _evse(
     price_plan = find_plan(connection, Scope(station_id=station_id, evse_id=offered.evse))
     names: tuple[str, ...] = ()
     # a tariff's clock is that of its location
-    told = price_plan is not None and has_clock_of(price_plan, zone, now_ms // 86_400_000)
-    if price_plan is not None and told and publish_tariff(connection, config, price_plan.id, now_ms):
-        names = (tariff_id(price_plan.id),)
+    if price_plan is not None and has_clock_of(price_plan, zone, now_ms // 86_400_000):
+        names = (tariff_id(price_plan.id),) if publish_tariff(connection, config, price_plan.id, now_ms) else ()
     reported = statuses.get((station_id, offered.evse), set())
     status = next((_STATUS[each] for each in _STATUS if each in reported), "UNKNOWN")
     old = {each.id: each for each in before.connectors} if before is not None else {}
@@ -253,7 +252,7 @@ def _evse(
 
 
 def publish_changed_tariffs(connection: Connection, config: RoamingConfig, now_ms: int) -> None:
-    """Publish tariffs of plans that were removed, or stored anew under the same id, again."""
+    """Publish tariffs again whose plans were removed, or stored again under the same id."""
     wanted = {each.id.lower(): each for found in plans(connection) for each in tariffs_of_plan(config, found, now_ms)}
     for kept in rows.objects_in(connection, "", "tariffs"):
         tariff, before = wanted.get(kept.object_id), typed_json.decode(kept.document, OcpiTariff)

@@ -8,10 +8,10 @@ import base64
 import binascii
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import Final, Literal, TypeVar, cast, get_args
+from typing import Final, Literal, TypeVar, cast
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -78,7 +78,7 @@ def read(value: object, kind: type[T]) -> T:
 def _meant(value: object, hint: object) -> object:
     """Return a value of a field of this type as what its partner means by it: numbers for texts, parts of an A, enums
     in small letters, empty texts for what is left out, and no description that cannot be read."""
-    parts = list(_parts(hint))
+    parts = list(typed_json.parts(hint))
     struct = next((each for each in parts if isinstance(each, type) and issubclass(each, msgspec.Struct)), None)
     match value:
         case list() if struct is not None:
@@ -111,12 +111,6 @@ def _reads(value: object, hint: object) -> bool:
     except (msgspec.ValidationError, ValueError):
         return False
     return True
-
-
-def _parts(hint: object) -> Iterator[object]:
-    yield hint
-    for inner_hint in get_args(hint):
-        yield from _parts(inner_hint)
 
 
 def read_kept(document: str, kind: type[T]) -> T:

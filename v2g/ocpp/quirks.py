@@ -7,11 +7,11 @@ error, and only by the quirks of its station; so what is right costs nothing. Pu
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
-from typing import Annotated, Any, Final, Literal, TypeVar, get_args
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -307,18 +307,12 @@ def _words(type_: type[Message], names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the values of the enumeration at a place."""
     hints: list[object] = [type_]
     for name in names:
-        structs = [each for hint in hints for each in _parts(hint) if isinstance(each, type)]
+        structs = [each for hint in hints for each in typed_json.parts(hint) if isinstance(each, type)]
         fields = [
             field for each in structs if issubclass(each, msgspec.Struct) for field in msgspec.structs.fields(each)
         ]
         hints = [field.type for field in fields if field.encode_name == name]
-    return tuple(each for hint in hints for each in _parts(hint) if isinstance(each, str))
-
-
-def _parts(hint: object) -> Iterator[object]:
-    yield hint
-    for inner in get_args(hint):
-        yield from _parts(inner)
+    return tuple(each for hint in hints for each in typed_json.parts(hint) if isinstance(each, str))
 
 
 _MENDS: Final[Mapping[QuirkName, Callable[[_Fault], bool]]] = {

@@ -109,6 +109,7 @@ class SessionTime:
     def arm(self, name: str, seconds: float) -> None:
         """(Re)start a timer."""
         self.timers[name] = self.now + seconds
+        self._moments.pop(name, None)
 
     def until(self, at_ms: int) -> float:
         """Return how long it is to a moment of UTC, s of the monotonic clock."""
@@ -119,8 +120,8 @@ class SessionTime:
         if at_ms is None:
             self.disarm(name)
         else:
-            self._moments[name] = at_ms
             self.arm(name, self.until(at_ms))
+            self._moments[name] = at_ms
 
     def disarm(self, name: str) -> None:
         """Stop a timer; harmless where it does not run."""

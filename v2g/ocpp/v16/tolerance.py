@@ -7,7 +7,7 @@ value all, where its quantity or unit cannot), an identifier that is too long. W
 
 import math
 import re
-from typing import Final, TypeVar, get_args, get_origin
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -93,13 +93,18 @@ def _readable(document: dict[str, object], type_: type[msgspec.Struct]) -> dict[
             continue
         value = document[name]
         inner = next(
-            (each for each in _parts(field.type) if isinstance(each, type) and issubclass(each, msgspec.Struct)), None
+            (
+                each
+                for each in typed_json.parts(field.type)
+                if isinstance(each, type) and issubclass(each, msgspec.Struct)
+            ),
+            None,
         )
         if isinstance(value, list) and inner is not None:
             value = [_readable(each, inner) for each in value if isinstance(each, dict)]
             value = [each for each in value if _reads(each, inner)]
         elif not _reads(value, field.type):
-            value = _meant(value, _parts(field.type))
+            value = _meant(value, [*typed_json.parts(field.type)])
         if field.required and field.type is DateTime and not _reads(value, field.type):
             value = NEVER_SET
         if isinstance(value, str) and field.encode_name in _OTHER and not _reads(value, field.type):
@@ -145,7 +150,3 @@ def _reads(value: object, hint: object) -> bool:
     except msgspec.ValidationError:
         return False
     return True
-
-
-def _parts(hint: object) -> list[object]:
-    return [hint, *(part for each in get_args(hint) for part in _parts(each))] if get_origin(hint) else [hint]
