@@ -78,16 +78,13 @@ verify: $(VENV)/dev ## everything, in parts of 20 minutes, the one that passed l
 
 SIGNED = $(if $(SIGNING_KEY),--key $(SIGNING_KEY)) --number $(or $(MANIFEST_NUMBER),0)
 
-package: $(VENV)/dev ## Debian packages with services, and a list of components (SBOM, CycloneDX), in dist/
-	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r deploy/locks/release.txt
+package: $(VENV)/release ## Debian packages with services, and a list of components (SBOM, CycloneDX), in dist/
 	$(BIN)/python -m deploy.debian dist $(SIGNED)
 
-first-day: $(VENV)/dev ## what charger makers, test labs and operators type first, in Debians that boot, and their services; as root
-	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r deploy/locks/release.txt
+first-day: $(VENV)/release ## what charger makers, test labs and operators type first, in Debians that boot, and their services; as root
 	timeout 1800 $(BIN)/pytest -n 0 -rs -m long tests/deploy/test_first_day.py $(ARGS)
 
-release: $(VENV)/dev ## wheel, sdist, packages, notes, checksums in dist/VERSION; SIGNING_KEY signs them
-	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r deploy/locks/release.txt
+release: $(VENV)/release ## wheel, sdist, packages, notes, checksums in dist/VERSION; SIGNING_KEY signs them
 	$(BIN)/python -m deploy.release dist/$$($(BIN)/v2g --version | cut -d' ' -f2) $(SIGNED)
 
 soak: $(VENV)/dev  ## an hour of vehicles that come, go, vanish and send garbage, stations and a gateway (SOAK_SECONDS): nothing may grow, or be lost
@@ -97,10 +94,9 @@ lock: $(VENV)/dev  ## the newest versions that packages and containers install, 
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[release]'
 	$(BIN)/python -m deploy.lock
 
-audit: $(VENV)/dev ## known flaws of what ships, by deploy/advisories; with ONLINE=1 renewed by OSV before, and PyPI is asked, too
+audit: $(VENV)/$(if $(ONLINE),release,dev) ## known flaws of what ships, by deploy/advisories; with ONLINE=1 renewed by OSV before, and PyPI is asked, too
 	$(BIN)/python -m deploy.audit $(if $(ONLINE),--renew) $(ARGS)
 ifdef ONLINE # strict: without a network it would find nothing, and succeed
-	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r deploy/locks/release.txt
 	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r deploy/locks/v2g-engine-full.txt
 endif
 
@@ -160,4 +156,8 @@ OURS := benchmarks csms deploy docs evcc pki-tools secc v2g v2g_cli v2g_gateway 
 $(VENV)/dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install -q --disable-pip-version-check --no-compile -e '.[dev]'
 	@$(BIN)/python -m compileall -q -j 0 -x '$(UNUSED)' $(VENV)/lib/python*/site-packages $(OURS) >/dev/null || true
+	@touch $@
+
+$(VENV)/release: deploy/locks/release.txt $(VENV)/dev
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r deploy/locks/release.txt
 	@touch $@

@@ -80,7 +80,8 @@ PARTS: Final[Mapping[str, Part]] = {
     ),
     "machines": Part(
         "packages, services, control board, console in a browser",
-        (f'{_PYTEST} -n 2 -m "{_LONG}" tests/deploy tests/board tests/browser', "make first-day"),
+        # the first installs what tests of packages need
+        ("make first-day", f'{_PYTEST} -n 2 -m "{_LONG}" tests/deploy tests/board tests/browser'),
         folders=("tests/deploy", "tests/board", "tests/browser"),
     ),
     "mutants": Part(
