@@ -22,6 +22,7 @@ LONG: Final = [
     pytest.mark.skipif(HOME is None or shutil.which("java") is None, reason="needs Java, and `make stream`"),
 ]
 
+# Time limits of its own that hold on a machine of which it gets a tenth; that a manager was killed its connection shows.
 CONFIG = """jobmanager.rpc.address: 127.0.0.1
 jobmanager.rpc.port: {rpc}
 jobmanager.memory.process.size: 1g
@@ -36,8 +37,11 @@ execution.checkpointing.dir: file://{folder}/checkpoints
 restart-strategy.type: fixed-delay
 restart-strategy.fixed-delay.attempts: 10
 restart-strategy.fixed-delay.delay: 1s
+pekko.startup-timeout: 120 s
+pekko.ask.timeout: 60 s
+taskmanager.registration.timeout: 15 min
 heartbeat.interval: 1000
-heartbeat.timeout: 5000
+heartbeat.timeout: 60000
 python.executable: {python}
 python.client.executable: {python}
 python.fn-execution.bundle.time: 200
