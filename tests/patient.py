@@ -2,36 +2,53 @@
 
 Programs under test keep real time limits, some of half a second. On a machine that gives the tests a tenth of a core
 these pass while nobody has done anything wrong. This loop counts what it waited for, at most as long as it meant to
-wait, and the processor time of its process; what it was kept from running does not count. So a limit still ends what
-hangs, and a test that is merely slow is not one that fails.
+wait, and the processor time of its process; what it was kept from running does not count, nor for how long one of the
+programs that it has started was. So a limit still ends what hangs, and a test that is merely slow is not one that
+fails. The watchdog of a program's parts, which counts its own wake-ups, does not count those either.
 
-What other processes do is not known to it: time in which they are waited for passes as usual.
+What else runs is not known to it: time in which that is waited for passes as usual.
 `python -m tests.patient PROGRAM ...` runs a program with it.
 """
 
 import asyncio
+import contextlib
+import os
 import runpy
 import selectors
 import sys
 import time
 import warnings
 from pathlib import Path
+from typing import Final
 
 from v2g.io.runtime import clock
+from v2g.io.runtime.watchdog import Watchdog
+
+_CHILDREN: Final = Path(f"/proc/self/task/{os.getpid()}/children")
+LOOK_S: Final = 0.25
+"""So often is looked how long the programs that were started could not run: it is not known of one that has ended."""
+SHORT_S: Final = 0.001
+"""After a shorter wait that is not looked for: it takes a tenth of that."""
 
 
 class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
-    """Adds up the time (s) that was waited for."""
+    """Adds up the time (s) that was waited for, and for how much of it a program that was started could not run."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.waited = 0.0
+        self.waited = self.programs_kept = 0.0
+        self._kept = _programs_kept_s()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        most = LOOK_S if timeout is None else min(max(0.0, timeout), LOOK_S)
         before = time.monotonic()
-        ready = super().select(timeout)
-        after = time.monotonic() - before
-        self.waited += after if timeout is None else min(after, max(0.0, timeout))
+        ready = super().select(most)
+        waited = min(time.monotonic() - before, most)
+        self.waited += waited
+        if waited > SHORT_S:
+            known, self._kept = self._kept, _programs_kept_s()
+            late = max((kept - known.get(pid, 0.0) for pid, kept in self._kept.items()), default=0.0)
+            self.programs_kept += min(waited, late)
         return ready
 
 
@@ -45,7 +62,11 @@ class PatientLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         """Return the seconds of this loop."""
-        return self._began + self._watched.waited + time.process_time()
+        return self._began + self._watched.waited - self._watched.programs_kept + time.process_time()
+
+    def late_s(self) -> float:
+        """Return for how long (s) this process could not run, which does not count."""
+        return time.monotonic() - self.time() - self._watched.programs_kept
 
 
 class _Policy(asyncio.DefaultEventLoopPolicy):
@@ -64,12 +85,34 @@ def kept_waiting_s(pid: int) -> float:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
+def _programs_kept_s() -> dict[str, float]:
+    """Return the same of each program that this process's first thread has started and that is there yet."""
+    kept = {}
+    with contextlib.suppress(OSError):  # a kernel without that list
+        for pid in _CHILDREN.read_text().split():
+            with contextlib.suppress(OSError):  # it has just ended
+                kept[pid] = kept_waiting_s(int(pid))
+    return kept
+
+
+def _watch(self: Watchdog) -> None:
+    """Wake up as a watchdog does, and count of that time only what the event loop could run."""
+    kept_s, could_s = kept_waiting_s(os.getpid()), 0.0
+    while not self._ending.wait(self._wake_s):
+        before_s, kept_s = kept_s, kept_waiting_s(os.getpid())
+        could_s += self._wake_s - min(self._wake_s, kept_s - before_s)
+        if could_s >= self._wake_s * 0.99:
+            could_s = 0.0
+            self.check()
+
+
 def install() -> None:
     """Let every event loop of this process be patient, and every `Clock` go by the loop in which it is read."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # from Python 3.14 on
         asyncio.set_event_loop_policy(_Policy())
     clock.monotonic = _monotonic
+    Watchdog._run = _watch  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

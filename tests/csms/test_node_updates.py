@@ -6,7 +6,6 @@ import contextlib
 import json
 import ssl
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -176,7 +175,7 @@ async def test_the_former_release_runs_again_within_60_s_after_one_that_cannot_b
     async with site.running(folder) as node:
         await node.until("update_interrupted", 1)
         assert len(node.pids) == 3
-        assert time.monotonic() - node.started_at[1] < 60
+        assert asyncio.get_running_loop().time() - node.started_at[1] < 60
         assert (folder / "slots" / "runs").read_text() == "a"
 
 

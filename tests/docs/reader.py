@@ -22,7 +22,7 @@ SCALE: Final = 1000
 PORTS: Final = ("5020", "9000", "9100", "9443", "8443", "8883", "15118", "20007", "8081", "8088", "8018")
 """Ports in the documents; on this machine a reader takes free ones instead, so that documents can run side by side."""
 
-PATIENCE_S: Final = 60
+PATIENCE_S: Final = 600
 
 
 class Elsewhere(msgspec.Struct, frozen=True):

@@ -68,7 +68,7 @@ class Site:
             self.events += each.events.read()
         return [each.data for each in self.events if (each.process, each.name) == (process, name)]
 
-    def until(self, holds: Callable[[], Any], seconds: float = 90) -> Any:
+    def until(self, holds: Callable[[], Any], seconds: float = 300) -> Any:
         """Wait until something holds; return it."""
         deadline = time.monotonic() + seconds
         while not (found := holds()):

@@ -60,7 +60,7 @@ class Programs:
     def named(self, program: str, name: str) -> list[dict[str, Any]]:
         return [event["data"] for event in self.events(program) if event["name"] == name]
 
-    def until(self, holds: Callable[[], object], seconds: float = 30) -> None:
+    def until(self, holds: Callable[[], object], seconds: float = 300) -> None:
         deadline = time.monotonic() + seconds
         while not holds():
             assert not re.search(r"ERROR (?!v2g\.io\.runtime\.events:)", self.logs()), self.logs()  # an event may

@@ -53,7 +53,7 @@ class Site:
         assert {fault(**each) for each in found} <= {""}
         return [each["data"] for each in found if f"{each['stage']}.{each['name']}" == name]
 
-    async def until(self, holds: Callable[[], object], seconds: float = 60.0) -> None:
+    async def until(self, holds: Callable[[], object], seconds: float = 300.0) -> None:
         deadline = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < deadline, self.logs()

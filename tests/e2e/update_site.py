@@ -50,7 +50,7 @@ class Site:
             self.events += each.events.read()
         return [each.data for each in self.events if (each.process, each.name) == (process, name)]
 
-    def until(self, holds: Callable[[], Any], seconds: float = 60.0) -> None:
+    def until(self, holds: Callable[[], Any], seconds: float = 300.0) -> None:
         """Wait until something holds."""
         deadline = time.monotonic() + seconds
         while not holds():

@@ -5,7 +5,6 @@ import asyncio
 import contextlib
 import json
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -130,7 +129,7 @@ async def test_the_former_release_runs_again_within_60_s(vehicle: Vehicle, name:
     vehicle.release(1, name.encode())
     async with supervised(vehicle.folder, *vehicle.command, config=config, most_s=180) as controller:
         await controller.until(event, 1)
-        assert time.monotonic() - controller.started_at[1] < 60
+        assert asyncio.get_running_loop().time() - controller.started_at[1] < 60
         assert len(controller.started_at) >= 3
         assert (vehicle.folder / "slots" / "runs").read_text() == "a"
 

@@ -38,7 +38,7 @@ class Supervised:
     async def run(self) -> None:
         events = self._folder / "gateway.events.jsonl"
         while True:
-            self.started_at.append(time.monotonic())
+            self.started_at.append(asyncio.get_running_loop().time())
             process = await asyncio.create_subprocess_exec(
                 *self._command, "--config", str(self._folder / "gateway.toml"), "--events", str(events),
                 stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
@@ -50,7 +50,7 @@ class Supervised:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 self._exit_codes.append(await process.wait())
-            self.ended_at.append(asyncio.get_running_loop().time())
+            self.ended_at.append(time.monotonic())
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Return the gateway's events of that name, of all its lives."""

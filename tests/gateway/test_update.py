@@ -4,7 +4,6 @@ folders; the supervisor that starts the gateway again stands for a boot loader."
 import asyncio
 import contextlib
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -161,7 +160,7 @@ async def test_the_former_release_runs_again_within_60_s(site: Site) -> None:
     site.release(1)
     async with supervised(site.folder, *GATEWAY, config=site.config(9, confirm_s=None), most_s=180) as gateway:
         await gateway.until("update_failed", 1)
-        assert time.monotonic() - gateway.started_at[1] < 60
+        assert asyncio.get_running_loop().time() - gateway.started_at[1] < 60
         assert len(gateway.started_at) == 3
         assert (site.active, site.runs) == (b"first", b"first")
 

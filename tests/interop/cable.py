@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 SECC_INTERFACE = "vsecc"
 EVCC_INTERFACE = "vevcc"
-ADDRESS_S = 10
+ADDRESS_S = 60
 
 
 @dataclass(frozen=True)

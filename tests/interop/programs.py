@@ -12,8 +12,8 @@ from tests.interop.peer import EMAID, Peer
 from v2g.iso15118.select import EditionName
 from v2g_cli.demo.processes import Event, EventFile, Program, wait_for
 
-START_S = 15
-RUN_S = 90
+START_S = 120
+RUN_S = 300
 """A JVM on a busy machine of two cores is slow; nothing waits this long when all is well."""
 
 
@@ -167,9 +167,9 @@ def says(program: Program, words: str, *, seconds: float = START_S) -> None:
         time.sleep(0.05)
 
 
-def ended(program: Program, *, seconds: float = RUN_S) -> int:
+def ended(program: Program) -> int:
     """Wait for a program's end and return its exit code."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + RUN_S
     while (code := program.poll()) is None:
         assert time.monotonic() < deadline, f"{program.name} did not end: {tail(program)}"
         time.sleep(0.02)

@@ -18,7 +18,7 @@ from v2g.iso15118.select import EditionName
 
 pytestmark = [pytest.mark.xdist_group("cable"), pytest.mark.interop, pytest.mark.long]
 
-READY_S = 60
+READY_S = 300
 TOOL = (sys.executable, "-m", "v2g_cli", "conform")
 
 

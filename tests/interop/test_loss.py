@@ -13,7 +13,7 @@ from pki_tools.tree import DEFAULTS, PkiTree
 from tests.interop.cable import missing
 from tests.interop.lossy import lossy_cable
 from tests.interop.own_programs import grid_signal
-from tests.interop.programs import charger, ended, named, own_papers, ready, tail, vehicle
+from tests.interop.programs import RUN_S, charger, ended, named, own_papers, ready, tail, vehicle
 from v2g.energy.settlement.bundle import verify_bundle
 from v2g.io.plc.link import ImpairmentConfig
 from v2g.io.storage.journal_file import read_files
@@ -57,10 +57,10 @@ def test_a_session_completes_or_fails_by_the_right_name(
         charging = ready(secc)
         try:
             evcc.start()
-            code = ended(evcc, seconds=60)
+            code = ended(evcc)
             charging += secc.events.read()
             if named(charging, "session", "session_started") and not named(charging, "session", "session_ended"):
-                wait_for(secc, "session", "session_ended", charging, seconds=70)
+                wait_for(secc, "session", "session_ended", charging, seconds=RUN_S)
         finally:
             secc.stop()
     assert secc.exit_code == 0, tail(secc)

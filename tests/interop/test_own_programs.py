@@ -60,7 +60,7 @@ for_s = 1
     charging = ready(secc)
     try:
         evcc.start()
-        assert ended(evcc, seconds=30) == 0, tail(evcc)
+        assert ended(evcc) == 0, tail(evcc)
     finally:
         secc.stop()
     assert secc.exit_code == 0, tail(secc)

@@ -167,7 +167,7 @@ def test_a_session_over_serial_modems(namespaces: tuple[str, str], pki: PkiTree,
     charging = ready(secc)
     try:
         evcc.start()
-        code = ended(evcc, seconds=60)
+        code = ended(evcc)
     finally:
         secc.stop()
         cable.close()

@@ -22,6 +22,7 @@ import pytest
 import pytest_asyncio
 
 from pki_tools.tree import PkiTree
+from tests.patient import PatientLoop
 from tests.safety.launcher import HANG, SLOW, SLOW_CALL, SLOW_DISK, SLOW_DRIVER
 from tests.safety.outside import Outside, OutsideAc, OutsideDc, Record, Seen, Watcher
 from tests.secc_toml import identity
@@ -179,9 +180,11 @@ class Place:
     @property
     def _lateness(self) -> float:
         """For how long this process could not run so far, s: its loop does not count that (tests/patient.py)."""
-        return time.monotonic() - asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, PatientLoop)
+        return loop.late_s()
 
-    async def until(self, holds: Callable[[], object], seconds: float = 60.0) -> None:
+    async def until(self, holds: Callable[[], object], seconds: float = 300.0) -> None:
         """Wait for it."""
         deadline = time.monotonic() + seconds
         while not holds():

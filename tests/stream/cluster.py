@@ -22,7 +22,7 @@ LONG: Final = [
     pytest.mark.skipif(HOME is None or shutil.which("java") is None, reason="needs Java, and `make stream`"),
 ]
 
-# Time limits of its own that hold on a machine of which it gets a tenth; that a manager was killed its connection shows.
+# Its own time limits hold on a machine of which it gets a tenth. That a manager was killed is seen by its connection.
 CONFIG = """jobmanager.rpc.address: 127.0.0.1
 jobmanager.rpc.port: {rpc}
 jobmanager.memory.process.size: 1g

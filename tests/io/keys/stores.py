@@ -135,7 +135,7 @@ class Tpm:
              "--server", f"type=unixio,path={data}", "--ctrl", f"type=unixio,path={control}"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not (_listens(control) and _listens(data)):
             assert self._process.poll() is None, "swtpm does not start"
             assert time.monotonic() < deadline, "swtpm does not listen"

@@ -87,7 +87,7 @@ address, interface = sys.argv[1:]
 there = f"{address}%{interface}"
 with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as udp:
     udp.sendto(b"", socket.getaddrinfo(there, 9)[0][4])
-until = time.monotonic() + 5
+until = time.monotonic() + 60
 while mac_of(there) is None and time.monotonic() < until:
     time.sleep(0.01)
 print([mac_of(each) for each in (there, address, f"{address}%lo", f"fe80::78%{interface}")])
