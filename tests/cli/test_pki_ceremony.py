@@ -96,7 +96,7 @@ def test_a_key_that_is_joined_for_a_command_is_gone_when_the_command_line_is_kil
         assert key.exists()
         process.terminate()
         process.stdout.close()
-        assert process.wait(30) == 128 + 15
+        assert process.wait(300) == 128 + 15
     assert not key.exists()
 
 

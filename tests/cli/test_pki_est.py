@@ -36,7 +36,7 @@ def url(tree: Path, tmp_path: Path) -> Iterator[str]:
         assert ready["name"] == "ready"
         yield f"https://localhost:{ready['data']['port']}/.well-known/est"
         process.terminate()
-        process.communicate(timeout=15)
+        process.communicate(timeout=300)
         assert process.returncode == 0
 
 

@@ -25,7 +25,7 @@ PROGRAMS = {"v2g-secc": "secc", "v2g-csms": "csms", "v2g-telemetry": "v2g_gatewa
 def output(*command: str | Path, **environment: str) -> str:
     """Return what a command writes; it must succeed."""
     done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, **environment}, check=False, timeout=60
+        command, capture_output=True, text=True, env={**os.environ, **environment}, check=False, timeout=300
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr

@@ -31,7 +31,7 @@ class Elsewhere(msgspec.Struct, frozen=True):
     root: Path
     enter: Sequence[str]
     environment: Mapping[str, str]
-    patience_s: float = 300
+    patience_s: float = 900
 
 
 class Reader:
@@ -85,7 +85,7 @@ class Reader:
             if process.poll() is None:
                 os.kill(process.pid if self._elsewhere is None else _child(process.pid), signal.SIGTERM)
             try:
-                codes.append((command.text, process.wait(15)))
+                codes.append((command.text, process.wait(PATIENCE_S)))
             except subprocess.TimeoutExpired:
                 process.kill()
                 codes.append((command.text, process.wait()))

@@ -75,7 +75,7 @@ class Programs:
             if each.poll() is None:
                 each.send_signal(signal.SIGTERM)
         for each in self.running.values():
-            each.wait(10)
+            each.wait(300)
             if each.stdin is not None:
                 each.stdin.close()
 

@@ -250,7 +250,7 @@ class Process:
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self._process.send_signal(number)
-        self._process.communicate(timeout=60)
+        self._process.communicate(timeout=300)
         return self._process.returncode
 
 
@@ -330,7 +330,7 @@ def test_it_ends_well_when_asked_to_and_says_what_is_wrong_when_it_cannot_begin(
         urllib.request.urlopen(f"{running.url}/nothing.crl", timeout=5)
     assert running.stop(signal.SIGINT) == 0
     command = [sys.executable, "-m", "v2g_cli", "pki", "serve", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
     assert "holds no PKI" in done.stderr
     assert "Traceback" not in done.stderr

@@ -178,7 +178,7 @@ class Tpm:
         """Return what tpm2-tools say; the provider must have let go of the TPM, which serves one at a time."""
         environment = {**os.environ, "TPM2TOOLS_TCTI": self.tcti}
         done = subprocess.run(
-            command, env=environment, cwd=self.folder, capture_output=True, text=True, timeout=20, check=True
+            command, env=environment, cwd=self.folder, capture_output=True, text=True, timeout=120, check=True
         )
         return done.stdout
 
