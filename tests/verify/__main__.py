@@ -79,11 +79,11 @@ PARTS: Final[Mapping[str, Part]] = {
         5,
     ),
     "machines": Part(
-        "packages, services, control board, console in a browser",
-        # the first installs what tests of packages need
-        ("make first-day", f'{_PYTEST} -n 2 -m "{_LONG}" tests/deploy tests/board tests/browser'),
+        "packages, services, control board, console in a browser",  # the first installs what tests of packages need
+        ("make package", f'{_PYTEST} -n 2 -m "{_LONG}" tests/deploy tests/board tests/browser'),
         folders=("tests/deploy", "tests/board", "tests/browser"),
     ),
+    "first-day": Part("what users type first, in Debians that boot", ("make first-day",)),
     "mutants": Part(
         "changes that a test must notice", (".venv/bin/python -m tests.mutants --share 40 --turn {turn}",), 40
     ),
