@@ -94,6 +94,15 @@ def test_other_lines_are_passed_over() -> None:
     }
 
 
+def test_registers_of_days_and_billing_periods_before_are_not_the_present_ones() -> None:
+    """As Logarex LK13BE sends them, and those of a reset on request (VDEW)."""
+    past = "1-0:1.8.0*96(000001.2*kWh)\r\n1-0:2.8.0*100(000009.7*kWh)\r\n1.8.0*05(000040.0*kWh)\r\n"
+    assert codes("1-0:1.8.0*255(000075.65*kWh)\r\n1-0:2.8.0*255(000003.5*kWh)\r\n" + past) == {
+        "1.8.0": 75_650.0,
+        "2.8.0": 3_500.0,
+    }
+
+
 def test_a_meter_is_asked_for_the_speed_that_it_offers() -> None:
     assert answer_to(b"/ISk5MT174-0002") == (b"\x06050\r\n", 9_600)
     assert answer_to(b"/ABC0old") == (b"\x06000\r\n", 300)

@@ -95,6 +95,11 @@ def test_after_a_broken_telegram_the_next_whole_one_is_read() -> None:
     assert len(list(framer.receive(telegram))) == 1
 
 
+def test_a_register_of_days_before_is_not_the_present_one() -> None:
+    now, past = (value("1.8.0", 30, 0, number(energy, 2, signed=False)) for energy in (900, 12))
+    assert sml_codes(list_of(now, past.replace(b"\x01\x08\x00\xff", b"\x01\x08\x00\x60"))) == {"1.8.0": 900.0}
+
+
 WRONG: list[tuple[bytes, str]] = [
     (list_of(value("1.8.0", 27, 0, number(1, 1, signed=False))), "1.8.0 has the unit 27, not Wh"),
     (list_of(value("1.8.0", 30, 99, number(1, 1, signed=False))), "power of ten"),

@@ -83,9 +83,11 @@ REQUEST: Final = b"/?!\r\n"
 BAUD_RATES: Final[Mapping[str, int]] = {"0": 300, "1": 600, "2": 1_200, "3": 2_400, "4": 4_800, "5": 9_600, "6": 19_200}
 """Identification of a speed in mode C -> bit/s."""
 
+_NOW: Final = 255
+"""Group F of a present value; others have those of days, months and billing periods before."""
 _STX, _LF, _SLASH = 0x02, 0x0A, 0x2F
 _LINE: Final = re.compile(
-    r"(?:\d{1,3}-\d{1,3}:)?(\d{1,3}\.\d{1,3}\.\d{1,3})(?:\*\d{1,3})?\(([^()*]{1,32})\*([A-Za-z]{1,8})\)"
+    r"(?:\d{1,3}-\d{1,3}:)?(\d{1,3}\.\d{1,3}\.\d{1,3})(?:\*255)?\(([^()*]{1,32})\*([A-Za-z]{1,8})\)"
 )
 _FACTORS: Final[Mapping[str, tuple[str, float]]] = {
     "Wh": ("Wh", 1),
@@ -260,8 +262,8 @@ def _list_entries(rows: Value) -> Iterator[SmlEntry]:
                 pass
             case _:
                 raise FrameError("a value of SML has not its seven parts")
-        if isinstance(value, bool) or not isinstance(value, int) or len(name) != 6:
-            continue  # a text, such as the meter's number
+        if isinstance(value, bool) or not isinstance(value, int) or len(name) != 6 or name[5] != _NOW:
+            continue  # a text, such as the meter's number, or what was
         if not isinstance(unit, int | None) or not isinstance(scaler, int | None) or abs(scaler or 0) > 18:
             raise FrameError("a value of SML has a wrong unit or power of ten")
         yield SmlEntry(f"{name[2]}.{name[3]}.{name[4]}", unit, scaler or 0, value)
