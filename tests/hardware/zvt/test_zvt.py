@@ -189,6 +189,26 @@ def test_what_was_done_before_the_wire_broke_is_not_sent_again_to_a_terminal_tha
     assert pair.till.idle
 
 
+@pytest.mark.parametrize("done", [(), ("0001",), ("0002",), ("0001", "0002")])
+def test_what_was_done_before_the_program_was_killed_is_not_sent_again(done: tuple[str, ...]) -> None:
+    """A station commands what has no result anew when it starts: the terminal may have taken the money."""
+    pair, endings = Pair(), [Settle("0001", 5_000, 1_234), ReleaseJob("0002")]
+    for _ in endings:
+        pair.do(ReserveJob(5_000), Card())
+    for ending in endings:
+        if ending.receipt in done:
+            pair.do(ending)
+    pair.cut()
+    pair.till, pair.events, pair.sent = Till(TillConfig()), [], []
+    for ending in endings:
+        pair.till.do(ending, pair.now)
+    pair.connect()
+    assert {event.job: event.done for event in pair.events if event.job in endings} == dict.fromkeys(endings, True)
+    assert [each.state for each in pair.terminal.payments.values()] == ["taken", "released"]
+    sent = [zvt.fields(each.data).get(zvt.RECEIPT) for each in pair.sent if each.code >> 8 == 6]
+    assert [each for each in done if bytes.fromhex(each) in sent] == [], "twice"
+
+
 def test_money_that_is_reserved_under_no_receipt_is_released() -> None:
     """Nobody could settle it."""
     pair = Pair()

@@ -1,7 +1,8 @@
 """The till's side of ZVT, for a charger: one command after the other, each with its result. Pure.
 
-A terminal that is disconnected while it settles or releases may have done so; it is queried for open reservations
-before the command is repeated. Open reservations that are unknown here are released.
+A terminal that is disconnected while it settles or releases may have done so, and so may one that an earlier run of the
+program has commanded; it is queried for open reservations before the command is repeated. Open reservations that are
+unknown here are released.
 """
 
 from collections import deque
@@ -95,8 +96,10 @@ class Till:
         self._current: TillJob | None = None
         self._status: dict[int, bytes] = {}
         self._stopping = False
-        self._unsure = False
-        """Whether the first job may have been done before the connection was lost."""
+        self._unsure: set[Settle | ReleaseJob] = set()
+        """Jobs that may have been done before the connection was lost, or before the program ended."""
+        self._begun = False
+        """Whether the terminal has been registered in this run: what is commanded before, an earlier run has left."""
         self._orphan = False
         """Whether the terminal may hold an unknown reservation."""
         self._known: set[str] = set()
@@ -122,7 +125,7 @@ class Till:
         match job:
             case Settle() | ReleaseJob():
                 self._jobs.appendleft(job)
-                self._unsure = True
+                self._unsure.add(job)
             case ReserveJob():
                 self._orphan = True
                 self._notify(job, done=False)
@@ -161,6 +164,8 @@ class Till:
             return
         if isinstance(job, Settle | ReleaseJob):
             self._known.add(job.receipt)
+            if not self._begun:
+                self._unsure.add(job)
         self._jobs.append(job)
         self._go_on(now)
 
@@ -197,7 +202,7 @@ class Till:
                 self._stopping = True
                 self._output.append(ZvtCommand(zvt.ABORT).encode())
             return
-        if self._orphan or (self._unsure and self._jobs):
+        if self._orphan or (self._jobs and self._jobs[0] in self._unsure):
             self._begin(Enquire(), now)
         elif self._jobs:
             self._begin(self._jobs.popleft(), now)
@@ -258,6 +263,7 @@ class Till:
             return
         if isinstance(job, RegisterJob):
             self.registered, self.refused = done, not done
+            self._begun = self._begun or done
         if isinstance(job, Enquire):
             self._found(self._status.get(zvt.RECEIPT, b"").hex().upper())
         else:
@@ -277,10 +283,16 @@ class Till:
             if receipt not in ("", zvt.NO_RECEIPT) and receipt not in self._known:
                 self._jobs.appendleft(ReleaseJob(receipt))
                 return
-        if self._unsure:
-            self._unsure = False
-            if receipt == zvt.NO_RECEIPT:
-                self._notify(self._jobs.popleft(), done=True)
+        unsure, self._unsure = self._unsure, set()
+        if receipt == zvt.NO_RECEIPT:
+            for job in [each for each in self._jobs if each in unsure]:
+                self._jobs.remove(job)
+                self._notify(job, done=True)
+        for job in unsure.intersection(self._jobs):
+            if job.receipt == receipt:
+                self._jobs.remove(job)
+                self._jobs.appendleft(job)
+                self._unsure = unsure - {job}
 
     def _notify(self, job: TillJob, *, done: bool, code: int | None = None) -> None:
         if isinstance(job, Settle | ReleaseJob) and done:
