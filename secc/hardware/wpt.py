@@ -102,12 +102,15 @@ class WptEvse(Evse):
         return None
 
     def _something_near(self, word: str, active: bool) -> None:
-        """Switch the field off for detected objects, at once; the session requests power again afterwards."""
+        """Switch the field off for detected objects, at once; what is still wanted when they are gone goes on."""
         if active:
             self._troubles[word] = None
         else:
             self._troubles.pop(word, None)
-        self._drive()
+        if self._excited[1]:
+            self._excite(*self._excited)
+        else:
+            self._drive()
         self.fault(word, active=active)
         self._tell_device()
 
@@ -132,8 +135,8 @@ class WptEvse(Evse):
         """The field is off as soon as it was switched off."""
 
     def _watch_output(self) -> None:
-        """Switch off a device that sends more than commanded, also in an alignment check."""
-        allowed_w = max(self._wanted_w or 0, self._excited[1])
+        """Switch off a device that sends more than commanded, also in an alignment check, or beside an object."""
+        allowed_w = 0 if self._troubles else max(self._wanted_w or 0, self._excited[1])
         over = self._device.report.sent_w > allowed_w * 11 // 10 + (MARGIN_W if allowed_w else ALTERNATING.of(0))
         if self._lasts("over", over, OVER_S, self._clock.monotonic()):
             self.fault("over_current", active=True)

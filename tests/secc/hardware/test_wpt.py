@@ -283,12 +283,24 @@ async def test_what_is_near_is_a_fault_while_it_is_there(place: Place) -> None:
 
 
 @at(Place, authorised)
-async def test_something_near_ends_an_alignment_check_and_refuses_another(place: Place) -> None:
+async def test_an_alignment_check_waits_for_what_is_near_and_goes_on_within_its_limit(place: Place) -> None:
     await checked(place)
     place.near("foreign_object")
     place.evse.execute(lower(100))
-    await checked(place)
     assert place.device.reported == [("excite", 3_000, 500), ("send", 0), ("send", 0)]
+    place.near("foreign_object", active=False)
+    assert place.device.reported[3:] == [("excite", 3_000, 100)]
+    place.near("living_object")
+    place.evse.execute(ports.CheckAlignment(0, 0))
+    place.near("living_object", active=False)
+    assert place.device.reported[4:] == [("send", 0)] * 3, "it was over"
+
+
+@at(Place, authorised)
+async def test_an_alignment_check_does_not_begin_while_something_is_near(place: Place) -> None:
+    place.near("foreign_object")
+    await checked(place)
+    assert place.device.reported == [("send", 0), ("send", 0)]
 
 
 # -- what the session receives
@@ -371,6 +383,18 @@ async def test_more_power_than_commanded_is_a_fault_after_a_second(
     if wanted_w is not None:
         place.drives(wanted_w)
     await exceeds(place, most_w)
+
+
+@at(Place, Place.connect)
+async def test_a_field_that_stays_on_although_something_is_near_is_a_fault(place: Place) -> None:
+    place.drives(5_000)
+    place.near("living_object")
+    for _ in range(11):
+        assert "over_current" not in place.evse.faults
+        place.show(5_000)
+        await asyncio.sleep(0.1)
+    place.show(5_000)
+    assert "over_current" in place.evse.faults
 
 
 @at(Place, authorised)
