@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from secc.hardware.meter_remote import MeterMains, RemoteMeter
 from tests.io.hardware.modbus_meter import SUNSPEC_VALUES, Bench, sunspec
-from v2g.errors import FrameError
+from v2g.errors import ConfigError, FrameError
 from v2g.hardware.energy_manager.modbus_server import ILLEGAL_ADDRESS, ModbusConversation, ModbusRefused
 from v2g.io.hardware.modbus import ModbusConfig, ModbusMeter
 from v2g.io.runtime.clock import Clock
@@ -112,6 +112,21 @@ async def test_a_late_answer_is_not_taken_for_that_of_the_next_request(bench: Be
         await bench.meter.refresh()
     assert bench.meter.errors > errors
     assert seen == {(1_234_500_000, 6_250_000)}
+
+
+async def test_two_meters_on_one_line_are_read_in_turn(bench: Bench, until: Callable[..., Any]) -> None:
+    """A port has one owner: the second one could not open it."""
+    config = ModbusConfig(device=bench.cable.devices[0], baud_rate=19_200, poll_s=0.02, timeout_s=0.1)
+    with pytest.raises(ConfigError, match="different settings"):
+        await ModbusMeter(msgspec.structs.replace(config, parity="E"), Clock()).open()
+    for _ in range(2):
+        second = ModbusMeter(config, Clock())
+        await second.open()
+        bench.set(import_kwh=1_500.0)
+        await until(lambda second=second: second.values == bench.meter.values)
+        await second.stop()
+        bench.set(import_kwh=1_600.0)
+        await until(lambda: bench.meter.values.import_mwh == 1_600_000_000)  # the other one stays on the line
 
 
 # -- Modbus TCP

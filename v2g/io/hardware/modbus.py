@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, Protocol
 import msgspec
 from msgspec import Meta
 
-from v2g.errors import TransportError
+from v2g.errors import ConfigError, TransportError
 from v2g.hardware.energy_manager.modbus_server import Table
 from v2g.hardware.meters.registers import RegisterMap, find_model, load_map, shipped_map, values_of
 from v2g.io.hardware.driver import Driver
@@ -106,6 +106,39 @@ class ModbusClient(Protocol):
         """Return the answer. Raises ModbusException."""
 
 
+class _SharedLine:
+    """See ModbusClient: one serial line with several meters. The port has one owner, and they are asked in turn."""
+
+    def __init__(self, config: ModbusConfig, client: ModbusClient) -> None:
+        self.settings = _settings_of(config)
+        self.users = 0
+        self._device, self._client = config.device, client
+        self.read_holding_registers: Final = client.read_holding_registers
+        self.read_input_registers: Final = client.read_input_registers
+
+    @property
+    def connected(self) -> bool:
+        return self._client.connected
+
+    async def connect(self) -> bool:
+        return self.connected or await self._client.connect()
+
+    def close(self) -> None:
+        """One of the meters needs it no longer."""
+        self.users -= 1
+        if not self.users:
+            del _shared[self._device]
+            self._client.close()
+
+
+_shared: Final[dict[str, _SharedLine]] = {}
+"""Serial lines that are open, by their ports."""
+
+
+def _settings_of(config: ModbusConfig) -> dict[str, Any]:
+    return {"baudrate": config.baud_rate, "parity": config.parity, "stopbits": config.stop_bits}
+
+
 def modbus_client(config: ModbusConfig) -> ModbusClient:
     """Return a client for the meter's line, not yet connected; one that was once connected reconnects by itself."""
     from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient  # only for chargers with such a meter
@@ -113,15 +146,32 @@ def modbus_client(config: ModbusConfig) -> ModbusClient:
     again: Any = {"timeout": config.timeout_s, "retries": 0, "reconnect_delay": 0.1, "reconnect_delay_max": 2.0}
     if config.host:
         return AsyncModbusTcpClient(config.host, port=config.port, **again)
-    line: Any = {"baudrate": config.baud_rate, "parity": config.parity, "stopbits": config.stop_bits}
-    return AsyncModbusSerialClient(config.device, **line, **again)
+    return AsyncModbusSerialClient(config.device, **_settings_of(config), **again)
+
+
+def client_on_line(config: ModbusConfig) -> ModbusClient:
+    """Return a client as `modbus_client`, on a serial line that of all its meters, with the time-out of the first.
+
+    Raises ConfigError if their settings of the line differ.
+    """
+    if config.host:
+        return modbus_client(config)
+    line = _shared.get(config.device) or _SharedLine(config, modbus_client(config))
+    if line.settings != _settings_of(config):
+        raise ConfigError(
+            f"meters on {config.device} have different settings of their line",
+            hint="give all of them the same baud_rate, parity and stop_bits",
+        )
+    _shared[config.device] = line
+    line.users += 1
+    return line
 
 
 class ModbusMeter(MeterReadings):
     """See EnergyMeter: polls a meter on Modbus RTU or TCP."""
 
     def __init__(
-        self, config: ModbusConfig, clock: Clock, client: Callable[[ModbusConfig], ModbusClient] = modbus_client
+        self, config: ModbusConfig, clock: Clock, client: Callable[[ModbusConfig], ModbusClient] = client_on_line
     ) -> None:
         """Raises ConfigError for an unknown map, or an invalid file."""
         super().__init__(config.place, clock, lost_s=config.lost_s, rollover_kwh=config.rollover_kwh, swap=config.swap)
@@ -163,8 +213,9 @@ class ModbusMeter(MeterReadings):
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        if self._client is not None:
-            self._client.close()
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
 
     # -- inside
 
