@@ -31,6 +31,9 @@ ANSWER_S: Final = 120.0
 ATTEMPTS: Final = 3
 """How often a terminal that does not answer is commanded to settle or cancel."""
 
+UNREACHED_S: Final = 86_400.0
+"""How long a terminal that is not connected is waited for besides: it holds what was reserved for days."""
+
 _UNANSWERED: Final = {
     "settling": "the payment terminal does not answer",
     "canceling": "the payment terminal could not release the amount",
@@ -113,7 +116,7 @@ class Settlements:
         """Release the amount; the CSMS is notified if it knows the payment."""
         self._command(self.change(payment, phase="canceling", cost=Decimal(0), known=notify), ATTEMPTS)
 
-    def _command(self, payment: CardPayment, attempts: int) -> None:
+    def _command(self, payment: CardPayment, attempts: int, unreached_s: float = 0.0) -> None:
         """Send the command to the terminal, again if it does not answer."""
         if attempts == 0:
             if payment.phase == "settling" or payment.known:
@@ -136,7 +139,15 @@ class Settlements:
                     vat_company=payment.vat_company,
                 )
             )
-        self._k.after(f"settlement.{payment.psp_ref}", ANSWER_S, partial(self._command, payment, attempts - 1))
+        self._k.after(
+            f"settlement.{payment.psp_ref}", ANSWER_S, partial(self._unanswered, payment, attempts, unreached_s)
+        )
+
+    def _unanswered(self, payment: CardPayment, attempts: int, unreached_s: float) -> None:
+        if self._text("Connected") == "false" and unreached_s < UNREACHED_S:
+            self._command(payment, attempts, unreached_s + ANSWER_S)
+        else:
+            self._command(payment, attempts - 1, unreached_s)
 
     def settled(self, fact: PaymentSettled) -> None:
         """Handle the outcome of a settlement (C21.FR.02, C22.FR.01, .02)."""

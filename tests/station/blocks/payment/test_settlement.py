@@ -304,6 +304,27 @@ def test_a_terminal_that_does_not_answer_gets_the_command_three_times() -> None:
     assert len(desk.told()) == 1
 
 
+def test_a_terminal_that_is_not_connected_is_waited_for_for_a_day() -> None:
+    """It takes the money when it is back, so nothing has failed before."""
+    desk = settling()
+    desk.kernel.put("PaymentCtrlr.Connected", "false")
+    for _ in range(30):
+        assert desk.wait(120) == [settle()]
+    desk.kernel.put("PaymentCtrlr.Connected", "true")
+    assert desk.wait(120) == [settle()]
+    desk.kernel.put("PaymentCtrlr.Connected", "false")
+    desk.wait(120)
+    desk.book.settled(PaymentSettled(psp_ref=PSP, status="Settled"))
+    assert [each.status for each in desk.told()] == ["Settled"]
+    desk = settling()
+    desk.kernel.put("PaymentCtrlr.Connected", "false")
+    for _ in range(722):
+        assert desk.wait(120) == [settle()]
+    assert desk.wait(120) == []
+    assert [each.status for each in desk.told()] == ["Failed"]
+    assert desk.over
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_what_could_not_be_released_is_said_of_what_the_csms_knows(known: bool) -> None:
     desk = Desk()
