@@ -221,6 +221,23 @@ def test_money_that_is_reserved_under_no_receipt_is_released() -> None:
     assert pair.terminal.payments["0001"].state == "released"
 
 
+@pytest.mark.parametrize(("approved", "accepted"), [(4_999, False), (5_000, True)])
+def test_a_card_of_which_less_was_reserved_than_asked_for_is_refused_and_released(
+    approved: int, accepted: bool
+) -> None:
+    """Energy for the whole amount would be given otherwise, and could not be settled."""
+    pair = Pair()
+    pair.do(ReserveJob(5_000))
+    pair.terminal.payments["0001"], pair.terminal.asked = SimulatedPayment(reserved=approved), None
+    fields = zvt.field(zvt.RESULT, b"\0") + zvt.field(zvt.AMOUNT, zvt.bcd(approved, 6))
+    pair.till.receive(ZvtCommand(zvt.STATUS, fields + zvt.field(zvt.RECEIPT, b"\0\1")).encode(), pair.now)
+    pair.till.receive(ZvtCommand(zvt.COMPLETION).encode(), pair.now)
+    pair.pump()
+    assert [each.done for each in pair.events if each.job == ReserveJob(5_000)] == [accepted]
+    assert pair.terminal.payments["0001"].state == ("reserved" if accepted else "released")
+    assert pair.till.idle
+
+
 @pytest.mark.parametrize("after", range(1, 12))
 def test_a_reservation_whose_answer_was_lost_is_released(after: int) -> None:
     pair = Pair()

@@ -258,7 +258,9 @@ class Till:
             self._end(done=False, code=reason, now=now)
 
     def _end(self, *, done: bool, code: int | None, now: float) -> None:
-        job, self._current, self.due = self._current, None, None
+        job, amount = self._current, self._status.get(zvt.AMOUNT)
+        less = isinstance(job, ReserveJob) and amount is not None and zvt.number(amount) < job.amount
+        self._current, self.due = None, None
         if job is None:
             return
         if isinstance(job, RegisterJob):
@@ -268,10 +270,13 @@ class Till:
             self._found(self._status.get(zvt.RECEIPT, b"").hex().upper())
         else:
             if isinstance(job, ReserveJob) and done:
-                if zvt.RECEIPT in self._status:
-                    self._known.add(self._status[zvt.RECEIPT].hex().upper())
-                else:
+                if zvt.RECEIPT not in self._status:
                     self._orphan = True  # it could not be settled or released
+                elif less:  # as of a prepaid card: what is charged may come to more
+                    self._jobs.appendleft(ReleaseJob(self._status[zvt.RECEIPT].hex().upper()))
+                    done = False
+                else:
+                    self._known.add(self._status[zvt.RECEIPT].hex().upper())
             self._notify(job, done=done, code=code)
         self._go_on(now)
 
