@@ -125,12 +125,14 @@ class DcEvse(Evse):
             self.fault("over_voltage", active=True)
         self._watch_current()
         # watch the insulation while the output is connected, also without a current: the monitor goes on after the
-        # cable check, which waits for its result itself.
+        # cable check, which waits for its result itself. What it has lost is over once it answers, connected or not.
+        ohm = self._isolation.resistance_ohm
         if present.voltage_mv > TOUCH_MV and not self._checking and self.contactors_closed:
-            ohm = self._isolation.resistance_ohm
             self.fault("isolation_lost", active=ohm is None)
             if ohm is not None and not self._insulated(ohm, present.voltage_mv):
                 self.fault("isolation_low", active=True)
+        elif ohm is not None:
+            self.fault("isolation_lost", active=False)
 
     def _watch_current(self) -> None:
         """The current must match the command, in size and direction."""

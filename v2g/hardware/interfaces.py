@@ -122,7 +122,7 @@ class IsolationMonitor(Protocol):
 
     @property
     def resistance_ohm(self) -> Annotated[int, Meta(ge=0)] | None:
-        """The resistance while energy flows; None when the monitor does not answer."""
+        """The resistance while energy flows, or as last measured; None while the monitor does not answer."""
 
 
 class Cabinet(Protocol):

@@ -250,6 +250,21 @@ async def test_the_insulation_is_watched_while_a_voltage_is_connected(
     assert place.evse.faults == (("isolation_low",) if word == "isolation_low" else ())
 
 
+@at(Place, Place.connect)
+async def test_a_monitor_that_answers_again_lets_the_charger_work_again(place: Place) -> None:
+    """The contactor has opened then: nothing is measured at the output any more."""
+    place.isolation.resistance_ohm = None
+    place.show(400_000)
+    assert place.evse.faults == ("isolation_lost",)
+    assert not place.evse.contactors_closed
+    place.show(0)
+    assert place.evse.faults == ("isolation_lost",)
+    place.isolation.resistance_ohm = 1_000_000
+    place.show(0)
+    assert place.evse.faults == ()
+    assert await place.do(ports.CloseContactors()) == ports.ContactorState(closed=True)
+
+
 # -- the cable check
 
 
