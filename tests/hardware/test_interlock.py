@@ -272,6 +272,21 @@ class TestLatch:
         lock.tick(1.0)
         assert lock.faults == ("latch_failed",)
 
+    def test_one_that_could_not_close_is_tried_again_with_the_next_session(self) -> None:
+        """It reports nothing, since it has not moved: the charger was out of service for good."""
+        lock = Interlock(InterlockConfig(latch=True))
+        lock.pilot(B, 0.0)
+        lock.permit(0.0, allowed=True)
+        lock.tick(1.0)
+        lock.permit(2.0, allowed=False)
+        lock.tick(2.9)
+        assert lock.faults == ("latch_failed",)
+        lock.tick(3.0)
+        assert lock.faults == ()
+        lock.actions()
+        lock.permit(4.0, allowed=True)
+        assert SetLatch(locked=True) in lock.actions()
+
     def test_one_that_has_stuck_is_tried_again_when_an_operator_wants_it(self) -> None:
         """F05: what came of it is known at the latest when the lock had its time."""
         lock = charging(latch=True)

@@ -290,6 +290,8 @@ class Interlock:
                     self._raise(self._loose)
                 case "latch" if self._locked is not self._lock_wanted:
                     self._raise("latch_failed")
+                case "latch":  # a lock that could not close is open, as it is commanded after the session
+                    self._end("latch_failed")
         if due:
             self._settle(now)
 
