@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.energy.conductors import LINES, Currents, fill, line_current_ma, line_power_w, spread
+from v2g.energy.conductors import (
+    LINE_NAMES,
+    LINES,
+    LOWEST_VOLTAGE,
+    VOLTAGE,
+    Currents,
+    fill,
+    line_current_ma,
+    line_power_w,
+    line_rating_ma,
+    spread,
+)
 from v2g.energy.limits import Limit, effective_limits
 
 MA = st.integers(-100_000, 100_000)
@@ -68,3 +79,51 @@ def test_parts_are_as_equal_as_their_maxima_permit(total: int, most: list[int]) 
     assert sum(found) == min(total, sum(most))
     assert sorted(found) == sorted(parts)
     assert all(part <= bound for part, bound in zip(found, most, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("total_ma", "lines", "currents"),
+    [
+        (10, LINES, (4, 3, 3)),
+        (-11, LINES, (-4, -4, -3)),
+        (7, (2, 0), (3, 0, 4)),
+        (0, LINES, (0, 0, 0)),
+        (5_000, (), (0, 0, 0)),
+    ],
+)
+def test_the_first_lines_take_what_is_left_over(
+    total_ma: int, lines: tuple[int, ...], currents: tuple[int, int, int]
+) -> None:
+    assert spread(total_ma, lines) == currents
+
+
+@pytest.mark.parametrize(
+    ("current_a", "power_w", "lines", "rating_ma"),
+    [
+        (None, 22_000, 3, 32_000),
+        (None, 22_080, 3, 32_000),
+        (None, 3_680, 1, 16_000),
+        (None, 7_291, 1, 32_000),  # 31.7 A: 0.95 % less
+        (None, 7_280, 1, 31_652),  # 1.1 % less
+        (None, 7_410, 1, 32_000),
+        (None, 2_530, 11, 1_000),
+        (31.9994, 22_000, 3, 31_999),
+        (16.0, 22_000, 3, 16_000),
+        (0.0, 22_000, 3, 0),
+    ],
+)
+def test_a_rating_is_in_whole_amperes_where_it_nearly_is(
+    current_a: float | None, power_w: int, lines: int, rating_ma: int
+) -> None:
+    assert line_rating_ma(current_a, power_w, 230, lines) == rating_ma
+
+
+def test_a_conductor_carries_above_two_amperes() -> None:
+    assert Currents(2_000, 2_001, -2_001).carrying == (1, 2)
+    assert Currents() == (0, 0, 0)
+    assert Currents(-1, 3, 5).total_ma == 7
+
+
+def test_names_and_voltages_are_those_of_the_standards() -> None:
+    assert LINE_NAMES == ("L1", "L2", "L3")  # PhaseEnumType of OCPP 2.0.1
+    assert (VOLTAGE, LOWEST_VOLTAGE) == (230, 0.85)  # EN 60038; EN 50549-1, 4.4.4

@@ -83,10 +83,10 @@ def test_a_step_is_two_points_of_one_threshold(value: float, seconds: float | No
     assert seconds_at(STEP, value, high=True) == seconds
 
 
-@given(st.lists(st.tuples(st.floats(0.1, 400.0), st.floats(80.0, 120.0)), min_size=1, max_size=30))
-def test_the_mean_of_ten_minutes_is_that_of_the_trace(steps: list[tuple[float, float]]) -> None:
+@given(st.lists(st.tuples(st.floats(0.1, 900.0), st.floats(80.0, 120.0)), min_size=1, max_size=30), st.floats(0, 1e5))
+def test_the_mean_of_ten_minutes_is_that_of_the_trace(steps: list[tuple[float, float]], began: float) -> None:
     """Within what the last bucket of three seconds, which is not full yet, and the one that leaves can hold."""
-    mean, now, trace = TenMinutes(100.0), 0.0, [(-600.0, 100.0)]
+    mean, now, trace = TenMinutes(100.0), began, [(began - 600.0, 100.0)]
     for seconds, value in steps:
         found = mean.feed(value, now)
         area = 0.0
@@ -137,3 +137,87 @@ def test_what_is_bounded_has_to_be_measured(
     rule: ReturnToService, hz: float | None, volt: float | None, allowed: bool
 ) -> None:
     assert rule.allows(hz, volt) is allowed
+
+
+def test_a_level_counts_since_any_higher_one_began() -> None:
+    watch = CurveWatch(STEP, high=True)
+    found = []
+    for now, value in enumerate((109.0, 110.0, 112.0, 130.0, 115.0, 111.0, 110.0)):
+        watch.feed(value, float(now))
+        found.append((watch.beyond, watch.due()))
+    assert found == [
+        (False, None), (False, None), (True, 15.0), (True, 3.16), (True, 15.0), (True, 15.0), (False, None),
+    ]  # fmt: skip
+
+
+def test_a_level_begins_anew_a_little_above_another() -> None:
+    watch = CurveWatch(((110.0, 13.0), (112.2, 13.0), (112.2, 1.0)), high=True)
+    watch.feed(112.0, 0.0)
+    watch.feed(112.5, 5.0)
+    assert watch.due() == 6.0
+
+
+def test_the_mean_moves_every_three_seconds_by_a_bucket() -> None:
+    mean = TenMinutes(0.0)
+    found = [mean.feed(float(number), number * 3.0) for number in range(500)]
+    expected = [sum(range(max(0, number - 200), number)) / 200 for number in range(500)]
+    assert found == pytest.approx(expected)
+    assert mean.feed(0.0, 1499.9) == found[-1]
+
+
+def test_a_mean_after_a_gap_is_that_of_the_last_value() -> None:
+    mean = TenMinutes(100.0)
+    assert mean.feed(104.0, 5.0) == 100.0
+    assert mean.feed(90.0, 605.5) == 104.0
+    assert mean.feed(90.0, 905.5) == pytest.approx(97.0)
+
+
+def test_an_evse_that_never_left_has_all_of_its_power() -> None:
+    service = GridService()
+    service.tick(ReturnToService(), good=False, now=1.0, random=float)
+    assert (service.out, service.share(1.0), service.due(1.0)) == (False, 1.0, None)
+
+
+@pytest.mark.parametrize(
+    ("rule", "returns", "shares", "dues"),
+    [
+        (ReturnToService(delay_s=10.0), 10.0, (1.0, 1.0, 1.0), (None, None)),
+        (ReturnToService(), 0.0, (1.0, 1.0, 1.0), (None, None)),
+        (ReturnToService(delay_s=5.0, random_s=8.0, ramp_s=0.8), 7.0, (0.5, 1.0, 1.0), (0.8, None)),
+        (ReturnToService(delay_s=5.0, ramp_s=10.0), 5.0, (0.04, 0.16, 1.0), (0.9, 2.1)),
+        (ReturnToService(ramp_s=500.0), 0.0, (0.0008, 0.0032, 0.2), (5.4, 6.6)),
+        (ReturnToService(ramp_s=1.7), 0.0, (0.4 / 1.7, 1.6 / 1.7, 1.0), (0.9, 1.7)),
+    ],
+)
+def test_power_returns_by_a_ramp(
+    rule: ReturnToService, returns: float, shares: tuple[float, ...], dues: tuple[float | None, ...]
+) -> None:
+    """Shares 0.4, 1.6 and 100 s after the return, and when to look again after the first two (s since the return)."""
+    service = GridService()
+    service.leave()
+
+    def tick(now: float) -> None:
+        service.tick(rule, good=True, now=now, random=lambda: 0.25)
+
+    tick(0.0)
+    assert service.out is bool(returns)
+    tick(returns)
+    assert service.share(returns) == (0.0 if rule.ramp_s else 1.0)
+    found = []
+    for seconds in (0.4, 1.6, 100.0):
+        tick(returns + seconds)
+        due = service.due(returns + seconds)
+        found.append((service.share(returns + seconds), None if due is None else due - returns))
+    assert [share for share, _ in found] == pytest.approx(list(shares))
+    assert [due for _, due in found[:2]] == [each if each is None else pytest.approx(each) for each in dues]
+
+
+@pytest.mark.parametrize(
+    ("hz", "volt", "allowed"),
+    [
+        (49.0, 88.0, True), (51.0, 110.0, True), (48.999, 100.0, False), (51.001, 100.0, False),
+        (50.0, 87.999, False), (50.0, 110.001, False),
+    ],
+)  # fmt: skip
+def test_the_bounds_themselves_are_within(hz: float, volt: float, allowed: bool) -> None:
+    assert ReturnToService(low_hz=49.0, high_hz=51.0, low_v=88.0, high_v=110.0).allows(hz, volt) is allowed

@@ -395,6 +395,12 @@ TARGETS: Final[Mapping[str, Target]] = {
             "tests/energy/settlement/test_confirmation.py",
         ),
     ),
+    "section_14a": Target("v2g/energy/section_14a.py", ("tests/energy/test_section_14a.py",)),
+    "curves": Target("v2g/energy/curves.py", ("tests/energy/test_curves.py",)),
+    "conductors": Target("v2g/energy/conductors.py", ("tests/energy/test_conductors.py",)),
+    "ride_through": Target("v2g/energy/ride_through.py", ("tests/energy/test_ride_through.py",)),
+    "reservations": Target("csms/reservations/rules.py", ("tests/csms/reservations/test_reservations.py",)),
+    "availability": Target("csms/remote_control/rules.py", ("tests/csms/remote_control/test_availability.py",)),
     "canonical": Target("v2g/energy/settlement/canonical.py", ("tests/energy/settlement/test_canonical.py",)),
     "records": Target(
         "v2g/energy/settlement/records.py",
@@ -430,7 +436,7 @@ _SAME = "writes the same"
 _ROOM = "the most of what is fixed, or asks for room, is not read"
 _NUMBER = "any other number tells it from earlier commands"
 _TIMER = "names one timer, in one place"
-_ENTERED = "of no weight in IDLE, and set anew when another phase is entered"
+_ENTERED = "of no weight in the first phase, and set anew when another phase is entered"
 _UNMEASURED = "a thousandth, of what no sensor has reported yet"
 _TRUTH = "is asked only for being true"
 _WITHIN = "within its bounds a flow has weight 0 when calculated, too"
@@ -489,6 +495,46 @@ _SPARED: Final = "what is not found is encoded again, and comes to the same"
 _PROTOCOL: Final = "whoever implements it has defaults of its own"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
+    "ride_through": {
+        "seconds_at: 1 -> 2": "a scale of both the thresholds and the value",
+        "seconds_at: 1 -> 2 #2": "a scale of both the thresholds and the value",
+        "CurveWatch.feed: self._since[-1][0] >= level - FINEST -> self._since[-1][0] > level - FINEST": (
+            "a difference of floating-point numbers is never exactly that"
+        ),
+        "TenMinutes.feed: now - self._at > MEAN_S -> now - self._at >= MEAN_S": _SHORTER,
+        "GridService.__init__: self._wait_s = 0.0 -> pass": _ENTERED,
+        "GridService.__init__: 0.0 -> 1.0": _ENTERED,
+        "GridService.__init__: self._ramp_s = 0.0 -> pass": _ENTERED,
+        "GridService.__init__: 0.0 -> 1.0 #2": _ENTERED,
+    },
+    "section_14a": {
+        "module: 1.0 -> 0": "of one device there is nothing that a factor could lower",
+        "module: 1.0 -> 2.0": "of one device there is nothing that a factor could lower",
+    },
+    "curves": {
+        "FrequencyCurve.__post_init__: True -> False": "each point has both numbers",
+        "FrequencyCurve.__post_init__: -5 <= hertz[0] <= hertz[-1] <= 5 -> -5 <= hertz[0] < hertz[-1] <= 5": (
+            "they rise"
+        ),
+        "HeldResponse.__init__: 0.0 -> 1.0": "before the first response there is no power to hold",
+        "ResponseLag.__init__: 0.0 -> 1.0": "a value that is its target does not move before the first call",
+        "ResponseLag.settled: abs(self.value - self.target) <= 0.0001 * max(1.0, abs(self.target))"
+        " -> abs(self.value - self.target) < 0.0001 * max(1.0, abs(self.target))": (
+            "a difference of floating-point numbers is never exactly that"
+        ),
+    },
+    "conductors": {
+        "Currents.carrying: True -> False": "there are three of both",
+        "spread: (part + (index < left)) * (1 if total_ma >= 0 else -1)"
+        " -> (part + (index < left)) // (1 if total_ma >= 0 else -1)": _SAME,
+        "spread: total_ma >= 0 -> total_ma > 0": _SAME,
+        "spread: 0 -> 1 #2": _SAME,
+        "fill: 0 -> 1": "each place is set",
+        "line_rating_ma: abs(whole_ma - exact_ma) * 100 <= exact_ma -> abs(whole_ma - exact_ma) * 100 < exact_ma": (
+            "no whole number of amperes differs by exactly 1 %"
+        ),
+        "line_rating_ma: 100 -> 101": "no power in whole watts lies between",
+    },
     "grid_fees": {
         "GridFees.add_to: 1000 -> 1001 #2": "less than a quarter hour is rounded to the same seconds",
         "module: '([01][0-9]|2[0-3]):(00|15|30|45)' -> '([01][0-9]|2[0-3]):(00|15|30|45)?'": "int refuses it as well",

@@ -32,9 +32,7 @@ class Currents(NamedTuple):
     def neutral_ma(self) -> int:
         """The magnitude of the neutral's current, mA: that of three phasors 120 degrees apart, without reactive power
         and harmonics."""
-        return isqrt(
-            max(0, self.l1**2 + self.l2**2 + self.l3**2 - self.l1 * self.l2 - self.l2 * self.l3 - self.l3 * self.l1)
-        )
+        return isqrt(self.l1**2 + self.l2**2 + self.l3**2 - self.l1 * self.l2 - self.l2 * self.l3 - self.l3 * self.l1)
 
     @property
     def carrying(self) -> tuple[int, ...]:

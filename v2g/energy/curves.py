@@ -69,18 +69,18 @@ class HeldResponse:
         """Follow a deviation from the nominal frequency, None if it is unknown. Return when to ask again, None if
         nothing changes until the next measurement."""
         wanted = 0.0 if deviation_hz is None else value_at(self._curve.curve, deviation_hz)
-        held = deviation_hz is not None and now < self._until and wanted * self.power_w >= 0
         if abs(wanted) > abs(self.power_w) or wanted * self.power_w < 0:
             self._until = now + self._curve.hold_s
             self.power_w = wanted
-        elif not held:
+        elif deviation_hz is None or now >= self._until:
             self.power_w = wanted
         return self._until if self.power_w != wanted else None
 
 
 class ResponseLag:
     """A value that follows a target as a first-order system: 90 % of a step after `response_s` (the open loop response
-    time of IEEE 1547-2018). Exact for targets that are constant between calls. Times are s."""
+    time of IEEE 1547-2018). Exact for targets that are constant between calls. Times are s, on any
+    clock that never goes back."""
 
     def __init__(self, value: float) -> None:
         self.value = self.target = value
@@ -89,7 +89,7 @@ class ResponseLag:
     def follow(self, target: float, response_s: float, now: float) -> float:
         """Set the target from `now` on; return the value now."""
         if response_s > 0:
-            rest = math.exp(-math.log(10) * max(0.0, now - self._at) / response_s)
+            rest = math.exp(-math.log(10) * (now - self._at) / response_s)
             self.value = self.target + (self.value - self.target) * rest
         else:
             self.value = target

@@ -31,7 +31,7 @@ def seconds_at(points: Iterable[Point], value: float, *, high: bool) -> float | 
     if not beyond:
         return None
     for (low, first), (up, second) in itertools.pairwise(ordered):
-        if low < sign * value <= up and low < up:
+        if low < sign * value <= up:
             between = -first + (first - second) * (sign * value - low) / (up - low)
             beyond.append(between)
     return min(beyond)
@@ -78,12 +78,9 @@ class TenMinutes:
         self._means: deque[float] = deque([nominal] * count, maxlen=count)
         self._sum = nominal * count
         self._value, self._at, self._began, self._area = nominal, 0.0, 0.0, 0.0
-        self._known = False
 
     def feed(self, value: float, now: float) -> float:
         """Set the value that applies from now on; return the mean of the last ten minutes."""
-        if not self._known:
-            self._known, self._at, self._began = True, now, now
         if now - self._at > MEAN_S:
             self._began, self._at = now, now
             self._means.extend([self._value] * len(self._means))
@@ -160,7 +157,7 @@ class GridService:
         """Return the part of the rated power that may be used, from 0 to 1."""
         if self.out:
             return 0.0
-        return 1.0 if self._entered is None else min(1.0, max(0.0, (now - self._entered) / self._ramp_s))
+        return 1.0 if self._entered is None else min(1.0, (now - self._entered) / self._ramp_s)
 
     def due(self, now: float) -> float | None:
         """Return when `tick` is due, None if only a change of the grid matters."""

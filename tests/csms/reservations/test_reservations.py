@@ -22,6 +22,23 @@ def test_an_evse_is_reserved_once() -> None:
     with pytest.raises(RefusedError, match="reserved already"):
         check([reservation()], 1, 2000, 999, None)
     check([reservation()], 1, 2000, 1000, None)
+    check([reservation(evse_id=None)], None, 2000, 0, None)  # of any EVSE: the station knows how many it has
+
+
+def test_a_refusal_says_why() -> None:
+    with pytest.raises(RefusedError) as reserved:
+        check([reservation(7)], 1, 2000, 0, None)
+    assert (reserved.value.reason, reserved.value.hint) == ("reserved", "cancel that one, or replace it")
+    assert "by reservation 7" in str(reserved.value)
+    with pytest.raises(RefusedError) as expired:
+        check([], 1, 1000, 1000, None)
+    assert expired.value.reason == "expired"
+
+
+def test_a_new_reservation_waits_for_the_station() -> None:
+    made = Reservation(reservation_id=1, station_id="CS", token_type="Central", id_token="A", expires_ms=1)
+    assert (made.state, made.updated_ms, made.since_ms, made.evse_id) == ("Requested", 0, 0, None)
+    assert GRACE_MS == 60_000
 
 
 def test_a_reservation_must_not_be_over_before_it_begins() -> None:
