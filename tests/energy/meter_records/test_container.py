@@ -48,6 +48,9 @@ def verdicts(data: str | bytes) -> list[str]:
         json.dumps([{"a": {"signedMeterData": TEXT, "publicKey": OCPP_KEY}}]),
         json.dumps([{"id": "1", "signed_data": {"encoding_method": "OCMF", "public_key": KEY, "signed_values": [
             {"nature": "End", "plain_data": TEXT.split("|")[1], "signed_data": BASE64}]}}]),
+        json.dumps([{"session_id": "3c04e06ad1c07ba9", "charging_periods": [
+            {"dimensions": [{"type": "PARKING_TIME", "volume": 1}]}],
+            "signed_data": {"public_key": KEY, "signed_values": [{"signed_data": BASE64}]}}]),
         json.dumps([2, "1", "StopTransaction", {"transactionData": [{"sampledValue": [
             {"format": "SignedData", "value": json.dumps({"signedMeterData": BASE64, "publicKey": KEY})}
         ]}]}]),

@@ -102,10 +102,10 @@ def _of_text(data: bytes) -> list[bytes]:
 
 def _is_record(line: bytes) -> bool:
     try:
-        carried(line)
+        octets = carried(line)
     except RecordError:
         return False
-    return True
+    return octets[:1] != b"<" or octets[-1:] == b">"  # the base64 of `<` begins other words, as OCPI's PARKING_TIME
 
 
 def _of_json(data: bytes) -> Iterator[FoundRecord]:
