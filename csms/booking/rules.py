@@ -168,9 +168,13 @@ def judge(entries: Sequence[Entry], settlement: Settlement, evidence: Evidence, 
 
 
 def _of_transactions(case: _Case) -> BookingJudgement:
-    """Return what is wrong with the transaction that fits best: several EVSEs may have one at the same time."""
+    """Return what is wrong with the transaction that fits best: several EVSEs may have one at the same time.
+
+    A vehicle that soon comes back begins another one with the registers at which the session ended: that fits, too. So
+    those come first that went on during most of the session.
+    """
     best: tuple[int, BookingJudgement] | None = None
-    for each in case.evidence.transactions:
+    for each in sorted(case.evidence.transactions, key=lambda each: -_shared_ms(case, each)):
         findings = (check(case, each) for check in (_times, _evse, _token, _registers, _repeated))
         failed: tuple[int, Finding | None] | None
         failed = next(((place, one) for place, one in enumerate(findings) if one is not None), None)
@@ -190,6 +194,12 @@ def _of_transactions(case: _Case) -> BookingJudgement:
     begin_ms, end_ms = case.settlement.begin.utc_ms, case.settlement.end.utc_ms
     detail = f"the station has reported no transaction between {moment(begin_ms)} and {moment(end_ms)}"
     return BookingJudgement("", Finding("transaction", detail, missing=True))
+
+
+def _shared_ms(case: _Case, seen: SeenTransaction) -> int:
+    """Return for how long a transaction went on during the session, ms; below 0: how far they are apart."""
+    end_ms = case.settlement.end.utc_ms if seen.ended_ms is None else min(seen.ended_ms, case.settlement.end.utc_ms)
+    return end_ms - max(seen.started_ms, case.settlement.begin.utc_ms)
 
 
 def _times(case: _Case, seen: SeenTransaction) -> Finding | None:

@@ -1,5 +1,6 @@
 """Whether a session is booked: every kind of lie is found by what the back end knows, and no honest session is kept."""
 
+import dataclasses
 import functools
 import time
 from datetime import UTC, datetime
@@ -693,6 +694,34 @@ def test_beside_a_transaction_whose_end_is_not_known_a_journal_waits_for_its_own
     finding = found(honest, evidence(honest, before))
     assert (finding.reason, finding.missing) == (reason, not over or ended_ms is None)
     assert judged(honest, evidence(honest, before, transaction(honest))) == BookingJudgement("tx-1", None)
+
+
+@pytest.mark.requirement("R195")
+@pytest.mark.parametrize("ended_s", [None, 86_000], ids=["goes on", "ended"])
+def test_a_session_is_of_its_own_transaction_not_of_that_which_soon_followed(
+    honest: Story, ended_s: int | None
+) -> None:
+    """The vehicle was back at once, with registers where they stood, and its own transaction ended a little early."""
+    first, last = honest.readings[0], honest.readings[-1]
+    own = transaction(honest, evse_id=EVSE_ID, ended_ms=last.utc_ms - 2_000, started_ms=first.utc_ms - 1_000)
+    next_ms = last.utc_ms - 1_000
+    following = replace(
+        own, transaction_id="tx-2", started_ms=next_ms, over=ended_s is not None,
+        ended_ms=None if ended_s is None else next_ms + ended_s * 1000,
+        readings=(Reading(last.utc_ms + 1_000, last.import_mwh, last.export_mwh),),
+    )  # fmt: skip
+    rules = Rules(margin_ms=86_400_000)
+    assert judged(honest, evidence(honest, following), rules) == BookingJudgement("tx-2", None)
+    for both in ((following, own), (own, following)):
+        assert judged(honest, evidence(honest, *both), rules) == BookingJudgement("tx-1", None)
+
+
+@pytest.mark.requirement("R195")
+def test_a_session_without_energy_is_not_of_the_transaction_before_it() -> None:
+    own = values((0, 0), (40, 0))
+    before = replace(own, transaction_id="tx-0", started_ms=BEGIN_MS - 90_000, ended_ms=BEGIN_MS - 1_000)
+    story = dataclasses.replace(metered(step_mwh=0), certified=False)
+    assert judged(story, evidence(story, before, own)).transaction_id == "tx-1"
 
 
 @pytest.mark.requirement("R195")
