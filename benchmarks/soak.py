@@ -358,14 +358,16 @@ class Field:
 
 
 def _undelivered(folder: Path, url: str) -> tuple[str, str, str, str, str, str]:
-    """Return the row of bundles at a charger whose journals a back end does not get within a minute."""
-    bundles, store, until = {each.name for each in folder.glob("*/settlements/*")}, Store(url), time.monotonic() + 60
-    while left := bundles.difference(_column(store, "SELECT session_id FROM journals WHERE ended")):
-        if time.monotonic() > until:
-            break
+    """Return the row of bundles at a charger whose journals a back end does not get: none of them for a minute."""
+    left, store, until = {each.name for each in folder.glob("*/settlements/*")}, Store(url), time.monotonic() + 60
+    of = len(left)
+    while left and time.monotonic() < until:
+        if delivered := left.intersection(_column(store, "SELECT session_id FROM journals WHERE ended")):
+            left -= delivered
+            until = time.monotonic() + 60
         time.sleep(1)
     store.close()
-    return _lost("online", "bundles", len(left), f"of {len(bundles)}")
+    return _lost("online", "bundles", len(left), f"of {of}")
 
 
 def _column(store: Store, query: str) -> Sequence[Any]:
