@@ -373,6 +373,7 @@ class Vehicle:
             duty=pilot.duty,
             battery=self.hardware.battery,
             entropy=os.urandom,
+            time_scale=self.clock.scale,
         )
         runner = Runner(session, NullStream(), execute=self.hardware.execute, clock=self.clock, observe=self.observe)
         tell = self.telling(runner)
@@ -485,6 +486,7 @@ class Vehicle:
             resume=self.stored_pause.resume_with(self.hardware.battery) if self.stored_pause is not None else None,
             own_policy=self.own_policy,
             discharged_before_mwh=self._discharged_before_mwh,
+            time_scale=self.clock.scale,
         )
         lab = self.config.sdp.without_tls and PROFILES[self.config.security_profile].interop
         possible = carried(stream.version, of_2_in_tls13=False, without_tls=lab)

@@ -23,15 +23,16 @@ class BasicVehicle(BasicFallback):
         duty: DutyReading,
         battery: ports.BatteryState,
         entropy: Entropy,
+        time_scale: float = 1.0,
     ) -> None:
-        super().__init__(entropy=entropy)
+        super().__init__(entropy=entropy, time_scale=time_scale)
         self._config, self._on_board, self._program = config, on_board, program
         self._duty, self._battery = duty, battery
         self._voltage_mv = 0
         self._lines: int = on_board.phases
         self._power_w = 0
         self._shown = PilotState.B
-        self._charged_from_ms: int | None = None
+        self._charged_from_s: float | None = None
         self._charged_from_mwh = battery.charged_mwh
 
     @property
@@ -116,15 +117,15 @@ class BasicVehicle(BasicFallback):
         charged_wh = (self._battery.charged_mwh - self._charged_from_mwh) // 1000
         if program.energy_wh is not None and charged_wh >= program.energy_wh:
             return True
-        if program.for_s is not None and self._charged_from_ms is not None:
-            return self._time.utc_ms - self._charged_from_ms >= program.for_s * 1000
+        if program.for_s is not None and self._charged_from_s is not None:
+            return (self._time.now - self._charged_from_s) * self._time.scale >= program.for_s
         return self._battery.soc >= (FULL if program.until_soc is None else program.until_soc)
 
     def _draw(self, power_w: int) -> None:
         if power_w != self._power_w:
             self._power_w = power_w
-            if power_w and self._charged_from_ms is None:
-                self._charged_from_ms, self._charged_from_mwh = self._time.utc_ms, self._battery.charged_mwh
+            if power_w and self._charged_from_s is None:
+                self._charged_from_s, self._charged_from_mwh = self._time.now, self._battery.charged_mwh
             self._command(ports.SetAcPower(power_w))
             self._observe("basic", "draws", power_w=power_w)
 

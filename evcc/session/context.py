@@ -28,6 +28,7 @@ class CommonContext(TypedDict):
     config: SessionConfig
     now: float
     utc_ms: int
+    session_ms: int
     state: State
     session_id: bytes
     battery: BatteryState
@@ -38,11 +39,16 @@ class CommonContext(TypedDict):
 
 
 class Context(msgspec.Struct, frozen=True):
-    """The present state except the stage."""
+    """The present state except the stage.
+
+    `session_ms` is UTC as if it had not been set since the session began: durations count by it. `departure_ms` is on
+    the clock of `utc_ms`, and moves with it when that is set.
+    """
 
     config: SessionConfig
     now: float
     utc_ms: int
+    session_ms: int
     state: State
     session_id: bytes
     battery: BatteryState
@@ -51,6 +57,11 @@ class Context(msgspec.Struct, frozen=True):
     departure_ms: int
     fresh: bool = True
     """Whether battery and inlet have reported recently."""
+
+    @property
+    def left_ms(self) -> int:
+        """How long it is to departure, negative after it."""
+        return self.departure_ms - self.utc_ms
 
 
 def matched(context: Context) -> bool:
@@ -61,7 +72,7 @@ def matched(context: Context) -> bool:
 
 def departure_s(context: Context) -> int:
     """Return the seconds until departure, 0 once it has passed."""
-    return max(0, min(0xFFFF_FFFF, (context.departure_ms - context.utc_ms) // 1000))
+    return max(0, min(0xFFFF_FFFF, context.left_ms // 1000))
 
 
 def energy_up_to(soc: float, context: Context) -> int:

@@ -32,6 +32,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     without TLS; `stopwatch` measures decisions (s). `resume` is `paused` of an earlier session, which an edition takes
     if it is its own. `price_signers` are certificates (DER) of permitted signers of tariffs beside the CAs of the
     contracts. `discharged_before_mwh` is the battery's register when the vehicle was plugged in (None: now).
+    `time_scale` is how many (simulated) seconds of UTC pass in one of the monotonic clock.
     """
 
     battery: BatteryState
@@ -44,6 +45,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     price_signers: tuple[bytes, ...] = ()
     own_policy: OwnPolicy | None = None
     discharged_before_mwh: int | None = None
+    time_scale: float = 1.0
 
 
 class EditionSession(Conversation, Protocol):

@@ -1,8 +1,11 @@
 """A vehicle's selection in a session, and the state stored over a pause."""
 
+from typing import TypedDict
+
 import msgspec
 
 from evcc.session.program import ProgramProgress
+from evcc.session.settings import NeedsConfig
 from v2g.asn1.discharge import DischargeCheckpoint
 from v2g.energy.grid_support import Function
 from v2g.iso15118.d20.charts import Family
@@ -49,6 +52,14 @@ class PausedChoice(msgspec.Struct, frozen=True):
         return ENERGY_TRANSFER[self.service_id].family
 
 
+class Kept(TypedDict):
+    """The fields of both structs below that do not depend on the edition."""
+
+    progress: ProgramProgress | None
+    needs: NeedsConfig
+    departure_ms: int
+
+
 class PausedSession(msgspec.Struct, frozen=True):
     """State stored over a pause of ISO 15118-2: the vehicle resumes with the same id and the same values [V2G2-740].
 
@@ -59,6 +70,8 @@ class PausedSession(msgspec.Struct, frozen=True):
     mode: str
     contract: bool
     progress: ProgramProgress | None = None
+    needs: NeedsConfig | None = None
+    departure_ms: int | None = None
 
 
 class Resume(msgspec.Struct, frozen=True):
@@ -74,6 +87,9 @@ class Resume(msgspec.Struct, frozen=True):
     """Where the vehicle's program continues; None if it had not begun."""
     checkpoint: DischargeCheckpoint | None = None
     """The last one that this vehicle countersigned."""
+    needs: NeedsConfig | None = None
+    """The driver's latest needs, with the departure, ms of UTC; None in files of earlier versions."""
+    departure_ms: int | None = None
 
 
 Paused = Resume | PausedSession

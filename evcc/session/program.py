@@ -16,7 +16,8 @@ from evcc.session.settings import ProgramStep
 
 
 class ProgramProgress(msgspec.Struct, frozen=True):
-    """Position in the program: step `index` began at `since_ms` with these counters. `ended`: why it is over."""
+    """Position in the program: step `index` began at `since_ms` (`session_ms` of Context; UTC over a pause) with these
+    counters. `ended`: why it is over."""
 
     index: int
     since_ms: int
@@ -51,9 +52,9 @@ class PlannedProgram(msgspec.Struct, frozen=True):
 NOTHING_PLANNED: Final = PlannedProgram()
 
 
-def begin(battery: BatteryState, utc_ms: int, *, index: int = 0) -> ProgramProgress:
+def begin(battery: BatteryState, session_ms: int, *, index: int = 0) -> ProgramProgress:
     """Return the progress of a program at the start of step `index`."""
-    return ProgramProgress(index, utc_ms, battery.charged_mwh, battery.discharged_mwh)
+    return ProgramProgress(index, session_ms, battery.charged_mwh, battery.discharged_mwh)
 
 
 def advance(
@@ -62,30 +63,31 @@ def advance(
     battery: BatteryState,
     discharge: Permit,
     *,
-    utc_ms: int,
-    departure_ms: int,
+    session_ms: int,
+    left_ms: int,
     pays_later: bool,
     planned: PlannedProgram = NOTHING_PLANNED,
 ) -> ProgramProgress:
     """Return the progress after leaving every step whose end is reached.
 
-    `discharge` is the policy's present permit and `pays_later` whether a time with sufficient compensation is still to
-    come: a discharge step without `for_s` does not wait for a time that never comes.
+    `session_ms` and `left_ms` are those of Context. `discharge` is the policy's present permit and `pays_later` whether
+    a time with sufficient compensation is still to come: a discharge step without `for_s` does not wait for a time that
+    never comes.
     """
     if progress.ended:
         return progress
-    if utc_ms >= departure_ms:
+    if left_ms <= 0:
         return msgspec.structs.replace(progress, ended="departure")
     while progress.index < len(program):
         step = program[progress.index]
         over = (
             planned.over
             if step.do == "plan" and planned.over is not None
-            else _is_over(step, progress, battery, discharge, utc_ms=utc_ms, pays_later=pays_later)
+            else _is_over(step, progress, battery, discharge, session_ms=session_ms, pays_later=pays_later)
         )
         if not over:
             return progress
-        progress = begin(battery, utc_ms, index=progress.index + 1)
+        progress = begin(battery, session_ms, index=progress.index + 1)
     return msgspec.structs.replace(progress, ended="program_finished")
 
 
@@ -95,10 +97,10 @@ def _is_over(
     battery: BatteryState,
     discharge: Permit,
     *,
-    utc_ms: int,
+    session_ms: int,
     pays_later: bool,
 ) -> bool:
-    if step.for_s is not None and utc_ms - progress.since_ms >= step.for_s * 1000:
+    if step.for_s is not None and session_ms - progress.since_ms >= step.for_s * 1000:
         return True
     if step.do == "wait":
         return step.for_s is None  # nothing to wait for
@@ -156,9 +158,9 @@ def charges_before_discharge(program: tuple[ProgramStep, ...], progress: Program
     return False
 
 
-def wants_plan(context: Context) -> bool:
+def wants_plan(program: tuple[ProgramStep, ...]) -> bool:
     """Return whether the program plans by prices."""
-    return any(step.do == "plan" for step in context.config.program)
+    return any(step.do == "plan" for step in program)
 
 
 def storage(context: Context) -> Storage:

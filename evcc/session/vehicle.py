@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from evcc.session import ports
 from evcc.session.context import CommonContext
 from evcc.session.edition import Connection
+from evcc.session.paused import Kept, Paused
 from evcc.session.program import ProgramProgress
 from evcc.session.settings import SessionConfig
 from evcc.session.steps import Ended, Negotiating, Stage, StageKinds, Step
@@ -73,7 +74,7 @@ class Vehicle(Session, Generic[StepT, EndingT]):
         protocols: tuple[AppProtocol, ...],
         connected_for: float,
     ) -> None:
-        super().__init__(entropy=connection.entropy)
+        super().__init__(entropy=connection.entropy, time_scale=connection.time_scale)
         self.stage: Stage = Ended()
         self._config, self._timers, self._protocols = config, timers, protocols
         self._battery_before = connection.battery
@@ -81,6 +82,7 @@ class Vehicle(Session, Generic[StepT, EndingT]):
         self._watch = Watch(connection.battery, sensor_s=config.timing.sensor_s, contactor_s=contactor_s)
         self._connected_for = connected_for
         self._departure_ms = 0
+        """As if UTC had not been set since the beginning."""
         self._requested_end: EndingT | None = None
         self.pending: Element | None = None  # the request that waits for its response
         self._last: Element | None = None  # the latest request, for repetitions
@@ -179,12 +181,13 @@ class Vehicle(Session, Generic[StepT, EndingT]):
             "config": self._config,
             "now": now,
             "utc_ms": self._time.utc_ms,
+            "session_ms": self._time.utc_ms - self._time.set_ms,
             "state": self.state,
             "session_id": self.session_id,
             "battery": watch.battery,
             "inlet": watch.inlet,
             "contactor_closed": watch.contactor_closed,
-            "departure_ms": self._departure_ms,
+            "departure_ms": self._departure_ms + self._time.set_ms,
             "fresh": watch.fresh(now),
         }
 
@@ -291,6 +294,19 @@ class Vehicle(Session, Generic[StepT, EndingT]):
             self._disarm(PACE)
             self._apply(step)
 
+    def _join(self, before: Paused) -> None:
+        """Continue a paused session: the driver's needs hold on."""
+        if before.needs is not None and before.departure_ms is not None:
+            self._config = replace(self._config, needs=before.needs)
+            self._departure_ms = before.departure_ms - self._time.set_ms
+
+    def _kept(self) -> Kept:
+        """Return what outlasts a pause."""
+        progress, set_ms = self._progress, self._time.set_ms
+        if progress is not None:
+            progress = replace(progress, since_ms=progress.since_ms + set_ms)
+        return {"progress": progress, "needs": self._config.needs, "departure_ms": self._departure_ms + set_ms}
+
     def _take_needs(self, fact: ports.NeedsChanged) -> None:
         """Set new needs of the driver."""
         needs = self._config.needs
@@ -299,7 +315,7 @@ class Vehicle(Session, Generic[StepT, EndingT]):
         changed = replace(needs, target_soc=target, minimum_soc=min(minimum, target))  # V2G20-1640
         self._config = replace(self._config, needs=changed)
         if fact.departure_ms is not None:
-            self._departure_ms = fact.departure_ms
+            self._departure_ms = fact.departure_ms - self._time.set_ms
         self._observe("schedule", "needs_changed", target_soc=target, minimum_soc=changed.minimum_soc)
 
     # -- monitoring ---------------------------------------------------------------------------------------------

@@ -185,6 +185,7 @@ class Joined:
                 contracts=contracts,
                 entropy=counter(1 if before is None else 1 << 20),
                 stopwatch=lambda: self.now,
+                time_scale=self.scale,
                 resume=before.evcc.paused if before is not None else None,
             ),
             connected_for=self._connected_for,

@@ -100,7 +100,7 @@ def on_ramping_down(
 def repeat_loop(stage: Looping, request: Element | None, context: MessageContext) -> Step:
     """The pause is over: ask for other parameters if needs have changed or the schedule has ended, pause, or go on."""
     schedule = stage.plan.schedule
-    over = is_over(schedule, context) and context.utc_ms - (schedule.since_ms if schedule else 0) >= SOONEST_MS
+    over = is_over(schedule, context) and context.session_ms - (schedule.since_ms if schedule else 0) >= SOONEST_MS
     if context.replan or over:
         return renegotiate(stage, context)
     resting = context.config.program[stage.progress.index] if not stage.progress.ended else None

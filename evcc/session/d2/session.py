@@ -134,6 +134,7 @@ class Vehicle2(MessageVehicle, Session2):
             self.family = Family.AC if step.choice.phases else Family.DC
         if step.joined and self._resume is not None:
             self._joined, self._progress = True, self._resume.progress
+            self._join(self._resume)
         if step.installed is not None:
             self._contracts = (Contract(step.installed.chain, SoftwareKey(step.installed.key)), *self._contracts)
             self._command(step.installed)
@@ -166,7 +167,7 @@ class Vehicle2(MessageVehicle, Session2):
 
     def _end(self, reason: str) -> None:
         if reason == "paused" and self._choice is not None:
-            self.paused = PausedSession(self.session_id, self._choice.mode.value, self._choice.contract, self._progress)
+            self.paused = PausedSession(self.session_id, self._choice.mode.value, self._choice.contract, **self._kept())
         super()._end(reason)
 
 

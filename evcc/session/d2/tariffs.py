@@ -45,11 +45,11 @@ def agree(
         observed = (seen("schedule", "prices_ignored", schedules=len(tariffs)),)
         tariffs = {}
     offers = {each: offer for each, offer in offers.items() if offer.steps}
-    if not offers or not wants_plan(context):
+    if not offers or not wants_plan(context.config.program):
         return schedules.agree(offers, limits, context), observed
     markets = [_market(each, offer, tariffs.get(each, ()), limits, context) for each, offer in offers.items()]
     made = make_plan(markets, storage(context))
-    chosen = Schedule(made.tuple_id, context.utc_ms, _profile(made, offers[made.tuple_id], context), made)
+    chosen = Schedule(made.tuple_id, context.session_ms, _profile(made, offers[made.tuple_id], context), made)
     planned = seen(
         "schedule",
         "planned",
@@ -79,7 +79,7 @@ def _price(entry: SalesTariffEntry) -> int:
 
 def _market(tuple_id: int, offer: PowerSchedule, prices: Levels, limits: EvseLimits, context: MessageContext) -> Market:
     """Return a schedule with its prices until departure, at least a minute, or until its end."""
-    until_s = max(60, (context.departure_ms - context.utc_ms) // 1000)
+    until_s = max(60, context.left_ms // 1000)
     if offer.end_s is not None:
         until_s = max(1, min(until_s, offer.end_s))
     starts = sorted({0, *(step.start_s for step in offer.steps), *(start for start, _ in prices)})
@@ -87,8 +87,8 @@ def _market(tuple_id: int, offer: PowerSchedule, prices: Levels, limits: EvseLim
     ends = [*starts[1:], until_s]
     slots = tuple(
         Slot(
-            context.utc_ms + start * 1000,
-            context.utc_ms + end * 1000,
+            context.session_ms + start * 1000,
+            context.session_ms + end * 1000,
             min(offer.power_at(start) or 0, context.max_charge_w),
         )
         for start, end in zip(starts, ends, strict=True)
@@ -99,8 +99,8 @@ def _market(tuple_id: int, offer: PowerSchedule, prices: Levels, limits: EvseLim
 
 def _profile(made: ChargePlan, offer: PowerSchedule, context: MessageContext) -> PowerSchedule:
     """Return a plan as a profile, nowhere above the offer."""
-    steps = [Step((block.start_ms - context.utc_ms) // 1000, block.power_w) for block in made.blocks]
-    end = (made.blocks[-1].end_ms - context.utc_ms) // 1000 if made.blocks else 0
+    steps = [Step((block.start_ms - context.session_ms) // 1000, block.power_w) for block in made.blocks]
+    end = (made.blocks[-1].end_ms - context.session_ms) // 1000 if made.blocks else 0
     after = [] if offer.end_s is not None and end >= offer.end_s else [Step(end, 0)]
     return PowerSchedule(tuple(merged([*steps, *after], schedules.MOST_ENTRIES)), offer.end_s)
 

@@ -136,7 +136,7 @@ class Discharge:
             program.charges_before_discharge(context.config.program, looping.progress)
             if looping is not None
             else program.charges_before_discharge(
-                context.config.program, program.begin(context.battery, context.utc_ms)
+                context.config.program, program.begin(context.battery, context.session_ms)
             )
         )
         if self._ends and self._ended is None and _is_final(payload):

@@ -74,7 +74,7 @@ def foresee(plan: Plan, outlook: Outlook, context: RequestContext) -> Plan:
     battery = storage(context)
     made = make_plan([dynamic_market(outlook, plan.choice, plan.limits, context)], battery)
     outlook = replace(
-        outlook, plan=made, basis=_basis(outlook, context), made_ms=context.utc_ms, energy_wh=battery.energy_wh
+        outlook, plan=made, basis=_basis(outlook, context), made_ms=context.session_ms, energy_wh=battery.energy_wh
     )
     return replace(plan, outlook=outlook)
 
@@ -84,7 +84,7 @@ def renewed(plan: Plan, context: RequestContext) -> Plan | None:
     outlook = plan.outlook
     if outlook is None or outlook.plan is None or context.utc_ms >= context.departure_ms - TOO_LATE_MS:
         return None
-    age_ms = context.utc_ms - outlook.made_ms
+    age_ms = context.session_ms - outlook.made_ms
     if age_ms >= SOON_MS and outlook.basis != _basis(outlook, context):
         return foresee(plan, outlook, context)
     if age_ms >= LATER_MS and _astray(outlook, outlook.plan, context):

@@ -57,7 +57,7 @@ _RESPONSES: Final[Mapping[tuple[bool, bool], type]] = {
 def enter_loop(plan: Plan, context: RequestContext) -> stages.Step:
     """Begin the program with the first request of the loop."""
     stored = context.resume.progress if context.resume is not None and context.joined else None
-    progress = stored or program.begin(context.battery, context.utc_ms)
+    progress = stored or program.begin(context.battery, context.session_ms)
     stage = stages.Looping(plan, progress, since=context.now)
     step = ask_loop(stage, context)
     started = seen("power", "started", soc=context.battery.soc, battery_mv=context.battery.voltage_mv)
@@ -91,8 +91,8 @@ def ask_loop(stage: stages.Looping, context: RequestContext) -> stages.Step:
         stage.progress,
         context.battery,
         permit,
-        utc_ms=context.utc_ms,
-        departure_ms=context.departure_ms,
+        session_ms=context.session_ms,
+        left_ms=context.left_ms,
         pays_later=pays_later,
         planned=planned,
     )
@@ -227,7 +227,8 @@ def _scheduled_w(plan: Plan, context: RequestContext, *, discharge: bool) -> int
     if schedule is None:
         return 0
     lines = context.config.on_board_charger.phases
-    return min(most, power_at(schedule, context.utc_ms - plan.schedule.since_ms, lines))
+    now_ms = context.utc_ms if plan.schedule.charge.time_anchor else context.session_ms
+    return min(most, power_at(schedule, now_ms - plan.schedule.since_ms, lines))
 
 
 def power_at(schedule: PowerSchedule, left_ms: int, lines: int = 3) -> int:

@@ -81,7 +81,7 @@ class RequestContext(Context, frozen=True):
 
 
 class Schedule(msgspec.Struct, frozen=True):
-    """The schedule tuple chosen in Scheduled mode; its first entry begins at `since_ms` (UTC)."""
+    """The chosen tuple of Scheduled mode; it begins at `since_ms` (UTC; `session_ms` without a time anchor)."""
 
     tuple_id: int
     since_ms: int
@@ -94,9 +94,9 @@ class Schedule(msgspec.Struct, frozen=True):
 class Outlook(msgspec.Struct, frozen=True):
     """Data for planning by prices until departure in Dynamic mode.
 
-    `plan` was made at `made_ms` (UTC) with `energy_wh` in the battery, from `basis`. `allowed_w` is the power to which
-    the charger last limited the vehicle, None while it provides all that is requested; `probed` once the maximum
-    has been requested. `asked_w` is the latest request.
+    `plan` was made at `made_ms` (`session_ms`) with `energy_wh` in the battery, from `basis`. `allowed_w` is the power
+    to which the charger last limited the vehicle, None while it provides all that is requested; `probed` once the
+    maximum has been requested. `asked_w` is the latest request.
     """
 
     prices: AbsolutePriceSchedule | None = None

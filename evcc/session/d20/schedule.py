@@ -61,7 +61,7 @@ def agree(response: ScheduleExchangeRes, plan: Plan, context: RequestContext) ->
             target_soc=dynamic.target_soc,
             minimum_soc=dynamic.minimum_soc,
         )
-    if dynamic is not None and wants_plan(context):
+    if dynamic is not None and wants_plan(context.config.program):
         outlook = Outlook(dynamic.absolute_price_schedule, dynamic.price_level_schedule)
         before = plan.outlook or outlook
         outlook = replace(outlook, allowed_w=before.allowed_w, probed=before.probed)
@@ -90,27 +90,27 @@ def _choose(
     tuples: tuple[iso.ScheduleTuple, ...], plan: Plan, context: RequestContext
 ) -> tuple[Schedule, tuple[Observe, ...]]:
     """Plan by prices if the program requires it; otherwise take the first suitable tuple."""
-    if not wants_plan(context):
-        return pick_schedule(tuples, plan.choice, utc_ms=context.utc_ms), ()
+    if not wants_plan(context.config.program):
+        return pick_schedule(tuples, plan.choice, session_ms=context.session_ms), ()
     made = make_plan(offers.markets(tuples, plan.choice, plan.limits, context), storage(context))
     chosen = next(each for each in tuples if each.schedule_tuple_id == made.tuple_id)
-    schedule = replace(_schedule(chosen, context.utc_ms), plan=made)
+    schedule = replace(_schedule(chosen, context.session_ms), plan=made)
     return schedule, (planned_event(replace(plan, schedule=schedule), context),)
 
 
-def pick_schedule(tuples: tuple[iso.ScheduleTuple, ...], choice: PausedChoice, *, utc_ms: int) -> Schedule:
+def pick_schedule(tuples: tuple[iso.ScheduleTuple, ...], choice: PausedChoice, *, session_ms: int) -> Schedule:
     """Return the first tuple that offers what was selected: with discharging if energy may flow back."""
     suiting = [each for each in tuples if each.discharging_schedule is not None] if choice.bpt else []
-    return _schedule((suiting or list(tuples))[0], utc_ms)
+    return _schedule((suiting or list(tuples))[0], session_ms)
 
 
-def _schedule(offered: iso.ScheduleTuple, utc_ms: int) -> Schedule:
-    """TimeAnchor is a time of day, but chargers in the field send 0: their schedule begins with the agreement."""
+def _schedule(offered: iso.ScheduleTuple, session_ms: int) -> Schedule:
+    """TimeAnchor is UTC, but chargers in the field send 0: their schedule begins with the agreement."""
     discharge = offered.discharging_schedule
     anchor = offered.charging_schedule.power_schedule.time_anchor
     return Schedule(
         offered.schedule_tuple_id,
-        anchor * 1000 or utc_ms,
+        anchor * 1000 or session_ms,
         offered.charging_schedule.power_schedule,
         discharge.power_schedule if discharge is not None else None,
     )

@@ -25,6 +25,7 @@ from evcc.session.d20.safety import Iso20Messages
 from evcc.session.d20.stop import stop
 from evcc.session.edition import Connection
 from evcc.session.paused import PausedChoice, Resume
+from evcc.session.program import wants_plan
 from evcc.session.settings import SessionConfig
 from evcc.session.steps import Stage
 from evcc.session.vehicle import Vehicle
@@ -160,6 +161,13 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
         self._contract = next(iter(ranked(self._contracts, self._time.utc_ms, preferred=preferred)), None)
         super()._on_start()
 
+    def _at(self, now: float, utc_ms: int) -> bool:
+        """After UTC is set, a plan by prices is for other times; in Dynamic mode the moved departure renews it."""
+        set_ms, planned = self._time.set_ms, self._choice is not None and not self._choice.dynamic
+        going_on = super()._at(now, utc_ms)
+        self._replan |= planned and self._time.set_ms != set_ms and wants_plan(self._config.program)
+        return going_on
+
     def _on_message(self, message: Element, payload_type: int) -> None:
         if payload_type in SIDE_CHARTS:
             self._on_side_message(message, PayloadType(payload_type))
@@ -281,7 +289,9 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
             self._contract = step.contract
         if step.session_id is not None:
             self._session_begun(step.session_id)
-        self._joined = self._joined or step.joined
+        if step.joined and self._resume is not None:
+            self._joined = True
+            self._join(self._resume)
         if step.choice is not None:
             self._select(step.choice)
         if step.needs is not None:
@@ -473,7 +483,8 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
     def _end(self, reason: str) -> None:
         if reason == "paused" and self._choice is not None:
             charger = binding(self.session_id, self._secc_certificate)
-            self.paused = Resume(self.session_id, self._choice, charger, self._progress, self._discharge.checkpoint)
+            checkpoint = self._discharge.checkpoint
+            self.paused = Resume(self.session_id, self._choice, charger, checkpoint=checkpoint, **self._kept())
         super()._end(reason)
 
 

@@ -34,11 +34,11 @@ def agree(offers: Mapping[int, PowerSchedule], limits: EvseLimits, context: Mess
 
     Without an offer only the limits count.
     """
-    until_s = max(1, (context.departure_ms - context.utc_ms) // 1000)
+    until_s = max(1, context.left_ms // 1000)
     best = max(offers, key=lambda each: energy_ws(offers[each], until_s), default=None)
     if best is None or not offers[best].steps:
         return Plan(limits, limits.agreed())
-    return Plan(limits, limits.agreed(), Schedule(best, context.utc_ms, profile(offers[best], limits)))
+    return Plan(limits, limits.agreed(), Schedule(best, context.session_ms, profile(offers[best], limits)))
 
 
 def energy_ws(schedule: PowerSchedule, until_s: int) -> int:
@@ -79,7 +79,7 @@ def is_over(schedule: Schedule | None, context: MessageContext) -> bool:
 
 
 def _scheduled_w(schedule: Schedule, context: MessageContext) -> int | None:
-    return schedule.power.power_at(max(0, context.utc_ms - schedule.since_ms) // 1000)
+    return schedule.power.power_at(max(0, context.session_ms - schedule.since_ms) // 1000)
 
 
 _CAUSES: Final[Mapping[str, Ending]] = {
@@ -160,7 +160,7 @@ _NO_DISCHARGE = Permit(0, NOT_BIDIRECTIONAL)
 
 def enter_loop(plan: Plan, context: MessageContext) -> Step:
     """Begin the program, or continue it after a renegotiation or pause, with the first request of the loop."""
-    progress = context.progress or program.begin(context.battery, context.utc_ms)
+    progress = context.progress or program.begin(context.battery, context.session_ms)
     step = ask_loop(Looping(plan, progress), context)
     started = seen("power", "started", soc=context.battery.soc, battery_mv=context.battery.voltage_mv)
     return replace(step, observed=(started, *step.observed))
@@ -181,8 +181,8 @@ def ask_loop(stage: Looping, context: MessageContext) -> Step:
         stage.progress,
         context.battery,
         _NO_DISCHARGE,
-        utc_ms=context.utc_ms,
-        departure_ms=context.departure_ms,
+        session_ms=context.session_ms,
+        left_ms=context.left_ms,
         pays_later=False,
         planned=planned,
     )
@@ -217,7 +217,7 @@ def planned_now(made: ChargePlan | None, context: MessageContext) -> PlannedProg
     """Return the present output of a plan by prices; without one a step `plan` charges until the target is reached."""
     if made is None:
         return PlannedProgram(over=context.battery.soc >= context.config.needs.target_soc)
-    return PlannedProgram(made.power_at(context.utc_ms), over=context.utc_ms >= made.until_ms)
+    return PlannedProgram(made.power_at(context.session_ms), over=context.session_ms >= made.until_ms)
 
 
 @COMMON.on_response(Looping)

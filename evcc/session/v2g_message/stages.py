@@ -50,7 +50,7 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class Schedule(msgspec.Struct, frozen=True):
-    """The agreed power over time, which begins at `since_ms` (UTC) and exceeds neither the offer nor the limits."""
+    """The agreed power over time, within offer and limits, which begins at `since_ms` (`session_ms` of Context)."""
 
     tuple_id: int
     since_ms: int

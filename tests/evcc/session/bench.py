@@ -390,6 +390,7 @@ class Bench(VehicleBench):
                 stopwatch=lambda: 0.0,
                 resume=resume,
                 own_policy=own_policy,
+                time_scale=scale,
             ),
             connected_for=connected_for,
         )

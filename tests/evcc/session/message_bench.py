@@ -148,7 +148,9 @@ class MessageBench(VehicleBench):
         super().__init__(**made)
         self.charger = charger
         leaf = b"leaf" if options.pop("tls", True) else b""
-        connection = Connection(battery=self.model.state, entropy=counter(), secc_certificate=leaf, **options)
+        connection = Connection(
+            battery=self.model.state, entropy=counter(), secc_certificate=leaf, time_scale=self.scale, **options
+        )
         self.session = session(config, connection, **waited)  # type: ignore[call-arg, arg-type]
         self.headers: list[Any] = []
         self.limit_w = 22_000

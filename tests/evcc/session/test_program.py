@@ -35,7 +35,9 @@ def move(
     utc_ms: int = NOW,
     pays_later: bool = True,
 ) -> ProgramProgress:
-    return program.advance(steps, progress, state, permit, utc_ms=utc_ms, departure_ms=LATER, pays_later=pays_later)
+    return program.advance(
+        steps, progress, state, permit, session_ms=utc_ms, left_ms=LATER - utc_ms, pays_later=pays_later
+    )
 
 
 def test_a_program_goes_through_its_steps_to_the_end() -> None:

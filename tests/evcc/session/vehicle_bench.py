@@ -39,6 +39,8 @@ class VehicleBench:
     def __init__(self, *, soc: float = 60.0, scale: float = 1.0, battery: BatteryConfig | None = None) -> None:
         self.now = 1000.0
         self.scale = scale
+        self.set_ms = 0
+        """By how much the simulated clock was set."""
         self.model = Battery(battery or BatteryConfig(soc=soc), at_ms=T0)
         self.commands: list[Command] = []
         self.observed: list[Observe] = []
@@ -53,7 +55,7 @@ class VehicleBench:
     @property
     def utc_ms(self) -> int:
         """The simulated clock."""
-        return T0 + int((self.now - 1000.0) * 1000 * self.scale)
+        return T0 + self.set_ms + int((self.now - 1000.0) * 1000 * self.scale)
 
     def start(self) -> None:
         self.session.start(self.now, self.utc_ms)
@@ -120,7 +122,9 @@ class VehicleBench:
 
     def battery(self) -> None:
         """Let the current flow until now and tell the session."""
-        self.model.advance(self.utc_ms, round(self.charger.current * 1000) if self.contactor_closed else 0)
+        self.model.advance(
+            self.utc_ms - self.set_ms, round(self.charger.current * 1000) if self.contactor_closed else 0
+        )
         self.report()
 
     def report(self) -> None:

@@ -79,7 +79,7 @@ _ROUNDING_S: Final = 0.001
 """Added to the way to a moment of UTC, which has then come when the timer expires."""
 
 _SET_MS: Final = 500
-"""By how much UTC has to be ahead of what it was on the monotonic clock for it to have been set."""
+"""By how much UTC has to differ from what it was on the monotonic clock for it to have been set, real ms."""
 
 
 class SessionTime:
@@ -88,11 +88,13 @@ class SessionTime:
     `scale` is how many seconds of UTC pass in one of the monotonic clock. A timer that is armed again starts again.
     """
 
-    __slots__ = ("_moments", "now", "scale", "timers", "utc_ms")
+    __slots__ = ("_moments", "now", "scale", "set_ms", "timers", "utc_ms")
 
     def __init__(self, *, scale: float = 1.0) -> None:
         self.now = 0.0
         self.utc_ms = 0
+        self.set_ms = 0
+        """By how much UTC was set since the first step, forward or (negative) back."""
         self.scale = scale
         self.timers: dict[str, float] = {}
         """When each of them expires, by name."""
@@ -100,9 +102,10 @@ class SessionTime:
 
     def at(self, now: float, utc_ms: int) -> None:
         """Take what the clocks say. Where UTC was set forward, timers for a moment of it expire earlier."""
-        ahead_ms = utc_ms - self.utc_ms - (now - self.now) * 1000 * self.scale
+        ahead_ms = utc_ms - self.utc_ms - round((now - self.now) * 1000 * self.scale) if self.utc_ms else 0
         self.now, self.utc_ms = now, utc_ms
-        if ahead_ms > _SET_MS:
+        if abs(ahead_ms) > _SET_MS * self.scale:
+            self.set_ms += ahead_ms
             for name in self._moments.keys() & self.timers.keys():
                 self.timers[name] = min(self.timers[name], now + self.until(self._moments[name]))
 

@@ -324,6 +324,21 @@ def test_the_owner_may_pause_once_energy_flows(bench: Bench2, early: bool) -> No
     assert (bench.session.paused is None) is early
 
 
+def test_a_schedule_and_a_pause_do_not_move_when_the_clock_is_set() -> None:
+    bench = Bench2(replace(DC, program=(ProgramStep(do="wait", for_s=60), *PAUSING)), scale=20)
+    bench.charger.tuples = (schedule_tuple(1, PowerSchedule((Step(0, 5_000), Step(43_200, 16_000)), 86_400)),)
+    in_loop(bench)
+    bench.set_ms = 50_000_000
+    bench.run()
+    assert bench.closed == "paused"
+    wishes = [each["charge_w"] for each in bench.seen("power", "wish")]
+    assert max(wishes) == 5_000
+    paused = bench.session.paused
+    assert paused is not None
+    assert paused.progress is not None
+    assert paused.progress.since_ms == pytest.approx(bench.utc_ms, abs=5_000)
+
+
 # -- ends ------------------------------------------------------------------------------------------------------------
 
 

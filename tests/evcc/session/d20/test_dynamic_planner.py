@@ -80,7 +80,7 @@ class Drive:
             discharge=DischargeConfig(minimum_soc=20.0, departure_reserve_s=0),
         )
         self.context = RequestContext(
-            config=config, now=0, utc_ms=NOW, state=State.DC_CHARGE_LOOP, session_id=bytes(8),
+            config=config, now=0, utc_ms=NOW, session_ms=NOW, state=State.DC_CHARGE_LOOP, session_id=bytes(8),
             battery=battery(energy_wh), inlet=PresentVoltage(400_000), contactor_closed=True,
             departure_ms=NOW + self.hours * HOUR, terms=offer,
             agreement=Agreement.AGREED if offer is not None else Agreement.NONE,
@@ -105,7 +105,8 @@ class Drive:
         self.energy_wh = min(CAPACITY, self.energy_wh + moved)
         self.hourly[self.ms // HOUR] += moved
         self.ms += STEP_MS
-        self.context = msgspec.structs.replace(self.context, utc_ms=NOW + self.ms, battery=battery(self.energy_wh))
+        now_ms, have = NOW + self.ms, battery(self.energy_wh)
+        self.context = msgspec.structs.replace(self.context, utc_ms=now_ms, session_ms=now_ms, battery=have)
         return True
 
     def run(self, *allowed_w: int) -> "Drive":

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from evcc.session.contracts import Contract
-from evcc.session.ports import CloseContactor, OpenContactor, SetCpState, SetPowerLimits, StopRequested
+from evcc.session.ports import CloseContactor, NeedsChanged, OpenContactor, SetCpState, SetPowerLimits, StopRequested
 from evcc.session.settings import (
     AuthorizationConfig,
     DischargeConfig,
@@ -421,6 +421,19 @@ def test_a_session_ends_at_departure(identities: Identities) -> None:
     assert bench.utc_ms - T0 < 75_000
 
 
+@pytest.mark.parametrize("set_s", [-86_400, 86_400])
+def test_steps_and_departure_do_not_move_when_the_clock_is_set(identities: Identities, set_s: int) -> None:
+    program = (ProgramStep(do="wait", for_s=120), ProgramStep(do="charge"))
+    bench = Bench(identities, SessionConfig(program=program, needs=NeedsConfig(departure_after_s=300)), scale=20)
+    bench.run_to("DC_ChargeLoopReq")
+    bench.set_ms = set_s * 1000
+    bench.run(lambda: "charge" in [each["do"] for each in bench.seen("power", "wish")])
+    assert 120_000 <= bench.utc_ms - bench.set_ms - T0 < 150_000
+    bench.run()
+    assert bench.seen("stop", "stopping")[0]["cause"] == "departure"
+    assert 300_000 <= bench.utc_ms - bench.set_ms - T0 < 315_000
+
+
 REACHABLE = [name for name in dict.fromkeys(WHOLE) if name not in ("SupportedAppProtocolReq", "SessionSetupReq")]
 
 
@@ -475,6 +488,20 @@ def test_a_paused_session_is_joined_again_at_the_same_charger(bench: Bench, iden
     again.run()
     assert again.names() == [*WHOLE[:2], *WHOLE[7:]]
     assert again.closed == "finished"
+
+
+def test_the_needs_of_a_driver_outlast_a_pause(bench: Bench, identities: Identities) -> None:
+    bench.run_to("DC_ChargeLoopReq")
+    bench.fact(NeedsChanged(departure_ms=T0 + 200_000, target_soc=75, minimum_soc=20))
+    bench.fact(StopRequested("driver", pause=True))
+    bench.run()
+    again = Bench(identities, SHORT, resume=bench.session.paused, scale=20)
+    again.charger.joins = True
+    again.run_to("ScheduleExchangeReq")
+    again.step()
+    asked = of(again, cm.ScheduleExchangeReq)[0].dynamic_se_req_control_mode
+    assert (asked.target_soc, asked.minimum_soc) == (75, 20)
+    assert asked.departure_time == pytest.approx(200, abs=10)
 
 
 def test_a_paused_session_of_other_messages_than_negotiated_is_not_joined(bench: Bench, identities: Identities) -> None:

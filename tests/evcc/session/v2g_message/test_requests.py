@@ -43,10 +43,12 @@ def contexts(draw: st.DrawFn, vocabulary: Vocabulary = DIN) -> MessageContext:
         soc=draw(st.floats(0, 100)),
         fault=draw(st.sampled_from(["", "", "cell_overvoltage"])),
     )
+    now_ms = T0 + draw(st.integers(0, 100_000_000))
     return MessageContext(
         config=SessionConfig(),
         now=0.0,
-        utc_ms=T0 + draw(st.integers(0, 100_000_000)),
+        utc_ms=now_ms,
+        session_ms=now_ms,
         state=State.DC_CHARGE_LOOP,
         session_id=b"1",
         battery=battery,
