@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedulePeriod
+from v2g.ocpp.messages.smart_charging import ChargingScheduleUpdate
 from v2g.ocpp.times import parse_time
 
 _SETPOINTS: Final = (
@@ -82,7 +83,15 @@ def _purpose_problems(profile: ChargingProfile, evse_id: int | None) -> Iterator
         yield "only a TxProfile of an ISO 15118 session may have several schedules (K01.FR.34)"
 
 
+def limit_problems(values: ChargingSchedulePeriod | ChargingScheduleUpdate) -> Iterator[str]:
+    """Yield the limits below 0: older stations feed back by them, whatever prequalification permits."""
+    for name in ("limit", "limit_l2", "limit_l3"):
+        if (getattr(values, name) or 0) < 0:
+            yield f"{name} must not be negative: in OCPP 2.1 dischargeLimit and setpoint feed back"
+
+
 def _period_problems(period: ChargingSchedulePeriod) -> Iterator[str]:
+    yield from limit_problems(period)
     if period.phase_to_use is not None and period.number_phases != 1:
         yield "phaseToUse needs numberPhases 1 (K01.FR.19)"
     mode = period.operation_mode or "ChargingOnly"

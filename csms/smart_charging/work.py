@@ -13,7 +13,7 @@ from csms.requests.work import UNANSWERED, Asked, ask, call, failure
 from csms.services import Services
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import Step, add_up, dynamic_share, from_template
-from csms.smart_charging.profile_rules import problems
+from csms.smart_charging.profile_rules import limit_problems, problems
 from csms.smart_charging.rules import (
     StationAbilities,
     check_distinct,
@@ -317,7 +317,9 @@ class SmartCharging:
         return await call(services, station_id, request, ocpp.UpdateDynamicScheduleResponse, timeout_s=timeout_s)
 
     async def _check_dynamic(self, station_id: str, profile_id: int, values: ocpp.ChargingScheduleUpdate) -> None:
-        """Reject values that feed back more than prequalification permits. Raises RefusedError."""
+        """Reject negative limits, and values that feed back more than prequalification permits. Raises RefusedError."""
+        for problem in limit_problems(values):
+            raise RefusedError(f"profile {profile_id}: {problem}", reason="bad_profile")
         if not self._services[ExportPermits].concerns(station_id) or export_of_values(values) <= 0:
             return
         read = self._services.store.read

@@ -97,7 +97,7 @@ def refuse(
         or refuse_lines(profile, evse_id, able)
         or _refuse_phases(profile, evse_id, version, able)
         or next(filter(None, (_refuse_schedule(profile, s, evse_id, able) for s in profile.charging_schedule)), None)
-        or (_refuse_modes(profile, able) if version == "2.1" else None)
+        or (_refuse_modes(profile, able) if version == "2.1" else _refuse_negative(profile))
         or _refuse_beside(profile, evse_id, installed)
     )
 
@@ -245,6 +245,14 @@ def _refuse_schedule(
     if kind == "Dynamic" and (len(starts) > 1 or len(profile.charging_schedule) > 1):
         return status_info("InvalidSchedule", "Dynamic has one period (K28.FR.01)")
     return None
+
+
+def _refuse_negative(profile: ocpp.ChargingProfile) -> StatusInfo | None:
+    """Reject a charging rate below 0, which OCPP 2.0.1 does not define; 2.1 reads it as no charging."""
+    rates = (p.limit for s in profile.charging_schedule for p in s.charging_schedule_period)
+    return (
+        status_info("InvalidSchedule", "a limit is not negative") if any(each and each < 0 for each in rates) else None
+    )
 
 
 def _refuse_modes(profile: ocpp.ChargingProfile, able: Abilities) -> StatusInfo | None:

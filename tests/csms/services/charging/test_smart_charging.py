@@ -439,6 +439,9 @@ async def test_a_command_is_checked_as_what_it_does(csms: Backend) -> None:
         (updates(WAITING_PROFILE, limit=1.0), "reserved_id"),
         (updates(30, discharge_limit=-6901.0), "not_prequalified"),
         (updates(99, discharge_limit=-1001.0), "not_prequalified"),
+        (updates(30, limit=-1.0), "bad_profile"),
+        (starts(1, profile(limit=-1.0)), "bad_profile"),
+        (SetChargingProfileRequest(evse_id=1, charging_profile=profile(limit=-1.0)), "bad_profile"),
     )
     for request, reason in refusals:
         with pytest.raises(RefusedError) as refused:

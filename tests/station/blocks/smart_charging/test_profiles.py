@@ -132,6 +132,15 @@ def test_a_period_of_21_is_judged_by_its_operation_mode(found: ChargingScheduleP
     assert reason(profile(found), version="2.1") == code
 
 
+@pytest.mark.parametrize(("version", "code"), [("2.0.1", "InvalidSchedule"), ("2.1", "")])
+def test_a_limit_below_zero_is_known_to_21_only_and_permits_nothing(version: Version, code: str) -> None:
+    """It is there for older stations, which discharge by it; this one has dischargeLimit."""
+    negative = profile(period(limit=-5_000))
+    assert reason(negative, version=version) == code
+    now = at(NOON, installed(negative, 1, version))
+    assert (now.charge_w, now.discharge_w or 0) == (0, 0)
+
+
 def test_a_dynamic_profile_has_one_period() -> None:
     assert reason(profile(period(), period(5), kind="Dynamic", start=None), version="2.1") == "InvalidSchedule"
     assert reason(profile(period(), kind="Dynamic", start=None), version="2.1") == ""
