@@ -32,6 +32,11 @@ def redacted(text: str) -> str:
     return _PASSWORD.sub(r"\g<before>***", text) if "://" in text else text
 
 
+def same_language(one: str | None, other: str | None) -> bool:
+    """Return whether two tags (RFC 5646) name one language, as `de` and `de-AT` do; None names none."""
+    return bool(one and other) and (one or "").partition("-")[0].lower() == (other or "").partition("-")[0].lower()
+
+
 def numbered(prefix: str, count: int) -> tuple[str, ...]:
     """Return that many names: the prefix and a number from 1, all of the same length."""
     return tuple(f"{prefix}{number:0{len(str(count))}d}" for number in range(1, count + 1))

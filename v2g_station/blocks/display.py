@@ -8,6 +8,7 @@ from v2g.errors import OcppError
 from v2g.ocpp.messages import display as ocpp
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.times import parse_time
+from v2g.text import same_language
 from v2g_station.blocks.availability import Availability
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.transaction_records import TransactionRecord
@@ -129,10 +130,8 @@ class DisplayMessages(FunctionalBlock):
                 showing.append(info)
         best = min((_RANK[info.priority] for info in showing), default=0)
         chosen = tuple(info for info in showing if _RANK[info.priority] == best)
-        languages = [
-            e.authorization.language for e in self._evses.values() if e.authorization and e.authorization.language
-        ]
-        readable = tuple(info for info in chosen if info.message.language in languages)
+        languages = [e.authorization.language for e in self._evses.values() if e.authorization]
+        readable = tuple(info for info in chosen if any(same_language(info.message.language, e) for e in languages))
         chosen = readable or chosen  # O01.FR.08: in the driver's language if available
         if chosen != self._shown:
             self._shown = chosen

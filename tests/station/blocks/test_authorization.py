@@ -17,10 +17,11 @@ def bench(**info: object) -> Bench:
     return found
 
 
+@pytest.mark.parametrize("language", ["de", "de-CH", "DE"])
 @pytest.mark.parametrize("evse_id", [1, None], ids=["at the EVSE", "before a plug"])
-def test_messages_are_in_the_drivers_language(evse_id: int | None) -> None:
+def test_messages_are_in_the_drivers_language(evse_id: int | None, language: str) -> None:
     """O01.FR.08."""
-    found = bench(language1="de")
+    found = bench(language1=language)
     assert shown(found) == [1, 2]
     found.present(evse_id=evse_id)
     found.plug(1)

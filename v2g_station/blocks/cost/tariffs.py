@@ -15,6 +15,7 @@ from v2g.ocpp.messages import tariff_cost as ocpp
 from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdToken
 from v2g.ocpp.messages.base import Message, StatusInfo
 from v2g.ocpp.times import parse_time
+from v2g.text import same_language
 from v2g.translate.ocpp_tariffs import elements, has_conditions
 from v2g.translate.station_tariffs import plan_of
 from v2g_station.blocks.authorization.cache import Cache, DriverTariff, name_of
@@ -343,7 +344,7 @@ class StationTariffs(FunctionalBlock):
 def description(tariff: ocpp.Tariff, language: str | None = None) -> str:
     """Return a tariff's description in the given language if available, else the first one."""
     texts = tariff.description
-    mine = [each for each in texts if language and each.language and each.language[:2] == language[:2]]
+    mine = [each for each in texts if same_language(each.language, language)]
     return next((each.content for each in (*mine, *texts)), "")
 
 

@@ -214,15 +214,18 @@ class Diagnostics(FunctionalBlock):
     def _customer(self, request: ocpp.CustomerInformationRequest) -> Message:
         """N09, N10."""
         named = [request.customer_certificate, request.id_token, request.customer_identifier]
-        if sum(name is not None for name in named) != 1 or not (request.report or request.clear):
+        if sum(name is not None for name in named) != 1:
             return ocpp.CustomerInformationResponse(status="Invalid", status_info=status_info("InvalidValue"))
+        if not (request.report or request.clear):  # N09.FR.07
+            return ocpp.CustomerInformationResponse(status="Rejected", status_info=status_info("InvalidValue"))
         data = self._stored_data(request.id_token) if request.id_token is not None else []
         if request.clear and request.id_token is not None:
             self._cache.forget(request.id_token)
-        if request.report or request.clear:  # N09.FR.05, N10.FR.02: an empty report too
-            text = "\n".join(data) if request.report else ""
-            parts = [text[i : i + 512] for i in range(0, len(text), 512)] or [""]
-            self._k.after("customer", 0, lambda: self._send_customer(request.request_id, parts))
+        text = "\n".join(data) if request.report else ""
+        parts = [text[i : i + 512] for i in range(0, len(text), 512)] or [""]
+        self._k.after(  # N09.FR.05, N10.FR.02: an empty report too
+            f"customer.{request.request_id}", 0, lambda: self._send_customer(request.request_id, parts)
+        )
         return ocpp.CustomerInformationResponse(status="Accepted")
 
     def _stored_data(self, id_token: IdToken) -> list[str]:

@@ -311,7 +311,7 @@ class Monitors(FunctionalBlock):
         status, why = self._refuse(wanted, variable)
         identifier: int | None = None
         if status == "Accepted" and not isinstance(variable, str):
-            identifier = wanted.id if wanted.id is not None else max(self._all, default=0) + 1
+            identifier = wanted.id if wanted.id is not None else max((*self._all, *self._factory), default=0) + 1
             text = self._k.model.text(variable.key)
             monitor = Monitoring(
                 id=identifier, key=variable.key, type=wanted.type, value=wanted.value, severity=wanted.severity,
@@ -322,7 +322,7 @@ class Monitors(FunctionalBlock):
             self._keep(monitor)
             self.streams.assign(identifier, monitor.stream)
             self._plan(monitor)
-            self._k.after(f"monitor.poll.{identifier}", 0, partial(self._poll, identifier))  # N07.FR.11
+            self._check(identifier)
         return ocpp.SetMonitoringResult(
             id=identifier,
             status=status,
@@ -388,8 +388,10 @@ class Monitors(FunctionalBlock):
                 self._drop(identifier)
         if self._base != "HardWiredOnly":
             for identifier, monitor in self._factory.items():
-                self._all.setdefault(identifier, monitor)
-                self._plan(self._all[identifier])
+                if identifier not in self._all:
+                    self._all[identifier] = monitor
+                    self._plan(monitor)
+                    self._check(identifier)
         self._show()
         return ocpp.SetMonitoringBaseResponse(status="Accepted")
 
@@ -446,6 +448,10 @@ class Monitors(FunctionalBlock):
         del old
         for monitor in [each for each in self._all.values() if each.key == variable.key]:
             self._evaluate(monitor, variable, new)
+
+    def _check(self, identifier: int) -> None:
+        """Check a new monitor once the CSMS has its answer: the value may be one to report already (N07.FR.11)."""
+        self._k.after(f"monitor.poll.{identifier}", 0, partial(self._poll, identifier))
 
     def _poll(self, identifier: int) -> None:
         monitor = self._all.get(identifier)

@@ -313,7 +313,15 @@ def test_a_description_is_in_the_driver_s_language_else_the_first() -> None:
         for content, language in (("first", None), ("deutsch", "de-AT"), ("english", "en"))
     )
     wanted = Tariff(tariff_id="T", currency="EUR", description=texts)
-    expected = {"de": "deutsch", "de-CH": "deutsch", "en-GB": "english", "fr": "first", None: "first", "": "first"}
+    expected = {
+        "de": "deutsch",
+        "DE-CH": "deutsch",
+        "den": "first",
+        "en-GB": "english",
+        "fr": "first",
+        None: "first",
+        "": "first",
+    }
     assert {each: description(wanted, each) for each in expected} == expected
     assert description(Tariff(tariff_id="T", currency="EUR"), "de") == ""
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from tests.station.bench import Bench, at
 from tests.station.monitors import monitors, report
-from v2g_station.blocks.evse import Fault
+from v2g_station.blocks.evse import Fault, LockFailure
 
 POWER: dict[str, Any] = {"component": {"name": "EVSE", "evse": {"id": 1}}, "variable": {"name": "Power"}}
 STATE: dict[str, Any] = {
@@ -67,3 +67,33 @@ def test_a_fault_is_reported_until_it_is_over() -> None:
         (data,) = found.expect("NotifyEvent")["eventData"]
         assert (data["trigger"], data["actualValue"]) == ("Alerting", value)
         assert data["eventNotificationType"] == "HardWiredNotification"
+
+
+def test_a_base_that_brings_monitors_back_reports_what_they_see_now() -> None:
+    found = Bench()
+    found.ask("SetMonitoringBase", monitoringBase="HardWiredOnly")
+    found.fact(LockFailure(evse_id=1, connector_id=1))
+    before = len(found.all("NotifyEvent"))
+    found.ask("SetMonitoringBase", monitoringBase="All")
+    (event,) = found.all("NotifyEvent")[before:]
+    assert event["eventData"][0]["component"]["name"] == "ConnectorPlugRetentionLock"
+
+
+def test_monitors_of_the_csms_take_no_number_of_the_station_s_own() -> None:
+    found = Bench()
+    own = report(found, 1)
+    found.ask("SetMonitoringBase", monitoringBase="HardWiredOnly")
+    (set_,) = monitors(found, THRESHOLD)
+    found.ask("SetMonitoringBase", monitoringBase="All")
+    both = report(found, 2)
+    assert isinstance(own, list)
+    assert isinstance(both, list)
+    assert {each["id"] for each in both} == {set_["id"], *(each["id"] for each in own)}
+    assert len(both) == len(own) + 1
+
+
+@pytest.mark.parametrize(("named", "status"), [({"customerIdentifier": "A"}, "Rejected"), ({}, "Invalid")])
+def test_a_request_for_neither_report_nor_removal_is_rejected(named: dict[str, str], status: str) -> None:
+    """N09.FR.07, N09.FR.09."""
+    answer = Bench().ask("CustomerInformation", requestId=1, report=False, clear=False, **named)
+    assert answer["status"] == status
