@@ -153,6 +153,11 @@ class DbcMessage(msgspec.Struct):
     flaws: list[Flaw] = []
     j1939: bool | None = None
 
+    @property
+    def identity(self) -> int:
+        """See the function."""
+        return identity(self.frame_id, extended=self.extended)
+
     def present(self, signal: DbcSignal, data: bytes) -> bool:
         """Return whether a signal is in a frame with these data, by its multiplexers."""
         while signal.selector:
@@ -162,6 +167,11 @@ class DbcMessage(msgspec.Struct):
                 return False
             signal = above
         return True
+
+
+def identity(frame_id: int, *, extended: bool) -> int:
+    """Return an identifier as no other has it: one of 29 bits whose number would fit into 11 has bit 31 set."""
+    return frame_id | _EXTENDED if extended and frame_id <= _STANDARD_ID else frame_id
 
 
 class Dbc:

@@ -317,7 +317,7 @@ class Gateway:
                         self._on_fault(each)
                 else:
                     self._health.received()
-                    self._take_frame(frame.frame_id, frame.data, at_s, last_s, round(at_s * 1000))
+                    self._take_frame(frame.identity, frame.data, at_s, last_s, round(at_s * 1000))
         except V2GError as error:
             self._observe(Observe("telemetry", "replay_failed", {"error": str(error)}))
         await self._flush(math.inf)
@@ -358,6 +358,8 @@ class Gateway:
     def _take_frame(self, frame_id: int, data: bytes, at_s: float, now: float, utc_ms: int) -> None:
         """Take a frame of `at_s` by the adapter's clock, which came at `now` (s) by that of the batcher."""
         mapped = self._mapping.decode(frame_id, data)
+        if mapped is None and self._mapping.short[name := self._mapping.message_name(frame_id)] == 1:
+            self._observe(Observe("telemetry", "short_frame", {"message": name, "octets": len(data)}))
         if mapped is None or self._filter.is_repeated(frame_id, data, at_s):
             return
         with_windows = mapped.cells and not self._mapping.has_cell_summary

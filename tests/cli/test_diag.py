@@ -92,6 +92,16 @@ def test_a_recording_is_shown_raw_decoded_and_with_the_bits_that_no_signal_cover
     assert "bus_off: more than 255 errors" in done.output
 
 
+def test_frames_that_are_not_decoded_are_named(v2g: Run, tmp_path: Path) -> None:
+    """One is too short, one has the number of a message in an identifier of 29 bits."""
+    log = tmp_path / "drive.log"
+    log.write_text(PACK + "(1700000000.1) can0 100#A0\n" + PACK.replace(" 100#", " 00000100#"))
+    done = v2g("diag", "can", "--from", str(log))
+    assert "00000100\tunknown\t1" in done.output
+    assert "1 of unknown ids, 1 malformed" in done.output
+    assert "BMS_Pack: 1 times with fewer octets than in the DBC, not decoded" in done.output
+
+
 @pytest.mark.requirement("R197")
 @pytest.mark.parametrize(
     ("broken", "frames", "place"),

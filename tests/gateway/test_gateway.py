@@ -49,6 +49,7 @@ async def test_battery_frames_arrive_as_records_that_rebuild_the_state(
     async with gateway(tmp_path, access(broker, pki, EV)) as (can, port, events):
         send_frames(can, port, *range(50, 40, -1))
         port.send(0x7DF, b"\x02\x01\x0c")  # somebody's diagnosis request: counted, not fatal
+        port.send(0x100, b"\x02\x01")
         await back_end.has(1)
     mirror = BatchMirror()
     for _, element in sorted(back_end.records.items()):
@@ -59,7 +60,8 @@ async def test_battery_frames_arrive_as_records_that_rebuild_the_state(
     assert (mirror.state["battery.power"], mirror.state["grid.frequency"]) == (-10_000, 49.987)
     (stopped,) = data_of(events, "stopped")
     assert (stopped["stored"], stopped["waiting"], stopped["dropped"]) == (len(back_end.records), 0, 0)
-    assert (stopped["unknown_frames"], stopped["malformed_frames"], stopped["outliers"]) == (1, 0, 0)
+    assert (stopped["unknown_frames"], stopped["malformed_frames"], stopped["outliers"]) == (1, 1, 0)
+    assert data_of(events, "short_frame") == [{"message": "BMS_Pack", "octets": 2}]
     assert (back_end.missing, back_end.duplicates) == (set(), 0)
     await back_end.close()
 
@@ -447,11 +449,12 @@ class RecordedBus:
 async def test_cells_of_long_frames_become_windows_and_alerts_bear_the_context(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    messages = [can.Message(arbitration_id=301, data=b"\2", timestamp=1.0)]
+    messages = [can.Message(arbitration_id=301, data=b"\2", timestamp=1.0, is_extended_id=False)]
     for ms in range(301):
         millivolts = [3700 + (52 if n == 7 and ms < 200 else 0) + ms % 3 for n in range(24)]
         data = b"".join(each.to_bytes(2, "little") for each in millivolts) + bytes(16)
-        messages.append(can.Message(arbitration_id=300, data=data, is_fd=True, timestamp=10.0001 + ms / 1000))
+        at_s = 10.0001 + ms / 1000
+        messages.append(can.Message(arbitration_id=300, data=data, is_fd=True, timestamp=at_s, is_extended_id=False))
     messages.append(can.Message(arbitration_id=0x40, is_error_frame=True, dlc=8, data=bytes(8), timestamp=11.0))
     dbc, events = tmp_path / "cells.dbc", list[Observe]()
     dbc.write_text(CELLS)

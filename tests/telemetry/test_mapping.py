@@ -8,6 +8,7 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from tests.telemetry.makes import MAKES
+from v2g.dbc import identity
 from v2g.errors import ConfigError
 from v2g.telemetry.batch import Batcher
 from v2g.telemetry.mapping import CanMapping, normalised
@@ -187,6 +188,37 @@ def test_the_drive_cycle_becomes_the_context() -> None:
     assert mapped is not None
     assert mapped.context == "discharging"
     assert mapped.values["vehicle.contactor"] == 1
+
+
+def test_an_identifier_of_29_bits_is_not_that_of_11_with_its_number() -> None:
+    signal = '\n SG_ S : 0|8@1+ (1,0) [0|0] "V" B\n'
+    dbc = f"BO_ {0x123} Short: 1 B{signal}BO_ {0x80000123} Long: 1 B{signal}"
+    signals = {"Short.S": "battery.voltage", "Long.S": "battery.soc"}
+    mapping = CanMapping(dbc, signals)
+    for extended, name in ((False, "battery.voltage"), (True, "battery.soc")):
+        mapped = mapping.decode(identity(0x123, extended=extended), b"\x07")
+        assert mapped is not None
+        assert mapped.values == {name: 7}
+    only = CanMapping(f"BO_ {0x123} Short: 1 B{signal}", {"Short.S": "battery.voltage"})
+    assert only.decode(identity(0x123, extended=True), b"\x07") is None
+
+
+def test_a_frame_of_11_bits_is_no_message_of_j1939() -> None:
+    """The group of TSC1 is 0, and so would be that of each of them."""
+    dbc = (
+        f'BO_ {0x8C0000FE} TSC1: 1 B\n SG_ S : 0|8@1+ (1,0) [0|0] "V" B\n'
+        'BA_DEF_ BO_ "VFrameFormat" ENUM "StandardCAN","ExtendedCAN","reserved","J1939PG";\n'
+        f'BA_ "VFrameFormat" BO_ {0x8C0000FE} 3;\n'
+    )
+    mapping = CanMapping(dbc, {"TSC1.S": "battery.voltage"})
+    assert mapping.decode(0x0C000003, b"\x07") is not None
+    assert mapping.decode(0x123, b"\x07") is None
+
+
+def test_frames_that_are_too_short_are_named() -> None:
+    mapping = CanMapping('BO_ 256 Pack: 2 B\n SG_ S : 0|16@1+ (1,0) [0|0] "V" B\n', {"Pack.S": "battery.voltage"})
+    assert mapping.decode(256, b"\x07") is None
+    assert mapping.short == {"Pack": 1}
 
 
 @pytest.mark.requirement("R62", "R63")

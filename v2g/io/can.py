@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, NoReturn
 import msgspec
 from msgspec import Meta
 
+from v2g.dbc import identity
 from v2g.errors import TransportError
 from v2g.hardware.power_modules.can_errors import AGAIN_S, SLOW_HINT, BusHealth, CanFault
 from v2g.io.runtime.supervision import ArgumentTs, new_thread
@@ -53,6 +54,11 @@ class CanFrame(msgspec.Struct, frozen=True):
     data: bytes
     extended: bool = False
     error: bool = False
+
+    @property
+    def identity(self) -> int:
+        """See `v2g.dbc.identity`."""
+        return identity(self.frame_id, extended=self.extended)
 
 
 def frame_of(message: Any) -> CanFrame:
@@ -172,7 +178,8 @@ class CanPort:
             elif not message.is_remote_frame:
                 self._health.received()
                 at_s = message.timestamp or time.monotonic()
-                self._on_frame(message.arbitration_id, bytes(message.data), at_s)
+                frame_id = identity(message.arbitration_id, extended=message.is_extended_id)
+                self._on_frame(frame_id, bytes(message.data), at_s)
 
     @property
     def lost(self) -> int:
@@ -200,11 +207,11 @@ class CanPort:
         raise TransportError(self._failure, hint="is the adapter plugged in and the interface up?")
 
     def send(self, frame_id: int, data: bytes) -> None:
-        """Send a data frame with an 11-bit id (29-bit above 0x7FF). Raises TransportError when the bus rejects it."""
+        """Send a data frame; above 0x7FF its id has 29 bits (`v2g.dbc.identity`). Raises TransportError when the bus
+        rejects it."""
+        number, long = frame_id & 0x1FFF_FFFF, frame_id > 0x7FF
         try:
-            self._bus.send(
-                self._message(arbitration_id=frame_id, data=data, is_extended_id=frame_id > 0x7FF, is_fd=len(data) > 8)
-            )
+            self._bus.send(self._message(arbitration_id=number, data=data, is_extended_id=long, is_fd=len(data) > 8))
         except self._error as error:
             raise TransportError(f"CAN frame {frame_id:#x} not sent: {error}") from None
 

@@ -23,6 +23,8 @@ _CELL = SIGNALS[f"{CELL_VOLTAGE}.min"]
 _MOST_IDS = 4096
 """Unknown ids that are counted one by one; others share the count of id -1: ids of 29 bits could fill the memory."""
 
+_STANDARD_ID: Final = 0x7FF
+
 _ANY_SOURCE, _BROADCAST = 0xFE, 0xF0
 """Of J1939: the source address in files for whatever source, and the first format of messages to all (J1939-21)."""
 
@@ -60,6 +62,8 @@ class CanMapping:
         database = parse_dbc(dbc) if isinstance(dbc, str) else dbc
         self.unknown_ids: Counter[int] = Counter()
         self.malformed: Counter[int] = Counter()
+        self.short: Counter[str] = Counter()
+        """Frames with fewer octets than their message has in the DBC, by its name; they are `malformed`, too."""
         self.absent: Counter[str] = Counter()
         """Values that were not available, invalid or named states, by signal of the registry."""
         wanted: dict[str, dict[str, str]] = {}
@@ -71,18 +75,18 @@ class CanMapping:
             if not dot:
                 raise ConfigError(f"the CAN database has no signal {source!r}", hint="write MESSAGE.SIGNAL")
             wanted.setdefault(message_name, {})[signal_name] = target
-        self._messages: dict[int, DbcMessage] = {each.frame_id: each for each in reversed(database.messages)}
+        self._messages: dict[int, DbcMessage] = {each.identity: each for each in reversed(database.messages)}
         self._sources: dict[int, list[_Source]] = {}
         self._groups: dict[int, DbcMessage] = {}
         for message_name, targets in wanted.items():
             message = database.use(message_name, *targets)
-            if (other := self._messages[message.frame_id]).name in wanted and other.name != message_name:
+            if (other := self._messages[message.identity]).name in wanted and other.name != message_name:
                 text = f"{message_name} and {other.name} have the identifier {message.frame_id:#x}"
                 raise ConfigError(f"the CAN database cannot tell two messages apart: {text}")
-            self._messages[message.frame_id] = message
+            self._messages[message.identity] = message
             if message.j1939 and message.frame_id & 0xFF == _ANY_SOURCE:
                 self._groups[_group(message.frame_id)] = message
-            self._sources[message.frame_id] = [
+            self._sources[message.identity] = [
                 _Source(
                     rescaled(signal, _unit(target)),
                     target,
@@ -106,22 +110,25 @@ class CanMapping:
 
     def _message(self, frame_id: int) -> DbcMessage | None:
         found = self._messages.get(frame_id)
-        return self._groups.get(_group(frame_id)) if found is None and self._groups else found
+        if found is None and frame_id > _STANDARD_ID:
+            found = self._groups.get(_group(frame_id))
+        return found
 
     def decode(self, frame_id: int, data: bytes) -> Mapped | None:
-        """Return the content of a frame, or None when its id is unknown or its length is wrong."""
+        """Return the content of a frame, or None when its id (`v2g.dbc.identity`) is unknown or it is too short."""
         message = self._message(frame_id)
         if message is None:
             self.unknown_ids[frame_id if len(self.unknown_ids) < _MOST_IDS or frame_id in self.unknown_ids else -1] += 1
             return None
         if len(data) < message.length:
             self.malformed[frame_id] += 1
+            self.short[message.name] += 1
             return None
         found: dict[str, float] = {}
         cells: dict[str, float] = {}
         absent: list[str] = []
         context: str | None = None
-        for source in self._sources.get(message.frame_id, ()):
+        for source in self._sources.get(message.identity, ()):
             signal, target = source.signal, source.target
             if signal.selector and not message.present(signal, data):
                 continue
@@ -164,7 +171,7 @@ class CanMapping:
         """Return a mask as long as `data`: bits are 1 where no signal of the DBC is, or one that is not mapped."""
         free = (1 << 8 * len(data)) - 1
         if (message := self._message(frame_id)) is not None:
-            for source in self._sources.get(message.frame_id, ()):
+            for source in self._sources.get(message.identity, ()):
                 free &= ~source.signal.bits(message.length)
         return free.to_bytes(len(data), "little")
 

@@ -75,13 +75,13 @@ class BusView:
             return None
         self._health.received()
         self._bits += least_bits(len(frame.data), extended=frame.extended)
-        if frame.frame_id not in self._ids and len(self._ids) >= MOST_IDS:
+        if frame.identity not in self._ids and len(self._ids) >= MOST_IDS:
             self._other += 1
-            return self._mapping.decode(frame.frame_id, frame.data)
-        seen = self._ids.setdefault(frame.frame_id, _Id(frame.extended))
-        seen.frames += 1
-        seen.last = frame.data
-        return self._mapping.decode(frame.frame_id, frame.data)
+        else:
+            seen = self._ids.setdefault(frame.identity, _Id(frame.extended))
+            seen.frames += 1
+            seen.last = frame.data
+        return self._mapping.decode(frame.identity, frame.data)
 
     def payload(self, frame: CanFrame, mapped: Mapped | None) -> dict[str, Any]:
         """Return a frame with its signals and the bits without one."""
@@ -93,10 +93,10 @@ class BusView:
         if frame.error:
             return shown | {"error_frame": True}
         shown |= {
-            "message": self._mapping.message_name(frame.frame_id),
+            "message": self._mapping.message_name(frame.identity),
             "signals": mapped.values | mapped.cells if mapped is not None else {},
             "absent": mapped.absent if mapped is not None else (),
-            "uncovered": self._mapping.uncovered(frame.frame_id, frame.data).hex(),
+            "uncovered": self._mapping.uncovered(frame.identity, frame.data).hex(),
         }
         return shown | ({"context": mapped.context} if mapped is not None and mapped.context else {})
 
@@ -134,6 +134,7 @@ class BusView:
             "error_frames": self._health.errors,
             "unknown_frames": unknown.total(),
             "malformed_frames": self._mapping.malformed.total(),
+            "short_frames": dict(self._mapping.short),
             "absent_values": dict(self._mapping.absent),
             "dbc_warnings": [str(each) for each in self._mapping.warnings],
             "error_counters": self._health.counters,
@@ -143,7 +144,7 @@ class BusView:
 
 def hex_id(frame_id: int, *, extended: bool) -> str:
     """Return an id as three hexadecimal digits, as eight if it is extended."""
-    return f"{frame_id:08X}" if extended or frame_id > 0x7FF else f"{frame_id:03X}"
+    return f"{frame_id & 0x1FFFFFFF:08X}" if extended or frame_id > 0x7FF else f"{frame_id:03X}"
 
 
 def live(config: CanConfig, seconds: float | None) -> Iterator[CanFrame]:
@@ -209,6 +210,8 @@ def show_frames(view: BusView, frames: Iterable[CanFrame], *, inspect: bool, jso
         + f"{summary['error_frames']} error frames, {summary['unknown_frames']} of unknown ids, "
         f"{summary['malformed_frames']} malformed"
     )
+    for name, count in summary["short_frames"].items():
+        say(f"{name}: {count} times with fewer octets than in the DBC, not decoded")
     for name, count in summary["absent_values"].items():
         say(f"{name}: {count} times not available, invalid or a named state")
     for text in summary["dbc_warnings"][:MOST_WARNINGS]:
