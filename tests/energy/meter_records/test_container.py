@@ -124,6 +124,13 @@ def test_files_without_records_are_refused(data: bytes, reason: str) -> None:
         find_records(data)
 
 
+@pytest.mark.parametrize("line", [b'CS1;OCMF|{}|{"SD":"30"};04AB', b'CS1,"OCMF|{""RD"":[]}|{""SD"":""30""}"'])
+def test_a_record_within_a_table_is_said_to_be_there(line: bytes) -> None:
+    (found,) = find_records(b"station;record;key\n" + line)
+    with pytest.raises(RecordError, match="as in a table"):
+        carried(found.data)
+
+
 @pytest.mark.parametrize("data", [b"", b"x", b"00", b"T0NNRg==", b"OCM", b"\xff\xff", b"OCMF"])
 def test_octets_of_no_format_are_said_to_be_so(data: bytes) -> None:
     assert judge(FoundRecord(place="", data=data), Expected()).verdict == "unreadable"

@@ -111,6 +111,7 @@ def test_a_signature_of_der_may_lack_the_zero_before_a_high_bit() -> None:
     [
         ("", "empty"),
         ("zz", "neither DER nor a point"),
+        ('{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}', r"write a JSON Web Key \(JWK\) as PEM"),
         ("00" * 65, "neither DER nor a point"),
         ("04" + "01" * 64, "neither DER nor a point"),
         ("30" + "00" * 20, "not a meter's public key"),

@@ -136,6 +136,13 @@ def test_a_value_that_is_no_number_of_a_meter_is_named(value: object) -> None:
     assert "payload.RD[1].RV" in found.reason
 
 
+def test_what_ocmf_does_not_know_is_named_with_what_it_knows() -> None:
+    assert "OCMF's numbers have a point" in judged(record({**READING, "RV": "100,5"})).reason
+    (remark,) = judged(record({**READING, "RU": "MWh"})).remarks
+    assert remark == "payload.RD[0].RU: 'MWh' is no unit of energy that OCMF has (Wh, kWh)"
+    assert judged(record({**READING, "RI": "1-0:32.7.0", "RU": "V"})).remarks == ()
+
+
 @pytest.mark.parametrize(
     ("written", "groups", "direction"),
     [

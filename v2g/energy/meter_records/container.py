@@ -88,6 +88,8 @@ def carried(data: bytes) -> bytes:
             if bare[:1] == b"\x30" and _SEALED[:-3] in bare[:20]:
                 raise RecordError("a record that S.A.F.E.'s seal encrypts by RSA, not signed", verdict="unsupported")
         forms = [form for each in forms if each.isascii() for form in transport_forms(each.decode())]
+    if b"OCMF|" in data:
+        raise RecordError("OCMF| within a line, as in a table (CSV): write the records alone, one a line, as they were")
     raise RecordError("a record of no known format (OCMF, Alfen, EDL40, PCDF)")
 
 

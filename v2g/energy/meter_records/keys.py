@@ -106,6 +106,8 @@ def read_key(written: str) -> MeterKey:
         raise CodecError(f"a meter's public key of {len(written)} characters")
     written = written.strip(_AROUND).replace("\\n", "\n")  # of a PEM from JSON
     wrong = "" if written else "it is empty"
+    if written.startswith("{"):
+        wrong = "JSON; write a JSON Web Key (JWK) as PEM"
     for octets in _decoded(written, 3):
         try:
             if (found := _key(octets)) is not None:

@@ -194,7 +194,7 @@ def _reading(row: Mapping[str, object], place: str, remarks: list[str]) -> Readi
     register, unit, value = (_text(row, each, place) for each in ("RI", "RU", "RV"))
     wh = watt_hours(_number(value, f"{place}.RV"), unit, f"{place}.RV") if value else None
     utc_ms, clock = moment(_text(row, "TM", place), f"{place}.TM", remarks)
-    return Reading(
+    reading = Reading(
         register=register,
         wh=wh,
         mark=_MARKS.get(transaction.upper(), ""),
@@ -204,6 +204,9 @@ def _reading(row: Mapping[str, object], place: str, remarks: list[str]) -> Readi
         state=_text(row, "ST", place),
         errors=_text(row, "EF", place),
     )
+    if value and wh is None and reading.direction is not None:
+        remarks.append(f"{place}.RU: {printable(unit[:40])!r} is no unit of energy that OCMF has (Wh, kWh)")
+    return reading
 
 
 def _number(written: str, place: str) -> Decimal:
@@ -213,7 +216,8 @@ def _number(written: str, place: str) -> Decimal:
     except InvalidOperation:
         number = Decimal("NaN")
     if not number.is_finite() or "_" in written:
-        raise RecordError(f"{place}: {printable(written[:40])!r} is not a number")
+        comma = "; OCMF's numbers have a point, and what is signed cannot be corrected" if "," in written else ""
+        raise RecordError(f"{place}: {printable(written[:40])!r} is not a number{comma}")
     return number
 
 
