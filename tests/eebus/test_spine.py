@@ -240,6 +240,7 @@ LIMIT: dict[str, Any] = {"limitId": 0, "isLimitActive": True, "value": {"number"
         ({**LIMIT, "timePeriod": {"endTime": "P0Y0M0DT2H0M0.000S"}}, 3000, 7200),
         ({**LIMIT, "timePeriod": {"endTime": "P0Y0M1D"}}, 3000, 86_400),
         ({**LIMIT, "timePeriod": {"endTime": "P0Y1M0DT0H"}}, None, None),
+        ({**LIMIT, "timePeriod": {"endTime": "PT0S"}}, None, None),
         ({**LIMIT, "value": {"scale": 0}}, None, None),
         ({**LIMIT, "value": {}}, None, None),
     ],
@@ -255,6 +256,20 @@ def test_a_limit_is_read_as_boxes_write_it_and_never_taken_for_0(
     if charge_w is not None:
         assert joined.system.held[0] == (charge_w, None if lasts_s is None else joined.at.s + lasts_s)
         assert joined.say(joined.guard.key(0, {"scaledNumber": {}})) == 7
+
+
+@pytest.mark.parametrize("also", [{}, {"isLimitActive": False}, {"value": {"number": 5000}}])
+def test_a_duration_of_0_ends_a_limit(also: dict[str, Any]) -> None:
+    """LPC-007 and the implementation guideline 1.0.0, 2.2. Activated at the same time it is refused."""
+    joined = Joined()
+    joined.connect()
+    joined.beat()
+    assert joined.say(joined.guard.limit(LIMIT)) == 0
+    end = {"limitId": 0, "timePeriod": {"endTime": "PT0S"}}
+    assert joined.say(joined.guard.limit({**end, "isLimitActive": True})) == 7
+    assert joined.system.charge_w == 3000
+    assert joined.say(joined.guard.limit({**end, **also})) == 0
+    assert (joined.system.charge_w, joined.system.held[0]) == (None, None)
 
 
 def test_subscriptions_end_when_asked() -> None:

@@ -6,6 +6,7 @@ feature, which one guard at a time binds; the heartbeats of that guard count. Th
 directions.
 """
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -560,9 +561,13 @@ class ControllableSystem(SpineDevice):
             value_w = way.sign * item.value.value
             if way.sign < 0 and self.facts.production_as_magnitude:
                 value_w = abs(value_w)
-        lasts_s = 0.0 if cleared else None
+        lasts_s = math.inf if cleared else None
         if item.time_period is not None and item.time_period.end_time is not None:
             lasts_s = _lasts(item.time_period.end_time, at)
+        if lasts_s == 0 and item.is_limit_active:  # to be ignored (implementation guideline of LPC 1.0.0, 2.2)
+            raise msgspec.ValidationError(
+                "a limit of 0 s is not activated; for one without an end, delete the duration"
+            )
         return LimitWrite(value_w=value_w, active=item.is_limit_active, lasts_s=lasts_s)
 
     def _write_keys(self, cmd: Cmd) -> Refusal:

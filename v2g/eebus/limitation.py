@@ -5,6 +5,7 @@ when the heartbeat was lost, or before a restart, is kept beside it, for as long
 """
 
 import enum
+import math
 from typing import Final
 
 import msgspec
@@ -54,7 +55,7 @@ _GUARDED: Final = (LimitState.LIMITED, LimitState.CONTROLLED)
 
 
 class LimitWrite(msgspec.Struct, frozen=True, kw_only=True):
-    """A write of a limit; None keeps a member. `lasts_s`: its duration, 0 for none."""
+    """A write of a limit; None keeps a member. `lasts_s`: its duration, infinity for none; 0 ends it (LPC-007)."""
 
     value_w: float | None = None
     active: bool | None = None
@@ -153,11 +154,11 @@ class PowerLimitation:
             if not self.guarded and self._heard_lately(now):  # it still shows that a guard is there
                 self._go(LimitEvent.RELEASED, now)
             return refusal
-        active = self.active if written.active is None else written.active
+        active = (self.active if written.active is None else written.active) and written.lasts_s != 0
         if written.value_w is not None:
             self.value_w = written.value_w
         if written.lasts_s is not None:
-            self.ends_at = now + written.lasts_s if written.lasts_s else None
+            self.ends_at = now + written.lasts_s if 0 < written.lasts_s < math.inf else None
         self._go(LimitEvent.APPLIED if active else LimitEvent.RELEASED, now)
         return ""
 
