@@ -21,11 +21,13 @@ from csms.reservations import work as reservations
 from csms.services import Services
 from csms.smart_charging.work import SmartCharging
 from csms.station_security.authority import StationCa
+from csms.station_security.work import check_root
 from csms.tariffs.work import TariffService
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.authorization import SendLocalListRequest
 from v2g.ocpp.messages.availability import ChangeAvailabilityRequest
 from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.certificates import InstallCertificateRequest
 from v2g.ocpp.messages.data_transfer import DataTransferRequest
 from v2g.ocpp.messages.der_control import SetDERControlRequest
 from v2g.ocpp.messages.diagnostics import CustomerInformationRequest
@@ -39,7 +41,7 @@ from v2g.ocpp.messages.smart_charging import UpdateDynamicScheduleRequest
 from v2g.ocpp.messages.tariff_cost import ChangeTransactionTariffRequest, ClearTariffsRequest, SetDefaultTariffRequest
 from v2g.ocpp.routes import action_of, answer_to, is_of_16
 from v2g.ocpp.v16.configuration import change_status, variable_of
-from v2g.ocpp.v16.messages import ChangeConfigurationConf, ChangeConfigurationReq
+from v2g.ocpp.v16.messages import ChangeConfigurationConf, ChangeConfigurationReq, InstallCertificateReq
 
 _GREATEST: Final = 1_000_000_000
 """Greatest number that an operator may choose: the back end counts on from the greatest that there is."""
@@ -125,6 +127,8 @@ async def _check(services: Services, station_id: str, request: Message) -> None:
             await device_model.check_variables(services, station_id, variables_of(request))
         case SetDERControlRequest():
             check_control(request)
+        case InstallCertificateRequest() | InstallCertificateReq():
+            check_root(request.certificate_type, request.certificate)
         case SetVariableMonitoringRequest(set_monitoring_data=monitors):
             check_streams(monitors)
         case SendLocalListRequest(update_type="Differential"):

@@ -18,22 +18,32 @@ from v2g.ocpp.messages.security import (
 )
 from v2g.ocpp.times import parse_time
 from v2g.pki.certificates import chain_from_pem, load_certificate
+from v2g.pki.conformity import is_authority
 
 
 async def install(
     services: Services, station_id: str, use: ocpp.InstallCertificateUse, pem: str
 ) -> ocpp.InstallCertificateResponse:
-    """Install a root at a station (M05). Raises RefusedError (`certificate`) unless the text is exactly one certificate
-    of a CA, V2GError as `ConnectionRegistry.call` does."""
+    """Install a root at a station (M05). Raises RefusedError as `check_root`, V2GError as `ConnectionRegistry.call`."""
+    check_root(use, pem)
+    request = ocpp.InstallCertificateRequest(certificate_type=use, certificate=pem)
+    return await call(services, station_id, request, ocpp.InstallCertificateResponse)
+
+
+def check_root(use: str, pem: str) -> None:
+    """Raise RefusedError (`certificate`) unless a text is exactly one certificate, of a root. One of the CSMS may be
+    signed by the root that it replaces (M05.FR.10)."""
     try:
         (der,) = chain_from_pem(pem.encode())
         certificate = load_certificate(der)
+        authority = is_authority(certificate)
     except (CertificateError, ValueError) as error:
         raise RefusedError(f"not one PEM certificate: {error}", reason="certificate") from None
-    if certificate.subject != certificate.issuer:
+    if not authority:
+        raise RefusedError("the certificate is not one of a CA", reason="certificate", hint="install the root above it")
+    of_csms = use in ("CSMSRootCertificate", "CentralSystemRootCertificate")
+    if not of_csms and certificate.subject != certificate.issuer:
         raise RefusedError("the certificate is not a root", reason="certificate", hint="install the root above it")
-    request = ocpp.InstallCertificateRequest(certificate_type=use, certificate=pem)
-    return await call(services, station_id, request, ocpp.InstallCertificateResponse)
 
 
 async def installed(

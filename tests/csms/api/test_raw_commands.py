@@ -12,12 +12,14 @@ from csms.dispatch import store as der
 from csms.remote_control import store as commands
 from csms.requests.rules import COMMANDS, RECORDS
 from csms.station_security import store as security
+from pki_tools.tree import PkiTree
 from tests.csms.api.support import ApiClient
 from tests.csms.charging import Charging
 from tests.csms.customers import make_certificate
 from tests.csms.scripted_station import ScriptedStation
 from v2g.ocpp.messages.data_transfer import VENDOR
 from v2g.ocpp.times import format_time
+from v2g.pki.certificates import chain_to_pem
 
 STATELESS = frozenset({
     "AFRRSignal", "ClearCache", "CostUpdated", "DeleteCertificate", "ExtendedTriggerMessage", "GetCompositeSchedule",
@@ -391,3 +393,24 @@ async def test_a_certificate_that_is_delivered_is_recorded(ask: ApiClient) -> No
     assert (found["kind"], found["status"]) == ("ChargingStationCertificate", "Accepted")
     other = await ask.backend.booted("CS-V2G-0002", version="2.1")
     assert (await send(ask, "CertificateSigned", body, other)).json["code"] == "certificate"
+
+
+async def test_only_roots_are_installed_at_stations(ask: ApiClient, pki: PkiTree) -> None:
+    """Also by hand. That of a CSMS may be signed by the one before it (M05.FR.10)."""
+    station = await ask.backend.booted(version="2.0.1")
+    station.answers["InstallCertificate"] = {"status": "Accepted"}
+    root, below = (chain_to_pem((each,)) for each in (pki.anchors("v2g")[0], pki.chain("secc")[1]))
+
+    async def status(use: str, pem: str) -> int:
+        typed = await ask("POST", f"/stations/{station.id}/certificates", {"use": use, "pem": pem})
+        raw = await send(ask, "InstallCertificate", {"certificateType": use, "certificate": pem}, station)
+        assert typed.status == raw.status
+        return raw.status
+
+    leaf, pair = make_certificate(), root + below
+    for use, pem in (("V2GRootCertificate", leaf), ("V2GRootCertificate", below), ("CSMSRootCertificate", leaf),
+                     ("CSMSRootCertificate", pair), ("MORootCertificate", "no certificate")):  # fmt: skip
+        assert await status(use, pem) == 409, use
+    assert station.payloads("InstallCertificate") == []
+    for use, pem in (("V2GRootCertificate", root), ("CSMSRootCertificate", below)):
+        assert await status(use, pem) == 200
