@@ -92,16 +92,29 @@ class Place:
         self.group, self.loop = Group(), asyncio.get_running_loop()
         self.sent: list[tuple[int, bytes]] = []
         self.broken = self.ended = False
-        patch.setattr(modules, "CanPort", self.open)
+        self.opens = 0
+        self.failing: asyncio.Future[None] = self.loop.create_future()
+        patch.setattr(modules, "CanPort", self)
         self.stage = CanStage(config, self.group, Clock())  # type: ignore[arg-type]
         self.reports: list[StageReport] = []
         self.faults: list[tuple[str, bool]] = []
         self.stage.on_report(self.reports.append)
         self.stage.on_fault(lambda word, active: self.faults.append((word, active)))
 
-    def open(self, config: CanConfig, on_frame: Callable[[int, bytes, float], None]) -> "Place":
-        self.config, self.hear = config, on_frame
+    def __call__(self, config: CanConfig, on_frame: Callable[[int, bytes, float], None]) -> "Place":
+        if self.broken:
+            raise TransportError("there is no adapter")
+        self.config, self.hear, self.ended = config, on_frame, False
+        self.opens += 1
         return self
+
+    async def opened(self, config: CanConfig, on_frame: Callable[[int, bytes, float], None]) -> "Place":
+        return self(config, on_frame)
+
+    async def failed(self) -> None:
+        await asyncio.shield(self.failing)
+        self.failing = self.loop.create_future()
+        raise TransportError("it was unplugged")
 
     def send(self, frame_id: int, data: bytes) -> None:
         if self.broken:
@@ -158,6 +171,26 @@ def test_a_bus_that_fails_is_no_error_here(scenes: Any) -> None:
         place.stage.drive(Demand(400_000, 5_000, 9_000))
         place.stage.cut()
         assert place.sent == []
+
+    scenes(scene)
+
+
+def test_a_bus_that_has_failed_is_opened_again(scenes: Any) -> None:
+    async def scene(place: Place) -> None:
+        await asyncio.sleep(5.0)
+        assert (place.opens, place.ended) == (1, False)
+        for opens in (2, 3):
+            place.broken = True
+            place.failing.set_result(None)
+            await asyncio.sleep(5.0)
+            assert (place.opens, place.ended) == (opens - 1, True)
+            place.broken = False
+            await asyncio.sleep(0.6)
+            assert (place.opens, place.ended) == (opens, False)
+        place.show(7, 7)
+        assert place.reports == [StageReport(7, 7)]
+        place.stage.drive(Demand(400_000, 5_000, 9_000))
+        assert place.sent == [SENT]
 
     scenes(scene)
 

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import Final
+from typing import Final, NoReturn
 
 from v2g.dbc import read_dbc
 from v2g.errors import ConfigError, TransportError
@@ -28,10 +28,14 @@ from v2g.hardware.power_modules.infypower import InfypowerConfig, infypower_grou
 from v2g.io.can import CanConfig, CanPort
 from v2g.io.hardware.driver import Driver, DriverContext
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import spawn
 from v2g.observe import Callbacks
 from v2g.telemetry.absence import is_j1939_absence, states
 
 LEAST_WAIT_S = 0.001
+
+REOPEN_S = 0.5
+"""Interval of attempts to open a bus that has failed, as when its adapter was unplugged or its interface set down."""
 
 TEST_S = 2.0
 POLL_S = 0.05
@@ -53,9 +57,9 @@ class CanStage:
         self.on_fault: Final = Callbacks[str, bool]()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = self._cut = False
-        self._port = CanPort(
-            CanConfig(interface=config.interface, channel=config.channel, bitrate=config.bitrate), self._received
-        )
+        self._bus = CanConfig(interface=config.interface, channel=config.channel, bitrate=config.bitrate)
+        self._port = CanPort(self._bus, self._received)
+        self._reopening = spawn(self._reopen(), name="power modules")
         self._tick()
 
     @property
@@ -121,9 +125,23 @@ class CanStage:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
+        self._reopening.cancel()
+        await asyncio.gather(self._reopening, return_exceptions=True)
         await self._port.close()
 
     # -- inside
+
+    async def _reopen(self) -> NoReturn:
+        """Open the bus again whenever it has failed: until then all modules are lost."""
+        while True:
+            with contextlib.suppress(TransportError):
+                await self._port.failed()
+            await self._port.close()
+            while True:
+                await asyncio.sleep(REOPEN_S)
+                with contextlib.suppress(TransportError):
+                    self._port = await CanPort.opened(self._bus, self._received)
+                    break
 
     def _received(self, frame_id: int, data: bytes, _at_s: float) -> None:
         if not self._closed and self._group.receive(frame_id, data, self._clock.monotonic()):
