@@ -45,6 +45,8 @@ class TerminalTranslator:
         """EVSE and card of the pending reservation."""
         self._ending: dict[TillJob, str] = {}
         """References of payments being settled or released."""
+        self._unreached = False
+        """Whether the terminal has not reached its provider."""
 
     def job(self, command: StationCommand) -> TillJob | Fact | None:
         """Return the terminal's job, or the immediate result; None for other commands."""
@@ -71,7 +73,10 @@ class TerminalTranslator:
 
     def facts(self, ended: JobEnded, utc_ms: int) -> Iterator[Fact]:
         """Yield the facts that follow from a finished job."""
-        job = ended.job
+        job, unreached = ended.job, ended.code in zvt.UNREACHED
+        if unreached or (ended.done and self._unreached and not isinstance(job, ReadCard)):
+            self._unreached = unreached
+            yield terminal.TerminalState(connected=not unreached)
         match job:
             case RegisterJob():
                 yield terminal.TerminalState(connected=ended.done, problem=not ended.done)
@@ -80,7 +85,9 @@ class TerminalTranslator:
             case ReserveJob():
                 yield self._reserved(job, ended, utc_ms)
             case Settle() if job in self._ending:
-                yield self._settled(self._ending.pop(job), job, ended)
+                psp_ref = self._ending.pop(job)
+                if not unreached:  # else it is commanded again
+                    yield self._settled(psp_ref, job, ended)
             case ReleaseJob() if job in self._ending:
                 yield terminal.PaymentReleased(psp_ref=self._ending.pop(job), done=ended.done)
 

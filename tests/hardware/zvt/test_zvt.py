@@ -162,6 +162,23 @@ def test_wherever_the_wire_breaks_money_is_taken_or_released_once(ending: TillJo
         assert pair.till.idle
 
 
+@pytest.mark.parametrize("taken", [False, True])
+def test_what_failed_without_a_provider_may_have_been_done(taken: bool) -> None:
+    pair, ending = Pair(), Settle("0001", 5_000, 1_234)
+    pair.do(ReserveJob(5_000), Card())
+    pair.terminal.offline = True
+    failed = pair.do(ending)
+    assert failed is not None
+    assert (failed.done, failed.code in zvt.UNREACHED) == (False, True)
+    pair.terminal.offline = False
+    if taken:  # only the provider's answer was lost
+        pair.terminal.payments["0001"] = SimulatedPayment(reserved=5_000, state="taken", taken=1_234)
+    again = pair.do(ending)
+    assert again is not None
+    assert again.done
+    assert pair.terminal.payments["0001"].taken == 1_234
+
+
 def busy_once(pair: Pair) -> None:
     """Register at a terminal at which somebody does something himself, and ask again later."""
     pair.terminal.asked = ZvtCommand(zvt.READ_CARD)

@@ -114,6 +114,26 @@ def test_a_terminal_that_cannot_be_reached_lets_nobody_begin() -> None:
     assert site.station.get("PaymentCtrlr", "Problem")["attributeValue"] == "true"
 
 
+def test_a_terminal_that_does_not_reach_its_provider_takes_the_money_later() -> None:
+    site = Site(cost=12.34)
+    site.hold(CARD)
+    site.hold(CARD)
+    begin(site.station, "a", emaid="")
+    site.pair.terminal.offline = True
+    end(site.station)
+    site.work()
+    for _ in range(10):
+        site.station.wait(120)
+        site.work()
+    assert site.station.get("PaymentCtrlr", "Connected")["attributeValue"] == "false"
+    site.pair.terminal.offline = False
+    site.station.wait(120)
+    site.work()
+    assert site.station.get("PaymentCtrlr", "Connected")["attributeValue"] == "true"
+    assert site.station.expect("NotifySettlement")["status"] == "Settled"
+    assert [(each.state, each.taken) for each in site.pair.terminal.payments.values()] == [("taken", 1_234)]
+
+
 # -- words
 
 

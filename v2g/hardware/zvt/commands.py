@@ -25,6 +25,9 @@ ACK: Final = 0x8000
 NACK: Final = 0x84
 """First byte of a rejection; the second is its reason."""
 
+UNREACHED: Final = frozenset({0x7D, 0x9B, 0xA0})
+"""Result codes of a terminal whose provider cannot be reached: communication error, dial-up, receiver not ready."""
+
 MOST_DATA: Final = 8192
 """Longer commands are rejected: receipts of many lines have some kilobytes."""
 

@@ -16,6 +16,8 @@ NO_CARD: Final = 0x6C
 """Result code: aborted by time-out or key."""
 DECLINED: Final = 0x05
 """Result code of the provider: do not honour."""
+OFFLINE: Final = 0x9B
+"""Result code: communication fault."""
 UNKNOWN: Final = 0xB8
 """Result code: no such reservation."""
 
@@ -51,7 +53,8 @@ class SimulatedZvtTerminal:
         """Whether an acknowledgement is awaited."""
         self.asked: ZvtCommand | None = None
         """A request that waits for a card, or for a person at the terminal."""
-        """A request that waits for a card."""
+        self.offline = False
+        """Whether its provider cannot be reached."""
         self._output: list[bytes] = []
         self.registered = False
         self.payments: dict[str, SimulatedPayment] = {}
@@ -92,8 +95,8 @@ class SimulatedZvtTerminal:
         )
         if asked.code == zvt.READ_CARD:
             self._say(ZvtCommand(zvt.STATUS, zvt.field(zvt.RESULT, b"\0") + shown), ZvtCommand(zvt.COMPLETION))
-        elif not card.good:
-            self._fail(DECLINED)
+        elif self.offline or not card.good:
+            self._fail(OFFLINE if self.offline else DECLINED)
         else:
             amount = zvt.number(zvt.fields(asked.data)[zvt.AMOUNT])
             receipt = f"{len(self.payments) + 1:04d}"
@@ -144,6 +147,8 @@ class SimulatedZvtTerminal:
             self._say(_aborted(UNKNOWN, next(iter(reserved), zvt.NO_RECEIPT)))
         elif payment is None or payment.state != "reserved":
             self._say(_aborted(UNKNOWN, zvt.NO_RECEIPT))
+        elif self.offline:
+            self._fail(OFFLINE)
         elif command.code == zvt.RESERVATION_REVERSAL:
             payment.state = "released"
             self._succeed(receipt, 0, b"")

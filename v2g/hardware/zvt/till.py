@@ -277,6 +277,8 @@ class Till:
                     done = False
                 else:
                     self._known.add(self._status[zvt.RECEIPT].hex().upper())
+            if isinstance(job, Settle | ReleaseJob) and code in zvt.UNREACHED:
+                self._unsure.add(job)  # only the answer may have been lost
             self._notify(job, done=done, code=code)
         self._go_on(now)
 
