@@ -151,6 +151,14 @@ async def test_a_slot_without_a_name_is_an_error(printed: str) -> None:
         await commands(running=("echo", printed)).running()
 
 
+async def test_a_warning_beside_the_name_of_a_slot_is_none() -> None:
+    """As U-Boot's `fw_printenv` and RAUC print it: no update began, and none on trial was settled."""
+    warned = "print('Warning: Bad CRC, using default environment', file=sys.stderr)"
+    assert await commands(running=python(f"print('b'); {warned}")).running() == "b"
+    status = python(f"""print('{{"booted": "b"}}'); {warned}""")
+    assert await RaucInstaller(RaucConfig(program=status)).running() == "b"
+
+
 @pytest.mark.parametrize("step", ["running", "activate", "confirm", "roll_back"])
 async def test_a_command_that_is_not_there_is_named(step: str) -> None:
     with pytest.raises(InstallError, match=f"{step}: /nowhere: No such file or directory"):

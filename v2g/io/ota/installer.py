@@ -167,20 +167,20 @@ class _RaucStatus(msgspec.Struct, frozen=True):
 
 
 async def _run(step: str, argv: tuple[str, ...], timeout_s: float) -> str:
-    """Run a command; return its output. Raises InstallError."""
+    """Run a command; return its output, without warnings beside it. Raises InstallError."""
     try:
         process = await asyncio.create_subprocess_exec(
             *argv,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+            stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
     except OSError as error:
         raise InstallError(f"{step}: {argv[0]}: {error.strerror}") from None
     try:
         async with asyncio.timeout(timeout_s):
-            output, _ = await process.communicate()
+            output, errors = await process.communicate()
     except TimeoutError:
         raise InstallError(f"{step}: {argv[0]} did not finish within {timeout_s:g} s") from None
     finally:
@@ -188,12 +188,11 @@ async def _run(step: str, argv: tuple[str, ...], timeout_s: float) -> str:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, 9)
             await process.wait()
-    text = output[-4096:].decode(errors="replace")
     if process.returncode:
-        lines = text.strip().split("\n")
+        lines = (output[-4096:] + b"\n" + errors[-4096:]).decode(errors="replace").strip().split("\n")
         last = next((each for each in lines if each.startswith("LastError:")), lines[-1])[:200]  # RAUC's word for why
         raise InstallError(
             f"{step}: {argv[0]} exited with code {process.returncode}: {last}",
             verification=process.returncode == BAD_IMAGE,
         )
-    return text
+    return output[-4096:].decode(errors="replace")
