@@ -81,6 +81,7 @@ class PhaseChange:
                 if self._switch.lines != wanted:  # its feedback shows others: they are not asked for again
                     self._observe(Observe("power", "phases_refused", {"reason": "the switch has not moved"}))
                     self._wanted = self._switch.lines
+                    self._switch.set(self._wanted)  # or it stays a fault, and the contactor open
             finally:
                 self._tell(grid.interrupt(rest=False))
 

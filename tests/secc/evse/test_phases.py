@@ -91,10 +91,11 @@ class Relays:
     def __init__(self) -> None:
         self.lines: tuple[int, ...] = (0, 1, 2)
         self.moved: list[tuple[float, int]] = []
+        self.stuck = False
         self.interlock = SimpleNamespace(commanded=False)
 
     def set(self, lines: tuple[int, ...]) -> None:
-        self.lines = lines
+        self.lines = self.lines if self.stuck else lines
         self.moved.append((asyncio.get_running_loop().time(), len(lines)))
 
 
@@ -144,3 +145,22 @@ def test_changes_wait_for_the_interval_and_the_last_request_counts() -> None:
     (deferred,) = (each for each in seen if each.name == "phases_deferred")
     assert deferred.data["lines"] == "L1 L2 L3"
     assert deferred.data["wait_s"] == pytest.approx(280.0, abs=1.0)
+
+
+def test_a_switch_that_has_not_moved_is_commanded_to_stay() -> None:
+    """A relay that is commanded elsewhere is a fault, and lets no contactor close."""
+    relays, seen = Relays(), list[Observe]()
+    relays.stuck = True
+
+    async def scene() -> None:
+        grid = SiteGrid(charge_w=22_000, discharge_w=0)
+        changes = PhaseChange(
+            relays, relays, grid, lambda _: None, seen.append, pause_s=10.0, interval_s=0.0  # type: ignore[arg-type]
+        )  # fmt: skip
+        changes.request((0,))
+        await asyncio.sleep(60.0)
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(scene())
+    assert [used for _, used in relays.moved] == [1, 3]
+    assert [each.data["reason"] for each in seen if each.name == "phases_refused"] == ["the switch has not moved"]
