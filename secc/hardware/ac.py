@@ -34,8 +34,18 @@ class Mains(Protocol):
     def present(self) -> ports.Measured:
         """Voltage between phase and neutral, the sum of the phases' active currents, and these if measured."""
 
+    @property
+    def fresh(self) -> bool:
+        """Whether `present` was measured just now. An older one is no excess of a vehicle that has followed since; a
+        meter that gives no more is lost (`meter_lost`)."""
+
     def on_change(self, callback: Callable[[], None]) -> None:
         """Call `callback` with each new measurement."""
+
+
+def flowing(mains: Mains) -> ports.Measured:
+    """Return what flows behind the contactor now, nothing where that is not known."""
+    return mains.present if mains.fresh else ports.Measured(0, 0)
 
 
 class AcEvse(Evse):
@@ -107,7 +117,7 @@ class AcEvse(Evse):
         """Disconnect a vehicle that exceeds its limits, in all or in one conductor, for longer than it needs to
         follow."""
         now_us, follow_us, allowed = microseconds(self._clock.monotonic()), microseconds(FOLLOW_S), self._allowed
-        present = self._mains.present
+        present = flowing(self._mains)
         currents = present.currents or spread(present.current_ma, range(self._used))
         samples = (
             (present.watts, allowed.charge_w, allowed.discharge_w, ALTERNATING),

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from secc.hardware.ac import FOLLOW_S, AcEvse, Mains
+from secc.hardware.ac import FOLLOW_S, AcEvse, Mains, flowing
 from secc.hardware.acdp import AcdpEvse
 from secc.hardware.calibration import CalibratedStage
 from secc.hardware.check_log import CheckLog
@@ -341,7 +341,7 @@ class Assembly:
                 )
             mains = meter.mains(rating.nominal_voltage_v * 1000)
         allow = self._safety.mains(
-            lambda: mains.present, volts=rating.nominal_voltage_v, lines=rating.phases, part=simulated
+            lambda: flowing(mains), volts=rating.nominal_voltage_v, lines=rating.phases, part=simulated
         )
         return AcEvse(parts, mains, lines=rating.phases, allow=allow, measures=simulated is not None)
 

@@ -8,6 +8,9 @@ from v2g.energy.conductors import Currents
 from v2g.energy.settlement.registers import MARGIN_MWH
 from v2g.hardware.interfaces import EnergyMeter, MeterValues, OnFault
 
+FRESH_S: Final = 1.0
+"""How long a reading says what flows. Meters with an optical head send one each 1 to 4 s, and some are lost."""
+
 
 class RemoteMeter:
     """A meter on a line. See Meter: a reading is at most one poll or telegram old, and fresh after `refresh`."""
@@ -15,7 +18,7 @@ class RemoteMeter:
     def __init__(self, serial: str, meter: EnergyMeter, now: Callable[[], float]) -> None:
         """`now` is a monotonic clock, s."""
         self.serial: Final = serial
-        self._meter = meter
+        self._meter, self._now = meter, now
         self.read_at = now()
         self._power_w: int | None = None
         meter.on_change(lambda: self._was_read(now()))
@@ -56,7 +59,7 @@ class RemoteMeter:
 
     def mains(self, nominal_mv: int) -> "MeterMains":
         """Return the mains behind an AC contactor, as the meter measures them."""
-        return MeterMains(self._meter, nominal_mv)
+        return MeterMains(self._meter, nominal_mv, lambda: self._now() - self.read_at <= FRESH_S)
 
     def on_grid(self, callback: Callable[[float | None, float | None, tuple[float, ...]], None]) -> None:
         """Call `callback` with the grid's frequency (Hz) and voltage (V) of every good reading, None for neither, and
@@ -103,8 +106,8 @@ class _Rollover:
 class MeterMains:
     """The mains behind an AC contactor, as the meter measures them. See Mains."""
 
-    def __init__(self, meter: EnergyMeter, nominal_mv: int) -> None:
-        self._meter, self._nominal_mv = meter, nominal_mv
+    def __init__(self, meter: EnergyMeter, nominal_mv: int, fresh: Callable[[], bool] = lambda: True) -> None:
+        self._meter, self._nominal_mv, self._fresh = meter, nominal_mv, fresh
         self._last = ports.Measured(nominal_mv, 0)  # what was measured last counts while a reading has no power
 
     @property
@@ -120,6 +123,11 @@ class MeterMains:
         elif currents is not None:
             self._last = ports.Measured(voltage_mv, currents.total_ma, currents=currents)
         return self._last
+
+    @property
+    def fresh(self) -> bool:
+        """See Mains."""
+        return self._fresh()
 
     def on_change(self, callback: Callable[[], None]) -> None:
         self._meter.on_change(callback)

@@ -213,7 +213,8 @@ class SafetyChannel:
         """Return what permits a part of an output to a vehicle on alternating current, which controls its power itself:
         its limits are sent to it, and it is disconnected if it exceeds them. See `secc.hardware.ac.Allow`.
 
-        `present` is what flows now; the outlet has so many line conductors, V between one and the neutral.
+        `present` is what flows now, nothing where that is not known; the outlet has so many line conductors, V between
+        one and the neutral.
         """
         self._mains, used = (volts, lines), lines
         self._parts += [] if part is None else [("mains", part)]

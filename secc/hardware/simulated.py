@@ -249,6 +249,8 @@ STEP_S: Final = 0.05
 class SimulatedMains:
     """Mains behind a contactor on the simulated AC line; the flow is the vehicle's draw. See Mains."""
 
+    fresh = True
+
     def __init__(
         self,
         line: ChargerAcLine | BenchAcLine,

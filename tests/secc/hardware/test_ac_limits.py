@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from secc.hardware.ac import AcEvse, anything
+from secc.hardware.ac import AcEvse, anything, flowing
+from secc.hardware.meter_remote import RemoteMeter
 from secc.session import ports
-from tests.secc.hardware.bare import Bare, at, play
+from tests.secc.hardware.bare import Bare, LineMeter, at, play
 from v2g.energy.conductors import Currents
 from v2g.safety.output import Output
 
@@ -17,7 +18,7 @@ from v2g.safety.output import Output
 class Mains:
     """Shows what it is set to."""
 
-    present = ports.Measured(230_000, 0)
+    present, fresh = ports.Measured(230_000, 0), True
 
     def __init__(self) -> None:
         self.listeners: list[Callable[[], None]] = []
@@ -229,3 +230,38 @@ def test_what_a_meter_counts_is_compared_with_what_flows_even_where_it_measures_
         assert place.faults[:1] == faults
 
     play(Place, scene, report_s=1.0, measures=measures)
+
+
+class SlowMeter(Bare):
+    """A charge point whose meter sends what flows now and then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = LineMeter()
+        meter = RemoteMeter("M", self.line, self.clock.monotonic)
+        self.mains = meter.mains(230_000)
+        self.parts = replace(self.parts, meter=meter, report_s=0.25, most_w=22_000)
+        self.evse = AcEvse(self.parts, self.mains, measures=False)
+
+    def show(self, ma: int) -> None:
+        self.line.show(power_w=ma * 690 // 1000, currents=Currents(ma, ma, ma), voltage_mv=230_000)
+
+
+@pytest.mark.parametrize(
+    ("late_s", "ma", "found"), [(4.0, 6_000, ()), (8.0, 6_000, ()), (6.0, 16_000, ("over_current",))]
+)
+@at(SlowMeter, SlowMeter.connect)
+async def test_a_reading_says_what_flows_for_a_second(
+    place: SlowMeter, late_s: float, ma: int, found: tuple[str, ...]
+) -> None:
+    """A vehicle follows a lower limit within 5 s; its meter's telegram comes later, or is lost."""
+    place.evse.execute(ports.SetAcOutput(charge_w=11_040, charge_ma=16_000, discharge_w=0, discharge_ma=0, lines=3))
+    place.show(16_000)
+    place.evse.execute(ports.SetAcOutput(charge_w=4_140, charge_ma=6_000, discharge_w=0, discharge_ma=0, lines=3))
+    await asyncio.sleep(late_s)
+    assert place.evse.faults == ()
+    assert flowing(place.mains).watts == 0
+    place.show(ma)
+    assert flowing(place.mains).watts > 4_000
+    await asyncio.sleep(1.0)
+    assert place.evse.faults == found
