@@ -509,6 +509,22 @@ def test_temperatures_are_in_degrees_and_a_broken_sensor_has_none(scenes: Any) -
     scenes(scene)
 
 
+def test_temperatures_that_a_board_sends_no_more_are_none(scenes: Any) -> None:
+    """They would stay cool while its plug burns."""
+
+    async def scene(place: Place) -> None:
+        place.far.send(Temperatures({"board": 355, "plug": 400}))
+        await asyncio.sleep(4.9)
+        assert place.board.temperatures == {"board": 35.5, "plug": 40.0}
+        await asyncio.sleep(0.2)
+        assert place.board.temperatures == {"board": None, "plug": None}
+        place.far.send(Temperatures({"board": 355, "plug": 990}))
+        await asyncio.sleep(0.01)
+        assert place.board.temperatures == {"board": 35.5, "plug": 99.0}
+
+    scenes(scene)
+
+
 def test_the_emergency_stop_is_a_fault_while_it_is_pressed(scenes: Any) -> None:
     async def scene(place: Place) -> None:
         place.show(estop=True)

@@ -28,6 +28,9 @@ REOPEN_S: Final = 0.5
 READY_S: Final = 2.0
 """Time for a board to answer at the start."""
 
+HEAT_S: Final = 5.0
+"""Time without temperatures, which a board sends each second, after which no sensor has one."""
+
 SHOW_S: Final = 1.0
 """Time for a board to show in its self-test what it is commanded."""
 
@@ -63,6 +66,7 @@ class SerialBoard(ReportingPilot):
         self._status: BoardStatus | None = None
         self._status_at = clock.monotonic()
         self._temperatures: dict[str, float | None] = {}
+        self._temperatures_at = clock.monotonic()
         self._down = "board_lost"
         self._estop = False
         self._rule = ""
@@ -200,7 +204,9 @@ class SerialBoard(ReportingPilot):
 
     @property
     def temperatures(self) -> dict[str, float | None]:
-        return dict(self._temperatures)
+        """See Cabinet; a board that is lost is a fault of its own."""
+        silent = not self._down and self._clock.monotonic() - self._temperatures_at > HEAT_S
+        return dict.fromkeys(self._temperatures) if silent else dict(self._temperatures)
 
     @property
     def fan_rpm(self) -> int | None:
@@ -273,7 +279,7 @@ class SerialBoard(ReportingPilot):
         for event in self._host.events():
             match event:
                 case BoardUp(hello=hello):
-                    self._down = ""
+                    self._down, self._temperatures_at = "", self._clock.monotonic()
                     self._host.want(msgspec.structs.replace(self._host.wanted, **self._shows), self._clock.monotonic())
                     self._note("board_found", board=hello.board, serial=hello.serial, firmware=hello.firmware)
                     for on_new in self._on_new:
@@ -290,6 +296,7 @@ class SerialBoard(ReportingPilot):
                 case BoardStatus():
                     self._take(event)
                 case Temperatures():
+                    self._temperatures_at = self._clock.monotonic()
                     self._temperatures = {n: None if t is None else t / 10 for n, t in event.sensors.items()}
         data = self._host.output()
         if self._port is not None:
