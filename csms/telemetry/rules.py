@@ -429,22 +429,22 @@ def judge(
     `stored`: stored contents of the keys from `suspects`; a missing one has been deleted for
     its age. `highest`: the highest boot of each vehicle that sends a boot of another.
     """
-    outcome = DeliveryOutcome()
+    outcome, boots = DeliveryOutcome(), sorted(delivery.boots)
     foreign = {
         boot: HighWater(*boot, 0, 0, boot_id=boot_id, next_boot=(highest or {}).get(boot[0], boot[1]) + 1)
-        for boot in delivery.boots
+        for boot in boots
         if progress[boot].boot_id != (boot_id := delivery.boot_ids.get(boot, ""))
     }
     elements = [boot_of(each) for each in delivery.elements] if foreign else []
     outcome.strangers = [(whose, elements.count(whose)) for whose in foreign]
     for each in delivery.elements:
-        ev, boot = boot_of(each)
-        if (ev, boot) in foreign:
+        whose = boot_of(each)
+        if whose in foreign:
             continue
-        here = progress[ev, boot]
+        here = progress[whose]
         if isinstance(each, DeliveryNotice):
             gone = [lost for first, last in each.missing for lost in here.give_up(first, last)]
-            outcome.missing += [(ev, boot, first, last) for first, last in gone]
+            outcome.missing += [(*whose, first, last) for first, last in gone]
         elif here.has(each.key[2]):
             known = stored.get(each.key)
             if known is None or _is_same(each, known):
@@ -466,7 +466,7 @@ def judge(
             outcome.quarantine.append(each)
             here.quarantined += 1
             stored[each.key] = StoredContent(each.digest, quarantined=True)
-    outcome.marks = tuple(foreign.get(boot) or high_water(*boot, progress[boot]) for boot in sorted(delivery.boots))
+    outcome.marks = tuple(foreign.get(boot) or high_water(*boot, progress[boot]) for boot in boots)
     return outcome
 
 

@@ -218,24 +218,25 @@ def _progress(
 
     A boot without an id that is only queried is not created.
     """
-    asked = {boot for each in arrivals for boot in each.delivery.boots | each.delivery.boot_ids.keys()}
+    named = [(boot, each.delivery.boot_ids.get(boot, "")) for each in arrivals for boot in each.delivery.boots]
+    asked = {boot for boot, _ in named}.union(*(each.delivery.boot_ids for each in arrivals))
     progress = _locked(connection, asked)
-    named = ((boot, each.delivery.boot_ids.get(boot, "")) for each in arrivals for boot in each.delivery.boots)
     raised = {boot[0] for boot, boot_id in named if boot_id != (progress[boot].boot_id if boot in progress else "")}
+    highest: dict[str, int] = {}
     if raised:  # else two nodes could each begin a boot that is not the highest any more when it is stored
         lock(connection, (f"boots of {ev}" for ev in raised))
         progress |= _locked(connection, asked - progress.keys())  # one that another node has begun meanwhile
-    # the highest boot of vehicles that have one
-    of = telemetry_marks.c
-    query = sa.select(of.ev, sa.func.max(of.boot).label("boot")).where(of.ev.in_(raised)).group_by(of.ev)
-    highest = {row.ev: row.boot for row in connection.execute(query)} if raised else {}
+        # the highest boot of vehicles that have one
+        of = telemetry_marks.c
+        query = sa.select(of.ev, sa.func.max(of.boot).label("boot")).where(of.ev.in_(raised)).group_by(of.ev)
+        highest = {row.ev: row.boot for row in connection.execute(query)}
     begun = {boot: progress[boot] for each in arrivals for boot in rules.admit(each.delivery, progress, highest)}
     without_id = {
-        rules.boot_of(each)
+        boot
         for arrival in arrivals
         for each in arrival.delivery.elements
         if (not isinstance(each, DeliveryNotice) or each.missing)
-        and rules.boot_of(each) not in arrival.delivery.boot_ids
+        and (boot := rules.boot_of(each)) not in arrival.delivery.boot_ids
     }
     new = begun | {boot: rules.BootProgress() for boot in without_id - progress.keys()}
     if new:
