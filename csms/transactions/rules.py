@@ -358,10 +358,10 @@ def readings(samples: Iterable[Sample]) -> tuple[list[Sample], list[Sample]]:
 
 def _series(samples: list[Sample]) -> list[Sample]:
     """Return one register's readings of all phases together at one location, in order of time."""
-    if len(samples) == 1 and not samples[0].phase:  # nearly every event
+    if not samples or (len(samples) == 1 and not samples[0].phase):  # nearly every event
         return samples
     places = {each.location or OUTLET for each in samples}
-    place = min(places, key=lambda each: (_LOCATIONS.get(each, len(_LOCATIONS)), each), default=OUTLET)
+    place = min(places, key=lambda each: (_LOCATIONS.get(each, len(_LOCATIONS)), each))
     whole: list[Sample] = []
     parts: dict[tuple[int, str], dict[str, Sample]] = {}
     for each in samples:
