@@ -269,9 +269,12 @@ def save_reservation(
     connection: sa.Connection, station_id: str, reservation_id: int, state: str, now_ms: int,
     transaction_id: str | None = None,
 ) -> bool:  # fmt: skip
-    """Store the state of a reservation. False: that station has no such active one."""
+    """Store the state of a reservation. False: that station has no such active one.
+
+    One that has expired here may have been used: its station was offline meanwhile, or told too late.
+    """
     where = (reservations.c.reservation_id == reservation_id) & (reservations.c.station_id == station_id)
-    where &= reservations.c.state.in_(ACTIVE)
+    where &= reservations.c.state.in_({*ACTIVE, "Expired"} if state == "Used" else ACTIVE)
     values = {"state": state, "updated_ms": now_ms} | ({"transaction_id": transaction_id} if transaction_id else {})
     return connection.execute(sa.update(reservations).where(where).values(**values)).rowcount > 0
 

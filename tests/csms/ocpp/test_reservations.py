@@ -89,6 +89,22 @@ async def test_a_reservation_ends_when_the_station_says_nothing(csms: Backend) -
     assert await state_of(csms, reservation) == "Expired"
 
 
+async def test_a_reservation_that_was_used_offline_is_used_though_it_expired_here(backend: Start) -> None:
+    """Its time is to be paid: the transaction began in time, its events came later (H03, E04)."""
+    async with backend(tokens=TOKENS) as csms:
+        station = await csms.booted()
+        reservation = await reserve(csms, station, evse_id=1)
+        csms.clock.advance((HOUR_MS + GRACE_MS) / 1000)
+        await run_periodic(csms.services)
+        assert await state_of(csms, reservation) == "Expired"
+        extra = {"reservationId": reservation.reservation_id, "offline": True}
+        charging = Charging(csms, station)
+        await charging.event("Started", "Authorized", token=VALID, extra=extra)
+        assert await state_of(csms, reservation) == "Used"
+        since = await csms.services.store.read(commands.reserved_since, station.id, charging.id)
+        assert since == reservation.since_ms > 0
+
+
 async def test_a_reservation_that_the_station_does_not_know_is_gone(csms: Backend) -> None:
     station = await csms.booted()
     reservation = await reserve(csms, station, evse_id=1)
