@@ -12,7 +12,7 @@ from tests.ocpp.v16.drawing import drawn, in_turn
 from tests.ocpp.v16.known import AT, NOW_MS, Run
 from tests.together import together
 from v2g.errors import OcppError
-from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.authorization import AuthorizationData, IdToken, IdTokenInfo, SendLocalListRequest
 from v2g.ocpp.messages.base import Component, Message, Variable
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
@@ -99,6 +99,20 @@ def test_whatever_a_back_end_asks_is_valid_in_1_6_or_refused(kind: Any, data: st
     write_payload(run.result, "2.0.1")
     for report in bridge.reports:
         write_payload(report, "2.0.1")
+
+
+def test_a_local_list_has_every_token_that_1_6_can_name() -> None:
+    """One of an app, a UUID, does not keep all cards from the list."""
+    app, card = ("Central", "7d9b2c60-8f0e-4f63-9a3b-0f6f3a6f5a11"), ("ISO14443", "04A1B2C3")
+    data = tuple(
+        AuthorizationData(id_token=IdToken(id_token=name, type=kind), id_token_info=IdTokenInfo(status="Accepted"))
+        for kind, name in (app, card)
+    )
+    request = SendLocalListRequest(version_number=3, update_type="Full", local_authorization_list=data)
+    run = Run(Bridge(NOW_MS).downward(request, NOW_MS), in_turn(v16.SendLocalListConf(status="Accepted")))
+    (sent,) = run.asked
+    assert isinstance(sent, v16.SendLocalListReq)
+    assert [each.id_tag for each in sent.local_authorization_list] == ["04A1B2C3"]
 
 
 def test_every_request_of_2_x_that_1_6_has_not_is_refused_by_name() -> None:

@@ -51,6 +51,7 @@ from v2g.ocpp.routes import action_of
 from v2g.ocpp.times import format_time
 from v2g.ocpp.v16 import messages as v16
 from v2g.ocpp.v16.bridge import (
+    LONGEST_ID_TAG,
     Answer,
     Bridge,
     Held,
@@ -211,7 +212,7 @@ def list_version(
 def send_list(
     bridge: Bridge, request: authorization.SendLocalListRequest
 ) -> Steps[authorization.SendLocalListResponse]:
-    """Replace or change the local list. Raises OcppError for a token that is too long for an idTag."""
+    """Replace or change the local list, but for tokens that are too long for an idTag: no station can read one."""
 
     def info(found: authorization.IdTokenInfo | None) -> v16.IdTagInfo | None:
         return None if found is None else id_tag_info(found)
@@ -222,6 +223,7 @@ def send_list(
         local_authorization_list=tuple(
             v16.LocalListEntry(id_tag=bridge.id_tag(each.id_token), id_tag_info=info(each.id_token_info))
             for each in request.local_authorization_list
+            if len(each.id_token.id_token) <= LONGEST_ID_TAG
         ),
     )
     if answer.status == "NotSupported":
