@@ -19,7 +19,7 @@ from csms.http.call import Call
 from csms.http.operations import Page, get, post
 from csms.http.parameters import EvseId, OfStation, Paged, StationId, one_of, pages, shown
 from csms.http.problems import conflict
-from csms.settlements.rules import SafeName, SessionCourse, course_of
+from csms.settlements.rules import SessionCourse, course_of
 from csms.tariffs import store as tariffs
 from csms.transactions import store as transactions
 from v2g import typed_json
@@ -107,9 +107,11 @@ class WhichReviews(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class OneReview(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a session."""
+    """Path of a session, or of a held transaction."""
 
-    session_id: Annotated[SafeName, msgspec.Meta(description="The session.", examples=["0A1B2C3D4E5F6071"])]
+    session_id: Annotated[
+        str, msgspec.Meta(min_length=1, max_length=64, description="The session.", examples=["0A1B2C3D4E5F6071"])
+    ]
     station: OfStation = None
 
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
@@ -609,6 +610,18 @@ async def test_an_operator_releases_by_the_api_what_is_shown(station: Station) -
         assert (rejected.status, rejected.json["code"]) == (409, "not_quarantined")
         (total,) = (await ask("GET", "/reports/transactions?by=station", role=Role.BILLING)).json
         assert (total["transactions"], total["held"], total["gross"]) == (1, 0, "0.0415")
+
+
+@pytest.mark.parametrize("name", ["CP-7:1", "tx-field~2026-11-20T10:00:00Z", "7#2", "\u00e9 1"])
+async def test_an_operator_decides_about_a_transaction_of_any_name(station: Station, name: str) -> None:
+    """Colons are among OCPP's identifierString, a `~` is in an id that a station uses again; some write anything."""
+    station.id = name
+    await station.runs(0, 909_948, 910_000, 910_031)
+    async with serving(station.csms) as ask:
+        path, note = f"/books/quarantine/{quote(name, safe='')}", {"note": "the meter was seen"}
+        assert (await ask("GET", path, role=Role.BILLING)).json["session_id"] == name
+        assert (await ask("POST", f"{path}/release", note, role=Role.BILLING)).json["state"] == "released"
+        assert await station.cost() is not None
 
 
 async def test_fleets_leave_out_what_cannot_be(station: Station) -> None:
