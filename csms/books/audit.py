@@ -15,6 +15,7 @@ from datetime import tzinfo
 import msgspec
 
 from csms.books.store import ClosedPeriod, PostingRow, SessionRows
+from csms.books.tables import vehicle_of
 from csms.settlements.work import Settled, settle_journal, taxation_of
 from v2g import typed_json
 from v2g.energy.settlement.bookkeeping import Posting, Use, period_of, reversal_of
@@ -123,7 +124,8 @@ def _row(row: PostingRow, zone: tzinfo, closed: Mapping[str, int]) -> Iterator[s
     posting, where = row.posting, f"posting {row.number}"
     if row.entries != {(each.account, each.unit, each.amount) for each in posting.entries}:
         yield f"{where}: its entries differ from it"
-    if row.use != tuple(getattr(posting.use, name) for name in Use.__struct_fields__) or row.vehicle != posting.vehicle:
+    sums = (row.vehicle, *row.use)
+    if sums != (vehicle_of(posting.vehicle), *(getattr(posting.use, name) for name in Use.__struct_fields__)):
         yield f"{where}: its sums differ from it"
     own = period_of(posting.end_ms, zone)
     late = row.period > own and closed.get(own, row.booked_ms + 1) <= row.booked_ms

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 from sqlalchemy import ColumnElement, Connection, case, func, insert, select, tuple_, union, update
 
-from csms.books.tables import booked_transactions, periods, posting_entries, postings
+from csms.books.tables import booked_transactions, periods, posting_entries, postings, vehicle_of
 from csms.db.base import AnyRow
 from csms.db.bulk import delete_rows, insert_rows
 from csms.settlements import store as records
@@ -181,7 +181,7 @@ def _add(
             booked_ms=now_ms,
             station_id=posting.station_id,
             session_id=posting.session_id,
-            vehicle=posting.vehicle,
+            vehicle=vehicle_of(posting.vehicle),
             reverses=reverses,
             reversed=0,
             document=canonical(posting).decode(),
@@ -323,7 +323,7 @@ def sums(connection: Connection, period: str | None = None, vehicle: str | None 
     if period is not None:
         here.append(postings.c.period == period)
     if vehicle is not None:
-        here.append(postings.c.vehicle == vehicle)
+        here.append(postings.c.vehicle == vehicle_of(vehicle))
     unknown = ("full_cycles", "v2g_cycles")
     columns = [
         (total if name in unknown else func.coalesce(total, 0)).label(name)
@@ -377,7 +377,8 @@ def costs(
     """
     names = GROUPS[by]
     keys = [postings.c[name] for name in names]
-    here = [column == value for column, value in ((postings.c.period, period), (postings.c.vehicle, vehicle)) if value]
+    its = vehicle and vehicle_of(vehicle)
+    here = [column == value for column, value in ((postings.c.period, period), (postings.c.vehicle, its)) if value]
     past = [] if after is None else [tuple_(*keys) > tuple_(*after)]
     query = (
         select(

@@ -5,6 +5,13 @@ from typing import Final
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, String, Text
 
 from csms.db.base import declare_table, row_id, transaction_key
+from csms.tokens.rules import CONTRACT, normalise
+
+
+def vehicle_of(emaid: str) -> str:
+    """Return an EMAID, however it is written, as the `vehicle` of postings."""
+    return normalise(CONTRACT, emaid)
+
 
 periods: Final = declare_table(
     "accounting_periods",

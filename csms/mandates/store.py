@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from csms.books.tables import postings
+from csms.books.tables import postings, vehicle_of
 from csms.db.base import declare_table, page, row_id
 from csms.mandates.rules import Debit, DebitAnswer, Mandate, MandateAnswer, debt_of
 from v2g import typed_json
@@ -53,6 +53,7 @@ def add(
     connection: sa.Connection, *, vehicle: str, payer: str, currency: str, most_micro: int, now_ms: int, expires_ms: int
 ) -> int:
     """Store a mandate that is to be created; return its number. Raises RefusedError if the vehicle has one."""
+    vehicle = vehicle_of(vehicle)
     live = (mandates.c.vehicle == vehicle) & (mandates.c.state != "ended")
     found = connection.execute(sa.select(mandates.c.id).where(live)).scalar()
     if found is not None:

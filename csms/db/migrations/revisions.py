@@ -1011,3 +1011,12 @@ def booked_transactions() -> None:
             CASE WHEN COALESCE(place, 1) = 1 THEN export_mwh END, net, gross
         FROM energy LEFT JOIN money USING (station_id, transaction_id)
     """)
+
+
+@_revision("0089")
+def one_form_of_emaids() -> None:
+    """EMAIDs of postings and mandates in one form, without separators and check digit: they are compared."""
+    for table in ("postings", "mandates"):
+        plain = "UPPER(REPLACE(vehicle, '-', ''))"
+        one = f"CASE WHEN LENGTH({plain}) = 15 THEN SUBSTR({plain}, 1, 14) ELSE {plain} END"
+        op.execute(f"UPDATE {table} SET vehicle = {one} WHERE vehicle <> {one}")  # noqa: S608 - our own words

@@ -115,6 +115,18 @@ async def test_a_corrected_settlement_reverses_its_debit_and_is_debited_anew(deb
     ]  # fmt: skip
 
 
+async def test_an_emaid_is_one_in_each_of_its_forms(debits: Debits) -> None:
+    """A certificate's may have a check digit; people write hyphens (ISO 15118-2 Annex H)."""
+    await debits.agree(vehicle="de-v2g-C00000001")
+    await debits.book(posting("01", money=5_000_000, vehicle="DEV2GC000000017"))
+    await debits.collector.step()
+    assert debits.provider.balance == {"D1": "5.00"}
+    async with serving(debits.csms) as ask:
+        for emaid in ("DEV2GC00000001", "DE-V2G-C00000001-7"):
+            assert (await ask("GET", f"/books/vehicles/{emaid}")).json["sessions"] == 1
+            assert len((await ask("GET", f"/books/costs?by=vehicle&vehicle={emaid}")).json) == 1
+
+
 @pytest.mark.requirement("R32", "R42")
 async def test_an_operators_correction_reverses_the_debit_and_debits_what_is_owed_now(debits: Debits) -> None:
     """2 kWh at 0.30 less 1 kWh at 0.20; then at 0.40, then at -0.05, which owes the driver money."""
