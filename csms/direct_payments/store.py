@@ -13,6 +13,7 @@ from csms.direct_payments.rules import ACCEPTED, BEGINNING, OVER, DirectPayment,
 from csms.remote_control.store import remote_starts
 from csms.tariffs import store as tariffs
 from csms.transactions import store as transactions
+from csms.transactions.tables import transactions as transactions_
 from v2g.units import payable_micro
 
 direct_payments: Final = declare_table(
@@ -97,10 +98,18 @@ def may_charge(connection: Connection, station_id: str, token: str) -> bool | No
 
 
 def session_of(connection: Connection, of: DirectPayment) -> str:
-    """Return the transaction that a payment's start has begun, "" while there is none."""
-    there = remote_starts.c
-    where = (there.station_id == of.station_id) & (there.id_token == of.token) & there.started_ms.is_not(None)
-    return connection.execute(select(there.transaction_id).where(where).limit(1)).scalar() or ""
+    """Return the transaction that a payment's token has begun, "" while there is none.
+
+    Its events need not name the start: a station of 1.6 cannot, and the bridge forgets it with the connection.
+    """
+    start, its = remote_starts.c, transactions_.c
+    named = (start.station_id == of.station_id) & (start.id_token == of.token) & start.started_ms.is_not(None)
+    begun = (its.station_id == of.station_id) & (its.heard_ms >= of.created_ms)
+    begun &= its.document.icontains(f'"value":"{of.token}"')
+    for query in (select(start.transaction_id).where(named), select(its.transaction_id).where(begun)):
+        if name := connection.execute(query.limit(1)).scalar():
+            return str(name)
+    return ""
 
 
 class SessionCost(msgspec.Struct, frozen=True, kw_only=True):

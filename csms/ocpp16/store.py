@@ -4,10 +4,11 @@ import hashlib
 from typing import Final
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Connection, Integer, String, UniqueConstraint, insert, select
+from sqlalchemy import BigInteger, Column, Connection, Integer, String, UniqueConstraint, func, insert, select
 
 from csms.db.base import declare_table
 from csms.db.leases import lock
+from csms.remote_control.store import remote_starts
 from csms.tokens.rules import CONTRACT, normalise
 from csms.tokens.tables import tokens
 from csms.transactions import store as transactions
@@ -85,10 +86,18 @@ def is_stored(connection: Connection, station_id: str, event: TransactionEventRe
     return any(typed_json.decode(each, TransactionEventRequest).meter_value == event.meter_value for each in documents)
 
 
-def type_of(connection: Connection, id_tag: str) -> str:
-    """Return the type under which a token is known; 1.6 does not tell types. Cards are most frequent."""
+def type_of(connection: Connection, station_id: str, id_tag: str) -> str:
+    """Return the type under which a token is known, or was last to start at a station; 1.6 does not tell types.
+
+    Cards are most frequent.
+    """
     wanted = {normalise("", id_tag), normalise(CONTRACT, id_tag)}
-    found = connection.execute(
-        select(tokens.c.token_type).where(tokens.c.id_token.in_(wanted)).order_by(tokens.c.token_type)
-    ).scalars()
-    return next(iter(found), "ISO14443")
+    start = remote_starts.c
+    here = (start.station_id == station_id) & (func.upper(start.id_token) == normalise("", id_tag))
+    for query in (
+        select(tokens.c.token_type).where(tokens.c.id_token.in_(wanted)).order_by(tokens.c.token_type),
+        select(start.token_type).where(here).order_by(start.remote_start_id.desc()),
+    ):
+        if found := connection.execute(query.limit(1)).scalar():
+            return str(found)
+    return "ISO14443"

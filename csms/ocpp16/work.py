@@ -27,7 +27,7 @@ class StationFacts:
             case bridge.IsStored(event=event):
                 return await self._store.read(numbers.is_stored, self._station_id, event)
             case bridge.TypeOf(id_tag=id_tag):
-                return await self._store.read(numbers.type_of, id_tag)
+                return await self._store.read(numbers.type_of, self._station_id, id_tag)
             case bridge.HeldProfiles():
                 found = await self._store.read(charging.profiles, self._station_id)
                 return tuple(bridge.Held(evse_id, each) for evse_id, source, each in found if source == charging.CSO)

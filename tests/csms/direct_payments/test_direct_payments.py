@@ -21,6 +21,7 @@ from csms.payments.config import DirectPaymentConfig, Payments
 from csms.retention.store import delete_old
 from csms.tariffs import store as tariffs
 from pki_tools.tree import PkiTree
+from tests.csms.charging import Charging
 from tests.csms.console.support import Person, console, text_of
 from tests.csms.direct_payments.paying import NAME, World, charged, paying
 from tests.csms.fixtures import Start
@@ -213,6 +214,23 @@ async def test_a_station_that_goes_away_after_the_start_may_still_report_its_ses
     await charging.unplugged()
     assert await world.steps() == "settled"
     assert world.provider.taken == 6
+
+
+async def test_a_session_that_names_its_token_alone_is_paid(world: World) -> None:
+    """1.6 has no remoteStartId, and the bridge forgets it when the station is away before the vehicle comes."""
+    station = await world.station("2.0.1")
+    await world.begin()
+    world.provider.approve()
+    await world.steps()
+    (asked,) = station.payloads("RequestStartTransaction")
+    charging = Charging(world.csms, station)
+    await charging.event("Started", "Authorized", context="Transaction.Begin", token=asked["idToken"], state="Charging")
+    assert await world.steps() == "running"
+    world.later(3_600_000)
+    charging.wh += 10_000
+    await charging.unplugged()
+    assert await world.steps() == "settled"
+    assert (world.provider.taken, world.provider.held) == (6, 0)
 
 
 async def test_a_session_ends_when_it_has_cost_what_is_held(world: World) -> None:

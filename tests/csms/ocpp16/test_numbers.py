@@ -5,6 +5,10 @@ from sqlalchemy import delete
 
 from csms.db.store import Store
 from csms.ocpp16 import store as numbers
+from csms.remote_control.store import open_start
+from csms.tokens import store as tokens
+from csms.tokens.rules import Token
+from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.v16.bridge import NumberOf
 
 pytestmark = pytest.mark.requirement("R198")
@@ -30,3 +34,13 @@ async def test_a_number_is_never_used_again(store: Store) -> None:
     last = await store.run(numbers.number_of, "CS-1", start(), 1)
     await store.run(lambda connection: connection.execute(delete(numbers.numbers)))
     assert (await store.run(numbers.number_of, "CS-1", start(7), 2)).number > last.number
+
+
+async def test_a_token_keeps_the_type_under_which_it_was_to_start(store: Store) -> None:
+    """Its payer or app plugs in after the station was away, whose connection has forgotten it."""
+    token = IdToken(id_token="PAY00000001123456789", type="Central")
+    await store.run(open_start, "CS-1", 1, token, None, 1)
+    assert await store.read(numbers.type_of, "CS-1", token.id_token.lower()) == "Central"
+    assert await store.read(numbers.type_of, "CS-2", token.id_token) == "ISO14443"
+    await store.run(tokens.put, Token("KeyCode", token.id_token, "Accepted"))
+    assert await store.read(numbers.type_of, "CS-1", token.id_token) == "KeyCode"
