@@ -107,7 +107,7 @@ def judged(connection: Connection, transaction: Transaction, end_ms: int) -> pla
 def review(connection: Connection, transaction: Transaction, now_ms: int) -> plausibility.JudgedUsage:
     """Judge a transaction that has ended, alone and beside all others, and note whether it is held.
 
-    What a person has decided stays as long as the findings do.
+    What a person has decided stays as long as the findings do, and the energy that was shown.
     """
     found = judged(connection, transaction, now_ms)
     place = transaction.station_id, transaction.transaction_id
@@ -124,16 +124,18 @@ def review(connection: Connection, transaction: Transaction, now_ms: int) -> pla
         findings = (*findings, plausibility.Finding(against.reason, against.detail))
     found = msgspec.structs.replace(found, findings=findings)
     known = connection.execute(select(held_transactions).where(_is(*place))).first()
+    shown = None if known is None else (known.detail, known.import_mwh, known.export_mwh)
+    same = shown == (found.detail, found.import_mwh, found.export_mwh)
     state: ledger.State = "booked"
     if findings:
-        decided = known.state if known is not None and known.detail == found.detail else ""
+        decided = known.state if known is not None and same else ""
         state = "released" if decided == "released" else "withdrawn" if decided == "rejected" else "held"
         if state == "held" and against is not None and len(findings) == 1:
             state = held_by(against)
     ledger.put(connection, facts, state, now_ms, against)
-    if known is not None and known.detail != found.detail:
+    if known is not None and not same:
         connection.execute(delete(held_transactions).where(_is(*place)))
-    if findings and (known is None or known.detail != found.detail):
+    if findings and not same:
         connection.execute(
             insert(held_transactions).values(
                 station_id=transaction.station_id,

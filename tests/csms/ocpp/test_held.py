@@ -612,6 +612,25 @@ async def test_an_operator_releases_by_the_api_what_is_shown(station: Station) -
         assert (total["transactions"], total["held"], total["gross"]) == (1, 0, "0.0415")
 
 
+@pytest.mark.parametrize("decided", [False, True])
+async def test_a_release_is_of_the_energy_that_was_shown(station: Station, decided: bool) -> None:
+    """What arrives later and changes only the energy, not what is wrong, is shown, and decided anew."""
+    early_ms = station.csms.clock.utc_ms()
+    station.seq_no = 4
+    await station.event("Updated", wh(1_000), idToken=VALID)
+    await station.event("Ended", wh(5_000, "Transaction.End"))
+    await station.is_held("events", "its start has not arrived", 4)
+    if decided:
+        await station.csms.services.store.run(
+            held.decide, station.point.id, station.id, "released", "me", "4 kWh are right", station.csms.clock.utc_ms()
+        )
+    station.seq_no = 2
+    await station.event("Updated", wh(400), at_ms=early_ms + 60_000, offline=True)
+    found = await station.review()
+    assert (found["detail"], found["import_mwh"]) == ("its start has not arrived", 4_600_000)
+    assert (found["state"], await station.cost()) == ("quarantined", None)
+
+
 @pytest.mark.parametrize("name", ["CP-7:1", "tx-field~2026-11-20T10:00:00Z", "7#2", "\u00e9 1"])
 async def test_an_operator_decides_about_a_transaction_of_any_name(station: Station, name: str) -> None:
     """Colons are among OCPP's identifierString, a `~` is in an id that a station uses again; some write anything."""
