@@ -18,7 +18,7 @@ from csms.remote_control.store import data_transfers, remote_starts, reservation
 from csms.requests.store import request_parts, station_requests
 from csms.reservations.rules import ACTIVE
 from csms.roaming.tables import roaming_objects
-from csms.settlements.tables import offer_decisions, price_deliveries
+from csms.settlements.tables import journal_reviews, offer_decisions, price_deliveries
 from csms.smart_charging.tables import der_alarms, dispatch_course, fleet_course, fleet_quarters, limits_in_force
 from csms.station_security.store import security_events
 from csms.stations.tables import connector_history, station_absences
@@ -68,8 +68,8 @@ def delete_old(connection: Connection, kind: Kind, before_ms: int) -> int:
     """Delete some rows older than `before_ms` (UTC); return how many, 0 when none are left.
 
     A transaction's age counts from its last message, and it goes once it is complete, with its events and meter values,
-    but not while it is held; payments for one session go once they are over, and so do starts, reservations, battery
-    swaps, and grants and sessions of roaming drivers.
+    but not while it, or the journal of a session of it, waits for a decision; payments for one session go once they are
+    over, and so do starts, reservations, battery swaps, and grants and sessions of roaming drivers.
     A telemetry record goes once its values are in the aggregates, also if a sink has not got it.
     """
     if kind == "transactions":
@@ -135,13 +135,13 @@ def _delete_payments(connection: Connection, before_ms: int) -> int:
 
 
 def _delete_transactions(connection: Connection, before_ms: int) -> int:
-    held = held_transactions.c
-    undecided = exists().where(
-        (held.station_id == transactions.c.station_id)
-        & (held.transaction_id == transactions.c.transaction_id)
-        & (held.state == "quarantined")
-    )
-    over = transactions.c.active.is_(False) & (transactions.c.heard_ms < before_ms) & ~undecided
+    over = transactions.c.active.is_(False) & (transactions.c.heard_ms < before_ms)
+    for table in (held_transactions, journal_reviews):
+        over &= ~exists().where(
+            (table.c.station_id == transactions.c.station_id)
+            & (table.c.transaction_id == transactions.c.transaction_id)
+            & table.c.state.in_(("waiting", "quarantined"))
+        )
     key = (transactions.c.station_id, transactions.c.transaction_id)
     found = connection.execute(select(*key).where(over).limit(STEP // 10)).all()
     if not found:

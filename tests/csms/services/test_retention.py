@@ -1,8 +1,10 @@
 """What is old is deleted as configured, in steps, and nothing else."""
 
+import pytest
 from sqlalchemy import Connection, insert, select
 
 from csms.accounts import store as access
+from csms.booking import store as reviews
 from csms.db.store import Store
 from csms.payments.store import battery_swaps
 from csms.remote_control.store import remote_starts, reservations
@@ -40,6 +42,20 @@ def test_old_transactions_go_with_all_that_belongs_to_them_and_running_ones_stay
     assert store.do(transactions.find, "old-7") == []
     assert (after["T1"], after["T2"]) == (before["T1"], before["T2"])
     assert len(after["transaction_events"]) == 3
+
+
+@pytest.mark.parametrize("state", ["waiting", "quarantined", "booked"])
+def test_a_transaction_stays_while_a_journal_of_it_is_not_decided(store: Store, state: reviews.State) -> None:
+    """Once that is released, it is booked at the transaction's EVSE, and a partner's CDR is made of both."""
+    store.do(stations.touch, "CS-1", "ocpp2.1", 1)
+    store.do(add_events, [aged("T1", 10, "Started"), aged("T1", 10, "Ended")])
+    review = reviews.Review(
+        station_id="CS-1", session_id="0A", state=state, transaction_id="T1", begin_ms=1, end_ms=9, reason="prices",
+        detail="", since_ms=10, due_ms=10,
+    )  # fmt: skip
+    store.do(reviews.put, review)
+    store.do(retention.delete_old, "transactions", 1_000)
+    assert (store.do(transactions.find, "T1") == []) == (state == "booked")
 
 
 def test_what_names_drivers_goes_with_their_transactions(store: Store) -> None:
