@@ -93,8 +93,8 @@ def follow(
         if transaction.id_token is None or transaction.token_type is None:
             return False
         granted = grant_of(connection, transaction.token_type.value, transaction.id_token.value)
-        if granted is None or abs(transaction.started_ms - granted[0].updated_ms) > _FRESH_MS:
-            return False
+        if granted is None or transaction.started_ms - granted[0].updated_ms > _FRESH_MS:
+            return False  # a later one is of an offline session, whose events had to wait
         partner_id, grant = granted[0].audience, granted[1]
         token, method, reference = grant.token, grant.auth_method, grant.reference
     else:

@@ -90,6 +90,26 @@ async def test_a_partners_driver_charges_and_the_partner_gets_session_and_cdr(ro
     assert Decimal(str(other["total_cost"]["taxes"][0]["amount"])) == Decimal("1.14")
 
 
+async def test_a_driver_whose_station_was_offline_for_days_is_billed(roaming: Roaming) -> None:
+    """Its local list let the driver charge; the partner is asked when the events come."""
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", {**TOKEN, "whitelist": "ALWAYS"})
+    clock, station = roaming.backend.clock, await roaming.backend.booted()
+    await away(roaming.backend, station)
+    token, charging = {"idToken": "04A1B2C3", "type": "ISO14443"}, Charging(roaming.backend, station)
+    clock.advance(60)
+    begin = charging.reading("Transaction.Begin")
+    clock.advance(3600)
+    charging.wh += 10_000
+    end = charging.reading("Transaction.End")
+    clock.advance(2 * 86_400)
+    charging.station = await roaming.backend.booted()
+    for kind, trigger, reading in (("Started", "Authorized", begin), ("Ended", "StopAuthorized", end)):
+        about = {"timestamp": reading["timestamp"], "meterValue": [reading]}
+        await charging.event(kind, trigger, token=token, offline=True, extra=about)
+    assert (await roaming.partner.sent("POST", "/cdrs"))["total_energy"] == 10
+
+
 @pytest.mark.parametrize(
     ("whitelist", "answer", "status"),
     [
