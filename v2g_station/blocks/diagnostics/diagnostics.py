@@ -223,9 +223,8 @@ class Diagnostics(FunctionalBlock):
             self._cache.forget(request.id_token)
         text = "\n".join(data) if request.report else ""
         parts = [text[i : i + 512] for i in range(0, len(text), 512)] or [""]
-        self._k.after(  # N09.FR.05, N10.FR.02: an empty report too
-            f"customer.{request.request_id}", 0, lambda: self._send_customer(request.request_id, parts)
-        )
+        # N09.FR.05, N10.FR.02: an empty report too
+        self._k.after("customer", 0, lambda: self._send_customer(request.request_id, parts))
         return ocpp.CustomerInformationResponse(status="Accepted")
 
     def _stored_data(self, id_token: IdToken) -> list[str]:
