@@ -1,7 +1,8 @@
 """A charger that is killed with -9 at any moment of an update: charger, vehicle and back end as programs.
 
 The image is the charger's program, which `deploy/trial.py` starts as a boot loader does.
-`V2G_KILLS=200 .venv/bin/pytest -s -m long tests/e2e/test_update_kills.py` kills as often and shows how it goes on.
+`V2G_KILLS=200 .venv/bin/pytest -s -m long tests/e2e/test_update_kills.py` kills a quarter as often, as each takes 8 s,
+and shows how it goes on.
 """
 
 import random
@@ -173,7 +174,7 @@ def chance() -> random.Random:
 
 @pytest.mark.long
 @pytest.mark.requirement("R133", "R135", "R141")
-@pytest.mark.parametrize("kills", [1, min(MANY, 100)])
+@pytest.mark.parametrize("kills", [1, min(MANY // 4, 100)])
 def test_a_charger_killed_in_an_update_runs_one_image_and_says_which(
     tmp_path: Path, chance: random.Random, kills: int
 ) -> None:

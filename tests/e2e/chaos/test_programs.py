@@ -3,7 +3,6 @@
 import asyncio
 import json
 import multiprocessing
-import os
 import random
 import shutil
 import sys
@@ -23,7 +22,7 @@ from csms.transactions.tables import transaction_events, transaction_faults
 from csms.transactions.tables import transactions as table
 from pki_tools.tree import PkiTree
 from tests.csms.killable import BackendProcess, no_survivors
-from tests.kills import Progress
+from tests.kills import MANY, Progress
 from tests.proxy import WAYS, Proxy
 from v2g_station.kernel.kernel import Keep
 from v2g_station.simulator.fleet import METERS
@@ -194,7 +193,7 @@ class Ride:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("rounds", [2, int(os.environ.get("V2G_KILLS", "200"))])
+@pytest.mark.parametrize("rounds", [2, min(MANY // 4, 200)])
 async def test_nothing_is_lost_on_a_bad_network_between_programs_that_are_killed(
     tmp_path: Path, empty_database: Path, pki: PkiTree, rounds: int
 ) -> None:
