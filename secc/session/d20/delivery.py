@@ -237,7 +237,9 @@ def _pause(stage: Stage, context: RequestContext, event: Observe) -> Step:
         allowed=context.facts.allowed,
     )
     session_id = paused.session_id.hex()
+    off = (EmergencyOff("paused"),) if context.powered else ()  # first: SaveSession ends what permits the voltage
     commands = (
+        *off,
         SaveSession(paused),
         TransactionUpdated(session_id, "ChargingStateChanged", "SuspendedEV", power_w=0, soc=None),
         event,

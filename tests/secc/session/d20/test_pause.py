@@ -61,6 +61,14 @@ def test_a_paused_session_keeps_books_and_transaction_open(paused: Bench) -> Non
     assert paused.reason == "paused"
 
 
+def test_power_is_off_before_a_pause_ends_the_authorisation(make_bench: Make) -> None:
+    """Else the output's voltage is above that of a vehicle that is no longer known: a fault until it is unplugged."""
+    bench = make_bench(vehicle_certificate=VEHICLE).reach(State.DC_CHARGE_LOOP)
+    assert pause(bench).response_code.name == "OK"
+    off = [type(each) for each in bench.commands() if isinstance(each, ports.EmergencyOff | ports.SaveSession)]
+    assert off == [ports.EmergencyOff, ports.SaveSession]
+
+
 def test_what_is_kept_is_bound_to_the_vehicle(paused: Bench) -> None:
     assert kept(paused).vehicle == binding(paused.session.session_id, VEHICLE)
     assert kept(paused).meter_begin == (5_000_000, 2_000_000)
