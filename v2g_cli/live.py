@@ -22,7 +22,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from v2g.errors import CodecError, TransportError
+from v2g.errors import CodecError, ConfigError
 from v2g.events import WARNINGS
 from v2g.io.runtime.supervision import new_thread
 from v2g_cli.demo.processes import Event, EventFile
@@ -241,9 +241,10 @@ def _follow(events: EventFile, view: View, wait: Callable[[], bool]) -> None:
 
 
 def watch(path: Path) -> None:
-    """Follow another program's events; in a pipe, show the file's content. Raises TransportError without a file."""
-    if not path.exists():
-        raise TransportError(f"{path}: No such file", hint="give the file of the program's --events option")
+    """Follow another program's events; in a pipe, show the file's content. Raises ConfigError without a file."""
+    if not path.exists() or path.is_dir():
+        what = "Is a directory" if path.is_dir() else "No such file"
+        raise ConfigError(f"{path}: {what}", hint="give the file of the program's --events option")
     terminal = sys.stdout.isatty()
     try:
         with View(live=terminal) as view:

@@ -260,6 +260,9 @@ def main() -> None:
 def guarded(command: Callable[[], None]) -> None:
     """Run a command; errors are printed as one line and a hint. A defect fails it, wherever it was."""
     code: int | str | None = 0
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by the caller (`>&-`): its number is not for the next file
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
     with reporting_defects() as defects:
         try:
             with extras_named(), disk_named():

@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import stat
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,15 @@ def test_a_command_that_fails_says_what_to_do(v2g: Run, monkeypatch: pytest.Monk
     assert report.startswith(f"v2g settle verify {tmp_path}\n")
     assert "hunter2" not in report
     assert "v2g-engine" not in report.splitlines()[0]
+
+
+def test_a_command_whose_output_is_closed_has_no_defect(v2g: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)  # as Python does for `>&-`
+    assert v2g("exi", "decode", "80400040").code == 0
+    assert v2g("trace", "/nowhere/at/all").code == 2
+    for each in (sys.stdout, sys.stderr):
+        each.close()
 
 
 def test_a_station_whose_task_fails_ends_with_the_code_of_a_defect_and_hides_its_password(

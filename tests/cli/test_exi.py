@@ -37,11 +37,14 @@ def asked(vectors: list[Vector], *, named: bool = True) -> bytes:
     )
 
 
-@pytest.mark.parametrize("notation", ["hex", "0x hex", "base64", "binary", "file", "V2GTP"])
+@pytest.mark.parametrize("notation", ["hex", "0x hex", "base64", "binary", "file", "V2GTP", "pipe"])
 def test_octets_are_taken_in_every_notation(notation: str, v2g: Run, tmp_path: Path) -> None:
     octets = bytes.fromhex(LOOP)
     framed = b"\x01\xfe\x80\x04" + len(octets).to_bytes(4) + octets
     (tmp_path / "loop.exi").write_bytes(octets)
+    reader, writer = os.pipe()
+    os.write(writer, octets)
+    os.close(writer)
     arguments, given = {
         "hex": ([LOOP], b""),
         "0x hex": (["-"], b"0x" + octets.hex(":").encode() + b"\n"),
@@ -49,9 +52,11 @@ def test_octets_are_taken_in_every_notation(notation: str, v2g: Run, tmp_path: P
         "binary": ([], octets),
         "file": ([str(tmp_path / "loop.exi")], b""),
         "V2GTP": ([framed.hex()], b""),
+        "pipe": ([f"/dev/fd/{reader}"], b""),
     }[notation]
     done = v2g("exi", "decode", "--to", "json", *arguments, given=given)
-    assert done.code == 0
+    os.close(reader)
+    assert done.code == 0, done.errors
     assert json.loads(done.output)["DC_ChargeLoopReq"]["DisplayParameters"] == {
         "PresentSOC": 20,
         "ChargingComplete": False,
@@ -155,7 +160,7 @@ def test_a_bad_line_is_answered_and_the_rest_goes_on(v2g: Run) -> None:
         (["decode", "-n", "dc", LOOP[:-4]], 3, "ends too early"),
         (["decode", "-n", "nowhere", LOOP], 2, "no namespace named 'nowhere'"),
         (["decode", "no/such/file.exi"], 2, "no such file"),
-        (["decode", "/etc"], 2, "no such file"),
+        (["decode", "/etc"], 2, "Is a directory"),
         (["decode", "--from", "hex", "xyz"], 2, "not hexadecimal"),
         (["decode", "01fe80040000001f80"], 3, "announces 31 octets"),
         (["encode", "no/such/file.xml"], 2, "no such file"),

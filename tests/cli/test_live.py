@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from v2g.errors import CodecError, TransportError
+from v2g.errors import CodecError, ConfigError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.observe import Observe
@@ -137,8 +137,9 @@ def test_in_a_pipe_a_file_of_events_is_printed_line_by_line(tmp_path: Path, caps
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(SESSION)
     assert "vehicle plugged in" in lines[0]
-    with pytest.raises(TransportError):
-        watch(tmp_path / "none.jsonl")
+    for place in (tmp_path / "none.jsonl", tmp_path):
+        with pytest.raises(ConfigError):
+            watch(place)
     (tmp_path / "other.txt").write_text("hello\n")
     with pytest.raises(CodecError):
         watch(tmp_path / "other.txt")

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from pki_tools.tree import PkiTree
 from tests.iso15118.trace import Traced
 from tests.packages import missing
-from v2g.errors import CodecError, ConfigError, TransportError
+from v2g.errors import CodecError, ConfigError
 from v2g.io.runtime import trace
 from v2g.iso15118.trace import encode_line
 from v2g.iso15118.trace_read import entries
@@ -163,7 +163,7 @@ def test_what_a_peer_says_is_no_markup(traces: dict[str, Path]) -> None:
 def test_mistakes_are_errors_with_a_hint(traces: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "none").write_text("hello\n")
     for arguments, error in (
-        ((tmp_path / "missing",), TransportError),
+        ((tmp_path / "missing",), ConfigError),
         ((tmp_path / "none",), CodecError),
         (("/dev/zero",), CodecError),
         ((traces["evcc"], "--diff"), ConfigError),

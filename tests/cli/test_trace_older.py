@@ -1,7 +1,10 @@
 """`v2g trace` reads a recording of a DIN 70121 session over plain TCP."""
 
+import contextlib
 import json
+import os
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -262,6 +265,41 @@ def test_a_header_that_is_broken_is_named_and_costs_its_message_only(
 
 
 @pytest.mark.requirement("R197")
+def test_a_recording_without_a_connection_is_for_another_command(v2g: Run, tmp_path: Path) -> None:
+    path = tmp_path / "slac.pcapng"
+    path.write_bytes(newer_format([each for each in frames() if not is_tcp(each)]))
+    done = v2g("trace", str(path))
+    assert done.code == 2
+    assert "no connection" in done.errors
+    assert "v2g plc replay" in done.errors
+    assert v2g("plc", "replay", str(path)).code == 0
+
+
+def test_a_pipe_is_read_once(v2g: Run) -> None:
+    recorded = (FOLDER / f"{RECORDING}.pcapng").read_bytes()
+    for words, code in ((("plc", "replay"), 0), (("trace",), 2)):
+        reader, writer = os.pipe()
+        with ThreadPoolExecutor(1) as other, os.fdopen(reader, "rb"):
+            other.submit(_pour, writer, recorded)
+            done = v2g(*words, f"/dev/fd/{reader}")
+            assert (done.code, done.output == "") == (code, code != 0), done.errors
+            if code:
+                assert "a pipe" in done.errors
+
+
+def _pour(writer: int, data: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError), os.fdopen(writer, "wb") as pipe:
+        pipe.write(data)
+
+
+def test_files_that_are_not_there_are_no_lost_connection(v2g: Run, tmp_path: Path) -> None:
+    recorded = str(FOLDER / f"{RECORDING}.pcapng")
+    for words in (("trace",), ("plc", "replay"), ("diag", "can", "--from")):
+        assert v2g(*words, str(tmp_path / "none.log")).code == 2, words
+    assert v2g("trace", recorded, "--html", str(tmp_path)).code == 8
+    assert v2g("trace", str(tmp_path)).code == 2
+
+
 def test_a_line_that_is_none_hides_no_other(v2g: Run, tmp_path: Path) -> None:
     line = Line(time="2026-01-01T00:00:00.000Z", mono_ms=0, run="1", process="secc", way="out", name="SessionStopRes")
     text = encode_line(line)

@@ -13,7 +13,7 @@ from tests.gateway.gateway import EV, data_of
 from tests.gateway.replays import BEGAN_S, content, drive, kept, replayed
 from tests.telemetry.mirror import BatchMirror
 from tests.virtual_time import VirtualLoop
-from v2g.errors import ConfigError, TransportError, V2GError
+from v2g.errors import ConfigError, V2GError
 from v2g_gateway.replay import Replay
 
 FORMATS = ("log", "blf", "asc")
@@ -117,7 +117,7 @@ async def test_what_is_damaged_of_a_recording_is_skipped_and_named(tmp_path: Pat
 @pytest.mark.parametrize(
     ("name", "content", "error"),
     [
-        ("gone.blf", None, TransportError),
+        ("gone.blf", None, ConfigError),
         ("empty.log", b"", ConfigError),
         ("drive.blf", b"no recording", V2GError),
         ("drive.asc", b"base hex  timestamps relative\n 0.1 1 100 Rx d 1 00\n", V2GError),

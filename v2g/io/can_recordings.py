@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from v2g.errors import ConfigError, FrameError, TransportError, V2GError
+from v2g.errors import ConfigError, FrameError, V2GError
 from v2g.io.can import CanFrame, frame_of
 from v2g.text import printable
 
@@ -34,7 +34,7 @@ MOST_ERRORS: Final = 100
 def recorded(path: Path, errors: list[V2GError] | None = None) -> Iterator[CanFrame]:
     """Yield the frames of a recording, except remote frames.
 
-    Raises TransportError for a file that cannot be read, ConfigError for a format that is not known here, FrameError
+    Raises ConfigError for a file that cannot be read and a format that is not known here, FrameError
     for one that is damaged, after the frames before. With `errors` what is damaged is skipped, and added to it instead.
     """
     found: list[V2GError] = [] if errors is None else errors
@@ -107,7 +107,7 @@ def _opened(path: Path) -> Any:
             return gzip.open(path, "rb" if binary else "rt", encoding=None if binary else "cp1252")
         return path.open("rb") if binary else path.open(encoding="cp1252", errors="replace")
     except OSError as error:
-        raise TransportError(f"{path}: {error.strerror}") from None
+        raise ConfigError(f"{path}: {error.strerror}") from None
 
 
 def _suffix(path: Path) -> str:
@@ -137,4 +137,4 @@ def _candump(path: Path, errors: list[V2GError]) -> Iterator[CanFrame]:
                     error = bool(frame_id & _ERROR)
                     yield CanFrame(float(found["at"]), frame_id & (_ERROR - 1), data, extended and not error, error)
     except OSError as error:
-        raise TransportError(f"{path}: {error.strerror}") from None
+        raise ConfigError(f"{path}: {error.strerror}") from None

@@ -90,7 +90,7 @@ def read_text(given: str | None) -> str:
 
 def _file(given: str | None) -> Path | None:
     try:
-        return Path(given) if given and given != "-" and Path(given).is_file() else None
+        return Path(given) if given and given != "-" and Path(given).exists() else None
     except (OSError, ValueError):  # too long for a name, or a null character
         return None
 

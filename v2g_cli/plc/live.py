@@ -19,13 +19,12 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from v2g.errors import TransportError
 from v2g.io.plc.datalink import SlacRunner
 from v2g.look import document
 from v2g.slac.inspection import ModemInspector, ModemReport
 from v2g.slac.pib import Role
 from v2g.slac.watch import STAGES, ReportedAttenuation, SlacWatch, WatchedMatching
-from v2g_cli.output import print_json, say_row, terminal
+from v2g_cli.output import print_json, say_row, terminal, write_text
 from v2g_cli.plc.source import Seen, Source
 
 ROWS: Final = 8
@@ -297,8 +296,5 @@ class View:
             self._live.update(parts, refresh=True)
 
     def write_html(self, path: Path, title: str) -> None:
-        """Write the view as an HTML file. Raises TransportError."""
-        try:
-            path.write_text(page(title, self.report, self._watched.conversations), encoding="utf-8")
-        except OSError as error:
-            raise TransportError(f"{path}: {error.strerror}") from None
+        """Write the view as an HTML file. Raises StoreError."""
+        write_text(path, page(title, self.report, self._watched.conversations))

@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from v2g.errors import ConfigError, FrameError, TransportError, V2GError
+from v2g.errors import ConfigError, FrameError, V2GError
 from v2g.io.capture import recorder
 from v2g.io.capture.pcapng import ETHERNET, Packet
 from v2g.io.plc.link import PlcConfig, PlcLink
@@ -98,7 +98,7 @@ async def _listening(folder: Path | None) -> AsyncIterator[PlcLink]:
 
     assert folder is not None
     if not folder.is_dir():
-        raise TransportError(f"{folder} is not a folder", hint="a running demo has RUN/medium")
+        raise ConfigError(f"{folder} is not a folder", hint="a running demo has RUN/medium")
     medium = await FolderMedium.attach(folder, f"listener-{os.getpid()}")
     try:
         yield open_loopback(PlcConfig(), medium)
@@ -122,7 +122,7 @@ async def frames(source: Source, *, seconds: float | None = None) -> AsyncIterat
 
 
 def recorded(path: Path, errors: list[V2GError]) -> Iterator[Seen]:
-    """Yield the frames of a capture up to what cannot be read, which is added to `errors`. Raises TransportError."""
+    """Yield the frames of a capture up to what cannot be read, which is added to `errors`. Raises ConfigError."""
     try:
         yield from map(_seen, recorder.packets(path, errors))
     except FrameError as error:
@@ -142,7 +142,7 @@ async def followed(path: Path, *, seconds: float | None = None) -> AsyncIterator
     try:
         file = path.open("rb")
     except OSError as error:
-        raise TransportError(f"{path}: {error.strerror}", hint="give a pcapng file") from None
+        raise ConfigError(f"{path}: {error.strerror}", hint="give a pcapng file") from None
     with file:
         while True:
             data = file.read(65536)

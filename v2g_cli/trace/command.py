@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from v2g.errors import ConfigError, TransportError, V2GError
+from v2g.errors import ConfigError, V2GError
 from v2g.iso15118 import trace_read
 from v2g.iso15118.trace_read import Difference, Entry, Times, parallel, runs, summary, word
-from v2g_cli.output import AMENDMENTS, print_json, print_table, raise_all, say, terminal
+from v2g_cli.output import AMENDMENTS, print_json, print_table, raise_all, say, terminal, write_text
 from v2g_cli.trace import html as trace_html
 from v2g_cli.trace.source import read_entries
 
@@ -242,10 +242,7 @@ def trace(
         else:
             print_times(rows)
     elif html is not None:
-        try:
-            html.write_text(trace_html.page(", ".join(each.name for each in files), found), encoding="utf-8")
-        except OSError as error:
-            raise TransportError(f"{html}: {error.strerror}") from None
+        write_text(html, trace_html.page(", ".join(each.name for each in files), found))
     elif json:
         for entry in found:
             print_json(_record(entry))

@@ -35,9 +35,11 @@ _FAMILIES: Final = {**dict.fromkeys(("AC", *_DER), Family.AC), "DC": Family.DC, 
 def read_entries(path: Path, errors: list[V2GError] | None = None) -> list[Entry]:
     """Return what can be read of a file, and add what cannot to `errors`.
 
-    Without `errors` the first one is raised: TransportError, CodecError, and ConfigError for missing secrets.
+    Without `errors` the first one is raised: CodecError, and ConfigError for an unreadable file or missing secrets.
     """
     found: list[V2GError] = [] if errors is None else errors
+    if path.is_fifo():
+        raise ConfigError(f"{path}: a pipe", hint="it would be read more than once: write it to a file before")
     try:
         return entries(list(_recorded(path, found) if _is_capture(path) else trace.read(path, found)))
     finally:
@@ -227,7 +229,9 @@ def _recorded(path: Path, errors: list[V2GError]) -> Iterator[Line]:
             count += 1
             yield line
     if not count and not errors:
-        why = next((each.opened.missing for each in all_ if each.opened.missing), "no connection")
+        if not all_:
+            raise ConfigError(f"{path}: no connection", hint="v2g plc replay shows what precedes one: SLAC and SDP")
+        why = next((each.opened.missing for each in all_ if each.opened.missing), "no message")
         raise ConfigError(
             f"{path}: {why}", hint="record with tls.key_log set; Wireshark shows what is visible without it"
         )

@@ -14,7 +14,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from v2g.errors import FrameError, TransportError, V2GError
+from v2g.errors import ConfigError, FrameError, TransportError, V2GError
 from v2g.io.capture import pcap, pcapng
 from v2g.io.capture.pcapng import Packet, Record, Secrets
 from v2g.io.runtime.clock import wall_ns
@@ -122,14 +122,13 @@ def read(path: Path, errors: list[V2GError] | None = None) -> Iterator[Record]:
     """Yield the records of a capture, pcapng or pcap.
 
     An incomplete last block is skipped: the program that wrote it was killed, or is still writing. Raises
-    TransportError when it cannot be read, FrameError for an invalid one; with `errors` both are added to it, each with
+    ConfigError when it cannot be read, FrameError for an invalid one; with `errors` both are added to it, each with
     its place in the file, and what precedes is yielded.
     """
     size = 0
     try:
         with path.open("rb") as file:
-            reader = pcap.PcapReader() if file.read(4) in pcap.MAGICS else pcapng.PcapngReader()
-            file.seek(0)
+            reader = pcap.PcapReader() if file.peek(4)[:4] in pcap.MAGICS else pcapng.PcapngReader()
             while data := file.read(_CHUNK):
                 size += len(data)
                 yield from reader.each(data)
@@ -143,7 +142,7 @@ def read(path: Path, errors: list[V2GError] | None = None) -> Iterator[Record]:
             raise
         errors.append(FrameError(f"{path}, octet {size - reader.unfinished}: {error}", hint=error.hint))
     except OSError as error:
-        raise TransportError(f"{path}: {error.strerror}", hint="give a pcapng or pcap file") from None
+        raise ConfigError(f"{path}: {error.strerror}", hint="give a pcapng or pcap file") from None
 
 
 def packets(path: Path, errors: list[V2GError] | None = None) -> Iterator[Packet]:

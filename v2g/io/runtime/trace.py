@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Protocol
 
 from msgspec import Meta
 
-from v2g.errors import CodecError, FrameError, TransportError, V2GError
+from v2g.errors import CodecError, ConfigError, FrameError, V2GError
 from v2g.io.runtime.clock import Clock
 from v2g.io.storage.growing_file import MIB, Beside, GrowingFile, LogFiles, in_a_thread
 from v2g.iso15118 import trace as lines
@@ -330,7 +330,7 @@ _MAX_LINE: Final = 64 * 2**20
 
 
 def read(path: Path, errors: list[V2GError] | None = None) -> Iterator[Line]:
-    """Yield the lines of a trace. Raises TransportError when it cannot be read, CodecError with the line's number.
+    """Yield the lines of a trace. Raises ConfigError when it cannot be read, CodecError with the line's number.
 
     An incomplete last line is skipped: the program that wrote it was killed, or is still writing. With `errors` other
     lines are skipped, too, and added to it as CodecError.
@@ -350,7 +350,7 @@ def read(path: Path, errors: list[V2GError] | None = None) -> Iterator[Line]:
                         raise
                     errors.append(error)
     except OSError as error:
-        raise TransportError(f"{path}: {error.strerror}", hint="give a trace written by log.trace") from None
+        raise ConfigError(f"{path}: {error.strerror}", hint="give a trace written by log.trace") from None
 
 
 def _line(path: Path, number: int, text: bytes) -> Line:
