@@ -280,14 +280,15 @@ class Reporter:
         )
 
     def ended(self, case: Described, result: Result) -> None:
-        """The result of a case."""
+        """The result of a case; a failure with the numbers of what it violates."""
+        ids = f" [{', '.join(case.requirements)}]" if result.verdict is Verdict.FAIL and case.requirements else ""
         if self._json:
             self._record(case, result)
         elif self._console is not None:
             colour = _COLOURS[result.verdict]
-            self._console.print(Text(f"{result.verdict.value:14}", colour), f"{case.id}  {result.found}")
+            self._console.print(Text(f"{result.verdict.value:14}", colour), f"{case.id}  {result.found}{ids}")
         else:
-            say_row(*self._named.values(), result.verdict.value, case.id, result.found)
+            say_row(*self._named.values(), result.verdict.value, case.id, f"{result.found}{ids}")
         self._seconds += result.seconds
         if self._number % _REPORTS_EVERY == 0 and self._console is None:
             say(self._prefixed(f"{self._number} of {self._count}{self._left()}"), err=True)

@@ -409,9 +409,9 @@ def _wrong_facts(expect: Expect, seen: Seen) -> str:
     for each in expect.facts:
         if not fnmatch.filter(seen.facts, each):
             return f"not seen: {each}" + (f" ({', '.join(seen.facts)})" if seen.facts else "")
-    for each in expect.no_facts:
-        if found := fnmatch.filter(seen.facts, each):
-            return ", ".join(seen.facts if each == "asks on" else found)
+    for fact in seen.facts:  # the first is the cause of others
+        if each := next((each for each in expect.no_facts if fnmatchcase(fact, each)), ""):
+            return ", ".join(dict.fromkeys(seen.facts if each == "asks on" else fnmatch.filter(seen.facts, each)))
     if expect.state_b and seen.pilot_c and "shows state B" not in seen.facts:
         return "does not show state B"
     return ""

@@ -131,7 +131,7 @@ async def test_garbage_before_an_answer_is_ignored() -> None:
     ("answer", "hint"),
     [
         (sdp.encode_response(SdpResponse(_LOCALHOST, 61001, Security.NONE)), "with NONE over TCP only"),
-        (b"garbage", "2 invalid datagrams received"),
+        (b"garbage", "2 invalid datagrams received, the last: 7 bytes are shorter than a V2GTP header"),
     ],
 )
 async def test_a_charger_without_tls_or_sense_is_named_in_the_hint(answer: bytes, hint: str) -> None:

@@ -225,7 +225,7 @@ class _Search:
         self._security = security
         self._accepted = accepted
         self._wireless = None if wireless is None else msgspec.structs.replace(wireless, security=security)
-        self._garbage = 0
+        self._garbage, self._flaw = 0, ""
         self._elsewhere: SdpWirelessResponse | None = None
         self._other: SdpResponse | None = None
         # There is no multicast on loopback; an unknown interface is an error at once.
@@ -276,8 +276,8 @@ class _Search:
             return
         try:
             response, evse_id = self._understand(datagram)
-        except FrameError:
-            self._garbage += 1
+        except FrameError as error:
+            self._garbage, self._flaw = self._garbage + 1, str(error)
             return
         if response is None:
             return
@@ -304,7 +304,7 @@ class _Search:
         if self._elsewhere is not None:
             return _NOWHERE[self._elsewhere.diagnosis]
         if self._garbage:
-            return f"{self._garbage} invalid datagrams received"
+            return f"{self._garbage} invalid datagrams received, the last: {self._flaw}"
         return "is the charger running, on this interface and SDP port, and the powerline matched?"
 
 

@@ -54,6 +54,7 @@ class MessageCharger(ScriptedCharger, MessageSession):
 
     def _on_body(self, body: Element, header: Header | None) -> None:
         self._responses.signature = None if header is None else header.signature
+        self._responses.utc_s = self._time.utc_ms // 1000
         self._received(body, b"" if header is None else header.session_id)
 
     def _made(self, request: Element) -> Element:

@@ -39,7 +39,8 @@ def _status(request: Element, response: Any) -> Iterator[str]:
             continue
         stops = name == "WeldingDetectionRes" or (name == "PowerDeliveryRes" and not _starts(request))
         ready = name in ("PreChargeRes", "CurrentDemandRes")
-        if code.name not in (_AFTER if stops else _READY if ready else _BEFORE):
+        ends = code.name == "EVSE_Shutdown" and status.evse_notification.name == "StopCharging"  # at any time
+        if not ends and code.name not in (_AFTER if stops else _READY if ready else _BEFORE):
             yield f"status {code.name}"
         level = status.evse_isolation_status
         tested = ready or (name == "PowerDeliveryRes" and not stops)
@@ -59,8 +60,8 @@ def _starts(request: Any) -> bool:
 def _session(request: Element, response: Any, made: MessageRequests) -> Iterator[str]:
     evse_id = response.evse_id
     if isinstance(evse_id, bytes):
-        text = from_bytes(evse_id)[0]
-        if not evse_id or (text and not is_evse_id(text) and not is_packed(evse_id)):
+        text, written = from_bytes(evse_id)  # octets of neither form identify, too: a Supercharger sends its MAC
+        if not evse_id or (written and not is_evse_id(text) and not is_packed(evse_id)):
             yield f"EVSEID {evse_id.hex() or 'empty'}"
         elif quantities.other_id(text, made.kit.evse_id):
             yield f"EVSEID {text!r}, declared is {made.kit.evse_id!r}"
@@ -68,7 +69,9 @@ def _session(request: Element, response: Any, made: MessageRequests) -> Iterator
         yield f"EVSEID {evse_id!r}"
     elif quantities.other_id(evse_id, made.kit.evse_id):
         yield f"EVSEID {evse_id!r}, declared is {made.kit.evse_id!r}"
-    yield from _time(response, made.utc_s, "evse_time_stamp", "date_time_now")
+    yield from _time(response, made.utc_s, "evse_time_stamp")
+    if getattr(response, "date_time_now", None):  # in DIN 70121 also 0 without a clock (recorded: a Supercharger)
+        yield from _time(response, made.utc_s, "date_time_now")
 
 
 def _time(value: object, now: int, *names: str) -> Iterator[str]:
@@ -100,7 +103,7 @@ def _detail(request: Any, response: Any, made: MessageRequests) -> Iterator[str]
 def _payment(request: Element, response: Any, made: MessageRequests) -> Iterator[str]:
     if not any(response.gen_challenge):
         yield "a challenge of zeros"
-    yield from _time(response, made.utc_s, "evse_time_stamp", "date_time_now")
+    yield from _time(response, made.utc_s, "evse_time_stamp")
 
 
 def _parameters(request: Element, response: Any, made: MessageRequests) -> Iterator[str]:

@@ -55,6 +55,8 @@ class MessageResponses(ScriptedResponses):
     """The way of payment that is offered."""
     signature: Signature | None = None
     challenge = bytes(16)
+    utc_s = 0
+    """The tester's time, s since 1970."""
 
     def _response(self, name: str, fields: Fields) -> Element:
         return self.responses[name](**{"response_code": self.types.ResponseCode.OK, **fields})
@@ -221,7 +223,7 @@ class ContractResponses2(Responses2):
             self._key = load_certificate(request.contract_signature_cert_chain.certificate).public_key()  # type: ignore[assignment]
         except (CertificateError, ValueError):
             self.facts.append("sends a certificate that cannot be read")
-        return {"gen_challenge": self.challenge, "evse_time_stamp": 1_700_000_000}
+        return {"gen_challenge": self.challenge, "evse_time_stamp": self.utc_s}
 
     def _AuthorizationReq(self, request: common_2.AuthorizationReq) -> Fields:
         if not self._signed:  # a repeated one needs no signature
