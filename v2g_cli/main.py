@@ -273,12 +273,23 @@ def guarded(command: Callable[[], None]) -> None:
                 say(f"     {error.hint}", err=True)
             code = error.exit_code
         except SystemExit as end:
-            code = 0 if isinstance(end.__context__, BrokenPipeError) and _left() else end.code
+            code = end.code
+            if isinstance(end.__context__, BrokenPipeError) and _left():
+                code = _CUT_OFF if _JUDGES.intersection(sys.argv) and not _SHOWS.intersection(sys.argv) else 0
         except KeyboardInterrupt:
             code = 130
         except Exception as error:  # noqa: BLE001 - the last place to catch it
             defects.report("command", defect(error))
     sys.exit(DEFECT_EXIT if defects.count else code)
+
+
+_JUDGES: Final = frozenset({"verify", "conform", "reconcile", "diag", "check", "--diff", "--check-config"})
+"""Words of commands whose exit code is a verdict: one that was cut off has none, and must not pass for a good one."""
+
+_SHOWS: Final = frozenset({"--help", "--list"})
+
+_CUT_OFF: Final = 141
+"""Exit code of a shell's command that SIGPIPE ended."""
 
 
 def _left() -> bool:

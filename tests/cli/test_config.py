@@ -18,6 +18,7 @@ from v2g.io.runtime import program
 from v2g.io.runtime.program import arguments, config_path
 
 PROGRAMS = ("secc", "evcc", "csms", "telemetry")
+RECORDING = Path(__file__).parents[1] / "vectors" / "din70121" / "2022-12-13_compleo_with_bulb.pcapng"
 
 
 def schema(v2g: Run, name: str) -> Any:
@@ -132,15 +133,23 @@ def test_every_key_of_the_schema_is_explained(v2g: Run, name: str) -> None:
     assert set(top) == {each["key"] for each in explained if "." not in each["key"]}
 
 
-@pytest.mark.parametrize("words", [("config", "explain", "csms"), ("--help",)])
-def test_a_reader_who_has_seen_enough_is_no_failure(words: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("config", "explain", "csms"), 0),
+        (("--help",), 0),
+        (("conform", "secc", "--list"), 0),
+        (("trace", "--diff", str(RECORDING), str(RECORDING)), 141),  # its exit code is a verdict
+    ],
+)
+def test_a_reader_who_has_seen_enough_is_no_failure(words: tuple[str, ...], code: int) -> None:
     """As `| head` is: nobody reads the pipe from the start."""
     reading, writing = os.pipe()
     os.close(reading)
     command = [sys.executable, "-m", "v2g_cli", *words]
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
     os.close(writing)
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert (done.returncode, done.stderr) == (code, b"")
 
 
 @pytest.mark.long
