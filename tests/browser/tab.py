@@ -36,7 +36,7 @@ _STOPS: Final = """() => {
   return all.filter((each) => reached(each) && each.checkVisibility({visibilityProperty: true})).length;
 }"""
 
-WAIT_MS = 20_000
+WAIT_MS = 120_000
 expect.set_options(timeout=WAIT_MS)
 
 
