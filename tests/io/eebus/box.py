@@ -95,7 +95,7 @@ async def joined(folder: Path, port: int, charger: str) -> AsyncIterator[Box]:
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(folder / CERTIFICATE, folder / KEY)
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(240),
         connect(f"wss://127.0.0.1:{port}/ship/", ssl=context, subprotocols=["ship"], compression=None) as socket,  # type: ignore[list-item]
     ):
         box = Box(socket, charger)

@@ -21,7 +21,9 @@ from v2g_cli.demo.processes import free_port
 
 pytestmark = pytest.mark.requirement("R206")
 
-STATION: Final = """[site]
+STATION: Final = """[sdp]
+port = 0
+[site]
 charge_w = 20000
 discharge_w = 20000
 [station]
@@ -70,7 +72,7 @@ class ChargerProcess:
             sys.executable, "-m", "secc", "--config", str(self._folder / "secc.toml"), "--events", str(events),
             stderr=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
-        client = AsyncModbusTcpClient("127.0.0.1", port=self._port)
+        client = AsyncModbusTcpClient("127.0.0.1", port=self._port, timeout=60)
         try:
             while not await client.connect():
                 assert process.returncode is None
