@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -28,6 +29,7 @@ from pki_tools.tree import PkiTree
 from tests.emissions import fault
 from v2g_cli.demo.broker import find_mosquitto
 from v2g_cli.demo.scenario import SCENARIOS, find
+from v2g_cli.demo.summary import billed
 
 SCALE = "900"  # simulated seconds per second: a quarter of an hour passes in one
 
@@ -555,3 +557,11 @@ def test_the_terminal_gets_plain_lines_when_piped(tmp_path: Path) -> None:
     assert "\x1b" not in done.stdout
     assert "ok   no power flowed" in done.stdout
     assert no_traceback(tmp_path / "run")
+
+
+def test_a_cdr_of_a_session_without_energy_has_no_price_to_compare() -> None:
+    """As on a machine so slow that the vehicle left before it charged: a run without a verdict was a defect."""
+    conductor = SimpleNamespace(cdrs=[{"state": "booked", "detail": "", "document": {}}])
+    report = SimpleNamespace(settlement=SimpleNamespace(totals=()))
+    run: Any = SimpleNamespace(conductor=conductor, report=report)
+    assert [each.passed for each in billed(run)] == [True]

@@ -25,7 +25,7 @@ def billed(run: Run) -> Iterable[Check]:
     found = run.conductor.cdrs
     words = ", ".join(f"{each['state']} {each['detail']}".strip() for each in found) or "none came"
     yield Check("the provider has booked one CDR", [each["state"] for each in found] == ["booked"], words)
-    if run.report is None or len(found) != 1:
+    if run.report is None or len(found) != 1 or not run.report.settlement.totals:  # without energy nothing is priced
         return
     cdr = wire.read(wire.inner(wire.decode(msgspec.json.encode(found[0]["document"]))), OcpiCdr)
     settled, (total,) = run.report.settlement, run.report.settlement.totals
