@@ -34,7 +34,7 @@ from v2g_testkit.cases.case import Case, ChargerScript, Expect, Result, Seen, ju
 from v2g_testkit.cases.editions import VEHICLES, Edition
 from v2g_testkit.cases.evcc_probes import BREAKS, CONNECTS, REFUSES, STAYS_AWAY, TALKS, request_facts
 from v2g_testkit.cases.scripted_charger import PAUSES, ScriptedCharger
-from v2g_testkit.charger_tester import Memory, Stream
+from v2g_testkit.charger_tester import Memory, Stream, run_watched
 
 UNANSWERED: Final = 8
 """Number of unanswered SDP requests in that probe."""
@@ -200,7 +200,7 @@ class EvccTester:
                 observe=lambda event: place.event(event) if event.stage == "session" else None,
             )
             try:
-                await runner.run()
+                await run_watched(runner, core.seen)
             except Exception as error:  # noqa: BLE001 - whoever waits for the result gets it
                 if not found.done():
                     found.set_exception(error)

@@ -29,13 +29,13 @@ from v2g_cli.conform.report import write_pages
 from v2g_cli.demo.processes import free_port
 from v2g_cli.main import app
 from v2g_cli.trace.html import page
-from v2g_testkit.cases.case import Result, Verdict
+from v2g_testkit.cases.case import Result, Seen, Verdict
 from v2g_testkit.cases.declaration import ChargerDeclaration
 from v2g_testkit.cases.editions import CHARGERS, Edition
 from v2g_testkit.cases.known import Kit, Payer
 from v2g_testkit.cases.report import chosen
 from v2g_testkit.cases.secc_cases import secc_cases
-from v2g_testkit.charger_tester import Bench, SeccTester, Stop, by_command, no_stimulus, stop_by_command
+from v2g_testkit.charger_tester import Bench, SeccTester, Stop, by_command, no_stimulus, run_watched, stop_by_command
 
 CASES = secc_cases(Family.DC)
 
@@ -152,6 +152,21 @@ async def test_a_session_is_ended_at_our_charger(pki: PkiTree, tmp_path: Path) -
         (case,) = chosen(CASES, ["*stop-then-services"])
         result = await bench_of(pki, port, stop=stop).run(case)
     assert result.verdict is Verdict.PASS, result
+
+
+async def test_the_tester_notes_by_how_much_it_was_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, seen = asyncio.get_running_loop(), Seen()
+    time = loop.time
+
+    class Busy:
+        async def run(self) -> None:
+            await asyncio.sleep(0)  # the tester begins to look
+            monkeypatch.setattr(loop, "time", lambda: time() + 0.3)
+            while not seen.late_s:
+                await asyncio.sleep(0)
+
+    await run_watched(Busy(), seen)  # type: ignore[arg-type]
+    assert seen.late_s >= 0.28
 
 
 async def test_nobody_there_is_reported_at_once(pki: PkiTree) -> None:

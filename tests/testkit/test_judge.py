@@ -45,6 +45,23 @@ def test_what_was_seen_decides(changes: dict[str, object], verdict: Verdict, fou
     assert judge(case(REFUSED), [Seen(**{**ANSWER, **changes})]) == (verdict, found)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("late_s", "verdict"), [(0.0, Verdict.FAIL), (0.1, Verdict.FAIL), (0.2, Verdict.INCONCLUSIVE)])
+def test_a_device_is_not_blamed_for_a_tester_that_was_late(late_s: float, verdict: Verdict) -> None:
+    for expect, seen in (
+        (Expect(within=(60.0, 61.0)), Seen(closed_s=59.8, late_s=late_s)),
+        (Expect(timely=("CurrentDemandReq", 0.025)), Seen(times=[("CurrentDemandReq", 0.207)], late_s=late_s)),
+        (
+            Expect(timely=("CurrentDemandReq", 0.025)),
+            Seen(reached=False, times=[("CurrentDemandReq", 0.207)], late_s=late_s),
+        ),
+    ):
+        judged, found = judge(case(expect), [seen])
+        assert judged is verdict, found
+        assert ("tester itself was late by 0.20 s" in found) is (verdict is Verdict.INCONCLUSIVE)
+        seen.facts.append("wrong: status")
+        assert judge(case(replace(expect, no_facts=("wrong: *",))), [seen])[0] is Verdict.FAIL or not seen.reached
+
+
 def test_an_open_point_fails_nobody_and_says_what_the_device_does() -> None:
     seen = [Seen(**{**ANSWER, "code": "OK", "closed_s": None})]  # type: ignore[arg-type]
     opened = Verdict.OPEN, "device answers ServiceDetailRes OK, does not close"

@@ -290,6 +290,8 @@ class Seen(msgspec.Struct, kw_only=True):
     """Whether the control pilot was in state C before."""
     facts: list[str] = []
     """Other observations, by stable names."""
+    late_s: float = 0.0
+    """By how much the tester itself was late at most, s."""
 
     @property
     def summary(self) -> str:
@@ -333,11 +335,16 @@ def judge(case: Case, seen: list[Seen]) -> tuple[Verdict, str]:
             return Verdict.FAIL, each.trouble or each.summary
         if not each.reached:
             late = _wrong_time(expect, each) if expect.timely is not None else ""
+            if late and not _wrong_time(expect, each, MEASURING_S + each.late_s):
+                return Verdict.INCONCLUSIVE, _own_fault(late, each)
             if (late or expect.reaches) and not excused:
                 return Verdict.FAIL, late or each.trouble
             return Verdict.INCONCLUSIVE, each.trouble or each.summary
         wrong = complaint(expect, each)
         agreed &= expect.judges and not wrong
+        if wrong and not (calm := complaint(expect, each, MEASURING_S + each.late_s)):
+            return Verdict.INCONCLUSIVE, _own_fault(wrong, each)
+        wrong = wrong and calm
         if wrong and not expect.open:
             return (Verdict.OPEN, f"device {each.summary}") if excused else (Verdict.FAIL, wrong)
         outcomes.append(_took(expect, each) or each.summary)
@@ -348,12 +355,18 @@ def judge(case: Case, seen: list[Seen]) -> tuple[Verdict, str]:
     return (Verdict.OPEN, f"device {found}") if (opened or case.open) and not agreed else (Verdict.PASS, found)
 
 
-def complaint(expect: Expect, seen: Seen) -> str:
-    """Return the fault in an observation, or nothing."""
-    for look in (_wrong_answer, _wrong_end, _wrong_time, _wrong_facts):
-        if wrong := look(expect, seen):
-            return wrong
-    return ""
+def _own_fault(wrong: str, seen: Seen) -> str:
+    return f"{wrong}; but the tester itself was late by {seen.late_s:.2f} s: repeat it on an idle machine"
+
+
+def complaint(expect: Expect, seen: Seen, margin_s: float = MEASURING_S) -> str:
+    """Return the fault in an observation, or nothing; `margin_s` is the tolerance of measured times."""
+    return (
+        _wrong_answer(expect, seen)
+        or _wrong_end(expect, seen, margin_s)
+        or _wrong_time(expect, seen, margin_s)
+        or _wrong_facts(expect, seen)
+    )
 
 
 def _wrong_answer(expect: Expect, seen: Seen) -> str:
@@ -371,7 +384,7 @@ def _wrong_answer(expect: Expect, seen: Seen) -> str:
     return ""
 
 
-def _wrong_end(expect: Expect, seen: Seen) -> str:
+def _wrong_end(expect: Expect, seen: Seen, margin_s: float) -> str:
     if expect.closes is True and seen.closed_s is None:
         return f"answers {seen.code or 'nothing'}, but does not close within {CLOSING_S:g} s"
     if expect.closes is False and seen.closed_s is not None:
@@ -380,7 +393,7 @@ def _wrong_end(expect: Expect, seen: Seen) -> str:
         least, most = expect.within
         if seen.closed_s is None:
             return f"does not end within {most:g} s"
-        if not least - MEASURING_S <= seen.closed_s <= most + MEASURING_S:
+        if not least - margin_s <= seen.closed_s <= most + margin_s:
             return f"ends after {seen.closed_s:.2f} s, expected {least:g} to {most:g} s"
     return ""
 
@@ -395,14 +408,14 @@ def _took(expect: Expect, seen: Seen) -> str:
     return f"{expect.timely[0]} took {longest:.3f} s" if expect.timely and longest is not None else ""
 
 
-def _wrong_time(expect: Expect, seen: Seen) -> str:
+def _wrong_time(expect: Expect, seen: Seen, margin_s: float = MEASURING_S) -> str:
     if expect.timely is None:
         return ""
     request, most = expect.timely
     longest = _longest(request, seen)
     if longest is None:
         return "" if not seen.reached else f"{request} was not sent"
-    return f"{request} took {longest:.3f} s, at most {most:g} s are allowed" if longest > most + MEASURING_S else ""
+    return f"{request} took {longest:.3f} s, at most {most:g} s are allowed" if longest > most + margin_s else ""
 
 
 def _wrong_facts(expect: Expect, seen: Seen) -> str:
