@@ -16,7 +16,8 @@ from v2g_station.device.terminal_translation import TerminalTranslator
 from v2g_station.kernel.kernel import StationCommand
 
 READ_REST_S: Final = 1.0
-"""Maximum time for which a declined card is not read again."""
+"""Maximum time for which a declined card is not read again; and least time after a terminal has not read one: it may
+refuse at once, as while it is updated."""
 
 
 class PaymentTerminal:
@@ -64,9 +65,11 @@ class PaymentTerminal:
     def _ended(self, ended: JobEnded) -> None:
         if isinstance(ended.job, RegisterJob):
             self._seen(connected=ended.done)
-        elif ended.done or isinstance(ended.job, ReserveJob):
+        else:
             rest_s = self._rest_s if isinstance(ended.job, ReserveJob) else min(self._rest_s, READ_REST_S)
-            self._rest_until = self._clock.monotonic() + rest_s
+            if isinstance(ended.job, ReadCard) and not ended.done:
+                rest_s = READ_REST_S
+            self._rest_until = max(self._rest_until, self._clock.monotonic() + rest_s)
         for fact in self._translator.facts(ended, self._clock.utc_ms()):
             asyncio.get_running_loop().call_soon(self._notify, fact)
 
@@ -83,5 +86,9 @@ class PaymentTerminal:
 
     def _read(self) -> None:
         self._reading = None
-        if self._terminal.idle:
+        if not self._terminal.idle:
+            return
+        if self._clock.monotonic() < self._rest_until:  # another job has ended since
+            self._idle()
+        else:
             self._terminal.do(ReadCard())
