@@ -204,6 +204,8 @@ class Parametrised(Stage, frozen=True):
     """Since when (s) a vehicle of AC DER applies the demands, until it has finished."""
     derived_from: object = None
     """The values of the last loop request from which `vehicle` was derived."""
+    departure_ms: int | None = None
+    """What a charger that sets the needs has said (UTC): another schedule does not move it."""
 
     @property
     def able(self) -> Vehicle:

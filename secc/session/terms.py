@@ -166,7 +166,7 @@ class SeccNeeds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Needs for a vehicle whose mobility needs come from the charger (MobilityNeedsMode 2)."""
 
     departure_after_s: Annotated[int, Meta(ge=60, le=0xFFFFFFFF)] | None = None
-    """Expected departure, counted from the negotiation; unknown by default."""
+    """Expected departure, counted from the first schedule; unknown by default, and once it has passed."""
     minimum_soc: Annotated[int, Meta(ge=0, le=100)] | None = None
     """MinimumSOC: charge required in any case; only together with `target_soc` (V2G20-2681)."""
     target_soc: Annotated[int, Meta(ge=0, le=100)] | None = None

@@ -133,6 +133,8 @@ def plan(request: ScheduleExchangeReq, parametrised: Parametrised, context: Requ
         answer = _scheduled(settled, parametrised, context)
     paused = context.notice is not None and context.notice.notification == "Pause"
     response = replace(_response(common_types.ResponseCode.OK, answer, context), go_to_pause=True if paused else None)
+    if parametrised.selected.needs_by_secc and parametrised.departure_ms is None:
+        parametrised = replace(parametrised, departure_ms=departure_ms)
     planned = Planned(parametrised=parametrised, plan=settled)
     _, why = _offer(mode, parametrised)
     refused = (Observe("schedule", "offer_refused", {"reason": why}),) if why else ()
@@ -221,6 +223,8 @@ def _departure_ms(mode: RequestMode, parametrised: Parametrised, context: Reques
     """Return the departure: the vehicle's, or the charger's if it sets the needs (V2G20-2663)."""
     needs = context.config.needs
     if parametrised.selected.needs_by_secc and needs.departure_after_s is not None:
+        if (said_ms := parametrised.departure_ms) is not None:
+            return said_ms if said_ms > context.utc_ms else None
         return context.utc_ms + needs.departure_after_s * 1000
     return context.utc_ms + mode.departure_time * 1000 if mode.departure_time is not None else None
 

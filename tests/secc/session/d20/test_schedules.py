@@ -435,6 +435,20 @@ def test_the_charger_says_departure_and_charge_where_that_was_selected(
     assert bench.commands(ports.ReportChargingNeeds)[0].needs.needs_by_secc is known
 
 
+def test_a_departure_that_the_charger_has_said_does_not_move_with_another_schedule(make_bench: MakeBench) -> None:
+    needs = SeccNeeds(departure_after_s=7200, minimum_soc=40, target_soc=90)
+    bench = make_bench(SeccConfig(mobility_needs=(2, 1), needs=needs))
+    bench.selection = (6, 0, True)
+    bench.reach(State.DC_CHARGE_LOOP)
+    said = []
+    for _ in range(3):
+        bench.utc_ms += 3_000_000
+        bench.send(bench.ask("PowerDeliveryReq", charge_progress=cm.ChargeProgress.ScheduleRenegotiation))
+        said.append(bench.go("ScheduleExchangeReq").dynamic_se_res_control_mode.departure_time)
+        bench.go("PowerDeliveryReq")
+    assert said == [4200, 1200, None]
+
+
 def waiting(make_bench: MakeBench, **rules: Any) -> Bench:
     bench = make_bench(
         SeccConfig(control_modes=(ControlMode.SCHEDULED,), schedules=ScheduleRules(**rules)), can_plan=True
