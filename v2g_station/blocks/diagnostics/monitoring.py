@@ -285,6 +285,8 @@ class Monitors(FunctionalBlock):
             "GetMonitoringReport": self._report,
         }
         self._k.watch(self._changed)
+        self._sessions.on_started(lambda _: self._check_transactions())
+        self._sessions.on_ended(lambda *_: self._check_transactions())
         self._show()
 
     def start(self) -> None:
@@ -453,6 +455,18 @@ class Monitors(FunctionalBlock):
         """Check a new monitor once the CSMS has its answer: the value may be one to report already (N07.FR.11)."""
         self._k.after(f"monitor.poll.{identifier}", 0, partial(self._poll, identifier))
 
+    def _check_transactions(self) -> None:
+        """Check the monitors that a transaction activates or deactivates, once it has begun or ended."""
+        for monitor in self._all.values():
+            if monitor.transaction:
+                self._check(monitor.id)
+
+    def _is_active(self, monitor: Monitoring, variable: Variable) -> bool:
+        """Return whether a monitor for transactions has one at its EVSE, or at any if it is not of an EVSE (N04)."""
+        place = None if variable.evse is None else variable.evse.id
+        running = (number for number, evse in self._evses.items() if evse.record is not None)
+        return not monitor.transaction or any(place in (None, number) for number in running)
+
     def _poll(self, identifier: int) -> None:
         monitor = self._all.get(identifier)
         if monitor is not None:
@@ -461,7 +475,10 @@ class Monitors(FunctionalBlock):
 
     def _evaluate(self, monitor: Monitoring, variable: Variable, text: str) -> None:
         """Check whether a value triggers an event (N07.FR.02, .16 to .19)."""
-        if monitor.type in ("UpperThreshold", "LowerThreshold") or monitor.type in TARGET:
+        if not self._is_active(monitor, variable):
+            if monitor.exceeded:
+                self._keep(msgspec.structs.replace(monitor, exceeded=False))
+        elif monitor.type in ("UpperThreshold", "LowerThreshold") or monitor.type in TARGET:
             aim = self._k.model.target(variable) if monitor.type in TARGET else ""
             exceeded = exceeds(monitor, text, aim)
             if exceeded != monitor.exceeded:
@@ -486,7 +503,8 @@ class Monitors(FunctionalBlock):
         if monitor is not None:
             variable = self._variable(monitor)
             text = self._k.model.text(variable.key)
-            if not self._is_reported(monitor) or not self.streams.take(monitor.id, shown(variable, text)):
+            streamed = self._is_reported(monitor) and self._is_active(monitor, variable)
+            if streamed and not self.streams.take(monitor.id, shown(variable, text)):
                 self._notify(monitor, variable, text, "Periodic")
             self._plan(monitor)
 

@@ -97,3 +97,22 @@ def test_a_request_for_neither_report_nor_removal_is_rejected(named: dict[str, s
     """N09.FR.07, N09.FR.09."""
     answer = Bench().ask("CustomerInformation", requestId=1, report=False, clear=False, **named)
     assert answer["status"] == status
+
+
+@pytest.mark.parametrize("kind", ["UpperThreshold", "Periodic"])
+def test_a_monitor_for_transactions_is_active_while_there_is_one(kind: str) -> None:
+    """SetMonitoringData.transaction."""
+    found = Bench()
+    found.ask("SetMonitoringLevel", severity=9)
+    monitors(found, THRESHOLD | {"type": kind, "value": 10, "severity": 9, "transaction": True})
+    counts = []
+    for _ in range(2):
+        before = len(found.all("NotifyEvent"))
+        found.wait(15)
+        counts.append(len(found.all("NotifyEvent")) - before)
+        found.present()
+        found.plug()
+        found.wait(15)
+        counts.append(len(found.all("NotifyEvent")) - before)
+        found.unplug()
+    assert [each > 0 for each in counts] == [False, True] * 2
