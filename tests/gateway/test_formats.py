@@ -197,7 +197,7 @@ async def test_payloads_of_fleet_telemetry_by_kafka_are_stored_and_none_is_lost(
 
 def _brokers(producer: Any) -> str:
     """Return where librdkafka's brokers for tests listen."""
-    (broker,) = producer.list_topics(timeout=10).brokers.values()
+    (broker,) = producer.list_topics(timeout=60).brokers.values()
     return f"{broker.host}:{broker.port}"
 
 

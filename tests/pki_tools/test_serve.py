@@ -315,7 +315,7 @@ def test_openssl_receives_a_revocation_and_its_reason(
     assert "Reason: keyCompromise" in said.stdout
     point = load(tree, "contract")[0].extensions.get_extension_for_class(x509.CRLDistributionPoints).value[0]
     assert point.full_name is not None
-    with urllib.request.urlopen(point.full_name[0].value, timeout=5) as response:
+    with urllib.request.urlopen(point.full_name[0].value, timeout=60) as response:
         crl = tmp_path / "mo.crl"
         crl.write_bytes(response.read())
     text = openssl("crl", "-in", crl, "-CAfile", tree.path("mo/sub2.pem"), "-noout", "-text")
@@ -327,7 +327,7 @@ def test_openssl_receives_a_revocation_and_its_reason(
 def test_it_ends_well_when_asked_to_and_says_what_is_wrong_when_it_cannot_begin(tmp_path: Path, pki: PkiTree) -> None:
     running = Process(pki.directory)
     with pytest.raises(urllib.error.HTTPError):
-        urllib.request.urlopen(f"{running.url}/nothing.crl", timeout=5)
+        urllib.request.urlopen(f"{running.url}/nothing.crl", timeout=60)
     assert running.stop(signal.SIGINT) == 0
     command = [sys.executable, "-m", "v2g_cli", "pki", "serve", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)

@@ -188,7 +188,7 @@ async def test_a_node_makes_one_export_at_a_time(driven: ApiClient, monkeypatch:
 
     def slow(*arguments: Any) -> list[dict[str, Any]]:
         reading.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         return values(*arguments)
 
     monkeypatch.setattr(rows, "values", slow)

@@ -240,9 +240,9 @@ async def test_what_is_odd_forged_or_of_a_newer_node_is_passed_over(redis_url: s
         stranger.announce(b"made up")
         letters = redis.pubsub()
         letters.subscribe(f"{prefix}:to:b")
-        letters.get_message(timeout=1)
+        letters.get_message(timeout=60)
         assert await a.ask("b", b"once", 5) == b"once"
-        letter = letters.get_message(timeout=1)
+        letter = letters.get_message(timeout=60)
         assert letter is not None
         redis.publish(f"{prefix}:to:b", letter["data"])  # again, word for word
         redis.publish(f"{prefix}:to:a", letter["data"])

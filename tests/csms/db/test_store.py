@@ -134,7 +134,7 @@ async def test_works_of_one_commit_fail_and_succeed_each_alone(store: Store) -> 
 
     def hold(_connection: Connection) -> None:
         started.set()
-        assert release.wait(5)
+        assert release.wait(60)
 
     def fail(connection: Connection, name: str) -> None:
         stations.touch(connection, name, "ocpp2.1", 1)
@@ -202,7 +202,7 @@ async def test_the_loop_goes_on_while_the_database_works(store: Store) -> None:
 
     def work(_connection: Connection) -> bool:
         loop.call_soon_threadsafe(done.set)
-        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(done.wait(), 5), loop).result(5)
+        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(done.wait(), 60), loop).result(60)
 
     assert await store.run(work) is True
 

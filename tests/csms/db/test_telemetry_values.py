@@ -121,7 +121,7 @@ def test_what_another_node_is_aggregating_is_erased_too(postgresql_databases: Da
             erasing = thread.submit(erase)
             while not store.do(lambda connection: connection.execute(waits).scalar()):
                 assert not erasing.done()
-        erasing.result(10)
+        erasing.result(60)
     assert store.do(telemetry_aggregates.aggregates, "EV-1", "battery.soc", 60, ALWAYS, 10, None) == []
     store.close()
 

@@ -80,18 +80,18 @@ class Topics:
         settings = {"test.mock.num.brokers": "3", "test.mock.broker.rtt": str(rtt_ms), "bootstrap.servers": "mock"}
         self._host = kafka.Producer(settings)
         self.servers = ",".join(
-            f"{each.host}:{each.port}" for each in self._host.list_topics(timeout=10).brokers.values()
+            f"{each.host}:{each.port}" for each in self._host.list_topics(timeout=60).brokers.values()
         )
 
     def read(self) -> list[Any]:
         """Return all messages of all topics."""
         settings = {"bootstrap.servers": self.servers, "group.id": "reader", "enable.partition.eof": True}
         consumer = self._kafka.Consumer(settings)
-        topics = [name for name in consumer.list_topics(timeout=10).topics if name.startswith("v2g.")]
+        topics = [name for name in consumer.list_topics(timeout=60).topics if name.startswith("v2g.")]
         places = [
             self._kafka.TopicPartition(name, number, 0)
             for name in topics
-            for number in consumer.list_topics(name, timeout=10).topics[name].partitions
+            for number in consumer.list_topics(name, timeout=60).topics[name].partitions
         ]
         consumer.assign(places)
         found, ended = [], 0

@@ -66,7 +66,7 @@ def admits(mosquitto: Broker, pki: PkiTree, tmp_path: Path) -> Callable[[Made], 
         body = b"\x00\x04MQTT\x05\x02\x00\x3c\x00" + len(name).to_bytes(2, "big") + name  # MQTT 5, clean start
         try:
             with (
-                socket.create_connection(("127.0.0.1", mosquitto.port), timeout=5) as plain,
+                socket.create_connection(("127.0.0.1", mosquitto.port), timeout=60) as plain,
                 context.wrap_socket(plain, server_hostname="localhost") as connection,
             ):
                 connection.sendall(bytes([0x10, len(body)]) + body)
