@@ -13,6 +13,7 @@ from csms.http.problems import ApiError
 from csms.mandates import api as mandates
 from csms.tariffs import api as tariffs
 from csms.tokens import api as tokens
+from csms.tokens.rules import normalise
 from csms.transactions import api as transactions
 
 _TOKENS = f"{ROOT}/tokens"
@@ -69,8 +70,9 @@ async def list_tokens(visit: Visit) -> Answer:
 @page("/tokens/{token_type}/{id_token}", tokens.read_token)
 async def one_driver(visit: Visit) -> Answer:
     """Show who has a token: its group's tokens, contract and vehicle, consent, prices, sessions, and what they cost."""
-    kind, name = visit.path["token_type"], visit.path["id_token"]
-    found = await visit.ask(tokens.read_token, token_type=kind, id_token=name)
+    kind = visit.path["token_type"]
+    found = await visit.ask(tokens.read_token, token_type=kind, id_token=visit.path["id_token"])
+    name = found["id_token"]
     group = found["terms"].get("group_id", "")
     others, sessions, costs = [], [], dict[str, Decimal]()
     held = 0
@@ -78,7 +80,7 @@ async def one_driver(visit: Visit) -> Answer:
         others = await visit.ask(tokens.list_tokens, group_id=group, limit=100)
     if visit.may(transactions.list_transactions):
         async for each in visit.every(transactions.list_transactions, text=name):
-            if (each["token_type"], each["id_token"]) == (kind, found["id_token"]):
+            if each["token_type"] == kind and normalise(kind, each["id_token"]) == name:
                 sessions.append(each)
                 held += each["held"] is not None
                 if each["cost"] is not None and each["held"] is None:
@@ -90,14 +92,14 @@ async def one_driver(visit: Visit) -> Answer:
     if visit.may(contracts.list_contracts):
         with contextlib.suppress(ApiError):  # there is no pool
             pool = [each async for each in visit.every(contracts.list_contracts)]
-            contract = next((each for each in pool if each["emaid"] == name), None)
+            contract = next((each for each in pool if normalise(kind, each["emaid"]) == name), None)
     if visit.may(mandates.list_mandates):
         known = [each async for each in visit.every(mandates.list_mandates)]
         mandate = next((each for each in reversed(known) if each["vehicle"] == name), None)
     plans = []
     if visit.may(tariffs.list_assignments):
         used = [each async for each in visit.every(tariffs.list_assignments)]
-        own = [each for each in used if (each["token_type"], each["id_token"]) == (kind, found["id_token"])]
+        own = [each for each in used if (each["token_type"], each["id_token"]) == (kind, name)]
         plans = [each["plan_id"] for each in own or (each for each in used if group and each["group_id"] == group)]
     modes = found["energy_transfer"]
     return visit.show(
@@ -105,7 +107,7 @@ async def one_driver(visit: Visit) -> Answer:
         200,
         found=found,
         group=group,
-        others=[each for each in others if each["id_token"] != found["id_token"]],
+        others=[each for each in others if each["id_token"] != name],
         sessions=sessions[:_SHOWN],
         count=len(sessions),
         most=len(sessions) == _MOST,

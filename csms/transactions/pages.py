@@ -121,7 +121,7 @@ async def one_session(visit: Visit) -> Answer:
     try:
         cost = await visit.ask(transactions.read_cost, **which)
     except ApiError as error:
-        if error.status != 404:  # it has no price
+        if error.status != 404 and found["held"] is None:  # it has no price, or people check it first
             raise
         cost = None
     journals, course = [], SessionCourse()
@@ -140,6 +140,8 @@ async def one_session(visit: Visit) -> Answer:
     return visit.show(
         "session.html",
         found=found,
+        taken=_taken(found, "import"),
+        fed_back=_taken(found, "export"),
         cost=cost,
         limits=limits,
         bounds=bounds,

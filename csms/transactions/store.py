@@ -14,6 +14,7 @@ from csms.db.leases import lock
 from csms.smart_charging.rules import Needs
 from csms.stations.tables import stations
 from csms.tariffs.tables import transaction_costs
+from csms.tokens.rules import CONTRACT, normalise
 from csms.transactions import events as totals
 from csms.transactions.events import read_samples
 from csms.transactions.rules import ClosedReason, Transaction, close, complete, lost, missing, net_wh
@@ -21,6 +22,7 @@ from csms.transactions.signed_values import JudgedSamples
 from csms.transactions.tables import meter_keys, transaction_events, transaction_faults, transactions
 from v2g import typed_json
 from v2g.ocpp.messages.transactions import TransactionLimit
+from v2g.pki.certificates import is_emaid
 
 _decode = typed_json.decoder(Transaction).decode
 
@@ -194,6 +196,9 @@ class TransactionFilter(msgspec.Struct, frozen=True, kw_only=True):
             if self.tokens:
                 token = f'"value":{msgspec.json.encode(text).decode()}}},"token_type":'  # the field before that one
                 some.append(column.document.icontains(token, autoescape=True))
+                if is_emaid(text):  # whose check digit may be there or not
+                    emaid = normalise(CONTRACT, text)
+                    some += [column.document.ilike(f'%"value":"{emaid}{each}"}},"token_type":%') for each in ("", "_")]
             found.append(or_(*some))
         return found
 

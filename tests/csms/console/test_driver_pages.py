@@ -121,6 +121,19 @@ async def test_held_amounts_are_not_told(ask: ApiClient) -> None:
     assert "EUR" not in text
 
 
+async def test_the_page_of_a_held_session_says_why_and_shows_no_energy_that_is_not_known(ask: ApiClient) -> None:
+    charging, _ = await opened(ask)
+    assert (await ask("POST", "/tariffs", PLAN)).status == 201
+    assert (await ask("PUT", "/tariff-assignments", {"plan_id": "city"})).status == 200
+    await go_on(charging, "Started", "Authorized", 1000)
+    await go_on(charging, "Ended", "EVCommunicationLost", 900_000_000)
+    page = await (await employ(ask, "ada", Role.BILLING)).get(f"/console/sessions/{STATION}/{charging.id}")
+    assert page.status == 200
+    text = text_of(page)
+    assert "Cost with taxes \u2013 On hold" in text
+    assert "Fed back \u2013" in text, "it has no such register"
+
+
 @pytest.mark.parametrize("accept", ["en", "de"])
 async def test_drivers_pages_tell_search_engines_to_stay_away(ask: ApiClient, accept: str) -> None:
     _, path = await opened(ask)
@@ -156,3 +169,20 @@ async def test_who_has_a_token_is_one_page_with_tariff_group_sessions_and_what_t
     assert "No session yet." in other
     assert (await ada.get("/console/tokens/Central/NONE")).status == 404
     assert (await bob.get("/console/tokens/Central/DEADBEEF")).status == 403
+
+
+@pytest.mark.parametrize(
+    ("kind", "known", "reported"),
+    [("ISO14443", "04A1B2C3", "04a1b2c3"), ("eMAID", "DEV2GC00000001", "DEV2GC000000017")],
+)
+async def test_who_has_a_token_is_known_in_whatever_form_the_station_writes_it(
+    ask: ApiClient, kind: str, known: str, reported: str
+) -> None:
+    assert (await ask("PUT", f"/tokens/{kind}/{known}", {})).status == 200
+    charging, _ = await opened(ask)
+    await charging.event(
+        "Started", "Authorized", token={"idToken": reported, "type": kind}, context="Transaction.Begin"
+    )
+    ada = await employ(ask, "ada", Role.OPERATOR)
+    for form in (known, reported):
+        assert "Sessions 1 " in text_of(await ada.get(f"/console/tokens/{kind}/{form}"))
