@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Final, Literal
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, delete, exists, select, tuple_
+from sqlalchemy import Column, ColumnElement, Connection, Table, delete, exists, select, tuple_, update
 
 from csms.accounts.tables import audit, idempotency_keys, webhook_deliveries
 from csms.admission.store import connection_faults
 from csms.alerts.tables import alert_mails, alerts
-from csms.db.base import metadata
+from csms.books.tables import booked_transactions
+from csms.db.base import AnyRow, metadata
 from csms.diagnostics.store import device_events, stream_values
 from csms.direct_payments.rules import OVER
 from csms.direct_payments.store import direct_payments
@@ -22,9 +23,12 @@ from csms.settlements.tables import journal_reviews, offer_decisions, price_deli
 from csms.smart_charging.tables import der_alarms, dispatch_course, fleet_course, fleet_quarters, limits_in_force
 from csms.station_security.store import security_events
 from csms.stations.tables import connector_history, station_absences
+from csms.tariffs.tables import transaction_costs, transaction_plans
 from csms.telemetry import tables
 from csms.telemetry.aggregates import AGGREGATES
 from csms.tokens.store import settle_uses
+from csms.tokens.tables import token_uses
+from csms.transaction_keys import id_at_station, key_again
 from csms.transactions.tables import held_transactions, meter_values, transaction_events, transactions
 from csms.vehicles.store import within_run
 
@@ -143,16 +147,45 @@ def _delete_transactions(connection: Connection, before_ms: int) -> int:
             & table.c.state.in_(("waiting", "quarantined"))
         )
     key = (transactions.c.station_id, transactions.c.transaction_id)
-    found = connection.execute(select(*key).where(over).limit(STEP // 10)).all()
-    if not found:
-        return 0
-    gone = [(row.station_id, row.transaction_id) for row in found]
+    about = (*key, transactions.c.started_ms, transactions.c.heard_ms, transactions.c.document)
+    gone: list[tuple[str, str]] = []
+    last: tuple[str, str] = ("", "")
+    while not gone:
+        query = select(*about).where(over & (tuple_(*key) > tuple_(*last))).order_by(*key).limit(STEP // 10)
+        found = connection.execute(query).all()
+        if not found:
+            return 0
+        its = [row for row in found if not _is_used_again(connection, row, before_ms)]
+        gone, last = [(row.station_id, row.transaction_id) for row in its], (found[-1][0], found[-1][1])
     settle_uses(connection, gone)
+    for row in its:
+        _free_id(connection, row)
     deleted = 0
     for table in (*_belonging(), transactions):
         columns = tuple_(table.c.station_id, table.c.transaction_id)
         deleted += connection.execute(delete(table).where(columns.in_(gone))).rowcount
     return deleted
+
+
+def _is_used_again(connection: Connection, row: AnyRow, before_ms: int) -> bool:
+    """Return whether a later transaction with the id stays: events find it by all that had the id before."""
+    name = id_at_station(row.transaction_id)
+    if name == row.transaction_id and '"next_id":"' not in row.document:
+        return False
+    its = transactions.c
+    same = (its.transaction_id == name) | its.transaction_id.startswith(f"{name}~", autoescape=True)
+    stays = its.active.is_(True) | (its.heard_ms >= before_ms)
+    return connection.execute(select(exists().where((its.station_id == row.station_id) & same & stays))).scalar_one()
+
+
+def _free_id(connection: Connection, row: AnyRow) -> None:
+    """Name what stays of a transaction, such as its cost, by id and begin: its station may use the id again."""
+    if id_at_station(row.transaction_id) != row.transaction_id:
+        return
+    name = key_again(row.transaction_id, row.heard_ms if row.started_ms is None else row.started_ms)
+    for table in (token_uses, transaction_costs, transaction_plans, booked_transactions, journal_reviews):
+        its = (table.c.station_id == row.station_id) & (table.c.transaction_id == row.transaction_id)
+        connection.execute(update(table).where(its).values(transaction_id=name))
 
 
 def _belonging() -> Sequence[Table]:

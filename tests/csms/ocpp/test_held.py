@@ -18,6 +18,7 @@ from csms.booking import store as reviews
 from csms.books import reports
 from csms.grid.signal_delivery import Pusher
 from csms.remote_control import work as remote_control
+from csms.retention.store import delete_old
 from csms.smart_charging import store as charging
 from csms.smart_charging.work import SmartCharging
 from csms.tariffs import store as tariffs
@@ -311,6 +312,46 @@ async def test_an_id_used_again_after_a_boot_is_another_transaction(station: Sta
     assert third not in ("tx-field", second)
     (total,) = await run(reports.sums, "station", UTC)
     assert (total.transactions, total.import_mwh) == (3, 10_000_000)
+
+
+async def test_the_last_with_an_id_is_found_although_the_first_is_old_enough_to_be_deleted(station: Station) -> None:
+    run, day_s = station.csms.services.store.run, 86_400
+    await station.runs(1_000_000, 1_001_000)
+    station.csms.clock.advance(10 * day_s)
+    second = await _boots_and_runs(station, 1_001_000, 1_002_000)
+    station.csms.clock.advance(10 * day_s)
+    await station.point.call("BootNotification", BOOT)
+    station.seq_no = -1
+    await station.event("Started", wh(1_002_000, "Transaction.Begin"), state="Charging")
+    (running,) = await run(transactions.active, station.point.id)
+    assert not await run(delete_old, "transactions", station.csms.clock.utc_ms() - 5_000 * day_s)
+    await station.event("Ended", wh(1_005_000, "Transaction.End"), state="Idle")
+    assert await run(transactions.active, station.point.id) == []
+    cost = await run(tariffs.cost, station.point.id, running.transaction_id)
+    assert (cost or {}).get("incl_tax") == 1_500_000
+    station.csms.clock.advance(10 * day_s)
+    while await run(delete_old, "transactions", station.csms.clock.utc_ms() - 5_000 * day_s):
+        pass
+    for each in ("tx-field", second, running.transaction_id):
+        assert await run(transactions.get, station.point.id, each) is None
+
+
+async def test_an_id_that_is_used_again_after_its_deletion_has_no_plan_or_cost_of_the_old_one(station: Station) -> None:
+    run, place = station.csms.services.store.run, (station.point.id, "tx-field")
+    await station.runs(1_000_000, 1_002_000)
+    began = (await run(transactions.get, *place)).started_ms
+    station.csms.clock.advance(10 * 86_400)
+    assert await run(delete_old, "transactions", station.csms.clock.utc_ms() - 1) > 0
+    assert await run(tariffs.cost, *place) is None
+    kept = await run(tariffs.cost, station.point.id, f"tx-field~{format_time(began)}")
+    assert kept["incl_tax"] == 1_000_000, "a receipt has it"
+    dear = PricePlan(id="dear", currency="EUR", energy=Charge(rates=(Rate(price="0.7"),)))
+    await run(tariffs.add_plan, dear, 0)
+    await run(tariffs.assign, tariffs.Scope(), "dear", 0)
+    await station.point.call("BootNotification", BOOT)
+    station.seq_no = -1
+    await station.runs(1_002_000, 1_004_000)
+    assert (await run(tariffs.cost, *place))["incl_tax"] == 1_400_000
 
 
 async def test_late_and_repeated_events_of_the_earlier_transaction_stay_with_it(station: Station) -> None:
