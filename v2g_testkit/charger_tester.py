@@ -197,7 +197,7 @@ class SeccTester:
         try:
             stream = await self._connect("vehicle", found)
         except V2GError as error:
-            return Seen(facts=["refuses the connection", str(error)])
+            return Seen(facts=[_unconnected(error)])
         try:
             assert isinstance(stream, TlsStream)
             facts = [stream.version, f"group {stream.group}", f"cipher {stream.cipher}"]
@@ -234,7 +234,7 @@ class SeccTester:
             try:
                 stream = await self._connect(script.identity)
             except V2GError as error:
-                return Seen(reached=False, trouble=f"no connection: {error}"), lines.lines
+                return Seen(reached=False, trouble=f"no connection: {_unconnected(error)}"), lines.lines
             seen = await self._converse(script, memory, stream, lines)
             # A charger that closes without a message is often still busy with the last session.
             if seen.times or seen.answer or seen.absent or self._clock.monotonic() > until:
@@ -300,6 +300,16 @@ class SeccTester:
     async def _show(self, state: PilotState) -> Fact | None:
         await self._pilot(state)
         return PilotShown()
+
+
+def _unconnected(error: V2GError) -> str:
+    """Return why there is no connection: who rejected whom, and where the cause may be the tester's own settings."""
+    reason = error.reason if isinstance(error, TlsError) else ""
+    if reason == "unknown_ca":
+        return f"the tester does not trust the charger's certificate (is its root in --pki, --root?): {error}"
+    if reason.startswith("peer_certificate"):
+        return f"the tester rejects the charger's certificate: {error}"
+    return f"{REFUSES}: {error}" if reason else str(error)
 
 
 async def no_stimulus(state: PilotState) -> None:

@@ -16,6 +16,7 @@ from secc.app import assemble
 from secc.charger import Charger
 from secc.config import load_config
 from secc.session.ports import StopRequested
+from tests.io.tls.support import other_pki
 from tests.secc_toml import identity
 from v2g.errors import TimeoutExpired
 from v2g.io.runtime.clock import Clock
@@ -36,6 +37,8 @@ from v2g_testkit.cases.known import Kit, Payer
 from v2g_testkit.cases.report import chosen
 from v2g_testkit.cases.secc_cases import secc_cases
 from v2g_testkit.charger_tester import Bench, SeccTester, Stop, by_command, no_stimulus, run_watched, stop_by_command
+
+__all__ = ["other_pki"]
 
 CASES = secc_cases(Family.DC)
 
@@ -68,7 +71,7 @@ def bench_of(pki: PkiTree, port: int, *, stop: Stop | None = None, **options: ob
         interface="lo",
         family=Family.DC,
         identities=means.identities,
-        anchors=means.anchors,
+        anchors=options.pop("anchors", means.anchors),  # type: ignore[arg-type]
         kit=Kit(contracts={name: Payer(each.chain, each.key) for name, each in means.contracts.items()}),
         sdp_port=port,
         pause_s=0.0,
@@ -95,6 +98,21 @@ async def test_discovery_and_handshakes_of_our_charger(pki: PkiTree, tmp_path: P
     assert len(verdicts) == 11
     assert "staples an OCSP answer" in results["SECC-TLS-staple"].found
     assert results["SECC-SDP-short"].found == "does not answer"
+
+
+async def test_a_charger_of_another_root_is_not_said_to_refuse(
+    pki: PkiTree, other_pki: PkiTree, tmp_path: Path
+) -> None:
+    port, said = free_port(socket.SOCK_DGRAM), "the tester does not trust the charger's certificate (is its root in"
+    anchors = means_of_tree(other_pki, datetime.now(UTC)).anchors
+    async with charger(tmp_path, pki, port):
+        test = bench_of(pki, port)
+        await test.find()
+        test = bench_of(pki, port, anchors=anchors)
+        for case in chosen(CASES, ["TLS-good", "RUN-DC-dynamic"]):
+            result = await test.run(case)
+            assert said in result.found
+            assert "refuses" not in result.found
 
 
 @pytest.mark.requirement("R16")
