@@ -68,6 +68,16 @@ def records(text: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+def test_a_failure_names_what_it_violates(capsys: pytest.CaptureFixture[str]) -> None:
+    case = Case(id="SECC-X-01", title="x", required="x", requirements=("V2G2-538", "V2G2-539"))
+    reporter = Reporter([case], {}, json=False)
+    for verdict in (Verdict.PASS, Verdict.FAIL):
+        reporter.ended(case, Result(case=case.id, verdict=verdict, found="answers OK"))
+    passed, failed = capsys.readouterr().out.splitlines()
+    assert passed == "pass\tSECC-X-01\tanswers OK"
+    assert failed == "fail\tSECC-X-01\tanswers OK [V2G2-538, V2G2-539]"
+
+
 def test_a_stuck_device_is_restarted_and_its_cases_are_repeated_once(capsys: pytest.CaptureFixture[str]) -> None:
     device = Device(2, 3, 4, restarts=True)
     results, reporter = played(device, device.reboot)

@@ -272,6 +272,7 @@ def test_two_runs_are_compared(tmp_path: Path) -> None:
         ((Verdict.PASS, Verdict.PASS, Verdict.NOT_APPLICABLE), "2 of 2", "#2e7d32"),
         ((Verdict.PASS, Verdict.INCONCLUSIVE), "1 of 2", "#b26a00"),
         ((Verdict.PASS, Verdict.FAIL), "1 of 2", "#c0392b"),
+        ((), "0 of 0", "#b26a00"),  # an empty run has shown nothing
     ],
 )
 def test_a_badge_shows_how_many_passed(verdicts: tuple[Verdict, ...], text: str, colour: str) -> None:

@@ -45,6 +45,22 @@ def test_our_vehicle_passes(pki_2: PkiTree, edition: Edition, family: Family, qu
         assert not complaint(script.expect, rig.seen[0]), result
 
 
+def test_a_contract_is_paid_with_at_the_present_time(pki_2: PkiTree) -> None:
+    """A vehicle without a clock takes the charger's: contracts of today are not valid yet in 2023."""
+    told: list[int] = []
+
+    class Listening(Vehicle2):
+        def _on_body(self, body: Any, header: Any) -> None:
+            told.extend([body.evse_time_stamp] if type(body).__name__ == "PaymentDetailsRes" else [])
+            super()._on_body(body, header)
+
+    rig = EvccRig(pki_2, Family.DC, kind=Listening, edition=Edition.ISO2)
+    (case,) = chosen(VEHICLES[Edition.ISO2].cases(Family.DC), ["RUN-2-DC-PnC"])
+    assert rig.run(case).verdict is Verdict.PASS
+    assert len(told) == 1
+    assert abs(told[0] - rig.utc_ms / 1000) < 60
+
+
 @pytest.mark.parametrize(("edition", "family"), WAYS, ids=["2-AC", "2-DC", "din-DC"])
 def test_ids_are_unique_and_every_request_of_a_session_is_answered_wrongly_in_each_way(
     edition: Edition, family: Family

@@ -29,7 +29,7 @@ from v2g_cli.conform.ocpi import ocpi
 from v2g_cli.conform.options import Certificates, CheckFlag, JsonFlag, Link, Reports, Selection, Vehicle
 from v2g_cli.conform.station import station
 from v2g_cli.options import with_option_groups
-from v2g_cli.output import print_json, print_table, say, write_text
+from v2g_cli.output import print_json, print_table, read_text, say, write_text
 from v2g_cli.trace import html as trace_html
 from v2g_testkit.cases.case import Case, Result, Verdict
 from v2g_testkit.cases.declaration import ChargerDeclaration
@@ -87,7 +87,7 @@ def drawn(title: str, results: Sequence[Result]) -> str:
     counted = totals(results)
     applied = sum(counted.values()) - counted[Verdict.NOT_APPLICABLE]
     text = f"{counted[Verdict.PASS]} of {applied}"
-    colour = "#c0392b" if counted[Verdict.FAIL] else "#2e7d32" if counted[Verdict.PASS] == applied else "#b26a00"
+    colour = "#c0392b" if counted[Verdict.FAIL] else "#2e7d32" if 0 < counted[Verdict.PASS] == applied else "#b26a00"
     left, right = 12 + 7 * len(title), 12 + 7 * len(text)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + right}" height="20" role="img" '
@@ -145,11 +145,7 @@ def _lines(text: str) -> Iterator[str]:
     if not text.startswith("@"):
         yield text
         return
-    try:
-        lines = Path(text[1:]).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--target {text}: {error}", hint="a file with one device in each line") from None
-    for line in lines:
+    for line in read_text(Path(text[1:])).splitlines():
         if written := line.partition("#")[0].strip():
             yield written
 

@@ -23,7 +23,7 @@ from v2g.io.runtime.supervision import child
 from v2g.version import VERSION
 from v2g_cli.conform import report as conform_report
 from v2g_cli.options import command_line
-from v2g_cli.output import print_json, print_table, say, say_row, terminal
+from v2g_cli.output import print_json, print_table, read_text, say, say_row, terminal
 from v2g_testkit.cases.case import PRECONDITION, Case, Described, Result, Verdict
 from v2g_testkit.cases.report import NOTICE, exit_code, not_run, totals
 
@@ -73,12 +73,12 @@ def read_results(file: Path, device: str = "") -> list[Result]:
 
     Raises ConfigError.
     """
+    lines = read_text(file).splitlines()
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
         records = [typed_json.decode(line, Any) for line in lines if line.strip()]
         cases = [each for each in records if isinstance(each, dict) and "case" in each]
         found = [typed_json.convert(each, Result) for each in cases if each.get("device", "") == device]
-    except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+    except msgspec.MsgspecError as error:
         raise ConfigError(f"{file}: {error}", hint="records of a run with --json, a line each") from None
     return found
 
