@@ -246,6 +246,7 @@ RuleName = Literal[
     "partner_silent",
     "cdrs_refused",
     "cdrs_disputed",
+    "price_unpublished",
 ]
 
 
@@ -338,6 +339,9 @@ RULES: Final[Mapping[RuleName, Rule]] = {
     ),
     "cdrs_refused": Rule(subject_kind="partner", value="CDRs that it has not taken", limit=0, clear=0),
     "cdrs_disputed": Rule(subject_kind="partner", value="its CDRs that differ from what we find", limit=0, clear=0),
+    "price_unpublished": Rule(
+        subject_kind="station", value="EVSEs whose price partners are not shown", limit=0, clear=0
+    ),
 }  # fmt: skip
 
 

@@ -120,6 +120,10 @@ SENTENCES: Final[Mapping[str, Sentence]] = {
         "Disputed CDRs of {subject}: {value}", "CDRs of {count} roaming partners are disputed",
         "They are not paid until somebody decides.",
     ),
+    "price_unpublished": Sentence(
+        "Partners see no price at {subject}; EVSEs: {value}", "Partners see no price at {count} stations",
+        "OCPI cannot say its price plan, or its location has another time zone: partners need a plan of their own.",
+    ),
     "cell_imbalance": Sentence(
         "A cell of {subject} deviates by {value}; the limit is {limit}", "Cells of {count} vehicles deviate",
         "Have the pack measured.", _SIGMA,

@@ -69,6 +69,7 @@ def observe(connection: Connection, now_ms: int, rules: Mapping[RuleName, Rule])
         "partner_silent": _since(connection, _silent_partners(_before(rules, "partner_silent", now_ms)), now_ms),
         "cdrs_refused": _counted(connection, _refused_cdrs()),
         "cdrs_disputed": _counted(connection, _disputed_cdrs()),
+        "price_unpublished": _counted(connection, _unpublished()),
     }
     known = select(leases.c.node).where(leases.c.name.startswith(NODE, autoescape=True))
     nodes = known.where(leases.c.until_ms > now_ms - _GONE_MS)
@@ -227,6 +228,13 @@ def _disputed_cdrs() -> AnySelect:
     column = roaming_objects.c
     query = select(column.owner, func.count()).where(column.module == "cdrs", column.state == "disputed")
     return query.group_by(column.owner).order_by(column.owner)
+
+
+def _unpublished() -> AnySelect:
+    """EVSEs whose plan OCPI cannot say, by station."""
+    column = roaming_objects.c
+    query = select(column.about, func.count()).where(column.owner == "", column.module == "evses", column.detail != "")
+    return query.group_by(column.about).order_by(column.about)
 
 
 def _counted(connection: Connection, query: AnySelect) -> list[Observed]:

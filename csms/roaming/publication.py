@@ -6,7 +6,7 @@ same transaction.
 
 import hashlib
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 from sqlalchemy import Connection, select
@@ -16,11 +16,12 @@ from csms.db.leases import lock
 from csms.roaming import store as rows
 from csms.roaming.store import Kept
 from csms.stations.tables import connectors
-from csms.tariffs.plans import Scope, find_plan, plan
+from csms.tariffs.plans import Scope, find_plan
 from csms.tariffs.rules import has_clock_of
 from csms.tariffs.store import plans
 from csms.tokens.rules import normalise
 from v2g import typed_json
+from v2g.energy.price_plan import PricePlan
 from v2g.errors import CodecError
 from v2g.ocpi import wire
 from v2g.ocpi.objects import (
@@ -225,10 +226,11 @@ def _evse(
 ) -> OcpiEvse:  # fmt: skip
     station_id, updated = offered.station_id, wire.moment(now_ms)
     price_plan = find_plan(connection, Scope(station_id=station_id, evse_id=offered.evse))
-    names: tuple[str, ...] = ()
-    # a tariff's clock is that of its location
-    if price_plan is not None and has_clock_of(price_plan, zone, now_ms // 86_400_000):
-        names = (tariff_id(price_plan.id),) if publish_tariff(connection, config, price_plan.id, now_ms) else ()
+    fault = "" if price_plan is None else publish_tariff(connection, config, price_plan, zone, now_ms)
+    names = () if price_plan is None or fault else (tariff_id(price_plan.id),)
+    kept_evse = rows.find_object(connection, "", "evses", offered.key)
+    if kept_evse is not None and kept_evse.detail != fault:  # an alert
+        rows.put_object(connection, msgspec.structs.replace(kept_evse, detail=fault))
     reported = statuses.get((station_id, offered.evse), set())
     status = next((_STATUS[each] for each in _STATUS if each in reported), "UNKNOWN")
     old = {each.id: each for each in before.connectors} if before is not None else {}
@@ -265,19 +267,25 @@ def publish_changed_tariffs(connection: Connection, config: RoamingConfig, now_m
         rows.enqueue(connection, rows.receivers(connection, "tariffs"), "tariffs", kept.object_id, now_ms)
 
 
-def publish_tariff(connection: Connection, config: RoamingConfig, plan_id: str, now_ms: int) -> bool:
-    """Publish the tariffs of a plan; False if OCPI cannot express it. The content under a plan's id never changes."""
-    if rows.find_object(connection, "", "tariffs", tariff_id(plan_id)) is not None:
-        return True
-    found = plan(connection, plan_id)
-    made = () if found is None else tariffs_of_plan(config, found, now_ms)
+def publish_tariff(connection: Connection, config: RoamingConfig, price_plan: PricePlan, zone: str, now_ms: int) -> str:
+    """Publish the tariffs of a plan at a location in a time zone; return why OCPI cannot say it, "" if it can. The
+    content under a plan's id never changes."""
+    if not has_clock_of(price_plan, zone, now_ms // 86_400_000):  # a tariff's clock is that of its location
+        return f"plan {price_plan.id} has the clock of {price_plan.zone}, its location that of {zone}"
+    if rows.find_object(connection, "", "tariffs", tariff_id(price_plan.id)) is not None:
+        return ""
+    try:
+        made = tariffs_of(price_plan, config.country_code, config.party_id, wire.moment(now_ms))
+    except CodecError as error:
+        return f"plan {price_plan.id}: {error}"
     for tariff in made:
         rows.put_object(connection, own_object("tariffs", tariff.id, wire.encode(tariff).decode(), now_ms))
         rows.enqueue(connection, rows.receivers(connection, "tariffs"), "tariffs", tariff.id.lower(), now_ms)
-    return bool(made)
+    return ""
 
 
-def tariffs_of_plan(config: RoamingConfig, found: Any, now_ms: int) -> tuple[OcpiTariff, ...]:
+def tariffs_of_plan(config: RoamingConfig, found: PricePlan, now_ms: int) -> tuple[OcpiTariff, ...]:
+    """Return the tariffs of a plan, none if OCPI cannot say it."""
     try:
         return tariffs_of(found, config.country_code, config.party_id, wire.moment(now_ms))
     except CodecError:

@@ -59,7 +59,7 @@ from v2g.ocpi.objects import (
 )
 from v2g.ocpi.records import credit_of, credits_in, split_of, volume
 from v2g.ocpi.settled import Facts, SettledPlace, charge_detail_record
-from v2g.ocpi.tariffs import EXPORT, percent_of, tariff_id
+from v2g.ocpi.tariffs import hours_of, percent_of, periods_of, tariff_id
 from v2g.units import payable
 
 _MOST_SIGNED: Final = 100
@@ -306,9 +306,9 @@ def _by_plan(
     assert transaction.started_ms is not None
     currency, end_ms, start_ms = session.currency, _end_ms(transaction, now_ms), transaction.started_ms
     bill = _bill_of(connection, transaction, cost, currency, end_ms)
-    periods = [each for period in bill.periods for each in _periods(period)]
+    periods = periods_of(bill)
     if bill.reserved_ms and periods:  # a CDR begins with its reservation
-        reserved = CdrDimension(type="RESERVATION_TIME", volume=_hours(bill.reserved_ms))
+        reserved = CdrDimension(type="RESERVATION_TIME", volume=hours_of(bill.reserved_ms))
         begun = wire.moment(start_ms - bill.reserved_ms)
         periods.insert(0, msgspec.structs.replace(periods[0], start_date_time=begun, dimensions=(reserved,)))
     found: dict[str, OcpiTariff] = {}
@@ -337,8 +337,8 @@ def _by_plan(
         charging_periods=tuple(periods), signed_data=_signed_data(connection, transaction),
         total_cost=_price(bill.excl_tax, bill.incl_tax, currency), total_fixed_cost=costs("fixed"),
         total_energy=volume(periods, "ENERGY"), total_energy_cost=costs("energy", "export"),
-        total_time=_hours(end_ms - start_ms), total_time_cost=costs("charging_time"),
-        total_parking_time=_hours(bill.idle_ms), total_parking_cost=costs("idle_time"),
+        total_time=hours_of(end_ms - start_ms), total_time_cost=costs("charging_time"),
+        total_parking_time=hours_of(bill.idle_ms), total_parking_cost=costs("idle_time"),
         total_reservation_cost=costs("reservation_time", "reservation_fixed"), last_updated=wire.moment(now_ms),
     )  # fmt: skip
 
@@ -358,34 +358,6 @@ def _bill_of(
     )  # fmt: skip
     excl, incl = (0, 0) if cost is None else (cost["excl_tax"], cost["incl_tax"])
     return Bill(currency=currency, periods=(period,), excl_tax=excl, incl_tax=incl, idle_ms=period.idle_ms)
-
-
-def _hours(ms: int) -> Decimal:
-    return (Decimal(max(0, ms)) / 3_600_000).quantize(_Q4)
-
-
-def _energy(mwh: int) -> Decimal:
-    return (Decimal(mwh) / 10**6).quantize(_Q4)
-
-
-def _periods(period: Period) -> list[CdrPeriod]:
-    """Return a period as one of OCPI, and another one for energy fed back, which has a tariff of its own."""
-    begun = wire.moment(period.start_ms)
-    name = tariff_id(period.plan_id) if period.plan_id else None
-    dimensions = []
-    if period.energy_mwh or not period.export_mwh:
-        dimensions.append(CdrDimension(type="ENERGY", volume=_energy(period.energy_mwh)))
-    if period.charging_ms:
-        dimensions.append(CdrDimension(type="TIME", volume=_hours(period.charging_ms)))
-    if period.idle_ms:
-        dimensions.append(CdrDimension(type="PARKING_TIME", volume=_hours(period.idle_ms)))
-    if period.max_current_a:
-        dimensions.append(CdrDimension(type="MAX_CURRENT", volume=Decimal(period.max_current_a)))
-    found = [CdrPeriod(start_date_time=begun, dimensions=tuple(dimensions), tariff_id=name)] if dimensions else []
-    if period.export_mwh:
-        back = (CdrDimension(type="ENERGY", volume=0 - _energy(period.export_mwh)),)
-        found.append(CdrPeriod(start_date_time=begun, dimensions=back, tariff_id=name and name + EXPORT))
-    return found
 
 
 _NATURES: Final = {"Transaction.Begin": "Start", "Transaction.End": "End"}

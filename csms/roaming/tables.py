@@ -29,7 +29,9 @@ roaming_objects: Final = Table(
     Column("about", String(300), nullable=False),  # what it is of here: station and transaction, or a token's number
     Column("alias", String(64), nullable=False),  # another name: the contract of a token
     Column("document", Text, nullable=False),
-    Column("detail", Text, nullable=False),  # of a CDR: findings, of a command: its node
+    Column(
+        "detail", Text, nullable=False
+    ),  # of a CDR: findings, of a command: its node, of an EVSE: why it has no price
     Index(None, "owner", "module", "updated_ms", "object_id", "audience"),  # pages are also counted by it
     Index(None, "module", "about"),
     Index(None, "module", "alias"),

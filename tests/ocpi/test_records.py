@@ -86,4 +86,4 @@ def test_a_cdr_that_would_take_minutes_to_price_is_disputed_at_once() -> None:
     tariffs = tuple(replace(tariff, id=name, elements=tariff.elements * 500) for name in ("a", "b"))
     periods = tuple(replace(period, tariff_id="ab"[number % 2]) for number in range(10_000))
     found = judge_cdr(replace(cdr, tariffs=tariffs, charging_periods=periods), {}, "UTC", T0 + 10**9)
-    assert "price: 500 prices and 10000 periods are too many to be checked" in found
+    assert "price: 1000 prices and 10000 periods are too many to be checked" in found

@@ -1,17 +1,12 @@
-"""Charging periods cost what the examples of OCPI's specification say; a plan costs the same as its tariff."""
+"""Charging periods cost what the examples of OCPI's specification say; what OCPI cannot say is not published."""
 
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from v2g.energy.price_plan import Bound, Charge, PricePlan, Rate, Tax, When
-from v2g.energy.settlement.costing import bill
-from v2g.energy.settlement.intervals import Registers
-from v2g.energy.settlement.pieces import Usage
 from v2g.errors import CodecError
 from v2g.ocpi import wire
 from v2g.ocpi.objects import CdrPeriod, OcpiTariff, PriceBound
@@ -160,45 +155,6 @@ def test_what_cannot_be_priced_is_an_error() -> None:
         costs_of(periods(("2019-01-07T10:00:00Z", {"ENERGY": "1"})), end, tariff(ENERGY), "Nowhere/At_All")
 
 
-@given(
-    price=st.decimals(0, 5, places=4), idle=st.decimals(0, 1, places=4), ppm=st.sampled_from([0, 70_000, 190_000]),
-    wh=st.integers(1, 90_000), minutes=st.integers(1, 300), parked=st.integers(0, 300), hour=st.integers(1, 23),
-)  # fmt: skip
-def test_a_plan_and_its_tariff_cost_the_same(
-    price: Decimal, idle: Decimal, ppm: int, wh: int, minutes: int, parked: int, hour: int
-) -> None:
-    taxes = (Tax(kind="VAT", ppm=ppm),) if ppm else ()
-    night = Rate(price="0.1", when=When(from_minute=0, to_minute=hour * 60))
-    plan = PricePlan(
-        id="plan", currency="EUR", zone="Europe/Berlin",
-        energy=Charge(rates=(night, Rate(price=str(price))), taxes=taxes),
-        idle_time=Charge(rates=(Rate(price=str(idle)),), taxes=taxes),
-        fixed=Charge(rates=(Rate(price="0.35"),)),
-    )  # fmt: skip
-    start = 1_767_261_600_000
-    stop, end = start + minutes * 60_000, start + (minutes + parked) * 60_000
-    usage = Usage(
-        start_ms=start, end_ms=end, charging=((start, True), (stop, False)),
-        readings=(Registers(start, 0, 0), Registers(stop, wh * 1000, 0), Registers(end, wh * 1000, 0)),
-    )  # fmt: skip
-    expected = bill([(0, plan)], usage, ended=True)
-    (found,) = tariffs_of(plan, "DE", "ABC", wire.moment(start))
-    parts = [{"start_date_time": wire.moment(start), "dimensions": [
-        {"type": "ENERGY", "volume": Decimal(wh) / 1000},
-        {"type": "TIME", "volume": Decimal(minutes) / 60},
-    ]}]  # fmt: skip
-    if parked:
-        volume = Decimal(parked) / 60
-        parts.append({
-            "start_date_time": wire.moment(stop), "dimensions": [{"type": "PARKING_TIME", "volume": volume}]
-        })  # fmt: skip
-    sent = wire.decode(wire.encode(wire.outer(wire.plain(found), "2.2.1")))
-    again = wire.read(wire.inner(sent), OcpiTariff)
-    costs = costs_of(wire.read(parts, list[CdrPeriod]), end, again, plan.zone)
-    assert abs(costs.before_taxes * 10**6 - expected.excl_tax) <= 4  # each line is rounded to the micro-unit
-    assert abs(costs.after_taxes * 10**6 - expected.incl_tax) <= 8
-
-
 def test_conditions_that_ocpi_lacks_are_refused() -> None:
     rate = Rate(price="1", when=When(holidays=True))
     with pytest.raises(CodecError, match="holidays"):
@@ -214,6 +170,24 @@ def test_a_bound_with_taxes_alone_needs_one_rate_of_tax() -> None:
     mixed = msgspec.structs.replace(plan, fixed=Charge(rates=(Rate(price="1"),)))
     with pytest.raises(CodecError, match="taxes alone"):
         tariffs_of(mixed, "DE", "ABC", wire.moment(0))
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"least": Bound(excl_tax="2"), "export": Charge(rates=(Rate(price="1"),))}, "fed back together"),
+        ({"greatest": Bound(excl_tax="2"), "fixed": Charge(rates=(Rate(price="1"),))}, "different taxes"),
+        ({"greatest": Bound(excl_tax="2"), "least": Bound(excl_tax="3")}, "above the greatest"),
+        ({"greatest": Bound(excl_tax="2"), "energy": Charge(rates=(Rate(price="-1"),))}, "below zero"),
+        ({"fixed": Charge(rates=(Rate(price="1", when=When(min_energy_wh=1000)),))}, "paid once"),
+        ({"reservation_time": Charge(rates=(Rate(price="1", when=When(from_minute=60)),))}, "paid once"),
+    ],
+)
+def test_what_would_cost_something_else_at_partners_is_not_published(more: dict[str, Any], why: str) -> None:
+    vat = Charge(rates=(Rate(price="1"),), taxes=(Tax(kind="VAT", ppm=190_000),))
+    plan = msgspec.structs.replace(PricePlan(id="a", currency="EUR", energy=vat), **more)
+    with pytest.raises(CodecError, match=why):
+        tariffs_of(plan, "DE", "ABC", wire.moment(0))
 
 
 def test_ids_and_rates() -> None:

@@ -8,7 +8,6 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from itertools import groupby
 from typing import Final
 
 from msgspec.structs import replace
@@ -17,7 +16,7 @@ from v2g.energy.meter_records.container import FoundRecord
 from v2g.energy.meter_records.judge import Expected, judge_all
 from v2g.errors import CodecError
 from v2g.ocpi.objects import CdrDimension, CdrPeriod, OcpiCdr, OcpiPrice, OcpiTariff, TaxAmount
-from v2g.ocpi.tariffs import Costs, costs_of, is_reserved
+from v2g.ocpi.tariffs import Costs, costs_by
 from v2g.ocpi.wire import utc_ms
 from v2g.units import currency_digits, payable
 
@@ -44,28 +43,13 @@ def price_of(cdr: OcpiCdr, tariffs: Mapping[str, OcpiTariff], zone: str) -> Cost
     known = {name.lower(): each for name, each in {**tariffs, **{each.id: each for each in cdr.tariffs}}.items()}
     named = any(each.tariff_id for each in cdr.charging_periods)
     only = next(iter(known.values())) if len(known) == 1 and not named else None
-    end_ms = utc_ms(cdr.end_date_time)
-    total = Costs(before_taxes=Decimal(0), after_taxes=Decimal(0))
-    # energy fed back has periods of its own, beside those of energy taken
-    back = [each for each in cdr.charging_periods if volume([each], "ENERGY") < 0]
-    first = True
-    for lane in filter(None, ([each for each in cdr.charging_periods if each not in back], back)):
-        ordered = sorted(lane, key=lambda each: utc_ms(each.start_date_time))
-        runs = [list(run) for _, run in groupby(ordered, key=lambda each: each.tariff_id)]
-        ends = [utc_ms(run[0].start_date_time) for run in runs[1:]] + [end_ms]
-        for run, run_end in zip(runs, ends, strict=True):
-            tariff = known.get((run[0].tariff_id or "").lower(), only)
-            if tariff is None:
-                if run[0].tariff_id is None:
-                    continue  # no tariff applies
-                raise CodecError(f"tariff {run[0].tariff_id or ''} is not known")
-            found = costs_of(run, run_end, tariff, zone, fees=first)
-            first = first and all(is_reserved(each) for each in run)
-            total = Costs(
-                before_taxes=total.before_taxes + found.before_taxes,
-                after_taxes=total.after_taxes + found.after_taxes,
-            )
-    return total
+    priced = list[tuple[CdrPeriod, OcpiTariff | None]]()
+    for each in cdr.charging_periods:
+        tariff = known.get((each.tariff_id or "").lower(), only)
+        if tariff is None and each.tariff_id is not None:
+            raise CodecError(f"tariff {each.tariff_id} is not known")
+        priced.append((each, tariff))
+    return costs_by(priced, utc_ms(cdr.end_date_time), zone)
 
 
 _COSTS: Final = ("total_fixed_cost", "total_energy_cost", "total_time_cost", "total_parking_cost",
@@ -106,7 +90,10 @@ def split_of(cdr: OcpiCdr, zone: str) -> list[OcpiCdr]:
     back = tuple(each for each in cdr.charging_periods if volume([each], "ENERGY") < 0)
     if not back:
         return [cdr]
-    costs = price_of(replace(cdr, charging_periods=tuple(each for each in back if each.tariff_id)), {}, zone)
+    # what was taken beside it counts for restrictions
+    only_back = tuple(each if each in back else replace(each, tariff_id=None) for each in cdr.charging_periods)
+    priced = any(each.tariff_id for each in back)
+    costs = price_of(replace(cdr, charging_periods=only_back), {}, zone) if priced else Costs()
     net, gross = (payable(each, cdr.currency) for each in (costs.before_taxes, costs.after_taxes))
     taxed = None if cdr.total_cost.taxes is None else (TaxAmount(name="VAT", amount=gross - net),)
     price = OcpiPrice(before_taxes=net, taxes=taxed)
@@ -193,12 +180,11 @@ def judge_credit(cdr: OcpiCdr, credited: OcpiCdr | None, before: Sequence[OcpiCd
 
 def _check_effort(cdr: OcpiCdr, tariffs: Mapping[str, OcpiTariff]) -> None:
     """Raise CodecError for a CDR that would take long to price: a partner may send thousands of prices and periods."""
-    prices = max((len(each.elements) for each in (*tariffs.values(), *cdr.tariffs)), default=0)
-    ordered = sorted(cdr.charging_periods, key=lambda each: utc_ms(each.start_date_time))
-    runs = sum(1 for _ in groupby(ordered, key=lambda each: each.tariff_id))
-    days = (utc_ms(cdr.end_date_time) - utc_ms(ordered[0].start_date_time)) / 86_400_000
-    if prices * (len(ordered) + 10 * runs + 2 * prices * days) > _MOST_EFFORT:
-        raise CodecError(f"{prices} prices and {len(ordered)} periods are too many to be checked")
+    prices = sum(len(each.elements) for each in {**tariffs, **{each.id: each for each in cdr.tariffs}}.values())
+    starts = [utc_ms(each.start_date_time) for each in cdr.charging_periods]
+    days = (utc_ms(cdr.end_date_time) - min(starts)) / 86_400_000
+    if prices * (len(starts) + 10 + 2 * prices * days) > _MOST_EFFORT:
+        raise CodecError(f"{prices} prices and {len(starts)} periods are too many to be checked")
 
 
 def _times_and_energy(cdr: OcpiCdr, now_ms: int, most_kw: Decimal) -> list[str]:

@@ -8,19 +8,22 @@ used it; of time and parking time only the last one (ocpi#494). Nothing else is 
 import hashlib
 import math
 import re
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Final, Literal
 
 import msgspec
 
-from v2g.energy.price_plan import Bound, Charge, ChargeKind, PricePlan, Rate, Tax, When, local_time
-from v2g.energy.settlement.costing import with_taxes
+from v2g.energy.price_plan import Charge, ChargeKind, PricePlan, Rate, Tax, When, local_time
+from v2g.energy.settlement.costing import Bill, with_taxes
 from v2g.energy.settlement.intervals import Registers
-from v2g.energy.settlement.pieces import Usage, begin, cut, zone_of
+from v2g.energy.settlement.pieces import Piece, Usage, begin, cut, zone_of
 from v2g.errors import CodecError
+from v2g.ocpi import wire
 from v2g.ocpi.objects import (
+    CdrDimension,
     CdrPeriod,
     OcpiComponent,
     OcpiElement,
@@ -29,6 +32,7 @@ from v2g.ocpi.objects import (
     TariffRestrictions,
 )
 from v2g.ocpi.wire import utc_ms
+from v2g.units import micro_of
 
 _DAYS: Final = ("MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY")
 _TYPES: Final[dict[ChargeKind, tuple[str, int]]] = {
@@ -44,6 +48,7 @@ _KINDS: Final[dict[str, ChargeKind]] = {
 }  # fmt: skip
 _HOUR_MS: Final = 3_600_000
 _LEAST: Final = Decimal("0.001")
+_Q4: Final = Decimal("0.0001")
 EXPORT: Final = "-export"
 """Ends the id of the tariff of energy fed back."""
 
@@ -56,8 +61,8 @@ def tariff_id(plan_id: str) -> str:
 
 
 def tariffs_of(plan: PricePlan, country_code: str, party_id: str, updated: datetime) -> tuple[OcpiTariff, ...]:
-    """Return the tariff of a plan, and that of energy fed back if it has a price. Raises CodecError for a condition
-    that OCPI does not have."""
+    """Return the tariff of a plan, and that of energy fed back if it has a price. Raises CodecError for what OCPI
+    cannot say, so that nothing is published that costs something else here."""
 
     def tariff(name: str, elements: Sequence[OcpiElement], **more: object) -> OcpiTariff:
         made = OcpiTariff(
@@ -73,7 +78,12 @@ def tariffs_of(plan: PricePlan, country_code: str, party_id: str, updated: datet
         for rate in charge.rates
     ]
     free = OcpiElement(price_components=(OcpiComponent(type="FLAT", price=Decimal("0.00")),))
-    bounds = {"min_price": _bound(plan, plan.least), "max_price": _bound(plan, plan.greatest)}
+    least, greatest = _least(plan), _greatest(plan)
+    bounds = {"min_price": least, "max_price": greatest}
+    if least is not None and greatest is not None and _is_above(least, greatest):
+        raise CodecError("a least price above the greatest one has no meaning in OCPI")
+    if plan.export is not None and any(bounds.values()):
+        raise CodecError("OCPI has no least or greatest price of energy taken and fed back together")
     found = [tariff(tariff_id(plan.id), elements or [free], **bounds)]
     if (export := plan.export) is not None:
         back = [
@@ -88,7 +98,7 @@ def percent_of(taxes: Sequence[Tax]) -> Decimal | None:
     """Return taxes as one rate of VAT, percent."""
     if not taxes:
         return None
-    return (Decimal(with_taxes(10**12, taxes) - 10**12) / 10**10).quantize(Decimal("0.0001")).normalize() + 0
+    return (Decimal(with_taxes(10**12, taxes) - 10**12) / 10**10).quantize(_Q4).normalize() + 0
 
 
 def _component(kind: ChargeKind, rate: Rate, charge: Charge) -> OcpiComponent:
@@ -97,18 +107,56 @@ def _component(kind: ChargeKind, rate: Rate, charge: Charge) -> OcpiComponent:
     return OcpiComponent(type=name, price=price, vat=percent_of(charge.taxes), step_size=1)
 
 
-def _bound(plan: PricePlan, bound: Bound | None) -> PriceBound | None:
-    """Return a bound; OCPI has none with taxes alone. Raises CodecError where its part without taxes may vary."""
-    if bound is None or bound.incl_tax is None:
-        return None if bound is None or bound.excl_tax is None else PriceBound(before_taxes=Decimal(bound.excl_tax))
+def _taxes(plan: PricePlan) -> set[tuple[Tax, ...]]:
+    """Return the taxes of a plan's charges: one, if all have the same."""
+    return {charge.taxes for kind in _TYPES if (charge := plan.charge(kind)) is not None} or {()}
+
+
+def _least(plan: PricePlan) -> PriceBound | None:
+    """Return the least price; OCPI has none with taxes alone. Raises CodecError where its part without taxes may
+    vary."""
+    bound, taxes = plan.least, _taxes(plan)
+    if bound is None or (bound.excl_tax is None and bound.incl_tax is None):
+        return None
+    if bound.incl_tax is None:
+        return PriceBound(before_taxes=Decimal(bound.excl_tax or 0))
     after = Decimal(bound.incl_tax)
     if bound.excl_tax is not None:
         return PriceBound(before_taxes=Decimal(bound.excl_tax), after_taxes=after)
-    taxes = {charge.taxes for kind in _TYPES if (charge := plan.charge(kind)) is not None} or {()}
     if len(taxes) > 1:
-        raise CodecError("OCPI has no least or greatest price with taxes alone", hint="give it without taxes, too")
-    before = after * 10**12 / with_taxes(10**12, taxes.pop())
-    return PriceBound(before_taxes=before.quantize(Decimal("0.0001")), after_taxes=after)
+        raise CodecError("OCPI has no least price with taxes alone", hint="give it without taxes, too")
+    return PriceBound(before_taxes=_before(after, taxes.pop()), after_taxes=after)
+
+
+def _greatest(plan: PricePlan) -> PriceBound | None:
+    """Return the greatest price, with and without taxes: once one is reached, the other grows no more, either.
+
+    OCPI applies each to the whole session. Raises CodecError where that is something else.
+    """
+    bound, taxes = plan.greatest, _taxes(plan)
+    if bound is None or (bound.excl_tax is None and bound.incl_tax is None):
+        return None
+    if len(taxes) > 1:
+        raise CodecError("OCPI has no greatest price of charges with different taxes")
+    if any(rate.micro < 0 for kind in _TYPES if (charge := plan.charge(kind)) is not None for rate in charge.rates):
+        raise CodecError("OCPI has no greatest price at which costs stop, where a price is below zero")
+    only = taxes.pop()
+    after = [Decimal(bound.incl_tax)] if bound.incl_tax is not None else []
+    if bound.excl_tax is not None:
+        after.append(Decimal(with_taxes(micro_of(bound.excl_tax), only)).scaleb(-6))
+    before = _before(min(after), only)
+    if bound.excl_tax is not None and after[-1] == min(after):
+        before = Decimal(bound.excl_tax)
+    return PriceBound(before_taxes=before, after_taxes=min(after))
+
+
+def _is_above(least: PriceBound, greatest: PriceBound) -> bool:
+    after = least.after_taxes or Decimal(0)
+    return least.before_taxes > greatest.before_taxes or after > (greatest.after_taxes or after)
+
+
+def _before(after: Decimal, taxes: Sequence[Tax]) -> Decimal:
+    return (after * 10**12 / with_taxes(10**12, taxes)).quantize(_Q4)
 
 
 def _restrictions(when: When, kind: ChargeKind = "energy") -> TariffRestrictions | None:
@@ -117,6 +165,15 @@ def _restrictions(when: When, kind: ChargeKind = "energy") -> TariffRestrictions
     for name in unknown:
         if getattr(when, name) is not None:
             raise CodecError(f"OCPI has no condition {name}", hint="give roaming partners a plan without it")
+    by_clock = msgspec.structs.replace(
+        When(), from_minute=when.from_minute, to_minute=when.to_minute, weekdays=when.weekdays,
+        from_day=when.from_day, to_day=when.to_day,
+    )  # fmt: skip
+    # here what is paid once depends on the moment at which a session starts; there a reservation has its own time
+    if (kind == "fixed" and when != by_clock) or (kind.startswith("reservation") and when != When()):
+        raise CodecError(
+            f"OCPI has no such condition of what is paid once ({kind})", hint="give partners a plan without it"
+        )
 
     def scaled(value: int | None) -> Decimal | None:
         return None if value is None else Decimal(value) / 1000
@@ -144,56 +201,168 @@ def _clock(minute: int | None) -> str | None:
     return None if minute is None else f"{minute // 60:02}:{minute % 60:02}"
 
 
+# -- what was billed, as charging periods
+
+
+def periods_of(bill: Bill) -> list[CdrPeriod]:
+    """Return the charging periods of a bill; energy fed back has periods and a tariff of its own.
+
+    Volumes are differences of rounded sums, so that thresholds of a tariff are reached when they were.
+    """
+    taken = back = 0
+    found = list[CdrPeriod]()
+    for period in bill.periods:
+        begun, name = wire.moment(period.start_ms), tariff_id(period.plan_id) if period.plan_id else None
+        energy = _kwh(taken + period.energy_mwh) - _kwh(taken)
+        exported = _kwh(back + period.export_mwh) - _kwh(back)
+        taken, back = taken + period.energy_mwh, back + period.export_mwh
+        volumes = {"ENERGY": energy} if period.energy_mwh or not period.export_mwh else {}
+        for kind, lasted_ms in (("TIME", period.charging_ms), ("PARKING_TIME", period.idle_ms)):
+            if lasted_ms:
+                volumes[kind] = hours_of(lasted_ms)
+        if period.max_current_a:
+            volumes |= {"MIN_CURRENT": Decimal(period.min_current_a), "MAX_CURRENT": Decimal(period.max_current_a)}
+        if period.max_power_w:
+            least, most = (Decimal(each) / 1000 for each in (period.min_power_w, period.max_power_w))
+            volumes |= {"MIN_POWER": least, "MAX_POWER": most}
+        dimensions = tuple(CdrDimension(type=kind, volume=each) for kind, each in volumes.items())
+        if dimensions:
+            found.append(CdrPeriod(start_date_time=begun, dimensions=dimensions, tariff_id=name))
+        if period.export_mwh:
+            fed = (CdrDimension(type="ENERGY", volume=0 - exported),)
+            found.append(CdrPeriod(start_date_time=begun, dimensions=fed, tariff_id=name and name + EXPORT))
+    return found
+
+
+def hours_of(ms: int) -> Decimal:
+    """Return a time in hours, four decimals."""
+    return (Decimal(max(0, ms)) / _HOUR_MS).quantize(_Q4)
+
+
+def _kwh(mwh: int) -> Decimal:
+    return (Decimal(mwh) / 10**6).quantize(_Q4)
+
+
 # -- prices of charging periods
 
 
 class Costs(msgspec.Struct, frozen=True, kw_only=True):
     """What a session costs by a tariff, unrounded, without taxes and with them."""
 
-    before_taxes: Decimal
-    after_taxes: Decimal
+    before_taxes: Decimal = Decimal(0)
+    after_taxes: Decimal = Decimal(0)
 
 
-def costs_of(periods: Sequence[CdrPeriod], end_ms: int, tariff: OcpiTariff, zone: str, *, fees: bool = True) -> Costs:
-    """Return what charging periods cost by a tariff; `end_ms` ends the last one, `zone` is that of the location.
-    `fees`: with what is paid once.
+def costs_of(periods: Sequence[CdrPeriod], end_ms: int, tariff: OcpiTariff, zone: str) -> Costs:
+    """Return what charging periods cost by one tariff, as `costs_by`."""
+    return costs_by([(each, tariff) for each in periods], end_ms, zone)
 
-    Raises CodecError for a tariff or periods that cannot be priced.
+
+def costs_by(priced: Sequence[tuple[CdrPeriod, OcpiTariff | None]], end_ms: int, zone: str) -> Costs:
+    """Return what charging periods cost, each by its tariff, free without one; `end_ms` ends the last period, `zone` is
+    that of the location.
+
+    Energy and time of restrictions count from the start of the session, whatever tariffs it has had before. A period of
+    energy fed back may stand beside one of energy taken, with the same start. Raises CodecError for a tariff or periods
+    that cannot be priced.
     """
-    elements = {kind: _elements(tariff, kind) for kind in ("ENERGY", "TIME", "PARKING_TIME", "FLAT")}
-    charges = {
-        _KINDS[kind]: Charge(rates=tuple(Rate(price="0", when=when) for when, _ in found))
-        for kind, found in elements.items()
-        if found
-    }
-    plan = msgspec.structs.replace(PricePlan(id=tariff.id, currency=tariff.currency, zone=zone or "UTC"), **charges)
     try:
-        where = zone_of(plan.zone)
+        where = zone_of(zone or "UTC")
     except (ValueError, LookupError) as error:
         raise CodecError(f"time zone {zone!r}: {error}") from None
-    in_use = [each for each in periods if not is_reserved(each)]
-    if periods and not in_use:
-        return _bounded(tariff, _costs(tariff, _reserved(periods, tariff, "RESERVATION_EXPIRES")))
-    usage = _usage(in_use, end_ms)
-    used: dict[str, list[tuple[OcpiComponent, Decimal]]] = {kind: [] for kind in elements}
-    last_time = ""
-    for number, piece in enumerate(cut([(0, plan)], [where], usage, begin(usage))[0]):
+    ordered = sorted(priced, key=lambda each: utc_ms(each[0].start_date_time))
+    tallies = {id(tariff): _Tally(tariff) for _, tariff in ordered if tariff is not None}
+    in_use = [each for each in ordered if not is_reserved(each[0])]
+    reserved = next((t for p, t in ordered if any(each.type == "RESERVATION_TIME" for each in p.dimensions)), None)
+    if reserved is not None:
+        kind: Literal["RESERVATION", "RESERVATION_EXPIRES"] = "RESERVATION" if in_use else "RESERVATION_EXPIRES"
+        tallies[id(reserved)].once += _reserved([each for each, _ in ordered], reserved, kind)
+    if in_use or not ordered:
+        _count(tallies, in_use, end_ms, where)
+    costs = [each.costs() for each in tallies.values()]
+    return Costs(
+        before_taxes=sum((each.before_taxes for each in costs), Decimal(0)),
+        after_taxes=sum((each.after_taxes for each in costs), Decimal(0)),
+    )
+
+
+class _Tally:
+    """What is used of a tariff: amounts by component of each dimension, in order of time, and what is paid once."""
+
+    def __init__(self, tariff: OcpiTariff) -> None:
+        self.once: list[tuple[OcpiComponent, Decimal]] = []
+        self._tariff = tariff
+        self._elements = {kind: _elements(tariff, kind) for kind in _KINDS}
+        self._used: dict[str, list[tuple[OcpiComponent, Decimal]]] = {kind: [] for kind in _KINDS}
+        self._last_time = ""
+        charges = {
+            _KINDS[kind]: Charge(rates=tuple(Rate(price="0", when=when) for when, _ in found))
+            for kind, found in self._elements.items()
+            if found
+        }
+        self.plan = msgspec.structs.replace(PricePlan(id=tariff.id, currency=tariff.currency), **charges)
+
+    def use(self, kind: str, amount: Decimal, piece: Piece, moment: datetime) -> None:
+        """Count an amount of a dimension in a piece of the session."""
+        if kind in ("TIME", "PARKING_TIME"):
+            self._last_time = kind
+        index = self.plan.rate(_KINDS[kind], moment, piece.use)
+        if index is not None and amount:
+            self._used[kind].append((self._elements[kind][index][1], amount))
+
+    def costs(self) -> Costs:
+        """Return what it costs, rounded up to steps."""
+        for kind, unit in (("ENERGY", 1000), ("TIME", 3600), ("PARKING_TIME", 3600)):
+            used = self._used[kind]
+            if used and (kind == "ENERGY" or kind == self._last_time or not self._used["PARKING_TIME"]):
+                _round_up(used, unit)
+        amounts = [*(each for parts in self._used.values() for each in parts), *self.once]
+        return _bounded(self._tariff, _costs(self._tariff, amounts))
+
+
+def _count(
+    tallies: Mapping[int, _Tally], priced: Sequence[tuple[CdrPeriod, OcpiTariff | None]], end_ms: int, where: tzinfo
+) -> None:
+    """Count what periods, in order of time, use of their tariffs."""
+    beside = _beside([each for each, _ in priced])
+    groups = [[priced[number] for number in numbers] for numbers in beside]
+    usage = _usage([[each for each, _ in group] for group in groups], end_ms)
+    starts = [utc_ms(group[0][0].start_date_time) for group in groups]
+    plans = [(0, each.plan) for each in tallies.values()]
+    for number, piece in enumerate(cut(plans, [where] * len(plans), usage, begin(usage))[0]):
+        group = groups[bisect_right(starts, piece.begin.utc_ms) - 1]
         moment = local_time(piece.begin.utc_ms, where)
-        amounts = [("ENERGY", Decimal(piece.energy_mwh - piece.export_mwh) / 10**6)]
+        back = next((each for each in group if _is_back(each[0])), group[0])
+        forth = next((each for each in group if not _is_back(each[0])), back)
+        amounts = [(forth, "ENERGY", Decimal(piece.energy_mwh) / 10**6)]
+        amounts.append((back, "ENERGY", Decimal(-piece.export_mwh) / 10**6))
         if piece.length_ms:
-            last_time = "TIME" if piece.charging else "PARKING_TIME"
-            amounts.append((last_time, Decimal(piece.length_ms) / _HOUR_MS))
-        if number == 0 and fees:
-            amounts.append(("FLAT", Decimal(1)))
-        for kind, amount in amounts:
-            index = plan.rate(_KINDS[kind], moment, piece.use)
-            if index is not None and amount:
-                used[kind].append((elements[kind][index][1], amount))
-    for kind, unit in (("ENERGY", 1000), ("TIME", 3600), ("PARKING_TIME", 3600)):
-        if used[kind] and (kind == "ENERGY" or kind == last_time or not used["PARKING_TIME"]):
-            _round_up(used[kind], unit)
-    reserved = _reserved(periods, tariff, "RESERVATION")
-    return _bounded(tariff, _costs(tariff, [*(each for parts in used.values() for each in parts), *reserved]))
+            amounts.append((forth, "TIME" if piece.charging else "PARKING_TIME", Decimal(piece.length_ms) / _HOUR_MS))
+        if number == 0:
+            amounts.append((forth, "FLAT", Decimal(1)))
+        for (_, tariff), kind, amount in amounts:
+            if tariff is not None:
+                tallies[id(tariff)].use(kind, amount, piece, moment)
+
+
+def _is_back(period: CdrPeriod) -> bool:
+    return any(each.type == "ENERGY" and each.volume < 0 for each in period.dimensions)
+
+
+def _beside(periods: Sequence[CdrPeriod]) -> list[list[int]]:
+    """Return the numbers of periods that are one time: one of energy taken and one of energy fed back, else one."""
+    found: list[list[int]] = []
+    for number, period in enumerate(periods):
+        before = [periods[each] for each in found[-1]] if found else []
+        if (
+            len(before) == 1
+            and before[0].start_date_time == period.start_date_time
+            and _is_back(before[0]) != _is_back(period)
+        ):
+            found[-1].append(number)
+        else:
+            found.append([number])
+    return found
 
 
 def is_reserved(period: CdrPeriod) -> bool:
@@ -302,29 +471,36 @@ def _minute(clock: str | None) -> int | None:
     return (int(hour) * 60 + int(minute)) % 1440
 
 
-def _usage(periods: Sequence[CdrPeriod], end_ms: int) -> Usage:
+def _usage(groups: Sequence[Sequence[CdrPeriod]], end_ms: int) -> Usage:
     """Return what was used in charging periods: registers at their borders, and where energy flowed."""
-    ordered = sorted(periods, key=lambda each: utc_ms(each.start_date_time))
-    starts = [utc_ms(each.start_date_time) for each in ordered]
-    if not ordered or end_ms < starts[-1] or end_ms - starts[0] > timedelta(days=60) / timedelta(milliseconds=1):
+    starts = [utc_ms(each[0].start_date_time) for each in groups]
+    if not groups or end_ms < starts[-1] or end_ms - starts[0] > timedelta(days=60) / timedelta(milliseconds=1):
         raise CodecError("the charging periods do not end")
     imported = exported = 0
     readings = [Registers(starts[0], 0, 0, "metered")]
-    charging, currents = list[tuple[int, bool]](), list[tuple[int, int]]()
-    for period, start_ms, stop_ms in zip(ordered, starts, [*starts[1:], end_ms], strict=True):
-        volumes = {each.type: each.volume for each in period.dimensions}
-        energy = round(volumes.get("ENERGY", Decimal(0)) * 10**6)
-        imported, exported = imported + max(energy, 0), exported + max(-energy, 0)
-        flowing = "TIME" in volumes or ("PARKING_TIME" not in volumes and energy != 0)
+    charging, currents, powers = list[tuple[int, bool]](), list[tuple[int, int]](), list[tuple[int, int]]()
+    for group, start_ms, stop_ms in zip(groups, starts, [*starts[1:], end_ms], strict=True):
+        volumes = {each.type: each.volume for period in group for each in period.dimensions}
+        energies = [round(each.volume * 10**6) for period in group for each in period.dimensions
+                    if each.type == "ENERGY"]  # fmt: skip
+        taken, flows_ms = sum(max(each, 0) for each in energies), stop_ms - start_ms
+        imported, exported = imported + taken, exported - sum(min(each, 0) for each in energies)
+        flowing = "TIME" in volumes or ("PARKING_TIME" not in volumes and any(energies))
         charging.append((start_ms, flowing))
         if flowing and volumes.get("PARKING_TIME", Decimal(0)) > 0:  # both: the rates of a period do not change in it
-            paused_ms = min(stop_ms, start_ms + round(volumes["TIME"] * _HOUR_MS))
-            readings.append(Registers(paused_ms, imported, exported, "metered"))
-            charging.append((paused_ms, False))
+            flows_ms = min(flows_ms, round(volumes["TIME"] * _HOUR_MS))
+            readings.append(Registers(start_ms + flows_ms, imported, exported, "metered"))
+            charging.append((start_ms + flows_ms, False))
         readings.append(Registers(stop_ms, imported, exported, "metered"))
-        if (current := volumes.get("MIN_CURRENT", volumes.get("MAX_CURRENT"))) is not None or not flowing:
-            currents.append((start_ms, round(current or 0)))
+        # rates do not change within a period, so any of its values selects them
+        current = volumes.get("MIN_CURRENT", volumes.get("MAX_CURRENT"))
+        currents.append((start_ms, round(current or 0)))
+        power = volumes.get("MIN_POWER", volumes.get("MAX_POWER"))
+        mean_w = taken * _HOUR_MS // (1000 * flows_ms) if flows_ms > 0 else 0
+        powers.append((start_ms, mean_w if power is None else round(power * 1000)))
+        if power is None and flows_ms < stop_ms - start_ms:
+            powers.append((start_ms + flows_ms, 0))
     return Usage(
         start_ms=starts[0], end_ms=end_ms, readings=tuple(readings), charging=tuple(charging),
-        currents=tuple(currents),
+        currents=tuple(currents), powers=tuple(powers),
     )  # fmt: skip

@@ -40,6 +40,7 @@ def test_rules_are_those_that_operators_were_promised() -> None:
         "partner_silent": ("partner", 86_400, 86_400, "warning"),
         "cdrs_refused": ("partner", 0, 0, "warning"),
         "cdrs_disputed": ("partner", 0, 0, "warning"),
+        "price_unpublished": ("station", 0, 0, "warning"),
     }
     assert all(each.enabled for each in RULES.values())
     assert set(RULES) == set(get_args(RuleName))

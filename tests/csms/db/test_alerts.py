@@ -259,5 +259,6 @@ def test_rules_observe_what_the_database_has(store: Store) -> None:
         "partner_silent": [("silent", 2 * 86_400)],
         "cdrs_refused": [("silent", 1)],
         "cdrs_disputed": [("heard", 2)],
+        "price_unpublished": [],
     }
     assert (seen.nodes, seen.sites) == ({"a", "b"}, set())

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -25,6 +26,13 @@ class Claims:
         assert partners is not None
         token = partners.token_of(await partners.known("emsp"))
         return await self.emsp.ocpi(method, f"/emsp/2.3.0/{path}", token, body)
+
+    def periods(self, begin: str) -> list[dict[str, Any]]:
+        """Return the charging periods of a like session that begins at another time."""
+        whole: list[dict[str, Any]] = self.document["charging_periods"]
+        first, then = (datetime.fromisoformat(each) for each in (self.document["start_date_time"], begin))
+        starts = [datetime.fromisoformat(each["start_date_time"]) - first + then for each in whole]
+        return [{**each, "start_date_time": at.isoformat()} for each, at in zip(whole, starts, strict=True)]
 
     async def send(self, name: str, **changes: Any) -> str:
         """Send a CDR; return its state with what is found about it."""
@@ -77,7 +85,7 @@ async def test_what_is_not_booked_is_not_credited(claims: Claims) -> None:
 
 async def test_a_rejected_bill_makes_room_for_the_right_one(claims: Claims) -> None:
     more = {"session_id": "s2", "start_date_time": "2024-05-01T10:00:00Z", "end_date_time": "2024-05-01T10:50:00Z"}
-    more["charging_periods"] = [{**claims.document["charging_periods"][0], "start_date_time": more["start_date_time"]}]
+    more["charging_periods"] = claims.periods(more["start_date_time"])
     assert "energy" in await claims.send("wrong", **more, total_energy=3)
     path = "/roaming/partners/cpo/cdrs/de*cpo*wrong/decision"
     await claims.emsp.ask("POST", path, {"decision": "rejected", "note": "typing error"})
@@ -96,10 +104,9 @@ async def test_an_authorization_is_for_one_session(claims: Claims) -> None:
     found = {}
     for day in (1, 2):
         begin, end = f"2024-05-0{day}T10:00:00Z", f"2024-05-0{day}T10:50:00Z"
-        period = {**claims.document["charging_periods"][0], "start_date_time": begin}
         found[day] = await claims.send(
             f"day-{day}", session_id=f"day-{day}", start_date_time=begin, end_date_time=end,
-            charging_periods=[period], authorization_reference=reference,
+            charging_periods=claims.periods(begin), authorization_reference=reference,
         )  # fmt: skip
     assert "authorization" not in found[1]
     assert "authorization: its reference is that of session day-1" in found[2]
@@ -109,8 +116,12 @@ async def test_a_token_that_was_blocked_does_not_charge(claims: Claims) -> None:
     """The partner has been told long before the session."""
     await claims.emsp.ask("PUT", "/tokens/ISO14443/04A1B2C3/status", {"status": "Blocked"})
     begin, end = "2036-05-01T10:00:00Z", "2036-05-01T10:50:00Z"
-    period = {**claims.document["charging_periods"][0], "start_date_time": begin}
-    more = {"session_id": "s2", "start_date_time": begin, "end_date_time": end, "charging_periods": [period]}
+    more = {
+        "session_id": "s2",
+        "start_date_time": begin,
+        "end_date_time": end,
+        "charging_periods": claims.periods(begin),
+    }
     async with asyncio.timeout(10):
         while any(each["valid"] for each in (await claims.ask("GET", "tokens")).data if each["uid"] == "04A1B2C3"):
             await asyncio.sleep(0.05)
@@ -127,11 +138,10 @@ async def test_what_is_used_abroad_counts_for_allowances(claims: Claims, allowan
         answer = await claims.ask("POST", "tokens/04A1B2C3/authorize?type=RFID", {"location_id": "Depot"})
         said.append(answer.data["allowed"])
         begin, end = f"2024-05-0{day}T10:00:00Z", f"2024-05-0{day}T10:50:00Z"
-        period = {**claims.document["charging_periods"][0], "start_date_time": begin}
         reference = answer.data.get("authorization_reference")
         state = await claims.send(
             f"day-{day}", session_id=f"day-{day}", start_date_time=begin, end_date_time=end,
-            charging_periods=[period], authorization_reference=reference,
+            charging_periods=claims.periods(begin), authorization_reference=reference,
         )  # fmt: skip
         assert state == "booked" or day == 3
     assert said == ["ALLOWED", "ALLOWED", "NO_CREDIT"]

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from csms.alerts.rules import RULES
+from csms.alerts.sources import observe
 from csms.roaming.work import sweep
 from tests.csms.fixtures import backend as backend
 from tests.csms.roaming.registered import LOCATION, PLAN, Roaming
@@ -38,6 +40,32 @@ async def test_a_tariff_by_the_clock_is_shown_where_that_clock_is(
     assert (await roaming.ask("POST", "/tariffs", {**PLAN, "id": "other", **more})).status == 201
     assert (await roaming.ask("PUT", "/tariff-assignments", {"plan_id": "other"})).status < 300
     assert await names(roaming) == (["other"] if shown else [])
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        NIGHT,  # the clock of UTC
+        {"greatest": {"excl_tax": "9"}, "fixed": {"rates": [{"price": "1"}]}},  # charges with different taxes
+    ],
+)
+async def test_a_price_that_partners_are_not_shown_is_an_alert(roaming: Roaming, more: dict[str, Any]) -> None:
+    services = roaming.backend.services
+
+    async def alerts() -> dict[str, float | None]:
+        seen = await services.store.read(observe, services.clock.utc_ms(), RULES)
+        return {each.subject: each.value for each in seen.values["price_unpublished"]}
+
+    assert await names(roaming) == ["day"]
+    assert await alerts() == {}
+    assert (await roaming.ask("POST", "/tariffs", {**PLAN, "id": "other", **more})).status == 201
+    assert (await roaming.ask("PUT", "/tariff-assignments", {"plan_id": "other"})).status < 300
+    await sweep(services)
+    assert await names(roaming) == []
+    assert await alerts() == {"CS-V2G-0001": 1}
+    assert (await roaming.ask("PUT", "/tariff-assignments", {"plan_id": "day"})).status < 300
+    await sweep(services)
+    assert await alerts() == {}
 
 
 async def test_a_tariff_follows_its_plan_when_that_is_removed_or_stored_anew(roaming: Roaming) -> None:

@@ -51,6 +51,12 @@ def when(pick: random.Random) -> When:
     return When(**found)
 
 
+def by_clock(when: When) -> When:
+    """Return the conditions of clock and calendar among some."""
+    names = ("from_minute", "to_minute", "weekdays", "from_day", "to_day")
+    return When(**{name: getattr(when, name) for name in names})
+
+
 def plan(pick: random.Random) -> PricePlan:
     """Return a random plan."""
 
@@ -61,6 +67,9 @@ def plan(pick: random.Random) -> PricePlan:
         return Charge(rates=tuple(rates), taxes=tuple(taxes))
 
     charges = {name: charge() for name in KINDS if pick.random() < 0.7}
+    if "fixed" in charges:  # its conditions count once, at the start: others than those of the clock are not published
+        rates = [msgspec.structs.replace(each, when=by_clock(each.when)) for each in charges["fixed"].rates]
+        charges["fixed"] = msgspec.structs.replace(charges["fixed"], rates=tuple(rates))
     return msgspec.structs.replace(PricePlan(id="day", currency="EUR", zone="Europe/Berlin"), **charges)
 
 

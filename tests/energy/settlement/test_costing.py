@@ -211,6 +211,31 @@ def test_charging_and_pausing_by_one_price_is_one_period() -> None:
     assert len(cost(plan(energy=rates((250_000, When()))), usage).periods) == 1
 
 
+@pytest.mark.parametrize(
+    ("more", "hours"),
+    [
+        ({"charging_time": rates((1, When())), "idle_time": rates((1, When()))}, [0]),
+        ({"energy": rates((1, When(min_energy_wh=6_000)), (1, When()))}, [0, 1, 3, 4]),
+        ({"energy": rates((1, When()), (1, When(max_power_w=2_000)))}, [0, 1, 2, 3, 4]),
+        ({"energy": rates((1, When()), (1, When(max_current_a=10)))}, [0, 1, 2, 3]),
+        ({"energy": rates((1, When()), (1, When(min_time_s=60)))}, [0]),
+    ],
+)
+def test_a_period_ends_where_another_one_would_be_priced_otherwise(more: dict[str, Charge], hours: list[int]) -> None:
+    """Else nobody could calculate the cost again from periods (I12.FR.35)."""
+    start = at("2030-01-01T00:00:00")
+    at_hour = ((0, 0), (1, 2), (2, 3), (3, 5), (4, 6), (5, 9))
+    usage = Usage(
+        start_ms=start,
+        end_ms=start + 5 * HOUR,
+        readings=tuple(Registers(start + hour * HOUR, kwh * 1_000_000, 0) for hour, kwh in at_hour),
+        charging=((start, True), (start + HOUR, False), (start + 3 * HOUR, True)),
+        currents=((start, 16), (start + 2 * HOUR, 9), (start + 3 * HOUR, 10)),
+    )
+    found = cost(plan(**{"energy": rates((1, When())), **more}), usage).periods
+    assert [(each.start_ms - start) // HOUR for each in found] == hours
+
+
 def test_a_reservation_is_paid_by_fee_and_by_time() -> None:
     start = at("2030-01-01T12:00:00")
     found = plan(reservation_fixed=rates((500_000, When())), reservation_time=rates((20_000, When())))

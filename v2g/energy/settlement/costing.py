@@ -10,7 +10,7 @@ kWh over time.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from datetime import tzinfo
 from typing import Final, Literal
 
@@ -54,6 +54,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Period(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A time with one set of rates (I12.FR.35): its use (mWh, ms); powers in W, currents in A.
 
+    Where energy, power or current decides about a price, it also ends with charging or a pause, and where a bound is
+    passed, whether rates change there or not: else the cost could not be calculated again from it.
     `plan_id` is empty if no plan applied.
     """
 
@@ -149,6 +151,7 @@ def extend(tally: Tally, plans: Plans, usage: Usage, *, most_periods: int | None
     zones, starts = _zones(plans), [since for since, _ in plans]
     quantities = {(each.plan, each.kind, each.rate): each.amount for each in tally.quantities}
     periods, rates, frozen = list(tally.periods), tally.rates, tally.frozen
+    limits = [[bounds([each], name, 1) for name in ("energy_wh", "power_w", "current_a")] for each in plans]
     pieces, progress = cut(plans, zones, usage, tally.progress)
     for piece in pieces:
         index = bisect_right(starts, piece.begin.utc_ms) - 1
@@ -156,7 +159,7 @@ def extend(tally: Tally, plans: Plans, usage: Usage, *, most_periods: int | None
         held, rates = rates, (None,)
         if plan is not None:
             before = _lines(plans, _listed(quantities)) if plan.greatest is not None and frozen is None else ()
-            rates = _use_rates(quantities, index, plan, zones[index], piece)
+            rates = _use_rates(quantities, index, plan, zones[index], piece, limits[index])
             if frozen is None:
                 frozen = _reached(plan.greatest, before, _lines(plans, _listed(quantities)))
         if held == rates or (most_periods is not None and len(periods) >= most_periods):
@@ -236,19 +239,25 @@ def _zones(plans: Plans) -> list[tzinfo]:
 
 
 def _use_rates(
-    quantities: dict[tuple[int, ChargeKind, int], int], index: int, plan: PricePlan, zone: tzinfo, piece: Piece
-) -> tuple[int | None, ...]:
-    """Add a piece's quantities under its rates; return which rates those are (I12.FR.34)."""
-    moment = local_time(piece.begin.utc_ms, zone)
+    quantities: dict[tuple[int, ChargeKind, int], int], index: int, plan: PricePlan, zone: tzinfo, piece: Piece,
+    limits: Sequence[Set[int]],
+) -> tuple[int | None, ...]:  # fmt: skip
+    """Add a piece's quantities under its rates; return which rates those are (I12.FR.34), and how many bounds of
+    energy, power and current (`limits`) it has passed."""
+    moment, use = local_time(piece.begin.utc_ms, zone), piece.use
     amounts: tuple[tuple[ChargeKind, int], ...] = (
         ("energy", piece.energy_mwh),
         ("export", piece.export_mwh),
         ("charging_time", piece.length_ms if piece.charging else 0),
         ("idle_time", 0 if piece.charging else piece.length_ms),
     )
-    used: list[int | None] = [index]
+    used: list[int | None] = [index, int(any(limits) and piece.charging)]
+    used += (
+        sum(bound <= value for bound in passed)
+        for passed, value in zip(limits, (use.energy_mwh // 1000, use.power_w, use.current_a), strict=True)
+    )
     for kind, quantity in amounts:
-        rate = plan.rate(kind, moment, piece.use)
+        rate = plan.rate(kind, moment, use)
         used.append(rate)
         if rate is not None and quantity:
             key = (index, kind, rate)

@@ -22,7 +22,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """The use in a transaction, up to `end_ms`. Times are UTC ms, in order.
 
     `readings`: both registers (mWh), never falling. `charging`: starts and pauses of the energy flow. `currents`:
-    changes of the current (A over all phases). `reserved_ms`: when the EVSE was reserved for it, if it was.
+    changes of the current (A over all phases). `powers`: changes of the power (W) where it is known otherwise than by
+    the readings. `reserved_ms`: when the EVSE was reserved for it, if it was.
     """
 
     start_ms: int
@@ -30,6 +31,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     readings: tuple[Registers, ...] = ()
     charging: tuple[tuple[int, bool], ...] = ()
     currents: tuple[tuple[int, int], ...] = ()
+    powers: tuple[tuple[int, int], ...] = ()
     reserved_ms: int | None = None
     evse_kind: Literal["AC", "DC"] | None = None
     payment_brand: str | None = None
@@ -98,7 +100,8 @@ def cut(
 ) -> tuple[list[Piece], Progress]:
     """Return the use since `before`, in pieces within which no rate can change, and the progress after it."""
     points = _points(plans, zones, usage, before)
-    powers = _powers(_bounded(usage))
+    powers = usage.powers or _powers(_bounded(usage))
+    power_since = [at for at, _ in powers]
     charging_since = [at for at, _ in usage.charging]
     current_since = [at for at, _ in usage.currents]
     pieces = []
@@ -109,7 +112,7 @@ def cut(
         use = facts(
             usage,
             energy_mwh=first.import_mwh - before.first_mwh,
-            power_w=_state(*powers, first.utc_ms),
+            power_w=_state(power_since, powers, first.utc_ms),
             current_a=_state(current_since, usage.currents, first.utc_ms),
             time_ms=first.utc_ms - before.start_ms,
             charging_ms=charged,
@@ -131,14 +134,13 @@ def facts(usage: Usage, **more: int) -> Use:
     )
 
 
-def _powers(readings: Sequence[Registers]) -> tuple[list[int], list[tuple[int, int]]]:
+def _powers(readings: Sequence[Registers]) -> list[tuple[int, int]]:
     """Return the changes of power (W): the mean between readings."""
-    powers = [
+    return [
         (first.utc_ms, (end.import_mwh - first.import_mwh) * _HOUR_MS // (1000 * (end.utc_ms - first.utc_ms)))
         for first, end in pairwise(readings)
         if end.utc_ms > first.utc_ms
     ]
-    return [at for at, _ in powers], powers
 
 
 def _state(since: Sequence[int], states: Sequence[tuple[int, int]], at: int) -> int:
