@@ -219,7 +219,7 @@ async def unassign_tariff(call: Call, parameters: WhichScope) -> None:
     """Delete the assignment of this scope."""
 
     def write(connection: Connection, _before: object) -> None:
-        if not rows.unassign(connection, _scope(parameters)):
+        if not rows.unassign(connection, _scope(parameters), call.now_ms):
             raise missing("assignment")
 
     await call.change(_assignments, write)

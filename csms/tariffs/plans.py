@@ -1,12 +1,15 @@
 """Which price plans apply to a place, a driver and a transaction."""
 
-import msgspec
-from sqlalchemy import Connection, or_, select
+from typing import NamedTuple
 
+import msgspec
+from sqlalchemy import Connection, Table, or_, select
+
+from csms.db.base import AnyRow
 from csms.sites.rules import Site
 from csms.smart_charging.tables import sites
 from csms.stations.tables import connectors
-from csms.tariffs.tables import plan_assignments, plans_of_many, price_plans, transaction_plans
+from csms.tariffs.tables import past_plans, plan_assignments, plans_of_many, price_plans, transaction_plans
 from csms.tokens.rules import Terms, normalise
 from csms.tokens.tables import tokens
 from csms.transactions.rules import Transaction
@@ -33,12 +36,37 @@ def plan(connection: Connection, plan_id: str) -> PricePlan | None:
     return None if document is None else _decode(document)
 
 
-def find_plan(connection: Connection, wanted: Scope) -> PricePlan | None:
+class _Assigned(NamedTuple):
+    """A plan that is assigned where it applies, or was: `rank` is greater for a narrower scope."""
+
+    rank: tuple[int, int, int]
+    plan_id: str
+    since_ms: int
+    until_ms: int | None
+
+
+def find_plan(connection: Connection, wanted: Scope, at_ms: int | None = None) -> PricePlan | None:
     """Return the plan in force: the driver's own, that of the driver's group, and that of the place, of which the
-    narrower stands before the wider: EVSE, station, site, everywhere."""
-    columns = plan_assignments.c
+    narrower stands before the wider: EVSE, station, site, everywhere.
+
+    `at_ms`: the one that was in force then. From before the first assignment, as of a station whose clock is wrong, and
+    where that plan is stored no more, it is the one of now.
+    """
+    found = _assigned(connection, wanted, plan_assignments, plans_of_many)
+    if at_ms is not None:
+        every = [*found, *_assigned(connection, wanted, past_plans, past_plans)]
+        then = [each for each in every if each.since_ms <= at_ms and (each.until_ms is None or at_ms < each.until_ms)]
+        if any(each.since_ms <= at_ms for each in every):
+            before = plan(connection, max(then).plan_id) if then else None
+            if before is not None or not then:
+                return before
+    return plan(connection, max(found).plan_id) if found else None
+
+
+def _assigned(connection: Connection, wanted: Scope, of_places: Table, of_many: Table) -> list[_Assigned]:
+    columns = of_places.c
     rows = connection.execute(
-        select(plan_assignments).where(
+        select(of_places).where(
             or_(columns.station_id == "", columns.station_id == wanted.station_id),
             or_(columns.evse_id == 0, columns.evse_id == wanted.evse_id),
             or_(
@@ -47,15 +75,23 @@ def find_plan(connection: Connection, wanted: Scope) -> PricePlan | None:
             ),
         )
     ).all()
-    found = [((2 * (row.token_type != ""), 2 * (row.station_id != ""), row.evse_id), row.plan_id) for row in rows]
-    many = connection.execute(select(plans_of_many)).all()
+    found = list[_Assigned]()
+
+    def add(row: AnyRow, *rank: int) -> None:
+        until_ms = row.until_ms if of_many is past_plans else None
+        found.append(_Assigned((rank[0], rank[1], rank[2]), row.plan_id, row.since_ms, until_ms))
+
+    for row in rows:
+        if of_places is plan_assignments or not row.kind:
+            add(row, 2 * (row.token_type != ""), 2 * (row.station_id != ""), row.evse_id)
+    many = connection.execute(select(of_many).where(of_many.c.kind != "")).all()
     group = group_of(connection, wanted) if any(row.kind == "group" for row in many) else ""
     for row in many:
         if row.kind == "group" and row.name == group:
-            found.append(((1, 0, 0), row.plan_id))
+            add(row, 1, 0, 0)
         elif row.kind == "site" and _is_at(connection, wanted, row.name):
-            found.append(((0, 1, 0), row.plan_id))
-    return plan(connection, max(found)[1]) if found else None
+            add(row, 0, 1, 0)
+    return found
 
 
 def plans_at(connection: Connection, station_id: str) -> dict[int, PricePlan | None]:
@@ -95,7 +131,8 @@ def _is_at(connection: Connection, wanted: Scope, site_id: str) -> bool:
 def plans_of(connection: Connection, transaction: Transaction) -> list[tuple[int, PricePlan]]:
     """Return the plans of a transaction, each with its start; none when it has no price.
 
-    Until its driver is known it uses the plan of the place; then its plan is fixed (`keep_plan`).
+    Until its driver is known it uses the plan of the place; then its plan is fixed (`keep_plan`). It is the one that
+    was assigned when it began: a station may report it much later.
     """
     rows = connection.execute(
         select(transaction_plans.c.since_ms, price_plans.c.document)
@@ -108,7 +145,7 @@ def plans_of(connection: Connection, transaction: Transaction) -> list[tuple[int
     ).all()
     if rows:
         return [(row.since_ms, _decode(row.document)) for row in rows]
-    found = find_plan(connection, scope_of(transaction))
+    found = find_plan(connection, scope_of(transaction), transaction.started_ms)
     return [] if found is None else [(0, found)]
 
 

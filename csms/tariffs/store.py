@@ -1,7 +1,7 @@
 """Price plans, their assignments, the costs of transactions, and which prices stations were sent."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, Table, delete, func, insert, select, update
@@ -18,7 +18,14 @@ from csms.tariffs.plans import group_of
 from csms.tariffs.plans import plan as plan
 from csms.tariffs.plans import plans_at as plans_at
 from csms.tariffs.plans import plans_of as plans_of
-from csms.tariffs.tables import plan_assignments, plans_of_many, price_plans, transaction_costs, transaction_plans
+from csms.tariffs.tables import (
+    past_plans,
+    plan_assignments,
+    plans_of_many,
+    price_plans,
+    transaction_costs,
+    transaction_plans,
+)
 from csms.transactions import store as transactions
 from csms.transactions.rules import Dated, Transaction
 from csms.transactions.tables import transaction_events
@@ -28,6 +35,9 @@ from v2g.energy.settlement.costing import Bill, bill, energy_prices
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.transactions import TransactionEventRequest
 from v2g.translate.details import bill_of
+
+_PAST_MS: Final = 400 * 86_400_000
+"""A station that was away for longer reports no session of before."""
 
 _decode = typed_json.decoder(PricePlan).decode
 
@@ -64,8 +74,11 @@ def assign(connection: Connection, scope: Scope, plan_id: str, now_ms: int) -> N
     """Assign a plan to a scope, replacing an earlier one. Raises RefusedError (`unknown_plan`)."""
     if plan(connection, plan_id) is None:
         raise RefusedError(f"no plan {plan_id}", reason="unknown_plan")
-    unassign(connection, scope)
     table, key = _stored(scope)
+    where = [table.c[name] == of for name, of in key.items()]
+    if connection.execute(select(table.c.plan_id).where(*where)).scalar() == plan_id:
+        return
+    unassign(connection, scope, now_ms)
     connection.execute(insert(table).values(plan_id=plan_id, since_ms=now_ms, **key))
 
 
@@ -77,10 +90,18 @@ def _stored(scope: Scope) -> tuple[Table, dict[str, str | int]]:
     return plan_assignments, {each.name: getattr(scope, each.name) for each in plan_assignments.primary_key}
 
 
-def unassign(connection: Connection, scope: Scope) -> bool:
-    """Delete the assignment of a scope; False when there was none."""
+def unassign(connection: Connection, scope: Scope, now_ms: int) -> bool:
+    """End the assignment of a scope; False when there was none. It holds for sessions that began before."""
     table, key = _stored(scope)
-    return connection.execute(delete(table).where(*(table.c[name] == of for name, of in key.items()))).rowcount > 0
+    where = [table.c[name] == of for name, of in key.items()]
+    row = connection.execute(select(table).where(*where)).first()
+    if row is None:
+        return False
+    connection.execute(delete(table).where(*where))
+    connection.execute(delete(past_plans).where(past_plans.c.until_ms < now_ms - _PAST_MS))
+    empty = {"station_id": "", "evse_id": 0, "token_type": "", "id_token": "", "kind": "", "name": ""}
+    connection.execute(insert(past_plans).values(**{**empty, **row._mapping, "until_ms": now_ms}))
+    return True
 
 
 def assignments(connection: Connection) -> list[tuple[Scope, str]]:

@@ -35,6 +35,23 @@ plans_of_many: Final = declare_table(
 )
 """Plans of all EVSEs of a site, or of all tokens of a group."""
 
+past_plans: Final = declare_table(
+    "past_plans",
+    Column("id", row_id, primary_key=True),
+    Column("station_id", String(48), nullable=False),
+    Column("evse_id", Integer, nullable=False),
+    Column("token_type", String(20), nullable=False),
+    Column("id_token", String(255), nullable=False),
+    Column("kind", String(8), nullable=False),  # "": of a place or a driver
+    Column("name", String(64), nullable=False),
+    Column("plan_id", String(60), nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+    Index(None, "station_id"),
+    Index(None, "until_ms"),
+)
+"""Assignments that have ended, for sessions of before that stations report later."""
+
 transaction_plans: Final = declare_table(
     "transaction_plans",
     Column("id", row_id, primary_key=True),

@@ -240,7 +240,7 @@ class TariffService:
             named = not tariff_ids or plan_id in tariff_ids
             placed = evse_id is None or scope.evse_id == evse_id
             if scope.station_id == station_id and not scope.token_type and named and placed:
-                await services.store.run(tariffs.unassign, scope)
+                await services.store.run(tariffs.unassign, scope, services.clock.utc_ms())
         return response
 
     async def _clear(

@@ -1020,3 +1020,23 @@ def one_form_of_emaids() -> None:
         plain = "UPPER(REPLACE(vehicle, '-', ''))"
         one = f"CASE WHEN LENGTH({plain}) = 15 THEN SUBSTR({plain}, 1, 14) ELSE {plain} END"
         op.execute(f"UPDATE {table} SET vehicle = {one} WHERE vehicle <> {one}")  # noqa: S608 - our own words
+
+
+@_revision("0090")
+def past_plans() -> None:
+    """Assignments of price plans that have ended, for sessions of before that stations report later."""
+    op.create_table(
+        "past_plans",
+        sa.Column("id", _ROW_ID, primary_key=True),
+        sa.Column("station_id", sa.String(48), nullable=False),
+        sa.Column("evse_id", sa.Integer(), nullable=False),
+        sa.Column("token_type", sa.String(20), nullable=False),
+        sa.Column("id_token", sa.String(255), nullable=False),
+        sa.Column("kind", sa.String(8), nullable=False),
+        sa.Column("name", sa.String(64), nullable=False),
+        sa.Column("plan_id", sa.String(60), nullable=False),
+        sa.Column("since_ms", sa.BigInteger(), nullable=False),
+        sa.Column("until_ms", sa.BigInteger(), nullable=False),
+        sa.Index("ix_past_plans_station_id", "station_id"),
+        sa.Index("ix_past_plans_until_ms", "until_ms"),
+    )

@@ -81,6 +81,7 @@ def test_a_database_that_a_command_made_before_the_first_start_gets_the_table_th
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE enrolments")
         connection.exec_driver_sql("DROP TABLE booked_transactions")
+        connection.exec_driver_sql("DROP TABLE past_plans")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0087'")
     migrate(engine)
     assert content(engine) == whole

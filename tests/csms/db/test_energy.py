@@ -87,7 +87,7 @@ def test_a_plan_keeps_its_content_and_costs_follow_it(store: Store) -> None:
         kept = tariffs.cost(connection, "CS", "t")
         assert kept is not None
         assert (kept["final"], kept["excl_tax"]) == (True, 3_000_000)
-        assert tariffs.unassign(connection, Scope(station_id="CS"))
+        assert tariffs.unassign(connection, Scope(station_id="CS"), 1)
         with pytest.raises(RefusedError, match="in use"):
             tariffs.remove_plan(connection, "p")  # the transaction goes by it
 

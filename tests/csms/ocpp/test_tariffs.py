@@ -212,10 +212,10 @@ async def test_a_site_s_tariff_reaches_its_stations_and_no_others(csms: Backend)
     before = len(inside.station.payloads("SetDefaultTariff"))
     await TariffService(csms.services).install_assigned(inside.station.id)
     assert len(inside.station.payloads("SetDefaultTariff")) == before, "what is there already is not sent again"
-    await csms.services.store.run(tariffs.unassign, Scope(site_id="north"))
+    await csms.services.store.run(tariffs.unassign, Scope(site_id="north"), 0)
     await service.install_assigned(inside.station.id)
     assert inside.there == {1: "flat", 2: "flat"}
-    await csms.services.store.run(tariffs.unassign, Scope())
+    await csms.services.store.run(tariffs.unassign, Scope(), 0)
     await service.install_assigned(inside.station.id)
     assert inside.there == {}
 

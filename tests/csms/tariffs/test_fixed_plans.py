@@ -39,3 +39,23 @@ async def test_another_plan_that_is_assigned_meanwhile_is_for_later_transactions
         found = await run(tariffs.cost, charging.station.id, charging.id)
         assert found is not None
         assert found["excl_tax"] == 5_000_000
+
+
+async def test_a_session_that_its_station_reports_later_has_the_plan_that_was_assigned_then(backend: Start) -> None:
+    """The station was away while the assignment changed."""
+    async with backend(tokens=TOKENS) as csms:
+        run, everywhere, began_ms = csms.services.store.run, tariffs.Scope(), csms.clock.utc_ms()
+        for plan in (CHEAP, DEAR):
+            await run(tariffs.add_plan, plan, 0)
+        await run(tariffs.assign, everywhere, "a", began_ms - 1000)
+        await run(tariffs.assign, everywhere, "b", began_ms + 86_400_000)
+        charging = Charging(csms, await csms.booted())
+        offline = {"offline": True, "token": VALID}
+        await charging.event("Started", "Authorized", state="Charging", context="Transaction.Begin", **offline)
+        charging.wh += 10_000
+        for _ in range(60):
+            csms.clock.advance(60)
+        await charging.event("Ended", "StopAuthorized", stopped="Local", context="Transaction.End", **offline)
+        found = await run(tariffs.cost, charging.station.id, charging.id)
+        assert found is not None
+        assert found["excl_tax"] == 5_000_000

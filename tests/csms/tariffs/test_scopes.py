@@ -49,15 +49,15 @@ def test_each_narrower_scope_stands_before_the_wider_and_the_drivers_before_the_
         driver = tariffs.find_driver_plan(connection, HERE)
         assert driver is not None
         assert driver.id == "own"
-        assert tariffs.unassign(connection, ASSIGNED[-1][1])
+        assert tariffs.unassign(connection, ASSIGNED[-1][1], 3)
         driver = tariffs.find_driver_plan(connection, HERE)
         assert driver is not None
         assert driver.id == "group"
         assert tariffs.find_driver_plan(connection, Scope(station_id="CS-1")) is None
         for _, scope, _ in reversed(ASSIGNED[:-1]):
             assert tariffs.any_assigned(connection)
-            assert tariffs.unassign(connection, scope)
-            assert not tariffs.unassign(connection, scope)
+            assert tariffs.unassign(connection, scope, 3)
+            assert not tariffs.unassign(connection, scope, 3)
         assert not tariffs.any_assigned(connection)
         assert tariffs.remove_plan(connection, "site")
 
@@ -78,5 +78,34 @@ def test_a_station_of_a_site_has_its_plan_at_each_of_its_evses_there(store: Stor
             (Scope(station_id="CS-1", evse_id=2), False),
         ):
             assert (tariffs.find_plan(connection, scope) is not None) == there, scope
+
+    store.do(check)
+
+
+def test_what_began_before_an_assignment_has_changed_keeps_its_plan(store: Store) -> None:
+    def check(connection: Connection) -> None:
+        for name in ("old", "new", "site"):
+            tariffs.add_plan(connection, PricePlan(id=name, currency="EUR"), 1)
+        body = {"id": "north", "nodes": [{"id": "main", "limits": [63_000] * 3}],
+                "places": [{"station_id": "CS-1", "evse_id": 1, "node": "main", "most_ma": 32_000}]}  # fmt: skip
+        save_site(connection, typed_json.convert(body, Site), 1)
+        tariffs.assign(connection, Scope(), "old", 100)
+        tariffs.assign(connection, Scope(site_id="north"), "site", 200)
+        tariffs.unassign(connection, Scope(site_id="north"), 300)
+        tariffs.assign(connection, Scope(), "new", 400)
+        tariffs.assign(connection, Scope(), "new", 450)  # it is assigned since 400
+        tariffs.unassign(connection, Scope(), 500)
+        tariffs.assign(connection, Scope(), "new", 600)
+
+        def then(at_ms: int) -> str | None:
+            found = tariffs.find_plan(connection, HERE, at_ms)
+            return found and found.id
+
+        times = (100, 199, 200, 299, 300, 399, 400, 499, 500, 599, 600)
+        expected = ("old", "old", "site", "site", "old", "old", "new", "new", None, None, "new")
+        assert tuple(then(each) for each in times) == expected
+        assert then(99) == "new", "a wrong clock makes no session free"
+        assert tariffs.remove_plan(connection, "old")
+        assert then(150) == "new", "its plan is gone"
 
     store.do(check)

@@ -169,7 +169,7 @@ async def test_without_plan_transaction_or_needs_a_profile_stays_as_it_is(csms: 
     assert has_prices(await with_prices(csms.services, NAME, "2.1", bare))
     for other in (profile(transaction_id="other"), profile(transaction_id=None)):
         assert await with_prices(csms.services, NAME, "2.1", other) is other
-    await csms.services.store.run(tariffs.unassign, tariffs.Scope(station_id=NAME))
+    await csms.services.store.run(tariffs.unassign, tariffs.Scope(station_id=NAME), 0)
     await csms.services.store.run(tariffs.assign, tariffs.Scope(station_id="CS-V2G-0002"), "city", 0)
     assert await with_prices(csms.services, NAME, "2.1", bare) is bare, "its place has no plan"
 
