@@ -98,18 +98,28 @@ def may_charge(connection: Connection, station_id: str, token: str) -> bool | No
 
 
 def session_of(connection: Connection, of: DirectPayment) -> str:
-    """Return the transaction that a payment's token has begun, "" while there is none.
+    """Return the transaction that a payment's token has begun, "" while there is none; one that is paid already is not
+    this one's, whatever its station says.
 
     Its events need not name the start: a station of 1.6 cannot, and the bridge forgets it with the connection.
     """
-    start, its = remote_starts.c, transactions_.c
+    start, its, paid = remote_starts.c, transactions_.c, direct_payments.c
+    others = select(paid.transaction_id).where((paid.station_id == of.station_id) & (paid.id != of.id))
     named = (start.station_id == of.station_id) & (start.id_token == of.token) & start.started_ms.is_not(None)
     begun = (its.station_id == of.station_id) & (its.heard_ms >= of.created_ms)
     begun &= its.document.icontains(f'"value":"{of.token}"')
-    for query in (select(start.transaction_id).where(named), select(its.transaction_id).where(begun)):
-        if name := connection.execute(query.limit(1)).scalar():
-            return str(name)
+    for name, where in ((start.transaction_id, named), (its.transaction_id, begun)):
+        if found := connection.execute(select(name).where(where, name.not_in(others)).limit(1)).scalar():
+            return str(found)
     return ""
+
+
+def is_in_use(connection: Connection, of: DirectPayment) -> bool:
+    """Return whether somebody else charges where a payment's session is to begin: its vehicle may wait there, too."""
+    running = transactions.active(connection, of.station_id)
+    return any(
+        each.evse_id == of.evse_id and each.id_token is not None and each.id_token.value != of.token for each in running
+    )
 
 
 class SessionCost(msgspec.Struct, frozen=True, kw_only=True):

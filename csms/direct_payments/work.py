@@ -157,6 +157,9 @@ class DirectPayments:
             return
         if away:
             return
+        if await self._services.store.read(rows.is_in_use, payment):
+            await self._save(payment, "releasing", reason="somebody else charges here")
+            return
         kind = DIRECT_PAYMENT if self._services.connections.version(payment.station_id) == "2.1" else "Central"
         token = IdToken(id_token=payment.token, type=kind)
         limit = TransactionLimit(max_cost=float(decimals_of(payment.amount_micro)))

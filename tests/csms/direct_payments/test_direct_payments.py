@@ -136,6 +136,47 @@ async def test_the_next_driver_may_pay_while_an_ended_session_is_settled(world: 
     assert (await world.begin()).id == 2
 
 
+async def test_a_second_payer_pays_for_no_session_of_the_first(world: World) -> None:
+    """Both scan the code; the first is charging when the second one approves, and nothing is asked of the station."""
+    station = await world.station()
+    await world.begin()
+    world.provider.approve()
+    await world.steps(3)
+    charging = await charged(world, station)
+    await world.steps(1)
+    second = await world.begin()
+    world.provider.approve()
+    await world.steps()
+    assert (await world.now(second.id)).state == "released"
+    assert len(station.payloads("RequestStartTransaction")) == 1
+    await charging.unplugged()
+    assert await world.steps() == "settled"
+    assert (world.provider.taken, world.provider.held) == (6, 0)
+
+
+async def test_a_station_that_links_two_starts_to_one_session_has_it_paid_once(world: World) -> None:
+    station = await world.station()
+    await world.begin()
+    world.provider.approve()
+    await world.steps(3)
+    charging = await charged(world, station)
+    await world.steps(1)
+    await charging.unplugged()  # the connector is free, and its last reading is yet to be paid
+    world.provider.down = 100
+    await world.steps(2)
+    world.provider.down = 0
+    payment = await world.begin()
+    world.provider.approve()
+    await world.steps(3)
+    number = station.payloads("RequestStartTransaction")[-1]["remoteStartId"]
+    info = {"transactionId": charging.id, "remoteStartId": number}
+    await charging.event("Updated", "RemoteStart", extra={"transactionInfo": info})
+    world.later(START_MS)
+    await world.steps()
+    assert ((await world.now()).state, (await world.now(payment.id)).state) == ("settled", "released")
+    assert (world.provider.taken, world.provider.held) == (6, 0)
+
+
 @pytest.mark.parametrize(("amount", "currency"), [("30.50", "JPY"), ("1.005", "EUR")])
 def test_an_amount_that_cannot_be_paid_is_refused(amount: str, currency: str, tmp_path: Path, pki: PkiTree) -> None:
     direct = DirectPaymentConfig(url="https://pay.example", secret_file=tmp_path, amount=amount, currency=currency)
