@@ -16,9 +16,9 @@ from csms.db.leases import lock
 from csms.roaming import store as rows
 from csms.roaming.store import Kept
 from csms.stations.tables import connectors
-from csms.tariffs.plans import Scope, find_plan
+from csms.tariffs.plans import Scope, find_plan, plan
 from csms.tariffs.rules import has_clock_of
-from csms.tariffs.store import plans
+from csms.tariffs.store import plans, stored_plans
 from csms.tokens.rules import normalise
 from v2g import typed_json
 from v2g.energy.price_plan import PricePlan
@@ -253,18 +253,44 @@ def _evse(
     return before if same and before is not None else found
 
 
-def publish_changed_tariffs(connection: Connection, config: RoamingConfig, now_ms: int) -> None:
-    """Publish tariffs again whose plans were removed, or stored again under the same id."""
-    wanted = {each.id.lower(): each for found in plans(connection) for each in tariffs_of_plan(config, found, now_ms)}
-    for kept in rows.objects_in(connection, "", "tariffs"):
-        tariff, before = wanted.get(kept.object_id), typed_json.decode(kept.document, OcpiTariff)
-        if tariff is None:
+def publish_changed_tariffs(connection: Connection, config: RoamingConfig, now_ms: int, *, every: bool = False) -> None:
+    """Publish tariffs again whose plans were removed, or stored again under the same id; `every`: also those that an
+    earlier program has made otherwise."""
+    stored = stored_plans(connection)
+    changed = [
+        each for each in rows.objects_in(connection, "", "tariffs") if every or stored.get(each.alias) != each.about
+    ]
+    named = [each.alias for each in changed if each.alias in stored]
+    known = (
+        (plan(connection, each) for each in named)
+        if not every and all(each.alias for each in changed)
+        else plans(connection)
+    )
+    wanted = {
+        each.id.lower(): _own_tariff(each, found, stored[found.id], now_ms)
+        for found in known
+        if found is not None
+        for each in tariffs_of_plan(config, found, now_ms)
+    }
+    for kept in changed:
+        made, before = wanted.get(kept.object_id), typed_json.decode(kept.document, OcpiTariff)
+        if made is None:
             rows.remove_object(connection, "", "tariffs", kept.object_id)
-        elif msgspec.structs.replace(tariff, last_updated=before.last_updated) != before:
-            rows.put_object(connection, own_object("tariffs", tariff.id, wire.encode(tariff).decode(), now_ms))
         else:
-            continue
+            tariff = typed_json.decode(made.document, OcpiTariff)
+            if msgspec.structs.replace(tariff, last_updated=before.last_updated) == before:
+                same = msgspec.structs.replace(kept, about=made.about, alias=made.alias)
+                if same != kept:
+                    rows.put_object(connection, same)
+                continue
+            rows.put_object(connection, made)
         rows.enqueue(connection, rows.receivers(connection, "tariffs"), "tariffs", kept.object_id, now_ms)
+
+
+def _own_tariff(tariff: OcpiTariff, of: PricePlan, stored: str, now_ms: int) -> Kept:
+    """Return a tariff as it is stored, with its plan and when that was stored."""
+    made = own_object("tariffs", tariff.id, wire.encode(tariff).decode(), now_ms)
+    return msgspec.structs.replace(made, about=stored, alias=of.id)
 
 
 def publish_tariff(connection: Connection, config: RoamingConfig, price_plan: PricePlan, zone: str, now_ms: int) -> str:
@@ -278,8 +304,9 @@ def publish_tariff(connection: Connection, config: RoamingConfig, price_plan: Pr
         made = tariffs_of(price_plan, config.country_code, config.party_id, wire.moment(now_ms))
     except CodecError as error:
         return f"plan {price_plan.id}: {error}"
+    stored = stored_plans(connection, price_plan.id).get(price_plan.id, "")
     for tariff in made:
-        rows.put_object(connection, own_object("tariffs", tariff.id, wire.encode(tariff).decode(), now_ms))
+        rows.put_object(connection, _own_tariff(tariff, price_plan, stored, now_ms))
         rows.enqueue(connection, rows.receivers(connection, "tariffs"), "tariffs", tariff.id.lower(), now_ms)
     return ""
 

@@ -26,8 +26,10 @@ roaming_objects: Final = Table(
     Column("audience", String(36), nullable=False),  # the only partner that may see it; "": all
     Column("updated_ms", BigInteger, nullable=False),
     Column("state", String(20), nullable=False),
-    Column("about", String(300), nullable=False),  # what it is of here: station and transaction, or a token's number
-    Column("alias", String(64), nullable=False),  # another name: the contract of a token
+    Column(
+        "about", String(300), nullable=False
+    ),  # what it is of here: station and transaction, a token's number; when a plan was stored
+    Column("alias", String(64), nullable=False),  # another name: the contract of a token, the plan of a tariff
     Column("document", Text, nullable=False),
     Column(
         "detail", Text, nullable=False

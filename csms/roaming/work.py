@@ -53,7 +53,7 @@ _OF_TOKENS: Final = frozenset({"token_put", "token_status", "token_removed"})
 async def follow_changes(services: Services) -> None:
     """Publish what stations and transactions of this node do, within a fraction of a second."""
     with services.feed.subscribe(_OF_STATIONS | _OF_TRANSACTIONS | _OF_TOKENS) as changes:
-        await sweep(services)
+        await sweep(services, every=True)
         await resume_commands(services)
         unbilled: dict[tuple[str, str], int] = {}
         while True:
@@ -100,11 +100,11 @@ async def keep_sweeping(services: Services) -> None:
             await services.store.run(expire_commands, services.clock.utc_ms())
 
 
-async def sweep(services: Services) -> None:
-    """Publish all locations and sessions that are not finished."""
+async def sweep(services: Services, *, every: bool = False) -> None:
+    """Publish all locations and sessions that are not finished; `every`: also tariffs whose plans have not changed."""
     partners, store, now_ms = services[Partners], services.store, services.clock.utc_ms()
     await _publish_tokens(services, now_ms)
-    await store.run(publish_changed_tariffs, partners.config, now_ms)
+    await store.run(publish_changed_tariffs, partners.config, now_ms, every=every)
     connected = services.connections.connected()
     stations = {each.about for each in await store.read(rows.objects_in, "", "evses")}
     for station_id in sorted(stations):

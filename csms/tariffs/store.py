@@ -62,6 +62,13 @@ def plans(connection: Connection) -> list[PricePlan]:
     return [_decode(row.document) for row in rows]
 
 
+def stored_plans(connection: Connection, *plan_ids: str) -> dict[str, str]:
+    """Return when plans were stored, as text, by id: all of them, or some."""
+    query = select(price_plans.c.plan_id, price_plans.c.created_ms)
+    query = query.where(price_plans.c.plan_id.in_(plan_ids)) if plan_ids else query
+    return {row.plan_id: str(row.created_ms) for row in connection.execute(query)}
+
+
 def remove_plan(connection: Connection, plan_id: str) -> bool:
     """Delete a plan; False when it is unknown. Raises RefusedError (`plan_in_use`) for one that is in use."""
     for table in (plan_assignments, plans_of_many, transaction_plans):

@@ -4,10 +4,12 @@ import asyncio
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 
 from csms.alerts.rules import RULES
 from csms.alerts.sources import observe
 from csms.roaming.work import sweep
+from csms.tariffs.tables import price_plans
 from tests.csms.fixtures import backend as backend
 from tests.csms.roaming.registered import LOCATION, PLAN, Roaming
 from tests.csms.roaming.registered import roaming as roaming
@@ -85,6 +87,16 @@ async def test_a_tariff_follows_its_plan_when_that_is_removed_or_stored_anew(roa
             listed = (await roaming.ocpi("GET", "/cpo/2.3.0/tariffs")).json["data"]
             if "9" in str([each for each in listed if each["id"] == "day"]):
                 break
+
+
+async def test_a_sweep_reads_only_plans_that_have_changed(roaming: Roaming) -> None:
+    """An operator may have thousands: reading all of them each minute would keep what stations send waiting."""
+    services = roaming.backend.services
+    assert await names(roaming) == ["day"]
+    other = {"plan_id": "other", "currency": "EUR", "created_ms": 1, "document": "unreadable"}
+    await services.store.run(lambda connection: connection.execute(insert(price_plans).values(**other)))
+    await sweep(services)
+    assert await names(roaming) == ["day"]
 
 
 async def test_plans_whose_ids_differ_in_case_are_one_for_partners_and_stations(roaming: Roaming) -> None:
