@@ -100,25 +100,35 @@ def _known(token: IdToken, grant: Grant) -> Known:
 async def _decide(
     partners: Partners, token: IdToken, name: str, station_id: str, kept: Sequence[Kept]
 ) -> tuple[str, Grant] | None:
-    """Return whose driver a token is, and the partner's decision."""
+    """Return whose driver a token is, and the partner's decision: of several partners that know its number, the one
+    that lets it charge."""
     types = ocpi_types(token.type)
     registered = {
         each.partner.partner_id: each
         for each in await partners.store.read(rows.list_partners)
         if each.partner.state == "registered"
     }
+    refused: tuple[str, Grant] | None = None
     for each in kept:
         found = wire.read_kept(each.document, OcpiToken)
         if each.owner not in registered or found.type not in types:
             continue
         grant = Grant(token=cdr_token(found), auth_method="WHITELIST", status="Accepted" if found.valid else "Invalid")
         if found.whitelist == "ALWAYS":
-            return each.owner, grant
+            if found.valid:
+                return each.owner, grant
+            refused = refused or (each.owner, grant)
+            continue
         party = found.country_code, found.party_id
         unknown = msgspec.structs.replace(grant, status="Unknown")
         offline = grant if found.whitelist in ("ALLOWED", "ALLOWED_OFFLINE") else unknown
         said = await _ask(partners, registered[each.owner], found.uid, found.type, station_id, party, offline=offline)
-        return each.owner, said or unknown
+        decided = each.owner, said or unknown
+        if decided[1].status == "Accepted":
+            return decided
+        refused = refused or decided
+    if refused is not None:
+        return refused
     able = [each for each in registered.values() if each.partner.endpoint("tokens", "SENDER")]
     if token.type == CONTRACT:
         provider = f"{name[:2]}*{name[2:5]}".lower()

@@ -295,7 +295,8 @@ def tokens_like(connection: Connection, uid: str, contract: str) -> list[Kept]:
     """Return partners' tokens with a number, or of a contract (normalised), if it is not empty."""
     table = roaming_objects.c
     wanted = (table.about == uid) if not contract else (table.about == uid) | (table.alias == contract)
-    query = select(roaming_objects).where((table.module == "tokens") & (table.owner != "") & wanted).limit(10)
+    query = select(roaming_objects).where((table.module == "tokens") & (table.owner != "") & wanted)
+    query = query.order_by(table.owner, table.object_id).limit(10)  # the same one each time
     return [_kept(row) for row in connection.execute(query)]
 
 

@@ -49,14 +49,14 @@ class Roaming:
         token = base64.b64encode(self.token.encode()).decode()
         return await self.ask(method, f"/ocpi{path}", body, role=None, authorization=f"Token {token}")
 
-    async def register(self, version: str = "2.2.1", **settings: Any) -> None:
+    async def register(self, version: str = "2.2.1", party: str = "TNM", **settings: Any) -> None:
         """Let the partner register; it receives whatever it is sent."""
         self.partner.offers(version, ("credentials", "locations", "tariffs", "sessions", "cdrs", "commands"))
         tokens = {"identifier": "tokens", "role": "SENDER", "url": f"{self.partner.url}/tokens"}
         self.partner.answers["/d"][1]["endpoints"].append(tokens)
         self.partner.takes = True
         self.token = (await self.ask("POST", "/roaming/partners", {"partner_id": "tnm", **settings})).json["token"]
-        said = {"token": "token-b", "url": f"{self.partner.url}/versions", "roles": [ROLE]}
+        said = {"token": "token-b", "url": f"{self.partner.url}/versions", "roles": [{**ROLE, "party_id": party}]}
         answer = await self.ocpi("POST", f"/{version}/credentials", said)
         assert answer.json["status_code"] == 1000, answer.json
         self.token = answer.json["data"]["token"]

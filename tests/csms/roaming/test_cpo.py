@@ -56,6 +56,20 @@ async def test_a_location_is_pushed_with_its_tariff_and_each_status(roaming: Roa
     assert gone["evses"][0]["status"] == "REMOVED"
 
 
+async def test_of_two_partners_cards_of_one_number_the_one_that_may_charge_does(roaming: Roaming) -> None:
+    """Numbers of cards are unique at their makers only."""
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    with ScriptedPartner().running() as other:
+        second = Roaming(roaming.ask, other)
+        await second.register(party="OTH", partner_id="zoo")
+        theirs = {**TOKEN, "party_id": "OTH", "contract_id": "NLOTHC00000002"}
+        for each, party, token, allowed in ((roaming, "TNM", TOKEN, "BLOCKED"), (second, "OTH", theirs, "ALLOWED")):
+            assert (await each.ocpi("PUT", f"/cpo/2.2.1/tokens/NL/{party}/04A1B2C3", token)).status == 201
+            each.partner.answers["/tokens/04A1B2C3/authorize"] = 200, {"allowed": allowed, "token": token}
+        await charge(second, {"idToken": "04A1B2C3", "type": "ISO14443"})
+        assert (await other.sent("POST", "/cdrs"))["cdr_token"]["contract_id"] == "NLOTHC00000002"
+
+
 async def test_a_partners_driver_charges_and_the_partner_gets_session_and_cdr(roaming: Roaming) -> None:
     await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
     path = "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3"
