@@ -165,7 +165,7 @@ async def pull_roaming_partner(call: Call, parameters: OnePartner) -> tuple[Pull
     known = await _partner(call, parameters)
     if known.partner.state != "registered":
         raise conflict(f"partner {parameters.partner_id} is not registered", "register it", code="not_registered")
-    found = await pull_all(call.services, parameters.partner_id)
+    found = await pull_all(call.services, parameters.partner_id, again=True)
     return tuple(PulledModule(module=name, objects=count) for name, count in found.items())
 
 

@@ -1,13 +1,16 @@
 """Objects of partners by pull: what a push has not brought, page by page, hourly and after the handshake.
 
 A page's objects are stored as if they were pushed, so that one that comes twice, since the list has moved meanwhile, is
-stored once. The next pull asks for what has changed since the last one began.
+stored once. The next pull asks for what has changed since the last one began; daily, and when people ask, for what
+was refused, too: the partner, or this back end, may have been mended.
 """
 
 import asyncio
+import contextlib
 from functools import partial
 from typing import Final
 
+import msgspec
 from sqlalchemy import Connection
 
 from csms.roaming import store as rows
@@ -16,6 +19,7 @@ from csms.roaming.received import announce_cdr, store_object, take_cdr, take_cli
 from csms.roaming.rules import Partner, key_of, party_of
 from csms.roaming.store import Kept, KnownPartner
 from csms.services import Services
+from v2g import typed_json
 from v2g.errors import OcpiError, StoreError, TransferError, V2GError
 from v2g.observe import Observe, Scalar
 from v2g.ocpi import wire
@@ -27,12 +31,22 @@ MODULES: Final = {
 """What we pull in each role, of partners that have the modules as senders."""
 
 _EVERY_MS: Final = 3_600_000
+_AGAIN_MS: Final = 86_400_000
+"""So often what was refused is asked for again."""
 _LOOK_S: Final = 30.0
 _OVERLAP_MS: Final = 300_000
 """Clocks of partners may be so much behind ours."""
 
 _PAGE: Final = 100
 _MOST_PAGES: Final = 20_000
+
+
+class Pulled(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a pull leaves to be asked for again: from the first refused object's last change on (UTC ms; None: nothing
+    was refused); `asked_ms`: when that was asked for last."""
+
+    refused_ms: int | None = None
+    asked_ms: int = 0
 
 
 async def keep_pulling(services: Services) -> None:
@@ -48,8 +62,9 @@ async def keep_pulling(services: Services) -> None:
                 await pull_all(services, known.partner.partner_id)
 
 
-async def pull_all(services: Services, partner_id: str) -> dict[str, int]:
-    """Pull every module of a partner; return how many objects each had. One that fails is tried again next time."""
+async def pull_all(services: Services, partner_id: str, *, again: bool = False) -> dict[str, int]:
+    """Pull every module of a partner; return how many objects each had. One that fails is tried again next time.
+    `again`: with what was refused."""
     partners = services.find(Partners)
     assert partners is not None, "this work runs with [roaming] only"
     found, begun_ms = {}, services.clock.utc_ms()
@@ -58,26 +73,32 @@ async def pull_all(services: Services, partner_id: str) -> dict[str, int]:
         try:
             known = await partners.known(partner_id)  # a hub may speak for more parties now
             if known.partner.endpoint(module, "SENDER") is not None:
-                found[module] = await _pull(services, partners, known, module)
+                found[module] = await _pull(services, partners, known, module, again=again)
         except (OcpiError, TransferError, StoreError) as error:
             data: dict[str, Scalar] = {"partner": partner_id, "module": module, "reason": str(error)[:300]}
             services.observe(Observe("roaming", "pull_failed", data))
-    await services.store.run(rows.put_object, _noted(partner_id, "all", begun_ms))
+    await services.store.run(rows.put_object, _noted(partner_id, "all", begun_ms, Pulled()))
     if found:
         await services.store.run(rows.note_use, partner_id, (), services.clock.utc_ms())
     return found
 
 
-def _noted(partner_id: str, module: str, begun_ms: int) -> Kept:
-    return Kept(owner=partner_id, module="pulls", object_id=module, updated_ms=begun_ms, document="{}")
+def _noted(partner_id: str, module: str, begun_ms: int, pulled: Pulled) -> Kept:
+    document = msgspec.json.encode(pulled).decode()
+    return Kept(owner=partner_id, module="pulls", object_id=module, updated_ms=begun_ms, document=document)
 
 
-async def _pull(services: Services, partners: Partners, known: KnownPartner, module: str) -> int:
+async def _pull(services: Services, partners: Partners, known: KnownPartner, module: str, *, again: bool) -> int:
     """Pull the objects of a module that have changed since the last time; return how many there were."""
     partner, begun_ms = known.partner, services.clock.utc_ms()
     base = partner.endpoint(module, "SENDER")
     last = await services.store.read(rows.find_object, partner.partner_id, "pulls", module)
     since_ms = 0 if last is None else last.updated_ms - _OVERLAP_MS
+    before = Pulled(asked_ms=begun_ms) if last is None else typed_json.decode(last.document, Pulled)
+    again = before.refused_ms is not None and (again or begun_ms - before.asked_ms >= _AGAIN_MS)
+    left = before
+    if before.refused_ms is not None and again:
+        since_ms, left = max(0, min(since_ms, before.refused_ms - _OVERLAP_MS)), Pulled(asked_ms=begun_ms)
     query = {"date_from": wire.moment(since_ms).strftime("%Y-%m-%dT%H:%M:%SZ")} if last or module == "sessions" else {}
     offset, count, seen = 0, 0, set[str]()
     url = None if base is None else wire.page_url(base, query, offset, _PAGE)
@@ -85,10 +106,14 @@ async def _pull(services: Services, partners: Partners, known: KnownPartner, mod
         seen.add(url)
         answer = await partners.call(known, "GET", url, functional=module != "hubclientinfo")
         items = answer.data if isinstance(answer.data, list) else []
-        new, refused = await services.store.run(_take_page, partner, module, items, begun_ms, partners.party)
+        new, refused, refused_ms = await services.store.run(
+            _take_page, partner, module, items, begun_ms, partners.party
+        )
         for each in new:
             announce_cdr(services, each)
         if refused:
+            first_ms = refused_ms if left.refused_ms is None else min(refused_ms, left.refused_ms)
+            left = Pulled(first_ms, left.asked_ms)
             data: dict[str, Scalar] = {"partner": partner.partner_id, "module": module, "reason": refused[:300]}
             services.observe(Observe("roaming", "object_refused", data))
         count, offset = count + len(items), offset + len(items)
@@ -96,15 +121,16 @@ async def _pull(services: Services, partners: Partners, known: KnownPartner, mod
         total = answer.headers.get("x-total-count", "")
         if url is None and items and base is not None and total.isdecimal() and int(total[:12]) > offset:
             url = wire.page_url(base, query, offset, _PAGE)  # it names no next page, but there is one
-    await services.store.run(rows.put_object, _noted(partner.partner_id, module, begun_ms))
+    await services.store.run(rows.put_object, _noted(partner.partner_id, module, begun_ms, left))
     return count
 
 
 def _take_page(
     connection: Connection, partner: Partner, module: str, items: list[object], now_ms: int, ours: str
-) -> tuple[list[Kept], str]:
-    """Store the objects of a page; return new CDRs, and what is wrong with the first object that is not understood."""
-    new, refused = list[Kept](), ""
+) -> tuple[list[Kept], str, int]:
+    """Store the objects of a page; return new CDRs, what is wrong with the first object that is refused, and the oldest
+    last change of those, UTC ms."""
+    new, refused, refused_ms = list[Kept](), "", now_ms
     for each in items:
         try:
             if not isinstance(each, dict):
@@ -124,7 +150,11 @@ def _take_page(
             store_object(connection, partner.partner_id, module, key_of(*whose, *ids), partial(_as_it_is, each))
         except V2GError as error:
             refused = refused or str(error)
-    return new, refused
+            changed_ms = 0
+            with contextlib.suppress(V2GError):
+                changed_ms = wire.read_time(each.get("last_updated") if isinstance(each, dict) else None)
+            refused_ms = min(refused_ms, changed_ms)
+    return new, refused, refused_ms
 
 
 def _as_it_is(sent: dict[str, object], _known: object) -> dict[str, object]:

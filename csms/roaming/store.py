@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, literal,
 
 from csms.db.base import AnyRow, page
 from csms.db.bulk import upsert_rows
+from csms.db.leases import lock
 from csms.db.outbox import Outbox
 from csms.roaming.rules import Partner
 from csms.roaming.tables import roaming_deliveries, roaming_objects, roaming_partners
@@ -31,14 +32,23 @@ class KnownPartner(NamedTuple):
 def put_partner(
     connection: Connection, partner: Partner, *, token: str | None = None, digest: str | None = None
 ) -> None:
-    """Store a partner; with a sealed `token` to use, or the `digest` of the only one that it may use."""
+    """Store a partner; with a sealed `token` to use, or the `digest` of the only one that it may use.
+
+    Parties behind a hub are only added: a handshake takes a while, in which another node may have stored some.
+    """
+    lock(connection, [f"roaming partner {partner.partner_id}"])
+    known = find_partner(connection, partner.partner_id)
+    if known is not None:
+        clients = tuple(dict.fromkeys((*known.partner.clients, *partner.clients)))
+        partner = msgspec.structs.replace(partner, clients=clients)
     values: dict[str, object] = {"document": msgspec.json.encode(partner).decode()}
     if token is not None:
         values["sealed_token"] = token
     if digest is not None:
         values |= {"digest": digest or None, "next_digest": None}
-    key = _partner.partner_id == partner.partner_id
-    if connection.execute(update(roaming_partners).where(key).values(**values)).rowcount:
+    if known is not None:
+        key = _partner.partner_id == partner.partner_id
+        connection.execute(update(roaming_partners).where(key).values(**values))
         return
     if connection.execute(select(func.count()).select_from(roaming_partners)).scalar_one() >= MOST_PARTNERS:
         raise RefusedError(f"there are {MOST_PARTNERS} partners", reason="too_many", hint="remove some")

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from csms.roaming import store as rows
+from csms.roaming.pulls import pull_all
 from tests.csms.fixtures import backend as backend
 from tests.csms.roaming.registered import TOKEN, Roaming
 from tests.csms.roaming.registered import roaming as roaming
@@ -39,6 +41,29 @@ async def test_pages_are_followed_by_link_and_by_number(roaming: Roaming) -> Non
     assert "date_from=" in partner.requests[-1][1]
 
 
+async def test_what_was_refused_is_asked_for_again_daily_and_when_people_ask(roaming: Roaming) -> None:
+    """The partner, or this back end, is mended, and the object's time of change stays."""
+    partner, services = roaming.partner, roaming.backend.services
+    partner.answers["/tokens"] = 200, [*tokens("01"), {**TOKEN, "uid": "02", "valid": None}]
+    await pulled(roaming)
+
+    def asked_from() -> str:
+        return partner.requests[-1][1].partition("date_from=")[2][:10]
+
+    await pull_all(services, "tnm")
+    assert asked_from() > TOKEN["last_updated"][:10], "each hour only what is new"
+    await pulled(roaming)
+    assert asked_from() < TOKEN["last_updated"][:10]
+    roaming.backend.clock.advance(86_400)
+    partner.answers["/tokens"] = 200, tokens("01", "02")
+    await pull_all(services, "tnm")
+    assert asked_from() < TOKEN["last_updated"][:10]
+    assert await known(roaming, "02") == 200
+    roaming.backend.clock.advance(86_400)
+    await pull_all(services, "tnm")
+    assert asked_from() > TOKEN["last_updated"][:10]
+
+
 async def test_a_list_that_leads_in_a_circle_or_away_ends(roaming: Roaming) -> None:
     partner, first = roaming.partner, "/tokens?offset=0&limit=100"
     partner.answers["/tokens"] = 200, tokens("01")
@@ -49,6 +74,23 @@ async def test_a_list_that_leads_in_a_circle_or_away_ends(roaming: Roaming) -> N
         partner.headers[partner.requests[-1][1]] = {"Link": f'<{where}>; rel="next"'}
         assert await pulled(roaming) == []  # it failed, and is tried again
     assert (await roaming.ask("POST", "/roaming/partners/nobody/pull")).status == 404
+
+
+async def test_parties_that_a_hub_names_during_a_handshake_stay(roaming: Roaming) -> None:
+    """Another node stores them, while this one waits for the hub's answers."""
+    run = roaming.backend.services.store.run
+    said = {"token": "token-b", "url": f"{roaming.partner.url}/versions", "roles": [
+        {"role": "HUB", "country_code": "NL", "party_id": "TNM", "business_details": {"name": "Hub"}}]}  # fmt: skip
+    roaming.token = (await roaming.ocpi("PUT", "/2.2.1/credentials", said)).json["data"]["token"]
+    before = await run(rows.find_partner, "tnm")
+    assert before is not None
+    info = {"country_code": "FR", "party_id": "BHD", "role": "EMSP", "status": "CONNECTED",
+            "last_updated": "2026-01-01T00:00:00Z"}  # fmt: skip
+    assert (await roaming.ocpi("PUT", "/cpo/2.2.1/hubclientinfo/FR/BHD", info)).json["status_code"] == 1000
+    await run(rows.put_partner, before.partner)  # what the handshake has agreed
+    after = await run(rows.find_partner, "tnm")
+    assert after is not None
+    assert "fr*bhd" in after.partner.parties
 
 
 async def test_a_hub_speaks_for_the_parties_behind_it(roaming: Roaming) -> None:
