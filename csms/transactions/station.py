@@ -144,7 +144,12 @@ async def _total_cost(
                 "settlement", "transaction_held", transaction=key[1], reason=why["reason"], detail=why["detail"]
             )
         return None
-    if request.cost_details is not None:
+    late = not transaction.active and request.event_type != "Ended"  # of before the end, whose cost stays
+    stored = await context.services.store.read(tariffs.cost, *key) if late else None
+    final = stored is not None and stored["final"]
+    if stored is not None and final and stored["source"] == "station":
+        return None
+    if request.cost_details is not None and not final:
         found = bill_of(request.cost_details)
         document = msgspec.json.encode(request.cost_details).decode()
         final = request.event_type == "Ended"

@@ -632,6 +632,26 @@ async def test_a_station_s_own_cost_is_held_with_its_registers(station: Station)
             assert cost is None
 
 
+@pytest.mark.parametrize("shown", [False, True])
+async def test_a_station_s_own_cost_stays_when_an_earlier_event_comes_later(station: Station, shown: bool) -> None:
+    """It was shown to the driver (I12); which event comes last does not change who calculates."""
+    total = {"currency": "EUR", "typeOfCost": "NormalCost", "total": {"exclTax": 1.5, "inclTax": 1.7}}
+    station.point = await station.csms.booted("CS-V2G-0002", version="2.1")
+    own = {"totalCost": total, "totalUsage": {"energy": 2000, "chargingTime": 60, "idleTime": 0}}
+    so_far = {**total, "total": {"exclTax": 0.5, "inclTax": 0.6}}
+    running = {"costDetails": {**own, "totalCost": so_far}} if shown else {}
+    await station.event("Started", wh(1000, "Transaction.Begin"), state="Charging")
+    at_ms = station.csms.clock.utc_ms() + 30_000
+    station.seq_no += 1  # the second event is still on its way
+    await station.event("Ended", wh(3000, "Transaction.End"), state="Idle", costDetails=own)
+    station.seq_no = 0
+    await station.event("Updated", wh(2000), at_ms=at_ms, offline=True, **running)
+    await station.point.call("TransactionEvent", station.sent[-1])  # again: its answer was lost
+    cost = await station.cost()
+    assert cost is not None
+    assert (cost["final"], cost["source"], cost["incl_tax"]) == (True, "station", 1_700_000)
+
+
 async def test_an_operator_releases_by_the_api_what_is_shown(station: Station) -> None:
     async with serving(station.csms) as ask:
         await station.runs(0, 909_948, 910_000, 910_031)
