@@ -18,10 +18,11 @@ from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.din.charts import STRICT as CHART_DIN
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.v2gtp import Framer
-from v2g_testkit.cases.case import Case, Silence, Verdict
+from v2g_testkit.cases.case import Case, Silence, Verdict, judge
 from v2g_testkit.cases.declaration import ChargerDeclaration
-from v2g_testkit.cases.editions import Edition
+from v2g_testkit.cases.editions import CHARGERS, Edition
 from v2g_testkit.cases.evcc_cases import evcc_cases
+from v2g_testkit.cases.known import Kit
 from v2g_testkit.cases.report import chosen
 
 __all__ = ["pki_2"]
@@ -35,6 +36,31 @@ ABSENT: Final = {
     "SECC-PowerDelivery-DIN-profile_above_PMax",  # 40 kW are more than DIN 70121 can write
 }
 """What does not apply to a charger without TLS that offers no services beside charging."""
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("01fe9000 00000004 80400040", "sends a V2GTP frame of payload type 0x9000"),
+        ("02fd8001 00000004 80400040", "sends a V2GTP frame of another version, or length 0"),
+        ("01fe8001 00000000", "sends a V2GTP frame of another version, or length 0"),
+        ("01fe8001 00000004 ffffffff", "not the EXI header of V2G"),
+        ("", "stays silent"),
+    ],
+)
+@pytest.mark.parametrize("name", ["SECC-RUN-DIN-EIM", "SECC-SupportedAppProtocol-DIN-004"])
+def test_an_answer_that_cannot_be_read_is_no_silence(name: str, answer: str, said: str) -> None:
+    edition = CHARGERS[Edition.DIN]
+    (case,) = (each for each in edition.cases(Family.DC) if each.id == name)
+    vehicle = edition.vehicle(case.scripts[0], Kit(), edition.known(Family.DC), entropy=lambda size: bytes(size))
+    vehicle.start(0.0, 0)
+    if answer:
+        vehicle.receive(bytes.fromhex(answer), 0.5, 0)
+    while (at := vehicle.deadline()) is not None:
+        vehicle.tick(at, 0)
+    verdict, found = judge(case, [vehicle.seen])
+    assert verdict is Verdict.FAIL
+    assert said in found or (not answer and "no answer to SupportedAppProtocolReq" in found)
 
 
 @pytest.mark.requirement("R16")

@@ -14,6 +14,7 @@ import msgspec
 
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.sequence import Asks, State
+from v2g.iso15118.engine.session import MANUFACTURER_RANGE
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g_testkit.cases.declaration import ChargerDeclaration
 
@@ -265,6 +266,17 @@ UNDECODABLE: Final = "sends an undecodable message"
 """A fact that fails a device in each case."""
 
 
+_UNREAD: Final = "sends a V2GTP frame of "
+
+
+def unread(payload_type: int, payload: bytes) -> str:
+    """Return the fact about a V2GTP frame of ISO 15118-2 or DIN 70121 that carries no message, or nothing."""
+    if payload_type >= MANUFACTURER_RANGE or (payload_type == PayloadType.SAP and payload):
+        return ""
+    of = "another version, or length 0" if payload_type == PayloadType.SAP else f"payload type {payload_type:#06x}"
+    return f"{_UNREAD}{of}"
+
+
 class Seen(msgspec.Struct, kw_only=True):
     """Observation of a device on one connection, or by one probe."""
 
@@ -292,6 +304,11 @@ class Seen(msgspec.Struct, kw_only=True):
     """Other observations, by stable names."""
     late_s: float = 0.0
     """By how much the tester itself was late at most, s."""
+
+    @property
+    def unread(self) -> list[str]:
+        """What it sent that carries no message."""
+        return [each for each in dict.fromkeys(self.facts) if each.startswith(_UNREAD)]
 
     @property
     def summary(self) -> str:
@@ -376,7 +393,7 @@ def _wrong_answer(expect: Expect, seen: Seen) -> str:
         return ""
     if not seen.answer:
         how = "closes" if seen.closed_s is not None else "stays silent"
-        return f"does not answer {seen.request}, but {how}"
+        return f"does not answer {seen.request}, but {' and '.join((*seen.unread, how))}"
     if seen.answer != seen.request.removesuffix("Req") + "Res":
         return f"answers {seen.request} with {seen.answer}"
     if expect.codes and not any(fnmatchcase(seen.code, each) for each in expect.codes):

@@ -255,7 +255,7 @@ class ScriptedCharger(Session):
         return joined
 
     def _on_broken(self, error: CodecError) -> None:
-        self.seen.facts.append(UNDECODABLE)
+        self.seen.facts += (UNDECODABLE, str(error))
         self._finish()
 
     def _on_eof(self) -> None:

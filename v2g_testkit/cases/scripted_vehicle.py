@@ -332,7 +332,7 @@ class ScriptedVehicle(Session):
             self._go()
 
     def _on_broken(self, error: CodecError) -> None:
-        self.seen.facts.append(case.UNDECODABLE)
+        self.seen.facts += (case.UNDECODABLE, str(error))
         if self._probing:
             self._finish()
         else:
@@ -365,7 +365,8 @@ class ScriptedVehicle(Session):
                 self._arm("answer", self.messages[self.seen.request].timeout + ANSWER_S)
             case "message":
                 self.seen.times.append((type(self._pending).__name__, self._time.now - self._asked_at))
-                self._trouble(f"no answer to {type(self._pending).__name__}")
+                instead = ", but ".join(("", *self.seen.unread))
+                self._trouble(f"no answer to {type(self._pending).__name__}{instead}")
             case "answer" if (
                 self._pending is not None and isinstance(do, case.Malformed) and do.again and not self._follows
             ):
