@@ -92,6 +92,7 @@ async def talk(
             contracts=(Contract(pki.chain("contract"), pki.key("contract")),),
             entropy=os.urandom,
             resume=resume,
+            time_scale=SCALE,
         ),
     )
     runner = Runner(session, vehicle_end, execute=hardware.execute, clock=clock, observe=lambda _: None)
