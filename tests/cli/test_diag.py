@@ -167,7 +167,7 @@ def test_a_live_bus_is_shown(v2g: Run) -> None:
     [
         (("no_such_can0",), 7),
         (("x", "--interface", "nothing"), 7),
-        (("--from", "missing.log"), 7),
+        (("--from", "missing.log"), 2),
         (("--from", "/dev/null"), 2),
         (("--mapping", "missing.yaml"), 2),
     ],
