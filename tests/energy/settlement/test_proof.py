@@ -1,5 +1,6 @@
 """No export without a live signed command, shown from the journal alone: every lie has its line."""
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -427,6 +428,36 @@ def test_energy_is_allowed_to_the_mwh(session: Session) -> None:
     session.export_mwh += 1
     session.read()
     with pytest.raises(VerificationError, match="30603 mWh were fed back where signed commands allowed 30600 mWh"):
+        prove(session)
+
+
+def polled(session: Session, power_w: int, seconds: int, *, step_mwh: int, poll_ms: int) -> None:
+    """Feed back by commands of 9 kW, read in odd pauses from a meter that is polled, and shows whole steps."""
+    session.start()
+    session.offer()
+    began, pauses, base = session.now, random.Random(step_mwh), session.export_mwh
+    while session.now < began + seconds * 1000:
+        if session.vehicle.command_due(9_000, session.now):
+            session.send(session.vehicle.command(9_000, session.now))
+        session.now += pauses.choice((50, 300, 950, 1_000, 4_000))
+        known_ms = (session.now - began) // poll_ms * poll_ms
+        session.export_mwh = (base + power_w * known_ms // 3600) // step_mwh * step_mwh
+        session.read(-power_w)
+
+
+@pytest.mark.parametrize("poll_ms", [1, 200, 2_000])
+@pytest.mark.parametrize("step_mwh", [1, 1_000, 10_000, 100_000])
+def test_meters_are_polled_and_have_a_resolution(session: Session, step_mwh: int, poll_ms: int) -> None:
+    """As those in the field: 1 Wh to 0.1 kWh, some of which send a reading each second or two."""
+    polled(session, 9_000, 120, step_mwh=step_mwh, poll_ms=poll_ms)
+    assert prove(session).covered
+
+
+@pytest.mark.parametrize("step_mwh", [1, 1_000, 10_000])
+def test_what_one_reading_may_be_beyond_does_not_add_up(session: Session, step_mwh: int) -> None:
+    """4 % more than was commanded: little enough between two readings, and found over ten minutes."""
+    polled(session, 9_360, 1_200, step_mwh=step_mwh, poll_ms=1_000)
+    with pytest.raises(VerificationError, match="were fed back"):
         prove(session)
 
 

@@ -6,6 +6,7 @@ are checked in `v2g.energy.settlement.checkpoints`.
 """
 
 import heapq
+import math
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
@@ -240,10 +241,10 @@ def prove_discharge(
     )
 
 
-def _exports(
+def _pairs(
     entries: Sequence[Entry], mode: records.Discharge
 ) -> Iterator[tuple[int, Registers, Registers, records.Discharge]]:
-    """Yield each pair of adjacent readings between which energy was fed back, with the strictest mode between them.
+    """Yield each pair of adjacent readings, with the strictest mode between them.
 
     Each starts with the number of the later entry. `mode` is that of the session's start.
     """
@@ -255,32 +256,52 @@ def _exports(
         for reading in readings_of([entry]):
             if reading.basis == "substitute":
                 continue
-            if reading.export_mwh > before.export_mwh:
-                yield number, before, reading, min(modes, key=_STRICTEST_FIRST.index)
+            yield number, before, reading, min(modes, key=_STRICTEST_FIRST.index)
             before, modes = reading, {mode}
 
 
 def _check_energy(
     entries: Sequence[Entry], allowed: list[AllowedPower], started: records.SessionStarted, name: str
 ) -> None:
-    """Compare the export between adjacent readings with the integral of the power allowed between them.
+    """Compare the export between any two readings with the integral of the power allowed between them.
 
     No energy may be fed back without an allowance; by the plain standard nothing is claimed. An allowance extends by
-    `reaction_ms`; `tolerance_permille` and one mWh for each reading's rounding are added.
+    `reaction_ms`, and the first reading may be as much older than its time: meters are polled. `tolerance_permille`,
+    one mWh for each reading's rounding and, where something was allowed, the meter's resolution are added. As any two
+    readings count, none of this adds up.
     """
     energy = PowerIntegral([AllowedPower(a.start_ms, a.end_ms + started.reaction_ms, a.watts) for a in allowed])
-    for number, before, after, mode in _exports(entries, started.discharge):
-        fed_back = after.export_mwh - before.export_mwh
-        if mode == "none":
+    at_once = PowerIntegral(allowed)
+    permille, step_mwh = 1000 + started.tolerance_permille, _step_mwh(readings_of(entries))
+
+    def between(first: Registers, last: Registers) -> int:
+        unread = at_once.between(first.utc_ms - started.reaction_ms, first.utc_ms)
+        return (unread + energy.between(first.utc_ms, last.utc_ms)) * permille
+
+    since: Registers | None = None  # the reading that least was allowed after, beside what was fed back
+    for number, before, after, mode in _pairs(entries, started.discharge):
+        if mode == "none" and after.export_mwh > before.export_mwh:
+            fed_back = after.export_mwh - before.export_mwh
             raise VerificationError(f"{fed_back} mWh were fed back where nothing was allowed", where=f"{name}:{number}")
-        if mode == "standard":
+        if mode != "signed":
+            since = None
             continue
-        limit = energy.between(before.utc_ms, after.utc_ms) * (1000 + started.tolerance_permille)
-        if (fed_back - 2) * _PERMILLE_W_MS > limit:
-            raise VerificationError(
-                f"{fed_back} mWh were fed back where signed commands allowed {limit // _PERMILLE_W_MS} mWh",
-                where=f"{name}:{number}",
-            )
+        earlier = (before.export_mwh - since.export_mwh) * _PERMILLE_W_MS if since is not None else 0
+        if since is None or earlier < between(since, before) - between(before, before):
+            since = before
+        for first in (since, before):
+            fed_back, limit = after.export_mwh - first.export_mwh, between(first, after)
+            if (fed_back - (step_mwh + 1 if limit else 2)) * _PERMILLE_W_MS > limit:
+                raise VerificationError(
+                    f"{fed_back} mWh were fed back where signed commands allowed {limit // _PERMILLE_W_MS} mWh",
+                    where=f"{name}:{number}",
+                )
+
+
+def _step_mwh(readings: Iterable[Registers]) -> int:
+    """Return the resolution of a meter (mWh), a power of ten: that of all of its registers, at most 0.1 kWh."""
+    together = math.gcd(*(register for each in readings for register in (each.import_mwh, each.export_mwh))) or 1
+    return next(10**digits for digits in (5, 4, 3, 2, 1, 0) if together % 10**digits == 0)
 
 
 class PowerIntegral:
