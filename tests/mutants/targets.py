@@ -1194,6 +1194,9 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_registers: 0 -> 1 #2": _STARTED,
     },
     "proof": {
+        "_check_energy: 0 -> 1": "without a reading before it is not compared",
+        "_check_energy: earlier < between(since, before) - between(before, before) "
+        "-> earlier <= between(since, before) - between(before, before)": "both allow the same after them",
         "_Checker._accepted: standing is None or decision is None or (not decision.accepted) "
         "-> decision is None or not decision.accepted": "where no offer stands nothing was decided",
     },

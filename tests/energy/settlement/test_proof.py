@@ -366,7 +366,7 @@ def test_numbers_of_commands_begin_again_with_new_offers_after_a_pause(session: 
 @pytest.mark.parametrize(
     ("first", "then", "found"),
     [
-        ("none", "none", "nothing was allowed"),
+        ("none", "none", r"\b1000 mWh were fed back where nothing was allowed"),
         ("signed", "none", "nothing was allowed"),
         ("none", "signed", "signed commands allowed 0 mWh"),
         ("none", "standard", ""),
@@ -451,6 +451,69 @@ def test_meters_are_polled_and_have_a_resolution(session: Session, step_mwh: int
     """As those in the field: 1 Wh to 0.1 kWh, some of which send a reading each second or two."""
     polled(session, 9_000, 120, step_mwh=step_mwh, poll_ms=poll_ms)
     assert prove(session).covered
+
+
+@pytest.mark.parametrize(
+    ("step_mwh", "power_w", "honest"),
+    [
+        (10, 3, True), (10, 2, False), (100, 30, True), (100, 29, False),
+        (1_000, 294, True), (1_000, 293, False), (10_000, 2_941, True), (10_000, 2_940, False),
+    ],
+)  # fmt: skip
+def test_a_reading_is_beyond_by_the_resolution_and_a_mwh_at_most(
+    session: Session, step_mwh: int, power_w: int, honest: bool
+) -> None:
+    """Two steps, where twelve seconds and 2 % allow one but for a mWh, or less than that."""
+    session.start()
+    session.offer()
+    session.send(session.vehicle.command(power_w, session.now))
+    session.now += 60_000
+    session.export_mwh += 2 * step_mwh
+    session.read()
+    if honest:
+        assert prove(session).covered
+        return
+    with pytest.raises(VerificationError, match=f"{2 * step_mwh} mWh were fed back"):
+        prove(session)
+
+
+def test_where_nothing_is_allowed_two_mwh_are_the_most(session: Session) -> None:
+    session.start()
+    session.read()
+    session.export_mwh += 2
+    session.read()
+    assert prove(session).covered
+    session.now += 1_000
+    session.export_mwh += 1
+    session.read()
+    with pytest.raises(VerificationError, match="3 mWh were fed back where signed commands allowed 0 mWh"):
+        prove(session)
+
+
+def test_what_is_selected_holds_from_the_first_reading_on(session: Session) -> None:
+    """From version 3 on nothing may be fed back before services are selected."""
+    session.start("none")
+    session.record(ServiceChanged(service="DC_BPT", discharge="signed", reason="selected"))
+    session.offer()
+    session.flow(-9_000, 10_000)
+    assert prove(session).covered
+
+
+def test_what_the_plain_standard_fed_back_is_not_held_against_commands_after_it(session: Session) -> None:
+    session.start()
+    session.offer()
+    session.flow(-9_000, 20_000)
+    session.record(ServiceChanged(service="DC_BPT", discharge="standard", reason="renegotiated"))
+    session.read()
+    feed_back(session, 1_000_000)
+    session.record(ServiceChanged(service="DC_BPT", discharge="signed", reason="renegotiated"))
+    session.read()
+    session.now += 1_000
+    session.read()
+    prove(session)
+    feed_back(session)
+    with pytest.raises(VerificationError, match="signed commands allowed 0 mWh"):
+        prove(session)
 
 
 @pytest.mark.parametrize("step_mwh", [1, 1_000, 10_000])

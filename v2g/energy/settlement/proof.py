@@ -300,7 +300,7 @@ def _check_energy(
 
 def _step_mwh(readings: Iterable[Registers]) -> int:
     """Return the resolution of a meter (mWh), a power of ten: that of all of its registers, at most 0.1 kWh."""
-    together = math.gcd(*(register for each in readings for register in (each.import_mwh, each.export_mwh))) or 1
+    together = math.gcd(*(register for each in readings for register in (each.import_mwh, each.export_mwh)))
     return next(10**digits for digits in (5, 4, 3, 2, 1, 0) if together % 10**digits == 0)
 
 
