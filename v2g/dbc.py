@@ -29,7 +29,10 @@ MOST_FLAWS: Final = 10_000
 LONGEST_MESSAGE: Final = 1785
 """Octets of the longest message: one of J1939's transport protocol."""
 
-_EXTENDED, _INDEPENDENT, _LARGEST_ID, _STANDARD_ID = 1 << 31, 0xC0000000, (1 << 29) - 1, 0x7FF
+LARGEST_ID, STANDARD_ID = (1 << 29) - 1, 0x7FF
+"""The largest identifiers: of 29 and of 11 bits."""
+
+_EXTENDED, _INDEPENDENT = 1 << 31, 0xC0000000
 
 _NUMBER = r"[-+]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][-+]?\d{1,4})?"
 _TEXT = r'"((?:[^"\\]|\\.)*)"'
@@ -171,7 +174,7 @@ class DbcMessage(msgspec.Struct):
 
 def identity(frame_id: int, *, extended: bool) -> int:
     """Return an identifier as no other has it: one of 29 bits whose number would fit into 11 has bit 31 set."""
-    return frame_id | _EXTENDED if extended and frame_id <= _STANDARD_ID else frame_id
+    return frame_id | _EXTENDED if extended and frame_id <= STANDARD_ID else frame_id
 
 
 class Dbc:
@@ -414,7 +417,7 @@ class _Reader:
             return DbcMessage(0, False, name, line, length, {}, [])  # noqa: FBT003
         frame_id, extended = _identifier(number)
         message = DbcMessage(frame_id, extended, name, line, length, {}, [])
-        if number > _LARGEST_ID | _EXTENDED or _LARGEST_ID < number < _EXTENDED:
+        if number > LARGEST_ID | _EXTENDED or LARGEST_ID < number < _EXTENDED:
             message.flaws.append(Flaw(line, f"{_short(name)}: {number} is not an identifier of 11 or 29 bits"))
         elif extended and number < _EXTENDED:
             self._flaw(line, f"{_short(name)}: {number:#x} has more than 11 bits without the flag; taken as 29 bits")
@@ -566,7 +569,7 @@ class _Reader:
 
 def _identifier(number: int) -> _Key:
     """Return an identifier, and whether it has 29 bits; one above 11 bits has, whether the file flags it or not."""
-    return number & _LARGEST_ID, number >= _EXTENDED or number > _STANDARD_ID
+    return number & LARGEST_ID, number >= _EXTENDED or number > STANDARD_ID
 
 
 def _entries(text: str) -> dict[float, str]:

@@ -169,3 +169,8 @@ def parts(hint: object) -> Iterator[object]:
     yield hint
     for inner in get_args(hint):
         yield from parts(inner)
+
+
+def structs_in(hint: object) -> Iterator[type[msgspec.Struct]]:
+    """Yield the structs among a type's parts."""
+    return (each for each in parts(hint) if isinstance(each, type) and issubclass(each, msgspec.Struct))

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g.config import Port
+from v2g.dbc import STANDARD_ID
 from v2g.errors import CodecError, TransportError
 from v2g.extras import extras_named
 from v2g.io.can import CanConfig, CanPort
@@ -78,10 +79,9 @@ class ObdConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.response_id:
             return self.response_id
         unit = self.request_id >> 8 & 0xFF
-        return self.request_id + 8 if self.request_id <= _LAST_OF_11_BITS else _ANSWERS | unit
+        return self.request_id + 8 if self.request_id <= STANDARD_ID else _ANSWERS | unit
 
 
-_LAST_OF_11_BITS: Final = 0x7FF
 _NORMAL_FIXED, _ANSWERS, _TO_ALL = 0x18DA00F1, 0x18DAF100, 0x7DF
 """Of 29 bits: from the reader at 0xF1 to a unit, and back (ISO 15765-2, normal fixed); of 11 bits: to all units."""
 
@@ -384,7 +384,7 @@ class UnitSource:
         self._port: CanPort | None = None
         self._silent = 0
         """Requests in a row without an answer."""
-        unit, is_long = config.obd, config.obd.request_id > _LAST_OF_11_BITS
+        unit, is_long = config.obd, config.obd.request_id > STANDARD_ID
         mode = isotp.AddressingMode.Normal_29bits if is_long else isotp.AddressingMode.Normal_11bits
         self._link = isotp.TransportLayerLogic(
             rxfn=lambda _: self._frames.popleft() if self._frames else None,

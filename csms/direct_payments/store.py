@@ -106,8 +106,7 @@ def session_of(connection: Connection, of: DirectPayment) -> str:
     start, its, paid = remote_starts.c, transactions_.c, direct_payments.c
     others = select(paid.transaction_id).where((paid.station_id == of.station_id) & (paid.id != of.id))
     named = (start.station_id == of.station_id) & (start.id_token == of.token) & start.started_ms.is_not(None)
-    begun = (its.station_id == of.station_id) & (its.heard_ms >= of.created_ms)
-    begun &= its.document.icontains(f'"value":"{of.token}"')
+    begun = (its.station_id == of.station_id) & (its.heard_ms >= of.created_ms) & transactions.of_token(of.token)
     for name, where in ((start.transaction_id, named), (its.transaction_id, begun)):
         if found := connection.execute(select(name).where(where, name.not_in(others)).limit(1)).scalar():
             return str(found)

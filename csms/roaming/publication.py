@@ -260,30 +260,25 @@ def publish_changed_tariffs(connection: Connection, config: RoamingConfig, now_m
     changed = [
         each for each in rows.objects_in(connection, "", "tariffs") if every or stored.get(each.alias) != each.about
     ]
-    named = [each.alias for each in changed if each.alias in stored]
-    known = (
-        (plan(connection, each) for each in named)
-        if not every and all(each.alias for each in changed)
-        else plans(connection)
-    )
-    wanted = {
-        each.id.lower(): _own_tariff(each, found, stored[found.id], now_ms)
-        for found in known
-        if found is not None
-        for each in tariffs_of_plan(config, found, now_ms)
-    }
+    if every or not all(each.alias for each in changed):  # an earlier program has not noted their plans
+        known = plans(connection)
+    else:
+        named = (plan(connection, plan_id) for plan_id in {each.alias for each in changed})
+        known = [each for each in named if each is not None]
+    wanted = {made.id.lower(): (made, of) for of in known for made in tariffs_of_plan(config, of, now_ms)}
     for kept in changed:
-        made, before = wanted.get(kept.object_id), typed_json.decode(kept.document, OcpiTariff)
-        if made is None:
-            rows.remove_object(connection, "", "tariffs", kept.object_id)
-        else:
-            tariff = typed_json.decode(made.document, OcpiTariff)
+        if kept.object_id in wanted:
+            tariff, of = wanted[kept.object_id]
+            made = _own_tariff(tariff, of, stored[of.id], now_ms)
+            before = typed_json.decode(kept.document, OcpiTariff)
             if msgspec.structs.replace(tariff, last_updated=before.last_updated) == before:
                 same = msgspec.structs.replace(kept, about=made.about, alias=made.alias)
                 if same != kept:
                     rows.put_object(connection, same)
                 continue
             rows.put_object(connection, made)
+        else:
+            rows.remove_object(connection, "", "tariffs", kept.object_id)
         rows.enqueue(connection, rows.receivers(connection, "tariffs"), "tariffs", kept.object_id, now_ms)
 
 

@@ -26,14 +26,12 @@ roaming_objects: Final = Table(
     Column("audience", String(36), nullable=False),  # the only partner that may see it; "": all
     Column("updated_ms", BigInteger, nullable=False),
     Column("state", String(20), nullable=False),
-    Column(
-        "about", String(300), nullable=False
-    ),  # what it is of here: station and transaction, a token's number; when a plan was stored
+    # what it is of here: station and transaction, a token's number; of a tariff: when its plan was stored
+    Column("about", String(300), nullable=False),
     Column("alias", String(64), nullable=False),  # another name: the contract of a token, the plan of a tariff
     Column("document", Text, nullable=False),
-    Column(
-        "detail", Text, nullable=False
-    ),  # of a CDR: findings, of a command: its node, of an EVSE: why it has no price
+    # of a CDR: findings; of a command: its node; of an EVSE: why partners see no price
+    Column("detail", Text, nullable=False),
     Index(None, "owner", "module", "updated_ms", "object_id", "audience"),  # pages are also counted by it
     Index(None, "module", "about"),
     Index(None, "module", "alias"),

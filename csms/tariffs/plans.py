@@ -5,7 +5,7 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy import Connection, Table, or_, select
 
-from csms.db.base import AnyRow
+from csms.db.base import AnySelect
 from csms.sites.rules import Site
 from csms.smart_charging.tables import sites
 from csms.stations.tables import connectors
@@ -54,7 +54,7 @@ def find_plan(connection: Connection, wanted: Scope, at_ms: int | None = None) -
     """
     found = _assigned(connection, wanted, plan_assignments, plans_of_many)
     if at_ms is not None:
-        every = [*found, *_assigned(connection, wanted, past_plans, past_plans)]
+        every = [*found, *_assigned(connection, wanted, past_plans)]
         then = [each for each in every if each.since_ms <= at_ms and (each.until_ms is None or at_ms < each.until_ms)]
         if any(each.since_ms <= at_ms for each in every):
             before = plan(connection, max(then).plan_id) if then else None
@@ -63,35 +63,37 @@ def find_plan(connection: Connection, wanted: Scope, at_ms: int | None = None) -
     return plan(connection, max(found).plan_id) if found else None
 
 
-def _assigned(connection: Connection, wanted: Scope, of_places: Table, of_many: Table) -> list[_Assigned]:
-    columns = of_places.c
-    rows = connection.execute(
-        select(of_places).where(
-            or_(columns.station_id == "", columns.station_id == wanted.station_id),
-            or_(columns.evse_id == 0, columns.evse_id == wanted.evse_id),
-            or_(
-                columns.token_type == "",
-                (columns.token_type == wanted.token_type) & (columns.id_token == wanted.id_token),
-            ),
-        )
-    ).all()
+def _assigned(connection: Connection, wanted: Scope, *tables: Table) -> list[_Assigned]:
+    """Return which assignments apply: of a place and a driver, or with a `kind` of many of them."""
+    rows = [row for table in tables for row in connection.execute(_around(table, wanted))]
+    kinds = [getattr(row, "kind", "") for row in rows]
+    group = group_of(connection, wanted) if "group" in kinds else ""
     found = list[_Assigned]()
-
-    def add(row: AnyRow, *rank: int) -> None:
-        until_ms = row.until_ms if of_many is past_plans else None
-        found.append(_Assigned((rank[0], rank[1], rank[2]), row.plan_id, row.since_ms, until_ms))
-
-    for row in rows:
-        if of_places is plan_assignments or not row.kind:
-            add(row, 2 * (row.token_type != ""), 2 * (row.station_id != ""), row.evse_id)
-    many = connection.execute(select(of_many).where(of_many.c.kind != "")).all()
-    group = group_of(connection, wanted) if any(row.kind == "group" for row in many) else ""
-    for row in many:
-        if row.kind == "group" and row.name == group:
-            add(row, 1, 0, 0)
-        elif row.kind == "site" and _is_at(connection, wanted, row.name):
-            add(row, 0, 1, 0)
+    for row, kind in zip(rows, kinds, strict=True):
+        if kind == "group":
+            rank = (1, 0, 0) if row.name == group else None
+        elif kind == "site":
+            rank = (0, 1, 0) if _is_at(connection, wanted, row.name) else None
+        else:
+            rank = (2 * (row.token_type != ""), 2 * (row.station_id != ""), row.evse_id)
+        if rank is not None:
+            found.append(_Assigned(rank, row.plan_id, row.since_ms, getattr(row, "until_ms", None)))
     return found
+
+
+def _around(table: Table, wanted: Scope) -> AnySelect:
+    """Return the rows of a table that name no place or driver, or these."""
+    columns = table.c
+    if "station_id" not in columns:
+        return select(table)
+    return select(table).where(
+        or_(columns.station_id == "", columns.station_id == wanted.station_id),
+        or_(columns.evse_id == 0, columns.evse_id == wanted.evse_id),
+        or_(
+            columns.token_type == "",
+            (columns.token_type == wanted.token_type) & (columns.id_token == wanted.id_token),
+        ),
+    )
 
 
 def plans_at(connection: Connection, station_id: str) -> dict[int, PricePlan | None]:

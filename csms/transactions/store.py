@@ -163,6 +163,12 @@ def active(connection: Connection, station_id: str) -> list[Transaction]:
     return [_decode(row.document) for row in rows]
 
 
+def of_token(id_token: str) -> ColumnElement[bool]:
+    """Return the condition for transactions that a token has begun, in whatever letters."""
+    token = f'"value":{msgspec.json.encode(id_token).decode()}}},"token_type":'  # the field before that one
+    return transactions.c.document.icontains(token, autoescape=True)
+
+
 class TransactionFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Filter for transactions; None is any. Times are those of the start, UTC ms, the first inclusive."""
 
@@ -194,8 +200,7 @@ class TransactionFilter(msgspec.Struct, frozen=True, kw_only=True):
             column, text = transactions.c, self.text
             some = [each.icontains(text, autoescape=True) for each in (column.station_id, column.transaction_id)]
             if self.tokens:
-                token = f'"value":{msgspec.json.encode(text).decode()}}},"token_type":'  # the field before that one
-                some.append(column.document.icontains(token, autoescape=True))
+                some.append(of_token(text))
                 if is_emaid(text):  # whose check digit may be there or not
                     emaid = normalise(CONTRACT, text)
                     some += [column.document.ilike(f'%"value":"{emaid}{each}"}},"token_type":%') for each in ("", "_")]

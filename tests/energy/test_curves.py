@@ -101,7 +101,7 @@ def test_a_response_by_its_steps() -> None:
         (0.0, 0.0, 0.0, None),
         (1.0, 0.26, 5_000.0, None),
         (2.0, 0.1, 5_000.0, 3.0),  # held
-        (2.5, 0.26, 5_000.0, None),  # no more than before: not held anew
+        (2.5, 0.26, 5_000.0, None),  # no more than before: not held again
         (3.0, 0.05, 625.0, None),  # held no longer
         (3.5, 0.5, 10_000.0, None),
         (4.0, 0.0, 10_000.0, 5.5),

@@ -150,7 +150,7 @@ def test_a_level_counts_since_any_higher_one_began() -> None:
     ]  # fmt: skip
 
 
-def test_a_level_begins_anew_a_little_above_another() -> None:
+def test_a_level_begins_again_a_little_above_another() -> None:
     watch = CurveWatch(((110.0, 13.0), (112.2, 13.0), (112.2, 1.0)), high=True)
     watch.feed(112.0, 0.0)
     watch.feed(112.5, 5.0)

@@ -79,8 +79,8 @@ class HeldResponse:
 
 class ResponseLag:
     """A value that follows a target as a first-order system: 90 % of a step after `response_s` (the open loop response
-    time of IEEE 1547-2018). Exact for targets that are constant between calls. Times are s, on any
-    clock that never goes back."""
+    time of IEEE 1547-2018). Exact for targets that are constant between calls. Times are s, on any clock
+    that never goes back."""
 
     def __init__(self, value: float) -> None:
         self.value = self.target = value

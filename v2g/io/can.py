@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, NoReturn
 import msgspec
 from msgspec import Meta
 
-from v2g.dbc import identity
+from v2g.dbc import LARGEST_ID, STANDARD_ID, identity
 from v2g.errors import TransportError
 from v2g.hardware.power_modules.can_errors import AGAIN_S, SLOW_HINT, BusHealth, CanFault
 from v2g.io.runtime.supervision import ArgumentTs, new_thread
@@ -209,7 +209,7 @@ class CanPort:
     def send(self, frame_id: int, data: bytes) -> None:
         """Send a data frame; above 0x7FF its id has 29 bits (`v2g.dbc.identity`). Raises TransportError when the bus
         rejects it."""
-        number, long = frame_id & 0x1FFF_FFFF, frame_id > 0x7FF
+        number, long = frame_id & LARGEST_ID, frame_id > STANDARD_ID
         try:
             self._bus.send(self._message(arbitration_id=number, data=data, is_extended_id=long, is_fd=len(data) > 8))
         except self._error as error:

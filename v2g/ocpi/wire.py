@@ -79,7 +79,7 @@ def _meant(value: object, hint: object) -> object:
     """Return a value of a field of this type as what its partner means by it: numbers for texts, parts of an A, enums
     in small letters, empty texts for what is left out, and no description that cannot be read."""
     parts = list(typed_json.parts(hint))
-    struct = next((each for each in parts if isinstance(each, type) and issubclass(each, msgspec.Struct)), None)
+    struct = next(typed_json.structs_in(hint), None)
     match value:
         case list() if struct is not None:
             return [_meant(each, struct) for each in value]

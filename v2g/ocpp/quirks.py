@@ -307,10 +307,8 @@ def _words(type_: type[Message], names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the values of the enumeration at a place."""
     hints: list[object] = [type_]
     for name in names:
-        structs = [each for hint in hints for each in typed_json.parts(hint) if isinstance(each, type)]
-        fields = [
-            field for each in structs if issubclass(each, msgspec.Struct) for field in msgspec.structs.fields(each)
-        ]
+        structs = (each for hint in hints for each in typed_json.structs_in(hint))
+        fields = [field for each in structs for field in msgspec.structs.fields(each)]
         hints = [field.type for field in fields if field.encode_name == name]
     return tuple(each for hint in hints for each in typed_json.parts(hint) if isinstance(each, str))
 

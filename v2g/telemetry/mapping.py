@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from v2g.dbc import Dbc, DbcMessage, DbcSignal, parse_dbc, read_dbc
+from v2g.dbc import STANDARD_ID, Dbc, DbcMessage, DbcSignal, parse_dbc, read_dbc
 from v2g.dbc_units import rescaled
 from v2g.errors import ConfigError
 from v2g.telemetry.absence import is_j1939_absence, scaled, states
@@ -22,8 +22,6 @@ _CELL = SIGNALS[f"{CELL_VOLTAGE}.min"]
 
 _MOST_IDS = 4096
 """Unknown ids that are counted one by one; others share the count of id -1: ids of 29 bits could fill the memory."""
-
-_STANDARD_ID: Final = 0x7FF
 
 _ANY_SOURCE, _BROADCAST = 0xFE, 0xF0
 """Of J1939: the source address in files for whatever source, and the first format of messages to all (J1939-21)."""
@@ -110,7 +108,7 @@ class CanMapping:
 
     def _message(self, frame_id: int) -> DbcMessage | None:
         found = self._messages.get(frame_id)
-        if found is None and frame_id > _STANDARD_ID:
+        if found is None and frame_id > STANDARD_ID:
             found = self._groups.get(_group(frame_id))
         return found
 

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g.config import parse_config
+from v2g.dbc import LARGEST_ID, STANDARD_ID
 from v2g.errors import ConfigError, TransportError
 from v2g.hardware.power_modules.can_errors import BusHealth, CanFault, FaultName, fault, least_bits
 from v2g.io.can import CanConfig, CanFrame, frame_of, open_bus
@@ -144,7 +145,7 @@ class BusView:
 
 def hex_id(frame_id: int, *, extended: bool) -> str:
     """Return an id as three hexadecimal digits, as eight if it is extended."""
-    return f"{frame_id & 0x1FFFFFFF:08X}" if extended or frame_id > 0x7FF else f"{frame_id:03X}"
+    return f"{frame_id & LARGEST_ID:08X}" if extended or frame_id > STANDARD_ID else f"{frame_id:03X}"
 
 
 def live(config: CanConfig, seconds: float | None) -> Iterator[CanFrame]:

@@ -269,14 +269,6 @@ UNDECODABLE: Final = "sends an undecodable message"
 _UNREAD: Final = "sends a V2GTP frame of "
 
 
-def unread(payload_type: int, payload: bytes) -> str:
-    """Return the fact about a V2GTP frame of ISO 15118-2 or DIN 70121 that carries no message, or nothing."""
-    if payload_type >= MANUFACTURER_RANGE or (payload_type == PayloadType.SAP and payload):
-        return ""
-    of = "another version, or length 0" if payload_type == PayloadType.SAP else f"payload type {payload_type:#06x}"
-    return f"{_UNREAD}{of}"
-
-
 class Seen(msgspec.Struct, kw_only=True):
     """Observation of a device on one connection, or by one probe."""
 
@@ -304,6 +296,14 @@ class Seen(msgspec.Struct, kw_only=True):
     """Other observations, by stable names."""
     late_s: float = 0.0
     """By how much the tester itself was late at most, s."""
+
+    def received(self, payload_type: int, payload: bytes) -> None:
+        """Note a V2GTP frame of ISO 15118-2 or DIN 70121 if it carries no message."""
+        if payload_type == PayloadType.SAP:
+            if not payload:
+                self.facts.append(f"{_UNREAD}another version, or length 0")
+        elif payload_type < MANUFACTURER_RANGE:
+            self.facts.append(f"{_UNREAD}payload type {payload_type:#06x}")
 
     @property
     def unread(self) -> list[str]:
@@ -357,11 +357,11 @@ def judge(case: Case, seen: list[Seen]) -> tuple[Verdict, str]:
             if (late or expect.reaches) and not excused:
                 return Verdict.FAIL, late or each.trouble
             return Verdict.INCONCLUSIVE, each.trouble or each.summary
-        wrong = complaint(expect, each)
-        agreed &= expect.judges and not wrong
-        if wrong and not (calm := complaint(expect, each, MEASURING_S + each.late_s)):
-            return Verdict.INCONCLUSIVE, _own_fault(wrong, each)
-        wrong = wrong and calm
+        complained = complaint(expect, each)
+        wrong = complained and complaint(expect, each, MEASURING_S + each.late_s)
+        agreed &= expect.judges and not complained
+        if complained and not wrong:
+            return Verdict.INCONCLUSIVE, _own_fault(complained, each)
         if wrong and not expect.open:
             return (Verdict.OPEN, f"device {each.summary}") if excused else (Verdict.FAIL, wrong)
         outcomes.append(_took(expect, each) or each.summary)

@@ -136,14 +136,19 @@ async def test_the_next_driver_may_pay_while_an_ended_session_is_settled(world: 
     assert (await world.begin()).id == 2
 
 
-async def test_a_second_payer_pays_for_no_session_of_the_first(world: World) -> None:
-    """Both scan the code; the first is charging when the second one approves, and nothing is asked of the station."""
-    station = await world.station()
+async def first_charges(world: World, station: ScriptedStation) -> Charging:
     await world.begin()
     world.provider.approve()
     await world.steps(3)
     charging = await charged(world, station)
     await world.steps(1)
+    return charging
+
+
+async def test_a_second_payer_pays_for_no_session_of_the_first(world: World) -> None:
+    """Both scan the code; the first is charging when the second one approves, and nothing is asked of the station."""
+    station = await world.station()
+    charging = await first_charges(world, station)
     second = await world.begin()
     world.provider.approve()
     await world.steps()
@@ -156,11 +161,7 @@ async def test_a_second_payer_pays_for_no_session_of_the_first(world: World) -> 
 
 async def test_a_station_that_links_two_starts_to_one_session_has_it_paid_once(world: World) -> None:
     station = await world.station()
-    await world.begin()
-    world.provider.approve()
-    await world.steps(3)
-    charging = await charged(world, station)
-    await world.steps(1)
+    charging = await first_charges(world, station)
     await charging.unplugged()  # the connector is free, and its last reading is yet to be paid
     world.provider.down = 100
     await world.steps(2)

@@ -675,7 +675,7 @@ async def test_an_operator_releases_by_the_api_what_is_shown(station: Station) -
 
 @pytest.mark.parametrize("decided", [False, True])
 async def test_a_release_is_of_the_energy_that_was_shown(station: Station, decided: bool) -> None:
-    """What arrives later and changes only the energy, not what is wrong, is shown, and decided anew."""
+    """What arrives later and changes only the energy, not what is wrong, is shown, and decided again."""
     early_ms = station.csms.clock.utc_ms()
     station.seq_no = 4
     await station.event("Updated", wh(1_000), idToken=VALID)

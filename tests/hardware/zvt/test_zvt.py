@@ -208,7 +208,7 @@ def test_what_was_done_before_the_wire_broke_is_not_sent_again_to_a_terminal_tha
 
 @pytest.mark.parametrize("done", [(), ("0001",), ("0002",), ("0001", "0002")])
 def test_what_was_done_before_the_program_was_killed_is_not_sent_again(done: tuple[str, ...]) -> None:
-    """A station commands what has no result anew when it starts: the terminal may have taken the money."""
+    """A station commands again what has no result when it starts: the terminal may have taken the money."""
     pair, endings = Pair(), [Settle("0001", 5_000, 1_234), ReleaseJob("0002")]
     for _ in endings:
         pair.do(ReserveJob(5_000), Card())

@@ -92,14 +92,7 @@ def _readable(document: dict[str, object], type_: type[msgspec.Struct]) -> dict[
                 found[field.encode_name] = _ABSENT[field.encode_name]
             continue
         value = document[name]
-        inner = next(
-            (
-                each
-                for each in typed_json.parts(field.type)
-                if isinstance(each, type) and issubclass(each, msgspec.Struct)
-            ),
-            None,
-        )
+        inner = next(typed_json.structs_in(field.type), None)
         if isinstance(value, list) and inner is not None:
             value = [_readable(each, inner) for each in value if isinstance(each, dict)]
             value = [each for each in value if _reads(each, inner)]

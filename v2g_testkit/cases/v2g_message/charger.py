@@ -20,7 +20,7 @@ from v2g.iso15118.engine.session import Entropy
 from v2g.iso15118.engine.v2g_message import Header, MessageSession
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
 from v2g.iso15118.v2g_message import V2G_Message
-from v2g_testkit.cases.case import ChargerScript, unread
+from v2g_testkit.cases.case import ChargerScript
 from v2g_testkit.cases.scripted_charger import ScriptedCharger
 from v2g_testkit.cases.v2g_message.responses import ContractResponses2, MessageResponses, Responses2, ResponsesDin
 
@@ -53,7 +53,7 @@ class MessageCharger(ScriptedCharger, MessageSession):
         super()._on_start()
 
     def _receive_frame(self, payload_type: int, payload: bytes) -> None:
-        self.seen.facts += filter(None, [unread(payload_type, payload)])
+        self.seen.received(payload_type, payload)
         super()._receive_frame(payload_type, payload)
 
     def _on_body(self, body: Element, header: Header | None) -> None:

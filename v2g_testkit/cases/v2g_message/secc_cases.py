@@ -60,9 +60,13 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
     requests: Mapping[str, str] = {}
     """Message of ISO 15118-2 -> that of this edition."""
     codes: Mapping[str, str] = {}
-    """Response code of ISO 15118-2 -> that of this edition."""
+    """Response code of ISO 15118-2 -> that of this edition, or several with `|`."""
     requirements: Mapping[str, tuple[str, ...]]
     """Template -> its requirements."""
+
+    def codes_for(self, code: str) -> tuple[str, ...]:
+        """Return the response codes of this edition for one of ISO 15118-2."""
+        return tuple(self.codes.get(code, code).split("|"))
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -399,7 +403,7 @@ def _done(row: Row, request: str, words: Words) -> tuple[Ask | Silence, Expect, 
         code = _REFUSED["session"]
         do = Ask(request, f"{row.change} + other session" if row.change else "other session")
         return do, _failed(code), f"{answer} with the valid SessionID and {code}, then closed within 5 s"
-    codes = tuple(words.codes.get(row.code, row.code).split("|"))
+    codes = words.codes_for(row.code)
     if row.template == "refused":
         return Ask(request, row.change), _failed(*codes), f"{answer} with {' or '.join(codes)}, then closed within 5 s"
     clean = (_FOREIGN, f"{WRONG}*", "gives a SessionID of zeros") if row.message == "SessionSetup" else _CLEAN
@@ -493,9 +497,9 @@ def around(words: Words, family: Family, methods: tuple[str, ...]) -> Iterator[C
                Script(goal=begun, do=Silence(_SETUP_S + 2 * _LATE_S),
                       expect=Expect(within=(0.0, _SETUP_S + _LATE_S))),
                requirements=("V2G2-714", "V2G2-716", "V2G2-723"), quick=False)  # fmt: skip
-    new = "OK_NewSessionEstablished"
-    codes = tuple(words.codes.get(new, new).split("|"))
-    good = Script(goal=begun, do=Ask("SessionSetupReq"), expect=Expect(codes=codes))
+    good = Script(
+        goal=begun, do=Ask("SessionSetupReq"), expect=Expect(codes=words.codes_for("OK_NewSessionEstablished"))
+    )
     yield case("V2GTPSessionSetup", "001", "SessionSetupReq with a correct V2GTP header",
                "SessionSetupRes with a correct header", good)  # fmt: skip
     for number, form in HEADERS.items():

@@ -35,7 +35,7 @@ from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import PublicKey, SoftwareKey
 from v2g.pki.profile import Generation, Role
 from v2g.pki.verify import verify_chain
-from v2g_testkit.cases.case import WRONG, Script, unread
+from v2g_testkit.cases.case import WRONG, Script
 from v2g_testkit.cases.known import Kit, Payer
 from v2g_testkit.cases.scripted_vehicle import DEAD_V, PRE_CHARGE_S, RENEGOTIATED, Exchange, ScriptedVehicle
 from v2g_testkit.cases.secc_installation import DELIVERS, UNUSABLE
@@ -69,7 +69,7 @@ class MessageVehicle(ScriptedVehicle, MessageSession):
         """The sequence chart without what vehicles in the field do beyond it."""
 
     def _receive_frame(self, payload_type: int, payload: bytes) -> None:
-        self.seen.facts += filter(None, [unread(payload_type, payload)])
+        self.seen.received(payload_type, payload)
         super()._receive_frame(payload_type, payload)
 
     def _on_body(self, body: Element, header: Header | None) -> None:
