@@ -4,7 +4,7 @@ import hashlib
 from typing import Final
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Connection, Integer, String, UniqueConstraint, func, insert, select
+from sqlalchemy import BigInteger, Column, Connection, Integer, String, UniqueConstraint, func, insert, select, update
 
 from csms.db.base import declare_table
 from csms.db.leases import lock
@@ -37,9 +37,15 @@ def number_of(connection: Connection, station_id: str, start: NumberOf, now_ms: 
     digest = hashlib.sha256(msgspec.json.encode(start)).hexdigest()
     known = (numbers.c.station_id == station_id) & (numbers.c.start == digest)
     row = connection.execute(select(numbers.c.number).where(known)).first()
-    if row is None:
-        values = {"station_id": station_id, "connector_id": start.connector_id, "start": digest, "since_ms": now_ms}
-        row = connection.execute(insert(numbers).values(values).returning(numbers.c.number)).one()
+    if row is not None:
+        found = _numbered(connection, station_id, row.number, start.connector_id)
+        if start.timed or found.active:
+            return found
+        connection.execute(
+            update(numbers).where(numbers.c.number == found.number).values(start=f"ended {found.number}")
+        )
+    values = {"station_id": station_id, "connector_id": start.connector_id, "start": digest, "since_ms": now_ms}
+    row = connection.execute(insert(numbers).values(values).returning(numbers.c.number)).one()
     return _numbered(connection, station_id, row.number, start.connector_id)
 
 
@@ -59,7 +65,7 @@ def _numbered(connection: Connection, station_id: str, number: int, connector_id
         number=number,
         connector_id=connector_id,
         next_seq=found.last_seq + 1,
-        active=found.active,
+        active=found.ended_seq is None,  # one that was closed here may still end
         charging_state=state or "EVConnected",
     )
 

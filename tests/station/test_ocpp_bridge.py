@@ -275,6 +275,24 @@ async def test_a_transaction_goes_on_when_the_bridge_was_restarted(tmp_path: Pat
     assert above.events[0]["transaction_info"]["remote_start_id"] == 9
 
 
+async def test_equal_starts_without_a_clock_are_one_until_it_has_ended(tmp_path: Path) -> None:
+    above = Above()
+    async with above.serving():
+        options = BridgeOptions(
+            pause_s=0, listen="ws://127.0.0.1:0/ocpp", to=above.url, store=tmp_path / "bridge.sqlite3"
+        )
+        begin = call_16.StartTransaction(connector_id=1, id_tag="04A1B2C3", meter_start=0, timestamp="no time at all")
+        numbers = []
+        for _ in range(2):
+            for _ in range(2):  # the first answer is lost with its connection
+                async with bridging(options) as (_, port), station(port) as point:
+                    numbers.append((await point.call(begin)).transaction_id)
+            async with bridging(options) as (_, port), station(port) as point:
+                await point.call(call_16.StopTransaction(transaction_id=numbers[-1], meter_stop=9, timestamp=AT))
+    assert numbers[0] == numbers[1] < numbers[2] == numbers[3]
+    assert [each["event_type"] for each in above.events] == ["Started", "Ended"] * 2
+
+
 async def test_a_make_with_one_level_keeps_the_lower_limit_when_the_bridge_was_restarted(tmp_path: Path) -> None:
     above = Above()
 

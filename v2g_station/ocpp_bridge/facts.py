@@ -99,11 +99,14 @@ class BridgeFacts:
     async def find(self, station: str, question: bridge.Question) -> Any:
         """Answer a question of the bridge."""
         match question:
-            case bridge.NumberOf(connector_id=connector, timestamp=at):
+            case bridge.NumberOf(connector_id=connector, timestamp=at, timed=timed):
                 digest = hashlib.sha256(msgspec.json.encode(question)).hexdigest()
                 begun = ("INSERT INTO transactions (station, start, connector, begun_ms) VALUES (?, ?, ?, ?)"
                          " ON CONFLICT DO NOTHING")  # fmt: skip
-                await self._run(begun, station, digest, connector, parse_time(at))
+                if not timed:
+                    over = "UPDATE transactions SET start = number WHERE station = ? AND start = ? AND NOT active"
+                    await self._run(over, station, digest)
+                await self._run(begun, station, digest, connector, parse_time(at) if timed else 0)
                 return (await self._numbered("station = ? AND start = ?", station, digest))[0]
             case bridge.TransactionOf(number=number):
                 return next(iter(await self._numbered("station = ? AND number = ?", station, number)), None)

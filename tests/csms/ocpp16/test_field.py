@@ -284,6 +284,54 @@ async def test_what_cannot_be_read_of_a_transaction_is_answered_all_the_same(sta
         assert (await csms.event("transaction_message_refused"))["action"] == "StopTransaction"
 
 
+async def asked(websocket: Any, action: str, **payload: Any) -> Any:
+    """Send a request; return the answer to it."""
+    await websocket.send(json.dumps([2, action, action, payload]))
+    while (found := json.loads(await websocket.recv()))[:2] != [3, action]:
+        pass
+    return found[2]
+
+
+@pytest.mark.parametrize("at", ["1970-01-01T00:00:00Z", "no time at all"])
+async def test_equal_starts_without_a_clock_are_one_until_it_has_ended(start: Start, at: str) -> None:
+    """Meters that count each transaction from 0 begin alike."""
+    begin: dict[str, Any] = {"connectorId": 1, "idTag": "CARD", "meterStart": 0, "timestamp": at}
+    async with connected(start) as (csms, url):
+        numbers = []
+        for stop in (5, 7, 9):
+            for _ in range(2):  # the first answer is lost with its connection
+                async with websockets.connect(url, subprotocols=PROTOCOL) as websocket:
+                    await asked(websocket, "BootNotification", chargePointVendor="V", chargePointModel="M")
+                    numbers.append((await asked(websocket, "StartTransaction", **begin))["transactionId"])
+            async with websockets.connect(url, subprotocols=PROTOCOL) as websocket:
+                await asked(websocket, "BootNotification", chargePointVendor="V", chargePointModel="M")
+                await asked(websocket, "StopTransaction", transactionId=numbers[-1], meterStop=stop, timestamp=at)
+        found = [await csms.event("transaction_ended", count) for count in (1, 2, 3)]
+    assert numbers[::2] == numbers[1::2]
+    assert [(each["transaction"], each["import_wh"]) for each in found] == [
+        (str(number), wh) for number, wh in zip(numbers[::2], ("5", "7", "9"), strict=True)
+    ]
+
+
+async def test_a_stop_counts_though_its_transaction_was_closed_meanwhile(start: Start) -> None:
+    """The next one has begun before: the station was away, or repeats its stop later."""
+    async with connected(start) as (csms, url), csms.watching():
+        numbers = []
+        async with websockets.connect(url, subprotocols=PROTOCOL) as websocket:
+            await asked(websocket, "BootNotification", chargePointVendor="V", chargePointModel="M")
+            for wh, at in ((100, AT), (200, AT.replace("08", "09"))):
+                begin = {"connectorId": 1, "idTag": "CARD", "meterStart": wh, "timestamp": at}
+                numbers.append((await asked(websocket, "StartTransaction", **begin))["transactionId"])
+            await csms.event("transaction_closed")
+        async with websockets.connect(url, subprotocols=PROTOCOL) as websocket:
+            await asked(websocket, "BootNotification", chargePointVendor="V", chargePointModel="M")
+            for _ in range(2):
+                await asked(websocket, "StopTransaction", transactionId=numbers[0], meterStop=200, timestamp=AT)
+            await asked(websocket, "Heartbeat")
+        ended = csms.events("transaction_ended")
+    assert [(each["transaction"], each["import_wh"]) for each in ended] == [(str(numbers[0]), "200")]
+
+
 async def test_many_states_at_once_are_all_stored_and_nothing_is_changed_unasked(start: Start) -> None:
     async with connected(start) as (_, url), websockets.connect(url, subprotocols=PROTOCOL) as websocket:
         await websocket.send(BOOT)

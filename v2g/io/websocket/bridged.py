@@ -159,7 +159,7 @@ class BridgedConnection:
     async def _answer_anyway(self, request: Message) -> Message | None:
         match request:
             case messages.StartTransactionReq():
-                found: Numbered = await self._find(number_of(request))
+                found: Numbered = await self._find(number_of(self.bridge, request))
                 return messages.StartTransactionConf(
                     transaction_id=found.number, id_tag_info=messages.IdTagInfo(status="Invalid")
                 )

@@ -34,7 +34,7 @@ class Question(msgspec.Struct, frozen=True):
     """What a translation needs to know of whoever carries it out."""
 
 
-class NumberOf(Question, frozen=True, kw_only=True):
+class NumberOf(Question, frozen=True, kw_only=True, omit_defaults=True):
     """What is the number of the transaction that this start is of, the same whenever it is sent again? The answer is
     Numbered."""
 
@@ -42,10 +42,13 @@ class NumberOf(Question, frozen=True, kw_only=True):
     id_tag: str
     meter_start: int
     timestamp: str
+    timed: bool = True
+    """False where the clock was never set: an equal start after the end is that of another transaction."""
 
 
 class Numbered(msgspec.Struct, kw_only=True):
-    """A transaction of the station, by the number that its back end gave it. `next_seq` 0: its start is not stored."""
+    """A transaction of the station, by the number that its back end gave it. `next_seq` 0: its start is not stored;
+    `active`: its end is not."""
 
     number: int
     connector_id: int

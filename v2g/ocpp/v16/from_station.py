@@ -193,9 +193,10 @@ def authorize(bridge: Bridge, request: v16.AuthorizeReq) -> Steps[v16.AuthorizeC
 # -- transactions
 
 
-def number_of(request: v16.StartTransactionReq) -> NumberOf:
+def number_of(bridge: Bridge, request: v16.StartTransactionReq) -> NumberOf:
     """Return the question of which transaction a start is."""
     return NumberOf(
+        timed=bridge.time(request.timestamp) is not None,
         connector_id=request.connector_id,
         id_tag=request.id_tag,
         meter_start=request.meter_start,
@@ -206,7 +207,7 @@ def number_of(request: v16.StartTransactionReq) -> NumberOf:
 @from_station
 def start_transaction(bridge: Bridge, request: v16.StartTransactionReq) -> Steps[v16.StartTransactionConf]:
     """Begin a transaction, or say again what was said of it."""
-    found: Numbered = yield number_of(request)
+    found: Numbered = yield number_of(bridge, request)
     found = bridge.remember(found)
     remote = bridge.remotes.get(request.id_tag.casefold())
     if remote is not None and remote.connector_id in (None, request.connector_id):
