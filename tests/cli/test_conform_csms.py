@@ -115,7 +115,7 @@ async def test_a_load_that_is_ended_leaves_a_report(tmp_path: Path) -> None:
     async with load_back_end() as (csms, url):
         words = ["conform", "csms", "--load", str(plan), "--url", url, "--junit", str(junit)]
         process = await asyncio.create_subprocess_exec(*PROGRAM, *words, stdout=asyncio.subprocess.PIPE)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not csms.seen["MeterValues"]:
                 await asyncio.sleep(0.01)
             process.terminate()

@@ -106,7 +106,7 @@ class Backend:
     async def leave(self, station: ScriptedStation) -> None:
         """Let the connection of a station end."""
         await station.disconnect()
-        await asyncio.wait_for(self._sessions.pop(station), 5)
+        await asyncio.wait_for(self._sessions.pop(station), 60)
 
     async def call(self, station: ScriptedStation, request: Message) -> Any:
         """Send a request from the back end; return the station's answer. Raises V2GError."""
@@ -116,7 +116,7 @@ class Backend:
         """Disconnect every station; fails for frames that should not have been sent."""
         for station, session in self._sessions.items():
             await station.disconnect()
-            await asyncio.wait_for(session, 5)
+            await asyncio.wait_for(session, 60)
 
 
 @contextlib.asynccontextmanager

@@ -64,7 +64,7 @@ class Charger(NoCharger):
 
     async def until(self, discharge_w: int) -> None:
         """Wait for a limit of discharge."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not self.limits or self.limits[-1].discharge_w != discharge_w:
                 self.changed.clear()
                 await self.changed.wait()
@@ -95,7 +95,7 @@ async def charger(
     found.station = station
     task = asyncio.create_task(station.run())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await station.online.wait()
         yield found
     finally:

@@ -63,7 +63,7 @@ class Program:
 
     async def event(self, name: str) -> dict[str, Any]:
         """Wait for an event."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 assert self.process.returncode is None
                 for found in self.events(name):

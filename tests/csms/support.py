@@ -120,7 +120,7 @@ class Running:
 
     async def event(self, name: str, count: int = 1) -> dict[str, Any]:
         """Wait for the `count`-th event of that name."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(found := self.events(name)) < count:
                 await asyncio.sleep(0.005)
         return found[count - 1]

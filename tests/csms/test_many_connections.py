@@ -84,7 +84,7 @@ async def test_stalled_and_slow_stations_keep_nobody_waiting(backend: BackendPro
     for byte in csms_load.BOOT:
         slow.transport.write(bytes([byte]))
         await asyncio.sleep(0)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not answered:
             await asyncio.sleep(0.001)
         stations = await start(backend.port, [f"CS-{number}" for number in range(20)])
@@ -148,7 +148,7 @@ BOOT = '[2,"1","BootNotification",{"reason":"PowerUp","chargingStation":{"model"
 async def _ordinary(port: int) -> None:
     protocols = [Subprotocol("ocpp2.1")]
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         websockets.connect(f"ws://127.0.0.1:{port}/ocpp/CS-GOOD-{os.getpid()}", subprotocols=protocols) as good,
     ):
         await good.send(

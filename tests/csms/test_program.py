@@ -103,7 +103,7 @@ async def test_sighup_reads_the_signal_again_and_goes_on_in_a_new_file_of_events
     assert (await program.event("grid_signal_received"))["version"] == 4
     (tmp_path / "events").rename(tmp_path / "events.old")
     version, new = 4, tmp_path / "events"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not new.exists() or not new.read_text():  # lines go into the old one until the new one is open
             version += 1
             path.write_bytes(grid_signal(version).to_json())

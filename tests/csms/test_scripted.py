@@ -55,7 +55,7 @@ class Run:
 
     async def report(self) -> ScriptReport:
         """Wait for its end."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return await self.task
 
 
@@ -91,7 +91,7 @@ expect:
         first = await station.call(BOOT)
         second = await station.call(BOOT)
         assert (first.status, first.interval, second.status) == ("Rejected", 1, "Accepted")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not any("> Reset" in line for line in run.log):
                 await asyncio.sleep(0.001)
         await station.call(call.Heartbeat())

@@ -104,7 +104,7 @@ async def test_a_quiet_station_that_answers_is_left_alone(start: Start) -> None:
         reading = asyncio.create_task(point.start())
         point.gate.clear()
         await boot(point)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await point.gate.wait()
         assert (await point.call(call21.Heartbeat(), suppress=False)).current_time
         assert point.transfers == [{"asked": "Heartbeat"}]

@@ -91,7 +91,7 @@ class Station16(ocpp.v16.ChargePoint):  # type: ignore[misc]  # published withou
         )
 
     async def wait_for(self, action: str, count: int = 1) -> dict[str, Any]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(found := [said for name, said in self.asked if name == action]) < count:
                 await asyncio.sleep(0.005)
         return found[count - 1]
@@ -332,7 +332,7 @@ BROKEN = {
 async def test_a_message_of_a_transaction_is_never_answered_with_an_error(start: Start, what: str) -> None:
     async with start() as csms, station(csms) as point:
         await point._connection.send(json.dumps([2, "broken", "StopTransaction", BROKEN[what]]))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not (answers := [each for each in point.frames if each[1] == "broken"]):
                 await asyncio.sleep(0.005)
     assert answers == [[3, "broken", {}]]

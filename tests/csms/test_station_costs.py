@@ -68,7 +68,7 @@ async def test_a_station_asks_what_the_plan_says(backend: Start, of: str) -> Non
         csms.clock.start(_SPEED)  # the station's clock begins with it, runs as fast, and is judged by it
         simulator = asyncio.create_task(Simulator(fleet).run(None))
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while CS not in csms.services.connections.connected():
                     await asyncio.sleep(0.01)
                 if of == "site":

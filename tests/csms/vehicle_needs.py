@@ -25,7 +25,7 @@ def tx_profiles(charge: Charging) -> list[Payload]:
 
 
 async def next_profile(charge: Charging, before: int) -> Payload:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(tx_profiles(charge)) <= before:
             await asyncio.sleep(0)
     found = tx_profiles(charge)[-1]

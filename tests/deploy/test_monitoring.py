@@ -70,7 +70,7 @@ async def scrape(csms: Program) -> Series:
 
 
 async def until(csms: Program, holds: Callable[[Series], bool]) -> Series:
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(60):
         while not holds(found := await scrape(csms)):
             await asyncio.sleep(0.1)
     return found

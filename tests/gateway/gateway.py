@@ -57,7 +57,7 @@ async def gateway(
     events: list[Observe] = []
     running = await Gateway.open(GatewayConfig(**(settings | more)), Clock(), events.append)
     port = CanPort(can)
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(60):
         yield can, port, events
         await port.close()
         await running.close(drain=drain)

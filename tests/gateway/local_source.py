@@ -47,7 +47,7 @@ async def gateway(folder: Path, **more: Any) -> AsyncIterator[list[Observe]]:
     }
     config = GatewayConfig(**(settings | {"event_sockets": (folder / "evcc.sock",)} | more))
     running = await Gateway.open(config, Clock(), events.append)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         yield events
         await running.close(drain=0)
 

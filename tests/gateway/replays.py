@@ -46,7 +46,7 @@ async def replayed(
     events = list[Observe]()
     source = CanSource(replay=recording, replay_speed=speed)
     config = GatewayConfig(ev=EV, outbox=folder / f"{speed}.db", mqtt=NOBODY, can=source, **more)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         running = await Gateway.open(config, Clock(), events.append)
         await until(events, "replay_ended")
         await running.close(drain=0)

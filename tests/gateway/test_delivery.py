@@ -245,7 +245,7 @@ async def test_records_go_on_after_an_outage_that_left_many_gaps_at_the_back_end
     name = box.name(box.boot)
     named = encode_notice(DeliveryNotice(EV, name.number, boot_id=name.boot_id))
     back_end.judge(read_delivery(encode_delivery([named, *(record(box.boot, seq) for seq in range(2, 201, 2))])))
-    async with delivering(box, back_end) as delivery, asyncio.timeout(10):
+    async with delivering(box, back_end) as delivery, asyncio.timeout(60):
         while await box.count():
             await asyncio.sleep(0.01)
         await box.put(201, record(box.boot, 201), Priority.SUMMARY, 201)
@@ -356,7 +356,7 @@ async def test_a_low_rate_uplink_carries_important_records_only_and_the_rest_wai
     kinds = [Priority.DIAGNOSTIC, Priority.LIVE, Priority.SUMMARY, Priority.LIVE, Priority.SETTLEMENT, Priority.SAFETY]
     await fill(box, kinds * 10)
     satellite = BackEnd(low_rate=True)
-    async with asyncio.timeout(20), delivering(box, satellite) as delivery:
+    async with asyncio.timeout(60), delivering(box, satellite) as delivery:
         while len(satellite.order) < 30:
             await asyncio.sleep(0.01)
         await fill(box, kinds, first=61)  # while it is connected

@@ -213,7 +213,7 @@ async def delivering(box: Outbox, uplink: Loopback) -> AsyncIterator[list[Observ
     events: list[Observe] = []
     delivery = uplink.delivery = UplinkDelivery(EV, box, events.append)
     task = asyncio.create_task(delivery.run(uplink))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         yield events
         await delivery.drain()
     task.cancel()
@@ -258,7 +258,7 @@ async def test_new_records_go_out_together_once_an_interval_and_safety_at_once(t
     delivery = uplink.delivery = UplinkDelivery(EV, box, lambda _: None, interval_s=0.2)
     task = asyncio.create_task(delivery.run(uplink))
     now = asyncio.get_running_loop().time
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         for seq in range(1, 101):
             before = len(back_end.records)
             await box.put(seq, record(box.boot, seq), Priority.LIVE)
@@ -463,7 +463,7 @@ async def test_cells_of_long_frames_become_windows_and_alerts_bear_the_context(
         ev=EV, outbox=tmp_path / "o.db", mqtt=NOBODY, dbc=dbc, signals=CELL_SIGNALS, rates=AT_ONCE, outbox_sealed=False
     )
     running = await Gateway.open(config, Clock(), events.append)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await until(events, "can_fault")
     await running.close(drain=0)
     found = [(each["kind"], each["raised"], each["context"]) for each in data_of(events, "battery_finding")]

@@ -51,7 +51,7 @@ async def recording(folder: Path) -> AsyncIterator[tuple[Made, Outbox]]:
     box = await Outbox.open(folder / "o.db", EV, 1)
     made = Made(box, Batcher(EV, 1))
     task = asyncio.create_task(made.recorder.run())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         yield made, box
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -20,6 +20,6 @@ class ControlCentre:
 
     async def shows(self, expected: dict[str, float]) -> None:
         """Wait until its points have these values."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while {each: (await self.do("values"))[each][0] for each in expected} != expected:
                 await asyncio.sleep(0.02)

@@ -84,7 +84,7 @@ async def test_a_simulated_charge_point_is_tested(ocpp: list[str]) -> None:
     server = await serve("127.0.0.1", 0, tester.serve, context=None, versions=("2.0.1",), welcome=tester.admit)
     try:
         async with simulated(ocpp, server.port, its):
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 await asked.wait()
             os.write(ours, b"n\r")
             await tester.find(30)

@@ -24,7 +24,7 @@ def until() -> Callable[[Callable[[], object]], "asyncio.Future[None]"]:
     """Return `until(condition)`: waits, at most 5 s, until `condition()` is true, letting the loop run."""
 
     async def wait(condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not condition():
                 await asyncio.sleep(0.001)
 

@@ -87,7 +87,7 @@ class RunnerPair:
         intervals = asyncio.create_task(self.books.close_intervals(self._interval))
         self.started.set()
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 return tuple(await asyncio.gather(self.secc.run(), self.evcc.run()))  # type: ignore[return-value]
         finally:
             intervals.cancel()

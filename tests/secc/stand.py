@@ -65,7 +65,7 @@ class Stand:
 
     async def until(self, holds: Callable[[], object]) -> None:
         """Wait until it holds."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not holds():
                 await asyncio.sleep(0.001)
 
@@ -81,7 +81,7 @@ class Stand:
         wires = self.controller.wires
         if wires is not None and self.controller.config.hardware.kind in ("ac", "dc"):
             await self.until(lambda: wires.pilot.state is PilotState.B)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             _, (reason, _) = await asyncio.gather(
                 self.controller.vehicle(mine, lambda stream: stream),  # type: ignore[arg-type]
                 self.vehicle._session(theirs, 0.0, wrap),  # type: ignore[arg-type]
@@ -96,7 +96,7 @@ class Stand:
         assert basic is not None
         pilot.plug(proximity_ohm=cable_ohm)
         await self.until(lambda: pilot.duty.meaning == "current")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             reason = await self.vehicle._charge_by_duty(basic, pilot)
         pilot.unplug()
         await self.until(lambda: not self.controller.busy)

@@ -30,7 +30,7 @@ async def test_intervals_that_cannot_be_closed_end_the_session(
         seen: list[str] = []
         (controller,) = charger.controllers
         controller.observe = lambda event: seen.append(event.name)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await controller.vehicle(SilentVehicle(controller), lambda stream: stream)  # type: ignore[arg-type]
     assert "books_failed" in seen
 
@@ -44,7 +44,7 @@ async def test_a_second_vehicle_is_a_stranger_while_one_is_served(tmp_path: Path
         serving = asyncio.create_task(controller.vehicle(first, lambda stream: stream))  # type: ignore[arg-type]
         while not controller.busy:
             await asyncio.sleep(0)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await controller.vehicle(SilentVehicle(controller), lambda stream: stream)  # type: ignore[arg-type]
         assert [event.data["reason"] for event in seen if event.name == "refused"] == ["occupied"]
         first.closed.set()
@@ -75,7 +75,7 @@ latch = {latch}
         vehicle = SimulatedVehiclePilot(medium)
         vehicle.plug(proximity_ohm=ohm)
         assert controller.wires is not None
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not controller.wires.pilot.state.connected:
                 await asyncio.sleep(0.01)
         stream = SilentVehicle(controller)

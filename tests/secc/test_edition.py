@@ -87,7 +87,7 @@ async def connected(
     options = {"profile": profile}
     ends = options if profile.mutual else options | only_2(pki)
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         serving(pki, lambda stream: controller.vehicle(stream, lambda same: same), **options) as server,
     ):
         vehicle = Vehicle(await join(server, pki, **ends))

@@ -600,7 +600,7 @@ def test_narrow_stages_that_a_code_lacks_are_a_fault_of_the_configuration(pki: P
 
 
 async def until(events: list[Observe], name: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while events[-1].name != name:
             await asyncio.sleep(0.01)
 

@@ -78,7 +78,7 @@ async def connected(controller: EvseController, bench: MessageBench) -> AsyncIte
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await controller.vehicle(PlainStream(reader, writer), lambda same: same)
 
-    async with asyncio.timeout(20), await asyncio.start_server(serve, "::1", 0) as server:
+    async with asyncio.timeout(60), await asyncio.start_server(serve, "::1", 0) as server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
         yield Vehicle(bench, reader, writer)
         writer.close()

@@ -32,7 +32,7 @@ class Door:
 
     async def wait(self, name: str) -> dict[str, Any]:
         """Wait for an event, for 5 s at most."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not (found := self.named(name)):
                 await asyncio.sleep(0.01)
         return found[0]

@@ -40,4 +40,4 @@ class Receiver:
 
     async def call(self) -> tuple[dict[str, str], bytes]:
         """Return the next call."""
-        return await asyncio.wait_for(self.calls.get(), 5)
+        return await asyncio.wait_for(self.calls.get(), 60)

@@ -32,7 +32,7 @@ async def test_local_lists_follow_what_is_deleted(ask: ApiClient, path: str, cha
         keeper = tasks.create_task(LocalListKeeper(ask.backend.services, settle_s=0).run())
         await asyncio.sleep(0)
         assert (await ask("DELETE", path)).status == 204
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(station.payloads("SendLocalList")) < 2:
                 await asyncio.sleep(0.001)
         keeper.cancel()

@@ -143,7 +143,7 @@ async def streamed(ask: ApiClient, peers: dict[str, ScriptedStation], path: str,
         return b"".join(each.get("body", b"") for each in sent).decode()
 
     async def shown(what: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20), came:
+        async with asyncio.timeout(60), came:
             await came.wait_for(what)
 
     reading = asyncio.create_task(ask.stream(path, send, gone, token=token))

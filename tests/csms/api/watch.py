@@ -43,7 +43,7 @@ class Watch:
 
     async def __aexit__(self, *_: object) -> None:
         self._gone.set()
-        await asyncio.wait_for(self._task, 5)
+        await asyncio.wait_for(self._task, 60)
 
     @property
     def left(self) -> list[bytes]:
@@ -54,7 +54,7 @@ class Watch:
     async def lines(self) -> AsyncIterator[Line]:
         """Yield events."""
         while True:
-            chunk = await asyncio.wait_for(self._chunks.get(), 5)
+            chunk = await asyncio.wait_for(self._chunks.get(), 60)
             for text in chunk.decode().split("\n\n"):
                 if text and not text.startswith(":"):
                     yield Line(text)

@@ -215,7 +215,7 @@ async def test_a_shifted_temperature_profile_is_named_by_exit_code(start: Start,
         await deliver(before, records := warm())
     async with start() as csms:
         last = f"/vehicles/WARM/aggregates?signal=battery.current&width_s=900&from_ms={records[-1].utc_ms}"
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not await read(csms, last):
                 await asyncio.sleep(0.05)
         code, shown, errors = await Cli(csms, tmp_path)("profile", "WARM", "--reference", "20", "--json")

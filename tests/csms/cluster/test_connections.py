@@ -53,7 +53,7 @@ class Nodes:
     async def plugged(self, line: StationLine) -> StationLine:
         """Connect a station to node b, and wait until node a knows."""
         self.b.register("CS-1", line)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while self.a.version("CS-1") is None:
                 await asyncio.sleep(0.002)
         return line
@@ -137,7 +137,7 @@ async def test_the_death_of_the_stations_node_fails_the_call(nodes: Nodes) -> No
 async def test_a_station_that_moved_is_cut_off_at_its_old_node(nodes: Nodes) -> None:
     old, new = await nodes.plugged(StationLine()), StationLine()
     nodes.a.register("CS-1", new)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not old.closed:
             await asyncio.sleep(0.002)
     nodes.b.unregister("CS-1", old)

@@ -23,7 +23,7 @@ class Report:
     async def end(self) -> None:
         """Let it run to its end."""
         self.may_end.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await self.task
 
 

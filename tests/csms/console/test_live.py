@@ -83,7 +83,7 @@ async def test_two_persons_with_other_rights_are_told_apart(ask: ApiClient) -> N
                 gone.set()
 
         cookie = "; ".join(f"{name}={value}" for name, value in person.cookies.items())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await ask.stream("/console/stations?live=0", send, gone, cookie=cookie, host="console.test")
         shown[person.name] = b"".join(events).decode()
     assert "pick:CS-V2G-0001" in shown["ada"]

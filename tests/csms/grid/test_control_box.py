@@ -47,7 +47,7 @@ class Boxed(GridSite):
 
     async def until(self, limits: tuple[int, int]) -> None:
         """Wait for limits."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await self.step() != limits:
                 await asyncio.sleep(0.01)
 

@@ -121,7 +121,7 @@ async def test_a_station_that_does_not_answer_keeps_no_other_waiting(csms: Backe
     csms.clock.advance(1)
     going = asyncio.create_task(availability.send_due(csms.services))
     request = await silent.expect("ChangeAvailability")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not csms.events.named("command_result"):
             await asyncio.sleep(0.001)
     request.reply({"status": "Rejected"})

@@ -44,7 +44,7 @@ def reported(station: ScriptedStation) -> list[tuple[str, str]]:
 
 
 async def until(csms: Backend, name: str, count: int = 1) -> dict[str, Any]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(csms.events.named(name)) < count:
             await asyncio.sleep(0.001)
     return dict(csms.events.named(name)[-1].data)

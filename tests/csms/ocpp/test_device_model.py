@@ -139,7 +139,7 @@ async def test_what_needs_a_reboot_is_in_the_mirror_after_it(csms: Backend) -> N
     await model.set_variables(csms.services, CS, [setting("OCPPCommCtrlr", "OfflineThreshold", "2")])
     assert await value(csms, "OCPPCommCtrlr", "OfflineThreshold") == ["1"]
     await boots(station, "LocalReset")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while await value(csms, "OCPPCommCtrlr", "OfflineThreshold") != ["2"]:
             await asyncio.sleep(0)
 

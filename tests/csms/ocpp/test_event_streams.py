@@ -17,7 +17,7 @@ STREAM = {"id": 5, "variableMonitoringId": 7, "params": {"interval": 10, "values
 
 async def settle(csms: Backend, count: int) -> None:
     """Wait until that many streamed messages have been worked on."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(csms.events.named("event_stream")) < count:
             await asyncio.sleep(0)
 

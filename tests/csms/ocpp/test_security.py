@@ -200,7 +200,7 @@ async def renewed(
 
 async def outcome(csms: Backend, status: str) -> None:
     """Wait until the back end has noted what became of a certificate."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while [each["status"] for each in await csms.services[StationCa].certificates(CS)] != [status]:
             await asyncio.sleep(0)
 

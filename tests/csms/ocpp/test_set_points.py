@@ -94,7 +94,7 @@ async def test_a_set_point_within_the_contract_lets_a_vehicle_discharge(csms: Ba
     charge = await session(csms)
     await offer_signal(csms)
     assert await needs(charge) == "Accepted"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not charge.station.payloads("SetChargingProfile"):
             await asyncio.sleep(0)
     assert last_period(charge)["operationMode"] == "ExternalSetpoint"
@@ -105,7 +105,7 @@ async def test_a_vehicle_only_charges_until_it_may_discharge(csms: Backend) -> N
     charge = await session(csms)
     await offer_signal(csms)
     assert await needs(charge, "DC") == "Accepted"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not [each for each in charge.station.payloads("SetChargingProfile") if each["evseId"] == 1]:
             await asyncio.sleep(0)
     for received in charge.station.payloads("SetChargingProfile"):
@@ -382,7 +382,7 @@ async def test_a_set_point_that_an_earlier_one_contradicts_is_put_back_and_made_
     assert await following(csms) == {(first.station.id, first.id): 8_000, (second.station.id, second.id): -2_000}
     # a station that is gone goes on with what it received
     await second.station.disconnect()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while second.station.id in csms.services.connections.connected():
             await asyncio.sleep(0)
     (told_alone,) = await Dispatch(csms.services).set_point(1_000)
@@ -415,7 +415,7 @@ async def test_one_whose_answer_is_lost_is_made_up_for_and_asked_again(backend: 
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.001)
 

@@ -34,7 +34,7 @@ class ForeignPartner:
         environ = {"SSL_CERT_FILE": self._root, "OCPI_HOST": f"127.0.0.1:{self.port}", "COUNTRY_CODE": "NL",
                    "PARTY_ID": "XTW"}  # fmt: skip
         self._process = await asyncio.create_subprocess_exec(*self._command, env=environ)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 with contextlib.suppress(aiohttp.ClientError):
                     await self.kept()

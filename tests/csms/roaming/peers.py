@@ -188,7 +188,7 @@ async def roaming(cpo: Operator, emsp: Operator, **settings: Any) -> None:
 
 async def eventually(operator: Operator, path: str, count: int = 1) -> Any:
     """Return the list there once it has so many."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(found := await operator.ask("GET", path)) < count:
             await asyncio.sleep(0.05)
     return found

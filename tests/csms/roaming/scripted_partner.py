@@ -37,7 +37,7 @@ class ScriptedPartner:
 
     async def sent(self, method: str, path: str, count: int = 1) -> Any:
         """Wait for the `count`-th request at a path that begins so; return its body."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 found = [body for how, where, body in self.bodies if how == method and where.startswith(path)]
                 if len(found) >= count:

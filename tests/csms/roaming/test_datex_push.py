@@ -106,7 +106,7 @@ async def test_changes_are_sent_in_order_once_and_again_after_an_outage(backend:
             assert table["exchangeInformation"]["exchangeContext"]["codedExchangeProtocol"] == {"value": "snapshotPush"}
             roaming.backend.clock.advance(10)
             await faulted(roaming)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while "outOfOrder" not in json.dumps(point.received[-1]):  # the station may be seen before its fault
                     await asyncio.sleep(0.01)
                     assert await pushed()
@@ -132,6 +132,6 @@ async def test_it_is_done_by_itself(backend: Any, pki: PkiTree) -> None:
     with ScriptedPartner().running() as partner, AccessPoint().running(pki) as point:
         async with operating(backend, partner, datex_push=point.config(pki)) as roaming:
             await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not any("Depot" in json.dumps(body) for path, _, body in point.received if path == "/status"):
                     await asyncio.sleep(0.05)

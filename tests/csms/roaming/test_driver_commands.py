@@ -183,7 +183,7 @@ async def test_a_driver_starts_and_stops_at_another_operators_station(cpo: Opera
         assert frame[3]["idToken"]["idToken"] == "0A1B2C3D"
         await socket.send(json.dumps([3, frame[1], {"status": "Accepted"}]))
         assert (await sending)["command"]["location_id"] == "Depot"
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while [each["state"] for each in await emsp.ask("GET", "/roaming/commands")] != ["ACCEPTED"]:
                 await asyncio.sleep(0.05)
 
@@ -208,7 +208,7 @@ async def test_a_driver_consents_abroad_to_feed_back_while_it_charges(cpo: Opera
             "transactionInfo": {"transactionId": "tx-1", "chargingState": "Charging"},
             "evse": {"id": 1, "connectorId": 1},
         })  # fmt: skip
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (known := await emsp.services.store.read(objects_in, "cpo", "sessions")):
                 await asyncio.sleep(0.05)
         wish = {"command": "SET_PREFERENCES", "profile_type": "REGULAR", "discharge_allowed": True,

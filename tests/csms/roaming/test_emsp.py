@@ -159,7 +159,7 @@ async def test_own_tokens_are_offered_and_asked_about(cpo: Operator, emsp: Opera
     await acquainted(cpo, emsp)
     token = await as_cpo(cpo)
     await emsp.ask("PUT", "/tokens/ISO14443/04A1B2C3", {"status": "Accepted"})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             listed = (await emsp.ocpi("GET", "/emsp/2.2.1/tokens", token)).data
             found = {each["uid"]: each for each in listed}

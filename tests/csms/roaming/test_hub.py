@@ -24,7 +24,7 @@ async def behind(hub: Hub, cpo: Operator, emsp: Operator) -> None:
 
 async def until(operator: Operator, path: str, **wanted: Any) -> Any:
     """Return the first object of a list once it has these values."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             for each in await operator.ask("GET", path):
                 if wanted.items() <= each.items():

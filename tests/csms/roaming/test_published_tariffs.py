@@ -81,7 +81,7 @@ async def test_a_tariff_follows_its_plan_when_that_is_removed_or_stored_anew(roa
     dearer = {**PLAN, "fixed": {"rates": [{"price": "9.00"}]}}
     assert (await roaming.ask("POST", "/tariffs", dearer)).status == 201
     await roaming.ask("PUT", "/tariff-assignments", {"plan_id": "day"})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             await sweep(roaming.backend.services)
             listed = (await roaming.ocpi("GET", "/cpo/2.3.0/tariffs")).json["data"]

@@ -80,7 +80,7 @@ async def test_the_bill_waits_for_the_settlement_says_it_and_follows_its_correct
     await arrives(roaming, lines, before=2)
     services = roaming.backend.services
     services.feed.publish("transaction_updated", STATION, {"transaction": charging.id})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await roaming.ask("GET", "/roaming/partners/tnm/deliveries")).json:
             await asyncio.sleep(0.01)
     assert [where for how, where, _ in roaming.partner.bodies if where == "/cdrs"] == []

@@ -40,7 +40,7 @@ async def test_no_file_has_what_was_erased_or_names_the_vehicle_in_the_log(
         await deliver(csms, 3, **{"location.latitude": 10.5})
         assert await csms.event("telemetry_conflict") == {"ev": csms.log_name(EV), "boot": 1, "records": 1}
         assert bool(files_with(csms.config.data_dir, *VALUE)) is not sealed
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:  # aggregates, which are plain, go with the rest
                 path = f"/vehicles/{EV}/aggregates?signal=battery.soc&width_s=60"
                 async with ask(csms, "GET", path, token=TOKENS[Role.ADMIN]) as response:

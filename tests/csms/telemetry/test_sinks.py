@@ -392,7 +392,7 @@ async def test_a_server_that_attacks_is_a_failed_sink_with_a_reason_and_the_othe
     harmless: list[str] = []  # its answer was 200, whatever came behind
     reasons: list[str] = []
     for attack in (*ATTACKS, DRIPPING):
-        async with attacking(attack) as url, asyncio.timeout(30):
+        async with attacking(attack) as url, asyncio.timeout(60):
             sink = opened(f"{url}/?org=fleet&bucket=cars", secret)
             try:
                 await sink.write([StoredRecord("EV-1", 1, 1, 1, "city", {"battery.soc": 1.0}, b"{}")])
@@ -429,7 +429,7 @@ async def test_a_postgresql_server_that_falls_silent_is_a_failed_sink(
     monkeypatch.setattr(csms.telemetry.series, "WRITE_S", 0.2)
     put(lake, [made(1, 1, {"battery.soc": 1.0})], sinks=SINKS)
     events: list[Observe] = []
-    async with silent_server(postgresql=True) as (port, connections), asyncio.timeout(30):
+    async with silent_server(postgresql=True) as (port, connections), asyncio.timeout(60):
         url = silent_url(port)
         sink = opened(url, secret)
         task = asyncio.create_task(feeder(sink, lake, events).run())

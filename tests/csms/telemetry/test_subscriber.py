@@ -68,7 +68,7 @@ async def vehicle(broker: Broker, pki: PkiTree) -> AsyncIterator[Vehicle]:
     client = MqttClient(access(broker, pki, EV), on_message=lambda _, payload: marks.put_nowait(json.loads(payload)))
     client.subscribe(MARKS)
     client.start()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await client.connected.wait()
         yield Vehicle(client, marks)
     await client.close()
@@ -408,7 +408,7 @@ async def deliver_all(broker: Broker, pki: PkiTree, path: Path, utc_s: int, coun
     uplink = MqttUplink(access(broker, pki, EV), TOPIC_PREFIX, EV, delivery.on_marks, boot=box.boot)
     uplink.start()
     task = asyncio.create_task(delivery.run(uplink))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while await box.waiting():
             await asyncio.sleep(0.05)
     task.cancel()

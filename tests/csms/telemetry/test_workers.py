@@ -100,7 +100,7 @@ async def test_a_back_end_starts_a_process_for_each_core_or_as_many_as_configure
         return [each.read_text() for each in paths]
 
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len([each for each in running() if "csms.telemetry.worker" in each]) < workers:
                 await asyncio.sleep(0.02)
         assert len(running()) == workers
@@ -205,7 +205,7 @@ async def test_without_workers_a_delivery_is_held_only_as_long_as_its_sender_wai
 
 @pytest.mark.long
 async def test_a_job_that_no_database_can_take_is_answered_all_the_same(ingesting: Ingesting) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         job = ingesting.workers.receive("EV-1", delivery("EV-1", 1, 1), 2**63, ())
         (answer,) = await asyncio.gather(job, return_exceptions=True)
     if isinstance(answer, DeliveryReception):  # PostgreSQL says that the number is too large, SQLite's driver fails

@@ -53,7 +53,7 @@ class Stand:
         vehicle.subscribe(self.facts.append)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not condition():
                 await asyncio.sleep(0)
 

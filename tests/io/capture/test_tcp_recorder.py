@@ -43,7 +43,7 @@ async def test_both_ends_record_a_real_session_as_v2g_trace_reads_it(tmp_path: P
 
     with recorder(vehicle) as of_vehicle, recorder(charger) as of_charger:
         server = await plain_tcp.serve("::1", TCP_PORTS, lambda stream: talk(stream, "charger"), recorder=of_charger)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             stream = await plain_tcp.connect("::1", server.port, timeout=5, recorder=of_vehicle)
             await talk(stream, "vehicle")
             await stream.close()  # idempotent, also in the recording

@@ -56,7 +56,7 @@ async def running(folder: Path, **config: Any) -> AsyncIterator[Charger]:
     charger = Charger(folder, **config)
     await charger.link.open()
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             yield charger
     finally:
         await charger.link.close()

@@ -68,7 +68,7 @@ async def test_a_contact_counts_when_it_is_at_rest_and_lost_lines_are_named_once
         CONFIG, lambda _, word: commands.append(word.limit_w), refused.append, open_lines=lambda _: lines
     )
     await link.open()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(commands) < 2:
             await asyncio.sleep(0.001)
     await link.close()

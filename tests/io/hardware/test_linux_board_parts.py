@@ -276,7 +276,7 @@ def opened() -> set[str]:
 
 
 async def passing(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not holds():
             await asyncio.sleep(0.002)
 

@@ -208,7 +208,7 @@ async def test_a_command_of_a_step_that_is_cancelled_is_ended(tmp_path: Path) ->
     pid = tmp_path / "pid"
     code = f"open({str(pid)!r}, 'w').write(str(os.getpid())); import time; time.sleep(60)"
     task = asyncio.ensure_future(commands(activate=python(code)).activate())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (pid.exists() and pid.read_text()):
             await asyncio.sleep(0.01)
         task.cancel()

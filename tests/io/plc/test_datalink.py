@@ -66,7 +66,7 @@ async def test_plugging_in_matches_both_sides_in_one_network(rig: Rig) -> None:
     rig.vehicle.on_ready(lambda matched: ready.append(matched.nid.hex()))
     assert rig.charger_pilot.state is PilotState.A
     rig.vehicle_pilot.plug()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         charger, vehicle = await asyncio.gather(rig.charger.ready(), rig.vehicle.ready())
     assert charger == vehicle
     assert ready == [charger.nid.hex()] * 2
@@ -109,7 +109,7 @@ async def test_unplugging_ends_it_and_plugging_in_again_makes_another_network(ri
     assert rig.charger.matched is rig.vehicle.matched is None
     assert rig.charger_pilot.duty_percent is None
     rig.vehicle_pilot.plug()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         second, _ = await asyncio.gather(rig.charger.ready(), rig.vehicle.ready())
     assert first is not None
     assert second.nid != first.nid
@@ -121,7 +121,7 @@ async def test_a_plug_that_is_not_seated_is_refused_until_it_is(rig: Rig, until:
     assert rig.downs == [("charger", "plug_not_seated")]
     assert rig.charger_pilot.duty_percent is None
     rig.vehicle_pilot.plug()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await rig.vehicle.ready()
     rig.vehicle_pilot.plug(proximity_ohm=None)  # works loose in mid-session
     await until(lambda: rig.downs[1:] == [("charger", "plug_not_seated")])
@@ -136,7 +136,7 @@ async def test_a_shorted_diode_is_a_fault_until_the_vehicle_leaves(rig: Rig, unt
     rig.vehicle_pilot.unplug()
     await until(lambda: rig.charger_pilot.state is PilotState.A)
     rig.vehicle_pilot.plug()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await rig.vehicle.ready()
 
 
@@ -169,7 +169,7 @@ async def test_a_terminated_session_stays_down_until_the_plug_was_out(rig: Rig, 
     rig.vehicle_pilot.unplug()
     await until(lambda: rig.charger_pilot.state is PilotState.A)
     rig.vehicle_pilot.plug()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await rig.charger.ready()
     assert rig.downs == []
 
@@ -204,7 +204,7 @@ async def test_a_charger_too_far_away_is_an_error_for_those_who_wait(charger_med
     rig = Rig(charger_medium, vehicle_medium, AttenuationConfig(low_db=70, high_db=90), timing)
     rig.vehicle_pilot.plug()
     with pytest.raises(SlacError, match="too weak") as caught:
-        await asyncio.wait_for(rig.vehicle.ready(), 5)
+        await asyncio.wait_for(rig.vehicle.ready(), 60)
     assert caught.value.answer == "Unmatched"
     assert ("vehicle", "too_weak") in rig.downs
     rig.close()
@@ -260,7 +260,7 @@ async def test_a_charger_that_is_not_available_shows_f_until_it_is(rig: Rig, unt
     assert rig.charger_pilot.state is PilotState.F
     assert rig.vehicle_pilot.duty.meaning == "no_charging"
     rig.charger.release()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await asyncio.gather(rig.charger.ready(), rig.vehicle.ready())
     rig.charger.hold()
     await until(lambda: ("vehicle", "pilot_lost") in rig.downs)
@@ -281,7 +281,7 @@ async def test_a_pilot_that_was_handed_over_is_let_be_until_the_vehicle_has_left
     rig.vehicle_pilot.unplug()
     await until(lambda: rig.charger_pilot.state is PilotState.A)
     rig.vehicle_pilot.plug()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await rig.charger.ready()
 
 

@@ -110,7 +110,7 @@ class Shell:
         return outcome(self) if outcome else None  # type: ignore[no-any-return]
 
     async def run(self) -> str:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return await self.runner.run()
 
 

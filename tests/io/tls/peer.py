@@ -71,7 +71,7 @@ async def s_server(tree: PkiTree, *options: str, staple: Path | None) -> AsyncIt
     )
     assert process.stdout is not None
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while b"ACCEPT" not in (line := await process.stdout.readline()):
                 assert line, "openssl s_server does not start"
             yield port

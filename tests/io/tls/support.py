@@ -156,7 +156,7 @@ class Serving:
         return self.server.port
 
     async def failure(self) -> str:
-        return (await asyncio.wait_for(self.failures.get(), 5)).reason
+        return (await asyncio.wait_for(self.failures.get(), 60)).reason
 
 
 @asynccontextmanager

@@ -151,7 +151,7 @@ async def test_a_man_in_the_middle_with_his_own_authorities_is_refused_by_both(t
             with pytest.raises(TlsError) as error:
                 await connect("::1", middle.port, evcc(tree))
             assert error.value.reason == "unknown_ca"
-            assert (await asyncio.wait_for(failures.get(), 5)).reason == "own_certificate_unknown_ca"
+            assert (await asyncio.wait_for(failures.get(), 60)).reason == "own_certificate_unknown_ca"
 
             stream = await connect("::1", station.port, evcc(his, anchors=everyone))
             with pytest.raises(TlsError) as error:
@@ -200,7 +200,7 @@ async def test_a_client_that_stops_is_cut_and_it_is_said_where(
     async with serving(tree, timeout=0.1) as server:
         reader, writer = await asyncio.open_connection("::1", server.port)
         writer.write(sends(tree))
-        error = await asyncio.wait_for(server.failures.get(), 5)
+        error = await asyncio.wait_for(server.failures.get(), 60)
         assert (error.reason, words in str(error)) == (reason, True)
         with suppress(ConnectionError):
             await reader.read()  # the connection is closed, and nothing waits
@@ -271,7 +271,7 @@ async def test_a_byte_now_and_then_does_not_buy_time(tree: PkiTree) -> None:
         began = clock()
         _reader, writer = await asyncio.open_connection("::1", server.port)
         dripping = asyncio.create_task(drip(writer, hello(tree)))
-        error = await asyncio.wait_for(server.failures.get(), 5)
+        error = await asyncio.wait_for(server.failures.get(), 60)
         assert error.reason == "peer_stalled"
         assert clock() - began < 1.5
         dripping.cancel()
@@ -338,7 +338,7 @@ async def test_a_flood_from_one_address_pushes_out_its_own_first(tree: PkiTree) 
         writer.write(vehicle.take())
         opened = flood(result, 100, "127.0.0.1")
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while len(result.server._handshakes) < 32:
                     await asyncio.sleep(0.001)
 
@@ -391,7 +391,7 @@ async def test_a_process_without_file_descriptors_listens_on(tree: PkiTree) -> N
         resource.setrlimit(resource.RLIMIT_NOFILE, (used + 8, hard))
         try:
             await holder.stdout.readline()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while not reported:
                     await asyncio.sleep(0.01)
         finally:

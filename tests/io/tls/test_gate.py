@@ -62,7 +62,7 @@ def on(loop: Callable[[], asyncio.AbstractEventLoop], work: Any) -> None:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.002)
 

@@ -243,7 +243,7 @@ async def test_a_hand_made_hello_is_refused_by_name_and_with_an_alert(pki: PkiTr
             for piece in (hand_made(hello)[:20], hand_made(hello)[20:]):
                 writer.write(piece)
                 await writer.drain()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 answer = await reader.read()
             assert answer[:1] == b"\x15"  # an alert
             assert answer[5] == 2  # fatal

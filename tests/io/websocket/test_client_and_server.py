@@ -365,7 +365,7 @@ async def test_a_peer_that_sends_no_request_holds_no_place(monkeypatch: pytest.M
     silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(2)]
     silent[1][1].write(b"GET /ocpp/CS-1 HTTP/1.1\r\nHost: csms\r\n")
     station = await connect(f"ws://127.0.0.1:{server.port}/ocpp", "CS-1", context=None)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         for reader, writer in silent:
             with contextlib.suppress(ConnectionResetError):
                 assert await reader.read() == b""

@@ -72,7 +72,7 @@ async def test_a_box_limits_both_directions_and_its_silence_brings_the_failsafe(
     monkeypatch.setattr(secc.charger, "DRAIN_S", 0.0)
     text = STATION.replace("FOLDER", str(tmp_path / "eebus")).replace("SKI", ski(tmp_path / "box"))
     site, clock = "[site]\ndischarge_w = 9000\n", MovedClock()
-    async with made(tmp_path, pki, BENCH + site + text, clock=clock) as charger, asyncio.timeout(20):
+    async with made(tmp_path, pki, BENCH + site + text, clock=clock) as charger, asyncio.timeout(60):
         (controller,) = charger.controllers
         (link,) = links
         before = allowed(controller)
@@ -101,7 +101,7 @@ async def test_a_box_limits_both_directions_and_its_silence_brings_the_failsafe(
             assert await box.say(box.limit({"limitId": 0, "isLimitActive": False})) == 0
             assert allowed(controller) == (unlimited[0], 1000), "power returns"
     text = text.replace("state_s", "section_14a_devices = 2\nstate_s")
-    async with made(tmp_path, pki, BENCH + site + text) as charger, asyncio.timeout(20):
+    async with made(tmp_path, pki, BENCH + site + text) as charger, asyncio.timeout(60):
         (controller,) = charger.controllers
         assert allowed(controller) == (7560, 1000), "at least the minimum power of two devices"
         text = text.replace("section_14a_devices = 2\n", "")
@@ -139,7 +139,7 @@ async def test_what_a_full_disk_did_not_store_is_stored_later(
     monkeypatch.setattr(secc.charger, "DRAIN_S", 0.0)
     text = STATION.replace("FOLDER", str(tmp_path / "eebus")).replace("SKI", ski(tmp_path / "box"))
     text = text.replace("state_s", "timeout_s = 0.6\nstate_s")
-    async with made(tmp_path, pki, BENCH + text), asyncio.timeout(20):
+    async with made(tmp_path, pki, BENCH + text), asyncio.timeout(60):
         (link,) = links
         monkeypatch.setattr(guard, "CHARGER", link.node.id)
         async with joined(tmp_path / "box", link.ship.port, link.node.id) as box:

@@ -80,7 +80,7 @@ def _lines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def until(holds: object) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not holds():  # type: ignore[operator]
             await asyncio.sleep(0.005)
 

@@ -59,7 +59,7 @@ async def test_registers_bound_the_charger_and_silence_brings_the_fall_back(
     monkeypatch.setattr(ModbusEnergyManager, "open", note)
     monkeypatch.setattr(secc.charger, "DRAIN_S", 0.0)
     site = "[site]\ndischarge_w = 9000\n"
-    async with made(tmp_path, pki, BENCH + site + STATION) as charger, asyncio.timeout(10):
+    async with made(tmp_path, pki, BENCH + site + STATION) as charger, asyncio.timeout(60):
         (controller,) = charger.controllers
         assert allowed(controller) == (4_200, 0), "before its first word"
         client = AsyncModbusTcpClient("127.0.0.1", port=links[0].port)
@@ -155,7 +155,7 @@ async def test_what_a_full_disk_did_not_store_is_stored_later(tmp_path: Path, mo
         config, 1, clock=Clock(), notify=lambda _fact: None, states=lambda: (), observe=events.append,
         directory=folder, disk=DiskThread(),
     )  # fmt: skip
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await manager.open()
         mouths[0].take(0, EnergyCommand(limit_w=3_000))
         while sum(each.name == "energy_manager_not_stored" for each in events) < 3:  # of loading, and two of storing

@@ -99,7 +99,7 @@ async def talk(
     hardware.subscribe(runner.fact)
     serving = asyncio.create_task(controller.vehicle(connection, lambda stream: stream))  # type: ignore[arg-type]
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             reason = await runner.run()
             await serving
     finally:

@@ -270,7 +270,7 @@ async def test_over_a_serial_port_the_board_says_why_it_opened() -> None:
         monitor.authorise(clock.monotonic(), allowed=True)
         monitor.request(Request(phase=Phase.POWER, power_s=60.0, closed_s=60.0, bears=BEARS), clock.monotonic())
         board.contactor.set(closed=True)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not board.contactor.closed:
                 await asyncio.sleep(0.005)
             monitor.authorise(clock.monotonic(), allowed=False)

@@ -36,7 +36,7 @@ class Stand:
         evse.subscribe(self.facts.append)
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not holds():
                 await asyncio.sleep(0.001)
 

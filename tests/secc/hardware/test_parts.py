@@ -77,7 +77,7 @@ class Rig:
         made.evse.subscribe(self.facts.append)
 
     async def until(self, holds: Callable[[], object]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not holds():
                 await asyncio.sleep(0.002)
 
@@ -300,7 +300,7 @@ async def test_what_was_cut_at_a_board_of_the_computers_own_parts_serves_the_nex
         assert made.evse.faults == ()
 
         async def until(holds: Callable[[], object]) -> None:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not holds():
                     await asyncio.sleep(0.01)
 

@@ -151,7 +151,7 @@ async def test_tls_12_is_refused_with_advice_where_only_20_is_enabled(
         with pytest.raises(TlsError) as error:
             await connect("::1", port, evcc(pki, **only_2(pki_2)))
         assert error.value.reason == "protocol_version"
-        event = await asyncio.wait_for(found.refused.get(), 5)
+        event = await asyncio.wait_for(found.refused.get(), 60)
         assert event.data["reason"] == "protocol_version"
         assert "TLSv1.2" in str(event.data["error"])
         assert 'add "2" to charger.editions' in str(event.data["hint"])

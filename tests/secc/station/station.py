@@ -118,7 +118,7 @@ class Fixture:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something has come true; something is observed whenever anything changes."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition():
                 self.news.clear()
                 await self.news.wait()

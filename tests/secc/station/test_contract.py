@@ -48,7 +48,7 @@ async def station(pki: PkiTree, path: Path, port: int, **changes: Any) -> AsyncI
     found = ChargerStation(config, clock=Clock(), entropy=os.urandom, observe=lambda _: None, charger=NoCharger())
     run = asyncio.create_task(found.run())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await found.online.wait()
         yield found
     finally:

@@ -47,7 +47,7 @@ async def test_messages_take_turns_and_none_is_the_chargers_own_picture(tmp_path
     display = StationDisplay(DisplayConfig(file=file, turn_s=0.001), observe)
     display.show(ShowMessages(messages=(message(1), message(2))))
     assert shown(file)["content"] == "text 1"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(reported) < 3:
             news.clear()
             await news.wait()
@@ -66,14 +66,14 @@ async def test_a_display_may_be_a_command_that_gets_the_message_and_no_shell(tmp
     file = tmp_path / "shown"
     display = StationDisplay(DisplayConfig(command=(sys.executable, "-c", code, str(file))), reported.append)
     display.show(ShowMessages(messages=(message(1, "$(reboot)"),)))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not file.exists() or not file.read_text():
             await asyncio.sleep(0.001)
     assert shown(file)["content"] == "$(reboot)"
     await display.close()
     broken = StationDisplay(DisplayConfig(command=("false",)), reported.append)
     broken.show(ShowMessages(messages=(message(1),)))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while reported[-1].name != "failed":
             await asyncio.sleep(0.001)
     assert reported[-1].data == {"error": "false exited with code 1"}

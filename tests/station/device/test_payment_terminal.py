@@ -21,7 +21,7 @@ async def test_a_card_at_the_terminal_pays_for_a_session(tmp_path: Path) -> None
         fixture = Fixture(tmp_path, csms.port, terminal=terminal)
         async with fixture.running() as station:
             await fixture.until(station.online.is_set)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while not fixture.charger.all(RemoteStartRequested):
                     simulator.present(Card(last4="4771"))  # first it is read, then it pays
                     await asyncio.sleep(0.001)

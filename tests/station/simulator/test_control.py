@@ -25,7 +25,7 @@ async def test_a_client_that_stays_connected_does_not_keep_the_program_running()
     reader, writer = await asyncio.open_connection("127.0.0.1", await control.listen(0))
     writer.write(b"plug 1\n")
     assert await reader.readline() == b"error no station plug\n"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await control.close()
         assert await reader.read() == b""
     writer.close()

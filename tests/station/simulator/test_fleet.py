@@ -212,7 +212,7 @@ async def test_a_simulated_station_restarts_and_reports_itself() -> None:
         assert (await csms.ask("Reset", type="OnIdle")).status == "Accepted"
         boot = await csms.wait("BootNotification", 2)
         assert boot["reason"] == "RemoteReset"
-        await asyncio.wait_for(simulator.stations[0].runner.online.wait(), 5)
+        await asyncio.wait_for(simulator.stations[0].runner.online.wait(), 60)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         assert simulator.report()["online"] == 1, "as it was when it ended"

@@ -45,7 +45,7 @@ async def test_a_fleet_of_1_6_charges_at_a_script() -> None:
     )
     assert fleet.security_profile == 0
     running = asyncio.create_task(Simulator(fleet).run(None))
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(60):
         report = await serving
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

@@ -245,7 +245,7 @@ async def csms_under_test(
         stored = Stored(csms) if change is None or compared else None
         yield CheckedTester(stored, declared, operator, network, csms.clock, version=version)
         for each in network.sessions:
-            await asyncio.wait_for(each, 5)
+            await asyncio.wait_for(each, 60)
 
 
 @contextlib.asynccontextmanager
@@ -255,7 +255,7 @@ async def csms_16_under_test(backend: Start) -> AsyncIterator[CsmsTester16]:
         network = _Memory(csms, lambda _, frame: frame)
         yield CsmsTester16(DECLARED, operator, network, csms.clock, version="1.6")
         for each in network.sessions:
-            await asyncio.wait_for(each, 5)
+            await asyncio.wait_for(each, 60)
 
 
 @contextlib.asynccontextmanager

@@ -63,7 +63,7 @@ async def test_a_list_follows_the_tokens_by_itself(backend: Start) -> None:
         await local_lists.replace(csms.services, station.id)
         await asyncio.sleep(0)
         await services.put(csms.services, Token("ISO14443", SECOND.id_token, "Accepted"))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not csms.events.named("local_list"):
                 await asyncio.sleep(0.001)
         kinds = [each["updateType"] for each in station.payloads("SendLocalList")]

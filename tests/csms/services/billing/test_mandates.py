@@ -387,7 +387,7 @@ async def test_the_configured_provider_is_asked_with_the_token_of_its_file(debit
     await store.run(rows.add, now_ms=now_ms, **terms)
     assert await store.run(leases.take, "payment mandates", "another node", now_ms - 2, now_ms - 1)  # and it has died
     task = asyncio.create_task(collect_debits(debits.csms.services, Mandates(url=debits.url, secret_file=secret)))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not debits.csms.events.named("mandate_changed"):
             await asyncio.sleep(0.01)
     task.cancel()
