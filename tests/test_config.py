@@ -4,7 +4,7 @@ import contextlib
 import enum
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -35,6 +35,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: Path | None = None
     level: Literal["low", "high"] = "low"
     sides: tuple[Side, ...] = ()
+    by_name: Mapping[Literal["front", "rear"], Battery] = {}
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,14 @@ def test_an_unknown_key_is_refused_with_its_line_and_the_nearest_name() -> None:
 def test_an_unknown_key_inside_a_list_is_found() -> None:
     with pytest.raises(ConfigError, match=r"c\.toml:3: unknown key 'packs\.volts'"):
         parse_config('evcc_id = "X"\n[[packs]]\nvolts = 5\n', Config, name="c.toml")
+
+
+@pytest.mark.requirement("R157")
+def test_tables_by_a_name_are_read_and_their_unknown_keys_found() -> None:
+    text = 'evcc_id = "X"\n[by_name.front]\ncapacity_wh = 5\n[by_name.rear]\n'
+    assert parse_config(text, Config, name="c.toml").by_name == {"front": Battery(5), "rear": Battery()}
+    with pytest.raises(ConfigError, match=r"c\.toml:5: unknown key 'by_name\.rear\.volts'"):
+        parse_config(f"{text}volts = 1\n", Config, name="c.toml")
 
 
 @pytest.mark.requirement("R157")

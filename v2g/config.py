@@ -362,10 +362,12 @@ def _unknown_keys(tree: dict[str, object], type_: type[msgspec.Struct], path: tu
             yield (*path, name), UNKNOWN, _ELSEWHERE.get(name, hint) if not path else hint
             continue
         inner = _struct_types(types[key])
-        for place, item in enumerate(value if isinstance(value, list) else [value]):
-            if len(inner) == 1 and isinstance(item, dict) and get_origin(types[key]) is not dict:
-                place_ = (str(place),) if isinstance(value, list) else ()
-                yield from _unknown_keys(item, inner[0], (*path, key, *place_))
+        items = [((), value)] if not isinstance(value, list) else [((str(at),), item) for at, item in enumerate(value)]
+        if isinstance(value, dict) and get_origin(types[key]) in (dict, Mapping):  # keys are the user's own
+            items = [((str(name),), item) for name, item in value.items()]
+        for place, item in items:
+            if len(inner) == 1 and isinstance(item, dict):
+                yield from _unknown_keys(item, inner[0], (*path, key, *place))
 
 
 def locate(text: str, path: tuple[str, ...], name: str) -> int:
