@@ -73,7 +73,7 @@ def test_a_client_says_byte_for_byte_what_the_standard_says() -> None:
 def test_a_pending_side_asks_for_more_time_until_the_user_trusts() -> None:
     client, server = side(client=True), side(client=False, trusted=False)
     join(client, server)
-    assert server.waits_for_user
+    assert not server.trusted
     assert server.due == 30.0
     for now in (30.0, 60.0, 90.0):
         server.tick(now)

@@ -141,9 +141,9 @@ class ShipConnection:
         return min((each for each in (self._until, self._prolong_at) if each is not None), default=None)
 
     @property
-    def waits_for_user(self) -> bool:
-        """Whether the connection waits until the user trusts the peer."""
-        return self.phase == "hello" and not self._trusted
+    def trusted(self) -> bool:
+        """Whether the user trusted the peer when the connection began, or has since."""
+        return self._trusted
 
     def take(self) -> list[bytes]:
         """Return frames to send."""

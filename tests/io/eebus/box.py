@@ -86,8 +86,8 @@ class Box(Guard):
 
 
 @contextlib.asynccontextmanager
-async def joined(folder: Path, port: int, charger: str) -> AsyncIterator[Box]:
-    """Connect a box with its files in `folder` to a charger on loopback."""
+async def opened(folder: Path, port: int) -> AsyncIterator[ClientConnection]:
+    """Connect a box with its files in `folder` to a charger on loopback, before any message of SHIP."""
     ski(folder)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
@@ -98,6 +98,13 @@ async def joined(folder: Path, port: int, charger: str) -> AsyncIterator[Box]:
         asyncio.timeout(240),
         connect(f"wss://127.0.0.1:{port}/ship/", ssl=context, subprotocols=["ship"], compression=None) as socket,  # type: ignore[list-item]
     ):
+        yield socket
+
+
+@contextlib.asynccontextmanager
+async def joined(folder: Path, port: int, charger: str) -> AsyncIterator[Box]:
+    """Connect a box, and carry out the handshake."""
+    async with opened(folder, port) as socket:
         box = Box(socket, charger)
         await box.shake()
         yield box

@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from tests.io.eebus.box import joined, ski
+from tests.io.eebus.box import joined, opened, ski
 from v2g.eebus.identity import ShipNode, node_of
 from v2g.eebus.spine import Moment, SpineDevice
 from v2g.errors import ConfigError, StoreError, TransportError
@@ -86,6 +86,25 @@ async def test_a_box_waits_until_the_user_trusts_it_and_goes_when_he_no_longer_d
             await box.hear_one()
     assert charger.link.node.ski == node_key(own, "").ski, "the key is kept"
     assert (own / KEY).stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_box_that_is_trusted_no_more_does_not_end_its_handshake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may stay there as long as it asks for more time."""
+    monkeypatch.setattr(node_module, "LOOK_S", 0.05)
+    own, box_ski = tmp_path / "eebus", ski(tmp_path / "box")
+    async with running(own) as charger:
+        trust(own, frozenset({box_ski}))
+        await until(lambda: charger.link.ship.trusted == {box_ski})
+        async with opened(tmp_path / "box", charger.link.ship.port) as socket:
+            await socket.send(b"\0\0")
+            assert await socket.recv(decode=False) == b"\0\0"
+            assert b"ready" in await socket.recv(decode=False)
+            trust(own, frozenset())
+            assert b"aborted" in await socket.recv(decode=False)
+            await socket.wait_closed()
+            assert socket.close_code == 4452
 
 
 async def test_a_box_says_good_bye_in_its_own_language(tmp_path: Path) -> None:

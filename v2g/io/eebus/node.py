@@ -308,9 +308,9 @@ class _Connection:
             return
         now = self._node.clock.monotonic()
         if self.ski in self._node.trusted:
-            if self._ship.waits_for_user:
+            if not self._ship.trusted:
                 self._ship.trust(now)
-        elif self.link is not None:
+        elif self._ship.trusted:  # in the handshake, too, or it would go on to the data
             self._ship.close(now, "removedConnection")
         self._news.set()
 
