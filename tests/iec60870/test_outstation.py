@@ -442,6 +442,17 @@ def test_a_test_of_a_command_is_confirmed_and_does_nothing(
     assert executed == []
 
 
+def test_a_selection_by_a_test_lets_nothing_be_operated(station: Outstation, executed: list[tuple[int, float]]) -> None:
+    centre = Centre(station)
+    centre.asdus()
+    tested = Asdu(type=50, cause=6, common_address=1, objects=((11, value(5, select=True)),), test=True)
+    centre.octets(i_frame(0, centre.received, encode(tested)))
+    assert [(each.cause, each.test) for each in centre.asdus()] == [(CON, True)]
+    centre.sent = 1
+    assert said(centre.ask(TypeId.C_SE_NC, 11, value(5))) == [(50, CON, True)]
+    assert executed == []
+
+
 @pytest.mark.parametrize(("age_ms", "refused"), [(10_000, False), (10_001, True), (-10_000, False), (-10_001, True)])
 def test_a_command_with_a_time_has_an_age(
     station: Outstation, executed: list[tuple[int, float]], age_ms: int, refused: bool

@@ -355,7 +355,7 @@ class Outstation:
             yield asdu.answer(Cause.DEACTIVATION_CON, negative=selected is None)
             return
         value, qualifier = _value_of(point, element[:size])
-        said = element[: size - 1] + bytes((qualifier & ~_SELECT,))
+        said = element[: size - 1] + bytes((qualifier & ~_SELECT, asdu.test))  # a test selects nothing that operates
         if not point.least <= value <= point.most or not self._timely(asdu, element[size:], now_ms):
             yield asdu.answer(Cause.ACTIVATION_CON, negative=True)
         elif qualifier & _SELECT:
