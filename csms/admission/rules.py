@@ -1,6 +1,7 @@
 """Which stations may connect and with which password, faults of their attempts, and remedies (A01, B01 to B03)."""
 
 import hmac
+import re
 import string
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
@@ -311,6 +312,8 @@ MAX_PASSWORDS: Final = 1000
 """Limit of passwords set at once: a minute, if all need slow hashes."""
 
 SALT_BYTES: Final = 16
+_KEY_OCTETS: Final = 20
+_HEX_KEY: Final = re.compile(rf"[0-9A-Fa-f]{{{2 * _KEY_OCTETS}}}")
 _ALPHABET: Final = string.ascii_letters + string.digits
 
 
@@ -332,6 +335,20 @@ def check_password(password: str) -> None:
         )
 
 
+def stored_form(password: str) -> str:
+    """Return a password as it is stored: 40 hexadecimal digits, the octets of an AuthorizationKey of OCPP 1.6, are
+    in lower case."""
+    return password.lower() if _HEX_KEY.fullmatch(password) else password
+
+
+def forms(password: str) -> tuple[str, ...]:
+    """Return what a password may be stored as: stations of 1.6 send the octets of their AuthorizationKey, which may be
+    text, or its digits."""
+    octets = password.encode()
+    key = octets.hex() if len(octets) == _KEY_OCTETS else stored_form(password)
+    return tuple(dict.fromkeys((password, key, key.upper() if _HEX_KEY.fullmatch(key) else key)))
+
+
 class PasswordMarks:
     """Marks of verified passwords, which are cheap to compare: a station that reconnects, also after
     a restart, needs no slow hash. `secret` is of the store key, which is not in the database: without it, a mark
@@ -349,7 +366,7 @@ class PasswordMarks:
         """Return whether a password matches by its mark; None when there is none of this key and hash."""
         if not mark or not hmac.compare_digest(mark.partition("$")[0], self._of(hashed)[:16]):
             return None
-        return hmac.compare_digest(mark, self.mark(identity, password, hashed))
+        return any(hmac.compare_digest(mark, self.mark(identity, form, hashed)) for form in forms(password))
 
     def _of(self, text: str) -> str:
         return hmac.digest(self._secret, text.encode("utf-8", "surrogatepass"), "sha256").hex()

@@ -290,24 +290,25 @@ class StationAdmissions:
         """Return the hash of the station that a password fits, "" if none, by slow hashes; the result is stored."""
         if not known.password and not known.next_password:
             wanted = self._first_passwords.get(identity) or self._config.onboarding_password
-            if wanted and not hmac.compare_digest(password.encode(), wanted.encode()):
+            key = rules.stored_form(wanted or password)
+            if not any(hmac.compare_digest(form.encode(), key.encode()) for form in rules.forms(password)):
                 return ""
             try:
-                rules.check_password(password)  # trust on first use: check its form
+                rules.check_password(key)  # trust on first use: check its form
             except RefusedError:
                 return ""
-            hashed = await self._hashed(password)
+            hashed = await self._hashed(key)
             if not await self._store.run(rows.set_first_password, identity, hashed, self._clock.utc_ms()):
                 there = await self._store.look_up(rows.find_all, identity)  # another connection, or node, was first
                 return "" if there is None else await self._fits(identity, password, there)
-            await self._verified(identity, password, hashed)
+            await self._verified(identity, key, hashed)
             return hashed
-        if await self._fits_hash(password, known.password):
-            await self._verified(identity, password, known.password)
+        if fitting := await self._fitting(password, known.password):
+            await self._verified(identity, fitting, known.password)
             return known.password
-        if await self._fits_hash(password, known.next_password):
+        if fitting := await self._fitting(password, known.next_password):
             await self._settle(identity, known.next_password, taken=True)  # the station uses it, so it had accepted it
-            await self._verified(identity, password, known.next_password)
+            await self._verified(identity, fitting, known.next_password)
             return known.next_password
         return ""
 
@@ -318,11 +319,13 @@ class StationAdmissions:
         async with self._hashing:
             return await asyncio.to_thread(hash_password, password, os.urandom(rules.SALT_BYTES), random=random)
 
-    async def _fits_hash(self, password: str, hashed_password: str) -> bool:
-        if not hashed_password:
-            return False
-        async with self._hashing:
-            return await asyncio.to_thread(password_fits, password, hashed_password)
+    async def _fitting(self, password: str, hashed_password: str) -> str:
+        """Return the form of a password that fits a hash, "" if none does."""
+        for form in rules.forms(password) if hashed_password else ():
+            async with self._hashing:
+                if await asyncio.to_thread(password_fits, form, hashed_password):
+                    return form
+        return ""
 
     # -- faults
 
@@ -549,7 +552,7 @@ class StationAdmissions:
             made = rules.new_password(os.urandom)
             return made, await self._hashed(made, random=True)
         rules.check_password(password)
-        return password, await self._hashed(password)
+        return password, await self._hashed(rules.stored_form(password))
 
 
 def _held(found: rules.Admission | None, password: str, *, expired: bool) -> rules.Admission | None:

@@ -18,6 +18,7 @@ from ocpp.v16 import call, call_result
 from websockets.typing import Subprotocol
 
 from csms.accounts.rules import Role
+from csms.admission.work import StationAdmissions
 from csms.config import StationEntry
 from csms.tokens.rules import Terms, TokenEntry
 from tests.csms.conftest import Start
@@ -355,6 +356,23 @@ async def test_a_station_shows_its_authorization_key_as_octets(start: Start) -> 
             assert websocket.subprotocol == "ocpp1.6"
         with pytest.raises(websockets.InvalidStatus):
             await plain(csms, STATION, bytes.fromhex("9e" * 20))
+
+
+@pytest.mark.parametrize("digits", ["4f43415f" * 5, "aB" * 20], ids=["text", "octets"])
+@pytest.mark.parametrize("case", [str, str.upper])
+async def test_an_authorization_key_is_one_in_each_form(start: Start, digits: str, case: Any) -> None:
+    """Operators write its digits in any case; its octets may be text by chance, or by a vendor's choice."""
+    forms = (bytes.fromhex(digits), digits.lower().encode(), digits.upper().encode())
+    for first in forms:
+        entry = StationEntry(id=STATION, password=case(digits))
+        async with start(ocpp={"security_profile": 1}, stations=(entry, StationEntry(id="CS-SET"))) as csms:
+            await csms.csms.services[StationAdmissions].set_password("CS-SET", case(digits))
+            for identity in (STATION, "CS-SET"):
+                for form in (first, *forms):
+                    async with plain(csms, identity, form) as websocket:
+                        assert websocket.subprotocol == "ocpp1.6"
+                with pytest.raises(websockets.InvalidStatus):
+                    await plain(csms, identity, bytes.fromhex("9e" * 20))
 
 
 async def test_only_a_station_that_was_named_may_come_without_a_password(start: Start) -> None:
