@@ -362,6 +362,7 @@ class DerClient:
             path = program.controls_path
             nodes = await self._server.items(path, "DERControl", rate_of=rate_of) if path else ()
             listed, wrong = readable(nodes, lambda node: control_of(node, self._config.functions))
+            listed = tuple(each for each in listed if each.for_us)
             bases, unusable = await self._with_curves([each.base for each in listed], rate_of)
             controls = tuple(msgspec.structs.replace(each, base=base) for each, base in zip(listed, bases, strict=True))
             problems, doubtful = (*wrong, *unusable), bool(wrong)

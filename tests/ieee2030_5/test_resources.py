@@ -78,6 +78,7 @@ def test_recorded_devices_programs_and_defaults_are_read() -> None:
         (b'responseRequired="03"', b'responseRequired="yes"', "responseRequired"),
         (b'replyTo="/api', b'replyTo="/' + b"x" * 1000, "replyTo"),
         (b"<creationTime>1682511010</creationTime>", b"<creationTime>soon</creationTime>", "creationTime"),
+        (b"</DERControlBase>", b"</DERControlBase><deviceCategory>EVSE</deviceCategory>", "deviceCategory"),
     ],
 )
 def test_an_event_that_cannot_be_read_does_not_hide_the_others(old: bytes, new: bytes, reason: str) -> None:

@@ -24,6 +24,8 @@ ACCEPT: Final = f"{CONTENT_TYPE}, application/xml;q=0.9"
 EXTENSIONS: Final = ("https://csipaus.org/ns/v1.3", "https://csipaus.org/ns")
 """Namespaces of CSIP-AUS, newest first; the last is that of versions 1.1 and 1.2."""
 
+_OURS: Final = sum(1 << bit for bit in (14, 16, 17, 18, 23, 25))
+"""Bits of deviceCategory for what chargers are part of: energy management, vehicle, EVSE, mixed DER, storage."""
 _MOST_TIME: Final = 2**40
 _MOST_DURATION: Final = 2**32 - 1
 _MOST_RANDOM: Final = 3600
@@ -90,7 +92,8 @@ _MODES: Final = frozenset(_TAGS)
 
 
 class Control(msgspec.Struct, frozen=True, kw_only=True):
-    """A DERControl: an event. `status` is that of the server, since `status_s`."""
+    """A DERControl: an event. `status` is that of the server, since `status_s`. `for_us`: its deviceCategory names
+    none, or what chargers are part of."""
 
     mrid: str
     base: ControlBase
@@ -103,6 +106,7 @@ class Control(msgspec.Struct, frozen=True, kw_only=True):
     randomize_duration_s: int = 0
     reply_to: str = ""
     response_required: int = 0
+    for_us: bool = True
 
     @property
     def end_s(self) -> int:
@@ -299,6 +303,10 @@ def control_of(node: Node, functions: Collection[FunctionMode] = ()) -> Control:
     base = child(node, "DERControlBase")
     if base is None:
         raise CodecError(f"DERControl {mrid} has no DERControlBase")
+    try:
+        categories = int(text_at(node, "deviceCategory")[:20] or "0", 16)
+    except ValueError:
+        raise CodecError(f"DERControl {mrid}: deviceCategory is not hexadecimal") from None
     return Control(
         mrid=mrid,
         base=base_of(base, functions),
@@ -311,6 +319,7 @@ def control_of(node: Node, functions: Collection[FunctionMode] = ()) -> Control:
         randomize_duration_s=whole_at(node, "randomizeDuration", *random, 0),
         reply_to=reply_to,
         response_required=int(required, 16),
+        for_us=categories == 0 or bool(categories & _OURS),
     )
 
 

@@ -114,6 +114,19 @@ async def test_a_cancelled_event_ends_and_says_so(site: Start) -> None:
         assert one.utility.posted[-1][1:] == ("6", "DC1B")
 
 
+@pytest.mark.parametrize(("category", "limits"), [("00000001", (1500, 1500)), ("00020001", (3512, 2512))])
+async def test_an_event_for_other_kinds_of_devices_is_none(site: Start, category: str, limits: tuple[int, int]) -> None:
+    """Bit 0 is a thermostat, bit 17 an EVSE: a thermostat's event would end one that is meant for chargers."""
+    async with site() as one:
+        recorded = (VECTORS / "derp_TESTPRG3_derc.xml").read_bytes()
+        said = f"</DERControlBase><deviceCategory>{category}</deviceCategory>".encode()
+        one.utility.replaced["derp/TESTPRG3/derc"] = recorded.replace(b"</DERControlBase>", said, 1)
+        await one.at(-60)
+        await one.at(0)
+        assert one.limits == limits
+        assert (("2", "DC1B") in [each[1:] for each in one.utility.posted]) == (limits == (3512, 2512))
+
+
 async def test_without_the_server_events_go_on_and_export_ends(site: Start) -> None:
     """After `outage_s`, also at stations that no longer hear of the back end."""
     async with site(outage_s=300) as one:
