@@ -8,16 +8,17 @@ from sqlalchemy import BigInteger, Column, Connection, Integer, String, UniqueCo
 
 from csms.db.base import declare_table
 from csms.db.leases import lock
-from csms.remote_control.store import remote_starts
+from csms.remote_control.store import remote_starts, reservations
 from csms.tokens.rules import CONTRACT, normalise
 from csms.tokens.tables import tokens
 from csms.transactions import store as transactions
 from csms.transactions.tables import transaction_events
 from csms.transactions.tables import transactions as transactions_
 from v2g import typed_json
+from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.transactions import ChargingState, TransactionEventRequest
 from v2g.ocpp.times import parse_time
-from v2g.ocpp.v16.bridge import Numbered, NumberOf
+from v2g.ocpp.v16.bridge import LONGEST_ID_TAG, Numbered, NumberOf, short_id_tag
 
 numbers: Final = declare_table(
     "ocpp16_transactions",
@@ -107,3 +108,22 @@ def type_of(connection: Connection, station_id: str, id_tag: str) -> str:
         if found := connection.execute(query.limit(1)).scalar():
             return str(found)
     return "ISO14443"
+
+
+def token_of(connection: Connection, station_id: str, id_tag: str) -> IdToken | None:
+    """Return the token that a station was last given by its `short_id_tag`, to start or in a reservation."""
+    for table, order in (
+        (remote_starts, remote_starts.c.remote_start_id),
+        (reservations, reservations.c.reservation_id),
+    ):
+        there = table.c
+        long = (there.station_id == station_id) & (func.length(there.id_token) > LONGEST_ID_TAG)
+        found = select(there.id_token, there.token_type).where(long).order_by(order.desc()).limit(_MOST_LONG)
+        for row in connection.execute(found):
+            if short_id_tag(row.id_token).casefold() == id_tag.casefold():
+                return IdToken(id_token=row.id_token, type=row.token_type)
+    return None
+
+
+_MOST_LONG: Final = 1000
+"""So many of the newest are compared: a station that was away starts by one of the last."""

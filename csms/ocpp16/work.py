@@ -4,6 +4,7 @@ from csms.db.store import Store
 from csms.ocpp16 import store as numbers
 from csms.smart_charging import store as charging
 from v2g.io.runtime.clock import Clock
+from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.v16 import bridge
 
 
@@ -15,7 +16,7 @@ class StationFacts:
 
     async def find(
         self, question: bridge.Question
-    ) -> bridge.Numbered | tuple[bridge.Numbered | bridge.Held, ...] | str | bool | None:
+    ) -> bridge.Numbered | tuple[bridge.Numbered | bridge.Held, ...] | IdToken | str | bool | None:
         """Answer a question. Raises StoreError."""
         match question:
             case bridge.NumberOf():
@@ -28,6 +29,8 @@ class StationFacts:
                 return await self._store.read(numbers.is_stored, self._station_id, event)
             case bridge.TypeOf(id_tag=id_tag):
                 return await self._store.read(numbers.type_of, self._station_id, id_tag)
+            case bridge.TokenOf(id_tag=id_tag):
+                return await self._store.read(numbers.token_of, self._station_id, id_tag)
             case bridge.HeldProfiles():
                 found = await self._store.read(charging.profiles, self._station_id)
                 return tuple(bridge.Held(evse_id, each) for evse_id, source, each in found if source == charging.CSO)

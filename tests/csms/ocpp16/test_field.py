@@ -17,8 +17,9 @@ from websockets.typing import Subprotocol
 from csms.config import StationEntry
 from tests.csms.conftest import Start
 from tests.csms.support import STATION, Running
+from tests.ocpp.v16.drawing import Run as Translation
 from tests.ocpp.v16.drawing import in_turn
-from tests.ocpp.v16.known import AT, NOW_MS, Run
+from tests.ocpp.v16.known import AT, NOW_MS, Run, facts
 from tests.together import together
 from v2g.errors import OcppError
 from v2g.ocpp.messages.authorization import IdToken
@@ -31,7 +32,7 @@ from v2g.ocpp.messages.remote_control import (
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
 from v2g.ocpp.times import parse_time
 from v2g.ocpp.v16 import messages as v16
-from v2g.ocpp.v16.bridge import Bridge
+from v2g.ocpp.v16.bridge import Bridge, TokenOf
 from v2g.ocpp.v16.readings import meter_values
 from v2g.ocpp.v16.tolerance import NEVER_SET, read_softly
 
@@ -144,6 +145,31 @@ def test_an_identifier_in_other_case_or_too_long_is_that_of_the_station() -> Non
     assert (long[0].id_tag, long[1]) == ("x" * 25, {"long_id_tag"})
     with pytest.raises(OcppError):
         read_softly(b'{"idTag":"%s"}' % (b"x" * 37), v16.AuthorizeReq)
+
+
+def test_a_token_longer_than_an_idtag_starts_by_a_short_one() -> None:
+    """Apps of roaming partners name drivers by UUIDs."""
+    bridge = Bridge(NOW_MS)
+    token = IdToken(id_token="9b2e7a44-5a0b-4c57-b8e5-1c0a2f6d8e11", type="Central")
+    remote = RequestStartTransactionRequest(id_token=token, remote_start_id=9, evse_id=1)
+    accepted = in_turn(v16.RemoteStartTransactionConf(status="Accepted"))
+    (asked,) = Run(bridge.downward(remote, NOW_MS), accepted).asked
+    assert isinstance(asked, v16.RemoteStartTransactionReq)
+    tag = asked.id_tag
+    assert (len(tag), tag.isalnum()) == (20, True)
+    (event,) = Run(bridge.upward(begun(id_tag=tag.lower()), NOW_MS), in_turn(TransactionEventResponse())).asked
+    assert isinstance(event, TransactionEventRequest)
+    assert (event.transaction_info.remote_start_id, event.id_token) == (9, token)
+    unknown = Translation(Bridge(NOW_MS).upward(begun(id_tag=tag), NOW_MS), in_turn(TransactionEventResponse()), known)
+    (event,) = unknown.asked
+    assert isinstance(event, TransactionEventRequest)
+    assert event.id_token == token, "after a reconnection the store knows it"
+
+
+def known(question: Any) -> Any:
+    """Answer as a back end that has given the station one long token."""
+    token = IdToken(id_token="9b2e7a44-5a0b-4c57-b8e5-1c0a2f6d8e11", type="Central")
+    return token if isinstance(question, TokenOf) else facts(question)
 
 
 START: Mapping[str, object] = {"connectorId": 1, "idTag": "1234", "meterStart": 12345, "timestamp": AT}

@@ -5,11 +5,11 @@ from sqlalchemy import delete
 
 from csms.db.store import Store
 from csms.ocpp16 import store as numbers
-from csms.remote_control.store import open_start
+from csms.remote_control.store import open_reservation, open_start
 from csms.tokens import store as tokens
 from csms.tokens.rules import Token
 from v2g.ocpp.messages.authorization import IdToken
-from v2g.ocpp.v16.bridge import NumberOf
+from v2g.ocpp.v16.bridge import NumberOf, short_id_tag
 
 pytestmark = pytest.mark.requirement("R198")
 
@@ -44,3 +44,15 @@ async def test_a_token_keeps_the_type_under_which_it_was_to_start(store: Store) 
     assert await store.read(numbers.type_of, "CS-2", token.id_token) == "ISO14443"
     await store.run(tokens.put, Token("KeyCode", token.id_token, "Accepted"))
     assert await store.read(numbers.type_of, "CS-1", token.id_token) == "KeyCode"
+
+
+async def test_a_long_token_is_found_by_its_short_idtag(store: Store) -> None:
+    token = IdToken(id_token="9b2e7a44-5a0b-4c57-b8e5-1c0a2f6d8e11", type="Central")
+    reserved = IdToken(id_token="5f0c7d9e-5a0b-4c57-b8e5-1c0a2f6d8e11", type="Central")
+    await store.run(open_start, "CS-1", 1, token, None, 1)
+    booked = {"station_id": "CS-1", "token_type": reserved.type, "id_token": reserved.id_token}
+    await store.run(lambda connection: open_reservation(connection, **booked, expires_ms=9, updated_ms=1))
+    for each in (token, reserved):
+        tag = short_id_tag(each.id_token)
+        assert await store.read(numbers.token_of, "CS-1", tag.lower()) == each
+        assert await store.read(numbers.token_of, "CS-2", tag) is None

@@ -9,6 +9,7 @@ What 1.6 does not have is refused as NotSupported. The bridge remembers, for one
 transactions by number and connector, starts that the back end has asked for, requests whose reports carry no number.
 """
 
+import hashlib
 import inspect
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -85,6 +86,13 @@ class TypeOf(Question, frozen=True):
     id_tag: str
 
 
+class TokenOf(Question, frozen=True):
+    """Which token that is too long for 1.6 was the station given by this `short_id_tag`? The answer is an IdToken or
+    None."""
+
+    id_tag: str
+
+
 class Held(msgspec.Struct, frozen=True):
     """A profile that a station was given, at one of its EVSEs, or all (0)."""
 
@@ -148,8 +156,8 @@ class Bridge:
         self.now_ms = connected_ms
         self.transactions: Final[dict[int, Numbered]] = {}
         self.remotes: Final[dict[str, Remote]] = {}
-        self.types: Final[dict[str, str]] = {}
-        """idTag, in one case -> type under which the back end has named it here."""
+        self.tokens: Final[dict[str, IdToken]] = {}
+        """idTag, in one case -> token as the back end has named it here."""
         self.log_request: int | None = None
         self.firmware_request: int | None = None
         self.reports: Final[list[NotifyReportRequest]] = []
@@ -238,8 +246,12 @@ class Bridge:
 
     def token(self, id_tag: str) -> Steps[IdToken]:
         """Find out what an idTag is in 2.x: its type is the one that the back end knows."""
-        known = self.types.get(id_tag.casefold())
-        return IdToken(id_token=id_tag, type=(yield TypeOf(id_tag)) if known is None else known)
+        known = self.tokens.get(id_tag.casefold())
+        if known is None and id_tag.upper().startswith(_SHORTENED):
+            known = yield TokenOf(id_tag)
+        if known is not None and len(known.id_token) > LONGEST_ID_TAG:
+            return known
+        return IdToken(id_token=id_tag, type=(yield TypeOf(id_tag)) if known is None else known.type)
 
     def remember(self, found: Numbered) -> Numbered:
         """Return what is remembered of a transaction; of too many those that ended are forgotten, else all."""
@@ -250,13 +262,10 @@ class Bridge:
         return self.transactions.setdefault(found.number, found)
 
     def id_tag(self, token: IdToken) -> str:
-        """Return a token as an idTag, and remember its type. Raises OcppError for one that is too long."""
-        if len(token.id_token) > LONGEST_ID_TAG:
-            raise OcppError(
-                f"an idTag of OCPP 1.6 has at most {LONGEST_ID_TAG} characters", answer="PropertyConstraintViolation"
-            )
-        self.types[token.id_token.casefold()] = token.type
-        return token.id_token
+        """Return a token as an idTag, and remember it."""
+        found = short_id_tag(token.id_token)
+        self.tokens[found.casefold()] = token
+        return found
 
 
 _ABSENT: Final = frozenset({"NotImplemented", "NotSupported"})
@@ -279,7 +288,16 @@ def number_in(transaction_id: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= len("2147483647") else None
 
 
+def short_id_tag(id_token: str) -> str:
+    """Return what stands for an identifier in 1.6: itself, or for one that is too long, as apps have (UUIDs), the same
+    idTag whenever it is named."""
+    if len(id_token) <= LONGEST_ID_TAG:
+        return id_token
+    return (_SHORTENED + hashlib.sha256(id_token.casefold().encode()).hexdigest().upper())[:LONGEST_ID_TAG]
+
+
 LONGEST_ID_TAG: Final = 20
+_SHORTENED: Final = "V2G"
 _MOST_TRANSACTIONS: Final = 1000
 """Kept in mind for one connection; what is forgotten is asked for again."""
 _EARLIEST_MS: Final = 1_262_304_000_000
@@ -309,7 +327,7 @@ def id_tag_info(info: IdTokenInfo | None) -> IdTagInfo:
     if info is None:
         return IdTagInfo(status="Accepted")
     group = info.group_id_token
-    parent = group.id_token if group is not None and len(group.id_token) <= LONGEST_ID_TAG else None
+    parent = None if group is None else short_id_tag(group.id_token)
     return IdTagInfo(
         status=_STATUS.get(info.status, "Invalid"), expiry_date=info.cache_expiry_date_time, parent_id_tag=parent
     )
