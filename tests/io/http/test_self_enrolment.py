@@ -120,6 +120,18 @@ async def test_a_gateway_renews_by_the_certificate_that_it_has(lab: Lab) -> None
     assert (holder.leaf.subject, holder.leaf.serial_number != first.serial_number) == (first.subject, True)
 
 
+async def test_a_charger_that_shows_the_stations_certificate_gets_new_ones(lab: Lab) -> None:
+    """Only the holder of a certificate could renew it, and a server's cannot be shown."""
+    station = {"certificate": lab.tree.path("csms/station/chain.pem"), "key": lab.tree.path("csms/station/leaf.key")}
+    holder = Holder(lab, est=lab.server("/cpo", "", **station))
+    await holder.enrolment.first()
+    first = holder.leaf
+    holder.clock.advance(50 * DAY_S)
+    await holder.enrolment.look()
+    assert holder.said == ["enrolled", "enrolled"], [each.data for each in holder.events]
+    assert (holder.leaf.subject, holder.leaf != first) == (first.subject, True)
+
+
 @pytest.mark.parametrize(
     "change",
     [

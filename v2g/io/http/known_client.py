@@ -68,7 +68,7 @@ class SelfEnrolmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     """A CA that issues this program's own certificate by EST (RFC 7030)."""
 
     est: EstServer
-    """Its server, and how this program shows who it is. With `certificate` the old certificate is renewed by itself."""
+    """Its server, and how this program shows who it is. If `certificate` is the old certificate, that renews itself."""
     roots: Annotated[tuple[Path, ...], msgspec.Meta(min_length=1, max_length=20)]
     """Roots (PEM) to one of which its certificates have to lead."""
     common_name: CommonName

@@ -3,7 +3,8 @@
 The key and request of an attempt stay beside the files until the CA has decided, also over restarts: a repeated request
 buys no second certificate. The files change only once the answer has been verified; whoever shows the certificate reads
 them again. A leaf for servers only, as a charger's towards vehicles, cannot be shown to the CA: such a program shows a
-password or a token, and asks for a new certificate (`simpleenroll`); others show the old one (`simplereenroll`).
+password, a token or another certificate, and asks for a new one (`simpleenroll`); others show the old one
+(`simplereenroll`).
 """
 
 import asyncio
@@ -84,7 +85,7 @@ class SelfEnrolment:
                     self._observe(Observe("tls", "enrolment_lacks", {"certificate": name, "lacks": lacks, "error": ""}))
             old = generation_of(key_kind(csr.public_key())) is Generation.ISO15118_2 and self._role is Role.SECC
             generation = Generation.ISO15118_2 if old else Generation.ISO15118_20
-            renewal = former is not None and self._config.est.certificate is not None
+            renewal = former is not None and await asyncio.to_thread(self._shown) == former
             found = await client.chain(csr, self._roots, role=self._role, generation=generation, renewal=renewal)
             if isinstance(found, EnrolmentPending):
                 self._observe(Observe("tls", "enrolment_pending", {"certificate": name, "again_s": found.pause_s}))
@@ -108,6 +109,11 @@ class SelfEnrolment:
         if not self._key.exists():
             return None
         return load_certificate(load_credentials(self._chain, self._key).leaf)
+
+    def _shown(self) -> x509.Certificate | None:
+        """Return what is shown to the CA; one of another name cannot renew this one (RFC 7030 4.2.2)."""
+        shown = self._config.est.certificate
+        return None if shown is None else load_certificate(load_chain(shown)[0])
 
     def _is_due(self, leaf: x509.Certificate) -> bool:
         begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
