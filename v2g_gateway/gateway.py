@@ -55,7 +55,7 @@ from v2g_gateway.delivery import UplinkDelivery
 from v2g_gateway.local_source import LocalSource, TakenCheckpoints
 from v2g_gateway.recorder import OutboxRecorder
 from v2g_gateway.replay import Replay
-from v2g_gateway.sources import GATHER_S, SOURCES
+from v2g_gateway.sources import GATHER_S, SOURCES, Intake
 from v2g_gateway.uplink import HttpsUplink, MqttUplink, Observer, OnMarks, Uplink
 
 if TYPE_CHECKING:  # loaded only if configured
@@ -189,7 +189,7 @@ class Gateway:
         self._positions = PositionWatch(
             min((each.lost_s for each in config.sources if each.is_receiver), default=math.inf)
         )
-        self._offered = asyncio.Event()
+        self._offered, self._flushing = asyncio.Event(), asyncio.Lock()
         self._drops_reported_at = -math.inf
         self._ended: tuple[Finding, ...] = ()
         """What a person has ended before this start."""
@@ -254,8 +254,9 @@ class Gateway:
         self._intake.keep("telemetry records", self._recorder.run)
         for path in self._config.event_sockets:
             self._intake.keep(f"telemetry source {path.name}", LocalSource(path, self._take, self._observe).run)
+        intake = Intake(self._on_fix, self._on_mapped, self._on_payload, self._recorder.stored)
         for source in self._config.sources:
-            run = SOURCES[source.kind](source, self._on_fix, self._on_mapped, self._observe).run
+            run = SOURCES[source.kind](source, intake, self._observe).run
             self._intake.keep(f"telemetry source {source.kind}", run)
         if self._config.sources:
             self._intake.keep("telemetry positions", self._watch_positions)
@@ -331,6 +332,20 @@ class Gateway:
         """Take what a source says, as far as it can be."""
         self._place((msgspec.structs.replace(mapped, values=normalised(mapped.values)), []))
 
+    async def _on_payload(self, found: Sequence[Mapped]) -> None:
+        """Take what a source says of one time, in a record of its own: live, after a gap and read again, a history has
+        the same records."""
+        await self._recorder.room()
+        await self._flush(self._clock.monotonic(), all_changes=True)  # what other sources have is of now
+        for each in found:
+            self._on_mapped(each)
+        await self._flush(self._clock.at(self._past_ms(found[-1])), all_changes=True)
+
+    def _past_ms(self, mapped: Mapped) -> int:
+        """Return when it was measured: nothing is of later than now."""
+        utc_ms = self._clock.utc_ms()
+        return min(utc_ms, mapped.utc_ms or utc_ms)
+
     def _on_fix(self, fix: Fix) -> None:
         self._place(self._positions.fix(fix, self._clock.monotonic()))
 
@@ -338,12 +353,15 @@ class Gateway:
         """Notice a receiver that says nothing."""
         while True:
             await asyncio.sleep(LOOK_S)
-            self._place(self._positions.poll(self._clock.monotonic()))
+            placed = self._positions.poll(self._clock.monotonic())
+            if placed[1]:  # else it would date what is known, perhaps long ago, to now
+                self._place(placed)
 
     def _place(self, placed: tuple[Mapped, list[Observe]]) -> None:
         mapped, events = placed
-        now, utc_ms = self._clock.monotonic(), self._clock.utc_ms()
-        self._take_values(mapped, {}, now, now, min(utc_ms, mapped.utc_ms or utc_ms))
+        utc_ms = self._past_ms(mapped)
+        at = self._clock.at(utc_ms)  # gradients and full records go by its own time, too
+        self._take_values(mapped, {}, at, at, utc_ms)
         self._report_places(events)
         self._offered.set()
 
@@ -445,14 +463,15 @@ class Gateway:
                     await self._offered.wait()
             self._offered.clear()
 
-    async def _flush(self, now: float) -> None:
+    async def _flush(self, now: float, *, all_changes: bool = False) -> None:
         """Add the record that is due at `now`, with what may leave the vehicle."""
-        before = self._consent.consent.groups
-        if await self._consent.changed():
-            self._batcher.keep_only(self._consent.consent.covers)
-            self._say_consent(before)
-        if (record := self._batcher.flush(now)) is not None:
-            self._recorder.add(record, prompt=self._batcher.prompt)
+        async with self._flushing:  # none while another one reads consent
+            before = self._consent.consent.groups
+            if await self._consent.changed():
+                self._batcher.keep_only(self._consent.consent.covers)
+                self._say_consent(before)
+            if (record := self._batcher.flush(now, all_changes=all_changes)) is not None:
+                self._recorder.add(record, prompt=self._batcher.prompt)
 
     def _begin_boot(self, boot: int) -> None:
         self._batcher.begin(boot)

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from v2g.errors import StoreError
 from v2g.io.storage.outbox import Gap, Outbox, OutboxEntry
 from v2g.telemetry.batch import PROMPT_S
 from v2g.telemetry.priority import Prioritiser, Priority
@@ -77,6 +78,14 @@ class OutboxRecorder:
                     break
             if self._held:
                 self._news.set()
+
+    async def stored(self) -> None:
+        """Return once the outbox has all that was taken, however long the disk fails, which `run` reports."""
+        while True:
+            try:
+                return await self.commit()
+            except StoreError:
+                await asyncio.sleep(COMMIT_S)
 
     async def commit(self) -> None:
         """Bring everything into the outbox. Raises StoreError."""

@@ -4,10 +4,11 @@ A source is an entry of `SOURCES`: it gives fixes of positions, or mapped values
 """
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Annotated, Any, Final, Literal, NoReturn, Protocol
 
@@ -283,10 +284,10 @@ class BrokerSource:
 
 class KafkaSource:
     """Follows the payloads of one vehicle on a topic of Kafka, which a thread polls. Positions in the topic are kept by
-    the brokers for the gateway's vehicle: after a start it goes on where it was."""
+    the brokers for the gateway's vehicle: after a start it goes on behind what the outbox has."""
 
-    def __init__(self, config: SourceConfig, on_mapped: "OnMapped", observe: "Observer") -> None:
-        self._config, self._on_mapped, self._following = config, on_mapped, Following(config.place, observe)
+    def __init__(self, config: SourceConfig, intake: "Intake", observe: "Observer") -> None:
+        self._config, self._intake, self._following = config, intake, Following(config.place, observe)
         self._fields = TeslaFields()
 
     async def run(self) -> None:
@@ -306,6 +307,7 @@ class KafkaSource:
 
         async def attempt() -> None:
             errors, there = deque[str](maxlen=1), False  # filled while `consume` polls
+            taken: list[Any] = []
             try:
                 consumer = Consumer(settings, error_cb=lambda error: errors.append(str(error)))
             except (KafkaException, TypeError) as unusable:
@@ -318,9 +320,9 @@ class KafkaSource:
                         if (error := each.error()) is not None:
                             raise TransportError(f"Kafka {kafka.brokers}: {error}")
                         if each.key() in (None, self._config.vin.encode()):
-                            self._take(each.value() or b"")
-                            await asyncio.sleep(0)  # what has a time of its own may have a record of its own
-                        consumer.store_offsets(each)
+                            await self._take(each.value() or b"", each.timestamp()[1])
+                        taken.append(each)
+                    await self._store(consumer, taken)
                     if not there and (messages or consumer.assignment()):
                         self._following.connected()
                         there = True
@@ -329,18 +331,31 @@ class KafkaSource:
             except KafkaException as error:  # an unusable topic, or a partition that is another consumer's now
                 raise TransportError(f"Kafka {kafka.brokers}: {error}") from None
             finally:
-                await asyncio.to_thread(consumer.close)
+                try:
+                    with contextlib.suppress(KafkaException):
+                        await self._store(consumer, taken)
+                finally:
+                    await asyncio.to_thread(consumer.close)
 
         await self._following.run(attempt)
 
-    def _take(self, payload: bytes) -> None:
+    async def _store(self, consumer: Any, taken: list[Any]) -> None:
+        """Let the brokers note what was taken, once the outbox has it: a kill before lets it be read again."""
+        if taken:
+            await self._intake.stored()
+        while taken:
+            consumer.store_offsets(taken.pop(0))
+
+    async def _take(self, payload: bytes, at_ms: int) -> None:
+        """Take a payload that its server handed on at `at_ms`, its time if it says none."""
         try:
             vin, found = self._fields.payload(payload)
         except CodecError:
             self._fields.malformed += 1
             return
-        for each in found if vin in ("", self._config.vin) else ():
-            self._on_mapped(each)
+        if found and vin in ("", self._config.vin):
+            own_ms = found[0].utc_ms or max(at_ms, 0) or None
+            await self._intake.on_payload([msgspec.structs.replace(each, utc_ms=own_ms) for each in found])
 
 
 class TruckSource:
@@ -493,9 +508,20 @@ class UnitSource:
         return found
 
 
-OnFix = Callable[[Fix], None]
 OnMapped = Callable[[Mapped], None]
 Observer = Callable[[Observe], None]
+
+
+class Intake(msgspec.Struct, frozen=True):
+    """Where sources give what they have."""
+
+    on_fix: Callable[[Fix], None]
+    on_mapped: OnMapped
+    """Takes what is measured now: what comes faster than records are made (`rates`) is joined."""
+    on_payload: Callable[[Sequence[Mapped]], Awaitable[None]]
+    """Takes what was measured at one time of its own, as a record of its own; waits while there is no room."""
+    stored: Callable[[], Awaitable[None]]
+    """Returns once the outbox has all that was taken."""
 
 
 def _ovms(config: SourceConfig, on_mapped: OnMapped, observe: Observer) -> ValueSource:
@@ -505,18 +531,18 @@ def _ovms(config: SourceConfig, on_mapped: OnMapped, observe: Observer) -> Value
     )
 
 
-def _tesla(config: SourceConfig, on_mapped: OnMapped, observe: Observer) -> ValueSource:
+def _tesla(config: SourceConfig, intake: Intake, observe: Observer) -> ValueSource:
     if config.kafka is not None:
-        return KafkaSource(config, on_mapped, observe)
-    return BrokerSource(config, f"{config.vin}/v", TeslaFields().json, on_mapped, observe)
+        return KafkaSource(config, intake, observe)
+    return BrokerSource(config, f"{config.vin}/v", TeslaFields().json, intake.on_mapped, observe)
 
 
-SOURCES: Final[dict[str, Callable[[SourceConfig, OnFix, OnMapped, Observer], ValueSource]]] = {
-    "gpsd": lambda config, on_fix, _, observe: FixSource(config, on_fix, observe),
-    "nmea": lambda config, on_fix, _, observe: FixSource(config, on_fix, observe),
-    "ovms": lambda config, _, on_mapped, observe: _ovms(config, on_mapped, observe),
-    "tesla": lambda config, _, on_mapped, observe: _tesla(config, on_mapped, observe),
-    "obd": lambda config, _, on_mapped, observe: UnitSource(config, on_mapped, observe),
-    "j1939": lambda config, _, on_mapped, observe: TruckSource(config, on_mapped, observe),
+SOURCES: Final[dict[str, Callable[[SourceConfig, Intake, Observer], ValueSource]]] = {
+    "gpsd": lambda config, intake, observe: FixSource(config, intake.on_fix, observe),
+    "nmea": lambda config, intake, observe: FixSource(config, intake.on_fix, observe),
+    "ovms": lambda config, intake, observe: _ovms(config, intake.on_mapped, observe),
+    "tesla": _tesla,
+    "obd": lambda config, intake, observe: UnitSource(config, intake.on_mapped, observe),
+    "j1939": lambda config, intake, observe: TruckSource(config, intake.on_mapped, observe),
 }
 """The sources by their kinds. Another one is a kind of `SourceConfig` and an entry here."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from v2g.observe import Observe
 from v2g.telemetry.batch import Band, Bands
 from v2g_gateway.config import CanSource, GatewayConfig
 from v2g_gateway.gateway import Gateway
+from v2g_gateway.sources import Intake
 
 EV = "EV-1"
 AT_ONCE = Bands(parked=Band(0), driving=Band(0), charging=Band(0), fast_charging=Band(0))
@@ -72,3 +73,16 @@ async def until(events: list[Observe], name: str) -> dict[str, Any]:
     while not (found := data_of(events, name)):
         await asyncio.sleep(0.01)
     return found[0]
+
+
+def intake(take: Callable[[Any], None]) -> Intake:
+    """Return what gives all that sources have to `take`, which stores it."""
+
+    async def on_payload(found: Sequence[Any]) -> None:
+        for each in found:
+            take(each)
+
+    async def stored() -> None:
+        pass
+
+    return Intake(take, take, on_payload, stored)

@@ -1,12 +1,11 @@
 """Data of other makes through the gateway to the back end's store, nothing lost (R212)."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from confluent_kafka import Producer
 
 from benchmarks.gateway import plain_broker
 from csms.accounts.rules import Role
@@ -15,6 +14,7 @@ from tests.csms.api_support import ask, read
 from tests.csms.conftest import Start, start
 from tests.csms.support import TOKENS, Running
 from tests.gateway.control_unit import VIN, ControlUnit, Vehicle
+from tests.gateway.fleet import fleet_brokers, payload
 from tests.gateway.gateway import AT_ONCE, data_of, until
 from tests.packages import need
 from tests.telemetry.j1939 import packets
@@ -25,10 +25,9 @@ from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
 from v2g.telemetry.mapping import Mapped
 from v2g.telemetry.obd import UnitValue
-from v2g.telemetry.tesla import payload_class
 from v2g_gateway.config import CanSource, GatewayConfig
 from v2g_gateway.gateway import Gateway
-from v2g_gateway.sources import SOURCES, FleetKafka, ObdConfig, Observer, OnFix, OnMapped, SourceConfig, ValueSource
+from v2g_gateway.sources import SOURCES, FleetKafka, Intake, ObdConfig, Observer, OnMapped, SourceConfig, ValueSource
 from v2g_gateway.uplink import HttpConfig
 
 __all__ = ["start"]
@@ -69,8 +68,13 @@ async def stored(
         )
         taken, recorded, make = list[Mapped](), list[Mapped](), SOURCES[source.kind]
 
-        def counted(config: SourceConfig, on_fix: OnFix, on_mapped: OnMapped, observe: Observer) -> ValueSource:
-            return make(config, on_fix, lambda mapped: (on_mapped(mapped), taken.append(mapped))[0], observe)
+        def counted(config: SourceConfig, intake: Intake, observe: Observer) -> ValueSource:
+            async def on_payload(found: Sequence[Mapped]) -> None:
+                await intake.on_payload(found)
+                taken.extend(found)
+
+            on_mapped: OnMapped = lambda mapped: (intake.on_mapped(mapped), taken.append(mapped))[0]  # noqa: E731
+            return make(config, Intake(intake.on_fix, on_mapped, on_payload, intake.stored), observe)
 
         monkeypatch.setitem(SOURCES, source.kind, counted)
 
@@ -160,45 +164,28 @@ async def test_answers_of_a_control_unit_are_stored_and_none_is_lost(
     assert unit.others == []
 
 
-def payload(soc: float, **more: str) -> bytes:
-    """Return a payload of protobuf as a vehicle sends it."""
-    made: Any = payload_class()()
-    made.vin = VIN
-    for key, value in ((8, f"{soc:.2f}"), (5, more.get("miles", "1000"))):
-        datum = made.data.add()
-        datum.key, datum.value.string_value = key, value
-    return bytes(made.SerializeToString())
-
-
 @EACH
 async def test_payloads_of_fleet_telemetry_by_kafka_are_stored_and_none_is_lost(
     number: int, start: Start, pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    producer = Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "", "linger.ms": 0})
-    brokers = _brokers(producer)
-    source = SourceConfig("tesla", kafka=FleetKafka(brokers), vin=VIN)
+    with fleet_brokers() as (producer, brokers):
+        source = SourceConfig("tesla", kafka=FleetKafka(brokers), vin=VIN)
 
-    async def feed(events: list[Observe], step: Step) -> None:
-        producer.produce("tesla_V", payload(0), key=VIN)
-        producer.flush(10)
-        await until(events, "source_connected")
-        for each in range(1, number):
-            producer.produce("tesla_V", payload(each / 100), key=VIN)
-            producer.produce("tesla_V", payload(99), key="5YJ3E1EA7HF000337")
-            producer.poll(0)
-        assert await asyncio.to_thread(producer.flush, 60) == 0
-        while all(each.values.get("battery.soc") != (number - 1) / 100 for each in await step()):
-            pass
+        async def feed(events: list[Observe], step: Step) -> None:
+            producer.produce("tesla_V", payload(0), key=VIN)
+            producer.flush(10)
+            await until(events, "source_connected")
+            for each in range(1, number):
+                producer.produce("tesla_V", payload(each / 100), key=VIN)
+                producer.produce("tesla_V", payload(99), key="5YJ3E1EA7HF000337")
+                producer.poll(0)
+            assert await asyncio.to_thread(producer.flush, 60) == 0
+            while all(each.values.get("battery.soc") != (number - 1) / 100 for each in await step()):
+                pass
 
-    found, latest = await stored(monkeypatch, start, pki, tmp_path, source, "battery.soc", feed)
+        found, latest = await stored(monkeypatch, start, pki, tmp_path, source, "battery.soc", feed)
     assert found == [each / 100 for each in range(number)]
     assert latest["vehicle.odometer"] == pytest.approx(1609.344)
-
-
-def _brokers(producer: Any) -> str:
-    """Return where librdkafka's brokers for tests listen."""
-    (broker,) = producer.list_topics(timeout=60).brokers.values()
-    return f"{broker.host}:{broker.port}"
 
 
 @EACH

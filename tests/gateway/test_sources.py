@@ -19,7 +19,7 @@ import pytest
 
 from benchmarks.gateway import plain_broker
 from tests.gateway.control_unit import VIN, ControlUnit, Vehicle
-from tests.gateway.gateway import EV, NOBODY, data_of, gateway, until
+from tests.gateway.gateway import EV, NOBODY, data_of, gateway, intake, until
 from tests.packages import need
 from tests.telemetry.j1939 import packets
 from tests.telemetry.receiver import Place, apart_m, drive, epoch, off_track_m, track
@@ -183,7 +183,7 @@ def ovms_broker(folder: Path) -> Iterator[tuple[SourceConfig, Callable[..., None
 async def test_10000_metrics_of_ovms_are_taken_in_order_and_none_is_lost(tmp_path: Path) -> None:
     taken, events = list[Any](), list[Observe]()
     with ovms_broker(tmp_path) as (config, publish):
-        following = asyncio.create_task(SOURCES["ovms"](config, taken.append, taken.append, events.append).run())
+        following = asyncio.create_task(SOURCES["ovms"](config, intake(taken.append), events.append).run())
         await until(events, "source_connected")
         while not taken:  # it has subscribed
             await asyncio.to_thread(publish, "v.m.rpm", "1")
@@ -221,7 +221,7 @@ async def test_gateways_of_two_vehicles_at_one_broker_do_not_displace_each_other
     events, others = list[Observe](), list[Observe]()
     with ovms_broker(tmp_path) as (config, _):
         both = [
-            asyncio.create_task(SOURCES["ovms"](each, lambda _: None, lambda _: None, seen.append).run())
+            asyncio.create_task(SOURCES["ovms"](each, intake(lambda _: None), seen.append).run())
             for each, seen in ((config, events), (msgspec.structs.replace(config, topic="ovms/user/EV-2"), others))
         ]
         await until(events, "source_connected")
@@ -259,7 +259,7 @@ ABSENT: Final = {
 async def test_a_source_that_is_absent_fails_nothing_and_ends_when_asked(name: str) -> None:
     """What holds for every source."""
     config, taken, events = ABSENT[name], list[object](), list[Observe]()
-    following = asyncio.create_task(SOURCES[config.kind](config, taken.append, taken.append, events.append).run())
+    following = asyncio.create_task(SOURCES[config.kind](config, intake(taken.append), events.append).run())
     assert set(SOURCES) <= {name.partition(" ")[0] for name in ABSENT}
     async with asyncio.timeout(60):
         lost = await until(events, "source_lost")
@@ -283,7 +283,7 @@ async def read_unit(
     can, taken, events = CanConfig(channel=str(channel)), list[Any](), list[Observe]()
     values = UnitValue(0x0101, "battery.cycles", octets=4), UnitValue(0x0101, "ambient.temperature", 4, offset=-40.0)
     obd = ObdConfig(request_id, interval_s=0.01, values=values)
-    source = SOURCES["obd"](SourceConfig("obd", can=can, obd=obd, **more), taken.append, taken.append, events.append)
+    source = SOURCES["obd"](SourceConfig("obd", can=can, obd=obd, **more), intake(taken.append), events.append)
     async with ControlUnit(can, answers, request_id, obd.answers) as unit, asyncio.timeout(60):
         following = asyncio.create_task(source.run())
         try:
@@ -357,7 +357,7 @@ async def test_whatever_a_unit_answers_only_reading_requests_and_flow_control_ar
 async def test_a_truck_with_another_vin_gives_no_values(tmp_path: Path) -> None:
     can, taken, events = CanConfig(channel=str(tmp_path)), list[Any](), list[Observe]()
     config = SourceConfig("j1939", can=can, vin=VIN)
-    following = asyncio.create_task(SOURCES["j1939"](config, taken.append, taken.append, events.append).run())
+    following = asyncio.create_task(SOURCES["j1939"](config, intake(taken.append), events.append).run())
     await until(events, "source_connected")
     port = CanPort(can)
     for vin in (VIN, "5YJ3E1EA7HF000337"):

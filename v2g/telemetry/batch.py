@@ -185,10 +185,12 @@ class Batcher:
             self._reports_by = now + CONTEXT_S
         return self._reports_by
 
-    def flush(self, now: float) -> Record | None:
-        """Return the record that is due at `now`, or None."""
-        deadline = self.deadline()
+    def flush(self, now: float, *, all_changes: bool = False) -> Record | None:
+        """Return the record that is due at `now`, or None; with `all_changes` one of them, due or not."""
+        deadline = now if all_changes and (self._changed or self._at_once) else self.deadline()
         if deadline is None or now < deadline:
+            if all_changes:
+                self._due = None  # of a full record, which comes with later values
             return None
         self.prompt = self._at_once or (self._prompt_at is not None and now >= self._prompt_at)
         self._bucket = spend(self._bucket, now, per_s=self._per_s, burst=self._bands.burst)
