@@ -25,6 +25,7 @@ from csms.roaming.rules import KINDS
 from csms.roaming.sessions import follow
 from csms.roaming.store import DueDelivery, KnownPartner
 from csms.services import Services
+from csms.tariffs.work import TARIFFS_CHANGED
 from csms.transactions import store as transactions
 from v2g import typed_json
 from v2g.errors import OcpiError, StoreError, TransferError, V2GError
@@ -47,6 +48,7 @@ _OF_TRANSACTIONS: Final = frozenset({
     "transaction_held", "settled", "corrected",
 })  # fmt: skip
 
+_OF_PRICES: Final = frozenset({TARIFFS_CHANGED, "site_changed"})
 _OF_TOKENS: Final = frozenset({"token_put", "token_status", "token_removed"})
 
 
@@ -91,13 +93,15 @@ async def _publish_tokens(services: Services, now_ms: int) -> None:
 
 
 async def keep_sweeping(services: Services) -> None:
-    """Look again from time to time for what no event has told."""
-    while True:
-        await asyncio.sleep(_SWEEP_S)
-        if await services.leads("roaming", _SWEEP_S):
-            await sweep(services)
-            await resume_commands(services)
-            await services.store.run(expire_commands, services.clock.utc_ms())
+    """Look again from time to time for what no other event has told, and at once for new prices: what is published is
+    what is billed from now on."""
+    with services.feed.subscribe(_OF_PRICES) as changes:
+        while True:
+            await changes.batch(_SETTLE_S, within_s=_SWEEP_S)
+            if await services.leads("roaming", _SWEEP_S):
+                await sweep(services)
+                await resume_commands(services)
+                await services.store.run(expire_commands, services.clock.utc_ms())
 
 
 async def sweep(services: Services, *, every: bool = False) -> None:

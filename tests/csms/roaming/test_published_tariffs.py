@@ -8,7 +8,7 @@ from sqlalchemy import insert
 
 from csms.alerts.rules import RULES
 from csms.alerts.sources import observe
-from csms.roaming.work import sweep
+from csms.roaming.work import keep_sweeping, sweep
 from csms.tariffs.tables import price_plans
 from tests.csms.fixtures import backend as backend
 from tests.csms.roaming.registered import LOCATION, PLAN, Roaming
@@ -68,6 +68,23 @@ async def test_a_price_that_partners_are_not_shown_is_an_alert(roaming: Roaming,
     assert (await roaming.ask("PUT", "/tariff-assignments", {"plan_id": "day"})).status < 300
     await sweep(services)
     assert await alerts() == {}
+
+
+async def test_partners_learn_a_new_price_when_it_is_assigned_not_a_minute_later(roaming: Roaming) -> None:
+    """Sessions that begin now are billed by it."""
+    assert await names(roaming) == ["day"]
+    keeping = asyncio.create_task(keep_sweeping(roaming.backend.services))
+    try:
+        assert (await roaming.ask("POST", "/tariffs", {**PLAN, "id": "next"})).status == 201
+        assert (await roaming.ask("PUT", "/tariff-assignments", {"plan_id": "next"})).status < 300
+        async with asyncio.timeout(30):
+            while True:
+                found = (await roaming.ocpi("GET", "/cpo/2.3.0/locations/Depot")).json["data"]
+                if found["evses"][0]["connectors"][0]["tariff_ids"] == ["next"]:
+                    break
+                await asyncio.sleep(0.05)
+    finally:
+        keeping.cancel()
 
 
 async def test_a_tariff_follows_its_plan_when_that_is_removed_or_stored_anew(roaming: Roaming) -> None:
