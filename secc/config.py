@@ -375,7 +375,8 @@ def check_config(text: str, *, name: str) -> list[ConfigError]:
     config = load_config(text, name=name)
     serves = ("tls", "tls.other_chains")
     roots = {"tls": ("tls.v2g_roots", config.tls.v2g_roots, config.tls.cross_certificates)}  # others may lead elsewhere
-    return file_faults(text, config, name=name, openers=_openers(config), serves=serves, roots=roots)
+    enrolled = None if config.tls.enrolment is None else config.tls.chain
+    return file_faults(text, config, name=name, openers=_openers(config), serves=serves, roots=roots, enrolled=enrolled)
 
 
 def _openers(config: ProgramConfig) -> Iterator[OfKey]:

@@ -215,7 +215,8 @@ def check_config(text: str, *, name: str) -> list[ConfigError]:
     if found:
         return found
     config = load_config(text, name=name)
-    return file_faults(text, config, name=name, openers=_openers(config))
+    enrolled = config.own_files[0] if config.enrolment is not None and config.own_files is not None else None
+    return file_faults(text, config, name=name, openers=_openers(config), enrolled=enrolled)
 
 
 def _other_name(chain: Path, ev: str) -> str:

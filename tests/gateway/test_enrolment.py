@@ -17,7 +17,7 @@ from v2g.io.runtime.clock import Clock
 from v2g.pki.credentials import load_credentials
 from v2g.pki.profile import Role
 from v2g.pki.verify import verify_chain
-from v2g_gateway.config import load_config
+from v2g_gateway.config import check_config, load_config
 
 __all__ = ["tree"]  # a fixture
 
@@ -54,6 +54,11 @@ async def test_a_gateway_without_certificate_gets_one_and_keeps_it(tree: PkiTree
             assert [each["data"]["certificate"] for each in gateway.events("enrolled")] == ["EV-1"]
     finally:
         await lab.stop()
+
+
+def test_files_of_an_enrolment_need_not_be_there_yet(tree: PkiTree, tmp_path: Path) -> None:
+    config = configured(Lab(tree, tmp_path), tmp_path)
+    assert not [each for each in check_config(config, name=str(tmp_path / "g.toml")) if "own.pem" in str(each)]
 
 
 def test_enrolment_without_files_is_a_flaw(tree: PkiTree, tmp_path: Path) -> None:

@@ -47,7 +47,9 @@ async def test_a_charger_without_certificate_gets_one_before_it_serves(tree: Pki
     lab = Lab(tree, tmp_path)
     await lab.start(EstSettings(users={"lab": "a secret"}))
     try:
-        config = load_config(configured(lab, tmp_path), name=str(tmp_path / "secc.toml"))
+        text, name = configured(lab, tmp_path), str(tmp_path / "secc.toml")
+        assert check_config(text, name=name) == [], "its files need not be there yet"
+        config = load_config(text, name=name)
         clock, seen = Clock(), list[Observe]()
         observe = EventLog("secc", clock)
         observe.on_event(seen.append)

@@ -162,13 +162,15 @@ def file_faults(
     openers: Iterable[OfKey] = (),
     serves: Collection[str] = (),
     roots: Roots = MappingProxyType({}),
+    enrolled: Path | None = None,
 ) -> list[ConfigError]:
     """Return the faults of the files named in a configuration; `openers` open those of one program only, unless the
     key has a fault already.
 
-    `serves` are the sections whose certificates are of a TLS server; those of other sections are of clients.
+    `serves` are the sections whose certificates are of a TLS server; those of other sections are of clients. `enrolled`
+    is the chain that the program gets before it serves: at first there is none.
     """
-    flaws = [*_flaws(config, serves), *_rootless(config, roots), *_one_log(config), *_addresses(config)]
+    flaws = [*_flaws(config, serves, enrolled), *_rootless(config, roots), *_one_log(config), *_addresses(config)]
     at_fault = {where for where, *_ in flaws}
     flaws += (flaw for where, opener in openers if where not in at_fault for flaw in opened(where, opener))
     return [fault(text, name, *each) for each in flaws]
@@ -205,11 +207,13 @@ def opened(where: tuple[str, ...], opener: Callable[[], object]) -> Iterator[Fla
         yield where, "is not UTF-8 text", ""
 
 
-def _flaws(config: object, serves: Collection[str]) -> Iterator[Flaw]:
+def _flaws(config: object, serves: Collection[str], enrolled: Path | None) -> Iterator[Flaw]:
     for where, value, section in values_in(config):
         files = [each for each in (value if isinstance(value, tuple) else (value,)) if isinstance(each, Path)]
         if where[-1] in _OWN:
             for file in files:
+                if where[-1] == "chain" and file == enrolled and not file.exists():
+                    continue
                 use = _use(where, serves)
                 flaws = list(_certificate(file, where, use))
                 yield from flaws or _key_of(file, section, (*where[:-1], _OWN[where[-1]]))
