@@ -23,6 +23,7 @@ from tests.ocpp.v16.known import AT, NOW_MS, Run, facts
 from tests.together import together
 from v2g.errors import OcppError
 from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.availability import StatusNotificationResponse
 from v2g.ocpp.messages.base import EVSE
 from v2g.ocpp.messages.remote_control import (
     RequestStartTransactionRequest,
@@ -30,9 +31,9 @@ from v2g.ocpp.messages.remote_control import (
     UnlockConnectorRequest,
 )
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
-from v2g.ocpp.times import parse_time
+from v2g.ocpp.times import format_time, parse_time
 from v2g.ocpp.v16 import messages as v16
-from v2g.ocpp.v16.bridge import Bridge, TokenOf
+from v2g.ocpp.v16.bridge import Bridge, OngoingAt, TokenOf
 from v2g.ocpp.v16.readings import meter_values
 from v2g.ocpp.v16.tolerance import NEVER_SET, read_softly
 
@@ -145,6 +146,25 @@ def test_an_identifier_in_other_case_or_too_long_is_that_of_the_station() -> Non
     assert (long[0].id_tag, long[1]) == ("x" * 25, {"long_id_tag"})
     with pytest.raises(OcppError):
         read_softly(b'{"idTag":"%s"}' % (b"x" * 37), v16.AuthorizeReq)
+
+
+@pytest.mark.parametrize(
+    ("status", "age_s", "wanted"),
+    [("Charging", 0, "Charging"), ("SuspendedEV", 0, "SuspendedEV"), ("Available", 0, "EVConnected"),
+     ("Charging", 60, "EVConnected")],  # the start was kept while the station was offline
+)  # fmt: skip
+def test_a_state_that_precedes_the_start_is_that_of_the_transaction(status: Any, age_s: int, wanted: str) -> None:
+    """Else all of it counts as idle time, until the state changes."""
+    bridge = Bridge(NOW_MS)
+    reported = v16.StatusNotificationReq(connector_id=1, error_code="NoError", status=status)
+    answered = in_turn(StatusNotificationResponse(), StatusNotificationResponse())
+    Translation(
+        bridge.upward(reported, NOW_MS), answered, lambda question: () if isinstance(question, OngoingAt) else 0
+    )
+    start = msgspec.structs.replace(begun(id_tag="CARD"), timestamp=format_time(NOW_MS - age_s * 1000))
+    (event,) = Run(bridge.upward(start, NOW_MS), in_turn(TransactionEventResponse())).asked
+    assert isinstance(event, TransactionEventRequest)
+    assert event.transaction_info.charging_state == wanted
 
 
 def test_a_token_longer_than_an_idtag_starts_by_a_short_one() -> None:

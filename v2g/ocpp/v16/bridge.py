@@ -155,6 +155,8 @@ class Bridge:
         self.connected_ms: Final = connected_ms
         self.now_ms = connected_ms
         self.transactions: Final[dict[int, Numbered]] = {}
+        self.states: Final[dict[int, ChargingState]] = {}
+        """Connector -> what was last reported of its vehicle: some stations report Charging before the start."""
         self.remotes: Final[dict[str, Remote]] = {}
         self.tokens: Final[dict[str, IdToken]] = {}
         """idTag, in one case -> token as the back end has named it here."""

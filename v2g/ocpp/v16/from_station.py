@@ -219,6 +219,8 @@ def start_transaction(bridge: Bridge, request: v16.StartTransactionReq) -> Steps
         known_as: AuthorizeResponse = yield AuthorizeRequest(id_token=token)
         return v16.StartTransactionConf(transaction_id=found.number, id_tag_info=id_tag_info(known_as.id_token_info))
     at = bridge.time(request.timestamp) or format_time(bridge.now_ms)
+    if not bridge.offline(at):
+        found.charging_state = bridge.states.get(request.connector_id, found.charging_state)
     event = _event(bridge, found, "Started", "Authorized" if remote is None else "RemoteStart", at)
     info = event.transaction_info
     event = replace(
@@ -349,6 +351,7 @@ def report_status(bridge: Bridge, request: v16.StatusNotificationReq) -> Steps[v
             connector_id=1,
         )
         state = CHARGING.get(request.status)
+        bridge.states[request.connector_id] = state or "EVConnected"
         found = None if state is None else (yield from bridge.ongoing(request.connector_id))
         if found is not None and found.next_seq and state is not None and state != found.charging_state:
             found.charging_state = state
