@@ -24,14 +24,18 @@ cd {notes}
 began=$(date +%s%N)
 echo "$*" >> steps
 if [ "$(wc -l < steps)" = "$(cat cut_at)" ]; then
-    (sleep "$(cat cut_after)"; kill -9 "$(cat service)"; echo cut > cut) &
+    (sleep "$(cat cut_after)"; kill -9 -"$(cat service)"; echo cut > cut) &
     rauc --conf={folder}/system.conf "$@"
     exec sleep 600  # what comes after the cut is nobody's
 fi
 rauc --conf={folder}/system.conf "$@" || exit
 echo $(($(date +%s%N) - began)) >> lasted
 """
-KEPT: Final = ("boot", "a", "b")
+BEFORE: Final = """#!/bin/sh
+cd {notes}
+echo "$1" >> writes
+[ "$(wc -l < writes)" != "$(cat cut_before)" ] || setsid sh -c 'kill -9 -"$(cat service)"; echo cut > cut'
+"""
 OLD: Final = b"old" * 1000
 NEW: Final = os.urandom(1_000_000)
 PLACES: Final = 10
@@ -45,14 +49,17 @@ class Site:
         self.device, self._maker, self._server, self._notes, self._disk = device, maker, server, notes, disk
         (device.folder / "a").write_bytes(OLD)
         (notes / "step.sh").write_text(STEP.format(folder=device.folder, notes=notes))
+        (device.folder / "before").write_text(BEFORE.format(notes=notes))
+        (device.folder / "before").chmod(0o755)
         os.mkfifo(notes / "cut")
         shutil.copytree(device.folder / "boot", notes / "first")
         self.run = device.folder / "run"
         self.losses = 0
         """How many power cuts have lost a write."""
 
-    async def update(self, answers: bool, cut_at: int = 0, after_s: float = 0.0) -> Gateway:
-        """Run until there is nothing to do; the power fails in one step, counted from 1, `after_s` after its start."""
+    async def update(self, answers: bool, cut_at: int = 0, after_s: float = 0.0, cut_before: int = 0) -> Gateway:
+        """Run until there is nothing to do; the power fails in one step, counted from 1, `after_s` after its start, or
+        before a write of the boot loader's variables."""
         folder = self.device.folder
         shutil.rmtree(self.run, ignore_errors=True)
         for each in (folder / "status", self._notes / "steps", self._notes / "lasted", *(folder / "boot").iterdir()):
@@ -61,6 +68,8 @@ class Site:
         self.run.mkdir()
         (folder / "b").write_bytes(bytes(1 << 20))
         (self._notes / "cut_at").write_text(str(cut_at))
+        (self._notes / "cut_before").write_text(str(cut_before))
+        (self._notes / "writes").write_text("")
         (self._notes / "cut_after").write_text(f"{after_s:.4f}")
         if self._disk is not None:
             self._disk.write(b"kept")
@@ -148,13 +157,18 @@ async def every_cut(site: Site, places: int, *, answers: bool) -> None:
     for number, (step, whole_s) in enumerate(zip(steps, lasted, strict=True), 1):
         for place in range(places):
             gateway = await site.update(answers, number, whole_s * place / places)
-            case = step, place, gateway.events, [each[:3] for each in gateway.started]
-            assert all(each == OLD or each.startswith(NEW) for each in gateway.started), case
-            end = NEW if gateway.started[-1].startswith(NEW) else OLD
-            assert gateway.events[-1] == ("update_failed" if end == OLD else "update_confirmed"), case
-            assert answers or end == OLD, case
-            assert sum(each.startswith("install") for each in site.lines("steps")) <= 2, case
-            site.stays(end)
+            _check(site, gateway, answers, f"{step}, {place}")
+
+
+def _check(site: Site, gateway: Gateway, answers: bool, cut: str) -> None:
+    """Assert that what was started was whole, and stays."""
+    case = cut, gateway.events, [each[:3] for each in gateway.started]
+    assert all(each == OLD or each.startswith(NEW) for each in gateway.started), case
+    end = NEW if gateway.started[-1].startswith(NEW) else OLD
+    assert gateway.events[-1] == ("update_failed" if end == OLD else "update_confirmed"), case
+    assert answers or end == OLD, case
+    assert sum(each.startswith("install") for each in site.lines("steps")) <= 2, case
+    site.stays(end)
 
 
 @pytest.mark.some(1)
@@ -166,6 +180,20 @@ async def every_cut(site: Site, places: int, *, answers: bool) -> None:
 async def test_a_kill_in_any_step_leaves_a_whole_slot(site: Site, places: int, answers: bool) -> None:
     """It ends with the new firmware confirmed, or with the old one, for as many starts as there are."""
     await every_cut(site, places, answers=answers)
+
+
+@pytest.mark.long
+@pytest.mark.requirement("R133", "R135")
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_kill_before_any_write_of_the_boot_loader_leaves_a_whole_slot(site: Site, answers: bool) -> None:
+    """At each state that RAUC leaves its variables in; nothing of it writes afterwards."""
+    await site.update(answers)
+    writes = site.lines("writes")
+    assert len(writes) == (6 if answers else 10)
+    for number, write in enumerate(writes, 1):
+        gateway = await site.update(answers, cut_before=number)
+        _check(site, gateway, answers, write)
+        assert site.lines("writes")[number] in ("state.A=good", "state.B=bad"), "a handler outlived the power"
 
 
 @pytest.mark.long

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,11 +41,15 @@ bootname=B
 
 BOOT = """#!/bin/sh
 cd {folder}/boot
+put() {{ # wholly or not at all, as boot loaders do
+    [ ! -x {folder}/before ] || {folder}/before "$1=$2"
+    echo "$2" > "$1.new" && mv "$1.new" "$1"
+}}
 case "$1" in
 get-primary) cat primary ;;
-set-primary) echo good > "state.$2"; echo 1 > "left.$2"; echo "$2" > primary ;;
+set-primary) put "state.$2" good; put "left.$2" 1; put primary "$2" ;;
 get-state) cat "state.$2" ;;
-set-state) echo "$3" > "state.$2"; rm -f "left.$2" ;;
+set-state) put "state.$2" "$3"; rm -f "left.$2" ;;
 esac
 """
 
@@ -85,9 +90,15 @@ class Device:
 
     @contextlib.contextmanager
     def booted(self, slot: str) -> Iterator[int]:
-        """Run RAUC's service as after a start from a slot; yield its process id."""
+        """Run RAUC's service as after a start from a slot; yield the process group of it and its handlers."""
         command = ["rauc", f"--conf={self.folder}/system.conf", f"--override-boot-slot={slot}", "service"]
-        service = subprocess.Popen(command, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        service = subprocess.Popen(
+            command,
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         wait = ["gdbus", "wait", "--session", "--timeout=20", "de.pengutronix.rauc"]
         subprocess.run(wait, env=self.environment, check=True)
         try:
@@ -95,6 +106,8 @@ class Device:
         finally:
             service.terminate()
             service.wait()
+            while any(_works_in(service.pid, each) for each in Path("/proc").glob("[0-9]*/stat")):
+                time.sleep(0.001)  # a handler that was killed has not ended yet
 
     def installer(self) -> RaucInstaller:
         return RaucInstaller(
@@ -118,6 +131,15 @@ class Device:
 
     def image(self, slot: str) -> bytes:
         return (self.folder / slot.lower()).read_bytes()
+
+
+def _works_in(group: int, stat: Path) -> bool:
+    """Return whether a process is of a group, and has not ended."""
+    try:
+        state, _, of = stat.read_text().rpartition(")")[2].split()[:3]
+    except (OSError, ValueError):
+        return False
+    return of == str(group) and state != "Z"
 
 
 @pytest.fixture
