@@ -297,7 +297,7 @@ class DerClient:
         return found
 
     async def _check_pin(self, device: EndDevice) -> None:
-        """Raise TransportError for a server with another PIN, and obey nothing of it."""
+        """Raise TransportError for a server with another PIN, and obey nothing of it; nor does any export go on."""
         if self._config.pin is None or not device.registration_path:
             return
         try:
@@ -308,6 +308,8 @@ class DerClient:
             return
         if pin != self._config.pin:
             self._memory.programs = ()
+            if self._memory.answered_ms is not None:
+                self._memory.answered_ms = 0
             raise TransportError("its registration of this device has another PIN than grid.ieee2030_5.pin")
 
     async def _read_programs(self, device: EndDevice) -> tuple[tuple[ProgramState, ...], tuple[str, ...], bool]:

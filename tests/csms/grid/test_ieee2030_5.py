@@ -412,13 +412,20 @@ async def test_a_server_without_another_pin_is_obeyed(site: Start, status: int, 
 
 
 async def test_a_server_with_another_pin_is_not_obeyed(site: Start) -> None:
-    """Nor what it said before, and that is reported."""
+    """Nor what it said before, and that is reported: without its limit nothing is exported."""
     async with site(pin=111_115) as one:
         await one.at(-60)
         one.utility.replaced[REGISTRATION] = b"<Registration><pIN>222220</pIN></Registration>"
         await one.at(0)
-        assert one.limits == (8000, 8000)
+        signal = one.backend.services[GridSource].current
+        assert signal is not None
+        assert signal.valid_until_ms < one.backend.clock.now_ms
+        assert signal.site_import_limit_w == 8000
         assert "another PIN" in one.named("ieee2030_5_lost")[0]["reason"]
+        del one.utility.replaced[REGISTRATION]
+        await one.at(60)
+        assert one.limits == (3512, 2512)
+        assert one.backend.services[GridSource].current.valid_until_ms > one.backend.clock.now_ms  # type: ignore[union-attr]
 
 
 async def test_a_device_registers_itself_once_and_says_where_it_is(site: Start) -> None:
