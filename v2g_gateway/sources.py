@@ -341,10 +341,12 @@ class KafkaSource:
 
     async def _store(self, consumer: Any, taken: list[Any]) -> None:
         """Let the brokers note what was taken, once the outbox has it: a kill before lets it be read again."""
-        if taken:
-            await self._intake.stored()
+        if not taken:
+            return
+        await self._intake.stored()
         while taken:
             consumer.store_offsets(taken.pop(0))
+        consumer.commit()  # at once: what is noted some seconds later would be read twice after a kill
 
     async def _take(self, payload: bytes, at_ms: int) -> None:
         """Take a payload that its server handed on at `at_ms`, its time if it says none."""
