@@ -96,22 +96,44 @@ def add_events(connection: Connection, arrivals: Sequence[EventArrival]) -> list
     """Store events, each once; return for each its kind and its transaction after it (E01 to E13).
 
     `conflict` is different content under an existing number: the first one counts, unless its station has booted and
-    begun another transaction with the same id, whose key has its begin, too.
+    begun another transaction with the same id, whose key has its begin, too. What is held is the same as if each event
+    came alone.
     """
     lock(connection, {each.event.station_id for each in arrivals})  # a station may just have moved between nodes
-    stored = _find_all(connection, {(each.event.station_id, each.event.transaction_id) for each in arrivals})
-    digests = _digests(connection, stored, arrivals)
-    known = dict(stored)
+    known = _find_all(connection, {(each.event.station_id, each.event.transaction_id) for each in arrivals})
+    digests = _digests(connection, known, arrivals)
+    results: list[tuple[Outcome, rules.Transaction]] = []
+    while len(results) < len(arrivals):
+        results += _add_next(connection, arrivals, len(results), known, digests)
+    return results
+
+
+def _add_next(
+    connection: Connection,
+    arrivals: Sequence[EventArrival],
+    first: int,
+    known: dict[_Key, rules.Transaction],
+    digests: dict[tuple[str, str, int], str],
+) -> list[tuple[Outcome, rules.Transaction]]:
+    """Store events from the `first` on, up to one of a station with a transaction to be judged before it."""
     results: list[tuple[Outcome, rules.Transaction]] = []
     new: list[EventArrival] = []
+    stored: dict[_Key, rules.Transaction] = {}
     changed: dict[_Key, int] = {}
-    contradicted: dict[_Key, int] = {}
+    judged: dict[str, tuple[_Key, int]] = {}
     faults: list[dict[str, object]] = []
-    for arrival in arrivals:
+    for number in range(first, len(arrivals)):
+        arrival = arrivals[number]
         event = arrival.event
+        if event.station_id in judged:
+            break
         key = _key_of(event, known, digests)
         before = known.get(key)
+        if before is not None and key not in changed:
+            stored[key] = before
         digest = digests.get((*key, event.seq_no))
+        if before is not None and not before.active and digest != event.digest:
+            judged[key[0]] = key, arrival.received_ms
         if before is not None and digest != event.digest and _starts_again(connection, before, event, changed.get(key)):
             next_key = key[0], key_again(event.transaction_id, event.at_ms)
             known[key] = msgspec.structs.replace(before, next_id=next_key[1])
@@ -125,13 +147,14 @@ def add_events(connection: Connection, arrivals: Sequence[EventArrival]) -> list
             if digest != event.digest:
                 fault = rules.EventFault("conflict", event.seq_no, _content(event))
                 faults.append(_fault_row(event, fault, arrival.received_ms))
-                contradicted[key] = arrival.received_ms
             results.append(("duplicate" if digest == event.digest else "conflict", before))
             continue
         merged = known[key] = rules.merge(before, event)
         digests[*key, event.seq_no] = event.digest
         changed[key] = arrival.received_ms
         faults += [_fault_row(event, fault, arrival.received_ms) for fault in rules.faults_of(before, event)]
+        if not merged.active:
+            judged[key[0]] = key, arrival.received_ms
         new.append(arrival)
         results.append(("new", merged))
     _save_transactions(connection, stored, [(known[key], heard_ms) for key, heard_ms in changed.items()])
@@ -143,10 +166,8 @@ def add_events(connection: Connection, arrivals: Sequence[EventArrival]) -> list
     rows = [_event_row(connection, each, signed, bounds.get(each.event.station_id, _UNBOUNDED)) for each in new]
     insert_rows(connection, tables.transaction_events, rows)
     insert_rows(connection, tables.transaction_faults, faults)
-    for key, now_ms in (contradicted | changed).items():
-        before, after = stored.get(key), known[key]
-        if not after.active or (before is not None and not before.active):
-            save(connection, [after], now_ms)
+    for key, now_ms in judged.values():
+        save(connection, [known[key]], now_ms)
     return results
 
 

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, func, select
 
@@ -45,6 +45,23 @@ def shared(request: pytest.FixtureRequest) -> Any:
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ARRIVALS)
+@example(  # one that began first ends after the other
+    [
+        arrival("CS-2", "T2", 0, "Started", 2),
+        arrival("CS-2", "T1", 0, "Started", 1),
+        arrival("CS-2", "T1", 1, "Ended", 0),
+        arrival("CS-2", "T2", 1, "Ended", 0),
+    ]
+)
+@example(  # each is judged again by an event after its end
+    [
+        arrival("CS-2", "T1", 0, "Started", 1),
+        arrival("CS-2", "T1", 2, "Ended", 2),
+        arrival("CS-2", "T2", 0, "Started", 1),
+        arrival("CS-2", "T2", 2, "Ended", 2),
+        arrival("CS-2", "T1", 1, "Updated", 1),
+    ]
+)
 def test_many_events_at_once_come_to_the_same_as_each_alone(shared: Store, arrivals: list[EventArrival]) -> None:
     found = []
     for together in (True, False):
