@@ -240,19 +240,21 @@ async def _decide_transaction(
 
 
 async def _found(call: Call, parameters: OneReview) -> dict[str, object]:
-    found = await call.run(partial(_find, call), parameters.session_id)
+    found = await call.run(partial(_find, call), parameters.session_id, parameters.station)
     return one_of(call, found, parameters.station, "session")
 
 
-def _find(call: Call, connection: Connection, session_id: str) -> list[dict[str, object]]:
-    return _with_contradicted(call, connection, [asdict(each) for each in rows.find(connection, session_id)])
+def _find(call: Call, connection: Connection, session_id: str, station_id: str | None) -> list[dict[str, object]]:
+    return _with_contradicted(
+        call, connection, [asdict(each) for each in rows.find(connection, session_id, station_id)]
+    )
 
 
 async def _decide(
     call: Call, known: rows.Review, write: Callable[[Connection, ShownReview | None], None], event: str
 ) -> ShownReview:
     def read(connection: Connection) -> ShownReview | None:
-        found = (each for each in _find(call, connection, known.session_id) if each["station_id"] == known.station_id)
+        found = _find(call, connection, known.session_id, known.station_id)
         return next((shown(each, ShownReview) for each in found), None)
 
     before, after = await call.change(read, write)

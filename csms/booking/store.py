@@ -82,13 +82,18 @@ _KINDS = (
 )
 
 
-def find(connection: sa.Connection, session_id: str) -> list[Review]:
-    """Return what is decided about a session, one for each station that uses its id; else about a held transaction."""
+def find(connection: sa.Connection, session_id: str, station_id: str | None = None) -> list[Review]:
+    """Return what is decided about a session, else about a held transaction, for each station that uses that id.
+
+    `station_id`: only for this one.
+    """
+    found: dict[str, Review] = {}
     for review in _KINDS:
-        rows = connection.execute(review.where(review.selected_columns.session_id == session_id)).all()
-        if rows:
-            return [Review(**row._mapping) for row in rows]
-    return []
+        its = review.selected_columns
+        query = review.where(its.session_id == session_id)
+        for row in connection.execute(query if station_id is None else query.where(its.station_id == station_id)):
+            found.setdefault(row.station_id, Review(**row._mapping))
+    return list(found.values())
 
 
 def of_transaction(connection: sa.Connection, station_id: str, transaction_id: str) -> list[Review]:

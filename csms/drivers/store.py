@@ -51,8 +51,7 @@ def evse(connection: Connection, station_id: str, evse_id: int) -> DriversEvse |
 
 def session(connection: Connection, station_id: str, transaction_id: str, now_ms: int) -> DriversSession | None:
     """Return a session with its cost until now, None if it is unknown."""
-    known = transactions.find(connection, transaction_id)
-    found = next((each for each in known if each["station_id"] == station_id), None)
+    found = transactions.find(connection, station_id, transaction_id)
     if found is None:
         return None
     stored = tariffs.cost(connection, station_id, transaction_id)

@@ -76,8 +76,9 @@ def one_of(call: Call, found: list[dict[str, Any]], station: str | None, what: s
     if not found:
         raise missing(what)
     if len(found) > 1:
-        names = ", ".join(row["station_id"] for row in found)
-        raise conflict(f"several stations have that {what}: {names}", "add ?station=", code="ambiguous")
+        names = ", ".join(row["station_id"] for row in found[:_MOST_NAMED])
+        more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+        raise conflict(f"several stations have that {what}: {names}{more}", "add ?station=", code="ambiguous")
     return found[0]
 
 
@@ -106,6 +107,7 @@ K = TypeVar("K", str, int)
 P = ParamSpec("P")
 
 _MOST_ROWS: Final = 1000
+_MOST_NAMED: Final = 8
 
 
 def write_cursor(*position: str | int | None) -> str:

@@ -60,7 +60,8 @@ class OneSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 @get("/settlements/{session_id}", Permission.READ_SETTLEMENTS, problems=(404, 409), answer=RecomputedSettlement)
 async def read_settlement(call: Call, parameters: OneSession) -> bytes:
     """Return the settlement of the back end's copy of a session's journal."""
-    found = one_of(call, await call.run(rows.find_settlements, parameters.session_id), parameters.station, "settlement")
+    known = await call.run(rows.find_settlements, parameters.session_id, parameters.station)
+    found = one_of(call, known, parameters.station, "settlement")
     lines = await call.run(rows.journal_lines, found["station_id"], parameters.session_id)
     intact = await asyncio.to_thread(same_document, found["document"], b"".join(lines))
     return encode({**found, "intact": intact})  # verbatim
@@ -84,8 +85,12 @@ async def read_journal(call: Call, parameters: OneSession) -> Reply[bytes]:
 
 
 async def _journal(call: Call, parameters: OneSession) -> bytes:
-    found = await call.run(rows.find_journals, parameters.session_id)
-    return b"".join(one_of(call, found, parameters.station, "journal")["lines"])
+    return b"".join((await _copy(call, parameters, "journal"))["lines"])
+
+
+async def _copy(call: Call, parameters: OneSession, what: str) -> dict[str, Any]:
+    found = await call.run(rows.find_journals, parameters.session_id, parameters.station)
+    return one_of(call, found, parameters.station, what)
 
 
 @get(
@@ -136,8 +141,8 @@ async def read_receipt(call: Call, parameters: OneReceipt) -> Reply[bytes]:
         zone = call.services.config.accounting_zone if not parameters.zone else zone_of(parameters.zone)
     except ValueError as error:
         raise ApiError(400, str(error), "an IANA name such as Europe/Berlin, or an offset such as +01:00") from None
-    copy = one_of(call, await call.run(rows.find_journals, parameters.session_id), parameters.station, "journal")
-    await _require_booked(call, parameters.session_id, parameters.station)
+    copy = await _copy(call, parameters, "journal")
+    await _require_booked(call, parameters.session_id, copy["station_id"])
     cost = await call.run(_plan_cost, copy["station_id"], parameters.session_id)
     try:
         taxation = taxation_of(copy["receipt"], call.services.config.taxation)
@@ -151,18 +156,18 @@ async def read_receipt(call: Call, parameters: OneReceipt) -> Reply[bytes]:
     return Reply(content=page, media_type="text/html", headers={"Content-Security-Policy": ALONE})
 
 
-async def _require_booked(call: Call, session_id: str, station: str | None) -> None:
+async def _require_booked(call: Call, session_id: str, station_id: str) -> None:
     """Refuse what would show money of a session that waits, is in quarantine, or was rejected. Raises ApiError."""
-    for each in await call.run(reviews.find, session_id):
-        if station in (None, each.station_id) and each.state in ("waiting", "quarantined", "rejected"):
+    for each in await call.run(reviews.find, session_id, station_id):
+        if each.state in ("waiting", "quarantined", "rejected"):
             hint = f"GET /books/quarantine/{session_id} says why"
             raise conflict(f"session {session_id} is {each.state}, not booked", hint, code="not_booked")
 
 
 def _plan_cost(connection: Connection, station_id: str, session_id: str) -> tuple[int, str] | None:
     """Return what a price plan makes of a session's transaction, with taxes, and the currency; None without a plan."""
-    for each in reviews.find(connection, session_id):
-        if each.station_id == station_id and each.transaction_id is not None:
+    for each in reviews.find(connection, session_id, station_id):
+        if each.transaction_id is not None:
             found = tariffs.cost(connection, station_id, each.transaction_id)
             return None if found is None else (found["incl_tax"], found["currency"])
     return None
@@ -257,7 +262,7 @@ async def sign_corrections(call: Call, parameters: OneSession) -> Charged:
 
 
 async def _correct(call: Call, parameters: OneSession, correction: Correction | None) -> Charged:
-    copy = one_of(call, await call.run(rows.find_journals, parameters.session_id), parameters.station, "session")
+    copy = await _copy(call, parameters, "session")
     station_id, session_id = copy["station_id"], copy["session_id"]
     await _require_booked(call, session_id, station_id)
     if correction is not None and await asyncio.to_thread(is_repeated, copy["lines"], correction):
@@ -305,9 +310,7 @@ async def _correct(call: Call, parameters: OneSession, correction: Correction | 
 
 def _charged(connection: Connection, station_id: str, session_id: str) -> Charged | None:
     """Return what the books say that a driver owes for a session; None while it is not settled."""
-    stored = next(
-        (each for each in rows.find_settlements(connection, session_id) if each["station_id"] == station_id), None
-    )
+    stored = next(iter(rows.find_settlements(connection, session_id, station_id)), None)
     if stored is None:
         return None
     owed: dict[str, int] = {

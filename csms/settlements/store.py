@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 
-from csms.db.base import newest
+from csms.db.base import AnySelect, newest
 from csms.db.bulk import insert_absent
 from csms.db.leases import lock
 from csms.grid.rules import SiteLimits, SourceSignal, combine
@@ -104,9 +104,12 @@ def count_decisions(connection: Connection, since_ms: int) -> list[dict[str, obj
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
-def find_journals(connection: Connection, session_id: str) -> list[dict[str, Any]]:
-    """Return the copies of a session's journal, one per station that uses the id, each with its head and `lines`."""
-    rows = connection.execute(select(journals).where(journals.c.session_id == session_id)).all()
+def find_journals(connection: Connection, session_id: str, station_id: str | None = None) -> list[dict[str, Any]]:
+    """Return the copies of a session's journal, one per station that uses the id, each with its head and `lines`.
+
+    `station_id`: only of this one.
+    """
+    rows = connection.execute(_of_session(journals, session_id, station_id)).all()
     return [{**row._mapping, "lines": journal_lines(connection, row.station_id, session_id)} for row in rows]
 
 
@@ -132,10 +135,15 @@ def save_settlement(
     return True
 
 
-def find_settlements(connection: Connection, session_id: str) -> list[dict[str, Any]]:
-    """Return the settlements of that session, one per station that uses the id."""
-    rows = connection.execute(select(settlements).where(settlements.c.session_id == session_id))
+def find_settlements(connection: Connection, session_id: str, station_id: str | None = None) -> list[dict[str, Any]]:
+    """Return the settlements of that session, one per station that uses the id; `station_id`: only of this one."""
+    rows = connection.execute(_of_session(settlements, session_id, station_id))
     return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in rows]
+
+
+def _of_session(table: Table, session_id: str, station_id: str | None) -> AnySelect:
+    query = select(table).where(table.c.session_id == session_id)
+    return query if station_id is None else query.where(table.c.station_id == station_id)
 
 
 def list_settlements(

@@ -11,7 +11,7 @@ from csms.booking import held
 from csms.http.call import Call
 from csms.http.operations import STATION_PROBLEMS, Page, get, post, put
 from csms.http.parameters import Money, Number, OfStation, OneStation, Paged, money_of, one_of, pages, shown
-from csms.http.problems import conflict, missing
+from csms.http.problems import conflict, existing, missing
 from csms.settlements.rules import PriceStep
 from csms.smart_charging import store as charging
 from csms.smart_charging.limits_in_force import LimitPoint
@@ -232,8 +232,8 @@ async def list_transactions(call: Call, parameters: WhichTransactions) -> Page[T
 @get("/transactions/{transaction_id}", Permission.READ_TRANSACTIONS, problems=(404, 409))
 async def read_transaction(call: Call, parameters: OneTransaction) -> WholeTransaction:
     """Return a transaction with events, gaps, faults, and meter values."""
-    found = await call.run(rows.find, parameters.transaction_id)
-    return shown(_with_cost(one_of(call, found, parameters.station, "transaction")), WholeTransaction)
+    found = await call.run(rows.find, await _station_of(call, parameters), parameters.transaction_id)
+    return shown(_with_cost(existing("transaction", found)), WholeTransaction)
 
 
 def _with_cost(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -303,8 +303,8 @@ async def close_transaction(call: Call, parameters: OneTransaction) -> Transacti
     watch = TransactionWatch(call.services)
     if not await watch.close(station_id, parameters.transaction_id, "operator"):
         raise conflict("the transaction has ended already", code="ended")
-    found = await call.run(rows.find, parameters.transaction_id)
-    return shown(_with_cost(one_of(call, found, station_id, "transaction")), Transaction)
+    found = await call.run(rows.find, station_id, parameters.transaction_id)
+    return shown(_with_cost(existing("transaction", found)), Transaction)
 
 
 @put(
@@ -337,5 +337,5 @@ async def set_meter_key(call: Call, parameters: OneStation, body: MeterKeySettin
 async def _station_of(call: Call, parameters: OneTransaction) -> str:
     if parameters.station is not None:
         return parameters.station
-    found = await call.run(rows.find, parameters.transaction_id)
+    found = [{"station_id": each} for each in await call.run(rows.stations_of, parameters.transaction_id)]
     return str(one_of(call, found, None, "transaction")["station_id"])

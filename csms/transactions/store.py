@@ -350,15 +350,18 @@ def net_energy(
     return energies
 
 
-def find(connection: Connection, transaction_id: str) -> list[dict[str, Any]]:
-    """Return the transactions of that id, one per station that uses it, with events, gaps and meter values."""
-    rows = connection.execute(
-        select(transactions.c.document).where(transactions.c.transaction_id == transaction_id)
-    ).all()
-    return [_describe(connection, _decode(row.document)) for row in rows]
+def stations_of(connection: Connection, transaction_id: str) -> list[str]:
+    """Return the stations that have used an id: numbers from 1 on are the ids of many, each its own."""
+    of = transactions.c
+    query = select(of.station_id).where(of.transaction_id == transaction_id)
+    return list(connection.execute(query.order_by(of.station_id)).scalars())
 
 
-def _describe(connection: Connection, transaction: Transaction) -> dict[str, object]:
+def find(connection: Connection, station_id: str, transaction_id: str) -> dict[str, Any] | None:
+    """Return a transaction with its events, gaps and meter values, None if unknown."""
+    transaction = _get(connection, station_id, transaction_id)
+    if transaction is None:
+        return None
     events = connection.execute(
         select(transaction_events)
         .where(

@@ -131,8 +131,8 @@ class Charging:
 
     async def stored(self) -> dict[str, Any]:
         """Return the transaction as the back end has it."""
-        from csms.transactions import store as transactions
+        from tests.csms.db.events import found_as
 
-        found = await self.csms.services.store.run(transactions.find, self.id)
+        found = await self.csms.services.store.run(found_as, self.id)
         assert len(found) == 1
         return found[0]

@@ -18,10 +18,10 @@ from websockets.typing import Subprotocol
 
 from csms.db.store import Store
 from csms.settlements import store as records
-from csms.transactions import store as transactions
 from csms.transactions.events import read_samples
 from csms.transactions.tables import transaction_events
 from pki_tools.tree import PkiTree
+from tests.csms.db.events import found_as
 from tests.csms.killable import BackendProcess, no_survivors
 from tests.csms.killed import event_frame
 from tests.csms.settlement.journals import booted, delivery, journal, transfer
@@ -111,7 +111,7 @@ def check(store_url: str, stations: list[PersistentStation]) -> int:
     assert set(events.values()) == {1}
     assert set(values.values()) == {VALUES}
     for transaction_id in sorted({transaction_id for transaction_id, _ in answered}):
-        (found,) = store.do(transactions.find, transaction_id)
+        (found,) = store.do(found_as, transaction_id)
         assert (found["complete"], found["import_wh"], found["active"]) == (True, "9", False)
     store.close()
     return len(events)

@@ -16,9 +16,9 @@ from sqlalchemy import select
 from websockets.typing import Subprotocol
 
 from csms.db.store import Store
-from csms.transactions import store as transactions
 from csms.transactions.tables import transactions as transactions_
 from pki_tools.tree import PkiTree
+from tests.csms.db.events import found_as
 from tests.csms.killable import BackendProcess, no_survivors
 from v2g.ocpp.times import format_time
 from v2g.pki.keys import save_secret
@@ -108,7 +108,7 @@ def check(store_url: str, stations: list[OlderStation]) -> None:
     booked = store.do(lambda connection: connection.execute(select(transactions_.c.transaction_id)).scalars().all())
     assert sorted(map(int, booked)) == sorted(numbers)
     for number in numbers:
-        (found,) = store.do(transactions.find, str(number))
+        (found,) = store.do(found_as, str(number))
         assert (found["complete"], found["active"], len(found["events"])) == (True, False, READINGS + 2), found
         assert (found["import_start_wh"], found["import_wh"]) == ("0", "7")
     store.close()

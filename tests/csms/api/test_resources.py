@@ -11,12 +11,14 @@ from csms.accounts.rules import Role
 from csms.admission.work import StationAdmissions
 from csms.booking import store as reviews
 from csms.config import Provisioning, StationEntry
+from csms.stations import store as stations
 from csms.tariffs import store as tariffs
-from csms.transactions.events import meter_key
+from csms.transactions.events import add_events, meter_key
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.backend import Backend
 from tests.csms.charging import Charging
+from tests.csms.db.events import arrival
 from tests.csms.fixtures import Start
 from tests.csms.scripted_station import ScriptedStation
 from tests.csms.settlement.journals import SESSION, T0, journal
@@ -451,6 +453,45 @@ async def test_a_receipt_without_prices_in_the_journal_has_the_cost_of_the_trans
     page = (await ask("GET", path)).body.decode()
     assert ("To pay <b>0.06 EUR</b>" in page, "<b>No price</b>" in page) == (True, False)
     assert (await ask("GET", f"/transactions/{key[1]}/cost")).json["incl_tax"] == {"amount": "0.056", "currency": "EUR"}
+
+
+async def test_of_an_id_that_several_stations_use_the_right_one_is_found_or_asked_for(
+    ask: ApiClient,
+) -> None:
+    """Stations number their transactions from 1: a station of the same id holds none of another one's."""
+    run = ask.backend.services.store.run
+    for number in range(10):
+        await run(stations.touch, f"CS-{number}", "ocpp2.0.1", 1)
+        await run(add_events, [arrival(f"CS-{number}", "1", 0, "Started", 60 + number)])
+    await run(add_events, [arrival("CS-9", "1", 1, "Ended", 30)])  # its register falls
+    for path in ("/transactions/1", "/transactions/1/prices", "/transactions/1/cost"):
+        refused = await ask("GET", path)
+        assert (refused.status, refused.json["code"]) == (409, "ambiguous")
+        assert refused.json["detail"].endswith("CS-6, CS-7 and 2 more")
+        assert "station" in refused.json["hint"]
+    found = (await ask("GET", "/transactions/1?station=CS-7")).json
+    assert (found["station_id"], found["meter_values"][0]["value"], len(found["events"])) == ("CS-7", "67", 1)
+    assert (await ask("GET", "/transactions/1?station=CS-V2G-0001")).status == 404
+    assert (await ask("GET", "/transactions/1/cost?station=CS-9")).json["code"] == "held"
+    assert (await ask("GET", "/transactions/1/cost?station=CS-8")).status == 404
+    assert (await ask("POST", "/transactions/1/close?station=CS-3")).json["station_id"] == "CS-3"
+    assert (await ask("POST", "/transactions/1/close")).json["code"] == "ambiguous"
+    running = (await ask("GET", "/transactions?active=true&limit=20")).json
+    assert sorted(each["station_id"] for each in running) == [f"CS-{number}" for number in (0, 1, 2, 4, 5, 6, 7, 8)]
+
+
+async def test_a_held_transaction_is_decided_beside_another_stations_session_of_that_id(ask: ApiClient) -> None:
+    await delivered_whole(ask, journal())
+    other = await ask.backend.booted("CS-V2G-0002")
+    await tell(other, SESSION, 0, "Started", 60)
+    await tell(other, SESSION, 1, "Ended", 30)  # its register falls
+    path = f"/books/quarantine/{SESSION}"
+    assert (await ask("GET", path)).json["code"] == "ambiguous"
+    found = [(await ask("GET", f"{path}?station={name}")).json for name in (SESSION_STATION, "CS-V2G-0002")]
+    assert [(each["kind"], each["state"]) for each in found] == [("journal", "booked"), ("transaction", "quarantined")]
+    rejected = await ask("POST", f"{path}/reject?station=CS-V2G-0002", {"note": "no meter falls"}, role=Role.BILLING)
+    assert (rejected.status, rejected.json["state"]) == (200, "rejected")
+    assert (await ask("GET", f"/settlements/{SESSION}/receipt")).status == 200
 
 
 async def test_a_receipt_is_a_page_in_the_drivers_language_and_zone(ask: ApiClient) -> None:

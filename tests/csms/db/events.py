@@ -36,11 +36,18 @@ def add_document(connection: Connection, document: str, at_ms: int) -> None:
     connection.execute(insert(data_transfers).values(**columns))
 
 
+def found_as(connection: Connection, transaction_id: str) -> list[dict[str, Any]]:
+    """Return the transactions of that id, by station, as the API shows them."""
+    names = transactions.stations_of(connection, transaction_id)
+    found = (transactions.find(connection, name, transaction_id) for name in names)
+    return [each for each in found if each is not None]
+
+
 def stored(connection: Connection) -> dict[str, Any]:
     """Everything but the numbers of rows."""
     found: dict[str, Any] = {}
     for name in ("T1", "T2"):
-        found[name] = sorted(transactions.find(connection, name), key=lambda each: str(each["station_id"]))
+        found[name] = found_as(connection, name)
     for table in TABLES:
         rows = [{k: v for k, v in row._mapping.items() if k != "id"} for row in connection.execute(select(table))]
         found[table.name] = sorted(map(repr, rows))

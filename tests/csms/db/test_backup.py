@@ -14,10 +14,9 @@ from csms.db.store import Store
 from csms.remote_control.store import data_transfers
 from csms.stations import store as stations
 from csms.telemetry.tables import telemetry
-from csms.transactions import store as transactions
 from csms.transactions.events import add_events
 from tests.csms.databases import Cluster, Databases
-from tests.csms.db.events import add_document, arrival
+from tests.csms.db.events import add_document, arrival, found_as
 from v2g.errors import CodecError, RefusedError, StoreError
 
 
@@ -79,7 +78,7 @@ async def test_a_backup_is_of_one_moment_while_others_write(
     await writing
     restore(empty_url, tmp_path / "file")
     other = Store(empty_url)
-    (found,) = other.do(transactions.find, "T1")
+    (found,) = other.do(found_as, "T1")
     other.close()
     assert found["last_seq"] == len(found["events"]) - 1 >= 0  # the transaction and its events go together
 

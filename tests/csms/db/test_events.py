@@ -12,11 +12,10 @@ from csms.db.bulk import delete_many, insert_rows, upsert_rows
 from csms.db.store import Store
 from csms.stations import store as stations
 from csms.tokens.tables import tokens
-from csms.transactions import store as transactions
 from csms.transactions.events import EventArrival, add_events
 from csms.transactions.tables import transaction_events
 from tests.csms.databases import Databases
-from tests.csms.db.events import arrival, stored
+from tests.csms.db.events import arrival, found_as, stored
 from v2g.errors import StoreError
 
 ARRIVALS = st.lists(
@@ -83,7 +82,7 @@ def test_a_repeated_event_is_counted_once_and_a_contradiction_is_kept_out(store:
     outcomes += [outcome for outcome, _ in store.do(add_events, [first, other, arrival("CS-1", "T1", 1)])]
     assert outcomes == ["new", "duplicate", "conflict", "duplicate", "conflict", "new"]
     assert store.do(lambda c: c.execute(select(func.count()).select_from(transaction_events)).scalar()) == 2
-    (found,) = store.do(transactions.find, "T1")
+    (found,) = store.do(found_as, "T1")
     assert [value["value"] for value in found["meter_values"]] == ["100", "0"]
 
 
@@ -93,7 +92,7 @@ async def test_an_event_of_an_unknown_station_does_not_harm_those_of_others(stor
     results = await asyncio.gather(*(store.gather(add_events, each) for each in arrivals), return_exceptions=True)
     assert isinstance(results.pop(7), StoreError)
     assert [outcome for outcome, _ in results] == ["new"] * 19  # type: ignore[misc]
-    (found,) = await store.read(transactions.find, "T1")
+    (found,) = await store.read(found_as, "T1")
     assert found["missing"] == [(7, 7)]
 
 
@@ -106,7 +105,7 @@ async def test_two_nodes_that_get_events_of_one_transaction_lose_none(postgresql
         arrival("CS-1", "T1", n, "Started" if n == 0 else "Ended" if n == 99 else "Updated", n) for n in range(100)
     ]
     await asyncio.gather(*(nodes[n % 2].gather(add_events, each) for n, each in enumerate(arrivals)))
-    (found,) = await nodes[0].read(transactions.find, "T1")
+    (found,) = await nodes[0].read(found_as, "T1")
     assert found["complete"]
     assert (found["first_seq"], found["last_seq"], found["import_wh"]) == (0, 99, "99")
     for node in nodes:

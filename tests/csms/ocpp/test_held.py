@@ -27,6 +27,7 @@ from csms.transactions.work import TransactionWatch
 from tests.csms.api.support import serving
 from tests.csms.backend import BOOT, Backend
 from tests.csms.charging import TOKENS, VALID
+from tests.csms.db.events import found_as
 from tests.csms.fixtures import Start
 from tests.csms.scripted_station import Payload, ScriptedStation
 from v2g.energy.price_plan import Charge, PricePlan, Rate
@@ -362,7 +363,7 @@ async def test_late_and_repeated_events_of_the_earlier_transaction_stay_with_it(
         await station.point.call("TransactionEvent", each)
     run = station.csms.services.store.run
     for key, count in (("tx-field", 4), (second, 2)):
-        (found,) = await run(transactions.find, key)
+        (found,) = await run(found_as, key)
         assert (len(found["events"]), [each for each in found["faults"] if each["kind"] == "conflict"]) == (count, [])
 
 
@@ -790,7 +791,7 @@ async def test_a_held_transaction_uses_no_allowance_and_is_in_no_fleet(station: 
     await station.runs(1_000_000, 1_001_000, 1_005_000)
     await _second(station, 1_000_000, 1_001_000, 1_004_900)
     run = station.csms.services.store.run
-    (first,), (second,) = [await run(transactions.find, each) for each in ("tx-field", "tx-second")]
+    (first,), (second,) = [await run(found_as, each) for each in ("tx-field", "tx-second")]
     names = [f"{station.point.id}/{each['transaction_id']}" for each in (first, second)]
     now_ms = station.csms.clock.utc_ms()
     energies = await run(transactions.net_energy, names, 0, now_ms, now_ms)

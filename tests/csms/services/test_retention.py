@@ -13,9 +13,8 @@ from csms.roaming.store import Kept, put_object
 from csms.roaming.tables import roaming_objects
 from csms.stations import store as stations
 from csms.telemetry.aggregate_store import aggregate_pending
-from csms.transactions import store as transactions
 from csms.transactions.events import EventArrival, add_events
-from tests.csms.db.events import add_document, arrival, stored
+from tests.csms.db.events import add_document, arrival, found_as, stored
 from tests.csms.db.telemetry import kept, record, take
 
 
@@ -39,7 +38,7 @@ def test_old_transactions_go_with_all_that_belongs_to_them_and_running_ones_stay
         steps += 1
     after = store.do(stored)
     assert steps > 1
-    assert store.do(transactions.find, "old-7") == []
+    assert store.do(found_as, "old-7") == []
     assert (after["T1"], after["T2"]) == (before["T1"], before["T2"])
     assert len(after["transaction_events"]) == 3
 
@@ -55,7 +54,7 @@ def test_a_transaction_stays_while_a_journal_of_it_is_not_decided(store: Store, 
     )  # fmt: skip
     store.do(reviews.put, review)
     store.do(retention.delete_old, "transactions", 1_000)
-    assert (store.do(transactions.find, "T1") == []) == (state == "booked")
+    assert (store.do(found_as, "T1") == []) == (state == "booked")
 
 
 def test_what_names_drivers_goes_with_their_transactions(store: Store) -> None:

@@ -11,8 +11,8 @@ from csms.requests import store as requests
 from csms.smart_charging import store as charging
 from csms.station_security import store as security
 from csms.stations import store as stations
-from csms.transactions import store as transactions
 from tests.csms.backend import Backend
+from tests.csms.db.events import found_as
 from v2g_testkit.ocpp.case import Payload
 from v2g_testkit.ocpp.connection import Frame
 
@@ -85,7 +85,7 @@ class Stored:
             number = each.payload["transactionInfo"]["transactionId"]
             found.setdefault(number, {}).setdefault(each.payload["seqNo"], each.payload)
         for number, by_number in found.items():
-            (stored,) = await self._csms.services.store.run(transactions.find, number)
+            (stored,) = await self._csms.services.store.run(found_as, number)
             events = [event for _, event in sorted(by_number.items())]
             assert [(each["seq_no"], each["kind"], each["trigger"], each["offline"]) for each in stored["events"]] == [
                 (each["seqNo"], each["eventType"], each["triggerReason"], each.get("offline", False)) for each in events

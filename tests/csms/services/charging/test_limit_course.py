@@ -9,9 +9,9 @@ from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import share_profile
 from csms.smart_charging.limits_in_force import LimitPoint
 from csms.smart_charging.work import LimitCourse
-from csms.transactions import store as transactions
 from tests.csms.backend import Backend
 from tests.csms.charging import Charging
+from tests.csms.db.events import found_as
 from tests.csms.services.charging.support import NAMES, booted, running, send_needs, vehicle
 from v2g.energy.balancing import Node
 from v2g.ocpp.times import format_time
@@ -90,7 +90,7 @@ async def test_limits_of_a_transaction_go_with_it(csms: Backend) -> None:
     run = csms.services.store.run
     while await run(retention.delete_old, "transactions", csms.clock.utc_ms() + 1):
         pass
-    assert await run(transactions.find, charges[0].id) == []
+    assert await run(found_as, charges[0].id) == []
     assert await course(csms, charges[0]) == []
     assert len(await course(csms, charges[1])) == 1
 
