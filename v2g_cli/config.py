@@ -6,6 +6,7 @@ It is read from the Structs that the programs read their files into, and from th
 import ast
 import enum
 import inspect
+import json
 import re
 import sys
 import textwrap
@@ -180,7 +181,7 @@ def _type(info: types.Type) -> str:
         case types.EnumType():
             return " or ".join(_member(each) for each in info.cls)
         case types.LiteralType():
-            return " or ".join(f'`"{each}"`' for each in info.values)
+            return " or ".join(f"`{json.dumps(each)}`" for each in info.values)
         case types.CustomType() if info.cls is Path:
             return "path"
         case types.CustomType() if info.cls is Table:

@@ -109,6 +109,7 @@ def test_without_config_a_program_reads_its_own_file(
     [
         (("secc", "sdp.port"), "integer from"),
         (("csms", "api.max_body_bytes"), "4_194_304"),
+        (("csms", "ocpp.listeners.security_profile"), "1 or 2 or 3"),  # numbers: "1" is refused
         (("telemetry", "can"), "can."),
         (("evcc", "tls.chain"), "required"),
     ],
