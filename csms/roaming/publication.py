@@ -291,14 +291,9 @@ def _own_tariff(tariff: OcpiTariff, of: PricePlan, stored: str, now_ms: int) -> 
 def publish_tariff(connection: Connection, config: RoamingConfig, price_plan: PricePlan, zone: str, now_ms: int) -> str:
     """Publish the tariffs of a plan at a location in a time zone; return why OCPI cannot say it, "" if it can. The
     content under a plan's id never changes."""
-    if not has_clock_of(price_plan, zone, now_ms // 86_400_000):  # a tariff's clock is that of its location
-        return f"plan {price_plan.id} has the clock of {price_plan.zone}, its location that of {zone}"
-    if rows.find_object(connection, "", "tariffs", tariff_id(price_plan.id)) is not None:
-        return ""
-    try:
-        made = tariffs_of(price_plan, config.country_code, config.party_id, wire.moment(now_ms))
-    except CodecError as error:
-        return f"plan {price_plan.id}: {error}"
+    made, why = tariffs_at(config, price_plan, zone, now_ms)
+    if why or rows.find_object(connection, "", "tariffs", tariff_id(price_plan.id)) is not None:
+        return why
     stored = stored_plans(connection, price_plan.id).get(price_plan.id, "")
     for tariff in made:
         rows.put_object(connection, _own_tariff(tariff, price_plan, stored, now_ms))
@@ -306,12 +301,19 @@ def publish_tariff(connection: Connection, config: RoamingConfig, price_plan: Pr
     return ""
 
 
+def tariffs_at(config: RoamingConfig, found: PricePlan, zone: str, now_ms: int) -> tuple[tuple[OcpiTariff, ...], str]:
+    """Return the tariffs of a plan at a location in a time zone, or why OCPI cannot say it there."""
+    if not has_clock_of(found, zone, now_ms // 86_400_000):  # a tariff's clock is that of its location
+        return (), f"plan {found.id} has the clock of {found.zone}, its location that of {zone}"
+    try:
+        return tariffs_of(found, config.country_code, config.party_id, wire.moment(now_ms)), ""
+    except CodecError as error:
+        return (), f"plan {found.id}: {error}"
+
+
 def tariffs_of_plan(config: RoamingConfig, found: PricePlan, now_ms: int) -> tuple[OcpiTariff, ...]:
     """Return the tariffs of a plan, none if OCPI cannot say it."""
-    try:
-        return tariffs_of(found, config.country_code, config.party_id, wire.moment(now_ms))
-    except CodecError:
-        return ()
+    return tariffs_at(config, found, found.zone, now_ms)[0]
 
 
 # -- drivers of partners

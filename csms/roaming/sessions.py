@@ -7,7 +7,7 @@ of its transaction (R203). It never changes: what is corrected later is taken ba
 import base64
 import contextlib
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -27,7 +27,7 @@ from csms.roaming.publication import (
     grant_of,
     own_object,
     place_of,
-    tariffs_of_plan,
+    tariffs_at,
 )
 from csms.settlements import store as records
 from csms.settlements.work import taxation_of
@@ -38,7 +38,7 @@ from csms.transactions.events import meter_key
 from csms.transactions.rules import Transaction
 from csms.transactions.tables import transaction_events
 from v2g import typed_json
-from v2g.energy.settlement.costing import Bill, Period
+from v2g.energy.settlement.costing import MINUTE_MS, UNITS, Bill, Period
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.pricing import NO_CURRENCY
 from v2g.energy.settlement.settle import settle
@@ -57,10 +57,10 @@ from v2g.ocpi.objects import (
     OcpiTariff,
     TaxAmount,
 )
-from v2g.ocpi.records import credit_of, credits_in, split_of, volume
+from v2g.ocpi.records import credit_of, credits_in, price_of, split_of, volume
 from v2g.ocpi.settled import Facts, SettledPlace, charge_detail_record
-from v2g.ocpi.tariffs import hours_of, percent_of, periods_of, tariff_id
-from v2g.units import payable
+from v2g.ocpi.tariffs import EXPORT, hours_of, percent_of, periods_of, tariff_id, tariffs_billed
+from v2g.units import MWH_PER_KWH, decimals_of, payable
 
 _MOST_SIGNED: Final = 100
 _Q4: Final = Decimal("0.0001")
@@ -312,12 +312,27 @@ def _by_plan(
         begun = wire.moment(start_ms - bill.reserved_ms)
         periods.insert(0, msgspec.structs.replace(periods[0], start_date_time=begun, dimensions=(reserved,)))
     found: dict[str, OcpiTariff] = {}
+    names: dict[str, str] = {}
+    unsaid: list[str] = []
     for plan_id in dict.fromkeys(each.plan_id for each in bill.periods if each.plan_id):
-        price_plan = plan(connection, plan_id)
+        price_plan, own = plan(connection, plan_id), tariff_id(plan_id)
+        said, why = tuple[OcpiTariff, ...](), f"plan {plan_id} is stored no more"
         if price_plan is not None:
-            found |= {each.id: each for each in tariffs_of_plan(roaming, price_plan, now_ms)}
-    periods = [each if each.tariff_id in found else msgspec.structs.replace(each, tariff_id=None) for each in periods]
-    used = {each.tariff_id for each in periods} | {tariff_id(each.plan_id) for each in bill.lines}
+            said, why = tariffs_at(roaming, price_plan, where[0].time_zone, now_ms)
+        if why:  # its partner could not find out why it costs that much
+            unsaid.append(f"{why}. Billed without taxes: {_lines_of(bill, plan_id)}")
+            billed = tariff_id(f"{plan_id} {name}")
+            names |= {own: billed, own + EXPORT: billed + EXPORT}
+            said = tariffs_billed(bill, plan_id, billed, roaming.country_code, roaming.party_id, wire.moment(now_ms))
+        found |= {each.id: each for each in said}
+    named = [names.get(each.tariff_id or "", each.tariff_id) for each in periods]
+    periods = [
+        msgspec.structs.replace(each, tariff_id=one if one in found else None)
+        for each, one in zip(periods, named, strict=True)
+    ]
+    used = {each.tariff_id for each in periods} | {
+        names.get(own := tariff_id(each.plan_id), own) for each in bill.lines
+    }
 
     def costs(*kinds: str) -> OcpiPrice | None:
         chosen = [each for each in bill.lines if each.kind in kinds]
@@ -327,7 +342,7 @@ def _by_plan(
         sums = sum(each.excl_tax for each in chosen), sum(each.incl_tax for each in chosen)
         return _price(*sums, currency, next(iter(percents)) if len(percents) == 1 else None)
 
-    return OcpiCdr(
+    made = OcpiCdr(
         country_code=roaming.country_code, party_id=roaming.party_id, id=name,
         start_date_time=min([session.start_date_time, *(each.start_date_time for each in periods)]),
         end_date_time=wire.moment(end_ms), session_id=session.id,
@@ -340,7 +355,40 @@ def _by_plan(
         total_time=hours_of(end_ms - start_ms), total_time_cost=costs("charging_time"),
         total_parking_time=hours_of(bill.idle_ms), total_parking_cost=costs("idle_time"),
         total_reservation_cost=costs("reservation_time", "reservation_fixed"), last_updated=wire.moment(now_ms),
+        remark="; ".join(unsaid)[:255] or None,
     )  # fmt: skip
+    return made if not unsaid or _is_priced(made, where[0].time_zone) else _without(made, names.values())
+
+
+def _lines_of(bill: Bill, plan_id: str) -> str:
+    """Return what a bill has by a plan, as text."""
+    units = {MWH_PER_KWH: "kWh", MINUTE_MS: "min", 1: "times"}
+    return ", ".join(
+        f"{each.kind} {round(Decimal(each.quantity) / UNITS[each.kind], 3)} {units[UNITS[each.kind]]}"
+        f" at {decimals_of(each.price)}"
+        for each in bill.lines
+        if each.plan_id == plan_id
+    )
+
+
+def _is_priced(cdr: OcpiCdr, zone: str) -> bool:
+    """Return whether a CDR costs what its periods cost by its tariffs."""
+    try:
+        found = price_of(cdr, {}, zone)
+    except CodecError:
+        return False
+    costs = payable(found.before_taxes, cdr.currency), payable(found.after_taxes, cdr.currency)
+    return costs == (cdr.total_cost.before_taxes, cdr.total_cost.total)
+
+
+def _without(cdr: OcpiCdr, names: Collection[str]) -> OcpiCdr:
+    """Return a CDR without tariffs of these names: a wrong one is worse than none."""
+    periods = [
+        msgspec.structs.replace(each, tariff_id=None) if each.tariff_id in names else each
+        for each in cdr.charging_periods
+    ]
+    tariffs = tuple(each for each in cdr.tariffs if each.id not in names)
+    return msgspec.structs.replace(cdr, tariffs=tariffs, charging_periods=tuple(periods))
 
 
 def _bill_of(

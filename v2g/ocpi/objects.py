@@ -377,6 +377,7 @@ class OcpiCdr(OcpiObject, frozen=True, kw_only=True):
     total_parking_time: Decimal | None = None
     total_parking_cost: OcpiPrice | None = None
     total_reservation_cost: OcpiPrice | None = None
+    remark: OcpiText | None = None
     credit: bool = False
     credit_reference_id: Id39 | None = None
     last_updated: datetime

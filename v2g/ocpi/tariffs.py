@@ -94,6 +94,38 @@ def tariffs_of(plan: PricePlan, country_code: str, party_id: str, updated: datet
     return tuple(found)
 
 
+def tariffs_billed(
+    bill: Bill, plan_id: str, name: str, country_code: str, party_id: str, updated: datetime
+) -> tuple[OcpiTariff, ...]:
+    """Return the tariffs, of that name, of what a bill has by a plan that OCPI cannot say; none if it had two prices of
+    one kind. Whether they price its periods as it did is for the caller to find out."""
+    lines = {each.kind: each for each in bill.lines if each.plan_id == plan_id}
+    if len(lines) < sum(each.plan_id == plan_id for each in bill.lines) or not lines:
+        return ()
+    bounds: dict[str, PriceBound] = {}
+    if bill.kind != "NormalCost":
+        if "export" in lines or any(each.plan_id != plan_id for each in bill.lines):
+            return ()
+        paid = PriceBound(before_taxes=Decimal(bill.excl_tax).scaleb(-6), after_taxes=Decimal(bill.incl_tax).scaleb(-6))
+        bounds = {"min_price" if bill.kind == "MinCost" else "max_price": paid}
+    found: dict[str, list[OcpiElement]] = {}
+    for kind, line in lines.items():
+        of, factor = _TYPES["energy" if kind == "export" else kind]
+        price = Decimal(line.price).scaleb(-6) * factor
+        reserved = TariffRestrictions(reservation="RESERVATION") if kind.startswith("reservation") else None
+        part = OcpiComponent(type=of, price=price, vat=percent_of(line.taxes), step_size=1)
+        element = OcpiElement(price_components=(part,), restrictions=reserved)
+        found.setdefault(name + EXPORT if kind == "export" else name, []).append(element)
+    made = (
+        OcpiTariff(
+            country_code=country_code, party_id=party_id, id=each, currency=bill.currency, elements=tuple(elements),
+            tax_included="NO", last_updated=updated,
+        )
+        for each, elements in found.items()
+    )  # fmt: skip
+    return tuple(msgspec.structs.replace(each, **bounds) for each in made)
+
+
 def percent_of(taxes: Sequence[Tax]) -> Decimal | None:
     """Return taxes as one rate of VAT, percent."""
     if not taxes:

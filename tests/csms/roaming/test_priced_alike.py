@@ -8,6 +8,7 @@ from tests.csms.charging import Charging
 from tests.csms.fixtures import backend as backend
 from tests.csms.roaming.registered import LOCATION, PLAN, TOKEN, UID, Roaming
 from tests.csms.roaming.registered import roaming as roaming
+from tests.csms.scripted_station import ScriptedStation
 from v2g.ocpi import wire
 from v2g.ocpi.objects import OcpiCdr
 from v2g.ocpi.records import judge_cdr
@@ -41,12 +42,65 @@ async def test_a_cdr_costs_what_its_tariff_says(roaming: Roaming, more: dict[str
     }  # fmt: skip
     await roaming.ocpi("POST", "/cpo/2.2.1/commands/RESERVE_NOW", reserve)
     await roaming.partner.sent("POST", "/commands/result")
-    number = station.payloads("ReserveNow")[0]["id"]
     roaming.backend.clock.advance(1000)
+    cdr = await _charged(roaming, station, reserved=station.payloads("ReserveNow")[0]["id"])
+    assert judge_cdr(cdr, {}, "Europe/Berlin", roaming.backend.clock.utc_ms()) == []
+    assert cdr.remark is None
+
+
+@pytest.mark.parametrize(
+    ("more", "names", "remark"),
+    [
+        (  # the clock of UTC
+            {"energy": {"rates": [{"price": "0.30", "when": {"from_minute": 0, "to_minute": 1439}}], "taxes": VAT}},
+            ["ENERGY", "FLAT"],
+            (
+                "plan other has the clock of UTC, its location that of Europe/Berlin. Billed without taxes: "
+                "fixed 1.000 times at 1.00, energy 10.000 kWh at 0.30"
+            ),
+        ),
+        (  # charges with different taxes
+            {"greatest": {"excl_tax": "3"}, "fixed": {"rates": [{"price": "1"}]}},
+            ["ENERGY", "FLAT"],
+            (
+                "plan other: OCPI has no greatest price of charges with different taxes. Billed without taxes: "
+                "fixed 1.000 times at 1.00, energy 4.000 kWh at 0.50"
+            ),
+        ),
+        (  # two prices of one kind, which no tariff tells apart
+            {"energy": {"rates": [{"price": "0.30", "when": {"max_charging_s": 1800}}, {"price": "0.60"}]}},
+            [],
+            (
+                "plan other: OCPI has no condition max_charging_s. Billed without taxes: "
+                "fixed 1.000 times at 1.00, energy 4.918 kWh at 0.30, energy 5.082 kWh at 0.60"
+            ),
+        ),
+    ],
+)
+async def test_a_cdr_says_its_prices_where_ocpi_cannot_say_its_plan(
+    roaming: Roaming, more: dict[str, Any], names: list[str], remark: str
+) -> None:
+    """Such a plan is not published, so its partner knows no tariff to compare the CDR with."""
+    assert (await roaming.ask("POST", "/tariffs", {**PLAN, "id": "other", **more})).status == 201
+    assert (await roaming.ask("PUT", "/tariff-assignments", {"plan_id": "other"})).status < 300
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", {**TOKEN, "whitelist": "ALWAYS"})
+    station = await roaming.backend.booted()
+    await station.call("Authorize", {"idToken": {"idToken": "04A1B2C3", "type": "ISO14443"}})
+    cdr = await _charged(roaming, station)
+    assert cdr.remark == remark
+    parts = [part.type for tariff in cdr.tariffs for each in tariff.elements for part in each.price_components]
+    assert sorted(parts) == names
+    found = judge_cdr(cdr, {}, "Europe/Berlin", roaming.backend.clock.utc_ms())
+    assert (found == []) == bool(names)
+
+
+async def _charged(roaming: Roaming, station: ScriptedStation, reserved: int | None = None) -> OcpiCdr:
+    """Charge 10 kWh in an hour; return its CDR."""
     charging, token = Charging(roaming.backend, station), {"idToken": "04A1B2C3", "type": "ISO14443"}
     await charging.event(
         "Started", "Authorized", state="Charging", token=token, context="Transaction.Begin",
-        extra={"reservationId": number},
+        extra={} if reserved is None else {"reservationId": reserved},
     )  # fmt: skip
     charging.wh += 10_000
     for _ in range(60):
@@ -54,5 +108,4 @@ async def test_a_cdr_costs_what_its_tariff_says(roaming: Roaming, more: dict[str
     await charging.event("Ended", "StopAuthorized", stopped="Local", token=token, context="Transaction.End")
     await roaming.partner.sent("POST", "/cdrs")
     (cdr,) = (await roaming.ocpi("GET", "/cpo/2.3.0/cdrs")).json["data"]
-    read = wire.read(wire.decode(wire.encode(cdr)), OcpiCdr)
-    assert judge_cdr(read, {}, "Europe/Berlin", roaming.backend.clock.utc_ms()) == []
+    return wire.read(wire.decode(wire.encode(cdr)), OcpiCdr)
