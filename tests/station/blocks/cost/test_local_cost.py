@@ -138,6 +138,7 @@ def counted(wanted: Payload, minutes: list[bool]) -> tuple[Decimal, Decimal, str
     for number, charging in enumerate(minutes):
         clock = START + timedelta(minutes=number)
         spent = {**so_far, "idle": 0} if charging else so_far
+        reached = full()
         for field, price, quantity in (
             ("energy", "priceKwh", Decimal(MINUTE_WH) / 1000 if charging else Decimal(0)),
             ("chargingTime" if charging else "idleTime", "priceMinute", Decimal(1)),
@@ -146,7 +147,7 @@ def counted(wanted: Payload, minutes: list[bool]) -> tuple[Decimal, Decimal, str
             for each in charge["prices"]:
                 if applies(each.get("conditions", {}), clock, spent, MINUTE_WH * 60 if charging else 0):
                     amount = quantity * Decimal(str(each[price]))
-                    if not full():
+                    if not reached:
                         excl, incl = excl + amount, incl + taxed(charge, amount)
                     break
         so_far["wh"] += MINUTE_WH if charging else 0
