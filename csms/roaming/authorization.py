@@ -1,7 +1,7 @@
 """Drivers of partners at own stations: whitelist rules, and the partner's answer in real time."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Final
 
 import msgspec
@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from csms.roaming import store as rows
 from csms.roaming.partners import Partners, below
 from csms.roaming.publication import Grant, OfferedEvse, grant_of, place_of, put_grant
-from csms.roaming.rules import Partner, key_of
+from csms.roaming.rules import Partner, key_of, party_of
 from csms.roaming.store import Kept, KnownPartner
 from csms.smart_charging.rules import BIDIRECTIONAL
 from csms.tokens.rules import CONTRACT, Known, Terms, Token, normalise
@@ -101,7 +101,7 @@ async def _decide(
     partners: Partners, token: IdToken, name: str, station_id: str, kept: Sequence[Kept]
 ) -> tuple[str, Grant] | None:
     """Return whose driver a token is, and the partner's decision: of several partners that know its number, the one
-    that lets it charge."""
+    that lets it charge, and has changed it last: a station has no more than the number."""
     types = ocpi_types(token.type)
     registered = {
         each.partner.partner_id: each
@@ -109,13 +109,14 @@ async def _decide(
         if each.partner.state == "registered"
     }
     refused: tuple[str, Grant] | None = None
-    for each in kept:
-        found = wire.read_kept(each.document, OcpiToken)
-        if each.owner not in registered or found.type not in types:
-            continue
+    read = [(each, wire.read_kept(each.document, OcpiToken)) for each in kept if each.owner in registered]
+    read = [(each, found) for each, found in read if found.type in types]
+    parties = {party_of(found.country_code, found.party_id) for _, found in read}
+    for each, found in read:
         grant = Grant(token=cdr_token(found), auth_method="WHITELIST", status="Accepted" if found.valid else "Invalid")
         if found.whitelist == "ALWAYS":
             if found.valid:
+                _note_others(partners, station_id, party_of(found.country_code, found.party_id), parties)
                 return each.owner, grant
             refused = refused or (each.owner, grant)
             continue
@@ -125,6 +126,7 @@ async def _decide(
         said = await _ask(partners, registered[each.owner], found.uid, found.type, station_id, party, offline=offline)
         decided = each.owner, said or unknown
         if decided[1].status == "Accepted":
+            _note_others(partners, station_id, party_of(*party), parties)
             return decided
         refused = refused or decided
     if refused is not None:
@@ -136,6 +138,14 @@ async def _decide(
     answers = await asyncio.gather(*(_ask(partners, each, name, types[0], station_id) for each in able))
     pairs = [(each.partner.partner_id, said) for each, said in zip(able, answers, strict=True) if said is not None]
     return min(pairs, key=lambda pair: pair[1].status != "Accepted", default=None)
+
+
+def _note_others(partners: Partners, station_id: str, party: str, parties: Set[str]) -> None:
+    """Report which party pays for a driver whose number others have, too."""
+    if others := ", ".join(sorted(parties - {party})):
+        partners.observe(
+            Observe("roaming", "token_of_several", {"station": station_id, "party": party, "others": others})
+        )
 
 
 async def _ask(

@@ -302,11 +302,14 @@ def outbox(connection: Connection, partner_id: str) -> list[dict[str, object]]:
 
 
 def tokens_like(connection: Connection, uid: str, contract: str) -> list[Kept]:
-    """Return partners' tokens with a number, or of a contract (normalised), if it is not empty."""
+    """Return partners' tokens with a number, or of a contract (normalised), if it is not empty.
+
+    The one that was changed last is first: a card that got another provider is still known to the one before.
+    """
     table = roaming_objects.c
     wanted = (table.about == uid) if not contract else (table.about == uid) | (table.alias == contract)
     query = select(roaming_objects).where((table.module == "tokens") & (table.owner != "") & wanted)
-    query = query.order_by(table.owner, table.object_id).limit(10)  # the same one each time
+    query = query.order_by(table.updated_ms.desc(), table.owner, table.object_id).limit(10)  # the same one each time
     return [_kept(row) for row in connection.execute(query)]
 
 

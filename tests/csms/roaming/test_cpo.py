@@ -70,6 +70,25 @@ async def test_of_two_partners_cards_of_one_number_the_one_that_may_charge_does(
         assert (await other.sent("POST", "/cdrs"))["cdr_token"]["contract_id"] == "NLOTHC00000002"
 
 
+@pytest.mark.parametrize("whitelist", ["NEVER", "ALWAYS"])
+async def test_of_two_partners_that_both_allow_a_card_the_one_that_changed_it_last_pays(
+    roaming: Roaming, whitelist: str
+) -> None:
+    """A driver has a new provider; the one before still has its card."""
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    with ScriptedPartner().running() as other:
+        second = Roaming(roaming.ask, other)
+        await second.register(party="OTH", partner_id="zoo")
+        for each, party, changed in ((second, "OTH", "2026-02-01T00:00:00"), (roaming, "TNM", "2026-01-01T00:00:00")):
+            token = {**TOKEN, "party_id": party, "whitelist": whitelist, "last_updated": changed}
+            assert (await each.ocpi("PUT", f"/cpo/2.2.1/tokens/NL/{party}/04A1B2C3", token)).status == 201
+            each.partner.answers["/tokens/04A1B2C3/authorize"] = 200, {"allowed": "ALLOWED", "token": token}
+        await charge(second, {"idToken": "04A1B2C3", "type": "ISO14443"})
+        assert (await other.sent("POST", "/cdrs"))["cdr_token"]["party_id"] == "OTH"
+    (said, *_) = roaming.backend.events.named("token_of_several")
+    assert said.data == {"station": "CS-V2G-0001", "party": "nl*oth", "others": "nl*tnm"}
+
+
 async def test_a_partners_driver_charges_and_the_partner_gets_session_and_cdr(roaming: Roaming) -> None:
     await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
     path = "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3"
