@@ -215,7 +215,9 @@ def lines_of(samples: Sequence[Sample]) -> set[str]:
     return {
         each.phase[1]
         for each in samples
-        if each.phase in ("L1", "L2", "L3") and each.measurand in _CURRENTS and Decimal(each.value) >= LEAST_LINE_A
+        if each.measurand in _CURRENTS
+        and each.phase.removesuffix("-N") in _PHASES  # stations say "L1-N" of currents, too
+        and Decimal(each.value) >= LEAST_LINE_A
     }
 
 

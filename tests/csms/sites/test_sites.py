@@ -126,6 +126,7 @@ def test_phases_in_use_are_read_from_meter_values_in_any_order() -> None:
         assert merge(found, events[1]).lines == "13"
     assert merge(None, one).lines == "1"
     assert merge(None, event(1, N="16")).lines == ""
+    assert merge(None, event(1, **{"L2-N": "16", "L1-L2": "16"})).lines == "2"
 
 
 def test_an_external_limit_bounds_a_conductor_and_a_share_is_that_of_the_phases_in_use() -> None:
