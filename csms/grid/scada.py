@@ -130,6 +130,7 @@ class ScadaRegisters:
 
     async def _state(self, stated: SourceSignal) -> None:
         self._stated_ms = await self._services[GridSource].state(stated)
+        self._shown_ms = 0  # who wrote a limit reads at once what is in force
 
     def _dead_man_ms(self) -> int:
         return round(min(self._config.dead_man_s, self._command.valid_s or self._config.dead_man_s) * 1000)

@@ -176,6 +176,10 @@ async def test_limits_in_force_can_be_read(site: Start) -> None:
         assert (shown[0], shown[1], shown[19]) == (1, 1, 30)
         assert number(shown[2:4], kinds.INT32) == 0
         assert (number(shown[12:14], kinds.UINT32), number(shown[14:16], kinds.UINT32)) == (60_000, 40_000)
+        await one.write(2, 50_000)
+        await one.step(1)
+        shown = (await one.client.read_input_registers(0, count=20)).registers
+        assert number(shown[12:14], kinds.UINT32) == 50_000, "who writes a limit need not wait to read it"
 
 
 async def test_an_unknown_power_of_one_vehicle_makes_the_sum_unknown(site: Start) -> None:
