@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from v2g.io.runtime.program import start_log
 from v2g.text import age, moment, printable
+from v2g_cli.output import print_table
 
 
 @given(st.text())
@@ -39,6 +40,11 @@ def test_times_and_ages_are_told_to_people() -> None:
     assert [age(1000 * each) for each in (-1, 59, 3599, 86_400, 172_800)] == [
         "0\u00a0s", "59\u00a0s", "59\u00a0min", "24\u00a0h", "2\u00a0d"
     ]  # fmt: skip
+
+
+def test_an_age_in_a_cell_has_a_space(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table("Held", ("since",), [(f"event 1 is {age(60_000)} before\t",)])
+    assert capsys.readouterr().out == "event 1 is 1 min before\\u0009\n"
 
 
 def test_a_message_in_the_log_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

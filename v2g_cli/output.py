@@ -74,8 +74,13 @@ def raise_all(errors: Sequence[V2GError]) -> None:
 
 def say_row(*cells: str) -> None:
     """Print cells on a line, separated by tabs."""
-    sys.stdout.write("\t".join(map(printable, cells)) + "\n")
+    sys.stdout.write("\t".join(map(_cell, cells)) + "\n")
     sys.stdout.flush()
+
+
+def _cell(text: str) -> str:
+    """Return a cell to print; a no-break space, as in our own ages, is a space there."""
+    return printable(text.replace("\u00a0", " "))
 
 
 def print_json(record: object) -> None:
@@ -118,7 +123,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
             say_row(*row)
         return
     table = Table(title=title, title_justify="left", header_style="bold")
-    shown = [tuple(map(printable, row)) for row in rows]
+    shown = [tuple(map(_cell, row)) for row in rows]
     filled = [number for number in range(len(columns)) if any(row[number] for row in shown)]
     for number in filled:
         whole = any(_UUID.fullmatch(row[number]) for row in shown)  # to be copied

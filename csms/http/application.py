@@ -21,6 +21,7 @@ from csms.http.pipeline import (
     Authentication,
     HttpRequest,
     RequestPipeline,
+    has_slash,
     measured,
     operation_of,
     permitted,
@@ -86,6 +87,8 @@ def application(backend: Backend, authenticator: Authenticator) -> ASGIApp:
             await pages(scope, receive, send)
             return
         scope["state"]["pipeline"] = pipeline
+        if has_slash(scope):
+            scope["path"] = scope["raw_path"].decode("latin-1")
         await routes(scope, receive, send)
 
     return answer

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 import msgspec
 from litestar import Request, Response
@@ -241,14 +241,21 @@ def audited(body: bytes) -> str | None:
     return encode({"bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}).decode()
 
 
+def has_slash(scope: Scope) -> bool:
+    """Return whether a part of a path, such as an id, has a slash. Such a path is routed as it was sent: quoted."""
+    return b"%2f" in scope["raw_path"].lower()
+
+
 def _parameters(kind: type[msgspec.Struct], request: HttpRequest) -> object:
     """Return path and query parameters; the path takes precedence."""
-    said = request.query_params.dict()
-    if "\0" in request.url.path or any("\0" in each for values in said.values() for each in values):
+    said, path = request.query_params.dict(), request.path_params
+    if has_slash(request.scope):
+        path = {name: unquote(value) for name, value in path.items()}
+    if any("\0" in each for each in path.values()) or any("\0" in each for values in said.values() for each in values):
         raise ApiError(400, _NUL, "leave it out")
     single = {name: values[0] if len(values) == 1 else values for name, values in said.items()}
     try:
-        return typed_json.convert({**single, **request.path_params}, kind, strict=False)
+        return typed_json.convert({**single, **path}, kind, strict=False)
     except msgspec.ValidationError as error:
         raise ApiError(400, str(error), "see the parameters of this request in /openapi.json") from None
 
@@ -278,7 +285,7 @@ def _response(operation: Operation, request: HttpRequest, found: object, princip
     if isinstance(found, Page):
         if found.next is not None:
             query = {**request.query_params, "cursor": found.next}
-            headers["Link"] = f'<{quote(request.url.path)}?{urlencode(query)}>; rel="next"'
+            headers["Link"] = f'<{quote(request.scope["raw_path"], safe="/%")}?{urlencode(query)}>; rel="next"'
         found = found.items
     if status == 204:
         return Response(b"", status_code=204, headers=headers)

@@ -17,7 +17,7 @@ from csms.http.parameters import write_cursor
 from csms.http.routes import OPERATIONS
 from csms.tokens.api import OneToken
 from tests.csms.api.support import ApiClient, serving
-from tests.csms.charging import Charging
+from tests.csms.charging import VALID, Charging
 from tests.csms.fixtures import Start
 from tests.csms.support import TOKENS
 from v2g.units import LAST_MS
@@ -459,6 +459,26 @@ async def test_events_of_one_moment_are_on_one_page_each_and_once(ask: ApiClient
 async def test_u0000_is_no_text(ask: ApiClient, method: str, path: str, body: bytes | None) -> None:
     answer = await ask(method, path.replace("%00", "\0") if "?" not in path else path, body)
     assert (answer.status, "U+0000" in answer.json["detail"]) == (400, True), answer.json
+
+
+async def test_an_id_may_have_a_slash(ask: ApiClient) -> None:
+    """Some stations' ids have, though an identifierString has none: a held transaction could not be released."""
+    station = await ask.backend.booted()
+    for name in ("a/b", "a%2Fb", "/", "\u00fc/%"):
+        said = quote(name, safe="")
+        place = f"/tokens/Central/{said}"
+        assert (await ask("PUT", place, {"status": "Accepted"})).json["id_token"] == name.upper()
+        assert (await ask("GET", place)).json["id_token"] == name.upper()
+        charging = Charging(ask.backend, station)
+        charging.id = name
+        await charging.event("Started", "Authorized", state="Charging", token=VALID, context="Transaction.Begin")
+        charging.wh -= 500
+        await charging.unplugged()
+        path = f"/books/quarantine/{said}?station={station.id}"
+        found = await ask("POST", path.replace("?", "/release?"), {"note": "as the meter says"})
+        assert found.status == 200, found.json
+        assert (found.json["session_id"], found.json["state"]) == (name, "released")
+        assert (await ask("GET", path)).json == found.json
 
 
 async def test_a_mode_that_ocpp_lacks_is_no_mode_of_a_token(ask: ApiClient) -> None:
