@@ -369,4 +369,4 @@ class PasswordMarks:
         return any(hmac.compare_digest(mark, self.mark(identity, form, hashed)) for form in forms(password))
 
     def _of(self, text: str) -> str:
-        return hmac.digest(self._secret, text.encode("utf-8", "surrogatepass"), "sha256").hex()
+        return hmac.digest(self._secret, text.encode(), "sha256").hex()

@@ -244,7 +244,7 @@ def _status(known: Known, where: Where, *, starts: bool) -> tuple[str, tuple[int
     here = [place for place in terms.places if place.station_id == where.station_id]
     if terms.places and not here:
         return "NotAtThisLocation", ()
-    whole = not terms.places or any(not place.evses for place in here)
+    whole = any(not place.evses for place in here)
     evses = () if whole else tuple(sorted({each for place in here for each in place.evses}))
     if evses and where.evse_id is not None and where.evse_id not in evses:
         return "NotAtThisLocation", ()

@@ -30,7 +30,7 @@ from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.operator import JournalReceipt, check_seal, is_of, prices_in
 from v2g.energy.settlement.records import LineCorrected
 from v2g.energy.settlement.session_journal import SessionJournal
-from v2g.errors import CodecError, RefusedError, VerificationError
+from v2g.errors import CodecError, RefusedError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.observe import Observe
@@ -202,36 +202,6 @@ async def test_sessions_of_one_station_do_not_disturb_each_other(csms: Running) 
 def stripped(lines: list[bytes]) -> list[bytes]:
     """Return lines without line feeds."""
     return [line.removesuffix(b"\n") for line in lines]
-
-
-def test_lines_with_a_hole_between_them_are_refused() -> None:
-    lines = stripped(journal())
-    copy = Copy(STATION, SESSION)
-    copy.take(lines[:2])
-    for wrong in (lines[3:], [lines[2], lines[4]], [lines[1], lines[0]]):
-        with pytest.raises(RefusedError, match="entry") as refused:
-            copy.take(wrong)
-        assert refused.value.reason == "gap"
-    assert copy.lines == 2
-    copy.take(lines[2:])
-
-
-@pytest.mark.parametrize("place", [0, 3, 6])
-def test_any_changed_byte_is_refused(place: int) -> None:
-    lines = stripped(journal())
-    line = lines[place]
-    for position in range(0, len(line), 7):
-        copy = Copy(STATION, SESSION)
-        changed = line[:position] + bytes([line[position] ^ 1]) + line[position + 1 :]
-        with pytest.raises((RefusedError, VerificationError)):
-            copy.take([*lines[:place], changed])
-
-
-def test_a_journal_of_another_session_or_station_is_refused() -> None:
-    for station, session in (("CS-OTHER", SESSION), (STATION, "ff")):
-        with pytest.raises(RefusedError, match="is of session") as caught:
-            Copy(STATION, SESSION).take(stripped(journal(session, station)))
-        assert caught.value.reason == "foreign"
 
 
 async def test_deliveries_at_the_same_time_are_put_in_a_row(csms: Running) -> None:

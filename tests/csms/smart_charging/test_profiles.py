@@ -3,7 +3,6 @@
 import msgspec
 import pytest
 
-from csms.admission.rules import Admission, admit, serial_number_fits
 from csms.dispatch.rules import dispatch_profile
 from csms.smart_charging.charging_plans import share_profile, waiting_profile
 from csms.smart_charging.rules import (
@@ -144,28 +143,6 @@ def test_needs_are_answered_by_contract_and_signal(
 ) -> None:
     needs = Needs(evse_id=1, requested=requested)
     assert answer_needs(needs, allowed, has_signal=signal, version=version) == status
-
-
-def test_only_stations_that_are_known_or_welcome_get_in() -> None:
-    found = admit("CS", {"CS": "Pending"}, "", "refuse")
-    assert found is not None
-    assert found.boot == "Pending"
-    assert admit("OTHER", {"CS": "Accepted"}, "", "refuse") is None
-    assert admit("OTHER", {}, "", "accept") == Admission("Accepted")
-    assert admit("OTHER", {}, "", "pending") == Admission("Pending")
-    assert admit("..", {}, "", "accept") is None
-
-
-def test_an_operators_decision_comes_before_the_configuration() -> None:
-    assert admit("CS", {"CS": "Accepted"}, "Refused", "accept") is None
-    assert admit("CS", {"CS": "Accepted"}, "Rejected", "accept") == Admission("Rejected")
-    assert admit("OTHER", {}, "Accepted", "refuse") == Admission("Accepted")
-
-
-def test_a_serial_number_is_the_certificates_or_left_out() -> None:
-    assert serial_number_fits(None, "CS")
-    assert serial_number_fits("CS", "CS")
-    assert not serial_number_fits("other", "CS")
 
 
 @pytest.mark.requirement("R192")

@@ -3,7 +3,17 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csms.tokens.rules import Key, apply, difference, differential, entries_of, full, read_entries, write_entries
+from csms.tokens.rules import (
+    MAX_ENTRIES,
+    Key,
+    apply,
+    difference,
+    differential,
+    entries_of,
+    full,
+    read_entries,
+    write_entries,
+)
 from v2g.ocpp.messages.authorization import AuthorizationData, AuthorizationStatus, IdToken, IdTokenInfo
 
 
@@ -50,6 +60,14 @@ def test_full_and_differential_updates_lead_to_the_same_list(
 def test_an_empty_list_is_sent_as_one_full_message_above_version_0() -> None:
     (request,) = full((), 0, 10)
     assert (request.update_type, request.version_number, request.local_authorization_list) == ("Full", 1, ())
+
+
+def test_a_station_that_reports_no_limit_gets_50_entries_a_message() -> None:
+    entries = [entry(number) for number in range(60)]
+    for make, kinds in ((full, ["Full", "Differential"]), (differential, ["Differential"] * 2)):
+        requests = make(entries, 7, MAX_ENTRIES)
+        assert [len(each.local_authorization_list) for each in requests] == [50, 10]
+        assert [(each.update_type, each.version_number) for each in requests] == list(zip(kinds, (7, 8), strict=True))
 
 
 def test_nothing_to_change_is_nothing_to_send() -> None:
