@@ -21,6 +21,7 @@ from v2g.iso15118.d2.messages import common
 from v2g.iso15118.d2.messages import data_types as types
 from v2g.iso15118.d2.messages.data_types import ChargeProgress, EVSEProcessing, ResponseCode
 from v2g.iso15118.d2.provisioning import NO_CONTRACT
+from v2g.iso15118.d2.response_codes import USES
 from v2g.iso15118.d2.schedules import VALUES, dc_evse_status, planned
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine import identifiers as evse_ids
@@ -107,6 +108,7 @@ MESSAGES: Final = MessageSet(
     values=VALUES,
     dc_status=dc_evse_status,
     voltage_error="FAILED_PowerDeliveryNotApplied",
+    uses=USES,
 )
 
 _RENEGOTIATING: Final = frozenset(

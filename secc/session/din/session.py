@@ -14,7 +14,7 @@ from v2g.iso15118.din.charts import STRICT, SessionDin
 from v2g.iso15118.din.messages import common
 from v2g.iso15118.din.messages import data_types as types
 from v2g.iso15118.din.messages.data_types import EVSEProcessing, ResponseCode
-from v2g.iso15118.din.response_codes import NAMES_OF_2
+from v2g.iso15118.din.response_codes import NAMES_OF_2, USES
 from v2g.iso15118.din.schedules import VALUES, dc_evse_status, planned
 from v2g.iso15118.engine import identifiers as evse_ids
 from v2g.iso15118.engine.app_protocol import AppProtocol
@@ -95,6 +95,7 @@ MESSAGES: Final = MessageSet(
     values=VALUES,
     dc_status=dc_evse_status,
     voltage_error="FAILED_EVSEPresentVoltageToLow",
+    uses={**USES, **{of_2: USES[own] for of_2, own in NAMES_OF_2.items()}},
 )
 
 

@@ -15,6 +15,7 @@ from v2g.exi.declare import Element
 from v2g.iso15118.engine.dc_status import DcStatus, Stop
 from v2g.iso15118.engine.physical_values import Writer
 from v2g.iso15118.engine.quirks import Quirk
+from v2g.iso15118.engine.response_codes import CodeUse
 from v2g.iso15118.engine.xmldsig import Signature
 
 
@@ -32,6 +33,8 @@ class MessageSet(msgspec.Struct, frozen=True, kw_only=True):
     """Makes DC_EVSEStatus with this NotificationMaxDelay, s."""
     voltage_error: str
     """Code for a start although the output has not the requested voltage."""
+    uses: Mapping[str, CodeUse]
+    """Its response codes."""
 
     def response(self, name: str, code: str = "OK", /, **fields: object) -> Element:
         """Return a response."""

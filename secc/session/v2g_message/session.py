@@ -34,6 +34,7 @@ from v2g.iso15118.engine.quirks import (
     Quirk,
     tolerates,
 )
+from v2g.iso15118.engine.response_codes import has_place
 from v2g.iso15118.engine.sequence import Chart, State
 from v2g.iso15118.engine.v2g_message import Header, MessageSession, body_of, is_request, is_same_session
 
@@ -230,6 +231,11 @@ class V2gMessageSession(ChargerSession, MessageSession):
         kind = type(status)
         fields = [each for each in ("dc_evse_status", "evse_status") if isinstance(getattr(response, each, None), kind)]
         self._send_body(structs.replace(response, **dict.fromkeys(fields, status)))
+
+    def _fail(self, request: Element, code: str, why: str, reason: str = "", *, stream: int | None = None) -> None:
+        """Answer by FAILED where a code is not foreseen, as that of a wrong unit after the charge parameters."""
+        foreseen = has_place(type(request).__name__.replace("Req", "Res"), code, self.messages.uses)
+        super()._fail(request, code if foreseen else "FAILED", why, reason or code, stream=stream)
 
     def _fail_after(self, code: str, reason: str) -> None:
         if code in _CLOSED_AT_ONCE or self.state is State.SUPPORTED_APP_PROTOCOL:

@@ -17,7 +17,7 @@ from v2g.iso15118.d2.messages.data_types import (
     UnitSymbol,
 )
 from v2g.iso15118.engine.dc_status import DcStatus
-from v2g.iso15118.engine.physical_values import Rounding, Writer, watts
+from v2g.iso15118.engine.physical_values import Rounding, Writer, is_power, watts
 from v2g.iso15118.engine.power_schedule import PowerSchedule, Step, offered, read
 
 
@@ -122,8 +122,8 @@ def charging_profile(steps: Sequence[Step]) -> ChargingProfile | None:
 
 
 def planned(profile: ChargingProfile | None) -> PowerSchedule | None:
-    """Return a vehicle's plan, None if it sends none. Raises Iso15118Error for powers that are none."""
-    if profile is None:
+    """Return a vehicle's plan, None if it sends none, or one in other units than of power."""
+    if profile is None or not all(is_power(each.charging_profile_entry_max_power) for each in profile.profile_entry):
         return None
     return read(
         (each.charging_profile_entry_start, None, watts(each.charging_profile_entry_max_power, Rounding.UP))

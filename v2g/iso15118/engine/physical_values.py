@@ -105,6 +105,11 @@ def _read(number: PhysicalNumber, quantity: str, shift: int, rounding: Rounding)
     return max(-MOST, min(MOST, value))
 
 
+def is_power(number: PhysicalNumber) -> bool:
+    """Return whether a value has a unit of power, or none."""
+    return number.unit is None or number.unit.value in _UNITS["power"]
+
+
 def millivolts(number: PhysicalNumber) -> int:
     """Return mV, exactly. Raises Iso15118Error for another unit, as all of these; a missing one is the right one."""
     return _read(number, "voltage", 3, Rounding.DOWN)

@@ -344,6 +344,35 @@ def test_a_profile_is_within_the_schedule(make_iso2: MakeIso2, strict: bool, pow
     assert len(bench.commands(ports.ReportChargingPlan)) == (code(response) == "OK")
 
 
+def test_a_profile_that_is_no_power_counts_as_none(dc: Iso2Bench) -> None:
+    dc.reach(State.DC_PRE_CHARGE_ONGOING)
+    entry = types.ProfileEntry(charging_profile_entry_start=0, charging_profile_entry_max_power=amperes(16))
+    response = dc.send(dc.ask("PowerDeliveryReq", charging_profile=types.ChargingProfile(profile_entry=(entry,))))
+    assert code(response) == "OK"
+    assert "charging_profile" in dc.quirks()
+
+
+@pytest.mark.parametrize(
+    ("state", "name", "expected"),
+    [
+        (State.CHARGE_PARAMETER_DISCOVERY, "ChargeParameterDiscoveryReq", "FAILED_WrongChargeParameter"),
+        (State.DC_PRE_CHARGE, "PreChargeReq", "FAILED"),
+        (State.DC_CHARGE_LOOP, "CurrentDemandReq", "FAILED"),
+    ],
+)
+def test_a_wrong_unit_is_refused_by_a_code_that_the_response_knows(
+    dc: Iso2Bench, state: State, name: str, expected: str
+) -> None:
+    dc.reach(state)
+    request = dc.ask(name)
+    if name == "ChargeParameterDiscoveryReq":
+        parameter = replace(request.ev_charge_parameter, ev_maximum_current_limit=watts(100))
+        wrong = replace(request, ev_charge_parameter=parameter)
+    else:
+        wrong = replace(request, ev_target_voltage=amperes(400))
+    assert code(dc.send(wrong)) == expected
+
+
 def test_a_raised_limit_holds_for_a_vehicle_that_ignores_renegotiation(dc: Iso2Bench) -> None:
     dc.fact(ports.GridChanged((Limit(source=OPERATOR, charge_w=5_000, discharge_w=0, version=2),)))
     dc.reach(State.DC_CHARGE_LOOP)
