@@ -24,7 +24,7 @@ from csms.transactions.rules import Transaction, missing, readings
 from csms.transactions.signed_values import JudgedSamples
 from csms.transactions.tables import held_transactions, transaction_events, transaction_faults, transactions
 from v2g import typed_json
-from v2g.energy.price_plan import PricePlan
+from v2g.energy.price_plan import PricePlan, When
 from v2g.errors import RefusedError
 
 _STATIONS = 500
@@ -117,7 +117,8 @@ def review(connection: Connection, transaction: Transaction, now_ms: int) -> pla
     facts = _facts(transaction, found)
     against = ledger.find_contradiction(connection, facts)
     began_ms, ended_ms = transaction.started_ms, transaction.ended_ms
-    if against is None and not found.timed and began_ms is not None and ended_ms is not None:
+    moved = (began_ms, ended_ms) != (found.usage.start_ms, found.usage.end_ms)
+    if against is None and not found.timed and moved and began_ms is not None and ended_ms is not None:
         as_told = {"from_ms": began_ms, "to_ms": ended_ms, "imports": None, "exports": None}
         against = ledger.find_contradiction(connection, [msgspec.structs.replace(each, **as_told) for each in facts])
     if against is not None:
@@ -203,9 +204,28 @@ def _by_time(found: Iterable[PricePlan]) -> bool:
     for plan in found:
         if plan.charging_time is not None or plan.idle_time is not None:
             return True
-        if any(charge is not None and len(charge.rates) > 1 for charge in (plan.energy, plan.export)):
+        rates = [each for charge in (plan.energy, plan.export) if charge is not None for each in charge.rates]
+        if any(msgspec.structs.replace(each.when, **_LASTING) != When() for each in rates):
             return True
     return False
+
+
+_LASTING: Final = {"evse_kind": None, "payment_brand": None, "payment_recognition": None}
+"""Conditions that hold during a whole transaction, or never."""
+
+
+def _by_state(found: Iterable[PricePlan]) -> bool:
+    """Return whether a price depends on when it charges and when not."""
+    return any(
+        plan.charging_time is not None
+        or plan.idle_time is not None
+        or any(each is not None for when in plan.conditions() for each in _states_of(when))
+        for plan in found
+    )
+
+
+def _states_of(when: When) -> tuple[int | None, ...]:
+    return when.min_charging_s, when.max_charging_s, when.min_idle_s, when.max_idle_s
 
 
 def _context(
@@ -237,6 +257,7 @@ def _context(
         conflicts=tuple(plausibility.Conflict(*row) for row in conflicts),
         gaps=tuple(missing(transaction, (each.seq_no for each in events))),
         by_time=_by_time(running),
+        by_state=_by_state(running),
     )
 
 

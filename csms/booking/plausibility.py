@@ -193,7 +193,8 @@ class TransactionContext(msgspec.Struct, frozen=True, kw_only=True):
     `free_ms`: when the last transaction before it at its EVSE that is not held ended; `left_mwh`: the registers of
     import and export then, None where that meter counts each transaction from 0; `since`: all others that were there
     meanwhile, None where it is not known.
-    `by_time`: its price depends on times, so each event counts. `gaps`: ranges of numbers that have not arrived.
+    `by_time`: its price depends on times, so each event counts; `by_state`: on when it charges, too. `gaps`: ranges of
+    numbers that have not arrived.
     `permitted`: the most power into the vehicle and out of it by the limits in force, W from a time (UTC ms) on.
     """
 
@@ -205,13 +206,15 @@ class TransactionContext(msgspec.Struct, frozen=True, kw_only=True):
     conflicts: tuple[Conflict, ...] = ()
     gaps: tuple[tuple[int, int], ...] = ()
     by_time: bool = False
+    by_state: bool = False
 
 
 class JudgedUsage(msgspec.Struct, frozen=True, kw_only=True):
     """What a transaction used: exact without `findings`, else a proposal.
 
-    `timed`: no time in it was corrected; otherwise nothing may be priced by time. `imports` and `exports`: what the
-    meter showed first and last, without readings that are left out (mWh); None without a register.
+    `timed`: no time in it was corrected, and its states fit; otherwise nothing may be priced by time.
+    `imports` and `exports`: what the meter showed first and last, without readings that are left out (mWh); None
+    without a register.
     """
 
     usage: Usage
@@ -277,12 +280,19 @@ def judge_usage(
         findings += _unsure(events, about)
     if not transaction.active:
         findings += _of_ends(transaction, events, series, (start_ms, end_ms))
+    charging: list[tuple[int, bool]] = []
+    for each in events:
+        if each.charging is not None and (not charging or charging[-1][1] != each.charging):
+            charging.append((min(max(start_ms, each.at_ms), end_ms), each.charging))
     points: list[list[Point]] = []
     stood: list[tuple[int, int] | None] = []
+    of_states: list[Finding] = []
     for way, (name, samples, rating_w) in enumerate(
         zip(("import", "export"), series, (about.rating.import_w, about.rating.export_w), strict=True)
     ):
         found = [(each.at_ms, _mwh(each)) for each in samples]
+        if len(found) > 1 and samples[0].context == "Transaction.Begin" and found[0][0] == found[1][0]:
+            found[0] = min(start_ms, found[0][0]), found[0][1]  # the end repeats it in one meter value with its own
         if below := [value for _, value in found if value < 0]:  # such as -1 for a meter that does not answer
             findings.append(Finding("series", f"the {name} register is below zero: {_listed(map(wh, below))} Wh"))
             found = [each for each in found if each[1] >= 0]
@@ -297,17 +307,17 @@ def judge_usage(
         stood.append((clean[0][1], last) if clean else None)
         findings += of_register
         findings += judge_limits(name, clean, about.permitted[way], rating_w, resolution_mwh)
-    charging: list[tuple[int, bool]] = []
-    for each in events:
-        if each.charging is not None and (not charging or charging[-1][1] != each.charging):
-            charging.append((min(max(start_ms, each.at_ms), end_ms), each.charging))
+        if about.by_state and not transaction.active:
+            of_states += _judge_states(name, clean, charging, rating_w, resolution_mwh)
+    findings += of_states
     usage = Usage(
         start_ms=start_ms,
         end_ms=end_ms,
         readings=_registers(points[0], points[1], (start_ms, end_ms)),
         charging=tuple(charging),
     )
-    judged = JudgedUsage(usage=usage, findings=tuple(findings), timed=not of_clock, imports=stood[0], exports=stood[1])
+    timed = not of_clock and not of_states
+    judged = JudgedUsage(usage=usage, findings=tuple(findings), timed=timed, imports=stood[0], exports=stood[1])
     costs = [each.cost_wh for each in events if each.cost_wh is not None]
     if costs and not transaction.active:
         taken = judged.import_mwh
@@ -594,13 +604,37 @@ def judge_limits(
 
     `permitted` are W from a time on; before the first one the EVSE's rating counts.
     """
-    limits = [(at_ms, power_w) for at_ms, power_w in permitted if power_w < rating_w]
-    if not limits or not points:
+    if all(power_w >= rating_w for _, power_w in permitted):
         return
-    slack = (LEAST_MWH + resolution_mwh) * 360_000 + rating_w * _PERCENT * _RENEWED_MS
     steps = [(0, rating_w), *((at, min(each, rating_w)) for at, each in permitted)]
-    worst, total, begin = (0, points[0], points[0]), 0, points[0]
-    place = 0
+    excess, first, last = _most_excess(points, steps)
+    if excess > _slack(rating_w, resolution_mwh):
+        most_w = max(each for at, each in steps if at < last[0] and each < rating_w)
+        more = f"{wh(excess // 360_000)} Wh more than limits of up to {kw(most_w)} permitted"
+        yield Finding("limits", f"{_rise(name, first, last)}: {more}")
+
+
+def _judge_states(
+    name: str, points: Sequence[Point], charging: Sequence[tuple[int, bool]], rating_w: int, resolution_mwh: int
+) -> Iterator[Finding]:
+    """Yield where a register rises though no event says that it charges: that time would be priced as idle."""
+    if not charging and points and points[-1][1] > points[0][1] + LEAST_MWH + resolution_mwh:
+        yield Finding("events", f"no event says whether it charges: {_rise(name, points[0], points[-1])}")
+    elif charging:
+        steps = [(0, 0), *((at_ms, rating_w if flows else 0) for at_ms, flows in charging)]
+        excess, first, last = _most_excess(points, steps)
+        if excess > _slack(rating_w, resolution_mwh):
+            more = f"{wh(excess // 360_000)} Wh more than while its events say that it charges"
+            yield Finding("events", f"{_rise(name, first, last)}: {more}")
+
+
+def _most_excess(points: Sequence[Point], steps: Sequence[Point]) -> tuple[int, Point, Point]:
+    """Return by how much a register rises more than powers (W) from a time on permit, and where it does so most.
+
+    The excess is in mWh * 360,000, 0 for none.
+    """
+    none = points[0] if points else (0, 0)
+    worst, total, begin, place = (0, none, none), 0, none, 0
     for before, after in itertools.pairwise(points):
         allowed, at_ms = 0, before[0]
         while at_ms < after[0]:
@@ -612,13 +646,17 @@ def judge_limits(
             total, begin = 0, before
         total += (after[1] - before[1]) * 360_000 - allowed * _PERCENT
         worst = max(worst, (total, begin, after), key=lambda each: each[0])
-    excess, first, last = worst
-    if excess > slack:
-        rise = f"the {name} register rises from {wh(first[1])} to {wh(last[1])} Wh in {_lasting(last[0] - first[0])}"
-        most_w = max(each for at, each in steps if at < last[0] and each < rating_w)
-        more = f"{wh(excess // 360_000)} Wh more than limits of up to {kw(most_w)} permitted"
-        detail = f"{rise}, at {moment(last[0])}: {more}"
-        yield Finding("limits", detail)
+    return worst
+
+
+def _slack(rating_w: int, resolution_mwh: int) -> int:
+    """Return the excess that a register may seem to have: it is rounded, and as old as meters renew it."""
+    return (LEAST_MWH + resolution_mwh) * 360_000 + rating_w * _PERCENT * _RENEWED_MS
+
+
+def _rise(name: str, first: Point, last: Point) -> str:
+    rise = f"the {name} register rises from {wh(first[1])} to {wh(last[1])} Wh in {_lasting(last[0] - first[0])}"
+    return f"{rise}, at {moment(last[0])}"
 
 
 def _follows(run: Sequence[Point], point: Point, rating_w: int, resolution_mwh: int) -> bool:

@@ -482,3 +482,43 @@ def test_a_usage_without_findings_is_exact_and_of_right_times() -> None:
 
 def test_an_evse_without_a_rating_is_of_400_kw() -> None:
     assert RatedPower() == RatedPower(400_000, 400_000) == TransactionContext().rating
+
+
+# -- states
+
+
+@pytest.mark.parametrize(
+    ("states", "found"),
+    [
+        ({0: True}, ""),
+        ({0: False, 10: True, 50: False}, ""),  # 100 W beside a pause
+        ({}, "no event says whether it charges: the import register rises from 1000 to 12000 Wh in 1\u00a0h"),
+        ({59: False}, "the import register rises from 1000 to 12000 Wh in 1\u00a0h"),
+        ({0: False, 58: True}, "the import register rises from 1000 to 12000 Wh in 1\u00a0h"),
+    ],
+)
+def test_energy_that_flows_while_no_event_says_so_has_no_price_by_state(states: dict[int, bool], found: str) -> None:
+    """All of it would be priced as idle time."""
+    events = [begun(), ended(value=12_000)]
+    events += [
+        heard(0, "Updated", START + at_min * MINUTE, charging=flows, evse_id=1) for at_min, flows in states.items()
+    ]
+    events.sort(key=lambda each: each.at_ms)
+    events = [msgspec.structs.replace(each, seq_no=number) for number, each in enumerate(events)]
+    assert details(judged(*events)) == []
+    by_state = details(judged(*events, about=knowing(by_state=True)))
+    assert [(reason, detail.startswith(found)) for reason, detail in by_state] == ([("events", True)] if found else [])
+    assert details(judged(*events[:-1], about=knowing(by_state=True))) == []
+
+
+def test_without_energy_no_event_has_to_say_whether_it_charges() -> None:
+    assert details(judged(begun(), ended(value=1001), about=knowing(by_state=True))) == []
+
+
+def test_a_begin_that_the_end_repeats_in_its_meter_value_is_of_the_start() -> None:
+    """Then the register does not rise in no time."""
+    both = (
+        reading(START + HOUR, value, context=f"Transaction.{name}") for name, value in (("Begin", 1000), ("End", 3000))
+    )
+    found = judged(heard(0, "Started", START), heard(1, "Ended", START + HOUR, *both))
+    assert (details(found), found.import_mwh, times(found)) == ([], 2_000_000, [START, START + HOUR])

@@ -30,7 +30,7 @@ from tests.csms.charging import TOKENS, VALID
 from tests.csms.db.events import found_as
 from tests.csms.fixtures import Start
 from tests.csms.scripted_station import Payload, ScriptedStation
-from v2g.energy.price_plan import Charge, PricePlan, Rate
+from v2g.energy.price_plan import Charge, PricePlan, Rate, When
 from v2g.energy.settlement.bookkeeping import next_period, period_of
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.times import format_time
@@ -193,6 +193,36 @@ async def test_a_start_in_1970_is_held_and_costs_no_time(station: Station) -> No
     worked = await csms.services.store.run(tariffs.work_out, station.point.id, station.id, csms.clock.utc_ms())
     assert worked is not None
     assert [(each.kind, each.incl_tax) for each in worked.bill.lines] == [("energy", 500_000)]
+
+
+async def test_energy_without_a_state_is_held_where_pauses_have_a_price(station: Station) -> None:
+    """All time would be idle: a release prices energy alone."""
+    csms = station.csms
+    await csms.services.store.run(tariffs.assign, tariffs.Scope(), BY_MINUTE.id, 0)
+    await station.event("Started", wh(0, "Transaction.Begin"))
+    await station.event("Ended", wh(1000, "Transaction.End"))
+    await station.is_held("events", "no event says whether it charges", kwh=1)
+    worked = await csms.services.store.run(tariffs.work_out, station.point.id, station.id, csms.clock.utc_ms())
+    assert worked is not None
+    assert [(each.kind, each.incl_tax) for each in worked.bill.lines] == [("energy", 500_000)]
+
+
+@pytest.mark.parametrize(("condition", "by_time"), [({"from_minute": 480}, True), ({"evse_kind": "DC"}, False)])
+async def test_a_price_of_some_hours_depends_on_time(
+    station: Station, condition: dict[str, Any], by_time: bool
+) -> None:
+    """So a gap in its events counts, as with two prices."""
+    run = station.csms.services.store.run
+    plan = PricePlan(id="some", currency="EUR", energy=Charge(rates=(Rate(price="0.5", when=When(**condition)),)))
+    await run(tariffs.add_plan, plan, 0)
+    await run(tariffs.assign, tariffs.Scope(), plan.id, 0)
+    await station.event("Started", wh(0, "Transaction.Begin"), state="Charging")
+    station.seq_no += 1
+    await station.event("Ended", wh(1000, "Transaction.End"), state="Idle")
+    if by_time:
+        await station.is_held("events", "its price depends on time, and events are missing: 1 to 1")
+    else:
+        assert await run(held.find, station.point.id, station.id) is None
 
 
 @pytest.mark.parametrize(("scale", "behind_s", "held"), [(1, 0, True), (1, 200, False), (1, 170, True), (3, 0, False)])
