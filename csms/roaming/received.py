@@ -81,7 +81,8 @@ def take_cdr(connection: Connection, partner: Partner, cdr: OcpiCdr, document: s
     lock(connection, [f"roaming CDRs of {owner}"])  # else two nodes could book two of one session
     known = rows.find_object(connection, owner, "cdrs", key)
     if known is not None:
-        if wire.read_kept(known.document, OcpiCdr) == cdr:
+        before = wire.read_kept(known.document, OcpiCdr)
+        if msgspec.structs.replace(before, last_updated=cdr.last_updated) == cdr:  # made anew for each attempt
             return None
         raise OcpiError("another CDR has this id: CDRs never change, send a credit CDR", code=2001)
     findings = _judge(connection, owner, cdr, now_ms, negative=partner.negative_energy)

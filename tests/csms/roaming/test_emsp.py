@@ -110,6 +110,7 @@ async def test_what_a_partner_claims_is_checked(cpo: Operator, emsp: Operator) -
     assert (same.status, same.code) == (200, 1000)  # a repetition
     assert same.headers["Location"].startswith(f"{emsp.url}/ocpi/emsp/2.3.0/cdrs/")
     assert (await emsp.ocpi("GET", same.headers["Location"], token)).data["id"] == document["id"]
+    assert (await sent(last_updated="2026-11-28T23:59:59Z")).code == 1000  # as well, made anew
     assert (await sent(total_energy=21)).code == 2001  # the same id, another content
     wrong = {
         "price": {"total_cost": {"before_taxes": document["total_cost"]["before_taxes"] + 0.02}},
