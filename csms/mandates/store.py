@@ -128,9 +128,18 @@ def end_expired(connection: sa.Connection, now_ms: int) -> None:
 def plan(connection: sa.Connection, now_ms: int) -> list[Debit]:
     """Store what follows from postings since the last time, before a provider is asked; return what failed at once.
 
-    A settlement booked since the creation of an active mandate of its vehicle is to be debited. The reversal of a
-    debited one is to be reversed, once that debit is decided: until then nobody knows whether there is one.
+    A settlement booked since the creation of an active mandate of its vehicle is to be debited, unless it replaces one
+    of before then that no mandate was for: that was paid otherwise. The reversal of a debited one is to be reversed,
+    once that debit is decided: until then nobody knows whether there is one.
     """
+    older = postings.alias()
+    otherwise = (
+        sa.exists()
+        .where(older.c.station_id == postings.c.station_id, older.c.session_id == postings.c.session_id)
+        .where(older.c.reverses.is_(None), older.c.booked_ms < mandates.c.created_ms)
+        .where(~sa.exists().where(debits.c.posting_id == older.c.id).correlate(older))
+        .correlate(postings, mandates)
+    )
     fresh = (
         sa.select(postings.c.id, postings.c.document, *(each.label(f"mandate_{each.name}") for each in mandates.c))
         .join(mandates, (mandates.c.vehicle == postings.c.vehicle) & (mandates.c.state == "active"))
@@ -140,6 +149,7 @@ def plan(connection: sa.Connection, now_ms: int) -> list[Debit]:
             & postings.c.reverses.is_(None)
             & (postings.c.reversed == 0)
             & (postings.c.booked_ms >= mandates.c.created_ms)
+            & ~otherwise
         )
         .order_by(postings.c.id)
         .limit(_BATCH)

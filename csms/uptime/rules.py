@@ -50,7 +50,7 @@ PRESETS: Final[Mapping[str, UptimeRules]] = {
         UptimeRules(
             name="nevi",
             title="NEVI, United States",
-            source="23 CFR 680.116(b); causes partly general knowledge, check them",
+            source="23 CFR 680.116(b), but of the known time, not of 525,600 minutes; causes partly general knowledge",
             read="2026-11-26",
             target_percent=97,
             excluded=("grid", "vehicle", "maintenance", "vandalism", "disaster", "closed"),

@@ -49,6 +49,33 @@ def test_a_debit_is_planned_once_and_reversed_after_it_is_decided(store: Store) 
     store.do(work)
 
 
+def test_the_correction_of_what_was_booked_before_the_mandate_is_not_debited(store: Store) -> None:
+    """That session was paid otherwise; one that an earlier mandate was debited for is not, once that is given back."""
+
+    def work(connection: Connection) -> None:
+        book(connection, posting(money=300_000), now_ms=LATER - 1)
+        first = agree(connection)
+        book(connection, posting(money=400_000), posting("02", money=50_000))
+        book(connection, posting(mwh=600, money=500_000))
+        assert mandates.plan(connection, LATER) == []
+        ((debit, _),) = mandates.due(connection)
+        assert (debit.key, debit.amount_micro) == ("CS/02/1", 50_000)
+        mandates.save_debit(connection, debit.posting, DONE, LATER)
+        mandates.end(connection, first, "x")
+        second = mandates.add(
+            connection, vehicle="DEV2GC1", payer="p", currency="EUR", most_micro=10**6, now_ms=LATER + 1,
+            expires_ms=2 * LATER,
+        )  # fmt: skip
+        mandates.save_answer(connection, second, MandateAnswer(reference="M2", state="active"))
+        book(connection, posting("02", money=60_000), now_ms=LATER + 2)
+        mandates.plan(connection, LATER + 2)
+        assert [(each.key, each.amount_micro, reference) for each, reference in mandates.due(connection)] == [
+            ("CS/02/2", -50_000, "D1"), ("CS/02/3", 60_000, "M2"),
+        ]  # fmt: skip
+
+    store.do(work)
+
+
 def test_a_vehicle_has_one_mandate_at_a_time_and_an_ended_one_stays_ended(store: Store) -> None:
     def work(connection: Connection) -> None:
         number = agree(connection)
