@@ -1,5 +1,6 @@
 """CDRs that are split and credited by agreement: what both cost together stays, and each is taken once."""
 
+import base64
 from decimal import Decimal
 
 import pytest
@@ -7,10 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from tests.energy.meter_records.signed_records import KEY, READING, der_of
+from tests.energy.meter_records.signed_records import record as meter_record
 from tests.ocpi.sessions import FACTS, T0, journal
 from v2g.energy.settlement.settle import settle
 from v2g.energy.settlement.taxes import VatRate
-from v2g.ocpi.objects import OcpiCdr, OcpiPrice
+from v2g.ocpi.objects import CdrSignedData, CdrSignedValue, OcpiCdr, OcpiPrice
 from v2g.ocpi.records import credit_of, credits_in, is_taken_back, judge_cdr, judge_credit, price_of, split_of
 from v2g.ocpi.settled import charge_detail_record
 
@@ -87,3 +90,27 @@ def test_a_cdr_that_would_take_minutes_to_price_is_disputed_at_once() -> None:
     periods = tuple(replace(period, tariff_id="ab"[number % 2]) for number in range(10_000))
     found = judge_cdr(replace(cdr, tariffs=tariffs, charging_periods=periods), {}, "UTC", T0 + 10**9)
     assert "price: 1000 prices and 10000 periods are too many to be checked" in found
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "more", "doubt"),
+    [
+        (0, 2.5, {}, []),
+        (2.5, 0, {}, ["signed data: the meter marks an error in 1-0:1.8.0, or it fell"]),
+        (0, 2.5, {"EF": "E"}, ["signed data: the meter marks an error in 1-0:1.8.0, or it fell"]),
+        (0, 4, {}, ["signed data: 4 kWh taken and 0 kWh fed back are proved"]),
+    ],
+)
+def test_energy_that_the_meter_doubts_is_no_proof(
+    begin: float, end: float, more: dict[str, str], doubt: list[str]
+) -> None:
+    readings = {**READING, "RV": begin}, {**READING, **more, "TX": "E", "RV": end}
+    text = meter_record(*readings).decode()
+    signed = CdrSignedData(
+        encoding_method="OCMF", public_key=base64.b64encode(der_of(KEY.public_key())).decode(),
+        signed_values=(CdrSignedValue(
+            nature="End", plain_data="", signed_data=base64.b64encode(text.encode()).decode()
+        ),),
+    )  # fmt: skip
+    cdr = record([(40, 2_500_000, 0)], vat=False)
+    assert judge_cdr(replace(cdr, signed_data=signed), {}, "Europe/Berlin", T0 + 10**9) == doubt

@@ -226,6 +226,9 @@ def _signatures(cdr: OcpiCdr) -> list[str]:
         f"signed data: {each.place}: {each.reason or each.verdict}" for each in judged if each.verdict != "verified"
     ]
     proved = [energy for each in judged for energy in each.energies]
+    found += [
+        f"signed data: the meter marks an error in {each.register}, or it fell" for each in proved if not each.usable
+    ]
     if found or not proved:
         return found
     by_direction = {"import": Decimal(0), "export": Decimal(0)}
