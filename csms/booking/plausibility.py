@@ -96,6 +96,8 @@ _STANDBY_W: Final = 20
 _REST_W: Final = 100
 """A vehicle may take or give so much beside a limit of 0: its electronics, and by what its power differs from a
 set-point."""
+_IDLE_W: Final = 700
+"""A vehicle may take or give so much while it does not charge: 1 A on three phases, below which stations see none."""
 _AHEAD: Final = 16
 """So many runs of readings are looked through for the one that continues an earlier one."""
 _REGISTERS: Final = (IMPORT_REGISTER, EXPORT_REGISTER)
@@ -621,7 +623,7 @@ def _judge_states(
     if not charging and points and points[-1][1] > points[0][1] + LEAST_MWH + resolution_mwh:
         yield Finding("events", f"no event says whether it charges: {_rise(name, points[0], points[-1])}")
     elif charging:
-        steps = [(0, 0), *((at_ms, rating_w if flows else 0) for at_ms, flows in charging)]
+        steps = [(0, _IDLE_W), *((at_ms, rating_w if flows else _IDLE_W) for at_ms, flows in charging)]
         excess, first, last = _most_excess(points, steps)
         if excess > _slack(rating_w, resolution_mwh):
             more = f"{wh(excess // 360_000)} Wh more than while its events say that it charges"

@@ -491,7 +491,7 @@ def test_an_evse_without_a_rating_is_of_400_kw() -> None:
     ("states", "found"),
     [
         ({0: True}, ""),
-        ({0: False, 10: True, 50: False}, ""),  # 100 W beside a pause
+        ({0: False, 10: True, 50: False}, ""),
         ({}, "no event says whether it charges: the import register rises from 1000 to 12000 Wh in 1\u00a0h"),
         ({59: False}, "the import register rises from 1000 to 12000 Wh in 1\u00a0h"),
         ({0: False, 58: True}, "the import register rises from 1000 to 12000 Wh in 1\u00a0h"),
@@ -509,6 +509,14 @@ def test_energy_that_flows_while_no_event_says_so_has_no_price_by_state(states: 
     by_state = details(judged(*events, about=knowing(by_state=True)))
     assert [(reason, detail.startswith(found)) for reason, detail in by_state] == ([("events", True)] if found else [])
     assert details(judged(*events[:-1], about=knowing(by_state=True))) == []
+
+
+@pytest.mark.parametrize(("value", "held"), [(1804, False), (1805, True)])
+def test_1_a_on_three_phases_is_no_charging(value: float, held: bool) -> None:
+    """With a tenth more, and what a meter of 22 kW has counted 5 s ago: 770 Wh, 34 Wh and 1 Wh of rounding."""
+    state = heard(1, "Updated", START, charging=False)
+    found = details(judged(begun(), state, ended(value=value, seq_no=2), about=knowing(by_state=True)))
+    assert bool(found) is held, found
 
 
 def test_without_energy_no_event_has_to_say_whether_it_charges() -> None:
