@@ -234,7 +234,7 @@ def fulfil_orders(
 
 def take_statuses(connection: sa.Connection, reported: Sequence[tuple[ConnectorStatus, int]]) -> list[list[Order]]:
     """Store connectors' status, each with its time (UTC ms); return the orders fulfilled by it."""
-    save_connectors(connection, [status for status, _ in reported])
+    save_connectors(connection, reported)
     open_here = availability_orders.c.state.in_(OPEN) & availability_orders.c.station_id.in_(
         {status.station_id for status, _ in reported}
     )

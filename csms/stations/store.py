@@ -13,6 +13,8 @@ from csms.stations.tables import connector_history, connectors, station_absences
 
 LEAST_ABSENCE_MS: Final = 10_000
 """A shorter absence is none."""
+_CLOCK_MS: Final = 60_000
+"""By so much a station's clock may differ from ours."""
 _DELIVERED_MS: Final = 900_000
 """A station that stayed for so long has delivered what it kept while it was offline."""
 
@@ -141,22 +143,33 @@ def save_connector(
     connection: Connection, station_id: str, evse_id: int, connector_id: int, status: str, at_ms: int
 ) -> None:
     """Store a connector's status, unless a newer one is stored."""
-    save_connectors(connection, [ConnectorStatus(station_id, evse_id, connector_id, status, at_ms)])
+    save_connectors(connection, [(ConnectorStatus(station_id, evse_id, connector_id, status, at_ms), at_ms)])
 
 
-def save_connectors(connection: Connection, reported: Sequence[ConnectorStatus]) -> None:
-    """Store connectors' status, as `save_connector` does, and each that is new in their history, late ones, too."""
-    query = select(*connectors.primary_key, connectors.c.changed_ms, connectors.c.status).where(
-        connectors.c.station_id.in_({each.station_id for each in reported})
+def save_connectors(connection: Connection, reported: Sequence[tuple[ConnectorStatus, int]]) -> None:
+    """Store connectors' status, each with its time of receipt (UTC ms), as `save_connector` does, and each that is new
+    in their history, late ones, too.
+
+    One of before its station was last heard before it was offline is not late, but by a clock that was lost: of now.
+    """
+    known_since = func.coalesce(stations.c.away_ms, stations.c.first_seen_ms)
+    query = (
+        select(*connectors.primary_key, connectors.c.changed_ms, connectors.c.status, known_since)
+        .join(stations, stations.c.station_id == connectors.c.station_id)
+        .where(connectors.c.station_id.in_({each.station_id for each, _ in reported}))
     )
-    known: dict[tuple[str, int, int], tuple[int, str]] = {
-        tuple(row[:3]): (row[3], row[4]) for row in connection.execute(query)
-    }
+    known: dict[tuple[str, int, int], tuple[int, str]] = {}
+    earliest: dict[str, int] = {}
+    for row in connection.execute(query):
+        known[row[0], row[1], row[2]] = row[3], row[4]
+        earliest[row[0]] = row[5] - _CLOCK_MS
     newest: dict[tuple[str, int, int], dict[str, object]] = {}
     history: dict[tuple[str, int, int, int], dict[str, object]] = {}
-    for each in reported:
-        key = each.station_id, each.evse_id, each.connector_id
-        changed_ms, status = known.get(key, (each.at_ms, ""))
+    for found, received_ms in reported:
+        key = found.station_id, found.evse_id, found.connector_id
+        changed_ms, status = known.get(key, (found.at_ms, ""))
+        lost = found.at_ms < min(changed_ms, earliest.get(found.station_id, 0))
+        each = found._replace(at_ms=received_ms) if lost else found
         if changed_ms <= each.at_ms:
             known[key] = each.at_ms, each.status
             newest[key] = dict(zip(_CONNECTOR, each, strict=True))
