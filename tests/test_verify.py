@@ -61,8 +61,8 @@ def test_only_parts_that_exist_are_run(capsys: pytest.CaptureFixture[str]) -> No
 def test_what_failed_of_a_part_and_what_came_after_end_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A part that was stopped, or that has not run, is run whole."""
     codes, ran = list[int](), list[Sequence[str]]()
-    tests = f"{verify._PYTEST} --share 3 --turn {{turn}} tests/pki"
-    whole, left = split(tests.format(turn=0)), [*split(tests.format(turn=0)), *verify._FAILED]
+    tests = f"{verify.PYTEST} --share 3 --turn {{turn}} tests/pki"
+    whole, left = split(tests.format(turn=0)), [*split(tests.format(turn=0)), *verify.FAILED]
     monkeypatch.setattr(verify, "PARTS", {"some": Part("", ("make first", tests, "make last"), turns=3)})
     monkeypatch.setattr(verify, "LEDGER", tmp_path / "passed.json")
     monkeypatch.setattr(verify, "FAILURES", tmp_path / "failures")
@@ -71,7 +71,7 @@ def test_what_failed_of_a_part_and_what_came_after_end_it(monkeypatch: pytest.Mo
         ran.append(words)
         return codes.pop(0)
 
-    monkeypatch.setattr(verify, "_run", end)
+    monkeypatch.setattr(verify, "execute", end)
 
     def ended(*found: int, failed: bool) -> list[Sequence[str]]:
         codes[:], ran[:] = found, []
@@ -83,7 +83,7 @@ def test_what_failed_of_a_part_and_what_came_after_end_it(monkeypatch: pytest.Mo
     assert ended(1, failed=True) == [left]
     assert ended(pytest.ExitCode.INTERRUPTED, failed=True) == [left]
     assert ended(failed=True) == []
-    assert ended(0, REPEATABLE, 1, failed=False) == [["make", "first"], whole, [*whole, *verify._ALONE]]
+    assert ended(0, REPEATABLE, 1, failed=False) == [["make", "first"], whole, [*whole, *verify.ALONE]]
     assert ended(0, 2, failed=True) == [left, ["make", "last"]]
     assert verify.read() == {}
     assert ended(0, failed=True) == [["make", "last"]]

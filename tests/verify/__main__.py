@@ -28,10 +28,10 @@ STALE: Final = 100
 """Commits after which a part should run again."""
 
 _LONG: Final = "long and not interop and not hours"
-_PYTEST: Final = ".venv/bin/pytest --dist loadgroup"
-_FAILED: Final = ("-n", "0", "--last-failed", "--last-failed-no-failures", "none", "-m", "", "--share", "1")
+PYTEST: Final = ".venv/bin/pytest --dist loadgroup"
+FAILED: Final = ("-n", "0", "--last-failed", "--last-failed-no-failures", "none", "-m", "", "--share", "1")
 """Without the part's share: pytest collects only what failed, and counting that would leave some of it out."""
-_ALONE: Final = (*_FAILED, "--maxfail", "2", "--repeated")
+ALONE: Final = (*FAILED, "--maxfail", "2", "--repeated")
 _OF_MAKE: Final = frozenset({"ARGS", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MINUTES", "PART"})
 """What `make verify` was given: a part's own `make` would take it, too, as `--failed` for its pytest."""
 ENVIRONMENT: Final = {"V2G_EXAMPLES": "100", "V2G_WORLDS": "300", "V2G_KILLS": "100", "CHAOS_SECONDS": "120"}
@@ -50,7 +50,7 @@ class Part(msgspec.Struct, frozen=True):
 def _long(about: str, turns: int, *folders: str) -> Part:
     """Return a part of tests marked `long`."""
     share = f" --share {turns} --turn {{turn}}" if turns > 1 else ""
-    command = f'{_PYTEST} -n 4 -m "{_LONG}"{share} {" ".join(folders)}'
+    command = f'{PYTEST} -n 4 -m "{_LONG}"{share} {" ".join(folders)}'
     return Part(about, (command,), turns, folders)
 
 
@@ -75,17 +75,17 @@ PARTS: Final[Mapping[str, Part]] = {
     ),
     "interop": Part(
         "every EXI message type, and independent peers",
-        (f'{_PYTEST} -n 2 -m "interop" --share 5 --turn {{turn}}',),
+        (f'{PYTEST} -n 2 -m "interop" --share 5 --turn {{turn}}',),
         5,
     ),
     "machines": Part(
         "packages, services, control board, console in a browser",  # the first installs what tests of packages need
-        ("make package", f'{_PYTEST} -n 2 -m "{_LONG}" tests/deploy tests/board tests/browser'),
+        ("make package", f'{PYTEST} -n 2 -m "{_LONG}" tests/deploy tests/board tests/browser'),
         folders=("tests/deploy", "tests/board", "tests/browser"),
     ),
     "first-day": Part(  # as `make first-day`, so that one of its tests can end it
         "what users type first, in Debians that boot",
-        ("make .venv/release", f"{_PYTEST} -n 0 -rs -m long tests/deploy/test_first_day.py"),
+        ("make .venv/release", f"{PYTEST} -n 0 -rs -m long tests/deploy/test_first_day.py"),
     ),
     "mutants": Part(
         "changes that a test must notice", (".venv/bin/python -m tests.mutants --share 40 --turn {turn}",), 40
@@ -160,13 +160,13 @@ def run(name: str, *, failed: bool = False) -> bool:
     kept.unlink(missing_ok=True)
     for index, command in enumerate(part.commands[last.command :], last.command):
         words = split(command.format(turn=last.turn))
-        code = _run([*words, *_FAILED] if failed and index == last.command and command.startswith(_PYTEST) else words)
+        code = execute([*words, *FAILED] if failed and index == last.command and command.startswith(PYTEST) else words)
         if code == REPEATABLE:  # nothing failed but tests of programs, which the machine may have delayed
-            code = _run([*words, *_ALONE])
+            code = execute([*words, *ALONE])
         minutes = last.minutes + (time.monotonic() - began) / 60
         if code:
             print(f"{name}: failed, exit code {code}", flush=True)
-            if code in (1, REPEATABLE) or not command.startswith(_PYTEST):  # other codes: tests that have not run
+            if code in (1, REPEATABLE) or not command.startswith(PYTEST):  # other codes: tests that have not run
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 kept.write_bytes(msgspec.json.encode(Failure(index, last.turn, minutes)))
             return False
@@ -184,7 +184,7 @@ def split(command: str) -> list[str]:
     ]
 
 
-def _run(words: Sequence[str]) -> int:
+def execute(words: Sequence[str]) -> int:
     print(shlex.join(words), flush=True)
     ours = {name: text for name, text in os.environ.items() if name not in _OF_MAKE}
     return subprocess.run(words, cwd=ROOT, env=ours | ENVIRONMENT, check=False).returncode
