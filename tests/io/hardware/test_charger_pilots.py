@@ -111,12 +111,24 @@ async def test_a_plug_that_comes_loose_is_reported(rig: Rig, until: Callable[...
     await until(lambda: rig.pilot.proximity.state == "fault")
 
 
+class Noise(BoardFirmware):
+    """A board that sends what is `waiting`, too."""
+
+    waiting = b""
+
+    def output(self) -> bytes:
+        data, self.waiting = super().output() + self.waiting, b""
+        return data
+
+
 class TestBoard:
     @pytest_asyncio.fixture
     async def simulator(self) -> AsyncIterator[BoardSimulator]:
-        simulator = BoardSimulator(Clock())
+        self.noise, self.pulled_out = Noise(), False
+        simulator = BoardSimulator(Clock(), firmware=self.noise)
         yield simulator
-        simulator.close()
+        if not self.pulled_out:
+            simulator.close()
 
     @pytest_asyncio.fixture
     async def board(self, simulator: BoardSimulator) -> AsyncIterator[SerialBoard]:
@@ -169,6 +181,7 @@ class TestBoard:
         if how == "silent":
             simulator.firmware.silent = True
         else:
+            self.pulled_out = True
             simulator.close()
         await until(lambda: seen)
         word, active, at = seen[0]
@@ -177,9 +190,6 @@ class TestBoard:
         assert board.state is F
         assert not board.contactor.closed
         assert board.duty_percent is None
-        if how == "pulled out":  # the fixture closes it again
-            simulator._loop.add_reader = lambda *_: None  # type: ignore[method-assign, assignment]
-            simulator._master, simulator._slave = os.pipe()
 
     async def test_a_board_that_comes_back_is_taken_again(
         self, board: SerialBoard, simulator: BoardSimulator, until: Callable[..., Any]
@@ -198,12 +208,15 @@ class TestBoard:
         faults: list[tuple[str, bool]] = []
         board.on_fault(lambda word, active: faults.append((word, active)))
         for _ in range(60):
-            os.write(simulator._master, os.urandom(500) + b"\n")
+            self.noise.waiting = os.urandom(500) + b"\n"
+            simulator.set()
             await asyncio.sleep(0.005)
         simulator.set(resistance_ohm=2_740)
         await until(lambda: board.state is B)
-        assert board._host.broken > 0
         assert faults == []
+        simulator.firmware.silent = True
+        await until(lambda: self.notes[-1].name == "board_lost")
+        assert int(str(self.notes[-1].data["broken"])) > 0, "it has come"
 
 
 @pytest.mark.parametrize(

@@ -175,27 +175,40 @@ async def test_the_folder_is_private(tmp_path: Path) -> None:
     a.close()
 
 
-async def test_a_peer_that_does_not_read_loses_what_is_too_much_and_hinders_nobody(tmp_path: Path, until) -> None:
+async def test_a_peer_that_does_not_read_loses_what_is_too_much_and_hinders_nobody(
+    tmp_path: Path, until, caplog: pytest.LogCaptureFixture
+) -> None:
     process = await _child(tmp_path)
     medium = await FolderMedium.attach(tmp_path, "parent")
     other = await FolderMedium.attach(tmp_path, "other")
     received: list[bytes] = []
+    echoed: list[bytes] = []
     other.subscribe(MediumChannel.PLC, lambda peer, data: received.append(data) if peer == "parent" else None)
+    medium.subscribe(MediumChannel.PLC, lambda peer, data: echoed.append(data))
+    kernel = int(Path("/proc/sys/net/unix/max_dgram_qlen").read_text()) + 1
+    count = 1024 + kernel + 100
     await until(lambda: medium.peers == {"child", "other"})
     process.send_signal(signal.SIGSTOP)
     try:
-        for number in range(1200):
+        for number in range(count):
             medium.send(MediumChannel.PLC, number.to_bytes(2, "big"))
             if number % 8 == 0:
                 await until(lambda number=number: len(received) == number + 1)
-        await until(lambda: len(received) == 1200)
-        assert len(medium._backlog["child"]) == 1024
+        await until(lambda: len(received) == count)
+        dropped = caplog.text.count("child does not read, datagram dropped")
+        assert 1024 <= count - dropped <= 1024 + kernel
         assert "child" in medium.peers, "slow is not dead"
     finally:
         process.send_signal(signal.SIGKILL)
         await process.wait()
     await until(lambda: medium.peers == {"other"})
-    assert not medium._backlog
+    process = await _child(tmp_path)
+    await until(lambda: "child" in medium.peers)
+    medium.send(MediumChannel.PLC, b"new")
+    await until(lambda: echoed)
+    assert echoed == [b"echo new"], "what waited for the dead is not for its successor"
+    process.send_signal(signal.SIGKILL)
+    await process.wait()
     medium.close()
     other.close()
 
@@ -203,8 +216,15 @@ async def test_a_peer_that_does_not_read_loses_what_is_too_much_and_hinders_nobo
 async def test_a_farewell_that_overtakes_the_successor_is_ignored(tmp_path: Path, until) -> None:
     a, b = await FolderMedium.attach(tmp_path, "a"), await FolderMedium.attach(tmp_path, "b")
     await until(lambda: a.peers == {"b"})
-    a._received("b", 0xF2, b"another incarnation")
-    assert a.peers == {"b"}
-    a._received("b", 0x77, b"no channel")
+    received: list[bytes] = []
+    a.subscribe(MediumChannel.PLC, lambda _, data: received.append(data))
+    (tmp_path / "b.sock").unlink()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as raw:
+        raw.bind(str(tmp_path / "b.sock"))
+        for datagram in (b"\xf2another incarnation", b"\x77no channel", b"\x01known"):
+            raw.sendto(datagram, str(tmp_path / "a.sock"))
+        await until(lambda: received)
+        assert received == [b"known"]
+        assert a.peers == {"b"}
     for medium in (a, b):
         medium.close()

@@ -37,7 +37,7 @@ class Desk:
         self.days = 4
         self.credentials = pki.credentials("secc")
         self._chain = [x509.load_der_x509_certificate(each) for each in self.credentials.chain]
-        self._signer = Issuer(self._chain[1], load_private_key(pki.path("cpo/sub2.key")))
+        self.signer = Issuer(self._chain[1], load_private_key(pki.path("cpo/sub2.key")))
         self.stapler = Stapler(
             anchors=pki.anchors("v2g"), cache=cache, observe=self.events.append, ask=self._ask, now=lambda: self.now
         )
@@ -49,7 +49,7 @@ class Desk:
         leaf, issuer = self._chain[:2]
         assert ocsp.load_der_ocsp_request(request).serial_number == leaf.serial_number
         validity = timedelta(days=self.days)
-        return make_response(leaf, issuer, self._signer, at=self.now, validity=validity, revoked_at=self.revoked_at)
+        return make_response(leaf, issuer, self.signer, at=self.now, validity=validity, revoked_at=self.revoked_at)
 
     async def after(self, **time: float) -> list[str]:
         """Let time pass, refresh what is due, and return the names of the events."""
@@ -123,7 +123,7 @@ async def test_an_answer_that_a_vehicle_would_refuse_does_not_replace_a_good_one
     desk = Desk(pki)
     await desk.after()
     stranger = x509.load_der_x509_certificate(pki.chain("contract")[1])
-    desk._signer = Issuer(stranger, load_private_key(pki.path("mo/sub2.key")))
+    desk.signer = Issuer(stranger, load_private_key(pki.path("mo/sub2.key")))
     assert await desk.after(days=2) == ["staple_failed"]
     assert desk.events[-1].data["reason"] == "bad_signature"
     desk.check()
