@@ -95,6 +95,7 @@ class Bench:
         self._coming: deque[Callable[[], list[Action]]] = deque()
         self._busy = False
         self._results: dict[str, Payload | Exception] = {}
+        self._unanswered: dict[str, str] = {}
         self._entropy = itertools.count(1)
         self.reset_at_once = True
         for key, value in (variables or {}).items():
@@ -222,6 +223,7 @@ class Bench:
         if callable(answer):
             answer = answer(payload)
         if answer is None:
+            self._unanswered[action] = identifier
             return
         if isinstance(answer, Refused):
             frame: list[Any] = [CALLERROR, identifier, answer.code, answer.description, {}]
@@ -231,6 +233,11 @@ class Bench:
             frame = [CALLRESULT, identifier, answer]
         text = json.dumps(frame)
         self._coming.append(lambda: self.station.receive(text, self.moment) if self.connected else [])
+
+    def answer_late(self, action: str, **answer: Any) -> None:
+        """Answer the last request of an action that has got no answer."""
+        text = json.dumps([CALLRESULT, self._unanswered.pop(action), answer])
+        self.run(self.station.receive(text, self.moment))
 
     def _usual(self, action: str, payload: Payload) -> Payload:
         match action:
@@ -342,17 +349,18 @@ class Bench:
 
     def run(self, actions: list[Action]) -> None:
         """Carry out what the station wants, and what follows from that."""
-        self._carry_out(actions)
+        self.carry_out(actions)
         if self._busy:
             return
         self._busy = True
         try:
             while self._coming:
-                self._carry_out(self._coming.popleft()())
+                self.carry_out(self._coming.popleft()())
         finally:
             self._busy = False
 
-    def _carry_out(self, actions: list[Action]) -> None:
+    def carry_out(self, actions: list[Action]) -> None:
+        """Do what the station wants."""
         """Do all it keeps first, as a shell does."""
         kept = [action for action in actions if isinstance(action, Keep)]
         for action in kept:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from v2g.errors import StoreError
+from v2g.errors import StoreError, TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g_station.journal_uploader import JournalUploader
+from v2g_station.store import QueuedLines
 
 
 class _Store:
@@ -56,20 +57,29 @@ async def test_the_store_is_read_again_after_a_failure_and_then_only_for_lines_t
 
 
 async def test_it_ends_also_when_something_wakes_it_at_that_very_moment() -> None:
-    runner: Any = SimpleNamespace(online=asyncio.Event())
+    tried = asyncio.Event()
+
+    async def call(*_: object) -> None:
+        tried.set()
+        raise TransportError("the connection was cut")
+
+    runner: Any = SimpleNamespace(online=asyncio.Event(), core=SimpleNamespace(outbox=()), call=call)
+    runner.online.set()
+    lines = QueuedLines(1, "s-1", ("{}",))
+    store: Any = SimpleNamespace(next_lines=lambda *_: lines)
+    disk = DiskThread()
     uploader = JournalUploader(
         "CS",
-        None,
+        store,
         runner,
-        DiskThread(),
+        disk,
         Clock(),
         lambda _: None,
         received=lambda session_id, receipt: None,
-        delivered=lambda: None,  # type: ignore[arg-type]  # offline: none is read
+        delivered=lambda: None,
     )
-    uploader._not_before = Clock().monotonic() + 100  # lines wait for another attempt
     task = asyncio.create_task(uploader.run())
-    await asyncio.sleep(0)
+    await tried.wait()  # lines wait for another attempt
     await asyncio.sleep(0)
     uploader.wake()
     await asyncio.sleep(0)
@@ -77,3 +87,4 @@ async def test_it_ends_also_when_something_wakes_it_at_that_very_moment() -> Non
     done, _ = await asyncio.wait({task}, timeout=0.5)
     assert done
     assert task.cancelled()
+    await disk.close()

@@ -9,10 +9,12 @@ import pytest
 
 from secc.station.station import ChargerStation, StationConfig
 from tests.sealing import new_keys
+from tests.station.bench import FIXED, Bench
 from tests.station.no_charger import NoCharger
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock
 from v2g.io.storage.record_keys import RecordKeys
+from v2g.observe import Observe
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g_station.blocks import transaction_records as transactions
 from v2g_station.blocks.smart_charging.profile_times import InstalledProfile
@@ -70,22 +72,27 @@ async def test_a_memory_of_the_first_format_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "station.db"
     old_file(path)
     for _ in range(2):  # it is done once
-        station = ChargerStation(
-            StationConfig(url="ws://127.0.0.1:1/", identity="CS", store=path),
-            clock=Clock(), entropy=lambda n: bytes(n), observe=lambda _: None, charger=NoCharger(), boot_id="boot-1",
-        )  # fmt: skip
-        core = station._core
+        store, found = StationStore(path), Bench(evses=(FIXED,), managed=True, power=False)
+        assert store.waiting() == 1
+        found.saved = store.saved()
+        store.close()
+        core = found.make("ApplicationReset", same_boot=True)
         bodies = [msgspec.json.decode(body) for body in core.outbox.bodies()]
         events = [body for body in bodies if "transactionInfo" in body]
         assert [event["seqNo"] for event in events] == [0, 1]
-        assert station.transaction_id("s-1") == "t-1"
         assert core.sessions.open_transactions()["s-1"].next_seq_no == 2  # type: ignore[attr-defined]
         assert [item.profile for item in core.smart_charging.installed] == [PROFILE]
-        assert station._store.waiting() == 1
-        assert set(station._store.saved()["refused"]) == {"000000000003"}
-        assert station._same_boot
+        assert set(found.saved["refused"]) == {"000000000003"}
         assert not core.availability.operative(1)
-        await station.close()
+    observed: list[Observe] = []
+    station = ChargerStation(
+        StationConfig(url="ws://127.0.0.1:1/", identity="CS", store=path),
+        clock=Clock(), entropy=lambda n: bytes(n), observe=observed.append, charger=NoCharger(), boot_id="boot-1",
+    )  # fmt: skip
+    assert station.transaction_id("s-1") == "t-1"
+    assert station.recover() == ["s-1"]
+    assert observed[-1].data == {"transaction_id": "t-1", "reason": "Reboot"}, "it knows its boot"
+    await station.close()
 
 
 def test_a_memory_of_a_newer_format_is_not_touched(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from v2g.ocpp.messages.base import MessageContent
 from v2g.ocpp.messages.display import MessageInfo
 from v2g_station.blocks.display import ShowMessages
 from v2g_station.blocks.web_payment import ShowQrCode
-from v2g_station.device.display import DisplayConfig, StationDisplay
+from v2g_station.device.display import NOTICE_S, DisplayConfig, StationDisplay
 
 
 def message(number: int, text: str = "") -> MessageInfo:
@@ -197,30 +197,34 @@ def test_another_text_under_the_same_number_is_shown() -> None:
     assert texts == ["one", "two"]
 
 
-async def test_qr_codes_and_what_became_of_a_wish_stand_beside_the_message(tmp_path: Path) -> None:
+def test_qr_codes_and_what_became_of_a_wish_stand_beside_the_message(tmp_path: Path) -> None:
     """C25.FR.01: a code stands there until it is another one, or none."""
-    file = tmp_path / "display.json"
-    reported: list[Observe] = []
-    display = StationDisplay(DisplayConfig(file=file, draws_qr_codes=True), reported.append)
-    assert display.draws_codes
-    display.code(ShowQrCode(evse_id=2, url="https://pay/2"))
-    display.code(ShowQrCode(evse_id=1, url="https://pay/1", quality="High"))
-    display.code(ShowQrCode(evse_id=1, url="https://pay/1b", quality="High"))
-    display.show(ShowMessages(messages=(message(3),)))
-    display.notice(2, "web_payment", "")
-    assert shown(file)["content"] == "text 3"
-    assert shown(file)["notice"] == {"evse": 2, "word": "web_payment", "text": ""}
-    assert shown(file)["qr_codes"] == [
-        {"evse": 1, "url": "https://pay/1b", "quality": "High"},
-        {"evse": 2, "url": "https://pay/2", "quality": "Medium"},
-    ]
-    display.code(ShowQrCode(evse_id=1, url=None))
-    display._fade()
-    assert [each["evse"] for each in shown(file)["qr_codes"]] == [2]
-    assert "notice" not in shown(file)
-    codes = [(event.data["evse"], event.data["shown"]) for event in reported if event.name == "qr_code"]
-    assert codes == [(2, True), (1, True), (1, False)], "a new password is no news"
-    await display.close()
+
+    async def scenario() -> None:
+        file = tmp_path / "display.json"
+        reported: list[Observe] = []
+        display = StationDisplay(DisplayConfig(file=file, draws_qr_codes=True), reported.append)
+        assert display.draws_codes
+        display.code(ShowQrCode(evse_id=2, url="https://pay/2"))
+        display.code(ShowQrCode(evse_id=1, url="https://pay/1", quality="High"))
+        display.code(ShowQrCode(evse_id=1, url="https://pay/1b", quality="High"))
+        display.show(ShowMessages(messages=(message(3),)))
+        display.notice(2, "web_payment", "")
+        assert shown(file)["content"] == "text 3"
+        assert shown(file)["notice"] == {"evse": 2, "word": "web_payment", "text": ""}
+        assert shown(file)["qr_codes"] == [
+            {"evse": 1, "url": "https://pay/1b", "quality": "High"},
+            {"evse": 2, "url": "https://pay/2", "quality": "Medium"},
+        ]
+        display.code(ShowQrCode(evse_id=1, url=None))
+        await asyncio.sleep(NOTICE_S)
+        assert [each["evse"] for each in shown(file)["qr_codes"]] == [2]
+        assert "notice" not in shown(file)
+        codes = [(event.data["evse"], event.data["shown"]) for event in reported if event.name == "qr_code"]
+        assert codes == [(2, True), (1, True), (1, False)], "a new password is no news"
+        await display.close()
+
+    run(scenario())
 
 
 async def test_a_charger_whose_display_draws_codes_offers_payment_on_the_web(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from tests.station.updates import IMAGE, update
 from v2g.errors import InstallError
 from v2g.io.ota.folder_installer import FolderInstaller
 from v2g.iso15118.engine.session import Fact
+from v2g.observe import Observe
 from v2g_station.blocks.firmware import Activate, CancelFirmware, ConfirmInstall, DownloadFirmware, Install
 from v2g_station.device.firmware import FirmwareDevice, FirmwareState, UpdateConfig
 
@@ -38,6 +39,10 @@ class Slots(FolderInstaller):
     def __init__(self, folder: Path, restart: Callable[[], None], point: Callable[[], None]) -> None:
         super().__init__(folder, restart)
         self.point = point
+
+    def back(self) -> tuple[tuple[str, ...], ...]:
+        self.point()  # the state is stored next
+        return super().back()
 
     def boot(self) -> Any:
         if not self.starts:
@@ -100,26 +105,21 @@ class Device:
         accepted = asyncio.Event()
         if self.accepts:
             accepted.set()
-        made = FirmwareDevice(
+        return FirmwareDevice(
             self.config,
             lambda: self.folder,
             self.slots,
             notify=self.notify,
             accepted=lambda: accepted,
             context=ssl.create_default_context,
-            observe=lambda _: None,
+            observe=self.observe,
             boot_id=str(self.boots),
             pause=self.pause,
         )
-        save = made._save
 
-        def saved(*args: Any) -> None:
+    def observe(self, event: Observe) -> None:
+        if event.name == "phase":  # it is stored
             self.point()
-            save(*args)
-            self.point()
-
-        made._save = saved  # type: ignore[method-assign]
-        return made
 
     async def pause(self, seconds: float) -> None:
         self.waits.append(seconds)
@@ -137,6 +137,8 @@ class Device:
 
     async def live(self) -> list[str]:
         """Let everything happen until the end; return what the CSMS has received."""
+        failed: list[Exception | Killed] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context["exception"]))
         for _ in range(60):
             wanted = [each for each in self.bench.commands if isinstance(each, WORK)]
             self.bench.commands.clear()
@@ -148,9 +150,8 @@ class Device:
             for each in wanted:
                 self.firmware.command(each)
                 await self.firmware.finished()
-                assert self.firmware._running is not None
-                task = self.firmware._running[0]
-                if not task.cancelled() and (error := task.exception()) is not None:
+                if failed:
+                    error = failed.pop()
                     if not isinstance(error, Killed):
                         raise error
                     self.restart()

@@ -274,8 +274,8 @@ def test_a_contract_s_own_tariff_is_taken_from_the_answer_to_the_charger() -> No
 def test_no_cost_is_sent_that_is_not_kept_first() -> None:
     found = station(tariff())
     batches: list[list[Any]] = []
-    carry_out = found._carry_out
-    found._carry_out = lambda actions: (batches.append(actions), carry_out(actions))[1]  # type: ignore[method-assign]
+    carry_out = found.carry_out
+    found.carry_out = lambda actions: (batches.append(actions), carry_out(actions))[1]  # type: ignore[method-assign]
     begin(found)
     for actions in batches:
         sent = [each for each in actions if isinstance(each, SendToCsms) and '"TransactionEvent"' in each.text]

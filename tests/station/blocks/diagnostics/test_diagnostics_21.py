@@ -293,12 +293,8 @@ def test_a_stream_that_nobody_wants_any_more_when_it_is_accepted_is_closed() -> 
     found = charging()
     found.answers["OpenPeriodicEventStream"] = None
     number = stream(found, interval=10)
-    found.answers["OpenPeriodicEventStream"] = {"status": "Accepted"}
-    peer = found.station.link._peer
-    assert peer is not None
     found.ask("ClearVariableMonitoring", id=[number])
-    identifier = peer._outstanding.id  # type: ignore[union-attr]
-    found.run(found.station.receive(f'[3,"{identifier}",{{"status":"Accepted"}}]', found.moment))
+    found.answer_late("OpenPeriodicEventStream", status="Accepted")
     found.expect("ClosePeriodicEventStream", id=number)
 
 

@@ -11,7 +11,6 @@ from tests.station.blocks.transactions.managed_resumption import begin
 from tests.station.till import PAID, Till
 from tests.station.web_payments import PAID as PAID_ON_WEB
 from tests.station.web_payments import code_of, start, web
-from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g_station.blocks.transactions.managed import RemoteStartExpired, RemoteStartRequested, RemoteStopRequested
 
 LED: dict[str, Any] = {"evses": (FIXED,), "managed": True}
@@ -128,5 +127,5 @@ def test_a_limit_of_zero_is_no_limit_that_nobody_set() -> None:
     found = Bench("2.1", **LED)
     begin(found, "a")
     found.wait(600)
-    assert found.station.transaction_limits._limits.get(1, TransactionLimit()) == TransactionLimit()
+    assert not any(each["transactionInfo"].get("transactionLimit") for each in found.all("TransactionEvent"))
     assert last(found, RemoteStopRequested) is None
