@@ -277,7 +277,7 @@ def balanced(vehicle: str) -> Principal | None:
     """Return the principal of a vehicle that a load balancer has named (R215); None for no pseudonym."""
     if re.fullmatch(EV_PATTERN, vehicle) is None:
         return None
-    return Principal(vehicle, Role.GATEWAY, (vehicle,), id=f"certificate {vehicle}"[:128])
+    return Principal(vehicle, Role.GATEWAY, (vehicle,), id=f"certificate {vehicle}")
 
 
 def find_certificate(common_name: str, known: Iterable[tuple[str, Role, tuple[str, ...]]]) -> Principal | None:

@@ -364,7 +364,7 @@ class PasswordMarks:
 
     def judge(self, mark: str, identity: str, password: str, hashed: str) -> bool | None:
         """Return whether a password matches by its mark; None when there is none of this key and hash."""
-        if not mark or not hmac.compare_digest(mark.partition("$")[0], self._of(hashed)[:16]):
+        if not hmac.compare_digest(mark.partition("$")[0], self._of(hashed)[:16]):
             return None
         return any(hmac.compare_digest(mark, self.mark(identity, form, hashed)) for form in forms(password))
 

@@ -38,6 +38,8 @@ _EMAID_LENGTH: Final = 14  # country 2, provider 3, instance 9; a check digit ma
 
 Period = Literal["day", "week", "month", "total"]
 
+_DAY_MS: Final = 86_400_000
+
 
 class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A station where a token may charge."""
@@ -145,11 +147,11 @@ class Where(msgspec.Struct, frozen=True):
 class ChainVerdict(enum.Enum):
     """Result of verifying the contract certificate of a token."""
 
-    VALID = "valid"
-    EXPIRED = "expired"
-    REVOKED = "revoked"
-    BROKEN = "broken"  # unknown root, bad signature or profile, other eMAID, unknown revocation status
-    ABSENT = "absent"  # neither certificate nor hash data
+    VALID = enum.auto()
+    EXPIRED = enum.auto()
+    REVOKED = enum.auto()
+    BROKEN = enum.auto()  # unknown root, bad signature or profile, other eMAID, unknown revocation status
+    ABSENT = enum.auto()  # neither certificate nor hash data
 
 
 class TokenAnswer(msgspec.Struct, frozen=True):
@@ -275,7 +277,7 @@ def period_start(period: Period, at_ms: int) -> int:
     """Return the start of the period that contains a time, in ms since 1970 (0 for `total`)."""
     if period == "total":
         return 0
-    day = datetime.fromtimestamp(at_ms / 1000, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    day = datetime.fromtimestamp(at_ms // _DAY_MS * _DAY_MS / 1000, UTC)
     if period == "week":
         day -= timedelta(days=day.weekday())
     elif period == "month":

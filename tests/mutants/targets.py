@@ -379,6 +379,19 @@ TARGETS: Final[Mapping[str, Target]] = {
             "tests/csms/ocpp/test_der.py",
         ),
     ),
+    "admission": Target(
+        "csms/admission/rules.py",
+        ("tests/csms/admission/test_admission_rules.py", "tests/csms/admission/test_passwords.py"),
+    ),
+    "journal_copy": Target(
+        "csms/settlements/rules.py",
+        ("tests/csms/settlements/test_session_course.py", "tests/csms/settlements/test_journal_copy.py"),
+    ),
+    "direct_payments": Target("csms/direct_payments/rules.py", ("tests/csms/direct_payments/test_payment_states.py",)),
+    "set_points": Target("csms/dispatch/rules.py", ("tests/csms/dispatch/test_set_points.py",)),
+    "tokens": Target(
+        "csms/tokens/rules.py", ("tests/csms/tokens/test_token_answers.py", "tests/csms/tokens/test_local_lists.py")
+    ),
     "qr_payment": Target("csms/payments/rules.py", ("tests/csms/payments/test_qr_payment.py",)),
     "alerts": Target(
         "csms/alerts/rules.py",
@@ -608,6 +621,22 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_resolution_mwh: -6 -> 6": "without an exponent nothing is read",
         "_resolution_mwh: 6 -> 7": "without an exponent nothing is read",
         "_resolution_mwh: 6 -> 0": "without an exponent nothing is read",
+    },
+    "admission": {
+        "module: 1000 -> 1001": "a limit as good as the next",
+        "module: 1000 -> 0": "a test of the API notices it",
+        "module: 16 -> 17 #2": "random enough, or more so",
+        "new_password: 64 -> 65": "random enough, or more so",
+    },
+    "journal_copy": {
+        "Copy.take: True -> False": _EACH,
+        "Copy._count_known: True -> False": _EACH,
+    },
+    "tokens": {
+        "_fits: 1 -> 2": "each version number is written alike",
+        "_fits: 1 -> 0": "each version number is written alike",
+        "_fits: 1 -> 2 #2": "one entry is one message",
+        "_fits: return False -> return None": _TRUTH,
     },
     "site_access": {"_read: return answer -> return None": "neither says whose it is"},
     "users": {

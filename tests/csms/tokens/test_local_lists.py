@@ -55,11 +55,17 @@ def test_full_and_differential_updates_lead_to_the_same_list(
         station.take(request)
     assert station.entries == wanted
     assert read_entries(write_entries(wanted)) == wanted
+    for request in full(held.values(), station.version + 1, limit):
+        station.take(request)
+    assert station.entries == held
 
 
 def test_an_empty_list_is_sent_as_one_full_message_above_version_0() -> None:
-    (request,) = full((), 0, 10)
-    assert (request.update_type, request.version_number, request.local_authorization_list) == ("Full", 1, ())
+    for version, sent in ((0, 1), (1, 1), (5, 5)):
+        (request,) = full((), version, 10)
+        assert (request.update_type, request.version_number, request.local_authorization_list) == ("Full", sent, ())
+        (request,) = full([entry(1)], version, 10)
+        assert (request.update_type, request.version_number) == ("Full", sent)
 
 
 def test_a_station_that_reports_no_limit_gets_50_entries_a_message() -> None:

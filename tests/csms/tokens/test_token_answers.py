@@ -8,6 +8,7 @@ from msgspec.structs import asdict
 
 from csms.tokens.rules import (
     Allowance,
+    ChainVerdict,
     Group,
     Known,
     Period,
@@ -19,6 +20,7 @@ from csms.tokens.rules import (
     TokenKind,
     Used,
     Where,
+    answer_contract,
     answer_known,
     check_form,
     lasting,
@@ -95,6 +97,7 @@ def test_the_first_reason_against_a_token_is_its_status(token: Known, where: Whe
     answer = answer_known(token, where, starts=starts)
     assert answer.status == status
     assert answer.terms == token.token.terms
+    assert not starts or answer_known(token, where) == answer
     modes = ("DC",) if status == "Accepted" and token.group is not MASTER else ()
     assert answer.energy_transfer == modes
 
@@ -109,6 +112,8 @@ def test_the_tightest_allowance_says_what_is_left() -> None:
     week = Allowance(period="week", energy_wh=900, cost="1")
     answer = answer_known(known(used=[(DAY_WH, Used(100)), (week, Used(700, 1)), (PREPAID, Used(0, 1))]), EVSE_1)
     assert (answer.remaining_wh, answer.remaining_cost) == (200, 999_999)
+    answer = answer_known(known(used=[(DAY_WH, Used()), (PREPAID, Used())]), EVSE_1)
+    assert (answer.remaining_wh, answer.remaining_cost) == (600, 12_500_000)
     answer = answer_known(known(), EVSE_1)
     assert (answer.remaining_wh, answer.remaining_cost) == (None, None)
 
@@ -152,16 +157,47 @@ def test_what_is_not_known_is_allowed_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("period", "start"),
-    [("total", "1970-01-01"), ("day", "2026-01-01"), ("week", "2025-12-29"), ("month", "2026-01-01")],
+    ("chain", "status", "expected"),
+    [
+        (ChainVerdict.VALID, "Accepted", ("Accepted", "Accepted")),
+        (ChainVerdict.VALID, "ConcurrentTx", ("ConcurrentTx", "Accepted")),
+        (ChainVerdict.VALID, "NotAtThisLocation", ("NotAtThisLocation", "Accepted")),
+        (ChainVerdict.VALID, "Blocked", ("Blocked", "ContractCancelled")),
+        (ChainVerdict.VALID, "Expired", ("Expired", "ContractCancelled")),
+        (ChainVerdict.VALID, "Invalid", ("Invalid", "ContractCancelled")),
+        (ChainVerdict.VALID, None, ("Unknown", "ContractCancelled")),
+        (ChainVerdict.EXPIRED, "Accepted", ("Expired", "CertificateExpired")),
+        (ChainVerdict.REVOKED, "Accepted", ("Invalid", "CertificateRevoked")),
+        (ChainVerdict.BROKEN, "Accepted", ("Invalid", "CertChainError")),
+        (ChainVerdict.ABSENT, "Accepted", ("Invalid", "NoCertificateAvailable")),
+    ],
 )
-def test_a_period_begins_at_midnight_utc(period: Period, start: str) -> None:
-    midnight, day_ms = int(datetime.fromisoformat(start).replace(tzinfo=UTC).timestamp() * 1000), 86_400_000
-    for passed_ms in (0, 1, 3_723_004, day_ms - 1):
-        assert period_start(period, NOW + passed_ms) == midnight
-    if period != "total":
+def test_both_statuses_follow_c07(chain: ChainVerdict, status: str | None, expected: tuple[str, str]) -> None:
+    known = None if status is None else Known(token=Token("eMAID", "DEV2GC00000001", status, ("DC",)))
+    answer = answer_contract(chain, known, EVERYWHERE)
+    assert (answer.status, answer.certificate_status) == expected
+    assert answer.energy_transfer == (("DC",) if expected == ("Accepted", "Accepted") else ())
+
+
+@together(
+    ("now", "day", "week", "month"),
+    [
+        ("2026-03-17", "2026-03-17", "2026-03-16", "2026-03-01"),
+        ("2026-01-01", "2026-01-01", "2025-12-29", "2026-01-01"),
+        ("2026-05-31", "2026-05-31", "2026-05-25", "2026-05-01"),
+    ],
+)
+def test_a_period_begins_at_midnight_utc(now: str, day: str, week: str, month: str) -> None:
+    now_ms, *starts = (
+        int(datetime.fromisoformat(each).replace(tzinfo=UTC).timestamp() * 1000) for each in (now, day, week, month)
+    )
+    periods: Sequence[Period] = ("day", "week", "month")
+    for passed_ms in (0, 1, 3_723_004, 86_399_999):
+        assert [period_start(each, now_ms + passed_ms) for each in periods] == starts
+    for period, midnight in zip(periods, starts, strict=True):
         assert period_start(period, midnight) == midnight
         assert period_start(period, midnight - 1) < midnight
+    assert period_start("total", now_ms) == 0
 
 
 @together(

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from csms.config import Trust
-from csms.tokens.rules import ChainVerdict, Known, Token, Where, answer_contract, answer_known, normalise
+from csms.tokens.rules import ChainVerdict
 from pki_tools.tree import PkiOptions, PkiTree, TreeFault, make_pki
 from tests.csms.support import contract_judge
 from tests.csms.trust.contracts import hash_data, responder
@@ -23,7 +23,6 @@ from v2g.pki.keys import load_private_key
 from v2g.pki.ocsp import responder_url
 
 EMAID = "DEV2GC00000001"
-HERE = Where("CS", None, 0)
 
 
 __all__ = ["pki_2"]
@@ -244,33 +243,3 @@ async def test_an_answer_that_proves_nothing_is_not_kept_for_long(pki: PkiTree) 
 def test_trust_that_cannot_be_loaded_is_a_configuration_error(pki: PkiTree, changes: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         contract_judge(trust(pki, **changes))
-
-
-@pytest.mark.parametrize(
-    ("chain", "status", "expected"),
-    [
-        (ChainVerdict.VALID, "Accepted", ("Accepted", "Accepted")),
-        (ChainVerdict.VALID, "ConcurrentTx", ("ConcurrentTx", "Accepted")),
-        (ChainVerdict.VALID, "NotAtThisLocation", ("NotAtThisLocation", "Accepted")),
-        (ChainVerdict.VALID, "Blocked", ("Blocked", "ContractCancelled")),
-        (ChainVerdict.VALID, "Expired", ("Expired", "ContractCancelled")),
-        (ChainVerdict.VALID, "Invalid", ("Invalid", "ContractCancelled")),
-        (ChainVerdict.VALID, None, ("Unknown", "ContractCancelled")),
-        (ChainVerdict.EXPIRED, "Accepted", ("Expired", "CertificateExpired")),
-        (ChainVerdict.REVOKED, "Accepted", ("Invalid", "CertificateRevoked")),
-        (ChainVerdict.BROKEN, "Accepted", ("Invalid", "CertChainError")),
-        (ChainVerdict.ABSENT, "Accepted", ("Invalid", "NoCertificateAvailable")),
-    ],
-)
-def test_both_statuses_follow_c07(chain: ChainVerdict, status: str | None, expected: tuple[str, str]) -> None:
-    known = None if status is None else Known(token=Token("eMAID", EMAID, status, ("DC",)))
-    answer = answer_contract(chain, known, HERE)
-    assert (answer.status, answer.certificate_status) == expected
-    assert answer.energy_transfer == (("DC",) if expected == ("Accepted", "Accepted") else ())
-
-
-def test_tokens_that_are_no_contracts_are_found_without_case() -> None:
-    assert normalise("ISO14443", " 04aabb ") == "04AABB"
-    assert normalise("KeyCode", "a-b") == "A-B"
-    assert normalise("eMAID", "DE-V2G-C00000001-X") == normalise("eMAID", "dev2gc00000001")
-    assert answer_known(None, HERE).status == "Unknown"
