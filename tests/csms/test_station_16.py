@@ -34,6 +34,7 @@ class Station16(ocpp.v16.ChargePoint):  # type: ignore[misc]  # published withou
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.websocket = args[1]
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.frames: list[Any] = []
         self.shows_prices = True
@@ -287,7 +288,7 @@ async def test_what_a_station_has_configured_is_in_the_device_model(start: Start
 
 async def test_the_api_shows_what_was_tolerated_and_what_a_station_cannot_do(start: Start) -> None:
     async with start() as csms, station(csms) as point:
-        await point._connection.send(
+        await point.websocket.send(
             json.dumps(
                 [2, "soft", "StatusNotification", {"connectorId": 1, "errorCode": "NoError", "status": "available"}]
             )
@@ -332,7 +333,7 @@ BROKEN = {
 @pytest.mark.parametrize("what", BROKEN)
 async def test_a_message_of_a_transaction_is_never_answered_with_an_error(start: Start, what: str) -> None:
     async with start() as csms, station(csms) as point:
-        await point._connection.send(json.dumps([2, "broken", "StopTransaction", BROKEN[what]]))
+        await point.websocket.send(json.dumps([2, "broken", "StopTransaction", BROKEN[what]]))
         async with asyncio.timeout(60):
             while not (answers := [each for each in point.frames if each[1] == "broken"]):
                 await asyncio.sleep(0.005)

@@ -292,10 +292,11 @@ async def test_a_payment_for_a_station_that_is_away_for_a_moment_can_be_reported
     station = await csms.booted(version="2.1")
     station.answers |= {"NotifyWebPaymentStarted": {}, "RequestStartTransaction": accepted}
     number = await payments.web_payment_started(csms.services, station.id, 1, 120)
-    line = csms.services.connections._lines.pop(station.id)
+    await csms.leave(station)
     with pytest.raises(RefusedError, match="not connected"):
         await payments.web_payment_paid(csms.services, number, "psp-1")
-    csms.services.connections._lines[station.id] = line
+    station = await csms.join(station.id, "2.1")
+    station.answers |= {"RequestStartTransaction": accepted}
     assert (await payments.web_payment_paid(csms.services, number, "psp-1")).response.status == "Accepted"
 
 

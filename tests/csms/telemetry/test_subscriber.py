@@ -51,10 +51,10 @@ class Vehicle:
     """A vehicle's connection, and the marks that it is sent."""
 
     def __init__(self, client: MqttClient, marks: "asyncio.Queue[list[dict[str, int]]]") -> None:
-        self._client, self._marks = client, marks
+        self.client, self._marks = client, marks
 
     async def deliver(self, *elements: bytes, topic: str = RECORDS) -> None:
-        await self._client.publish(topic, encode_delivery(elements))
+        await self.client.publish(topic, encode_delivery(elements))
 
     async def reaches(self, contiguous: int) -> None:
         """Wait for a mark."""
@@ -95,7 +95,7 @@ async def test_records_are_stored_once_whatever_comes_twice_or_is_none(
         await car.reaches(2)
         await car.deliver(b"17", record(2), record(3), record(3, soc=99.0))
         await car.reaches(3)
-        await car._client.publish(RECORDS, b"\xff no delivery")
+        await car.client.publish(RECORDS, b"\xff no delivery")
         assert (await csms.event("telemetry_refused"))["sender"] == csms.log_name(EV)
         assert await csms.event("telemetry_conflict") == {"ev": csms.log_name(EV), "boot": 1, "records": 1}
         assert await stored(csms) == [1, 2, 3]
@@ -105,7 +105,7 @@ async def test_nothing_is_acknowledged_to_a_vehicle_while_the_back_end_is_away(
     start: Start, broker: Broker, pki: PkiTree
 ) -> None:
     async with vehicle(broker, pki) as car:
-        assert not await car._client.publish(RECORDS, encode_delivery([record(1)]))
+        assert not await car.client.publish(RECORDS, encode_delivery([record(1)]))
         async with start(mqtt=source(broker, pki)) as csms:
             await csms.event("subscribed")
             await car.deliver(encode_notice(DeliveryNotice(EV, 1)))
