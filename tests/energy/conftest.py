@@ -65,6 +65,7 @@ class Pair:
         assert isinstance(answered, Answered)
         decided = self.gate.on_message(answered.reply, now)
         assert isinstance(decided, Decided)
+        self.acceptance = answered.reply
 
     def run(self, power_w: int, now: int) -> Accepted:
         """Command and follow."""

@@ -308,11 +308,7 @@ def test_declining_a_new_offer_ends_the_power_at_once(agreed: Pair) -> None:
 def test_an_acceptance_can_be_withdrawn_once_and_not_taken_again(agreed: Pair) -> None:
     """The first acceptance cannot be replayed after the withdrawal."""
     agreed.run(9_000, NOW)
-    offer = agreed.vehicle.offer
-    assert offer is not None
-    terms = agreed.vehicle._terms
-    assert terms is not None
-    acceptance = agreed.signed(terms.decision)
+    acceptance = agreed.acceptance
     assert rejected(agreed, acceptance).reason is ResultStatus.REPLAYED
     withdrawal = agreed.vehicle.withdraw(DecisionReason.OWNER_REFUSED, NOW + 1)
     assert withdrawal is not None

@@ -27,6 +27,7 @@ from v2g.energy.conductors import Currents
 from v2g.iec61851.pilot import PilotState
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.simulation.lines import ChargerDcLine, VehicleDcLine
+from v2g.io.simulation.medium import Medium
 from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.iso15118.engine.session import Fact
 
@@ -44,10 +45,11 @@ class Pilot:
 class Stand:
     """A vehicle and the charger's end of its line."""
 
-    def __init__(self, vehicle: SimulatedVehicle, line: ChargerDcLine, pilot: Pilot, faults: set[VehicleFault]) -> None:
+    def __init__(self, vehicle: SimulatedVehicle, charger: Medium, pilot: Pilot, faults: set[VehicleFault]) -> None:
         self.vehicle = vehicle
+        self.charger = charger
         self.faults = faults
-        self.line = line
+        self.line = ChargerDcLine(charger)
         self.pilot = pilot
         self.facts: list[Fact] = []
         vehicle.subscribe(self.facts.append)
@@ -73,7 +75,7 @@ async def stand(tmp_path: Path) -> AsyncIterator[Stand]:
         step_s=0.005,
         faults=faults,
     )
-    yield Stand(simulated, ChargerDcLine(charger), pilot, faults)
+    yield Stand(simulated, charger, pilot, faults)
     await simulated.close()
     charger.close()
     vehicle.close()
@@ -161,7 +163,7 @@ async def test_limits_reach_the_charger_as_currents(stand: Stand) -> None:
 
 async def test_a_charger_whose_process_dies_drives_nothing(stand: Stand) -> None:
     await connect(stand, 50_000)
-    stand.line._medium.close()
+    stand.charger.close()
     await stand.until(lambda: stand.vehicle.battery.current_ma == 0)
     assert stand.last(PresentVoltage) == PresentVoltage(stand.vehicle.battery.voltage_mv)
 

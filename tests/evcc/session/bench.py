@@ -374,6 +374,7 @@ class Bench(VehicleBench):
         own_policy: OwnPolicy | None = None,
         battery: BatteryConfig | None = None,
         connected_for: float = 0.0,
+        stopwatch: Callable[[], float] = lambda: 0.0,
     ) -> None:
         super().__init__(soc=soc, scale=scale, battery=battery)
         self.identities = identities
@@ -387,7 +388,7 @@ class Bench(VehicleBench):
                 entropy=Counter(),
                 contracts=own,
                 provisioning=provisioning,
-                stopwatch=lambda: 0.0,
+                stopwatch=stopwatch,
                 resume=resume,
                 own_policy=own_policy,
                 time_scale=scale,

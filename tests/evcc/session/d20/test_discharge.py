@@ -53,9 +53,8 @@ def test_the_decision_is_signed_by_the_contract_key_and_names_the_owners_floor(i
 
 
 def test_the_time_of_a_decision_is_measured(identities: Identities) -> None:
-    bench = Bench(identities, DISCHARGE)
     times = iter([10.0, 10.012])
-    bench.session._discharge._stopwatch = lambda: next(times)
+    bench = Bench(identities, DISCHARGE, stopwatch=lambda: next(times))
     bench.run_to("DC_CableCheckReq")
     bench.send_offer()
     assert bench.seen("offer", "decided")[0]["decision_ms"] == 12.0
