@@ -13,6 +13,7 @@ from pki_tools.tree import PkiOptions, PkiTree, TreeFault, make_pki
 from tests.iso15118.d20.contracts import NOW, PCID, drawn, new_contract, new_key, own_contract, service
 from v2g import exi
 from v2g.errors import CertificateError, CodecError, EnvelopeError, RevocationError, SignatureError
+from v2g.iso15118.d20 import provisioning
 from v2g.iso15118.d20.installation import (
     InstallationRequest,
     installation_data,
@@ -24,7 +25,7 @@ from v2g.iso15118.d20.installation import (
 )
 from v2g.iso15118.d20.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
 from v2g.iso15118.d20.messages.common_types import MessageHeader, ResponseCode
-from v2g.iso15118.d20.provisioning import MOST_SESSIONS, PATIENCE_MS, Asked, ProvisioningService
+from v2g.iso15118.d20.provisioning import PATIENCE_MS, Asked, ProvisioningService
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine.contracts import Answer, Contract, pcid_of
 from v2g.pki.certificates import load_certificate
@@ -142,19 +143,13 @@ class TestSeveralContracts:
         serve(at, ask(pki), contracts)
         assert serve(at, ask(pki), contracts, UTC_MS + PATIENCE_MS + 1).remaining == 2
 
-    def test_memory_is_bounded(self, pki: PkiTree) -> None:
+    def test_memory_is_bounded(self, pki: PkiTree, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(provisioning, "MOST_SESSIONS", 4)
         at, contracts = make_service(pki), self.contracts(pki)
-        asked = at.read(exi.encode(ask(pki)), UTC_MS)
-        assert isinstance(asked, Asked)
-        for number in range(MOST_SESSIONS + 5):
-            header = msgspec.structs.replace(HEADER, session_id=(number + 1).to_bytes(8, "big"))
-            at._remember(
-                msgspec.structs.replace(asked, request=msgspec.structs.replace(asked.request, header=header)),
-                ("DEV2GC0000000B",),
-                UTC_MS,
-            )
-        assert len(at._deliveries) == MOST_SESSIONS
-        assert serve(at, ask(pki, session=(1).to_bytes(8, "big")), contracts).remaining == 2
+        sessions = [ask(pki, session=number.to_bytes(8, "big")) for number in range(1, 7)]
+        assert [serve(at, each, contracts).remaining for each in sessions] == [2] * 6
+        assert [serve(at, each, contracts).remaining for each in sessions[2:]] == [1] * 4, "the newest go on"
+        assert serve(at, sessions[0], contracts).remaining == 2, "an older one starts over"
 
     def test_a_contract_that_left_the_pool_meanwhile_is_not_delivered(self, pki: PkiTree) -> None:
         at, contracts = make_service(pki), self.contracts(pki)
