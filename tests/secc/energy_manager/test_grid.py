@@ -169,21 +169,20 @@ def test_every_change_of_the_site_is_a_newer_version() -> None:
 
 def test_what_charging_profiles_will_allow_later_makes_limits_ahead() -> None:
     grid = SiteGrid(charge_w=100_000, discharge_w=0)
-    facts = grid.profiles(
-        ProfileLimits(
-            charge_w=50_000,
-            later=(
-                ProfileLimits(from_ms=1_000, charge_w=7_000.5, discharge_w=None),
-                ProfileLimits(from_ms=2_000, charge_w=None, discharge_w=0),
-            ),
-        )
+    limits = ProfileLimits(
+        charge_w=50_000,
+        later=(
+            ProfileLimits(from_ms=1_000, charge_w=7_000.5, discharge_w=None),
+            ProfileLimits(from_ms=2_000, charge_w=None, discharge_w=0),
+        ),
     )
+    facts = grid.profiles(limits)
     assert facts[0].foreseen == grid.foreseen
     assert [(each.valid_from_ms, each.charge_w) for each in grid.foreseen] == [(1_000, 7_000), (2_000, 100_000)]
     reported = grid.signal(signal(1, 20_000))
     assert reported[0].foreseen == grid.foreseen
     assert [each.charge_w for each in grid.foreseen] == [7_000, 60_000]
-    assert grid.profiles(grid._profiles)[0].foreseen is None
+    assert grid.profiles(limits)[0].foreseen is None
     assert grid.profiles(ProfileLimits())[0].foreseen == ()
 
 

@@ -59,11 +59,11 @@ class Recorder:
         return "Accepted"
 
 
-def station_backend(recorder: Recorder) -> StationBackend:
+def station_backend(recorder: Recorder, clock: Clock | None = None) -> StationBackend:
     meter = SimulatedMeter("M", now_ms=Clock().utc_ms)
     meter.flow(0, 400_000, 100_000)
     signed = (SignedRegister(register="import", data="b2NtZg=="),)
-    return StationBackend(recorder, 1, meter, Clock(), lambda _session: signed)  # type: ignore[arg-type]
+    return StationBackend(recorder, 1, meter, clock or Clock(), lambda _session: signed)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("status", list(AuthorizationStatus))
@@ -160,8 +160,8 @@ def test_the_station_learns_the_vehicle_and_its_edition(protocol: str) -> None:
 
 @pytest.mark.parametrize("begun", ["too late", "by somebody else", "given up", "in time"])
 async def test_a_remote_start_is_for_the_vehicle_that_comes_in_time_and_for_no_other(begun: str) -> None:
-    backend = station_backend(Recorder())
-    backend._clock = clock = Hands()
+    clock = Hands()
+    backend = station_backend(Recorder(), clock)
     backend.execute(START)
     if begun == "by somebody else":
         backend.execute(ports.TransactionStarted("s", "E"))

@@ -38,7 +38,8 @@ class Disobedient:
 
     def __init__(self, make: Callable[[ChargerRating], Any] = ChargerMonitor, *, lost: float = 0.0) -> None:
         self.now, self.chance, self.lost = 1.0, random.Random(1), lost
-        self.host, self.board = BoardHost(), BoardFirmware(monitor=SimulatedBoardMonitor(make))
+        self.on_board = SimulatedBoardMonitor(make)
+        self.host, self.board = BoardHost(), BoardFirmware(monitor=self.on_board)
         self.monitor = ForwardingMonitor(RATING, lambda: self.now)
         self.events: list[Any] = []
         self.again: list[Callable[[], None]] = []
@@ -183,10 +184,8 @@ def test_a_board_without_a_command_does_not_close() -> None:
 def test_lost_lines_are_repeated_and_each_input_is_taken_once_in_order() -> None:
     rig = Disobedient(lost=0.05)
     taken: list[Input] = []
-    monitor = rig.board._monitor
-    assert monitor is not None
-    take = monitor.take
-    monitor.take = lambda what, now: (taken.append(what), take(what, now))  # type: ignore[method-assign, func-returns-value]
+    take = rig.on_board.take
+    rig.on_board.take = lambda what, now: (taken.append(what), take(what, now))  # type: ignore[method-assign, func-returns-value]
     first = len(rig.sent)
     rig.charge()
     for watts in range(5_000, 15_000, 100):

@@ -44,9 +44,12 @@ class Stand:
         self.line = VehicleDcLine(vehicle)
         self.pilot = SimulatedChargerPilot(charger)
         self.meter = SimulatedMeter("M", now_ms=clock.elapsed_ms)
+        self.meter.flow(-2_000, 400_000, 50_000)
+        self.meter.flow(0, 0, 0)  # it has counted 11 Wh, so that a register can go backwards
         watch = WatchConfig(contactor_s=0.1, discharge_s=0.1)
+        self.charger_line = ChargerDcLine(charger)
         self.evse = SimulatedEvse(
-            ChargerDcLine(charger), self.meter, clock, config, EvseRating(), pilot=self.pilot, watch=watch
+            self.charger_line, self.meter, clock, config, EvseRating(), pilot=self.pilot, watch=watch
         )
         self.facts: list[Fact] = []
         self.faults: list[tuple[str, bool]] = []
@@ -65,7 +68,7 @@ class Stand:
         assert check is not None
         assert await check == ports.CableCheckFinished(passed=True)
         self.line.publish(400_000, contactor_closed=True, max_charge_ma=200_000, max_discharge_ma=200_000)
-        await until(lambda: self.evse._simulated._line.vehicle is not None)
+        await until(lambda: self.charger_line.vehicle is not None)
         self.evse.execute(CHARGE)
         await until(lambda: self.evse.present.current_ma == 50_000)
 
@@ -109,8 +112,8 @@ async def test_a_fault_while_charging_stops_the_current_and_opens_the_contactor(
 ) -> None:
     stand = await make_stand()
     await stand.charge()
-    stand.meter._counter.imported += 10_000 * 3_600_000_000  # 10 Wh, so that a register can go backwards
-    await asyncio.sleep(0.05)
+    stand.facts.clear()
+    await until(lambda: any(isinstance(each, ports.MeterRead) for each in stand.facts))  # the first to compare
     stand.evse.bench.set(fault, value=value)
     await until(lambda: (word, True) in stand.faults)
     await until(lambda: not stand.evse.contactors_closed)

@@ -432,7 +432,7 @@ def test_power_rises_by_a_gradient_and_falls_at_once(make_bench: Make, service: 
     station.ask("SetDERControl", isDefault=True, controlId="G", controlType="Gradients", gradient=gradient)
     charger = Charger(make_bench, station, service=service)
     charger.carry_out()
-    rise_w = 0.2 * charger.session.session._config.power_rating(charger.session.session.family)[0]
+    rise_w = 0.2 * charger.session.config.power_rating(charger.session.session.family)[0]
     quiet = FrequencyTrace(((0.0, 50.0),))
     charger.session.fact(charger.grid.profiles(_wish(0))[-1])
     charger.play(quiet, 2)

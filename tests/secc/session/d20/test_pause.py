@@ -300,14 +300,16 @@ def test_signed_discharge_begins_anew_with_the_services(make_bench: Make) -> Non
     bench = make_bench().reach(State.DC_CHARGE_LOOP)
     bench.decide()
     assert bench.command(5_000).status.name == "ACCEPTED"
+    bench.go("DC_ChargeLoopReq")
+    assert bench.commands(ports.SetOutput)[-1].discharge_w == 5_000
     power(bench, cm.ChargeProgress.Stop)
     reselect(bench)
     bench.go("ServiceDiscoveryReq", "ServiceDetailReq", "ServiceSelectionReq", "DC_ChargeParameterDiscoveryReq")
     frames = len(bench.signed_frames)
     bench.go("ScheduleExchangeReq")
     assert len(bench.signed_frames) == frames + 1  # a new offer
-    assert bench.session._discharge is not None
-    assert bench.session._discharge.signed_w(bench.utc_ms) == 0
+    bench.go("DC_CableCheckReq", "DC_PreChargeReq", "PowerDeliveryReq", "DC_ChargeLoopReq")
+    assert bench.commands(ports.SetOutput)[-1].discharge_w == 0
 
 
 @pytest.mark.parametrize("state", [State.AUTHORIZATION, State.AUTHORIZATION_SETUP])
@@ -323,4 +325,7 @@ def test_the_charger_asks_for_other_services(make_bench: Make) -> None:
     assert status.evse_notification is EvseNotification.ServiceRenegotiation
     power(bench, cm.ChargeProgress.Stop)
     reselect(bench)
-    assert bench.session._notices.current(0.0) is None
+    bench.selection = (DC, 0, False)
+    bench.go("ServiceDiscoveryReq", "ServiceDetailReq", "ServiceSelectionReq", "DC_ChargeParameterDiscoveryReq")
+    bench.go("ScheduleExchangeReq", "DC_CableCheckReq", "DC_PreChargeReq", "PowerDeliveryReq")
+    assert bench.go("DC_ChargeLoopReq").evse_status is None, "it has done so"
