@@ -23,6 +23,7 @@ from secc.session.identity import Identity, SessionTrust
 from secc.session.ports import Paused
 from tests.charger_session import charger_session
 from tests.trees import known
+from v2g import exi
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import OPERATOR, SITE, Limit
@@ -30,7 +31,9 @@ from v2g.energy.settlement.checkpoints import Copy
 from v2g.energy.settlement.records import MeterReading
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.d20.session import SCHEMAS
 from v2g.iso15118.engine.session import Close, Command, Fact, Send, Session
+from v2g.iso15118.engine.v2gtp import Framer
 from v2g.observe import Observe
 from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
@@ -398,6 +401,19 @@ class Joined:
 
     def imported_mwh(self) -> int:
         return int(self.plant.import_mwh - 5_000_000)
+
+
+def messages(actions: list[Any], kind: type) -> list[Any]:
+    """Return what was sent of a kind of message."""
+    framer, found = Framer(), []
+    for action in actions:
+        if isinstance(action, Send):
+            for each in framer.feed(action.data):
+                schema = SCHEMAS.get(each.payload_type)
+                if schema is not None:
+                    message = exi.decode(each.payload, schema)
+                    found += [message] if isinstance(message, kind) else []
+    return found
 
 
 def _seen(actions: list[Any], stage: str, name: str) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from evcc.session import ports as ev
-from evcc.session.contracts import Provisioning, emaid
+from evcc.session.contracts import Provisioning
 from evcc.session.d20.session import VehicleSession
 from evcc.session.edition import Connection
 from evcc.session.settings import InstallationConfig, ProgramStep, SessionConfig
@@ -151,8 +151,8 @@ def test_several_contracts_are_fetched_in_one_session(tree: PkiTree, count: int)
     assert [answer.remaining for answer in joined.answers] == list(range(count - 1, -1, -1))
     assert len(joined.stored()) == count
     assert joined.stored()[0] == f"DEV2GC0000000{count}"
-    assert joined.evcc._contract is not None
-    assert emaid(joined.evcc._contract) == f"DEV2GC0000000{count}"
+    (authorize,) = [each for each in joined.secc_actions if isinstance(each, se.AuthorizeContract)]
+    assert authorize.emaid == f"DEV2GC0000000{count}"
 
 
 @pytest.mark.parametrize("seconds", [0.2, 20.0, 54.0])

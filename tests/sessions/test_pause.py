@@ -7,14 +7,15 @@ from typing import Any
 import pytest
 
 from evcc.session import ports as ev
-from evcc.session.settings import NeedsConfig, ProgramStep, ServiceConfig, SessionConfig
+from evcc.session.settings import ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import EnergyService, SeccConfig
-from tests.sessions.joined import Joined, make_tariff
+from tests.sessions.joined import Joined, make_tariff, messages
 from v2g.energy.limits import Setpoint
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.records import ServiceChanged, TariffSet
+from v2g.iso15118.d20.messages.dc import DC_ChargeLoopReq
 from v2g.iso15118.d20.services import ServiceId
 
 SERVICES = (EnergyService.AC_BPT, EnergyService.AC, EnergyService.DC_BPT, EnergyService.DC)
@@ -262,8 +263,10 @@ def test_new_needs_of_a_dynamic_vehicle_are_sent_in_the_loop(join: Join) -> None
     joined = join(vehicle=vehicle(CHARGE, mode="dynamic"))
     joined.run(charging(joined))
     tell_vehicle(joined, ev.NeedsChanged(minimum_soc=75, target_soc=90))
-    assert joined.evcc._config.needs == NeedsConfig(minimum_soc=75, target_soc=90)
+    before = len(joined.evcc_actions)
     joined.run()
+    shown = [each.display_parameters for each in messages(joined.evcc_actions[before:], DC_ChargeLoopReq)]
+    assert {(each.minimum_soc, each.target_soc) for each in shown} == {(75, 90)}
     assert not joined.vehicle_saw("schedule", "renegotiating")
     assert joined.evcc_reason == "finished"
 

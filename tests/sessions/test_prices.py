@@ -22,7 +22,7 @@ from secc.session import ports as se
 from secc.session.config import ControlMode, SeccConfig
 from secc.session.terms import PriceTerms, ScheduleOffer, ScheduleRules, SeccNeeds, TaxTerms
 from tests.emissions import fault
-from tests.sessions.joined import Joined
+from tests.sessions.joined import Joined, messages
 from v2g import exi
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.grid_signal import Tariff
@@ -32,7 +32,6 @@ from v2g.iso15118.d20.messages.common_messages import PowerDeliveryReq, Schedule
 from v2g.iso15118.d20.messages.dc import DC_ChargeLoopReq, DC_ChargeLoopRes
 from v2g.iso15118.d20.prices import fraction
 from v2g.iso15118.d20.session import SCHEMAS
-from v2g.iso15118.engine.session import Send
 from v2g.iso15118.engine.v2gtp import Framer, PayloadType, frame
 from v2g.pki.keys import load_key
 
@@ -75,19 +74,6 @@ def join(pki: PkiTree) -> Join:
         )  # fmt: skip
 
     return make
-
-
-def messages(actions: list[Any], kind: type) -> list[Any]:
-    """Return what was sent of a kind of message."""
-    framer, found = Framer(), []
-    for action in actions:
-        if isinstance(action, Send):
-            for each in framer.feed(action.data):
-                schema = SCHEMAS.get(each.payload_type)
-                if schema is not None:
-                    message = exi.decode(each.payload, schema)
-                    found += [message] if isinstance(message, kind) else []
-    return found
 
 
 def test_energy_flows_in_the_cheap_time_and_both_ends_count_the_same_cost(join: Join) -> None:
