@@ -614,7 +614,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "judge_usage: 0 -> 1 #2": "the last time is one of theirs",
         "judge_limits: 0 -> 1 #2": "it counts up to the first limit, whenever it begins",
         "judge_limits: 0 -> 1 #3": "1/360,000 of a mWh is less than the slack",
-        "judge_limits: 0 -> 1 #16": "1/360,000 of a mWh is as none",
         "judge_usage: True -> False": "all have two items by their types",
         "_series: each.phase and each.unit in ENERGY_UNITS and (each.location in ('', OUTLET)) -> "
         "each.unit in ENERGY_UNITS and each.location in ('', OUTLET)": "those without a phase are kept anyway",

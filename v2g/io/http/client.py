@@ -253,7 +253,7 @@ async def request(
 
     def exchange() -> HttpAnswer:
         connection = HttpConnection(where, context=context, timeout_s=timeout_s, resolve=resolve)
-        with cancel.watching(connection):
+        with contextlib.closing(connection), cancel.watching(connection):
             connection.connect()
             cancel.check()
             connection.request(method, target_of(where), body, sent)
