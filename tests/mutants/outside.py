@@ -62,7 +62,6 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "csms/fleets/rules.py": OWED,
     "csms/grid/rules.py": OWED,
     "csms/overview/rules.py": OWED,
-    "csms/prequalifications/rules.py": OWED,
     "csms/requests/rules.py": OWED,
     "csms/roaming/rules.py": OWED,
     "csms/sites/rules.py": OWED,

@@ -249,6 +249,9 @@ TARGETS: Final[Mapping[str, Target]] = {
     "payment_settlement": Target(
         "v2g_station/blocks/payment/settlement.py", ("tests/station/blocks/payment/test_settlement.py",)
     ),
+    "prequalifications": Target(
+        "csms/prequalifications/rules.py", ("tests/csms/prequalifications/test_prequalification.py",)
+    ),
     "permits": Target("csms/prequalifications/work.py", ("tests/csms/grid/test_export_permits.py",)),
     "priced": Target("v2g_station/blocks/cost/priced.py", ("tests/station/blocks/cost/test_priced.py",)),
     "tariffs": Target(
@@ -1280,6 +1283,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "TransactionEventResponse) -> not isinstance(answer, TransactionEventResponse)": _PAIR,
     },
     "priced": {"priced_from_now: 0 -> 1": _REPLACED, "priced_from_now: 0 -> 1 #2": _REPLACED},
+    "prequalifications": {
+        "export_of_values: 0.0 -> 1.0 #2": "what is above 0 counts as 0",
+        "_why_not: each.valid_from_ms > at_ms -> each.valid_from_ms >= at_ms": "what begins now is valid",
+    },
     "permits": {"module: 1.0 -> 2.0": _LOOKS, "module: 1.0 -> 0": _LOOKS},
     "grid_signal": {"module: 'S' -> 'S?'": _NAMED},
     "smart_charging": {
