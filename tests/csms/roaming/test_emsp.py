@@ -286,6 +286,7 @@ async def test_a_driver_charges_abroad_at_a_station_of_ocpp_1_6(cpo: Operator, e
         assert (await station.call("Authorize", {"idTag": "04A1B2C3"}))["idTagInfo"]["status"] == "Accepted"
         start = {"connectorId": 1, "idTag": "04A1B2C3", "meterStart": 1000, "timestamp": now()}
         begun = await station.call("StartTransaction", start)
+        await station.call("StatusNotification", {**status, "status": "Charging", "timestamp": now()})
         clock.advance(3000)
         stop = {"transactionId": begun["transactionId"], "meterStop": 21_000, "timestamp": now(), "idTag": "04A1B2C3"}
         await station.call("StopTransaction", stop)
