@@ -128,7 +128,7 @@ def _closed(stage: Charging, context: RequestContext) -> str:
 def permitted(selected: Selected, vehicle: Vehicle, context: RequestContext) -> EffectiveLimits:
     """Return the limits of vehicle, charger, site and operator; for discharge also those of service and signature."""
     powers = over_lines(context.station, vehicle, context)
-    powers = powers.at_most(VEHICLE, vehicle.max_charge_w, vehicle.max_discharge_w)
+    powers = powers.at_most(VEHICLE, *vehicle.most_w(used_lines(vehicle, context)))
     if not selected.bidirectional:
         return powers.at_most(SERVICE, discharge_w=0)
     # the vehicle's grid code beside the site's: what it has selected must be all that is demanded now

@@ -148,7 +148,7 @@ class Vehicle(msgspec.Struct, frozen=True):
     phases: int = 0
     """Line conductors that it uses by its own account, with alternating current; 0 for direct current."""
     line_charge_w: tuple[int, ...] = ()
-    """Maximum power of each conductor, where it has sent those of more than one."""
+    """Maximum power of each conductor that it uses, 0 of one that it left out, where it has sent those of several."""
     line_discharge_w: tuple[int, ...] = ()
     cycled: bool = False
     """Whether it leaves the direction to the charger: a signed command then only allows discharge."""
@@ -183,6 +183,13 @@ class Vehicle(msgspec.Struct, frozen=True):
     def line_w(self, *, charge: bool) -> tuple[int, ...]:
         """Return the maximum power of each conductor in a direction, nothing where it has not sent those of several."""
         return self.line_charge_w if charge else self.line_discharge_w
+
+    def most_w(self, lines: int) -> tuple[int, int]:
+        """Return the maximum charge and discharge power (W) of the first so many conductors."""
+        return (
+            min(self.max_charge_w, sum(self.line_charge_w[:lines] or (self.max_charge_w,))),
+            min(self.max_discharge_w, sum(self.line_discharge_w[:lines] or (self.max_discharge_w,))),
+        )
 
 
 def _lower(powers_w: tuple[int, ...], agreed_w: tuple[int, ...]) -> tuple[int, ...]:

@@ -210,12 +210,12 @@ def _updated(stage: Charging, mode: RequestMode, battery: dict[str, int], contex
     if mode.ev_maximum_charge_power is not None:
         changes["max_charge_w"] = max(0, total(mode, "ev_maximum_charge_power"))
         changes["max_charge_ma"] = strongest_ma(mode, "ev_maximum_charge_power", context)
-        changes["line_charge_w"] = _each(mode, "ev_maximum_charge_power")
+        changes["line_charge_w"] = _each(mode, "ev_maximum_charge_power", parametrised.able.phases)
     if getattr(mode, "ev_maximum_discharge_power", None) is not None:
         # sources disagree on the sign of discharge limits: the magnitude counts
         changes["max_discharge_w"] = abs(total(mode, "ev_maximum_discharge_power"))
         changes["max_discharge_ma"] = strongest_ma(mode, "ev_maximum_discharge_power", context)
-        changes["line_discharge_w"] = _each(mode, "ev_maximum_discharge_power")
+        changes["line_discharge_w"] = _each(mode, "ev_maximum_discharge_power", parametrised.able.phases)
     vehicle = replace(parametrised.vehicle, **changes | battery | needed(mode))
     vehicle = vehicle.bounded(parametrised.able, raises=context.config.raised_limits)
     if vehicle == parametrised.vehicle:
@@ -241,8 +241,8 @@ def _vehicle(mode: iso.AC_CPDReqEnergyTransferMode, context: RequestContext) -> 
         min_charge_w=max(0, total(mode, "ev_minimum_charge_power")),
         min_discharge_w=abs(total(mode, "ev_minimum_discharge_power")) if bidirectional else 0,
         phases=phases,
-        line_charge_w=_each(mode, "ev_maximum_charge_power"),
-        line_discharge_w=_each(mode, "ev_maximum_discharge_power"),
+        line_charge_w=_each(mode, "ev_maximum_charge_power", phases),
+        line_discharge_w=_each(mode, "ev_maximum_discharge_power", phases),
     )
 
 
@@ -266,10 +266,11 @@ def total(mode: Element, name: str) -> int:
     return sum(_value(mode, name + phase) for phase in PHASES)
 
 
-def _each(mode: Element, name: str) -> tuple[int, ...]:
-    """Return the power (W) of each phase, nothing where only a total is given."""
-    given = [abs(_value(mode, name + phase)) for phase in PHASES if getattr(mode, name + phase, None) is not None]
-    return tuple(given) if len(given) > 1 else ()
+def _each(mode: Element, name: str, phases: int) -> tuple[int, ...]:
+    """Return the power (W) of each of so many phases, 0 of one left out; nothing where only a total is given."""
+    if all(getattr(mode, name + phase, None) is None for phase in PHASES[1:]):
+        return ()
+    return tuple(abs(_value(mode, name + phase)) for phase in PHASES[:phases])
 
 
 def strongest_ma(mode: Element, name: str, context: RequestContext) -> int:

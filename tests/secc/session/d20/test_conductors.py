@@ -241,3 +241,49 @@ def test_the_present_power_is_that_of_each_phase_as_measured(make_bench: Make) -
     bench.reach(State.AC_CHARGE_LOOP)
     bench.fact(ports.Measured(230_000, 21_000, currents=Currents(10_000, 6_000, 5_000)))
     assert given(looped(bench, 3), "evse_present_active_power") == [2_300, 1_380, 1_150]
+
+
+def of_lines(make_bench: Make, stated: dict[str, int], used: int | None = None) -> Bench:
+    """Return a charge loop of a vehicle that states these powers (W) of phases, with so many conductors in use."""
+    bench = make_bench(SeccConfig(services=(EnergyService.AC,), signed_discharge=UNSIGNED), pilot=PilotState.C)
+    bench.selection, bench.scheduled = (AC, 0, False), False
+    if used is not None:
+        bench.fact(ports.PhasesChanged(used))
+    bench.reach(State.AC_CHARGE_PARAMETER_DISCOVERY)
+    mode = ac.AC_CPDReqEnergyTransferMode(**stating(stated), ev_minimum_charge_power=number(0))
+    bench.send(bench.ask("AC_ChargeParameterDiscoveryReq", ac_cpd_req_energy_transfer_mode=mode))
+    bench.go("ScheduleExchangeReq", "PowerDeliveryReq")
+    return bench
+
+
+def stating(stated: dict[str, int]) -> dict[str, Any]:
+    return {"ev_maximum_charge_power" + phase: number(watts_each) for phase, watts_each in stated.items()}
+
+
+def targets_of(bench: Bench, stated: dict[str, int]) -> list[float]:
+    """Return the targets that a vehicle gets which states these powers in its loop."""
+    names = ("ev_maximum_charge_power", "ev_minimum_charge_power", "ev_present_active_power")
+    fields = {name + phase: None for name in names for phase in PHASES} | stating(stated)
+    fields |= {"ev_minimum_charge_power": number(0), "ev_present_active_power": number(0)}
+    request = bench.ask("AC_ChargeLoopReq", cl_req_control_mode=bench.ac_loop_mode(**fields))
+    return given(bench.send(request).cl_res_control_mode, "evse_target_active_power")
+
+
+@pytest.mark.requirement("R192")
+@pytest.mark.parametrize(
+    ("stated", "looped", "used", "targets"),
+    [
+        ({"": 7_000, "_l3": 3_000}, {"": 7_000, "_l3": 3_000}, None, [7_000, 0, 3_000]),
+        ({"": 7_000, "_l2": 7_000, "_l3": 7_000}, {"": 7_000, "_l2": 5_000}, None, [7_000, 5_000, 0]),
+        ({"": 3_680, "_l2": 3_680, "_l3": 3_680}, {"": 3_680, "_l2": 3_680, "_l3": 3_680}, 1, [3_680]),
+        ({"": 3_680, "_l2": 7_360, "_l3": 0}, {"": 3_680, "_l2": 7_360, "_l3": 0}, 2, [3_680, 7_360]),
+        ({"": 2_000, "_l2": 2_000, "_l3": 2_000}, {"": 1_500}, None, [500, 500, 500]),
+    ],
+    ids=["without L2", "a loop without L3", "one conductor in use", "two in use", "a loop with a total"],
+)
+def test_no_conductor_gets_more_than_its_vehicle_states_for_it(
+    make_bench: Make, stated: dict[str, int], looped: dict[str, int], used: int | None, targets: list[float]
+) -> None:
+    bench = of_lines(make_bench, stated, used)
+    assert targets_of(bench, looped) == targets
+    assert bench.commands(ports.SetAcOutput)[-1].charge_w == pytest.approx(sum(targets), abs=3)
