@@ -32,7 +32,9 @@ class Reservations(FunctionalBlock):
         """Return whether an identifier may use an EVSE, and by which reservation (H03)."""
         if not self._availability.usable(evse):
             return False, None
-        own = next((item for item in self._book.all.values() if self._is_for(item, evse, id_token, group)), None)
+        held = self._book.all.values()
+        here = [item for item in held if item.evse_id == evse.number]  # one of any EVSE has another one then
+        own = next((item for item in here or held if self._is_for(item, evse, id_token, group)), None)
         if own is not None:
             return True, own.id
         return not self._availability.is_reserved(evse), None

@@ -40,3 +40,19 @@ def test_tc_h_13_cs_any_evse_not_supported() -> None:
 @pytest.mark.parametrize("kind", ["cTesla"])
 def test_a_kind_of_connector_that_is_not_there_is_rejected(kind: str) -> None:
     assert reserve(Bench(), evse_id=None, connectorType=kind) == "Rejected"
+
+
+@pytest.mark.parametrize("first", ["any", "own"])
+def test_a_reservation_of_any_evse_takes_none_from_a_driver_who_reserved_that_one(first: str) -> None:
+    """H03.FR.01: one of two EVSEs remains for each."""
+    found = Bench(variables={"ReservationCtrlr.NonEvseSpecific": "true"})
+    other = {"idToken": "TAG-2", "type": "ISO14443"}
+    wishes = {"any": (1, None, TOKEN), "own": (2, 1, other)}
+    for name in (first, *({"any", "own"} - {first})):
+        number, evse_id, token = wishes[name]
+        assert reserve(found, number, evse_id, idToken=token) == "Accepted"
+    found.plug(1)
+    found.present("TAG-1", 1)
+    assert not found.allowed(1)
+    found.present("TAG-2", 1)
+    assert found.allowed(1)
