@@ -83,8 +83,10 @@ async def send(services: Services, station_id: str, request: Message, timeout_s:
             known = await services.store.read(commands.find_reservation, number)
             replaces = number if known is not None and known.station_id == station_id else None
             _check_number("id", number, taken=known is not None and replaces is None)
-            reservation = await reservations.store(services, station_id, request, replaces=replaces, number=number)
-            return await reservations.deliver(services, reservation, request, timeout_s)
+            sent = reservations.send(
+                services, station_id, request, replaces=replaces, number=number, timeout_s=timeout_s
+            )
+            return (await sent)[1]
         case CancelReservationRequest(reservation_id=number):
             known = await services.store.read(commands.find_reservation, number)
             if known is not None and known.station_id == station_id:

@@ -252,7 +252,6 @@ def take_statuses(connection: sa.Connection, reported: Sequence[tuple[ConnectorS
 
 def open_reservation(connection: sa.Connection, /, number: int | None = None, **values: Any) -> Reservation:
     """Store a reservation before it is requested; columns of `reservations`. Returns it with its number."""
-    values["since_ms"] = values.get("updated_ms", 0)
     number = insert_numbered(connection, reservations, number, {"state": "Requested", **values})
     return Reservation(reservation_id=number, **values)
 
@@ -263,6 +262,13 @@ def replace_reservation(connection: sa.Connection, /, reservation_id: int, **val
     connection.execute(sa.update(reservations).where(where).values(state="Requested", **values))
     (changed,) = _reservations(connection, where)
     return changed
+
+
+def restore_reservation(connection: sa.Connection, old: Reservation) -> bool:
+    """Store a reservation as it was before it was to be replaced. False: it has ended meanwhile."""
+    where = (reservations.c.reservation_id == old.reservation_id) & reservations.c.state.in_(ACTIVE)
+    values = msgspec.structs.asdict(old)
+    return connection.execute(sa.update(reservations).where(where).values(**values)).rowcount > 0
 
 
 def save_reservation(

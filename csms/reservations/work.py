@@ -5,7 +5,7 @@ import msgspec
 from csms.handlers import answers, small
 from csms.remote_control import store as commands
 from csms.requests.work import call, failure
-from csms.reservations.rules import Reservation, ReservationState, check, is_over
+from csms.reservations.rules import ACTIVE, Reservation, ReservationState, check, is_over
 from csms.services import HandlerContext, Services
 from v2g.errors import RefusedError, V2GError
 from v2g.ocpp.messages import reservation as ocpp
@@ -37,51 +37,49 @@ async def reserve(
         evse_id=evse_id,
         group_id_token=group_id_token,
     )
-    reservation = await store(services, station_id, request, replaces=replaces)
-    request = msgspec.structs.replace(request, id=reservation.reservation_id)
-    response = await deliver(services, reservation, request)
+    reservation, response = await send(services, station_id, request, replaces=replaces)
     return msgspec.structs.replace(reservation, state=response.status, updated_ms=services.clock.utc_ms())
 
 
-async def store(
+async def send(
     services: Services,
     station_id: str,
     request: ocpp.ReserveNowRequest,
     *,
     replaces: int | None = None,
     number: int | None = None,
-) -> Reservation:
-    """Store what a request reserves, under the next number or under `number`. Raises RefusedError as `reserve`."""
+    timeout_s: float | None = None,
+) -> tuple[Reservation, ocpp.ReserveNowResponse]:
+    """Store what a request reserves, under the next number or under `number`, and request it; store the answer.
+
+    A reservation that the station does not replace stays as it was. Raises RefusedError and V2GError as `reserve`.
+    """
     run, now_ms, expires_ms = services.store.run, services.clock.utc_ms(), parse_time(request.expiry_date_time)
     id_token, group_id_token, evse_id = request.id_token, request.group_id_token, request.evse_id
     active = await run(commands.list_reservations, station_id, only_active=True)
     check(active, evse_id, expires_ms, now_ms, replaces)
-    if replaces is not None and all(each.reservation_id != replaces for each in active):
+    old = next((each for each in active if each.reservation_id == replaces), None)
+    if replaces is not None and old is None:
         raise RefusedError(f"{station_id} has no active reservation {replaces}", reason="unknown_reservation")
     values = {
         "station_id": station_id, "evse_id": evse_id, "connector_type": request.connector_type,
         "token_type": id_token.type,
         "id_token": id_token.id_token, "group_type": group_id_token.type if group_id_token else None,
         "group_token": group_id_token.id_token if group_id_token else None, "expires_ms": expires_ms,
-        "updated_ms": now_ms,
+        "updated_ms": now_ms, "since_ms": now_ms,
     }  # fmt: skip
     if replaces is None:
-        return await run(commands.open_reservation, number, **values)
-    return await run(commands.replace_reservation, replaces, **values)
-
-
-async def deliver(
-    services: Services, reservation: Reservation, request: ocpp.ReserveNowRequest, timeout_s: float | None = None
-) -> ocpp.ReserveNowResponse:
-    """Request a stored reservation; store the answer. Raises V2GError as `ConnectionRegistry.call` does."""
-    station_id = reservation.station_id
+        reservation = await run(commands.open_reservation, number, **values)
+    else:
+        reservation = await run(commands.replace_reservation, replaces, **values)
+    request = msgspec.structs.replace(request, id=reservation.reservation_id)
     try:
         response = await call(services, station_id, request, ocpp.ReserveNowResponse, timeout_s=timeout_s)
     except V2GError as error:
-        await _save(services, reservation, "Rejected" if failure(error) == "NotSent" else "Lost")
+        await _save(services, reservation, "Rejected" if failure(error) == "NotSent" else "Lost", old)
         raise
-    await _save(services, reservation, response.status)
-    return response
+    await _save(services, reservation, response.status, old)
+    return reservation, response
 
 
 async def cancel(
@@ -110,12 +108,18 @@ async def expire(services: Services) -> None:
             await _save(services, each, "Expired")
 
 
-async def _save(services: Services, reservation: Reservation, state: ReservationState) -> Reservation:
-    """Store a reservation's state, unless the station has reported its end already."""
-    now_ms, number = services.clock.utc_ms(), reservation.reservation_id
-    if await services.store.run(commands.save_reservation, reservation.station_id, number, state, now_ms):
+async def _save(
+    services: Services, reservation: Reservation, state: ReservationState, old: Reservation | None = None
+) -> None:
+    """Store a reservation's state, or it as it was (`old`) where the station has refused to replace it; not once the
+    station has reported its end."""
+    now_ms, number, run = services.clock.utc_ms(), reservation.reservation_id, services.store.run
+    if old is not None and state not in ACTIVE:
+        state, stored = old.state, await run(commands.restore_reservation, old)
+    else:
+        stored = await run(commands.save_reservation, reservation.station_id, number, state, now_ms)
+    if stored:
         services.report("ocpp", "reservation", reservation.station_id, {"reservation": number, "state": state})
-    return msgspec.structs.replace(reservation, state=state, updated_ms=now_ms)
 
 
 @answers

@@ -78,6 +78,27 @@ async def test_an_evse_is_not_reserved_twice_but_a_reservation_may_be_changed(cs
     assert len(station.payloads("ReserveNow")) == 2
 
 
+async def test_a_replaced_reservation_is_paid_from_its_replacement(csms: Backend) -> None:
+    """I12.FR.07: from the time that the station received its request, as stations that calculate costs have it."""
+    station = await csms.booted()
+    first = await reserve(csms, station, evse_id=1)
+    csms.clock.advance(600)
+    again = await reserve(csms, station, evse_id=1, replaces=first.reservation_id)
+    found = await csms.services.store.read(commands.find_reservation, first.reservation_id)
+    assert found is not None
+    assert found.since_ms == again.since_ms == first.since_ms + 600_000
+
+
+async def test_a_reservation_that_is_not_replaced_stays_as_it_was(csms: Backend) -> None:
+    """H01.FR.02: the station still holds it; its fee is that of its driver, from when it was made."""
+    station = await csms.booted()
+    first = await reserve(csms, station, evse_id=1)
+    before = await csms.services.store.read(commands.find_reservation, first.reservation_id)
+    csms.clock.advance(600)
+    await reserve(csms, station, "Faulted", evse_id=2, replaces=first.reservation_id)
+    assert await csms.services.store.read(commands.find_reservation, first.reservation_id) == before
+
+
 async def test_a_reservation_ends_when_the_station_says_nothing(csms: Backend) -> None:
     station = await csms.booted()
     reservation = await reserve(csms, station, evse_id=1)
