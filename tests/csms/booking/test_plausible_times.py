@@ -511,16 +511,39 @@ def test_energy_that_flows_while_no_event_says_so_has_no_price_by_state(states: 
     assert details(judged(*events[:-1], about=knowing(by_state=True))) == []
 
 
-@pytest.mark.parametrize(("value", "held"), [(1804, False), (1805, True)])
+@pytest.mark.parametrize(("value", "held"), [(1804.594, False), (1804.595, True)])
 def test_1_a_on_three_phases_is_no_charging(value: float, held: bool) -> None:
     """With a tenth more, and what a meter of 22 kW has counted 5 s ago: 770 Wh, 34 Wh and 1 Wh of rounding."""
-    state = heard(1, "Updated", START, charging=False)
-    found = details(judged(begun(), state, ended(value=value, seq_no=2), about=knowing(by_state=True)))
+    state, end = heard(1, "Updated", START, charging=False), ended(START + HOUR - 80, value, seq_no=2)
+    found = details(judged(begun(), state, end, about=knowing(by_state=True)))
     assert bool(found) is held, found
 
 
-def test_without_energy_no_event_has_to_say_whether_it_charges() -> None:
-    assert details(judged(begun(), ended(value=1001), about=knowing(by_state=True))) == []
+@pytest.mark.parametrize(
+    ("values", "unit", "held"),
+    [
+        ((1000, 1001), "Wh", False),
+        ((1000, 1001.001), "Wh", True),
+        (("1.00", "1.01"), "kWh", False),
+        (("1.000", "1.003"), "kWh", True),
+        (("1.00", "1.00", "1.02"), "kWh", True),
+        (("1.00", "1.02", "1.02"), "kWh", True),
+    ],
+)
+def test_without_energy_no_event_has_to_say_whether_it_charges(
+    values: tuple[float | str, ...], unit: str, held: bool
+) -> None:
+    """A register may be wrong by 1 Wh and by its resolution."""
+    at_ms = [START + HOUR * number // (len(values) - 1) for number in range(len(values))]
+    events = [
+        heard(number, "Updated", at, msgspec.structs.replace(reading(at, value), unit=unit))
+        for number, (at, value) in enumerate(zip(at_ms, values, strict=True))
+    ]
+    events[0] = msgspec.structs.replace(events[0], kind="Started")
+    events[-1] = msgspec.structs.replace(events[-1], kind="Ended")
+    found = judged(*events, about=knowing(by_state=True))
+    assert [each.reason for each in found.findings] == ["events"] * held
+    assert found.timed is not held
 
 
 def test_a_begin_that_the_end_repeats_in_its_meter_value_is_of_the_start() -> None:
