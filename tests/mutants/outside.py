@@ -80,7 +80,6 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "v2g/energy/meter_records/judge.py": OWED,
     "v2g/energy/meter_records/keys.py": OWED,
     "v2g/energy/settlement/dispute.py": OWED,
-    "v2g/energy/settlement/reconcile.py": OWED,
     "v2g/hardware/board/host.py": OWED,
     "v2g/hardware/board/inputs.py": OWED,
     "v2g/hardware/power_modules/bank.py": OWED,
@@ -89,7 +88,6 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "v2g/pki/certificates.py": OWED,
     "v2g/pki/issue.py": OWED,
     "v2g/pki/keys.py": OWED,
-    "v2g/pki/password_hash.py": OWED,
     "v2g/pki/profile.py": OWED,
     "v2g/pki/profiles.py": OWED,
 }

@@ -36,6 +36,7 @@ def test_a_difference_is_judged_by_the_chargers_figure(ours: int, theirs: int, v
     charger = Figures(source="charger", import_mwh=ours, export_mwh=0)
     taken, fed_back = compare(charger, [Figures(source="vehicle", import_mwh=theirs, export_mwh=0)])
     assert (taken.verdict, fed_back.verdict) == (verdict, "equal")
+    assert (taken.direction, fed_back.direction) == ("import", "export")
     expected = None if ours == 0 else pytest.approx(100 * (theirs / ours - 1), abs=0.001)
     assert (None if taken.percent is None else float(taken.percent)) == expected
 
@@ -60,10 +61,19 @@ def test_parts_of_a_paused_session_add_up_and_others_do_not_count() -> None:
     other = b'{"stage":"loop","name":"flow","data":{"power_w":1}}'
     unplugged = b'{"stage":"session","name":"failed","data":{"reason":"CodecError","error":"x"}}'
     failed = ended("00", 2, 3).replace(b'"ended"', b'"failed"')
-    lines = [ended("00", 5, 1), other, ended("11", 7, 7), unplugged, failed]
+    elsewhere = ended("00", 9, 9).replace(b'"session"', b'"loop"', 1)
+    going_on = ended("00", 9, 9).replace(b'"ended"', b'"flow"')
+    lines = [ended("00", 5, 1), other, ended("11", 7, 7), unplugged, failed, elsewhere, going_on]
     assert read_vehicle(lines, "00", name="log") == Figures(source="vehicle", import_mwh=7, export_mwh=4)
     with pytest.raises(VerificationError, match="log: no end of session 22"):
         read_vehicle(lines, "22", name="log")
+
+
+def test_an_end_without_a_figure_has_none() -> None:
+    line = b'{"stage":"session","name":"ended","data":{"session_id":"00"}}'
+    assert read_vehicle([line], "00", name="log") == Figures(source="vehicle", import_mwh=0, export_mwh=0)
+    with pytest.raises(VerificationError):
+        read_vehicle([b'{"stage":"session","name":"failed","data":{}}'], "?", name="log")
 
 
 @pytest.mark.parametrize("line", [b"", b"{}", b"\xff", b"[" * 9999, b'{"stage":"session","name":"ended","data":[]}'])
@@ -78,7 +88,10 @@ def test_a_copy_is_read_from_an_answer_or_a_file_and_belongs_to_the_session(fini
     answer = msgspec.json.encode({"station_id": "CS", "computed_ms": 1, "document": settlement})
     for data in (bare, answer):
         assert read_copy(data, settlement, name="copy") == settlement
-        assert figures_of(read_copy(data, settlement, name="copy"), "csms").export_mwh > 0
+    begin = replace(settlement.begin, import_mwh=1_000, export_mwh=200)
+    end = replace(settlement.end, import_mwh=4_000, export_mwh=700)
+    of_registers = figures_of(replace(settlement, begin=begin, end=end), "csms")
+    assert of_registers == Figures(source="csms", import_mwh=3_000, export_mwh=500)
     with pytest.raises(VerificationError, match="copy: session 0011223344556677 of CS-V2G-0001, the bundle has ff"):
         read_copy(bare, replace(settlement, session_id="ff"), name="copy")
     for data in (b"", b"[]", b"{}", b"\xff", b"[" * 9999):

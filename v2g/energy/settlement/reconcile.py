@@ -58,7 +58,7 @@ def _compared(source: str, direction: Direction, ours: int, theirs: int, aim: De
         verdict = "equal"
     elif difference <= max(Decimal(RESOLUTION_MWH), aim * ours / 100):
         verdict = "within_aim"
-    elif difference <= max(Decimal(RESOLUTION_MWH), alarm * ours / 100):
+    elif difference <= alarm * ours / 100:
         verdict = "beyond_aim"
     percent = (Decimal(100) * (theirs - ours) / ours).quantize(Decimal("0.001")) if ours else None
     return Comparison(
