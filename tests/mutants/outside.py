@@ -84,7 +84,6 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "v2g/hardware/board/inputs.py": OWED,
     "v2g/hardware/power_modules/bank.py": OWED,
     "v2g/hardware/zvt/till.py": OWED,
-    "v2g/pki/attestation.py": OWED,
     "v2g/pki/certificates.py": OWED,
     "v2g/pki/issue.py": OWED,
     "v2g/pki/keys.py": OWED,

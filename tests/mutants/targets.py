@@ -292,6 +292,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "costing": Target("v2g/energy/settlement/costing.py", ("tests/energy/settlement/test_costing.py",)),
     "reconcile": Target("v2g/energy/settlement/reconcile.py", ("tests/energy/settlement/test_reconcile.py",)),
     "password_hash": Target("v2g/pki/password_hash.py", ("tests/pki/test_password_hash.py",)),
+    "attestation": Target("v2g/pki/attestation.py", ("tests/pki/test_attestation.py",)),
     "pieces": Target("v2g/energy/settlement/pieces.py", ("tests/energy/settlement/test_pieces.py",)),
     "crl": Target("v2g/pki/crl.py", ("tests/pki/test_crl.py",)),
     "meter_alfen": Target(

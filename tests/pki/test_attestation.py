@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from v2g.errors import KeyAccessError, SignatureError, VerificationError
-from v2g.pki.attestation import Manifest, parse_manifest, sign_manifest
+from v2g.pki.attestation import LINK, MOST_BYTES, SIGNATURE, Manifest, parse_manifest, sign_manifest
 from v2g.pki.keys import SoftwareKey, load_public_key
 
 KEY = SoftwareKey(ec.generate_private_key(ec.SECP256R1()))
@@ -36,6 +36,33 @@ def test_openssl_verifies_it(tmp_path: Path) -> None:
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout == "Verified OK\n"
     (tmp_path / "m").write_bytes(data.replace(b"00", b"01"))
     assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode != 0
+
+
+@pytest.mark.requirement("R148")
+def test_installed_releases_read_what_was_written_before() -> None:
+    """Signed files outlast programs: names, marks and layout of them are a format."""
+    data, _ = sign_manifest(msgspec.structs.replace(MANIFEST, files={"/opt/b": f"{LINK}a", "/opt/a": "00"}), KEY)
+    assert data.decode() == MANIFEST_TEXT
+    assert (SIGNATURE, MOST_BYTES) == (".sig", 16_777_216)
+
+
+MANIFEST_TEXT = """\
+{
+ "files": {
+  "/opt/a": "00",
+  "/opt/b": "link:a"
+ },
+ "folders": [
+  "/opt"
+ ],
+ "format": 1,
+ "release": "1.0",
+ "system": [
+  "/lib"
+ ],
+ "version": 3
+}
+"""
 
 
 @pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP521R1(), None])
@@ -66,7 +93,7 @@ def test_arbitrary_signatures_are_refused(signature: bytes) -> None:
 
 @given(st.binary(max_size=200) | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(msgspec.json.encode))
 def test_what_is_signed_but_no_manifest_is_malformed(data: bytes) -> None:
-    with pytest.raises(VerificationError, match="malformed"):
+    with pytest.raises(VerificationError, match="manifest: malformed"):
         parse_manifest(data, KEY.sign(data), KEY.public_key)
 
 
