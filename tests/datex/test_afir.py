@@ -1,5 +1,8 @@
 """DATEX II as the profile's notes describe it, from the objects that partners see, with the price of the contract."""
 
+from datetime import UTC, date
+from zoneinfo import ZoneInfo
+
 import jsonschema_rs
 import msgspec
 import pytest
@@ -8,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.datex import profile
 from v2g.datex import afir
-from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax, When
+from v2g.energy.price_plan import Bound, Charge, PricePlan, Rate, Tax, When
 from v2g.energy.settlement.costing import bill
 from v2g.energy.settlement.intervals import Registers
 from v2g.energy.settlement.pieces import Usage
@@ -153,7 +156,7 @@ def test_a_status_refers_to_the_versions_of_the_table_and_changes_none() -> None
 
 def test_conditions_are_said_or_the_price_is_left_out_and_named() -> None:
     night = plan("0.30", "0", "0", When(from_minute=1320, to_minute=360, weekdays=(0, 6), max_energy_wh=5000))
-    (rate,) = [afir.rate_of(each) for each in tariffs_of(night, "DE", "ABC", NOW)]
+    (rate,) = [afir.rate_of(each, UTC) for each in tariffs_of(night, "DE", "ABC", NOW)]
     price = next(each for each in rate["energyPrice"] if each["priceType"] == {"value": "pricePerKWh"})
     assert price["energyBasedApplicability"] == {"toKWh": 5}
     (valid,) = price["overallPeriod"]["validPeriod"]
@@ -162,11 +165,29 @@ def test_conditions_are_said_or_the_price_is_left_out_and_named() -> None:
     assert days == [{"value": "monday"}, {"value": "sunday"}]
     fast = tariffs(plan("0.30", "0", "0", When(min_power_w=50_000)))
     with pytest.raises(CodecError, match="min_power"):
-        afir.rate_of(fast["day"])
+        afir.rate_of(fast["day"], UTC)
     said = afir.missing([place("AVAILABLE")], fast, WHO)
     assert any("price" in each for each in said)
     assert any("helpdesk" in each for each in said)
     assert not any("price" in each for each in afir.missing([place("AVAILABLE")], tariffs(plan("1", "0", "0")), WHO))
+
+
+def test_a_price_begins_and_ends_at_midnight_of_its_place() -> None:
+    """A time of a day has no zone there, but the begin and end of a period are moments, as in the profile's example."""
+    summer = plan("0.30", "0", "0", When(from_day=date(2026, 3, 29), to_day=date(2026, 3, 30)))
+    (rate,) = [afir.rate_of(each, ZoneInfo("Europe/Berlin")) for each in tariffs(summer).values()]
+    period = next(each["overallPeriod"] for each in rate["energyPrice"] if "overallPeriod" in each)
+    assert period == {"overallStartTime": "2026-03-28T23:00:00Z", "overallEndTime": "2026-03-29T22:00:00Z"}
+
+
+def test_a_least_price_without_taxes_is_said_with_them_or_not_at_all() -> None:
+    least = msgspec.structs.replace(plan("0.30", "0", "0"), least=Bound(excl_tax="5"))
+    (rate,) = [afir.rate_of(each, UTC) for each in tariffs(least).values()]
+    usage = Usage(start_ms=0, end_ms=60_000, charging=((0, True),), currents=(), readings=())
+    assert rate["minimumDeliveryFee"] == 5.95 == bill([(0, least)], usage, ended=True).incl_tax / 10**6
+    mixed = msgspec.structs.replace(least, fixed=Charge(rates=(Rate(price="1"),)))
+    with pytest.raises(CodecError, match="taxes"):
+        afir.rate_of(tariffs(mixed)["day"], UTC)
 
 
 CONNECTORS = ("IEC_62196_T2", "IEC_62196_T2_COMBO", "CHADEMO", "MCS", "SAE_J3400", "DOMESTIC_F", "GBT_DC", "NEMA_5_20")
@@ -237,7 +258,7 @@ def test_a_session_costs_by_the_published_prices_what_is_billed(
         readings=(Registers(0, 0, 0, "metered"), Registers(end_ms, wh * 1000, 0, "metered")),
     )  # fmt: skip
     billed = bill([(0, made)], usage, ended=True).incl_tax / 10**6
-    (rate,) = [afir.rate_of(each) for each in tariffs_of(made, "DE", "ABC", NOW)]
+    (rate,) = [afir.rate_of(each, UTC) for each in tariffs_of(made, "DE", "ABC", NOW)]
     shown = {each["priceType"]["value"]: each["value"] for each in rate["energyPrice"]}
     cost = shown["pricePerKWh"] * wh / 1000 + shown["pricePerMinute"] * minutes + shown["basePrice"]
     assert abs(cost - billed) <= 0.01

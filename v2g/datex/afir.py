@@ -8,7 +8,7 @@ is used. The official XSD names some members otherwise.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from v2g.ocpi.objects import (
     OcpiLocation,
     OcpiTariff,
     OpeningTimes,
+    PriceBound,
     TariffRestrictions,
 )
 from v2g.units import currency_digits
@@ -148,7 +149,7 @@ def missing(locations: Sequence[OcpiLocation], tariffs: Mapping[str, OcpiTariff]
             found += [
                 f"{place.id}/{evse.uid}/{each.id}: a price that DATEX II can say"
                 for each in evse.connectors
-                if not _rates(each.tariff_ids, tariffs)
+                if not _rates(each.tariff_ids, tariffs, _zone(place))
             ]
     return found
 
@@ -209,7 +210,7 @@ def _site(place: OcpiLocation, tariffs: Mapping[str, OcpiTariff], publisher: Pub
     operator = {"afacAnOrganisation": {"name": _text(publisher.name, publisher), **legal, "externalIdentifier": [
         {"identifier": publisher.party_id, "typeOfIdentifier": {"value": "extendedG", "extendedValueG": "operatorId"}}
     ]}}  # fmt: skip
-    points = [{"aegiElectricChargingPoint": _point(each, tariffs)} for each in place.evses]
+    points = [{"aegiElectricChargingPoint": _point(each, tariffs, _zone(place))} for each in place.evses]
     most = sum(each["aegiElectricChargingPoint"]["availableChargingPower"][0] for each in points)
     station = _versioned(f"{place.id}-station", {
         "totalMaximumPower": most, "numberOfRefillPoints": len(points), "operator": operator, "refillPoint": points,
@@ -253,12 +254,16 @@ def _hours(name: str, times: OpeningTimes) -> Json:
 
 def _offset(place: OcpiLocation) -> str:
     """Return a place's time zone as DATEX II has it: hours and minutes from UTC, without summer time."""
-    try:
-        there = place.last_updated.astimezone(zone_of(place.time_zone))
-    except (ValueError, LookupError):
-        return "+00:00"
+    there = place.last_updated.astimezone(_zone(place))
     always = timezone((there.utcoffset() or timedelta()) - (there.dst() or timedelta()))
     return always.tzname(None).removeprefix("UTC") or "+00:00"
+
+
+def _zone(place: OcpiLocation) -> tzinfo:
+    try:
+        return zone_of(place.time_zone)
+    except (ValueError, LookupError):
+        return UTC
 
 
 def _span(begin: str, end: str) -> Json:
@@ -272,7 +277,7 @@ def _on(days: Sequence[str]) -> Json:
     return {"recurringDayWeekMonthPeriod": [{"comDayWeekMonth": {"applicableDay": found}}]}
 
 
-def _point(evse: OcpiEvse, tariffs: Mapping[str, OcpiTariff]) -> Json:
+def _point(evse: OcpiEvse, tariffs: Mapping[str, OcpiTariff], zone: tzinfo) -> Json:
     direct = all(each.power_type == "DC" for each in evse.connectors)
     powers = sorted({_watts(each) for each in evse.connectors}, reverse=True)
     names = dict.fromkeys(name for each in evse.connectors for name in each.tariff_ids)
@@ -290,7 +295,7 @@ def _point(evse: OcpiEvse, tariffs: Mapping[str, OcpiTariff]) -> Json:
         content["vehicleToGridCommunicationType"] = [{"value": "iso15118"}]
     if any("PLUG_AND_CHARGE" in each for each in spoken):
         content["smartRechargingServices"] = [{"value": "plugAndCharge"}]
-    if rates := _rates(tuple(names), tariffs):
+    if rates := _rates(tuple(names), tariffs, zone):
         content["electricEnergy"] = [{"energyRate": rates}]
     return _versioned(evse.uid, content)
 
@@ -318,33 +323,43 @@ def _volts(given: OcpiConnector) -> int:
 # -- prices
 
 
-def _rates(names: Sequence[str], tariffs: Mapping[str, OcpiTariff]) -> list[Json]:
+def _rates(names: Sequence[str], tariffs: Mapping[str, OcpiTariff], zone: tzinfo) -> list[Json]:
     """Return the ad-hoc rates; one that DATEX II cannot say is left out, as no price is better than a wrong one."""
     found = []
     for name in names:
         tariff = tariffs.get(name)
         try:
             if tariff is not None:
-                found.append(rate_of(tariff))
+                found.append(rate_of(tariff, zone))
         except CodecError:
             continue
     return found
 
 
-def rate_of(tariff: OcpiTariff) -> Json:
-    """Return a tariff's public prices, taxes included. Raises CodecError for a condition that has no name there."""
+def rate_of(tariff: OcpiTariff, zone: tzinfo) -> Json:
+    """Return a tariff's public prices at a place in a time zone, taxes included. Raises CodecError for a condition that
+    has no name there, and for a bound without taxes where these differ."""
     prices = list[Json]()
     for element in tariff.elements:
         restrictions = element.restrictions or TariffRestrictions()
         if restrictions.reservation is None:
-            when = _when(restrictions)
+            when = _when(restrictions, zone)
             prices += [{**_price(each, tariff), **when} for each in element.price_components]
     content: Json = {"ratePolicy": {"value": "adHoc"}, "lastUpdated": _time(tariff.last_updated),
                      "applicableCurrency": [tariff.currency], "energyPrice": prices}  # fmt: skip
     for name, bound in (("minimumDeliveryFee", tariff.min_price), ("maximumDeliveryFee", tariff.max_price)):
         if bound is not None:
-            content[name] = _number(bound.before_taxes if bound.after_taxes is None else bound.after_taxes)
+            content[name] = _number(_with_taxes(bound, tariff))
     return {"idG": tariff.id, **content}
+
+
+def _with_taxes(bound: PriceBound, tariff: OcpiTariff) -> Decimal:
+    if bound.after_taxes is not None:
+        return bound.after_taxes
+    rates = {each.vat for element in tariff.elements for each in element.price_components}
+    if len(rates) > 1:
+        raise CodecError("DATEX II has no bound without taxes")
+    return bound.before_taxes * (100 + (rates.pop() or 0)) / 100
 
 
 def _price(given: OcpiComponent, tariff: OcpiTariff) -> Json:
@@ -364,7 +379,7 @@ def _number(value: Decimal) -> int | float:
     return int(value) if value == int(value) else float(value)
 
 
-def _when(given: TariffRestrictions) -> Json:
+def _when(given: TariffRestrictions, zone: tzinfo) -> Json:
     """Return when a price applies: by whole minutes and kWh, and by days and local clock times."""
     for name in ("min_current", "max_current", "min_power", "max_power"):
         if getattr(given, name) is not None:
@@ -387,8 +402,13 @@ def _when(given: TariffRestrictions) -> Json:
         valid |= _on(given.day_of_week)
     period: Json = {"validPeriod": [valid]} if valid else {}
     if given.end_date is not None:
-        period["overallEndTime"] = f"{given.end_date.isoformat()}T00:00:00Z"
+        period["overallEndTime"] = _midnight(given.end_date, zone)
     if not period and given.start_date is None:
         return found
-    begin = _ALWAYS if given.start_date is None else f"{given.start_date.isoformat()}T00:00:00Z"
+    begin = _ALWAYS if given.start_date is None else _midnight(given.start_date, zone)
     return {**found, "overallPeriod": {"overallStartTime": begin, **period}}
+
+
+def _midnight(day: date, zone: tzinfo) -> str:
+    """Return when a day begins: unlike clock times, moments are in UTC."""
+    return _time(datetime.combine(day, time(), zone).astimezone(UTC))

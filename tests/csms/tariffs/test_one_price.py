@@ -5,9 +5,10 @@ prices' applicability. What a publication cannot say it leaves out, and never sa
 """
 
 import random
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -23,6 +24,7 @@ from v2g.ocpi.tariffs import tariffs_of
 pytestmark = pytest.mark.requirement("R202", "R205")
 
 DAY = date(2026, 7, 1)
+BERLIN = ZoneInfo("Europe/Berlin")
 KINDS = {"energy": "ENERGY", "charging_time": "TIME", "idle_time": "PARKING_TIME", "fixed": "FLAT"}
 PUBLISHED = {"energy": "pricePerKWh", "charging_time": "pricePerMinute", "idle_time": "pricePerMinute",
              "fixed": "basePrice"}  # fmt: skip
@@ -104,8 +106,8 @@ def by_datex(prices: list[dict[str, Any]], moment: datetime) -> Decimal | None:
     for each in prices:
         assert each["taxIncluded"] is True
         period = each.get("overallPeriod", {})
-        day = f"{moment.date().isoformat()}T00:00:00Z"
-        fits = period.get("overallStartTime", "0") <= day < period.get("overallEndTime", "9")
+        now = moment.replace(tzinfo=BERLIN).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        fits = period.get("overallStartTime", "0") <= now < period.get("overallEndTime", "9")
         (valid,) = period.get("validPeriod", [{}])
         for span in valid.get("recurringTimePeriodOfDay", ()):
             clocks = {name: text[:8] for name, text in span.items()}
@@ -128,7 +130,7 @@ def test_everybody_reads_the_same_price(seed: int) -> None:
         (tariff,) = tariffs_of(made, "DE", "ABC", wire.moment(1_790_000_000_000))
         shown = offered(made, moment)
         try:
-            published = afir.rate_of(tariff)["energyPrice"]
+            published = afir.rate_of(tariff, BERLIN)["energyPrice"]
         except CodecError:
             published, left_out = None, left_out + 1
         for name, kind in KINDS.items():
