@@ -4,14 +4,20 @@ import time
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from evcc.session.settings import OnBoardChargerConfig, ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import AcRating, ControlMode, EnergyService, SeccConfig
 from tests.sessions.joined import Joined
+from v2g import exi
 from v2g.energy.limits import SITE, Limit
 from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.ac import AC_ChargeLoopRes
+from v2g.iso15118.d20.quantities import PHASES, rational
+from v2g.iso15118.d20.schemas import AC
+from v2g.iso15118.engine.v2gtp import PayloadType, frame
 
 SERVICES = (EnergyService.AC_BPT, EnergyService.AC, EnergyService.DC_BPT, EnergyService.DC)
 CHARGE = ProgramStep(do="charge", energy_wh=200)
@@ -96,3 +102,30 @@ def test_a_schedule_and_a_target_never_ask_for_more_than_the_on_board_charger_ca
         joined.advance()
         powers.append(joined.plant.ac_w or 0)
     assert 0 < max(powers) <= 11_000
+
+
+@pytest.mark.parametrize(
+    ("mode", "target_w", "drawn_w"),
+    [("dynamic", (3000, None, 3000), 0), ("dynamic", (3000, 2000, None), 4000), ("scheduled", (None, 0, 0), 0)],
+)
+def test_a_balanced_load_draws_nothing_on_a_phase_without_a_target(
+    join: Join, mode: str, target_w: tuple[int | None, ...], drawn_w: int
+) -> None:
+    changed = {
+        f"evse_target_active_power{phase}": None if each is None else rational(each, 0)
+        for phase, each in zip(PHASES, target_w, strict=True)
+    }
+
+    def other_targets(data: bytes) -> bytes:
+        if int.from_bytes(data[2:4], "big") != PayloadType.AC:
+            return data
+        message = exi.decode(data[8:], AC)
+        if not isinstance(message, AC_ChargeLoopRes):
+            return data
+        mode = replace(message.cl_res_control_mode, **changed)
+        return frame(PayloadType.AC, exi.encode(replace(message, cl_res_control_mode=mode)))
+
+    joined = join(vehicle=vehicle("AC", mode=mode))
+    joined.wire_to_evcc = other_targets
+    joined.run(until=lambda: len(joined.vehicle_saw("loop", "flow")) > 10)
+    assert joined.plant.ac_w == drawn_w

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from evcc.session.context import EvseLimits
 from evcc.session.d20 import requests as ask
-from evcc.session.d20.quantities import to_whole
+from evcc.session.d20.quantities import phase_powers
 from evcc.session.d20.request_context import Plan, RequestContext
 from evcc.session.d20.stages import Discovering, Parametrizing, Step
 from evcc.session.ports import SetGridSupport
@@ -19,7 +19,7 @@ from v2g.energy.grid_support import GridSupport
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.der import cos_phi_setpoint, made, q_setpoint, real, support_of
 from v2g.iso15118.d20.messages import ac_der_iec as iso
-from v2g.iso15118.d20.quantities import PHASES, Fields, on_lines
+from v2g.iso15118.d20.quantities import Fields, on_lines
 from v2g.observe import Observe
 
 _SETPOINTS: Final = (
@@ -119,8 +119,8 @@ def within(power_w: int, mode: Element, plan: Plan, context: RequestContext) -> 
     lines = context.config.on_board_charger.phases
     most = {}
     for name in ("evse_maximum_charge_power", "evse_maximum_discharge_power", "dso_maximum_discharge_power"):
-        given = [abs(to_whole(value)) for phase in PHASES if (value := getattr(mode, name + phase, None)) is not None]
+        given = phase_powers(mode, name)
         if given:
-            most[name] = on_lines(given, lines)
+            most[name] = on_lines([abs(each) for each in given], lines)
     out_w = min((value for name, value in most.items() if "discharge" in name), default=plan.limits.discharge_w)
     return max(-out_w, min(most.get("evse_maximum_charge_power", plan.limits.charge_w), power_w))

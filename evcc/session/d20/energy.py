@@ -9,7 +9,7 @@ from evcc.session.context import EvseLimits, departure_s, matched
 from evcc.session.d20 import dynamic_planner, stages
 from evcc.session.d20 import requests as ask
 from evcc.session.d20.loop import ask_loop, enter_loop, following, resume_loop
-from evcc.session.d20.quantities import milli, to_milli, to_whole
+from evcc.session.d20.quantities import milli, phase_powers, to_milli, to_whole
 from evcc.session.d20.request_context import Plan, RequestContext
 from evcc.session.d20.requests import present_w
 from evcc.session.d20.response_policy import Reaction, reaction
@@ -31,9 +31,9 @@ from v2g.iso15118.d20.messages.common_messages import (
     ScheduleExchangeReq,
     ScheduleExchangeRes,
 )
-from v2g.iso15118.d20.messages.common_types import Processing, RationalNumber
+from v2g.iso15118.d20.messages.common_types import Processing
 from v2g.iso15118.d20.messages.dc import DC_CableCheckReq
-from v2g.iso15118.d20.quantities import PHASES, on_lines
+from v2g.iso15118.d20.quantities import on_lines
 from v2g.iso15118.d20.services import ServiceId
 from v2g.iso15118.engine.session import Command
 from v2g.iso15118.engine.v2gtp import PayloadType
@@ -285,7 +285,8 @@ def on_loop(
         return stages.fail(stage, "wrong_control_mode", received=type(mode).__name__)
     meter = response.meter_info or stage.meter
     wanted = stage.power_request.charge_w - stage.power_request.discharge_w
-    target = _power(mode, "evse_target_active_power", context) if _has_target(mode) else wanted
+    targets = phase_powers(mode, "evse_target_active_power")
+    target = on_lines(targets, context.config.on_board_charger.phases) if targets else wanted
     power_w = max(-stage.power_request.discharge_w, min(stage.power_request.charge_w, target))
     plan, changed, noted = stage.plan, tuple[Command, ...](), tuple[Observe, ...]()
     if choice.der:
@@ -311,12 +312,6 @@ def on_loop(
     return replace(step, commands=commands, observed=(*noted, flow, *step.observed))
 
 
-def _has_target(mode: Element) -> bool:
-    return getattr(mode, "evse_target_active_power", None) is not None
-
-
 def _power(mode: Element, name: str, context: RequestContext) -> int:
     """Return the power (W) of the phases that the on-board charger has, each within its value."""
-    values: list[RationalNumber | None] = [getattr(mode, name + phase) for phase in PHASES]
-    given = [to_whole(value) for value in values if value is not None]
-    return on_lines(given, context.config.on_board_charger.phases)
+    return on_lines(phase_powers(mode, name), context.config.on_board_charger.phases)

@@ -21,7 +21,7 @@ from evcc.session.paused import PausedChoice
 from v2g.errors import RefusedError
 from v2g.iso15118.d20.messages import schedules as iso
 from v2g.iso15118.d20.prices import Algorithm, Prices, Rule, Stack, read_prices
-from v2g.iso15118.d20.quantities import on_lines
+from v2g.iso15118.d20.quantities import on_lines, stated
 from v2g.units import MICRO
 
 DYNAMIC: Final = 0
@@ -178,7 +178,7 @@ def _powers(schedule: iso.PowerSchedule, now_ms: int, until_ms: int, lines: int)
 def entry_w(entry: iso.PowerScheduleEntry, lines: int) -> int:
     """Return the magnitude of an entry's power for a vehicle on so many phases, all together, W."""
     phases = (entry.power, entry.power_l2, entry.power_l3)
-    return abs(on_lines([to_whole(power) for power in phases if power is not None], lines))
+    return abs(on_lines(stated([None if power is None else to_whole(power) for power in phases]), lines))
 
 
 def _levels(schedule: iso.PriceLevelSchedule | None, now_ms: int) -> list[_Span]:

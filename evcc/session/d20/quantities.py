@@ -3,7 +3,7 @@
 from typing import Final
 
 from v2g.iso15118.d20.messages.common_types import RationalNumber
-from v2g.iso15118.d20.quantities import integer, rational
+from v2g.iso15118.d20.quantities import PHASES, integer, rational, stated
 
 BOUND: Final = 10**9
 """Maximum magnitude accepted from outside, in the small unit."""
@@ -27,3 +27,10 @@ def to_whole(number: RationalNumber) -> int:
 def to_milli(number: RationalNumber) -> int:
     """Return mV or mA of a number of V or A."""
     return integer(number, 3, BOUND)
+
+
+def phase_powers(mode: object, name: str) -> list[int]:
+    """Return a field's power (W) of each phase up to the last that has one: of all where it is the only one; nothing
+    without any."""
+    values: list[RationalNumber | None] = [getattr(mode, name + phase, None) for phase in PHASES]
+    return stated([None if value is None else to_whole(value) for value in values])

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from evcc.session.d20.quantities import to_milli, to_whole
+from evcc.session.d20.quantities import phase_powers, to_milli, to_whole
 from evcc.session.settings import SessionConfig
 from v2g.errors import CodecError
 from v2g.exi.declare import Element
@@ -16,7 +16,7 @@ from v2g.iso15118.d20.charts import SIDE_CHARTS, Family
 from v2g.iso15118.d20.messages import ac, acdp, dc, wpt
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages.common_types import EvseNotification, Processing
-from v2g.iso15118.d20.quantities import PHASES, on_lines
+from v2g.iso15118.d20.quantities import on_lines
 from v2g.iso15118.d20.session import decode_payload
 from v2g.safety import UNBOUNDED, Ask, Output, Phase
 
@@ -141,7 +141,7 @@ class Iso20Messages:
                 return Ask(phase=self._planned, alive_s=alive_s)
         status, mode = getattr(message, "evse_status", None), getattr(message, "cl_res_control_mode", None)
         target = _UNBOUNDED
-        if getattr(mode, "evse_target_active_power", None) is not None:
+        if phase_powers(mode, "evse_target_active_power"):
             _, line_w = _powers(mode, "evse_target_active_power", self._phases)
             target = max(0, line_w), max(0, -line_w)
         stop = status is not None and status.evse_notification in _ENDS
@@ -197,7 +197,6 @@ def _agreement(request: Element | None, response: Element, phases: int) -> _Agre
 def _powers(mode: object, field: str, phases: int) -> tuple[int, int]:
     """Return a power (W, signed) of the phases that the vehicle has, each within its value, and that of one of them:
     all of it where no others are given."""
-    values = (getattr(mode, field + phase, None) for phase in PHASES)
-    given = [to_whole(value) for value in values if value is not None]
+    given = phase_powers(mode, field)
     total_w = on_lines(given, phases)
     return total_w, total_w // max(1, min(phases, len(given)))

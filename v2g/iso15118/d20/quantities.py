@@ -35,6 +35,12 @@ def each_phase(name: str, total_w: int, lines: int) -> dict[str, RationalNumber]
     return {name + phase: rational(sign * (abs(total_w) // len(used)), 0) for phase in used}
 
 
+def stated(powers: Sequence[int | None]) -> list[int]:
+    """Return the powers (W) of the phases up to the last that has one; one left out before it has none."""
+    last = max((n for n, power in enumerate(powers, start=1) if power is not None), default=0)
+    return [power or 0 for power in powers[:last]]
+
+
 def on_lines(powers: Sequence[int], lines: int) -> int:
     """Return the power (W, signed) of a balanced load on so many phases within the powers of each: several are those of
     single phases, of which the smallest counts for each that is used; one alone is that of all."""
