@@ -28,7 +28,7 @@ from v2g.exi import decode, encode
 from v2g.iso15118.d20.der import number
 from v2g.iso15118.d20.der_sae import supported_modes
 from v2g.iso15118.d20.messages import ac_der_sae as iso
-from v2g.iso15118.d20.messages.common_types import Processing
+from v2g.iso15118.d20.messages.common_types import EvseNotification, EVSEStatus, Processing
 from v2g.iso15118.d20.schemas import AC_DER_SAE
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
 
@@ -217,6 +217,71 @@ def test_functions_may_change_in_the_loop_and_unknown_ones_end_discharge(join: J
     else:
         assert followed(joined)[-1].q_setpoint == ReactiveSetpoint(var=700, response_s=0)
         joined.run(until=lambda: bool(joined.charger_saw("power", "modes_not_enabled")))
+
+
+def once(changed: dict[str, Any]) -> Change:
+    """Return what changes the next loop response, and no other: changes are sent once (V2G20-3358)."""
+    left = [changed]
+
+    def change(message: Any) -> Any:
+        return (
+            replace(message, cl_res_control_mode=replace(message.cl_res_control_mode, **left.pop()))
+            if left
+            else message
+        )
+
+    return change
+
+
+def enabling(**functions: Any) -> dict[str, Any]:
+    """Return the fields of a loop response with these changed blocks."""
+    service = iso.EnterServiceCLRes(permit_service=True)
+    return {"der_control_cl_res": iso.DERControlCLRes(enter_service_cl_res=service, **functions)}
+
+
+CONSTANT = iso.ConstantWatt(enable=True, watt_setpoint=number(-100), unit=iso.DerUnit.W)
+FORMING = next(each for each in iso.RequiredDEROperatingMode if each is not iso.RequiredDEROperatingMode.GridFollowing)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        enabling(active_power_support_cl_res=iso.ActivePowerSupportCLRes(constant_watt=CONSTANT)),
+        {"grid_connection_mode": iso.GridConnectionMode.GridIslanded},
+        {"required_der_operating_mode": FORMING},
+        {f"evse_maximum_discharge_power{phase}": number(0) for phase in ("", "_l2", "_l3")},
+    ],
+)
+def test_what_changes_in_the_loop_lasts_until_it_changes_again(join: Join, changed: dict[str, Any]) -> None:
+    limits = dict.fromkeys(f"evse_maximum_discharge_power{phase}" for phase in ("", "_l2", "_l3"))
+    joined = join(charger=charger(), vehicle=replace(vehicle(), program=(ProgramStep(do="discharge", energy_wh=100),)))
+    change = once(changed)
+
+    def said_once(message: Any) -> Any:  # our charger repeats its limits, which it need not
+        left_out = replace(message.cl_res_control_mode, **limits)
+        return change(replace(message, cl_res_control_mode=left_out))
+
+    joined.run(until=lambda: (joined.plant.ac_w or 0) < 0)
+    joined.wire_to_evcc = changing(iso.AC_ChargeLoopRes, said_once)
+    joined.run(until=lambda: joined.plant.ac_w == 0)
+    later = joined.now + 5
+    joined.run(until=lambda: joined.now >= later or joined.plant.ac_w != 0)
+    assert joined.plant.ac_w == 0
+    assert not joined.evcc_reason
+
+
+def test_functions_that_change_before_a_renegotiation_are_followed(join: Join) -> None:
+    var = iso.ConstantVar(enable=True, var_setpoint=number(-700), unit=iso.DerUnit.var)
+    status = EVSEStatus(notification_max_delay=0, evse_notification=EvseNotification.ScheduleRenegotiation)
+    support = enabling(reactive_power_support_cl_res=iso.ReactivePowerSupportCLRes(constant_var=var))
+    joined = join()
+    joined.run(until=lambda: (joined.plant.ac_w or 0) < 0)
+    changes: list[Change] = [lambda message: replace(message, evse_status=status), once(support)]
+    joined.wire_to_evcc = changing(
+        iso.AC_ChargeLoopRes, lambda message: changes.pop(0)(message) if changes else message
+    )
+    joined.run(until=lambda: not changes and (joined.plant.ac_w or 0) < 0)
+    assert followed(joined)[-1].q_setpoint == ReactiveSetpoint(var=700, response_s=0)
 
 
 VECTORS = [json.loads(line) for line in (FOLDER / "iso20_ac_der_sae.jsonl").read_text().splitlines()]

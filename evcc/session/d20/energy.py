@@ -6,7 +6,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from evcc.session.context import EvseLimits, departure_s, matched
-from evcc.session.d20 import dynamic_planner, stages
+from evcc.session.d20 import dynamic_planner, loop, stages
 from evcc.session.d20 import requests as ask
 from evcc.session.d20.loop import ask_loop, enter_loop, following, resume_loop
 from evcc.session.d20.quantities import milli, phase_powers, to_milli, to_whole
@@ -280,8 +280,7 @@ def on_loop(
 ) -> stages.Step:
     """Draw or feed back the charge point's target, never more than the vehicle requests (V2G20-1600)."""
     choice, mode = stage.plan.choice, response.cl_res_control_mode
-    kind = "DER_" if choice.der else "BPT_" if choice.bpt else ""
-    if type(mode).__name__ != f"{kind}{'Dynamic' if choice.dynamic else 'Scheduled'}_AC_CLResControlMode":
+    if not _is_of(mode, choice):
         return stages.fail(stage, "wrong_control_mode", received=type(mode).__name__)
     meter = response.meter_info or stage.meter
     wanted = stage.power_request.charge_w - stage.power_request.discharge_w
@@ -310,6 +309,27 @@ def on_loop(
     step = following(replace(stage, meter=meter, plan=plan), response, context)
     commands = (*changed, SetAcPower(power_w), *step.commands)
     return replace(step, commands=commands, observed=(*noted, flow, *step.observed))
+
+
+@stages.on_response(stages.Lowering, ac.AC_ChargeLoopRes)
+def on_lowering(
+    stage: stages.Lowering, request: ac.AC_ChargeLoopReq, response: ac.AC_ChargeLoopRes, context: RequestContext
+) -> stages.Step:
+    """Leave the loop as with direct current; what a charger of AC DER changes meanwhile it does not say again."""
+    choice, mode, looping = stage.looping.plan.choice, response.cl_res_control_mode, stage.looping
+    if not _is_of(mode, choice):
+        return stages.fail(stage, "wrong_control_mode", received=type(mode).__name__)
+    if not choice.der:
+        return loop.on_lowering(stage, request, response, context)
+    plan, changed, noted = _flavour(choice).follow(looping.plan, mode, context)
+    step = loop.on_lowering(replace(stage, looping=replace(looping, plan=plan)), request, response, context)
+    return replace(step, commands=(*changed, *step.commands), observed=(*noted, *step.observed))
+
+
+def _is_of(mode: Element, choice: PausedChoice) -> bool:
+    """Return whether a response's control mode is that of the selected service (V2G20-1600)."""
+    kind = "DER_" if choice.der else "BPT_" if choice.bpt else ""
+    return type(mode).__name__ == f"{kind}{'Dynamic' if choice.dynamic else 'Scheduled'}_AC_CLResControlMode"
 
 
 def _power(mode: Element, name: str, context: RequestContext) -> int:

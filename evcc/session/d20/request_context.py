@@ -10,6 +10,7 @@ from evcc.session.context import Context, EvseLimits
 from evcc.session.contracts import Contract, Provisioning
 from evcc.session.paused import PausedChoice, Resume
 from v2g.energy.grid_support import GridSupport
+from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_types import MessageHeader
 from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PowerSchedule, PriceLevelSchedule
@@ -123,5 +124,7 @@ class Plan(msgspec.Struct, frozen=True):
     """Set-points of the loop that are not followed, with the reason."""
     enabled: int = 0
     """EnabledModes of AC DER by SAE."""
+    said: Element | None = None
+    """Control mode of the latest loop response of AC DER by SAE; what it leaves out as said before."""
     grid: tuple[float, float] = (0.0, 0.0)
     """Nominal voltage (V) and frequency (Hz) of the grid there."""
