@@ -329,8 +329,9 @@ class Kernel:
 
 
 def status_info(code: str, text: str = "") -> StatusInfo:
-    """Return a StatusInfo; codes are those of appendix 5 where one fits."""
-    return StatusInfo(reason_code=code, additional_info=text or None)
+    """Return a StatusInfo; codes are those of appendix 5 where one fits. A text, which may quote what was received, is
+    cut to the length that 2.0.1 allows: a longer one would leave the request without its answer."""
+    return StatusInfo(reason_code=code, additional_info=text[:512] or None)
 
 
 def is_refused(answer: Answer) -> bool:

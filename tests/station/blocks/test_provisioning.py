@@ -7,6 +7,7 @@ import pytest
 from tests.station.bench import SOCKET, Bench, Refused
 from tests.station.charging import charging
 from tests.station.reports import reports
+from v2g.ocpp.routes import Version
 from v2g_station.blocks.evse import Restart
 
 
@@ -146,3 +147,10 @@ def test_every_report_is_valid_in_21(base: str) -> None:
     found = Bench("2.1", evses=(SOCKET, SOCKET, SOCKET))
     assert found.ask("GetBaseReport", requestId=1, reportBase=base)["status"] == "Accepted"
     assert reports(found)
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+def test_a_long_value_that_is_refused_leaves_its_request_an_answer(version: Version) -> None:
+    found = Bench(version)
+    assert found.set("ClockCtrlr", "TimeOffset", "x" * 1000) == "Rejected"
+    assert found.set("ClockCtrlr", "TimeZone", "x" * 1000) == "Rejected"
