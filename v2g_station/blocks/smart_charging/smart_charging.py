@@ -489,14 +489,9 @@ class DynamicProfiles:
             self._plan(item)
 
     def _find(self, profile_id: int) -> InstalledProfile | None:
-        return next(
-            (
-                item
-                for item in self._smart.installed
-                if item.profile.id == profile_id and item.profile.charging_profile_kind == "Dynamic"
-            ),
-            None,
-        )
+        """Return a dynamic profile of the CSMS: those of external systems are not its to change (K01.FR.05)."""
+        own = (item for item in self._smart.installed if item.profile.id == profile_id and item.source == "CSO")
+        return next((item for item in own if item.profile.charging_profile_kind == "Dynamic"), None)
 
     def _update(self, request: ocpp.UpdateDynamicScheduleRequest) -> Message:
         """K28.FR.06, .11."""

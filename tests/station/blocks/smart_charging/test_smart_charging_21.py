@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import pytest
 
 from tests.station.bench import FIXED, Bench, at
 from tests.station.charging import charging as charging_any
@@ -67,6 +68,17 @@ def test_a_dynamic_profile_of_a_csms_whose_clock_is_ahead_holds_at_once() -> Non
     assert limit(found) == 3000
     found.wait(61)
     assert limit(found) is None
+
+
+@pytest.mark.requirement("R193")
+def test_the_csms_does_not_update_the_limit_of_an_energy_manager() -> None:
+    """K01.FR.05: its profile is reported, so its id is known, but it is not the CSMS's to change."""
+    found = charging(evses=(FIXED,))
+    found.fact(ExternalLimit(source="EMS", limit_w=3000))
+    found.ask("GetChargingProfiles", requestId=1, chargingProfile={})
+    (held,) = found.expect("ReportChargingProfiles", chargingLimitSource="EMS")["chargingProfile"]
+    answer = found.ask("UpdateDynamicSchedule", chargingProfileId=held["id"], scheduleUpdate={"limit": 90_000.0})
+    assert (answer["status"], limit(found)) == ("Rejected", 3000)
 
 
 def test_a_vehicle_of_iso_15118_2_charges_by_the_default_if_there_is_no_schedule_for_it() -> None:
