@@ -129,7 +129,11 @@ class DerControls(FunctionalBlock):
         start = getattr(new.body, "start_time", None)
         if start is not None:
             begin = parse_time(start)
-            new = msgspec.structs.replace(new, start=begin, end=begin + int(new.body.duration * 1000))
+            end = begin + int(new.body.duration * 1000)
+            if end <= max(begin, self._k.utc_ms):  # one that comes too late must not end the control in force
+                info = status_info("InvalidValue", "its time is over")
+                return ocpp.SetDERControlResponse(status="Rejected", status_info=info)
+            new = msgspec.structs.replace(new, start=begin, end=end)
         worse = any(
             self._is_rival(old, new) and old.priority < new.priority and not old.superseded
             for old in self._all.values()

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.station.bench import Bench, at
 from v2g_station.blocks.der.der import ApplyControls
 
@@ -49,6 +51,14 @@ def test_a_better_control_that_starts_later_waits_for_its_start() -> None:
     assert reported["supersededIds"] == ["A"]
     assert force(found) == ["B"]
     assert held(found) == {"A": True, "B": False}
+
+
+@pytest.mark.parametrize(("name", "start", "s"), [("L", -90, 30), ("A", -90, 30), ("L", 0, 0), ("L", 10, -5)])
+def test_a_control_whose_time_is_over_leaves_the_one_in_force(name: str, start: int, s: int) -> None:
+    found = bench()
+    put(found, "A", 5, start=-10)
+    assert put(found, name, 3, start=start, s=s)["status"] == "Rejected"
+    assert (force(found), held(found)) == (["A"], {"A": False})
 
 
 def test_a_scheduled_control_stands_in_for_the_default_while_it_runs() -> None:
