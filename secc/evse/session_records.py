@@ -76,8 +76,11 @@ class SessionRecords:
         self._copied = self._keeping.on_line(self.session_id, line)
 
     def resume(self, earlier: "SessionRecords") -> "asyncio.Future[Fact | None]":
-        """Continue the open session of `earlier`, and read the meter: nothing has flowed since."""
-        self.session_id, self._contract = earlier.session_id, earlier._contract
+        """Continue the open session of `earlier`, and read the meter: nothing has flowed since.
+
+        Its journal names the certificate of its beginning, which may have been renewed in the pause.
+        """
+        self.session_id, self._contract, self._own = earlier.session_id, earlier._contract, earlier._own
         self.books.take_over(earlier.books)
         return self.books.record_meter("resume", power_w=0)
 
