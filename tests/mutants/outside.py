@@ -77,7 +77,6 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "csms/webhooks/rules.py": OWED,
     "v2g/energy/balancing.py": OWED,
     "v2g/energy/grid_support.py": OWED,
-    "v2g/energy/meter_records/judge.py": OWED,
     "v2g/energy/meter_records/keys.py": OWED,
     "v2g/energy/settlement/dispute.py": OWED,
     "v2g/hardware/board/host.py": OWED,

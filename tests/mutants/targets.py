@@ -291,6 +291,14 @@ TARGETS: Final[Mapping[str, Target]] = {
     "intervals": Target("v2g/energy/settlement/intervals.py", ("tests/energy/settlement/test_intervals.py",)),
     "costing": Target("v2g/energy/settlement/costing.py", ("tests/energy/settlement/test_costing.py",)),
     "reconcile": Target("v2g/energy/settlement/reconcile.py", ("tests/energy/settlement/test_reconcile.py",)),
+    "record_judge": Target(
+        "v2g/energy/meter_records/judge.py",
+        (
+            "tests/energy/meter_records/test_judge.py",
+            "tests/energy/meter_records/test_other_formats.py",
+            "tests/energy/meter_records/test_ocmf.py",
+        ),
+    ),
     "password_hash": Target("v2g/pki/password_hash.py", ("tests/pki/test_password_hash.py",)),
     "attestation": Target("v2g/pki/attestation.py", ("tests/pki/test_attestation.py",)),
     "pieces": Target("v2g/energy/settlement/pieces.py", ("tests/energy/settlement/test_pieces.py",)),

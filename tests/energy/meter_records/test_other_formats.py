@@ -81,9 +81,13 @@ def test_energy_is_that_of_one_record_or_of_the_two_that_are_marked() -> None:
     assert [each.wh for each in judgements[1].energies] == [Decimal("1.9"), Decimal("1.8")]
     assert "does not cover which reading begins" in judgements[1].remarks[0]
     assert [each.verdict for each in judge_all(marked[::-1], Expected())] == ["reordered", "incomplete"]
-    for name, verdict in (("8866", "verified"), ("8867", "other_transaction")):
-        named = [msgspec.structs.replace(each, name=one) for each, one in zip(marked, ("8866", name), strict=True)]
+    for names, verdict in (
+        (("8866", "8866"), "verified"), (("8866", ""), "verified"), (("", "8866"), "verified"),
+        (("8866", "8867"), "other_transaction"),
+    ):  # fmt: skip
+        named = [msgspec.structs.replace(each, name=one) for each, one in zip(marked, names, strict=True)]
         assert judge_all(named, Expected())[1].verdict == verdict
+    assert judge(alone(begin), Expected()).remarks == ()  # without a mark there is nothing to doubt
 
 
 def test_each_record_of_isa_repeats_the_begin_of_its_session() -> None:
@@ -91,6 +95,7 @@ def test_each_record_of_isa_repeats_the_begin_of_its_session() -> None:
     found = judge_all([alone(row) for row in (begin, begin, end)], Expected())
     assert [each.verdict for each in found] == ["verified"] * 3
     assert [len(each.energies) for each in found] == [0, 0, 1]
+    assert [each.verdict for each in judge_all([alone(begin), alone(end)], Expected())] == ["verified"] * 2
     assert [each.verdict for each in judge_all([alone(begin), alone(other)], Expected())] == ["incomplete"] * 2
 
 
@@ -314,6 +319,21 @@ def test_records_of_alfen_belong_together_by_their_session() -> None:
     found = judge_all([alone(row) for row in alfen_pair()], Expected(keys=keys))
     assert [(each.verdict, each.key_source) for each in found] == [("verified", "given")] * 2
     assert [each.wh for each in found[1].energies] == [Decimal(2)]
+
+
+def test_a_transaction_that_begins_twice_has_no_energy() -> None:
+    """Which of two readings of one session began it cannot be told."""
+    readings = (("0", 1), ("0", 2), ("1", 3))
+    found = judge_all(
+        [FoundRecord(place="", data=alfen(kind, _46=bytes([at]), _78=bytes([at]))) for kind, at in readings], Expected()
+    )
+    assert [(each.verdict, each.energies) for each in found] == [("verified", ())] * 3
+
+
+def test_the_type_of_alfen_counts_more_than_the_mark_of_the_file() -> None:
+    found = judge(FoundRecord(place="", data=alfen("0"), mark="end"), Expected()).record
+    assert found is not None
+    assert found.marks == {"begin"}
 
 
 def changed_sml(text: str, at: int, change: int) -> bytes:

@@ -87,21 +87,30 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordJudgement(msgspec.Struct, frozen=True, kw_only=True):
-    """The verdict on a record at a place; `reason` is empty for a verified one without more to say.
+    """The verdict on a record that was found; `reason` is empty for a verified one.
 
     `energies` are those between marked readings: of the record, or, at the record that ends it, of its transaction.
     `key` is the one that signed it.
     """
 
-    place: str
+    found: FoundRecord
     verdict: Verdict
-    reason: str = ""
+    reason: str
     record: Record | None = None
     key: MeterKey | None = None
     key_source: KeySource = ""
     remarks: tuple[str, ...] = ()
     energies: tuple[Energy, ...] = ()
-    found: FoundRecord | None = None
+
+    @property
+    def place(self) -> str:
+        """Where the record was found."""
+        return self.found.place
+
+    @property
+    def verified(self) -> Record | None:
+        """The record, None unless it is verified."""
+        return self.record if self.verdict == "verified" else None
 
 
 def read_record(data: bytes) -> Record:
@@ -115,33 +124,31 @@ def judge(found: FoundRecord, expected: Expected) -> RecordJudgement:
     try:
         record = _marked(read_record(found.data), found)
     except RecordError as error:
-        return RecordJudgement(place=found.place, verdict=error.verdict, reason=str(error), found=found)
+        return RecordJudgement(found=found, verdict=error.verdict, reason=str(error))
     remarks = list(record.remarks)
     if record.marks and not record.sealed_marks:
         remarks.append("the signature does not cover which reading begins and ends")
     keys, source = _keys(found, record, expected, remarks)
-    verdict, reason, key = _verify(record, keys, remarks) if keys else ("no_key", "no public key", None)
-    if verdict == "verified":
-        verdict, reason = _fits(found, record, expected)
-    found_energies = energies(record.readings) if verdict == "verified" else ()
-    if verdict == "verified" and not found_energies and {"begin", "end"} <= {each.mark for each in record.readings}:
+    signer = _signer(record, keys, remarks)
+    verdict, reason = _fits(found, record, expected) if isinstance(signer, MeterKey) else signer
+    counted = energies(record.readings) if verdict == "verified" else ()
+    if verdict == "verified" and not counted and {"begin", "end"} <= {each.mark for each in record.readings}:
         remarks.append("no energy: no register has one begin, one end and a unit of energy")
     return RecordJudgement(
-        place=found.place,
+        found=found,
         verdict=verdict,
         reason=reason,
         record=record,
-        key=key,
+        key=signer if isinstance(signer, MeterKey) else None,
         key_source=source,
         remarks=tuple(remarks),
-        energies=found_energies,
-        found=found,
+        energies=counted,
     )
 
 
 def _marked(record: Record, found: FoundRecord) -> Record:
     """Return a record whose own reading is not marked with the mark that its file gives it."""
-    if record.sealed_marks or record.marks or not found.mark:
+    if record.sealed_marks or record.marks:
         return record
     return msgspec.structs.replace(
         record, readings=tuple(msgspec.structs.replace(each, mark=found.mark) for each in record.readings)
@@ -168,26 +175,24 @@ def _keys(
     return (came,), "file" if beside is not None else "record"
 
 
-def _verify(record: Record, keys: Iterable[MeterKey], remarks: list[str]) -> tuple[Verdict, str, MeterKey | None]:
-    """Verify with any of the keys, by the hash that the record names, else by one of those that meters use for it."""
+def _signer(record: Record, keys: Iterable[MeterKey], remarks: list[str]) -> MeterKey | tuple[Verdict, str]:
+    """Return the key that signed a record, by the hash that it names or another that meters use, or why none did."""
     hashes: list[HashName] = [record.hash_name, *(each for each in _HASHES if each != record.hash_name)]
-    verdict: Verdict = "invalid"
-    reason = ""
+    wrong: tuple[Verdict, str] | None = None
     for key in keys:
         if key.curve and record.curve and key.curve != record.curve:
-            reason = reason or f"the record is signed by {record.curve}, the key is of {key.curve}"
+            wrong = wrong or ("invalid", f"the record is signed by {record.curve}, the key is of {key.curve}")
             continue
         try:
             for hash_name, signature in itertools.product(hashes, record.signatures):
                 if key.verifies(record.signed, signature, record.curve, hash_name):
                     if hash_name != record.hash_name:
                         remarks.append(f"signed over {hash_name}, not {record.hash_name} as it says")
-                    return "verified", "", key
-            verdict, reason = "invalid", "the signature does not match"
+                    return key
+            wrong = "invalid", "the signature does not match"
         except RecordError as error:
-            if not reason:
-                verdict, reason = error.verdict, str(error)
-    return verdict, reason, None
+            wrong = wrong or (error.verdict, str(error))
+    return wrong or ("no_key", "no public key")
 
 
 def _fits(found: FoundRecord, record: Record, expected: Expected) -> tuple[Verdict, str]:
@@ -217,31 +222,27 @@ def judge_all(found: Iterable[FoundRecord], expected: Expected) -> list[RecordJu
     judged = [judge(each, expected) for each in found]
     if len(judged) < 2:
         return judged
-    begun: dict[tuple[str, ...], list[int]] = {}
+    begun: dict[_Meter, list[int]] = {}
     for at, each in enumerate(judged):
-        if each.verdict != "verified" or each.record is None:
+        record = each.verified
+        if record is None:
             continue
-        meter, marks = _meter(each), each.record.marks
-        before = begun.get(meter)
-        opened = judged[before[0]].record if before is not None else None
-        if (
-            before is not None
-            and opened is not None
-            and "begin" in marks
-            and opened.session == each.record.session != ""
-        ):
+        meter, marks = _meter(record), record.marks
+        before = begun.get(meter, [])
+        opened = judged[before[0]].record if before else None
+        if opened is not None and "begin" in marks and opened.session == record.session != "":
             before.append(at)  # each record of this format repeats the begin
             if "end" in marks:
                 del begun[meter]
         elif marks == {"begin"}:
             begun[meter] = [at]
-            if before is not None:
+            if before:
                 judged[before[0]] = _without_end(judged[before[0]])
         elif marks == {"end"}:
             begun.pop(meter, None)
-            part = [judged[place] for place in before or ()]
-            judged[at] = _ended(part, each) if part else _without_begin(each, judged[at + 1 :], begun)
-        elif not marks and before is not None:
+            part = [judged[place] for place in before]
+            judged[at] = _ended(part, each) if part else _without_begin(each, meter, judged[at:], begun)
+        elif not marks and before:
             wrong = _misplaced(judged[before[-1]], each)
             if wrong is None:
                 before.append(at)
@@ -252,9 +253,12 @@ def judge_all(found: Iterable[FoundRecord], expected: Expected) -> list[RecordJu
     return judged
 
 
-def _meter(judged: RecordJudgement) -> tuple[str, ...]:
-    assert judged.record is not None, "it is verified"
-    return judged.record.format, *judged.record.serials
+_Meter = tuple[str, tuple[str, ...]]
+"""Format and serials of a record."""
+
+
+def _meter(record: Record) -> _Meter:
+    return record.format, record.serials
 
 
 def _ended(before: Sequence[RecordJudgement], end: RecordJudgement) -> RecordJudgement:
@@ -272,9 +276,9 @@ def _misplaced(before: RecordJudgement, after: RecordJudgement) -> RecordJudgeme
     assert after.record is not None, "it is verified"
     assert before.key is not None, "it is verified"
     assert after.key is not None, "it is verified"
-    if "given" not in (before.key_source, after.key_source) and not before.key.is_same(after.key):
+    if after.key_source != "given" and not before.key.is_same(after.key):
         return _as(after, "other_meter", f"signed by another key than {before.place}")  # whoever adds one adds a key
-    mine, its = _name(before), _name(after)
+    mine, its = before.found.name, after.found.name
     if mine and its and mine != its and not after.record.gapless:  # else its own pages say more than the file
         return _as(after, "other_transaction", f"the file gives it to {its}, {before.place} to {mine}")
     wrong = out_of_place(before.record, after.record)
@@ -299,19 +303,15 @@ def out_of_place(one: Record, two: Record) -> tuple[Verdict, str] | None:
 
 
 def _without_begin(
-    end: RecordJudgement, later: Iterable[RecordJudgement], begun: Mapping[tuple[str, ...], Sequence[int]]
+    end: RecordJudgement, meter: _Meter, later: Iterable[RecordJudgement], begun: Iterable[_Meter]
 ) -> RecordJudgement:
     """Return the judgement on an end without a begin before it: why there is none."""
-    meter = _meter(end)
     for each in later:
-        begins = each.verdict == "verified" and each.record is not None and each.record.marks == {"begin"}
-        if begins and _meter(each) == meter and _misplaced(each, end) is None:
+        begin = each.verified
+        if begin is not None and begin.marks == {"begin"} and _meter(begin) == meter and _misplaced(each, end) is None:
             return _as(end, "reordered", f"it stands before {each.place}, which begins its transaction")
-    if begun:
-        names = " and ".join(printable(joined(each[1:])) for each in begun)
-        return _as(
-            end, "other_meter", f"it ends a transaction of {printable(joined(meter[1:]))}, that begun is of {names}"
-        )
+    if names := " and ".join(joined(serials) for _, serials in begun):
+        return _as(end, "other_meter", f"it ends a transaction of {joined(meter[1])}, that begun is of {names}")
     return _as(end, "incomplete", "no record begins its transaction")
 
 
@@ -321,7 +321,3 @@ def _without_end(begin: RecordJudgement) -> RecordJudgement:
 
 def _as(judged: RecordJudgement, verdict: Verdict, reason: str) -> RecordJudgement:
     return msgspec.structs.replace(judged, verdict=verdict, reason=printable(reason), energies=())
-
-
-def _name(judged: RecordJudgement) -> str:
-    return judged.found.name if judged.found is not None else ""
