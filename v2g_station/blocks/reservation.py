@@ -18,6 +18,8 @@ class Reservations(FunctionalBlock):
         super().__init__(shared)
         self._availability = availability
         self._book = book
+        self._used: dict[int, Reservation] = {}
+        """EVSE -> the reservation that was used there last: its transaction may begin later."""
         self.answers: dict[str, Handler] = {"ReserveNow": self._reserve, "CancelReservation": self._cancel}
         availability.on_change(self._evse_changed)
 
@@ -41,13 +43,16 @@ class Reservations(FunctionalBlock):
 
     def made_ms(self, reservation_id: int | None) -> int | None:
         """Return when a reservation was made (I12.FR.07), None if unknown."""
-        found = self._book.all.get(reservation_id) if reservation_id is not None else None
-        return found.made_ms if found is not None else None
+        known = (*self._book.all.values(), *self._used.values())
+        return next((each.made_ms for each in known if each.id == reservation_id), None)
 
     def used(self, evse: Evse) -> None:
         """Mark a reservation as used (H03.FR.09): by an authorization, or by a transaction that the charger manages."""
         by = evse.authorization or evse.record
-        self._forget(by.reservation_id if by is not None else None)
+        number = None if by is None else by.reservation_id
+        if number is not None and number in self._book.all:
+            self._used[evse.number] = self._book.all[number]
+            self._forget(number)
 
     def _is_for(self, item: Reservation, evse: Evse, id_token: IdToken, group: str | None) -> bool:
         place = item.evse_id == evse.number or (item.evse_id is None and self._book.has(evse, item.connector_type))
@@ -138,8 +143,8 @@ class Reservations(FunctionalBlock):
         )
         self._forget(reservation_id)
 
-    def _forget(self, reservation_id: int | None) -> None:
-        if reservation_id is None or self._book.all.pop(reservation_id, None) is None:
+    def _forget(self, reservation_id: int) -> None:
+        if self._book.all.pop(reservation_id, None) is None:
             return
         self._k.forget("reservations", str(reservation_id))
         self._k.cancel(f"reservation.{reservation_id}")

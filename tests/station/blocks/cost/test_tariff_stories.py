@@ -486,18 +486,27 @@ def test_a_greatest_cost_freezes_and_a_least_one_replaces() -> None:
     assert "energy" not in cost
 
 
-def test_a_reservation_is_part_of_the_cost() -> None:
+@pytest.mark.parametrize("point", ["EVConnected", "Authorized", "PowerPathClosed", "EnergyTransfer"])
+@pytest.mark.parametrize("first", ["plug", "token"])
+def test_a_reservation_is_part_of_the_cost(point: str, first: str) -> None:
+    """Also where it is used, and so over, before the transaction begins (H03.FR.09)."""
     found = station(
         tariff(
             reservationTime={"prices": [{"priceMinute": 0.1}]},
             reservationFixed={"prices": [{"priceFixed": 1.0}]},
-        )
+        ),
+        variables={"TxCtrlr.TxStartPoint": point},
     )
     token = {"idToken": "TAG-1", "type": "ISO14443"}
     answer = found.ask("ReserveNow", id=5, expiryDateTime=at(START_MS + HOUR * 1000), idToken=token, evseId=1)
     assert answer["status"] == "Accepted"
     found.wait(20 * 60)
-    begin(found)
+    if first == "token":
+        found.present()
+    found.plug()
+    if first == "plug":
+        found.present()
+    found.flow()
     details = end(found)["costDetails"]
     assert details["totalUsage"]["reservationTime"] == 1200  # I12.FR.07
     assert details["totalCost"]["reservationTime"]["exclTax"] == 2.0
