@@ -63,7 +63,7 @@ class Kept(TypedDict):
 class PausedSession(msgspec.Struct, frozen=True):
     """State stored over a pause of ISO 15118-2: the vehicle resumes with the same id and the same values [V2G2-740].
 
-    `mode` is the energy transfer mode, `contract` whether a contract pays.
+    `mode` is the energy transfer mode, `contract` whether a contract pays, `leaf` its certificate (DER).
     """
 
     session_id: bytes
@@ -72,6 +72,7 @@ class PausedSession(msgspec.Struct, frozen=True):
     progress: ProgramProgress | None = None
     needs: NeedsConfig | None = None
     departure_ms: int | None = None
+    leaf: bytes = b""
 
 
 class Resume(msgspec.Struct, frozen=True):
@@ -90,6 +91,8 @@ class Resume(msgspec.Struct, frozen=True):
     needs: NeedsConfig | None = None
     """The driver's latest needs, with the departure, ms of UTC; None in files of earlier versions."""
     departure_ms: int | None = None
+    leaf: bytes | None = None
+    """Certificate (DER) of the contract that pays, empty where external means do; None in files of earlier versions."""
 
 
 Paused = Resume | PausedSession

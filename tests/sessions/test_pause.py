@@ -2,21 +2,27 @@
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from evcc.session import ports as ev
+from evcc.session.contracts import Contract
 from evcc.session.settings import ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import EnergyService, SeccConfig
+from tests.iso15118.d20.contracts import NOW, new_contract
 from tests.sessions.joined import Joined, make_tariff, messages
 from v2g.energy.limits import Setpoint
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.records import ServiceChanged, TariffSet
 from v2g.iso15118.d20.messages.dc import DC_ChargeLoopReq
 from v2g.iso15118.d20.services import ServiceId
+from v2g.iso15118.engine.session import Command, Fact
+from v2g.pki.keys import SoftwareKey
+from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
 SERVICES = (EnergyService.AC_BPT, EnergyService.AC, EnergyService.DC_BPT, EnergyService.DC)
 CHARGE = ProgramStep(do="charge", energy_wh=200)
@@ -102,6 +108,31 @@ def test_what_has_flowed_is_signed_before_a_pause(join: Join) -> None:
     (signed,) = first.charger_saw("metering", "confirmed")
     assert signed["charged_wh"] >= first.imported_mwh() // 1000 - 200
     assert [each["notification"] for each in first.charger_saw("loop", "notice")] == ["MeteringConfirmation", "Pause"]
+
+
+def test_readings_after_a_pause_are_signed_by_the_contract_that_pays(pki: PkiTree) -> None:
+    """The first of the vehicle's contracts was refused, another one pays."""
+    names = {"DEV2GC0000000A": 300, "DEV2GC0000000B": 200}
+    known = tuple(new_contract(pki, each, not_after=NOW + timedelta(days=days)) for each, days in names.items())
+    contracts = tuple(Contract(each.chain, SoftwareKey(each.key)) for each in known)
+
+    class Refusing(Joined):
+        def obey_charger(self, command: Command) -> Fact | None:
+            if isinstance(command, se.AuthorizeContract) and command.emaid == "DEV2GC0000000A":
+                return se.AuthorizationDecided(command.attempt, AuthorizationStatus.REFUSED)
+            return super().obey_charger(command)
+
+    options: dict[str, Any] = {"charger": SeccConfig(services=SERVICES), "contracts": contracts}
+    first = Refusing(pki, time.time_ns() // 1_000_000, vehicle=vehicle(CHARGE, service="DC"), **options)
+    first.run(charging(first))
+    tell_vehicle(first, ev.StopRequested("driver", pause=True))
+    first.run()
+    second = Refusing(pki, first.utc_ms, before=first, **options)
+    second.run(charging(second))
+    tell_charger(second, se.MeteringConfirmationRequested())
+    second.run()
+    assert (second.evcc_reason, second.secc_reason) == ("finished", "finished")
+    assert [each["emaid"] for each in second.charger_saw("metering", "confirmed")] == ["DEV2GC0000000B"]
 
 
 def test_prices_that_changed_during_a_pause_are_in_the_journal(join: Join) -> None:

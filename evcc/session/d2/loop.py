@@ -82,7 +82,8 @@ def _following(
 
 
 def _to_confirm(response: CurrentDemandRes | ChargingStatusRes, context: MessageContext) -> MeterInfo | None:
-    return response.meter_info if response.receipt_required and context.contract else None
+    pays = context.choice is not None and context.choice.contract  # no receipt elsewhere [V2G2-691]
+    return response.meter_info if response.receipt_required and pays else None
 
 
 @HANDLERS.on_response(RampingDown)

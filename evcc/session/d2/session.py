@@ -133,7 +133,8 @@ class Vehicle2(MessageVehicle, Session2):
         if step.choice is not None:
             self.family = Family.AC if step.choice.phases else Family.DC
         if step.joined and self._resume is not None:
-            self._joined, self._progress = True, self._resume.progress
+            self._joined, self._progress, leaf = True, self._resume.progress, self._resume.leaf
+            self._contracts = tuple(sorted(self._contracts, key=lambda each: each.chain[0] != leaf))
             self._join(self._resume)
         if step.installed is not None:
             self._contracts = (Contract(step.installed.chain, SoftwareKey(step.installed.key)), *self._contracts)
@@ -167,7 +168,9 @@ class Vehicle2(MessageVehicle, Session2):
 
     def _end(self, reason: str) -> None:
         if reason == "paused" and self._choice is not None:
-            self.paused = PausedSession(self.session_id, self._choice.mode.value, self._choice.contract, **self._kept())
+            pays, kept = self._choice.contract, self._kept()
+            leaf = self._contracts[0].chain[0] if pays else b""
+            self.paused = PausedSession(self.session_id, self._choice.mode.value, pays, leaf=leaf, **kept)
         super()._end(reason)
 
 

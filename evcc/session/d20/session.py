@@ -289,8 +289,13 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
             self._contract = step.contract
         if step.session_id is not None:
             self._session_begun(step.session_id)
+        if isinstance(step.request, iso.AuthorizationReq):
+            external = step.request.selected_authorization_service is iso.Authorization.EIM
+            self._contract = None if external else self._contract
         if step.joined and self._resume is not None:
             self._joined = True
+            if (leaf := self._resume.leaf) is not None:
+                self._contract = next((each for each in self._contracts if each.chain[0] == leaf), None)
             self._join(self._resume)
         if step.choice is not None:
             self._select(step.choice)
@@ -484,7 +489,9 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
         if reason == "paused" and self._choice is not None:
             charger = binding(self.session_id, self._secc_certificate)
             checkpoint = self._discharge.checkpoint
-            self.paused = Resume(self.session_id, self._choice, charger, checkpoint=checkpoint, **self._kept())
+            leaf = self._contract.chain[0] if self._contract is not None else b""
+            kept = self._kept()
+            self.paused = Resume(self.session_id, self._choice, charger, checkpoint=checkpoint, leaf=leaf, **kept)
         super()._end(reason)
 
 

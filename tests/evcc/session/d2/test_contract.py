@@ -6,6 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec.structs import replace
 
+from evcc.session.contracts import Contract
 from evcc.session.paused import PausedSession
 from evcc.session.settings import AuthorizationConfig
 from tests.evcc.session.d2.charger import AC, CHALLENGE, DC, Bench2
@@ -23,6 +24,7 @@ from v2g.pki.keys import SoftwareKey
 pytestmark = pytest.mark.requirement("R1", "R15")
 
 
+NEWER = Contract((certificate("DEABCC987654321", KEY, days=500), *OWN.chain[1:]), SoftwareKey(KEY))
 BY_CONTRACT = replace(DC, authorization=AuthorizationConfig())
 
 
@@ -108,8 +110,10 @@ def test_a_receipt_precedes_an_orderly_stop_only(config: Any, stop: Stop) -> Non
         assert names[begin + 1 : begin + 3] == [loop, "PowerDeliveryReq"]
 
 
-def test_without_a_contract_no_receipt_is_sent() -> None:
-    bench = Bench2(DC, scale=20)
+@pytest.mark.parametrize("contracts", [(), (OWN,)])
+def test_who_does_not_pay_by_contract_sends_no_receipt(contracts: tuple[Contract, ...]) -> None:
+    config = replace(DC, authorization=AuthorizationConfig(allow_eim=True, prefer_eim=True))
+    bench = bench_with(config, contracts=contracts)
     bench.charger.receipts = 2
     bench.run()
     assert bench.closed == "finished"
@@ -143,6 +147,17 @@ def test_a_contract_that_ends_soon_is_used_and_reported() -> None:
     bench.run()
     assert bench.closed == "finished"
     assert bench.seen("authorization", "contract_expires_soon") == [{"emaid": "DEABCC123456789"}]
+
+
+def test_a_pause_is_resumed_with_the_contract_that_pays() -> None:
+    bench = bench_with(contracts=(OWN, NEWER))
+    bench.run_to("PaymentDetailsReq")
+    assert bench.requests[-1].contract_signature_cert_chain.certificate == NEWER.chain[0]
+    resume = PausedSession(SESSION_ID, "DC_extended", contract=True, leaf=OWN.chain[0])
+    bench = bench_with(contracts=(OWN, NEWER), resume=resume)
+    bench.charger.joins = True
+    bench.run_to("PaymentDetailsReq")
+    assert bench.requests[-1].contract_signature_cert_chain.certificate == OWN.chain[0]
 
 
 def test_a_pause_is_resumed_with_the_same_payment() -> None:

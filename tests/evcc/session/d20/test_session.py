@@ -402,9 +402,10 @@ def test_meter_readings_are_confirmed_by_the_contract_key_on_their_own_stream(
     assert bench.seen("metering", "confirmed")
 
 
-def test_without_a_contract_readings_are_not_confirmed(identities: Identities) -> None:
-    config = SessionConfig(authorization=AuthorizationConfig(allow_eim=True))
-    bench = Bench(identities, config, contract=False)
+@pytest.mark.parametrize("contract", [False, True])
+def test_without_a_contract_that_pays_readings_are_not_confirmed(identities: Identities, contract: bool) -> None:
+    config = SessionConfig(authorization=AuthorizationConfig(allow_eim=True, prefer_eim=True))
+    bench = Bench(identities, config, contract=contract)
     bench.run_to("DC_ChargeLoopReq")
     bench.charger.notify = [EvseNotification.MeteringConfirmation]
     bench.step()
