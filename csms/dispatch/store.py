@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, exists, func, insert, select, update
 
 from csms.db.base import newest
 from csms.smart_charging.tables import der_alarms, der_controls
@@ -85,10 +85,13 @@ def add_alarm(connection: Connection, station_id: str, alarm: NotifyDERAlarmRequ
 
 
 def active_alarms(connection: Connection) -> set[tuple[str, str]]:
-    """Return the stations and faults of alarms that have not ended."""
-    there = der_alarms.c
-    latest = select(func.max(there.id)).where(there.fault != "").group_by(there.station_id, there.fault)
-    query = select(there.station_id, there.fault).where(there.id.in_(latest), there.ended.is_(False))
+    """Return the stations and faults of alarms that have not ended. A station has one alarm at a time: of one that
+    another takes over it reports no end (R05.FR.03, FR.04)."""
+    there, end = der_alarms.c, der_alarms.alias().c
+    begun = select(func.max(there.id)).where(there.ended.is_(False)).group_by(there.station_id)
+    later = (end.station_id == there.station_id) & (end.id > there.id)
+    over = exists().where(later, end.ended, end.fault.in_((there.fault, "")))
+    query = select(there.station_id, there.fault).where(there.id.in_(begun), there.fault != "", ~over)
     return {(station_id, fault) for station_id, fault in connection.execute(query)}
 
 
