@@ -171,7 +171,7 @@ class StationCore(Blocks):
         self.firmware.start()
         self.publishing.start()
         self.dynamic_profiles.start()
-        self.der.refresh()
+        self.der.start()
         self.der_response.start()
         self.display.refresh()
         # the restart of the station (A04)

@@ -204,6 +204,12 @@ class DerControls(FunctionalBlock):
 
     # -- what is in force
 
+    def start(self) -> None:
+        """Apply what was stored. An alarm from before the restart is over; it begins anew if its control still acts."""
+        for before in self._k.stored("der_alarm", GridEvent).values():
+            self.grid_event(msgspec.structs.replace(before, ended=True))
+        self.refresh()
+
     def refresh(self) -> None:
         """Start and end scheduled controls, apply those in force, and schedule the next change."""
         now = self._k.utc_ms
@@ -251,7 +257,11 @@ class DerControls(FunctionalBlock):
         )
 
     def grid_event(self, fact: GridEvent) -> None:
-        """Report that a control acts because of the grid (R02)."""
+        """Report that a control acts because of the grid (R02). A station has one alarm at a time (R05.FR.04)."""
+        if fact.ended:
+            self._k.forget("der_alarm", "last")
+        else:
+            self._k.keep("der_alarm", "last", fact)
         self._outbox.add(
             ocpp.NotifyDERAlarmRequest(
                 control_type=fact.control_type,

@@ -216,6 +216,19 @@ def test_one_alarm_passes_from_control_to_control() -> None:
     found.nothing("NotifyDERAlarm")
 
 
+def test_an_alarm_from_before_a_power_failure_ends() -> None:
+    """R05.FR.02: the grid that failed after it may be well when the station is back."""
+    found = Der()
+    found.curve("LVMustTrip", (80.0, 1.0))
+    found.grid(percent=70.0)
+    found.wait(1.1)
+    found.expect("NotifyDERAlarm", controlType="LVMustTrip", gridEventFault="UnderVoltage")
+    for _ in range(2):
+        found.power_loss()
+        found.grid()
+    assert [each.get("alarmEnded") for each in found.all("NotifyDERAlarm")] == [None, True]
+
+
 def test_gradients_are_passed_on_and_a_disabled_inverter_follows_nothing() -> None:
     found = Der()
     found.put("Gradients", "gradient", gradient=5.0, softGradient=1.0)
