@@ -51,6 +51,7 @@ from v2g.ocpi.objects import (
     CdrSignedData,
     CdrSignedValue,
     OcpiCdr,
+    OcpiLocation,
     OcpiPlace,
     OcpiPrice,
     OcpiSession,
@@ -102,6 +103,8 @@ def follow(
         partner_id, token = known.audience, before.cdr_token
         method, reference = before.auth_method, before.authorization_reference
     found = _place_of(connection, transaction)
+    if found is None and before is not None:
+        found = _place_then(connection, transaction, before)
     if found is None:
         return False
     place, offered = found
@@ -163,6 +166,33 @@ def _place_of(connection: Connection, transaction: Transaction) -> tuple[Offered
             if place is not None:
                 return place, typed_json.decode(kept.document, OfferedEvse)
     return None
+
+
+def _place_then(
+    connection: Connection, transaction: Transaction, session: OcpiSession
+) -> tuple[OfferedLocation, OfferedEvse] | None:
+    """Return the place of a session whose EVSE is offered no more, as partners have seen it."""
+    kept = rows.find_object(connection, "", "locations", session.location_id)
+    seen = None if kept is None else typed_json.decode(kept.document, OcpiLocation)
+    evse = None if seen is None else next((each for each in seen.evses if each.uid == session.evse_uid), None)
+    if seen is None or evse is None:
+        return None
+    connectors = (
+        OfferedConnector(
+            id=each.id, standard=each.standard, format=each.format, power_type=each.power_type,
+            max_voltage=each.max_voltage, max_amperage=each.max_amperage,
+        )
+        for each in evse.connectors
+    )  # fmt: skip
+    place = OfferedLocation(
+        id=seen.id, name=seen.name, address=seen.address, city=seen.city, postal_code=seen.postal_code,
+        country=seen.country, latitude=seen.coordinates.latitude, longitude=seen.coordinates.longitude,
+        time_zone=seen.time_zone,
+    )  # fmt: skip
+    return place, OfferedEvse(
+        station_id=transaction.station_id, evse=transaction.evse_id or 1, uid=evse.uid, evse_id=evse.evse_id or "",
+        connectors=tuple(connectors),
+    )  # fmt: skip
 
 
 def _connector(transaction: Transaction, offered: OfferedEvse) -> OfferedConnector:

@@ -532,3 +532,27 @@ async def test_opening_hours_and_helpdesk_are_published(roaming: Roaming) -> Non
 
 async def test_nothing_is_open_unless_the_operator_says_so(roaming: Roaming) -> None:
     assert (await roaming.ask("GET", "/ocpi/open/datex/table", role=None)).status == 401
+
+
+@pytest.mark.parametrize("change", ["withdrawn", "another station"])
+async def test_a_session_is_billed_though_its_place_is_offered_no_more(roaming: Roaming, change: str) -> None:
+    """The site closes, or its charger is exchanged, before the last events have come."""
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", {**TOKEN, "whitelist": "ALWAYS"})
+    station = await roaming.backend.booted()
+    charging, token = Charging(roaming.backend, station), {"idToken": "04A1B2C3", "type": "ISO14443"}
+    await charging.event("Started", "Authorized", state="Charging", token=token, context="Transaction.Begin")
+    await roaming.partner.sent("PUT", "/sessions/DE/CPO/")
+    if change == "withdrawn":
+        await roaming.ask("DELETE", "/roaming/locations/Depot")
+    else:
+        (evse,) = LOCATION["evses"]
+        await roaming.ask("PUT", "/roaming/locations/Depot", {**LOCATION, "evses": [{**evse, "station_id": "CS-2"}]})
+    charging.wh += 10_000
+    for _ in range(60):
+        roaming.backend.clock.advance(60)
+    await charging.event("Ended", "StopAuthorized", stopped="Local", token=token, context="Transaction.End")
+    cdr = await roaming.partner.sent("POST", "/cdrs")
+    assert cdr["total_cost"] == {"excl_vat": 6, "incl_vat": 7.14}
+    assert (cdr["cdr_location"]["id"], cdr["cdr_location"]["evse_uid"]) == ("Depot", UID)
+    assert cdr["cdr_location"]["city"] == "Berlin"
