@@ -339,8 +339,9 @@ class Vehicle(Session, Generic[StepT, EndingT]):
     def _check_supply(self) -> None:
         """Report a charge without current, whichever side's limit is 0, and end it in the configured time."""
         progress, config = self._progress, self._config
-        step = config.program[progress.index] if progress is not None and not progress.ended else None
-        charges = step is not None and step.do == "charge" and not isinstance(self.stage, self.kinds.ending)
+        # a resumed program may have become shorter
+        steps = () if progress is None or progress.ended else config.program[progress.index :]
+        charges = bool(steps) and steps[0].do == "charge" and not isinstance(self.stage, self.kinds.ending)
         if not charges or abs(self._watch.inlet.current_ma) > NO_CURRENT_MA:
             self._dry_since, self._dry_reported = None, False
             return

@@ -220,6 +220,23 @@ def test_services_are_selected_anew_and_the_session_goes_on(join: Join, asks: st
     assert joined.plant.battery.state.discharged_mwh >= 200_000
 
 
+@pytest.mark.parametrize("resumed", [False, True])
+def test_the_program_goes_on_with_other_services(join: Join, resumed: bool) -> None:
+    joined = join()
+    if resumed:
+        joined.run(charging(joined))
+        tell_vehicle(joined, ev.StopRequested("driver", pause=True))
+        joined.run()
+        joined = join(before=joined)
+    joined.run(lambda: joined.plant.battery.state.discharged_mwh > 100_000)
+    tell_vehicle(joined, ev.StopRequested("driver", reselect=True))
+    joined.run()
+    assert joined.evcc_reason == "finished"
+    battery = joined.plant.battery.state
+    assert 200_000 <= battery.charged_mwh < 215_000
+    assert 200_000 <= battery.discharged_mwh < 215_000
+
+
 def test_a_session_begins_with_charging_only_and_gives_back_once_the_back_end_allows_it(join: Join) -> None:
     """Q02: the vehicle would have taken DC_BPT; it may after NotifyAllowedEnergyTransfer (Q02.FR.06)."""
     joined = join(vehicle=either_way(CHARGE, DISCHARGE))

@@ -55,9 +55,8 @@ _RESPONSES: Final[Mapping[tuple[bool, bool], type]] = {
 
 
 def enter_loop(plan: Plan, context: RequestContext) -> stages.Step:
-    """Begin the program with the first request of the loop."""
-    stored = context.resume.progress if context.resume is not None and context.joined else None
-    progress = stored or program.begin(context.battery, context.session_ms)
+    """Begin the program, or continue it after a pause or with other services, with the first request of the loop."""
+    progress = context.progress or program.begin(context.battery, context.session_ms)
     stage = stages.Looping(plan, progress, since=context.now)
     step = ask_loop(stage, context)
     started = seen("power", "started", soc=context.battery.soc, battery_mv=context.battery.voltage_mv)

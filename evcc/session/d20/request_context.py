@@ -9,6 +9,7 @@ from evcc.policy.policy import DischargeTerms, OwnerSettings
 from evcc.session.context import Context, EvseLimits
 from evcc.session.contracts import Contract, Provisioning
 from evcc.session.paused import PausedChoice, Resume
+from evcc.session.program import ProgramProgress
 from v2g.energy.grid_support import GridSupport
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
@@ -37,6 +38,8 @@ class RequestContext(Context, frozen=True):
     resume: Resume | None = None
     joined: bool = False
     """Whether this session is the one of `resume`, joined again."""
+    progress: ProgramProgress | None = None
+    """The latest one of the program, None before it begins."""
     parked: bool = False
     """Whether the vehicle has checked in to a parking space and must check out."""
     beside: frozenset[PayloadType] = frozenset()

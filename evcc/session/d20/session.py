@@ -263,6 +263,7 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
             provisioning=self._provisioning,
             resume=self._resume,
             joined=self._joined,
+            progress=self._progress,
             parked=self._parked,
             beside=self._sides.busy,
             family=self.family,
@@ -293,7 +294,7 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
             external = step.request.selected_authorization_service is iso.Authorization.EIM
             self._contract = None if external else self._contract
         if step.joined and self._resume is not None:
-            self._joined = True
+            self._joined, self._progress = True, self._resume.progress
             if (leaf := self._resume.leaf) is not None:
                 self._contract = next((each for each in self._contracts if each.chain[0] == leaf), None)
             self._join(self._resume)
