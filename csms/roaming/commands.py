@@ -6,7 +6,9 @@ import msgspec
 from sqlalchemy import Connection
 
 from csms.remote_control import work as remote
+from csms.remote_control.store import find_reservation
 from csms.reservations import work as reservations
+from csms.reservations.rules import ACTIVE
 from csms.roaming import store as rows
 from csms.roaming.authorization import cdr_token, kept_token, ocpp_token
 from csms.roaming.partners import Partners
@@ -140,10 +142,15 @@ async def _reserve(services: Services, partner_id: str, command: ReserveNow) -> 
     grant = Grant(token=cdr_token(command.token), auth_method="COMMAND", reference=command.authorization_reference)
     await run(_grant, partner_id, command.token, token.type, token.id_token, grant, now_ms)
     known = await run(rows.find_object, partner_id, "reservations", command.reservation_id)
+    held = None if known is None else await run(find_reservation, int(known.about))
+    station_id, evse_id, replaces = offered.station_id, offered.evse, None
+    if held is not None and held.state in ACTIVE:
+        replaces = held.reservation_id
+        if command.evse_uid is None:  # it stays where it is, and is no free EVSE itself
+            station_id, evse_id = held.station_id, held.evse_id or evse_id
     made = await reservations.reserve(
-        services, offered.station_id, token, wire.utc_ms(command.expiry_date), evse_id=offered.evse,
-        replaces=None if known is None else int(known.about),
-    )  # fmt: skip
+        services, station_id, token, wire.utc_ms(command.expiry_date), evse_id=evse_id, replaces=replaces
+    )
     if made.state == "Accepted":
         kept = Kept(
             owner=partner_id, module="reservations", object_id=command.reservation_id.lower(), updated_ms=now_ms,

@@ -13,6 +13,7 @@ from csms.roaming.store import Kept, put_object
 from csms.tariffs import store as tariffs
 from tests.csms.api.support import Answer
 from tests.csms.charging import Charging, away
+from tests.csms.customers import connector_is
 from tests.csms.fixtures import backend as backend
 from tests.csms.roaming.registered import LOCATION, TOKEN, UID, Roaming, charge, operating
 from tests.csms.roaming.registered import roaming as roaming
@@ -395,6 +396,36 @@ async def test_reserving_cancelling_and_unlocking(roaming: Roaming) -> None:
     await away(roaming.backend, station)
     await roaming.ocpi("POST", "/cpo/2.2.1/commands/UNLOCK_CONNECTOR", {**where, "connector_id": "1"})
     assert await result(roaming, 7) == {"result": "EVSE_INOPERATIVE"}
+
+
+async def test_a_reservation_is_extended_where_it_is_and_made_anew_once_it_is_over(roaming: Roaming) -> None:
+    """A partner may name a location alone, and use the id of a reservation again."""
+    (evse,) = LOCATION["evses"]
+    second = {**evse, "station_id": "CS-V2G-0002", "evse_id": "DE*CPO*E2"}
+    await roaming.ask("PUT", "/roaming/locations/Depot", {**LOCATION, "evses": [evse, second]})
+    stations = [await roaming.backend.booted(name) for name in ("CS-V2G-0001", "CS-V2G-0002")]
+    for each in stations:
+        each.answers["ReserveNow"] = {"status": "Accepted"}
+        await connector_is(roaming.backend, each, "Available")
+    expires = format_time(roaming.backend.clock.utc_ms() + 3_600_000)
+    reserve = {
+        "response_url": f"{roaming.partner.url}/commands/result", "token": TOKEN, "expiry_date": expires,
+        "reservation_id": "R-1", "location_id": "Depot",
+    }  # fmt: skip
+    for number in range(1, 4):
+        if number == 2:
+            await connector_is(roaming.backend, stations[0], "Reserved")
+            async with asyncio.timeout(10):  # until it is published
+                while (await roaming.ocpi("GET", f"/cpo/2.2.1/locations/Depot/{UID}")).json["data"][
+                    "status"
+                ] != "RESERVED":
+                    await asyncio.sleep(0.01)
+        if number == 3:
+            update = {"reservationId": 1, "reservationUpdateStatus": "Removed"}
+            await stations[0].call("ReservationStatusUpdate", update)
+        await roaming.ocpi("POST", "/cpo/2.2.1/commands/RESERVE_NOW", reserve)
+        assert await result(roaming, number) == {"result": "ACCEPTED"}
+    assert [[sent["id"] for sent in each.payloads("ReserveNow")] for each in stations] == [[1, 1], [2]]
 
 
 async def test_commands_outlive_a_restart(roaming: Roaming) -> None:
