@@ -10,7 +10,7 @@ from v2g.observe import Callbacks
 from v2g.ocpp.messages import transactions as ocpp
 from v2g.ocpp.messages.base import Message
 from v2g_station.blocks.cost.local_cost import LocalCosts, TariffCost
-from v2g_station.blocks.evse import AllowPower, Evse
+from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.transaction_records import TransactionRecord
 from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.kernel import Answer
@@ -113,7 +113,7 @@ class TransactionLimits(FunctionalBlock):
         self._sessions.update(evse, "LimitSet", limit=limit)
         if evse.at_limit and self._exceeded(evse) is None:
             evse.at_limit = False
-            self._k.do(AllowPower(evse_id=evse.number, allowed=True))  # E16.FR.14
+            self._sessions.let_flow(evse)  # E16.FR.14
         self._poll(evse)
 
     def _started(self, evse: Evse) -> None:

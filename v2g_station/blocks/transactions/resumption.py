@@ -177,9 +177,9 @@ class Resumption(FunctionalBlock):
         wait = self._random_wait() if delayed and was == "Charging" else 0.0
         if wait > 0:
             evse.power = "SuspendedEVSE"
-            self._k.after(f"tx.{evse.number}.flow", wait, lambda: self._let_flow(evse))
+            self._k.after(f"tx.{evse.number}.flow", wait, lambda: self._sessions.let_flow(evse))
         else:
-            self._k.do(AllowPower(evse_id=evse.number, allowed=True))
+            self._sessions.let_flow(evse)
 
     def _without_vehicle(self, evse: Evse, was: ChargingState) -> bool:
         """Handle a departed vehicle, which may end the transaction; return whether it continues (E17.FR.16, .17)."""
@@ -199,7 +199,3 @@ class Resumption(FunctionalBlock):
     def _random_wait(self) -> float:
         share = int.from_bytes(self._k.entropy(4), "big") / 2**32
         return share * self._k.model.number("TxCtrlr.EnergyTransferResumptionRandomRange")
-
-    def _let_flow(self, evse: Evse) -> None:
-        if evse.record is not None and evse.authorization is not None and evse.plugged is not None:
-            self._k.do(AllowPower(evse_id=evse.number, allowed=True))

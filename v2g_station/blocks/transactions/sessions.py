@@ -81,7 +81,7 @@ class EvseSessions(TransactionEvents):
             if evse.reason == "EVDisconnected":  # the transaction has outlasted it (E10)
                 evse.reason = None
             if evse.authorization is not None:
-                self._let_flow(evse)
+                self.let_flow(evse)
             self.changed(evse, before, "CablePluggedIn")
         else:
             self._pulled(evse, connector)
@@ -153,7 +153,7 @@ class EvseSessions(TransactionEvents):
         evse.token_reported = False
         evse.limit_mwh = None
         if evse.plugged is not None:
-            self._let_flow(evse)
+            self.let_flow(evse)
         else:
             self.await_vehicle(evse)
         self.changed(evse, before, trigger)
@@ -230,13 +230,15 @@ class EvseSessions(TransactionEvents):
         if evse.plugged is None and evse.authorization is not None:
             self.end_authorization(evse, "EVConnectTimeout", "Timeout")
 
-    def _let_flow(self, evse: Evse) -> None:
-        if (connector := evse.plugged) is not None:
-            self.lock(evse, connector)
+    def let_flow(self, evse: Evse) -> None:
+        """Let energy flow if a driver is authorized, a vehicle is there, and no limit is reached."""
+        found, connector = evse.authorization, evse.plugged
+        if found is None or connector is None:
+            return
+        self.lock(evse, connector)
         if evse.at_limit or self._is_used_up(evse, self._read(evse.number)):
             return  # also for a vehicle that is plugged in again
-        modes = evse.authorization.energy_transfer if evse.authorization is not None else ()
-        self._k.do(AllowPower(evse_id=evse.number, allowed=True, energy_transfer=modes))
+        self._k.do(AllowPower(evse_id=evse.number, allowed=True, energy_transfer=found.energy_transfer))
 
     def lock(self, evse: Evse, connector: EvseConnector) -> None:
         """Lock a detachable cable."""

@@ -168,6 +168,9 @@ def test_what_an_invalid_card_may_still_have_outlives_a_power_loss() -> None:
     found.meter_mwh[1] += 1_100_000
     found.wait(61)
     assert not found.allowed()
+    found.power_loss(away_s=60)
+    found.plug()
+    assert not found.allowed()
 
 
 @pytest.mark.parametrize("ends", ["invalid card", "limit"])

@@ -3,6 +3,8 @@
 import pytest
 
 from tests.station.bench import Bench
+from tests.station.charging import charging
+from tests.station.local_control import driver
 
 
 @pytest.mark.parametrize("start", ["EVConnected", "ParkingBayOccupancy", "Authorized", "PowerPathClosed"])
@@ -21,3 +23,17 @@ def test_whoever_is_authorized_again_with_the_cable_still_in_begins_another_tran
     second = station.expect("TransactionEvent", eventType="Started", triggerReason="Authorized")
     assert second["transactionInfo"]["transactionId"] != first
     assert station.allowed()
+
+
+def test_a_raised_limit_lets_no_energy_flow_after_the_driver_has_stopped() -> None:
+    """E16.FR.14 is about a transaction that only its limit has stopped."""
+    station = charging("EVConnected", "EVConnected", version="2.1")
+    driver(station, max_energy=1000)
+    station.flow("SuspendedEV", wh=1500)
+    station.wait(6)
+    station.expect("TransactionEvent", triggerReason="EnergyLimitReached")
+    station.present()
+    station.expect("TransactionEvent", eventType="Updated", triggerReason="StopAuthorized")
+    driver(station, max_energy=5000)
+    station.expect("TransactionEvent", triggerReason="LimitSet")
+    assert not station.allowed()
