@@ -388,7 +388,7 @@ def _timed(received: Iterable[ReceivedEvent], about: TransactionContext) -> tupl
         bounds = [each.earliest_ms]
         if each.kind == "Started" and about.free_ms is not None:
             bounds.append(about.free_ms - CLOCK_MS)
-        low_ms = max((bound for bound in bounds if bound is not None), default=min(each.at_ms, _EARLIEST_MS))
+        low_ms = max((bound for bound in bounds if bound is not None), default=each.at_ms)
         before_ms = events[-1].at_ms if events else low_ms
         at_ms = each.at_ms
         if not low_ms <= at_ms <= each.received_ms + CLOCK_MS:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from v2g.energy.balancing import PHASES, Load, Node, changes, check_tree, needed_ma, overload, share
+from v2g.energy.balancing import PHASES, Limits, Load, Node, changes, check_tree, needed_ma, overload, share
 
 
 @st.composite
@@ -165,6 +165,50 @@ def test_who_does_not_fit_waits_and_who_runs_goes_on() -> None:
     assert share(small, [load("early", since_ms=1), load("late", since_ms=2, running=True)])["late"] == 10_000
 
 
+def test_who_needs_most_to_be_ready_is_admitted_first_and_then_who_came_first() -> None:
+    small = [Node(id="main", limits=(10_000, 10_000, 10_000))]
+    assert share(small, [load("a", needed=7_000), load("b", needed=9_000)]) == {"a": 0, "b": 10_000}
+    assert share(small, [load("a", since_ms=2), load("b", since_ms=1)]) == {"a": 0, "b": 10_000}
+
+
+def test_a_load_needs_6_a_and_nothing_by_a_time_unless_it_says_so() -> None:
+    found = Load(id="a", node="main", most=32_000)
+    assert (found.least, found.needed, found.priority, found.since_ms) == (6_000, 0, 0, 0)
+    assert (found.phases, found.running, found.fixed) == ((0, 1, 2), False, None)
+
+
+@pytest.mark.parametrize(
+    ("leaf_ma", "root_ma", "shares"),
+    [
+        (20_000, 30_001, (10_000, 10_000, 10_001)),
+        (20_001, 30_001, (10_001, 10_000, 10_000)),
+        (20_001, 30_002, (10_001, 10_000, 10_001)),
+        (20_000, 30_000, (10_000, 10_000, 10_000)),
+        (20_000, 40_000, (10_000, 10_000, 20_000)),
+    ],
+)
+def test_the_last_milliamperes_go_to_those_on_whose_whole_way_there_is_one(
+    leaf_ma: int, root_ma: int, shares: tuple[int, int, int]
+) -> None:
+    nodes = [Node(id="main", limits=(root_ma,) * 3), Node(id="leaf", parent="main", limits=(leaf_ma,) * 3)]
+    found = share(nodes, [load("a", node="leaf"), load("b", node="leaf"), load("c")])
+    assert tuple(found.values()) == shares
+
+
+def test_two_of_three_get_what_is_left_of_three() -> None:
+    main = [Node(id="main", limits=(30_002,) * 3)]
+    found = share(main, [load("a"), load("b"), load("c")])
+    assert found == {"a": 10_001, "b": 10_001, "c": 10_000}
+
+
+def test_there_is_no_room_where_fixed_loads_exceed_a_limit() -> None:
+    limits = Limits(MAIN, [load("a")])
+    limits.draw(limits.through["a"], 39_999)
+    assert limits.room(limits.through["a"]) == 1
+    limits.draw(limits.through["a"], 10_000)
+    assert limits.room(limits.through["a"]) == 0
+
+
 def test_a_tree_that_is_none_is_refused() -> None:
     one = (1, 1, 1)
     for nodes in (
@@ -174,14 +218,47 @@ def test_a_tree_that_is_none_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match="node"):
             check_tree(nodes)
-    with pytest.raises(ValueError, match="no node"):
-        share(MAIN, [load("a", node="elsewhere")])
+        with pytest.raises(ValueError, match="node"):
+            share(nodes, [])
+    for more in ({"node": "elsewhere"}, {"phases": ()}, {"phases": (0, 3)}):
+        with pytest.raises(ValueError, match="load a has no node or no phase"):
+            share(MAIN, [load("a", **more)])
 
 
 def test_the_current_needed_brings_the_energy_in_time() -> None:
     assert needed_ma(0, 3600, 3) == 0
     assert needed_ma(6900, 3600, 3) == 10_001
     assert needed_ma(10**9, 0, 1) == 10_000_000
+    assert needed_ma(1, 3600, 1) == 5
+    assert needed_ma(1, 0.5, 1) == needed_ma(1, 1, 1) == 15_653
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lowered", "raised"),
+    [
+        (6_000, 6_000, None, None),
+        (6_000, 5_999, 5_999, None),
+        (6_000, 0, 0, None),
+        (6_000, None, 0, None),
+        (6_000, 6_499, None, None),
+        (6_000, 6_500, None, 6_500),
+        (1, 501, None, 501),
+        (0, 0, None, None),
+        (0, 1, None, 1),
+        (0, None, None, None),
+        (None, 0, None, None),
+        (None, 1, None, 1),
+    ],
+)
+def test_a_raise_below_half_an_ampere_is_left_alone_unless_it_begins(
+    old: int | None, new: int | None, lowered: int | None, raised: int | None
+) -> None:
+    given_, wanted = ({} if each is None else {"a": each} for each in (old, new))
+    lower, raises = changes(given_, wanted)
+    assert ([each.limit for each in lower], [each.limit for each in raises]) == (
+        [] if lowered is None else [lowered],
+        [] if raised is None else [raised],
+    )
 
 
 def test_lowering_comes_before_raising_and_little_is_left_alone() -> None:

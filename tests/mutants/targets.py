@@ -301,6 +301,17 @@ TARGETS: Final[Mapping[str, Target]] = {
     ),
     "password_hash": Target("v2g/pki/password_hash.py", ("tests/pki/test_password_hash.py",)),
     "attestation": Target("v2g/pki/attestation.py", ("tests/pki/test_attestation.py",)),
+    "balancing": Target("v2g/energy/balancing.py", ("tests/energy/test_balancing.py",)),
+    "module_bank": Target(
+        "v2g/hardware/power_modules/bank.py",
+        (
+            "tests/hardware/power_modules/test_bank.py",
+            "tests/hardware/power_modules/test_bank_steps.py",
+            "tests/hardware/power_modules/test_can_errors.py",
+            "tests/hardware/power_modules/test_infypower.py",
+            "tests/io/hardware/test_modules.py",
+        ),
+    ),
     "pieces": Target("v2g/energy/settlement/pieces.py", ("tests/energy/settlement/test_pieces.py",)),
     "crl": Target("v2g/pki/crl.py", ("tests/pki/test_crl.py",)),
     "meter_alfen": Target(
@@ -521,6 +532,9 @@ _WHETHER: Final = "is asked only whether it holds"
 _SPARED: Final = "what is not found is encoded again, and comes to the same"
 _PROTOCOL: Final = "whoever implements it has defaults of its own"
 
+_STEP: Final = "1/360,000 of a mWh is less than the slack"
+_LOOKED: Final = "a place that has been foreseen twice is looked at twice"
+_LOWEST: Final = "more of a sorted list have the same minimum"
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "ride_through": {
         "seconds_at: 1 -> 2": "a scale of both the thresholds and the value",
@@ -619,15 +633,52 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "permitted: True -> False #2": "all have two items",
         "permitted: True -> False #3": "all have two items",
     },
+    "module_bank": {
+        "module: TYPE_CHECKING -> not TYPE_CHECKING": "what is imported for mypy is there at run time, too",
+        "DbcModules.command: 0 -> 1 #3": "no current has no steps in either direction",
+        "DbcModules.command: share_a > 0 -> share_a >= 0": "no current has no steps in either direction",
+        "IsolationReceiver.__init__: '' -> '?' #2": "neither begins with k",
+        "ModuleGroup._share_ma: demand.current_ma < 0 -> demand.current_ma <= 0": "asked only where there is a current",
+        "ModuleGroup._share_ma: 0 -> 1 #3": "asked only where there is a current",
+        "_decode: not isinstance(read, dict) or not read.keys() >= set(needed) -> not read.keys() >= set(needed)": (
+            "messages that contain others are not read"
+        ),
+        "_decode: isinstance(value, int | float) and math.isfinite(value) -> math.isfinite(value)": (
+            "words of values are not read"
+        ),
+    },
+    "balancing": {
+        "Limits.way: self._ways[node, phases] = found -> pass": "the same is found again",
+        "_fill: given[load] < targets[load] -> given[load] <= targets[load]": "it stops at its own level",
+        "_fill: 0 -> 1": "the first event sets the level",
+        "_fill: 1 -> 2": _LOWEST,
+        "_fill: 1 -> 0": _LOWEST,
+        "_fill: 1 -> 2 #2": _LOWEST,
+        "_fill: 1 -> 2 #3": _LOWEST,
+        "_fill: fills[place] == level and rising[place] and (place not in spare) -> rising[place] and place not in "
+        "spare": _LOOKED,
+        "_fill: fills[place] == level and rising[place] and (place not in spare) -> fills[place] == level and "
+        "rising[place]": _LOOKED,
+        "changes: 0 -> 1 #4": "a load that had none may begin by however little",
+        "_fill: settle(place) < len(rising[place]) -> settle(place) <= len(rising[place])": (
+            "each gets the last mA either way"
+        ),
+    },
     "plausible_amounts": {
         "_unsure: continue -> pass": "an event that is not offline is its own earliest and latest time",
         "_of_events: reused and conflict.seq_no == transaction.started_seq -> conflict.seq_no == "
         "transaction.started_seq": "the second condition implies the first",
         "_other_than: 0 -> 1 #3": "no register that counts on stood below 1 mWh",
         "_other_than: 0 -> 1 #5": "1 ms of idle time permits no mWh, either",
-        "judge_usage: 0 -> 1 #2": "the last time is one of theirs",
+        "judge_usage: 0 -> 1 #5": "both have this time",
+        "judge_usage: 0 -> 1 #11": "the last time is one of theirs",
         "judge_limits: 0 -> 1 #2": "it counts up to the first limit, whenever it begins",
-        "judge_limits: 0 -> 1 #3": "1/360,000 of a mWh is less than the slack",
+        "_judge_states: 0 -> 1 #2": "it counts up to the first state, whenever it begins",
+        "_most_excess: 0 -> 1 #2": "without a reading there is no excess",
+        "_most_excess: 0 -> 1 #3": "without a reading there is no excess",
+        "_most_excess: 0 -> 1 #4": _STEP,
+        "_most_excess: 0 -> 1 #14": _STEP,
+        "_timed: at_ms < low_ms -> at_ms <= low_ms": "a start that is too late and too early says the same of both",
         "judge_usage: True -> False": "all have two items by their types",
         "_series: each.phase and each.unit in ENERGY_UNITS and (each.location in ('', OUTLET)) -> "
         "each.unit in ENERGY_UNITS and each.location in ('', OUTLET)": "those without a phase are kept anyway",

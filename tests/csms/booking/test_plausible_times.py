@@ -517,6 +517,8 @@ def test_1_a_on_three_phases_is_no_charging(value: float, held: bool) -> None:
     state, end = heard(1, "Updated", START, charging=False), ended(START + HOUR - 80, value, seq_no=2)
     found = details(judged(begun(), state, end, about=knowing(by_state=True)))
     assert bool(found) is held, found
+    going_on = heard(2, "Updated", START + HOUR - 80, reading(START + HOUR - 80, 9_000))
+    assert details(judged(begun(), state, going_on, about=knowing(by_state=True))) == [], "more states may come"
 
 
 @pytest.mark.parametrize(
@@ -553,3 +555,54 @@ def test_a_begin_that_the_end_repeats_in_its_meter_value_is_of_the_start() -> No
     )
     found = judged(heard(0, "Started", START), heard(1, "Ended", START + HOUR, *both))
     assert (details(found), found.import_mwh, times(found)) == ([], 2_000_000, [START, START + HOUR])
+
+
+def test_a_begin_that_is_not_repeated_or_not_a_begin_keeps_its_time() -> None:
+    later = reading(START + MINUTE, 1000, context="Transaction.Begin")
+    found = judged(heard(0, "Started", START), heard(1, "Ended", START + HOUR, later, reading(START + HOUR, 3000)))
+    assert times(found) == [START + MINUTE, START + HOUR]
+    both = (reading(START + HOUR, value, context="Transaction.End") for value in (1000, 3000))
+    found = judged(heard(0, "Started", START), heard(1, "Ended", START + HOUR, *both))
+    rises = "the import register rises from 1000 to 3000 Wh in 0 s"
+    assert ("rise", rises) in [(reason, detail[: len(rises)]) for reason, detail in details(found)]
+
+
+def test_a_begin_of_before_the_start_that_the_end_repeats_stays_before_it() -> None:
+    both = (
+        reading(START - MINUTE, value, context=f"Transaction.{name}")
+        for name, value in (("Begin", 1000), ("End", 1000.5))
+    )
+    found = judged(heard(0, "Started", START), heard(1, "Ended", START + HOUR, *both))
+    assert found.import_mwh == 500
+
+
+def test_a_begin_that_the_end_repeats_is_not_older_than_the_transaction() -> None:
+    """Then anything could have flowed."""
+    both = (
+        reading(START + HOUR, value, context=f"Transaction.{name}")
+        for name, value in (("Begin", 1000), ("End", 99_000))
+    )
+    found = details(judged(heard(0, "Started", START), heard(1, "Ended", START + HOUR, *both)))
+    assert {reason for reason, _ in found} == {"rise"}
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(119, "119 s"), (120, "2\u00a0min")])
+def test_a_rise_is_shown_with_how_long_it_lasted(seconds: int, text: str) -> None:
+    at_ms = START + seconds * 1000
+    found = details(judged(begun(), ended(at_ms, 99_000)))
+    assert f"in {text}, at {utc(at_ms)}" in found[0][1]
+
+
+@pytest.mark.parametrize(
+    ("reason", "advice"),
+    [
+        ("clock", "Look at the station's clock; release it if the energy is right"),
+        *[(each, "Compare the meter; release it if the energy is right") for each in
+          ("rise", "fall", "begin", "end", "series")],
+        ("limits", "Find out why the station did not obey"),
+        ("events", ""),
+    ],
+)  # fmt: skip
+def test_a_person_is_told_what_to_do_about_each_reason(reason: Any, advice: str) -> None:
+    found = JudgedUsage(usage=Usage(start_ms=0, end_ms=1), findings=(Finding(reason, "one"), Finding("limits", "two")))
+    assert found.detail == ("one; two" + (f". {advice}." if advice else ""))
