@@ -4,10 +4,10 @@ A key that is a point alone has no curve of its own: the record that it signed n
 """
 
 import base64
-import binascii
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Final, Literal
 
 import msgspec
@@ -50,15 +50,19 @@ _SYNONYMS: Final[Mapping[str, str]] = {
 } | {name.lower(): name for name in SIZES}  # fmt: skip
 
 _MOST_TEXT: Final = 8192
-_SPKI_SECP192K1: Final = bytes.fromhex("301006072a8648ce3d020106052b8104001f")
-_PREFIX: Final = re.compile(r"oca:(base16|base64):(asn1|raw):", re.IGNORECASE)
-_HEX_JOINTS: Final = re.compile(r"^0x|[\s:,-]", re.IGNORECASE)
+_SPKI_SECP192K1: Final = (
+    bytes.fromhex("3046301006072a8648ce3d020106052b8104001f033200"),
+    bytes.fromhex("302e301006072a8648ce3d020106052b8104001f031a00"),
+)
+"""What is before an uncompressed and before a compressed point of it in DER."""
+_PREFIX: Final = re.compile(r"\s*oca:(base16|base64):(asn1|raw):", re.IGNORECASE)
+_HEX_JOINTS: Final = re.compile(r"^0x|[\s:,-]+", re.IGNORECASE)
 _AROUND: Final = " \t\r\n\"'\ufeff"
 
 
 def curve_name(written: str) -> str:
     """Return the curve of a name or one of its synonyms; "" if it is unknown."""
-    return _SYNONYMS.get(re.sub(r"[\s_-]", "", written).lower(), "")
+    return _SYNONYMS.get(re.sub(r"[\s_-]+", "", written).lower(), "")
 
 
 class MeterKey(msgspec.Struct, frozen=True):
@@ -113,13 +117,12 @@ def read_key(written: str) -> MeterKey:
             if (found := _key(octets)) is not None:
                 return found
         except CodecError as error:
-            wrong = wrong or str(error)
+            wrong = str(error)
     raise CodecError(f"not a meter's public key: {wrong or 'neither DER nor a point of a known curve'}")
 
 
 def _decoded(text: str, depth: int) -> Iterator[bytes]:
     """Yield what a text may stand for, the likeliest first: also the text itself where it is of PEM or has a prefix."""
-    text = text.strip()
     if "-----BEGIN" in text:
         yield text.encode()
         return
@@ -136,23 +139,23 @@ def _decoded(text: str, depth: int) -> Iterator[bytes]:
 def transport_forms(text: str) -> Iterator[bytes]:
     """Yield what a text is as hex, base64 and base32, in the forms that it fits exactly; blanks do not count."""
     bare = _HEX_JOINTS.sub("", text)
-    if bare and not len(bare) % 2 and re.fullmatch(r"[0-9A-Fa-f]+", bare):
+    if re.fullmatch(r"(?:[0-9A-Fa-f]{2})+", bare):
         yield bytes.fromhex(bare)
-    bare = re.sub(r"\s", "", text)
-    plain = bare.rstrip("=").replace("-", "+").replace("_", "/")
+    bare = re.sub(r"\s+", "", text)
+    bare = bare.rstrip("=").replace("-", "+").replace("_", "/")
     for decode, encode, size in ((base64.b64decode, base64.b64encode, 4), (base64.b32decode, base64.b32encode, 8)):
-        try:
-            octets = decode(plain + "=" * (-len(plain) % size))
-        except (binascii.Error, ValueError):
-            continue
-        if octets and encode(octets).decode().rstrip("=") == plain:  # there is one way to write it
-            yield octets
+        padded = bare + "=" * (-len(bare) % size)
+        with suppress(ValueError):
+            octets = decode(padded)
+            if octets and encode(octets).decode() == padded:  # there is one way to write it
+                yield octets
 
 
 def _key(octets: bytes) -> MeterKey | None:
     """Return the key that these octets are, None for others. Raises CodecError for one that is not of a meter."""
-    if octets[:1] == b"\x30" and octets[2:].startswith(_SPKI_SECP192K1):
-        return MeterKey(_SECP192K1, octets[2 + len(_SPKI_SECP192K1) + 3 :])
+    for start in _SPKI_SECP192K1:
+        if octets.startswith(start):
+            return _on_its_curve(octets[len(start) :], (_SECP192K1,))
     if octets[:1] == b"\x30" or b"-----BEGIN" in octets:
         load = serialization.load_der_public_key if octets[:1] == b"\x30" else serialization.load_pem_public_key
         try:
@@ -164,14 +167,7 @@ def _key(octets: bytes) -> MeterKey | None:
         if key.curve.name not in SIZES:
             raise CodecError(f"the curve {key.curve.name} signs no meter's readings")
         return key_of(key)
-    sizes = set(SIZES.values())
-    if octets[:1] == b"\x04" and len(octets) % 2 and len(octets) // 2 in sizes:
-        return _on_its_curve(octets)
-    if octets[:1] in (b"\x02", b"\x03") and len(octets) - 1 in sizes:
-        return _on_its_curve(octets)
-    if len(octets) % 2 == 0 and len(octets) // 2 in sizes:
-        return _on_its_curve(b"\x04" + octets)
-    return None
+    return _on_its_curve(octets if len(octets) % 2 else b"\x04" + octets, SIZES)  # else x and y alone
 
 
 def key_of(key: ec.EllipticCurvePublicKey) -> MeterKey:
@@ -180,36 +176,39 @@ def key_of(key: ec.EllipticCurvePublicKey) -> MeterKey:
     return MeterKey(key.curve.name, point)
 
 
-def _on_its_curve(point: bytes) -> MeterKey | None:
-    """Return a point with the curve that has it; without one if several have, as they may for a compressed point."""
-    size = len(point) // 2 if point[0] == 4 else len(point) - 1
-    found = [name for name in SIZES if SIZES[name] == size and _has(name, point)]
+def _on_its_curve(point: bytes, curves: Iterable[str]) -> MeterKey | None:
+    """Return a point with the one of these curves that has it; without one if several have, as they may for a
+    compressed point. None if none has.
+    """
+    found = []
+    for name in curves:
+        with suppress(ValueError, UnsupportedAlgorithm):
+            _check(point, name)
+            found.append(name)
     return MeterKey(found[0] if len(found) == 1 else "", point) if found else None
 
 
-def _has(curve: str, point: bytes) -> bool:
-    """Whether a curve has a point."""
+def _check(point: bytes, curve: str) -> None:
+    """Raise ValueError for octets that are no point of a curve."""
     if curve != _SECP192K1:
-        try:
-            ec.EllipticCurvePublicKey.from_encoded_point(_CURVES[curve], point)
-        except ValueError:
-            return False
-        return True
+        ec.EllipticCurvePublicKey.from_encoded_point(_CURVES[curve], point)
+        return
     square = (int.from_bytes(point[1:25]) ** 3 + 3) % _P192K1
-    if point[0] == 4:
-        return int.from_bytes(point[25:]) ** 2 % _P192K1 == square
-    return pow(square, (_P192K1 - 1) // 2, _P192K1) == 1  # it has a root
+    if point[:1] == b"\x04" and len(point) == 49 and int.from_bytes(point[25:]) ** 2 % _P192K1 == square:
+        return
+    if point[:1] in (b"\x02", b"\x03") and len(point) == 25 and pow(square, _P192K1 // 2, _P192K1) == 1:
+        return  # it has a root
+    raise ValueError("no point of secp192k1")
 
 
 def _halves(signature: bytes, size: int) -> tuple[int, int] | None:
     """Return r and s. DER is as exact as BER in its lengths; makers leave out the zero before a high first bit."""
-    match signature:
-        case bytes() if len(signature) > 6 and signature[0] == 0x30:
-            start = 3 if signature[1] == 0x81 else 2
-            at = start + 2 + signature[start + 1]
-            whole = signature[start - 1] == len(signature) - start and at + 1 < len(signature)
-            if whole and signature[start] == signature[at] == 2 and at + 2 + signature[at + 1] == len(signature):
-                return int.from_bytes(signature[start + 2 : at]), int.from_bytes(signature[at + 2 :])
+    start = 3 if signature[1:2] == b"\x81" else 2
+    at = start + 2 + int.from_bytes(signature[start + 1 : start + 2])
+    r, s = signature[start + 2 : at], signature[at + 2 :]
+    heads = [*signature[:1], *signature[start - 1 : start + 2], *signature[at : at + 2]]
+    if heads == [0x30, len(signature) - start, 2, len(r), 2, len(s)]:
+        return int.from_bytes(r), int.from_bytes(s)
     if len(signature) == 2 * size:
         return int.from_bytes(signature[:size]), int.from_bytes(signature[size:])
     return None
@@ -222,16 +221,15 @@ def _verifies_secp192k1(point: bytes, data: bytes, signature: bytes, hash_name: 
         from ecdsa import ellipticcurve
     except ModuleNotFoundError:
         raise RecordError(f"secp192k1 needs a package: {to_install('verify')}", verdict="unsupported") from None
-    plane = ellipticcurve.CurveFp(_P192K1, 0, 3, 1)
+    plane = ellipticcurve.CurveFp(_P192K1, 0, 3)
     generator = ellipticcurve.PointJacobi(
         plane,
         0xDB4FF10EC057E9AE26B07D0280B7F4341DA5D1B1EAE06C7D,
         0x9B2F2F6D9C5628A7844163D015BE86344082AA88D95E2F9D,
         1,
         0xFFFFFFFFFFFFFFFFFFFFFFFE26F2FC170F69466A74DEFD8D,
-        generator=True,
     )
-    curve = ecdsa.curves.Curve("SECP192k1", plane, generator, (1, 3, 132, 0, 31))
+    curve = ecdsa.curves.Curve(_SECP192K1, plane, generator, oid=None)
     try:
         key = ecdsa.VerifyingKey.from_string(point, curve=curve)
     except (ecdsa.errors.MalformedPointError, ValueError):
