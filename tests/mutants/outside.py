@@ -76,7 +76,6 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "csms/vehicles/rules.py": OWED,
     "csms/webhooks/rules.py": OWED,
     "v2g/energy/grid_support.py": OWED,
-    "v2g/energy/meter_records/keys.py": OWED,
     "v2g/energy/settlement/dispute.py": OWED,
     "v2g/hardware/board/host.py": OWED,
     "v2g/hardware/board/inputs.py": OWED,
