@@ -104,9 +104,7 @@ class Reservations(FunctionalBlock):
         if not targets:
             return "Rejected"
         states = {self._availability.evse_status(evse) for evse in targets}
-        free = [evse for evse in targets if self._availability.evse_status(evse) == "Available" and evse.free]
-        others = sum(1 for item in self._book.all.values() if item.evse_id is None) if request.evse_id is None else 0
-        if len(free) > others:
+        if any(self._availability.evse_status(evse) == "Available" and evse.free for evse in targets):
             return "Accepted"
         if states == {"Faulted"}:
             return "Faulted"

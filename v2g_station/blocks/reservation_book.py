@@ -1,6 +1,6 @@
 """The reservations of a station, and the EVSEs that they block."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -30,24 +30,34 @@ class ReservationBook:
         self.all = {item.id: item for item in kernel.stored("reservations", Reservation).values()}
 
     def is_reserved(self, evse: Evse, usable: Callable[[Evse], bool]) -> bool:
-        """Return whether an EVSE is reserved: itself, or as one of the last (H01.FR.07, .20, .24).
+        """Return whether an EVSE is reserved: itself, or because the others are too few (H01.FR.07, .20, .24).
 
         `usable` returns whether an EVSE is in service.
         """
-        if any(item.evse_id == evse.number for item in self.all.values()):
+        taken = {item.evse_id for item in self.all.values()}
+        kinds = [item.connector_type for item in self.all.values() if item.evse_id is None]
+        if evse.number in taken:
             return True
-        if evse.authorization is not None or not usable(evse):
+        if evse.record is not None or evse.authorization is not None or not usable(evse):
             return False
-        for kind in {item.connector_type for item in self.all.values() if item.evse_id is None}:
-            waiting = sum(1 for item in self.all.values() if item.evse_id is None and item.connector_type == kind)
-            free = [each for each in self._evses.values() if self._could_serve(each, kind) and usable(each)]
-            if evse in free and len(free) <= waiting:
-                return True
-        return False
+        others = [each for each in self._evses.values() if each.free and each is not evse and usable(each)]
+        others = [each for each in others if each.number not in taken]
+        return any(self.has(evse, kind) for kind in kinds) and not self._fit(kinds, others)
 
-    def _could_serve(self, evse: Evse, kind: str | None) -> bool:
-        taken = any(item.evse_id == evse.number for item in self.all.values())
-        return not taken and evse.free and self.has(evse, kind)
+    def _fit(self, kinds: Sequence[str | None], evses: Sequence[Evse]) -> bool:
+        """Return whether reservations of any EVSE, or of kinds of connectors, can each have one of their own."""
+        given: dict[int, int] = {}
+
+        def give(item: int, tried: set[int]) -> bool:
+            for evse in evses:
+                if evse.number not in tried and self.has(evse, kinds[item]):
+                    tried.add(evse.number)
+                    if evse.number not in given or give(given[evse.number], tried):  # who has it may have another one
+                        given[evse.number] = item
+                        return True
+            return False
+
+        return all(give(item, set()) for item in range(len(kinds)))
 
     def has(self, evse: Evse, kind: str | None) -> bool:
         """Return whether an EVSE has a connector of a type, None for any."""

@@ -6,6 +6,7 @@ import pytest
 
 from tests.station.bench import Bench, at
 from v2g_station.blocks.evse import Fault
+from v2g_station.kernel.layout import ConnectorLayout, EvseLayout
 
 TOKEN = {"idToken": "TAG-1", "type": "ISO14443"}
 
@@ -56,3 +57,33 @@ def test_a_reservation_of_any_evse_takes_none_from_a_driver_who_reserved_that_on
     assert not found.allowed(1)
     found.present("TAG-2", 1)
     assert found.allowed(1)
+
+
+CCS = EvseLayout(connectors=(ConnectorLayout(connector_type="cCCS2"),), max_power_w=150_000)
+OTHER = EvseLayout(connectors=(ConnectorLayout(connector_type="cG105"),), max_power_w=50_000)
+
+
+def mixed() -> Bench:
+    """Return a station with an EVSE of each of two kinds."""
+    return Bench(evses=(CCS, OTHER), variables={"ReservationCtrlr.NonEvseSpecific": "true"})
+
+
+def test_a_reservation_of_one_kind_of_connector_takes_none_of_another() -> None:
+    """H01.FR.06."""
+    found = mixed()
+    assert reserve(found, 1, None, connectorType="cCCS2") == "Accepted"
+    assert reserve(found, 2, None, connectorType="cG105") == "Accepted"
+    assert reserve(found, 3, None, connectorType="cG105") == "Occupied"
+
+
+@pytest.mark.parametrize("first", [None, "cCCS2"])
+def test_reservations_of_any_evse_and_of_a_kind_are_for_evses_of_their_own(first: str | None) -> None:
+    """H01.FR.07, .09: one of any EVSE has the other one then, which nobody else gets."""
+    found = mixed()
+    for number, kind in enumerate((first, None if first else "cCCS2"), 1):
+        assert reserve(found, number, None, **({} if kind is None else {"connectorType": kind})) == "Accepted"
+    assert reserve(found, 3, None) == "Occupied"
+    for evse_id in (1, 2):
+        found.plug(evse_id)
+        found.present("TAG-2", evse_id)
+        assert not found.allowed(evse_id)
