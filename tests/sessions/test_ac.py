@@ -106,9 +106,14 @@ def test_a_schedule_and_a_target_never_ask_for_more_than_the_on_board_charger_ca
 
 @pytest.mark.parametrize(
     ("mode", "target_w", "drawn_w"),
-    [("dynamic", (3000, None, 3000), 0), ("dynamic", (3000, 2000, None), 4000), ("scheduled", (None, 0, 0), 0)],
+    [
+        ("dynamic", (3000, None, 3000), 0),
+        ("dynamic", (3000, 2000, None), 4000),
+        ("dynamic", (450, 450, 450), 0),
+        ("scheduled", (None, 0, 0), 0),
+    ],
 )
-def test_a_balanced_load_draws_nothing_on_a_phase_without_a_target(
+def test_a_balanced_load_keeps_to_the_target_of_each_phase_and_to_its_own_minimum(
     join: Join, mode: str, target_w: tuple[int | None, ...], drawn_w: int
 ) -> None:
     changed = {

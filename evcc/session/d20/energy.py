@@ -292,6 +292,8 @@ def on_loop(
         der = _flavour(choice)
         plan, changed, noted = der.follow(plan, mode, context)
         power_w = der.within(power_w, mode, plan, context)
+    if 0 < power_w < context.config.on_board_charger.min_charge_w:  # as it has stated: so little it cannot draw
+        power_w = 0
     flow = seen(
         "loop",
         "flow",
