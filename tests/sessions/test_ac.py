@@ -10,11 +10,12 @@ from evcc.session.settings import OnBoardChargerConfig, ProgramStep, ServiceConf
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import AcRating, ControlMode, EnergyService, SeccConfig
-from tests.sessions.joined import Joined
+from tests.sessions.joined import Joined, messages
 from v2g import exi
 from v2g.energy.limits import SITE, Limit
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.ac import AC_ChargeLoopRes
+from v2g.iso15118.d20.messages.common_messages import PowerDeliveryReq, ScheduleExchangeRes
 from v2g.iso15118.d20.quantities import PHASES, rational
 from v2g.iso15118.d20.schemas import AC
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
@@ -134,3 +135,16 @@ def test_a_balanced_load_keeps_to_the_target_of_each_phase_and_to_its_own_minimu
     joined.wire_to_evcc = other_targets
     joined.run(until=lambda: len(joined.vehicle_saw("loop", "flow")) > 10)
     assert joined.plant.ac_w == drawn_w
+
+
+@pytest.mark.parametrize("phases", [1, 3])
+def test_the_profile_has_the_phases_of_the_schedule(join: Join, phases: int) -> None:
+    joined = join(vehicle=vehicle("AC", mode="scheduled", phases=phases))
+    joined.run()
+    (answered,) = messages(joined.secc_actions, ScheduleExchangeRes)
+    (begun, _) = messages(joined.evcc_actions, PowerDeliveryReq)
+    schedule = answered.scheduled_se_res_control_mode.schedule_tuple[0].charging_schedule.power_schedule
+    offered = schedule.power_schedule_entries.power_schedule_entry[0]
+    planned = begun.ev_power_profile.ev_power_profile_entries.ev_power_profile_entry[0]
+    for each in (offered, planned):
+        assert [getattr(each, "power" + phase) is not None for phase in PHASES] == [True, phases == 3, phases == 3]

@@ -303,16 +303,13 @@ def power_profile(plan: Plan, context: RequestContext) -> iso.EVPowerProfile:
 
 
 def _entries(schedule: Schedule, context: RequestContext) -> tuple[iso.PowerScheduleEntry, ...]:
+    """Return the entries of the profile, of each phase where the schedule has them."""
+    offered, lines = schedule.charge.power_schedule_entries.power_schedule_entry, context.config.on_board_charger.phases
+    spans = [(each.duration, min(entry_w(each, lines), context.max_charge_w)) for each in offered]
     if schedule.plan is not None:
-        return tuple(
-            iso.PowerScheduleEntry(duration=(block.end_ms - block.start_ms) // 1000, power=whole(block.power_w))
-            for block in schedule.plan.blocks
-        )
-    lines = context.config.on_board_charger.phases
-    return tuple(
-        iso.PowerScheduleEntry(duration=entry.duration, power=whole(min(entry_w(entry, lines), context.max_charge_w)))
-        for entry in schedule.charge.power_schedule_entries.power_schedule_entry
-    )
+        spans = [((each.end_ms - each.start_ms) // 1000, each.power_w) for each in schedule.plan.blocks]
+    used = lines if any((each.power_l2 or each.power_l3) is not None for each in offered) else 1
+    return tuple(iso.PowerScheduleEntry(duration=s, **each_phase("power", power_w, used)) for s, power_w in spans)
 
 
 def energy_offer(choice: PausedChoice, context: RequestContext) -> iso.EVEnergyOffer | None:
