@@ -166,7 +166,8 @@ class EvseSessions(TransactionEvents):
         before = evse.conditions()
         evse.authorization = None
         evse.reason = reason
-        self._k.cancel(f"tx.{evse.number}.connect")
+        if evse.record is None or evse.plugged is not None:  # else it still ends when no vehicle comes
+            self._k.cancel(f"tx.{evse.number}.connect")
         self._k.do(AllowPower(evse_id=evse.number, allowed=False))
         if "EnergyTransfer" in self._stop_points():
             evse.power = "EVConnected"
@@ -226,8 +227,15 @@ class EvseSessions(TransactionEvents):
             self._k.after(f"tx.{evse.number}.connect", timeout, lambda: self._not_plugged(evse))
 
     def _not_plugged(self, evse: Evse) -> None:
-        """Handle a vehicle that was not plugged in in time (E03.FR.05, .15)."""
-        if evse.plugged is None and evse.authorization is not None:
+        """Handle a vehicle that was not plugged in in time (E03.FR.05, .15).
+
+        The transaction ends whatever its stop points are, lest the next driver charges in it.
+        """
+        if evse.plugged is not None:
+            return
+        if evse.record is not None and "ParkingBayOccupancy" not in self._stop_points():
+            self.end(evse, "EVConnectTimeout", reason="Timeout")
+        elif evse.authorization is not None:
             self.end_authorization(evse, "EVConnectTimeout", "Timeout")
 
     def let_flow(self, evse: Evse) -> None:
@@ -265,14 +273,17 @@ class EvseSessions(TransactionEvents):
             again = bool(after & points) and "Authorized" in after - before  # after a transaction, still plugged in
             if (after - before) & points or again:
                 self._start(evse, trigger)
-        elif (before - after) & set(self._stop_points()):
+        elif (before - after) & self._stop_points():
             self.end(evse, trigger, id_token=id_token)
         elif trigger != "ChargingStateChanged" or evse.charging_state() != evse.last_state:
             self.update(evse, trigger, id_token=id_token)
         self.announce(evse)
 
-    def _stop_points(self) -> tuple[str, ...]:
-        return self._k.model.members("TxCtrlr.TxStopPoint")
+    def _stop_points(self) -> frozenset[str]:
+        """Return the conditions of which none may become false. The power path's are its two parts, as it may never
+        have been closed (E06.FR.06)."""
+        points = frozenset(self._k.model.members("TxCtrlr.TxStopPoint"))
+        return points | {"Authorized", "EVConnected"} if "PowerPathClosed" in points else points
 
     def _start(self, evse: Evse, trigger: TriggerReason) -> None:
         found = evse.authorization

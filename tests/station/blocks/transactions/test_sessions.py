@@ -37,3 +37,30 @@ def test_a_raised_limit_lets_no_energy_flow_after_the_driver_has_stopped() -> No
     driver(station, max_energy=5000)
     station.expect("TransactionEvent", triggerReason="LimitSet")
     assert not station.allowed()
+
+
+@pytest.mark.parametrize("stop", ["EVConnected", "EnergyTransfer", "PowerPathClosed"])
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_driver_without_vehicle_leaves_no_transaction_to_the_next_one(stop: str, cancelled: bool) -> None:
+    """E03.FR.05 (the common points EVConnected,Authorized and EVConnected), E06.FR.06."""
+    station = Bench(variables={"TxCtrlr.TxStartPoint": "EVConnected,Authorized", "TxCtrlr.TxStopPoint": stop})
+    station.present("TAG-1")
+    first = station.expect("TransactionEvent", eventType="Started")["transactionInfo"]["transactionId"]
+    if cancelled:
+        station.present("TAG-1")
+    station.wait(float(station.get("TxCtrlr", "EVConnectionTimeOut")["attributeValue"]) + 1)
+    ended = station.expect("TransactionEvent", eventType="Ended")
+    at_once = cancelled and stop == "PowerPathClosed"
+    assert ended["triggerReason"] == ("StopAuthorized" if at_once else "EVConnectTimeout")
+    station.present("TAG-2")
+    second = station.expect("TransactionEvent", eventType="Started", idToken__idToken="TAG-2")
+    assert second["transactionInfo"]["transactionId"] != first
+
+
+def test_a_vehicle_that_leaves_without_a_driver_ends_what_its_plug_began() -> None:
+    """E06.FR.06: the power path, a stop point, was never closed."""
+    points = {"TxCtrlr.TxStartPoint": "EVConnected", "TxCtrlr.TxStopPoint": "PowerPathClosed"}
+    station = Bench(variables=points)
+    station.plug()
+    station.unplug()
+    station.expect("TransactionEvent", eventType="Ended", triggerReason="EVCommunicationLost")
