@@ -98,8 +98,10 @@ def power_delivery(request: PowerDeliveryReq, stage: Charging | Stopping, contex
         raise refuse(ResponseCode.FAILED_SequenceError, "no renegotiation is in progress")
     chosen = choose_tuple(request, stage.beside, context)
     newest = stage.parametrised  # the loop has continued meanwhile: its latest values of the vehicle apply
+    asked = stage.beside.parametrised.vehicle
     agreed = stage.beside.parametrised.able.bounded(newest.able, raises=True)  # no cable check has tested more
     vehicle = newest.vehicle.bounded(agreed, raises=context.config.raised_limits)
+    vehicle = replace(vehicle, der=asked.der, given=asked.given, enabled=asked.enabled)
     parametrised = replace(stage.beside.parametrised, vehicle=vehicle, rated=agreed, derived_from=None)
     planned = replace(stage.beside, parametrised=parametrised)
     charging = replace(stage, planned=planned, chosen=chosen, beside=None)

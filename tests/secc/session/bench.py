@@ -141,7 +141,8 @@ class Bench(Shell):
             if each.payload_type == PayloadType.SIGNED_DISCHARGE:
                 self.signed_frames.append(each.payload)
             else:
-                self.responses.append(decode_payload(each.payload_type, each.payload, self.session.family)[0])
+                family, der = self.session.family, self.session.der
+                self.responses.append(decode_payload(each.payload_type, each.payload, family, der=der)[0])
                 self.payload_types.append(each.payload_type)
 
     def device(self, **changes: Any) -> Fact:

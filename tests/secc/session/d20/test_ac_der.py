@@ -23,6 +23,7 @@ from v2g.energy.grid_support import (
     VoltageSupport,
 )
 from v2g.energy.limits import OPERATOR, SITE, Limit, Setpoint
+from v2g.energy.settlement.records import GridSupportGiven
 from v2g.exi import decode
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.messages import ac, ac_der_iec
@@ -285,6 +286,15 @@ def test_the_operators_values_precede_and_curves_need_another_selection(
     assert (notified == "ServiceRenegotiation") is asked
     if not asked:
         assert response.cl_res_control_mode.dso_q_setpoint.dso_q_setpoint_value == number(-200)
+
+
+def test_values_that_were_given_beside_the_loop_are_those_of_the_vehicle(make_bench: Make) -> None:
+    bench = on_der(make_bench).reach(State.AC_CHARGE_LOOP)
+    bench.fact(ports.GridSupportChanged(GridSupport(volt_watt=VoltageSupport(start_v=250, stop_v=255))))
+    for name in ("AC_ChargeParameterDiscoveryReq", "ScheduleExchangeReq", "PowerDeliveryReq"):
+        assert bench.send(bench.ask(name), PayloadType.SCHEDULE_RENEGOTIATION).response_code.name == "OK"
+    given = [each.record for each in bench.commands(ports.Journal) if isinstance(each.record, GridSupportGiven)]
+    assert [json.loads(each.values)["volt_watt"]["start_v"] for each in given] == [248, 250]
 
 
 @pytest.mark.requirement("R221")
