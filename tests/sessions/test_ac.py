@@ -14,9 +14,9 @@ from tests.sessions.joined import Joined, messages
 from v2g import exi
 from v2g.energy.limits import SITE, Limit
 from v2g.iso15118.d20.charts import Family
-from v2g.iso15118.d20.messages.ac import AC_ChargeLoopRes
+from v2g.iso15118.d20.messages.ac import AC_ChargeLoopReq, AC_ChargeLoopRes
 from v2g.iso15118.d20.messages.common_messages import PowerDeliveryReq, ScheduleExchangeRes
-from v2g.iso15118.d20.quantities import PHASES, rational
+from v2g.iso15118.d20.quantities import PHASES, integer, rational
 from v2g.iso15118.d20.schemas import AC
 from v2g.iso15118.engine.v2gtp import PayloadType, frame
 
@@ -148,3 +148,14 @@ def test_the_profile_has_the_phases_of_the_schedule(join: Join, phases: int) -> 
     planned = begun.ev_power_profile.ev_power_profile_entries.ev_power_profile_entry[0]
     for each in (offered, planned):
         assert [getattr(each, "power" + phase) is not None for phase in PHASES] == [True, phases == 3, phases == 3]
+
+
+@pytest.mark.parametrize("lines", [1, 3])
+def test_the_present_power_is_that_of_the_phases_with_voltage(join: Join, lines: int) -> None:
+    joined = join(vehicle=vehicle("AC"))
+    joined.plant.ac_lines = lines
+    joined.run(until=lambda: len(joined.vehicle_saw("loop", "flow")) > 10)
+    mode = messages(joined.evcc_actions, AC_ChargeLoopReq)[-1].cl_req_control_mode
+    given = [value for phase in PHASES if (value := getattr(mode, "ev_present_active_power" + phase)) is not None]
+    assert len(given) == lines
+    assert sum(integer(each, 0, 1 << 20) for each in given) == pytest.approx(joined.plant.ac_w, abs=10)

@@ -170,12 +170,12 @@ def _mode(
     plan: Plan, context: RequestContext, power_request: PowerRequest
 ) -> ac.Dynamic_AC_CLReqControlMode | ac.Scheduled_AC_CLReqControlMode:
     charger, choice = context.config.on_board_charger, plan.choice
-    phases = charger.phases
+    phases, lines = charger.phases, context.inlet.lines_of(charger.phases)
     fields: dict[str, Any] = {
         **each_phase("ev_maximum_charge_power", power_request.charge_w, phases),
         **each_phase("ev_minimum_charge_power", min(charger.min_charge_w, power_request.charge_w), phases),
-        **each_phase("ev_present_active_power", present_w(context), phases),
-        **each_phase("ev_present_reactive_power", context.inlet.reactive_var, phases if choice.der else 1),
+        **each_phase("ev_present_active_power", present_w(context), lines),
+        **each_phase("ev_present_reactive_power", context.inlet.reactive_var, lines if choice.der else 1),
     }
     if choice.bpt:
         limit_w = _sign(choice, context) * discharge_limit_w(plan, context, power_request)
