@@ -12,12 +12,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.energy.settlement.conftest import Session
+from v2g.asn1.discharge import PriceSlot, decode_content, decode_signed, encode_content, encode_signed
 from v2g.energy.settlement.bundle import JOURNAL, verify_bundle
 from v2g.energy.settlement.corrections import read_corrected
 from v2g.energy.settlement.dispute import Evidence, OcspAnswer, asked_certificates, dispute_files
 from v2g.energy.settlement.journal import Journal, verify_lines
 from v2g.energy.settlement.reconcile import compare, figures_of
-from v2g.energy.settlement.records import LineCorrected, SessionRepriced
+from v2g.energy.settlement.records import LineCorrected, SessionRepriced, TariffSet, record_of
 from v2g.energy.settlement.settle import settle
 from v2g.iso15118.signed_requests import read_confirmation
 from v2g.pki.ocsp import responder_url
@@ -127,6 +128,28 @@ def test_what_is_not_proven_follows_from_what_was_given(finished: Session) -> No
         each["verdict"]
         for each in table(dispute_files(msgspec.structs.replace(evidence, comparisons=compared)), "reconciliation")
     ] == ["equal"] * 2
+
+
+def test_no_time_in_a_message_prevents_the_file(session: Session) -> None:
+    """Also one beyond the calendar: a vehicle's forged command, or a price of the charger's offer."""
+    session.start()
+    session.flow(11_000, 60_000)
+    session.offer()
+    last = 2**53 - 1
+    signed = decode_signed(session.vehicle.command(9_000, session.now))
+    content = msgspec.structs.replace(decode_content(signed.content), valid_until_ms=last)
+    forged = encode_signed(msgspec.structs.replace(signed, content=encode_content(content)))
+    session.record(record_of(session.gate.on_message(forged, session.now)))
+    slot = PriceSlot(last, 1000, 1, 2)
+    session.record(TariffSet(tariff=msgspec.structs.replace(session.tariff, slots=(*session.tariff.slots, slot))))
+    session.end()
+    made = dispute_files(evidence_of(session))
+    (rejected, _) = (each for each in table(made, "messages") if each["kind"] == "command_rejected")
+    assert rejected["content"].endswith(f"valid_until {last} ms")
+    assert (table(made, "prices")[-1]["from"], table(made, "prices")[-1]["until"]) == (
+        f"{last} ms",
+        f"{last + 1000} ms",
+    )
 
 
 def test_corrections_are_listed_with_who_when_and_why(finished: Session) -> None:

@@ -34,7 +34,7 @@ from v2g.energy.settlement.records import Correction, LineCorrected, MeterReadin
 from v2g.energy.settlement.report import Report
 from v2g.energy.settlement.rows import Row, csv_text, iso_time, millionths, rows
 from v2g.energy.settlement.settle import Settlement
-from v2g.errors import Asn1Error, CertificateError
+from v2g.errors import Asn1Error, CertificateError, VerificationError
 from v2g.look import document
 from v2g.pki.certificates import chain_from_pem, describe_key, load_certificate
 from v2g.pki.ocsp import responder_url
@@ -90,7 +90,7 @@ class Table(msgspec.Struct, frozen=True):
 def dispute_files(evidence: Evidence, *, language: Language = "en") -> dict[str, bytes]:
     """Return the files by path, those of the bundle unchanged.
 
-    Raises VerificationError for times beyond the calendar.
+    Raises VerificationError for priced lines beyond the calendar.
     """
     answers = [each for each in evidence.ocsp or () if each.der]
     files = {f"bundle/{name}": data for name, data in evidence.files.items()}
@@ -159,7 +159,7 @@ def _correction(number: int, entry: Entry) -> tuple[str | None, ...]:
         by = record.by if isinstance(record.by, str) else None
     else:
         what, price, by = f"tariff:{record.tariff.version}", None, record.by
-    return str(number), iso_time(entry.utc_ms), entry.kind, what, price, record.reason, by
+    return str(number), _time(entry.utc_ms), entry.kind, what, price, record.reason, by
 
 
 def _prices(number: int, entry: Entry) -> Iterator[tuple[str | None, ...]]:
@@ -175,13 +175,13 @@ def _prices(number: int, entry: Entry) -> Iterator[tuple[str | None, ...]]:
                 return
             source, currency, slots = f"offer:{offer.offer_id.hex()}", offer.currency, offer.prices
         case WearPriced(price=price):
-            yield str(number), "wear", iso_time(entry.utc_ms), None, None, millionths(price), None
+            yield str(number), "wear", _time(entry.utc_ms), None, None, millionths(price), None
             return
         case _:
             return
     for slot in slots:
         amounts = millionths(slot.import_price), millionths(slot.export_compensation)
-        yield str(number), source, iso_time(slot.start_ms), iso_time(slot.end_ms), *amounts, currency
+        yield str(number), source, _time(slot.start_ms), _time(slot.end_ms), *amounts, currency
 
 
 def _reading(number: int, entry: Entry) -> tuple[str | None, ...]:
@@ -190,7 +190,7 @@ def _reading(number: int, entry: Entry) -> tuple[str | None, ...]:
     power, soc = (None if each is None else str(each) for each in (record.power_w, record.soc))
     energy = millionths(record.import_mwh), millionths(record.export_mwh)
     status = None if record.status is UNSET else " ".join(record.status)
-    return str(number), iso_time(entry.utc_ms), *energy, power, soc, record.reason, status
+    return str(number), _time(entry.utc_ms), *energy, power, soc, record.reason, status
 
 
 def _messages(number: int, entry: Entry) -> Iterator[tuple[str | None, ...]]:
@@ -203,7 +203,7 @@ def _messages(number: int, entry: Entry) -> Iterator[tuple[str | None, ...]]:
             shown = _readable(signed_content(data))
         except Asn1Error:
             shown = ""
-        where = str(number), iso_time(entry.utc_ms), entry.kind, part
+        where = str(number), _time(entry.utc_ms), entry.kind, part
         yield *where, shown, sha256_hex(data), base64.b64encode(data).decode()
 
 
@@ -214,11 +214,19 @@ def _readable(content: msgspec.Struct) -> str:
         value = getattr(content, name)
         if isinstance(value, enum.Enum):
             value = value.value
-        if isinstance(value, int) and name.endswith("_ms"):
-            value = iso_time(value)
+        if name.endswith("_ms"):
+            value = _time(value)
         if isinstance(value, str | int):
             fields.append(f"{name.removesuffix('_ms')} {value}")
     return f"{type(content).__name__}: {', '.join(fields)}"
+
+
+def _time(utc_ms: int) -> str:
+    """Return a time for people; one beyond the calendar, which a message may state, in ms."""
+    try:
+        return iso_time(utc_ms)
+    except VerificationError:
+        return f"{utc_ms} ms"
 
 
 def _certificates(files: Mapping[str, bytes]) -> Iterator[tuple[str | None, ...]]:
@@ -334,8 +342,8 @@ def _body(evidence: Evidence, tables: Sequence[Table], words: _DisputeWords, lan
             settlement.station_id,
             settlement.evse_id,
             settlement.emaid or words.none,
-            iso_time(settlement.begin.utc_ms),
-            iso_time(settlement.end.utc_ms),
+            _time(settlement.begin.utc_ms),
+            _time(settlement.end.utc_ms),
             ", ".join(f"{millionths(t.balance)} {t.currency}" for t in settlement.totals if t.currency != NO_CURRENCY)
             or words.none,
         )
