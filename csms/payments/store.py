@@ -197,6 +197,13 @@ def add_swap(connection: Connection, station_id: str, request: BatterySwapReques
     )
 
 
+def is_last_swap(connection: Connection, station_id: str, request: BatterySwapRequest) -> bool:
+    """Return whether an event of a swap is a station's last one again."""
+    table = battery_swaps.c
+    last = select(table.document).where(table.station_id == station_id).order_by(table.id.desc()).limit(1)
+    return connection.execute(last).scalar() == msgspec.json.encode(request).decode()
+
+
 def list_swaps(
     connection: Connection, after: tuple[int, ...] | None, limit: int, station_id: str, request_id: int | None
 ) -> list[dict[str, object]]:

@@ -204,8 +204,9 @@ async def answer_settlement(context: HandlerContext, request: NotifySettlementRe
 
 @answers
 async def answer_battery_swap(context: HandlerContext, request: ocpp.BatterySwapRequest) -> ocpp.BatterySwapResponse:
-    """Store an event of a swap; it cannot be rejected (S01.FR.06, S03)."""
-    await note_swap(context.services, context.station_id, request)
+    """Store an event of a swap, once; it cannot be rejected (S01.FR.06, S03)."""
+    if not await context.services.store.read(payments.is_last_swap, context.station_id, request):  # it was repeated
+        await note_swap(context.services, context.station_id, request)
     return ocpp.BatterySwapResponse()
 
 
