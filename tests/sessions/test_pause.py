@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from evcc.session import ports as ev
 from evcc.session.contracts import Contract
@@ -15,12 +16,16 @@ from secc.session import ports as se
 from secc.session.config import EnergyService, SeccConfig
 from tests.iso15118.d20.contracts import NOW, new_contract
 from tests.sessions.joined import Joined, make_tariff, messages
+from v2g import exi
 from v2g.energy.limits import Setpoint
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.records import ServiceChanged, TariffSet
+from v2g.iso15118.d20.messages.common_messages import ScheduleExchangeRes
 from v2g.iso15118.d20.messages.dc import DC_ChargeLoopReq
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.d20.services import ServiceId
 from v2g.iso15118.engine.session import Command, Fact
+from v2g.iso15118.engine.v2gtp import Framer, PayloadType, frame
 from v2g.pki.keys import SoftwareKey
 from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
@@ -218,6 +223,29 @@ def test_services_are_selected_anew_and_the_session_goes_on(join: Join, asks: st
     assert [each.reason for each in changed if isinstance(each, ServiceChanged)] == ["selected", "renegotiated"]
     assert joined.records().count("SessionStarted") == 1
     assert joined.plant.battery.state.discharged_mwh >= 200_000
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_new_schedule_may_ask_for_a_pause(join: Join, beside: bool) -> None:
+    config = vehicle(CHARGE)
+    joined = join(vehicle=replace(config, services=replace(config.services, renegotiate_beside=beside)))
+    joined.run(charging(joined))
+    stream = PayloadType.SCHEDULE_RENEGOTIATION if beside else PayloadType.COMMON
+
+    def pausing(data: bytes) -> bytes:
+        changed = b""
+        for each in Framer().feed(data):
+            message = exi.decode(each.payload, COMMON_MESSAGES) if each.payload_type == stream else None
+            asks = isinstance(message, ScheduleExchangeRes)
+            changed += frame(
+                each.payload_type, exi.encode(replace(message, go_to_pause=True)) if asks else each.payload
+            )
+        return changed
+
+    joined.wire_to_evcc = pausing
+    tell_charger(joined, se.RenegotiationRequested())
+    joined.run()
+    assert (joined.evcc_reason, joined.secc_reason) == ("paused", "paused")
 
 
 @pytest.mark.parametrize("resumed", [False, True])

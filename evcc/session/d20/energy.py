@@ -25,7 +25,6 @@ from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages import ac, acdp
 from v2g.iso15118.d20.messages import dc as iso
 from v2g.iso15118.d20.messages.common_messages import (
-    ChargingSession,
     PowerDeliveryReq,
     PowerDeliveryRes,
     ScheduleExchangeReq,
@@ -139,10 +138,10 @@ def on_schedule(
         departure_s=departure_s(context),
     )
     noted = (*agreed.observed, observed)
-    if stage.looping is not None:
+    if response.go_to_pause:
+        step = stop(stage.looping or stage, context, stages.PAUSED_BY_EVSE)
+    elif stage.looping is not None:
         step = ask.power_start(plan, context, replace(stage.looping, plan=plan))
-    elif response.go_to_pause:
-        step = stop(stage, context, stages.Ending("evse_asked_to_pause", ChargingSession.Pause))
     else:
         step = begin(plan, context)
     return replace(step, observed=(*noted, *step.observed), needs=agreed.needs)

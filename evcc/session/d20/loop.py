@@ -300,7 +300,7 @@ def wanted_end(status: EVSEStatus, choice: PausedChoice) -> stages.Ending | None
         case EvseNotification.Terminate:
             return stages.Ending("evse_terminated")
         case EvseNotification.Pause:
-            return stages.Ending("evse_asked_to_pause", iso.ChargingSession.Pause)
+            return stages.PAUSED_BY_EVSE
         case EvseNotification.ServiceRenegotiation:  # V2G20-1477
             mode = iso.ChargingSession.ServiceRenegotiation if choice.renegotiable else iso.ChargingSession.Terminate
             return stages.Ending("evse_asked_for_other_service", mode)

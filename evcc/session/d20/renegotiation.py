@@ -9,7 +9,7 @@ from evcc.session.d20 import requests as ask
 from evcc.session.d20.request_context import Plan, RequestContext
 from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.schedule import agree
-from evcc.session.d20.stages import Looping
+from evcc.session.d20.stages import PAUSED_BY_EVSE, Ending, Looping
 from evcc.session.ports import NeedsChanged
 from evcc.session.steps import register, seen
 from v2g.exi.declare import Element
@@ -24,7 +24,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """What follows an answer on a side stream: another request (at once, or after `wait` s), or its end.
 
     `plan` takes effect once the charger has accepted its profile, unless the old one stays `unchanged`;
-    `needs` are the driver's if the charger sets them; `failure` ends the whole session.
+    `needs` are the driver's if the charger sets them; `ending` stops the session, `failure` ends it at once.
     """
 
     request: Element | None = None
@@ -33,6 +33,7 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     unchanged: bool = False
     needs: NeedsChanged | None = None
     observed: tuple[Observe, ...] = ()
+    ending: Ending | None = None
     failure: str = ""
 
 
@@ -82,6 +83,8 @@ def on_schedule(
     agreed = agree(response, looping.plan, context)
     if agreed.refused:
         return Turn(failure=agreed.refused)
+    if response.go_to_pause:
+        return Turn(ending=PAUSED_BY_EVSE, unchanged=True, observed=agreed.observed)
     plan = agreed.plan
     step = ask.power_start(plan, context)
     return Turn(request=step.request, plan=plan, needs=agreed.needs, observed=agreed.observed)

@@ -408,6 +408,8 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
                 return
             if turn.needs is not None:
                 self._take_needs(turn.needs)
+            if turn.ending is not None:
+                self._request_end(turn.ending)
             new = self._sides.take(turn, stream)
             if turn.request is not None and not turn.wait:
                 self._ask_beside(stream, turn.request)

@@ -35,6 +35,10 @@ class Ending(msgspec.Struct, frozen=True):
         return "paused" if self.mode is ChargingSession.Pause else "finished"
 
 
+PAUSED_BY_EVSE: Final = Ending("evse_asked_to_pause", ChargingSession.Pause)
+"""The charger asks for a pause, in the loop or with a schedule."""
+
+
 class SettingUp(Stage, frozen=True):
     """SessionSetupRes."""
 
