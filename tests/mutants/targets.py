@@ -313,6 +313,7 @@ TARGETS: Final[Mapping[str, Target]] = {
             "tests/io/hardware/test_modules.py",
         ),
     ),
+    "grid_support": Target("v2g/energy/grid_support.py", ("tests/energy/test_grid_support.py",)),
     "pieces": Target("v2g/energy/settlement/pieces.py", ("tests/energy/settlement/test_pieces.py",)),
     "crl": Target("v2g/pki/crl.py", ("tests/pki/test_crl.py",)),
     "meter_alfen": Target(
@@ -535,6 +536,7 @@ _PROTOCOL: Final = "whoever implements it has defaults of its own"
 
 _STEP: Final = "1/360,000 of a mWh is less than the slack"
 _LOOKED: Final = "a place that has been foreseen twice is looked at twice"
+_SIGN: Final = "only its sign counts"
 _LOWEST: Final = "more of a sorted list have the same minimum"
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "ride_through": {
@@ -634,6 +636,11 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "permitted: True -> False #2": "all have two items",
         "permitted: True -> False #3": "all have two items",
     },
+    "grid_support": {
+        "GridSupport.__post_init__: 1 -> 2 #2": _SIGN,
+        "GridSupport.__post_init__: 1 -> 2 #3": _SIGN,
+        "GridSupport.__post_init__: (each.stop_v - each.start_v) * sign -> (each.stop_v - each.start_v) // sign": _SIGN,
+    },
     "module_bank": {
         "module: TYPE_CHECKING -> not TYPE_CHECKING": "what is imported for mypy is there at run time, too",
         "DbcModules.command: 0 -> 1 #3": "no current has no steps in either direction",
@@ -679,7 +686,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_most_excess: 0 -> 1 #3": "without a reading there is no excess",
         "_most_excess: 0 -> 1 #4": _STEP,
         "_most_excess: 0 -> 1 #14": _STEP,
-        "_timed: at_ms < low_ms -> at_ms <= low_ms": "a start that is too late and too early says the same of both",
         "judge_usage: True -> False": "all have two items by their types",
         "_series: each.phase and each.unit in ENERGY_UNITS and (each.location in ('', OUTLET)) -> "
         "each.unit in ENERGY_UNITS and each.location in ('', OUTLET)": "those without a phase are kept anyway",
