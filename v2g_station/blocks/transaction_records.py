@@ -114,6 +114,8 @@ class TransactionRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     authorized: bool = True
     """Whether energy may flow under its authorization."""
+    ready_ms: int | None = None
+    """When its driver was authorized and its vehicle there for the first time, if the charger does not manage it."""
     seen_ms: int = 0
     """When it was last known to be active."""
     begin: MeterSample | None = None
@@ -349,6 +351,7 @@ def moved(record: TransactionRecord, by_ms: int) -> TransactionRecord:
     return msgspec.structs.replace(
         record,
         started_ms=record.started_ms + by_ms,
+        ready_ms=None if record.ready_ms is None else record.ready_ms + by_ms,
         charging_since_ms=None if since is None else since + by_ms,
         seen_ms=record.seen_ms + by_ms,
         last_sample=None if sample is None else msgspec.structs.replace(sample, utc_ms=sample.utc_ms + by_ms),

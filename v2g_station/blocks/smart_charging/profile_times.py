@@ -38,6 +38,7 @@ class OpenTransaction(msgspec.Struct, frozen=True):
     transaction_id: str
     evse_id: int
     started_ms: int
+    """When it could first deliver energy, from which Relative profiles count (K01.FR.42)."""
     priority: bool = False
     """Whether it charges with priority (K21, K22)."""
     soc: int | None = None
@@ -236,10 +237,11 @@ class ProfileContext:
         record = evse.record if evse is not None else None
         if evse is None or record is None:
             return None
+        ready_ms = record.started_ms if record.reference else record.ready_ms
         return OpenTransaction(
             record.transaction_id,
             evse.number,
-            record.started_ms,
+            self._k.utc_ms if ready_ms is None else ready_ms,  # until then the first period holds
             priority=record.transaction_id in self._priority,
             soc=record.last_sample.soc if record.last_sample is not None else None,
         )

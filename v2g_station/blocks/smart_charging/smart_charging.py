@@ -78,6 +78,7 @@ class ChargingProfiles(FunctionalBlock):
         self._until_ms: dict[int, int | None] = {}
         """When the limits of each EVSE change next."""
         self._sharers = 1
+        self._ready_ms: dict[int, int | None] = {}
         self._lines: dict[int, tuple[int, ...]] = {}
         """The line conductors that an EVSE was told to use, where it can switch them."""
         self._prices: dict[int, CsmsPrices] = {}
@@ -96,6 +97,7 @@ class ChargingProfiles(FunctionalBlock):
         self._sessions.on_starting(self._starting)
         self._sessions.on_started(self._started)
         self._sessions.on_ended(self._ended)
+        self._sessions.on_change(self._readied)
         self._sessions.on_power(lambda _: self._remeasured(uses=self._in_amperes))
         self._sessions.on_sample(lambda _: self._remeasured(uses=self._by_soc))
         self._k.on_clock_set.append(lambda _: self.limits_changed())
@@ -263,6 +265,13 @@ class ChargingProfiles(FunctionalBlock):
     def _started(self, evse: Evse) -> None:
         if not self.give_remote(evse):
             self.limits_changed()
+
+    def _readied(self, evse: Evse) -> None:
+        """Let Relative profiles begin (K01.FR.42)."""
+        ready_ms = None if evse.record is None else evse.record.ready_ms
+        if ready_ms != self._ready_ms.get(evse.number):
+            self._ready_ms[evse.number] = ready_ms
+            self.limits_changed((evse.number,))
 
     def _ended(self, evse: Evse, record: TransactionRecord) -> None:
         """Remove the TxProfile of an ended transaction, and its priority."""

@@ -77,6 +77,8 @@ class TransactionEvents:
         state = evse.charging_state()
         record = transactions.turn(record, self._k.utc_ms, state)
         record = msgspec.structs.replace(record, authorized=found is not None)
+        if record.ready_ms is None and found is not None and evse.plugged is not None:
+            record = msgspec.structs.replace(record, ready_ms=self._k.utc_ms)
         record, request = transactions.event(
             record,
             kind,

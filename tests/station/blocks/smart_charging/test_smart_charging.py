@@ -8,9 +8,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.station.bench import FIXED, SOCKET, Bench, at
-from tests.station.charging import charging
+from tests.station.charging import bench, charging
 from tests.station.profiles import limit, profile, put
 from v2g.energy.needs import EvNeeds
+from v2g.ocpp.routes import Version
 from v2g_station.blocks.evse import Power
 from v2g_station.blocks.smart_charging.high_level import NeedsReported
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits, limits_at
@@ -266,3 +267,19 @@ def test_a_charger_that_cannot_switch_refuses_fewer_phases_than_it_would_use() -
     assert (allowed.charge_a, allowed.charge_w) == (16, 11_040)
     found.fact(Power(evse_id=1, state="Charging", phases=1))  # the vehicle uses one anyway
     assert phased(found, 1) == "Accepted"
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+def test_a_relative_profile_begins_with_driver_and_vehicle_not_with_the_plug(version: Version) -> None:
+    """K01.FR.42: a vehicle that waits for its driver must not use up the periods with low limits."""
+    found = bench("EVConnected", "EVConnected", version=version)
+    periods = [{"startPeriod": 0, "limit": 3000.0}, {"startPeriod": 600, "limit": 9000.0}]
+    assert put(found, chargingProfileKind="Relative", periods=periods) == "Accepted"
+    found.plug()
+    found.wait(1800)
+    found.present()
+    assert limit(found) == 3000
+    found.wait(599)
+    assert limit(found) == 3000
+    found.wait(2)
+    assert limit(found) == 9000
