@@ -169,6 +169,7 @@ class EvseController:
         )  # fmt: skip
         self._runner: Runner | None = None
         self._session: Conversation | None = None
+        self._left = asyncio.Event()
         self._early: list[Callable[[Runner], None]] = []
         self._phases: PhaseChange | None = None
         self._basic: asyncio.Task[None] | None = None
@@ -559,7 +560,9 @@ class EvseController:
         return {name: edition for name, edition in self.editions.items() if name in names}
 
     async def vehicle(self, stream: Stream, wrap: Wrap) -> None:
-        """Serve a vehicle that has connected."""
+        """Serve a vehicle that has connected; one that returns at once, when the power of its last session is off."""
+        if self._link is None and self._session is not None and self._session.closed:  # a link is set up anew first
+            await self._left.wait()
         await self.settled()
         data = {"peer": stream.peer_name, "version": stream.version, "cipher": stream.cipher}
         if reason := self.core.refusal:  # one plug, one vehicle; a second connection is rejected
@@ -591,6 +594,7 @@ class EvseController:
         try:
             records = self._execution.begin(own)
             self.on_busy.tell()  # before: the session begins with its share
+            self._left.clear()
             self._session = session = made()
             self._runner = runner = Runner(
                 self.traced(session), stream, execute=self._execution.execute, clock=self.clock, observe=self.observe
@@ -612,6 +616,7 @@ class EvseController:
             run_all((*closing, self.backend.vehicle_left))  # whatever fails, the session has ended
             self._early.clear()
             self.fact(evse.VehicleServed(reason))
+            self._left.set()
             self.on_busy.tell()
             await asyncio.gather(*waited, return_exceptions=True)
 

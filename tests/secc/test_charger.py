@@ -9,6 +9,7 @@ import pytest
 
 from pki_tools.tree import PkiTree
 from secc.evse.books import Books
+from secc.evse.controller import EvseController
 from tests.secc.bench_program import made
 from tests.secc.charger import SilentVehicle
 from v2g.errors import StoreError
@@ -49,6 +50,49 @@ async def test_a_second_vehicle_is_a_stranger_while_one_is_served(tmp_path: Path
         assert [event.data["reason"] for event in seen if event.name == "refused"] == ["occupied"]
         first.closed.set()
         await serving
+
+
+class DroppedVehicle(SilentVehicle):
+    """Its connection ends, and the charger takes its time to leave it."""
+
+    def __init__(self, controller: EvseController) -> None:
+        super().__init__(controller)
+        self.gone, self.left = asyncio.Event(), asyncio.Event()
+
+    async def read(self, _n: int) -> bytes:
+        await self.gone.wait()
+        return b""
+
+    async def close(self) -> None:
+        await self.left.wait()
+
+
+async def test_a_vehicle_that_returns_while_its_last_session_is_being_left_is_served_next(
+    tmp_path: Path, pki: PkiTree
+) -> None:
+    async with made(tmp_path, pki, BENCH) as charger:
+        seen: list[str] = []
+        (controller,) = charger.controllers
+        controller.observe = lambda event: seen.append(event.name)
+        dropped, back = DroppedVehicle(controller), SilentVehicle(controller)
+        first = asyncio.create_task(controller.vehicle(dropped, lambda stream: stream))  # type: ignore[arg-type]
+        while not controller.busy:
+            await asyncio.sleep(0)
+        dropped.gone.set()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        second = asyncio.create_task(controller.vehicle(back, lambda stream: stream))  # type: ignore[arg-type]
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert seen.count("accepted") == 1
+        dropped.left.set()
+        async with asyncio.timeout(60):
+            await first
+            while seen.count("accepted") < 2:
+                await asyncio.sleep(0)
+            back.closed.set()
+            await second
+    assert "refused" not in seen
 
 
 @pytest.mark.parametrize(
