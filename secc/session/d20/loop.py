@@ -209,8 +209,10 @@ def report_meter(
 
 
 def account(stage: Charging, context: RequestContext) -> Charging:
-    """Return the stage with running costs by the prices of the schedule that was just agreed on."""
+    """Return the stage with running costs by the prices of the schedule that was just agreed on, after those of the
+    session so far."""
     meter, plan, chosen = context.facts.meter, stage.planned.plan, stage.chosen
+    stage = replace(stage, running=stage.running or context.running)
     if meter is None or context.config.prices.receipt_every_s is None:
         return stage
     running = receipts.begin(

@@ -127,6 +127,7 @@ class SeccSession(ChargerSession, Session20):
         self._parking = Parking()
         self._ready = True
         self._grid_event = False
+        self._running: object = None
 
     @property
     def _chart(self) -> Chart:
@@ -143,6 +144,7 @@ class SeccSession(ChargerSession, Session20):
             signed_w=self._discharge.signed_w(self._time.utc_ms) if self._discharge else 0,
             parking=self._parking,
             ready=self._ready,
+            running=self._running,
         )
 
     # -- requests -----------------------------------------------------------------------------------------------
@@ -175,6 +177,8 @@ class SeccSession(ChargerSession, Session20):
             self.der = DER_SCHEMAS.get(selected.service)
         if isinstance(step, Step):
             self._parking = step.parking or self._parking
+        if isinstance(step.stage, Charging):
+            self._running = step.stage.running
         self._note_grid_event(begun=bool(getattr(step.stage, "grid_event", 0)))
 
     def _note_grid_event(self, *, begun: bool) -> None:

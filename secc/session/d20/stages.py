@@ -28,6 +28,8 @@ class RequestContext(request_context.RequestContext, frozen=True, kw_only=True):
 
     header: MessageHeader
     parking: Parking
+    running: object = None
+    """Cost of the energy before the services were selected again, if prices were known."""
 
     @property
     def authorization(self) -> tuple[Authorization, ...]:

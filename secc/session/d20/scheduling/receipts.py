@@ -36,7 +36,7 @@ def begin(charge: PriceList, discharge: PriceList, meter: MeterRead, before: Run
     """Return the accounts from this reading on; None if there are no prices.
 
     Accounts of an earlier schedule continue from their own reading: limits, taxes and services are those of the latest
-    one, peaks restart.
+    one, peaks restart; a direction that has no prices any more keeps its cost.
     """
     meter = meter if before is None else before.meter
     prices = [_readable(each, meter.utc_ms) for each in (charge, discharge)]
@@ -47,6 +47,8 @@ def begin(charge: PriceList, discharge: PriceList, meter: MeterRead, before: Run
         return running
     return replace(
         running,
+        charge=running.charge or before.charge,
+        discharge=running.discharge or before.discharge,
         charged=replace(before.charged, peak_w=ZERO),
         discharged=replace(before.discharged, peak_w=ZERO),
         sent_ms=before.sent_ms,

@@ -1,6 +1,7 @@
 """Schedules to choose from: what limits and prices make of them, what a profile may hold, and what flows by them."""
 
 import itertools
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from secc.session import ports
 from secc.session.config import ControlMode, EnergyService, SeccConfig, SignedDischargeConfig
+from secc.session.d20.scheduling import receipts
 from secc.session.terms import (
     AddedService,
     OfferedRange,
@@ -35,7 +37,7 @@ from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages import schedules as sched
 from v2g.iso15118.d20.messages.common_types import RationalNumber
-from v2g.iso15118.d20.prices import Flow, cost, fraction, read_prices
+from v2g.iso15118.d20.prices import Algorithm, Flow, cost, fraction, read_prices
 from v2g.iso15118.engine.sequence import State
 from v2g_station.blocks.smart_charging.smart_charging import ProfileTaken
 
@@ -337,8 +339,23 @@ def test_a_running_bill_stands_beside_the_meter_from_time_to_time(make_bench: Ma
     assert silent.receipt is None  # V2G20-1919
 
 
+def plan_anew(bench: Bench) -> None:
+    bench.send(bench.ask("PowerDeliveryReq", charge_progress=cm.ChargeProgress.ScheduleRenegotiation))
+    bench.go("ScheduleExchangeReq", "PowerDeliveryReq")
+
+
+def select_anew(bench: Bench) -> None:
+    bench.send(bench.ask("PowerDeliveryReq", charge_progress=cm.ChargeProgress.Stop))
+    bench.send(bench.ask("SessionStopReq", charging_session=cm.ChargingSession.ServiceRenegotiation))
+    bench.go("ServiceDiscoveryReq", "ServiceDetailReq", "ServiceSelectionReq", "DC_ChargeParameterDiscoveryReq")
+    bench.go("ScheduleExchangeReq", "DC_CableCheckReq", "DC_PreChargeReq", "PowerDeliveryReq")
+
+
+@pytest.mark.parametrize("anew", [plan_anew, select_anew])
 @pytest.mark.parametrize("ms", range(0, 1000, 100))
-def test_a_running_bill_has_all_energy_also_of_the_moment_of_a_new_schedule(make_bench: MakeBench, ms: int) -> None:
+def test_a_running_bill_has_all_energy_also_of_the_moment_of_a_new_schedule(
+    make_bench: MakeBench, ms: int, anew: Callable[[Bench], None]
+) -> None:
     """At whatever moment of a second, as schedules begin with whole ones."""
     config = SeccConfig(control_modes=(ControlMode.SCHEDULED,), prices=PriceTerms(receipt_every_s=0))
     bench = scheduled(make_bench, config)
@@ -352,9 +369,27 @@ def test_a_running_bill_has_all_energy_also_of_the_moment_of_a_new_schedule(make
         bench.fact(ports.MeterRead(bench.utc_ms, bench.import_mwh, bench.export_mwh))
         reported = bench.send(bench.ask("DC_ChargeLoopReq", meter_info_requested=True))
         if step == 3:  # the bill has been counted 0.4 s ago
-            bench.send(bench.ask("PowerDeliveryReq", charge_progress=cm.ChargeProgress.ScheduleRenegotiation))
-            bench.go("ScheduleExchangeReq", "PowerDeliveryReq")
+            anew(bench)
     assert fraction(reported.receipt.energy_costs.amount) == 9 * Fraction("0.003")
+
+
+def test_the_pay_for_discharge_stays_where_a_new_schedule_has_none() -> None:
+    rule = sched.PriceRule(energy_fee=number(0.3), power_range_start=number(0))
+    stack = sched.PriceRuleStack(duration=7200, price_rule=(rule,))
+    prices = sched.AbsolutePriceSchedule(
+        time_anchor=0,
+        price_schedule_id=1,
+        currency="EUR",
+        language="eng",
+        price_algorithm=Algorithm.POWER.uri,
+        price_rule_stacks=sched.PriceRuleStackList(price_rule_stack=(stack,)),
+    )
+    begun = receipts.begin(prices, prices, ports.MeterRead(0, 0, 0))
+    assert begun is not None
+    before = receipts.advance(begun, ports.MeterRead(3_600_000, 0, 2_000_000))
+    after = receipts.begin(prices, None, before.meter, before)
+    assert after is not None
+    assert receipts.receipt(after) == receipts.receipt(before) != receipts.receipt(begun)
 
 
 # -- needs and the back end ---------------------------------------------------------------------------------------
