@@ -86,6 +86,8 @@ class FirmwareJob(msgspec.Struct, frozen=True, kw_only=True):
     request_id: int
     url: str
     status: ocpp.FirmwareStatus
+    retrieve_ms: int = 0
+    """When the CSMS wants it downloaded."""
     install_ms: int
     """When the CSMS wants it installed; 0: it has not said."""
     certificate: str
@@ -140,7 +142,7 @@ class FirmwareUpdates(FunctionalBlock):
         elif job.digest:
             self._schedule_install()
         else:
-            self._download()
+            self._k.at_utc("firmware", job.retrieve_ms, self._download)
 
     # -- the CSMS
 
@@ -169,6 +171,7 @@ class FirmwareUpdates(FunctionalBlock):
                 request_id=request.request_id,
                 url=firmware.location,
                 status="DownloadScheduled",
+                retrieve_ms=retrieve,
                 install_ms=parse_time(firmware.install_date_time) if firmware.install_date_time else 0,
                 certificate=certificate,
                 signature=firmware.signature,
@@ -179,9 +182,7 @@ class FirmwareUpdates(FunctionalBlock):
         )
         if retrieve > self._k.utc_ms:
             self._k.after("firmware.report", 0, lambda: self._set("DownloadScheduled"))  # L01.FR.13
-            self._k.at_utc("firmware", retrieve, self._download)
-        else:
-            self._k.after("firmware", 0, self._download)
+        self._k.at_utc("firmware", retrieve, self._download)
         return ocpp.UpdateFirmwareResponse(status="Accepted" if cancelled is None else "AcceptedCanceled")
 
     def trigger(self, _: EVSE | None) -> None:

@@ -131,6 +131,17 @@ def test_a_download_waits_for_its_time() -> None:
     reported(found, "Downloading")
 
 
+def test_a_download_waits_for_its_time_over_a_loss_of_power() -> None:
+    """L01.FR.13: who restarts a station by day does not have it updated by day."""
+    found = Bench()
+    update(found, in_s=600)
+    found.power_loss()
+    found.wait(500)
+    assert not any(isinstance(each, DownloadFirmware) for each in found.commands)
+    found.wait(101)
+    fetched(found)
+
+
 def test_an_image_may_come_without_tls() -> None:
     found = Bench()
     assert update(found, location="http://csms.example/fw.bin") == "Accepted"
