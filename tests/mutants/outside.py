@@ -81,7 +81,6 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "v2g/hardware/zvt/till.py": OWED,
     "v2g/pki/certificates.py": OWED,
     "v2g/pki/issue.py": OWED,
-    "v2g/pki/keys.py": OWED,
     "v2g/pki/profile.py": OWED,
     "v2g/pki/profiles.py": OWED,
 }

@@ -314,6 +314,10 @@ TARGETS: Final[Mapping[str, Target]] = {
         ),
     ),
     "grid_support": Target("v2g/energy/grid_support.py", ("tests/energy/test_grid_support.py",)),
+    "keys": Target(
+        "v2g/pki/keys.py",
+        ("tests/pki/test_keys.py", "tests/io/keys/test_secrets.py"),
+    ),
     "pieces": Target("v2g/energy/settlement/pieces.py", ("tests/energy/settlement/test_pieces.py",)),
     "crl": Target("v2g/pki/crl.py", ("tests/pki/test_crl.py",)),
     "meter_alfen": Target(
@@ -635,6 +639,11 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "permitted: next_ms > at_ms -> next_ms >= at_ms": "nobody asks for so late a time",
         "permitted: True -> False #2": "all have two items",
         "permitted: True -> False #3": "all have two items",
+    },
+    "keys": {
+        "x448_of: 114 -> 115": "the first 56 octets are used",
+        "x448_public_of: 1 -> 0 #3": "the prime is odd",
+        "save_secret: True -> False": "the file has just been made",
     },
     "grid_support": {
         "GridSupport.__post_init__: 1 -> 2 #2": _SIGN,
