@@ -177,6 +177,20 @@ def test_the_charger_may_take_its_time(join: Join) -> None:
     assert len([each for each in asked if hasattr(each, "ac_cpd_req_energy_transfer_mode")]) == 5
 
 
+@pytest.mark.parametrize(("notification", "reason"), [("Terminate", "finished"), ("Pause", "paused")])
+def test_a_status_beside_the_parameters_is_heeded(join: Join, notification: str, reason: str) -> None:
+    status = EVSEStatus(notification_max_delay=0, evse_notification=EvseNotification(notification))
+
+    def notify(message: Any) -> Any:
+        mode = replace(message.ac_cpd_res_energy_transfer_mode, evse_processing=Processing.Ongoing, evse_status=status)
+        return replace(message, ac_cpd_res_energy_transfer_mode=mode)
+
+    joined = join()
+    joined.wire_to_evcc = changing(iso.AC_ChargeParameterDiscoveryRes, notify)
+    joined.run()
+    assert (joined.evcc_reason, joined.secc_reason) == (reason, reason)
+
+
 def in_loop(**changes: Any) -> Change:
     def change(message: Any) -> Any:
         mode = message.cl_res_control_mode

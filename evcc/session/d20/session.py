@@ -33,7 +33,7 @@ from v2g.errors import CertificateError
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import SIDE_CHARTS, Family
 from v2g.iso15118.d20.messages import common_messages as iso
-from v2g.iso15118.d20.messages.common_types import V2GResponse
+from v2g.iso15118.d20.messages.common_types import ChargeLoopRes, V2GResponse
 from v2g.iso15118.d20.messages.dc import DC_ChargeLoopRes
 from v2g.iso15118.d20.services import DER_SCHEMAS
 from v2g.iso15118.d20.session import Session20, binding
@@ -195,9 +195,12 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
             self._fail("unexpected_response_code", message=name, code=code)
             return
         self.state = state
-        if isinstance(message, iso.PowerDeliveryRes) and message.evse_status is not None and self._choice is not None:
-            ending = wanted_end(message.evse_status, self._choice)
-            if ending is not None:  # in the loop, the loop handles it
+        # beside the limits AC DER by SAE has a status; in the loop, the loop handles it
+        part = getattr(message, "ac_cpd_res_energy_transfer_mode", message)
+        status = None if isinstance(message, ChargeLoopRes) else getattr(part, "evse_status", None)
+        if status is not None and self._choice is not None:
+            ending = wanted_end(status, self._choice)
+            if ending is not None:
                 self._request_end(ending)
         if isinstance(message, DC_ChargeLoopRes):  # at each stage: whatever the vehicle asks for meanwhile
             self._command(
