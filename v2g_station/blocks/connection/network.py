@@ -134,6 +134,7 @@ _IDENTITY: Final = "SecurityCtrlr.Identity"
 _PASSWORD: Final = "SecurityCtrlr.BasicAuthPassword"  # noqa: S105  # a variable's name
 _DOWNGRADE: Final = "SecurityCtrlr.AllowSecurityProfileDowngrade"
 
+_BEFORE: Final = "network_before"
 _DIGITS: Final = re.compile(r"[0-9A-Fa-f]{40}")
 
 Verdict = StatusInfo | SetVariableStatus | None
@@ -161,6 +162,9 @@ class NetworkProfiles:
         self._successful = int(texts.get("successful", "1"))
         if self._successful not in self._slots.configured():
             self._successful = 1
+        before = kernel.stored(_BEFORE, ocpp.NetworkConnectionProfile)
+        self._before = before.get("profile")
+        """The profile of the last success, if the CSMS has replaced it and the new one has not worked yet."""
         self._identity = kernel.stored_text("variables").get(_IDENTITY, identity)
         self._attempts = 0
         self._fallen_back = False
@@ -187,7 +191,9 @@ class NetworkProfiles:
 
     def current(self) -> tuple[int, ocpp.NetworkConnectionProfile]:
         """Return the slot and profile to connect with."""
-        slot = self._successful if self._fallen_back else self._order[self._index]
+        if self._fallen_back:
+            return self._successful, self._before or self._slots.profile(self._successful)
+        slot = self._order[self._index]
         return slot, self._slots.profile(slot)
 
     def identity(self) -> str:
@@ -220,7 +226,8 @@ class NetworkProfiles:
         self._index += 1
         if self._index >= len(self._order):
             self._index = 0
-            self._fallen_back = self._successful not in self._order or len(self._order) > 1
+            other = self._successful not in self._order or len(self._order) > 1
+            self._fallen_back = other or self._before is not None
         self._k.note("network_profile", slot=self.current()[0])
         self._show()
 
@@ -228,6 +235,9 @@ class NetworkProfiles:
         """Handle acceptance by the CSMS over the current profile."""
         slot, profile = self.current()
         self._attempts = 0
+        if self._before is not None and not self._fallen_back:
+            self._before = None
+            self._k.forget(_BEFORE, "profile")
         if slot != self._successful:
             self._successful = slot
             self._k.keep_text("network_state", "successful", str(slot))
@@ -266,13 +276,21 @@ class NetworkProfiles:
             self._k.keep_text("network_state", "octets", "yes")
         else:
             self._k.forget("network_state", "octets")
-        self._slots.clear(self.current()[0], "BasicAuthPassword")
+        self._clear("BasicAuthPassword")
         self._k.after("password", 0, self._k.connection.reconnect)
 
     def _identity_set(self, value: str) -> None:
         """B09.FR.26."""
         self._identity = value
-        self._slots.clear(self.current()[0], "Identity")
+        self._clear("Identity")
+
+    def _clear(self, name: str) -> None:
+        """Remove the own identity or password of the profile in use."""
+        if self._fallen_back and self._before is not None:
+            self._before = msgspec.structs.replace(self._before, **{_FIELDS[name]: None})
+            self._k.keep(_BEFORE, "profile", self._before)
+        else:
+            self._slots.clear(self.current()[0], name)
 
     def _too_low(self, level: int) -> bool:
         """Return whether a security profile is a forbidden downgrade (A05.FR.08 to .10, B09.FR.04, .31, .32, .35)."""
@@ -291,6 +309,9 @@ class NetworkProfiles:
             why = flaw(profile)
         if why is not None:
             return ocpp.SetNetworkProfileResponse(status="Rejected", status_info=why)  # B09.FR.02
+        if slot == self._successful and self._before is None:  # lest a wrong one strands the station (B10.FR.07)
+            self._before = self._slots.profile(slot)
+            self._k.keep(_BEFORE, "profile", self._before)
         self._slots.put(slot, profile)
         return ocpp.SetNetworkProfileResponse(status="Accepted")
 

@@ -234,3 +234,25 @@ def test_a_stations_own_profile_is_used_as_it_is() -> None:
     found = Bench("2.1", network=first_profile("ws://csms.example/ocpp", security_profile=2, message_timeout=30))
     assert [(connect.slot, connect.url) for connect in found.connects] == [(1, "ws://csms.example/ocpp")]
     found.expect("BootNotification")
+
+
+def test_a_wrong_profile_in_the_slot_in_use_does_not_strand_the_station() -> None:
+    """B10.FR.07: it falls back to the profile that worked, also after a restart, until a new one works."""
+    found = bench()
+    good = found.connects[-1].url
+    wrong = PROFILE | {"ocppCsmsUrl": "ws://wrong.example/ocpp", "ocppVersion": "OCPP21"}
+    assert found.ask("SetNetworkProfile", configurationSlot=1, connectionData=wrong)["status"] == "Accepted"
+    found.accepting = lambda connect: connect.url == good
+    for _ in range(2):
+        found.power_loss()
+        found.wait(3600)
+        assert found.connected
+    found.accepting = lambda connect: connect.url != good
+    found.power_loss()
+    found.wait(60)
+    assert found.connected
+    found.connects.clear()
+    found.accepting = lambda _: False
+    found.power_loss()
+    found.wait(3600)
+    assert good not in {each.url for each in found.connects}
