@@ -217,7 +217,10 @@ class CertificateStore:
             if _same(_hashes_of(item, wanted.hash_algorithm)[0], wanted):
                 # whether the CSMS could not be verified without it (M04.FR.03)
                 secure = self._k.model.number("SecurityCtrlr.SecurityProfile") > 1
-                if secure and item.use == "CSMSRootCertificate" and len(self.of(item.use)) == 1:
+                own = parse_chain(item.pem)
+                others = (each for each in self.of("CSMSRootCertificate") if each not in own)
+                last = not any(is_current(each, self._k.utc_ms) for each in others)
+                if secure and item.use == "CSMSRootCertificate" and last:
                     return ocpp.DeleteCertificateResponse(
                         status="Failed", status_info=status_info("NotEnabled", "the last one")
                     )

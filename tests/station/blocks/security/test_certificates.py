@@ -12,6 +12,7 @@ from cryptography.x509.oid import NameOID
 from tests.station.bench import Bench
 from tests.station.certificates import ROOT, Authority, install, pem
 from tests.station.reports import PROFILE
+from v2g_station.blocks.connection.network import first_profile
 from v2g_station.blocks.security.certificate_store import RootsChanged
 from v2g_station.blocks.security.certificates import KeepStatus
 from v2g_station.blocks.security.signing import MakeRequest, RequestMade
@@ -49,6 +50,21 @@ def test_install_invalid(text: str) -> None:
     found = Bench()
     assert install(found, text=text) == "Rejected"
     assert installed(found) == "NotFound"
+
+
+def test_the_last_root_that_is_valid_is_not_deleted() -> None:
+    """M04.FR.03: with one that has expired beside it the CSMS could not be verified any more."""
+    secure = first_profile("wss://csms.example/ocpp", security_profile=2, message_timeout=30)
+    found = Bench("2.1", network=secure)
+    short = ROOT.sign(ROOT.name, ROOT.key.public_key(), ca=True, days=1)
+    assert install(found, text=pem(short)) == install(found, text=Authority("Successor").pem) == "Accepted"
+    found.wait(2 * 86_400)
+    entries = [each["certificateHashData"] for each in installed(found, "CSMSRootCertificate")]  # type: ignore[index]
+    deleted = {each["serialNumber"]: each for each in entries}
+    old = deleted.pop(f"{short.serial_number:x}")
+    (new,) = deleted.values()
+    assert found.ask("DeleteCertificate", certificateHashData=new)["status"] == "Failed"
+    assert found.ask("DeleteCertificate", certificateHashData=old)["status"] == "Accepted"
 
 
 def test_a_certificate_that_is_no_authoritys_is_not_installed() -> None:
