@@ -75,7 +75,6 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "csms/uptime/rules.py": OWED,
     "csms/vehicles/rules.py": OWED,
     "csms/webhooks/rules.py": OWED,
-    "v2g/energy/settlement/dispute.py": OWED,
     "v2g/hardware/board/host.py": OWED,
     "v2g/hardware/board/inputs.py": OWED,
     "v2g/hardware/zvt/till.py": OWED,

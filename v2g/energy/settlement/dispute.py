@@ -47,7 +47,7 @@ _MOST_ROWS: Final = 30
 _NOT_SHOWN: Final = ("der", "station_id", "evse_id", "session_id", "emaid")
 """Columns that only the CSV has: long, or the same in each row."""
 
-_WHOLE: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z")
+_WHOLE: Final = re.compile(r"[0-9.:TZ-]+")
 """A number or a time, which stays on one line."""
 
 
@@ -197,7 +197,7 @@ def _messages(number: int, entry: Entry) -> Iterator[tuple[str | None, ...]]:
     """Yield what was signed or rejected in an entry: the message, and the answer to it."""
     for part, name in (("message", "payload"), ("answer", "result")):
         data = getattr(entry.data, name, None)
-        if not isinstance(data, bytes) or not data:
+        if not data:
             continue
         try:
             shown = _readable(signed_content(data))
@@ -349,7 +349,7 @@ def _body(evidence: Evidence, tables: Sequence[Table], words: _DisputeWords, lan
         )
         facts = zip(words.facts, values, strict=True)
         yield f'<dl class="pairs">{"".join(f"<dt>{name}</dt><dd>{_text(value)}</dd>" for name, value in facts)}</dl>\n'
-    if report is not None and settlement is not None:
+    if report is not None:
         yield f"<h2>{words.proven}</h2>\n<ul>"
         yield "".join(f"<li>{each}</li>" for each in proven(report, language))
         yield "</ul>\n"
