@@ -498,9 +498,10 @@ class DynamicProfiles:
             self._plan(item)
 
     def _find(self, profile_id: int) -> InstalledProfile | None:
-        """Return a dynamic profile of the CSMS: those of external systems are not its to change (K01.FR.05)."""
+        """Return a dynamic profile of the CSMS: those of external systems are not its to change (K01.FR.05), and one
+        that has ended for good (K01.FR.102) would not hold what it is told."""
         own = (item for item in self._smart.installed if item.profile.id == profile_id and item.source == "CSO")
-        return next((item for item in own if item.profile.charging_profile_kind == "Dynamic"), None)
+        return next((each for each in own if each.profile.charging_profile_kind == "Dynamic" and not each.ended), None)
 
     def _update(self, request: ocpp.UpdateDynamicScheduleRequest) -> Message:
         """K28.FR.06, .11."""

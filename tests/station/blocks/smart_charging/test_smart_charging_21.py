@@ -81,6 +81,23 @@ def test_the_csms_does_not_update_the_limit_of_an_energy_manager() -> None:
     assert (answer["status"], limit(found)) == ("Rejected", 3000)
 
 
+def test_a_profile_that_an_outage_has_ended_is_not_updated() -> None:
+    """K01.FR.102: Accepted would have the CSMS believe in a limit that does not hold."""
+    found = charging(evses=(FIXED,))
+    ends = {"maxOfflineDuration": 60, "invalidAfterOfflineDuration": True}
+    dynamic = profile(chargingProfileKind="Dynamic", limit=3000.0, dynUpdateInterval=600, **ends)
+    del dynamic["chargingSchedule"][0]["startSchedule"]
+    found.ask("SetChargingProfile", evseId=1, chargingProfile=dynamic)
+    found.drop()
+    found.wait(61)
+    found.back()
+    answer = found.ask("UpdateDynamicSchedule", chargingProfileId=1, scheduleUpdate={"limit": 2000.0})
+    assert (answer["status"], limit(found)) == ("Rejected", None)
+    found.clear()
+    found.wait(1200)
+    found.nothing("PullDynamicScheduleUpdate")
+
+
 def test_a_vehicle_of_iso_15118_2_charges_by_the_default_if_there_is_no_schedule_for_it() -> None:
     found = vehicle()
     found.answers["NotifyEVChargingNeeds"] = {"status": "Rejected"}
