@@ -69,6 +69,7 @@ from v2g.io.tls.warnings import log_backend, log_profile, open_key_log
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.sdp import Security
 from v2g.iso15118.engine.session import Fact
+from v2g.iso15118.engine.signature import INTEROP, STANDARD
 from v2g.iso15118.select import EditionName, carried
 from v2g.observe import Observe, Scalar
 from v2g.pki.credentials import load_chain
@@ -479,6 +480,7 @@ class Vehicle:
             battery=self.hardware.battery,
             secc_certificate=stream.peer_leaf,
             contracts=contracts.known,
+            signs=INTEROP if PROFILES[self.config.security_profile].interop else STANDARD,
             provisioning=contracts.provisioning,
             price_signers=tuple(load_chain(path)[0] for path in self.config.price_signers),
             entropy=os.urandom,

@@ -19,10 +19,11 @@ from v2g.io.runtime.runner import Execute, Outcome
 from v2g.io.tls.revocation import CrlFiles
 from v2g.iso15118.engine.contracts import pcid_of
 from v2g.iso15118.engine.session import Command
+from v2g.iso15118.engine.signature import EDITION_2
 from v2g.observe import Observe
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import load_bundle, load_chain, save_bundle
-from v2g.pki.keys import SigningKey
+from v2g.pki.keys import SigningKey, algorithm_of
 
 
 class ContractStore:
@@ -53,23 +54,26 @@ class ContractStore:
         """Store a contract; it is on disk when this returns, and its predecessors of the same EMAID are deleted.
 
         A contract that begins later is not a predecessor: if a charger replays an old contract, signed by its service,
-        the vehicle does not lose the new one. Raises StoreError.
+        the vehicle does not lose the new one; nor is that of the other edition, whose key signs by another algorithm.
+        Raises StoreError.
         """
-        begin = load_certificate(contract.chain[0]).not_valid_before_utc
+        of_2, begin = algorithm_of(contract.key) in EDITION_2, load_certificate(contract.chain[0]).not_valid_before_utc
         name = f"{contract.emaid}-{hashlib.sha256(contract.chain[0]).hexdigest()[:16]}.pem"
         try:
             save_bundle(self._folder / name, contract.chain, contract.key, self._passphrase)
             for older in self._folder.glob(f"{contract.emaid}-*.pem"):
-                if older.name != name and not self._begins_after(older, begin):
+                if older.name != name and self._precedes(older, begin, of_2=of_2):
                     older.unlink()
         except OSError as error:
             raise StoreError(f"{self._folder / name}: {error.strerror}", hint="is the disk full?") from None
 
-    def _begins_after(self, path: Path, begin: datetime) -> bool:
+    def _precedes(self, path: Path, begin: datetime, *, of_2: bool) -> bool:
         try:
-            return load_certificate(load_bundle(path, self._passphrase).leaf).not_valid_before_utc > begin
+            known = load_bundle(path, self._passphrase)
         except V2GError:  # unreadable, so it cannot pay
-            return False
+            return True
+        same = (known.key.algorithm in EDITION_2) is of_2
+        return same and load_certificate(known.leaf).not_valid_before_utc <= begin
 
 
 class Contracts:

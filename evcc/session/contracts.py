@@ -1,15 +1,16 @@
 """Contracts of a vehicle, and their ranking for payment: valid ones first, then by provider and preference."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 
 from v2g.errors import CertificateError, EnvelopeError, KeyAccessError, RevocationError, TrustError
 from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
+from v2g.iso15118.engine.signature import EDITION_2
 from v2g.pki.certificates import common_name, load_certificate, normalize_emaid
 from v2g.pki.crl import RevocationList
-from v2g.pki.keys import LeafKey, SigningKey
+from v2g.pki.keys import Algorithm, LeafKey, SigningKey
 
 
 class Contract(msgspec.Struct, frozen=True):
@@ -54,6 +55,11 @@ def rejection(error: TrustError) -> str:
             return "bad_signature"
 
 
+def signing(contracts: Sequence[Contract], allowed: Collection[Algorithm]) -> tuple[Contract, ...]:
+    """Return the contracts whose key signs by an allowed algorithm."""
+    return tuple(each for each in contracts if each.key.algorithm in allowed)
+
+
 def usable(contracts: Sequence[Contract], utc_ms: int) -> tuple[Contract, ...]:
     """Return the contracts whose own certificate is valid at this time."""
     at = datetime.fromtimestamp(utc_ms / 1000, UTC)
@@ -65,7 +71,8 @@ def ranked(
 ) -> tuple[Contract, ...]:
     """Return all contracts, best first.
 
-    None is left out: the charger decides, and a wrong clock in the vehicle must not prevent charging.
+    None is left out: the charger decides, and a wrong clock in the vehicle must not prevent charging. Those that sign
+    as in -2, which some chargers of -20 accept, come after the others.
     `preferred` are EMAIDs, best first; `providers` those that the charger names (SupportedProviders), none: any.
     Among equals the contract with the latest expiry comes first.
     """
@@ -73,12 +80,12 @@ def ranked(
     order = [normalize_emaid(each) for each in preferred]
     names = [normalize_emaid(each) for each in providers]
 
-    def rank(contract: Contract) -> tuple[bool, bool, int, float]:
+    def rank(contract: Contract) -> tuple[bool, bool, bool, int, float]:
         name = emaid(contract)
         known = not names or any(name.startswith(provider) for provider in names)
         place = order.index(name) if name in order else len(order)
         end = load_certificate(contract.chain[0]).not_valid_after_utc.timestamp()
-        return not _valid(contract, at), not known, place, -end
+        return not _valid(contract, at), contract.key.algorithm in EDITION_2, not known, place, -end
 
     return tuple(sorted(contracts, key=rank))
 

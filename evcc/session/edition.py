@@ -4,7 +4,7 @@ A vehicle lists protocols by priority in SupportedAppProtocolReq, the charger se
 program and policies are shared by all editions. `evcc.app` lists those that a vehicle may offer.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -21,7 +21,9 @@ from v2g.iso15118.engine.core import Conversation
 from v2g.iso15118.engine.negotiated import Negotiated
 from v2g.iso15118.engine.schemas import APP_PROTOCOL
 from v2g.iso15118.engine.session import Entropy, decode_padded
+from v2g.iso15118.engine.signature import INTEROP
 from v2g.iso15118.engine.v2gtp import Frame
+from v2g.pki.keys import Algorithm
 from v2g.safety import Ask
 
 
@@ -32,13 +34,15 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     without TLS; `stopwatch` measures decisions (s). `resume` is `paused` of an earlier session, which an edition takes
     if it is its own. `price_signers` are certificates (DER) of permitted signers of tariffs beside the CAs of the
     contracts. `discharged_before_mwh` is the battery's register when the vehicle was plugged in (None: now).
-    `time_scale` is how many (simulated) seconds of UTC pass in one of the monotonic clock.
+    `signs` are the algorithms with which a contract may pay in -20. `time_scale` is how many (simulated) seconds of UTC
+    pass in one of the monotonic clock.
     """
 
     battery: BatteryState
     entropy: Entropy
     secc_certificate: bytes = b""
     contracts: tuple[Contract, ...] = ()
+    signs: Collection[Algorithm] = INTEROP
     provisioning: Provisioning | None = None
     stopwatch: Callable[[], float] | None = None
     resume: Paused | None = None

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from evcc.config import EvccConfig, load_config
 from evcc.contracts import Contracts, ContractStore
-from evcc.session.contracts import Contract, emaid
+from evcc.session.contracts import Contract, emaid, ranked, signing
 from evcc.session.ports import OpenContactor, StoreContract
 from pki_tools.tree import PkiTree
+from tests.evcc.session.d2.contract import certificate
 from tests.iso15118.d20.contracts import NOW, new_contract
 from v2g.errors import CertificateError, ConfigError, KeyAccessError, StoreError
+from v2g.iso15118.engine.signature import EDITION_2
 from v2g.observe import Observe
 from v2g.pki.keys import SoftwareKey
 
@@ -103,6 +106,24 @@ def test_an_old_contract_sent_once_more_does_not_cost_the_new_one(store: Contrac
     store.save(newer)
     store.save(recorded)
     assert newer.chain in [each.chain for each in store.load()]
+
+
+def test_each_edition_keeps_its_contract_of_an_emaid(store: ContractStore, pki: PkiTree) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    of_2 = StoreContract("DEV2GC00000001", (certificate("DEV2GC00000001", key), certificate("MO Sub 2", key)), key)
+    of_20 = storable(pki, "DEV2GC00000001")
+    for each in (of_2, of_20, of_2):
+        store.save(each)
+    assert {each.chain for each in store.load()} == {of_2.chain, of_20.chain}
+
+
+def test_contracts_that_sign_as_in_iso_15118_2_are_last_in_20(pki: PkiTree) -> None:
+    key, made = ec.generate_private_key(ec.SECP256R1()), new_contract(pki, "DEV2GC00000001")
+    of_2 = Contract((certificate("DEV2GC00000002", key, days=7_000),), SoftwareKey(key))
+    of_20 = Contract(made.chain, SoftwareKey(made.key))
+    now_ms = int(NOW.timestamp() * 1000)
+    assert ranked((of_2, of_20), now_ms, preferred=("DEV2GC00000002",)) == (of_20, of_2)
+    assert signing((of_2, of_20), EDITION_2) == (of_2,)
 
 
 def test_a_file_that_cannot_be_read_costs_only_itself(

@@ -5,7 +5,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from evcc.session.context import EvseLimits
-from evcc.session.contracts import Contract, ranked
+from evcc.session.contracts import Contract, ranked, signing
 from evcc.session.d2 import installation, loop, services  # noqa: F401 - handlers register themselves
 from evcc.session.d2.stages import HANDLERS, KINDS, Lowering
 from evcc.session.d2.vocabulary import VOCABULARY
@@ -30,6 +30,7 @@ from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.d2.timing import MESSAGES
 from v2g.iso15118.engine.app_protocol import AppProtocol
 from v2g.iso15118.engine.physical_values import milliamperes, millivolts
+from v2g.iso15118.engine.signature import EDITION_2
 from v2g.pki.keys import SoftwareKey
 from v2g.safety.output import UNBOUNDED
 
@@ -102,7 +103,7 @@ class Vehicle2(MessageVehicle, Session2):
         super().__init__(config, config.timers_2, connection, protocols, connected_for)
         self.paused: PausedSession | None = None
         self._tls, self._price_signers = bool(connection.secc_certificate), connection.price_signers
-        self._contracts, self._provisioning = connection.contracts, connection.provisioning
+        self._contracts, self._provisioning = signing(connection.contracts, EDITION_2), connection.provisioning
         self._resume = connection.resume if isinstance(connection.resume, PausedSession) else None
         self._joined = self._replan = False
 

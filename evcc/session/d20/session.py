@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from evcc.policy.policy import OwnerSettings
 from evcc.session import ports
-from evcc.session.contracts import Contract, ranked
+from evcc.session.contracts import Contract, ranked, signing
 from evcc.session.d20 import energy, positioning, services, setup, stages  # noqa: F401 - handlers register themselves
 from evcc.session.d20 import requests as ask
 from evcc.session.d20.discharge import Discharge
@@ -129,7 +129,8 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
         connected_for: float = 0.0,
     ) -> None:
         super().__init__(config, config.timers, connection, protocols or ask.protocols(config.services), connected_for)
-        for contract in connection.contracts:
+        self._contracts, self._provisioning = signing(connection.contracts, connection.signs), connection.provisioning
+        for contract in self._contracts:
             if not 2 <= len(contract.chain) <= 4:
                 raise CertificateError(
                     f"a contract chain has 1 to 3 sub-CAs, this one {len(contract.chain) - 1}", reason="malformed"
@@ -138,7 +139,6 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
         self._discharge = Discharge(config, connection.stopwatch)
         self._sides = SideStreams(self._time, config.timers)
         self._secc_certificate = connection.secc_certificate
-        self._contracts, self._provisioning = connection.contracts, connection.provisioning
         self._price_signers = connection.price_signers
         self._own_policy, self._consents = connection.own_policy, False
         before_mwh = connection.discharged_before_mwh

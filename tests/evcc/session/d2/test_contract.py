@@ -149,6 +149,14 @@ def test_a_contract_that_ends_soon_is_used_and_reported() -> None:
     assert bench.seen("authorization", "contract_expires_soon") == [{"emaid": "DEABCC123456789"}]
 
 
+def test_a_contract_of_iso_15118_20_pays_nothing() -> None:
+    key = ec.generate_private_key(ec.SECP521R1())
+    other = Contract((certificate("DEABCC123456789", key), *OWN.chain[1:]), SoftwareKey(key))
+    bench = bench_with(replace(DC, authorization=AuthorizationConfig(allow_eim=True)), contracts=(other,))
+    bench.run()
+    assert of(bench, common.PaymentServiceSelectionReq)[0].selected_payment_option is EXTERNAL
+
+
 def test_a_pause_is_resumed_with_the_contract_that_pays() -> None:
     bench = bench_with(contracts=(OWN, NEWER))
     bench.run_to("PaymentDetailsReq")
