@@ -319,6 +319,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         "v2g/pki/keys.py",
         ("tests/pki/test_keys.py", "tests/io/keys/test_secrets.py"),
     ),
+    "certificates": Target("v2g/pki/certificates.py", ("tests/pki/test_certificates.py",)),
     "pieces": Target("v2g/energy/settlement/pieces.py", ("tests/energy/settlement/test_pieces.py",)),
     "crl": Target("v2g/pki/crl.py", ("tests/pki/test_crl.py",)),
     "meter_alfen": Target(
@@ -541,6 +542,8 @@ _PROTOCOL: Final = "whoever implements it has defaults of its own"
 
 _STEP: Final = "1/360,000 of a mWh is less than the slack"
 _LOOKED: Final = "a place that has been foreseen twice is looked at twice"
+_LAZY: Final = "this release of the library refuses it before"
+_FIRST: Final = "a certificate begins otherwise"
 _SIGN: Final = "only its sign counts"
 _LOWEST: Final = "more of a sorted list have the same minimum"
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
@@ -645,6 +648,18 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "x448_of: 114 -> 115": "the first 56 octets are used",
         "x448_public_of: 1 -> 0 #3": "the prime is odd",
         "save_secret: True -> False": "the file has just been made",
+    },
+    "certificates": {
+        "load_certificate: _ = (certificate.not_valid_before_utc, certificate.not_valid_after_utc, "
+        "certificate.signature) -> pass": _LAZY,
+        "load_certificate: certificate.subject.rfc4514_string() -> pass": _LAZY,
+        "load_certificate: certificate.issuer.rfc4514_string() -> pass": _LAZY,
+        "load_certificate: certificate.public_bytes(serialization.Encoding.DER) != der or "
+        "der[-len(certificate.signature) - ... -> der[-len(certificate.signature) - 1] != 0": _LAZY,
+        "extensions_of: (at := der.find(_SPELLED_OUT)) < 0 -> (at := der.find(_SPELLED_OUT)) <= 0": _FIRST,
+        "extensions_of: 0 -> 1": _FIRST,
+        "extensions_of: raise -> pass": "what is nowhere is not replaced, and the library refuses it again",
+        "chain_to_pem: 'ascii' -> 'ascii?'": "Python leaves the mark out of the codec's name",
     },
     "grid_support": {
         "GridSupport.__post_init__: 1 -> 2 #2": _SIGN,

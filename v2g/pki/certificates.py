@@ -94,7 +94,7 @@ def _with_default(element: bytes, at: int) -> bytes:
         place = after
     content = b"".join(parts)
     size = len(content)
-    length = bytes((size,)) if size < 0x80 else size.to_bytes((size.bit_length() + 7) // 8)
+    length = size.to_bytes((size.bit_length() + 7) // 8)
     return element[:1] + (length if size < 0x80 else bytes((0x80 | len(length),)) + length) + content
 
 
