@@ -56,6 +56,7 @@ def pem(der: bytes) -> bytes:
         (made().replace(bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d030130")), "not a certificate"),
         (made().replace(bytes.fromhex("2a8648ce3d040302"), bytes.fromhex("2a8648ce3d04030a")), "not a certificate"),
     ],
+    ids=range(9),
 )
 def test_what_is_no_certificate_is_malformed(der: bytes, why: str) -> None:
     with warnings.catch_warnings():
@@ -116,6 +117,7 @@ def test_two_names_are_none() -> None:
         (PRIVATE, "the PEM text holds a private key", True),
         (pem(made()).replace(b"MII", b"???", 1), "not PEM certificates", False),
     ],
+    ids=["no PEM", "too long", "a private key", "no base64"],
 )
 def test_what_is_no_chain_is_malformed(text: bytes, why: str, *, hint: bool) -> None:
     with pytest.raises(CertificateError, match=why) as caught:

@@ -230,6 +230,7 @@ def pem(key: object, passphrase: bytes | None = None) -> bytes:
         (b"no PEM", None, "^the key: ", ""),
         (pem(x448.X448PrivateKey.generate()), None, "^the key is neither an EC nor an Ed448 key$", ""),
     ],
+    ids=["locked", "open", "locked otherwise", "no PEM", "of another kind"],
 )
 def test_a_key_that_cannot_be_read_says_why(data: bytes, passphrase: bytes | None, said: str, hint: str) -> None:
     with pytest.raises(KeyAccessError, match=said) as caught:
