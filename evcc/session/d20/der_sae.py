@@ -3,7 +3,7 @@
 Loaded by the first session of it. A function that is enabled and has no meaning here ends discharge, not the session.
 """
 
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from msgspec.structs import replace
 
@@ -70,7 +70,10 @@ def _unlike(mode: _Mode) -> str:
     return "the grid is islanded" if islanded else ""
 
 
-def _over(before: Element | None, new: Element) -> Any:
+_Said = TypeVar("_Said", bound=Element)
+
+
+def _over(before: Element | None, new: _Said) -> _Said:
     """Return a part of a loop response with what it leaves out as said before: only changes are sent."""
     if before is None or not isinstance(new, _PARTS):
         return new
