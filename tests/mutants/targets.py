@@ -291,6 +291,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "intervals": Target("v2g/energy/settlement/intervals.py", ("tests/energy/settlement/test_intervals.py",)),
     "costing": Target("v2g/energy/settlement/costing.py", ("tests/energy/settlement/test_costing.py",)),
     "reconcile": Target("v2g/energy/settlement/reconcile.py", ("tests/energy/settlement/test_reconcile.py",)),
+    "till": Target("v2g/hardware/zvt/till.py", ("tests/hardware/zvt/test_zvt.py",)),
     "record_judge": Target(
         "v2g/energy/meter_records/judge.py",
         (
@@ -482,6 +483,7 @@ _SAME = "writes the same"
 _ROOM = "the most of what is fixed, or asks for room, is not read"
 _NUMBER = "any other number tells it from earlier commands"
 _TIMER = "names one timer, in one place"
+_BEGUN = "of no weight before the first job, which sets it"
 _ENTERED = "of no weight in the first phase, and set when another phase is entered"
 _UNMEASURED = "a thousandth, of what no sensor has reported yet"
 _TRUTH = "is asked only for being true"
@@ -547,6 +549,10 @@ _FIRST: Final = "a certificate begins otherwise"
 _SIGN: Final = "only its sign counts"
 _LOWEST: Final = "more of a sorted list have the same minimum"
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
+    "till": {
+        "Till.__init__: self._stopping = False -> pass": _BEGUN,
+        "Till.__init__: False -> True": _BEGUN,
+    },
     "ride_through": {
         "seconds_at: 1 -> 2": "a scale of both the thresholds and the value",
         "seconds_at: 1 -> 2 #2": "a scale of both the thresholds and the value",

@@ -305,3 +305,193 @@ def test_the_same_job_twice_is_once() -> None:
     pair.pump()
     assert len(pair.terminal.payments) == 1
     assert pair.till.idle
+
+
+# -- a till alone: what it answers, octet by octet
+
+NONE_OPEN = ZvtCommand(zvt.ABORTED, b"\xb8" + zvt.field(zvt.RECEIPT, b"\xff\xff"))
+DONE = ZvtCommand(zvt.COMPLETION)
+ENQUIRY = "0623 87ffff"
+
+
+def say(till: Till, *commands: ZvtCommand, now: float = 0.0) -> list[str]:
+    """Let a terminal say this; return the commands that the till sends then, without acknowledgements."""
+    for command in commands:
+        till.receive(command.encode(), now)
+    return sends(till)
+
+
+def sends(till: Till) -> list[str]:
+    return [
+        f"{each.code:04x} {each.data.hex()}"
+        for each in zvt.cut(bytearray(till.output()))
+        if each.code not in (zvt.ACK, zvt.REGISTRATION)
+    ]
+
+
+def do(till: Till, *jobs: TillJob) -> list[str]:
+    for job in jobs:
+        till.do(job, 0.0)
+    return sends(till)
+
+
+def ended(till: Till) -> list[tuple[TillJob, bool, int | None]]:
+    return [(each.job, each.done, each.code) for each in till.events() if each.job != RegisterJob()]
+
+
+def refusal(code: int) -> ZvtCommand:
+    return ZvtCommand(zvt.NACK << 8 | code)
+
+
+def result(code: int, **fields: bytes) -> ZvtCommand:
+    data = b"".join(zvt.field(getattr(zvt, name.upper()), value) for name, value in fields.items())
+    return ZvtCommand(zvt.COMPLETION, zvt.field(zvt.RESULT, bytes([code])) + data)
+
+
+@pytest.fixture
+def till() -> Till:
+    """A till that is registered."""
+    till = Till(TillConfig())
+    till.opened(0.0)
+    say(till, DONE)
+    list(till.events())
+    return till
+
+
+def test_nothing_is_commanded_before_the_terminal_is_registered() -> None:
+    till = Till(TillConfig())
+    till.tick(1_000.0)
+    assert (do(till, ReadCard()), till.idle) == ([], False)
+    till.opened(0.0)
+    assert (do(till, ReserveJob(5_000)), till.idle) == ([], False)
+    assert (say(till, DONE), till.idle) == (["06c0 1e"], False), "30 s for a card"
+    assert say(till, result(0x6C)) == ["0622 04000000005000490978"]
+    assert say(till, result(0, amount=zvt.bcd(5_000, 6), receipt=b"\0\1")) == []
+    assert ended(till) == [(ReadCard(), False, 0x6C), (ReserveJob(5_000), True, 0)], "without status information"
+    assert till.idle
+    till.tick(1_000.0)
+    assert till.idle
+
+
+def test_nothing_of_a_lost_connection_is_taken_into_the_next(till: Till) -> None:
+    till.do(ReadCard(), 0.0)
+    till.receive(ZvtCommand(zvt.STATUS, bytes(20)).encode()[:9], 0.0)
+    till.closed()
+    assert ended(till) == [(ReadCard(), False, None)], "who reads cards has to be told"
+    till.opened(1.0)
+    assert till.output() == ZvtCommand(zvt.REGISTRATION, bytes.fromhex("00000038097803000600")).encode()
+    say(till, DONE)
+    assert till.idle
+
+
+@pytest.mark.parametrize("word", [ZvtCommand(0x8001), ZvtCommand(zvt.INTERMEDIATE, b"\x0a"), ZvtCommand(zvt.STATUS)])
+def test_a_terminal_has_three_minutes_from_each_word_and_five_seconds_for_the_first(
+    till: Till, word: ZvtCommand
+) -> None:
+    till.do(ReserveJob(5_000), 0.0)
+    assert till.due == 5.0
+    for now in (4.0, 100.0):
+        say(till, word, now=now)
+        till.tick(now + 179.9)
+        assert till.due == now + 180.0
+    with pytest.raises(FrameError):
+        till.tick(280.0)
+    assert do(till, ReleaseJob("0001")) == [], "before the shell has closed the connection"
+    till.closed()
+    assert ended(till) == [(ReserveJob(5_000), False, None)]
+
+
+def test_a_card_is_waited_for_until_it_is_aborted_once(till: Till) -> None:
+    assert do(till, ReadCard()) == ["06c0 1e"]
+    first, second = ReserveJob(5_000), ReleaseJob("0001")
+    assert do(till, first) == ["06b0 "]
+    assert do(till, second, first, second) == []
+    assert say(till, refusal(0x9C)) == [], "the abort came too late: the card is read"
+    assert ended(till) == []
+    assert say(till, result(0)) == ["0622 04000000005000490978"]
+    assert ended(till) == [(ReadCard(), True, 0)]
+    assert do(till, ReadCard()) == [], "a reservation is not aborted"
+    assert say(till, result(0, amount=zvt.bcd(5_000, 6), receipt=b"\0\2")) == ["0625 870001490978"]
+    assert say(till, DONE) == ["06c0 1e"], "each once"
+    assert till.due == 5.0
+
+
+@pytest.mark.parametrize(
+    ("job", "code", "again"),
+    [
+        (ReadCard(), 0x9C, False),
+        (ReadCard(), 0x83, False),
+        (ReserveJob(5_000), 0x9C, True),
+        (ReserveJob(5_000), 0x83, False),
+        (ReleaseJob("0001"), 0x9C, True),
+        (ReleaseJob("0001"), 0x83, False),
+    ],
+)
+def test_a_busy_terminal_gets_a_payment_again_after_two_seconds(
+    till: Till, job: TillJob, code: int, again: bool
+) -> None:
+    command = do(till, job)
+    assert say(till, refusal(code), now=1.0) == []
+    assert ended(till) == ([] if again else [(job, False, code)])
+    assert (till.idle, till.due) == (not again, 3.0 if again else None)
+    till.tick(3.0)
+    assert sends(till) == (command if again else [])
+    assert say(till, refusal(code), refusal(code)) == []
+    assert till.idle is not again, "the second refuses nothing"
+
+
+def test_a_till_that_is_refused_for_now_does_not_take_for_done_what_it_has_not_sent(till: Till) -> None:
+    """No money would be taken."""
+    till.closed()
+    till.opened(0.0)
+    say(till, refusal(0x9C))
+    assert till.refused
+    do(till, Settle("0001", 5_000, 1_234))
+    till.opened(0.0)
+    assert say(till, DONE) == ["0623 87000104000000003766490978"]
+    say(till, NONE_OPEN)
+    assert ended(till) == [(Settle("0001", 5_000, 1_234), False, 0xB8)]
+
+
+@pytest.mark.parametrize("job", [ReserveJob(5_000), Settle("0001", 5_000, 1_234), ReleaseJob("0001")])
+@pytest.mark.parametrize("code", [0x05, 0x9B])
+def test_what_failed_is_sent_again_and_only_an_ending_that_may_have_been_done_is_enquired_about(
+    till: Till, job: TillJob, code: int
+) -> None:
+    command = do(till, job)
+    assert say(till, result(code)) == [], "what is declined has reserved nothing"
+    unsure = code == 0x9B and not isinstance(job, ReserveJob)
+    assert do(till, job) == ([ENQUIRY] if unsure else command)
+    say(till, NONE_OPEN)
+    assert ended(till) == [(job, False, code), (job, True, None) if unsure else (job, False, 0xB8)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "released"),
+    [
+        (ZvtCommand(zvt.ABORTED, b"\xb8" + zvt.field(zvt.RECEIPT, b"\0\7")), "0625 870007490978"),
+        (ZvtCommand(zvt.ABORTED, b"\xb8" + zvt.field(zvt.RECEIPT, b"\0\1")), ""),
+        (NONE_OPEN, ""),
+        (refusal(0x83), ""),
+    ],
+    ids=["another", "known", "none", "cannot-tell"],
+)
+@pytest.mark.parametrize("known", ["reserved", "unsettled", "settled"])
+def test_of_a_reservation_whose_answer_was_lost_only_an_unknown_one_is_released(
+    till: Till, known: str, answer: ZvtCommand, released: str
+) -> None:
+    """Not one that a vehicle is still charged for: its money would be lost. Terminals use a number again."""
+    if known != "unsettled":  # which a program that was killed has reserved
+        do(till, ReserveJob(5_000))
+        say(till, result(0, receipt=b"\0\1"))
+    if known != "reserved":
+        do(till, Settle("0001", 5_000, 1_234))
+        say(till, result(0 if known == "settled" else 0x05))
+    do(till, ReserveJob(2_000))
+    till.closed()
+    till.opened(0.0)
+    assert say(till, DONE) == [ENQUIRY]
+    if known == "settled" and answer.data.endswith(b"\1"):
+        released = "0625 870001490978"
+    assert say(till, answer) == ([released] if released else [])
+    assert till.idle is not bool(released)

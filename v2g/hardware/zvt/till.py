@@ -137,7 +137,7 @@ class Till:
         self._buffer += data
         for command in zvt.cut(self._buffer):
             code = command.code
-            if code == zvt.ACK or code >> 8 == 0x80:
+            if code >> 8 == zvt.ACK >> 8:
                 self._wait(now)
             elif code >> 8 == zvt.NACK:
                 self._refused(code & 0xFF, now)
@@ -148,7 +148,7 @@ class Till:
                     self._status.update(zvt.fields(command.data))
             elif code == zvt.COMPLETION:
                 self._acknowledge()
-                self._status.update({k: v for k, v in zvt.fields(command.data).items() if k not in self._status})
+                self._status = {**zvt.fields(command.data), **self._status}
                 result = self._status.get(zvt.RESULT, b"\0")[0]
                 self._end(done=result == 0, code=result, now=now)
             elif code == zvt.ABORTED:
@@ -173,15 +173,15 @@ class Till:
         """Let due timers expire. Raises FrameError for a terminal that does not answer: close then."""
         if self.due is None or now < self.due:
             return
-        self.due = None
         if self._current is not None:
             raise FrameError("the terminal does not answer")
+        self.due = None
         self._go_on(now)
 
     @property
     def idle(self) -> bool:
         """Whether the terminal is idle."""
-        return self.registered and self._current is None and self.due is None and not self._jobs
+        return self.registered and self.due is None
 
     def output(self) -> bytes:
         """Return the data to send."""
@@ -198,7 +198,7 @@ class Till:
 
     def _go_on(self, now: float) -> None:
         if not self.registered or self.due is not None:
-            if isinstance(self._current, ReadCard) and self._jobs and not self._stopping:
+            if isinstance(self._current, ReadCard) and not self._stopping:
                 self._stopping = True
                 self._output.append(ZvtCommand(zvt.ABORT).encode())
             return
@@ -231,9 +231,7 @@ class Till:
             case ReleaseJob(receipt=receipt_no):
                 receipt = field(zvt.RECEIPT, bytes.fromhex(receipt_no))
                 return ZvtCommand(zvt.RESERVATION_REVERSAL, receipt + coin)
-            case Enquire():
-                return ZvtCommand(zvt.PARTIAL_REVERSAL, field(zvt.RECEIPT, bytes.fromhex(zvt.NO_RECEIPT)))
-        raise AssertionError(job)
+        return ZvtCommand(zvt.PARTIAL_REVERSAL, field(zvt.RECEIPT, bytes.fromhex(zvt.NO_RECEIPT)))  # Enquire
 
     # -- messages of the terminal
 
