@@ -122,13 +122,13 @@ def by_clock(plan: PricePlan) -> bool:
 def has_clock_of(plan: PricePlan, zone: str, day: int) -> bool:
     """Return whether a plan means the same by clock and calendar in another zone, a year from a day (since 1970) on."""
     used = any(getattr(when, name) not in (None, ()) for when in plan.conditions() for name in CLOCK)
-    return not used or zone == plan.zone or _are_alike(zone, plan.zone, day)
+    return not used or _are_alike(zone, plan.zone, day)
 
 
 @lru_cache
 def _are_alike(one: str, other: str, day: int) -> bool:
     zones = zone_of(one), zone_of(other)
-    noons = [datetime.fromtimestamp((day + number) * 86_400 + 43_200, UTC) for number in range(YEAR)]
+    noons = [datetime(1970, 1, 1, 12, tzinfo=UTC) + timedelta(days=day + number) for number in range(YEAR)]
     return all(each.astimezone(zones[0]).utcoffset() == each.astimezone(zones[1]).utcoffset() for each in noons)
 
 
@@ -167,7 +167,8 @@ def offered(plan: PricePlan, moment: datetime) -> OfferedPrices:
     found: list[str | None] = []
     for kind in PRICED:
         charge, price = plan.charge(kind), plan.price(kind, moment, Use())
-        found.append(None if charge is None or price is None else decimals_of(with_taxes(price, charge.taxes)))
+        taxes = charge.taxes if charge else ()
+        found.append(None if price is None else decimals_of(with_taxes(price, taxes)))
     return OfferedPrices(*found)
 
 

@@ -69,7 +69,6 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "csms/station_security/rules.py": OWED,
     "csms/station_templates/rules.py": OWED,
     "csms/stations/rules.py": OWED,
-    "csms/tariffs/rules.py": OWED,
     "csms/telemetry/rules.py": OWED,
     "csms/transactions/rules.py": OWED,
     "csms/trust/rules.py": OWED,

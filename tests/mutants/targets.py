@@ -292,6 +292,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "costing": Target("v2g/energy/settlement/costing.py", ("tests/energy/settlement/test_costing.py",)),
     "reconcile": Target("v2g/energy/settlement/reconcile.py", ("tests/energy/settlement/test_reconcile.py",)),
     "till": Target("v2g/hardware/zvt/till.py", ("tests/hardware/zvt/test_zvt.py",)),
+    "tariff_rules": Target("csms/tariffs/rules.py", ("tests/csms/tariffs/test_week.py",)),
     "record_judge": Target(
         "v2g/energy/meter_records/judge.py",
         (
@@ -552,6 +553,11 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "till": {
         "Till.__init__: self._stopping = False -> pass": _BEGUN,
         "Till.__init__: False -> True": _BEGUN,
+    },
+    "tariff_rules": {
+        "gaps: day in holidays -> day not in holidays": "only tells two kinds of days apart",
+        "_are_alike: 12 -> 13": "clocks are changed in the night",
+        "changes: cut > now -> cut >= now": "a price that holds already is no change",
     },
     "ride_through": {
         "seconds_at: 1 -> 2": "a scale of both the thresholds and the value",
