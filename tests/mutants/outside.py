@@ -76,7 +76,6 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "csms/vehicles/rules.py": OWED,
     "csms/webhooks/rules.py": OWED,
     "v2g/hardware/board/host.py": OWED,
-    "v2g/hardware/board/inputs.py": OWED,
     "v2g/pki/issue.py": OWED,
     "v2g/pki/profile.py": WORDS,
     "v2g/pki/profiles.py": OWED,

@@ -292,6 +292,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "costing": Target("v2g/energy/settlement/costing.py", ("tests/energy/settlement/test_costing.py",)),
     "reconcile": Target("v2g/energy/settlement/reconcile.py", ("tests/energy/settlement/test_reconcile.py",)),
     "till": Target("v2g/hardware/zvt/till.py", ("tests/hardware/zvt/test_zvt.py",)),
+    "board_inputs": Target("v2g/hardware/board/inputs.py", ("tests/hardware/board/test_inputs.py",)),
     "tariff_rules": Target("csms/tariffs/rules.py", ("tests/csms/tariffs/test_week.py",)),
     "record_judge": Target(
         "v2g/energy/meter_records/judge.py",
