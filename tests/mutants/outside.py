@@ -72,7 +72,6 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "csms/telemetry/rules.py": OWED,
     "csms/transactions/rules.py": OWED,
     "csms/trust/rules.py": OWED,
-    "csms/uptime/rules.py": OWED,
     "csms/vehicles/rules.py": OWED,
     "csms/webhooks/rules.py": OWED,
     "v2g/hardware/board/host.py": OWED,

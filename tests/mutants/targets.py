@@ -323,6 +323,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         ("tests/pki/test_keys.py", "tests/io/keys/test_secrets.py"),
     ),
     "certificates": Target("v2g/pki/certificates.py", ("tests/pki/test_certificates.py",)),
+    "uptime": Target("csms/uptime/rules.py", ("tests/csms/uptime/test_rules.py",)),
     "pieces": Target("v2g/energy/settlement/pieces.py", ("tests/energy/settlement/test_pieces.py",)),
     "crl": Target("v2g/pki/crl.py", ("tests/pki/test_crl.py",)),
     "meter_alfen": Target(
@@ -548,6 +549,7 @@ _STEP: Final = "1/360,000 of a mWh is less than the slack"
 _LOOKED: Final = "a place that has been foreseen twice is looked at twice"
 _LAZY: Final = "this release of the library refuses it before"
 _FIRST: Final = "a certificate begins otherwise"
+_EMPTY: Final = "a span without length is no time"
 _SIGN: Final = "only its sign counts"
 _LOWEST: Final = "more of a sorted list have the same minimum"
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
@@ -673,6 +675,13 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "extensions_of: 0 -> 1": _FIRST,
         "extensions_of: raise -> pass": "what is nowhere is not replaced, and the library refuses it again",
         "chain_to_pem: 'ascii' -> 'ascii?'": "Python leaves the mark out of the codec's name",
+    },
+    "uptime": {
+        "_excluded: span.to_ms - span.from_ms -> span.to_ms + span.from_ms #2": "without a maximum it is all of it",
+        "_joined: each.from_ms < each.to_ms -> each.from_ms <= each.to_ms": _EMPTY,
+        "_minus: other.from_ms > begin -> other.from_ms >= begin": _EMPTY,
+        "_minus: begin < span.to_ms -> begin <= span.to_ms": _EMPTY,
+        "_minus: max(begin, other.to_ms) -> other.to_ms": "the others are apart and in order",
     },
     "grid_support": {
         "GridSupport.__post_init__: 1 -> 2 #2": _SIGN,

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csms.uptime.rules import (
+    DAY_MS,
     HOUR_MS,
     PRESETS,
     Cause,
@@ -20,6 +21,7 @@ from csms.uptime.rules import (
     mean,
     percent,
     uptime,
+    within,
 )
 
 pytestmark = pytest.mark.requirement("R185")
@@ -160,7 +162,110 @@ def test_percents_never_round_up_and_averages_leave_out_the_unknown() -> None:
     assert many is not None
     assert many.denominator <= 10**16, "sums of exact shares would have thousands of digits"
     assert float(many) == pytest.approx(1 - 6.931e-5)
+    assert uptime(STRICT, YEAR, [], []) == (0, 0, 0, ())
     assert uptime(STRICT, YEAR, [], []).share is None
+
+
+def test_definitions_are_those_of_their_sources() -> None:
+    """What 23 CFR 680.116, the California Energy Commission and SI 2023/1168 say, as far as it is known."""
+    assert (HOUR_MS, DAY_MS) == (3_600_000, 86_400_000)
+    found = {
+        name: (each.target_percent, each.of, each.days, each.offline, set(each.excluded), dict(each.most_hours))
+        for name, each in PRESETS.items()
+    }
+    of_america = {"grid", "maintenance", "vandalism", "disaster"}
+    assert found == {
+        "nevi": (97, "each", 365, "counts", {*of_america, "vehicle", "closed"}, {}),
+        "california": (97, "each", 365, "counts", of_america, {"maintenance": 72, "vandalism": 240}),
+        "uk-2023": (99, "average", 365, "does not count", {"closed"}, {}),
+        "strict": (99.9, "each", 365, "counts", set(), {}),
+    }
+    assert {each.read for each in PRESETS.values()} == {"2026-11-26"}
+    assert {each.not_working for each in PRESETS.values()} == {("Faulted", "Unavailable")}
+    assert PRESETS["california"].title == "California"
+
+
+Outages = list[tuple[int, int, str]]
+
+
+@pytest.mark.parametrize(
+    ("history", "offline", "outages"),
+    [
+        ([(1, 0, "Faulted"), (1, 5, "Unavailable")], [], [(0, 5, "faulted"), (5, 100, "unavailable")]),
+        ([(1, 0, "Faulted"), (1, 5, "Faulted")], [], [(0, 100, "faulted")]),
+        ([(1, 0, "Faulted"), (1, 5, "Available"), (1, 6, "Faulted")], [], [(0, 5, "faulted"), (6, 100, "faulted")]),
+        (
+            [(1, 0, "Faulted"), (1, 5, "Reserved"), (1, 10, "Faulted"), (1, 15, "Faulted")],
+            [],
+            [
+                (0, 5, "faulted"),
+                (10, 100, "faulted"),
+            ],
+        ),
+        ([(1, 0, "Faulted"), (2, 0, "Unavailable")], [], [(0, 100, "faulted")]),
+        ([(1, 0, "Unavailable"), (2, 0, "Faulted")], [], [(0, 100, "faulted")]),
+        ([(1, 0, "Unavailable"), (2, 0, "Available")], [], []),
+        ([(1, 0, "Available")], [(10, 20)], [(10, 20, "offline")]),
+        ([(1, 0, "Available")], [(10, 20), (15, 30), (40, 40), (30, 35)], [(10, 35, "offline")]),
+        ([(1, 0, "Available")], [(10, 30), (15, 20)], [(10, 30, "offline")]),
+        ([(1, 0, "Available")], [(10, 20), (21, 30)], [(10, 20, "offline"), (21, 30, "offline")]),
+        ([(1, 0, "Faulted")], [(10, 20)], [(0, 10, "faulted"), (10, 20, "offline"), (20, 100, "faulted")]),
+        ([(1, 0, "Occupied")], [(10, 20)], [(10, 20, "offline")]),
+        ([(1, 0, "Available"), (1, 10, "Occupied")], [(10, 20)], []),
+        ([(1, 0, "Available"), (1, 11, "Occupied")], [(10, 20)], [(10, 11, "offline")]),
+        ([(1, 0, "Available"), (1, 15, "Occupied")], [(10, 20), (20, 30)], [(10, 15, "offline")]),
+        ([(1, 0, "Available")], [(10, 20), (40, 50), (45, 60), (55, 58)], [(10, 20, "offline"), (40, 60, "offline")]),
+        (
+            [(1, 0, "Reserved"), (1, 42, "Occupied")],
+            [(9, 10), (40, 50), (45, 60)],
+            [(9, 10, "offline"), (40, 42, "offline")],
+        ),
+        ([(1, 90, "Faulted")], [], [(90, 100, "faulted")]),
+        ([(1, 101, "Faulted")], [], []),
+    ],
+)
+def test_each_outage_has_its_reason_and_its_bounds(
+    history: list[tuple[int, int, str]], offline: list[tuple[int, int]], outages: Outages
+) -> None:
+    states, gaps = [Status(*each) for each in history], [TimeSpan(*each) for each in offline]
+    found = uptime(STRICT, TimeSpan(0, 100), states, gaps)
+    assert [(each.from_ms, each.to_ms, each.why) for each in found.outages] == outages
+    assert found.known_ms == max(0, 100 - history[0][1])
+
+
+@pytest.mark.parametrize(
+    ("exclusions", "excluded"),
+    [
+        ([(0, 40, "maintenance")], [40, 0]),
+        ([(0, 200, "maintenance")], [72, 0]),
+        ([(60, 240, "maintenance")], [40, 32]),
+        ([(60, 300, "vandalism")], [40, 100]),
+        ([(0, 10, "grid"), (5, 15, "grid"), (15, 20, "grid"), (30, 40, "grid")], [30, 0]),
+        ([(0, 30, "grid"), (10, 20, "grid")], [30, 0]),
+        ([(0, 50, "grid"), (40, 230, "maintenance")], [100, 22]),
+        ([(40, 60, "grid"), (0, 300, "maintenance")], [92, 0]),
+        ([(0, 300, "vehicle")], [0, 0]),
+        ([(50, 50, "grid")], [0, 0]),
+        ([(150, 180, "grid")], [0, 0]),
+    ],
+)
+def test_what_does_not_count_is_left_out_once_and_of_some_causes_only_so_much(
+    exclusions: list[tuple[int, int, Cause]], excluded: list[int]
+) -> None:
+    """Two outages of 100 h each, the second from hour 200 on, by California."""
+    history = [Status(1, hour * HOUR_MS, state) for hour, state in ((0, "Faulted"), (100, "Available"))]
+    history += [Status(1, hour * HOUR_MS, state) for hour, state in ((200, "Faulted"), (300, "Available"))]
+    given_ = [Exclusion(TimeSpan(begin * HOUR_MS, end * HOUR_MS), why) for begin, end, why in exclusions]
+    found = uptime(CALIFORNIA, YEAR, history, [], given_)
+    assert [each.excluded_ms / HOUR_MS for each in found.outages] == excluded
+    assert found.excluded_ms == sum(excluded) * HOUR_MS
+    assert found.outage_ms == (200 - sum(excluded)) * HOUR_MS
+
+
+def test_what_is_known_of_a_time_is_cut_to_it() -> None:
+    spans = [TimeSpan(0, 10), TimeSpan(20, 30), TimeSpan(30, 40), TimeSpan(50, 60)]
+    assert within(spans, 5, 30) == [TimeSpan(5, 10), TimeSpan(20, 30)]
+    assert within(spans, 40, 50) == []
 
 
 @pytest.mark.long
