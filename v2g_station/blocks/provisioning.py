@@ -1,6 +1,6 @@
 """Variables, reports and restarts (functional block B)."""
 
-from typing import Literal
+from functools import partial
 
 from v2g.errors import OcppError
 from v2g.ocpp.messages import provisioning as ocpp
@@ -37,8 +37,8 @@ class StationProvisioning(FunctionalBlock):
         """Closes the station to new users."""
         self._scheduled = False
         """Whether the reset waits, or waited, for the end of transactions."""
-        self.resetting: int | Literal["no"] | None = "no"
-        """The EVSE whose restart is pending, None for the station's."""
+        self._pending: set[int | None] = set()
+        """The EVSEs whose restart is pending, None for the station's."""
         self.answers: dict[str, Handler] = {
             "GetVariables": self._get,
             "SetVariables": self._set,
@@ -126,9 +126,11 @@ class StationProvisioning(FunctionalBlock):
             self._k.after("reset.begin", 0, lambda: self._leave(evse_id, at_once=at_once))
             self._scheduled = bool(busy) and not at_once
             return ocpp.ResetResponse(status="Scheduled" if self._scheduled else "Accepted")
-        self.resetting = evse_id
+        self._pending.add(evse_id)
         self._scheduled = bool(busy) and request.type == "OnIdle"
         if self._scheduled:
+            if evse_id is None:
+                self._close(closed=True)  # B12.FR.07
             return ocpp.ResetResponse(status="Scheduled")  # B12.FR.01
         self._k.after("reset.begin", 0, lambda: (self._hold_all if self._sessions.keeping else self._end_all)(evse_id))
         return ocpp.ResetResponse(status="Accepted")
@@ -152,8 +154,7 @@ class StationProvisioning(FunctionalBlock):
         """End transactions at once before a restart (B12.FR.04, .08)."""
         for evse in self._concerned(evse_id):
             self._sessions.end(evse, "ResetCommand", reason="ImmediateReset")
-        self._k.after("reset.patience", RESET_PATIENCE, lambda: self._restart(evse_id))
-        self.idle()
+        self._wait(evse_id)
 
     def _hold_all(self, evse_id: int | None) -> None:
         """Interrupt transactions, which resume after the restart (B13.FR.04, .10, .20)."""
@@ -161,26 +162,27 @@ class StationProvisioning(FunctionalBlock):
             if evse.record is not None:
                 self._sessions.update(evse, "ResetCommand")
                 self._resumption.hold(evse)
-        self._k.after("reset.patience", RESET_PATIENCE, lambda: self._restart(evse_id))
+        self._wait(evse_id)
+
+    def _wait(self, evse_id: int | None) -> None:
+        self._k.after(f"reset.patience.{evse_id}", RESET_PATIENCE, lambda: self._restart(evse_id))
         self.idle()
 
     def idle(self) -> None:
-        """Restart now if a restart is pending and nothing prevents it."""
-        if self.resetting == "no":
-            return
-        if not self._sessions.keeping and any(evse.record is not None for evse in self._concerned(self.resetting)):
-            return
-        if not len(self._outbox) or not self._k.online:
-            self._restart(self.resetting)
-        elif not self._k.planned("reset.patience"):
-            place = self.resetting
-            self._k.after("reset.patience", RESET_PATIENCE, lambda: self._restart(place))
+        """Restart now what is to be restarted, if nothing prevents it."""
+        for place in tuple(self._pending):
+            if not self._sessions.keeping and any(evse.record is not None for evse in self._concerned(place)):
+                continue
+            if not len(self._outbox) or not self._k.online:
+                self._restart(place)
+            elif not self._k.planned(f"reset.patience.{place}"):
+                self._k.after(f"reset.patience.{place}", RESET_PATIENCE, partial(self._restart, place))
 
     def _restart(self, evse_id: int | None) -> None:
-        if self.resetting == "no":
+        if evse_id not in self._pending:
             return
-        self.resetting = "no"
-        self._k.cancel("reset.patience")
+        self._pending.discard(evse_id)
+        self._k.cancel(f"reset.patience.{evse_id}")
         if evse_id is None:
             self.restarting()
         self._k.do(Restart(evse_id=evse_id))

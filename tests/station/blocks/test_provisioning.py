@@ -105,6 +105,28 @@ def test_reset_evse_on_idle() -> None:
     assert Restart(evse_id=1) in found.commands
 
 
+def test_each_evse_whose_reset_is_scheduled_restarts() -> None:
+    found = charging(evses=(SOCKET, SOCKET), stop="Authorized")
+    found.plug(2)
+    found.present(evse_id=2)
+    for evse_id in (1, 2):
+        assert found.ask("Reset", type="OnIdle", evseId=evse_id)["status"] == "Scheduled"
+    found.present(evse_id=2)
+    assert [each for each in found.commands if isinstance(each, Restart)] == [Restart(evse_id=2)]
+    found.present()
+    assert [each for each in found.commands if isinstance(each, Restart)] == [Restart(evse_id=2), Restart(evse_id=1)]
+
+
+def test_a_station_that_is_to_restart_when_it_is_idle_takes_no_new_driver() -> None:
+    """B12.FR.07: EVSEs without a transaction become Unavailable."""
+    found = charging(evses=(SOCKET, SOCKET), stop="Authorized")
+    assert found.ask("Reset", type="OnIdle")["status"] == "Scheduled"
+    found.wait(1)
+    found.expect("StatusNotification", evseId=2, connectorStatus="Unavailable")
+    found.present()
+    assert found.restarts == 1
+
+
 def test_reset_evse_immediate() -> None:
     found = charging()
     assert found.ask("Reset", type="Immediate", evseId=1)["status"] == "Accepted"
