@@ -153,11 +153,9 @@ def read_list(data: bytes, question: Question, at: datetime) -> StatusFinding:
 def may_ask(url: str, allowed: Sequence[str]) -> bool:
     """Return whether a URL is below an allowed one, as a server would parse it, not by comparing text."""
     asked = _parts(url)
-    for each in allowed:
-        place = _parts(each)
-        if asked is not None and place is not None and asked[:3] == place[:3] and asked[3].startswith(place[3]):
-            return True
-    return False
+    return asked is not None and any(
+        place is not None and asked[:3] == place[:3] and asked[3].startswith(place[3]) for place in map(_parts, allowed)
+    )
 
 
 def _parts(url: str) -> tuple[str, str, int, str] | None:
@@ -170,7 +168,8 @@ def _parts(url: str) -> tuple[str, str, int, str] | None:
     if found.scheme not in _PORTS or not found.hostname or "@" in found.netloc:
         return None
     path = unquote(found.path) or "/"
-    odd = "\\" in path or "%" in path or any(character <= " " or character > "~" for character in url + path)
+    text = url + path
+    odd = "\\" in path or "%" in path or " " in text or not (text.isascii() and text.isprintable())
     if odd or any(step in (".", "..") for step in path.split("/")):
         return None
     return found.scheme, found.hostname, port or _PORTS[found.scheme], path

@@ -292,6 +292,10 @@ TARGETS: Final[Mapping[str, Target]] = {
     "costing": Target("v2g/energy/settlement/costing.py", ("tests/energy/settlement/test_costing.py",)),
     "reconcile": Target("v2g/energy/settlement/reconcile.py", ("tests/energy/settlement/test_reconcile.py",)),
     "till": Target("v2g/hardware/zvt/till.py", ("tests/hardware/zvt/test_zvt.py",)),
+    "contract_rules": Target("csms/contracts/rules.py", ("tests/csms/contracts/test_rules.py",)),
+    "trust_rules": Target(
+        "csms/trust/rules.py", ("tests/csms/trust/test_rules.py", "tests/csms/contracts/test_status_urls.py")
+    ),
     "board_inputs": Target("v2g/hardware/board/inputs.py", ("tests/hardware/board/test_inputs.py",)),
     "tariff_rules": Target("csms/tariffs/rules.py", ("tests/csms/tariffs/test_week.py",)),
     "record_judge": Target(
@@ -553,6 +557,10 @@ _EMPTY: Final = "a span without length is no time"
 _SIGN: Final = "only its sign counts"
 _LOWEST: Final = "more of a sorted list have the same minimum"
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
+    "contract_rules": {
+        "conclude: answers.get(question.request) or b'' -> answers.get(question.request)": "none is as an empty one",
+        "_is_cleared: return False -> return None": "None is as false",
+    },
     "till": {
         "Till.__init__: self._stopping = False -> pass": _BEGUN,
         "Till.__init__: False -> True": _BEGUN,

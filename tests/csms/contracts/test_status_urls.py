@@ -4,7 +4,7 @@ import pytest
 
 from csms.trust.rules import may_ask
 
-ALLOWED = ("https://pki.example/ocsp/", "http://crl.example:8080/")
+ALLOWED = ("https://[", "https:///lost/", "https://pki.example/ocsp/", "http://crl.example:8080/", "http://ca.example")
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,10 @@ ALLOWED = ("https://pki.example/ocsp/", "http://crl.example:8080/")
         "https://pki.example/ocsp/",
         "https://PKI.example:443/ocsp/a/b?c=d",
         "https://pki.example/ocsp/%41",
+        "https://pki.example/ocsp/~ca!",
         "http://crl.example:8080/list.crl",
+        "http://crl.example:8080",
+        "http://ca.example:80/list.crl",
     ],
 )
 def test_what_is_below_an_allowed_one_may_be_asked(url: str) -> None:
@@ -33,6 +36,12 @@ def test_what_is_below_an_allowed_one_may_be_asked(url: str) -> None:
         "https://pki.example/ocsp/..\\admin",
         "https://pki.example/ocsp/./x",
         "https://pki.example/ocsp/\n",
+        "https://pki.example/ocsp/%0a",
+        "https://pki.example/ocsp/ ",
+        "https://pki.example/ocsp/%20",
+        "https://pki.example/ocsp/%7f",
+        "https://pki.example/ocsp/\u00e9",
+        "https:///lost/",
         "https://user@pki.example/ocsp/",
         "https://pki.example@evil.example/ocsp/",
         "https://pki.example:port/ocsp/",
