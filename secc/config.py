@@ -29,7 +29,7 @@ from v2g.energy.grid_signal import parse_grid_signal
 from v2g.energy.settlement.ocmf import OcmfText
 from v2g.energy.settlement.records import MOST_REACTION_MS
 from v2g.errors import ConfigError, KeyAccessError
-from v2g.hardware.power_modules.bank import load_database
+from v2g.hardware.power_modules.bank import ModulesConfig, dbc_group, load_database
 from v2g.io.http.known_client import SelfEnrolmentConfig
 from v2g.io.keys.quotes import quote_registers
 from v2g.io.plc.link import LinkEndConfig
@@ -409,10 +409,17 @@ def _openers(config: ProgramConfig) -> Iterator[OfKey]:
     ]
     for place, (id_, charger) in enumerate(zip(ids, config.places, strict=True)):
         yield id_, partial(check_evse_id, charger.charger.evse_id)
-        if (can := charger.hardware.can) is not None and can.dbc is not None:
-            own = bool(config.evses) and config.evses[place].hardware is not None
-            section = ("evses", str(place), "hardware") if own else ("hardware",)
-            yield (*section, "can", "dbc"), partial(load_database, can.dbc)
+        own = bool(config.evses) and config.evses[place].hardware is not None
+        section = ("evses", str(place), "hardware") if own else ("hardware",)
+        if (can := charger.hardware.can) is not None:
+            yield (*section, "can", *(() if can.dbc is None else ("dbc",))), partial(_check_modules, can)
+        if (modbus := charger.hardware.modbus) is not None:
+            yield (*section, "modbus", "map" if modbus.map_file is None else "map_file"), modbus.register_map
+
+
+def _check_modules(can: ModulesConfig) -> None:
+    """Look for what would end the start: messages and signals that the DBC file lacks."""
+    dbc_group(can, load_database(can.dbc), 0.0)
 
 
 def _check_grid_code(config: ProgramConfig, kept: GridCodeConfig) -> None:
