@@ -67,7 +67,11 @@ async def answer_transaction_event(
     if transaction.active and transaction.evse_id in context.early_needs:
         needs = context.early_needs.pop(transaction.evse_id)
         await take_needs(context, transaction.transaction_id, needs)
-    limit = await follow_transaction(context, request, event.at_ms, transaction) if outcome == "new" else None
+    limit = await _linked(context, request, event.at_ms, transaction) if outcome != "conflict" else None
+    if outcome == "new" and event.kind == "Ended":  # O02.FR.02: the station removes them
+        now_ms = services.clock.utc_ms()
+        await services.store.run(diagnostics.end_messages_of, context.station_id, transaction.transaction_id, now_ms)
+        await announce_due(services, context.station_id, transaction)
     if limit is None and transaction.wanted_limit is not None and not transaction.limit_told:
         limit = await _limit(context, transaction, transaction.wanted_limit)
     if event.trigger == "TxResumed":
@@ -205,10 +209,11 @@ async def answer_meter_values(context: HandlerContext, request: MeterValuesReque
     return MeterValuesResponse()
 
 
-async def follow_transaction(
+async def _linked(
     context: HandlerContext, request: TransactionEventRequest, at_ms: int, transaction: Transaction
 ) -> TransactionLimit | None:
-    """After an event was stored: link it to the remote start and the reservation that it names.
+    """After an event was stored, or came again: link it to the remote start and the reservation that it names. This
+    program may have been killed in between.
 
     Returns the limit of the remote start, for the answer to its first event (F07.FR.02).
     """
@@ -229,7 +234,4 @@ async def follow_transaction(
         number, now_ms = small(request.reservation_id), context.services.clock.utc_ms()
         used = await run(commands.save_reservation, context.station_id, number, "Used", now_ms, transaction_id)
         context.observe("ocpp", "reservation", reservation=number, state="Used", known=used)
-    if request.event_type == "Ended":  # O02.FR.02: the station removes them
-        await run(diagnostics.end_messages_of, context.station_id, transaction_id, context.services.clock.utc_ms())
-        await announce_due(context.services, context.station_id, transaction)
     return limit if context.version == "2.1" else None

@@ -52,6 +52,26 @@ async def test_a_reservation_is_used_by_the_transaction_that_names_it(backend: S
         assert await state_of(csms, reservation) == "Used"
 
 
+async def test_a_reservation_is_used_though_only_the_event_that_comes_again_finds_it(backend: Start) -> None:
+    """As where this program was killed after it had stored the event, and before the answer."""
+    async with backend(tokens=TOKENS) as csms:
+        station = await csms.booted()
+        before = await reserve(csms, station, evse_id=2)
+        charging = Charging(csms, station)
+        event: dict[str, Any] = {
+            "eventType": "Started", "triggerReason": "Authorized", "timestamp": charging.now(), "seqNo": 0,
+            "transactionInfo": {"transactionId": charging.id}, "evse": {"id": 1, "connectorId": 1}, "idToken": VALID,
+            "reservationId": before.reservation_id + 1,
+        }  # fmt: skip
+        await station.call("TransactionEvent", event)
+        reservation = await reserve(csms, station, evse_id=1)
+        assert reservation.reservation_id == event["reservationId"]
+        await station.call("TransactionEvent", {**event, "seqNo": 1, "eventType": "Updated", "reservationId": 77})
+        assert await state_of(csms, reservation) == "Accepted"
+        await station.call("TransactionEvent", event)
+        assert await state_of(csms, reservation) == "Used"
+
+
 async def test_a_reservation_that_nobody_uses_expires(csms: Backend) -> None:
     station = await csms.booted()
     reservation = await reserve(csms, station, evse_id=1)
