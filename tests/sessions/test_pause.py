@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from evcc.session import ports as ev
 from evcc.session.contracts import Contract
+from evcc.session.d20.stages import RampingDown
 from evcc.session.settings import ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
@@ -354,3 +355,19 @@ def test_the_charger_renegotiates_a_schedule(join: Join) -> None:
     joined.run()
     assert joined.evcc_reason == "finished"
     assert len(joined.vehicle_saw("schedule", "renegotiating")) == 1
+
+
+@pytest.mark.some(1)
+@pytest.mark.requirement("R12")
+@pytest.mark.parametrize("service", ["DC_BPT", "AC_BPT"])
+def test_a_charger_that_ends_the_session_meanwhile_is_not_asked_to_pause(join: Join, service: str) -> None:
+    joined = join(vehicle=vehicle(CHARGE, ProgramStep(do="wait", for_s=600, pause=True), CHARGE, service=service))
+
+    def end_meanwhile(data: bytes) -> bytes:
+        if isinstance(joined.evcc.stage, RampingDown):
+            joined.secc.fact(se.StopRequested("remote"), joined.now, joined.utc_ms)
+        return data
+
+    joined.wire_to_secc = end_meanwhile
+    joined.run()
+    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")

@@ -298,7 +298,7 @@ def wanted_end(status: EVSEStatus, choice: PausedChoice) -> stages.Ending | None
     """Return the end of session requested by the charger, None for other notifications."""
     match status.evse_notification:
         case EvseNotification.Terminate:
-            return stages.Ending("evse_terminated")
+            return stages.TERMINATED_BY_EVSE
         case EvseNotification.Pause:
             return stages.PAUSED_BY_EVSE
         case EvseNotification.ServiceRenegotiation:  # V2G20-1477

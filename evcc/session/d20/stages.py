@@ -37,6 +37,8 @@ class Ending(msgspec.Struct, frozen=True):
 
 PAUSED_BY_EVSE: Final = Ending("evse_asked_to_pause", ChargingSession.Pause)
 """The charger asks for a pause, in the loop or with a schedule."""
+TERMINATED_BY_EVSE: Final = Ending("evse_terminated")
+"""The charger ends the session, which it does not let pause any more."""
 
 
 class SettingUp(Stage, frozen=True):

@@ -16,7 +16,7 @@ from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import LOOPS, PARALLEL
 from v2g.iso15118.d20.messages import common_messages as iso
 from v2g.iso15118.d20.messages.acdp import ACDP_DisconnectReq, ElectricalChargingDeviceStatus
-from v2g.iso15118.d20.messages.common_types import ChargeLoopReq, ChargeLoopRes, Processing
+from v2g.iso15118.d20.messages.common_types import ChargeLoopReq, ChargeLoopRes, EvseNotification, Processing
 from v2g.iso15118.d20.messages.dc import DC_ChargeLoopRes, DC_WeldingDetectionReq, DC_WeldingDetectionRes
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import Command
@@ -72,8 +72,13 @@ def repeat_nothing(stage: LeavingLoop[stages.Looping], request: ChargeLoopReq, c
 def on_ramping_down(
     stage: stages.RampingDown, request: ChargeLoopReq, response: ChargeLoopRes, context: RequestContext
 ) -> stages.Step:
-    """Stop power once no current flows, or in any case after the time for it."""
+    """Stop power once no current flows, or in any case after the time for it; a charger that ends the session meanwhile
+    lets it neither pause nor select services again."""
     stage = still_looping(stage, response)
+    status, ending = response.evse_status, stage.ending
+    terminated = status is not None and status.evse_notification is EvseNotification.Terminate
+    if terminated and ending.mode is not iso.ChargingSession.Terminate:
+        stage = msgspec.structs.replace(stage, ending=stages.TERMINATED_BY_EVSE)
     return still_flowing(stage, response, context) or _power_stop(stage.looping, context, stage.ending)
 
 
