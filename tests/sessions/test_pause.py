@@ -300,6 +300,7 @@ def test_who_may_not_give_back_any_more_only_charges_from_then_on(join: Join) ->
     assert 0 < given < 200_000
     reported = joined.vehicle_saw("metering", "reading")[-1]
     assert reported["discharged_wh"] == pytest.approx(given / 1000, abs=3)  # of the whole session (V2G20-902)
+    assert not joined.vehicle_saw("offer", "checkpoint_missing")  # only charging has none
 
 
 def test_a_list_that_changes_nothing_on_offer_disturbs_nobody(join: Join) -> None:

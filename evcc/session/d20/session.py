@@ -356,7 +356,8 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
     def _enter(self, stage: Stage) -> None:
         if isinstance(self.stage, stages.CheckingIn) and not isinstance(stage, stages.CheckingIn):
             self._parked = True
-        if isinstance(stage, stages.OpeningContactor) and self._progress is not None:
+        checkpoints = self._choice is not None and self._choice.checkpoints  # by the services that are selected now
+        if isinstance(stage, stages.OpeningContactor) and self._progress is not None and checkpoints:
             self._discharge.power_stopped()
         super()._enter(stage)
         if isinstance(stage, stages.Looping):
