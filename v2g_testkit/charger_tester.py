@@ -258,7 +258,8 @@ class SeccTester:
         return core.seen
 
     async def _connect(self, identity: str, found: SdpAnswer | None = None) -> Stream:
-        """Return a connection; a charger that is still busy is retried. Raises V2GError."""
+        """Return a connection; a charger that is still busy is retried, not one whose certificate is rejected. Raises
+        V2GError."""
         bench = self._bench
         until = self._clock.monotonic() + PATIENCE_S
         while True:
@@ -270,7 +271,7 @@ class SeccTester:
                 else:
                     stream = await connect(where.host, where.port, self._endpoint(identity))
             except TransportError as error:
-                if self._refusing or self._clock.monotonic() > until:
+                if self._refusing or _rejects(error) or self._clock.monotonic() > until:
                     self._refusing = not isinstance(error, TlsError)
                     raise
                 await asyncio.sleep(_AGAIN_S)
@@ -302,14 +303,19 @@ class SeccTester:
         return PilotShown()
 
 
-def _unconnected(error: V2GError) -> str:
-    """Return why there is no connection: who rejected whom, and where the cause may be the tester's own settings."""
+def _rejects(error: V2GError) -> str:
+    """Return how the tester has rejected the charger's certificate; empty where something else went wrong."""
     reason = error.reason if isinstance(error, TlsError) else ""
     if reason == "unknown_ca":
-        return f"the tester does not trust the charger's certificate (is its root in --pki, --root?): {error}"
-    if reason.startswith("peer_certificate"):
-        return f"the tester rejects the charger's certificate: {error}"
-    return f"{REFUSES}: {error}" if reason else str(error)
+        return "the tester does not trust the charger's certificate (is its root in --pki, --root?)"
+    return "the tester rejects the charger's certificate" if reason.startswith("peer_certificate") else ""
+
+
+def _unconnected(error: V2GError) -> str:
+    """Return why there is no connection: who rejected whom, and where the cause may be the tester's own settings."""
+    if why := _rejects(error):
+        return f"{why}: {error}"
+    return f"{REFUSES}: {error}" if isinstance(error, TlsError) and error.reason else str(error)
 
 
 async def no_stimulus(state: PilotState) -> None:
