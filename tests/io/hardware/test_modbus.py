@@ -217,11 +217,17 @@ REFUSED = b"\x83\x02"
         lambda answer: answer[:2] + b"\x00\x07" + answer[4:],
         lambda answer: answer[:7] + b"\x04" + answer[8:],
         lambda answer: answer[:6] + b"\x55" + answer[7:],
+        lambda answer: answer[:7] + b"\x55" + answer[8:],
     ],
-    ids=["exception cut", "exception", "short", "cut", "none", "number", "protocol", "function", "unit"],
+    ids=[
+        *("exception cut", "exception", "short", "cut", "none", "number", "protocol", "function", "unit"),
+        "unknown function",
+    ],
 )
 async def test_no_broken_answer_becomes_a_reading(broken: Callable[[bytes], bytes], until: Callable[..., Any]) -> None:
-    """The last good values stay, the loss is reported, and the next whole answer ends it."""
+    """The last good values stay, the loss is reported, and the next whole answer ends it. It is no defect here."""
+    defects: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: defects.append(context))
     async with tcp(dict.fromkeys(range(8), 0) | {1: 7}, map="generic") as (server, meter):
         await meter.open()
         faults: list[tuple[str, bool]] = []
@@ -231,3 +237,4 @@ async def test_no_broken_answer_becomes_a_reading(broken: Callable[[bytes], byte
         assert meter.values.import_mwh == 7_000
         server.broken = lambda answer: answer
         await until(lambda: faults == [("meter_lost", True), ("meter_lost", False)])
+    assert defects == []

@@ -144,9 +144,26 @@ def modbus_client(config: ModbusConfig) -> ModbusClient:
     from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient  # only for chargers with such a meter
 
     again: Any = {"timeout": config.timeout_s, "retries": 0, "reconnect_delay": 0.1, "reconnect_delay_max": 2.0}
-    if config.host:
-        return AsyncModbusTcpClient(config.host, port=config.port, **again)
-    return AsyncModbusSerialClient(config.device, **_settings_of(config), **again)
+    client = (
+        AsyncModbusTcpClient(config.host, port=config.port, **again)
+        if config.host
+        else AsyncModbusSerialClient(config.device, **_settings_of(config), **again)
+    )
+    context: Any = client.ctx
+    decode = context.callback_data
+
+    def received(data: bytes, addr: object = None) -> int:
+        try:
+            used: int = decode(data, addr)
+        except Exception as error:  # noqa: BLE001 - in the loop's callback it would be a defect of this program
+            _log.debug("meter: %s", error)
+            if config.host:
+                context.transport.abort()  # where the next frame begins is unknown; a serial line finds it by its CRC
+            return len(data)
+        return used
+
+    context.callback_data = received
+    return client
 
 
 def client_on_line(config: ModbusConfig) -> ModbusClient:
