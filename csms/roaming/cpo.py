@@ -13,9 +13,9 @@ from csms.roaming import store as rows
 from csms.roaming.authorization import ocpp_token, transfer_of
 from csms.roaming.commands import COMMANDS, TIMEOUT_S, begin_command, find_evse, result_name
 from csms.roaming.endpoint import HANDLERS, OcpiAnswer, OcpiRequest, not_allowed, not_found
-from csms.roaming.exchange import clients, listed, one, part, received
+from csms.roaming.exchange import clients, listed, one, part, received, seen
 from csms.roaming.publication import grant_of, put_grant
-from csms.roaming.rules import check_partner_url, party_of
+from csms.roaming.rules import check_partner_url
 from csms.roaming.store import Kept
 from csms.services import Services
 from csms.smart_charging.rules import Needs
@@ -91,7 +91,7 @@ async def _commands(asked: OcpiRequest) -> OcpiAnswer:
     command: Any = wire.read(asked.sent(), kind)
     check_partner_url(command.response_url, asked.partner.hosts, asked.partners.reach)
     if isinstance(command, StartSession | ReserveNow):
-        if party_of(command.token.country_code, command.token.party_id) not in asked.partner.parties:
+        if not asked.speaks_for(command.token.country_code, command.token.party_id):
             raise OcpiError("the token is not of one of your parties", code=2004)
         token = ocpp_token(command.token)
         key = token.type, normalise(token.type, token.id_token)
@@ -118,8 +118,9 @@ def _sync(result: str) -> OcpiAnswer:
 
 async def _transaction(asked: OcpiRequest, session_id: str) -> Transaction | None:
     """Return the running transaction of one of the partner's sessions."""
-    kept = await asked.services.store.read(rows.find_object, "", "sessions", session_id)
-    if kept is None or kept.audience != asked.partner.partner_id:
+    try:
+        kept = await seen(asked, "sessions", session_id)
+    except OcpiError:
         return None
     station_id, _, transaction_id = kept.about.partition("/")
     found = await asked.services.store.read(transactions.get, station_id, transaction_id)

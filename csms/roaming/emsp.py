@@ -13,7 +13,7 @@ from csms.roaming.endpoint import HANDLERS, OcpiAnswer, OcpiRequest, not_allowed
 from csms.roaming.exchange import clients, listed, received
 from csms.roaming.partners import below
 from csms.roaming.received import announce_cdr, take_cdr
-from csms.roaming.rules import key_of, party_of
+from csms.roaming.rules import key_of
 from csms.roaming.store import Kept
 from csms.tokens.rules import Where, answer_known
 from v2g import typed_json
@@ -84,7 +84,7 @@ async def _cdrs(asked: OcpiRequest) -> OcpiAnswer:
         raise not_allowed(asked.method)
     sent = asked.sent()
     cdr = wire.read(sent, OcpiCdr)
-    if party_of(cdr.country_code, cdr.party_id) not in asked.partner.parties:
+    if not asked.speaks_for(cdr.country_code, cdr.party_id):
         raise OcpiError("the CDR is not of one of your parties", code=2001)
     document = wire.encode(sent).decode()
     new = await asked.services.store.run(take_cdr, asked.partner, cdr, document, asked.now_ms)

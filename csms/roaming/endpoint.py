@@ -54,6 +54,17 @@ class OcpiRequest(msgspec.Struct, frozen=True, kw_only=True):
         """The time, UTC ms."""
         return self.services.clock.utc_ms()
 
+    @property
+    def behind(self) -> str:
+        """The party behind a hub whose request it is: its own objects only are its concern; "": the partner itself."""
+        hub = self.partner.hub
+        return "" if hub is None or self.sender == party_of(*hub) else self.sender
+
+    def speaks_for(self, country_code: str, party_id: str) -> bool:
+        """Return whether a party's objects and drivers are the sender's."""
+        party = party_of(country_code, party_id)
+        return party == self.behind if self.behind else party in self.partner.parties
+
     def sent(self) -> object:
         """Return the body in the inner form. Raises OcpiError."""
         return wire.inner(wire.decode(self.body))

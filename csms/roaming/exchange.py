@@ -19,16 +19,26 @@ _ONCE: Final = ("country_code", "party_id")
 
 async def listed(asked: OcpiRequest, module: str) -> OcpiAnswer:
     """Answer GET of own objects: all that the partner may see."""
-    data, headers = await page_of(asked.services, module, asked.url, asked.query, asked.partner.partner_id)
+    owner, party = asked.partner.partner_id, asked.behind
+    data, headers = await page_of(asked.services, module, asked.url, asked.query, owner, party)
     return OcpiAnswer(data=data, headers=headers)
 
 
 async def one(asked: OcpiRequest, module: str, object_id: str) -> Any:
     """Return one own object that the partner may see, as plain values. Raises OcpiError (404)."""
+    return typed_json.decode_exact((await seen(asked, module, object_id)).document.encode())
+
+
+async def seen(asked: OcpiRequest, module: str, object_id: str) -> rows.Kept:
+    """Return one own object that the partner, and the party behind it, may see. Raises OcpiError (404)."""
     kept = await asked.services.store.read(rows.find_object, "", module, object_id)
     if kept is None or kept.audience not in ("", asked.partner.partner_id):
         raise not_found(module[:-1])
-    return typed_json.decode_exact(kept.document.encode())
+    if asked.behind and kept.audience:
+        token: Any = typed_json.decode(kept.document, dict[str, Any])["cdr_token"]
+        if not asked.speaks_for(token["country_code"], token["party_id"]):
+            raise not_found(module[:-1])
+    return kept
 
 
 def part(found: Any, path: tuple[str, ...]) -> Any:
@@ -48,7 +58,7 @@ async def received(asked: OcpiRequest, module: str, *methods: str) -> OcpiAnswer
     if not 3 <= len(asked.path) <= (5 if module == "locations" else 3):
         raise not_found()
     country_code, party_id, object_id = asked.path[:3]
-    if party_of(country_code, party_id) not in asked.partner.parties:
+    if not asked.speaks_for(country_code, party_id):
         raise not_found("party")
     kind = (asked.query.get("type") or "RFID",) if module == "tokens" else ()
     key = key_of(country_code, party_id, object_id, *kind)

@@ -59,11 +59,12 @@ async def _listed(services: Services, partners: Partners, version: Version, modu
 
 
 async def page_of(
-    services: Services, module: str, url: str, query: Mapping[str, str], seen_by: str
+    services: Services, module: str, url: str, query: Mapping[str, str], seen_by: str, party: str = ""
 ) -> tuple[list[object], dict[str, str]]:
-    """Return a page of the own objects that a partner, or everyone (""), may see, and its headers."""
+    """Return a page of the own objects that a partner, or everyone (""), may see, and its headers; `party`: behind a
+    hub, see `list_objects`."""
     asked = wire.list_query(query)
-    total, found, more = await services.store.read(rows.list_objects, module, asked, seen_by=seen_by)
+    total, found, more = await services.store.read(rows.list_objects, module, asked, seen_by=seen_by, party=party)
     headers = {"X-Total-Count": str(total), "X-Limit": str(wire.MOST_LISTED)}
     if more:
         last = found[-1].updated_ms, found[-1].object_id

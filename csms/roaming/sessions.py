@@ -29,6 +29,7 @@ from csms.roaming.publication import (
     place_of,
     tariffs_at,
 )
+from csms.roaming.rules import party_of
 from csms.settlements import store as records
 from csms.settlements.work import taxation_of
 from csms.tariffs import store as tariffs
@@ -50,6 +51,7 @@ from v2g.ocpi.objects import (
     CdrPeriod,
     CdrSignedData,
     CdrSignedValue,
+    CdrToken,
     OcpiCdr,
     OcpiLocation,
     OcpiPlace,
@@ -129,13 +131,18 @@ def follow(
         )  # fmt: skip
         if not soon or not transaction.active:
             kept = own_object("sessions", session.id, wire.encode(session).decode(), now_ms)
-            more = {"audience": partner_id, "about": about, "state": state or "open"}
+            more = {"audience": partner_id, "about": about, "state": state or "open", "alias": _driver(token)}
             rows.put_object(connection, msgspec.structs.replace(kept, **more))
             if partner_id in rows.receivers(connection, "sessions"):
                 rows.enqueue(connection, [partner_id], "sessions", session.id, now_ms)
     if transaction.active:
         return False
     return not _bill(connection, config, transaction, session, partner_id, (place, offered), margin_ms, now_ms)
+
+
+def _driver(token: CdrToken) -> str:
+    """Return the party of a driver: behind a hub, nobody else sees the session."""
+    return party_of(token.country_code, token.party_id)
 
 
 def _kwh(start: Any, last: Any) -> Decimal:
@@ -245,7 +252,8 @@ def _bill(
         made.insert(0, msgspec.structs.replace(back, last_updated=wire.moment(now_ms)))
     for cdr in made:
         kept = own_object("cdrs", cdr.id, wire.encode(cdr).decode(), now_ms)
-        rows.put_object(connection, msgspec.structs.replace(kept, audience=partner_id, about=about, state="sent"))
+        more = {"audience": partner_id, "about": about, "state": "sent", "alias": _driver(session.cdr_token)}
+        rows.put_object(connection, msgspec.structs.replace(kept, **more))
         # it waits for a partner that is not registered now; a credit CDR that came before the CDR that it takes back
         # would be disputed
         rows.enqueue(connection, [partner_id], "cdrs", cdr.id.lower(), now_ms, chain=about)

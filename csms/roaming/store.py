@@ -159,14 +159,16 @@ def remove_object(connection: Connection, owner: str, module: str, object_id: st
 
 
 def list_objects(
-    connection: Connection, module: str, asked: ListQuery, *, seen_by: str | None = None
+    connection: Connection, module: str, asked: ListQuery, *, seen_by: str | None = None, party: str = ""
 ) -> tuple[int, list[Kept], bool]:
     """Return how many objects of ours there are, those that are asked for, oldest change first, and whether more
-    follow. `seen_by`: only what this partner may see."""
+    follow. `seen_by`: only what this partner may see; `party`: and of drivers those of this party behind it."""
     table = roaming_objects.c
     wanted: list[ColumnElement[bool]] = [table.module == module, table.owner == ""]
     if seen_by is not None:
         wanted.append(table.audience.in_(("", seen_by)))
+    if party:
+        wanted.append((table.audience == "") | (table.alias == party))
     if asked.from_ms is not None:
         wanted.append(table.updated_ms >= asked.from_ms)
     if asked.to_ms is not None:

@@ -1,6 +1,7 @@
 """An operator's stations at a partner: locations, tariffs, drivers, sessions, CDRs and commands."""
 
 import asyncio
+import base64
 from decimal import Decimal
 from typing import Any
 
@@ -17,7 +18,7 @@ from tests.csms.customers import connector_is
 from tests.csms.fixtures import backend as backend
 from tests.csms.roaming.registered import LOCATION, TOKEN, UID, Roaming, charge, operating
 from tests.csms.roaming.registered import roaming as roaming
-from tests.csms.roaming.scripted_partner import ScriptedPartner
+from tests.csms.roaming.scripted_partner import ROLE, ScriptedPartner
 from v2g import typed_json
 from v2g.energy.settlement.costing import Bill
 from v2g.ocpi import wire
@@ -509,6 +510,45 @@ async def test_a_driver_consents_to_feed_back_by_contract_or_while_it_charges(ba
                         await asyncio.sleep(0.01)
                 assert ("DC_BPT" in told[-1]["allowedEnergyTransfer"]) == allowed
                 assert told[-1]["transactionId"] == charging.id
+
+
+async def test_a_party_behind_a_hub_sees_and_changes_only_what_is_its_drivers(roaming: Roaming) -> None:
+    """The hub routes what any of its parties asks; all have the hub's token."""
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    parties = [{**ROLE, "party_id": party} for party in ("TNM", "OTH")] + [{**ROLE, "role": "HUB", "party_id": "HUB"}]
+    said = {"token": "token-b", "url": f"{roaming.partner.url}/versions", "roles": parties}
+    roaming.token = (await roaming.ocpi("PUT", "/2.2.1/credentials", said)).json["data"]["token"]
+
+    async def as_party(party: str, method: str, path: str, body: Any = None) -> Answer:
+        token = base64.b64encode(roaming.token.encode()).decode()
+        whose = {"ocpi_from_country_code": "NL", "ocpi_from_party_id": party}
+        return await roaming.ask(
+            method, f"/ocpi/cpo/2.2.1{path}", body, role=None, authorization=f"Token {token}", **whose
+        )
+
+    always = {**TOKEN, "whitelist": "ALWAYS"}
+    assert (await as_party("OTH", "PUT", "/tokens/NL/TNM/04A1B2C3", always)).status == 404
+    assert (await as_party("TNM", "PUT", "/tokens/NL/TNM/04A1B2C3", always)).status == 201
+    station = await roaming.backend.booted()
+    charging = Charging(roaming.backend, station)
+    token = {"idToken": "04A1B2C3", "type": "ISO14443"}
+    await charging.event("Started", "Authorized", state="Charging", token=token, context="Transaction.Begin")
+    number = (await roaming.partner.sent("PUT", "/sessions/DE/CPO/"))["id"]
+    url = f"{roaming.partner.url}/results"
+    start = {"location_id": "Depot", "token": TOKEN, "response_url": url}
+    stop = {"session_id": number, "response_url": url}
+    assert (await as_party("OTH", "POST", "/commands/START_SESSION", start)).json["status_code"] == 2004
+    assert (await as_party("OTH", "POST", "/commands/STOP_SESSION", stop)).json["data"]["result"] == "UNKNOWN_SESSION"
+    charging.wh += 10_000
+    roaming.backend.clock.advance(3600)
+    await charging.event("Ended", "StopAuthorized", stopped="Local", token=token, context="Transaction.End")
+    bill = (await roaming.partner.sent("POST", "/cdrs"))["id"]
+    for party, count, status in (("TNM", 1, 200), ("HUB", 1, 200), ("OTH", 0, 404)):
+        for module, name in (("sessions", number), ("cdrs", bill)):
+            listed = await as_party(party, "GET", f"/{module}?date_from=2020-01-01T00:00:00Z")
+            assert (len(listed.json["data"]), listed.headers["x-total-count"]) == (count, str(count))
+            assert (await as_party(party, "GET", f"/{module}/{name}")).status == status
+        assert len((await as_party(party, "GET", "/locations")).json["data"]) == 1
 
 
 @pytest.mark.requirement("R205")
