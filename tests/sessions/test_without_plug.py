@@ -13,8 +13,13 @@ from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import EnergyService, NeighbourDevice, SeccConfig, WptRating
 from tests.sessions.joined import AIR, Joined
+from v2g import exi
 from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.acdp import MechanicalChargingDeviceStatus
+from v2g.iso15118.d20.messages.common_types import Processing
+from v2g.iso15118.d20.session import SCHEMAS
 from v2g.iso15118.d20.wpt_methods import OBSERVED_BY_VEHICLE
+from v2g.iso15118.engine.v2gtp import Framer, frame
 
 CHARGE = ProgramStep(do="charge", energy_wh=200)
 DISCHARGE = ProgramStep(do="discharge", energy_wh=100)
@@ -71,6 +76,30 @@ def test_a_pantograph_is_home_again_however_it_ends(join: Join) -> None:
     joined.run()
     moves = [each.to_vehicle for each in joined.secc_actions if isinstance(each, se.MoveDevice)]
     assert moves == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("where", "position", "reason"),
+    [("ACDP_ConnectRes", "Moving", "device_not_connected"), ("ACDP_DisconnectRes", "EndPosition", "device_not_home")],
+)
+def test_a_device_that_has_stopped_elsewhere_ends_the_session(
+    join: Join, where: str, position: str, reason: str
+) -> None:
+    joined = join("DC_ACDP")
+
+    def elsewhere(data: bytes) -> bytes:
+        (record,) = Framer().feed(data)
+        message = exi.decode(record.payload, SCHEMAS[record.payload_type])
+        if type(message).__name__ != where or message.evse_processing is not Processing.Finished:  # type: ignore[attr-defined]
+            return data
+        status = MechanicalChargingDeviceStatus(position)
+        changed = msgspec.structs.replace(message, evse_mechanical_charging_device_status=status)
+        return frame(record.payload_type, exi.encode(changed))
+
+    joined.wire_to_evcc = elsewhere
+    joined.run()
+    assert joined.evcc_reason == reason
+    assert bool(joined.plant.battery.state.charged_mwh) == (where == "ACDP_DisconnectRes")
 
 
 def test_states_of_device_and_vehicle_are_exchanged_beside(join: Join) -> None:

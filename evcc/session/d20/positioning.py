@@ -25,6 +25,7 @@ from v2g.iso15118.d20.messages.acdp import (
     ACDP_DisconnectRes,
     ACDP_VehiclePositioningReq,
     ACDP_VehiclePositioningRes,
+    MechanicalChargingDeviceStatus,
 )
 from v2g.iso15118.d20.messages.common_messages import (
     EvCheckInStatus,
@@ -326,9 +327,11 @@ def _below(context: RequestContext, *, moving: bool) -> ACDP_VehiclePositioningR
 def on_connection(
     stage: stages.ConnectingDevice, request: ACDP_ConnectReq, response: ACDP_ConnectRes, context: RequestContext
 ) -> stages.Step:
-    """Continue with the cable check once connected."""
+    """Continue with the cable check once connected; end the session if the device has stopped elsewhere."""
     if response.evse_processing is not Processing.Finished:
         return stages.Step(stage=stage, wait=context.config.timing.poll_pause_s)
+    if response.evse_mechanical_charging_device_status is not MechanicalChargingDeviceStatus.EndPosition:
+        return stop(stage, context, stages.Ending("device_not_connected", failed=True))
     step = begin_cable_check(stage.plan, context)
     return replace(step, observed=(seen("place", "connected", departure_s=departure_s(context)), *step.observed))
 
@@ -346,7 +349,10 @@ def on_disconnection(
     response: ACDP_DisconnectRes,
     context: RequestContext,
 ) -> stages.Step:
-    """End the session once the device is home."""
+    """End the session once the device is home; below one that has stopped elsewhere, the vehicle does not leave."""
     if response.evse_processing is not Processing.Finished:
         return stages.Step(stage=stage, wait=context.config.timing.poll_pause_s)
+    if response.evse_mechanical_charging_device_status is not MechanicalChargingDeviceStatus.Home:
+        stuck = stages.Ending("device_not_home", failed=True)
+        return session_stop(context, stage.ending if stage.ending.failed else stuck)
     return leave_place(context, stage.ending)

@@ -19,7 +19,7 @@ OF_20 = {
     # by the letter of ISO 15118-20, without a recording of real devices: services, positioning and control modes
     *("wrong_service", "no_usable_service", "no_usable_parameter_set", "out_of_place", "other_charger", "misaligned"),
     *("incompatible_clearance", "wrong_control_mode", "installation_endless", "evse_asked_to_pause"),
-    "evse_asked_for_other_service",
+    *("evse_asked_for_other_service", "device_not_connected", "device_not_home"),
 }
 ENDS = {"Implausible": 0, "Ending": 0, "_fail": 0, "fail": 1}
 """Calls that end a session, and which argument is the reason."""
