@@ -52,7 +52,17 @@ class Timers(Protocol):
 
 
 StepT = TypeVar("StepT", bound=Step)
-EndingT = TypeVar("EndingT")
+
+
+class End(Protocol):
+    """Mode and cause of a session's end, as an edition has it."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the session continues after it: a pause, or other services."""
+
+
+EndingT = TypeVar("EndingT", bound=End)
 
 
 class Vehicle(Session, Generic[StepT, EndingT]):
@@ -386,9 +396,16 @@ class Vehicle(Session, Generic[StepT, EndingT]):
     # -- ends ---------------------------------------------------------------------------------------------------
 
     def _request_end(self, ending: EndingT) -> None:
-        """Stop normally: at once if no answer is pending, else after it."""
-        if isinstance(self.stage, self.kinds.ending) or self._requested_end is not None:
-            return
+        """Stop normally: at once if no answer is pending, else after it. Of several requests the first one counts, but
+        a session that was to go on can still be ended for good."""
+        leaves = isinstance(self.stage, self.kinds.ending)
+        first: EndingT | None = getattr(self.stage, "ending", None) if leaves else self._requested_end
+        if leaves or first is not None:
+            if first is None or not first.goes_on or ending.goes_on:
+                return
+            if leaves:
+                self.stage = replace(self.stage, ending=ending)
+                return
         self._requested_end = ending
         self._resume_pause(self._staying())
 

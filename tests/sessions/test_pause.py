@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from evcc.session import ports as ev
 from evcc.session.contracts import Contract
-from evcc.session.d20.stages import RampingDown
+from evcc.session.d20.stages import PowerStopping, RampingDown, Stopping
 from evcc.session.settings import ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
@@ -372,3 +372,29 @@ def test_a_charger_that_ends_the_session_meanwhile_is_not_asked_to_pause(join: J
     joined.wire_to_secc = end_meanwhile
     joined.run()
     assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+
+
+@pytest.mark.some(2)
+@pytest.mark.parametrize("service", ["DC_BPT", "AC_BPT"])
+@pytest.mark.parametrize("first", [ev.StopRequested("away", pause=True), ev.StopRequested("other", reselect=True)])
+@pytest.mark.parametrize("late", [RampingDown, PowerStopping, Stopping])
+def test_a_driver_still_ends_a_session_that_was_to_go_on(
+    join: Join, service: str, first: ev.StopRequested, late: type
+) -> None:
+    joined = join(vehicle=vehicle(CHARGE, service=service))
+    joined.run(charging(joined))
+    asked: list[str] = []
+
+    def stop_late(data: bytes) -> bytes:
+        if isinstance(joined.evcc.stage, late) and not asked:
+            asked.append("driver")
+            joined.evcc.fact(ev.StopRequested("driver"), joined.now, joined.utc_ms)
+        return data
+
+    joined.wire_to_secc = stop_late
+    tell_vehicle(joined, first)
+    joined.run()
+    assert asked
+    assert joined.evcc_reason == "finished"
+    assert joined.evcc.paused is None
+    assert len(joined.vehicle_saw("service", "selected")) == 1

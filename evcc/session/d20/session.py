@@ -232,7 +232,7 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
         self._disarm(_CHECKPOINT)
         step, self._parting = self._parting, None
         if step is not None:
-            self._apply(step)
+            self._apply(replace(step, stage=self.stage))
 
     def _on_timer(self, name: str) -> None:
         if name == _CHECKPOINT:

@@ -34,6 +34,11 @@ class Ending(msgspec.Struct, frozen=True):
             return self.cause
         return "paused" if self.mode is ChargingSession.Pause else "finished"
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether the session continues after it."""
+        return self.mode is not ChargingSession.Terminate
+
 
 PAUSED_BY_EVSE: Final = Ending("evse_asked_to_pause", ChargingSession.Pause)
 """The charger asks for a pause, in the loop or with a schedule."""

@@ -77,7 +77,7 @@ def on_ramping_down(
     stage = still_looping(stage, response)
     status, ending = response.evse_status, stage.ending
     terminated = status is not None and status.evse_notification is EvseNotification.Terminate
-    if terminated and ending.mode is not iso.ChargingSession.Terminate:
+    if terminated and ending.goes_on:
         stage = msgspec.structs.replace(stage, ending=stages.TERMINATED_BY_EVSE)
     return still_flowing(stage, response, context) or _power_stop(stage.looping, context, stage.ending)
 
@@ -204,7 +204,7 @@ def on_session_stopped(
 ) -> stages.Step:
     """The charger confirms: close, or select services again."""
     ending = stage.ending
-    if ending.mode is iso.ChargingSession.ServiceRenegotiation:
-        return ask.discover(context)
+    if request.charging_session is iso.ChargingSession.ServiceRenegotiation:
+        return ask.discover(context) if ending.goes_on else session_stop(context, ending)  # ended meanwhile
     name = "session_paused" if ending.mode is iso.ChargingSession.Pause else "session_stopped"
     return stages.Step(stage=Ended(), end=ending.reason, observed=(seen("stop", name, cause=ending.cause),))

@@ -34,6 +34,11 @@ class Ending(msgspec.Struct, frozen=True):
             return self.cause
         return "paused" if self.pause else "finished"
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether the session continues after it."""
+        return self.pause
+
 
 class Choice(msgspec.Struct, frozen=True):
     """The selected charge service: its id and the kind of energy transfer (an enumeration of the edition).
