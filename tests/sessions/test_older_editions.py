@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from evcc.session import ports as ev
 from evcc.session.settings import ProgramStep
+from evcc.session.v2g_message.stages import RampingDown
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from tests.sessions.joined_messages import VEHICLE, MessageJoined, utc_ms
@@ -52,6 +53,23 @@ def test_a_lower_limit_of_the_site_is_followed(joined: MessageJoined) -> None:
     assert joined.plant.ev_limits.charge_w in (4_999, 5_000)  # alternating current is limited per phase
     voltage_mv, current_ma = joined.plant.flow()
     assert 0 < voltage_mv * current_ma <= 5_000_000_000
+
+
+@pytest.mark.parametrize("direct", ["2-dc", "2-ac"])
+def test_a_charger_that_ends_the_session_meanwhile_is_not_asked_to_pause(
+    direct: str, pki: PkiTree, utc_ms: int
+) -> None:
+    pause = ProgramStep(do="wait", for_s=600, pause=True)
+    joined = MessageJoined(direct, pki, utc_ms, replace(VEHICLE, program=(*VEHICLE.program, pause, *VEHICLE.program)))
+
+    def end_meanwhile(data: bytes) -> bytes:
+        if isinstance(joined.evcc.stage, RampingDown):
+            joined.secc.fact(se.StopRequested("remote"), joined.now, joined.utc_ms)
+        return data
+
+    joined.wire_to_secc = end_meanwhile
+    joined.run()
+    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
 
 
 def test_the_owner_stops(joined: MessageJoined) -> None:

@@ -212,8 +212,11 @@ class MessageVehicle(Vehicle[stages.Step, stages.Ending], MessageSession):
                 finding, quirks = judge(body, context)
                 for quirk in quirks:
                     self._tolerate(quirk)
+            ending = wanted_end(status_of(body)) if isinstance(stage, stages.RampingDown) else None
+            if ending is not None:  # a charger that ends the session meanwhile lets it not pause
+                self._request_end(ending)
             if finding is None:
-                return self.handlers.response(stage, request, body, context)
+                return self.handlers.response(self.stage, request, body, context)
         except Iso15118Error as error:
             finding = Implausible("invalid_value", "PhysicalValue", str(error))
             if isinstance(stage, stages.RampingDown):
