@@ -131,7 +131,7 @@ def _patch(sent: dict[str, Any], parts: tuple[str, ...], module: str) -> Callabl
         found = wire.merged(known, sent)
         added = sent.get("charging_periods")
         if module == "sessions" and isinstance(added, list):  # those of a PATCH are added, but for a repetition's
-            before = known.get("charging_periods", [])
+            before = known.get("charging_periods") or []  # some write "" for none
             found["charging_periods"] = before + [each for each in added if each not in before]
         return found
 
