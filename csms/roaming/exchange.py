@@ -141,7 +141,8 @@ def _patch(sent: dict[str, Any], parts: tuple[str, ...], module: str) -> Callabl
 def _within(
     known: dict[str, Any], parts: tuple[str, ...], change: Callable[[Any], Any], updated: object, depth: int = 0
 ) -> dict[str, object]:
-    """Return a location of which a part has changed; the parents' `last_updated` moves with it."""
+    """Return a location of which a part has changed; the parents' `last_updated` moves with it. A part that is older
+    than what is known of it changes nothing, one that is older than other parts does."""
     field, name, kind = _PARTS[depth]
     wanted, rest = parts[0].lower(), parts[1:]
     others, there = [], None
@@ -156,5 +157,7 @@ def _within(
     else:
         new = change(there if there is not None else {})
         wire.read(new, kind)
+        if there is not None and wire.read_time(updated) < wire.read_time(there["last_updated"]):
+            return known
     items = [new if each is there else each for each in others] + ([new] if there is None else [])
-    return {**known, field: items, **({"last_updated": updated} if updated else {})}
+    return {**known, field: items, "last_updated": max(known["last_updated"], updated, key=wire.read_time)}

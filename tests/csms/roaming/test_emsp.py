@@ -204,7 +204,15 @@ async def test_a_partners_objects_are_kept_and_changed(cpo: Operator, emsp: Oper
     assert [each["status"] for each in kept["evses"]] == ["CHARGING", "NEW_STATUS"]
     assert kept["evses"][0]["connectors"][0]["max_amperage"] == 9
     assert wire.read_time(kept["last_updated"]) == wire.read_time(later)
-    assert (await emsp.ocpi("GET", f"{path}/E3", token)).status == 404
+    between = "2026-01-01T12:00:00Z"  # the other EVSE's later change was faster
+    third = {**evse, "uid": "E3"}
+    assert (await emsp.ocpi("PUT", f"{path}/E3", token, third)).code == 1000
+    assert (await emsp.ocpi("PATCH", f"{path}/E3", token, {"status": "BLOCKED", "last_updated": between})).code == 1000
+    assert (await emsp.ocpi("PATCH", f"{path}/E1", token, {"status": "BLOCKED", "last_updated": between})).code == 1000
+    kept = (await emsp.ocpi("GET", path, token)).data
+    assert [each["status"] for each in kept["evses"]] == ["CHARGING", "NEW_STATUS", "BLOCKED"]
+    assert wire.read_time(kept["last_updated"]) == wire.read_time(later)
+    assert (await emsp.ocpi("GET", f"{path}/E4", token)).status == 404
     assert (await emsp.ocpi("PUT", path.replace("CPO", "XYZ"), token, location)).status == 404
     assert (await emsp.ocpi("PATCH", f"{path}/E1", token, {"status": "CHARGING"})).code == 2001
     session = {
