@@ -282,7 +282,7 @@ class Partners:
                 method, where, most=MOST_ANSWER, timeout_s=timeout_s or self.config.timeout_s, body=content,
                 headers=headers, context=self._context, resolve=within(self.reach),
             )  # fmt: skip
-            if not 300 <= answer.status < 400 or urljoin(url, answer.headers.get("location", "")) != slashed(url):
+            if not 300 <= answer.status < 400 or joined(url, answer.headers.get("location", "")) != slashed(url):
                 break
         return Sent(_data(answer, method, self.clock.utc_ms()), answer.headers)
 
@@ -292,6 +292,14 @@ class Partners:
         if found is None or found.partner.state != "registered":
             raise OcpiError(f"partner {partner_id} is not registered", code=2000)
         return found
+
+
+def joined(url: str, reference: str) -> str:
+    """Return the URL that a partner's reference at a URL means. Raises OcpiError."""
+    try:
+        return urljoin(url, reference)
+    except ValueError as error:
+        raise OcpiError(f"{reference[:100]!r}: {error}", code=3001) from None
 
 
 def slashed(url: str) -> str:

@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from csms.roaming import store as rows
-from csms.roaming.partners import Partners
+from csms.roaming.partners import Partners, joined
 from csms.roaming.received import announce_cdr, store_object, take_cdr, take_client
 from csms.roaming.rules import Partner, key_of, party_of
 from csms.roaming.store import Kept, KnownPartner
@@ -117,7 +117,8 @@ async def _pull(services: Services, partners: Partners, known: KnownPartner, mod
             data: dict[str, Scalar] = {"partner": partner.partner_id, "module": module, "reason": refused[:300]}
             services.observe(Observe("roaming", "object_refused", data))
         count, offset = count + len(items), offset + len(items)
-        url = wire.link_of(answer.headers.get("link", ""))
+        link = wire.link_of(answer.headers.get("link", ""))
+        url = None if link is None else joined(url, link)  # a relative one, too (RFC 8288, 3.1)
         total = answer.headers.get("x-total-count", "")
         if url is None and items and base is not None and total.isdecimal() and int(total[:12]) > offset:
             url = wire.page_url(base, query, offset, _PAGE)  # it names no next page, but there is one

@@ -30,7 +30,7 @@ async def test_pages_are_followed_by_link_and_by_number(roaming: Roaming) -> Non
     partner = roaming.partner
     first, last = "/tokens?offset=0&limit=100", "/tokens?offset=5&limit=100"
     partner.answers[first] = 200, [*tokens("01", "02"), {**TOKEN, "uid": "bad", "valid": None}, "nonsense"]
-    partner.headers[first] = {"Link": f'<{partner.url}/tokens?cursor=x>; rel="next"', "X-Total-Count": "6"}
+    partner.headers[first] = {"Link": '</tokens?cursor=x>; rel="next"', "X-Total-Count": "6"}
     partner.answers["/tokens?cursor=x"] = 200, tokens("02")
     partner.headers["/tokens?cursor=x"] = {"X-Total-Count": "6", "X-Limit": "4"}
     partner.answers[last] = 200, [*tokens("03"), {**TOKEN, "party_id": "XYZ", "uid": "04"}]
@@ -69,10 +69,12 @@ async def test_a_list_that_leads_in_a_circle_or_away_ends(roaming: Roaming) -> N
     partner.answers["/tokens"] = 200, tokens("01")
     partner.headers[first] = {"Link": f'<{partner.url}{first}>; rel="next"'}
     assert await pulled(roaming) == [{"module": "tokens", "objects": 1}]
-    for where in ("https://169.254.169.254/", f"{partner.url}/elsewhere"):
+    for where in ("https://169.254.169.254/", f"{partner.url}/elsewhere", "http://["):
         await pulled(roaming)
         partner.headers[partner.requests[-1][1]] = {"Link": f'<{where}>; rel="next"'}
         assert await pulled(roaming) == []  # it failed, and is tried again
+    partner.answers["/tokens"] = 302, "http://["
+    assert await pulled(roaming) == []
     assert (await roaming.ask("POST", "/roaming/partners/nobody/pull")).status == 404
 
 
