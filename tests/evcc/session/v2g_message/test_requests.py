@@ -68,7 +68,7 @@ LIMITS = st.builds(EvseLimits, st.just(UNBOUNDED) | AMOUNT, charge_ma=AMOUNT, vo
 def test_no_request_exceeds_a_limit_of_battery_charger_or_schedule(
     context: MessageContext, limits: EvseLimits, offers: dict[int, PowerSchedule]
 ) -> None:
-    plan = agree(offers, limits, replace(context, utc_ms=T0))
+    plan = agree(offers, limits, replace(context, utc_ms=T0, session_ms=T0))
     power_w = allowed_w(plan, context)
     request: Any = DIN.current_demand(plan, context, power_w)
     current_ma, voltage_mv = milliamperes(request.ev_target_current), millivolts(request.ev_target_voltage)
