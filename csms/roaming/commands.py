@@ -8,11 +8,12 @@ from sqlalchemy import Connection
 from csms.remote_control import work as remote
 from csms.remote_control.store import find_reservation
 from csms.reservations import work as reservations
-from csms.reservations.rules import ACTIVE
+from csms.reservations.rules import ACTIVE, Reservation
 from csms.roaming import store as rows
 from csms.roaming.authorization import cdr_token, kept_token, ocpp_token
 from csms.roaming.partners import Partners
-from csms.roaming.publication import Grant, OfferedEvse, put_grant
+from csms.roaming.publication import Grant, OfferedEvse, grant_of, put_grant
+from csms.roaming.rules import key_of, party_of
 from csms.roaming.store import Kept
 from csms.services import Services
 from v2g import typed_json
@@ -62,7 +63,7 @@ async def _result(services: Services, kept: Kept) -> None:
         await services.store.run(rows.put_object, msgspec.structs.replace(kept, state="sent"))
         command: Any = typed_json.decode(kept.document, COMMANDS[kept.about])
         try:
-            result = await _do(services, kept.owner, command)
+            result = await _do(services, kept, command)
         except TimeoutExpired:
             result = "TIMEOUT"
         except V2GError as error:
@@ -98,8 +99,8 @@ async def resume_commands(services: Services) -> None:
                 begin_command(services, msgspec.structs.replace(kept, detail=node))
 
 
-async def _do(services: Services, partner_id: str, command: object) -> str:
-    run, now_ms = services.store.run, services.clock.utc_ms()
+async def _do(services: Services, asked: Kept, command: object) -> str:
+    partner_id, run, now_ms = asked.owner, services.store.run, services.clock.utc_ms()
     match command:
         case StartSession():
             offered = await find_evse(services, command)
@@ -118,13 +119,13 @@ async def _do(services: Services, partner_id: str, command: object) -> str:
             answer = await remote.stop(services, transaction_id, station_id)
             return "ACCEPTED" if answer.status == "Accepted" else "REJECTED"
         case ReserveNow():
-            return await _reserve(services, partner_id, command)
+            return await _reserve(services, asked, command)
         case CancelReservation():
-            kept = await run(rows.find_object, partner_id, "reservations", command.reservation_id)
+            _, kept, _ = await run(_reservation, asked, command.reservation_id)
             if kept is None:
                 return "UNKNOWN_RESERVATION"
             cancelled = await reservations.cancel(services, int(kept.about))
-            await run(rows.remove_object, partner_id, "reservations", command.reservation_id)
+            await run(rows.remove_object, partner_id, "reservations", kept.object_id)
             return "ACCEPTED" if cancelled.status == "Accepted" else "REJECTED"
         case UnlockConnector():
             offered = await find_evse(services, command)
@@ -135,14 +136,13 @@ async def _do(services: Services, partner_id: str, command: object) -> str:
     return "NOT_SUPPORTED"
 
 
-async def _reserve(services: Services, partner_id: str, command: ReserveNow) -> str:
-    run, now_ms = services.store.run, services.clock.utc_ms()
+async def _reserve(services: Services, asked: Kept, command: ReserveNow) -> str:
+    partner_id, run, now_ms = asked.owner, services.store.run, services.clock.utc_ms()
     offered = await find_evse(services, command)
     token = ocpp_token(command.token)
     grant = Grant(token=cdr_token(command.token), auth_method="COMMAND", reference=command.authorization_reference)
     await run(_grant, partner_id, command.token, token.type, token.id_token, grant, now_ms)
-    known = await run(rows.find_object, partner_id, "reservations", command.reservation_id)
-    held = None if known is None else await run(find_reservation, int(known.about))
+    name, known, held = await run(_reservation, asked, command.reservation_id)
     station_id, evse_id, replaces = offered.station_id, offered.evse, None
     if held is not None and held.state in ACTIVE:
         replaces = held.reservation_id
@@ -153,12 +153,33 @@ async def _reserve(services: Services, partner_id: str, command: ReserveNow) -> 
     )
     if made.state == "Accepted":
         kept = Kept(
-            owner=partner_id, module="reservations", object_id=command.reservation_id.lower(), updated_ms=now_ms,
-            document="{}", about=str(made.reservation_id),
+            owner=partner_id, module="reservations", object_id=name, updated_ms=now_ms, document="{}",
+            about=str(made.reservation_id),
         )  # fmt: skip
         await run(rows.put_object, kept)
+        if known is not None and known.object_id != name:
+            await run(rows.remove_object, partner_id, "reservations", known.object_id)
     results = {"Accepted": "ACCEPTED", "Occupied": "EVSE_OCCUPIED", "Rejected": "REJECTED"}
     return results.get(str(made.state), "EVSE_INOPERATIVE")
+
+
+def _reservation(
+    connection: Connection, asked: Kept, reservation_id: str
+) -> tuple[str, Kept | None, Reservation | None]:
+    """Return how a reservation of whoever sent a command is stored, and it, if there is one: parties behind a hub have
+    ids of their own."""
+    partner = rows.find_partner(connection, asked.owner)
+    party = "" if partner is None else partner.partner.behind(asked.alias)
+    plain = reservation_id.lower()
+    name = key_of(*party.split("*"), plain) if party else plain
+    for each in (name, plain):  # the hub's own, and those of an earlier program, have no party in their name
+        kept = rows.find_object(connection, asked.owner, "reservations", each)
+        held = None if kept is None else find_reservation(connection, int(kept.about))
+        granted = None if held is None else grant_of(connection, held.token_type, held.id_token)
+        driver = "" if granted is None else party_of(granted[1].token.country_code, granted[1].token.party_id)
+        if kept is not None and (each == name or driver == party):
+            return name, kept, held
+    return name, None, None
 
 
 def _grant(

@@ -56,9 +56,8 @@ class OcpiRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def behind(self) -> str:
-        """The party behind a hub whose request it is: its own objects only are its concern; "": the partner itself."""
-        hub = self.partner.hub
-        return "" if hub is None or self.sender == party_of(*hub) else self.sender
+        """The party behind a hub whose request it is; see `Partner.behind`."""
+        return self.partner.behind(self.sender)
 
     def speaks_for(self, country_code: str, party_id: str) -> bool:
         """Return whether a party's objects and drivers are the sender's."""

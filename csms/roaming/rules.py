@@ -81,6 +81,11 @@ class Partner(msgspec.Struct, frozen=True, kw_only=True):
         found = next((each for each in self.roles if each.role.upper() == "HUB"), None)
         return None if found is None else (found.country_code, found.party_id)
 
+    def behind(self, sender: str) -> str:
+        """Return the party behind a hub whose request it is, by who has sent it: its own objects only are its
+        concern; "": the partner itself."""
+        return "" if self.hub is None or sender == party_of(*self.hub) else sender
+
     def endpoint(self, module: str, role: ModuleRole) -> str | None:
         """Return the URL of its module in a role."""
         found = (each for each in self.endpoints if each.identifier.lower() == module)

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from sqlalchemy import Connection
 
 from csms.roaming.commands import resume_commands
-from csms.roaming.store import Kept, put_object
+from csms.roaming.store import Kept, put_object, remove_object
 from csms.tariffs import store as tariffs
 from tests.csms.api.support import Answer
 from tests.csms.charging import Charging, away
@@ -512,9 +513,8 @@ async def test_a_driver_consents_to_feed_back_by_contract_or_while_it_charges(ba
                 assert told[-1]["transactionId"] == charging.id
 
 
-async def test_a_party_behind_a_hub_sees_and_changes_only_what_is_its_drivers(roaming: Roaming) -> None:
-    """The hub routes what any of its parties asks; all have the hub's token."""
-    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+async def register_hub(roaming: Roaming) -> Callable[..., Awaitable[Answer]]:
+    """Make the partner a hub; return how a party behind it asks."""
     parties = [{**ROLE, "party_id": party} for party in ("TNM", "OTH")] + [{**ROLE, "role": "HUB", "party_id": "HUB"}]
     said = {"token": "token-b", "url": f"{roaming.partner.url}/versions", "roles": parties}
     roaming.token = (await roaming.ocpi("PUT", "/2.2.1/credentials", said)).json["data"]["token"]
@@ -526,6 +526,47 @@ async def test_a_party_behind_a_hub_sees_and_changes_only_what_is_its_drivers(ro
             method, f"/ocpi/cpo/2.2.1{path}", body, role=None, authorization=f"Token {token}", **whose
         )
 
+    return as_party
+
+
+async def test_parties_behind_a_hub_have_reservations_of_the_same_id(roaming: Roaming) -> None:
+    """One that an earlier program has stored without its party is its driver's."""
+    (evse,) = LOCATION["evses"]
+    second = {**evse, "station_id": "CS-V2G-0002", "evse_id": "DE*CPO*E2"}
+    await roaming.ask("PUT", "/roaming/locations/Depot", {**LOCATION, "evses": [evse, second]})
+    stations = [await roaming.backend.booted(name) for name in ("CS-V2G-0001", "CS-V2G-0002")]
+    for each in stations:
+        each.answers["ReserveNow"] = each.answers["CancelReservation"] = {"status": "Accepted"}
+    as_party = await register_hub(roaming)
+    until = format_time(roaming.backend.clock.utc_ms() + 3_600_000)
+    cancel = {"response_url": f"{roaming.partner.url}/commands/result", "reservation_id": "R-1"}
+    reserve = {**cancel, "location_id": "Depot", "expiry_date": until}
+    first = {**reserve, "token": TOKEN, "evse_uid": UID}
+    other = {**reserve, "token": {**TOKEN, "party_id": "OTH", "uid": "0B"}, "evse_uid": "CS-V2G-0002*1"}
+    kept = Kept(owner="tnm", module="reservations", object_id="r-1", updated_ms=0, document="{}", about="1")
+    for number, (party, name, body, expected) in enumerate((
+        ("TNM", "RESERVE_NOW", first, "ACCEPTED"),
+        ("OTH", "RESERVE_NOW", other, "ACCEPTED"),
+        ("OTH", "CANCEL_RESERVATION", cancel, "ACCEPTED"),
+        ("OTH", "CANCEL_RESERVATION", cancel, "UNKNOWN_RESERVATION"),
+        ("TNM", "RESERVE_NOW", first, "ACCEPTED"),
+        ("TNM", "CANCEL_RESERVATION", cancel, "ACCEPTED"),
+        ("TNM", "CANCEL_RESERVATION", cancel, "UNKNOWN_RESERVATION"),
+    ), 1):  # fmt: skip
+        if number == 3:
+            await roaming.backend.services.store.run(put_object, kept)
+            await roaming.backend.services.store.run(remove_object, "tnm", "reservations", "nl*tnm*r-1")
+        await as_party(party, "POST", f"/commands/{name}", body)
+        assert await result(roaming, number) == {"result": expected}
+    assert [[sent["id"] for sent in each.payloads("ReserveNow")] for each in stations] == [[1, 1], [2]]
+    cancelled = [[sent["reservationId"] for sent in each.payloads("CancelReservation")] for each in stations]
+    assert cancelled == [[1], [2]]
+
+
+async def test_a_party_behind_a_hub_sees_and_changes_only_what_is_its_drivers(roaming: Roaming) -> None:
+    """The hub routes what any of its parties asks; all have the hub's token."""
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    as_party = await register_hub(roaming)
     always = {**TOKEN, "whitelist": "ALWAYS"}
     assert (await as_party("OTH", "PUT", "/tokens/NL/TNM/04A1B2C3", always)).status == 404
     assert (await as_party("TNM", "PUT", "/tokens/NL/TNM/04A1B2C3", always)).status == 201
