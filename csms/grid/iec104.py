@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from csms.grid.config import FormedPoint, Iec104
+from v2g import typed_json
 from v2g.hardware.energy_manager.commands import MOST_W, ConnectionReading, EnergyCommand, ManagedStation, Refused, Take
 from v2g.iec60870.apci import LinkTimes
 from v2g.iec60870.asdu import Quality
@@ -24,6 +25,16 @@ _UNKNOWN: Final = Quality.INVALID | Quality.NOT_TOPICAL
 _DEAD_BAND_V, _DEAD_BAND_HZ = 1.0, 0.01
 _MOST_KW: Final = MOST_W / 1000
 _MOST_S: Final = 86_400.0
+
+
+class _Commanded(msgspec.Struct, kw_only=True):
+    """What a control centre has commanded, W and s."""
+
+    enabled: bool = True
+    follows: bool = False
+    limits_w: dict[str, float] = {}
+    setpoint_w: float = 0.0
+    valid_s: int | None = None
 
 
 class Iec104Link:
@@ -67,10 +78,7 @@ class Iec104Link:
         if config.certificate is not None and config.key is not None:
             context = server_context(config.certificate, config.key, config.roots)
         self._server = Iec104Server(self._outstation, config.clients, refused, utc_ms, context)
-        self._enabled, self._follows = True, False
-        self._limits_w: dict[str, float] = {}
-        self._setpoint_w = 0.0
-        self._valid_s: int | None = None
+        self._commands = _Commanded()
 
     def _value(self, name: FormedPoint, address: int, dead_band: float) -> MonitoredPoint:
         kind, unit = self._form(name)
@@ -106,6 +114,15 @@ class Iec104Link:
 
     async def close(self) -> None:
         await self._server.close()
+
+    @property
+    def kept(self) -> str:
+        """What was commanded, for `resume`."""
+        return msgspec.json.encode(self._commands).decode()
+
+    def resume(self, kept: str) -> None:
+        """Go on with what was commanded before, without carrying it out yet. Raises DecodeError."""
+        self._commands = typed_json.decode(kept, _Commanded)
 
     def notify(self, state: ManagedStation) -> None:
         """See EnergyManagerLink; the first EVSE is the site, each further one a station of `chargers`."""
@@ -143,26 +160,28 @@ class Iec104Link:
         self._outstation.update(address, value, time.monotonic(), self._utc_ms(), quality)
 
     def _executed(self, address: int, value: float) -> bool:
+        said = self._commands
         match self._names[address]:
             case "enable":
-                self._enabled = bool(value)
+                said.enabled = bool(value)
             case "follow_setpoint":
-                self._follows = bool(value)
+                said.follows = bool(value)
             case "set_setpoint":
-                self._setpoint_w, self._follows = value * 1000, True
+                said.setpoint_w, said.follows = value * 1000, True
             case "heartbeat":
-                self._valid_s = round(value)
+                said.valid_s = round(value)
             case name:
-                self._limits_w[name] = value * 1000
+                said.limits_w[name] = value * 1000
         self._take(0, self._command())
         return True
 
     def _command(self) -> EnergyCommand:
-        if not self._enabled:
-            return EnergyCommand(limit_w=0.0, discharge_w=0.0, valid_s=self._valid_s)
+        said = self._commands
+        if not said.enabled:
+            return EnergyCommand(limit_w=0.0, discharge_w=0.0, valid_s=said.valid_s)
         return EnergyCommand(
-            limit_w=self._limits_w.get("set_import_limit"),
-            discharge_w=self._limits_w.get("set_export_limit"),
-            setpoint_w=self._setpoint_w if self._follows else None,
-            valid_s=self._valid_s,
+            limit_w=said.limits_w.get("set_import_limit"),
+            discharge_w=said.limits_w.get("set_export_limit"),
+            setpoint_w=said.setpoint_w if said.follows else None,
+            valid_s=said.valid_s,
         )

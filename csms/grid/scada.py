@@ -6,8 +6,12 @@ time, the configured safe state applies, and a written limit that is lower stays
 """
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import msgspec
+
+from csms.grid import store as memories
 from csms.grid.config import EEBUS, SCADA, ControlBox, Scada
 from csms.grid.iec104 import Iec104Link
 from csms.grid.limits import chains, least_w
@@ -50,6 +54,9 @@ class ScadaRegisters:
         self._least_w = least_power_w(config.section_14a_devices) if isinstance(config, ControlBox) else 0
         self._setpoints = SetpointFollower(services, self._source)
         self.link: ModbusEnergyManager | Iec104Link | EebusEnergyManager
+        self._keeps: ModbusEnergyManager | Iec104Link | None = None
+        """The link whose commands are stored here; EEBUS keeps its own."""
+        self._kept = ""
         if isinstance(config, ControlBox):
             from v2g.io.hardware import energy_eebus  # imported only if needed
 
@@ -58,10 +65,10 @@ class ScadaRegisters:
                 config.node, preset, self._written, clock=services.clock, observe=services.observe, site=True
             )
         elif config.iec104 is not None:
-            self.link = Iec104Link(config.iec104, self._written, self._refused, services.clock.utc_ms)
+            self.link = self._keeps = Iec104Link(config.iec104, self._written, self._refused, services.clock.utc_ms)
         else:
             registers = EnergyModbusConfig(host=config.host, port=config.port)
-            self.link = ModbusEnergyManager(registers, 0, self._written, self._refused)
+            self.link = self._keeps = ModbusEnergyManager(registers, 0, self._written, self._refused)
         self._command = EnergyCommand()
         self._written_ms: int | None = None
         self._stated_ms = 0
@@ -72,6 +79,7 @@ class ScadaRegisters:
 
     async def run(self) -> None:
         """Serve registers, and apply what is written, until cancelled. Raises TransportError."""
+        await self._resume()
         await self.link.open()
         try:
             while True:
@@ -91,6 +99,7 @@ class ScadaRegisters:
         dead_ms = self._dead_man_ms()
         if self._written_ms is not None and now_ms - self._written_ms < dead_ms:
             changed = self._command != self._stated_command
+            await self._keep()
             if self._live is not True or changed or self._written_ms - self._stated_ms >= dead_ms // 3:
                 await self._state(self._commanded(self._written_ms))
             self._stated_command = self._command
@@ -98,8 +107,24 @@ class ScadaRegisters:
             setpoint_w = self._command.setpoint_w
             await self._setpoints.follow(None if setpoint_w is None else round(setpoint_w), _FOREVER_MS, now_ms)
         else:
+            await self._resume()
             await self._let_go(now_ms, dead_ms)
         await self._show(now_ms)
+
+    async def _keep(self) -> None:
+        """Store what was written: the next write, after a restart or to another node, may be a heartbeat alone."""
+        if self._keeps is not None and (kept := self._keeps.kept) != self._kept:
+            await self._services.store.run(memories.save_memory, self._source, kept)
+            self._kept = kept
+
+    async def _resume(self) -> None:
+        """Go on from what was written last, here or to another node."""
+        written_ms, kept = self._written_ms, await self._services.store.read(memories.memory_of, self._source)
+        if self._keeps is None or kept in ("", self._kept) or self._written_ms != written_ms:
+            return
+        self._kept = kept
+        with contextlib.suppress(msgspec.DecodeError):  # of the other protocol, or of another version
+            self._keeps.resume(kept)
 
     async def _let_go(self, now_ms: int, dead_ms: int) -> None:
         """Apply the safe state, unless another node is written to."""

@@ -34,6 +34,13 @@ class SteeredSite(GridSite):
         super().__init__(backend)
         self.registers = registers
 
+    @property
+    def config(self) -> Scada:
+        """The section `[grid.scada]`."""
+        config = self.backend.services.config.grid.scada
+        assert config is not None
+        return config
+
     async def step(self, seconds: float = 0.0) -> None:
         """Let time pass and take a step."""
         self.backend.clock.advance(seconds)
@@ -93,6 +100,28 @@ async def test_limits_are_selected_and_operated_and_end_with_the_dead_man_time(s
         await one.step(5)
         assert one.limits == (10_000, 0), "a shorter dead-man time"
         line.close()
+
+
+async def test_what_was_commanded_once_holds_over_a_restart(site: Start) -> None:
+    """A centre that goes on with its heartbeat alone, at this node or another, raises nothing."""
+    async with site() as one:
+        line = await connected(one)
+        assert await line.command(2101, 5.0) == [True, True]
+        await one.step()
+        assert one.limits == (5_000, 40_000)
+        line.close()
+        again = ScadaRegisters(one.backend.services, one.config)
+        await again.link.open()
+        try:
+            await again.step()
+            line = await connected(SteeredSite(one.backend, again))
+            assert await line.command(2104, 30, select=False) == [True]
+            assert await line.command(2102, 20.0) == [True, True]
+            await again.step()
+            assert one.limits == (5_000, 20_000)
+            line.close()
+        finally:
+            await again.link.close()
 
 
 async def test_a_set_point_in_kw_is_dispatched(site: Start) -> None:

@@ -116,6 +116,29 @@ async def test_a_system_that_is_lost_raises_nothing(site: Start) -> None:
         assert one.limits == (70_000, 20_000)
 
 
+@pytest.mark.requirement("R56")
+async def test_registers_outlive_a_restart(site: Start) -> None:
+    """A system that goes on with its heartbeat, or with another register, raises nothing."""
+    async with site() as one:
+        await one.write(2, 6_000)
+        await one.step()
+        again = ScadaRegisters(one.backend.services, one.config)
+        await again.link.open()
+        client = AsyncModbusTcpClient("127.0.0.1", port=again.link.port, timeout=5, retries=0)
+        assert await client.connect()
+        try:
+            one.backend.clock.advance(100)
+            await again.step()
+            assert one.limits == (6_000, 0)
+            await client.write_register(0, 1)
+            await again.step()
+            assert one.limits == (6_000, 40_000)
+            assert (await client.read_holding_registers(2, count=2)).registers == [0, 6_000]
+        finally:
+            client.close()
+            await again.link.close()
+
+
 async def test_a_register_that_is_unset_leaves_the_sites_own_limit(site: Start) -> None:
     """Each direction by itself."""
     async with site() as one:

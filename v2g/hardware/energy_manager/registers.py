@@ -7,8 +7,11 @@ only the top bit.
 
 import struct
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
+import msgspec
+
+from v2g import typed_json
 from v2g.errors import CodecError
 from v2g.hardware.energy_manager.commands import EnergyCommand, ManagedEvse, ManagedStation, command_of
 from v2g.hardware.energy_manager.modbus_server import ILLEGAL_ADDRESS, ILLEGAL_VALUE, ModbusRefused, Table
@@ -16,6 +19,7 @@ from v2g.hardware.energy_manager.modbus_server import ILLEGAL_ADDRESS, ILLEGAL_V
 STRIDE: Final = 100
 VERSION: Final = 1
 
+_Word = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF)]
 Kind = str
 """A format of `struct`: H, I or i."""
 
@@ -80,6 +84,18 @@ class EnergyRegisters:
         self._spoken = set[int]()
         """The EVSEs (0: station) that were written, except heartbeats."""
         self._state = ManagedStation()
+
+    @property
+    def kept(self) -> str:
+        """The station's holding registers, for `resume`."""
+        return msgspec.json.encode(self._held[0]).decode()
+
+    def resume(self, kept: str) -> None:
+        """Hold the station's registers of before, in force from the next write on. Raises DecodeError."""
+        values = typed_json.decode(kept, tuple[_Word, ...])
+        if len(values) == len(self._held[0]):
+            self._held[0] = values
+            self._spoken.add(0)
 
     def notify(self, state: ManagedStation) -> None:
         """Set the values to be read."""

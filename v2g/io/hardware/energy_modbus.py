@@ -45,6 +45,15 @@ class ModbusEnergyManager:
                 hint="host must be an address of this machine; ports below 1024 need the right to use them",
             ) from None
 
+    @property
+    def kept(self) -> str:
+        """See EnergyRegisters."""
+        return self._registers.kept
+
+    def resume(self, kept: str) -> None:
+        """See EnergyRegisters. Raises DecodeError."""
+        self._registers.resume(kept)
+
     def notify(self, state: ManagedStation) -> None:
         self._registers.notify(state)
 
