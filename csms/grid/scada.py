@@ -98,11 +98,12 @@ class ScadaRegisters:
         now_ms = self._services.clock.utc_ms()
         dead_ms = self._dead_man_ms()
         if self._written_ms is not None and now_ms - self._written_ms < dead_ms:
-            changed = self._command != self._stated_command
+            command, written_ms = self._command, self._written_ms  # another may be written meanwhile
+            changed = command != self._stated_command
             await self._keep()
-            if self._live is not True or changed or self._written_ms - self._stated_ms >= dead_ms // 3:
-                await self._state(self._commanded(self._written_ms))
-            self._stated_command = self._command
+            if self._live is not True or changed or written_ms - self._stated_ms >= dead_ms // 3:
+                await self._state(self._commanded(command, written_ms))
+            self._stated_command = command
             self._note(live=True)
             setpoint_w = self._command.setpoint_w
             await self._setpoints.follow(None if setpoint_w is None else round(setpoint_w), _FOREVER_MS, now_ms)
@@ -142,8 +143,7 @@ class ScadaRegisters:
             await self._state(before.abandoned(safe_w, f"nothing was written for {self._config.dead_man_s:g} s"))
             self._note(live=False)
 
-    def _commanded(self, written_ms: int) -> SourceSignal:
-        command = self._command
+    def _commanded(self, command: EnergyCommand, written_ms: int) -> SourceSignal:
         return SourceSignal(
             source=self._source,
             import_limit_w=_watts(command.limit_w, command.limit_ma),

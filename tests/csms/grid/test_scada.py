@@ -10,6 +10,7 @@ from pymodbus.client import AsyncModbusTcpClient
 
 from csms.config import StationEntry
 from csms.grid.config import Scada
+from csms.grid.rules import SourceSignal
 from csms.grid.scada import ScadaRegisters
 from csms.grid.setpoints import SetpointFollower
 from csms.grid.source import GridSource
@@ -137,6 +138,27 @@ async def test_registers_outlive_a_restart(site: Start) -> None:
         finally:
             client.close()
             await again.link.close()
+
+
+@pytest.mark.requirement("R56")
+async def test_a_limit_written_while_another_is_stored_applies_next(
+    site: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with site() as one:
+        source = one.backend.services[GridSource]
+        state = source.state
+
+        async def slow(stated: SourceSignal) -> int:
+            monkeypatch.setattr(source, "state", state)
+            await one.write(4, 5_000)
+            return await state(stated)
+
+        await one.write(2, 60_000)
+        monkeypatch.setattr(source, "state", slow)
+        await one.step()
+        assert one.limits == (60_000, 40_000)
+        await one.step()
+        assert one.limits == (60_000, 5_000)
 
 
 async def test_a_register_that_is_unset_leaves_the_sites_own_limit(site: Start) -> None:
