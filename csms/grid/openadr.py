@@ -1,17 +1,19 @@
 """The VEN of an OpenADR VTN: its events become the grid signal, and set-points for dispatch.
 
-One of several nodes at a time is the VEN (`csms.db.leases`). If the VTN does not respond, the known events
-continue as scheduled, and export ends after `outage_s`.
+One of several nodes at a time is the VEN (`csms.db.leases`), and goes on with what the one before it has stored. If
+the VTN does not respond, the known events continue as scheduled, and export ends after `outage_s`.
 """
 
 import ssl
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 from sqlalchemy import Connection
 
 from csms.booking import held
 from csms.booking.plausibility import energy_between
+from csms.grid import store as memories
 from csms.grid.config import OpenAdr, openadr_source
 from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import SetpointFollower, keep_polling, time_out
@@ -19,6 +21,7 @@ from csms.grid.source import GridSource
 from csms.grid.vtn_client import VtnClient
 from csms.services import Services
 from csms.transactions import store as transactions
+from v2g import typed_json
 from v2g.energy.grid_signal import SignalSlot
 from v2g.errors import CodecError, StoreError, TransportError
 from v2g.openadr.demands import EMERGENCIES, Demands, GridAlert, demands
@@ -37,6 +40,17 @@ _REPORTED_FOR_MS: Final = 7 * 86_400_000
 """Reports that were due longer ago are not sent any more."""
 
 
+class _Memory(msgspec.Struct, frozen=True, kw_only=True):
+    """What must survive a restart: the VTN's last answer, and what it was asked for."""
+
+    asked: tuple[str, tuple[str, ...], tuple[str, ...]]
+    """URL, programs and targets."""
+    answered_ms: int
+    programs: tuple[Program, ...]
+    events: tuple[Event, ...]
+    usable: tuple[Event, ...]
+
+
 class Ven:
     """Follows the events of a VTN."""
 
@@ -44,13 +58,16 @@ class Ven:
         """`poll_s`: time-out of all requests of a poll, s."""
         self._services, self._config, self._client, self._poll_s = services, config, client, poll_s
         self._currency = services.config.grid.currency
-        self._setpoints = SetpointFollower(services, openadr_source(config.ven_name))
+        self._source = openadr_source(config.ven_name)
+        self._asked = config.url, config.programs, config.targets
+        self._setpoints = SetpointFollower(services, self._source)
         self._programs: tuple[Program, ...] = ()
         self._events: tuple[Event, ...] = ()
         self._usable: dict[str, Event] = {}
         """The last version of each event that could be used as a whole, by id."""
         self._unreadable: tuple[str, ...] = ()
         self._answered_ms: int | None = None
+        self._loaded = self._connected = False
         self._loss = ""
         self._reported: frozenset[str] = frozenset()
         self._alerts: frozenset[GridAlert] = frozenset()
@@ -68,13 +85,39 @@ class Ven:
         if now_ms >= self._poll_ms:
             self._poll_ms = now_ms + round(self._config.poll_interval_s * 1000)
             if await self._services.leads(_LEASE, self._config.poll_interval_s):
+                if not self._loaded:
+                    await self._load()
                 await self._poll()
                 await self._send_reports(now_ms)
             else:
-                self._answered_ms = None
+                self._answered_ms, self._loaded = None, False
         if self._answered_ms is None:
             return self._poll_ms
         return min(self._poll_ms, await self._apply(self._answered_ms))
+
+    async def _load(self) -> None:
+        """Go on with what this node, or the one before it, knew."""
+        stored = await self._services.store.read(memories.memory_of, self._source)
+        self._loaded, self._connected = True, False
+        try:
+            memory = typed_json.decode(stored, _Memory) if stored else None
+        except msgspec.DecodeError as error:  # of another version
+            self._services.announce("ocpp", "openadr_problem", reason=f"its stored state: {error}"[:200])
+            return
+        if memory is not None and memory.asked == self._asked:
+            self._answered_ms = memory.answered_ms
+            self._programs, self._events = memory.programs, memory.events
+            self._usable = {each.id: each for each in memory.usable}
+
+    async def _save(self, answered_ms: int) -> None:
+        memory = _Memory(
+            asked=self._asked,
+            answered_ms=answered_ms,
+            programs=self._programs,
+            events=self._events,
+            usable=tuple(self._usable.values()),
+        )
+        await self._services.store.run(memories.save_memory, self._source, msgspec.json.encode(memory).decode())
 
     async def _poll(self) -> None:
         """Fetch the VTN's programs and events; if that fails, the known ones stay."""
@@ -87,11 +130,12 @@ class Ven:
                 self._services.announce("ocpp", "openadr_lost", reason=str(error)[:200])
             self._loss = loss
             return
-        if self._loss or self._answered_ms is None:
+        if self._loss or not self._connected:
             self._services.announce("ocpp", "openadr_connected", programs=len(programs), events=len(events))
-        self._loss = ""
+        self._loss, self._connected = "", True
         self._answered_ms = self._services.clock.utc_ms()
         self._programs, self._events, self._unreadable = programs, events, unreadable
+        await self._save(self._answered_ms)
 
     async def _read(self) -> tuple[tuple[Program, ...], tuple[Event, ...], tuple[str, ...]]:
         """Return the VTN's programs and their events, and what is wrong with those that cannot be read.
@@ -182,7 +226,7 @@ class Ven:
 
     def _stated(self, found: Demands, answered_ms: int) -> SourceSignal:
         return SourceSignal(
-            source=openadr_source(self._config.ven_name),
+            source=self._source,
             slots=() if self._unpriced(found) else _slots(found),
             problem="; ".join(filter(None, (self._loss, *sorted(self._reported))))[:200],
             import_limit_w=found.import_limit_w,

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from csms.config import StationEntry
@@ -185,6 +186,27 @@ async def test_without_the_vtn_events_go_on_and_export_ends(site: Start) -> None
         assert len(one.named("openadr_lost")) == 1
         (stated,) = await one.backend.services[GridSource].stated()
         assert stated.problem.startswith("the VTN does not answer")
+
+
+async def test_known_events_outlive_a_restart_without_the_vtn(site: Start) -> None:
+    """They begin and end, and export ends when it would have; not those of a VTN that is no longer configured."""
+    async with site() as one:
+        one.event("IMPORT_CAPACITY_LIMIT", 30, start_ms=NOW_MS + 60_000)
+        await one.step()
+        await one.vtn.close()
+        other = msgspec.structs.replace(one.config, programs=("another",))
+        await Ven(one.backend.services, other, one.client).step()
+        one.backend.clock.advance(90)
+        await Ven(one.backend.services, other, one.client).step()
+        assert one.signal.site_import_limit_w == 100_000
+        again = Ven(one.backend.services, one.config, one.client)
+        await again.step()
+        assert one.signal.site_import_limit_w == 30_000
+        assert one.signal.valid_until_ms == NOW_MS + 900_000
+        assert len(one.named("openadr_connected")) == 1
+        one.backend.clock.advance(3600)
+        await again.step()
+        assert one.signal.site_import_limit_w == 100_000
 
 
 async def test_a_token_that_is_no_longer_valid_is_replaced(site: Start) -> None:
