@@ -162,10 +162,22 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         laid_out(event([priced(0, 1.0, start=text, duration="PT1H")]))
 
 
-def test_an_interval_without_duration_is_refused() -> None:
+def test_an_interval_without_period_is_refused() -> None:
     """User Guide, 7.4: without a period of the event every interval has one."""
-    with pytest.raises(CodecError, match="interval 7 has no duration"):
-        laid_out(event([priced(7, 1.0, start=START)]))
+    with pytest.raises(CodecError, match="interval 7 has no period"):
+        laid_out(event([{"id": 7, "payloads": [{"type": "PRICE", "values": [1.0]}]}]))
+
+
+@pytest.mark.requirement("R56")
+@pytest.mark.parametrize("more", [{}, {"duration": "PT0S"}])
+def test_a_period_without_duration_lasts_until_a_later_one_begins(more: dict[str, str]) -> None:
+    """PT0S is the default, and means infinity where an instant makes no sense (schema of intervalPeriod)."""
+    (first,) = laid_out(event([priced(0, 1.0, start=START, **more)], **more))
+    assert (first.start_ms, first.end_ms) == (FEB_10, FOREVER)
+    (only,) = laid_out(event([priced(0, 1.0)], intervalPeriod={"start": START, **more}))
+    assert (only.start_ms, only.end_ms) == (FEB_10, FOREVER)
+    one = event([priced(0, 1.0, start=START, **more), priced(1, 2.0, start="2023-02-10T02:00:00Z", **more)])
+    assert [(each.end_ms, each.value) for each in laid_out(one)] == [(FEB_10 + 2 * HOUR_MS, 1.0), (FOREVER, 2.0)]
 
 
 def test_too_many_pieces_are_refused() -> None:

@@ -26,6 +26,7 @@ _DURATION: Final = re.compile(
     r"(?:T(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,9}(?:\.\d{1,9})?)S)?)?\Z"
 )
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_UNSAID: Final = "PT0S"
 _BEGINNING: Final = "0001-01-01"
 """A start that means now, or the end of the previous interval."""
 
@@ -44,6 +45,11 @@ class Duration(msgspec.Struct, frozen=True):
 
     months: int
     ms: int
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it is longer than PT0S, which a period has that names no duration: its values hold for ever."""
+        return bool(self.months or self.ms)
 
     def after(self, start_ms: int) -> int:
         """Return the time after this duration; FOREVER at most."""
@@ -88,12 +94,13 @@ def segments(
     A start at the beginning of time is the time of the event's last modification; a random shift of starts is the
     same each time for one event and VEN. Raises CodecError for unreadable times, or too many segments.
     """
-    placed = tuple(_placed(event, ven_name))
+    placed = _placed(event, ven_name)
     if not placed:
         return ()
     first = placed[0][0]
     last = max(end for _, end, _ in placed)
-    limit = last if event.duration is None else parse_duration(event.duration).after(first)
+    whole = parse_duration(event.duration or _UNSAID)
+    limit = whole.after(first) if whole.lasts else last
     span = last - first
     turns = range(1)
     if limit > last and span > 0:
@@ -115,15 +122,26 @@ def interval_times(event: Event, *, ven_name: str) -> tuple[tuple[int, int, int]
 
     Raises CodecError for unreadable times.
     """
-    placed = tuple(_placed(event, ven_name))
+    placed = _placed(event, ven_name)
     limit = FOREVER
-    if placed and event.duration is not None:
-        limit = parse_duration(event.duration).after(placed[0][0])
+    if placed and (whole := parse_duration(event.duration or _UNSAID)).lasts:
+        limit = whole.after(placed[0][0])
     return tuple((interval.id, start, min(end, limit)) for start, end, interval in placed if start < min(end, limit))
 
 
-def _placed(event: Event, ven_name: str) -> Iterator[tuple[int, int, Interval]]:
-    """Yield start, end and interval, in the event's order."""
+def _placed(event: Event, ven_name: str) -> list[tuple[int, int, Interval]]:
+    """Return start, end and interval, in the event's order. One without a duration ends when a later one begins."""
+    found: list[tuple[int, int, Interval]] = []
+    following = FOREVER
+    for start, end, interval in reversed(list(_in_order(event, ven_name))):
+        ends = following if end is None and following > start else FOREVER
+        found.append((start, ends if end is None else end, interval))
+        following = min(following, start)
+    return found[::-1]
+
+
+def _in_order(event: Event, ven_name: str) -> Iterator[tuple[int, int | None, Interval]]:
+    """Yield start, end (None: without one) and interval, in the event's order."""
     default = event.interval_period or IntervalPeriod()
     now = parse_time(event.modification_date_time) or 0
     previous_end: int | None = None
@@ -144,10 +162,11 @@ def _placed(event: Event, ven_name: str) -> Iterator[tuple[int, int, Interval]]:
             start = (parse_time(default.start) if default.start is not None else None) or now
             start += shift
         duration = own.duration if own.duration is not None else default.duration
-        if duration is None:
-            raise CodecError(f"interval {interval.id} has no duration")
-        previous_end = parse_duration(duration).after(start)
-        yield start, previous_end, interval
+        if duration is None and interval.interval_period is None and event.interval_period is None:
+            raise CodecError(f"interval {interval.id} has no period")
+        length = parse_duration(duration or _UNSAID)
+        previous_end = length.after(start) if length.lasts else FOREVER
+        yield start, previous_end if length.lasts else None, interval
 
 
 def _split(event: Event, interval: Interval, payload_type: str, start: int, end: int) -> Iterator[TimedSegment]:
