@@ -37,12 +37,10 @@ UPSTREAM: Final = "Upstream"
 """Where a meter of EVSE 0 measures the grid connection: vehicles, and all else behind it."""
 OUTLET: Final = "Outlet"
 """Where a register is by default, and what is sold: at other places losses of the station are in it."""
-_LOCATIONS: Final = {OUTLET: 0, "Cable": 1, "EV": 2, "Inlet": 3, "Body": 4, UPSTREAM: 5}
+_LOCATIONS: Final = (OUTLET, "Cable", "EV", "Inlet", "Body", UPSTREAM)
 _PHASES: Final = ("L1", "L2", "L3")
 _MOST_A, _MOST_V, _MOST_HZ, _MOST_WH = 100_000, 500_000, 1_000, 2**53
 """Beyond these a reading of a grid connection is none."""
-_PLACES: Final = {"Transaction.Begin": -1, "Transaction.End": 1}
-"""Contexts of readings that come before or after all others of a transaction."""
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -157,21 +155,19 @@ def merge(known: Transaction | None, event: Event) -> Transaction:
     old = known or Transaction(
         station_id=event.station_id, transaction_id=event.transaction_id, first_seq=number, last_seq=number
     )
-    changes: dict[str, object] = {}
-    if number < old.first_seq:
-        changes["first_seq"] = number
-    elif number > old.last_seq:
-        changes["last_seq"] = number
-        if old.closed_ms is not None:  # it continues: closing it was wrong
-            changes["closed_ms"] = changes["closed_reason"] = None
+    changes: dict[str, object] = {
+        "first_seq": min(old.first_seq, number),
+        "last_seq": max(old.last_seq, number),
+        "evse_id": _highest(old.evse_id, event.evse_id),
+        "connector_id": _highest(old.connector_id, event.connector_id),
+        "lines": "".join(sorted({*old.lines, *lines_of(event.samples)})),
+    }
+    if number > old.last_seq:  # it continues: closing it, if it was, was wrong
+        changes["closed_ms"] = changes["closed_reason"] = None
     if event.kind == "Started" and (old.started_seq is None or number < old.started_seq):
         changes["started_seq"], changes["started_ms"] = number, event.at_ms
     elif event.kind == "Ended" and (old.ended_seq is None or number > old.ended_seq):
         changes["ended_seq"], changes["ended_ms"] = number, event.at_ms
-    if event.evse_id is not None and (old.evse_id is None or event.evse_id > old.evse_id):
-        changes["evse_id"] = event.evse_id
-    if event.connector_id is not None and (old.connector_id is None or event.connector_id > old.connector_id):
-        changes["connector_id"] = event.connector_id
     imports, exports = readings(event.samples)
     for name, was, value in (
         ("id_token", old.id_token, event.id_token),
@@ -194,10 +190,11 @@ def merge(known: Transaction | None, event: Event) -> Transaction:
     ):
         if value is not None and (was is None or number > was.seq_no):
             changes[name] = Dated(number, value)
-    lines = "".join(sorted({*old.lines, *lines_of(event.samples)}))
-    if lines != old.lines:
-        changes["lines"] = lines
-    return msgspec.structs.replace(old, **changes) if changes else old
+    return msgspec.structs.replace(old, **changes)
+
+
+def _highest(*numbers: int | None) -> int | None:
+    return max((each for each in numbers if each is not None), default=None)
 
 
 def starts_again(known: Transaction, event: Event, heard_ms: int, booted_ms: int | None) -> bool:
@@ -232,7 +229,7 @@ def power_w(samples: Sequence[Sample], location: str = OUTLET) -> str | None:
     if not reported:
         return None
     total = Decimal()
-    for each in reported if len(reported) == 1 else _newest(reported):  # one, in nearly every event
+    for each in _newest(reported):
         total += Decimal(each.value) * _POWERS[each.measurand] * (1000 if each.unit == "kW" else 1)
     return f"{total:.0f}"
 
@@ -241,7 +238,7 @@ def _newest(reported: Sequence[Sample]) -> Iterator[Sample]:
     """Yield the newest readings of each direction: of all phases together, else of each one."""
     for measurand in _POWERS:
         of_it = [each for each in reported if each.measurand == measurand]
-        last_ms = max((each.at_ms for each in of_it), default=0)
+        last_ms = max((each.at_ms for each in of_it), default=None)
         newest = [each for each in of_it if each.at_ms == last_ms]
         yield from [each for each in newest if not each.phase] or newest
 
@@ -363,7 +360,7 @@ def _series(samples: list[Sample]) -> list[Sample]:
     if not samples or (len(samples) == 1 and not samples[0].phase):  # nearly every event
         return samples
     places = {each.location or OUTLET for each in samples}
-    place = min(places, key=lambda each: (_LOCATIONS.get(each, len(_LOCATIONS)), each))
+    place = next((each for each in _LOCATIONS if each in places), min(places))
     whole: list[Sample] = []
     parts: dict[tuple[int, str], dict[str, Sample]] = {}
     for each in samples:
@@ -382,16 +379,13 @@ def _series(samples: list[Sample]) -> list[Sample]:
     return whole
 
 
-def _when(sample: Sample) -> tuple[int, int]:
-    return _PLACES.get(sample.context, 0), sample.at_ms
+def _when(sample: Sample) -> tuple[bool, bool, int]:
+    return sample.context == "Transaction.End", sample.context != "Transaction.Begin", sample.at_ms
 
 
 def _wh(sample: Sample) -> str:
     """Return an energy sample in Wh, as decimal text."""
-    value = sample.value
-    if sample.unit != "kWh" and value.isdecimal() and value.isascii() and value[0] != "0":  # nearly every one
-        return value
-    return plain(watt_hours(sample))
+    return plain(watt_hours(sample)) if sample.unit == "kWh" else sample.value
 
 
 def pays_directly(transaction: Transaction) -> bool:
@@ -438,13 +432,12 @@ def faults_of(known: Transaction | None, event: Event) -> list[EventFault]:
 
 
 def _clock_faults(known: Transaction, event: Event) -> list[EventFault]:
-    started, ended = known.started_ms, known.ended_ms
-    after_start = known.started_seq is not None and event.seq_no > known.started_seq
-    if started is not None and after_start and event.at_ms < started:
-        return [EventFault("clock_backwards", event.seq_no, f"{age(started - event.at_ms)} before the start")]
-    before_end = known.ended_seq is not None and event.seq_no < known.ended_seq
-    if ended is not None and before_end and event.at_ms > ended:
-        return [EventFault("clock_backwards", event.seq_no, f"{age(event.at_ms - ended)} after the end")]
+    number, at_ms = event.seq_no, event.at_ms
+    match known:
+        case Transaction(started_seq=int(start), started_ms=int(start_ms)) if number > start and at_ms < start_ms:
+            return [EventFault("clock_backwards", number, f"{age(start_ms - at_ms)} before the start")]
+        case Transaction(ended_seq=int(end), ended_ms=int(end_ms)) if number < end and at_ms > end_ms:
+            return [EventFault("clock_backwards", number, f"{age(at_ms - end_ms)} after the end")]
     return []
 
 
@@ -460,14 +453,12 @@ def _register_faults(
         return []
     first, last = known
     for limit, low in ((first, min(values)), (last, values[-1])):
-        if limit is None:
-            continue
-        there = Decimal(limit.value)
-        value = low if limit.seq_no < event.seq_no else max(values)
-        before, after = (there, value) if limit.seq_no < event.seq_no else (value, there)
-        if after < before:
-            text = f"{measurand} {value} Wh beside {limit.value} Wh of {limit.seq_no}"
-            return [EventFault("register_decreased", event.seq_no, text)]
+        if limit is not None:
+            there, later = Decimal(limit.value), limit.seq_no < event.seq_no
+            value = low if later else max(values)
+            if value < there if later else value > there:
+                text = f"{measurand} {value} Wh beside {limit.value} Wh of {limit.seq_no}"
+                return [EventFault("register_decreased", event.seq_no, text)]
     return []
 
 
@@ -527,10 +518,10 @@ def forgotten(newer: Transaction, heard_ms: int, open_transactions: Sequence[tup
         for each, last_ms in open_transactions
         if each.next_id is not None
         or (
-            each.transaction_id != newer.transaction_id
-            and each.evse_id == newer.evse_id is not None
-            and None not in (each.started_ms, began)
-            and (each.started_ms or 0) < (began or 0)
+            each.evse_id == newer.evse_id is not None
+            and each.started_ms is not None
+            and began is not None
+            and each.started_ms < began
             and last_ms <= heard_ms
         )
     ]
@@ -605,8 +596,8 @@ def _decimal(value: float, multiplier: int) -> str:
     if multiplier == 0 and len(text) < -_SMALLEST and "e" not in text:  # nearly every value
         return text.removesuffix(".0") if value else "0"
     number = Decimal(text)
-    exponent = number.as_tuple().exponent
-    if isinstance(exponent, int) and _SMALLEST <= multiplier <= -_SMALLEST and exponent + multiplier >= _SMALLEST:
+    exponent = int(number.as_tuple().exponent)
+    if _SMALLEST <= multiplier <= -_SMALLEST and exponent + multiplier >= _SMALLEST:
         number = number.scaleb(multiplier)
         if abs(number) < _LARGEST:
             return plain(number)

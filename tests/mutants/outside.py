@@ -69,7 +69,6 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "csms/station_templates/rules.py": OWED,
     "csms/stations/rules.py": OWED,
     "csms/telemetry/rules.py": OWED,
-    "csms/transactions/rules.py": OWED,
     "csms/vehicles/rules.py": OWED,
     "csms/webhooks/rules.py": OWED,
     "v2g/hardware/board/host.py": OWED,

@@ -291,6 +291,13 @@ TARGETS: Final[Mapping[str, Target]] = {
     "intervals": Target("v2g/energy/settlement/intervals.py", ("tests/energy/settlement/test_intervals.py",)),
     "costing": Target("v2g/energy/settlement/costing.py", ("tests/energy/settlement/test_costing.py",)),
     "reconcile": Target("v2g/energy/settlement/reconcile.py", ("tests/energy/settlement/test_reconcile.py",)),
+    "transactions": Target(
+        "csms/transactions/rules.py",
+        tuple(
+            f"tests/csms/transactions/test_{each}.py"
+            for each in ("transactions", "transaction_checks", "meter_readings")
+        ),
+    ),
     "till": Target("v2g/hardware/zvt/till.py", ("tests/hardware/zvt/test_zvt.py",)),
     "contract_rules": Target("csms/contracts/rules.py", ("tests/csms/contracts/test_rules.py",)),
     "trust_rules": Target(
@@ -560,6 +567,13 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "contract_rules": {
         "conclude: answers.get(question.request) or b'' -> answers.get(question.request)": "none is as an empty one",
         "_is_cleared: return False -> return None": "None is as false",
+    },
+    "transactions": {
+        "_newest: each.measurand == measurand -> each.measurand != measurand": "each of both directions comes up once",
+        "_series: not samples or (len(samples) == 1 and (not samples[0].phase)) -> not samples": _SHORTER,
+        "_series: 1 -> 0": _SHORTER,
+        "_decimal: len(text) < -_SMALLEST -> len(text) <= -_SMALLEST": _SHORTER,
+        "_decimal: -_SMALLEST -> _SMALLEST": _SHORTER,
     },
     "till": {
         "Till.__init__: self._stopping = False -> pass": _BEGUN,

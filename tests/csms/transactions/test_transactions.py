@@ -2,12 +2,14 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from csms.transaction_keys import id_at_station, key_again
 from csms.transactions.rules import (
+    Dated,
     Event,
     Sample,
     Transaction,
@@ -92,7 +94,45 @@ def test_a_transaction_is_complete_with_its_start_its_end_and_all_between() -> N
     assert complete(whole, [4, 5, 6])
     assert not complete(whole, [4, 6])
     assert not complete(fold([event(5, "Updated"), event(6, "Ended")]), [5, 6])
+    assert not complete(fold([event(4, "Started"), event(5, "Updated")]), [4, 5])
     assert not whole.active
+
+
+def test_at_most_64_gaps_are_listed() -> None:
+    whole = Transaction(station_id="", transaction_id="", first_seq=0, last_seq=200)
+    assert missing(whole, range(0, 201, 2)) == [(number, number) for number in range(1, 128, 2)]
+
+
+def test_a_transaction_says_of_whom_and_where_it_is() -> None:
+    """Its first event counts for who it is of, its last one for its state, and the connector is the highest told."""
+    early = event(
+        1, "Started", evse_id=2, connector_id=1, id_token="A", token_type="Central", charging_state="Charging",
+        operation_mode="Idle", stopped_reason="Local", tariff_id="t1", limit="{}",
+    )  # fmt: skip
+    late = event(
+        2, "Ended", evse_id=1, connector_id=2, id_token="B", token_type="eMAID", charging_state="Idle",
+        operation_mode="CentralSetpoint", stopped_reason="Remote", tariff_id="t2", limit="{1}",
+    )  # fmt: skip
+    whole = Transaction(
+        station_id="CS", transaction_id="t", first_seq=1, last_seq=2, started_seq=1, started_ms=1, ended_seq=2,
+        ended_ms=2, evse_id=2, connector_id=2, id_token=Dated(1, "A"), token_type=Dated(1, "Central"),
+        charging_state=Dated(2, "Idle"), operation_mode=Dated(2, "CentralSetpoint"),
+        stopped_reason=Dated(2, "Remote"), tariff_id=Dated(2, "t2"), limit=Dated(2, "{1}"),
+    )  # fmt: skip
+    assert fold([early, late, event(0, "Updated")]) == msgspec.structs.replace(whole, first_seq=0)
+    assert fold([late, early]) == whole
+    otherwise = {"at_ms": 7, "id_token": "C", "token_type": "Local", "charging_state": "EVConnected"}
+    assert fold([early, late, *(msgspec.structs.replace(each, **otherwise) for each in (early, late))]) == whole, (
+        "a second event of a number changes nothing that the first one said"
+    )
+    assert (whole.lines, whole.limit_told, early.offline) == ("", False, False)
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 2), (1, 1)])
+def test_of_several_starts_the_first_counts_and_of_several_ends_the_last(first: int, last: int) -> None:
+    numbers = (1, first, last)
+    found = fold([event(number, kind) for kind in ("Started", "Ended") for number in numbers])
+    assert (found.started_seq, found.started_ms, found.ended_seq, found.ended_ms) == (first, first, last, last)
 
 
 def test_registers_count_from_the_first_reading_to_the_last() -> None:
