@@ -220,7 +220,7 @@ async def test_subscribers_are_told_and_know_who_tells_them(lab: PoolLab) -> Non
         await lab.client().remove_contract(EMAIDS[0])
         while len(told) < 3:
             await asyncio.sleep(0.01)
-        assert told[0] == told[1], "an event whose answer was 500 is repeated"
+        assert told.count(told[0]) == 2, "an event whose answer was 500 is repeated, before or after the next"
         kinds = [read_event(body, signature, secret).kind for body, signature in told]
         assert sorted(set(kinds)) == ["oem.contract.created", "oem.contract.deleted"]
         for body, signature in ((told[0][0] + b" ", told[0][1]), (told[0][0], "sha256=00"), (told[0][0], "")):
