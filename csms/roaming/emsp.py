@@ -77,7 +77,7 @@ async def _cdrs(asked: OcpiRequest) -> OcpiAnswer:
     owner = asked.partner.partner_id
     if asked.method == "GET" and len(asked.path) == 1:
         kept = await asked.services.store.read(rows.find_object, owner, "cdrs", asked.path[0])
-        if kept is None:
+        if kept is None or (asked.behind and not kept.object_id.startswith(f"{asked.behind}*")):
             raise not_found("CDR")
         return OcpiAnswer(data=typed_json.decode_exact(kept.document.encode()))
     if asked.method != "POST" or asked.path:

@@ -120,7 +120,12 @@ def _judge(connection: Connection, owner: str, cdr: OcpiCdr, now_ms: int, *, neg
     """Return what is wrong with a CDR: nothing is booked on a partner's word alone."""
     found = _token_findings(connection, owner, cdr)
     kept_ones = rows.cdrs_near(connection, owner, (cdr.session_id or "").lower(), cdr.cdr_token.uid.upper())
-    near = [(each.state, wire.read_kept(each.document, OcpiCdr)) for each in kept_ones if each.state != "rejected"]
+    theirs = key_of(cdr.country_code, cdr.party_id, "")  # parties behind a hub have ids of their own
+    near = [
+        (each.state, wire.read_kept(each.document, OcpiCdr))
+        for each in kept_ones
+        if each.state != "rejected" and each.object_id.startswith(theirs)
+    ]
     if cdr.credit:
         wanted = key_of(cdr.country_code, cdr.party_id, cdr.credit_reference_id or "")
         kept = rows.find_object(connection, owner, "cdrs", wanted)

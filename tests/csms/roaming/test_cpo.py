@@ -519,11 +519,11 @@ async def register_hub(roaming: Roaming) -> Callable[..., Awaitable[Answer]]:
     said = {"token": "token-b", "url": f"{roaming.partner.url}/versions", "roles": parties}
     roaming.token = (await roaming.ocpi("PUT", "/2.2.1/credentials", said)).json["data"]["token"]
 
-    async def as_party(party: str, method: str, path: str, body: Any = None) -> Answer:
+    async def as_party(party: str, method: str, path: str, body: Any = None, side: str = "cpo") -> Answer:
         token = base64.b64encode(roaming.token.encode()).decode()
         whose = {"ocpi_from_country_code": "NL", "ocpi_from_party_id": party}
         return await roaming.ask(
-            method, f"/ocpi/cpo/2.2.1{path}", body, role=None, authorization=f"Token {token}", **whose
+            method, f"/ocpi/{side}/2.2.1{path}", body, role=None, authorization=f"Token {token}", **whose
         )
 
     return as_party
@@ -561,6 +561,24 @@ async def test_parties_behind_a_hub_have_reservations_of_the_same_id(roaming: Ro
     assert [[sent["id"] for sent in each.payloads("ReserveNow")] for each in stations] == [[1, 1], [2]]
     cancelled = [[sent["reservationId"] for sent in each.payloads("CancelReservation")] for each in stations]
     assert cancelled == [[1], [2]]
+
+
+async def test_parties_behind_a_hub_have_cdrs_of_their_own(roaming: Roaming) -> None:
+    """Their sessions may have the same id."""
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", {**TOKEN, "whitelist": "ALWAYS"})
+    await charge(roaming, {"idToken": "04A1B2C3", "type": "ISO14443"})
+    bill = await roaming.partner.sent("POST", "/cdrs")
+    as_party = await register_hub(roaming)
+    for party in ("TNM", "OTH"):
+        theirs = {**bill, "country_code": "NL", "party_id": party}
+        assert (await as_party(party, "POST", "/cdrs", theirs, "emsp")).status == 201
+    kept = (await roaming.ask("GET", "/roaming/cdrs")).json
+    assert [(each["key"], "twice" in each["detail"]) for each in kept] == [
+        (f"nl*{party}*{bill['id']}".lower(), False) for party in ("oth", "tnm")
+    ]
+    for party, status in (("TNM", 200), ("HUB", 200), ("OTH", 404)):
+        assert (await as_party(party, "GET", f"/cdrs/nl*tnm*{bill['id']}", side="emsp")).status == status
 
 
 async def test_a_party_behind_a_hub_sees_and_changes_only_what_is_its_drivers(roaming: Roaming) -> None:
