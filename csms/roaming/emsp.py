@@ -8,12 +8,12 @@ import msgspec
 from sqlalchemy import Connection
 
 from csms.roaming import store as rows
-from csms.roaming.driver_commands import find_token, ocpi_token
+from csms.roaming.driver_commands import SentCommand, find_token, ocpi_token
 from csms.roaming.endpoint import HANDLERS, OcpiAnswer, OcpiRequest, not_allowed, not_found
 from csms.roaming.exchange import clients, listed, received
 from csms.roaming.partners import below
 from csms.roaming.received import announce_cdr, take_cdr
-from csms.roaming.rules import key_of
+from csms.roaming.rules import key_of, party_of
 from csms.roaming.store import Kept
 from csms.tokens.rules import Where, answer_known
 from v2g import typed_json
@@ -102,17 +102,24 @@ async def _commands(asked: OcpiRequest) -> OcpiAnswer:
     if asked.method != "POST" or len(asked.path) != 2:
         raise not_allowed(asked.method)
     said = wire.read(asked.sent(), CommandResult)
-    owner, number = asked.partner.partner_id, asked.path[1]
+    owner, number, state = asked.partner.partner_id, asked.path[1], said.result[:20]
 
-    def write(connection: Connection) -> None:
+    def write(connection: Connection) -> bool:
         kept = rows.find_object(connection, owner, "orders", number)
-        if kept is None:
+        if kept is None or asked.behind not in ("", _receiver_of(kept)):
             raise not_found("command")
-        rows.put_object(connection, msgspec.structs.replace(kept, state=said.result[:20], detail=""))
+        if kept.alias:  # it has its result
+            return False
+        rows.put_object(connection, msgspec.structs.replace(kept, state=state, detail="", alias="result"))
+        return True
 
-    await asked.services.store.run(write)
-    asked.services.announce("roaming", "roaming_result", partner=owner, command=number, state=said.result[:20])
+    if await asked.services.store.run(write):
+        asked.services.announce("roaming", "roaming_result", partner=owner, command=number, state=state)
     return OcpiAnswer()
+
+
+def _receiver_of(kept: Kept) -> str:
+    return party_of(*typed_json.decode(kept.document, SentCommand).party)
 
 
 HANDLERS.update({

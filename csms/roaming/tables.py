@@ -28,7 +28,8 @@ roaming_objects: Final = Table(
     Column("state", String(20), nullable=False),
     # what it is of here: station and transaction, a token's number; of a tariff: when its plan was stored
     Column("about", String(300), nullable=False),
-    # another name: the contract of a token, the plan of a tariff; of own sessions and CDRs: the driver's party
+    # another name: the contract of a token, the plan of a tariff; of own sessions and CDRs: the driver's party; of a
+    # command for a driver: whether it has its result
     Column("alias", String(64), nullable=False),
     Column("document", Text, nullable=False),
     # of a CDR: findings; of a command: its node; of an EVSE: why partners see no price

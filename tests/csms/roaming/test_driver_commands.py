@@ -58,6 +58,8 @@ async def test_a_command_has_the_partners_answer_and_then_its_result(roaming: Ro
     path = body["response_url"].partition("/ocpi")[2]
     assert (await roaming.ocpi("POST", path, {"result": "ACCEPTED"})).json["status_code"] == 1000
     assert await states(roaming) == ["ACCEPTED"]
+    assert (await roaming.ocpi("POST", path, {"result": "TIMEOUT"})).json["status_code"] == 1000  # it has one
+    assert await states(roaming) == ["ACCEPTED"]
     assert (await roaming.ocpi("POST", path, {})).json["status_code"] == 2001
     assert (await roaming.ocpi("POST", f"{path}0", {"result": "ACCEPTED"})).status == 404
     assert (await roaming.ocpi("GET", path)).status == 405
