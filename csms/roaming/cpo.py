@@ -197,6 +197,8 @@ async def _profiles(asked: OcpiRequest) -> OcpiAnswer:
     else:
         raise not_allowed(asked.method)
     try:
+        if not url:
+            raise OcpiError("response_url is missing", code=2001)
         check_partner_url(url, asked.partner.hosts, asked.partners.reach)
     except OcpiError:
         work.close()

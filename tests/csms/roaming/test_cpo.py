@@ -479,6 +479,7 @@ async def test_a_charging_profile_is_set_read_and_cleared(roaming: Roaming) -> N
     assert await result(roaming, 3) == {"result": "ACCEPTED"}
     assert station.payloads("ClearChargingProfile")[-1]["chargingProfileId"] == sent["id"]
     assert (await roaming.ocpi("DELETE", f"{path}?response_url=https://10.0.0.1/")).json["status_code"] == 3001
+    assert [(await roaming.ocpi(each, path)).json["status_code"] for each in ("GET", "DELETE")] == [2001, 2001]
     endless = await roaming.ocpi("GET", f"{path}?duration={'9' * 5000}&response_url={answer_to}")
     assert endless.json["data"]["result"] == "ACCEPTED"
     unknown = await roaming.ocpi("DELETE", f"/cpo/2.2.1/chargingprofiles/none?response_url={answer_to}")
