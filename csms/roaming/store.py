@@ -168,7 +168,12 @@ def list_objects(
     if seen_by is not None:
         wanted.append(table.audience.in_(("", seen_by)))
     if party:
-        wanted.append((table.audience == "") | (table.alias == party))
+        country_code, _, party_id = party.partition("*")
+        driver = f'"cdr_token":{{"country_code":"{country_code}","party_id":"{party_id}"'
+        before = (table.alias == "") & func.lower(table.document).contains(
+            driver, autoescape=True
+        )  # an earlier program's
+        wanted.append((table.audience == "") | (table.alias == party) | before)
     if asked.from_ms is not None:
         wanted.append(table.updated_ms >= asked.from_ms)
     if asked.to_ms is not None:
