@@ -109,7 +109,10 @@ class WhichSwaps(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Filter for swaps."""
 
     station_id: StationId
-    request_id: Annotated[int | None, msgspec.Meta(description="Only of this request.")] = None
+    request_id: Annotated[
+        Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)] | None,
+        msgspec.Meta(description="Only of this request."),
+    ] = None
 
 
 class OnePayment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -165,6 +165,8 @@ async def test_a_battery_swap_reported_over_http_is_stored_as_one_of_ocpp_and_on
     reused = await ask("POST", f"{path}/events", {**SWAP, "eventType": "BatteryOut"}, idempotency_key="17/in")
     assert (reused.status, reused.json["code"]) == (409, "key_reused")
     by_ocpp, by_http = (await ask("GET", path)).json
+    for number, status in ((17, 200), (2**31, 400), (2**63, 400)):
+        assert (await ask("GET", f"{path}?request_id={number}")).status == status
     assert {**by_ocpp, "id": by_http["id"]} == by_http
     event = {"station": station.id, "request_id": 17, "change": "BatteryIn", "batteries": "B-1"}
     assert [each.data for each in ask.backend.events.named("battery_swap")] == [event, event]
