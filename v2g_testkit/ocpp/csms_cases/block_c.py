@@ -363,7 +363,8 @@ async def beside_central(t: CsmsTest) -> None:
 async def beside_local(t: CsmsTest) -> None:
     """The back end starts a transaction by the payment, limits its cost, and tells the station's cost only."""
     tariff = await calculating(t)
-    answer = await _charged(t, await _paid_beside(t), info={"tariffId": tariff}, costDetails=details(t, tariff, 2.0))
+    costs = details(t, tariff, 2.0, energy_wh=500)
+    answer = await _charged(t, await _paid_beside(t), info={"tariffId": tariff}, costDetails=costs)
     same_cost(t, answer, 2.0)
 
 

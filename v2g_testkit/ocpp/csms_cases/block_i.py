@@ -157,13 +157,14 @@ async def cost_details(t: CsmsTest) -> None:
     same_cost(t, answer, 2.0)
 
 
-def details(t: CsmsTest, tariff: str, net: float) -> Payload:
-    """Return the cost of energy without tax, with a tax of 20 %, in EUR."""
+def details(t: CsmsTest, tariff: str, net: float, energy_wh: float = 0) -> Payload:
+    """Return the cost of energy without tax, with a tax of 20 %, in EUR. The energy is that of the meter: a back end
+    may hold a cost for another one."""
     total = {"exclTax": net, "inclTax": round(net * 1.2, 2)}
     energy = total | {"taxRates": [{"type": "vat", "tax": 20.0}]}
     return {
         "totalCost": {"currency": "EUR", "typeOfCost": "NormalCost", "energy": energy, "total": total},
-        "totalUsage": {"energy": net * 4, "chargingTime": 60, "idleTime": 0},
+        "totalUsage": {"energy": energy_wh, "chargingTime": 60, "idleTime": 0},
         "chargingPeriods": [{"tariffId": tariff, "startPeriod": t.now()}],
     }
 
