@@ -72,7 +72,7 @@ class EnergyManager:
     """One energy manager. `notify` takes facts for the station, `states` returns the state of every EVSE.
 
     What remains of its commands when it is lost also does after a restart, by a file in `directory`; EEBUS, whose
-    limits have ends of their own, keeps that itself.
+    limits have ends of their own, keeps that itself. Registers are stored beside: the next write may be of one alone.
     """
 
     def __init__(
@@ -89,8 +89,10 @@ class EnergyManager:
         outlet_v: int = 690,
     ) -> None:
         self._config, self._clock, self._tell, self._states, self._observe = config, clock, notify, states, observe
-        file = KeptFile(directory / f"energy-manager-{config.source}.json", disk, self._keep_failed)
+        name = f"energy-manager-{config.source}"
+        file = KeptFile(directory / f"{name}.json", disk, self._keep_failed)
         self._file = None if config.backend == "eebus" else file
+        self._registers = KeptFile(directory / f"{name}.registers.json", disk, self._keep_failed)
         self._kept, self._kept_at, self._unstored = self._load(), -KEEP_S, False
         self._watch = EnergyManagerWatch(
             config.source,
@@ -102,6 +104,8 @@ class EnergyManager:
         )
         context = LinkContext(evses, self._take, self._refused, clock, observe)
         self.link = BACKENDS[config.backend](config, context)
+        self._keeps = self.link if isinstance(self.link, commands.KeepingLink) else None
+        self._held = self._resume()
         self._timer: asyncio.TimerHandle | None = None
         self._supervisor = Supervisor(observe)
 
@@ -128,14 +132,29 @@ class EnergyManager:
             self._not_stored(str(error)[:200])
             return {}
 
+    def _resume(self) -> str:
+        """Go on from the registers of before, and return them."""
+        if self._keeps is None:
+            return ""
+        try:
+            if held := self._registers.load().decode():
+                self._keeps.resume(held)
+            return held
+        except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
+            self._not_stored(str(error)[:200])
+            return ""
+
     def _keep(self) -> None:
         """Store what remains of its commands: a lower limit at once, a higher one, or what failed, every KEEP_S."""
-        if self._file is None or ((kept := self._watch.kept) == self._kept and not self._unstored):
+        kept, held = self._watch.kept, "" if self._keeps is None else self._keeps.kept
+        if self._file is None or ((kept, held) == (self._kept, self._held) and not self._unstored):
             return
         now = self._clock.monotonic()
         lower = any(word.lowers(self._kept.get(place)) for place, word in kept.items())
         if lower or now >= self._kept_at + KEEP_S:
-            self._kept, self._kept_at, self._unstored = kept, now, False
+            self._kept, self._held, self._kept_at, self._unstored = kept, held, now, False
+            if self._keeps is not None:  # first: without it a heartbeat would raise what the other file has lowered
+                self._registers.keep(held.encode())
             self._file.keep(msgspec.json.encode(kept) if kept else b"")
 
     def _keep_failed(self, reason: str) -> None:

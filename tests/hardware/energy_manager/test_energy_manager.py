@@ -3,6 +3,7 @@
 import struct
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,6 +88,26 @@ def test_all_that_can_be_read_holds_on_whatever_is_written_or_a_heartbeat() -> N
     held = [(0, EnergyCommand(limit_w=11_000)), (2, EnergyCommand(limit_w=0, discharge_w=5_000))]
     assert registers.write(2 * STRIDE + 2, both) == held
     assert registers.write(0, [2]) == registers.write(STRIDE, [3]) == held
+
+
+@pytest.mark.requirement("R206")
+def test_registers_are_kept_over_a_restart_and_hold_from_the_next_write_on() -> None:
+    before, after = EnergyRegisters(2), EnergyRegisters(1)
+    before.write(0, [1])
+    assert before.kept == "", "nothing was commanded"
+    before.write(6, words("setpoint_w", -3_000))
+    before.write(STRIDE + 2, words("limit_w", 5_000))
+    before.write(2 * STRIDE + 2, words("limit_w", 6_000))
+    kept = before.kept
+    before.write(0, [2])
+    assert before.kept == kept, "heartbeats do not wear out the disk"
+    after.resume(kept)
+    assert after.write(4, words("discharge_w", 4_000)) == [
+        (0, EnergyCommand(setpoint_w=-3_000, discharge_w=4_000)),
+        (1, EnergyCommand(limit_w=5_000)),
+    ]
+    with pytest.raises(msgspec.DecodeError):
+        after.resume('{"0": [65536]}')
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,16 @@ from secc.station_config import StationConfig
 from tests.secc.bench_program import BENCH, made
 from tests.virtual_time import VirtualLoop
 from v2g.hardware.energy_manager.commands import EnergyCommand, ManagedStation
-from v2g.io.hardware.energy_config import EnergyMqttConfig
+from v2g.io.hardware.energy_config import EnergyModbusConfig, EnergyMqttConfig
 from v2g.io.hardware.energy_modbus import ModbusEnergyManager
 from v2g.io.mqtt.config import MqttConfig
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.virtual_time import LoopClock
 from v2g.io.storage.kept_file import KeptFile
+from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
+from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
 
 STATION = """[station]
 url = "ws://127.0.0.1:9/ocpp"
@@ -211,3 +213,43 @@ def test_a_lower_limit_is_stored_at_once_and_a_higher_one_once_a_minute(
         loop = runner.get_loop()
         assert isinstance(loop, VirtualLoop)
         runner.run(course(loop))
+
+
+@pytest.mark.requirement("R206")
+async def test_a_manager_goes_on_with_one_register_after_a_restart(tmp_path: Path) -> None:
+    """With its heartbeat alone, or one limit: what it had written before, set points too, holds with it."""
+    config = EnergyManagerConfig(backend="modbus", modbus=EnergyModbusConfig(port=0), fallback_charge_w=4_200)
+    disk, facts, events = DiskThread(), list[Fact](), list[str]()
+
+    async def write(*writes: tuple[int, list[int]]) -> None:
+        manager = managers.EnergyManager(
+            config, 1, clock=Clock(), notify=facts.append, states=lambda: (),
+            observe=lambda event: events.append(event.name), directory=tmp_path, disk=disk,
+        )  # fmt: skip
+        await manager.open()
+        assert isinstance(manager.link, ModbusEnergyManager)
+        client = AsyncModbusTcpClient("127.0.0.1", port=manager.link.port)
+        assert await client.connect()
+        for address, values in writes:
+            assert not (await client.write_registers(address, values)).isError()
+        client.close()
+        await manager.close()
+        await disk.do(lambda: None, lambda: None)  # after what was to be stored
+
+    def last(evse_id: int) -> ExternalLimit:
+        return [each for each in facts if isinstance(each, ExternalLimit) and each.evse_id == evse_id][-1]
+
+    async with asyncio.timeout(60):
+        await write((6, [0xFFFF, 0xF448]), (104, [0, 2_000]))
+        facts.clear()
+        await write((0, [1]))
+        assert last(0) == ExternalLimit(source="EMS", setpoint_w=-3_000)
+        assert last(1) == ExternalLimit(source="EMS", evse_id=1, discharge_w=2_000)
+        facts.clear()
+        await write((2, [0, 1_500]))
+        assert last(0) == ExternalLimit(source="EMS", limit_w=1_500, setpoint_w=-3_000)
+        assert "energy_manager_not_stored" not in events
+        (tmp_path / "energy-manager-EMS.registers.json").write_bytes(b"\xff")
+        await write()
+    assert events[-1] == "energy_manager_lost"
+    assert events.count("energy_manager_not_stored") == 1

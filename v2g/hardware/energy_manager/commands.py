@@ -5,7 +5,7 @@ Pure. Power is positive into the vehicle.
 
 import itertools
 from collections.abc import Callable, Mapping
-from typing import Annotated, Final, Protocol, TypeVar
+from typing import Annotated, Final, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 from msgspec import Meta
@@ -207,3 +207,15 @@ class EnergyManagerLink(Protocol):
 
     async def close(self) -> None:
         """Stop."""
+
+
+@runtime_checkable
+class KeepingLink(Protocol):
+    """A link whose peer may go on with a part of its commands: the others are to be kept over a restart."""
+
+    @property
+    def kept(self) -> str:
+        """What was commanded, for `resume`; empty: nothing."""
+
+    def resume(self, kept: str) -> None:
+        """Go on with what was commanded before, from the next command on. Raises DecodeError."""

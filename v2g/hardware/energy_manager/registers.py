@@ -87,15 +87,17 @@ class EnergyRegisters:
 
     @property
     def kept(self) -> str:
-        """The station's holding registers, for `resume`."""
-        return msgspec.json.encode(self._held[0]).decode()
+        """The holding registers that were written, without heartbeats, for `resume`; empty before the first."""
+        unset = (NOTHING["H"],) * len(WRITTEN["heartbeat"].registers)
+        held = {place: (*unset, *self._held[place][len(unset) :]) for place in sorted(self._spoken)}
+        return msgspec.json.encode(held).decode() if held else ""
 
     def resume(self, kept: str) -> None:
-        """Hold the station's registers of before, in force from the next write on. Raises DecodeError."""
-        values = typed_json.decode(kept, tuple[_Word, ...])
-        if len(values) == len(self._held[0]):
-            self._held[0] = values
-            self._spoken.add(0)
+        """Hold the registers of before, in force from the next write on. Raises DecodeError."""
+        for place, values in typed_json.decode(kept, dict[int, tuple[_Word, ...]]).items():
+            if place in self._held and len(values) == len(self._held[place]):
+                self._held[place] = values
+                self._spoken.add(place)
 
     def notify(self, state: ManagedStation) -> None:
         """Set the values to be read."""
