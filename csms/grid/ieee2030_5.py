@@ -283,6 +283,7 @@ class DerClient:
             body = reports.end_device_xml(self._lfdi, self._services.clock.utc_ms() // 1000 + memory.offset_s)
             try:
                 memory.device_path = await server.post(path, body)
+                memory.connection_point = ""  # a server that has lost the device has lost where it is, too
             except AnswerError as error:
                 raise TransportError(f"{unknown}, and it does not register: {error}", hint=unknown.hint) from None
             await self._save()

@@ -429,7 +429,7 @@ async def test_a_server_with_another_pin_is_not_obeyed(site: Start) -> None:
 
 
 async def test_a_device_registers_itself_once_and_says_where_it_is(site: Start) -> None:
-    """Its programs appear with its connection point; a restart registers nothing again."""
+    """Its programs appear with its connection point; a restart registers nothing again, a server's loss of it does."""
     point = b'<c:ConnectionPointLink xmlns:c="https://csipaus.org/ns/v1.3" href="/api/v2/cp"/></EndDevice>'
     first = recorded("edev").index(b"<EndDevice ")
     device = recorded("edev")[first : recorded("edev").index(b"</EndDevice>")] + point
@@ -451,6 +451,12 @@ async def test_a_device_registers_itself_once_and_says_where_it_is(site: Start) 
         await one.at(60)
         assert "edev" not in one.utility.bodies
         assert [path for path, _ in one.utility.put].count("cp") == 1
+        one.utility.refused["edev/77"] = 404
+        await one.at(120)
+        one.utility.refused, one.utility.created["edev"] = {}, "/api/v2/edev/77"
+        await one.at(180)
+        assert "edev" in one.utility.bodies
+        assert [path for path, _ in one.utility.put].count("cp") == 2
 
 
 async def test_without_leave_to_register_the_reason_is_named(site: Start) -> None:
