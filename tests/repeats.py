@@ -35,9 +35,9 @@ class Repeats:
         self._failed: dict[str, bool] = {}
         sys.addaudithook(self._look)
 
-    def _look(self, event: str, arguments: Any, events: frozenset[str] = _EVENTS) -> None:
+    def _look(self, event: str, arguments: Any, events: frozenset[str] = _EVENTS, serial: str = _SERIAL) -> None:
         """Note an event of real time; also while Python ends, and this module's names are gone."""
-        if event in events and (event != "open" or str(arguments[0]).startswith(_SERIAL)):  # 300 others a test
+        if event in events and (event != "open" or str(arguments[0]).startswith(serial)):  # 300 others a test
             self._real = True
 
     @pytest.hookimpl(wrapper=True)
