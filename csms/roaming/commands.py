@@ -166,7 +166,7 @@ async def _reserve(services: Services, asked: Kept, command: ReserveNow) -> str:
 def _reservation(
     connection: Connection, asked: Kept, reservation_id: str
 ) -> tuple[str, Kept | None, Reservation | None]:
-    """Return how a reservation of whoever sent a command is stored, and it, if there is one: parties behind a hub have
+    """Return how a reservation of the sender of a command is stored, and it, if there is one: parties behind a hub have
     ids of their own."""
     partner = rows.find_partner(connection, asked.owner)
     party = "" if partner is None else partner.partner.behind(asked.alias)

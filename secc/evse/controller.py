@@ -561,7 +561,7 @@ class EvseController:
 
     async def vehicle(self, stream: Stream, wrap: Wrap) -> None:
         """Serve a vehicle that has connected; one that returns at once, when the power of its last session is off."""
-        if self._link is None and self._session is not None and self._session.closed:  # a link is set up anew first
+        if self._link is None and self._session is not None and self._session.closed:  # a link is set up again first
             await self._left.wait()
         await self.settled()
         data = {"peer": stream.peer_name, "version": stream.version, "cipher": stream.cipher}

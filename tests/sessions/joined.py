@@ -403,6 +403,18 @@ class Joined:
         return int(self.plant.import_mwh - 5_000_000)
 
 
+def end_meanwhile(joined: Joined, ramping: type) -> None:
+    """Let the charger end the session while the vehicle ramps down (`ramping`: that stage), and run to the end."""
+
+    def ended(data: bytes) -> bytes:
+        if isinstance(joined.evcc.stage, ramping):
+            joined.secc.fact(se.StopRequested("remote"), joined.now, joined.utc_ms)
+        return data
+
+    joined.wire_to_secc = ended
+    joined.run()
+
+
 def messages(actions: list[Any], kind: type) -> list[Any]:
     """Return what was sent of a kind of message."""
     framer, found = Framer(), []

@@ -13,6 +13,7 @@ from evcc.session.settings import ProgramStep
 from evcc.session.v2g_message.stages import RampingDown
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
+from tests.sessions.joined import end_meanwhile
 from tests.sessions.joined_messages import VEHICLE, MessageJoined, utc_ms
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine.session import Fact, Send
@@ -61,14 +62,7 @@ def test_a_charger_that_ends_the_session_meanwhile_is_not_asked_to_pause(
 ) -> None:
     pause = ProgramStep(do="wait", for_s=600, pause=True)
     joined = MessageJoined(direct, pki, utc_ms, replace(VEHICLE, program=(*VEHICLE.program, pause, *VEHICLE.program)))
-
-    def end_meanwhile(data: bytes) -> bytes:
-        if isinstance(joined.evcc.stage, RampingDown):
-            joined.secc.fact(se.StopRequested("remote"), joined.now, joined.utc_ms)
-        return data
-
-    joined.wire_to_secc = end_meanwhile
-    joined.run()
+    end_meanwhile(joined, RampingDown)
     assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
 
 

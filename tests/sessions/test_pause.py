@@ -16,7 +16,7 @@ from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import EnergyService, SeccConfig
 from tests.iso15118.d20.contracts import NOW, new_contract
-from tests.sessions.joined import Joined, make_tariff, messages
+from tests.sessions.joined import Joined, end_meanwhile, make_tariff, messages
 from v2g import exi
 from v2g.energy.limits import Setpoint
 from v2g.energy.settlement.journal import verify_lines
@@ -363,14 +363,7 @@ def test_the_charger_renegotiates_a_schedule(join: Join) -> None:
 @pytest.mark.parametrize("service", ["DC_BPT", "AC_BPT"])
 def test_a_charger_that_ends_the_session_meanwhile_is_not_asked_to_pause(join: Join, service: str) -> None:
     joined = join(vehicle=vehicle(CHARGE, ProgramStep(do="wait", for_s=600, pause=True), CHARGE, service=service))
-
-    def end_meanwhile(data: bytes) -> bytes:
-        if isinstance(joined.evcc.stage, RampingDown):
-            joined.secc.fact(se.StopRequested("remote"), joined.now, joined.utc_ms)
-        return data
-
-    joined.wire_to_secc = end_meanwhile
-    joined.run()
+    end_meanwhile(joined, RampingDown)
     assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
 
 

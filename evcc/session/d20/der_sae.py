@@ -78,8 +78,8 @@ def _over(before: Element | None, new: _Said) -> _Said:
     if before is None or not isinstance(new, _PARTS):
         return new
     said = {name: getattr(before, name) for name in new.__struct_fields__}
-    anew = {name: _over(said[name], value) for name in said if (value := getattr(new, name)) is not None}
-    return type(new)(**said | anew)
+    changed = {name: _over(said[name], value) for name in said if (value := getattr(new, name)) is not None}
+    return type(new)(**said | changed)
 
 
 def follow(

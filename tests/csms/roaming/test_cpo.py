@@ -20,6 +20,7 @@ from tests.csms.fixtures import backend as backend
 from tests.csms.roaming.registered import LOCATION, TOKEN, UID, Roaming, charge, operating
 from tests.csms.roaming.registered import roaming as roaming
 from tests.csms.roaming.scripted_partner import ROLE, ScriptedPartner
+from tests.csms.scripted_station import ScriptedStation
 from v2g import typed_json
 from v2g.energy.settlement.costing import Bill
 from v2g.ocpi import wire
@@ -400,12 +401,17 @@ async def test_reserving_cancelling_and_unlocking(roaming: Roaming) -> None:
     assert await result(roaming, 7) == {"result": "EVSE_INOPERATIVE"}
 
 
-async def test_a_reservation_is_extended_where_it_is_and_made_anew_once_it_is_over(roaming: Roaming) -> None:
-    """A partner may name a location alone, and use the id of a reservation again."""
+async def two_stations(roaming: Roaming) -> list[ScriptedStation]:
+    """Return the stations of a depot with two EVSEs."""
     (evse,) = LOCATION["evses"]
     second = {**evse, "station_id": "CS-V2G-0002", "evse_id": "DE*CPO*E2"}
     await roaming.ask("PUT", "/roaming/locations/Depot", {**LOCATION, "evses": [evse, second]})
-    stations = [await roaming.backend.booted(name) for name in ("CS-V2G-0001", "CS-V2G-0002")]
+    return [await roaming.backend.booted(name) for name in ("CS-V2G-0001", "CS-V2G-0002")]
+
+
+async def test_a_reservation_is_extended_where_it_is_and_made_again_once_it_is_over(roaming: Roaming) -> None:
+    """A partner may name a location alone, and use the id of a reservation again."""
+    stations = await two_stations(roaming)
     for each in stations:
         each.answers["ReserveNow"] = {"status": "Accepted"}
         await connector_is(roaming.backend, each, "Available")
@@ -532,10 +538,7 @@ async def register_hub(roaming: Roaming) -> Callable[..., Awaitable[Answer]]:
 
 async def test_parties_behind_a_hub_have_reservations_of_the_same_id(roaming: Roaming) -> None:
     """One that an earlier program has stored without its party is its driver's."""
-    (evse,) = LOCATION["evses"]
-    second = {**evse, "station_id": "CS-V2G-0002", "evse_id": "DE*CPO*E2"}
-    await roaming.ask("PUT", "/roaming/locations/Depot", {**LOCATION, "evses": [evse, second]})
-    stations = [await roaming.backend.booted(name) for name in ("CS-V2G-0001", "CS-V2G-0002")]
+    stations = await two_stations(roaming)
     for each in stations:
         each.answers["ReserveNow"] = each.answers["CancelReservation"] = {"status": "Accepted"}
     as_party = await register_hub(roaming)

@@ -205,7 +205,7 @@ class DerControls(FunctionalBlock):
     # -- what is in force
 
     def start(self) -> None:
-        """Apply what was stored. An alarm from before the restart is over; it begins anew if its control still acts."""
+        """Apply what a restart left. An alarm from before it is over, and begins again if its control still acts."""
         for before in self._k.stored("der_alarm", GridEvent).values():
             self.grid_event(msgspec.structs.replace(before, ended=True))
         self.refresh()
