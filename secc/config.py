@@ -17,7 +17,7 @@ from secc.energy_manager.grid_code import NEEDS_GRID, GridCodeConfig, check_code
 from secc.energy_manager.grid_frequency import FrequencyConfig
 from secc.energy_manager.mains import MainsContactorConfig
 from secc.energy_manager.sharing import LEAST_MA
-from secc.hardware.config import HardwareConfig, Kind, devices_of, hardware_flaws, switches_phases
+from secc.hardware.config import HardwareConfig, Kind, devices_of, hardware_flaws, settings_of, switches_phases
 from secc.hardware.drivers import find
 from secc.retention import RetentionConfig
 from secc.session.config import Amperes, EnergyService, SeccConfig
@@ -29,7 +29,8 @@ from v2g.energy.grid_signal import parse_grid_signal
 from v2g.energy.settlement.ocmf import OcmfText
 from v2g.energy.settlement.records import MOST_REACTION_MS
 from v2g.errors import ConfigError, KeyAccessError
-from v2g.hardware.power_modules.bank import ModulesConfig, dbc_group, load_database
+from v2g.hardware.power_modules.bank import ModuleBusConfig
+from v2g.io.hardware.modules import check_modules
 from v2g.io.http.known_client import SelfEnrolmentConfig
 from v2g.io.keys.quotes import quote_registers
 from v2g.io.plc.link import LinkEndConfig
@@ -411,15 +412,11 @@ def _openers(config: ProgramConfig) -> Iterator[OfKey]:
         yield id_, partial(check_evse_id, charger.charger.evse_id)
         own = bool(config.evses) and config.evses[place].hardware is not None
         section = ("evses", str(place), "hardware") if own else ("hardware",)
-        if (can := charger.hardware.can) is not None:
-            yield (*section, "can", *(() if can.dbc is None else ("dbc",))), partial(_check_modules, can)
+        if isinstance(modules := settings_of(charger.hardware, "stage"), ModuleBusConfig):
+            table = ("can",) if modules is charger.hardware.can else ("drivers", charger.hardware.stage)
+            yield (*section, *table, *(() if modules.dbc is None else ("dbc",))), partial(check_modules, modules)
         if (modbus := charger.hardware.modbus) is not None:
             yield (*section, "modbus", "map" if modbus.map_file is None else "map_file"), modbus.register_map
-
-
-def _check_modules(can: ModulesConfig) -> None:
-    """Look for what would end the start: messages and signals that the DBC file lacks."""
-    dbc_group(can, load_database(can.dbc), 0.0)
 
 
 def _check_grid_code(config: ProgramConfig, kept: GridCodeConfig) -> None:

@@ -208,6 +208,7 @@ ca = "{pki}/csms/root.pem"
 chain = "{pki}/csms/station/chain.pem"
 key = "{pki}/csms/station/leaf.key"
 """
+ONE_WAY = '[charger]\nservices = [2]\n[hardware]\nstage = "infypower"\n[hardware.drivers.infypower]\n'
 RELEASES = '[station.update]\nslots = "slots"\n[station.update.releases]\nurl = "https://h/"\n'
 NO_ROOT = '{"signed": {"_type": "targets", "version": 1}, "signatures": []}'
 BACK_END = """data_dir = "csms"
@@ -259,6 +260,13 @@ id_token = "DEV2GC00000001"
          "hardware.modbus.map_file", "short"),
         ("secc", "", '[hardware]\nstage = "can"\n[hardware.can]\ncommand = "PSU_Set"', "hardware.can",
          "no message 'PSU_Set'"),
+        ("secc", "", '[hardware]\nstage = "can"\n[hardware.can]\nmodules = [1, 2, 1]', "hardware.can", "is twice"),
+        ("secc", "", '[hardware]\nstage = "can"\n[hardware.can]\ninterface = "socket"', "hardware.can",
+         "unknown CAN interface 'socket'"),
+        ("secc", "", ONE_WAY + 'isolation = "IMD"',
+         "hardware.drivers.infypower", "no message 'IMD'"),
+        ("secc", "", ONE_WAY + 'isolation = ""',
+         "hardware.drivers.infypower", "the key isolation is missing"),
         ("secc", "", '[site]\nsignal_file = "none.json"', "site.signal_file", "none.json: No such file"),
         ("secc", "", '[site]\nsignal_file = "secc.toml"', "site.signal_file", "malformed"),
         ("secc", "", '[status_page]\ntoken_file = "short"', "status_page.token_file", "fewer than 20 characters"),

@@ -712,7 +712,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "module_bank": {
         "module: TYPE_CHECKING -> not TYPE_CHECKING": "what is imported for mypy is there at run time, too",
-        "DbcModules.command: 0 -> 1 #3": "no current has no steps in either direction",
+        "DbcModules.command: 0 -> 1 #2": "no current has no steps in either direction",
         "DbcModules.command: share_a > 0 -> share_a >= 0": "no current has no steps in either direction",
         "IsolationReceiver.__init__: '' -> '?' #2": "neither begins with k",
         "ModuleGroup._share_ma: demand.current_ma < 0 -> demand.current_ma <= 0": "asked only where there is a current",

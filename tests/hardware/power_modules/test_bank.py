@@ -16,6 +16,7 @@ from tests.hardware.power_modules.module_bus import ModuleBus
 from v2g.errors import ConfigError
 from v2g.hardware.interfaces import OFF, Demand, StageReport
 from v2g.hardware.power_modules.bank import (
+    DbcModules,
     IsolationReceiver,
     ModuleGroup,
     ModulesConfig,
@@ -276,16 +277,64 @@ def test_a_frame_without_numbers_or_with_another_part_is_no_status(odd: ModuleGr
     assert odd.report == StageReport(400_000, 1_000)
 
 
+def test_a_temperature_in_frames_of_its_own_counts(odd: ModuleGroup) -> None:
+    for counter, tripped in ((0x11, False), (0x21, True)):
+        odd.receive(513, struct.pack("<BfhB", 0, 400.0, 10, counter), 0.0)
+        assert [each.reading.tripped for each in odd.modules] == [tripped]
+        odd.receive(513, bytes((1, 96, *[0] * 6)), 0.1)
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [
         (ModulesConfig(command="Order"), "no message 'Order'"),
         (ModulesConfig(signals=ModuleSignals(voltage="Volts")), "no signal 'Volts'"),
+        (ModulesConfig(command="Parts"), "no frame of Parts has all of Enable, VoltageLimit, CurrentSetpoint, Counter"),
+        (ModulesConfig(command="Near"), "Near: no identifier for module 1"),
+        (ModulesConfig(command="Same", modules=(1, 2)), "Same and ModuleStatus of two modules have the identifier"),
     ],
 )
-def test_a_dbc_that_lacks_something_is_named(config: ModulesConfig, said: str) -> None:
+def test_a_dbc_that_lacks_something_is_named(config: ModulesConfig, said: str, tmp_path: Path) -> None:
+    text, signals = DBC.read_text(), DBC.read_text().partition("ModuleCommand: 8")[2].partition("BO_ 768")[0]
+    parts = (
+        signals.replace("tage", "tage m0").replace("Setpoint", "Setpoint m1").replace("tage m0Limit", "tageLimit m0")
+    )
+    messages = f'BO_ 100 Parts: 8{parts} SG_ M M : 48|4@1+ (1,0) [0|0] "" M\n'
+    for number, name in ((0x7FF, "Near"), (769, "Same")):
+        messages += f"BO_ {number} {name}: 8{signals}"
+    path = tmp_path / "more.dbc"
+    path.write_text(text.replace("BO_ 1025", messages + "BO_ 1025"))
     with pytest.raises(ConfigError, match=said):
-        dbc_group(config, DATABASE, 0.0)
+        dbc_group(config, load_database(path), 0.0)
+
+
+OF_OTHER_MAKES = {
+    "a counter of two bits": (("4|4@1+", "4|2@1+"), (0x201, 400.0, 30.0)),
+    "floating point": (("24|16@1- (0.1,0)", "24|32@1- (1,0)"), (0x201, 400.0, 29.999)),
+    "an identifier of 29 bits": (("BO_ 512", "BO_ 2147484160"), (0x8000_0201, 400.0, 30.0)),
+    "an offset beyond 0": (('0|1@1+ (1,0) [0|1] ""', '0|1@1+ (1,1) [0|1] ""'), (0x201, 400.0, 30.0)),
+    "one frame of several": (("SG_ VoltageLimit :", "SG_ M M : 48|4@1+ (1,0) [0|0] \"\" A\n SG_ VoltageLimit m3 :"),
+                             (0x201, 400.0, 30.0)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "told"), OF_OTHER_MAKES.values(), ids=OF_OTHER_MAKES)
+def test_modules_of_another_make_get_each_command(
+    change: tuple[str, str], told: tuple[int, float, float], tmp_path: Path
+) -> None:
+    before, middle, after = DBC.read_text().partition("BO_ 768")
+    text = before.replace(*change) + middle + after
+    if "32@1-" in change[1]:
+        text += "SIG_VALTYPE_ 512 CurrentSetpoint : 1;\n"
+    path = tmp_path / "other.dbc"
+    path.write_text(text)
+    modules = DbcModules(ModulesConfig(modules=(1,)), load_database(path))
+    peer = cantools.database.load_string(text).get_message_by_name("ModuleCommand")
+    for counter in range(16):
+        ((frame_id, data),) = modules.command(1, 400_000, 29_999 if told[2] % 1 else 30_000, counter, on=True)
+        read: Any = peer.decode(data)
+        assert (frame_id, read["VoltageLimit"], round(read["CurrentSetpoint"], 3)) == told
+    assert "M" not in read or read["M"] == 3
 
 
 def test_a_dbc_may_have_other_units(tmp_path: Path) -> None:

@@ -6,14 +6,14 @@ configuration, so that any vendor's modules with periodic frames can be describe
 
 import importlib.resources
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
 
 import msgspec
 from msgspec import Meta
 
-from v2g.dbc import read_dbc, strict_text
+from v2g.dbc import LARGEST_ID, STANDARD_ID, identity, read_dbc, strict_text
 from v2g.dbc_units import in_si
 from v2g.errors import ConfigError
 from v2g.hardware.interfaces import OFF, Demand, StageReport
@@ -46,7 +46,7 @@ class ModuleSignals(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     current_setpoint: str = "CurrentSetpoint"
     """In `command`: current, A, negative out of the vehicle."""
     command_counter: str = "Counter"
-    """In `command`: counter modulo 16."""
+    """In `command`: counter modulo 16, or less where the signal has fewer bits."""
     state: str = "State"
     """In `status`: the module's state, a number."""
     tripped: tuple[Annotated[int, Meta(ge=0, le=2**32 - 1)], ...] = (3,)
@@ -91,6 +91,10 @@ class ModuleBusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Time without a frame after which a module counts as lost."""
     isolation_s: Annotated[float, Meta(ge=0, le=60)] = 1.0
     """Measuring time of the isolation monitor at a new voltage."""
+
+    def __post_init__(self) -> None:
+        if len(set(self.modules)) < len(self.modules):
+            raise ValueError("an address is twice in modules")
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -201,29 +205,35 @@ class DbcModules:
         """Raises ConfigError for a message or signal missing in the DBC."""
         self._signals, self._max_temperature_c = config.signals, config.max_temperature_c
         names = config.signals
-        self._command = _message(
-            database, config.command, names.enable, names.voltage_limit, names.current_setpoint, names.command_counter
-        )
-        self._status = _message(
-            database, config.status, names.state, names.voltage, names.current, names.temperature, names.status_counter
-        )
-        self._addresses = {self._status.frame_id + address: address for address in config.modules}
-        self._resolution = abs(float(self._command.get_signal_by_name(names.current_setpoint).scale))
+        sent = names.enable, names.voltage_limit, names.current_setpoint, names.command_counter
+        self._command = _message(database, config.command, *sent)
+        self._selected = _one_frame(self._command, *sent)
+        self._needed = names.state, names.voltage, names.current
+        self._status = _message(database, config.status, *self._needed, names.temperature, names.status_counter)
+        _one_frame(self._status, *self._needed)
+        self._temperatures: dict[int, float] = {}
+        self._addresses = {_identifier(self._status, address): address for address in config.modules}
+        self._commands = {address: _identifier(self._command, address) for address in config.modules}
+        if same := self._addresses.keys() & self._commands.values():
+            raise ConfigError(f"{config.command} and {config.status} of two modules have the identifier {min(same):#x}")
+        setpoint = self._command.get_signal_by_name(names.current_setpoint)
+        self._resolution = 0.001 if setpoint.is_float else abs(float(setpoint.scale))
+        counter = names.command_counter
+        self._counts = 1 << self._command.get_signal_by_name(counter).length if counter else 1
 
     def command(
         self, address: int, voltage_mv: int, current_ma: int | None, counter: int, *, on: bool
     ) -> Sequence[Frame]:
         names, share_a = self._signals, (current_ma or 0) / 1000 if on else 0.0
-        values: dict[str, float] = {signal.name: 0 for signal in self._command.signals}
-        values[names.enable] = int(on)
-        values[names.voltage_limit] = voltage_mv / 1000 if on else 0
         steps = int(share_a / self._resolution + (1e-9 if share_a > 0 else -1e-9))
-        values[names.current_setpoint] = steps * self._resolution
-        if names.command_counter:
-            values[names.command_counter] = counter
-        for name in (names.voltage_limit, names.current_setpoint):
-            values[name] = _fitting(self._command.get_signal_by_name(name), values[name])
-        return [(self._command.frame_id + address, bytes(self._command.encode(values, strict=False)))]
+        values = {
+            **self._selected,
+            names.enable: int(on),
+            names.voltage_limit: voltage_mv / 1000 if on else 0,
+            names.current_setpoint: steps * self._resolution,
+            names.command_counter: counter % self._counts,
+        }
+        return [(self._commands[address], _encoded(self._command, values))]
 
     def poll(self, _address: int) -> Sequence[Frame]:
         return ()
@@ -232,11 +242,12 @@ class DbcModules:
         names, address = self._signals, self._addresses.get(frame_id)
         if address is None:
             return None
-        read = _decode(self._status, data, names.state, names.voltage, names.current)
-        if read is None:
+        read = _decode(self._status, data) or {}
+        if names.temperature in read:  # maybe in a frame of its own
+            self._temperatures[address] = float(read[names.temperature])
+        if not read.keys() >= set(self._needed):
             return None
-        temperature = read.get(names.temperature)
-        temperature_c = None if temperature is None else float(temperature)
+        temperature_c = self._temperatures.get(address)
         too_hot = temperature_c is not None and temperature_c > self._max_temperature_c
         return address, ModuleReading(
             round(read[names.voltage] * 1000),
@@ -289,7 +300,7 @@ class IsolationReceiver:
     def receive(self, frame_id: int, data: bytes, now: float) -> bool:
         """Process a frame; return whether it was of the monitor, and could be decoded."""
         if (
-            frame_id != self._message.frame_id
+            frame_id != _identifier(self._message)
             or (raw := _decode(self._message, data, self._signal, scaling=False)) is None
         ):
             return False
@@ -309,8 +320,7 @@ class IsolationReceiver:
     def tell_test(self, *, on: bool) -> Frame:
         """Return the frame that begins or ends its test."""
         assert self._command is not None
-        values: dict[str, float] = {signal.name: 0 for signal in self._command.signals}
-        return self._command.frame_id, bytes(self._command.encode({**values, SELF_TEST: int(on)}, strict=False))
+        return _identifier(self._command), _encoded(self._command, {SELF_TEST: int(on)})
 
     def test_state(self, now: float) -> int | None:
         """Return 0 without a test, 1 while it runs, 2 if it has passed, 3 if not; None when the monitor is silent."""
@@ -501,6 +511,34 @@ def _message(database: "Database", name: str, *signals: str) -> "Message":
         if signal and signal not in there:
             raise ConfigError(f"{name} has no signal {signal!r}", hint=f"it has {', '.join(sorted(there))}")
     return message
+
+
+def _identifier(message: "Message", address: int = 0) -> int:
+    """Return a message's identifier, of the module at this address. Raises ConfigError if it has none."""
+    number, extended = message.frame_id + address, message.is_extended_frame
+    if number > (LARGEST_ID if extended else STANDARD_ID):
+        raise ConfigError(f"{message.name}: no identifier for module {address}", hint="addresses are added to it")
+    return identity(number, extended=extended)
+
+
+def _one_frame(message: "Message", *names: str) -> dict[str, int]:
+    """Return the multiplexers' values with which a frame has all these signals. Raises ConfigError without one."""
+    found: dict[str, set[int]] = {}
+    for signal in (message.get_signal_by_name(name) for name in names if name):
+        if signal.multiplexer_signal is not None and signal.multiplexer_ids is not None:
+            found.setdefault(signal.multiplexer_signal, set(signal.multiplexer_ids)).intersection_update(
+                signal.multiplexer_ids
+            )
+    if not all(found.values()):
+        raise ConfigError(f"no frame of {message.name} has all of {', '.join(filter(None, names))}")
+    return {multiplexer: min(values) for multiplexer, values in found.items()}
+
+
+def _encoded(message: "Message", values: Mapping[str, float]) -> bytes:
+    """Return a frame's data; other signals are 0."""
+    return bytes(
+        message.encode({each.name: _fitting(each, values.get(each.name, 0)) for each in message.signals}, strict=False)
+    )
 
 
 def _decode(message: "Message", data: bytes, *needed: str, scaling: bool = True) -> dict[str, Any] | None:

@@ -108,6 +108,7 @@ class InfypowerConfig(ModuleBusConfig, frozen=True, forbid_unknown_fields=True, 
     """In `isolation`: changes with every frame."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         load = FRAMES * len(self.modules) * least_bits(8, extended=True) / (self.bitrate * self.send_s)
         if load > MOST_LOAD:
             least_s = self.send_s * load / MOST_LOAD

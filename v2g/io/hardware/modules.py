@@ -6,7 +6,6 @@ Another family of modules is a `ModuleProtocol`, a driver here, and a line in `s
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
 from typing import Final, NoReturn
 
 from v2g.dbc import read_dbc
@@ -170,15 +169,35 @@ class CanStage:
 
 
 @contextlib.asynccontextmanager
-async def _opened(config: ModuleBusConfig, group: ModuleGroup, clock: Clock) -> AsyncIterator[StageParts]:
-    if not config.isolation:
-        raise ConfigError("the key isolation is missing", hint="no direct current without isolation monitor")
-    modules = CanStage(config, group, clock)
+async def _opened(config: ModuleBusConfig, context: DriverContext) -> AsyncIterator[StageParts]:
+    group = _group(config, context.clock.monotonic())
+    modules = CanStage(config, group, context.clock)
     try:
         testable = group.isolation is not None and group.isolation.testable
         yield StageParts(modules, modules, modules.test_isolation if testable else None)
     finally:
         await modules.close()
+
+
+def check_modules(config: ModuleBusConfig) -> None:
+    """Look for what would end the start. Raises ConfigError."""
+    from can import VALID_INTERFACES
+
+    if config.interface not in VALID_INTERFACES:
+        known = ", ".join(sorted(VALID_INTERFACES))
+        raise ConfigError(f"unknown CAN interface {config.interface!r}", hint=f"python-can has {known}")
+    _group(config, 0.0)
+
+
+def _group(config: ModuleBusConfig, now: float) -> ModuleGroup:
+    """Return the modules of a bus. Raises ConfigError."""
+    if not config.isolation:
+        raise ConfigError("the key isolation is missing", hint="no direct current without isolation monitor")
+    database = load_database(config.dbc)
+    if isinstance(config, InfypowerConfig):
+        return infypower_group(config, database, now, _absent(config, config.resistance))
+    assert isinstance(config, ModulesConfig)
+    return dbc_group(config, database, now, _absent(config, config.signals.resistance))
 
 
 def _absent(config: ModuleBusConfig, resistance: str) -> Absent:
@@ -192,17 +211,5 @@ def _absent(config: ModuleBusConfig, resistance: str) -> Absent:
     return lambda raw: raw in named or (bool(message.j1939) and is_j1939_absence(message, signal, raw))
 
 
-def _described(config: ModulesConfig, context: DriverContext) -> AbstractAsyncContextManager[StageParts]:
-    absent = _absent(config, config.signals.resistance)
-    group = dbc_group(config, load_database(config.dbc), context.clock.monotonic(), absent)
-    return _opened(config, group, context.clock)
-
-
-def _infypower(config: InfypowerConfig, context: DriverContext) -> AbstractAsyncContextManager[StageParts]:
-    absent = _absent(config, config.resistance)
-    group = infypower_group(config, load_database(config.dbc), context.clock.monotonic(), absent)
-    return _opened(config, group, context.clock)
-
-
-DRIVER = Driver("stage", ModulesConfig, _described)
-INFYPOWER = Driver("stage", InfypowerConfig, _infypower, bidirectional=False)
+DRIVER = Driver("stage", ModulesConfig, _opened)
+INFYPOWER = Driver("stage", InfypowerConfig, _opened, bidirectional=False)
