@@ -11,6 +11,7 @@ from csms.reservations import work as reservations
 from csms.reservations.rules import ACTIVE, Reservation
 from csms.roaming import store as rows
 from csms.roaming.authorization import cdr_token, kept_token, ocpp_token
+from csms.roaming.charging_profiles import ProfileCommand, carry_out
 from csms.roaming.partners import Partners
 from csms.roaming.publication import Grant, OfferedEvse, grant_of, put_grant
 from csms.roaming.rules import key_of, party_of
@@ -37,6 +38,11 @@ COMMANDS: Final[dict[str, type[OcpiObject]]] = {
 }  # fmt: skip
 """By name."""
 
+PROFILE: Final = "CHARGING_PROFILE"
+"""How a kept command for a charging profile is named: OCPI has a module of its own for these."""
+
+_KEPT: Final[dict[str, type[OcpiObject]]] = {**COMMANDS, PROFILE: ProfileCommand}
+
 TIMEOUT_S: Final = 60
 """How long a partner may wait for a command's result, s."""
 
@@ -59,24 +65,28 @@ async def _carry_out(services: Services, partners: Partners, kept: Kept) -> None
 
 async def _result(services: Services, kept: Kept) -> None:
     late = services.clock.utc_ms() - kept.updated_ms > 1000 * TIMEOUT_S
+    command: Any = typed_json.decode(kept.document, _KEPT[kept.about])
+    answer: dict[str, object] = {"result": "TIMEOUT"}
     if kept.state == "waiting" and not late:
         await services.store.run(rows.put_object, msgspec.structs.replace(kept, state="sent"))
-        command: Any = typed_json.decode(kept.document, COMMANDS[kept.about])
         try:
-            result = await _do(services, kept, command)
+            if isinstance(command, ProfileCommand):
+                answer = await carry_out(services, command)
+            else:
+                answer = {"result": await _do(services, kept, command)}
         except TimeoutExpired:
-            result = "TIMEOUT"
+            pass
         except V2GError as error:
-            result = "EVSE_INOPERATIVE" if "connected" in str(error) else "FAILED"
-    else:
-        command, result = typed_json.decode(kept.document, COMMANDS[kept.about]), "TIMEOUT"
-    body = wire.encode({"result": result}).decode()
+            answer = {"result": "EVSE_INOPERATIVE" if "connected" in str(error) else "FAILED"}
+    if isinstance(command, ProfileCommand) and answer["result"] not in ("ACCEPTED", "REJECTED"):
+        answer = {"result": "UNKNOWN"}
 
     def write(connection: Connection) -> None:
         rows.remove_object(connection, kept.owner, "commands", kept.object_id)
         rows.enqueue(
             connection, [kept.owner], "results", result_name(kept.object_id, kept.alias), services.clock.utc_ms(),
-            method="POST", path=command.response_url, body=body,
+            method="POST", path=command.response_url,
+            body=wire.encode(answer).decode(),
         )  # fmt: skip
 
     await services.store.run(write)

@@ -3,7 +3,6 @@
 import re
 import secrets
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
@@ -11,7 +10,8 @@ import msgspec
 from csms.dispatch.work import Dispatch
 from csms.roaming import store as rows
 from csms.roaming.authorization import ocpp_token, transfer_of
-from csms.roaming.commands import COMMANDS, TIMEOUT_S, begin_command, find_evse, result_name
+from csms.roaming.charging_profiles import ProfileCommand
+from csms.roaming.commands import COMMANDS, PROFILE, TIMEOUT_S, begin_command, find_evse
 from csms.roaming.endpoint import HANDLERS, OcpiAnswer, OcpiRequest, not_allowed, not_found
 from csms.roaming.exchange import clients, listed, one, part, received, seen
 from csms.roaming.publication import grant_of, put_grant
@@ -19,7 +19,6 @@ from csms.roaming.rules import check_partner_url
 from csms.roaming.store import Kept
 from csms.services import Services
 from csms.smart_charging.rules import Needs
-from csms.smart_charging.work import SmartCharging
 from csms.tokens import store as tokens
 from csms.tokens.rules import normalise
 from csms.transactions import store as transactions
@@ -28,10 +27,8 @@ from v2g.errors import OcpiError, V2GError
 from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe, Scalar
 from v2g.ocpi import wire
-from v2g.ocpi.objects import ChargingPreferences, OcpiProfile, ReserveNow, SetChargingProfile, StartSession, StopSession
+from v2g.ocpi.objects import ChargingPreferences, OcpiObject, ReserveNow, SetChargingProfile, StartSession, StopSession
 from v2g.ocpp.messages.base import EnergyTransferMode
-from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
-from v2g.ocpp.times import format_time
 
 _MOST_KWH: Final = 10_000
 """What a driver may ask for, kWh."""
@@ -102,9 +99,14 @@ async def _commands(asked: OcpiRequest) -> OcpiAnswer:
         await find_evse(asked.services, command)
     if isinstance(command, StopSession) and await _transaction(asked, command.session_id) is None:
         return _sync("UNKNOWN_SESSION")
+    return await _accept(asked, asked.path[0].upper(), command)
+
+
+async def _accept(asked: OcpiRequest, name: str, command: OcpiObject) -> OcpiAnswer:
+    """Store a command, and let it begin."""
     kept = Kept(
         owner=asked.partner.partner_id, module="commands", object_id=secrets.token_hex(16), updated_ms=asked.now_ms,
-        document=wire.encode(command).decode(), state="waiting", about=asked.path[0].upper(),
+        document=wire.encode(command).decode(), state="waiting", about=name,
         alias=asked.sender, detail=asked.services.feed.node,
     )  # fmt: skip
     await asked.services.store.run(rows.put_object, kept)
@@ -182,90 +184,25 @@ async def _profiles(asked: OcpiRequest) -> OcpiAnswer:
     transaction = await _transaction(asked, asked.path[0])
     if transaction is None or transaction.evse_id is None:
         return _sync("UNKNOWN_SESSION")
+    wanted, url, duration_s = None, asked.query.get("response_url", ""), 3600
     if asked.method == "PUT":
-        wanted = wire.read(asked.sent(), SetChargingProfile)
-        url, work = wanted.response_url, _set_profile(asked.services, transaction, wanted.charging_profile)
-    elif asked.method in ("GET", "DELETE"):
-        url = asked.query.get("response_url", "")
+        sent = wire.read(asked.sent(), SetChargingProfile)
+        wanted, url = sent.charging_profile, sent.response_url
+        if not wanted.charging_profile_period:  # OCPI allows it, a station of OCPP needs at least one
+            return _sync("REJECTED")
+    elif asked.method == "GET":
         said = asked.query.get("duration", "")
-        duration = int(said) if re.fullmatch("[0-9]{1,9}", said) else 3600
-        work = (
-            _active_profile(asked.services, transaction, min(duration, 604_800))
-            if asked.method == "GET"
-            else _clear_profile(asked.services, transaction)
-        )
-    else:
+        duration_s = min(int(said), 604_800) if re.fullmatch("[0-9]{1,9}", said) else duration_s
+    elif asked.method != "DELETE":
         raise not_allowed(asked.method)
-    try:
-        if not url:
-            raise OcpiError("response_url is missing", code=2001)
-        check_partner_url(url, asked.partner.hosts, asked.partners.reach)
-    except OcpiError:
-        work.close()
-        raise
-    spawn(_report(asked, url, work))
-    return _sync("ACCEPTED")
-
-
-async def _report(asked: OcpiRequest, url: str, work: Any) -> None:
-    try:
-        body = await work
-    except V2GError:
-        body = {"result": "UNKNOWN"}
-    text = wire.encode(body).decode()
-    name = result_name(secrets.token_hex(16), asked.sender)
-    await asked.services.store.run(
-        rows.enqueue, [asked.partner.partner_id], "results", name, asked.now_ms, method="POST", path=url, body=text
-    )
-    asked.partners.wake.set()
-
-
-_PROFILE_ID: Final = 650_000
-
-
-async def _set_profile(services: Services, transaction: Transaction, profile: OcpiProfile) -> dict[str, object]:
-    start = profile.start_date_time
-    schedule = ChargingSchedule(
-        id=_PROFILE_ID,
-        charging_rate_unit=profile.charging_rate_unit,
-        charging_schedule_period=tuple(
-            ChargingSchedulePeriod(start_period=each.start_period, limit=float(each.limit))
-            for each in profile.charging_profile_period
-        ),
-        start_schedule=format_time(services.clock.utc_ms() if start is None else wire.utc_ms(start)),
-        duration=profile.duration,
-        min_charging_rate=None if profile.min_charging_rate is None else float(profile.min_charging_rate),
-    )
-    made = ChargingProfile(
-        id=_PROFILE_ID + (transaction.evse_id or 0),
-        stack_level=1,
-        charging_profile_purpose="TxProfile",
-        charging_profile_kind="Absolute",
-        charging_schedule=(schedule,),
-        transaction_id=transaction.transaction_id,
-    )
-    answer = await SmartCharging(services).set_profile(transaction.station_id, transaction.evse_id or 1, made)
-    return {"result": "ACCEPTED" if answer.status == "Accepted" else "REJECTED"}
-
-
-async def _clear_profile(services: Services, transaction: Transaction) -> dict[str, object]:
-    number = _PROFILE_ID + (transaction.evse_id or 0)
-    answer = await SmartCharging(services).clear(transaction.station_id, profile_id=number)
-    return {"result": "ACCEPTED" if answer.status == "Accepted" else "REJECTED"}
-
-
-async def _active_profile(services: Services, transaction: Transaction, duration_s: int) -> dict[str, object]:
-    found = await SmartCharging(services).composite(transaction.station_id, transaction.evse_id or 1, duration_s, "W")
-    schedule = found.schedule
-    if schedule is None:
-        return {"result": "REJECTED"}
-    periods = [
-        {"start_period": each.start_period, "limit": Decimal(str(each.limit or 0))}
-        for each in schedule.charging_schedule_period
-    ]
-    profile = {"charging_rate_unit": "W", "duration": schedule.duration, "charging_profile_period": periods}
-    begun = {"start_date_time": schedule.schedule_start, "charging_profile": profile}
-    return {"result": "ACCEPTED", "profile": begun}
+    if not url:
+        raise OcpiError("response_url is missing", code=2001)
+    check_partner_url(url, asked.partner.hosts, asked.partners.reach)
+    command = ProfileCommand(
+        station_id=transaction.station_id, transaction_id=transaction.transaction_id, evse_id=transaction.evse_id,
+        method=asked.method, charging_profile=wanted, duration_s=duration_s, response_url=url,
+    )  # fmt: skip
+    return await _accept(asked, PROFILE, command)
 
 
 HANDLERS.update({

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 from sqlalchemy import Connection
 
-from csms.roaming.commands import resume_commands
+from csms.roaming.charging_profiles import ProfileCommand
+from csms.roaming.commands import PROFILE, resume_commands
 from csms.roaming.store import Kept, find_object, put_object, remove_object
 from csms.tariffs import store as tariffs
 from tests.csms.api.support import Answer
@@ -24,7 +25,7 @@ from tests.csms.scripted_station import ScriptedStation
 from v2g import typed_json
 from v2g.energy.settlement.costing import Bill
 from v2g.ocpi import wire
-from v2g.ocpi.objects import UnlockConnector
+from v2g.ocpi.objects import OcpiProfile, UnlockConnector
 from v2g.ocpp.times import format_time
 
 pytestmark = pytest.mark.requirement("R202")
@@ -436,22 +437,48 @@ async def test_a_reservation_is_extended_where_it_is_and_made_again_once_it_is_o
     assert [[sent["id"] for sent in each.payloads("ReserveNow")] for each in stations] == [[1, 1], [2]]
 
 
-async def test_commands_outlive_a_restart(roaming: Roaming) -> None:
+_PROFILE = {"charging_rate_unit": "W", "charging_profile_period": [{"start_period": 0, "limit": "7400.5"}]}
+
+
+@pytest.mark.parametrize(
+    ("about", "command", "action", "lost"),
+    [
+        (
+            "UNLOCK_CONNECTOR",
+            UnlockConnector(response_url="", location_id="Depot", evse_uid=UID, connector_id="1"),
+            "UnlockConnector",
+            "TIMEOUT",
+        ),
+        (
+            PROFILE,
+            ProfileCommand(
+                method="PUT", station_id="CS-V2G-0001", transaction_id="T1", evse_id=1, response_url="",
+                charging_profile=typed_json.convert(_PROFILE, OcpiProfile),
+            ),
+            "SetChargingProfile",
+            "UNKNOWN",
+        ),
+    ],
+    ids=["command", "charging profile"],
+)  # fmt: skip
+async def test_commands_outlive_a_restart(
+    roaming: Roaming, about: str, command: UnlockConnector | ProfileCommand, action: str, lost: str
+) -> None:
     """One that waited is carried out, unless it is too late; what became of one that was under way is not known."""
     await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
     station = await roaming.backend.booted()
-    station.answers["UnlockConnector"] = {"status": "Unlocked"}
-    services, url = roaming.backend.services, f"{roaming.partner.url}/commands/result"
-    command = UnlockConnector(response_url=url, location_id="Depot", evse_uid=UID, connector_id="1")
+    station.answers.update(UnlockConnector={"status": "Unlocked"}, SetChargingProfile={"status": "Accepted"})
+    services = roaming.backend.services
+    command = msgspec.structs.replace(command, response_url=f"{roaming.partner.url}/commands/result")
     now_ms = services.clock.utc_ms()
     commands = ("sent", now_ms), ("waiting", now_ms - 61_000), ("waiting", now_ms)
     for number, (state, since_ms) in enumerate(commands, 1):
         kept = Kept(owner="tnm", module="commands", object_id=str(number), updated_ms=since_ms, state=state,
-                    about="UNLOCK_CONNECTOR", document=wire.encode(command).decode())  # fmt: skip
+                    about=about, document=wire.encode(command).decode())  # fmt: skip
         await services.store.run(put_object, kept)
         await resume_commands(services)
-        assert await result(roaming, number) == {"result": "TIMEOUT" if number < 3 else "ACCEPTED"}
-    assert len(station.payloads("UnlockConnector")) == 1
+        assert await result(roaming, number) == {"result": lost if number < 3 else "ACCEPTED"}
+    assert len(station.payloads(action)) == 1
 
 
 async def test_a_charging_profile_is_set_read_and_cleared(roaming: Roaming) -> None:
@@ -465,7 +492,7 @@ async def test_a_charging_profile_is_set_read_and_cleared(roaming: Roaming) -> N
     session = await roaming.partner.sent("PUT", "/sessions/DE/CPO/")
     path = f"/cpo/2.2.1/chargingprofiles/{session['id']}"
     answer_to = f"{roaming.partner.url}/commands/result"
-    profile = {"charging_rate_unit": "W", "charging_profile_period": [{"start_period": 0, "limit": "7400.5"}]}
+    profile = _PROFILE
     for each in ("SetChargingProfile", "ClearChargingProfile"):
         station.answers[each] = {"status": "Accepted"}
     station.answers["GetCompositeSchedule"] = {"status": "Accepted", "schedule": {
@@ -486,6 +513,8 @@ async def test_a_charging_profile_is_set_read_and_cleared(roaming: Roaming) -> N
     assert station.payloads("ClearChargingProfile")[-1]["chargingProfileId"] == sent["id"]
     assert (await roaming.ocpi("DELETE", f"{path}?response_url=https://10.0.0.1/")).json["status_code"] == 3001
     assert [(await roaming.ocpi(each, path)).json["status_code"] for each in ("GET", "DELETE")] == [2001, 2001]
+    empty = {"charging_profile": {**profile, "charging_profile_period": []}, "response_url": answer_to}
+    assert (await roaming.ocpi("PUT", path, empty)).json["data"]["result"] == "REJECTED"
     endless = await roaming.ocpi("GET", f"{path}?duration={'9' * 5000}&response_url={answer_to}")
     assert endless.json["data"]["result"] == "ACCEPTED"
     unknown = await roaming.ocpi("DELETE", f"/cpo/2.2.1/chargingprofiles/none?response_url={answer_to}")

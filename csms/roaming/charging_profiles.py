@@ -1,0 +1,80 @@
+"""Charging profiles of sessions that partners set, ask for and clear by OCPI."""
+
+from decimal import Decimal
+from typing import Final
+
+from csms.services import Services
+from csms.smart_charging.work import SmartCharging
+from v2g.ocpi import wire
+from v2g.ocpi.objects import OcpiObject, OcpiProfile
+from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
+from v2g.ocpp.times import format_time
+
+_PROFILE_ID: Final = 650_000
+
+
+class ProfileCommand(OcpiObject, frozen=True, kw_only=True):
+    """What a partner asked of a session's profile, and where its result goes, as it is kept until that is known."""
+
+    method: str
+    """PUT, GET or DELETE."""
+
+    station_id: str
+    transaction_id: str
+    evse_id: int
+    charging_profile: OcpiProfile | None = None
+    """What PUT sets."""
+
+    duration_s: int = 0
+    """How far GET looks ahead, s."""
+
+    response_url: str
+
+
+async def carry_out(services: Services, command: ProfileCommand) -> dict[str, object]:
+    """Do it at the station. Returns the result of OCPI. Raises as `ConnectionRegistry.call`."""
+    charging, number = SmartCharging(services), _PROFILE_ID + command.evse_id
+    if command.charging_profile is not None:
+        profile = _txprofile(number, command.transaction_id, command.charging_profile, services.clock.utc_ms())
+        done = (await charging.set_profile(command.station_id, command.evse_id, profile)).status == "Accepted"
+    elif command.method == "DELETE":
+        done = (await charging.clear(command.station_id, profile_id=number)).status == "Accepted"
+    else:
+        return await _active_profile(charging, command)
+    return {"result": "ACCEPTED" if done else "REJECTED"}
+
+
+def _txprofile(number: int, transaction_id: str, profile: OcpiProfile, now_ms: int) -> ChargingProfile:
+    start = profile.start_date_time
+    schedule = ChargingSchedule(
+        id=_PROFILE_ID,
+        charging_rate_unit=profile.charging_rate_unit,
+        charging_schedule_period=tuple(
+            ChargingSchedulePeriod(start_period=each.start_period, limit=float(each.limit))
+            for each in profile.charging_profile_period
+        ),
+        start_schedule=format_time(now_ms if start is None else wire.utc_ms(start)),
+        duration=profile.duration,
+        min_charging_rate=None if profile.min_charging_rate is None else float(profile.min_charging_rate),
+    )
+    return ChargingProfile(
+        id=number,
+        stack_level=1,
+        charging_profile_purpose="TxProfile",
+        charging_profile_kind="Absolute",
+        charging_schedule=(schedule,),
+        transaction_id=transaction_id,
+    )
+
+
+async def _active_profile(charging: SmartCharging, command: ProfileCommand) -> dict[str, object]:
+    schedule = (await charging.composite(command.station_id, command.evse_id, command.duration_s, "W")).schedule
+    if schedule is None:
+        return {"result": "REJECTED"}
+    periods = [
+        {"start_period": each.start_period, "limit": Decimal(str(each.limit or 0))}
+        for each in schedule.charging_schedule_period
+    ]
+    profile = {"charging_rate_unit": "W", "duration": schedule.duration, "charging_profile_period": periods}
+    begun = {"start_date_time": schedule.schedule_start, "charging_profile": profile}
+    return {"result": "ACCEPTED", "profile": begun}
