@@ -82,7 +82,12 @@ async def look_up(partners: Partners, token: IdToken, station_id: str, transacti
     if found is None:
         return None
     partner_id, grant = found
-    return _known(token, await store.run(put_grant, partner_id, token.type, name, grant, now_ms))
+    grant = await store.run(put_grant, partner_id, token.type, name, grant, now_ms)
+    if transaction_id is not None and grant.status == "Accepted":  # it has begun before its driver was known
+        data: dict[str, Scalar] = {"transaction": transaction_id, "partner": partner_id}
+        partners.observe(Observe("roaming", "roaming_driver", {"station": station_id, **data}))
+        partners.feed.publish("roaming_driver", station_id, data)
+    return _known(token, grant)
 
 
 def transfer_of(grant: Grant) -> tuple[EnergyTransferMode, ...]:

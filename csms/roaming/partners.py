@@ -67,7 +67,7 @@ class Partners:
         self._key = key
         self.clock: Final = clock
         self.observe: Final = observe
-        self._feed = feed
+        self.feed = feed
         self.wake: Final = asyncio.Event()
         """Set when something was queued for partners."""
         self.commands: Final = set[str]()
@@ -174,7 +174,7 @@ class Partners:
             await self.store.run(rows.enqueue_all, partner.partner_id, wanted, self.clock.utc_ms())
             self.wake.set()
         self.observe(Observe("roaming", "roaming_partner_registered", {"partner": partner.partner_id}))
-        self._feed.publish("roaming_partner_registered", None, {"partner": partner.partner_id})
+        self.feed.publish("roaming_partner_registered", None, {"partner": partner.partner_id})
         return agreed
 
     async def _details(
@@ -213,7 +213,7 @@ class Partners:
         finally:
             await self.store.run(rows.put_partner, ended, token="", digest="")
             self.observe(Observe("roaming", "roaming_partner_unregistered", {"partner": partner.partner_id}))
-            self._feed.publish("roaming_partner_unregistered", None, {"partner": partner.partner_id})
+            self.feed.publish("roaming_partner_unregistered", None, {"partner": partner.partner_id})
 
     def token_of(self, known: KnownPartner) -> str:
         """Return the token that a partner has given us. Raises StoreError."""

@@ -20,6 +20,8 @@ class ScriptedPartner:
         """OCPI's status of answers that are no success, by path."""
         self.headers: dict[str, dict[str, str]] = {}
         """Of answers, by path with query."""
+        self.held: dict[str, threading.Event] = {}
+        """What answers wait for, by path."""
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.bodies: list[tuple[str, str, Any]] = []
         self.takes = False
@@ -54,6 +56,8 @@ class ScriptedPartner:
                 sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 partner.requests.append((self.command, self.path, dict(self.headers)))
                 partner.bodies.append((self.command, self.path, json.loads(sent) if sent else None))
+                if (held := partner.held.get(self.path.partition("?")[0])) is not None:
+                    held.wait(60)
                 unknown = (404, None) if self.command == "GET" or not partner.takes else (200, None)
                 status, data = partner.answers.get(self.path.partition("?")[0], unknown)
                 status, data = partner.answers.get(self.path, (status, data))

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import threading
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
@@ -182,6 +183,26 @@ async def test_a_partner_that_does_not_know_its_token_any_more_has_answered(
     station = await roaming.backend.booted()
     token = {"idToken": "04A1B2C3", "type": "ISO14443"}
     assert (await station.call("Authorize", {"idToken": token}))["idTokenInfo"]["status"] == "Unknown"
+
+
+async def test_a_session_is_published_once_its_partner_has_said_that_it_may(roaming: Roaming) -> None:
+    """Its transaction began before: the event of the start was looked at while the partner was asked (R202)."""
+    stations, path = await two_stations(roaming), "/tokens/04A1B2C3/authorize"
+    roaming.partner.answers[path] = 200, {"allowed": "ALLOWED", "token": TOKEN}
+    held = roaming.partner.held[path] = threading.Event()
+    begin = Charging(roaming.backend, stations[0]).event(
+        "Started", "Authorized", token={"idToken": "04A1B2C3", "type": "ISO14443"}, context="Transaction.Begin"
+    )
+    async with asyncio.TaskGroup() as group:
+        group.create_task(begin)
+        try:
+            await roaming.partner.sent("POST", path)
+            await connector_is(roaming.backend, stations[1], "Available")
+            await roaming.partner.sent("PATCH", "/locations/DE/CPO/Depot/")  # after the start, published in order
+        finally:
+            held.set()
+    async with asyncio.timeout(20):  # a sweep, that finds it too, is in a minute
+        assert (await roaming.partner.sent("PUT", "/sessions/DE/CPO/"))["status"] == "ACTIVE"
 
 
 async def test_each_authorize_is_the_partners_word_of_that_moment(roaming: Roaming) -> None:
