@@ -214,7 +214,12 @@ class Archive:
     def _lines(self, path: Path) -> list[str]:
         """Return what the back end gets of a journal: its signers and its lines."""
         journal = open_lines(path.read_bytes(), self.keys, path.name)
-        charger = self._charger(verify_lines(journal, name=path.name))
+        entries = verify_lines(journal, name=path.name)
+        charger = self._charger(entries)
+        if sha256_hex(charger.leaf) != _shown(entries):
+            self._note(
+                "certificate_replaced", session_id=path.stem, certificate=common_name(load_certificate(charger.leaf))
+            )
         return [
             JournalSigners(charger.chain, self._contract(path.stem)).line(),
             *journal.decode().splitlines(keepends=True),
@@ -238,9 +243,8 @@ class Archive:
         return {direction: files[name].decode().partition("\n")[0] for direction, name in OCMF_FILES.items()}
 
     def _charger(self, entries: Sequence[Entry]) -> Credentials:
-        """Return the own credentials with which an interrupted session began."""
-        shown = next((each.data.charger_certificate for each in entries if isinstance(each.data, SessionStarted)), "")
-        chargers = self._owner.chargers
+        """Return the own credentials with which an interrupted session began; the first ones if they are gone."""
+        shown, chargers = _shown(entries), self._owner.chargers
         return next((each for each in chargers if sha256_hex(each.leaf) == shown), chargers[0])
 
     def _sign(self, settlement: Settlement, entries: Sequence[Entry]) -> dict[Direction, str]:
@@ -278,3 +282,8 @@ class Archive:
 
     def _note(self, name: str, **data: Scalar) -> None:
         self._observe(Observe("settlement", name, data))
+
+
+def _shown(entries: Sequence[Entry]) -> str:
+    """Return the digest of the certificate that a session's vehicle was shown."""
+    return next((each.data.charger_certificate for each in entries if isinstance(each.data, SessionStarted)), "")

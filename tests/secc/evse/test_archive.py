@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
@@ -28,7 +29,7 @@ from v2g.energy.settlement.operator import JournalReceipt, JournalReceived, seal
 from v2g.energy.settlement.records import ContractAuthorized, MeterReading, SessionStarted
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import Settlement
-from v2g.errors import StoreError
+from v2g.errors import StoreError, VerificationError
 from v2g.hardware.meters.plausibility import PER_MWH
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.disk import DiskThread, Turnstile
@@ -270,6 +271,17 @@ def test_a_journal_whose_key_is_missing_waits_for_it(tmp_path: Path, pki: PkiTre
     assert first.names() == ["journal_sealed"]
     again = Desk(tmp_path, pki, RecordKeys(tmp_path / "keys"))
     assert again.archive.recover(again.meter, lambda *_: None) == [SESSION]
+
+
+def test_a_journal_of_a_certificate_that_was_replaced_in_the_meantime_is_named(desk: Desk) -> None:
+    """What the new one signs does not verify: nobody else would say so."""
+    desk.begin()
+    owner = msgspec.structs.replace(desk.owner, chargers=(desk.pki.credentials("vehicle"),))
+    renewed = Archive(desk.folder, owner, clock=desk.clock, observe=desk.events.append, keys=desk.keys)
+    assert renewed.recover(desk.meter, lambda *_: None) == [SESSION]
+    assert desk.names() == ["certificate_replaced", "bundle_written", "journal_recovered"]
+    with pytest.raises(VerificationError):
+        desk.verify()
 
 
 def test_a_kill_between_the_end_and_the_bundle_is_made_good(desk: Desk) -> None:
