@@ -164,7 +164,8 @@ def open_sqlite(path: Path) -> Store:
 
 
 def open_store(url: str, data_dir: Path) -> Store:
-    """Return the store at `url`, or in `data_dir` when that is empty. Raises StoreError."""
+    """Return the store at `url`, or in `data_dir` when that is empty; the folder is made anyhow. Raises StoreError."""
+    _make_folder(data_dir)
     return Store(address(url, data_dir))
 
 
@@ -197,12 +198,22 @@ def _read_url(url: str) -> URL:
 
 
 def _make_file(path: Path) -> str:
+    _make_folder(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.touch(mode=0o600)
     except OSError as error:
-        raise StoreError(f"{path}: {error}", hint="choose a data_dir that this user may write") from error
+        raise StoreError(f"{path}: {error}", hint=_WRITABLE) from error
     return f"sqlite:///{path}"
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise StoreError(f"{folder}: {error}", hint=_WRITABLE) from error
+
+
+_WRITABLE: Final = "choose a data_dir that this user may write"
 
 
 def _keep_copy(engine: Engine) -> None:

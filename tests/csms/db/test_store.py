@@ -12,7 +12,7 @@ from sqlalchemy import Connection, event, func, insert, select, text
 
 from csms.db.migrations.revisions import REVISIONS
 from csms.db.schema import metadata
-from csms.db.store import HEAD, OLDEST, READABLE_BY, Store, migrate, open_engine, open_sqlite, shut_out
+from csms.db.store import HEAD, OLDEST, READABLE_BY, Store, migrate, open_engine, open_sqlite, open_store, shut_out
 from csms.settlements import store as records
 from csms.stations import store as stations
 from csms.stations.tables import stations as stations_table
@@ -45,6 +45,15 @@ def test_the_file_is_wal_durable_and_the_owners_alone(tmp_path: Path) -> None:
     assert pragmas == PRAGMAS
     assert (tmp_path / "data" / "csms.sqlite3").stat().st_mode & 0o777 == 0o600
     store.close()
+
+
+def test_the_folder_of_data_is_made_also_for_a_database_elsewhere(tmp_path: Path, owner_url: str) -> None:
+    """Backups go there, and metrics say how full its disk is."""
+    open_store(owner_url, tmp_path / "of" / "node").close()
+    assert (tmp_path / "of" / "node").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="file"):
+        open_store(owner_url, tmp_path / "file")
 
 
 PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
