@@ -14,7 +14,7 @@ from tests.virtual_time import VirtualLoop
 from v2g.errors import TransportError
 from v2g.hardware.energy_manager.commands import EnergyCommand, ManagedEvse, ManagedStation
 from v2g.io.hardware.energy_config import EnergyModbusConfig
-from v2g.io.hardware.energy_modbus import ModbusEnergyManager
+from v2g.io.hardware.energy_modbus import QUIET_S, ModbusEnergyManager
 
 READ_VERSION = bytes.fromhex("0001 0000 0006 01 04 0000 0001")
 VERSION_1 = bytes.fromhex("0001 0000 0005 01 04 02 0001")
@@ -175,6 +175,23 @@ def test_of_many_connections_with_requests_none_makes_room() -> None:
         charger.peers[3].close()
         await asyncio.sleep(0.01)
         assert await (await charger.peer()).serves(), "another one has ended"
+
+    play(scene)
+
+
+def test_of_many_connections_the_one_without_a_request_for_longest_makes_room() -> None:
+    """A manager whose connections were lost on the way returns; here they still seem open."""
+
+    async def scene(charger: Charger) -> None:
+        for _ in range(8):
+            await charger.peer()
+        assert await charger.serving() == [True] * 8
+        await asyncio.sleep(QUIET_S)
+        for place in (0, *range(2, 8)):
+            assert await charger.peers[place].serves()
+        assert await (await charger.peer()).serves()
+        await charger.peers[1].ended()
+        await (await charger.peer()).ended()
 
     play(scene)
 

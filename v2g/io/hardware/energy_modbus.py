@@ -1,6 +1,7 @@
 """An energy manager that writes and reads the charger's registers over Modbus TCP."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,7 +13,10 @@ from v2g.io.hardware.energy_config import EnergyModbusConfig
 from v2g.io.network.plain_tcp import start_server
 
 MOST_CONNECTIONS: Final = 8
-"""Limit of connections: beyond it the oldest idle one is closed; if there is none, the new one."""
+"""Limit of connections: beyond it one without a request for `QUIET_S` is closed; if there is none, the new one."""
+
+QUIET_S: Final = 30.0
+"""A manager that lost its connection makes a new one while the old one still seems open here."""
 
 IDLE_S: Final = 300.0
 """A connection without a request for this time is closed."""
@@ -26,7 +30,7 @@ class ModbusEnergyManager:
         self._registers = EnergyRegisters(evses)
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
-        self._silent: dict[asyncio.Task[None], None] = {}
+        self._asked_at: dict[asyncio.Task[None], float] = {}
         self._take, self._refused = take, refused
 
     @property
@@ -74,16 +78,17 @@ class ModbusEnergyManager:
             self._take(place, command)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
         assert task is not None
         if len(self._connections) >= MOST_CONNECTIONS:
-            if not self._silent:
+            quietest = min(self._asked_at, key=self._asked_at.__getitem__)
+            if self._asked_at[quietest] > loop.time() - QUIET_S:
                 writer.close()
                 return
-            self._connections[next(iter(self._silent))].transport.abort()
-            del self._silent[next(iter(self._silent))]
+            self._connections[quietest].transport.abort()
+            del self._asked_at[quietest]
         self._connections[task] = writer
-        self._silent[task] = None
+        self._asked_at[task] = -math.inf
         conversation = ModbusConversation(self._registers.read, self._write)
         try:
             while True:
@@ -92,8 +97,8 @@ class ModbusEnergyManager:
                     if not data:
                         break
                     answers = list(conversation.receive(data))
-                    if answers:
-                        self._silent.pop(task, None)
+                    if answers and task in self._asked_at:
+                        self._asked_at[task] = loop.time()
                     writer.writelines(answers)
                     await writer.drain()
         except TimeoutError:
@@ -104,5 +109,5 @@ class ModbusEnergyManager:
             self._refused(str(error))
         finally:
             del self._connections[task]
-            self._silent.pop(task, None)
+            self._asked_at.pop(task, None)
             writer.close()
