@@ -111,4 +111,8 @@ def _impossible(mode: iso.DC_CPDReqEnergyTransferMode, vehicle: Vehicle, rating:
         return "the vehicle's charge currents contradict each other"
     if vehicle.max_voltage_mv < rating.min_voltage_v * 1000 or vehicle.min_voltage_mv > rating.max_voltage_v * 1000:
         return "the voltage ranges of vehicle and charger do not overlap"
+    if to_milli(mode.ev_minimum_charge_current) > rating.max_charge_current_a * 1000:
+        return "the vehicle's lowest current is above the charger's highest"
+    if vehicle.min_charge_w > rating.max_charge_power_w:
+        return "the vehicle's lowest power is above the charger's highest"
     return ""

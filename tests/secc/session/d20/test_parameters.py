@@ -87,6 +87,8 @@ def test_discharge_limits_are_read_whatever_their_sign(discovering: Bench) -> No
         {"ev_minimum_charge_current": number(61)},
         {"ev_maximum_voltage": number(100), "ev_minimum_voltage": number(50)},
         {"ev_maximum_voltage": number(1500), "ev_minimum_voltage": number(1000)},
+        {"ev_maximum_charge_current": number(900), "ev_minimum_charge_current": number(801)},
+        {"ev_maximum_charge_power": number(900_000), "ev_minimum_charge_power": number(800_001)},
     ],
     ids=str,
 )
