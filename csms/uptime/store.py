@@ -63,7 +63,7 @@ UNION SELECT {_STATE} FROM connectors c CROSS JOIN stations s CROSS JOIN connect
     AND s.station_id = c.station_id AND h.at_ms <= s.first_seen_ms
 UNION SELECT {_STATE} FROM connectors c CROSS JOIN stations s CROSS JOIN connector_history h WHERE {_OF_ALL}
     AND s.station_id = c.station_id AND h.at_ms >= s.last_seen_ms
-""").bindparams(bindparam("names", expanding=True))  # noqa: S608 (put together of constants)
+""").bindparams(bindparam("names", expanding=True, type_=String))  # noqa: S608 (put together of constants)
 """The states that decide when EVSEs worked, a small part of all: the first one of each connector, those that may be no
 work and what followed each, and all while its station was away or not yet known."""
 

@@ -222,6 +222,10 @@ async def test_of_states_before_the_first_contact_the_latest_holds(store: Store)
         assert rules_of.uptime(PRESETS["strict"], period, past.history[1], ()).outages == (), past.station_id
 
 
+async def test_without_stations_nothing_is_known(store: Store) -> None:
+    assert await store.read(rows.pasts, [], TimeSpan(0, HOUR_MS), [], HOUR_MS) == []
+
+
 async def test_while_the_back_end_did_not_run_no_station_was_away_and_it_says_so_of_itself(csms: Backend) -> None:
     now = csms.clock.utc_ms() // STEP_MS * STEP_MS
     begin = now - 100 * STEP_MS
