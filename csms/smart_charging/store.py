@@ -557,7 +557,10 @@ def course(connection: Connection, from_ms: int) -> list[CoursePoint]:
     delivered = case((known, func.sum(there.delivered_w))).label("delivered_w")
     query = select(there.at_ms, *sums, delivered).where(there.at_ms >= from_ms)
     rows = connection.execute(query.group_by(there.at_ms).order_by(there.at_ms))
-    return [CoursePoint(**{name: value and int(value) for name, value in row._mapping.items()}) for row in rows]
+    return [
+        CoursePoint(**{name: value if value is None else int(value) for name, value in row._mapping.items()})
+        for row in rows
+    ]
 
 
 def dispatched_stations(connection: Connection, now_ms: int) -> list[str]:

@@ -201,6 +201,14 @@ def test_a_wanted_limit_is_kept_until_it_was_sent(store: Store) -> None:
     store.do(work)
 
 
+def test_sums_of_set_points_are_numbers_also_when_they_are_zero(store: Store) -> None:
+    """PostgreSQL sums as decimals, which JSON has as texts."""
+    zero = charging.CoursePoint(at_ms=0, asked_w=0, accepted_w=0, delivered_w=0, vehicles=0)
+    for node in ("a", "b"):
+        store.do(charging.note_course, node, zero)
+    assert msgspec.json.encode(store.do(charging.course, 0)) == msgspec.json.encode([zero])
+
+
 async def test_a_fleet_that_was_stored_with_preheating_is_read_without_it(store: Store) -> None:
     await store.run(fleets.save, Fleet(id="depot"), START)
     old = json.loads(msgspec.json.encode(Fleet(id="depot")))
