@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 from msgspec.structs import asdict
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, select, tuple_, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, and_, case, cast, delete, func, select, tuple_, update
 
 from csms.db.base import AnyRow
 from csms.db.bulk import delete_rows, insert_numbered, insert_rows, upsert_rows
@@ -552,15 +552,13 @@ def _orders(connection: Connection) -> dict[str, list[rules.Order]]:
 def course(connection: Connection, from_ms: int) -> list[CoursePoint]:
     """Return the points of all nodes together, from a time on."""
     there = dispatch_course.c
-    sums = [func.sum(each).label(each.name) for each in (there.asked_w, there.accepted_w, there.vehicles)]
+    summed = (there.asked_w, there.accepted_w, there.vehicles)
+    sums = [cast(func.sum(each), BigInteger).label(each.name) for each in summed]  # PostgreSQL: NUMERIC
     known = func.count(there.delivered_w) == func.count()
-    delivered = case((known, func.sum(there.delivered_w))).label("delivered_w")
+    delivered = case((known, cast(func.sum(there.delivered_w), BigInteger))).label("delivered_w")
     query = select(there.at_ms, *sums, delivered).where(there.at_ms >= from_ms)
     rows = connection.execute(query.group_by(there.at_ms).order_by(there.at_ms))
-    return [
-        CoursePoint(**{name: value if value is None else int(value) for name, value in row._mapping.items()})
-        for row in rows
-    ]
+    return [CoursePoint(**row._mapping) for row in rows]
 
 
 def dispatched_stations(connection: Connection, now_ms: int) -> list[str]:
