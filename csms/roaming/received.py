@@ -87,7 +87,8 @@ def take_cdr(connection: Connection, partner: Partner, cdr: OcpiCdr, document: s
         raise OcpiError("another CDR has this id: CDRs never change, send a credit CDR", code=2001)
     findings = _judge(connection, owner, cdr, now_ms, negative=partner.negative_energy)
     kept = Kept(
-        owner=owner, module="cdrs", object_id=key, updated_ms=wire.utc_ms(cdr.last_updated), document=document,
+        owner=owner, module="cdrs", object_id=key, document=document,
+        updated_ms=max(wire.utc_ms(each) for each in (cdr.last_updated, cdr.end_date_time)),
         state="disputed" if findings else "booked", about=(cdr.session_id or "").lower(),
         alias=cdr.cdr_token.uid.upper(), detail="; ".join(findings)[:4000],
     )  # fmt: skip
@@ -119,7 +120,11 @@ def _session_of(cdr: OcpiCdr) -> str:
 def _judge(connection: Connection, owner: str, cdr: OcpiCdr, now_ms: int, *, negative: bool) -> list[str]:
     """Return what is wrong with a CDR: nothing is booked on a partner's word alone."""
     found = _token_findings(connection, owner, cdr)
-    kept_ones = rows.cdrs_near(connection, owner, (cdr.session_id or "").lower(), cdr.cdr_token.uid.upper())
+    wanted = key_of(cdr.country_code, cdr.party_id, cdr.credit_reference_id or "")
+    kept = rows.find_object(connection, owner, "cdrs", wanted) if cdr.credit else None
+    credited = None if kept is None else wire.read_kept(kept.document, OcpiCdr)
+    since_ms = min(wire.utc_ms(each.start_date_time) for each in (cdr, credited or cdr))
+    kept_ones = rows.cdrs_near(connection, owner, (cdr.session_id or "").lower(), cdr.cdr_token.uid.upper(), since_ms)
     theirs = key_of(cdr.country_code, cdr.party_id, "")  # parties behind a hub have ids of their own
     near = [
         (each.state, wire.read_kept(each.document, OcpiCdr))
@@ -127,9 +132,6 @@ def _judge(connection: Connection, owner: str, cdr: OcpiCdr, now_ms: int, *, neg
         if each.state != "rejected" and each.object_id.startswith(theirs)
     ]
     if cdr.credit:
-        wanted = key_of(cdr.country_code, cdr.party_id, cdr.credit_reference_id or "")
-        kept = rows.find_object(connection, owner, "cdrs", wanted)
-        credited = None if kept is None else wire.read_kept(kept.document, OcpiCdr)
         if kept is not None and kept.state in ("disputed", "rejected"):
             found.append(f"credit: {cdr.credit_reference_id} is {kept.state}, not booked")
         before = [] if credited is None else credits_in([each for _, each in near], credited)

@@ -145,10 +145,11 @@ def objects_about(connection: Connection, owner: str, module: str, about: str) -
     return [_kept(row) for row in connection.execute(select(roaming_objects).where(wanted).order_by(table.object_id))]
 
 
-def cdrs_near(connection: Connection, owner: str, session_id: str, uid: str) -> list[Kept]:
-    """Return the CDRs of a partner that are of a session, if it has an id, or of a token's number."""
+def cdrs_near(connection: Connection, owner: str, session_id: str, uid: str, since_ms: int) -> list[Kept]:
+    """Return the CDRs of a partner that are of a session, if it has an id, or of a token's number and not over by a
+    time: a card may have thousands."""
     table = roaming_objects.c
-    same = (table.alias == uid) | ((table.about == session_id) & (table.about != ""))
+    same = ((table.alias == uid) & (table.updated_ms > since_ms)) | ((table.about == session_id) & (table.about != ""))
     wanted = (table.owner == owner) & (table.module == "cdrs") & same
     return [_kept(row) for row in connection.execute(select(roaming_objects).where(wanted).order_by(table.object_id))]
 

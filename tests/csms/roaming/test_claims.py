@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from csms.roaming import store as rows
 from csms.roaming.partners import Partners
 from tests.csms.roaming.peers import Operator, charge, eventually, roaming
+from v2g.ocpi.wire import utc_ms
 
 
 class Claims:
@@ -96,6 +98,18 @@ async def test_a_rejected_bill_makes_room_for_the_right_one(claims: Claims) -> N
 async def test_one_session_under_two_names_is_billed_once(claims: Claims, name: str | None) -> None:
     """A partner may leave `session_id` out, or give another one; where and when it charged is the same."""
     assert "twice" in await claims.send("again", session_id=name, without=["authorization_reference"])
+
+
+async def test_a_bill_is_compared_with_those_of_sessions_that_were_not_over(claims: Claims) -> None:
+    """A fleet's card has thousands. Those of a session are found, whenever a partner says that it has changed them."""
+    begin, end = "2024-05-01T10:00:00Z", "2024-05-01T10:50:00Z"
+    more: dict[str, Any] = {"start_date_time": begin, "end_date_time": end, "last_updated": "2020-01-01T00:00:00Z"}
+    more["charging_periods"] = claims.periods(begin)
+    await claims.send("old", **more, session_id="s2")
+    assert "twice: CDR old" in await claims.send("again", **more, session_id=None)
+    over_ms = utc_ms(datetime.fromisoformat(end))
+    near = await claims.emsp.services.store.read(rows.cdrs_near, "cpo", "", "04A1B2C3", over_ms)
+    assert [each.object_id for each in near] == [f"de*cpo*{claims.document['id']}"]
 
 
 async def test_an_authorization_is_for_one_session(claims: Claims) -> None:
