@@ -133,6 +133,7 @@ class StationCore(Blocks):
         link.on_opened(self.web_payments.refresh)
         link.on_registered(self._registered)
         link.on_registered(self.certificate_status.refresh)
+        link.on_registered(self.signing.renew)
         self.signing.on_chain(self.certificate_status.refresh)
         self.outbox.on_answer(self.authorizer.event_answered)
         self.outbox.on_answer(self.tariff_cost.event_answered)

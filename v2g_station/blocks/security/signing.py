@@ -46,6 +46,9 @@ class CertificateTaken(Fact, frozen=True, kw_only=True):
     use: ocpp.CertificateSigningUse
 
 
+DAY_MS: Final = 86_400_000
+MONTH_MS: Final = 30 * DAY_MS
+
 TAKE_S: Final = 10.0
 """How long to wait for the files of a new certificate before reconnecting."""
 
@@ -77,6 +80,17 @@ class Signing:
                 organization=model.text("SecurityCtrlr.OrganizationName"),
             )
         )
+
+    def renew(self) -> None:
+        """Request a new certificate for the CSMS in the last month of the present one (A03.FR.02), of one that is short
+        in its last third: looked at after each registration, and every day."""
+        use: ocpp.CertificateSigningUse = "ChargingStationCertificate"
+        for leaf in self._store.own(use)[:1]:
+            begin, end = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
+            left_ms = end * 1000 - self._k.utc_ms
+            if use not in self._waiting and left_ms < min(MONTH_MS, (end - begin) * 1000 / 3) and self._k.online:
+                self.ask(use)
+            self._k.at_utc("signing.renew", self._k.utc_ms + DAY_MS, self.renew)
 
     def request_made(self, fact: RequestMade) -> None:
         """Request the certificate of a generated key."""

@@ -120,6 +120,22 @@ def give(found: Bench, chain: str, use: str = "ChargingStationCertificate") -> s
     return status
 
 
+@pytest.mark.parametrize(("days", "due_after"), [(90, 60), (40, 13), (-1, 0)])
+def test_a_certificate_for_the_csms_is_renewed_in_time(days: int, due_after: int) -> None:
+    """A03.FR.02: a month before its end, of a shorter one than 90 days a third of it."""
+    found = Bench(chains={"ChargingStationCertificate": Key().signed(days=days)})
+    if due_after:
+        found.wait((due_after - 1) * 86_400)
+        assert not [each for each in found.commands if isinstance(each, MakeRequest)]
+        found.wait(2 * 86_400)
+    (order,) = [each for each in found.commands if isinstance(each, MakeRequest)]
+    key = Key()
+    found.fact(RequestMade(use=order.use, csr=key.csr()))
+    found.expect("SignCertificate", certificateType="ChargingStationCertificate")
+    found.wait(2 * 86_400)
+    assert len([each for each in found.commands if isinstance(each, MakeRequest)]) == 1, "it is on its way"
+
+
 def test_tc_m_15_cs_list_v2g_chain() -> None:
     found = Bench()
     assert installed(found, "V2GCertificateChain") == "NotFound"
