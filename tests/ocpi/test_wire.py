@@ -74,6 +74,20 @@ def test_a_time_after_the_last_year_is_refused() -> None:
         wire.read_time("9999-12-31T23:59:59-01:00")
 
 
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        (r"a\u0000b", "a\ufffdb"),
+        (r"\ud83d\uDE00 \ud83d", "\U0001f600 \ufffd"),
+        (r"\ude00\ud83d\u0041", "\ufffd\ufffdA"),
+        (r"\\u0000\\ud83d\n", "\\u0000\\ud83d\n"),
+    ],
+)
+def test_what_is_no_text_is_replaced(said: str, meant: str) -> None:
+    """One name that was cut within a character stopped a list of a thousand places."""
+    assert wire.decode(f'{{"name":"{said}"}}'.encode()) == {"name": meant}
+
+
 @given(
     st.binary()
     | st.text().map(str.encode)

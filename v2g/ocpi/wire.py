@@ -44,10 +44,19 @@ _PLAIN_221: Final = 512
 
 
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
+_X: Final = rb"[0-9a-fA-F]"
+_ESCAPED: Final = re.compile(
+    rb"(\\u[dD][89abAB]%b{2}\\u[dD][c-fC-F]%b{2}|\\[^u])|\\u(?:0000|[dD][89a-fA-F]%b{2})" % (_X, _X, _X)
+)
+"""Escapes in JSON; without a group those of no text: NUL, and half a character, as of one that was cut off."""
 
 
 def decode(data: bytes) -> object:
-    """Return JSON as plain values, numbers exact. Raises OcpiError (HTTP 400)."""
+    """Return JSON as plain values, numbers exact. Raises OcpiError (HTTP 400).
+
+    What is no text is replaced: databases and decoders refuse it, and all that comes with it.
+    """
+    data = _ESCAPED.sub(lambda found: found[1] or b"\\ufffd", data)
     try:
         return typed_json.decode_exact(data)
     except msgspec.DecodeError as error:

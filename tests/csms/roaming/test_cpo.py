@@ -249,6 +249,7 @@ async def test_tokens_are_those_of_the_partner_and_changed_by_patch(roaming: Roa
     assert await said("PUT", path, {**TOKEN, "future_field": {"a": [1]}, "type": "RFID"}) == (201, 1000)
     assert await said("PUT", path.replace("NL", "DE"), TOKEN) == (404, 2001)
     assert await said("PUT", path, {**TOKEN, "uid": "other"}) == (200, 2001)
+    assert await said("GET", path.replace("04A1", "%00"), None) == (400, 2001)
     assert await said("PUT", path, b"{") == (400, 2001)
     assert await said("PUT", path, {**TOKEN, "valid": None}) == (200, 2001)
     assert await said("PATCH", path, {"valid": False}) == (200, 2001)
