@@ -22,7 +22,7 @@ from secc.hardware.fault_file import FaultFile, FaultKeeper
 from secc.link.transport import VehicleTransport, roots
 from secc.session.config import SeccConfig
 from secc.session.edition import Edition
-from secc.station.device import firmware_folder
+from secc.station.device import firmware_folder, own_certificates, vehicle_chain
 from secc.status import StatusKeeper
 from v2g.errors import ConfigError
 from v2g.io.keys.stores import load_credentials, open_key
@@ -108,6 +108,8 @@ async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> As
     async with contextlib.AsyncExitStack() as stack:
         status = StatusKeeper(config, clock)
         observe.on_event(status.saw)
+        if config.station is not None:
+            own_certificates(config.station, vehicle_chain(config.tls), observe=observe).complete()
         if (enrolment := _enrolment(config, clock, observe)) is not None:
             await enrolment.first()
         disks, bundles = disk_threads(len(places)), DiskThread()

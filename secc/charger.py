@@ -25,7 +25,7 @@ from secc.link.listening import Listeners, Stream, address_mac, listen, pair
 from secc.link.transport import VehicleTransport
 from secc.retention import BundleRetention
 from secc.session import ports
-from secc.station.device import Premises
+from secc.station.device import Premises, vehicle_chain
 from secc.station.settings import evse_layout
 from secc.station.station import ChargerStation, MeterSample
 from v2g.energy.frequency_trace import load_grid_trace
@@ -49,7 +49,6 @@ from v2g_station.blocks.evse import Restart, SecurityEventFound
 from v2g_station.blocks.smart_charging.local_control import GridFrequency
 from v2g_station.blocks.smart_charging.smart_charging import AllowEnergyTransfer
 from v2g_station.blocks.transactions.managed import RemoteStopRequested
-from v2g_station.device.certificates import Own
 from v2g_station.device.logs import LogSources
 from v2g_station.kernel.kernel import StationCommand
 
@@ -337,7 +336,7 @@ class Charger:
             nominal_hz=grid.nominal_frequency_hz,
             nominal_v=grid.nominal_voltage_v,
             max_var=min(controller.hardware.max_var for controller in self.controllers),
-            own={"V2GCertificate": Own(config.tls.chain, config.tls.key)},
+            own=vehicle_chain(config.tls),
             roots={
                 "V2GRootCertificate": config.tls.v2g_roots,
                 "OEMRootCertificate": config.tls.oem_roots,

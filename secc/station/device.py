@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from secc.config import TlsConfig
 from secc.hardware.drivers import side_opener
 from secc.station_config import StationConfig
 from v2g.io.hardware.driver import DriverContext
@@ -59,6 +60,26 @@ def certificate_folder(config: StationConfig) -> Path:
     return config.certificates or config.store.parent / "certificates"
 
 
+def vehicle_chain(tls: TlsConfig) -> Mapping[CertificateSigningUse, Own]:
+    """Return the chain for vehicles that the CSMS may renew."""
+    return {"V2GCertificate": Own(tls.chain, tls.key)}
+
+
+def own_certificates(
+    config: StationConfig,
+    vehicles: Mapping[CertificateSigningUse, Own],
+    *,
+    notify: Callable[[Fact], None] = lambda _: None,
+    observe: Callable[[Observe], None],
+) -> CertificateFiles:
+    """Return the files of the chains that the CSMS may renew: that for itself, and those for `vehicles`."""
+    own = dict(vehicles)
+    if config.tls is not None and config.tls.own is not None:
+        chain, key = config.tls.own
+        own["ChargingStationCertificate"] = Own(chain, KeyReference.of(key))
+    return CertificateFiles(folder_maker(certificate_folder(config)), lambda: own, notify=notify, observe=observe)
+
+
 def firmware_folder(store: Path) -> Path:
     """Return where updates keep images and state, unless configured."""
     return store.parent / "firmware"
@@ -79,13 +100,7 @@ def charger_machine(
     home = config.store.parent
     context = web_context(roots)
     logs = LogUploads(config.logs, folder_maker(home / "logs"), premises.sources, notify=notify, context=context)
-    own = dict(premises.own)
-    if config.tls is not None and config.tls.own is not None:
-        chain, key = config.tls.own
-        own["ChargingStationCertificate"] = Own(chain, KeyReference.of(key))
-    certificates = CertificateFiles(
-        folder_maker(certificate_folder(config)), lambda: own, notify=notify, observe=observe
-    )
+    certificates = own_certificates(config, premises.own, notify=notify, observe=observe)
     firmware: FirmwareDevice | None = None
     if config.update is not None:
         firmware = FirmwareDevice(

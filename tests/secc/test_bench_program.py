@@ -8,11 +8,26 @@ import pytest
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
+from secc.app import assemble
 from secc.charger import Charger
+from secc.config import load_config
 from secc.hardware.simulated import BenchEvse
-from tests.secc.bench_program import BENCH, SIGNAL, made
+from tests.secc.bench_program import BENCH, SIGNAL, made, written
 from v2g.errors import ConfigError
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.events import EventLog
 from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g.pki.keys import save_secret
+
+STATION = """[station]
+url = "wss://localhost:1/ocpp"
+identity = "CS-V2G-0001"
+store = "station.sqlite3"
+[station.tls]
+ca = "{pki}/csms/root.pem"
+chain = "{pki}/csms/station/chain.pem"
+key = "{pki}/csms/station/leaf.key"
+"""
 
 
 async def test_a_bench_needs_no_wires(pki: PkiTree, tmp_path: Path) -> None:
@@ -20,6 +35,26 @@ async def test_a_bench_needs_no_wires(pki: PkiTree, tmp_path: Path) -> None:
         (controller,) = charger.controllers
         assert controller.wires is None
         assert isinstance(controller.hardware, BenchEvse)
+
+
+@pytest.mark.parametrize("use", ["ChargingStationCertificate", "V2GCertificate"])
+async def test_a_start_completes_a_renewal_that_a_kill_has_interrupted(pki: PkiTree, tmp_path: Path, use: str) -> None:
+    """Between the two files that belong together: neither TLS end could use them."""
+    folder = "csms/station" if use == "ChargingStationCertificate" else "secc"
+    new, key = (pki.path(f"{folder}/{name}").read_bytes() for name in ("chain.pem", "leaf.key"))
+    own = tmp_path / "own.pem", tmp_path / "own.key"
+    own[0].write_bytes(pki.path("vehicle/chain.pem").read_bytes())
+    (tmp_path / "certificates").mkdir()
+    (tmp_path / "certificates" / f"{use}.new.pem").write_bytes(new)
+    for file in (own[1], tmp_path / "certificates" / f"{use}.new.key"):
+        save_secret(file, key)
+    text = written(pki, BENCH + STATION.format(pki=pki.directory))
+    for name, file in zip(("chain.pem", "leaf.key"), own, strict=True):
+        text = text.replace(str(pki.path(f"{folder}/{name}")), str(file))
+    config, clock = load_config(text, name=str(tmp_path / "secc.toml")), Clock()
+    async with assemble(config, clock, EventLog("secc", clock)):
+        assert own[0].read_bytes() == new
+    assert list((tmp_path / "certificates").glob("*.new.*")) == []
 
 
 async def test_the_signal_file_holds_before_a_back_end_speaks(pki: PkiTree, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 The core stores what the CSMS has set; these files follow. Every change is one rename, so that a kill leaves the old
 file or the new one; a new chain and its key are two files, and the next start completes what a kill has interrupted
-between them. Users of a file check by themselves whether it has changed.
+between them, before anybody reads them. Users of a file check by themselves whether it has changed.
 """
 
 import asyncio
@@ -82,13 +82,19 @@ class CertificateFiles:
 
     # -- before the core starts
 
-    def settle(self, by_use: Mapping[str, str]) -> None:
-        """Complete what a kill has interrupted; `by_use` contains the chains that the core uses, PEM."""
-        for use, own in self._own().items():
+    def complete(self) -> None:
+        """Complete a change of key and chain that a kill has interrupted: until then they do not belong together."""
+        for use in self._own():
             with contextlib.suppress(OSError, ValueError, V2GError):
                 if self._new_chain(use).exists():
                     self._take(use)
-                elif use in by_use and self._waits(use, by_use[use]):
+
+    def settle(self, by_use: Mapping[str, str]) -> None:
+        """Complete what a kill has interrupted; `by_use` contains the chains that the core uses, PEM."""
+        self.complete()
+        for use, own in self._own().items():
+            with contextlib.suppress(OSError, ValueError, V2GError):
+                if use in by_use and self._waits(use, by_use[use]):
                     self._use(use, by_use[use])
                 if (keys := self._keys(use)) is not None:
                     keys.retire(_public(own.chain))

@@ -169,7 +169,7 @@ async def test_a_stop_between_the_two_files_is_mended_at_the_next_start(lab: Lab
     holder.key.write_bytes(old)  # as if the new key were not yet in its place
     holder.again()
     holder.clock.advance(-50 * DAY_S)
-    await holder.enrolment.look()
+    await holder.enrolment.first()
     assert holder.leaf.public_key() == newest.public_key()
     assert not holder.key.with_name("own.key.new").exists()
 

@@ -8,6 +8,7 @@ password, a token or another certificate, and asks for a new one (`simpleenroll`
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -58,6 +59,8 @@ class SelfEnrolment:
 
     async def first(self) -> None:
         """Return once there is a certificate; a program without one has nothing to show."""
+        with contextlib.suppress(V2GError, OSError):  # `look` reports it
+            await asyncio.to_thread(self._former)
         while not (self._chain.exists() and self._key.exists()):
             notify(f"EXTEND_TIMEOUT_USEC={_PATIENCE_US}")  # else the service manager ends it before the CA decides
             pause_s = await self.look()
