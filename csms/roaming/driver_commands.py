@@ -6,6 +6,7 @@ restart, become its state; without a result it is a TIMEOUT after the time that 
 
 import hashlib
 import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Final, Literal
 
@@ -57,28 +58,40 @@ def find_token(connection: Connection, uid: str, kind: str, now_ms: int) -> Know
     return None
 
 
-def publish_tokens(connection: Connection, config: RoamingConfig, now_ms: int) -> None:
-    """Publish tokens that differ from what is published; one that is gone is not valid any more."""
+def unpublished_tokens(connection: Connection, config: RoamingConfig) -> list[str]:
+    """Return the numbers of tokens that differ from what is published, or are gone."""
     known = {each.object_id: each for each in rows.objects_in(connection, "", "tokens")}
+    return sorted({each.uid for each in _differing(config, tokens.list_all(connection), known, 0)})
+
+
+def publish_tokens(connection: Connection, config: RoamingConfig, numbers: Sequence[str], now_ms: int) -> None:
+    """Publish tokens of these numbers as they are now; one that is gone is not valid any more."""
+    names = [key_of(number, kind) for number in numbers for kind in sorted(set(TYPES.values()))]
+    known = {each.object_id: each for each in rows.objects_named(connection, "", "tokens", names)}
     partners = rows.receivers(connection, "tokens")
-    found = {}
-    for each in tokens.list_all(connection):
+    for token in _differing(config, tokens.list_named(connection, tuple(TYPES), numbers), known, now_ms):
+        kept = Kept(
+            owner="", module="tokens", object_id=key_of(token.uid, token.type), updated_ms=now_ms,
+            document=wire.encode(token).decode(),
+        )  # fmt: skip
+        rows.put_object(connection, kept)
+        rows.enqueue(connection, partners, "tokens", kept.object_id, now_ms)
+
+
+def _differing(
+    config: RoamingConfig, own: Iterable[Token], known: Mapping[str, Kept], now_ms: int
+) -> Iterator[OcpiToken]:
+    """Yield tokens as they are to be published, of those that are not."""
+    found = {key: typed_json.decode(each.document, OcpiToken) for key, each in known.items()}
+    wanted = {key: msgspec.structs.replace(token, valid=False) for key, token in found.items()}
+    for each in own:
         token = ocpi_token(config, each, now_ms)
         if token is not None:
-            found[key_of(token.uid, token.type)] = token
-    for key, kept in known.items():
-        if key not in found:
-            old = typed_json.decode(kept.document, OcpiToken)
-            found[key] = msgspec.structs.replace(old, valid=False, last_updated=wire.moment(now_ms))
-    for key, token in found.items():
-        before = typed_json.decode(known[key].document, OcpiToken) if key in known else None
-        if before is not None and msgspec.structs.replace(token, last_updated=before.last_updated) == before:
-            continue
-        document = wire.encode(token).decode()
-        rows.put_object(
-            connection, Kept(owner="", module="tokens", object_id=key, updated_ms=now_ms, document=document)
-        )
-        rows.enqueue(connection, partners, "tokens", key, now_ms)
+            wanted[key_of(token.uid, token.type)] = token
+    for key, token in wanted.items():
+        before = found.get(key)
+        if before is None or msgspec.structs.replace(token, last_updated=before.last_updated) != before:
+            yield msgspec.structs.replace(token, last_updated=wire.moment(now_ms))
 
 
 DriverCommandName = Literal[

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, literal, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, literal, or_, select, tuple_, update
 
 from csms.db.base import AnyRow, page
 from csms.db.bulk import upsert_rows
@@ -328,6 +328,13 @@ def objects_in(connection: Connection, owner: str, module: str, *states: str) ->
     return [_kept(row) for row in connection.execute(query.where(table.state.in_(states)) if states else query)]
 
 
+def objects_named(connection: Connection, owner: str, module: str, names: Sequence[str]) -> list[Kept]:
+    """Return the objects of these keys, of those that there are."""
+    table = roaming_objects.c
+    wanted = (table.owner == owner) & (table.module == module) & table.object_id.in_(names)
+    return [_kept(row) for row in connection.execute(select(roaming_objects).where(wanted))]
+
+
 def receivers(connection: Connection, module: str) -> list[str]:
     """Return the registered partners that are sent objects of a module."""
     found = (each.partner for each in list_partners(connection))
@@ -351,8 +358,12 @@ def enqueue_all(connection: Connection, partner_id: str, modules: Iterable[str],
     """Note that a new partner is to be sent all that it may see of these modules."""
     table = roaming_objects.c
     for module in modules:
-        query = select(table.object_id).where(
-            (table.owner == "") & (table.module == module) & table.audience.in_(("", partner_id))
-        )
-        for object_id in connection.execute(query).scalars():
-            enqueue(connection, [partner_id], module, object_id, now_ms)
+        seen = (table.owner == "") & (table.module == module) & table.audience.in_(("", partner_id))
+        waits = (_delivery.partner_id == partner_id) & (_delivery.module == module)
+        again = update(roaming_deliveries).where(waits & _delivery.subject.in_(select(table.object_id).where(seen)))
+        connection.execute(again.values(created_ms=_delivery.created_ms + 1))
+        first = ~exists().where(waits & (_delivery.subject == table.object_id))
+        values = {"partner_id": partner_id, "module": module, "chain": "", "method": "", "path": "", "body": "",
+                  "created_ms": now_ms, "due_ms": now_ms, "attempts": 0, "error": ""}  # fmt: skip
+        chosen = select(table.object_id, *(literal(each) for each in values.values())).where(seen & first)
+        connection.execute(insert(roaming_deliveries).from_select(["subject", *values], chosen))

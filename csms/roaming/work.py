@@ -16,7 +16,7 @@ from csms.cluster.feed import FeedEvent
 from csms.db.outbox import Couriers
 from csms.roaming import store as rows
 from csms.roaming.commands import resume_commands
-from csms.roaming.driver_commands import expire_commands, publish_tokens
+from csms.roaming.driver_commands import expire_commands, publish_tokens, unpublished_tokens
 from csms.roaming.open_data import keep_pushing
 from csms.roaming.partners import Partners, below, partner_version
 from csms.roaming.publication import publish_changed_tariffs, publish_station
@@ -36,6 +36,7 @@ _log = logging.getLogger(__name__)
 
 _LOOK_S: Final = 1.0
 _AT_ONCE: Final = 8
+_TOKENS_AT_ONCE: Final = 25
 _SETTLE_S: Final = 0.05
 _AGAIN_S: Final = 0.5
 _ATTEMPTS: Final = 10
@@ -87,9 +88,12 @@ async def _publish(services: Services, events: list[FeedEvent], unbilled: dict[t
 
 
 async def _publish_tokens(services: Services, now_ms: int) -> None:
-    config = services[Partners].config
+    """Publish what has changed, a few at once: there may be thousands, and all that is stored waits meanwhile."""
+    config, store = services[Partners].config, services.store
     if "EMSP" in config.roles:
-        await services.store.run(publish_tokens, config, now_ms)
+        numbers = await store.read(unpublished_tokens, config)
+        for first in range(0, len(numbers), _TOKENS_AT_ONCE):
+            await store.run(publish_tokens, config, numbers[first : first + _TOKENS_AT_ONCE], now_ms)
 
 
 async def keep_sweeping(services: Services) -> None:

@@ -60,6 +60,13 @@ def list_all(connection: Connection) -> list[Token]:
     return [_token(row) for row in connection.execute(query)]
 
 
+def list_named(connection: Connection, token_types: Sequence[str], numbers: Sequence[str]) -> list[Token]:
+    """Return tokens of these types and identifiers, as `list_all` does."""
+    key = tokens.c.token_type, tokens.c.id_token
+    query = select(tokens).where(key[0].in_(token_types) & key[1].in_(numbers)).order_by(*key)
+    return [_token(row) for row in connection.execute(query)]
+
+
 def list_page(
     connection: Connection,
     after: tuple[str, str] | None,

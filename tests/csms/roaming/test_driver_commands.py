@@ -2,13 +2,19 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
-from csms.roaming.driver_commands import expire_commands
-from csms.roaming.store import objects_in
+from csms.config import RoamingConfig
+from csms.roaming import work
+from csms.roaming.driver_commands import expire_commands, publish_tokens
+from csms.roaming.store import enqueue_all, objects_in, outbox
+from csms.tokens import store as tokens
+from csms.tokens.rules import Token
 from tests.csms.fixtures import backend as backend
 from tests.csms.roaming.peers import LOCATION, Operator, Wire, acquainted
 from tests.csms.roaming.registered import Roaming
@@ -163,6 +169,31 @@ async def test_without_a_result_it_has_timed_out_also_after_a_restart(roaming: R
     roaming.backend.clock.advance(370 * 86_400)
     await services.store.run(expire_commands, services.clock.utc_ms())
     assert await services.store.run(objects_in, "tnm", "authorizations") == []
+
+
+async def test_tokens_are_published_a_few_at_once(roaming: Roaming, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fleet's ten thousand kept stations waiting for a minute: nothing else was stored."""
+    services, counts = roaming.backend.services, list[int]()
+    run, read = services.store.run, services.store.read
+
+    def publish(connection: Connection, config: RoamingConfig, numbers: Sequence[str], now_ms: int) -> None:
+        counts.append(len(numbers))
+        publish_tokens(connection, config, numbers, now_ms)
+
+    monkeypatch.setattr(work, "publish_tokens", publish)
+    for each in range(60):
+        await run(tokens.put, Token("ISO14443", f"{each:08}", "Accepted"))
+    await work.sweep(services)
+    assert counts == [25, 25, 10]
+    await run(tokens.remove, "ISO14443", "00000003")
+    await run(tokens.set_status, "ISO14443", "00000004", "Blocked")
+    await work.sweep(services)
+    assert counts[3:] == [2]
+    shown = [json.loads(kept.document) for kept in await read(objects_in, "", "tokens")]
+    assert {each["uid"] for each in shown if not each["valid"]} == {"00000003", "00000004"}
+    for _ in range(2):
+        await run(enqueue_all, "tnm", ["tokens"], services.clock.utc_ms())
+        assert len(await read(outbox, "tnm")) == len(shown)
 
 
 async def test_a_driver_starts_and_stops_at_another_operators_station(cpo: Operator, emsp: Operator) -> None:
