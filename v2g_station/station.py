@@ -131,6 +131,8 @@ class StationCore(Blocks):
         """Connect blocks with each other."""
         kernel, link = self.kernel, self.link
         link.on_opened(self.web_payments.refresh)
+        link.on_opened(self.signing.connected)
+        self.networks.on_none_left(self.signing.stranded)
         link.on_registered(self._registered)
         link.on_registered(self.certificate_status.refresh)
         link.on_registered(self.signing.renew)

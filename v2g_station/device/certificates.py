@@ -141,7 +141,9 @@ class CertificateFiles:
         taken: list[bool] = []
 
         def take() -> None:
-            if command.use in self._own() and self._waits(command.use, command.chain):
+            if command.use in self._own() and (
+                self._waits(command.use, command.chain) or self._recalled(command.use, command.chain)
+            ):
                 self._use(command.use, command.chain)
                 taken.append(True)
 
@@ -219,6 +221,7 @@ class CertificateFiles:
             self._folder() / f"{use}.new.key",
             save=lambda path, data: save_secret(path, data),
             in_use=lambda: _public(own.chain),
+            replaced=self._folder() / f"{use}.old.key" if use == "ChargingStationCertificate" else None,
         )
 
     def _waits(self, use: CertificateSigningUse, chain: str) -> bool:
@@ -226,6 +229,13 @@ class CertificateFiles:
         keys = self._keys(use)
         public = x509.load_pem_x509_certificates(chain.encode())[0].public_key()
         return keys is not None and keys.waits(public)  # type: ignore[arg-type]
+
+    def _recalled(self, use: CertificateSigningUse, chain: str) -> bool:
+        """Return whether the key that was replaced belongs to a chain's leaf, which is not in use; it is to be taken
+        again then (A02.FR.28)."""
+        keys, own = self._keys(use), self._own()[use]
+        public = x509.load_pem_x509_certificates(chain.encode())[0].public_key()
+        return keys is not None and public != _public(own.chain) and keys.recall(public)  # type: ignore[arg-type]
 
     def _new_chain(self, use: str) -> Path:
         return self._folder() / f"{use}.new.pem"

@@ -29,6 +29,9 @@ class NewKeys(Protocol):
     def waits(self, public: PublicKey) -> bool:
         """Return whether this key is the pending one."""
 
+    def recall(self, public: PublicKey) -> bool:
+        """Make the key that was replaced the pending one; return whether it is this key."""
+
     def take(self) -> None:
         """Move the pending key to where it is used; may be repeated."""
 
@@ -40,10 +43,11 @@ class NewKeys(Protocol):
 
 
 class FileKeys(msgspec.Struct, frozen=True):
-    """A file, PEM; the new key is in `pending`. Implements NewKeys."""
+    """A file, PEM; the new key is in `pending`, the one before in `replaced`, if it is kept. Implements NewKeys."""
 
     key: Path
     pending: Path
+    replaced: Path | None
     save: Save
 
     def make(self, like: PublicKey | None) -> PrivateKey:
@@ -59,15 +63,27 @@ class FileKeys(msgspec.Struct, frozen=True):
 
     def waits(self, public: PublicKey) -> bool:
         try:
-            return self._public() == public
+            return self._public(self.pending) == public
         except V2GError:
             return False
 
-    def _public(self) -> PublicKey:
-        return load_key(self.pending).public_key
+    def _public(self, file: Path) -> PublicKey:
+        return load_key(file).public_key
+
+    def recall(self, public: PublicKey) -> bool:
+        try:
+            if self.replaced is None or self._public(self.replaced) != public:
+                return False
+        except V2GError:
+            return False
+        self.replaced.replace(self.pending)
+        return True
 
     def take(self) -> None:
-        self.save(self.key, self.pending.read_bytes())
+        new, old = self.pending.read_bytes(), self.key.read_bytes() if self.key.exists() else b""
+        if self.replaced is not None and old and old != new:
+            self.save(self.replaced, old)
+        self.save(self.key, new)
 
     def done(self) -> None:
         self.pending.unlink(missing_ok=True)
@@ -88,8 +104,8 @@ class TpmKeys(FileKeys, frozen=True):
         algorithm = algorithm_of(like) if like is not None else Algorithm.ECDSA_SHA256
         return as_private_key(make_tpm(self.reference.at(self.pending), algorithm))
 
-    def _public(self) -> PublicKey:
-        return open_key(self.reference.at(self.pending)).public_key
+    def _public(self, file: Path) -> PublicKey:
+        return open_key(self.reference.at(file)).public_key
 
 
 class TokenKeys(msgspec.Struct, frozen=True):
@@ -118,6 +134,14 @@ class TokenKeys(msgspec.Struct, frozen=True):
             return False
         return key.public_key == public
 
+    def recall(self, public: PublicKey) -> bool:
+        from v2g.io.keys.pkcs11 import numbered
+
+        found = [each for each in numbered(self.reference) if open_key(each).public_key == public]
+        for each in found[:1]:
+            self.save(self.pending, each.pkcs11["object"])
+        return bool(found)
+
     def take(self) -> None:
         """See NewKeys: the chain determines the key in use."""
 
@@ -138,7 +162,12 @@ class TokenKeys(msgspec.Struct, frozen=True):
 
 
 def new_keys(
-    reference: KeyReference, pending: Path, *, save: Save, in_use: Callable[[], PublicKey | None]
+    reference: KeyReference,
+    pending: Path,
+    *,
+    save: Save,
+    in_use: Callable[[], PublicKey | None],
+    replaced: Path | None = None,
 ) -> NewKeys | None:
     """Return how this key is renewed, None if it cannot be: a persistent handle, an encrypted file."""
     if reference.scheme == "pkcs11":
@@ -146,5 +175,5 @@ def new_keys(
     if reference.path is None:
         return None
     if is_tpm_file(reference):
-        return TpmKeys(reference.path, pending, save, reference)
-    return FileKeys(reference.path, pending, save) if reference.pin is None else None
+        return TpmKeys(reference.path, pending, replaced, save, reference)
+    return FileKeys(reference.path, pending, replaced, save) if reference.pin is None else None

@@ -128,10 +128,22 @@ async def test_a_kill_at_any_write_leaves_a_chain_with_its_key(
         shown = load_credentials(charger.own.chain, charger.key)
         assert shown.leaf == leaf.public_bytes(Encoding.DER), kill_at
         assert stat.S_IMODE(charger.key.stat().st_mode) == 0o600
-        assert list(charger.folder.iterdir()) == []
+        assert [each.name for each in charger.folder.iterdir()] == [f"{USE}.old.key"]
         if not killed:
             break
     assert kill_at >= 6
+
+
+async def test_the_chain_before_is_used_again_with_its_key(pki: PkiTree, tmp_path: Path) -> None:
+    """A02.FR.28: the new one has not connected."""
+    charger = Charger(pki, tmp_path)
+    old = charger.own.chain.read_text()
+    leaf = sign(await charger.asked(), pki.path("csms/station/chain.pem"), charger.key)
+    for chain in (text(leaf), old, old):
+        charger.files.use(UseCertificate(use=USE, chain=chain))
+        await charger.files.close()
+        shown = load_credentials(charger.own.chain, charger.key)
+        assert shown.chain[0] == x509.load_pem_x509_certificates(chain.encode())[0].public_bytes(Encoding.DER)
 
 
 async def test_a_chain_for_another_key_changes_nothing(pki: PkiTree, tmp_path: Path) -> None:

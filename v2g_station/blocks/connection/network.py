@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from v2g import typed_json
+from v2g.observe import Callbacks
 from v2g.ocpp.messages import provisioning as ocpp
 from v2g.ocpp.messages.base import Message, StatusInfo
 from v2g.ocpp.messages.provisioning import NetworkConnectionProfile, SetVariableStatus
@@ -168,6 +169,8 @@ class NetworkProfiles:
         self._identity = kernel.stored_text("variables").get(_IDENTITY, identity)
         self._attempts = 0
         self._fallen_back = False
+        self.on_none_left: Final = Callbacks[[]]()
+        """Called when each entry of the priority list was tried without success."""
         self._order = self._priority()
         self._index = 0
         self._certificates, self._security_event = certificates, security_event
@@ -228,6 +231,7 @@ class NetworkProfiles:
             self._index = 0
             other = self._successful not in self._order or len(self._order) > 1
             self._fallen_back = other or self._before is not None
+            self.on_none_left.tell()
         self._k.note("network_profile", slot=self.current()[0])
         self._show()
 

@@ -26,8 +26,8 @@ LOG_COLLECTION: Final = "log_upload"
 CRITICAL: Final = frozenset({
     "FirmwareUpdated", "SettingSystemTime", "StartupOfTheDevice", "ResetOrReboot", "SecurityLogWasCleared",
     "MemoryExhaustion", "TamperDetectionActivated", "InvalidFirmwareSignature", "InvalidFirmwareSigningCertificate",
-    "InvalidCsmsCertificate", "InvalidChargingStationCertificate", "InvalidTLSVersion", "InvalidTLSCipherSuite",
-    "MaintenanceLoginAccepted", "MaintenanceLoginFailed",
+    "InvalidCsmsCertificate", "InvalidChargingStationCertificate", "DiscardedRenewedClientCertificate",
+    "InvalidTLSVersion", "InvalidTLSCipherSuite", "MaintenanceLoginAccepted", "MaintenanceLoginFailed",
 })  # fmt: skip
 """Security events reported to the CSMS (appendix 1); others are only logged."""
 

@@ -164,7 +164,11 @@ class CertificateStore:
 
     def own(self, use: CertificateSigningUse) -> list[x509.Certificate]:
         """Return the chain of one of the station's own keys, leaf first; empty without one."""
-        return parse_chain(self._own.get(use, ""))
+        return parse_chain(self.own_text(use))
+
+    def own_text(self, use: CertificateSigningUse) -> str:
+        """Return that chain as PEM."""
+        return self._own.get(use, "")
 
     def keep_own(self, use: CertificateSigningUse, pem: str) -> None:
         """Store the chain of one of the station's own keys."""

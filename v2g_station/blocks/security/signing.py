@@ -49,6 +49,8 @@ class CertificateTaken(Fact, frozen=True, kw_only=True):
 DAY_MS: Final = 86_400_000
 MONTH_MS: Final = 30 * DAY_MS
 
+_REPLACED: Final = "replaced_certificate"
+
 TAKE_S: Final = 10.0
 """How long to wait for the files of a new certificate before reconnecting."""
 
@@ -63,6 +65,9 @@ class Signing:
         """Pending requests: use -> request, PEM."""
         self._tries: dict[ocpp.CertificateSigningUse, int] = {}
         self._security_event = security_event
+        self._replaced = kernel.stored_text(_REPLACED).get("chain", "")
+        """The chain for the CSMS that was in use before one that has not connected yet, PEM."""
+        self._taken = True
         self.on_chain: Final = Callbacks[[]]()
         """Called with a new V2G chain."""
         self.answers: dict[str, Handler] = {"CertificateSigned": self._signed}
@@ -127,6 +132,9 @@ class Signing:
             return ocpp.CertificateSignedResponse(status="Rejected", status_info=status_info("InvalidCertificate", why))
         self._waiting.pop(use, None)
         self._k.cancel(f"signing.{use}")
+        if use == "ChargingStationCertificate":
+            self._keep_replaced(self._replaced or self._store.own_text(use))
+            self._taken = False
         self._store.keep_own(use, request.certificate_chain)
         self._k.do(UseCertificate(use=use, chain=request.certificate_chain))
         if use == "ChargingStationCertificate":
@@ -139,8 +147,33 @@ class Signing:
 
     def taken(self, fact: CertificateTaken) -> None:
         """Handle a certificate now used by the charger: the next connection uses it too."""
-        if fact.use == "ChargingStationCertificate" and self._k.planned("signing.reconnect"):
-            self._k.after("signing.reconnect", 0, self._reconnect)
+        if fact.use == "ChargingStationCertificate":
+            self._taken = True
+            if self._k.planned("signing.reconnect"):
+                self._k.after("signing.reconnect", 0, self._reconnect)
+
+    def connected(self) -> None:
+        """The CSMS has accepted the certificate in use: the one before is not needed any more (A02.FR.10)."""
+        if self._taken:
+            self._keep_replaced("")
+
+    def stranded(self) -> None:
+        """No CSMS was reached: go back to the certificate before the present one, if that has never worked
+        (A02.FR.28, .29)."""
+        use: ocpp.CertificateSigningUse = "ChargingStationCertificate"
+        chain = parse_chain(self._replaced)
+        if self._taken and chain and chain != self._store.own(use) and is_current(chain[0], self._k.utc_ms):
+            self._store.keep_own(use, self._replaced)
+            self._k.do(UseCertificate(use=use, chain=self._replaced))
+            self._security_event("DiscardedRenewedClientCertificate", "no connection to the CSMS with it")
+
+    def _keep_replaced(self, pem: str) -> None:
+        if pem != self._replaced:
+            self._replaced = pem
+            if pem:
+                self._k.keep_text(_REPLACED, "chain", pem)
+            else:
+                self._k.forget(_REPLACED, "chain")
 
     def _reconnect(self) -> None:
         if self._k.model.number("SecurityCtrlr.SecurityProfile") == 3:

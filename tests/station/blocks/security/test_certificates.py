@@ -15,7 +15,7 @@ from tests.station.reports import PROFILE
 from v2g_station.blocks.connection.network import first_profile
 from v2g_station.blocks.security.certificate_store import RootsChanged
 from v2g_station.blocks.security.certificates import KeepStatus
-from v2g_station.blocks.security.signing import MakeRequest, RequestMade
+from v2g_station.blocks.security.signing import CertificateTaken, MakeRequest, RequestMade, UseCertificate
 
 
 def installed(found: Bench, *uses: str) -> list[dict[str, Any]] | str:
@@ -134,6 +134,42 @@ def test_a_certificate_for_the_csms_is_renewed_in_time(days: int, due_after: int
     found.expect("SignCertificate", certificateType="ChargingStationCertificate")
     found.wait(2 * 86_400)
     assert len([each for each in found.commands if isinstance(each, MakeRequest)]) == 1, "it is on its way"
+
+
+SECURE = first_profile("wss://csms.example/ocpp", security_profile=3, message_timeout=30)
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_certificate_that_does_not_connect_is_replaced_by_the_one_before(*, restarts: bool) -> None:
+    """A02.FR.28, .29: else the station would be stranded."""
+    old = Key().signed(days=90)
+    found = Bench("2.1", network=SECURE, chains={"ChargingStationCertificate": old})
+    new = asked(found).signed()
+    assert give(found, new) == "Accepted"
+    found.accepting = lambda _: found.commands[-1] == UseCertificate(use="ChargingStationCertificate", chain=old)
+    found.fact(CertificateTaken(use="ChargingStationCertificate"))
+    if restarts:
+        found.settings["chains"] = {"ChargingStationCertificate": new}
+        found.power_loss()
+    found.wait(600)
+    assert found.connected
+    found.expect("SecurityEventNotification", type="DiscardedRenewedClientCertificate")
+    found.commands.clear()
+    found.drop()
+    found.wait(600)
+    assert found.commands == []
+
+
+def test_a_certificate_that_has_connected_stays() -> None:
+    old = Key().signed(days=90)
+    found = Bench("2.1", network=SECURE, chains={"ChargingStationCertificate": old})
+    assert give(found, asked(found).signed()) == "Accepted"
+    found.fact(CertificateTaken(use="ChargingStationCertificate"))
+    assert found.connected
+    found.commands.clear()
+    found.drop()
+    found.wait(3_600)
+    assert found.commands == []
 
 
 def test_tc_m_15_cs_list_v2g_chain() -> None:
