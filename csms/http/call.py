@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from csms.accounts import store as access
 from csms.accounts.rules import Permission, Principal, allowed, may_handle
 from csms.backend import Backend
+from csms.db.leases import lock
 from csms.http.problems import ApiError, existing
 from csms.services import Services
 from v2g.observe import Observe, Scalar
@@ -116,6 +117,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         read: Callable[[Connection], T | None],
         write: Callable[[Connection, T | None], object],
     ) -> tuple[T | None, T | None]:
+        lock(connection, ("/".join(self.path.split("/")[:4]).lower(),))  # else two nodes could change the same state
         before = read(connection)
         self.require_match(before)
         write(connection, before)

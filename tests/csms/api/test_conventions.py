@@ -1,25 +1,33 @@
 """What every route has in common: permissions, problems, pages, entity tags, idempotency keys, limits, audit."""
 
 import asyncio
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 import pytest
+from sqlalchemy import text
 
 from csms.accounts.rules import ALLOWED, Permission, Role
+from csms.cluster.bus import LocalBus, LocalHub
+from csms.db.store import Store
 from csms.http.openapi import document, smallest
 from csms.http.operations import Operation
 from csms.http.parameters import write_cursor
 from csms.http.routes import OPERATIONS
 from csms.tokens.api import OneToken
+from pki_tools.tree import PkiTree
 from tests.csms.api.support import ApiClient, serving
+from tests.csms.backend import daytime_ms, running_backend
 from tests.csms.charging import VALID, Charging
+from tests.csms.databases import Databases
 from tests.csms.fixtures import Start
-from tests.csms.support import TOKENS
+from tests.csms.support import TOKENS, make_config
 from v2g.units import LAST_MS
 
 
@@ -259,6 +267,33 @@ async def test_a_change_of_what_has_changed_is_refused(ask: ApiClient) -> None:
     tag = (await ask("GET", path)).headers["etag"]
     assert (await ask("DELETE", path, if_match=tag)).status == 204
     assert (await ask("GET", path)).json["revoked_ms"] is not None
+
+
+async def test_of_changes_of_one_state_at_two_nodes_one_is_refused(
+    tmp_path: Path, pki: PkiTree, empty_database: Path, postgresql_databases: Databases
+) -> None:
+    url, site = postgresql_databases.create(), {"id": "depot", "nodes": [{"id": "main", "limits": [63_000] * 3}]}
+    async with contextlib.AsyncExitStack() as stack:
+        hub, asked, other = LocalHub(), [], stack.enter_context(contextlib.closing(Store(url)))
+        for name in ("one", "two"):
+            config = make_config(tmp_path / name, pki, store_url=url)
+            node = await stack.enter_async_context(
+                running_backend(config, empty_database, daytime_ms(), LocalBus(name, hub))
+            )
+            asked.append(await stack.enter_async_context(serving(node)))
+        assert (await asked[0]("PUT", "/sites/depot", site)).status == 200
+        tag = (await asked[0]("GET", "/sites/depot")).headers["etag"]
+        with other.engine.begin() as connection:  # both can read, and wait to write
+            connection.exec_driver_sql("LOCK TABLE sites IN EXCLUSIVE MODE")
+            bodies = ({**site, "nodes": [{"id": "main", "limits": [most] * 3}]} for most in (32_000, 16_000))
+            changes = [
+                asyncio.create_task(ask("PUT", "/sites/depot", body, if_match=tag))
+                for ask, body in zip(asked, bodies, strict=True)
+            ]
+            waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            while await other.read(lambda reader: reader.execute(waiting).scalar_one()) < len(changes):
+                pass
+        assert sorted([(await each).status for each in changes]) == [200, 412]
 
 
 @pytest.mark.requirement("R86")
