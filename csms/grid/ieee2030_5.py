@@ -6,7 +6,7 @@ the server does not respond, the known events continue as scheduled, and export 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -39,7 +39,7 @@ from v2g.ieee2030_5.controls import (
     responses,
     with_unlisted,
 )
-from v2g.ieee2030_5.functions import FunctionMode, InverterCurve, curve_of
+from v2g.ieee2030_5.functions import FunctionMode, InverterCurve, InverterFunction, curve_of
 from v2g.ieee2030_5.resources import (
     EXTENSIONS,
     ControlBase,
@@ -366,9 +366,15 @@ class DerClient:
             nodes = await self._server.items(path, "DERControl", rate_of=rate_of) if path else ()
             listed, wrong = readable(nodes, lambda node: control_of(node, self._config.functions))
             listed = tuple(each for each in listed if each.for_us)
-            bases, unusable = await self._with_curves([each.base for each in listed], rate_of)
-            controls = tuple(msgspec.structs.replace(each, base=base) for each, base in zip(listed, bases, strict=True))
-            problems, doubtful = (*wrong, *unusable), bool(wrong)
+            earlier = {each.mrid: each.base.functions for each in controls}
+            curves = [earlier.get(each.mrid, {}) for each in listed]
+            bases, unusable, whole = await self._with_curves([each.base for each in listed], curves, rate_of)
+            controls = tuple(
+                msgspec.structs.replace(each, base=base)
+                for each, base in zip(listed, bases, strict=True)
+                if whole or base.modes or not each.base.curves  # one of which nothing is known yet waits
+            )
+            problems, doubtful = (*wrong, *unusable), bool(wrong) or (not whole and known is None)
         except (AnswerError, CodecError) as error:
             problems = (str(error),)
             whole = isinstance(error, AnswerError) and error.final
@@ -380,8 +386,9 @@ class DerClient:
             base, new_slope = ControlBase(), 0
             if node is not None:
                 base, new_slope = default_of(node, self._config.functions), gradient_of(node)
-            (default,), unusable = await self._with_curves([base], rate_of)
-            slope, problems = new_slope, (*problems, *unusable)
+            (default,), unusable, read = await self._with_curves([base], [default.functions], rate_of)
+            slope, problems, whole = new_slope, (*problems, *unusable), whole and read
+            doubtful = doubtful or (not read and known is None)
         except (AnswerError, CodecError) as error:
             if isinstance(error, AnswerError) and error.final:
                 default, slope = ControlBase(), 0
@@ -394,31 +401,25 @@ class DerClient:
         return ProgramState(program=program, controls=controls, default=default, gradient=slope), problems, whole
 
     async def _with_curves(
-        self, bases: Sequence[ControlBase], rate_of: str
-    ) -> tuple[tuple[ControlBase, ...], tuple[str, ...]]:
-        """Return demands with the curves that they link to, and what is wrong with those that cannot be used."""
+        self, bases: Sequence[ControlBase], known: Sequence[Mapping[FunctionMode, InverterFunction]], rate_of: str
+    ) -> tuple[tuple[ControlBase, ...], tuple[str, ...], bool]:
+        """Return demands with the curves that they link to, what is wrong with those that cannot be used, and whether
+        all were read; one that cannot be read now is as it is known."""
         read: dict[tuple[FunctionMode, str], InverterCurve | None] = {}
         problems = []
         for key in dict.fromkeys(each for base in bases for each in base.curves.items()):
-            read[key] = None
             try:
                 read[key] = curve_of(await self._server.resource(key[1], "DERCurve", rate_of=rate_of), key[0])
             except (AnswerError, CodecError) as error:
-                if isinstance(error, AnswerError) and not error.final:
-                    raise
+                if isinstance(error, CodecError) or error.final:
+                    read[key] = None
                 problems.append(f"opMod{key[0]}: {error}")
-        found = [
-            msgspec.structs.replace(
-                base,
-                functions={
-                    **base.functions,
-                    **{each[0]: curve for each in base.curves.items() if (curve := read[each]) is not None},
-                },
-                curves={},
-            )
-            for base in bases
-        ]
-        return tuple(found), tuple(problems)
+        found = []
+        for base, before in zip(bases, known, strict=True):
+            curves = {key[0]: read[key] if key in read else before.get(key[0]) for key in base.curves.items()}
+            there = {mode: curve for mode, curve in curves.items() if curve is not None}
+            found.append(msgspec.structs.replace(base, functions={**base.functions, **there}, curves={}))
+        return tuple(found), tuple(problems), all(key in read for base in bases for key in base.curves.items())
 
     async def _report(self, device: EndDevice, mirrors_path: str) -> None:
         """Send connection point, ratings, status and what readings are of; what is refused hinders nothing else."""

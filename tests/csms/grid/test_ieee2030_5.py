@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -667,8 +668,29 @@ async def test_functions_that_no_station_carries_out_have_no_effect(site: Start)
         assert one.limits == (1500, 1500)
 
 
+async def test_a_curve_that_cannot_be_read_now_holds_up_nothing_else(site: Start) -> None:
+    """An event of nothing else waits for it; others begin."""
+    async with site(functions=("VoltVar",)) as one:
+        recorded = (VECTORS / "derp_TESTPRG3_derc.xml").read_bytes()
+        linked = b'<opModVoltVar href="/api/v2/dc/1"/></DERControlBase>'
+        both = recorded.replace(b"</DERControlBase>", linked, 1)
+        first, second, *others = re.split(rb"(?<=</DERControlBase>)", both)
+        second = re.sub(rb"(<DERControlBase>).*", rb"\1" + linked, second, flags=re.DOTALL)
+        one.utility.replaced |= {"derp/TESTPRG3/derc": b"".join([first, second, *others]), DEFAULT: with_functions()}
+        one.utility.refused["dc/1"] = 503
+        await one.at(-60)
+        await one.at(0)
+        assert one.limits == (3512, 2512)
+        await one.at(300)
+        assert one.limits == (1500, 1500), "the default"
+        assert {subject for _, _, subject in one.utility.posted if subject == "737A"} == set()
+        del one.utility.refused["dc/1"]
+        one.utility.replaced["dc/1"] = curve(11, VOLT_VAR, x=-2, y=-1)
+        await one.at(361)
+        assert [status for _, status, subject in one.utility.posted if subject == "737A"] == ["1", "2"]
+
+
 async def test_a_curve_that_cannot_be_read_now_stays_as_it_was(site: Start) -> None:
-    """As all of its program does."""
     async with site(functions=("VoltVar",)) as one:
         station = await one.backend.booted(version="2.1")
         station.answers |= {each: {"status": "Accepted"} for each in ("SetDERControl", "ClearDERControl")}
