@@ -3,6 +3,8 @@ output of `ip` for netlink."""
 
 import asyncio
 import os
+import select
+import socket
 import struct
 import time
 import tty
@@ -54,6 +56,25 @@ async def test_frames_of_8_and_64_bytes_arrive_in_order(config: CanConfig, until
     assert got == [*frames, (0x18FF0001, b"\x01")]
     await other.close()
     await port.close()
+
+
+class ClosedBus(can.BusABC):
+    """As socketcan, whose `send` waits for a socket that is closed."""
+
+    def __init__(self, channel: str, **_: object) -> None:
+        super().__init__(channel)
+        self._is_shutdown = True
+
+    def send(self, msg: can.Message, timeout: float | None = None) -> None:
+        with socket.socket() as closed:
+            pass
+        select.select([], [closed], [], 0)
+
+
+async def test_any_error_of_a_driver_in_sending_is_that_of_a_bus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(can, "Bus", ClosedBus)
+    with pytest.raises(TransportError, match="0x123 not sent"):
+        CanPort(CanConfig(interface="socketcan", channel="can0")).send(0x123, b"")
 
 
 @pytest.mark.requirement("R62")

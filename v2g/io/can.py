@@ -210,9 +210,10 @@ class CanPort:
         """Send a data frame; above 0x7FF its id has 29 bits (`v2g.dbc.identity`). Raises TransportError when the bus
         rejects it."""
         number, long = frame_id & LARGEST_ID, frame_id > STANDARD_ID
+        message = self._message(arbitration_id=number, data=data, is_extended_id=long, is_fd=len(data) > 8)
         try:
-            self._bus.send(self._message(arbitration_id=number, data=data, is_extended_id=long, is_fd=len(data) > 8))
-        except self._error as error:
+            self._bus.send(message)
+        except Exception as error:  # noqa: BLE001 - each driver has its own errors, as socketcan for one that is closed
             raise TransportError(f"CAN frame {frame_id:#x} not sent: {error}") from None
 
     async def close(self) -> None:
