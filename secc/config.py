@@ -385,7 +385,7 @@ def _openers(config: ProgramConfig) -> Iterator[OfKey]:
     station = config.station
     if station is not None and station.tls is not None and station.tls.own is not None:
         chain, _ = station.tls.own
-        yield ("station", "identity"), lambda: _check_identity(station.identity, chain)
+        yield ("station", "identity"), lambda: check_identity(station.identity, chain)
     if station is not None:
         yield ("station", "firmware_file"), lambda: running_firmware(station)
         where = ("station", "password_file" if station.password_file is not None else "url")
@@ -447,12 +447,12 @@ def _check_token(file: Path) -> None:
             raise ConfigError(f"{file} has fewer than {SHORTEST_TOKEN} characters", hint="v2g secc init makes one")
 
 
-def _check_identity(identity: str, chain: Path) -> None:
-    """Compare the station's identity with its certificate's common name (A00.FR.507)."""
+def check_identity(identity: str, chain: Path, hint: str = "back ends compare them") -> None:
+    """Compare the station's identity with its certificate's common name (A00.FR.507). Raises ConfigError."""
     names = load_certificate(load_chain(chain)[0]).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     if not any(each.value == identity for each in names):
         found = ", ".join(printable(str(each.value)) for each in names) or "no name"
-        raise ConfigError(f"{identity!r} is not the name in {chain}, {found}", hint="back ends compare them")
+        raise ConfigError(f"{identity!r} is not the name in {chain}, {found}", hint=hint)
 
 
 def look(config: ProgramConfig) -> Iterator[Flaw]:

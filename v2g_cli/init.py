@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import secrets
+import shlex
 import shutil
 import socket
 import sys
@@ -91,6 +92,11 @@ class InitFiles:
         if not owned:
             self._ours.add(path)
 
+    def configure(self, path: Path, read: Callable[..., object], text: str) -> None:
+        """Write the configuration of a program, once its `read` takes it. Raises ConfigError."""
+        read(text, name=str(path))
+        self.write(path, text)
+
     def folder_for(self, data: Path | None, program: str) -> Path:
         """Return the folder of a program's data, absolute or relative to its configuration."""
         if data is not None:
@@ -114,6 +120,19 @@ class InitFiles:
             older = replace(options, generation=Generation.ISO15118_2, key_kind=KeyKind.SECP256R1)
             make_pki(self._pki_now / OLDER, now=now(), options=older)
         PkiTree.load(self._pki_now)
+
+    def of_station(self, identity: str) -> str:
+        """Return the folder of this station's certificate in the PKI. Raises ConfigError when it has none."""
+        from secc.config import check_identity
+        from v2g_cli.pki.issue import default_folder
+
+        own = default_folder("station", identity)
+        if (self._pki_now / own / "chain.pem").is_file():
+            return own
+        if (first := self._pki_now / "csms/station/chain.pem").is_file():
+            issue = f"v2g pki issue {_shown(self.pki)} --role station --cn {shlex.quote(identity)}"
+            check_identity(identity, first, hint=f"issue its certificate, then repeat this: {issue}")
+        return "csms/station"
 
     def both(self, name: str) -> tuple[str, ...]:
         """Return the file of this name in the PKI, and the one of the older edition where there is one."""
@@ -204,10 +223,8 @@ def csms_init(
     names = host or [_asked("Name or address by which stations reach this back end", socket.gethostname())]
     station = station or _asked("Identity of the first station", STATION)
     contract = contract or _asked("Contract (EMAID) that may charge", EMAID)
-    from csms.accounts.work import (
-        hash_password,  # on demand: a third of a second
-        new_password,
-    )
+    from csms.accounts.work import hash_password, new_password  # on demand: a third of a second
+    from csms.config import parse
 
     token, password = secrets.token_urlsafe(32), new_password()
     url = f"https://{_in_url(names[0])}:{api_port}"
@@ -217,8 +234,9 @@ def csms_init(
         path = _paths(made)
         access = _filled("csms-client", file=client, url=_text(url), token=_text(token), ca=path("csms/root.pem"))
         made.write(client, access, owned=False)
-        made.write(
+        made.configure(
             config,
+            parse,
             _filled(
                 "csms",
                 file=config,
@@ -239,10 +257,10 @@ def csms_init(
             ),
         )
     say(f"{config}: the back end; {client}: the administrator's access")
-    say(f"start it:      v2g csms --config {config}")
+    say(f"start it:      v2g csms --config {_shown(config)}")
     say(f"look at it:    {url}/ as admin, first password {password}")
-    say(f"ask it:        v2g csms --access {client} stations")
-    say(f"add a charger: v2g secc init FOLDER --pki {made.pki} --csms wss://{_in_url(names[0])}:{port}/ocpp")
+    say(f"ask it:        v2g csms --access {_shown(client)} stations")
+    say(f"add a charger: v2g secc init FOLDER --pki {_shown(made.pki)} --csms wss://{_in_url(names[0])}:{port}/ocpp")
 
 
 def secc_init(
@@ -277,6 +295,7 @@ def secc_init(
     Examples: `v2g secc init my-charger --csms ""`,
     `v2g secc init /etc/v2g-engine --pki pki --csms wss://csms.example.org:9443/ocpp --interface eth1 --owner v2g-secc`
     """
+    from secc.config import load_config
     from v2g.io.runtime.config_files import check_evse_id
     from v2g.io.storage.record_keys import RecordKeys
 
@@ -299,6 +318,7 @@ def secc_init(
         made.use_pki(pki, station=station or STATION, contract=contract or EMAID, hosts=hosts)
         path = _paths(made)
         data_dir = made.folder_for(data, "secc")
+        medium = f"{data_dir}/medium" if owner else "medium"
         written = _filled(
             "secc",
             file=config,
@@ -307,7 +327,7 @@ def secc_init(
             evse_id=_text(evse_id),
             editions=", ".join(map(_text, editions)),
             services="" if kind == "dc" else "services = [5, 1]                       # AC_BPT, AC\n",
-            link=_link(interface, f"{data_dir}/medium" if owner else "medium"),
+            link=_link(interface, medium),
             plc=f'\n[link.plc]\nbackend = "raw"\ninterface = {_text(interface)}\n' if interface else "",
             without_tls="true" if "din" in editions else "false",
             chain=path("secc/chain.pem"),
@@ -332,20 +352,21 @@ def secc_init(
                 station=_text(station),
                 store=_text(f"{data_dir}/station.sqlite3"),
                 ca=path("csms/root.pem"),
-                chain=path("csms/station/chain.pem"),
-                key=path("csms/station/leaf.key"),
+                chain=path(f"{made.of_station(station)}/chain.pem"),
+                key=path(f"{made.of_station(station)}/leaf.key"),
             )
         if not token.exists():
             made.write(token, secrets.token_urlsafe(32) + "\n")
         if not keys.exists():
             RecordKeys.rotate(made.stage(keys))
-        made.write(config, written)
+        made.configure(config, load_config, written)
     say(f"{config}: the charger; {token}: the password of its status page, http://127.0.0.1:{status_port}/")
     say(f"{keys}: seals journals and settlements (--keys of v2g settle); keep a copy elsewhere")
-    say(f"check it: v2g secc --config {config} --check-config")
-    say(f"start it: v2g secc --config {config} --live")
+    say(f"check it: v2g secc --config {_shown(config)} --check-config")
+    say(f"start it: v2g secc --config {_shown(config)} --live")
     if not interface:
-        say(f"a vehicle for it: v2g evcc init FOLDER --pki {made.pki} --medium {_medium(config, written)}")
+        wires = _shown(config.parent / medium)
+        say(f"a vehicle for it: v2g evcc init FOLDER --pki {_shown(made.pki)} --medium {wires}")
 
 
 def evcc_init(
@@ -360,20 +381,26 @@ def evcc_init(
 
     Example: `v2g evcc init my-vehicle --pki my-csms/pki --medium my-charger/medium`
     """
+    from evcc.config import load_config
+    from secc.config import load_config as load_charger
+    from v2g.io.runtime.program import read_config
+
     if medium is None:
         beside = sorted(folder.absolute().parent.glob("*/secc.toml"))
         if len(beside) != 1:
             why = f"{len(beside)} chargers are beside {folder}"
             raise ConfigError(why, hint="--medium and --pki: the last line of v2g secc init has both")
-        text = beside[0].read_text()
-        medium = _medium(beside[0], text)
-        pki = pki or Path(tomllib.loads(text)["tls"]["v2g_roots"][0]).parent.parent
+        charger = load_charger(read_config(beside[0]), name=str(beside[0]))
+        if charger.link.medium is None:
+            raise ConfigError(f"the charger of {beside[0]} has no simulated wires", hint="--medium and --pki")
+        medium, pki = charger.link.medium, pki or charger.tls.v2g_roots[0].parent.parent
     with InitFiles(folder) as made:
         config = made.new("evcc.toml")
         made.use_pki(pki, station=STATION, contract=EMAID, hosts=("localhost", "127.0.0.1"))
         path = _paths(made)
-        made.write(
+        made.configure(
             config,
+            load_config,
             _filled(
                 "evcc",
                 file=config,
@@ -386,7 +413,7 @@ def evcc_init(
             ),
         )
     say(f"{config}: the vehicle")
-    say(f"plug it in: v2g evcc --config {config} --live")
+    say(f"plug it in: v2g evcc --config {_shown(config)} --live")
 
 
 def _free_port(folder: Path) -> int:
@@ -407,11 +434,6 @@ def _status_port_of(path: Path) -> int | None:
     except (OSError, ValueError, AttributeError):  # a file of somebody else
         return None
     return port if isinstance(port, int) else None
-
-
-def _medium(config: Path, text: str) -> Path:
-    """Return the folder of simulated wires of a charger's configuration."""
-    return config.parent / str(tomllib.loads(text)["link"]["medium"])
 
 
 def _link(interface: str, medium: str) -> str:
@@ -435,6 +457,11 @@ def _paths(made: InitFiles) -> Callable[[str], str]:
 def _text(value: object) -> str:
     """Return a TOML string."""
     return json.dumps(str(value), ensure_ascii=False)
+
+
+def _shown(path: Path) -> str:
+    """Return a path as a shell reads it."""
+    return shlex.quote(str(path))
 
 
 def _other_chain(path: Callable[[str], str]) -> str:

@@ -1,5 +1,7 @@
 """Sign on behalf of a tree's authorities: certificates, revocation lists, OCSP answers."""
 
+import contextlib
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -186,12 +188,16 @@ def generation_of(settings: TreeSettings, role: Role) -> Generation:
     return Generation.ISO15118_20 if role is Role.VEHICLE else settings.generation
 
 
+_HOST_NAME: Final = re.compile(r"[A-Za-z0-9_*.-]{1,253}")
+
+
 def host_of(text: str) -> str | IPv4Address | IPv6Address:
-    """Return an address, or a host name."""
-    try:
+    """Return an address, or a host name. Raises ValueError."""
+    with contextlib.suppress(ValueError):
         return ip_address(text)
-    except ValueError:
-        return text
+    if not _HOST_NAME.fullmatch(text):
+        raise ValueError(f"{text!r} is neither a host name in ASCII nor an address")
+    return text
 
 
 def sign_crl(index: Index, entry: IndexEntry, issuer: Issuer, *, at: datetime) -> bytes:

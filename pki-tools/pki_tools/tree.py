@@ -285,9 +285,12 @@ class PkiTree(msgspec.Struct, frozen=True):
 def make_pki(directory: Path, *, now: datetime, options: PkiOptions = DEFAULTS) -> PkiTree:
     """Write a complete PKI below `directory`, replacing existing files, and return it.
 
-    `now` (aware, UTC) is the start of all validity, except for faults in `options`.
+    `now` (aware, UTC) is the start of all validity, except for faults in `options`. Raises ConfigError.
     """
-    TreeMaker(directory, now.replace(microsecond=0), options).make()
+    try:
+        TreeMaker(directory, now.replace(microsecond=0), options).make()
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     return PkiTree(directory)
 
 

@@ -5,6 +5,7 @@ import itertools
 import os
 import pwd
 import re
+import shlex
 import socket
 import stat
 import subprocess
@@ -57,6 +58,66 @@ def test_back_end_charger_and_vehicle_share_certificates(v2g: Run, tmp_path: Pat
     keys = list((tmp_path / "csms").rglob("*.key"))
     assert keys
     assert {stat.S_IMODE(path.stat().st_mode) for path in keys} == {0o600}
+
+
+def test_a_second_station_gets_a_certificate_of_its_own(v2g: Run, tmp_path: Path) -> None:
+    pki, common = str(tmp_path / "pki"), ("--csms", "wss://localhost:9443/ocpp", "--station")
+    assert v2g("secc", "init", str(tmp_path / "a"), *common, "CS-7", "--pki", pki).code == 0
+    second = ("secc", "init", str(tmp_path / "b"), *common, "CS-8", "--pki", pki)
+    refused = v2g(*second)
+    assert refused.code == 2
+    assert "'CS-8' is not the name in" in refused.errors
+    assert not (tmp_path / "b").exists()
+    hint = refused.errors.partition("repeat this: v2g ")[2]
+    assert v2g(*shlex.split(hint)).code == 0
+    assert v2g(*second).code == 0
+    assert valid(tmp_path / "b/secc.toml")
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("csms", "--host", ""), "'' is neither a host name"),
+        (("csms", "--host", "https://csms.example.org"), "'https://csms.example.org' is neither a host name"),
+        (("csms", "--station", "C S"), "stations.id: does not have the form"),
+        (("csms", "--port", "8443"), "api.port: is that of ocpp"),
+        (("secc", "--csms", "http://csms.example.org"), "is not an OCPP-J endpoint"),
+        (("secc", "--csms", "wss://csms.example.org/", "--station", "C S"), "station.identity: does not have the form"),
+    ],
+)
+def test_what_no_program_would_read_is_not_written(
+    v2g: Run, tmp_path: Path, options: tuple[str, ...], why: str
+) -> None:
+    program, *rest = options
+    refused = v2g(program, "init", str(tmp_path / "a"), *rest)
+    assert refused.code == 2
+    assert why in refused.errors
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("x = [", "not TOML"),
+        ("x = 1", "unknown key 'x'"),
+        ("", "the key data_dir is missing"),
+        (
+            (
+                'data_dir = "d"\nlink.interface = "e"\nmeter = {chain = "c", key = "k"}\n'
+                'tls = {chain = "c", key = "k", v2g_roots = ["r"]}'
+            ),
+            "has no simulated wires",
+        ),
+    ],
+)
+def test_a_vehicle_beside_no_simulated_charger_says_why(v2g: Run, tmp_path: Path, text: str, why: str) -> None:
+    path = tmp_path / "a/secc.toml"
+    path.parent.mkdir()
+    path.touch(0o600)
+    path.write_text(text)
+    refused = v2g("evcc", "init", str(tmp_path / "b"))
+    assert refused.code == 2
+    assert why in refused.errors
 
 
 @pytest.mark.some(1)
@@ -136,16 +197,17 @@ def test_a_charger_without_back_end(v2g: Run, tmp_path: Path, options: tuple[str
 
 
 def test_a_vehicle_meets_the_charger_that_is_beside_it_or_that_was_printed(v2g: Run, tmp_path: Path) -> None:
-    printed = v2g("secc", "init", str(tmp_path / "a"), "--csms", "").output
+    pki = ("--pki", str(tmp_path / "größer, with spaces"))
+    printed = v2g("secc", "init", str(tmp_path / "a"), "--csms", "", *pki).output
     words = next(line for line in printed.splitlines() if "v2g evcc init" in line).partition("evcc init FOLDER ")[2]
-    assert v2g("evcc", "init", str(tmp_path / "b"), *words.split()).code == 0
+    assert v2g("evcc", "init", str(tmp_path / "b"), *shlex.split(words)).code == 0
     assert v2g("evcc", "init", str(tmp_path / "c")).code == 0
     vehicles = [tomllib.loads((tmp_path / name / "evcc.toml").read_text()) for name in "bc"]
     assert vehicles[0] == vehicles[1]
     charger = tomllib.loads((tmp_path / "a/secc.toml").read_text())
     assert vehicles[0]["link"]["medium"] == str(tmp_path / "a" / charger["link"]["medium"])
     assert vehicles[0]["tls"]["anchors"] == charger["tls"]["v2g_roots"]
-    assert v2g("secc", "init", str(tmp_path / "d"), "--csms", "", "--pki", str(tmp_path / "a/pki")).code == 0
+    assert v2g("secc", "init", str(tmp_path / "d"), "--csms", "", *pki).code == 0
     assert "2 chargers are beside" in v2g("evcc", "init", str(tmp_path / "e")).errors
 
 

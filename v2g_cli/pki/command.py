@@ -161,7 +161,7 @@ def make(
         options = msgspec.structs.replace(options, url=url)
     try:
         tree = make_pki(directory, now=now(), options=options)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise ConfigError(f"{directory}: {error}") from None
     files = sorted(path.relative_to(tree.directory) for path in tree.directory.rglob("*") if path.is_file())
     if json:

@@ -122,7 +122,7 @@ def issue(
         raise ConfigError("the certificate needs a common name", hint="--cn NAME")
     order = CertificateOrder(
         role=wanted,
-        name=name or _folder(wanted.value, common_name),
+        name=name or default_folder(wanted.value, common_name),
         common_name=common_name,
         organization=organization or (request.organization if request else None),
         country=country or (request.country if request else None),
@@ -140,7 +140,8 @@ def issue(
         _report(directory, each, "issued", json=json, left_out=left_out if each is issued[0] else ())
 
 
-def _folder(role: str, common_name: str) -> str:
+def default_folder(role: str, common_name: str) -> str:
+    """Return the folder of a certificate for which none was named."""
     plain = "".join(c if c.isalnum() or c in "._-" else "-" for c in common_name).strip(".-")
     return f"{role}/{plain or 'unnamed'}"
 
