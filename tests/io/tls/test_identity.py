@@ -73,6 +73,17 @@ def put(tree: PkiTree, files: dict[str, bytes]) -> None:
 PAIR = ("secc/chain.pem", "secc/leaf.key")
 
 
+def test_a_chain_that_has_expired_comes_after_one_that_has_not(tree: PkiTree) -> None:
+    first, second = Desk(tree), Desk(tree)
+    old = first.shown()
+    second.renew()
+    new, chains = second.shown(), identities([first.files, second.files])
+    first.now += timedelta(days=36_500)  # the new one is not used by it then
+    assert [each.credentials.leaf for each in chains()] == [new, old]
+    second.now = first.now
+    assert [each.credentials.leaf for each in chains()] == [old, new]
+
+
 def test_the_tool_renews_and_the_new_chain_is_shown(tree: PkiTree) -> None:
     desk = Desk(tree)
     old = desk.shown()

@@ -54,6 +54,10 @@ class IdentityFiles:
         shown, answers = self._shown, self._answers
         return TlsIdentity(shown, (lambda: answers(shown)) if answers is not None else None)
 
+    def expired(self) -> bool:
+        """Return whether no vehicle accepts the present chain any more."""
+        return load_certificate(self._shown.leaf).not_valid_after_utc < self._now()
+
     def wanted(self) -> tuple[Credentials, ...]:
         """Return the chains that need OCSP answers: the present one, and its successor."""
         self._poll()
@@ -111,5 +115,5 @@ class IdentityFiles:
 
 
 def identities(files: Sequence[IdentityFiles]) -> Callable[[], tuple[TlsIdentity, ...]]:
-    """Return the present chains, for an Endpoint."""
-    return lambda: tuple(each.current() for each in files)
+    """Return the present chains, for an Endpoint: expired ones last, as another one may do."""
+    return lambda: tuple(each.current() for each in sorted(files, key=IdentityFiles.expired))
