@@ -18,7 +18,7 @@ from csms.grid.config import OpenAdr, openadr_source
 from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import SetpointFollower, keep_polling, time_out
 from csms.grid.source import GridSource
-from csms.grid.vtn_client import VtnClient
+from csms.grid.vtn_client import VtnClient, VtnRefusal
 from csms.services import Services
 from csms.transactions import store as transactions
 from v2g import typed_json
@@ -123,7 +123,7 @@ class Ven:
         """Fetch the VTN's programs and events; if that fails, the known ones stay."""
         try:
             async with time_out(self._poll_s):
-                programs, events, unreadable = await self._read()
+                programs, events, unreadable, whole = await self._read()
         except (TransportError, CodecError) as error:
             instead = f"known events go on, and export ends {self._config.outage_s} s after its last answer"
             if (loss := f"the VTN does not answer; {instead}: {error}") != self._loss:
@@ -133,22 +133,31 @@ class Ven:
         if self._loss or not self._connected:
             self._services.announce("ocpp", "openadr_connected", programs=len(programs), events=len(events))
         self._loss, self._connected = "", True
-        self._answered_ms = self._services.clock.utc_ms()
+        self._answered_ms = self._services.clock.utc_ms() if whole else self._answered_ms or 0
         self._programs, self._events, self._unreadable = programs, events, unreadable
         await self._save(self._answered_ms)
 
-    async def _read(self) -> tuple[tuple[Program, ...], tuple[Event, ...], tuple[str, ...]]:
-        """Return the VTN's programs and their events, and what is wrong with those that cannot be read.
+    async def _read(self) -> tuple[tuple[Program, ...], tuple[Event, ...], tuple[str, ...], bool]:
+        """Return the VTN's programs and their events, what is wrong with those that cannot be read, and whether all
+        were answered.
 
-        An event that can no longer be used goes on as it was, beside what it says now: nonsense ends no limit.
+        An event that can no longer be used goes on as it was, beside what it says now: nonsense ends no limit. So do
+        the events of a program that is not answered, or that cannot be read.
         """
-        programs = await self._client.programs(self._config.programs)
+        programs, strange = await self._client.programs(self._config.programs)
+        programs += tuple(each for each in self._programs if each.id in strange)
+        problems, whole = [*strange.values()], True
         events: list[Event] = []
         unreadable: dict[str, str] = {}
         for program in programs:
-            found, problems = await self._client.events(program.id, self._config.targets)
+            try:
+                found, wrong = await self._client.events(program.id, self._config.targets)
+                unreadable |= wrong
+            except (VtnRefusal, CodecError) as error:
+                known = {each.id: each for each in self._events if each.program_id == program.id}
+                found, whole = tuple(known.values()), whole and isinstance(error, VtnRefusal) and error.final
+                problems.append(str(error))
             events += found
-            unreadable |= problems
             if len(events) + len(unreadable) > _MOST_EVENTS:
                 raise CodecError(f"the VTN has more than {_MOST_EVENTS} events")
         now_ms, name = self._services.clock.utc_ms(), self._config.ven_name
@@ -160,7 +169,7 @@ class Ven:
                 doubtful |= {event.id} if alone.problems else set()
         before = {each: self._usable[each] for each in doubtful & self._usable.keys()}
         self._usable = before | {event.id: event for event in events if event.id not in doubtful}
-        return programs, (*events, *before.values()), tuple(unreadable.values())
+        return programs, (*events, *before.values()), (*problems, *unreadable.values()), whole
 
     async def _send_reports(self, now_ms: int) -> None:
         """Send the requested reports that are due; one that fails is tried again at the next poll."""

@@ -20,6 +20,16 @@ _MOST_EVENTS: Final = 2_000
 _ANSWER_S: Final = 20.0
 
 
+class VtnRefusal(TransportError):
+    """The VTN answers with a status of failure."""
+
+    def __init__(self, message: str, status: int) -> None:
+        hint = "are client_id and targets those that the VTN knows?" if status < 500 else ""
+        super().__init__(message, hint=hint)
+        self.final: Final = status in (403, 404)
+        """Whether there is nothing for this VEN."""
+
+
 class VtnClient:
     """Speaks to one VTN. Every method raises TransportError or CodecError.
 
@@ -42,10 +52,18 @@ class VtnClient:
         token_url = token_url or f"{self._url}/auth/token"
         self._credentials = ClientCredentials(clock, token_url, client_id, client_secret, tls=tls, scope=scope)
 
-    async def programs(self, names: tuple[str, ...]) -> tuple[Program, ...]:
-        """Return the programs of these names, or all where there are none."""
-        found = [program for page in await self._pages("/programs", {}) for program in read_programs(page)]
-        return tuple(program for program in found if not names or program.program_name in names)
+    async def programs(self, names: tuple[str, ...]) -> tuple[tuple[Program, ...], dict[str, str]]:
+        """Return the programs of these names, or all where there are none, and what is wrong with those that cannot be
+        read, by id."""
+        programs: list[Program] = []
+        problems: dict[str, str] = {}
+        for page in await self._pages("/programs", {}):
+            found, wrong = read_programs(page)
+            programs += (each for each in found if not names or each.program_name in names)
+            problems |= wrong
+        if problems and not programs:
+            raise CodecError(next(iter(problems.values())))
+        return tuple(programs), problems
 
     async def events(self, program_id: str, targets: tuple[str, ...]) -> tuple[tuple[Event, ...], dict[str, str]]:
         """Return the events of a program for some targets, and what is wrong with those that cannot be read."""
@@ -91,10 +109,7 @@ class VtnClient:
                 continue
             if not 200 <= status < 300:
                 text = printable(answer[:200].decode(errors="replace"))
-                raise TransportError(
-                    f"the VTN answers {method} {url} with HTTP status {status}: {text}",
-                    hint="are client_id and targets those that the VTN knows?" if status < 500 else "",
-                )
+                raise VtnRefusal(f"the VTN answers {method} {url} with HTTP status {status}: {text}", status)
             return answer
         raise AssertionError("the second attempt ends above")
 

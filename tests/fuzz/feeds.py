@@ -59,7 +59,7 @@ def openadr(data: bytes) -> None:
         events, _ = read_events(data)
     except CodecError:
         return
-    programs = read_programs(msgspec.json.encode([raw_program(descriptor("PRICE", units="KWH", currency="EUR"))]))
+    programs, _ = read_programs(msgspec.json.encode([raw_program(descriptor("PRICE", units="KWH", currency="EUR"))]))
     for at_ms in (START_MS, START_MS + 1_000_000):
         found = demands(programs, events, at_ms, horizon_ms=86_400_000, ven_name="ven")
         assert found.until_ms > at_ms

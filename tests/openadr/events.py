@@ -53,4 +53,4 @@ def events(*raw: Any) -> tuple[Event, ...]:
 
 def program(*descriptors: dict[str, str]) -> Program:
     """Return the program of those events."""
-    return read_programs(msgspec.json.encode([raw_program(*descriptors)]))[0]
+    return read_programs(msgspec.json.encode([raw_program(*descriptors)]))[0][0]

@@ -33,7 +33,7 @@ def test_nullable_members_may_be_null_and_unknown_ones_are_ignored() -> None:
 def test_programs_have_descriptors_of_events_and_reports() -> None:
     """Those of reports carry members of their own."""
     report = {"objectType": "REPORT_PAYLOAD_DESCRIPTOR", "payloadType": "USAGE", "readingType": "DIRECT_READ"}
-    (program,) = read_programs(msgspec.json.encode([raw_program(report)]))  # type: ignore[arg-type]
+    (program,), _ = read_programs(msgspec.json.encode([raw_program(report)]))  # type: ignore[arg-type]
     assert program.payload_descriptors is not None
     assert program.payload_descriptors[0].object_type == "REPORT_PAYLOAD_DESCRIPTOR"
 

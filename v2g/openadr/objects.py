@@ -131,9 +131,9 @@ class ReportRequest(msgspec.Struct, frozen=True, kw_only=True, rename="camel", o
     resources: tuple[ReportResource, ...]
 
 
-def read_programs(data: bytes) -> tuple[Program, ...]:
-    """Return the programs in a response. Raises CodecError."""
-    return tuple(_read(data, list[Program]))
+def read_programs(data: bytes) -> tuple[tuple[Program, ...], dict[str, str]]:
+    """Return the readable programs in a response, and the errors of the others by id, as `read_events`."""
+    return _readable(data, Program)
 
 
 def read_events(data: bytes) -> tuple[tuple[Event, ...], dict[str, str]]:
@@ -141,14 +141,18 @@ def read_events(data: bytes) -> tuple[tuple[Event, ...], dict[str, str]]:
 
     Raises CodecError if the response is not a list.
     """
-    events, problems = [], dict[str, str]()
+    return _readable(data, Event)
+
+
+def _readable(data: bytes, kind: type[T]) -> tuple[tuple[T, ...], dict[str, str]]:
+    found, problems = [], dict[str, str]()
     for raw in _read(data, list[msgspec.Raw]):
         try:
-            events.append(typed_json.decode_sent(bytes(raw), Event))
+            found.append(typed_json.decode_sent(bytes(raw), kind))
         except msgspec.DecodeError as error:
-            event_id = _id_of(bytes(raw))
-            problems[event_id] = f"event {event_id}: {error}"
-    return tuple(events), problems
+            object_id = _id_of(bytes(raw))
+            problems[object_id] = f"{kind.__name__.lower()} {object_id}: {error}"
+    return tuple(found), problems
 
 
 def read_reports(data: bytes) -> tuple[ReportRequest, ...]:

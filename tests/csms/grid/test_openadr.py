@@ -13,7 +13,7 @@ from csms.config import StationEntry
 from csms.grid.config import OpenAdr
 from csms.grid.openadr import Ven
 from csms.grid.source import GridSource
-from csms.grid.vtn_client import VtnClient
+from csms.grid.vtn_client import VtnClient, VtnRefusal
 from csms.smart_charging.rules import DISPATCH_PROFILE
 from csms.tokens.rules import TokenEntry
 from pki_tools.tree import PkiTree
@@ -253,6 +253,35 @@ async def test_programs_that_are_not_named_are_not_followed(site: Start) -> None
         one.event("IMPORT_CAPACITY_LIMIT", 10)
         await one.step()
         assert one.signal.site_import_limit_w == 100_000
+
+
+@pytest.mark.parametrize(("status", "until_s"), [(403, 121), (503, 60)])
+async def test_what_one_program_cannot_answer_loses_nothing(
+    site: Start, monkeypatch: pytest.MonkeyPatch, status: int, until_s: int
+) -> None:
+    """Of an older one, known events go on; where the VTN may have more of it, export ends after `outage_s`."""
+    async with site(outage_s=60) as one:
+        older = one.program_id
+        one.event("IMPORT_CAPACITY_LIMIT", 50)
+        await one.step()
+        one.program_id = one.vtn.put("programs", {"programName": "other"})["id"]
+        one.event("IMPORT_CAPACITY_LIMIT", 30, duration="PT2M")
+        one.vtn.objects["programs"]["strange"] = {"id": "strange", "programName": 5}
+        events = one.client.events
+
+        async def refused(program_id: str, targets: tuple[str, ...]) -> Any:
+            if program_id == older:
+                raise VtnRefusal(f"HTTP status {status}", status)
+            return await events(program_id, targets)
+
+        monkeypatch.setattr(one.client, "events", refused)
+        await one.step(61)
+        assert one.named("openadr_lost") == []
+        assert (one.signal.site_import_limit_w, one.signal.valid_until_ms) == (30_000, NOW_MS + until_s * 1000)
+        problems = {each["reason"][:15] for each in one.named("openadr_problem")}
+        assert problems == {f"HTTP status {status}", "program strange"}
+        await one.step(120)
+        assert one.signal.site_import_limit_w == 50_000
 
 
 async def test_an_alert_is_reported_once(site: Start) -> None:
