@@ -1,5 +1,6 @@
 """Bills in OCPP 2.1's form of a transaction's cost (CostDetails, I12), in both directions."""
 
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
@@ -16,12 +17,13 @@ _LARGEST: Final = 1e12
 
 
 def bill_of(details: wire.CostDetails) -> Bill:
-    """Return the totals of a station's cost calculation; without taxes if it has none with taxes."""
+    """Return the totals of a station's cost calculation; without taxes if it has none with taxes. What is no code of a
+    currency becomes XXX, ISO 4217's for none."""
     total, used = details.total_cost, details.total_usage
     excl = total.total.excl_tax if total.total.excl_tax is not None else total.total.incl_tax
     incl = total.total.incl_tax if total.total.incl_tax is not None else excl
     return Bill(
-        currency=total.currency,
+        currency=total.currency.upper() if re.fullmatch("[A-Za-z]{3}", total.currency) else "XXX",
         kind=total.type_of_cost,
         excl_tax=_micro(excl or 0),
         incl_tax=_micro(incl or 0),

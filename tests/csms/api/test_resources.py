@@ -579,6 +579,18 @@ async def test_lists_of_what_never_happened_are_empty(ask: ApiClient, path: str)
     assert json.loads((await ask("GET", path)).body) == []
 
 
+@pytest.mark.parametrize(("said", "shown"), [("EUR", "EUR"), ("eur", "EUR"), ("€", "XXX"), ("", "XXX"), ("US1", "XXX")])
+async def test_whatever_a_station_calls_a_currency_transactions_are_listed(
+    ask: ApiClient, said: str, shown: str
+) -> None:
+    charging = Charging(ask.backend, await ask.backend.booted(version="2.1"))
+    total = {"currency": said, "typeOfCost": "NormalCost", "total": {"inclTax": 2.4}}
+    used = {"energy": 1000, "chargingTime": 60, "idleTime": 0}
+    await charging.event("Started", "CablePluggedIn", extra={"costDetails": {"totalCost": total, "totalUsage": used}})
+    (listed,) = (await ask("GET", "/transactions")).json
+    assert listed["cost"] == {"amount": "2.40", "currency": shown}
+
+
 async def test_limits_wait_for_the_next_event_and_keys_of_meters_are_vouched_for(ask: ApiClient) -> None:
     station = await ask.backend.booted(version="2.1")
     charging = Charging(ask.backend, station)
