@@ -116,7 +116,7 @@ class _Memory(msgspec.Struct, kw_only=True):
     device_path: str = ""
     """Where the device is that has registered itself."""
     connection_point: str = ""
-    """The connection point that was announced."""
+    """Where it was announced, and the connection point: a device that the utility has made anew has another path."""
     mirror_path: str = ""
     """Where readings are sent to."""
     mirror_interval_s: int = _READING_S
@@ -437,11 +437,12 @@ class DerClient:
         self._unreported = "; ".join(problems)
 
     async def _announce_point(self, device: EndDevice) -> None:
-        point = self._config.connection_point
-        if not point or not device.connection_point_path or self._memory.connection_point == point:
+        point, path = self._config.connection_point, device.connection_point_path
+        said = f"{path} {point}"
+        if not point or not path or self._memory.connection_point == said:
             return
-        await self._server.put(device.connection_point_path, reports.connection_point_xml(point, device.extension))
-        self._memory.connection_point = point
+        await self._server.put(path, reports.connection_point_xml(point, device.extension))
+        self._memory.connection_point = said
         self._server.forget()  # the device may have other programs there
 
     async def _alarms(self) -> int:

@@ -458,6 +458,9 @@ async def test_a_device_registers_itself_once_and_says_where_it_is(site: Start) 
         await one.at(180)
         assert "edev" in one.utility.bodies
         assert [path for path, _ in one.utility.put].count("cp") == 2
+        one.utility.replaced["edev/77"] = device.replace(b"/api/v2/cp", b"/api/v2/cp/2")
+        await one.at(240)
+        assert [path for path, _ in one.utility.put][-1] == "cp/2", "the utility has made it anew"
 
 
 async def test_without_leave_to_register_the_reason_is_named(site: Start) -> None:
