@@ -89,12 +89,15 @@ class VtnClient:
         for skip in range(0, _MOST_EVENTS, _PAGE):
             parameters = [*query.items(), ("skip", str(skip)), ("limit", str(_PAGE))]
             parameters += [("targets", target) for target in targets]
-            pages.append(await self._request("GET", f"{self._url}{path}?{urlencode(parameters)}"))
+            page = await self._request("GET", f"{self._url}{path}?{urlencode(parameters)}")
             try:
-                count = len(typed_json.decode(pages[-1], list[msgspec.Raw]))
+                count = len(typed_json.decode(page, list[msgspec.Raw]))
             except msgspec.DecodeError as error:
                 raise CodecError(f"{path} is answered with no list: {error}") from None
-            if count < _PAGE:
+            if page in pages:  # the VTN knows no pages
+                return pages
+            pages.append(page)
+            if count != _PAGE:
                 return pages
         raise CodecError(f"the VTN has more than {_MOST_EVENTS} objects at {path}")
 

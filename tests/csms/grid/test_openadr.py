@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 
 from csms.config import StationEntry
 from csms.grid.config import OpenAdr
@@ -346,6 +347,35 @@ def profiles(station: Any) -> list[Any]:
     return [each for each in sent if each["id"] == DISPATCH_PROFILE + 1]
 
 
+@contextlib.asynccontextmanager
+async def answering(answers: dict[str, bytes], other: bytes = b"[]") -> AsyncIterator[str]:
+    """Run a VTN with these answers by path, whatever its queries; return its URL."""
+    answers = {"/auth/token": b'{"access_token": "a", "token_type": "Bearer"}', **answers}
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(body=answers.get(request.path, other), content_type="application/json")
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize("count", [50, 120])
+async def test_a_vtn_without_pages_answers_all_at_once(site: Start, count: int) -> None:
+    event = {"programID": "p", "createdDateTime": iso(NOW_MS), "modificationDateTime": iso(NOW_MS), "intervals": []}
+    events = msgspec.json.encode([{"id": f"e{number}", **event} for number in range(count)])
+    answers = {"/programs": b'[{"id": "p", "programName": "depot"}]', "/events": events}
+    async with answering(answers) as url, site(url=url) as one:
+        await one.step()
+        assert one.named("openadr_connected") == [{"programs": 1, "events": count}]
+
+
 @pytest.mark.parametrize(
     "answer",
     [b"", b"{}", b"[{}", b'[{"id": 1}]', b"<html>", b"[" * 5000],
@@ -353,27 +383,12 @@ def profiles(station: Any) -> list[Any]:
 )
 async def test_nonsense_from_a_vtn_is_a_lost_vtn(site: Start, answer: bytes) -> None:
     """Never anything else; what was in force stays."""
-    from aiohttp import web
-
-    async def answer_all(request: web.Request) -> web.Response:
-        if request.path == "/auth/token":
-            return web.json_response({"access_token": "a", "token_type": "Bearer"})
-        return web.Response(body=answer, content_type="application/json")
-
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", answer_all)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        async with site(url=f"http://127.0.0.1:{runner.addresses[0][1]}") as one:
-            await one.step()
-            assert len(one.named("openadr_lost")) == 1
-            assert one.signal is None
-            with pytest.raises((CodecError, TransportError)):
-                await one.client.programs(())
-    finally:
-        await runner.cleanup()
+    async with answering({}, answer) as url, site(url=url) as one:
+        await one.step()
+        assert len(one.named("openadr_lost")) == 1
+        assert one.signal is None
+        with pytest.raises((CodecError, TransportError)):
+            await one.client.programs(())
 
 
 @pytest.mark.requirement("R56")
