@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError, StatementError
 
 from v2g.errors import StoreError, UnstorableError
 from v2g.io.runtime.supervision import new_thread
@@ -184,11 +184,20 @@ def as_store_error(error: Exception) -> Exception:
     if not isinstance(error, SQLAlchemyError):
         return error
     if isinstance(error, LASTING):
-        refusal: StoreError = UnstorableError(f"the database rejects values: {error}", hint="do not send them again")
+        refusal: StoreError = UnstorableError(
+            f"the database rejects values: {said(error)}", hint="do not send them again"
+        )
     else:
-        refusal = StoreError(f"database error: {error}", hint="is it running, is the disk full, or is a file damaged?")
+        why = f"database error: {said(error)}"
+        refusal = StoreError(why, hint="is it running, is the disk full, or is a file damaged?")
     refusal.__cause__ = error
     return refusal
+
+
+def said(error: SQLAlchemyError) -> str:
+    """Return what the database says, without statement and values: callers of the API read it."""
+    own = error.orig if isinstance(error, StatementError) else None
+    return str(own or error).partition("\n")[0]
 
 
 def _settle_here(jobs: list[_Job]) -> None:

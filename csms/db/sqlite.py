@@ -40,7 +40,9 @@ _ATTEMPTS: Final = 5
 def sqlite_engine(address: URL, pool_size: int) -> Engine:
     """Return the engine for a file."""
     connect_args = {"check_same_thread": False, "timeout": 10.0, "isolation_level": None}
-    engine = create_engine(address, poolclass=QueuePool, pool_size=pool_size, connect_args=connect_args)
+    engine = create_engine(
+        address, poolclass=QueuePool, pool_size=pool_size, connect_args=connect_args, hide_parameters=True
+    )
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     return engine

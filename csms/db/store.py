@@ -23,7 +23,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from csms.db.group_commit import GroupCommit, as_store_error
+from csms.db.group_commit import GroupCommit, as_store_error, said
 from csms.db.sqlite import READS, WalCheckpoints, WriteTurn, sqlite_engine
 from csms.telemetry.tables import VALUES, telemetry
 from v2g.errors import ConfigError, StoreError
@@ -65,7 +65,7 @@ class Store:
             self.engine.dispose()
             shown = self.engine.url.render_as_string(hide_password=True)
             raise StoreError(
-                f"{shown}: {error}",
+                f"{shown}: {said(error)}",
                 hint="can this user write there, and is it a CSMS database? v2g csms migrate --user OWNER where it has "
                 "one",
             ) from error
@@ -383,7 +383,10 @@ def open_engine(url: str) -> Engine:
     if address.get_backend_name() == "postgresql":
         options = {"prepare_threshold": 2, "connect_timeout": 10, "application_name": "v2g csms"}
         engine = create_engine(
-            address.set(drivername="postgresql+psycopg"), pool_size=_READERS + 2, connect_args=options
+            address.set(drivername="postgresql+psycopg"),
+            pool_size=_READERS + 2,
+            connect_args=options,
+            hide_parameters=True,  # a traceback in the log shows no values
         )
         event.listen(engine, "checkin", _note_use)
         event.listen(engine, "checkout", partial(_ping, engine))

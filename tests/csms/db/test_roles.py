@@ -70,6 +70,7 @@ def test_the_owner_makes_the_tables_by_the_command_and_until_then_the_program_sa
         url = cluster.url(PROGRAM, PROGRAM)
         with pytest.raises(StoreError, match="permission denied") as refused:
             Store(url)
+        assert "CREATE TABLE" not in str(refused.value)
         assert "v2g csms migrate --user" in refused.value.hint
         config = write_config(tmp_path / "csms.yaml", make_config(tmp_path, pki, store_url=url))
         done = CliRunner().invoke(app, ["csms", "migrate", "--config", str(config), "--user", OWNER])

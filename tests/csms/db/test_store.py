@@ -1,6 +1,7 @@
 """The database: migrations lead to the declared tables, work is whole or not at all, and no newer file is touched."""
 
 import asyncio
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -133,8 +134,10 @@ async def test_work_that_fails_leaves_nothing_behind(store: Store) -> None:
 
 
 async def test_a_database_that_refuses_is_a_store_error(store: Store) -> None:
-    with pytest.raises(StoreError):
-        await store.run(lambda c: c.execute(insert(stations_table).values(station_id="CS")))
+    with pytest.raises(StoreError, match="the database rejects values: ") as refused:
+        await store.run(lambda c: c.execute(insert(stations_table).values(station_id="CS-SECRET")))
+    assert not re.search("INSERT|CS-SECRET", str(refused.value))
+    assert "parameters hidden" in str(refused.value.__cause__)  # whose text the log has
 
 
 async def test_works_of_one_commit_fail_and_succeed_each_alone(store: Store) -> None:
