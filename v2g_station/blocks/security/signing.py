@@ -2,7 +2,8 @@
 
 import itertools
 from collections.abc import Callable
-from typing import Final
+from hashlib import sha256
+from typing import Final, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -50,6 +51,7 @@ DAY_MS: Final = 86_400_000
 MONTH_MS: Final = 30 * DAY_MS
 
 _REPLACED: Final = "replaced_certificate"
+_REQUESTS: Final = "certificate_requests"
 
 TAKE_S: Final = 10.0
 """How long to wait for the files of a new certificate before reconnecting."""
@@ -61,8 +63,9 @@ class Signing:
     def __init__(self, kernel: Kernel, store: CertificateStore, security_event: Callable[[str, str], None]) -> None:
         self._k = kernel
         self._store = store
-        self._waiting: dict[ocpp.CertificateSigningUse, str] = {}
-        """Pending requests: use -> request, PEM."""
+        self._waiting = cast("dict[ocpp.CertificateSigningUse, str]", dict(kernel.stored_text(_REQUESTS)))
+        """Pending requests: use -> request, PEM. A CA may take days, and its key waits, too."""
+        self._again = list(self._waiting)
         self._tries: dict[ocpp.CertificateSigningUse, int] = {}
         self._security_event = security_event
         self._replaced = kernel.stored_text(_REPLACED).get("chain", "")
@@ -88,7 +91,9 @@ class Signing:
 
     def renew(self) -> None:
         """Request a new certificate for the CSMS in the last month of the present one (A03.FR.02), of one that is short
-        in its last third: looked at after each registration, and every day."""
+        in its last third: looked at after each registration, and every day. After a restart repeat what is pending."""
+        while self._again:
+            self._send(self._again.pop())
         use: ocpp.CertificateSigningUse = "ChargingStationCertificate"
         for leaf in self._store.own(use)[:1]:
             begin, end = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
@@ -100,7 +105,14 @@ class Signing:
     def request_made(self, fact: RequestMade) -> None:
         """Request the certificate of a generated key."""
         self._waiting[fact.use] = fact.csr
+        self._k.keep_text(_REQUESTS, fact.use, fact.csr)
         self._send(fact.use)
+
+    def _over(self, use: ocpp.CertificateSigningUse) -> None:
+        """A request is not pending any more."""
+        if self._waiting.pop(use, None) is not None:
+            self._k.forget(_REQUESTS, use)
+        self._k.cancel(f"signing.{use}")
 
     def _send(self, use: ocpp.CertificateSigningUse) -> None:
         csr = self._waiting.get(use)
@@ -110,11 +122,12 @@ class Signing:
         def answered(answer: Answer) -> None:
             accepted = isinstance(answer, ocpp.SignCertificateResponse) and answer.status == "Accepted"
             if isinstance(answer, ocpp.SignCertificateResponse) and not accepted:
-                self._waiting.pop(use, None)
-                self._k.cancel(f"signing.{use}")
+                self._over(use)
                 self._k.note("certificate_refused", use=use)
 
-        self._k.call(ocpp.SignCertificateRequest(csr=csr, certificate_type=use), answered, always=True)
+        number = _id_of(csr) if self._k.version != "2.0.1" else None
+        request = ocpp.SignCertificateRequest(csr=csr, certificate_type=use, request_id=number)
+        self._k.call(request, answered, always=True)
         tries = self._tries.get(use, 0)
         if tries < self._k.model.number("SecurityCtrlr.CertSigningRepeatTimes"):  # A02.FR.17 to .19
             wait = self._k.model.number("SecurityCtrlr.CertSigningWaitMinimum") * 2**tries
@@ -126,12 +139,15 @@ class Signing:
     def _signed(self, request: ocpp.CertificateSignedRequest) -> Message:
         """A02: reject a chain that does not fit the key, is not valid or not trusted."""
         use: ocpp.CertificateSigningUse = request.certificate_type or "ChargingStationCertificate"
-        why = self._refuse(request.certificate_chain, use)
+        csr = self._waiting.get(use)
+        if request.request_id is not None and (csr is None or request.request_id != _id_of(csr)):
+            why = "unknown requestId"  # A02.FR.26
+        else:
+            why = self._refuse(request.certificate_chain, use)
         if why:
             self._security_event("InvalidChargingStationCertificate", why)  # A02.FR.07
             return ocpp.CertificateSignedResponse(status="Rejected", status_info=status_info("InvalidCertificate", why))
-        self._waiting.pop(use, None)
-        self._k.cancel(f"signing.{use}")
+        self._over(use)
         if use == "ChargingStationCertificate":
             self._keep_replaced(self._replaced or self._store.own_text(use))
             self._taken = False
@@ -207,6 +223,11 @@ class Signing:
         if not all(is_issued_by(one, two) for one, two in itertools.pairwise(chain)):
             return False
         return any(chain[-1] == each or is_issued_by(chain[-1], each) for each in old[1:])
+
+
+def _id_of(csr: str) -> int:
+    """Return the requestId of a request (A02.FR.24)."""
+    return int.from_bytes(sha256(csr.encode()).digest()[:6])
 
 
 def _key(key: object) -> bytes:

@@ -136,6 +136,23 @@ def test_a_certificate_for_the_csms_is_renewed_in_time(days: int, due_after: int
     assert len([each for each in found.commands if isinstance(each, MakeRequest)]) == 1, "it is on its way"
 
 
+def test_a_request_outlives_a_restart() -> None:
+    """A CA may take days; the key waits beside the one in use."""
+    found = Bench("2.1")
+    key = asked(found)
+    request = found.all("SignCertificate")[-1]
+    found.power_loss()
+    assert found.expect("SignCertificate") == request
+    chain = key.signed()
+    for number, status in ((request["requestId"] + 1, "Rejected"), (request["requestId"], "Accepted")):
+        delivered = {"certificateChain": chain, "certificateType": "ChargingStationCertificate", "requestId": number}
+        assert found.ask("CertificateSigned", delivered)["status"] == status, "A02.FR.26"
+    assert UseCertificate(use="ChargingStationCertificate", chain=chain) in found.commands
+    found.clear()
+    found.power_loss()
+    found.nothing("SignCertificate")
+
+
 SECURE = first_profile("wss://csms.example/ocpp", security_profile=3, message_timeout=30)
 
 
