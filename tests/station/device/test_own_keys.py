@@ -16,6 +16,7 @@ from tests.station.device.certificates import text
 from v2g.io.keys.pkcs11 import numbered
 from v2g.io.keys.stores import load_credentials, open_key
 from v2g.iso15118.engine.session import Fact
+from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.pki.keys import Algorithm, verify_signature
 from v2g.pki.reference import KeyReference
 from v2g_station.blocks.security.signing import MakeRequest, RequestMade, UseCertificate
@@ -23,7 +24,7 @@ from v2g_station.device.certificates import CertificateFiles, Own
 
 pytestmark = pytest.mark.requirement("R152")
 
-USE = "V2GCertificate"
+USE: CertificateSigningUse = "V2GCertificate"
 
 
 @pytest.fixture(params=["pkcs11", "tpm"])
@@ -47,7 +48,8 @@ def certificate(public: object) -> x509.Certificate:
 class Charger:
     """A charger whose key is in a store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, use: CertificateSigningUse = USE) -> None:
+        self.use: CertificateSigningUse = use
         text_of = store.make(Algorithm.ECDSA_SHA256)
         self.reference = refer(text_of, store)
         self.folder = store.folder / "certificates"
@@ -59,13 +61,13 @@ class Charger:
 
     def start(self) -> None:
         self.files = CertificateFiles(
-            lambda: self.folder, lambda: {USE: self.own}, notify=self.reported.append, observe=lambda _: None
+            lambda: self.folder, lambda: {self.use: self.own}, notify=self.reported.append, observe=lambda _: None
         )
 
     async def renew(self, *, killed: bool = False) -> x509.Certificate:
         """Ask, be signed, and take it into use; or be killed before that."""
         self.reported.clear()
-        self.files.request(MakeRequest(use=USE, common_name="CS-1", organization=""))
+        self.files.request(MakeRequest(use=self.use, common_name="CS-1", organization=""))
         await self.files.close()
         (made,) = self.reported
         assert isinstance(made, RequestMade)
@@ -74,9 +76,14 @@ class Charger:
         leaf = certificate(csr.public_key())
         self.start()
         if not killed:
-            self.files.use(UseCertificate(use=USE, chain=text(leaf)))
-            await self.files.close()
+            await self.take(leaf)
         return leaf
+
+    async def take(self, leaf: x509.Certificate) -> None:
+        """Take a chain into use."""
+        self.files.use(UseCertificate(use=self.use, chain=text(leaf)))
+        await self.files.close()
+        self.start()
 
     def shown(self) -> x509.Certificate:
         """What the next handshake shows, signed by the key that it is for."""
@@ -97,6 +104,15 @@ async def test_a_new_key_in_the_store_is_used_with_its_certificate(store: Store)
     charger.files.settle({USE: text(again)})
     assert charger.shown() == again, "the next start finishes what the core has kept"
     assert list(charger.folder.iterdir()) == []
+
+
+async def test_a_certificate_that_does_not_connect_gives_way_to_the_one_before_and_its_key(store: Store) -> None:
+    """A02.FR.28."""
+    charger = Charger(store, "ChargingStationCertificate")
+    before = charger.shown()
+    await charger.renew()
+    await charger.take(before)
+    assert charger.shown() == before
 
 
 async def test_keys_of_a_token_run_on_and_old_ones_are_deleted(tmp_path: Path) -> None:
