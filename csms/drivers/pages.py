@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from markupsafe import Markup
@@ -24,6 +23,7 @@ from csms.http.problems import ApiError
 from csms.tariffs.rules import OfferedPrices, changes, offered
 from v2g.energy.price_plan import PricePlan
 from v2g.energy.settlement.costing import UNITS
+from v2g.energy.settlement.pieces import zone_of
 from v2g.errors import RefusedError
 from v2g.units import MICRO, decimals_of, micro_of
 
@@ -157,8 +157,8 @@ def _prices(prices: OfferedPrices | None) -> dict[str, str]:
 
 def _local(plan: PricePlan, now_ms: int) -> datetime:
     try:
-        zone = ZoneInfo(plan.zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+        zone = zone_of(plan.zone)
+    except ValueError:
         return datetime.fromtimestamp(now_ms / 1000, UTC)
     return datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(zone)
 

@@ -18,7 +18,7 @@ from csms.tokens.rules import normalise
 from v2g.energy.price_plan import ChargeKind, PricePlan
 from v2g.energy.settlement.costing import MINUTE_MS, UNITS, bill
 from v2g.energy.settlement.intervals import Registers
-from v2g.energy.settlement.pieces import Usage
+from v2g.energy.settlement.pieces import Usage, zone_of
 from v2g.ocpp.messages.tariff_cost import ClearTariffsResponse, GetTariffsResponse
 from v2g.units import LAST_MS, MICRO, Currency, Decimals, UtcMs, decimals_of
 
@@ -117,6 +117,10 @@ async def read_tariff(call: Call, parameters: OnePlan) -> PricePlan:
 @post("/tariffs", Permission.WRITE_TARIFFS, status=201, example=_EXAMPLE)
 async def make_tariff(call: Call, body: PricePlan) -> Reply[PricePlan]:
     """Store a price plan. The content under an id never changes; storing the same plan again is harmless."""
+    try:
+        zone_of(body.zone)  # else no transaction that has the plan gets a cost
+    except ValueError as error:
+        raise ApiError(400, f"zone: {error}", "such as Europe/Berlin") from None
     await call.change(
         lambda connection: rows.plan(connection, body.id),
         lambda connection, _before: rows.add_plan(connection, body, call.now_ms),

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -17,6 +16,7 @@ from csms.tariffs import api as tariffs
 from csms.tariffs.rules import CLOCK, PricedHours, as_sundays, by_clock, filling, gaps, week, weeks
 from v2g import typed_json
 from v2g.energy.price_plan import KINDS, ChargeKind, PricePlan, Rate, When
+from v2g.energy.settlement.pieces import zone_of
 
 _PRICES: Final[tuple[ChargeKind, ...]] = ("energy", "export", "charging_time", "idle_time", "fixed")
 WEEKLY: Final[Mapping[ChargeKind, str]] = {"energy": "Price of charging", "export": "Price of feeding back"}
@@ -141,8 +141,8 @@ def _week(plan: PricePlan, today: date, day: date | None = None) -> ShownWeek:
 
 def _today(visit: Visit, plan: PricePlan) -> date:
     try:
-        zone = ZoneInfo(plan.zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+        zone = zone_of(plan.zone)
+    except ValueError:
         raise ApiError(400, "there is no such time zone", "such as Europe/Berlin") from None
     return datetime.fromtimestamp(visit.now_ms / 1000, UTC).astimezone(zone).date()
 
@@ -272,9 +272,9 @@ def _example(form: Mapping[str, str], plan: Mapping[str, Any]) -> dict[str, Any]
     begins = form.get("begins", "").strip()
     if begins:
         try:
-            moment = datetime.fromisoformat(begins).replace(tzinfo=ZoneInfo(plan.get("zone", "UTC")))
+            moment = datetime.fromisoformat(begins).replace(tzinfo=zone_of(plan.get("zone", "UTC")))
             found["start_ms"] = int(moment.timestamp() * 1000)
-        except (ValueError, OverflowError, OSError, ZoneInfoNotFoundError):
+        except (ValueError, OverflowError):
             raise ApiError(400, f"{begins[:40]!r} is not a time", "such as 2027-01-07 17:30") from None
     return {"plan": plan, **found}
 

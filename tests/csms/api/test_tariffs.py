@@ -36,3 +36,13 @@ async def test_a_local_day_is_priced_by_its_clock(
     cost = (await ask("POST", "/tariffs/example", asked, role=Role.OPERATOR)).json
     assert {line["price"]: float(line["quantity"]) for line in cost["lines"]} == {NIGHT: by_night, DAY: 16.0}
     assert float(cost["excl_tax"]) == pytest.approx(by_night * 0.10 + 16 * 0.40, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("zone", "status"), [("Europe/Berlin", 201), ("+01:00", 201), ("Europe/Berlni", 400), ("+99", 400), ("Europe", 400)]
+)
+async def test_a_plan_by_a_clock_that_nobody_has_is_refused(ask: ApiClient, zone: str, status: int) -> None:
+    """It would give no session a cost, and its content never changes."""
+    made = await ask("POST", "/tariffs", {**PLAN, "zone": zone})
+    assert made.status == status
+    assert status == 201 or made.json["detail"].startswith("zone: ")
