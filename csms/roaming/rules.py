@@ -116,7 +116,7 @@ def check_partner_url(url: str, hosts: tuple[str, ...], reach: Reach) -> str:
     """Return a URL that may be called: of one of these hosts, if there are any. Raises OcpiError (3001)."""
     try:
         check_url(url, reach)
-        host = (urlsplit(url).hostname or "").lower()
+        host = host_of(url)
     except (ConfigError, ValueError) as error:
         raise OcpiError(str(error), code=3001) from None
     if hosts and host not in hosts:

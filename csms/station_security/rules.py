@@ -1,5 +1,6 @@
 """The built-in authority's rules for stations (use cases A02, A03; certificate properties of A00)."""
 
+import warnings
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
@@ -19,6 +20,8 @@ from v2g.pki.profile import Generation, KeyKind, Role
 
 BACKDATED: Final = timedelta(minutes=5)
 """Backdating of certificates: a station's clock may lag (remark of A02.FR.06)."""
+
+_MOST_NAME: Final = 64  # characters of a common name (RFC 5280, appendix A)
 
 
 class Authority(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,9 +62,12 @@ def read_request(
     """
     request = load_csr(csr.encode())
     key = requested_key(request, role, generation)
-    names = [str(part.value) for part in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    if len(names) != 1 or not names[0]:
-        raise CertificateError("the request must have exactly one common name", reason="wrong_subject")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names that are too long, and of empty ones
+        names = [str(part.value) for part in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    if len(names) != 1 or not 0 < len(names[0]) <= _MOST_NAME:
+        said = f"the request must have exactly one common name, of at most {_MOST_NAME} characters"
+        raise CertificateError(said, reason="wrong_subject")
     if not vehicles_only and names[0] != station_id:
         raise CertificateError(
             f"the request's common name is {names[0][:60]!r}",

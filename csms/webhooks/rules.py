@@ -67,10 +67,10 @@ class Reach:
     def takes(self, address: str) -> bool:
         """Return whether an IP address may be called."""
         try:
-            at = _embedded(ipaddress.ip_address(address.partition("%")[0]))
+            at = _embedded(ipaddress.ip_address(address))
         except ValueError:
             return False
-        if any(at.version == net.version and at in net for net in self._networks):
+        if any(at in net for net in self._networks):
             return True
         return at.is_global and not at.is_multicast and not at.is_reserved
 

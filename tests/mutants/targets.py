@@ -299,6 +299,29 @@ TARGETS: Final[Mapping[str, Target]] = {
         ),
     ),
     "till": Target("v2g/hardware/zvt/till.py", ("tests/hardware/zvt/test_zvt.py",)),
+    "access_rules": Target("csms/accounts/rules.py", ("tests/csms/accounts/test_access_rules.py",)),
+    "roaming_rules": Target("csms/roaming/rules.py", ("tests/csms/roaming/test_rules.py",)),
+    "webhook_rules": Target("csms/webhooks/rules.py", ("tests/csms/webhooks/test_rules.py",)),
+    "station_security": Target("csms/station_security/rules.py", ("tests/csms/station_security/test_rules.py",)),
+    "vehicle_rules": Target("csms/vehicles/rules.py", ("tests/csms/vehicles/test_rules.py",)),
+    "station_clocks": Target("csms/stations/rules.py", ("tests/csms/stations/test_clocks.py",)),
+    "command_rules": Target("csms/requests/rules.py", ("tests/csms/requests/test_rules.py",)),
+    "overview_rules": Target("csms/overview/rules.py", ("tests/csms/overview/test_overview_rules.py",)),
+    "device_model": Target("csms/device_model/rules.py", ("tests/csms/device_model/test_device_model.py",)),
+    "grid_rules": Target(
+        "csms/grid/rules.py", tuple(f"tests/csms/grid/test_{each}.py" for each in ("grid_sources", "rules"))
+    ),
+    "board_host": Target(
+        "v2g/hardware/board/host.py", ("tests/hardware/board/test_board.py", "tests/hardware/board/test_host.py")
+    ),
+    "csr": Target("v2g/pki/csr.py", ("tests/pki/test_csr.py",)),
+    "issue": Target("v2g/pki/issue.py", ("tests/pki/test_issue.py",)),
+    "profiles": Target("v2g/pki/profiles.py", ("tests/pki/test_issue.py",)),
+    "station_templates": Target("csms/station_templates/rules.py", ("tests/csms/station_templates/test_rules.py",)),
+    "site_rules": Target(
+        "csms/sites/rules.py", tuple(f"tests/csms/sites/test_{each}.py" for each in ("rules", "sites", "site_dispatch"))
+    ),
+    "fleet_rules": Target("csms/fleets/rules.py", ("tests/csms/fleets/test_fleets.py",)),
     "contract_rules": Target("csms/contracts/rules.py", ("tests/csms/contracts/test_rules.py",)),
     "trust_rules": Target(
         "csms/trust/rules.py", ("tests/csms/trust/test_rules.py", "tests/csms/contracts/test_status_urls.py")
@@ -579,6 +602,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "Till.__init__: self._stopping = False -> pass": _BEGUN,
         "Till.__init__: False -> True": _BEGUN,
     },
+    "station_security": {"_named: '0' -> '0?'": "a number in hexadecimal has no ?"},
     "tariff_rules": {
         "gaps: day in holidays -> day not in holidays": "only tells two kinds of days apart",
         "_are_alike: 12 -> 13": "clocks are changed in the night",

@@ -8,6 +8,7 @@ import pytest
 from csms.accounts.rules import (
     ALLOWED,
     IDLE_MS,
+    NAME,
     OF_VEHICLES,
     SESSION_MS,
     Permission,
@@ -91,7 +92,7 @@ def test_a_role_may_do_its_work_and_a_scope_only_takes_away(role: Role, permissi
     narrow = Principal("ada", role, scopes=frozenset({permission, Permission.MANAGE_ACCESS}))
     assert permissions(narrow) == {permission}
     assert allowed(narrow, Permission.READ_SELF)
-    assert not allowed(None, permission)
+    assert allowed(None, permission) is False
 
 
 def test_only_what_is_public_needs_no_caller() -> None:
@@ -171,6 +172,15 @@ def test_what_says_whose_it_is_belongs_to_its_site() -> None:
         assert sites.have(unknown) is None
 
 
+def test_a_caller_is_for_all_vehicles_and_sites_unless_it_is_said() -> None:
+    assert Principal("ada", Role.OPERATOR, ("*",), None, "", None) == ADA
+
+
+@together("name", ["a", "9", "ada.b_c@depot+1-x", "a" * 64, "", "Ada", ".a", "@", "a" * 65, "a b", "a\n"])
+def test_a_name_at_the_login_is_short_and_plain(name: str) -> None:
+    assert (NAME.fullmatch(name) is not None) == (name in ("a", "9", "ada.b_c@depot+1-x", "a" * 64))
+
+
 def test_a_person_is_limited_to_sites_and_named_as_a_user() -> None:
     sites = Sites(frozenset({"depot"}))
     assert principal_of("ada", Role.VIEWER, sites) == Principal("ada", Role.VIEWER, id="user ada", sites=sites)
@@ -229,6 +239,7 @@ def test_a_session_ends_after_a_shift_and_an_hour_without_use(scale: float) -> N
     for created, seen, over in ((shift, 0, True), (shift - 1, 0, False), (hour, hour, True), (hour, hour - 1, False)):
         assert is_over(-created, -seen, 0, scale) is over
     assert is_over(-hour, -hour, 0) == (scale >= 1)
+    assert is_over(1 - IDLE_MS, 1 - IDLE_MS, 0) is False
 
 
 def test_codes_of_neighbouring_steps_are_accepted_too() -> None:

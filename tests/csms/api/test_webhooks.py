@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from csms.webhooks import store as rows
-from csms.webhooks.rules import BACK_OFF_S, MAX_FAILURES, Reach, check_url, make_secret, next_attempt, signature
+from csms.webhooks.rules import BACK_OFF_S, MAX_FAILURES, Reach, check_url, signature
 from csms.webhooks.work import call_webhook
 from tests.csms.api.receiver import Receiver
 from tests.csms.api.support import ApiClient, serving
@@ -140,12 +140,6 @@ async def test_a_webhook_that_fails_on_and_on_is_disabled_until_somebody_enables
         assert (await ask("GET", path)).status == 404
 
 
-@pytest.mark.parametrize("host", ["localhost.", "LOCALHOST.", "127.0.0.1.", "10.0.0.1."])
-def test_a_dot_at_the_end_of_a_host_changes_nothing(host: str) -> None:
-    with pytest.raises(ConfigError, match="not a host of the internet"):
-        check_url(f"https://{host}/", Reach())
-
-
 @pytest.mark.parametrize(
     "url",
     [
@@ -163,42 +157,6 @@ async def test_a_url_that_is_not_to_be_called_is_refused(ask: ApiClient, url: st
     answer = await ask("POST", "/webhooks", {"url": url})
     assert answer.status == 400
     check_url("https://billing.example:8443/hook?x=1", Reach())
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "https://10.1.2.3/",
-        "https://127.1/",
-        "https://2130706433/",
-        "https://0x7f000001/",
-        "https://169.254.169.254/latest/meta-data",
-        "https://100.64.0.1/",
-        "https://[::1]/",
-        "https://[fe80::1]/",
-        "https://[fd00::1]/",
-        "https://[::ffff:10.0.0.1]/",
-        "https://[64:ff9b::7f00:1]/",
-        "https://[2002:7f00:1::]/",
-        "https://0.0.0.0/",
-        "https://224.0.0.1/",
-        "http://localhost/",
-    ],
-)
-def test_hosts_that_are_not_of_the_internet_are_refused(url: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        check_url(url, Reach(["10.99.0.0/16", "billing.lan"]))
-    assert "webhooks.allow" in caught.value.hint
-
-
-def test_private_hosts_are_called_where_the_configuration_says_so() -> None:
-    reach = Reach(["10.99.0.0/16", "Billing.lan", "fd00::/8"])
-    assert [reach.takes(each) for each in ("10.99.1.1", "10.98.1.1", "fd12::1", "93.184.215.14", "x")] == [
-        True, False, True, True, False,
-    ]  # fmt: skip
-    assert reach.names("billing.LAN")
-    check_url("https://10.99.0.1/", reach)
-    check_url("https://[64:ff9b::808:808]/", reach)
 
 
 async def test_a_name_that_leads_to_a_private_host_is_not_called_even_if_it_did_not_before() -> None:
@@ -269,13 +227,6 @@ async def test_a_secret_is_sealed_and_can_be_renewed(ask: ApiClient) -> None:
         now_s = int(headers["webhook-timestamp"])
         assert headers["webhook-signature"] == signature(new, headers["webhook-id"], now_s, body)
         assert new not in json.dumps((await ask("GET", "/audit")).json)
-
-
-def test_pauses_grow_and_end() -> None:
-    pauses = [next_attempt(attempts, 0) for attempts in range(1, len(BACK_OFF_S) + 2)]
-    assert pauses == [*(each * 1000 for each in BACK_OFF_S), None]
-    assert list(BACK_OFF_S) == sorted(BACK_OFF_S)
-    assert make_secret(b"x" * 24).startswith("whsec_")
 
 
 async def test_what_a_database_refuses_for_a_while_is_delivered_later(ask: ApiClient, monkeypatch: Any) -> None:

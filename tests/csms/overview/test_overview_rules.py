@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from csms.console.present import flow_bar
-from csms.overview.rules import DayFacts, beside, energy_wh, verdict
+from csms.overview.rules import (
+    HOUR_MS,
+    DayFacts,
+    PowerPoint,
+    PowerTrend,
+    beside,
+    energy_wh,
+    hours_wh,
+    trend,
+    verdict,
+)
 
 
 @pytest.mark.parametrize(
@@ -20,6 +30,13 @@ from csms.overview.rules import DayFacts, beside, energy_wh, verdict
         ({"ready": 0.89}, "Not good: only 89 % of EVSEs work."),
         ({"ready": 0.99, "warnings": 4}, "Good so far, with open warnings: 4."),
         ({"ready": 0.99}, "Good so far: 99 % of EVSEs work, every limit is kept."),
+        ({"ready": 0.9}, "Good so far: 90 % of EVSEs work, every limit is kept."),
+        ({"ready": 0.0}, "Not good: only 0 % of EVSEs work."),
+        ({"ready": 0.99, "known": 1}, "Good so far: 99 % of EVSEs work, every limit is kept."),
+        ({"ready": None, "warnings": 1}, "Good so far, with open warnings: 1."),
+        ({"critical": None, "warnings": None}, "Good so far: nothing needs a person."),
+        ({"critical": 1, "exceeded": ()}, "Not good: critical alerts are open, 1."),
+        ({"exceeded": ("b", "a")}, "Not good: b is above its limit."),
         ({}, "Good so far: nothing needs a person."),
     ],
 )
@@ -48,7 +65,42 @@ def test_what_comes_goes_and_no_part_lies_over_another(import_w: int, export_w: 
 def test_energy_is_compared_with_yesterday_by_the_same_time() -> None:
     assert energy_wh([12_000, None, 6_000], 300_000) == 1500
     assert beside(10.0, None) is beside(10.0, 0.0) is None
-    for now_wh, said in ((106.0, "6 % more energy"), (94.0, "6 % less energy"), (100.2, "As much energy as yesterday")):
-        found = beside(now_wh, 100.0)
+    yesterday, week = "than yesterday by this time.", "into vehicles than in the 7 days before."
+    for now_wh, days, said in (
+        (212.0, 1, f"6 % more energy {yesterday}"), (188.0, 1, f"6 % less energy {yesterday}"),
+        (202.0, 1, f"1 % more energy {yesterday}"), (200.4, 1, "As much energy as yesterday by this time."),
+        (0.0, 1, f"100 % less energy {yesterday}"), (212.0, 7, f"6 % more energy {week}"),
+        (188.0, 7, f"6 % less energy {week}"), (200.0, 7, f"0 % more energy {week}"),
+        (212.0, 2, "6 % more energy into vehicles than in the 2 days before."),
+    ):  # fmt: skip
+        found = beside(now_wh, 200.0, days)
         assert found is not None
-        assert found[0].format_map(found[1]).startswith(said)
+        assert found[0].format_map(found[1]) == said
+
+
+def hour(number: int, import_w: int = 0, export_w: int = 0, **more: Any) -> PowerPoint:
+    values: dict[str, Any] = {"unknown": 0, "sessions": 0.0, "evses": 0.0, "ready": 0.0, "import_limit_w": None,
+                              "export_limit_w": None, "base_w": None, **more}  # fmt: skip
+    return PowerPoint(at_ms=number * HOUR_MS, import_w=import_w, export_w=export_w, **values)
+
+
+def test_an_hour_that_is_not_over_counts_as_long_as_it_lasted() -> None:
+    assert HOUR_MS == 3_600_000
+    points = [hour(0, 1000, 400), hour(1, 2000, 600)]
+    assert hours_wh(points, "import_w", 2 * HOUR_MS) == hours_wh(points, "import_w", 9 * HOUR_MS) == 3000
+    assert hours_wh(points, "import_w", HOUR_MS + HOUR_MS // 4) == 1500
+    assert hours_wh(points, "export_w", 2 * HOUR_MS) == 1000
+    assert hours_wh([], "import_w", 0) == 0
+
+
+def test_hours_become_a_day_with_what_was_used_and_worked() -> None:
+    points = [
+        hour(0, 1000, 400, sessions=1.0, evses=4.0, ready=3.0),
+        hour(1, 3000, 0, sessions=2.0, evses=6.0, ready=6),
+    ]
+    found = trend("Monday", points, 2 * HOUR_MS, 5, ("3.00 EUR", "1.00 CHF"))
+    assert found == PowerTrend(of="Monday", import_wh=4000, export_wh=400, most_w=3000, used=30.0, ready=90.0,
+                               sessions=5, money="3.00 EUR, 1.00 CHF")  # fmt: skip
+    nothing = trend("Sunday", [], HOUR_MS)
+    assert nothing == PowerTrend(of="Sunday", import_wh=0, export_wh=0, most_w=0, used=None, ready=None, sessions=0,
+                                 money="")  # fmt: skip

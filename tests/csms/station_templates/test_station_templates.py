@@ -1,19 +1,12 @@
 """Configuration templates: which stations differ from what, since when, and setting it."""
 
-import contextlib
 from typing import Any
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from csms.accounts.rules import Role
-from csms.station_templates.rules import WantedValue, place_of, read_values, same
 from csms.station_templates.work import READ_AGAIN_MS, TemplateKeeper
 from tests.csms.api.support import ApiClient
 from tests.csms.console.support import employ, text_of
 from tests.csms.scripted_station import ScriptedStation
-from v2g.errors import RefusedError
 
 HEARTBEAT = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "HeartbeatInterval"}}
 WANTED = {"component": "OCPPCommCtrlr", "variable": "HeartbeatInterval", "value": "300"}
@@ -156,37 +149,3 @@ async def test_the_pages_store_compare_ask_and_set(ask: ApiClient) -> None:
     done = await ada.send("/console/templates/depots/apply", {"do": "apply", "pick:CS-V2G-0001": "1", "sure": "1"})
     assert done.status == 303
     assert "No station differs" in text_of(await ada.get("/console/templates/depots"))
-
-
-NAMES = st.from_regex(r"\A[A-Za-z0-9_]{1,20}\Z")
-PARTS = st.just("") | st.from_regex(r"\A[A-Za-z0-9.,= -]{1,10}\Z").map(str.strip)
-VALUES = st.builds(
-    WantedValue,
-    component=NAMES,
-    component_instance=PARTS,
-    evse_id=st.integers(0, 9999),
-    variable=NAMES,
-    variable_instance=PARTS,
-    attribute=st.sampled_from(["Actual", "Target", "MinSet"]),
-    value=st.from_regex(r"\A[!-~]{0,20}\Z"),
-)
-
-
-@given(st.lists(VALUES, max_size=5))
-def test_lines_are_read_as_they_are_named(values: list[WantedValue]) -> None:
-    text = "\n".join(f"{place_of(each)} = {each.value}" for each in values)
-    assert list(read_values(text)) == values
-
-
-@given(st.text(max_size=200))
-def test_any_text_is_read_or_refused(text: str) -> None:
-    with contextlib.suppress(RefusedError):
-        assert all(each.component for each in read_values(text))
-
-
-@pytest.mark.parametrize(
-    ("wanted", "actual", "are"),
-    [("300", "300.0", True), ("true", "True", True), ("a", "A", False), ("1", "true", False), ("", "0", False)],
-)
-def test_values_are_the_same_as_text_number_or_truth(wanted: str, actual: str, are: bool) -> None:
-    assert same(wanted, actual) is are
