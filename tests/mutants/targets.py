@@ -322,6 +322,9 @@ TARGETS: Final[Mapping[str, Target]] = {
         "csms/sites/rules.py", tuple(f"tests/csms/sites/test_{each}.py" for each in ("rules", "sites", "site_dispatch"))
     ),
     "fleet_rules": Target("csms/fleets/rules.py", ("tests/csms/fleets/test_fleets.py",)),
+    "telemetry_rules": Target(
+        "csms/telemetry/rules.py", ("tests/csms/telemetry/test_rules.py", "tests/csms/telemetry/test_telemetry.py")
+    ),
     "contract_rules": Target("csms/contracts/rules.py", ("tests/csms/contracts/test_rules.py",)),
     "trust_rules": Target(
         "csms/trust/rules.py", ("tests/csms/trust/test_rules.py", "tests/csms/contracts/test_status_urls.py")
@@ -586,6 +589,9 @@ _FIRST: Final = "a certificate begins otherwise"
 _EMPTY: Final = "a span without length is no time"
 _SIGN: Final = "only its sign counts"
 _LOWEST: Final = "more of a sorted list have the same minimum"
+_FOUND = "it is set when a board is found"
+_ROUND = "a test of 65,536 lines, which is long, notices it"
+
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "contract_rules": {
         "conclude: answers.get(question.request) or b'' -> answers.get(question.request)": "none is as an empty one",
@@ -601,6 +607,35 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "till": {
         "Till.__init__: self._stopping = False -> pass": _BEGUN,
         "Till.__init__: False -> True": _BEGUN,
+    },
+    "board_host": {
+        "BoardHost.__init__: '' -> '?'": "any word that is no fault",
+        "BoardHost._greeted: '' -> '?'": "any word that is no fault",
+        "BoardHost.__init__: self._obeys = False -> pass": _FOUND,
+        "BoardHost.__init__: False -> True": _FOUND,
+        "BoardHost.__init__: self._received_at = 0.0 -> pass": _FOUND,
+        "BoardHost.__init__: 0.0 -> 1.0": _FOUND,
+        "BoardHost.tick: self.up and self._unobeyed and (now - next(iter(self._unobeyed.values())) >= self._lost_s) -> "
+        "self._unobeyed and now - next(iter(self._unobeyed.values())) >= self._lost_s": "there is none without a board",
+        "BoardHost.tell: protocol.SEQUENCES - 1 -> protocol.SEQUENCES + 1": _ROUND,
+        "BoardHost.tell: 1 -> 2": _ROUND,
+        "BoardHost.tell: 1 -> 0": _ROUND,
+        "BoardHost._count: protocol.SEQUENCES - 1 -> protocol.SEQUENCES + 1": _ROUND,
+        "BoardHost._count: 1 -> 2": _ROUND,
+        "BoardHost._count: 1 -> 0": _ROUND,
+        "BoardHost._send_set: len(self._unobeyed) < _PENDING -> len(self._unobeyed) <= _PENDING": "bounded as well",
+    },
+    "csr": {
+        "requested_key: allowed and isinstance(key, ec.EllipticCurvePublicKey | ed448.Ed448PublicKey | "
+        "rsa.RSAPublicKey) -> allowed": "keys of allowed kinds have these types",
+    },
+    "issue": {"key_identifier: 20 -> 21": "a SHA-1 has 20 bytes"},
+    "station_clocks": {
+        "module: 86400 -> 86401": "a step of the search, of which any finds the same change",
+        "module: 400 -> 401": "no zone changes first in the 401st day",
+        "transition: now_s + day * _DAY_S -> now_s - day * _DAY_S": "the middle is after now, as the change is",
+        "transition: day * _DAY_S -> day // _DAY_S": "the search begins now, when the same holds",
+        "transition: 1 -> 2": "days that overlap",
     },
     "station_security": {"_named: '0' -> '0?'": "a number in hexadecimal has no ?"},
     "tariff_rules": {

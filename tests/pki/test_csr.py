@@ -1,6 +1,7 @@
 """Certificate requests: those that field documents make with openssl, and who may have what they ask for."""
 
 import subprocess
+import warnings
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,14 +9,14 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pki_tools.tree import PkiTree
 from tests.packages import need
 from tests.pki.chains import der, issuer_of
-from tests.pki.forge import NOW, name
+from tests.pki.forge import NOW
 from v2g.errors import CertificateError
 from v2g.pki.csr import load_csr, requested_key
 from v2g.pki.issue import IssueRequest, Subject, issue
@@ -63,8 +64,13 @@ def test_an_rsa_gateway_is_taken_at_the_broker_and_nowhere_else(pki: PkiTree, fi
         assert error.value.reason == "wrong_curve"
 
 
-def make_csr(key: object) -> bytes:
-    builder = x509.CertificateSigningRequestBuilder().subject_name(name((NameOID.COMMON_NAME, "x")))
+def make_csr(key: object, *extensions: x509.ExtensionType, common_name: str = "x") -> bytes:
+    with warnings.catch_warnings():  # of a name that is too long
+        warnings.simplefilter("ignore")
+        attribute = x509.NameAttribute(NameOID.COMMON_NAME, common_name, _validate=False)
+        builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([attribute]))
+    for each in extensions:
+        builder = builder.add_extension(each, critical=False)
     digest = None if isinstance(key, ed448.Ed448PrivateKey | ed25519.Ed25519PrivateKey) else hashes.SHA512()
     return builder.sign(key, digest).public_bytes(serialization.Encoding.DER)  # type: ignore[arg-type]
 
@@ -85,12 +91,31 @@ def test_keys_are_those_of_the_profile() -> None:
     ):
         for role in PROFILES:
             assert refusal(make_csr(stranger), role) == "wrong_curve"
+            with pytest.raises(CertificateError):
+                requested_key(load_csr(make_csr(stranger)), role, interop=True)
 
 
 def test_who_does_not_have_the_key_gets_no_certificate() -> None:
     data = make_csr(ec.generate_private_key(ec.SECP521R1()))
     assert refusal(data[:-1] + bytes([data[-1] ^ 1])) == "bad_signature"
-    assert refusal(bytes(20_000)) == "malformed"
+
+
+def test_a_request_that_is_too_large_is_not_read() -> None:
+    for size, said in ((16_384, "not a certificate request: "), (16_385, "certificate request of 16385 bytes")):
+        with pytest.raises(CertificateError) as refused:
+            load_csr(bytes(size))
+        assert refused.value.reason == "malformed"
+        assert str(refused.value).startswith(said)
+
+
+def test_a_signed_request_is_read_to_its_end() -> None:
+    """What cannot be read is malformed here, and not where it is needed; an odd name is no warning of the program."""
+    key = ec.generate_private_key(ec.SECP521R1())
+    broken = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x01")
+    assert refusal(make_csr(key, broken)) == "malformed"
+    unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x01")
+    assert load_csr(make_csr(key, unknown)).public_key() == key.public_key()
+    assert load_csr(make_csr(key, common_name="x" * 65)).public_key() == key.public_key()
 
 
 @given(data=st.binary(max_size=200) | st.binary(max_size=50).map(b"-----BEGIN CERTIFICATE REQUEST-----\n".__add__))

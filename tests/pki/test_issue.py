@@ -77,6 +77,13 @@ def test_a_subject_keeps_its_order_and_what_the_profile_knows() -> None:
         wanted = part is not None and part.presence is FieldPresence.REQUIRED
         assert [each.value for each in domains] == ([part.value] if wanted and part is not None else [])
         assert len(plain.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)) == 0
+    other = Subject(common_name="CN", domain="OTHER")  # it is said by whoever checks
+    for role, profile in PROFILES.items():
+        if NameOID.DOMAIN_COMPONENT.dotted_string in profile.subject:
+            (domain,) = made(role, P521, Issuer(SUB, P384), subject=other).subject.get_attributes_for_oid(
+                NameOID.DOMAIN_COMPONENT
+            )
+            assert domain.value == "OTHER"
     gateway = made(Role.GATEWAY, P521, Issuer(SUB, P384), subject=subject)
     assert gateway.subject.get_attributes_for_oid(NameOID.DOMAIN_COMPONENT) == []
 

@@ -5,7 +5,8 @@ Issued certificates therefore always verify.
 
 from typing import Final
 
-from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from msgspec.structs import replace
 
 from v2g.pki.profile import (
     CERTIFY,
@@ -37,49 +38,44 @@ _MAX_BYTES: Final = 8 * 1024
 _SUBJECT: Final = {COMMON_NAME: REQUIRED, ORGANIZATION: REQUIRED, UNIT: OPTIONAL, COUNTRY: OPTIONAL}
 
 
-def _authority(days: int, path_length: int) -> Profile:
-    return Profile(
-        subject=_SUBJECT,
-        other_parts=True,
-        usages=CERTIFY,
-        ca=True,
-        path_length=path_length,
-        exact_path_length=False,
-        days=days,
-        key_kinds=_KEYS,
-        interop_kinds=_RFC_5280,
-        hashes=_HASHES,
-        max_bytes=_MAX_BYTES,
-    )
+_ROOT: Final = Profile(
+    subject=_SUBJECT,
+    other_parts=True,
+    usages=CERTIFY,
+    ca=True,
+    path_length=1,
+    exact_path_length=False,
+    days=20 * 365,
+    key_kinds=_KEYS,
+    interop_kinds=_RFC_5280,
+    hashes=_HASHES,
+    max_bytes=_MAX_BYTES,
+)
 
-
-def _leaf(
-    extended_usage: ObjectIdentifier | None, *, required: bool = False, kinds: frozenset[KeyKind] = _KEYS
-) -> Profile:
-    return Profile(
-        subject=_SUBJECT,
-        usages=SIGN,
-        allowed_usages=LEAF_EXTRA,
-        extended_usage=extended_usage.dotted_string if extended_usage else None,
-        extended_usage_required=required,
-        days=2 * 365,
-        key_kinds=kinds,
-        interop_kinds=_RFC_5280,
-        hashes=_HASHES,
-        max_bytes=_MAX_BYTES,
-        authorities=(Role.CSMS_SUB,),
-    )
-
+_LEAF: Final = Profile(
+    subject=_SUBJECT,
+    usages=SIGN,
+    allowed_usages=LEAF_EXTRA,
+    days=2 * 365,
+    key_kinds=_KEYS,
+    interop_kinds=_RFC_5280,
+    hashes=_HASHES,
+    max_bytes=_MAX_BYTES,
+    authorities=(Role.CSMS_SUB,),
+)
+_SERVER: Final = replace(_LEAF, extended_usage=ExtendedKeyUsageOID.SERVER_AUTH.dotted_string)
+_CLIENT: Final = replace(_LEAF, extended_usage=ExtendedKeyUsageOID.CLIENT_AUTH.dotted_string)
+_TRUST_LIST_SIGNING: Final = "1.3.6.1.4.1.311.10.3.1"
 
 OPERATOR: Final[dict[Role, Profile]] = {
-    Role.CSMS_ROOT: _authority(20 * 365, 1),
-    Role.CSMS_SUB: _authority(10 * 365, 0),
-    Role.CSMS_SERVER: _leaf(ExtendedKeyUsageOID.SERVER_AUTH),
-    Role.STATION: _leaf(None),  # OCPP 2.0.1 A00.FR.514 advises against extended key usage here
-    Role.GATEWAY: _leaf(ExtendedKeyUsageOID.CLIENT_AUTH, kinds=_KEYS | {KeyKind.RSA}),
-    Role.API_CLIENT: _leaf(ExtendedKeyUsageOID.CLIENT_AUTH),
-    Role.BROKER: _leaf(ExtendedKeyUsageOID.SERVER_AUTH),
-    Role.TRUST_LIST: _leaf(ObjectIdentifier("1.3.6.1.4.1.311.10.3.1"), required=True),  # trust list signing
+    Role.CSMS_ROOT: _ROOT,
+    Role.CSMS_SUB: replace(_ROOT, path_length=0, days=10 * 365),
+    Role.CSMS_SERVER: _SERVER,
+    Role.STATION: _LEAF,  # OCPP 2.0.1 A00.FR.514 advises against extended key usage here
+    Role.GATEWAY: replace(_CLIENT, key_kinds=_KEYS | {KeyKind.RSA}),
+    Role.API_CLIENT: _CLIENT,
+    Role.BROKER: _SERVER,
+    Role.TRUST_LIST: replace(_LEAF, extended_usage=_TRUST_LIST_SIGNING, extended_usage_required=True),
 }
 
 

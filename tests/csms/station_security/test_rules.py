@@ -89,7 +89,8 @@ def test_a_request_names_its_station_unless_it_is_for_vehicles_only() -> None:
     asked = read(csr(CS))
     assert (asked.common_name, asked.key.public_numbers()) == (CS, KEY.public_key().public_numbers())
     assert read(csr("DEV2GS01"), vehicles_only=True).common_name == "DEV2GS01"
-    assert read(csr("x" * 64), vehicles_only=True).common_name == "x" * 64
+    for name in ("x", "x" * 64):
+        assert read(csr(name), vehicles_only=True).common_name == name
     for names, only in (
         ((), False), ((), True), ((CS, CS), False), (("a", "b"), True), (("",), True), (("x" * 65,), True),
     ):  # fmt: skip

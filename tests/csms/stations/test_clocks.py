@@ -25,6 +25,9 @@ def row(variable: str, value: str | None, instance: str = "", **more: Any) -> di
         ("Europe/Berlin", "2026-10-25T01:00:00Z", "+01:00", ("2027-03-28T01:00:00Z", "+02:00")),
         ("America/St_Johns", "2026-07-01T00:00:00Z", "-02:30", ("2026-11-01T04:30:00Z", "-03:30")),
         ("Australia/Lord_Howe", "2026-01-01T00:00:00Z", "+11:00", ("2026-04-04T15:00:00Z", "+10:30")),
+        ("Europe/Berlin", "2026-10-01T00:00:01Z", "+02:00", ("2026-10-25T01:00:00Z", "+01:00")),
+        ("Europe/Berlin", "2026-10-01T00:00:02Z", "+02:00", ("2026-10-25T01:00:00Z", "+01:00")),
+        ("Europe/Berlin", "2026-10-25T00:59:59Z", "+02:00", ("2026-10-25T01:00:00Z", "+01:00")),
         ("Asia/Kathmandu", "2026-01-01T00:00:00Z", "+05:45", None),
         ("UTC", "2026-01-01T00:00:00Z", "+00:00", None),
     ],
@@ -57,7 +60,10 @@ def test_a_station_without_zones_receives_offsets() -> None:
         ("TimeOffset", "NextTransition"): "+01:00",
         ("NextTimeOffsetTransitionDateTime", ""): format_time(parse_time("2026-10-25T01:00:00Z")),
     }
-    assert [each.variable.instance for each in data_of(wanted)] == ["NextTransition", None]
+    assert [(each.component.name, each.variable.name, each.variable.instance) for each in data_of(wanted)] == [
+        ("ClockCtrlr", "TimeOffset", "NextTransition"), ("ClockCtrlr", "NextTimeOffsetTransitionDateTime", None)
+    ]  # fmt: skip
+    assert [each.attribute_value for each in data_of(wanted)] == list(wanted.values())
     reported = ClockMirror(
         {**mirror.values, **wanted, ("NextTimeOffsetTransitionDateTime", ""): "2026-10-25T02:00:00+01:00"}, ()
     )
@@ -66,7 +72,23 @@ def test_a_station_without_zones_receives_offsets() -> None:
     assert after["TimeOffset", ""] == "+01:00"
     assert after["TimeOffset", "NextTransition"] == "+02:00"
     assert by_offset(ClockSettings(), reported, OCTOBER) == {}
-    assert not is_set(("NextTimeOffsetTransitionDateTime", ""), "2026-10-25T01:00:00Z", "never")
+    assert is_set(("NextTimeOffsetTransitionDateTime", ""), "2026-10-25T01:00:00Z", "never") is False
+    assert not is_set(("NextTimeOffsetTransitionDateTime", ""), "2026-10-25T01:00:00Z", None)
+
+
+def test_what_a_station_has_reported_of_its_clock_is_read_as_it_is() -> None:
+    silent = mirror_of([row("TimeZone", None, values_list=None), row("TimeSource", None, values_list=None)])
+    assert silent == ClockMirror({("TimeZone", ""): "", ("TimeSource", ""): ""}, ())
+    assert mirror_of([row("TimeSource", "NTP", values_list="NTP,Heartbeat ,,GPS")]).sources == (
+        "NTP", "Heartbeat", "GPS"
+    )  # fmt: skip
+    emptied = mirror_of([row("TimeZone", "UTC", after_reboot=""), row("TimeSource", "x", "other", values_list="GPS")])
+    assert emptied == ClockMirror({("TimeZone", ""): "", ("TimeSource", "other"): "x"}, ())
+    some = mirror_of([row("TimeSource", "GPS", values_list="GPS,NTP,Heartbeat")])
+    assert by_name(ClockSettings(sources=("NTP", "RealTimeClock", "Heartbeat")), some) == {
+        ("TimeSource", ""): "NTP,Heartbeat"
+    }  # fmt: skip
+    assert by_name(ClockSettings(sources=("RealTimeClock",)), some) == {}
 
 
 @pytest.mark.parametrize("zone", ["Europe/Nowhere", "+01:00", "../etc/passwd"])

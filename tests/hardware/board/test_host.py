@@ -129,6 +129,9 @@ def test_a_board_is_given_up_after_100_ms_without_a_line() -> None:
     assert sent(host)[-1] == BoardLine(0, Hello(version=1))  # at once
     host.lost("cable", 0.2)
     assert host.events() == []
+    cut = greeted()
+    cut.lost("cable", 0.2)
+    assert (why(cut), cut.up) == ([("board_lost", "cable")], False)
     patient = BoardHost(lost_s=0.5)
     say(patient, PLAIN, 0.0)
     patient.tick(0.499)
@@ -143,6 +146,7 @@ def test_a_board_that_executes_nothing_is_given_up_though_it_speaks() -> None:
         now = n * SET_S
         say(host, status(1 if n == 1 else 0), now, seq=n)
         host.tick(now)
+    host.want(Set(duty=1), 0.11)
     assert host.deadline() == SET_S + LOST_S  # of the first command after the last that was executed
     host.tick(0.1249)
     assert host.up
@@ -205,8 +209,9 @@ def test_a_refusal_of_the_board_ends_it() -> None:
 
 def test_in_silence_nothing_is_commanded_and_nothing_is_missed() -> None:
     """For the test of the board's dead-man."""
-    host = greeted()
+    host = greeted(WATCHED)
     host.tick(SET_S)
+    host.tell(FAULT, SET_S)
     host.be_silent(1.0)
     sent(host)
     for n in range(1, 12):
@@ -216,7 +221,7 @@ def test_in_silence_nothing_is_commanded_and_nothing_is_missed() -> None:
     assert (host.up, sent(host), host.deadline()) == (True, [], 11 * 0.05 + SET_S)
     say(host, status(0), 1.0, seq=20)
     host.tick(1.0)
-    assert sent(host) == [BoardLine(3, Set())]
+    assert sent(host) == [BoardLine(4, Set(told=1))]
 
 
 def test_inputs_of_a_monitor_are_told_in_order_until_it_has_taken_them() -> None:
@@ -231,11 +236,26 @@ def test_inputs_of_a_monitor_are_told_in_order_until_it_has_taken_them() -> None
     assert sent(host) == [BoardLine(6, StatusQuery(2, FAULT)), BoardLine(7, Set(told=2))]
     assert host.deadline() == 0.05 + SET_S
     say(host, status(7, told=1), 0.07, seq=2)
+    host.tell(STOP, 0.1)
     host.tick(0.1099)
     assert host.up
     assert host.deadline() == 0.01 + LOST_S
     say(host, status(7, told=1), 0.1099, seq=3)
     host.tick(0.01 + LOST_S + 1e-9)
+    assert why(host) == [("board_lost", NOT_TAKEN)]
+    say(host, WATCHED, 0.2)
+    host.output()
+    host.tick(0.3 - 1e-9)
+    assert {type(each.message) for each in sent(host) if each is not None} == {Set}  # what was told is forgotten
+
+
+def test_an_input_that_is_not_taken_for_100_ms_ends_the_board() -> None:
+    host = greeted(WATCHED)
+    host.tell(STOP, 0.0)
+    say(host, status(1), 0.05, seq=1)
+    host.tick(0.0999)
+    assert host.up
+    host.tick(LOST_S)
     assert why(host) == [("board_lost", NOT_TAKEN)]
 
 

@@ -53,7 +53,7 @@ class BoardHost:
         self._silent_until = 0.0
         self._board_seq: int | None = None
         self._told = 0
-        self._untaken: dict[int, tuple[Input, float, float]] = {}
+        self._untaken: dict[int, tuple[Input, float]] = {}
         self.missed = 0
         """Lines of the board that never arrived."""
 
@@ -83,7 +83,7 @@ class BoardHost:
         """Tell a board with a monitor its next input. Without one, and in silence, it is forgotten."""
         if self.hello is not None and self.hello.monitor and now >= self._silent_until:
             self._told = self._told % (protocol.SEQUENCES - 1) + 1
-            self._untaken[self._told] = (what, now, now)
+            self._untaken[self._told] = (what, now)
             self._out.append(protocol.encode(protocol.BoardLine(self._count(), protocol.StatusQuery(self._told, what))))
             if len(self._untaken) > _PENDING:
                 self._lose("board_lost", "does not take inputs of its monitor", now)
@@ -117,9 +117,8 @@ class BoardHost:
         if now < self._next:
             return
         if self.up:
-            for n, (what, since, sent) in self._untaken.items():
-                if now - sent >= protocol.SET_S:
-                    self._untaken[n] = (what, since, now)
+            for n, (what, since) in self._untaken.items():
+                if now - since >= protocol.SET_S:
                     self._out.append(protocol.encode(protocol.BoardLine(self._count(), protocol.StatusQuery(n, what))))
             self._send_set(now)
         else:
@@ -131,7 +130,7 @@ class BoardHost:
         if not self.up:
             return self._next
         oldest = min(self._unobeyed.values(), default=self._received_at)
-        untaken = min((since for _, since, _ in self._untaken.values()), default=self._received_at)
+        untaken = min((since for _, since in self._untaken.values()), default=self._received_at)
         return min(self._next, *(each + self._lost_s for each in (self._received_at, oldest, untaken)))
 
     def events(self) -> list[Event]:
@@ -148,8 +147,7 @@ class BoardHost:
 
     def _greeted(self, hello: protocol.Hello, now: float) -> None:
         if hello.version != protocol.VERSION:
-            if self._down != "board_incompatible":
-                self._lose("board_incompatible", f"version {hello.version}, not {protocol.VERSION}", now)
+            self._lose("board_incompatible", f"version {hello.version}, not {protocol.VERSION}", now)
             return
         known = self.hello
         if known is not None and known.boot != hello.boot:
@@ -157,7 +155,6 @@ class BoardHost:
         if self.hello is None:
             self.hello, self._down, self._obeys = hello, "", False
             self._received_at, self._board_seq = now, None
-            self._clear()
             self._events.append(BoardUp(hello))
             self._send_set(now)
 
@@ -187,12 +184,6 @@ class BoardHost:
         self._seq = self._seq % (protocol.SEQUENCES - 1) + 1
         return self._seq
 
-    def _clear(self) -> None:
-        """Begin as a board does."""
-        self.wanted, self._told = protocol.Set(), 0
-        self._unobeyed.clear()
-        self._untaken.clear()
-
     def _send_set(self, now: float) -> None:
         self._next = now + protocol.SET_S
         if now < self._silent_until:
@@ -205,9 +196,11 @@ class BoardHost:
             self._unobeyed[self._seq] = now
 
     def _lose(self, fault: str, why: str, now: float) -> None:
-        if not self.up and self._down == fault:
+        if self._down == fault:
             return
         self.hello, self._down = None, fault
-        self._clear()
+        self.wanted, self._told = protocol.Set(), 0  # as a board begins
+        self._unobeyed.clear()
+        self._untaken.clear()
         self._next = now
         self._events.append(BoardDown(fault, why))
