@@ -2,7 +2,6 @@
 
 What a station accepts is recorded as for the requests that the back end makes itself (`station_records`). Requests with
 a number of their own are stored under that number. What would contradict the records is refused before it is sent.
-`csms.requests.rules.RECORDS` lists what which action changes.
 """
 
 from typing import Final

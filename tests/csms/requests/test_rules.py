@@ -23,7 +23,9 @@ ABOVE = {
     "DeleteCertificate": Permission.WRITE_CERTIFICATES,
     "CertificateSigned": Permission.WRITE_CERTIFICATES,
     "RequestStartTransaction": Permission.COMMAND_STATIONS,
+    "RemoteStopTransaction": Permission.COMMAND_STATIONS,
     "Reset": Permission.COMMAND_STATIONS,
+    "UsePriorityCharging": Permission.WRITE_ENERGY,
 }
 
 
