@@ -145,6 +145,7 @@ class StationCore(Blocks):
         self.resumption.on_resumed(self.metering.resumed)
         self.resumption.on_resumed(self.transaction_limits.resumed)
         self.sessions.on_authorized(self.reservations.used)
+        self.sessions.on_unused(self.reservations.unused)
         self.sessions.on_authorized(self.tariffs.offer)
         self.sessions.on_ended(self._transaction_ended)
         kernel.model.live["clockctrlr.datetime"] = lambda: format_time(kernel.utc_ms)

@@ -54,6 +54,12 @@ class Reservations(FunctionalBlock):
             self._used[evse.number] = self._book.all[number]
             self._forget(number)
 
+    def unused(self, evse: Evse) -> None:
+        """Say that no transaction followed a reservation that was used (H03.FR.11): the CSMS still counts it."""
+        number = None if evse.authorization is None else evse.authorization.reservation_id
+        if number is not None and self._k.version == "2.1":
+            self._say(number, "NoTransaction")
+
     def _is_for(self, item: Reservation, evse: Evse, id_token: IdToken, group: str | None) -> bool:
         place = item.evse_id == evse.number or (item.evse_id is None and self._book.has(evse, item.connector_type))
         person = item.id_token.type == id_token.type and item.id_token.id_token.lower() == id_token.id_token.lower()
@@ -136,10 +142,12 @@ class Reservations(FunctionalBlock):
                 self._end(item.id, "Removed")
 
     def _end(self, reservation_id: int, status: ocpp.ReservationUpdateStatus) -> None:
-        self._outbox.add(
-            ocpp.ReservationStatusUpdateRequest(reservation_id=reservation_id, reservation_update_status=status)
-        )
+        self._say(reservation_id, status)
         self._forget(reservation_id)
+
+    def _say(self, reservation_id: int, status: ocpp.ReservationUpdateStatus) -> None:
+        update = ocpp.ReservationStatusUpdateRequest(reservation_id=reservation_id, reservation_update_status=status)
+        self._outbox.add(update)
 
     def _forget(self, reservation_id: int) -> None:
         if self._book.all.pop(reservation_id, None) is None:

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.station.bench import Bench, at
+from tests.station.bench import FIXED, Bench, at
+from v2g.ocpp.routes import Version
 from v2g_station.blocks.evse import Fault
 from v2g_station.kernel.layout import ConnectorLayout, EvseLayout
 
@@ -57,6 +58,22 @@ def test_a_reservation_of_any_evse_takes_none_from_a_driver_who_reserved_that_on
     assert not found.allowed(1)
     found.present("TAG-2", 1)
     assert found.allowed(1)
+
+
+@pytest.mark.parametrize(("version", "said"), [("2.1", [(7, "NoTransaction")]), ("2.0.1", [])])
+def test_a_reservation_that_no_transaction_follows_is_over(version: Version, said: list[tuple[int, str]]) -> None:
+    """H03.FR.11; a station of 2.0.1 has no word for it."""
+    variables = {"TxCtrlr.EVConnectionTimeOut": "60", "TxCtrlr.TxStartPoint": "PowerPathClosed"}
+    found = Bench(version, evses=(FIXED,), variables=variables)
+    assert reserve(found, 7) == "Accepted"
+    begun = found.ask("RequestStartTransaction", {"idToken": TOKEN, "remoteStartId": 1, "evseId": 1})
+    assert begun["status"] == "Accepted"
+    found.wait(59)
+    assert found.all("ReservationStatusUpdate") == []
+    found.wait(2)
+    updates = found.all("ReservationStatusUpdate")
+    assert [(each["reservationId"], each["reservationUpdateStatus"]) for each in updates] == said
+    assert reserve(found, 8) == "Accepted"
 
 
 CCS = EvseLayout(connectors=(ConnectorLayout(connector_type="cCCS2"),), max_power_w=150_000)

@@ -56,6 +56,8 @@ class EvseSessions(TransactionEvents):
         self.on_ended: Final = Callbacks[Evse, TransactionRecord]()
         self.on_power: Final = Callbacks[Evse]()
         self.on_authorized: Final = Callbacks[Evse]()
+        self.on_unused: Final = Callbacks[Evse]()
+        """Called before an authorization ends for which no vehicle came, without a transaction."""
         self.keeping = False
         """Whether transactions survive the pending restart (B13)."""
         self.answers: dict[str, Handler] = {"GetTransactionStatus": self._status}
@@ -236,6 +238,8 @@ class EvseSessions(TransactionEvents):
         if evse.record is not None and "ParkingBayOccupancy" not in self._stop_points():
             self.end(evse, "EVConnectTimeout", reason="Timeout")
         elif evse.authorization is not None:
+            if evse.record is None:
+                self.on_unused.tell(evse)
             self.end_authorization(evse, "EVConnectTimeout", "Timeout")
 
     def let_flow(self, evse: Evse) -> None:
