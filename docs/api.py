@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from itertools import groupby
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -10,10 +10,51 @@ from csms.commands import api as commands
 from csms.http.openapi import described, document, problems_of, smallest
 from csms.http.operations import Operation
 from csms.http.routes import OPERATIONS
-from csms.requests.rules import RECORDS
 from docs.markdown import table as markdown
 from v2g_cli.csms.commands import ApiOperation
 from v2g_cli.csms.openapi import operations_of, with_example
+
+RECORDS: Final = {
+    "AdjustPeriodicEventStream": "rate of an event stream",
+    "CancelReservation": "reservations",
+    "CertificateSigned": "certificates of stations",
+    "ChangeConfiguration": "as SetVariables",
+    "ChangeAvailability": "orders in and out of service",
+    "ChangeTransactionTariff": "tariff of a transaction; refused unless a tariff here has these prices",
+    "ClearChargingProfile": "charging profiles",
+    "ClearDERControl": "DER controls",
+    "ClearDisplayMessage": "messages on displays",
+    "ClearTariffs": "tariffs set for the station",
+    "ClearVariableMonitoring": "monitors",
+    "CustomerInformation": "requests; a cleared customer leaves the local list",
+    "DataTransfer": "refused with the back end's own vendorId",
+    "GetBaseReport": "requests, device model",
+    "GetChargingProfiles": "requests, charging profiles",
+    "GetDERControl": "requests, DER controls",
+    "GetDisplayMessages": "requests, messages on displays",
+    "GetLog": "requests",
+    "GetMonitoringReport": "requests, monitors",
+    "GetReport": "requests, device model",
+    "GetVariables": "device model",
+    "NotifyWebPaymentStarted": "web payments",
+    "PublishFirmware": "requests",
+    "RequestBatterySwap": "requests",
+    "RequestStartTransaction": "remote starts, charging profiles, by the rules of K01 and F01",
+    "ReserveNow": "reservations",
+    "SendLocalList": "local list; a change of an unknown list is refused",
+    "SetChargingProfile": "charging profiles, by the rules of K01",
+    "SetDERControl": "DER controls",
+    "SetDefaultTariff": "tariffs set for the station; refused unless a tariff here has these prices",
+    "SetDisplayMessage": "messages on displays",
+    "SetMonitoringBase": "monitors",
+    "SetNetworkProfile": "network profiles, passwords; refused for an identity or security profile that cannot connect",
+    "SetVariableMonitoring": "monitors",
+    "SetVariables": "device model, passwords; refused for an identity or security profile that cannot connect, for a"
+    " network profile in use, and for the secrets of QR codes",
+    "UpdateDynamicSchedule": "values of dynamic profiles",
+    "UpdateFirmware": "requests",
+}  # fmt: skip
+"""What the back end records of stations, by the action that changes it."""
 
 
 def routes() -> str:

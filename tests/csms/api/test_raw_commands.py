@@ -12,6 +12,7 @@ from csms.dispatch import store as der
 from csms.remote_control import store as commands
 from csms.requests.rules import COMMANDS
 from csms.station_security import store as security
+from docs.api import RECORDS
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import ApiClient
 from tests.csms.charging import Charging
@@ -30,48 +31,6 @@ STATELESS = frozenset({
     "UnlockConnector", "UnpublishFirmware", "UsePriorityCharging",
 })  # fmt: skip
 """Actions after which the back end knows nothing else of a station than before."""
-
-RECORDS = {
-    "AdjustPeriodicEventStream": "rate of an event stream",
-    "CancelReservation": "reservations",
-    "CertificateSigned": "certificates of stations",
-    "ChangeConfiguration": "as SetVariables",
-    "ChangeAvailability": "orders in and out of service",
-    "ChangeTransactionTariff": "tariff of a transaction; refused unless a tariff here has these prices",
-    "ClearChargingProfile": "charging profiles",
-    "ClearDERControl": "DER controls",
-    "ClearDisplayMessage": "messages on displays",
-    "ClearTariffs": "tariffs set for the station",
-    "ClearVariableMonitoring": "monitors",
-    "CustomerInformation": "requests; a cleared customer leaves the local list",
-    "DataTransfer": "refused with the back end's own vendorId",
-    "GetBaseReport": "requests, device model",
-    "GetChargingProfiles": "requests, charging profiles",
-    "GetDERControl": "requests, DER controls",
-    "GetDisplayMessages": "requests, messages on displays",
-    "GetLog": "requests",
-    "GetMonitoringReport": "requests, monitors",
-    "GetReport": "requests, device model",
-    "GetVariables": "device model",
-    "NotifyWebPaymentStarted": "web payments",
-    "PublishFirmware": "requests",
-    "RequestBatterySwap": "requests",
-    "RequestStartTransaction": "remote starts, charging profiles, by the rules of K01 and F01",
-    "ReserveNow": "reservations",
-    "SendLocalList": "local list; a change of an unknown list is refused",
-    "SetChargingProfile": "charging profiles, by the rules of K01",
-    "SetDERControl": "DER controls",
-    "SetDefaultTariff": "tariffs set for the station; refused unless a tariff here has these prices",
-    "SetDisplayMessage": "messages on displays",
-    "SetMonitoringBase": "monitors",
-    "SetNetworkProfile": "network profiles, passwords; refused for an identity or security profile that cannot connect",
-    "SetVariableMonitoring": "monitors",
-    "SetVariables": "device model, passwords; refused for an identity or security profile that cannot connect, for a"
-    " network profile in use, and for the secrets of QR codes",
-    "UpdateDynamicSchedule": "values of dynamic profiles",
-    "UpdateFirmware": "requests",
-}  # fmt: skip
-"""What the back end records of stations, by the action that changes it."""
 
 HEARTBEAT = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "HeartbeatInterval"}}
 TOKEN = {"idToken": "04A1B2C3", "type": "ISO14443"}

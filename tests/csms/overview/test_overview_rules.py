@@ -76,6 +76,9 @@ def test_energy_is_compared_with_yesterday_by_the_same_time() -> None:
         found = beside(now_wh, 200.0, days)
         assert found is not None
         assert found[0].format_map(found[1]) == said
+    assert beside(212.0, 200.0) == beside(212.0, 200.0, 1)
+    nothing = beside(200.0, 200.0, 1), beside(200.0, 200.0, 2)
+    assert [each and each[1] for each in nothing] == [{}, {"percent": "0", "days": "2"}]
 
 
 def hour(number: int, import_w: int = 0, export_w: int = 0, **more: Any) -> PowerPoint:
