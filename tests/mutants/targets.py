@@ -617,6 +617,8 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "BoardHost.__init__: 0.0 -> 1.0": _FOUND,
         "BoardHost.tick: self.up and self._unobeyed and (now - next(iter(self._unobeyed.values())) >= self._lost_s) -> "
         "self._unobeyed and now - next(iter(self._unobeyed.values())) >= self._lost_s": "there is none without a board",
+        "BoardHost.deadline: min(self._next, *(each + self._lost_s for each in (self._received_at, oldest, untaken))) "
+        "-> *(each + self._lost_s for each in (self._received_at, oldest, untaken))": "it is no expression",
         "BoardHost.tell: protocol.SEQUENCES - 1 -> protocol.SEQUENCES + 1": _ROUND,
         "BoardHost.tell: 1 -> 2": _ROUND,
         "BoardHost.tell: 1 -> 0": _ROUND,
