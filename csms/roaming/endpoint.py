@@ -11,7 +11,7 @@ import msgspec
 from csms.backend import Backend
 from csms.config import RoamingConfig
 from csms.roaming import store as rows
-from csms.roaming.open_data import OPEN, answer_open
+from csms.roaming.open_data import OPEN, OpenData
 from csms.roaming.partners import PATH, Partners
 from csms.roaming.rules import MODULES, Partner, digest_of, party_of
 from csms.roaming.store import KnownPartner
@@ -101,6 +101,7 @@ class OcpiEndpoint:
     def __init__(self, backend: Backend, partners: Partners) -> None:
         self._services = backend.services
         self._partners = partners
+        self._open = OpenData(backend.services, partners)
         config: RoamingConfig = partners.config
         self._most = backend.services.config.api.max_body_bytes
         self._buckets = Buckets(per_s=config.requests_per_s, burst=config.requests_at_once)
@@ -141,7 +142,7 @@ class OcpiEndpoint:
             self._throttle(f"peer:{caller_at(peer)}")
             _only(method, "GET")
             query = scope["query_string"].decode("latin-1")
-            shown = await answer_open(self._services, self._partners, path[1:], query)
+            shown = await self._open.answer(path[1:], query)
             return OcpiAnswer(data=shown.data, document=shown.document, headers=shown.headers), shown.version
         digests = [digest_of(each) for each in wire.tokens_in(headers.get("authorization", ""))]
         run, now_ms = self._services.store.run, self._services.clock.utc_ms()

@@ -27,6 +27,17 @@ from v2g.ocpi.wire import VERSIONS, Version
 
 OPEN: Final = "open"
 _MODULES: Final = ("locations", "tariffs")
+_FRESH_MS: Final = 60_000
+"""So long a publication of the same places and prices is shown as it was made."""
+
+
+class _Made(msgspec.Struct, frozen=True):
+    """A publication: in which round it was made, of what stand, and when."""
+
+    round: int
+    stand: str
+    at_ms: int
+    document: msgspec.Raw
 
 
 class OpenAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,15 +49,38 @@ class OpenAnswer(msgspec.Struct, frozen=True, kw_only=True):
     version: Version = VERSIONS[0]
 
 
-async def answer_open(services: Services, partners: Partners, path: tuple[str, ...], query: str) -> OpenAnswer:
-    """Answer `VERSION/locations`, `VERSION/tariffs`, `datex/table`, `datex/status` or `datex/missing`. Raises
-    OcpiError."""
-    match path:
-        case (version, module) if version in VERSIONS and module in _MODULES:
-            return await _listed(services, partners, VERSIONS[VERSIONS.index(version)], module, query)
-        case ("datex", ("table" | "status" | "missing") as what):
-            return OpenAnswer(document=await _datex(services, partners, what))
-    raise OcpiError("unknown path", code=2001, http=404)
+class OpenData:
+    """What everybody may read. Publications are made once for all who ask meanwhile, and anew where a place or price
+    has changed: a thousand places take seconds, and strangers may ask again and again."""
+
+    def __init__(self, services: Services, partners: Partners) -> None:
+        self._services, self._partners = services, partners
+        self._made: dict[str, _Made] = {}
+        self._making = asyncio.Lock()
+        self._rounds = 0
+
+    async def answer(self, path: tuple[str, ...], query: str) -> OpenAnswer:
+        """Answer `VERSION/locations`, `VERSION/tariffs`, `datex/table`, `datex/status` or `datex/missing`. Raises
+        OcpiError."""
+        match path:
+            case (version, module) if version in VERSIONS and module in _MODULES:
+                return await _listed(self._services, self._partners, VERSIONS[VERSIONS.index(version)], module, query)
+            case ("datex", ("table" | "status" | "missing") as what):
+                return OpenAnswer(document=await self._publication(what))
+        raise OcpiError("unknown path", code=2001, http=404)
+
+    async def _publication(self, what: str) -> msgspec.Raw:
+        read, asked = self._services.store.read, self._rounds
+        async with self._making:
+            now_ms, made = self._services.clock.utc_ms(), self._made.get(what)
+            if made is not None and made.round > asked:
+                return made.document
+            stand = await read(rows.stand_of, *_MODULES)
+            if made is None or made.stand != stand or now_ms - made.at_ms >= _FRESH_MS:
+                self._rounds += 1
+                document = await asyncio.to_thread(wire.encode, await _datex(self._services, self._partners, what))
+                made = self._made[what] = _Made(self._rounds, stand, now_ms, msgspec.Raw(document))
+            return made.document
 
 
 async def _listed(services: Services, partners: Partners, version: Version, module: str, query: str) -> OpenAnswer:
@@ -127,7 +161,7 @@ async def keep_pushing(services: Services) -> None:
 async def push_changes(services: Services, partners: Partners, push: DatexPush) -> bool:
     """Send table and status if they have changed, or are old; return whether none was refused."""
     read, run, now_ms = services.store.read, services.store.run, services.clock.utc_ms()
-    stand = await read(rows.stand_of, "locations", "tariffs")
+    stand = await read(rows.stand_of, *_MODULES)
     sent = {each.object_id: each for each in await read(rows.objects_in, "", _SENT)}
     if len(sent) == 2 and all(_fresh(each, now_ms) and each.detail == stand for each in sent.values()):
         return True  # nothing has changed, and large lists are not read again

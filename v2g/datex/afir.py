@@ -83,17 +83,22 @@ def table(
 ) -> Json:
     """Return the table publication: static data of all locations that are open to see, with prices."""
     sites = [_site(each, tariffs, publisher) for each in _open(locations)]
-    body = {"energyInfrastructureTable": [_versioned(publisher.table_id, {"energyInfrastructureSite": sites})]}
+    body = {"energyInfrastructureTable": [_table(sites, publisher)]}
     return _payload("aegiEnergyInfrastructureTablePublication", body, publisher, now)
+
+
+def _table(sites: list[Json], publisher: Publisher) -> Json:
+    return _versioned(publisher.table_id, {"energyInfrastructureSite": sites})
 
 
 def status(
     locations: Sequence[OcpiLocation], tariffs: Mapping[str, OcpiTariff], publisher: Publisher, now: datetime
 ) -> Json:
     """Return the status publication: a snapshot, which refers to the table of the same objects."""
-    found = []
+    found, sites = [], []
     for place in _open(locations):
         site = _site(place, tariffs, publisher)
+        sites.append(site)
         for station in site["energyInfrastructureStation"]:
             points = []
             evses = {each.uid: each for each in place.evses}
@@ -106,8 +111,7 @@ def status(
             one = {"reference": _reference("FacilityObject", station), "refillPointStatus": points}
             found.append({"reference": _reference("FacilityObject", site), "lastUpdated": _time(place.last_updated),
                           "energyInfrastructureStationStatus": [one]})  # fmt: skip
-    whole = table(locations, tariffs, publisher, now)["payload"]["aegiEnergyInfrastructureTablePublication"]
-    refers = _reference("EnergyInfrastructureTable", whole["energyInfrastructureTable"][0])
+    refers = _reference("EnergyInfrastructureTable", _table(sites, publisher))
     body = {"tableReference": [refers], "energyInfrastructureSiteStatus": found}
     return _payload("aegiEnergyInfrastructureStatusPublication", body, publisher, now)
 

@@ -24,6 +24,7 @@ from tests.csms.roaming.registered import roaming as roaming
 from tests.csms.roaming.scripted_partner import ROLE, ScriptedPartner
 from tests.csms.scripted_station import ScriptedStation
 from v2g import typed_json
+from v2g.datex import afir
 from v2g.energy.settlement.costing import Bill
 from v2g.ocpi import wire
 from v2g.ocpi.objects import OcpiProfile, UnlockConnector
@@ -695,6 +696,33 @@ async def test_a_national_access_point_reads_places_status_and_prices_without_a_
             assert "helpdesk" in (await read("datex/missing")).json[1]
             assert (await read("2.2.1/tokens")).status == 404
             assert (await roaming.ask("POST", "/ocpi/open/datex/table", role=None)).status == 405
+
+
+async def test_open_data_are_made_once_for_all_who_ask(backend: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Strangers who asked for those of a thousand places at once kept operators and stations waiting for a minute."""
+    made, table = [], afir.table
+
+    def counted(*about: Any) -> Any:
+        made.append(about)
+        return table(*about)
+
+    monkeypatch.setattr(afir, "table", counted)
+    with ScriptedPartner().running() as partner:
+        async with operating(backend, partner, open_data=True) as roaming:
+
+            async def read() -> str:
+                return (await roaming.ask("GET", "/ocpi/open/datex/table", role=None)).body.decode()
+
+            await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+            assert len({*await asyncio.gather(*(read() for _ in range(5)))}) == 1
+            assert len(made) == 1
+            roaming.backend.clock.advance(1)
+            await roaming.ask("PUT", "/roaming/locations/Depot", {**LOCATION, "name": "Another name"})
+            assert "Another name" in (before := await read())
+            assert await read() == before
+            roaming.backend.clock.advance(60)
+            assert await read() != before
+            assert len(made) == 3
 
 
 async def test_opening_hours_and_helpdesk_are_published(roaming: Roaming) -> None:
