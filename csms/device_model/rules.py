@@ -131,7 +131,7 @@ def check_distinct(data: Iterable[SetVariableData]) -> None:
 
 def batches(items: Sequence[T], limit: Limit) -> Iterator[tuple[T, ...]]:
     """Yield the items in portions within the station's limits (B05.FR.11, B06.FR.05, B06.FR.17), at least one each."""
-    most = max(1, limit.items if limit.items is not None else UNKNOWN_LIMIT)
+    most = UNKNOWN_LIMIT if limit.items is None else limit.items
     portion: list[T] = []
     size = 0
     for item in items:

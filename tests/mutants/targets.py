@@ -631,6 +631,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "requested_key: allowed and isinstance(key, ec.EllipticCurvePublicKey | ed448.Ed448PublicKey | "
         "rsa.RSAPublicKey) -> allowed": "keys of allowed kinds have these types",
     },
+    "device_model": {"module: 'T' -> 'T?'": "the name of a type variable"},
     "overview_rules": {"beside: percent > 0 -> percent >= 0": "of 0 it has been said before"},
     "issue": {"key_identifier: 20 -> 21": "a SHA-1 has 20 bytes"},
     "station_clocks": {

@@ -95,7 +95,8 @@ IDENTITY = Variable(name="Identity")
     ("name", "secret"),
     [
         ("BasicAuthPassword", True), ("password", True), ("key", True), ("Key", True), ("simPin", True),
-        ("SharedSecret", True), ("keyboard", False), ("MyKey", False), ("key ", False), ("Identity", False),
+        ("SharedSecret", True), ("SharedSecre", False), ("keyboard", False), ("MyKey", False),
+        ("key ", False), ("Identity", False),
     ],
 )  # fmt: skip
 def test_a_secret_is_known_by_its_name(name: str, secret: bool) -> None:
@@ -159,7 +160,7 @@ def test_what_was_read_and_written_is_kept_if_it_was_accepted() -> None:
     read = GetVariableResult(
         component=SECURITY, variable=IDENTITY, attribute_status="Accepted", attribute_value="x", attribute_type="Target"
     )
-    bad = msgspec.structs.replace(read, attribute_status="Rejected")
+    bad = msgspec.structs.replace(read, attribute_status="Rejected", attribute_value="y")
     assert list(read_values([bad, read], 7)) == [COLUMNS | {"attribute": "Target", "value": "x", "value_ms": 7}]
     data = [SetVariableData(component=SECURITY, variable=IDENTITY, attribute_value="x")]
     result = SetVariableResult(
@@ -181,7 +182,12 @@ def test_a_portion_is_as_large_as_a_station_takes() -> None:
     assert [len(each) for each in batches(data, Limit(5, 10_000))] == [5, 5, 5, 5, 3]
     same = [wanted(5)] * 6
     size = len(msgspec.json.encode(same[0])) + 1
-    for octets, portions in ((2 * size + 100, [2, 2, 2]), (2 * size + 99, [1] * 6), (3 * size + 99, [2, 2, 2])):
+    for octets, portions in (
+        (2 * size + 100, [2, 2, 2]),
+        (2 * size + 99, [1] * 6),
+        (3 * size + 99, [2, 2, 2]),
+        (5, [1] * 6),
+    ):
         assert [len(each) for each in batches(same, Limit(60, octets))] == portions
     assert list(batches([], Limit())) == []
 
