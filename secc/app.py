@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
-from secc.charger import Charger, check_places
-from secc.config import ProgramConfig, load_config
+from secc.charger import Charger
+from secc.config import ProgramConfig, check_places, load_config
 from secc.energy_manager.grid_code import demanded
 from secc.evse.archive import Archive, ChargerOwner
 from secc.evse.controller import EvseController, EvseWires, Wrap
@@ -24,7 +24,6 @@ from secc.session.config import SeccConfig
 from secc.session.edition import Edition
 from secc.station.device import firmware_folder, own_certificates, vehicle_chain
 from secc.status import StatusKeeper
-from v2g.errors import ConfigError
 from v2g.io.keys.stores import load_credentials, open_key
 from v2g.io.ota.unreadable import read_or_go_back
 from v2g.io.runtime.clock import Clock
@@ -204,10 +203,6 @@ async def _controller(
     )
     keys = RecordKeys.read(config.journal_keys)
     archive = Archive(config.data_dir, owner, clock=clock, observe=observed, keys=keys)
-    if config.hardware.backend == "bench" and config.link.slac is not None:
-        raise ConfigError("link.slac needs a control pilot", hint="a bench has none: remove [link.slac]")
-    if config.charger.basic is not None and config.hardware.kind != "ac":
-        raise ConfigError("charger.basic is for alternating current", hint='set hardware.kind = "ac"')
     made = await Assembly(
         config.hardware,
         config.charger,

@@ -565,35 +565,6 @@ def _energy_state(controller: EvseController) -> "ManagedEvse":
     )
 
 
-def check_places(places: Sequence[ProgramConfig]) -> None:
-    """Reject EVSEs that share a meter, or a listener that cannot assign vehicles to an EVSE. Raises ConfigError."""
-    for number, place in enumerate(places, 1):
-        for other, later in enumerate(places[number:], number + 1):
-            if place.charger.evse_id == later.charger.evse_id:
-                raise ConfigError(f"EVSEs {number} and {other} have the same evse_id", hint="give each its own")
-            if place.meter.chain == later.meter.chain:
-                raise ConfigError(f"EVSEs {number} and {other} share a meter", hint="give each its own [evses.meter]")
-            shared = set(place.link.interfaces) & set(later.link.interfaces)
-            if not shared or place.sdp.port != later.sdp.port or not place.sdp.port:
-                continue
-            if place.link.slac is None or later.link.slac is None:
-                raise ConfigError(
-                    f"EVSEs {number} and {other} share {min(shared)} and SDP port {place.sdp.port}, so the EVSE "
-                    "of a vehicle cannot be determined",
-                    hint="give each an interface or SDP port of its own, or use SLAC at both",
-                )
-            if place.tls.port != later.tls.port:
-                raise ConfigError(
-                    f"EVSEs {number} and {other} share an SDP port, which leads to one TCP port",
-                    hint="give each an SDP port of its own, or leave out tls_port",
-                )
-            if set(place.charger.editions) != set(later.charger.editions):
-                raise ConfigError(
-                    f"EVSEs {number} and {other} share an SDP port, but not charger.editions",
-                    hint="give each an SDP port of its own, or both the same editions",
-                )
-
-
 def _boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

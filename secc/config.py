@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,7 +17,15 @@ from secc.energy_manager.grid_code import NEEDS_GRID, GridCodeConfig, check_code
 from secc.energy_manager.grid_frequency import FrequencyConfig
 from secc.energy_manager.mains import MainsContactorConfig
 from secc.energy_manager.sharing import LEAST_MA
-from secc.hardware.config import HardwareConfig, Kind, devices_of, hardware_flaws, settings_of, switches_phases
+from secc.hardware.config import (
+    HardwareConfig,
+    Kind,
+    check_parts,
+    devices_of,
+    hardware_flaws,
+    settings_of,
+    switches_phases,
+)
 from secc.hardware.drivers import find
 from secc.retention import RetentionConfig
 from secc.session.config import Amperes, EnergyService, SeccConfig
@@ -380,6 +388,46 @@ def check_config(text: str, *, name: str) -> list[ConfigError]:
     return file_faults(text, config, name=name, openers=_openers(config), serves=serves, roots=roots, enrolled=enrolled)
 
 
+def check_places(places: Sequence[ProgramConfig]) -> None:
+    """Reject what would end the start: parts that do not belong together, EVSEs that share a meter, or a listener that
+    cannot assign vehicles to an EVSE. Raises ConfigError."""
+    for place in places:
+        _check_place(place)
+    for number, place in enumerate(places, 1):
+        for other, later in enumerate(places[number:], number + 1):
+            if place.charger.evse_id == later.charger.evse_id:
+                raise ConfigError(f"EVSEs {number} and {other} have the same evse_id", hint="give each its own")
+            if place.meter.chain == later.meter.chain:
+                raise ConfigError(f"EVSEs {number} and {other} share a meter", hint="give each its own [evses.meter]")
+            shared = set(place.link.interfaces) & set(later.link.interfaces)
+            if not shared or place.sdp.port != later.sdp.port or not place.sdp.port:
+                continue
+            if place.link.slac is None or later.link.slac is None:
+                raise ConfigError(
+                    f"EVSEs {number} and {other} share {min(shared)} and SDP port {place.sdp.port}, so the EVSE "
+                    "of a vehicle cannot be determined",
+                    hint="give each an interface or SDP port of its own, or use SLAC at both",
+                )
+            if place.tls.port != later.tls.port:
+                raise ConfigError(
+                    f"EVSEs {number} and {other} share an SDP port, which leads to one TCP port",
+                    hint="give each an SDP port of its own, or leave out tls_port",
+                )
+            if set(place.charger.editions) != set(later.charger.editions):
+                raise ConfigError(
+                    f"EVSEs {number} and {other} share an SDP port, but not charger.editions",
+                    hint="give each an SDP port of its own, or both the same editions",
+                )
+
+
+def _check_place(place: ProgramConfig) -> None:
+    check_parts(place.hardware)
+    if place.hardware.backend == "bench" and place.link.slac is not None:
+        raise ConfigError("link.slac needs a control pilot", hint="a bench has none: remove [link.slac]")
+    if place.charger.basic is not None and place.hardware.kind != "ac":
+        raise ConfigError("charger.basic is for alternating current", hint='set hardware.kind = "ac"')
+
+
 def _openers(config: ProgramConfig) -> Iterator[OfKey]:
     """Yield what else has to be opened, each with its key."""
     station = config.station
@@ -408,6 +456,7 @@ def _openers(config: ProgramConfig) -> Iterator[OfKey]:
     ids: list[tuple[str, ...]] = [("evses", str(place), "evse_id") for place in range(len(config.evses))] or [
         ("charger", "evse_id")
     ]
+    yield ("evses" if config.evses else "hardware",), lambda: check_places(config.places)
     for place, (id_, charger) in enumerate(zip(ids, config.places, strict=True)):
         yield id_, partial(check_evse_id, charger.charger.evse_id)
         own = bool(config.evses) and config.evses[place].hardware is not None
@@ -466,6 +515,8 @@ def look(config: ProgramConfig) -> Iterator[Flaw]:
     if config.charger.reaction_ms > longest:
         why = f"is more than {longest}, the most that verifiers of a settlement accept"
         yield ("charger", "reaction_ms"), why, "set the time in which the power electronics follow a lower limit, ms"
+    if config.tls.stapler is not None and any(each.ocsp for each in (config.tls, *config.tls.other_chains)):
+        yield ("tls", "stapler"), "and ocsp exclude each other", "remove one of them"
     if config.station is not None:
         yield from station_flaws(config.station, ("station",))
     for number, charger in enumerate(config.places):

@@ -14,7 +14,7 @@ from secc.hardware.ac import FOLLOW_S, AcEvse, Mains, flowing
 from secc.hardware.acdp import AcdpEvse
 from secc.hardware.calibration import CalibratedStage
 from secc.hardware.check_log import CheckLog
-from secc.hardware.config import HardwareConfig, Kind, settings_of
+from secc.hardware.config import HardwareConfig, Kind, check_parts, settings_of
 from secc.hardware.dc import DcEvse
 from secc.hardware.drivers import opened
 from secc.hardware.evse import Evse, Parts
@@ -127,6 +127,7 @@ class Assembly:
         return BareParts(safety, board, meter, stage)
 
     def _begin(self) -> SafetyChannel:
+        check_parts(self.config)
         self._hold()
         self._evse: Evse | None = None
         self._safety = SafetyChannel(self._safe_rating(), self.clock, self.observe, watchdog=self.watchdog)
@@ -151,8 +152,6 @@ class Assembly:
     async def _assembled(self) -> Assembled:
         config, safety = self.config, self._safety
         if config.backend == "bench":
-            if config.kind not in ("dc", "ac"):
-                raise ConfigError(f"a bench has no device of kind {config.kind}", hint="remove hardware.backend")
             simulated = self._simulated_meter()
             bench: Evse
             if config.kind == "ac":
@@ -192,8 +191,6 @@ class Assembly:
         config, safety = self.config, self._safety
         self.faults = make_faults(config.simulated, self.clock)
         self.stack.callback(self.faults.close)
-        if config.kind == "wpt" and config.pilot != "simulated":
-            raise ConfigError("a primary device has no control pilot", hint="remove hardware.pilot")
         self._simulation = Simulation(
             faults=self.faults,
             medium=await self._attach(),
@@ -275,8 +272,6 @@ class Assembly:
         return AcdpEvse(parts, power, device)
 
     async def _wpt(self, parts: Parts) -> WptEvse:
-        if self.config.stage != "simulated":
-            raise ConfigError("a primary device has no power stage for direct current", hint="remove hardware.stage")
         rating = self.charger.wpt
         device = SimulatedPrimary(
             ChargerCoilLine(self._simulation.wires("the air above the primary device"), connector=self.connector),
@@ -319,8 +314,6 @@ class Assembly:
         return interfaces.StageParts(guarded, isolation, made.isolation_test)
 
     async def _ac(self, parts: Parts) -> AcEvse:
-        if self.config.stage != "simulated":
-            raise ConfigError("a charge point for alternating current has no power stage", hint="remove stage")
         rating, meter = self.charger.ac_rating, parts.meter
         simulated: SimulatedMains | None = None
         if isinstance(meter, SimulatedMeter):

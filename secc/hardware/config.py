@@ -81,6 +81,18 @@ def hardware_flaws(config: HardwareConfig, path: tuple[str, ...]) -> Iterator[Fl
             yield (*path, "drivers", name), "is ignored", f'{", ".join(POWER_KINDS)} = "{name}" would use it'
 
 
+def check_parts(config: HardwareConfig) -> None:
+    """Reject parts that a kind of hardware does not have. Raises ConfigError."""
+    if config.backend == "bench" and config.kind not in ("dc", "ac"):
+        raise ConfigError(f"a bench has no device of kind {config.kind}", hint="remove hardware.backend")
+    if config.kind == "wpt" and config.pilot != "simulated":
+        raise ConfigError("a primary device has no control pilot", hint="remove hardware.pilot")
+    if config.kind == "wpt" and config.stage != "simulated":
+        raise ConfigError("a primary device has no power stage for direct current", hint="remove hardware.stage")
+    if config.kind == "ac" and config.stage != "simulated":
+        raise ConfigError("a charge point for alternating current has no power stage", hint="remove stage")
+
+
 def devices_of(config: HardwareConfig) -> list[tuple[PowerKind, str]]:
     """Return the names of what only one EVSE can have, such as a serial port, each with the part that it is of."""
     kinds = () if config.backend == "bench" else POWER_KINDS

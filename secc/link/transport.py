@@ -170,8 +170,6 @@ def _stapler(config: ProgramConfig, anchors: tuple[bytes, ...], observe: Callabl
     wanted = config.tls.stapler
     if wanted is None:
         return None
-    if config.tls.ocsp is not None or any(each.ocsp is not None for each in config.tls.other_chains):
-        raise ConfigError("tls.stapler and tls.ocsp exclude each other", hint="remove one of them")
     cache = wanted.cache or config.data_dir / "ocsp"
     return Stapler(anchors=anchors, responder=wanted.responder, cache=cache, observe=observe)
 
