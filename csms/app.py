@@ -289,12 +289,10 @@ async def open_services(
     data_dir = config.data_dir
     store = open_store(config.store_url, data_dir)
     stack.callback(store.close)
-    store_key, lost = await open_store_key(store, config.store_key, data_dir, alone=not config.bus_url)
+    store_key = await open_store_key(store, config.store_key, data_dir, observe, alone=not config.bus_url)
     telemetry_seal = await open_seal(
         store, store_key, clock.utc_ms(), config.telemetry.key_days, sealing=config.telemetry.sealed
     )
-    for webhook_id in lost:
-        observe(Observe("ocpp", "webhook_disabled", {"webhook": webhook_id, "reason": "another store_key"}))
     await store.run(tokens.replace_configured, _tokens(config))
     for group in config.token_groups:
         await store.run(tokens.put_group, group)

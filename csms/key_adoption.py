@@ -1,5 +1,6 @@
 """The key of a database: adopted when the back end starts, and secrets that are not sealed yet are sealed by it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy import Connection, delete, insert, select
@@ -10,6 +11,7 @@ from csms.db.store_key import StoreKey, is_sealed, load_store_key, purpose, qr_p
 from csms.payments import store as payments
 from csms.webhooks import store as webhooks
 from v2g.errors import StoreError
+from v2g.observe import Observe
 
 
 def key_in_use(connection: Connection) -> str | None:
@@ -24,14 +26,14 @@ def use_key(connection: Connection, fingerprint: str) -> None:
     connection.execute(insert(store_keys).values(fingerprint=fingerprint))
 
 
-def adopt(connection: Connection, key: StoreKey, *, alone: bool) -> list[str]:
-    """Check that this database is used with this key; return the webhooks whose secrets are lost.
+def adopt(connection: Connection, key: StoreKey, *, alone: bool) -> list[str] | None:
+    """Check that this database is used with this key; return None, or the webhooks whose secrets another key had.
 
     Clear secrets are sealed. A node of a cluster with another key is rejected with StoreError; a single node
     has lost the old key, continues with the new one, and disables what only the old one opens.
     """
     known = key_in_use(connection)
-    lost: list[str] = []
+    lost: list[str] | None = None
     if known not in (None, key.fingerprint):
         if not alone:
             raise StoreError(
@@ -52,7 +54,14 @@ def adopt(connection: Connection, key: StoreKey, *, alone: bool) -> list[str]:
     return lost
 
 
-async def open_store_key(store: Store, path: Path | None, data_dir: Path, *, alone: bool) -> tuple[StoreKey, list[str]]:
-    """Load the key and adopt it; return it and the lost webhooks. Raises ConfigError, StoreError."""
+async def open_store_key(
+    store: Store, path: Path | None, data_dir: Path, observe: Callable[[Observe], None], *, alone: bool
+) -> StoreKey:
+    """Load the key and adopt it; report what only another one opens. Raises ConfigError, StoreError."""
     key = load_store_key(path, data_dir)
-    return key, await store.run(lambda connection: adopt(connection, key, alone=alone))
+    lost = await store.run(lambda connection: adopt(connection, key, alone=alone))
+    if lost is not None:
+        observe(Observe("program", "store_key_changed"))
+    for webhook_id in lost or ():
+        observe(Observe("ocpp", "webhook_disabled", {"webhook": webhook_id, "reason": "another store_key"}))
+    return key

@@ -8,11 +8,12 @@ from sqlalchemy import Connection, select
 from csms.accounts.tables import webhooks
 from csms.db.store import Store
 from csms.db.store_key import is_sealed, load_store_key, purpose, qr_purpose, seal, unseal
-from csms.key_adoption import adopt
+from csms.key_adoption import adopt, open_store_key
 from csms.payments import store as payments
 from csms.webhooks import store as rows
 from csms.webhooks.store import Webhook
 from v2g.errors import ConfigError, KeyAccessError, StoreError
+from v2g.observe import Observe
 from v2g.ocpp.web_payment import QrCode
 
 pytestmark = pytest.mark.requirement("R145")
@@ -56,7 +57,7 @@ def test_secrets_of_before_are_sealed_at_the_first_start(store: Store, tmp_path:
     store.do(rows.add, webhook("w", SECRET))
     store.do(payments.save_qr_code, "CS-1", QrCode(template="t", shared_secret="a secret of before"))
     store.do(payments.save_qr_code, "CS-2", QrCode(template="t", shared_secret=""))
-    assert store.do(adopt, key, alone=False) == []
+    assert store.do(adopt, key, alone=False) is None
     secrets = store.do(payments.qr_secrets)
     assert list(secrets) == ["CS-1"]
     assert is_sealed(secrets["CS-1"])
@@ -65,22 +66,28 @@ def test_secrets_of_before_are_sealed_at_the_first_start(store: Store, tmp_path:
     assert SECRET not in sealed
     again = load_store_key(None, tmp_path)
     assert again.open(sealed, purpose("w")) == SECRET
-    assert store.do(adopt, again, alone=False) == []
+    assert store.do(adopt, again, alone=False) is None
     assert store.do(kept) == sealed
 
 
-def test_a_node_with_another_key_is_refused_and_who_lost_the_key_goes_on(store: Store, tmp_path: Path) -> None:
+async def test_a_node_with_another_key_is_refused_and_who_lost_the_key_goes_on(store: Store, tmp_path: Path) -> None:
     first, second = load_store_key(None, tmp_path / "1"), load_store_key(None, tmp_path / "2")
     store.do(adopt, first, alone=False)
     store.do(rows.add, webhook("w", first.seal(SECRET, purpose("w"))))
     with pytest.raises(StoreError) as caught:
         store.do(adopt, second, alone=False)
     assert "store_key" in caught.value.hint
-    assert store.do(adopt, second, alone=True) == ["w"]
+    reported: list[Observe] = []
+    await open_store_key(store, None, tmp_path / "2", reported.append, alone=True)
+    assert [(each.name, each.data.get("webhook")) for each in reported] == [
+        ("store_key_changed", None),
+        ("webhook_disabled", "w"),
+    ]
     found = store.do(rows.find, "w")
     assert found is not None
     assert not found.enabled
-    assert store.do(adopt, second, alone=False) == []
+    await open_store_key(store, None, tmp_path / "2", reported.append, alone=False)
+    assert len(reported) == 2
 
 
 def test_a_key_that_is_none_or_may_be_read_by_others_is_refused(tmp_path: Path) -> None:
