@@ -1,6 +1,6 @@
 """Open data for national access points (AFIR), below `/ocpi/open`: places, status and prices without a token.
 
-They are the objects that partners see: OCPI lists as theirs, and DATEX II made of them at each request.
+They are the objects that partners see: OCPI lists as theirs, and DATEX II made of them.
 """
 
 import asyncio

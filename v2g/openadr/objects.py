@@ -156,8 +156,8 @@ def _readable(data: bytes, kind: type[T]) -> tuple[tuple[T, ...], dict[str, str]
 
 
 def read_reports(data: bytes) -> tuple[ReportRequest, ...]:
-    """Return the reports in a response. Raises CodecError."""
-    return tuple(_read(data, list[ReportRequest]))
+    """Return the readable reports in a response: some VTNs show those of others, too. Raises CodecError."""
+    return _readable(data, ReportRequest)[0]
 
 
 def _read(data: bytes, kind: type[T]) -> T:
