@@ -7,6 +7,7 @@ or not at all, and migrated afterwards. Backups are as secret as the database: m
 """
 
 import base64
+import contextlib
 import gzip
 import hashlib
 import os
@@ -29,6 +30,7 @@ from v2g import typed_json
 from v2g.errors import CodecError, RefusedError, StoreError
 
 _FORMAT: Final = "v2g-csms-backup-1"
+_GZIP: Final = b"\x1f\x8b"
 _CHUNK: Final = 500
 _MAX_LINE: Final = 64 * 2**20
 
@@ -68,11 +70,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 def backup(url: str, target: Path) -> int:
-    """Write everything to the new file `target`; return the number of rows. The back end may be running.
+    """Write everything to the file `target`; return the number of rows. The back end may be running.
 
     Raises StoreError when the database cannot be read or the file not written, RefusedError when the database is of
-    another program version.
+    another program version, or `target` something else than an earlier backup.
     """
+    _check_target(target)
     engine = open_engine(url)
     name = engine.url.database or ""
     if engine.dialect.name == "sqlite" and not Path(name).exists():
@@ -111,6 +114,15 @@ def backup(url: str, target: Path) -> int:
         partial.unlink(missing_ok=True)
         engine.dispose()
     return rows
+
+
+def _check_target(target: Path) -> None:
+    """A name that was mistaken, as the database's own, must not cost that file."""
+    if target.is_symlink() or not target.is_file():  # a link is replaced, not what it leads to
+        return
+    with contextlib.suppress(OSError), target.open("rb") as file:
+        if file.read(2) != _GZIP:
+            raise RefusedError(f"{target} exists, and is no backup", reason="exists", hint="choose another name")
 
 
 def restore(url: str, source: Path) -> int:

@@ -144,7 +144,7 @@ def migrate(config: BackendConfig, user: User = "", json: OneRecord = False) -> 
 
 def backup(
     config: BackendConfig,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write, mode 0600.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write, mode 0600; replaces an earlier backup.")],
     json: OneRecord = False,
 ) -> None:
     """Back up the database to a file, also while the back end runs.

@@ -122,6 +122,16 @@ def test_nothing_is_restored_over_something(sqlite_databases: Databases, tmp_pat
         restore(store_url, tmp_path / "file")
 
 
+def test_a_backup_replaces_an_earlier_one_and_nothing_else(sqlite_databases: Databases, tmp_path: Path) -> None:
+    url, file = sqlite_databases.create(), tmp_path / "csms.db.backup"
+    assert backup(url, file) == backup(url, file)
+    database = Path(url.removeprefix("sqlite:///"))
+    before = database.read_bytes()
+    with pytest.raises(RefusedError, match="is no backup"):
+        backup(url, database)
+    assert database.read_bytes() == before
+
+
 def test_a_database_that_is_not_there_is_not_made_by_a_backup(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="not found"):
         backup(f"sqlite:///{tmp_path}/none.sqlite3", tmp_path / "file")
