@@ -515,7 +515,8 @@ def look(config: ProgramConfig) -> Iterator[Flaw]:
     if config.charger.reaction_ms > longest:
         why = f"is more than {longest}, the most that verifiers of a settlement accept"
         yield ("charger", "reaction_ms"), why, "set the time in which the power electronics follow a lower limit, ms"
-    if config.tls.stapler is not None and any(each.ocsp for each in (config.tls, *config.tls.other_chains)):
+    answers = [config.tls.ocsp, *(each.ocsp for each in config.tls.other_chains)]
+    if config.tls.stapler is not None and any(answers):
         yield ("tls", "stapler"), "and ocsp exclude each other", "remove one of them"
     if config.station is not None:
         yield from station_flaws(config.station, ("station",))
