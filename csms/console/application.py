@@ -250,6 +250,7 @@ class _Console:
             _log.error("%s %s", visit.request.method, visit.request.url.path, exc_info=error)
         if visit.back and problem.status != HTTPStatus.FORBIDDEN:
             return visit.see(visit.back, problem.detail, problem.hint, failed=True)
+        visit.follows = False
         title = HTTPStatus(problem.status).phrase
         page = visit.show("problem.html", problem.status, title=title, detail=problem.detail, hint=problem.hint)
         page.headers |= problem.headers

@@ -7,6 +7,7 @@ twentieth of the time. Tabs of one login that show the same address share what i
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from http import HTTPStatus
 from typing import Final
 
 from jinja2 import Environment
@@ -17,6 +18,7 @@ from csms.cluster.feed import LOST
 from csms.console.visit import DrawnChart, Handler, PageParts, Visit
 from csms.events.work import History, Numbered
 from csms.http.call import encode
+from csms.http.problems import ApiError
 
 LIVE: Final = "live"
 """Parameter of a page's address that asks for its stream: the number of the newest event that the page has."""
@@ -61,7 +63,8 @@ async def changes(
     after: str,
     drawing: Drawing,
 ) -> AsyncIterator[bytes]:
-    """Yield events with what has changed of a page since the position `after`; `drawing`: that of its login."""
+    """Yield events with what has changed of a page since the position `after`, until it fails; `drawing`: that of its
+    login."""
     era, _, said = after.partition("-")
     number = min(int(said), history.newest) if era == history.era and said.isdecimal() and len(said) < 19 else 0
     station = visit_of().path.get("station_id")
@@ -69,9 +72,14 @@ async def changes(
     had = PageParts({}, {})
     while True:
         if pending:
-            now, number = await drawing.parts(
-                max(number, history.newest), history, lambda: _draw(visit_of(), handler, templates)
-            )
+            try:
+                now, number = await drawing.parts(
+                    max(number, history.newest), history, lambda: _draw(visit_of(), handler, templates)
+                )
+            except ApiError as error:
+                if error.status < HTTPStatus.INTERNAL_SERVER_ERROR:  # what it shows is gone, or the right to see it
+                    yield b"event: gone\ndata: {}\n\n"
+                return
             pending, beats = False, 0
             yield _event(history.era, number, now, had)
             had = now

@@ -102,6 +102,7 @@ function follow() {
   source = new EventSource(where);
   const alive = (event) => { heard = Date.now(); if (event.lastEventId) said.live = event.lastEventId; lost(false); age(); };
   source.addEventListener("page", (event) => { alive(event); take(JSON.parse(event.data)); });
+  source.addEventListener("gone", () => location.reload());
   source.addEventListener("beat", (event) => { alive(event); apply(); });
   source.onopen = alive;
   source.onerror = () => {

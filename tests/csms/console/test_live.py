@@ -11,7 +11,7 @@ from csms.console.live import Drawing
 from csms.console.visit import PageParts
 from csms.events.work import History
 from tests.csms.api.support import ApiClient
-from tests.csms.console.support import employ
+from tests.csms.console.support import Person, employ
 
 
 class Clock:
@@ -82,13 +82,37 @@ async def test_two_persons_with_other_rights_are_told_apart(ask: ApiClient) -> N
             if b"event: page" in b"".join(events):
                 gone.set()
 
-        cookie = "; ".join(f"{name}={value}" for name, value in person.cookies.items())
-        async with asyncio.timeout(60):
-            await ask.stream("/console/stations?live=0", send, gone, cookie=cookie, host="console.test")
+        await _follow(ask, person, "/console/stations", send, gone)
         shown[person.name] = b"".join(events).decode()
     assert "pick:CS-V2G-0001" in shown["ada"]
     assert "CS-V2G-0001" in shown["bob"]
     assert "pick:" not in shown["bob"]
+
+
+async def test_a_page_whose_subject_is_gone_is_asked_for_again_and_then_has_no_stream(ask: ApiClient) -> None:
+    """Nor has any other page about an error, which could never be drawn."""
+    ada, events, ended = await employ(ask, "ada", Role.OPERATOR), list[bytes](), asyncio.Event()
+    site = {"id": "depot", "nodes": [{"id": "main", "limits": [63_000] * 3}]}
+    assert (await ask("PUT", "/sites/depot", site)).status == 200
+    assert b' data-live="' in (await ada.get("/console/sites/depot")).body
+
+    async def send(message: Any) -> None:
+        events.append(message.get("body", b""))
+        if b"event: page" in events[-1]:
+            assert (await ask("DELETE", "/sites/depot")).status == 204
+        if not message.get("more_body", True):
+            ended.set()
+
+    await _follow(ask, ada, "/console/sites/depot", send, ended)
+    assert events[-2:] == [b"event: gone\ndata: {}\n\n", b""]
+    page = await ada.get("/console/sites/depot")
+    assert (page.status, b' data-live="' in page.body) == (404, False)
+
+
+async def _follow(ask: ApiClient, person: Person, path: str, send: Any, gone: asyncio.Event) -> None:
+    cookie = "; ".join(f"{name}={value}" for name, value in person.cookies.items())
+    async with asyncio.timeout(60):
+        await ask.stream(f"{path}?live=0", send, gone, cookie=cookie, host="console.test")
 
 
 def _history(ask: ApiClient) -> History:
