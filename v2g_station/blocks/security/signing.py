@@ -91,14 +91,18 @@ class Signing:
 
     def renew(self) -> None:
         """Request a new certificate for the CSMS in the last month of the present one (A03.FR.02), of one that is short
-        in its last third: looked at after each registration, and every day. After a restart repeat what is pending."""
+        in its last third: looked at once a day. After a restart repeat what is pending."""
+        if self._k.planned("signing.renew"):
+            return  # else one that is due as soon as it is signed would be renewed at each connection
         while self._again:
             self._send(self._again.pop())
         use: ocpp.CertificateSigningUse = "ChargingStationCertificate"
         for leaf in self._store.own(use)[:1]:
             begin, end = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
             left_ms = end * 1000 - self._k.utc_ms
-            if use not in self._waiting and left_ms < min(MONTH_MS, (end - begin) * 1000 / 3) and self._k.online:
+            if not self._k.online:
+                return  # the next registration looks again
+            if use not in self._waiting and left_ms < min(MONTH_MS, (end - begin) * 1000 / 3):
                 self.ask(use)
             self._k.at_utc("signing.renew", self._k.utc_ms + DAY_MS, self.renew)
 

@@ -136,6 +136,22 @@ def test_a_certificate_for_the_csms_is_renewed_in_time(days: int, due_after: int
     assert len([each for each in found.commands if isinstance(each, MakeRequest)]) == 1, "it is on its way"
 
 
+def test_a_certificate_that_is_due_when_it_is_signed_is_renewed_once_a_day() -> None:
+    found = Bench("2.1", network=SECURE, chains={"ChargingStationCertificate": Key().signed(days=2)})
+    install(found)
+    for day in (1, 2):
+        made = [each for each in found.commands if isinstance(each, MakeRequest)]
+        assert len(made) == day
+        key = Key()
+        found.fact(RequestMade(use=made[-1].use, csr=key.csr()))
+        assert give(found, key.signed(days=2)) == "Accepted"
+        found.fact(CertificateTaken(use="ChargingStationCertificate"))
+        found.wait(3_600)
+        assert found.connected
+        assert len([each for each in found.commands if isinstance(each, MakeRequest)]) == day
+        found.wait(86_400)
+
+
 def test_a_request_outlives_a_restart() -> None:
     """A CA may take days; the key waits beside the one in use."""
     found = Bench("2.1")
