@@ -84,6 +84,9 @@ class CertificateFiles:
 
     def complete(self) -> None:
         """Complete a change of key and chain that a kill has interrupted: until then they do not belong together."""
+        with contextlib.suppress(OSError):
+            for unfinished in self._folder().glob(".*"):  # of a process killed while writing
+                unfinished.unlink()
         for use in self._own():
             with contextlib.suppress(OSError, ValueError, V2GError):
                 if self._new_chain(use).exists():

@@ -146,6 +146,13 @@ async def test_the_chain_before_is_used_again_with_its_key(pki: PkiTree, tmp_pat
         assert shown.chain[0] == x509.load_pem_x509_certificates(chain.encode())[0].public_bytes(Encoding.DER)
 
 
+def test_a_key_that_was_not_written_to_its_end_does_not_stay(pki: PkiTree, tmp_path: Path) -> None:
+    charger = Charger(pki, tmp_path)
+    (charger.folder / f".{USE}.new.key.x7f2").write_text("a part of a key")
+    charger.files.complete()
+    assert list(charger.folder.iterdir()) == []
+
+
 async def test_a_chain_for_another_key_changes_nothing(pki: PkiTree, tmp_path: Path) -> None:
     charger = Charger(pki, tmp_path)
     before = charger.own.chain.read_bytes(), charger.key.read_bytes()
