@@ -132,9 +132,10 @@ async def _check(services: Services, station_id: str, request: Message) -> None:
             check_root(request.certificate_type, request.certificate)
         case SetVariableMonitoringRequest(set_monitoring_data=monitors):
             check_streams(monitors)
-        case SendLocalListRequest(update_type="Differential"):
+        case SendLocalListRequest(version_number=number, update_type=kind):
+            _check_number("versionNumber", number, taken=False)
             known = await services.store.read(commands.find_local_list, station_id)
-            if known is None or known["status"] != "Accepted":
+            if kind == "Differential" and (known is None or known["status"] != "Accepted"):
                 raise RefusedError(
                     "the back end does not know the station's local list, so it cannot record a change of it (D01)",
                     reason="unknown_list",

@@ -131,6 +131,13 @@ async def test_messages_and_controls_are_recorded_and_cleared(ask: ApiClient) ->
     assert await run(der.controls, station.id) == []
 
 
+@pytest.mark.parametrize("version", [0, 1_000_000_001, 2**53])
+async def test_a_version_after_which_there_is_none_is_refused(ask: ApiClient, version: int) -> None:
+    station = await ask.backend.booted()
+    refused = await send(ask, "SendLocalList", {"versionNumber": version, "updateType": "Full"}, station)
+    assert (refused.status, station.payloads("SendLocalList")) == (409, [])
+
+
 @pytest.mark.parametrize("status", ["Accepted", "Rejected"])
 async def test_a_profile_is_recorded_only_when_it_is_accepted(ask: ApiClient, status: str) -> None:
     station = await ask.backend.booted(version="2.1")
