@@ -151,7 +151,8 @@ class Visitors:
         return Sample(
             tracemalloc.get_traced_memory()[0],
             len(list(Path("/proc/self/fd").iterdir())),
-            threading.active_count(),
+            # asyncio's pool, which is bounded, begins a thread whenever all of its others are busy
+            sum(not each.name.startswith("asyncio_") for each in threading.enumerate()),
             len(asyncio.all_tasks()),
             len(files),
             sum(each.stat().st_size for each in files) // 1024,
