@@ -130,9 +130,10 @@ def governing(site: SiteLimits, signals: Sequence[SourceSignal], now_ms: int) ->
             continue
         if each.import_limit_w is not None:
             imports.append((each.import_limit_w, rank, each.source))
-        expired = each.export_until_ms is not None and each.export_until_ms <= now_ms
-        if expired or each.export_limit_w is not None:
-            exports.append((0 if expired else each.export_limit_w or 0, rank, each.source))
+        if each.export_until_ms is not None and each.export_until_ms <= now_ms:
+            exports.append((0, rank, each.source))
+        elif each.export_limit_w is not None:
+            exports.append((each.export_limit_w, rank, each.source))
     return Governing(import_source=min(imports)[2], export_source=min(exports)[2])
 
 
@@ -186,9 +187,7 @@ def _goes_on(current: GridSignal, following: GridSignal, now_ms: int) -> bool:
 
 def _overlay(series: Sequence[Sequence[SignalSlot]], from_ms: int) -> tuple[SignalSlot, ...]:
     """Return the prices from an hour on: at each time those of the first series that has one."""
-    lanes = [[(s.start_ms, s.start_ms + s.duration_s * 1000, s) for s in slots] for slots in series if slots]
-    if len(lanes) < 2:
-        return tuple(slot for lane in lanes for _, end, slot in lane if end > from_ms)[:_MOST_SLOTS]
+    lanes = [[(s.start_ms, s.start_ms + s.duration_s * 1000, s) for s in slots] for slots in series]
     cuts = sorted({edge for lane in lanes for start, end, _ in lane for edge in (start, end)})
     places = [0] * len(lanes)
     found: list[SignalSlot] = []

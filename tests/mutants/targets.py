@@ -631,6 +631,11 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "requested_key: allowed and isinstance(key, ec.EllipticCurvePublicKey | ed448.Ed448PublicKey | "
         "rsa.RSAPublicKey) -> allowed": "keys of allowed kinds have these types",
     },
+    "grid_rules": {
+        "SourceSignal.abandoned: True -> False": "both have two",
+        "governing: 1 -> 2": "ranks are only compared",
+        "_goes_on: return False -> return None": "None is as false",
+    },
     "device_model": {"module: 'T' -> 'T?'": "the name of a type variable"},
     "overview_rules": {"beside: percent > 0 -> percent >= 0": "of 0 it has been said before"},
     "issue": {"key_identifier: 20 -> 21": "a SHA-1 has 20 bytes"},

@@ -35,6 +35,14 @@ def test_a_price_beyond_what_is_accepted_is_named(price: int, export: int, refus
     assert PriceBounds(least=0, most=0).refusal([]) == ""
 
 
+def test_a_source_states_only_what_it_says() -> None:
+    assert SourceSignal(source="a") == SourceSignal(
+        source="a", slots=(), import_limit_w=None, export_limit_w=None, export_until_ms=None, setpoint_w=None,
+        setpoint_until_ms=0, problem="", emergency_until_ms=0, connection_point=None,
+    )  # fmt: skip
+    assert SITE == "site"
+
+
 def test_limits_at_a_place_of_its_own_do_not_hold_at_the_site() -> None:
     at_depot = SourceSignal(source="a", import_limit_w=9, export_limit_w=8, connection_point=DEPOT)
     wide = SourceSignal(source="b", import_limit_w=90, export_limit_w=30)
@@ -191,6 +199,11 @@ def test_parts_of_a_slot_are_one_again_and_slivers_are_left_out() -> None:
     assert prices(apart, (slot(NOW_MS + 30_000, 10, 3),)) == [(0, 60, 7, 0), (60, 60, 7, 0)]
     sliver = slot(NOW_MS + 1_800_999, 1, 7)
     assert prices((sliver,), (day,)) == [(0, 1800, 100, 50), (1800, 1, 7, 0), (1801, 1798, 100, 50)]
+    halves = slot(NOW_MS + 1_800_000, 1, 7), slot(NOW_MS + 1_800_500, 1800, 3)
+    assert prices(halves[:1], (day,), halves[1:]) == [(0, 1800, 100, 50), (1801, 1799, 100, 50)]
+    two = (slot(NOW_MS, 1800, 1), slot(NOW_MS + 1_800_000, 1800, 2))
+    cuts = tuple(slot(NOW_MS + 1_860_000 + n * 60_000, 60, 3) for n in range(2))
+    assert prices(two, cuts) == [(0, 1800, 1, 0), (1800, 1800, 2, 0)]
     near = (slot(NOW_MS + 500, 60, 7),)
     assert prices(near, (day,)) == [(0, 60, 7, 0), (60, 3539, 100, 50)]
     other = slot(NOW_MS + 3_600_000, 60, 100, 51)
