@@ -165,6 +165,7 @@ def test_a_declaration_is_read_as_it_was_written(tmp_path: Path) -> None:
         (("--load", "small", "--url", "wss://h/ocpp", "--cert", "a", "--key", "b"), "its own certificate"),
         (("--declaration", "/nowhere.toml"), "/nowhere.toml"),
         (("--declare", "/nowhere/csms.toml"), "/nowhere/csms.toml"),
+        (("--declare", __file__), f"{__file__} exists"),
     ],
 )
 def test_what_cannot_be_run_is_refused(options: tuple[str, ...], said: str) -> None:

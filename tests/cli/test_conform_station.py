@@ -218,6 +218,7 @@ def test_a_declaration_is_made_of_the_base_report(tmp_path: Path) -> None:
         (("--ca-key", "a.key"), "needs its root"),
         (("--declaration", "/nowhere.toml"), "/nowhere.toml"),
         (("--resume", "/nowhere.jsonl"), "/nowhere.jsonl"),
+        (("--declare", __file__), f"{__file__} exists"),
     ],
 )
 def test_what_cannot_be_run_is_refused(words: tuple[str, ...], said: str) -> None:

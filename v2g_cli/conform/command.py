@@ -73,7 +73,7 @@ def diff(before: RecordsFile, after: RecordsFile, json: JsonFlag = False) -> Non
 def badge(
     records: RecordsFile,
     file: Annotated[Path, typer.Argument(help="SVG file to write.")],
-    title: Annotated[str, typer.Option("--title", help="Left part of the badge.")] = "OCPP cases",
+    title: Annotated[str, typer.Option("--title", help="Left part of the badge.")] = "conformance cases",
 ) -> None:
     """Write a badge with the result of a run: how many of the cases that apply passed.
 

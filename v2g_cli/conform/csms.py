@@ -13,7 +13,7 @@ from v2g.errors import ConfigError
 from v2g.text import numbered
 from v2g_cli.conform.ocpp import ask, cases_of, check_declaration, play, prompts, say_lost, versions_of
 from v2g_cli.conform.options import BackEnd, OcppRun, Reports, Selection
-from v2g_cli.output import say, write_text
+from v2g_cli.output import say, write_new
 from v2g_cli.station import contexts_of
 
 if TYPE_CHECKING:  # slow to load: other commands do without
@@ -33,7 +33,7 @@ def csms(
         Path | None, typer.Option("--declaration", metavar="FILE", help="What the back end knows and supports (TOML).")
     ] = None,
     declare: Annotated[
-        Path | None, typer.Option("--declare", metavar="FILE", help="Write a declaration to fill in, and exit.")
+        Path | None, typer.Option("--declare", metavar="FILE", help="Write a new declaration to fill in, and exit.")
     ] = None,
     operator: Annotated[
         str | None,
@@ -82,7 +82,7 @@ def csms(
     from v2g_testkit.ocpp.v16.csms_cases import CSMS_CASES_16
 
     if declare is not None:
-        write_text(declare, written_csms(CsmsDeclaration()))
+        write_new(declare, written_csms(CsmsDeclaration()))
         say(f"{declare}: fill in where stations connect, a station and tokens that the back end knows")
         return
     declared = CsmsDeclaration() if declaration is None else read_csms_declaration(declaration)

@@ -29,7 +29,7 @@ class Selection(msgspec.Struct, frozen=True):
     only: Annotated[
         list[str] | None,
         typer.Option(
-            "--only", metavar="ID", help="Only cases whose id contains this text; * matches anything; repeatable."
+            "--only", metavar="ID", help="Only cases with these parts of an id (TIM-DC); * is any text; repeatable."
         ),
     ] = None
     skip: Annotated[

@@ -14,7 +14,7 @@ from v2g.errors import ConfigError, TransportError
 from v2g.ocpp.routes import Version
 from v2g_cli.conform.ocpp import ask, cases_of, check_declaration, play, prompts, say_lost, versions_of
 from v2g_cli.conform.options import Listener, OcppRun, Reports, Selection
-from v2g_cli.output import say, write_text
+from v2g_cli.output import say, write_new
 
 if TYPE_CHECKING:  # slow to load: other commands do without
     from v2g.io.runtime.clock import Clock
@@ -38,7 +38,7 @@ def station(
     ] = None,
     declare: Annotated[
         Path | None,
-        typer.Option("--declare", metavar="FILE", help="Write a declaration made from the station's base report."),
+        typer.Option("--declare", metavar="FILE", help="Write a new declaration from the station's base report."),
     ] = None,
     driver: Annotated[
         str | None,
@@ -193,9 +193,11 @@ class _Bench:
 async def _declare(bench: _Bench, tester: "StationTester", file: Path) -> None:
     from v2g_testkit.ocpp.declaration import from_report, written
 
+    if file.exists():  # before anybody waits for the station
+        raise ConfigError(f"{file} exists", hint="name another file")
     async with bench.open():
         text = written(from_report(tester.report) if tester.report else tester.declaration)
-    write_text(file, text)
+    write_new(file, text)
     say(f"{file}: of {tester.identity}; look through it, and add tokens that the station knows")
 
 
