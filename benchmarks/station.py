@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.figures import Figure
+from v2g.io.runtime.supervision import cancel_tasks
 
 ABOUT = "idle cost, flash writes, boot, queue, simulated stations"
 REQUIREMENTS = ("R168",)
@@ -114,8 +115,7 @@ async def _fleet(port: int, count: int, seconds: float) -> dict[str, float]:
     cpu, wall = time.process_time(), time.perf_counter()
     await asyncio.sleep(seconds)
     found = {"rss": _rss(), "cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - wall}
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await cancel_tasks(running)
     return found
 
 
@@ -147,8 +147,7 @@ async def _queue(port: int, events: int) -> tuple[float, float]:
         begin = time.perf_counter()
         await station.drain(600)
         rate = events / (time.perf_counter() - begin)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await cancel_tasks(running)
         await station.close()
     return boot, rate
 

@@ -32,6 +32,7 @@ from tests.csms.support import TOKENS, make_config
 from v2g.io.can import CanConfig, CanPort
 from v2g.io.mqtt.config import MqttConfig
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import cancel_tasks
 from v2g.io.storage.outbox import Outbox
 from v2g.observe import Observe
 from v2g.telemetry.batch import BURST, Batcher
@@ -288,9 +289,7 @@ async def _to_stream(moves: int) -> Figure:
                 sent.append(clock())
                 bus.send(0x18FEF1FE, struct.pack("<ii", 48_000_000 + each * 100, 11_000_000))
             await asyncio.sleep(2)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel_tasks(*tasks)
             await bus.close()
             await gateway.close(drain=1)
             writer.close()
@@ -369,8 +368,7 @@ async def _jitter(seconds: float) -> Figure:
     port = await CanPort.opened(config, lambda frame_id, _data, at_s: times.append(at_s) if frame_id == 0x100 else None)
     sending = asyncio.create_task(BatteryEcu(config, lambda: SNAPSHOT, rate=100.0).run())
     await asyncio.sleep(seconds)
-    sending.cancel()
-    await asyncio.gather(sending, return_exceptions=True)
+    await cancel_tasks(sending)
     await port.close()
     late = [abs(b - a - 0.01) * 1e6 for a, b in itertools.pairwise(times)]
     note = f"p99; {median(late):.0f} p50, {len(times)} frames"

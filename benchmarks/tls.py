@@ -23,6 +23,7 @@ import msgspec
 
 from benchmarks.figures import Figure, cpu_s, median, percentile
 from pki_tools.tree import PkiTree, make_pki
+from v2g.io.runtime.supervision import cancel_tasks
 from v2g.io.tls.client import connect
 from v2g.io.tls.endpoint import ISO15118_20, Backend, Endpoint, TlsIdentity, TlsProfile, open_channel
 from v2g.io.tls.server import serve
@@ -172,9 +173,7 @@ async def _beside_strangers(pki: PkiTree, pid: int, port: int, seconds: float) -
         spans += await _connect(endpoint, port, 1)
         await asyncio.sleep(0.1)
     busy = (cpu_s(pid) - before) / lasted
-    for task in flood:
-        task.cancel()
-    await asyncio.gather(*flood, return_exceptions=True)
+    await cancel_tasks(*flood)
     return spans, busy, hellos
 
 

@@ -22,6 +22,7 @@ from tests.telemetry.brokers import access, source
 from tests.telemetry.nothing_lost import Field
 from v2g.io.http.client import HttpSession, request
 from v2g.io.mqtt.config import MqttConfig
+from v2g.io.runtime.supervision import cancel_tasks
 from v2g.io.storage.outbox import Outbox, OutboxEntry
 from v2g.observe import Observe
 from v2g.telemetry.columns import encode_compact
@@ -184,8 +185,7 @@ async def _by_mqtt(place: Path, pki: PkiTree, broker: Broker, updates: int, *, t
             delivery.wake()
             while await box.waiting():
                 await asyncio.sleep(0.005)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await cancel_tasks(task)
         octets = wire.octets
         await uplink.close()
     await box.close()
@@ -250,8 +250,7 @@ async def _drain(place: Path, pki: PkiTree, broker: Broker, megabytes: int) -> l
                 took, used = time.monotonic() - begin, time.process_time() - used
         while delivery.awaited:
             await asyncio.sleep(0.05)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await cancel_tasks(task)
         await uplink.close()
         assert field.stored() == seq + live
     finally:

@@ -53,7 +53,7 @@ from v2g.io.runtime.event_socket import EventSocket
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import OrderlyEnd, run
 from v2g.io.runtime.runner import ByteStream, NullStream, Runner
-from v2g.io.runtime.supervision import Supervisor, child, defects_reported
+from v2g.io.runtime.supervision import Supervisor, cancel_tasks, child, defects_reported
 from v2g.io.runtime.trace import open_trace
 from v2g.io.runtime.watchdog import Watchdog
 from v2g.io.simulation.lines import VehicleAcLine, VehicleCoilLine, VehicleContactLine, VehicleDcLine
@@ -348,7 +348,7 @@ class Vehicle:
             if basic is None or not isinstance(pilot, SimulatedVehiclePilot):
                 return await self._converse(endpoint, recorder, wrap)
             talk = child(self._converse(endpoint, recorder, wrap), name="conversation")
-            stack.push_async_callback(_cancel, talk)
+            stack.push_async_callback(cancel_tasks, talk)
             fallback = BasicFallback(basic, pilot, partial(self._charge_by_duty, basic, pilot), self.observe)
             return await fallback.follow(talk)
 
@@ -630,8 +630,3 @@ def snapshot(
             precharge_closed=False,
         ),
     )
-
-
-async def _cancel(task: "asyncio.Task[object]") -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from evcc.session.settings import BasicConfig
 from v2g.errors import TimeoutExpired, V2GError
 from v2g.io.plc.pilot import SimulatedVehiclePilot
-from v2g.io.runtime.supervision import child
+from v2g.io.runtime.supervision import cancel_tasks, child
 from v2g.observe import Observe
 
 
@@ -45,8 +45,7 @@ class BasicFallback:
                         raise error from None
                     hint = "does the charger fall back to nominal duty?"
                     raise TimeoutExpired("wait for nominal duty", self._config.wait_s, hint=hint) from None
-            talk.cancel()
-            await asyncio.gather(talk, return_exceptions=True)
+            await cancel_tasks(talk)
         finally:
             nominal.cancel()
         self._observe(Observe("basic", "fallback", {"reason": reason}))

@@ -15,7 +15,7 @@ from v2g import typed_json
 from v2g.errors import StoreError, TimeoutExpired
 from v2g.io.plc.datalink import VehicleLink
 from v2g.io.runtime.clock import Clock
-from v2g.io.runtime.supervision import child
+from v2g.io.runtime.supervision import cancel_tasks, child
 from v2g.io.storage.journal_file import remove_file, write_files
 from v2g.io.storage.record_keys import RecordKeys, read_sealed
 
@@ -124,9 +124,7 @@ class Rest:
         try:
             done, _ = await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for each in waits:
-                each.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+            await cancel_tasks(*waits)
         who = next((waits[each] for each in done), "time")
         if self._link is not None and who != "charger":
             self._link.wake_up()

@@ -39,7 +39,7 @@ from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import keep_responsive
 from v2g.io.runtime.service_manager import notify
-from v2g.io.runtime.supervision import Supervisor, child, spawn
+from v2g.io.runtime.supervision import Supervisor, cancel_tasks, child, spawn
 from v2g.io.storage.grid_code_file import read_grid_code
 from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe, Scalar
@@ -193,8 +193,7 @@ class Charger:
         async def close() -> None:
             self.restarting.close()
             await station.drain(DRAIN_S)
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await cancel_tasks(running)
             await station.close()
 
         return close

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET
 
 from v2g.errors import CodecError, TransportError
-from v2g.io.runtime.supervision import Backoff, child
+from v2g.io.runtime.supervision import Backoff, cancel_tasks, child
 from v2g.io.storage.outbox import BEGINNING, END, BootName, Outbox, OutboxRow, Position
 from v2g.observe import Observe
 from v2g.rates import Bucket, spend, take
@@ -618,6 +618,4 @@ class _Sending:
 
     async def close(self) -> None:
         """Give up what is under way."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_tasks(*self._tasks)

@@ -27,7 +27,7 @@ from v2g.io.keys.wrapped import read_wrapped
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.processor_heat import THROTTLED, HeatReading, ProcessorWatch
-from v2g.io.runtime.supervision import Backoff, Supervisor, child
+from v2g.io.runtime.supervision import Backoff, Supervisor, cancel_tasks, child, wait_at_most
 from v2g.io.storage.emergency_log import EmergencyLog
 from v2g.io.storage.outbox import Outbox
 from v2g.io.storage.record_keys import RecordKeys
@@ -458,9 +458,7 @@ class Gateway:
                 await self._flush(now)
                 continue
             due = min(report_at, math.inf if deadline is None else deadline)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(None if due == math.inf else due - now):
-                    await self._offered.wait()
+            await wait_at_most(None if due == math.inf else due - now, self._offered.wait())
             self._offered.clear()
 
     async def _flush(self, now: float, *, all_changes: bool = False) -> None:
@@ -569,9 +567,7 @@ class Gateway:
                 try:
                     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 finally:
-                    for task in tasks:
-                        task.cancel()
-                    await asyncio.gather(*tasks, return_exceptions=True)
+                    await cancel_tasks(*tasks)
                 for task in tasks:
                     if not task.cancelled():
                         task.result()
@@ -648,9 +644,7 @@ class Gateway:
             await self._recorder.commit()
         except StoreError as error:
             self._observe(Observe("telemetry", "record_lost", {"reason": str(error)}))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(drain):
-                await self._delivery.drain()
+        await wait_at_most(drain, self._delivery.drain())
         await self._outflow.close()
         await self._close_uplink()
         data = {

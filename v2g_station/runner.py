@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from v2g.errors import StoreError, TimeoutExpired, TlsError, TransportError, V2GError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
-from v2g.io.runtime.supervision import spawn
+from v2g.io.runtime.supervision import cancel_tasks, spawn
 from v2g.io.websocket.client import OcppSocket, connect
 from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
@@ -326,8 +326,7 @@ class StationRunner:
                 self._connection = None
                 self._guarded(lambda moment: self.core.closed(reason, moment))
         finally:
-            sender.cancel()
-            await asyncio.gather(sender, return_exceptions=True)
+            await cancel_tasks(sender)
             with contextlib.suppress(TransportError, TimeoutError):
                 async with asyncio.timeout(FLUSH_S):
                     for text, saving in self._final_frames.pop(me, ()) if me is not None else ():

@@ -16,6 +16,7 @@ import msgspec
 from evcc.hardware.pack import PackConfig, SensedPack
 from evcc.policy.battery import Battery, BatteryConfig
 from v2g.errors import TransportError
+from v2g.io.runtime.supervision import wait_at_most
 from v2g.io.storage.outbox import Outbox, OutboxEntry
 from v2g.telemetry.batch import Band, Bands, Batcher
 from v2g.telemetry.cells import with_imbalance
@@ -207,9 +208,7 @@ class Commuters:
                     self.progress.made += await each.advance(until_ms)
                 self.progress.at_ms = until_ms
                 self._count(fleet, look)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_DRAIN_S):
-                    await asyncio.gather(*(each.delivery.drain() for each in fleet))
+            await wait_at_most(_DRAIN_S, asyncio.gather(*(each.delivery.drain() for each in fleet)))
             self._count(fleet, look)
             await stack.aclose()
         return self.progress

@@ -18,6 +18,7 @@ from v2g.io.network.plain_tcp import start_server
 from v2g.io.network.sdp import SdpServer, link_local_address
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.runner import Runner
+from v2g.io.runtime.supervision import wait_at_most
 from v2g.io.runtime.trace import Trace
 from v2g.io.tls.endpoint import ISO15118_20, Endpoint, TlsIdentity, TlsProfile
 from v2g.io.tls.peer_verifier import RECEIVED
@@ -102,9 +103,7 @@ class Starter:
         process = await asyncio.create_subprocess_shell(self._command, start_new_session=True)
         try:
             yield
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_END_S):
-                    await process.wait()
+            await wait_at_most(_END_S, process.wait())
         finally:
             if process.returncode is None:
                 await _ended(process)
@@ -296,13 +295,9 @@ class EvccTester:
             good = self._book(port)
             answer = self._answers(form, good, asked, enough)
             async with self._answering(answer, _bytes(form, good)), self._starter.going():
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._bench.wait_s):
-                        await (enough if form in ("unanswered", "no-tls") else came).wait()
+                await wait_at_most(self._bench.wait_s, (enough if form in ("unanswered", "no-tls") else came).wait())
                 if form == "no-tls" and asked:
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(STAY_S):
-                            await came.wait()
+                    await wait_at_most(STAY_S, came.wait())
         if not asked:
             return Seen(reached=False, trouble=f"no vehicle sent an SDP request within {self._bench.wait_s:g} s")
         if form == "unanswered":

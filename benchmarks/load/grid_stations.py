@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from v2g.io.runtime.program import keep_responsive
+from v2g.io.runtime.supervision import cancel_tasks
 from v2g.iso15118.engine.session import Fact
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.kernel.kernel import StationCommand
@@ -101,8 +102,7 @@ async def main() -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await cancel_tasks(running)
     sys.stdout.buffer.write(msgspec.json.encode(arrivals))
 
 

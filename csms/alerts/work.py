@@ -40,6 +40,7 @@ from csms.webhooks.work import deliveries_of
 from v2g.errors import ConfigError, StoreError, V2GError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
+from v2g.io.runtime.supervision import wait_at_most
 from v2g.observe import Observe, Scalar
 from v2g.pki.keys import read_secret
 from v2g.text import printable
@@ -85,9 +86,7 @@ class Alerts:
                     )
                     self._observe(Observe("alerts", name, event_of(alert)))
                     self._feed.publish(name, station_of(alert), event_of(alert))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(POLL_S):
-                    await self._wake.wait()
+            await wait_at_most(POLL_S, self._wake.wait())
 
     def _deliveries(self, kind: Announcement, alert: Alert, webhooks: list[Webhook]) -> list[tuple[str, str, str]]:
         event = FeedEvent(kind, station_of(alert), event_of(alert), self._clock.utc_ms(), self._feed.node)

@@ -4,7 +4,6 @@ What is decided is stored before it is reported; any node may decide, and the da
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, tzinfo
 from typing import Final, NoReturn, Protocol
@@ -35,6 +34,7 @@ from v2g.energy.settlement.settle import Settlement, settle
 from v2g.energy.settlement.taxes import UNTAXED, Taxation
 from v2g.errors import CertificateError, V2GError, VerificationError
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import wait_at_most
 from v2g.observe import Scalar
 from v2g.pki.certificates import chain_to_pem, common_name, load_certificate
 
@@ -92,9 +92,7 @@ class Bookkeeper:
     async def run(self, leads: Callable[[str, float], Awaitable[bool]]) -> NoReturn:
         """Look again at journals that wait, until cancelled; `leads` lets one node look at all. Raises StoreError."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_PAUSE_S):
-                    await self._wake.wait()
+            await wait_at_most(_PAUSE_S, self._wake.wait())
             self._wake.clear()
             stations, self._stations = self._stations, set()
             for station_id in stations:

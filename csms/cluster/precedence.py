@@ -5,6 +5,8 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import Final, TypeVar
 
+from v2g.io.runtime.supervision import wait_at_most
+
 LONGEST_S: Final = 2.0
 """How long commands keep reports waiting: one to a station that does not answer takes longer."""
 
@@ -47,9 +49,7 @@ class Precedence:
         async with self._turn:
             while (wait_s := self._wait_s(records)) != 0:
                 self._changed.clear()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait_s):
-                        await self._changed.wait()
+                await wait_at_most(wait_s, self._changed.wait())
             self._under_way += records
         try:
             yield

@@ -27,6 +27,7 @@ from v2g.ieee2030_5.functions import (
     InverterFunction,
     InverterVar,
 )
+from v2g.io.runtime.supervision import wait_at_most
 from v2g.ocpp.messages import der_control as ocpp
 from v2g.ocpp.messages.ev_charging import DERControl
 
@@ -153,8 +154,7 @@ class FunctionDelivery:
             except StoreError as error:
                 self._services.announce("ocpp", "ieee2030_5_problem", reason=f"functions: {error}"[:200])
             self._changed.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), _PAUSE_S)
+            await wait_at_most(_PAUSE_S, self._changed.wait())
 
     async def step(self) -> None:
         """Set and clear what differs at each station. Raises StoreError."""

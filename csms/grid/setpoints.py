@@ -11,6 +11,7 @@ from csms.services import Services
 from v2g.energy.grid_signal import ConnectionPoint
 from v2g.errors import RefusedError, StoreError, TransportError
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import wait_at_most
 from v2g.observe import Observe, Scalar
 
 _AGAIN_MS = 1000
@@ -82,8 +83,7 @@ async def keep_polling(
     woken = woken or asyncio.Event()
     while True:
         pause_s = min((await step() - clock.utc_ms()) / 1000, longest_s) / clock.scale
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(woken.wait(), max(_LEAST_PAUSE_S, pause_s))
+        await wait_at_most(max(_LEAST_PAUSE_S, pause_s), woken.wait())
         woken.clear()
 
 

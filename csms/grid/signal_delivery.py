@@ -8,7 +8,6 @@ they must not feed back, and vehicles that sent their needs their prices; nothin
 """
 
 import asyncio
-import contextlib
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -39,7 +38,7 @@ from csms.transactions import store as transactions
 from v2g.energy.grid_signal import ExportSignal, GridSignal, PriceSignal
 from v2g.energy.settlement.operator import tariff_digest
 from v2g.errors import OcppError, RefusedError, StoreError, V2GError
-from v2g.io.runtime.supervision import spawn
+from v2g.io.runtime.supervision import cancel_tasks, spawn, wait_at_most
 from v2g.observe import Scalar
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest, DataTransferResponse
@@ -125,9 +124,7 @@ class Pusher:
         """Stop: the connection has ended."""
         self._begun = False
         self._services[GridShares].leave(self._station_id, self.wake)
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await cancel_tasks(self._task)
 
     def wake(self) -> None:
         """Check for a newer signal."""
@@ -150,8 +147,7 @@ class Pusher:
     async def limit_first(self) -> None:
         """Wait, but not for long, until the station has its limits for the first time: power is permitted next."""
         if self._task is not None and not self._limited.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._limited.wait(), _LIMITED_S)
+            await wait_at_most(_LIMITED_S, self._limited.wait())
 
     def transactions_changed(self) -> None:
         """A transaction has begun or ended: the parts of the export limit may change."""

@@ -25,7 +25,7 @@ from csms.station_security.authority import StationCa
 from csms.stations import store as stations
 from csms.stations.last_seen import LastSeen
 from v2g.errors import ConfigError, OcppError, RefusedError, TimeoutExpired, V2GError
-from v2g.io.runtime.supervision import spawn
+from v2g.io.runtime.supervision import cancel_tasks, spawn
 from v2g.io.tls.files import RenewedContext
 from v2g.io.tls.peer_chain import PeerJudge
 from v2g.io.websocket.bridged import HANDLES as HANDLES_16
@@ -170,9 +170,7 @@ class StationSession:
         finally:
             quiet.cancel()
             self._accepted = False
-            if self._after_boot is not None:
-                self._after_boot.cancel()
-                await asyncio.gather(self._after_boot, return_exceptions=True)
+            await cancel_tasks(self._after_boot)
             await self._pusher.close()
             self._services[LastSeen].left(self.station_id, self._services.clock.utc_ms())
             self._report("station_disconnected")

@@ -29,6 +29,7 @@ from csms.tariffs.work import TARIFFS_CHANGED
 from csms.transactions import store as transactions
 from v2g import typed_json
 from v2g.errors import OcpiError, StoreError, TransferError, V2GError
+from v2g.io.runtime.supervision import wait_at_most
 from v2g.observe import Observe, Scalar
 from v2g.ocpi.objects import OcpiLocation
 
@@ -139,9 +140,7 @@ async def run_outbox(services: Services) -> None:
             wake.clear()
             with contextlib.suppress(StoreError):
                 couriers.wake(await services.store.run(rows.with_due, services.clock.utc_ms()))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_S):
-                    await wake.wait()
+            await wait_at_most(_LOOK_S, wake.wait())
     finally:
         await couriers.dismiss(couriers.destinations)
 

@@ -24,7 +24,7 @@ from csms.station_security.store import enrolments
 from v2g.errors import CertificateError, RefusedError, StoreError, V2GError
 from v2g.io.http.est import EnrolmentPending, EstClient
 from v2g.io.runtime.clock import Clock
-from v2g.io.runtime.supervision import spawn
+from v2g.io.runtime.supervision import spawn, wait_at_most
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.security import CertificateSignedRequest, CertificateSignedResponse
 from v2g.pki.certificates import chain_from_pem, chain_to_pem, key_kind, load_certificate
@@ -125,9 +125,7 @@ class Enrolments:
             self._wake.clear()
             with contextlib.suppress(StoreError):
                 await self.look()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_S):
-                    await self._wake.wait()
+            await wait_at_most(_LOOK_S, self._wake.wait())
 
     async def look(self) -> None:
         """Carry on with what is due. Raises StoreError."""

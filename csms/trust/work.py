@@ -18,7 +18,7 @@ from csms.trust.certificate_status import CertificateStatus
 from v2g.errors import OcppError, RefusedError, StoreError, V2GError, with_reason
 from v2g.io.http.pools import PoolClient
 from v2g.io.runtime.clock import Clock
-from v2g.io.runtime.supervision import spawn
+from v2g.io.runtime.supervision import spawn, wait_at_most
 from v2g.ocpp.messages.certificates import InstallCertificateUse
 from v2g.pki.certificates import chain_to_pem, load_certificate
 from v2g.pki.credentials import load_chain
@@ -56,9 +56,7 @@ class TrustLists:
             with contextlib.suppress(StoreError):
                 await self.fetch_if_due(services)
                 await self.look(services)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_S):
-                    await self._wake.wait()
+            await wait_at_most(_LOOK_S, self._wake.wait())
 
     async def fetch_if_due(self, services: Services) -> None:
         """Fetch the list if that is due, some minutes after a failure at the earliest. Raises StoreError."""

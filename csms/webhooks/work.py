@@ -23,6 +23,7 @@ from v2g.errors import ConfigError, StoreError, TransferError
 from v2g.io.http.client import Resolve, request
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
+from v2g.io.runtime.supervision import wait_at_most
 from v2g.observe import Observe
 
 _LOOK_S: Final = 5.0  # interval of checks for other nodes' changes
@@ -89,9 +90,7 @@ class WebhookDeliveries:
                     await self.refresh()
                     self._wake.clear()
                     await self._work()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_LOOK_S):
-                        await self._wake.wait()
+                await wait_at_most(_LOOK_S, self._wake.wait())
         finally:
             await self._couriers.dismiss(self._couriers.destinations)
 

@@ -4,7 +4,6 @@ A backend for real hardware implements the same methods over its own CAN or I/O;
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Final, Literal, Protocol
 
@@ -19,6 +18,7 @@ from evcc.session import ports
 from v2g.energy.grid_support import NO_SUPPORT
 from v2g.iec61851.pilot import DutyReading, PilotState
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import wait_at_most
 from v2g.io.simulation.lines import ChargerDc, VehicleDc
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Callbacks
@@ -381,9 +381,7 @@ class SimulatedVehicle:
     async def _open_contactor(self) -> Fact:
         if abs(self._flowing_ma()) > BREAKABLE_MA:
             self._current_fell.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(BREAK_ANYWAY_S):
-                    await self._current_fell.wait()
+            await wait_at_most(BREAK_ANYWAY_S, self._current_fell.wait())
         await asyncio.sleep(self._contactor_delay_s)
         self._settle()
         self._coil = False

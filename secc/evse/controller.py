@@ -44,7 +44,7 @@ from v2g.io.plc.opening import open_link
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.runner import ByteStream, NullStream, Runner
-from v2g.io.runtime.supervision import child, run_all
+from v2g.io.runtime.supervision import cancel_tasks, child, run_all
 from v2g.io.simulation.medium import Medium
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.core import Conversation, Core
@@ -479,9 +479,7 @@ class EvseController:
     async def abort(self) -> None:
         """End the running session at once, because the program ends."""
         self.fact(evse.ShutDown())
-        if self._basic is not None:
-            self._basic.cancel()
-            await asyncio.gather(self._basic, return_exceptions=True)
+        await cancel_tasks(self._basic)
 
     async def leave(self) -> None:
         """Leave the data link; a paused session stays open on the disk."""

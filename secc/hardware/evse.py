@@ -34,7 +34,7 @@ from v2g.hardware.meters.plausibility import EnergyCounter, MeterGuard
 from v2g.hardware.session_metrics import MetricName, SessionFigures
 from v2g.iec61851.pilot import HLC_DUTY, STANDARD, PilotState, PilotTiming
 from v2g.io.runtime.clock import Clock
-from v2g.io.runtime.supervision import Backoff, run_all, spawn
+from v2g.io.runtime.supervision import Backoff, cancel_tasks, run_all, spawn
 from v2g.io.runtime.watchdog import HUNG_S
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Callbacks
@@ -315,9 +315,7 @@ class Evse(abc.ABC):
         run_all((self._off,))
         self._tell_interlock(lambda now: self.interlock.permit(now, allowed=False))
         tasks = [self._reporter] if self._test is None else [self._reporter, self._test]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_tasks(*tasks)
         for timer in (self._timer, self._again):
             if timer is not None:
                 timer.cancel()

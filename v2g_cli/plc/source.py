@@ -15,6 +15,7 @@ from v2g.io.capture import recorder
 from v2g.io.capture.pcapng import ETHERNET, Packet
 from v2g.io.plc.link import PlcConfig, PlcLink
 from v2g.io.runtime.clock import wall_ns
+from v2g.io.runtime.supervision import wait_at_most
 
 InterfaceOption = Annotated[
     str | None, typer.Option("--interface", "-i", help="Network interface of a modem; needs CAP_NET_RAW.")
@@ -152,8 +153,7 @@ async def followed(path: Path, *, seconds: float | None = None) -> AsyncIterator
             if stopped.is_set():
                 return
             if not data:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stopped.wait(), _ECHO_S)
+                await wait_at_most(_ECHO_S, stopped.wait())
 
 
 def _seen(packet: Packet) -> Seen:

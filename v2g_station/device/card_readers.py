@@ -10,7 +10,7 @@ import msgspec
 from v2g.hardware.interfaces import CardReader, CardType
 from v2g.io.hardware.driver import OnFailure, OpenSide, keep_open
 from v2g.io.runtime.clock import Clock
-from v2g.io.runtime.supervision import spawn
+from v2g.io.runtime.supervision import cancel_tasks, spawn
 from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.authorization import IdToken
@@ -53,9 +53,7 @@ class CardReaders:
 
     async def close(self) -> None:
         """Close the readers."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_tasks(*self._tasks)
 
     def _use(self, number: int, reader: CardReader, fail: OnFailure) -> None:
         reader.on_card(partial(self._card, number))

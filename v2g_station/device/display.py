@@ -20,7 +20,7 @@ from v2g.config import Table
 from v2g.hardware.interfaces import DriverDisplay
 from v2g.io.hardware.driver import OnFailure, OpenSide, keep_open
 from v2g.io.ota.installer import Argv
-from v2g.io.runtime.supervision import spawn
+from v2g.io.runtime.supervision import cancel_tasks, spawn
 from v2g.observe import Observe
 from v2g.ocpp.messages.display import MessageInfo
 from v2g.text import printable
@@ -67,9 +67,7 @@ class _Newest:
             self._running = spawn(self._run(), name="display")
 
     async def close(self) -> None:
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+        await cancel_tasks(self._running)
 
     async def _run(self) -> None:
         while self._waiting is not None:
@@ -153,9 +151,7 @@ class StationDisplay:
                 timer.cancel()
         await self._to_panel.close()
         await self._to_command.close()
-        if self._keeping is not None:
-            self._keeping.cancel()
-            await asyncio.gather(self._keeping, return_exceptions=True)
+        await cancel_tasks(self._keeping)
 
     def _next(self, *, many: bool) -> None:
         info = next(self._order)

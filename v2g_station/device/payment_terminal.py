@@ -8,7 +8,7 @@ from typing import Final
 from v2g.hardware.zvt.till import JobEnded, ReadCard, RegisterJob, ReserveJob, TillJob
 from v2g.io.hardware.zvt_terminal import ZvtTerminal
 from v2g.io.runtime.clock import Clock
-from v2g.io.runtime.supervision import spawn
+from v2g.io.runtime.supervision import cancel_tasks, spawn
 from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
 from v2g_station.device.terminal_config import TerminalConfig
@@ -47,9 +47,7 @@ class PaymentTerminal:
         """Disconnect from the terminal."""
         if self._reading is not None:
             self._reading.cancel()
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await cancel_tasks(self._task)
 
     def carry_out(self, command: StationCommand) -> bool:
         """Begin to carry out a command; return False for one that is not a terminal's."""

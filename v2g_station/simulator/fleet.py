@@ -23,7 +23,7 @@ from v2g.energy.settlement.ocmf import Assignment, MeterIdentity, Reading, sign_
 from v2g.errors import CertificateError, KeyAccessError
 from v2g.io.network.plain_tcp import start_server
 from v2g.io.runtime.clock import Clock, ClockConfig
-from v2g.io.runtime.supervision import spawn
+from v2g.io.runtime.supervision import cancel_tasks, spawn
 from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
 from v2g.ocpp.messages.certificates import InstallCertificateUse
@@ -395,9 +395,7 @@ class SimulatedStation:
         try:
             await self._restart.wait()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel_tasks(*tasks)
 
     async def _crash(self) -> None:
         """End the program as bad firmware does."""
@@ -585,9 +583,7 @@ class Simulator:
             pass
         finally:
             self._ended = self.report()  # before they stop
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel_tasks(*tasks)
             for station in self.stations:
                 await station.close()
 

@@ -20,7 +20,7 @@ from cryptography import x509
 
 from v2g.errors import OcppError, TransportError, V2GError
 from v2g.io.runtime.clock import Clock
-from v2g.io.runtime.supervision import child, spawn
+from v2g.io.runtime.supervision import cancel_tasks, child, spawn
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import parse_time
 from v2g_testkit.cases.case import Result
@@ -252,8 +252,7 @@ class CsmsTest(CaseTest):
                 await self._end(transaction, seq_no + 1)
         with contextlib.suppress(TransportError):
             await self._connection.close()
-        self._reader.cancel()
-        await asyncio.gather(self._reader, return_exceptions=True)
+        await cancel_tasks(self._reader)
         self._connection = self._reader = None
 
     async def away(self) -> None:

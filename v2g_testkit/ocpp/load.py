@@ -23,7 +23,7 @@ from msgspec import Meta
 from v2g import typed_json
 from v2g.errors import ConfigError, TransportError
 from v2g.io.runtime.clock import Clock
-from v2g.io.runtime.supervision import spawn
+from v2g.io.runtime.supervision import cancel_tasks, spawn
 from v2g.ocpp.routes import Version
 from v2g.ocpp.rpc import CALL, CALLERROR, CALLRESULT
 from v2g.ocpp.times import format_time
@@ -295,9 +295,7 @@ class Load:
                 for number, each in enumerate(others)
             )
         finally:
-            for each in reading:
-                each.cancel()
-            await asyncio.gather(*reading, return_exceptions=True)
+            await cancel_tasks(*reading)
 
     async def _storm(self) -> None:
         if not any(each.online for each in self.stations):

@@ -1,7 +1,6 @@
 """Feeds a sink with stored records, from the database: its failures delay no other sink and no ingest."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
@@ -12,7 +11,7 @@ from csms.telemetry.rules import StoredRecord
 from csms.telemetry.sinks import Sink
 from v2g.errors import StoreError, TransportError, UnstorableError
 from v2g.io.runtime.clock import Clock
-from v2g.io.runtime.supervision import Backoff
+from v2g.io.runtime.supervision import Backoff, wait_at_most
 from v2g.observe import Observe, Scalar
 
 PAUSE_S: Final = 1.0
@@ -75,9 +74,7 @@ class SinkFeeder:
             if batch is not None and not batch.full:
                 await asyncio.sleep(TOGETHER_S)
             elif batch is None:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(PAUSE_S):
-                        await self._woken.wait()
+                await wait_at_most(PAUSE_S, self._woken.wait())
             self._woken.clear()
 
     def wake(self, _: Sequence[bytes] = ()) -> None:

@@ -10,10 +10,12 @@ from v2g.io.runtime.supervision import (
     FIRST_PAUSE_S,
     LONGEST_PAUSE_S,
     Supervisor,
+    cancel_tasks,
     child,
     defects_reported,
     new_thread,
     spawn,
+    wait_at_most,
 )
 from v2g.observe import Observe
 
@@ -183,3 +185,30 @@ async def test_the_exception_of_a_child_goes_to_its_parent_only() -> None:
         cancelled.cancel()
         await asyncio.gather(cancelled, return_exceptions=True)
     assert events == []
+
+
+def test_cancelled_tasks_have_ended_whatever_they_raise() -> None:
+    async def main() -> None:
+        async def fail() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                raise StoreError("disk full")
+
+        tasks = [child(fail()), child(asyncio.sleep(60)), child(asyncio.sleep(0))]
+        await asyncio.sleep(0)
+        await cancel_tasks(None, *tasks)
+        assert all(each.done() for each in tasks)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("comes_s", "waited_s"), [(1, 1), (60, 5)])
+def test_a_wait_ends_with_its_event_or_its_time(comes_s: float, waited_s: float) -> None:
+    async def main() -> float:
+        begin = asyncio.get_running_loop().time()
+        await wait_at_most(5, asyncio.sleep(comes_s))
+        return asyncio.get_running_loop().time() - begin
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        assert runner.run(main()) == pytest.approx(waited_s)

@@ -28,7 +28,7 @@ from v2g.errors import CodecError, TlsError, TransportError
 from v2g.io.eebus.files import NodeKey, SeenPeer
 from v2g.io.network.plain_tcp import start_server
 from v2g.io.runtime.clock import Clock
-from v2g.io.runtime.supervision import Supervisor, child, spawn
+from v2g.io.runtime.supervision import Supervisor, cancel_tasks, child, spawn, wait_at_most
 from v2g.io.tls.endpoint import TlsChannel
 from v2g.io.tls.ski_channel import SkiChannel
 from v2g.io.tls.stream import TlsStream, close_gracefully, handshake
@@ -129,9 +129,7 @@ class EebusNode:
         tasks = {*self._tasks, *self._dials.values()}
         if tasks:
             await asyncio.wait(tasks, timeout=_CLOSING_S)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_tasks(*tasks)
 
     def now(self) -> Moment:
         """Return the time."""
@@ -322,15 +320,12 @@ class _Connection:
                 due = [self._ping_at, self._pong_until, self._close_at, self._ship.due if self._ship else None]
                 due.append(None if self._ship else self._begun + TLS_S)
                 until = min(each for each in due if each is not None)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(max(0.0, until - self._node.clock.monotonic())):
-                        await self._news.wait()
+                await wait_at_most(max(0.0, until - self._node.clock.monotonic()), self._news.wait())
                 self._news.clear()
         except (TlsError, TransportError, TimeoutError) as error:
             self.why = self.why or str(error) or "the peer does not read"
         finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
+            await cancel_tasks(reading)
 
     async def _read(self) -> None:
         try:

@@ -19,6 +19,7 @@ from v2g.iec61851.pilot import NOMINAL_MV, PilotState, near, read_levels
 from v2g.iec61851.proximity import Coding, read_proximity
 from v2g.io.hardware.driver import Driver, DriverContext
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import wait_at_most
 from v2g.io.serial_port import SerialPort
 from v2g.observe import Callbacks, Observe, Scalar
 
@@ -83,9 +84,7 @@ class SerialBoard(ReportingPilot):
 
     async def ready(self, seconds: float) -> bool:
         """Wait until the board has answered and sent its status; return whether it did within `seconds`."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._came.wait()
+        await wait_at_most(seconds, self._came.wait())
         return self._came.is_set()
 
     def close(self) -> None:

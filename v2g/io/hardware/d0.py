@@ -12,7 +12,7 @@ from v2g.hardware.meters.iec62056 import values_of_codes
 from v2g.io.hardware.driver import Driver
 from v2g.io.hardware.readings import MeterReadings
 from v2g.io.runtime.clock import Clock
-from v2g.io.runtime.supervision import spawn
+from v2g.io.runtime.supervision import cancel_tasks, spawn
 from v2g.io.serial_port import SerialPort
 from v2g.sml import SmlFramer
 
@@ -89,9 +89,7 @@ class D0Meter(MeterReadings):
 
     async def stop(self) -> None:
         """Close the port."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await cancel_tasks(self._task)
         self._close()
 
     # -- inside

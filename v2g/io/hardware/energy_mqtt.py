@@ -15,7 +15,7 @@ from v2g.hardware.energy_manager.commands import ManagedStation, Refused, Take, 
 from v2g.home_assistant import EVSE, discovery, node_of
 from v2g.io.hardware.energy_config import EnergyMqttConfig
 from v2g.io.mqtt.client import MqttClient
-from v2g.io.runtime.supervision import spawn
+from v2g.io.runtime.supervision import cancel_tasks, spawn
 
 _ONLINE: Final = "{{ 'online' if value_json.get('online') else 'offline' }}"
 
@@ -70,8 +70,7 @@ class MqttEnergyManager:
     async def close(self) -> None:
         """See EnergyManagerLink: the charger reports its end."""
         if self._telling is not None:
-            self._telling.cancel()
-            await asyncio.gather(self._telling, return_exceptions=True)
+            await cancel_tasks(self._telling)
             self._telling = None  # its end refers to this object, which keeps paho's sockets open
             await self._client.close(last=(f"{self._prefix}/state", b'{"online":false}'))
 

@@ -9,7 +9,7 @@ from v2g.errors import TransportError
 from v2g.hardware.energy_manager.commands import EnergyCommand, ManagedStation, Refused, Take
 from v2g.io.hardware.energy_config import EnergyRelaysConfig
 from v2g.io.hardware.gpio import GpiodLines, GpioLine, GpioLines
-from v2g.io.runtime.supervision import child
+from v2g.io.runtime.supervision import cancel_tasks, child
 
 POLL_S: Final = 0.25
 """Interval of readings; a change counts when two in a row agree, so that bouncing contacts command nothing."""
@@ -49,9 +49,7 @@ class RelayEnergyManager:
         """See EnergyManagerLink: contacts report nothing."""
 
     async def close(self) -> None:
-        if self._polling is not None:
-            self._polling.cancel()
-            await asyncio.gather(self._polling, return_exceptions=True)
+        await cancel_tasks(self._polling)
         if self._lines is not None:
             self._lines.close()
 

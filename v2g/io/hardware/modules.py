@@ -27,7 +27,7 @@ from v2g.hardware.power_modules.infypower import InfypowerConfig, infypower_grou
 from v2g.io.can import CanConfig, CanPort
 from v2g.io.hardware.driver import Driver, DriverContext
 from v2g.io.runtime.clock import Clock
-from v2g.io.runtime.supervision import spawn
+from v2g.io.runtime.supervision import cancel_tasks, spawn
 from v2g.observe import Callbacks
 from v2g.telemetry.absence import is_j1939_absence, states
 
@@ -124,8 +124,7 @@ class CanStage:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        self._reopening.cancel()
-        await asyncio.gather(self._reopening, return_exceptions=True)
+        await cancel_tasks(self._reopening)
         await self._port.close()
 
     # -- inside

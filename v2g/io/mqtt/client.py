@@ -26,7 +26,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from v2g.errors import TransportError, V2GError
 from v2g.io.mqtt.config import MqttConfig
-from v2g.io.runtime.supervision import ArgumentTs, Backoff, spawn
+from v2g.io.runtime.supervision import ArgumentTs, Backoff, cancel_tasks, spawn
 from v2g.io.tls.files import RenewedContext, client_context
 from v2g.observe import Observe
 
@@ -269,9 +269,7 @@ class MqttClient:
         """Disconnect and wait for paho's thread; `last` is a topic and the payload to retain there."""
         self._closed = True
         tasks = list(self._handling)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_tasks(*tasks)
         if last is not None and self.connected.is_set():
             with contextlib.suppress(TimeoutError, TransportError):
                 await asyncio.wait_for(self.publish(*last, retain=True), LAST_S)

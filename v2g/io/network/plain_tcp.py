@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Protocol
 
 from v2g.errors import ConfigError, TransportError
-from v2g.io.runtime.supervision import spawn
+from v2g.io.runtime.supervision import cancel_tasks, spawn
 from v2g.io.tls.endpoint import TlsProfile
 from v2g.iso15118.select import TRANSPORTS, EditionName
 from v2g.observe import Observe
@@ -155,9 +155,7 @@ class PlainServer:
         """Stop listening and end all connections."""
         assert self._server is not None
         self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_tasks(*self._tasks)
         await self._server.wait_closed()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

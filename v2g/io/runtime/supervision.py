@@ -2,7 +2,8 @@
 
 Every task and thread of the programs begins here, which a test enforces: `Supervisor.keep` for work that a program
 relies on, and which is restarted; `child` for a part of the caller, which awaits it; `spawn` and `thread` for work
-that nothing awaits. `defects_reported` makes events of exceptions that no code handles, also those of callbacks.
+that nothing awaits. `cancel_tasks` ends tasks. `defects_reported` makes events of exceptions that no code handles,
+also those of callbacks.
 """
 
 import asyncio
@@ -47,6 +48,21 @@ def _ended(task: asyncio.Task[object]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         context = {"message": f"task {task.get_name()} failed", "exception": error, "task": task}
         task.get_loop().call_exception_handler(context)
+
+
+async def cancel_tasks(*tasks: asyncio.Task[object] | None) -> None:
+    """Cancel tasks, and wait for their end; what they raise is dropped."""
+    given = [each for each in tasks if each is not None]
+    for each in given:
+        each.cancel()
+    await asyncio.gather(*given, return_exceptions=True)
+
+
+async def wait_at_most(seconds: float | None, event: Awaitable[object]) -> None:
+    """Wait for something, `seconds` at the most."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event
 
 
 def new_thread(target: Callable[[], object], *, name: str, daemon: bool = True) -> threading.Thread:

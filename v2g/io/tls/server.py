@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from v2g.errors import TlsError, TransportError, V2GError
 from v2g.io.network.plain_tcp import start_server
 from v2g.io.runtime.disk import Turnstile
-from v2g.io.runtime.supervision import spawn
+from v2g.io.runtime.supervision import cancel_tasks, spawn
 from v2g.io.tls.endpoint import Endpoint, TlsChannel, open_channel, record_channel
 from v2g.io.tls.hello import open_for
 from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream, close_gracefully, handshake
@@ -103,9 +103,7 @@ class TlsServer:
         """Stop listening and end all connections."""
         assert self._server is not None
         self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_tasks(*self._tasks)
         await self._server.wait_closed()
         await asyncio.sleep(0)  # aborted transports close their sockets in the next iteration of the loop
 
