@@ -20,12 +20,6 @@ def key_in_use(connection: Connection) -> str | None:
     return found
 
 
-def use_key(connection: Connection, fingerprint: str) -> None:
-    """Store the fingerprint of the present key."""
-    connection.execute(delete(store_keys))
-    connection.execute(insert(store_keys).values(fingerprint=fingerprint))
-
-
 def adopt(connection: Connection, key: StoreKey, *, alone: bool) -> list[str] | None:
     """Check that this database is used with this key; return None, or the webhooks whose secrets another key had.
 
@@ -43,7 +37,8 @@ def adopt(connection: Connection, key: StoreKey, *, alone: bool) -> list[str] | 
         lost = [each.webhook_id for each in webhooks.list_all(connection) if is_sealed(each.sealed_secret)]
         webhooks.disable(connection, lost)
     if known != key.fingerprint:
-        use_key(connection, key.fingerprint)
+        connection.execute(delete(store_keys))
+        connection.execute(insert(store_keys).values(fingerprint=key.fingerprint))
     for webhook in webhooks.list_all(connection):
         here = webhook.webhook_id
         if not is_sealed(webhook.sealed_secret):

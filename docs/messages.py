@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Any, Final
 
-from v2g.exi.declare import Content, Element, Schema, Wildcard, is_shared, schema_of
+from v2g.exi.declare import Content, Element, Wildcard, is_shared, schema_of
 from v2g.exi.explain_states import describe
 from v2g.exi.grammar import document
 from v2g.exi.model import Event, Kind, Model, Particle, Simple, leaves, model_of
@@ -61,7 +61,12 @@ def messages(page: str) -> str:
     shown = PAGES[page][1]
     own = [kind for schema in shown for kind in schema.types()]
     roots = [kind for kind in own if _is_message(kind)]
-    parts = [_namespaces(shown)]
+    rows = []
+    for schema in shown:
+        payload = f"`{schema.payload_type:#06x}`" if schema.payload_type else ""
+        codes = str(document(schema).width) if schema.uri in NAMESPACES else ""
+        rows.append((f"`{schema.uri}`", f"`{schema.prefix}`", payload, codes))
+    parts = [_table(("Namespace", "Prefix here", "V2GTP payload type", "Bits of a document's first event code"), rows)]
     for title, kinds in (("Messages", roots), ("Types", [kind for kind in own if kind not in roots])):
         parts += [f"## {title}\n"] if kinds else []
         parts += [_type(kind, page) for kind in sorted(kinds, key=lambda kind: kind.__name__)]
@@ -81,15 +86,6 @@ def message_pages() -> str:
         payload = f"`{shown[0].payload_type:#06x}`" if shown[0].payload_type else ""
         rows.append((f"[{title}](messages/{page}.md)", prefix, payload, str(count), str(len(kinds))))
     return _table(("Page", "`--namespace`", "V2GTP payload type", "Messages", "Types"), rows)
-
-
-def _namespaces(shown: Iterable[Schema]) -> str:
-    rows = []
-    for schema in shown:
-        payload = f"`{schema.payload_type:#06x}`" if schema.payload_type else ""
-        codes = str(document(schema).width) if schema.uri in NAMESPACES else ""
-        rows.append((f"`{schema.uri}`", f"`{schema.prefix}`", payload, codes))
-    return _table(("Namespace", "Prefix here", "V2GTP payload type", "Bits of a document's first event code"), rows)
 
 
 def _is_message(kind: type[Element]) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Final, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -59,7 +59,11 @@ def parse_config(
     tree = parse_tree(text, name)
     config, found = _read(_laid_over(defaults(tree), tree), type_, text, name, look)
     if found:
-        raise_first(found)
+        first, others = found[0], len(found) - 1
+        if not others:
+            raise first
+        more = f"; {others} more error{'s' if others > 1 else ''}: --check-config lists all"
+        raise ConfigError(f"{first}{more}", hint=first.hint)
     assert config is not None
     return config
 
@@ -78,15 +82,6 @@ def faults(
         return _read(_laid_over(defaults(tree), tree), type_, text, name, look)[1]
     except ConfigError as error:
         return [error]
-
-
-def raise_first(found: Sequence[ConfigError]) -> NoReturn:
-    """Raise the first of several errors, with the number of the others."""
-    first, others = found[0], len(found) - 1
-    if not others:
-        raise first
-    more = f"; {others} more error{'s' if others > 1 else ''}: --check-config lists all"
-    raise ConfigError(f"{first}{more}", hint=first.hint)
 
 
 def _read(

@@ -170,7 +170,11 @@ class StationRunner:
                     self._outgoing.append((text, saving))
                     self._flush.set()
                 case Connect():
-                    self._open(action)
+                    self._drop()
+                    if self._failure is not None:
+                        self._connection = spawn(self._use(action))
+                        self._connections.add(self._connection)
+                        self._connection.add_done_callback(self._forget)
                 case Disconnect():
                     self._drop()
                 case StationCommand():
@@ -262,13 +266,6 @@ class StationRunner:
             self._failure.set_exception(error)
 
     # -- the connection
-
-    def _open(self, wanted: Connect) -> None:
-        self._drop()
-        if self._failure is not None:
-            self._connection = spawn(self._use(wanted))
-            self._connections.add(self._connection)
-            self._connection.add_done_callback(self._forget)
 
     def _drop(self) -> None:
         """End the connection after sending the queued frames: e.g. a response that makes the station reconnect."""

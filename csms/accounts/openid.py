@@ -112,15 +112,12 @@ class OpenIdProvider:
         claims = await self._checked(token)
         if not hmac.compare_digest(str(claims.get("nonce", "")).encode(), pending.nonce.encode()):
             raise _refused("the provider's token is of another login")
-        return self._person(claims), pending.following
-
-    def _person(self, claims: Mapping[str, object]) -> Person:
         name, found = str(claims.get(self._config.name_claim, "")).strip().lower(), claims.get(self._config.role_claim)
         values = {str(each) for each in found} if isinstance(found, list) else {str(found)}
         role = next((each for each in self._config.roles if each.value in values), None)
         if role is None:
             raise _refused("your account has no role here", "ask the administrator")
-        return Person(f"{claims['iss']} {claims['sub']}", name, role)
+        return Person(f"{claims['iss']} {claims['sub']}", name, role), pending.following
 
     async def _provider(self) -> Metadata:
         if self._known is not None and self._utc_ms() < self._known[1]:

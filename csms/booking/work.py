@@ -153,7 +153,8 @@ class Bookkeeper:
             return
         settled = settled_of(entries, settlement, taxation)
         if review.state in ("booked", "released"):  # by an older version, perhaps without a posting
-            await self._save(settled, station_id, session_id)
+            posting = msgspec.structs.replace(settled.posting, station_id=station_id, session_id=session_id)
+            await self._store.run(books.save_settled, posting, settled.document, self._clock.utc_ms(), self._zone)
             return
         begin_ms, end_ms = settlement.begin.utc_ms, settlement.end.utc_ms
         review = msgspec.structs.replace(review, begin_ms=begin_ms, end_ms=end_ms)
@@ -223,10 +224,6 @@ class Bookkeeper:
         elif outcome == "fresh":
             data: dict[str, Scalar] = {"session": review.session_id, "transaction": review.transaction_id}
             self._report("settlement", "settled", review.station_id, data | settled.summary)
-
-    async def _save(self, settled: Settled, station_id: str, session_id: str) -> None:
-        posting = msgspec.structs.replace(settled.posting, station_id=station_id, session_id=session_id)
-        await self._store.run(books.save_settled, posting, settled.document, self._clock.utc_ms(), self._zone)
 
     async def _put(self, review: Review, finding: Finding) -> None:
         """Let a journal wait for what is missing until it is due; else put it into quarantine."""

@@ -109,16 +109,6 @@ class Ven:
             self._programs, self._events = memory.programs, memory.events
             self._usable = {each.id: each for each in memory.usable}
 
-    async def _save(self, answered_ms: int) -> None:
-        memory = _Memory(
-            asked=self._asked,
-            answered_ms=answered_ms,
-            programs=self._programs,
-            events=self._events,
-            usable=tuple(self._usable.values()),
-        )
-        await self._services.store.run(memories.save_memory, self._source, msgspec.json.encode(memory).decode())
-
     async def _poll(self) -> None:
         """Fetch the VTN's programs and events; if that fails, the known ones stay."""
         try:
@@ -135,7 +125,14 @@ class Ven:
         self._loss, self._connected = "", True
         self._answered_ms = self._services.clock.utc_ms() if whole else self._answered_ms or 0
         self._programs, self._events, self._unreadable = programs, events, unreadable
-        await self._save(self._answered_ms)
+        memory = _Memory(
+            asked=self._asked,
+            answered_ms=self._answered_ms,
+            programs=self._programs,
+            events=self._events,
+            usable=tuple(self._usable.values()),
+        )
+        await self._services.store.run(memories.save_memory, self._source, msgspec.json.encode(memory).decode())
 
     async def _read(self) -> tuple[tuple[Program, ...], tuple[Event, ...], tuple[str, ...], bool]:
         """Return the VTN's programs and their events, what is wrong with those that cannot be read, and whether all

@@ -119,7 +119,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     ) -> tuple[T | None, T | None]:
         lock(connection, ("/".join(self.path.split("/")[:4]).lower(),))  # else two nodes could change the same state
         before = read(connection)
-        self.require_match(before)
+        wanted = self.headers.get("if-match")
+        if wanted is not None and (before is None or not matches(wanted, etag(encode(before)))):
+            raise ApiError(412, "it has changed since you read it", "GET it again and look at what is different")
         write(connection, before)
         after = read(connection)
         access.add_entry(connection, self.entry(200, before, after))
@@ -154,12 +156,6 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         """Reject (403) a caller that does not see this vehicle."""
         if not may_handle(self.caller, ev):
             raise ApiError(403, f"{self.caller.name} does not read {ev!r}", "see evs of its token or certificate")
-
-    def require_match(self, current: object) -> None:
-        """Reject (412) when the caller wants to change another state than `current`, the answer to a GET now."""
-        wanted = self.headers.get("if-match")
-        if wanted is not None and (current is None or not matches(wanted, etag(encode(current)))):
-            raise ApiError(412, "it has changed since you read it", "GET it again and look at what is different")
 
 
 def etag(body: bytes) -> str:

@@ -67,6 +67,7 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
     paths: dict[str, dict[str, object]] = {}
     for each in operations:
         paths.setdefault(each.path, {})[each.method.lower()] = _operation(each, schemas)
+    modules = {each.tag: inspect.getmodule(each.handler) for each in operations}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -76,7 +77,10 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "tags": _tags(operations),
+        "tags": [
+            {"name": tag, "description": (inspect.getdoc(module) or "").partition("\n")[0]}
+            for tag, module in sorted(modules.items())
+        ],
         "paths": dict(sorted(paths.items())),
         "components": {
             "schemas": schemas.components,
@@ -292,14 +296,6 @@ def problems_of(each: Operation) -> frozenset[int]:
     if each.method == "GET" and not each.streams:
         found.add(416)
     return frozenset(found)
-
-
-def _tags(operations: Iterable[Operation]) -> list[dict[str, str]]:
-    modules = {each.tag: inspect.getmodule(each.handler) for each in operations}
-    return [
-        {"name": tag, "description": (inspect.getdoc(module) or "").partition("\n")[0]}
-        for tag, module in sorted(modules.items())
-    ]
 
 
 _TIME: Final = "2030-01-01T00:00:00Z"

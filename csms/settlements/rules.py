@@ -11,7 +11,6 @@ from typing import Annotated, Final
 import msgspec
 
 from v2g import typed_json
-from v2g.asn1.discharge import PriceSlot
 from v2g.energy.settlement import records
 from v2g.energy.settlement.canonical import parse_canonical
 from v2g.energy.settlement.journal import Entry, Journal
@@ -215,7 +214,15 @@ def course_of(journals: Mapping[str, Iterable[bytes]], until_ms: int) -> Session
             record = entry.data
             if isinstance(record, records.TariffSet):
                 slots = [each for each in record.tariff.slots if each.end_ms > entry.utc_ms]
-                steps = [_step(each, entry.utc_ms, record.tariff.currency) for each in slots]
+                steps = [
+                    PriceStep(
+                        at_ms=max(entry.utc_ms, each.start_ms),
+                        currency=record.tariff.currency,
+                        import_price=each.import_price,
+                        export_price=each.export_compensation,
+                    )
+                    for each in slots
+                ]
                 prices = [*(each for each in prices if each.at_ms < entry.utc_ms), *steps]
             if type(record) not in SHOWN:
                 continue
@@ -228,15 +235,6 @@ def course_of(journals: Mapping[str, Iterable[bytes]], until_ms: int) -> Session
             moments.append(Moment(at_ms=entry.utc_ms, session_id=session_id, kind=entry.kind, facts=facts))
     moments.sort(key=lambda each: each.at_ms)
     return SessionCourse(moments=tuple(moments), prices=tuple(each for each in prices if each.at_ms <= until_ms))
-
-
-def _step(slot: PriceSlot, set_ms: int, currency: str) -> PriceStep:
-    return PriceStep(
-        at_ms=max(set_ms, slot.start_ms),
-        currency=currency,
-        import_price=slot.import_price,
-        export_price=slot.export_compensation,
-    )
 
 
 def decision_of(entry: Entry) -> Decision | None:

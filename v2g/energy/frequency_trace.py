@@ -57,7 +57,10 @@ class GridTrace(msgspec.Struct, frozen=True):
             except (ValueError, msgspec.MsgspecError):
                 hint = 'seconds,hertz,volts or {"s": 0, "hz": 50, "v": 230}; 0 to 1000 V'
                 raise CodecError(f"line {number} is not a time, frequency and voltage", hint=hint) from None
-            _add(points, number, row.s, row.hz)
+            at = row.s
+            if not 40.0 <= row.hz <= 70.0 or not 0 <= at < float("inf") or (points and at <= points[-1][0]):
+                raise CodecError(f"line {number}: times must rise from 0, frequencies be between 40 and 70 Hz")
+            points.append((at, row.hz))
             if row.v is not None:
                 volts.append((row.s, row.v))
         if not points or len(volts) not in (0, len(points)):
@@ -76,12 +79,6 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip() and not line.startswith("#"):
             yield number, line.strip()
-
-
-def _add(points: list[tuple[float, float]], number: int, at: float, hz: float) -> None:
-    if not 40.0 <= hz <= 70.0 or not 0 <= at < float("inf") or (points and at <= points[-1][0]):
-        raise CodecError(f"line {number}: times must rise from 0, frequencies be between 40 and 70 Hz")
-    points.append((at, hz))
 
 
 def load_grid_trace(path: Path) -> GridTrace:

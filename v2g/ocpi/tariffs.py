@@ -349,7 +349,13 @@ class _Tally:
             if used and (kind == "ENERGY" or kind == self._last_time or not self._used["PARKING_TIME"]):
                 _round_up(used, unit)
         amounts = [*(each for parts in self._used.values() for each in parts), *self.once]
-        return _bounded(self._tariff, _costs(self._tariff, amounts))
+        included = self._tariff.tax_included == "YES"
+        net = gross = Decimal(0)
+        for component, amount in amounts:
+            factor = 1 + (component.vat or Decimal(0)) / 100
+            cost = component.price * amount / (factor if included else 1)
+            net, gross = net + cost, gross + cost * factor
+        return _bounded(self._tariff, Costs(before_taxes=net, after_taxes=gross))
 
 
 def _count(
@@ -421,16 +427,6 @@ def _reserved(
             _round_up(part, 3600)
         found += part
     return found
-
-
-def _costs(tariff: OcpiTariff, amounts: Sequence[tuple[OcpiComponent, Decimal]]) -> Costs:
-    included = tariff.tax_included == "YES"
-    net = gross = Decimal(0)
-    for component, amount in amounts:
-        factor = 1 + (component.vat or Decimal(0)) / 100
-        cost = component.price * amount / (factor if included else 1)
-        net, gross = net + cost, gross + cost * factor
-    return Costs(before_taxes=net, after_taxes=gross)
 
 
 def _bounded(tariff: OcpiTariff, costs: Costs) -> Costs:

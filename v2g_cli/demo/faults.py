@@ -7,7 +7,7 @@ code is not involved. `python -m v2g_cli.demo.faults ROLE FAULT --config FILE --
 import argparse
 import enum
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -54,14 +54,7 @@ class FaultyStream:
     def __init__(self, stream: ByteStream, fault: Fault, contract_key: SigningKey | None = None) -> None:
         self._stream = stream
         self._framer = Framer()
-        self._alter = self._pick(fault)
-        self._contract_key = contract_key
-        self._foreign_key = SoftwareKey(ec.generate_private_key(ec.SECP521R1()))
-        self._first: bytes | None = None
-        self._loops = 0
-
-    def _pick(self, fault: Fault) -> Callable[[Frame], bytes | None]:
-        return {
+        self._alter = {
             Fault.TAMPERED_SIGNATURE: self._tamper,
             Fault.FORGED_COMMAND: self._forge,
             Fault.REPLAYED_COMMAND: self._replay,
@@ -70,6 +63,10 @@ class FaultyStream:
             Fault.SILENT: self._silence,
             Fault.CUT: self._cut,
         }[fault]
+        self._contract_key = contract_key
+        self._foreign_key = SoftwareKey(ec.generate_private_key(ec.SECP521R1()))
+        self._first: bytes | None = None
+        self._loops = 0
 
     async def read(self, n: int) -> bytes:
         """Pass through."""

@@ -39,8 +39,12 @@ class Timeline:
         if self._style == "json":
             print_json({"record": "event", **msgspec.to_builtins(event), "t": round(event.t - self.start, 4)})
             return
-        if (event.process, event.stage, event.name) == ("evcc", "loop", "flow"):
-            self._flow(event)
+        if (event.process, event.stage, event.name) == ("evcc", "loop", "flow") and self._status is not None:
+            data = event.data
+            self._status.update(
+                f"{data['power_w'] / 1000:+.1f} kW at {data['voltage_mv'] / 1000:.0f} V, battery {data['soc']:.1f} %, "
+                f"charger allows {data['evse_charge_w'] / 1000:.1f} kW in, {data['evse_discharge_w'] / 1000:.1f} kW out"
+            )
         of = event.process.rstrip("0123456789"), event.stage, event.name
         words = describe(event) if self.whole or of in MILESTONES else None
         if words is not None:
@@ -57,11 +61,3 @@ class Timeline:
             self._console.print(line)
         elif self._style == "plain":
             say(f"{seconds:7.3f} {process:<5} {stage:<13} {words}")
-
-    def _flow(self, event: Event) -> None:
-        if self._status is not None:
-            data = event.data
-            self._status.update(
-                f"{data['power_w'] / 1000:+.1f} kW at {data['voltage_mv'] / 1000:.0f} V, battery {data['soc']:.1f} %, "
-                f"charger allows {data['evse_charge_w'] / 1000:.1f} kW in, {data['evse_discharge_w'] / 1000:.1f} kW out"
-            )

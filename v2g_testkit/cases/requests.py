@@ -91,19 +91,17 @@ class Requests:
         if asks in _STOPS:
             fields["charging_session"] = _STOPS[asks]
         if self.known.der and name.startswith("AC_"):
-            return self._der(name, fields, ongoing=says is Says.EV_ONGOING)
+            ongoing = says is Says.EV_ONGOING
+            mode = fields.get("ac_cpd_req_energy_transfer_mode")
+            if mode is not None:
+                fields["ac_cpd_req_energy_transfer_mode"] = der.parameters(mode, ongoing=ongoing)
+            else:
+                fields["cl_req_control_mode"] = der.loop_mode(fields["cl_req_control_mode"])
+            return ac_der_iec.ELEMENTS[name](**{"header": self.header(), **fields})
         if says is Says.EV_ONGOING:
             fields["ev_processing"] = iso.Processing.Ongoing
         fields.setdefault("header", self.header())
         return REQUESTS[name](**fields)
-
-    def _der(self, name: str, fields: Fields, *, ongoing: bool) -> Element:
-        mode = fields.get("ac_cpd_req_energy_transfer_mode")
-        if mode is not None:
-            fields["ac_cpd_req_energy_transfer_mode"] = der.parameters(mode, ongoing=ongoing)
-        else:
-            fields["cl_req_control_mode"] = der.loop_mode(fields["cl_req_control_mode"])
-        return ac_der_iec.ELEMENTS[name](**{"header": self.header(), **fields})
 
     def header(self, element: Element | None = None) -> iso.MessageHeader:
         """Return a header of this session, signed over an element if given and a contract exists."""

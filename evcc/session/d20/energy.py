@@ -153,17 +153,12 @@ def repeat_schedule(stage: stages.Scheduling, request: ScheduleExchangeReq, cont
     return stages.Step(stage=stage, request=ask.schedule(stage.plan.choice, context))
 
 
-def ask_cable_check(stage: stages.CableChecking, context: RequestContext) -> stages.Step:
-    """Request the insulation test."""
-    return stages.Step(stage=stage, request=iso.DC_CableCheckReq(header=context.header()))
-
-
 @stages.on_wake(stages.CableChecking)
 def repeat_cable_check(
     stage: stages.CableChecking, request: iso.DC_CableCheckReq, context: RequestContext
 ) -> stages.Step:
     """Request the state of the insulation test."""
-    return ask_cable_check(stage, context)
+    return stages.Step(stage=stage, request=iso.DC_CableCheckReq(header=context.header()))
 
 
 @stages.on_response(stages.CableChecking)

@@ -122,7 +122,9 @@ def registers(
     """Return the decorator that enters a translation in a table, by the request that it takes."""
 
     def enter(translation: Callable[[Side, Request], Steps[Answer]]) -> Callable[[Side, Request], Steps[Answer]]:
-        table[_request_of(translation)] = translation
+        _, request, *_ = inspect.get_annotations(translation).values()
+        assert isinstance(request, type)
+        table[request] = translation
         return translation
 
     return enter
@@ -132,12 +134,6 @@ from_station = registers(FROM_STATION)
 """Registers the translation of a station's request."""
 to_station = registers(TO_STATION)
 """Registers the translation of a request to a station."""
-
-
-def _request_of(translation: Callable[[Side, Request], object]) -> type[Message]:
-    _, request, *_ = inspect.get_annotations(translation).values()
-    assert isinstance(request, type)
-    return request
 
 
 class Remote(msgspec.Struct, frozen=True):

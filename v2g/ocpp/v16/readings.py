@@ -44,7 +44,8 @@ def last_register(values: Iterable[metering.MeterValue], before: int | None) -> 
     for value in values:
         for each in value.sampled_value:
             if (each.measurand or IMPORT) == IMPORT and each.phase is None:
-                before = round(_in_wh(each))
+                unit = each.unit_of_measure or metering.UnitOfMeasure()
+                before = round(each.value * 10.0**unit.multiplier * (1000 if unit.unit == "kWh" else 1))
     return before
 
 
@@ -194,8 +195,3 @@ def _decoded(encoded: str) -> str:
     except (binascii.Error, ValueError):
         return encoded
     return text if text.isprintable() else encoded
-
-
-def _in_wh(value: metering.SampledValue) -> float:
-    unit = value.unit_of_measure or metering.UnitOfMeasure()
-    return value.value * 10.0**unit.multiplier * (1000 if unit.unit == "kWh" else 1)

@@ -131,9 +131,7 @@ class MessageVehicle(ScriptedVehicle, MessageSession):
                 self._requests.payer = self._kit.contracts.get(contract or "good")
                 if self._requests.payer is None:
                     self._not_here(f"no contract {contract or 'good'!r} given")
-        self._note_meter(getattr(message, "meter_info", None))
-
-    def _note_meter(self, info: object) -> None:
+        info = getattr(message, "meter_info", None)
         if info is not None and "sends MeterInfo" not in self.seen.facts:
             self.seen.facts.append("sends MeterInfo")
             self.seen.facts += ["sends MeterReading"] if getattr(info, "meter_reading", None) is not None else []

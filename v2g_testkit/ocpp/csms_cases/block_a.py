@@ -155,15 +155,10 @@ def _names_the_back_end(t: CsmsTest, certificate: x509.Certificate) -> None:
     end with several paths to it may have instead (A00.FR.511).
     """
     host = urlsplit(t.attempt.url).hostname or ""
-    names = common_names(certificate)
+    names = [str(each.value) for each in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     if names and not names_host(names, host) and names_host(alternative_names(certificate), host):
         raise Inconclusive(f"the certificate is of {', '.join(names)}, and of {host} by another path only")
     t.check(names_host(names, host), "A00.FR.510", f"the certificate is of {', '.join(names) or 'no host'}")
-
-
-def common_names(certificate: x509.Certificate) -> list[str]:
-    """Return the common names of the subject."""
-    return [str(each.value) for each in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
 
 
 def alternative_names(certificate: x509.Certificate) -> list[str]:
