@@ -25,7 +25,6 @@ import msgspec
 from benchmarks import session
 from benchmarks.figures import Figure, cpu_s, percentile
 from benchmarks.load.charging_vehicles import Plan, Report
-from benchmarks.peers.peers import JOSEV
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from v2g.errors import TransportError
 from v2g.iso15118.select import EditionName
@@ -134,14 +133,13 @@ def _beside_peer(*, quick: bool) -> Iterator[Figure]:
     own = session.run_own(quick=quick)
     peer, reason = (None, "not run in quick mode") if quick else session.run_peer()
     note = f"{own.loops} charge loops" + (f", the peer's {peer.loops}" if peer else f"; no peer: {reason}")
-    for name, field, unit in (
-        ("complete DC_BPT session with plug and charge: CPU of charger and vehicle", "cpu_s", "s"),
-        ("plug-in to energy", "energy_s", "s"),
-        ("peak memory of the charger in that session", "secc_mib", "MiB"),
-        ("peak memory of the vehicle in that session", "evcc_mib", "MiB"),
-    ):
-        theirs = getattr(peer, field) if peer else None
-        yield Figure(name, getattr(own, field), unit, peer=JOSEV, peer_value=theirs, note=note)
+    names = {
+        "cpu_s": "complete DC_BPT session with plug and charge: CPU of charger and vehicle",
+        "energy_s": "plug-in to energy",
+        "secc_mib": "peak memory of the charger in that session",
+        "evcc_mib": "peak memory of the vehicle in that session",
+    }
+    yield from session.beside(own, peer, names, note)
 
 
 class Load(NamedTuple):
@@ -197,17 +195,22 @@ def many(
             arrive_s=crowd_s,
             leave_s=crowd_s,
         )
-        file = folder / "plan.json"
-        file.write_bytes(msgspec.json.encode(plan))
-        fleet = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.load.charging_vehicles", str(file)], stdout=subprocess.PIPE
-        )
+        fleet = start_vehicles(folder, plan)
         os.sched_setaffinity(fleet.pid, {cores[-1]})
         pid = charger.process.pid
         used, output = watch(fleet, lambda: cpu_s(pid))
     if fleet.returncode:
         raise TransportError("the vehicles did not finish", hint="is the machine very busy?")
     return Load(msgspec.json.decode(output, type=Report), used, charger.rss_mib)
+
+
+def start_vehicles(folder: Path, plan: Plan) -> "subprocess.Popen[bytes]":
+    """Start vehicles that write their report to stdout."""
+    file = folder / "plan.json"
+    file.write_bytes(msgspec.json.encode(plan))
+    return subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.load.charging_vehicles", str(file)], stdout=subprocess.PIPE
+    )
 
 
 def between(used: Sequence[tuple[float, float]], began: float, over: float) -> float:

@@ -12,7 +12,6 @@ from typing import Final
 
 from benchmarks import charging, session
 from benchmarks.figures import Figure, percentile
-from benchmarks.peers.peers import JOSEV
 from v2g.errors import TransportError
 from v2g.iso15118.select import EditionName
 
@@ -70,11 +69,10 @@ def _beside_peer(*, quick: bool) -> Iterator[Figure]:
     note = f"{own.loops} charge loops" + (
         f", the peer's {peer.loops}, without SLAC" if peer else f"; no peer: {reason}"
     )
-    for name, field, unit in (
-        ("ISO 15118-2 with plug and charge: plug-in to first measured power", "energy_s", "s"),
-        ("ISO 15118-2 with plug and charge: CPU of charger and vehicle", "cpu_s", "s"),
-        ("ISO 15118-2 with plug and charge: peak memory of the charger", "secc_mib", "MiB"),
-        ("ISO 15118-2 with plug and charge: peak memory of the vehicle", "evcc_mib", "MiB"),
-    ):
-        theirs = getattr(peer, field) if peer else None
-        yield Figure(name, getattr(own, field), unit, peer=JOSEV, peer_value=theirs, note=note)
+    names = {
+        "energy_s": "ISO 15118-2 with plug and charge: plug-in to first measured power",
+        "cpu_s": "ISO 15118-2 with plug and charge: CPU of charger and vehicle",
+        "secc_mib": "ISO 15118-2 with plug and charge: peak memory of the charger",
+        "evcc_mib": "ISO 15118-2 with plug and charge: peak memory of the vehicle",
+    }
+    yield from session.beside(own, peer, names, note)

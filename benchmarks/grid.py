@@ -402,10 +402,6 @@ def start_vehicles(
         patience_s=charging.PATIENCE_S,
         discharge=discharge,
     )
-    path = folder / "plan.json"
-    path.write_bytes(msgspec.json.encode(plan))
-    fleet = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.load.charging_vehicles", str(path)], stdout=subprocess.PIPE
-    )
+    fleet = charging.start_vehicles(folder, plan)
     os.sched_setaffinity(fleet.pid, {cores[-1]})
     return fleet

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -52,6 +52,14 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     evcc_mib: float
     loops: int
     csms_cpu_s: float = 0.0
+
+
+def beside(own: Run, peer: Run | None, names: Mapping[str, str], note: str) -> Iterator[Figure]:
+    """Yield fields of our session and the peer's, by their names."""
+    for field, name in names.items():
+        unit = "MiB" if field.endswith("mib") else "s"
+        theirs = getattr(peer, field) if peer else None
+        yield Figure(name, getattr(own, field), unit, peer=JOSEV, peer_value=theirs, note=note)
 
 
 def measure(*, quick: bool) -> Iterator[Figure]:

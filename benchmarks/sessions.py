@@ -8,8 +8,6 @@ saw: voltage times current from one charge loop to the next. What a site needs i
 """
 
 import os
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -117,11 +115,7 @@ def run(
             speed=speed,
             powers_w=[3000 + 5 * number for number in range(len(ports))],
         )
-        file = folder / "plan.json"
-        file.write_bytes(msgspec.json.encode(plan))
-        fleet = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.load.charging_vehicles", str(file)], stdout=subprocess.PIPE
-        )
+        fleet = charging.start_vehicles(folder, plan)
         pids = [one.process.pid for one in programs if one.process is not None]
         used, output = charging.watch(fleet, lambda: sum(map(cpu_s, pids)))
     if fleet.returncode:
