@@ -559,6 +559,15 @@ class StationTest(CaseTest):
         """How the station tried to connect last."""
         return self._tester.opening
 
+    def shows_password(self, some: str, of: str, length: str, *, longest: int) -> None:
+        """Check that the station's last attempt had its identity and a password; the arguments are requirements."""
+        shown = self.opening
+        if shown.password is None:
+            raise Failed("connects without a password", some)
+        self.check(shown.username == self.identity, of, "the user name is not its identity")
+        fits = SHORTEST_PASSWORD <= len(shown.password) <= longest
+        self.check(fits, length, f"the password has {len(shown.password)} characters")
+
     @property
     def connected(self) -> bool:
         """Whether the station is connected now."""
@@ -579,6 +588,12 @@ class StationTest(CaseTest):
     def authority(self) -> Authority | None:
         """The authority whose certificates of stations the tester accepts, if it has its key."""
         return self._tester.authority
+
+    def needs_authority(self) -> Authority:
+        """Return that authority. Raises NotApplicable."""
+        if self.authority is None:
+            raise NotApplicable("needs the key of the authority of the station's certificates (--ca-key)")
+        return self.authority
 
     @property
     def identity(self) -> str:

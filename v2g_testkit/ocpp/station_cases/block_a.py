@@ -38,12 +38,7 @@ async def basic_authentication(t: StationTest) -> None:
     t.needs(t.opening.security_profile < 3, "it connects with a certificate")
     async with t.reconnects():
         await t.disconnect()
-    shown = t.opening
-    if shown.password is None:
-        raise Failed("connects without a password", "A00.FR.203")
-    t.check(shown.username == t.identity, "A00.FR.204", "the user name is not its identity")
-    fits = SHORTEST_PASSWORD <= len(shown.password) <= LONGEST[t.version]
-    t.check(fits, "A00.FR.205", f"the password has {len(shown.password)} characters")
+    t.shows_password("A00.FR.203", "A00.FR.204", "A00.FR.205", longest=LONGEST[t.version])
 
 
 # -- TLS
@@ -182,16 +177,10 @@ async def short_password(t: StationTest) -> None:
 # -- new certificates
 
 
-def _needs_authority(t: StationTest) -> Authority:
-    if t.authority is None:
-        raise NotApplicable("needs the key of the authority of the station's certificates (--ca-key)")
-    return t.authority
-
-
 async def _renews(t: StationTest, trigger: str) -> None:
     """Expect that the station asks for a certificate of a new key, and connects with it."""
     _needs_certificate(t)
-    authority = _needs_authority(t)
+    authority = t.needs_authority()
     old = x509.load_der_x509_certificate(t.opening.certificate or b"").public_key()
     csr = await roots.requested(t, trigger, roots.OWN)
     new = x509.load_pem_x509_csr(csr.encode()).public_key()
@@ -335,7 +324,7 @@ async def upgrade(t: StationTest) -> None:
     with precondition():
         root = await _stays(t)
         if level == 3:
-            authority: Authority | None = _needs_authority(t)
+            authority: Authority | None = t.needs_authority()
             csr = await roots.requested(t, "SignChargingStationCertificate", roots.OWN)
             assert authority is not None
             await roots.delivered(t, authority.signed(csr))

@@ -99,12 +99,7 @@ async def requested(t: StationTest, trigger: str, use: str) -> str:
     request = await t.expect("SignCertificate", "A02.FR.03")
     t.equal(request.get("certificateType", OWN), use, "A02.FR.13", "asks for a {}")
     csr: str = request["csr"]
-    try:
-        parsed = x509.load_pem_x509_csr(csr.encode())
-    except ValueError:
-        raise Failed("the request is not PKCS#10 in PEM", "A02.FR.03") from None
-    t.check(parsed.is_signature_valid, "A02.FR.03", "the signature of the request is wrong")
-    has_long_key(t, parsed.public_key())
+    is_sound_request(t, csr, "A02.FR.03")
     return csr
 
 
@@ -112,6 +107,16 @@ async def delivered(t: StationTest, chain: str, use: str = OWN) -> str:
     """Deliver a chain, PEM; return the status."""
     answer = await t.ask("CertificateSigned", certificateChain=chain, certificateType=use)
     return str(answer["status"])
+
+
+def is_sound_request(t: StationTest, csr: str, requirement: str) -> None:
+    """Check the form and signature of a request, PEM, and the length of its key. Raises Failed."""
+    try:
+        parsed = x509.load_pem_x509_csr(csr.encode())
+    except ValueError:
+        raise Failed("the request is not PKCS#10 in PEM", requirement) from None
+    t.check(parsed.is_signature_valid, requirement, "the signature of the request is wrong")
+    has_long_key(t, parsed.public_key())
 
 
 def has_long_key(t: StationTest, key: object) -> None:

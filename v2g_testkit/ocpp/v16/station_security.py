@@ -14,7 +14,7 @@ from v2g_testkit.ocpp.case import Block, Failed, NotApplicable, Payload, given, 
 from v2g_testkit.ocpp.certificates import Authority, outdated
 from v2g_testkit.ocpp.connection import CallError
 from v2g_testkit.ocpp.station_cases.block_a import SUITES, rejects
-from v2g_testkit.ocpp.station_cases.roots import CSMS, MANUFACTURER, has_long_key
+from v2g_testkit.ocpp.station_cases.roots import CSMS, MANUFACTURER, has_long_key, is_sound_request
 from v2g_testkit.ocpp.station_cases.transfers import IMAGE, LOGS, goes_through, image_of, offer_image
 from v2g_testkit.ocpp.station_tester import SHORTEST_PASSWORD
 from v2g_testkit.ocpp.v16.station import StationTest16
@@ -203,12 +203,7 @@ async def basic_authentication(t: StationTest16) -> None:
     t.needs(t.opening.security_profile < 3, "it connects with a certificate")
     async with t.reconnects():
         await t.disconnect()
-    shown = t.opening
-    if shown.password is None:
-        raise Failed("connects without a password", "Profile 1")
-    t.check(shown.username == t.identity, "Profile 1", "the user name is not its identity")
-    fits = SHORTEST_PASSWORD <= len(shown.password) <= 40
-    t.check(fits, "Profile 1", f"the password has {len(shown.password)} characters")
+    t.shows_password("Profile 1", "Profile 1", "Profile 1", longest=40)
 
 
 @SECURITY.case("TC_073_CS", "A new password", requirements="AuthorizationKey")
@@ -340,25 +335,14 @@ async def _requested(t: StationTest16) -> str:
     """Let the station ask for a certificate of its own; return its request, PEM. Raises Failed."""
     await t.says("ExtendedTriggerMessage", "Accepted", requestedMessage="SignChargePointCertificate")
     csr: str = (await t.expect("SignCertificate"))["csr"]
-    try:
-        parsed = x509.load_pem_x509_csr(csr.encode())
-    except ValueError:
-        raise Failed("the request is not PKCS#10 in PEM", "SignCertificate") from None
-    t.check(parsed.is_signature_valid, "SignCertificate", "the signature of the request is wrong")
-    has_long_key(t, parsed.public_key())
+    is_sound_request(t, csr, "SignCertificate")
     return csr
-
-
-def _authority(t: StationTest16) -> Authority:
-    if t.authority is None:
-        raise NotApplicable("needs the key of the authority of the station's certificates (--ca-key)")
-    return t.authority
 
 
 @SECURITY.case("TC_074_CS", "A new certificate", requirements="SignCertificate CertificateSigned")
 async def new_certificate(t: StationTest16) -> None:
     """The station asks for a certificate of a new key, takes it, and connects with it."""
-    old, authority = _certificate(t).public_key(), _authority(t)
+    old, authority = _certificate(t).public_key(), t.needs_authority()
     csr = await _requested(t)
     new = x509.load_pem_x509_csr(csr.encode()).public_key()
     t.check(new != old, "SignCertificate", "asks for a certificate of the key that it has")
@@ -401,7 +385,7 @@ async def upgrade(t: StationTest16) -> None:
     t.needs(level <= 3, "it has the highest security profile")
     with precondition():
         root = await _install(t, CSMS, stays=True)
-        clients = _authority(t) if level == 3 else None
+        clients = t.needs_authority() if level == 3 else None
         if clients is not None:
             signed: Payload = {"certificateChain": clients.signed(await _requested(t))}
             await t.says("CertificateSigned", "Accepted", **signed)
