@@ -95,18 +95,7 @@ def list_all(connection: Connection) -> list[Webhook]:
 
 
 def _webhook(row: AnyRow) -> Webhook:
-    return Webhook(
-        webhook_id=row.webhook_id,
-        url=row.url,
-        sealed_secret=row.sealed_secret,
-        kinds=tuple(msgspec.json.decode(row.kinds)),
-        station_id=row.station_id,
-        enabled=row.enabled,
-        failures=row.failures,
-        created_ms=row.created_ms,
-        created_by=row.created_by,
-        shows_tokens=row.shows_tokens,
-    )
+    return Webhook(**{**row._mapping, "kinds": tuple(msgspec.json.decode(row.kinds))})
 
 
 def enqueue(connection: Connection, entries: Iterable[tuple[str, str, str]], now_ms: int) -> None:

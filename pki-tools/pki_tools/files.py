@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from v2g.errors import StoreError
+from v2g.io.storage.journal_file import sync_directory
 
 VERSIONS: Final = "versions"
 """Folder beside renewed files: `versions/<set>/<number>/`, with `current` pointing at one of them."""
@@ -32,7 +33,7 @@ def write_whole(path: Path, data: bytes, *, mode: int | None = None) -> None:
     try:
         _write(draft, data, mode_of(path.name) if mode is None else mode)
         draft.replace(target)
-        _settle(target.parent)
+        sync_directory(target.parent)
     except OSError as error:
         draft.unlink(missing_ok=True)
         raise StoreError(f"{path}: {error.strerror}") from None
@@ -53,8 +54,8 @@ class Staged:
             for file in self._files:
                 _link(self._folder / file, Path(VERSIONS, self._name, "current", file))
             _link(versions / "current", Path(self._new.name))
-            _settle(versions)
-            _settle(self._folder)
+            sync_directory(versions)
+            sync_directory(self._folder)
         except OSError as error:
             raise StoreError(f"{self._folder}: {error.strerror}") from None
 
@@ -75,7 +76,7 @@ def stage(folder: Path, name: str, files: Mapping[str, bytes]) -> Staged:
         new.mkdir(mode=0o755)
         for file, data in files.items():
             _write(new / file, data, mode_of(file))
-        _settle(new)
+        sync_directory(new)
         return Staged(folder, name, tuple(files), versions / current.readlink(), new)
     except OSError as error:
         raise StoreError(f"{folder}: {error.strerror}") from None
@@ -89,12 +90,12 @@ def _adopt(folder: Path, versions: Path, files: Mapping[str, bytes]) -> None:
     there = [file for file in files if (folder / file).exists()]
     for file in there:
         _write(first / file, (folder / file).read_bytes(), mode_of(file))
-    _settle(first)
+    sync_directory(first)
     _link(versions / "current", Path("1"))
-    _settle(versions)
+    sync_directory(versions)
     for file in there:
         _link(folder / file, Path(VERSIONS, versions.name, "current", file))
-    _settle(folder)
+    sync_directory(folder)
 
 
 def _link(path: Path, target: Path) -> None:
@@ -115,15 +116,6 @@ def _write(path: Path, data: bytes, mode: int) -> None:
         file.write(data)
         file.flush()
         os.fsync(number)
-
-
-def _settle(folder: Path) -> None:
-    """Synchronise the names in a folder."""
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 @contextlib.contextmanager
