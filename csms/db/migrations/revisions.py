@@ -1,7 +1,8 @@
 """The revisions of the database since release 0.2.0: each function brings it from the one before to its own.
 
 An empty database gets the declared tables at once. A change of tables is a function at the end here, and `HEAD` of
-`csms.db.store`.
+`csms.db.store`. A table that has not changed since its revision is made as it is declared; what changes it first writes
+its columns of before into that revision.
 """
 
 import json
@@ -54,6 +55,12 @@ def _revision(number: str) -> Callable[[Callable[[], None]], Callable[[], None]]
     return declare
 
 
+def _create(*names: str) -> None:
+    """Make tables that no later revision has changed, as they are declared."""
+    for name in names:
+        metadata.tables[name].create(op.get_bind())
+
+
 _WORDS = {
     "sqlite": {"ID": "INTEGER", "REF": "INTEGER", "AUTO": " AUTOINCREMENT", "BLOB": "BLOB", "FALSE": "0", "TRUE": "1"},
     "postgresql": {"ID": "BIGSERIAL", "REF": "BIGINT", "AUTO": "", "BLOB": "BYTEA", "FALSE": "false", "TRUE": "true"},
@@ -100,13 +107,7 @@ def alerts() -> None:
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("document", sa.LargeBinary(), nullable=False),
     )
-    op.create_table(
-        "battery_estimates",
-        sa.Column("ev", sa.String(64), primary_key=True),
-        sa.Column("at_ms", sa.BigInteger(), primary_key=True, autoincrement=False),
-        sa.Column("document", sa.LargeBinary(), nullable=False),
-    )
-    op.create_index("ix_battery_estimates_at_ms", "battery_estimates", ["at_ms"])
+    _create("battery_estimates")
 
 
 @_revision("0044")
@@ -140,15 +141,7 @@ def users() -> None:
         sa.Column("created_by", sa.String(128), nullable=False),
         sa.Column("login_ms", sa.BigInteger()),
     )
-    op.create_table(
-        "user_sessions",
-        sa.Column("sha256", sa.String(64), primary_key=True),
-        sa.Column("name", sa.String(64), sa.ForeignKey("users.name", ondelete="CASCADE"), nullable=False),
-        sa.Column("created_ms", sa.BigInteger(), nullable=False),
-        sa.Column("seen_ms", sa.BigInteger(), nullable=False),
-    )
-    op.create_index("ix_user_sessions_name", "user_sessions", ["name"])
-    op.create_index("ix_user_sessions_seen_ms", "user_sessions", ["seen_ms"])
+    _create("user_sessions")
     op.create_index("ix_transactions_ended_ms", "transactions", ["ended_ms"])
 
 
@@ -176,31 +169,7 @@ def alert_rules() -> None:
     )  # fmt: skip
     op.create_index("ix_alerts_announced", "alerts", ["announced"])
     op.create_index("ix_alerts_cleared_ms", "alerts", ["cleared_ms"])
-    op.create_table(
-        "alert_silences",
-        sa.Column("id", _ROW_ID, primary_key=True),
-        sa.Column("subject_kind", sa.String(16), nullable=False),
-        sa.Column("subject", sa.String(64), nullable=False),
-        sa.Column("kind", sa.String(64), nullable=False),
-        sa.Column("until_ms", sa.BigInteger(), nullable=False),
-        sa.Column("note", sa.String(200), nullable=False),
-        sa.Column("created_ms", sa.BigInteger(), nullable=False),
-        sa.Column("created_by", sa.String(128), nullable=False),
-    )
-    op.create_index("ix_alert_silences_until_ms", "alert_silences", ["until_ms"])
-    op.create_table(
-        "alert_mails",
-        sa.Column("id", _ROW_ID, primary_key=True),
-        sa.Column("alert_id", sa.BigInteger(), nullable=False),
-        sa.Column("announcement", sa.String(16), nullable=False),
-        sa.Column("address", sa.String(320), nullable=False),
-        sa.Column("created_ms", sa.BigInteger(), nullable=False),
-        sa.Column("due_ms", sa.BigInteger()),
-        sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("sent_ms", sa.BigInteger()),
-        sa.Column("error", sa.String(300), nullable=False),
-    )
-    op.create_index("ix_alert_mails_due_ms", "alert_mails", ["due_ms"])
+    _create("alert_silences", "alert_mails")
     hot = sa.text("variable = 'Temperature' AND attribute = 'Actual'")
     op.create_index(
         "ix_device_variables_temperature", "device_variables", ["station_id"],
@@ -212,41 +181,13 @@ def alert_rules() -> None:
 def battery_checks() -> None:
     """Checks of batteries against measurements, and monthly reports of them."""
     op.add_column("battery_states", sa.Column("changes", sa.BigInteger(), nullable=False, server_default="0"))
-    op.create_table(
-        "battery_checks",
-        sa.Column("id", _ROW_ID, primary_key=True),
-        sa.Column("ev", sa.String(64), nullable=False),
-        sa.Column("kind", sa.String(16), nullable=False),
-        sa.Column("at_ms", sa.BigInteger(), nullable=False),
-        sa.Column("document", sa.LargeBinary(), nullable=False),
-    )
-    op.create_index("ix_battery_checks_ev_at_ms", "battery_checks", ["ev", "at_ms"])
-    op.create_index("ix_battery_checks_at_ms", "battery_checks", ["at_ms"])
-    op.create_table(
-        "battery_reports",
-        sa.Column("month", sa.String(7), primary_key=True),
-        sa.Column("made_ms", sa.BigInteger(), nullable=False),
-        sa.Column("document", sa.LargeBinary(), nullable=False),
-    )
+    _create("battery_checks", "battery_reports")
 
 
 @_revision("0048")
 def session_metrics() -> None:
     """How the parts of stations work, by their sessions."""
-    op.create_table(
-        "session_metrics",
-        sa.Column("station_id", sa.String(48), primary_key=True),
-        sa.Column("kind", sa.String(128), nullable=False),
-        sa.Column("changed_ms", sa.BigInteger(), nullable=False),
-        sa.Column("document", sa.LargeBinary(), nullable=False),
-        sa.Column("levels", sa.LargeBinary(), nullable=False),
-        sa.Column("drift", sa.Float(), nullable=False),
-        sa.Column("drift_by", sa.LargeBinary(), nullable=False),
-        sa.Column("apart", sa.Float(), nullable=False),
-        sa.Column("apart_by", sa.LargeBinary(), nullable=False),
-        sa.ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
-    )
-    op.create_index("ix_session_metrics_kind_changed_ms", "session_metrics", ["kind", "changed_ms"])
+    _create("session_metrics")
 
 
 @_revision("0049")
@@ -259,17 +200,7 @@ def roles_by_site() -> None:
 @_revision("0050")
 def attestations() -> None:
     """Attestation of stations."""
-    op.create_table(
-        "attestations",
-        sa.Column("station_id", sa.String(48), primary_key=True),
-        sa.Column("tpm_key", sa.Text(), nullable=False),
-        sa.Column("state", sa.String(16), nullable=False),
-        sa.Column("reasons", sa.Text(), nullable=False),
-        sa.Column("nonce", sa.String(64), nullable=False),
-        sa.Column("asked_ms", sa.BigInteger(), nullable=False),
-        sa.Column("verified_ms", sa.BigInteger(), nullable=False),
-        sa.Column("changed_ms", sa.BigInteger(), nullable=False),
-    )
+    _create("attestations")
 
 
 @_revision("0051")
@@ -282,33 +213,13 @@ def people_of_providers() -> None:
 @_revision("0052")
 def passkeys() -> None:
     """Passkeys of people."""
-    op.create_table(
-        "user_passkeys",
-        sa.Column("credential_id", sa.String(1400), primary_key=True),
-        sa.Column("name", sa.String(64), sa.ForeignKey("users.name", ondelete="CASCADE"), nullable=False),
-        sa.Column("public_key", sa.Text(), nullable=False),
-        sa.Column("sign_count", sa.BigInteger(), nullable=False),
-        sa.Column("label", sa.String(60), nullable=False),
-        sa.Column("created_ms", sa.BigInteger(), nullable=False),
-    )
-    op.create_index("ix_user_passkeys_name", "user_passkeys", ["name"])
+    _create("user_passkeys")
 
 
 @_revision("0053")
 def offers_and_set_points() -> None:
     """Decisions about offers, and the course of set-points."""
-    op.create_table(
-        "offer_decisions",
-        sa.Column("id", _ROW_ID, primary_key=True),
-        sa.Column("station_id", sa.String(48), nullable=False),
-        sa.Column("session_id", sa.String(64), nullable=False),
-        sa.Column("at_ms", sa.BigInteger(), nullable=False),
-        sa.Column("kind", sa.String(8), nullable=False),
-        sa.Column("accepted", sa.Boolean(), nullable=False),
-        sa.Column("reason", sa.String(40), nullable=False),
-        sa.Column("detail", sa.Text(), nullable=False),
-    )
-    op.create_index("ix_offer_decisions_at_ms", "offer_decisions", ["at_ms"])
+    _create("offer_decisions")
     op.create_table(
         "dispatch_course",
         sa.Column("at_ms", sa.BigInteger(), primary_key=True, autoincrement=False),
@@ -330,11 +241,7 @@ def pending_by_boot() -> None:
 @_revision("0055")
 def dispatch_orders() -> None:
     """Set-points in force, which a node continues after a restart."""
-    op.create_table(
-        "dispatch_orders",
-        sa.Column("node", sa.String(64), primary_key=True),
-        sa.Column("document", sa.Text(), nullable=False),
-    )
+    _create("dispatch_orders")
 
 
 _BATCH = 1000
@@ -395,18 +302,7 @@ def _totals(row: AnyRow, document: dict[str, Any]) -> dict[str, object]:
 @_revision("0057")
 def vehicle_firmware() -> None:
     """What is installed in vehicles and their gateways, as they say."""
-    op.create_table(
-        "vehicle_firmware",
-        sa.Column("ev", sa.String(64), primary_key=True),
-        sa.Column("part", sa.String(16), primary_key=True),
-        sa.Column("boot", sa.BigInteger(), nullable=False),
-        sa.Column("seq", sa.BigInteger(), nullable=False),
-        sa.Column("at_ms", sa.BigInteger(), nullable=False),
-        sa.Column("hardware", sa.String(64), nullable=False),
-        sa.Column("version", sa.String(64), nullable=False),
-        sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("failed", sa.Integer()),
-    )
+    _create("vehicle_firmware")
 
 
 @_revision("0058")
@@ -438,16 +334,7 @@ def courses_of_limits_and_plans() -> None:
 @_revision("0059")
 def node_firmware() -> None:
     """What is installed in nodes, and which older programs can work with these tables."""
-    op.create_table(
-        "node_firmware",
-        sa.Column("node", sa.String(64), primary_key=True),
-        sa.Column("at_ms", sa.BigInteger(), nullable=False),
-        sa.Column("hardware", sa.String(64), nullable=False),
-        sa.Column("version", sa.String(64), nullable=False),
-        sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("failed", sa.Integer()),
-        sa.Column("trying", sa.Integer()),
-    )
+    _create("node_firmware")
     op.add_column("alembic_version", sa.Column("oldest_reader", sa.String(32)))
 
 
@@ -551,29 +438,8 @@ def longer_transaction_keys() -> None:
 def facts() -> None:
     """The ledger of facts. What is booked lands on it as it is: what contradicts each other stays booked, and is
     listed."""
-    table = op.create_table(
-        "facts",
-        sa.Column("station_id", sa.String(48), primary_key=True),
-        sa.Column("source", sa.String(11), primary_key=True),
-        sa.Column("source_id", sa.String(64), primary_key=True),
-        sa.Column("kind", sa.String(8), primary_key=True),
-        sa.Column("key", sa.String(255), nullable=False),
-        sa.Column("evse_id", sa.Integer(), nullable=False),
-        sa.Column("transaction_id", sa.String(64).with_variant(sa.String(36), "sqlite"), nullable=False),
-        sa.Column("state", sa.String(9), nullable=False),
-        sa.Column("from_ms", sa.BigInteger(), nullable=False),
-        sa.Column("to_ms", sa.BigInteger(), nullable=False),
-        sa.Column("imports_from", sa.BigInteger()),
-        sa.Column("imports_to", sa.BigInteger()),
-        sa.Column("exports_from", sa.BigInteger()),
-        sa.Column("exports_to", sa.BigInteger()),
-        sa.Column("landed_ms", sa.BigInteger(), nullable=False),
-        sa.Column("against_station", sa.String(48)),
-        sa.Column("against_source", sa.String(11)),
-        sa.Column("against_id", sa.String(64)),
-    )
-    op.create_index("ix_facts_kind_key_to_ms", "facts", ["kind", "key", "to_ms"])
-    ledger.fill(op.get_bind(), table)
+    _create("facts")
+    ledger.fill(op.get_bind(), metadata.tables["facts"])
 
 
 @_revision("0065")
@@ -605,22 +471,7 @@ def unknown_powers() -> None:
 @_revision("0067")
 def limits_in_force() -> None:
     """The limits that stations had accepted, over time. Of limits that were accepted before nothing is known."""
-    op.create_table(
-        "limits_in_force",
-        sa.Column("id", _ROW_ID, primary_key=True),
-        sa.Column("station_id", sa.String(48), nullable=False),
-        sa.Column("profile_id", sa.BigInteger(), nullable=False),
-        sa.Column("evse_id", sa.Integer(), nullable=False),
-        sa.Column("purpose", sa.String(40), nullable=False),
-        sa.Column("stack_level", sa.Integer(), nullable=False),
-        sa.Column("transaction_id", sa.String(64).with_variant(sa.String(36), "sqlite")),
-        sa.Column("from_ms", sa.BigInteger(), nullable=False),
-        sa.Column("to_ms", sa.BigInteger()),
-        sa.Column("whole", sa.Boolean(), nullable=False),
-        sa.Column("steps", sa.Text(), nullable=False),
-    )
-    op.create_index("ix_limits_in_force_station_id_to_ms", "limits_in_force", ["station_id", "to_ms"])
-    op.create_index("ix_limits_in_force_to_ms", "limits_in_force", ["to_ms"])
+    _create("limits_in_force")
 
 
 @_revision("0068")
@@ -632,16 +483,7 @@ def lowered_shares() -> None:
 @_revision("0069")
 def ocpp_16() -> None:
     """The numbers of transactions of OCPP 1.6."""
-    op.create_table(
-        "ocpp16_transactions",
-        sa.Column("number", sa.Integer(), primary_key=True),
-        sa.Column("station_id", sa.String(48), nullable=False),
-        sa.Column("connector_id", sa.Integer(), nullable=False),
-        sa.Column("start", sa.String(64), nullable=False),
-        sa.Column("since_ms", sa.BigInteger(), nullable=False),
-        sa.UniqueConstraint("station_id", "start", name="uq_ocpp16_transactions_station_id_start"),
-        sqlite_autoincrement=True,
-    )
+    _create("ocpp16_transactions")
 
 
 @_revision("0070")
@@ -653,17 +495,7 @@ def assigned_alerts() -> None:
 @_revision("0071")
 def roaming() -> None:
     """Roaming: partners, objects of OCPI, and the outbox."""
-    op.create_table(
-        "roaming_partners",
-        sa.Column("partner_id", sa.String(36), primary_key=True),
-        sa.Column("digest", sa.String(64)),
-        sa.Column("next_digest", sa.String(64)),
-        sa.Column("sealed_token", sa.Text(), nullable=False),
-        sa.Column("seen_ms", sa.BigInteger()),
-        sa.Column("document", sa.Text(), nullable=False),
-        sa.UniqueConstraint("digest", name="uq_roaming_partners_digest"),
-        sa.UniqueConstraint("next_digest", name="uq_roaming_partners_next_digest"),
-    )
+    _create("roaming_partners")
     op.create_table(
         "roaming_objects",
         sa.Column("owner", sa.String(36), primary_key=True),
@@ -725,11 +557,7 @@ def power_course() -> None:
 @_revision("0073")
 def grid_memories() -> None:
     """What clients of grid sources must not forget."""
-    op.create_table(
-        "grid_memories",
-        sa.Column("source", sa.String(64), primary_key=True),
-        sa.Column("document", sa.Text(), nullable=False),
-    )
+    _create("grid_memories")
 
 
 @_revision("0074")
@@ -741,16 +569,7 @@ def roaming_chain() -> None:
 @_revision("0075")
 def enrolments() -> None:
     """Certificates that outside CAs have not issued yet."""
-    op.create_table(
-        "enrolments",
-        sa.Column("station_id", sa.String(48), primary_key=True),
-        sa.Column("kind", sa.String(32), primary_key=True),
-        sa.Column("csr", sa.Text(), nullable=False),
-        sa.Column("request_id", sa.BigInteger()),
-        sa.Column("since_ms", sa.BigInteger(), nullable=False),
-        sa.Column("due_ms", sa.BigInteger(), nullable=False),
-        sa.Column("chain", sa.Text(), nullable=False),
-    )
+    _create("enrolments")
 
 
 _PAGES = "ix_roaming_objects_owner_module_updated_ms_object_id"
@@ -766,28 +585,13 @@ def roaming_pages() -> None:
 @_revision("0077")
 def saved_views() -> None:
     """Views of the console's lists, under names."""
-    op.create_table(
-        "saved_views",
-        sa.Column("path", sa.String(200), primary_key=True),
-        sa.Column("owner", sa.String(64), primary_key=True),
-        sa.Column("name", sa.String(40), primary_key=True),
-        sa.Column("query", sa.String(500), nullable=False),
-        sa.Column("shared", sa.Boolean(), nullable=False),
-        sa.ForeignKeyConstraint(["owner"], ["users.name"], ondelete="CASCADE"),
-    )
+    _create("saved_views")
 
 
 @_revision("0078")
 def plans_of_many() -> None:
     """Price plans of sites and of groups of tokens."""
-    op.create_table(
-        "plans_of_many",
-        sa.Column("kind", sa.String(8), primary_key=True),
-        sa.Column("name", sa.String(64), primary_key=True),
-        sa.Column("plan_id", sa.String(60), nullable=False),
-        sa.Column("since_ms", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["plan_id"], ["price_plans.plan_id"]),
-    )
+    _create("plans_of_many")
 
 
 @_revision("0079")
@@ -795,39 +599,11 @@ def uptime() -> None:
     """History of connectors and connections, and what does not count as an outage. The history begins with what is
     known of each connector."""
     op.add_column("stations", sa.Column("left_ms", sa.BigInteger()))
-    op.create_table(
-        "connector_history",
-        sa.Column("station_id", sa.String(48), primary_key=True),
-        sa.Column("evse_id", sa.Integer(), primary_key=True, autoincrement=False),
-        sa.Column("connector_id", sa.Integer(), primary_key=True, autoincrement=False),
-        sa.Column("at_ms", sa.BigInteger(), primary_key=True, autoincrement=False),
-        sa.Column("status", sa.String(16), nullable=False),
-        sa.ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
-    )
+    _create("connector_history")
     op.execute(
         "INSERT INTO connector_history SELECT station_id, evse_id, connector_id, changed_ms, status FROM connectors"
     )
-    op.create_table(
-        "station_absences",
-        sa.Column("station_id", sa.String(48), primary_key=True),
-        sa.Column("from_ms", sa.BigInteger(), primary_key=True, autoincrement=False),
-        sa.Column("to_ms", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
-    )
-    op.create_table(
-        "uptime_exclusions",
-        sa.Column("exclusion_id", _ROW_ID, primary_key=True),
-        sa.Column("station_id", sa.String(48), nullable=False),
-        sa.Column("evse_id", sa.Integer(), nullable=False),
-        sa.Column("from_ms", sa.BigInteger(), nullable=False),
-        sa.Column("to_ms", sa.BigInteger(), nullable=False),
-        sa.Column("cause", sa.String(16), nullable=False),
-        sa.Column("evidence", sa.Text(), nullable=False),
-        sa.Column("added_by", sa.String(200), nullable=False),
-        sa.Column("added_ms", sa.BigInteger(), nullable=False),
-        sqlite_autoincrement=True,
-    )
-    op.create_index("ix_uptime_exclusions_station_id_from_ms", "uptime_exclusions", ["station_id", "from_ms"])
+    _create("station_absences", "uptime_exclusions")
 
 
 @_revision("0080")
@@ -847,34 +623,7 @@ def plans_and_base_load() -> None:
 @_revision("0081")
 def trust_lists() -> None:
     """Roots of a trust list, and which stations have been brought up to it."""
-    op.create_table(
-        "listed_roots",
-        sa.Column("fingerprint", sa.String(64), primary_key=True),
-        sa.Column("kinds", sa.String(32), nullable=False),
-        sa.Column("subject", sa.String(255), nullable=False),
-        sa.Column("until_ms", sa.BigInteger(), nullable=False),
-        sa.Column("since_ms", sa.BigInteger(), nullable=False),
-        sa.Column("removed_ms", sa.BigInteger()),
-        sa.Column("pem", sa.Text(), nullable=False),
-    )
-    op.create_table(
-        "trust_list_states",
-        sa.Column("name", sa.String(16), primary_key=True),
-        sa.Column("list_number", sa.BigInteger(), nullable=False),
-        sa.Column("until_ms", sa.BigInteger(), nullable=False),
-        sa.Column("fetched_ms", sa.BigInteger(), nullable=False),
-        sa.Column("problem", sa.String(255), nullable=False),
-    )
-    op.create_table(
-        "root_rollouts",
-        sa.Column("station_id", sa.String(48), primary_key=True),
-        sa.Column("list_number", sa.BigInteger(), nullable=False),
-        sa.Column("removes", sa.Boolean(), nullable=False),
-        sa.Column("state", sa.String(16), nullable=False),
-        sa.Column("detail", sa.String(255), nullable=False),
-        sa.Column("due_ms", sa.BigInteger(), nullable=False),
-        sa.Column("changed_ms", sa.BigInteger(), nullable=False),
-    )
+    _create("listed_roots", "trust_list_states", "root_rollouts")
 
 
 @_revision("0082")
@@ -887,23 +636,7 @@ def notices_of_debits() -> None:
 @_revision("0083")
 def forecasts_and_bids() -> None:
     """What fleets drew and could have done by quarter hour, and the bids that they have given. Revision 0083."""
-    op.create_table(
-        "fleet_quarters",
-        sa.Column("at_ms", sa.BigInteger(), primary_key=True, autoincrement=False),
-        sa.Column("fleet_id", sa.String(60), primary_key=True),
-        sa.Column("samples", sa.Integer(), nullable=False),
-        sa.Column("load_w", sa.BigInteger(), nullable=False),
-        sa.Column("up_w", sa.BigInteger(), nullable=False),
-        sa.Column("down_w", sa.BigInteger(), nullable=False),
-    )
-    op.create_table(
-        "fleet_bids",
-        sa.Column("bid_id", sa.String(36), primary_key=True),
-        sa.Column("fleet_id", sa.String(60), nullable=False),
-        sa.Column("start_ms", sa.BigInteger(), nullable=False),
-        sa.Column("document", sa.Text(), nullable=False),
-        sa.Index("ix_fleet_bids_fleet_id_start_ms", "fleet_id", "start_ms"),
-    )
+    _create("fleet_quarters", "fleet_bids")
 
 
 @_revision("0084")
@@ -915,22 +648,7 @@ def grid_meter_readings() -> None:
 @_revision("0085")
 def station_templates() -> None:
     """Configuration templates, and where stations differ from them. Revision 0085."""
-    op.create_table(
-        "station_templates",
-        sa.Column("template_id", sa.String(60), primary_key=True),
-        sa.Column("document", sa.Text(), nullable=False),
-    )
-    op.create_table(
-        "template_drift",
-        sa.Column("template_id", sa.String(60), primary_key=True),
-        sa.Column("station_id", sa.String(48), primary_key=True),
-        sa.Column("place", sa.String(240), primary_key=True),
-        sa.Column("wanted", sa.Text(), nullable=False),
-        sa.Column("actual", sa.Text()),
-        sa.Column("state", sa.String(20), nullable=False),
-        sa.Column("since_ms", sa.BigInteger(), nullable=False),
-        sa.Index("ix_template_drift_station_id", "station_id"),
-    )
+    _create("station_templates", "template_drift")
 
 
 @_revision("0086")
@@ -983,13 +701,7 @@ def booked_transactions() -> None:
     """What booked transactions come to, for reports."""
     if not sa.inspect(op.get_bind()).has_table("enrolments"):  # a command made the tables before the first start
         enrolments()
-    op.create_table(
-        "booked_transactions",
-        sa.Column("station_id", sa.String(48), primary_key=True),
-        sa.Column("transaction_id", sa.String(64).with_variant(sa.String(36), "sqlite"), primary_key=True),
-        sa.Column("currency", sa.String(3), primary_key=True),
-        *(sa.Column(name, sa.BigInteger()) for name in ("import_mwh", "export_mwh", "net", "gross")),
-    )
+    _create("booked_transactions")
     op.execute("""
         INSERT INTO booked_transactions
         WITH sessions AS (
@@ -1025,18 +737,4 @@ def one_form_of_emaids() -> None:
 @_revision("0090")
 def past_plans() -> None:
     """Assignments of price plans that have ended, for sessions of before that stations report later."""
-    op.create_table(
-        "past_plans",
-        sa.Column("id", _ROW_ID, primary_key=True),
-        sa.Column("station_id", sa.String(48), nullable=False),
-        sa.Column("evse_id", sa.Integer(), nullable=False),
-        sa.Column("token_type", sa.String(20), nullable=False),
-        sa.Column("id_token", sa.String(255), nullable=False),
-        sa.Column("kind", sa.String(8), nullable=False),
-        sa.Column("name", sa.String(64), nullable=False),
-        sa.Column("plan_id", sa.String(60), nullable=False),
-        sa.Column("since_ms", sa.BigInteger(), nullable=False),
-        sa.Column("until_ms", sa.BigInteger(), nullable=False),
-        sa.Index("ix_past_plans_station_id", "station_id"),
-        sa.Index("ix_past_plans_until_ms", "until_ms"),
-    )
+    _create("past_plans")
