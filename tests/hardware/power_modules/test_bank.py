@@ -291,7 +291,11 @@ def test_a_temperature_in_frames_of_its_own_counts(odd: ModuleGroup) -> None:
         (ModulesConfig(signals=ModuleSignals(voltage="Volts")), "no signal 'Volts'"),
         (ModulesConfig(command="Parts"), "no frame of Parts has all of Enable, VoltageLimit, CurrentSetpoint, Counter"),
         (ModulesConfig(command="Near"), "Near: no identifier for module 1"),
-        (ModulesConfig(command="Same", modules=(1, 2)), "Same and ModuleStatus of two modules have the identifier"),
+        (ModulesConfig(command="Same", modules=(1, 2)), "ModuleStatus of a module has the identifier 0x302 of"),
+        (
+            ModulesConfig(isolation="Same", signals=ModuleSignals(resistance="VoltageLimit")),
+            "ModuleStatus of a module has the identifier 0x301 of",
+        ),
     ],
 )
 def test_a_dbc_that_lacks_something_is_named(config: ModulesConfig, said: str, tmp_path: Path) -> None:

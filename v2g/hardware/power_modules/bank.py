@@ -214,8 +214,11 @@ class DbcModules:
         self._temperatures: dict[int, float] = {}
         self._addresses = {_identifier(self._status, address): address for address in config.modules}
         self._commands = {address: _identifier(self._command, address) for address in config.modules}
-        if same := self._addresses.keys() & self._commands.values():
-            raise ConfigError(f"{config.command} and {config.status} of two modules have the identifier {min(same):#x}")
+        others = {
+            _identifier(_message(database, each)) for each in (config.isolation, config.isolation_command) if each
+        }
+        if same := self._addresses.keys() & {*self._commands.values(), *others}:
+            raise ConfigError(f"{config.status} of a module has the identifier {min(same):#x} of another message")
         setpoint = self._command.get_signal_by_name(names.current_setpoint)
         self._resolution = 0.001 if setpoint.is_float else abs(float(setpoint.scale))
         counter = names.command_counter
