@@ -631,6 +631,13 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "requested_key: allowed and isinstance(key, ec.EllipticCurvePublicKey | ed448.Ed448PublicKey | "
         "rsa.RSAPublicKey) -> allowed": "keys of allowed kinds have these types",
     },
+    "telemetry_rules": {
+        "Delivery.places: True -> False": "as many indexes as elements",
+        "Numbers.ranges: True -> False": "as many begin as end",
+        "judge: isinstance(each, Prepared) and known is not None and (not known.quarantined) -> known is not None and "
+        "(not known.quarantined)": "what cannot be read is the same as what is in quarantine alone",
+        "_is_same: isinstance(element, Prepared) and known.quarantined -> known.quarantined": "the digest is of that",
+    },
     "grid_rules": {
         "SourceSignal.abandoned: True -> False": "both have two",
         "governing: 1 -> 2": "ranks are only compared",
