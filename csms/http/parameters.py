@@ -192,8 +192,8 @@ async def _fetched(
 
 
 def page_of(call: Call, found: Iterable[T], paged: Paged, key: Callable[[T], K]) -> Page[T]:
-    """Return a page of a complete list, whose items have rising keys: texts or numbers."""
-    found = call.own(found)
+    """Return a page of a complete list by its keys, texts or numbers; a database may order texts as a language does."""
+    found = sorted(call.own(found), key=key)
     position = read_cursor(paged.cursor, tuple[str | int])
     if position is not None:
         try:

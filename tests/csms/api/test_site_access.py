@@ -9,6 +9,7 @@ import pytest
 from csms.accounts.rules import Permission, Principal, Role, Sites
 from csms.http.call import Call
 from csms.http.operations import Operation, Page, Reply, delete, get, post, put
+from csms.http.parameters import Paged, page_of
 from csms.http.problems import ApiError
 from csms.http.site_access import carry_out, is_seen, may_ask, refusal, rule_of
 from csms.sites.rules import Site
@@ -223,6 +224,15 @@ def test_beside_a_named_station_things_without_one_are_shown_and_others_are_not(
     assert not is_seen(SITES, Plain())
     assert not is_seen(SITES, OTHERS, "station")
     assert asked(answering((MINE, OTHERS, Plain()), Page[Item], Both), Both(station_id="CS-NORTH")) == (MINE, Plain())
+
+
+def test_pages_have_the_whole_of_a_list_also_in_the_order_of_a_language() -> None:
+    """As a database has it whose cluster was made with the language of its machine."""
+    found, cursor = list[str](), None
+    for _ in range(3):
+        page = page_of(_CALL, ["a", "B", "c"], Paged(limit=1, cursor=cursor), str)
+        found, cursor = [*found, *page.items], page.next
+    assert (found, cursor) == (["B", "a", "c"], None)
 
 
 def test_lists_are_cut_before_pages_are() -> None:
