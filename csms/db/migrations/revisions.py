@@ -56,7 +56,7 @@ def _revision(number: str) -> Callable[[Callable[[], None]], Callable[[], None]]
 
 
 def _create(*names: str) -> None:
-    """Make tables that no later revision has changed, as they are declared."""
+    """Make tables as they are declared: no later revision has changed them, or it can do so again."""
     for name in names:
         metadata.tables[name].create(op.get_bind())
 
@@ -219,16 +219,7 @@ def passkeys() -> None:
 @_revision("0053")
 def offers_and_set_points() -> None:
     """Decisions about offers, and the course of set-points."""
-    _create("offer_decisions")
-    op.create_table(
-        "dispatch_course",
-        sa.Column("at_ms", sa.BigInteger(), primary_key=True, autoincrement=False),
-        sa.Column("node", sa.String(64), primary_key=True),
-        sa.Column("asked_w", sa.BigInteger(), nullable=False),
-        sa.Column("accepted_w", sa.BigInteger(), nullable=False),
-        sa.Column("delivered_w", sa.BigInteger(), nullable=False),
-        sa.Column("vehicles", sa.Integer(), nullable=False),
-    )
+    _create("offer_decisions", "dispatch_course")
 
 
 @_revision("0054")
@@ -250,29 +241,16 @@ _BATCH = 1000
 @_revision("0056")
 def transaction_totals() -> None:
     """What ended transactions come to, for reports."""
-    made = op.create_table(
-        "transaction_totals",
-        sa.Column("station_id", sa.String(48), primary_key=True),
-        sa.Column("transaction_id", sa.String(36), primary_key=True),
-        sa.Column("end_ms", sa.BigInteger(), nullable=False),
-        sa.Column("duration_ms", sa.BigInteger(), nullable=False),
-        sa.Column("evse_id", sa.Integer(), nullable=False),
-        sa.Column("token", sa.Text(), nullable=False),
-        sa.Column("tariff", sa.Text(), nullable=False),
-        sa.Column("import_mwh", sa.BigInteger(), nullable=False),
-        sa.Column("export_mwh", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["station_id", "transaction_id"], ["transactions.station_id", "transactions.transaction_id"]
-        ),
-    )
-    op.create_index("ix_transaction_totals_end_ms", "transaction_totals", ["end_ms"])
+    _create("transaction_totals")
     connection, last = op.get_bind(), ("", "")
     query = sa.text(
         "SELECT station_id, transaction_id, started_ms, ended_ms, document FROM transactions WHERE NOT active "
         "AND (station_id, transaction_id) > (:station, :transaction) ORDER BY station_id, transaction_id LIMIT :most"
     )
     while rows := connection.execute(query, {"station": last[0], "transaction": last[1], "most": _BATCH}).all():
-        connection.execute(made.insert(), [_totals(row, json.loads(row.document)) for row in rows])
+        connection.execute(
+            metadata.tables["transaction_totals"].insert(), [_totals(row, json.loads(row.document)) for row in rows]
+        )
         last = rows[-1].station_id, rows[-1].transaction_id
 
 
@@ -308,27 +286,7 @@ def vehicle_firmware() -> None:
 @_revision("0058")
 def courses_of_limits_and_plans() -> None:
     """What limits transactions, and what plans of fleets said, over time."""
-    op.create_table(
-        "limit_course",
-        sa.Column("station_id", sa.String(48), primary_key=True),
-        sa.Column("transaction_id", sa.String(36), primary_key=True),
-        sa.Column("at_ms", sa.BigInteger(), primary_key=True, autoincrement=False),
-        sa.Column("setpoint_w", sa.BigInteger()),
-        sa.Column("bounds", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["station_id", "transaction_id"], ["transactions.station_id", "transactions.transaction_id"]
-        ),
-    )
-    op.create_table(
-        "fleet_course",
-        sa.Column("at_ms", sa.BigInteger(), primary_key=True, autoincrement=False),
-        sa.Column("fleet_id", sa.String(60), primary_key=True),
-        sa.Column("planned_w", sa.BigInteger(), nullable=False),
-        sa.Column("asked_w", sa.BigInteger(), nullable=False),
-        sa.Column("accepted_w", sa.BigInteger(), nullable=False),
-        sa.Column("delivered_w", sa.BigInteger(), nullable=False),
-        sa.Column("vehicles", sa.Integer(), nullable=False),
-    )
+    _create("limit_course", "fleet_course")
 
 
 @_revision("0059")
@@ -372,26 +330,7 @@ def aggregates_of_0_2_0() -> None:
 @_revision("0061")
 def held_transactions() -> None:
     """Transactions that are held, and what bounds the time of events. What was final before stays so."""
-    op.create_table(
-        "held_transactions",
-        sa.Column("station_id", sa.String(48), primary_key=True),
-        sa.Column("transaction_id", sa.String(36), primary_key=True),
-        sa.Column("state", sa.String(12), nullable=False),
-        sa.Column("reason", sa.String(16), nullable=False),
-        sa.Column("detail", sa.Text(), nullable=False),
-        sa.Column("begin_ms", sa.BigInteger(), nullable=False),
-        sa.Column("end_ms", sa.BigInteger(), nullable=False),
-        sa.Column("import_mwh", sa.BigInteger(), nullable=False),
-        sa.Column("export_mwh", sa.BigInteger(), nullable=False),
-        sa.Column("since_ms", sa.BigInteger(), nullable=False),
-        sa.Column("decided_ms", sa.BigInteger()),
-        sa.Column("decided_by", sa.String(255), nullable=False),
-        sa.Column("note", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["station_id", "transaction_id"], ["transactions.station_id", "transactions.transaction_id"]
-        ),
-    )
-    op.create_index("ix_held_transactions_state", "held_transactions", ["state"])
+    _create("held_transactions")
     op.add_column("transaction_events", sa.Column("earliest_ms", sa.BigInteger()))
     for name in ("connected_ms", "away_ms"):
         op.add_column("stations", sa.Column(name, sa.BigInteger()))
