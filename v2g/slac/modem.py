@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Annotated, Final, Literal, Protocol
 
 import msgspec
+from msgspec.structs import asdict
 
 from v2g.errors import FrameError
 from v2g.slac import mme, vendor
@@ -217,17 +218,7 @@ class SimulatedModem:
         assert isinstance(plain, vendor.VsNwInfoCnf)
         networks = tuple(
             vendor.NetworkV1(
-                nid=each.nid,
-                snid=each.snid,
-                tei=each.tei,
-                role=each.role,
-                cco_mac=each.cco_mac,
-                cco_tei=each.cco_tei,
-                num_stas=each.num_stas,
-                stations=tuple(
-                    vendor.StationV1(mac=one.mac, tei=one.tei, bda=one.bda, tx=one.tx, rx=one.rx)
-                    for one in each.stations
-                ),
+                **asdict(each) | {"stations": tuple(vendor.StationV1(**asdict(one)) for one in each.stations)}
             )
             for each in plain.networks
         )
