@@ -6,6 +6,7 @@ same transaction.
 
 import hashlib
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Annotated, Final
 
 import msgspec
@@ -176,6 +177,9 @@ def publish_location(
     if place is None:
         return
     known = rows.find_object(connection, "", "locations", place.id)
+    # two changes have two times, also where a clock was set back
+    changed_ms = now_ms if known is None else max(now_ms, known.updated_ms + 1)
+    updated = wire.moment(changed_ms)
     before = None if known is None else typed_json.decode(known.document, OcpiLocation)
     stations = {each.station_id for each in place.evses}
     query = select(connectors).where(connectors.c.station_id.in_(stations))
@@ -183,10 +187,12 @@ def publish_location(
     for row in connection.execute(query):
         statuses.setdefault((row.station_id, row.evse_id), set()).add(row.status)
     old = {each.uid: each for each in before.evses} if before is not None else {}
-    evses = [_evse(connection, config, each, place.time_zone, statuses, connected, old.get(each.key), now_ms)
-             for each in place.evses]  # fmt: skip
+    evses = [
+        _evse(connection, config, each, place.time_zone, statuses, connected, old.get(each.key), now_ms, updated)
+        for each in place.evses
+    ]
     there = {each.uid for each in evses}
-    removed = {"status": "REMOVED", "last_updated": wire.moment(now_ms)}
+    removed = {"status": "REMOVED", "last_updated": updated}
     gone = [
         each if each.status == "REMOVED" else msgspec.structs.replace(each, **removed)
         for uid, each in old.items()
@@ -198,12 +204,12 @@ def publish_location(
         country=place.country, coordinates=OcpiPlace(latitude=place.latitude, longitude=place.longitude),
         evses=(*evses, *gone), operator=BusinessDetails(name=config.name), time_zone=place.time_zone,
         opening_times=place.opening_times, help_phone=place.help_phone, nuts=place.nuts,
-        parking_spaces=place.parking_spaces, disabled_spaces=place.disabled_spaces, last_updated=wire.moment(now_ms),
+        parking_spaces=place.parking_spaces, disabled_spaces=place.disabled_spaces, last_updated=updated,
     )  # fmt: skip
     if before is not None and msgspec.structs.replace(found, last_updated=before.last_updated) == before:
         return
     document = wire.encode(found).decode()
-    rows.put_object(connection, own_object("locations", place.id, document, now_ms))
+    rows.put_object(connection, own_object("locations", place.id, document, changed_ms))
     changed = [each for each in found.evses if old.get(each.uid) != each]
     small = before is not None and before == msgspec.structs.replace(
         found, last_updated=before.last_updated, evses=before.evses
@@ -223,8 +229,9 @@ def _but_status(evse: OcpiEvse, before: OcpiEvse | None) -> bool:
 def _evse(
     connection: Connection, config: RoamingConfig, offered: OfferedEvse, zone: str,
     statuses: Mapping[tuple[str, int], set[str]], connected: Collection[str], before: OcpiEvse | None, now_ms: int,
+    updated: datetime,
 ) -> OcpiEvse:  # fmt: skip
-    station_id, updated = offered.station_id, wire.moment(now_ms)
+    station_id = offered.station_id
     price_plan = find_plan(connection, Scope(station_id=station_id, evse_id=offered.evse))
     fault = "" if price_plan is None else publish_tariff(connection, config, price_plan, zone, now_ms)
     names = () if price_plan is None or fault else (tariff_id(price_plan.id),)
