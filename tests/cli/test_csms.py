@@ -446,6 +446,8 @@ async def test_a_back_end_that_is_not_there_or_not_believed(cli: Cli) -> None:
     assert (code, "--ca" in errors) == (4, True)
     code, _output, _errors = await asyncio.to_thread(run, "csms", "--url", "http://127.0.0.1:1", "stations")
     assert code == 7
+    with pytest.raises(ConfigError, match="not an https:// URL"):
+        CsmsClient(Access(url="http://127.0.0.1:1", token="secret"))
 
 
 def test_options_come_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:

@@ -129,6 +129,8 @@ class CsmsClient:
             parts = split_url(access.url if "//" in access.url else f"https://{access.url}")
         except TransferError as error:
             raise ConfigError(f"{access.url!r} is not an https:// URL of a back end", hint=str(error)) from None
+        if access.token and parts.scheme != "https":  # whoever listens on the way would have the token
+            raise ConfigError(f"{access.url!r} is not an https:// URL of a back end", hint="a token needs TLS")
         self._base = parts.path.rstrip("/")
         context = context_of(access) if parts.scheme == "https" else None
         self._connection = HttpConnection(parts, context=context, timeout_s=self._timeout_s)
