@@ -266,37 +266,38 @@ class Conductor:
         reported = all(happened(each, self.events) for each in self.scenario.sees if each[0] in ("csms", "provider"))
         return settled and ended and reported and (self.vtn is None or bool(self.vtn.reported_kwh))
 
-    # -- grid operator and faults; each method returns whether it is done
+    # -- grid operator and faults; what has to wait returns whether it is done
 
     def _choose_fate(self) -> None:
-        if self.vtn is not None:
-            self._fate.append(self._publish_event)
-        if self.fleet is not None:
-            self._fate.append(self._fetch_plan)
-        if self.scenario.roaming:
-            self._fate.append(self._dispatch)
-        if self.scenario.remote_start:
-            self._fate.append(self._start_transaction)
-        if self.scenario.lower_limit:
-            self._fate.append(self._lower_limit)
-        if self.scenario.withdraw_v2g:
-            self._fate.append(self._withdraw)
-        if self.scenario.rest_by_csms:
-            self._fate.append(self._rest)
-        if self.scenario.csms_away:
-            self._fate += [self._kill_csms]
-        if self.scenario.kill_secc:
-            self._fate.append(self._kill_secc)
-        if self.scenario.kill_gateway:
-            self._fate.append(self._stop_gateway)
-        if self.scenario.kill_paused_secc:
-            self._fate.append(self._kill_paused_secc)
-        if self.scenario.freeze_evcc:
-            self._fate.append(self._freeze_evcc)
-        if self.scenario.cut_powerline:
-            self._fate.append(self._cut_powerline)
-        if self.scenario.interrupt_evcc:
-            self._fate.append(self._interrupt_evcc)
+        scenario = self.scenario
+        fates = (
+            (self.vtn is not None, self._publish_event),
+            (self.fleet is not None, self._fetch_plan),
+            (scenario.roaming, self._dispatch),
+            (scenario.remote_start, self._start_transaction),
+            (scenario.lower_limit, self._after_loops(self._lower_limit, back=True)),
+            (scenario.withdraw_v2g, self._after_loops(self._withdraw, back=True)),
+            (scenario.rest_by_csms, self._after_loops(self._rest)),
+            (scenario.csms_away, self._after_loops(self._kill_csms)),
+            (scenario.kill_secc, self._after_loops(self._kill_secc, back=True)),
+            (scenario.kill_gateway, self._after_loops(self._stop_gateway)),
+            (scenario.kill_paused_secc, self._kill_paused_secc),
+            (scenario.freeze_evcc, self._after_loops(self._freeze_evcc)),
+            (scenario.cut_powerline, self._after_loops(self._cut_powerline)),
+            (scenario.interrupt_evcc, self._after_loops(self._interrupt_evcc)),
+        )
+        self._fate = [fate for chosen, fate in fates if chosen]
+
+    def _after_loops(self, act: Callable[[], None], *, back: bool = False) -> Callable[[], bool]:
+        """Return what acts after some charge loops, or after some in which power has flowed `back`."""
+
+        def fate() -> bool:
+            due = (self._discharging if back else self._loops) >= LOOPS_BEFORE_FATE
+            if due:
+                act()
+            return due
+
+        return fate
 
     @property
     def _operator(self) -> Operator:
@@ -365,35 +366,23 @@ class Conductor:
             return True
         return False
 
-    def _withdraw(self) -> bool:
-        if self._discharging < LOOPS_BEFORE_FATE:
-            return False
+    def _withdraw(self) -> None:
         self.say("operator", "the back end no longer allows the vehicle to discharge")
         self._operator.allow(STATION, self._transaction(), "DC")
-        return True
 
-    def _rest(self) -> bool:
-        if self._loops < LOOPS_BEFORE_FATE:
-            return False
+    def _rest(self) -> None:
         self.say("operator", "the back end's charging profile allows nothing for half an hour")
         self._operator.rest(STATION, self._transaction(), self.folder.utc_ms(), SITE_LIMIT_W)
-        return True
 
-    def _lower_limit(self) -> bool:
-        if self._discharging < LOOPS_BEFORE_FATE:
-            return False
+    def _lower_limit(self) -> None:
         self.say("grid", f"the grid operator lowers the export limit to {LOWERED_LIMIT_W / 1000:.0f} kW")
         self._operator.put_signal(self.folder.signal(2, LOWERED_LIMIT_W).to_json())
-        return True
 
-    def _kill_csms(self) -> bool:
-        if self._loops < LOOPS_BEFORE_FATE:
-            return False
+    def _kill_csms(self) -> None:
         self.say("fate", "the back end is killed with -9")
         self.programs["csms"].stop(signal.SIGKILL)
         back = time.monotonic() + AWAY_S
         self._fate.append(lambda: self._revive_csms(back))
-        return True
 
     def _revive_csms(self, back: float) -> bool:
         if time.monotonic() < back and self.programs["evcc"].poll() is None:
@@ -402,14 +391,11 @@ class Conductor:
         self._start_csms()
         return True
 
-    def _freeze_evcc(self) -> bool:
-        if self._loops < LOOPS_BEFORE_FATE:
-            return False
+    def _freeze_evcc(self) -> None:
         self.say("fate", "the vehicle's computer freezes")
         self._signal("evcc", signal.SIGSTOP)
         thaw = time.monotonic() + FREEZE_S
         self._fate.append(lambda: self._thaw_evcc(thaw))
-        return True
 
     def _thaw_evcc(self, thaw: float) -> bool:
         seen = any(e.name == "timeout" and e.process == "secc" for e in self.events)
@@ -419,33 +405,24 @@ class Conductor:
         self._signal("evcc", signal.SIGCONT)
         return True
 
-    def _cut_powerline(self) -> bool:
-        if self._loops < LOOPS_BEFORE_FATE:
-            return False
+    def _cut_powerline(self) -> None:
         self.struck_at = time.monotonic()
         self.say("fate", "the powerline is cut")
         self.folder.cut_powerline()
-        return True
 
-    def _interrupt_evcc(self) -> bool:
-        if self._loops < LOOPS_BEFORE_FATE:
-            return False
+    def _interrupt_evcc(self) -> None:
         self.say("fate", "Ctrl-C at the vehicle")
         self._signal("evcc", signal.SIGINT)
-        return True
 
     def _signal(self, name: str, number: signal.Signals) -> None:
         process = self.programs[name].process
         if process is not None:
             process.send_signal(number)
 
-    def _kill_secc(self) -> bool:
-        if self._discharging < LOOPS_BEFORE_FATE:
-            return False
+    def _kill_secc(self) -> None:
         self.say("fate", "the charger is killed with -9 while power flows back")
         self.programs["secc"].stop(signal.SIGKILL)
         self._fate.append(self._revive_secc)
-        return True
 
     def _kill_paused_secc(self) -> bool:
         if not any((e.process, e.name) == ("evcc", "resting") for e in self.events):
@@ -455,21 +432,15 @@ class Conductor:
         self._start_secc()
         return True
 
-    def _stop_gateway(self) -> bool:
-        if self._loops < LOOPS_BEFORE_FATE:
-            return False
+    def _stop_gateway(self) -> None:
         self.say("fate", "the telemetry gateway hangs")
         self._signal("gateway", signal.SIGSTOP)
-        self._fate.append(self._kill_gateway)
-        return True
+        self._fate.append(self._after_loops(self._kill_gateway, back=True))
 
-    def _kill_gateway(self) -> bool:
-        if self._discharging < LOOPS_BEFORE_FATE:
-            return False
+    def _kill_gateway(self) -> None:
         self.say("fate", "the telemetry gateway is killed with -9 while power flows back")
         self.programs["gateway"].stop(signal.SIGKILL)
         self._fate.append(self._revive_gateway)
-        return True
 
     def _revive_gateway(self) -> bool:
         if self._checkpoints() < 2 and self.programs["evcc"].poll() is None:
