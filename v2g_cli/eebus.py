@@ -1,6 +1,7 @@
 """`v2g eebus`: the EEBUS node of a charger (`[station.energy_managers.eebus]`) or of a site (`[grid.eebus.node]` of the
 back end), and the control boxes that it trusts."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,9 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 Folder = Annotated[
     Path,
     typer.Argument(
-        help="`folder` of the charger's `[station.energy_managers.eebus]`, or of the back end's `[grid.eebus.node]`."
+        exists=True,
+        file_okay=False,
+        help="`folder` of the charger's `[station.energy_managers.eebus]`, or of the back end's `[grid.eebus.node]`.",
     ),
 ]
 Ski = Annotated[str, typer.Argument(help="SKI of the box: 40 hexadecimal digits, as its label or page shows it.")]
@@ -78,9 +81,14 @@ def log(
     import msgspec
 
     from v2g import typed_json
+    from v2g.errors import ConfigError
     from v2g.io.eebus.files import COMMANDS
     from v2g.io.storage.growing_file import generations
 
+    try:
+        datetime.fromisoformat(since or "2026-11-27")
+    except ValueError:
+        raise ConfigError(f"--since {since}: no date or time", hint="2026-11-27") from None
     for path in reversed(generations(folder / COMMANDS)):
         for line in path.read_bytes().splitlines():
             try:
@@ -101,8 +109,6 @@ def _change(folder: Path, text: str, *, trusts: bool) -> None:
         ski = parse_ski(text)
     except CodecError as error:
         raise ConfigError(str(error), hint=error.hint) from None
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: no such folder", hint="start the charger once")
     known = trusted(folder)
     if (ski in known) is trusts:
         say(f"{ski}: no change")

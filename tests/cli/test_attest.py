@@ -38,6 +38,8 @@ def test_a_manifest_is_made_and_checked(v2g: Run, tmp_path: Path) -> None:
     assert checked.code == 4
     shown = v2g("attest", "check", str(manifest), "--public-key", str(public)).output
     assert {f"changed\t{program}/a.py", f"extra\t{program}/b\\u001b.py"} <= set(shown.splitlines())
+    elsewhere = v2g("attest", "make", str(manifest), str(program), "--key", str(key), "--root", str(tmp_path / "image"))
+    assert (elsewhere.code, f"{program} is not below" in elsewhere.errors) == (2, True)
     nothing = v2g("attest", "make", str(tmp_path / "no" / "m.json"), str(program), "--key", str(key))
     assert (nothing.code, "No such file" in nothing.errors) == (8, True)
 

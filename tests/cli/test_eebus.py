@@ -41,3 +41,12 @@ def test_a_box_is_shown_trusted_and_trusted_no_more(v2g: Run, tmp_path: Path) ->
     logged = v2g("eebus", "log", str(tmp_path)).output.splitlines()
     assert [msgspec.json.decode(each)["event"] for each in logged] == ["eebus_state", "drawn"]
     assert len(v2g("eebus", "log", str(tmp_path), "--since", "2026-02-01").output.splitlines()) == 1
+    assert v2g("eebus", "log", str(tmp_path), "--since", "yesterday").code == 2
+
+
+@pytest.mark.parametrize("command", [("show",), ("log",), ("trust", BOX)])
+@pytest.mark.parametrize("name", ["nothing", "secc.toml"])
+def test_what_is_no_folder_is_refused(v2g: Run, tmp_path: Path, command: tuple[str, ...], name: str) -> None:
+    (tmp_path / "secc.toml").touch()
+    what, *more = command
+    assert v2g("eebus", what, str(tmp_path / name), *more).code == 2

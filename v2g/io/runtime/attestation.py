@@ -49,12 +49,17 @@ def make_manifest(
 ) -> Manifest:
     """Return the manifest of files and of all files in folders; `root` is where the system that gets them is built.
 
-    Raises ConfigError for what is neither file, folder nor link.
+    Raises ConfigError for what is neither file, folder nor link, and for what is not below `root`.
     """
     files, folders = dict[str, str](), list[str]()
 
     def installed(path: Path) -> str:
-        return "/" + str(path.relative_to(root))
+        try:
+            return "/" + str(path.relative_to(root))
+        except ValueError:
+            raise ConfigError(
+                f"{path} is not below {root}", hint="--root: where the charger's files are laid out"
+            ) from None
 
     root = root.resolve()
     for given in paths:
