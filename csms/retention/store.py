@@ -96,10 +96,9 @@ def delete_old(connection: Connection, kind: Kind, before_ms: int) -> int:
     if kind == "telemetry":
         waits = exists().where(within_run(), tables.telemetry_pending.c.sink == AGGREGATES)
         deleted += _delete_rows(connection, tables.telemetry, (tables.telemetry.c.received_ms < before_ms) & ~waits)
-        of_sinks = tables.telemetry_pending.c.sink != AGGREGATES  # also of those that are configured no more
-        deleted += _delete_rows(
-            connection, tables.telemetry_pending, of_sinks & (tables.telemetry_pending.c.received_ms < before_ms)
-        )
+        run = tables.telemetry_pending.c  # also of sinks that are configured no more; but no vehicle to erase
+        of_sinks = (run.sink != AGGREGATES) & (run.boot > 0) & (run.received_ms < before_ms)
+        deleted += _delete_rows(connection, tables.telemetry_pending, of_sinks)
     return deleted
 
 
