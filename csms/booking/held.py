@@ -54,6 +54,11 @@ class _Usage(msgspec.Struct, frozen=True):
 
 class _CostDetails(msgspec.Struct, frozen=True, rename="camel"):
     total_usage: _Usage
+    failure_to_calculate: bool | None = None
+
+    @property
+    def energy_wh(self) -> float | None:
+        return None if self.failure_to_calculate else self.total_usage.energy
 
 
 class _Document(msgspec.Struct, frozen=True, rename="camel"):
@@ -89,7 +94,7 @@ def events_of(connection: Connection, station_id: str, transaction_id: str) -> l
                 earliest_ms=row.earliest_ms,
                 charging=None if state is None else state == "Charging",
                 evse_id=None if document.evse is None else document.evse.id,
-                cost_wh=None if document.cost_details is None else document.cost_details.total_usage.energy,
+                cost_wh=None if document.cost_details is None else document.cost_details.energy_wh,
                 samples=_decode_samples(row.samples),
             )
         )

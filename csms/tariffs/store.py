@@ -217,7 +217,7 @@ def release_cost(connection: Connection, station_id: str, transaction_id: str, n
     ).scalars()
     requests = (typed_json.decode(each, TransactionEventRequest) for each in documents if '"costDetails"' in each)
     details = next((each.cost_details for each in requests if each.cost_details is not None), None)
-    if details is not None:
+    if details is not None and not details.failure_to_calculate:
         document = msgspec.json.encode(details).decode()
         found = bill_of(details)
         save_cost(connection, station_id, transaction_id, found, document, now_ms, final=True, source="station")

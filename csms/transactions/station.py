@@ -137,7 +137,8 @@ async def _limit(context: HandlerContext, transaction: Transaction, wanted: str)
 async def _total_cost(
     context: HandlerContext, request: TransactionEventRequest, transaction: Transaction, received_ms: int
 ) -> float | None:
-    """Return the cost of an ended transaction (I03.FR.02), none while it is held; store a station's own cost (I12)."""
+    """Return the cost of an ended transaction (I03.FR.02), none while it is held; store a station's own cost (I12),
+    unless it could not calculate it: it may be a part (I12.FR.14)."""
     run, now_ms = context.services.store.run, context.services.clock.utc_ms()
     key = (transaction.station_id, transaction.transaction_id)
     why = None if transaction.active else await context.services.store.read(held.find, *key)
@@ -153,9 +154,10 @@ async def _total_cost(
     final = stored is not None and stored["final"]
     if stored is not None and final and stored["source"] == "station":
         return None
-    if request.cost_details is not None and not final:
-        found = bill_of(request.cost_details)
-        document = msgspec.json.encode(request.cost_details).decode()
+    details = request.cost_details
+    if details is not None and not details.failure_to_calculate and not final:
+        found = bill_of(details)
+        document = msgspec.json.encode(details).decode()
         final = request.event_type == "Ended"
         await run(tariffs.save_cost, *key, found, document, now_ms, final=final, source="station")
         return money(found.incl_tax) if final else None

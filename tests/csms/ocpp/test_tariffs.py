@@ -330,6 +330,18 @@ async def test_the_cost_that_a_station_works_out_is_stored(csms: Backend) -> Non
     assert kept["document"]["totalUsage"]["energy"] == 4000
 
 
+async def test_a_cost_that_a_station_could_not_work_out_is_worked_out_here(csms: Backend) -> None:
+    charging = await local(csms)
+    part = msgspec.json.decode(msgspec.json.encode(cost_details(Bill(currency="EUR"))))
+    extra = {"costDetails": part | {"failureToCalculate": True}}  # I12.FR.14
+    charging.wh += 4000
+    answer = await charging.event("Ended", "EVDeparted", context="Transaction.End", extra=extra)
+    assert answer["totalCost"] == 2.4
+    kept = await csms.services.store.run(tariffs.cost, charging.station.id, charging.id)
+    assert kept is not None
+    assert (kept["source"], kept["final"], kept["incl_tax"]) == ("csms", True, 2_400_000)
+
+
 async def test_vat_numbers_are_checked_by_their_form(csms: Backend) -> None:
     station = await csms.booted(version="2.1")
     good = await station.call("VatNumberValidation", {"vatNumber": "DE 123456789", "evseId": 1})

@@ -345,7 +345,9 @@ class TariffCost(FunctionalBlock):
         text = answer.updated_personal_message.content if answer.updated_personal_message else ""
         total = answer.total_cost
         evse = self._sessions.find(request.transaction_info.transaction_id)
-        if request.cost_details is not None or (evse is not None and self._local.cost(evse) is not None):
+        details = request.cost_details
+        known = details is not None and not details.failure_to_calculate
+        if known or (evse is not None and self._local.cost(evse) is not None):
             total, final = None, False  # already displayed as calculated here
         elif total is None and final and not request.offline:
             text = text or self._fallback
