@@ -9,7 +9,7 @@ import hmac
 import re
 from collections.abc import Iterator
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Final
+from typing import Final, Literal
 
 from v2g.errors import FrameError
 from v2g.hardware.zvt import commands as zvt
@@ -107,15 +107,12 @@ class TerminalTranslator:
         )
 
     def _settled(self, psp_ref: str, job: Settle, ended: JobEnded) -> Fact:
+        settled, amount = terminal.PaymentSettled, Decimal(job.amount).scaleb(-self._digits)
         if not ended.done:
-            refused = ended.code is not None
-            return terminal.PaymentSettled(
-                psp_ref=psp_ref, status="Rejected" if refused else "Failed", info=_reason(ended)
-            )
-        info = ""
-        if job.amount == job.reserved:
-            info = "the full reserved amount"
-        return terminal.PaymentSettled(psp_ref=psp_ref, status="Settled", info=info, receipt_id=job.receipt)
+            status: Literal["Failed", "Rejected"] = "Failed" if ended.code is None else "Rejected"
+            return settled(psp_ref=psp_ref, status=status, amount=amount, info=_reason(ended))
+        info = "the full reserved amount" if job.amount == job.reserved else ""
+        return settled(psp_ref=psp_ref, status="Settled", amount=amount, info=info, receipt_id=job.receipt)
 
     def _card(self, fields: dict[int, bytes]) -> str:
         """Return a hash that identifies a card while this program runs; empty if nothing identifies it."""

@@ -94,6 +94,20 @@ def test_from_the_card_to_the_settlement() -> None:
     assert [(each.state, each.taken) for each in site.pair.terminal.payments.values()] == [("taken", 1_234)]
 
 
+@pytest.mark.parametrize(
+    ("cost", "taken", "state"), [(12.345678, 1_235, "taken"), (52.1, 5_000, "taken"), (0.004, 0, "released")]
+)
+def test_what_is_settled_is_what_the_card_was_charged(cost: float, taken: int, state: str) -> None:
+    site = Site(cost=cost)
+    site.hold(CARD)
+    site.hold(CARD)
+    begin(site.station, "a", emaid="")
+    end(site.station)
+    site.work()
+    assert site.station.expect("NotifySettlement", status="Settled")["settlementAmount"] == taken / 100
+    assert [(each.state, each.taken) for each in site.pair.terminal.payments.values()] == [(state, taken)]
+
+
 def test_the_same_card_again_gives_the_money_back_and_another_one_does_not() -> None:
     site = Site(cost=12.34)
     site.hold(CARD)
@@ -152,7 +166,9 @@ def test_a_reference_holds_what_ends_the_payment_also_after_a_restart() -> None:
     settle = again.job(SettlePayment(psp_ref=fact.psp_ref, amount=Decimal("12.34")))
     assert settle == Settle("0470", 5_000, 1_234)
     (reported,) = again.facts(JobEnded(job=settle, done=True), 0)
-    assert reported == PaymentSettled(psp_ref=fact.psp_ref, status="Settled", receipt_id="0470")
+    assert reported == PaymentSettled(
+        psp_ref=fact.psp_ref, status="Settled", amount=Decimal("12.34"), receipt_id="0470"
+    )
     assert again.job(CancelPayment(psp_ref=fact.psp_ref)) == ReleaseJob("0470")
     (reported,) = again.facts(JobEnded(job=ReleaseJob("0470"), done=True), 0)
     assert reported == PaymentReleased(psp_ref=fact.psp_ref)

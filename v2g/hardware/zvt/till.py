@@ -224,13 +224,13 @@ class Till:
                 return ZvtCommand(zvt.READ_CARD, bytes([config.read_s]))
             case ReserveJob(amount=amount):
                 return ZvtCommand(zvt.RESERVATION, field(zvt.AMOUNT, zvt.bcd(amount, 6)) + coin)
+            case Settle(receipt=receipt_no, amount=0) | ReleaseJob(receipt=receipt_no):
+                receipt = field(zvt.RECEIPT, bytes.fromhex(receipt_no))
+                return ZvtCommand(zvt.RESERVATION_REVERSAL, receipt + coin)
             case Settle():
                 booked_amount = job.amount if config.reverses_booked else job.reserved - job.amount
                 receipt = field(zvt.RECEIPT, bytes.fromhex(job.receipt))
                 return ZvtCommand(zvt.PARTIAL_REVERSAL, receipt + field(zvt.AMOUNT, zvt.bcd(booked_amount, 6)) + coin)
-            case ReleaseJob(receipt=receipt_no):
-                receipt = field(zvt.RECEIPT, bytes.fromhex(receipt_no))
-                return ZvtCommand(zvt.RESERVATION_REVERSAL, receipt + coin)
         return ZvtCommand(zvt.PARTIAL_REVERSAL, field(zvt.RECEIPT, bytes.fromhex(zvt.NO_RECEIPT)))  # Enquire
 
     # -- messages of the terminal

@@ -154,6 +154,8 @@ class Settlements:
         payment = self.all.get(fact.psp_ref)
         if payment is None or payment.phase != "settling":
             return
+        if fact.amount is not None:
+            payment = msgspec.structs.replace(payment, cost=fact.amount)
         if fact.status != "Settled":
             self._notify(payment, fact.status, info=fact.info)
             self._k.do(Indicate(evse_id=payment.evse_id, word="payment_failed"))

@@ -51,10 +51,15 @@ class AuthorizationIncreased(Fact, frozen=True, kw_only=True):
 
 
 class PaymentSettled(Fact, frozen=True, kw_only=True):
-    """The outcome of a settlement (C21, C22). `info` is the reason of a failure; receipts are the terminal's."""
+    """The outcome of a settlement (C21, C22). `info` is the reason of a failure; receipts are the terminal's.
+
+    `amount` is what was, or would have been, taken: no more than was reserved, in units that can be paid; None: as
+    commanded.
+    """
 
     psp_ref: str
     status: Literal["Settled", "Rejected", "Failed"]
+    amount: Decimal | None = None
     info: str = ""
     receipt_id: str = ""
     receipt_url: str = ""
