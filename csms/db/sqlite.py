@@ -7,6 +7,7 @@ database file; SQLite would do that within some commit, here a separate thread d
 import fcntl
 import logging
 import os
+import sqlite3
 import threading
 from typing import Any, Final
 
@@ -86,19 +87,6 @@ class WalCheckpoints:
         self._closed.set()
         self._thread.join()
 
-    def truncate(self) -> None:
-        """Copy the whole log into the file, and empty it. Raises StoreError when readers hold it for too long."""
-        for _ in range(_ATTEMPTS):
-            try:
-                with self._engine.connect() as connection:
-                    driver: Any = connection.connection.driver_connection
-                    (busy, _, _) = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            except SQLAlchemyError as error:
-                raise StoreError(f"checkpoint of the database: {error}", hint="is the disk full?") from None
-            if not busy:
-                return
-        raise StoreError("the write-ahead log is in use: what was erased may still be in it", hint="erase again")
-
     def _note(self, connection: Connection) -> None:
         self._written = self._written or not connection.get_execution_options().get(READS, False)
 
@@ -107,11 +95,27 @@ class WalCheckpoints:
             if self._written:
                 self._written = False
                 try:
-                    with self._engine.connect() as connection:
-                        driver: Any = connection.connection.driver_connection
-                        driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-                except SQLAlchemyError as error:
-                    _log.warning("checkpoint of the database failed: %s", error)
+                    _checkpoint(self._engine, "PASSIVE")
+                except StoreError as error:
+                    _log.warning("%s", error)
+
+
+def empty_log(engine: Engine) -> None:
+    """Copy the whole log into the file, and empty it. Raises StoreError when readers hold it for too long."""
+    for _ in range(_ATTEMPTS):
+        if not _checkpoint(engine, "TRUNCATE"):
+            return
+    raise StoreError("the write-ahead log is in use: what was erased may still be in it", hint="erase again")
+
+
+def _checkpoint(engine: Engine, mode: str) -> bool:
+    """Copy the log into the file; return whether something was in use. Raises StoreError."""
+    try:
+        with engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            return bool(driver.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()[0])
+    except (SQLAlchemyError, sqlite3.Error) as error:  # the driver's own errors are not SQLAlchemy's
+        raise StoreError(f"checkpoint of the database: {error}", hint="is the disk full?") from None
 
 
 def _prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

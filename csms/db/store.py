@@ -24,7 +24,7 @@ from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from csms.db.group_commit import GroupCommit, as_store_error, said
-from csms.db.sqlite import READS, WalCheckpoints, WriteTurn, sqlite_engine
+from csms.db.sqlite import READS, WalCheckpoints, WriteTurn, empty_log, sqlite_engine
 from csms.telemetry.tables import VALUES, telemetry
 from v2g.errors import ConfigError, StoreError
 from v2g.io.storage.journal_file import sync_directory
@@ -130,7 +130,7 @@ class Store:
     async def forget(self) -> None:
         """Let no file have what was deleted: empty SQLite's write-ahead log. Raises StoreError."""
         if self._checkpoints is not None:
-            await asyncio.to_thread(self._checkpoints.truncate)
+            await asyncio.to_thread(empty_log, self.engine)
 
     def close(self) -> None:
         """Finish pending operations, then close the database."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import resource
+import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -45,6 +47,29 @@ def test_the_file_is_wal_durable_and_the_owners_alone(tmp_path: Path) -> None:
         pragmas = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in PRAGMAS}
     assert pragmas == PRAGMAS
     assert (tmp_path / "data" / "csms.sqlite3").stat().st_mode & 0o777 == 0o600
+    store.close()
+
+
+async def test_a_full_disk_ends_no_checkpoints(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The thread that makes them ended for good; and the log of an erasure is emptied once there is space again."""
+    file = tmp_path / "csms.sqlite3"
+    store, limits = open_sqlite(file), resource.getrlimit(resource.RLIMIT_FSIZE)
+    reader = sqlite3.connect(file, isolation_level=None)
+    reader.execute("BEGIN").execute("SELECT count(*) FROM stations").fetchall()  # the log cannot be copied
+    store.do(lambda connection: connection.execute(text("CREATE TABLE large AS SELECT randomblob(3000000) AS octets")))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size, limits[1]))
+    try:
+        reader.close()
+        store.do(lambda connection: connection.execute(text("SELECT 1")))
+        with pytest.raises(StoreError, match="checkpoint of the database"):
+            await store.forget()
+        while "checkpoint of the database" not in caplog.text:
+            await asyncio.sleep(0.01)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    store.do(lambda connection: connection.execute(text("SELECT 1")))
+    while file.stat().st_size < 3_000_000:
+        await asyncio.sleep(0.01)
     store.close()
 
 
