@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from csms.db.bulk import append_rows
 from csms.db.group_commit import as_store_error
+from csms.db.sqlite import empty_log
 from csms.db.store import open_engine
 from csms.telemetry.rules import StoredRecord
 from csms.telemetry.tables import VALUES
@@ -94,6 +95,8 @@ class SeriesDatabase:
             connection.execute(series.delete().where(series.c.ev == ev))
             for table in kept:
                 connection.execute(text(f"DELETE FROM {table} WHERE ev = :ev"), {"ev": ev})  # noqa: S608 - quoted
+        if self.dialect == "sqlite":
+            empty_log(self._engine)
 
     def hurry(self, seconds: float) -> None:
         """Let what is under way in another thread end within so long: it is broken off."""

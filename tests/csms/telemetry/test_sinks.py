@@ -170,7 +170,9 @@ def lake(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.mark.some(1)
 @pytest.mark.requirement("R104", "R111")
-async def test_every_sink_has_each_record_with_its_values_and_no_more(lake: Store, place: Place, secret: Path) -> None:
+async def test_every_sink_has_each_record_with_its_values_and_no_more(
+    lake: Store, place: Place, secret: Path, tmp_path: Path
+) -> None:
     """Also what it gets twice, as after a lost acknowledgement; and nothing of a vehicle that is erased, also after an
     outage of the sink that was longer than records are kept."""
     records = [
@@ -198,6 +200,8 @@ async def test_every_sink_has_each_record_with_its_values_and_no_more(lake: Stor
     assert await feeder(sink, lake).feed()
     assert place.arrived() == {key: each for key, each in expected.items() if key[0] != "T-2"}
     assert lake.do(pending.next_batch, "lake", 10**15) is None
+    left = [each for each in tmp_path.iterdir() if b"T-2" in each.read_bytes()]  # SQLite has a log beside its file
+    assert [each.name for each in left if each.name.startswith("lake")] == []
     await sink.close()
 
 
