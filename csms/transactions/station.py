@@ -82,8 +82,8 @@ async def answer_transaction_event(
     if request.id_token is None:
         return TransactionEventResponse(transaction_limit=limit, total_cost=total)
     answer, begins = await _authorize(context, request.id_token, request, transaction)
-    if begins and limit is None and context.version == "2.1":
-        limit = _left(answer)
+    if begins and context.version == "2.1":
+        limit = _left(answer, limit)
     return TransactionEventResponse(id_token_info=token_info(answer), transaction_limit=limit, total_cost=total)
 
 
@@ -92,7 +92,7 @@ async def _authorize(
 ) -> tuple[TokenAnswer, bool]:
     """Return the token's status for an event; link token and transaction if necessary (C01, C09, C16).
 
-    Returns also whether they are linked for the first time.
+    Returns also whether the event is that by which they are linked, also when it comes again: its answer may be lost.
     """
     starts = request.event_type != "Ended" and request.trigger_reason != "StopAuthorized"
     known = await look_up(context, id_token, transaction.transaction_id)
@@ -106,16 +106,20 @@ async def _authorize(
         await context.services.store.run(save_answer, context.station_id, transaction.transaction_id, answer.status)
     if known is None or not known.is_tracked or not starts or answer.status != "Accepted":
         return answer, False
-    key = context.station_id, transaction.transaction_id
-    return answer, await context.services.store.run(tokens.note_use, *key, known.token, here.at_ms)
+    key, first = (context.station_id, transaction.transaction_id), transaction.id_token
+    linked = await context.services.store.run(tokens.note_use, *key, known.token, here.at_ms)
+    return answer, linked or (first is not None and first.seq_no == request.seq_no)
 
 
-def _left(answer: TokenAnswer) -> TransactionLimit | None:
-    """Return the driver's remaining limit, once (C17.FR.03)."""
-    if answer.remaining_wh is None and answer.remaining_cost is None:
-        return None
+def _left(answer: TokenAnswer, limit: TransactionLimit | None) -> TransactionLimit | None:
+    """Return a limit, lowered to what the driver has left (C17.FR.03)."""
     cost = None if answer.remaining_cost is None else money(answer.remaining_cost)
-    return TransactionLimit(max_energy=answer.remaining_wh, max_cost=cost)
+    left = limit_to_tell(TransactionLimit(max_energy=answer.remaining_wh, max_cost=cost), limit)
+    if limit is None or left is None:
+        return limit or left
+    return msgspec.structs.replace(
+        limit, max_energy=left.max_energy or limit.max_energy, max_cost=left.max_cost or limit.max_cost
+    )
 
 
 async def _limit(context: HandlerContext, transaction: Transaction, wanted: str) -> TransactionLimit | None:

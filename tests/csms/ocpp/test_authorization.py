@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from csms.remote_control import work as remote_control
 from csms.retention import store as retention
 from csms.tokens import local_lists
 from csms.tokens import store as tokens
@@ -11,6 +12,8 @@ from tests.csms.backend import Backend
 from tests.csms.charging import VALID, Charging
 from tests.csms.fixtures import Start
 from tests.csms.scripted_station import Payload, ScriptedStation
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.transactions import TransactionLimit
 
 CS = "CS-V2G-0001"
 SECOND = {"idToken": "0A1B2C3E", "type": "ISO14443"}
@@ -90,6 +93,20 @@ async def test_a_prepaid_token_limits_the_cost_once(csms: Backend) -> None:
     assert first["transactionLimit"] == {"maxCost": 12.5}
     second = await charging.event("Updated", "ChargingStateChanged", token=VALID)
     assert "transactionLimit" not in second
+
+
+async def test_a_prepaid_token_lowers_the_limit_of_a_start_also_after_a_lost_answer(csms: Backend) -> None:
+    station = await csms.booted(version="2.1")
+    await prepaid(csms, "12.50")
+    station.answers["RequestStartTransaction"] = {"status": "Accepted"}
+    token, limit = IdToken(id_token=VALID["idToken"], type=VALID["type"]), TransactionLimit(max_energy=20_000.0)
+    started = await remote_control.start(csms.services, station.id, token, evse_id=1, limit=limit)
+    charging = Charging(csms, station)
+    info = {"transactionId": charging.id, "remoteStartId": started.remote_start_id}
+    for _ in range(2):
+        csms.clock.now_ms = 1_767_225_600_000
+        answer = await charging.event("Started", "RemoteStart", token=VALID, seq_no=0, extra={"transactionInfo": info})
+        assert answer["transactionLimit"] == {"maxCost": 12.5, "maxEnergy": 20_000.0}
 
 
 # -- beyond the cases
