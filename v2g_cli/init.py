@@ -49,6 +49,8 @@ class InitFiles:
         self.pki = Path()
         """The PKI, and where it is until then."""
         self._pki_now = Path()
+        if folder.exists() and not folder.is_dir():
+            raise ConfigError(f"{folder} is no folder", hint="name one, or a new one")
         if owner and os.geteuid() != 0:
             raise ConfigError("--owner is for root", hint="sudo, or leave it out: the files are yours then")
         self._ids = _ids_of(owner) if owner else None

@@ -128,6 +128,8 @@ async def test_any_operation_is_asked_by_its_name_and_lists_show_what_is_plain(c
     assert await cli("api", "list-sites") == (0, "", "Sites: none\n")
     code, _output, errors = await cli("api", "read-site", "depot")
     assert (code, "site" in errors) == (5, True)
+    code, _output, errors = await cli("api", "read-vehicle-paths", "nobody", "--path", "Vehicle.Speed")
+    assert (code, "vehicle" in errors) == (5, True), "a parameter may be called as our own"
     assert (await cli("api", "delete-site", "depot", role=Role.VIEWER))[0] == 4
 
 

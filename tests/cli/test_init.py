@@ -74,6 +74,15 @@ def test_a_second_station_gets_a_certificate_of_its_own(v2g: Run, tmp_path: Path
     assert valid(tmp_path / "b/secc.toml")
 
 
+@pytest.mark.parametrize("program", ["csms", "secc", "evcc"])
+def test_a_file_is_no_folder(v2g: Run, tmp_path: Path, program: str) -> None:
+    (tmp_path / "file").touch()
+    refused = v2g(
+        program, "init", str(tmp_path / "file"), *(("--medium", "m") if program == "evcc" else ("--pki", "p"))
+    )
+    assert (refused.code, "is no folder" in refused.errors) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("options", "why"),
     [

@@ -139,7 +139,7 @@ class CsmsClient:
         """Close the connection."""
         self._connection.close()
 
-    def ask(self, method: str, path: str, body: object = None, **query: object) -> Answer:
+    def ask(self, method: str, path: str, body: object = None, /, **query: object) -> Answer:
         """Return the response to a request. Raises a V2GError that matches the failure."""
         return self._answer(self._send(method, path, body, query))
 
@@ -172,11 +172,11 @@ class CsmsClient:
                 raise TimeoutExpired("the end of the change", _DONE_S, hint="look at its effect before another attempt")
             time.sleep(self._again_s)
 
-    def pages(self, path: str, limit: int, **query: object) -> "Pages":
+    def pages(self, path: str, limit: int, /, **query: object) -> "Pages":
         """Return the items of a list, fetched page by page, `limit` at most."""
         return Pages(self, path, limit, query)
 
-    def events(self, path: str, **query: object) -> Iterator[tuple[str, Any]]:
+    def events(self, path: str, /, **query: object) -> Iterator[tuple[str, Any]]:
         """Yield (kind, data) of server-sent events until the stream ends."""
         response = self._send("GET", path, None, query)
         if response.status >= 400:
