@@ -272,9 +272,10 @@ class Ingest:
 
         Raises StoreError, TransportError: some may be erased; repeat it.
         """
-        erased, now_ms = 0, self._clock.utc_ms()
         boot, seq = await self._store.read(values.newest, ev)
-        while count := await self._store.run(values.erase, ev, now_ms, self._sinks[1:]):
+        until_ms = max(self._clock.utc_ms(), await self._store.read(values.last_received_ms, ev))
+        erased = 0
+        while count := await self._store.run(values.erase, ev, until_ms, self._sinks[1:]):
             erased += count
         self._feed.publish(ERASED, None, {"ev": ev, "boot": boot, "seq": seq})
         await self._latest.erase(ev, (boot, seq))

@@ -234,6 +234,13 @@ def erase(connection: Connection, ev: str, before_ms: int, sinks: Sequence[str])
     return 0
 
 
+def last_received_ms(connection: Connection, ev: str) -> int:
+    """Return when the last of a vehicle's stored records came: after now by a clock that was set back since."""
+    kept = (tables.telemetry, tables.telemetry_quarantine)
+    times = [select(func.max(each.c.received_ms)).where(each.c.ev == ev) for each in kept]
+    return max(connection.execute(each).scalar() or 0 for each in times)
+
+
 def erase_state(connection: Connection, ev: str) -> None:
     """Erase the stored latest state of a vehicle."""
     connection.execute(delete(tables.telemetry_states).where(tables.telemetry_states.c.ev == ev))

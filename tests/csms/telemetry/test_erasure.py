@@ -8,7 +8,7 @@ import pytest
 
 from csms.accounts.rules import Role
 from csms.telemetry.config import TelemetryConfig
-from tests.csms.api_support import ask, batch, record
+from tests.csms.api_support import T0, ask, batch, record
 from tests.csms.conftest import Start
 from tests.csms.support import TOKENS, Running
 
@@ -55,3 +55,17 @@ async def test_no_file_has_what_was_erased_or_names_the_vehicle_in_the_log(
         assert (vehicle["ev"], vehicle["log_name"]) == (EV, csms.log_name(EV))
     assert files_with(csms.config.data_dir, *VALUE) == set()
     assert EV.encode() not in (tmp_path / "events.jsonl").read_bytes()
+
+
+@pytest.mark.requirement("R107")
+@pytest.mark.parametrize("signal", ["battery.soc", "of a later version"])
+async def test_what_came_before_the_clock_was_set_back_is_erased_too(start: Start, signal: str) -> None:
+    """Also what another node received, whose clock is ahead."""
+    async with start(hand_ms=T0) as csms:
+        await deliver(csms, 1, 2, **{signal: 1.0})
+        csms.hand.advance(-60)
+        async with ask(csms, "DELETE", f"/vehicles/{EV}/telemetry", token=TOKENS[Role.ADMIN]) as response:
+            assert response.status == 204
+        for path in ("/telemetry-quarantine", f"/vehicles/{EV}/values"):
+            async with ask(csms, "GET", path, token=TOKENS[Role.ADMIN]) as response:
+                assert await response.json() == []
