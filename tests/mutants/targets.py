@@ -589,6 +589,7 @@ _FIRST: Final = "a certificate begins otherwise"
 _EMPTY: Final = "a span without length is no time"
 _SIGN: Final = "only its sign counts"
 _LOWEST: Final = "more of a sorted list have the same minimum"
+_BOTH = "a signal has both or neither"
 _FOUND = "it is set when a board is found"
 _ROUND = "a test of 65,536 lines, which is long, notices it"
 
@@ -787,7 +788,14 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "module_bank": {
         "module: TYPE_CHECKING -> not TYPE_CHECKING": "what is imported for mypy is there at run time, too",
-        "DbcModules.command: 0 -> 1 #2": "no current has no steps in either direction",
+        "DbcModules.__init__: 1 -> 2 #2": "there is no counter",
+        "_one_frame: signal.multiplexer_signal is not None and signal.multiplexer_ids is not None -> "
+        "signal.multiplexer_signal is not None or signal.multiplexer_ids is not None": _BOTH,
+        "_one_frame: signal.multiplexer_signal is not None and signal.multiplexer_ids is not None -> "
+        "signal.multiplexer_ids is not None": _BOTH,
+        "_one_frame: signal.multiplexer_signal is not None and signal.multiplexer_ids is not None -> "
+        "signal.multiplexer_signal is not None": _BOTH,
+        "_one_frame: min(values) -> max(values)": "any of them",
         "DbcModules.command: share_a > 0 -> share_a >= 0": "no current has no steps in either direction",
         "IsolationReceiver.__init__: '' -> '?' #2": "neither begins with k",
         "ModuleGroup._share_ma: demand.current_ma < 0 -> demand.current_ma <= 0": "asked only where there is a current",

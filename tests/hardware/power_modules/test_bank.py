@@ -312,6 +312,39 @@ def test_a_dbc_that_lacks_something_is_named(config: ModulesConfig, said: str, t
         dbc_group(config, load_database(path), 0.0)
 
 
+def test_an_address_is_given_once() -> None:
+    with pytest.raises(ValueError, match="an address is twice in modules"):
+        ModulesConfig(modules=(1, 2, 1))
+
+
+def test_the_highest_identifier_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "high.dbc"
+    path.write_text(DBC.read_text().replace("BO_ 512 ", "BO_ 2046 "))
+    ((frame_id, _),) = DbcModules(ModulesConfig(modules=(1,)), load_database(path)).command(1, 0, 0, 0, on=True)
+    assert frame_id == 0x7FF
+
+
+def test_a_status_in_several_frames_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "split.dbc"
+    path.write_text(ODD_DBC.replace("SG_ State m0", "SG_ State m1"))
+    with pytest.raises(ConfigError, match="no frame of ModuleStatus has all of State, Voltage, Current"):
+        dbc_group(ModulesConfig(isolation="", modules=(1,)), load_database(path), 0.0)
+
+
+def test_a_frame_without_the_isolation_resistance_is_none_of_its_monitor() -> None:
+    text = (
+        'VERSION ""\nBU_:\nBO_ 7 Imd: 4 V\n SG_ M M : 0|8@1+ (1,0) [0|0] "" V\n SG_ R m1 : 8|16@1+ (1,0) [0|0] "" V\n'
+    )
+    alone = 'BO_ 8 Alone: 2 V\n SG_ R : 0|16@1+ (1,0) [0|0] "kOhm" V\n'
+    database = Database()
+    database.add_dbc_string(text + ' SG_ Other m2 : 8|16@1+ (1,0) [0|0] "" V\n' + alone)
+    parts = IsolationReceiver(database, "Imd", "R", "", lost_s=1.0, now=0.0, absent=lambda _: False)
+    assert [parts.receive(7, bytes((part, 5, 0, 0)), 0.0) for part in (1, 2)] == [True, False]
+    whole = IsolationReceiver(database, "Alone", "R", "", lost_s=1.0, now=0.0, absent=lambda _: False)
+    assert whole.receive(8, b"\5\0", 0.0)
+    assert whole.resistance_ohm(0.1) == 5_000
+
+
 OF_OTHER_MAKES = {
     "a counter of two bits": (("4|4@1+", "4|2@1+"), (0x201, 400.0, 30.0)),
     "floating point": (("24|16@1- (0.1,0)", "24|32@1- (1,0)"), (0x201, 400.0, 29.999)),
@@ -338,7 +371,11 @@ def test_modules_of_another_make_get_each_command(
         ((frame_id, data),) = modules.command(1, 400_000, 29_999 if told[2] % 1 else 30_000, counter, on=True)
         read: Any = peer.decode(data)
         assert (frame_id, read["VoltageLimit"], round(read["CurrentSetpoint"], 3)) == told
+        assert read["Counter"] == counter % (1 << peer.get_signal_by_name("Counter").length)
     assert "M" not in read or read["M"] == 3
+    ((_, data),) = modules.command(1, 400_000, 30_000, 0, on=False)
+    off: Any = peer.decode(data)
+    assert (off["VoltageLimit"], off["CurrentSetpoint"]) == (0, 0)
 
 
 def test_a_dbc_may_have_other_units(tmp_path: Path) -> None:
