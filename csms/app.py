@@ -204,7 +204,9 @@ async def running(config: CsmsConfig, events: Path | None = None, clock: Clock |
         sinks: list[tuple[str, Sink]] = [(BATTERIES, batteries), *configured]
         for name, sink in sinks:
             stack.push_async_callback(sink.close)
-            feeder = SinkFeeder(name, sink, services.store, clock, observe, services.leads, services.metrics)
+            feeder = SinkFeeder(
+                name, sink, services.store, clock, observe, services.leads, services.metrics, services.log_name
+            )
             backend.ingest.subscribe(feeder.wake)
             stack.push_async_callback(supervisor.close)  # before the sink is closed
             supervisor.keep(f"telemetry sink {name}", feeder.run)

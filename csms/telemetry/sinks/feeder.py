@@ -39,10 +39,12 @@ class SinkFeeder:
         observe: Callable[[Observe], None],
         leads: Callable[[str, float], Awaitable[bool]],
         metrics: Metrics,
+        log_name: Callable[[str], str],
     ) -> None:
+        """`log_name(ev)`: what stands for a vehicle in the log of events."""
         self._name, self._sink, self._store = name, sink, store
         self._clock, self._observe, self._leads = clock, observe, leads
-        self._metrics, self._woken = metrics, asyncio.Event()
+        self._metrics, self._woken, self._log_name = metrics, asyncio.Event(), log_name
         metrics.sink_configured(name)
 
     async def run(self) -> None:
@@ -120,7 +122,8 @@ class SinkFeeder:
                 if not stored and (not parts or len(rejected) >= MOST_REJECTED):
                     raise
         if rejected:
-            first: dict[str, Scalar] = dict(zip(("ev", "boot", "seq"), rejected[0].key, strict=True))
-            data = {"sink": self._name, **first, "records": len(rejected), "reason": reason}
+            ev, boot, seq = rejected[0].key
+            data: dict[str, Scalar] = {"sink": self._name, "ev": self._log_name(ev), "boot": boot, "seq": seq}
+            data |= {"records": len(rejected), "reason": reason}
             self._observe(Observe("telemetry", "sink_rejected", data))
         return stored

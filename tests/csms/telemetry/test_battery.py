@@ -41,7 +41,8 @@ def sink_of(store: Store, woken: list[int] | None = None) -> BatterySink:
 
 def feeder(store: Store, sink: BatterySink | None = None, metrics: Metrics | None = None) -> SinkFeeder:
     events: list[Observe] = []
-    return SinkFeeder(BATTERIES, sink or sink_of(store), store, Clock(), events.append, leads, metrics or Metrics())
+    numbers = metrics or Metrics()
+    return SinkFeeder(BATTERIES, sink or sink_of(store), store, Clock(), events.append, leads, numbers, str)
 
 
 def shown(store: Store, ev: str = "EV-1") -> list[tuple[Any, ...]]:

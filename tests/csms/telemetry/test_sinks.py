@@ -158,7 +158,8 @@ async def leads(_work: str, _every_s: float) -> bool:
 
 
 def feeder(sink: Sink, store: Store, events: list[Observe] | None = None) -> SinkFeeder:
-    return SinkFeeder("lake", sink, store, Clock(), ([] if events is None else events).append, leads, Metrics())
+    noted = ([] if events is None else events).append
+    return SinkFeeder("lake", sink, store, Clock(), noted, leads, Metrics(), "vehicle of {}".format)
 
 
 @pytest.fixture
@@ -228,7 +229,9 @@ async def test_a_record_that_a_sink_rejects_is_reported_and_the_others_arrive(
     while await feeder(sink, lake, events).feed():
         pass
     assert sorted(seq for _, _, seq in place.arrived()) == [seq for seq in numbers if seq not in (1, 2, 20)]
-    assert [(each.name, each.data["seq"], each.data["records"]) for each in events] == [("sink_rejected", 1, 3)]
+    assert [(each.name, each.data["ev"], each.data["seq"], each.data["records"]) for each in events] == [
+        ("sink_rejected", "vehicle of EV-1", 1, 3)  # the log of events names no vehicle
+    ]
     assert len(lake.do(values.values, "EV-1", ("battery.soc",), (20, 21), 9, None)) == 1
     await sink.close()
 
@@ -415,7 +418,7 @@ async def test_a_server_that_attacks_is_a_failed_sink_with_a_reason_and_the_othe
         slow = asyncio.create_task(feeder(opened(f"{url}/?org=fleet&bucket=cars", secret), lake, events).run())
         try:
             file = opened(f"sqlite:///{tmp_path}/lake.sqlite3", secret)
-            while await SinkFeeder("aggregates", file, lake, Clock(), events.append, leads, Metrics()).feed():
+            while await SinkFeeder("aggregates", file, lake, Clock(), events.append, leads, Metrics(), str).feed():
                 pass
             await file.close()
             while not events:
