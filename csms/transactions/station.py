@@ -159,6 +159,9 @@ async def _total_cost(
     if stored is not None and final and stored["source"] == "station":
         return None
     details = request.cost_details
+    if details is not None:  # a plan that pays for energy fed back is no station's: it has calculated by another one
+        plans = await context.services.store.read(tariffs.plans_of, transaction)
+        details = None if any(plan.export is not None for _, plan in plans) else details
     if details is not None and not details.failure_to_calculate and not final:
         found = bill_of(details)
         document = msgspec.json.encode(details).decode()

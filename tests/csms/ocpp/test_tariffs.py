@@ -342,6 +342,20 @@ async def test_a_cost_that_a_station_could_not_work_out_is_worked_out_here(csms:
     assert (kept["source"], kept["final"], kept["incl_tax"]) == ("csms", True, 2_400_000)
 
 
+async def test_a_drivers_plan_that_pays_for_energy_fed_back_is_worked_out_here(
+    csms: Backend,
+) -> None:
+    both = msgspec.structs.replace(NEW, id="both", export=Charge(rates=(Rate(price="0.2"),)))
+    await csms.services.store.run(tariffs.add_plan, both, 0)
+    await assign(csms, both, token_type=VALID["type"], id_token=VALID["idToken"])
+    charging = await local(csms)
+    own = Bill(currency="EUR", excl_tax=2_000_000, incl_tax=2_400_000, energy_mwh=4_000_000)
+    extra = {"costDetails": msgspec.json.decode(msgspec.json.encode(cost_details(own)))}
+    charging.wh += 4000
+    answer = await charging.event("Ended", "EVDeparted", context="Transaction.End", extra=extra)
+    assert answer["totalCost"] == 4.8
+
+
 async def test_vat_numbers_are_checked_by_their_form(csms: Backend) -> None:
     station = await csms.booted(version="2.1")
     good = await station.call("VatNumberValidation", {"vatNumber": "DE 123456789", "evseId": 1})
