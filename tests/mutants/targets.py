@@ -639,6 +639,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "(not known.quarantined)": "what cannot be read is the same as what is in quarantine alone",
         "_is_same: isinstance(element, Prepared) and known.quarantined -> known.quarantined": "the digest is of that",
     },
+    "station_templates": {
+        "same: {wanted.lower(), actual.lower()} <= _WORDS -> {wanted.lower(), actual.lower()} < _WORDS": "no word is a "
+        "number",
+    },
     "grid_rules": {
         "SourceSignal.abandoned: True -> False": "both have two",
         "governing: 1 -> 2": "ranks are only compared",

@@ -177,6 +177,7 @@ def test_an_attribute_has_one_name_for_people(key: VariableKey | WantedValue, na
         ("3e2", "300", True),
         ("true", "True", True),
         ("TRUE", "false", False),
+        ("false", "FALSE", True),
         ("a", "A", False),
         ("a", "a", True),
         ("1", "true", False),
