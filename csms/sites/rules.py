@@ -143,7 +143,7 @@ def loads_of(site: Site, known: Mapping[str, Known], given: Mapping[str, int], n
         about = known.get(place.id, Known())
         transaction = about.transaction
         if not about.connected or (transaction is not None and about.dispatch_w is not None):
-            dispatched = current_of(max(0, about.dispatch_w or 0), place)
+            dispatched = current_of(about.dispatch_w or 0, place)
             loads.append(_load(place, fixed=max(dispatched, given.get(place.id, site.waiting_ma))))
         elif beyond_w(place, about, given):
             loads.append(_load(place, fixed=_drawn_ma(place, about)))

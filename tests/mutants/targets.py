@@ -321,7 +321,9 @@ TARGETS: Final[Mapping[str, Target]] = {
     "site_rules": Target(
         "csms/sites/rules.py", tuple(f"tests/csms/sites/test_{each}.py" for each in ("rules", "sites", "site_dispatch"))
     ),
-    "fleet_rules": Target("csms/fleets/rules.py", ("tests/csms/fleets/test_fleets.py",)),
+    "fleet_rules": Target(
+        "csms/fleets/rules.py", ("tests/csms/fleets/test_rules.py", "tests/csms/fleets/test_fleets.py")
+    ),
     "telemetry_rules": Target(
         "csms/telemetry/rules.py", ("tests/csms/telemetry/test_rules.py", "tests/csms/telemetry/test_telemetry.py")
     ),
@@ -591,6 +593,7 @@ _SIGN: Final = "only its sign counts"
 _LOWEST: Final = "more of a sorted list have the same minimum"
 _BOTH = "a signal has both or neither"
 _FOUND = "it is set when a board is found"
+_LEAST = "one that gets less than the least gets nothing, which is less than 1 mA"
 _ROUND = "a test of 65,536 lines, which is long, notices it"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
@@ -642,6 +645,27 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "station_templates": {
         "same: {wanted.lower(), actual.lower()} <= _WORDS -> {wanted.lower(), actual.lower()} < _WORDS": "no word is a "
         "number",
+    },
+    "site_rules": {
+        "lines_in_use: 3 -> 4": "an EVSE has three phases at most",
+        "_outward: 0 -> 1": _LEAST,
+        "_outward: (dispatched_w := (known.get(place.id, Known()).dispatch_w or 0)) < 0 -> (dispatched_w := "
+        "(known.get(place.id, Known()).dispatch_w or 0)) <= 0": "nothing is fed back by 0 W",
+        "_outward: 0 -> 1 #2": "who has no set-point feeds nothing back",
+        "_outward: 0 -> 1 #3": "nothing is fed back by 0 W",
+        "_outward: 0 -> 1 #4": _LEAST,
+        "_free: True -> False": "all of them run",
+    },
+    "fleet_rules": {
+        "Fleet.tzinfo: 'UTC' -> 'UTC?'": "the zone of this name has the same times",
+        "fleet_vehicle: moved_wh > 0 -> moved_wh >= 0": "of nothing either is nothing",
+        "fleet_problem: max(now_ms, *(each.departure_ms or 0 for each in found)) -> *(each.departure_ms or 0 for each "
+        "in found)": "it is no expression",
+        "fleet_problem: each.departure_ms or 0 -> each.departure_ms": "all say when they leave",
+        "fleet_problem: 0 -> 1": "all say when they leave",
+        "_expected: expected.load_w or 0 -> expected.load_w": "what is expected has the fleet's load",
+        "_expected: 0 -> 1": "what is expected has the fleet's load",
+        "_priced_until: slot.end_ms > now_ms -> slot.end_ms >= now_ms": "there is a price for now",
     },
     "grid_rules": {
         "SourceSignal.abandoned: True -> False": "both have two",

@@ -200,6 +200,12 @@ def test_a_vehicle_gets_what_it_its_place_and_others_allow(
     assert load(known, given, **more) == Load(id=ONE, node="main", since_ms=7, **{**plain, **changes})
 
 
+def test_a_departure_is_reckoned_from_now() -> None:
+    known = charging(needs={"energy_wh": 6_900, "departure_ms": 3 * HOUR_MS})
+    (found,) = loads_of(site(place()), {ONE: known}, {}, 2 * HOUR_MS)
+    assert found.needed == 10_001
+
+
 def test_a_vehicle_that_began_at_no_known_time_came_first() -> None:
     known = charging()
     assert known.transaction is not None
@@ -242,6 +248,8 @@ def one_phase(**more: Any) -> Known:
             {2: 0, 3: 2},
         ),
         ([one_phase(rotation=(1, 2, 0), phase_to_use=1), one_phase(), one_phase()], {1: 0, 2: 0, 3: 2}),
+        ([on_one(), on_one(), one_phase(), one_phase(), one_phase()], {3: 1, 4: 2, 5: 1}),
+        ([charging(lines="12", selects_phase=True), one_phase()], {2: 0}),
         ([charging(selects_phase=True), one_phase()], {2: 0}),
         ([msgspec.structs.replace(one_phase(), transaction=None), one_phase()], {2: 0}),
         ([charging(lines="3"), one_phase(), one_phase(), one_phase()], {2: 0, 3: 1, 4: 0}),
@@ -258,6 +266,8 @@ def test_a_station_that_can_choose_takes_the_phase_with_the_fewest_vehicles(
 def test_on_a_place_of_one_phase_there_is_nothing_to_choose() -> None:
     found = site(place(1, phases=("L2",)), place(2))
     assert chosen_phases(found, {ONE: one_phase(), "S/2": one_phase()}) == {"S/2": 0}
+    two = site(place(1, phases=("L1", "L2")), place(2))
+    assert chosen_phases(two, {ONE: one_phase(), "S/2": one_phase()}) == {ONE: 0, "S/2": 1}
     assert chosen_phases(site(place(1), place(2)), {"S/2": one_phase()}) == {"S/2": 0}
 
 
@@ -323,6 +333,13 @@ def test_vehicles_together_stay_below_their_fuse_both_ways() -> None:
     assert {each.most_out_w for each in free.values()} == {8_280}  # a fuse carries as much back
 
 
+def test_what_one_cannot_give_back_another_may() -> None:
+    found = site(place(1), place(2), nodes=(Node(id="main", limits=(24_000,) * 3),))
+    known = {each.id: charging() for each in found.places}
+    ranges = {ONE: PowerRange(most_w=0, most_out_w=2_760), "S/2": PowerRange(most_w=0, most_out_w=22_080)}
+    assert [each.most_out_w for each in bound(found, known, {}, ranges, 0).values()] == [2_760, 13_800]
+
+
 def test_a_vehicle_keeps_what_it_was_given_and_is_bound_by_its_place_and_by_others() -> None:
     def most(known: Known, given: dict[str, int], able: PowerRange = ABLE, **more: Any) -> tuple[int, int]:
         found = bound(site(place(**more)), {ONE: known}, given, {ONE: able}, 0)[ONE]
@@ -331,6 +348,7 @@ def test_a_vehicle_keeps_what_it_was_given_and_is_bound_by_its_place_and_by_othe
     assert most(charging(), {}) == (22_080, 11_040)
     assert most(charging(), {}, most_ma=10_000) == (6_900, 6_900)
     assert most(charging(external={"EMS": 6_900.0}), {}) == (6_900, 11_040)
+    assert most(charging(external={"EMS": 1e9}), {}, most_ma=10_000) == (6_900, 6_900)
     assert most(charging(external={"EMS": 1e9}), {}) == (22_080, 11_040)
     assert most(charging(external={"EMS": 4_600.0}), {}, phases=("L1", "L2")) == (4_600, 11_040)
     assert most(charging(external={"EMS": 4_140.0}), {ONE: 10_000}) == (6_900, 11_040)
