@@ -657,7 +657,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_free: True -> False": "all of them run",
     },
     "fleet_rules": {
-        "Fleet.tzinfo: 'UTC' -> 'UTC?'": "the zone of this name has the same times",
+        "Fleet.base_w: found.load_w or 0 -> found.load_w": "what is expected has the fleet's load",
         "fleet_vehicle: moved_wh > 0 -> moved_wh >= 0": "of nothing either is nothing",
         "fleet_problem: max(now_ms, *(each.departure_ms or 0 for each in found)) -> *(each.departure_ms or 0 for each "
         "in found)": "it is no expression",
