@@ -135,9 +135,12 @@ class Feed:
         """Return the names of the live nodes, including this one."""
         return self._bus.nodes()
 
-    def publish(self, kind: str, station_id: str | None, data: Mapping[str, object]) -> None:
-        """Publish to all readers, here and on other nodes; `data` must be writable as JSON by msgspec."""
-        alone = len(self._bus.nodes()) < 2
+    def publish(
+        self, kind: str, station_id: str | None, data: Mapping[str, object], *, also_away: bool = False
+    ) -> None:
+        """Publish to all readers, here and on other nodes; `data` must be writable as JSON by msgspec. `also_away`: to
+        nodes that are silent, too, and hear it when they are back."""
+        alone = len(self._bus.nodes()) < 2 and not also_away
         if alone and not self._readers:
             return
         event = FeedEvent(kind, station_id, data, self._utc_ms(), self._bus.node)

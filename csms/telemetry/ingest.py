@@ -277,7 +277,7 @@ class Ingest:
         erased = 0
         while count := await self._store.run(values.erase, ev, until_ms, self._sinks[1:]):
             erased += count
-        self._feed.publish(ERASED, None, {"ev": ev, "boot": boot, "seq": seq})
+        self._feed.publish(ERASED, None, {"ev": ev, "boot": boot, "seq": seq}, also_away=True)
         await self._latest.erase(ev, (boot, seq))
         await self._store.forget()
         self._observe(Observe("telemetry", ERASED, {"records": erased}))

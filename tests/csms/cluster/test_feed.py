@@ -3,10 +3,12 @@
 import asyncio
 
 import pytest
+from redis import Redis
 
 from csms.cluster.bus import LocalBus
 from csms.cluster.feed import LOST, UPDATED, Feed, FeedEvent
-from tests.csms.cluster.buses import Buses
+from csms.cluster.redis_bus import RedisBus
+from tests.csms.cluster.buses import KEY, Buses, redis_buses
 
 
 def make() -> tuple[Feed, LocalBus]:
@@ -118,3 +120,23 @@ async def test_nothing_is_built_when_nobody_reads() -> None:
 
     Feed(bus, never).publish("boot", "CS-1", {})
     feed.publish("boot", "CS-1", {})
+
+
+async def test_a_silent_node_hears_later_what_is_also_for_nodes_that_are_away(redis_url: str) -> None:
+    """Else it would go on showing a vehicle that was erased meanwhile."""
+    buses = redis_buses(redis_url)
+    here = buses.node("a")
+    there = RedisBus(redis_url, "b", KEY, prefix=buses.prefix, expiry_s=60, beat_s=3600)
+    feeds = [Feed(bus, lambda: 1_000) for bus in (here, there)]
+    await there.start()
+    with Redis.from_url(redis_url) as redis:
+        redis.zadd(f"{buses.prefix}:nodes", {"b": 0})
+    await here.start()
+    assert here.nodes() == {"a"}
+    with feeds[1].subscribe() as far:
+        feeds[0].publish("boot", None, {})
+        feeds[0].publish("erased", None, {}, also_away=True)
+        async with asyncio.timeout(60):
+            assert (await anext(far)).kind == "erased"
+    await here.close()
+    await there.close()
