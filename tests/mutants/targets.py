@@ -1263,6 +1263,9 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "energy_modbus": {
         "ModbusEnergyManager.close: True -> False": "what may end a connection is caught where it is served",
         "ModbusEnergyManager._serve: 4096 -> 4097": _ARRIVED,
+        "ModbusEnergyManager._serve: self._asked_at[quietest] > loop.time() - QUIET_S -> self._asked_at[quietest] >= "
+        "loop.time() - QUIET_S": "both happen at no same instant",
+        "ModbusEnergyManager._serve: answers and task in self._asked_at -> answers": "one that is closed reads nothing",
     },
     "linux_board": {
         "module: 'T' -> 'T?'": _NAMED,

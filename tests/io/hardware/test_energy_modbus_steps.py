@@ -196,6 +196,36 @@ def test_of_many_connections_the_one_without_a_request_for_longest_makes_room() 
     play(scene)
 
 
+def test_a_part_of_a_request_is_none() -> None:
+    async def scene(charger: Charger) -> None:
+        for _ in range(8):
+            await charger.peer()
+        assert await charger.peers[2].ask(READ_VERSION[:7], 0) == b""
+        assert [await each.serves() for each in charger.peers if each is not charger.peers[2]] == [True] * 7
+        assert await (await charger.peer()).serves()
+        await charger.peers[2].ended()
+
+    play(scene)
+
+
+def test_registers_are_kept_over_a_restart() -> None:
+    assert QUIET_S == 30
+    kept: list[str] = []
+
+    async def before(charger: Charger) -> None:
+        assert await (await charger.peer()).ask(write(202, 0, 11_000), 64) == written(202, 2)
+        kept.append(charger.link.kept)
+
+    async def after(charger: Charger) -> None:
+        charger.link.resume(kept[0])
+        assert charger.link.kept == kept[0]
+        answer = await (await charger.peer()).ask(bytes.fromhex("0001 0000 0006 01 03 00ca 0002"), 64)
+        assert answer == bytes.fromhex("0001 0000 0007 01 03 04 00002af8")
+
+    play(before)
+    play(after)
+
+
 def test_one_that_ended_without_a_request_makes_no_room_again() -> None:
     async def scene(charger: Charger) -> None:
         gone = await charger.peer()
