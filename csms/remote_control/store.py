@@ -115,9 +115,10 @@ def save_start_answer(connection: sa.Connection, remote_start_id: int, answer: s
 def match_start(
     connection: sa.Connection, station_id: str, remote_start_id: int, transaction_id: str, at_ms: int
 ) -> dict[str, Any] | None:
-    """Link a transaction to the remote start that began it (F02.FR.05); return it. None: of another station."""
+    """Link a transaction to the remote start that began it (F02.FR.05); return it, with the time at which it was named
+    first. None: of another station."""
     where = (remote_starts.c.remote_start_id == remote_start_id) & (remote_starts.c.station_id == station_id)
-    values = {"transaction_id": transaction_id, "started_ms": at_ms}
+    values = {"transaction_id": transaction_id, "started_ms": sa.func.coalesce(remote_starts.c.started_ms, at_ms)}
     if connection.execute(sa.update(remote_starts).where(where).values(**values)).rowcount == 0:
         return None
     return find_start(connection, remote_start_id)

@@ -237,8 +237,8 @@ async def _linked(
         if start is not None:
             evse_id = transaction.evse_id or start["evse_id"] or 0
             await run(charging.bind_profile, context.station_id, number, evse_id, transaction_id)
-        if start is not None and start["transaction_limit"] and request.event_type == "Started":
-            limit = typed_json.decode(start["transaction_limit"], TransactionLimit)
+            if start["transaction_limit"] and start["started_ms"] == at_ms:  # Updated where the vehicle has waited
+                limit = typed_json.decode(start["transaction_limit"], TransactionLimit)
     if request.reservation_id is not None:  # H03.FR.09: the reservation has its transaction
         number, now_ms = small(request.reservation_id), context.services.clock.utc_ms()
         used = await run(commands.save_reservation, context.station_id, number, "Used", now_ms, transaction_id)

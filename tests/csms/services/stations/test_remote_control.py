@@ -118,12 +118,17 @@ async def test_only_a_profile_for_a_transaction_to_come_goes_along(csms: Backend
     assert len(station.payloads("RequestStartTransaction")) == 1
 
 
-async def test_the_limit_of_a_remote_start_goes_to_the_transaction_that_it_starts(backend: Start) -> None:
+@pytest.mark.parametrize("plugged", [False, True], ids=["first", "vehicle-waits"])
+async def test_the_limit_of_a_remote_start_goes_to_the_transaction_that_it_starts(
+    backend: Start, *, plugged: bool
+) -> None:
     """F07.FR.02."""
     async with backend(tokens=TOKENS) as csms:
         charging = Charging(csms, await csms.booted(version="2.1"))
+        if plugged:
+            await charging.plugged()
         number = await start(csms, charging.station, accepted, limit=TransactionLimit(max_energy=10_000.0))
-        answer = await remote_event(charging, "Started", number)
+        answer = await remote_event(charging, "Updated" if plugged else "Started", number)
         assert answer["transactionLimit"] == {"maxEnergy": 10_000.0}
         assert "transactionLimit" not in await remote_event(charging, "Updated", number)
 
