@@ -132,6 +132,14 @@ class Store:
         if self._checkpoints is not None:
             await asyncio.to_thread(empty_log, self.engine)
 
+    def delete_copies(self) -> None:
+        """Delete copies of the file from before a migration after a week: they have what was erased since. Raises
+        OSError."""
+        if self.engine.dialect.name == "sqlite" and (path := self.engine.url.database):
+            for copy in Path(path).parent.glob(f"{glob.escape(Path(path).name)}.revision-*"):
+                if time.time() - copy.stat().st_mtime > _COPY_S:
+                    copy.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Finish pending operations, then close the database."""
         self._writer.close()
@@ -219,16 +227,13 @@ _WRITABLE: Final = "choose a data_dir that this user may write"
 def _keep_copy(engine: Engine) -> None:
     """Keep a file of SQLite beside it before a migration that shuts out the program that used it, for a way back.
 
-    A copy that fails, as for want of space, is logged only. One is deleted after a week.
+    A copy that fails, as for want of space, is logged only. `Store.delete_copies` deletes it after a week.
     """
     path = engine.url.database
     if engine.dialect.name != "sqlite" or not path:
         return
     with engine.connect().execution_options(**{READS: True}) as connection:
         found = revision_of(connection)
-    for copy in Path(path).parent.glob(f"{glob.escape(Path(path).name)}.revision-*"):
-        if time.time() - copy.stat().st_mtime > _COPY_S:
-            copy.unlink(missing_ok=True)
     if found is None or found >= READABLE_BY:
         return
     copy = Path(f"{path}.revision-{found}")

@@ -37,7 +37,8 @@ async def run_retention(services: Services) -> None:
     while True:
         try:
             deleted = await let_go(services)
-        except StoreError as error:
+            await asyncio.to_thread(services.store.delete_copies)
+        except (StoreError, OSError) as error:
             _log.warning("deletion of old data failed: %s", error)
         else:
             if deleted:

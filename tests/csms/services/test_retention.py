@@ -1,5 +1,8 @@
 """What is old is deleted as configured, in steps, and nothing else."""
 
+import asyncio
+import os
+
 import pytest
 from sqlalchemy import Connection, insert, select
 
@@ -14,6 +17,7 @@ from csms.roaming.tables import roaming_objects
 from csms.stations import store as stations
 from csms.telemetry.aggregate_store import aggregate_pending
 from csms.transactions.events import EventArrival, add_events
+from tests.csms.conftest import Start
 from tests.csms.db.events import add_document, arrival, found_as, stored
 from tests.csms.db.telemetry import kept, record, take
 
@@ -132,3 +136,19 @@ def test_old_lines_of_the_audit_log_go_and_new_ones_stay(store: Store) -> None:
 def test_every_kind_can_be_deleted_on_an_empty_database(store: Store) -> None:
     for kind in ("reports", "events", "transactions", "telemetry", "audit"):
         assert store.do(retention.delete_old, kind, 10**15) == 0  # type: ignore[arg-type]
+
+
+async def test_a_copy_from_before_an_update_goes_after_a_week_while_the_program_runs(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has vehicles that were erased since, and stayed until another start."""
+    monkeypatch.setattr("csms.retention.work._INTERVAL_S", 0.05)
+    async with start() as csms:
+        old, new = (csms.config.data_dir / f"csms.sqlite3.revision-00{each}" for each in (58, 87))
+        old.touch()
+        new.touch()
+        os.utime(old, (0, 0))
+        async with asyncio.timeout(60):
+            while old.exists():
+                await asyncio.sleep(0.01)
+        assert new.exists()
