@@ -55,7 +55,7 @@ def test_configurations_of_init_fit_their_schema_and_faults_do_not(v2g: Run, pki
     shared = ("--pki", str(pki.directory))
     for name, options in (
         ("csms", ("--host", "localhost", "--station", "CS-7", "--contract", "DEV2GC00000001", *shared)),
-        ("secc", ("--csms", "wss://localhost:9443/ocpp", "--station", "CS-7", "--edition", "20", *shared)),
+        ("secc", ("--csms", "wss://localhost:9443/ocpp", "--station", "CS-V2G-0001", "--edition", "20", *shared)),
         ("evcc", shared),
     ):
         assert v2g(name, "init", str(tmp_path / name), *options).code == 0
