@@ -249,6 +249,7 @@ def one_phase(**more: Any) -> Known:
         ),
         ([one_phase(rotation=(1, 2, 0), phase_to_use=1), one_phase(), one_phase()], {1: 0, 2: 0, 3: 2}),
         ([on_one(), on_one(), one_phase(), one_phase(), one_phase()], {3: 1, 4: 2, 5: 1}),
+        ([on_one(), one_phase(), one_phase(), one_phase()], {2: 1, 3: 2, 4: 0}),
         ([charging(lines="12", selects_phase=True), one_phase()], {2: 0}),
         ([charging(selects_phase=True), one_phase()], {2: 0}),
         ([msgspec.structs.replace(one_phase(), transaction=None), one_phase()], {2: 0}),
