@@ -50,7 +50,7 @@ class InitFiles:
         """The PKI, and where it is until then."""
         self._pki_now = Path()
         if folder.exists() and not folder.is_dir():
-            raise ConfigError(f"{folder} is no folder", hint="name one, or a new one")
+            raise ConfigError(f"{folder} is not a folder", hint="name a folder, or one that does not exist yet")
         if owner and os.geteuid() != 0:
             raise ConfigError("--owner is for root", hint="sudo, or leave it out: the files are yours then")
         self._ids = _ids_of(owner) if owner else None
@@ -348,14 +348,15 @@ def secc_init(
             token_file=_text(token.name),
         )
         if url:
+            own = made.of_station(station)
             written += _filled(
                 "secc-station",
                 url=_text(url),
                 station=_text(station),
                 store=_text(f"{data_dir}/station.sqlite3"),
                 ca=path("csms/root.pem"),
-                chain=path(f"{made.of_station(station)}/chain.pem"),
-                key=path(f"{made.of_station(station)}/leaf.key"),
+                chain=path(f"{own}/chain.pem"),
+                key=path(f"{own}/leaf.key"),
             )
         if not token.exists():
             made.write(token, secrets.token_urlsafe(32) + "\n")

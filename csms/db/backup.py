@@ -122,7 +122,7 @@ def _check_target(target: Path) -> None:
         return
     with contextlib.suppress(OSError), target.open("rb") as file:
         if file.read(2) != _GZIP:
-            raise RefusedError(f"{target} exists, and is no backup", reason="exists", hint="choose another name")
+            raise RefusedError(f"{target} exists and is not a backup", reason="exists", hint="choose another name")
 
 
 def restore(url: str, source: Path) -> int:

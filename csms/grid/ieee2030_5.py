@@ -116,7 +116,7 @@ class _Memory(msgspec.Struct, kw_only=True):
     device_path: str = ""
     """Where the device is that has registered itself."""
     connection_point: str = ""
-    """Where it was announced, and the connection point: a device that the utility has made anew has another path."""
+    """Where it was announced, and the connection point: a device that is deleted and made again has another path."""
     mirror_path: str = ""
     """Where readings are sent to."""
     mirror_interval_s: int = _READING_S

@@ -136,7 +136,7 @@ class OcpiEndpoint:
         peer = scope["client"][0] if scope.get("client") else ""
         method = scope["method"]
         if b"%00" in scope["raw_path"] + scope["query_string"]:
-            raise OcpiError("there is no text with NUL", code=2001, http=400)
+            raise OcpiError("a text must not contain NUL", code=2001, http=400)
         path = tuple(unquote(each) for each in scope["raw_path"].decode("latin-1").split("/")[2:] if each)
         if path[:1] == (OPEN,) and self._partners.config.open_data:
             self._throttle(f"peer:{caller_at(peer)}")

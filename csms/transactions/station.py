@@ -159,15 +159,14 @@ async def _total_cost(
     if stored is not None and final and stored["source"] == "station":
         return None
     details = request.cost_details
-    if details is not None:  # a plan that pays for energy fed back is no station's: it has calculated by another one
-        plans = await context.services.store.read(tariffs.plans_of, transaction)
-        details = None if any(plan.export is not None for _, plan in plans) else details
     if details is not None and not details.failure_to_calculate and not final:
-        found = bill_of(details)
-        document = msgspec.json.encode(details).decode()
-        final = request.event_type == "Ended"
-        await run(tariffs.save_cost, *key, found, document, now_ms, final=final, source="station")
-        return money(found.incl_tax) if final else None
+        plans = await context.services.store.read(tariffs.plans_of, transaction)
+        if all(plan.export is None for _, plan in plans):  # stations do not calculate what is paid for energy fed back
+            found = bill_of(details)
+            document = msgspec.json.encode(details).decode()
+            final = request.event_type == "Ended"
+            await run(tariffs.save_cost, *key, found, document, now_ms, final=final, source="station")
+            return money(found.incl_tax) if final else None
     known = transaction.id_token
     if transaction.active:
         if known is not None and known.seq_no == request.seq_no:  # from now on its driver is known

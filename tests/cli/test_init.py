@@ -80,7 +80,7 @@ def test_a_file_is_no_folder(v2g: Run, tmp_path: Path, program: str) -> None:
     refused = v2g(
         program, "init", str(tmp_path / "file"), *(("--medium", "m") if program == "evcc" else ("--pki", "p"))
     )
-    assert (refused.code, "is no folder" in refused.errors) == (2, True)
+    assert (refused.code, "is not a folder" in refused.errors) == (2, True)
 
 
 @pytest.mark.parametrize(

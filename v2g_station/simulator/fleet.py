@@ -1,7 +1,6 @@
 """Simulated charging stations in any number: the charger's own core and runner with simulated hardware."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import random
@@ -23,7 +22,7 @@ from v2g.energy.settlement.ocmf import Assignment, MeterIdentity, Reading, sign_
 from v2g.errors import CertificateError, KeyAccessError
 from v2g.io.network.plain_tcp import start_server
 from v2g.io.runtime.clock import Clock, ClockConfig
-from v2g.io.runtime.supervision import cancel_tasks, spawn
+from v2g.io.runtime.supervision import cancel_tasks, spawn, wait_at_most
 from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
 from v2g.ocpp.messages.certificates import InstallCertificateUse
@@ -441,9 +440,8 @@ class SimulatedStation:
             self._notify(fact)
         wake = self.site.due() if until is None else min(self.site.due(), until)
         self._moved.clear()
-        with contextlib.suppress(TimeoutError):
-            wait_s = max(0.005, min((wake - self._clock.elapsed_ms()) / 1000 / self._clock.scale, 3600.0))
-            await asyncio.wait_for(self._moved.wait(), wait_s)
+        wait_s = max(0.005, min((wake - self._clock.elapsed_ms()) / 1000 / self._clock.scale, 3600.0))
+        await wait_at_most(wait_s, self._moved.wait())
 
     def _notify(self, fact: Fact) -> None:
         """Pass a fact to the station, and the facts that its commands cause; never one within another."""

@@ -127,7 +127,7 @@ def test_a_backup_replaces_an_earlier_one_and_nothing_else(sqlite_databases: Dat
     assert backup(url, file) == backup(url, file)
     database = Path(url.removeprefix("sqlite:///"))
     before = database.read_bytes()
-    with pytest.raises(RefusedError, match="is no backup"):
+    with pytest.raises(RefusedError, match="is not a backup"):
         backup(url, database)
     assert database.read_bytes() == before
 

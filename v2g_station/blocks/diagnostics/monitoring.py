@@ -18,6 +18,7 @@ from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.device_model import DeviceModel, component_of
 from v2g_station.kernel.kernel import Answer, Handler, Kernel, status_info
 from v2g_station.kernel.layout import Variable
+from v2g_station.kernel.local_time import DAY_MS
 
 MAX_WAITING: Final = 1000
 """Maximum number of queued values of one stream."""
@@ -252,7 +253,6 @@ ITEMS_PER_MESSAGE: Final = 50
 MAX_MONITORS: Final = 200
 FASTEST_S: Final = 1.0
 ALERT_SEVERITY: Final = 3
-DAY_MS: Final = 86_400_000
 _RESERVED: Final = 100
 """Event numbers reserved at once: a crash skips the rest, and disk writes are rare."""
 

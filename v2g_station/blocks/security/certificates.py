@@ -13,8 +13,8 @@ from v2g.ocpp.routes import Version
 from v2g.pki.ocsp import ocsp_request_data
 from v2g_station.blocks.security.certificate_store import CertificateStore, is_issued_by
 from v2g_station.kernel.kernel import Answer, Kernel, StationCommand
+from v2g_station.kernel.local_time import DAY_MS
 
-DAY_MS: Final = 86_400_000
 FRESH_MS: Final = DAY_MS // 2
 """After this time the next daily look requests an answer anew: M06.FR.10 demands once a week, but a vehicle takes an
 answer for as long as its responder says, a week at most (V2G20-1021)."""

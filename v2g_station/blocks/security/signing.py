@@ -15,6 +15,7 @@ from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.certificates import GetCertificateIdUse
 from v2g_station.blocks.security.certificate_store import CertificateStore, is_current, is_issued_by, parse_chain
 from v2g_station.kernel.kernel import Answer, Handler, Kernel, StationCommand, status_info
+from v2g_station.kernel.local_time import DAY_MS
 
 COMBINED: Final = "SignCombinedCertificate"
 
@@ -47,7 +48,6 @@ class CertificateTaken(Fact, frozen=True, kw_only=True):
     use: ocpp.CertificateSigningUse
 
 
-DAY_MS: Final = 86_400_000
 MONTH_MS: Final = 30 * DAY_MS
 
 _REPLACED: Final = "replaced_certificate"

@@ -27,9 +27,9 @@ from v2g_station.blocks.smart_charging.profile_times import (
     period_at,
 )
 from v2g_station.kernel.kernel import StationCommand
+from v2g_station.kernel.local_time import DAY_MS
 
 MAX_PERIODS: Final = 1024
-DAY_MS: Final = 86_400_000
 
 
 class ProfileLimits(StationCommand, frozen=True, kw_only=True):

@@ -5,8 +5,7 @@ from v2g.ocpp.messages.metering import MeterValuesRequest, ReadingContext
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.transaction_records import meter_value
 from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
-
-DAY_MS = 86_400_000
+from v2g_station.kernel.local_time import DAY_MS
 
 
 class Metering(FunctionalBlock):
