@@ -50,14 +50,14 @@ STEPS: Final[tuple[Callable[[Services], Awaitable[None]], ...]] = (
     availability.send_due,
     reservations.expire,
     display.expire,
-    payments.expire,
+    payments.advance,
     campaigns.advance,
     attestations.advance,
     dispatch_course.note,
     power_course.note,
     _note_seen,
 )
-"""Periodic steps: campaigns, attestation, due orders, the courses of set-points and power, and expiry."""
+"""Periodic steps: campaigns, attestation, due orders, web payments, the courses of set-points and power, and expiry."""
 
 
 @contextlib.asynccontextmanager

@@ -19,7 +19,6 @@ from csms.payments.config import DirectPaymentConfig
 from csms.payments.provider import ProviderClient, answer_of, decimal_of
 from csms.remote_control import work as remote_control
 from csms.services import Services
-from csms.stations import store as stations
 from v2g.errors import CodecError, OcppError, RefusedError, TransportError, V2GError
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.authorization import IdToken
@@ -29,10 +28,6 @@ from v2g.pki.keys import read_secret
 from v2g.units import decimals_of, micro_of
 
 _LEASE: Final = "direct payments"
-SETTLED_MS: Final = 120_000
-"""So long after it was away a station has sent what happened meanwhile, and it is waited for."""
-AWAY_MS: Final = 86_400_000
-"""A station that is away as long after it was asked to start has begun nothing."""
 
 
 class DirectClient:
@@ -117,7 +112,7 @@ class DirectPayments:
             case "authorized":
                 await self._start(payment, now_ms)
             case "starting":
-                await self._await_session(payment, now_ms)
+                await self._await_session(payment)
             case "running":
                 await self._follow(payment, now_ms)
             case "capturing":
@@ -152,7 +147,7 @@ class DirectPayments:
     async def _start(self, payment: DirectPayment, now_ms: int) -> None:
         away = payment.station_id not in self._services.connections.connected()
         waited_ms = now_ms - max(payment.changed_ms, self._began_ms)  # stations come back after a restart
-        if now_ms >= payment.changed_ms + self._start_ms or (away and waited_ms >= SETTLED_MS):
+        if now_ms >= payment.changed_ms + self._start_ms or (away and waited_ms >= remote_control.SETTLED_MS):
             await self._save(payment, "releasing", reason="the station is not connected")
             return
         if away:
@@ -179,18 +174,13 @@ class DirectPayments:
             if started.response.status != "Accepted":
                 await self._save(starting, "releasing", reason=f"the station answered {started.response.status}")
 
-    async def _await_session(self, payment: DirectPayment, now_ms: int) -> None:
+    async def _await_session(self, payment: DirectPayment) -> None:
         name = await self._services.store.read(rows.session_of, payment)
         if name:
             await self._save(payment, "running", transaction_id=name)
             return
-        if payment.station_id not in self._services.connections.connected():
-            over = now_ms >= payment.changed_ms + AWAY_MS
-        else:
-            station = await self._services.store.read(stations.find, payment.station_id)
-            back_ms = (station or {}).get("connected_ms") or 0  # also where it came back while no back end ran
-            over = now_ms >= max(payment.changed_ms + self._start_ms, back_ms + SETTLED_MS)
-        if over:
+        about = payment.station_id, payment.changed_ms, self._start_ms
+        if await remote_control.has_not_begun(self._services, *about):
             await self._save(payment, "releasing", reason="no vehicle was plugged in")
 
     async def _follow(self, payment: DirectPayment, now_ms: int) -> None:

@@ -6,9 +6,12 @@ import msgspec
 from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, Text, insert, select, update
 
 from csms.db.base import declare_table, page, row_id, transaction_key
+from csms.remote_control import store as commands
 from csms.transactions.events import find_last
+from v2g import typed_json
+from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.battery_swap import BatterySwapRequest
-from v2g.ocpp.messages.payment import NotifySettlementRequest
+from v2g.ocpp.messages.payment import DIRECT_PAYMENT, NotifySettlementRequest
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.times import parse_time
 from v2g.ocpp.web_payment import QrCode
@@ -121,19 +124,70 @@ def open_web_payment(
     return int(inserted[0])
 
 
-def save_web_payment(
-    connection: Connection, number: int, state: str, remote_start_id: int | None = None, *, was: str = "Started"
-) -> bool:
-    """Store the new state of a payment that `was` in a state. False: it is in another one."""
-    where = (web_payments.c.id == number) & (web_payments.c.state == was)
-    values = {"state": state, "remote_start_id": remote_start_id}
-    return connection.execute(update(web_payments).where(where).values(**values)).rowcount > 0
+class PaidStart(msgspec.Struct, frozen=True, kw_only=True):
+    """A payment whose transaction its station was, or is to be, asked to start; `answer`: what it said, "" for
+    nothing yet."""
+
+    payment_id: int
+    station_id: str
+    evse_id: int
+    psp_ref: str
+    remote_start_id: int
+    paid_ms: int
+    answer: str
 
 
-def find_web_payment(connection: Connection, number: int) -> dict[str, Any] | None:
-    """Return a payment as columns, or None."""
-    row = connection.execute(select(web_payments).where(web_payments.c.id == number)).first()
-    return dict(row._mapping) if row else None
+def pay(
+    connection: Connection, number: int, psp_ref: str, limit: TransactionLimit | None, now_ms: int
+) -> PaidStart | None:
+    """Store that a pending payment is paid, and the remote start that is to follow. None: it is not pending."""
+    where = (web_payments.c.id == number) & (web_payments.c.state == "Started")
+    row = connection.execute(update(web_payments).where(where).values(state="Paid").returning(web_payments)).first()
+    if row is None:
+        return None
+    if limit is None and row.transaction_limit:
+        limit = typed_json.decode(row.transaction_limit, TransactionLimit)
+    token = IdToken(id_token=psp_ref, type=DIRECT_PAYMENT)
+    start = commands.open_start(connection, row.station_id, row.evse_id, token, limit, now_ms)
+    connection.execute(update(web_payments).where(web_payments.c.id == number).values(remote_start_id=start))
+    return next(each for each in awaited(connection, row.started_ms) if each.remote_start_id == start)
+
+
+def awaited(connection: Connection, since_ms: int) -> list[PaidStart]:
+    """Return the payments since a time that are paid and whose transactions have not begun, oldest first."""
+    its, start = web_payments.c, commands.remote_starts.c
+    query = (
+        select(
+            its.id.label("payment_id"), its.station_id, its.evse_id, start.id_token.label("psp_ref"),
+            start.remote_start_id, start.requested_ms.label("paid_ms"), start.answer,
+        )
+        .join(commands.remote_starts, start.remote_start_id == its.remote_start_id)
+        .where((its.state == "Paid") & (its.started_ms >= since_ms) & start.transaction_id.is_(None))
+        .order_by(its.id)
+    )  # fmt: skip
+    return [PaidStart(**row._mapping) for row in connection.execute(query)]
+
+
+def take_up(connection: Connection, start: PaidStart, answer: str) -> bool:
+    """Claim a remote start that has no answer yet, by storing one. False: it has one meanwhile."""
+    there = commands.remote_starts.c
+    where = (there.remote_start_id == start.remote_start_id) & (there.answer == "")
+    return connection.execute(update(commands.remote_starts).where(where).values(answer=answer)).rowcount > 0
+
+
+def save_web_payment(connection: Connection, number: int, state: str) -> bool:
+    """Store the new state of a payment that is paid. False: it is in another one."""
+    where = (web_payments.c.id == number) & (web_payments.c.state == "Paid")
+    return connection.execute(update(web_payments).where(where).values(state=state)).rowcount > 0
+
+
+def give_back(connection: Connection, start: PaidStart) -> bool:
+    """Store that no transaction of a payment will begin, nor may any. False: that is known, or one has begun."""
+    begun = commands.find_start(connection, start.remote_start_id)
+    if begun is None or begun["transaction_id"] or not save_web_payment(connection, start.payment_id, "Unused"):
+        return False
+    commands.save_start_answer(connection, start.remote_start_id, commands.WITHDRAWN, None)
+    return True
 
 
 def is_paying(connection: Connection, station_id: str, evse_id: int, now_ms: int) -> bool:

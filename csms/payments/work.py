@@ -1,8 +1,10 @@
 """Web payments, QR codes that lead to them (C25), settlements of payment terminals, and battery swaps, all of 2.1."""
 
+import contextlib
 import hashlib
 import secrets
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -14,12 +16,12 @@ from csms.payments import store as rows
 from csms.payments.rules import Scanned, check_own_template, decode, is_valid
 from csms.remote_control import work as remote_control
 from csms.remote_control.work import Started
-from csms.requests.work import Asked, ask, call
+from csms.requests.work import UNANSWERED, Asked, ask, call
 from csms.services import HandlerContext, Services
 from csms.tokens import store as tokens
 from csms.tokens.rules import Where, answer_known, normalise
-from v2g import typed_json
-from v2g.errors import OcppError, RefusedError
+from v2g.errors import OcppError, RefusedError, V2GError
+from v2g.observe import Scalar
 from v2g.ocpp.messages import battery_swap as ocpp
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import Component, Variable
@@ -31,8 +33,16 @@ from v2g.ocpp.messages.payment import (
     NotifyWebPaymentStartedResponse,
 )
 from v2g.ocpp.messages.provisioning import SetVariableData, SetVariableResult
+from v2g.ocpp.messages.remote_control import RequestStartTransactionRequest, RequestStartTransactionResponse
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.web_payment import VERSION, QrCode
+
+_ON_THE_WAY_S: Final = 10.0
+"""Longer than any node waits for a station's answer, beyond the time-out of requests (s)."""
+_START_MS: Final = 600_000
+"""How long a driver who has paid may take to plug in."""
+_OLD_MS: Final = 30 * 86_400_000
+"""Older payments are not looked at."""
 
 
 async def web_payment_started(
@@ -60,32 +70,59 @@ async def web_payment_paid(
 ) -> Started:
     """Start the transaction of a payment (C25.FR.23): the payment's reference is the token, type DirectPayment.
 
-    Raises RefusedError for a completed or unknown payment, V2GError as `ConnectionRegistry.call` does.
+    If no vehicle comes, the event `payment_unused` says that the provider may give all of it back. Raises RefusedError
+    for a completed or unknown payment, V2GError as `ConnectionRegistry.call` does.
     """
-    payment = await services.store.run(payments.find_web_payment, number)
-    if payment is None or payment["state"] != "Started":
-        raise RefusedError(f"no pending payment {number}", reason="unknown_payment")
-    if limit is None and payment["transaction_limit"]:
-        limit = typed_json.decode(payment["transaction_limit"], TransactionLimit)
-    token = IdToken(id_token=psp_ref, type=DIRECT_PAYMENT)
-    save = payments.save_web_payment
-    if not await services.store.run(save, number, "Paid"):  # providers may report twice: one payment, one transaction
+    run = services.store.run
+    paid = await run(rows.pay, number, psp_ref, limit, services.clock.utc_ms())
+    if paid is None:  # providers may report twice: one payment, one transaction
         raise RefusedError(f"no pending payment {number}", reason="unknown_payment")
     try:
-        started = await remote_control.start(
-            services, payment["station_id"], token, evse_id=payment["evse_id"], limit=limit
-        )
+        response = await _deliver(services, paid)
     except (RefusedError, OcppError):  # the station has not begun; the request may be repeated
-        await services.store.run(save, number, "Started", was="Paid")
+        await run(rows.save_web_payment, number, "Started")
         raise
-    state = "Paid" if started.response.status == "Accepted" else "Refused"
-    await services.store.run(save, number, state, started.remote_start_id, was="Paid")
-    return started
+    if response.status != "Accepted":
+        await run(rows.save_web_payment, number, "Refused")
+    return Started(paid.remote_start_id, response)
 
 
-async def expire(services: Services) -> None:
-    """End timed-out payments."""
-    await services.store.run(payments.expire_web_payments, services.clock.utc_ms())
+async def _deliver(services: Services, paid: rows.PaidStart) -> RequestStartTransactionResponse:
+    request = RequestStartTransactionRequest(
+        evse_id=paid.evse_id,
+        id_token=IdToken(id_token=paid.psp_ref, type=DIRECT_PAYMENT),
+        remote_start_id=paid.remote_start_id,
+    )
+    return await remote_control.deliver_start(services, paid.station_id, request)
+
+
+async def advance(services: Services) -> None:
+    """End timed-out payments; take up those whose node has ended while it asked their stations to start, once; give
+    those back whose vehicles do not come."""
+    now_ms, clock = services.clock.utc_ms(), services.clock
+    await services.store.run(payments.expire_web_payments, now_ms)
+    lost_ms = round(1000 * clock.scale * (services.config.ocpp.call_timeout_s + _ON_THE_WAY_S))
+    for paid in await services.store.read(rows.awaited, now_ms - _OLD_MS):
+        if await remote_control.has_not_begun(services, paid.station_id, paid.paid_ms, _START_MS):
+            await _give_back(services, paid)
+        elif paid.answer == "" and now_ms - paid.paid_ms >= lost_ms:
+            await _take_up(services, paid)
+
+
+async def _take_up(services: Services, paid: rows.PaidStart) -> None:
+    """Ask a station again to start. It may have begun: then it refuses, and its transaction is awaited."""
+    if paid.station_id not in services.connections.connected():
+        return
+    if not await services.store.run(rows.take_up, paid, UNANSWERED):
+        return
+    with contextlib.suppress(V2GError):
+        await _deliver(services, paid)
+
+
+async def _give_back(services: Services, paid: rows.PaidStart) -> None:
+    if await services.store.run(rows.give_back, paid):
+        data: dict[str, Scalar] = {"payment": paid.payment_id, "psp_ref": paid.psp_ref, "evse": paid.evse_id}
+        services.report("ocpp", "payment_unused", paid.station_id, data)
 
 
 async def request_battery_swap(

@@ -90,6 +90,9 @@ local_lists: Final = declare_table(
 
 # -- remote starts
 
+WITHDRAWN: Final = "Withdrawn"
+"""Stored as the answer to a remote start whose transaction may not begin any more."""
+
 
 def open_start(
     connection: sa.Connection, station_id: str, evse_id: int | None, token: IdToken, limit: TransactionLimit | None,
@@ -131,11 +134,12 @@ def find_start(connection: sa.Connection, remote_start_id: int) -> dict[str, Any
 
 
 def has_started(connection: sa.Connection, station_id: str, token_type: str, id_token: str) -> bool:
-    """Return whether a remote start for that token is pending at the station."""
+    """Return whether a station was asked to start for that token, which may still begin a transaction."""
     where = (
         (remote_starts.c.station_id == station_id)
         & (remote_starts.c.token_type == token_type)
         & (remote_starts.c.id_token == id_token)
+        & (remote_starts.c.answer != WITHDRAWN)
     )
     return connection.execute(sa.select(remote_starts.c.remote_start_id).where(where).limit(1)).first() is not None
 

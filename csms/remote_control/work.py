@@ -1,5 +1,7 @@
 """Functional blocks F, G and P: remote start and stop, availability, triggered messages, vendors' data."""
 
+from typing import Final
+
 import msgspec
 
 from csms.remote_control import store as commands
@@ -7,6 +9,7 @@ from csms.remote_control.rules import Order, OrderState
 from csms.requests.work import call, detail_of, failure, for_each
 from csms.services import Services
 from csms.smart_charging.work import SmartCharging
+from csms.stations import store as stations
 from v2g.errors import RefusedError, V2GError
 from v2g.ocpp.messages import remote_control as ocpp
 from v2g.ocpp.messages.authorization import IdToken
@@ -15,6 +18,11 @@ from v2g.ocpp.messages.base import EVSE
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest, DataTransferResponse
 from v2g.ocpp.messages.transactions import TransactionLimit
+
+SETTLED_MS: Final = 120_000
+"""So long after it was away a station has sent what happened meanwhile, and it is waited for."""
+AWAY_MS: Final = 86_400_000
+"""A station that is away as long after it was asked to start has begun nothing."""
 
 
 class Started(msgspec.Struct, frozen=True):
@@ -64,6 +72,17 @@ async def deliver_start(
         raise
     await run(commands.save_start_answer, number, response.status, response.transaction_id)
     return response
+
+
+async def has_not_begun(services: Services, station_id: str, asked_ms: int, start_ms: int) -> bool:
+    """Return whether a station that was asked to start has begun nothing, nor will: no transaction is known, and a
+    vehicle had `start_ms` to come."""
+    now_ms = services.clock.utc_ms()
+    if station_id not in services.connections.connected():
+        return now_ms >= asked_ms + AWAY_MS
+    station = await services.store.read(stations.find, station_id)
+    back_ms = (station or {}).get("connected_ms") or 0  # also where it came back while no back end ran
+    return now_ms >= max(asked_ms + start_ms, back_ms + SETTLED_MS)
 
 
 async def stop(

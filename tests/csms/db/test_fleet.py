@@ -169,8 +169,8 @@ def test_messages_payments_swaps_and_vendors(store: Store) -> None:
         assert not payments.add_settlement(connection, "CS", settled, 2)
         number = payments.open_web_payment(connection, "CS", 1, 1, 10)
         assert payments.expire_web_payments(connection, 9) == 0
-        assert payments.save_web_payment(connection, number, "Paid")
-        assert not payments.save_web_payment(connection, number, "Paid")
+        assert payments.pay(connection, number, "psp-1", None, 1) is not None
+        assert payments.pay(connection, number, "psp-1", None, 1) is None
         payments.add_swap(connection, "CS", swap, 1)
         assert payments.list_swaps(connection, None, 10, "CS", 5)[0]["document"]["batteryData"][0]["soC"] == 1.0
         remote_control.add_transfer(connection, "CS", DataTransferRequest(vendor_id="v", data={"a": None}), 1)

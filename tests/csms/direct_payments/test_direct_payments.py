@@ -15,9 +15,10 @@ from csms.booking import held
 from csms.config import look
 from csms.db.store import Store
 from csms.direct_payments import store as rows
-from csms.direct_payments.work import AWAY_MS, SETTLED_MS, DirectClient
+from csms.direct_payments.work import DirectClient
 from csms.drivers.work import evse_address
 from csms.payments.config import DirectPaymentConfig, Payments
+from csms.remote_control.work import AWAY_MS, SETTLED_MS
 from csms.retention.store import delete_old
 from csms.tariffs import store as tariffs
 from pki_tools.tree import PkiTree

@@ -300,6 +300,58 @@ async def test_a_payment_for_a_station_that_is_away_for_a_moment_can_be_reported
     assert (await payments.web_payment_paid(csms.services, number, "psp-1")).response.status == "Accepted"
 
 
+async def paid_as_the_node_ends(csms: Backend, station: ScriptedStation) -> None:
+    """Leave what is stored where a node is killed between a payment and its remote start."""
+    number = await payments.web_payment_started(csms.services, station.id, 1, 120)
+    about = number, "psp-1", TransactionLimit(max_cost=20.0), csms.clock.utc_ms()
+    assert await csms.services.store.run(rows.pay, *about) is not None
+
+
+@pytest.mark.requirement("R218")
+async def test_a_payment_whose_node_ended_before_the_start_is_started_once(csms: Backend) -> None:
+    station = await csms.booted(version="2.1")
+    station.answers |= {"NotifyWebPaymentStarted": {}, "RequestStartTransaction": accepted}
+    await paid_as_the_node_ends(csms, station)
+    await run_periodic(csms.services)
+    assert not station.payloads("RequestStartTransaction"), "its node may be alive"
+    for _ in range(3):
+        csms.clock.advance(60)
+        await asyncio.gather(run_periodic(csms.services), run_periodic(csms.services))
+    (sent,) = station.payloads("RequestStartTransaction")
+    charging = Charging(csms, station)
+    info = {"transactionId": charging.id, "remoteStartId": sent["remoteStartId"]}
+    answer = await charging.event("Started", "RemoteStart", extra={"transactionInfo": info}, token=PAID)
+    assert answer["transactionLimit"] == {"maxCost": 20.0}
+    csms.clock.advance(86_400)
+    await run_periodic(csms.services)
+    assert csms.events.named("payment_unused") == []
+
+
+@pytest.mark.requirement("R218")
+@pytest.mark.parametrize("ended", [False, True], ids=["started", "node ended"])
+async def test_a_payment_without_a_vehicle_is_said_to_be_unused_once(csms: Backend, ended: bool) -> None:
+    station = await csms.booted(version="2.1")
+    station.answers |= {"NotifyWebPaymentStarted": {}, "RequestStartTransaction": accepted}
+    if ended:
+        station.answers["RequestStartTransaction"] = {"status": "Rejected"}  # it may have begun: it is awaited
+        await paid_as_the_node_ends(csms, station)
+        csms.clock.advance(60)
+        await run_periodic(csms.services)
+        assert len(station.payloads("RequestStartTransaction")) == 1
+    else:
+        number = await payments.web_payment_started(csms.services, station.id, 1, 120)
+        await payments.web_payment_paid(csms.services, number, "psp-1")
+    csms.clock.advance(500)
+    await run_periodic(csms.services)
+    assert csms.events.named("payment_unused") == []
+    csms.clock.advance(100)
+    for _ in range(2):
+        await asyncio.gather(run_periodic(csms.services), run_periodic(csms.services))
+    (unused,) = csms.events.named("payment_unused")
+    assert (unused.data["psp_ref"], unused.data["evse"]) == ("psp-1", 1)
+    assert (await station.call("Authorize", {"idToken": PAID}))["idTokenInfo"]["status"] == "Unknown"
+
+
 async def test_a_payment_that_takes_too_long_is_over(csms: Backend) -> None:
     station = await csms.booted(version="2.1")
     station.answers["NotifyWebPaymentStarted"] = {}
