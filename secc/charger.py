@@ -459,6 +459,7 @@ class Charger:
             supervisor = Supervisor(self.observe)
             stack.push_async_callback(supervisor.close)
             supervisor.keep("ocsp answers", self.transport.run)
+            supervisor.keep("certificates", self.transport.watch_ends)
             supervisor.keep("retention", self.retention().run)
             if self._sharing:
                 supervisor.keep("shares", self._keep_sharing)

@@ -101,6 +101,7 @@ class Triggers(FunctionalBlock):
             "BootNotification": lambda _: self._k.registration == "Accepted",  # F06.FR.17
             "TransactionEvent": lambda place: not self._with_transaction(place),
             "NotifyChargingLimit": external_limits.none_at,
+            "SignV2GCertificate": lambda _: not signing.permitted("V2GCertificate"),
         }
         self.answers: dict[str, Handler] = {"TriggerMessage": self._trigger}
 

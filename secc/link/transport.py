@@ -165,6 +165,13 @@ class VehicleTransport:
             await self._stapler.run(lambda: [each for files in self._files for each in files.wanted()])
         await asyncio.Event().wait()
 
+    async def watch_ends(self) -> None:
+        """Report once a day chains that are to be renewed, until cancelled."""
+        while True:
+            for each in self._files:
+                each.report_end()
+            await asyncio.sleep(86_400)
+
 
 def _stapler(config: ProgramConfig, anchors: tuple[bytes, ...], observe: Callable[[Observe], None]) -> Stapler | None:
     wanted = config.tls.stapler

@@ -61,8 +61,8 @@ def certificate_folder(config: StationConfig) -> Path:
 
 
 def vehicle_chain(tls: TlsConfig) -> Mapping[CertificateSigningUse, Own]:
-    """Return the chain for vehicles that the CSMS may renew."""
-    return {"V2GCertificate": Own(tls.chain, tls.key)}
+    """Return the chain for vehicles that the CSMS may renew: none where the charger renews it by EST."""
+    return {} if tls.enrolment is not None else {"V2GCertificate": Own(tls.chain, tls.key)}
 
 
 def own_certificates(

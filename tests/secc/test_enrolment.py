@@ -8,6 +8,7 @@ from pki_tools.est import EstSettings
 from pki_tools.tree import PkiTree
 from secc.app import assemble
 from secc.config import check_config, load_config
+from secc.station.device import vehicle_chain
 from tests.pki_tools.conftest import tree
 from tests.pki_tools.est_lab import SECC_ID, Lab
 from tests.secc.bench_program import BENCH
@@ -59,6 +60,7 @@ async def test_a_charger_without_certificate_gets_one_before_it_serves(tree: Pki
                 verify_chain(shown.chain[0], shown.chain[1:], tree.anchors("v2g"), role=Role.SECC, at=clock.now())
         observe.close()
         assert [each.data["certificate"] for each in seen if each.name == "enrolled"] == [SECC_ID], "once"
+        assert not vehicle_chain(config.tls), "its CSMS does not renew it, too"
     finally:
         await lab.stop()
 

@@ -4,6 +4,7 @@ import functools
 import re
 import warnings
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography import x509
@@ -161,6 +162,12 @@ def common_name(certificate: x509.Certificate) -> str:
     """Return the subject's CN, or an empty string unless there is exactly one."""
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(names[0].value) if len(names) == 1 else ""
+
+
+def is_due(certificate: x509.Certificate, at: datetime, ahead: timedelta = timedelta(days=30)) -> bool:
+    """Return whether a certificate is to be renewed: `ahead` of its end, a short one in its last third."""
+    begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    return at > end - min(ahead, (end - begin) / 3)
 
 
 def normalize_emaid(emaid: str) -> str:

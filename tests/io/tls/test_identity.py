@@ -206,6 +206,16 @@ async def _hang_up(_stream: object) -> None:
     return
 
 
+def test_a_chain_that_nobody_renews_is_reported_from_its_last_third_on(tree: PkiTree) -> None:
+    desk = Desk(tree)
+    leaf = x509.load_der_x509_certificate(desk.shown())
+    begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+    for left, reported in ((0.4, []), (0.3, ["credentials_expire_soon"]), (-0.1, ["credentials_expire_soon"])):
+        desk.now = end - left * (end - begin)
+        desk.files.report_end()
+        assert desk.reported() == reported
+
+
 # --- files -----------------------------------------------------------------------------------------------------
 
 

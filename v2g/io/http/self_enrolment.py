@@ -24,7 +24,7 @@ from v2g.io.http.known_client import SelfEnrolmentConfig
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.service_manager import notify
 from v2g.observe import Observe, Scalar
-from v2g.pki.certificates import chain_to_pem, key_kind, load_certificate
+from v2g.pki.certificates import chain_to_pem, is_due, key_kind, load_certificate
 from v2g.pki.credentials import load_chain, load_credentials
 from v2g.pki.csr import load_csr
 from v2g.pki.est import CURVES, DIGESTS, MOST_PAUSE_S, lacking
@@ -77,7 +77,7 @@ class SelfEnrolment:
         name = self._config.common_name
         try:
             former = await asyncio.to_thread(self._former)
-            if former is not None and not self._is_due(former):
+            if former is not None and not is_due(former, self._clock.now(), timedelta(days=self._config.before_days)):
                 return _AGAIN_S
             client = EstClient(self._config.est, self._clock)
             csr = await asyncio.to_thread(self._waiting, former)
@@ -117,11 +117,6 @@ class SelfEnrolment:
         """Return what is shown to the CA; one of another name cannot renew this one (RFC 7030 4.2.2)."""
         shown = self._config.est.certificate
         return None if shown is None else load_certificate(load_chain(shown)[0])
-
-    def _is_due(self, leaf: x509.Certificate) -> bool:
-        begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
-        ahead = min(timedelta(days=self._config.before_days), (end - begin) / 3)
-        return self._clock.now() >= end - ahead
 
     async def _wanted(self, client: EstClient, kind: KeyKind | None) -> tuple[str, ...]:
         """Return what the CA wants in requests; nothing where that cannot be read, which the CA may not mind."""

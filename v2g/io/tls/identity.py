@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from cryptography import x509
+
 from v2g.errors import RevocationError, V2GError
 from v2g.io.runtime.file_watch import FileWatch
 from v2g.io.tls.endpoint import TlsIdentity, utc_now
 from v2g.observe import Observe
-from v2g.pki.certificates import common_name, load_certificate
+from v2g.pki.certificates import common_name, is_due, load_certificate
 from v2g.pki.credentials import Credentials
 from v2g.pki.ocsp import check_ocsp
 
@@ -58,6 +60,12 @@ class IdentityFiles:
         """Return whether no vehicle accepts the present chain any more."""
         return load_certificate(self._shown.leaf).not_valid_after_utc < self._now()
 
+    def report_end(self) -> None:
+        """Report a present chain that is to be renewed: vehicles will refuse it."""
+        leaf = load_certificate(self.current().credentials.leaf)
+        if is_due(leaf, self._now()):
+            self._observe(Observe("tls", "credentials_expire_soon", dict(_about(leaf))))
+
     def wanted(self) -> tuple[Credentials, ...]:
         """Return the chains that need OCSP answers: the present one, and its successor."""
         self._poll()
@@ -80,9 +88,7 @@ class IdentityFiles:
             self._keep(unfit)
             return
         self._shown, self._next, self._warned = self._next, None, ""
-        leaf = load_certificate(self._shown.leaf)
-        data = {"certificate": common_name(leaf), "until": f"{leaf.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"}
-        self._observe(Observe("tls", "credentials_renewed", dict(data)))
+        self._observe(Observe("tls", "credentials_renewed", dict(_about(load_certificate(self._shown.leaf)))))
 
     def _unfit(self, credentials: Credentials) -> str:
         """Return why a new chain is not usable yet, or ""."""
@@ -112,6 +118,10 @@ class IdentityFiles:
         _log.warning("the old certificate stays in use: %s", why)
         data = {"certificate": common_name(load_certificate(self._shown.leaf)), "error": why}
         self._observe(Observe("tls", "credentials_kept", dict(data)))
+
+
+def _about(leaf: x509.Certificate) -> dict[str, str]:
+    return {"certificate": common_name(leaf), "until": f"{leaf.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"}
 
 
 def identities(files: Sequence[IdentityFiles]) -> Callable[[], tuple[TlsIdentity, ...]]:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final, cast
 
@@ -13,6 +14,7 @@ from v2g.observe import Callbacks
 from v2g.ocpp.messages import security as ocpp
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.certificates import GetCertificateIdUse
+from v2g.pki.certificates import is_due
 from v2g_station.blocks.security.certificate_store import CertificateStore, is_current, is_issued_by, parse_chain
 from v2g_station.kernel.kernel import Answer, Handler, Kernel, StationCommand, status_info
 from v2g_station.kernel.local_time import DAY_MS
@@ -48,7 +50,7 @@ class CertificateTaken(Fact, frozen=True, kw_only=True):
     use: ocpp.CertificateSigningUse
 
 
-MONTH_MS: Final = 30 * DAY_MS
+_RENEWED: Final[tuple[ocpp.CertificateSigningUse, ...]] = ("ChargingStationCertificate", "V2GCertificate")
 
 _REPLACED: Final = "replaced_certificate"
 _REQUESTS: Final = "certificate_requests"
@@ -90,21 +92,25 @@ class Signing:
         )
 
     def renew(self) -> None:
-        """Request a new certificate for the CSMS in the last month of the present one (A03.FR.02), of one that is short
-        in its last third: looked at once a day. After a restart repeat what is pending."""
+        """Request new certificates in the last month of the present ones, towards vehicles, too (A03.FR.02), of short
+        ones in their last third: looked at once a day. After a restart repeat what is pending."""
         if self._k.planned("signing.renew"):
             return  # else one that is due as soon as it is signed would be renewed at each connection
         while self._again:
             self._send(self._again.pop())
-        use: ocpp.CertificateSigningUse = "ChargingStationCertificate"
-        for leaf in self._store.own(use)[:1]:
-            begin, end = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
-            left_ms = end * 1000 - self._k.utc_ms
-            if not self._k.online:
-                return  # the next registration looks again
-            if use not in self._waiting and left_ms < min(MONTH_MS, (end - begin) * 1000 / 3):
+        leaves = {use: leaf for use in _RENEWED for leaf in self._store.own(use)[:1]}
+        if not leaves or not self._k.online:
+            return  # the next registration looks again
+        now = datetime.fromtimestamp(self._k.utc_ms / 1000, UTC)
+        for use, leaf in leaves.items():
+            if use not in self._waiting and is_due(leaf, now) and self.permitted(use):
                 self.ask(use)
-            self._k.at_utc("signing.renew", self._k.utc_ms + DAY_MS, self.renew)
+        self._k.at_utc("signing.renew", self._k.utc_ms + DAY_MS, self.renew)
+
+    def permitted(self, use: ocpp.CertificateSigningUse) -> bool:
+        """Return whether the CSMS lets certificates of a kind be renewed."""
+        towards_csms = use == "ChargingStationCertificate"
+        return towards_csms or self._k.model.flag("ISO15118Ctrlr.V2GCertificateInstallationEnabled")
 
     def request_made(self, fact: RequestMade) -> None:
         """Request the certificate of a generated key."""

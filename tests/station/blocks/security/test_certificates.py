@@ -120,10 +120,11 @@ def give(found: Bench, chain: str, use: str = "ChargingStationCertificate") -> s
     return status
 
 
+@pytest.mark.parametrize("use", ["ChargingStationCertificate", "V2GCertificate"])
 @pytest.mark.parametrize(("days", "due_after"), [(90, 60), (40, 13), (-1, 0)])
-def test_a_certificate_for_the_csms_is_renewed_in_time(days: int, due_after: int) -> None:
+def test_a_certificate_is_renewed_in_time(use: str, days: int, due_after: int) -> None:
     """A03.FR.02: a month before its end, of a shorter one than 90 days a third of it."""
-    found = Bench(chains={"ChargingStationCertificate": Key().signed(days=days)})
+    found = Bench(chains={use: Key().signed(days=days)})
     if due_after:
         found.wait((due_after - 1) * 86_400)
         assert not [each for each in found.commands if isinstance(each, MakeRequest)]
@@ -131,9 +132,17 @@ def test_a_certificate_for_the_csms_is_renewed_in_time(days: int, due_after: int
     (order,) = [each for each in found.commands if isinstance(each, MakeRequest)]
     key = Key()
     found.fact(RequestMade(use=order.use, csr=key.csr()))
-    found.expect("SignCertificate", certificateType="ChargingStationCertificate")
+    found.expect("SignCertificate", certificateType=use)
     found.wait(2 * 86_400)
     assert len([each for each in found.commands if isinstance(each, MakeRequest)]) == 1, "it is on its way"
+
+
+def test_a_certificate_towards_vehicles_is_not_renewed_where_the_csms_says_so() -> None:
+    off = {"ISO15118Ctrlr.V2GCertificateInstallationEnabled": "false"}
+    found = Bench(chains={"V2GCertificate": Key().signed(days=1)}, variables=off)
+    assert found.ask("TriggerMessage", requestedMessage="SignV2GCertificate")["status"] == "Rejected"
+    found.wait(2 * 86_400)
+    assert not [each for each in found.commands if isinstance(each, MakeRequest)]
 
 
 def test_a_certificate_that_is_due_when_it_is_signed_is_renewed_once_a_day() -> None:
