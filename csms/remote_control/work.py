@@ -42,7 +42,8 @@ async def start(
     charging_profile: ChargingProfile | None = None,
     limit: TransactionLimit | None = None,
 ) -> Started:
-    """Request a transaction (F01, F02); `limit` is sent to the station when the transaction begins (F07, 2.1).
+    """Request a transaction (F01, F02); `limit` is sent to the station when the transaction begins (F07, 2.1), or kept
+    by the back end.
 
     Raises RefusedError for an invalid profile, and V2GError as `ConnectionRegistry.call` does.
     """

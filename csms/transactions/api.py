@@ -315,7 +315,8 @@ async def close_transaction(call: Call, parameters: OneTransaction) -> Transacti
     example={"max_energy_wh": 20_000},
 )
 async def limit_transaction(call: Call, parameters: OneTransaction, body: NewLimit) -> None:
-    """Limit a running transaction; a station of OCPP 2.1 receives the limit with its next event (E16)."""
+    """Limit a running transaction; a station of OCPP 2.1 receives the limit with its next event (E16), another one is
+    asked to stop the transaction when it has reached the limit."""
     wanted = TransactionLimit(
         max_cost=body.max_cost, max_energy=body.max_energy_wh, max_time=body.max_time_s, max_soc=body.max_soc
     )

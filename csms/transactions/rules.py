@@ -106,9 +106,9 @@ ClosedReason = Literal["station_lost_it", "operator", "next_began"]
 class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     """The state from the events so far. Energies are in Wh, as decimal text; `None` is not known yet.
 
-    `limit` is the station's limit, `wanted_limit` an operator's, each a TransactionLimit as
-    JSON; `limit_told`: the latter was sent. `closed_ms`: when this back end concluded that no end will
-    come, and `closed_reason` why.
+    `limit` is the station's limit, `wanted_limit` an operator's, each a TransactionLimit as JSON; `limit_told`: the
+    latter was sent, or, where the station has no limits, it has agreed to stop what reached it. `closed_ms`: when this
+    back end concluded that no end will come, and `closed_reason` why.
     """
 
     station_id: str
@@ -555,6 +555,34 @@ def limit_to_tell(
         if ours is not None and (theirs is None or theirs > ours) and (not supported or set(words) & set(supported)):
             sent[name] = ours
     return msgspec.structs.replace(TransactionLimit(), **sent) if sent else None
+
+
+def tightest(one: TransactionLimit, other: TransactionLimit | None) -> TransactionLimit | None:
+    """Return the lower of two limits of each kind, None without any."""
+    both = [one] if other is None else [one, other]
+    found = {}
+    for name in _NAMES:
+        given = [value for each in both if (value := getattr(each, name)) is not None]
+        if given:
+            found[name] = min(given)
+    return TransactionLimit(**found) if found else None
+
+
+def reached(transaction: Transaction, wanted: TransactionLimit, cost: Decimal | None, now_ms: int) -> str:
+    """Return which limit a running transaction has reached, such as `max_cost`; "" for none. `cost`: with taxes, so
+    far, None for no price."""
+    first, last, soc = transaction.import_start_wh, transaction.import_wh, transaction.soc
+    so_far = {
+        "max_cost": cost,
+        "max_energy": None if first is None or last is None else Decimal(last.value) - Decimal(first.value),
+        "max_time": None if transaction.started_ms is None else Decimal(now_ms - transaction.started_ms) / 1000,
+        "max_soc": None if soc is None else Decimal(soc.value),
+    }
+    for name, value in so_far.items():
+        limit = getattr(wanted, name)
+        if limit is not None and value is not None and value >= Decimal(str(limit)):
+            return name
+    return ""
 
 
 _LARGEST: Final = Decimal(10) ** 18

@@ -20,8 +20,17 @@ from csms.tokens.rules import TokenAnswer, answer_known
 from csms.tokens.work import look_up, token_info, where
 from csms.transactions import events
 from csms.transactions.events import EventArrival, add_events
-from csms.transactions.rules import Event, Transaction, connection_reading, cost_nothing, limit_to_tell, samples_of
-from csms.transactions.store import limit_told, save_answer
+from csms.transactions.rules import (
+    Event,
+    Transaction,
+    connection_reading,
+    cost_nothing,
+    limit_to_tell,
+    samples_of,
+    tightest,
+)
+from csms.transactions.store import limit_told, save_answer, want_limit
+from csms.transactions.work import LIMITED
 from v2g import typed_json
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.metering import MeterValuesRequest, MeterValuesResponse
@@ -80,10 +89,10 @@ async def answer_transaction_event(
     if not transaction.active:
         services[Bookkeeper].look_again(context.station_id)
     if request.id_token is None:
+        limit = await _told(context, transaction, limit)
         return TransactionEventResponse(transaction_limit=limit, total_cost=total)
     answer, begins = await _authorize(context, request.id_token, request, transaction)
-    if begins and context.version == "2.1":
-        limit = _left(answer, limit)
+    limit = await _told(context, transaction, _left(answer, limit) if begins else limit)
     return TransactionEventResponse(id_token_info=token_info(answer), transaction_limit=limit, total_cost=total)
 
 
@@ -114,12 +123,19 @@ async def _authorize(
 def _left(answer: TokenAnswer, limit: TransactionLimit | None) -> TransactionLimit | None:
     """Return a limit, lowered to what the driver has left (C17.FR.03)."""
     cost = None if answer.remaining_cost is None else money(answer.remaining_cost)
-    left = limit_to_tell(TransactionLimit(max_energy=answer.remaining_wh, max_cost=cost), limit)
-    if limit is None or left is None:
-        return limit or left
-    return msgspec.structs.replace(
-        limit, max_energy=left.max_energy or limit.max_energy, max_cost=left.max_cost or limit.max_cost
-    )
+    return tightest(TransactionLimit(max_energy=answer.remaining_wh, max_cost=cost), limit)
+
+
+async def _told(
+    context: HandlerContext, transaction: Transaction, limit: TransactionLimit | None
+) -> TransactionLimit | None:
+    """Return the limit in an answer. A station of before 2.1 knows none: the back end ends what has reached it."""
+    if limit is None or context.version == "2.1":
+        return limit
+    key = context.station_id, transaction.transaction_id
+    if await context.services.store.run(want_limit, *key, limit, add=True):
+        context.observe("ocpp", LIMITED, transaction=transaction.transaction_id)
+    return None
 
 
 async def _limit(context: HandlerContext, transaction: Transaction, wanted: str) -> TransactionLimit | None:
@@ -242,4 +258,4 @@ async def _linked(
         number, now_ms = small(request.reservation_id), context.services.clock.utc_ms()
         used = await run(commands.save_reservation, context.station_id, number, "Used", now_ms, transaction_id)
         context.observe("ocpp", "reservation", reservation=number, state="Used", known=used)
-    return limit if context.version == "2.1" else None
+    return limit

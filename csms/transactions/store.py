@@ -17,7 +17,7 @@ from csms.tariffs.tables import transaction_costs
 from csms.tokens.rules import CONTRACT, normalise
 from csms.transactions import events as totals
 from csms.transactions.events import read_samples
-from csms.transactions.rules import ClosedReason, Transaction, close, complete, lost, missing, net_wh
+from csms.transactions.rules import ClosedReason, Transaction, close, complete, lost, missing, net_wh, tightest
 from csms.transactions.signed_values import JudgedSamples
 from csms.transactions.tables import meter_keys, transaction_events, transaction_faults, transactions
 from v2g import typed_json
@@ -119,13 +119,20 @@ def close_lost(
     return closed
 
 
-def want_limit(connection: Connection, station_id: str, transaction_id: str, limit: TransactionLimit) -> bool:
-    """Store an operator's limit, for the answer to the next event; False when no such transaction is open."""
+def want_limit(
+    connection: Connection, station_id: str, transaction_id: str, limit: TransactionLimit, *, add: bool = False
+) -> bool:
+    """Store an operator's limit, for the answer to the next event; False when no such transaction is open. `add`: to
+    what is limited already; False, too, where nothing changes."""
     lock(connection, [station_id])
     found = _get(connection, station_id, transaction_id)
     if found is None or not found.active:
         return False
-    wanted = msgspec.json.encode(limit).decode()
+    known = None if found.wanted_limit is None else typed_json.decode(found.wanted_limit, TransactionLimit)
+    new = tightest(limit, known) if add else limit
+    if add and new == known:
+        return False
+    wanted = msgspec.json.encode(new).decode()
     _put(connection, msgspec.structs.replace(found, wanted_limit=wanted, limit_told=False))
     return True
 
@@ -146,7 +153,7 @@ def save_answer(connection: Connection, station_id: str, transaction_id: str, st
 
 
 def limit_told(connection: Connection, station_id: str, transaction_id: str) -> None:
-    """Store that the operator's limit was sent to the station."""
+    """Store that the operator's limit was sent to the station, or that the station ends what has reached it."""
     lock(connection, [station_id])
     found = _get(connection, station_id, transaction_id)
     if found is not None:

@@ -1,26 +1,32 @@
-"""Detects abandoned transactions, and events that are lost for good (E14).
+"""Detects abandoned transactions, and events that are lost for good (E14); ends those that have reached their limit.
 
 A station is asked after its boot, when a transaction has had no message for long, and when one has ended
-with a gap; a forgotten transaction is closed when the next begins on its EVSE.
+with a gap; a forgotten transaction is closed when the next begins on its EVSE. Stations of OCPP 2.1 keep limits
+themselves.
 """
 
 import asyncio
 import contextlib
+from decimal import Decimal
 from typing import Final
 
 from csms.booking import held
-from csms.cluster.feed import FeedEvent
+from csms.cluster.feed import UPDATED, FeedEvent
 from csms.cluster.precedence import AT_ONCE, for_each
+from csms.remote_control import work as remote_control
 from csms.services import Services
 from csms.tariffs import store as tariffs
 from csms.transactions import store as transactions
-from csms.transactions.rules import ClosedReason, Verdict, forgotten, judge_status, suspects
+from csms.transactions.rules import ClosedReason, Transaction, Verdict, forgotten, judge_status, reached, suspects
+from v2g import typed_json
 from v2g.errors import RefusedError, V2GError
 from v2g.ocpp.messages.transactions import GetTransactionStatusRequest, GetTransactionStatusResponse, TransactionLimit
 
 _BOOTED: Final = "boot_accepted"
 _STARTED: Final = "transaction_started"
 _ENDED: Final = "transaction_ended"
+LIMITED: Final = "transaction_limited"
+"""Kind of the event that a transaction has a limit that its station does not know."""
 _MAX_GAPS: Final = 10_000
 
 
@@ -31,14 +37,18 @@ class TransactionWatch:
         self._services = services
         self._gaps: dict[tuple[str, str], None] = {}
         """Ended transactions, by station and id, whose missing events are queued at their stations."""
+        self._limited: set[tuple[str, str]] = set()
+        """Transactions with a limit, which they have not reached."""
 
     async def run(self) -> None:
-        """Check after every boot, start and end, and at every interval, for ever."""
+        """Check after every boot, start and end, limits after every reading, and all at every interval, for ever."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._sweep_for_ever())
             places = asyncio.Semaphore(AT_ONCE)
-            with self._services.feed.subscribe({_BOOTED, _STARTED, _ENDED}) as events:
+            with self._services.feed.subscribe({_BOOTED, _STARTED, _ENDED, LIMITED, UPDATED}) as events:
                 async for event in events:
+                    if event.kind == UPDATED and (event.station_id, event.data["transaction"]) not in self._limited:
+                        continue
                     if event.station_id in self._services.connections.connected_here():
                         await places.acquire()
                         tasks.create_task(self._follow(event, places))
@@ -55,6 +65,8 @@ class TransactionWatch:
                 await self.look(event.station_id)
             elif event.kind == _STARTED:
                 await self.began(event.station_id, event.data["transaction"])
+            elif event.kind != _ENDED:
+                await self._keep_limit(event.station_id, event.data["transaction"])
             else:
                 await self.ended(event.station_id, event.data["transaction"])
         finally:
@@ -78,6 +90,9 @@ class TransactionWatch:
         silent_ms = round(services.config.transactions.silent_after_s * 1000)
         last_ms = {each.transaction_id: heard_ms for each, heard_ms in found}
         still = [each for each, _ in found if each.transaction_id not in over]
+        for each in still:
+            if each.wanted_limit is not None and not each.limit_told:
+                await self._keep_limit(station_id, each.transaction_id)
         doubtful = suspects(still, last_ms, services.clock.utc_ms(), booted_ms=booted_ms, silent_ms=silent_ms)
         for transaction_id in doubtful:
             with contextlib.suppress(V2GError):  # unreachable now: the next check asks again
@@ -124,15 +139,47 @@ class TransactionWatch:
         return verdict
 
     async def limit(self, station_id: str, transaction_id: str, wanted: TransactionLimit) -> None:
-        """Limit a transaction; its station receives the limits with the answer to its next event (E16).
+        """Limit a transaction; a station of 2.1 receives the limits with the answer to its next event (E16), another
+        one is asked to stop what has reached them.
 
-        Raises RefusedError: `unknown_transaction` for one that is not open, `no_limits` for a station of 2.0.1.
+        Raises RefusedError: `unknown_transaction` for one that is not open.
         """
-        services = self._services
-        if services.connections.version(station_id) == "2.0.1":
-            raise RefusedError(f"{station_id} uses OCPP 2.0.1, which has no limits", reason="no_limits")
-        if not await services.store.run(transactions.want_limit, station_id, transaction_id, wanted):
+        services, key = self._services, (station_id, transaction_id)
+        add = services.connections.version(station_id) in ("2.0.1", "1.6")
+        found = await services.store.read(transactions.get, *key)
+        if found is None or not found.active:
             raise RefusedError(f"no open transaction {transaction_id}", reason="unknown_transaction")
+        if await services.store.run(transactions.want_limit, *key, wanted, add=add):
+            services.report("ocpp", LIMITED, station_id, {"transaction": transaction_id})
+
+    async def _keep_limit(self, station_id: str, transaction_id: str) -> None:
+        """Have a station of before 2.1 stop a transaction that has reached its limit, once it agrees to that."""
+        services, key = self._services, (station_id, transaction_id)
+        self._limited.discard(key)  # while its station is asked, no reading asks again; the next check does
+        found = await services.store.read(transactions.get, *key)
+        if found is None or not found.active or found.wanted_limit is None or found.limit_told:
+            return
+        if services.connections.version(station_id) in ("2.1", None):
+            return
+        wanted = typed_json.decode(found.wanted_limit, TransactionLimit)
+        which = reached(found, wanted, await self._cost_of(found, wanted), services.clock.utc_ms())
+        if not which:
+            self._limited.add(key)
+            return
+        with contextlib.suppress(V2GError):  # unreachable now: the next check asks again
+            answer = await remote_control.stop(services, transaction_id, station_id)
+            if answer.status != "Accepted":
+                return
+            await services.store.run(transactions.limit_told, *key)
+            data = {"transaction": transaction_id, "limit": which, "value": getattr(wanted, which)}
+            services.report("ocpp", "transaction_limit_reached", station_id, data)
+
+    async def _cost_of(self, found: Transaction, wanted: TransactionLimit) -> Decimal | None:
+        if wanted.max_cost is None:
+            return None
+        key = found.station_id, found.transaction_id
+        worked = await self._services.store.read(tariffs.work_out, *key, self._services.clock.utc_ms())
+        return None if worked is None else Decimal(worked.bill.incl_tax).scaleb(-6)
 
     async def close(self, station_id: str, transaction_id: str, reason: ClosedReason) -> bool:
         """Close a transaction with the data received so far, and calculate its cost; False when it is not open."""

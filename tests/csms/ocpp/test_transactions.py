@@ -5,10 +5,12 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
 from csms.admission.work import StationAdmissions
 from csms.background import background
+from csms.remote_control import work as remote_control
 from csms.smart_charging.charging_plans import share_profile
 from csms.smart_charging.work import SmartCharging
 from csms.tariffs import store as tariffs
@@ -16,11 +18,13 @@ from csms.tariffs.work import CostAnnouncer
 from csms.transactions import store as transactions
 from csms.transactions.work import TransactionWatch
 from tests.csms.backend import BOOT, Backend
-from tests.csms.charging import TOKENS, Charging, away
+from tests.csms.charging import TOKENS, VALID, Charging, away
+from tests.csms.customers import accepted
 from tests.csms.fixtures import Start
 from tests.csms.network import knocking, listening
 from tests.csms.scripted_station import ScriptedStation
 from v2g.energy.price_plan import Charge, PricePlan, Rate
+from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.transactions import GetTransactionStatusRequest, TransactionLimit
 
 PASSWORD = "a-Password_of=32*characters+4321"
@@ -264,6 +268,81 @@ async def test_a_cost_limit_is_told_with_the_cost(csms: Backend) -> None:
     await CostAnnouncer(csms.services).tell_all()  # E16.FR.11
     assert [each["totalCost"] for each in charging.station.payloads("CostUpdated")] == [2.0]
     await charging.event("Updated", "CostLimitReached", state="SuspendedEVSE")
+
+
+# -- before 2.1: the back end keeps limits
+
+
+async def reserved(csms: Backend) -> Charging:
+    """A transaction at a station of 2.0.1, at 1 EUR/kWh, by a remote start that is limited to 2 EUR."""
+    plan = PricePlan(id="one", currency="EUR", energy=Charge(rates=(Rate(price="1"),)))
+    await csms.services.store.run(tariffs.add_plan, plan, 0)
+    await csms.services.store.run(tariffs.assign, tariffs.Scope(), plan.id, 0)
+    station = await csms.booted()
+    station.answers |= {"RequestStartTransaction": accepted, "RequestStopTransaction": accepted, "CostUpdated": {}}
+    token, limit = IdToken(id_token=VALID["idToken"], type=VALID["type"]), TransactionLimit(max_cost=2.0)
+    started = await remote_control.start(csms.services, station.id, token, evse_id=1, limit=limit)
+    charging = Charging(csms, station)
+    info = {"transactionId": charging.id, "remoteStartId": started.remote_start_id}
+    more = {"token": VALID, "state": "Charging", "context": "Transaction.Begin"}
+    now_ms = csms.clock.now_ms
+    for _ in range(2):  # its answer was lost
+        csms.clock.now_ms = now_ms
+        answer = await charging.event("Started", "RemoteStart", seq_no=0, extra={"transactionInfo": info}, **more)
+        assert "transactionLimit" not in answer
+    charging.seq_no = 0
+    return charging
+
+
+@pytest.mark.requirement("R218")
+async def test_a_station_without_limits_is_asked_once_to_stop_what_has_reached_one(csms: Backend) -> None:
+    charging = await reserved(csms)
+    station = charging.station
+    for wh, asked in ((1999, 0), (1, 1), (1000, 1)):
+        charging.wh += wh
+        await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+        await TransactionWatch(csms.services).look(station.id)  # as after a restart, or at another node
+        assert len(station.payloads("RequestStopTransaction")) == asked
+    assert station.payloads("RequestStopTransaction") == [{"transactionId": charging.id}]
+    (found,) = csms.events.named("transaction_limit_reached")
+    assert (found.data["transaction"], found.data["limit"], found.data["value"]) == (charging.id, "max_cost", 2.0)
+
+
+async def test_a_station_that_does_not_agree_to_stop_is_asked_again(csms: Backend) -> None:
+    charging = await reserved(csms)
+    charging.station.answers["RequestStopTransaction"] = {"status": "Rejected"}
+    charging.wh += 2000
+    await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+    for _ in range(2):
+        await TransactionWatch(csms.services).look(charging.station.id)
+    assert len(charging.station.payloads("RequestStopTransaction")) == 2
+    assert csms.events.named("transaction_limit_reached") == []
+
+
+async def test_a_limit_is_kept_as_soon_as_a_reading_reaches_it(csms: Backend) -> None:
+    async with background(csms.services):
+        await asyncio.sleep(0)  # it listens
+        charging = await reserved(csms)
+        charging.wh += 3000
+        async with asyncio.timeout(60):
+            while not charging.station.payloads("RequestStopTransaction"):
+                await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+
+
+@pytest.mark.parametrize("limit", [{"max_energy": 900.0}, {"max_time": 60}, {"max_cost": 0.5}])
+async def test_an_operator_limits_a_transaction_beside_what_is_limited_already(
+    csms: Backend, limit: dict[str, Any]
+) -> None:
+    charging = await reserved(csms)
+    watch = TransactionWatch(csms.services)
+    await watch.look(charging.station.id)
+    assert charging.station.payloads("RequestStopTransaction") == []
+    await watch.limit(charging.station.id, charging.id, TransactionLimit(**limit))
+    charging.wh += 1000
+    await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+    await watch.look(charging.station.id)
+    (found,) = csms.events.named("transaction_limit_reached")
+    assert found.data["limit"] == next(iter(limit))
 
 
 async def resumed(csms: Backend) -> Charging:
