@@ -16,7 +16,7 @@ from v2g.energy.settlement.canonical import sha256_hex
 from v2g.energy.settlement.journal import Entry, verify_lines
 from v2g.energy.settlement.ocmf import Assignment, EndReason, MeterIdentity
 from v2g.energy.settlement.pricing import Direction
-from v2g.energy.settlement.records import SessionStarted
+from v2g.energy.settlement.records import ContractAuthorized, SessionStarted
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import Settlement, settle
 from v2g.energy.settlement.signed_meter import DIRECTIONS, data_sets, sign_meter
@@ -119,7 +119,7 @@ class Archive:
         path = self._path(session_id)
         journal = open_lines(path.read_bytes(), self.keys, path.name)
         entries = verify_lines(journal, name=path.name)
-        contract = self._contract(session_id)
+        contract = self._contract(session_id, entries)
         charger = charger or self._charger(entries)
         signed = self._sign(settle(entries), entries)
         files = write_bundle(
@@ -221,15 +221,20 @@ class Archive:
                 "certificate_replaced", session_id=path.stem, certificate=common_name(load_certificate(charger.leaf))
             )
         return [
-            JournalSigners(charger.chain, self._contract(path.stem)).line(),
+            JournalSigners(charger.chain, self._contract(path.stem, entries)).line(),
             *journal.decode().splitlines(keepends=True),
         ]
 
     def _contract_file(self, session_id: str) -> Path:
         return self._journals / f"{session_id}{CONTRACT_SUFFIX}"
 
-    def _contract(self, session_id: str) -> tuple[bytes, ...]:
-        """Return the chain of a session's contract (DER), empty without one."""
+    def _contract(self, session_id: str, entries: Sequence[Entry]) -> tuple[bytes, ...]:
+        """Return the chain of a session's contract (DER), empty without one.
+
+        Also where the process was killed between storing it and its entry: a bundle has the contract of its journal.
+        """
+        if not any(isinstance(each.data, ContractAuthorized) for each in entries):
+            return ()
         file = self._contract_file(session_id)
         pem = open_lines(file.read_bytes(), self.keys, file.name)
         return chain_from_pem(pem) if pem else ()

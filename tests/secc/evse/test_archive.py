@@ -205,6 +205,17 @@ def test_the_meters_page_numbers_never_repeat_even_after_a_restart(desk: Desk, p
 
 
 @pytest.mark.requirement("R131")
+def test_a_session_that_was_killed_before_its_contract_was_in_the_journal_has_none(desk: Desk) -> None:
+    desk.begin()
+    path = desk.folder / "journals" / f"{SESSION}.jsonl"
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    told: dict[str, list[str]] = {}
+    assert desk.archive.recover(desk.meter, told.__setitem__) == [SESSION]
+    desk.verify()
+    assert told[SESSION][0] == JournalSigners(desk.pki.chain("secc"), ()).line()
+
+
+@pytest.mark.requirement("R131")
 def test_what_a_killed_process_left_is_closed_with_the_meters_registers_and_sent_whole(desk: Desk) -> None:
     desk.begin()
     told: dict[str, list[str]] = {}
