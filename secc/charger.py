@@ -78,6 +78,7 @@ class Charger:
 
     def __post_init__(self) -> None:
         self.station: ChargerStation | None = None
+        self._running: asyncio.Task[None] | None = None
         self.restarting = Restarting(self.controllers, self.observe)
         self.attestation = None
         if self.config.attestation is not None:
@@ -157,7 +158,8 @@ class Charger:
     # -- the back end
 
     def connect_station(self) -> Callable[[], Coroutine[object, object, None]]:
-        """Start the charging station, close what a killed process left open; return what shuts it down gracefully."""
+        """Assemble the charging station, close what a killed process left open; return what shuts it down gracefully.
+        It reports to its CSMS when the charger serves."""
         assert self.config.station is not None
         config, evses = self.config.station, len(self.controllers)
         if config.evses not in (1, evses):
@@ -187,16 +189,21 @@ class Charger:
         )
         for controller in self.controllers:
             controller.show()
-        running = child(station.run(), name="station")
-        running.add_done_callback(self._station_ended)
 
         async def close() -> None:
             self.restarting.close()
-            await station.drain(DRAIN_S)
-            await cancel_tasks(running)
+            if self._running is not None:
+                await station.drain(DRAIN_S)
+                await cancel_tasks(self._running)
             await station.close()
 
         return close
+
+    def run_station(self) -> None:
+        """Let the station report to its CSMS, if there is one."""
+        if self.station is not None and self._running is None:
+            self._running = child(self.station.run(), name="station")
+            self._running.add_done_callback(self._station_ended)
 
     def watch_grid(self) -> Callable[[], Coroutine[object, object, None]]:
         """Follow the grid's frequency and voltage, for the back end's controls and the charger's own grid code; return
@@ -465,6 +472,9 @@ class Charger:
                 supervisor.keep("shares", self._keep_sharing)
             if self.attestation is not None:
                 supervisor.keep("attestation", self.attestation.run)
+            if presence.usable:
+                await presence.ready()  # one that cannot serve is not announced
+            self.run_station()
             await presence.ready()
             for controller in self.controllers:
                 controller.connect_wires()

@@ -30,14 +30,23 @@ def written(pki: PkiTree, extra: str, keys: Path | None = None) -> str:
 
 @contextlib.asynccontextmanager
 async def made(
-    folder: Path, pki: PkiTree, extra: str, *, clock: Clock | None = None, keys: Path | None = None
+    folder: Path,
+    pki: PkiTree,
+    extra: str,
+    *,
+    clock: Clock | None = None,
+    keys: Path | None = None,
+    reports: bool = True,
 ) -> AsyncIterator[Charger]:
-    """Return a charger with `extra` tables in its configuration, and perhaps `keys` for its files."""
+    """Return a charger with `extra` tables in its configuration, and perhaps `keys` for its files. If it
+    `reports`, its station does so before it serves."""
     clock = clock or Clock()
     config = load_config(written(pki, extra, keys), name=str(folder / "secc.toml"))
     trace = open_trace(config.log, "secc", clock)
     observe = EventLog("secc", clock, config.log.events, trace=trace, files=config.log)
     async with assemble(config, clock, observe) as charger:
+        if reports:
+            charger.run_station()
         yield charger
     observe.close()
 

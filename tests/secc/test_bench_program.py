@@ -1,6 +1,7 @@
 """The charger program without a medium: what a bench needs, what it refuses, and what it knows without a back end."""
 
 import asyncio
+import socket
 import time
 from pathlib import Path
 
@@ -13,10 +14,11 @@ from secc.charger import Charger
 from secc.config import load_config
 from secc.hardware.simulated import BenchEvse
 from tests.secc.bench_program import BENCH, SIGNAL, made, written
-from v2g.errors import ConfigError
+from v2g.errors import ConfigError, TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g.observe import Observe
 from v2g.pki.keys import save_secret
 
 STATION = """[station]
@@ -55,6 +57,19 @@ async def test_a_start_completes_a_renewal_that_a_kill_has_interrupted(pki: PkiT
     async with assemble(config, clock, EventLog("secc", clock)):
         assert own[0].read_bytes() == new
     assert list((tmp_path / "certificates").glob("*.new.*")) == []
+
+
+async def test_a_charger_that_cannot_serve_does_not_report_to_its_csms(pki: PkiTree, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as other:
+        other.bind(("::1", 0))
+        port = other.getsockname()[1]
+        extra = f"{BENCH}[link]\ninterface = 'lo'\n[sdp]\nport = {port}\n{STATION.format(pki=pki.directory)}"
+        async with made(tmp_path, pki, extra, reports=False) as charger:
+            seen: list[Observe] = []
+            charger.observe.on_event(seen.append)
+            with pytest.raises(TransportError, match=f"UDP port {port} of lo"):
+                await charger.serve(lambda stream: stream)
+        assert [each.name for each in seen if each.stage == "ocpp"] == []
 
 
 async def test_the_signal_file_holds_before_a_back_end_speaks(pki: PkiTree, tmp_path: Path) -> None:

@@ -166,6 +166,11 @@ class InterfaceSupervisor:
         for interface in interfaces:
             self._supervisor.keep(f"presence on {interface}", partial(self._keep, interface))
 
+    @property
+    def usable(self) -> bool:
+        """Whether one of the interfaces is usable."""
+        return any(state is not None for state in self._watch.state.values())
+
     async def ready(self) -> None:
         """Wait until one interface is served. Raises TransportError when the first usable one fails."""
         await asyncio.shield(self._first)
