@@ -18,6 +18,7 @@ _FEED_ONLY: Final = (
     "fleet_changed",
     "grid_shares",
     "grid_signal",
+    "limited_reading",
     "ocpp_frame",
     "prequalification_changed",
     "setpoint_unsure",

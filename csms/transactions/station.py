@@ -30,7 +30,7 @@ from csms.transactions.rules import (
     tightest,
 )
 from csms.transactions.store import limit_told, save_answer, want_limit
-from csms.transactions.work import LIMITED
+from csms.transactions.work import LIMITED, LIMITED_READING
 from v2g import typed_json
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.metering import MeterValuesRequest, MeterValuesResponse
@@ -139,8 +139,12 @@ async def _told(
 
 
 async def _limit(context: HandlerContext, transaction: Transaction, wanted: str) -> TransactionLimit | None:
-    """Return an operator's limits, once (E16.FR.02)."""
-    if context.version != "2.1" or not transaction.active:
+    """Return an operator's limits, once (E16.FR.02); before 2.1 none: the back end looks whether they are reached."""
+    if not transaction.active:
+        return None
+    if context.version != "2.1":
+        data = {"transaction": transaction.transaction_id}
+        context.services.feed.publish(LIMITED_READING, context.station_id, data)
         return None
     reported = transaction.limit.value if transaction.limit is not None else None
     mirrored = await context.services.store.read(list_variables, context.station_id, "TxCtrlr", "SupportedLimits")

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Final
 
 from csms.booking import held
-from csms.cluster.feed import UPDATED, FeedEvent
+from csms.cluster.feed import FeedEvent
 from csms.cluster.precedence import AT_ONCE, for_each
 from csms.remote_control import work as remote_control
 from csms.services import Services
@@ -20,6 +20,7 @@ from csms.transactions import store as transactions
 from csms.transactions.rules import ClosedReason, Transaction, Verdict, forgotten, judge_status, reached, suspects
 from v2g import typed_json
 from v2g.errors import RefusedError, V2GError
+from v2g.observe import Scalar
 from v2g.ocpp.messages.transactions import GetTransactionStatusRequest, GetTransactionStatusResponse, TransactionLimit
 
 _BOOTED: Final = "boot_accepted"
@@ -27,6 +28,8 @@ _STARTED: Final = "transaction_started"
 _ENDED: Final = "transaction_ended"
 LIMITED: Final = "transaction_limited"
 """Kind of the event that a transaction has a limit that its station does not know."""
+LIMITED_READING: Final = "limited_reading"
+"""A reading of such a transaction has come."""
 _MAX_GAPS: Final = 10_000
 
 
@@ -37,18 +40,16 @@ class TransactionWatch:
         self._services = services
         self._gaps: dict[tuple[str, str], None] = {}
         """Ended transactions, by station and id, whose missing events are queued at their stations."""
-        self._limited: set[tuple[str, str]] = set()
-        """Transactions with a limit, which they have not reached."""
+        self._over: set[tuple[str, str]] = set()
+        """Transactions that are looked at or have reached their limit: no reading asks again, but each check does."""
 
     async def run(self) -> None:
         """Check after every boot, start and end, limits after every reading, and all at every interval, for ever."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._sweep_for_ever())
             places = asyncio.Semaphore(AT_ONCE)
-            with self._services.feed.subscribe({_BOOTED, _STARTED, _ENDED, LIMITED, UPDATED}) as events:
+            with self._services.feed.subscribe({_BOOTED, _STARTED, _ENDED, LIMITED, LIMITED_READING}) as events:
                 async for event in events:
-                    if event.kind == UPDATED and (event.station_id, event.data["transaction"]) not in self._limited:
-                        continue
                     if event.station_id in self._services.connections.connected_here():
                         await places.acquire()
                         tasks.create_task(self._follow(event, places))
@@ -65,10 +66,10 @@ class TransactionWatch:
                 await self.look(event.station_id)
             elif event.kind == _STARTED:
                 await self.began(event.station_id, event.data["transaction"])
-            elif event.kind != _ENDED:
-                await self._keep_limit(event.station_id, event.data["transaction"])
-            else:
+            elif event.kind == _ENDED:
                 await self.ended(event.station_id, event.data["transaction"])
+            elif (event.station_id, event.data["transaction"]) not in self._over:
+                await self._keep_limit(event.station_id, event.data["transaction"])
         finally:
             places.release()
 
@@ -112,6 +113,7 @@ class TransactionWatch:
     async def ended(self, station_id: str, transaction_id: str) -> None:
         """Ask a station about an ended transaction with a gap; store what is lost (E14)."""
         services, key = self._services, (station_id, transaction_id)
+        self._over.discard(key)
         if not await services.store.read(transactions.gaps, *key):
             self._gaps.pop(key, None)
             return
@@ -155,24 +157,28 @@ class TransactionWatch:
     async def _keep_limit(self, station_id: str, transaction_id: str) -> None:
         """Have a station of before 2.1 stop a transaction that has reached its limit, once it agrees to that."""
         services, key = self._services, (station_id, transaction_id)
-        self._limited.discard(key)  # while its station is asked, no reading asks again; the next check does
+        self._over.add(key)
         found = await services.store.read(transactions.get, *key)
-        if found is None or not found.active or found.wanted_limit is None or found.limit_told:
-            return
-        if services.connections.version(station_id) in ("2.1", None):
-            return
-        wanted = typed_json.decode(found.wanted_limit, TransactionLimit)
-        which = reached(found, wanted, await self._cost_of(found, wanted), services.clock.utc_ms())
-        if not which:
-            self._limited.add(key)
+        over = await self._reached(found) if found is not None and found.active else None
+        if over is None:
+            self._over.discard(key)
             return
         with contextlib.suppress(V2GError):  # unreachable now: the next check asks again
             answer = await remote_control.stop(services, transaction_id, station_id)
             if answer.status != "Accepted":
                 return
             await services.store.run(transactions.limit_told, *key)
-            data = {"transaction": transaction_id, "limit": which, "value": getattr(wanted, which)}
+            data: dict[str, Scalar] = {"transaction": transaction_id, **over}
             services.report("ocpp", "transaction_limit_reached", station_id, data)
+
+    async def _reached(self, found: Transaction) -> dict[str, Scalar] | None:
+        if found.wanted_limit is None or found.limit_told:
+            return None
+        if self._services.connections.version(found.station_id) in ("2.1", None):
+            return None
+        wanted = typed_json.decode(found.wanted_limit, TransactionLimit)
+        which = reached(found, wanted, await self._cost_of(found, wanted), self._services.clock.utc_ms())
+        return {"limit": which, "value": getattr(wanted, which)} if which else None
 
     async def _cost_of(self, found: Transaction, wanted: TransactionLimit) -> Decimal | None:
         if wanted.max_cost is None:
