@@ -7,11 +7,12 @@ import msgspec
 from csms.mandates.rules import DebitAnswer, MandateAnswer
 
 PaymentState = Literal[
-    "requested", "pending", "authorized", "starting", "running", "capturing", "releasing", "settled", "released",
-    "failed",
+    "requested", "pending", "authorized", "starting", "running", "held", "capturing", "releasing", "settled",
+    "released", "failed",
 ]  # fmt: skip
-"""`requested`: the provider is asked; `pending`: the driver approves; `starting`: the station is asked; `settled`:
-captured, the rest is free; `released`: nothing was captured; `failed`: the provider has declined."""
+"""`requested`: the provider is asked; `pending`: the driver approves; `starting`: the station is asked; `held`: the
+session has a cost in another currency, and an operator decides; `settled`: captured, the rest is free; `released`:
+nothing was captured; `failed`: the provider has declined."""
 
 BEGINNING: Final = ("requested", "pending", "authorized", "starting")
 """States in which nobody else may pay at the EVSE, by an index; afterwards its transaction says whether it is free."""

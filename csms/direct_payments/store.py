@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, Text, select, text, update
 
 from csms.booking import held
-from csms.db.base import declare_table, row_id, transaction_key
+from csms.db.base import declare_table, newest, row_id, transaction_key
 from csms.db.bulk import insert_absent
 from csms.direct_payments.rules import ACCEPTED, BEGINNING, OVER, DirectPayment, PaymentState
 from csms.remote_control.store import remote_starts
@@ -82,6 +82,13 @@ def open_payments(connection: Connection) -> list[DirectPayment]:
     return [DirectPayment(**row._asdict()) for row in connection.execute(query)]
 
 
+def list_page(
+    connection: Connection, before: int | None, limit: int, state: PaymentState | None
+) -> list[dict[str, object]]:
+    """Return payments, newest first: at most `limit` of those below the number `before`, of a state if one is given."""
+    return [dict(row._mapping) for row in connection.execute(newest(direct_payments, before, limit, state=state))]
+
+
 def save(connection: Connection, was: DirectPayment, state: PaymentState, now_ms: int, /, **changes: object) -> bool:
     """Store the next state of a payment. False: it is in another state meanwhile."""
     there = direct_payments.c
@@ -125,12 +132,13 @@ class SessionCost(msgspec.Struct, frozen=True, kw_only=True):
     """What a session costs, in units that can be paid, so far or in the end; `held`: people check it first."""
 
     amount_micro: int
+    currency: str
     ended: bool
     held: bool
 
 
 def cost_of(connection: Connection, of: DirectPayment, now_ms: int) -> SessionCost | None:
-    """Return the cost of a payment's session with taxes, in its currency; None for an unknown session."""
+    """Return the cost of a payment's session with taxes; None for an unknown session."""
     found = transactions.get(connection, of.station_id, of.transaction_id)
     if found is None:
         return None
@@ -138,12 +146,12 @@ def cost_of(connection: Connection, of: DirectPayment, now_ms: int) -> SessionCo
     known, total, currency = held.find(connection, of.station_id, of.transaction_id), 0, of.currency
     state = "" if known is None else known["state"]  # of one that has ended: what was found, or decided, about it
     if state == "rejected":
-        return SessionCost(amount_micro=0, ended=not found.active, held=False)
+        return SessionCost(amount_micro=0, currency=currency, ended=not found.active, held=False)
     is_held = state == "quarantined"
     if stored is not None and stored["source"] == "station":
         total, currency = stored["incl_tax"], stored["currency"]
         is_held = is_held or (not found.active and not stored["final"])
     elif (worked := tariffs.work_out(connection, of.station_id, of.transaction_id, now_ms)) is not None:
         total, currency, is_held = worked.bill.incl_tax, worked.bill.currency, is_held or (found.active and worked.held)
-    is_held = is_held or currency != of.currency
-    return SessionCost(amount_micro=max(0, payable_micro(total, currency)), ended=not found.active, held=is_held)
+    amount_micro = max(0, payable_micro(total, currency))
+    return SessionCost(amount_micro=amount_micro, currency=currency, ended=not found.active, held=is_held)

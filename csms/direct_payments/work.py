@@ -12,6 +12,8 @@ from contextlib import suppress
 from typing import Final, NoReturn
 from urllib.parse import quote
 
+import msgspec
+
 from csms.direct_payments import store as rows
 from csms.direct_payments.rules import DirectPayment, PaymentState
 from csms.mandates.rules import DebitAnswer, MandateAnswer
@@ -187,7 +189,10 @@ class DirectPayments:
         cost = await self._services.store.read(rows.cost_of, payment, now_ms)
         if cost is None or (cost.ended and cost.held):
             return  # held: until somebody has decided
-        if cost.ended:
+        if cost.ended and cost.amount_micro and cost.currency != payment.currency:  # nobody knows at which rate
+            price = decimals_of(cost.amount_micro, cost.currency)
+            await self._save(payment, "held", reason=f"the session costs {price} {cost.currency}")
+        elif cost.ended:
             amount = min(cost.amount_micro, payment.amount_micro)
             await self._save(payment, "capturing" if amount else "releasing", captured_micro=amount)
         elif cost.amount_micro >= payment.amount_micro:
@@ -211,16 +216,21 @@ class DirectPayments:
         now_ms = self._services.clock.utc_ms()
         if not await self._services.store.run(rows.save, payment, state, now_ms, **changes):
             return False
-        data: dict[str, Scalar] = {
-            "payment": payment.id,
-            "state": state,
-            "transaction": str(changes.get("transaction_id", payment.transaction_id)),
-            "amount": decimals_of(payment.captured_micro or payment.amount_micro, payment.currency),
-            "currency": payment.currency,
-            "reason": str(changes.get("reason", payment.reason))[:200],
-        }
-        self._services.report("payments", "direct_payment", payment.station_id, data)
+        report(self._services, msgspec.structs.replace(payment, state=state, **changes))
         return True
+
+
+def report(services: Services, payment: DirectPayment) -> None:
+    """Report the state of a payment."""
+    data: dict[str, Scalar] = {
+        "payment": payment.id,
+        "state": payment.state,
+        "transaction": payment.transaction_id,
+        "amount": decimals_of(payment.captured_micro or payment.amount_micro, payment.currency),
+        "currency": payment.currency,
+        "reason": payment.reason[:200],
+    }
+    services.report("payments", "direct_payment", payment.station_id, data)
 
 
 async def settle_direct_payments(services: Services, config: DirectPaymentConfig) -> NoReturn:

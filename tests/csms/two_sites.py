@@ -213,7 +213,10 @@ def _rest(connection: Connection, site: str) -> None:
         whose = next((name for name in OWNERS if name in table.c), None)
         if table.name not in _ALWAYS and (whose is None or _has(connection, table.c[whose], values_of(site)[whose])):
             continue
-        states = {"debits": "done", "mandates": "active", "root_rollouts": "Done", "template_drift": "differs"}
+        states = {
+            "debits": "done", "direct_payments": "settled", "mandates": "active", "root_rollouts": "Done",
+            "template_drift": "differs",
+        }  # fmt: skip
         given["state"] = states.get(table.name, "Accepted")
         row = {each.name: given.get(each.name, _default(each, site)) for each in table.c if not each.nullable}
         row |= {"status": "Used"} if table.name == "station_certificates" else {}

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from csms.accounts.rules import Role
 from csms.app import running
 from csms.booking import held
 from csms.config import look
@@ -22,6 +24,7 @@ from csms.remote_control.work import AWAY_MS, SETTLED_MS
 from csms.retention.store import delete_old
 from csms.tariffs import store as tariffs
 from pki_tools.tree import PkiTree
+from tests.csms.api.support import serving
 from tests.csms.charging import Charging
 from tests.csms.console.support import Person, console, text_of
 from tests.csms.direct_payments.paying import NAME, World, charged, paying
@@ -127,6 +130,32 @@ async def test_a_held_session_waits_for_a_person_and_then_is_paid_or_released(
         await run(tariffs.release_cost, *key, world.csms.clock.utc_ms())
     assert await world.steps() == state
     assert (world.provider.taken, world.provider.held) == (taken, 0)
+
+
+@pytest.mark.parametrize(("amount", "state"), [("4.2", "settled"), ("0", "released")])
+async def test_an_operator_settles_what_has_a_cost_in_another_currency(world: World, amount: str, state: str) -> None:
+    station = await world.station()
+    await world.begin()
+    world.provider.approve()
+    await world.steps()
+    charging = await charged(world, station)
+    total = {"currency": "CZK", "typeOfCost": "NormalCost", "total": {"exclTax": 100.0, "inclTax": 120.0}}
+    usage = {"energy": 10_000.0, "chargingTime": 3600, "idleTime": 0}
+    await charging.unplugged(extra={"costDetails": {"totalCost": total, "totalUsage": usage}})
+    assert await world.steps() == "held"
+    assert (world.provider.taken, world.provider.held) == (0, 30)
+    async with serving(world.csms) as ask:
+        (listed,) = (await ask("GET", "/payments/direct?state=held", role=Role.BILLING)).json
+        assert listed["reason"] == "the session costs 120.00 CZK"
+        path = f"/payments/direct/{listed['id']}/settle"
+        for wrong in ("30.01", "1.005"):
+            too_much = {"amount": wrong, "note": "at 28.57"}
+            assert (await ask("POST", path, too_much, role=Role.BILLING)).status == 400
+        decision = {"amount": amount, "note": "at 28.57"}
+        assert (await ask("POST", path, decision, role=Role.BILLING)).status == 200
+        assert await world.steps() == state
+        assert (await ask("POST", path, decision, role=Role.BILLING)).status == 409
+    assert (world.provider.taken, world.provider.held) == (Decimal(amount), 0)
 
 
 async def test_the_next_driver_may_pay_while_an_ended_session_is_settled(world: World) -> None:
