@@ -1023,7 +1023,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_postings: 'journal' -> 'journal?'": _VERIFIED,
         "same_document: 'journal' -> 'journal?'": _WHETHER,
         "_row: row.period > own -> row.period >= own": "what is in its own month is not asked for being late",
-        "_row: 1 -> 2": "later than it was booked, by one or by two",
     },
     "corrections": {
         "read_corrected: False -> True": "a copy that does not begin with the signed lines differs before either ends",
