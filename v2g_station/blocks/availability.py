@@ -1,6 +1,7 @@
 """Connector states, their notification, and availability changes (functional block G, B04)."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
@@ -12,7 +13,7 @@ from v2g.ocpp.times import format_time
 from v2g_station.blocks.evse import Evse, EvseConnector, Fault, LockFailure
 from v2g_station.blocks.reservation_book import ReservationBook
 from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
-from v2g_station.kernel.kernel import Answer, Handler, StationCommand, is_refused, status_info
+from v2g_station.kernel.kernel import Answer, Handler, StationCommand, is_refused, is_unreachable, status_info
 
 Place = tuple[int, int]
 
@@ -46,8 +47,8 @@ class Availability(FunctionalBlock):
         self._reservations = reservations
         self._inoperative = {key for key, value in self._k.stored("operative", _Operative).items() if not value.yes}
         self._reported: dict[Place, ocpp.ConnectorStatus] = {}
-        self._reported_before: dict[Place, ocpp.ConnectorStatus] = {}
-        """The last states reported before the connection was lost."""
+        self._answered: dict[Place, ocpp.ConnectorStatus] = {}
+        """The last states whose report the CSMS has answered."""
         self._unreported: dict[Place, None] = {}
         self._closed_to_new: set[int] = set()
         self._sending: Place | None = None
@@ -172,18 +173,11 @@ class Availability(FunctionalBlock):
         if offline_s > self._k.model.number("OCPPCommCtrlr.OfflineThreshold"):
             self._unreported.update(dict.fromkeys(self._reported))
         else:
-            changed = {
-                place: None for place, state in self._reported.items() if self._reported_before.get(place) != state
-            }
+            changed = {place: None for place, state in self._reported.items() if self._answered.get(place) != state}
             self._unreported = changed
-        self._reported_before = {}
 
     def lost(self) -> None:
-        """Remember the states already reported."""
-        if not self._reported_before:
-            self._reported_before = {
-                p: s for p, s in self._reported.items() if p not in self._unreported and p != self._sending
-            }
+        """Forget the report on the way: without an answer it may not have arrived."""
         self._sending = None
 
     def pump(self) -> bool:
@@ -193,22 +187,24 @@ class Availability(FunctionalBlock):
         place = next(iter(self._unreported))
         del self._unreported[place]
         self._sending = place
-        self.notify(place, self._answered)
+        self.notify(place, partial(self._taken, place, self._reported[place]))
         return True
 
     def notify(self, place: Place, then: Callable[[Answer], None] | None = None) -> None:
         """Send the state of a connector."""
         request = ocpp.StatusNotificationRequest(
-            timestamp=format_time(self._k.utc_ms // 1000 * 1000),
+            timestamp=format_time(self._k.utc_ms),
             connector_status=self._reported[place],
             evse_id=place[0],
             connector_id=place[1],
         )
         self._k.call(request, then, always=True)
 
-    def _answered(self, answer: Answer) -> None:
+    def _taken(self, place: Place, state: ocpp.ConnectorStatus, answer: Answer) -> None:
         if is_refused(answer):
             self._k.note("status_refused", reason=str(answer)[:200])
+        if not is_unreachable(answer):
+            self._answered[place] = state
         self._sending = None
 
     # -- availability changes

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.station.bench import Bench
+from tests.station.bench import Bench, at
 from tests.station.charging import charging
 from v2g_station.blocks.evse import Fault
 
@@ -39,3 +39,22 @@ def test_a_fault_is_reported_and_ends_the_transaction() -> None:
     found.clear()
     found.fact(Fault(evse_id=1, word="ground_fault", active=False))
     found.expect("StatusNotification", connectorStatus="Occupied")
+
+
+def test_a_state_without_an_answer_is_reported_again_when_the_station_is_back() -> None:
+    found = Bench()
+    found.answers["StatusNotification"] = None
+    found.plug()
+    found.drop()
+    del found.answers["StatusNotification"]
+    found.clear()
+    found.back()
+    assert found.expect("StatusNotification", evseId=1)["connectorStatus"] == "Occupied"
+    found.nothing("StatusNotification")
+
+
+def test_states_within_a_second_have_the_times_of_their_changes() -> None:
+    found = Bench()
+    found.advance_clock(0.725)
+    found.plug()
+    assert found.expect("StatusNotification", connectorStatus="Occupied")["timestamp"] == at(found.utc_ms)
