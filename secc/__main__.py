@@ -3,6 +3,9 @@
 import gc
 import sys
 
+from v2g.io.runtime.starting import end_at_once
+
+end_at_once(0)
 gc.disable()  # until everything is loaded: see v2g.io.runtime.program.keep_responsive
 
 from secc.app import main  # noqa: E402

@@ -2,15 +2,19 @@
 
 import gc
 
+from v2g.io.runtime.starting import end_at_once, interrupt
+
 
 def main() -> None:
     """Entry point of the `v2g` command."""
+    end_at_once(130)
     gc.disable()
     from v2g_cli.main import main as run
 
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
     gc.enable()
+    interrupt()
     run()
 
 

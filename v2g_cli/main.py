@@ -216,6 +216,7 @@ def _shown_program(name: str, what: str, init: Callable[..., None]) -> None:
         if context.invoked_subcommand is not None:
             return
         from v2g.io.runtime.program import config_path
+        from v2g.io.runtime.starting import let_wait
         from v2g_cli.live import run_live, watch
 
         if config is not None and followed is not None:
@@ -230,6 +231,7 @@ def _shown_program(name: str, what: str, init: Callable[..., None]) -> None:
             # go on as the program itself, in this process, without the 12 MiB that commands import
             isolation = "-I" if sys.flags.isolated else "-P"  # never from the current folder
             options = ["--config", str(config), *([] if events is None else ["--events", str(events)])]
+            let_wait()
             os.execv(sys.executable, [sys.executable, isolation, "-m", name, *options])  # noqa: S606 - itself
         raise typer.Exit(run_live(import_module(f"{name}.app").main, config, events))
 

@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import secrets
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -94,7 +93,6 @@ class ConsoleDemo:
             self._say(f"log in as {NAME} with the password {password}")
             self._say(f"open for {minutes} min, or until Ctrl-C; trust {self._folder.pki.path('csms/root.pem')}, or")
             self._say("accept the certificate; codes of second factors do not fit: time is simulated")
-            signal.signal(signal.SIGTERM, signal.default_int_handler)
             with contextlib.suppress(KeyboardInterrupt):
                 self._let_them_drive(seconds)
         finally:
