@@ -93,8 +93,8 @@ class CertificateFiles:
                     self._take(use)
 
     def settle(self, by_use: Mapping[str, str]) -> None:
-        """Complete what a kill has interrupted; `by_use` contains the chains that the core uses, PEM."""
-        self.complete()
+        """After `complete`, follow the core, where a kill came between it and its files; `by_use` contains the chains
+        that it uses, PEM."""
         for use, own in self._own().items():
             with contextlib.suppress(OSError, ValueError, V2GError):
                 if use in by_use and self._waits(use, by_use[use]):
