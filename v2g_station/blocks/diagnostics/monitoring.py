@@ -262,6 +262,9 @@ _CRITERIA: Final = {
     "PeriodicMonitoring": ("Periodic", "PeriodicClockAligned"),
 }
 
+_CLEARED: Final = "cleared_monitors"
+"""Keys of the preconfigured monitors that the CSMS has cleared, until it sets a base with them."""
+
 
 class Monitors(FunctionalBlock):
     """The monitors of one station."""
@@ -273,7 +276,10 @@ class Monitors(FunctionalBlock):
         texts = self._k.stored_text("monitoring")
         self._base: ocpp.MonitoringBase = next((b for b in _BASES if b == texts.get("base")), "All")
         self._level = int(texts.get("level", "9"))
-        start = dict(self._factory) if self._base != "HardWiredOnly" else {}
+        self._cleared = set(self._k.stored_text(_CLEARED))
+        start: dict[int, Monitoring] = {}
+        if self._base != "HardWiredOnly":
+            start = {number: each for number, each in self._factory.items() if each.key not in self._cleared}
         self._all = start | {each.id: each for each in stored.values() if self._k.model.has(each.key)}
         self._next_event = self._reserved = int(texts.get("event", "1"))
         self.streams = EventStreams(self._k, self._stream_adjusted)
@@ -378,6 +384,9 @@ class Monitors(FunctionalBlock):
                 status = "Rejected"
             else:
                 self._drop(identifier)
+                if identifier in self._factory:
+                    self._cleared.add(monitor.key)
+                    self._k.keep_text(_CLEARED, monitor.key, "")
             results.append(ocpp.ClearMonitoringResult(status=status, id=identifier))
         return ocpp.ClearVariableMonitoringResponse(clear_monitoring_result=tuple(results))
 
@@ -389,6 +398,8 @@ class Monitors(FunctionalBlock):
             for identifier in list(self._all):
                 self._drop(identifier)
         if self._base != "HardWiredOnly":
+            while self._cleared:
+                self._k.forget(_CLEARED, self._cleared.pop())
             for identifier, monitor in self._factory.items():
                 if identifier not in self._all:
                     self._all[identifier] = monitor

@@ -79,6 +79,25 @@ def test_a_base_that_brings_monitors_back_reports_what_they_see_now() -> None:
     assert event["eventData"][0]["component"]["name"] == "ConnectorPlugRetentionLock"
 
 
+def test_a_monitor_that_the_csms_has_cleared_stays_so_over_a_restart() -> None:
+    """Settings of monitors are persistent; a base brings them back (N03)."""
+    found = Bench()
+
+    def active(request: int) -> list[int]:
+        reported = report(found, request)
+        assert isinstance(reported, list)
+        return [each["id"] for each in reported]
+
+    first, *others = active(1)
+    assert found.ask("ClearVariableMonitoring", id=[first])["clearMonitoringResult"][0]["status"] == "Accepted"
+    for number in (2, 3):
+        found.power_loss()
+        assert active(number) == others
+    found.ask("SetMonitoringBase", monitoringBase="All")
+    found.power_loss()
+    assert set(active(4)) == {first, *others}
+
+
 def test_monitors_of_the_csms_take_no_number_of_the_station_s_own() -> None:
     found = Bench()
     own = report(found, 1)
