@@ -30,6 +30,8 @@ MOST_REPORTED: Final = 200
 AGAIN_S: Final = 60.0
 """Seconds until a timer whose work has failed gets its next turn, and between two events of the same defect."""
 
+_OFFLINE: Final = "offline"
+
 Registration = Literal["Accepted", "Pending", "Rejected", "Unknown"]
 
 SavedDocuments = Mapping[str, Mapping[str, bytes]]
@@ -150,8 +152,10 @@ class Kernel:
         self.registers = False
         """Whether the beginning and the end of a transaction report its register in any case, as 1.6 needs it."""
         self.registration: Registration = "Unknown"
-        self.offline_since = self.now
-        """When the CSMS became unreachable, on the clock of `now`; -inf once it has accepted another boot."""
+        away_ms = self.utc_ms - int(saved.get(_OFFLINE, {}).get("since_ms", b"%d" % self.utc_ms))
+        self.offline_since = self.now - max(0, away_ms) / 1000 / scale
+        """When the CSMS became unreachable, also before a restart, on the clock of `now`; -inf once it has accepted
+        another boot."""
         self.actions: list[Action] = []
         self._saved = saved
         self._timers: dict[str, Timer] = {}
@@ -300,6 +304,17 @@ class Kernel:
     def do(self, command: StationCommand | Connect | Disconnect | SendToCsms) -> None:
         """Add an action."""
         self.actions.append(command)
+
+    def went_offline(self) -> None:
+        """Handle the loss of a CSMS that had accepted this station."""
+        self.offline_since = self.now
+        self.keep_text(_OFFLINE, "since_ms", str(self.utc_ms))
+
+    def went_online(self, *, booted: bool) -> None:
+        """Handle a CSMS that accepts this station; if it has just `booted`, all states are reported (B01.FR.05)."""
+        self.forget(_OFFLINE, "since_ms")
+        if booted:
+            self.offline_since = float("-inf")
 
     def note(self, name: str, **data: Scalar) -> None:
         """Report an observation."""

@@ -190,7 +190,7 @@ class CsmsLink:
             return False
         self._k.note("csms_disconnected", reason=reason[:200])
         if self._k.online:
-            self._k.offline_since = self._k.now
+            self._k.went_offline()
         self._k.reachable = False
         peer, self._peer = self._peer, None
         peer.close(self._k.now)
@@ -258,8 +258,7 @@ class CsmsLink:
         self._failures = 0
         self._booted_slot = self._networks.current()[0]
         self._networks.succeeded()
-        if first:
-            self._k.offline_since = float("-inf")  # all states are reported (B01.FR.05)
+        self._k.went_online(booted=first)
         self.on_registered.tell()
         self._k.note("csms_online")
         self._beat()

@@ -302,6 +302,23 @@ def test_offline_for_too_long(for_good: bool) -> None:
     assert wish(found) == -5000
 
 
+def test_a_restart_does_not_prolong_what_may_hold_offline() -> None:
+    """K01.FR.101: a station that restarts again and again would obey for ever."""
+    found = Bench("2.1", evses=(V2X,))
+    put(found, 0, purpose="ChargingStationMaxProfile", maxOfflineDuration=60)
+    for _ in range(2):
+        found.drop()
+        found.wait(30)
+        found.power_loss()
+        found.wait(20)
+        assert limit(found) == 6000
+        found.wait(10)
+        assert limit(found) is None
+        found.back()
+        found.wait(1)
+        assert limit(found) == 6000
+
+
 def test_a_short_time_offline_changes_nothing() -> None:
     found = charging()
     own(found, {"operationMode": "CentralSetpoint", "setpoint": -5000.0}, maxOfflineDuration=60)
