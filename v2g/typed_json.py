@@ -86,18 +86,18 @@ def number(text: str) -> int | float:
 
 
 def decode_exact(data: bytes) -> object:
-    """Return JSON as plain values, of which numbers are int, or Decimal where they are not whole. Raises
-    msgspec.DecodeError."""
+    """Return JSON as plain values, of which numbers are int, or Decimal where they are not whole, or their text where
+    they are out of range: one of them is no reason to refuse the others. Raises msgspec.DecodeError."""
     try:
         return _exact.decode(data)
     except (UnicodeError, RecursionError, ArithmeticError, ValueError) as error:
         raise msgspec.DecodeError(str(error)) from None
 
 
-def _exact_number(text: str) -> int | Decimal:
+def _exact_number(text: str) -> int | Decimal | str:
     found = Decimal(text)
     if abs(found.adjusted()) > _MOST_DIGITS:
-        raise ValueError(f"{text[:40]} is out of range")
+        return text
     return int(found) if found == found.to_integral_value() else found
 
 

@@ -150,10 +150,11 @@ def _take_page(
             ids = [str(each.get(name) or "RFID") for name in names]
             store_object(connection, partner.partner_id, module, key_of(*whose, *ids), partial(_as_it_is, each))
         except V2GError as error:
-            refused = refused or str(error)
+            sent = each if isinstance(each, dict) else {}
+            refused = refused or f"{str(sent.get('id') or sent.get('uid') or 'without id')[:40]}: {error}"
             changed_ms = 0
             with contextlib.suppress(V2GError):
-                changed_ms = wire.read_time(each.get("last_updated") if isinstance(each, dict) else None)
+                changed_ms = wire.read_time(sent.get("last_updated"))
             refused_ms = min(refused_ms, changed_ms)
     return new, refused, refused_ms
 

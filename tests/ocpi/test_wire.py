@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from v2g.errors import OcpiError
 from v2g.ocpi import wire
-from v2g.ocpi.objects import CdrPeriod, OcpiLocation, OcpiPrice, OcpiToken
+from v2g.ocpi.objects import CdrPeriod, OcpiLocation, OcpiPrice, OcpiToken, PriceBound
 
 pytestmark = pytest.mark.requirement("R202")
 
@@ -86,6 +86,16 @@ def test_a_time_after_the_last_year_is_refused() -> None:
 def test_what_is_no_text_is_replaced(said: str, meant: str) -> None:
     """One name that was cut within a character stopped a list of a thousand places."""
     assert wire.decode(f'{{"name":"{said}"}}'.encode()) == {"name": meant}
+
+
+@pytest.mark.parametrize("written", ["1e300", "-1e300", "1e-300", "1e999999999", "1" + 400 * "0"])
+def test_a_number_out_of_range_is_of_its_object_alone(written: str) -> None:
+    for name, kind in (("before_taxes", OcpiPrice), ("excl_vat", OcpiPrice), ("before_taxes", PriceBound)):
+        page = wire.inner(wire.decode(f'[{{"{name}": {written}}}, {{"{name}": 0.25, "incl_vat": 0.3}}]'.encode()))
+        assert isinstance(page, list)
+        with pytest.raises(OcpiError, match="is not a number"):
+            wire.read(page[0], kind)
+        assert wire.read(page[1], kind).before_taxes == Decimal("0.25")
 
 
 @given(

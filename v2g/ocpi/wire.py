@@ -150,7 +150,10 @@ def plain(value: object) -> object:
 
 
 def inner(value: object, key: str = "", depth: int = 0) -> object:
-    """Return plain values of any version in the inner form. Raises OcpiError (2001) for a price that is none."""
+    """Return plain values of any version in the inner form. Raises OcpiError (2001) where they are nested too deep.
+
+    A price that is not a number stays text, for `read` to refuse the object that has it.
+    """
     if depth > _DEEPEST:
         raise OcpiError("it is nested too deep", code=2001)
     if isinstance(value, list):
@@ -158,12 +161,18 @@ def inner(value: object, key: str = "", depth: int = 0) -> object:
     if not isinstance(value, dict):
         return value
     if "excl_vat" in value:
-        net, gross = exact(value["excl_vat"]), value.get("incl_vat")
+        net, gross = _price(value["excl_vat"]), _price(value.get("incl_vat"))
         if key in _LIMITS:
-            return {"before_taxes": net} | ({} if gross is None else {"after_taxes": exact(gross)})
-        taxes = {} if gross is None else {"taxes": [{"name": "VAT", "amount": exact(gross) - net}]}
-        return {"before_taxes": net} | taxes
+            return {"before_taxes": net} | ({} if gross is None else {"after_taxes": gross})
+        amount = gross - net if isinstance(gross, Decimal) and isinstance(net, Decimal) else gross
+        return {"before_taxes": net} | ({} if gross is None else {"taxes": [{"name": "VAT", "amount": amount}]})
     return {name: inner(each, name, depth + 1) for name, each in value.items() if each is not None}
+
+
+def _price(value: object) -> object:
+    with contextlib.suppress(OcpiError):
+        return value if value is None else exact(value)
+    return str(value)
 
 
 def outer(value: object, version: Version, key: str = "") -> object:

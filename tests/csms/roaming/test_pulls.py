@@ -41,6 +41,16 @@ async def test_pages_are_followed_by_link_and_by_number(roaming: Roaming) -> Non
     assert "date_from=" in partner.requests[-1][1]
 
 
+async def test_a_number_out_of_range_keeps_no_other_object_of_its_page_back(roaming: Roaming) -> None:
+    page = [{**TOKEN, "uid": "bad", "valid": 1e300}, {**TOKEN, "uid": "01", "vendor_number": 1e300}, *tokens("02")]
+    roaming.partner.answers["/tokens"] = 200, page
+    assert await pulled(roaming) == [{"module": "tokens", "objects": 3}]
+    assert [await known(roaming, each) for each in ("bad", "01", "02")] == [404, 200, 200]
+    (refused,) = roaming.backend.events.named("object_refused")
+    assert "bad: " in str(refused.data["reason"])
+    assert "$.valid" in str(refused.data["reason"])
+
+
 async def test_what_was_refused_is_asked_for_again_daily_and_when_people_ask(roaming: Roaming) -> None:
     """The partner, or this back end, is mended, and the object's time of change stays."""
     partner, services = roaming.partner, roaming.backend.services
