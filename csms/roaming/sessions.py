@@ -43,7 +43,7 @@ from v2g.energy.settlement.costing import MINUTE_MS, UNITS, Bill, Period
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.pricing import NO_CURRENCY
 from v2g.energy.settlement.settle import settle
-from v2g.errors import CodecError
+from v2g.errors import CodecError, OcppError
 from v2g.ocpi import wire
 from v2g.ocpi.objects import (
     CdrDimension,
@@ -63,11 +63,15 @@ from v2g.ocpi.objects import (
 from v2g.ocpi.records import credit_of, credits_in, price_of, split_of, volume
 from v2g.ocpi.settled import Facts, SettledPlace, charge_detail_record
 from v2g.ocpi.tariffs import EXPORT, hours_of, percent_of, periods_of, tariff_id, tariffs_billed
+from v2g.ocpp.messages.tariff_cost import CostDetails
+from v2g.translate.details import itemised
 from v2g.units import MWH_PER_KWH, decimals_of, payable
 
 _MOST_SIGNED: Final = 100
 _Q4: Final = Decimal("0.0001")
 _FRESH_MS: Final = 86_400_000
+_SAME_MWH: Final = 1000
+"""By so much a station's cost may be for other energy than its register says, and its periods still count."""
 _PUSH_MS: Final = 60_000
 _PUSH_KWH: Final = Decimal(1)
 
@@ -354,9 +358,10 @@ def _by_plan(
     unsaid: list[str] = []
     for plan_id in dict.fromkeys(each.plan_id for each in bill.periods if each.plan_id):
         price_plan, own = plan(connection, plan_id), tariff_id(plan_id)
-        said, why = tuple[OcpiTariff, ...](), f"plan {plan_id} is stored no more"
+        said, why = tuple[OcpiTariff, ...](), f"plan {plan_id} is not stored here"
         if price_plan is not None:
             said, why = tariffs_at(roaming, price_plan, where[0].time_zone, now_ms)
+            said = tuple(_as_published(connection, each) for each in said)
         if why:  # its partner could not find out why it costs that much
             unsaid.append(f"{why}. Billed without taxes: {_lines_of(bill, plan_id)}")
             billed = tariff_id(f"{plan_id} {name}")
@@ -395,7 +400,16 @@ def _by_plan(
         total_reservation_cost=costs("reservation_time", "reservation_fixed"), last_updated=wire.moment(now_ms),
         remark="; ".join(unsaid)[:255] or None,
     )  # fmt: skip
-    return made if not unsaid or _is_priced(made, where[0].time_zone) else _without(made, names.values())
+    ours = cost is None or cost["source"] == "csms"
+    if (ours and not unsaid) or _is_priced(made, where[0].time_zone):
+        return made
+    return _without(made, names.values() if ours else found)
+
+
+def _as_published(connection: Connection, tariff: OcpiTariff) -> OcpiTariff:
+    """Return a tariff with the time of its publication."""
+    kept = rows.find_object(connection, "", "tariffs", tariff.id)
+    return tariff if kept is None else msgspec.structs.replace(tariff, last_updated=wire.moment(kept.updated_ms))
 
 
 def _lines_of(bill: Bill, plan_id: str) -> str:
@@ -432,10 +446,15 @@ def _without(cdr: OcpiCdr, names: Collection[str]) -> OcpiCdr:
 def _bill_of(
     connection: Connection, transaction: Transaction, cost: Mapping[str, Any] | None, currency: str, end_ms: int
 ) -> Bill:
-    """Return the bill of a transaction; without a calculation of ours its use is one period."""
+    """Return the bill of a transaction; its use is one period where neither we nor its station have calculated it."""
     if cost is not None and cost["source"] == "csms":
         return typed_json.convert(cost["document"], Bill)
     used = held.judged(connection, transaction, end_ms)
+    if cost is not None and not used.export_mwh:
+        with contextlib.suppress(OcppError):
+            found = itemised(typed_json.convert(cost["document"], CostDetails))
+            if found.periods and abs(sum(each.energy_mwh for each in found.periods) - used.import_mwh) <= _SAME_MWH:
+                return found
     flowed = used.import_mwh or used.export_mwh
     lasted = used.usage.end_ms - used.usage.start_ms
     period = Period(

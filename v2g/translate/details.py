@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
-from v2g.energy.price_plan import ChargeKind
-from v2g.energy.settlement.costing import Bill, Line
+import msgspec
+
+from v2g.energy.price_plan import ChargeKind, Tax
+from v2g.energy.settlement.costing import UNITS, Bill, Line, Period
 from v2g.errors import OcppError
 from v2g.ocpp.messages import tariff_cost as wire
-from v2g.ocpp.times import format_time
+from v2g.ocpp.times import format_time, parse_time
 from v2g.translate.ocpp_tariffs import money, taxes
 from v2g.units import MICRO
 
@@ -20,17 +22,70 @@ def bill_of(details: wire.CostDetails) -> Bill:
     """Return the totals of a station's cost calculation; without taxes if it has none with taxes. What is no code of a
     currency becomes XXX, ISO 4217's for none."""
     total, used = details.total_cost, details.total_usage
-    excl = total.total.excl_tax if total.total.excl_tax is not None else total.total.incl_tax
-    incl = total.total.incl_tax if total.total.incl_tax is not None else excl
+    excl, incl = total.total.excl_tax, total.total.incl_tax
     return Bill(
         currency=total.currency.upper() if re.fullmatch("[A-Za-z]{3}", total.currency) else "XXX",
         kind=total.type_of_cost,
-        excl_tax=_micro(excl or 0),
-        incl_tax=_micro(incl or 0),
+        excl_tax=_micro(_given(excl, incl)),
+        incl_tax=_micro(_given(incl, excl)),
         energy_mwh=_micro(used.energy) // 1000,
         charging_ms=used.charging_time * 1000,
         idle_ms=used.idle_time * 1000,
         reserved_ms=(used.reservation_time or 0) * 1000,
+    )
+
+
+def itemised(details: wire.CostDetails) -> Bill:
+    """Return a station's cost calculation with its periods; where one tariff applied, also with a line for each kind of
+    cost, at its mean price. Raises OcppError."""
+    found = msgspec.structs.replace(bill_of(details), periods=tuple(map(_read_period, details.charging_periods)))
+    used: dict[ChargeKind, int] = {
+        "fixed": 1,
+        "energy": sum(each.energy_mwh for each in found.periods),
+        "charging_time": sum(each.charging_ms for each in found.periods),
+        "idle_time": sum(each.idle_ms for each in found.periods),
+        "reservation_time": found.reserved_ms,
+        "reservation_fixed": 1,
+    }
+    found = msgspec.structs.replace(found, charging_ms=used["charging_time"], idle_ms=used["idle_time"])
+    plans = {each.plan_id for each in found.periods}
+    if len(plans) != 1:
+        return found
+    (plan_id,) = plans
+    lines = []
+    for kind, quantity in used.items():
+        price: wire.Price | None = getattr(details.total_cost, kind)
+        if price is None or not quantity:
+            continue
+        excl = _micro(_given(price.excl_tax, price.incl_tax))
+        rates = tuple(
+            Tax(kind=each.type, ppm=_micro(each.tax) // 100, stack=each.stack or 0) for each in price.tax_rates
+        )
+        lines.append(
+            Line(
+                plan_id=plan_id, kind=kind, price=excl * UNITS[kind] // quantity, quantity=quantity, excl_tax=excl,
+                incl_tax=_micro(_given(price.incl_tax, price.excl_tax)), taxes=rates,
+            )
+        )  # fmt: skip
+    return msgspec.structs.replace(found, lines=tuple(lines))
+
+
+def _given(one: float | None, other: float | None) -> float:
+    return next((each for each in (one, other) if each is not None), 0.0)
+
+
+def _read_period(period: wire.ChargingPeriod) -> Period:
+    volumes = {each.type: _micro(each.volume) for each in period.dimensions}
+    return Period(
+        plan_id=period.tariff_id or "",
+        start_ms=parse_time(period.start_period),
+        energy_mwh=volumes.get("Energy", 0) // 1000,
+        charging_ms=volumes.get("ChargingTime", 0) // 1000,
+        idle_ms=volumes.get("IdleTIme", 0) // 1000,
+        min_power_w=volumes.get("MinPower", 0) // MICRO,
+        max_power_w=volumes.get("MaxPower", 0) // MICRO,
+        min_current_a=volumes.get("MinCurrent", 0) // MICRO,
+        max_current_a=volumes.get("MaxCurrent", 0) // MICRO,
     )
 
 

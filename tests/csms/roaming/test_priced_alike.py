@@ -1,5 +1,6 @@
 """What partners compute by a published tariff is what a session costs here, whatever its plan."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -95,8 +96,52 @@ async def test_a_cdr_says_its_prices_where_ocpi_cannot_say_its_plan(
     assert (found == []) == bool(names)
 
 
-async def _charged(roaming: Roaming, station: ScriptedStation, reserved: int | None = None) -> OcpiCdr:
-    """Charge 10 kWh in an hour; return its CDR."""
+def _period(begun: str, **volumes: float) -> dict[str, Any]:
+    dimensions = [{"type": kind, "volume": each} for kind, each in volumes.items()]
+    return {"tariffId": "other", "startPeriod": begun, "dimensions": dimensions}
+
+
+@pytest.mark.parametrize("right", [True, False])
+async def test_a_cdr_has_the_periods_of_a_station_that_works_out_the_cost(roaming: Roaming, right: bool) -> None:
+    """Its tariff is left out where it is not what the station has charged."""
+    plan = {**PLAN, "id": "other", "idle_time": {"rates": [{"price": "0.06"}], "taxes": VAT}}
+    assert (await roaming.ask("POST", "/tariffs", plan)).status == 201
+    assert (await roaming.ask("PUT", "/tariff-assignments", {"plan_id": "other"})).status < 300
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", {**TOKEN, "whitelist": "ALWAYS"})
+    station = await roaming.backend.booted(version="2.1")
+    await station.call("Authorize", {"idToken": {"idToken": "04A1B2C3", "type": "ISO14443"}})
+    begun_ms = roaming.backend.clock.utc_ms()
+    prices = {"fixed": 1.0, "energy": 5.0, "idleTime": 0.66 if right else 0.7}
+    net = sum(prices.values())
+    details = {
+        "chargingPeriods": [
+            _period(format_time(begun_ms + 60_000), Energy=10_000, ChargingTime=3000, MinPower=12_000, MaxPower=12_000),
+            _period(format_time(begun_ms + 3_060_000), IdleTIme=660),
+        ],
+        "totalCost": {
+            "currency": "EUR", "typeOfCost": "NormalCost", "total": {"exclTax": net, "inclTax": net * 1.19},
+            **{kind: {"exclTax": each, "inclTax": each * 1.19, "taxRates": [{"type": "vat", "tax": 19}]}
+               for kind, each in prices.items()},
+        },
+        "totalUsage": {"energy": 10_000, "chargingTime": 3000, "idleTime": 660},
+    }  # fmt: skip
+    cdr = await _charged(roaming, station, details=details)
+    assert (judge_cdr(cdr, {}, "Europe/Berlin", roaming.backend.clock.utc_ms()) == []) == right
+    names = ["other"] if right else []
+    assert [each.id for each in cdr.tariffs] == names
+    assert {each.tariff_id for each in cdr.charging_periods} == set(names or [None])
+    volumes = [float(each.volume) for period in cdr.charging_periods for each in period.dimensions]
+    assert volumes == [10, 0.8333, 12, 12, 0, 0.1833]
+    assert (cdr.total_parking_time, cdr.total_time) == (Decimal("0.1833"), Decimal("1.0167"))
+    assert cdr.total_parking_cost is not None
+    assert cdr.total_parking_cost.before_taxes == Decimal(str(prices["idleTime"]))
+
+
+async def _charged(
+    roaming: Roaming, station: ScriptedStation, reserved: int | None = None, details: object = None
+) -> OcpiCdr:
+    """Charge 10 kWh in an hour; return its CDR. `details`: how its station has worked out the cost."""
     charging, token = Charging(roaming.backend, station), {"idToken": "04A1B2C3", "type": "ISO14443"}
     await charging.event(
         "Started", "Authorized", state="Charging", token=token, context="Transaction.Begin",
@@ -105,7 +150,10 @@ async def _charged(roaming: Roaming, station: ScriptedStation, reserved: int | N
     charging.wh += 10_000
     for _ in range(60):
         roaming.backend.clock.advance(60)
-    await charging.event("Ended", "StopAuthorized", stopped="Local", token=token, context="Transaction.End")
+    await charging.event(
+        "Ended", "StopAuthorized", stopped="Local", token=token, context="Transaction.End",
+        extra={} if details is None else {"costDetails": details},
+    )  # fmt: skip
     await roaming.partner.sent("POST", "/cdrs")
     (cdr,) = (await roaming.ocpi("GET", "/cpo/2.3.0/cdrs")).json["data"]
     return wire.read(wire.decode(wire.encode(cdr)), OcpiCdr)
