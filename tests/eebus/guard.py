@@ -82,7 +82,7 @@ class Guard:
     def read(self, number: int, function: str) -> bytes:
         return self.datagram("read", feature([1], number, CHARGER), {function: {}})
 
-    def limit(self, item: dict[str, Any], *, ended: bool = False) -> bytes:
+    def limit(self, item: dict[str, Any], *, ended: bool = False, selected: int | None = None) -> bytes:
         chosen: list[dict[str, Any]] = []
         if ended:
             chosen.append(
@@ -92,7 +92,8 @@ class Guard:
                     "loadControlLimitDataElements": {"timePeriod": {}},
                 }
             )
-        chosen.append({"cmdControl": {"partial": {}}})
+        selects = {} if selected is None else {"loadControlLimitListDataSelectors": {"limitId": selected}}
+        chosen.append({"cmdControl": {"partial": {}}} | selects)
         data = {"loadControlLimitData": [item]}
         cmd = {"function": "loadControlLimitListData", "filter": chosen, "loadControlLimitListData": data}
         return self.datagram("write", feature([1], 1, CHARGER), cmd)

@@ -272,6 +272,24 @@ def test_a_duration_of_0_ends_a_limit(also: dict[str, Any]) -> None:
     assert (joined.system.charge_w, joined.system.held[0]) == (None, None)
 
 
+def test_a_write_names_its_limit_or_key_by_a_selector_alone() -> None:
+    """SPINE: what a partial filter selects needs no identifier in the data."""
+    joined = Joined()
+    joined.connect()
+    joined.beat()
+    assert joined.say(joined.guard.limit(LIMIT)) == 0
+    write = {"isLimitActive": True, "value": {"number": 5000, "scale": 0}}
+    assert joined.say(joined.guard.limit(write)) == 7, "of no limit"
+    assert joined.say(joined.guard.limit(write, selected=5)) == 7, "there is no such limit"
+    assert joined.say(joined.guard.limit(write, selected=0)) == 0
+    assert joined.system.charge_w == 5000
+    filters = [{"cmdControl": {"partial": {}}, "deviceConfigurationKeyValueListDataSelectors": {"keyId": 2}}]
+    data = {"deviceConfigurationKeyValueData": [{"value": {"duration": "PT3H"}}]}
+    name = "deviceConfigurationKeyValueListData"
+    cmd = {"function": name, "filter": filters, name: data}
+    assert joined.say(joined.guard.datagram("write", feature([1], 2, CHARGER), cmd)) == 0
+
+
 def test_subscriptions_end_when_asked() -> None:
     joined = Joined()
     joined.connect()

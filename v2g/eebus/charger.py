@@ -32,6 +32,7 @@ from v2g.eebus.messages import (
     ConfigurationValue,
     ConnectionDescription,
     ConnectionDescriptionList,
+    Filter,
     Header,
     KeyValue,
     Limit,
@@ -522,7 +523,10 @@ class ControllableSystem(SpineDevice):
 
     def _write_limits(self, cmd: Cmd, at: Moment) -> Refusal:
         assert cmd.load_control_limit_list_data is not None
-        items = {each.limit_id: each for each in cmd.load_control_limit_list_data.load_control_limit_data or ()}
+        data = cmd.load_control_limit_list_data.load_control_limit_data or ()
+        chosen = [each.load_control_limit_list_data_selectors for each in _partial(cmd)]
+        selected = [each.limit_id for each in chosen if each is not None]
+        items = {number: each for each in data for number in _concerned(each.limit_id, selected)}
         ended: set[int | None] = set()
         for each in cmd.filter or ():
             control, tags = each.cmd_control, each.load_control_limit_data_elements
@@ -575,8 +579,10 @@ class ControllableSystem(SpineDevice):
         if any(each.cmd_control is not None and each.cmd_control.delete is not None for each in cmd.filter or ()):
             return Refusal(NOT_COMBINED, "keys cannot be deleted")
         values = self.failsafe
-        for item in cmd.device_configuration_key_value_list_data.device_configuration_key_value_data or ():
-            number, value = item.key_id, item.value
+        data = cmd.device_configuration_key_value_list_data.device_configuration_key_value_data or ()
+        chosen = [each.device_configuration_key_value_list_data_selectors for each in _partial(cmd)]
+        selected = [each.key_id for each in chosen if each is not None]
+        for number, value in ((number, each.value) for each in data for number in _concerned(each.key_id, selected)):
             ways = self._ways.values() if number == DURATION else [self._ways[number]] if number in self._ways else []
             if not ways or value is None:
                 return Refusal(REJECTED, "no such key, or no value")
@@ -606,6 +612,15 @@ class ControllableSystem(SpineDevice):
         self.failsafe = values
         for number, way in self._ways.items():
             way.limitation.failsafe_w = values.charge_w if number == CONSUMPTION else values.discharge_w
+
+
+def _partial(cmd: Cmd) -> list[Filter]:
+    return [each for each in cmd.filter or () if each.cmd_control is not None and each.cmd_control.partial is not None]
+
+
+def _concerned(identifier: int | None, selected: Sequence[int | None]) -> Sequence[int | None]:
+    """Return which items written data is of: one without identifier is of those that a partial filter selects."""
+    return selected if identifier is None and selected else (identifier,)
 
 
 def _use_case(name: str, *scenarios: int) -> UseCase:
