@@ -19,7 +19,7 @@ from v2g.errors import OcppError, RefusedError, TimeoutExpired, TransportError, 
 from v2g.io.runtime.supervision import spawn
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import Version, action_of, answer_to, is_of_16, request_type
-from v2g.ocpp.versions import read_payload, write_payload
+from v2g.ocpp.versions import check_integers, read_payload, write_payload
 
 M = TypeVar("M", bound=Message)
 
@@ -141,6 +141,7 @@ class ConnectionRegistry:
         it is unknown whether the station acted).
         """
         request = request if is_of_16(request) else named_by_station(request)
+        check_integers(request)  # before the station accepts what cannot be recorded
         line = self._lines.get(station_id)
         if line is not None:
             return await line.call(request, answer_to(request), timeout=timeout_s)

@@ -21,7 +21,7 @@ from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.provisioning import SetVariablesRequest
 from v2g.ocpp.routes import DECLARED, Version, known, request_type, response_type
 from v2g.ocpp.v16.messages import ChangeConfigurationReq
-from v2g.ocpp.versions import read_payload
+from v2g.ocpp.versions import check_integers, read_payload
 
 
 class StationRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +120,9 @@ def read_command(station_id: str, action: str, body: bytes, versions: Sequence[V
         raise conflict(f"{station_id} uses OCPP {versions[-1]}, which has no {action}", code="version")
     for version in spoken:
         try:
-            return read_payload(body, request_type(action, version), version)
+            request = read_payload(body, request_type(action, version), version)
+            check_integers(request)
+            return request
         except OcppError as error:
             problem = error
     hint = f"see {action}Request in /openapi.json" + "; or write it as in 2.0.1" * (len(spoken) > 1)

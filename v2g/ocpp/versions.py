@@ -14,12 +14,14 @@ import msgspec
 
 from v2g import typed_json
 from v2g.errors import OcppError
+from v2g.ocpp.messages import base, price_schedules
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import Version, request_type
 
 M = TypeVar("M", bound=Message)
 
 MAX_ID: Final = 36
+_INTEGERS: Final = 2**31
 MessageId = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID)]
 
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
@@ -94,6 +96,40 @@ def write_payload(message: Message, version: Version) -> bytes:
         payload = typed_json.whole_numbers(payload)
     read_payload(payload, type(message), version)
     return payload
+
+
+def check_integers(value: msgspec.Struct, path: str = "$") -> None:
+    """Raise OcppError for a number of more than 31 bits in a field that is an integer of OCPP (part 2, 2.1).
+
+    Readers take 32 bits: some stations count without a sign. What is sent, and then recorded, keeps to the standard;
+    numbers that only identify, and ids of ISO 15118, are longer.
+    """
+    if type(value).__module__ == price_schedules.__name__:
+        return
+    for field in _declared(type(value)):
+        content = getattr(value, field.name)
+        for item in content if isinstance(content, tuple) else (content,):
+            here = f"{path}.{field.encode_name}"
+            if isinstance(item, msgspec.Struct):
+                check_integers(item, here)
+            elif type(item) is int and abs(item) >= _INTEGERS and field.name in _short(type(value)):
+                raise OcppError(
+                    f"{item} does not fit an OCPP integer - at `{here}`", answer="PropertyConstraintViolation"
+                )
+
+
+@cache
+def _short(type_: type[msgspec.Struct]) -> frozenset[str]:
+    """Return the fields of integers of at most 32 bits."""
+    return frozenset(
+        field.name
+        for field in _declared(type_)
+        if any(meta.le == base.UNSIGNED for hint in typed_json.parts(field.type) for meta in _metas(hint))
+    )
+
+
+def _metas(hint: object) -> list[msgspec.Meta]:
+    return [each for each in getattr(hint, "__metadata__", ()) if isinstance(each, msgspec.Meta)]
 
 
 @cache

@@ -50,6 +50,25 @@ async def test_a_station_that_does_not_answer_is_a_time_out(ask: ApiClient) -> N
     assert answer.status == 504
 
 
+async def test_a_number_that_cannot_be_recorded_does_not_reach_the_station(ask: ApiClient) -> None:
+    """PostgreSQL refused to store what the station had accepted."""
+    station = await ask.backend.booted(version="2.1")
+    monitor = {
+        "value": 1,
+        "type": "Periodic",
+        "severity": 2**32 - 1,
+        "component": {"name": "A"},
+        "variable": {"name": "B"},
+    }
+    for action, body, where in (
+        ("ChangeAvailability", {"operationalStatus": "Inoperative", "evse": {"id": 2**31}}, "$.evse.id"),
+        ("SetVariableMonitoring", {"setMonitoringData": [monitor]}, "$.setMonitoringData.severity"),
+    ):
+        answer = await ask("POST", f"/stations/{station.id}/commands/{action}", body)
+        assert (answer.status, where in answer.json["detail"]) == (400, True), answer.json
+        assert station.payloads(action) == []
+
+
 async def test_a_payload_that_breaks_the_schema_does_not_reach_the_station(ask: ApiClient) -> None:
     station = await ask.backend.booted()
     for body in ({"type": "Sometimes"}, {}, [1], {"type": "OnIdle", "more": 1}):

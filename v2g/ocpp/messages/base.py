@@ -74,7 +74,8 @@ Identifier = Annotated[int, Meta(ge=-(2**53), le=2**53)]
 """A number that only identifies. Back ends also use ms since 1970; every reader of JSON keeps this range."""
 Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 NonNegativeId = Annotated[int, Meta(ge=0, le=2**53)]
-NonNegative = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+UNSIGNED: Final = 2**32 - 1
+NonNegative = Annotated[int, Meta(ge=0, le=UNSIGNED)]
 """32 bits without sign: ISO 15118 has ids of this range, which OCPP carries."""
 NonNegative21 = Annotated[Integer, Meta(extra={"2.1": {"least": 0}})]
 """Not below 0 in 2.1; 2.0.1 leaves it to the answer."""
