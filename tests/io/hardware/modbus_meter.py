@@ -20,11 +20,15 @@ def floats(*values: float) -> list[int]:
 class Cable(PtyPair):
     """A serial cable that can be cut, or that flips a bit now and then."""
 
-    cut, flip = False, 0
-    _count = 0
+    cut, flip, echoes = False, 0, False
+    _count, _echo = 0, b""
 
     def _pump(self, source: int, target: int) -> None:
         data = bytearray(os.read(source, 512))
+        if self.echoes and source == self._masters[0]:
+            self._echo = bytes(data)
+        elif self._echo:  # an adapter on USB passes on what has come within some ms at once
+            data[:0], self._echo = self._echo, b""
         self._count += 1
         if self.flip and self._count % self.flip == 0:
             data[len(data) // 2] ^= 0x04

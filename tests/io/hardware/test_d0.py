@@ -33,11 +33,14 @@ class Head:
         settings = {"device": self.cable.devices[0], "lost_s": 0.3} | config
         self.meter = D0Meter(msgspec.convert(settings, D0Config), CLOCK)
         self._port = os.open(self.cable.devices[1], os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-        self.received = b""
+        self.received, self.echoes = b"", False
         asyncio.get_running_loop().add_reader(self._port, self._hear)
 
     def _hear(self) -> None:
-        self.received += os.read(self._port, 512)
+        data = os.read(self._port, 512)
+        self.received += data
+        if self.echoes:
+            self.send(data)
 
     def send(self, data: bytes) -> None:
         os.write(self._port, data)
@@ -143,12 +146,14 @@ async def test_a_meter_that_sends_lines_with_parity_is_read(heads: list[Head]) -
     assert meter.values == MeterValues(2_714_128_302, 1_206_000, None, 211, line_w=(158, 16, 38))
 
 
+@pytest.mark.parametrize("echoes", [False, True])
 async def test_a_meter_is_asked_for_its_readout(
-    heads: list[Head], until: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    heads: list[Head], until: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, *, echoes: bool
 ) -> None:
     """Mode C: request, identification, acknowledgement with the speed, and the readout with its block check."""
     monkeypatch.setattr("v2g.io.hardware.d0.REACTION_S", 0.01)
     heads.append(head := Head(protocol="iec62056", request=True, lost_s=3.0))
+    head.echoes = echoes
     identification, block = readout("iskra_mt174").split(b"\n", 1)
     opening = asyncio.create_task(head.meter.open())
     await until(lambda: head.received == with_parity(b"/?!\r\n"))
@@ -158,6 +163,7 @@ async def test_a_meter_is_asked_for_its_readout(
     head.send(with_parity(block))
     await opening
     assert head.meter.values == MeterValues(502_853_000, 98_697_318_000)
+    assert head.meter.errors == 0
 
 
 async def test_the_driver_names_a_meter_that_sends_nothing(heads: list[Head], monkeypatch: pytest.MonkeyPatch) -> None:

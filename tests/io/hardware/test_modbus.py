@@ -74,6 +74,15 @@ async def test_broken_frames_are_no_readings_and_the_next_whole_one_is(bench: Be
     assert faults == []
 
 
+async def test_a_line_that_echoes_what_is_sent_is_read(bench: Bench, until: Callable[..., Any]) -> None:
+    bench.cable.echoes = True
+    await bench.meter.refresh()
+    errors = bench.meter.errors
+    bench.set(import_kwh=1_300.0)
+    await until(lambda: bench.meter.values.import_mwh == 1_300_000_000)
+    assert bench.meter.errors == errors
+
+
 async def test_a_silent_meter_is_a_fault_until_it_answers_again(bench: Bench, until: Callable[..., Any]) -> None:
     faults: list[tuple[str, bool]] = []
     bench.meter.on_fault(lambda word, active: faults.append((word, active)))

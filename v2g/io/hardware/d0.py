@@ -10,7 +10,7 @@ from v2g.errors import FrameError, TransportError
 from v2g.hardware.meters import iec62056
 from v2g.hardware.meters.iec62056 import values_of_codes
 from v2g.io.hardware.driver import Driver
-from v2g.io.hardware.readings import MeterReadings
+from v2g.io.hardware.readings import MeterReadings, without_echo
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import cancel_tasks, spawn
 from v2g.io.serial_port import SerialPort
@@ -75,6 +75,7 @@ class D0Meter(MeterReadings):
         self._framer = self._new_framer()
         self._began = clock.monotonic()
         self._read_out = asyncio.Event()
+        self._sent = self._heard = b""
 
     async def open(self) -> None:
         """Open the port and wait for the first reading. Raises TransportError without one."""
@@ -114,6 +115,10 @@ class D0Meter(MeterReadings):
         self._framer = self._new_framer()
 
     def _on_data(self, data: bytes) -> None:
+        self._heard += data
+        if not (data := without_echo(self._heard, self._sent)):
+            return
+        self._sent = self._heard = b""
         if not self._framer.waiting:
             self._began = self._clock.monotonic()
         errors = self._framer.errors
@@ -166,7 +171,8 @@ class D0Meter(MeterReadings):
     def _write(self, text: bytes) -> None:
         if self._port is None:
             raise TransportError("the head was unplugged")
-        self._port.write(iec62056.with_parity(text) if self._config.parity else text)
+        self._sent, self._heard = iec62056.with_parity(text) if self._config.parity else text, b""
+        self._port.write(self._sent)
 
 
 DRIVER = Driver("meter", D0Config, lambda config, context: D0Meter(config, context.clock).opened())

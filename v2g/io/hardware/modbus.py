@@ -15,7 +15,7 @@ from v2g.errors import ConfigError, TransportError
 from v2g.hardware.energy_manager.modbus_server import Table
 from v2g.hardware.meters.registers import RegisterMap, find_model, load_map, shipped_map, values_of
 from v2g.io.hardware.driver import Driver
-from v2g.io.hardware.readings import MeterReadings
+from v2g.io.hardware.readings import MeterReadings, without_echo
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import spawn
 
@@ -143,11 +143,20 @@ def modbus_client(config: ModbusConfig) -> ModbusClient:
     """Return a client for the meter's line, not yet connected; one that was once connected reconnects by itself."""
     from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient  # only for chargers with such a meter
 
+    sent = b""
+
+    def traced(sending: bool, data: bytes) -> bytes:
+        nonlocal sent
+        if sending:
+            sent = data
+            return data
+        return without_echo(data, sent)  # its own `handle_local_echo` loses parts of answers of lines without
+
     again: Any = {"timeout": config.timeout_s, "retries": 0, "reconnect_delay": 0.1, "reconnect_delay_max": 2.0}
     client = (
         AsyncModbusTcpClient(config.host, port=config.port, **again)
         if config.host
-        else AsyncModbusSerialClient(config.device, **_settings_of(config), **again)
+        else AsyncModbusSerialClient(config.device, **_settings_of(config), **again, trace_packet=traced)
     )
     context: Any = client.ctx
     decode = context.callback_data

@@ -15,6 +15,14 @@ from v2g.observe import Callbacks
 from v2g.units import MWH_PER_KWH
 
 
+def without_echo(data: bytes, sent: bytes) -> bytes:
+    """Return what a line has received since something was sent, without the echo of many adapters of two-wire lines and
+    optical heads; nothing while it may still be that echo."""
+    if data.startswith(sent):
+        return data[len(sent) :]
+    return b"" if sent.startswith(data) else data
+
+
 class MeterReadings(ABC):
     """See EnergyMeter: what meters on all lines have in common.
 
