@@ -17,8 +17,10 @@ from csms.roaming.publication import Grant, OfferedEvse, grant_of, put_grant
 from csms.roaming.rules import key_of, party_of
 from csms.roaming.store import Kept
 from csms.services import Services
+from csms.stations import store as stations
+from csms.transactions import store as transactions
 from v2g import typed_json
-from v2g.errors import OcpiError, TimeoutExpired, V2GError
+from v2g.errors import OcpiError, RefusedError, TimeoutExpired, V2GError
 from v2g.io.runtime.supervision import spawn
 from v2g.ocpi import wire
 from v2g.ocpi.objects import (
@@ -42,6 +44,9 @@ PROFILE: Final = "CHARGING_PROFILE"
 """How a kept command for a charging profile is named: OCPI has a module of its own for these."""
 
 _KEPT: Final[dict[str, type[OcpiObject]]] = {**COMMANDS, PROFILE: ProfileCommand}
+
+_REFUSED: Final = {"not_connected": "EVSE_INOPERATIVE", "reserved": "EVSE_OCCUPIED"}
+"""Results by why we do not send a command to its station."""
 
 TIMEOUT_S: Final = 60
 """How long a partner may wait for a command's result, s."""
@@ -76,8 +81,10 @@ async def _result(services: Services, kept: Kept) -> None:
                 answer = {"result": await _do(services, kept, command)}
         except TimeoutExpired:
             pass
-        except V2GError as error:
-            answer = {"result": "EVSE_INOPERATIVE" if "connected" in str(error) else "FAILED"}
+        except RefusedError as error:
+            answer = {"result": _REFUSED.get(error.reason, "REJECTED")}
+        except V2GError:
+            answer = {"result": "FAILED"}
     if isinstance(command, ProfileCommand) and answer["result"] not in ("ACCEPTED", "REJECTED"):
         answer = {"result": "UNKNOWN"}
 
@@ -139,11 +146,19 @@ async def _do(services: Services, asked: Kept, command: object) -> str:
             return "ACCEPTED" if cancelled.status == "Accepted" else "REJECTED"
         case UnlockConnector():
             offered = await find_evse(services, command)
-            if all(each.id != command.connector_id for each in offered.connectors):
-                return "FAILED"
+            if await services.store.read(_would_end, offered):
+                return "REJECTED"
             unlocked = await remote.unlock(services, offered.station_id, offered.evse, int(command.connector_id))
             return {"Unlocked": "ACCEPTED", "OngoingAuthorizedTransaction": "REJECTED"}.get(unlocked.status, "FAILED")
     return "NOT_SUPPORTED"
+
+
+def _would_end(connection: Connection, offered: OfferedEvse) -> bool:
+    """Return whether unlocking ends a transaction, whosever it is: stations of 2.0.1 refuse it then (F05.FR.02)."""
+    station = stations.find(connection, offered.station_id)
+    if station is None or station["protocol"] != "ocpp1.6":
+        return False
+    return any(each.evse_id == offered.evse for each in transactions.active(connection, offered.station_id))
 
 
 async def _reserve(services: Services, asked: Kept, command: ReserveNow) -> str:
@@ -203,17 +218,17 @@ def _grant(
 
 
 async def find_evse(services: Services, command: Any) -> OfferedEvse:
-    """Return the EVSE that a command names, or a free one of its location. Raises OcpiError (2003)."""
+    """Return the EVSE that a command names, or a free one of its location, with the connector that it names. Raises
+    OcpiError (2003)."""
     read = services.store.read
     location = await read(rows.find_object, "", "locations", command.location_id)
     evses = [each for each in await read(rows.objects_in, "", "evses") if each.alias == command.location_id.lower()]
-    wanted = (command.evse_uid or "").lower()
-    found = [each for each in evses if wanted in ("", each.object_id)]
+    wanted, connector_id = (command.evse_uid or "").lower(), getattr(command, "connector_id", None)
+    offered = (typed_json.decode(each.document, OfferedEvse) for each in evses if wanted in ("", each.object_id))
+    found = [each for each in offered if connector_id is None or connector_id in {plug.id for plug in each.connectors}]
     if location is None or not found:
-        raise OcpiError(f"unknown location or EVSE {command.location_id} {command.evse_uid or ''}".strip(), code=2003)
-    if wanted or len(found) == 1:
-        return typed_json.decode(found[0].document, OfferedEvse)
+        named = " ".join(each for each in (command.location_id, command.evse_uid, connector_id) if each)
+        raise OcpiError(f"unknown location, EVSE or connector {named}", code=2003)
     evses_there = typed_json.decode(location.document, OcpiLocation).evses
     free = {each.uid.lower() for each in evses_there if each.status == "AVAILABLE"}
-    chosen = next((each for each in found if each.object_id in free), found[0])
-    return typed_json.decode(chosen.document, OfferedEvse)
+    return next((each for each in found if each.key.lower() in free), found[0])

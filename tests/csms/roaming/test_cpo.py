@@ -286,6 +286,7 @@ async def test_a_command_starts_and_stops_a_session(roaming: Roaming) -> None:
         return said.json["data"]["result"] if said.json["status_code"] == 1000 else said.json["status_code"]
 
     assert await command("START_SESSION", token=TOKEN, location_id="nowhere") == 2003
+    assert await command("START_SESSION", token=TOKEN, location_id="Depot", evse_uid=UID, connector_id="9") == 2003
     assert await command("START_SESSION", token={**TOKEN, "party_id": "XYZ"}, location_id="Depot") == 2004
     assert (await roaming.ask("PUT", "/tokens/ISO14443/FFEEDDCC", {"status": "Accepted"})).status < 300
     theirs = {**TOKEN, "uid": "ffeeddcc"}  # says the partner: it is that of our own driver
@@ -409,20 +410,23 @@ async def test_reserving_cancelling_and_unlocking(roaming: Roaming) -> None:
         ("CANCEL_RESERVATION", {**where, "reservation_id": "r-1"}, "ACCEPTED"),
         ("CANCEL_RESERVATION", {**where, "reservation_id": "r-1"}, "UNKNOWN_RESERVATION"),
         ("UNLOCK_CONNECTOR", {**where, "connector_id": "1"}, "ACCEPTED"),
-        ("UNLOCK_CONNECTOR", {**where, "connector_id": "nine"}, "FAILED"),
+        ("RESERVE_NOW", {**reserve, "expiry_date": "2020-01-01T00:00:00Z"}, "REJECTED"),
+        ("RESERVE_NOW", reserve, "ACCEPTED"),
+        ("RESERVE_NOW", {**reserve, "reservation_id": "R-2"}, "EVSE_OCCUPIED"),
+        ("CANCEL_RESERVATION", {**where, "reservation_id": "R-1"}, "ACCEPTED"),
     ), 1):  # fmt: skip
         said = await roaming.ocpi("POST", f"/cpo/2.2.1/commands/{name}", body)
         assert said.json["data"]["result"] == "ACCEPTED"
         assert await result(roaming, number) == {"result": expected}
-    (reserved,), (cancelled,) = station.payloads("ReserveNow"), station.payloads("CancelReservation")
+    reserved, cancelled = station.payloads("ReserveNow")[0], station.payloads("CancelReservation")[0]
     assert reserved["id"] == cancelled["reservationId"]
     assert (reserved["evseId"], reserved["idToken"]["idToken"]) == (1, "04A1B2C3")
     station.answers["ReserveNow"] = {"status": "Occupied"}
     await roaming.ocpi("POST", "/cpo/2.2.1/commands/RESERVE_NOW", {**reserve, "reservation_id": "R-2"})
-    assert await result(roaming, 6) == {"result": "EVSE_OCCUPIED"}
+    assert await result(roaming, 9) == {"result": "EVSE_OCCUPIED"}
     await away(roaming.backend, station)
     await roaming.ocpi("POST", "/cpo/2.2.1/commands/UNLOCK_CONNECTOR", {**where, "connector_id": "1"})
-    assert await result(roaming, 7) == {"result": "EVSE_INOPERATIVE"}
+    assert await result(roaming, 10) == {"result": "EVSE_INOPERATIVE"}
 
 
 async def two_stations(roaming: Roaming) -> list[ScriptedStation]:

@@ -295,6 +295,13 @@ async def test_a_driver_charges_abroad_at_a_station_of_ocpp_1_6(cpo: Operator, e
         start = {"connectorId": 1, "idTag": "04A1B2C3", "meterStart": 1000, "timestamp": now()}
         begun = await station.call("StartTransaction", start)
         await station.call("StatusNotification", {**status, "status": "Charging", "timestamp": now()})
+        # that station would end the session first
+        where = {"location_id": "Depot", "evse_uid": "CS-V2G-0001*1", "connector_id": "1"}
+        await emsp.ask("POST", "/roaming/partners/cpo/commands", {"command": "UNLOCK_CONNECTOR", **where}, 201)
+        async with asyncio.timeout(60):
+            while (await emsp.ask("GET", "/roaming/commands"))[0]["state"] in ("waiting", "accepted"):
+                await asyncio.sleep(0.05)
+        assert (await emsp.ask("GET", "/roaming/commands"))[0]["state"] == "REJECTED"
         clock.advance(3000)
         stop = {"transactionId": begun["transactionId"], "meterStop": 21_000, "timestamp": now(), "idTag": "04A1B2C3"}
         await station.call("StopTransaction", stop)
