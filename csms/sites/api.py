@@ -16,7 +16,7 @@ from csms.http.call import Call
 from csms.http.operations import STATION_PROBLEMS, Page, delete, get, post, put
 from csms.http.parameters import OneStation, Paged, page_of
 from csms.http.problems import ApiError, existing
-from csms.sites.rules import Site
+from csms.sites.rules import Site, homes
 from csms.sites.work import Balancer
 from csms.smart_charging import store as rows
 from csms.smart_charging.charging_plans import Step
@@ -65,13 +65,21 @@ async def read_site(call: Call, parameters: OneSite) -> Site:
 
 @put("/sites/{site_id}", Permission.WRITE_ENERGY, problems=(409,), conditional=True, example=_EXAMPLE)
 async def put_site(call: Call, parameters: OneSite, body: Site) -> Site:
-    """Store a site, replacing one of the same id; its power is distributed again."""
+    """Store a site, replacing one of the same id; its power is distributed again.
+
+    An EVSE stands in one site: 409 (`evse_elsewhere`) names the one that has it already.
+    """
     if body.id != parameters.site_id:
         raise ApiError(400, f"the body has site {body.id}, the path {parameters.site_id}")
     signal = call.services[GridSource].current
 
     def write(connection: Connection, _before: Site | None) -> None:
         rows.save_site(connection, body, call.now_ms)
+        at = homes(rows.all_sites(connection))
+        for place in body.places:
+            if others := [each for each in at[place.id] if each != body.id]:
+                hint = f"take it out of site {others[0]} first"
+                raise ApiError(409, f"EVSE {place.id} stands in site {others[0]}", hint, code="evse_elsewhere")
         _check_bound(connection, signal)
 
     await call.change(lambda connection: rows.site(connection, body.id), write)
@@ -103,8 +111,9 @@ def _check_bound(connection: Connection, signal: GridSignal | None) -> None:
 @post("/sites/{site_id}/balance", Permission.WRITE_ENERGY, problems=(404,))
 async def balance_site(call: Call, parameters: OneSite) -> Shares:
     """Balance a site now, and send the limits to its stations."""
-    site = await _site(call, parameters.site_id)
-    return Shares(shares_ma=await Balancer(call.services).balance(site))
+    sites = await call.run(rows.all_sites)
+    site = existing("site", next((each for each in sites if each.id == parameters.site_id), None))
+    return Shares(shares_ma=await Balancer(call.services).balance(site, homes(sites)))
 
 
 @get("/sites/{site_id}/composite-schedule", Permission.READ_ENERGY, problems=STATION_PROBLEMS)

@@ -4,7 +4,7 @@ Into the vehicles dispatch may use current not given to others; out of them the 
 draw, since they may stop at any moment.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -97,6 +97,15 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise ValueError("unknown time zone; example: Europe/Berlin")
         if self.zone:
             zone_of(self.zone)
+
+
+def homes(sites: Iterable[Site]) -> dict[str, list[str]]:
+    """Return the sites in which each EVSE stands, by its name: one, but for what an earlier version has stored."""
+    found: dict[str, list[str]] = {}
+    for site in sites:
+        for place in site.places:
+            found.setdefault(place.id, []).append(site.id)
+    return found
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """Keeps sites within their limits: rebalances after every change, lowering before it raises (K02)."""
 
 import contextlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -11,7 +11,7 @@ from csms.cluster.precedence import for_each
 from csms.grid.shares import GRID_SHARES, GridShares
 from csms.grid.source import GRID_SIGNAL
 from csms.services import Services
-from csms.sites.rules import Known, Overloads, Place, Site, beyond_w, chosen_phases, loads_of
+from csms.sites.rules import Known, Overloads, Place, Site, beyond_w, chosen_phases, homes, loads_of
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import milliampere, share_profile, waiting_profile
 from csms.smart_charging.rules import WAITING_PROFILE
@@ -44,6 +44,8 @@ class Balancer:
         self._led: set[str] = set()
         self._elsewhere: set[str] = set()
         """The stations of sites that another node balances."""
+        self._twice: set[str] = set()
+        """EVSEs that were reported to stand in several sites."""
 
     async def run(self) -> None:
         """Balance after every relevant event, and at every interval; for ever."""
@@ -83,7 +85,9 @@ class Balancer:
     async def balance_all(self, stations: Collection[str | None] = ()) -> None:
         """Balance every site of this node, or only those of some stations (None: any)."""
         elsewhere: set[str] = set()
-        for site in await self._services.store.read(charging.all_sites):
+        sites = await self._services.store.read(charging.all_sites)
+        at = homes(sites)
+        for site in sites:
             touched = not stations or None in stations or any(place.station_id in stations for place in site.places)
             if not self._leads(site):
                 self._overloads.pop(site.id, None)
@@ -92,7 +96,7 @@ class Balancer:
                 self._services.metrics.site_overloaded(site.id, 0)  # another node reports it
                 elsewhere.update(place.station_id for place in site.places)
             elif touched:
-                await self.balance(site)
+                await self.balance(site, at)
         self._elsewhere = elsewhere
 
     async def prepare(self, station_id: str, *, again: bool = True) -> None:
@@ -109,10 +113,11 @@ class Balancer:
                     run, now_ms = self._services.store.run, self._services.clock.utc_ms()
                     await run(charging.clear_profiles, station_id, now_ms, profile_id=WAITING_PROFILE)
 
-    async def balance(self, site: Site) -> dict[str, int]:
+    async def balance(self, site: Site, at: Mapping[str, Sequence[str]] = {}) -> dict[str, int]:
         """Balance a site and notify its stations; return the present limit of each EVSE (mA), as far as known.
 
-        What a station does not lower is taken from the others. An overload that then remains is reported.
+        What a station does not lower is taken from the others. An overload that then remains is reported. `at`: the
+        sites of each EVSE; one of several is balanced by the first, and counts here with what it may draw there.
         """
         own = site  # without the limits of the grid, which are no fuse's
         site, part_w = await self._services[GridShares].limited(site)
@@ -122,7 +127,10 @@ class Balancer:
             site.id,
         )
         places = {place.id: place for place in site.places}
-        kept: set[str] = set()
+        kept = {place.id for place in site.places if place.id in at and at[place.id][0] != site.id}
+        for each in sorted(kept - self._twice):
+            self._services.announce("ocpp", "evse_at_several_sites", evse=each, sites=", ".join(at[each]))
+        self._twice |= kept
         chosen: dict[str, int] = {}
 
         async def send(change: Change) -> bool:
@@ -132,7 +140,7 @@ class Balancer:
         while True:
             chosen = chosen_phases(site, known)
             loads = [
-                msgspec.structs.replace(load, fixed=given[load.id]) if load.id in kept else load
+                msgspec.structs.replace(load, fixed=given[load.id]) if load.id in kept and load.fixed is None else load
                 for load in loads_of(site, known, given, self._services.clock.utc_ms())
             ]
             free = [load.id for load in loads if load.fixed is None]

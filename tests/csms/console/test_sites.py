@@ -57,6 +57,12 @@ async def test_a_role_of_one_site_works_there_and_follows_the_site(ask: ApiClien
     assert (await ada.get(f"/console/stations/{SOUTH}")).status == 403
     both = [{"station_id": name, "evse_id": 1, "node": "main", "most_ma": 32_000} for name in (NORTH, SOUTH)]
     body = {"id": "north", "nodes": [{"id": "main", "limits": [63_000] * 3}], "places": both}
+    refused = await ask("PUT", "/sites/north", body)
+    assert (refused.status, refused.json["code"]) == (409, "evse_elsewhere")
+    assert f"{SOUTH}/1 stands in site south" in refused.json["detail"]
+    assert (await ada.get(f"/console/stations/{SOUTH}")).status == 403
+    empty = {"id": "south", "nodes": body["nodes"]}
+    assert (await ask("PUT", "/sites/south", empty)).status == 200
     assert (await ask("PUT", "/sites/north", body)).status == 200
     assert (await ada.get(f"/console/stations/{SOUTH}")).status == 200
     assert (await ask("PUT", "/access/users/ada/role", {"role": "viewer"})).json["sites"] is None

@@ -142,6 +142,20 @@ async def test_after_a_refusal_the_others_are_lowered_and_what_is_left_is_said_o
 
 
 @pytest.mark.requirement("R192")
+async def test_an_evse_that_an_earlier_version_has_put_into_two_sites_is_balanced_by_one(csms: Backend) -> None:
+    found, balancer = await charging_pair(csms), Balancer(csms.services)
+    await csms.services.store.run(charging.save_site, msgspec.structs.replace(pair(20_000, stations=1), id="zoo"), 0)
+    for _ in range(2):
+        await balancer.balance_all()
+        assert [found.drawn[name] for name in NAMES[:2]] == [20_000, 20_000], "as the first site gives it"
+    (twice,) = csms.events.named("evse_at_several_sites")
+    assert twice.data == {"evse": f"{NAMES[0]}/1", "sites": "yard, zoo"}
+    await fuse(csms, 24_000)
+    await balancer.balance_all()
+    assert [found.drawn[name] for name in NAMES[:2]] == [12_000, 12_000]
+
+
+@pytest.mark.requirement("R192")
 async def test_an_unbalance_by_a_vehicle_that_is_not_lowered_is_reported(csms: Backend) -> None:
     """A vehicle on L1 with 32 A, whose station refuses, where 20 A may be drawn more from one phase than another."""
     found, balancer = Yard(csms), Balancer(csms.services)
