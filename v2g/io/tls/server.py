@@ -16,7 +16,7 @@ from v2g.io.runtime.disk import Turnstile
 from v2g.io.runtime.supervision import cancel_tasks, spawn
 from v2g.io.tls.endpoint import Endpoint, TlsChannel, open_channel, record_channel
 from v2g.io.tls.hello import open_for
-from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream, close_gracefully, handshake
+from v2g.io.tls.stream import ACCEPT_SECONDS, TlsStream, close_gracefully, handshake
 from v2g.rates import Buckets
 
 # -- How many TLS handshakes a server begins for peers that do not finish them. Pure. A ClientHello costs its sender
@@ -193,7 +193,7 @@ async def serve(
     handler: Handler,
     endpoint: Endpoint,
     *,
-    timeout: float = HANDSHAKE_SECONDS,
+    timeout: float = ACCEPT_SECONDS,
     on_failure: Callable[[TlsError], None] | None = None,
     turnstile: Turnstile | None = None,
 ) -> TlsServer:
