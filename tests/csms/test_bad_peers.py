@@ -18,6 +18,7 @@ from websockets.typing import Subprotocol
 from csms.accounts.config import ApiClient
 from csms.config import StationEntry
 from pki_tools.tree import PkiTree
+from tests.csms.backend import TestClock
 from tests.csms.conftest import Start
 from tests.pki.bad_certificates import CASES, Case, cases_for
 from tests.pki.forge import Forge, Made
@@ -105,6 +106,21 @@ def test_the_judge_believes_good_ones_and_wants_a_certificate(pki: PkiTree, tmp_
     assert judge.judge(transport).subject_cn == STATION  # type: ignore[arg-type]
     with pytest.raises(CertificateError):
         judge.judge(Transport(None))  # type: ignore[arg-type]
+
+
+def test_the_judge_refuses_an_expired_one_on_a_connection_that_it_believed(pki: PkiTree, tmp_path: Path) -> None:
+    made = Forge(Role.STATION).made()
+    roots = tmp_path / "roots.pem"
+    roots.write_bytes(pem(made.anchors[0]))
+    transport = shake_hands(pki, made, tmp_path, roots)
+    clock = TestClock(Clock().utc_ms())
+    judge = PeerJudge([roots], Role.STATION, clock)
+    assert judge.judge(transport) is judge.judge(transport)  # type: ignore[arg-type]  # verified once a connection
+    end = x509.load_der_x509_certificate(made.chain[0]).not_valid_after_utc
+    clock.now_ms = int(end.timestamp() * 1000) + 1000
+    with pytest.raises(CertificateError) as error:
+        judge.judge(transport)  # type: ignore[arg-type]
+    assert error.value.reason == "expired"
 
 
 WHOLE = [

@@ -123,6 +123,11 @@ class VerifiedChain(msgspec.Struct, frozen=True):
         """The certificate that signed the leaf."""
         return (*self.certificates, self.anchor)[1]
 
+    def is_valid_at(self, at: datetime) -> bool:
+        """Return whether every certificate is valid at a time, aware UTC."""
+        path = (*self.certificates, self.anchor)
+        return all(each.not_valid_before_utc <= at <= each.not_valid_after_utc for each in path)
+
     @property
     def subject_cn(self) -> str:
         """The leaf's CN as written: SECCID, EVCCID, EMAID, station identity."""

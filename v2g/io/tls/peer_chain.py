@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from v2g.errors import CertificateError, ConfigError, RevocationError
 from v2g.io.runtime.clock import Clock
@@ -42,6 +43,7 @@ class PeerJudge:
         self._interop = not strict
         self._clock = clock
         self._crls = crls
+        self._verified: WeakKeyDictionary[ssl.SSLObject, VerifiedChain] = WeakKeyDictionary()
 
     def judge(self, transport: asyncio.BaseTransport) -> VerifiedChain:
         """Return the peer's chain. Raises CertificateError, RevocationError."""
@@ -60,8 +62,13 @@ class PeerJudge:
         return found
 
     def _judge(self, transport: asyncio.BaseTransport, at: datetime) -> VerifiedChain:
-        leaf, *others = shown_chain(transport) or (b"",)
-        found = verify_chain(leaf, others, self._anchors, role=self._role, at=at, interop=self._interop)
+        connection: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+        found = None if connection is None else self._verified.get(connection)
+        if found is None or not found.is_valid_at(at):
+            leaf, *others = shown_chain(transport) or (b"",)
+            found = verify_chain(leaf, others, self._anchors, role=self._role, at=at, interop=self._interop)
+            if connection is not None:  # of a chain that was verified, only the time and the lists change
+                self._verified[connection] = found
         issuers = *found.certificates[1:], found.anchor
         for listed in self._crls():
             for each, issuer in zip(found.certificates, issuers, strict=True):
