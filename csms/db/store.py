@@ -23,7 +23,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from csms.db.group_commit import GroupCommit, as_store_error, said
+from csms.db.group_commit import FRESH_S, GroupCommit, as_store_error, said
 from csms.db.sqlite import READS, WalCheckpoints, WriteTurn, empty_log, sqlite_engine
 from csms.telemetry.tables import VALUES, telemetry
 from v2g.errors import ConfigError, StoreError
@@ -46,8 +46,6 @@ _READERS: Final = 2
 _COPY_S: Final = 7 * 86_400
 """How long a copy of an older revision is kept."""
 _MIGRATING: Final = 0x7632_6763_736D  # key of the lock during a migration
-FRESH_S: Final = 1.0
-"""A connection used less than this ago is used again without a ping, which costs a busy writer a tenth of its time."""
 
 
 class Store:

@@ -75,6 +75,15 @@ async def test_gathered_reports_have_their_own_results(store: Store) -> None:
     assert found == order.done == ["0", "1", "2", "3", "4"]
 
 
+async def test_an_option_counts_from_the_next_operation_on(store: Store) -> None:
+    def look(connection: Connection) -> object:
+        return connection.get_execution_options().get("seal")
+
+    assert await store.run(look) is None
+    store.set_option("seal", 1)
+    assert [await store.run(look), await store.look_up(lambda c, items: [look(c) for _ in items], 0)] == [1, 1]
+
+
 async def test_closing_finishes_reports(store: Store) -> None:
     order = Order()
     waiting = [asyncio.ensure_future(store.report(order.note, "report")) for _ in range(3)]
