@@ -453,8 +453,12 @@ def _bill_of(
     if cost is not None and not used.export_mwh:
         with contextlib.suppress(OcppError):
             found = itemised(typed_json.convert(cost["document"], CostDetails))
-            if found.periods and abs(sum(each.energy_mwh for each in found.periods) - used.import_mwh) <= _SAME_MWH:
-                return found
+            more = used.import_mwh - sum(each.energy_mwh for each in found.periods)
+            if found.periods and abs(more) <= _SAME_MWH:  # what is billed is what the register says
+                *others, last = sorted(found.periods, key=lambda each: each.energy_mwh)
+                last = msgspec.structs.replace(last, energy_mwh=last.energy_mwh + more)
+                periods = sorted((*others, last), key=lambda each: each.start_ms)
+                return msgspec.structs.replace(found, periods=tuple(periods))
     flowed = used.import_mwh or used.export_mwh
     lasted = used.usage.end_ms - used.usage.start_ms
     period = Period(

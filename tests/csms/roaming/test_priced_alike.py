@@ -116,7 +116,7 @@ async def test_a_cdr_has_the_periods_of_a_station_that_works_out_the_cost(roamin
     net = sum(prices.values())
     details = {
         "chargingPeriods": [
-            _period(format_time(begun_ms + 60_000), Energy=10_000, ChargingTime=3000, MinPower=12_000, MaxPower=12_000),
+            _period(format_time(begun_ms + 60_000), Energy=9999.5, ChargingTime=3000, MinPower=12_000, MaxPower=12_000),
             _period(format_time(begun_ms + 3_060_000), IdleTIme=660),
         ],
         "totalCost": {
