@@ -312,11 +312,14 @@ class Ingest:
         self._observe(Observe("telemetry", "telemetry_stored", {"records": records}))
 
     def _alarm(self, name: str, whose: str, records: int, **facts: Scalar) -> None:
-        """Report a problem, in the log of events and in the feed, rate-limited, with the number of records."""
+        """Report a problem, in the log of events and in the feed, rate-limited, with the number of records.
+
+        Vehicles have their names of the log: what receivers of events keep, no erasure reaches (R107).
+        """
 
         def report(count: int) -> None:
             logged = {key: self._log_name(str(each)) if key in _VEHICLES else each for key, each in facts.items()}
             self._observe(Observe("telemetry", name, {**logged, "records": count}))
-            self._feed.publish(name, None, {**facts, "records": count})
+            self._feed.publish(name, None, {**logged, "records": count})
 
         self._alarms.add((name, whose), records, report)

@@ -14,6 +14,7 @@ from v2g import typed_json
 from v2g.errors import CodecError
 from v2g.telemetry.columns import decode_compact, is_compact
 from v2g.telemetry.delivery import MAX_BATCH, DeliveryNotice, Mark, decode_notice
+from v2g.telemetry.privacy import VIN
 from v2g.telemetry.signals import Key, Record, decode_key, decode_record, encode_record
 from v2g.text import printable
 
@@ -165,6 +166,8 @@ def read_delivery(body: bytes) -> Delivery:
     for index, raw in enumerate(found):
         try:
             element = _read_element(bytes(raw))
+            if VIN.search(boot_of(element)[0]):
+                raise CodecError("ev is a VIN, not a pseudonym: use `v2g telemetry pseudonym`")
             named = element.boot_id if isinstance(element, DeliveryNotice) else ""
             if named and boot_ids.setdefault(boot_of(element), named) != named:
                 raise CodecError("notice: two ids of one boot in a delivery")

@@ -37,7 +37,10 @@ async def test_no_file_has_what_was_erased_or_names_the_vehicle_in_the_log(
     monkeypatch.setattr("csms.telemetry.ingest.AGGREGATE_S", 0.1)
     async with start(telemetry=TelemetryConfig(sealed=sealed)) as csms:
         await deliver(csms, *range(1, 500), **{"location.latitude": LATITUDE})
-        await deliver(csms, 3, **{"location.latitude": 10.5})
+        with csms.csms.services.feed.subscribe({"telemetry_conflict"}) as told:
+            await deliver(csms, 3, **{"location.latitude": 10.5})
+            received = await asyncio.wait_for(anext(told), 60)
+        assert received.data["ev"] == csms.log_name(EV), "no erasure reaches receivers of events"
         assert await csms.event("telemetry_conflict") == {"ev": csms.log_name(EV), "boot": 1, "records": 1}
         assert bool(files_with(csms.config.data_dir, *VALUE)) is not sealed
         async with asyncio.timeout(60):

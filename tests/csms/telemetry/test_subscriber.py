@@ -167,7 +167,7 @@ async def test_a_vehicle_that_publishes_as_another_is_an_alarm_and_not_believed(
                 "ev": csms.log_name("EV-2"),
                 "records": 2,
             }
-            assert (await anext(alarms)).data["ev"] == "EV-2"
+            assert (await anext(alarms)).data["ev"] == csms.log_name("EV-2")
         assert await stored(csms) == []
 
 

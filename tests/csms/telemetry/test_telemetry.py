@@ -201,6 +201,16 @@ def test_records_beside_bad_ones_are_read() -> None:
     assert [index for index, _ in found.refused] == [0, 2, 3, 4, 5]
 
 
+@pytest.mark.requirement("R143")
+@pytest.mark.parametrize("ev", ["WVWZZZ1JZXW000001", "wvwzzz1jzxw000001", "ev-WVWZZZ1JZXW000001"])
+def test_a_vehicle_that_is_named_by_its_vin_is_refused(ev: str) -> None:
+    """Gateways of others may know nothing of pseudonyms."""
+    notice = encode_notice(DeliveryNotice(ev, 1))
+    found = read_delivery(encode_delivery([encode_record(record(1, ev=ev)), encode_record(record(1)), notice]))
+    assert [index for index, reason in found.refused if "VIN" in reason and ev not in reason] == [0, 2]
+    assert [each.key[0] for each in found.elements] == ["EV-1"]
+
+
 def test_more_than_a_delivery_is_refused() -> None:
     with pytest.raises(CodecError, match="at once"):
         read_delivery(b"[" + b",".join([b"1"] * (MAX_BATCH + 1)) + b"]")
