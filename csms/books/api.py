@@ -460,7 +460,7 @@ async def export_charging_entries(call: Call, parameters: WhichDays) -> Reply[by
     found = await call.run(report_rows.entries, *span, call.stations, MOST_ENTRIES + 1)
     if len(found) > MOST_ENTRIES:
         raise ApiError(400, f"more than {MOST_ENTRIES} transactions", "choose fewer days")
-    text = await asyncio.to_thread(csv_text, _ENTRY_COLUMNS, *map(_entry, found))
+    text = await asyncio.to_thread(lambda: csv_text(_ENTRY_COLUMNS, *map(_entry, found)))
     return Reply(content=text.encode(), media_type="text/csv")
 
 
