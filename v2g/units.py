@@ -65,7 +65,7 @@ def to_rational(number: Decimal | int) -> tuple[int, int]:
 _WHOLE: Final = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
 _THOUSANDTHS: Final = "BHD IQD JOD KWD LYD OMR TND"
 _TEN_THOUSANDTHS: Final = "CLF UYW"
-_DIGITS: Final[Mapping[str, int]] = (
+CURRENCY_DIGITS: Final[Mapping[str, int]] = (
     dict.fromkeys(_WHOLE.split(), 0)
     | dict.fromkeys(_THOUSANDTHS.split(), 3)
     | dict.fromkeys(_TEN_THOUSANDTHS.split(), 4)
@@ -75,7 +75,7 @@ _DIGITS: Final[Mapping[str, int]] = (
 
 def currency_digits(currency: str) -> int:
     """Return the number of decimals of a currency (ISO 4217), 0, 2, 3 or 4; unknown ones have two."""
-    return _DIGITS.get(currency, 2)
+    return CURRENCY_DIGITS.get(currency, 2)
 
 
 def payable(amount: Decimal, currency: str) -> Decimal:

@@ -38,7 +38,7 @@ RECOMPUTED_LINES: Final = 20_000
 
 
 class Amount(msgspec.Struct, frozen=True, kw_only=True):
-    """The sum of an account; `unit` is kWh or a currency."""
+    """The exact sum of an account; `unit` is kWh or a currency."""
 
     account: str
     unit: str
@@ -142,7 +142,8 @@ class ClosedPeriod(OnePeriod, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
     """What drivers owe by sessions, in each currency (below 0: are owed), and energy in kWh, as decimal text.
 
-    Of one session: its station, id, vehicle and times. Of a vehicle's or a period's: that one, and their number.
+    Each session's amount is rounded as on its receipt; sums are of these. Of one session: its station, id, vehicle and
+    times. Of a vehicle's or a period's: that one, and their number.
     """
 
     station_id: str | None
@@ -417,6 +418,7 @@ async def report_transactions(call: Call, parameters: WhichReport) -> Page[Trans
 
     A transaction counts when it ended; running ones are left out. Where its session is booked from the journal, the
     books have its energy and money; otherwise its registers and its cost do. Import and export are never netted.
+    Money is what is billed: each transaction's is rounded, not the sum.
     """
     begin_ms, end_ms = _span(call, parameters.from_day, parameters.to_day)
     zone = call.services.config.accounting_zone

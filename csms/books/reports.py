@@ -1,7 +1,8 @@
 """Sums over transactions that ended: energy, time, and what they cost, of whichever source has the amount.
 
 Each transaction counts once. Where the session of a transaction is booked from its journal, energy and money are those
-of its posting; otherwise energy is that of its registers, and money its stored cost.
+of its posting; otherwise energy is that of its registers, and money its stored cost. Money is what is billed: each
+transaction's is rounded, not the sum.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import msgspec
 import sqlalchemy as sa
 
 from csms.booking.held import OPEN
-from csms.books.tables import booked_transactions
+from csms.books.tables import billed, booked_transactions
 from csms.db.base import AnyColumn, AnySelect
 from csms.smart_charging import store as charging
 from csms.tariffs.tables import transaction_costs, transaction_plans
@@ -149,8 +150,8 @@ def _by_group(columns: tuple[AnyColumn, ...], joined: sa.FromClause, wanted: sa.
         counted(sa.func.coalesce(booked.import_mwh, _totals.import_mwh)).label("import_mwh"),
         counted(sa.func.coalesce(booked.export_mwh, _totals.export_mwh)).label("export_mwh"),
         counted(_totals.duration_ms).label("duration_ms"),
-        sa.func.sum(sa.func.coalesce(booked.net, cost.excl_tax, 0)).label("net"),
-        sa.func.sum(sa.func.coalesce(booked.gross, cost.incl_tax, 0)).label("gross"),
+        sa.func.sum(billed(sa.func.coalesce(booked.net, cost.excl_tax, 0), currency)).label("net"),
+        sa.func.sum(billed(sa.func.coalesce(booked.gross, cost.incl_tax, 0), currency)).label("gross"),
     )
     return query.select_from(source).where(wanted).group_by(*columns, currency)
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 from sqlalchemy import ColumnElement, Connection, case, func, insert, select, tuple_, union, update
 
-from csms.books.tables import booked_transactions, periods, posting_entries, postings, vehicle_of
+from csms.books.tables import billed, booked_transactions, periods, posting_entries, postings, vehicle_of
 from csms.db.base import AnyRow
 from csms.db.bulk import delete_rows, insert_rows
 from csms.settlements import store as records
@@ -373,7 +373,8 @@ def costs(
 ) -> list[Cost]:
     """Return the sums of postings by session, vehicle or period, in order of these, past `after`.
 
-    `period` and `vehicle` select postings: a correction counts in the period in which it was posted.
+    `period` and `vehicle` select postings: a correction counts in the period in which it was posted. What is owed is
+    billed by session: each posting's is rounded, not the sum.
     """
     names = GROUPS[by]
     keys = [postings.c[name] for name in names]
@@ -396,13 +397,13 @@ def costs(
     found = connection.execute(query).all()
     if not found:
         return []
-    last = tuple_(*(getattr(found[-1], name) for name in names))
+    last, entry = tuple_(*(getattr(found[-1], name) for name in names)), posting_entries.c
     amounts = connection.execute(
-        select(*keys, posting_entries.c.unit, func.sum(posting_entries.c.amount).label("amount"))
-        .join(postings, postings.c.id == posting_entries.c.posting_id)
-        .where((posting_entries.c.account == "driver") & (tuple_(*keys) <= last), *here, *past)
-        .group_by(*keys, posting_entries.c.unit)
-        .order_by(posting_entries.c.unit)
+        select(*keys, entry.unit, func.sum(billed(entry.amount, entry.unit)).label("amount"))
+        .join(postings, postings.c.id == entry.posting_id)
+        .where((entry.account == "driver") & (tuple_(*keys) <= last), *here, *past)
+        .group_by(*keys, entry.unit)
+        .order_by(entry.unit)
     )
     owed: dict[tuple[str, ...], dict[str, int]] = defaultdict(dict)
     for row in amounts:

@@ -2,15 +2,26 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, String, Text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, String, Text, case
 
-from csms.db.base import declare_table, row_id, transaction_key
+from csms.db.base import AnyColumn, declare_table, row_id, transaction_key
 from csms.tokens.rules import CONTRACT, normalise
+from v2g.units import CURRENCY_DIGITS
 
 
 def vehicle_of(emaid: str) -> str:
     """Return an EMAID, however it is written, as the `vehicle` of postings."""
     return normalise(CONTRACT, emaid)
+
+
+_SMALLEST: Final = {name: 10 ** (6 - digits) for name, digits in CURRENCY_DIGITS.items()}
+"""Micro-units in the smallest unit of currencies that do not have two decimals."""
+
+
+def billed(micro: AnyColumn, currency: AnyColumn) -> AnyColumn:
+    """Return micro-units as `payable_micro` rounds them: what is billed, of which sums are made."""
+    unit = case(_SMALLEST, value=currency, else_=10_000)
+    return case((micro < 0, -((unit // 2 - micro) // unit * unit)), else_=(micro + unit // 2) // unit * unit)
 
 
 periods: Final = declare_table(

@@ -29,7 +29,7 @@ from v2g.energy.settlement.records import Correction, LineCorrected, SessionRepr
 from v2g.energy.settlement.settle import Settlement, settle
 from v2g.energy.settlement.taxes import Taxation, taxes_of
 from v2g.errors import VerificationError
-from v2g.units import Decimals, micro_of
+from v2g.units import Decimals, micro_of, payable_micro
 
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
 
@@ -319,7 +319,7 @@ def _charged(connection: Connection, station_id: str, session_id: str) -> Charge
     for _, _, posting in books.of_session(connection, station_id, session_id):
         for entry in posting.entries:
             if entry.account == "driver":
-                owed[entry.unit] = owed.get(entry.unit, 0) + entry.amount
+                owed[entry.unit] = owed.get(entry.unit, 0) + payable_micro(entry.amount, entry.unit)
     return Charged(
         station_id=station_id,
         session_id=session_id,

@@ -1,5 +1,7 @@
 """The books over the API: what a delivered journal posts, in decimal text, and the closing of periods."""
 
+import csv
+import io
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +20,7 @@ from v2g.energy.settlement.bookkeeping import period_of
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.settle import settle
 from v2g.energy.settlement.taxes import VatRate
+from v2g.units import payable
 
 STATION = "CS-V2G-0001"
 
@@ -99,7 +102,7 @@ async def test_a_settled_session_is_in_the_books_and_each_unit_sums_to_zero(ask:
 @pytest.mark.requirement("R33")
 @pytest.mark.parametrize(
     ("currency", "price", "owed"),
-    [("JPY", 30_100_000, "60"), ("JPY", -30_100_000, "-60.4"), ("EUR", -105_000, "-0.41"), ("BHD", 102_600, "0.0052")],
+    [("JPY", 30_100_000, "60"), ("JPY", -30_300_000, "-61"), ("EUR", -105_000, "-0.41"), ("BHD", 102_600, "0.005")],
 )
 async def test_money_has_the_decimals_of_its_currency_also_at_negative_prices(
     ask: ApiClient, currency: str, price: int, owed: str
@@ -109,10 +112,24 @@ async def test_money_has_the_decimals_of_its_currency_also_at_negative_prices(
     (total,) = settle(verify_lines(b"".join(lines))).totals
     (cost,) = (await ask("GET", "/books/costs")).json
     assert cost["owed"][0]["currency"] == currency
-    assert Decimal(cost["owed"][0]["amount"]) == Decimal(total.balance) / 10**6
+    assert Decimal(cost["owed"][0]["amount"]) == payable(Decimal(total.balance) / 10**6, currency)
     assert cost["owed"][0]["amount"] == owed
     page = (await ask("GET", f"/settlements/{SESSION}/receipt")).body.decode()
-    assert f" {currency}</b>" in page
+    assert f"<b>{owed.removeprefix('-')} {currency}</b>" in page
+
+
+@pytest.mark.requirement("R33")
+async def test_sums_are_of_what_is_billed_for_each_session(ask: ApiClient) -> None:
+    """3 times 0.404 EUR; receipts, debits and charge detail records have 0.40."""
+    for number in range(3):
+        session = f"01020304050607{number:02}"
+        await delivered_whole(ask, journal(session, price=302_000, nth=number), session)
+    for path in ("/books/costs?by=session", "/books/costs?by=vehicle", "/books/costs?by=period"):
+        assert sum(Decimal(each["owed"][0]["amount"]) for each in (await ask("GET", path)).json) == Decimal("1.20")
+    (sums,) = (await ask("GET", "/reports/transactions")).json
+    assert (sums["net"], sums["vat"], sums["gross"]) == ("1.20", "0.00", "1.20")
+    entries = csv.DictReader(io.StringIO((await ask("GET", "/reports/charging-entries")).body.decode()))
+    assert [each["total_cost"] for each in entries] == ["0.40"] * 3
 
 
 @pytest.mark.requirement("R44")

@@ -51,7 +51,7 @@ async def test_an_operator_releases_it_once_and_the_audit_log_says_who(ask: ApiC
     again = await ask("POST", f"{PLACE}/release", {"note": "again"}, role=Role.BILLING)
     assert again.json == released.json
     (cost,) = (await ask("GET", "/books/costs", role=Role.BILLING)).json
-    assert cost["owed"] == [{"amount": "1.799998", "currency": "EUR"}]
+    assert cost["owed"] == [{"amount": "1.80", "currency": "EUR"}]
     assert (await ask("GET", f"/settlements/{SESSION}/receipt", role=Role.BILLING)).status == 200
     refused = await ask("POST", f"{PLACE}/reject", NOTE, role=Role.BILLING)
     assert (refused.status, refused.json["code"]) == (409, "not_quarantined")

@@ -160,20 +160,23 @@ def test_a_period_is_closed_when_it_is_over_and_those_before_it_are(store: Store
 @pytest.mark.requirement("R32", "R33")
 def test_costs_are_grouped_and_a_correction_counts_where_it_was_posted(store: Store) -> None:
     def work(connection: Connection) -> None:
-        book(connection, posting("01"), posting("02", vehicle="DEV2GC2", money=100), posting("03", vehicle="", money=0))
+        first = posting("01", money=3_004_999)
+        book(connection, first, posting("02", vehicle="DEV2GC2", money=1_000_000), posting("03", vehicle="", money=0))
         books.close(connection, "2026-11", LATER, UTC, KEY)
-        book(connection, posting("01", money=200))
+        book(connection, posting("01", money=2_004_999))
         found = books.costs(connection, "session", None, 10)
         assert [(each.session_id, each.vehicle, each.sessions, each.owed) for each in found] == [
-            ("01", "DEV2GC1", 1, {"EUR": 200}), ("02", "DEV2GC2", 1, {"EUR": 100}), ("03", "", 1, {"EUR": 0}),
+            ("01", "DEV2GC1", 1, {"EUR": 2_000_000}),
+            ("02", "DEV2GC2", 1, {"EUR": 1_000_000}),
+            ("03", "", 1, {"EUR": 0}),
         ]  # fmt: skip
         assert (found[0].end_ms, found[0].import_mwh) == (NOV, 500)
         assert [each.session_id for each in books.costs(connection, "session", ("CS", "01"), 1)] == ["02"]
         assert [(each.period, each.sessions, each.owed) for each in books.costs(connection, "period", None, 9)] == [
-            ("2026-11", 3, {"EUR": 400}), ("2026-12", 0, {"EUR": -100}),
+            ("2026-11", 3, {"EUR": 4_000_000}), ("2026-12", 0, {"EUR": -1_000_000}),
         ]  # fmt: skip
         by = books.costs(connection, "vehicle", ("",), 9, period="2026-12")
-        assert [(each.vehicle, each.owed) for each in by] == [("DEV2GC1", {"EUR": -100})]
+        assert [(each.vehicle, each.owed) for each in by] == [("DEV2GC1", {"EUR": -1_000_000})]
         assert [each.session_id for each in books.costs(connection, "session", None, 9, vehicle="DEV2GC2")] == ["02"]
         assert books.costs(connection, "period", ("2026-12",), 9) == []
 

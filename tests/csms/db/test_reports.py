@@ -27,6 +27,7 @@ from v2g.energy.balancing import Node
 from v2g.energy.price_plan import Charge, PricePlan, Rate
 from v2g.energy.settlement.bookkeeping import Entry
 from v2g.energy.settlement.costing import Bill
+from v2g.units import payable_micro
 
 HOUR = 3_600_000
 MIDNIGHT = 1_795_046_400_000
@@ -101,8 +102,8 @@ def naive(done: Sequence[Done], by: reports.Grouping, begin_ms: int, end_ms: int
             import_mwh=sum(each.taken_wh for each in found) * 1000,
             export_mwh=sum(each.given_wh for each in found) * 1000,
             duration_ms=sum(each.lasts_ms for each in found),
-            net=sum(each.net for each in found if currency),
-            gross=sum(each.net + each.vat for each in found if currency),
+            net=sum(payable_micro(each.net, currency) for each in found if currency),
+            gross=sum(payable_micro(each.net + each.vat, currency) for each in found if currency),
         )
         for name, currency in sorted({(group(each), each.currency) for each in counted})
         for found in [[each for each in counted if (group(each), each.currency) == (name, currency)]]
@@ -112,8 +113,8 @@ def naive(done: Sequence[Done], by: reports.Grouping, begin_ms: int, end_ms: int
 DONE = st.builds(
     Done, station=st.sampled_from(["CS", "CS-2"]), token=st.sampled_from([None, "04a1", "04A1", "04b2"]),
     start_ms=st.integers(MIDNIGHT, MIDNIGHT + 3 * DAY), lasts_ms=st.integers(0, DAY), taken_wh=st.integers(0, 500),
-    given_wh=st.integers(0, 500), currency=st.sampled_from(["", "EUR", "JPY"]), net=st.integers(-(10**12), 10**12),
-    vat=st.integers(0, 10**9), final=st.booleans(), ended=st.booleans(),
+    given_wh=st.integers(0, 500), currency=st.sampled_from(["", "EUR", "JPY", "BHD"]),
+    net=st.integers(-(10**12), 10**12), vat=st.integers(0, 10**9), final=st.booleans(), ended=st.booleans(),
 )  # fmt: skip
 
 
@@ -238,14 +239,18 @@ def test_a_booked_session_counts_once_with_what_the_books_have(store: Store) -> 
         )  # fmt: skip
 
     def work(connection: Connection) -> None:
-        other = Done(currency="EUR", net=100, vat=19, evse=2)
-        put(connection, Done(currency="USD", net=9, vat=1, final=False), other)
+        other = Done(currency="EUR", net=1_000_000, vat=190_000, evse=2)
+        put(connection, Done(currency="USD", net=90_000, vat=10_000, final=False), other)
         reviews.put(connection, review("01"))
         reviews.put(connection, review("02"))
-        book(connection, posting("01"), posting("01", mwh=700, money=420), posting("02", mwh=5, money=-20))
+        book(connection, posting("01"), posting("01", mwh=700, money=4_200_000), posting("02", mwh=5, money=-200_000))
         (found,) = reports.sums(connection, "station", UTC)
         assert (found.currency, found.transactions, found.preliminary) == ("EUR", 2, 0)
-        assert (found.import_mwh, found.net, found.gross) == (705 + 1_000_000, 400 + 100, 400 + 119)
+        assert (found.import_mwh, found.net, found.gross) == (
+            705 + 1_000_000,
+            4_000_000 + 1_000_000,
+            4_000_000 + 1_190_000,
+        )
 
     store.do(work)
 
@@ -351,12 +356,16 @@ def test_a_transaction_in_two_currencies_counts_in_the_first_and_one_without_mon
     def work(connection: Connection) -> None:
         put(connection, Done(), Done(evse=2))
         steps = [Booked("01", "t0"), Booked("02", "t1"), Booked("02", "t1", (), 7, post=True)]
-        for each in [*steps, Booked("01", "t0", ("EUR", "JPY"), 5, 120, post=True)]:
+        for each in [*steps, Booked("01", "t0", ("EUR", "JPY"), 5, 120_000_000, post=True)]:
             act(connection, each)
         found = [
             (each.currency, each.transactions, each.import_mwh, each.net, each.gross)
             for each in reports.sums(connection, "station", UTC)
         ]
-        assert found == [("", 1, 7, 0, 0), ("EUR", 1, 5, 96, 120), ("JPY", 0, 0, 96, 120)]
+        assert found == [
+            ("", 1, 7, 0, 0),
+            ("EUR", 1, 5, 96_000_000, 120_000_000),
+            ("JPY", 0, 0, 96_000_000, 120_000_000),
+        ]
 
     store.do(work)
