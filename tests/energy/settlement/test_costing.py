@@ -501,6 +501,28 @@ def test_a_plan_with_a_lower_greatest_cost_takes_nothing_back(price: int) -> Non
     assert [line.quantity for line in result.lines if line.plan_id == "q"] == [0]
 
 
+@pytest.mark.parametrize(
+    ("greatest", "total_cost", "kind"),
+    [
+        (None, 7_000_000, "NormalCost"),
+        (Bound(excl_tax="9"), 7_000_000, "NormalCost"),
+        (Bound(excl_tax="4"), 4_000_000, "MaxCost"),
+    ],
+)
+def test_a_plan_after_one_whose_greatest_cost_was_reached_counts_from_there(
+    greatest: Bound | None, total_cost: int, kind: str
+) -> None:
+    """I11.FR.08: 2 for the first 5 kWh, of which 3 are free; then 1 each kWh."""
+    start = at("2030-01-01T00:00:00")
+    old = plan(energy=rates((1_000_000, When())), greatest=Bound(excl_tax="2"))
+    new = PricePlan(id="q", currency="EUR", energy=rates((1_000_000, When())), greatest=greatest)
+    plans, usage = [(start, old), (start + HOUR, new)], steady(start, 2, 10)
+    result = bill(plans, usage, ended=True)
+    assert (result.kind, result.excl_tax, result.energy_mwh) == (kind, total_cost, 10_000_000)
+    assert sum(line.excl_tax for line in result.lines) == total_cost
+    assert [line.quantity for line in result.lines if line.plan_id == "p"] == [2_000_000]
+
+
 def test_a_fee_of_a_micro_unit_can_be_the_greatest_cost() -> None:
     found = plan(fixed=rates((1, When())), energy=rates((1_000, When())), greatest=Bound(excl_tax="0.000001"))
     result = cost(found, steady(at("2030-01-01T00:00:00"), 1, 10))

@@ -100,7 +100,8 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The state of a transaction's cost.
 
     `rates` are the last ones, to detect the start of a new period. `frozen` are the lines at the time when the maximum
-    cost was reached: from then on use counts, but not cost (I12.FR.39, .40).
+    cost was reached: from then on use counts, but not cost (I12.FR.39, .40), until another plan applies (I11.FR.08).
+    They are then the `base`, to which the cost by later plans, that of `quantities`, is added.
     """
 
     progress: Progress
@@ -108,6 +109,7 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     periods: tuple[Period, ...] = ()
     rates: tuple[int | None, ...] | None = None
     frozen: tuple[Line, ...] | None = None
+    base: tuple[Line, ...] = ()
     reserved_ms: int = 0
 
 
@@ -150,7 +152,7 @@ def extend(tally: Tally, plans: Plans, usage: Usage, *, most_periods: int | None
     """
     zones, starts = _zones(plans), [since for since, _ in plans]
     quantities = {(each.plan, each.kind, each.rate): each.amount for each in tally.quantities}
-    periods, rates, frozen = list(tally.periods), tally.rates, tally.frozen
+    periods, rates, frozen, base = list(tally.periods), tally.rates, tally.frozen, tally.base
     limits = [[bounds([each], name, 1) for name in ("energy_wh", "power_w", "current_a")] for each in plans]
     pieces, progress = cut(plans, zones, usage, tally.progress)
     for piece in pieces:
@@ -158,18 +160,21 @@ def extend(tally: Tally, plans: Plans, usage: Usage, *, most_periods: int | None
         plan = plans[index][1] if index >= 0 else None
         held, rates = rates, (None,)
         if plan is not None:
-            before = _lines(plans, _listed(quantities)) if plan.greatest is not None and frozen is None else ()
+            if frozen is not None and index > ((held or (0,))[0] or 0):
+                base, frozen = frozen, None
+                quantities.clear()
+            limited = plan.greatest is not None and frozen is None
+            before = (*base, *_lines(plans, _listed(quantities))) if limited else ()
             rates = _use_rates(quantities, index, plan, zones[index], piece, limits[index])
-            if frozen is None:
-                frozen = _reached(plan.greatest, before, _lines(plans, _listed(quantities)))
+            if limited:
+                frozen = _reached(plan.greatest, before, (*base, *_lines(plans, _listed(quantities))))
         if held == rates or (most_periods is not None and len(periods) >= most_periods):
             periods[-1] = _grow(periods[-1], piece)
         else:
             name = plan.id if plan is not None else ""
             periods.append(_grow(Period(plan_id=name, start_ms=piece.begin.utc_ms), piece))
-    return msgspec.structs.replace(
-        tally, progress=progress, quantities=_listed(quantities), periods=tuple(periods), rates=rates, frozen=frozen
-    )
+    changes = {"progress": progress, "quantities": _listed(quantities), "periods": tuple(periods), "rates": rates}
+    return msgspec.structs.replace(tally, frozen=frozen, base=base, **changes)
 
 
 def with_taxes(amount: int, taxes: Sequence[Tax]) -> int:
@@ -206,7 +211,7 @@ def energy_prices(plans: Plans, usage: Usage) -> list[tuple[int, int, int]]:
 def total(tally: Tally, plans: Plans, *, ended: bool) -> Bill:
     """Return the bill of a tally. The minimum cost of the plan in force applies only at the end (I12.FR.38)."""
     plan = plans[-1][1]
-    lines = tally.frozen if tally.frozen is not None else _lines(plans, tally.quantities)
+    lines = tally.frozen if tally.frozen is not None else (*tally.base, *_lines(plans, tally.quantities))
     excl, incl = sum(line.excl_tax for line in lines), sum(line.incl_tax for line in lines)
     kind: Literal["NormalCost", "MinCost", "MaxCost"] = "NormalCost"
     least = plan.least
