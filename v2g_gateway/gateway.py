@@ -79,7 +79,7 @@ ANSWER_S: Final = 10.0
 """Time for connecting and an answer."""
 
 LOOK_S: Final = 1.0
-"""Interval of looking whether a receiver is silent."""
+"""Interval of looking whether a receiver is silent, and whether consent has changed."""
 
 GAPS_S: Final = 60.0
 """Minimum interval of records about dropped records."""
@@ -251,6 +251,8 @@ class Gateway:
             self._uplink.start()
         self._intake.keep("telemetry bus", self._listen if self._replay is None else self._play)
         self._intake.keep("telemetry changes", self._record)
+        if self._config.consent_file is not None:
+            self._intake.keep("telemetry consent", self._watch_consent)
         self._intake.keep("telemetry records", self._recorder.run)
         for path in self._config.event_sockets:
             self._intake.keep(f"telemetry source {path.name}", LocalSource(path, self._take, self._observe).run)
@@ -464,12 +466,22 @@ class Gateway:
     async def _flush(self, now: float, *, all_changes: bool = False) -> None:
         """Add the record that is due at `now`, with what may leave the vehicle."""
         async with self._flushing:  # none while another one reads consent
-            before = self._consent.consent.groups
-            if await self._consent.changed():
-                self._batcher.keep_only(self._consent.consent.covers)
-                self._say_consent(before)
+            await self._follow_consent()
             if (record := self._batcher.flush(now, all_changes=all_changes)) is not None:
                 self._recorder.add(record, prompt=self._batcher.prompt)
+
+    async def _follow_consent(self) -> None:
+        before = self._consent.consent.groups
+        if await self._consent.changed():
+            self._batcher.keep_only(self._consent.consent.covers)
+            self._say_consent(before)
+
+    async def _watch_consent(self) -> None:
+        """Notice consent that is given while nothing may leave, and so no record is due."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            async with self._flushing:
+                await self._follow_consent()
 
     def _begin_boot(self, boot: int) -> None:
         self._batcher.begin(boot)

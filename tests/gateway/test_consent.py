@@ -74,8 +74,10 @@ async def test_consent_counts_from_the_next_record_on_and_so_does_its_end(tmp_pa
         send_frames(can, port, 70, 71, 72)
         await asyncio.sleep(0.3)
         assert not set().union(*signals(box)[here:])
+        write(file, "battery")  # while no record is due
+        assert "battery.soc" in await next_signals(30, more_than=here)
     assert [each["groups"] for each in data_of(events, "consent_changed")] == [
-        "battery", "battery charging driving", "charging", "",
+        "battery", "battery charging driving", "charging", "", "battery",
     ]  # fmt: skip
 
 
