@@ -108,7 +108,7 @@ def count_use(connection: Connection, kept: Kept, now_ms: int) -> None:
     if known is not None and known.used:
         cost = cdr.total_cost.before_taxes if cdr.total_cost.total is None else cdr.total_cost.total
         energy = -abs(cdr.total_energy) if cdr.credit else cdr.total_energy
-        used = Used(round(energy * 1000), round(cost * 10**6))
+        used = Used(round(energy * 1000), round(cost * 10**6), cdr.currency)
         name = hashlib.sha256(f"{kept.owner} {kept.object_id}".encode()).hexdigest()[:32]
         tokens.note_use_abroad(connection, name, known.token, wire.utc_ms(cdr.start_date_time), used)
 

@@ -2,6 +2,7 @@
 
 import enum
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, Literal
@@ -58,7 +59,7 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     energy_wh: Annotated[int, msgspec.Meta(ge=0, le=2**53)] | None = None
     """Energy; None is unlimited."""
     cost: PositiveDecimals | None = None
-    """Cost with taxes; None is unlimited."""
+    """Cost with taxes; None is unlimited. Sessions in several currencies are not added up: the greatest sum counts."""
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -115,10 +116,22 @@ class Token(msgspec.Struct, frozen=True):
 
 
 class Used(msgspec.Struct, frozen=True):
-    """Usage of an allowance's period: Wh, and cost in micro-units."""
+    """Usage of an allowance's period, or of a session: Wh, and cost in micro-units; `currency` is that of a session's
+    cost, "" an unknown one."""
 
     energy_wh: int = 0
     cost: int = 0
+    currency: str = ""
+
+
+def together(uses: Iterable[Used]) -> Used:
+    """Return the usage of sessions: of costs in several currencies the greatest sum, with those in unknown ones."""
+    energy_wh, costs = 0, Counter[str]()
+    for each in uses:
+        energy_wh += each.energy_wh
+        costs[each.currency] += each.cost
+    unknown = costs.pop("", 0)
+    return Used(energy_wh, unknown + max(costs.values(), default=0))
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from csms.booking import held
 from csms.db.base import AnyRow
 from csms.db.bulk import insert_rows, upsert_rows
 from csms.tariffs.tables import transaction_costs
-from csms.tokens.rules import Allowance, Group, Known, Terms, Token, Used, period_start
+from csms.tokens.rules import Allowance, Group, Known, Terms, Token, Used, period_start, together
 from csms.tokens.tables import token_groups, token_uses, tokens
 from csms.transactions.rules import Transaction
 from csms.transactions.tables import transactions
@@ -134,8 +134,11 @@ def note_use(connection: Connection, station_id: str, transaction_id: str, token
 def note_use_abroad(connection: Connection, name: str, token: Token, at_ms: int, used: Used) -> None:
     """Store what a token has used at stations of roaming partners."""
     row = {"token_type": token.type, "id_token": token.id_token, "group_id": token.terms.group_id, "since_ms": at_ms}
-    row |= {"energy_wh": used.energy_wh, "cost": used.cost}
-    upsert_rows(connection, token_uses, [{"station_id": ABROAD, "transaction_id": name, **row}])
+    upsert_rows(connection, token_uses, [{"station_id": ABROAD, "transaction_id": name, **row, **_columns(used)}])
+
+
+def _columns(used: Used) -> dict[str, object]:
+    return {"energy_wh": used.energy_wh, "cost": used.cost, "currency": used.currency or None}
 
 
 def put_group(connection: Connection, group: Group) -> None:
@@ -166,7 +169,7 @@ def _used(connection: Connection, whose: ColumnElement[bool], allowance: Allowan
     """Add up the usage of an allowance: transactions that began in its current period."""
     start = period_start(allowance.period, at_ms)
     uses = _uses(connection, whose & (token_uses.c.since_ms >= start), at_ms)
-    return Used(sum(each.energy_wh for each in uses.values()), sum(each.cost for each in uses.values()))
+    return together(uses.values())
 
 
 def settle_uses(connection: Connection, keys: Sequence[tuple[str, str]]) -> None:
@@ -174,28 +177,33 @@ def settle_uses(connection: Connection, keys: Sequence[tuple[str, str]]) -> None
     chosen = tuple_(token_uses.c.station_id, token_uses.c.transaction_id).in_(keys)
     for (station_id, transaction_id), used in _uses(connection, chosen, 0).items():
         key = (token_uses.c.station_id == station_id) & (token_uses.c.transaction_id == transaction_id)
-        connection.execute(update(token_uses).where(key).values(energy_wh=used.energy_wh, cost=used.cost))
+        connection.execute(update(token_uses).where(key).values(**_columns(used)))
 
 
 def _uses(connection: Connection, which: ColumnElement[bool], at_ms: int) -> dict[tuple[str, str], Used]:
     """Return the usage of transactions, or what was stored when they were deleted; none of what is held."""
     query = (
-        select(token_uses, transactions.c.document, transaction_costs.c.incl_tax)
+        select(
+            token_uses,
+            transactions.c.document,
+            transaction_costs.c.incl_tax,
+            transaction_costs.c.currency.label("billed_in"),
+        )
         .outerjoin(transactions, _same(transactions))
         .outerjoin(transaction_costs, _same(transaction_costs))
         .where(which)
     )
     found: dict[tuple[str, str], Used] = {}
     for row in connection.execute(query):
-        energy, cost = Decimal(row.energy_wh or 0), row.cost or 0
+        energy, cost, currency = Decimal(row.energy_wh or 0), row.cost or 0, row.currency
         if row.document is not None:
             reported = typed_json.decode(row.document, Transaction)
-            cost = row.incl_tax or 0
+            cost, currency = row.incl_tax or 0, row.billed_in
             judged = held.judged(connection, reported, at_ms)
             key = row.station_id, row.transaction_id
             released = not judged.findings if reported.active else not held.is_open(connection, *key)
             energy = Decimal(judged.import_mwh if released else 0) / 1000
-        found[row.station_id, row.transaction_id] = Used(int(energy), cost)
+        found[row.station_id, row.transaction_id] = Used(int(energy), cost, currency or "")
     return found
 
 

@@ -30,6 +30,7 @@ token_uses: Final = declare_table(
     Column("since_ms", BigInteger, nullable=False),
     Column("energy_wh", BigInteger),  # set when the transaction is deleted
     Column("cost", BigInteger),
+    Column("currency", String(3)),  # of the cost; null: stored by an earlier version, or none
     Index(None, "token_type", "id_token", "since_ms"),
     Index(None, "group_id", "since_ms"),
 )

@@ -6,6 +6,7 @@ its columns of before into that revision.
 """
 
 import json
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -677,3 +678,16 @@ def one_form_of_emaids() -> None:
 def past_plans() -> None:
     """Assignments of price plans that have ended, for sessions of before that stations report later."""
     _create("past_plans")
+
+
+@_revision("0091")
+def currencies() -> None:
+    """Currencies that stations once stated as they liked, as codes; the currency of what a token has used."""
+    costs = sa.table("transaction_costs", sa.column("currency"))
+    connection = op.get_bind()
+    for stated in connection.execute(sa.select(costs.c.currency).distinct()).scalars().all():
+        code = stated.upper() if re.fullmatch("[A-Za-z]{3}", stated) else "XXX"
+        if code != stated:
+            connection.execute(sa.update(costs).where(costs.c.currency == stated).values(currency=code))
+    if "currency" not in {each["name"] for each in sa.inspect(connection).get_columns("token_uses")}:
+        op.add_column("token_uses", sa.Column("currency", sa.String(3)))

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, inspect, text
+from sqlalchemy import Connection, Engine, event, inspect, select, text
 
 import csms.app  # noqa: F401 - declares what the whole program stores
 from csms.db.schema import metadata
 from csms.db.store import HEAD, OLDEST, READABLE_BY, Store, migrate, open_engine
+from csms.tariffs.store import save_cost
+from csms.tariffs.tables import transaction_costs
 from tests.csms.databases import Cluster
+from v2g.energy.settlement.costing import Bill
 from v2g.errors import StoreError
 
 
@@ -86,6 +89,27 @@ def test_a_database_that_a_command_made_before_the_first_start_gets_the_table_th
     migrate(engine)
     assert content(engine) == whole
     engine.dispose()
+
+
+def test_costs_in_what_stations_once_called_a_currency_have_codes(owner_url: str) -> None:
+    store = Store(owner_url)
+    names = ("EUR", "eur", "", "US1")
+
+    def stored(connection: Connection) -> list[str]:
+        query = select(transaction_costs.c.currency).order_by(transaction_costs.c.incl_tax)
+        return list(connection.execute(query).scalars())
+
+    def write(connection: Connection) -> None:
+        for number, name in enumerate(names):
+            totals = Bill(currency=name, incl_tax=number)
+            save_cost(connection, "CS", f"t{number}", totals, "{}", 1, final=True, source="station")
+
+    store.do(write)
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0090'")
+    migrate(store.engine)
+    assert store.do(stored) == ["EUR", "EUR", "XXX", "XXX"]
+    store.close()
 
 
 def test_a_file_with_tables_of_others_keeps_them(tmp_path: Path) -> None:

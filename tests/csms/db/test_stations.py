@@ -11,10 +11,12 @@ from csms.device_model.rules import Limit, reported
 from csms.retention.store import delete_old
 from csms.station_security import store as security
 from csms.stations import store as stations
+from csms.tariffs.store import save_cost
 from csms.tokens import store as tokens
 from csms.tokens.rules import Allowance, Group, Place, Terms, Token, Used
 from csms.transactions.events import EventArrival, add_events
 from csms.transactions.rules import Event, Kind, Sample
+from v2g.energy.settlement.costing import Bill
 from v2g.ocpp.messages.base import EVSE, Component, Variable
 from v2g.ocpp.messages.provisioning import ReportData, VariableAttribute, VariableCharacteristics
 
@@ -103,6 +105,31 @@ def event(seq_no: int, kind: Kind, wh: str) -> EventArrival:
         digest=f"{seq_no}", samples=(sample,),
     )  # fmt: skip
     return EventArrival(notified, b"{}", seq_no)
+
+
+def test_costs_in_several_currencies_are_not_added_up(store: Store) -> None:
+    """Also not once the transactions are deleted; what an earlier version has kept counts with each."""
+    allowance = Allowance(period="total", cost="100")
+    token = Token("ISO14443", "A", "Accepted", (), Terms(allowances=(allowance,)))
+    store.do(stations.touch, CS, "ocpp2.1", 1)
+    store.do(tokens.put, token)
+
+    def charge(connection: Connection) -> None:
+        for name, currency, cost in (("t", "EUR", 40), ("u", "CZK", 90), ("v", "EUR", 30), ("w", "", 5)):
+            used = Used(0, cost * 10**6, currency)
+            tokens.note_use_abroad(connection, name, token, 1, used)
+        add_events(connection, [event(0, "Started", "100"), event(1, "Ended", "200")])
+        tokens.note_use(connection, CS, "t", token, 0)
+        totals = Bill(currency="EUR", incl_tax=50 * 10**6)
+        save_cost(connection, CS, "t", totals, "{}", 1, final=True, source="csms")
+
+    store.do(charge)
+    for _ in range(2):
+        known = store.do(tokens.look_up, "ISO14443", "A", 5)
+        assert known is not None
+        assert known.used[0][1].cost == 125 * 10**6
+        store.do(delete_old, "transactions", 100)
+    store.close()
 
 
 def test_tokens_and_what_they_have_used(store: Store) -> None:
