@@ -1,7 +1,7 @@
 """What drivers see without a login: an EVSE with its price before the start, and a session with its receipt."""
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
@@ -21,7 +21,6 @@ from csms.drivers.work import code_for, opens, session_code
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
 from csms.tariffs.rules import OfferedPrices, changes, offered
-from v2g.energy.price_plan import PricePlan
 from v2g.energy.settlement.costing import UNITS
 from v2g.energy.settlement.pieces import zone_of
 from v2g.errors import RefusedError
@@ -91,7 +90,7 @@ async def drivers_evse(visit: Visit) -> Answer:
     station, number, found, state = here
     now, later = None, []
     if found.plan is not None:
-        moment = _local(found.plan, visit.now_ms)
+        moment = datetime.fromtimestamp(visit.now_ms / 1000, zone_of(found.plan.zone))
         now, later = offered(found.plan, moment), changes(found.plan, moment)
     link = _session(visit, station, found.transaction_id)
     pay = visit.services.config.payments.pay_url if state == STATES["Available"] and not link else ""
@@ -153,14 +152,6 @@ def _prices(prices: OfferedPrices | None) -> dict[str, str]:
     """Return prices by kind; those that are free are left out."""
     named = {} if prices is None else {name: getattr(prices, name) for name in prices.__struct_fields__}
     return {name: value for name, value in named.items() if value is not None}
-
-
-def _local(plan: PricePlan, now_ms: int) -> datetime:
-    try:
-        zone = zone_of(plan.zone)
-    except ValueError:
-        return datetime.fromtimestamp(now_ms / 1000, UTC)
-    return datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(zone)
 
 
 @page("/q/{station_id}/session/{transaction_id}/{code}", public=True)

@@ -15,8 +15,27 @@ from csms.tokens.tables import tokens
 from csms.transactions.rules import Transaction
 from v2g import typed_json
 from v2g.energy.price_plan import PricePlan
+from v2g.energy.settlement.pieces import zone_of
 
 _decode = typed_json.decoder(PricePlan).decode
+
+
+def read_plan(document: str) -> PricePlan:
+    """Return a stored plan. One by a clock that nobody has, which earlier versions took, is by UTC, as drivers saw
+    it."""
+    found = _decode(document)
+    try:
+        zone_of(found.zone)
+    except ValueError:
+        return msgspec.structs.replace(found, zone="UTC")
+    return found
+
+
+def wrong_zones(connection: Connection) -> dict[str, str]:
+    """Return the time zones of plans that are by a clock that nobody has, by plan."""
+    documents = connection.execute(select(price_plans.c.document)).scalars()
+    both = [(_decode(each), read_plan(each)) for each in documents]
+    return {stored.id: stored.zone for stored, read in both if stored.zone != read.zone}
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +52,7 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
 def plan(connection: Connection, plan_id: str) -> PricePlan | None:
     """Return a plan by its id."""
     document = connection.execute(select(price_plans.c.document).where(price_plans.c.plan_id == plan_id)).scalar()
-    return None if document is None else _decode(document)
+    return None if document is None else read_plan(document)
 
 
 class _Assigned(NamedTuple):
@@ -146,7 +165,7 @@ def plans_of(connection: Connection, transaction: Transaction) -> list[tuple[int
         .order_by(transaction_plans.c.id)
     ).all()
     if rows:
-        return [(row.since_ms, _decode(row.document)) for row in rows]
+        return [(row.since_ms, read_plan(row.document)) for row in rows]
     found = find_plan(connection, scope_of(transaction), transaction.started_ms)
     return [] if found is None else [(0, found)]
 

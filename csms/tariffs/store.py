@@ -14,10 +14,11 @@ from csms.settlements.rules import PriceStep
 from csms.settlements.tables import price_deliveries
 from csms.tariffs.plans import Scope as Scope
 from csms.tariffs.plans import find_plan as find_plan
-from csms.tariffs.plans import group_of
+from csms.tariffs.plans import group_of, read_plan
 from csms.tariffs.plans import plan as plan
 from csms.tariffs.plans import plans_at as plans_at
 from csms.tariffs.plans import plans_of as plans_of
+from csms.tariffs.plans import wrong_zones as wrong_zones
 from csms.tariffs.tables import (
     past_plans,
     plan_assignments,
@@ -39,8 +40,6 @@ from v2g.translate.details import bill_of
 _PAST_MS: Final = 400 * 86_400_000
 """A station that was away for longer reports no session of before."""
 
-_decode = typed_json.decoder(PricePlan).decode
-
 
 def add_plan(connection: Connection, plan: PricePlan, now_ms: int) -> None:
     """Store a plan. Raises RefusedError (`plan_taken`): the content under an id never changes (I08.FR.08), and ids
@@ -59,7 +58,7 @@ def add_plan(connection: Connection, plan: PricePlan, now_ms: int) -> None:
 def plans(connection: Connection) -> list[PricePlan]:
     """Return every plan, by id."""
     rows = connection.execute(select(price_plans.c.document).order_by(price_plans.c.plan_id))
-    return [_decode(row.document) for row in rows]
+    return [read_plan(row.document) for row in rows]
 
 
 def stored_plans(connection: Connection, *plan_ids: str) -> dict[str, str]:

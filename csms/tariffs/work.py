@@ -124,6 +124,8 @@ class TariffService:
         """Send the stations here the tariffs of their places (I07): each that boots, all when assignments or sites
         change; for ever."""
         services = self._services
+        for name, zone in (await services.store.read(tariffs.wrong_zones)).items():
+            services.announce("ocpp", "plan_zone_unknown", plan=name, zone=zone)
         with services.feed.subscribe({_BOOTED, _SITE_CHANGED, TARIFFS_CHANGED, LOST}) as events:
             async with asyncio.TaskGroup() as group:
                 async for event in events:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from csms.background import background
 from csms.reservations import work as reservations
 from csms.sites.rules import Place, Site
 from csms.smart_charging import store as charging
@@ -65,6 +66,29 @@ async def test_a_running_cost_is_told_when_it_changes(csms: Backend) -> None:
     assert station.payloads("CostUpdated") == [{"totalCost": 1.2, "transactionId": charging.id}]
     await announcer.tell_all()  # nothing changed: nothing is sent
     assert len(station.payloads("CostUpdated")) == 1
+
+
+async def test_a_plan_by_a_clock_that_nobody_has_stops_nothing_and_is_named(csms: Backend) -> None:
+    """Earlier versions took any text as a time zone; drivers saw its prices by UTC."""
+    wrong = PricePlan(id="wrong", currency="EUR", zone="Mars/Olympus", energy=Charge(rates=(Rate(price="0.5"),)))
+    await csms.services.store.run(tariffs.add_plan, wrong, 0)
+    await assign(csms, FLAT)
+    await assign(csms, wrong, station_id="CS-V2G-0001")
+    costs = []
+    for name in ("CS-V2G-0001", "CS-V2G-0002"):
+        charging = Charging(csms, await csms.booted(name))
+        charging.station.answers["CostUpdated"] = {}
+        await charging.started()
+        charging.wh += 2000
+        await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+        await CostAnnouncer(csms.services).tell_all()
+        costs.append([*(each["totalCost"] for each in charging.station.payloads("CostUpdated"))])
+        costs.append([(await charging.unplugged())["totalCost"]])
+    assert costs == [[1], [1], [1.2], [1.2]]
+    async with background(csms.services), asyncio.timeout(60):
+        while not (named := csms.events.named("plan_zone_unknown")):
+            await asyncio.sleep(0.001)
+    assert [each.data for each in named] == [{"plan": "wrong", "zone": "Mars/Olympus"}]
 
 
 async def test_the_answer_to_the_end_has_the_cost(csms: Backend) -> None:
