@@ -1,7 +1,7 @@
 """Books over sessions: postings are added, reversed and summed, never changed; periods close."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import tzinfo
 from typing import Any, Final, Literal, NamedTuple
 
@@ -17,6 +17,7 @@ from v2g import typed_json
 from v2g.energy.settlement import bookkeeping
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.operator import PeriodClosed, seal
+from v2g.energy.settlement.pricing import NO_CURRENCY
 from v2g.errors import RefusedError, StoreError
 from v2g.pki.keys import SigningKey
 
@@ -58,6 +59,16 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     import_mwh: int
     export_mwh: int
     owed: dict[str, int]
+
+
+class _Total(msgspec.Struct, frozen=True):
+    currency: str
+
+
+class _Totals(msgspec.Struct, frozen=True):
+    """What a sum needs of a stored settlement."""
+
+    totals: tuple[_Total, ...]
 
 
 class Sums(NamedTuple):
@@ -149,9 +160,11 @@ def _sum_up(connection: Connection, station_id: str, transaction_id: str) -> Non
     delete_rows(connection, booked_transactions, **place)
     review, entry = journal_reviews.c, posting_entries.c
     of_session = (postings.c.station_id == review.station_id) & (postings.c.session_id == review.session_id)
+    settled = (settlements.c.station_id == review.station_id) & (settlements.c.session_id == review.session_id)
     standing = connection.execute(
-        select(postings.c.id, postings.c.import_mwh, postings.c.export_mwh)
+        select(postings.c.id, postings.c.import_mwh, postings.c.export_mwh, settlements.c.document)
         .join(journal_reviews, of_session)
+        .outerjoin(settlements, settled)
         .where((review.station_id == station_id) & (review.transaction_id == transaction_id))
         .where((postings.c.reversed == 0) & postings.c.reverses.is_(None))
     ).all()
@@ -162,13 +175,21 @@ def _sum_up(connection: Connection, station_id: str, transaction_id: str) -> Non
         select(entry.unit, gross, vat)
         .where(entry.posting_id.in_([row.id for row in standing]) & (entry.unit != bookkeeping.MILLIWATT_HOURS))
         .group_by(entry.unit)
-    ).all()
+    )
+    amounts = dict.fromkeys(_currencies([row.document for row in standing]), (0, 0))  # free energy has no entry
+    amounts |= {unit: (int(owed), int(tax)) for unit, owed, tax in money}
     rows: list[dict[str, object]] = [
-        {**place, "currency": unit, "import_mwh": None, "export_mwh": None, "net": int(owed + tax), "gross": int(owed)}
-        for unit, owed, tax in sorted(map(tuple, money))
+        {**place, "currency": unit, "import_mwh": None, "export_mwh": None, "net": owed + tax, "gross": owed}
+        for unit, (owed, tax) in sorted(amounts.items())
     ] or [{**place, "currency": "", "net": None, "gross": None}]
     rows[0] |= {name: sum(getattr(row, name) for row in standing) for name in ("import_mwh", "export_mwh")}
     insert_rows(connection, booked_transactions, rows)
+
+
+def _currencies(documents: Iterable[str | None]) -> set[str]:
+    """Return the currencies of settlements, with those in which energy was free."""
+    found = (typed_json.decode(each, _Totals).totals for each in documents if each is not None)
+    return {total.currency for totals in found for total in totals} - {NO_CURRENCY}
 
 
 def _add(

@@ -36,6 +36,19 @@ async def test_a_session_in_the_books_counts_once_with_vat(backend: Start) -> No
         }  # fmt: skip
 
 
+@pytest.mark.requirement("R33")
+async def test_a_free_session_costs_nothing_whatever_its_transaction_would(backend: Start) -> None:
+    async with backend() as csms, serving(csms) as ask:
+        await delivered_whole(ask, journal(price=0, compensation=0))
+        own = Bill(currency="EUR", excl_tax=2_000_000, incl_tax=2_380_000)
+        await csms.services.store.run(
+            tariffs.save_cost, STATION, f"tx-{SESSION}", own, "{}", 0, final=True, source="csms"
+        )
+        (found,) = (await ask("GET", PATH)).json
+        assert (found["currency"], found["gross"], found["transactions"]) == ("EUR", "0.00", 1)
+        assert "<b>0.00 EUR</b>" in (await ask("GET", f"/settlements/{SESSION}/receipt")).body.decode()
+
+
 async def test_a_group_has_a_row_for_each_currency_and_they_come_in_pages(ask: ApiClient) -> None:
     await delivered_whole(ask, journal(currency="JPY", price=30_100_000))
     yen = await ask("GET", f"{PATH}?by=site")

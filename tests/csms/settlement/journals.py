@@ -37,13 +37,14 @@ def journal(
     currency: str = "EUR",
     nth: int = 0,
     emaid: str = "DEV2GC00000001",
+    compensation: int = 200_000,
 ) -> list[bytes]:
     """Return the lines of a whole session: 2 kWh in, 1 kWh out, over two quarters of an hour.
 
     The `nth` one begins an hour after the one before.
     """
     ledger, begin_ms = SessionJournal(), T0 + nth * 3_600_000
-    slot = PriceSlot(start_ms=begin_ms, duration_ms=priced_ms, import_price=price, export_compensation=200_000)
+    slot = PriceSlot(start_ms=begin_ms, duration_ms=priced_ms, import_price=price, export_compensation=compensation)
     begin, end = (started(station, session, each) for each in (nth, nth + 1))
     lines = ledger.record(begin, begin_ms)
     lines += ledger.record(
