@@ -370,7 +370,7 @@ class RoamingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     allow: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=253)], ...] = ()
     """Private hosts, addresses and networks that may be called, as in `webhooks`."""
     roots: tuple[Path, ...] = ()
-    """PEM files of roots for partners' certificates; by default those of the system."""
+    """PEM files of roots of partners' certificates, besides those of the system."""
     timeout_s: Seconds = 10.0
     """How long a partner may take to answer, s."""
     authorize_timeout_s: Seconds = 4.0

@@ -147,8 +147,12 @@ async def register_roaming_partner(call: Call, parameters: OnePartner) -> Roamin
     await _partner(call, parameters)
     try:
         await _partners(call).register(parameters.partner_id)
-    except (OcpiError, TransferError) as error:
-        raise ApiError(502, f"the handshake failed: {error}", "is the token A still valid there?") from None
+    except OcpiError as error:
+        hint = error.hint or "is the token A still valid there?"
+        raise ApiError(502, f"the handshake failed: {error}", hint) from None
+    except TransferError as error:
+        hint = "does its server run, and is its certificate valid under a root of the system or of roaming.roots?"
+        raise ApiError(502, f"the handshake failed: {error}", hint) from None
     return _shown(await _partner(call, parameters))
 
 

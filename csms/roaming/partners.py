@@ -73,11 +73,12 @@ class Partners:
         self.commands: Final = set[str]()
         """Partners' commands that this node carries out."""
         self._context = ssl.create_default_context()
-        try:
-            for root in config.roots:
+        for root in config.roots:
+            try:
                 self._context.load_verify_locations(root)
-        except OSError as error:
-            raise ConfigError(f"[roaming] roots: {error}", hint="PEM files of certificates") from None
+            except OSError as error:
+                why = error.strerror or error
+                raise ConfigError(f"[roaming] roots: {root}: {why}", hint="PEM files of certificates") from None
 
     @property
     def url(self) -> str:

@@ -118,7 +118,7 @@ def check_partner_url(url: str, hosts: tuple[str, ...], reach: Reach) -> str:
         check_url(url, reach)
         host = host_of(url)
     except (ConfigError, ValueError) as error:
-        raise OcpiError(str(error), code=3001) from None
+        raise OcpiError(str(error), code=3001, hint=getattr(error, "hint", "")) from None
     if hosts and host not in hosts:
         raise OcpiError(f"{host} is not a host of this partner ({', '.join(hosts)})", code=3001)
     return url

@@ -10,6 +10,7 @@ from csms.accounts.rules import Role
 from tests.csms.roaming.peers import Operator, acquainted, operator
 from tests.csms.roaming.scripted_partner import ROLE, ScriptedPartner
 from tests.csms.support import TOKENS
+from v2g_cli.demo.processes import free_port
 
 pytestmark = pytest.mark.requirement("R202")
 
@@ -145,6 +146,14 @@ async def test_partners_that_are_not_strict_are_understood(cpo: Operator) -> Non
         assert (await cpo.ask("POST", "/roaming/partners/tnm/register"))["state"] == "registered"
         partner.answers["/credentials"] = 307, f"{partner.url}/elsewhere/credentials/"
         await cpo.ask("POST", "/roaming/partners/tnm/register", status=502)
+
+
+async def test_what_a_configuration_lacks_for_a_partner_is_said(cpo: Operator) -> None:
+    far = {"partner_id": "far", "versions_url": "https://10.9.8.7/versions", "token": "A"}
+    assert "roaming.allow" in (await cpo.ask("POST", "/roaming/partners", far, 409))["hint"]
+    nobody = {"partner_id": "away", "versions_url": f"https://127.0.0.1:{free_port()}/versions", "token": "A"}
+    await cpo.ask("POST", "/roaming/partners", nobody, 201)
+    assert "roaming.roots" in (await cpo.ask("POST", "/roaming/partners/away/register", status=502))["hint"]
 
 
 async def test_partners_may_have_tls_1_2_and_nobody_else(cpo: Operator) -> None:
