@@ -145,10 +145,23 @@ def advance(
     used, pack = battery.usage, settings.health.pack
     reports: list[Report] = []
     ends: dict[int, detectors.DetectorState] = {}
+    waiting: list[tuple[StoredRecord, Sample]] = []
+
+    def take_waiting() -> None:
+        nonlocal state, used
+        stepped = detectors.steps(settings, state, [sample for _, sample in waiting])
+        for (each, _), (state, found) in zip(waiting, stepped, strict=True):
+            reports.extend(_report(each.ev, finding) for finding in found)
+            ends[each.at_ms // ESTIMATES_MS * ESTIMATES_MS] = state
+        if pack is not None:
+            for each, sample in waiting:
+                used = use(pack, used, sample, each.context)
+        waiting.clear()
+
     for each in records:
         document = _document(each.document)
-        if document.event is not None:
-            theirs = found_by_vehicle(each.ev, document.event, each.values)
+        if document.event is not None and (theirs := found_by_vehicle(each.ev, document.event, each.values)):
+            take_waiting()
             reports += theirs
             if any(_resets(state, one) for one in theirs):
                 state = msgspec.structs.replace(state, runaway=runaway.RunawayState())
@@ -167,11 +180,8 @@ def advance(
         sample = Sample(each.at_ms, held)
         if scores is not None and scoring is not None:
             scores = scored(scoring, scores, sample, each.context)
-        state, found = detectors.step(settings, state, sample)
-        if pack is not None:
-            used = use(pack, used, sample, each.context)
-        reports += (_report(each.ev, finding) for finding in found)
-        ends[each.at_ms // ESTIMATES_MS * ESTIMATES_MS] = state
+        waiting.append((each, sample))
+    take_waiting()
     estimates = ((begin_ms, detectors.estimates(end)) for begin_ms, end in ends.items())
     known = tuple((begin_ms, values) for begin_ms, values in estimates if values)
     after = Battery(*place, battery.changes, held, state, used, scores, consent)

@@ -93,3 +93,17 @@ def test_a_runaway_does_not_wait_whether_a_jump_stays_and_limits_do() -> None:
         state, found = detectors.step(PACK, state, Sample(at_ms, values))
         kinds += [each.kind for each in found]
     assert kinds == ["data_jump", "thermal_runaway"]
+
+
+@pytest.mark.requirement("R117", "R120")
+def test_samples_taken_together_are_as_those_taken_one_by_one() -> None:
+    samples = [
+        Sample(second // 2 * 1000, CELLS | MEASURED | {"battery.current": 7.0 * (second % 5), HOT: hot})
+        for second, hot in enumerate([25.0] * 40 + [math.nan, 60.0, 60.0, 61.0, 30.0, 500.0] + [25.0] * 40)
+    ]
+    alone, state = list[tuple[detectors.DetectorState, tuple[Finding, ...]]](), detectors.DetectorState()
+    for each in samples:
+        alone.append(detectors.step(PACK, state, each))
+        state = alone[-1][0]
+    assert {each.kind for _, found in alone for each in found} >= {"data_jump", "data_number", "over_temperature"}
+    assert repr(detectors.steps(PACK, detectors.DetectorState(), samples)) == repr(alone)  # NaN is not itself

@@ -83,8 +83,11 @@ def step(
         ("data_silent", passed_s if flowed else 0.0, settings.silent_s, settings.silent_s),
         ("data_sign", -agrees if steps >= settings.steps else 0.0, 0.5, -0.5),
     ):
+        active = wrong.setdefault(kind, False)
+        if not active and value <= limit:  # as nearly always
+            continue
         shown = {name: each for name, (each, _) in jumped.items()} if kind == "data_jump" else numbers
-        wrong[kind], new = judge(kind, _WARNING, wrong.get(kind, False), value, limit, clear, sample, shown)
+        wrong[kind], new = judge(kind, _WARNING, active, value, limit, clear, sample, shown)
         found += new
     return DataQualityState(sample.at_ms, values, jumped, wrong, agrees, steps, now or state.before), found
 

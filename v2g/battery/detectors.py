@@ -5,7 +5,7 @@ A detector is a module here with settings, a frozen and serialisable state, and 
 `_ESTIMATES`, too.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -76,25 +76,53 @@ class DetectorState(msgspec.Struct, frozen=True):
 def step(
     settings: DetectorSettings, state: DetectorState, sample: Sample, which: Collection[str] = BACK_END
 ) -> tuple[DetectorState, tuple[Finding, ...]]:
-    """Let detectors take a sample; return their states and what they found, in a fixed order.
+    """Let detectors take a sample; return their states and what they found, in a fixed order."""
+    return steps(settings, state, (sample,), which)[0]
+
+
+def steps(
+    settings: DetectorSettings, state: DetectorState, samples: Sequence[Sample], which: Collection[str] = BACK_END
+) -> list[tuple[DetectorState, tuple[Finding, ...]]]:
+    """Let detectors take samples in turn; return for each the states after it, and what was found, in a fixed order.
 
     Values that are wrong as data are findings of their own, and detectors do not see them. What a second sample of the
     same time shows is dated a millisecond later: an end follows its beginning.
     """
-    plausible = _data.plausible(sample)
-    data, new = _data.step(settings.data, state.data, sample, plausible)
-    findings, states = list(new), {"data": data}  # type: list[Finding], dict[str, object]
-    trusted = _data.trusted(data, plausible)
+    plausible, trusted, found = list[Sample](), list[Sample](), list[tuple[Finding, ...]]()
+    data, datas = state.data, list[object]()
+    for sample in samples:
+        seen = _data.plausible(sample)
+        data, new = _data.step(settings.data, data, sample, seen)
+        plausible.append(seen)
+        trusted.append(_data.trusted(data, seen))
+        datas.append(data)
+        found.append(new)
+    parts = {"data": datas}
+    # one detector after another: the processor does not load the code of all of them again for each sample
     for name, detect in _STEPS.items():
-        if name in which:
-            seen = plausible if name in UNFILTERED else trusted
+        if name not in which:
+            continue
+        of, now, after = getattr(settings, name), getattr(state, name), list[object]()
+        for number, seen in enumerate(plausible if name in UNFILTERED else trusted):
             if name == "twin":
-                detect = partial(_twin.step, sized=_health.sized(settings.health, state.health))
-            states[name], new = detect(getattr(settings, name), getattr(state, name), seen)
-            findings += new
-    if sample.at_ms == state.data.at_ms:
-        findings = [msgspec.structs.replace(each, at_ms=sample.at_ms + 1) for each in findings]
-    return msgspec.structs.replace(state, **states), tuple(findings)
+                health = parts["health"][number - 1] if number and "health" in parts else state.health
+                assert isinstance(health, _health.HealthState)
+                detect = partial(_twin.step, sized=_health.sized(settings.health, health))
+            now, new = detect(of, now, seen)
+            after.append(now)
+            if new:
+                found[number] += new
+        parts[name] = after
+    stepped = list[tuple[DetectorState, tuple[Finding, ...]]]()
+    at_ms = state.data.at_ms
+    for number, sample in enumerate(samples):
+        findings = found[number]
+        if findings and sample.at_ms == at_ms:
+            findings = tuple(msgspec.structs.replace(each, at_ms=at_ms + 1) for each in findings)
+        at_ms = sample.at_ms
+        after_it = msgspec.structs.replace(state, **{name: part[number] for name, part in parts.items()})
+        stepped.append((after_it, findings))
+    return stepped
 
 
 def estimates(state: DetectorState) -> dict[str, float]:

@@ -17,6 +17,7 @@ from msgspec import Meta
 from v2g.battery.sample import Finding, Sample, judge
 from v2g.telemetry.signals import CELL_VOLTAGE
 
+_OF_A_CELL: Final = f"{CELL_VOLTAGE}."
 _LEAST_CELLS: Final = 6
 _MOST_CELLS: Final = 2000
 _NORMAL: Final = 0.6745
@@ -52,8 +53,11 @@ def step(
     settings: ImbalanceSettings, state: ImbalanceState, sample: Sample
 ) -> tuple[ImbalanceState, tuple[Finding, ...]]:
     """Compare all cells of a sample (`battery.cell_voltage.N`); the finding's evidence names the worst one."""
-    named = ((name.removeprefix(f"{CELL_VOLTAGE}."), value) for name, value in sample.values.items())
-    cells = {number: value for number, value in named if number.isdigit()}
+    cells = {
+        number: value
+        for name, value in sample.values.items()
+        if name.startswith(_OF_A_CELL) and (number := name[len(_OF_A_CELL) :]).isdigit()
+    }
     if not _LEAST_CELLS <= len(cells) <= _MOST_CELLS or sample.at_ms < state.at_ms:
         return state, ()
     middle = median(cells.values())
