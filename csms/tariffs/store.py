@@ -14,7 +14,7 @@ from csms.settlements.rules import PriceStep
 from csms.settlements.tables import price_deliveries
 from csms.tariffs.plans import Scope as Scope
 from csms.tariffs.plans import find_plan as find_plan
-from csms.tariffs.plans import group_of, read_plan
+from csms.tariffs.plans import group_of, read_plan, scope_of
 from csms.tariffs.plans import plan as plan
 from csms.tariffs.plans import plans_at as plans_at
 from csms.tariffs.plans import plans_of as plans_of
@@ -138,6 +138,18 @@ def find_driver_plan(connection: Connection, wanted: Scope) -> PricePlan | None:
     return find_plan(connection, wanted) if mine else None
 
 
+def driver_plan_due(connection: Connection, station_id: str, transaction_id: str) -> PricePlan | None:
+    """Return the driver's own plan of a running transaction whose station calculates its cost by another one."""
+    found = transactions.get(connection, station_id, transaction_id)
+    if found is None or not found.active or found.tariff_id is None or found.id_token is None:
+        return None
+    running = plans_of(connection, found)
+    last = running[-1][1] if running else None
+    if last is None or last.export is not None or last.id.lower() == found.tariff_id.value.lower():
+        return None
+    return last if find_driver_plan(connection, scope_of(found)) == last else None
+
+
 def change_plan(connection: Connection, transaction: Transaction, new: PricePlan, now_ms: int) -> None:
     """Change the plan of a transaction from now on (I11). Raises RefusedError (`currency`)."""
     running = plans_of(connection, transaction)
@@ -146,7 +158,8 @@ def change_plan(connection: Connection, transaction: Transaction, new: PricePlan
     if running:
         known = msgspec.structs.replace(transaction, id_token=transaction.id_token or Dated(0, ""))
         keep_plan(connection, known, running[0][1].id)
-    _add_plan(connection, transaction, new.id, now_ms)  # I11.FR.08: the time without a plan stays free
+    if not running or running[-1][1].id != new.id:
+        _add_plan(connection, transaction, new.id, now_ms)  # I11.FR.08: the time without a plan stays free
 
 
 def keep_plan(connection: Connection, transaction: Transaction, plan_id: str) -> None:

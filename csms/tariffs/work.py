@@ -101,6 +101,7 @@ class CostAnnouncer:
 
 _BOOTED: Final = "boot_accepted"
 _SITE_CHANGED: Final = "site_changed"
+_REMOTE: Final = "remote_start_matched"
 TARIFFS_CHANGED: Final = "tariffs_changed"
 """Kind of the event that reports other assignments of plans."""
 _SHOWN: Final = ("TariffCostCtrlr", "TariffFallbackMessage")
@@ -122,14 +123,19 @@ class TariffService:
 
     async def run(self) -> None:
         """Send the stations here the tariffs of their places (I07): each that boots, all when assignments or sites
-        change; for ever."""
+        change; and those of drivers of remote starts; for ever."""
         services = self._services
         for name, zone in (await services.store.read(tariffs.wrong_zones)).items():
             services.announce("ocpp", "plan_zone_unknown", plan=name, zone=zone)
-        with services.feed.subscribe({_BOOTED, _SITE_CHANGED, TARIFFS_CHANGED, LOST}) as events:
+        kinds = {_BOOTED, _SITE_CHANGED, TARIFFS_CHANGED, LOST, _REMOTE}
+        with services.feed.subscribe(kinds) as events:
             async with asyncio.TaskGroup() as group:
                 async for event in events:
                     here = services.connections.connected_here()
+                    if event.kind == _REMOTE:
+                        if event.station_id in here:
+                            group.create_task(self.give_driver(event.station_id, event.data["transaction"]))
+                        continue
                     if event.kind == _BOOTED and event.station_id is not None:
                         self._installed.pop(event.station_id, None)
                         here = here & {event.station_id}
@@ -167,6 +173,21 @@ class TariffService:
         data: dict[str, Scalar] = {"tariff": plan.id, "evse": evse_id, "status": status}
         services.report("ocpp", "default_tariff", station_id, data)
         return status
+
+    async def give_driver(self, station_id: str, transaction_id: str) -> None:
+        """Change a transaction to its driver's own tariff (I11).
+
+        Only the answer to Authorize has it (I08.FR.01), and a remote start without AuthorizeRemoteStart asks for none.
+        """
+        services = self._services
+        if services.connections.version(station_id) != "2.1":
+            return
+        plan = await services.store.read(tariffs.driver_plan_due, station_id, transaction_id)
+        if plan is not None:
+            with contextlib.suppress(V2GError):  # then its cost is by the station's tariff, which drivers see
+                status = await self.change_transaction(station_id, transaction_id, plan.id)
+                data: dict[str, Scalar] = {"transaction": transaction_id, "tariff": plan.id, "status": status}
+                services.report("ocpp", "driver_tariff", station_id, data)
 
     async def install_assigned(self, station_id: str) -> None:
         """Have the default tariffs of a station be those of its place. What it has already is kept."""

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from csms.background import background
+from csms.remote_control import work as remote_control
 from csms.reservations import work as reservations
 from csms.sites.rules import Place, Site
 from csms.smart_charging import store as charging
@@ -364,6 +365,30 @@ async def test_a_cost_that_a_station_could_not_work_out_is_worked_out_here(csms:
     kept = await csms.services.store.run(tariffs.cost, charging.station.id, charging.id)
     assert kept is not None
     assert (kept["source"], kept["final"], kept["incl_tax"]) == ("csms", True, 2_400_000)
+
+
+async def test_a_driver_whom_the_station_has_not_asked_about_gets_the_own_tariff(csms: Backend) -> None:
+    """I08, I11: only the answer to Authorize has it, which no remote start without AuthorizeRemoteStart gets."""
+    await assign(csms, FLAT)
+    station = await csms.booted(version="2.1")
+    station.answers |= {"ChangeTransactionTariff": {"status": "Accepted"}, "SetDefaultTariff": {"status": "Accepted"}}
+    station.answers["RequestStartTransaction"] = {"status": "Accepted"}
+    await assign(csms, NEW, token_type=VALID["type"], id_token=VALID["idToken"])
+    token = IdToken(id_token=VALID["idToken"], type=VALID["type"])
+    async with background(csms.services), asyncio.timeout(60):
+        await asyncio.sleep(0)  # it listens
+        started = await remote_control.start(csms.services, station.id, token, evse_id=1)
+        charging = Charging(csms, station)
+        info = {"transactionId": charging.id, "remoteStartId": started.remote_start_id, "tariffId": FLAT.id}
+        await charging.event("Started", "RemoteStart", token=VALID, extra={"transactionInfo": info})
+        while not csms.events.named("driver_tariff"):
+            await asyncio.sleep(0.001)
+        other = Charging(csms, station, evse_id=2)  # its station has asked
+        info = {"transactionId": other.id, "tariffId": NEW.id}
+        await other.event("Started", "Authorized", token=VALID, extra={"transactionInfo": info})
+        await other.unplugged()
+    (sent,) = station.payloads("ChangeTransactionTariff")
+    assert (sent["transactionId"], sent["tariff"]["tariffId"]) == (charging.id, NEW.id)
 
 
 async def test_a_drivers_plan_that_pays_for_energy_fed_back_is_worked_out_here(
