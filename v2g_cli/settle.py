@@ -828,7 +828,7 @@ def close_period(
 ) -> None:
     """Close a month in the books of a running back end, for ever, and show its sums and digest.
 
-    It must be over, earlier months closed, and all complete sessions posted. URL and token as for `v2g csms`.
+    It must be over, earlier months closed, and all its complete sessions posted. URL and token as for `v2g csms`.
 
     Example: `v2g settle close-period 2026-11`
     """

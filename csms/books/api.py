@@ -222,8 +222,8 @@ async def _holds(call: Call, closed: rows.ClosedPeriod) -> bool:
 async def close_period(call: Call, parameters: ClosedPeriod) -> PeriodState:
     """Close a period for ever: settlements that come later are posted in the next one.
 
-    It must be over, earlier ones closed, and all complete sessions posted. Closing a closed one again changes nothing,
-    but signs one that an earlier version closed, if its postings are those that were closed.
+    It must be over, earlier ones closed, and all its complete sessions posted. Closing a closed one again changes
+    nothing, but signs one that an earlier version closed, if its postings are those that were closed.
 
     The event `period_closed` brings its digest to webhooks, which keep it elsewhere.
     """

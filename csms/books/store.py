@@ -225,7 +225,8 @@ def close(
     """Close a period, for ever, and sign it with the operator's key; a closed one is returned as it is.
 
     Raises RefusedError if it is not over (`not_over`), an earlier one with postings is open (`earlier_is_open`), a
-    later one is closed (`later_is_closed`), or complete sessions are not posted (`unposted`), unless these are left.
+    later one is closed (`later_is_closed`), or its complete sessions are not all posted (`unposted`), unless these are
+    left.
     """
     _lock(connection)
     found = closed_period(connection, period)
@@ -247,7 +248,8 @@ def close(
         raise RefusedError(
             f"period {open_before} is still open", reason="earlier_is_open", hint=f"close {open_before} first"
         )
-    waiting = [] if leave_unposted else [*records.unsettled(connection), *unposted(connection)]
+    before_ms = bookkeeping.end_of(period, zone)
+    waiting = [] if leave_unposted else [*records.unsettled(connection, before_ms), *unposted(connection)]
     if waiting:
         station_id, session_id = waiting[0]
         raise RefusedError(

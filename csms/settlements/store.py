@@ -159,11 +159,14 @@ def list_settlements(
     return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in connection.execute(query)]
 
 
-def unsettled(connection: Connection) -> list[tuple[str, str]]:
+def unsettled(connection: Connection, before_ms: int | None = None) -> list[tuple[str, str]]:
     """Return (station, session) of complete journal copies whose settlement is missing or outdated.
 
-    Those in quarantine, and rejected ones, are left out: an operator decides, or has decided.
+    Those in quarantine, and rejected ones, are left out: an operator decides, or has decided. So are those of which it
+    is known that they ended at `before_ms` (UTC) or later.
     """
+    review = journal_reviews.c
+    in_time = () if before_ms is None else (review.end_ms.is_(None) | (review.end_ms < before_ms),)
     rows = connection.execute(
         select(journals.c.station_id, journals.c.session_id)
         .outerjoin(
@@ -173,12 +176,10 @@ def unsettled(connection: Connection) -> list[tuple[str, str]]:
             & (settlements.c.journal_head == journals.c.head),
         )
         .outerjoin(
-            journal_reviews,
-            (journal_reviews.c.station_id == journals.c.station_id)
-            & (journal_reviews.c.session_id == journals.c.session_id)
-            & journal_reviews.c.state.in_(("quarantined", "rejected")),
+            journal_reviews, (review.station_id == journals.c.station_id) & (review.session_id == journals.c.session_id)
         )
-        .where(journals.c.ended.is_(True) & settlements.c.session_id.is_(None) & journal_reviews.c.session_id.is_(None))
+        .where(journals.c.ended.is_(True) & settlements.c.session_id.is_(None), *in_time)
+        .where(review.state.is_(None) | review.state.not_in(("quarantined", "rejected")))
     )
     return [(row.station_id, row.session_id) for row in rows]
 

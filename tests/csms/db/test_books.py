@@ -2,7 +2,8 @@
 
 import contextlib
 from collections import Counter
-from datetime import UTC
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from sqlalchemy import Connection, update
 
+from csms.booking import store as reviews
 from csms.books import store as books
 from csms.books.tables import posting_entries, postings
 from csms.db.store import Store
@@ -20,6 +22,8 @@ from v2g.energy.settlement.canonical import canonical
 from v2g.errors import RefusedError, StoreError
 
 assert period_of(NOV) == "2026-11"
+BERLIN = ZoneInfo("Europe/Berlin")
+DECEMBER = int(datetime(2026, 12, 1, tzinfo=BERLIN).timestamp() * 1000)
 
 
 def amounts(found: books.Sums) -> dict[tuple[str, str], int]:
@@ -192,6 +196,24 @@ def test_a_period_is_not_closed_while_a_complete_session_is_not_posted(store: St
             books.close(connection, "2026-11", LATER, UTC, KEY)
         assert waiting.value.reason == "unposted"
         assert books.close(connection, "2026-11", LATER, UTC, KEY, leave_unposted=True).postings == 1
+
+    store.do(work)
+
+
+@pytest.mark.parametrize(("end_ms", "waits"), [(DECEMBER - 1, True), (DECEMBER, False)])
+def test_what_ended_after_a_period_does_not_keep_it_open(store: Store, end_ms: int, *, waits: bool) -> None:
+    def work(connection: Connection) -> None:
+        row = records.JournalRow(station_id="CS", session_id="02", lines=1, head="ab", ended=True)
+        assert records.append_journal(connection, row, 0, [b"x"], NOV)
+        review = reviews.Review(
+            station_id="CS", session_id="02", state="waiting", transaction_id="", begin_ms=NOV, end_ms=end_ms,
+            reason="transaction", detail="", since_ms=NOV, due_ms=LATER,
+        )  # fmt: skip
+        assert reviews.put(connection, review)
+        refused = pytest.raises(RefusedError, match="02 of CS") if waits else contextlib.nullcontext()
+        with refused:
+            books.close(connection, "2026-11", LATER, BERLIN, KEY)
+        assert records.unsettled(connection) == [("CS", "02")]
 
     store.do(work)
 

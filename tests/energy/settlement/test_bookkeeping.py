@@ -15,6 +15,7 @@ from v2g.energy.settlement.bookkeeping import (
     Entry,
     Posting,
     balance,
+    end_of,
     is_balanced,
     next_period,
     period_of,
@@ -163,6 +164,7 @@ def test_a_period_is_a_month_of_the_operators_zone() -> None:
     assert period_of(last_second) == "2026-12"
     berlin = ZoneInfo("Europe/Berlin")
     assert (period_of(last_second, berlin), period_of(last_second + 1_000, berlin)) == ("2026-12", "2027-01")
+    assert end_of("2026-12", berlin) == last_second + 1_000
 
 
 @pytest.mark.parametrize(("period", "after"), [("2026-11", "2026-12"), ("2026-12", "2027-01"), ("2027-01", "2027-02")])

@@ -162,6 +162,11 @@ def next_period(period: str) -> str:
     return f"{year + month // 12:04}-{month % 12 + 1:02}"
 
 
+def end_of(period: str, zone: tzinfo = UTC) -> int:
+    """Return when a period ends and the next one begins (UTC ms)."""
+    return int(datetime.fromisoformat(f"{next_period(period)}-01").replace(tzinfo=zone).timestamp() * 1000)
+
+
 class Digest:
     """The digest of a period: SHA-512 over that of the closed period before it, and over its postings in order."""
 
