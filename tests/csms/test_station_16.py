@@ -20,7 +20,7 @@ from websockets.typing import Subprotocol
 from csms.accounts.rules import Role
 from csms.admission.work import StationAdmissions
 from csms.config import StationEntry
-from csms.tokens.rules import Terms, TokenEntry
+from csms.tokens.rules import Allowance, Terms, TokenEntry
 from tests.csms.conftest import Start
 from tests.csms.support import EMAID, STATION, TOKENS, Running, grid_signal
 
@@ -147,6 +147,26 @@ def values(begin: str, import_wh: int, export_kwh: str) -> list[dict[str, Any]]:
             ],
         }
     ]
+
+
+async def test_a_session_ends_when_its_driver_has_used_up_the_allowance(start: Start) -> None:
+    """By a remote start, after which the station has connected again; it knows no limits itself."""
+    terms = Terms(allowances=(Allowance(period="total", energy_wh=4000),))
+    card = {"idToken": CARD, "type": "ISO14443"}
+    async with start(tokens=(TokenEntry(id_token=CARD, type="ISO14443", terms=terms),)) as csms:
+        async with station(csms) as point:
+            await api(csms, "POST", f"/stations/{STATION}/transactions", {"id_token": card, "evse_id": 1})
+            await point.wait_for("RemoteStartTransaction")
+        async with station(csms) as point:
+            begun = call.StartTransaction(connector_id=1, id_tag=CARD, meter_start=1000, timestamp=now(-3600))
+            number = (await point.call(begun)).transaction_id
+            for seconds, wh in ((-1200, 4999), (0, 5000)):
+                assert "RemoteStopTransaction" not in dict(point.asked)
+                meter = [{"timestamp": now(seconds), "sampled_value": [{"value": str(wh)}]}]
+                await point.call(call.MeterValues(connector_id=1, transaction_id=number, meter_value=meter))
+            assert await point.wait_for("RemoteStopTransaction") == {"transaction_id": number}
+            reached = await csms.event("transaction_limit_reached")
+            assert (reached["transaction"], reached["limit"], reached["value"]) == (str(number), "max_energy", 4000)
 
 
 async def test_a_session_is_a_transaction_with_both_registers(start: Start) -> None:

@@ -171,6 +171,11 @@ def test_messages_payments_swaps_and_vendors(store: Store) -> None:
         assert payments.expire_web_payments(connection, 9) == 0
         assert payments.pay(connection, number, "psp-1", None, 1) is not None
         assert payments.pay(connection, number, "psp-1", None, 1) is None
+        (paid,) = payments.awaited(connection, 0)
+        assert (paid.psp_ref, paid.paid_ms, paid.answer) == ("psp-1", 1, "")
+        assert [payments.take_up(connection, paid, "Unanswered") for _ in range(2)] == [True, False]
+        assert [payments.give_back(connection, paid) for _ in range(2)] == [True, False]
+        assert payments.awaited(connection, 0) == []
         payments.add_swap(connection, "CS", swap, 1)
         assert payments.list_swaps(connection, None, 10, "CS", 5)[0]["document"]["batteryData"][0]["soC"] == 1.0
         remote_control.add_transfer(connection, "CS", DataTransferRequest(vendor_id="v", data={"a": None}), 1)
