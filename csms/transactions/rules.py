@@ -7,7 +7,7 @@ Faults are derived from what is known when an event arrives; they are stored bes
 it, so that events result in the same transaction in any order.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 from itertools import pairwise
 from typing import Annotated, Final, Literal
@@ -225,22 +225,24 @@ LEAST_LINE_A: Final = 1
 
 def power_w(samples: Sequence[Sample], location: str = OUTLET) -> str | None:
     """Return the power in the newest samples at a place, W, negative out of the vehicle; None without one."""
-    reported = [each for each in samples if each.measurand in _POWERS and (each.location or OUTLET) == location]
+    reported: dict[str, list[Sample]] = {}
+    for each in samples:
+        if each.measurand in _POWERS and (each.location or OUTLET) == location:
+            reported.setdefault(each.measurand, []).append(each)
     if not reported:
         return None
     total = Decimal()
-    for each in _newest(reported):
-        total += Decimal(each.value) * _POWERS[each.measurand] * (1000 if each.unit == "kW" else 1)
+    for measurand, of_it in reported.items():
+        for each in of_it if len(of_it) == 1 else _newest(of_it):  # nearly every event has one
+            total += Decimal(each.value) * (_POWERS[measurand] * (1000 if each.unit == "kW" else 1))
     return f"{total:.0f}"
 
 
-def _newest(reported: Sequence[Sample]) -> Iterator[Sample]:
-    """Yield the newest readings of each direction: of all phases together, else of each one."""
-    for measurand in _POWERS:
-        of_it = [each for each in reported if each.measurand == measurand]
-        last_ms = max((each.at_ms for each in of_it), default=None)
-        newest = [each for each in of_it if each.at_ms == last_ms]
-        yield from [each for each in newest if not each.phase] or newest
+def _newest(reported: Sequence[Sample]) -> list[Sample]:
+    """Return the newest readings of one direction: of all phases together, else of each one."""
+    last_ms = max(each.at_ms for each in reported)
+    newest = [each for each in reported if each.at_ms == last_ms]
+    return [each for each in newest if not each.phase] or newest
 
 
 def connection_reading(samples: Sequence[Sample]) -> ConnectionReading | None:

@@ -188,7 +188,7 @@ class RpcConnection:
             return
 
         async def work() -> None:
-            answer: Message | OcppError = OcppError("the request could not be handled", answer="InternalError")
+            answer: Message | OcppError | None = None
             try:
                 answer = await self._handle(called.action, called.request)
             except OcppError as error:
@@ -197,7 +197,8 @@ class RpcConnection:
                 answer = OcppError(str(error), answer="InternalError")
                 _log.warning("%s: %s", called.action, error)
             finally:
-                self._peer.answer(called.id, answer)
+                unhandled = "the request could not be handled"
+                self._peer.answer(called.id, answer or OcppError(unhandled, answer="InternalError"))
                 self._step()
                 await self._flush()
 
