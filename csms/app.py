@@ -309,7 +309,7 @@ async def open_services(
     stack.push_async_callback(bus.close)
     stack.callback(feed.close)
     bookkeeper = _bookkeeper(config, store, clock, observe, feed, certificate_status)
-    journals = JournalStore(store, clock, observe, bookkeeper, books_key, config.taxation)
+    journals = JournalStore(store, clock, observe, bookkeeper, books_key, config.taxation, store_key.log_name)
     await journals.recover()
     station_ca = StationCa(config, store, clock, connections, observe, feed)
     stack.callback(station_ca.close)

@@ -124,7 +124,7 @@ def make_backend(services: Services, workers: IngestWorkers | None = None) -> Ba
         latest,
         services.metrics,
         take_reports,
-        partial(check_checkpoints, services.store, services.observe),
+        partial(check_checkpoints, services.store, services.observe, services.log_name),
         [BATTERIES, *(each.name for each in services.config.telemetry.sinks)],
         workers,
         log_name=services.log_name,

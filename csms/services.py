@@ -59,8 +59,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         self.feed.publish(name, None, data)
 
     def log_name(self, ev: str) -> str:
-        """Return what stands for a vehicle in the log of events, which keeps no pseudonym: the same at all nodes."""
-        return f"vehicle-{self.store_key.derive(f'log of events {ev}')[:16]}"
+        """See `StoreKey.log_name`."""
+        return self.store_key.log_name(ev)
 
     async def leads(self, work: str, every_s: float) -> bool:
         """Return whether this node is the one that does a work, for the next three of its intervals (s)."""

@@ -63,6 +63,10 @@ class StoreKey:
         """Return a derived secret for one purpose: 128 bits in hex, the same on every node."""
         return hmac.new(self._key, purpose.encode(), "sha256").hexdigest()[:32]
 
+    def log_name(self, ev: str) -> str:
+        """Return what stands for a vehicle in the log of events, which keeps no pseudonym: the same at all nodes."""
+        return f"vehicle-{self.derive(f'log of events {ev}')[:16]}"
+
     def seal(self, secret: str, purpose: str) -> str:
         """Return a secret sealed for storage, for one purpose."""
         return seal(self._key, secrets.token_bytes(NONCE_BYTES), secret, purpose)

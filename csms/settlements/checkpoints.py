@@ -1,7 +1,7 @@
 """Checkpoints that vehicles delivered by telemetry, compared with the journals that stations delivered by OCPP."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from csms.db.store import Store
 from csms.settlements import store as records
@@ -12,8 +12,10 @@ from v2g.io.runtime.events import EventLog
 from v2g.observe import Observe
 
 
-async def check_checkpoints(store: Store, observe: EventLog, session_id: str) -> None:
+async def check_checkpoints(store: Store, observe: EventLog, log_name: Callable[[str], str], session_id: str) -> None:
     """Report each checkpoint of a session's vehicle that the complete copy of its journal lacks or contradicts.
+
+    `log_name(ev)`: what stands for a vehicle in the log of events.
 
     Signatures are not verified: the station's certificate is in its bundle, where `v2g settle verify --checkpoints`
     proves what an event here only indicates.
@@ -26,7 +28,7 @@ async def check_checkpoints(store: Store, observe: EventLog, session_id: str) ->
             continue
         found = await asyncio.to_thread(lambda lines: list(_contradictions(lines, kept)), journal["lines"])
         for ev, number, reason in found:
-            data = {"station": journal["station_id"], "session": session_id, "ev": ev, "number": number}
+            data = {"station": journal["station_id"], "session": session_id, "ev": log_name(ev), "number": number}
             observe(Observe("settlement", "checkpoint_contradicted", {**data, "reason": reason}))
 
 

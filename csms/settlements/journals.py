@@ -6,6 +6,7 @@ database shows whether the cache is current, for another node may have accepted 
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -60,8 +61,9 @@ class JournalStore:
         bookkeeper: Bookkeeper,
         key: SigningKey,
         taxation: Taxation = UNTAXED,
+        log_name: Callable[[str], str] = lambda ev: ev,
     ) -> None:
-        self._bookkeeper = bookkeeper
+        self._bookkeeper, self._log_name = bookkeeper, log_name
         self._key, self._taxation = key, taxation
         self._store = store
         self._clock = clock
@@ -99,7 +101,7 @@ class JournalStore:
             if copy.ended:
                 await self._bookkeeper.consider(station_id, session_id)
                 if fresh:
-                    await check_checkpoints(self._store, self._observe, session_id)
+                    await check_checkpoints(self._store, self._observe, self._log_name, session_id)
             return Delivered(copy.lines, copy.head, await self._receipt(copy, station_id, session_id))
 
     async def take_certificates(self, station_id: str, data: object) -> None:

@@ -77,8 +77,8 @@ async def answer_transaction_event(
         needs = context.early_needs.pop(transaction.evse_id)
         await take_needs(context, transaction.transaction_id, needs)
     limit = await _linked(context, request, event.at_ms, transaction) if outcome != "conflict" else None
-    if outcome == "new" and event.kind == "Ended":  # O02.FR.02: the station removes them
-        now_ms = services.clock.utc_ms()
+    if outcome != "conflict" and event.kind == "Ended":  # again where it is repeated: this program may have been killed
+        now_ms = services.clock.utc_ms()  # O02.FR.02: the station removes them
         await services.store.run(diagnostics.end_messages_of, context.station_id, transaction.transaction_id, now_ms)
         await announce_due(services, context.station_id, transaction)
     if limit is None and transaction.wanted_limit is not None and not transaction.limit_told:

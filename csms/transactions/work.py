@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Final
 
 from csms.booking import held
+from csms.booking.work import announce_due
 from csms.cluster.feed import FeedEvent
 from csms.cluster.precedence import AT_ONCE, for_each
 from csms.remote_control import work as remote_control
@@ -199,4 +200,5 @@ class TransactionWatch:
             data = {"transaction": transaction_id, "reason": why["reason"], "detail": why["detail"]}
             services.report("settlement", "transaction_held", station_id, data)
         services.report("ocpp", "transaction_closed", station_id, {"transaction": transaction_id, "reason": reason})
+        await announce_due(services, station_id, closed)
         return True

@@ -51,6 +51,7 @@ async def report(ask: ApiClient, *copies: Copy) -> None:
 
 def contradicted(ask: ApiClient) -> list[tuple[object, object]]:
     reported = ask.backend.events.named("checkpoint_contradicted")
+    assert {each.data["ev"] for each in reported} <= {ask.backend.services.log_name(EV)}
     return [(each.data["number"], each.data["reason"]) for each in reported]
 
 

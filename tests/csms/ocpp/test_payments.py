@@ -10,6 +10,7 @@ from csms.payments import store as rows
 from csms.payments import work as payments
 from csms.payments.config import Payments
 from csms.remote_control import work as remote_control
+from csms.transactions.work import TransactionWatch
 from tests.csms.api.support import serving
 from tests.csms.backend import Backend
 from tests.csms.charging import Charging
@@ -123,6 +124,25 @@ async def test_what_is_due_at_a_kiosk_is_told(csms: Backend) -> None:
     await charged(charging)
     (due,) = csms.events.named("payment_due")
     assert due.data["psp_ref"] == "psp-1"
+
+
+@pytest.mark.parametrize("end", ["closed", "repeated"])
+async def test_what_is_due_at_a_kiosk_is_told_also_where_the_end_is_lost(csms: Backend, end: str) -> None:
+    charging = await kiosk(csms)
+    await charging.plugged()
+    await charging.started()
+    charging.wh += 100
+    await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+    if end == "closed":  # the station forgot it
+        await TransactionWatch(csms.services).close(charging.station.id, charging.id, "operator")
+        assert len(csms.events.named("payment_due")) == 1
+        return
+    now_ms = csms.clock.now_ms
+    for number in (1, 2):  # its answer was lost, maybe since this program was killed before it told
+        csms.clock.now_ms = now_ms
+        charging.seq_no = 10
+        await charging.event("Ended", "EVDeparted", seq_no=10, context="Transaction.End")
+        assert len(csms.events.named("payment_due")) == number
 
 
 @pytest.mark.requirement("R194")
