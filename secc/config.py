@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import msgspec
+from cryptography.x509 import Certificate
 from cryptography.x509.oid import NameOID
 from msgspec import Meta
 
@@ -23,6 +24,7 @@ from secc.hardware.config import (
     check_parts,
     devices_of,
     hardware_flaws,
+    on_simulated_wires,
     settings_of,
     switches_phases,
 )
@@ -36,7 +38,7 @@ from v2g.energy.frequency_trace import load_grid_trace
 from v2g.energy.grid_signal import parse_grid_signal
 from v2g.energy.settlement.ocmf import OcmfText
 from v2g.energy.settlement.records import MOST_REACTION_MS
-from v2g.errors import ConfigError, KeyAccessError
+from v2g.errors import CertificateError, ConfigError, KeyAccessError
 from v2g.hardware.power_modules.bank import ModuleBusConfig
 from v2g.io.hardware.modules import check_modules
 from v2g.io.http.known_client import SelfEnrolmentConfig
@@ -47,10 +49,13 @@ from v2g.io.runtime.config_files import OfKey, check_evse_id, crossed, file_faul
 from v2g.io.runtime.event_socket import EventSocketConfig
 from v2g.io.runtime.processor_heat import ProcessorConfig
 from v2g.io.runtime.trace import LogConfig
+from v2g.io.simulation.power import without_medium
 from v2g.io.storage.grid_code_file import read_grid_code
-from v2g.io.tls.endpoint import Backend, Curves, KeyLog
+from v2g.io.tls.endpoint import ISO15118_2, PROFILES, Backend, Curves, KeyLog, TlsProfile
+from v2g.io.tls.peer_verifier import check_own_key, signs_with
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.services import AC_DER
+from v2g.iso15118.select import EditionName
 from v2g.pki.certificates import is_emaid, load_certificate
 from v2g.pki.credentials import load_chain
 from v2g.pki.keys import read_secret
@@ -424,12 +429,18 @@ def _check_place(place: ProgramConfig) -> None:
     check_parts(place.hardware)
     if place.hardware.backend == "bench" and place.link.slac is not None:
         raise ConfigError("link.slac needs a control pilot", hint="a bench has none: remove [link.slac]")
+    simulated = on_simulated_wires(place.hardware)
+    if not simulated and place.link.slac is not None and place.link.plc.backend == "loopback":
+        simulated = "the powerline"
+    if simulated and place.link.medium is None:
+        raise without_medium(simulated)
     if place.charger.basic is not None and place.hardware.kind != "ac":
         raise ConfigError("charger.basic is for alternating current", hint='set hardware.kind = "ac"')
 
 
 def _openers(config: ProgramConfig) -> Iterator[OfKey]:
     """Yield what else has to be opened, each with its key."""
+    yield ("tls", "chain"), lambda: _check_chains(config)
     station = config.station
     if station is not None and station.tls is not None and station.tls.own is not None:
         chain, _ = station.tls.own
@@ -494,6 +505,47 @@ def _check_token(file: Path) -> None:
     with contextlib.suppress(KeyAccessError):
         if len(read_secret(file).strip()) < SHORTEST_TOKEN:
             raise ConfigError(f"{file} has fewer than {SHORTEST_TOKEN} characters", hint="v2g secc init makes one")
+
+
+def tls_profiles(config: ProgramConfig) -> dict[EditionName, TlsProfile]:
+    """Return what TLS demands in -20; and in -2, whose keys differ, unless -20 is the only edition."""
+    profile = PROFILES[config.security_profile].with_curves(config.tls.curves)
+    of_2 = msgspec.structs.replace(ISO15118_2, revocation=profile.revocation, interop=profile.interop)
+    return {"20": profile} if _editions(config) == {"20"} else {"20": profile, "2": of_2}
+
+
+def served_profiles(config: ProgramConfig, leaves: Sequence[Certificate]) -> dict[EditionName, TlsProfile]:
+    """Return what TLS demands in each edition that these chains' leaves serve.
+
+    ISO 15118-2 needs none where all vehicles may do without TLS. Raises ConfigError for another edition without a
+    chain, and TlsError for a key of no edition.
+    """
+    profiles, editions = tls_profiles(config), _editions(config)
+    for leaf in leaves:
+        check_own_key(leaf, *profiles.values())
+    served: dict[EditionName, TlsProfile] = {}
+    for name, profile in profiles.items():
+        if name not in editions:
+            continue
+        if any(signs_with(leaf, profile) for leaf in leaves):
+            served[name] = profile
+        elif name != "2" or not all(each.sdp.without_tls for each in config.places if name in each.charger.editions):
+            raise ConfigError(
+                f'charger.editions has "{name}", and no chain has a key for {profile.name}',
+                hint="add one to tls.other_chains" + (" or set sdp.without_tls = true" if name == "2" else ""),
+            )
+    return served
+
+
+def _editions(config: ProgramConfig) -> set[EditionName]:
+    return {name for place in config.places for name in place.charger.editions}
+
+
+def _check_chains(config: ProgramConfig) -> None:
+    """Look for chains that no vehicle accepts. That files cannot be read is a flaw of its own."""
+    with contextlib.suppress(KeyAccessError, CertificateError):
+        files = [config.tls.chain, *(each.chain for each in config.tls.other_chains)]
+        served_profiles(config, [load_certificate(load_chain(each)[0]) for each in files])
 
 
 def check_identity(identity: str, chain: Path, hint: str = "back ends compare them") -> None:

@@ -93,6 +93,20 @@ def check_parts(config: HardwareConfig) -> None:
         raise ConfigError("a charge point for alternating current has no power stage", hint="remove stage")
 
 
+def on_simulated_wires(config: HardwareConfig) -> str:
+    """Return a part that simulated wires join to the vehicle, "" if there is none."""
+    if config.backend == "bench":
+        return ""
+    parts = {
+        "the air above the primary device": config.kind == "wpt",
+        "the control pilot": config.pilot == "simulated",
+        "the connection device": config.kind == "acdp",
+        "the DC line": config.kind == "dc" and config.stage == "simulated",
+        "the AC line": config.kind == "ac" and config.meter == "simulated",
+    }
+    return next((name for name, simulated in parts.items() if simulated), "")
+
+
 def devices_of(config: HardwareConfig) -> list[tuple[PowerKind, str]]:
     """Return the names of what only one EVSE can have, such as a serial port, each with the part that it is of."""
     kinds = () if config.backend == "bench" else POWER_KINDS

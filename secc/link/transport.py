@@ -7,20 +7,19 @@ from typing import Final
 
 import msgspec
 
-from secc.config import ChainConfig, ProgramConfig, TlsConfig
+from secc.config import ChainConfig, ProgramConfig, TlsConfig, served_profiles, tls_profiles
 from secc.station.device import certificate_folder
-from v2g.errors import ConfigError, RevocationError, V2GError
+from v2g.errors import RevocationError, V2GError
 from v2g.io.keys.stores import load_credentials
 from v2g.io.network import plain_tcp
 from v2g.io.runtime.disk import Turnstile
 from v2g.io.runtime.file_watch import FileWatch
-from v2g.io.tls.endpoint import ISO15118_2, PROFILES, Endpoint, TlsProfile, utc_now
+from v2g.io.tls.endpoint import Endpoint, utc_now
 from v2g.io.tls.identity import Answers, IdentityFiles, identities
-from v2g.io.tls.peer_verifier import check_own_key, signs_with
+from v2g.io.tls.peer_verifier import check_own_key
 from v2g.io.tls.revocation import CrlFiles
 from v2g.io.tls.stapler import Stapler
 from v2g.io.tls.warnings import log_backend, log_profile, open_key_log
-from v2g.iso15118.select import EditionName
 from v2g.observe import Observe
 from v2g.ocpp.messages.certificates import InstallCertificateUse
 from v2g.pki.certificates import load_certificate
@@ -84,16 +83,13 @@ class VehicleTransport:
         """Read the files; new vehicles wait at the `turnstile`. Raises V2GError for unusable ones."""
         self.config, self.turnstile = config, turnstile or Turnstile()
         tls_config = config.tls
-        profile = PROFILES[config.security_profile].with_curves(tls_config.curves)
-        of_2 = msgspec.structs.replace(ISO15118_2, revocation=profile.revocation, interop=profile.interop)
-        editions = {name for place in config.places for name in place.charger.editions}
-        self._profiles: dict[EditionName, TlsProfile] = {
-            name: each for name, each in (("20", profile), ("2", of_2)) if name in editions
-        }
+        allowed = tls_profiles(config)
+        profile = allowed["20"]
         folder = certificate_folder(config.station) if config.station is not None else None
         self.trust = TrustFiles(tls_config, folder, observe)
         log_profile(profile, observe)
         if any(place.sdp.without_tls for place in config.places):
+            editions = {name for place in config.places for name in place.charger.editions}
             plain_tcp.permit(profile, observe, editions=editions)
         key_log = open_key_log(tls_config.key_log, observe) if tls_config.key_log is not None else None
         self._stapler = _stapler(config, self.trust.of(*VEHICLES), observe)
@@ -102,9 +98,7 @@ class VehicleTransport:
         def files(chain: ChainConfig) -> IdentityFiles:
             def load() -> Credentials:
                 credentials = load_credentials(chain.chain, chain.key)
-                check_own_key(
-                    load_certificate(credentials.leaf), *((profile,) if editions == {"20"} else (profile, of_2))
-                )
+                check_own_key(load_certificate(credentials.leaf), *allowed.values())
                 return credentials
 
             answers = self._stapler.answer if self._stapler is not None else _answers(chain.ocsp, folder)
@@ -112,7 +106,8 @@ class VehicleTransport:
             return IdentityFiles(load, files, answers=answers, observe=observe)
 
         self._files = tuple(files(chain) for chain in (first, *tls_config.other_chains))
-        self._check_chains()
+        leaves = [load_certificate(each.current().credentials.leaf) for each in self._files]
+        self._profiles = served_profiles(config, leaves)
         self.endpoint = Endpoint(
             server=True,
             identities=identities(self._files),
@@ -126,25 +121,6 @@ class VehicleTransport:
             key_log=key_log,
         )
         log_backend(self.endpoint, observe)
-
-    def _check_chains(self) -> None:
-        """Check that each edition with TLS has a chain. Raises ConfigError.
-
-        ISO 15118-2 needs none where all vehicles may do without TLS.
-        """
-        leaves = [load_certificate(each.current().credentials.leaf) for each in self._files]
-        for name, profile in [*self._profiles.items()]:
-            if any(signs_with(leaf, profile) for leaf in leaves):
-                continue
-            if name == "2" and all(
-                each.sdp.without_tls for each in self.config.places if name in each.charger.editions
-            ):
-                del self._profiles[name]
-                continue
-            raise ConfigError(
-                f'charger.editions has "{name}", and no chain has a key for {profile.name}',
-                hint="add one to tls.other_chains" + (" or set sdp.without_tls = true" if name == "2" else ""),
-            )
 
     def endpoint_of(self, place: ProgramConfig) -> Endpoint | None:
         """Return the TLS end for an EVSE's editions, None if none of them has TLS."""

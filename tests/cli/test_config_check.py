@@ -27,6 +27,7 @@ from v2g.pki.profile import Role
 from v2g_cli.config import PROGRAMS, sections
 
 CHARGER = """data_dir = "secc"
+link.medium = "medium"
 [tls]
 chain = "{pki}/secc/chain.pem"
 key = "{pki}/secc/leaf.key"
@@ -96,21 +97,13 @@ backend = "benhc"
 @pytest.mark.parametrize(
     ("extra", "line", "said"),
     [
-        ('[site]\ncontracts = ["not an emaid!"]\n', 10, "'not an emaid!' is not an EMAID"),
-        ('[hardware]\nbackend = "bench"\npilot = "board"\n', 11, "hardware.pilot: is ignored by the bench"),
-        ('[hardware]\n[hardware.board]\ndevice = "/dev/ttyUSB0"\n', 10, "is ignored while pilot is 'simulated'"),
-        (
-            (
-                '[attestation]\npublic_key = "{pki}/secc/chain.pem"\n[attestation.quote]\n'
-                'key = "handle:0x8101ffff?tcti=none"\n'
-            ),
-            12,
-            "handle:0x8101ffff",
-        ),
-        ('[station]\nurl = "wss://h/o"\nidentity = "C"\nstore = "s"\n', 9, "a wss: url needs [station.tls]"),
+        ('[site]\ncontracts = ["not an emaid!"]\n', 11, "'not an emaid!' is not an EMAID"),
+        ('[hardware]\nbackend = "bench"\npilot = "board"\n', 12, "hardware.pilot: is ignored by the bench"),
+        ('[hardware]\n[hardware.board]\ndevice = "/dev/ttyUSB0"\n', 11, "is ignored while pilot is 'simulated'"),
+        ('[station]\nurl = "wss://h/o"\nidentity = "C"\nstore = "s"\n', 10, "a wss: url needs [station.tls]"),
         (
             "[charger.rating]\nmin_charge_power_w = 9000\nmax_charge_power_w = 8000\n",
-            10,
+            11,
             "min_charge_power_w: is above max_charge_power_w",
         ),
     ],
@@ -124,18 +117,26 @@ def test_what_was_accepted_silently_is_reported(pki: PkiTree, tmp_path: Path, ex
     assert code == 2
 
 
+def test_a_tpm_that_is_not_there_is_reported(pki: PkiTree, tmp_path: Path) -> None:
+    more = (
+        '[attestation]\npublic_key = "{pki}/secc/chain.pem"\n[attestation.quote]\nkey = "handle:0x8101ffff?tcti=none"\n'
+    )
+    path = written(tmp_path, (CHARGER + more).replace("{pki}", str(pki.directory)))
+    assert "handle:0x8101ffff" in reported(run("secc", "--config", str(path), "--check-config")[1])[13]
+
+
 def test_files_are_looked_at(pki: PkiTree, tmp_path: Path) -> None:
     good = CHARGER.format(pki=pki.directory)
     assert run("secc", "--config", str(written(tmp_path, good)), "--check-config")[0] == 0
     path = written(tmp_path, good.replace("v2g/root.pem", "v2g/none.pem").replace("meter/chain.pem", "meter/none.pem"))
     code, output, _errors = run("secc", "--config", str(path), "--check-config")
     assert code == 2
-    assert "none.pem: No such file" in reported(output)[5]
-    assert "none.pem" in reported(output)[7]
+    assert "none.pem: No such file" in reported(output)[6]
+    assert "none.pem" in reported(output)[8]
     path = written(tmp_path, good.replace("v2g/root.pem", f"v2g/{'a' * 5000}.pem"))
     code, output, errors = run("secc", "--config", str(path), "--check-config")
     assert (code, errors) == (2, "")
-    assert "aaa.pem: File name too long" in reported(output)[5]
+    assert "aaa.pem: File name too long" in reported(output)[6]
 
 
 @pytest.mark.parametrize("program", ["secc", "evcc", "csms"])
@@ -268,6 +269,11 @@ id_token = "DEV2GC00000001"
         ("secc", "", ONE_WAY + 'isolation = ""',
          "hardware.drivers.infypower", "the key isolation is missing"),
         ("secc", "", '[hardware]\nbackend = "bench"\n[link.slac]', "hardware", "link.slac needs a control pilot"),
+        ("secc", 'link.medium = "medium"\n', "", "hardware", "link.medium is missing: the control pilot is simulated"),
+        ("secc", 'medium = "medium"', 'plc.backend = "serial"', "link.plc", "serial needs a device"),
+        ("secc", 'medium = "medium"', 'plc.mac = "x"', "link.plc", "'x' is not a unicast address"),
+        ("secc", "", '[charger]\neditions = ["20", "2"]', "tls.chain", 'and no chain has a key for iso15118-2'),
+        ("secc", "/secc/", "/iso15118-2/secc/", "tls.chain", "key is secp256r1, which iso15118-20 does not allow"),
         ("secc", "", "[charger.basic]", "hardware", "charger.basic is for alternating current"),
         ("secc", "", '[charger]\nservices = [9]\n[hardware]\nbackend = "bench"\nkind = "wpt"', "hardware",
          "a bench has no device of kind wpt"),
@@ -453,7 +459,7 @@ def test_what_would_do_nothing_or_something_else_is_refused(
 
 
 def test_what_may_be_meant_but_hardly_is_noted(pki: PkiTree, tmp_path: Path) -> None:
-    text = f'{CHARGER}[site]\ncharge_w = 5_000_000\n[link]\nmedium = "medium"\ninterface = "eth1"\n'
+    text = f'link.interface = "eth1"\n{CHARGER}[site]\ncharge_w = 5_000_000\n'
     code, output, _ = run("secc", "--check-config", "--config", str(checked(tmp_path, text, pki, "secc")))
     assert (code, "5,000,000 W, where all EVSEs together draw 150,000 W" in output) == (0, True)
     assert "but discovery at eth1" in output
@@ -582,18 +588,18 @@ def test_keys_in_tokens_tpms_and_files_with_passphrases_are_opened(
 
     def found(pin: str = "file:pin", chain: Path = tmp_path / "own.pem") -> str:
         own = f'chain = "{chain}"\nkey = "{made}{"&" if "?" in made else "?"}pin-source={pin}"\n'
-        text = re.sub(r"chain.*\nkey.*\n", own, CHARGER, count=1)
+        text = re.sub(r"chain.*\nkey.*\n", own, CHARGER + '[charger]\neditions = ["2"]\n', count=1)
         return run("secc", "--check-config", "--config", str(checked(tmp_path, text, pki, "secc")))[1]
 
     assert "no errors" in found()
-    assert re.search(r"secc\.toml:4: tls\.key: ", found(chain=pki.path("secc/chain.pem")))
+    assert re.search(r"secc\.toml:5: tls\.key: ", found(chain=pki.path("secc/chain.pem")))
     refer(made, store, pin=WRONG)
-    assert re.search(r"secc\.toml:4: tls\.key: ", found("file:wrong-pin"))
-    assert re.search(r"secc\.toml:4: tls\.key: .*no PIN or passphrase in env NO_PIN", found("env:NO_PIN"))
+    assert re.search(r"secc\.toml:5: tls\.key: ", found("file:wrong-pin"))
+    assert re.search(r"secc\.toml:5: tls\.key: .*no PIN or passphrase in env NO_PIN", found("env:NO_PIN"))
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     assert "no errors" in found("credential:only-of-systemd")
     store.withdraw()
-    assert re.search(r"secc\.toml:4: tls\.key: ", found())
+    assert re.search(r"secc\.toml:5: tls\.key: ", found())
 
 
 @pytest.mark.requirement("R192")

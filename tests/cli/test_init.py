@@ -192,7 +192,6 @@ def test_chargers_of_one_machine_get_status_pages_of_their_own(v2g: Run, tmp_pat
     "options",
     [
         ("--kind", "ac", "--edition", "20", "--edition", "2", "--edition", "din"),
-        ("--interface", "eth1", "--power-kw", "22"),
         ("--edition", "20", "--evse-id", "DE*ABC*E1"),
     ],
 )
@@ -203,6 +202,16 @@ def test_a_charger_without_back_end(v2g: Run, tmp_path: Path, options: tuple[str
     assert (stat.S_IMODE(keys.stat().st_mode), RecordKeys(keys).newest) == (0o600, 1)
     found = notes((tmp_path / "secc.toml").read_text(), name="secc.toml")  # R145
     assert [each for each in found if "max_charge_current_a" not in each] == [], "but for a current that is derived"
+
+
+def test_a_charger_at_a_real_network_lacks_its_hardware_alone(v2g: Run, tmp_path: Path) -> None:
+    options = ("--csms", "", "--interface", "eth1", "--power-kw", "22")
+    assert v2g("secc", "init", str(tmp_path), *options).code == 0
+    path = tmp_path / "secc.toml"
+    (flaw,) = check_secc(read_config(path), name=str(path))
+    assert "the control pilot is simulated" in str(flaw)
+    path.write_text(path.read_text().replace("[hardware]", '[hardware]\nbackend = "bench"').replace("[link.slac]", ""))
+    assert valid(path)
 
 
 def test_a_vehicle_meets_the_charger_that_is_beside_it_or_that_was_printed(v2g: Run, tmp_path: Path) -> None:

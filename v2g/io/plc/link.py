@@ -167,6 +167,18 @@ class PlcConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     impairment: ImpairmentConfig = IDLE
     """Simulated impairment."""
 
+    def __post_init__(self) -> None:
+        """Reject a port without its place, and an address that no port has."""
+        if self.backend == "raw" and not self.interface:
+            raise ValueError("raw needs an interface, such as eth1")
+        if self.backend == "serial" and not self.device:
+            raise ValueError("serial needs a device, such as /dev/ttyUSB0")
+        if self.mac:
+            try:
+                parse_mac(self.mac)
+            except ConfigError as error:
+                raise ValueError(f"mac: {error}: {error.hint}") from None
+
 
 InterfaceName = Annotated[str, msgspec.Meta(min_length=1, max_length=15)]
 InterfaceNames = Annotated[tuple[InterfaceName, ...], msgspec.Meta(min_length=1, max_length=16)]

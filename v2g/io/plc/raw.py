@@ -5,7 +5,7 @@ import errno
 import os
 import socket
 
-from v2g.errors import ConfigError, TransportError
+from v2g.errors import TransportError
 from v2g.io.plc.link import ETHERTYPE, OnFrame, OnPort, PlcConfig, PlcLink, own_mac
 from v2g.io.serial_port import SerialPort
 from v2g.io.simulation.medium import Medium
@@ -93,8 +93,6 @@ class RawLink:
 
 def open_raw(config: PlcConfig, _medium: Medium | None) -> PlcLink:
     """Open `config.interface`."""
-    if not config.interface:
-        raise ConfigError("the raw powerline needs an interface", hint="set `interface`, such as eth1")
     return RawLink(config.interface)
 
 
@@ -135,6 +133,4 @@ class SerialLink:
 
 def open_serial(config: PlcConfig, _medium: Medium | None) -> PlcLink:
     """Open `config.device`."""
-    if not config.device:
-        raise ConfigError("the serial powerline needs a port", hint="set `device`, such as /dev/ttyUSB0")
     return SerialLink(config.device, config.baud_rate, own_mac(config))

@@ -91,11 +91,17 @@ class Simulation:
     def wires(self, what: str) -> Medium:
         """Return the medium. Raises ConfigError if there is none."""
         if self.medium is None:
-            raise ConfigError(
-                f"link.medium is missing: {what} is simulated",
-                hint='set it to the folder of the simulated wires, or set hardware.backend = "bench"',
-            )
+            raise without_medium(what)
         return self.medium
+
+
+def without_medium(what: str) -> ConfigError:
+    """Return the error of a part without its simulated wires."""
+    return ConfigError(
+        f"link.medium is missing: {what} is simulated",
+        hint="name the real part in [hardware], set link.medium to the folder of the simulated wires, or set "
+        'hardware.backend = "bench"',
+    )
 
 
 class SimulatedPhaseSwitch:
