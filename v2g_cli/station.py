@@ -152,7 +152,7 @@ def station(
             "store": store,
             "ca": ca,
             "contract": contract,
-            "behaviour": _behaviour(behaviour, quiet=control is not None or fleet_file is not None),
+            "behaviour": behaviour_of(behaviour, quiet=control is not None or fleet_file is not None),
         }
         | ({"versions": tuple(version)} if version else {})
         | ({} if update is None else {"update": _update(update)})
@@ -295,13 +295,16 @@ def _fleet(fields: dict[str, object]) -> "StationFleet":
     return fleet
 
 
-def _behaviour(path: Path | None, *, quiet: bool) -> "Behaviour":
+def behaviour_of(path: Path | None, *, quiet: bool) -> "Behaviour":
+    """Return the behaviour in a file; what it leaves out is usual, or `quiet`: without drivers of its own. Raises
+    ConfigError."""
     from v2g_station.simulator.behaviour import QUIET, Behaviour
 
+    usual = QUIET if quiet else Behaviour()
     if path is None:
-        return QUIET if quiet else Behaviour()
+        return usual
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=Behaviour)
+        return typed_json.convert(msgspec.to_builtins(usual) | msgspec.toml.decode(path.read_bytes()), Behaviour)
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigError(f"{path}: {error}", hint="docs/how-to/simulate-stations.md lists the keys") from None
 

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import websockets
 
@@ -18,7 +19,8 @@ from tests.cli.csms import run
 from tests.csms.support import make_config
 from tests.secc.backend import Backend, backend
 from tests.station.profiles import profile
-from v2g_cli.station import contexts_of
+from v2g_cli.station import behaviour_of, contexts_of
+from v2g_station.simulator.behaviour import QUIET
 from v2g_station.simulator.fleet import Simulator, StationFleet
 
 NOBODY = "ws://127.0.0.1:1/ocpp"
@@ -129,6 +131,12 @@ async def test_why_a_back_end_refuses_is_shown_in_its_words_whichever_station_it
     assert code == 7
     assert json.loads(output)["kept_out"] == {f"{url}: HTTP status 404: STATION is not\\u001b known here": 3}
     assert "\x1b" not in errors
+
+
+def test_steps_by_hand_have_no_drivers_beside_them_unless_the_file_says_so(tmp_path: Path) -> None:
+    (file := tmp_path / "meters.toml").write_text("signed_readings = true\n")
+    assert behaviour_of(file, quiet=True) == msgspec.structs.replace(QUIET, signed_readings=True)
+    assert behaviour_of(file, quiet=False).arrivals_per_hour > 0
 
 
 @pytest.mark.usefixtures("until_kept_out")
