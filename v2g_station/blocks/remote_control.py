@@ -14,6 +14,8 @@ from v2g_station.blocks.web_payment import WebPayments
 from v2g_station.kernel.kernel import Deferred, Handler, status_info
 
 UNLOCK_TIMEOUT: Final = 10.0
+_LOOK_S: Final = 0.25
+"""Interval of looking whether a transaction has ended, whose connector is to be unlocked then."""
 
 _VALID: Final = ("NoAuthorization", "Central")
 """Types of identifiers that the CSMS is not asked about (C02, C05.FR.01)."""
@@ -38,6 +40,8 @@ class RemoteControl(FunctionalBlock):
         """Whether drivers can be authorized other than by their vehicle."""
         self._authorizer = authorizer
         self._unlocking: dict[tuple[int, int], Deferred] = {}
+        self._stopped: dict[int, str] = {}
+        """EVSE -> the last transaction there that the CSMS has stopped."""
         self._smart_charging, self._web_payments = smart_charging, web_payments
         self.answers: dict[str, Handler] = {
             "RequestStartTransaction": self._start,
@@ -125,6 +129,7 @@ class RemoteControl(FunctionalBlock):
         if self._k.registration != "Accepted" or evse is None:
             info = status_info("CSNotAccepted" if self._k.registration != "Accepted" else "TxNotFound")
             return ocpp.RequestStopTransactionResponse(status="Rejected", status_info=info)
+        self._stopped[evse.number] = request.transaction_id
         self._k.after(
             "remote.stop", 0, lambda: self._sessions.end_authorization(evse, "RemoteStop", "Remote")
         )  # F03.FR.02, .03
@@ -133,7 +138,31 @@ class RemoteControl(FunctionalBlock):
     # -- unlock
 
     def _unlock(self, request: ocpp.UnlockConnectorRequest) -> Message:
-        """F05."""
+        """F05; a transaction that the CSMS has just stopped ends first."""
+        answer, evse = self._try_unlock(request), self._evses.get(request.evse_id)
+        if evse is None or evse.record is None or not _is_ongoing(answer):
+            return answer
+        if self._stopped.get(evse.number) != evse.record.transaction_id:
+            return answer
+        deferred = Deferred()
+        self._unlock_after_end(request, deferred, self._k.now + UNLOCK_TIMEOUT, 0.0)
+        return deferred
+
+    def _unlock_after_end(
+        self, request: ocpp.UnlockConnectorRequest, deferred: Deferred, until: float, wait_s: float
+    ) -> None:
+        def again() -> None:
+            answer = self._try_unlock(request)
+            if isinstance(answer, Deferred):
+                answer.sinks.append(deferred.resolve)
+            elif _is_ongoing(answer) and self._k.now < until:
+                self._unlock_after_end(request, deferred, until, _LOOK_S)
+            else:
+                deferred.resolve(answer)
+
+        self._k.after(f"unlock.end.{request.evse_id}", wait_s, again)
+
+    def _try_unlock(self, request: ocpp.UnlockConnectorRequest) -> Message:
         evse = self._evses.get(request.evse_id)
         connector = evse.connector(request.connector_id) if evse is not None else None
         if evse is None or connector is None:
@@ -166,3 +195,7 @@ class RemoteControl(FunctionalBlock):
         self._k.cancel(f"unlock.{place}")
         if deferred is not None:
             deferred.resolve(ocpp.UnlockConnectorResponse(status="Unlocked" if fine else "UnlockFailed"))
+
+
+def _is_ongoing(answer: Message) -> bool:
+    return isinstance(answer, ocpp.UnlockConnectorResponse) and answer.status == "OngoingAuthorizedTransaction"

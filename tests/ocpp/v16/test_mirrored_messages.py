@@ -166,6 +166,7 @@ def test_a_stop_has_the_last_register_and_a_reason_of_1_6() -> None:
     ]  # fmt: skip
     assert ends("ImmediateReset", soft_reset=True).reason == "SoftReset"
     assert ends("Local", soft_reset=True).reason == "Local"
+    assert [ends(each, unlocked=True).reason for each in ("Remote", "Local")] == ["UnlockCommand", "Local"]
     assert (ends("Local").meter_stop, ends("Local", last_wh=None).meter_stop) == (9, 0)
     assert ends("Local", number=None, id_tag=None).transaction_id == -1
 

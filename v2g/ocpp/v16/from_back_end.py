@@ -97,7 +97,10 @@ def unlock(mirror: Mirror, request: v16.UnlockConnectorReq) -> Steps[v16.UnlockC
     if not 0 < request.connector_id <= mirror.connectors:
         return v16.UnlockConnectorConf(status="NotSupported")
     if running is not None:
-        yield remote_control.RequestStopTransactionRequest(transaction_id=running[0])
+        name, found = running
+        found.unlocked = True
+        mirror.keep(name, found)
+        yield remote_control.RequestStopTransactionRequest(transaction_id=name)
     answer: remote_control.UnlockConnectorResponse = yield remote_control.UnlockConnectorRequest(
         evse_id=request.connector_id, connector_id=1
     )

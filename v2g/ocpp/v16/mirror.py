@@ -63,6 +63,8 @@ class NumberedHere(msgspec.Struct, kw_only=True):
     """The last register, Wh."""
     soft_reset: bool = False
     """Whether the last reset that the back end has asked for in it was soft."""
+    unlocked: bool = False
+    """Whether the back end has unlocked its connector."""
 
 
 FROM_OUR_STATION: Final[dict[type[Message], Translation["Mirror"]]] = {}

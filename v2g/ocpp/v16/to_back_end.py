@@ -169,12 +169,16 @@ def _stop(
     if found.number is None and not found.last_wh:
         return answer
     reason = _STOPS.get(request.transaction_info.stopped_reason or "Local", "Other")
+    if reason == "HardReset" and found.soft_reset:
+        reason = "SoftReset"
+    elif reason == "Remote" and found.unlocked:
+        reason = "UnlockCommand"
     said: v16.StopTransactionConf = yield v16.StopTransactionReq(
         id_tag=None if request.id_token is None else mirror.id_tag(request.id_token),
         meter_stop=found.last_wh or 0,
         timestamp=request.timestamp,
         transaction_id=_NONE if found.number is None else found.number,
-        reason="SoftReset" if reason == "HardReset" and found.soft_reset else reason,
+        reason=reason,
         transaction_data=transaction_data(request.meter_value),
     )
     if said.id_tag_info is None or request.id_token is None:

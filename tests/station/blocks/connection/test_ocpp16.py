@@ -15,7 +15,7 @@ from v2g.ocpp.routes import Version
 from v2g_station.blocks.connection.network import first_profile
 from v2g_station.blocks.cost.local_cost import ShowCost
 from v2g_station.blocks.display import ShowMessages
-from v2g_station.blocks.evse import ContractPresented
+from v2g_station.blocks.evse import ContractPresented, Unlocked
 
 pytestmark = pytest.mark.requirement("R199")
 
@@ -331,6 +331,18 @@ def test_a_soft_reset_is_still_told_when_the_end_was_sent_after_the_restart() ->
     bench.clear()
     bench.wait(600)
     bench.expect("StopTransaction", transactionId=101, reason="SoftReset")
+
+
+def test_unlocking_ends_a_transaction_and_says_so() -> None:
+    """As in TC_018_1_CS."""
+    bench = Bench16()
+    bench.plug()
+    bench.present()
+    unlocked = bench.ask_later("UnlockConnector", connectorId=1)
+    bench.wait(1)
+    bench.expect("StopTransaction", transactionId=101, reason="UnlockCommand")
+    bench.fact(Unlocked(evse_id=1, connector_id=1))
+    assert unlocked()["status"] == "Unlocked"
 
 
 def test_diagnostics_and_logs_report_as_they_were_asked_for() -> None:
