@@ -147,7 +147,7 @@ async def begin_web_payment(call: Call, parameters: OneStation, body: NewWebPaym
     example={"psp_ref": "p-17"},
 )
 async def web_payment_paid(call: Call, parameters: OnePayment, body: Paid) -> Started:
-    """Start the transaction of a payment (C25)."""
+    """Start the transaction of a payment (C25), once: reporting it again, with the same reference, is harmless."""
     return await payments.web_payment_paid(call.services, parameters.payment_id, body.psp_ref, body.limit)
 
 

@@ -3,7 +3,19 @@
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Connection, Index, Integer, String, Text, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Connection,
+    Index,
+    Integer,
+    String,
+    Text,
+    insert,
+    select,
+    update,
+)
 
 from csms.db.base import declare_table, page, row_id, transaction_key
 from csms.remote_control import store as commands
@@ -150,11 +162,22 @@ def pay(
     token = IdToken(id_token=psp_ref, type=DIRECT_PAYMENT)
     start = commands.open_start(connection, row.station_id, row.evse_id, token, limit, now_ms)
     connection.execute(update(web_payments).where(web_payments.c.id == number).values(remote_start_id=start))
-    return next(each for each in awaited(connection, row.started_ms) if each.remote_start_id == start)
+    return paid_by(connection, number, psp_ref)
 
 
 def awaited(connection: Connection, since_ms: int) -> list[PaidStart]:
     """Return the payments since a time that are paid and whose transactions have not begun, oldest first."""
+    unbegun = commands.remote_starts.c.transaction_id.is_(None)
+    return _starts(connection, (web_payments.c.started_ms >= since_ms) & unbegun)
+
+
+def paid_by(connection: Connection, number: int, psp_ref: str) -> PaidStart | None:
+    """Return a payment that is paid by a reference, None if it is not."""
+    here = (web_payments.c.id == number) & (commands.remote_starts.c.id_token == psp_ref)
+    return next(iter(_starts(connection, here)), None)
+
+
+def _starts(connection: Connection, which: ColumnElement[bool]) -> list[PaidStart]:
     its, start = web_payments.c, commands.remote_starts.c
     query = (
         select(
@@ -162,7 +185,7 @@ def awaited(connection: Connection, since_ms: int) -> list[PaidStart]:
             start.remote_start_id, start.requested_ms.label("paid_ms"), start.answer,
         )
         .join(commands.remote_starts, start.remote_start_id == its.remote_start_id)
-        .where((its.state == "Paid") & (its.started_ms >= since_ms) & start.transaction_id.is_(None))
+        .where((its.state == "Paid") & which)
         .order_by(its.id)
     )  # fmt: skip
     return [PaidStart(**row._mapping) for row in connection.execute(query)]

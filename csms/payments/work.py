@@ -70,13 +70,14 @@ async def web_payment_paid(
 ) -> Started:
     """Start the transaction of a payment (C25.FR.23): the payment's reference is the token, type DirectPayment.
 
-    If no vehicle comes, the event `payment_unused` says that the provider may give all of it back. Raises RefusedError
-    for a completed or unknown payment, V2GError as `ConnectionRegistry.call` does.
+    If no vehicle comes, the event `payment_unused` says that the provider may give all of it back. One that is reported
+    again has the same answer. Raises RefusedError for an unknown payment, or one that is being started (`under_way`),
+    V2GError as `ConnectionRegistry.call` does.
     """
     run = services.store.run
     paid = await run(rows.pay, number, psp_ref, limit, services.clock.utc_ms())
-    if paid is None:  # providers may report twice: one payment, one transaction
-        raise RefusedError(f"no pending payment {number}", reason="unknown_payment")
+    if paid is None:
+        return await _again(services, number, psp_ref)
     try:
         response = await _deliver(services, paid)
     except (RefusedError, OcppError):  # the station has not begun; the request may be repeated
@@ -85,6 +86,17 @@ async def web_payment_paid(
     if response.status != "Accepted":
         await run(rows.save_web_payment, number, "Refused")
     return Started(paid.remote_start_id, response)
+
+
+async def _again(services: Services, number: int, psp_ref: str) -> Started:
+    """Answer a provider that reports a payment once more: one payment has one transaction. Raises RefusedError."""
+    known = await services.store.read(rows.paid_by, number, psp_ref)
+    if known is None:
+        raise RefusedError(f"no pending payment {number}", reason="unknown_payment")
+    if known.answer != "Accepted":
+        hint = "its transaction begins, or the event payment_unused follows"
+        raise RefusedError(f"payment {number} is being started", reason="under_way", hint=hint)
+    return Started(known.remote_start_id, RequestStartTransactionResponse(status="Accepted"))
 
 
 async def _deliver(services: Services, paid: rows.PaidStart) -> RequestStartTransactionResponse:
