@@ -443,6 +443,10 @@ def _clock_faults(known: Transaction, event: Event) -> list[EventFault]:
     return []
 
 
+_LEAST_FALL_WH: Final = 1
+"""A register seems to fall by less where one of two readings is rounded, as meterStart and meterStop of OCPP 1.6."""
+
+
 def _register_faults(
     event: Event, measurand: str, values: list[Decimal], known: tuple[Dated | None, Dated | None]
 ) -> list[EventFault]:
@@ -458,7 +462,7 @@ def _register_faults(
         if limit is not None:
             there, later = Decimal(limit.value), limit.seq_no < event.seq_no
             value = low if later else max(values)
-            if value < there if later else value > there:
+            if (there - value if later else value - there) >= _LEAST_FALL_WH:
                 text = f"{measurand} {value} Wh beside {limit.value} Wh of {limit.seq_no}"
                 return [EventFault("register_decreased", event.seq_no, text)]
     return []
@@ -468,7 +472,7 @@ def _falls_within(event: Event, measurand: str, values: list[Decimal]) -> list[E
     return [
         EventFault("register_decreased", event.seq_no, f"{measurand} falls from {before} to {after} Wh in one event")
         for before, after in pairwise(values)
-        if after < before
+        if before - after >= _LEAST_FALL_WH
     ]
 
 

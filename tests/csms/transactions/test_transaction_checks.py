@@ -24,7 +24,7 @@ from csms.transactions.rules import (
 from v2g.ocpp.messages.transactions import TransactionLimit
 
 
-def event(seq_no: int, kind: str = "Updated", *wh: int, at_ms: int | None = None) -> Event:
+def event(seq_no: int, kind: str = "Updated", *wh: float, at_ms: int | None = None) -> Event:
     at_ms = seq_no * 1000 if at_ms is None else at_ms
     samples = tuple(
         Sample(at_ms=at_ms + n, measurand="Energy.Active.Import.Register", value=str(value), unit="Wh")
@@ -58,6 +58,9 @@ def after(*events: Event) -> Transaction:
         ([event(0, "Started", 5), event(2, "Updated", 9)], event(1, "Updated", 10), ["late", "register_decreased"]),
         ([event(0, "Started", 5), event(2, "Updated", 9)], event(3, "Updated", 8), ["register_decreased"]),
         ([event(0, "Started", 5)], event(1, "Updated", 7, 6), ["register_decreased"]),
+        ([event(0, "Started", 371)], event(1, "Updated", 370.806), []),  # meterStart of OCPP 1.6 is in whole Wh
+        ([event(0, "Started", 371)], event(1, "Updated", 370.001, 371, 370.5), []),
+        ([event(0, "Started", 371)], event(1, "Updated", 370), ["register_decreased"]),
         ([event(0, "Started", 5), event(1, "Updated", 9)], event(2, "Ended", 5, 12), []),
         ([event(0, "Started", 5), event(1, "Updated", 9)], event(2, "Ended", 4, 12), ["register_decreased"]),
         ([event(0, "Started"), event(1, "Ended")], event(2), ["after_end"]),
