@@ -602,7 +602,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_is_cleared: return False -> return None": "None is as false",
     },
     "transactions": {
-        "_newest: each.measurand == measurand -> each.measurand != measurand": "each of both directions comes up once",
         "_series: not samples or (len(samples) == 1 and (not samples[0].phase)) -> not samples": _SHORTER,
         "_series: 1 -> 0": _SHORTER,
         "_decimal: len(text) < -_SMALLEST -> len(text) <= -_SMALLEST": _SHORTER,
