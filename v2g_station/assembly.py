@@ -84,6 +84,7 @@ class Triggers(FunctionalBlock):
             "PublishFirmwareStatusNotification": publishing.trigger,
             "SignChargingStationCertificate": lambda _: signing.ask("ChargingStationCertificate"),
             "SignV2GCertificate": lambda _: signing.ask("V2GCertificate"),
+            "SignV2G20Certificate": lambda _: signing.ask("V2GCertificate"),
             "SignCombinedCertificate": lambda _: signing.ask("ChargingStationCertificate"),
             "Heartbeat": lambda _: self._k.call(HeartbeatRequest(), always=True),
             "MeterValues": metering.trigger,
@@ -101,7 +102,8 @@ class Triggers(FunctionalBlock):
             "BootNotification": lambda _: self._k.registration == "Accepted",  # F06.FR.17
             "TransactionEvent": lambda place: not self._with_transaction(place),
             "NotifyChargingLimit": external_limits.none_at,
-            "SignV2GCertificate": lambda _: not signing.permitted("V2GCertificate"),
+            "SignV2GCertificate": lambda _: not signing.asks_for("V2GCertificate"),
+            "SignV2G20Certificate": lambda _: not signing.asks_for("V2G20Certificate"),
         }
         self.answers: dict[str, Handler] = {"TriggerMessage": self._trigger}
 

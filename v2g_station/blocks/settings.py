@@ -119,5 +119,10 @@ TRIGGERS: Final[Mapping[str, tuple[str, ...]]] = {
     "logs": ("LogStatusNotification",),
     "firmware": ("FirmwareStatusNotification",),
     "publish": ("PublishFirmwareStatusNotification",),
-    "certificates": ("SignChargingStationCertificate", "SignV2GCertificate", "SignCombinedCertificate"),
+    "certificates": (
+        "SignChargingStationCertificate",
+        "SignV2GCertificate",
+        "SignV2G20Certificate",
+        "SignCombinedCertificate",
+    ),
 }

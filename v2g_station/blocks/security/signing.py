@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Final, cast
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from v2g.iso15118.engine.session import Fact
@@ -14,7 +15,9 @@ from v2g.observe import Callbacks
 from v2g.ocpp.messages import security as ocpp
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.certificates import GetCertificateIdUse
-from v2g.pki.certificates import is_due
+from v2g.pki.certificates import is_due, key_kind
+from v2g.pki.profile import Generation
+from v2g.pki.profiles import generation_of
 from v2g_station.blocks.security.certificate_store import CertificateStore, is_current, is_issued_by, parse_chain
 from v2g_station.kernel.kernel import Answer, Handler, Kernel, StationCommand, status_info
 from v2g_station.kernel.local_time import DAY_MS
@@ -107,6 +110,16 @@ class Signing:
                 self.ask(use)
         self._k.at_utc("signing.renew", self._k.utc_ms + DAY_MS, self.renew)
 
+    def asks_for(self, use: ocpp.CertificateSigningUse) -> bool:
+        """Return whether the station has a certificate of this type, and may renew it."""
+        leaves = self._store.own("V2GCertificate")[:1]
+        return self.permitted(use) and use == (self._type_of(leaves[0].public_key()) if leaves else "V2GCertificate")
+
+    def _type_of(self, key: CertificatePublicKeyTypes) -> ocpp.CertificateSigningUse:
+        """Return the type of a certificate towards vehicles, by the edition that has such keys; 2.0.1 has one type."""
+        old = self._k.version != "2.1" or generation_of(key_kind(key)) is Generation.ISO15118_2
+        return "V2GCertificate" if old else "V2G20Certificate"
+
     def permitted(self, use: ocpp.CertificateSigningUse) -> bool:
         """Return whether the CSMS lets certificates of a kind be renewed."""
         towards_csms = use == "ChargingStationCertificate"
@@ -136,7 +149,9 @@ class Signing:
                 self._k.note("certificate_refused", use=use)
 
         number = _id_of(csr) if self._k.version != "2.0.1" else None
-        request = ocpp.SignCertificateRequest(csr=csr, certificate_type=use, request_id=number)
+        key = x509.load_pem_x509_csr(csr.encode()).public_key()
+        kind = self._type_of(key) if use == "V2GCertificate" else use
+        request = ocpp.SignCertificateRequest(csr=csr, certificate_type=kind, request_id=number)
         self._k.call(request, answered, always=True)
         tries = self._tries.get(use, 0)
         if tries < self._k.model.number("SecurityCtrlr.CertSigningRepeatTimes"):  # A02.FR.17 to .19
@@ -149,6 +164,8 @@ class Signing:
     def _signed(self, request: ocpp.CertificateSignedRequest) -> Message:
         """A02: reject a chain that does not fit the key, is not valid or not trusted."""
         use: ocpp.CertificateSigningUse = request.certificate_type or "ChargingStationCertificate"
+        if use == "V2G20Certificate":
+            use = "V2GCertificate"  # the station has one towards vehicles, of either edition
         csr = self._waiting.get(use)
         if request.request_id is not None and (csr is None or request.request_id != _id_of(csr)):
             why = "unknown requestId"  # A02.FR.26

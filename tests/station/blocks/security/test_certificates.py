@@ -12,6 +12,7 @@ from cryptography.x509.oid import NameOID
 from tests.station.bench import Bench
 from tests.station.certificates import ROOT, Authority, install, pem
 from tests.station.reports import PROFILE
+from v2g.ocpp.routes import Version
 from v2g_station.blocks.connection.network import first_profile
 from v2g_station.blocks.security.certificate_store import RootsChanged
 from v2g_station.blocks.security.certificates import KeepStatus
@@ -85,8 +86,8 @@ def test_tc_m_09_cs_install_root_that_the_old_one_has_not_signed() -> None:
 class Key:
     """The station's key, which the hardware keeps."""
 
-    def __init__(self) -> None:
-        self.key = ec.generate_private_key(ec.SECP256R1())
+    def __init__(self, curve: ec.EllipticCurve | None = None) -> None:
+        self.key = ec.generate_private_key(curve or ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "CS-1")])
 
     def csr(self) -> str:
@@ -99,7 +100,7 @@ class Key:
         return pem(by.sign(self.name, self.key.public_key(), days=days, responder=responder))
 
 
-def asked(found: Bench, trigger: str = "SignChargingStationCertificate") -> Key:
+def asked(found: Bench, trigger: str = "SignChargingStationCertificate", curve: ec.EllipticCurve | None = None) -> Key:
     """The CSMS has made the station ask for a certificate."""
     install(found)
     install(found, "V2GRootCertificate")
@@ -107,9 +108,9 @@ def asked(found: Bench, trigger: str = "SignChargingStationCertificate") -> Key:
     assert found.ask("TriggerMessage", requestedMessage=trigger)["status"] == "Accepted"
     (order,) = [each for each in found.commands if isinstance(each, MakeRequest)]
     assert order.common_name == "CS-1"
-    key = Key()
+    key = Key(curve)
     found.fact(RequestMade(use=order.use, csr=key.csr()))
-    request = found.expect("SignCertificate", certificateType=order.use)
+    request = found.expect("SignCertificate", certificateType=trigger.removeprefix("Sign"))
     assert x509.load_pem_x509_csr(request["csr"].encode()).is_signature_valid
     return key
 
@@ -135,6 +136,18 @@ def test_a_certificate_is_renewed_in_time(use: str, days: int, due_after: int) -
     found.expect("SignCertificate", certificateType=use)
     found.wait(2 * 86_400)
     assert len([each for each in found.commands if isinstance(each, MakeRequest)]) == 1, "it is on its way"
+
+
+@pytest.mark.parametrize(("version", "wanted"), [("2.1", "V2G20Certificate"), ("2.0.1", "V2GCertificate")])
+def test_a_certificate_of_iso_15118_20_is_requested_as_such(version: Version, wanted: str) -> None:
+    """A02.FR.22, .23: a CA signs by the edition's profile. 2.0.1 has one type for both."""
+    chain = Key(ec.SECP521R1()).signed(days=90)
+    found = Bench(version, chains={"V2GCertificate": chain})
+    if wanted == "V2G20Certificate":
+        assert found.ask("TriggerMessage", requestedMessage="SignV2GCertificate")["status"] == "Rejected"
+    key = asked(found, f"Sign{wanted}", curve=ec.SECP521R1())
+    assert give(found, key.signed(), wanted) == "Accepted"
+    assert [each.use for each in found.commands if isinstance(each, UseCertificate)] == ["V2GCertificate"]
 
 
 def test_a_certificate_towards_vehicles_is_not_renewed_where_the_csms_says_so() -> None:
