@@ -16,6 +16,8 @@ import msgspec
 WIDTHS_S: Final = (60, 900)
 """Widths of the intervals; they begin at multiples since 1970 in UTC."""
 
+_WIDTHS_MS: Final = tuple(width_s * 1000 for width_s in WIDTHS_S)
+
 LONGEST_HOLD_MS: Final = 3_660_000
 """Beyond the longest interval of keyframes a clock was set, or the gateway has slept: no value holds so long."""
 
@@ -117,19 +119,18 @@ class Aggregation:
             of.append(BootSegment(sample.seq, sample.seq, {}, {}))
         segment = of[-1]
         segment.last_seq = sample.seq
-        for name, value in sample.values.items():
-            if name in UNAGGREGATED:
-                continue
-            each = HeldSignal(value, sample.at_ms, sample.seq)
+        at_ms, at = sample.at_ms, (sample.at_ms, sample.boot, sample.seq)
+        values = {name: value for name, value in sample.values.items() if name not in UNAGGREGATED}
+        here = [self._interval(sample.ev, width_ms, at_ms) for width_ms in _WIDTHS_MS if values]
+        for name, value in values.items():
             if (before := segment.ends.get(name)) is None:
-                segment.begins[name] = sample.at_ms
+                segment.begins[name] = at_ms
             else:
-                self._hold(boot, name, before, sample.at_ms)
-            segment.ends[name] = each
-            ev, number = boot
-            for width_ms in (width_s * 1000 for width_s in WIDTHS_S):
-                found = self._value(ev, name, width_ms, each.at_ms, number, each)
-                found.total += each.value
+                self._hold(boot, name, before, at_ms)
+            segment.ends[name] = HeldSignal(value, at_ms, sample.seq)
+            for interval in here:
+                found = _value(interval, name, value, at)
+                found.total += value
                 found.number += 1
 
     def finish(self) -> None:
@@ -157,23 +158,32 @@ class Aggregation:
         ev, number = boot
         if until_ms - each.at_ms > LONGEST_HOLD_MS:
             return
-        for width_ms in (width_s * 1000 for width_s in WIDTHS_S):
+        for width_ms in _WIDTHS_MS:
             at_ms = each.at_ms
             while at_ms < until_ms:
                 end_ms = min(until_ms, at_ms - at_ms % width_ms + width_ms)
-                found = self._value(ev, name, width_ms, at_ms, number, each)
+                interval = self._interval(ev, width_ms, at_ms)
+                found = _value(interval, name, each.value, (at_ms, number, each.seq))
                 found.integral += each.value * (end_ms - at_ms)
                 found.held_ms += end_ms - at_ms
                 at_ms = end_ms
 
-    def _value(self, ev: str, name: str, width_ms: int, at_ms: int, boot: int, each: HeldSignal) -> Aggregate:
-        """Return the aggregate of a time at which a value holds, with its extremes and last value."""
-        interval = self.intervals.setdefault((ev, width_ms // 1000, at_ms - at_ms % width_ms), {})
-        value, at = each.value, (at_ms, boot, each.seq)
-        found = interval.get(name)
-        if found is None:
-            found = interval[name] = Aggregate(value, value, 0.0, 0, value, *at)
-            return found
-        found.minimum, found.maximum = min(found.minimum, value), max(found.maximum, value)
-        found.hold_last(value, at)
+    def _interval(self, ev: str, width_ms: int, at_ms: int) -> dict[str, Aggregate]:
+        place = ev, width_ms // 1000, at_ms - at_ms % width_ms
+        if (found := self.intervals.get(place)) is None:
+            found = self.intervals[place] = {}
         return found
+
+
+def _value(interval: dict[str, Aggregate], name: str, value: float, at: tuple[int, int, int]) -> Aggregate:
+    """Return a signal's aggregate of an interval in which it has a value, with its extremes and last value."""
+    found = interval.get(name)
+    if found is None:
+        found = interval[name] = Aggregate(value, value, 0.0, 0, value, *at)
+        return found
+    if value < found.minimum:
+        found.minimum = value
+    elif value > found.maximum:
+        found.maximum = value
+    found.hold_last(value, at)
+    return found
