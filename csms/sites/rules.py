@@ -81,8 +81,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         Meta(max_length=6, description="Time sources of its stations' clocks, best first (`ClockCtrlr.TimeSource`)."),
     ] = ()
 
-    latitude: Annotated[float, Meta(ge=-90, le=90, description="Where it is, for maps, degrees.")] | None = None
-    longitude: Annotated[float, Meta(ge=-180, le=180, description="Where it is, degrees.")] | None = None
+    latitude: Annotated[float, Meta(ge=-90, le=90)] | None = None
+    """Where it is, for maps, degrees."""
+    longitude: Annotated[float, Meta(ge=-180, le=180)] | None = None
+    """Where it is, for maps, degrees."""
 
     def __post_init__(self) -> None:
         """Reject an invalid tree, places without node, duplicate EVSEs, and unknown zones."""
