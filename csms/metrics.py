@@ -60,8 +60,10 @@ class Metrics:
         # looking for a series by its labels takes longer than counting
         self._received_by: Final = cache(self._received.labels)
         self._events_of: Final = cache(self._events.labels)
+        self._http_by: Final = cache(self._http.labels)
+        self._records_of: Final = cache(self._records.labels)
         for result in get_args(RecordResult):  # a series that begins with its first event hides this from `increase`
-            self._records.labels(result)
+            self._records_of(result)
 
     def _seconds(self, name: str, about: str, *labels: str, buckets: tuple[float, ...] = _BOUNDS_S) -> Histogram:
         return Histogram(f"{name}_seconds", about, labels, buckets=buckets, registry=self._registry)
@@ -71,7 +73,7 @@ class Metrics:
 
     def http_answered(self, operation: str, status: int, seconds: float) -> None:
         """Count an HTTP request."""
-        self._http.labels(operation, str(status)).observe(seconds)
+        self._http_by(operation, str(status)).observe(seconds)
 
     def request_received(self, action: str, seconds: float) -> None:
         """Count a station's request, and how long its answer took."""
@@ -104,7 +106,8 @@ class Metrics:
 
     def records_judged(self, result: RecordResult, records: int) -> None:
         """Count what became of records of telemetry."""
-        self._records.labels(result).inc(records)
+        if records:
+            self._records_of(result).inc(records)
 
     def record_stored(self, age_s: float) -> None:
         """Note how old a new record was by its vehicle's clock, which may be fast."""
