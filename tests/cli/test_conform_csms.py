@@ -13,6 +13,7 @@ from tests.cli.csms import run
 from tests.csms.conftest import Start, start
 from tests.csms.support import STATION, TOKENS, Running
 from tests.testkit.ocpp.load_rig import load_back_end
+from tests.waiting import until
 from v2g_testkit.ocpp.declaration import CsmsDeclaration, Token, read_csms_declaration, written_csms
 from v2g_testkit.ocpp.load_criteria import CRITERIA
 
@@ -116,8 +117,7 @@ async def test_a_load_that_is_ended_leaves_a_report(tmp_path: Path) -> None:
         words = ["conform", "csms", "--load", str(plan), "--url", url, "--junit", str(junit)]
         process = await asyncio.create_subprocess_exec(*PROGRAM, *words, stdout=asyncio.subprocess.PIPE)
         async with asyncio.timeout(60):
-            while not csms.seen["MeterValues"]:
-                await asyncio.sleep(0.01)
+            await until(lambda: csms.seen["MeterValues"])
             process.terminate()
             output, _ = await process.communicate()
     assert process.returncode == 130

@@ -1,12 +1,12 @@
 """A vehicle that charges at a scripted station: the reusable states of the test cases, event by event."""
 
-import asyncio
 import itertools
 from typing import Any
 
 from csms.tokens.rules import TokenEntry
 from tests.csms.backend import Backend
 from tests.csms.scripted_station import Payload, ScriptedStation
+from tests.waiting import until
 from v2g.ocpp.times import format_time
 
 VALID = {"idToken": "0A1B2C3D", "type": "ISO14443"}
@@ -19,8 +19,7 @@ _numbers = itertools.count(1)
 async def away(csms: Backend, station: ScriptedStation) -> None:
     """Let a station lose its connection."""
     await station.disconnect()
-    while station.id in csms.services.connections.connected():
-        await asyncio.sleep(0)
+    await until(lambda: station.id not in csms.services.connections.connected())
 
 
 class Charging:

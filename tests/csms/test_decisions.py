@@ -24,6 +24,7 @@ from tests.csms.backend import BOOT, Backend, daytime_ms, running_backend
 from tests.csms.charging import TOKENS, VALID, Charging
 from tests.csms.scripted_station import Refused
 from tests.csms.support import STATION, make_config
+from tests.waiting import until
 from v2g.io.websocket.server import serve
 from v2g.pki import password_hash as passwords
 
@@ -76,9 +77,7 @@ async def test_a_boot_that_is_being_answered_follows_the_decision(nodes: Nodes, 
         await asyncio.sleep(0)
     assert (await nodes.asked("PUT", f"/admissions/{STATION}", {"decision": "Pending"})).status == 200
     if (await booting)["status"] == "Accepted":
-        async with asyncio.timeout(60):
-            while not station.payloads("TriggerMessage"):
-                await asyncio.sleep(0)
+        await until(lambda: station.payloads("TriggerMessage"))
         assert station.payloads("TriggerMessage") == [{"requestedMessage": "BootNotification"}]
     assert (await station.call("BootNotification", BOOT))["status"] == "Pending"
 
@@ -137,15 +136,13 @@ async def test_an_answer_that_a_station_has_not_taken_yet_does_not_come_after_a_
         for number in range(100):
             await station.ask(f"early-{number}", "Heartbeat", {})
         await station.ask("boot", "BootNotification", BOOT)
-        while not nodes.has.events.named("boot_accepted"):
-            await asyncio.sleep(0)
+        await until(lambda: nodes.has.events.named("boot_accepted"))
         assert (await nodes.asked("PUT", f"/admissions/{STATION}", {"decision": decision})).status == 200
         async with asyncio.timeout(60):
             taken = await station.read()
         assert b"early-0" in taken
         assert b"Accepted" not in taken
-        while nodes.has.services.connections.connected():
-            await asyncio.sleep(0)
+        await until(lambda: not nodes.has.services.connections.connected())
 
 
 @pytest.mark.parametrize("steps", range(6))

@@ -20,6 +20,7 @@ from pki_tools.tree import PkiTree
 from tests.csms.databases import Databases
 from tests.csms.program import Program, write_config
 from tests.csms.support import make_config, provide
+from tests.waiting import until
 from v2g.io.runtime.clock import ClockConfig
 
 SPEED: Final = 10.0
@@ -234,8 +235,7 @@ async def test_a_broken_limit_is_an_alert_within_10_s_and_shown_by_metric_and_co
         before = await over()
         await world.steady(lambda: 85_000 <= world.flows() <= 90_000)
         await world.fleet("IG", 1, ignores_limits=["IG1"])
-        while world.now("IG").get("IG1") != 50_000:
-            await asyncio.sleep(0.01)
+        await until(lambda: world.now("IG").get("IG1") == 50_000)
         broken_ms = back_end.events()[-1]["utc_ms"]
         await world.metered(["IG1"])
         await world.steady(lambda: len(said("alert_raised")) > before and world.flows() == 100_000)

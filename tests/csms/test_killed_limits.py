@@ -23,6 +23,7 @@ from csms.smart_charging.tables import limits_in_force
 from pki_tools.tree import PkiTree
 from tests.csms.killable import BackendProcess, no_survivors
 from tests.csms.settlement.journals import booted
+from tests.waiting import until
 from v2g.io.runtime.clock import ClockConfig
 from v2g.ocpp.times import format_time
 
@@ -117,8 +118,7 @@ async def test_what_a_station_delivers_by_a_limit_that_its_killed_node_has_not_n
                 following = asyncio.create_task(station.follow(socket))
                 async with asyncio.timeout(60):
                     assert await station.setpoints.get() == setpoint_w
-                    while station.kills is None and not store.do(noted):
-                        await asyncio.sleep(0.01)
+                    await until(lambda: station.kills is not None or store.do(noted))
             await following
 
         async with station.connected(first) as socket:

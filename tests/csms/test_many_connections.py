@@ -18,6 +18,7 @@ from websockets.typing import Subprotocol
 from benchmarks.load import csms_load
 from pki_tools.tree import PkiTree
 from tests.csms.killable import BackendProcess, no_survivors
+from tests.waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -85,8 +86,7 @@ async def test_stalled_and_slow_stations_keep_nobody_waiting(backend: BackendPro
         slow.transport.write(bytes([byte]))
         await asyncio.sleep(0)
     async with asyncio.timeout(60):
-        while not answered:
-            await asyncio.sleep(0.001)
+        await until(lambda: answered)
         stations = await start(backend.port, [f"CS-{number}" for number in range(20)])
     stalled.close()
     await gone([*stations, slow, endless])

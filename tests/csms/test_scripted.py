@@ -16,6 +16,7 @@ from csms.script.declared import read_script
 from csms.script.run import ScriptedBackEnd
 from csms.script.station import Line, ScriptReport
 from pki_tools.tree import PkiTree
+from tests.waiting import until
 from v2g.errors import KeyAccessError, TransportError
 
 BOOT = call.BootNotification(charging_station={"model": "M", "vendor_name": "V"}, reason="PowerUp")
@@ -91,9 +92,7 @@ expect:
         first = await station.call(BOOT)
         second = await station.call(BOOT)
         assert (first.status, first.interval, second.status) == ("Rejected", 1, "Accepted")
-        async with asyncio.timeout(60):
-            while not any("> Reset" in line for line in run.log):
-                await asyncio.sleep(0.001)
+        await until(lambda: any("> Reset" in line for line in run.log))
         await station.call(call.Heartbeat())
         outcome = await run.report()
     assert outcome.ok, outcome

@@ -18,6 +18,7 @@ from csms.tariffs.work import TariffService
 from csms.tokens.rules import TokenEntry
 from tests.csms.fixtures import Start, backend
 from tests.csms.network import listening
+from tests.waiting import until
 from v2g.energy.balancing import Node
 from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax, When
 from v2g.energy.settlement.costing import with_taxes
@@ -69,8 +70,7 @@ async def test_a_station_asks_what_the_plan_says(backend: Start, of: str) -> Non
         simulator = asyncio.create_task(Simulator(fleet).run(None))
         try:
             async with asyncio.timeout(60):
-                while CS not in csms.services.connections.connected():
-                    await asyncio.sleep(0.01)
+                await until(lambda: CS in csms.services.connections.connected())
                 if of == "site":
                     place = Place(station_id=CS, evse_id=1, node="main", most_ma=32_000)
                     site = Site(id="north", nodes=(Node(id="main", limits=(63_000,) * 3),), places=(place,))

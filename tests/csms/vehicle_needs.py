@@ -5,6 +5,7 @@ import asyncio
 from csms.smart_charging import store as charging
 from tests.csms.charging import Charging
 from tests.csms.scripted_station import Payload
+from tests.waiting import until
 
 ACCEPTED = {"status": "Accepted"}
 NEEDS = {
@@ -25,9 +26,7 @@ def tx_profiles(charge: Charging) -> list[Payload]:
 
 
 async def next_profile(charge: Charging, before: int) -> Payload:
-    async with asyncio.timeout(60):
-        while len(tx_profiles(charge)) <= before:
-            await asyncio.sleep(0)
+    await until(lambda: len(tx_profiles(charge)) > before)
     found = tx_profiles(charge)[-1]
     assert found["transactionId"] == charge.id
     async with asyncio.timeout(5):  # what the station answered has been noted

@@ -8,6 +8,7 @@ from typing import Any
 
 from evcc.checkpoints import CheckpointsConfig, kept
 from tests.gateway.gateway import EV, NOBODY
+from tests.waiting import until
 from v2g.energy.settlement.checkpoints import Copy, encode_copy
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.event_socket import EventSocket, EventSocketConfig
@@ -68,5 +69,4 @@ async def numbers(folder: Path) -> list[int]:
 async def taken(folder: Path, count: int) -> None:
     """Wait until so many checkpoints are in the outbox."""
     file = folder / "o.checkpoints"
-    while not file.exists() or len(file.read_bytes().splitlines()) < count:
-        await asyncio.sleep(0.01)
+    await until(lambda: file.exists() and len(file.read_bytes().splitlines()) >= count)

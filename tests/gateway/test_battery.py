@@ -14,6 +14,7 @@ from evcc.hardware.pack import PackConfig, SensedPack
 from evcc.policy.battery import Battery, BatteryConfig
 from tests.gateway.gateway import NOBODY, data_of, gateway, snapshot
 from tests.telemetry.mirror import BatchMirror
+from tests.waiting import until
 from v2g.battery import detectors, imbalance
 from v2g.io.can import CanConfig, CanPort
 from v2g.telemetry.mapping import CanMapping
@@ -51,8 +52,7 @@ async def test_a_finding_is_stored_as_safety_with_its_sample_and_ends_once(tmp_p
         for celsius in (54.0, 55.5, 58.0, 53.0, 50.0):
             send(can, port, hot(celsius))
             await asyncio.sleep(0.02)
-        while len(data_of(events, "battery_finding")) < 2:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(data_of(events, "battery_finding")) >= 2)
     found = [(priority, each) for priority, each in kept(tmp_path) if isinstance(each.event, msgspec.Struct)]
     assert findings(tmp_path) == [("over_temperature", True), ("over_temperature", False)]
     assert {priority for priority, _ in found} == {Priority.SAFETY}
@@ -76,16 +76,14 @@ async def life(folder: Path) -> AsyncIterator[tuple[CanConfig, CanPort]]:
 async def test_what_ends_while_no_gateway_runs_is_ended_by_the_next_one(tmp_path: Path) -> None:
     async with life(tmp_path) as (can, port):
         send(can, port, hot(60.0))
-        while not findings(tmp_path):
-            await asyncio.sleep(0.01)
+        await until(lambda: findings(tmp_path))
     assert (tmp_path / "outbox.battery").exists()
     async with life(tmp_path) as (can, port):
         send(can, port, hot(60.0))
         await asyncio.sleep(0.1)
         send(can, port, hot(51.0))
         send(can, port, hot(49.0))
-        while len(findings(tmp_path)) < 2:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(findings(tmp_path)) >= 2)
     assert findings(tmp_path) == [("over_temperature", True), ("over_temperature", False)]
 
 
@@ -94,16 +92,14 @@ async def test_a_damaged_state_begins_anew(tmp_path: Path) -> None:
     (tmp_path / "outbox.battery").write_bytes(b'{"limits": {"mean_v": "x"')
     async with life(tmp_path) as (can, port):
         send(can, port, hot(60.0))
-        while not findings(tmp_path):
-            await asyncio.sleep(0.01)
+        await until(lambda: findings(tmp_path))
 
 
 @pytest.mark.requirement("R144")
 async def test_nothing_is_found_in_what_may_not_leave_the_vehicle(tmp_path: Path) -> None:
     async with gateway(tmp_path, NOBODY, drain=0.0, consent=("charging",)) as (can, port, events):
         send(can, port, hot(60.0))
-        while not kept(tmp_path):
-            await asyncio.sleep(0.01)
+        await until(lambda: kept(tmp_path))
         assert data_of(events, "battery_finding") == []
 
 
@@ -119,8 +115,7 @@ async def test_a_weak_cell_is_named(tmp_path: Path) -> None:
             for frame_id, data in ecu.frames(state):
                 port.send(frame_id, data)
             await asyncio.sleep(0.05)
-        while not (samples := [each.cells for _, each in kept(tmp_path) if isinstance(each.cells, CellSamples)]):
-            await asyncio.sleep(0.01)
+        samples = await until(lambda: [each.cells for _, each in kept(tmp_path) if isinstance(each.cells, CellSamples)])
     millivolts = [round(each * 1000) for each in cells_v]
     assert all(row == tuple(10 * each for each in millivolts) for part in samples for _, row in part.samples)
     assert {priority for priority, each in kept(tmp_path) if isinstance(each.cells, CellSamples)} == {Priority.SUMMARY}

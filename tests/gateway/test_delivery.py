@@ -24,6 +24,7 @@ from csms.telemetry.rules import (
     suspects,
 )
 from csms.telemetry.rules import Delivery as Judged
+from tests.waiting import until
 from v2g.errors import TransportError
 from v2g.io.storage.outbox import Outbox, OutboxEntry
 from v2g.telemetry.batch import Batcher
@@ -357,12 +358,10 @@ async def test_a_low_rate_uplink_carries_important_records_only_and_the_rest_wai
     await fill(box, kinds * 10)
     satellite = BackEnd(low_rate=True)
     async with asyncio.timeout(60), delivering(box, satellite) as delivery:
-        while len(satellite.order) < 30:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(satellite.order) >= 30)
         await fill(box, kinds, first=61)  # while it is connected
         delivery.wake()
-        while len(satellite.order) < 33:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(satellite.order) >= 33)
     assert {kinds[(seq - 1) % 6] for _, _, seq in satellite.order} == set(Priority) - {
         Priority.LIVE,
         Priority.DIAGNOSTIC,
@@ -387,8 +386,7 @@ async def test_a_backlog_does_not_hold_up_new_records(tmp_path: Path) -> None:
     put: dict[int, float] = {}
     time = asyncio.get_running_loop().time
     async with asyncio.timeout(60), delivering(box, back_end) as delivery:
-        while not back_end.order:
-            await asyncio.sleep(0.01)
+        await until(lambda: back_end.order)
         for seq in range(8001, 8041):
             put[seq] = time()
             await box.put(seq, record(box.boot, seq), Priority.LIVE, seq)
@@ -410,14 +408,12 @@ async def test_what_was_new_before_an_interruption_does_not_wait_for_the_backlog
     back_end = BackEnd()
     back_end.bytes_per_s = 200_000
     async with asyncio.timeout(60), delivering(box, back_end) as delivery:
-        while not back_end.order:
-            await asyncio.sleep(0.01)
+        await until(lambda: back_end.order)
         back_end.fails = 1.0
         for seq in range(6001, 6021):
             await box.put(seq, record(box.boot, seq), Priority.LIVE, seq)
             delivery.wake()
-        while delivery.working.is_set():
-            await asyncio.sleep(0.01)
+        await until(lambda: not delivery.working.is_set())
         back_end.fails = 0.0
         await delivery.working.wait()
         await emptied(box, delivery)

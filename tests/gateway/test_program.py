@@ -19,6 +19,7 @@ from tests.patient import kept_waiting_s
 from tests.proxy import Proxy
 from tests.sessions.joined import Joined
 from tests.telemetry.brokers import access
+from tests.waiting import until
 from v2g.energy.settlement.checkpoints import encode_copy
 from v2g.io.runtime.event_socket import MAX_WAITING
 from v2g.io.runtime.events import EventLog
@@ -104,8 +105,7 @@ async def test_a_charge_loop_goes_on_as_ever_beside_a_slow_link_and_a_stopped_br
     async with program(tmp_path) as (local, log):
         alone, way = await charged(pki, log)
         async with supervised(tmp_path, sys.executable, "-m", "v2g_gateway", config=config) as gateway:
-            while not local.is_read:
-                await asyncio.sleep(0.02)
+            await until(lambda: local.is_read)
             log(Observe("metering", "reading", {"charged_wh": 0, "discharged_wh": 0}))
             await gateway.until("waiting", 1)
             assert "no back end is connected" in gateway.events("waiting")[0]["data"]["reason"], "it reaches the broker"

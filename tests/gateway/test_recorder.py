@@ -10,6 +10,7 @@ import pytest
 
 from tests.telemetry.mirror import BatchMirror
 from tests.virtual_time import VirtualLoop
+from tests.waiting import until
 from v2g.errors import StoreError
 from v2g.io.storage.outbox import MAX_ISLANDS, Gap, Outbox
 from v2g.telemetry.batch import Batcher
@@ -59,8 +60,7 @@ async def recording(folder: Path) -> AsyncIterator[tuple[Made, Outbox]]:
 
 
 async def reaches(made: Made, count: int) -> None:
-    while len(made.stored) < count:
-        await asyncio.sleep(0.01)
+    await until(lambda: len(made.stored) >= count)
 
 
 @pytest.mark.requirement("R97")

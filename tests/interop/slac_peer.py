@@ -12,6 +12,8 @@ from pyslac import session
 from pyslac.enums import STATE_MATCHED
 from pyslac.environment import Config
 
+from tests.waiting import until
+
 session.SLAC_SETTLE_TIME = 0
 
 
@@ -28,8 +30,7 @@ async def main(interface: str) -> None:
     controller = session.SlacSessionController()
     await controller.process_cp_state(charger, "B")
     tell({"nid": charger.nid.hex()})
-    while charger.state != STATE_MATCHED:
-        await asyncio.sleep(0.02)
+    await until(lambda: charger.state == STATE_MATCHED)
     told = {
         "nid": charger.nid.hex(),
         "nmk": charger.nmk.hex(),

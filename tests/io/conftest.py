@@ -1,4 +1,4 @@
-"""Two attachments to one simulated copper, and a wait that needs no sleeping."""
+"""Two attachments to one simulated copper."""
 
 import asyncio
 import contextlib
@@ -6,12 +6,13 @@ import os
 import shutil
 import subprocess
 import tty
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from tests import waiting
 from tests.io.tls.support import backend, ed448_pki, other_2, other_pki, pki_2
 from v2g.io.simulation.medium import Medium
 from v2g.io.simulation.medium_folder import FolderMedium
@@ -20,15 +21,9 @@ __all__ = ["backend", "ed448_pki", "other_2", "other_pki", "pki_2"]
 
 
 @pytest.fixture
-def until() -> Callable[[Callable[[], object]], "asyncio.Future[None]"]:
-    """Return `until(condition)`: waits, at most 5 s, until `condition()` is true, letting the loop run."""
-
-    async def wait(condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(60):
-            while not condition():
-                await asyncio.sleep(0.001)
-
-    return wait  # type: ignore[return-value]
+def until() -> Callable[[Callable[[], object]], Awaitable[object]]:
+    """Return `tests.waiting.until`."""
+    return waiting.until
 
 
 @pytest_asyncio.fixture

@@ -17,6 +17,7 @@ from pki_tools.tree import PkiTree
 from tests.iso15118.d20.contracts import NOW, new_contract
 from tests.pki_tools.conftest import Openssl
 from tests.pki_tools.pool_lab import PCID, PoolLab
+from tests.waiting import until
 from v2g import exi
 from v2g.errors import CertificateError, CodecError, EnvelopeError, RefusedError, TransportError
 from v2g.io.http.authorized import AuthorizedRequests
@@ -218,8 +219,7 @@ async def test_subscribers_are_told_and_know_who_tells_them(lab: PoolLab) -> Non
         number, secret = await lab.client().subscribe(url, ["oem.contract.created", "oem.contract.deleted"])
         await lab.fill(EMAIDS[0])
         await lab.client().remove_contract(EMAIDS[0])
-        while len(told) < 3:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(told) >= 3)
         assert told.count(told[0]) == 2, "an event whose answer was 500 is repeated, before or after the next"
         kinds = [read_event(body, signature, secret).kind for body, signature in told]
         assert sorted(set(kinds)) == ["oem.contract.created", "oem.contract.deleted"]

@@ -19,6 +19,7 @@ from tests.io.runtime.attestation import KEY, flip, make_program, sign
 from tests.secc.backend import backend
 from tests.secc.bench_program import BENCH, made
 from tests.secc.station.commands import STATION
+from tests.waiting import until
 from v2g.errors import StoreError
 from v2g.observe import Observe
 from v2g.pki.keys import SoftwareKey
@@ -54,9 +55,7 @@ async def serving(folder: Path, pki: PkiTree, config: SelfAttestationConfig, mor
 
 async def until_locked(charger: Charger) -> None:
     """Wait for the fault."""
-    async with asyncio.timeout(60):
-        while "program_changed" not in charger.controllers[0].hardware.faults:
-            await asyncio.sleep(0.01)
+    await until(lambda: "program_changed" in charger.controllers[0].hardware.faults)
 
 
 @pytest.mark.long

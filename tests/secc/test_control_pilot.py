@@ -6,7 +6,7 @@ import pytest
 
 from pki_tools.tree import PkiTree
 from tests.secc.bench_program import made
-from tests.secc.hardware.faults import until
+from tests.waiting import until
 from v2g.iec61851.pilot import PilotState
 from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.simulation.medium_folder import FolderMedium

@@ -14,6 +14,7 @@ from pki_tools.tree import PkiTree
 from tests.io.tls.peer import needs_openssl, openssl, s_server
 from tests.io.tls.support import other_pki
 from tests.secc.bench_program import BENCH, made
+from tests.waiting import until
 
 __all__ = ["other_pki"]
 
@@ -32,9 +33,7 @@ class Door:
 
     async def wait(self, name: str) -> dict[str, Any]:
         """Wait for an event, for 5 s at most."""
-        async with asyncio.timeout(60):
-            while not (found := self.named(name)):
-                await asyncio.sleep(0.01)
+        found = await until(lambda: self.named(name))
         return found[0]
 
 

@@ -18,6 +18,7 @@ from secc.config import load_config
 from secc.session.ports import StopRequested
 from tests.io.tls.support import other_pki
 from tests.secc_toml import identity
+from tests.waiting import until
 from v2g.errors import TimeoutExpired
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
@@ -180,8 +181,7 @@ async def test_the_tester_notes_by_how_much_it_was_late(monkeypatch: pytest.Monk
         async def run(self) -> None:
             await asyncio.sleep(0)  # the tester begins to look
             monkeypatch.setattr(loop, "time", lambda: time() + 0.3)
-            while not seen.late_s:
-                await asyncio.sleep(0)
+            await until(lambda: seen.late_s)
 
     await run_watched(Busy(), seen)  # type: ignore[arg-type]
     assert seen.late_s >= 0.28

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from pki_tools.tree import PkiTree
 from tests.testkit.vehicle_tester import Here, prepared
+from tests.waiting import until
 from v2g.iso15118.d20.charts import Family
 from v2g_cli.conform.kit import chargers_of_files
 from v2g_cli.demo.processes import free_port
@@ -82,8 +83,7 @@ async def test_a_defect_of_the_tester_ends_the_case(
 
 async def test_a_program_brings_the_vehicle_and_is_ended(tmp_path: Path) -> None:
     async with Starter(f"echo came > {tmp_path / 'came'}").going():
-        while not (tmp_path / "came").exists():
-            await asyncio.sleep(0.01)
+        await until((tmp_path / "came").exists)
     with pytest.raises(RuntimeError):
         async with Starter("sleep 100").going():
             raise RuntimeError

@@ -8,6 +8,7 @@ from csms.tokens import local_lists
 from csms.tokens.local_lists import LocalListKeeper
 from tests.csms.api.support import ApiClient
 from tests.csms.scripted_station import Payload
+from tests.waiting import until
 
 CARD, MEMBER = "/tokens/ISO14443/04A1B2C3", "/tokens/ISO14443/04A1B2C4"
 
@@ -32,9 +33,7 @@ async def test_local_lists_follow_what_is_deleted(ask: ApiClient, path: str, cha
         keeper = tasks.create_task(LocalListKeeper(ask.backend.services, settle_s=0).run())
         await asyncio.sleep(0)
         assert (await ask("DELETE", path)).status == 204
-        async with asyncio.timeout(60):
-            while len(station.payloads("SendLocalList")) < 2:
-                await asyncio.sleep(0.001)
+        await until(lambda: len(station.payloads("SendLocalList")) >= 2)
         keeper.cancel()
     (entry,) = station.payloads("SendLocalList")[-1]["localAuthorizationList"]
     assert entry == change or (change is None and entry["idTokenInfo"]["status"] == "Accepted")

@@ -1,7 +1,7 @@
 """The bus between nodes: claims are seen everywhere, questions are answered or fail, announcements reach all others."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from redis import Redis
 from csms.cluster.bus import Bus, Claim
 from csms.cluster.redis_bus import RedisBus
 from tests.csms.cluster.buses import KEY, Buses, redis_buses, redis_server
+from tests.waiting import until
 from v2g.errors import TransportError
 
 
@@ -23,12 +24,6 @@ async def pair(buses: Buses) -> AsyncIterator[tuple[Bus, Bus]]:
     yield nodes
     for bus in nodes:
         await bus.close()
-
-
-async def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():
-            await asyncio.sleep(0.002)
 
 
 async def test_a_claim_is_seen_here_at_once_and_on_the_other_node_soon(pair: tuple[Bus, Bus]) -> None:

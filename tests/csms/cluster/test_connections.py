@@ -10,6 +10,7 @@ import pytest_asyncio
 from csms.cluster.bus import Bus
 from csms.cluster.connections import ConnectionRegistry, Deviations
 from tests.csms.cluster.buses import Buses
+from tests.waiting import until
 from v2g.errors import OcppError, RefusedError, TimeoutExpired, TransportError, V2GError
 from v2g.ocpp.messages.availability import ChangeAvailabilityRequest, ChangeAvailabilityResponse
 from v2g.ocpp.messages.base import Message, StatusInfo
@@ -53,9 +54,7 @@ class Nodes:
     async def plugged(self, line: StationLine) -> StationLine:
         """Connect a station to node b, and wait until node a knows."""
         self.b.register("CS-1", line)
-        async with asyncio.timeout(60):
-            while self.a.version("CS-1") is None:
-                await asyncio.sleep(0.002)
+        await until(lambda: self.a.version("CS-1") is not None)
         return line
 
 
@@ -126,8 +125,7 @@ async def test_a_request_that_breaks_its_declaration_does_not_reach_the_other_no
 async def test_the_death_of_the_stations_node_fails_the_call(nodes: Nodes) -> None:
     line = await nodes.plugged(StationLine(None))
     call = asyncio.create_task(nodes.a.call("CS-1", REQUEST, timeout_s=60))
-    while not line.asked:
-        await asyncio.sleep(0.002)
+    await until(lambda: line.asked)
     await nodes.buses.kill(nodes.bus["b"])
     async with asyncio.timeout(5):
         with pytest.raises(TransportError, match="gone"):
@@ -137,9 +135,7 @@ async def test_the_death_of_the_stations_node_fails_the_call(nodes: Nodes) -> No
 async def test_a_station_that_moved_is_cut_off_at_its_old_node(nodes: Nodes) -> None:
     old, new = await nodes.plugged(StationLine()), StationLine()
     nodes.a.register("CS-1", new)
-    async with asyncio.timeout(60):
-        while not old.closed:
-            await asyncio.sleep(0.002)
+    await until(lambda: old.closed)
     nodes.b.unregister("CS-1", old)
     assert await nodes.b.call("CS-1", REQUEST) == RESPONSE
     assert [len(line.asked) for line in (old, new)] == [0, 1]

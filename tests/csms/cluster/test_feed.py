@@ -9,6 +9,7 @@ from csms.cluster.bus import LocalBus
 from csms.cluster.feed import LOST, UPDATED, Feed, FeedEvent
 from csms.cluster.redis_bus import RedisBus
 from tests.csms.cluster.buses import KEY, Buses, redis_buses
+from tests.waiting import until
 
 
 def make() -> tuple[Feed, LocalBus]:
@@ -80,9 +81,7 @@ async def test_readers_on_other_nodes_get_the_same_event(buses: Buses) -> None:
     feeds = [Feed(bus, lambda: 1_000) for bus in (here, there)]
     await here.start()
     await there.start()
-    async with asyncio.timeout(60):
-        while len(here.nodes()) < 2:
-            await asyncio.sleep(0.002)
+    await until(lambda: len(here.nodes()) >= 2)
     with feeds[1].subscribe() as far, feeds[0].subscribe() as near:
         feeds[0].publish("boot", "CS-1", {"vendor": "v"})
         async with asyncio.timeout(60):

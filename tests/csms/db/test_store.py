@@ -22,6 +22,7 @@ from csms.stations.tables import stations as stations_table
 from csms.tokens import store as tokens
 from csms.tokens.rules import Token
 from tests.csms.databases import Cluster, Databases
+from tests.waiting import until
 from v2g.errors import RefusedError, StoreError
 
 
@@ -63,13 +64,11 @@ async def test_a_full_disk_ends_no_checkpoints(tmp_path: Path, caplog: pytest.Lo
         store.do(lambda connection: connection.execute(text("SELECT 1")))
         with pytest.raises(StoreError, match="checkpoint of the database"):
             await store.forget()
-        while "checkpoint of the database" not in caplog.text:
-            await asyncio.sleep(0.01)
+        await until(lambda: "checkpoint of the database" in caplog.text)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     store.do(lambda connection: connection.execute(text("SELECT 1")))
-    while file.stat().st_size < 3_000_000:
-        await asyncio.sleep(0.01)
+    await until(lambda: file.stat().st_size >= 3_000_000)
     store.close()
 
 

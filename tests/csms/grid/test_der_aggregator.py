@@ -25,6 +25,7 @@ from tests.csms.backend import Backend, running_backend
 from tests.csms.grid.utility import FIRST_S, LFDI, NOW_MS, Utility, recorded, serving
 from tests.csms.support import make_config
 from tests.ieee2030_5.official import schema
+from tests.waiting import until
 from v2g.energy.balancing import Node
 from v2g.energy.grid_signal import ALL, ConnectionPoint, GridLimit
 from v2g.errors import ConfigError
@@ -206,8 +207,7 @@ async def test_a_notification_makes_a_change_apply_at_once(sites: Start, pki: Pk
         some.utility.replaced[SUBSCRIPTIONS] = b"<SubscriptionList all='0' results='0'/>"
         await some.at(-60)
         running = asyncio.create_task(some.subscriber.run())
-        while not some.subscriber.port:
-            await asyncio.sleep(0)
+        await until(lambda: some.subscriber.port)
         port, controls = some.subscriber.port, "derp/TESTPRG3/derc"
         await some.at(-50)
         cancelled = recorded(controls).replace(b"<currentStatus>0</currentStatus>", b"<currentStatus>2</currentStatus>")
@@ -219,8 +219,7 @@ async def test_a_notification_makes_a_change_apply_at_once(sites: Start, pki: Pk
         assert await notify(port, pki, NOTIFIED.format("/api/v2/edev"), "/elsewhere") == 404
         asked = some.utility.asked.count(controls)
         assert await notify(port, pki, NOTIFIED.format(f"/api/v2/{controls}")) == 201
-        while some.server.due(f"/api/v2/{controls}") is False:
-            await asyncio.sleep(0.01)
+        await until(lambda: some.server.due(f"/api/v2/{controls}") is not False)
         await some.at(1)
         assert some.utility.asked.count(controls) == asked + 1
         assert some.limits["site yard"] == {"import": 1500, "export": 1500}

@@ -22,6 +22,7 @@ from tests.csms.backend import Backend, running_backend
 from tests.csms.charging import VALID, Charging
 from tests.csms.grid.site import GridSite
 from tests.csms.support import make_config
+from tests.waiting import until
 from v2g.errors import CodecError, TransportError
 from v2g.openadr.objects import Interval, ReportRequest, ReportResource, ValuesMap
 from v2g.openadr.timing import FOREVER
@@ -527,9 +528,7 @@ async def test_it_runs_by_itself(site: Start) -> None:
     """On the clock, as a task of the back end."""
     async with site(poll_interval_s=1.0) as one:
         task = asyncio.create_task(one.ven.run())
-        async with asyncio.timeout(60):
-            while one.signal is None:
-                await asyncio.sleep(0.01)
+        await until(lambda: one.signal is not None)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task

@@ -22,6 +22,7 @@ from tests.csms.charging import VALID, Charging
 from tests.csms.grid.site import GridSite
 from tests.csms.scripted_station import ScriptedStation
 from tests.csms.support import grid_signal, make_config
+from tests.waiting import until
 from v2g.ocpp.times import parse_time
 
 NOW_MS = 1_795_161_600_000
@@ -57,9 +58,7 @@ class Site(GridSite):
 
     async def discharge(self, wanted: float, *, until_ms: int | None = None) -> None:
         """Wait for a profile of the transaction that permits so much export, until a time."""
-        async with asyncio.timeout(60):
-            while self.permission()[0] != wanted or until_ms not in (None, self.permission()[1]):
-                await asyncio.sleep(0.001)
+        await until(lambda: self.permission()[0] == wanted and until_ms in (None, self.permission()[1]))
 
     def permission(self) -> tuple[float | None, int | None]:
         """Return the limit of the newest profile of the transaction, and when only charging is allowed (UTC ms)."""
@@ -152,9 +151,7 @@ async def test_expiry_ends_export_and_a_renewal_restores_it(site: Start) -> None
         assert duration_s == -(-(end_ms - one.backend.clock.utc_ms()) // 1000)
         one.backend.clock.now_ms = end_ms
         one.backend.services[ExportPermits].tick()
-        async with asyncio.timeout(60):
-            while one.permission()[0] != 0.0:
-                await asyncio.sleep(0.001)
+        await until(lambda: one.permission()[0] == 0.0)
         assert one.named("export_refused")[-1]["reason"].startswith("prequalification VDE-1 expired at ")
         (dispatched,) = await Dispatch(one.backend.services).set_point(-6000)
         assert dispatched.setpoint_w == 0
@@ -205,38 +202,27 @@ async def test_without_signal_and_record_a_station_is_sent_nothing(site: Start, 
 async def test_a_record_that_went_while_the_station_was_away_is_withdrawn_when_it_returns(site: Start) -> None:
     async with site(signal=False, version="2.0.1") as one:
         await one.put("VDE-1", NOW_MS + HOUR_MS)
-        async with asyncio.timeout(60):
-            while not one.station.payloads("DataTransfer"):
-                await asyncio.sleep(0.001)
+        await until(lambda: one.station.payloads("DataTransfer"))
         assert one.station.payloads("DataTransfer")[-1]["data"]["export_limit_w"] == 6000
-        async with asyncio.timeout(60):
-            while not one.named("grid_signal_pushed"):
-                await asyncio.sleep(0.001)
+        await until(lambda: one.named("grid_signal_pushed"))
         await one.station.disconnect()
-        while STATION in one.backend.services.connections.connected():
-            await asyncio.sleep(0)
+        await until(lambda: STATION not in one.backend.services.connections.connected())
         assert (await one.ask("DELETE", f"{PATH}/VDE-1")).status == 204
         again = await one.backend.join(STATION, "2.0.1")
         again.answers["DataTransfer"] = {"status": "Accepted"}
         boot = {"reason": "PowerUp", "chargingStation": {"model": "Scripted", "vendorName": "Tests"}}
         await again.call("BootNotification", boot)
-        async with asyncio.timeout(60):
-            while not again.payloads("DataTransfer"):
-                await asyncio.sleep(0.001)
+        await until(lambda: again.payloads("DataTransfer"))
         assert again.payloads("DataTransfer")[-1]["data"]["export_limit_w"] == 0
 
 
 async def test_a_station_of_2_0_1_receives_it_in_the_signal(site: Start) -> None:
     """Limit and end."""
     async with site(version="2.0.1") as one:
-        async with asyncio.timeout(60):
-            while not one.station.payloads("DataTransfer"):
-                await asyncio.sleep(0.001)
+        await until(lambda: one.station.payloads("DataTransfer"))
         assert one.station.payloads("DataTransfer")[-1]["data"]["export_limit_w"] == 0
         await one.put("VDE-1", NOW_MS + HOUR_MS)
-        async with asyncio.timeout(60):
-            while one.station.payloads("DataTransfer")[-1]["data"]["export_limit_w"] != 6000:
-                await asyncio.sleep(0.001)
+        await until(lambda: one.station.payloads("DataTransfer")[-1]["data"]["export_limit_w"] == 6000)
         assert one.station.payloads("DataTransfer")[-1]["data"]["valid_until_ms"] == NOW_MS + HOUR_MS
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +21,7 @@ from tests.csms.program import Program, write_config
 from tests.csms.support import make_config
 from tests.interop.environments import environment
 from tests.telemetry.brokers import plain_broker
+from tests.waiting import until
 from v2g.hardware.energy_manager.commands import ManagedEvse, ManagedStation
 from v2g.home_assistant import EVSE, SITE, node_of
 from v2g.io.hardware.energy_config import EnergyMqttConfig
@@ -47,12 +48,6 @@ def house(tmp_path: Path) -> Iterator[Broker]:
 async def ask(csms: Backend) -> AsyncIterator[ApiClient]:
     async with serving(csms) as client:
         yield client
-
-
-async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
-        while not holds():
-            await asyncio.sleep(0.005)
 
 
 class Retained:

@@ -12,6 +12,7 @@ from tests.csms.charging import Charging, away
 from tests.csms.customers import TOKENS, Start, connector_is, device_event
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation
 from tests.csms.support import run_periodic
+from tests.waiting import until
 from v2g.errors import OcppError
 from v2g.ocpp.messages.availability import OperationalStatus
 
@@ -121,9 +122,7 @@ async def test_a_station_that_does_not_answer_keeps_no_other_waiting(csms: Backe
     csms.clock.advance(1)
     going = asyncio.create_task(availability.send_due(csms.services))
     request = await silent.expect("ChangeAvailability")
-    async with asyncio.timeout(60):
-        while not csms.events.named("command_result"):
-            await asyncio.sleep(0.001)
+    await until(lambda: csms.events.named("command_result"))
     request.reply({"status": "Rejected"})
     await going
     orders = await csms.services.store.run(commands.list_orders)

@@ -1,7 +1,5 @@
 """Functional block N of 2.1, periodic event streams: CSMS cases, by the use cases that they name (N11 to N15)."""
 
-import asyncio
-
 import pytest
 
 from csms.diagnostics import store as rows
@@ -9,6 +7,7 @@ from csms.diagnostics import work as monitoring
 from tests.csms.backend import Backend
 from tests.csms.customers import accepted
 from tests.csms.monitors import EVSE_1, NOW, POWER, install
+from tests.waiting import until
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.monitoring import PeriodicEventStreamParams, SetMonitoringData
 
@@ -17,9 +16,7 @@ STREAM = {"id": 5, "variableMonitoringId": 7, "params": {"interval": 10, "values
 
 async def settle(csms: Backend, count: int) -> None:
     """Wait until that many streamed messages have been worked on."""
-    async with asyncio.timeout(60):
-        while len(csms.events.named("event_stream")) < count:
-            await asyncio.sleep(0)
+    await until(lambda: len(csms.events.named("event_stream")) >= count)
 
 
 async def test_readings_of_a_stream_are_stored_while_it_is_open(csms: Backend) -> None:

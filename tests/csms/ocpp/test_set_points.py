@@ -26,6 +26,7 @@ from tests.csms.charging import VALID, Charging
 from tests.csms.fixtures import Start
 from tests.csms.scripted_station import Payload, Refused
 from tests.csms.support import grid_signal
+from tests.waiting import until
 from v2g.energy.balancing import Node
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.base import Message
@@ -94,9 +95,7 @@ async def test_a_set_point_within_the_contract_lets_a_vehicle_discharge(csms: Ba
     charge = await session(csms)
     await offer_signal(csms)
     assert await needs(charge) == "Accepted"
-    async with asyncio.timeout(60):
-        while not charge.station.payloads("SetChargingProfile"):
-            await asyncio.sleep(0)
+    await until(lambda: charge.station.payloads("SetChargingProfile"))
     assert last_period(charge)["operationMode"] == "ExternalSetpoint"
     assert last_period(charge)["dischargeLimit"] == -5000.0
 
@@ -105,9 +104,7 @@ async def test_a_vehicle_only_charges_until_it_may_discharge(csms: Backend) -> N
     charge = await session(csms)
     await offer_signal(csms)
     assert await needs(charge, "DC") == "Accepted"
-    async with asyncio.timeout(60):
-        while not [each for each in charge.station.payloads("SetChargingProfile") if each["evseId"] == 1]:
-            await asyncio.sleep(0)
+    await until(lambda: [each for each in charge.station.payloads("SetChargingProfile") if each["evseId"] == 1])
     for received in charge.station.payloads("SetChargingProfile"):
         if received["evseId"] == 1:  # Q02.FR.01, FR.02
             period = received["chargingProfile"]["chargingSchedule"][0]["chargingSchedulePeriod"][0]
@@ -382,9 +379,7 @@ async def test_a_set_point_that_an_earlier_one_contradicts_is_put_back_and_made_
     assert await following(csms) == {(first.station.id, first.id): 8_000, (second.station.id, second.id): -2_000}
     # a station that is gone goes on with what it received
     await second.station.disconnect()
-    async with asyncio.timeout(60):
-        while second.station.id in csms.services.connections.connected():
-            await asyncio.sleep(0)
+    await until(lambda: second.station.id not in csms.services.connections.connected())
     (told_alone,) = await Dispatch(csms.services).set_point(1_000)
     assert told_alone.setpoint_w == 3_000
     csms.clock.advance(301)
@@ -412,12 +407,6 @@ async def test_one_whose_answer_is_lost_is_made_up_for_and_asked_again(backend: 
         await until(lambda: told_last(first) == -3_000)
         assert back.payloads("UpdateDynamicSchedule")[-1]["scheduleUpdate"] == {"setpoint": -3_000.0}
         work.cancel()
-
-
-async def until(condition: Any) -> None:
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def test_what_is_lost_is_dispatched_again_at_once(backend: Start) -> None:

@@ -1,6 +1,5 @@
 """Functional block K, smart charging, beyond the cases of the test lab."""
 
-import asyncio
 import random
 from collections.abc import AsyncIterator
 from typing import Any
@@ -25,6 +24,7 @@ from tests.csms.fixtures import Start
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation
 from tests.csms.support import grid_signal
 from tests.csms.vehicle_needs import ACCEPTED, NEEDS, NEEDS_20, next_profile, tx_profiles
+from tests.waiting import until
 from v2g.energy.balancing import Node
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
@@ -334,8 +334,7 @@ async def test_a_station_that_is_away_keeps_what_it_was_allowed(csms: Backend) -
     balancer = Balancer(csms.services)
     await balancer.balance_all()
     await second.station.disconnect()
-    while second.station.id in csms.services.connections.connected():
-        await asyncio.sleep(0)
+    await until(lambda: second.station.id not in csms.services.connections.connected())
     await balancer.balance_all()
     assert shares(first) == [20.0]
 
@@ -503,9 +502,7 @@ async def test_a_limit_that_nobody_can_read_is_refused_and_harms_no_site(csms: B
     wrong = external(5000.0)
     wrong["chargingSchedule"][0]["startSchedule"] = "2030-01-01T99:00:00Z"
     first.station.push([2, "raw", "NotifyChargingLimit", wrong])
-    async with asyncio.timeout(60):
-        while not first.station.stray:
-            await asyncio.sleep(0)
+    await until(lambda: first.station.stray)
     assert first.station.stray[0][:3] == [4, "raw", "PropertyConstraintViolation"]
     assert await limits(csms, first.station) == []
     with pytest.raises(Refused, match="PropertyConstraintViolation"):

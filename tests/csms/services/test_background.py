@@ -16,6 +16,7 @@ from tests.csms.backend import Backend
 from tests.csms.fixtures import Start, backend, csms
 from tests.csms.scripted_station import Payload
 from tests.csms.support import grid_signal
+from tests.waiting import until
 from v2g.errors import StoreError
 
 __all__ = ["backend", "csms"]
@@ -60,9 +61,7 @@ async def test_who_is_refused_is_put_out_also_after_a_decision_that_could_not_be
     await asyncio.wait_for(failed.wait(), 60)
     monkeypatch.setattr(admissions, "standing", read)
     await admissions.decide(second.id, "Refused", "tests")
-    async with asyncio.timeout(60):
-        while csms.services.connections.connected():
-            await asyncio.sleep(0)
+    await until(lambda: not csms.services.connections.connected())
 
 
 async def test_a_transactions_profile_that_got_no_answer_is_sent_again(backend: Start) -> None:
@@ -92,9 +91,7 @@ async def test_a_database_that_refuses_a_moment_ends_no_push(csms: Backend, monk
     await csms.services[GridSource].offer(grid_signal(now_ms=csms.clock.utc_ms()), "test")
     monkeypatch.setattr("csms.transactions.store.with_needs", full)
     task = asyncio.create_task(pusher.run())
-    async with asyncio.timeout(60):
-        while not csms.events.named("grid_signal_push_failed"):
-            await asyncio.sleep(0)
+    await until(lambda: csms.events.named("grid_signal_push_failed"))
     assert not task.done()
     task.cancel()
 
@@ -104,6 +101,4 @@ async def test_who_is_forgotten_is_put_out(backend: Start) -> None:
         await csms.services[StationAdmissions].decide(CS, "Accepted", "tests")
         await csms.booted(CS)
         assert await csms.services[StationAdmissions].forget(CS)
-        async with asyncio.timeout(60):
-            while csms.services.connections.connected():
-                await asyncio.sleep(0)
+        await until(lambda: not csms.services.connections.connected())

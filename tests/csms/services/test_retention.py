@@ -1,6 +1,5 @@
 """What is old is deleted as configured, in steps, and nothing else."""
 
-import asyncio
 import os
 
 import pytest
@@ -20,6 +19,7 @@ from csms.transactions.events import EventArrival, add_events
 from tests.csms.conftest import Start
 from tests.csms.db.events import add_document, arrival, found_as, stored
 from tests.csms.db.telemetry import kept, record, take
+from tests.waiting import until
 
 
 def aged(transaction_id: str, heard_ms: int, kind: str) -> EventArrival:
@@ -148,7 +148,5 @@ async def test_a_copy_from_before_an_update_goes_after_a_week_while_the_program_
         old.touch()
         new.touch()
         os.utime(old, (0, 0))
-        async with asyncio.timeout(60):
-            while old.exists():
-                await asyncio.sleep(0.01)
+        await until(lambda: not old.exists())
         assert new.exists()

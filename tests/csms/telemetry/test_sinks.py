@@ -33,6 +33,7 @@ from tests.csms.databases import Cluster
 from tests.csms.db.telemetry_values import made, put
 from tests.csms.telemetry.sinks import Arrived, InfluxServer, Place, parse_point, silent_server, silent_url
 from tests.hostile import ATTACKS, DRIPPING, attacking
+from tests.waiting import until
 from v2g.errors import StoreError, TransportError, UnstorableError
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
@@ -421,8 +422,7 @@ async def test_a_server_that_attacks_is_a_failed_sink_with_a_reason_and_the_othe
             while await SinkFeeder("aggregates", file, lake, Clock(), events.append, leads, Metrics(), str).feed():
                 pass
             await file.close()
-            while not events:
-                await asyncio.sleep(0.01)
+            await until(lambda: events)
         finally:
             slow.cancel()
             await asyncio.gather(slow, return_exceptions=True)
@@ -444,10 +444,8 @@ async def test_a_postgresql_server_that_falls_silent_is_a_failed_sink(
         url = silent_url(port)
         sink = opened(url, secret)
         task = asyncio.create_task(feeder(sink, lake, events).run())
-        while not events or connections:
-            await asyncio.sleep(0.01)
-        while not connections:
-            await asyncio.sleep(0.01)
+        await until(lambda: events and not connections)
+        await until(lambda: connections)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await sink.close()
@@ -474,8 +472,7 @@ async def test_silent_servers_hold_no_other_sink_and_not_the_end_of_the_program(
         writing = [
             asyncio.create_task(each.write([StoredRecord("EV-1", 1, 1, 1, "city", {}, b"{}")])) for each in sinks
         ]
-        while len(connections) < len(sinks):
-            await asyncio.sleep(0.01)
+        await until(lambda: len(connections) >= len(sinks))
         file = opened(f"sqlite:///{tmp_path}/lake.sqlite3", secret)
         while await feeder(file, lake).feed():
             pass
@@ -501,9 +498,7 @@ async def test_a_batch_that_postgresql_cannot_store_in_time_waits_for_nothing_th
         with pytest.raises(StoreError):
             await sink.write([record])
         waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
-        async with asyncio.timeout(30):
-            while holder.execute(waiting).scalar():
-                await asyncio.sleep(0.01)
+        await until(lambda: not holder.execute(waiting).scalar())
     monkeypatch.undo()
     await sink.write([record])
     await sink.close()
@@ -571,12 +566,10 @@ async def test_a_sink_that_fails_goes_on_where_it_was_and_stops_no_ingest(lake: 
     server.failing = True
     put(lake, [made(seq, seq, {"battery.soc": seq}) for seq in range(1, 51)], sinks=SINKS)
     task = asyncio.create_task(feeder(sink, lake, events).run())
-    while not events:
-        await asyncio.sleep(0.01)
+    await until(lambda: events)
     put(lake, [made(seq, seq, {"battery.soc": seq}) for seq in range(51, 91)], sinks=SINKS)
     server.failing = False
-    while len(events) < 2 or lake.do(pending.next_batch, "lake", 0) is not None:
-        await asyncio.sleep(0.01)
+    await until(lambda: len(events) >= 2 and lake.do(pending.next_batch, "lake", 0) is None)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     server.close()

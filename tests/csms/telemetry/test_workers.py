@@ -33,6 +33,7 @@ from tests.csms.api_support import T0
 from tests.csms.db.telemetry_values import made
 from tests.csms.program import Program, write_config
 from tests.csms.support import make_config
+from tests.waiting import until
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.supervision import Supervisor
@@ -100,9 +101,7 @@ async def test_a_back_end_starts_a_process_for_each_core_or_as_many_as_configure
         return [each.read_text() for each in paths]
 
     try:
-        async with asyncio.timeout(60):
-            while len([each for each in running() if "csms.telemetry.worker" in each]) < workers:
-                await asyncio.sleep(0.02)
+        await until(lambda: len([each for each in running() if "csms.telemetry.worker" in each]) >= workers)
         assert len(running()) == workers
     finally:
         code = await program.stop()
@@ -164,8 +163,7 @@ async def test_a_killed_worker_loses_nothing_and_its_vehicles_move(ingesting: In
 
     async def kill() -> None:
         for _ in range(kills):
-            while len(ingesting.workers.running) < 2:
-                await asyncio.sleep(0.01)
+            await until(lambda: len(ingesting.workers.running) >= 2)
             victim = sorted(ingesting.workers.running)[0]
             with contextlib.suppress(ProcessLookupError):
                 os.kill(ingesting.workers.running[victim], signal.SIGKILL)

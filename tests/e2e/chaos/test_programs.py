@@ -24,6 +24,7 @@ from pki_tools.tree import PkiTree
 from tests.csms.killable import BackendProcess, no_survivors
 from tests.kills import MANY, Progress
 from tests.proxy import WAYS, Proxy
+from tests.waiting import until
 from v2g_station.kernel.kernel import Keep
 from v2g_station.simulator.fleet import METERS
 from v2g_station.store import StationStore
@@ -109,9 +110,7 @@ class Ride:
     async def first_event(self) -> None:
         """Wait until somebody charges."""
         store = Store(self._store_url)
-        async with asyncio.timeout(60):
-            while not store.do(lambda c: c.execute(select(transaction_events.c.id).limit(1)).all()):
-                await asyncio.sleep(0.02)
+        await until(lambda: store.do(lambda c: c.execute(select(transaction_events.c.id).limit(1)).all()))
         store.close()
 
     async def kill_station(self) -> None:

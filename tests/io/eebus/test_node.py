@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from tests.io.eebus.box import joined, opened, ski
+from tests.waiting import until
 from v2g.eebus.identity import ShipNode, node_of
 from v2g.eebus.spine import Moment, SpineDevice
 from v2g.errors import ConfigError, StoreError, TransportError
@@ -60,11 +61,6 @@ async def running(folder: Path, **config: Any) -> AsyncIterator[Charger]:
             yield charger
     finally:
         await charger.link.close()
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    while not holds():
-        await asyncio.sleep(0.01)
 
 
 async def test_a_box_waits_until_the_user_trusts_it_and_goes_when_he_no_longer_does(

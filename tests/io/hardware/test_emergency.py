@@ -3,11 +3,11 @@
 import asyncio
 import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.waiting import until
 from v2g.errors import TransportError
 from v2g.io.hardware.emergency import OUTPUT, Emergency, GpioEmergencyOutput, SimulatedEmergencyOutput
 from v2g.io.runtime.disk import DiskThread
@@ -123,12 +123,6 @@ async def test_a_record_that_fails_is_reported_and_written_again(tmp_path: Path)
     assert "Bad file descriptor" in str(desk.events[0].data["error"])
     full.close()
     await desk.close()
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not holds():
-            await asyncio.sleep(0.001)
 
 
 async def test_evidence_of_any_size_is_bounded(tmp_path: Path) -> None:

@@ -1,9 +1,8 @@
 """Contacts of a control box, with lines of a test in place of GPIO (R206)."""
 
-import asyncio
-
 import pytest
 
+from tests.waiting import until
 from v2g.errors import TransportError
 from v2g.hardware.energy_manager.commands import EnergyCommand
 from v2g.io.hardware import energy_relays
@@ -68,9 +67,7 @@ async def test_a_contact_counts_when_it_is_at_rest_and_lost_lines_are_named_once
         CONFIG, lambda _, word: commands.append(word.limit_w), refused.append, open_lines=lambda _: lines
     )
     await link.open()
-    async with asyncio.timeout(60):
-        while len(commands) < 2:
-            await asyncio.sleep(0.001)
+    await until(lambda: len(commands) >= 2)
     await link.close()
     assert (commands[:2], refused, lines.closed) == ([None, 4200], ["gone"], True)
 

@@ -11,6 +11,7 @@ import pytest
 
 from secc.hardware.drivers import opened
 from tests.io.hardware.linux_machine import Machine
+from tests.waiting import until
 from v2g.config import Table
 from v2g.errors import TransportError
 from v2g.hardware.interfaces import BoardParts
@@ -22,12 +23,6 @@ from v2g.io.hardware.linux_board import LinuxBoardConfig
 from v2g.io.runtime.clock import Clock
 
 A, B, C, D, E, F = PilotState
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not holds():
-            await asyncio.sleep(0.002)
 
 
 @contextlib.asynccontextmanager

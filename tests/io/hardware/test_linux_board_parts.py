@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 import itertools
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.io.hardware.linux_machine import CONTACT, KEYS, REFERENCE, RELAY, WATCHDOG, config_of
+from tests.waiting import until
 from v2g.config import Table
 from v2g.errors import TransportError
 from v2g.iec61851.pilot import ONE_LEVEL_S, PilotState
@@ -275,12 +275,6 @@ def opened() -> set[str]:
     return found
 
 
-async def passing(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
-        while not holds():
-            await asyncio.sleep(0.002)
-
-
 @pytest.mark.parametrize("changes", [{}, {"pilot_low": None, "plug": None, "reference": None}])
 async def test_a_board_is_opened_with_its_parts_and_closed(tmp_path: Path, changes: dict[str, Any]) -> None:
     lines, config = Lines(), linux(tmp_path, **changes)
@@ -294,7 +288,7 @@ async def test_a_board_is_opened_with_its_parts_and_closed(tmp_path: Path, chang
         pilot = parts.pilot
         assert pilot.state is PilotState.A
         if not changes:
-            await passing(lambda: pilot.proximity == Proximity("seated", 32))
+            await until(lambda: pilot.proximity == Proximity("seated", 32))
         assert files() == {"period": "1000000", "duty_cycle": "1000000", "enable": "1", "polarity": "inversed"}
         assert parts.self_test is not None
         assert parts.contactor.closed is False
@@ -318,7 +312,7 @@ async def test_each_channel_has_its_meaning(tmp_path: Path, raw: dict[str, str],
     async with open_board(config, DriverContext(clock=Clock()), lines.take) as parts:
         parts.cabinet.on_fault(lambda word, active: faults.append((word, active)))
         if frozen:
-            await passing(lambda: faults == [("pilot_frozen", True)])
+            await until(lambda: faults == [("pilot_frozen", True)])
         else:
             await asyncio.sleep(0.6)
             assert faults == []

@@ -14,6 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from pki_tools.tree import PkiTree
 from tests.proxy import WAYS, Proxy
 from tests.telemetry.brokers import access, files, mosquitto
+from tests.waiting import until
 from v2g.errors import KeyAccessError, StoreError, TransportError
 from v2g.io.mqtt.client import MAX_PACKET_BYTES, MqttClient
 from v2g.io.mqtt.config import MqttConfig
@@ -234,11 +235,9 @@ async def test_no_more_messages_are_in_flight_than_the_broker_allows_and_their_t
                 await asyncio.sleep(0.005)
             assert len(fake.unacknowledged) == 3
             fake.acknowledge()
-        while len(fake.unacknowledged) < 2:
-            await asyncio.sleep(0.005)
+        await until(lambda: len(fake.unacknowledged) >= 2)
         other = asyncio.create_task(client.publish("other", b"x"))
-        while len(fake.published) < 11:
-            await asyncio.sleep(0.005)
+        await until(lambda: len(fake.published) >= 11)
         while fake.unacknowledged:
             fake.acknowledge()
         assert all(await asyncio.gather(*publishing, other))
@@ -261,15 +260,13 @@ async def test_after_a_reconnect_nothing_old_is_sent_again_and_topics_are_named_
     async with asyncio.timeout(60):
         assert await changes.get() is True
         lost = [asyncio.create_task(client.publish(TOPIC, b"%d" % n)) for n in range(2)]
-        while len(fake.published) < 2:
-            await asyncio.sleep(0.005)
+        await until(lambda: len(fake.published) >= 2)
         fake.unacknowledged[0][0].transport.abort()
         assert [type(each) for each in await asyncio.gather(*lost, return_exceptions=True)] == [TransportError] * 2
         assert [await changes.get(), await changes.get()] == [False, True]
         fake.unacknowledged.clear()
         again = asyncio.create_task(client.publish(TOPIC, b"again"))
-        while not fake.unacknowledged:
-            await asyncio.sleep(0.005)
+        await until(lambda: fake.unacknowledged)
         fake.acknowledge()
         assert await again
     assert fake.published == [(TOPIC, 1, b"0"), ("", 1, b"1"), (TOPIC, 1, b"again")]
@@ -353,9 +350,7 @@ async def test_a_broker_under_a_foreign_root_is_never_talked_to(broker: Broker, 
     stranger = MqttConfig(host="127.0.0.1", port=broker.port, ca=pki.path("v2g/root.pem"))
     client = MqttClient(stranger)
     client.start()
-    async with asyncio.timeout(60):
-        while not client.problem:
-            await asyncio.sleep(0.01)
+    await until(lambda: client.problem)
     assert not client.connected.is_set()
     await client.close()
 

@@ -7,6 +7,7 @@ from ipaddress import IPv6Address
 
 import pytest
 
+from tests.waiting import until
 from v2g.errors import ConfigError, TransportError
 from v2g.io.network import plain_tcp
 from v2g.io.network.sdp import tls_answer
@@ -103,8 +104,7 @@ async def test_one_connection_too_many_is_closed_at_once_and_makes_room_for_nobo
     server, streams = served
     async with asyncio.timeout(60):
         held = [await plain_tcp.connect("::1", server.port, timeout=2) for _ in range(plain_tcp.MAX_CONNECTIONS)]
-        while len(streams) < plain_tcp.MAX_CONNECTIONS:
-            await asyncio.sleep(0)
+        await until(lambda: len(streams) >= plain_tcp.MAX_CONNECTIONS)
         extra = await plain_tcp.connect("::1", server.port, timeout=2)
         assert await is_over(extra)
         await held[0].write(b"still here")

@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from tests.io.ota.maker import HARDWARE, Maker
 from tests.station.device.file_server import FileServer, file_server
+from tests.waiting import until
 from v2g.errors import InstallError, StoreError
 from v2g.io.ota.follower import Follower
 from v2g.io.ota.installer import CommandsConfig
@@ -270,8 +271,7 @@ async def test_that_it_works_is_kept_before_it_is_confirmed(program: Program, tm
 async def test_what_cannot_be_confirmed_goes_back(program: Program) -> None:
     follower = program.follower(state=TRIAL, **failing(confirm="false", roll_back="/bin/sh -c kill${IFS}-0${IFS}$$"))
     task = asyncio.ensure_future(follower.settle(works))
-    while "why" not in program.kept:
-        await asyncio.sleep(0.01)
+    await until(lambda: "why" in program.kept)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     assert program.kept == TRIAL | {"why": "confirm: false exited with code 1: "}

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.waiting import until
 from v2g.errors import InstallError
 from v2g.io.ota.folder_installer import FolderInstaller
 from v2g.io.ota.installer import CommandInstaller, CommandsConfig, Installer, RaucConfig, RaucInstaller
@@ -200,8 +201,7 @@ async def test_a_command_that_hangs_is_ended_with_all_that_it_started(tmp_path: 
         with pytest.raises(InstallError, match=f"activate: {sys.executable} did not finish within 2 s"):
             await commands(activate=python(code), timeout_s=2.0).activate()
         left = Path(f"/proc/{pid.read_text()}/cmdline")
-        while left.exists() and left.read_bytes():
-            await asyncio.sleep(0.01)
+        await until(lambda: not left.exists() or not left.read_bytes())
 
 
 async def test_a_command_of_a_step_that_is_cancelled_is_ended(tmp_path: Path) -> None:
@@ -209,8 +209,7 @@ async def test_a_command_of_a_step_that_is_cancelled_is_ended(tmp_path: Path) ->
     code = f"open({str(pid)!r}, 'w').write(str(os.getpid())); import time; time.sleep(60)"
     task = asyncio.ensure_future(commands(activate=python(code)).activate())
     async with asyncio.timeout(60):
-        while not (pid.exists() and pid.read_text()):
-            await asyncio.sleep(0.01)
+        await until(lambda: pid.exists() and pid.read_text())
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import until
 from v2g.errors import TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.event_socket import (
@@ -45,8 +46,7 @@ async def connect() -> AsyncIterator[Connect]:
 
 
 async def until_read(events: EventSocket) -> None:
-    while not events.is_read:
-        await asyncio.sleep(0.001)
+    await until(lambda: events.is_read)
 
 
 async def test_a_reader_gets_kept_lines_then_events_as_they_happen(connect: Connect, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.iso15118.engine.open_session import OpenSession
+from tests.waiting import until
 from v2g.errors import CodecError, StoreError, TransportError
 from v2g.io.runtime import runner
 from v2g.io.runtime.clock import Clock
@@ -367,8 +368,7 @@ async def test_what_must_be_on_disk_holds_back_what_follows_and_not_what_is_rece
     shell = Shell(session, journal=lambda _: written)
     shell.stream.incoming.put_nowait(frame(0xA000, b"hello"))
     running = asyncio.create_task(shell.run())
-    while "hello" not in session.heard:
-        await asyncio.sleep(0)
+    await until(lambda: "hello" in session.heard)
     assert (shell.done, shell.stream.written) == (["journal"], b"")
     written.set_result(Done("written"))
     assert await running == "finished"
@@ -425,8 +425,7 @@ async def test_power_goes_off_while_the_disk_is_busy_and_stays_off(
     written: asyncio.Future[Fact | None] = asyncio.get_running_loop().create_future()
     shell = Shell(Script(start=say("journal", "power on"), fault=fault), journal=lambda _: written)
     running = asyncio.create_task(shell.run())
-    while not shell.done:
-        await asyncio.sleep(0)
+    await until(lambda: shell.done)
     shell.runner.fact(Done("fault"))
     assert shell.done == ["journal", "power off"]
     if answers:
@@ -452,8 +451,7 @@ async def test_less_power_does_not_wait_for_the_disk_and_more_of_before_does_not
     written: asyncio.Future[Fact | None] = asyncio.get_running_loop().create_future()
     shell = Shell(Script(start=start, fault=fault), journal=lambda _: written)
     running = asyncio.create_task(shell.run())
-    while not shell.done:
-        await asyncio.sleep(0)
+    await until(lambda: shell.done)
     assert shell.done == ["journal", "at most 10 kW"]
     shell.runner.fact(Done("fault"))
     assert shell.done == ["journal", "at most 10 kW", "at most 1 kW"]
@@ -475,8 +473,7 @@ async def test_who_cancels_while_the_disk_is_busy_gets_a_safe_end() -> None:
     written: asyncio.Future[Fact | None] = asyncio.get_running_loop().create_future()
     shell = Shell(Script(start=say("journal", "next")), journal=lambda _: written)
     running = asyncio.create_task(shell.run())
-    while not shell.done:
-        await asyncio.sleep(0)
+    await until(lambda: shell.done)
     running.cancel()
     asyncio.get_running_loop().call_later(0.01, written.set_result, None)
     with pytest.raises(asyncio.CancelledError):

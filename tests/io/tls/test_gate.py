@@ -12,6 +12,7 @@ import pytest
 import uvloop
 
 from pki_tools.tree import PkiTree
+from tests.waiting import until
 from v2g.io.tls.gate import Gate, Strangers
 
 LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
@@ -58,13 +59,6 @@ def on(loop: Callable[[], asyncio.AbstractEventLoop], work: Any) -> None:
     """Run a test on one of the loops that the programs use."""
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(work)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait."""
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.002)
 
 
 @pytest.mark.parametrize("loop", LOOPS)

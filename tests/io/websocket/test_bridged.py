@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable
 
+from tests.waiting import until
 from v2g.errors import OcppError
 from v2g.io.runtime.clock import Clock
 from v2g.io.websocket.bridged import HANDLES, BridgedConnection
@@ -70,8 +71,7 @@ async def _answers(code: str | None, *texts: str, later: bool) -> tuple[list[lis
     for text in texts:
         socket.take(text)
     at_once = [each[:2] for each in socket.sent]
-    while len(socket.sent) < len(texts):
-        await asyncio.sleep(0)
+    await until(lambda: len(socket.sent) >= len(texts))
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     return at_once, [each[:3] for each in socket.sent]
@@ -108,7 +108,6 @@ async def test_the_answer_to_a_start_waits_for_a_make() -> None:
     socket.take(
         '[2,"1","StartTransaction",{"connectorId":1,"idTag":"C","meterStart":1,"timestamp":"2026-01-01T00:00:00Z"}]'
     )
-    while not socket.sent:
-        await asyncio.sleep(0)
+    await until(lambda: socket.sent)
     assert loop.time() - begun >= 0.05
     running.cancel()

@@ -13,6 +13,7 @@ from secc.evse.controller import EvseController
 from tests.eebus import guard
 from tests.io.eebus.box import joined, ski
 from tests.secc.bench_program import BENCH, made
+from tests.waiting import until
 from v2g.errors import StoreError
 from v2g.io.eebus.files import COMMANDS
 from v2g.io.hardware.energy_eebus import EebusEnergyManager
@@ -94,8 +95,7 @@ async def test_a_box_limits_both_directions_and_its_silence_brings_the_failsafe(
             assert await box.say(box.limit({"limitId": 0, "isLimitActive": False})) == 0
             assert allowed(controller) == (unlimited[0], 2000)
         clock.ahead += 121
-        while allowed(controller) != (5000, 1000):
-            await asyncio.sleep(0.01)
+        await until(lambda: allowed(controller) == (5000, 1000))
         async with joined(tmp_path / "box", link.ship.port, link.node.id) as box:
             await box.bind()
             assert await box.say(box.limit({"limitId": 0, "isLimitActive": False})) == 0
@@ -146,9 +146,7 @@ async def test_what_a_full_disk_did_not_store_is_stored_later(
             await box.bind()
             item = {"limitId": 0, "isLimitActive": True, "value": {"number": 3700, "scale": 0}}
             assert await box.say(box.limit(item, ended=True)) == 0
-        while len(tried) < 3:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(tried) >= 3)
         full[0] = False
-        while not (tmp_path / "eebus" / "failsafe.json").exists():
-            await asyncio.sleep(0.01)
+        await until((tmp_path / "eebus" / "failsafe.json").exists)
     assert "3700" in (tmp_path / "eebus" / "failsafe.json").read_text()

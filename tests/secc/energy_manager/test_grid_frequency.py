@@ -10,6 +10,7 @@ import pytest
 from secc.energy_manager.grid_frequency import FrequencyConfig, GridWatch
 from secc.hardware.meter import SimulatedMeter
 from secc.hardware.meter_remote import RemoteMeter
+from tests.waiting import until
 from v2g.errors import ConfigError
 from v2g.hardware.interfaces import MeterValues
 from v2g.hardware.meters.registers import shipped_map, values_of
@@ -109,9 +110,7 @@ async def test_a_trace_is_played_on_the_simulated_clock(tmp_path: Path) -> None:
         FrequencyConfig(source="trace", trace=file, every_s=0.001), [], Clock(ClockConfig(scale=10_000.0))
     )
     running = asyncio.create_task(reported.watch.run())
-    async with asyncio.timeout(60):
-        while not reported.grid or reported.grid[-1].hz > 49.0:
-            await asyncio.sleep(0.001)
+    await until(lambda: reported.grid and reported.grid[-1].hz <= 49.0)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     seen = [each.hz for each in reported.grid]

@@ -13,6 +13,7 @@ from secc.energy_manager.mains import MainsContactor, MainsContactorConfig
 from tests.secc.bench_program import BENCH, made
 from tests.secc.hardware.channel import Broken
 from tests.virtual_time import VirtualLoop
+from tests.waiting import until
 from v2g.energy.frequency_trace import FrequencyTrace
 from v2g.energy.grid_code import parse_code, preset_texts
 from v2g.errors import TransportError
@@ -77,12 +78,6 @@ MADE: list[Lines] = []
 def _lines(monkeypatch: pytest.MonkeyPatch) -> None:
     MADE.clear()
     monkeypatch.setattr(mains, "GpiodLines", Lines)
-
-
-async def until(holds: object) -> None:
-    async with asyncio.timeout(60):
-        while not holds():  # type: ignore[operator]
-            await asyncio.sleep(0.005)
 
 
 async def test_a_trip_with_direct_current_opens_it_and_it_closes_when_the_code_lets_power_return(

@@ -15,6 +15,7 @@ from secc.evse.controller import EvseController
 from secc.station_config import StationConfig
 from tests.secc.bench_program import BENCH, made
 from tests.virtual_time import VirtualLoop
+from tests.waiting import until
 from v2g.hardware.energy_manager.commands import EnergyCommand, ManagedStation
 from v2g.io.hardware.energy_config import EnergyModbusConfig, EnergyMqttConfig
 from v2g.io.hardware.energy_modbus import ModbusEnergyManager
@@ -68,8 +69,7 @@ async def test_registers_bound_the_charger_and_silence_brings_the_fall_back(
         await client.connect()
         await client.write_registers(2, [0, 8_000, 0, 5_000])
         assert allowed(controller) == (8_000, 5_000)
-        while allowed(controller) != (4_200, 0):
-            await asyncio.sleep(0.01)
+        await until(lambda: allowed(controller) == (4_200, 0))
         await client.write_registers(1, [60, 0, 7_000])
         assert allowed(controller) == (7_000, 5_000)
         shown = [0] * 20
@@ -164,8 +164,7 @@ async def test_what_a_full_disk_did_not_store_is_stored_later(tmp_path: Path, mo
             await asyncio.sleep(0.01)
         folder.unlink()
         folder.mkdir()
-        while not [*folder.glob("energy-manager-EMS.json")]:
-            await asyncio.sleep(0.01)
+        await until(lambda: [*folder.glob("energy-manager-EMS.json")])
         await manager.close()
     assert b"3000" in (folder / "energy-manager-EMS.json").read_bytes()
 

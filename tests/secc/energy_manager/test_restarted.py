@@ -16,6 +16,7 @@ from pki_tools.tree import PkiTree
 from tests.eebus import guard
 from tests.io.eebus.box import joined, ski
 from tests.secc.bench_program import BENCH, written
+from tests.waiting import until
 from v2g.hardware.energy_manager.registers import READ
 from v2g_cli.demo.processes import free_port
 
@@ -111,8 +112,7 @@ async def test_a_lower_command_of_a_manager_outlives_kill_9(tmp_path: Path, pki:
         async with charger.started() as client:
             await client.write_registers(2, [0, 3_000, 0, 15_000])
             await settled(client, (3_000, 15_000))
-            while not (tmp_path / "data" / "energy-manager-EMS.json").exists():
-                await asyncio.sleep(0.01)
+            await until((tmp_path / "data" / "energy-manager-EMS.json").exists)
         for _ in range(2):  # nor does a second restart forget it
             async with charger.started() as client:
                 assert await shown(client) == (3_000, 15_000)
@@ -137,8 +137,7 @@ async def test_a_lower_limit_of_a_box_outlives_kill_9_until_its_end(
     kept = tmp_path / "eebus" / "failsafe.json"
     async with asyncio.timeout(240):
         async with charger.started() as client, contextlib.AsyncExitStack() as stack:
-            while not charger.named("eebus_node"):
-                await asyncio.sleep(0.02)
+            await until(lambda: charger.named("eebus_node"))
             box = await stack.enter_async_context(joined(box_folder, port, charger_id))
             await box.bind()
             item: dict[str, Any] = {"limitId": 0, "isLimitActive": True, "value": {"number": 3_000}}
@@ -146,8 +145,7 @@ async def test_a_lower_limit_of_a_box_outlives_kill_9_until_its_end(
             item = {"limitId": 1, "isLimitActive": True, "value": {"number": -500}}
             assert await box.say(box.limit(item, ended=True)) == 0
             await settled(client, (3_000, 500))
-            while not kept.exists() or "500" not in kept.read_text():
-                await asyncio.sleep(0.01)
+            await until(lambda: kept.exists() and "500" in kept.read_text())
         async with charger.started() as client:
             assert await shown(client) == (3_000, 500)
             states = {each["use_case"]: each["limit_w"] for each in charger.named("eebus_state")}

@@ -14,6 +14,7 @@ from secc.session import ports
 from secc.session.books import session_started
 from secc.session.config import SeccConfig
 from secc.session.identity import Identity
+from tests.waiting import until
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.settlement.journal import verify_lines
@@ -121,9 +122,7 @@ async def test_intervals_close_at_the_quarter_hours_of_the_clock(tmp_path: Path)
     closed: list[ports.MeterRead] = []
     closing = asyncio.create_task(desk.books.close_intervals(closed.append))
     desk.books.write(STARTED)
-    async with asyncio.timeout(60):
-        while len(closed) < 3:
-            await asyncio.sleep(0.01)
+    await until(lambda: len(closed) >= 3)
     ended = desk.books.close("vehicle")
     assert ended is not None
     await ended
@@ -152,9 +151,7 @@ async def test_the_meter_is_read_where_the_price_changes(tmp_path: Path) -> None
         entries = [entry for entry in lines if isinstance(entry.data, MeterReading)]
         return [entry.utc_ms for entry in entries if entry.data.reason == "price"]  # type: ignore[union-attr]
 
-    async with asyncio.timeout(60):
-        while len(read()) < 3:
-            await asyncio.sleep(0.01)
+    await until(lambda: len(read()) >= 3)
     ended = desk.books.close("vehicle")
     assert ended is not None
     await ended

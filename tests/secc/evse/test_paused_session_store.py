@@ -28,7 +28,7 @@ from secc.session.ports import Paused
 from tests.later import later
 from tests.sealing import new_keys
 from tests.secc.bench_program import BENCH, made
-from tests.secc.hardware.faults import until
+from tests.waiting import until
 from v2g.energy.settlement.bundle import verify_bundle
 from v2g.energy.settlement.report import Report
 from v2g.errors import StoreError

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from secc.hardware.simulated import SimulatedEvseConfig
 from secc.session import ports
 from secc.session.config import SeccConfig
 from tests.secc.asking import ask_for_everything
+from tests.waiting import until
 from v2g.energy.conductors import Currents
 from v2g.iec61851.pilot import PilotState
 from v2g.io.plc.pilot import SimulatedVehiclePilot
@@ -35,21 +36,16 @@ class Stand:
         self.facts: list[Fact] = []
         self.evse.subscribe(self.facts.append)
 
-    async def until(self, holds: Callable[[], object]) -> None:
-        async with asyncio.timeout(60):
-            while not holds():
-                await asyncio.sleep(0.001)
-
     async def connect(self) -> None:
         self.pilot.plug()
         self.pilot.set_state(PilotState.C)
         self.evse.execute(ports.TransactionStarted("0011223344556677", ""))
         ask_for_everything(self.safety)
-        await self.until(lambda: self.evse.interlock.pilot_state is PilotState.C)
+        await until(lambda: self.evse.interlock.pilot_state is PilotState.C)
         closing = self.evse.execute(ports.CloseContactors())
         assert closing is not None
         assert await closing == ports.ContactorState(closed=True)
-        await self.until(lambda: self.charger.present.voltage_mv == 230_000)
+        await until(lambda: self.charger.present.voltage_mv == 230_000)
 
 
 @pytest.fixture
@@ -80,10 +76,10 @@ async def test_what_the_vehicle_draws_and_gives_is_measured_and_metered(stand: S
     stand.evse.execute(ports.SetAcOutput(11_000, 11_000))
     stand.charger.drive(11_000)
     drawn = ports.Measured(230_000, 47_826, currents=Currents(15_942, 15_942, 15_942))
-    await stand.until(lambda: stand.evse.present == drawn)
-    await stand.until(lambda: stand.meter.read(0).import_mwh > 100)
+    await until(lambda: stand.evse.present == drawn)
+    await until(lambda: stand.meter.read(0).import_mwh > 100)
     stand.charger.drive(-5_000)
-    await stand.until(lambda: stand.meter.read(0).export_mwh > 100)
+    await until(lambda: stand.meter.read(0).export_mwh > 100)
     assert stand.charger.battery_ma(400_000) < -5_000 * 1_000_000 // 400_000  # the battery pays for the losses
     opening = stand.evse.execute(ports.OpenContactors())
     assert opening is not None
@@ -102,7 +98,7 @@ async def test_a_vehicle_that_draws_too_much_for_too_long_is_cut_off(
     assert stand.evse.contactors_closed
     began = asyncio.get_running_loop().time()
     stand.evse.execute(ports.SetAcOutput(4_140, 0))
-    await stand.until(lambda: not stand.evse.contactors_closed)
+    await until(lambda: not stand.evse.contactors_closed)
     assert asyncio.get_running_loop().time() - began >= 0.2  # it had its time to follow
     assert ports.HardwareFault("over_current") in stand.facts
 

@@ -9,6 +9,7 @@ from secc.hardware.meter import SimulatedMeter
 from secc.hardware.simulated import BenchAcEvse, BenchEvse, SimulatedEvseConfig
 from secc.session import ports
 from secc.session.config import AcRating, EvseRating
+from tests.waiting import until
 from v2g.energy.conductors import LINES, Currents, spread
 from v2g.hardware.meters.plausibility import PER_MWH
 from v2g.hardware.simulation import StageConfig
@@ -178,9 +179,7 @@ async def test_a_changed_program_ends_a_running_discharge_at_once(evse: BenchEvs
     evse.fault("program_changed", active=True)
     assert evse.present.current_ma == 0
     assert ports.HardwareFault("program_changed") in facts
-    async with asyncio.timeout(60):
-        while evse.contactors_closed:
-            await asyncio.sleep(0.01)
+    await until(lambda: not evse.contactors_closed)
     evse.execute(ports.SetOutput(450_000, -60_000, 0, 8_000))
     evse.execute(BATTERY)
     assert evse.present.current_ma == 0

@@ -11,6 +11,7 @@ import pytest
 
 from secc.hardware.forwarding_monitor import ForwardingMonitor
 from tests.board.conftest import Build, build
+from tests.waiting import until
 from v2g.hardware.board import inputs
 from v2g.hardware.board.firmware import BoardFirmware
 from v2g.hardware.board.host import BoardDown, BoardHost, BoardUp
@@ -270,14 +271,11 @@ async def test_over_a_serial_port_the_board_says_why_it_opened() -> None:
         monitor.request(Request(phase=Phase.POWER, power_s=60.0, closed_s=60.0, bears=BEARS), clock.monotonic())
         board.contactor.set(closed=True)
         async with asyncio.timeout(60):
-            while not board.contactor.closed:
-                await asyncio.sleep(0.005)
+            await until(lambda: board.contactor.closed)
             monitor.authorise(clock.monotonic(), allowed=False)
-            while ("rule_broken", True) not in faults or board.contactor.closed:
-                await asyncio.sleep(0.005)
+            await until(lambda: ("rule_broken", True) in faults and not board.contactor.closed)
             board.contactor.set(closed=False)
-            while ("rule_broken", False) not in faults:
-                await asyncio.sleep(0.005)
+            await until(lambda: ("rule_broken", False) in faults)
         assert Observe("hardware", "board_opened", {"reason": "not_authorised"}) in notes
     finally:
         board.close()

@@ -14,6 +14,7 @@ from secc.hardware.simulated import SimulatedEvse, SimulatedEvseConfig
 from secc.session import ports
 from secc.session.config import EvseRating
 from tests.secc.hardware.meter import full
+from tests.waiting import until
 from v2g.hardware.simulation import StageConfig
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.simulation.lines import ChargerDc, ChargerDcLine, VehicleDc, VehicleDcLine
@@ -35,15 +36,10 @@ class Stand:
         self.facts: list[Fact] = []
         evse.subscribe(self.facts.append)
 
-    async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(60):
-            while not holds():
-                await asyncio.sleep(0.001)
-
     async def show(self, voltage_mv: int, *, closed: bool = True, charge: int = 200_000, back: int = 200_000) -> None:
         """Let the vehicle show this, and wait until the charger has seen it."""
         self.vehicle.publish(voltage_mv, contactor_closed=closed, max_charge_ma=charge, max_discharge_ma=back)
-        await self.until(lambda: self.line.vehicle == VehicleDc(voltage_mv, closed, charge, back))
+        await until(lambda: self.line.vehicle == VehicleDc(voltage_mv, closed, charge, back))
 
     async def do(self, command: Any) -> Any:
         """Carry a command out and return its outcome."""
@@ -112,7 +108,7 @@ async def test_pre_charge_brings_voltage_and_no_current(make_stand: Any) -> None
     await stand.show(400_000, closed=False)
     assert stand.evse.execute(ports.StartPreCharge(398_000)) is None
     assert stand.present() == (398_000, 0)
-    await stand.until(lambda: stand.vehicle.charger == ChargerDc(398_000, 0, contactor_closed=True))
+    await until(lambda: stand.vehicle.charger == ChargerDc(398_000, 0, contactor_closed=True))
 
 
 @pytest.mark.parametrize(
@@ -153,14 +149,14 @@ async def test_no_current_flows_into_an_open_contactor_or_a_vehicle_that_is_gone
     await stand.show(400_000)
     assert stand.present()[1] == 50_000
     stand.medium.close()
-    await stand.until(lambda: stand.line.vehicle is None)
+    await until(lambda: stand.line.vehicle is None)
     assert stand.present()[1] == 0
 
 
 async def test_contactors_open_without_current(stand: Stand) -> None:
     stand.evse.execute(ports.SetOutput(450_000, 60_000, 20_000, 0))
     assert await stand.do(ports.OpenContactors()) == ports.ContactorState(closed=False)
-    await stand.until(lambda: stand.vehicle.charger == ChargerDc(0, 0, contactor_closed=False))
+    await until(lambda: stand.vehicle.charger == ChargerDc(0, 0, contactor_closed=False))
     assert await stand.do(ports.CloseContactors()) == ports.ContactorState(closed=True)
     assert stand.present() == (400_000, 0)
 
@@ -200,9 +196,7 @@ async def test_the_meter_counts_what_flows(make_stand: Any, tmp_path: Path) -> N
     await stand.do(ports.StartCableCheck(450_000))
     await stand.show(400_000)
     stand.evse.execute(ports.SetOutput(450_000, -60_000, 0, 8_000))
-    await stand.until(
-        lambda: stand.facts[-1].export_mwh > 100 if isinstance(stand.facts[-1], ports.MeterRead) else False
-    )
+    await until(lambda: stand.facts[-1].export_mwh > 100 if isinstance(stand.facts[-1], ports.MeterRead) else False)
     readings = [each for each in stand.facts if isinstance(each, ports.MeterRead)]
     assert readings[0].import_mwh == readings[-1].import_mwh == 0
     assert SimulatedMeter("M", tmp_path / "meter.bin", now_ms=lambda: 0).read(0).export_mwh > 0  # already in the file
@@ -214,7 +208,7 @@ async def test_a_meter_that_cannot_be_written_is_a_fault_of_the_charger(
     stand = await make_stand(report_s=0.01)
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", full)
-        await stand.until(lambda: ports.HardwareFault("meter_store") in stand.facts)
+        await until(lambda: ports.HardwareFault("meter_store") in stand.facts)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +249,7 @@ async def test_a_charger_whose_meter_failed_is_left_safe_all_the_same(
     stand.evse.execute(ports.SetOutput(450_000, 60_000, 20_000, 0))
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", full)
-        await stand.until(lambda: ports.HardwareFault("meter_store") in stand.facts)
+        await until(lambda: ports.HardwareFault("meter_store") in stand.facts)
     await stand.evse.close()
     assert not stand.evse.contactors_closed
     assert stand.present() == (0, 0)

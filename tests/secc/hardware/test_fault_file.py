@@ -13,8 +13,8 @@ from secc.session import ports
 from tests.cli.conftest import Run, v2g  # noqa: F401 - a fixture
 from tests.later import later
 from tests.secc.bench_program import BENCH, made
-from tests.secc.hardware.faults import until
 from tests.secc_toml import identity
+from tests.waiting import until
 from v2g.errors import StoreError
 from v2g.io.runtime.disk import DiskThread
 from v2g.observe import Observe

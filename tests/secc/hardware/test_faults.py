@@ -19,7 +19,7 @@ from secc.session import ports
 from secc.session.config import EvseRating
 from tests.secc.backend import Backend, backend
 from tests.secc.bench_program import made
-from tests.secc.hardware.faults import until
+from tests.waiting import until
 from v2g.hardware.faults import FAULTS
 from v2g.hardware.simulation import FaultStep, StageConfig
 from v2g.iec61851.pilot import PilotState

@@ -18,6 +18,7 @@ from tests.io.hardware.can_modules import BATTERY, Modules
 from tests.io.hardware.linux_machine import Machine
 from tests.io.hardware.modbus_meter import Bench
 from tests.secc.asking import ask_for_everything
+from tests.waiting import until
 from v2g.config import Table
 from v2g.errors import ConfigError, TransportError
 from v2g.hardware.board.firmware import BoardFirmware
@@ -76,29 +77,24 @@ class Rig:
         self.facts: list[Fact] = []
         made.evse.subscribe(self.facts.append)
 
-    async def until(self, holds: Callable[[], object]) -> None:
-        async with asyncio.timeout(60):
-            while not holds():
-                await asyncio.sleep(0.002)
-
     async def charge(self) -> None:
         assert self.made.pilot is not None
         self.modules.bank.load = None
         self.vehicle.plug()
-        await self.until(lambda: self.made.pilot.state is PilotState.B)
+        await until(lambda: self.made.pilot.state is PilotState.B)
         self.made.pilot.set_duty(5.0)
         self.vehicle.set_state(PilotState.C)
-        await self.until(lambda: self.made.pilot.state is PilotState.C)
+        await until(lambda: self.made.pilot.state is PilotState.C)
         self.made.evse.execute(AUTHORISED)
         ask_for_everything(self.made.safety)
-        await self.until(lambda: self.board.firmware.wanted.latch)
+        await until(lambda: self.board.firmware.wanted.latch)
         await asyncio.sleep(0.05)
         check = self.made.evse.execute(ports.StartCableCheck(400_000))
         assert check is not None
         assert await check == ports.CableCheckFinished(passed=True)
         self.modules.bank.load = BATTERY
         self.made.evse.execute(ports.SetOutput(420_000, self.amperes * 1000, 60_000, 0))
-        await self.until(lambda: self.made.evse.present.current_ma == self.amperes * 1000)
+        await until(lambda: self.made.evse.present.current_ma == self.amperes * 1000)
 
 
 async def measure(meter: Bench, modules: Modules) -> None:
@@ -161,7 +157,7 @@ async def test_a_charger_of_board_modules_and_meter_charges(rig: Rig) -> None:
     commanded = rig.made.evse.execute(ports.OpenContactors())
     assert commanded is not None
     opening = asyncio.ensure_future(commanded)
-    await rig.until(lambda: not rig.board.firmware.contactor_closed)
+    await until(lambda: not rig.board.firmware.contactor_closed)
     assert rig.modules.bank.current_ma == 0  # no contactor opens under current
     rig.modules.bank.load = None
     assert await opening == ports.ContactorState(closed=False)
@@ -173,11 +169,11 @@ async def test_the_lock_of_the_board_opens_when_an_operator_wants_it(rig: Rig) -
     rig.modules.bank.load = None
     rig.vehicle.plug()
     rig.made.evse.execute(AUTHORISED)
-    await rig.until(lambda: rig.made.evse.interlock.locked)
+    await until(lambda: rig.made.evse.interlock.locked)
     assert not await rig.made.evse.unlock()
     rig.board.set(jammed=True)
     rig.made.evse.execute(ports.TransactionEnded("0011223344556677", "finished", "Local", None))
-    await rig.until(lambda: not rig.board.firmware.wanted.latch)  # once the output has lost its voltage
+    await until(lambda: not rig.board.firmware.wanted.latch)  # once the output has lost its voltage
     unlocking = asyncio.ensure_future(rig.made.evse.unlock())
     await asyncio.sleep(0)
     assert not unlocking.done()
@@ -203,9 +199,9 @@ async def test_whatever_breaks_no_current_flows_and_the_contactor_opens(
 ) -> None:
     await rig.charge()
     harm(rig)
-    await rig.until(lambda: not rig.board.firmware.contactor_closed)
-    await rig.until(lambda: word in rig.made.evse.faults)
-    await rig.until(lambda: rig.modules.bank.current_ma == 0)
+    await until(lambda: not rig.board.firmware.contactor_closed)
+    await until(lambda: word in rig.made.evse.faults)
+    await until(lambda: rig.modules.bank.current_ma == 0)
     assert ports.HardwareFault(word) in rig.facts
 
 
@@ -265,9 +261,9 @@ async def test_what_was_cut_with_nobody_plugged_in_serves_the_next_customer(
     else:
         with monkeypatch.context() as broken:
             broken.setattr(SerialBoard, "fan_rpm", property(lambda _: 1 / 0))
-            await rig.until(lambda: "charger_failed" in rig.made.evse.faults)
-    await rig.until(lambda: "charger_failed" in rig.made.evse.faults)
-    await rig.until(lambda: rig.made.evse.faults == ())
+            await until(lambda: "charger_failed" in rig.made.evse.faults)
+    await until(lambda: "charger_failed" in rig.made.evse.faults)
+    await until(lambda: rig.made.evse.faults == ())
     await rig.charge()
     assert rig.modules.bank.current_ma == rig.amperes * 1000
 
@@ -298,11 +294,6 @@ async def test_what_was_cut_at_a_board_of_the_computers_own_parts_serves_the_nex
         made = await assembly(config, stack, tmp_path, tmp_path / "copper", watchdog).make()
         stack.push_async_callback(made.evse.close)
         assert made.evse.faults == ()
-
-        async def until(holds: Callable[[], object]) -> None:
-            async with asyncio.timeout(60):
-                while not holds():
-                    await asyncio.sleep(0.01)
 
         if harm == "hang":
             for _ in range(20):

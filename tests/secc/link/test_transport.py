@@ -14,6 +14,7 @@ from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from secc.link.transport import VehicleTransport
 from tests.io.tls.support import ed448_pki
 from tests.secc.link.transport import config
+from tests.waiting import until
 from v2g.errors import ConfigError, TlsError
 from v2g.io.tls.client import connect
 from v2g.io.tls.endpoint import ISO15118_20, Endpoint, TlsIdentity, TlsProfile
@@ -110,9 +111,7 @@ async def test_the_stapler_gets_its_answers_from_the_responder_that_the_certific
     running = asyncio.create_task(transport.run())
     server = await serve("::1", 0, hang_up, transport.endpoint)
     try:
-        async with asyncio.timeout(60):
-            while not events:
-                await asyncio.sleep(0.01)
+        await until(lambda: events)
         assert events[0].name == "staple_refreshed"
         stream = await connect("::1", server.port, vehicle(tree))
         assert stream.ocsp_response

@@ -14,6 +14,7 @@ from tests.secc.backend import backend
 from tests.secc.station.station import Fixture, sample
 from tests.station.device.card_readers import Cable
 from tests.virtual_time import VirtualLoop
+from tests.waiting import until
 from v2g.config import Table
 from v2g.errors import TransportError
 from v2g.hardware.interfaces import CardReader, CardType
@@ -47,9 +48,7 @@ async def test_a_card_starts_and_ends_a_session_also_after_the_reader_was_unplug
             reader.core.card = bytes.fromhex("04A1B2C3D4E5F6")
             asked = await csms.wait("Authorize")
             assert asked["id_token"] == {"id_token": "04A1B2C3D4E5F6", "type": "ISO14443"}
-            async with asyncio.timeout(60):
-                while not fixture.charger.all(RemoteStartRequested):
-                    await asyncio.sleep(0.001)
+            await until(lambda: fixture.charger.all(RemoteStartRequested))
             fixture.charger.sample = sample(1)
             station.started("s", "", sample=sample(1))
             event = await csms.wait("TransactionEvent", where=lambda each: each["event_type"] == "Started")
@@ -60,9 +59,7 @@ async def test_a_card_starts_and_ends_a_session_also_after_the_reader_was_unplug
             reader.plug()
             await fixture.until(lambda: noted()[-1] == "card_reader_ready")
             reader.core.card = bytes.fromhex("04A1B2C3D4E5F6")
-            async with asyncio.timeout(60):
-                while not fixture.charger.all(RemoteStopRequested):
-                    await asyncio.sleep(0.001)
+            await until(lambda: fixture.charger.all(RemoteStopRequested))
             (stop,) = fixture.charger.all(RemoteStopRequested)
             assert stop.cause == "local"
             station.ended("s", trigger="StopAuthorized", reason="Local", sample=sample(2))

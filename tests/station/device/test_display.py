@@ -16,6 +16,7 @@ from tests.secc.station.station import Fixture, sample
 from tests.station.bench import Bench
 from tests.station.web_payments import TEMPLATE
 from tests.virtual_time import VirtualLoop
+from tests.waiting import until
 from v2g.hardware.interfaces import DriverDisplay
 from v2g.io.hardware.driver import OnFailure
 from v2g.observe import Observe
@@ -66,16 +67,12 @@ async def test_a_display_may_be_a_command_that_gets_the_message_and_no_shell(tmp
     file = tmp_path / "shown"
     display = StationDisplay(DisplayConfig(command=(sys.executable, "-c", code, str(file))), reported.append)
     display.show(ShowMessages(messages=(message(1, "$(reboot)"),)))
-    async with asyncio.timeout(60):
-        while not file.exists() or not file.read_text():
-            await asyncio.sleep(0.001)
+    await until(lambda: file.exists() and file.read_text())
     assert shown(file)["content"] == "$(reboot)"
     await display.close()
     broken = StationDisplay(DisplayConfig(command=("false",)), reported.append)
     broken.show(ShowMessages(messages=(message(1),)))
-    async with asyncio.timeout(60):
-        while reported[-1].name != "failed":
-            await asyncio.sleep(0.001)
+    await until(lambda: reported[-1].name == "failed")
     assert reported[-1].data == {"error": "false exited with code 1"}
 
 

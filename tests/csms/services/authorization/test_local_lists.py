@@ -10,6 +10,7 @@ from csms.tokens.rules import Token, TokenEntry, key_of
 from tests.csms.backend import Backend
 from tests.csms.customers import CUSTOMER, TOKENS, VALID, Start, accepted
 from tests.csms.scripted_station import Payload, ScriptedStation
+from tests.waiting import until
 from v2g.ocpp.messages.authorization import AuthorizationData, IdToken, IdTokenInfo
 
 SECOND = TokenEntry(id_token="11223344", type="ISO14443", energy_transfer=())
@@ -63,9 +64,7 @@ async def test_a_list_follows_the_tokens_by_itself(backend: Start) -> None:
         await local_lists.replace(csms.services, station.id)
         await asyncio.sleep(0)
         await services.put(csms.services, Token("ISO14443", SECOND.id_token, "Accepted"))
-        async with asyncio.timeout(60):
-            while not csms.events.named("local_list"):
-                await asyncio.sleep(0.001)
+        await until(lambda: csms.events.named("local_list"))
         kinds = [each["updateType"] for each in station.payloads("SendLocalList")]
         assert kinds == ["Full", "Differential"]
         assert other.calls == []

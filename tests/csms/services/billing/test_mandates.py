@@ -30,6 +30,7 @@ from tests.csms.services.billing.payment_provider import TOKEN, FakeProvider
 from tests.csms.settlement.journals import SESSION, T0, delivery, journal
 from tests.csms.settlement.witness import witness
 from tests.csms.support import make_config
+from tests.waiting import until
 from v2g.energy.settlement.bookkeeping import Posting
 from v2g.errors import CodecError, RefusedError, TransportError
 
@@ -387,9 +388,7 @@ async def test_the_configured_provider_is_asked_with_the_token_of_its_file(debit
     await store.run(rows.add, now_ms=now_ms, **terms)
     assert await store.run(leases.take, "payment mandates", "another node", now_ms - 2, now_ms - 1)  # and it has died
     task = asyncio.create_task(collect_debits(debits.csms.services, Mandates(url=debits.url, secret_file=secret)))
-    async with asyncio.timeout(60):
-        while not debits.csms.events.named("mandate_changed"):
-            await asyncio.sleep(0.01)
+    await until(lambda: debits.csms.events.named("mandate_changed"))
     task.cancel()
     assert (await debits.mandate()).approval_url == "https://pay.example/M1"
 

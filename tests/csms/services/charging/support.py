@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -172,10 +172,3 @@ async def at_rest() -> None:
 async def settled() -> None:
     """Let a back end handle the events of before; it waits for others for a second first."""
     await asyncio.sleep(1.5)
-
-
-async def until(holds: Callable[[], object]) -> None:
-    """Let time pass until something holds, for two minutes at most."""
-    async with asyncio.timeout(120):
-        while not holds():
-            await asyncio.sleep(0.01)

@@ -20,7 +20,8 @@ from csms.transactions import store as transactions
 from tests.csms.backend import Backend
 from tests.csms.charging import VALID, Charging
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation
-from tests.csms.services.charging.support import ACCEPTED, REJECTED, booted, offer, until, vehicle
+from tests.csms.services.charging.support import ACCEPTED, REJECTED, booted, offer, vehicle
+from tests.waiting import until
 from v2g.energy.limits import MOST_W
 from v2g.errors import V2GError
 from v2g.ocpp.messages.authorization import IdToken

@@ -22,9 +22,9 @@ from tests.csms.services.charging.support import (
     running,
     settled,
     two_nodes,
-    until,
     vehicle,
 )
+from tests.waiting import until
 
 
 @pytest.mark.requirement("R51")

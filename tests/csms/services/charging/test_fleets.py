@@ -35,8 +35,8 @@ from tests.csms.services.charging.support import (
     send_needs,
     send_older_needs,
     settled,
-    until,
 )
+from tests.waiting import until
 from v2g.energy.dispatch import lp  # noqa: F401 - takes long to import, and no test should
 from v2g.energy.dispatch.flexibility import capabilities
 from v2g.energy.dispatch.plan import DispatchPlan
