@@ -289,7 +289,7 @@ class Field:
         cluster = stack.enter_context(running_cluster(fsync=True))
         self._url = cluster.url(cluster.create())
         self._broker = start_broker(mosquitto, folder / "broker", pki)
-        stack.callback(self._stop_broker)
+        stack.callback(lambda: self._broker.stop())  # the one that runs then
         drivers = msgspec.toml.decode(BEHAVIOUR, type=Behaviour)
         config = make_config(
             folder,
@@ -339,9 +339,6 @@ class Field:
                 self._broker.stop()
                 await asyncio.sleep(AWAY_S)
                 self._broker = self._broker.again()
-
-    def _stop_broker(self) -> None:
-        self._broker.stop()
 
     @property
     def sessions(self) -> int:

@@ -142,7 +142,8 @@ async def show_trends(visit: Visit) -> Answer:
         for point in points:
             parts.setdefault(date_of(visit, point.at_ms).isoformat(), []).append(point)
     rows = [trend(name, of, visit.now_ms, *ended.get(name, ())) for name, of in parts.items()]
-    first = Column("of", "Site" if of_sites else "Day", lambda row: row.of, href=_site_of if of_sites else None)
+    href = (lambda row: f"/sites/{segment(row.of)}") if of_sites else None
+    first = Column("of", "Site" if of_sites else "Day", lambda row: row.of, href=href)
     listing = Listing(
         title="Trends",
         columns=(first, *TRENDS),
@@ -161,10 +162,6 @@ async def show_trends(visit: Visit) -> Answer:
         compared=beside(taken_wh, before_wh, days) if before and before[0].at_ms == before_ms else None,
         chart=_by_day(rows, visit) if len(rows) > 1 and not of_sites else None,
     )
-
-
-def _site_of(row: PowerTrend) -> str:
-    return f"/sites/{segment(row.of)}"
 
 
 def _by_day(rows: Sequence[PowerTrend], visit: Visit) -> dict[str, object]:

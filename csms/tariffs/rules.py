@@ -70,13 +70,10 @@ def weeks(plan: PricePlan, today: date) -> list[date]:
     """Return a day of each week that is unlike others: this one, those in which a season begins, the next holiday's."""
     days = {day for when in plan.conditions() for day in (when.from_day, when.to_day) if day and day > today}
     holiday = min((day for day in plan.holidays if day > today), default=None)
-    found = [today, *sorted(days), *([holiday] if holiday and _has_holidays(plan) else [])]
+    holidays = [holiday] if holiday and any(when.holidays is not None for when in plan.conditions()) else []
+    found = [today, *sorted(days), *holidays]
     by_monday = {day - timedelta(days=day.weekday()): day for day in reversed(found[:8])}
     return sorted(by_monday.values())
-
-
-def _has_holidays(plan: PricePlan) -> bool:
-    return any(when.holidays is not None for when in plan.conditions())
 
 
 def gaps(plan: PricePlan, kind: ChargeKind, first: date) -> list[UnpricedHours]:

@@ -123,18 +123,16 @@ class Grammar:
 
     def _particle_state(self, index: int, come: int) -> GrammarState:
         _, count = self._ordinals.state(index, again=come == _AGAIN)
-        events = [(at, event) for at in range(index, len(self.model.particles)) for event in self._events(at)]
+        particles = self.model.particles
+        events = [(at, event) for at in range(index, len(particles)) for event in particles[at].events]
         productions = []
         for code, (at, event) in enumerate(events[:count]):
-            particle = self.model.particles[at]
+            particle = particles[at]
             following = (at, _AGAIN) if particle.repeated else (at + 1, _NEW)
             productions.append(_production(code, event, following, particle))
         if len(productions) < count:
             productions.append(Production(len(productions), "EE"))
         return GrammarState(self.name((index, come)), tuple(productions))
-
-    def _events(self, at: int) -> tuple[Event, ...]:
-        return self.model.particles[at].events
 
     def _free_state(self, passed: int, at: int) -> GrammarState:
         ahead = []

@@ -152,7 +152,7 @@ def faults(kind: str, value: object, version: Version, *, partly: bool = False) 
 def _faults(kind: str, value: object, version: Version, where: str, *, partly: bool = False) -> Iterator[str]:
     if kind not in FORMS:
         if not _fits(kind, value, version):
-            yield f"{where} is {_shown(value)}"
+            yield f"{where} is {value!r:.60}"
         return
     if not isinstance(value, dict):
         yield f"{where} is not an object"
@@ -183,7 +183,3 @@ def _fits(kind: str, value: object, version: Version) -> bool:
     if kind in _CODES:
         return re.fullmatch(_CODES[kind], value) is not None
     return 1 <= len(value) <= int(kind)
-
-
-def _shown(value: object) -> str:
-    return f"{value!r:.60}"

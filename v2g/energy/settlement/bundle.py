@@ -22,7 +22,6 @@ from datetime import UTC, datetime
 from typing import Annotated, Final, Literal, cast
 
 import msgspec
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec import UNSET, Meta
@@ -229,7 +228,7 @@ def verify_bundle(
         contract=contract.subject_cn if contract else None,
         meter=meter.subject_cn,
         signed_readings=readings,
-        roots=tuple(sorted({sha256_hex(_der(c.anchor)) for c in (charger, meter, contract) if c})),
+        roots=tuple(sorted({sha256_hex(c.anchor.public_bytes(Encoding.DER)) for c in (charger, meter, contract) if c})),
         own_anchors=anchors is not None,
         interop=trust.interop,
         reaction_ms=started.reaction_ms,
@@ -432,10 +431,6 @@ def _check_ocmf(
             )
     end_reason = cast("ocmf.EndReason", data_set.end_reason)
     return max(2, signed_meter.check_readings(more, direction, entries, end_reason, key, name=name))
-
-
-def _der(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(Encoding.DER)
 
 
 def _expired(chains: Sequence[VerifiedChain], now: datetime | None) -> tuple[str, ...]:

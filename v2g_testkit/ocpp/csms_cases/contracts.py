@@ -119,18 +119,14 @@ async def revoked(t: CsmsTest) -> None:
 async def chain_shown(t: CsmsTest) -> None:
     """The back end verifies the chain of the contract, checks its status, and accepts it."""
     chain = _chain(_contract(t).chain, "contract")
-    sent = (each for each in chain if not is_self_signed(each))
-    await _authorized(t, _token(chain), certificate="".join(map(_pem, sent)))
+    sent = (each.public_bytes(Encoding.PEM).decode() for each in chain if not is_self_signed(each))
+    await _authorized(t, _token(chain), certificate="".join(sent))
 
 
 def _contract(t: CsmsTest) -> CertificateFiles:
     if t.declared.contract is None:
         raise NotApplicable("no contract is declared")
     return t.declared.contract
-
-
-def _pem(certificate: x509.Certificate) -> str:
-    return certificate.public_bytes(Encoding.PEM).decode()
 
 
 # -- the status of certificates
