@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar, cast
@@ -31,7 +30,8 @@ LEAST_REPORTS: Final = MAX_GROUP // 4
 """So many of them may be reports, whatever else waits."""
 
 FRESH_S: Final = 1.0
-"""A connection used less than this ago is used again without a ping, which costs a busy writer a tenth of its time."""
+"""A connection used less than this ago is used again without a ping, which costs a busy writer a tenth of its time.
+After so long a rest a writer gives its own back."""
 
 LASTING: Final = (DataError, IntegrityError)
 """Errors by which a database rejects values: another attempt fails in the same way."""
@@ -84,7 +84,6 @@ class GroupCommit:
         self._condition = threading.Condition()
         self._closed = False
         self._connection: Connection | None = None
-        self._used_s = 0.0
         self._thread = new_thread(target=self._run, name="store")
         self._thread.start()
 
@@ -128,7 +127,8 @@ class GroupCommit:
         while True:
             with self._condition:
                 while not self.waiting and not self._closed:
-                    self._condition.wait()
+                    if not self._condition.wait(None if self._connection is None else FRESH_S):
+                        self._let_go()
                 room = MAX_GROUP - min(LEAST_REPORTS, len(self._reports))
                 group = [self._queue.popleft() for _ in range(min(room, len(self._queue)))]
                 group += [self._reports.popleft() for _ in range(min(MAX_GROUP - len(group), len(self._reports)))]
@@ -163,20 +163,16 @@ class GroupCommit:
     def _begin(self) -> Iterator[Connection]:
         """Begin a transaction, on the connection of the last one if that was just now: to give it back and take it
         again costs as much as a small transaction."""
-        if (
-            self._connection is None
-            or time.monotonic() - self._used_s >= FRESH_S
-            or self._connection.get_execution_options() is not self._engine.get_execution_options()
-        ):
+        known = self._connection
+        if known is None or known.get_execution_options() is not self._engine.get_execution_options():
             self._let_go()
-            self._connection = self._engine.connect()
+            self._connection = known = self._engine.connect()
         try:
-            with self._connection.begin():
-                yield self._connection
+            with known.begin():
+                yield known
         except BaseException:
             self._let_go()
             raise
-        self._used_s = time.monotonic()
 
     def _let_go(self) -> None:
         if self._connection is not None:

@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, QueuePool, text
 
 from csms.db.group_commit import LEAST_REPORTS, MAX_GROUP
 from csms.db.sqlite import WriteTurn
@@ -82,6 +82,17 @@ async def test_an_option_counts_from_the_next_operation_on(store: Store) -> None
     assert await store.run(look) is None
     store.set_option("seal", 1)
     assert [await store.run(look), await store.look_up(lambda c, items: [look(c) for _ in items], 0)] == [1, 1]
+
+
+async def test_a_writer_that_rests_gives_its_connection_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the next one is pinged: the server may have closed it meanwhile."""
+    monkeypatch.setattr("csms.db.group_commit.FRESH_S", 0.0)
+    pool = store.engine.pool
+    assert isinstance(pool, QueuePool)
+    await store.run(lambda connection: connection.execute(text("SELECT 1")).scalar())
+    async with asyncio.timeout(60):
+        while pool.checkedout():
+            await asyncio.sleep(0)
 
 
 async def test_closing_finishes_reports(store: Store) -> None:
