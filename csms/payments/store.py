@@ -206,8 +206,10 @@ def save_web_payment(connection: Connection, number: int, state: str) -> bool:
 
 def give_back(connection: Connection, start: PaidStart) -> bool:
     """Store that no transaction of a payment will begin, nor may any. False: that is known, or one has begun."""
-    begun = commands.find_start(connection, start.remote_start_id)
-    if begun is None or begun["transaction_id"] or not save_web_payment(connection, start.payment_id, "Unused"):
+    there = commands.remote_starts.c
+    its = select(there.transaction_id).where(there.remote_start_id == start.remote_start_id)
+    begun = connection.execute(its.with_for_update()).scalar()  # its beginning waits, or is seen
+    if begun or not save_web_payment(connection, start.payment_id, "Unused"):
         return False
     commands.save_start_answer(connection, start.remote_start_id, commands.WITHDRAWN, None)
     return True

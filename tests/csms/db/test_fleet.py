@@ -1,7 +1,9 @@
 """What operators ask of stations, in the database: the same on SQLite and PostgreSQL."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import msgspec
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from csms.db.store import Store
 from csms.diagnostics import store as diagnostics
@@ -11,6 +13,7 @@ from csms.payments import store as payments
 from csms.remote_control import store as commands
 from csms.remote_control import store as remote_control
 from csms.requests import store as requests
+from tests.csms.databases import Cluster
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import Component, MessageContent, Variable
 from v2g.ocpp.messages.battery_swap import BatteryData, BatterySwapRequest
@@ -182,3 +185,22 @@ def test_messages_payments_swaps_and_vendors(store: Store) -> None:
         assert remote_control.list_transfers(connection)[0]["document"] == {"a": None}
 
     store.do(work)
+
+
+def test_a_session_that_begins_while_its_payment_is_given_back_counts(cluster: Cluster) -> None:
+    """At two nodes on PostgreSQL: SQLite has one writer at a time."""
+    store = Store(cluster.url(cluster.create()))
+    try:
+        number = store.do(payments.open_web_payment, "CS", 1, 1, 9)
+        paid = store.do(payments.pay, number, "psp-1", None, 1)
+        assert paid is not None
+        waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        with ThreadPoolExecutor(1) as thread:
+            with store.engine.begin() as connection:
+                assert commands.match_start(connection, "CS", paid.remote_start_id, "tx-1", 2) is not None
+                given = thread.submit(store.do, payments.give_back, paid)
+                while not connection.execute(waiting).scalar():
+                    assert not given.done()
+            assert given.result(60) is False
+    finally:
+        store.close()
