@@ -34,3 +34,22 @@ def test_a_program_that_still_loads_is_ended_in_order(
         running.send_signal(number)
         _, said = running.communicate(timeout=300)
     assert (running.returncode, said) == (code, "")
+
+
+def test_what_a_script_runs_in_the_background_is_not_ended_by_ctrl_c(tmp_path: Path) -> None:
+    """A shell has it ignore SIGINT; here its loading ends with an error, later."""
+    (tmp_path / "msgspec.py").write_text(SLOW)
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with subprocess.Popen(
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "v2g_cli", "demo"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "loading\n"
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=300)
+    assert running.returncode == 1

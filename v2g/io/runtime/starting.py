@@ -4,7 +4,10 @@ import os
 import signal
 from typing import Final
 
-_ENDING: Final = (signal.SIGTERM, signal.SIGINT)
+_ENDING: Final = tuple(
+    number for number in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(number) is not signal.SIG_IGN
+)
+"""Not what the caller has this process ignore, as a shell does with Ctrl-C for what a script runs in the background."""
 
 
 def end_at_once(code: int) -> None:
