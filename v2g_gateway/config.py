@@ -169,7 +169,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.outbox.with_suffix(".emergency.jsonl")
 
     def __post_init__(self) -> None:
-        if VIN.fullmatch(self.ev.upper()):
+        if VIN.search(self.ev):  # anywhere in it, as the back end finds it
             raise ValueError("ev is a VIN, not a pseudonym: use `v2g telemetry pseudonym`")
 
 

@@ -150,9 +150,9 @@ async def test_no_vin_is_in_any_record_topic_log_or_file(pki: PkiTree, broker: B
     written += [repr(each).encode() for each in events]
     assert len(written) > 5
     assert not [each for each in written if VIN.encode() in each]
-    for path in (f'ev = "{VIN}"', f'ev = "{VIN.lower()}"'):
+    for ev in (VIN, VIN.lower(), f"truck-{VIN}"):
         with pytest.raises(ConfigError, match="is a VIN, not a pseudonym"):
-            load_config(f'{path}\noutbox = "o.db"\n', name="gateway.toml")
+            load_config(f'ev = "{ev}"\noutbox = "o.db"\n', name="gateway.toml")
 
 
 @pytest.mark.requirement("R145")
