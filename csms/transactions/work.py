@@ -42,7 +42,7 @@ class TransactionWatch:
         self._gaps: dict[tuple[str, str], None] = {}
         """Ended transactions, by station and id, whose missing events are queued at their stations."""
         self._over: set[tuple[str, str]] = set()
-        """Transactions that are looked at or have reached their limit: no reading asks again, but each check does."""
+        """Transactions that are looked at or have reached their limit: no reading asks again before the next check."""
 
     async def run(self) -> None:
         """Check after every boot, start and end, limits after every reading, and all at every interval, for ever."""
@@ -76,6 +76,7 @@ class TransactionWatch:
 
     async def sweep(self) -> None:
         """Check every connected station that has open transactions, or some with gaps."""
+        self._over.clear()
         here = self._services.connections.connected_here()
         stations = set(await self._services.store.read(transactions.stations_with_open))
         stations |= {station_id for station_id, _ in self._gaps}
@@ -114,7 +115,6 @@ class TransactionWatch:
     async def ended(self, station_id: str, transaction_id: str) -> None:
         """Ask a station about an ended transaction with a gap; store what is lost (E14)."""
         services, key = self._services, (station_id, transaction_id)
-        self._over.discard(key)
         if not await services.store.read(transactions.gaps, *key):
             self._gaps.pop(key, None)
             return
