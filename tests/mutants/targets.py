@@ -557,6 +557,7 @@ _IN_ORDER = "what is in order has no detail that anybody reads"
 _VERIFIED = "names a journal in which nothing wrong is left to be found"
 _ARRIVED = "what has arrived is read in pieces of any size"
 _MEASURED = "is measured before anybody asks"
+_JUDGED: Final = "judge finds nothing either"
 _COUNTED = "is only asked whether it has changed"
 _TASK = "names a task"
 _CLOSED: Final = "all EVSEs are closed, so no transaction ends before the restart"
@@ -1133,6 +1134,9 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "step: 0.5 -> 0 #2": _COUNT,
         "step: 0.5 -> 0 #4": _COUNT,
         "step: 0.5 -> 0 #6": _COUNT,
+        "step: len(ranged) < len(sample.values) -> len(ranged) <= len(sample.values)": "all are numbers",
+        "step: value <= limit -> value < limit": _JUDGED,
+        "step: continue -> pass": _JUDGED,
         "_jumps: at_ms < held[1] -> at_ms <= held[1]": "it is held from then on in either case",
     },
     "health": {

@@ -103,21 +103,21 @@ def steps(
         if name not in which:
             continue
         of, now, after = getattr(settings, name), getattr(state, name), list[object]()
+        healths = [state.health, *parts.get("health", ())]  # before each sample
         for number, seen in enumerate(plausible if name in UNFILTERED else trusted):
             if name == "twin":
-                health = parts["health"][number - 1] if number and "health" in parts else state.health
+                health = healths[number]
                 assert isinstance(health, _health.HealthState)
                 detect = partial(_twin.step, sized=_health.sized(settings.health, health))
             now, new = detect(of, now, seen)
             after.append(now)
-            if new:
-                found[number] += new
+            found[number] += new
         parts[name] = after
     stepped = list[tuple[DetectorState, tuple[Finding, ...]]]()
     at_ms = state.data.at_ms
     for number, sample in enumerate(samples):
         findings = found[number]
-        if findings and sample.at_ms == at_ms:
+        if sample.at_ms == at_ms:
             findings = tuple(msgspec.structs.replace(each, at_ms=at_ms + 1) for each in findings)
         at_ms = sample.at_ms
         after_it = msgspec.structs.replace(state, **{name: part[number] for name, part in parts.items()})
