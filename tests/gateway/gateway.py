@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from evcc.hardware.ecu import BatteryEcu, BatterySnapshot
+from tests.waiting import until
 from v2g.io.can import CanConfig, CanPort
 from v2g.io.mqtt.config import MqttConfig
 from v2g.io.runtime.clock import Clock
@@ -68,11 +69,9 @@ def data_of(events: list[Observe], name: str) -> list[dict[str, Any]]:
     return [dict(event.data) for event in events if event.name == name]
 
 
-async def until(events: list[Observe], name: str) -> dict[str, Any]:
+async def until_event(events: list[Observe], name: str) -> dict[str, Any]:
     """Wait for an event."""
-    while not (found := data_of(events, name)):
-        await asyncio.sleep(0.01)
-    return found[0]
+    return (await until(lambda: data_of(events, name)))[0]
 
 
 def intake(take: Callable[[Any], None]) -> Intake:

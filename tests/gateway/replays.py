@@ -7,7 +7,7 @@ from typing import Any
 import can
 
 from evcc.hardware.ecu import BatteryEcu
-from tests.gateway.gateway import EV, NOBODY, snapshot, until
+from tests.gateway.gateway import EV, NOBODY, snapshot, until_event
 from v2g.io.can import CanConfig
 from v2g.io.runtime.clock import Clock
 from v2g.io.storage.outbox import Outbox
@@ -48,7 +48,7 @@ async def replayed(
     config = GatewayConfig(ev=EV, outbox=folder / f"{speed}.db", mqtt=NOBODY, can=source, **more)
     async with asyncio.timeout(60):
         running = await Gateway.open(config, Clock(), events.append)
-        await until(events, "replay_ended")
+        await until_event(events, "replay_ended")
         await running.close(drain=0)
     return await kept(config.outbox), events
 

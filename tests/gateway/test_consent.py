@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pki_tools.tree import PkiTree
-from tests.gateway.gateway import EV, NOBODY, data_of, gateway, send_frames, until
+from tests.gateway.gateway import EV, NOBODY, data_of, gateway, send_frames, until_event
 from tests.telemetry.brokers import access
 from tests.telemetry.reference import ReferenceBackEnd
 from v2g.errors import ConfigError, StoreError
@@ -160,7 +160,7 @@ async def test_a_gateway_seals_its_outbox(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     RecordKeys.rotate(keys)
     async with gateway(tmp_path, NOBODY, drain=0.0, outbox_keys=keys) as (can, port, events):
-        await until(events, "started")
+        await until_event(events, "started")
         send_frames(can, port, 50)
         await asyncio.sleep(0.3)
     (stopped,) = data_of(events, "stopped")
@@ -175,7 +175,7 @@ async def test_by_default_a_gateway_makes_the_key_of_its_outbox_and_what_was_pla
     boots = list[int]()
     for sealed in (False, True):
         async with gateway(tmp_path, NOBODY, drain=0.0, outbox_sealed=sealed) as (can, port, events):
-            boots.append(boot := (await until(events, "started"))["boot"])
+            boots.append(boot := (await until_event(events, "started"))["boot"])
             send_frames(can, port, 50)
             while (
                 not (database := sqlite3.connect(tmp_path / "outbox.db"))

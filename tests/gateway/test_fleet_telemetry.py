@@ -12,7 +12,8 @@ from confluent_kafka import Consumer, TopicPartition
 
 from tests.gateway.control_unit import VIN
 from tests.gateway.fleet import fleet_brokers, payload
-from tests.gateway.gateway import EV, NOBODY, gateway, until
+from tests.gateway.gateway import EV, NOBODY, gateway, until_event
+from tests.waiting import until
 from v2g.errors import StoreError
 from v2g.io.storage.outbox import Outbox
 from v2g.observe import Observe
@@ -52,7 +53,7 @@ async def recorded(folder: Path, payloads: Sequence[bytes], at_ms: Callable[[int
                 produce(each)
         more: dict[str, Any] = {"rates": Bands(), "consent_file": consent, "sources": (source,)}
         async with gateway(folder, NOBODY, drain=0.0, **more) as (_, _, events):
-            await until(events, "source_connected")
+            await until_event(events, "source_connected")
             number = 1
             while (count := await _count(folder)) < len(payloads):
                 if live and count == number:
@@ -115,9 +116,7 @@ async def test_what_the_outbox_does_not_have_yet_is_read_again_and_nothing_else(
         await may_store.wait()
 
     async def until_taken(number: int) -> None:
-        async with asyncio.timeout(60):
-            while len(taken) < number:
-                await asyncio.sleep(0.02)
+        await until(lambda: len(taken) >= number)
 
     with fleet_brokers() as (producer, brokers):
         for each in range(3):

@@ -15,7 +15,7 @@ from tests.csms.conftest import Start, start
 from tests.csms.support import TOKENS, Running
 from tests.gateway.control_unit import VIN, ControlUnit, Vehicle
 from tests.gateway.fleet import fleet_brokers, payload
-from tests.gateway.gateway import AT_ONCE, data_of, until
+from tests.gateway.gateway import AT_ONCE, data_of, until_event
 from tests.packages import need
 from tests.telemetry.j1939 import packets
 from v2g.io.can import CanConfig, CanPort
@@ -123,7 +123,7 @@ async def test_messages_of_a_truck_are_stored_and_none_is_lost(
     source = truck_source(tmp_path)
 
     async def feed(events: list[Observe], step: Step) -> None:
-        await until(events, "source_connected")
+        await until_event(events, "source_connected")
         assert source.can is not None
         port = CanPort(source.can)
         for frame_id, data in packets(0xFC5E, bytes([240]) + b"\xff" * 36):
@@ -148,7 +148,7 @@ async def test_answers_of_a_control_unit_are_stored_and_none_is_lost(
     source = SourceConfig("obd", can=can, obd=ObdConfig(interval_s=0.01, values=(own,)), vin=VIN)
 
     async def feed(events: list[Observe], step: Step) -> None:
-        await until(events, "source_connected")
+        await until_event(events, "source_connected")
         while vehicle.number < number:
             await asyncio.sleep(0.05)
 
@@ -174,7 +174,7 @@ async def test_payloads_of_fleet_telemetry_by_kafka_are_stored_and_none_is_lost(
         async def feed(events: list[Observe], step: Step) -> None:
             producer.produce("tesla_V", payload(0), key=VIN)
             producer.flush(10)
-            await until(events, "source_connected")
+            await until_event(events, "source_connected")
             for each in range(1, number):
                 producer.produce("tesla_V", payload(each / 100), key=VIN)
                 producer.produce("tesla_V", payload(99), key="5YJ3E1EA7HF000337")
@@ -198,7 +198,7 @@ async def test_fields_of_fleet_telemetry_by_mqtt_are_stored_and_none_is_lost(
         source = SourceConfig("tesla", mqtt=mqtt, topic="telemetry", vin=VIN)
 
         async def feed(events: list[Observe], step: Step) -> None:
-            await until(events, "source_connected")
+            await until_event(events, "source_connected")
             await asyncio.sleep(0.5)  # its subscription
             sender = MqttClient(mqtt, client_id="fleet-telemetry")
             sender.start()

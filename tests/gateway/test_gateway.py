@@ -18,11 +18,12 @@ import pytest
 
 from evcc.hardware.ecu import BatteryEcu
 from pki_tools.tree import PkiTree
-from tests.gateway.gateway import AT_ONCE, EV, NOBODY, data_of, gateway, send_frames, snapshot, until
+from tests.gateway.gateway import AT_ONCE, EV, NOBODY, data_of, gateway, send_frames, snapshot, until_event
 from tests.telemetry.brokers import access, mosquitto
 from tests.telemetry.mirror import BatchMirror
 from tests.telemetry.reference import ReferenceBackEnd
 from tests.virtual_time import VirtualLoop
+from tests.waiting import until
 from v2g.errors import CodecError, TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.storage.outbox import BootName, Outbox, Waiting
@@ -78,8 +79,7 @@ async def test_a_vehicle_that_drives_when_the_gateway_starts_is_never_parked(tmp
             await asyncio.sleep(0.02)
         port.send(*context)
         box = sqlite3.connect(tmp_path / "outbox.db")
-        while not (found := [body for (body,) in box.execute("SELECT body FROM outbox")]):
-            await asyncio.sleep(0.01)
+        found = await until(lambda: [body for (body,) in box.execute("SELECT body FROM outbox")])
         box.close()
     assert {decode_record(each).context for each in found} == {"discharging"}
 
@@ -95,7 +95,7 @@ async def test_an_operator_sees_which_gateways_are_online(pki: PkiTree, broker: 
         return found
 
     async with gateway(tmp_path, access(broker, pki, EV), drain=0.0) as (_can, _port, events):
-        boot = (await until(events, "started"))["boot"]
+        boot = (await until_event(events, "started"))["boot"]
         assert await status() == {"online": True, "boot": boot}
     assert await status() == {"online": False, "boot": boot}
 
@@ -110,15 +110,15 @@ async def test_what_the_broker_has_and_the_back_end_has_not_is_kept(
     back_end.deaf = True
     async with gateway(tmp_path, access(broker, pki, EV), drain=0.0) as (can, port, events):
         send_frames(can, port, 50)
-        assert (await until(events, "waiting"))["reason"] == "the back end does not answer"
+        assert (await until_event(events, "waiting"))["reason"] == "the back end does not answer"
     (stopped,) = data_of(events, "stopped")
     assert stopped["waiting"] > 0
     await back_end.close()
     async with gateway(tmp_path, access(broker, pki, EV), drain=0.0) as (_can, _port, events):
-        assert (await until(events, "waiting"))["reason"] == "no back end is connected to the broker"
+        assert (await until_event(events, "waiting"))["reason"] == "no back end is connected to the broker"
         back_end = ReferenceBackEnd()
         await back_end.connect(broker, pki)
-        await until(events, "resumed")
+        await until_event(events, "resumed")
         await back_end.has(stopped["waiting"])
     await back_end.close()
 
@@ -128,7 +128,7 @@ async def test_without_an_uplink_records_wait_for_the_next_boot(tmp_path: Path) 
     """The log goes on in a blind spot."""
     async with gateway(tmp_path, NOBODY, drain=0.0) as (can, port, events):
         send_frames(can, port, *range(50, 45, -1))
-        await until(events, "waiting")
+        await until_event(events, "waiting")
     box = await Outbox.open(tmp_path / "outbox.db", EV, 1)
     found = await box.pending()
     assert [row.seq for row in found] == list(range(1, data_of(events, "stopped")[0]["waiting"] + 1))
@@ -142,11 +142,10 @@ async def test_a_disk_that_is_full_is_an_event_and_the_gateway_goes_on_afterward
     async with gateway(tmp_path, NOBODY, drain=0.0) as (can, port, events):
         send_frames(can, port, 50)
         other = sqlite3.connect(tmp_path / "outbox.db", isolation_level=None)
-        while not other.execute("SELECT count(*) FROM outbox").fetchone()[0]:
-            await asyncio.sleep(0.01)
+        await until(lambda: other.execute("SELECT count(*) FROM outbox").fetchone()[0])
         other.execute("CREATE TRIGGER full BEFORE INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'disk full'); END")
         send_frames(can, port, 60, 70)
-        failed = await until(events, "task_failed")
+        failed = await until_event(events, "task_failed")
         assert failed["task"] == "telemetry records"
         assert "disk full" in failed["error"]
         other.execute("DROP TRIGGER full")
@@ -168,7 +167,7 @@ async def test_a_bus_that_fails_is_an_event_and_does_not_keep_the_loop_busy(tmp_
         await port.close()
         os.close(line)
         os.close(adapter)
-        failed = await until(events, "task_failed")
+        failed = await until_event(events, "task_failed")
         assert failed["task"] == "telemetry bus"
         assert "CAN slcan" in failed["error"]
 
@@ -269,8 +268,7 @@ async def test_new_records_go_out_together_once_an_interval_and_safety_at_once(t
         assert len(times) < 100 / 5
         gaps = [later - earlier for earlier, later in itertools.pairwise(times[1:])]  # the first one was waiting
         assert min(gaps) > 0.15, gaps
-        while len(back_end.records) < 100:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(back_end.records) >= 100)
         await box.put(101, record(box.boot, 101), Priority.LIVE)
         delivery.wake()
         await asyncio.sleep(0.01)
@@ -338,8 +336,7 @@ async def test_why_nothing_is_delivered_is_reported_once_and_so_is_the_end_of_th
     uplink = Loopback(ReferenceBackEnd())
     uplink.refusal = "MQTT broker refused the message: Not authorized"
     async with delivering(box, uplink) as events:
-        while len(uplink.sizes) < 3:
-            await asyncio.sleep(0.01)
+        await until(lambda: len(uplink.sizes) >= 3)
         uplink.refusal = ""
     assert [(event.name, event.data) for event in events] == [
         ("waiting", {"reason": "MQTT broker refused the message: Not authorized"}),
@@ -464,7 +461,7 @@ async def test_cells_of_long_frames_become_windows_and_alerts_bear_the_context(
     )
     running = await Gateway.open(config, Clock(), events.append)
     async with asyncio.timeout(60):
-        await until(events, "can_fault")
+        await until_event(events, "can_fault")
     await running.close(drain=0)
     found = [(each["kind"], each["raised"], each["context"]) for each in data_of(events, "battery_finding")]
     assert found == [("cell_spread", True, "highway"), ("cell_spread", False, "highway")]

@@ -7,7 +7,7 @@ import pytest
 
 from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start, start
-from tests.gateway.gateway import AT_ONCE, data_of, send_frames, until
+from tests.gateway.gateway import AT_ONCE, data_of, send_frames, until_event
 from v2g.io.can import CanPort
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
@@ -41,7 +41,7 @@ async def test_records_go_by_https_and_wait_while_the_back_end_is_away(
     events.clear()
     gateway, port = await Gateway.open(config, Clock(), events.append), CanPort(can)
     send_frames(can, port, 70)
-    assert url in (await until(events, "waiting"))["reason"]
+    assert url in (await until_event(events, "waiting"))["reason"]
     await port.close()
     await gateway.close(drain=0.0)
     assert data_of(events, "stopped")[0]["waiting"] > 0

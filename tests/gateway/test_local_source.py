@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from evcc.checkpoints import line_of
 from pki_tools.tree import PkiTree
-from tests.gateway.gateway import EV, data_of, until
+from tests.gateway.gateway import EV, data_of, until_event
 from tests.gateway.local_source import copies, gateway, numbers, program, records, taken
 from tests.telemetry.brokers import access
 from tests.telemetry.reference import ReferenceBackEnd
+from tests.waiting import until
 from v2g.energy.settlement.checkpoints import encode_copy
 from v2g.observe import Observe
 from v2g.telemetry.local_events import REPORTED, LocalEvent, reported
@@ -34,7 +35,7 @@ async def test_checkpoints_kept_while_the_gateway_was_down_are_taken_once(tmp_pa
     """The vehicle offers all that it keeps at each connection; the gateway's next life knows what it has."""
     async with program(tmp_path, stored=3) as (local, _):
         async with gateway(tmp_path) as events:
-            await until(events, "source_connected")
+            await until_event(events, "source_connected")
             await taken(tmp_path, 3)
             for copy in copies([3, 4]):
                 local.publish(line_of(encode_copy(copy)))
@@ -43,7 +44,7 @@ async def test_checkpoints_kept_while_the_gateway_was_down_are_taken_once(tmp_pa
         async with gateway(tmp_path):
             await taken(tmp_path, 6)
     async with program(tmp_path, stored=6), gateway(tmp_path) as events:
-        await until(events, "source_connected")
+        await until_event(events, "source_connected")
     assert await numbers(tmp_path) == [1, 2, 3, 4, 5, 6]
 
 
@@ -61,13 +62,11 @@ async def test_a_checkpoint_is_delivered_although_its_digest_cannot_be_written(
     back_end = ReferenceBackEnd()
     await back_end.connect(broker, pki)
     async with program(tmp_path) as (local, log), gateway(tmp_path, mqtt=access(broker, pki, EV), encoding="json"):
-        while not local.is_read:
-            await asyncio.sleep(0.01)
+        await until(lambda: local.is_read)
         log(Observe("session", "established", {"session_id": "ab" * 8}))
         await back_end.has(1)
         with contextlib.closing(sqlite3.connect(tmp_path / "o.db")) as box:
-            while box.execute("SELECT count(*) FROM outbox").fetchone() != (0,):
-                await asyncio.sleep(0.01)
+            await until(lambda: box.execute("SELECT count(*) FROM outbox").fetchone() == (0,))
         await asyncio.sleep(0.2)  # delivery has nothing to do now
         (tmp_path / "o.checkpoints").mkdir()
         local.publish(line_of(encode_copy(copies([1])[0])))
@@ -89,15 +88,13 @@ async def test_a_program_that_comes_later_or_again_is_found(tmp_path: Path) -> N
 @pytest.mark.requirement("R143")
 async def test_events_become_records_without_what_names_vehicle_or_place(tmp_path: Path) -> None:
     async with program(tmp_path) as (local, log), gateway(tmp_path) as events:
-        await until(events, "source_connected")
-        while not local.is_read:
-            await asyncio.sleep(0.01)
+        await until_event(events, "source_connected")
+        await until(lambda: local.is_read)
         log(Observe("session", "established", {"session_id": "ab" * 8, "evse_id": "DE*1*E2", "evcc_id": VIN}))
         log(Observe("loop", "flow", {"power_w": 11_000}))
         local.publish(b"no JSON\n")
         log(Observe("session", "failed", {"reason": "message_timeout", "error": f"{VIN} is late", "session_id": None}))
-        while b"session.failed" not in outbox_files(tmp_path):
-            await asyncio.sleep(0.01)
+        await until(lambda: b"session.failed" in outbox_files(tmp_path))
     found = await records(tmp_path)
     assert [(each.event.name, each.event.data) for each in found if isinstance(each.event, LocalEvent)] == [
         ("session.established", {"session_id": "ab" * 8}),

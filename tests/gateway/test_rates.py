@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.telemetry import MONTH_H, PACKET
 from evcc.hardware.ecu import BatteryEcu, BatterySnapshot
-from tests.gateway.gateway import AT_ONCE, NOBODY, data_of, gateway, snapshot, until
+from tests.gateway.gateway import AT_ONCE, NOBODY, data_of, gateway, snapshot, until_event
 from tests.gateway.replays import BEGAN_S, replayed
 from v2g.io.can import CanConfig
 from v2g.telemetry.columns import encode_compact
@@ -35,7 +35,7 @@ async def test_a_full_bus_is_decoded_without_a_lost_frame_on_less_than_a_core(tm
         begin = time.process_time()
         for frame_id, data in frames:
             port.send(frame_id, data)
-        await until(events, "battery_finding")
+        await until_event(events, "battery_finding")
         used_s = time.process_time() - begin
     (stopped,) = data_of(events, "stopped")
     assert stopped.items() >= {"frames": len(frames), "unknown_frames": 0, "malformed_frames": 0}.items()

@@ -18,10 +18,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from pki_tools.renewal import Renewal, renew_certificate
 from pki_tools.tree import PkiTree
-from tests.gateway.gateway import EV, data_of, gateway, send_frames, until
+from tests.gateway.gateway import EV, data_of, gateway, send_frames, until_event
 from tests.sealing import new_keys
 from tests.telemetry.brokers import access, files
 from tests.telemetry.reference import ReferenceBackEnd
+from tests.waiting import until
 from v2g.io.can import CanConfig, CanPort
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.observe import Observe
@@ -116,16 +117,14 @@ async def test_a_gateway_renews_its_connection_to_the_broker_and_its_outbox_keys
     async with reporting(pki, broker, tree, tmp_path) as (back_end, keys, events):
         await back_end.has(5)
         former = renew(tree)
-        assert (await until(events, "credentials_renewed"))["certificate"] == EV
-        while connections(broker) < 2:
-            await asyncio.sleep(0.02)
+        assert (await until_event(events, "credentials_renewed"))["certificate"] == EV
+        await until(lambda: connections(broker) >= 2)
         await back_end.has(len(back_end.records) + 5)
         RecordKeys.rotate(keys)
-        await until(events, "outbox_keys_renewed")
+        await until_event(events, "outbox_keys_renewed")
         await back_end.has(len(back_end.records) + 5)
         running = await asyncio.to_thread(refuse, broker, tree, former)
-        while connections(broker) < 3:
-            await asyncio.sleep(0.02)
+        await until(lambda: connections(broker) >= 3)
         await back_end.has(len(back_end.records) + 5)
     running.stop()
     await back_end.close()
@@ -138,9 +137,9 @@ async def test_what_cannot_be_used_is_reported_and_the_former_goes_on(
     async with reporting(pki, broker, tree, tmp_path) as (back_end, keys, events):
         await back_end.has(2)
         shutil.copyfile(tree.path("csms/broker/leaf.key"), files(tree, EV)["key"])
-        assert "is not the key of" in (await until(events, "credentials_kept"))["error"]
+        assert "is not the key of" in (await until_event(events, "credentials_kept"))["error"]
         keys.write_text("nonsense")
-        assert "no file of record keys" in (await until(events, "outbox_keys_kept"))["error"]
+        assert "no file of record keys" in (await until_event(events, "outbox_keys_kept"))["error"]
         await back_end.has(len(back_end.records) + 5)
         assert connections(broker) == 1
     check_stored_once(back_end, events)
@@ -196,15 +195,12 @@ async def test_a_gateway_renews_its_connection_over_https(server: Server, tree: 
     """Each delivery shows either the former certificate or the new one, and all of them are answered."""
     http = HttpConfig(url=f"https://localhost:{server.server_port}/telemetry", **files(tree, EV))
     async with gateway(tmp_path, None, http=http) as (can, port, events), driving(can, port):  # type: ignore[arg-type]
-        while len(server.serials) < 5:
-            await asyncio.sleep(0.02)
+        await until(lambda: len(server.serials) >= 5)
         former = renew(tree)
-        await until(events, "credentials_renewed")
-        while server.serials[-1] == former.serial_number:
-            await asyncio.sleep(0.02)
+        await until_event(events, "credentials_renewed")
+        await until(lambda: server.serials[-1] != former.serial_number)
         here = len(server.serials)
-        while len(server.serials) < here + 5:
-            await asyncio.sleep(0.02)
+        await until(lambda: len(server.serials) >= here + 5)
     assert data_of(events, "waiting") == []
     assert len(set(server.serials)) == 2
     assert sorted(server.serials, key=lambda each: each != former.serial_number) == server.serials  # never back

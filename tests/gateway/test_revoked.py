@@ -20,12 +20,13 @@ from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start, start
 from tests.csms.program import Program, write_config
 from tests.csms.support import make_config, provide
-from tests.gateway.gateway import AT_ONCE, data_of, gateway, send_frames, until
+from tests.gateway.gateway import AT_ONCE, data_of, gateway, send_frames, until_event
 from tests.gateway.local_source import copies, program
 from tests.gateway.program import CONFIG, supervised
 from tests.packages import need
 from tests.telemetry.brokers import access, leaf
 from tests.telemetry.reference import ReferenceBackEnd
+from tests.waiting import until
 from v2g.energy.settlement.checkpoints import encode_copy
 from v2g.io.can import CanPort
 from v2g.io.runtime.clock import Clock
@@ -69,8 +70,7 @@ async def test_a_broker_refuses_a_revoked_gateway_after_its_restart_and_others_g
     ):
         send_frames(can, port, 50)
         send_frames(other_can, other, 50)
-        while {ev for ev, _, _ in back_end.records} != {"EV-1", "EV-2"}:
-            await asyncio.sleep(0.01)
+        await until(lambda: {ev for ev, _, _ in back_end.records} == {"EV-1", "EV-2"})
         revoke_certificate(tree.directory, name="csms/EV-1", at=datetime.now(UTC))
         crl.write_bytes(crls_as_pem(tree.directory, refresh_crls(tree.directory, at=datetime.now(UTC))))
         broker.stop()
@@ -78,9 +78,8 @@ async def test_a_broker_refuses_a_revoked_gateway_after_its_restart_and_others_g
         before = {key for key in back_end.records if key[0] == "EV-1"}
         send_frames(can, port, 60, 60, 60)
         send_frames(other_can, other, 60, 60, 60)
-        await until(events, "waiting")
-        while max(value["signals"].get("battery.soc", 0) for value in back_end.records.values()) < 60:
-            await asyncio.sleep(0.01)
+        await until_event(events, "waiting")
+        await until(lambda: max(value["signals"].get("battery.soc", 0) for value in back_end.records.values()) >= 60)
         assert {key for key in back_end.records if key[0] == "EV-1"} == before
     assert data_of(events, "stopped")[0]["waiting"]
     await back_end.close()
@@ -168,7 +167,7 @@ async def test_the_back_end_refuses_the_next_request_of_a_revoked_gateway(
         revoke_certificate(tree.directory, name="csms/gateway", at=datetime.now(UTC))
         send_frames(can, port, 60, 60, 60)
         assert (await csms.event("http_client_refused"))["reason"] == "revoked"
-        assert "401" in (await until(events, "waiting"))["reason"]
+        assert "401" in (await until_event(events, "waiting"))["reason"]
         await port.close()
         await running.close(drain=0.0)
     assert data_of(events, "stopped")[0]["waiting"]

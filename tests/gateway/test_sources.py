@@ -19,10 +19,11 @@ import pytest
 
 from benchmarks.gateway import plain_broker
 from tests.gateway.control_unit import VIN, ControlUnit, Vehicle
-from tests.gateway.gateway import EV, NOBODY, data_of, gateway, intake, until
+from tests.gateway.gateway import EV, NOBODY, data_of, gateway, intake, until_event
 from tests.packages import need
 from tests.telemetry.j1939 import packets
 from tests.telemetry.receiver import Place, apart_m, drive, epoch, off_track_m, track
+from tests.waiting import until
 from v2g.errors import ConfigError
 from v2g.io.can import CanConfig, CanPort
 from v2g.io.mqtt.config import MqttConfig
@@ -91,7 +92,7 @@ async def ran(
         receiver(*track(places)) as source,
         gateway(folder, NOBODY, drain=0.0, sources=(source,), **more) as (_, _, events),
     ):
-        await until(events, awaited)
+        await until_event(events, awaited)
         await asyncio.sleep(0)
     return await kept(folder), events
 
@@ -124,7 +125,7 @@ async def test_a_silent_receiver_is_a_lost_position_and_no_later_record_has_it(t
     async with receiver(*track(drive(10))) as source:
         lost = SourceConfig("nmea", port=source.port, lost_s=1.0)
         async with gateway(tmp_path, NOBODY, drain=0.0, sources=(lost,), keyframe_s=0.2, **EXACT) as (_, _, events):
-            assert (await until(events, "position_lost"))["after_s"] >= 1
+            assert (await until_event(events, "position_lost"))["after_s"] >= 1
             await asyncio.sleep(0.5)
     last = (await kept(tmp_path))[-1]
     assert last.keyframe
@@ -138,12 +139,12 @@ async def test_a_serial_receiver_that_is_pulled_out_is_found_again(tmp_path: Pat
     link.symlink_to(os.ttyname(slave))
     source = SourceConfig("nmea", device=str(link))
     async with gateway(tmp_path, NOBODY, drain=0.0, sources=(source,), **EXACT) as (_, _, events):
-        await until(events, "source_connected")
+        await until_event(events, "source_connected")
         os.write(master, b"\xff\xfe" + b"".join(track(drive(5))))
         os.close(slave)
         await asyncio.sleep(0.1)
         os.close(master)
-        assert (await until(events, "source_lost"))["source"] == f"nmea {link}"
+        assert (await until_event(events, "source_lost"))["source"] == f"nmea {link}"
         master, slave = os.openpty()
         tty.setraw(slave)
         link.unlink()
@@ -184,7 +185,7 @@ async def test_10000_metrics_of_ovms_are_taken_in_order_and_none_is_lost(tmp_pat
     taken, events = list[Any](), list[Observe]()
     with ovms_broker(tmp_path) as (config, publish):
         following = asyncio.create_task(SOURCES["ovms"](config, intake(taken.append), events.append).run())
-        await until(events, "source_connected")
+        await until_event(events, "source_connected")
         while not taken:  # it has subscribed
             await asyncio.to_thread(publish, "v.m.rpm", "1")
         sent = [f"{each / 100:.2f}" for each in range(10_000)]
@@ -202,7 +203,7 @@ async def test_metrics_of_ovms_become_records_with_our_units_signs_and_context(t
     with ovms_broker(tmp_path) as (config, publish):
         more = {"consent": ("battery", "charging", "driving"), "sources": (config,)}
         async with gateway(tmp_path, NOBODY, drain=0.0, **EXACT | more) as (_, _, events):
-            await until(events, "source_connected")
+            await until_event(events, "source_connected")
             await asyncio.sleep(1.0)  # its subscription
             for metric, value in (
                 ("v.c.charging", "yes"), ("v.b.current", "-120.5"), ("v.b.power", "-48.2"), ("v.p.odometer", "12345.6"),
@@ -224,8 +225,8 @@ async def test_gateways_of_two_vehicles_at_one_broker_do_not_displace_each_other
             asyncio.create_task(SOURCES["ovms"](each, intake(lambda _: None), seen.append).run())
             for each, seen in ((config, events), (msgspec.structs.replace(config, topic="ovms/user/EV-2"), others))
         ]
-        await until(events, "source_connected")
-        await until(others, "source_connected")
+        await until_event(events, "source_connected")
+        await until_event(others, "source_connected")
         await asyncio.sleep(2.5)  # whoever is displaced comes back after a second
         for each in both:
             each.cancel()
@@ -262,7 +263,7 @@ async def test_a_source_that_is_absent_fails_nothing_and_ends_when_asked(name: s
     following = asyncio.create_task(SOURCES[config.kind](config, intake(taken.append), events.append).run())
     assert set(SOURCES) <= {name.partition(" ")[0] for name in ABSENT}
     async with asyncio.timeout(60):
-        lost = await until(events, "source_lost")
+        lost = await until_event(events, "source_lost")
     assert lost["source"].startswith(config.kind)
     assert lost["reason"]
     assert not following.done()
@@ -307,8 +308,7 @@ async def test_a_unit_is_read_at_its_identifiers_and_an_answer_that_follows_late
 
     async with read_unit(answers, tmp_path, request_id, vin=VIN) as (found, taken, _):
         unit.append(found)
-        while Mapped({"battery.cycles": 2.0}) not in taken:
-            await asyncio.sleep(0.02)
+        await until(lambda: Mapped({"battery.cycles": 2.0}) in taken)
     assert Mapped({"vehicle.speed": 90.0}, "highway") in taken
     assert Mapped({"ambient.temperature": -40.0}) in taken, "two values of one identifier"
     assert found.others == []
@@ -329,7 +329,7 @@ async def test_without_the_vehicles_vin_nothing_is_taken(
     answers: Callable[[bytes], bytes | None], reason: str, tmp_path: Path
 ) -> None:
     async with read_unit(answers, tmp_path, vin=VIN) as (_, taken, events):
-        assert reason in (await until(events, "source_lost"))["reason"]
+        assert reason in (await until_event(events, "source_lost"))["reason"]
     assert [each for each in taken if each.values] == []
 
 
@@ -346,8 +346,7 @@ async def test_whatever_a_unit_answers_only_reading_requests_and_flow_control_ar
         return world.choice((vehicle(request), vehicle(request), bytes([0x7F, request[0], world.choice((0x12, 0x31))])))
 
     async with read_unit(answers, tmp_path) as (unit, _, _):
-        while len(unit.requests) < 30:
-            await asyncio.sleep(0.02)
+        await until(lambda: len(unit.requests) >= 30)
     assert {each[0] for each in unit.requests} <= {0x01, 0x22}
     assert {(each[0] >> 4, len(each)) for each in unit.flow} <= {(3, 8)}
     assert unit.others == []
@@ -358,12 +357,12 @@ async def test_a_truck_with_another_vin_gives_no_values(tmp_path: Path) -> None:
     can, taken, events = CanConfig(channel=str(tmp_path)), list[Any](), list[Observe]()
     config = SourceConfig("j1939", can=can, vin=VIN)
     following = asyncio.create_task(SOURCES["j1939"](config, intake(taken.append), events.append).run())
-    await until(events, "source_connected")
+    await until_event(events, "source_connected")
     port = CanPort(can)
     for vin in (VIN, "5YJ3E1EA7HF000337"):
         for frame in (*packets(0xFEEC, f"{vin}*".encode()), (0x18FEF100, bytes.fromhex("f30050ffffffffff"))):
             port.send(*frame)
-    assert "another vehicle" in (await until(events, "source_lost"))["reason"]
+    assert "another vehicle" in (await until_event(events, "source_lost"))["reason"]
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
     await port.close()
@@ -438,7 +437,7 @@ async def test_the_track_of_gpsd_is_that_of_its_file_within_2_m(tmp_path: Path) 
         gpsfake(log) as source,
         gateway(tmp_path, NOBODY, drain=0.0, sources=(source,), **EXACT) as (_, _, events),
     ):
-        await until(events, "position_lost")  # the file has ended
+        await until_event(events, "position_lost")  # the file has ended
     records = await kept(tmp_path)
     assert {each.signals["location.hdop"] for each in records if "location.hdop" in each.signals} == {0.9}
     shown = positions(records)

@@ -11,7 +11,7 @@ import pytest
 from pki_tools.tree import PkiTree
 from tests.csms.program import Program, write_config
 from tests.csms.support import make_config
-from tests.gateway.gateway import EV, data_of, gateway, send_frames, until
+from tests.gateway.gateway import EV, data_of, gateway, send_frames, until_event
 from tests.gateway.program import supervised
 from tests.gateway.serial_bus import SerialBus, driving
 from tests.proxy import Proxy
@@ -39,14 +39,14 @@ async def test_a_satellite_carries_summaries_while_the_first_uplink_is_away(
     away = MqttConfig(**{name: getattr(first, name) for name in first.__struct_fields__} | {"port": port_of_first})
     async with gateway(tmp_path, away, fallback=fallback) as (can, port, events):
         send_frames(can, port, *range(50, 40, -1))
-        assert (await until(events, "fallback_began"))["class"] == "satellite"
+        assert (await until_event(events, "fallback_began"))["class"] == "satellite"
         await back_end.has(1)
         await asyncio.sleep(0.5)
         over_satellite = [decode_record(json.dumps(each).encode()) for each in back_end.records.values()]
         assert {each.keyframe for each in over_satellite} <= {True}  # one summary, whatever else has changed
         link = Proxy(broker.port)
         await link.start(port_of_first)
-        await until(events, "fallback_ended")
+        await until_event(events, "fallback_ended")
         send_frames(can, port, 30, 20)
         await back_end.has(len(over_satellite) + 1)
     await link.close()
