@@ -25,21 +25,19 @@ class _Store:
             raise StoreError("the disk is full")
 
 
+def uploader_of(store: Any, runner: Any, disk: DiskThread) -> JournalUploader:
+    """Return an uploader that reports nothing."""
+    return JournalUploader(
+        "CS", store, runner, disk, Clock(), lambda _: None, received=lambda *_: None, delivered=lambda: None
+    )
+
+
 async def test_the_store_is_read_again_after_a_failure_and_then_only_for_lines_that_are_queued() -> None:
     runner: Any = SimpleNamespace(online=asyncio.Event(), core=SimpleNamespace(outbox=()))
     runner.online.set()
     store: Any = _Store()
     disk = DiskThread()
-    uploader = JournalUploader(
-        "CS",
-        store,
-        runner,
-        disk,
-        Clock(),
-        lambda _: None,
-        received=lambda session_id, receipt: None,
-        delivered=lambda: None,
-    )
+    uploader = uploader_of(store, runner, disk)
     with pytest.raises(StoreError):
         await uploader.run()
     task = asyncio.create_task(uploader.run())
@@ -68,16 +66,7 @@ async def test_it_ends_also_when_something_wakes_it_at_that_very_moment() -> Non
     lines = QueuedLines(1, "s-1", ("{}",))
     store: Any = SimpleNamespace(next_lines=lambda *_: lines)
     disk = DiskThread()
-    uploader = JournalUploader(
-        "CS",
-        store,
-        runner,
-        disk,
-        Clock(),
-        lambda _: None,
-        received=lambda session_id, receipt: None,
-        delivered=lambda: None,
-    )
+    uploader = uploader_of(store, runner, disk)
     task = asyncio.create_task(uploader.run())
     await tried.wait()  # lines wait for another attempt
     await asyncio.sleep(0)

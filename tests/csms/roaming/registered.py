@@ -14,15 +14,6 @@ from tests.csms.api.support import Answer, ApiClient, serving
 from tests.csms.charging import Charging
 from tests.csms.roaming.scripted_partner import ROLE, ScriptedPartner
 
-LOCATION = {
-    "id": "Depot", "address": "Ladestr. 1", "city": "Berlin", "country": "DEU", "latitude": "52.52000",
-    "longitude": "13.40500", "time_zone": "Europe/Berlin",
-    "evses": [{
-        "station_id": "CS-V2G-0001", "evse_id": "DE*CPO*E1",
-        "connectors": [{"standard": "IEC_62196_T2_COMBO", "format": "CABLE", "power_type": "DC", "max_voltage": 900,
-                        "max_amperage": 100}],
-    }],
-}  # fmt: skip
 PLAN = {
     "id": "day", "currency": "EUR",
     "energy": {"rates": [{"price": "0.50"}], "taxes": [{"kind": "VAT", "ppm": 190000}]},

@@ -15,7 +15,8 @@ from csms.roaming.partners import Partners
 from csms.roaming.store import Kept, put_object, stand_of
 from pki_tools.tree import PkiTree
 from tests.csms.fixtures import backend as backend
-from tests.csms.roaming.registered import LOCATION, Roaming, operating
+from tests.csms.roaming.peers import LOCATION
+from tests.csms.roaming.registered import Roaming, operating
 from tests.csms.roaming.scripted_partner import ScriptedPartner
 from v2g.io.http.server import BoundedServer, HttpHandler
 from v2g.io.runtime.supervision import new_thread

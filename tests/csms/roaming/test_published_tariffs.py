@@ -11,7 +11,8 @@ from csms.alerts.sources import observe
 from csms.roaming.work import keep_sweeping, sweep
 from csms.tariffs.tables import price_plans
 from tests.csms.fixtures import backend as backend
-from tests.csms.roaming.registered import LOCATION, PLAN, Roaming
+from tests.csms.roaming.peers import LOCATION
+from tests.csms.roaming.registered import PLAN, Roaming
 from tests.csms.roaming.registered import roaming as roaming
 from v2g.ocpi.tariffs import tariff_id
 

@@ -11,7 +11,8 @@ from csms.booking.store import Review
 from csms.settlements import store as records
 from csms.settlements.store import JournalRow
 from tests.csms.fixtures import backend as backend
-from tests.csms.roaming.registered import LOCATION, TOKEN, Roaming, charge
+from tests.csms.roaming.peers import LOCATION
+from tests.csms.roaming.registered import TOKEN, Roaming, charge
 from tests.csms.roaming.registered import roaming as roaming
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.grid_signal import Tariff
