@@ -16,8 +16,8 @@ from csms.config import StationEntry
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import Answer
 from tests.csms.api_support import batch, record
-from tests.csms.console.authenticator import Authenticator, add, is_in
-from tests.csms.console.support import Person, employ, text_of
+from tests.csms.console.authenticator import Authenticator, add, log_in_once
+from tests.csms.console.support import Person, employ
 from tests.csms.program import Program, write_config
 from tests.csms.support import TOKENS, Running, make_config, provide
 
@@ -145,16 +145,7 @@ async def test_guesses_have_the_answer_of_the_right_password_and_origins_and_rep
         here, there = Remote(back_end, session), Remote(second, session)
         bob, authenticator = await employ(here, "bob", Role.VIEWER), Authenticator()  # type: ignore[arg-type]
         await add(bob, authenticator)
-        one, two = Person(here), Person(there)  # type: ignore[arg-type]
-        asked = (await one.send("/console/login/passkey/options")).json
-        authenticator.counter = -1  # it always says 0, so that only the challenge tells a repetition
-        fields = {"credential": authenticator.get(asked)}
-        two.cookies = dict(one.cookies)
-        await two.send("/console/login/passkey", fields)
-        assert is_in(two), "any node finishes it"
-        await one.send("/console/login/passkey", fields)
-        assert not is_in(one)
-        assert "this was used already" in text_of(await one.get("/console/login"))
+        await log_in_once(Person(here), Person(there), authenticator)  # type: ignore[arg-type]
     _, made = await back_end.request("POST", "/access/users", json.dumps({"name": "ada", "role": "viewer"}).encode())
     port = back_end.ports["api"]
 

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.csms.api.support import Answer
-from tests.csms.console.support import HOST, PASSWORD, Person
+from tests.csms.console.support import HOST, PASSWORD, Person, text_of
 
 PRESENT, VERIFIED, ATTESTED = 1, 4, 64
 
@@ -66,3 +66,16 @@ async def add(person: Person, authenticator: Authenticator, password: str = PASS
 
 def is_in(person: Person) -> bool:
     return "__Host-v2g-session" in person.cookies
+
+
+async def log_in_once(one: Person, two: Person, authenticator: Authenticator) -> None:
+    """Ask for a challenge at one node, and answer it at another, and then once more at the first."""
+    asked = (await one.send("/console/login/passkey/options")).json
+    authenticator.counter = -1  # it always says 0, so that only the challenge tells a repetition
+    fields = {"credential": authenticator.get(asked)}
+    two.cookies = dict(one.cookies)
+    await two.send("/console/login/passkey", fields)
+    assert is_in(two), "any node finishes it"
+    await one.send("/console/login/passkey", fields)
+    assert not is_in(one)
+    assert "this was used already" in text_of(await one.get("/console/login"))

@@ -8,7 +8,7 @@ import pytest
 from csms.accounts.passkeys import credential_id
 from csms.accounts.rules import Role
 from tests.csms.api.support import Answer, ApiClient
-from tests.csms.console.authenticator import PRESENT, Authenticator, add, is_in, text
+from tests.csms.console.authenticator import PRESENT, Authenticator, add, is_in, log_in_once, text
 from tests.csms.console.support import HOST, PASSWORD, Person, console, employ, text_of
 from tests.csms.fixtures import Start
 from v2g.errors import RefusedError
@@ -143,16 +143,7 @@ async def test_a_challenge_is_used_once_over_nodes(ask: ApiClient) -> None:
     ada, authenticator = await employ(ask, "ada", Role.OPERATOR), Authenticator()
     await add(ada, authenticator)
     async with console(ask.backend) as other:
-        one, two = Person(ask), Person(other)
-        asked = (await one.send("/console/login/passkey/options")).json
-        authenticator.counter = -1  # it always says 0, so that only the challenge tells a repetition
-        fields = {"credential": authenticator.get(asked)}
-        two.cookies = dict(one.cookies)
-        await two.send("/console/login/passkey", fields)
-        assert is_in(two), "any node finishes it"
-        await one.send("/console/login/passkey", fields)
-        assert not is_in(one)
-        assert "this was used already" in text_of(await one.get("/console/login"))
+        await log_in_once(Person(ask), Person(other), authenticator)
 
 
 async def test_host_and_origin_are_those_of_the_configuration(ask: ApiClient) -> None:
