@@ -15,6 +15,7 @@ from v2g.ocpp.messages.transactions import Reason
 from v2g.ocpp.routes import Version, action_of
 from v2g.ocpp.times import format_time
 from v2g_station.assembly import Blocks
+from v2g_station.blocks.authorization.contracts import AuthorizeOutcome
 from v2g_station.blocks.connection.link import CsmsLink
 from v2g_station.blocks.der.der import GridEvent
 from v2g_station.blocks.der.vehicle_inverters import VehicleGridEvent
@@ -32,6 +33,7 @@ from v2g_station.blocks.evse import (
     SecurityEventFound,
     StopButton,
     TokenPresented,
+    TokenVerdict,
     Unlocked,
     VehicleAddress,
 )
@@ -242,6 +244,12 @@ class StationCore(Blocks):
     def call(self, request: Message, then: Callable[[Answer], None], moment: Moment) -> list[Action]:
         """Send a request of the charger; `then` gets the answer or the error, at once if there is no connection."""
         return self._step(moment, lambda: self.kernel.call(request, then))
+
+    def judge_contract(
+        self, fact: ContractPresented, then: Callable[[AuthorizeOutcome, TokenVerdict], None], moment: Moment
+    ) -> list[Action]:
+        """Check whether a vehicle's contract may charge; `then` gets the outcome, perhaps at once."""
+        return self._step(moment, lambda: self.authorizer.judge_contract(fact, then))
 
     def notify(self, request: Message, moment: Moment) -> list[Action]:
         """Send the CSMS a message, now or when it is reachable again."""

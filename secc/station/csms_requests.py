@@ -11,11 +11,12 @@ from v2g.energy.needs import EvNeeds
 from v2g.errors import OcppError, V2GError
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe, Scalar
-from v2g.ocpp.messages.authorization import AuthorizeResponse, IdToken
+from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.certificates import Get15118EVCertificateResponse
 from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest, DataTransferResponse
 from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsResponse
 from v2g_station.blocks.authorization import contracts
+from v2g_station.blocks.evse import ContractPresented, TokenVerdict
 from v2g_station.blocks.security.certificates import UNREACHABLE, ContractAnswer, ContractRequest, contract_answer
 from v2g_station.blocks.smart_charging.ev_needs import needs_request
 from v2g_station.blocks.transactions.managed import ManagedSessions
@@ -44,28 +45,27 @@ class CsmsRequests:
     ) -> contracts.AuthorizeOutcome:
         """Ask whether a contract may charge; `chain_der` is leaf first, DER (C07).
 
-        Failures of the CSMS or the network do not raise: without an answer in time the outcome is `unreachable`, or
-        `accepted` if the configuration accepts contracts offline. At an EVSE reserved for another driver (H03), or out
-        of service, the outcome is `refused`.
+        Failures of the CSMS or the network do not raise: without an answer in time the outcome is `unreachable`, unless
+        the CSMS lets the charger decide offline (ContractValidationOffline). At an EVSE reserved for another driver
+        (H03), or out of service, the outcome is `refused`.
         """
-        token = IdToken(id_token=emaid, type="eMAID")
-        unreachable = contracts.AuthorizeOutcome(decision=contracts.AuthorizationStatus.UNREACHABLE)
-        if self._config.accept_offline and self._may_use(evse_id, token, None):
-            unreachable = contracts.AuthorizeOutcome(decision=contracts.AuthorizationStatus.ACCEPTED)
-        if not self._runner.online.is_set():
-            return unreachable
+        core = self._runner.core
+        decided: asyncio.Future[tuple[contracts.AuthorizeOutcome, TokenVerdict]] = asyncio.Future()
         pem, hashes = contracts.describe_chain(chain_der)
-        request = contracts.authorize_request(emaid, pem, hashes, self._runner.version)
+        shown = ContractPresented(evse_id=evse_id, emaid=emaid, chain_pem=pem, hashes=hashes, locally_valid=True)
+
+        def decide(outcome: contracts.AuthorizeOutcome, verdict: TokenVerdict) -> None:
+            if not decided.done():
+                decided.set_result((outcome, verdict))
+
+        self._runner.step(lambda moment: core.judge_contract(shown, decide, moment))
         try:
-            answer = await self._runner.call(request, AuthorizeResponse, timeout=self._config.authorize_timeout)
-        except V2GError as error:
-            self._note("authorize_failed", reason=str(error)[:200])
-            return unreachable
-        outcome = contracts.authorize_outcome(answer, self._runner.version)
-        group = answer.id_token_info.group_id_token
-        if outcome.decision is contracts.AuthorizationStatus.ACCEPTED and not self._may_use(
-            evse_id, token, group.id_token if group else None
-        ):
+            async with asyncio.timeout(self._config.authorize_timeout):
+                outcome, verdict = await decided
+        except TimeoutError:
+            self._note("authorize_failed", reason="no answer in time")
+            outcome, verdict = core.authorizer.contract_offline(shown)
+        if verdict.accepted and not self._may_use(evse_id, contracts.contract_token(emaid), verdict):
             outcome = replace(outcome, decision=contracts.AuthorizationStatus.REFUSED)
         self._note("authorized", decision=outcome.decision, status=outcome.status)
         return outcome
@@ -130,12 +130,13 @@ class CsmsRequests:
             return "NoChargingProfile"  # that no schedule follows (K15.FR.04), not that the transfer is refused
         return answer.status
 
-    def _may_use(self, evse_id: int, id_token: IdToken, group: str | None) -> bool:
-        """Return whether an EVSE is in service, and free or reserved for this identifier."""
+    def _may_use(self, evse_id: int, id_token: IdToken, verdict: TokenVerdict) -> bool:
+        """Return whether a driver may charge here, at an EVSE that is in service, and free or reserved for them."""
         core = self._runner.core
-        allowed, reservation = core.authorizer.usable(core.evses[evse_id], id_token, group)
+        evse = core.evses[evse_id]
+        _, reservation = core.authorizer.usable(evse, id_token, verdict.group)
         self._sessions.reserve(evse_id, reservation)
-        return allowed
+        return core.authorizer.fits(evse, id_token, verdict)
 
     def _note(self, name: str, **data: Scalar) -> None:
         self._observe(Observe("ocpp", name, data))

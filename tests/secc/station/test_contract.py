@@ -119,6 +119,61 @@ async def test_no_answer_is_no_permission(pki: PkiTree, tmp_path: Path, csms: Ba
         assert (await found.requests.authorize(EMAID, der(chain(pki)))).decision == "unreachable"
 
 
+OFFLINE = {"ContractValidationOffline": "ISO15118Ctrlr", "OfflineTxForUnknownIdEnabled": "AuthCtrlr"}
+MASTER = {"id_token": "MASTER", "type": "Central"}
+
+
+async def set_to(csms: Backend, component: str, name: str, value: str) -> None:
+    """Set a variable of the station."""
+    given = {"component": {"name": component}, "variable": {"name": name}, "attributeValue": value}
+    answer = await csms.request("SetVariables", {"setVariableData": [given]})
+    assert answer["setVariableResult"][0]["attributeStatus"] == "Accepted"
+
+
+@pytest.mark.parametrize("permitted", [*OFFLINE, "both"])
+async def test_the_csms_says_whether_contracts_charge_offline(
+    pki: PkiTree, tmp_path: Path, csms: Backend, permitted: str
+) -> None:
+    """C07.FR.07 to .12: both variables for a contract that is in neither list nor cache; no answer is offline, too."""
+    async with station(pki, tmp_path, csms.port, authorize_timeout=0.1) as found:
+        for name, component in OFFLINE.items():
+            value = str(permitted in (name, "both")).lower()
+            await set_to(csms, component, name, value)
+        csms.silent = {"Authorize"}
+        outcome = await found.requests.authorize(EMAID, der(chain(pki)))
+    assert outcome.decision == ("accepted" if permitted == "both" else "unreachable")
+
+
+@pytest.mark.parametrize(("status", "decision"), [("Accepted", "accepted"), ("Blocked", "unreachable")])
+async def test_offline_the_cache_knows_contracts(
+    pki: PkiTree, tmp_path: Path, csms: Backend, status: str, decision: str
+) -> None:
+    """C07.FR.11, C10.FR.04: what the CSMS has said before counts."""
+    csms.answers["Authorize"] = {"id_token_info": {"status": status}}
+    async with station(pki, tmp_path, csms.port, authorize_timeout=1, accept_offline=True) as found:
+        await set_to(csms, "AuthCtrlr", "OfflineTxForUnknownIdEnabled", "false")
+        await found.requests.authorize(EMAID, der(chain(pki)))
+        csms.silent = {"Authorize"}
+        assert (await found.requests.authorize(EMAID, der(chain(pki)))).decision == decision
+
+
+async def test_a_refused_request_is_not_offline(pki: PkiTree, tmp_path: Path, csms: Backend) -> None:
+    csms.refuse = {"Authorize": 1}
+    async with station(pki, tmp_path, csms.port, accept_offline=True) as found:
+        assert (await found.requests.authorize(EMAID, der(chain(pki)))).decision == "unreachable"
+
+
+@pytest.mark.parametrize("info", [{"evse_id": [2]}, {"group_id_token": MASTER}], ids=["evse", "master"])
+async def test_what_the_csms_says_of_the_driver_counts_for_contracts(
+    pki: PkiTree, tmp_path: Path, csms: Backend, info: dict[str, Any]
+) -> None:
+    """C16.FR.03, and evseId: accepted, but not here."""
+    csms.answers["Authorize"] = {"id_token_info": {"status": "Accepted", **info}}
+    async with station(pki, tmp_path, csms.port) as found:
+        await set_to(csms, "AuthCtrlr", "MasterPassGroupId", "MASTER")
+        assert (await found.requests.authorize(EMAID, der(chain(pki)))).decision == "refused"
+
+
 async def test_a_chain_that_is_none_is_left_to_the_csms_to_refuse(pki: PkiTree, tmp_path: Path, csms: Backend) -> None:
     async with station(pki, tmp_path, csms.port) as found:
         await found.requests.authorize(EMAID, [b"no certificate"])

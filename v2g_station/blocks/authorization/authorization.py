@@ -10,7 +10,14 @@ from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse,
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
 from v2g_station.blocks.authorization.cache import Cache, CachedToken
-from v2g_station.blocks.authorization.contracts import allowed_energy_transfer, authorize_request
+from v2g_station.blocks.authorization.contracts import (
+    AuthorizationStatus,
+    AuthorizeOutcome,
+    allowed_energy_transfer,
+    authorize_outcome,
+    authorize_request,
+    contract_token,
+)
 from v2g_station.blocks.authorization.local_list import LocalAuthorizationList
 from v2g_station.blocks.evse import (
     Authorization,
@@ -230,11 +237,14 @@ class Authorizer(FunctionalBlock):
             self._show(evse.number, "rejected")
 
     def permits(self, evse: Evse, id_token: IdToken, verdict: TokenVerdict) -> bool:
-        """Return whether an identifier with this verdict may start at an EVSE now (C16.FR.03: no master pass)."""
+        """Return whether an identifier with this verdict may start at an EVSE now."""
+        return evse.authorization is None and self.fits(evse, id_token, verdict)
+
+    def fits(self, evse: Evse, id_token: IdToken, verdict: TokenVerdict) -> bool:
+        """Return whether an identifier with this verdict may charge at this EVSE (C16.FR.03: no master pass)."""
         allowed, _ = self.usable(evse, id_token, verdict.group)
         here = not verdict.evse_ids or evse.number in verdict.evse_ids
-        fine = verdict.accepted and verdict.group != self._master()
-        return fine and here and allowed and evse.authorization is None
+        return verdict.accepted and verdict.group != self._master() and here and allowed
 
     def _grant(self, evse: Evse, id_token: IdToken, verdict: TokenVerdict) -> None:
         _, reservation = self.usable(evse, id_token, verdict.group)
@@ -276,11 +286,16 @@ class Authorizer(FunctionalBlock):
         """Return what is known locally; the list comes before the cache (C13.FR.01, C14.FR.01)."""
         return self._list.find(id_token) or self._cache.find(id_token)
 
+    @property
+    def _may_begin(self) -> bool:
+        """Whether transactions may begin before the CSMS has accepted the station (B02, B03), or it has."""
+        return self._k.registration == "Accepted" or self._k.model.flag("TxCtrlr.TxBeforeAcceptedEnabled")
+
     def judge(self, id_token: IdToken, then: Callable[[TokenVerdict], None]) -> None:
         """Check whether an identifier may charge."""
         model = self._k.model
-        if self._k.registration != "Accepted" and not model.flag("TxCtrlr.TxBeforeAcceptedEnabled"):
-            then(REFUSED)  # B02, B03: no transactions before the CSMS has accepted the station
+        if not self._may_begin:
+            then(REFUSED)
             return
         listed = self._list.find(id_token)
         found = listed or self._cache.find(id_token)
@@ -374,35 +389,60 @@ class Authorizer(FunctionalBlock):
     def contract(self, fact: ContractPresented) -> None:
         """Authorize a vehicle's contract (C07)."""
         evse = self._evses[fact.evse_id]
-        model = self._k.model
-        token = IdToken(id_token=fact.emaid, type="eMAID")
-        if evse.authorization is not None or not model.flag("ISO15118Ctrlr.PnCEnabled"):
+        if evse.authorization is not None:
             self._show(evse.number, "rejected")
             return
+        token = contract_token(fact.emaid)
+        self.judge_contract(fact, lambda _outcome, verdict: self._decide(evse, token, verdict))
+
+    def judge_contract(self, fact: ContractPresented, then: Callable[[AuthorizeOutcome, TokenVerdict], None]) -> None:
+        """Check whether a vehicle's contract may charge (C07); `then` gets what the CSMS says, and what follows."""
+        model, valid = self._k.model, fact.locally_valid
+        if not model.flag("ISO15118Ctrlr.PnCEnabled"):
+            then(AuthorizeOutcome(decision=AuthorizationStatus.REFUSED), REFUSED)
+            return
         if not self._k.online:
-            offline = model.flag("ISO15118Ctrlr.ContractValidationOffline") and fact.locally_valid is True
-            known = self._offline(token, self._known(token), "cache") if offline else REFUSED  # C07.FR.08 to .12
-            self._decide(evse, token, known)
+            then(*self.contract_offline(fact))
             return
-        central = fact.locally_valid is None and model.flag("ISO15118Ctrlr.CentralContractValidationAllowed")
-        if fact.locally_valid is False or (fact.locally_valid is None and not central):
-            self._show(evse.number, "rejected")  # C07.FR.06
+        central = model.flag("ISO15118Ctrlr.CentralContractValidationAllowed")
+        if valid is False or (valid is None and not central):  # C07.FR.06
+            then(AuthorizeOutcome(decision=AuthorizationStatus.CERTIFICATE_INVALID), REFUSED)
             return
-        chain = fact.chain_pem if central else ""
-        request = authorize_request(fact.emaid, chain, fact.hashes, self._k.version)
+        token = contract_token(fact.emaid)
+        request = authorize_request(fact.emaid, fact.chain_pem if central else "", fact.hashes, self._k.version)
 
         def answered(answer: Answer) -> None:
-            verdict = REFUSED
             if isinstance(answer, AuthorizeResponse):
-                allowed = allowed_energy_transfer(answer, self._k.version)
-                self._cache.learn(token, answer.id_token_info, authorized=True, energy_transfer=allowed)
-                fine = answer.id_token_info.status == "Accepted" and answer.certificate_status in (None, "Accepted")
-                group = answer.id_token_info.group_id_token
-                group_id = group.id_token if group else None
-                verdict = TokenVerdict(accepted=fine, group=group_id, energy_transfer=allowed)
-            self._decide(evse, token, verdict)
+                outcome = authorize_outcome(answer, self._k.version)
+                info, modes = answer.id_token_info, outcome.energy_transfer
+                self._cache.learn(token, info, authorized=True, energy_transfer=modes)
+                verdict = TokenVerdict(
+                    accepted=outcome.decision is AuthorizationStatus.ACCEPTED,
+                    group=info.group_id_token.id_token if info.group_id_token else None,
+                    evse_ids=info.evse_id,
+                    language=info.language1,
+                    energy_transfer=modes,
+                )
+                then(outcome, verdict)
+                return
+            self._k.note("authorize_failed", reason=str(answer)[:200])
+            if self._k.online:  # it has answered, or may still do so
+                then(AuthorizeOutcome(decision=AuthorizationStatus.UNREACHABLE), REFUSED)
+            else:
+                then(*self.contract_offline(fact))
 
         self._k.call(request, answered)
+
+    def contract_offline(self, fact: ContractPresented) -> tuple[AuthorizeOutcome, TokenVerdict]:
+        """Decide on a contract without the CSMS (C07.FR.07 to .12)."""
+        verdict, permitted = REFUSED, self._k.model.flag("ISO15118Ctrlr.ContractValidationOffline")
+        if fact.locally_valid and permitted and self._may_begin:
+            token = contract_token(fact.emaid)
+            listed = self._list.find(token)
+            source: Source = "list" if listed is not None else "cache"
+            verdict = self._offline(token, listed or self._cache.find(token), source)
+        decision = AuthorizationStatus.ACCEPTED if verdict.accepted else AuthorizationStatus.UNREACHABLE
+        return AuthorizeOutcome(decision=decision, energy_transfer=verdict.energy_transfer), verdict
 
     # -- later status from the CSMS
 

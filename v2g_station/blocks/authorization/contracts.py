@@ -53,13 +53,18 @@ class AuthorizeOutcome(msgspec.Struct, frozen=True, kw_only=True):
     energy_transfer: tuple[str, ...] = ()
 
 
+def contract_token(emaid: str) -> IdToken:
+    """Return the identifier of a contract."""
+    return IdToken(id_token=emaid, type="eMAID")
+
+
 def authorize_request(
     emaid: str, chain_pem: str, hashes: Sequence[OCSPRequestData], version: Version
 ) -> AuthorizeRequest:
     """Return the request for a contract (C07.FR.02, .06). A chain too long for the version is sent as hashes only."""
     longest = 5500 if version == "2.0.1" else 10_000
     return AuthorizeRequest(
-        id_token=IdToken(id_token=emaid, type="eMAID"),
+        id_token=contract_token(emaid),
         certificate=chain_pem if 0 < len(chain_pem) <= longest else None,
         iso15118_certificate_hash_data=tuple(hashes[:4]),
     )

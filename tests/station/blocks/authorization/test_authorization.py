@@ -142,11 +142,12 @@ def contract(found: Bench, **more: Any) -> None:
     found.fact(ContractPresented(evse_id=1, emaid="DEV2GC00000001", **more))
 
 
-def test_contract_validated_here() -> None:
-    found = Bench()
+@pytest.mark.parametrize("central", ["true", "false"])
+def test_contract_validated_here(central: str) -> None:
+    found = Bench(variables={"ISO15118Ctrlr.CentralContractValidationAllowed": central})
     found.answers["Authorize"] = says() | {"certificateStatus": "Accepted"}
     contract(found, locally_valid=True, chain_pem="CHAIN")
-    assert "certificate" not in found.expect("Authorize", idToken__type="eMAID")
+    assert ("certificate" in found.expect("Authorize", idToken__type="eMAID")) is (central == "true")
     found.expect("TransactionEvent", triggerReason="Authorized")
 
 
