@@ -30,6 +30,9 @@ MAX_QUEUED: Final = 1000
 UPDATED: Final = "transaction_updated"
 """Kind of the event of each reading: other nodes get it while they `hear`."""
 
+LIMITED_READING: Final = "limited_reading"
+"""Kind of the event of a reading in a transaction whose limit the back end keeps: for the node of its station only."""
+
 LOST: Final = "feed_lost"
 """Kind of the event that reports to a reader how many (`data["count"]`) it has lost."""
 
@@ -145,7 +148,7 @@ class Feed:
             return
         event = FeedEvent(kind, station_id, data, self._utc_ms(), self._bus.node)
         self._put(event)
-        if not alone and (kind != UPDATED or self._bus.heard):
+        if not alone and kind != LIMITED_READING and (kind != UPDATED or self._bus.heard):
             self._bus.announce(_encode(event))
 
     def subscribe(

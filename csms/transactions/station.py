@@ -7,6 +7,7 @@ import msgspec
 from csms.booking import held
 from csms.booking.plausibility import LATE_MS
 from csms.booking.work import Bookkeeper, announce_due
+from csms.cluster.feed import LIMITED_READING
 from csms.device_model.store import list_variables
 from csms.diagnostics import store as diagnostics
 from csms.handlers import answers, small
@@ -30,7 +31,7 @@ from csms.transactions.rules import (
     tightest,
 )
 from csms.transactions.store import limit_told, save_answer, want_limit
-from csms.transactions.work import LIMITED, LIMITED_READING
+from csms.transactions.work import LIMITED
 from v2g import typed_json
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.metering import MeterValuesRequest, MeterValuesResponse
