@@ -207,9 +207,9 @@ def _operation(each: Operation, schemas: _Schemas) -> dict[str, object]:
 
 
 def described(each: Operation) -> tuple[str, str]:
-    """Return summary and description: the first line of the docstring, and the rest."""
-    summary, _, rest = (each.about or inspect.getdoc(each.handler) or each.name).partition("\n")
-    return summary.rstrip("."), rest.strip()
+    """Return summary and description: the first paragraph of the docstring, and the rest."""
+    summary, _, rest = (each.about or inspect.getdoc(each.handler) or each.name).partition("\n\n")
+    return summary.replace("\n", " ").rstrip("."), rest.strip()
 
 
 def _who(each: Operation) -> str:

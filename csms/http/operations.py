@@ -3,7 +3,8 @@
 A handler is `async def name(call, parameters, body) -> answer`; all but `call` are optional. `parameters`
 is a Struct of path and query parameters, `body` the request body (`bytes`: undecoded), and the answer a
 Struct, a `Page` of them, None (204), or a `Reply` where the handler sets status and headers. From these come
-decoding, validation and the OpenAPI document. The docstring's first line is the summary, the rest the description.
+decoding, validation and the OpenAPI document. The docstring's first paragraph is the summary, the rest the
+description.
 
 Answers too large for memory: files on disk, sent as fast as the client reads them.
 """

@@ -48,6 +48,7 @@ def test_every_route_is_described_with_permission_errors_and_security() -> None:
     assert {each["operationId"] for each in described} == {each.name for each in OPERATIONS}
     for each in described:
         assert each["summary"], each["operationId"]
+        assert not each["description"][:1].islower(), "its summary ends within a sentence"
         assert each["tags"]
         public = each["x-permission"] == Permission.PUBLIC.value
         assert public == (each["security"] == [])
