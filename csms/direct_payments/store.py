@@ -108,7 +108,7 @@ def session_of(connection: Connection, of: DirectPayment) -> str:
     """Return the transaction that a payment's token has begun, "" while there is none; one that is paid already is not
     this one's, whatever its station says.
 
-    Its events need not name the start: a station of 1.6 cannot, and the bridge forgets it with the connection.
+    Its events need not name the start: one of 1.6 that begins long after it does not.
     """
     start, its, paid = remote_starts.c, transactions_.c, direct_payments.c
     others = select(paid.transaction_id).where((paid.station_id == of.station_id) & (paid.id != of.id))

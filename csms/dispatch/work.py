@@ -20,7 +20,8 @@ from csms.grid.source import GRID_SIGNAL, GridSource
 from csms.handlers import answers, small
 from csms.prequalifications.work import ExportPermits
 from csms.requests import store as requests
-from csms.requests.work import UNANSWERED, call, failure
+from csms.requests.store import UNANSWERED
+from csms.requests.work import call, failure
 from csms.services import HandlerContext, Services
 from csms.sites.rules import Known, Place, PowerRange, Site, bound, kept_shares
 from csms.sites.work import look_at

@@ -6,9 +6,11 @@ from typing import Final
 import msgspec
 from sqlalchemy import BigInteger, Column, Connection, Integer, String, UniqueConstraint, func, insert, select, update
 
+from csms.booking.plausibility import CLOCK_MS
 from csms.db.base import declare_table
 from csms.db.leases import lock
 from csms.remote_control.store import remote_starts, reservations
+from csms.requests.store import UNANSWERED
 from csms.tokens.rules import CONTRACT, normalise
 from csms.tokens.tables import tokens
 from csms.transactions import store as transactions
@@ -18,7 +20,7 @@ from v2g import typed_json
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.transactions import ChargingState, TransactionEventRequest
 from v2g.ocpp.times import parse_time
-from v2g.ocpp.v16.bridge import LONGEST_ID_TAG, Numbered, NumberOf, short_id_tag
+from v2g.ocpp.v16.bridge import LONGEST_ID_TAG, Numbered, NumberOf, Remote, RemoteOf, short_id_tag
 
 numbers: Final = declare_table(
     "ocpp16_transactions",
@@ -125,5 +127,23 @@ def token_of(connection: Connection, station_id: str, id_tag: str) -> IdToken | 
     return None
 
 
+def remote_of(connection: Connection, station_id: str, begun: RemoteOf) -> Remote | None:
+    """Return the newest remote start which that idTag may begin: its station may have been away since it was asked."""
+    start = remote_starts.c
+    waits = (
+        (start.station_id == station_id)
+        & start.started_ms.is_(None)
+        & start.answer.in_(("", "Accepted", UNANSWERED))
+        & (start.evse_id.is_(None) | (start.evse_id == begun.connector_id))
+        & start.requested_ms.between(begun.at_ms - _COMES_MS, begun.at_ms + CLOCK_MS)
+    )
+    for row in connection.execute(select(remote_starts).where(waits).order_by(start.remote_start_id.desc())):
+        if short_id_tag(row.id_token).casefold() == begun.id_tag.casefold():
+            return Remote(IdToken(id_token=row.id_token, type=row.token_type), row.remote_start_id, row.evse_id)
+    return None
+
+
+_COMES_MS: Final = 600_000
+"""So long after a remote start its driver may plug in; who comes later with the same token came without it."""
 _MOST_LONG: Final = 1000
 """So many of the newest are compared: a station that was away starts by one of the last."""

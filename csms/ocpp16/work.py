@@ -16,7 +16,7 @@ class StationFacts:
 
     async def find(
         self, question: bridge.Question
-    ) -> bridge.Numbered | tuple[bridge.Numbered | bridge.Held, ...] | IdToken | str | bool | None:
+    ) -> bridge.Numbered | tuple[bridge.Numbered | bridge.Held, ...] | bridge.Remote | IdToken | str | bool | None:
         """Answer a question. Raises StoreError."""
         match question:
             case bridge.NumberOf():
@@ -31,6 +31,8 @@ class StationFacts:
                 return await self._store.read(numbers.type_of, self._station_id, id_tag)
             case bridge.TokenOf(id_tag=id_tag):
                 return await self._store.read(numbers.token_of, self._station_id, id_tag)
+            case bridge.RemoteOf():
+                return await self._store.read(numbers.remote_of, self._station_id, question)
             case bridge.HeldProfiles():
                 found = await self._store.read(charging.profiles, self._station_id)
                 return tuple(bridge.Held(evse_id, each) for evse_id, source, each in found if source == charging.CSO)

@@ -16,7 +16,8 @@ from csms.payments import store as rows
 from csms.payments.rules import Scanned, check_own_template, decode, is_valid
 from csms.remote_control import work as remote_control
 from csms.remote_control.work import Started
-from csms.requests.work import UNANSWERED, Asked, ask, call
+from csms.requests.store import UNANSWERED
+from csms.requests.work import Asked, ask, call
 from csms.services import HandlerContext, Services
 from csms.tokens import store as tokens
 from csms.tokens.rules import Where, answer_known, normalise

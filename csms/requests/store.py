@@ -37,6 +37,9 @@ request_parts: Final = declare_table(
     sa.ForeignKeyConstraint(["request_id"], ["station_requests.request_id"]),
 )
 
+UNANSWERED: Final = "Unanswered"
+"""Stored as the answer when there is none: the station may or may not have acted."""
+
 
 def open_request(
     connection: sa.Connection, station_id: str, make: Callable[[int], Message], now_ms: int

@@ -7,6 +7,7 @@ from typing import Final, Generic, TypeVar
 import msgspec
 
 from csms.requests import store as requests
+from csms.requests.store import UNANSWERED
 from csms.services import Services
 from csms.stations.work import adopt, doubt, end_doubt
 from v2g.errors import OcppError, RefusedError, V2GError
@@ -14,9 +15,6 @@ from v2g.ocpp.messages.base import Message, StatusInfo
 from v2g.ocpp.routes import action_of
 
 M = TypeVar("M", bound=Message)
-
-UNANSWERED = "Unanswered"
-"""Stored as the answer when there is none: the station may or may not have acted."""
 
 NOT_SENT = "NotSent"
 """Stored as the answer to a request that did not reach the station, or that it could not decode."""

@@ -9,7 +9,8 @@ from typing import Final
 from csms.device_model.store import external_ids, list_variables
 from csms.prequalifications.rules import W_PER_A, export_of, export_of_values
 from csms.prequalifications.work import ExportPermits
-from csms.requests.work import UNANSWERED, Asked, ask, call, failure
+from csms.requests.store import UNANSWERED
+from csms.requests.work import Asked, ask, call, failure
 from csms.services import Services
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import Step, add_up, dynamic_share, from_template

@@ -5,11 +5,11 @@ from sqlalchemy import delete
 
 from csms.db.store import Store
 from csms.ocpp16 import store as numbers
-from csms.remote_control.store import open_reservation, open_start
+from csms.remote_control.store import match_start, open_reservation, open_start, save_start_answer
 from csms.tokens import store as tokens
 from csms.tokens.rules import Token
 from v2g.ocpp.messages.authorization import IdToken
-from v2g.ocpp.v16.bridge import NumberOf, short_id_tag
+from v2g.ocpp.v16.bridge import NumberOf, Remote, RemoteOf, short_id_tag
 
 pytestmark = pytest.mark.requirement("R198")
 
@@ -56,3 +56,24 @@ async def test_a_long_token_is_found_by_its_short_idtag(store: Store) -> None:
         tag = short_id_tag(each.id_token)
         assert await store.read(numbers.token_of, "CS-1", tag.lower()) == each
         assert await store.read(numbers.token_of, "CS-2", tag) is None
+
+
+async def test_a_remote_start_is_found_after_a_reconnection_once_and_only_if_its_driver_came_in_time(
+    store: Store,
+) -> None:
+    """Else its own limit is lost: the connection that had asked for it is gone."""
+    token = IdToken(id_token="9b2e7a44-5a0b-4c57-b8e5-1c0a2f6d8e11", type="Central")
+    tag = short_id_tag(token.id_token).lower()
+    first, second, third = [await store.run(open_start, "CS-1", evse, token, None, 1_000_000) for evse in (1, 2, 1)]
+
+    async def found(at_ms: int = 1_500_000, connector: int = 1, station: str = "CS-1", id_tag: str = tag) -> object:
+        return await store.read(numbers.remote_of, station, RemoteOf(id_tag, connector, at_ms))
+
+    await store.run(save_start_answer, third, "Rejected", None)
+    await store.run(save_start_answer, second, "Unanswered", None)
+    assert await found() == Remote(token, first, 1)
+    assert await found(connector=2) == Remote(token, second, 2)
+    for other in (found(900_000), found(1_700_000), found(station="CS-2"), found(id_tag="X")):
+        assert await other is None
+    await store.run(match_start, "CS-1", first, "7", 1_500_000)
+    assert await found() is None

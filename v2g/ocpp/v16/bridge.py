@@ -93,6 +93,23 @@ class TokenOf(Question, frozen=True):
     id_tag: str
 
 
+class RemoteOf(Question, frozen=True):
+    """Which start that the back end has asked for, and not seen begin, does this idTag begin at a connector at this
+    time (UTC ms)? The answer is a Remote or None."""
+
+    id_tag: str
+    connector_id: int
+    at_ms: int
+
+
+class Remote(msgspec.Struct, frozen=True):
+    """A start that the back end has asked for."""
+
+    token: IdToken
+    remote_start_id: int
+    connector_id: int | None
+
+
 class Held(msgspec.Struct, frozen=True):
     """A profile that a station was given, at one of its EVSEs, or all (0)."""
 
@@ -134,14 +151,6 @@ from_station = registers(FROM_STATION)
 """Registers the translation of a station's request."""
 to_station = registers(TO_STATION)
 """Registers the translation of a request to a station."""
-
-
-class Remote(msgspec.Struct, frozen=True):
-    """A start that the back end has asked for."""
-
-    token: IdToken
-    remote_start_id: int
-    connector_id: int | None
 
 
 class Bridge:
@@ -241,6 +250,15 @@ class Bridge:
             stored: tuple[Numbered, ...] = yield OngoingAt(self.now_ms)
             found = [self.remember(each) for each in stored if each.connector_id == connector_id]
         return found[-1] if found else None
+
+    def remote(self, id_tag: str, connector_id: int, at: str) -> Steps[Remote | None]:
+        """Find the start that the back end has asked for; its station may have been away since."""
+        known = self.remotes.get(id_tag.casefold())
+        if known is not None and known.connector_id in (None, connector_id):
+            return self.remotes.pop(id_tag.casefold())
+        at_ms = parse_time(at) if self.offline(at) else self.now_ms
+        found: Remote | None = yield RemoteOf(id_tag, connector_id, at_ms)
+        return found
 
     def token(self, id_tag: str) -> Steps[IdToken]:
         """Find out what an idTag is in 2.x: its type is the one that the back end knows."""

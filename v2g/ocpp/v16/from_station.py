@@ -209,16 +209,12 @@ def start_transaction(bridge: Bridge, request: v16.StartTransactionReq) -> Steps
     """Begin a transaction, or say again what was said of it."""
     found: Numbered = yield number_of(bridge, request)
     found = bridge.remember(found)
-    remote = bridge.remotes.get(request.id_tag.casefold())
-    if remote is not None and remote.connector_id in (None, request.connector_id):
-        del bridge.remotes[request.id_tag.casefold()]
-    else:
-        remote = None
+    at = bridge.time(request.timestamp) or format_time(bridge.now_ms)
+    remote = yield from bridge.remote(request.id_tag, request.connector_id, at)
     token = remote.token if remote is not None else (yield from bridge.token(request.id_tag))
     if found.next_seq:  # it was stored, and the answer was lost
         known_as: AuthorizeResponse = yield AuthorizeRequest(id_token=token)
         return v16.StartTransactionConf(transaction_id=found.number, id_tag_info=id_tag_info(known_as.id_token_info))
-    at = bridge.time(request.timestamp) or format_time(bridge.now_ms)
     if not bridge.offline(at):
         found.charging_state = bridge.states.get(request.connector_id, found.charging_state)
     event = _event(bridge, found, "Started", "Authorized" if remote is None else "RemoteStart", at)
