@@ -16,7 +16,7 @@ from v2g.energy.limits import MOST_MA, GridResponse, Limit, Setpoint
 from v2g.energy.needs import EvNeeds
 from v2g.energy.settlement.records import AnyRecord
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.engine.session import Command, Fact
+from v2g.iso15118.engine.session import Command, Fact, Question
 from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 from v2g_station.blocks.security.certificates import ContractAnswer, ContractRequest
 
@@ -48,7 +48,7 @@ class Paused(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 # -- Back end and journal
 
 
-class AuthorizeContract(Command, frozen=True):
+class AuthorizeContract(Question, frozen=True):
     """Ask the CSMS to authorise this contract. Outcome: AuthorizationDecided with the same `attempt`.
 
     `chain` is leaf first, then sub-CAs, DER; it was already validated here against our own roots.
@@ -59,7 +59,7 @@ class AuthorizeContract(Command, frozen=True):
     chain: tuple[bytes, ...]
 
 
-class AuthorizeExternally(Command, frozen=True):
+class AuthorizeExternally(Question, frozen=True):
     """Wait for a card, an app or the operator. Outcome: AuthorizationDecided with the same `attempt`.
 
     `mac_address` (12 hexadecimal digits) is the vehicle's, to ask about meanwhile (Autocharge); empty: there is none.
@@ -69,7 +69,7 @@ class AuthorizeExternally(Command, frozen=True):
     mac_address: str = ""
 
 
-class RequestContract(Command, frozen=True):
+class RequestContract(Question, frozen=True):
     """Ask the back end for a contract. Outcome: ContractAnswered with the same `attempt`."""
 
     attempt: int
@@ -167,7 +167,7 @@ class ForgetSession(Command, frozen=True):
     stopped_reason: str
 
 
-class ReportChargingNeeds(Command, frozen=True):
+class ReportChargingNeeds(Question, frozen=True):
     """The vehicle's needs and capabilities, for NotifyEVChargingNeeds. Outcome: ChargingNeedsAnswered."""
 
     needs: EvNeeds

@@ -12,12 +12,16 @@ from v2g.errors import CodecError, StoreError, TransportError
 from v2g.io.runtime import runner
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.runner import Runner
-from v2g.iso15118.engine.session import Command, Fact
+from v2g.iso15118.engine.session import Command, Fact, Question
 from v2g.iso15118.engine.v2gtp import frame
 from v2g.observe import Observe
 
 
 class Do(Command, frozen=True):
+    word: str
+
+
+class Ask(Question, frozen=True):
     word: str
 
 
@@ -250,6 +254,22 @@ async def test_commands_given_with_the_close_are_waited_for() -> None:
     shell = Shell(Script(start=start), open_contactors=lambda _: slow())
     await shell.run()
     assert finished == [True]
+
+
+async def test_a_question_does_not_outlive_its_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next vehicle is served meanwhile."""
+    monkeypatch.setattr(runner, "LINGER", 600)
+
+    async def ask() -> None:
+        await asyncio.Event().wait()
+
+    def start(session: Script) -> None:
+        session.command(Ask("may it charge?"))
+        session.close("finished")
+
+    async with asyncio.timeout(60):
+        asking = Runner(Script(start=start), Stream(), execute=lambda _: ask(), clock=Clock(), observe=lambda _: None)
+        assert await asking.run() == "finished"
 
 
 async def test_who_cancels_gets_a_safe_end() -> None:

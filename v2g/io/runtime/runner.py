@@ -16,7 +16,7 @@ from v2g.errors import StoreError, TransportError, V2GError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import child
 from v2g.iso15118.engine.core import Core
-from v2g.iso15118.engine.session import Action, Close, Command, Fact, Send
+from v2g.iso15118.engine.session import Action, Close, Command, Fact, Question, Send
 from v2g.observe import Observe, Scalar
 
 READ_SIZE = 16 * 1024
@@ -68,7 +68,7 @@ class Runner:
         self._out = bytearray()
         self._wake = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Future[object]] = set()
+        self._tasks: dict[asyncio.Future[object], Command] = {}
         self._failure: BaseException | None = None
         self._steps: deque[Callable[[float, int], None]] = deque()
         self._stepping = False
@@ -106,6 +106,9 @@ class Runner:
             if self._timer is not None:
                 self._timer.cancel()
             reader.cancel()
+            for task, command in self._tasks.items():
+                if isinstance(command, Question):
+                    task.cancel()
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=LINGER)
             for task in self._tasks:
@@ -228,7 +231,7 @@ class Runner:
             outcome.add_done_callback(release)
             return
         task = outcome if asyncio.isfuture(outcome) else child(outcome)
-        self._tasks.add(task)
+        self._tasks[task] = command
         task.add_done_callback(done)
 
     def _overdue(self, outcome: "asyncio.Future[Any]") -> None:
@@ -237,7 +240,7 @@ class Runner:
             self._arm()
 
     def _done(self, task: "asyncio.Future[Any]") -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if task.cancelled():
             return
         error = task.exception()
@@ -270,7 +273,7 @@ class Runner:
         self._end()
 
     def _done_though_broken(self, task: "asyncio.Future[Any]") -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._report_broken({"error": f"{type(error).__name__}: {error}"})
 

@@ -85,6 +85,10 @@ class Command(msgspec.Struct, frozen=True):
         return False
 
 
+class Question(Command, frozen=True):
+    """Base of commands that ask others for the session alone: once it has ended, an answer is not awaited."""
+
+
 class Fact(msgspec.Struct, frozen=True):
     """Base of the shell's facts for a core: the result of a Command, or a change of state."""
 
