@@ -30,6 +30,8 @@ _ENDED: Final = "transaction_ended"
 LIMITED: Final = "transaction_limited"
 """Kind of the event that a transaction has a limit that its station does not know."""
 _MAX_GAPS: Final = 10_000
+_REST: Final = 200
+"""So many times as long as it takes to work out a cost, which grows with each reading, none is worked out again."""
 
 
 class TransactionWatch:
@@ -41,6 +43,8 @@ class TransactionWatch:
         """Ended transactions, by station and id, whose missing events are queued at their stations."""
         self._over: set[tuple[str, str]] = set()
         """Transactions that are looked at or have reached their limit: no reading asks again before the next check."""
+        self._rests: dict[tuple[str, str], float] = {}
+        """Until when no reading has the cost of a transaction worked out again, on the monotonic clock (s)."""
 
     async def run(self) -> None:
         """Check after every boot, start and end, limits after every reading, and all at every interval, for ever."""
@@ -68,13 +72,15 @@ class TransactionWatch:
             elif event.kind == _ENDED:
                 await self.ended(event.station_id, event.data["transaction"])
             elif (event.station_id, event.data["transaction"]) not in self._over:
-                await self._keep_limit(event.station_id, event.data["transaction"])
+                reading = event.kind == LIMITED_READING
+                await self._keep_limit(event.station_id, event.data["transaction"], reading=reading)
         finally:
             places.release()
 
     async def sweep(self) -> None:
         """Check every connected station that has open transactions, or some with gaps."""
         self._over.clear()
+        self._rests.clear()
         here = self._services.connections.connected_here()
         stations = set(await self._services.store.read(transactions.stations_with_open))
         stations |= {station_id for station_id, _ in self._gaps}
@@ -153,10 +159,13 @@ class TransactionWatch:
         if await services.store.run(transactions.want_limit, *key, wanted, add=add):
             services.report("ocpp", LIMITED, station_id, {"transaction": transaction_id})
 
-    async def _keep_limit(self, station_id: str, transaction_id: str) -> None:
-        """Have a station of before 2.1 stop a transaction that has reached its limit, once it agrees to that."""
+    async def _keep_limit(self, station_id: str, transaction_id: str, *, reading: bool = False) -> None:
+        """Have a station of before 2.1 stop a transaction that has reached its limit, once it agrees to that; after a
+        `reading`, or to look at it in any case."""
         services, key = self._services, (station_id, transaction_id)
         self._over.add(key)
+        if not reading:
+            self._rests.pop(key, None)
         found = await services.store.read(transactions.get, *key)
         over = await self._reached(found) if found is not None and found.active else None
         if over is None:
@@ -180,10 +189,13 @@ class TransactionWatch:
         return {"limit": which, "value": getattr(wanted, which)} if which else None
 
     async def _cost_of(self, found: Transaction, wanted: TransactionLimit) -> Decimal | None:
-        if wanted.max_cost is None:
+        key, clock = (found.station_id, found.transaction_id), self._services.clock
+        began_s = clock.monotonic()
+        if wanted.max_cost is None or began_s < self._rests.get(key, began_s):
             return None
-        key = found.station_id, found.transaction_id
-        worked = await self._services.store.read(tariffs.work_out, *key, self._services.clock.utc_ms())
+        worked = await self._services.store.read(tariffs.work_out, *key, clock.utc_ms())
+        ended_s = clock.monotonic()
+        self._rests[key] = ended_s + _REST * (ended_s - began_s)
         return None if worked is None else Decimal(worked.bill.incl_tax).scaleb(-6)
 
     async def close(self, station_id: str, transaction_id: str, reason: ClosedReason) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import Connection
 
 from csms.admission.work import StationAdmissions
 from csms.background import background
@@ -327,6 +328,32 @@ async def test_a_limit_is_kept_as_soon_as_a_reading_reaches_it(csms: Backend) ->
         async with asyncio.timeout(60):
             while not charging.station.payloads("RequestStopTransaction"):
                 await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+
+
+async def test_a_cost_that_takes_long_to_work_out_is_not_worked_out_at_each_reading(
+    csms: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each reading makes it longer: many sessions would keep the database busy."""
+    charging, watch = await reserved(csms), TransactionWatch(csms.services)
+    await watch.limit(charging.station.id, charging.id, TransactionLimit(max_energy=900.0))
+    work_out, monotonic, worked_out = tariffs.work_out, csms.clock.monotonic, list[str]()
+    monkeypatch.setattr(csms.clock, "monotonic", lambda: monotonic() + len(worked_out))
+
+    def noted(connection: Connection, station_id: str, transaction_id: str, now_ms: int) -> tariffs.Worked | None:
+        worked_out.append(transaction_id)
+        return work_out(connection, station_id, transaction_id, now_ms)
+
+    monkeypatch.setattr(tariffs, "work_out", noted)
+    running = asyncio.create_task(watch.run())
+    await asyncio.sleep(0)  # it listens
+    async with asyncio.timeout(60):
+        while not worked_out:
+            await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+        charging.wh += 1000
+        while not charging.station.payloads("RequestStopTransaction"):
+            await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+    running.cancel()
+    assert worked_out == [charging.id]
 
 
 @pytest.mark.parametrize("limit", [{"max_energy": 900.0}, {"max_time": 60}, {"max_cost": 0.5}])
