@@ -17,7 +17,8 @@ import msgspec
 from tests.docs.documents import Command, File, Step
 
 SCALE: Final = 1000
-"""Simulated seconds a second in the demos of these tests; 300 is what a person watches."""
+"""Simulated seconds a second in the demos of these tests; 300 is what a person watches, and the pace of bids, whose
+gate closes 300 s before they begin."""
 
 PORTS: Final = ("5020", "9000", "9100", "9443", "8443", "8883", "15118", "20007", "8081", "8088", "8018")
 """Ports in the documents; on this machine a reader takes free ones instead, so that documents can run side by side."""
@@ -97,7 +98,7 @@ class Reader:
             return text
         for port, free in self._ports.items():
             text = re.sub(rf"\b{port}\b", free, text)
-        return re.sub(r"\bv2g demo(?= --(?:scenario|folder|json)\b)", f"v2g demo --time-scale {SCALE}", text)
+        return re.sub(r"\bv2g demo(?= --(?:scenario(?! bid)|folder|json)\b)", f"v2g demo --time-scale {SCALE}", text)
 
     def _words(self, script: str) -> list[str]:
         """Return the words that run a script of bash after the shell's variables and folder were taken up."""
