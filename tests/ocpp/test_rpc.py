@@ -116,7 +116,8 @@ def call(action: str, payload: object, identifier: object = "id1") -> str:
         ('[9,"id1","Reset",{}]', "id1", "MessageTypeNotSupported"),
         ('[6,"id1","NotifyPeriodicEventStream",{}]', "id1", "MessageTypeNotSupported"),
         ("[9]", "-1", "MessageTypeNotSupported"),
-        (call("DataTransfer", {"vendorId": "a", "data": "x" * MAX_FRAME}), "-1", "RpcFrameworkError"),
+        (call("DataTransfer", {"vendorId": "a", "data": "x" * MAX_FRAME}), "id1", "RpcFrameworkError"),
+        ("x" * (MAX_FRAME + 1), "-1", "RpcFrameworkError"),
     ],
 )
 def test_a_wrong_frame_is_answered_with_the_right_code(frame: str, identifier: str, code: str) -> None:
@@ -127,6 +128,20 @@ def test_a_wrong_frame_is_answered_with_the_right_code(frame: str, identifier: s
     assert (answer[1], answer[2]) == (identifier, code)
     rpc.receive(call("Reset", {"type": "Immediate"}, "next"), 1.0)
     assert isinstance(acts(rpc)[0], Called), "the connection works on"
+
+
+def test_the_end_of_a_long_session_of_1_6_is_read_with_all_its_values() -> None:
+    """10 hours, eight values a minute in `transactionData`: else its station repeats it, and the session runs on."""
+    samples = [
+        {"value": "16.0", "context": "Sample.Periodic", "measurand": "Current.Import", "phase": f"L{n}", "unit": "A"}
+        for n in (1, 2, 3, 1, 2, 3, 1, 2)
+    ]
+    data = [{"timestamp": "2027-01-15T08:00:00Z", "sampledValue": samples}] * 600
+    ends = {"transactionId": 7, "meterStop": 5, "timestamp": "2027-01-15T18:00:00Z", "transactionData": data}
+    rpc = RpcPeer("1.6", handles={"StopTransaction"}, entropy=bytes, timeout=30)
+    rpc.receive(call("StopTransaction", ends), 0.0)
+    (called,) = acts(rpc)
+    assert isinstance(called, Called)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ One `RpcPeer` lives as long as one WebSocket connection. The caller feeds text f
 ignored; it never ends the connection.
 """
 
+import re
 from collections.abc import Callable, Collection
 from functools import cache
 from typing import Final, Literal, NamedTuple
@@ -21,8 +22,9 @@ from v2g.ocpp.versions import MAX_ID, read_call, read_payload, without_nul, writ
 
 CALL, CALLRESULT, CALLERROR, CALLRESULTERROR, SEND = 2, 3, 4, 5, 6
 
-MAX_FRAME: Final = 262_144
-"""Longest frame (characters) that is parsed; the longest standard message, a signed reading, has about 45,000."""
+MAX_FRAME: Final = 1_048_576
+"""Longest frame (characters) that is parsed: a StopTransaction of 1.6 may have about 1,000 for each minute of its
+transaction; the longest other message, a signed reading, has about 45,000."""
 
 MAX_WAITING: Final = 256
 """Limit of queued own requests behind the outstanding one."""
@@ -48,6 +50,9 @@ _REMEMBERED: Final = 4
 
 _HEAD: Final = 100
 """Characters in which a CALL's action begins and ends, except for unusual ones."""
+
+_CALL_HEAD: Final = re.compile(r'\s*\[\s*2\s*,\s*"([^"\\]{1,36})"')
+"""How a CALL begins, also one that is too long to be read."""
 
 _NO_ID: Final = "CALL has no message id of 1 to 36 characters"
 
@@ -269,7 +274,9 @@ class RpcPeer:
         if self._closed:
             return
         if len(text) > self._max_frame:
-            self._refuse(f"frame has {len(text)} characters, more than {self._max_frame}")
+            head = _CALL_HEAD.match(text)
+            reason = f"frame has {len(text)} characters, more than {self._max_frame}"
+            self._refuse(reason, head.group(1) if head else "-1")
             return
         if self._receive_good_call(text):
             return
@@ -426,9 +433,9 @@ class RpcPeer:
         self._outstanding = None
         self._next(now)
 
-    def _refuse(self, reason: str) -> None:
-        """Answer a frame with an unreadable message id (OCPP-J 4.2.3)."""
-        self._send_error(CALLERROR, "-1", OcppError(reason, answer="RpcFrameworkError"))
+    def _refuse(self, reason: str, identifier: str = "-1") -> None:
+        """Answer a frame that is not read, by default one with an unreadable message id (OCPP-J 4.2.3)."""
+        self._send_error(CALLERROR, identifier, OcppError(reason, answer="RpcFrameworkError"))
 
     def _send_error(self, kind: int, identifier: str, error: OcppError, *, action: str = "") -> None:
         refused = {"action": action[:MAX_ID], "id": identifier[:MAX_ID]}
