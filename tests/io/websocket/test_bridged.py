@@ -14,7 +14,7 @@ from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.transactions import TransactionEventResponse
 from v2g.ocpp.quirks import StationQuirks
 from v2g.ocpp.rpc import RpcPeer
-from v2g.ocpp.v16.bridge import Numbered, NumberOf, Question
+from v2g.ocpp.v16.bridge import Numbered, NumberOf, Question, RemoteOf
 
 BEAT, VALUES = '[2,"1","Heartbeat",{}]', (
     '[2,"2","MeterValues",{"connectorId":1,'
@@ -96,6 +96,8 @@ async def test_the_answer_to_a_start_waits_for_a_make() -> None:
         return TransactionEventResponse()
 
     async def find(question: Question) -> object:
+        if isinstance(question, RemoteOf):
+            return None
         return Numbered(number=7, connector_id=1) if isinstance(question, NumberOf) else "ISO14443"
 
     socket, loop = _Held(), asyncio.get_running_loop()

@@ -35,7 +35,7 @@ from v2g.ocpp.messages.provisioning import (
     ResetRequest,
     ResetResponse,
 )
-from v2g.ocpp.rpc import RpcPeer
+from v2g.ocpp.rpc import MAX_FRAME, RpcPeer
 
 STATION = "CS-V2G-0001"
 STATUS = json.dumps(
@@ -288,7 +288,7 @@ async def test_malformed_frames_are_answered_and_the_connection_stays() -> None:
             ('[2,"a","Reset",{"type":"Immediate"}]', "NotSupported"),
             (STATUS, "SecurityError"),
             ('[2,"a","DataTransfer",{"vendorId":"a"}]', "InternalError"),
-            ('[2,"a","DataTransfer",{"vendorId":"a","data":"' + "x" * 500_000 + '"}]', "RpcFrameworkError"),
+            ('[2,"a","DataTransfer",{"vendorId":"a","data":"' + "x" * MAX_FRAME + '"}]', "RpcFrameworkError"),
         ):  # fmt: skip
             await connection.send(frame)
             assert json.loads(await connection.recv())[2] == code
