@@ -184,7 +184,7 @@ def merge(known: Transaction | None, event: Event) -> Transaction:
         ("import_wh", old.import_wh, _wh(imports[-1]) if imports else None),
         ("export_wh", old.export_wh, _wh(exports[-1]) if exports else None),
         ("power_w", old.power_w, power_w(event.samples)),
-        ("soc", old.soc, _last(event.samples, "SoC")),
+        ("soc", old.soc, _soc(event.samples)),
         ("tariff_id", old.tariff_id, event.tariff_id),
         ("limit", old.limit, event.limit),
     ):
@@ -277,9 +277,11 @@ def connection_reading(samples: Sequence[Sample]) -> ConnectionReading | None:
     )
 
 
-def _last(samples: Sequence[Sample], measurand: str) -> str | None:
-    """Return the newest value of a measurand."""
-    reported = [(each.at_ms, each.value) for each in samples if each.measurand == measurand]
+def _soc(samples: Sequence[Sample]) -> str | None:
+    """Return the newest state of charge, in percent; stations also send -1, 255, or energies for one they lack."""
+    reported = [
+        (each.at_ms, each.value) for each in samples if each.measurand == "SoC" and 0 <= Decimal(each.value) <= 100
+    ]
     return max(reported)[1] if reported else None
 
 

@@ -257,6 +257,12 @@ def test_the_state_of_charge_is_the_newest() -> None:
     assert merged(sample("99")).soc is None
 
 
+def test_what_is_no_share_of_a_battery_is_no_state_of_charge() -> None:
+    """Else a limit by state of charge would end the session at once, and partners would be told it."""
+    samples = [sample(value, "SoC", "Percent", at_ms=at) for at, value in enumerate(("0", "100", "255", "-1", "41000"))]
+    assert merged(*samples).soc == Dated(7, "100")
+
+
 # -- the grid connection
 
 
