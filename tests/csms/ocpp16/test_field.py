@@ -300,7 +300,12 @@ def test_registers_in_kwh_that_are_labelled_wh_are_left_out_and_counted(name: st
 def test_an_error_that_is_no_word_of_1_6_is_another_error() -> None:
     sent = b'{"connectorId":1,"errorCode":"%s","status":"Faulted","info":"null","vendorErrorCode":4711}'
     assert read_softly(sent % b"Error", v16.StatusNotificationReq)[0].error_code == "OtherError"
-    assert read_softly(sent % b"noerror", v16.StatusNotificationReq)[0].error_code == "NoError"
+    for word in (b"noerror", b"None", b""):
+        assert read_softly(sent % word, v16.StatusNotificationReq)[0].error_code == "NoError"
+    for status in (b"Error", b"fault"):
+        failed = b'{"connectorId":1,"errorCode":null,"status":"%s"}' % status
+        found = read_softly(failed, v16.StatusNotificationReq)[0]
+        assert (found.error_code, found.status) == ("NoError", "Faulted")
     stop = b'{"transactionId":7,"meterStop":9,"timestamp":"%s","reason":"Bored"}' % AT.encode()
     assert read_softly(stop, v16.StopTransactionReq)[0].reason == "Other"
 

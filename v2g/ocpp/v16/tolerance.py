@@ -30,6 +30,7 @@ _S_SINCE_1970, _MS_SINCE_1970 = 10**9, 10**12
 _OTHER: Final = {"errorCode": "OtherError", "reason": "Other"}
 """What a word means that is none of its enumeration."""
 _SYNONYMS: Final = {
+    "": "NoError", "none": "NoError", "error": "Faulted", "fault": "Faulted",
     "%": "Percent", "amp": "A", "amps": "A", "ampere": "A", "amperes": "A", "c": "Celsius", "°c": "Celsius",
     "hz": "Hertz", "occupied": "Preparing", "volt": "V", "volts": "V", "watt": "W", "watts": "W",
 }  # fmt: skip
@@ -42,7 +43,7 @@ _SAY_WHAT: Final = frozenset({"format", "measurand", "phase", "unit"})
 NEVER_SET: Final = "1970-01-01T00:00:00Z"
 """A time in place of one that cannot be read: the bridge takes the time of receipt instead."""
 _ABSENT: Final = {"errorCode": "NoError", "timestamp": NEVER_SET}
-"""What a field that has to be there is read as where it is not."""
+"""What a field that has to be there is read as where it is not, or null."""
 
 
 def read_softly(payload: bytes, type_: type[M]) -> tuple[M, frozenset[str]]:
@@ -87,11 +88,11 @@ def _readable(document: dict[str, object], type_: type[msgspec.Struct]) -> dict[
     names = {each.casefold(): each for each in document}
     for field in msgspec.structs.fields(type_):
         name = field.encode_name if field.encode_name in document else names.get(field.encode_name.casefold())
-        if name is None:
+        value = None if name is None else document[name]
+        if value is None:
             if field.required and field.encode_name in _ABSENT:
                 found[field.encode_name] = _ABSENT[field.encode_name]
             continue
-        value = document[name]
         inner = next(typed_json.structs_in(field.type), None)
         if isinstance(value, list) and inner is not None:
             value = [_readable(each, inner) for each in value if isinstance(each, dict)]
