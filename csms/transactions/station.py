@@ -155,7 +155,7 @@ async def _limit(context: HandlerContext, transaction: Transaction, wanted: str)
         typed_json.decode(reported, TransactionLimit) if reported is not None else None,
         [name.strip() for name in names.split(",") if name.strip()],
     )
-    await context.services.store.run(limit_told, context.station_id, transaction.transaction_id)
+    await context.services.store.run(limit_told, context.station_id, transaction.transaction_id, wanted)
     return sent
 
 

@@ -152,12 +152,15 @@ def save_answer(connection: Connection, station_id: str, transaction_id: str, st
     connection.execute(update(transactions).where(_is(station_id, transaction_id) & ~accepted).values(answer=status))
 
 
-def limit_told(connection: Connection, station_id: str, transaction_id: str) -> None:
-    """Store that the operator's limit was sent to the station, or that the station ends what has reached it."""
+def limit_told(connection: Connection, station_id: str, transaction_id: str, wanted: str | None) -> bool:
+    """Store that this limit was sent to the station, or that the station ends what has reached it. False: that is
+    known, or an operator wants another one meanwhile."""
     lock(connection, [station_id])
     found = _get(connection, station_id, transaction_id)
-    if found is not None:
-        _put(connection, msgspec.structs.replace(found, limit_told=True))
+    if found is None or found.limit_told or found.wanted_limit != wanted:
+        return False
+    _put(connection, msgspec.structs.replace(found, limit_told=True))
+    return True
 
 
 def active(connection: Connection, station_id: str) -> list[Transaction]:

@@ -167,17 +167,16 @@ class TransactionWatch:
         if not reading:
             self._rests.pop(key, None)
         found = await services.store.read(transactions.get, *key)
-        over = await self._reached(found) if found is not None and found.active else None
-        if over is None:
+        if found is None or not found.active or (over := await self._reached(found)) is None:
             self._over.discard(key)
             return
         with contextlib.suppress(V2GError):  # unreachable now: the next check asks again
             answer = await remote_control.stop(services, transaction_id, station_id)
             if answer.status != "Accepted":
                 return
-            await services.store.run(transactions.limit_told, *key)
-            data: dict[str, Scalar] = {"transaction": transaction_id, **over}
-            services.report("ocpp", "transaction_limit_reached", station_id, data)
+            if await services.store.run(transactions.limit_told, *key, found.wanted_limit):
+                data: dict[str, Scalar] = {"transaction": transaction_id, **over}
+                services.report("ocpp", "transaction_limit_reached", station_id, data)
 
     async def _reached(self, found: Transaction) -> dict[str, Scalar] | None:
         if found.wanted_limit is None or found.limit_told:

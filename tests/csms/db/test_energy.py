@@ -188,8 +188,10 @@ def test_a_wanted_limit_is_kept_until_it_was_sent(store: Store) -> None:
     def work(connection: Connection) -> None:
         assert not transactions.want_limit(connection, "CS", "t", TransactionLimit(max_energy=1.0))
         arrive(connection, event(0, "Started", 0))
+        assert transactions.want_limit(connection, "CS", "t", TransactionLimit(max_energy=2.0))
         assert transactions.want_limit(connection, "CS", "t", TransactionLimit(max_energy=1.0))
-        transactions.limit_told(connection, "CS", "t")
+        told = (transactions.limit_told(connection, "CS", "t", f'{{"maxEnergy":{wh}}}') for wh in (2.0, 1.0, 1.0))
+        assert list(told) == [False, True, False], "it is another one meanwhile, it is, it was"
         arrive(connection, event(1, "Updated", 1))
         found = transactions.get(connection, "CS", "t")
         assert found is not None
