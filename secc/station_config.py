@@ -99,8 +99,8 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Whether the CSMS gets a copy of each journal, by DataTransfer. auto: until it answers that it does not support
     them, which is remembered; always: tried at each connection; never: not sent. So are figures of each session."""
     accept_offline: bool = False
-    """Whether contracts that the charger has validated, and unknown cards, may charge while the CSMS is unreachable
-    (C15), until the CSMS sets ContractValidationOffline and OfflineTxForUnknownIdEnabled."""
+    """Whether contracts that the charger has validated may charge while the CSMS is unreachable, also those that the
+    CSMS has never named (C15), until it sets ContractValidationOffline to false."""
     retry_minimum: Annotated[float, Meta(gt=0, le=86_400)] = 1.0
     """First wait (s) before reconnecting, until the CSMS sets RetryBackOffWaitMinimum."""
     retry_random_range: Annotated[float, Meta(ge=0, le=86_400)] = 2.0

@@ -52,7 +52,10 @@ class CsmsRequests:
         core = self._runner.core
         decided: asyncio.Future[tuple[contracts.AuthorizeOutcome, TokenVerdict]] = asyncio.Future()
         pem, hashes = contracts.describe_chain(chain_der)
-        shown = ContractPresented(evse_id=evse_id, emaid=emaid, chain_pem=pem, hashes=hashes, locally_valid=True)
+        shown = ContractPresented(
+            evse_id=evse_id, emaid=emaid, chain_pem=pem, hashes=hashes, locally_valid=True,
+            accept_unknown=self._config.accept_offline,
+        )  # fmt: skip
 
         def decide(outcome: contracts.AuthorizeOutcome, verdict: TokenVerdict) -> None:
             if not decided.done():

@@ -1,7 +1,6 @@
 """The settings of a charging station's core, from the charger's configuration."""
 
 from collections.abc import Collection, Mapping
-from typing import Final
 
 from msgspec.structs import replace
 
@@ -24,9 +23,6 @@ from v2g_station.blocks.security.certificate_store import StoredCertificate
 from v2g_station.blocks.settings import Inverter, StationSettings
 from v2g_station.blocks.smart_charging.ev_needs import CONTROL_OF
 from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, StationLayout
-
-_OFFLINE: Final = ("ISO15118Ctrlr.ContractValidationOffline", "AuthCtrlr.OfflineTxForUnknownIdEnabled")
-"""What lets a contract that the CSMS has never named charge without it."""
 
 
 def settings_of(
@@ -96,7 +92,7 @@ def settings_of(
             "OCPPCommCtrlr.RetryBackOffRandomRange": str(config.retry_random_range),
             "OCPPCommCtrlr.MessageTimeout[Default]": f"{config.message_timeout:.0f}",
             **({"SecurityCtrlr.BasicAuthPassword": password} if password else {}),
-            **(dict.fromkeys(_OFFLINE, "true") if config.accept_offline else {}),
+            **({"ISO15118Ctrlr.ContractValidationOffline": "true"} if config.accept_offline else {}),
             **{f"EVSE#{number}.EvseId": each.evse_id for number, each in enumerate(evses, 1) if each.evse_id},
             **{f"EVSE#{number}.AllowReset": "false" for number in range(1, len(evses) + 1)},  # they restart together
         },

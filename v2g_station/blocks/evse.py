@@ -56,6 +56,9 @@ class ContractPresented(Fact, frozen=True, kw_only=True):
     hashes: tuple[OCSPRequestData, ...] = ()
     locally_valid: bool | None = None
     """The result of the charger's own validation of the chain, None if not possible (no root)."""
+    accept_unknown: bool = False
+    """Whether it may charge offline, too, where neither list nor cache has it; else OfflineTxForUnknownIdEnabled says
+    so, for cards as well."""
 
 
 class StopButton(Fact, frozen=True, kw_only=True):

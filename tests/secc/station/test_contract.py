@@ -144,6 +144,21 @@ async def test_the_csms_says_whether_contracts_charge_offline(
     assert outcome.decision == ("accepted" if permitted == "both" else "unreachable")
 
 
+@pytest.mark.parametrize("valid", ["true", "false"])
+async def test_contracts_that_are_accepted_offline_leave_cards_alone(
+    pki: PkiTree, tmp_path: Path, csms: Backend, valid: str
+) -> None:
+    """`accept_offline` is of contracts, until the CSMS sets ContractValidationOffline to false."""
+    async with station(pki, tmp_path, csms.port, authorize_timeout=0.1, accept_offline=True) as found:
+        read = {"component": {"name": "AuthCtrlr"}, "variable": {"name": "OfflineTxForUnknownIdEnabled"}}
+        (cards,) = (await csms.request("GetVariables", {"getVariableData": [read]}))["getVariableResult"]
+        assert cards["attributeValue"] == "false"
+        await set_to(csms, "ISO15118Ctrlr", "ContractValidationOffline", valid)
+        csms.silent = {"Authorize"}
+        outcome = await found.requests.authorize(EMAID, der(chain(pki)))
+    assert outcome.decision == ("accepted" if valid == "true" else "unreachable")
+
+
 @pytest.mark.parametrize(("status", "decision"), [("Accepted", "accepted"), ("Blocked", "unreachable")])
 async def test_offline_the_cache_knows_contracts(
     pki: PkiTree, tmp_path: Path, csms: Backend, status: str, decision: str

@@ -440,7 +440,11 @@ class Authorizer(FunctionalBlock):
             token = contract_token(fact.emaid)
             listed = self._list.find(token)
             source: Source = "list" if listed is not None else "cache"
-            verdict = self._offline(token, listed or self._cache.find(token), source)
+            known = listed or self._cache.find(token)
+            if known is None and fact.accept_unknown:
+                verdict = TokenVerdict(accepted=True, source="offline")
+            else:
+                verdict = self._offline(token, known, source)
         decision = AuthorizationStatus.ACCEPTED if verdict.accepted else AuthorizationStatus.UNREACHABLE
         return AuthorizeOutcome(decision=decision, energy_transfer=verdict.energy_transfer), verdict
 
