@@ -53,6 +53,7 @@ web_payments: Final = declare_table(
     Column("remote_start_id", BigInteger),
     Column("transaction_limit", Text),
     Index(None, "station_id", "state"),
+    Index(None, "state", "started_ms"),
 )
 
 qr_codes: Final = declare_table(

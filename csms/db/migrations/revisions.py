@@ -682,7 +682,7 @@ def past_plans() -> None:
 
 @_revision("0091")
 def currencies() -> None:
-    """Currencies that stations once stated as they liked, as codes; the currency of what a token has used."""
+    """Currencies that stations once stated as they liked, as codes; that of what a token has used."""
     costs = sa.table("transaction_costs", sa.column("currency"))
     connection = op.get_bind()
     for stated in connection.execute(sa.select(costs.c.currency).distinct()).scalars().all():
@@ -691,3 +691,4 @@ def currencies() -> None:
             connection.execute(sa.update(costs).where(costs.c.currency == stated).values(currency=code))
     if "currency" not in {each["name"] for each in sa.inspect(connection).get_columns("token_uses")}:
         op.add_column("token_uses", sa.Column("currency", sa.String(3)))
+    op.create_index("ix_web_payments_state_started_ms", "web_payments", ["state", "started_ms"], if_not_exists=True)
