@@ -129,7 +129,9 @@ class StationBackend:
         return None
 
     async def _authorize(self, command: ports.AuthorizeContract) -> Fact:
-        outcome = await self._station.requests.authorize(command.emaid, command.chain, evse_id=self._evse_id)
+        outcome = await self._station.requests.authorize(
+            command.emaid, command.chain, evse_id=self._evse_id, known_root=command.known_root
+        )
         return _decided(command.attempt, outcome.decision, outcome.energy_transfer)
 
     async def _request_contract(self, command: ports.RequestContract) -> Fact:

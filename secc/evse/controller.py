@@ -574,8 +574,9 @@ class EvseController:
 
         def session() -> Conversation:
             online = self.station is not None and self.station.online.is_set()
+            central = self.station is not None and self.station.judges_contracts
             return self.sessions.conversation(
-                own, stream.peer_leaf, stream.version, tuple(editions.values()), online=online
+                own, stream.peer_leaf, stream.version, tuple(editions.values()), online=online, central=central
             )
 
         wrapped = wrap(stream)

@@ -40,12 +40,20 @@ class Sessions(msgspec.Struct, frozen=True):
     lines: Callable[[], int]
 
     def conversation(
-        self, own: Credentials, vehicle_certificate: bytes, version: str, editions: Sequence[Edition], *, online: bool
+        self,
+        own: Credentials,
+        vehicle_certificate: bytes,
+        version: str,
+        editions: Sequence[Edition],
+        *,
+        online: bool,
+        central: bool,
     ) -> NegotiatedSession:
         """Return the session of a connection over this version of TLS ("none" is TCP alone).
 
         `own` is the chain that the vehicle was shown, `vehicle_certificate` its leaf (DER, empty without), `editions`
-        those that the connection carries, at least one, `online` whether the back end is reachable.
+        those that the connection carries, at least one, `online` whether the back end is reachable, `central` whether
+        it judges contracts whose root is not known here.
         """
         self.grid.plugged(self._cable_ma)
         trusted, endpoint = self.transport.trust, self.transport.endpoint
@@ -60,6 +68,7 @@ class Sessions(msgspec.Struct, frozen=True):
                 crosses=endpoint.crosses,
                 crls=tuple(endpoint.crls()),
                 price_key=self.owner.prices,
+                central=central,
             ),
             self._identity,
             os.urandom,

@@ -1,8 +1,13 @@
 """The parties of a session: the charger with its keys and roots, its names in the journal, and the paying contract."""
 
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
 import msgspec
 
 from v2g.iso15118.engine.session import Entropy
+from v2g.pki.certificates import emaid_of, load_certificate
 from v2g.pki.crl import RevocationList
 from v2g.pki.keys import SigningKey
 
@@ -24,6 +29,8 @@ class SessionTrust(msgspec.Struct, frozen=True):
     crls: tuple[RevocationList, ...] = ()
     price_key: SigningKey | None = None
     """Key of the operator of contracts (eMSP) that signs price schedules; None: they are unsigned."""
+    central: bool = False
+    """Whether the CSMS judges contracts whose root is not known here (C07.FR.06)."""
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -51,8 +58,20 @@ class Connection(msgspec.Struct, frozen=True):
 
 
 class Contract(msgspec.Struct, frozen=True):
-    """A contract certificate whose chain and signature are valid."""
+    """A contract certificate whose chain and signature are valid; `known_root` is false if the CSMS has to judge the
+    chain."""
 
     emaid: str
     chain: tuple[bytes, ...]
     expires_soon: bool
+    known_root: bool = True
+
+
+EXPIRES_SOON: Final = timedelta(days=14)  # V2G20-2218
+"""A contract that ends within this is accepted with a hint."""
+
+
+def contract_of(chain: Sequence[bytes], at: datetime, *, known_root: bool = True) -> Contract:
+    """Return the contract of a chain, DER, leaf first. Raises CertificateError."""
+    leaf = load_certificate(chain[0])
+    return Contract(emaid_of(leaf), tuple(chain), leaf.not_valid_after_utc - at <= EXPIRES_SOON, known_root)

@@ -51,12 +51,13 @@ class Paused(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class AuthorizeContract(Question, frozen=True):
     """Ask the CSMS to authorise this contract. Outcome: AuthorizationDecided with the same `attempt`.
 
-    `chain` is leaf first, then sub-CAs, DER; it was already validated here against our own roots.
+    `chain` is leaf first, then sub-CAs, DER; with a `known_root` it was already validated here against our own roots.
     """
 
     attempt: int
     emaid: str
     chain: tuple[bytes, ...]
+    known_root: bool = True
 
 
 class AuthorizeExternally(Question, frozen=True):

@@ -1,6 +1,5 @@
 """The stages of a session of any edition: each is a frozen record of what is known in that phase."""
 
-from datetime import timedelta
 from typing import Any, Final
 
 import msgspec
@@ -373,7 +372,3 @@ class Finished(Stage, frozen=True):
     """Only closing is left. `paused` is the stored state of a session that continues later."""
 
     paused: Paused | None = None
-
-
-EXPIRES_SOON: Final = timedelta(days=14)  # V2G20-2218
-"""A contract that ends within this is accepted with a hint."""

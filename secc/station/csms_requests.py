@@ -41,9 +41,10 @@ class CsmsRequests:
         self._clock, self._observe = clock, observe
 
     async def authorize(
-        self, emaid: str, chain_der: Sequence[bytes], *, evse_id: int = 1
+        self, emaid: str, chain_der: Sequence[bytes], *, evse_id: int = 1, known_root: bool = True
     ) -> contracts.AuthorizeOutcome:
-        """Ask whether a contract may charge; `chain_der` is leaf first, DER (C07).
+        """Ask whether a contract may charge; `chain_der` is leaf first, DER (C07). Without a `known_root` the charger
+        could not validate it.
 
         Failures of the CSMS or the network do not raise: without an answer in time the outcome is `unreachable`, unless
         the CSMS lets the charger decide offline (ContractValidationOffline). At an EVSE reserved for another driver
@@ -51,9 +52,10 @@ class CsmsRequests:
         """
         core = self._runner.core
         decided: asyncio.Future[tuple[contracts.AuthorizeOutcome, TokenVerdict]] = asyncio.Future()
+        valid = True if known_root else None
         pem, hashes = contracts.describe_chain(chain_der)
         shown = ContractPresented(
-            evse_id=evse_id, emaid=emaid, chain_pem=pem, hashes=hashes, locally_valid=True,
+            evse_id=evse_id, emaid=emaid, chain_pem=pem, hashes=hashes, locally_valid=valid,
             accept_unknown=self._config.accept_offline,
         )  # fmt: skip
 

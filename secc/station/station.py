@@ -170,6 +170,13 @@ class ChargerStation:
         return self._runner.online
 
     @property
+    def judges_contracts(self) -> bool:
+        """Whether the CSMS is reachable, and judges contracts whose root the charger does not know (C07.FR.06)."""
+        return self._core.kernel.online and self._core.kernel.model.flag(
+            "ISO15118Ctrlr.CentralContractValidationAllowed"
+        )
+
+    @property
     def connected(self) -> bool:
         """Whether the socket to the CSMS is open now."""
         return self._runner.connected

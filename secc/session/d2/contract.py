@@ -9,11 +9,10 @@ from datetime import UTC, datetime
 from msgspec.structs import replace
 
 from secc.session.books import journal_opening
-from secc.session.identity import Contract
+from secc.session.identity import Contract, contract_of
 from secc.session.installation import FOR_OTHERS, Installing, forward
 from secc.session.ports import AuthorizeContract
 from secc.session.request_context import Wait, refuse
-from secc.session.stages import EXPIRES_SOON
 from secc.session.v2g_message.request_context import (
     ISO2_HANDLERS,
     Authorizing,
@@ -54,26 +53,24 @@ def payment_details(request: PaymentDetailsReq, stage: Presenting, context: Requ
     chain, trust = request.contract_signature_cert_chain, context.connection.trust
     try:
         roots = (*trust.mo_roots, *trust.v2g_roots)
-        verified = verify(chain.certificate, sub_cas(chain), Role.CONTRACT, roots, context)
+        contract = _contract(chain.certificate, sub_cas(chain), roots, context)
     except (CertificateError, RevocationError) as error:
         raise refused(error) from None
-    if not is_same_contract(verified.emaid, request.emaid):
-        why = f"the certificate is of {verified.emaid}, not of {request.emaid}"
+    if not is_same_contract(contract.emaid, request.emaid):
+        why = f"the certificate is of {contract.emaid}, not of {request.emaid}"
         raise refuse(code_of_chain("wrong_subject"), why)
     earlier = context.joined.contract if context.joined is not None else None
-    if earlier is not None and verified.der[0] != earlier.chain[0]:  # journal and transaction are the earlier one's
+    if earlier is not None and contract.chain[0] != earlier.chain[0]:  # journal and transaction are the earlier one's
         raise refuse("FAILED_CertificateNotAllowedAtThisEVSE", "another contract than before the pause")
-    soon = verified.leaf.not_valid_after_utc - _now(context) <= EXPIRES_SOON
-    contract = Contract(verified.emaid, verified.der, soon)
     opening = journal_opening(context, stage.opened.session_id) if context.joined is None else None
     challenge = context.connection.entropy(CHALLENGE_BYTES) if opening is None else opening.challenge
     response = context.messages.response(
         "PaymentDetailsRes",
-        "OK_CertificateExpiresSoon" if soon else "OK",
+        "OK_CertificateExpiresSoon" if contract.expires_soon else "OK",
         gen_challenge=challenge,
         evse_time_stamp=context.utc_ms // 1000,
     )
-    quirks = () if request.emaid == verified.emaid else (EMAID_FORM,)
+    quirks = () if request.emaid == contract.emaid else (EMAID_FORM,)
     return Step(response, Challenged(stage.opened, contract, challenge, opening), quirks=quirks)
 
 
@@ -90,13 +87,27 @@ def authorize(request: AuthorizationReq, stage: Challenged, context: RequestCont
     asked = Observe("authorization", "asked", {"method": "PnC", "emaid": stage.contract.emaid})
     opening = None if stage.opening is None else replace(stage.opening, request=context.exi)
     waiting = Authorizing(attempt=1, since=context.now, contract=stage.contract, opening=opening, opened=stage.opened)
-    command = AuthorizeContract(attempt=1, emaid=stage.contract.emaid, chain=stage.contract.chain)
+    shown = stage.contract
+    command = AuthorizeContract(1, shown.emaid, shown.chain, known_root=shown.known_root)
     return Wait(waiting, context.config.poll_hold_s, (*seen, asked, command))
 
 
 def refused(error: CertificateError | RevocationError) -> Iso15118Error:
     """Return the refusal of a chain."""
     return refuse(code_of_chain(error.reason), str(error), reason=error.reason)
+
+
+def _contract(leaf: bytes, subs: tuple[bytes, ...], roots: tuple[bytes, ...], context: RequestContext) -> Contract:
+    """Return the contract; one whose root is not known here may be for the CSMS to judge (C07.FR.06).
+
+    Raises CertificateError, RevocationError.
+    """
+    try:
+        return contract_of(verify(leaf, subs, Role.CONTRACT, roots, context).der, _now(context))
+    except CertificateError as error:
+        if error.reason not in FOR_OTHERS or not context.connection.trust.central:
+            raise
+        return contract_of((leaf, *subs), _now(context), known_root=False)
 
 
 def verify(

@@ -13,10 +13,11 @@ from typing import Final
 from msgspec.structs import replace
 
 from secc.session.d20.stages import HANDLERS, Authorizing, Offered, RequestContext, Step, refuse
-from secc.session.identity import Contract
+from secc.session.identity import Contract, contract_of
+from secc.session.installation import FOR_OTHERS
 from secc.session.ports import AuthorizeContract, AuthorizeExternally, TransactionStarted
 from secc.session.request_context import Wait
-from secc.session.stages import EXPIRES_SOON, Authorized
+from secc.session.stages import Authorized
 from v2g.errors import CertificateError, RevocationError, SignatureError
 from v2g.iso15118.d20.messages import common_messages as iso
 from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
@@ -27,7 +28,7 @@ from v2g.observe import Observe
 from v2g.pki.certificates import load_certificate
 from v2g.pki.profile import Role
 from v2g.pki.revocation import refuse_revoked
-from v2g.pki.verify import VerifiedChain, verify_chain
+from v2g.pki.verify import verify_chain
 from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
 MOST_REFUSALS: Final = 16
@@ -83,22 +84,24 @@ def authorization(request: iso.AuthorizationReq, stage: Offered | Authorizing, c
     if mode is None:
         return _warn(stage, context, ResponseCode.WARNING_AuthorizationSelectionInvalid, "mode_missing")
     try:
-        verified = _verify(request, mode, stage, context)
+        contract = _verify(request, mode, stage, context)
     except (CertificateError, RevocationError) as error:
         code = _BY_CHAIN.get(error.reason, ResponseCode.WARNING_CertificateValidationError)
         return _warn(stage, context, code, error.reason, str(error))
     if stage.opening is None or mode.gen_challenge != stage.opening.challenge:  # V2G20-2565, -2216
         return _warn(stage, context, ResponseCode.WARNING_ChallengeInvalid, "challenge")
-    if verified.der[0] in stage.signed_by:  # V2G20-2608
+    if contract.chain[0] in stage.signed_by:  # V2G20-2608
         return _warn(stage, context, ResponseCode.WARNING_ChallengeInvalid, "challenge_used")
-    expires_soon = verified.leaf.not_valid_after_utc - _now(context) <= EXPIRES_SOON
-    return _ask(request, stage, context, Contract(verified.emaid, verified.der, expires_soon))
+    return _ask(request, stage, context, contract)
 
 
 def _verify(
     request: iso.AuthorizationReq, mode: iso.PnC_AReqAuthorizationMode, stage: Offered, context: RequestContext
-) -> VerifiedChain:
-    """Check signature and chain. The signature comes first: a wrong one ends the session (V2G20-461)."""
+) -> Contract:
+    """Check signature and chain. The signature comes first: a wrong one ends the session (V2G20-461).
+
+    A contract whose root is not known here may be for the CSMS to judge (C07.FR.06).
+    """
     interop = context.connection.trust.interop
     chain = mode.contract_certificate_chain
     key = load_certificate(chain.certificate).public_key()
@@ -112,17 +115,23 @@ def _verify(
         )
     except SignatureError as error:
         raise refuse(ResponseCode.FAILED_SignatureError, str(error)) from None
-    verified = verify_chain(
-        chain.certificate,
-        chain.sub_certificates.certificate,
-        (*context.connection.trust.mo_roots, *context.connection.trust.v2g_roots),
-        role=Role.CONTRACT,
-        at=_now(context),
-        interop=interop,
-        crosses=context.connection.trust.crosses,
-    )
-    refuse_revoked(verified, context.connection.trust.crls, at=_now(context))
-    return verified
+    trust, subs, at = context.connection.trust, chain.sub_certificates.certificate, _now(context)
+    try:
+        verified = verify_chain(
+            chain.certificate,
+            subs,
+            (*trust.mo_roots, *trust.v2g_roots),
+            role=Role.CONTRACT,
+            at=at,
+            interop=interop,
+            crosses=trust.crosses,
+        )
+    except CertificateError as error:
+        if error.reason not in FOR_OTHERS or not trust.central:
+            raise
+        return contract_of((chain.certificate, *subs), at, known_root=False)
+    refuse_revoked(verified, trust.crls, at=at)
+    return contract_of(verified.der, at)
 
 
 def _ask(request: iso.AuthorizationReq, stage: Offered, context: RequestContext, contract: Contract | None) -> Wait:
@@ -130,7 +139,9 @@ def _ask(request: iso.AuthorizationReq, stage: Offered, context: RequestContext,
     offered = replace(stage, attempt=stage.attempt + 1, signed_by=used)
     opening = replace(stage.opening, request=context.exi) if contract is not None and stage.opening else None
     command: Command = (
-        AuthorizeContract(attempt=offered.attempt, emaid=contract.emaid, chain=contract.chain)
+        AuthorizeContract(
+            attempt=offered.attempt, emaid=contract.emaid, chain=contract.chain, known_root=contract.known_root
+        )
         if contract
         else AuthorizeExternally(attempt=offered.attempt)
     )

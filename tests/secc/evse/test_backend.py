@@ -50,8 +50,10 @@ class Recorder:
 
         return call
 
-    async def authorize(self, emaid: str, chain: tuple[bytes, ...], *, evse_id: int) -> AuthorizeOutcome:
-        self.calls.append(("authorize", (emaid, chain), {"evse_id": evse_id}))
+    async def authorize(
+        self, emaid: str, chain: tuple[bytes, ...], *, evse_id: int, known_root: bool
+    ) -> AuthorizeOutcome:
+        self.calls.append(("authorize", (emaid, chain), {"evse_id": evse_id, "known_root": known_root}))
         return AuthorizeOutcome(decision=self._decision, energy_transfer=self._modes)
 
     async def charging_needs(self, needs: EvNeeds, *, evse_id: int) -> str:

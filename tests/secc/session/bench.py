@@ -111,6 +111,7 @@ class Bench(Shell):
                 oem_roots=pki.anchors("oem"),
                 crosses=options.pop("crosses", ()),
                 crls=options.pop("crls", ()),
+                central=options.pop("central", False),
             ),
             identity=Identity("CS-1", "METER-0001", pki.chain("meter")[0]),
             **{**settings, **options},

@@ -52,6 +52,7 @@ class MessageBench(Shell):
             trust=SessionTrust(
                 *(pki.anchors("v2g"), pki.anchors("mo"), pki.key("secc"), pki.chain("secc")),
                 crls=options.pop("crls", ()),
+                central=options.pop("central", False),
             ),
             identity=Identity("CS-1", "METER-0001", pki.chain("meter")[0]),
             kind=self.kind,

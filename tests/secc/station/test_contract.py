@@ -119,6 +119,21 @@ async def test_no_answer_is_no_permission(pki: PkiTree, tmp_path: Path, csms: Ba
         assert (await found.requests.authorize(EMAID, der(chain(pki)))).decision == "unreachable"
 
 
+@pytest.mark.parametrize("central", ["true", "false"])
+@pytest.mark.parametrize("certificate", ["Accepted", None])
+async def test_the_csms_judges_a_contract_of_an_unknown_root(
+    pki: PkiTree, tmp_path: Path, csms: Backend, central: str, certificate: str | None
+) -> None:
+    """C07.FR.06: it must say that the certificate is valid (C07.FR.14)."""
+    csms.answers["Authorize"] = {"id_token_info": {"status": "Accepted"}, "certificate_status": certificate}
+    async with station(pki, tmp_path, csms.port) as found:
+        await set_to(csms, "ISO15118Ctrlr", "CentralContractValidationAllowed", central)
+        assert found.judges_contracts is (central == "true")
+        outcome = await found.requests.authorize(EMAID, der(chain(pki)), known_root=False)
+    assert outcome.decision == ("accepted" if central == "true" and certificate else "certificate_invalid")
+    assert len(csms.all("Authorize")) == (central == "true")
+
+
 OFFLINE = {"ContractValidationOffline": "ISO15118Ctrlr", "OfflineTxForUnknownIdEnabled": "AuthCtrlr"}
 MASTER = {"id_token": "MASTER", "type": "Central"}
 

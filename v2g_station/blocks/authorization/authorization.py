@@ -413,7 +413,7 @@ class Authorizer(FunctionalBlock):
 
         def answered(answer: Answer) -> None:
             if isinstance(answer, AuthorizeResponse):
-                outcome = authorize_outcome(answer, self._k.version)
+                outcome = authorize_outcome(answer, self._k.version, validated=valid is True)
                 info, modes = answer.id_token_info, outcome.energy_transfer
                 self._cache.learn(token, info, authorized=True, energy_transfer=modes)
                 verdict = TokenVerdict(

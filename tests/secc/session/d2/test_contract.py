@@ -111,6 +111,15 @@ def test_a_chain_to_another_root(bench: ContractBench, other_2: PkiTree) -> None
     assert len(response.gen_challenge) == 16, "filled also then [V2G2-825]"
 
 
+def test_the_back_end_judges_a_chain_to_another_root(pki_2: PkiTree, other_2: PkiTree) -> None:  # the fixtures above
+    """C07.FR.06, if it allows that; the vehicle signs as ever."""
+    bench = ContractBench(pki_2, central=True)
+    bench.key = other_2.key("contract")
+    assert code(bench.authorize(bench.select().present(other_2).gen_challenge)) == "OK"
+    (asked,) = bench.commands(ports.AuthorizeContract)
+    assert (asked.chain, asked.known_root) == (other_2.chain("contract"), False)
+
+
 def test_broken_certificates(bench: ContractBench) -> None:
     chain = types.CertificateChain(certificate=b"\x30\x03\x02\x01\x01")
     assert code(bench.select().present(contract_signature_cert_chain=chain)) == "FAILED_CertChainError"

@@ -48,6 +48,17 @@ def test_a_contract_that_holds_is_authorised_by_the_back_end(asking: Bench) -> N
     assert asking.session.state is State.SERVICE_DISCOVERY
 
 
+def test_the_back_end_judges_a_contract_of_an_unknown_root(
+    make_bench: MakeBench, faulty: dict[TreeFault, PkiTree]
+) -> None:
+    """C07.FR.06, if it allows that; its chain is as valid as it says."""
+    tree = faulty[TreeFault.FOREIGN_ROOT]
+    bench = make_bench(pki=tree, central=True).reach(State.AUTHORIZATION)
+    assert bench.go("AuthorizationReq").response_code.name == "OK"
+    (asked,) = bench.commands(ports.AuthorizeContract)
+    assert (asked.chain, asked.known_root) == (tree.chain("contract"), False)
+
+
 class WithoutContractRoots(PkiTree):
     """A tree whose MO root the charger does not have."""
 
