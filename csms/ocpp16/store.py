@@ -95,6 +95,14 @@ def is_stored(connection: Connection, station_id: str, event: TransactionEventRe
     return any(typed_json.decode(each, TransactionEventRequest).meter_value == event.meter_value for each in documents)
 
 
+def event_of(connection: Connection, station_id: str, number: int, kind: str) -> TransactionEventRequest | None:
+    """Return the event of a kind, Started or Ended, that was stored of a transaction."""
+    there = transaction_events.c
+    its = (there.station_id == station_id) & (there.transaction_id == str(number)) & (there.kind == kind)
+    document = connection.execute(select(there.document).where(its).order_by(there.seq_no).limit(1)).scalar()
+    return None if document is None else typed_json.decode(document, TransactionEventRequest)
+
+
 def type_of(connection: Connection, station_id: str, id_tag: str) -> str:
     """Return the type under which a token is known, or was last to start at a station; 1.6 does not tell types.
 

@@ -5,6 +5,7 @@ from csms.ocpp16 import store as numbers
 from csms.smart_charging import store as charging
 from v2g.io.runtime.clock import Clock
 from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.transactions import TransactionEventRequest
 from v2g.ocpp.v16 import bridge
 
 
@@ -16,7 +17,10 @@ class StationFacts:
 
     async def find(
         self, question: bridge.Question
-    ) -> bridge.Numbered | tuple[bridge.Numbered | bridge.Held, ...] | bridge.Remote | IdToken | str | bool | None:
+    ) -> (
+        bridge.Numbered | tuple[bridge.Numbered | bridge.Held, ...] | bridge.Remote | TransactionEventRequest | IdToken
+        | str | bool | None
+    ):  # fmt: skip
         """Answer a question. Raises StoreError."""
         match question:
             case bridge.NumberOf():
@@ -27,6 +31,8 @@ class StationFacts:
                 return await self._store.read(numbers.ongoing, self._station_id, at_ms)
             case bridge.IsStored(event=event):
                 return await self._store.read(numbers.is_stored, self._station_id, event)
+            case bridge.EventOf(number=number, kind=kind):
+                return await self._store.read(numbers.event_of, self._station_id, number, kind)
             case bridge.TypeOf(id_tag=id_tag):
                 return await self._store.read(numbers.type_of, self._station_id, id_tag)
             case bridge.TokenOf(id_tag=id_tag):

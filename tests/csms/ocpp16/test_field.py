@@ -12,15 +12,19 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 import websockets
+from sqlalchemy import delete
 from websockets.typing import Subprotocol
 
 from csms.config import StationEntry
+from csms.tariffs import store as tariffs
+from csms.tariffs.tables import transaction_costs
 from tests.csms.conftest import Start
 from tests.csms.support import STATION, Running
 from tests.ocpp.v16.drawing import Run as Translation
 from tests.ocpp.v16.drawing import in_turn
 from tests.ocpp.v16.known import AT, NOW_MS, Run, facts
 from tests.together import together
+from v2g.energy.price_plan import Charge, PricePlan, Rate
 from v2g.errors import OcppError
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.availability import StatusNotificationResponse
@@ -381,6 +385,32 @@ async def test_a_stop_counts_though_its_transaction_was_closed_meanwhile(start: 
             await asked(websocket, "Heartbeat")
         ended = csms.events("transaction_ended")
     assert [(each["transaction"], each["import_wh"]) for each in ended] == [(str(numbers[0]), "200")]
+
+
+async def test_a_stop_that_is_repeated_makes_up_for_what_its_connection_cut_off(start: Start) -> None:
+    """Its event was stored, and nothing that follows from it: the socket, or the program, ended in between."""
+    plan = PricePlan(id="one", currency="EUR", energy=Charge(rates=(Rate(price="1"),)))
+    async with connected(start) as (csms, url):
+        store = csms.csms.services.store
+        await store.run(tariffs.add_plan, plan, 0)
+        await store.run(tariffs.assign, tariffs.Scope(), plan.id, 0)
+        async with websockets.connect(url, subprotocols=PROTOCOL) as websocket:
+            await asked(websocket, "BootNotification", chargePointVendor="V", chargePointModel="M")
+            ended_ms = csms.csms.services.clock.utc_ms()
+            at, end = format_time(ended_ms - 30_000), format_time(ended_ms)
+            begin = {"connectorId": 1, "idTag": "CARD", "meterStart": 0, "timestamp": at}
+            number = (await asked(websocket, "StartTransaction", **begin))["transactionId"]
+            key = STATION, str(number)
+            costs = []
+            for _ in range(2):
+                stopped = await asked(websocket, "StopTransaction", transactionId=number, meterStop=20, timestamp=end)
+                assert stopped == {}
+                costs.append(await store.read(tariffs.cost, *key))
+                await store.run(lambda connection: connection.execute(delete(transaction_costs)))
+    assert costs[0] is not None
+    assert costs[0]["final"]
+    assert {**costs[0], "updated_ms": 0} == {**(costs[1] or {}), "updated_ms": 0}
+    assert len(csms.events("transaction_ended")) == 1
 
 
 async def test_many_states_at_once_are_all_stored_and_nothing_is_changed_unasked(start: Start) -> None:

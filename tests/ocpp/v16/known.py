@@ -3,7 +3,17 @@
 from typing import Any
 
 from tests.ocpp.v16.drawing import Run as Translation
-from v2g.ocpp.v16.bridge import HeldProfiles, IsStored, Numbered, NumberOf, OngoingAt, RemoteOf, Steps, TransactionOf
+from v2g.ocpp.v16.bridge import (
+    EventOf,
+    HeldProfiles,
+    IsStored,
+    Numbered,
+    NumberOf,
+    OngoingAt,
+    RemoteOf,
+    Steps,
+    TransactionOf,
+)
 
 NOW_MS = 1_800_000_000_000
 AT = "2027-01-15T08:00:00Z"
@@ -20,7 +30,7 @@ def facts(question: Any) -> Any:
             return (Numbered(number=7, connector_id=1, next_seq=3),)
         case IsStored():
             return False
-        case RemoteOf():
+        case RemoteOf() | EventOf():
             return None
         case HeldProfiles():
             return ()

@@ -13,7 +13,7 @@ import hashlib
 import inspect
 from collections import Counter
 from collections.abc import Callable, Generator
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -78,6 +78,13 @@ class IsStored(Question, frozen=True):
     """Is there an event of this transaction with the same time, trigger and values? The answer is a bool."""
 
     event: TransactionEventRequest
+
+
+class EventOf(Question, frozen=True):
+    """Which event has begun, or ended, the transaction of this number? The answer is what was stored, or None."""
+
+    number: int
+    kind: Literal["Started", "Ended"]
 
 
 class TypeOf(Question, frozen=True):

@@ -31,6 +31,7 @@ from v2g.ocpp.v16 import messages as v16
 from v2g.ocpp.v16 import readings
 from v2g.ocpp.v16.bridge import (
     Bridge,
+    EventOf,
     IsStored,
     Numbered,
     NumberOf,
@@ -210,11 +211,10 @@ def start_transaction(bridge: Bridge, request: v16.StartTransactionReq) -> Steps
     found: Numbered = yield number_of(bridge, request)
     found = bridge.remember(found)
     at = bridge.time(request.timestamp) or format_time(bridge.now_ms)
+    if found.next_seq and (known_as := (yield from _again(found, "Started"))) is not None:  # the answer was lost
+        return v16.StartTransactionConf(transaction_id=found.number, id_tag_info=id_tag_info(known_as.id_token_info))
     remote = yield from bridge.remote(request.id_tag, request.connector_id, at)
     token = remote.token if remote is not None else (yield from bridge.token(request.id_tag))
-    if found.next_seq:  # it was stored, and the answer was lost
-        known_as: AuthorizeResponse = yield AuthorizeRequest(id_token=token)
-        return v16.StartTransactionConf(transaction_id=found.number, id_tag_info=id_tag_info(known_as.id_token_info))
     if not bridge.offline(at):
         found.charging_state = bridge.states.get(request.connector_id, found.charging_state)
     event = _event(bridge, found, "Started", "Authorized" if remote is None else "RemoteStart", at)
@@ -257,6 +257,16 @@ def _tell(bridge: Bridge, found: Numbered, event: TransactionEventRequest) -> St
     return answer
 
 
+def _again(found: Numbered, kind: Literal["Started", "Ended"]) -> Steps[TransactionEventResponse | None]:
+    """Send an event again, if it is stored: the connection, or the back end, may have ended before all that follows
+    from it was done."""
+    stored: TransactionEventRequest | None = yield EventOf(found.number, kind)
+    if stored is None:
+        return None
+    answer: TransactionEventResponse = yield stored
+    return answer
+
+
 @from_station
 def stop_transaction(bridge: Bridge, request: v16.StopTransactionReq) -> Steps[v16.StopTransactionConf]:
     """End a transaction. One that is named 0 or -1, as some stations do that began it offline, is the only one that ran
@@ -268,7 +278,8 @@ def stop_transaction(bridge: Bridge, request: v16.StopTransactionReq) -> Steps[v
         if len(ongoing) == 1:
             found = bridge.remember(ongoing[0])
     if found is not None and not found.active:
-        return v16.StopTransactionConf()  # it has ended: this is said again
+        yield from _again(found, "Ended")
+        return v16.StopTransactionConf()
     token: IdToken | None = None
     if request.id_tag:
         token = yield from bridge.token(request.id_tag)
