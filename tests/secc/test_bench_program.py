@@ -105,7 +105,7 @@ async def test_who_has_shown_no_certificate_has_no_tls_and_is_offered_no_plug_an
         (controller,) = charger.controllers
         sessions = replace(controller.sessions, config=replace(controller.config, security_profile="interop"))
         own, editions = controller.transport.credentials[0], tuple(controller.editions.values())
-        session = sessions.conversation(own, certificate, version, editions, online=False).session
+        session = sessions.conversation(own, certificate, version, editions, online=False, central=False).session
         session.start(0.0, 0)
         offered = session.request_context(waited=False).authorization
     assert (Authorization.PnC in offered) is tls

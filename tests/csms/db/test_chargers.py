@@ -36,7 +36,7 @@ def book(connection: Connection, station: str, session: str, certificate: bytes,
         kind="evse", key="", station_id=station, evse_id=0, source="journal", source_id=session, transaction_id="",
         from_ms=1, to_ms=2,
     )  # fmt: skip
-    found = reviews.book(connection, review, posting, b"{}", (fact,), int(session), UTC, signed=signed)
+    found = reviews.book(connection, review, posting, b'{"totals":[]}', (fact,), int(session), UTC, signed=signed)
     return found.reason if isinstance(found, Finding) else found
 
 
