@@ -117,7 +117,7 @@ class BridgeFacts:
                 return bool(await self._run(same, int(event.transaction_info.transaction_id), _said(event)))
             case bridge.TypeOf(id_tag=id_tag):
                 return "ISO14443" if _CARD.match(id_tag) else "eMAID" if _CONTRACT.match(id_tag) else "Central"
-            case bridge.TokenOf() | bridge.RemoteOf():  # known while the bridge runs
+            case bridge.TokenOf() | bridge.RemoteOf() | bridge.EventOf():  # known while the bridge runs, or confirmed
                 return None
             case bridge.HeldProfiles():
                 kept = await self.kept(station)

@@ -211,10 +211,13 @@ def start_transaction(bridge: Bridge, request: v16.StartTransactionReq) -> Steps
     found: Numbered = yield number_of(bridge, request)
     found = bridge.remember(found)
     at = bridge.time(request.timestamp) or format_time(bridge.now_ms)
-    if found.next_seq and (known_as := (yield from _again(found, "Started"))) is not None:  # the answer was lost
-        return v16.StartTransactionConf(transaction_id=found.number, id_tag_info=id_tag_info(known_as.id_token_info))
     remote = yield from bridge.remote(request.id_tag, request.connector_id, at)
     token = remote.token if remote is not None else (yield from bridge.token(request.id_tag))
+    if found.next_seq:  # it was stored, and the answer was lost
+        known_as: TransactionEventResponse | AuthorizeResponse | None = yield from _again(found, "Started")
+        if known_as is None:
+            known_as = yield AuthorizeRequest(id_token=token)
+        return v16.StartTransactionConf(transaction_id=found.number, id_tag_info=id_tag_info(known_as.id_token_info))
     if not bridge.offline(at):
         found.charging_state = bridge.states.get(request.connector_id, found.charging_state)
     event = _event(bridge, found, "Started", "Authorized" if remote is None else "RemoteStart", at)
@@ -258,8 +261,8 @@ def _tell(bridge: Bridge, found: Numbered, event: TransactionEventRequest) -> St
 
 
 def _again(found: Numbered, kind: Literal["Started", "Ended"]) -> Steps[TransactionEventResponse | None]:
-    """Send an event again, if it is stored: the connection, or the back end, may have ended before all that follows
-    from it was done."""
+    """Send an event again, if it is stored here: the connection, or the back end, may have ended before all that
+    follows from it was done."""
     stored: TransactionEventRequest | None = yield EventOf(found.number, kind)
     if stored is None:
         return None
