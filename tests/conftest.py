@@ -4,6 +4,7 @@ import gc
 import importlib
 import os
 import shutil
+import signal
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -78,7 +79,10 @@ def _has_room(folder: Path) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let no test be judged by how much of the machine it gets."""
+    """Let no test be judged by how much of the machine it gets, nor by a shell that runs it in the background, whose
+    programs ignore SIGINT."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(Repeats())
     if config.getoption("--tried"):
         config.pluginmanager.register(Tried(peers()))
