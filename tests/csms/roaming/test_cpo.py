@@ -19,7 +19,8 @@ from tests.csms.api.support import Answer
 from tests.csms.charging import Charging, away
 from tests.csms.customers import connector_is
 from tests.csms.fixtures import backend as backend
-from tests.csms.roaming.registered import LOCATION, TOKEN, UID, Roaming, charge, operating
+from tests.csms.roaming.peers import LOCATION
+from tests.csms.roaming.registered import TOKEN, UID, Roaming, charge, operating
 from tests.csms.roaming.registered import roaming as roaming
 from tests.csms.roaming.scripted_partner import ROLE, ScriptedPartner
 from tests.csms.scripted_station import ScriptedStation

@@ -12,8 +12,8 @@ import pytest
 from pki_tools.tree import PkiTree
 from tests.csms.fixtures import backend as backend
 from tests.csms.roaming.foreign_partner import INTEROP, ForeignPartner, foreign
-from tests.csms.roaming.peers import PLAN, Operator, Wire
-from tests.csms.roaming.registered import LOCATION, TOKEN, charge, operating
+from tests.csms.roaming.peers import LOCATION, PLAN, Operator, Wire
+from tests.csms.roaming.registered import TOKEN, charge, operating
 from tests.csms.roaming.scripted_partner import ScriptedPartner
 from tests.interop.environments import environment
 

@@ -11,7 +11,8 @@ from csms.config import StationEntry
 from csms.roaming.commands import resume_commands
 from pki_tools.tree import PkiTree
 from tests.csms.backend import running_backend
-from tests.csms.roaming.registered import LOCATION, UID, operating
+from tests.csms.roaming.peers import LOCATION
+from tests.csms.roaming.registered import UID, operating
 from tests.csms.roaming.scripted_partner import ScriptedPartner
 from tests.csms.support import make_config
 from v2g.pki import password_hash as passwords

@@ -7,7 +7,8 @@ import pytest
 
 from tests.csms.charging import Charging
 from tests.csms.fixtures import backend as backend
-from tests.csms.roaming.registered import LOCATION, PLAN, TOKEN, UID, Roaming
+from tests.csms.roaming.peers import LOCATION
+from tests.csms.roaming.registered import PLAN, TOKEN, UID, Roaming
 from tests.csms.roaming.registered import roaming as roaming
 from tests.csms.scripted_station import ScriptedStation
 from v2g.ocpi import wire
