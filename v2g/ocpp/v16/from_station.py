@@ -210,14 +210,14 @@ def start_transaction(bridge: Bridge, request: v16.StartTransactionReq) -> Steps
     """Begin a transaction, or say again what was said of it."""
     found: Numbered = yield number_of(bridge, request)
     found = bridge.remember(found)
-    at = bridge.time(request.timestamp) or format_time(bridge.now_ms)
-    remote = yield from bridge.remote(request.id_tag, request.connector_id, at)
-    token = remote.token if remote is not None else (yield from bridge.token(request.id_tag))
     if found.next_seq:  # it was stored, and the answer was lost
         known_as: TransactionEventResponse | AuthorizeResponse | None = yield from _again(found, "Started")
         if known_as is None:
-            known_as = yield AuthorizeRequest(id_token=token)
+            known_as = yield AuthorizeRequest(id_token=(yield from bridge.token(request.id_tag)))
         return v16.StartTransactionConf(transaction_id=found.number, id_tag_info=id_tag_info(known_as.id_token_info))
+    at = bridge.time(request.timestamp) or format_time(bridge.now_ms)
+    remote = yield from bridge.remote(request.id_tag, request.connector_id, at)
+    token = remote.token if remote is not None else (yield from bridge.token(request.id_tag))
     if not bridge.offline(at):
         found.charging_state = bridge.states.get(request.connector_id, found.charging_state)
     event = _event(bridge, found, "Started", "Authorized" if remote is None else "RemoteStart", at)
