@@ -30,9 +30,6 @@ MAX_QUEUED: Final = 1000
 UPDATED: Final = "transaction_updated"
 """Kind of the event of each reading: other nodes get it while they `hear`."""
 
-LIMITED_READING: Final = "limited_reading"
-"""Kind of the event of a reading in a transaction whose limit the back end keeps: for the node of its station only."""
-
 LOST: Final = "feed_lost"
 """Kind of the event that reports to a reader how many (`data["count"]`) it has lost."""
 
@@ -139,16 +136,22 @@ class Feed:
         return self._bus.nodes()
 
     def publish(
-        self, kind: str, station_id: str | None, data: Mapping[str, object], *, also_away: bool = False
+        self,
+        kind: str,
+        station_id: str | None,
+        data: Mapping[str, object],
+        *,
+        also_away: bool = False,
+        only_here: bool = False,
     ) -> None:
         """Publish to all readers, here and on other nodes; `data` must be writable as JSON by msgspec. `also_away`: to
-        nodes that are silent, too, and hear it when they are back."""
+        nodes that are silent, too, and hear it when they are back. `only_here`: to readers of this node."""
         alone = len(self._bus.nodes()) < 2 and not also_away
         if alone and not self._readers:
             return
         event = FeedEvent(kind, station_id, data, self._utc_ms(), self._bus.node)
         self._put(event)
-        if not alone and kind != LIMITED_READING and (kind != UPDATED or self._bus.heard):
+        if not (alone or only_here) and (kind != UPDATED or self._bus.heard):
             self._bus.announce(_encode(event))
 
     def subscribe(

@@ -7,7 +7,6 @@ import msgspec
 from csms.booking import held
 from csms.booking.plausibility import LATE_MS
 from csms.booking.work import Bookkeeper, announce_due
-from csms.cluster.feed import LIMITED_READING
 from csms.device_model.store import list_variables
 from csms.diagnostics import store as diagnostics
 from csms.handlers import answers, small
@@ -31,7 +30,7 @@ from csms.transactions.rules import (
     tightest,
 )
 from csms.transactions.store import limit_told, save_answer, want_limit
-from csms.transactions.work import LIMITED
+from csms.transactions.work import LIMITED, LIMITED_READING
 from v2g import typed_json
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.metering import MeterValuesRequest, MeterValuesResponse
@@ -145,7 +144,7 @@ async def _limit(context: HandlerContext, transaction: Transaction, wanted: str)
         return None
     if context.version != "2.1":
         data = {"transaction": transaction.transaction_id}
-        context.services.feed.publish(LIMITED_READING, context.station_id, data)
+        context.services.feed.publish(LIMITED_READING, context.station_id, data, only_here=True)
         return None
     reported = transaction.limit.value if transaction.limit is not None else None
     mirrored = await context.services.store.read(list_variables, context.station_id, "TxCtrlr", "SupportedLimits")

@@ -12,7 +12,7 @@ from typing import Final
 
 from csms.booking import held
 from csms.booking.work import announce_due
-from csms.cluster.feed import LIMITED_READING, FeedEvent
+from csms.cluster.feed import FeedEvent
 from csms.cluster.precedence import AT_ONCE, for_each
 from csms.remote_control import work as remote_control
 from csms.services import Services
@@ -29,6 +29,8 @@ _STARTED: Final = "transaction_started"
 _ENDED: Final = "transaction_ended"
 LIMITED: Final = "transaction_limited"
 """Kind of the event that a transaction has a limit that its station does not know."""
+LIMITED_READING: Final = "limited_reading"
+"""Kind of the event of a reading in such a transaction, for the node of its station."""
 _MAX_GAPS: Final = 10_000
 _REST: Final = 200
 """So many times as long as it takes to work out a cost, which grows with each reading, none is worked out again."""

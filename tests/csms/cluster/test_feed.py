@@ -6,7 +6,7 @@ import pytest
 from redis import Redis
 
 from csms.cluster.bus import LocalBus
-from csms.cluster.feed import LIMITED_READING, LOST, UPDATED, Feed, FeedEvent
+from csms.cluster.feed import LOST, UPDATED, Feed, FeedEvent
 from csms.cluster.redis_bus import RedisBus
 from tests.csms.cluster.buses import KEY, Buses, redis_buses
 from tests.waiting import until
@@ -102,9 +102,9 @@ async def test_readings_reach_another_node_only_while_it_hears_them(buses: Buses
             async with asyncio.timeout(60):
                 while len(here.nodes()) < 2 or here.heard is not hears:
                     await asyncio.sleep(0.002)
-                kinds = [UPDATED, LIMITED_READING, "boot"]
+                kinds = [UPDATED, "near", "boot"]
                 for kind in kinds:
-                    feeds[0].publish(kind, "CS-1", {})
+                    feeds[0].publish(kind, "CS-1", {}, only_here=kind == "near")
                 assert [(await anext(near)).kind for _ in kinds] == kinds
                 assert [(await anext(far)).kind for _ in range(1 + hears)] == [UPDATED, "boot"][1 - hears :]
     await here.close()
