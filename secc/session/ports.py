@@ -16,7 +16,7 @@ from v2g.energy.limits import MOST_MA, GridResponse, Limit, Setpoint
 from v2g.energy.needs import EvNeeds
 from v2g.energy.settlement.records import AnyRecord
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.engine.session import Command, Fact, Question
+from v2g.iso15118.engine.session import Command, Fact, Inquiry
 from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 from v2g_station.blocks.security.certificates import ContractAnswer, ContractRequest
 
@@ -48,7 +48,7 @@ class Paused(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 # -- Back end and journal
 
 
-class AuthorizeContract(Question, frozen=True):
+class AuthorizeContract(Inquiry, frozen=True):
     """Ask the CSMS to authorise this contract. Outcome: AuthorizationDecided with the same `attempt`.
 
     `chain` is leaf first, then sub-CAs, DER; with a `known_root` it was already validated here against our own roots.
@@ -60,7 +60,7 @@ class AuthorizeContract(Question, frozen=True):
     known_root: bool = True
 
 
-class AuthorizeExternally(Question, frozen=True):
+class AuthorizeExternally(Inquiry, frozen=True):
     """Wait for a card, an app or the operator. Outcome: AuthorizationDecided with the same `attempt`.
 
     `mac_address` (12 hexadecimal digits) is the vehicle's, to ask about meanwhile (Autocharge); empty: there is none.
@@ -70,7 +70,7 @@ class AuthorizeExternally(Question, frozen=True):
     mac_address: str = ""
 
 
-class RequestContract(Question, frozen=True):
+class RequestContract(Inquiry, frozen=True):
     """Ask the back end for a contract. Outcome: ContractAnswered with the same `attempt`."""
 
     attempt: int
@@ -168,7 +168,7 @@ class ForgetSession(Command, frozen=True):
     stopped_reason: str
 
 
-class ReportChargingNeeds(Question, frozen=True):
+class ReportChargingNeeds(Inquiry, frozen=True):
     """The vehicle's needs and capabilities, for NotifyEVChargingNeeds. Outcome: ChargingNeedsAnswered."""
 
     needs: EvNeeds

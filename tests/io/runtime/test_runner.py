@@ -12,7 +12,7 @@ from v2g.errors import CodecError, StoreError, TransportError
 from v2g.io.runtime import runner
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.runner import Runner
-from v2g.iso15118.engine.session import Command, Fact, Question
+from v2g.iso15118.engine.session import Command, Fact, Inquiry
 from v2g.iso15118.engine.v2gtp import frame
 from v2g.observe import Observe
 
@@ -21,7 +21,7 @@ class Do(Command, frozen=True):
     word: str
 
 
-class Ask(Question, frozen=True):
+class Ask(Inquiry, frozen=True):
     word: str
 
 

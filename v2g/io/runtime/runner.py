@@ -16,7 +16,7 @@ from v2g.errors import StoreError, TransportError, V2GError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import child
 from v2g.iso15118.engine.core import Core
-from v2g.iso15118.engine.session import Action, Close, Command, Fact, Question, Send
+from v2g.iso15118.engine.session import Action, Close, Command, Fact, Inquiry, Send
 from v2g.observe import Observe, Scalar
 
 READ_SIZE = 16 * 1024
@@ -107,7 +107,7 @@ class Runner:
                 self._timer.cancel()
             reader.cancel()
             for task, command in self._tasks.items():
-                if isinstance(command, Question):
+                if isinstance(command, Inquiry):
                     task.cancel()
             if self._tasks:
                 await asyncio.wait(self._tasks, timeout=LINGER)

@@ -85,7 +85,7 @@ class Command(msgspec.Struct, frozen=True):
         return False
 
 
-class Question(Command, frozen=True):
+class Inquiry(Command, frozen=True):
     """Base of commands that ask others for the session alone: once it has ended, an answer is not awaited."""
 
 
