@@ -303,7 +303,7 @@ async def test_who_taps_a_port_receives_both_sides_of_it(veth: tuple[str, str], 
     overheard, received = _heard(ear), _heard(near)
     near.send(_frame(mme.BROADCAST, near.mac, 1))
     far.send(_frame(near.mac, far.mac, 2))
-    await until(lambda: len(overheard) == 2)
+    await until(lambda: len(overheard) == 2 and received)
     assert sorted(overheard) == sorted([_frame(mme.BROADCAST, near.mac, 1), _frame(near.mac, far.mac, 2)])
     assert received == [_frame(near.mac, far.mac, 2)]
     for link in (ear, near, far):
