@@ -70,6 +70,8 @@ def _numbered(connection: Connection, station_id: str, number: int, connector_id
         next_seq=found.last_seq + 1,
         active=found.ended_seq is None,  # one that was closed here may still end
         charging_state=state or "EVConnected",
+        import_wh=round(float(found.import_wh.value)) if found.import_wh else None,
+        id_tag=short_id_tag(found.id_token.value) if found.id_token else "",
     )
 
 

@@ -206,6 +206,18 @@ async def test_a_session_is_a_transaction_with_both_registers(start: Start) -> N
     assert not [each for each in point.frames if each[0] == 4]
 
 
+async def test_a_stop_without_a_number_ends_the_session_of_its_card_after_a_reconnection(start: Start) -> None:
+    cards = ("04AA00000001", "04AA00000002")
+    async with start(tokens=tuple(TokenEntry(id_token=each, type="ISO14443") for each in cards)) as csms:
+        async with station(csms) as point:
+            starts = (call.StartTransaction(at, card, 1000 * at, now(-60)) for at, card in enumerate(cards, 1))
+            numbers = [(await point.call(each)).transaction_id for each in starts]
+        async with station(csms) as point:
+            await point.call(call.StopTransaction(2500, now(), -1, id_tag=cards[1].lower()))
+            first, second = [await api(csms, "GET", f"/transactions/{each}") for each in numbers]
+    assert (first["active"], second["active"], second["import_wh"]) == (True, False, "2500")
+
+
 async def test_a_start_by_the_operator_is_found_again_and_stopped(start: Start) -> None:
     async with start() as csms, station(csms) as point:
         asked = {"id_token": {"idToken": EMAID, "type": "eMAID"}, "evse_id": 2}

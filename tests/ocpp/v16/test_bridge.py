@@ -32,7 +32,7 @@ from v2g.ocpp.routes import action_of, known, response_type
 from v2g.ocpp.times import format_time
 from v2g.ocpp.v16 import from_station, to_station
 from v2g.ocpp.v16 import messages as v16
-from v2g.ocpp.v16.bridge import FROM_STATION, TO_STATION, Bridge, EventOf, Numbered
+from v2g.ocpp.v16.bridge import FROM_STATION, TO_STATION, Bridge, EventOf, Numbered, OngoingAt, TransactionOf
 from v2g.ocpp.v16.configuration import key_of, value_in_2x, value_in_16, variable_of
 from v2g.ocpp.v16.tolerance import read_softly
 from v2g.ocpp.versions import read_payload, write_payload
@@ -168,6 +168,34 @@ def test_a_stop_of_a_transaction_that_nobody_knows_is_kept_as_one_without_a_begi
     assert isinstance(event, TransactionEventRequest)
     assert event.transaction_info.transaction_id.startswith("unknown 555 ")
     assert event.meter_value[0].sampled_value[0].value == 9
+
+
+STOPS = {
+    "idTag": (-1, "CARD-2", 800_500, "8"), "register": (0, None, 6_000, "7"), "rounded": (-1, "Card-1", 4_999, "7"),
+    "card of its group": (-1, "Card-3", 6_000, "7"), "unknown number": (555, "Card-1", 6_000, "7"),
+    "both": (-1, None, 800_500, "unknown -1 "), "neither": (-1, None, 9, "unknown -1 "),
+    "other register": (-1, "Card-2", 6_000, "unknown -1 "), "other number": (555, None, 6_000, "unknown 555 "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STOPS)
+def test_a_stop_of_an_unknown_number_ends_the_only_one_of_two_that_its_idtag_and_register_permit(name: str) -> None:
+    number, id_tag, meter_wh, wanted = STOPS[name]
+    stop = v16.StopTransactionReq(transaction_id=number, id_tag=id_tag, meter_stop=meter_wh, timestamp=AT)
+
+    two = (
+        Numbered(number=7, connector_id=1, next_seq=3, import_wh=5_000, id_tag="Card-1"),
+        Numbered(number=8, connector_id=2, next_seq=4, import_wh=800_000, id_tag="Card-2"),
+    )
+
+    def stored(question: Any) -> Any:
+        return two if isinstance(question, OngoingAt) else None if isinstance(question, TransactionOf) else "Central"
+
+    run = Translation(Bridge(NOW_MS).upward(stop, NOW_MS), in_turn(TransactionEventResponse()), stored)
+    (event,) = run.asked
+    assert isinstance(event, TransactionEventRequest)
+    assert event.event_type == "Ended"
+    assert event.transaction_info.transaction_id.startswith(wanted)
 
 
 def test_a_transaction_of_before_the_connection_goes_on() -> None:

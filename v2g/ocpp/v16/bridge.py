@@ -57,7 +57,9 @@ class Numbered(msgspec.Struct, kw_only=True):
     active: bool = True
     charging_state: ChargingState = "EVConnected"
     import_wh: int | None = None
-    """The last register of this connection, Wh."""
+    """The last register that is known, Wh."""
+    id_tag: str = ""
+    """The idTag that began it, empty where it is not known."""
     latest: tuple[MeterValue16, ...] = ()
     """The last values of this connection, which stations repeat."""
 

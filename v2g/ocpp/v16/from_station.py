@@ -1,6 +1,6 @@
 """What a station of 1.6 says, in the words of 2.0.1."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -215,6 +215,7 @@ def start_transaction(bridge: Bridge, request: v16.StartTransactionReq) -> Steps
         if known_as is None:
             known_as = yield AuthorizeRequest(id_token=(yield from bridge.token(request.id_tag)))
         return v16.StartTransactionConf(transaction_id=found.number, id_tag_info=id_tag_info(known_as.id_token_info))
+    found.id_tag = request.id_tag
     at = bridge.time(request.timestamp) or format_time(bridge.now_ms)
     remote = yield from bridge.remote(request.id_tag, request.connector_id, at)
     token = remote.token if remote is not None else (yield from bridge.token(request.id_tag))
@@ -273,13 +274,13 @@ def _again(found: Numbered, kind: Literal["Started", "Ended"]) -> Steps[Transact
 @from_station
 def stop_transaction(bridge: Bridge, request: v16.StopTransactionReq) -> Steps[v16.StopTransactionConf]:
     """End a transaction. One that is named 0 or -1, as some stations do that began it offline, is the only one that ran
-    at its time; where that is not so, it becomes one of its own, whose beginning is missing."""
+    at its time, or that its idTag and `meterStop` permit; where that is not so, it becomes one of its own, whose
+    beginning is missing."""
     at = bridge.time(request.timestamp) or format_time(bridge.now_ms)
     found: Numbered | None = yield from bridge.find(request.transaction_id)
-    if found is None and request.transaction_id <= 0:
-        ongoing: tuple[Numbered, ...] = yield OngoingAt(parse_time(at))
-        if len(ongoing) == 1:
-            found = bridge.remember(ongoing[0])
+    if found is None:
+        stored: tuple[Numbered, ...] = yield OngoingAt(parse_time(at))
+        found = _ended_by(request, [bridge.remember(each) for each in stored])
     if found is not None and not found.active:
         yield from _again(found, "Ended")
         return v16.StopTransactionConf()
@@ -305,6 +306,19 @@ def stop_transaction(bridge: Bridge, request: v16.StopTransactionReq) -> Steps[v
     answer: TransactionEventResponse = yield from _tell(bridge, ends, event)
     info = answer.id_token_info
     return v16.StopTransactionConf(id_tag_info=id_tag_info(info) if info is not None and token is not None else None)
+
+
+def _ended_by(request: v16.StopTransactionReq, ongoing: Sequence[Numbered]) -> Numbered | None:
+    """Return the only one of these transactions that a stop of an unknown number can end; one of another number, such
+    as of the back end before this one, only by its idTag."""
+    numbered = request.transaction_id > 0
+    if len(ongoing) == 1 and not numbered:
+        return ongoing[0]
+    id_tag = (request.id_tag or "").casefold()
+    same = [each for each in ongoing if id_tag and each.id_tag.casefold() == id_tag]
+    possible = same if same or numbered else ongoing  # its group may have another card
+    fits = [each for each in possible if each.import_wh is not None and each.import_wh <= request.meter_stop + 1]
+    return fits[0] if len(fits) == 1 else None
 
 
 def _each_once(values: tuple[MeterValue, ...]) -> tuple[MeterValue, ...]:
