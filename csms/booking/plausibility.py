@@ -21,6 +21,7 @@ from csms.transactions.rules import (
     Transaction,
     pays_directly,
     plain,
+    power_w,
     readings,
     watt_hours,
 )
@@ -89,6 +90,12 @@ LEAST_MWH: Final = 1_000
 """Two readings may be wrong by so much whatever their resolution: a register falls by less when it is rounded."""
 REGISTER_MWH: Final = 10_000
 """By so much a register of a meter value may differ from a journal's: the two are read at different moments."""
+_SHARE: Final = 10
+"""A register counts at least this part of the energy by its meter's power readings, of those that are in Wh alone."""
+_APART_MS: Final = 3_600_000
+"""Two power readings that are further apart say nothing of the time between."""
+_DRAWN_MWH: Final = 1_000_000
+"""Less by power readings than this may not have reached the register yet: some meters renew it each 15 min."""
 _COST_MWH: Final = 10_000
 """By so much, or 1 %, the energy of a station's own calculation may differ from its register."""
 _STANDBY_W: Final = 20
@@ -286,6 +293,7 @@ def judge_usage(
     for each in events:
         if each.charging is not None and (not charging or charging[-1][1] != each.charging):
             charging.append((min(max(start_ms, each.at_ms), end_ms), each.charging))
+    powers = _powers(events)
     points: list[list[Point]] = []
     stood: list[tuple[int, int] | None] = []
     of_states: list[Finding] = []
@@ -309,6 +317,7 @@ def judge_usage(
         stood.append((clean[0][1], last) if clean else None)
         findings += of_register
         findings += judge_limits(name, clean, about.permitted[way], rating_w, resolution_mwh)
+        findings += _judge_power(name, clean, [(at_ms, max(0, -watts if way else watts)) for at_ms, watts in powers])
         if about.by_state and not transaction.active:
             of_states += _judge_states(name, clean, charging, rating_w, resolution_mwh)
     findings += of_states
@@ -614,6 +623,26 @@ def judge_limits(
         most_w = max(each for at, each in steps if at < last[0] and each < rating_w)
         more = f"{wh(excess // 360_000)} Wh more than limits of up to {kw(most_w)} permitted"
         yield Finding("limits", f"{_rise(name, first, last)}: {more}")
+
+
+def _powers(events: Iterable[ReceivedEvent]) -> list[Point]:
+    """Return all readings of the power at the outlet, W, in order of time."""
+    found: dict[int, list[Sample]] = {}
+    for each in events:
+        for sample in each.samples:
+            found.setdefault(sample.at_ms, []).append(sample)
+    known = ((at_ms, power_w(samples)) for at_ms, samples in sorted(found.items()))
+    return [(at_ms, round(float(watts))) for at_ms, watts in known if watts is not None]
+
+
+def _judge_power(name: str, points: Sequence[Point], powers: Sequence[Point]) -> Iterator[Finding]:
+    """Yield where a register rises by far less than its power readings come to at least: it is in kWh and labelled Wh,
+    or stands still."""
+    steps = [(min(one[1], other[1]), other[0] - one[0]) for one, other in itertools.pairwise(powers)]
+    drawn = sum(watts * ms for watts, ms in steps if ms <= _APART_MS) // 3600
+    if points and drawn >= _DRAWN_MWH and drawn > _SHARE * (points[-1][1] - points[0][1]):
+        by_power = f"{wh(drawn)} Wh or more by the power that was read meanwhile"
+        yield Finding("series", f"{_rise(name, points[0], points[-1])}: {by_power}")
 
 
 def _judge_states(

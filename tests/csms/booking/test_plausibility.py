@@ -616,6 +616,44 @@ def test_power_may_be_a_tenth_above_the_rating_both_ways() -> None:
     assert found == [True, False, True, True, False]
 
 
+@pytest.mark.parametrize(
+    ("wh_each", "unit", "watts", "held"),
+    [
+        (11, "Wh", 11_000, True), (0, "Wh", 11_000, True), (11_000, "Wh", 11_000, False), (11, "kWh", 11_000, False),
+        (0, "Wh", 900, False), (1_200, "Wh", 11_000, False),
+    ],
+)  # fmt: skip
+def test_a_register_in_kwh_that_is_labelled_wh_is_held_by_the_power(
+    wh_each: int, unit: str, watts: int, held: bool
+) -> None:
+    power = {"measurand": "Power.Active.Import", "unit": "W"}
+    events = [
+        heard(number, kind, at_ms, reading(at_ms, 500 + number * wh_each, unit=unit), reading(at_ms, watts, **power))
+        for number, kind in enumerate(("Started", "Ended"))
+        for at_ms in [START + number * HOUR]
+    ]
+    found = judged(*events)
+    assert reasons(found) == (["series"] if held else [])
+    if held:
+        assert found.detail.endswith(
+            "11000 Wh or more by the power that was read meanwhile. "
+            "Compare the meter; release it if the energy is right."
+        )
+
+
+def test_power_readings_far_apart_and_in_the_other_direction_say_nothing_of_a_register() -> None:
+    def events(measurand: str, apart_ms: int) -> list[ReceivedEvent]:
+        return [
+            heard(number, kind, at_ms, reading(at_ms, 500), reading(at_ms, 11_000, measurand, unit="W"))
+            for number, kind in enumerate(("Started", "Ended"))
+            for at_ms in [START + number * apart_ms]
+        ]
+
+    assert reasons(judged(*events("Power.Active.Import", HOUR))) == ["series"]
+    assert reasons(judged(*events("Power.Active.Import", HOUR + 1), end_ms=START + 2 * HOUR)) == []
+    assert reasons(judged(*events("Power.Active.Export", HOUR))) == []
+
+
 def test_energy_between_times_is_net_and_none_outside_the_readings() -> None:
     usage = Usage(start_ms=0, end_ms=400, readings=(Registers(100, 0, 0), Registers(200, 1000, 200)))
     assert [energy_between(usage, *span) for span in ((0, 400), (100, 150), (0, 100), (200, 400))] == [800, 400, 0, 0]
