@@ -195,6 +195,19 @@ def test_a_bus_that_has_failed_is_opened_again(scenes: Any) -> None:
     scenes(scene)
 
 
+def test_a_bus_that_has_failed_is_not_opened_once_the_stage_has_left_it(scenes: Any) -> None:
+    async def scene(place: Place) -> None:
+        place.broken = True
+        place.failing.set_result(None)
+        await asyncio.sleep(5.0)
+        await place.stage.close()
+        place.broken = False
+        await asyncio.sleep(5.0)
+        assert (place.opens, place.ended) == (1, True)
+
+    scenes(scene)
+
+
 def test_after_a_cut_only_off_is_sent_until_off_was_commanded(scenes: Any) -> None:
     async def scene(place: Place) -> None:
         place.stage.cut()
