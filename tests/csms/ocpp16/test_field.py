@@ -282,6 +282,33 @@ REGISTERS = {
 }  # fmt: skip
 
 
+POWERS = {
+    "kW": ([(600, 7.2, None), (1200, 7.4, None)], [None, "kW"]),
+    "W": ([(600, 7200, None), (1200, 7400, None)], [None] * 2),
+    "once": ([(600, 7.2, None), (1200, 7200, None), (1800, 7.2, None)], [None] * 3),
+    "stopped": ([(600, 7, None), (600, 7, None), (600, 7, None)], [None] * 3),
+    "kW by its label": ([(600, 7.2, "kW"), (1200, 7.4, "kW")], ["kW"] * 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", POWERS)
+def test_powers_without_a_unit_are_in_kw_where_the_register_says_so_twice(name: str) -> None:
+    sent, wanted = POWERS[name]
+    bridge, units = Bridge(NOW_MS), []
+    Run(bridge.upward(begun(id_tag="CARD"), NOW_MS), in_turn(TransactionEventResponse()))
+    for number, (wh, power, unit) in enumerate(sent, 1):
+        samples = [{"value": str(10 + wh)}, {"value": str(power), "measurand": "Power.Active.Import", "unit": unit}]
+        at = format_time(NOW_MS + number * 300_000)
+        value = {"timestamp": at, "sampledValue": [{k: v for k, v in each.items() if v} for each in samples]}
+        values = msgspec.convert({"connectorId": 1, "transactionId": 7, "meterValue": [value]}, v16.MeterValuesReq)
+        (event,) = Run(bridge.upward(values, NOW_MS), in_turn(TransactionEventResponse())).asked
+        assert isinstance(event, TransactionEventRequest)
+        read = event.meter_value[0].sampled_value[1].unit_of_measure
+        units.append(read and read.unit)
+    assert units == wanted
+    assert bridge.tolerated["power_in_kw"] == (name == "kW")
+
+
 @pytest.mark.parametrize("name", REGISTERS)
 def test_registers_in_kwh_that_are_labelled_wh_are_left_out_and_counted(name: str) -> None:
     start, sample, told = REGISTERS[name]

@@ -58,6 +58,8 @@ class Numbered(msgspec.Struct, kw_only=True):
     charging_state: ChargingState = "EVConnected"
     import_wh: int | None = None
     """The last register that is known, Wh."""
+    import_ms: int | None = None
+    """When this connection reported that register (UTC ms), None for an earlier one."""
     id_tag: str = ""
     """The idTag that began it, empty where it is not known."""
     latest: tuple[MeterValue16, ...] = ()
@@ -185,7 +187,9 @@ class Bridge:
         self.lacks: Final[set[str]] = set()
         """What the station has refused as not supported since its boot: it is not asked again."""
         self.tolerated: Final[Counter[str]] = Counter()
-        """What was left out of its messages, by the name of its deviation."""
+        """What was left out of its messages, or read otherwise, by the name of its deviation."""
+        self.kilowatts = 0
+        """So many times in a row its registers said that powers without a unit are in kW."""
         self.quirks = STRICT
         """What is done for its make."""
 

@@ -256,7 +256,8 @@ def _tell(bridge: Bridge, found: Numbered, event: TransactionEventRequest) -> St
     answer: TransactionEventResponse = yield event
     found.next_seq += 1
     found.active = event.event_type != "Ended"
-    found.import_wh = readings.last_register(event.meter_value, found.import_wh)
+    if (register := readings.last_register(event.meter_value, None)) is not None:
+        found.import_wh, found.import_ms = register, parse_time(event.timestamp)
     show_cost(bridge, found, answer)
     return answer
 
@@ -348,6 +349,7 @@ def report_values(bridge: Bridge, request: v16.MeterValuesReq) -> Steps[v16.Mete
         values = readings.without_registers(values)
         if not values:
             return v16.MeterValuesConf()
+    values = _powers(bridge, found, values)
     clock = any(sample.context == "Sample.Clock" for each in values for sample in each.sampled_value)
     trigger: TriggerReason = "MeterValueClock" if clock else "MeterValuePeriodic"
     event = replace(_event(bridge, found, "Updated", trigger, values[-1].timestamp), meter_value=values)
@@ -356,6 +358,24 @@ def report_values(bridge: Bridge, request: v16.MeterValuesReq) -> Steps[v16.Mete
         yield from _tell(bridge, found, event)
     found.latest = request.meter_value
     return v16.MeterValuesConf()
+
+
+def _powers(bridge: Bridge, found: Numbered, values: tuple[MeterValue, ...]) -> tuple[MeterValue, ...]:
+    """Return values with powers in kW where the register has shown twice that those without a unit are: once may be a
+    vehicle that has just stopped."""
+    register, at_ms = readings.last_register(values, None), parse_time(values[-1].timestamp)
+    if register is not None and found.import_wh is not None and found.import_ms is not None:
+        rise_wh, ms = register - found.import_wh, at_ms - found.import_ms
+        in_kw = readings.kilowatts(values, rise_wh * 3_600_000 / ms) if rise_wh >= _TELLS_WH and ms > 0 else None
+        bridge.kilowatts = bridge.kilowatts if in_kw is None else bridge.kilowatts + 1 if in_kw else 0
+    if bridge.kilowatts < 2 or (read := readings.in_kilowatts(values)) == values:
+        return values
+    bridge.tolerated[readings.POWER_IN_KW] += 1
+    return read
+
+
+_TELLS_WH: Final = 20
+"""Least rise of a register that says something of the power."""
 
 
 def _at_a_time(bridge: Bridge, value: MeterValue) -> MeterValue:

@@ -16,6 +16,7 @@ from v2g.ocpp.v16 import messages
 
 IMPORT: Final = "Energy.Active.Import.Register"
 _EXPORT: Final = "Energy.Active.Export.Register"
+_POWER: Final = "Power.Active.Import"
 _LACKING: Final = frozenset({"Temperature", "RPM"})
 """Measurands that 2.x does not have: they concern neither energy nor safety, and are left out."""
 _UNITS: Final[Mapping[str | None, metering.UnitOfMeasure]] = {
@@ -28,6 +29,8 @@ _NUMBER: Final = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?"
 _PROVES_WH: Final = 10_000
 KWH_AS_WH: Final = "kwh_as_wh"
 """Name of the deviation in which registers in kWh are labelled Wh."""
+POWER_IN_KW: Final = "power_in_kw"
+"""Name of the deviation in which powers without a unit are in kW."""
 _ENCODED: Final = re.compile(r"[A-Za-z0-9+/]+=*")
 """Base64 or hexadecimal digits, which need no further encoding."""
 
@@ -66,6 +69,28 @@ def without_registers(values: Iterable[metering.MeterValue]) -> tuple[metering.M
         for each in values
     )
     return tuple(each for each in found if each.sampled_value)
+
+
+def kilowatts(values: Iterable[metering.MeterValue], mean_w: float) -> bool | None:
+    """Return whether powers without a unit, for which 1.6 names none, are in kW by the mean power that the register
+    shows, W; None where that says nothing."""
+    for value in values:
+        bare = [each for each in value.sampled_value if each.measurand == _POWER and each.unit_of_measure is None]
+        shown = sum(each.value for each in [each for each in bare if each.phase is None] or bare)
+        for factor, found in ((1000, True), (1, False)):
+            if shown > 0 and 1 / 3 <= mean_w / (shown * factor) <= 3:
+                return found
+    return None
+
+
+def in_kilowatts(values: Iterable[metering.MeterValue]) -> tuple[metering.MeterValue, ...]:
+    """Return values whose powers without a unit are in kW."""
+
+    def read(each: metering.SampledValue) -> metering.SampledValue:
+        bare = each.unit_of_measure is None and each.measurand in (_POWER, "Power.Active.Export", "Power.Offered")
+        return replace(each, unit_of_measure=_UNITS["kW"]) if bare else each
+
+    return tuple(replace(value, sampled_value=tuple(read(each) for each in value.sampled_value)) for value in values)
 
 
 def meter_values(values: Iterable[messages.MeterValue16 | messages.TransactionData]) -> tuple[metering.MeterValue, ...]:
