@@ -209,6 +209,15 @@ async def test_a_wrong_path_is_reported_with_the_right_one(backend: Start) -> No
         assert (fault["kind"], fault["address"]) == ("path", "127.0.0.1")
 
 
+async def test_a_slash_after_the_identity_does_not_count(backend: Start) -> None:
+    async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
+        await csms.services[StationAdmissions].set_password(CS, PASSWORD)
+        async with knocking(port, f"{CS}/", username=CS, password=PASSWORD) as station:
+            assert (await station.call("BootNotification", BOOT))["status"] == "Accepted"
+        for path in (f"{CS}//", "", "/"):
+            assert (await refused(port, path, username=CS, password=PASSWORD))[0] == 404
+
+
 async def test_faults_are_counted_and_not_written_each_time(backend: Start) -> None:
     async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
         for _ in range(5):

@@ -265,9 +265,9 @@ def read_credentials(lines: Sequence[str]) -> Credentials | None:
 
 
 def identity_in(path: str, base: str) -> str | None:
-    """Return the station identity in a request path below `base`, or None."""
+    """Return the station identity in a request path below `base`, or None; some stations append a slash."""
     rest = path.partition("?")[0].removeprefix(base.rstrip("/") + "/")
-    identity = unquote(rest)
+    identity = unquote(rest.removesuffix("/"))
     return identity if rest != path and IDENTITY.fullmatch(identity) else None
 
 
