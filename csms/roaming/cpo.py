@@ -12,7 +12,7 @@ from csms.roaming import store as rows
 from csms.roaming.authorization import ocpp_token, transfer_of
 from csms.roaming.charging_profiles import ProfileCommand
 from csms.roaming.commands import COMMANDS, PROFILE, TIMEOUT_S, begin_command, find_evse
-from csms.roaming.endpoint import HANDLERS, OcpiAnswer, OcpiRequest, not_allowed, not_found
+from csms.roaming.endpoint import HANDLERS, OcpiAnswer, OcpiRequest, not_found, only
 from csms.roaming.exchange import clients, listed, one, part, received, seen
 from csms.roaming.publication import grant_of, put_grant
 from csms.roaming.rules import check_partner_url
@@ -35,8 +35,7 @@ _MOST_KWH: Final = 10_000
 
 
 async def _locations(asked: OcpiRequest) -> OcpiAnswer:
-    if asked.method != "GET":
-        raise not_allowed(asked.method)
+    only(asked.method, "GET")
     if not asked.path:
         return await listed(asked, "locations")
     return OcpiAnswer(data=part(await one(asked, "locations", asked.path[0]), asked.path[1:3]))
@@ -51,19 +50,18 @@ async def _cdrs(asked: OcpiRequest) -> OcpiAnswer:
 
 
 async def _plain_list(asked: OcpiRequest, module: str) -> OcpiAnswer:
-    if asked.method != "GET":
-        raise not_allowed(asked.method)
+    only(asked.method, "GET")
     return OcpiAnswer(data=await one(asked, module, asked.path[0])) if asked.path else await listed(asked, module)
 
 
 async def _sessions(asked: OcpiRequest) -> OcpiAnswer:
     if len(asked.path) == 2 and asked.path[1] == "charging_preferences":
-        if asked.method != "PUT":
-            raise not_allowed(asked.method)
+        only(asked.method, "PUT")
         await one(asked, "sessions", asked.path[0])
         return OcpiAnswer(data=await _prefer(asked, wire.read(asked.sent(), ChargingPreferences)))
-    if asked.method != "GET" or len(asked.path) > 1:
-        raise not_allowed(asked.method)
+    if len(asked.path) > 1:
+        raise not_found()
+    only(asked.method, "GET")
     if asked.path:
         return OcpiAnswer(data=await one(asked, "sessions", asked.path[0]))
     if not asked.query.get("date_from"):
@@ -80,8 +78,9 @@ async def _tokens(asked: OcpiRequest) -> OcpiAnswer:
 
 async def _commands(asked: OcpiRequest) -> OcpiAnswer:
     """Take a command: errors are said at once, its result goes to `response_url`, also after a restart."""
-    if asked.method != "POST" or len(asked.path) != 1:
-        raise not_allowed(asked.method)
+    if len(asked.path) != 1:
+        raise not_found()
+    only(asked.method, "POST")
     kind = COMMANDS.get(asked.path[0].upper())
     if kind is None:
         return _sync("NOT_SUPPORTED")
@@ -181,6 +180,7 @@ async def _profiles(asked: OcpiRequest) -> OcpiAnswer:
     """Answer PUT, GET and DELETE of a session's charging profile; results go to `response_url`."""
     if len(asked.path) != 1:
         raise not_found()
+    only(asked.method, "PUT", "GET", "DELETE")
     transaction = await _transaction(asked, asked.path[0])
     if transaction is None or transaction.evse_id is None:
         return _sync("UNKNOWN_SESSION")
@@ -193,8 +193,6 @@ async def _profiles(asked: OcpiRequest) -> OcpiAnswer:
     elif asked.method == "GET":
         said = asked.query.get("duration", "")
         duration_s = min(int(said), 604_800) if re.fullmatch("[0-9]{1,9}", said) else duration_s
-    elif asked.method != "DELETE":
-        raise not_allowed(asked.method)
     if not url:
         raise OcpiError("response_url is missing", code=2001)
     check_partner_url(url, asked.partner.hosts, asked.partners.reach)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from csms.roaming import store as rows
 from csms.roaming.driver_commands import SentCommand, find_token, ocpi_token
-from csms.roaming.endpoint import HANDLERS, OcpiAnswer, OcpiRequest, not_allowed, not_found
+from csms.roaming.endpoint import HANDLERS, OcpiAnswer, OcpiRequest, not_found, only
 from csms.roaming.exchange import clients, listed, received
 from csms.roaming.partners import below
 from csms.roaming.received import announce_cdr, take_cdr
@@ -38,10 +38,12 @@ def _receiver(module: str, *methods: str) -> Callable[[OcpiRequest], Any]:
 
 
 async def _tokens(asked: OcpiRequest) -> OcpiAnswer:
-    if asked.method == "GET" and not asked.path:
+    if not asked.path:
+        only(asked.method, "GET")
         return await listed(asked, "tokens")
-    if asked.method != "POST" or len(asked.path) != 2 or asked.path[1] != "authorize":
-        raise not_allowed(asked.method)
+    if len(asked.path) != 2 or asked.path[1] != "authorize":
+        raise not_found()
+    only(asked.method, "POST")
     uid, kind = asked.path[0], (asked.query.get("type") or "RFID").upper()
     where = wire.read(asked.sent(), LocationReferences) if asked.body.strip() else None
     known = await asked.services.store.read(find_token, uid, kind, asked.now_ms)
@@ -75,13 +77,14 @@ async def _tokens(asked: OcpiRequest) -> OcpiAnswer:
 
 async def _cdrs(asked: OcpiRequest) -> OcpiAnswer:
     owner = asked.partner.partner_id
-    if asked.method == "GET" and len(asked.path) == 1:
+    if len(asked.path) > 1:
+        raise not_found()
+    only(asked.method, "GET" if asked.path else "POST")
+    if asked.path:
         kept = await asked.services.store.read(rows.find_object, owner, "cdrs", asked.path[0])
         if kept is None or (asked.behind and not kept.object_id.startswith(f"{asked.behind}*")):
             raise not_found("CDR")
         return OcpiAnswer(data=typed_json.decode_exact(kept.document.encode()))
-    if asked.method != "POST" or asked.path:
-        raise not_allowed(asked.method)
     sent = asked.sent()
     cdr = wire.read(sent, OcpiCdr)
     if not asked.speaks_for(cdr.country_code, cdr.party_id):
@@ -99,8 +102,9 @@ async def _cdrs(asked: OcpiRequest) -> OcpiAnswer:
 
 async def _commands(asked: OcpiRequest) -> OcpiAnswer:
     """Take the result of one of our commands."""
-    if asked.method != "POST" or len(asked.path) != 2:
-        raise not_allowed(asked.method)
+    if len(asked.path) != 2:
+        raise not_found()
+    only(asked.method, "POST")
     said = wire.read(asked.sent(), CommandResult)
     owner, number, state = asked.partner.partner_id, asked.path[1], said.result[:20]
 

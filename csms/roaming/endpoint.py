@@ -90,9 +90,14 @@ def not_found(what: str = "path") -> OcpiError:
     return OcpiError(f"unknown {what}", code={"location": 2003, "token": 2004}.get(what, 2001), http=404)
 
 
-def not_allowed(method: str) -> OcpiError:
-    """Return the error for a method that a path does not have."""
-    return OcpiError(f"{method} is not allowed here", code=2000, http=405)
+def only(method: str, *allowed: str) -> None:
+    """Raise OcpiError for a method that a path does not have; its hint names those that it has."""
+    if method not in allowed:
+        raise OcpiError(f"{method} is not allowed here", code=2000, hint=", ".join(allowed), http=405)
+
+
+_HINTS: Final = ((405, "Allow"), (429, "Retry-After"))
+"""Headers of answers that are the error's hint (RFC 9110)."""
 
 
 class OcpiEndpoint:
@@ -122,9 +127,9 @@ class OcpiEndpoint:
                 raise OcpiError(f"more than {self._most} octets", code=2001, http=413)
             answer, version = await self._answer(scope, headers, body)
         except OcpiError as error:
-            retry = {"Retry-After": error.hint} if error.http == 429 else {}
+            hints = {name: error.hint for status, name in _HINTS if error.http == status}
             version = VERSIONS[0]
-            answer = OcpiAnswer(status=error.http, code=error.code, message=str(error), headers=retry)
+            answer = OcpiAnswer(status=error.http, code=error.code, message=str(error), headers=hints)
         except StoreError as error:
             version, answer = VERSIONS[0], OcpiAnswer(status=503, code=3000, message=str(error))
         except Exception:  # noqa: BLE001  a defect is logged, and the partner told in its protocol
@@ -140,7 +145,7 @@ class OcpiEndpoint:
         path = tuple(unquote(each) for each in scope["raw_path"].decode("latin-1").split("/")[2:] if each)
         if path[:1] == (OPEN,) and self._partners.config.open_data:
             self._throttle(f"peer:{caller_at(peer)}")
-            _only(method, "GET")
+            only(method, "GET")
             query = scope["query_string"].decode("latin-1")
             shown = await self._open.answer(path[1:], query)
             return OcpiAnswer(data=shown.data, document=shown.document, headers=shown.headers), shown.version
@@ -163,7 +168,7 @@ class OcpiEndpoint:
             await run(rows.note_use, partner.partner_id, digests, now_ms)
         base = f"{self._partners.config.url}{PATH}"
         if path in ((), ("versions",)):
-            _only(method, "GET")
+            only(method, "GET")
             offered = [OfferedVersion(version=each, url=f"{base}/{each}") for each in VERSIONS]
             return OcpiAnswer(data=wire.plain(offered)), VERSIONS[0]
         version = next((each for each in VERSIONS if each in path[:2]), None)
@@ -175,7 +180,7 @@ class OcpiEndpoint:
             url=f"{base}/{'/'.join(path[:3])}", headers=headers,
         )  # fmt: skip
         if path == (version,):
-            _only(method, "GET")
+            only(method, "GET")
             details = VersionDetails(version=version, endpoints=self._partners.endpoints(version))
             return OcpiAnswer(data=wire.plain(details)), version
         if path == (version, "credentials"):
@@ -196,11 +201,6 @@ class OcpiEndpoint:
     def _refused(self, peer: str, reason: str) -> None:
         data: dict[str, Scalar] = {"peer": peer, "reason": reason}
         self._services.observe(Observe("roaming", "request_refused", data))
-
-
-def _only(method: str, *allowed: str) -> None:
-    if method not in allowed:
-        raise not_allowed(method)
 
 
 def _sender(asked: OcpiRequest) -> str:
@@ -225,7 +225,7 @@ async def _credentials(asked: OcpiRequest) -> OcpiAnswer:
         token = next(iter(wire.tokens_in(asked.headers.get("authorization", ""))))
         ours = OcpiCredentials(token=token[:64], url=asked.partners.url, roles=asked.partners.roles())
         return OcpiAnswer(data=wire.plain(ours))
-    _only(asked.method, *(("PUT", "DELETE") if registered else ("POST",)))
+    only(asked.method, *(("PUT", "DELETE") if registered else ("POST",)))
     if asked.method == "DELETE":
         await asked.partners.unregister(asked.known, at_partner=False)
         return OcpiAnswer()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from csms.roaming import store as rows
-from csms.roaming.endpoint import OcpiAnswer, OcpiRequest, not_allowed, not_found
+from csms.roaming.endpoint import OcpiAnswer, OcpiRequest, not_found, only
 from csms.roaming.open_data import page_of
 from csms.roaming.received import store_object, take_client
 from csms.roaming.rules import key_of, party_of
@@ -53,8 +53,7 @@ def part(found: Any, path: tuple[str, ...]) -> Any:
 async def received(asked: OcpiRequest, module: str, *methods: str) -> OcpiAnswer:
     """Answer GET, PUT, PATCH and DELETE of an object that the partner owns, at `country/party/id`; of a location also
     of its parts."""
-    if asked.method not in methods:
-        raise not_allowed(asked.method)
+    only(asked.method, *methods)
     if not 3 <= len(asked.path) <= (5 if module == "locations" else 3):
         raise not_found()
     country_code, party_id, object_id = asked.path[:3]
@@ -94,8 +93,7 @@ async def received(asked: OcpiRequest, module: str, *methods: str) -> OcpiAnswer
 
 async def clients(asked: OcpiRequest) -> OcpiAnswer:
     """Answer GET and PUT of what a hub says about a party behind it."""
-    if asked.method not in ("GET", "PUT"):
-        raise not_allowed(asked.method)
+    only(asked.method, "GET", "PUT")
     if len(asked.path) != 2 or asked.partner.hub is None:
         raise not_found("party")
     owner = asked.partner.partner_id

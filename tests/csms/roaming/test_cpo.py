@@ -261,6 +261,7 @@ async def test_tokens_are_those_of_the_partner_and_changed_by_patch(roaming: Roa
     assert kept["valid"] is False
     assert kept["future_field"] == {"a": [1]}
     assert await said("DELETE", path, None) == (405, 2000)
+    assert (await roaming.ocpi("DELETE", path)).headers["allow"] == "GET, PUT, PATCH"  # RFC 9110, 15.5.6
     named = {"country_code", "party_id", "uid", "type"}  # the URL has them, too
     bare = {name: value for name, value in TOKEN.items() if name not in named}
     assert await said("PUT", path.replace("04A1B2C3", "FF").replace("?", "/?"), bare) == (201, 1000)
