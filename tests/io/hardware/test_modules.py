@@ -1,13 +1,16 @@
 """Power modules on a bus, step by step in simulated time: what is sent, what is reported, and what a cut leaves."""
 
 import asyncio
+import importlib.resources
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from tests.secc.hardware.bare import run
+from v2g.dbc import identity
 from v2g.errors import ConfigError, TransportError
 from v2g.hardware.interfaces import OFF, Demand, StageReport
 from v2g.hardware.power_modules.bank import FAILED, PASSED, ModulesConfig
@@ -15,7 +18,7 @@ from v2g.hardware.power_modules.infypower import InfypowerConfig
 from v2g.io.can import CanConfig
 from v2g.io.hardware import modules
 from v2g.io.hardware.driver import DriverContext
-from v2g.io.hardware.modules import DRIVER, INFYPOWER, CanStage
+from v2g.io.hardware.modules import DRIVER, INFYPOWER, CanStage, check_modules
 from v2g.io.runtime.clock import Clock
 
 CONFIG = ModulesConfig(interface="virtual", channel="bus", bitrate=250_000, lost_s=0.5, isolation_s=0.75)
@@ -390,3 +393,46 @@ def test_a_driver_makes_its_modules_and_wants_an_isolation_monitor(
     run(scenario)
     assert {each.kind for each in (DRIVER, INFYPOWER)} == {"stage"}
     assert [each.config for each in (DRIVER, INFYPOWER)] == [ModulesConfig, InfypowerConfig]
+
+
+OWN = (importlib.resources.files("v2g.hardware.power_modules") / "power_modules.dbc").read_text()
+LONG = OWN.replace("BO_ 1024 ", f"BO_ {1024 | 1 << 31} ")
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "ohm"),
+    [
+        (OWN + 'VAL_ 1024 Resistance 65535 "SNA" ;\n', 65_535, None),
+        (OWN + 'VAL_ 1024 Resistance 65535 "SNA" ;\n', 65_534, 65_534_000),
+        (OWN + 'VAL_ 1024 Resistance 65535 "self test" ;\n', 65_535, None),  # not only what says that there is none
+        (OWN + 'BA_DEF_DEF_ "ProtocolType" "J1939";\n', 0xFAFF, 64_255_000),
+        (OWN + 'BA_DEF_DEF_ "ProtocolType" "J1939";\n', 0xFB00, None),
+        (LONG, 0xFF00, 65_280_000),  # 29 bits alone are not J1939
+        ("", 0xFFFF, 65_535_000),  # the file that comes with the program
+    ],
+)
+@pytest.mark.parametrize("driver", [DRIVER, INFYPOWER])
+def test_a_code_that_the_file_says_is_none_is_not_a_resistance(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, driver: Any, text: str, code: int, ohm: int | None
+) -> None:
+    """As a number it would be the highest of all."""
+    (tmp_path / "modules.dbc").write_text(text)
+    config = driver.config(channel="other", dbc=tmp_path / "modules.dbc" if text else None)
+
+    async def scenario() -> None:
+        place = Place(monkeypatch)
+        async with driver.open(config, DriverContext(clock=Clock())) as parts:
+            place.hear(identity(1024, extended=text is LONG), b"\0" + code.to_bytes(2, "little"), 0.0)
+            assert parts.isolation.resistance_ohm == ohm
+        await place.stage.close()
+
+    run(scenario)
+
+
+def test_a_bus_that_cannot_be_opened_is_found_before_the_start() -> None:
+    check_modules(CONFIG)
+    with pytest.raises(ConfigError, match="unknown CAN interface 'socket'") as caught:
+        check_modules(msgspec.structs.replace(CONFIG, interface="socket"))
+    assert ", socketcan, " in (caught.value.hint or "")
+    with pytest.raises(ConfigError, match="isolation is missing"):
+        check_modules(msgspec.structs.replace(CONFIG, isolation=""))

@@ -202,7 +202,7 @@ def _group(config: ModuleBusConfig, now: float) -> ModuleGroup:
 def _absent(config: ModuleBusConfig, resistance: str) -> Absent:
     """Return which codes of the isolation monitor's resistance the DBC file says are none: they would be the highest
     of all. Raises ConfigError."""
-    if config.dbc is None or not config.isolation:
+    if config.dbc is None:
         return never
     message = read_dbc(config.dbc).use(config.isolation, resistance)
     signal = message.signals[resistance]
