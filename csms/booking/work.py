@@ -29,7 +29,7 @@ from csms.transactions.rules import Transaction, pays_directly
 from csms.trust.rules import Anchors
 from v2g.energy.settlement.journal import Entry, verify_lines
 from v2g.energy.settlement.operator import SignedPrices, prices_in, tariff_digest
-from v2g.energy.settlement.records import AuthorizationSigned, TariffSet
+from v2g.energy.settlement.records import AuthorizationSigned, SessionStarted, TariffSet
 from v2g.energy.settlement.settle import Settlement, settle
 from v2g.energy.settlement.taxes import UNTAXED, Taxation
 from v2g.errors import CertificateError, V2GError, VerificationError
@@ -181,9 +181,14 @@ class Bookkeeper:
         return records.journal_lines(connection, station_id, session_id), taxation_of(receipt, self._taxation)
 
     async def own_prices(self, station_id: str, lines: Sequence[bytes]) -> SignedPrices | UnsetType:
-        """Return the prices of a complete journal, for the operator to sign; UNSET if some are not its own."""
+        """Return the prices of a complete journal, for the operator to sign; UNSET if some are not its own.
+
+        Also for a journal of a charger of 0.2.0, which would not accept a receipt with prices.
+        """
         try:
             entries = await asyncio.to_thread(verify_lines, b"".join(lines))
+            if isinstance(start := entries[0].data, SessionStarted) and start.bundle != 3:
+                return UNSET
             prices = prices_in(entries)
             deliveries = await self._store.read(price_deliveries.deliveries, station_id, set(prices.tariffs))
             wrong = next(wrong_prices(entries, deliveries, self._rules, entries[-1].utc_ms), None)

@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
 
@@ -33,6 +34,7 @@ from v2g_station.store import JournalSigners
 
 CONTRACT_SUFFIX: Final = ".contract.pem"
 RECEIPT_SUFFIX: Final = ".receipt.json"
+ASIDE: Final = ".damaged"
 COUNTER: Final = "pagination"
 
 END_REASONS: Final[Mapping[str, EndReason]] = {
@@ -176,10 +178,16 @@ class Archive:
 
         The session `keep` is paused: its lines are passed on, and it stays open.
 
-        An invalid journal is renamed to `<name>.damaged`: it is evidence, but does not prevent charging. One whose key
-        is missing waits for a start with that key.
+        An invalid journal is renamed to `<name>.damaged`: it is evidence, but does not prevent charging. One that an
+        older version has set aside, as it did not know the format, is settled by this one (R133). One whose key is
+        missing waits for a start with that key.
         """
         recovered = []
+        for aside in self._journals.glob(f"*{ASIDE}"):
+            if self._bundled(aside.stem):
+                aside.unlink()
+            with suppress(OSError):  # else it stays where it is
+                self._path(aside.stem).hardlink_to(aside)
         for path in sorted(self._journals.glob("*.jsonl")):
             session_id = path.stem
             if session_id == keep:
@@ -190,7 +198,10 @@ class Archive:
             except SealedError as error:
                 self._note("journal_sealed", session_id=session_id, reason=str(error))
             except (VerificationError, CertificateError, FileNotFoundError) as error:
-                path.rename(path.with_suffix(".damaged"))
+                if path.with_suffix(ASIDE).exists():
+                    path.unlink()
+                    continue
+                path.rename(path.with_suffix(ASIDE))
                 self._note("journal_damaged", session_id=session_id, reason=str(error))
             else:
                 recovered.append(session_id)
@@ -203,13 +214,16 @@ class Archive:
             file.close()
             path.unlink()
             return
-        journal = SessionJournal.resume(file.recovered)
-        if not journal.state.ended:
+        journal, aside = SessionJournal.resume(file.recovered), path.with_suffix(ASIDE)
+        if not journal.state.ended and aside.exists():  # the meter has counted other sessions since
+            file.append(journal.end("aborted", journal.state.utc_ms))
+        elif not journal.state.ended:
             reading = meter.read(self._clock.utc_ms())
             file.append(journal.end("aborted", reading.utc_ms, **reading.shown))
         file.close()
         on_journal(path.stem, self._lines(path))
         self.tell_finished(path.stem, self.make_bundle(path.stem))
+        aside.unlink(missing_ok=True)
 
     def _lines(self, path: Path) -> list[str]:
         """Return what the back end gets of a journal: its signers and its lines."""

@@ -1,7 +1,9 @@
 """What several tests of journals use."""
 
 import json
-from typing import Any
+from typing import Any, Literal
+
+from msgspec import UNSET, UnsetType
 
 from csms.db.store import open_store
 from tests.csms.settlement.witness import FINGERPRINT, witness
@@ -15,7 +17,9 @@ SESSION = "0102030405060708"
 T0 = 1_900_000_800_000  # on a quarter hour
 
 
-def started(station: str = STATION, session: str = SESSION, nth: int = 0) -> SessionStarted:
+def started(
+    station: str = STATION, session: str = SESSION, nth: int = 0, bundle: Literal[2, 3] | UnsetType = UNSET
+) -> SessionStarted:
     """Return the first record of the `nth` journal of an EVSE."""
     return SessionStarted(
         station_id=station,
@@ -26,6 +30,7 @@ def started(station: str = STATION, session: str = SESSION, nth: int = 0) -> Ses
         charger_certificate="00",
         import_mwh=1_000 + nth * 2_000_000,
         export_mwh=nth * 1_000_000,
+        bundle=bundle,
     )
 
 
@@ -38,6 +43,7 @@ def journal(
     nth: int = 0,
     emaid: str = "DEV2GC00000001",
     compensation: int = 200_000,
+    bundle: Literal[2, 3] | UnsetType = UNSET,
 ) -> list[bytes]:
     """Return the lines of a whole session: 2 kWh in, 1 kWh out, over two quarters of an hour.
 
@@ -45,7 +51,7 @@ def journal(
     """
     ledger, begin_ms = SessionJournal(), T0 + nth * 3_600_000
     slot = PriceSlot(start_ms=begin_ms, duration_ms=priced_ms, import_price=price, export_compensation=compensation)
-    begin, end = (started(station, session, each) for each in (nth, nth + 1))
+    begin, end = (started(station, session, each, bundle) for each in (nth, nth + 1))
     lines = ledger.record(begin, begin_ms)
     lines += ledger.record(
         ContractAuthorized(emaid=emaid, contract_certificate=FINGERPRINT, authorized_by="csms"), begin_ms

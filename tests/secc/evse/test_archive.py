@@ -26,7 +26,7 @@ from v2g.energy.settlement.bundle import RECEIPT, verify_bundle
 from v2g.energy.settlement.canonical import canonical
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.operator import JournalReceipt, JournalReceived, seal
-from v2g.energy.settlement.records import ContractAuthorized, MeterReading, SessionStarted
+from v2g.energy.settlement.records import ContractAuthorized, MeterReading, SessionEnded, SessionStarted
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import Settlement
 from v2g.errors import StoreError, VerificationError
@@ -316,6 +316,23 @@ def test_a_journal_that_does_not_hold_is_kept_aside_and_named(desk: Desk) -> Non
     assert desk.archive.recover(desk.meter, lambda *_: None) == []
     assert desk.names() == ["journal_damaged"]
     assert path.with_suffix(".damaged").exists()
+
+
+@pytest.mark.requirement("R133")
+def test_a_journal_that_an_older_version_set_aside_is_settled_without_what_came_after(desk: Desk) -> None:
+    """It ends with its last reading: the meter has counted other sessions since."""
+    desk.begin()
+    path = desk.folder / "journals" / f"{SESSION}.jsonl"
+    path.rename(path.with_suffix(".damaged"))
+    last = desk.ledger.state
+    assert desk.archive.recover(desk.meter, lambda *_: None) == [SESSION]
+    assert desk.names() == ["bundle_written", "journal_recovered"]
+    desk.verify()
+    journal = read_files(desk.archive.settlements / SESSION, desk.keys)["journal.jsonl"]
+    assert verify_lines(journal)[-1].data == SessionEnded(
+        reason="aborted", import_mwh=last.import_mwh, export_mwh=last.export_mwh
+    )
+    assert list(path.parent.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, pki: PkiTree) -> None:
