@@ -229,6 +229,13 @@ def test_what_was_settled_is_said_and_its_receipt_shown() -> None:
     assert desk.answer(NotifySettlementResponse(receipt_id="C1")) == []
 
 
+def test_what_the_card_was_charged_is_said_where_that_is_not_the_cost() -> None:
+    """C21.FR.02: a terminal takes at most what was reserved, in units that can be paid."""
+    desk = settling()
+    desk.book.settled(PaymentSettled(psp_ref=PSP, status="Settled", amount=Decimal("8.00")))
+    assert desk.told() == [received(status="Settled", settlement_amount=8.0)]
+
+
 def test_texts_that_are_too_long_for_the_csms_are_cut_and_a_terminal_without_receipt_shows_none() -> None:
     desk = settling()
     desk.book.settled(
