@@ -12,11 +12,12 @@ import pytest
 
 from secc.config import ProgramConfig, look
 from secc.hardware.assembly import Assembled, Assembly
-from secc.hardware.config import HardwareConfig, Kind, settings_of
+from secc.hardware.config import HardwareConfig, Kind, devices_of, on_simulated_wires, settings_of, switches_phases
 from secc.hardware.evse import WatchConfig
 from secc.hardware.simulated import SimulatedEvseConfig
 from secc.session import ports
 from secc.session.config import AcRating, EvseRating, SeccConfig, WptRating
+from tests.io.hardware.linux_machine import KEYS, RELAY
 from tests.safety.judged.rig import Car
 from tests.secc.asking import ask_for_everything
 from tests.secc.hardware.bare import LineMeter, Log, run
@@ -24,7 +25,7 @@ from tests.secc.hardware.channel import Board, Isolation, Stage, Switch
 from tests.secc.hardware.own_drivers import CONTEXTS, PARTS, install_own
 from tests.secc.hardware.plain import Latched, Wire
 from tests.secc_toml import SECC
-from v2g.config import faults
+from v2g.config import Table, faults
 from v2g.energy.conductors import Currents
 from v2g.errors import ConfigError, StoreError, TransportError
 from v2g.hardware.board import inputs
@@ -151,6 +152,37 @@ def test_settings_are_those_of_the_part_or_are_missing() -> None:
     assert settings_of(HardwareConfig(pilot="board", board=board), "pilot") is board
     with pytest.raises(ConfigError, match=r"^hardware\.board: is missing"):
         settings_of(HardwareConfig(pilot="board"), "pilot")
+
+
+@pytest.mark.parametrize(
+    ("config", "part"),
+    [
+        (HardwareConfig(backend="bench"), ""),
+        (HardwareConfig(kind="wpt"), "the air above the primary device"),
+        (HardwareConfig(), "the control pilot"),
+        (HardwareConfig(pilot="board", kind="acdp"), "the connection device"),
+        (HardwareConfig(pilot="board"), "the DC line"),
+        (HardwareConfig(pilot="board", stage="can"), ""),
+        (HardwareConfig(pilot="board", kind="ac"), "the AC line"),
+        (HardwareConfig(pilot="board", kind="ac", meter="modbus"), ""),
+    ],
+)
+def test_a_part_that_simulated_wires_join_to_the_vehicle_is_named(config: HardwareConfig, part: str) -> None:
+    assert on_simulated_wires(config) == part
+
+
+def test_what_only_one_evse_can_have_is_of_its_part_and_of_no_bench() -> None:
+    config = HardwareConfig(pilot="board", board=BoardConfig(device="/dev/ttyUSB0"), meter="modbus")
+    assert devices_of(config) == [("pilot", "/dev/ttyUSB0")]
+    assert devices_of(msgspec.structs.replace(config, backend="bench")) == []
+
+
+@pytest.mark.parametrize("relay", [True, False])
+def test_phases_are_switched_by_a_board_with_a_relay_and_on_no_bench(relay: bool) -> None:
+    config = HardwareConfig(pilot="linux", drivers={"linux": Table(KEYS | RELAY if relay else KEYS)})
+    assert switches_phases(config) is relay
+    assert not switches_phases(msgspec.structs.replace(config, backend="bench"))
+    assert not switches_phases(HardwareConfig())
 
 
 # -- simulated parts
