@@ -15,7 +15,7 @@ import msgspec
 from evcc.basic_charging import BasicFallback
 from evcc.checkpoints import CheckpointStore, kept, line_of
 from evcc.config import ChainConfig, EmergencyConfig, EvccConfig, load_config, load_policy
-from evcc.contracts import Contracts
+from evcc.contract_store import Contracts
 from evcc.driver import Driver
 from evcc.hardware.ac import OnBoardCharger
 from evcc.hardware.couplings import RailPilot, SecondaryDevice

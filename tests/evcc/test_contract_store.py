@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from evcc.config import EvccConfig, load_config
-from evcc.contracts import Contracts, ContractStore
+from evcc.contract_store import Contracts, ContractStore
 from evcc.session.contracts import Contract, emaid, ranked, signing
 from evcc.session.ports import OpenContactor, StoreContract
 from pki_tools.tree import PkiTree
