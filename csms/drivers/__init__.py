@@ -2,5 +2,5 @@
 
 Neither needs a login: addresses have a code that only this back end can make (`work.py`), so nobody finds the page of
 an EVSE without its QR code, or of a session without having been there while it ran. Pages name no token, contract or
-vehicle.
+vehicle. Their words: `driver.html` and `driver_session.html` of `csms/console/templates`, and `pages.py`.
 """

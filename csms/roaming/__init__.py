@@ -2,5 +2,6 @@
 
 `partners`: handshake, tokens, requests to partners; `endpoint`: requests of partners, which `cpo` and `emsp` answer by
 module; `work`: what is published, the outbox; `sessions`: sessions and their CDRs, of settled ones from
-`v2g/ocpi/settled.py`. Objects of both sides are in one table, in the inner form of `v2g.ocpi`.
+`v2g/ocpi/settled.py`, rounded by `payable` of `v2g/units.py`. Objects of both sides are in one table, in the inner form
+of `v2g.ocpi`.
 """

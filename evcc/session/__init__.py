@@ -1,4 +1,5 @@
 """The vehicle's side of a session: what all editions share, and a folder for each edition. Pure.
 
-When a session without energy ends: `vehicle.py`.
+When a session without energy ends: `vehicle.py`. Which of its contracts a vehicle presents first: `ranked` in
+`contracts.py`, which the folder of `evcc/contract_store.py` holds.
 """

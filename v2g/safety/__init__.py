@@ -2,7 +2,8 @@
 sessions, observe all messages and commands, and can only lower and open. Pure.
 
 Limits and times: `charger.py`, `vehicle.py`; margins: `flow.py`; how excess adds up: `excess.py`. What follows a
-verdict: `secc/hardware/safety.py`, `evcc/hardware/safety.py`. The same monitor for boards: `board`, in C.
+verdict, and what a part that fails or a pilot that is not measured is to a monitor: `secc/hardware/safety.py`,
+`evcc/hardware/safety.py`. The same monitor for boards: `board`, in C.
 
 Powers W, currents mA, voltages mV, all magnitudes; times s on one monotonic clock.
 """
