@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import ssl
@@ -317,6 +318,49 @@ async def test_a_silent_peer_times_out_and_a_lost_one_fails_open_calls() -> None
         await connection.close()
         with pytest.raises(TransportError):
             await pending
+
+
+class Stuck:
+    """A socket whose peer reads nothing, until it is lost."""
+
+    version = "2.0.1"
+
+    def __init__(self) -> None:
+        self.lost = asyncio.Event()
+
+    def listen(self, _on_text: Any) -> None:
+        """Nothing comes."""
+
+    def send_now(self, _text: str) -> bool:
+        """Its buffer is full."""
+        return False
+
+    async def send(self, _text: str) -> None:
+        """Wait for the peer."""
+        await asyncio.Event().wait()
+
+    async def receive(self) -> str:
+        """Wait for the end."""
+        await self.lost.wait()
+        raise TransportError("lost")
+
+
+async def test_a_call_that_is_cancelled_while_it_writes_to_a_lost_peer_leaves_nothing_behind() -> None:
+    reported: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["message"]))
+    socket: Any = Stuck()
+    connection = rpc(socket, nothing)
+    call = asyncio.create_task(connection.call(ResetRequest(type="OnIdle"), ResetResponse))
+    run = asyncio.create_task(connection.run())
+    await asyncio.sleep(0)
+    socket.lost.set()
+    await run
+    call.cancel()
+    await asyncio.wait([call])
+    assert call.cancelled()
+    del call
+    gc.collect()
+    assert reported == []
 
 
 @pytest.mark.parametrize("module", [v201, v21])

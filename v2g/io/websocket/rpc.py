@@ -102,6 +102,8 @@ class RpcConnection:
             answer = await future
         finally:
             self._calls.pop(identifier, None)
+            if future.done() and not future.cancelled():
+                future.exception()  # retrieved: its caller may have been cancelled while it wrote
         assert isinstance(answer, response)
         return answer
 
