@@ -13,6 +13,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from traceback import clear_frames
 from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy import Connection, Engine
@@ -207,7 +208,11 @@ def _one_by_one(connection: Connection, group: list[_Job]) -> None:
 
 
 def as_store_error(error: Exception) -> Exception:
-    """Return a database's error as StoreError, UnstorableError if it is a lasting one, any other unchanged."""
+    """Return a database's error as StoreError, UnstorableError if it is a lasting one, any other unchanged.
+
+    Its frames let go of what they hold: a cursor there would keep SQLite's log in use as long as the error is known.
+    """
+    clear_frames(error.__traceback__)
     if not isinstance(error, SQLAlchemyError):
         return error
     if isinstance(error, LASTING):

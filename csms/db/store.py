@@ -160,8 +160,11 @@ def _do(engine: Engine, work: Callable[[Connection], R]) -> R:
     try:
         with engine.begin() as connection:
             return work(connection)
-    except SQLAlchemyError as error:
-        raise as_store_error(error) from error
+    except Exception as error:
+        failure = as_store_error(error)
+        if failure is error:
+            raise
+        raise failure from error
 
 
 def open_sqlite(path: Path) -> Store:

@@ -1,12 +1,14 @@
 """The database: migrations lead to the declared tables, work is whole or not at all, and no newer file is touched."""
 
 import asyncio
+import contextlib
 import re
 import resource
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -155,6 +157,23 @@ async def test_work_that_fails_leaves_nothing_behind(store: Store) -> None:
     with pytest.raises(RuntimeError):
         await store.run(work)
     assert await store.run(lambda c: c.execute(select(func.count()).select_from(stations_table)).scalar()) == 0
+
+
+@pytest.mark.parametrize("by", [Store.run, Store.read, Store.look_up], ids=lambda each: each.__name__)
+async def test_work_that_fails_as_it_fetches_does_not_hold_the_log(tmp_path: Path, by: Any) -> None:
+    """What was erased would stay in SQLite's log as long as its error is known."""
+
+    def fails(connection: Connection, *_: object) -> list[None]:
+        found = connection.execute(text("SELECT name FROM sqlite_master"))
+        for row in found:
+            raise ValueError(row.name)
+        return [None]
+
+    with contextlib.closing(open_sqlite(tmp_path / "csms.sqlite3")) as store:
+        await store.run(tokens.put, Token("ISO14443", "A", "Accepted"))
+        error = (await asyncio.gather(by(store, fails, "x"), return_exceptions=True))[0]
+        assert isinstance(error, ValueError)
+        await store.forget()
 
 
 async def test_a_database_that_refuses_is_a_store_error(store: Store) -> None:
