@@ -173,11 +173,18 @@ def read_tariff(path: Path) -> "TypedTariff":
     return found
 
 
+def or_stdout(path: Path | None) -> Path | None:
+    """Return a file to write; None, standard output, for `-` as well. A callback of options that permit it."""
+    return None if path is not None and str(path) == "-" else path
+
+
 def open_new(path: Path, *, hint: str) -> int:
     """Create a file, readable only by its owner; return its descriptor.
 
     Raises ConfigError, with `hint` if the file exists.
     """
+    if or_stdout(path) is None:
+        raise ConfigError("this is not written to standard output", hint="name a file")
     try:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
@@ -206,8 +213,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_out(content: bytes, path: Path | None) -> None:
-    """Write to a new file, or to standard output unchanged."""
-    if path is None:
+    """Write to a new file, or to standard output unchanged: without one, or for `-`."""
+    file = or_stdout(path)
+    if file is None:
         write_bytes(content)
     else:
-        write_new(path, content)
+        write_new(file, content)

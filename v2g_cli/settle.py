@@ -343,7 +343,7 @@ def show(directory: Bundle, keys: Keys = None, json: JsonFlag = False) -> None:
 @app.command()
 def receipt(
     directory: Bundle,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default: standard output.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default, or -: standard output.")] = None,
     language: Annotated[Spoken, typer.Option("--language", help="Language of the receipt.")] = Spoken.EN,
     zone: Annotated[str, typer.Option("--zone", help="Time zone, such as Europe/Berlin or +01:00.")] = "UTC",
     vat: Annotated[
@@ -430,7 +430,7 @@ def export(
             "--format", help="csv, json: the lines. ocmf: for the transparency software. ocpi: a CDR of OCPI 2.2.1."
         ),
     ],
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default: standard output.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default, or -: standard output.")] = None,
     facts: Annotated[
         Path | None, typer.Option("--facts", metavar="FILE", help="For ocpi: location and authorisation (TOML, YAML).")
     ] = None,

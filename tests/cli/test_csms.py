@@ -120,6 +120,7 @@ async def test_the_copy_of_a_journal_is_written_as_it_is_and_over_no_file(cli: C
         await transfer(station, delivery(lines))
     whole = b"".join(lines)
     assert await cli("journal", SESSION, role=Role.BILLING) == (0, whole.decode(), "")
+    assert await cli("journal", SESSION, "--out", "-") == (0, whole.decode(), "")
     path = tmp_path / "journal.jsonl"
     assert await cli("journal", SESSION, "--station", STATION, "--out", str(path)) == (0, "", "")
     assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (whole, 0o600)

@@ -86,8 +86,11 @@ def test_requests_go_out_and_come_back(v2g: Run, lab: Path, tmp_path: Path) -> N
     assert done.code == 0, done.errors
     assert len(x509.load_pem_x509_certificates(out.read_bytes())) == 3
     assert v2g("pki", "verify", str(out), "--role", "secc", "--root", str(lab / "v2g/root.pem")).code == 0
-    piped = v2g("pki", "csr", "--role", "secc", "--cn", name, "--key", str(key))
-    assert piped.output.startswith("-----BEGIN CERTIFICATE REQUEST-----")
+    piped = ("pki", "csr", "--role", "secc", "--cn", name, "--key", str(key))
+    for words in (piped, (*piped, "--out", "-")):
+        printed = v2g(*words).output
+        assert printed.startswith("-----BEGIN CERTIFICATE REQUEST-----")
+        assert printed.endswith("-----END CERTIFICATE REQUEST-----\n")
 
 
 @pytest.mark.long

@@ -156,7 +156,9 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
         if self.is_for_good:
             yield "yes", Annotated[bool, typer.Option("--yes", help="Do not ask.")], False
         if self.known.media not in ("application/json", "", "text/event-stream"):
-            option = typer.Option("--out", "-o", metavar="FILE", help="New file, mode 0600; else standard output.")
+            option = typer.Option(
+                "--out", "-o", metavar="FILE", help="New file, mode 0600; else, or -, standard output."
+            )
             yield "out", Annotated[Path | None, option], None
         elif self.known.media:
             yield "json", JsonFlag, False

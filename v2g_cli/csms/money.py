@@ -16,7 +16,7 @@ from v2g.svg_chart import Row, Series, stairs_chart
 from v2g_cli.csms.client import CsmsClient
 from v2g_cli.csms.declared import books, tariffs
 from v2g_cli.csms.show import JsonFlag, Limit, client_of, columns_of, money, part, show, show_one
-from v2g_cli.output import print_json, read_tariff, read_text, say, tell, write_bytes, write_new
+from v2g_cli.output import print_json, read_tariff, read_text, say, tell, write_new, write_out
 
 Session = Annotated[str, typer.Argument(metavar="SESSION", help="ISO 15118 session id.")]
 AtStation = Annotated[str | None, typer.Option("--station", help="Its station, if several stations use that id.")]
@@ -136,11 +136,7 @@ def report(
 
 def _write_csv(path: Path, by: str, rows: Sequence[Mapping[str, object]]) -> None:
     fields = ("group", *_SUMS.values())
-    text = csv_text((by, *_SUMS.values()), *([row[name] for name in fields] for row in rows)).encode()
-    if str(path) == "-":
-        write_bytes(text)
-        return
-    write_new(path, text)
+    write_out(csv_text((by, *_SUMS.values()), *([row[name] for name in fields] for row in rows)).encode(), path)
 
 
 def _picture(by: str, rows: Sequence[Mapping[str, Any]]) -> str:

@@ -15,7 +15,7 @@ from v2g_cli.pki import issue as pki_issue
 from v2g_cli.pki import keys as pki_keys
 from v2g_cli.pki import pools as pki_pools
 from v2g_cli.pki import show as pki_show
-from v2g_cli.pki.common import JsonFlag, Tree, generation_of, kind_of, now, password, run_until_stopped, write_out
+from v2g_cli.pki.common import JsonFlag, Out, Tree, generation_of, kind_of, now, password, run_until_stopped, write_out
 
 # -- `v2g pki serve`: the OCSP responder and CRL server
 
@@ -54,14 +54,14 @@ def export(
     directory: Tree,
     name: Annotated[str, typer.Argument(metavar="[NAME]", help="Name of a certificate; omit it for josev.")] = "",
     format_: Annotated[str, typer.Option("--format", "-f", help=", ".join(FORMATS))] = "pem",
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="File, or folder for josev.")] = None,
+    out: Out = None,
     password_env: Annotated[str, typer.Option(help="Environment variable with the password for keys.")] = "",
     password_file: Annotated[Path | None, typer.Option(help="File of mode 0600 with the password for keys.")] = None,
     vehicle: Annotated[str, typer.Option(help="josev: leaf certificate of its vehicle.")] = "vehicle",
     contract: Annotated[str, typer.Option(help="josev: the contract of its vehicle.")] = "contract",
     json: JsonFlag = False,
 ) -> None:
-    """Export a chain as PEM, a certificate as DER, a key with its chain as PKCS #12, or a tree for Josev.
+    """Export a chain as PEM, a certificate as DER, a key with its chain as PKCS #12, or a tree (folder) for Josev.
 
     Examples: `v2g pki export certs/lab secc --out secc.pem`,
     `v2g pki export certs/lab vehicle --format pkcs12 --out vehicle.p12 --password-env P12`,

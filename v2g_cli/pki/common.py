@@ -13,7 +13,7 @@ import typer
 
 from v2g.errors import ConfigError, KeyAccessError
 from v2g.observe import Observe
-from v2g_cli.output import print_json, terminal
+from v2g_cli.output import or_stdout, print_json, terminal
 
 if TYPE_CHECKING:
     from pki_tools.ceremony import Sealed, ShareWords
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
 Tree = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a PKI made by `v2g pki make`.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a certificate, as listed by `v2g pki show DIR`.")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="File to write; otherwise standard output.")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", callback=or_stdout, help="File to write; otherwise, and for -, standard output."),
+]
 Days = Annotated[int | None, typer.Option(min=1, help="Days of validity; otherwise the profile's.")]
 SealedFile = Annotated[
     Path | None, typer.Option("--sealed", help="Sealed root key, if the PKI folder holds no root key.")

@@ -10,7 +10,17 @@ import typer
 from v2g.errors import ConfigError, TimeoutExpired, V2GError
 from v2g.observe import Observe
 from v2g_cli.output import print_json, say, tell
-from v2g_cli.pki.common import JsonFlag, Tree, generation_of, progress, role_of, run_until_stopped, users_of, write_out
+from v2g_cli.pki.common import (
+    JsonFlag,
+    Out,
+    Tree,
+    generation_of,
+    progress,
+    role_of,
+    run_until_stopped,
+    users_of,
+    write_out,
+)
 
 
 def est(
@@ -93,7 +103,7 @@ def enrol(
     csr: Annotated[Path, typer.Option("--csr", help="Certificate request, as `v2g pki csr` makes it.")],
     role: Annotated[str, typer.Option("--role", help="Role of the certificate: secc, station, gateway, ...")],
     trust: Annotated[list[Path], typer.Option("--trust", help="Root (PEM) of the certificate; repeatable.")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="PEM file for the chain; else stdout.")] = None,
+    out: Out = None,
     root: Annotated[Path | None, typer.Option(help="Root (PEM) of the server's TLS; else the system's.")] = None,
     certificate: Annotated[Path | None, typer.Option(help="Own TLS certificate with its chain (PEM).")] = None,
     key: Annotated[Path | None, typer.Option(help="Its key (PEM, mode 0600).")] = None,

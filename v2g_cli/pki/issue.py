@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from v2g.errors import ConfigError
-from v2g_cli.output import print_json, say, tell
+from v2g_cli.output import or_stdout, print_json, say, tell
 from v2g_cli.pki.common import (
     Days,
     JsonFlag,
     Name,
+    Out,
     SealedFile,
     Shares,
     Tree,
@@ -42,7 +43,7 @@ def csr(
     ],
     role: RoleName,
     cn: CommonName,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write; otherwise standard output.")] = None,
+    out: Out = None,
     organization: Annotated[str, typer.Option("--organization", help="O of the subject.")] = "V2G Engine Operator",
     country: Annotated[str, typer.Option("--country", help="C of the subject, two letters.")] = "",
     host: Hosts = None,
@@ -134,7 +135,7 @@ def issue(
     )
     issued = issue_certificate(directory, order, at=now(), keys=keys_of(sealed, share))
     if out is not None:
-        write_out(out, export_pem(directory, load_index(directory), issued[0].entry))
+        write_out(or_stdout(out), export_pem(directory, load_index(directory), issued[0].entry))
     left_out = request.left_out if request else ()
     for each in issued:
         _report(directory, each, "issued", json=json, left_out=left_out if each is issued[0] else ())
