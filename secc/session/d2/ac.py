@@ -6,8 +6,10 @@ from secc.session import delivery
 from secc.session.ports import SetAcOutput
 from secc.session.power import apply_output, line_ma, loop_event, overdraw
 from secc.session.request_context import Wait, refuse
-from secc.session.stages import Charging, Planned, Vehicle
+from secc.session.stages import Charging, Plan, Planned, Vehicle
+from secc.session.v2g_message.parameters import most_power_w
 from secc.session.v2g_message.request_context import RequestContext, Step
+from v2g.energy.conductors import line_current_ma
 from v2g.energy.needs import EvNeeds
 from v2g.iso15118.d2.messages import data_types as iso
 from v2g.iso15118.d2.messages.common import ChargingStatusReq
@@ -56,11 +58,10 @@ def needs(parameter: iso.AC_EVChargeParameter, known: Vehicle, departure_ms: int
     )
 
 
-def limits(mode: EnergyTransferMode, context: RequestContext) -> iso.AC_EVSEChargeParameter:
-    """Return the charge point's voltage, and the present current of one phase."""
+def limits(mode: EnergyTransferMode, plan: Plan, context: RequestContext) -> iso.AC_EVSEChargeParameter:
+    """Return the charge point's voltage, and the highest current of one phase in a plan."""
     voltage = context.config.ac_rating.nominal_voltage_v
-    lines = min(phases(mode, context), context.facts.lines)
-    most_ma = line_ma(context.station.charge_w, context.station.charge_line, lines, context)
+    most_ma = line_current_ma(most_power_w(plan), voltage, min(phases(mode, context), context.facts.lines))
     return iso.AC_EVSEChargeParameter(
         ac_evse_status=status(context),
         evse_nominal_voltage=VALUES.voltage(voltage * 1000, Rounding.NEAREST),

@@ -289,10 +289,10 @@ def _discovery_response(
         "ChargeParameterDiscoveryRes",
         evse_processing=context.messages.processing(processing),
         sa_schedules=plans.schedule_list(plan, request.max_entries_sa_schedule_tuple) if finished else None,
-        evse_charge_parameter=ac.limits(request.requested_energy_transfer_mode, context)
+        evse_charge_parameter=ac.limits(request.requested_energy_transfer_mode, plan, context)
         if context.family is Family.AC
         else DC_EVSEChargeParameter(
-            dc_evse_status=dc_evse_status(Phase.PARAMETERS, context), **parameters.dc_limits(context)
+            dc_evse_status=dc_evse_status(Phase.PARAMETERS, context), **parameters.dc_limits(plan, context)
         ),
     )
 

@@ -209,7 +209,7 @@ def _discovery_response(context: RequestContext, processing: str, plan: Plan) ->
         evse_processing=context.messages.processing(processing),
         sa_schedules=schedules.schedule_list(parameters.schedule_of(plan.tuples[0].charge, schedules.MOST_ENTRIES)),
         evse_charge_parameter=DC_EVSEChargeParameter(
-            dc_evse_status=dc_evse_status(Phase.PARAMETERS, context), **parameters.dc_limits(context)
+            dc_evse_status=dc_evse_status(Phase.PARAMETERS, context), **parameters.dc_limits(plan, context)
         ),
     )
 

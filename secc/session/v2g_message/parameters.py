@@ -172,12 +172,17 @@ def schedule_of(spans: Spans, most_entries: int) -> PowerSchedule:
     return covering(steps, max(1, (spans[-1].end_ms - begin_ms) // 1000), most_entries)
 
 
-def dc_limits(context: RequestContext) -> dict[str, Any]:
-    """Return the fields of DC_EVSEChargeParameter with the charger's limits; the power is the present one."""
+def most_power_w(plan: stages.Plan) -> int:
+    """Return the highest power that a plan offers at any time: vehicles take the limit beside it as the session's."""
+    return max(span.power_w for each in plan.tuples for span in each.charge)
+
+
+def dc_limits(plan: stages.Plan, context: RequestContext) -> dict[str, Any]:
+    """Return the fields of DC_EVSEChargeParameter with the charger's limits; the power is the highest of the plan."""
     rating, values = context.config.rating, context.messages.values
     return {
         "evse_maximum_current_limit": values.current(rating.max_charge_current_a * 1000, Rounding.DOWN),
-        "evse_maximum_power_limit": values.power(max(0, context.station.charge_w), Rounding.DOWN),
+        "evse_maximum_power_limit": values.power(most_power_w(plan), Rounding.DOWN),
         "evse_maximum_voltage_limit": values.voltage(rating.max_voltage_v * 1000, Rounding.DOWN),
         "evse_minimum_current_limit": values.current(rating.min_charge_current_a * 1000, Rounding.UP),
         "evse_minimum_voltage_limit": values.voltage(rating.min_voltage_v * 1000, Rounding.UP),

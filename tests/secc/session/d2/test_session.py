@@ -261,6 +261,28 @@ def test_without_a_departure_a_schedule_covers_a_day(dc: Iso2Bench) -> None:
     assert schedule.end_s == 86_400
 
 
+@pytest.mark.requirement("R57")
+def test_the_limit_beside_a_schedule_is_its_highest(make_iso2: MakeIso2, subtests: pytest.Subtests) -> None:
+    """Vehicles take it as the session's: one that came while little was allowed never got what was planned."""
+    for alternating in (False, True):
+        with subtests.test(alternating=alternating):
+            bench = make_iso2(alternating=alternating)
+            later = Limit(source=SITE, charge_w=20_700, discharge_w=0, valid_from_ms=bench.utc_ms + 3_600_000)
+            now = Limit(source=SITE, charge_w=4_140, discharge_w=0, version=2)
+            bench.fact(ports.GridChanged((now,), foreseen=(later,)))
+            bench.reach(State.CHARGE_PARAMETER_DISCOVERY)
+            response = bench.go("ChargeParameterDiscoveryReq")
+            (schedule,) = power_schedules(response.sa_schedules).values()
+            assert [schedule.power_at(at) for at in (0, 3_700)] == [4_140, 20_700]
+            loop = bench.go(*bench.ways[State.AC_CHARGE_LOOP if alternating else State.DC_CHARGE_LOOP][6:])
+            if alternating:
+                assert response.evse_charge_parameter.evse_max_current == amperes(30)
+                assert loop.evse_max_current == amperes(6)
+            else:
+                assert response.evse_charge_parameter.evse_maximum_power_limit == watts(20_700)
+                assert loop.evse_maximum_power_limit == watts(4_140)
+
+
 def test_the_operators_offers_are_tuples_and_prices_levels(make_iso2: MakeIso2) -> None:
     offers = (ScheduleOffer(), ScheduleOffer(power_percent=50), ScheduleOffer(cheapest=True))
     bench = make_iso2(replace(CONFIG, schedules=ScheduleRules(offers=offers)))

@@ -303,12 +303,17 @@ def test_known_later_limits_are_in_the_schedule(make_din: MakeDin) -> None:
     din = make_din()
     now = din.utc_ms
     din.fact(
-        ports.GridChanged(foreseen=(Limit(source=SITE, charge_w=10_000, discharge_w=0, valid_from_ms=now + 3_600_000),))
+        ports.GridChanged(
+            (Limit(source=SITE, charge_w=5_000, discharge_w=0, version=2),),
+            foreseen=(Limit(source=SITE, charge_w=10_000, discharge_w=0, valid_from_ms=now + 3_600_000),),
+        )
     )
     din.reach(State.CHARGE_PARAMETER_DISCOVERY)
-    (schedule,) = power_schedules(din.go("ChargeParameterDiscoveryReq").sa_schedules).values()
-    assert schedule.power_at(0) == 32_767
+    response = din.go("ChargeParameterDiscoveryReq")
+    (schedule,) = power_schedules(response.sa_schedules).values()
+    assert schedule.power_at(0) == 5_000
     assert schedule.power_at(3_700) == 10_000
+    assert response.evse_charge_parameter.evse_maximum_power_limit == watts(10_000), "which vehicles keep"
 
 
 # -- power ------------------------------------------------------------------------------------------------------------
