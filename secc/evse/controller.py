@@ -34,7 +34,7 @@ from secc.session.ports import Paused
 from secc.station.station import ChargerStation
 from v2g.energy.conductors import LINE_NAMES, LINES, Currents
 from v2g.energy.grid_signal import parse_grid_signal
-from v2g.energy.limits import EVSE, GridResponse, Limit
+from v2g.energy.limits import EVSE, GridResponse, Limit, LimitsOverTime
 from v2g.errors import ConfigError, V2GError
 from v2g.hardware.interfaces import ChargerPilot, OnFault
 from v2g.io.capture.recorder import FrameRecorder
@@ -320,11 +320,20 @@ class EvseController:
         return True
 
     def grid_changed(self, facts: Sequence[Fact]) -> None:
-        """Limits have changed; a vehicle is asked to pause if there is no energy for long."""
+        """Limits have changed; a vehicle is asked to pause if there is no energy for long.
+
+        One that follows a schedule is asked for another one, unless it was made of these limits already: with ISO
+        15118-2 each renegotiation of direct current interrupts the energy.
+        """
+        utc_ms = self.clock.utc_ms()
+        before = self._schedule_limits(utc_ms)
         self.tell(*facts)
-        if facts and isinstance(self._session, NegotiatedSession) and self._session.scheduled:
+        if self._schedule_limits(utc_ms) != before:
             self.tell(ports.RenegotiationRequested())
         self._supply_changed()
+
+    def _schedule_limits(self, utc_ms: int) -> LimitsOverTime:
+        return self._session.schedule_limits(utc_ms) if isinstance(self._session, NegotiatedSession) else ()
 
     def _supply_changed(self) -> None:
         until_ms = self.grid.nothing_until_ms

@@ -14,6 +14,7 @@ from secc.session.facts import SessionFacts
 from secc.session.identity import Connection
 from secc.session.limits import SessionLimits
 from secc.session.ports import Paused
+from v2g.energy.limits import LimitsOverTime
 from v2g.exi.declare import Element
 from v2g.iso15118.engine.app_protocol import AppProtocol, SupportedAppProtocolReq
 from v2g.iso15118.engine.core import Conversation
@@ -45,9 +46,8 @@ class SessionStart(msgspec.Struct, frozen=True, kw_only=True):
 class EditionSession(Conversation, Protocol):
     """A session of one edition: a core, and what an EVSE reads from it."""
 
-    @property
-    def scheduled(self) -> bool:
-        """Whether the vehicle follows a schedule, which new limits and prices make obsolete."""
+    def schedule_limits(self, utc_ms: int) -> LimitsOverTime:
+        """Return the limits that a schedule would be made of now, if the vehicle follows one; nothing else."""
 
     @property
     def bidirectional(self) -> bool:
@@ -79,9 +79,8 @@ class NegotiatedSession(Negotiated[EditionSession]):
         super().__init__(begin(editions[0]), chooses=len(editions) > 1)
         self._editions, self._config, self._session_of = editions, config, begin
 
-    @property
-    def scheduled(self) -> bool:
-        return self.session.scheduled
+    def schedule_limits(self, utc_ms: int) -> LimitsOverTime:
+        return self.session.schedule_limits(utc_ms)
 
     @property
     def bidirectional(self) -> bool:

@@ -28,7 +28,7 @@ from secc.session.power import DIRECTION_CHANGE, Turnaround, apply_output, direc
 from secc.session.request_context import NOTICE_S, ChargerTiming, CommonContext, Handlers, Notices, RequestContext, Step
 from v2g.asn1.discharge import DischargeLimits
 from v2g.energy.grid_signal import Tariff
-from v2g.energy.limits import VEHICLE, Limit
+from v2g.energy.limits import VEHICLE, Limit, LimitsOverTime, limits_over
 from v2g.energy.settlement.records import TariffSet, VehicleDescribed, support_record
 from v2g.errors import CodecError, Iso15118Error
 from v2g.exi.declare import Element
@@ -36,6 +36,7 @@ from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine import sequence
+from v2g.iso15118.engine.power_schedule import DAY_S
 from v2g.iso15118.engine.sequence import Chart, State
 from v2g.iso15118.engine.session import NO_SESSION, Command, Fact, Session
 from v2g.observe import Observe
@@ -106,11 +107,12 @@ class ChargerSession(Session):
         """The progress of the session, with its data (`secc.session.stages`)."""
         return self._stage
 
-    @property
-    def scheduled(self) -> bool:
-        """Whether the vehicle follows a schedule, which new limits and prices make obsolete."""
+    def schedule_limits(self, utc_ms: int) -> LimitsOverTime:
+        """Return the limits that a schedule would be made of now, if the vehicle follows one; nothing else."""
         selected = self._selected()
-        return selected is not None and selected.control_mode is ControlMode.SCHEDULED
+        if selected is None or selected.control_mode is not ControlMode.SCHEDULED:
+            return ()
+        return limits_over(self._limits.planned(utc_ms), utc_ms, utc_ms + DAY_S * 1000)
 
     @property
     def bidirectional(self) -> bool:
@@ -389,7 +391,6 @@ class ChargerSession(Session):
             case ports.GridChanged():
                 if fact.foreseen is not None:
                     self._limits.foresee(fact.foreseen)
-                    self._replan()
                 self._take_grid(fact.limits, fact.tariff)
             case AnnouncePrices():
                 self._replan()

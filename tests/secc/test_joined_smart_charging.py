@@ -80,11 +80,10 @@ class Charger:
         wanted, self.station.commands[:] = list(self.station.commands), []
         for command in wanted:
             facts: Any = ()
+            before = self.session.session.schedule_limits(self.session.utc_ms)
             match command:
                 case ProfileLimits() as limits:
-                    facts = list(self.grid.profiles(limits))
-                    if self.session.session.scheduled:
-                        facts.append(ports.RenegotiationRequested())
+                    facts = self.grid.profiles(limits)
                 case AnnouncePrices():
                     facts = self.grid.prices(command)
                 case ProfileTaken():
@@ -99,6 +98,8 @@ class Charger:
                     self.answer = ports.ChargingNeedsAnswered("Rejected")
             for fact in facts:
                 self.session.fact(fact)
+            if self.session.session.schedule_limits(self.session.utc_ms) != before:
+                self.session.fact(ports.RenegotiationRequested())
 
     def csms(self, action: str, **fields: Any) -> Any:
         """The CSMS asks something of the station; the session receives it."""
@@ -273,6 +274,31 @@ def test_set_points_over_time_become_the_vehicles_schedule(scheduled: Charger) -
 
     assert powers(first.charging_schedule) == [5000, 0]
     assert powers(first.discharging_schedule) == [0, -4000]
+
+
+@pytest.mark.requirement("R57")
+def test_what_a_schedule_was_made_of_asks_for_no_other_one(scheduled: Charger) -> None:
+    """K16: a period that begins as planned is no news to the vehicle; another profile is."""
+    from tests.station.bench import at
+
+    def asked() -> bool:
+        return scheduled.loop().evse_status is not None
+
+    scheduled.station.utc_ms = scheduled.session.utc_ms
+    periods = [{"startPeriod": 0, "limit": 8000.0}, {"startPeriod": 60, "limit": 2000.0}]
+    scheduled.own({}, periods=periods, schedule={"startSchedule": at(scheduled.session.utc_ms)})
+    session = scheduled.session
+    assert asked()
+    session.send(session.ask("PowerDeliveryReq", charge_progress=cm.ChargeProgress.ScheduleRenegotiation))
+    session.go("ScheduleExchangeReq")
+    session.send(session.ask("PowerDeliveryReq", ev_power_profile=session.profile(1, 1_000)))
+    session.move(session.now + 61)
+    scheduled.station.wait(61)
+    scheduled.carry_out()
+    assert scheduled.power == (2000, 0)
+    assert not asked()
+    scheduled.own({"limit": 1900.0})
+    assert asked()
 
 
 def test_a_transfer_that_the_csms_rejects_is_another_services_turn(make_bench: Make) -> None:  # noqa: F811

@@ -167,7 +167,11 @@ def _smallest(currents: Iterable[tuple[int | None, str]]) -> tuple[int, str] | N
     return min(known, key=lambda each: each[0], default=None)
 
 
-def limits_over(limits: Iterable[Limit], start_ms: int, end_ms: int) -> tuple[tuple[int, int, EffectiveLimits], ...]:
+LimitsOverTime = tuple[tuple[int, int, EffectiveLimits], ...]
+"""Start and end (UTC ms) of consecutive times, each with its limits."""
+
+
+def limits_over(limits: Iterable[Limit], start_ms: int, end_ms: int) -> LimitsOverTime:
     """Return the limits over time, as (start, end, limits) from `start_ms` to `end_ms` without gaps.
 
     A source may have several limits: each applies from its `valid_from_ms` until that of the next one.

@@ -428,7 +428,7 @@ def test_a_renegotiation_that_skips_the_cable_check_does_not_raise_the_tested_vo
 
 def test_the_charger_asks_for_a_renegotiation(dc: Iso2Bench) -> None:
     dc.reach(State.DC_CHARGE_LOOP)
-    assert dc.session.scheduled
+    assert dc.session.schedule_limits(dc.utc_ms)
     limit(dc, 8_000, 2)
     status = dc.go("CurrentDemandReq").dc_evse_status
     assert (status.evse_notification.value, status.notification_max_delay) == ("ReNegotiation", 60)
