@@ -90,7 +90,12 @@ class FakePayments:
     def _carry_out(self, parts: list[str], body: dict[str, str]) -> dict[str, Any]:
         if len(parts) == 1:
             name = f"A{len(self.holds) + 1}"
-            self.holds[name] = {"amount": Decimal(body["amount"]), "taken": Decimal(0), "state": "pending"}
+            self.holds[name] = {
+                "amount": Decimal(body["amount"]),
+                "taken": Decimal(0),
+                "state": "pending",
+                "return_url": body.get("return_url", ""),
+            }
             return self._told(name)
         hold = self.holds[parts[1]]
         if parts[2] == "captures":

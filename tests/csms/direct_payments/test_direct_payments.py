@@ -353,6 +353,7 @@ async def test_a_driver_pays_by_the_page_of_the_plug(world: World) -> None:
         waiting = await driver.get(place)
         assert "Waiting for your payment In advance 30.00 EUR" in text_of(waiting)
         assert re.search(r'href="https://pay.example/A1"', waiting.body.decode())
+        assert world.provider.holds["A1"]["return_url"].partition("://")[2].partition("/")[2] == place[1:]
         assert (await driver.send(f"{path}/pay")).status == 409
         assert (await driver.get(place[:-1] + ("a" if place[-1] != "a" else "b"))).status == 404
         world.provider.approve()
