@@ -1318,6 +1318,9 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "keep_open: loop.time() - began > REOPEN_LONGEST_S -> loop.time() - began >= REOPEN_LONGEST_S": _GLANCE,
     },
     "board": {
+        "SerialBoard.__init__: self._temperatures_at = clock.monotonic() -> pass": _FIRST,
+        "SerialBoard.temperatures: self._clock.monotonic() - self._temperatures_at > HEAT_S "
+        "-> self._clock.monotonic() - self._temperatures_at >= HEAT_S": _GLANCE,
         "SerialBoard._within: self._clock.monotonic() >= end -> self._clock.monotonic() > end": _GLANCE,
         "SerialBoard._within: return False -> return None": _TRUTH,
     },

@@ -483,6 +483,10 @@ def test_an_error_has_its_reason(scenes: Any, levels: dict[str, Any], fault: str
     scenes(scene)
 
 
+def test_a_boards_port_is_what_only_one_evse_can_have() -> None:
+    assert CONFIG.devices == (CONFIG.device,)
+
+
 def test_the_coding_of_a_plug_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
         far = Far()
@@ -521,6 +525,9 @@ def test_temperatures_that_a_board_sends_no_more_are_none(scenes: Any) -> None:
         place.far.send(Temperatures({"board": 355, "plug": 990}))
         await asyncio.sleep(0.01)
         assert place.board.temperatures == {"board": 35.5, "plug": 99.0}
+        place.far.stop()
+        await asyncio.sleep(6.0)
+        assert place.board.temperatures == {"board": 35.5, "plug": 99.0}, "a lost board is a fault of its own"
 
     scenes(scene)
 

@@ -268,7 +268,7 @@ class SerialBoard(ReportingPilot):
         """Run the host. Input received while the loop was busy is read first: the board was not late."""
         if self._port is not None:
             self._port.read_now()
-        if self._cut and self._host.wanted.contactor:
+        if self._cut:
             self._host.want(msgspec.structs.replace(self._host.wanted, contactor=False), self._clock.monotonic())
         self._host.tick(self._clock.monotonic())
         self._exchange()
