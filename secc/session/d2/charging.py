@@ -52,17 +52,17 @@ def authorize(
 ) -> Step | Wait:
     """Ask for a decision on the contract, or for external identification: then the vehicle is asked to wait for its
     customer [V2G2-854]."""
+    respond = partial(_authorization_response, context)
     if isinstance(stage, Challenged):
-        return contract.authorize(request, stage, context)
+        return contract.authorize(request, stage, context, respond)
     timing = context.timing
     assert isinstance(timing, Timing)
     if isinstance(stage, Authorizing) and stage.contract is not None:
-        respond = partial(_authorization_response, context)
         return setup.external(stage, context, respond, ongoing="Ongoing", patience_s=context.ongoing_s)
     return setup.external(
         stage,
         context,
-        partial(_authorization_response, context),
+        respond,
         ongoing="Ongoing_WaitingForCustomerInteraction",
         patience_s=timing.secc_customer,
     )

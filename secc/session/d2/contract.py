@@ -4,6 +4,7 @@ The order of checks: chain and revocation lists with PaymentDetails, challenge a
 the CSMS.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from msgspec.structs import replace
@@ -13,6 +14,7 @@ from secc.session.identity import Contract, contract_of
 from secc.session.installation import FOR_OTHERS, Installing, forward
 from secc.session.ports import AuthorizeContract
 from secc.session.request_context import Wait, refuse
+from secc.session.stages import Authorized
 from secc.session.v2g_message.request_context import (
     ISO2_HANDLERS,
     Authorizing,
@@ -23,6 +25,7 @@ from secc.session.v2g_message.request_context import (
 )
 from v2g.energy.settlement.authorization import CHALLENGE_BYTES
 from v2g.errors import CertificateError, CodecError, Iso15118Error, RevocationError, SignatureError
+from v2g.exi.declare import Element
 from v2g.iso15118.d2 import signatures
 from v2g.iso15118.d2.emaid import is_same_contract
 from v2g.iso15118.d2.messages.common import (
@@ -74,8 +77,14 @@ def payment_details(request: PaymentDetailsReq, stage: Presenting, context: Requ
     return Step(response, Challenged(stage.opened, contract, challenge, opening), quirks=quirks)
 
 
-def authorize(request: AuthorizationReq, stage: Challenged, context: RequestContext) -> Wait:
-    """Check challenge and signature of the first AuthorizationReq, and ask the CSMS."""
+def authorize(
+    request: AuthorizationReq, stage: Challenged, context: RequestContext, respond: Callable[[str], Element]
+) -> Step | Wait:
+    """Check challenge and signature of the first AuthorizationReq, and ask the CSMS; a paused session's transaction is
+    authorized, also while the CSMS is away.
+
+    `respond` returns the response with this EVSEProcessing.
+    """
     if request.gen_challenge != stage.challenge:  # [V2G2-475]
         raise refuse("FAILED_ChallengeInvalid", "the challenge is missing, or not the one that was sent")
     try:
@@ -84,6 +93,8 @@ def authorize(request: AuthorizationReq, stage: Challenged, context: RequestCont
     except SignatureError as error:
         raise refuse("FAILED_SignatureError", str(error)) from None
     seen = (Observe("session", "quirk_tolerated", {"quirk": SIGNATURE_FORM.name}),) if deviations else ()
+    if context.joined is not None:
+        return Step(respond("Finished"), Authorized(opened=stage.opened, contract=stage.contract), seen)
     asked = Observe("authorization", "asked", {"method": "PnC", "emaid": stage.contract.emaid})
     opening = None if stage.opening is None else replace(stage.opening, request=context.exi)
     waiting = Authorizing(attempt=1, since=context.now, contract=stage.contract, opening=opening, opened=stage.opened)

@@ -115,7 +115,7 @@ def external(
         data: dict[str, Scalar] = {"session_id": session_id, "evcc_id": opened.evcc_id, **who}
         data["seconds"] = round(context.now - stage.since, 4)
         started = TransactionStarted(session_id, emaid, evcc_id=opened.evcc_id, protocol=context.messages.protocol)
-        commands = (*(() if context.joined is not None else (started,)), Observe("authorization", "authorized", data))
+        commands = (started, Observe("authorization", "authorized", data))
         authorized = Authorized(opened=opened, contract=contract, opening=stage.opening)
         return Step(respond("Finished"), authorized, commands)
     if stage.status is not None:

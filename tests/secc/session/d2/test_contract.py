@@ -157,7 +157,15 @@ def test_a_paused_session_goes_on_with_its_own_contract(pki_2: PkiTree, same: bo
     assert code(joined) == "OK_OldSessionJoined"
     second.go("ServiceDiscoveryReq")
     second.send(second.ask("PaymentServiceSelectionReq", selected_payment_option=types.PaymentOption.Contract))
-    assert code(second.present()) == answer
+    details = second.present()
+    assert code(details) == answer
+    if not same:
+        return
+    second.auto.pop(ports.AuthorizeContract)  # the CSMS is away; the transaction's authorization stands
+    assert second.authorize(details.gen_challenge).evse_processing is types.EVSEProcessing.Finished
+    assert not second.commands(ports.TransactionStarted)
+    second.go("ChargeParameterDiscoveryReq")
+    assert second.session.vehicle is not None
 
 
 class DerBench(ContractBench):
