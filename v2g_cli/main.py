@@ -144,7 +144,7 @@ def _group(name: str, module: str, what: str) -> None:
 
 _group("attest", "v2g_cli.attest", "Make and check the signed manifest of a program's files.")
 _group("battery", "v2g_cli.battery", "Signed reports on batteries: write one, and verify it offline.")
-_group("diag", "v2g_cli.diag", "Diagnose links, logs and the machine.")
+_group("diag", "v2g_cli.diag.command", "Diagnose links, logs and the machine.")
 _group("config", "v2g_cli.config", "Describe the configuration files of the programs.")
 _group(
     "conform",

@@ -22,9 +22,9 @@ from tests.io.can import LINK
 from tests.io.tls.support import other_pki, serving
 from v2g.io.network.tcp_info import TcpConnection
 from v2g_cli.diag import spelled
-from v2g_cli.diagnosis.can import explain
-from v2g_cli.diagnosis.net import handshake, judge
-from v2g_cli.diagnosis.prereq import EXTRAS, Library, Machine, checks, fits
+from v2g_cli.diag.can import explain
+from v2g_cli.diag.net import handshake, judge
+from v2g_cli.diag.prereq import EXTRAS, Library, Machine, checks, fits
 
 __all__ = ["other_pki"]
 

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from v2g_cli.diagnosis.support_bundle import Scrubber, own_words
+from v2g_cli.diag.support_bundle import Scrubber, own_words
 from v2g_cli.main import app
 
 
@@ -54,7 +54,7 @@ LOG = """\
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("v2g_cli.diagnosis.support_bundle.own_words", words)
+    monkeypatch.setattr("v2g_cli.diag.support_bundle.own_words", words)
     (tmp_path / "secc.toml").write_text(SECC)
     (tmp_path / "secc.toml").chmod(0o600)
     (tmp_path / "events.jsonl").write_text("".join(json.dumps(each) + "\n" for each in EVENTS) + '{"torn')

@@ -15,7 +15,7 @@ from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.storage.growing_file import LogFiles
 from v2g.observe import Observe
 from v2g.telemetry.error_codes import CODES, LINE, error_line
-from v2g_cli.diagnosis.can import explain
+from v2g_cli.diag.can import explain
 from v2g_gateway.app import ErrorLog
 from v2g_gateway.config import GatewayConfig
 

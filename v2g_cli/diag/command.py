@@ -1,9 +1,8 @@
-"""`v2g diag` and `v2g-diag`: diagnosis of links, logs and the machine."""
+"""`v2g diag`: diagnosis of links, logs and the machine."""
 
 import contextlib
-import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -111,7 +110,7 @@ def can(
     from v2g.io.can import CanConfig
     from v2g.io.can_link import read_link
     from v2g.io.can_recordings import recorded
-    from v2g_cli.diagnosis.can import BusView, live, read_mapping, show_frames, show_link
+    from v2g_cli.diag.can import BusView, live, read_mapping, show_frames, show_link
     from v2g_cli.output import raise_all
 
     view = BusView(read_mapping(mapping), channel, bitrate)
@@ -148,7 +147,7 @@ def log(
 
     Exit code: 0 if there is nothing to explain, 1 otherwise.
     """
-    from v2g_cli.diagnosis.can import LONGEST_LINE, explain
+    from v2g_cli.diag.can import LONGEST_LINE, explain
     from v2g_cli.output import print_json, say
 
     def lines() -> Iterator[str]:
@@ -193,7 +192,7 @@ def net(
     Exit code: 0, 1 if a connection is limited, or at least 1 % of the segments were sent again.
     """
     from v2g.io.network.tcp_info import connections, watch_wire
-    from v2g_cli.diagnosis.net import LOSS_PERCENT, chosen, judge
+    from v2g_cli.diag.net import LOSS_PERCENT, chosen, judge
     from v2g_cli.output import print_json, print_table, say
 
     if raw:
@@ -251,7 +250,7 @@ def tls(
     """
     import asyncio
 
-    from v2g_cli.diagnosis.net import handshake
+    from v2g_cli.diag.net import handshake
     from v2g_cli.output import print_json, say
 
     result = asyncio.run(handshake(host, port, config))
@@ -273,7 +272,7 @@ def prereq(json: JsonFlag = False) -> None:
 
     Exit code: 0, 1 if something is missing that every program needs.
     """
-    from v2g_cli.diagnosis.prereq import checks, this_machine
+    from v2g_cli.diag.prereq import checks, this_machine
     from v2g_cli.output import print_json, print_table, say
 
     found = list(checks(this_machine()))
@@ -322,7 +321,7 @@ def bundle(
     from v2g.config import nearest
     from v2g.io.runtime.program import config_path
     from v2g_cli.config import PROGRAMS
-    from v2g_cli.diagnosis.support_bundle import Scrubber, answer_of, own_words, write
+    from v2g_cli.diag.support_bundle import Scrubber, answer_of, own_words, write
     from v2g_cli.output import open_new, say
 
     chosen: list[tuple[str, Path]] = []
@@ -344,22 +343,3 @@ def bundle(
 
 def _verdict(*, met: bool, required: bool) -> str:
     return "ok" if met else "missing" if required else "not available"
-
-
-_CAN_NAME = re.compile(r"\w*can\d+")
-
-
-def spelled(words: Sequence[str]) -> list[str]:
-    """Return arguments of `v2g-diag` with `can` before an interface or --inspect-payload, also with an en dash."""
-    found = [re.sub(r"^[\u2012-\u2015](?=inspect-payload\Z)", "--", each) for each in words]
-    if found and (found[0] == "--inspect-payload" or _CAN_NAME.fullmatch(found[0])):
-        found.insert(0, "can")
-    return found
-
-
-def main() -> None:
-    """Entry point of `v2g-diag`."""
-    from v2g_cli.main import guarded
-
-    sys.argv[1:] = spelled(sys.argv[1:])
-    guarded(app)

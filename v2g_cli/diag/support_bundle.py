@@ -25,7 +25,7 @@ from v2g.io.http.client import request
 from v2g.telemetry.privacy import without_vins
 from v2g.version import VERSION
 from v2g_cli.config import PROGRAMS
-from v2g_cli.diagnosis.prereq import checks, this_machine
+from v2g_cli.diag.prereq import checks, this_machine
 
 LINES: Final = 5_000
 """So many of the last lines of each file."""

@@ -1,1 +1,0 @@
-"""`v2g diag`: powerline, CAN, TCP, TLS, logs and what the machine needs."""
