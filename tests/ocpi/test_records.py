@@ -82,6 +82,15 @@ def test_a_period_without_a_tariff_is_free() -> None:
     assert price_of(cdr, {}, "UTC").before_taxes == pytest.approx(cdr.total_cost.before_taxes, abs=Decimal("0.01"))
 
 
+def test_a_cdr_in_another_currency_than_its_tariffs_is_disputed() -> None:
+    """0.50 EUR/kWh are not 0.50 KWD/kWh: the sum was right, and the bill seven times as much."""
+    cdr = record([(30, 3_000_000, 0)], vat=False)
+    assert judge_cdr(cdr, {}, "UTC", T0 + 10**9) == []
+    for said in (replace(cdr, currency="KWD"), replace(cdr, currency="KWD", tariffs=())):
+        tariffs = {each.id: each for each in cdr.tariffs}
+        assert f"price: tariff {cdr.tariffs[0].id} is in EUR, not KWD" in judge_cdr(said, tariffs, "UTC", T0 + 10**9)
+
+
 def test_a_cdr_that_would_take_minutes_to_price_is_disputed_at_once() -> None:
     """Thousands of periods, each of another tariff of hundreds of prices: pricing them would stop the back end."""
     cdr = record([(30, 3_000_000, 0)], vat=False)

@@ -36,7 +36,8 @@ def volume(periods: Sequence[CdrPeriod], kind: str) -> Decimal:
 
 
 def price_of(cdr: OcpiCdr, tariffs: Mapping[str, OcpiTariff], zone: str) -> Costs:
-    """Return what a CDR's periods cost by its tariffs, `tariffs` (by id) where it has none. Raises CodecError.
+    """Return what a CDR's periods cost by its tariffs, `tariffs` (by id) where it has none. Raises CodecError, also for
+    a tariff in another currency than the CDR's.
 
     A period without a tariff is free, unless none has one, and the CDR one alone.
     """
@@ -48,6 +49,8 @@ def price_of(cdr: OcpiCdr, tariffs: Mapping[str, OcpiTariff], zone: str) -> Cost
         tariff = known.get((each.tariff_id or "").lower(), only)
         if tariff is None and each.tariff_id is not None:
             raise CodecError(f"tariff {each.tariff_id} is not known")
+        if tariff is not None and tariff.currency != cdr.currency:
+            raise CodecError(f"tariff {tariff.id} is in {tariff.currency}, not {cdr.currency}")
         priced.append((each, tariff))
     return costs_by(priced, utc_ms(cdr.end_date_time), zone)
 
