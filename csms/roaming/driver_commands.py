@@ -111,6 +111,8 @@ _ANSWER_MS: Final = 120_000
 _LONGEST_S: Final = 3600
 _KEPT_MS: Final = 30 * 86_400_000
 _AUTHORIZED_MS: Final = 400 * 86_400_000
+_OLD_TARIFFS_MS: Final = 90 * 86_400_000
+"""A CDR comes within weeks of its session."""
 _MOST_ORDERS: Final = 100_000
 OPEN: Final = ("waiting", "accepted")
 """States without a result yet."""
@@ -292,9 +294,11 @@ def _body(
 
 
 def expire_commands(connection: Connection, now_ms: int) -> None:
-    """Give up commands whose result did not come in time; forget old ones, and old authorizations."""
+    """Give up commands whose result did not come in time; forget old ones, old authorizations, and partners' tariffs
+    that were replaced long ago."""
     rows.forget(connection, "orders", now_ms - _KEPT_MS)
     rows.forget(connection, "authorizations", now_ms - _AUTHORIZED_MS)
+    rows.forget(connection, "old_tariffs", now_ms - _OLD_TARIFFS_MS)
     for kept in (each for state in OPEN for each in rows.of_partners(connection, None, _MOST_ORDERS, "orders", state)):
         if typed_json.decode(kept.document, SentCommand).until_ms < now_ms:
             rows.put_object(connection, msgspec.structs.replace(kept, state="TIMEOUT"))

@@ -6,7 +6,7 @@ from typing import Any, Final
 from csms.roaming import store as rows
 from csms.roaming.endpoint import OcpiAnswer, OcpiRequest, not_found, only
 from csms.roaming.open_data import page_of
-from csms.roaming.received import store_object, take_client
+from csms.roaming.received import remove_tariff, store_object, take_client
 from csms.roaming.rules import key_of, party_of
 from v2g import typed_json
 from v2g.errors import OcpiError
@@ -69,7 +69,7 @@ async def received(asked: OcpiRequest, module: str, *methods: str) -> OcpiAnswer
         if kept is None:
             raise not_found(module[:-1])
         if asked.method == "DELETE":
-            await asked.services.store.run(rows.remove_object, owner, module, key)
+            await asked.services.store.run(remove_tariff, kept, asked.now_ms)
             return OcpiAnswer()
         return OcpiAnswer(data=part(typed_json.decode_exact(kept.document.encode()), asked.path[3:]))
     sent = asked.sent()

@@ -1,7 +1,7 @@
 """What partners own, as it is stored here, and the checks of their CDRs before these are booked."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from v2g.ocpi.objects import ClientInfo, OcpiCdr, OcpiLocation, OcpiTariff, Ocpi
 from v2g.ocpi.records import credits_in, is_taken_back, judge_cdr, judge_credit
 
 _MOST_CLIENTS: Final = 10_000
+_PRICES: Final = ("currency", "elements", "min_price", "max_price", "tax_included")
 _TOLD_MS: Final = 3_600_000
 """By then a partner knows what has become of a token: it is pushed, and pulled hourly."""
 
@@ -41,12 +42,32 @@ def store_object(
     if kept is not None and updated_ms < kept.updated_ms:
         return False
     document = wire.encode(found).decode()
+    if isinstance(made, OcpiTariff) and kept is not None:
+        begin_ms = updated_ms if made.start_date_time is None else wire.utc_ms(made.start_date_time)
+        _retire_tariff(connection, kept, max(updated_ms, begin_ms), made)
     if isinstance(made, OcpiToken):
         rows.put_object(connection, kept_token(made, owner, document, updated_ms))
     else:
         base = kept or Kept(owner=owner, module=module, object_id=key, updated_ms=0, document="")
         rows.put_object(connection, msgspec.structs.replace(base, updated_ms=updated_ms, document=document))
     return kept is None
+
+
+def _retire_tariff(connection: Connection, kept: Kept, until_ms: int, new: OcpiTariff | None = None) -> None:
+    """Keep the prices of a tariff that were in force until a time (UTC ms), if they change or it is deleted: a CDR has
+    those of when its session started (CDRs, 10.3.1)."""
+    if new is None or _differs(new, wire.read_kept(kept.document, OcpiTariff)):
+        old = msgspec.structs.replace(
+            kept, module="old_tariffs", object_id=f"{kept.object_id}*{until_ms}", about=kept.object_id,
+            updated_ms=until_ms,
+        )  # fmt: skip
+        rows.put_object(connection, old)
+
+
+def remove_tariff(connection: Connection, kept: Kept, now_ms: int) -> None:
+    """Delete a partner's tariff."""
+    _retire_tariff(connection, kept, now_ms)
+    rows.remove_object(connection, kept.owner, kept.module, kept.object_id)
 
 
 def take_client(connection: Connection, owner: str, info: ClientInfo, ours: str) -> None:
@@ -142,13 +163,16 @@ def _judge(connection: Connection, owner: str, cdr: OcpiCdr, now_ms: int, *, neg
         found.append(f"twice: CDR {twice[0]} is of the same session")
     if not negative and any(each.volume < 0 for p in cdr.charging_periods for each in p.dimensions):
         found.append("energy: below zero is not agreed with this partner")
-    tariffs = dict[str, OcpiTariff]()
+    tariffs, begin_ms = dict[str, OcpiTariff](), wire.utc_ms(cdr.start_date_time)
     names = {each.tariff_id for each in cdr.charging_periods if each.tariff_id}
     for name in names | {each.id for each in cdr.tariffs}:
-        known = rows.find_object(connection, owner, "tariffs", key_of(cdr.country_code, cdr.party_id, name))
+        known = rows.tariff_at(connection, owner, key_of(cdr.country_code, cdr.party_id, name), begin_ms)
         if known is not None:
             tariffs[name] = wire.read_kept(known.document, OcpiTariff)
-    found += [f"tariff: {each.id} is not what was published" for each in cdr.tariffs if _differs(each, tariffs, cdr)]
+    for each in cdr.tariffs:
+        published = tariffs.get(each.id)
+        if published is not None and wire.utc_ms(published.last_updated) <= begin_ms and _differs(each, published):
+            found.append(f"tariff: {each.id} is not what was published")
     zone, most_kw = _place(connection, owner, cdr)
     return found + judge_cdr(cdr, tariffs, zone, now_ms, most_kw=most_kw)
 
@@ -163,13 +187,9 @@ def _is_same(one: OcpiCdr, other: OcpiCdr) -> bool:
     return len(places) == 1 and begun_ms < min(wire.utc_ms(each.end_date_time) for each in (one, other))
 
 
-def _differs(tariff: OcpiTariff, published: Mapping[str, OcpiTariff], cdr: OcpiCdr) -> bool:
-    """Return whether a CDR's tariff has other prices than that of the same id which was known before its session."""
-    known = published.get(tariff.id)
-    if known is None or wire.utc_ms(known.last_updated) > wire.utc_ms(cdr.start_date_time):
-        return False
-    names = ("currency", "elements", "min_price", "max_price", "tax_included")
-    return any(getattr(known, name) != getattr(tariff, name) for name in names)
+def _differs(one: OcpiTariff, other: OcpiTariff) -> bool:
+    """Return whether two tariffs have different prices."""
+    return any(getattr(one, name) != getattr(other, name) for name in _PRICES)
 
 
 def _token_findings(connection: Connection, owner: str, cdr: OcpiCdr) -> list[str]:

@@ -154,6 +154,14 @@ def cdrs_near(connection: Connection, owner: str, session_id: str, uid: str, sin
     return [_kept(row) for row in connection.execute(select(roaming_objects).where(wanted).order_by(table.object_id))]
 
 
+def tariff_at(connection: Connection, owner: str, key: str, at_ms: int) -> Kept | None:
+    """Return a partner's tariff as it was at a time (UTC ms), or the first that is known."""
+    table = roaming_objects.c
+    old = (table.owner == owner) & (table.module == "old_tariffs") & (table.about == key) & (table.updated_ms > at_ms)
+    row = connection.execute(select(roaming_objects).where(old).order_by(table.updated_ms).limit(1)).first()
+    return find_object(connection, owner, "tariffs", key) if row is None else _kept(row)
+
+
 def remove_object(connection: Connection, owner: str, module: str, object_id: str) -> bool:
     """Delete an object; False when there was none."""
     return connection.execute(delete(roaming_objects).where(_is(owner, module, object_id))).rowcount > 0

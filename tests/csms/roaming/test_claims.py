@@ -126,6 +126,41 @@ async def test_an_authorization_is_for_one_session(claims: Claims) -> None:
     assert "authorization: its reference is that of session day-1" in found[2]
 
 
+@pytest.mark.requirement("R202")
+async def test_a_session_costs_what_its_tariff_said_at_its_start(claims: Claims) -> None:
+    """A tariff of a later change, or none, was compared with nothing: any price was booked."""
+
+    def tariff(price: str, changed: str) -> dict[str, Any]:
+        part = {"type": "ENERGY", "price": price, "step_size": 1}
+        return {
+            "country_code": "DE", "party_id": "CPO", "id": "T", "currency": "EUR", "tax_included": "NO",
+            "elements": [{"price_components": [part]}], "last_updated": changed,
+        }  # fmt: skip
+
+    async def billed(name: str, minute: str, price: int, *tariffs: dict[str, Any]) -> str:
+        begin = f"2024-05-01T{minute}:00Z"
+        period = {"start_date_time": begin, "tariff_id": "T", "dimensions": [{"type": "ENERGY", "volume": 20}]}
+        until = f"2024-05-01T{int(minute[:2]) + 1:02}{minute[2:]}:00Z"
+        return await claims.send(
+            name, session_id=name, start_date_time=begin, end_date_time=until, charging_periods=[period], total_time=1,
+            total_energy=20, total_cost={"before_taxes": 20 * price}, tariffs=tariffs, without=["signed_data"],
+            authorization_reference=None,
+        )  # fmt: skip
+
+    first, second = tariff("1", "2024-04-01T00:00:00Z"), tariff("2", "2024-05-01T10:30:00Z")
+    coming = {**tariff("3", "2024-05-01T14:00:00Z"), "start_date_time": "2024-05-01T18:00:00Z"}
+    for each in (first, second, {**second, "last_updated": "2024-05-01T13:00:00Z"}, coming):
+        assert (await claims.ask("PUT", "tariffs/DE/CPO/T", each)).code == 1000
+    assert (await claims.ask("DELETE", "tariffs/DE/CPO/T")).code == 1000
+    dearer = "disputed tariff: T is not what was published"
+    assert await billed("a", "10:00", 2, second) == dearer
+    assert await billed("b", "06:00", 1, first) == "booked"
+    assert await billed("c", "08:00", 1) == "booked"
+    assert await billed("d", "12:00", 2, second) == "booked"
+    assert await billed("e", "16:00", 3, coming) == dearer
+    assert await billed("f", "20:00", 3, coming) == "booked"
+
+
 async def test_a_token_that_was_blocked_does_not_charge(claims: Claims) -> None:
     """The partner has been told long before the session."""
     await claims.emsp.ask("PUT", "/tokens/ISO14443/04A1B2C3/status", {"status": "Blocked"})
