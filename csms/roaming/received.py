@@ -226,7 +226,7 @@ def _place(connection: Connection, owner: str, cdr: OcpiCdr) -> tuple[str, Decim
     location = wire.read_kept(kept.document, OcpiLocation)
     for evse in location.evses:
         said = (cdr.cdr_location.evse_uid or cdr.cdr_location.evse_id).lower()
-        if said in (evse.uid.lower(), (evse.evse_id or "").lower()):
+        if said and said in (evse.uid.lower(), (evse.evse_id or "").lower()):
             for each in evse.connectors:
                 if each.id.lower() == cdr.cdr_location.connector_id.lower():
                     phases = 3 if each.power_type == "AC_3_PHASE" else 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from v2g.errors import OcpiError
 from v2g.ocpi import wire
-from v2g.ocpi.objects import CdrPeriod, OcpiLocation, OcpiPrice, OcpiToken, PriceBound
+from v2g.ocpi.objects import CdrLocation, CdrPeriod, OcpiLocation, OcpiPrice, OcpiToken, PriceBound
 
 pytestmark = pytest.mark.requirement("R202")
 
@@ -196,6 +196,21 @@ PLACE: Mapping[str, Any] = {
 def test_a_place_is_read_as_its_partner_means_it(change: Mapping[str, Any]) -> None:
     sent = wire.decode(json.dumps({**PLACE, **change}).encode())
     assert wire.read(wire.inner(sent), OcpiLocation) == wire.read(wire.inner(dict(PLACE)), OcpiLocation)
+
+
+def test_floats_and_an_evse_that_was_removed_keep_no_place_back() -> None:
+    """One EVSE without connectors, or a coordinate as 52.37403059999999, refused a location, and a CDR with it."""
+    evses = [*PLACE["evses"], {**PLACE["evses"][0], "uid": "R", "status": "REMOVED", "connectors": []}]
+    found = wire.read({**PLACE, "evses": evses}, OcpiLocation)
+    assert [(each.uid, len(each.connectors)) for each in found.evses] == [("E", 1), ("R", 0)]
+    where = {"latitude": Decimal("52.37403059999999"), "longitude": "-4.892345678901234"}
+    sent = {
+        **PLACE, "coordinates": where, "evse_id": "", "connector_id": "1", "connector_standard": "IEC_62196_T2",
+        "connector_format": "SOCKET", "connector_power_type": "AC_3_PHASE",
+    }  # fmt: skip
+    assert (
+        wire.read(sent, CdrLocation).coordinates == wire.read({**PLACE, "coordinates": where}, OcpiLocation).coordinates
+    )
 
 
 @pytest.mark.parametrize(

@@ -98,15 +98,16 @@ class OcpiEvse(OcpiObject, frozen=True, kw_only=True):
     evse_id: Annotated[str, Meta(pattern=r"^[ -~]{1,48}\Z")] | None = None
     status: OpenEnum
     capabilities: Annotated[tuple[OpenEnum, ...], Meta(max_length=50)] = ()
-    connectors: Annotated[tuple[OcpiConnector, ...], Meta(min_length=1, max_length=100)]
+    connectors: Annotated[tuple[OcpiConnector, ...], Meta(max_length=100)] = ()
+    """At least one is required, but EVSEs that are PLANNED or REMOVED may have none."""
     last_updated: datetime
 
 
 class OcpiPlace(OcpiObject, frozen=True, kw_only=True):
-    """Degrees, as text (WGS 84)."""
+    """Degrees, as text (WGS 84); 7 decimals at most, but many write all that a float has."""
 
-    latitude: Annotated[str, Meta(pattern=r"^-?[0-9]{1,2}(\.[0-9]{1,10})?\Z")]
-    longitude: Annotated[str, Meta(pattern=r"^-?[0-9]{1,3}(\.[0-9]{1,10})?\Z")]
+    latitude: Annotated[str, Meta(pattern=r"^-?[0-9]{1,2}(\.[0-9]{1,20})?\Z")]
+    longitude: Annotated[str, Meta(pattern=r"^-?[0-9]{1,3}(\.[0-9]{1,20})?\Z")]
 
 
 class RegularHours(OcpiObject, frozen=True, kw_only=True):
@@ -326,8 +327,8 @@ class CdrLocation(OcpiObject, frozen=True, kw_only=True):
     country: Annotated[str, Meta(max_length=3)]
     coordinates: OcpiPlace
     evse_uid: Id36 | None = None
-    """Required, but some leave it out."""
-    evse_id: Annotated[str, Meta(pattern=r"^[ -~]{1,48}\Z")]
+    """Required, but some leave it, or the next, out."""
+    evse_id: Annotated[str, Meta(pattern=r"^[ -~]{1,48}\Z")] = ""
     connector_id: Id36
     connector_standard: OpenEnum
     connector_format: OpenEnum
