@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from csms.roaming import store as rows
 from csms.roaming.partners import Partners, joined
 from csms.roaming.received import announce_cdr, store_object, take_cdr, take_client
-from csms.roaming.rules import Partner, key_of, party_of
+from csms.roaming.rules import Partner, check_partner_url, key_of, party_of
 from csms.roaming.store import Kept, KnownPartner
 from csms.services import Services
 from v2g import typed_json
@@ -39,6 +39,8 @@ _OVERLAP_MS: Final = 300_000
 
 _PAGE: Final = 100
 _MOST_PAGES: Final = 20_000
+_MOST_REPEATS: Final = 3
+"""A page may come again where a list moves that is cut into small ones."""
 
 
 class Pulled(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -100,12 +102,14 @@ async def _pull(services: Services, partners: Partners, known: KnownPartner, mod
     if before.refused_ms is not None and again:
         since_ms, left = max(0, min(since_ms, before.refused_ms - _OVERLAP_MS)), Pulled(asked_ms=begun_ms)
     query = {"date_from": wire.moment(since_ms).strftime("%Y-%m-%dT%H:%M:%SZ")} if last or module == "sessions" else {}
-    offset, count, seen = 0, 0, set[str]()
+    offset, count, repeats, seen, before_it = 0, 0, 0, set[str](), None
     url = None if base is None else wire.page_url(base, query, offset, _PAGE)
     while url is not None and url not in seen and len(seen) < _MOST_PAGES:
         seen.add(url)
         answer = await partners.call(known, "GET", url, functional=module != "hubclientinfo")
-        items = answer.data if isinstance(answer.data, list) else []
+        items = [] if answer.data is None else answer.data
+        if not isinstance(items, list):
+            raise OcpiError("its data is not a list", code=3001)
         new, refused, refused_ms = await services.store.run(
             _take_page, partner, module, items, begun_ms, partners.party
         )
@@ -117,13 +121,25 @@ async def _pull(services: Services, partners: Partners, known: KnownPartner, mod
             data: dict[str, Scalar] = {"partner": partner.partner_id, "module": module, "reason": refused[:300]}
             services.observe(Observe("roaming", "object_refused", data))
         count, offset = count + len(items), offset + len(items)
-        link = wire.link_of(answer.headers.get("link", ""))
-        url = None if link is None else joined(url, link)  # a relative one, too (RFC 8288, 3.1)
-        total = answer.headers.get("x-total-count", "")
-        if url is None and items and base is not None and total.isdecimal() and int(total[:12]) > offset:
-            url = wire.page_url(base, query, offset, _PAGE)  # it names no next page, but there is one
+        link, total = wire.link_of(answer.headers.get("link", "")), answer.headers.get("x-total-count", "")
+        more = link is not None or (total.isdecimal() and int(total[:12]) > offset)
+        url = None if link is None else _followed(partners, partner, url, link)
+        if url is None and items and base is not None and more:  # it names no page that can be asked for
+            url = wire.page_url(base, query, offset, _PAGE)
+        repeats = repeats + 1 if items == before_it else 0
+        if repeats == _MOST_REPEATS:  # the list has come to its end, or has no pages, whatever it says
+            break
+        before_it = items
     await services.store.run(rows.put_object, _noted(partner.partner_id, module, begun_ms, left))
     return count
+
+
+def _followed(partners: Partners, partner: Partner, here: str, link: str) -> str | None:
+    """Return the URL of a `Link`, also a relative one (RFC 8288, 3.1); None: it names what is not called, as the name
+    of a host behind the partner's proxy."""
+    with contextlib.suppress(OcpiError):
+        return check_partner_url(joined(here, link), partner.hosts, partners.reach)
+    return None
 
 
 def _take_page(

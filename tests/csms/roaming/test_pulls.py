@@ -79,13 +79,37 @@ async def test_a_list_that_leads_in_a_circle_or_away_ends(roaming: Roaming) -> N
     partner.answers["/tokens"] = 200, tokens("01")
     partner.headers[first] = {"Link": f'<{partner.url}{first}>; rel="next"'}
     assert await pulled(roaming) == [{"module": "tokens", "objects": 1}]
-    for where in ("https://169.254.169.254/", f"{partner.url}/elsewhere", "http://["):
-        await pulled(roaming)
-        partner.headers[partner.requests[-1][1]] = {"Link": f'<{where}>; rel="next"'}
-        assert await pulled(roaming) == []  # it failed, and is tried again
+    await pulled(roaming)
+    partner.headers[partner.requests[-1][1]] = {"Link": f'<{partner.url}/elsewhere>; rel="next"'}
+    assert await pulled(roaming) == []  # it failed, and is tried again
     partner.answers["/tokens"] = 302, "http://["
     assert await pulled(roaming) == []
+    partner.answers["/tokens"] = 200, {"tokens": tokens("01")}
+    assert await pulled(roaming) == []
     assert (await roaming.ask("POST", "/roaming/partners/nobody/pull")).status == 404
+
+
+@pytest.mark.parametrize("where", ["https://169.254.169.254/", "http://partner.lan/tokens?offset=1", "http://["])
+async def test_a_next_page_at_a_host_that_is_not_called_is_asked_for_by_number(roaming: Roaming, where: str) -> None:
+    """Servers behind a proxy name themselves as they know it: all but the first page was never read."""
+    partner = roaming.partner
+    partner.answers["/tokens?offset=0&limit=100"] = 200, tokens("01")
+    partner.headers["/tokens?offset=0&limit=100"] = {"Link": f'<{where}>; rel="next"'}
+    partner.answers["/tokens?offset=1&limit=100"] = 200, tokens("02")
+    assert await pulled(roaming) == [{"module": "tokens", "objects": 2}]
+    assert [await known(roaming, each) for each in ("01", "02")] == [200, 200]
+
+
+async def test_a_list_without_end_is_left_where_a_page_is_always_the_same(roaming: Roaming) -> None:
+    """One that always has a next page, or a total that is too great and a server that knows no offset: 20,000 pages."""
+    partner = roaming.partner
+    partner.answers["/tokens"] = 200, []
+    partner.answers["/tokens?offset=0&limit=100"] = 200, tokens("01")
+    for page in range(9):
+        link = f'<{partner.url}/tokens?offset={page + 1}&limit=100>; rel="next"'
+        partner.headers[f"/tokens?offset={page}&limit=100"] = {"Link": link}
+    assert await pulled(roaming) == [{"module": "tokens", "objects": 1}]
+    assert partner.requests[-1][1] == "/tokens?offset=4&limit=100"
 
 
 async def test_parties_that_a_hub_names_during_a_handshake_stay(roaming: Roaming) -> None:
