@@ -93,12 +93,13 @@ def note_use(connection: Connection, partner_id: str, digests: Sequence[str], no
 
 
 def remove_partner(connection: Connection, partner_id: str) -> None:
-    """Delete a partner with what it owns and is to be sent; sessions and CDRs stay, also those that it has not got."""
+    """Delete a partner with what it owns and is to be sent; sessions and CDRs stay, also those that it has not got, and
+    what its CDRs are judged by: it may register again while sessions go on."""
     its = _delivery.partner_id == partner_id
     connection.execute(delete(roaming_deliveries).where(its & (_delivery.module != "cdrs")))
     connection.execute(update(roaming_deliveries).where(its).values(attempts=0, error=""))  # nobody refuses them now
     table = roaming_objects.c
-    kept = table.module.in_(("sessions", "cdrs"))
+    kept = table.module.in_(("sessions", "cdrs", "authorizations", "tariffs", "old_tariffs"))
     connection.execute(delete(roaming_objects).where((table.owner == partner_id) & ~kept))
     connection.execute(delete(roaming_partners).where(_partner.partner_id == partner_id))
 

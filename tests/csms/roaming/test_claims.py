@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from csms.roaming import store as rows
 from csms.roaming.partners import Partners
-from tests.csms.roaming.peers import Operator, charge, eventually, roaming
+from tests.csms.roaming.peers import Operator, acquainted, charge, eventually, roaming
 from v2g.ocpi.wire import utc_ms
 
 
@@ -159,6 +159,19 @@ async def test_a_session_costs_what_its_tariff_said_at_its_start(claims: Claims)
     assert await billed("d", "12:00", 2, second) == "booked"
     assert await billed("e", "16:00", 3, coming) == dearer
     assert await billed("f", "20:00", 3, coming) == "booked"
+
+
+async def test_a_session_goes_on_while_its_partner_registers_anew(claims: Claims, cpo: Operator) -> None:
+    """Its CDR was disputed: the authorization was forgotten with the partner, and its published prices."""
+    answer = await claims.ask("POST", "tokens/04A1B2C3/authorize?type=RFID", {"location_id": "Depot"})
+    for each, name in ((claims.emsp, "cpo"), (cpo, "emsp")):
+        await each.ask("DELETE", f"/roaming/partners/{name}", status=204)
+    await acquainted(cpo, claims.emsp)
+    begin = "2024-05-01T10:00:00Z"
+    more = {"session_id": "s2", "start_date_time": begin, "end_date_time": "2024-05-01T10:50:00Z"}
+    reference = answer.data["authorization_reference"]
+    said = await claims.send("new", **more, charging_periods=claims.periods(begin), authorization_reference=reference)
+    assert said == "booked"
 
 
 async def test_a_token_that_was_blocked_does_not_charge(claims: Claims) -> None:
