@@ -45,7 +45,8 @@ async def _tokens(asked: OcpiRequest) -> OcpiAnswer:
         raise not_found()
     only(asked.method, "POST")
     uid, kind = asked.path[0], (asked.query.get("type") or "RFID").upper()
-    where = wire.read(asked.sent(), LocationReferences) if asked.body.strip() else None
+    sent = asked.sent() if asked.body.strip() else None
+    where = wire.read(sent, LocationReferences) if sent else None  # some write {} or null for no place
     known = await asked.services.store.read(find_token, uid, kind, asked.now_ms)
     token = None if known is None else ocpi_token(asked.partners.config, known.token, asked.now_ms)
     if known is None or token is None:

@@ -191,7 +191,13 @@ class OcpiEndpoint:
         handler = HANDLERS.get((path[0], path[2]))
         if handler is None or path[2] not in MODULES[path[0]]:  # type: ignore[index]  # HANDLERS has its sides only
             raise not_found("module")
-        return await handler(asked), version
+        try:
+            return await handler(asked), version
+        except OcpiError as error:
+            if method != "GET" and error.code != 2004:  # an unknown token is an answer, not a loss
+                data: dict[str, Scalar] = {"partner": partner.partner_id, "module": path[2], "reason": str(error)[:300]}
+                self._services.observe(Observe("roaming", "object_refused", data))
+            raise
 
     def _throttle(self, caller: str) -> None:
         wait_s = self._buckets.take(caller, self._services.clock.monotonic())

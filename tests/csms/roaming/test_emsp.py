@@ -172,6 +172,9 @@ async def test_own_tokens_are_offered_and_asked_about(cpo: Operator, emsp: Opera
     allowed = await emsp.ocpi("POST", "/emsp/2.2.1/tokens/04a1b2c3/authorize?type=RFID", token, where)
     assert (allowed.data["allowed"], allowed.data["location"]) == ("ALLOWED", where)
     assert allowed.data["authorization_reference"]
+    for nowhere in ({}, b"null"):
+        allowed = await emsp.ocpi("POST", "/emsp/2.2.1/tokens/04A1B2C3/authorize", token, nowhere)
+        assert allowed.data["allowed"] == "ALLOWED"
     contract = await emsp.ocpi("POST", f"/emsp/2.2.1/tokens/{EMAID}/authorize?type=OTHER", token, None)
     assert contract.data["token"]["contract_id"] == EMAID
     unknown = await emsp.ocpi("POST", "/emsp/2.2.1/tokens/FF/authorize", token, where)

@@ -51,6 +51,15 @@ async def test_a_number_out_of_range_keeps_no_other_object_of_its_page_back(roam
     assert "$.valid" in str(refused.data["reason"])
 
 
+async def test_what_was_pushed_and_refused_is_reported(roaming: Roaming) -> None:
+    """Only the partner knew that its CDRs were refused; a question about an unknown token is none."""
+    answer = await roaming.ocpi("POST", "/emsp/2.2.1/cdrs", {"id": "C1"})
+    assert answer.json["status_code"] == 2001
+    assert (await roaming.ocpi("POST", "/emsp/2.2.1/tokens/00/authorize")).json["status_code"] == 2004
+    (refused,) = roaming.backend.events.named("object_refused")
+    assert refused.data == {"partner": "tnm", "module": "cdrs", "reason": answer.json["status_message"]}
+
+
 async def test_what_was_refused_is_asked_for_again_daily_and_when_people_ask(roaming: Roaming) -> None:
     """The partner, or this back end, is mended, and the object's time of change stays."""
     partner, services = roaming.partner, roaming.backend.services
