@@ -60,7 +60,8 @@ _COSTS: Final = ("total_fixed_cost", "total_energy_cost", "total_time_cost", "to
 
 
 def credit_of(cdr: OcpiCdr, credited: Sequence[OcpiCdr] = ()) -> OcpiCdr:
-    """Return the credit CDR that takes a CDR back: an id with a suffix, a reference, and costs of the other sign.
+    """Return the credit CDR that takes a CDR back: an id with a suffix, a reference, and of all its data only the total
+    cost of the other sign (CDRs, 10.1.1).
 
     `credited`: its credit CDRs of energy fed back, which are taken back with it.
     """
@@ -70,8 +71,8 @@ def credit_of(cdr: OcpiCdr, credited: Sequence[OcpiCdr] = ()) -> OcpiCdr:
             cdr, total_cost=_plus(cdr.total_cost, each.total_cost), total_energy_cost=energy,
             total_energy=cdr.total_energy - each.total_energy,
         )  # fmt: skip
-    costs = {name: _negative(getattr(cdr, name)) for name in ("total_cost", *_COSTS)}
-    return replace(cdr, id=f"{cdr.id}-C", credit=True, credit_reference_id=cdr.id, **costs)
+    back = _negative(cdr.total_cost)
+    return replace(cdr, id=f"{cdr.id}-C", credit=True, credit_reference_id=cdr.id, total_cost=back)
 
 
 def credits_in(cdrs: Sequence[OcpiCdr], cdr: OcpiCdr) -> list[OcpiCdr]:
@@ -115,17 +116,13 @@ def split_of(cdr: OcpiCdr, zone: str) -> list[OcpiCdr]:
     return [main, credit]
 
 
-def _negative(price: OcpiPrice | None) -> OcpiPrice | None:
-    if price is None:
-        return None
+def _negative(price: OcpiPrice) -> OcpiPrice:
     taxes = price.taxes and tuple(replace(each, amount=0 - each.amount) for each in price.taxes)
     return OcpiPrice(before_taxes=0 - price.before_taxes, taxes=taxes)
 
 
-def _plus(one: OcpiPrice, other: OcpiPrice | None) -> OcpiPrice:
+def _plus(one: OcpiPrice, other: OcpiPrice) -> OcpiPrice:
     """Return the sum of two prices, its taxes by name; they are not known unless both are."""
-    if other is None:
-        return one
     net = one.before_taxes + other.before_taxes
     if one.taxes is None or other.taxes is None:
         return OcpiPrice(before_taxes=net)
