@@ -184,19 +184,23 @@ class OcpiEndpoint:
             details = VersionDetails(version=version, endpoints=self._partners.endpoints(version))
             return OcpiAnswer(data=wire.plain(details)), version
         if path == (version, "credentials"):
-            return await _credentials(asked), version
+            return await self._handled(asked, "credentials", _credentials), version
         if len(path) < 3 or path[1] != version or path[0].upper() not in self._partners.config.roles:
             raise not_found()
         asked = msgspec.structs.replace(asked, sender=_sender(asked))
         handler = HANDLERS.get((path[0], path[2]))
         if handler is None or path[2] not in MODULES[path[0]]:  # type: ignore[index]  # HANDLERS has its sides only
             raise not_found("module")
+        return await self._handled(asked, path[2], handler), version
+
+    async def _handled(self, asked: OcpiRequest, module: str, handler: Handler) -> OcpiAnswer:
+        """Answer by a handler. What it refuses is reported: only the partner would know of a CDR that was not taken."""
         try:
-            return await handler(asked), version
+            return await handler(asked)
         except OcpiError as error:
-            if method != "GET" and error.code != 2004:  # an unknown token is an answer, not a loss
-                data: dict[str, Scalar] = {"partner": partner.partner_id, "module": path[2], "reason": str(error)[:300]}
-                self._services.observe(Observe("roaming", "object_refused", data))
+            if asked.method != "GET" and error.code != 2004:  # an unknown token is an answer
+                data = {"partner": asked.partner.partner_id, "module": module, "reason": str(error)[:300]}
+                self._services.observe(Observe("roaming", "object_refused", dict[str, Scalar](data)))
             raise
 
     def _throttle(self, caller: str) -> None:

@@ -44,6 +44,7 @@ from v2g.ocpi.objects import BusinessDetails, ModuleEndpoint, OcpiCredentials, O
 from v2g.ocpi.wire import Version
 
 PATH: Final = "/ocpi"
+_USED: Final = frozenset({"credentials", *MODULES["cpo"], *MODULES["emsp"]})
 MOST_ANSWER: Final = 16 * 1024 * 1024
 """Octets of a partner's answer."""
 
@@ -191,8 +192,10 @@ class Partners:
             answer = await self.send(partner, "GET", url, token=token)
         version, where = best_version(list(wire.read(answer.data, tuple[OfferedVersion, ...])), only)
         details = wire.read((await self.send(partner, "GET", where, token=token)).data, VersionDetails)
-        for each in details.endpoints:
+        used = tuple(each for each in details.endpoints if each.identifier.lower() in _USED and each.url)
+        for each in used:
             check_partner_url(each.url, partner.hosts, self.reach)
+        details = msgspec.structs.replace(details, endpoints=used)
         partner_endpoint(details, "credentials")
         return partner, version, details
 

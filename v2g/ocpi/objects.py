@@ -30,14 +30,14 @@ class OfferedVersion(OcpiObject, frozen=True, kw_only=True):
     """A version that a party offers, and where its details are."""
 
     version: Annotated[str, Meta(max_length=16)]
-    url: OcpiUrl
+    url: Annotated[str, Meta(max_length=2000)] = ""
 
 
 class ModuleEndpoint(OcpiObject, frozen=True, kw_only=True):
     """Where a module of a role is."""
 
     identifier: Annotated[str, Meta(min_length=1, max_length=64)]
-    url: OcpiUrl
+    url: Annotated[str, Meta(max_length=2000)] = ""
     role: OpenEnum = ""
 
 

@@ -134,11 +134,15 @@ async def test_a_partner_that_asks_too_often_waits(tmp_path: Any, pki: Any, empt
 
 
 async def test_partners_that_are_not_strict_are_understood(cpo: Operator) -> None:
-    """Objects in lists, slashes that a redirect adds, long tokens, endpoints without roles."""
+    """Objects in lists, slashes that a redirect adds, long tokens, endpoints without roles, and versions and modules
+    that we do not use, without a URL or at another host."""
     with ScriptedPartner().running() as partner:
         partner.offers()
+        partner.answers["/versions"][1].extend([{"version": "2.0"}, {"version": "3.0", "url": ""}])
         partner.answers["/d"] = 200, [{"version": "2.2.1", "endpoints": [
-            {"identifier": "credentials", "url": f"{partner.url}/credentials"}]}]  # fmt: skip
+            {"identifier": "credentials", "url": f"{partner.url}/credentials"},
+            {"identifier": "hubclientinfo", "role": "SENDER", "url": ""},
+            {"identifier": "nltnm-invoices", "role": "SENDER", "url": "https://invoices.test/"}]}]  # fmt: skip
         partner.answers["/credentials"] = 307, f"{partner.url}/credentials/"
         partner.answers["/credentials/"] = 200, [credentials(partner, token="c" * 200)]
         body = {"partner_id": "tnm", "versions_url": f"{partner.url}/versions", "token": "A"}

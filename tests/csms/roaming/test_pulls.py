@@ -9,6 +9,7 @@ from csms.roaming.pulls import pull_all
 from tests.csms.fixtures import backend as backend
 from tests.csms.roaming.registered import TOKEN, Roaming
 from tests.csms.roaming.registered import roaming as roaming
+from tests.csms.roaming.scripted_partner import ROLE
 
 pytestmark = pytest.mark.requirement("R202")
 
@@ -52,12 +53,15 @@ async def test_a_number_out_of_range_keeps_no_other_object_of_its_page_back(roam
 
 
 async def test_what_was_pushed_and_refused_is_reported(roaming: Roaming) -> None:
-    """Only the partner knew that its CDRs were refused; a question about an unknown token is none."""
+    """Only the partner knew that its CDRs or handshakes were refused; a question about an unknown token is none."""
     answer = await roaming.ocpi("POST", "/emsp/2.2.1/cdrs", {"id": "C1"})
     assert answer.json["status_code"] == 2001
     assert (await roaming.ocpi("POST", "/emsp/2.2.1/tokens/00/authorize")).json["status_code"] == 2004
     (refused,) = roaming.backend.events.named("object_refused")
     assert refused.data == {"partner": "tnm", "module": "cdrs", "reason": answer.json["status_message"]}
+    said = {"token": "c", "url": "https://10.0.0.1/versions", "roles": [ROLE]}
+    assert (await roaming.ocpi("PUT", "/2.2.1/credentials", said)).json["status_code"] == 3001
+    assert roaming.backend.events.named("object_refused")[1].data["module"] == "credentials"
 
 
 async def test_what_was_refused_is_asked_for_again_daily_and_when_people_ask(roaming: Roaming) -> None:
