@@ -195,7 +195,7 @@ async def send_command(services: Services, partners: Partners, known: KnownPartn
         else:
             said = wire.read(answer.data, CommandResponse)
             state = "accepted" if said.result == "ACCEPTED" else said.result[:20]
-            seconds = min(said.timeout, _LONGEST_S)
+            detail, seconds = message_of(said.message), max(0, min(said.timeout, _LONGEST_S))
     except (OcpiError, TransferError, StoreError) as error:
         state, detail = "FAILED", str(error)[:300]
     until_ms = services.clock.utc_ms() + 1000 * seconds
@@ -207,6 +207,12 @@ async def send_command(services: Services, partners: Partners, known: KnownPartn
             rows.put_object(connection, msgspec.structs.replace(found, state=state, detail=detail, document=document))
 
     await services.store.run(write)
+
+
+def message_of(said: object) -> str:
+    """Return the texts (DisplayText) that a partner adds to an answer or result, of one or in a list."""
+    listed = said if isinstance(said, list) else [said]
+    return "; ".join(str(each.get("text") or "") for each in listed if isinstance(each, dict))[:300]
 
 
 def store_command(

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from csms.roaming import store as rows
-from csms.roaming.driver_commands import SentCommand, find_token, ocpi_token
+from csms.roaming.driver_commands import SentCommand, find_token, message_of, ocpi_token
 from csms.roaming.endpoint import HANDLERS, OcpiAnswer, OcpiRequest, not_found, only
 from csms.roaming.exchange import clients, listed, received
 from csms.roaming.partners import below
@@ -115,7 +115,8 @@ async def _commands(asked: OcpiRequest) -> OcpiAnswer:
             raise not_found("command")
         if kept.alias:  # it has its result
             return False
-        rows.put_object(connection, msgspec.structs.replace(kept, state=state, detail="", alias="result"))
+        kept = msgspec.structs.replace(kept, state=state, detail=message_of(said.message), alias="result")
+        rows.put_object(connection, kept)
         return True
 
     if await asked.services.store.run(write):

@@ -447,14 +447,16 @@ class CommandResponse(OcpiObject, frozen=True, kw_only=True):
     """The answer to a command; `timeout`: how long its result may take, s."""
 
     result: OpenEnum
-    timeout: Annotated[int, Meta(ge=0, le=10**6)] = 60
+    timeout: int = 60
     """Required, but some leave it out."""
+    message: object = None
 
 
 class CommandResult(OcpiObject, frozen=True, kw_only=True):
     """What became of a command."""
 
     result: OpenEnum
+    message: object = None
 
 
 class ChargingPreferences(OcpiObject, frozen=True, kw_only=True):

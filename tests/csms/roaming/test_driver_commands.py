@@ -51,6 +51,23 @@ async def states(roaming: Roaming) -> list[str]:
     return [each["state"] for each in (await roaming.ask("GET", "/roaming/commands")).json]
 
 
+@pytest.mark.parametrize(("seconds", "waits_s"), [(-1, 0), (10**9, 3600)])
+async def test_a_partners_odd_timeout_and_its_words_are_taken(roaming: Roaming, seconds: int, waits_s: int) -> None:
+    """The command FAILED here, although the partner had accepted it; why one is refused was not shown."""
+    await known_place(roaming)
+    said = {"result": "ACCEPTED", "timeout": seconds, "message": {"language": "en", "text": "in a moment"}}
+    roaming.partner.answers["/commands/START_SESSION"] = 200, said
+    made = await sent(roaming, START)
+    assert (made["state"], made["detail"]) == ("accepted", "in a moment")
+    assert round((made["until_ms"] - made["sent_ms"]) / 1000) == waits_s
+    result = {"result": "FAILED", "message": [{"language": "en", "text": "cable locked"}]}
+    assert (
+        await roaming.ocpi("POST", f"/emsp/2.2.1/commands/START_SESSION/{made['command_id']}", result)
+    ).status == 200
+    (found,) = (await roaming.ask("GET", "/roaming/commands")).json
+    assert (found["state"], found["detail"]) == ("FAILED", "cable locked")
+
+
 async def test_a_command_has_the_partners_answer_and_then_its_result(roaming: Roaming) -> None:
     await known_place(roaming)
     roaming.partner.answers["/commands/START_SESSION"] = 200, {"result": "ACCEPTED", "timeout": 30}
