@@ -87,6 +87,8 @@ async def _cdrs(asked: OcpiRequest) -> OcpiAnswer:
             raise not_found("CDR")
         return OcpiAnswer(data=typed_json.decode_exact(kept.document.encode()))
     sent = asked.sent()
+    if isinstance(sent, list) and len(sent) == 1:  # kept as it is shown, whoever reads it
+        sent = sent[0]
     cdr = wire.read(sent, OcpiCdr)
     if not asked.speaks_for(cdr.country_code, cdr.party_id):
         raise OcpiError("the CDR is not of one of your parties", code=2001)

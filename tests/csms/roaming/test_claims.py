@@ -79,6 +79,15 @@ async def test_a_credit_that_is_not_booked_does_not_make_room_for_another_bill(
     assert "twice" in await claims.send("again")
 
 
+async def test_a_cdr_in_a_list_is_kept_without_it(claims: Claims) -> None:
+    """The page of partners could not show it."""
+    sent = {**claims.document, "id": "listed", "session_id": "s2"}
+    answer = await claims.ask("POST", "cdrs", [sent])
+    assert (answer.status, answer.code) == (201, 1000)
+    (found,) = await claims.emsp.ask("GET", "/roaming/cdrs?state=disputed")
+    assert found["document"]["id"] == "listed"
+
+
 async def test_what_is_not_booked_is_not_credited(claims: Claims) -> None:
     """Our books would owe the partner what they never had."""
     assert "energy" in await claims.send("wrong", session_id="s2", total_energy=3, without=["authorization_reference"])
