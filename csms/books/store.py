@@ -20,6 +20,7 @@ from v2g.energy.settlement.operator import PeriodClosed, seal
 from v2g.energy.settlement.pricing import NO_CURRENCY
 from v2g.errors import RefusedError, StoreError
 from v2g.pki.keys import SigningKey
+from v2g.units import payable_micro
 
 _LOCK_POSTGRESQL = "SELECT pg_advisory_xact_lock(4919003)"
 """Nodes book and close one after the other."""
@@ -172,15 +173,18 @@ def _sum_up(connection: Connection, station_id: str, transaction_id: str) -> Non
         return
     gross, vat = (func.sum(case((entry.account == of, entry.amount), else_=0)) for of in ("driver", "vat"))
     money = connection.execute(
-        select(entry.unit, gross, vat)
+        select(entry.unit, gross, gross + vat)
         .where(entry.posting_id.in_([row.id for row in standing]) & (entry.unit != bookkeeping.MILLIWATT_HOURS))
-        .group_by(entry.unit)
+        .group_by(entry.posting_id, entry.unit)
     )
     amounts = dict.fromkeys(_currencies([row.document for row in standing]), (0, 0))  # free energy has no entry
-    amounts |= {unit: (int(owed), int(tax)) for unit, owed, tax in money}
+    for unit, *exact in money:
+        owed, net = (payable_micro(int(each), unit) for each in exact)  # each session is billed alone
+        before = amounts.get(unit, (0, 0))
+        amounts[unit] = before[0] + owed, before[1] + net
     rows: list[dict[str, object]] = [
-        {**place, "currency": unit, "import_mwh": None, "export_mwh": None, "net": owed + tax, "gross": owed}
-        for unit, (owed, tax) in sorted(amounts.items())
+        {**place, "currency": unit, "import_mwh": None, "export_mwh": None, "net": net, "gross": owed}
+        for unit, (owed, net) in sorted(amounts.items())
     ] or [{**place, "currency": "", "net": None, "gross": None}]
     rows[0] |= {name: sum(getattr(row, name) for row in standing) for name in ("import_mwh", "export_mwh")}
     insert_rows(connection, booked_transactions, rows)

@@ -22,6 +22,7 @@ from csms.db.migrations import facts as ledger
 from csms.db.schema import metadata
 from csms.tokens.rules import normalise
 from v2g.errors import StoreError
+from v2g.units import payable_micro
 
 REVISIONS: Final[dict[str, Callable[[], None]]] = {}
 """All revisions, in order."""
@@ -692,3 +693,29 @@ def currencies() -> None:
     if "currency" not in {each["name"] for each in sa.inspect(connection).get_columns("token_uses")}:
         op.add_column("token_uses", sa.Column("currency", sa.String(3)))
     op.create_index("ix_web_payments_state_started_ms", "web_payments", ["state", "started_ms"], if_not_exists=True)
+
+
+@_revision("0092")
+def billed_by_session() -> None:
+    """What booked transactions of several sessions come to, each session billed alone."""
+    connection = op.get_bind()
+    sessions: dict[tuple[str, str, str], list[tuple[int, int]]] = {}
+    for *key, gross, net in connection.execute(
+        sa.text("""
+        SELECT r.station_id, r.transaction_id, e.unit,
+            SUM(CASE WHEN e.account = 'driver' THEN e.amount ELSE 0 END),
+            SUM(CASE WHEN e.account IN ('driver', 'vat') THEN e.amount ELSE 0 END)
+        FROM journal_reviews r JOIN postings p ON p.station_id = r.station_id AND p.session_id = r.session_id
+            JOIN posting_entries e ON e.posting_id = p.id
+        WHERE p.reversed = 0 AND p.reverses IS NULL AND r.transaction_id <> '' AND e.unit <> 'mWh'
+        GROUP BY r.station_id, r.transaction_id, e.unit, p.id
+    """)
+    ):
+        station_id, transaction_id, unit = key
+        sessions.setdefault((station_id, transaction_id, unit), []).append((int(gross), int(net)))
+    change = sa.text("""UPDATE booked_transactions SET gross = :gross, net = :net
+        WHERE station_id = :station AND transaction_id = :transaction AND currency = :unit""")
+    for (station_id, transaction_id, unit), amounts in sessions.items():
+        gross, net = (sum(payable_micro(each, unit) for each in column) for column in zip(*amounts, strict=True))
+        at = {"station": station_id, "transaction": transaction_id, "unit": unit}
+        connection.execute(change, {"gross": gross, "net": net, **at})

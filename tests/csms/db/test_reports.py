@@ -255,6 +255,20 @@ def test_a_booked_session_counts_once_with_what_the_books_have(store: Store) -> 
     store.do(work)
 
 
+def test_sessions_of_a_transaction_are_billed_each_alone(store: Store) -> None:
+    """Sums are what the driver paid: 0.334 and 0.334 are 0.33 twice, not 0.67."""
+
+    def work(connection: Connection) -> None:
+        put(connection, Done())
+        for session in ("01", "02"):
+            act(connection, Booked(session, "t0"))
+            book(connection, posting(session, money=334_000))
+        (found,) = reports.sums(connection, "station", UTC)
+        assert (found.currency, found.transactions, found.gross) == ("EUR", 1, 660_000)
+
+    store.do(work)
+
+
 class Booked(NamedTuple):
     """A session that a test posts, or its review, of a transaction, that it stores anew."""
 
@@ -309,9 +323,12 @@ def anew(connection: Connection) -> set[tuple[str, str, int | None, int | None, 
     for name, ids in found.items():
         money = [row for row in rows if row.posting_id in ids and row.unit != "mWh"]
         for place, currency in enumerate(sorted({row.unit for row in money}) or [""]):
-            gross = sum(row.amount for row in money if (row.unit, row.account) == (currency, "driver"))
-            vat = -sum(row.amount for row in money if (row.unit, row.account) == (currency, "vat"))
-            amounts = (gross - vat, gross) if money else (None, None)
+            gross = net = 0
+            for number in ids:
+                by = {row.account: row.amount for row in money if (row.posting_id, row.unit) == (number, currency)}
+                gross += payable_micro(by.get("driver", 0), currency)
+                net += payable_micro(by.get("driver", 0) + by.get("vat", 0), currency)
+            amounts = (net, gross) if money else (None, None)
             result.add((name, currency, *(energy[name] if place == 0 else (None, None)), *amounts))
     return result
 
