@@ -30,6 +30,7 @@ remote_starts: Final = declare_table(
     sa.Column("answer", sa.String(40), nullable=False, default="", server_default=""),
     sa.Column("transaction_id", transaction_key),
     sa.Column("started_ms", sa.BigInteger),
+    sa.Index(None, "station_id", "requested_ms"),
     sqlite_autoincrement=True,
 )
 

@@ -719,3 +719,10 @@ def billed_by_session() -> None:
         gross, net = (sum(payable_micro(each, unit) for each in column) for column in zip(*amounts, strict=True))
         at = {"station": station_id, "transaction": transaction_id, "unit": unit}
         connection.execute(change, {"gross": gross, "net": net, **at})
+
+
+@_revision("0093")
+def starts_by_station() -> None:
+    """An index for the remote starts of a station."""
+    name = "ix_remote_starts_station_id_requested_ms"
+    op.create_index(name, "remote_starts", ["station_id", "requested_ms"], if_not_exists=True)
