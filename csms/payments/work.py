@@ -38,6 +38,9 @@ from v2g.ocpp.messages.remote_control import RequestStartTransactionRequest, Req
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.web_payment import VERSION, QrCode
 
+_LEASE: Final = "web payments"
+_EVERY_S: Final = 5.0
+"""So often `advance` is called (s)."""
 _ON_THE_WAY_S: Final = 10.0
 """Longer than any node waits for a station's answer, beyond the time-out of requests (s)."""
 _START_MS: Final = 600_000
@@ -111,8 +114,10 @@ async def _deliver(services: Services, paid: rows.PaidStart) -> RequestStartTran
 
 async def advance(services: Services) -> None:
     """End timed-out payments; take up those whose node has ended while it asked their stations to start, once; give
-    those back whose vehicles do not come."""
+    those back whose vehicles do not come. One node does so."""
     now_ms, clock = services.clock.utc_ms(), services.clock
+    if not await services.leads(_LEASE, _EVERY_S * clock.scale):
+        return
     await services.store.run(payments.expire_web_payments, now_ms)
     lost_ms = round(1000 * clock.scale * (services.config.ocpp.call_timeout_s + _ON_THE_WAY_S))
     for paid in await services.store.read(rows.awaited, now_ms - _OLD_MS):

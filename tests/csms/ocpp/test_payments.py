@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from csms.accounts.rules import Role
+from csms.db import leases
 from csms.display import work as display
 from csms.payments import store as rows
 from csms.payments import work as payments
@@ -374,6 +375,21 @@ async def test_a_payment_without_a_vehicle_is_said_to_be_unused_once(csms: Backe
     (unused,) = csms.events.named("payment_unused")
     assert (unused.data["psp_ref"], unused.data["evse"]) == ("psp-1", 1)
     assert (await station.call("Authorize", {"idToken": PAID}))["idTokenInfo"]["status"] == "Unknown"
+
+
+async def test_one_node_looks_after_payments(csms: Backend) -> None:
+    station = await csms.booted(version="2.1")
+    station.answers |= {"NotifyWebPaymentStarted": {}, "RequestStartTransaction": accepted}
+    number = await payments.web_payment_started(csms.services, station.id, 1, 120)
+    await payments.web_payment_paid(csms.services, number, "psp-1")
+    csms.clock.advance(600)
+    now_ms = csms.clock.utc_ms()
+    assert await csms.services.store.run(leases.take, "web payments", "other node", now_ms, now_ms + 15_000)
+    await run_periodic(csms.services)
+    assert csms.events.named("payment_unused") == []
+    csms.clock.advance(15)
+    await run_periodic(csms.services)
+    assert len(csms.events.named("payment_unused")) == 1
 
 
 async def test_a_payment_that_takes_too_long_is_over(csms: Backend) -> None:
