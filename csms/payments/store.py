@@ -12,6 +12,7 @@ from sqlalchemy import (
     Integer,
     String,
     Text,
+    func,
     insert,
     select,
     update,
@@ -139,7 +140,7 @@ def open_web_payment(
 
 class PaidStart(msgspec.Struct, frozen=True, kw_only=True):
     """A payment whose transaction its station was, or is to be, asked to start; `answer`: what it said, "" for
-    nothing yet."""
+    nothing yet. Earlier versions left some without a remote start (0), and with it without their reference."""
 
     payment_id: int
     station_id: str
@@ -168,7 +169,7 @@ def pay(
 
 def awaited(connection: Connection, since_ms: int) -> list[PaidStart]:
     """Return the payments since a time that are paid and whose transactions have not begun, oldest first."""
-    unbegun = commands.remote_starts.c.transaction_id.is_(None)
+    unbegun = commands.remote_starts.c.transaction_id.is_(None)  # or none was asked for
     return _starts(connection, (web_payments.c.started_ms >= since_ms) & unbegun)
 
 
@@ -182,10 +183,12 @@ def _starts(connection: Connection, which: ColumnElement[bool]) -> list[PaidStar
     its, start = web_payments.c, commands.remote_starts.c
     query = (
         select(
-            its.id.label("payment_id"), its.station_id, its.evse_id, start.id_token.label("psp_ref"),
-            start.remote_start_id, start.requested_ms.label("paid_ms"), start.answer,
+            its.id.label("payment_id"), its.station_id, its.evse_id, func.coalesce(start.id_token, "").label("psp_ref"),
+            func.coalesce(start.remote_start_id, 0).label("remote_start_id"),
+            func.coalesce(start.requested_ms, its.started_ms).label("paid_ms"),
+            func.coalesce(start.answer, commands.WITHDRAWN).label("answer"),
         )
-        .join(commands.remote_starts, start.remote_start_id == its.remote_start_id)
+        .outerjoin(commands.remote_starts, start.remote_start_id == its.remote_start_id)
         .where((its.state == "Paid") & which)
         .order_by(its.id)
     )  # fmt: skip

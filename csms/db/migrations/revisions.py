@@ -726,3 +726,17 @@ def starts_by_station() -> None:
     """An index for the remote starts of a station."""
     name = "ix_remote_starts_station_id_requested_ms"
     op.create_index(name, "remote_starts", ["station_id", "requested_ms"], if_not_exists=True)
+
+
+@_revision("0094")
+def payments_without_a_start() -> None:
+    """Payments that an earlier program left without their remote start, which it had already made."""
+    op.execute("""
+        UPDATE web_payments SET remote_start_id = (
+            SELECT MIN(s.remote_start_id) FROM remote_starts s
+            WHERE s.station_id = web_payments.station_id AND s.evse_id = web_payments.evse_id
+                AND s.token_type = 'DirectPayment'
+                AND s.requested_ms BETWEEN web_payments.started_ms AND web_payments.expires_ms
+                AND NOT EXISTS (SELECT 1 FROM web_payments w WHERE w.remote_start_id = s.remote_start_id)
+        ) WHERE state = 'Paid' AND remote_start_id IS NULL
+    """)

@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event, inspect, select, text
+from sqlalchemy import Connection, Engine, event, inspect, select, text, update
 
 import csms.app  # noqa: F401 - declares what the whole program stores
 from csms.db.schema import metadata
 from csms.db.store import HEAD, OLDEST, READABLE_BY, Store, migrate, open_engine
+from csms.payments.store import open_web_payment, web_payments
+from csms.remote_control.store import open_start
 from csms.tariffs.store import save_cost
 from csms.tariffs.tables import transaction_costs
 from tests.csms.databases import Cluster
 from v2g.energy.settlement.costing import Bill
 from v2g.errors import StoreError
+from v2g.ocpp.messages.authorization import IdToken
 
 
 def content(engine: Engine) -> dict[str, Any]:
@@ -109,6 +112,26 @@ def test_costs_in_what_stations_once_called_a_currency_have_codes(owner_url: str
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0090'")
     migrate(store.engine)
     assert store.do(stored) == ["EUR", "EUR", "XXX", "XXX"]
+    store.close()
+
+
+def test_a_payment_without_its_remote_start_gets_the_one_that_was_made_for_it(owner_url: str) -> None:
+    store = Store(owner_url)
+
+    def write(connection: Connection) -> None:
+        token = IdToken(id_token="psp-1", type="DirectPayment")
+        for evse in (1, 2):
+            open_web_payment(connection, "CS", evse, 1_000, 121_000)
+        connection.execute(update(web_payments).values(state="Paid"))
+        for evse, at_ms in ((1, 900), (1, 2_000), (1, 3_000), (2, 121_001)):
+            open_start(connection, "CS", evse, token, None, at_ms)
+
+    store.do(write)
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0093'")
+    migrate(store.engine)
+    query = select(web_payments.c.remote_start_id).order_by(web_payments.c.evse_id)
+    assert store.do(lambda connection: list(connection.execute(query).scalars())) == [2, None]
     store.close()
 
 

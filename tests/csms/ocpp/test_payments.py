@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from sqlalchemy import update
 
 from csms.accounts.rules import Role
 from csms.db import leases
@@ -375,6 +376,21 @@ async def test_a_payment_without_a_vehicle_is_said_to_be_unused_once(csms: Backe
     (unused,) = csms.events.named("payment_unused")
     assert (unused.data["psp_ref"], unused.data["evse"]) == ("psp-1", 1)
     assert (await station.call("Authorize", {"idToken": PAID}))["idTokenInfo"]["status"] == "Unknown"
+
+
+async def test_a_payment_that_an_earlier_version_left_without_a_remote_start_is_given_back(csms: Backend) -> None:
+    station = await csms.booted(version="2.1")
+    station.answers |= {"NotifyWebPaymentStarted": {}}
+    number = await payments.web_payment_started(csms.services, station.id, 1, 120)
+    paid = update(rows.web_payments).values(state="Paid")
+    await csms.services.store.run(lambda connection: connection.execute(paid) and None)
+    for seconds in (599, 1):
+        assert csms.events.named("payment_unused") == []
+        csms.clock.advance(seconds)
+        await run_periodic(csms.services)
+    (unused,) = csms.events.named("payment_unused")
+    assert (unused.data["payment"], unused.data["psp_ref"]) == (number, "")
+    assert station.payloads("RequestStartTransaction") == []
 
 
 async def test_one_node_looks_after_payments(csms: Backend) -> None:
