@@ -225,10 +225,11 @@ async def close_period(call: Call, parameters: ClosedPeriod) -> PeriodState:
     It must be over, earlier ones closed, and all its complete sessions posted. Closing a closed one again changes
     nothing, but signs one that an earlier version closed, if its postings are those that were closed.
 
-    The event `period_closed` brings its digest to webhooks, which keep it elsewhere.
+    The event `period_closed` brings its digest to webhooks, which keep it elsewhere. Closing again repeats it: it may
+    have been lost with its node.
     """
     zone = call.services.config.accounting_zone
-    before, closed = await call.change(
+    _, closed = await call.change(
         lambda connection: rows.closed_period(connection, parameters.period),
         lambda connection, _before: rows.close(
             connection,
@@ -241,9 +242,8 @@ async def close_period(call: Call, parameters: ClosedPeriod) -> PeriodState:
     )
     assert closed is not None, "it is read after it was written"
     state = _closed(closed)
-    if closed != before:
-        data = {name: value for name, value in structs.asdict(state).items() if value is not None}
-        call.services.announce("settlement", "period_closed", **data)
+    data = {name: value for name, value in structs.asdict(state).items() if value is not None}
+    call.services.announce("settlement", "period_closed", **data)
     return state
 
 

@@ -106,8 +106,10 @@ async def test_what_is_due_is_delivered_after_a_restart(csms: Backend) -> None:
             assert (await settled(ask, path, due_ms=None))["attempts"] == 2
 
 
-async def test_the_digest_of_a_closed_month_arrives_once_as_the_books_have_it(ask: ApiClient) -> None:
-    """It is kept where who writes in the database cannot change it."""
+async def test_the_digest_of_a_closed_month_arrives_as_often_as_it_is_closed_as_the_books_have_it(
+    ask: ApiClient,
+) -> None:
+    """It is kept where who writes in the database cannot change it; a node that was killed may have lost it."""
     async with Receiver().running() as receiver:
         await make(ask, receiver, kinds=["period_closed"])
         await delivered_whole(ask, journal())
@@ -115,8 +117,9 @@ async def test_the_digest_of_a_closed_month_arrives_once_as_the_books_have_it(as
         ask.backend.clock.now_ms = T0 + 40 * 86_400_000
         for _ in range(2):
             closed = (await ask("POST", f"/books/periods/{month}/close")).json
-        _, body = await receiver.call()
-        assert msgspec.json.decode(body)["data"] == closed
+        for _ in range(2):
+            _, body = await receiver.call()
+            assert msgspec.json.decode(body)["data"] == closed
         assert closed == (await ask("GET", "/books/periods")).json[0]
         assert len(closed["digest"]) == 128
         assert receiver.calls.empty()
