@@ -125,10 +125,10 @@ class TariffService:
         """Send the stations here the tariffs of their places (I07): each that boots, all when assignments or sites
         change; and those of drivers of remote starts; for ever."""
         services = self._services
-        for name, zone in (await services.store.read(tariffs.wrong_zones)).items():
-            services.announce("ocpp", "plan_zone_unknown", plan=name, zone=zone)
         kinds = {_BOOTED, _SITE_CHANGED, TARIFFS_CHANGED, LOST, _REMOTE}
         with services.feed.subscribe(kinds) as events:
+            for name, zone in (await services.store.read(tariffs.wrong_zones)).items():
+                services.announce("ocpp", "plan_zone_unknown", plan=name, zone=zone)
             async with asyncio.TaskGroup() as group:
                 async for event in events:
                     here = services.connections.connected_here()
