@@ -84,8 +84,12 @@ class Execution:
                     pilot.set_error(command.forced)
                 else:
                     pilot.set_duty(command.duty_percent)
+        closes = isinstance(command, ports.CloseBooks) and records.session_id
+        if closes and (counted := self._hardware.counted()) is not None:
+            records.settling = self._later(self._close_books(records, command, counted))
+            return None
         saving = records.execute(command)
-        if isinstance(command, ports.CloseBooks) and records.session_id:
+        if closes:
             records.settling = self._later(records.settle(saving))
         if saving is not None:
             return saving
@@ -178,6 +182,13 @@ class Execution:
             self._keeping.awaited.clear()
         if not task.cancelled() and (error := task.exception()) is not None:
             self._keeping.observe(Observe("metering", "books_failed", {"error": str(error)}))
+
+    async def _close_books(
+        self, records: SessionRecords, command: Command, counted: Coroutine[object, object, None]
+    ) -> None:
+        """Close the journal with a reading that includes all energy, and settle it. Raises StoreError."""
+        await counted
+        await records.settle(records.execute(command))
 
     async def settled(self) -> None:
         """Wait until the follow-up work of earlier sessions is done."""

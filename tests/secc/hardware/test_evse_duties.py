@@ -263,6 +263,30 @@ async def test_opening_switches_off_calms_down_and_reads_the_meter(place: Place)
     assert (read, place.now) == ([pytest.approx(0.5, abs=0.001)], pytest.approx(0.75, abs=0.001))
 
 
+@at(Place)
+async def test_after_an_emergency_all_is_counted_once_the_contactor_is_open_and_the_meter_read(
+    place: Place,
+) -> None:
+    read: list[float] = []
+
+    async def refresh() -> None:
+        read.append(place.now)
+        await asyncio.sleep(0.25)
+
+    place.meter.refresh = refresh  # type: ignore[method-assign]
+    place.make()
+    await place.connect()
+    assert place.evse.counted() is None
+    place.switch.delay_s = 0.05
+    place.evse.execute(ports.EmergencyOff("test"))
+    counted = place.evse.counted()
+    assert counted is not None
+    await counted
+    assert (read, place.now) == ([pytest.approx(0.05, abs=0.001)], pytest.approx(0.3, abs=0.001))
+    place.evse.execute(ports.EmergencyOff("nothing flows"))
+    assert place.evse.counted() is None
+
+
 @at(made, Place.connect)
 async def test_a_contactor_that_stays_closed_is_waited_for_until_it_counts_as_welded(place: Place) -> None:
     place.switch.delay_s = 30.0

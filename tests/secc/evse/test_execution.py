@@ -1,0 +1,57 @@
+"""What remains to be done for a session that has ended: its last reading, its settlement, its report."""
+
+from pathlib import Path
+from typing import cast
+from unittest.mock import Mock
+
+import pytest
+
+from pki_tools.tree import PkiTree
+from secc.evse.execution import Execution
+from secc.evse.paused_session_store import PausedSessionFile
+from secc.evse.session_records import RecordKeeping
+from secc.hardware.evse import Evse
+from secc.session import ports
+from tests.secc.evse.desk import SESSION, Desk, started
+from v2g.energy.settlement.journal import verify_lines
+from v2g.energy.settlement.records import SessionEnded
+from v2g.io.runtime.disk import DiskThread, Turnstile
+from v2g.io.storage.journal_file import read_files
+
+
+class StillClosed:
+    """An outlet whose contactor opens a second after an EmergencyOff."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def execute(self, command: object) -> None:
+        """Do nothing."""
+
+    async def counted(self) -> None:
+        self._desk.meter.flow(self._desk.clock.utc_ms(), 400_000, 300_000)
+        self._desk.meter.flow(self._desk.clock.utc_ms() + 1000, 0, 0)
+
+
+@pytest.mark.requirement("R32")
+async def test_a_journal_ends_with_what_flowed_until_the_contactor_had_opened(tmp_path: Path, pki: PkiTree) -> None:
+    """Else the back end's meter values, which are read later, contradict it."""
+    desk, reported = Desk(tmp_path, pki), list[object]()
+    keeping = RecordKeeping(
+        desk.archive, desk.meter, desk.clock, DiskThread(), DiskThread(), desk.events.append, lambda *_: None,
+        Turnstile(), lambda: (0, 0),
+    )  # fmt: skip
+    execution = Execution(
+        lambda _: None, keeping, PausedSessionFile(tmp_path), cast("Evse", StillClosed(desk)), Mock(), None,
+        lambda command: reported.append(command),
+    )  # fmt: skip
+    execution.begin(desk.owner.chargers[0])
+    execution.execute(ports.Journal(started(desk), desk.clock.utc_ms()))
+    execution.execute(ports.CloseBooks("over_voltage"))
+    execution.execute(ended := ports.TransactionEnded(SESSION, "over_voltage", "Other", None))
+    assert reported == []
+    await execution.settled()
+    last = verify_lines(read_files(desk.archive.settlements / SESSION, desk.keys)["journal.jsonl"])[-1].data
+    assert isinstance(last, SessionEnded)
+    assert last.import_mwh == desk.meter.read(0).import_mwh > 0
+    assert reported == [ended]
