@@ -1,5 +1,5 @@
 """ISO 15118-20 in the vehicle: its requests, its reactions to responses, and the session.
 
-The reaction to each response code: `response_policy.py`. To add a handler, write it below `@on_response(its stage)` in
-a module that `session.py` imports.
+What a request says, such as the energy that is asked for: `requests.py`; the reaction to each response code:
+`response_policy.py`. To add a handler, write it below `@on_response(its stage)` in a module that `session.py` imports.
 """
