@@ -1,6 +1,7 @@
 """Drivers of partners at own stations: whitelist rules, and the partner's answer in real time."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence, Set
 from typing import Final
 
@@ -173,10 +174,13 @@ async def _ask(
         data: dict[str, Scalar] = {"partner": known.partner.partner_id, "reason": str(error)[:300]}
         partners.observe(Observe("roaming", "authorization_failed", data))
         return None if isinstance(error, OcpiError) and error.code == _UNKNOWN_TOKEN else offline
+    named = None if offline is None else offline.token
+    with contextlib.suppress(OcpiError):  # its decision counts, whatever it says of the token
+        named = cdr_token(wire.read(said.token, OcpiToken))
+    if named is None:
+        return None
     status = _STATUS.get(said.allowed, "Invalid")
-    return Grant(
-        token=cdr_token(said.token), auth_method="AUTH_REQUEST", reference=said.authorization_reference, status=status
-    )
+    return Grant(token=named, auth_method="AUTH_REQUEST", reference=said.authorization_reference, status=status)
 
 
 def _kind_for(partner: Partner, kind: str) -> str:

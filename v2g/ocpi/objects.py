@@ -247,11 +247,10 @@ class LocationReferences(OcpiObject, frozen=True, kw_only=True):
 
 
 class AuthorizationInfo(OcpiObject, frozen=True, kw_only=True):
-    """The answer to a question about a token."""
+    """The answer to a question about a token; `token` is one (OcpiToken), but some leave parts, or all of it, out."""
 
     allowed: OpenEnum
-    token: OcpiToken
-    location: LocationReferences | None = None
+    token: object = None
     authorization_reference: Id36 | None = None
 
 

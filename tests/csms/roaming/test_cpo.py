@@ -173,6 +173,27 @@ async def test_whitelist_rules(roaming: Roaming, whitelist: str, answer: str | N
     assert (await station.call("Authorize", {"idToken": token}))["idTokenInfo"]["status"] == status
 
 
+@pytest.mark.parametrize(
+    ("whitelist", "said", "status"),
+    [
+        ("ALLOWED_OFFLINE", {"allowed": "BLOCKED"}, "Blocked"),
+        ("ALLOWED", {"allowed": "NOT_ALLOWED", "token": None}, "Invalid"),
+        ("NEVER", {"allowed": "ALLOWED", "token": {**TOKEN, "contract_id": ""}, "location": {}}, "Accepted"),
+        (None, {"allowed": "ALLOWED"}, "Unknown"),
+    ],
+)
+async def test_a_partners_decision_counts_whatever_it_says_of_the_token(
+    roaming: Roaming, whitelist: str | None, said: dict[str, Any], status: str
+) -> None:
+    """A driver whom it had refused charged by the whitelist, as its answer had no token: nobody would have paid."""
+    if whitelist is not None:
+        await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", {**TOKEN, "whitelist": whitelist})
+    roaming.partner.answers["/tokens/04A1B2C3/authorize"] = 200, said
+    station = await roaming.backend.booted()
+    token = {"idToken": "04A1B2C3", "type": "ISO14443"}
+    assert (await station.call("Authorize", {"idToken": token}))["idTokenInfo"]["status"] == status
+
+
 @pytest.mark.parametrize("http", [200, 404])
 @pytest.mark.parametrize("whitelist", ["ALLOWED", "ALLOWED_OFFLINE"])
 async def test_a_partner_that_does_not_know_its_token_any_more_has_answered(
