@@ -325,6 +325,39 @@ def _sent(kept: rows.Kept) -> RoamingCommand:
     )  # fmt: skip
 
 
+# -- what partners own
+
+
+class PartnerObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A partner's location, tariff or session as it was sent, changed last at `updated_ms`."""
+
+    partner_id: str
+    key: str
+    updated_ms: int
+    document: Any
+
+
+class WhichObjects(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The module whose objects are wanted."""
+
+    module: Literal["locations", "tariffs", "sessions"] = "sessions"
+
+
+@get("/roaming/objects", Permission.MANAGE_ROAMING, answer=Page[PartnerObject])
+async def list_roaming_objects(call: Call, parameters: WhichObjects) -> Page[Any]:
+    """List partners' sessions of our drivers, their locations or tariffs, as known here: what commands name."""
+
+    def read(connection: Connection, after: tuple[str, str] | None, limit: int) -> list[dict[str, Any]]:
+        found = rows.of_partners(connection, after, limit, parameters.module)
+        return [
+            {"partner_id": each.owner, "key": each.object_id, "updated_ms": each.updated_ms,
+             "document": msgspec.Raw(each.document.encode())}
+            for each in found
+        ]  # fmt: skip
+
+    return await pages(call, parameters, dict[str, Any], tuple[str, str], ("partner_id", "key"), read)
+
+
 # -- CDRs of partners
 
 

@@ -208,6 +208,8 @@ add(roaming, "register", "register_roaming_partner", example="north")
 add(roaming, "pull", "pull_roaming_partner", "module, objects", title="Pulled", example="north")
 add(roaming, "locations", "list_roaming_locations",
     "location: id, name, address, city, zone: time_zone", title="Locations")
+add(roaming, "objects", "list_roaming_objects", "partner: partner_id, object: key, changed: updated_ms, "
+    "state: document.status", title="Objects", example="--module locations")
 add(roaming, "cdrs", "list_roaming_cdrs", "partner: partner_id, CDR: key, state, from: document.start_date_time, "
     "cost: document.total_cost.before_taxes, why: detail", title="CDRs")
 add(roaming, "decide", "decide_roaming_cdr", words={"partner_id": "PARTNER", "key": "CDR"}, about=_FOUND)

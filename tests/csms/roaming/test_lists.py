@@ -68,3 +68,18 @@ async def test_partners_cdrs_are_listed_page_by_page(roaming: Roaming) -> None:
     assert path == ""
     assert found == [(owner, name) for owner in ("abc", "tnm") for name in NAMES[:3]]
     assert (await roaming.ask("GET", "/roaming/cdrs?state=disputed")).json == []
+
+
+async def test_what_partners_own_is_shown_to_people(roaming: Roaming) -> None:
+    """Nobody could see which session of a driver to stop, or that one ended and no CDR came."""
+    token = {"country_code": "DE", "party_id": "CPO", "uid": "A", "type": "RFID", "contract_id": "C"}
+    session = {
+        "country_code": "NL", "party_id": "TNM", "id": "S1", "start_date_time": "2026-01-01T00:00:00Z", "kwh": 7.5,
+        "cdr_token": token, "auth_method": "WHITELIST", "location_id": "L1", "evse_uid": "E1", "connector_id": "1",
+        "currency": "EUR", "status": "COMPLETED", "last_updated": "2026-01-01T01:00:00Z",
+    }  # fmt: skip
+    assert (await roaming.ocpi("PUT", "/emsp/2.2.1/sessions/NL/TNM/S1", session)).status == 201
+    (found,) = (await roaming.ask("GET", "/roaming/objects")).json
+    assert (found["partner_id"], found["key"], found["document"]) == ("tnm", "nl*tnm*s1", session)
+    assert (await roaming.ask("GET", "/roaming/objects?module=locations")).json == []
+    assert (await roaming.ask("GET", "/roaming/objects?module=tokens")).status == 400
