@@ -28,7 +28,9 @@ VERSIONS: Final[tuple[Version, ...]] = ("2.3.0", "2.2.1")
 MOST_LISTED: Final = 200
 """Objects in an answer."""
 
-_MOST_DIGITS: Final = 30
+_GREATEST: Final = 10
+"""Powers of ten: sums of less than 10^11, and their millionths, are integers of databases."""
+_LEAST: Final = -30
 _DEEPEST: Final = 50
 """Levels of values within values; OCPI has ten."""
 
@@ -211,7 +213,7 @@ def exact(value: object) -> Decimal:
         found = Decimal(value) if isinstance(value, int | str | Decimal) else Decimal("NaN")
     except InvalidOperation:
         found = Decimal("NaN")
-    if not found.is_finite() or abs(found.adjusted()) > _MOST_DIGITS:
+    if not found.is_finite() or not _LEAST <= found.adjusted() <= _GREATEST:
         raise OcpiError(f"{str(value)[:40]!r} is not a number", code=2001)
     return found
 

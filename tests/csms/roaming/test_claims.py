@@ -220,3 +220,22 @@ async def test_what_is_used_abroad_counts_for_allowances(claims: Claims, allowan
         assert (await claims.credit("c", "day-1", session_id="day-1")) == "booked"
         again = await claims.ask("POST", "tokens/04A1B2C3/authorize?type=RFID", {"location_id": "Depot"})
         assert again.data["allowed"] == "ALLOWED"
+
+
+async def test_the_dearest_cdr_is_counted_and_one_beyond_is_refused(claims: Claims) -> None:
+    """Its cost was no integer of the database: it failed each pull from its partner, with all that came beside it."""
+    terms = {"allowances": [{"period": "total", "energy_wh": 10**12}]}
+    await claims.emsp.ask("PUT", "/tokens/ISO14443/04A1B2C3", {"status": "Accepted", "terms": terms})
+    answer = await claims.ask("POST", "tokens/04A1B2C3/authorize?type=RFID", {"location_id": "Depot"})
+    part = {"type": "FLAT", "price": 99_999_999_999, "vat": 0, "step_size": 1}
+    tariff = {**claims.document["tariffs"][0], "id": "T", "elements": [{"price_components": [part]}]}
+    begin = "2024-05-01T10:00:00Z"
+    period = {"start_date_time": begin, "tariff_id": "T", "dimensions": [{"type": "ENERGY", "volume": 20}]}
+    more = {
+        "session_id": "s2", "start_date_time": begin, "end_date_time": "2024-05-01T10:50:00Z",
+        "authorization_reference": answer.data["authorization_reference"], "tariffs": [tariff], "total_energy": 20,
+        "charging_periods": [period], "total_cost": {"before_taxes": 99_999_999_999, "taxes": []},
+    }  # fmt: skip
+    assert await claims.send("dear", **more, without=["signed_data"]) == "booked"
+    wrong = {**claims.document, **more, "id": "dearer", "total_cost": {"before_taxes": 10**11}}
+    assert (await claims.ask("POST", "cdrs", wrong)).code == 2001
