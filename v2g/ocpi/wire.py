@@ -6,6 +6,7 @@ not strict: unknown fields and values stay, numbers may be text, times may lack 
 
 import base64
 import binascii
+import codecs
 import contextlib
 import re
 from collections.abc import Mapping
@@ -56,9 +57,10 @@ _ESCAPED: Final = re.compile(
 def decode(data: bytes) -> object:
     """Return JSON as plain values, numbers exact. Raises OcpiError (HTTP 400).
 
-    What is no text is replaced: databases and decoders refuse it, and all that comes with it.
+    What is no text is replaced: databases and decoders refuse it, and all that comes with it. A byte order mark, which
+    some servers send, is none of it (RFC 8259, 8.1).
     """
-    data = _ESCAPED.sub(lambda found: found[1] or b"\\ufffd", data)
+    data = _ESCAPED.sub(lambda found: found[1] or b"\\ufffd", data.removeprefix(codecs.BOM_UTF8))
     try:
         return typed_json.decode_exact(data)
     except msgspec.DecodeError as error:
