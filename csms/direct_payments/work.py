@@ -195,7 +195,7 @@ class DirectPayments:
         elif cost.ended:
             amount = min(cost.amount_micro, payment.amount_micro)
             await self._save(payment, "capturing" if amount else "releasing", captured_micro=amount)
-        elif cost.amount_micro >= payment.amount_micro:
+        elif cost.amount_micro >= (payment.amount_micro if cost.currency == payment.currency else 1):
             with suppress(V2GError):  # it is asked again
                 await remote_control.stop(self._services, payment.transaction_id, payment.station_id)
 

@@ -320,6 +320,22 @@ async def test_a_session_ends_when_it_has_cost_what_is_held(world: World) -> Non
     assert world.provider.taken == 30, "never more than the driver has let us"
 
 
+async def test_a_session_ends_as_soon_as_it_costs_something_in_another_currency(world: World) -> None:
+    """Nobody knows the rate: 120 CZK are not more than 30 EUR, 30 KWD are."""
+    station = await world.station()
+    await world.begin()
+    world.provider.approve()
+    await world.steps()
+    charging = await charged(world, station)
+    total = {"currency": "CZK", "typeOfCost": "NormalCost", "total": {"exclTax": 10.0, "inclTax": 12.0}}
+    usage = {"energy": 10_000.0, "chargingTime": 3600, "idleTime": 0}
+    await charging.event(
+        "Updated", "MeterValuePeriodic", extra={"costDetails": {"totalCost": total, "totalUsage": usage}}
+    )
+    assert await world.steps(3) == "running"
+    assert station.payloads("RequestStopTransaction") != []
+
+
 async def test_a_start_is_not_repeated_after_a_crash(world: World) -> None:
     station = await world.station()
     await world.begin()
