@@ -57,7 +57,7 @@ def _ask(stage: FetchingContracts, context: RequestContext, *observed: Observe) 
     own = context.provisioning
     assert own is not None
     wanted = InstallationRequest(
-        roots=(*own.v2g_roots, *own.mo_roots), maximum=stage.maximum - stage.received, emaids=stage.emaids
+        roots=(*own.v2g_roots, *own.mo_roots), maximum=max(1, stage.maximum - stage.received), emaids=stage.emaids
     )
     request = make_request(context.header(), own.chain, own.key, wanted)
     asked = seen("installation", "requested", pcid=own.pcid, maximum=wanted.maximum)
@@ -101,6 +101,9 @@ def on_installation(
     except TrustError as error:
         rejected = seen("installation", "rejected", reason=rejection(error), error=str(error))
         return _next(stage, response, context, rejected)
+    if stage.received >= stage.maximum:
+        too_many = seen("installation", "rejected", reason="more_than_asked_for", error=opened.emaid)
+        return _next(stage, response, context, too_many)
     new = Contract(opened.chain, SoftwareKey(opened.key))
     remaining = response.remaining_contract_certificate_chains
     installed = seen("installation", "installed", emaid=opened.emaid, remaining=remaining)
@@ -111,14 +114,14 @@ def on_installation(
 def _next(
     stage: FetchingContracts, response: iso.CertificateInstallationRes, context: RequestContext, *observed: Observe
 ) -> Step:
-    """Request the next contract while there is one (V2G20-1973), else continue (V2G20-1975)."""
+    """Request the next contract while there is one (V2G20-1973), also more than there is room for, else continue
+    (V2G20-1975)."""
     remaining = response.remaining_contract_certificate_chains
-    further = msgspec.structs.replace(stage, received=stage.received + 1)
+    further = msgspec.structs.replace(stage, received=stage.received + 1, remaining=remaining)
     if not remaining:
         return _go_on(further, context, *observed)
-    if further.received + remaining > stage.maximum:  # limit for chargers that always announce more
-        too_many = seen("installation", "rejected", reason="more_than_asked_for", error=f"{remaining} remain")
-        return _after(stop(stage, context, Ending("installation_endless", failed=True)), *observed, too_many)
+    if remaining >= stage.remaining:
+        return _after(stop(stage, context, Ending("installation_endless", failed=True)), *observed)
     return _ask(further, context, *observed)
 
 

@@ -72,7 +72,8 @@ class Authorizing(Stage, frozen=True):
 
 
 class FetchingContracts(Stage, frozen=True):
-    """CertificateInstallationRes. At most `maximum` contracts are accepted, `received` have arrived.
+    """CertificateInstallationRes. At most `maximum` contracts are accepted, `received` have arrived, `remaining` are to
+    come by the last of them; 256, more than there can be, before it.
 
     With `renewal` the vehicle is authorised and continues with the services, else with authorization by `setup` with
     contracts that have not been `used`.
@@ -84,6 +85,7 @@ class FetchingContracts(Stage, frozen=True):
     maximum: int
     emaids: tuple[str, ...] = ()
     received: int = 0
+    remaining: int = 256
     polls: int = 0
     used: tuple[bytes, ...] = ()
 

@@ -248,7 +248,21 @@ class TestSeveral:
         bench.run()
         assert bench.closed == "installation_endless"
         assert bench.names()[-1] == "SessionStopReq"
-        assert len(pool.asked) == 1
+        assert len(pool.asked) == 2
+
+    def test_more_than_there_is_room_for_are_fetched_and_not_kept(self, make: Maker, tree: PkiTree) -> None:
+        """V2G20-1973: while contracts remain, the charger expects no other request."""
+        valid = held(contract(tree, "DEV2GC00000001"))
+        pool, left = Pool(tree, contract(tree, "DEV2GC0000000A")), [2, 1, 0]
+
+        def more(request: cm.CertificateInstallationReq) -> cm.CertificateInstallationRes:
+            return replace(pool(request), remaining_contract_certificate_chains=left.pop(0))
+
+        bench = make(more, InstallationConfig(install="always", maximum_contracts=2), contracts=(valid,))
+        bench.run_to("ServiceDiscoveryReq")
+        assert [each.maximum_contract_certificate_chains for each in pool.asked] == [1, 1, 1]
+        assert [each.emaid for each in stored(bench)] == ["DEV2GC0000000A"]
+        assert [each["reason"] for each in bench.seen("installation", "rejected")] == ["more_than_asked_for"] * 2
 
 
 class TestWaiting:
