@@ -62,7 +62,8 @@ def test_what_failed_of_a_part_and_what_came_after_end_it(monkeypatch: pytest.Mo
     """A part that was stopped, or that has not run, is run whole."""
     codes, ran = list[int](), list[Sequence[str]]()
     tests = f"{verify.PYTEST} --share 3 --turn {{turn}} tests/pki"
-    whole, left = split(tests.format(turn=0)), [*split(tests.format(turn=0)), *verify.FAILED]
+    whole = [*split(tests.format(turn=0)), "-o", f"cache_dir={tmp_path / 'failures' / 'some'}"]
+    left = [*whole, *verify.FAILED]
     monkeypatch.setattr(verify, "PARTS", {"some": Part("", ("make first", tests, "make last"), turns=3)})
     monkeypatch.setattr(verify, "LEDGER", tmp_path / "passed.json")
     monkeypatch.setattr(verify, "FAILURES", tmp_path / "failures")

@@ -160,6 +160,8 @@ def run(name: str, *, failed: bool = False) -> bool:
     kept.unlink(missing_ok=True)
     for index, command in enumerate(part.commands[last.command :], last.command):
         words = split(command.format(turn=last.turn))
+        if command.startswith(PYTEST):  # what else runs here would overwrite which of its tests have failed
+            words += ("-o", f"cache_dir={kept.with_suffix('')}")
         code = execute([*words, *FAILED] if failed and index == last.command and command.startswith(PYTEST) else words)
         if code == REPEATABLE:  # nothing failed but tests of programs, which the machine may have delayed
             code = execute([*words, *ALONE])
