@@ -201,7 +201,7 @@ class Charger:
 
     def run_station(self) -> None:
         """Let the station report to its CSMS, if there is one."""
-        if self.station is not None and self._running is None:
+        if self.station is not None:
             self._running = child(self.station.run(), name="station")
             self._running.add_done_callback(self._station_ended)
 
