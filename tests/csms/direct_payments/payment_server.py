@@ -35,10 +35,10 @@ class FakePayments:
         """What was taken of all drivers."""
         return sum((each["taken"] for each in self.holds.values()), Decimal(0))
 
-    def approve(self, state: str = "active") -> None:
+    def approve(self, state: str = "active", reason: str = "") -> None:
         """Let the driver decide about every hold."""
         for each in self.holds.values():
-            each["state"] = state
+            each |= {"state": state, "reason": reason}
 
     def application(self) -> web.Application:
         """Return what serves it."""
@@ -85,7 +85,8 @@ class FakePayments:
 
     def _told(self, name: str) -> dict[str, Any]:
         state = "ended" if self.holds[name]["state"] == "over" else self.holds[name]["state"]
-        return {"reference": name, "state": state, "approval_url": f"https://pay.example/{name}"}
+        url, reason = f"https://pay.example/{name}", self.holds[name].get("reason", "")
+        return {"reference": name, "state": state, "approval_url": url, "reason": reason}
 
     def _carry_out(self, parts: list[str], body: dict[str, str]) -> dict[str, Any]:
         if len(parts) == 1:

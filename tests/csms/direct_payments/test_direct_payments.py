@@ -29,7 +29,7 @@ from tests.csms.charging import Charging
 from tests.csms.console.support import Person, console, text_of
 from tests.csms.direct_payments.paying import NAME, World, charged, paying
 from tests.csms.fixtures import Start
-from tests.csms.scripted_station import ScriptedStation
+from tests.csms.scripted_station import Refused, ScriptedStation
 from tests.csms.support import make_config
 from v2g.errors import ConfigError, RefusedError
 from v2g.pki.keys import save_secret
@@ -219,11 +219,22 @@ def test_an_amount_that_cannot_be_paid_is_refused(amount: str, currency: str, tm
 async def test_a_declined_payment_starts_nothing(world: World) -> None:
     station = await world.station()
     await world.begin()
-    world.provider.approve("ended")
+    world.provider.approve("ended", "the card has expired")
     assert await world.steps() == "failed"
+    assert (await world.now()).reason == "the card has expired"
     assert station.payloads("RequestStartTransaction") == []
     await world.begin()
     assert len(world.provider.holds) == 2, "somebody else may pay now"
+
+
+async def test_a_payment_that_the_provider_refuses_has_failed(world: World) -> None:
+    await world.station()
+    world.provider.refused = "authorizations"
+    refused = await world.begin()
+    assert (refused.state, "the hold is over" in refused.reason) == ("failed", True)
+    asked = len(world.provider.requests)
+    assert await world.steps() == "failed"
+    assert len(world.provider.requests) == asked, "it is final"
 
 
 async def test_a_payment_that_nobody_approves_ends_and_is_released(world: World) -> None:
@@ -251,9 +262,14 @@ async def test_a_vehicle_that_never_comes_costs_nothing(world: World) -> None:
     assert late["idTokenInfo"]["status"] != "Accepted", "a vehicle that comes later does not charge for nothing"
 
 
-@pytest.mark.parametrize("answer", ["Rejected", "offline"])
-async def test_a_station_that_does_not_start_lets_all_be_released(world: World, answer: str) -> None:
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [("Rejected", "the station answered Rejected"), ("error", "out of order"), ("offline", "is not connected")],
+)
+async def test_a_station_that_does_not_start_lets_all_be_released(world: World, answer: str, reason: str) -> None:
     station = await world.station(status="Rejected")
+    if answer == "error":
+        station.answers["RequestStartTransaction"] = Refused("InternalError", "out of order")
     await world.begin()
     world.provider.approve()
     if answer == "offline":
@@ -265,7 +281,35 @@ async def test_a_station_that_does_not_start_lets_all_be_released(world: World, 
         world.later(1000)
         await world.work.step()
     assert await world.steps() == "released"
+    assert reason in (await world.now()).reason
     assert world.provider.taken == world.provider.held == 0
+
+
+async def test_a_station_that_is_away_for_a_moment_is_waited_for_however_long_the_program_runs(world: World) -> None:
+    station = await world.station()
+    world.later(SETTLED_MS)
+    await world.begin()
+    world.provider.approve()
+    await world.csms.leave(station)
+    for ms in (0, 0, SETTLED_MS - 1000):
+        world.later(ms)
+        await world.work.step()
+        assert (await world.now()).state == "authorized"
+    world.later(1000)
+    await world.work.step()
+    assert (await world.now()).state == "releasing"
+
+
+async def test_what_was_approved_long_before_the_program_runs_again_starts_nothing(world: World) -> None:
+    """Its driver has left: another vehicle would charge for the money."""
+    station = await world.station()
+    await world.begin()
+    world.provider.approve()
+    assert await world.steps(1) == "authorized"
+    world.later(START_MS)
+    assert await world.steps() == "released"
+    assert station.payloads("RequestStartTransaction") == []
+    assert world.provider.held == 0
 
 
 async def test_a_station_that_goes_away_after_the_start_may_still_report_its_session(world: World) -> None:
@@ -477,6 +521,11 @@ async def test_the_provider_is_asked_again_later(world: World) -> None:
     world.provider.down = 3
     payment = await world.begin()
     assert payment.state == "requested"
-    assert await world.steps(4) == "pending"
+    for _ in range(4):
+        await world.work.step()
+    assert (await world.now()).state == "pending"
     assert len(world.provider.holds) == 1
+    assert [len(world.csms.events.named(name)) for name in ("provider_lost", "provider_back")] == [1, 1]
+    assert await world.steps() == "pending"
+    assert len(world.csms.events.named("provider_back")) == 1
     assert isinstance(world.csms.services[DirectClient], DirectClient)
