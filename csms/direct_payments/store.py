@@ -129,7 +129,8 @@ def is_in_use(connection: Connection, of: DirectPayment) -> bool:
 
 
 class SessionCost(msgspec.Struct, frozen=True, kw_only=True):
-    """What a session costs, in units that can be paid, so far or in the end; `held`: people check it first."""
+    """What a session costs, in units that can be paid, so far or in the end; `held`: it has ended, and people check it
+    first."""
 
     amount_micro: int
     currency: str
@@ -152,6 +153,6 @@ def cost_of(connection: Connection, of: DirectPayment, now_ms: int) -> SessionCo
         total, currency = stored["incl_tax"], stored["currency"]
         is_held = is_held or (not found.active and not stored["final"])
     elif (worked := tariffs.work_out(connection, of.station_id, of.transaction_id, now_ms)) is not None:
-        total, currency, is_held = worked.bill.incl_tax, worked.bill.currency, is_held or (found.active and worked.held)
+        total, currency = worked.bill.incl_tax, worked.bill.currency
     amount_micro = max(0, payable_micro(total, currency))
     return SessionCost(amount_micro=amount_micro, currency=currency, ended=not found.active, held=is_held)

@@ -187,7 +187,7 @@ class DirectPayments:
 
     async def _follow(self, payment: DirectPayment, now_ms: int) -> None:
         cost = await self._services.store.read(rows.cost_of, payment, now_ms)
-        if cost is None or (cost.ended and cost.held):
+        if cost is None or cost.held:
             return  # held: until somebody has decided
         if cost.ended and cost.amount_micro and cost.currency != payment.currency:  # nobody knows at which rate
             price = decimals_of(cost.amount_micro, cost.currency)

@@ -141,7 +141,10 @@ async def test_an_operator_settles_what_has_a_cost_in_another_currency(world: Wo
     charging = await charged(world, station)
     total = {"currency": "CZK", "typeOfCost": "NormalCost", "total": {"exclTax": 100.0, "inclTax": 120.0}}
     usage = {"energy": 10_000.0, "chargingTime": 3600, "idleTime": 0}
-    await charging.unplugged(extra={"costDetails": {"totalCost": total, "totalUsage": usage}})
+    extra = {"costDetails": {"totalCost": total, "totalUsage": usage}}
+    await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic", extra=extra)
+    assert await world.steps() == "running"
+    await charging.unplugged(extra=extra)
     assert await world.steps() == "held"
     assert (world.provider.taken, world.provider.held) == (0, 30)
     async with serving(world.csms) as ask:
@@ -349,12 +352,13 @@ async def test_a_session_that_names_its_token_alone_is_paid(world: World) -> Non
     assert (world.provider.taken, world.provider.held) == (6, 0)
 
 
-async def test_a_session_ends_when_it_has_cost_what_is_held(world: World) -> None:
+@pytest.mark.parametrize("wh", [50_000, 60_000])
+async def test_a_session_ends_when_it_has_cost_what_is_held(world: World, wh: int) -> None:
     station = await world.station("2.0.1")
     await world.begin()
     world.provider.approve()
     await world.steps()
-    charging = await charged(world, station, 60_000)
+    charging = await charged(world, station, wh)
     await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
     await world.steps(3)
     assert station.payloads("RequestStopTransaction") != []
