@@ -105,6 +105,15 @@ async def test_what_was_captured_is_paid_although_the_rest_cannot_be_released(wo
     assert world.provider.taken == 6
 
 
+async def test_what_the_provider_cannot_release_has_failed(world: World) -> None:
+    await world.station()
+    await world.begin()
+    world.later(START_MS)
+    world.provider.refused = "releases"
+    assert await world.steps() == "failed"
+    assert "the hold is over" in (await world.now()).reason
+
+
 @pytest.mark.parametrize(("decision", "state", "taken"), [("released", "settled", 12), ("rejected", "released", 0)])
 async def test_a_held_session_waits_for_a_person_and_then_is_paid_or_released(
     world: World, decision: Literal["released", "rejected"], state: str, taken: int
@@ -288,7 +297,8 @@ async def test_a_station_that_does_not_start_lets_all_be_released(world: World, 
     assert world.provider.taken == world.provider.held == 0
 
 
-async def test_a_station_that_is_away_for_a_moment_is_waited_for_however_long_the_program_runs(world: World) -> None:
+@pytest.mark.parametrize("back", [False, True])
+async def test_a_station_that_is_away_is_waited_for_however_long_the_program_runs(world: World, back: bool) -> None:
     station = await world.station()
     world.later(SETTLED_MS)
     await world.begin()
@@ -299,8 +309,10 @@ async def test_a_station_that_is_away_for_a_moment_is_waited_for_however_long_th
         await world.work.step()
         assert (await world.now()).state == "authorized"
     world.later(1000)
+    if back:
+        await world.station()
     await world.work.step()
-    assert (await world.now()).state == "releasing"
+    assert (await world.now()).state == ("starting" if back else "releasing")
 
 
 async def test_what_was_approved_long_before_the_program_runs_again_starts_nothing(world: World) -> None:
@@ -396,6 +408,18 @@ async def test_a_start_is_not_repeated_after_a_crash(world: World) -> None:
     assert station.payloads("RequestStartTransaction") == []
     world.later(START_MS)
     assert await world.steps() == "released"
+
+
+async def test_of_two_nodes_only_one_starts_a_session(world: World) -> None:
+    """Each has read the payment before the other one stores its next state."""
+    station = await world.station()
+    await world.begin()
+    world.provider.approve()
+    await world.steps(1)
+    read = await world.now()
+    for _ in range(2):
+        assert (await world.work.advance(read)).state == "starting"
+    assert len(station.payloads("RequestStartTransaction")) == 1
 
 
 @pytest.mark.requirement("R218")
