@@ -945,6 +945,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_Way._least: 0 -> 1": "shares are whole milliamperes: less than one is none",
     },
     "vehicle_parts": {
+        "SimulatedVehicle.step: 1000 -> 1001": "a thousandth of the time that an inverter waits",
         "DcLine.publish: 0 -> 1": _PROTOCOL,
         "DcLine.publish: 0 -> 1 #2": _PROTOCOL,
         "SimulatedVehicle._publish: 1 -> 2": "a watt at 2 mV, too, is more than a battery takes",

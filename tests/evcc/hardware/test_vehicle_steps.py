@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 
+from evcc.hardware.ac import BenchAcLine, OnBoardCharger
 from evcc.hardware.couplings import SecondaryDevice
 from evcc.hardware.drive import Driving, PlaceConfig
 from evcc.hardware.pack import CellSensors
 from evcc.hardware.vehicle import BenchLine, BenchPilot, SimulatedVehicle, VehicleFault
 from evcc.policy.battery import BatteryConfig
 from evcc.session import ports
+from evcc.session.settings import OnBoardChargerConfig
 from tests.secc.hardware.bare import at
+from v2g.energy.grid_support import GridSupport, VoltageSupport, ZeroCurrentLimits
 from v2g.iec61851.pilot import DutyReading, PilotState
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.simulation.lines import ChargerAc, ChargerCoil, ChargerDc, VehicleCoil, VehicleDc
@@ -539,6 +542,53 @@ async def test_a_converter_is_limited_and_its_inlet_is_that_of_the_vehicle_while
     stand.on_board.callback()
     assert stand.facts[0] == ports.PresentVoltage(230_000, 9_000, 3)
     assert stand.vehicle.battery.current_ma == 20_000
+
+
+@at(Stand)
+async def test_an_on_board_charger_supports_the_grid_as_commanded_until_state_B(stand: Stand) -> None:
+    """AC DER: what a charger demands is of one session."""
+    line = BenchAcLine()
+    other = Stand(on_board=OnBoardCharger(line, OnBoardChargerConfig(phases=3)))
+    line.pass_on(closed=True)
+    none_above_220_v = GridSupport(zero_current=ZeroCurrentLimits(over_v=220))
+    for command, flows in (
+        (ports.SetAcPower(3_000), True),
+        (ports.SetGridSupport(none_above_220_v), False),
+        (SHOW, False),
+        (HIDE, True),
+    ):
+        other.vehicle.execute(command)
+        other.stepped()
+        assert bool(other.vehicle.battery.current_ma) is flows, command
+    await other.close()
+
+
+@at(Stand)
+async def test_an_on_board_charger_follows_the_grid_as_time_passes(stand: Stand) -> None:
+    line = BenchAcLine()
+    other = Stand(on_board=OnBoardCharger(line, OnBoardChargerConfig(phases=3)))
+    line.pass_on(closed=True)
+    other.vehicle.execute(ports.SetAcPower(-10_000))
+    none_above_220_v = VoltageSupport(start_v=210, stop_v=220, response_s=0.0, delay_s=10)
+    other.vehicle.execute(ports.SetGridSupport(GridSupport(volt_watt=none_above_220_v)))
+    await asyncio.sleep(9.9)
+    assert other.vehicle.battery.current_ma < -20_000
+    await asyncio.sleep(0.2)
+    assert other.vehicle.battery.current_ma == 0
+    await other.close()
+
+
+@pytest.mark.parametrize("pre_charges", [False, True])
+def test_the_inlet_of_a_bench_is_precharged_where_a_charger_does_that(pre_charges: bool) -> None:
+    bench = BenchLine(pre_charges=pre_charges)
+    seen: list[ChargerDc | None] = []
+    bench.on_change(seen.append)
+    bench.report(0, 380_000)
+    for closed in (False, True):
+        bench.publish(400_000, contactor_closed=closed)
+        bench.report(0, 380_000)
+    before = (380_000, 380_000) if pre_charges else (0, 400_000)
+    assert seen == [ChargerDc(each, 0, contactor_closed=True) for each in (*before, 400_000)]
 
 
 @at(Stand)
