@@ -593,6 +593,7 @@ class EvseController:
         await self._serve(own, session, wrapped)
 
     async def _charge_basic(self, way: Way) -> None:
+        await self.settled()  # its registers go on where those of the last session have ended
         own = self.transport.credentials[0]
         await self._serve(own, lambda: self.sessions.basic(own, way), NullStream())
 

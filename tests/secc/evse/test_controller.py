@@ -9,6 +9,7 @@ from pki_tools.tree import PkiTree
 from secc.evse.ports import LinkDown
 from tests.safety.controllers import Desk, OnRig, controllers, program
 from tests.virtual_time import VirtualLoop
+from v2g.iec61851.pilot import PilotState
 from v2g.io.runtime.runner import LINGER
 from v2g.observe import Observe
 from v2g_station.blocks.authorization.contracts import AuthorizationStatus
@@ -142,6 +143,39 @@ def test_a_vehicle_that_has_come_in_does_not_wait_for_those_that_have_not(pki: P
             assert before == (False, 0, True)
             assert settled.done()
             assert (len(rig.named("settlement", "bundle_written")), desk.reference) == (1, "")
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(played())
+
+
+@pytest.mark.requirement("R32")
+def test_a_session_by_the_pilot_begins_once_the_last_one_has_its_last_reading(pki: PkiTree, tmp_path: Path) -> None:
+    """A polled meter is read once more after a vehicle was unplugged under current: no energy is in both journals."""
+
+    async def played() -> None:
+        async with controllers(pki, tmp_path, program(pki, tmp_path)) as (rig,):
+            rig.controller.backend = desk = Desk(says=AuthorizationStatus.ACCEPTED)
+
+            async def charge() -> None:
+                rig.car.plug()
+                await asyncio.sleep(0.1)
+                rig.car.show(PilotState.C)
+
+            async def poll() -> None:
+                await asyncio.sleep(1)
+
+            await charge()
+            await asyncio.sleep(5)
+            assert rig.controller.hardware.contactors_closed
+            rig.controller.meter.refresh = poll  # type: ignore[method-assign]
+            first = desk.reference
+            rig.car.unplug()
+            await asyncio.sleep(0.1)
+            await charge()
+            await asyncio.sleep(0.5)
+            assert desk.reference == first
+            await asyncio.sleep(5)
+            assert desk.reference not in ("", first)
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(played())
