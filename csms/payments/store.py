@@ -140,7 +140,8 @@ def open_web_payment(
 
 class PaidStart(msgspec.Struct, frozen=True, kw_only=True):
     """A payment whose transaction its station was, or is to be, asked to start; `answer`: what it said, "" for
-    nothing yet. Earlier versions left some without a remote start (0), and with it without their reference."""
+    nothing yet; `refused`: that was final. Earlier versions left some without a remote start (0), and with it without
+    their reference."""
 
     payment_id: int
     station_id: str
@@ -149,6 +150,7 @@ class PaidStart(msgspec.Struct, frozen=True, kw_only=True):
     remote_start_id: int
     paid_ms: int
     answer: str
+    refused: bool
 
 
 def pay(
@@ -170,13 +172,14 @@ def pay(
 def awaited(connection: Connection, since_ms: int) -> list[PaidStart]:
     """Return the payments since a time that are paid and whose transactions have not begun, oldest first."""
     unbegun = commands.remote_starts.c.transaction_id.is_(None)  # or none was asked for
-    return _starts(connection, (web_payments.c.started_ms >= since_ms) & unbegun)
+    its = web_payments.c
+    return _starts(connection, (its.state == "Paid") & (its.started_ms >= since_ms) & unbegun)
 
 
 def paid_by(connection: Connection, number: int, psp_ref: str) -> PaidStart | None:
-    """Return a payment that is paid by a reference, None if it is not."""
+    """Return a payment that is paid by a reference, also one whose station refused to start; None if it is not."""
     here = (web_payments.c.id == number) & (commands.remote_starts.c.id_token == psp_ref)
-    return next(iter(_starts(connection, here)), None)
+    return next(iter(_starts(connection, here & web_payments.c.state.in_(("Paid", "Refused")))), None)
 
 
 def _starts(connection: Connection, which: ColumnElement[bool]) -> list[PaidStart]:
@@ -186,10 +189,10 @@ def _starts(connection: Connection, which: ColumnElement[bool]) -> list[PaidStar
             its.id.label("payment_id"), its.station_id, its.evse_id, func.coalesce(start.id_token, "").label("psp_ref"),
             func.coalesce(start.remote_start_id, 0).label("remote_start_id"),
             func.coalesce(start.requested_ms, its.started_ms).label("paid_ms"),
-            func.coalesce(start.answer, commands.WITHDRAWN).label("answer"),
+            func.coalesce(start.answer, commands.WITHDRAWN).label("answer"), (its.state == "Refused").label("refused"),
         )
         .outerjoin(commands.remote_starts, start.remote_start_id == its.remote_start_id)
-        .where((its.state == "Paid") & which)
+        .where(which)
         .order_by(its.id)
     )  # fmt: skip
     return [PaidStart(**row._mapping) for row in connection.execute(query)]

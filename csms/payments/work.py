@@ -97,10 +97,11 @@ async def _again(services: Services, number: int, psp_ref: str) -> Started:
     known = await services.store.read(rows.paid_by, number, psp_ref)
     if known is None:
         raise RefusedError(f"no pending payment {number}", reason="unknown_payment")
-    if known.answer != "Accepted":
+    if known.answer != "Accepted" and not known.refused:
         hint = "its transaction begins, or the event payment_unused follows"
         raise RefusedError(f"payment {number} is being started", reason="under_way", hint=hint)
-    return Started(known.remote_start_id, RequestStartTransactionResponse(status="Accepted"))
+    response = RequestStartTransactionResponse(status="Rejected" if known.refused else "Accepted")
+    return Started(known.remote_start_id, response)
 
 
 async def _deliver(services: Services, paid: rows.PaidStart) -> RequestStartTransactionResponse:

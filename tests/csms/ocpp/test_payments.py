@@ -312,6 +312,25 @@ async def test_a_payment_that_is_reported_twice_at_once_starts_one_transaction(c
     assert len(station.payloads("RequestStartTransaction")) == 1
 
 
+@pytest.mark.requirement("R218")
+async def test_a_payment_whose_start_the_station_refuses_has_that_answer_however_often_it_is_reported(
+    csms: Backend,
+) -> None:
+    """A provider whose answer was lost is not to look for a payment that it knows."""
+    station = await csms.booted(version="2.1")
+    station.answers |= {"NotifyWebPaymentStarted": {}, "RequestStartTransaction": {"status": "Rejected"}}
+    number = await payments.web_payment_started(csms.services, station.id, 1, 120)
+    refused = await payments.web_payment_paid(csms.services, number, "psp-1")
+    assert refused.response.status == "Rejected"
+    assert await payments.web_payment_paid(csms.services, number, "psp-1") == refused
+    with pytest.raises(RefusedError, match="no pending payment"):
+        await payments.web_payment_paid(csms.services, number, "psp-2")
+    assert len(station.payloads("RequestStartTransaction")) == 1
+    csms.clock.advance(600)
+    await run_periodic(csms.services)
+    assert csms.events.named("payment_unused") == [], "the provider has its answer"
+
+
 async def test_a_payment_for_a_station_that_is_away_for_a_moment_can_be_reported_again(csms: Backend) -> None:
     station = await csms.booted(version="2.1")
     station.answers |= {"NotifyWebPaymentStarted": {}, "RequestStartTransaction": accepted}
