@@ -39,7 +39,7 @@ from v2g_station.blocks.evse import (
 )
 from v2g_station.blocks.firmware import FirmwareProgress
 from v2g_station.blocks.firmware_publishing import Fetched, PublishProgress
-from v2g_station.blocks.security.signing import CertificateTaken, RequestMade
+from v2g_station.blocks.security.signing import CertificateTaken, ChainFound, RequestMade
 from v2g_station.blocks.settings import StationSettings
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
 from v2g_station.blocks.smart_charging.local_control import GridFrequency, UpstreamLoad
@@ -76,6 +76,7 @@ def takers(blocks: Blocks) -> dict[type[Fact], Callable[..., None]]:
         DriverLimit: blocks.transaction_limits.driver,
         WebPaymentRequested: blocks.web_payments.requested,
         RequestMade: blocks.signing.request_made,
+        ChainFound: blocks.signing.found,
         SleepRefused: blocks.smart_charging.sleep_refused,
         CertificateTaken: blocks.signing.taken,
         FirmwareProgress: blocks.firmware.progress,

@@ -32,9 +32,9 @@ from v2g.ocpp.messages.certificates import InstallCertificateUse
 from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.pki.keys import PrivateKey, PublicKey, save_secret
 from v2g.pki.reference import KeyReference
-from v2g_station.blocks.security.certificate_store import RootsChanged, StoredCertificate
+from v2g_station.blocks.security.certificate_store import RootsChanged, StoredCertificate, parse_chain
 from v2g_station.blocks.security.certificates import KeepStatus
-from v2g_station.blocks.security.signing import CertificateTaken, MakeRequest, RequestMade, UseCertificate
+from v2g_station.blocks.security.signing import CertificateTaken, ChainFound, MakeRequest, RequestMade, UseCertificate
 from v2g_station.device.own_keys import NewKeys, new_keys
 
 RETIRE_S: Final = 86_400.0
@@ -120,24 +120,25 @@ class CertificateFiles:
     # -- commands of the core
 
     def request(self, command: MakeRequest) -> None:
-        """Generate a key and a request for it, with the kind and subject of the chain in use."""
+        """Generate a key and a request for it, with the kind and subject of the chain in use, unless it is not the one
+        to renew any more."""
         own, keys = self._own().get(command.use), self._keys(command.use)
         if own is None or keys is None:
             self._note("certificate_request_refused", use=command.use)
             return
-        made: list[str] = []
+        made: list[Fact] = []
 
         def make() -> None:
             leaf = _leaf(own.chain)
+            if command.renews and leaf is not None and leaf not in parse_chain(command.renews)[:1]:
+                made.append(ChainFound(use=command.use, chain=own.chain.read_text()))
+                return
             key = keys.make(leaf.public_key() if leaf is not None else None)  # type: ignore[arg-type]
             subject = leaf.subject if leaf is not None else _subject(command)
             csr = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, _digest_for(key))
-            made.append(csr.public_bytes(Encoding.PEM).decode())
+            made.append(RequestMade(use=command.use, csr=csr.public_bytes(Encoding.PEM).decode()))
 
-        def notify() -> None:
-            self._notify(RequestMade(use=command.use, csr=made[0]))
-
-        self._begin("certificate_request_failed", command.use, make, notify)
+        self._begin("certificate_request_failed", command.use, make, lambda: self._notify(made[0]))
 
     def use(self, command: UseCertificate) -> None:
         """Put a signed chain and the key generated for it into use."""

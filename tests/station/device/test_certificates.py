@@ -29,7 +29,7 @@ from v2g.iso15118.engine.session import Fact
 from v2g.pki.credentials import load_chain, load_credentials
 from v2g.pki.reference import KeyReference
 from v2g_station.blocks.security.certificates import KeepStatus
-from v2g_station.blocks.security.signing import CertificateTaken, MakeRequest, RequestMade, UseCertificate
+from v2g_station.blocks.security.signing import CertificateTaken, ChainFound, MakeRequest, RequestMade, UseCertificate
 from v2g_station.device.certificates import CertificateFiles, Own, status_file
 
 USE = "ChargingStationCertificate"
@@ -92,6 +92,20 @@ async def test_a_request_is_for_a_new_key_of_the_kind_and_the_subject_in_use(pki
     assert csr.public_key().curve.name == old.public_key().curve.name  # type: ignore[union-attr]
     (pending,) = charger.folder.glob("*.key")
     assert stat.S_IMODE(pending.stat().st_mode) == 0o600
+
+
+async def test_a_chain_that_is_not_the_one_to_renew_is_shown_instead(pki: PkiTree, tmp_path: Path) -> None:
+    """Somebody has replaced it while the station ran; it is renewed in its own time (A03)."""
+    charger = Charger(pki, tmp_path)
+    shown = charger.own.chain.read_text()
+    other = pki.path("secc/chain.pem").read_text()
+    for renews in (other, shown):
+        charger.files.request(MakeRequest(use=USE, common_name="CS-1", organization="", renews=renews))
+    await charger.files.close()
+    found, made = charger.reported
+    assert found == ChainFound(use=USE, chain=shown)
+    assert isinstance(made, RequestMade)
+    assert len([*charger.folder.glob("*.key")]) == 1
 
 
 async def test_a_kill_at_any_write_leaves_a_chain_with_its_key(

@@ -31,6 +31,15 @@ class MakeRequest(StationCommand, frozen=True, kw_only=True):
     use: ocpp.CertificateSigningUse
     common_name: str
     organization: str
+    renews: str = ""
+    """The chain that is due, PEM: where the files have another one, `ChainFound` follows instead."""
+
+
+class ChainFound(Fact, frozen=True, kw_only=True):
+    """The chain in the files, PEM, which somebody has replaced."""
+
+    use: ocpp.CertificateSigningUse
+    chain: str
 
 
 class RequestMade(Fact, frozen=True, kw_only=True):
@@ -82,8 +91,8 @@ class Signing:
 
     # -- requests
 
-    def ask(self, use: ocpp.CertificateSigningUse) -> None:
-        """Request a new certificate (A02, A03)."""
+    def ask(self, use: ocpp.CertificateSigningUse, renews: str = "") -> None:
+        """Request a new certificate (A02, A03); `renews`: unless the chain in use is not this one any more."""
         self._tries[use] = 0
         model = self._k.model
         self._k.do(
@@ -91,6 +100,7 @@ class Signing:
                 use=use,
                 common_name=model.text("SecurityCtrlr.Identity"),
                 organization=model.text("SecurityCtrlr.OrganizationName"),
+                renews=renews,
             )
         )
 
@@ -107,7 +117,7 @@ class Signing:
         now = datetime.fromtimestamp(self._k.utc_ms / 1000, UTC)
         for use, leaf in leaves.items():
             if use not in self._waiting and is_due(leaf, now) and self.permitted(use):
-                self.ask(use)
+                self.ask(use, self._store.own_text(use))
         self._k.at_utc("signing.renew", self._k.utc_ms + DAY_MS, self.renew)
 
     def asks_for(self, use: ocpp.CertificateSigningUse) -> bool:
@@ -124,6 +134,16 @@ class Signing:
         """Return whether the CSMS lets certificates of a kind be renewed."""
         towards_csms = use == "ChargingStationCertificate"
         return towards_csms or self._k.model.flag("ISO15118Ctrlr.V2GCertificateInstallationEnabled")
+
+    def found(self, fact: ChainFound) -> None:
+        """Follow the files; the next look judges the end of what is there."""
+        self._keep(fact.use, fact.chain)
+
+    def _keep(self, use: ocpp.CertificateSigningUse, chain: str) -> None:
+        self._store.keep_own(use, chain)
+        if use != "ChargingStationCertificate":
+            self._store.keep_chain(chain)
+            self.on_chain.tell()
 
     def request_made(self, fact: RequestMade) -> None:
         """Request the certificate of a generated key."""
@@ -178,14 +198,11 @@ class Signing:
         if use == "ChargingStationCertificate":
             self._keep_replaced(self._replaced or self._store.own_text(use))
             self._taken = False
-        self._store.keep_own(use, request.certificate_chain)
+        self._keep(use, request.certificate_chain)
         self._k.do(UseCertificate(use=use, chain=request.certificate_chain))
         if use == "ChargingStationCertificate":
             self._security_event("ReconfigurationOfSecurityParameters", "new certificate")
             self._k.after("signing.reconnect", TAKE_S, self._reconnect)  # A02.FR.08
-        else:
-            self._store.keep_chain(request.certificate_chain)
-            self.on_chain.tell()
         return ocpp.CertificateSignedResponse(status="Accepted")
 
     def taken(self, fact: CertificateTaken) -> None:

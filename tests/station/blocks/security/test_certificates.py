@@ -12,11 +12,12 @@ from cryptography.x509.oid import NameOID
 from tests.station.bench import Bench
 from tests.station.certificates import ROOT, Authority, install, pem
 from tests.station.reports import PROFILE
+from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.ocpp.routes import Version
 from v2g_station.blocks.connection.network import first_profile
 from v2g_station.blocks.security.certificate_store import RootsChanged
 from v2g_station.blocks.security.certificates import KeepStatus
-from v2g_station.blocks.security.signing import CertificateTaken, MakeRequest, RequestMade, UseCertificate
+from v2g_station.blocks.security.signing import CertificateTaken, ChainFound, MakeRequest, RequestMade, UseCertificate
 
 
 def installed(found: Bench, *uses: str) -> list[dict[str, Any]] | str:
@@ -136,6 +137,19 @@ def test_a_certificate_is_renewed_in_time(use: str, days: int, due_after: int) -
     found.expect("SignCertificate", certificateType=use)
     found.wait(2 * 86_400)
     assert len([each for each in found.commands if isinstance(each, MakeRequest)]) == 1, "it is on its way"
+
+
+@pytest.mark.parametrize("use", ["ChargingStationCertificate", "V2GCertificate"])
+def test_a_chain_that_was_replaced_in_its_files_is_renewed_in_its_own_time(use: CertificateSigningUse) -> None:
+    due, good = Key().signed(days=10), Key().signed(days=90)
+    found = Bench(chains={use: due})
+    (order,) = [each for each in found.commands if isinstance(each, MakeRequest)]
+    assert order.renews == due
+    found.fact(ChainFound(use=use, chain=good))
+    found.wait(55 * 86_400)
+    assert len([each for each in found.commands if isinstance(each, MakeRequest)]) == 1
+    found.wait(10 * 86_400)
+    assert {each.renews for each in found.commands if isinstance(each, MakeRequest)} == {due, good}
 
 
 @pytest.mark.parametrize(("version", "wanted"), [("2.1", "V2G20Certificate"), ("2.0.1", "V2GCertificate")])
