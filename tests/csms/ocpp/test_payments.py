@@ -90,7 +90,18 @@ async def test_a_settlement_has_one_receipt(backend: Start) -> None:
         await charged(charging)
         first = await charging.station.call("NotifySettlement", settlement(charging))
         assert first["receiptUrl"] == f"https://pay.example/receipts/{first['receiptId']}"
+        assert len(first["receiptId"]) == 32, "nobody guesses another one"
         assert await charging.station.call("NotifySettlement", settlement(charging)) == first
+        assert [len(csms.events.named(f"payment_settled{each}")) for each in ("", "_again")] == [1, 1]
+
+
+@pytest.mark.parametrize("own", [{"receiptId": "R1"}, {"receiptUrl": "https://t.example/R1"}])
+async def test_a_receipt_of_the_terminal_is_the_only_one(backend: Start, own: Payload) -> None:
+    """C21.FR.04."""
+    async with backend(payments=TERMINALS) as csms:
+        charging = await at_a_terminal(csms)
+        await charged(charging)
+        assert await charging.station.call("NotifySettlement", settlement(charging) | own) == {}
 
 
 @pytest.mark.parametrize("status", ["Failed", "Rejected"])
@@ -214,7 +225,7 @@ async def test_a_payment_on_the_web_starts_a_transaction_with_its_limit(csms: Ba
 TEMPLATE = "https://pay.example/{chargingstationid}/{evse}/{totp}/{version}"
 
 
-async def with_codes(csms: Backend) -> tuple[ScriptedStation, QrCode]:
+async def with_codes(csms: Backend, *, reboots: bool = False) -> tuple[ScriptedStation, QrCode]:
     """Return a station that shows codes, and how it makes them."""
     station = await csms.booted(version="2.1")
     variables: dict[str, str] = {}
@@ -223,15 +234,17 @@ async def with_codes(csms: Backend) -> tuple[ScriptedStation, QrCode]:
         for each in request["setVariableData"]:
             variables[each["variable"]["name"]] = each["attributeValue"]
         keys = ("component", "variable")
+        status = "RebootRequired" if reboots else "Accepted"
         return {
             "setVariableResult": [
-                {"attributeStatus": "Accepted", **{key: each[key] for key in keys}}
-                for each in request["setVariableData"]
+                {"attributeStatus": status, **{key: each[key] for key in keys}} for each in request["setVariableData"]
             ]
         }
 
     station.answers |= {"SetVariables": take, "NotifyWebPaymentStarted": {}, "RequestStartTransaction": accepted}
-    await payments.configure(csms.services, station.id, TEMPLATE)
+    results = await payments.configure(csms.services, station.id, TEMPLATE)
+    assert {each.variable.name for each in results} == set(variables)
+    assert (variables["TOTPVersion"], variables["Enabled"]) == ("v1", "true")
     assert variables["SharedSecret"] not in str(csms.events.reported)
     return station, QrCode(
         template=variables["URLTemplate"],
@@ -241,14 +254,16 @@ async def with_codes(csms: Backend) -> tuple[ScriptedStation, QrCode]:
     )
 
 
-async def test_a_qr_code_is_paid_once_and_limits_the_transaction(csms: Backend) -> None:
+@pytest.mark.parametrize("reboots", [False, True])
+async def test_a_qr_code_is_paid_once_and_limits_the_transaction(csms: Backend, reboots: bool) -> None:
     """C25.FR.07, C25.FR.09, C25.FR.20 to .24, C25.FR.40, C25.FR.59."""
-    station, code = await with_codes(csms)
-    url = f"https://pay.example/{station.id}/1/{totp(code, csms.clock.utc_ms())}/v1?maxenergy=5000"
+    station, code = await with_codes(csms, reboots=reboots)
+    url = f"https://pay.example/{station.id}/2/{totp(code, csms.clock.utc_ms())}/v1?maxenergy=5000"
     scan = await payments.scan(csms.services, station.id, url)
-    assert station.payloads("NotifyWebPaymentStarted") == [{"evseId": 1, "timeout": 300}]
-    with pytest.raises(RefusedError, match="already"):
+    assert station.payloads("NotifyWebPaymentStarted") == [{"evseId": 2, "timeout": 300}]
+    with pytest.raises(RefusedError, match="already") as caught:
         await payments.scan(csms.services, station.id, url)
+    assert caught.value.reason == "under_way"
     started = await payments.web_payment_paid(csms.services, scan.payment_id, "psp-1")
     charging = Charging(csms, station)
     info = {"transactionId": charging.id, "remoteStartId": started.remote_start_id}
@@ -258,6 +273,22 @@ async def test_a_qr_code_is_paid_once_and_limits_the_transaction(csms: Backend) 
     await charging.event("Ended", "EVDeparted", stopped="EVDisconnected")
     (due,) = csms.events.named("payment_due")
     assert due.data["psp_ref"] == "psp-1"
+
+
+async def test_an_address_without_an_evse_is_of_the_only_one(csms: Backend) -> None:
+    station, _ = await with_codes(csms)
+    await payments.stick(csms.services, station.id, "https://pay.example/s/{chargingstationid}")
+    await payments.scan(csms.services, station.id, f"https://pay.example/s/{station.id}")
+    assert station.payloads("NotifyWebPaymentStarted") == [{"evseId": 1, "timeout": 300}]
+
+
+async def test_a_station_shows_no_codes_without_their_password(csms: Backend) -> None:
+    """C25.FR.01: anybody could copy them."""
+    station = await csms.booted(version="2.1")
+    with pytest.raises(RefusedError) as caught:
+        await payments.configure(csms.services, station.id, "https://pay.example/{chargingstationid}/{evse}")
+    assert caught.value.reason == "template"
+    assert station.payloads("SetVariables") == []
 
 
 async def test_a_sticker_has_no_one_time_password(csms: Backend) -> None:
@@ -297,8 +328,10 @@ async def test_a_qr_code_expires(csms: Backend) -> None:
     for url in (good, f"https://pay.example/{station.id}/1/00000000/v1"):
         with pytest.raises(RefusedError, match="expired"):
             await payments.scan(csms.services, station.id, url)
-    with pytest.raises(RefusedError, match="has no QR codes"):
+    assert [each.data["evse"] for each in csms.events.named("qr_code_refused")] == [1, 1]
+    with pytest.raises(RefusedError, match="has no QR codes") as caught:
         await payments.scan(csms.services, "CS-V2G-0002", good)
+    assert caught.value.reason == "no_codes"
     assert station.payloads("NotifyWebPaymentStarted") == []
 
 
@@ -355,12 +388,16 @@ async def test_a_payment_whose_node_ended_before_the_start_is_started_once(csms:
     station = await csms.booted(version="2.1")
     station.answers |= {"NotifyWebPaymentStarted": {}, "RequestStartTransaction": accepted}
     await paid_as_the_node_ends(csms, station)
-    await run_periodic(csms.services)
-    assert not station.payloads("RequestStartTransaction"), "its node may be alive"
-    with pytest.raises(RefusedError, match="is being started"):  # its provider got no answer, and repeats it
+    alive_s = csms.services.config.ocpp.call_timeout_s + 10
+    for seconds in (0, alive_s - 1):
+        csms.clock.advance(seconds)
+        await run_periodic(csms.services)
+        assert not station.payloads("RequestStartTransaction"), "its node may be alive"
+    with pytest.raises(RefusedError, match="is being started") as caught:  # its provider got no answer, and repeats it
         await payments.web_payment_paid(csms.services, 1, "psp-1")
-    for _ in range(3):
-        csms.clock.advance(60)
+    assert caught.value.reason == "under_way"
+    for seconds in (1, 60, 60):
+        csms.clock.advance(seconds)
         await asyncio.gather(run_periodic(csms.services), run_periodic(csms.services))
     (sent,) = station.payloads("RequestStartTransaction")
     charging = Charging(csms, station)
@@ -393,7 +430,7 @@ async def test_a_payment_without_a_vehicle_is_said_to_be_unused_once(csms: Backe
     for _ in range(2):
         await asyncio.gather(run_periodic(csms.services), run_periodic(csms.services))
     (unused,) = csms.events.named("payment_unused")
-    assert (unused.data["psp_ref"], unused.data["evse"]) == ("psp-1", 1)
+    assert (unused.stage, unused.data) == ("ocpp", unused.data | {"payment": 1, "psp_ref": "psp-1", "evse": 1})
     assert (await station.call("Authorize", {"idToken": PAID}))["idTokenInfo"]["status"] == "Unknown"
 
 
@@ -464,7 +501,7 @@ async def test_tc_s_103_csms_swap(backend: Start) -> None:
                 assert await station.call("BatterySwap", swap) == {}
         swaps = await csms.services.store.run(rows.list_swaps, None, 10, station.id, asked.request_id)
         assert [each["event"] for each in swaps] == ["BatteryIn", "BatteryOut"]
-        assert len(csms.events.named("battery_swap")) == 2
+        assert [each.data["change"] for each in csms.events.named("battery_swap")] == ["BatteryIn", "BatteryOut"]
         with pytest.raises(RefusedError, match="Unknown"):
             await payments.request_battery_swap(csms.services, station.id, IdToken(id_token="X", type="Central"))
         assert len(station.payloads("RequestBatterySwap")) == 1
