@@ -198,6 +198,7 @@ IN, OUT = "Power.Active.Import", "Power.Active.Export"
         ([sample("7000", IN, "W"), sample("9", IN, "kW", location="EV")], "7000"),
         ([sample("7000", IN, "W"), sample("400", OUT, "W", at_ms=4)], "6600"),
         ([sample("1", IN, "W", at_ms=4), sample("7000", IN, "W"), sample("2", IN, "W", at_ms=3)], "7000"),
+        ([sample("1", IN, "W", at_ms=4), sample("7000", IN, "W")], "7000"),
         ([sample("1000", IN, "W", phase="L1"), sample("2000", IN, "W", phase="L2")], "3000"),
         ([sample("1000", IN, "W", phase="L1"), sample("3100", IN, "W"), sample("9", IN, "W", at_ms=4)], "3100"),
     ],
@@ -259,7 +260,7 @@ def test_the_state_of_charge_is_the_newest() -> None:
 
 def test_what_is_no_share_of_a_battery_is_no_state_of_charge() -> None:
     """Else a limit by state of charge would end the session at once, and partners would be told it."""
-    samples = [sample(value, "SoC", "Percent", at_ms=at) for at, value in enumerate(("0", "100", "255", "-1", "41000"))]
+    samples = [sample(value, "SoC", "Percent", at_ms=at) for at, value in enumerate(("0", "100", "101", "255", "-1"))]
     assert merged(*samples).soc == Dated(7, "100")
 
 

@@ -1,5 +1,7 @@
 """What does not fit in a transaction's events is named; when a transaction is over is decided by its station's word."""
 
+from decimal import Decimal
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -19,7 +21,9 @@ from csms.transactions.rules import (
     limit_to_tell,
     lost,
     merge,
+    reached,
     suspects,
+    tightest,
 )
 from v2g.ocpp.messages.transactions import TransactionLimit
 
@@ -204,6 +208,53 @@ def test_a_station_is_told_the_limits_that_it_supports_and_that_are_lower_than_i
 def test_a_limit_that_nobody_wants_is_not_told() -> None:
     assert limit_to_tell(TransactionLimit(max_soc=80), None) == TransactionLimit(max_soc=80)
     assert limit_to_tell(TransactionLimit(), OURS) is None
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        (None, TransactionLimit(max_cost=10, max_energy=20_000)),
+        (TransactionLimit(max_cost=9, max_energy=20_001), TransactionLimit(max_cost=9, max_energy=20_000)),
+        (TransactionLimit(max_time=60), TransactionLimit(max_cost=10, max_energy=20_000, max_time=60)),
+    ],
+)
+def test_of_two_limits_of_a_kind_the_lower_one_holds(other: TransactionLimit | None, expected: object) -> None:
+    assert tightest(TransactionLimit(max_cost=10, max_energy=20_000), other) == expected
+
+
+def test_without_limits_none_holds() -> None:
+    assert tightest(TransactionLimit(), TransactionLimit()) is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "which"),
+    [
+        (TransactionLimit(max_cost=4.5), "max_cost"),
+        (TransactionLimit(max_cost=4.51), ""),
+        (TransactionLimit(max_energy=7_000), "max_energy"),
+        (TransactionLimit(max_energy=7_001), ""),
+        (TransactionLimit(max_time=3_600), "max_time"),
+        (TransactionLimit(max_time=3_601), ""),
+        (TransactionLimit(max_soc=80), "max_soc"),
+        (TransactionLimit(max_soc=81), ""),
+        (TransactionLimit(max_cost=4.51, max_soc=80), "max_soc"),
+        (TransactionLimit(), ""),
+    ],
+)
+def test_a_limit_is_reached_at_its_value(wanted: TransactionLimit, which: str) -> None:
+    """OCPP 2.1, TransactionLimitType."""
+    soc = Sample(at_ms=3_000_000, measurand="SoC", value="80", unit="Percent")
+    events = event(0, "Started", 1_000, at_ms=1_000), event(1, "Updated", 8_000, at_ms=3_000_000)
+    running = after(events[0], msgspec.structs.replace(events[1], samples=(*events[1].samples, soc)))
+    assert reached(running, wanted, Decimal("4.50"), 3_601_000) == which
+
+
+@pytest.mark.parametrize("unknown", ["import_start_wh", "import_wh"])
+def test_what_is_not_known_reaches_no_limit(unknown: str) -> None:
+    """As where the first event of a transaction is still on its way."""
+    known = after(event(1, "Updated", 1_000, at_ms=1), event(2, "Updated", 30_000, at_ms=2))
+    assert reached(known, OURS, None, 10**10) == "max_energy"
+    assert reached(msgspec.structs.replace(known, **{unknown: None}), OURS, None, 10**10) == ""
 
 
 def test_a_station_is_asked_after_an_hour_of_silence_within_a_minute() -> None:
