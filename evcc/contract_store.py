@@ -1,21 +1,24 @@
 """The vehicle's contracts on disk: one file each, with key and chain, written in one step.
 
 `FOLDER/<EMAID>-<digest>.pem` holds the private key (PKCS#8, encrypted if a passphrase is configured) and the chain,
-mode 0600. Files are written atomically, so that a kill or a power failure loses nothing.
+mode 0600. Files are written atomically, so that a kill or a power failure loses nothing. `FOLDER/postponed` has the
+time (UTC, ms) before which no further one is requested.
 """
 
 import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from evcc.config import EvccConfig, ProvisioningConfig
 from evcc.session.contracts import Contract, Provisioning
-from evcc.session.ports import StoreContract
+from evcc.session.ports import PostponeInstallation, StoreContract
 from v2g.errors import ConfigError, StoreError, V2GError
 from v2g.io.keys.pins import read_pin
 from v2g.io.keys.stores import load_credentials
 from v2g.io.runtime.runner import Execute, Outcome
+from v2g.io.storage.journal_file import remove_file, write_files
 from v2g.io.tls.revocation import CrlFiles
 from v2g.iso15118.engine.contracts import pcid_of
 from v2g.iso15118.engine.session import Command
@@ -24,6 +27,8 @@ from v2g.observe import Observe
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import load_bundle, load_chain, save_bundle
 from v2g.pki.keys import SigningKey, algorithm_of
+
+_POSTPONED: Final = "postponed"
 
 
 class ContractStore:
@@ -66,6 +71,7 @@ class ContractStore:
                     older.unlink()
         except OSError as error:
             raise StoreError(f"{self._folder / name}: {error.strerror}", hint="is the disk full?") from None
+        remove_file(self._folder / _POSTPONED)
 
     def _precedes(self, path: Path, begin: datetime, *, of_2: bool) -> bool:
         try:
@@ -74,6 +80,18 @@ class ContractStore:
             return True
         same = (known.key.algorithm in EDITION_2) is of_2
         return same and load_certificate(known.leaf).not_valid_before_utc <= begin
+
+    @property
+    def postponed_until_ms(self) -> int:
+        """Before which time (UTC) no contract is requested, 0 without one."""
+        try:
+            return int((self._folder / _POSTPONED).read_bytes())
+        except (OSError, ValueError):
+            return 0
+
+    def postpone(self, until_ms: int) -> None:
+        """Store that time, until another contract is stored. Raises StoreError."""
+        write_files(self._folder, {_POSTPONED: b"%d" % until_ms}, private=True)
 
 
 class Contracts:
@@ -91,6 +109,7 @@ class Contracts:
         if config.provisioning is not None:
             # the vehicle's identity for contract requests
             own = config.provisioning
+            self._store = _open_store(own, observe)
             credentials = load_credentials(own.chain, own.key)
             self.provisioning = Provisioning(
                 chain=credentials.chain,
@@ -102,8 +121,8 @@ class Contracts:
                 interop=config.security_profile == "interop",
                 rules=own.envelope,
                 crls=CrlFiles(config.tls.crls, observe)(),
+                postponed_until_ms=self._store.postponed_until_ms,
             )
-            self._store = _open_store(config.provisioning, observe)
             self.known = (*self.known, *self._store.load())
 
     @property
@@ -112,19 +131,23 @@ class Contracts:
         return self.known[0].key if self.known else None
 
     def execute(self, command: Command, others: Execute) -> Outcome | None:
-        """Store a contract at once; other commands go to `others`.
+        """Store a contract, or when the next one may be requested, at once; other commands go to `others`.
 
         A contract that cannot be stored still pays for this session, and is reported; the next one requests it again.
         """
-        if not isinstance(command, StoreContract):
+        if not isinstance(command, StoreContract | PostponeInstallation):
             return others(command)
         assert self._store is not None  # a vehicle that requests contracts has one
+        emaid = command.emaid if isinstance(command, StoreContract) else ""
         try:
+            if isinstance(command, PostponeInstallation):
+                self._store.postpone(command.until_ms)
+                return None
             self._store.save(command)
         except StoreError as error:
-            self._observe(Observe("installation", "not_stored", {"emaid": command.emaid, "error": str(error)}))
+            self._observe(Observe("installation", "not_stored", {"emaid": emaid, "error": str(error)}))
         else:
-            self._observe(Observe("installation", "stored", {"emaid": command.emaid}))
+            self._observe(Observe("installation", "stored", {"emaid": emaid}))
         return None
 
 

@@ -25,7 +25,7 @@ class Provisioning(msgspec.Struct, frozen=True, kw_only=True):
 
     A provisioning service is trusted under `v2g_roots`; a contract must lead to one of `mo_roots` (or V2G roots)
     if the vehicle knows any; both possibly over `crosses`, and neither if revoked by `crls`. `rules` are
-    those of the envelope.
+    those of the envelope. Before `postponed_until_ms` (UTC) none is requested with ISO 15118-2 while one can pay.
     """
 
     chain: tuple[bytes, ...]
@@ -37,6 +37,7 @@ class Provisioning(msgspec.Struct, frozen=True, kw_only=True):
     interop: bool = False
     rules: EnvelopeRules = RULES
     crls: tuple[RevocationList, ...] = ()
+    postponed_until_ms: int = 0
 
 
 def emaid(contract: Contract) -> str:

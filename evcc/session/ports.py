@@ -111,6 +111,12 @@ class StoreContract(Command, frozen=True):
         return f"StoreContract({self.emaid})"
 
 
+class PostponeInstallation(Command, frozen=True):
+    """Remember, durably and at once: before this time (UTC) request no contract, as long as one can pay."""
+
+    until_ms: int
+
+
 class StoreCheckpoint(Command, frozen=True):
     """Store a countersigned checkpoint with its receipt (both DER SignedMessage), beside everything else.
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from evcc.config import EvccConfig, load_config
 from evcc.contract_store import Contracts, ContractStore
 from evcc.session.contracts import Contract, emaid, ranked, signing
-from evcc.session.ports import OpenContactor, StoreContract
+from evcc.session.ports import OpenContactor, PostponeInstallation, StoreContract
 from pki_tools.tree import PkiTree
 from tests.evcc.session.d2.contract import certificate
 from tests.iso15118.d20.contracts import NOW, new_contract
@@ -256,6 +256,27 @@ def test_the_program_knows_who_it_is_and_what_it_has(configure: Configure, pki: 
     contracts.execute(storable(pki, "DEV2GC00000002", start=2), lambda _: None)
     assert names(Contracts(config, received).known) == ["DEV2GC00000001", "DEV2GC00000002"]
     assert received.names == ["stored"]
+
+
+@pytest.mark.requirement("R217")
+def test_when_the_next_contract_is_requested_outlives_the_program(
+    configure: Configure, pki: PkiTree, received: Reports, tmp_path: Path
+) -> None:
+    def known() -> int:
+        own = Contracts(configure(), received).provisioning
+        assert own is not None
+        return own.postponed_until_ms
+
+    assert known() == 0
+    Contracts(configure(), received).execute(PostponeInstallation(1_795_000_000_000), lambda _: None)
+    assert known() == 1_795_000_000_000
+    (path,) = (tmp_path / "contracts").iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.write_text("torn")
+    assert known() == 0
+    Contracts(configure(), received).execute(PostponeInstallation(1_795_000_000_000), lambda _: None)
+    Contracts(configure(), received).execute(storable(pki, "DEV2GC00000002"), lambda _: None)
+    assert known() == 0
 
 
 def test_commands_of_others_go_on_to_them(configure: Configure, received: Reports) -> None:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from evcc.session.contracts import Contract, Provisioning, emaid, rejection, usable
 from evcc.session.d2.stages import HANDLERS, FetchingContract, PresentingContract
-from evcc.session.ports import StoreContract
+from evcc.session.ports import PostponeInstallation, StoreContract
 from evcc.session.steps import seen
 from evcc.session.v2g_message.context import MessageContext
 from evcc.session.v2g_message.stages import Authorizing, Ending, Step
@@ -74,6 +74,10 @@ MOST_ROOTS: Final = 20
 RENEW: Final = timedelta(days=1)
 """A contract that ends sooner is updated."""
 
+RETRY_MS: Final = 3_600_000
+"""After a request, no other one is made for so long while a contract can pay: a refusal, or no answer, ends the
+session, and the next one is to charge."""
+
 
 def wanted_set(context: MessageContext) -> int | None:
     """Return which parameter set of the service the vehicle would use now, None if it needs no contract."""
@@ -81,6 +85,8 @@ def wanted_set(context: MessageContext) -> int | None:
     if own is None or config == "never" or not context.tls:
         return None
     valid = usable(context.contracts, context.utc_ms)
+    if valid and 0 < own.postponed_until_ms - context.utc_ms <= RETRY_MS:  # a later time is of a wrong clock
+        return None
     if config == "always" or not valid:
         return INSTALL
     end = load_certificate(valid[0].chain[0]).not_valid_after_utc
@@ -124,7 +130,13 @@ def fetch(parameter_set: int, context: MessageContext) -> Step:
             oem_provisioning_cert=own.chain[0], list_of_root_certificate_ids=roots, id=SIGNED_ID
         )
     asked = seen("installation", "requested", pcid=own.pcid, maximum=1)
-    return Step(stage=FetchingContract(), request=request, signature=signatures.sign(request, key), observed=(asked,))
+    return Step(
+        stage=FetchingContract(),
+        request=request,
+        signature=signatures.sign(request, key),
+        commands=(PostponeInstallation(context.utc_ms + RETRY_MS),),
+        observed=(asked,),
+    )
 
 
 @HANDLERS.on_response(FetchingContract)

@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec.structs import replace
 
 from evcc.session.contracts import Contract, Provisioning
-from evcc.session.d2.installation import INSTALL, UPDATE
-from evcc.session.ports import StoreContract
+from evcc.session.d2.installation import INSTALL, RETRY_MS, UPDATE
+from evcc.session.ports import PostponeInstallation, StoreContract
 from evcc.session.settings import AuthorizationConfig, InstallationConfig
 from pki_tools.layout import PkiOptions
 from pki_tools.tree import PkiTree, make_pki
@@ -167,6 +167,35 @@ def test_a_contract_that_is_about_to_end_is_updated_by_its_own_key(tree: PkiTree
     assert not signatures.verify(header.signature, request, old.key.public_key)
     selected = of(bench, common.PaymentServiceSelectionReq)[0].selected_service_list.selected_service
     assert [(each.service_id, each.parameter_set_id) for each in selected] == [(1, None), (2, UPDATE)]
+
+
+@pytest.mark.requirement("R217")
+@pytest.mark.parametrize(
+    ("since_ms", "updates"),
+    [(0, False), (RETRY_MS - 60_000, False), (RETRY_MS + 60_000, True), (-60_000, True)],
+    ids=["at_once", "within_the_hour", "later", "by_a_clock_that_was_ahead"],
+)
+def test_a_refused_update_does_not_keep_a_contract_from_paying(tree: PkiTree, since_ms: int, updates: bool) -> None:
+    """In ISO 15118-2 the refusal ends the session: each one of the contract's last day failed."""
+    bench, old = updating(tree)
+    bench.run_to("CertificateUpdateReq")
+    (postponed,) = [each for each in bench.commands if isinstance(each, PostponeInstallation)]
+    assert postponed.until_ms - bench.utc_ms <= RETRY_MS
+    bench.altered(response_code=types.ResponseCode.FAILED_NoCertificateAvailable)
+    assert bench.closed == "FAILED_NoCertificateAvailable"
+    until_ms = postponed.until_ms - since_ms
+    again = bench_with(tree, contracts=(old,), provisioning=replace(provisioning(tree), postponed_until_ms=until_ms))
+    again.now = bench.now
+    again.run_to("PaymentDetailsReq" if not updates else "CertificateUpdateReq")
+    assert bool(of(again, common.CertificateUpdateReq)) is updates
+
+
+@pytest.mark.requirement("R217")
+def test_a_vehicle_without_a_valid_contract_does_not_wait_to_request_one(tree: PkiTree) -> None:
+    later = replace(provisioning(tree), postponed_until_ms=T0 + RETRY_MS)
+    bench = bench_with(tree, provisioning=later)
+    bench.run()
+    assert stored(bench)
 
 
 def _wrong_signer(charger: Provisioner) -> None:
