@@ -8,6 +8,7 @@ import os
 import ssl
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,16 @@ from pki_tools.tree import PkiTree
 from tests.io.websocket.client_and_server import files
 from v2g.errors import KeyAccessError, OcppError, TimeoutExpired, TlsError, TransportError
 from v2g.io.runtime.clock import Clock
-from v2g.io.websocket.client import MAX_BYTES, OcppSocket, TlsFiles, agreed, client_context, connect, server_context
+from v2g.io.websocket.client import (
+    MAX_BYTES,
+    OcppSocket,
+    TlsFiles,
+    agreed,
+    client_context,
+    connect,
+    server_context,
+    tls_error,
+)
 from v2g.io.websocket.rpc import RpcConnection
 from v2g.io.websocket.server import Handshake, OcppServer, Refusal, serve
 from v2g.observe import Observe
@@ -167,6 +177,16 @@ async def test_a_client_without_or_with_a_foreign_certificate_is_refused(pki: Pk
             with pytest.raises(TransportError):
                 await connect(url, STATION, context=context)
         assert found.connections == []
+
+
+@pytest.mark.parametrize(("code", "clock"), [(9, True), (10, True), (20, False)])
+def test_a_certificate_that_is_not_valid_now_is_named_with_the_time_by_which_it_is_not(code: int, clock: bool) -> None:
+    """A charger whose clock has lost its time cannot connect: the log says which time it has."""
+    error = ssl.SSLCertVerificationError("verify")
+    error.verify_code, error.verify_message = code, "what OpenSSL says"
+    found = str(tls_error("wss://csms.example", error))
+    assert found.startswith("wss://csms.example: what OpenSSL says")
+    assert (f"by the clock of this machine ({datetime.now(UTC):%Y-}" in found) is clock
 
 
 async def test_a_csms_with_a_foreign_certificate_or_other_name_is_not_trusted(pki: PkiTree) -> None:

@@ -11,6 +11,7 @@ import socket
 import ssl
 import struct
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote
@@ -317,6 +318,8 @@ async def _open(
         raise TransportError(f"{shown}: {redacted(str(error)) or type(error).__name__}") from None
 
 
+_OUT_OF_TIME: Final = (9, 10)
+"""OpenSSL's X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED."""
 _MAX_SAID: Final = 120
 """Bytes of an error response's body that are reported."""
 
@@ -324,7 +327,10 @@ _MAX_SAID: Final = 120
 def tls_error(where: str, error: ssl.SSLError) -> TlsError:
     """Return what failed in a TLS handshake with a server: `peer_certificate`, or OpenSSL's reason in lower case."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return TlsError(f"{where}: {error.verify_message}", reason="peer_certificate")
+        said = error.verify_message
+        if error.verify_code in _OUT_OF_TIME:  # more often it is our clock, of a device without a battery for it
+            said += f", by the clock of this machine ({datetime.now(UTC):%Y-%m-%d %H:%M} UTC)"
+        return TlsError(f"{where}: {said}", reason="peer_certificate")
     return TlsError(f"{where}: {error}", reason=(error.reason or "handshake").lower())
 
 
