@@ -48,7 +48,7 @@ from v2g_station.blocks.smart_charging.smart_charging import (
     PriorityCharging,
 )
 from v2g_station.blocks.transaction_limits import TransactionLimits
-from v2g_station.blocks.transaction_records import MeterSample
+from v2g_station.blocks.transaction_records import ReadMeter
 from v2g_station.blocks.transactions.managed import ManagedSessions
 from v2g_station.blocks.transactions.metering import Metering
 from v2g_station.blocks.transactions.resumption import Resumption
@@ -151,7 +151,7 @@ class Blocks:
         moment: Moment,
         *,
         entropy: Callable[[int], bytes],
-        read: Callable[[int], MeterSample | None],
+        read: ReadMeter,
         serves: Callable[[int, Sequence[str]], bool],
     ) -> None:
         self.kernel = kernel = Kernel(

@@ -45,7 +45,7 @@ from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
 from v2g_station.blocks.smart_charging.local_control import GridFrequency, UpstreamLoad
 from v2g_station.blocks.smart_charging.smart_charging import PriorityChargingRequested, SleepRefused
 from v2g_station.blocks.transaction_limits import DriverLimit
-from v2g_station.blocks.transaction_records import MeterSample, TransactionRecord
+from v2g_station.blocks.transaction_records import MeterSample, ReadMeter, TransactionRecord
 from v2g_station.blocks.transactions.managed import ManagedSessions
 from v2g_station.blocks.transactions.resumption import Restarted
 from v2g_station.blocks.web_payment import WebPaymentRequested
@@ -99,7 +99,7 @@ class StationCore(Blocks):
         moment: Moment,
         *,
         entropy: Callable[[int], bytes],
-        read: Callable[[int], MeterSample | None],
+        read: ReadMeter,
         serves: Callable[[int, Sequence[str]], bool],
     ) -> None:
         super().__init__(settings, saved, moment, entropy=entropy, read=read, serves=serves)

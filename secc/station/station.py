@@ -29,6 +29,7 @@ from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest
+from v2g.ocpp.messages.metering import ReadingContext
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
 from v2g_station.blocks.authorization.contracts import AuthorizeOutcome
@@ -268,7 +269,7 @@ class ChargerStation:
         self._uploader.wake()
         self._idle.set()
 
-    def _read(self, evse_id: int) -> MeterSample | None:
+    def _read(self, evse_id: int, _context: ReadingContext = "Other") -> MeterSample | None:
         return self._charger.meter(evse_id) if evse_id else None
 
     def _carry_out(self, command: StationCommand) -> None:

@@ -30,7 +30,7 @@ class Served(Bench):
         for fact in list(self.site.started(self.utc_ms)):
             self.fact(fact)
 
-    def read(self, evse_id: int) -> MeterSample | None:
+    def read(self, evse_id: int, _context: str = "Other") -> MeterSample | None:
         """Return what a meter shows."""
         return super().read(evse_id) if self.site is None else self.site.read(evse_id, self.utc_ms)
 

@@ -287,7 +287,7 @@ class Bench:
 
     # -- hardware
 
-    def read(self, evse_id: int) -> MeterSample | None:
+    def read(self, evse_id: int, _context: str = "Other") -> MeterSample | None:
         """Return what a meter shows; None from one that does not answer."""
         from v2g_station.blocks.transaction_records import SignedRegister
 

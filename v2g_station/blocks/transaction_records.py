@@ -7,7 +7,7 @@ repetitions.
 
 import base64
 from collections.abc import Collection, Iterator, Mapping
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -88,6 +88,13 @@ class MeterSample(msgspec.Struct, frozen=True, kw_only=True):
     line_w: tuple[float, ...] = ()
     """Powers, W, signed."""
     signed: tuple[SignedRegister, ...] = ()
+
+
+class ReadMeter(Protocol):
+    """Returns what the meter of an EVSE shows (0: the main meter), None without one. `context`: what it is read for,
+    as a meter that signs says in its record (OCMF, table 7)."""
+
+    def __call__(self, evse_id: int, context: ReadingContext = "Other", /) -> MeterSample | None: ...
 
 
 class TransactionRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec import Meta
 
 from v2g.energy.frequency_trace import load_grid_trace
-from v2g.energy.settlement.ocmf import Assignment, MeterIdentity, Reading, sign_readings
+from v2g.energy.settlement.ocmf import Assignment, MeterIdentity, Reading, Transaction, sign_readings
 from v2g.errors import CertificateError, KeyAccessError
 from v2g.io.network.plain_tcp import start_server
 from v2g.io.runtime.clock import Clock, ClockConfig
@@ -26,6 +26,7 @@ from v2g.io.runtime.supervision import cancel_tasks, spawn, wait_at_most
 from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
 from v2g.ocpp.messages.certificates import InstallCertificateUse
+from v2g.ocpp.messages.metering import ReadingContext
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.ocpp.routes import Version
@@ -60,6 +61,10 @@ from v2g_station.store import StationStore
 # -- A simulated meter that signs its readings as OCMF, with a key of its own until the program ends
 
 
+_MARKS: Final[Mapping[ReadingContext, Transaction]] = {"Transaction.Begin": "B", "Transaction.End": "E"}
+"""What a reading is in its transaction, by OCMF."""
+
+
 class SigningMeter:
     """Signs samples. `serial` is its number, `evse_id` the EVSE that it measures."""
 
@@ -71,13 +76,13 @@ class SigningMeter:
         self._public = secret.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         self._pages = 0
 
-    def signed(self, sample: MeterSample) -> tuple[SignedRegister, ...]:
+    def signed(self, sample: MeterSample, context: ReadingContext) -> tuple[SignedRegister, ...]:
         """Return the import register of a sample, signed."""
         self._pages += 1
         reading = Reading(sample.utc_ms, sample.import_mwh)
         data = sign_readings(
             "import",
-            [("C", reading)],
+            [(_MARKS.get(context, "C"), reading)],
             identity=self._identity,
             assignment=self._assignment,
             pagination=self._pages,
@@ -358,13 +363,13 @@ class SimulatedStation:
             tap=self._tap,
         )
 
-    def _read(self, evse_id: int) -> MeterSample | None:
+    def _read(self, evse_id: int, context: ReadingContext = "Other") -> MeterSample | None:
         sample = self.site.read(evse_id, self._clock.elapsed_ms())
         if sample is None:
             return None
         sample = msgspec.structs.replace(sample, utc_ms=self._clock.utc_ms())
         meter = self._signing.get(evse_id)
-        return sample if meter is None else msgspec.structs.replace(sample, signed=meter.signed(sample))
+        return sample if meter is None else msgspec.structs.replace(sample, signed=meter.signed(sample, context))
 
     def _tls(self, wanted: Connect) -> ssl.SSLContext | None:
         return self._machine.csms_context(self._context) if wanted.url.startswith("wss:") else None

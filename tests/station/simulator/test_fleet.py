@@ -36,7 +36,10 @@ EAGER = Behaviour(
 async def run(csms: Backend, transactions: int, **more: Any) -> Simulator:
     """Run a fleet until all have booted and the CSMS knows of so many transactions, and of the end of one."""
     fleet = StationFleet(
-        url=f"ws://127.0.0.1:{csms.port}/ocpp", speed=600.0, ramp_per_s=200, behaviour=EAGER, **({"count": 5} | more)
+        url=f"ws://127.0.0.1:{csms.port}/ocpp",
+        speed=600.0,
+        ramp_per_s=200,
+        **({"count": 5, "behaviour": EAGER} | more),
     )
     simulator = Simulator(fleet)
     running = asyncio.create_task(simulator.run(None))

@@ -5,7 +5,7 @@ true and ends when one of TxStopPoint becomes false; other changes are updates.
 """
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -35,7 +35,7 @@ from v2g_station.blocks.evse import (
     Power,
     PowerLimited,
 )
-from v2g_station.blocks.transaction_records import MeterSample, TransactionRecord
+from v2g_station.blocks.transaction_records import MeterSample, ReadMeter, TransactionRecord
 from v2g_station.blocks.transactions.transaction_events import TransactionEvents
 from v2g_station.kernel.kernel import Handler, Kernel
 
@@ -45,9 +45,7 @@ NO_AUTHORIZATION: Final = IdToken(id_token="", type="NoAuthorization")
 class EvseSessions(TransactionEvents):
     """Transactions of all EVSEs. `read` returns an EVSE's meter sample."""
 
-    def __init__(
-        self, kernel: Kernel, outbox: CsmsOutbox, evses: Mapping[int, Evse], read: Callable[[int], MeterSample | None]
-    ) -> None:
+    def __init__(self, kernel: Kernel, outbox: CsmsOutbox, evses: Mapping[int, Evse], read: ReadMeter) -> None:
         super().__init__(kernel, outbox, read)
         self._evses = evses
         self.on_starting: Final = Callbacks[Evse]()
@@ -378,7 +376,7 @@ class Shared(msgspec.Struct, frozen=True):
     evses: Mapping[int, Evse]
     sessions: EvseSessions
     outbox: CsmsOutbox
-    read: Callable[[int], MeterSample | None]
+    read: ReadMeter
 
 
 class FunctionalBlock:

@@ -18,7 +18,7 @@ from v2g.ocpp.messages.transactions import (
 from v2g_station.blocks import transaction_records as transactions
 from v2g_station.blocks.connection.outbox import CsmsOutbox
 from v2g_station.blocks.evse import Evse
-from v2g_station.blocks.transaction_records import MeterSample, TransactionRecord, meter_value
+from v2g_station.blocks.transaction_records import ReadMeter, TransactionRecord, meter_value
 from v2g_station.kernel.kernel import Kernel
 
 MAX_ENDED_VALUES: Final = 200
@@ -27,7 +27,7 @@ MAX_ENDED_VALUES: Final = 200
 class TransactionEvents:
     """Writes events and takes readings. `read` returns an EVSE's meter sample."""
 
-    def __init__(self, kernel: Kernel, outbox: CsmsOutbox, read: Callable[[int], MeterSample | None]) -> None:
+    def __init__(self, kernel: Kernel, outbox: CsmsOutbox, read: ReadMeter) -> None:
         self._k = kernel
         self._outbox = outbox
         self._read = read
@@ -128,7 +128,7 @@ class TransactionEvents:
 
     def reading(self, evse: Evse, context: ReadingContext, variable: str) -> MeterValue | None:
         """Return a reading of the measurands that a variable names."""
-        sample = self._read(evse.number)
+        sample = self._read(evse.number, context)
         model = self._k.model
         if sample is None or not model.flag("SampledDataCtrlr.Enabled"):
             return None

@@ -545,7 +545,7 @@ def test_a_current_is_that_of_all_phases_in_use(evse_id: int, phases: int | None
 def test_without_a_current_none_is_assumed(monkeypatch: pytest.MonkeyPatch) -> None:
     read = Bench.read
 
-    def without(bench: Bench, evse_id: int) -> MeterSample:
+    def without(bench: Bench, evse_id: int, _context: str = "Other") -> MeterSample:
         sample = read(bench, evse_id)
         assert sample is not None
         return msgspec.structs.replace(sample, current_a=None)

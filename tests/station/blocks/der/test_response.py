@@ -36,7 +36,7 @@ class Der(Bench):
             **more,
         )
 
-    def read(self, evse_id: int) -> MeterSample:
+    def read(self, evse_id: int, _context: str = "Other") -> MeterSample:
         return MeterSample(utc_ms=self.utc_ms, import_mwh=0, export_mwh=0, power_w=self.power_w if evse_id else 0)
 
     def put(self, kind: str, member: str = "curve", name: str = "", **body: Any) -> Payload:
