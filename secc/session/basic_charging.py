@@ -90,6 +90,13 @@ class Supply:
         return Observe("power", "no_energy", {"limited_by": source, "advice": advice})
 
     @property
+    def suspended(self) -> str:
+        """The charging state for the CSMS once that has lasted, by whose limit it is; empty before."""
+        if self._vehicle is None or not self._reported:
+            return ""
+        return "SuspendedEV" if self._vehicle else "SuspendedEVSE"
+
+    @property
     def over(self) -> bool:
         """Whether the session is to end for that."""
         patience = self._patience

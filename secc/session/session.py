@@ -670,7 +670,17 @@ class ChargerSession(Session):
             return ()
         self._stage, commands = apply_output(stage, self.request_context(waited=False))
         self._await_turn()
-        return commands
+        # energy that flows is part of a transaction that charges: it says so first
+        flows = stage.alive and not self._stopping and not withheld_by(self._stage, self._facts.measured)
+        return (*(self._suspend("") if flows else ()), *commands)
+
+    def _suspend(self, state: str) -> tuple[Command | Observe, ...]:
+        """Return the update of the transaction if the charging state in the loop changes; empty: energy may flow."""
+        stage = self._stage
+        if not isinstance(stage, stages.Charging) or stage.standby or state == stage.suspended:
+            return ()
+        self._stage = replace(stage, suspended=state)
+        return delivery.charging_state(stage, "suspend" if state else "resume", state or "Charging")
 
     def _turning(self) -> int:
         """Note how power flows now; return the direction that has to wait."""
@@ -693,8 +703,11 @@ class ChargerSession(Session):
         0 W is an order."""
         stage, waits = self._stage, self._stopping or self._limits.setpoint_at(self._time.utc_ms) is not None
         counted = stage if isinstance(stage, stages.Charging) and not waits else None
-        event = self._supply.look("" if counted is None else withheld_by(counted, self._facts.measured))
+        source = "" if counted is None else withheld_by(counted, self._facts.measured)
+        event = self._supply.look(source)
         self._perform(() if event is None else (event,))
+        if counted is not None:
+            self._perform(self._suspend(self._supply.suspended or (counted.suspended if source else "")))
         if self._supply.over:
             self._terminate("no_energy")
 

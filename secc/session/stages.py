@@ -325,6 +325,8 @@ class Charging(AfterPlan, frozen=True):
     """Whether it has been commanded closed since; whatever it reports of the opening comes first."""
     standby: bool = False
     """Whether the vehicle stays connected without energy."""
+    suspended: str = ""
+    """The charging state that the CSMS has while energy is withheld in the loop; empty: Charging."""
     flow: Flow = Flow()
     """Since when (s) the vehicle exceeds its permitted power."""
     grid_event: int = 0

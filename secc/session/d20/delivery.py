@@ -89,7 +89,7 @@ def power_delivery(request: PowerDeliveryReq, stage: PowerContext, context: Requ
             # let the vehicle stay without energy, once it has reached the loop
             if not context.config.standby or not isinstance(stage, Charging):
                 return Step(_delivery_response(context, ResponseCode.WARNING_StandbyNotAllowed), stage)
-            resting, commands = apply_output(replace(stage, standby=True), context)
+            resting, commands = apply_output(replace(stage, standby=True, suspended=""), context)
             updates = (*delivery.charging_state(stage, "suspend", "SuspendedEV"), Observe("power", "standby", {}))
             return Step(_delivery_response(context), resting, (*commands, *updates))
 

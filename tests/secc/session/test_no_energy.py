@@ -111,6 +111,45 @@ def test_a_limit_of_the_charger_is_named_and_waited_for_longer(kind: str, pki: P
     assert charging.bench.reason == "no_energy"
 
 
+def states(charging: Charging) -> list[str]:
+    return [each.charging_state for each in charging.bench.commands(ports.TransactionUpdated)]
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_the_csms_knows_when_a_limit_of_its_side_withholds_the_energy(kind: str, pki: PkiTree) -> None:
+    """E02: the transaction says Charging again before energy flows."""
+    charging = Charging(kind, pki)
+    charging.loop(1)
+    charging.bench.fact(ports.Measured(230_000 if charging.name == "ChargingStatusReq" else 400_000, 0))
+    charging.bench.fact(NOTHING)
+    charging.loop(28)
+    assert states(charging) == ["Charging"]
+    charging.loop(4)
+    assert states(charging) == ["Charging", "SuspendedEVSE"]
+    charging.loop(8)
+    before = len(charging.bench.actions)
+    charging.bench.fact(AGAIN)
+    charging.loop(3)
+    assert states(charging) == ["Charging", "SuspendedEVSE", "Charging"]
+    after = [type(each) for each in charging.bench.actions[before:]]
+    outputs = {ports.SetOutput, ports.SetAcOutput}.intersection(after)
+    assert all(after.index(ports.TransactionUpdated) < after.index(each) for each in outputs)
+    assert outputs
+
+
+@pytest.mark.parametrize("kind", ["din", "2-dc", "20-dc"])
+def test_the_csms_knows_when_the_vehicle_takes_none(kind: str, pki: PkiTree) -> None:
+    charging = Charging(kind, pki)
+    charging.loop(32, **wants_nothing(charging))
+    assert states(charging) == ["Charging", "SuspendedEV"]
+    charging.bench.fact(NOTHING)
+    charging.loop(4, **wants_nothing(charging))
+    assert states(charging) == ["Charging", "SuspendedEV"], "nothing flows in between"
+    charging.bench.fact(AGAIN)
+    charging.loop(3)
+    assert states(charging) == ["Charging", "SuspendedEV", "Charging"]
+
+
 @pytest.mark.parametrize("kind", EVERY)
 def test_without_a_time_it_waits_for_ever(kind: str, pki: PkiTree) -> None:
     charging = Charging(kind, pki, NoEnergy(vehicle_s=None, charger_s=None))
