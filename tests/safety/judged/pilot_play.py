@@ -323,7 +323,10 @@ STATES: Final[Mapping[str, tuple[Step, ...]]] = {
     "greedy": (*_CHARGING, ("draw", MUCH_W, False)),
     "out of service": (*_CHARGING, ("serve", False), ("wait", 1.0)),
     "unplugged under power": (*_CHARGING, ("unplug",), ("wait", 0.02)),
-    "the next one, on a slow disk": (*_CHARGING, ("disk", 4.0), ("unplug",), ("wait", 0.5), ("plug",), ("wait", 0.5)),
+    "the next one, on a slow disk": (
+        *(*_CHARGING, ("pilot", "B"), ("wait", 1.0), ("disk", 4.0)),
+        *(("unplug",), ("wait", 0.5), ("plug",), ("wait", 0.5)),
+    ),
 }
 """Everything that a charge point can be in, and the way there."""
 
