@@ -611,10 +611,10 @@ class EvseController:
             for fact in self.grid.facts:
                 self.safety.fact(fact)
             closing.append(self.hardware.subscribe(runner.fact))
-            intervals = child(records.books.close_intervals(self._interval_closed))
+            intervals = child(records.journal.close_intervals(self._interval_closed))
             closing.append(intervals.cancel)
             waited.append(intervals)
-            intervals.add_done_callback(lambda task: self._books_failed(task, runner))
+            intervals.add_done_callback(lambda task: self._journal_failed(task, runner))
             self._supply_changed()
             early, self._early = self._early, []
             for call in early:
@@ -635,7 +635,7 @@ class EvseController:
         self.observe(Observe("metering", "interval_closed", {**data}))
         self.tell(reading, ports.MeteringConfirmationRequested())
 
-    def _books_failed(self, task: "asyncio.Task[None]", runner: Runner) -> None:
+    def _journal_failed(self, task: "asyncio.Task[None]", runner: Runner) -> None:
         """End the session when intervals cannot be recorded any more: energy transfer needs a journal."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self.observe(Observe("metering", "books_failed", {"error": str(error)}))

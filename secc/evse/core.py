@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from secc.evse import ports as evse
 from secc.session import ports
 from secc.session.basic_charging import Way
-from secc.session.books import STOPPED_REASONS
 from secc.session.config import BasicChargingConfig, services_of
+from secc.session.journal import STOPPED_REASONS
 from secc.session.ports import Paused
 from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import HLC_DUTY, PilotState

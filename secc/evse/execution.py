@@ -84,9 +84,9 @@ class Execution:
                     pilot.set_error(command.forced)
                 else:
                     pilot.set_duty(command.duty_percent)
-        closes = isinstance(command, ports.CloseBooks) and records.session_id
+        closes = isinstance(command, ports.CloseJournal) and records.session_id
         if closes and (counted := self._hardware.counted()) is not None:
-            records.settling = self._later(self._close_books(records, command, counted))
+            records.settling = self._later(self._close_journal(records, command, counted))
             return None
         saving = records.execute(command)
         if closes:
@@ -165,7 +165,7 @@ class Execution:
     async def put_down(self) -> None:
         """Leave paused sessions open on the disk: they continue after a restart."""
         for records in self._paused.values():
-            await records.books.put_down()
+            await records.journal.put_down()
 
     # -- follow-up work
 
@@ -183,7 +183,7 @@ class Execution:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._keeping.observe(Observe("metering", "books_failed", {"error": str(error)}))
 
-    async def _close_books(
+    async def _close_journal(
         self, records: SessionRecords, command: Command, counted: Coroutine[object, object, None]
     ) -> None:
         """Close the journal with a reading that includes all energy, and settle it. Raises StoreError."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from secc.evse.archive import Archive
-from secc.evse.books import Books
+from secc.evse.journal import JournalWriter
 from secc.hardware.meter import Meter
 from secc.session import ports
 from v2g.energy.settlement.records import MeterStatus, SessionStarted
@@ -51,7 +51,7 @@ class SessionRecords:
         """Of the journal; empty before it begins."""
         self.settling: asyncio.Task[None] | None = None
         """Of the ended session."""
-        self.books = Books(
+        self.journal = JournalWriter(
             lambda session_id: keeping.archive.open_journal(session_id, self._contract),
             meter=keeping.meter,
             clock=keeping.clock,
@@ -70,7 +70,7 @@ class SessionRecords:
                 self.session_id = session_id
                 signers = JournalSigners(self._own.chain, self._contract)
                 self._copy(signers.line())
-        return self.books.execute(command)
+        return self.journal.execute(command)
 
     def _copy(self, line: str) -> None:
         self._copied = self._keeping.on_line(self.session_id, line)
@@ -81,8 +81,8 @@ class SessionRecords:
         Its journal names the certificate of its beginning, which may have been renewed in the pause.
         """
         self.session_id, self._contract, self._own = earlier.session_id, earlier._contract, earlier._own
-        self.books.take_over(earlier.books)
-        return self.books.record_meter("resume", power_w=0)
+        self.journal.take_over(earlier.journal)
+        return self.journal.record_meter("resume", power_w=0)
 
     def reopen(self, session_id: str) -> bool:
         """Continue the journal of a session that was paused when the program ended; False without one.
@@ -93,12 +93,12 @@ class SessionRecords:
         if file is None:
             return False
         self.session_id = session_id
-        self.books.reopen(file, file.recovered)
+        self.journal.reopen(file, file.recovered)
         return True
 
     async def end(self, reason: str) -> None:
         """Close the journal of a paused session, and settle it. Raises StoreError."""
-        closed = self.books.close(reason)
+        closed = self.journal.close(reason)
         if closed is not None:
             await closed
         await self.settle(None)

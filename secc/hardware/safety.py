@@ -323,7 +323,7 @@ class SafetyChannel:
         match command:
             case ports.TransactionStarted() | ports.JoinSession():
                 self._tell(lambda now: self._monitor.authorise(now, allowed=True))
-            case ports.TransactionEnded() | ports.CloseBooks():
+            case ports.TransactionEnded() | ports.CloseJournal():
                 self._tell(lambda now: self._monitor.authorise(now, allowed=False))
             case ports.SaveSession():
                 self._tell(lambda now: self._monitor.authorise(now, allowed=False, paused=True))

@@ -10,9 +10,9 @@ from enum import Enum
 from typing import Final, Literal
 
 from secc.session import ports
-from secc.session.books import STOPPED_REASONS, session_started
 from secc.session.config import NoEnergy, SeccConfig
 from secc.session.identity import Identity
+from secc.session.journal import STOPPED_REASONS, session_started
 from secc.session.limits import SessionLimits
 from secc.session.ports import Measured, SetAcOutput, SetOutput, SetWptOutput
 from secc.session.power import INTERRUPTED, NOT_READY
@@ -493,7 +493,7 @@ class BasicSession(BasicFallback):
         self.phase = Phase.ENDED
         if self._authorized:
             self._command(
-                ports.CloseBooks(reason),
+                ports.CloseJournal(reason),
                 ports.TransactionEnded(self.session_id.hex(), reason, STOPPED_REASONS.get(reason, "Other"), None),
             )
         self._observe("session", "session_ended", reason=reason, session_id=self.session_id.hex())

@@ -96,7 +96,7 @@ class RecordMeter(Command, frozen=True):
     soc: int | None
 
 
-class CloseBooks(Command, frozen=True):
+class CloseJournal(Command, frozen=True):
     """Read the meter a last time and write the last reading, intervals and `session_ended`, at once."""
 
     reason: str

@@ -115,7 +115,7 @@ class CommonContext(TypedDict):
     notice: VehicleNotice | None
     paused: Paused | None
     powered: bool
-    books_open: bool
+    journal_open: bool
     stopping: bool
     waited: bool
     exi: bytes
@@ -148,7 +148,7 @@ class RequestContext(msgspec.Struct, frozen=True, kw_only=True):
     """The stored state of a paused session, if any."""
     powered: bool
     """Whether voltage may be at the output."""
-    books_open: bool
+    journal_open: bool
     """Whether the journal of this session has begun."""
     stopping: bool
     """Whether the end of the session has been requested: no power any more, and only ending requests are accepted."""

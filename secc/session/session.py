@@ -2,7 +2,7 @@
 messages do.
 
 An edition's session adds its messages, sequence and refusals. Collaborators hold what is not in the chart:
-`SessionFacts`, `SessionLimits`, `SessionBooks`, `Notices`, `ReportedNeeds`, `OutputGuard`, `Turnaround`, `Pacing`,
+`SessionFacts`, `SessionLimits`, `JournalStatus`, `Notices`, `ReportedNeeds`, `OutputGuard`, `Turnaround`, `Pacing`,
 `Supply`.
 """
 
@@ -14,13 +14,13 @@ from msgspec.structs import replace
 
 from secc.session import delivery, needs, ports, stages
 from secc.session.basic_charging import Supply, withheld_by
-from secc.session.books import SessionBooks
 from secc.session.config import ControlMode
 from secc.session.edition import SessionStart
 from secc.session.facts import SessionFacts
 from secc.session.guard import OutputGuard, OutputUse
 from secc.session.identity import Contract
 from secc.session.installation import Installing
+from secc.session.journal import JournalStatus
 from secc.session.needs import ReportedNeeds
 from secc.session.pacing import Pacing, RequestPace
 from secc.session.ports import Paused
@@ -75,7 +75,7 @@ class ChargerSession(Session):
         self._config, self._connection, self._limits, self._facts = config, connection, start.limits, start.facts
         self._timing, self._loops = timing, frozenset(pace.loops)
         self._paused = start.paused
-        self._notices, self._books = Notices(), SessionBooks()
+        self._notices, self._journal = Notices(), JournalStatus()
         self._pacing, self._guard = Pacing(self._time, timing, pace), OutputGuard(self._time)
         self._turnaround = Turnaround(self._time, config.direction_change_s, max(config.power_rating(Family.DC)))
         self._supply = Supply(self._time, config.no_energy)
@@ -209,7 +209,7 @@ class ChargerSession(Session):
             "notice": self._notices.current(now),
             "paused": self._paused,
             "powered": self._guard.powered,
-            "books_open": self._books.open,
+            "journal_open": self._journal.open,
             "stopping": self._stopping,
             "waited": waited,
             "exi": self.newest.exi,
@@ -538,7 +538,7 @@ class ChargerSession(Session):
                     )
                     self._on_joined(self._paused)
             if not isinstance(command, Observe):  # most are, and these open nothing
-                self._books.watch(command)
+                self._journal.watch(command)
                 self._guard.commanded(command)
             self._actions.append(command)
 
@@ -549,18 +549,18 @@ class ChargerSession(Session):
 
     def _settle(self, reason: str) -> None:
         """Stop power, close the journal and the transaction: once, whatever ends the session."""
-        if self._books.settled:
+        if self._journal.settled:
             return
-        self._books.settled = True
+        self._journal.settled = True
         self._stop_power(reason)
         self._on_leaving()
         soc = self.vehicle.soc if self.vehicle else None
-        self._perform(self._books.close(self.session_id, reason, soc))
+        self._perform(self._journal.close(self.session_id, reason, soc))
         self._observe("session", "session_ended", reason=reason, session_id=self.session_id.hex())
 
     def _keep(self) -> None:
         """Stop power and leave journal and transaction open: the session continues later."""
-        self._books.settled = True
+        self._journal.settled = True
         self._stop_power("paused")
         self._on_leaving()
         self._observe("session", "session_paused", session_id=self.session_id.hex())
@@ -635,11 +635,11 @@ class ChargerSession(Session):
         vehicle = parametrised.vehicle
         if self._limits.take_vehicle(vehicle.max_charge_w, vehicle.max_discharge_w):
             self._limits_changed(VEHICLE)
-        if self._books.open and self._books.capacity_wh is None and vehicle.capacity_wh is not None:
+        if self._journal.open and self._journal.capacity_wh is None and vehicle.capacity_wh is not None:
             evcc_id = parametrised.selected.authorized.opened.evcc_id
             described = VehicleDescribed(evcc_id=evcc_id, battery_capacity_wh=vehicle.capacity_wh)
             self._perform((ports.Journal(described),))
-        if self._books.open and vehicle.given is not None and (before is None or before.given != vehicle.given):
+        if self._journal.open and vehicle.given is not None and (before is None or before.given != vehicle.given):
             self._perform((ports.Journal(support_record(vehicle.given)),))
 
     def _limits_changed(self, source: str) -> None:
@@ -647,7 +647,7 @@ class ChargerSession(Session):
         limits = self._limits.discharge(self._time.utc_ms)
         self._on_limits(limits)
         rises = self._limits.rises(limits)
-        entry = self._limits.entry(source, limits) if self._books.open else None
+        entry = self._limits.entry(source, limits) if self._journal.open else None
         note = () if entry is None else (ports.Journal(entry),)
         follow = self._follow()
         self._perform((*note, *follow) if rises else (*follow, *note))
@@ -721,7 +721,7 @@ class ChargerSession(Session):
         if tariff is not None:
             self._facts = replace(self._facts, tariff=tariff)
             self._observe("schedule", "tariff_changed", version=tariff.version, source=tariff.source)
-            if self._books.open:
+            if self._journal.open:
                 self._perform((ports.Journal(TariffSet(tariff=tariff)),))
         self._on_grid(limits=bool(changed), tariff=tariff is not None)
         if tariff is not None and (before is None or tariff.slots != before.slots):

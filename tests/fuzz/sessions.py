@@ -101,7 +101,7 @@ def charger(edition: str, data: bytes) -> None:
     assert bench.reason
     assert not bench.session.powered
     if bench.session.state is not State.PAUSED:
-        assert len(bench.commands(ports.CloseBooks)) == ("SessionStarted" in bench.records())
+        assert len(bench.commands(ports.CloseJournal)) == ("SessionStarted" in bench.records())
         assert len(bench.commands(ports.TransactionEnded)) == len(bench.commands(ports.TransactionStarted))
 
 

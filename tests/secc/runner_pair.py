@@ -16,7 +16,7 @@ from evcc.session.d20.session import VehicleSession
 from evcc.session.edition import Connection
 from evcc.session.settings import SessionConfig
 from pki_tools.tree import PkiTree
-from secc.evse.books import Books
+from secc.evse.journal import JournalWriter
 from secc.hardware.meter import SimulatedMeter
 from secc.hardware.simulated import SimulatedEvse, SimulatedEvseConfig
 from secc.session import ports
@@ -84,7 +84,7 @@ class RunnerPair:
         self.disk = DiskThread()
         self.secc = self._secc(evse_end, charger_pilot)
         self.evcc = self._evcc(vehicle_end, vehicle)
-        intervals = asyncio.create_task(self.books.close_intervals(self._interval))
+        intervals = asyncio.create_task(self.journal.close_intervals(self._interval))
         self.started.set()
         try:
             async with asyncio.timeout(60):
@@ -121,7 +121,7 @@ class RunnerPair:
             pilot=pilot.state,
             time_scale=self.clock.scale,
         )
-        self.books = Books(
+        self.journal = JournalWriter(
             lambda session_id: JournalFile.open(self.directory / f"{session_id}.jsonl"),
             meter=self.meter,
             clock=self.clock,
@@ -136,8 +136,8 @@ class RunnerPair:
     def _execute(self, command: Command) -> Any:
         self.commands.append(command)
         match command:
-            case ports.Journal() | ports.RecordMeter() | ports.CloseBooks():
-                return self.books.execute(command)
+            case ports.Journal() | ports.RecordMeter() | ports.CloseJournal():
+                return self.journal.execute(command)
             case ports.AuthorizeContract(attempt=attempt):
                 return self._authorize(attempt)
         return self.evse.execute(command)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from pki_tools.tree import PkiTree
-from secc.evse.books import Books
 from secc.evse.controller import EvseController
+from secc.evse.journal import JournalWriter
 from tests.secc.bench_program import made
 from tests.secc.charger import SilentVehicle
 from v2g.errors import StoreError
@@ -23,10 +23,10 @@ BENCH = '[hardware]\nbackend = "bench"\n'
 async def test_intervals_that_cannot_be_closed_end_the_session(
     tmp_path: Path, pki: PkiTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def full_disk(_books: Books, _on_interval: Any) -> None:
+    async def full_disk(_books: JournalWriter, _on_interval: Any) -> None:
         raise StoreError("no space left on device")
 
-    monkeypatch.setattr(Books, "close_intervals", full_disk)
+    monkeypatch.setattr(JournalWriter, "close_intervals", full_disk)
     async with made(tmp_path, pki, BENCH) as charger:
         seen: list[str] = []
         (controller,) = charger.controllers

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Final
 from msgspec import Meta
 
 from secc.session import ports
-from secc.session.books import SessionBooks, open_books
 from secc.session.config import SeccConfig
 from secc.session.edition import SessionStart
+from secc.session.journal import JournalStatus, open_journal
 from secc.session.stages import Authorized, Opened
 from v2g.errors import CodecError
 from v2g.exi.declare import Element, Schema, UnsignedInt
@@ -80,7 +80,7 @@ class ThreeMessages(Session):
         self._config, self._connection, self._limits, self.facts = (
             start.config, start.connection, start.limits, start.facts,
         )  # fmt: skip
-        self._books = SessionBooks()
+        self._journal = JournalStatus()
         self._waiting: HelloReq | None = None
 
     def decode(self, payload_type: int, payload: bytes) -> tuple[Any, int]:
@@ -129,11 +129,11 @@ class ThreeMessages(Session):
         about: Any = SimpleNamespace(config=self._config, connection=self._connection, facts=self.facts)
         authorized = Authorized(Opened(self.session_id, hello.name), None)
         commands = (
-            *open_books(about, authorized, "", "none"),
+            *open_journal(about, authorized, "", "none"),
             ports.TransactionStarted(self.session_id.hex(), "", hello.name),
         )
         for command in commands:
-            self._books.watch(command)
+            self._journal.watch(command)
             self._command(command)
 
     def _on_discharge(self, payload: bytes) -> None:
@@ -149,7 +149,7 @@ class ThreeMessages(Session):
         self._on_abort("sequence_timeout")
 
     def _on_abort(self, reason: str) -> None:
-        self._command(*self._books.close(self.session_id, reason, None))
+        self._command(*self._journal.close(self.session_id, reason, None))
         self._close(reason)
 
 

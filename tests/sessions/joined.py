@@ -330,7 +330,7 @@ class Joined:
                 self.lines += self.ledger.record(record, self.utc_ms if utc_ms is None else utc_ms)
             case se.RecordMeter(reason=reason):
                 return self.read(reason)
-            case se.CloseBooks(reason=reason):
+            case se.CloseJournal(reason=reason):
                 reading = self._reading()
                 self.lines += self.ledger.end(
                     reason, reading.utc_ms, import_mwh=reading.import_mwh, export_mwh=reading.export_mwh

@@ -440,7 +440,7 @@ def test_a_doubled_session_stop_ends_one_session_once(charger: Make, state: Stat
     assert bench.reason == "finished"
     assert len(bench.events("session_ended")) == 1
     assert len(bench.commands(se.TransactionEnded)) == (state is not State.AUTHORIZATION)
-    assert len(bench.commands(se.CloseBooks)) == (state is not State.AUTHORIZATION)
+    assert len(bench.commands(se.CloseJournal)) == (state is not State.AUTHORIZATION)
 
 
 @pytest.mark.parametrize("how", ["unplugged", "eof"])

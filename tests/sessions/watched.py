@@ -64,7 +64,7 @@ class Watched(Joined):
                 self.emergency = True
             case se.SaveSession():
                 self.keeps = True
-        if isinstance(command, se.CloseBooks):
+        if isinstance(command, se.CloseJournal):
             assert not self.closed_books, "the books were closed twice"
             self.closed_books = True
         decided = self.decide(command) if self.decide is not None else None

@@ -229,7 +229,7 @@ class Connection(Meeting[ScriptedVehicle, ChargerSession]):
                 if not closed:
                     self._post(WIRE_S, self.charger, ports.Measured(0, 0))
                 return ports.ContactorState(closed=closed)
-            case ports.RecordMeter() | ports.CloseBooks():
+            case ports.RecordMeter() | ports.CloseJournal():
                 return self._read()
             case ports.RequestContract():
                 if rig.back_end.seconds is not None:

@@ -4,7 +4,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from secc.session import books, stages
+from secc.session import journal, stages
 from secc.session.d2 import ac, contract, plans
 from secc.session.d2.setup import transfer_modes
 from secc.session.ports import Paused, SaveSession, TransactionUpdated
@@ -219,7 +219,7 @@ def loop_fields(stage: stages.Charging, context: RequestContext) -> tuple[stages
         "meter_info": reading,
         "receipt_required": required,
     }
-    return books.remember(stage, reading) if required else stage, fields
+    return journal.remember(stage, reading) if required else stage, fields
 
 
 @ISO2_HANDLERS.on_request(common.MeteringReceiptReq)
@@ -238,7 +238,7 @@ def metering_receipt(request: common.MeteringReceiptReq, stage: stages.Charging,
         raise refuse("FAILED_MeteringSignatureNotValid", "the receipt is for another session or schedule")
     if request.meter_info not in stage.sent_readings:
         raise refuse("FAILED_MeteringSignatureNotValid", "no receipt was required for this reading")
-    confirmed, commands = books.confirm(
+    confirmed, commands = journal.confirm(
         stage, request.meter_info, context.exi, charged_wh=request.meter_info.meter_reading
     )
     response = context.messages.response("MeteringReceiptRes", evse_status=_status(Phase.ENERGY, context))

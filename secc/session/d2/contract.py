@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
-from secc.session.books import journal_opening
 from secc.session.identity import Contract, contract_of
 from secc.session.installation import FOR_OTHERS, Installing, forward
+from secc.session.journal import journal_opening
 from secc.session.ports import AuthorizeContract
 from secc.session.request_context import Wait, refuse
 from secc.session.stages import Authorized

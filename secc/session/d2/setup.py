@@ -4,9 +4,9 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from secc.session.books import resume_books
 from secc.session.config import EnergyService, SeccConfig, offered
 from secc.session.d2 import services
+from secc.session.journal import resume_journal
 from secc.session.ports import JoinSession, Paused
 from secc.session.request_context import refuse
 from secc.session.stages import Fresh, Opened
@@ -92,7 +92,7 @@ def session_setup(request: common.SessionSetupReq, stage: Fresh, context: Reques
                 "evcc_id": evse_ids.shown(request.evcc_id),
             },
         )
-        resumed = resume_books(paused.service.name, "none", context.facts.tariff)
+        resumed = resume_journal(paused.service.name, "none", context.facts.tariff)
         commands = (JoinSession(paused.session_id.hex()), *resumed)
         again = Opened(session_id=paused.session_id, evcc_id=evse_ids.shown(request.evcc_id))
         return Step(_setup_response("OK_OldSessionJoined", context), again, (*commands, joined), quirks=quirks)

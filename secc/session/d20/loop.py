@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from secc.session import books
+from secc.session import journal
 from secc.session.config import ControlMode, EvseRating
 from secc.session.d20.parameters import discharge_sign
 from secc.session.d20.quantities import milli, to_milli, to_w, watts
@@ -126,7 +126,7 @@ def metering_confirmation(
         raise refuse(iso.ResponseCode.FAILED_MeteringSignatureNotValid, "this reading was not sent in this session")
     response = MeteringConfirmationRes(header=context.header, response_code=iso.ResponseCode.OK)
     info = data.meter_info
-    confirmed, commands = books.confirm(
+    confirmed, commands = journal.confirm(
         stage,
         info,
         exi.encode(request),
@@ -205,7 +205,7 @@ def report_meter(
         meter_signature=meter.signature,
         meter_timestamp=meter.utc_ms // 1000,
     )
-    return books.remember(stage, info), info
+    return journal.remember(stage, info), info
 
 
 def account(stage: Charging, context: RequestContext) -> Charging:

@@ -4,7 +4,6 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from secc.session.books import change_services, discharge_rule, open_books
 from secc.session.config import ControlMode, EnergyService, SeccConfig, offered
 from secc.session.d20.scheduling.pricing import pricings
 from secc.session.d20.stages import (
@@ -17,6 +16,7 @@ from secc.session.d20.stages import (
     authorized_of,
     refuse,
 )
+from secc.session.journal import change_services, discharge_rule, open_journal
 from secc.session.ports import Journal
 from secc.session.stages import Authorized, Awaiting, Parametrised, Selected, Stage, selected_of
 from v2g.energy.grid_support import Function, alternatives
@@ -143,9 +143,9 @@ def service_selection(request: iso.ServiceSelectionReq, stage: Discovered, conte
 def _entries(selected: Selected, context: RequestContext) -> tuple[Journal, ...]:
     """Return the journal entries of the selection; they begin the journal unless it is open."""
     discharge = discharge_rule(context.config, bidirectional=selected.bidirectional, signed=selected.signed_discharge)
-    if context.books_open:
+    if context.journal_open:
         return (change_services(selected.service.name, discharge, "renegotiated"),)
-    return open_books(context, selected.authorized, selected.service.name, discharge, wear=context.config.prices.wear)
+    return open_journal(context, selected.authorized, selected.service.name, discharge, wear=context.config.prices.wear)
 
 
 def parameter_sets(

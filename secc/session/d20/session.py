@@ -434,7 +434,7 @@ class SeccSession(ChargerSession, Session20):
 
     def _issue_checkpoint(self, journal: JournalHead, *, final: bool) -> None:
         """Send the vehicle a head of the journal to countersign, if it selected a version with checkpoints."""
-        if self._discharge is None or self._books.settled:
+        if self._discharge is None or self._journal.settled:
             return
         payload, commands = self._discharge.checkpoint(journal, self._facts.meter_begin, final=final)
         self._perform(commands)
@@ -442,7 +442,7 @@ class SeccSession(ChargerSession, Session20):
             self._send_discharge(payload)
 
     def _on_discharge(self, payload: bytes) -> None:
-        if self._discharge is None or self._books.settled:
+        if self._discharge is None or self._journal.settled:
             self._observe("offer", "message_ignored", size=len(payload))
             return
         reply, commands = self._discharge.receive(payload)

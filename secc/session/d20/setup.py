@@ -6,10 +6,10 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from secc.session.books import discharge_rule, journal_opening, resume_books
 from secc.session.config import SeccConfig
 from secc.session.d20.stages import HANDLERS, Fresh, Offered, RequestContext, Step, refuse, selected_again
 from secc.session.installation import is_offered
+from secc.session.journal import discharge_rule, journal_opening, resume_journal
 from secc.session.ports import ForgetSession, JoinSession, Paused
 from secc.session.stages import Opened
 from v2g.iso15118.d20.charts import Family
@@ -115,7 +115,7 @@ def _join(paused: Paused, request: iso.SessionSetupReq, context: RequestContext)
         evse_id=context.config.evse_id,
     )
     discharge = discharge_rule(context.config, bidirectional=selected.bidirectional, signed=selected.signed_discharge)
-    resumed = resume_books(selected.service.name, discharge, context.facts.tariff)
+    resumed = resume_journal(selected.service.name, discharge, context.facts.tariff)
     return Step(response, selected, (JoinSession(session_id), *resumed, Observe("session", "session_joined", data)))
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 
 from secc.session import stages
-from secc.session.books import open_books
 from secc.session.config import ControlMode, EnergyService
+from secc.session.journal import open_journal
 from secc.session.needs import back_end_plans
 from secc.session.ports import ReportChargingNeeds
 from secc.session.request_context import Wait, refuse
@@ -104,9 +104,9 @@ def discover(
     `respond` returns the response with this EVSEProcessing and plan.
     """
     opening: tuple[Command | Observe, ...] = ()
-    if not context.books_open:
+    if not context.journal_open:
         chosen = parametrised.selected
-        opening = open_books(
+        opening = open_journal(
             context,
             chosen.authorized,
             chosen.service.name,

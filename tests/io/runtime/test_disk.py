@@ -73,7 +73,7 @@ async def test_who_writes_files_of_his_own_does_not_wait_for_another_one_s_disk(
 CHILD = """
 import asyncio, sys
 from pathlib import Path
-from secc.evse.books import Books
+from secc.evse.journal import JournalWriter
 from secc.hardware.meter import SimulatedMeter
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
@@ -86,12 +86,12 @@ start = SessionStarted(station_id="CS", evse_id="DE*V2G*E1", session_id="00" * 8
 async def main():
     folder, clock = Path(sys.argv[1]), Clock()
     meter = SimulatedMeter("M", folder / "meter.bin", now_ms=clock.elapsed_ms)
-    books = Books(lambda name: JournalFile.open(folder / name), meter=meter, clock=clock, disk=DiskThread(),
+    journal = JournalWriter(lambda name: JournalFile.open(folder / name), meter=meter, clock=clock, disk=DiskThread(),
         on_line=lambda line: None)
     meter.flow(clock.elapsed_ms() - 3_600_000, 400_000, 100_000)
-    await books.write(start)
+    await journal.write(start)
     while True:
-        asked = [books.record_meter("direction") for _ in range(3)]
+        asked = [journal.record_meter("direction") for _ in range(3)]
         for each in asked:
             reading = await each
             sys.stdout.write(f"{reading.import_mwh}\\n")
@@ -103,7 +103,7 @@ asyncio.run(main())
 
 @pytest.mark.requirement("R27")
 @pytest.mark.parametrize("acknowledged", [1, 50])
-def test_books_of_a_process_killed_with_9_hold_every_reading_that_became_a_fact(
+def test_the_journal_of_a_process_killed_with_9_holds_every_reading_that_became_a_fact(
     tmp_path: Path, acknowledged: int
 ) -> None:
     """Killed at an arbitrary place, with entries under way: no fact without its entry, no entry torn in the middle."""

@@ -267,7 +267,7 @@ class Rig(Bench):
         self.commanded.append(command)
         self.channel.command(command)
         match command:
-            case ports.Journal() | ports.CloseBooks():
+            case ports.Journal() | ports.CloseJournal():
                 return self._written(None)
             case ports.RecordMeter():
                 return self._written(ports.MeterRead(self.utc_ms, self.import_mwh, self.export_mwh))

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from secc.evse.backend import CONNECTION_S, NoBackend, StationBackend
 from secc.hardware.meter import SimulatedMeter
 from secc.session import ports
-from secc.session.books import SessionBooks
 from secc.session.config import EnergyService
+from secc.session.journal import JournalStatus
 from v2g.energy.needs import EvNeeds
 from v2g.io.runtime.clock import Clock
 from v2g.ocpp.messages.authorization import IdToken
@@ -115,9 +115,9 @@ async def test_a_transaction_is_reported_with_meter_values_and_at_its_end_with_s
 ])  # fmt: skip
 def test_a_session_that_a_limit_ends_is_no_failure(trigger: TriggerReason, reason: str) -> None:
     """E16.FR.06. In both versions of OCPP `Other` would count as failed."""
-    books, recorder = SessionBooks(), Recorder()
-    books.watch(ports.TransactionStarted("51", "E"))
-    (ended,) = books.close(b"Q", LIMITS[trigger], 60)
+    journal, recorder = JournalStatus(), Recorder()
+    journal.watch(ports.TransactionStarted("51", "E"))
+    (ended,) = journal.close(b"Q", LIMITS[trigger], 60)
     station_backend(recorder).execute(ended)
     _, told = recorder.calls
     assert (told[2]["trigger"], told[2]["reason"]) == (trigger, reason)

@@ -47,7 +47,7 @@ async def test_a_journal_ends_with_what_flowed_until_the_contactor_had_opened(tm
     )  # fmt: skip
     execution.begin(desk.owner.chargers[0])
     execution.execute(ports.Journal(started(desk), desk.clock.utc_ms()))
-    execution.execute(ports.CloseBooks("over_voltage"))
+    execution.execute(ports.CloseJournal("over_voltage"))
     execution.execute(ended := ports.TransactionEnded(SESSION, "over_voltage", "Other", None))
     assert reported == []
     await execution.settled()

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from secc.hardware.calibration import CalibratedStage
 from secc.hardware.config import HardwareConfig
-from secc.session.books import open_books
 from secc.session.config import SeccConfig
 from secc.session.facts import SessionFacts
 from secc.session.identity import Identity
+from secc.session.journal import open_journal
 from secc.session.stages import Authorized, Opened
 from tests.safety.charger import FULL, T, charging, found
 from v2g.energy.settlement.journal import verify_lines
@@ -113,7 +113,7 @@ def test_every_journal_names_the_calibration(offset: int) -> None:
     identity = Identity("CS", "M", b"certificate", offset)
     connection = SimpleNamespace(identity=identity, trust=SimpleNamespace(chain=(b"charger",)))
     context: Any = SimpleNamespace(config=SeccConfig(), connection=connection, facts=SessionFacts())
-    opened = open_books(context, Authorized(Opened(b"12345678", "EV"), None), "DC_BPT", "signed")
+    opened = open_journal(context, Authorized(Opened(b"12345678", "EV"), None), "DC_BPT", "signed")
     journal, records = SessionJournal(), [each.record for each in opened]
     entries = verify_lines(b"".join(line for record in records for line in journal.record(record, 900_000)))
     found = [entry.data.offset_mv for entry in entries if isinstance(entry.data, VoltmeterCalibrated)]

@@ -42,8 +42,8 @@ def test_from_identification_to_the_closed_books() -> None:
     assert fresh.index(ports.SetAcOutput(0, 0)) < fresh.index(ports.OpenContactors())
     desk.fact(ports.ContactorState(closed=False))
     fresh = desk.pilot(A)
-    assert [type(e) for e in fresh if isinstance(e, ports.CloseBooks | ports.TransactionEnded | Close)] == [
-        ports.CloseBooks,
+    assert [type(e) for e in fresh if isinstance(e, ports.CloseJournal | ports.TransactionEnded | Close)] == [
+        ports.CloseJournal,
         ports.TransactionEnded,
         Close,
     ]
@@ -384,7 +384,7 @@ def test_no_sequence_closes_the_contactor_where_it_must_not_be(
     assert not lock.closed
     assert desk.session.closed
     assert len(desk.of(ports.TransactionStarted)) == len(desk.of(ports.TransactionEnded)) <= 1
-    assert len(desk.of(ports.CloseBooks)) == len(desk.of(ports.TransactionEnded))
+    assert len(desk.of(ports.CloseJournal)) == len(desk.of(ports.TransactionEnded))
 
 
 @pytest.mark.requirement("R192")

@@ -234,7 +234,7 @@ def test_basic_charging_goes_on_when_energy_is_permitted_again(ends: Callable[[D
     desk.run(80)
     ends(desk)
     desk.run(300)
-    assert "no_energy" not in [each.reason for each in desk.of(ports.CloseBooks)]
+    assert "no_energy" not in [each.reason for each in desk.of(ports.CloseJournal)]
 
 
 def test_basic_charging_does_not_end_a_vehicle_that_stays_in_b() -> None:

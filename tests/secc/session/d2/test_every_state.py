@@ -104,7 +104,7 @@ def test_whatever_ends_a_session_stops_power_and_closes_the_books(
     assert bool(bench.reason) == (opened or how != "other_session")
     if bench.reason:
         assert len(bench.commands(ports.EmergencyOff)) == powered
-        assert len(bench.commands(ports.CloseBooks)) == booked
+        assert len(bench.commands(ports.CloseJournal)) == booked
         assert len(bench.commands(ports.TransactionEnded)) == traded
 
 

@@ -75,5 +75,5 @@ def test_power_only_where_a_session_allows_it(
             assert isinstance(bench.session.stage, Charging)
         if bench.reason:
             assert not bench.session.powered
-            assert len(bench.commands(ports.CloseBooks)) == ("SessionStarted" in bench.records())
+            assert len(bench.commands(ports.CloseJournal)) == ("SessionStarted" in bench.records())
             assert len(bench.commands(ports.TransactionEnded)) == len(bench.commands(ports.TransactionStarted))

@@ -576,7 +576,7 @@ def test_a_paused_session_is_joined_by_its_id(make_iso2: MakeIso2, alternating: 
     first = make_iso2(alternating=alternating)
     saved = paused(first)
     assert not first.commands(ports.TransactionEnded)
-    assert not first.commands(ports.CloseBooks)
+    assert not first.commands(ports.CloseJournal)
     second = make_iso2(alternating=alternating, paused=saved.paused)
     tariff = make_tariff(second.utc_ms)
     second.fact(ports.GridChanged((), tariff))

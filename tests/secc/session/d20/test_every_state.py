@@ -98,7 +98,7 @@ def test_whatever_cuts_a_session_off_stops_power_and_closes_the_books(bench: Ben
     bench.pump()
     assert bench.reason in ("connection_lost", "internal_error", "unplugged")
     assert len(bench.commands(ports.EmergencyOff)) == powered
-    assert len(bench.commands(ports.CloseBooks)) == booked
+    assert len(bench.commands(ports.CloseJournal)) == booked
     assert len(bench.commands(ports.TransactionEnded)) == traded
 
 

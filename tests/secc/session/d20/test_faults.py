@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from secc.session import ports
-from secc.session.books import STOPPED_REASONS
+from secc.session.journal import STOPPED_REASONS
 from tests.secc.session.bench import AC, AC_BPT, AC_WAYS, DC, DC_BPT, WAYS, Bench
 from tests.secc.session.conftest import MakeBench
 from v2g.hardware.faults import FAULTS
@@ -27,7 +27,7 @@ REASONS = frozenset(get_args(get_args(Reason)[0]))
 def reported(bench: Bench) -> str:
     """The reason that every listener received, which has to be one."""
     reasons = {bench.events("session_ended")[-1]["reason"]}
-    reasons |= {each.reason for each in bench.commands(ports.CloseBooks)}
+    reasons |= {each.reason for each in bench.commands(ports.CloseJournal)}
     reasons |= {each.reason for each in bench.commands(ports.TransactionEnded)}
     reasons |= {each.reason for each in bench.commands(ports.EmergencyOff)}
     reasons |= {bench.reason}
@@ -66,7 +66,7 @@ def test_the_vehicle_learns_of_a_fault_in_the_answer_to_its_next_request(bench: 
     powered, booked = bench.session.powered, "SessionStarted" in bench.records()
     bench.fact(ports.HardwareFault("over_temperature"))
     assert len(bench.commands(ports.EmergencyOff)) == powered
-    assert len(bench.commands(ports.CloseBooks)) == booked
+    assert len(bench.commands(ports.CloseJournal)) == booked
     assert not bench.reason
     name = "SupportedAppProtocolReq" if state is State.SUPPORTED_APP_PROTOCOL else "SessionStopReq"
     response = bench.send(bench.ask(name))

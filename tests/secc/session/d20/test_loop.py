@@ -417,7 +417,7 @@ def test_the_most_urgent_notice_is_sent_until_it_is_followed(looping: Bench) -> 
     looping.go("DC_WeldingDetectionReq", "SessionStopReq")
     ended = looping.commands(ports.TransactionEnded)[0]
     assert (ended.reason, ended.stopped_reason, ended.soc) == ("remote", "Remote", 70)
-    assert looping.commands(ports.CloseBooks)[0].reason == "remote"
+    assert looping.commands(ports.CloseJournal)[0].reason == "remote"
 
 
 def test_a_renegotiation_that_was_asked_for_is_not_asked_for_again(looping: Bench) -> None:
@@ -468,7 +468,7 @@ def test_a_session_that_is_stopped_in_the_loop_loses_its_power_first(looping: Be
     response = looping.go("SessionStopReq")
     assert response.response_code.name == "OK"
     kinds = [type(each) for each in looping.actions]
-    assert kinds.index(ports.EmergencyOff) < kinds.index(ports.CloseBooks) < len(kinds) - 1 - kinds[::-1].index(Send)
+    assert kinds.index(ports.EmergencyOff) < kinds.index(ports.CloseJournal) < len(kinds) - 1 - kinds[::-1].index(Send)
 
 
 def test_a_loop_is_recorded_unless_that_is_switched_off(looping: Bench, make_bench: MakeBench) -> None:

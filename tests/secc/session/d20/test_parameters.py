@@ -98,7 +98,7 @@ def test_limits_that_leave_nothing_are_refused(discovering: Bench, change: dict[
     response = discovering.send(replace(request, dc_cpd_req_energy_transfer_mode=mode))
     word = "FAILED_WrongChargeParameter"
     assert response.response_code.name == word  # V2G20-2272
-    (ended,), (closed,) = discovering.commands(ports.TransactionEnded), discovering.commands(ports.CloseBooks)
+    (ended,), (closed,) = discovering.commands(ports.TransactionEnded), discovering.commands(ports.CloseJournal)
     (reported,), (over,) = discovering.events("request_failed"), discovering.events("session_ended")
     assert {ended.reason, closed.reason, reported["code"], over["reason"], discovering.reason} == {word}
     assert reported["reason"], "the log says which limit"

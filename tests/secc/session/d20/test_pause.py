@@ -54,7 +54,7 @@ def back(make_bench: Make, paused: Paused, **options: Any) -> tuple[Bench, Any]:
 
 def test_a_paused_session_keeps_books_and_transaction_open(paused: Bench) -> None:
     assert paused.session.state is State.PAUSED
-    assert not paused.commands(ports.CloseBooks)
+    assert not paused.commands(ports.CloseJournal)
     assert not paused.commands(ports.TransactionEnded)
     assert paused.commands(ports.TransactionUpdated)[-1].charging_state == "SuspendedEV"
     paused.pass_time(5)
@@ -108,7 +108,7 @@ def test_readings_of_a_joined_session_count_from_its_beginning(paused: Bench, ma
 def test_the_end_of_a_joined_session_closes_books_and_transaction(paused: Bench, make_bench: Make) -> None:
     bench, _ = back(make_bench, kept(paused))
     bench.go("SessionStopReq")
-    assert bench.commands(ports.CloseBooks)
+    assert bench.commands(ports.CloseJournal)
     assert bench.commands(ports.TransactionEnded)[0].session_id == paused.session.session_id.hex()
 
 

@@ -101,7 +101,7 @@ def test_whatever_cuts_a_session_off_stops_power_and_closes_the_books(din: DinBe
     din.pump()
     assert din.reason in ("connection_lost", "internal_error", "unplugged")
     assert len(din.commands(ports.EmergencyOff)) == powered
-    assert len(din.commands(ports.CloseBooks)) == booked
+    assert len(din.commands(ports.CloseJournal)) == booked
     assert len(din.commands(ports.TransactionEnded)) == traded
 
 

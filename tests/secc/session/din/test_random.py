@@ -68,7 +68,7 @@ def test_power_only_where_a_session_allows_it(pki: PkiTree, lead: int, steps: li
             assert isinstance(din.session.stage, Charging)
         if din.reason:
             assert not din.session.powered
-            assert len(din.commands(ports.CloseBooks)) == ("SessionStarted" in din.records())
+            assert len(din.commands(ports.CloseJournal)) == ("SessionStarted" in din.records())
             assert len(din.commands(ports.TransactionEnded)) == len(din.commands(ports.TransactionStarted))
     for response in din.responses:
         assert response.response_code.name

@@ -92,7 +92,7 @@ def test_journal_and_transaction_are_those_of_any_edition(din: DinBench) -> None
     assert readings == ["begin", "direction", "direction", "stop"]
     (ended,) = din.commands(ports.TransactionEnded)
     assert (ended.reason, ended.stopped_reason, ended.soc) == ("vehicle", "Local", 40)
-    assert len(din.commands(ports.CloseBooks)) == 1
+    assert len(din.commands(ports.CloseJournal)) == 1
 
 
 def test_the_back_end_gets_the_vehicles_needs(make_din: MakeDin) -> None:

@@ -71,7 +71,7 @@ class _Journal:
             self._file.close()
 
 
-class Books:
+class JournalWriter:
     """The journal of one session, opened by its `session_started` and closed by its `session_ended`.
 
     `open_file` takes the session id (hex) and returns the file, in the disk's thread; `on_line` gets each line once
@@ -110,7 +110,7 @@ class Books:
         self._session_journal, self._journal = SessionJournal.resume(data), _Journal(lambda: file)
         self._metered, self._began = True, self._measurements()
 
-    def take_over(self, other: "Books") -> None:
+    def take_over(self, other: "JournalWriter") -> None:
         """Take over the journal of a paused session from `other`."""
         self._session_journal, self._journal = other._session_journal, other._journal
         self._metered, self._offset_ms = other._metered, other._offset_ms
@@ -129,13 +129,13 @@ class Books:
                 await written
 
     def execute(self, command: Command) -> "asyncio.Future[Fact | None] | None":
-        """Execute Journal, RecordMeter or CloseBooks; the result of RecordMeter is a fact. Others are ignored."""
+        """Execute Journal, RecordMeter or CloseJournal; the result of RecordMeter is a fact. Others are ignored."""
         match command:
             case ports.Journal(record=record, utc_ms=utc_ms):
                 return self.write(record, utc_ms)
             case ports.RecordMeter(reason=reason, power_w=power_w, soc=soc):
                 return self.record_meter(reason, power_w=power_w, soc=soc)
-            case ports.CloseBooks(reason=reason):
+            case ports.CloseJournal(reason=reason):
                 return self.close(reason)
         return None
 

@@ -62,7 +62,7 @@ STOPPED_REASONS: Final[Mapping[str, str]] = {
 """Reason of the end of a session -> OCPP's ReasonEnum; all others are Other."""
 
 
-class SessionBooks:
+class JournalStatus:
     """Whether journal and transaction are open, derived from the session's commands."""
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class SessionBooks:
         """Return the commands that close the journal and the transaction; `soc` is the state of charge, if known."""
         commands: list[Command] = []
         if self.open:
-            commands.append(ports.CloseBooks(reason))
+            commands.append(ports.CloseJournal(reason))
         if self._transaction:
             stopped = STOPPED_REASONS.get(reason, "Other")
             commands.append(ports.TransactionEnded(session_id.hex(), reason, stopped, soc))
@@ -103,7 +103,7 @@ def journal_opening(context: RequestContext, session_id: bytes) -> JournalOpenin
     return JournalOpening(started, context.utc_ms)
 
 
-def open_books(
+def open_journal(
     context: RequestContext,
     authorized: Authorized,
     service: str,
@@ -139,7 +139,7 @@ def open_books(
     return (*begun, *map(Journal, records))
 
 
-def resume_books(service: str, discharge: Discharge, tariff: Tariff | None) -> tuple[Journal, ...]:
+def resume_journal(service: str, discharge: Discharge, tariff: Tariff | None) -> tuple[Journal, ...]:
     """Return the entries with which a paused session goes on; its prices may have changed meanwhile."""
     resumed = change_services(service, discharge, "resumed")
     return (resumed,) if tariff is None else (resumed, Journal(TariffSet(tariff=tariff)))

@@ -1,4 +1,4 @@
-"""The books of a session: on disk before anything follows, in order, closed once."""
+"""The journal of a session: on disk before anything follows, in order, closed once."""
 
 import asyncio
 import itertools
@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from msgspec import UNSET
 
-from secc.evse.books import Books
+from secc.evse.journal import JournalWriter
 from secc.hardware.meter import SimulatedMeter
 from secc.session import ports
-from secc.session.books import session_started
 from secc.session.config import SeccConfig
 from secc.session.identity import Identity
+from secc.session.journal import session_started
 from tests.waiting import until
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.grid_signal import Tariff
@@ -47,13 +47,13 @@ QUARTER_MS = 900_000
 
 
 class Desk:
-    """Books in a folder, with a meter in the hand."""
+    """A journal in a folder, with a meter in the hand."""
 
     def __init__(self, folder: Path, clock: Clock) -> None:
         self.folder, self.clock = folder, clock
         self.meter = SimulatedMeter("M", folder / "meter.bin", now_ms=clock.utc_ms)
         self.lines: list[bytes] = []
-        self.books = Books(
+        self.journal = JournalWriter(
             lambda session_id: JournalFile.open(folder / f"{session_id}.jsonl"),
             meter=self.meter,
             clock=clock,
@@ -80,11 +80,11 @@ async def test_a_session_is_written_from_its_start_to_its_end(desk: Desk) -> Non
         ports.Journal(STARTED),
         ports.Journal(VehicleDescribed(evcc_id="V")),
         ports.RecordMeter("begin", power_w=0, soc=50),
-        ports.CloseBooks("vehicle"),
-        ports.CloseBooks("vehicle"),
+        ports.CloseJournal("vehicle"),
+        ports.CloseJournal("vehicle"),
         ports.EmergencyOff("not ours"),
     ]
-    asked = [desk.books.execute(command) for command in commands]  # at once: the order is that of the asking
+    asked = [desk.journal.execute(command) for command in commands]  # at once: the order is that of the asking
     assert not desk.lines
     outcomes = [await each if each is not None else None for each in asked]
     assert isinstance(outcomes[2], ports.MeterRead)
@@ -92,23 +92,23 @@ async def test_a_session_is_written_from_its_start_to_its_end(desk: Desk) -> Non
     kinds = desk.kinds()
     assert kinds[:3] == ["SessionStarted", "VehicleDescribed", "MeterReading"]
     assert kinds[-1] == "SessionEnded"
-    assert not desk.books.is_open
+    assert not desk.journal.is_open
     assert b"".join(desk.lines) == (desk.folder / f"{STARTED.session_id}.jsonl").read_bytes()
 
 
 async def test_nothing_is_written_before_the_start(desk: Desk) -> None:
     with pytest.raises(StoreError, match="session_started"):
-        desk.books.write(VehicleDescribed(evcc_id="V"))
-    reading = await desk.books.record_meter("begin")  # a reading is still a reading
+        desk.journal.write(VehicleDescribed(evcc_id="V"))
+    reading = await desk.journal.record_meter("begin")  # a reading is still a reading
     assert isinstance(reading, ports.MeterRead)
     assert (reading.import_mwh, desk.lines) == (0, [])
-    assert desk.books.close("never begun") is None
+    assert desk.journal.close("never begun") is None
 
 
 async def test_the_registers_on_disk_never_fall_behind_the_journal(desk: Desk) -> None:
     desk.meter.flow(desk.clock.utc_ms() - 3_600_000, 400_000, 25_000)
-    desk.books.write(STARTED)
-    reading = await desk.books.record_meter("stop")
+    desk.journal.write(STARTED)
+    reading = await desk.journal.record_meter("stop")
     assert isinstance(reading, ports.MeterRead)
     assert reading.import_mwh >= 10_000_000
     assert (
@@ -120,10 +120,10 @@ async def test_the_registers_on_disk_never_fall_behind_the_journal(desk: Desk) -
 async def test_intervals_close_at_the_quarter_hours_of_the_clock(tmp_path: Path) -> None:
     desk = Desk(tmp_path, Clock(ClockConfig(scale=10_000.0)))
     closed: list[ports.MeterRead] = []
-    closing = asyncio.create_task(desk.books.close_intervals(closed.append))
-    desk.books.write(STARTED)
+    closing = asyncio.create_task(desk.journal.close_intervals(closed.append))
+    desk.journal.write(STARTED)
     await until(lambda: len(closed) >= 3)
-    ended = desk.books.close("vehicle")
+    ended = desk.journal.close("vehicle")
     assert ended is not None
     await ended
     closing.cancel()
@@ -142,9 +142,9 @@ async def test_the_meter_is_read_where_the_price_changes(tmp_path: Path) -> None
     desk = Desk(tmp_path, Clock(ClockConfig(scale=1_000.0)))
     begin_ms = desk.clock.utc_ms() // 60_000 * 60_000
     slots = tuple(PriceSlot(begin_ms + n * 60_000, 60_000, n, 0) for n in range(60))
-    closing = asyncio.create_task(desk.books.close_intervals(lambda _: None))
-    desk.books.write(STARTED)
-    desk.books.write(TariffSet(tariff=Tariff(currency="EUR", slots=slots)))
+    closing = asyncio.create_task(desk.journal.close_intervals(lambda _: None))
+    desk.journal.write(STARTED)
+    desk.journal.write(TariffSet(tariff=Tariff(currency="EUR", slots=slots)))
 
     def read() -> list[int]:
         lines = verify_lines(b"".join(desk.lines)) if desk.lines else ()
@@ -152,7 +152,7 @@ async def test_the_meter_is_read_where_the_price_changes(tmp_path: Path) -> None
         return [entry.utc_ms for entry in entries if entry.data.reason == "price"]  # type: ignore[union-attr]
 
     await until(lambda: len(read()) >= 3)
-    ended = desk.books.close("vehicle")
+    ended = desk.journal.close("vehicle")
     assert ended is not None
     await ended
     closing.cancel()
@@ -163,10 +163,10 @@ async def test_the_meter_is_read_before_other_prices_once_energy_may_flow(desk: 
     """Not at the start, where the session's first entries follow each other."""
     tariff = TariffSet(tariff=Tariff(currency="EUR", slots=()))
     for record in (STARTED, tariff):
-        desk.books.write(record)
-    desk.books.record_meter("begin")
-    desk.books.write(VehicleDescribed(evcc_id="V"))
-    await desk.books.write(tariff)
+        desk.journal.write(record)
+    desk.journal.record_meter("begin")
+    desk.journal.write(VehicleDescribed(evcc_id="V"))
+    await desk.journal.write(tariff)
     first = ["SessionStarted", "TariffSet", "MeterReading", "VehicleDescribed"]
     assert desk.kinds() == [*first, "MeterReading", "TariffSet"]
     *_, reading, priced = verify_lines(b"".join(desk.lines))
@@ -177,9 +177,9 @@ async def test_the_meter_is_read_before_other_prices_once_energy_may_flow(desk: 
 
 async def test_what_the_vehicle_confirms_is_in_the_journal_before(desk: Desk) -> None:
     """A crash must not lose a reading that the vehicle has signed."""
-    desk.books.write(STARTED)
-    desk.books.record_meter("begin")
-    await desk.books.write(MeteringConfirmed(payload=b"signed"))
+    desk.journal.write(STARTED)
+    desk.journal.record_meter("begin")
+    await desk.journal.write(MeteringConfirmed(payload=b"signed"))
     *_, reading, confirmed = verify_lines(b"".join(desk.lines))
     assert isinstance(reading.data, MeterReading)
     assert (reading.data.reason, reading.utc_ms) == ("confirmation", confirmed.utc_ms)
@@ -191,7 +191,7 @@ async def test_what_is_wrong_with_a_reading_is_written_and_reported(desk: Desk) 
     faults = Faults((), desk.clock)
     desk.meter.obey(faults)
     clock = desk.clock
-    books = Books(
+    journal = JournalWriter(
         lambda session_id: JournalFile.open(desk.folder / f"{session_id}.jsonl"),
         meter=desk.meter,
         clock=clock,
@@ -199,23 +199,23 @@ async def test_what_is_wrong_with_a_reading_is_written_and_reported(desk: Desk) 
         on_line=desk.copy,
         on_status=lambda status, reason: found.append((reason, *status)),
     )
-    books.write(STARTED)
-    books.record_meter("begin")
+    journal.write(STARTED)
+    journal.record_meter("begin")
     faults.set("meter_silent")
-    books.record_meter("interval")
+    journal.record_meter("interval")
     faults.set("meter_silent", active=False)
     real = clock.utc_ms
     clock.utc_ms = lambda: real() + 3_600_000  # type: ignore[method-assign]
-    books.record_meter("interval")
+    journal.record_meter("interval")
     clock.utc_ms = real  # type: ignore[method-assign]
     faults.set("meter_silent")
-    await books.record_meter("direction")
+    await journal.record_meter("direction")
     assert found == [
         ("interval", "missing"),
         ("interval", "time_jump"),
         ("direction", "missing", "time_jump"),
     ]
-    ended = books.close("fault")
+    ended = journal.close("fault")
     assert ended is not None
     await ended
     settlement = settle(verify_lines(b"".join(desk.lines)))
@@ -229,7 +229,7 @@ async def test_a_session_starts_with_what_a_meter_shows_that_has_started_again_a
     meter.flow(0, 400_000, 5_000)
     now_ms[0] = 3_600_000
     lines: list[bytes] = []
-    books = Books(
+    journal = JournalWriter(
         lambda session_id: JournalFile.open(tmp_path / "journal"),
         meter=meter,
         clock=clock,
@@ -240,7 +240,7 @@ async def test_a_session_starts_with_what_a_meter_shows_that_has_started_again_a
     assert (before.import_mwh, before.shown["import_mwh"]) == (2_000_000, 500_000)
     parties = Identity("CS", "M", b"meter")
     began = (before.import_mwh, before.export_mwh)
-    await books.write(
+    await journal.write(
         session_started(
             SeccConfig(),
             parties,
@@ -252,7 +252,7 @@ async def test_a_session_starts_with_what_a_meter_shows_that_has_started_again_a
         )
     )
     now_ms[0] += 1_980_000
-    fact = await books.record_meter("stop")
+    fact = await journal.record_meter("stop")
     assert isinstance(fact, ports.MeterRead)
     assert fact.import_mwh == 3_100_000
     started, reading = (entry.data for entry in verify_lines(b"".join(lines)))
@@ -262,12 +262,12 @@ async def test_a_session_starts_with_what_a_meter_shows_that_has_started_again_a
 
 
 class Uncounted:
-    """Books at a desk whose power electronics measures what the meter may not count."""
+    """A journal at a desk whose power electronics measures what the meter may not count."""
 
     def __init__(self, desk: Desk) -> None:
         self.flowed_mwh, self.faults = (0, 0), Faults((), desk.clock)
         desk.meter.obey(self.faults)
-        desk.books = Books(
+        desk.journal = JournalWriter(
             lambda session_id: JournalFile.open(desk.folder / f"{session_id}.jsonl"),
             meter=desk.meter,
             clock=desk.clock,
@@ -275,7 +275,7 @@ class Uncounted:
             on_line=desk.copy,
             flowed_mwh=lambda: self.flowed_mwh,
         )
-        desk.books.write(STARTED)
+        desk.journal.write(STARTED)
 
 
 @pytest.mark.requirement("R31")
@@ -286,8 +286,8 @@ async def test_energy_that_the_meter_did_not_count_is_in_the_journal_as_such(des
     made.faults.set("meter_stuck")
     made.flowed_mwh = (111_111, 0)
     if way == "paused":
-        await desk.books.put_down()
-    elif (ended := desk.books.close("meter_stuck")) is not None:
+        await desk.journal.put_down()
+    elif (ended := desk.journal.close("meter_stuck")) is not None:
         await ended
     entries = verify_lines(b"".join(desk.lines))
     assert EnergyUnmetered(import_mwh=111_111, export_mwh=0) in [entry.data for entry in entries]
@@ -303,7 +303,7 @@ async def test_only_beyond_the_errors_of_both_is_energy_without_a_meter(
     made = Uncounted(desk)
     made.flowed_mwh = (52_500_000, 0)
     made.faults.set("meter_jump", value=float(counted_wh))
-    ended = desk.books.close("vehicle")
+    ended = desk.journal.close("vehicle")
     assert ended is not None
     await ended
     assert (settle(verify_lines(b"".join(desk.lines))).unmetered is not UNSET) is unmetered
