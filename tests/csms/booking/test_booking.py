@@ -56,6 +56,7 @@ from v2g.energy.settlement.records import (
     SessionStarted,
     TariffSet,
     TermsOffered,
+    WearPriced,
 )
 from v2g.energy.settlement.session_journal import SessionJournal, readings_of
 from v2g.energy.settlement.settle import settle
@@ -272,6 +273,14 @@ def test_prices_that_were_sent_again_do_not_count_for_the_time_between(
     assert (None if finding is None else finding.reason) == (None if fits else "superseded")
 
 
+def test_prices_that_were_sent_while_they_were_in_force_end_nothing(honest: Story) -> None:
+    digest = tariff_digest(signal_at(BEGIN_MS).tariff())
+    ended_ms = honest.readings[0].utc_ms + 10_000
+    again = PriceDelivery(SENT_MS + 1, SENT_MS + 2)
+    sent = (PriceDelivery(SENT_MS, ended_ms), again, PriceDelivery(ended_ms + 120_000, None))
+    assert judged(honest, evidence(honest, deliveries={digest: sent})).finding is None
+
+
 def test_what_is_wrong_is_said_before_what_is_missing(honest: Story) -> None:
     known = evidence(honest, transactions=(), deliveries={})
     assert found(honest, known).reason == "prices"
@@ -353,6 +362,8 @@ def test_limits_are_those_of_the_time_and_signals_may_come_a_minute_late(honest:
     later = {digest: (PriceDelivery(BEGIN_MS + 60_001, None),)}
     detail = f"entry {place_of(honest, TariffSet)} has prices that were sent 1\u00a0min later"
     assert found(honest, evidence(honest, deliveries=later)) == Finding("prices", detail)
+    twice = {digest: (*later[digest], PriceDelivery(BEGIN_MS + 600_000, None))}
+    assert found(honest, evidence(honest, deliveries=twice)) == Finding("prices", detail)
 
 
 def test_prices_count_until_a_minute_after_the_station_accepted_others(honest: Story) -> None:
@@ -516,7 +527,8 @@ def test_an_operator_may_agree_to_feed_in_without_commands_and_to_a_price_of_wea
         assert judged(story, evidence(story), Rules(unsigned_feed_in=True)).finding is None
     story = lie["a price of wear"].story(honest, pki, BEGIN_MS)
     assert judged(story, evidence(story), Rules(wear=1_000_000)).finding is None
-    assert found(story, evidence(story), Rules(wear=999_999)).reason == "wear"
+    detail = f"entry {place_of(story, WearPriced)} pays 1.000000 a kWh for wear, not 0.999999"
+    assert found(story, evidence(story), Rules(wear=999_999)) == Finding("wear", detail)
 
 
 def test_the_evse_is_compared_where_the_station_names_it(honest: Story) -> None:
@@ -676,6 +688,10 @@ def test_a_journal_beyond_the_limits_that_its_station_had_accepted_is_held(hones
     assert (finding.reason, finding.missing) == ("limits", False)
     assert f"the {name} register rises" in finding.detail
     assert f"limits of up to {least_w[way] // 2 / 1000:g} kW permitted" in finding.detail
+    other = replace(seen.readings[-1], **{f"{name}_mwh": getattr(registers[-1], f"{name}_mwh") - 20_000})
+    contradicted = replace(seen, permitted=(limits[0], limits[1]), readings=(*seen.readings[:-2], other))
+    finding = found(honest, evidence(honest, contradicted))
+    assert (finding.reason, "by the meter value" in finding.detail) == ("registers", True)
 
 
 @pytest.mark.requirement("R195")
