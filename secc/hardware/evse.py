@@ -252,7 +252,7 @@ class Evse(abc.ABC):
             case ports.TransactionEnded() | ports.SaveSession():
                 self._tell_interlock(lambda now: self.interlock.permit(now, allowed=False))
                 figures, self._figures = self._figures, SessionFigures(0, 0)
-                if self._measures:  # otherwise both are the meter's
+                if self._measures:  # otherwise the meter is all that measures
                     figures.end(*self._energies())
                 if figures.values:
                     self.on_session.tell(self._session_id, figures.values)
@@ -524,9 +524,8 @@ class Evse(abc.ABC):
 
     def _energies(self) -> tuple[int, int]:
         """Return all energy so far, in and out, by the power electronics and by the meter, mWh."""
-        reading = self._parts.meter.read(self._clock.utc_ms())
-        metered = reading.import_mwh + reading.export_mwh
-        return (sum(self.flowed_mwh) if self._measures else metered), metered
+        reading = self._reading()
+        return sum(self.flowed_mwh), reading.import_mwh + reading.export_mwh
 
     def _drain(self) -> None:
         """Execute the interlock's actions, each regardless of exceptions; immediate reactions may add more."""

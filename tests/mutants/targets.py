@@ -110,7 +110,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "evse_core": Target("secc/evse/core.py", ("tests/secc/evse/test_core.py",)),
     "evse": Target(
         "secc/hardware/evse.py",
-        ("tests/secc/hardware/test_evse_duties.py", "tests/secc/hardware/test_self_test.py"),
+        tuple(f"tests/secc/hardware/test_{each}.py" for each in ("evse_duties", "self_test", "dc", "wpt")),
     ),
     "dc": Target("secc/hardware/dc.py", ("tests/secc/hardware/test_dc.py",)),
     "wpt": Target("secc/hardware/wpt.py", ("tests/secc/hardware/test_wpt.py",)),

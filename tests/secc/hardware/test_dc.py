@@ -537,6 +537,7 @@ async def test_a_session_reports_times_of_contactors_and_cable_check_and_the_gap
     place.evse.execute(ports.StartPreCharge(400_000))
     place.show(407_000)
     place.evse.execute(ports.SetOutput(400_000, 60_000, 20_000, 8_000))
+    place.show(409_000)
     place.evse.execute(ports.SetOutput(450_000, 60_000, 20_000, 8_000))
     place.show(0)
     await place.do(ports.OpenContactors())
@@ -556,6 +557,37 @@ async def test_a_session_without_figures_reports_none(place: Place) -> None:
     await place.do(ports.TransactionStarted(SESSION, ""))
     await place.do(ports.TransactionEnded(SESSION, "vehicle", "Local", None))
     assert said == []
+
+
+@pytest.mark.parametrize(
+    "commands", [(ports.StartPreCharge(400_000), ports.SetOutput(0, 0, 0, 0)), (ports.SetOutput(400_000, 0, 9, 9),)]
+)
+@at(Place, Place.connect)
+async def test_without_a_pre_charge_to_its_end_there_is_no_gap(place: Place, commands: tuple[Command, ...]) -> None:
+    said: list[dict[MetricName, float]] = []
+    place.evse.on_session(lambda _, values: said.append(dict(values)))
+    for each in commands:
+        place.evse.execute(each)
+        place.show(20_000)
+    await place.do(ports.TransactionEnded(SESSION, "vehicle", "Local", None))
+    assert ["pre_charge_gap_v" in each for each in said] == [False]
+
+
+@at(Place, Place.connect)
+async def test_each_session_reports_its_energy_for_each_by_the_meter_in_both_directions(place: Place) -> None:
+    said: list[dict[MetricName, float]] = []
+    place.evse.on_session(lambda _, values: said.append(dict(values)))
+    for current_ma, metered_mwh in ((50_000, 340_000), (-50_000, 350_000)):
+        await place.do(ports.TransactionStarted(SESSION, ""))
+        for each in (current_ma, -current_ma):
+            place.show(400_000, each)
+            await asyncio.sleep(30)
+        place.show(0)
+        place.meter.import_mwh += metered_mwh // 2
+        place.meter.export_mwh += metered_mwh // 2
+        await place.do(ports.TransactionEnded(SESSION, "vehicle", "Local", None))
+    wanted = [333_333 / 340_000, 333_333 / 350_000]
+    assert [each["efficiency"] for each in said] == pytest.approx(wanted, rel=1e-4)
 
 
 @at(Place, Place.connect, report_s=1.0)
