@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import msgspec
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, literal, or_, select, tuple_, update
 
-from csms.db.base import AnyRow, page
+from csms.db.base import AnyRow, AnySelect, page
 from csms.db.bulk import upsert_rows
 from csms.db.leases import lock
 from csms.db.outbox import Outbox
@@ -140,19 +140,28 @@ def find_object(connection: Connection, owner: str, module: str, object_id: str)
 
 
 def objects_about(connection: Connection, owner: str, module: str, about: str) -> list[Kept]:
-    """Return the objects of one thing here."""
+    """Return the objects of one thing here, by key. They are sorted here: SQLite would read a module in its order."""
     table = roaming_objects.c
     wanted = (table.owner == owner) & (table.module == module) & (table.about == about)
-    return [_kept(row) for row in connection.execute(select(roaming_objects).where(wanted).order_by(table.object_id))]
+    found = _of_any(connection, select(roaming_objects).where(wanted))
+    return sorted(found, key=lambda each: each.object_id)
 
 
 def cdrs_near(connection: Connection, owner: str, session_id: str, uid: str, since_ms: int) -> list[Kept]:
     """Return the CDRs of a partner that are of a session, if it has an id, or of a token's number and not over by a
     time: a card may have thousands."""
     table = roaming_objects.c
-    same = ((table.alias == uid) & (table.updated_ms > since_ms)) | ((table.about == session_id) & (table.about != ""))
-    wanted = (table.owner == owner) & (table.module == "cdrs") & same
-    return [_kept(row) for row in connection.execute(select(roaming_objects).where(wanted).order_by(table.object_id))]
+    query = select(roaming_objects).where((table.owner == owner) & (table.module == "cdrs"))
+    found = _of_any(connection, query.where((table.alias == uid) & (table.updated_ms > since_ms)),
+                    *([query.where(table.about == session_id)] if session_id else []))  # fmt: skip
+    return sorted(found, key=lambda each: each.object_id)
+
+
+def _of_any(connection: Connection, *queries: AnySelect) -> list[Kept]:
+    """Return what any of some queries finds, once. There is one for each index: for an OR of two, SQLite reads all
+    objects of a module."""
+    found = [_kept(row) for query in queries for row in connection.execute(query)]
+    return list({(each.owner, each.object_id): each for each in found}.values())
 
 
 def tariff_at(connection: Connection, owner: str, key: str, at_ms: int) -> Kept | None:
@@ -324,10 +333,12 @@ def tokens_like(connection: Connection, uid: str, contract: str) -> list[Kept]:
     The one that was changed last is first: a card that got another provider is still known to the one before.
     """
     table = roaming_objects.c
-    wanted = (table.about == uid) if not contract else (table.about == uid) | (table.alias == contract)
-    query = select(roaming_objects).where((table.module == "tokens") & (table.owner != "") & wanted)
+    query = select(roaming_objects).where((table.module == "tokens") & (table.owner != ""))
     query = query.order_by(table.updated_ms.desc(), table.owner, table.object_id).limit(10)  # the same one each time
-    return [_kept(row) for row in connection.execute(query)]
+    found = _of_any(
+        connection, query.where(table.about == uid), *([query.where(table.alias == contract)] if contract else [])
+    )
+    return sorted(found, key=lambda each: (-each.updated_ms, each.owner, each.object_id))[:10]
 
 
 def objects_in(connection: Connection, owner: str, module: str, *states: str) -> list[Kept]:

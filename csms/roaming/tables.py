@@ -36,8 +36,9 @@ roaming_objects: Final = Table(
     # of a CDR: findings; of a command: its node; of an EVSE: why partners see no price
     Column("detail", Text, nullable=False),
     Index(None, "owner", "module", "updated_ms", "object_id", "audience"),  # pages are also counted by it
-    Index(None, "module", "about"),
-    Index(None, "module", "alias"),
+    # by three columns: SQLite takes the primary key, and all objects of a module, before an index of two
+    Index(None, "module", "about", "owner"),
+    Index(None, "module", "alias", "owner"),
 )
 
 roaming_deliveries: Final = Table(

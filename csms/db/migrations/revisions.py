@@ -740,3 +740,12 @@ def payments_without_a_start() -> None:
                 AND NOT EXISTS (SELECT 1 FROM web_payments w WHERE w.remote_start_id = s.remote_start_id)
         ) WHERE state = 'Paid' AND remote_start_id IS NULL
     """)
+
+
+@_revision("0095")
+def roaming_objects_by_owner() -> None:
+    """Indexes that SQLite prefers to the primary key for the objects of one thing."""
+    for name in ("about", "alias"):
+        op.drop_index(f"ix_roaming_objects_module_{name}", "roaming_objects", if_exists=True)
+        wanted = f"ix_roaming_objects_module_{name}_owner"
+        op.create_index(wanted, "roaming_objects", ["module", name, "owner"], if_not_exists=True)
