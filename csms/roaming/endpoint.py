@@ -156,8 +156,13 @@ class OcpiEndpoint:
         if found is None:
             self._refused(peer, "unknown token")
             raise OcpiError("unknown token", code=2000, http=401)
-        known, fresh = found
+        known, fresh, older = found
         partner = known.partner
+        if older and partner.repeats_until_ms:  # token A: the one that the handshake has issued was never used
+            partner = msgspec.structs.replace(partner, state="invited")
+            if now_ms >= partner.repeats_until_ms:
+                self._refused(peer, "token A")
+                raise OcpiError("registered: use the token of the handshake", code=2000, http=401)
         if partner.state == "invited" and not (len(path) <= 2 and (not path or path[-1] in _OPEN)):
             self._refused(peer, "not registered")
             raise OcpiError("not registered: this token is for versions and credentials", code=2000, http=401)
@@ -166,6 +171,9 @@ class OcpiEndpoint:
             scope["state"]["leave"](transport)
         if fresh or known.seen_ms is None or now_ms - known.seen_ms > 1000:
             await run(rows.note_use, partner.partner_id, digests, now_ms)
+        if fresh and partner.repeats_until_ms:
+            partner = msgspec.structs.replace(partner, repeats_until_ms=0)
+            await run(rows.put_partner, partner)
         base = f"{self._partners.config.url}{PATH}"
         if path in ((), ("versions",)):
             only(method, "GET")

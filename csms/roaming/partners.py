@@ -1,7 +1,7 @@
 """Partners: handshake and rotation of tokens in both directions, and requests to them.
 
 The token that a partner uses is stored as a digest, the one that we use sealed. A rotation keeps the old token valid
-until the new one is used, so that an answer that is lost leaves none of both sides out.
+until the new one is used, a handshake token A for 15 min, so that an answer that is lost leaves none of both sides out.
 """
 
 import asyncio
@@ -44,6 +44,7 @@ from v2g.ocpi.objects import BusinessDetails, ModuleEndpoint, OcpiCredentials, O
 from v2g.ocpi.wire import Version
 
 PATH: Final = "/ocpi"
+_REPEATS_MS: Final = 900_000
 _USED: Final = frozenset({"credentials", *MODULES["cpo"], *MODULES["emsp"]})
 MOST_ANSWER: Final = 16 * 1024 * 1024
 """Octets of a partner's answer."""
@@ -143,7 +144,8 @@ class Partners:
         self, partner: Partner, said: OcpiCredentials, version: Version, *, first: bool
     ) -> OcpiCredentials:
         """Answer a partner's handshake (POST, `first`) or rotation (PUT) at our endpoint of a version: call it back
-        with its token, store that, and issue another one. Raises OcpiError: 3001 if it cannot be called."""
+        with its token, store that, and issue another one; a handshake may be repeated for a while, as its answer may be
+        lost. Raises OcpiError: 3001 if it cannot be called."""
         check_partner_url(said.url, partner.hosts, self.reach)
         partner = msgspec.structs.replace(partner, versions_url=said.url, hosts=partner.hosts or (host_of(said.url),))
         await self._with_roles(partner, said)
@@ -153,10 +155,9 @@ class Partners:
             code = error.code if isinstance(error, OcpiError) and error.code in (3002, 3003) else 3001
             raise OcpiError(f"cannot use your API: {error}", code=code) from None
         ours = new_token()
+        await self.store.run(rows.expect_token, partner.partner_id, digest_of(ours))
         if first:
-            await self.store.run(rows.put_partner, partner, digest=digest_of(ours))
-        else:
-            await self.store.run(rows.expect_token, partner.partner_id, digest_of(ours))
+            partner = msgspec.structs.replace(partner, repeats_until_ms=self.clock.utc_ms() + _REPEATS_MS)
         await self._agree(partner, version, details, said)
         return OcpiCredentials(token=ours, url=self.url, roles=self.roles())
 

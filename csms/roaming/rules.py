@@ -51,6 +51,8 @@ class Partner(msgspec.Struct, frozen=True, kw_only=True):
     `bare_token`: it expects tokens without base64. `negative_energy`: its CDRs may have energy below zero, else energy
     fed back is a credit CDR of its own. `discharge`: its drivers' contracts consent to feeding back. `clients`: further
     parties that it speaks for, as a hub; `hub_party`: its own as such, as `NLHUB`, if it has said it by that name.
+    `repeats_until_ms`: until then (UTC ms) token A may repeat its handshake, whose answer may be lost; 0: it has used
+    the token of that answer.
     """
 
     partner_id: str
@@ -63,6 +65,7 @@ class Partner(msgspec.Struct, frozen=True, kw_only=True):
     clients: tuple[str, ...] = ()
     hub_party: str = ""
     created_ms: int = 0
+    repeats_until_ms: int = 0
     version: str = ""
     roles: tuple[PartyRole, ...] = ()
     endpoints: tuple[ModuleEndpoint, ...] = ()

@@ -77,11 +77,15 @@ def _known(row: AnyRow) -> KnownPartner:
     return KnownPartner(typed_json.decode_kept(row.document.encode(), Partner), row.sealed_token, row.seen_ms)
 
 
-def partner_of(connection: Connection, digests: Sequence[str]) -> tuple[KnownPartner, bool] | None:
-    """Return whose token has one of these digests, and whether its first use has to be noted."""
+def partner_of(connection: Connection, digests: Sequence[str]) -> tuple[KnownPartner, bool, bool] | None:
+    """Return whose token has one of these digests, whether its first use has to be noted, and whether a newer one was
+    issued."""
     wanted = or_(_partner.digest.in_(digests), _partner.next_digest.in_(digests))
     row = connection.execute(select(roaming_partners).where(wanted)).first()
-    return None if row is None else (_known(row), row.next_digest in digests)
+    if row is None:
+        return None
+    fresh = row.next_digest in digests
+    return _known(row), fresh, row.next_digest is not None and not fresh
 
 
 def note_use(connection: Connection, partner_id: str, digests: Sequence[str], now_ms: int) -> None:

@@ -59,9 +59,10 @@ async def test_the_handshake_calls_back_with_b_and_ends_token_a(cpo: Operator) -
         assert (answer.status, answer.code) == (200, 1000)
         assert {path for _, path, _ in partner.requests} == {"/versions", "/d"}
         assert {headers["Authorization"] for _, _, headers in partner.requests} == {"Token dG9rZW4tYg=="}
-        assert (await cpo.ocpi("GET", "/versions", token)).status == 401
+        assert (await cpo.ocpi("GET", "/cpo/2.2.1/locations", token)).status == 401
         issued = answer.data["token"]
         assert (await cpo.ocpi("POST", endpoint, issued, credentials(partner))).status == 405
+        assert (await cpo.ocpi("GET", "/versions", token)).status == 401
         assert (await cpo.ocpi("GET", endpoint, issued, bare=True)).data["roles"][0]["party_id"] == "CPO"
         # a rotation keeps the old token until the new one is used
         rotated = (await cpo.ocpi("PUT", endpoint, issued, credentials(partner, token="token-b2"))).data["token"]
@@ -70,6 +71,25 @@ async def test_the_handshake_calls_back_with_b_and_ends_token_a(cpo: Operator) -
         assert (await cpo.ocpi("GET", endpoint, issued)).status == 401
         assert (await cpo.ocpi("DELETE", endpoint, rotated)).code == 1000
         assert (await cpo.ocpi("GET", endpoint, rotated)).status == 401
+
+
+async def test_a_handshake_whose_answer_was_lost_is_repeated(cpo: Operator) -> None:
+    """A partner that did not wait for our calls back, or whose connection broke, had no token that was any good."""
+    assert cpo.clock is not None
+    token = await invited(cpo)
+    with ScriptedPartner().running() as partner:
+        partner.offers()
+        lost = (await cpo.ocpi("POST", "/2.2.1/credentials", token, credentials(partner))).data["token"]
+        again = await cpo.ocpi("POST", "/2.2.1/credentials", token, credentials(partner))
+        assert (await cpo.ocpi("GET", "/versions", lost)).status == 401
+        cpo.clock.advance(899)
+        assert (await cpo.ocpi("GET", "/versions", token)).status == 200
+        assert (await cpo.ocpi("PUT", "/2.2.1/credentials", token, credentials(partner))).status == 405
+        cpo.clock.advance(1)
+        assert (await cpo.ocpi("GET", "/versions", token)).status == 401
+        rotated = await cpo.ocpi("PUT", "/2.2.1/credentials", again.data["token"], credentials(partner))
+        assert (await cpo.ocpi("GET", "/cpo/2.2.1/locations", again.data["token"])).status == 200
+        assert (await cpo.ocpi("GET", "/cpo/2.2.1/locations", rotated.data["token"])).status == 200
 
 
 async def test_tokens_are_not_in_the_database(cpo: Operator) -> None:
