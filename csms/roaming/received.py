@@ -21,7 +21,7 @@ from v2g import typed_json
 from v2g.errors import OcpiError
 from v2g.observe import Scalar
 from v2g.ocpi import wire
-from v2g.ocpi.objects import ClientInfo, OcpiCdr, OcpiLocation, OcpiTariff, OcpiToken
+from v2g.ocpi.objects import ClientInfo, OcpiCdr, OcpiLocation, OcpiSession, OcpiTariff, OcpiToken
 from v2g.ocpi.records import credits_in, is_taken_back, judge_cdr, judge_credit
 
 _MOST_CLIENTS: Final = 10_000
@@ -214,6 +214,12 @@ def _token_findings(connection: Connection, owner: str, cdr: OcpiCdr) -> list[st
         found.append("token: it was not valid any more")
     elif token.whitelist == "NEVER":
         found.append("authorization: this token needs one for each session")
+    key = key_of(cdr.country_code, cdr.party_id, cdr.session_id or "")
+    session = rows.find_object(connection, owner, "sessions", key)
+    if session is not None:
+        shown = wire.read_kept(session.document, OcpiSession).cdr_token  # a driver would be billed for another one
+        if (shown.uid.upper(), shown.contract_id.upper()) != (said.uid.upper(), said.contract_id.upper()):
+            found.append(f"token: session {cdr.session_id} was shown with that of {shown.contract_id}")
     return found
 
 

@@ -121,6 +121,19 @@ async def test_a_bill_is_compared_with_those_of_sessions_that_were_not_over(clai
     assert [each.object_id for each in near] == [f"de*cpo*{claims.document['id']}"]
 
 
+async def test_a_session_of_one_driver_is_not_billed_to_another(claims: Claims) -> None:
+    """The partner's own sessions say who has charged."""
+    await claims.emsp.ask("PUT", "/tokens/ISO14443/04FFFFFF", {"status": "Accepted"})
+    own: dict[str, Any] = {}
+    async with asyncio.timeout(60):
+        while "04FFFFFF" not in own:
+            await asyncio.sleep(0.05)
+            own = {each["uid"]: each for each in (await claims.ask("GET", "tokens")).data}
+    other = {name: own["04FFFFFF"][name] for name in claims.document["cdr_token"]}
+    assert "token: session" in await claims.send("other", cdr_token=other, without=["authorization_reference"])
+    assert "token" not in await claims.send("same", without=["authorization_reference"])
+
+
 async def test_an_authorization_is_for_one_session(claims: Claims) -> None:
     answer = await claims.ask("POST", "tokens/04A1B2C3/authorize?type=RFID", {"location_id": "Depot"})
     reference = answer.data["authorization_reference"]
