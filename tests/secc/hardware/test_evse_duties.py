@@ -288,6 +288,23 @@ async def test_after_an_emergency_all_is_counted_once_the_contactor_is_open_and_
 
 
 @at(made, Place.connect)
+async def test_an_opening_after_an_emergency_leaves_nothing_to_count(place: Place) -> None:
+    place.evse.execute(ports.EmergencyOff("test"))
+    assert await place.do(ports.OpenContactors()) == OPEN
+    assert place.evse.counted() is None
+
+
+@at(made, Place.connect)
+async def test_energy_through_a_welded_contactor_is_counted_until_it_counts_as_welded(place: Place) -> None:
+    place.switch.delay_s = 30.0
+    place.evse.execute(ports.EmergencyOff("test"))
+    counted = place.evse.counted()
+    assert counted is not None
+    await counted
+    assert place.now == pytest.approx(STANDARD.contactor_open_s, abs=0.001)
+
+
+@at(made, Place.connect)
 async def test_a_contactor_that_stays_closed_is_waited_for_until_it_counts_as_welded(place: Place) -> None:
     place.switch.delay_s = 30.0
     assert await place.do(ports.OpenContactors()) == CLOSED
