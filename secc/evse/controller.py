@@ -322,13 +322,13 @@ class EvseController:
     def grid_changed(self, facts: Sequence[Fact]) -> None:
         """Limits have changed; a vehicle is asked to pause if there is no energy for long.
 
-        One that follows a schedule is asked for another one, unless it was made of these limits already: with ISO
-        15118-2 each renegotiation of direct current interrupts the energy.
+        One that has a schedule is asked for another one, unless it was made of these limits already: with ISO 15118-2
+        each renegotiation of direct current interrupts the energy.
         """
         utc_ms = self.clock.utc_ms()
         before = self._schedule_limits(utc_ms)
         self.tell(*facts)
-        if self._schedule_limits(utc_ms) != before:
+        if before and self._schedule_limits(utc_ms) != before:
             self.tell(ports.RenegotiationRequested())
         self._supply_changed()
 

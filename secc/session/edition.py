@@ -47,7 +47,7 @@ class EditionSession(Conversation, Protocol):
     """A session of one edition: a core, and what an EVSE reads from it."""
 
     def schedule_limits(self, utc_ms: int) -> LimitsOverTime:
-        """Return the limits that a schedule would be made of now, if the vehicle follows one; nothing else."""
+        """Return the limits that a schedule would be made of now, if the vehicle has one; nothing else."""
 
     @property
     def bidirectional(self) -> bool:

@@ -108,9 +108,11 @@ class ChargerSession(Session):
         return self._stage
 
     def schedule_limits(self, utc_ms: int) -> LimitsOverTime:
-        """Return the limits that a schedule would be made of now, if the vehicle follows one; nothing else."""
-        selected = self._selected()
-        if selected is None or selected.control_mode is not ControlMode.SCHEDULED:
+        """Return the limits that a schedule would be made of now, if the vehicle has one; nothing else."""
+        stage = self._stage
+        if not isinstance(stage, stages.Planned | stages.AfterPlan):
+            return ()
+        if stage.selected.control_mode is not ControlMode.SCHEDULED:
             return ()
         return limits_over(self._limits.planned(utc_ms), utc_ms, utc_ms + DAY_S * 1000)
 

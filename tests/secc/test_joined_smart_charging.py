@@ -98,7 +98,7 @@ class Charger:
                     self.answer = ports.ChargingNeedsAnswered("Rejected")
             for fact in facts:
                 self.session.fact(fact)
-            if self.session.session.schedule_limits(self.session.utc_ms) != before:
+            if before and self.session.session.schedule_limits(self.session.utc_ms) != before:
                 self.session.fact(ports.RenegotiationRequested())
 
     def csms(self, action: str, **fields: Any) -> Any:
@@ -299,6 +299,24 @@ def test_what_a_schedule_was_made_of_asks_for_no_other_one(scheduled: Charger) -
     assert not asked()
     scheduled.own({"limit": 1900.0})
     assert asked()
+
+
+@pytest.mark.requirement("R57")
+def test_a_profile_that_the_vehicle_has_waited_for_asks_for_no_other_schedule(make_bench: Make) -> None:  # noqa: F811
+    """K15: the schedule is made of it."""
+    found = Charger(make_bench, mode=ControlMode.SCHEDULED)
+    found.station.answers["NotifyEVChargingNeeds"] = {"status": "Processing"}
+    session = found.session
+    session.reach(State.SCHEDULE_EXCHANGE)
+    session.post(session.ask("ScheduleExchangeReq"))
+    found.own({"limit": 7000.0})
+    session.go("DC_CableCheckReq", "DC_PreChargeReq")
+    session.send(session.ask("PowerDeliveryReq", ev_power_profile=session.profile(1, 1_000)))
+    session.go("DC_ChargeLoopReq")
+    assert found.power == (7000, 0)
+    assert found.loop().evse_status is None
+    found.own({"limit": 6000.0})
+    assert found.loop().evse_status is not None
 
 
 def test_a_transfer_that_the_csms_rejects_is_another_services_turn(make_bench: Make) -> None:  # noqa: F811
