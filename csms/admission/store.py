@@ -93,11 +93,6 @@ class ConnectionAttempt(msgspec.Struct, frozen=True, kw_only=True):
     security_profile: int
 
 
-def find(connection: sa.Connection, station_id: str) -> Known | None:
-    """Return a station's admission record."""
-    return find_all(connection, [station_id])[0]
-
-
 def find_all(connection: sa.Connection, station_ids: Sequence[str]) -> list[Known | None]:
     """Return the admission records of some stations: after a restart, all connect at once."""
     names = ("station_id", "boot", "least_profile", "password", "next_password", "verified", "expired_until_ms")

@@ -28,7 +28,6 @@ ESCALATE_MS: Final = (900_000, 3_600_000)
 
 SubjectKind = Literal["vehicle", "station", "site", "node", "queue", "settlement", "campaign", "grid", "partner"]
 Kind = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}\Z")]
-Subject = Annotated[str, Meta(min_length=1, max_length=64)]
 Readable = tuple[tuple[SubjectKind, tuple[str, ...] | None], ...]
 """Whose alerts may be read: kinds of subjects, with the only ones of a kind (None: all)."""
 

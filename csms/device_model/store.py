@@ -88,11 +88,6 @@ def rebooted(connection: sa.Connection, boots: Sequence[tuple[str, int]]) -> lis
     return [station_id in known for station_id, _ in boots]
 
 
-def forget(connection: sa.Connection, station_id: str) -> None:
-    """Delete a station's device model, before it is reported again."""
-    connection.execute(sa.delete(device_variables).where(device_variables.c.station_id == station_id))
-
-
 def list_variables(
     connection: sa.Connection, station_id: str, component: str | None = None, variable: str | None = None
 ) -> list[dict[str, Any]]:

@@ -1,10 +1,8 @@
 """A payment for one session: which steps it takes, each of which may be repeated without a second effect."""
 
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 import msgspec
-
-from csms.mandates.rules import DebitAnswer, MandateAnswer
 
 PaymentState = Literal[
     "requested", "pending", "authorized", "starting", "running", "held", "capturing", "releasing", "settled",
@@ -44,19 +42,3 @@ class DirectPayment(msgspec.Struct, frozen=True, kw_only=True):
     def key(self, act: str) -> str:
         """Return the key of a request to the provider, by which a repeated one has no second effect."""
         return f"direct/{self.created_ms}/{self.id}/{act}"
-
-
-class DirectProvider(Protocol):
-    """Holds and takes money. Raises as PaymentProvider of mandates does."""
-
-    async def authorize(self, payment: DirectPayment) -> MandateAnswer:
-        """Hold the amount; `active` once it is held, `ended` if that is declined."""
-
-    async def find(self, reference: str) -> MandateAnswer:
-        """Return the state of an authorization."""
-
-    async def capture(self, payment: DirectPayment) -> DebitAnswer:
-        """Take what the session cost."""
-
-    async def release(self, payment: DirectPayment) -> DebitAnswer:
-        """Free what is held and not taken."""

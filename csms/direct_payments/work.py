@@ -33,7 +33,7 @@ _LEASE: Final = "direct payments"
 
 
 class DirectClient:
-    """See DirectProvider."""
+    """Holds and takes money at the provider. Raises as PaymentProvider of mandates does."""
 
     def __init__(self, config: DirectPaymentConfig) -> None:
         """Raises KeyAccessError."""
@@ -41,19 +41,23 @@ class DirectClient:
         self._provider = ProviderClient(config.url, read_secret(config.secret_file).decode().strip(), tls)
 
     async def authorize(self, payment: DirectPayment) -> MandateAnswer:
+        """Hold the amount; `active` once it is held, `ended` if that is declined."""
         body = _money(payment, payment.amount_micro)
         body |= {"return_url": payment.return_url} if payment.return_url else {}
         answer = await self._provider.request("POST", "/authorizations", payment.key("authorization"), body)
         return answer_of(answer, MandateAnswer)
 
     async def find(self, reference: str) -> MandateAnswer:
+        """Return the state of an authorization."""
         path = f"/authorizations/{quote(reference, safe='')}"
         return answer_of(await self._provider.request("GET", path), MandateAnswer)
 
     async def capture(self, payment: DirectPayment) -> DebitAnswer:
+        """Take what the session cost."""
         return await self._end(payment, "captures", _money(payment, payment.captured_micro))
 
     async def release(self, payment: DirectPayment) -> DebitAnswer:
+        """Free what is held and not taken."""
         return await self._end(payment, "releases", {})
 
     async def _end(self, payment: DirectPayment, act: str, body: dict[str, str]) -> DebitAnswer:

@@ -1,4 +1,4 @@
-"""Functional blocks F, G and P: remote start and stop, availability, triggered messages, vendors' data."""
+"""Functional blocks F, G and P: remote start and stop, availability, vendors' data."""
 
 from typing import Final
 
@@ -14,7 +14,6 @@ from v2g.errors import RefusedError, V2GError
 from v2g.ocpp.messages import remote_control as ocpp
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.availability import ChangeAvailabilityRequest, ChangeAvailabilityResponse, OperationalStatus
-from v2g.ocpp.messages.base import EVSE
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest, DataTransferResponse
 from v2g.ocpp.messages.transactions import TransactionLimit
@@ -112,24 +111,6 @@ async def unlock(services: Services, station_id: str, evse_id: int, connector_id
     """Unlock a connector (F05)."""
     request = ocpp.UnlockConnectorRequest(evse_id=evse_id, connector_id=connector_id)
     return await call(services, station_id, request, ocpp.UnlockConnectorResponse)
-
-
-async def trigger(
-    services: Services,
-    station_id: str,
-    message: ocpp.MessageTrigger,
-    evse: EVSE | None = None,
-    custom_trigger: str | None = None,
-) -> ocpp.TriggerMessageResponse:
-    """Trigger a message (F06). Raises RefusedError for a status without connector, a custom trigger without name."""
-    if message == "StatusNotification" and (evse is None or evse.connector_id is None):  # F06.FR.13
-        raise RefusedError(
-            "StatusNotification needs a connector", reason="no_connector", hint="specify EVSE and connector"
-        )
-    if (message == "CustomTrigger") != (custom_trigger is not None):
-        raise RefusedError("a name is required for CustomTrigger, and only for it", reason="custom_trigger")
-    request = ocpp.TriggerMessageRequest(evse=evse, requested_message=message, custom_trigger=custom_trigger)
-    return await call(services, station_id, request, ocpp.TriggerMessageResponse)
 
 
 async def transfer_data(

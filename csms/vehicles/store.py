@@ -10,7 +10,6 @@ from csms.batteries import store as batteries
 from csms.db.base import AnyRow, page
 from csms.db.bulk import find_rows
 from csms.telemetry import tables
-from csms.telemetry.aggregates import BootSegment
 from csms.telemetry.seal import seal_of
 from csms.vehicles.rules import VehicleState, decode_state, encode_state, installed_in, join
 from v2g import typed_json
@@ -24,9 +23,6 @@ ERASED_STEP: Final = 5000
 
 Place = tuple[int, int, int]
 """(at_ms, boot, seq): the position of a record in a range."""
-
-_encode = msgspec.json.Encoder().encode
-_decode = typed_json.decoder(BootSegment).decode
 
 
 class _Signals(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from v2g.energy.price_plan import Bound, Charge, PricePlan, Rate, Tax, When
 from v2g.errors import CodecError
 from v2g.ocpi import wire
 from v2g.ocpi.objects import CdrPeriod, OcpiTariff, PriceBound
-from v2g.ocpi.tariffs import costs_of, percent_of, tariff_id, tariffs_of
+from v2g.ocpi.tariffs import costs_by, percent_of, tariff_id, tariffs_of
 
 pytestmark = pytest.mark.requirement("R202")
 
@@ -139,20 +139,22 @@ EXAMPLES: dict[str, tuple[OcpiTariff, list[CdrPeriod], str, str, str]] = {
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_examples(name: str) -> None:
     found, parts, end, net, gross = EXAMPLES[name]
-    costs = costs_of(parts, wire.read_time(end), found, "Europe/Berlin" if "summer" in name else "UTC")
+    zone = "Europe/Berlin" if "summer" in name else "UTC"
+    costs = costs_by([(each, found) for each in parts], wire.read_time(end), zone)
     exact = Decimal("0.00001")
     assert costs.before_taxes.quantize(exact) == Decimal(net)
     assert costs.after_taxes.quantize(exact) == Decimal(gross)
 
 
 def test_what_cannot_be_priced_is_an_error() -> None:
+    priced = [(each, tariff(ENERGY)) for each in periods(("2019-01-07T10:00:00Z", {"ENERGY": "1"}))]
     with pytest.raises(CodecError):
-        costs_of([], 0, tariff(ENERGY), "UTC")
+        costs_by([], 0, "UTC")
     with pytest.raises(CodecError):
-        costs_of(periods(("2019-01-07T10:00:00Z", {"ENERGY": "1"})), 0, tariff(ENERGY), "UTC")
+        costs_by(priced, 0, "UTC")
     end = wire.read_time("2019-01-07T11:00:00Z")
     with pytest.raises(CodecError):
-        costs_of(periods(("2019-01-07T10:00:00Z", {"ENERGY": "1"})), end, tariff(ENERGY), "Nowhere/At_All")
+        costs_by(priced, end, "Nowhere/At_All")
 
 
 def test_conditions_that_ocpi_lacks_are_refused() -> None:

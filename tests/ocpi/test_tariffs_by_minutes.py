@@ -17,7 +17,7 @@ import pytest
 
 from v2g.ocpi import wire
 from v2g.ocpi.objects import CdrPeriod, OcpiTariff
-from v2g.ocpi.tariffs import costs_of
+from v2g.ocpi.tariffs import costs_by
 
 pytestmark = pytest.mark.requirement("R202")
 
@@ -212,7 +212,7 @@ def test_sessions_cost_what_they_cost_minute_by_minute(seed: int) -> None:
         session = Session(pick)
         plan = tariff(pick, session.begin, session.wh)
         read = wire.read(wire.inner(plan), OcpiTariff)
-        found = costs_of(session.periods(), wire.utc_ms(session.end), read, session.zone)
+        found = costs_by([(each, read) for each in session.periods()], wire.utc_ms(session.end), session.zone)
         net, gross = cost(plan, session)
         wrong = abs(Fraction(found.before_taxes) - net), abs(Fraction(found.after_taxes) - gross)
         assert max(wrong) < Fraction(1, 10**9), (seed, number, plan, vars(session), float(net), found)

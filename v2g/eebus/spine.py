@@ -135,7 +135,6 @@ class PeerLink:
         self.device: str | None = None
         """Its address; None before the discovery."""
         self.features: tuple[FeatureDescription, ...] = ()
-        self.use_cases: tuple[UseCaseInformation, ...] = ()
         self.subscriptions: list[Relation] = []
         self.bindings: list[Relation] = []
         self.since = now
@@ -441,9 +440,7 @@ class SpineDevice:
                 )
             if link.device is not None:
                 self.discovered(link, at)
-        elif (cases := cmd.node_management_use_case_data) is not None:
-            link.use_cases = cases.use_case_information or ()
-        else:
+        elif cmd.node_management_use_case_data is None:
             self.informed(link, header, cmd, at)
 
     def follow_heartbeats(self, link: PeerLink, client: Address, at: Moment) -> None:

@@ -262,20 +262,6 @@ class PilotTiming(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 STANDARD: Final = PilotTiming()
 
-FAST: Final = PilotTiming(
-    duty_interval_s=0.1,
-    obey_off_s=0.1,
-    forced_open_s=0.5,
-    step_x1_s=0.1,
-    step_ef_s=0.1,
-    after_ef_s=0.02,
-    fault_f_s=0.02,
-    wake_after_s=1.0,
-    unlock_in_f_s=0.1,
-    conversation_s=2.0,
-)
-"""For simulations: waits for people or chips are shortened, the order stays."""
-
 
 HLC_DUTY: Final = 5.0
 """Duty cycle, %, that requests digital communication (ISO 15118-3)."""

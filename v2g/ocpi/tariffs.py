@@ -285,11 +285,6 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
     after_taxes: Decimal = Decimal(0)
 
 
-def costs_of(periods: Sequence[CdrPeriod], end_ms: int, tariff: OcpiTariff, zone: str) -> Costs:
-    """Return what charging periods cost by one tariff, as `costs_by`."""
-    return costs_by([(each, tariff) for each in periods], end_ms, zone)
-
-
 def costs_by(priced: Sequence[tuple[CdrPeriod, OcpiTariff | None]], end_ms: int, zone: str) -> Costs:
     """Return what charging periods cost, each by its tariff, free without one; `end_ms` ends the last period, `zone` is
     that of the location.

@@ -226,7 +226,6 @@ def anchor(
 # -- tariffs
 
 
-Tariff = Annotated[str, typer.Argument(metavar="TARIFF", help="Its name (id).")]
 TariffFile = Annotated[Path, typer.Argument(metavar="FILE", help="JSON, TOML or YAML file with a tariff.")]
 
 _MOST = 10_000

@@ -152,15 +152,6 @@ def _bent(**changes: object) -> iso.DERControl:
     )
 
 
-def _listed(*points: tuple[float, float]) -> iso.CurveDataPointsList:
-    return iso.CurveDataPointsList(
-        curve_data_point=tuple(
-            iso.DataTuple(x_value=number(x), y_value=iso.SetpointExcitation(setpoint_value=number(y)))
-            for x, y in points
-        )
-    )
-
-
 _FALLING: Final = iso.CurveDataPointsList(
     curve_data_point=tuple(
         iso.DataTuple(x_value=number(volts), y_value=iso.SetpointExcitation(setpoint_value=number(0)))

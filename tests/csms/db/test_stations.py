@@ -33,7 +33,7 @@ def test_listeners(store: Store) -> None:
     assert not store.do(doors.settle_password, CS, "other", taken=True, now_ms=5)
     assert store.do(doors.settle_password, CS, "hash 2", taken=True, now_ms=5)
     store.do(doors.set_least_profile, CS, 2)
-    known = store.do(doors.find, CS)
+    known = store.do(doors.find_all, [CS])[0]
     assert known is not None
     assert (known.decision, known.password, known.next_password, known.least_profile) == ("Pending", "hash 2", "", 2)
     (entry,) = store.do(doors.list_admissions)

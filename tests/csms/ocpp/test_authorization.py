@@ -6,8 +6,7 @@ from csms.remote_control import work as remote_control
 from csms.retention import store as retention
 from csms.tokens import local_lists
 from csms.tokens import store as tokens
-from csms.tokens import work as service
-from csms.tokens.rules import Allowance, Group, Place, Terms, Token, TokenEntry
+from csms.tokens.rules import Allowance, Group, Place, Terms, Token, TokenEntry, normalise
 from tests.csms.backend import Backend
 from tests.csms.charging import VALID, Charging
 from tests.csms.fixtures import Start
@@ -70,16 +69,17 @@ async def test_tokens_of_a_local_list_have_their_group(backend: Start) -> None:
         await charging.unplugged()
 
 
-# -- contract certificates
-
-
 # -- OCPP 2.1
 
 
-async def prepaid(csms: Backend, cost: str) -> Token:
+async def give(csms: Backend, terms: Terms) -> None:
+    await csms.services.store.run(tokens.put, Token(VALID["type"], VALID["idToken"], "Accepted", (), terms))
+
+
+async def prepaid(csms: Backend, cost: str) -> None:
     """Give somebody a prepaid account with this balance."""
     terms = Terms(allowances=(Allowance(period="total", cost=cost),))
-    return await service.put(csms.services, Token(VALID["type"], VALID["idToken"], "Accepted", (), terms))
+    await give(csms, terms)
 
 
 async def test_a_prepaid_token_limits_the_cost_once(csms: Backend) -> None:
@@ -157,7 +157,7 @@ async def test_an_allowance_ends_with_what_it_allows_and_begins_anew_with_its_pe
 
 async def test_what_was_used_counts_on_when_its_transaction_is_no_longer_kept(csms: Backend) -> None:
     terms = Terms(allowances=(Allowance(period="total", energy_wh=600),))
-    await service.put(csms.services, Token(VALID["type"], VALID["idToken"], "Accepted", (), terms))
+    await give(csms, terms)
     station = await csms.booted()
     charging = Charging(csms, station)
     await charging.event("Started", "Authorized", token=VALID, context="Transaction.Begin")
@@ -184,17 +184,16 @@ async def test_one_at_a_time_and_blocks_take_effect_at_once(backend: Start) -> N
         await earlier.unplugged()
         await charging.unplugged()
         assert (await authorize(other, VALID))["status"] == "Accepted"
-        assert await service.set_status(csms.services, VALID["type"], VALID["idToken"], "Blocked")
+        assert await csms.services.store.run(tokens.set_status, VALID["type"], VALID["idToken"], "Blocked")
         assert (await authorize(other, VALID))["status"] == "Blocked"
 
 
 async def test_a_blocked_group_blocks_its_members(backend: Start) -> None:
     async with backend(tokens=GROUPED) as csms:
         station = await csms.booted()
-        await service.put_group(csms.services, Group(group_id="family", blocked=True))
+        await csms.services.store.run(tokens.put_group, Group(group_id="family", blocked=True))
         assert (await authorize(station, SECOND))["status"] == "Blocked"
         await csms.services.store.run(tokens.remove_group, "family")
         assert (await authorize(station, SECOND))["status"] == "Accepted"
-        kept = await service.put(csms.services, Token("KeyCode", " 12ab ", "Accepted"))
-        assert kept.id_token == "12AB"
+        await csms.services.store.run(tokens.put, Token("KeyCode", normalise("KeyCode", " 12ab "), "Accepted"))
         assert (await authorize(station, {"idToken": "12ab", "type": "KeyCode"}))["status"] == "Accepted"

@@ -1,6 +1,7 @@
 """Postings sum to zero in energy and money, reversals cancel them, and a period's digest names its postings."""
 
 import hashlib
+from collections import Counter
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -14,7 +15,6 @@ from v2g.energy.settlement.bookkeeping import (
     Digest,
     Entry,
     Posting,
-    balance,
     end_of,
     is_balanced,
     next_period,
@@ -135,7 +135,10 @@ def test_every_posting_sums_to_zero_and_its_reversal_cancels_it(
     assert is_balanced(posting.entries)
     reversal = reversal_of(posting)
     assert reversal.kind == "reversal"
-    assert balance((*posting.entries, *reversal.entries)) == ()
+    sums: Counter[tuple[str, str]] = Counter()
+    for each in (*posting.entries, *reversal.entries):
+        sums[each.account, each.unit] += each.amount
+    assert not any(sums.values())
     for name in posting.use.__struct_fields__:
         used = getattr(posting.use, name)
         assert getattr(reversal.use, name) == (None if used is None else -used)
@@ -156,7 +159,6 @@ def test_an_unbalanced_set_of_entries_is_seen() -> None:
     assert not is_balanced([one, Entry(account="sales", unit="USD", amount=-5)])
     assert is_balanced([one, Entry(account="sales", unit="EUR", amount=-5)])
     assert is_balanced([])
-    assert balance([one, one]) == (Entry(account="driver", unit="EUR", amount=10),)
 
 
 def test_a_period_is_a_month_of_the_operators_zone() -> None:

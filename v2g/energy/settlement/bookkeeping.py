@@ -135,14 +135,6 @@ def reversal_of(posting: Posting) -> Posting:
     return replace(posting, kind="reversal", entries=entries, use=posting.use.reversed())
 
 
-def balance(entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    """Return the sum of each account and unit, those that are not zero, in order."""
-    amounts: dict[tuple[Account, str], int] = defaultdict(int)
-    for each in entries:
-        amounts[each.account, each.unit] += each.amount
-    return _entries(amounts)
-
-
 def is_balanced(entries: Iterable[Entry]) -> bool:
     """Return whether all amounts of each unit sum to zero."""
     sums: dict[str, int] = defaultdict(int)

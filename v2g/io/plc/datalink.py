@@ -161,8 +161,6 @@ PilotAction = shared.RestartPilot | shared.TogglePilot | shared.OscillatorOff | 
 """Commands of cores to the control pilot."""
 
 OnObserve = Callable[[Observe], None]
-OnReady = Callable[[shared.Matched], None]
-OnDown = Callable[[str], None]
 
 
 class _DataLink:

@@ -34,8 +34,6 @@ class MediumChannel(IntEnum):
 OnDatagram = Callable[[str, bytes], None]
 """Called with the sender's name and the payload."""
 
-OnPeer = Callable[[str, bool], None]
-"""Called with a peer's name, and True when it joined or False when it left, closed or died."""
 
 Decibel = Annotated[int, Meta(ge=0, le=127)]
 

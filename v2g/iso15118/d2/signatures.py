@@ -4,34 +4,20 @@ They are made by `engine.signature`: ecdsa-sha256 over EXI fragments of the sche
 grammar of XML Signature. Peers that use the grammar of the messages, DER, or no Transforms are understood, too.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
-from v2g.errors import CodecError, SignatureError
+from v2g.errors import SignatureError
 from v2g.exi.declare import Element
 from v2g.iso15118.d2.messages import common as iso
 from v2g.iso15118.d2.messages.data_types import CertificateChain, SAScheduleList, SubCertificates
-from v2g.iso15118.d2.messages.message import V2G_Message
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.engine import signature as signatures
 from v2g.iso15118.engine.signature import EDITION_2, Names, SignatureDeviation
-from v2g.iso15118.engine.v2g_message import decode_message
 from v2g.iso15118.engine.xmldsig import Signature
 from v2g.pki.keys import PublicKey, SigningKey
 
 NAMES: Final[Names] = {CertificateChain: "ContractSignatureCertChain"}
 """The one signed type with two names."""
-
-KEYS: Final[Mapping[str, str]] = {
-    "AuthorizationReq": "contract",
-    "MeteringReceiptReq": "contract",
-    "CertificateInstallationReq": "OEM provisioning certificate",
-    "CertificateUpdateReq": "contract that is replaced",
-    "CertificateInstallationRes": "provisioning service (CPS)",
-    "CertificateUpdateRes": "provisioning service (CPS)",
-    "ChargeParameterDiscoveryRes": "MO sub-CA 2, for each SalesTariff",
-}
-"""Message -> owner of the key; AuthorizationReq with external payment and repeated ones are not signed."""
 
 
 def signed_elements(body: Element) -> tuple[Element, ...]:
@@ -83,19 +69,3 @@ def chain_of(certificates: tuple[bytes, ...], element_id: str | None = None) -> 
 def sub_cas(chain: CertificateChain) -> tuple[bytes, ...]:
     """Return the sub-CAs in an element (DER), the leaf's issuer first."""
     return chain.sub_certificates.certificate if chain.sub_certificates is not None else ()
-
-
-# -- Verification of a stored MeteringReceiptReq [V2G2-903]
-
-
-def read_receipt(payload: bytes, key: PublicKey) -> tuple[bytes, int, int]:
-    """Return session id, Wh charged and Wh discharged (0) of a request (EXI) signed by the other half of `key`.
-
-    Raises CodecError for any other message, SignatureError.
-    """
-    message, _ = decode_message(payload, ISO2, handshake=False)
-    request = message.body.body_element if isinstance(message, V2G_Message) else message
-    if not isinstance(message, V2G_Message) or not isinstance(request, iso.MeteringReceiptReq):
-        raise CodecError(f"{type(request).__name__} instead of MeteringReceiptReq")
-    verify(message.header.signature, request, key)
-    return request.session_id, request.meter_info.meter_reading or 0, 0

@@ -8,7 +8,7 @@ full the standard's rule applies: every second periodic reading is dropped first
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -27,8 +27,6 @@ MAX_EVENTS: Final = 20_000
 MAX_REFUSED: Final = 1000
 OTHER_ATTEMPTS: Final = 3
 """Attempts to send a message other than a transaction event to a CSMS that does not answer it."""
-
-Kind = Literal["event", "other"]
 
 
 class QueuedMessage(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,8 +22,6 @@ from v2g_station.blocks.security.certificate_store import CertificateStore, is_c
 from v2g_station.kernel.kernel import Answer, Handler, Kernel, StationCommand, status_info
 from v2g_station.kernel.local_time import DAY_MS
 
-COMBINED: Final = "SignCombinedCertificate"
-
 
 class MakeRequest(StationCommand, frozen=True, kw_only=True):
     """Generate a key that never leaves the station and a PKCS#10 request for it; `RequestMade` follows."""

@@ -507,7 +507,6 @@ _case_of_no_schedule(42, "Composite schedule in a unit that is not supported", "
 _case_of_no_schedule(47, "Composite schedule of an EVSE that does not exist", "K08.FR.05")
 
 
-ISO: Final = (*SMART, "ISO15118Ctrlr.Enabled")
 DYNAMIC: Final = (*SMART, "SmartChargingCtrlr.SupportsDynamicProfiles")
 OUTSIDE: Final = (*SMART, "SmartChargingCtrlr.ExternalControlSignalsEnabled")
 K_21: Final[Block[StationTest]] = Block(

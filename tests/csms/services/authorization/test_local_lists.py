@@ -4,7 +4,6 @@ import asyncio
 
 from csms.tokens import local_lists
 from csms.tokens import store as tokens
-from csms.tokens import work as services
 from csms.tokens.local_lists import LocalListKeeper
 from csms.tokens.rules import Token, TokenEntry, key_of
 from tests.csms.backend import Backend
@@ -63,7 +62,8 @@ async def test_a_list_follows_the_tokens_by_itself(backend: Start) -> None:
         keeper = asyncio.create_task(LocalListKeeper(csms.services, settle_s=0).run())
         await local_lists.replace(csms.services, station.id)
         await asyncio.sleep(0)
-        await services.put(csms.services, Token("ISO14443", SECOND.id_token, "Accepted"))
+        await csms.services.store.run(tokens.put, Token("ISO14443", SECOND.id_token, "Accepted"))
+        csms.services.feed.publish("token_put", None, {})
         await until(lambda: csms.events.named("local_list"))
         kinds = [each["updateType"] for each in station.payloads("SendLocalList")]
         assert kinds == ["Full", "Differential"]

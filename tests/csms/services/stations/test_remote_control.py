@@ -11,9 +11,7 @@ from tests.csms.charging import Charging
 from tests.csms.customers import CUSTOMER, TOKENS, VALID, Start, accepted
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation
 from v2g.errors import OcppError, RefusedError
-from v2g.ocpp.messages.base import EVSE
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
-from v2g.ocpp.messages.remote_control import MessageTrigger
 from v2g.ocpp.messages.transactions import TransactionLimit
 
 
@@ -42,45 +40,12 @@ async def matched(csms: Backend, number: int) -> str | None:
     return transaction
 
 
-async def trigger(
-    csms: Backend, station: ScriptedStation, message: MessageTrigger, evse: EVSE | None = None, status: str = "Accepted"
-) -> None:
-    """Have the back end trigger a message."""
-    station.answers["TriggerMessage"] = {"status": status}
-    response = await remote_control.trigger(csms.services, station.id, message, evse)
-    assert response.status == status
-    sent = station.payloads("TriggerMessage")[-1]
-    assert sent["requestedMessage"] == message
-    assert sent.get("evse", {}).get("id") == (evse.id if evse else None)
-
-
-async def test_a_trigger_that_a_station_does_not_know_is_told(csms: Backend) -> None:
+async def test_the_status_of_an_answer_is_told(csms: Backend) -> None:
     station = await csms.booted()
-    await trigger(csms, station, "SignChargingStationCertificate", status="NotImplemented")
+    station.answers["UnlockConnector"] = {"status": "UnknownConnector"}
+    assert (await remote_control.unlock(csms.services, station.id, 1, 1)).status == "UnknownConnector"
     (event,) = csms.events.named("command_result")
-    assert event.data["status"] == "NotImplemented"
-
-
-async def test_a_custom_trigger_has_a_name(csms: Backend) -> None:
-    """F06 of 2.1."""
-    station = await csms.booted(version="2.1")
-    station.answers["TriggerMessage"] = accepted
-    await remote_control.trigger(csms.services, station.id, "CustomTrigger", custom_trigger="Weather")
-    assert station.payloads("TriggerMessage") == [{"requestedMessage": "CustomTrigger", "customTrigger": "Weather"}]
-    with pytest.raises(RefusedError, match="name"):
-        await remote_control.trigger(csms.services, station.id, "CustomTrigger")
-
-
-# -- beyond the cases
-
-
-async def test_a_status_is_triggered_of_one_connector_only(csms: Backend) -> None:
-    """F06.FR.13."""
-    station = await csms.booted()
-    for evse in (None, EVSE(id=1)):
-        with pytest.raises(RefusedError, match="needs a connector"):
-            await remote_control.trigger(csms.services, station.id, "StatusNotification", evse)
-    assert station.payloads("TriggerMessage") == []
+    assert event.data["status"] == "UnknownConnector"
 
 
 async def test_a_callerror_is_the_answer_and_is_noted(csms: Backend) -> None:
