@@ -10,7 +10,6 @@ from tests.waiting import until
 from v2g.ocpp.times import format_time
 
 VALID = {"idToken": "0A1B2C3D", "type": "ISO14443"}
-INVALID = {"idToken": "DEADBEEF", "type": "ISO14443"}
 TOKENS = (TokenEntry(id_token=VALID["idToken"], type=VALID["type"], energy_transfer=()),)
 
 _numbers = itertools.count(1)

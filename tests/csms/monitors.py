@@ -5,7 +5,6 @@ from v2g.ocpp.messages.base import EVSE, Component, Variable
 
 NOW = "2026-01-01T00:00:00Z"
 EVSE_1 = Component(name="EVSE", evse=EVSE(id=1))
-STATION = Component(name="ChargingStation")
 POWER, STATE = Variable(name="Power"), Variable(name="AvailabilityState")
 
 

@@ -142,9 +142,6 @@ def hostile(backend: BackendProcess, frames: list[bytes]) -> None:
     asyncio.run(_ordinary(backend.port))
 
 
-BOOT = '[2,"1","BootNotification",{"reason":"PowerUp","chargingStation":{"model":"M","vendorName":"V"}}]'
-
-
 async def _ordinary(port: int) -> None:
     protocols = [Subprotocol("ocpp2.1")]
     async with (

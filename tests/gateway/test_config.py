@@ -13,7 +13,6 @@ __all__ = ["v2g"]
 
 UPLINK = '[mqtt]\nhost = "localhost"\nca = "{pki}/root.pem"\nchain = "{own}/chain.pem"\nkey = "{own}/leaf.key"\n'
 HTTPS = UPLINK.replace('[mqtt]\nhost = "localhost"', '[http]\nurl = "https://localhost:1/telemetry"')
-SECOND = HTTPS.replace("[http]", "[fallback.http]").replace("root", "gone")
 
 
 EV = "WMIV2GENGINE0000001X"

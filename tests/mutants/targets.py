@@ -19,8 +19,6 @@ class Target(msgspec.Struct, frozen=True):
         return self.path.removesuffix(".py").replace("/", ".")
 
 
-_CHAINS = tuple(f"tests/pki/test_{each}.py" for each in ("verify", "bad_certificates", "generations", "paths"))
-
 _MIRROR = (
     "tests/ocpp/v16/test_mirrored_messages.py",
     "tests/ocpp/v16/test_mirror.py",

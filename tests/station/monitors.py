@@ -12,12 +12,6 @@ def monitors(found: Bench, *wanted: dict[str, Any]) -> list[dict[str, Any]]:
     return results
 
 
-def status(found: Bench, **wanted: Any) -> str:
-    """Set one monitor; return the status."""
-    word: str = monitors(found, wanted)[0]["status"]
-    return word
-
-
 def report(found: Bench, number: int = 1, **wanted: Any) -> list[dict[str, Any]] | str:
     """What a report has, or why there is none."""
     answer = found.ask("GetMonitoringReport", requestId=number, **wanted)

@@ -22,8 +22,6 @@ from v2g.energy.settlement.settle import settle
 from v2g.energy.settlement.taxes import VatRate
 from v2g.units import payable
 
-STATION = "CS-V2G-0001"
-
 
 async def delivered(ask: ApiClient) -> str:
     """Deliver a complete journal; return the period of its session."""

@@ -37,8 +37,6 @@ from v2g.pki.trust_list import TrustList, read_trust_list, write_trust_list
 
 __all__ = ["backend", "tree"]
 
-NAMES = ("v2g", "mo", "oem")
-
 
 class RootStore:
     """What a station has installed, by use and certificate."""

@@ -65,7 +65,6 @@ from v2g.pki.credentials import load_chain
 
 BEGIN_MS = int(time.time() * 1000) // 900_000 * 900_000 + 120_000
 SENT_MS = BEGIN_MS - 3_600_000
-TRUSTED = {"DEV2GC00000001", "DEV2GC00000002", "DEV2GC09999999"}
 
 
 @functools.cache

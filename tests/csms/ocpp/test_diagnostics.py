@@ -13,47 +13,12 @@ from tests.csms.monitors import EVSE_1, NOW, STATE, install
 from tests.csms.scripted_station import Payload, ScriptedStation
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.base import Component
-from v2g.ocpp.messages.monitoring import MonitoringCriterion, SetMonitoringData
+from v2g.ocpp.messages.monitoring import SetMonitoringData
 
 WIRE: dict[str, Payload] = {
     "EVSE": {"name": "EVSE", "evse": {"id": 1}},
     "ChargingStation": {"name": "ChargingStation"},
 }
-
-
-# -- monitoring reports
-
-
-async def report(
-    csms: Backend,
-    station: ScriptedStation,
-    status: str,
-    criteria: tuple[MonitoringCriterion, ...],
-) -> Payload:
-    """Have the back end ask for a report; unless it is empty, send it in two parts. Return the request."""
-    station.answers["GetMonitoringReport"] = {"status": status}
-    asked = await diagnostics.report(csms.services, station.id, criteria)
-    sent = station.payloads("GetMonitoringReport")[-1]
-    assert sent.pop("requestId") == asked.request_id
-    if status == "Accepted":
-        for seq_no in (0, 1):
-            monitor = {
-                "component": WIRE["EVSE"],
-                "variable": {"name": "Power"},
-                "variableMonitoring": [
-                    {"id": seq_no + 1, "transaction": False, "value": 5, "type": "Delta", "severity": 4}
-                ],
-            }
-            part = {
-                "requestId": asked.request_id, "seqNo": seq_no, "generatedAt": NOW, "tbc": seq_no == 0,
-                "monitor": [monitor],
-            }  # fmt: skip
-            assert await station.call("NotifyMonitoringReport", part) == {}
-        assert (await request_of(csms, asked.request_id))["done_ms"] is not None
-        assert len(await parts_of(csms, asked.request_id)) == 2
-        monitors = await csms.services.store.run(rows.list_monitors, station.id)
-        assert [each["monitor_id"] for each in monitors] == [1, 2]
-    return sent
 
 
 # -- setting and clearing monitors
@@ -64,20 +29,7 @@ def delta(component: Component, severity: int = 8) -> SetMonitoringData:
     return SetMonitoringData(value=1.0, type="Delta", severity=severity, component=component, variable=STATE)
 
 
-# -- events
-
-
 # -- logs
-
-
-async def log(csms: Backend, station: ScriptedStation, kind: str, status: str = "Accepted") -> int:
-    """Have the back end ask for a log; return its request's number."""
-    station.answers["GetLog"] = {"status": status, "filename": "log.txt"}
-    where = "https://logs.example/CS-V2G-0001"
-    asked = await diagnostics.get_log(csms.services, station.id, kind, where)  # type: ignore[arg-type]
-    sent = {"log": {"remoteLocation": where}, "logType": kind, "requestId": asked.request_id}
-    assert station.payloads("GetLog")[-1] == sent
-    return asked.request_id
 
 
 async def test_the_password_of_an_upload_is_not_told(csms: Backend) -> None:

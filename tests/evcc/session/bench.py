@@ -48,7 +48,6 @@ from v2g.iso15118.engine.v2gtp import PayloadType, frame
 from v2g.pki.keys import SoftwareKey
 
 SESSION_ID = bytes.fromhex("0011223344556677")
-KWH = 1_000_000
 OK = ResponseCode.OK
 SHORT = SessionConfig(program=(ProgramStep(do="charge", energy_wh=100),))
 SCHEMAS = {0x8001: APP_PROTOCOL, 0x8002: COMMON_MESSAGES, 0x8003: AC, 0x8004: DC, 0x8102: COMMON_MESSAGES}

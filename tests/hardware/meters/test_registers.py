@@ -29,7 +29,6 @@ from v2g.hardware.meters.registers import (
     values_of,
 )
 
-QUANTITIES = ("import_wh", "export_wh", "voltage", "power", "frequency")
 REGISTERS = st.builds(
     MeterRegister,
     address=st.integers(0, 400),

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -37,7 +37,6 @@ from v2g.pki.keys import save_secret
 from v2g.pki.profile import Generation, Role
 
 NEW = Generation.ISO15118_20
-Answer = Callable[[web.Request], Awaitable[web.Response]]
 
 
 class Ca:

@@ -16,7 +16,6 @@ from v2g.pki.keys import Algorithm, verify_signature
 
 pytestmark = pytest.mark.requirement("R146")
 
-P521 = Algorithm.ECDSA_SHA512
 P256 = Algorithm.ECDSA_SHA256
 
 

@@ -8,7 +8,6 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from secc.hardware.drivers import POWER_KINDS
 from tests.driver_packages import install
 from v2g.io.hardware.driver import Driver, DriverContext, PowerKind
 
@@ -30,9 +29,6 @@ def _driver(kind: PowerKind) -> Driver:
         yield PARTS[kind]
 
     return Driver(kind, Settings, opens)
-
-
-DRIVERS: Final = tuple(_driver(each) for each in POWER_KINDS)
 
 
 def install_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

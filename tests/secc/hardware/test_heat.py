@@ -14,8 +14,6 @@ from v2g.io.hardware.emergency import Emergency, SimulatedEmergencyOutput
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.storage.emergency_log import FILE, EmergencyLog
 
-Trace = dict[float, float]
-
 
 def rising(rate: float, start_c: float = 60.0, seconds: float = 6.0) -> list[tuple[float, float | None]]:
     """Return s and degrees C, ten times a second."""

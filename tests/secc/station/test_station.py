@@ -592,11 +592,6 @@ async def test_without_a_charger_such_commands_are_rejected(tmp_path: Path, csms
         assert (await csms.ask("ClearCache")).status == "Accepted"
 
 
-def evse_state(status: dict[str, Any]) -> tuple[int, str]:
-    """What a StatusNotification says of which EVSE."""
-    return status["evse_id"], status["connector_status"]
-
-
 async def test_an_evse_out_of_service_stays_so(tmp_path: Path, csms: Backend) -> None:
     fixture = Fixture(tmp_path, csms.port, evses=2)
     async with fixture.running() as station:

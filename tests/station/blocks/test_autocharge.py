@@ -28,10 +28,6 @@ def came(found: Bench, address: str = MAC) -> None:
     found.fact(VehicleAddress(evse_id=1, mac_address=address))
 
 
-def is_address(asked: Any) -> bool:
-    return bool(asked["idToken"]["type"] == "MacAddress")
-
-
 def left(found: Bench) -> None:
     came(found, "")
 

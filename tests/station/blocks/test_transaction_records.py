@@ -1,11 +1,10 @@
 """Functional block E, transactions, of our station, beyond the cases of the test lab."""
 
 import itertools
-from typing import Any
 
 import pytest
 
-from tests.station.bench import SOCKET, Bench
+from tests.station.bench import SOCKET
 from tests.station.charging import bench, charging
 
 
@@ -56,11 +55,6 @@ def test_a_vehicle_that_is_connected_again_was_not_disconnected_at_the_end() -> 
     event = found.expect("TransactionEvent", eventType="Ended")
     assert event["transactionInfo"].get("stoppedReason", "Local") == "Local"
     assert not found.locked()
-
-
-def status(found: Bench, identifier: str | None = None) -> Any:
-    """What GetTransactionStatus says."""
-    return found.ask("GetTransactionStatus", {"transactionId": identifier} if identifier else {})
 
 
 def test_a_power_loss_ends_the_transaction_once() -> None:

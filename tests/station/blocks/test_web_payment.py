@@ -5,27 +5,11 @@ from typing import Any
 import pytest
 
 from csms.payments.rules import decode, is_valid
-from tests.station.bench import Bench, at
-from tests.station.charging import bench
+from tests.station.bench import Bench
 from tests.station.web_payments import PAID, SECRET, TEMPLATE, code_of, start, web
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.web_payment import QrCode
 from v2g_station.blocks.web_payment import WebPaymentRequested
-
-# -- C17: prepaid cards
-
-
-def prepaid(status: str, limit: float | None = None) -> Bench:
-    """A station whose CSMS knows a prepaid card: it expires at once, for its balance may change."""
-    found = bench(version="2.1", variables={"AuthCtrlr.LocalPreAuthorize": "true"})
-
-    def answer(event: dict[str, Any]) -> dict[str, Any]:
-        reported = {"idTokenInfo": {"status": status, "cacheExpiryDateTime": at(found.utc_ms)}}
-        return reported | ({"transactionLimit": {"maxCost": limit}} if event.get("eventType") == "Started" else {})
-
-    found.answers |= {"Authorize": answer, "TransactionEvent": answer}
-    return found
-
 
 # -- C24, C25: the CSMS starts what was paid for elsewhere
 

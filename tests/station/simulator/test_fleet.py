@@ -26,7 +26,6 @@ from v2g_station.simulator.fleet import Simulator, StationFleet
 from v2g_station.simulator.grid import GridPlan, SimulatedGrid
 from v2g_station.simulator.terminal import TERMINAL, TerminalFaults
 
-HOUR_MS = 3_600_000
 EAGER = Behaviour(
     arrivals_per_hour=60, energy_kwh=(0.2, 1.0), linger_minutes=(0.0, 1.0), offline_per_day=100,
     offline_minutes=(0.5, 1.0), faults_per_day=0,

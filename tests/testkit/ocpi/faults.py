@@ -236,10 +236,6 @@ def _once(edit: Callable[[Json, int], Any], module: str, method: str = "POST") -
     return own
 
 
-def _first(evse: Json) -> Json:
-    return dict(evse["evses"][0]["connectors"][0]) if evse.get("evses") else {}
-
-
 def _connector(name: str, value: Any) -> Any:
     def edit(location: Json) -> None:
         for evse in location.get("evses", ()) if isinstance(location, dict) else ():

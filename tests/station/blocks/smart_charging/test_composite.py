@@ -183,12 +183,6 @@ def period_of(item: InstalledProfile, at: int, around: ProfileSituation) -> Char
     return found
 
 
-def limit_of(item: InstalledProfile, at: int) -> float | None:
-    """What a profile without anything special allows."""
-    period = period_of(item, at, ProfileSituation(evse_id=1, transaction=TRANSACTION))
-    return period.limit if period else None
-
-
 def chosen_at(
     profiles: list[InstalledProfile], at: int, around: ProfileSituation
 ) -> dict[str, tuple[ChargingSchedulePeriod, InstalledProfile]]:

@@ -70,25 +70,6 @@ def test_needs_that_20_1_rejects_are_planned_by_default() -> None:
 # -- Q03 to Q07
 
 
-def ends(found: Bench, mode: str, *, put_on: Any, back: dict[str, Any]) -> None:
-    """A dynamic profile that nobody keeps up ends, and holds again with the next value (K28.FR.13, .14)."""
-    assert own(found, {"operationMode": "ChargingOnly", "limit": 4000.0}, id=7) == "Accepted"
-    more = {"stackLevel": 1, "schedule": {"duration": 60}}
-    assert own(found, {"operationMode": mode} | back, dynamic=True, **more) == "Accepted"
-    put_on()
-    held = wish(found)
-    assert held is not None
-    found.clear()
-    found.wait(59)
-    assert wish(found) == held
-    found.wait(2)
-    assert (wish(found), limit(found)) == (None, 4000)
-    entered(found, "ChargingOnly")
-    put_on()
-    assert wish(found) == held
-    entered(found, mode)
-
-
 def test_a_central_frequency_that_ends_leaves_it_to_the_frequency_here() -> None:
     """Q07, second scenario."""
     found = charging()

@@ -27,9 +27,6 @@ def composite(found: Bench, evse_id: int = 1, duration: int = 600, **more: Any) 
     return [(p["startPeriod"], p["limit"]) for p in answer["schedule"]["chargingSchedulePeriod"]]
 
 
-CRITERIA = {"evseId": 1, "chargingProfilePurpose": "TxDefaultProfile", "stackLevel": 0}
-
-
 def three() -> Bench:
     """A station with three profiles."""
     found = Bench()
