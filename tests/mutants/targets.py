@@ -1218,6 +1218,9 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "Evse.__init__: 0 -> 1 #2": _COUNTED,
         "Evse.__init__: 'evse' -> 'evse?'": _TASK,
         "Evse.react: del var -> pass": "for readers",
+        "Evse._report: self._clock.monotonic() - self._measured_at >= self._report_s "
+        "-> self._clock.monotonic() - self._measured_at > self._report_s": _GLANCE,
+        "Evse._carry_out: closed and (not self.contactors_closed) -> not self.contactors_closed": _FIRST,
         "Evse._watch_temperatures: now - self._fan_since >= FAN_DEAD_S -> now - self._fan_since > FAN_DEAD_S": _GLANCE,
         "Evse.execute: 1 -> 2": _COUNTED,
         "Evse._carry_out: 1 -> 2": _COUNTED,

@@ -152,7 +152,7 @@ async def test_limits_are_passed_on_and_other_commands_are_not_its_own(place: Pl
 @at(made)
 async def test_without_support_reactive_power_is_none(place: Place) -> None:
     place.evse.react(5)
-    assert place.evse.max_var == 0
+    assert (place.evse.max_var, place.evse.var, place.evse.lines) == (0, 0, ())
 
 
 @at(made, report_s=0.1)
@@ -671,6 +671,17 @@ async def test_temperatures_are_watched(place: Place, shown: dict[str, float | N
     place.cabinet.temperatures = {"a": 20.0}
     await asyncio.sleep(0.1)
     assert place.evse.faults == ()
+
+
+@pytest.mark.requirement("R128")
+@at(made, report_s=0.1)
+async def test_the_share_of_power_that_temperatures_permit_is_reported_when_it_changes(place: Place) -> None:
+    said: list[int] = []
+    place.evse.on_derating(said.append)
+    for celsius in (20.0, 75.0, 90.0):
+        place.cabinet.temperatures = {"a": celsius, "b": 20.0}
+        await asyncio.sleep(0.35)
+    assert said == [50, 0]
 
 
 @at(made, report_s=0.1)

@@ -243,6 +243,25 @@ async def test_only_what_a_test_ends_is_ended_by_one(place: Place) -> None:
     assert place.evse.faults == ("stage_tripped",)
 
 
+@at(made, pilot=True)
+async def test_a_test_beside_a_vehicle_ends_nothing(place: Place) -> None:
+    """It is only of what the vehicle does not notice."""
+    place.evse.fault("charger_failed", active=True)
+    place.wire.plug(PilotState.B)
+    await place.evse.power_up()
+    assert (place.log.kept, place.evse.faults) == ([("self_test", "", 0, "")], ("charger_failed",))
+
+
+@at(Place)
+async def test_what_fails_first_is_the_result(place: Place) -> None:
+    """A cut is tried only where the board's own test has passed."""
+    place.parts.cut_test = cut = Board(place)
+    Board(place).says = "dead-man"
+    place.make()
+    await place.evse.power_up()
+    assert (place.log.kept, cut.asked) == ([("self_test", "dead-man", 0, "")], [])
+
+
 @at(Place)
 async def test_a_failed_test_adds_no_fault_to_one_that_stops_energy_already(place: Place) -> None:
     Board(place).says = "dead-man"
