@@ -211,7 +211,7 @@ add(roaming, "locations", "list_roaming_locations",
 add(roaming, "objects", "list_roaming_objects", "partner: partner_id, object: key, changed: updated_ms, "
     "state: document.status", title="Objects", example="--module locations")
 add(roaming, "cdrs", "list_roaming_cdrs", "partner: partner_id, CDR: key, state, from: document.start_date_time, "
-    "cost: document.total_cost.before_taxes, why: detail", title="CDRs")
+    "net: document.total_cost.before_taxes, currency: document.currency, why: detail", title="CDRs")
 add(roaming, "decide", "decide_roaming_cdr", words={"partner_id": "PARTNER", "key": "CDR"}, about=_FOUND)
 add(roaming, "command", "send_roaming_command", words={"partner_id": "PARTNER", "command": "COMMAND"},
     example="north START_SESSION --location depot --id-token 04A1B2C3", done="command {command_id}: {state}")
