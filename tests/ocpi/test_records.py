@@ -13,6 +13,7 @@ from tests.energy.meter_records.signed_records import record as meter_record
 from tests.ocpi.sessions import FACTS, T0, journal
 from v2g.energy.settlement.settle import settle
 from v2g.energy.settlement.taxes import VatRate
+from v2g.ocpi import wire
 from v2g.ocpi.objects import CdrSignedData, CdrSignedValue, OcpiCdr, OcpiPrice
 from v2g.ocpi.records import credit_of, credits_in, is_taken_back, judge_cdr, judge_credit, price_of, split_of
 from v2g.ocpi.settled import charge_detail_record
@@ -89,6 +90,17 @@ def test_a_cdr_in_another_currency_than_its_tariffs_is_disputed() -> None:
     for said in (replace(cdr, currency="KWD"), replace(cdr, currency="KWD", tariffs=())):
         tariffs = {each.id: each for each in cdr.tariffs}
         assert f"price: tariff {cdr.tariffs[0].id} is in EUR, not KWD" in judge_cdr(said, tariffs, "UTC", T0 + 10**9)
+
+
+def test_a_cdr_is_read_despite_long_descriptions_and_records() -> None:
+    """A remark of 300 characters, or a meter's record in XML, refused the whole bill."""
+    value = CdrSignedValue(nature="End", plain_data="<x/>" * 2000, signed_data="PHgvPg==" * 2000)
+    signed = CdrSignedData(encoding_method="EDL", public_key="A" * 800, signed_values=(value,))
+    cdr = replace(record([(30, 3_000_000, 0)], vat=False), signed_data=signed)
+    place = replace(cdr.cdr_location, name="n" * 300)
+    sent = wire.decode(wire.encode(replace(cdr, remark="r" * 300, meter_id="m" * 300, cdr_location=place)))
+    found = wire.read(sent, OcpiCdr)
+    assert found == replace(cdr, meter_id=None, cdr_location=replace(place, name=None))
 
 
 def test_a_cdr_that_would_take_minutes_to_price_is_disputed_at_once() -> None:

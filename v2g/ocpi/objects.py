@@ -335,18 +335,18 @@ class CdrLocation(OcpiObject, frozen=True, kw_only=True):
 
 
 class CdrSignedValue(OcpiObject, frozen=True, kw_only=True):
-    """A meter's signed value: in plain, and the record in base64."""
+    """A meter's signed value: in plain, and the record in base64. OCPI has 5000 characters, and records in XML more."""
 
     nature: Annotated[str, Meta(max_length=32)]
-    plain_data: Annotated[str, Meta(max_length=5000)]
-    signed_data: Annotated[str, Meta(max_length=5000)]
+    plain_data: Annotated[str, Meta(max_length=100_000)]
+    signed_data: Annotated[str, Meta(max_length=100_000)]
 
 
 class CdrSignedData(OcpiObject, frozen=True, kw_only=True):
     """The signed values of a session."""
 
     encoding_method: Annotated[str, Meta(max_length=36)]
-    public_key: Annotated[str, Meta(max_length=512)] | None = None
+    public_key: Annotated[str, Meta(max_length=2000)] | None = None
     signed_values: Annotated[tuple[CdrSignedValue, ...], Meta(min_length=1, max_length=1000)]
 
 

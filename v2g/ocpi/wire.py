@@ -39,8 +39,9 @@ _ONLY_230: Final = frozenset({"tax_included", "help_phone", "parking_places", "h
                               "accepted_service_providers", "nuts", "parking_spaces", "disabled_spaces"})  # fmt: skip
 """Members that older partners do not know; those of our own come last."""
 
-_DESCRIBES: Final = frozenset({"help_phone", "opening_times", "operator", "postal_code", "state"})
-"""Members without which a place is still known."""
+_DESCRIBES: Final = frozenset({"help_phone", "meter_id", "name", "opening_times", "operator", "postal_code", "remark",
+                               "state"})  # fmt: skip
+"""Members without which a place is still known, and a CDR is still billed."""
 
 _LIMITS: Final = ("min_price", "max_price")
 _PLAIN_221: Final = 512
@@ -102,7 +103,7 @@ def _meant(value: object, hint: object) -> object:
                 if field.encode_name not in value or (value[field.encode_name] == "" and not field.required):
                     continue
                 meant = _meant(value[field.encode_name], field.type)
-                if field.encode_name not in _DESCRIBES or _reads(meant, field.type):
+                if field.required or field.encode_name not in _DESCRIBES or _reads(meant, field.type):
                     found[field.encode_name] = meant
             return found
         case list() if OpenEnum in parts:
