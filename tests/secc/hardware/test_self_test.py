@@ -243,13 +243,17 @@ async def test_only_what_a_test_ends_is_ended_by_one(place: Place) -> None:
     assert place.evse.faults == ("stage_tripped",)
 
 
-@at(made, pilot=True)
-async def test_a_test_beside_a_vehicle_ends_nothing(place: Place) -> None:
+@at(Place)
+async def test_a_test_beside_a_vehicle_cuts_nothing_and_ends_nothing(place: Place) -> None:
     """It is only of what the vehicle does not notice."""
+    cut = Board(place)
+    place.parts.self_test, place.parts.cut_test = None, cut
+    place.make(pilot=True)
     place.evse.fault("charger_failed", active=True)
     place.wire.plug(PilotState.B)
     await place.evse.power_up()
     assert (place.log.kept, place.evse.faults) == ([("self_test", "", 0, "")], ("charger_failed",))
+    assert cut.asked == []
 
 
 @at(Place)
