@@ -630,7 +630,8 @@ def _powers(events: Iterable[ReceivedEvent]) -> list[Point]:
     found: dict[int, list[Sample]] = {}
     for each in events:
         for sample in each.samples:
-            found.setdefault(sample.at_ms, []).append(sample)
+            if sample.measurand.startswith("Power."):  # few of them, and each time is a call
+                found.setdefault(sample.at_ms, []).append(sample)
     known = ((at_ms, power_w(samples)) for at_ms, samples in sorted(found.items()))
     return [(at_ms, round(float(watts))) for at_ms, watts in known if watts is not None]
 
