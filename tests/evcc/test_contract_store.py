@@ -258,7 +258,7 @@ def test_the_program_knows_who_it_is_and_what_it_has(configure: Configure, pki: 
     assert received.names == ["stored"]
 
 
-@pytest.mark.requirement("R217")
+@pytest.mark.requirement("R15")
 def test_when_the_next_contract_is_requested_outlives_the_program(
     configure: Configure, pki: PkiTree, received: Reports, tmp_path: Path
 ) -> None:

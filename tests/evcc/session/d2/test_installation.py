@@ -169,7 +169,7 @@ def test_a_contract_that_is_about_to_end_is_updated_by_its_own_key(tree: PkiTree
     assert [(each.service_id, each.parameter_set_id) for each in selected] == [(1, None), (2, UPDATE)]
 
 
-@pytest.mark.requirement("R217")
+@pytest.mark.requirement("R15")
 @pytest.mark.parametrize(
     ("since_ms", "updates"),
     [(0, False), (RETRY_MS - 60_000, False), (RETRY_MS + 60_000, True), (-60_000, True)],
@@ -190,7 +190,7 @@ def test_a_refused_update_does_not_keep_a_contract_from_paying(tree: PkiTree, si
     assert bool(of(again, common.CertificateUpdateReq)) is updates
 
 
-@pytest.mark.requirement("R217")
+@pytest.mark.requirement("R15")
 def test_a_vehicle_without_a_valid_contract_does_not_wait_to_request_one(tree: PkiTree) -> None:
     later = replace(provisioning(tree), postponed_until_ms=T0 + RETRY_MS)
     bench = bench_with(tree, provisioning=later)
