@@ -23,6 +23,26 @@ def reported(found: Bench, kind: str) -> Any:
     return found.expect("TransactionEvent", eventType=kind)
 
 
+@pytest.mark.parametrize(
+    ("name", "has", "lacks"),
+    [
+        ("TxStartPoint", "PowerPathClosed", ("Authorized", "EnergyTransfer", "PowerPathClosed,EVConnected")),
+        ("TxStopPoint", "Authorized,EVConnected", ("Authorized", "EnergyTransfer", "EVConnected,PowerPathClosed")),
+        ("StopTxOnEVSideDisconnect", "true", ("false",)),
+    ],
+)
+def test_when_a_transaction_begins_and_ends_is_not_the_csmss_choice(
+    name: str, has: str, lacks: tuple[str, ...]
+) -> None:
+    """E01, E06: what the charger would not follow is rejected, and not what an earlier version has stored."""
+    found = Bench("2.1", evses=(FIXED,), managed=True, variables={f"TxCtrlr.{name}": lacks[0]})
+    assert set(found.get("TxCtrlr", name)["attributeValue"].split(",")) == set(has.split(","))
+    assert found.set("TxCtrlr", name, has) == "Accepted"
+    for each in lacks:
+        assert found.set("TxCtrlr", name, each) == "Rejected"
+    assert Bench("2.1", evses=(FIXED,)).set("TxCtrlr", name, lacks[0]) == "Accepted"
+
+
 def test_the_operation_mode_adds_its_measurands_from_the_first_event_to_the_last() -> None:
     """Q01.FR.33 to .35."""
     more = {f"V2XChargingCtrlr.Tx{each}Measurands[ChargingOnly]": "Frequency,Power.Active.Setpoint"
