@@ -27,6 +27,7 @@ from csms.tokens.rules import (
     normalise,
     period_start,
 )
+from csms.tokens.rules import together as used_together
 from tests.together import together
 from v2g.errors import ConfigError
 
@@ -225,3 +226,18 @@ def test_an_emaid_is_found_however_it_is_written() -> None:
         assert normalise("eMAID", written) == "DEV2GC00000001"
     assert normalise("eMAID", "DEV2GC00000001XY") == "DEV2GC00000001XY", "no check digit"
     assert normalise("KeyCode", " a-b ") == "A-B"
+
+
+@pytest.mark.parametrize(
+    ("uses", "expected"),
+    [
+        ((), Used()),
+        ((Used(1_000, 4, "EUR"), Used(2_000, 3, "EUR")), Used(3_000, 7)),
+        ((Used(1_000, 4, "EUR"), Used(2_000, 100, "CZK"), Used(1, 5, "EUR")), Used(3_001, 100)),
+        ((Used(1_000, 4, "EUR"), Used(2_000, 3, ""), Used(3_000, 1, "CZK")), Used(6_000, 7)),
+        ((Used(2_000, 3, ""),), Used(2_000, 3)),
+    ],
+)
+def test_costs_in_several_currencies_are_not_added_up(uses: Sequence[Used], expected: Used) -> None:
+    """100 CZK are not 100 EUR of an allowance; what is in an unknown currency may be in any."""
+    assert used_together(uses) == expected
