@@ -31,6 +31,7 @@ from tests.csms.direct_payments.paying import NAME, World, charged, paying
 from tests.csms.fixtures import Start
 from tests.csms.scripted_station import Refused, ScriptedStation
 from tests.csms.support import make_config
+from v2g.energy.settlement.costing import Bill
 from v2g.errors import ConfigError, RefusedError
 from v2g.pki.keys import save_secret
 
@@ -132,11 +133,36 @@ async def test_a_held_session_waits_for_a_person_and_then_is_paid_or_released(
     world.later(3_600_000)
     charging.wh += 10_000
     await charging.unplugged()
+    await station_said(world, charging, 3_000_000, final=True)
     assert await world.steps() == "running"
     run, key = world.csms.services.store.run, (NAME, charging.id)
     await run(held.decide, *key, decision, "ada", "as the meter says", world.csms.clock.utc_ms())
     if decision == "released":
         await run(tariffs.release_cost, *key, world.csms.clock.utc_ms())
+    assert await world.steps() == state
+    assert (world.provider.taken, world.provider.held) == (taken, 0)
+
+
+async def station_said(world: World, charging: Charging, micro: int, *, final: bool) -> None:
+    """Leave the cost that a station has calculated: where its node is killed nobody has looked at the session yet."""
+    bill, now_ms = Bill(currency="EUR", incl_tax=micro), world.csms.clock.utc_ms()
+    about = NAME, charging.id, bill, "{}", now_ms
+    await world.csms.services.store.run(tariffs.save_cost, *about, final=final, source="station")
+
+
+@pytest.mark.parametrize(("micro", "state", "taken"), [(12_000_000, "settled", 12), (-2_000_000, "released", 0)])
+async def test_what_a_station_calculated_is_taken_once_it_is_final(
+    world: World, micro: int, state: str, taken: int
+) -> None:
+    station = await world.station()
+    await world.begin()
+    world.provider.approve()
+    await world.steps()
+    charging = await charged(world, station)
+    await charging.unplugged()
+    await station_said(world, charging, 3_000_000, final=False)
+    assert await world.steps() == "running", "the session went on after that"
+    await station_said(world, charging, micro, final=True)
     assert await world.steps() == state
     assert (world.provider.taken, world.provider.held) == (taken, 0)
 
