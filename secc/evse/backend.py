@@ -24,6 +24,7 @@ from v2g_station.blocks.transactions.managed import RemoteStartExpired, RemoteSt
 
 TRIGGERS: Final[dict[str, TriggerReason]] = {
     "Local": "StopAuthorized",
+    "StoppedByEV": "StopAuthorized",
     "MasterPass": "StopAuthorized",
     "DeAuthorized": "Deauthorized",
     "EVDisconnected": "EVCommunicationLost",

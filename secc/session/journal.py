@@ -34,7 +34,7 @@ from v2g.observe import Observe, Scalar
 from v2g.units import MICRO
 
 STOPPED_REASONS: Final[Mapping[str, str]] = {
-    "vehicle": "Local",
+    "vehicle": "StoppedByEV",  # SessionStopReq (E15.FR.04)
     "unplugged": "EVDisconnected",
     "pilot_lost": "EVDisconnected",
     "pre_charge_timeout": "Timeout",

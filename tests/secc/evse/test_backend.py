@@ -97,7 +97,7 @@ async def test_a_transaction_is_reported_with_meter_values_and_at_its_end_with_s
     for command in (
         ports.TransactionStarted("s", "E"),
         ports.TransactionUpdated("s", "ChargingStateChanged", "Charging", 9_000, 55),
-        ports.TransactionEnded("s", "vehicle", "Local", 60),
+        ports.TransactionEnded("s", "vehicle", "StoppedByEV", 60),
     ):
         assert backend.execute(command) is recorder.saving, "nothing follows before it is on the disk"
     started, updated, limited, ended = recorder.calls
@@ -105,7 +105,7 @@ async def test_a_transaction_is_reported_with_meter_values_and_at_its_end_with_s
     assert started[0:2] == ("started", ("s", "E"))
     assert started[2]["sample"].import_mwh > 0
     assert (updated[2]["sample"].power_w, updated[2]["sample"].soc) == (9_000, 55)
-    assert (ended[2]["trigger"], ended[2]["reason"]) == ("StopAuthorized", "Local")
+    assert (ended[2]["trigger"], ended[2]["reason"]) == ("StopAuthorized", "StoppedByEV")
     assert ended[2]["sample"].signed[0].register == "import"
 
 

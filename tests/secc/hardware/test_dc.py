@@ -541,7 +541,7 @@ async def test_a_session_reports_times_of_contactors_and_cable_check_and_the_gap
     place.evse.execute(ports.SetOutput(450_000, 60_000, 20_000, 8_000))
     place.show(0)
     await place.do(ports.OpenContactors())
-    await place.do(ports.TransactionEnded(SESSION, "vehicle", "Local", None))
+    await place.do(ports.TransactionEnded(SESSION, "vehicle", "StoppedByEV", None))
     ((session_id, values),) = said
     assert session_id == SESSION
     assert values.pop("cable_check_s") == pytest.approx(0.09, abs=0.02)
@@ -555,7 +555,7 @@ async def test_a_session_without_figures_reports_none(place: Place) -> None:
     said: list[str] = []
     place.evse.on_session(lambda session_id, values: said.append(session_id))
     await place.do(ports.TransactionStarted(SESSION, ""))
-    await place.do(ports.TransactionEnded(SESSION, "vehicle", "Local", None))
+    await place.do(ports.TransactionEnded(SESSION, "vehicle", "StoppedByEV", None))
     assert said == []
 
 
@@ -569,7 +569,7 @@ async def test_without_a_pre_charge_to_its_end_there_is_no_gap(place: Place, com
     for each in commands:
         place.evse.execute(each)
         place.show(20_000)
-    await place.do(ports.TransactionEnded(SESSION, "vehicle", "Local", None))
+    await place.do(ports.TransactionEnded(SESSION, "vehicle", "StoppedByEV", None))
     assert ["pre_charge_gap_v" in each for each in said] == [False]
 
 
@@ -585,7 +585,7 @@ async def test_each_session_reports_its_energy_for_each_by_the_meter_in_both_dir
         place.show(0)
         place.meter.import_mwh += metered_mwh // 2
         place.meter.export_mwh += metered_mwh // 2
-        await place.do(ports.TransactionEnded(SESSION, "vehicle", "Local", None))
+        await place.do(ports.TransactionEnded(SESSION, "vehicle", "StoppedByEV", None))
     wanted = [333_333 / 340_000, 333_333 / 350_000]
     assert [each["efficiency"] for each in said] == pytest.approx(wanted, rel=1e-4)
 
@@ -600,5 +600,5 @@ async def test_a_session_reports_by_how_much_its_hottest_sensor_has_risen(place:
     await asyncio.sleep(10)
     place.cabinet.temperatures = {"plug": 45.0, "cabinet": 25.0}
     await asyncio.sleep(300)
-    await place.do(ports.TransactionEnded(SESSION, "vehicle", "Local", None))
+    await place.do(ports.TransactionEnded(SESSION, "vehicle", "StoppedByEV", None))
     assert [each["heat_k_per_kw"] for each in said] == [pytest.approx(10.0)]

@@ -98,7 +98,7 @@ async def test_limits_stop_and_the_end_of_a_transaction_reach_the_monitor(place:
 
 
 @pytest.mark.parametrize(
-    "command", [ports.TransactionEnded("session", "vehicle", "Local", None), ports.EmergencyOff("board_lost")]
+    "command", [ports.TransactionEnded("session", "vehicle", "StoppedByEV", None), ports.EmergencyOff("board_lost")]
 )
 @at(Place)
 async def test_what_ends_a_session_forbids_all(place: Place, command: Command) -> None:
@@ -134,7 +134,7 @@ async def test_a_set_point_bounds_both_directions_bent_by_the_grid(
 
 @at(Place)
 async def test_by_hand_the_contactor_closes_for_its_time_and_no_power_flows(place: Place) -> None:
-    place.channel.command(ports.TransactionEnded("session", "vehicle", "Local", None))
+    place.channel.command(ports.TransactionEnded("session", "vehicle", "StoppedByEV", None))
     place.channel.maintain(seconds=5.0, voltage_mv=60_000)
     assert place.channel.switch(closed=True)
     passed = place.passes()
@@ -185,7 +185,7 @@ async def test_a_contactor_that_closes_by_itself_is_opened_and_named(place: Plac
     switch, told = Switch(), list[tuple[str, bool]]()
     place.evse.on_fault(lambda word, active: told.append((word, active)))
     place.channel.contactor(switch)
-    place.channel.command(ports.TransactionEnded("session", "vehicle", "Local", None))
+    place.channel.command(ports.TransactionEnded("session", "vehicle", "StoppedByEV", None))
     switch.set(closed=True)
     await asyncio.sleep(1.0)
     assert not switch.closed

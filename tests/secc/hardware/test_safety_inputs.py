@@ -166,7 +166,7 @@ def test_each_kind_of_session_begins_anew_and_asks_for_its_own(
     [
         (ports.TransactionStarted("session", "DEV2GC00000001"), [inputs.Authorise(allowed=True)]),
         (ports.JoinSession("session"), [inputs.Authorise(allowed=True)]),
-        (ports.TransactionEnded("session", "vehicle", "Local", None), [inputs.Authorise(allowed=False)]),
+        (ports.TransactionEnded("session", "vehicle", "StoppedByEV", None), [inputs.Authorise(allowed=False)]),
         (ports.CloseJournal("vehicle"), [inputs.Authorise(allowed=False)]),
         (ports.SaveSession(None), [inputs.Authorise(allowed=False, paused=True)]),  # type: ignore[arg-type]
         (ports.EmergencyOff("board_lost"), [REST]),

@@ -70,7 +70,7 @@ async def test_a_contactor_that_opens_by_itself_has_dropped(place: Place) -> Non
 
 @at(Place)
 async def test_a_contactor_that_must_not_close_is_a_broken_rule(place: Place) -> None:
-    place.channel.command(ports.TransactionEnded("session", "vehicle", "Local", None))
+    place.channel.command(ports.TransactionEnded("session", "vehicle", "StoppedByEV", None))
     place.channel.contactor(Switch()).set(closed=True)
     assert (place.opened, place.evse.reported) == (["not_authorised"], [("rule_broken", True)])
 

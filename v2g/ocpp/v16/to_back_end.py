@@ -30,7 +30,7 @@ _NINE: Final[Mapping[str, v16.ChargePointStatus]] = {
     state: status for status, state in CHARGING.items() if state != "EVConnected"
 }
 """Charging state -> status of an occupied connector."""
-_STOPS: Final = {reason: code for code, (reason, _) in reversed(ENDS.items())}
+_STOPS: Final = {reason: code for code, (reason, _) in reversed(ENDS.items())} | {"StoppedByEV": "Local"}
 _DIAGNOSTICS: Final = {status: code for code, status in UPLOADS.items()}
 _EVENTS: Final = {code: name for name, code in EVENTS.items()}
 _PLAIN: Final[Mapping[str, str]] = {

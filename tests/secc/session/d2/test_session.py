@@ -76,7 +76,7 @@ def test_a_session_of_direct_current(dc: Iso2Bench) -> None:
     assert code(dc.go("SessionStopReq")) == "OK"
     dc.pass_time(2.0)
     assert dc.reason == "finished"
-    assert dc.commands(ports.TransactionEnded)[0].stopped_reason == "Local"
+    assert dc.commands(ports.TransactionEnded)[0].stopped_reason == "StoppedByEV"
     assert [each.reason for each in dc.commands(ports.RecordMeter)] == ["begin", "direction", "direction", "stop"]
 
 

@@ -91,7 +91,7 @@ def test_journal_and_transaction_are_those_of_any_edition(din: DinBench) -> None
     readings = [each.reason for each in din.commands(ports.RecordMeter)]
     assert readings == ["begin", "direction", "direction", "stop"]
     (ended,) = din.commands(ports.TransactionEnded)
-    assert (ended.reason, ended.stopped_reason, ended.soc) == ("vehicle", "Local", 40)
+    assert (ended.reason, ended.stopped_reason, ended.soc) == ("vehicle", "StoppedByEV", 40)
     assert len(din.commands(ports.CloseJournal)) == 1
 
 
