@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import ConsoleMessage, Page, expect
+from playwright.async_api import ConsoleMessage, Error, Page, Response, expect
 
 from tests.browser.tutorial import SHOWN
 
@@ -72,8 +72,14 @@ class Tab:
         page.on("console", lambda said: self.complaints.append(said.text) if _is_flaw(said) else None)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
-    async def open(self, path: str) -> None:
-        await self.page.goto(f"{self.url}{path}")
+    async def open(self, path: str) -> Response | None:
+        """Load a page; again where Chromium has ended the request, as it says, for a change of the network."""
+        while True:
+            try:
+                return await self.page.goto(f"{self.url}{path}")
+            except Error as error:
+                if "ERR_NETWORK_CHANGED" not in error.message:
+                    raise
 
     async def check(self, name: str) -> None:
         """Let axe-core look at the page, and keep pictures if they are wanted."""

@@ -1,5 +1,8 @@
 """Published ids of ISO 15118-4: each is tested or listed as left, and cases of every edition are found by them."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -24,6 +27,21 @@ def test_every_published_case_is_tested_or_listed_as_left() -> None:
     assert not tested & left
     assert tested | left == set(published())
     assert all((case.id,) == case.published for case in charger_cases(Edition.ISO2) if case.id.startswith("TC_"))
+
+
+def test_cases_are_in_the_same_order_in_every_process() -> None:
+    """Pages of them, and releases with these, have the same octets if made again."""
+    listing = (
+        "from v2g_testkit.cases.editions import CHARGERS, VEHICLES\n"
+        "print([[c.id for f in t.families for c in t.cases(f)] for t in (*CHARGERS.values(), *VEHICLES.values())])"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", listing], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in "12"
+    }
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize("edition", [Edition.DIN, Edition.ISO20])
