@@ -531,7 +531,9 @@ class ChargerSession(Session):
         for command in commands:
             match command:
                 case ports.ReportChargingNeeds(needs=known):
-                    if not self._needs.report(known, charging=isinstance(self._stage, stages.Charging)):
+                    # planned: it has opened its contactor for a renegotiation
+                    goes_on = isinstance(self._stage, stages.Charging | stages.Planned)
+                    if not self._needs.report(known, charging=goes_on):
                         continue
                 case ports.JoinSession():
                     assert self._paused is not None

@@ -522,6 +522,22 @@ def test_a_vehicle_may_open_its_contactor_for_a_renegotiation(dc: Iso2Bench) -> 
     assert output(dc).charge_w == 20_000
 
 
+@pytest.mark.parametrize("opens", [False, True])
+@pytest.mark.parametrize("asked", [False, True])
+def test_the_csms_gets_the_needs_again_only_from_a_vehicle_that_asks(dc: Iso2Bench, asked: bool, opens: bool) -> None:
+    """K16.FR.09, K17.FR.01: a CSMS that answers needs by a profile would get them for ever."""
+    dc.fact(ports.PilotChanged(PilotState.C))
+    dc.reach(State.DC_CHARGE_LOOP)
+    if asked:
+        limit(dc, 8_000, 2)
+        assert notification(dc) == "ReNegotiation"
+    dc.progress("Renegotiate")
+    if opens:
+        dc.fact(ports.PilotChanged(PilotState.B))
+    dc.go("ChargeParameterDiscoveryReq")
+    assert len(dc.commands(ports.ReportChargingNeeds)) == (1 if asked else 2)
+
+
 def test_alternating_current_is_renegotiated_with_a_closed_contactor(ac: Iso2Bench) -> None:
     ac.reach(State.SCHEDULE_RENEGOTIATION)
     request = ac.ask("ChargeParameterDiscoveryReq", ev_charge_parameter=ac.ac_parameters(ev_max_current=amperes(10)))
