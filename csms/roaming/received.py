@@ -42,26 +42,33 @@ def store_object(
     if kept is not None and updated_ms < kept.updated_ms:
         return False
     document = wire.encode(found).decode()
-    if isinstance(made, OcpiTariff) and kept is not None:
-        begin_ms = updated_ms if made.start_date_time is None else wire.utc_ms(made.start_date_time)
-        _retire_tariff(connection, kept, max(updated_ms, begin_ms), made)
     if isinstance(made, OcpiToken):
         rows.put_object(connection, kept_token(made, owner, document, updated_ms))
     else:
         base = kept or Kept(owner=owner, module=module, object_id=key, updated_ms=0, document="")
+        if isinstance(made, OcpiTariff):
+            base = _with_beginning(connection, base, made)
         rows.put_object(connection, msgspec.structs.replace(base, updated_ms=updated_ms, document=document))
     return kept is None
 
 
-def _retire_tariff(connection: Connection, kept: Kept, until_ms: int, new: OcpiTariff | None = None) -> None:
-    """Keep the prices of a tariff that were in force until a time (UTC ms), if they change or it is deleted: a CDR has
-    those of when its session started (CDRs, 10.3.1)."""
-    if new is None or _differs(new, wire.read_kept(kept.document, OcpiTariff)):
-        old = msgspec.structs.replace(
-            kept, module="old_tariffs", object_id=f"{kept.object_id}*{until_ms}", about=kept.object_id,
-            updated_ms=until_ms,
-        )  # fmt: skip
-        rows.put_object(connection, old)
+def _with_beginning(connection: Connection, kept: Kept, new: OcpiTariff) -> Kept:
+    """Return what is kept of a tariff with the time from which on the prices of its new form are in force."""
+    if kept.document and not _differs(new, wire.read_kept(kept.document, OcpiTariff)):
+        return msgspec.structs.replace(kept, detail=kept.detail or str(kept.updated_ms))
+    since_ms = max(wire.utc_ms(each) for each in (new.last_updated, new.start_date_time or new.last_updated))
+    if kept.document:
+        _retire_tariff(connection, kept, since_ms)
+    return msgspec.structs.replace(kept, detail=str(since_ms))
+
+
+def _retire_tariff(connection: Connection, kept: Kept, until_ms: int) -> None:
+    """Keep the prices of a tariff that were in force until a time (UTC ms): a CDR has those of when its session started
+    (CDRs, 10.3.1)."""
+    old = msgspec.structs.replace(
+        kept, module="old_tariffs", object_id=f"{kept.object_id}*{until_ms}", about=kept.object_id, updated_ms=until_ms
+    )
+    rows.put_object(connection, old)
 
 
 def remove_tariff(connection: Connection, kept: Kept, now_ms: int) -> None:
@@ -164,15 +171,15 @@ def _judge(connection: Connection, owner: str, cdr: OcpiCdr, now_ms: int, *, neg
     if not negative and any(each.volume < 0 for p in cdr.charging_periods for each in p.dimensions):
         found.append("energy: below zero is not agreed with this partner")
     tariffs, begin_ms = dict[str, OcpiTariff](), wire.utc_ms(cdr.start_date_time)
-    names = {each.tariff_id for each in cdr.charging_periods if each.tariff_id}
-    for name in names | {each.id for each in cdr.tariffs}:
+    said = {each.id: each for each in cdr.tariffs}
+    for name in sorted(said.keys() | {each.tariff_id for each in cdr.charging_periods if each.tariff_id}):
         known = rows.tariff_at(connection, owner, key_of(cdr.country_code, cdr.party_id, name), begin_ms)
-        if known is not None:
-            tariffs[name] = wire.read_kept(known.document, OcpiTariff)
-    for each in cdr.tariffs:
-        published = tariffs.get(each.id)
-        if published is not None and wire.utc_ms(published.last_updated) <= begin_ms and _differs(each, published):
-            found.append(f"tariff: {each.id} is not what was published")
+        if known is None:
+            continue
+        published = tariffs[name] = wire.read_kept(known.document, OcpiTariff)
+        since_ms = int(known.detail or wire.utc_ms(published.last_updated))
+        if name in said and since_ms <= begin_ms and _differs(said[name], published):
+            found.append(f"tariff: {name} is not what was published")
     zone, most_kw = _place(connection, owner, cdr)
     return found + judge_cdr(cdr, tariffs, zone, now_ms, most_kw=most_kw)
 

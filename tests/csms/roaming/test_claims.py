@@ -180,6 +180,7 @@ async def test_a_session_costs_what_its_tariff_said_at_its_start(claims: Claims)
     assert await billed("c", "08:00", 1) == "booked"
     assert await billed("d", "12:00", 2, second) == "booked"
     assert await billed("e", "16:00", 3, coming) == dearer
+    assert await billed("g", "11:00", 3, coming) == dearer, "that it was sent again since changes no price"
     assert await billed("f", "20:00", 3, coming) == "booked"
 
 
