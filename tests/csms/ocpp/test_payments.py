@@ -17,7 +17,7 @@ from tests.csms.api.support import serving
 from tests.csms.backend import Backend
 from tests.csms.charging import Charging
 from tests.csms.customers import CUSTOMER, TOKENS, VALID, Start, accepted, request_of
-from tests.csms.scripted_station import Payload, ScriptedStation
+from tests.csms.scripted_station import Payload, Refused, ScriptedStation
 from tests.csms.support import run_periodic
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.authorization import IdToken
@@ -92,7 +92,8 @@ async def test_a_settlement_has_one_receipt(backend: Start) -> None:
         assert first["receiptUrl"] == f"https://pay.example/receipts/{first['receiptId']}"
         assert len(first["receiptId"]) == 32, "nobody guesses another one"
         assert await charging.station.call("NotifySettlement", settlement(charging)) == first
-        assert [len(csms.events.named(f"payment_settled{each}")) for each in ("", "_again")] == [1, 1]
+        said = [each.name for each in csms.events.reported if each.name.startswith("payment_settled")]
+        assert said == ["payment_settled", "payment_settled_again"]
 
 
 @pytest.mark.parametrize("own", [{"receiptId": "R1"}, {"receiptUrl": "https://t.example/R1"}])
@@ -102,6 +103,8 @@ async def test_a_receipt_of_the_terminal_is_the_only_one(backend: Start, own: Pa
         charging = await at_a_terminal(csms)
         await charged(charging)
         assert await charging.station.call("NotifySettlement", settlement(charging) | own) == {}
+        (kept,) = await csms.services.store.run(rows.list_settlements, charging.station.id)
+        assert kept["receipt_id"] == own.get("receiptId", "")
 
 
 @pytest.mark.parametrize("status", ["Failed", "Rejected"])
@@ -199,8 +202,16 @@ async def test_a_settlement_is_kept_once_however_often_it_is_sent(csms: Backend)
     assert await station.call("NotifySettlement", SETTLED) == {}
     failed = {**SETTLED, "status": "Failed", "settlementTime": "2026-01-01T00:01:00Z"}
     assert await station.call("NotifySettlement", failed) == {}
+    assert await csms.services.store.run(rows.list_settlements, "CS-V2G-0002") == []
     kept = await csms.services.store.run(rows.list_settlements, station.id)
     assert sorted((each["status"], each["amount"]) for each in kept) == [("Failed", "12.34"), ("Settled", "12.34")]
+    assert await station.call("NotifySettlement", SETTLED | {"pspRef": "psp-2"}) == {}
+    other = await csms.booted("CS-V2G-0002", version="2.1")
+    assert await other.call("NotifySettlement", SETTLED) == {}
+    kept = await csms.services.store.run(rows.list_settlements)
+    assert sorted((each["station_id"], each["psp_ref"]) for each in kept) == [
+        (station.id, "psp-1"), (station.id, "psp-1"), (station.id, "psp-2"), (other.id, "psp-1"),
+    ]  # fmt: skip
 
 
 async def test_a_payment_on_the_web_starts_a_transaction_with_its_limit(csms: Backend) -> None:
@@ -225,19 +236,23 @@ async def test_a_payment_on_the_web_starts_a_transaction_with_its_limit(csms: Ba
 TEMPLATE = "https://pay.example/{chargingstationid}/{evse}/{totp}/{version}"
 
 
-async def with_codes(csms: Backend, *, reboots: bool = False) -> tuple[ScriptedStation, QrCode]:
-    """Return a station that shows codes, and how it makes them."""
+async def with_codes(csms: Backend, *, reboots: bool = False, refused: str = "") -> tuple[ScriptedStation, QrCode]:
+    """Return a station that shows codes unless it refuses a variable, and how it makes them."""
     station = await csms.booted(version="2.1")
     variables: dict[str, str] = {}
 
     def take(request: Payload) -> Payload:
         for each in request["setVariableData"]:
             variables[each["variable"]["name"]] = each["attributeValue"]
-        keys = ("component", "variable")
         status = "RebootRequired" if reboots else "Accepted"
         return {
             "setVariableResult": [
-                {"attributeStatus": status, **{key: each[key] for key in keys}} for each in request["setVariableData"]
+                {
+                    "attributeStatus": "Rejected" if each["variable"]["name"] == refused else status,
+                    "component": each["component"],
+                    "variable": each["variable"],
+                }
+                for each in request["setVariableData"]
             ]
         }
 
@@ -264,6 +279,7 @@ async def test_a_qr_code_is_paid_once_and_limits_the_transaction(csms: Backend, 
     with pytest.raises(RefusedError, match="already") as caught:
         await payments.scan(csms.services, station.id, url)
     assert caught.value.reason == "under_way"
+    await payments.scan(csms.services, station.id, url.replace("/2/", "/1/"))  # another plug is free
     started = await payments.web_payment_paid(csms.services, scan.payment_id, "psp-1")
     charging = Charging(csms, station)
     info = {"transactionId": charging.id, "remoteStartId": started.remote_start_id}
@@ -289,6 +305,19 @@ async def test_a_station_shows_no_codes_without_their_password(csms: Backend) ->
         await payments.configure(csms.services, station.id, "https://pay.example/{chargingstationid}/{evse}")
     assert caught.value.reason == "template"
     assert station.payloads("SetVariables") == []
+
+
+async def test_codes_that_a_station_does_not_show_are_not_read(csms: Backend) -> None:
+    station, code = await with_codes(csms, refused="SharedSecret")
+    shown = f"https://pay.example/{station.id}/1/{totp(code, csms.clock.utc_ms())}/v1"
+    with pytest.raises(RefusedError, match="has no QR codes"):
+        await payments.scan(csms.services, station.id, shown)
+
+
+async def test_a_sticker_names_no_one_time_password(csms: Backend) -> None:
+    with pytest.raises(RefusedError) as caught:
+        await payments.stick(csms.services, "CS-V2G-0001", TEMPLATE)
+    assert caught.value.reason == "template"
 
 
 async def test_a_sticker_has_no_one_time_password(csms: Backend) -> None:
@@ -326,8 +355,9 @@ async def test_a_qr_code_expires(csms: Backend) -> None:
     good = f"https://pay.example/{station.id}/1/{totp(code, csms.clock.utc_ms())}/v1"
     csms.clock.advance(120)
     for url in (good, f"https://pay.example/{station.id}/1/00000000/v1"):
-        with pytest.raises(RefusedError, match="expired"):
+        with pytest.raises(RefusedError, match="expired") as caught:
             await payments.scan(csms.services, station.id, url)
+        assert caught.value.reason == "totp"
     assert [each.data["evse"] for each in csms.events.named("qr_code_refused")] == [1, 1]
     with pytest.raises(RefusedError, match="has no QR codes") as caught:
         await payments.scan(csms.services, "CS-V2G-0002", good)
@@ -449,6 +479,19 @@ async def test_a_payment_that_an_earlier_version_left_without_a_remote_start_is_
     assert station.payloads("RequestStartTransaction") == []
 
 
+async def test_a_payment_whose_session_begins_as_it_is_given_back_is_not(csms: Backend) -> None:
+    station = await csms.booted(version="2.1")
+    station.answers |= {"NotifyWebPaymentStarted": {}, "RequestStartTransaction": accepted}
+    number = await payments.web_payment_started(csms.services, station.id, 1, 120)
+    started = await payments.web_payment_paid(csms.services, number, "psp-1")
+    (read,) = await csms.services.store.read(rows.awaited, 0)
+    charging = Charging(csms, station)
+    info = {"transactionId": charging.id, "remoteStartId": started.remote_start_id}
+    await charging.event("Started", "RemoteStart", extra={"transactionInfo": info}, token=PAID)
+    assert not await csms.services.store.run(rows.give_back, read)
+    assert await payments.web_payment_paid(csms.services, number, "psp-1") == started
+
+
 async def test_one_node_looks_after_payments(csms: Backend) -> None:
     station = await csms.booted(version="2.1")
     station.answers |= {"NotifyWebPaymentStarted": {}, "RequestStartTransaction": accepted}
@@ -501,7 +544,14 @@ async def test_tc_s_103_csms_swap(backend: Start) -> None:
                 assert await station.call("BatterySwap", swap) == {}
         swaps = await csms.services.store.run(rows.list_swaps, None, 10, station.id, asked.request_id)
         assert [each["event"] for each in swaps] == ["BatteryIn", "BatteryOut"]
-        assert [each.data["change"] for each in csms.events.named("battery_swap")] == ["BatteryIn", "BatteryOut"]
-        with pytest.raises(RefusedError, match="Unknown"):
+        about = {"request_id": asked.request_id, "batteries": "B-1"}
+        assert [each.data for each in csms.events.named("battery_swap")] == [
+            each.data | about | {"change": change}
+            for each, change in zip(csms.events.named("battery_swap"), ("BatteryIn", "BatteryOut"), strict=True)
+        ]
+        with pytest.raises(Refused, match="PropertyConstraintViolation"):
+            await station.call("BatterySwap", swap | {"batteryData": [battery | {"evseId": 2**31}]})
+        with pytest.raises(RefusedError, match="Unknown") as caught:
             await payments.request_battery_swap(csms.services, station.id, IdToken(id_token="X", type="Central"))
+        assert caught.value.reason == "unauthorized"
         assert len(station.payloads("RequestBatterySwap")) == 1
