@@ -691,6 +691,9 @@ def test_a_journal_beyond_the_limits_that_its_station_had_accepted_is_held(hones
     contradicted = replace(seen, permitted=(limits[0], limits[1]), readings=(*seen.readings[:-2], other))
     finding = found(honest, evidence(honest, contradicted))
     assert (finding.reason, "by the meter value" in finding.detail) == ("registers", True)
+    coming = replace(seen, permitted=(limits[0], limits[1]), readings=seen.readings[:-2], ended_ms=None, over=False)
+    finding = found(honest, evidence(honest, coming))  # imports are looked at first
+    assert (finding.reason, finding.missing) == (("registers", True) if way else ("limits", False))
 
 
 @pytest.mark.requirement("R195")
