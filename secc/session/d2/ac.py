@@ -49,6 +49,7 @@ def needs(parameter: iso.AC_EVChargeParameter, known: Vehicle, departure_ms: int
         service="AC",
         control_mode="scheduled",
         max_charge_w=known.max_charge_w,
+        min_charge_w=known.max_voltage_mv * milliamperes(parameter.ev_min_current) * known.phases // 1_000_000,
         max_current_ma=known.max_charge_ma,
         max_voltage_mv=known.max_voltage_mv,
         departure_ms=departure_ms,

@@ -159,9 +159,10 @@ def _phases(needs: EvNeeds) -> Literal["AC_single_phase", "AC_three_phase"]:
 
 
 def _ac_parameters(needs: EvNeeds) -> ocpp.ACChargingParameters:
+    of_1_a = max(1, needs.max_voltage_mv) * (3 if _phases(needs) == "AC_three_phase" else 1)
     return ocpp.ACChargingParameters(
         energy_amount=needs.target_energy_wh or 0,
-        ev_min_current=0,
+        ev_min_current=-(-needs.min_charge_w * 1000 // of_1_a),
         ev_max_current=needs.max_current_ma // 1000,
         ev_max_voltage=needs.max_voltage_mv // 1000,
     )

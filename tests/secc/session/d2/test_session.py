@@ -243,6 +243,7 @@ def test_the_back_end_gets_the_vehicles_needs(make_iso2: MakeIso2, alternating: 
     assert report.needs.target_energy_wh == 20_000
     assert not alternating or (report.needs.control_mode, report.needs.available) == ("scheduled", ("AC",))
     assert report.needs.departure_ms == bench.utc_ms + 7_200_000
+    assert report.needs.min_charge_w == (3 * 230 * 6 if alternating else 0)
     bench.pass_time(0.5)
     ongoing = bench.responses[-1]
     assert (ongoing.evse_processing.value, ongoing.sa_schedules) == ("Ongoing", None)

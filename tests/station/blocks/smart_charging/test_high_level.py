@@ -3,6 +3,7 @@
 import base64
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from tests.station.bench import FIXED, Bench
@@ -36,6 +37,19 @@ def agree(found: Bench) -> None:
     found.expect("NotifyEVChargingSchedule", evseId=1)
     found.flow()
     found.expect("TransactionEvent", transactionInfo__chargingState="Charging")
+
+
+@pytest.mark.parametrize(("phases", "least_w", "least_a"), [(3, 4_140, 6), (1, 1_380, 6), (3, 4_141, 7), (3, 0, 0)])
+def test_the_csms_gets_the_least_current_of_a_vehicle(phases: int, least_w: int, least_a: int) -> None:
+    """K15.FR.01: of one phase, in whole amperes, not below what it said."""
+    alternating = replace(
+        NEEDS, service="AC", max_charge_w=230 * 16 * phases, min_charge_w=least_w, max_current_ma=16_000,
+        max_voltage_mv=230_000,
+    )  # fmt: skip
+    found = vehicle(version="2.0.1")
+    found.fact(NeedsReported(evse_id=1, needs=alternating))
+    needs = found.expect("NotifyEVChargingNeeds")["chargingNeeds"]
+    assert needs["acChargingParameters"]["evMinCurrent"] == least_a
 
 
 def test_a_schedule_that_does_not_come_is_not_waited_for_for_ever() -> None:
