@@ -22,7 +22,7 @@ from tests.gateway.gateway import AT_ONCE, EV, NOBODY, data_of, gateway, send_fr
 from tests.telemetry.brokers import access, mosquitto
 from tests.telemetry.mirror import BatchMirror
 from tests.telemetry.reference import ReferenceBackEnd
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from tests.waiting import until
 from v2g.errors import CodecError, TransportError
 from v2g.io.runtime.clock import Clock
@@ -370,8 +370,7 @@ def test_pauses_between_attempts_grow_and_end_with_progress() -> None:
             async with asyncio.timeout(600):
                 await delivery.run(Refuses(ReferenceBackEnd()))
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(deliver())
+    in_simulated_time(deliver())
     pauses = [later - earlier for earlier, later in itertools.pairwise(attempts)]
     for pause, most in zip(pauses, [1, 2, 4, 8, 16, 32, *[60] * 100], strict=False):
         assert most / 2 - 0.01 <= pause <= most + 0.01
@@ -402,8 +401,7 @@ def test_patience_with_an_uplink_is_that_of_waiting_records_and_its_failures_kee
         await delivery.run(Refuses(ReferenceBackEnd()), patience_s=60.0)
         return loop.time() - begun
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        assert runner.run(deliver()) == pytest.approx(3661, abs=0.1)
+    assert in_simulated_time(deliver()) == pytest.approx(3661, abs=0.1)
     assert 10 <= len(attempts) <= 14
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.telemetry.mirror import BatchMirror
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from tests.waiting import until
 from v2g.errors import StoreError
 from v2g.io.storage.outbox import MAX_ISLANDS, Gap, Outbox
@@ -199,5 +199,4 @@ def test_a_recorder_waits_for_room_while_the_disk_fails() -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(recorder.room(), 1)
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(run())
+    in_simulated_time(run())

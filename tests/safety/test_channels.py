@@ -3,7 +3,7 @@ the next begins.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from secc.hardware.safety import SafetyChannel
 from secc.session import ports
 from tests.safety.channels import RATING, FaultLog
 from tests.safety.judged.rig import Rig, rig
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time, simulated
 from v2g.hardware.interfaces import Demand, OnFault, StageReport
 from v2g.iec61851.pilot import PilotState
 from v2g.io.runtime.clock import Clock, ClockConfig
@@ -32,11 +32,6 @@ from v2g.safety import VehicleRating
 
 class Broken(Exception):
     """What a driver raises that nobody has foreseen."""
-
-
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(scenario)
 
 
 def the_clock() -> Clock:
@@ -91,60 +86,53 @@ def refuses(_event: Observe) -> None:
     raise Broken
 
 
-def test_a_verdict_reaches_every_driver_whatever_another_one_raises() -> None:
-    async def scenario() -> None:
-        channel = SafetyChannel(RATING, the_clock(), refuses)
-        contactor, evse = WeldedContactor(), FaultLog()
-        channel.stage(BrokenStage())
-        channel.contactor(contactor)
-        channel.stand_over(evse)
-        await asyncio.sleep(0.5)
-        channel.close()
-        assert contactor.reported == [False]
-        assert evse.reported == [("contactor_welded", True)]
-
-    run(scenario())
+@simulated
+async def test_a_verdict_reaches_every_driver_whatever_another_one_raises() -> None:
+    channel = SafetyChannel(RATING, the_clock(), refuses)
+    contactor, evse = WeldedContactor(), FaultLog()
+    channel.stage(BrokenStage())
+    channel.contactor(contactor)
+    channel.stand_over(evse)
+    await asyncio.sleep(0.5)
+    channel.close()
+    assert contactor.reported == [False]
+    assert evse.reported == [("contactor_welded", True)]
 
 
-def test_the_watchdog_cuts_every_driver_whatever_another_one_raises() -> None:
-    async def scenario() -> None:
-        watchdog = Watchdog()
-        events: list[Observe] = []
-        channel = SafetyChannel(RATING, the_clock(), events.append, watchdog=watchdog)
-        evse, stage = FaultLog(), BrokenStage()
-        channel.stand_over(evse)
-        channel.stage(stage)
-        channel.contactor(WeldedContactor())
-        for _ in range(20):
-            watchdog.check()
-        assert stage.was_cut
-        await asyncio.sleep(0.05)
-        channel.close()
-        assert evse.reported == [("charger_failed", True)]
-        assert [each.data for each in events] == [{"reason": "hung"}]
-
-    run(scenario())
+@simulated
+async def test_the_watchdog_cuts_every_driver_whatever_another_one_raises() -> None:
+    watchdog = Watchdog()
+    events: list[Observe] = []
+    channel = SafetyChannel(RATING, the_clock(), events.append, watchdog=watchdog)
+    evse, stage = FaultLog(), BrokenStage()
+    channel.stand_over(evse)
+    channel.stage(stage)
+    channel.contactor(WeldedContactor())
+    for _ in range(20):
+        watchdog.check()
+    assert stage.was_cut
+    await asyncio.sleep(0.05)
+    channel.close()
+    assert evse.reported == [("charger_failed", True)]
+    assert [each.data for each in events] == [{"reason": "hung"}]
 
 
 @pytest.mark.parametrize("kind", ["dc", "ac", "wpt", "acdp"])
-def test_a_loop_that_hangs_is_cut_off_by_the_watchdog(pki: PkiTree, tmp_path: Path, kind: Kind) -> None:
+@simulated
+async def test_a_loop_that_hangs_is_cut_off_by_the_watchdog(pki: PkiTree, tmp_path: Path, kind: Kind) -> None:
     """Here nobody feeds the watchdog because no time passes; nothing else runs either."""
-
-    async def scenario() -> None:
-        async with rig(pki, tmp_path, kind) as found:
-            await found.charge()
-            began = found.now
-            for _ in range(20):
-                found.watchdog.check()
-            for _ in range(3):
-                await asyncio.sleep(0)  # what was sent to the wires arrives
-            assert (found.car.power_w, found.car.live) == (0, False)
-            assert found.now - began < 0.001
-            await found.stays_off(5.0, looping=True)
-            assert next(each.data for each in found.named("safety", "opened")) == {"reason": "hung"}
-            assert found.reason == "charger_failed"
-
-    run(scenario())
+    async with rig(pki, tmp_path, kind) as found:
+        await found.charge()
+        began = found.now
+        for _ in range(20):
+            found.watchdog.check()
+        for _ in range(3):
+            await asyncio.sleep(0)  # what was sent to the wires arrives
+        assert (found.car.power_w, found.car.live) == (0, False)
+        assert found.now - began < 0.001
+        await found.stays_off(5.0, looping=True)
+        assert next(each.data for each in found.named("safety", "opened")) == {"reason": "hung"}
+        assert found.reason == "charger_failed"
 
 
 @pytest.mark.parametrize("guarded", [True, False])
@@ -168,7 +156,7 @@ def test_the_contactor_opens_though_the_power_electronics_take_no_command(
             patch.undo()
 
     with pytest.MonkeyPatch.context() as patch:
-        run(scenario())
+        in_simulated_time(scenario())
 
 
 @pytest.mark.parametrize("guarded", [True, False])
@@ -184,35 +172,33 @@ def test_the_contactor_opens_though_the_reason_cannot_be_reported(pki: PkiTree, 
             await found.off(0.2)
             await found.stays_off(5.0)
 
-    run(scenario())
+    in_simulated_time(scenario())
 
 
 @pytest.mark.some(1)
 @pytest.mark.parametrize("kind", ["dc", "ac", "wpt", "acdp"])
-def test_a_sound_charger_gives_the_monitor_nothing_to_say(pki: PkiTree, tmp_path: Path, kind: Kind) -> None:
-    async def scenario() -> None:
-        async with rig(pki, tmp_path, kind) as found:
-            await found.charge()
-            await found.go_on(5.0)
-            if kind != "wpt":
-                await found.deliver("ScheduleRenegotiation")
-                await found.say("ScheduleExchangeReq")
-                await found.deliver("Start")
-                await found.go_on(2.0)
-            await found.deliver("Standby")
-            if found.car.ac is not None:
-                found.car.ac.drive(0)
-            await asyncio.sleep(10.0)
+@simulated
+async def test_a_sound_charger_gives_the_monitor_nothing_to_say(pki: PkiTree, tmp_path: Path, kind: Kind) -> None:
+    async with rig(pki, tmp_path, kind) as found:
+        await found.charge()
+        await found.go_on(5.0)
+        if kind != "wpt":
+            await found.deliver("ScheduleRenegotiation")
+            await found.say("ScheduleExchangeReq")
             await found.deliver("Start")
             await found.go_on(2.0)
-            assert found.car.power_w > 5_000
-            await found.deliver("Stop")
-            await found.say("SessionStopReq", charging_session=cm.ChargingSession.Terminate)
-            await found.stays_off(6.0)
-            assert found.named("safety") == []
-            assert found.reason == "finished"
-
-    run(scenario())
+        await found.deliver("Standby")
+        if found.car.ac is not None:
+            found.car.ac.drive(0)
+        await asyncio.sleep(10.0)
+        await found.deliver("Start")
+        await found.go_on(2.0)
+        assert found.car.power_w > 5_000
+        await found.deliver("Stop")
+        await found.say("SessionStopReq", charging_session=cm.ChargingSession.Terminate)
+        await found.stays_off(6.0)
+        assert found.named("safety") == []
+        assert found.reason == "finished"
 
 
 async def _next_session(found: Rig) -> None:
@@ -222,17 +208,17 @@ async def _next_session(found: Rig) -> None:
 
 
 @pytest.mark.parametrize("kind", ["dc", "ac", "wpt"])
-def test_a_stop_before_anybody_was_authorised_ends_with_its_session(pki: PkiTree, tmp_path: Path, kind: Kind) -> None:
-    async def scenario() -> None:
-        async with rig(pki, tmp_path, kind) as found:
-            await found.say("SupportedAppProtocolReq")
-            found.tell(ports.StopRequested("reset"))
-            await _next_session(found)
-            await found.charge()
-            await found.go_on(3.0)
-            assert found.named("safety") == []
-
-    run(scenario())
+@simulated
+async def test_a_stop_before_anybody_was_authorised_ends_with_its_session(
+    pki: PkiTree, tmp_path: Path, kind: Kind
+) -> None:
+    async with rig(pki, tmp_path, kind) as found:
+        await found.say("SupportedAppProtocolReq")
+        found.tell(ports.StopRequested("reset"))
+        await _next_session(found)
+        await found.charge()
+        await found.go_on(3.0)
+        assert found.named("safety") == []
 
 
 # -- the vehicle
@@ -263,32 +249,28 @@ class BrokenVehicle:
         """Nothing to leave."""
 
 
-def test_a_vehicles_verdict_reaches_pilot_contactor_and_session_whatever_else_fails() -> None:
-    async def scenario() -> None:
-        hardware, reported = BrokenVehicle(), []
-        channel = VehicleChannel(hardware, VehicleRating(), the_clock(), refuses)
-        from_hardware = hardware.tell
-        channel.subscribe(lambda _fact: refuses(Observe("", "")))
-        channel.subscribe(reported.append)
-        from_hardware(vehicle_ports.ContactorState(closed=True))
-        await asyncio.sleep(0.5)
-        await channel.close()
-        assert hardware.did == [vehicle_ports.SetCpState(PilotState.B), vehicle_ports.OpenContactor()]
-        assert reported == [vehicle_ports.HardwareFault("contactor_welded")]
-
-    run(scenario())
+@simulated
+async def test_a_vehicles_verdict_reaches_pilot_contactor_and_session_whatever_else_fails() -> None:
+    hardware, reported = BrokenVehicle(), []
+    channel = VehicleChannel(hardware, VehicleRating(), the_clock(), refuses)
+    from_hardware = hardware.tell
+    channel.subscribe(lambda _fact: refuses(Observe("", "")))
+    channel.subscribe(reported.append)
+    from_hardware(vehicle_ports.ContactorState(closed=True))
+    await asyncio.sleep(0.5)
+    await channel.close()
+    assert hardware.did == [vehicle_ports.SetCpState(PilotState.B), vehicle_ports.OpenContactor()]
+    assert reported == [vehicle_ports.HardwareFault("contactor_welded")]
 
 
-def test_a_vehicle_that_cannot_be_cut_off_is_asked_to_stop_all_the_same() -> None:
-    async def scenario() -> None:
-        watchdog, hardware = Watchdog(), BrokenVehicle()
-        events: list[Observe] = []
-        channel = VehicleChannel(hardware, VehicleRating(), the_clock(), events.append, watchdog=watchdog)
-        hardware.tell(vehicle_ports.ContactorState(closed=True))
-        for _ in range(20):
-            watchdog.check()
-        await asyncio.sleep(0.05)
-        await channel.close()
-        assert [each.data for each in events] == [{"reason": "hung"}]
-
-    run(scenario())
+@simulated
+async def test_a_vehicle_that_cannot_be_cut_off_is_asked_to_stop_all_the_same() -> None:
+    watchdog, hardware = Watchdog(), BrokenVehicle()
+    events: list[Observe] = []
+    channel = VehicleChannel(hardware, VehicleRating(), the_clock(), events.append, watchdog=watchdog)
+    hardware.tell(vehicle_ports.ContactorState(closed=True))
+    for _ in range(20):
+        watchdog.check()
+    await asyncio.sleep(0.05)
+    await channel.close()
+    assert [each.data for each in events] == [{"reason": "hung"}]

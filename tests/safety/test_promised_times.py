@@ -25,7 +25,7 @@ from tests.safety.judged.rule import PHASE_V
 from tests.safety.judged.vehicle_rig import settings, vehicle_rig
 from tests.safety.vehicle_places import Kind
 from tests.station.bench import FIXED, Bench
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from v2g.battery.derating import DeratingSettings as Derating
 from v2g.energy.conductors import Currents
 from v2g.hardware.energy_manager.commands import EnergyCommand
@@ -145,8 +145,7 @@ def measure_charger(
     """Return how long a charger in the charge loop takes until no power flows, or no more than is allowed; it happens
     so much later than else."""
     if edition == "basic":
-        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-            return runner.run(measure_basic(what, pki, folder, later_s))
+        return in_simulated_time(measure_basic(what, pki, folder, later_s))
     took: list[float] = []
     base: Any = play.Play if edition == "20" else older_play.PLAYS[edition]  # type: ignore[index]
 
@@ -297,8 +296,7 @@ def keeps(took: float, seconds: float) -> bool:
 @pytest.mark.some(13)
 @pytest.mark.parametrize(("what", "edition", "kind", "seconds"), promised("vehicle"))
 def test_a_vehicle_keeps_its_promises(what: str, edition: str, kind: Kind, seconds: float) -> None:
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        took = runner.run(measure_vehicle(what, edition, kind))
+    took = in_simulated_time(measure_vehicle(what, edition, kind))
     assert keeps(took, seconds)
 
 

@@ -22,7 +22,7 @@ from evcc.session.ports import SetAcPower, StopRequested
 from evcc.session.settings import ProgramStep
 from tests.safety.judged.vehicle_rig import VehicleRig, settings, vehicle_rig
 from tests.safety.vehicle_places import Kind
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import VirtualLoop, simulated
 from v2g.iso15118.d20.messages.common_types import EvseNotification, Processing
 from v2g.iso15118.engine.session import Session
 
@@ -382,61 +382,50 @@ def test_no_way_for_a_vehicle_to_bear_it(each: Case, how: str) -> None:
 
 @pytest.mark.some(1)
 @pytest.mark.parametrize("kind", ["dc", "ac", "wpt", "acdp", "basic"])
-def test_a_sound_vehicle_gives_the_monitor_nothing_to_say(kind: Kind) -> None:
-    async def run() -> None:
-        async with vehicle_rig(kind) as found:
-            await found.charge()
-            await asyncio.sleep(30.0)
-            assert found.power_w > 5_000
-            found.tell(StopRequested("driver"))
-            await found.until(found.running.done, 10.0)
-            await found.stays_off(10.0)
-            assert found.named("safety") == []
-            assert await found.running == "finished"
-
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(run())
+@simulated
+async def test_a_sound_vehicle_gives_the_monitor_nothing_to_say(kind: Kind) -> None:
+    async with vehicle_rig(kind) as found:
+        await found.charge()
+        await asyncio.sleep(30.0)
+        assert found.power_w > 5_000
+        found.tell(StopRequested("driver"))
+        await found.until(found.running.done, 10.0)
+        await found.stays_off(10.0)
+        assert found.named("safety") == []
+        assert await found.running == "finished"
 
 
 @pytest.mark.parametrize("kind", ["dc", "ac", "wpt", "acdp"])
-def test_a_loop_that_hangs_is_cut_off_by_the_watchdog(kind: Kind) -> None:
+@simulated
+async def test_a_loop_that_hangs_is_cut_off_by_the_watchdog(kind: Kind) -> None:
     """Here nobody feeds the watchdog because no time passes; nothing else runs either."""
-
-    async def run() -> None:
-        async with vehicle_rig(kind) as found:
-            await found.charge()
-            for _ in range(20):
-                found.watchdog.check()
-            await asyncio.sleep(0)  # what was sent to the wires arrives
-            await asyncio.sleep(0)
-            assert not found.joined
-            assert not found.shows_c
-            await found.until(found.running.done, 1.0)
-            assert next(each.data for each in found.named("safety", "opened")) == {"reason": "hung"}
-            assert await found.running == "program_hung"
-            await found.stays_off(10.0)
-
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(run())
+    async with vehicle_rig(kind) as found:
+        await found.charge()
+        for _ in range(20):
+            found.watchdog.check()
+        await asyncio.sleep(0)  # what was sent to the wires arrives
+        await asyncio.sleep(0)
+        assert not found.joined
+        assert not found.shows_c
+        await found.until(found.running.done, 1.0)
+        assert next(each.data for each in found.named("safety", "opened")) == {"reason": "hung"}
+        assert await found.running == "program_hung"
+        await found.stays_off(10.0)
 
 
 @pytest.mark.parametrize("state", ["DC_CableCheckReq", "DC_PreChargeReq", "DC_ChargeLoopReq"])
-def test_contacts_that_open_for_a_moment_end_the_session(state: str) -> None:
+@simulated
+async def test_contacts_that_open_for_a_moment_end_the_session(state: str) -> None:
     """Before the contactor was closed nobody was notified of it, and power came after it, with the pilot in state B."""
-
-    async def run() -> None:
-        async with vehicle_rig("acdp") as found:
-            await found.asked(state)
-            await asyncio.sleep(0.05)
-            device = found.station.responses.pantograph
-            assert device is not None
-            device.move(connected=False)
-            await asyncio.sleep(0.1)
-            device.move(connected=True)
-            found.station.act()
-            await found.until(found.running.done, 0.5)
-            assert await found.running == "unplugged"
-            await found.stays_off(10.0)
-
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(run())
+    async with vehicle_rig("acdp") as found:
+        await found.asked(state)
+        await asyncio.sleep(0.05)
+        device = found.station.responses.pantograph
+        assert device is not None
+        device.move(connected=False)
+        await asyncio.sleep(0.1)
+        device.move(connected=True)
+        found.station.act()
+        await found.until(found.running.done, 0.5)
+        assert await found.running == "unplugged"
+        await found.stays_off(10.0)

@@ -17,7 +17,7 @@ from secc.session.config import AcRating, SeccConfig
 from secc.status import GridCodeShown
 from tests.secc.stand import charge, stand
 from tests.secc_toml import identity
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from v2g.energy.frequency_trace import FrequencyTrace
 from v2g.energy.grid_code import GridCode, ProtectionStage, Reactive, parse_code, preset_texts, presets
 from v2g.energy.grid_support import FrequencySupport, GridSupport
@@ -453,8 +453,7 @@ class Watched:
 
 def virtually(story: Callable[[], Coroutine[None, None, None]]) -> None:
     """Run it in simulated time."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(story())
+    in_simulated_time(story())
 
 
 def test_it_connects_and_disconnects_at_the_times_of_the_code_without_a_further_measurement() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from secc.retention import Bundle, BundleRetention, RetentionConfig, choose
 from tests.sealing import Keys
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from v2g.energy.settlement.bundle import Manifest
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import wall_ns
@@ -201,8 +201,7 @@ def test_it_looks_again_and_again_and_no_disk_is_touched_by_the_loop(
         assert shelf.left() == set()
         assert found == {"disk"}
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(play())
+    in_simulated_time(play())
     assert rounds[1] - rounds[0] >= 3600
 
 

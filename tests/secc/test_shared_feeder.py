@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -20,7 +20,7 @@ from secc.hardware.safety import SafetyChannel
 from secc.session.config import AcRating
 from secc.session.ports import GridChanged
 from tests.safety.controllers import OnRig, controllers, grid_signal, program
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time, simulated
 from v2g.energy.limits import SITE, Limit
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine.session import Fact
@@ -110,41 +110,31 @@ async def both_charge(found: Feeder) -> None:
     assert [each.car.line_ma[0] for each in found.found] == near(10_000, 10_000)
 
 
-def played(scene: Coroutine[Any, Any, None]) -> None:
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(scene)
-
-
-def test_two_vehicles_on_one_phase_never_carry_more_than_the_feeder(pki: PkiTree, tmp_path: Path) -> None:
+@simulated
+async def test_two_vehicles_on_one_phase_never_carry_more_than_the_feeder(pki: PkiTree, tmp_path: Path) -> None:
     """The second one waits for the first one; when that leaves, it gets all."""
-
-    async def scene() -> None:
-        async with feeder(pki, tmp_path, LINES, LINES) as found:
-            await both_charge(found)
-            found.found[0].car.unplug()
-            await found.wait(HELD_S)
-            assert found.carried_ma == near(20_000, 0, 0)
-
-    played(scene())
+    async with feeder(pki, tmp_path, LINES, LINES) as found:
+        await both_charge(found)
+        found.found[0].car.unplug()
+        await found.wait(HELD_S)
+        assert found.carried_ma == near(20_000, 0, 0)
 
 
-def test_vehicles_that_come_together_share_at_once_and_never_have_more_than_the_feeder(
+@simulated
+async def test_vehicles_that_come_together_share_at_once_and_never_have_more_than_the_feeder(
     pki: PkiTree, tmp_path: Path
 ) -> None:
-    async def scene() -> None:
-        async with feeder(pki, tmp_path, LINES, LINES, LINES) as found:
-            evses = [each.controller for each in found.found]
-            for each in found.found:
-                each.car.plug()
-                await asyncio.sleep(CROWD_S / 4)
-                assert each.controller.busy
-                assert sum(one.grid.limits[0].charge_ma or 0 for one in evses if one.busy) <= 20_000
-            await asyncio.sleep(CROWD_S)
-            shares = [each.grid.limits[0].charge_ma or 0 for each in evses]
-            assert min(shares) >= 6_000
-            assert sum(shares) <= 20_000
-
-    played(scene())
+    async with feeder(pki, tmp_path, LINES, LINES, LINES) as found:
+        evses = [each.controller for each in found.found]
+        for each in found.found:
+            each.car.plug()
+            await asyncio.sleep(CROWD_S / 4)
+            assert each.controller.busy
+            assert sum(one.grid.limits[0].charge_ma or 0 for one in evses if one.busy) <= 20_000
+        await asyncio.sleep(CROWD_S)
+        shares = [each.grid.limits[0].charge_ma or 0 for each in evses]
+        assert min(shares) >= 6_000
+        assert sum(shares) <= 20_000
 
 
 @pytest.fixture
@@ -163,19 +153,16 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> dict[SafetyChannel, Limit]:
     return found
 
 
-def test_monitors_keep_to_the_shares_of_a_lower_limit_of_the_site(
+@simulated
+async def test_monitors_keep_to_the_shares_of_a_lower_limit_of_the_site(
     pki: PkiTree, tmp_path: Path, heard: dict[SafetyChannel, Limit]
 ) -> None:
     """Of 12 A each has its share at once, not what it had before."""
-
-    async def scene() -> None:
-        async with feeder(pki, tmp_path, LINES, LINES) as found:
-            await both_charge(found)
-            found.charger.carry_out(GridSignalReceived(signal=grid_signal(2, charge_w=8_280, discharge_w=0)))
-            assert [heard[each.controller.safety].charge_ma for each in found.found] == [6_000, 6_000]
-            assert [each.controller.grid.limits[0] for each in found.found] == list(heard.values())
-
-    played(scene())
+    async with feeder(pki, tmp_path, LINES, LINES) as found:
+        await both_charge(found)
+        found.charger.carry_out(GridSignalReceived(signal=grid_signal(2, charge_w=8_280, discharge_w=0)))
+        assert [heard[each.controller.safety].charge_ma for each in found.found] == [6_000, 6_000]
+        assert [each.controller.grid.limits[0] for each in found.found] == list(heard.values())
 
 
 def test_monitors_of_a_crowd_hear_of_no_share_after_what_profiles_permit(
@@ -197,38 +184,33 @@ def test_monitors_of_a_crowd_hear_of_no_share_after_what_profiles_permit(
             await asyncio.sleep(CROWD_S)
             assert [heard[each.controller.safety].charge_ma for each in found.found] == [6_500, 6_500, 0]
 
-    played(scene())
+    in_simulated_time(scene())
 
 
-def test_conductors_of_different_outlets_are_not_shared(pki: PkiTree, tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with feeder(pki, tmp_path, ("L1",), ("L2",), ("L1",)) as found:
-            for number in (1, 2, 3):
-                await found.charge(number)
-            await found.wait(HELD_S)
-            assert found.carried_ma == near(20_000, 20_000, 0)
-
-    played(scene())
+@simulated
+async def test_conductors_of_different_outlets_are_not_shared(pki: PkiTree, tmp_path: Path) -> None:
+    async with feeder(pki, tmp_path, ("L1",), ("L2",), ("L1",)) as found:
+        for number in (1, 2, 3):
+            await found.charge(number)
+        await found.wait(HELD_S)
+        assert found.carried_ma == near(20_000, 20_000, 0)
 
 
 @pytest.mark.parametrize("measured", [True, False])
-def test_a_welded_outlet_keeps_what_it_draws(pki: PkiTree, tmp_path: Path, measured: bool) -> None:
+@simulated
+async def test_a_welded_outlet_keeps_what_it_draws(pki: PkiTree, tmp_path: Path, measured: bool) -> None:
     """Its vehicle goes on with 8 A, of which a silent meter says nothing: then it may be the 10 A of its share."""
-
-    async def scene() -> None:
-        async with feeder(pki, tmp_path, LINES, LINES) as found:
-            await both_charge(found)
-            first, second = found.found
-            first.car.draw(8 * 230, obeys=False)
-            await found.wait(1.0)
-            first.faults.set("weld")
-            if not measured:
-                first.faults.set("meter_silent")
-            first.controller.fact(ShutDown())
-            await found.wait(2 * HELD_S)
-            assert not first.controller.busy
-            assert (first.controller.sample().power_w is None) is not measured
-            assert first.car.line_ma == near(8_000)
-            assert second.car.line_ma == near(12_000 if measured else 10_000)
-
-    played(scene())
+    async with feeder(pki, tmp_path, LINES, LINES) as found:
+        await both_charge(found)
+        first, second = found.found
+        first.car.draw(8 * 230, obeys=False)
+        await found.wait(1.0)
+        first.faults.set("weld")
+        if not measured:
+            first.faults.set("meter_silent")
+        first.controller.fact(ShutDown())
+        await found.wait(2 * HELD_S)
+        assert not first.controller.busy
+        assert (first.controller.sample().power_w is None) is not measured
+        assert first.car.line_ma == near(8_000)
+        assert second.car.line_ma == near(12_000 if measured else 10_000)

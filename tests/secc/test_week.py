@@ -27,7 +27,7 @@ from evcc.session.settings import SessionConfig, TimingConfig
 from pki_tools.tree import PkiTree
 from secc.charger import Charger
 from tests.secc.bench_program import BENCH, SIGNAL, made
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from v2g.io.runtime.clock import Clock, ClockConfig, wall_ns
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.runner import Runner
@@ -192,8 +192,7 @@ def visited(pki: PkiTree, folder: Path, monkeypatch: pytest.MonkeyPatch, hours: 
     logging.disable(logging.INFO)  # pytest keeps what is logged
     tracemalloc.start()
     try:
-        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-            return runner.run(run())
+        return in_simulated_time(run())
     finally:
         tracemalloc.stop()
         logging.disable(before)

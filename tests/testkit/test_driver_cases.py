@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 from secc.hardware.drivers import find
 from secc.hardware.meter import SimulatedMeter
 from tests.driver_packages import install
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from v2g.hardware.interfaces import OFF, Demand, StageReport
 from v2g.io.hardware.driver import DriverContext, Kind
 from v2g.io.plc.pilot import SimulatedChargerPilot
@@ -39,12 +39,7 @@ def outcome(kind: Kind, bench: Bench, **settings: Any) -> dict[str, Result]:
             tester = DriverTester(kind, "simulated", config, with_, context)
             return {each.case.id.split("-", 2)[2]: await tester.run(each) for each in cases(kind)}
 
-    return run(scenario())
-
-
-def run(scenario: Coroutine[Any, Any, dict[str, Result]]) -> dict[str, Result]:
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(scenario)
+    return in_simulated_time(scenario())
 
 
 def named(results: dict[str, Result], verdict: Verdict) -> set[str]:
@@ -439,6 +434,6 @@ def test_drivers_of_card_readers_and_displays(
             found[each.case.id.split("-", 2)[2]] = await tester.run(each)
         return found
 
-    results = run(scenario())
+    results = in_simulated_time(scenario())
     assert named(results, Verdict.FAIL) == set(fails.split()), results
     assert not named(results, Verdict.INCONCLUSIVE)

@@ -16,7 +16,7 @@ from tests.csms.support import make_config
 from tests.e2e.chaos.faults import Fault, happen, some
 from tests.e2e.chaos.judge import judge
 from tests.e2e.chaos.world import CARDS, Setting, world
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import parse_time
 from v2g_station.simulator.behaviour import Behaviour
@@ -79,8 +79,7 @@ class Ground:
                 await found.settle()
                 return judge(found)
 
-        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-            return runner.run(story())
+        return in_simulated_time(story())
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from evcc.hardware.couplings import SecondaryDevice
 from evcc.hardware.drive import Driving, PlaceConfig
 from evcc.session.ports import DeviceObserved, DriveIn, PresentVoltage
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from v2g.io.simulation.lines import ChargerCoil, VehicleCoil
 
 
@@ -127,8 +127,7 @@ def test_it_shows_where_it_drives_and_the_id_that_it_sends() -> None:
     bay = Bay()
     bay.device.transmit(77)
     assert bay.line.shown[-1] == VehicleCoil(500, 70, 160, 0, 77)
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(bay.driving.drive(DriveIn(-100)))
+    in_simulated_time(bay.driving.drive(DriveIn(-100)))
     assert bay.line.shown[-1] == VehicleCoil(1_500, 70, 160, 0, 77)
 
 
@@ -156,5 +155,4 @@ def test_an_id_is_observed_by_its_method_as_soon_as_there_is_one() -> None:
         assert await asyncio.wait_for(bay.device.observe("LPE"), 1.0) == DeviceObserved(9)
         return done
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        assert not any(runner.run(observe()))
+    assert not any(in_simulated_time(observe()))

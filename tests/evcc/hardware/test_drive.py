@@ -6,7 +6,7 @@ import pytest
 
 from evcc.hardware.drive import Driving, PlaceConfig
 from evcc.session.ports import DriveIn, DroveIn
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 
 GUIDED, ALONE = "LF_TxEV", "Manual"
 HERE = DriveIn(None)
@@ -26,8 +26,7 @@ class Way:
         async def all_of_them() -> list[DroveIn]:
             return [await self.driving.drive(each) for each in commands]
 
-        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-            return runner.run(all_of_them())
+        return in_simulated_time(all_of_them())
 
 
 def at(travel_cm: int, *, in_place: bool = False) -> DroveIn:
@@ -99,8 +98,7 @@ def test_a_step_takes_a_tenth_of_a_second() -> None:
         await Driving().drive(HERE)
         return loop.time() - began
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        assert runner.run(timed()) == pytest.approx(0.1, abs=0.01)
+    assert in_simulated_time(timed()) == pytest.approx(0.1, abs=0.01)
 
 
 def test_where_vehicles_stand_without_a_word_on_it() -> None:

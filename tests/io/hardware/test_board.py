@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time, simulated
 from v2g.errors import ConfigError, TransportError
 from v2g.hardware.board import inputs
 from v2g.hardware.board.protocol import (
@@ -182,8 +182,7 @@ def scenes(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             place.board.close()
             other.stop()
 
-        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-            runner.run(scenario())
+        in_simulated_time(scenario())
 
     return play
 
@@ -487,19 +486,16 @@ def test_a_boards_port_is_what_only_one_evse_can_have() -> None:
     assert CONFIG.devices == (CONFIG.device,)
 
 
-def test_the_coding_of_a_plug_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def scenario() -> None:
-        far = Far()
-        monkeypatch.setattr(module, "SerialPort", far.open)
-        place = Place(far, msgspec.structs.replace(CONFIG, proximity="type1"))
-        place.show(pp=480)
-        await place.found()
-        assert place.board.proximity == Proximity("unlatched")
-        place.board.close()
-        far.stop()
-
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(scenario())
+@simulated
+async def test_the_coding_of_a_plug_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    far = Far()
+    monkeypatch.setattr(module, "SerialPort", far.open)
+    place = Place(far, msgspec.structs.replace(CONFIG, proximity="type1"))
+    place.show(pp=480)
+    await place.found()
+    assert place.board.proximity == Proximity("unlatched")
+    place.board.close()
+    far.stop()
 
 
 def test_temperatures_are_in_degrees_and_a_broken_sensor_has_none(scenes: Any) -> None:
@@ -767,32 +763,29 @@ def test_after_its_test_a_board_that_is_lost_is_a_fault_at_once(scenes: Any) -> 
         (None, False, TransportError),
     ],
 )
-def test_a_driver_opens_a_board_that_answers_and_has_a_contactor(
+@simulated
+async def test_a_driver_opens_a_board_that_answers_and_has_a_contactor(
     monkeypatch: pytest.MonkeyPatch, hello: Hello | None, monitors: bool, error: Any
 ) -> None:
-    async def scenario() -> None:
-        far, loop = Far(), asyncio.get_running_loop()
-        far.hello = hello
-        monkeypatch.setattr(module, "SerialPort", far.open)
-        opening = DRIVER.open(CONFIG, DriverContext(clock=Clock()))
-        if error is None:
-            async with opening as parts:
-                assert isinstance(parts.pilot, SerialBoard)
-                assert parts.cabinet is parts.pilot
-                assert parts.self_test == parts.pilot.self_test
-                assert parts.monitor is (parts.pilot if monitors else None)
-                parts.contactor.set(closed=True)
-                assert far.sets[-1].contactor
-        else:
-            with pytest.raises(error, match="/dev/board"):
-                async with opening:
-                    pass
-            assert loop.time() - 1000 == pytest.approx(2.0 * (hello is None), abs=0.1)
-        assert far.port is None
-        far.stop()
-
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(scenario())
+    far, loop = Far(), asyncio.get_running_loop()
+    far.hello = hello
+    monkeypatch.setattr(module, "SerialPort", far.open)
+    opening = DRIVER.open(CONFIG, DriverContext(clock=Clock()))
+    if error is None:
+        async with opening as parts:
+            assert isinstance(parts.pilot, SerialBoard)
+            assert parts.cabinet is parts.pilot
+            assert parts.self_test == parts.pilot.self_test
+            assert parts.monitor is (parts.pilot if monitors else None)
+            parts.contactor.set(closed=True)
+            assert far.sets[-1].contactor
+    else:
+        with pytest.raises(error, match="/dev/board"):
+            async with opening:
+                pass
+        assert loop.time() - 1000 == pytest.approx(2.0 * (hello is None), abs=0.1)
+    assert far.port is None
+    far.stop()
 
 
 def test_a_board_is_configured_by_its_port_alone() -> None:

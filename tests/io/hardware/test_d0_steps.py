@@ -10,7 +10,7 @@ import pytest
 from tests.hardware.meters.iec62056 import sent as readout
 from tests.io.hardware.d0 import telegram
 from tests.io.hardware.stepped_port import SteppedPort
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from v2g.errors import TransportError
 from v2g.hardware.interfaces import MeterValues
 from v2g.hardware.meters.iec62056 import with_parity
@@ -42,8 +42,7 @@ def play(monkeypatch: pytest.MonkeyPatch, scene: Callable[[Head], Coroutine[Any,
         await scene(head)
         await head.meter.stop()
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_telegrams_are_read_at_their_speed_until_the_meter_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

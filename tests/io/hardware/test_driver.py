@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from v2g.errors import ConfigError, TransportError, V2GError
 from v2g.io.hardware.driver import GROUP, DriverContext, OnFailure, keep_open
 from v2g.io.runtime.clock import Clock
@@ -48,8 +48,7 @@ class Reader:
                 async with asyncio.timeout(600):
                     await keep_open(self.open, self.use, self.lost.append)
 
-        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-            runner.run(scenario())
+        in_simulated_time(scenario())
         return self
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time, simulated
 from v2g.errors import TransportError
 from v2g.hardware.energy_manager.commands import EnergyCommand, ManagedEvse, ManagedStation
 from v2g.io.hardware.energy_config import EnergyModbusConfig
@@ -90,8 +90,7 @@ def play(scene: Callable[[Charger], Coroutine[Any, Any, None]]) -> None:
             await charger.link.close()
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_registers_are_written_and_read_in_order() -> None:
@@ -272,16 +271,13 @@ def test_an_end_closes_the_port_and_all_connections() -> None:
     play(scene)
 
 
-def test_an_address_that_is_not_ours_is_said() -> None:
-    async def scenario() -> None:
-        link = ModbusEnergyManager(EnergyModbusConfig(host="192.0.2.1", port=0), 1, lambda *_: None, lambda _: None)
-        with pytest.raises(TransportError, match=r"Modbus TCP at 192\.0\.2\.1, port 0: ") as caught:
-            await link.open()
-        assert "host must be an address of this machine" in caught.value.hint
-        await link.close()
-
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(scenario())
+@simulated
+async def test_an_address_that_is_not_ours_is_said() -> None:
+    link = ModbusEnergyManager(EnergyModbusConfig(host="192.0.2.1", port=0), 1, lambda *_: None, lambda _: None)
+    with pytest.raises(TransportError, match=r"Modbus TCP at 192\.0\.2\.1, port 0: ") as caught:
+        await link.open()
+    assert "host must be an address of this machine" in caught.value.hint
+    await link.close()
 
 
 def test_the_limits_of_its_configuration() -> None:

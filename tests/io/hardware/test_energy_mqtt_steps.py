@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time, simulated
 from v2g.errors import TransportError
 from v2g.hardware.energy_manager.commands import EnergyCommand, ManagedEvse, ManagedStation
 from v2g.io.hardware.energy_config import EnergyMqttConfig
@@ -106,8 +106,7 @@ def play(scene: Callable[[Charger], Coroutine[Any, Any, None]], *, connected: bo
         await charger.link.close()
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(scenario())
+    in_simulated_time(scenario())
 
 
 def of(found: list[tuple[str, Any, bool]]) -> list[tuple[str, int | None]]:
@@ -134,14 +133,11 @@ def test_it_connects_when_it_is_opened_and_says_when_it_ends() -> None:
     play(scene)
 
 
-def test_one_that_was_never_opened_says_nothing_at_its_end() -> None:
-    async def scenario() -> None:
-        charger = Charger()
-        await charger.link.close()
-        assert charger.broker.news() == []
-
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(scenario())
+@simulated
+async def test_one_that_was_never_opened_says_nothing_at_its_end() -> None:
+    charger = Charger()
+    await charger.link.close()
+    assert charger.broker.news() == []
 
 
 def test_commands_are_taken_at_their_places() -> None:

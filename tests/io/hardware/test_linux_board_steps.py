@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.io.hardware.linux_machine import CONTACT, REFERENCE, RELAY, WATCHDOG, config_of
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from v2g.errors import TransportError
 from v2g.iec61851.pilot import VEHICLE_OHM, PilotState, pilot_high_mv, pilot_low_mv
 from v2g.iec61851.proximity import Proximity
@@ -210,8 +210,7 @@ def play(scene: Callable[[Machine], Coroutine[Any, Any, None]], **changes: Any) 
         if not machine.stopped:
             machine.board.close()
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(scenario())
+    in_simulated_time(scenario())
 
 
 # -- its beginning and its end

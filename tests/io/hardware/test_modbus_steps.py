@@ -15,7 +15,7 @@ from pymodbus.pdu import ExceptionResponse, ModbusPDU
 from pymodbus.pdu.register_message import ReadHoldingRegistersResponse, ReadInputRegistersResponse
 
 from tests.io.hardware.modbus_meter import SUNSPEC_VALUES, floats, sunspec
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from v2g.energy.conductors import Currents
 from v2g.errors import TransportError
 from v2g.hardware.interfaces import MeterValues
@@ -91,8 +91,7 @@ def play(scene: Callable[[Line], Coroutine[Any, Any, None]], **config: Any) -> N
         await line.meter.stop()
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(scenario())
+    in_simulated_time(scenario())
 
 
 def test_it_is_polled_at_its_interval_until_it_is_stopped() -> None:

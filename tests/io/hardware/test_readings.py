@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from v2g.errors import TransportError
 from v2g.hardware.interfaces import MeterValues
 from v2g.io.hardware.readings import MeterReadings
@@ -55,8 +55,7 @@ def play(scene: Callable[[Meter], Coroutine[Any, Any, None]]) -> None:
     async def scenario() -> None:
         await scene(Meter())
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(scenario())
+    in_simulated_time(scenario())
 
 
 def later(seconds: float, call: Callable[[], object]) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from v2g.errors import ConfigError, StoreError, TransportError
 from v2g.io.runtime.supervision import (
     FIRST_PAUSE_S,
@@ -39,8 +39,7 @@ def run_failing(fails: int, lasts_s: float = 0.0) -> tuple[list[Observe], int]:
         await asyncio.sleep(fails * (lasts_s + LONGEST_PAUSE_S) + 1)
         await supervisor.close()
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(main())
+    in_simulated_time(main())
     return events, calls
 
 
@@ -134,8 +133,7 @@ def test_a_task_whose_library_swallows_its_cancellation_ends_nevertheless() -> N
         await supervisor.close(again_s=7.0)
         return asyncio.get_running_loop().time() - began
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        assert 14 <= runner.run(main()) < 14.001
+    assert 14 <= in_simulated_time(main()) < 14.001
     assert swallowed == 3
 
 
@@ -210,5 +208,4 @@ def test_a_wait_ends_with_its_event_or_its_time(comes_s: float, waited_s: float)
         await wait_at_most(5, asyncio.sleep(comes_s))
         return asyncio.get_running_loop().time() - begin
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        assert runner.run(main()) == pytest.approx(waited_s)
+    assert in_simulated_time(main()) == pytest.approx(waited_s)

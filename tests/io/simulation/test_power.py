@@ -4,33 +4,29 @@ import asyncio
 import itertools
 
 from secc.hardware.simulated import BenchLine
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time, simulated
 from v2g.hardware.interfaces import REPORT_S, Demand
 from v2g.hardware.simulation import StageConfig
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.power import Faults, SimulatedContactor, SimulatedStage
 
 
-def test_a_contactor_that_was_cut_is_not_seen_closed_again_when_it_is_commanded_open() -> None:
+@simulated
+async def test_a_contactor_that_was_cut_is_not_seen_closed_again_when_it_is_commanded_open() -> None:
     """The watchdog's thread cuts while the event loop hangs; the charger commands it when the loop runs again."""
-
-    async def scene() -> None:
-        contactor = SimulatedContactor(Faults((), Clock()), 0.05)
-        contactor.set(closed=True)
-        await asyncio.sleep(0.1)
-        assert contactor.closed
-        contactor.cut()
-        assert not contactor.closed
-        contactor.set(closed=False)
-        assert not contactor.closed
-        await asyncio.sleep(0.1)
-        assert not contactor.closed
-        contactor.set(closed=True)
-        await asyncio.sleep(0.1)
-        assert contactor.closed
-
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(scene())
+    contactor = SimulatedContactor(Faults((), Clock()), 0.05)
+    contactor.set(closed=True)
+    await asyncio.sleep(0.1)
+    assert contactor.closed
+    contactor.cut()
+    assert not contactor.closed
+    contactor.set(closed=False)
+    assert not contactor.closed
+    await asyncio.sleep(0.1)
+    assert not contactor.closed
+    contactor.set(closed=True)
+    await asyncio.sleep(0.1)
+    assert contactor.closed
 
 
 def test_a_stage_reports_often_enough_however_often_its_demand_changes() -> None:
@@ -46,7 +42,6 @@ def test_a_stage_reports_often_enough_however_often_its_demand_changes() -> None
         stage.close()
         return seen
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        seen = runner.run(scene())
+    seen = in_simulated_time(scene())
     assert max(b - a for a, b in itertools.pairwise(seen)) <= REPORT_S
     assert seen[-1] - seen[0] > 4

@@ -27,7 +27,7 @@ from tests.safety.controllers import CABLE_OHM, CAR_W, Desk, OnRig, controllers,
 from tests.safety.judged.pilot_rule import PilotJudge
 from tests.safety.judged.play import DIPS, LOOK_S, SENSED_S, swing
 from tests.safety.judged.steps import Chances, Step, goes_on, reported, script, walk
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from v2g.energy.limits import GridResponse
 from v2g.iec61851.pilot import PilotState
 from v2g.slac.evse import EvseSlacConfig
@@ -391,8 +391,7 @@ async def perform(
 
 def play(pki: PkiTree, folder: Path, kind: Kind, steps: Sequence[Step], *, guarded: bool = True) -> list[str]:
     """See `perform`; in simulated time. Return what was wrong."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(perform(pki, folder, kind, steps, guarded=guarded))[0]
+    return in_simulated_time(perform(pki, folder, kind, steps, guarded=guarded))[0]
 
 
 def command(kind: Kind, steps: Sequence[Step]) -> str:

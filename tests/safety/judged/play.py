@@ -24,7 +24,7 @@ from tests.safety.judged.rig import BATTERY_MV, Rig, rig
 from tests.safety.judged.rule import Judge
 from tests.safety.judged.steps import Chances, Step, goes_on, reported, script, walk
 from tests.secc.session.bench import AC_WAYS, ACDP_WAYS, REQUESTS, WAYS, WPT_WAYS, number
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from v2g.asn1.discharge import signed_content
 from v2g.energy.limits import GridResponse, Limit, Setpoint
 from v2g.iec61851.pilot import PilotState
@@ -633,8 +633,7 @@ async def perform(
 
 def play(pki: PkiTree, folder: Path, kind: Kind, steps: Sequence[Step], **how: Any) -> list[str]:
     """See `perform`; in simulated time."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(perform(pki, folder, kind, steps, **how))
+    return in_simulated_time(perform(pki, folder, kind, steps, **how))
 
 
 def command(kind: Kind, steps: Sequence[Step], *, scheduled: bool = False) -> str:

@@ -29,7 +29,7 @@ from tests.safety.judged.rig import BATTERY_MV, rig
 from tests.safety.judged.rule import FOLLOW_S, IN_TURNS_S, LOWERED_S, PHASE_V, POWER_S
 from tests.safety.judged.steps import Chances, InTurns, Lately, Since, Step, Windows, goes_on, reported, script, walk
 from tests.station.bench import Bench
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from v2g.energy.limits import OPERATOR, SITE, Limit
 from v2g.hardware.energy_manager.commands import EnergyCommand
 from v2g_station.blocks.data_transfer import GridSignalReceived
@@ -298,8 +298,7 @@ async def perform(pki: PkiTree, folder: Path, kinds: Sequence[Kind], steps: Sequ
 
 def play(pki: PkiTree, folder: Path, kinds: Sequence[Kind], steps: Sequence[Step]) -> list[str]:
     """See `perform`; in simulated time."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(perform(pki, folder, kinds, steps))
+    return in_simulated_time(perform(pki, folder, kinds, steps))
 
 
 def command(kinds: Sequence[Kind], steps: Sequence[Step]) -> str:

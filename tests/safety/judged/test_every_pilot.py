@@ -3,7 +3,6 @@ change of the pilot, fact and timer, and random walks. `make long` tries all of 
 the same.
 """
 
-import asyncio
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from secc.session import basic_charging as basic
 from secc.session import ports
 from tests.safety.judged.pilot_play import KINDS, STATES, TOLD, Kind, command, perform, play, wander
 from tests.safety.judged.steps import Step, judged
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from v2g.hardware import interlock
 
 pytestmark = pytest.mark.requirement("R24")
@@ -90,8 +89,7 @@ def test_no_walk_of_a_hundred_thousand_steps_breaks_the_rule(
 
 def performed(pki: PkiTree, folder: Path, kind: Kind, steps: Sequence[Step]) -> float:
     """Play steps of which none is wrong; return the Wh that have flowed."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        wrong, energy_ws = runner.run(perform(pki, folder, kind, steps))
+    wrong, energy_ws = in_simulated_time(perform(pki, folder, kind, steps))
     assert not wrong
     return energy_ws / 3600
 

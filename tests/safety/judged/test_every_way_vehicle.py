@@ -3,7 +3,6 @@ every fact and every silence, and random walks. `make long` tries all of them, `
 same.
 """
 
-import asyncio
 import itertools
 import random
 from collections.abc import Callable, Sequence
@@ -31,7 +30,7 @@ from tests.safety.judged.vehicle_play import (
     wander,
 )
 from tests.safety.vehicle_places import Kind
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 
 TIMERS_S = 200.0
 """Longer than every timer of a session."""
@@ -114,8 +113,7 @@ def test_every_state_is_one_that_the_vehicle_comes_to(kind: Kind) -> None:
 
     modes = [mode for each, mode in WAYS if each == kind]
     for state, mode in zip(STATES[kind], itertools.cycle(modes)):
-        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-            assert runner.run(perform(kind, mode, (("to", state), ("note",)), made=Noted)) == []
+        assert in_simulated_time(perform(kind, mode, (("to", state), ("note",)), made=Noted)) == []
     assert reached == list(STATES[kind])
 
 

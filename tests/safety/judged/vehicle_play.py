@@ -41,7 +41,7 @@ from tests.safety.judged.vehicle_rig import (
 )
 from tests.safety.judged.vehicle_rule import Seen, VehicleJudge
 from tests.safety.vehicle_places import Kind, PlaceResponses
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from v2g import exi
 from v2g.asn1.discharge import DischargeCommand, PriceSlot, signed_content
 from v2g.energy.conductors import Currents
@@ -1022,8 +1022,7 @@ async def perform(
 
 def play(kind: Kind, mode: Mode, steps: Sequence[Step], **how: Any) -> list[str]:
     """See `perform`; in simulated time."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(perform(kind, mode, steps, **how))
+    return in_simulated_time(perform(kind, mode, steps, **how))
 
 
 def command(kind: Kind, mode: Mode, steps: Sequence[Step]) -> str:

@@ -12,7 +12,7 @@ from secc.energy_manager import mains
 from secc.energy_manager.mains import MainsContactor, MainsContactorConfig
 from tests.secc.bench_program import BENCH, made
 from tests.secc.hardware.channel import Broken
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from tests.waiting import until
 from v2g.energy.frequency_trace import FrequencyTrace
 from v2g.energy.grid_code import parse_code, preset_texts
@@ -169,8 +169,7 @@ class Switched:
 
 def virtually(story: Callable[[], Coroutine[None, None, None]]) -> None:
     """Run it in simulated time."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(story())
+    in_simulated_time(story())
 
 
 def test_what_the_watchdog_has_cut_closes_only_after_a_passed_test() -> None:

@@ -8,7 +8,7 @@ import pytest
 from pki_tools.tree import PkiTree
 from secc.evse.ports import LinkDown
 from tests.safety.controllers import Desk, OnRig, controllers, program
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time, simulated
 from v2g.iec61851.pilot import PilotState
 from v2g.io.runtime.runner import LINGER
 from v2g.observe import Observe
@@ -35,22 +35,18 @@ def test_a_session_that_is_to_end_before_it_runs_ends(pki: PkiTree, tmp_path: Pa
             assert not rig.controller.busy
             return rig.named("session", "session_ended")
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        (ended,) = runner.run(played())
+    (ended,) = in_simulated_time(played())
     assert ended.data["reason"] == "port_lost"
 
 
-def test_a_vehicle_that_leaves_before_its_session_runs_leaves_a_free_evse(pki: PkiTree, tmp_path: Path) -> None:
-    async def played() -> None:
-        async with controllers(pki, tmp_path, program(pki, tmp_path)) as (rig,):
-            await _begun(rig)
-            rig.car.unplug()
-            await asyncio.sleep(LINGER + 1)
-            assert not rig.controller.busy
-            assert rig.controller.status == "Available"
-
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(played())
+@simulated
+async def test_a_vehicle_that_leaves_before_its_session_runs_leaves_a_free_evse(pki: PkiTree, tmp_path: Path) -> None:
+    async with controllers(pki, tmp_path, program(pki, tmp_path)) as (rig,):
+        await _begun(rig)
+        rig.car.unplug()
+        await asyncio.sleep(LINGER + 1)
+        assert not rig.controller.busy
+        assert rig.controller.status == "Available"
 
 
 def test_a_failed_action_keeps_no_other_one_from_being_executed(pki: PkiTree, tmp_path: Path) -> None:
@@ -72,8 +68,7 @@ def test_a_failed_action_keeps_no_other_one_from_being_executed(pki: PkiTree, tm
             await asyncio.sleep(LINGER + 1)
             assert not rig.controller.busy
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(played())
+    in_simulated_time(played())
 
 
 class _FailingDesk(Desk):
@@ -82,19 +77,16 @@ class _FailingDesk(Desk):
         raise OSError("no back end")
 
 
-def test_a_session_whose_end_cannot_be_reported_leaves_a_free_evse(pki: PkiTree, tmp_path: Path) -> None:
-    async def played() -> None:
-        async with controllers(pki, tmp_path, program(pki, tmp_path)) as (rig,):
-            rig.controller.backend = _FailingDesk()
-            rig.car.plug()
-            await asyncio.sleep(1)
-            assert rig.controller.busy
-            rig.car.unplug()
-            await asyncio.sleep(LINGER + 1)
-            assert not rig.controller.busy
-
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(played())
+@simulated
+async def test_a_session_whose_end_cannot_be_reported_leaves_a_free_evse(pki: PkiTree, tmp_path: Path) -> None:
+    async with controllers(pki, tmp_path, program(pki, tmp_path)) as (rig,):
+        rig.controller.backend = _FailingDesk()
+        rig.car.plug()
+        await asyncio.sleep(1)
+        assert rig.controller.busy
+        rig.car.unplug()
+        await asyncio.sleep(LINGER + 1)
+        assert not rig.controller.busy
 
 
 def test_a_session_without_messages_that_cannot_begin_is_a_defect(pki: PkiTree, tmp_path: Path) -> None:
@@ -113,69 +105,62 @@ def test_a_session_without_messages_that_cannot_begin_is_a_defect(pki: PkiTree, 
             await asyncio.sleep(1)
             assert not rig.controller.hardware.contactors_closed
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(played())
+    in_simulated_time(played())
     assert [str(each) for each in defects] == ["no share"]
 
 
-def test_a_vehicle_that_has_come_in_does_not_wait_for_those_that_have_not(pki: PkiTree, tmp_path: Path) -> None:
+@simulated
+async def test_a_vehicle_that_has_come_in_does_not_wait_for_those_that_have_not(pki: PkiTree, tmp_path: Path) -> None:
     """The bundle of the session before waits for all that arrive, but is awaited by the next one at this EVSE."""
+    async with controllers(pki, tmp_path, program(pki, tmp_path)) as (rig,):
+        rig.controller.backend = desk = Desk(says=AuthorizationStatus.ACCEPTED)
+        turnstile = rig.controller.transport.turnstile
 
-    async def played() -> None:
-        async with controllers(pki, tmp_path, program(pki, tmp_path)) as (rig,):
-            rig.controller.backend = desk = Desk(says=AuthorizationStatus.ACCEPTED)
-            turnstile = rig.controller.transport.turnstile
+        async def crowd() -> None:
+            while True:
+                await turnstile.enter(vehicle=True)
 
-            async def crowd() -> None:
-                while True:
-                    await turnstile.enter(vehicle=True)
-
-            rig.car.plug()
-            await asyncio.sleep(1)
-            crowds = [asyncio.create_task(crowd()) for _ in range(2)]
-            rig.car.unplug()
-            await asyncio.sleep(LINGER + 1)
-            before = rig.controller.busy, len(rig.named("settlement", "bundle_written")), desk.reference != ""
-            settled = asyncio.create_task(rig.controller.settled())
-            await asyncio.sleep(1)
-            for each in crowds:
-                each.cancel()
-            assert before == (False, 0, True)
-            assert settled.done()
-            assert (len(rig.named("settlement", "bundle_written")), desk.reference) == (1, "")
-
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(played())
+        rig.car.plug()
+        await asyncio.sleep(1)
+        crowds = [asyncio.create_task(crowd()) for _ in range(2)]
+        rig.car.unplug()
+        await asyncio.sleep(LINGER + 1)
+        before = rig.controller.busy, len(rig.named("settlement", "bundle_written")), desk.reference != ""
+        settled = asyncio.create_task(rig.controller.settled())
+        await asyncio.sleep(1)
+        for each in crowds:
+            each.cancel()
+        assert before == (False, 0, True)
+        assert settled.done()
+        assert (len(rig.named("settlement", "bundle_written")), desk.reference) == (1, "")
 
 
 @pytest.mark.requirement("R32")
-def test_a_session_by_the_pilot_begins_once_the_last_one_has_its_last_reading(pki: PkiTree, tmp_path: Path) -> None:
+@simulated
+async def test_a_session_by_the_pilot_begins_once_the_last_one_has_its_last_reading(
+    pki: PkiTree, tmp_path: Path
+) -> None:
     """A polled meter is read once more after a vehicle was unplugged under current: no energy is in both journals."""
+    async with controllers(pki, tmp_path, program(pki, tmp_path)) as (rig,):
+        rig.controller.backend = desk = Desk(says=AuthorizationStatus.ACCEPTED)
 
-    async def played() -> None:
-        async with controllers(pki, tmp_path, program(pki, tmp_path)) as (rig,):
-            rig.controller.backend = desk = Desk(says=AuthorizationStatus.ACCEPTED)
-
-            async def charge() -> None:
-                rig.car.plug()
-                await asyncio.sleep(0.1)
-                rig.car.show(PilotState.C)
-
-            async def poll() -> None:
-                await asyncio.sleep(1)
-
-            await charge()
-            await asyncio.sleep(5)
-            assert rig.controller.hardware.contactors_closed
-            rig.controller.meter.refresh = poll  # type: ignore[method-assign]
-            first = desk.reference
-            rig.car.unplug()
+        async def charge() -> None:
+            rig.car.plug()
             await asyncio.sleep(0.1)
-            await charge()
-            await asyncio.sleep(0.5)
-            assert desk.reference == first
-            await asyncio.sleep(5)
-            assert desk.reference not in ("", first)
+            rig.car.show(PilotState.C)
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(played())
+        async def poll() -> None:
+            await asyncio.sleep(1)
+
+        await charge()
+        await asyncio.sleep(5)
+        assert rig.controller.hardware.contactors_closed
+        rig.controller.meter.refresh = poll  # type: ignore[method-assign]
+        first = desk.reference
+        rig.car.unplug()
+        await asyncio.sleep(0.1)
+        await charge()
+        await asyncio.sleep(0.5)
+        assert desk.reference == first
+        await asyncio.sleep(5)
+        assert desk.reference not in ("", first)

@@ -12,7 +12,7 @@ from secc.energy_manager.grid import SiteGrid
 from secc.evse.phases import PhaseChange
 from secc.session import ports
 from tests.secc.stand import Stand, stand
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
 from v2g_station.blocks.smart_charging.smart_charging import SetPhases
@@ -119,8 +119,7 @@ def test_relays_stay_while_the_contactor_is_about_to_close() -> None:
         await asyncio.sleep(20.0)
         return began
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        began = runner.run(scene())
+    began = in_simulated_time(scene())
     ((moved_s, used),) = relays.moved
     assert used == 1
     assert moved_s - began >= 0.2
@@ -138,8 +137,7 @@ def test_changes_wait_for_the_interval_and_the_last_request_counts() -> None:
             changes.request(lines)
             await asyncio.sleep(wait_s)
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(scene())
+    in_simulated_time(scene())
     (first_s, one), (then_s, three) = relays.moved
     assert (one, three, then_s - first_s) == (1, 3, pytest.approx(300.0, abs=1.0))
     (deferred,) = (each for each in seen if each.name == "phases_deferred")
@@ -160,7 +158,6 @@ def test_a_switch_that_has_not_moved_is_commanded_to_stay() -> None:
         changes.request((0,))
         await asyncio.sleep(60.0)
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(scene())
+    in_simulated_time(scene())
     assert [used for _, used in relays.moved] == [1, 3]
     assert [each.data["reason"] for each in seen if each.name == "phases_refused"] == ["the switch has not moved"]

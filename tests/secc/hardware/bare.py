@@ -12,7 +12,7 @@ from secc.hardware.evse import Evse, Parts, WatchConfig
 from secc.session import ports
 from secc.session.ports import MeterRead
 from tests.secc.hardware.channel import Switch
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from v2g.hardware.interfaces import MeterValues, OnFault
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.iso15118.engine.session import Command, Fact
@@ -153,8 +153,7 @@ class Bare:
 
 
 def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(scenario())
+    in_simulated_time(scenario())
 
 
 def play(make: Callable[..., AnyPlace], scene: Callable[[AnyPlace], Coroutine[Any, Any, None]], **how: Any) -> None:

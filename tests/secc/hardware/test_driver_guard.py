@@ -1,7 +1,7 @@
 """Drivers that raise, report nonsense, or stop working while a vehicle charges: a fault, and the contactor opens."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ from secc.hardware.driver_guard import guarded
 from secc.hardware.safety import SafetyChannel
 from tests.safety.channels import RATING, FaultLog
 from tests.safety.judged.rig import Rig, rig
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time, simulated
 from v2g.errors import TransportError
 from v2g.hardware.interfaces import (
     Cabinet,
@@ -35,11 +35,6 @@ from v2g.io.simulation.power import SimulatedCabinet, SimulatedContactor, Simula
 from v2g.iso15118.d20.charts import State
 
 Patch = pytest.MonkeyPatch
-
-
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(scenario)
 
 
 def fails(*_: Any, **__: Any) -> Any:
@@ -111,7 +106,7 @@ def test_a_driver_that_fails_while_energy_flows_is_a_fault_that_opens(pki: PkiTr
             await found.stays_off(5.0, looping=True)
 
     with pytest.MonkeyPatch.context() as patch:
-        run(scenario())
+        in_simulated_time(scenario())
 
 
 @pytest.mark.parametrize(
@@ -131,7 +126,7 @@ def test_a_driver_that_takes_no_command_is_cut_at_the_next_one(pki: PkiTree, tmp
             patch.undo()
 
     with pytest.MonkeyPatch.context() as patch:
-        run(scenario())
+        in_simulated_time(scenario())
 
 
 @pytest.mark.parametrize("flaw", ["hangs", "raises", "nonsense"])
@@ -156,7 +151,7 @@ def test_a_measurement_of_the_insulation_that_fails_lets_no_energy_flow(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(driver_guard, "LONGEST_S", {"measure": 5.0})
         patch.setattr(SimulatedIsolation, "measure", measure)
-        run(scenario())
+        in_simulated_time(scenario())
 
 
 class Held:
@@ -176,21 +171,19 @@ class Held:
         threading.Event().wait()
 
 
-def test_a_part_that_hangs_does_not_keep_others_from_being_cut(monkeypatch: Patch) -> None:
-    async def scenario() -> None:
-        watchdog = Watchdog()
-        clock = Clock(ClockConfig(origin_monotonic=asyncio.get_running_loop().time(), origin_utc_ms=0))
-        channel = SafetyChannel(RATING, clock, lambda _: None, watchdog=watchdog)
-        channel.stand_over(FaultLog())
-        other = Cut()
-        channel.contactor(other)
-        channel.contactor(Held())
-        for _ in range(20):
-            watchdog.check()
-        assert other.was_cut
-        channel.close()
-
-    run(scenario())
+@simulated
+async def test_a_part_that_hangs_does_not_keep_others_from_being_cut(monkeypatch: Patch) -> None:
+    watchdog = Watchdog()
+    clock = Clock(ClockConfig(origin_monotonic=asyncio.get_running_loop().time(), origin_utc_ms=0))
+    channel = SafetyChannel(RATING, clock, lambda _: None, watchdog=watchdog)
+    channel.stand_over(FaultLog())
+    other = Cut()
+    channel.contactor(other)
+    channel.contactor(Held())
+    for _ in range(20):
+        watchdog.check()
+    assert other.was_cut
+    channel.close()
 
 
 class Cut(Held):
@@ -236,7 +229,7 @@ def test_a_meter_that_hangs_or_reports_nonsense_is_named() -> None:
         meter.on_fault(lambda *_: failures.append("passed on"))
         assert meter.values == GOOD
 
-    run(scenario())
+    in_simulated_time(scenario())
     assert failures == [
         "EnergyMeter.refresh: no result within 5 s",
         "EnergyMeter.on_fault: ValidationError: Expected `bool`, got `str`",
@@ -287,7 +280,7 @@ def test_ranges_of_an_interface_are_checked() -> None:
     async def scenario() -> None:
         assert await guarded(Insulation(), IsolationMonitor, failures.append).measure(5) is None
 
-    run(scenario())
+    in_simulated_time(scenario())
     assert failures == ["IsolationMonitor.measure: ValidationError: Expected `int` >= 0"]
     wrong = Insulation()
     wrong.resistance_ohm = -1

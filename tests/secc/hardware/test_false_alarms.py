@@ -19,7 +19,7 @@ from secc.hardware.meter import SimulatedMeter
 from secc.hardware.simulated import BenchLine
 from secc.session import ports
 from secc.session.ports import MeterRead
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from v2g.hardware.faults import Light
 from v2g.hardware.interfaces import Demand, OnFault, StageParts, StageReport
 from v2g.hardware.simulation import StageConfig, ThermalModel
@@ -269,8 +269,7 @@ def alarms(seed: int, sessions: int, inject: Injected = "", watch: WatchConfig |
         await charger.close()
         return charger.faults
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(run())
+    return in_simulated_time(run())
 
 
 @pytest.mark.some(1)

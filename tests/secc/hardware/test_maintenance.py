@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from secc.hardware.config import HardwareConfig
 from secc.hardware.maintenance import Maintenance, PartName
 from secc.hardware.simulated import SimulatedEvseConfig
 from secc.session.config import SeccConfig
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time, simulated
 from v2g.errors import ConfigError, RefusedError, TransportError
 from v2g.hardware.interfaces import StageReport
 from v2g.iec61851.pilot import PilotState
@@ -23,11 +23,6 @@ from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.simulation.medium import Medium, Room
 from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.io.simulation.power import Faults, SimulatedStage
-
-
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(scenario)
 
 
 @dataclass
@@ -76,23 +71,21 @@ async def bench(folder: Path, *latched: str) -> AsyncIterator[Bench]:
         yield Bench(Maintenance(bare, latched), SimulatedVehiclePilot(room.attach("evcc")), made.faults, moved)
 
 
-def test_each_part_is_moved_and_left_as_it_was(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with bench(tmp_path) as found:
-            assert await found.exercise("contactor") == ["contactor closed after 60 ms", "contactor open after 60 ms"]
-            assert found.moved == [True, False]
-            assert [line.split(" after")[0] for line in await found.exercise("lock")] == [
-                "lock locked",
-                "lock released",
-            ]
-            assert (await found.exercise("fan"))[0].endswith("3000 rpm")
-            assert len(await found.exercise("lamp")) == 5
-            report = await found.parts.report()
-            assert (report.contactor, report.pilot, report.plug, report.fan_rpm) == ("open", "A", "open", 0)
-            assert (report.voltage_v, report.current_a, report.insulation_ohm) == (0.0, 0.0, 1_000_000)
-            assert (report.import_wh, report.faults) == (0.0, ())
-
-    run(scenario())
+@simulated
+async def test_each_part_is_moved_and_left_as_it_was(tmp_path: Path) -> None:
+    async with bench(tmp_path) as found:
+        assert await found.exercise("contactor") == ["contactor closed after 60 ms", "contactor open after 60 ms"]
+        assert found.moved == [True, False]
+        assert [line.split(" after")[0] for line in await found.exercise("lock")] == [
+            "lock locked",
+            "lock released",
+        ]
+        assert (await found.exercise("fan"))[0].endswith("3000 rpm")
+        assert len(await found.exercise("lamp")) == 5
+        report = await found.parts.report()
+        assert (report.contactor, report.pilot, report.plug, report.fan_rpm) == ("open", "A", "open", 0)
+        assert (report.voltage_v, report.current_a, report.insulation_ohm) == (0.0, 0.0, 1_000_000)
+        assert (report.import_wh, report.faults) == (0.0, ())
 
 
 def volts(patch: pytest.MonkeyPatch, _: Bench) -> None:
@@ -130,7 +123,7 @@ def test_nothing_moves_while_something_is_in_the_way(tmp_path: Path, obstacle: s
                         await found.exercise(part)  # type: ignore[arg-type]
             assert found.moved == []
 
-    run(scenario())
+    in_simulated_time(scenario())
 
 
 @pytest.mark.parametrize("obstacle", [*OBSTACLES, "power"])
@@ -148,46 +141,40 @@ def test_what_comes_in_the_way_opens_the_contactor(tmp_path: Path, obstacle: str
                 await asyncio.sleep(0.1)
             assert found.moved == [True, False]
 
-    run(scenario())
+    in_simulated_time(scenario())
 
 
-def test_a_latched_fault_forbids_to_move_anything(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with bench(tmp_path, "contactor_welded") as found:
-            with pytest.raises(RefusedError, match="the contactor does not open"):
-                await found.exercise("contactor")
-
-    run(scenario())
+@simulated
+async def test_a_latched_fault_forbids_to_move_anything(tmp_path: Path) -> None:
+    async with bench(tmp_path, "contactor_welded") as found:
+        with pytest.raises(RefusedError, match="the contactor does not open"):
+            await found.exercise("contactor")
 
 
-def test_a_part_that_does_not_follow_is_named_and_left_off(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with bench(tmp_path) as found:
-            for fault, part, why in (
-                ("no_close", "contactor", "the contactor is not closed within 3 s|the contactor does not close"),
-                ("latch_jammed", "lock", "the lock is not locked within 3 s"),
-                ("fan_dead", "fan", "the fan does not turn within 3 s"),
-            ):
-                found.faults.set(fault)  # type: ignore[arg-type]
-                with pytest.raises(RefusedError, match=why):
-                    await found.exercise(part)  # type: ignore[arg-type]
-                found.faults.set(fault, active=False)  # type: ignore[arg-type]
-                for word in found.parts.faults:
-                    found.parts.fault(word, active=False)
-            assert found.moved == []
-
-    run(scenario())
+@simulated
+async def test_a_part_that_does_not_follow_is_named_and_left_off(tmp_path: Path) -> None:
+    async with bench(tmp_path) as found:
+        for fault, part, why in (
+            ("no_close", "contactor", "the contactor is not closed within 3 s|the contactor does not close"),
+            ("latch_jammed", "lock", "the lock is not locked within 3 s"),
+            ("fan_dead", "fan", "the fan does not turn within 3 s"),
+        ):
+            found.faults.set(fault)  # type: ignore[arg-type]
+            with pytest.raises(RefusedError, match=why):
+                await found.exercise(part)  # type: ignore[arg-type]
+            found.faults.set(fault, active=False)  # type: ignore[arg-type]
+            for word in found.parts.faults:
+                found.parts.fault(word, active=False)
+        assert found.moved == []
 
 
-def test_a_vehicle_that_waits_stays_unserved(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with bench(tmp_path) as found:
-            found.vehicle.plug()
-            found.vehicle.set_state(PilotState.C)
-            assert (await found.parts.report()).pilot == "C"
-            assert found.moved == []
-
-    run(scenario())
+@simulated
+async def test_a_vehicle_that_waits_stays_unserved(tmp_path: Path) -> None:
+    async with bench(tmp_path) as found:
+        found.vehicle.plug()
+        found.vehicle.set_state(PilotState.C)
+        assert (await found.parts.report()).pilot == "C"
+        assert found.moved == []
 
 
 async def test_one_program_has_the_hardware(tmp_path: Path) -> None:

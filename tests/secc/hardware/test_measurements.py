@@ -1,9 +1,7 @@
 """Power electronics and meter that measure different powers: found by the hardware layer, and by the monitor alone."""
 
 import asyncio
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -12,16 +10,11 @@ from secc.hardware import evse
 from secc.hardware.config import Kind
 from secc.hardware.simulated import SimulatedEvseConfig
 from tests.safety.judged.rig import Rig, rig
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time, simulated
 from v2g.iso15118.d20.charts import State
 
 SLOW = SimulatedEvseConfig(report_s=0.5)
 """What takes half an hour is not watched ten times a second."""
-
-
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(scenario)
 
 
 def unseen(patch: pytest.MonkeyPatch) -> None:
@@ -55,7 +48,7 @@ def test_a_step_is_found(
 
     if line == "monitor":
         unseen(monkeypatch)
-    run(scenario())
+    in_simulated_time(scenario())
 
 
 @pytest.mark.parametrize("line", ["monitor", "session"])
@@ -72,7 +65,7 @@ def test_power_that_only_the_meter_sees_is_found_at_0_w(
 
     if line == "monitor":
         unseen(monkeypatch)
-    run(scenario())
+    in_simulated_time(scenario())
 
 
 @pytest.mark.long
@@ -92,16 +85,14 @@ def test_a_drift_is_found_within_the_hour(
 
     if line == "monitor":
         unseen(monkeypatch)
-    run(scenario())
+    in_simulated_time(scenario())
 
 
 @pytest.mark.long
-def test_measurements_that_agree_are_no_fault(pki: PkiTree, tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with rig(pki, tmp_path, simulated=SLOW) as found:
-            await found.charge()
-            found.faults.set("meter_wrong", value=500.0)
-            await found.go_on(1_200.0, every_s=0.4)
-            assert found.evse.faults == ()
-
-    run(scenario())
+@simulated
+async def test_measurements_that_agree_are_no_fault(pki: PkiTree, tmp_path: Path) -> None:
+    async with rig(pki, tmp_path, simulated=SLOW) as found:
+        await found.charge()
+        found.faults.set("meter_wrong", value=500.0)
+        await found.go_on(1_200.0, every_s=0.4)
+        assert found.evse.faults == ()

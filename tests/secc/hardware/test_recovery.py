@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from secc.hardware.simulated import SimulatedEvseConfig
 from secc.session import ports
 from tests.safety.controllers import Disk
 from tests.safety.judged.rig import Rig, rig
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import VirtualLoop, simulated
 from v2g.hardware.simulation import FaultStep
 from v2g.io.plc.pilot import SimulatedChargerPilot
 from v2g.io.simulation.power import SimulatedCabinet
@@ -25,11 +24,6 @@ from v2g.iso15118.d20.charts import State
 
 SLOW = SimulatedEvseConfig(report_s=0.5)
 """What takes hours is not watched ten times a second."""
-
-
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(scenario)
 
 
 def hang(found: Rig) -> None:
@@ -55,34 +49,30 @@ async def next_customer(found: Rig) -> None:
 
 
 @pytest.mark.parametrize("kind", ["dc", "ac", "wpt", "acdp"])
-def test_a_hang_with_nobody_plugged_in_ends_with_a_self_test(pki: PkiTree, tmp_path: Path, kind: Kind) -> None:
-    async def scenario() -> None:
-        async with rig(pki, tmp_path, kind) as found:
-            await leave(found)
-            hang(found)
-            await asyncio.sleep(0.05)
-            assert found.evse.faults == ("charger_failed",)
-            await asyncio.sleep(5.0)
-            assert found.evse.faults == ()
-            await next_customer(found)
-
-    run(scenario())
+@simulated
+async def test_a_hang_with_nobody_plugged_in_ends_with_a_self_test(pki: PkiTree, tmp_path: Path, kind: Kind) -> None:
+    async with rig(pki, tmp_path, kind) as found:
+        await leave(found)
+        hang(found)
+        await asyncio.sleep(0.05)
+        assert found.evse.faults == ("charger_failed",)
+        await asyncio.sleep(5.0)
+        assert found.evse.faults == ()
+        await next_customer(found)
 
 
-def test_a_failure_with_somebody_plugged_in_ends_when_they_have_left(pki: PkiTree, tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with rig(pki, tmp_path) as found:
-            await found.charge()
-            hang(found)
-            await found.off(1.0)
-            await asyncio.sleep(30.0)
-            assert "charger_failed" in found.evse.faults
-            await leave(found)
-            await asyncio.sleep(5.0)
-            assert found.evse.faults == ()
-            await next_customer(found)
-
-    run(scenario())
+@simulated
+async def test_a_failure_with_somebody_plugged_in_ends_when_they_have_left(pki: PkiTree, tmp_path: Path) -> None:
+    async with rig(pki, tmp_path) as found:
+        await found.charge()
+        hang(found)
+        await found.off(1.0)
+        await asyncio.sleep(30.0)
+        assert "charger_failed" in found.evse.faults
+        await leave(found)
+        await asyncio.sleep(5.0)
+        assert found.evse.faults == ()
+        await next_customer(found)
 
 
 @pytest.mark.long
@@ -113,37 +103,33 @@ def test_a_driver_that_goes_on_failing_is_tried_again_ever_less_and_not_for_ever
 
 
 @pytest.mark.long
-def test_a_welded_contactor_is_not_healed_by_a_self_test(pki: PkiTree, tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with rig(pki, tmp_path, simulated=SLOW) as found:
-            await leave(found)
-            found.faults.set("stuck_closed")
-            await asyncio.sleep(1.0)
-            hang(found)
-            await asyncio.sleep(600.0)
-            found.faults.set("stuck_closed", active=False)
-            await asyncio.sleep(600.0)
-            assert found.evse.faults == ("contactor_welded",)
-
-    run(scenario())
+@simulated
+async def test_a_welded_contactor_is_not_healed_by_a_self_test(pki: PkiTree, tmp_path: Path) -> None:
+    async with rig(pki, tmp_path, simulated=SLOW) as found:
+        await leave(found)
+        found.faults.set("stuck_closed")
+        await asyncio.sleep(1.0)
+        hang(found)
+        await asyncio.sleep(600.0)
+        found.faults.set("stuck_closed", active=False)
+        await asyncio.sleep(600.0)
+        assert found.evse.faults == ("contactor_welded",)
 
 
-def test_a_charger_whose_hardware_fails_its_test_at_the_start_is_not_available(
+@simulated
+async def test_a_charger_whose_hardware_fails_its_test_at_the_start_is_not_available(
     pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def scenario() -> None:
-        broken = monkeypatch.context()
-        with broken as patch:
-            patch.setattr(SimulatedChargerPilot, "set_error", lambda *_: None)  # the wire stays at A
-            async with rig(pki, tmp_path) as found:
-                assert found.evse.faults == ("self_test_failed",)
-                await leave(found)
-                patch.undo()
-                await asyncio.sleep(60.0)
-                assert found.evse.faults == ()
-                await next_customer(found)
-
-    run(scenario())
+    broken = monkeypatch.context()
+    with broken as patch:
+        patch.setattr(SimulatedChargerPilot, "set_error", lambda *_: None)  # the wire stays at A
+        async with rig(pki, tmp_path) as found:
+            assert found.evse.faults == ("self_test_failed",)
+            await leave(found)
+            patch.undo()
+            await asyncio.sleep(60.0)
+            assert found.evse.faults == ()
+            await next_customer(found)
 
 
 @pytest.fixture
@@ -163,59 +149,50 @@ def checks(folder: Path) -> list[tuple[str, str, bool]]:
     return [(each.check, each.failed, bool(each.session_id)) for each in load_checks(folder)]
 
 
-def test_what_self_tests_have_shown_is_kept(pki: PkiTree, kept: Path) -> None:
-    async def scenario() -> None:
-        welded = SimulatedEvseConfig(faults=(FaultStep(fault="stuck_closed"),))
-        async with rig(pki, kept, simulated=welded) as found:
-            (event,) = found.named("hardware", "checked")
-            assert event.data["failed"] == "the contactor does not open"
-            assert found.evse.faults == ("contactor_welded",)
-        assert checks(kept) == [("self_test", "the contactor does not open", False)]
-
-    run(scenario())
+@simulated
+async def test_what_self_tests_have_shown_is_kept(pki: PkiTree, kept: Path) -> None:
+    welded = SimulatedEvseConfig(faults=(FaultStep(fault="stuck_closed"),))
+    async with rig(pki, kept, simulated=welded) as found:
+        (event,) = found.named("hardware", "checked")
+        assert event.data["failed"] == "the contactor does not open"
+        assert found.evse.faults == ("contactor_welded",)
+    assert checks(kept) == [("self_test", "the contactor does not open", False)]
 
 
 @pytest.mark.parametrize("welds", [False, True])
-def test_each_session_tests_isolation_monitor_and_contactor(pki: PkiTree, kept: Path, welds: bool) -> None:
-    async def scenario() -> None:
-        async with rig(pki, kept) as found:
-            await found.charge()
-            if welds:
-                found.faults.set("weld")
-            found.evse.execute(ports.EmergencyOff("test"))
-            await asyncio.sleep(2.0)
-            contactor = ("contactor", "the contactor does not open" if welds else "", True)
-            assert checks(kept) == [("self_test", "", False), ("isolation", "", True), contactor]
-            assert ("contactor_welded" in found.evse.faults) is welds
-
-    run(scenario())
+@simulated
+async def test_each_session_tests_isolation_monitor_and_contactor(pki: PkiTree, kept: Path, welds: bool) -> None:
+    async with rig(pki, kept) as found:
+        await found.charge()
+        if welds:
+            found.faults.set("weld")
+        found.evse.execute(ports.EmergencyOff("test"))
+        await asyncio.sleep(2.0)
+        contactor = ("contactor", "the contactor does not open" if welds else "", True)
+        assert checks(kept) == [("self_test", "", False), ("isolation", "", True), contactor]
+        assert ("contactor_welded" in found.evse.faults) is welds
 
 
-def test_an_isolation_monitor_that_fails_its_own_test_is_not_believed(pki: PkiTree, kept: Path) -> None:
-    async def scenario() -> None:
-        async with rig(pki, kept) as found:
-            found.faults.set("isolation_test")
-            await found.to(State.DC_CABLE_CHECK_ONGOING)
-            await found.step("DC_CableCheckReq")
-            assert "isolation_test_failed" in found.evse.faults
-            assert not found.evse.contactors_closed
-            assert not found.car.live
-
-    run(scenario())
+@simulated
+async def test_an_isolation_monitor_that_fails_its_own_test_is_not_believed(pki: PkiTree, kept: Path) -> None:
+    async with rig(pki, kept) as found:
+        found.faults.set("isolation_test")
+        await found.to(State.DC_CABLE_CHECK_ONGOING)
+        await found.step("DC_CableCheckReq")
+        assert "isolation_test_failed" in found.evse.faults
+        assert not found.evse.contactors_closed
+        assert not found.car.live
 
 
 @pytest.mark.parametrize("guarded", [True, False])
-def test_the_insulation_is_watched_without_a_current(pki: PkiTree, tmp_path: Path, guarded: bool) -> None:
+@simulated
+async def test_the_insulation_is_watched_without_a_current(pki: PkiTree, tmp_path: Path, guarded: bool) -> None:
     """In pre-charge, and wherever a vehicle asks for 0 A: it was only while a current was commanded."""
-
-    async def scenario() -> None:
-        async with rig(pki, tmp_path, guarded=guarded) as found:
-            await found.to(State.DC_PRE_CHARGE_ONGOING)
-            await asyncio.sleep(0.5)
-            assert found.evse.present.current_ma == 0
-            assert found.car.live
-            found.faults.set("isolation", value=20_000)
-            await found.off(1.0)
-            assert "isolation_low" in found.evse.faults
-
-    run(scenario())
+    async with rig(pki, tmp_path, guarded=guarded) as found:
+        await found.to(State.DC_PRE_CHARGE_ONGOING)
+        await asyncio.sleep(0.5)
+        assert found.evse.present.current_ma == 0
+        assert found.car.live
+        found.faults.set("isolation", value=20_000)
+        await found.off(1.0)
+        assert "isolation_low" in found.evse.faults

@@ -1,10 +1,9 @@
 """A driver holds a card to the reader of a charger, whose back end we did not write is asked about it (C01)."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,7 +12,7 @@ from secc.station_config import CardReaderConfig
 from tests.secc.backend import backend
 from tests.secc.station.station import Fixture, sample
 from tests.station.device.card_readers import Cable
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import simulated
 from tests.waiting import until
 from v2g.config import Table
 from v2g.errors import TransportError
@@ -115,51 +114,42 @@ class Hands:
         await self._readers.close()
 
 
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(scenario)
-
-
-def test_a_reader_that_repeats_itself_neither_ends_what_its_card_began_nor_hides_another_card() -> None:
-    async def scenario() -> None:
-        hands = Hands()
-        async with hands.running() as hand:
-            for pause_s in (0.1, 0.4, 0.4, 0.6):
-                hand.report[0]("04A1B2C3", "ISO15693")
-                await asyncio.sleep(pause_s)
+@simulated
+async def test_a_reader_that_repeats_itself_neither_ends_what_its_card_began_nor_hides_another_card() -> None:
+    hands = Hands()
+    async with hands.running() as hand:
+        for pause_s in (0.1, 0.4, 0.4, 0.6):
             hand.report[0]("04A1B2C3", "ISO15693")
-            hand.report[0]("04A1B2C4", "ISO14443")
-            await asyncio.sleep(0.1)
-        assert [(each.id_token.id_token, each.id_token.type) for each in hands.tokens] == [
-            ("04A1B2C3", "ISO15693"),
-            ("04A1B2C3", "ISO15693"),
-            ("04A1B2C4", "ISO14443"),
-        ]
-        assert hands.tokens[0].evse_id == 2
+            await asyncio.sleep(pause_s)
+        hand.report[0]("04A1B2C3", "ISO15693")
+        hand.report[0]("04A1B2C4", "ISO14443")
+        await asyncio.sleep(0.1)
+    assert [(each.id_token.id_token, each.id_token.type) for each in hands.tokens] == [
+        ("04A1B2C3", "ISO15693"),
+        ("04A1B2C3", "ISO15693"),
+        ("04A1B2C4", "ISO14443"),
+    ]
+    assert hands.tokens[0].evse_id == 2
 
-    run(scenario())
 
-
-def test_a_driver_that_reports_nonsense_or_is_lost_is_opened_again() -> None:
-    async def scenario() -> None:
-        hands = Hands()
-        async with hands.running() as hand:
-            hand.report[0]("04 A1 \x1b[31m", "ISO14443")
-            await asyncio.sleep(1.1)
-            hand.lose[-1]("unplugged \x1b[31m")
-            hand.missing = True
-            await asyncio.sleep(60)
-            hand.missing = False
-            await asyncio.sleep(11)
-            hand.report[0]("04A1B2C3", "ISO14443")
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-        names = [name for name, _ in hands.events]
-        ready, lost = "card_reader_ready", "card_reader_lost"
-        assert names == [ready, lost, ready, lost, lost, ready]  # the missing port is reported once
-        assert hands.events[1][1].startswith("CardReader.on_card: ValidationError: Expected `str` matching regex")
-        assert [why for _, why in hands.events[3:5]] == ["unplugged \\u001b[31m", "no such port (plug it in)"]
-        assert 6 < hand.opened < 20
-        assert len(hands.tokens) == 1
-
-    run(scenario())
+@simulated
+async def test_a_driver_that_reports_nonsense_or_is_lost_is_opened_again() -> None:
+    hands = Hands()
+    async with hands.running() as hand:
+        hand.report[0]("04 A1 \x1b[31m", "ISO14443")
+        await asyncio.sleep(1.1)
+        hand.lose[-1]("unplugged \x1b[31m")
+        hand.missing = True
+        await asyncio.sleep(60)
+        hand.missing = False
+        await asyncio.sleep(11)
+        hand.report[0]("04A1B2C3", "ISO14443")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    names = [name for name, _ in hands.events]
+    ready, lost = "card_reader_ready", "card_reader_lost"
+    assert names == [ready, lost, ready, lost, lost, ready]  # the missing port is reported once
+    assert hands.events[1][1].startswith("CardReader.on_card: ValidationError: Expected `str` matching regex")
+    assert [why for _, why in hands.events[3:5]] == ["unplugged \\u001b[31m", "no such port (plug it in)"]
+    assert 6 < hand.opened < 20
+    assert len(hands.tokens) == 1

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from tests.secc.backend import backend
 from tests.secc.station.station import Fixture, sample
 from tests.station.bench import Bench
 from tests.station.web_payments import TEMPLATE
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import simulated
 from tests.waiting import until
 from v2g.hardware.interfaces import DriverDisplay
 from v2g.io.hardware.driver import OnFailure
@@ -97,63 +97,54 @@ class Panel:
         yield guarded(self, DriverDisplay, failed)
 
 
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(scenario)
-
-
-def test_a_slow_display_of_a_driver_gets_the_newest_next() -> None:
-    async def scenario() -> None:
-        panel = Panel()
-        display = StationDisplay(DisplayConfig(driver="acme"), lambda _: None, panel=panel.open)
-        display.show(ShowMessages(messages=(message(1),)))
-        display.start()
+@simulated
+async def test_a_slow_display_of_a_driver_gets_the_newest_next() -> None:
+    panel = Panel()
+    display = StationDisplay(DisplayConfig(driver="acme"), lambda _: None, panel=panel.open)
+    display.show(ShowMessages(messages=(message(1),)))
+    display.start()
+    await asyncio.sleep(0.1)
+    panel.at_work.clear()
+    for number in (2, 3, 4):
+        display.show(ShowMessages(messages=(message(number),)))
         await asyncio.sleep(0.1)
-        panel.at_work.clear()
-        for number in (2, 3, 4):
-            display.show(ShowMessages(messages=(message(number),)))
-            await asyncio.sleep(0.1)
-        panel.at_work.set()
-        await asyncio.sleep(0.1)
-        assert panel.shown == ["text 1", "text 2", "text 4"]
-        await display.close()
-
-    run(scenario())
+    panel.at_work.set()
+    await asyncio.sleep(0.1)
+    assert panel.shown == ["text 1", "text 2", "text 4"]
+    await display.close()
 
 
 @pytest.mark.parametrize("hangs", [False, True], ids=["raises", "hangs"])
-def test_a_display_that_fails_is_opened_again_and_reported_once(hangs: bool) -> None:
-    async def scenario() -> None:
-        reported: list[Observe] = []
-        panel = Panel()
-        display = StationDisplay(DisplayConfig(driver="acme"), reported.append, panel=panel.open)
-        display.start()
-        display.show(ShowMessages(messages=(message(1),)))
-        if hangs:
-            panel.at_work.clear()
-        else:
-            panel.fails = ZeroDivisionError("\x1b[31m")
-        await asyncio.sleep(60)
-        assert panel.opened > 2
-        (failed,) = [each.data["error"] for each in reported if each.name == "failed"]
-        said = "no result within 10 s" if hangs else "ZeroDivisionError: \\u001b[31m"
-        assert failed == f"DriverDisplay.show: {said}"
-        panel.fails = None
-        panel.at_work.set()
-        await asyncio.sleep(30)
-        del panel.shown[:]
-        display.show(ShowMessages(messages=(message(2),)))
-        await asyncio.sleep(0.1)
-        assert panel.shown == ["text 2"]
+@simulated
+async def test_a_display_that_fails_is_opened_again_and_reported_once(hangs: bool) -> None:
+    reported: list[Observe] = []
+    panel = Panel()
+    display = StationDisplay(DisplayConfig(driver="acme"), reported.append, panel=panel.open)
+    display.start()
+    display.show(ShowMessages(messages=(message(1),)))
+    if hangs:
+        panel.at_work.clear()
+    else:
         panel.fails = ZeroDivisionError("\x1b[31m")
-        await asyncio.sleep(30)
-        assert sum(each.name == "failed" for each in reported) == 1, "it has not drawn since"
-        display.show(ShowMessages(messages=(message(3),)))
-        await asyncio.sleep(30)
-        assert sum(each.name == "failed" for each in reported) == 2, "a second loss, after it has worked"
-        await display.close()
-
-    run(scenario())
+    await asyncio.sleep(60)
+    assert panel.opened > 2
+    (failed,) = [each.data["error"] for each in reported if each.name == "failed"]
+    said = "no result within 10 s" if hangs else "ZeroDivisionError: \\u001b[31m"
+    assert failed == f"DriverDisplay.show: {said}"
+    panel.fails = None
+    panel.at_work.set()
+    await asyncio.sleep(30)
+    del panel.shown[:]
+    display.show(ShowMessages(messages=(message(2),)))
+    await asyncio.sleep(0.1)
+    assert panel.shown == ["text 2"]
+    panel.fails = ZeroDivisionError("\x1b[31m")
+    await asyncio.sleep(30)
+    assert sum(each.name == "failed" for each in reported) == 1, "it has not drawn since"
+    display.show(ShowMessages(messages=(message(3),)))
+    await asyncio.sleep(30)
+    assert sum(each.name == "failed" for each in reported) == 2, "a second loss, after it has worked"
+    await display.close()
 
 
 async def test_a_file_that_cannot_be_written_is_reported_and_no_more(tmp_path: Path) -> None:
@@ -194,34 +185,31 @@ def test_another_text_under_the_same_number_is_shown() -> None:
     assert texts == ["one", "two"]
 
 
-def test_qr_codes_and_what_became_of_a_wish_stand_beside_the_message(tmp_path: Path) -> None:
+@simulated
+async def test_qr_codes_and_what_became_of_a_wish_stand_beside_the_message(tmp_path: Path) -> None:
     """C25.FR.01: a code stands there until it is another one, or none."""
-
-    async def scenario() -> None:
-        file = tmp_path / "display.json"
-        reported: list[Observe] = []
-        display = StationDisplay(DisplayConfig(file=file, draws_qr_codes=True), reported.append)
-        assert display.draws_codes
-        display.code(ShowQrCode(evse_id=2, url="https://pay/2"))
-        display.code(ShowQrCode(evse_id=1, url="https://pay/1", quality="High"))
-        display.code(ShowQrCode(evse_id=1, url="https://pay/1b", quality="High"))
-        display.show(ShowMessages(messages=(message(3),)))
-        display.notice(2, "web_payment", "")
-        assert shown(file)["content"] == "text 3"
-        assert shown(file)["notice"] == {"evse": 2, "word": "web_payment", "text": ""}
-        assert shown(file)["qr_codes"] == [
-            {"evse": 1, "url": "https://pay/1b", "quality": "High"},
-            {"evse": 2, "url": "https://pay/2", "quality": "Medium"},
-        ]
-        display.code(ShowQrCode(evse_id=1, url=None))
-        await asyncio.sleep(NOTICE_S)
-        assert [each["evse"] for each in shown(file)["qr_codes"]] == [2]
-        assert "notice" not in shown(file)
-        codes = [(event.data["evse"], event.data["shown"]) for event in reported if event.name == "qr_code"]
-        assert codes == [(2, True), (1, True), (1, False)], "a new password is no news"
-        await display.close()
-
-    run(scenario())
+    file = tmp_path / "display.json"
+    reported: list[Observe] = []
+    display = StationDisplay(DisplayConfig(file=file, draws_qr_codes=True), reported.append)
+    assert display.draws_codes
+    display.code(ShowQrCode(evse_id=2, url="https://pay/2"))
+    display.code(ShowQrCode(evse_id=1, url="https://pay/1", quality="High"))
+    display.code(ShowQrCode(evse_id=1, url="https://pay/1b", quality="High"))
+    display.show(ShowMessages(messages=(message(3),)))
+    display.notice(2, "web_payment", "")
+    assert shown(file)["content"] == "text 3"
+    assert shown(file)["notice"] == {"evse": 2, "word": "web_payment", "text": ""}
+    assert shown(file)["qr_codes"] == [
+        {"evse": 1, "url": "https://pay/1b", "quality": "High"},
+        {"evse": 2, "url": "https://pay/2", "quality": "Medium"},
+    ]
+    display.code(ShowQrCode(evse_id=1, url=None))
+    await asyncio.sleep(NOTICE_S)
+    assert [each["evse"] for each in shown(file)["qr_codes"]] == [2]
+    assert "notice" not in shown(file)
+    codes = [(event.data["evse"], event.data["shown"]) for event in reported if event.name == "qr_code"]
+    assert codes == [(2, True), (1, True), (1, False)], "a new password is no news"
+    await display.close()
 
 
 async def test_a_charger_whose_display_draws_codes_offers_payment_on_the_web(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from v2g.hardware.zvt.till import JobEnded, ReadCard, RegisterJob, ReserveJob, TillJob
 from v2g.io.hardware.zvt_config import ZvtConfig
 from v2g.io.runtime.clock import Clock
@@ -69,8 +69,7 @@ def test_a_terminal_that_refuses_to_read_is_not_asked_again_at_once(
         await terminal.close()
         return [each - began for each in far.begun]
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        begun = runner.run(scene())
+    begun = in_simulated_time(scene())
     if isinstance(first, ReadCard):
         assert len(begun) == pytest.approx(20.5 / least_s, abs=1)
     else:

@@ -27,7 +27,7 @@ from tests.testkit.ocpp.foreign import (
     sets,
 )
 from tests.testkit.ocpp.foreign_16 import BackEnd16, Stations16
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import VirtualLoop, in_simulated_time
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g_testkit.cases.case import Result, Verdict
 from v2g_testkit.ocpp.case import Inconclusive
@@ -79,8 +79,7 @@ def csms_played(change: Change, *, until_fail: bool, waits: bool = True) -> list
         await asyncio.gather(*network.running, return_exceptions=True)
         return found
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(run())
+    return in_simulated_time(run())
 
 
 @pytest.mark.parametrize(("played", "least"), [(station_played, 64), (csms_played, 60)])

@@ -23,7 +23,7 @@ from tests.testkit.ocpp.foreign import (
     results_of,
     sets,
 )
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from v2g.io.runtime.clock import Clock
 from v2g_testkit.cases.case import Result, Verdict
 from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
@@ -133,8 +133,7 @@ def played(change: Change, *, until_fail: bool, waits: bool = True) -> list[Resu
         await asyncio.gather(*network.running, return_exceptions=True)
         return found
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(run())
+    return in_simulated_time(run())
 
 
 @pytest.mark.long

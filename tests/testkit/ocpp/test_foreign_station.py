@@ -21,7 +21,7 @@ from tests.testkit.ocpp.foreign import (
     sets,
 )
 from tests.testkit.ocpp.foreign_station import Stations
-from tests.virtual_time import VirtualLoop
+from tests.virtual_time import in_simulated_time
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g_testkit.cases.case import Result, Verdict
 from v2g_testkit.ocpp.case import Inconclusive
@@ -147,8 +147,7 @@ def played(change: Change, *, until_fail: bool) -> list[Result]:
         await asyncio.gather(running, return_exceptions=True)
         return found
 
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(run())
+    return in_simulated_time(run())
 
 
 def test_a_station_of_the_package_passes() -> None:
