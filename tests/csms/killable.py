@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import pytest
 import websockets
 from websockets.typing import Subprotocol
 
@@ -174,3 +175,10 @@ def no_survivors() -> Iterator[None]:
             program = _PROGRAMS.pop()
             program.kill()
             program.wait()
+
+
+@pytest.fixture(autouse=True)
+def survivors_killed() -> Iterator[None]:
+    """Have it so for each test of a module that imports this."""
+    with no_survivors():
+        yield

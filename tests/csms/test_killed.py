@@ -22,18 +22,14 @@ from csms.transactions.events import read_samples
 from csms.transactions.tables import transaction_events
 from pki_tools.tree import PkiTree
 from tests.csms.db.events import found_as
-from tests.csms.killable import BackendProcess, no_survivors
+from tests.csms.killable import BackendProcess, survivors_killed
 from tests.csms.killed import event_frame
 from tests.csms.settlement.journals import booted, delivery, journal, transfer
 from tests.csms.settlement.witness import witness
 from tests.kills import MANY, Progress
 from v2g.pki.keys import save_secret
 
-
-@pytest.fixture(autouse=True)
-def _no_survivors() -> Iterator[None]:
-    with no_survivors():
-        yield
+__all__ = ["survivors_killed"]  # a fixture
 
 
 BOOT = '[2,"boot","BootNotification",{"reason":"PowerUp","chargingStation":{"model":"M","vendorName":"V"}}]'

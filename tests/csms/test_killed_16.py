@@ -5,7 +5,6 @@ import contextlib
 import json
 import random
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,20 +18,16 @@ from csms.db.store import Store
 from csms.transactions.tables import transactions as transactions_
 from pki_tools.tree import PkiTree
 from tests.csms.db.events import found_as
-from tests.csms.killable import BackendProcess, no_survivors
+from tests.csms.killable import BackendProcess, survivors_killed
 from v2g.ocpp.times import format_time
 from v2g.pki.keys import save_secret
+
+__all__ = ["survivors_killed"]  # a fixture
 
 pytestmark = pytest.mark.requirement("R198")
 
 BOOT = '[2,"boot","BootNotification",{"chargePointVendor":"V","chargePointModel":"M"}]'
 READINGS = 6
-
-
-@pytest.fixture(autouse=True)
-def _no_survivors() -> Iterator[None]:
-    with no_survivors():
-        yield
 
 
 class OlderStation:

@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,22 +21,18 @@ from csms.smart_charging import store as charging
 from csms.smart_charging.rules import Order
 from csms.smart_charging.tables import limits_in_force
 from pki_tools.tree import PkiTree
-from tests.csms.killable import BackendProcess, no_survivors
+from tests.csms.killable import BackendProcess, survivors_killed
 from tests.csms.settlement.journals import booted
 from tests.waiting import until
 from v2g.io.runtime.clock import ClockConfig
 from v2g.ocpp.times import format_time
 
+__all__ = ["survivors_killed"]  # a fixture
+
 pytestmark = pytest.mark.requirement("R195")
 
 NAME, BEGIN_MS = "CS-V2G-0001", 1_795_000_000_000
 LATER_MS = 30 * 60_000
-
-
-@pytest.fixture(autouse=True)
-def _no_survivors() -> Iterator[None]:
-    with no_survivors():
-        yield
 
 
 class ObedientStation:

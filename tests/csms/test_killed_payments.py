@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ from csms.tariffs.store import Scope
 from pki_tools.tree import PkiTree
 from tests.csms.direct_payments.paying import NAME
 from tests.csms.direct_payments.payment_server import TOKEN, FakePayments
-from tests.csms.killable import BackendProcess, no_survivors
+from tests.csms.killable import BackendProcess, survivors_killed
 from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax
 from v2g.ocpp.times import format_time
 from v2g.pki.keys import save_secret
+
+__all__ = ["survivors_killed"]  # a fixture
 
 DEAR = PricePlan(
     id="dear", currency="EUR", energy=Charge(rates=(Rate(price="500"),), taxes=(Tax(kind="vat", ppm=200_000),))
@@ -40,12 +42,6 @@ RUNS = (
     pytest.param([each for each in STAGES if each not in ALONE], id="one after the other"),
     *(pytest.param([each], id=each, marks=() if each in ALONE else pytest.mark.long) for each in STAGES),
 )
-
-
-@pytest.fixture(autouse=True)
-def _no_survivors() -> Iterator[None]:
-    with no_survivors():
-        yield
 
 
 class PaidStation:

@@ -39,7 +39,7 @@ from pki_tools.tree import PkiTree
 from tests.csms.databases import Databases
 from tests.csms.days import HOUR, LIES, LIMIT_W, Days, StationReport, World
 from tests.csms.db.books import KEY
-from tests.csms.killable import BackendProcess, BackendProgram, no_survivors
+from tests.csms.killable import BackendProcess, BackendProgram, survivors_killed
 from tests.csms.settlement.journals import booted, delivery
 from tests.csms.settlement.witness import send
 from tests.kills import MANY
@@ -52,18 +52,14 @@ from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedul
 from v2g.ocpp.times import format_time
 from v2g.pki.keys import save_secret
 
+__all__ = ["survivors_killed"]  # a fixture
+
 pytestmark = pytest.mark.requirement("R195")
 
 ALONE = ("power", "beyond", "ahead", "swap", "jump", "cut")
 """Lies that show by themselves."""
 ROOTS = "mo/root.pem", "v2g/root.pem"
 Message = tuple[str, dict[str, Any]]
-
-
-@pytest.fixture(autouse=True)
-def _no_survivors() -> Iterator[None]:
-    with no_survivors():
-        yield
 
 
 def transaction_of(report: StationReport) -> Iterator[Message]:

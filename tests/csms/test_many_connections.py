@@ -6,7 +6,6 @@ import json
 import os
 import resource
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,14 +16,10 @@ from websockets.typing import Subprotocol
 
 from benchmarks.load import csms_load
 from pki_tools.tree import PkiTree
-from tests.csms.killable import BackendProcess, no_survivors
+from tests.csms.killable import BackendProcess, survivors_killed
 from tests.waiting import until
 
-
-@pytest.fixture(autouse=True)
-def _no_survivors() -> Iterator[None]:
-    with no_survivors():
-        yield
+__all__ = ["survivors_killed"]  # a fixture
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ chain = "{papers.meter.path("meter/chain.pem")}"
 key = "{papers.meter.path("meter/leaf.key")}"
 
 {extra}"""
-    return _program("secc", folder, where.secc, config)
+    return program("secc", folder, where.secc, config)
 
 
 def vehicle(folder: Path, where: Cable, papers: Papers, extra: str, *, edition: EditionName = "20") -> Program:
@@ -113,7 +113,7 @@ chain = "{papers.contract_chain}"
 key = "{papers.contract_key}"
 
 {extra}"""
-    return _program("evcc", folder, where.evcc, config)
+    return program("evcc", folder, where.evcc, config)
 
 
 PEER_CHARGER_SIDE = f"""[site]
@@ -142,7 +142,7 @@ its underscore), and is through its ten loops before an ordinary power stage has
 over."""
 
 
-def _program(name: str, folder: Path, namespace: str, config: str) -> Program:
+def program(name: str, folder: Path, namespace: str, config: str) -> Program:
     path, events = folder / f"{name}.toml", folder / f"{name}.events.jsonl"
     path.touch(mode=0o600)
     path.write_text(config)

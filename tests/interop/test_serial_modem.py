@@ -8,7 +8,6 @@ import contextlib
 import os
 import select
 import subprocess
-import sys
 import threading
 import tty
 from collections.abc import Iterator
@@ -18,13 +17,13 @@ import msgspec
 import pytest
 
 from pki_tools.tree import DEFAULTS, PkiTree
-from tests.interop.cable import inside, missing
-from tests.interop.programs import ended, named, ready, tail
+from tests.interop.cable import missing
+from tests.interop.programs import ended, named, program, ready, tail
 from tests.io.capture.pcapng import tshark
 from tests.secc_toml import identity
 from v2g.io.capture import recorder
 from v2g.slac.shared import FAST
-from v2g_cli.demo.processes import EventFile, Program
+from v2g_cli.demo.processes import Program
 
 pytestmark = [pytest.mark.xdist_group("cable"), pytest.mark.interop]
 
@@ -109,14 +108,6 @@ tap = "{INTERFACE}"
 """
 
 
-def _program(name: str, folder: Path, namespace: str, config: str) -> Program:
-    path, events = folder / f"{name}.toml", folder / f"{name}.events.jsonl"
-    path.touch(mode=0o600)
-    path.write_text(config)
-    command = inside(namespace, sys.executable, "-m", name, "--config", str(path), "--events", str(events))
-    return Program(name, command, folder / f"{name}.log", EventFile(events))
-
-
 def _charger(folder: Path, namespace: str, device: str, pki: PkiTree) -> Program:
     config = f"""data_dir = "secc"
 {_link("secc", device, "")}
@@ -128,7 +119,7 @@ contracts = ["{DEFAULTS.emaid}"]
 [charger.timing]
 secc_loop_tolerance = 4.5
 """
-    return _program("secc", folder, namespace, config)
+    return program("secc", folder, namespace, config)
 
 
 def _vehicle(folder: Path, namespace: str, device: str, pki: PkiTree, extra: str) -> Program:
@@ -151,7 +142,7 @@ key = "{pki.path("contract/leaf.key")}"
 do = "charge"
 for_s = 1
 """
-    return _program("evcc", folder, namespace, config)
+    return program("evcc", folder, namespace, config)
 
 
 WEATHER = "[link.plc.impairment]\nseed = 4\nloss = 0.02\nduplicate = 0.02\ndelay_ms = 2.0\njitter_ms = 3.0"
@@ -173,8 +164,8 @@ def test_a_session_over_serial_modems(namespaces: tuple[str, str], pki: PkiTree,
         cable.close()
     charging += secc.events.read()
     driving = [*evcc.events.read()]
-    for program in (secc, evcc):
-        assert "Traceback" not in program.log.read_text(), tail(program)
+    for each in (secc, evcc):
+        assert "Traceback" not in each.log.read_text(), tail(each)
     assert secc.exit_code == 0, tail(secc)
     (found,) = named(driving, "sdp", "found") or [{"host": ""}]
     if extra:

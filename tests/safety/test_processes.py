@@ -173,6 +173,13 @@ class Place:
         await self.until(lambda: not held(self.line.now))
         return self.line.last(held, since=self._struck)
 
+    async def goes_off(self, note: "Note", most_s: float) -> float:
+        """Wait until the charger's output is off; return how long it took, which is noted, and no more than allowed."""
+        off_s = await self.ends(lambda each: each.on)
+        reported(note, charger=off_s)
+        assert off_s <= self.allowed(most_s)
+        return off_s
+
     def allowed(self, seconds: float) -> float:
         """Return what may have been measured for so many seconds."""
         return seconds + SLACK_S + 2 * (self._lateness - self._late)
@@ -332,9 +339,7 @@ async def test_power_goes_off_while_the_chargers_event_loop_hangs(
     """By the board's dead-man where there is a board, else by the watchdog's thread."""
     await place.charge(hardware=hardware)
     struck = place.strike("secc", HANG)
-    off_s = await place.ends(lambda each: each.on)
-    reported(record_property, charger=off_s)
-    assert off_s <= place.allowed(LOST_S if hardware else HUNG_S)
+    off_s = await place.goes_off(record_property, LOST_S if hardware else HUNG_S)
     await place.until(lambda: place.named("secc", "session_ended"))
     assert place.line.last(lambda each: each.on, since=struck) == off_s
 
@@ -346,9 +351,7 @@ async def test_a_charger_lets_go_of_a_vehicle_that_is_stopped_or_killed_or_hangs
 ) -> None:
     await place.charge()
     place.strike("evcc", how)
-    off_s = await place.ends(lambda each: each.on)
-    reported(record_property, charger=off_s)
-    assert off_s <= place.allowed(SILENT_S)
+    await place.goes_off(record_property, SILENT_S)
     if how == HANG:  # the vehicle's own watchdog
         vehicle_s = await place.ends(lambda each: each.vehicle_closed)
         reported(record_property, vehicle=vehicle_s)
@@ -361,9 +364,7 @@ async def test_a_slow_disk_does_not_keep_the_power_on(place: Place, record_prope
     await place.charge()
     place.go_on("secc", SLOW_DISK)
     place.strike("evcc", signal.SIGSTOP)
-    off_s = await place.ends(lambda each: each.on)
-    reported(record_property, charger=off_s)
-    assert off_s <= place.allowed(SILENT_S)
+    await place.goes_off(record_property, SILENT_S)
     await place.until(lambda: SLOW in place.logs())
 
 
@@ -390,9 +391,7 @@ async def test_power_goes_off_when_the_modules_measure_that_it_flows_the_other_w
     place.go_on("evcc", signal.SIGSTOP)  # it would end the session by what it is shown, before the charger has to
     place.begin()
     place.modules.turn_sign()
-    off_s = await place.ends(lambda each: each.on)
-    reported(record_property, charger=off_s)
-    assert off_s <= place.allowed(STRAYED_S)
+    await place.goes_off(record_property, STRAYED_S)
     await place.until(lambda: place.faulted("power_not_obeyed"), 5)  # and not for the vehicle's silence
 
 
@@ -420,9 +419,7 @@ async def test_power_goes_off_when_the_modules_repeat_what_they_said(place: Plac
     await place.charge()
     place.begin()
     place.modules.repeat_modules()
-    off_s = await place.ends(lambda each: each.on)
-    reported(record_property, charger=off_s)
-    assert off_s <= place.allowed(MODULES_LOST_S)
+    await place.goes_off(record_property, MODULES_LOST_S)
 
 
 @pytest.mark.long
@@ -435,9 +432,7 @@ async def test_power_goes_off_while_a_driver_keeps_the_charger_waiting(
     place.go_on("secc", SLOW_DRIVER)
     await place.until(lambda: SLOW_CALL in place.logs())
     struck = place.begin(float(place.logs().split(SLOW_CALL)[1].split()[0]))
-    off_s = await place.ends(lambda each: each.on)
-    reported(record_property, charger=off_s)
-    assert off_s <= place.allowed(LOST_S if hardware else HUNG_S)
+    off_s = await place.goes_off(record_property, LOST_S if hardware else HUNG_S)
     await place.until(lambda: place.named("secc", "session_ended"))
     assert place.line.last(lambda each: each.on, since=struck) == off_s
 
@@ -467,9 +462,7 @@ async def test_alternating_current_goes_off_when_the_vehicle_is_stopped_or_kille
     """A vehicle that is stopped goes on drawing."""
     await place.charge_ac()
     place.strike("evcc", how)
-    off_s = await place.ends(lambda each: each.on)
-    reported(record_property, charger=off_s)
-    assert off_s <= place.allowed(SILENT_S)
+    await place.goes_off(record_property, SILENT_S)
 
 
 @pytest.mark.long
@@ -477,9 +470,7 @@ async def test_a_vehicle_that_draws_more_than_its_limit_is_cut_off(place: Place,
     await place.charge_ac()
     place.begin()
     place.mains.draw(2)
-    off_s = await place.ends(lambda each: each.on)
-    reported(record_property, charger=off_s)
-    assert off_s <= place.allowed(EXCESS_S + METER_S)
+    await place.goes_off(record_property, EXCESS_S + METER_S)
     await place.until(lambda: place.faulted("over_current"), 5)  # and not for anything else
 
 

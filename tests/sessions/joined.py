@@ -379,6 +379,11 @@ class Joined:
             assert self.now < end, f"no end after {most_s} s: {self.evcc.stage}"
             self.advance()
 
+    def complete(self, *, most_s: float = 600.0) -> None:
+        """Go on until the session is over, as both ends intended."""
+        self.run(most_s=most_s)
+        assert (self.evcc_reason, self.secc_reason) == ("finished", "finished")
+
     def kept(self) -> Paused:
         """What the charger keeps of a paused session, after a way through a file."""
         (command,) = [each for each in self.secc_actions if isinstance(each, se.SaveSession)]

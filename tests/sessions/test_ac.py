@@ -47,8 +47,7 @@ def join(pki: PkiTree) -> Join:
 @pytest.mark.parametrize("service", ["AC", "AC_BPT"])
 def test_energy_flows_and_both_sides_agree_on_it(join: Join, service: str, mode: str, phases: int) -> None:
     joined = join(vehicle=vehicle(service, mode=mode, phases=phases))
-    joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete()
     assert joined.secc.family is joined.evcc.family is Family.AC
     assert not joined.plant.evse_closed
     assert joined.vehicle_saw("service", "selected")[0]["service"] == service

@@ -96,8 +96,7 @@ def followed(joined: Joined) -> list[GridSupport]:
 @pytest.mark.parametrize("mode", ["dynamic", "scheduled"])
 def test_energy_flows_both_ways_and_the_inverter_has_the_demands(join: Join, mode: str, phases: int) -> None:
     joined = join(vehicle=vehicle(mode, phases))
-    joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete()
     assert joined.secc.family is joined.evcc.family is Family.AC
     assert joined.vehicle_saw("service", "selected")[0]["service"] == "AC_DER_IEC"
     battery = joined.plant.battery.state
@@ -246,8 +245,7 @@ def test_setpoints_follow_in_the_loop_and_one_that_was_not_negotiated_is_dropped
 def test_where_nothing_else_is_offered_demands_without_sense_end_discharge_alone(join: Join) -> None:
     joined = join(vehicle=vehicle(energy=("AC_BPT",)), charger=charger(services=(EnergyService.AC_BPT,)))
     joined.wire_to_evcc = demanding(active(51.5, 50.2))
-    joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete()
     assert joined.plant.battery.state.charged_mwh >= 200_000
     assert joined.plant.battery.state.discharged_mwh == 0
 
@@ -261,8 +259,7 @@ def test_a_paused_session_is_joined_with_its_functions(join: Join, mode: str) ->
     first.run()
     assert first.evcc_reason == "paused"
     again = join(before=first, vehicle=None, charger=None)
-    again.run()
-    assert (again.evcc_reason, again.secc_reason) == ("finished", "finished")
+    again.complete()
     assert not again.vehicle_saw("service", "selected")
     assert followed(again)[0] == replace(SUPPORT, q_setpoint=None)
     assert 100_000 <= again.plant.battery.state.discharged_mwh < 110_000

@@ -68,8 +68,7 @@ def payer(joined: AutochargeJoined) -> Any:
 
 def test_a_known_vehicle_charges_without_a_card(edition: str, pki: PkiTree, utc_ms: int) -> None:
     joined = AutochargeJoined(edition, pki, utc_ms)
-    joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete()
     assert joined.imported_mwh() >= 100_000
     assert payer(joined) == {"idToken": "0465650064C3", "type": "MacAddress"}
 

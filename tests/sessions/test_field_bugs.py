@@ -183,8 +183,7 @@ def test_half_a_frame_waits_and_two_glued_frames_are_two(join: Join, pieces: lis
                 data = data[size:]
 
         session.receive = receive  # type: ignore[method-assign]
-    joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete()
 
 
 def test_two_requests_in_one_segment_are_two_requests(charger: Make) -> None:

@@ -125,8 +125,7 @@ def some(tree: PkiTree, count: int) -> tuple[Contract, ...]:
 
 def test_a_vehicle_without_a_contract_charges_and_discharges_with_the_one_it_fetched(tree: PkiTree) -> None:
     joined = Fetching(tree, (own_contract(tree),))
-    joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete()
     assert joined.stored() == ["DEV2GC00000001"]
     (authorize,) = [each for each in joined.secc_actions if isinstance(each, se.AuthorizeContract)]
     assert authorize.emaid == "DEV2GC00000001"

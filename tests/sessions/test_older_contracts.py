@@ -28,8 +28,7 @@ def test_a_contract_pays_and_gives_receipts(pki_2: PkiTree, kind: str) -> None:
     for mwh in (20_000, 50_000, 80_000):
         joined.run(joined.charged(mwh))
         joined.close_interval()
-    joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete()
     joined.assert_safe()
     (authorize,) = [each for each in joined.secc_actions if isinstance(each, se.AuthorizeContract)]
     assert authorize.chain == pki_2.chain("contract")
@@ -48,8 +47,7 @@ def test_a_charger_that_stops_gets_a_receipt_for_the_last_reading(pki_2: PkiTree
     joined = ContractJoined(kind, pki_2)
     joined.run(joined.charged(30_000))
     joined.secc.fact(se.StopRequested("operator"), joined.now, joined.utc_ms)
-    joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete()
     joined.assert_safe()
     found = joined.confirmed()
     assert found.count == 1
@@ -72,8 +70,7 @@ def test_a_vehicle_that_signs_with_another_key_is_stopped(pki_2: PkiTree, other_
 @KINDS
 def test_a_vehicle_without_a_contract_charges_with_the_one_it_fetched(pki_2: PkiTree, kind: str) -> None:
     joined = ContractJoined(kind, pki_2, keeps=False)
-    joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete()
     (stored,) = [each for each in joined.evcc_actions if isinstance(each, ev.StoreContract)]
     assert stored.chain == pki_2.chain("contract")
     sent = [each.data[8:] for each in joined.secc_actions if isinstance(each, Send)]
@@ -86,8 +83,7 @@ def test_a_vehicle_without_a_contract_also_selects_internet_access(pki_2: PkiTre
     services = (EnergyService.DC,) if kind == "2-dc" else (EnergyService.AC,)
     charger = replace(PAYING, services=services, internet=("http-80", "https-443"))
     joined = ContractJoined(kind, pki_2, keeps=False, charger=charger, internet=True)
-    joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete()
     assert [each for each in joined.evcc_actions if isinstance(each, ev.StoreContract)]
     assert [(each["service_id"], each["parameter_set"]) for each in joined.charger_saw("service", "added")] == [(3, 3)]
 
@@ -99,8 +95,7 @@ def ending_soon(tree: PkiTree) -> Contract:
 
 def test_a_contract_that_ends_soon_is_updated(pki_2: PkiTree) -> None:
     joined = ContractJoined("2-dc", pki_2, contract=ending_soon(pki_2))
-    joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete()
     (command,) = [each for each in joined.secc_actions if isinstance(each, se.RequestContract)]
     assert command.request.update
     (stored,) = [each for each in joined.evcc_actions if isinstance(each, ev.StoreContract)]
@@ -154,8 +149,7 @@ def test_a_paused_session_is_joined_and_its_journal_continues(pki_2: PkiTree, ki
     second = ContractJoined(kind, pki_2, before=first)
     second.run(second.charged(60_000))
     second.close_interval()
-    second.run()
-    assert (second.evcc_reason, second.secc_reason) == ("finished", "finished")
+    second.complete()
     assert second.charger_saw("session", "session_joined")
     assert not [each for each in second.secc_actions if isinstance(each, se.TransactionStarted)]
     assert 100_000 <= second.imported_mwh() < 135_000, "the program went on, it did not begin again"

@@ -36,8 +36,7 @@ def joined(edition: str, pki: PkiTree, utc_ms: int) -> MessageJoined:
 
 
 def test_a_whole_session(joined: MessageJoined) -> None:
-    joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete()
     joined.assert_safe()
     assert joined.imported_mwh() >= 100_000
     assert joined.exported_mwh() == 0
@@ -69,8 +68,7 @@ def test_a_charger_that_ends_the_session_meanwhile_is_not_asked_to_pause(
 def test_the_owner_stops(joined: MessageJoined) -> None:
     joined.run(lambda: joined.plant.flow()[1] > 0)
     joined.evcc.fact(ev.StopRequested("owner"), joined.now, joined.utc_ms)
-    joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete()
     joined.assert_safe()
 
 
@@ -97,8 +95,7 @@ def test_a_renegotiation_asked_for_by_the_charger_goes_on_charging(joined: Messa
     if joined.edition == "2-dc":
         joined.run(opened)
         assert not flows[-1], "no current flows when the contactor opens"
-    joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete()
     assert joined.imported_mwh() >= 100_000
 
 

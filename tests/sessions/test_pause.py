@@ -92,8 +92,7 @@ def test_a_paused_session_is_joined_and_ends_with_its_program_done_once(
     assert (first.evcc_reason, first.secc_reason) == ("paused", "paused")
     assert first.plant.flow()[1] == 0
     second = join(before=first)
-    second.run()
-    assert (second.evcc_reason, second.secc_reason) == ("finished", "finished")
+    second.complete()
     assert second.vehicle_saw("session", "joined")
     assert not second.charger_saw("authorization", "asked")
     battery = second.plant.battery.state
@@ -136,8 +135,7 @@ def test_readings_after_a_pause_are_signed_by_the_contract_that_pays(pki: PkiTre
     second = Refusing(pki, first.utc_ms, before=first, **options)
     second.run(charging(second))
     tell_charger(second, se.MeteringConfirmationRequested())
-    second.run()
-    assert (second.evcc_reason, second.secc_reason) == ("finished", "finished")
+    second.complete()
     assert [each["emaid"] for each in second.charger_saw("metering", "confirmed")] == ["DEV2GC0000000B"]
 
 
@@ -172,8 +170,7 @@ def test_another_vehicle_cannot_join(join: Join) -> None:
 @pytest.mark.parametrize("mode", ["dynamic", "scheduled"])
 def test_a_vehicle_rests_in_standby_and_goes_on(join: Join, service: str, mode: str) -> None:
     joined = join(vehicle=vehicle(CHARGE, REST, CHARGE, service=service, mode=mode))
-    joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete()
     assert joined.vehicle_saw("power", "standby") == [{"refused": False}]
     assert len(joined.charger_saw("power", "standby")) == len(joined.charger_saw("power", "standby_left")) == 1
     assert 400_000 <= joined.plant.battery.state.charged_mwh < 430_000
@@ -217,8 +214,7 @@ def test_services_are_selected_anew_and_the_session_goes_on(join: Join, asks: st
         tell_vehicle(joined, ev.StopRequested("driver", reselect=True))
     else:  # what the vehicle has is still allowed, another service no more
         tell_charger(joined, se.EnergyTransferAllowed(frozenset({ServiceId.DC_BPT})))
-    joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete()
     assert len(joined.vehicle_saw("service", "selected")) == 2
     changed = [a.record for a in joined.secc_actions if isinstance(a, se.Journal)]
     assert [each.reason for each in changed if isinstance(each, ServiceChanged)] == ["selected", "renegotiated"]
@@ -272,8 +268,7 @@ def test_a_session_begins_with_charging_only_and_gives_back_once_the_back_end_al
     joined.allowed_services = frozenset({ServiceId.DC})
     joined.run(charging(joined))
     tell_charger(joined, se.EnergyTransferAllowed(frozenset({ServiceId.DC, ServiceId.DC_BPT})))
-    joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete()
     assert [each["service"] for each in joined.vehicle_saw("service", "selected")] == ["DC", "DC_BPT"]
     assert [each["services"] for each in joined.charger_saw("service", "offered")] == ["2", "2 6 61440"]
     assert joined.records().count("SessionStarted") == 1

@@ -84,8 +84,7 @@ def test_energy_flows_in_the_cheap_time_and_both_ends_count_the_same_cost(join: 
         tariff=tariff(utc_ms, [40, 40, 10, 40, 20, 40, 40, 40, 40]),
         charger=SeccConfig(prices=PriceTerms(taxes=taxes, receipt_every_s=0)),
     )
-    joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete()
     planned = joined.vehicle_saw("schedule", "planned")[0]
     assert planned["reaches_target"]
     assert joined.plant.battery.state.soc >= 74.9
@@ -312,8 +311,7 @@ def dynamic(join: Join, utc_ms: int, **options: Any) -> Joined:
 def test_in_dynamic_mode_energy_flows_in_the_cheap_time_too(join: Join) -> None:
     utc_ms = now()
     joined = dynamic(join, utc_ms, tariff=tariff(utc_ms, [40, 40, 10, 40, 40, 40, 40, 40, 40]))
-    joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete()
     assert joined.plant.battery.state.soc >= 74.5
     wished = [(each["charge_w"], each["do"]) for each in joined.vehicle_saw("power", "wish")]
     assert (0, "plan") in wished, "it waited for the cheap time"

@@ -67,8 +67,7 @@ def test_a_schedule_is_renegotiated_without_an_interruption(join: Join, service:
     while not joined.vehicle_saw("schedule", "renegotiated_beside"):
         joined.advance()
         assert joined.plant.flow()[1] > 1_000  # energy flows on
-    joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete()
     assert streams(joined.evcc_actions).count(PayloadType.SCHEDULE_RENEGOTIATION) >= 2
     assert streams(joined.secc_actions).count(PayloadType.SCHEDULE_RENEGOTIATION) >= 2
     assert len(joined.charger_saw("schedule", "renegotiated_beside")) == 1
@@ -183,8 +182,7 @@ def test_a_vehicle_that_has_left_the_loop_asks_no_more_for_a_schedule(join: Join
     joined.wire_to_evcc, joined.wire_to_secc = lambda data: data, again
     joined.advance(0.2)
     joined.evcc.fact(ev.StopRequested("driver"), joined.now, joined.utc_ms)
-    joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete()
 
 
 @pytest.mark.parametrize(("beside", "stream"), [(True, PayloadType.METERING_CONFIRMATION), (False, PayloadType.COMMON)])
@@ -240,8 +238,7 @@ def test_an_answer_beside_that_nobody_awaits_ends_the_session(join: Join) -> Non
 @pytest.mark.parametrize("service", ["DC_BPT", "AC"])
 def test_a_vehicle_is_guided_in_charges_and_is_let_out(join: Join, service: str) -> None:
     joined = join(energy=(service,), parking="MVGuideManual", internet=True)
-    joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete()
     ahead = [each["distance"] for each in joined.charger_saw("parking", "check_in")]
     assert ahead == [None, 250, 100, -50]
     assert joined.charger_saw("parking", "check_in")[-1]["status"] == "Completed"

@@ -44,8 +44,7 @@ def join(pki: PkiTree) -> Join:
 @pytest.mark.requirement("R31")
 def test_a_plug_and_charge_session_charges_discharges_and_ends_with_both_sides_agreeing(join: Join) -> None:
     joined = join()
-    joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete()
     assert_safe(joined)
     battery = joined.plant.battery.state
     assert joined.imported_mwh() == pytest.approx(battery.charged_mwh, abs=1_000)
@@ -144,8 +143,7 @@ def test_every_service_in_every_control_mode(join: Join, mode: Any, service: Any
     steps = (CHARGE, DISCHARGE) if service == "DC_BPT" else (CHARGE,)
     vehicle = SessionConfig(program=steps, services=ServiceConfig(energy=(service,), control_mode=(mode,)))
     joined = join(vehicle=vehicle)
-    joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete()
     assert joined.imported_mwh() >= 200_000
     assert (joined.exported_mwh() >= 290_000) == (service == "DC_BPT")
     assert_safe(joined)
@@ -224,8 +222,7 @@ def test_the_driver_ends_the_session(join: Join) -> None:
     joined.run(lambda: joined.plant.flow()[1] < 0)
     joined.evcc.fact(ev.StopRequested("driver"), joined.now, joined.utc_ms)
     joined.settle()
-    joined.run(most_s=5)
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete(most_s=5)
     assert_safe(joined)
 
 

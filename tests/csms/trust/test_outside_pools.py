@@ -104,8 +104,7 @@ async def test_a_vehicle_of_2_charges_with_a_contract_from_a_pool_outside(
     found = ContractAnswer("answered", base64.b64decode(answer.exi_response))
     joined.secc.fact(se.ContractAnswered(command.attempt, found), joined.now, joined.utc_ms)
     joined.settle()
-    joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete()
     (stored,) = [each for each in joined.evcc_actions if isinstance(each, ev.StoreContract)]
     assert stored.emaid == EMAIDS[0]
     assert joined.imported_mwh() >= 100_000

@@ -68,8 +68,7 @@ async def test_a_vehicle_charges_with_the_contract_that_the_back_end_gave_it(
     installed = se.ContractAnswered(command.attempt, found)
     joined.secc.fact(installed, joined.now, joined.utc_ms)
     joined.settle()
-    joined.run()
-    assert (joined.evcc_reason, joined.secc_reason) == ("finished", "finished")
+    joined.complete()
     (stored,) = [each for each in joined.evcc_actions if isinstance(each, ev.StoreContract)]
     assert stored.chain == new.chain
     assert joined.imported_mwh() >= 100_000

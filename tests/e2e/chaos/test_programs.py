@@ -6,7 +6,6 @@ import multiprocessing
 import random
 import shutil
 import sys
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
@@ -21,13 +20,15 @@ from csms.transactions import store as transactions
 from csms.transactions.tables import transaction_events, transaction_faults
 from csms.transactions.tables import transactions as table
 from pki_tools.tree import PkiTree
-from tests.csms.killable import BackendProcess, no_survivors
+from tests.csms.killable import BackendProcess, survivors_killed
 from tests.kills import MANY, Progress
 from tests.proxy import WAYS, Proxy
 from tests.waiting import until
 from v2g_station.kernel.kernel import Keep
 from v2g_station.simulator.fleet import METERS
 from v2g_station.store import StationStore
+
+__all__ = ["survivors_killed"]  # a fixture
 
 _FORKS: Final = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["tests.csms.killable", "v2g_cli.main", "v2g_station.simulator.fleet"])
@@ -55,12 +56,6 @@ tokens = {CARDS}
 offline_per_day = 0.0
 faults_per_day = 0.0
 """
-
-
-@pytest.fixture(autouse=True)
-def _no_survivors() -> Iterator[None]:
-    with no_survivors():
-        yield
 
 
 def run_v2g(arguments: list[str]) -> None:

@@ -307,9 +307,8 @@ def test_a_contactor_has_dropped_only_where_it_had_closed_as_commanded() -> None
 # -- sensors
 
 
-@pytest.mark.parametrize("silent", ["battery", "inlet"])
-def test_a_sensor_without_a_report_is_silent_after_its_time_and_a_second_look(silent: str) -> None:
-    car = Car()
+def without(car: Car, silent: str) -> Callable[[], str]:
+    """Return a look at a vehicle of which one sensor reports nothing."""
 
     def look() -> str:
         if silent == "inlet":
@@ -318,7 +317,13 @@ def test_a_sensor_without_a_report_is_silent_after_its_time_and_a_second_look(si
             car.watch.take_inlet(car.inlet, car.now)
         return car.watch.look(car.now, powered=True, ending=False)
 
-    assert car.found(look=look) == (f"{silent}_silent", 1_000 + STEP_MS + 200)
+    return look
+
+
+@pytest.mark.parametrize("silent", ["battery", "inlet"])
+def test_a_sensor_without_a_report_is_silent_after_its_time_and_a_second_look(silent: str) -> None:
+    car = Car()
+    assert car.found(look=without(car, silent)) == (f"{silent}_silent", 1_000 + STEP_MS + 200)
 
 
 def test_silence_counts_only_once_voltage_is_requested() -> None:
@@ -342,17 +347,9 @@ def test_silence_counts_anew_from_the_next_request(silent: str) -> None:
     car = Car()
     assert car.look() == ""
     car.ms += 1_100
-
-    def look() -> str:
-        if silent == "inlet":
-            car.watch.take_battery(msgspec.structs.replace(BATTERY, at_ms=car.ms), car.now)
-        else:
-            car.watch.take_inlet(car.inlet, car.now)
-        return car.watch.look(car.now, powered=True, ending=False)
-
-    assert car.found(0.15, look) == NOTHING
+    assert car.found(0.15, without(car, silent)) == NOTHING
     car.watch.begin(car.now)
-    assert car.found(look=look) == (f"{silent}_silent", 200)
+    assert car.found(look=without(car, silent)) == (f"{silent}_silent", 200)
 
 
 def test_the_same_report_again_is_none() -> None:

@@ -104,6 +104,13 @@ class Fixture:
                 await task
             await self.station.close()
 
+    @contextlib.asynccontextmanager
+    async def online(self) -> AsyncIterator[ChargerStation]:
+        """Run the station; it is connected."""
+        async with self.running() as station:
+            await station.online.wait()
+            yield station
+
     async def abandon(self) -> None:
         """Let go of the store without the orderly end, once everything is kept."""
         assert self.station.saving is not None

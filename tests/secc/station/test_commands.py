@@ -138,8 +138,7 @@ async def test_one_evse_is_not_reset_alone(tmp_path: Path, pki: PkiTree, csms: B
 async def test_a_reserved_evse_is_kept_for_its_contract(tmp_path: Path, csms: Backend) -> None:
     """H03.FR.01, .09: others are refused, whoever has reserved uses it up."""
     fixture = Fixture(tmp_path, csms.port)
-    async with fixture.running() as station:
-        await station.online.wait()
+    async with fixture.online() as station:
         expiry = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
         token: dict[str, Any] = {"id_token": "EMAID1", "type": "eMAID"}
         answer = await csms.ask("ReserveNow", id=5, expiry_date_time=expiry, id_token=token, evse_id=1)

@@ -41,8 +41,7 @@ def signed(import_mwh: int) -> Any:
 
 async def test_a_session_with_registers_and_signed_values(csms: Backend, tmp_path: Path) -> None:
     found = fixture(tmp_path, csms.port)
-    async with found.running() as station:
-        await station.online.wait()
+    async with found.online() as station:
         station.status(1, "Occupied")
         await csms.wait("StatusNotification", where=lambda each: each["status"] == "Preparing")
         station.started("a", "DEV2GC00000001", sample=signed(1_000_400))
@@ -106,8 +105,7 @@ async def test_contracts_of_both_editions_travel_in_data_transfers(
     }  # fmt: skip
     csms.transfers["Authorize"] = {"idTokenInfo": {"status": "Accepted"}, "certificateStatus": "Accepted"}
     found = fixture(tmp_path, csms.port)
-    async with found.running() as station:
-        await station.online.wait()
+    async with found.online() as station:
         answer = await station.requests.fetch_contract(ContractRequest(schema=schema, exi=bytes(octets)))
         assert answer == ContractAnswer(status="answered", exi=response)
     (asked,) = csms.all("DataTransfer")
@@ -120,8 +118,7 @@ async def test_contracts_of_both_editions_travel_in_data_transfers(
 
 async def test_a_limit_is_obeyed_and_the_operator_starts_and_stops(csms: Backend, tmp_path: Path) -> None:
     found = fixture(tmp_path, csms.port)
-    async with found.running() as station:
-        await station.online.wait()
+    async with found.online() as station:
         schedule = {
             "charging_rate_unit": "W", "charging_schedule_period": [{"start_period": 0, "limit": 30_000}],
         }  # fmt: skip

@@ -98,8 +98,7 @@ async def test_heartbeats_come_when_nothing_else_is_said(csms: Backend, tmp_path
 
 async def test_a_transaction_is_reported_from_begin_to_end(csms: Backend, tmp_path: Path) -> None:
     fixture = Fixture(tmp_path, csms.port)
-    async with fixture.running() as station:
-        await station.online.wait()
+    async with fixture.online() as station:
         transaction = station.started("session-1", "DEV2GC00000001", sample=sample(1_000_500))
         station.updated(
             "session-1",
@@ -213,8 +212,7 @@ async def test_a_message_the_csms_cannot_process_is_tried_again_and_then_set_asi
 ) -> None:
     csms.refuse = {"TransactionEvent": 3}
     fixture = Fixture(tmp_path, csms.port)
-    async with fixture.running() as station:
-        await station.online.wait()
+    async with fixture.online() as station:
         await set_variables(csms, ("MessageAttempts", "TransactionEvent", "2"),
                             ("MessageAttemptInterval", "TransactionEvent", "0"))  # fmt: skip
         station.started("a", "EMAID1")
@@ -230,8 +228,7 @@ async def test_a_message_the_csms_cannot_process_is_tried_again_and_then_set_asi
 async def test_a_csms_that_does_not_answer_is_left_and_found_again(tmp_path: Path, csms: Backend) -> None:
     csms.silent = {"TransactionEvent"}
     fixture = Fixture(tmp_path, csms.port, message_timeout=0.2)
-    async with fixture.running() as station:
-        await station.online.wait()
+    async with fixture.online() as station:
         await set_variables(csms, ("MessageAttemptInterval", "TransactionEvent", "0"))
         station.started("a", "EMAID1")
         await csms.wait("TransactionEvent", 2)
@@ -256,8 +253,7 @@ async def test_a_csms_that_has_forgotten_the_station_is_notified_again(tmp_path:
             raise SecurityError(description="who are you?")
 
     csms.note = forgetful  # type: ignore[method-assign]
-    async with fixture.running() as station:
-        await station.online.wait()
+    async with fixture.online() as station:
         station.started("a", "EMAID1")
         assert await station.drain(10)
     assert len(csms.all("BootNotification")) == 2
@@ -280,8 +276,7 @@ async def test_the_journal_goes_in_parcels_of_one_session(tmp_path: Path, csms: 
 async def test_a_csms_that_takes_no_journal_is_asked_once(tmp_path: Path, csms: Backend, status: str) -> None:
     csms.answers["DataTransfer"] = {"status": status}
     fixture = Fixture(tmp_path, csms.port)
-    async with fixture.running() as station:
-        await station.online.wait()
+    async with fixture.online() as station:
         station.journal("a", "line")
         await csms.wait("DataTransfer")
         station.started("a", "EMAID1")
@@ -357,8 +352,7 @@ NEEDS = EvNeeds(
 async def test_what_the_vehicle_needs_is_reported(tmp_path: Path, csms: Backend) -> None:
     fixture = Fixture(tmp_path, csms.port)
     assert await fixture.station.requests.charging_needs(NEEDS) == "", "nobody can be asked"
-    async with fixture.running() as station:
-        await station.online.wait()
+    async with fixture.online() as station:
         assert await station.requests.charging_needs(NEEDS) == "Accepted"
         needs = csms.all("NotifyEVChargingNeeds")[0]["charging_needs"]
         if csms.versions == ["ocpp2.1"]:
@@ -373,8 +367,7 @@ async def test_what_the_vehicle_needs_is_reported(tmp_path: Path, csms: Backend)
 async def test_who_the_vehicle_is_and_what_it_plans_is_reported(tmp_path: Path, csms: Backend) -> None:
     """Q01.FR.02, K18.FR.10: the charging schedule is that of the profile in force, where there is one."""
     fixture = Fixture(tmp_path, csms.port)
-    async with fixture.running() as station:
-        await station.online.wait()
+    async with fixture.online() as station:
         station.started("s-1", "DEV2GC00000001", evcc_id="WMIV1234567890ABCDEX")
         station.fact(PlanReported(evse_id=1, schedule=plan_schedule([(0, 9000), (1800, -4000)], 3600)))
         station.fact(PlanReported(evse_id=1, schedule=plan_schedule([(0, 9000)], 3600), dynamic=True))
@@ -413,8 +406,7 @@ async def test_a_limit_that_cannot_be_kept_is_obeyed_all_the_same(
     def full(*_: Any) -> None:
         raise StoreError("database or disk is full")
 
-    async with fixture.running() as station:
-        await station.online.wait()
+    async with fixture.online():
         monkeypatch.setattr(StationStore, "keep", full)
         answer = await csms.ask(
             "SetChargingProfile", evse_id=0, charging_profile=profile("ChargingStationMaxProfile", limit=5_000.0)
@@ -429,8 +421,7 @@ async def test_a_slow_disk_delays_what_is_sent_and_neither_limits_nor_the_loop(
     tmp_path: Path, csms: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fixture, released = Fixture(tmp_path, csms.port), threading.Event()
-    async with fixture.running() as station:
-        await station.online.wait()
+    async with fixture.online() as station:
         known = StationStore.keep
 
         def slow(store: StationStore, changes: Any) -> None:
@@ -454,8 +445,7 @@ async def test_a_slow_disk_delays_what_is_sent_and_neither_limits_nor_the_loop(
 
 async def test_charging_profiles_become_limits_and_survive_a_restart(tmp_path: Path, csms: Backend) -> None:
     fixture = Fixture(tmp_path, csms.port)
-    async with fixture.running() as station:
-        await station.online.wait()
+    async with fixture.online() as station:
         answer = await csms.ask(
             "SetChargingProfile", evse_id=0, charging_profile=profile("ChargingStationMaxProfile", limit=50_000.0)
         )
@@ -482,8 +472,7 @@ async def test_charging_profiles_become_limits_and_survive_a_restart(tmp_path: P
         station.ended("a", trigger="EVDeparted", reason="EVDisconnected")
         assert fixture.limits[2].charge_w == 50_000, "the TxProfile went with its transaction"
     again = Fixture(tmp_path, csms.port)
-    async with again.running() as station:
-        await station.online.wait()
+    async with again.online() as station:
         assert again.limits[0].charge_w == 50_000
         assert (await csms.ask("ClearChargingProfile", charging_profile_id=1)).status == "Accepted"
         await again.until(lambda: len(again.limits) == 2)
@@ -493,8 +482,7 @@ async def test_charging_profiles_become_limits_and_survive_a_restart(tmp_path: P
 
 async def test_a_schedule_changes_limits_in_simulated_time(tmp_path: Path, csms: Backend) -> None:
     fixture = Fixture(tmp_path, csms.port, scale=1000.0)
-    async with fixture.running() as station:
-        await station.online.wait()
+    async with fixture.online() as station:
         start = fixture.clock.utc_ms()
         schedule = profile("TxDefaultProfile", charging_profile_kind="Relative")
         del schedule["charging_schedule"][0]["start_schedule"]
@@ -510,8 +498,7 @@ async def test_a_schedule_changes_limits_in_simulated_time(tmp_path: Path, csms:
 
 async def test_the_grid_signal_arrives_once_it_is_whole(tmp_path: Path, csms: Backend) -> None:
     fixture = Fixture(tmp_path, csms.port)
-    async with fixture.running() as station:
-        await station.online.wait()
+    async with fixture.online():
         export = {"export_limit_w": 10_000, "valid_until_ms": 2_000_000_000_000}
         signal = SIGNAL if csms.versions == ["ocpp2.1"] else SIGNAL | export
         answer = await csms.ask(
@@ -532,8 +519,7 @@ async def test_the_grid_signal_arrives_once_it_is_whole(tmp_path: Path, csms: Ba
 
 async def test_the_operator_can_start_stop_reset_and_unlock(tmp_path: Path, csms: Backend) -> None:
     fixture = Fixture(tmp_path, csms.port)
-    async with fixture.running() as station:
-        await station.online.wait()
+    async with fixture.online() as station:
         token = {"id_token": "APP-1", "type": "Central"}
         answer = await csms.ask("RequestStartTransaction", id_token=token, remote_start_id=9, evse_id=1)
         assert answer.status == "Accepted"
@@ -565,8 +551,7 @@ async def test_a_transaction_is_allowed_other_ways_to_transfer_energy(tmp_path: 
     """Q02.FR.06: what leaves no service of the EVSE, or means no transaction, is refused."""
     async with backend() as csms:
         fixture = Fixture(tmp_path, csms.port)
-        async with fixture.running() as station:
-            await station.online.wait()
+        async with fixture.online() as station:
             transaction = station.started("a", "EMAID1")
             for reference, modes, status in (
                 (transaction, ["DC", "DC_BPT"], "Accepted"),
@@ -620,8 +605,7 @@ async def test_an_evse_out_of_service_stays_so(tmp_path: Path, csms: Backend) ->
 
 async def test_variables_are_read_written_kept_and_reported(tmp_path: Path, csms: Backend) -> None:
     fixture = Fixture(tmp_path, csms.port)
-    async with fixture.running() as station:
-        await station.online.wait()
+    async with fixture.online() as station:
         wanted = [
             variable("SecurityCtrlr", "Identity"), variable("OCPPCommCtrlr", "HeartbeatInterval"),
             variable("evse", "availabilitystate", evse={"id": 1}), variable("Nothing", "X"),
@@ -678,8 +662,7 @@ async def test_messages_can_be_triggered(tmp_path: Path, csms: Backend) -> None:
 async def test_the_meter_is_sampled_while_a_transaction_runs(tmp_path: Path, csms: Backend) -> None:
     fixture = Fixture(tmp_path, csms.port)
     fixture.charger.sample = sample(5_000)
-    async with fixture.running() as station:
-        await station.online.wait()
+    async with fixture.online() as station:
         await set_variables(csms, ("TxUpdatedInterval", None, "1"), component="SampledDataCtrlr")
         station.started("a", "EMAID1")
         event = await csms.wait("TransactionEvent", where=lambda e: e["trigger_reason"] == "MeterValuePeriodic")
@@ -736,8 +719,7 @@ async def test_refused_states_and_heartbeats_hold_nothing_up(tmp_path: Path, csm
 async def test_journal_lines_that_are_rejected_come_again(tmp_path: Path, csms: Backend) -> None:
     csms.answers["DataTransfer"] = {"status": "Rejected", "status_info": {"reason_code": "JournalRefused"}}
     fixture = Fixture(tmp_path, csms.port)
-    async with fixture.running() as station:
-        await station.online.wait()
+    async with fixture.online() as station:
         await set_variables(csms, ("MessageAttemptInterval", "TransactionEvent", "0"))
         station.journal("a", "line")
         await csms.wait("DataTransfer", 2)
@@ -748,8 +730,7 @@ async def test_journal_lines_that_are_rejected_come_again(tmp_path: Path, csms: 
 async def test_a_journal_that_is_refused_for_good_does_not_hold_up_the_next(tmp_path: Path, csms: Backend) -> None:
     csms.answers["DataTransfer"] = {"status": "Rejected", "status_info": {"reason_code": "JournalRefused"}}
     fixture = Fixture(tmp_path, csms.port)
-    async with fixture.running() as station:
-        await station.online.wait()
+    async with fixture.online() as station:
         await set_variables(csms, ("MessageAttemptInterval", "TransactionEvent", "0"))
         station.journal("forked", "line")
         station.journal("good", "line")
@@ -766,8 +747,7 @@ def journal_lines(*sequences: int) -> list[str]:
 async def test_it_is_known_which_journals_the_csms_has_from_their_first_line_on(tmp_path: Path, csms: Backend) -> None:
     """After a restart as well; what comes twice counts once, and what was given up is missing for good."""
     fixture = Fixture(tmp_path, csms.port)
-    async with fixture.running() as station:
-        await station.online.wait()
+    async with fixture.online() as station:
         await set_variables(csms, ("MessageAttemptInterval", "TransactionEvent", "0"))
         for line in journal_lines(*range(120)):
             station.journal("whole", line)
