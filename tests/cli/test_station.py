@@ -19,6 +19,7 @@ from tests.cli.csms import run
 from tests.csms.support import make_config
 from tests.secc.backend import Backend, backend
 from tests.station.profiles import profile
+from v2g.io.runtime.supervision import cancel_tasks
 from v2g_cli.station import behaviour_of, contexts_of
 from v2g_station.simulator.behaviour import QUIET
 from v2g_station.simulator.fleet import Simulator, StationFleet
@@ -78,8 +79,7 @@ async def test_a_station_comes_in_with_its_certificate(tmp_path: Path, pki: PkiT
         async with asyncio.timeout(60):
             while "CS-V2G-0001" not in csms.connected():
                 await asyncio.sleep(0.005)
-        going.cancel()
-        await asyncio.gather(going, return_exceptions=True)
+        await cancel_tasks(going)
 
 
 @pytest.fixture
@@ -93,8 +93,7 @@ def until_kept_out(monkeypatch: pytest.MonkeyPatch) -> None:
             assert not going.done()
             await asyncio.sleep(0.002)
         look(self)
-        going.cancel()
-        await asyncio.gather(going, return_exceptions=True)
+        await cancel_tasks(going)
 
     monkeypatch.setattr(Simulator, "run", run_so_long)
 

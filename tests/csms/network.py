@@ -13,6 +13,7 @@ from websockets.typing import Subprotocol
 
 from tests.csms.backend import Backend
 from tests.csms.scripted_station import ScriptedStation, Wire
+from v2g.io.runtime.supervision import cancel_tasks
 
 
 class SocketWire(Wire):
@@ -44,9 +45,7 @@ class SocketWire(Wire):
     async def stop(self) -> None:
         """Close, whatever is under way."""
         await self._connection.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_tasks(*self._tasks)
 
 
 def basic(username: str, password: str) -> dict[str, str]:

@@ -23,6 +23,7 @@ from tests.gateway.program import supervised
 from tests.processor import Thermal
 from tests.telemetry.brokers import files, source
 from v2g.io.can import CanConfig
+from v2g.io.runtime.supervision import cancel_tasks
 from v2g_cli.demo.broker import Broker
 
 GATEWAY = """ev = "{ev}"
@@ -141,8 +142,7 @@ async def test_heat_in_the_pack_is_an_alert_through_kills_of_gateway_and_back_en
         record = tmp_path / "o.emergency.jsonl"
         while len(lines := record.read_text().splitlines()) < 3:
             await asyncio.sleep(0.02)
-    ecu.cancel()
-    await asyncio.gather(ecu, return_exceptions=True)
+    await cancel_tasks(ecu)
     await back_end.stop()
     records = [json.loads(line) for line in lines]
     assert [(each["what"], each["reason"]) for each in records] == [
@@ -227,8 +227,7 @@ async def test_while_the_processor_is_hot_findings_are_alerts_as_ever_and_other_
         await alerts(back_end, 0)
         while await charge() != 51.8:
             await asyncio.sleep(0.02)
-    ecu.cancel()
-    await asyncio.gather(ecu, return_exceptions=True)
+    await cancel_tasks(ecu)
     await back_end.stop()
 
 
@@ -292,8 +291,7 @@ async def test_an_alert_is_in_the_api_within_a_second_of_its_sample(
             await asyncio.sleep(0.05)
         row = sent[0]["cells"]["samples"][0][1]
         assert [*row[:3], *row[87:91]] == [29510, 29510, 29510, 29600, 29600, 29600, None]
-    ecu.cancel()
-    await asyncio.gather(ecu, return_exceptions=True)
+    await cancel_tasks(ecu)
     await back_end.stop()
     with capsys.disabled():
         for kind, spans in took_s.items():

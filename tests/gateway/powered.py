@@ -10,6 +10,7 @@ from tests.io.ota.maker import HARDWARE, Maker
 from tests.station.device.file_server import FileServer, file_server
 from v2g.io.ota.follower import Follower
 from v2g.io.ota.opening import ReleasesConfig
+from v2g.io.runtime.supervision import cancel_tasks
 from v2g.observe import Observe
 from v2g.ota.release import RepositoryConfig
 
@@ -63,9 +64,7 @@ class Gateway:
         tasks = [asyncio.ensure_future(run()), asyncio.ensure_future(self.ends.wait())]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         ended = self.ends.is_set()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_tasks(*tasks)
         if not ended:
             assert isinstance(error := tasks[0].exception(), NothingToDoError), error
         return ended

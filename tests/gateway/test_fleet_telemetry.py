@@ -15,6 +15,7 @@ from tests.gateway.fleet import fleet_brokers, payload
 from tests.gateway.gateway import EV, NOBODY, gateway, until_event
 from tests.waiting import until
 from v2g.errors import StoreError
+from v2g.io.runtime.supervision import cancel_tasks
 from v2g.io.storage.outbox import Outbox
 from v2g.observe import Observe
 from v2g.telemetry.batch import Bands
@@ -132,14 +133,12 @@ async def test_what_the_outbox_does_not_have_yet_is_read_again_and_nothing_else(
         await until_taken(6)
         while _committed(brokers) != 3:  # at once: it may be killed
             await asyncio.sleep(0.05)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await cancel_tasks(task)
         producer.produce("tesla_V", payload(3), key=VIN)
         assert producer.flush(60) == 0
         task = following(brokers)
         await until_taken(7)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await cancel_tasks(task)
     assert taken == [0, 1, 2, 0, 1, 2, 3]
 
 

@@ -26,6 +26,7 @@ from tests.virtual_time import in_simulated_time
 from tests.waiting import until
 from v2g.errors import CodecError, TransportError
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import cancel_tasks
 from v2g.io.storage.outbox import BootName, Outbox, Waiting
 from v2g.observe import Observe
 from v2g.telemetry.delivery import decode_marks
@@ -215,8 +216,7 @@ async def delivering(box: Outbox, uplink: Loopback) -> AsyncIterator[list[Observ
     async with asyncio.timeout(60):
         yield events
         await delivery.drain()
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await cancel_tasks(task)
 
 
 async def filled(tmp_path: Path, count: int, **more: Any) -> Outbox:
@@ -277,8 +277,7 @@ async def test_new_records_go_out_together_once_an_interval_and_safety_at_once(t
         delivery.wake()
         await delivery.drain()
     assert len(back_end.records) == 102
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await cancel_tasks(task)
     await box.close()
 
 

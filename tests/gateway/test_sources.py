@@ -27,6 +27,7 @@ from tests.waiting import until
 from v2g.errors import ConfigError
 from v2g.io.can import CanConfig, CanPort
 from v2g.io.mqtt.config import MqttConfig
+from v2g.io.runtime.supervision import cancel_tasks
 from v2g.io.storage.outbox import Outbox
 from v2g.observe import Observe
 from v2g.telemetry.mapping import Mapped
@@ -193,8 +194,7 @@ async def test_10000_metrics_of_ovms_are_taken_in_order_and_none_is_lost(tmp_pat
         async with asyncio.timeout(60):
             while len(found := [each.values for each in taken if "battery.soc" in each.values]) < len(sent):
                 await asyncio.sleep(0.2)
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
+        await cancel_tasks(following)
     assert found == [{"battery.soc": float(each)} for each in sent]
 
 
@@ -228,9 +228,7 @@ async def test_gateways_of_two_vehicles_at_one_broker_do_not_displace_each_other
         await until_event(events, "source_connected")
         await until_event(others, "source_connected")
         await asyncio.sleep(2.5)  # whoever is displaced comes back after a second
-        for each in both:
-            each.cancel()
-        await asyncio.gather(*both, return_exceptions=True)
+        await cancel_tasks(*both)
     for seen in (events, others):
         names = [each.name for each in seen]
         assert names[names.index("source_connected") :] == ["source_connected"]
@@ -267,8 +265,7 @@ async def test_a_source_that_is_absent_fails_nothing_and_ends_when_asked(name: s
     assert lost["source"].startswith(config.kind)
     assert lost["reason"]
     assert not following.done()
-    following.cancel()
-    await asyncio.gather(following, return_exceptions=True)
+    await cancel_tasks(following)
     assert taken == []
     assert {each.name for each in events} == {"source_lost"}
 
@@ -290,8 +287,7 @@ async def read_unit(
         try:
             yield unit, taken, events
         finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            await cancel_tasks(following)
 
 
 @pytest.mark.requirement("R212")
@@ -363,8 +359,7 @@ async def test_a_truck_with_another_vin_gives_no_values(tmp_path: Path) -> None:
         for frame in (*packets(0xFEEC, f"{vin}*".encode()), (0x18FEF100, bytes.fromhex("f30050ffffffffff"))):
             port.send(*frame)
     assert "another vehicle" in (await until_event(events, "source_lost"))["reason"]
-    following.cancel()
-    await asyncio.gather(following, return_exceptions=True)
+    await cancel_tasks(following)
     await port.close()
     assert taken == [Mapped({"vehicle.speed": 80.0}, "city")]
 

@@ -22,6 +22,7 @@ from tests.telemetry.brokers import access, mosquitto
 from tests.telemetry.nothing_lost import Field, field
 from v2g.io.mqtt.client import MqttClient
 from v2g.io.mqtt.config import MqttConfig
+from v2g.io.runtime.supervision import cancel_tasks
 from v2g.io.storage.outbox import Outbox
 from v2g.telemetry.columns import decode_compact, encode_compact, is_compact
 from v2g.telemetry.delivery import TOPIC_PREFIX, decode_marks, encode_delivery, marks_topic, records_topic
@@ -92,9 +93,7 @@ async def vehicles(here: Field, pki: PkiTree, folder: Path) -> AsyncIterator[lis
         await asyncio.gather(*(each.delivered() for each in found))
         yield found
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_tasks(*tasks)
         for each in found:
             await each.uplink.close()
             await each.box.close()

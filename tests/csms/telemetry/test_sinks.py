@@ -36,6 +36,7 @@ from tests.hostile import ATTACKS, DRIPPING, attacking
 from tests.waiting import until
 from v2g.errors import StoreError, TransportError, UnstorableError
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import cancel_tasks
 from v2g.observe import Observe
 from v2g.telemetry.signals import EV_PATTERN, MAX_UTC_MS, SCHEMA, SCHEMAS, SIGNALS
 
@@ -310,8 +311,7 @@ async def test_closing_kafka_waits_for_a_batch_under_way_though_its_caller_is_go
     sink = KafkaSink(TelemetrySink(name="lake", url=f"kafka://{topics.servers}"), {}, close_s=20.0)
     task = asyncio.create_task(sink.write([StoredRecord("EV-1", 1, 1, 1, "city", {}, b'{"n": 1}')]))
     assert await asyncio.to_thread(begun.wait, 10)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await cancel_tasks(task)
     await sink.close()
     assert [each.value() for each in topics.read()] == [b'{"n": 1}']
     with pytest.raises(TransportError, match="closed"):
@@ -424,8 +424,7 @@ async def test_a_server_that_attacks_is_a_failed_sink_with_a_reason_and_the_othe
             await file.close()
             await until(lambda: events)
         finally:
-            slow.cancel()
-            await asyncio.gather(slow, return_exceptions=True)
+            await cancel_tasks(slow)
     assert [(each.name, each.data["sink"]) for each in events] == [("sink_failed", "lake")]
     with sqlite3.connect(tmp_path / "lake.sqlite3") as found:
         assert found.execute("SELECT count(*) FROM telemetry").fetchone() == (5,)
@@ -446,8 +445,7 @@ async def test_a_postgresql_server_that_falls_silent_is_a_failed_sink(
         task = asyncio.create_task(feeder(sink, lake, events).run())
         await until(lambda: events and not connections)
         await until(lambda: connections)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await cancel_tasks(task)
         await sink.close()
     assert [(each.name, each.data["sink"]) for each in events] == [("sink_failed", "lake")]
     assert "does not answer in time" in str(events[0].data["reason"])
@@ -570,8 +568,7 @@ async def test_a_sink_that_fails_goes_on_where_it_was_and_stops_no_ingest(lake: 
     put(lake, [made(seq, seq, {"battery.soc": seq}) for seq in range(51, 91)], sinks=SINKS)
     server.failing = False
     await until(lambda: len(events) >= 2 and lake.do(pending.next_batch, "lake", 0) is None)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await cancel_tasks(task)
     server.close()
     assert [seq for _, _, seq in sorted(server.arrived())] == [*range(1, 91)]
     assert [each.name for each in events] == ["sink_failed", "sink_recovered"]

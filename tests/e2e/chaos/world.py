@@ -29,6 +29,7 @@ from v2g.energy.price_plan import Charge, PricePlan, Rate
 from v2g.errors import StoreError
 from v2g.io.runtime import clock as clocks
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import cancel_tasks
 from v2g.io.websocket.client import OcppSocket
 from v2g.ocpp.messages.transactions import TransactionEventRequest
 from v2g.ocpp.routes import Version
@@ -159,9 +160,7 @@ class MortalStation(SimulatedStation):
             try:
                 await asyncio.wait((life, died), return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for task in (life, died):
-                    task.cancel()
-                await asyncio.gather(life, died, return_exceptions=True)
+                await cancel_tasks(life, died)
             if self.memory.dead:
                 if not self._death.power_cut:
                     self._network.cut()  # the system closes what a killed program had open
@@ -298,8 +297,7 @@ async def world(folder: Path, config: CsmsConfig, setting: Setting) -> AsyncIter
         try:
             yield World(setting, station, back_end, network, clock)
         finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await cancel_tasks(running)
             await station.close()
             await back_end.kill()
     finally:

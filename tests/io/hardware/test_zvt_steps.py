@@ -15,6 +15,7 @@ from v2g.hardware.zvt.till import BUSY, JobEnded, ReadCard, RegisterJob, Release
 from v2g.io.hardware.zvt_config import ZvtConfig
 from v2g.io.hardware.zvt_terminal import ZvtSimulator, ZvtTerminal
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import cancel_tasks
 
 ACK = ZvtCommand(zvt.ACK).encode()
 
@@ -116,11 +117,8 @@ def play(monkeypatch: pytest.MonkeyPatch, scene: Callable[[Line], Coroutine[Any,
         line = Line(monkeypatch, **config)
         running = asyncio.create_task(line.terminal.run())
         await scene(line)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        for each in line.tasks:
-            each.cancel()
-        await asyncio.gather(*line.tasks, return_exceptions=True)
+        await cancel_tasks(running)
+        await cancel_tasks(*line.tasks)
 
     run(scenario)
 

@@ -21,6 +21,7 @@ from v2g.errors import InstallError, StoreError
 from v2g.io.ota.follower import Follower
 from v2g.io.ota.installer import CommandsConfig
 from v2g.io.ota.opening import ReleasesConfig
+from v2g.io.runtime.supervision import cancel_tasks
 from v2g.observe import Observe
 from v2g.ota.release import RepositoryConfig
 
@@ -272,8 +273,7 @@ async def test_what_cannot_be_confirmed_goes_back(program: Program) -> None:
     follower = program.follower(state=TRIAL, **failing(confirm="false", roll_back="/bin/sh -c kill${IFS}-0${IFS}$$"))
     task = asyncio.ensure_future(follower.settle(works))
     await until(lambda: "why" in program.kept)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await cancel_tasks(task)
     assert program.kept == TRIAL | {"why": "confirm: false exited with code 1: "}
 
 
@@ -329,8 +329,7 @@ async def test_what_goes_back_by_commands_is_kept_before_the_device_restarts(pro
     while not (tmp_path / "then").exists() or not (tmp_path / "then").read_text():
         assert not task.done(), program.events
         await asyncio.sleep(0.01)
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await cancel_tasks(task)
     then = json.loads((tmp_path / "then").read_text())
     assert (then["phase"], then["number"], then["old"], then["tries"]) == ("trial", 7, "b", 0)
     assert then["back"] == [["echo", "b"], ["back", "now"]]

@@ -32,6 +32,7 @@ from tests.station.bench import Bench
 from tests.virtual_time import in_simulated_time
 from v2g.energy.limits import OPERATOR, SITE, Limit
 from v2g.hardware.energy_manager.commands import EnergyCommand
+from v2g.io.runtime.supervision import cancel_tasks
 from v2g_station.blocks.data_transfer import GridSignalReceived
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.transaction_records import TransactionRecord
@@ -188,9 +189,7 @@ class Site:
             try:
                 await self.plays[place - 1].do((verb, *rest))
             finally:
-                for task in going:
-                    task.cancel()
-                await asyncio.gather(*going, return_exceptions=True)
+                await cancel_tasks(*going)
         goes_on(self.looking)
         assert not self.judge.wrong, self.judge.wrong
 

@@ -15,6 +15,7 @@ from v2g.errors import ConfigError
 from v2g.hardware.interfaces import MeterValues
 from v2g.hardware.meters.registers import shipped_map, values_of
 from v2g.io.runtime.clock import Clock, ClockConfig
+from v2g.io.runtime.supervision import cancel_tasks
 from v2g.observe import Observe
 from v2g_station.blocks.smart_charging.local_control import GridFrequency
 
@@ -66,8 +67,7 @@ async def test_the_frequency_is_unknown_until_the_first_good_measurement(tmp_pat
     for watch in (measured.watch, played.watch):
         running = asyncio.create_task(watch.run())
         await asyncio.sleep(0)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await cancel_tasks(running)
     assert [each.measured for each in (*measured.grid, *played.grid)] == [False, False, False]
     assert [event.name for event in (*measured.events, *played.events)] == ["frequency_lost"], (
         "65 Hz are not those of this grid"
@@ -111,8 +111,7 @@ async def test_a_trace_is_played_on_the_simulated_clock(tmp_path: Path) -> None:
     )
     running = asyncio.create_task(reported.watch.run())
     await until(lambda: reported.grid and reported.grid[-1].hz <= 49.0)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await cancel_tasks(running)
     seen = [each.hz for each in reported.grid]
     assert seen == sorted(seen, reverse=True)
 

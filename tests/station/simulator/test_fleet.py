@@ -16,6 +16,7 @@ from tests.secc.backend import Backend, backend
 from tests.secc.served import Served
 from tests.station.bench import FIXED, Bench
 from v2g.errors import StoreError
+from v2g.io.runtime.supervision import cancel_tasks
 from v2g.iso15118.engine.session import Fact
 from v2g_station.blocks.evse import AllowPower, Bay, Plug, Power, Restart, TokenPresented
 from v2g_station.blocks.smart_charging.local_control import GridFrequency
@@ -46,8 +47,7 @@ async def run(csms: Backend, transactions: int, **more: Any) -> Simulator:
     await csms.wait("TransactionEvent", where=lambda event: event["event_type"] == "Ended")
     while len({each["transaction_info"]["transaction_id"] for each in csms.all("TransactionEvent")}) < transactions:
         await csms.wait("TransactionEvent", len(csms.all("TransactionEvent")) + 1)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await cancel_tasks(running)
     return simulator
 
 
@@ -215,8 +215,7 @@ async def test_a_simulated_station_restarts_and_reports_itself() -> None:
         boot = await csms.wait("BootNotification", 2)
         assert boot["reason"] == "RemoteReset"
         await asyncio.wait_for(simulator.stations[0].runner.online.wait(), 60)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await cancel_tasks(running)
         assert simulator.report()["online"] == 1, "as it was when it ended"
 
 
@@ -260,8 +259,7 @@ async def test_a_simulated_station_shows_codes_for_payment() -> None:
             data = {"component": {"name": "WebPaymentsCtrlr"}, "variable": {"name": name}, "attribute_value": value}
             answer = await csms.ask("SetVariables", set_variable_data=[data])
             assert answer.set_variable_result[0]["attribute_status"] == "Accepted"
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await cancel_tasks(running)
     codes = simulator.report()["qr_codes"]["SIM1"]
     assert set(codes) == {"1", "2"}
     assert codes["1"].startswith("https://pay.example/SIM1/1/")

@@ -29,6 +29,7 @@ from tests.testkit.ocpp.foreign import (
 from tests.testkit.ocpp.foreign_16 import BackEnd16, Stations16
 from tests.virtual_time import VirtualLoop, in_simulated_time
 from v2g.io.runtime.clock import Clock, ClockConfig
+from v2g.io.runtime.supervision import cancel_tasks
 from v2g_testkit.cases.case import Result, Verdict
 from v2g_testkit.ocpp.case import Inconclusive
 from v2g_testkit.ocpp.declaration import Declaration
@@ -56,8 +57,7 @@ def station_played(change: Change, *, until_fail: bool) -> list[Result]:
             await station.find(30)
         judge = RunJudge("station", {})
         found = await results_of(JudgedTester(station, judge), [*STATION_CASES_16, *judge.rules], until_fail=until_fail)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await cancel_tasks(running)
         station.files.stop()
         return found
 
@@ -74,9 +74,7 @@ def csms_played(change: Change, *, until_fail: bool, waits: bool = True) -> list
         judge = RunJudge("csms", {})
         tester = JudgedTester(CsmsTester16(DECLARED, network, network, clock, version="1.6"), judge)
         found = await results_of(tester, [*CSMS_CASES_16, *judge.rules], until_fail=until_fail)
-        for each in network.running:
-            each.cancel()
-        await asyncio.gather(*network.running, return_exceptions=True)
+        await cancel_tasks(*network.running)
         return found
 
     return in_simulated_time(run())

@@ -1,6 +1,5 @@
 """The lab finds every fault of a back end that is not ours, and none where there is none."""
 
-import asyncio
 from typing import Final
 
 import pytest
@@ -25,6 +24,7 @@ from tests.testkit.ocpp.foreign import (
 )
 from tests.virtual_time import in_simulated_time
 from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import cancel_tasks
 from v2g_testkit.cases.case import Result, Verdict
 from v2g_testkit.ocpp.csms_cases.catalogue import CSMS_CASES
 from v2g_testkit.ocpp.csms_tester import CsmsTester
@@ -128,9 +128,7 @@ def played(change: Change, *, until_fail: bool, waits: bool = True) -> list[Resu
         judge = RunJudge("csms", {})
         tester = JudgedTester(CsmsTester(DECLARED, network, network, clock, version="2.0.1"), judge)
         found = await results_of(tester, [*CASES, *judge.rules], until_fail=until_fail)
-        for each in network.running:
-            each.cancel()
-        await asyncio.gather(*network.running, return_exceptions=True)
+        await cancel_tasks(*network.running)
         return found
 
     return in_simulated_time(run())
