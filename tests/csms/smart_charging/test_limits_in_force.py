@@ -8,7 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csms.booking.plausibility import judge_limits
-from csms.smart_charging.limits_in_force import MARGIN_MS, LimitInForce, PermittedPower, permitted, rises, steps_of
+from csms.sites.rules import Known
+from csms.smart_charging.limits_in_force import (
+    MARGIN_MS,
+    Bound,
+    LimitInForce,
+    PermittedPower,
+    evse_limits,
+    permitted,
+    rises,
+    steps_of,
+)
+from csms.smart_charging.rules import Needs
+from csms.transactions.rules import Dated, Transaction
 from tests.csms.support import utc
 from v2g.energy.limits import MOST_W
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
@@ -420,3 +432,37 @@ def test_nothing_that_a_truth_teller_says_exceeds_them(
     for way, name in enumerate(("import", "export")):
         register = [(at_ms, values[way]) for at_ms, *values in points]
         assert list(judge_limits(name, register, limits[way], RATED_W)) == []
+
+
+# -- what bounds an EVSE now
+
+RUNNING = Transaction(station_id="CS", transaction_id="t", first_seq=0, last_seq=9, evse_id=1, power_w=Dated(9, "3000"))
+
+
+@pytest.mark.parametrize("unknown", [Known(), Known(transaction=msgspec.structs.replace(RUNNING, evse_id=None))])
+def test_without_a_transaction_nothing_bounds_an_evse(unknown: Known) -> None:
+    assert evse_limits("CS", unknown, 16_000) is None
+
+
+@pytest.mark.parametrize(
+    ("requested", "watts"), [("AC_single_phase", 230), ("AC_two_phase", 2 * 230), ("AC_three_phase", 3 * 230)]
+)
+def test_the_lowest_bound_of_an_evse_comes_first(requested: str, watts: int) -> None:
+    """Currents are of each phase that the vehicle uses."""
+    needs = Needs(evse_id=1, requested=requested, most_ma=20_000, most_w=100_000)
+    known = Known(transaction=RUNNING, needs=needs, external={"EMS": 90_000.0}, dispatch_w=-1_000)
+    found = evse_limits("CS", known, 16_000)
+    assert found is not None
+    assert (found.evse_id, found.power_w, found.setpoint_w) == (1, "3000", -1_000)
+    assert found.bounds == (
+        Bound("set_point", -1_000), Bound("share", 16 * watts), Bound("vehicle", 20 * watts),
+        Bound("external", 90_000, "EMS"),
+    )  # fmt: skip
+
+
+def test_what_is_not_known_bounds_nothing() -> None:
+    needs = Needs(evse_id=1, requested="DC", most_w=50_000)
+    for about, bounds in ((needs, (Bound("vehicle", 50_000),)), (Needs(evse_id=1, requested="DC"), ()), (None, ())):
+        found = evse_limits("CS", Known(transaction=RUNNING, needs=about), None)
+        assert found is not None
+        assert (found.setpoint_w, found.bounds) == (None, bounds)
