@@ -1402,6 +1402,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_run_cuts: paused < bound < paused + length -> paused < bound <= paused + length": _CUT,
     },
     "costing": {
+        "_use_rates: True -> False": _EACH,
         "energy_prices: 1 -> 2": "only whether there are bounds counts",
         "energy_prices: 1 -> 0": "only whether there are bounds counts",
         "extend: plan.greatest is not None and frozen is None -> plan.greatest is not None or frozen is None": _UNASKED,
