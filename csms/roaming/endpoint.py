@@ -171,9 +171,8 @@ class OcpiEndpoint:
             scope["state"]["leave"](transport)
         if fresh or known.seen_ms is None or now_ms - known.seen_ms > 1000:
             await run(rows.note_use, partner.partner_id, digests, now_ms)
-        if fresh and partner.repeats_until_ms:
+        if fresh:
             partner = msgspec.structs.replace(partner, repeats_until_ms=0)
-            await run(rows.put_partner, partner)
         base = f"{self._partners.config.url}{PATH}"
         if path in ((), ("versions",)):
             only(method, "GET")

@@ -210,7 +210,7 @@ class Partners:
     async def unregister(self, known: KnownPartner, *, at_partner: bool) -> None:
         """End the registration: no token works any more. `at_partner`: tell it by DELETE. Raises as `call`."""
         partner = known.partner
-        ended = msgspec.structs.replace(partner, state="invited", version="", endpoints=())
+        ended = msgspec.structs.replace(partner, state="invited", version="", endpoints=(), repeats_until_ms=0)
         url = partner.endpoint("credentials", "RECEIVER") or partner.endpoint("credentials", "SENDER")
         try:
             if at_partner and partner.state == "registered" and url is not None:

@@ -89,11 +89,14 @@ def partner_of(connection: Connection, digests: Sequence[str]) -> tuple[KnownPar
 
 
 def note_use(connection: Connection, partner_id: str, digests: Sequence[str], now_ms: int) -> None:
-    """Note that a partner was heard; the first use of a new token ends the one before."""
+    """Note a partner's request; the first use of a new token ends the one before, and repetitions of its handshake."""
     key = _partner.partner_id == partner_id
     connection.execute(update(roaming_partners).where(key).values(seen_ms=now_ms))
     fresh = key & _partner.next_digest.in_(digests)
-    connection.execute(update(roaming_partners).where(fresh).values(digest=_partner.next_digest, next_digest=None))
+    change = update(roaming_partners).where(fresh).values(digest=_partner.next_digest, next_digest=None)
+    known = find_partner(connection, partner_id) if connection.execute(change).rowcount else None
+    if known is not None and known.partner.repeats_until_ms:
+        put_partner(connection, msgspec.structs.replace(known.partner, repeats_until_ms=0))
 
 
 def remove_partner(connection: Connection, partner_id: str) -> None:

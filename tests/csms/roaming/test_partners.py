@@ -7,6 +7,8 @@ import aiohttp
 import pytest
 
 from csms.accounts.rules import Role
+from csms.roaming import store as rows
+from csms.roaming.rules import digest_of
 from tests.csms.roaming.peers import Operator, acquainted, operator
 from tests.csms.roaming.scripted_partner import ROLE, ScriptedPartner
 from tests.csms.support import TOKENS
@@ -90,6 +92,20 @@ async def test_a_handshake_whose_answer_was_lost_is_repeated(cpo: Operator) -> N
         rotated = await cpo.ocpi("PUT", "/2.2.1/credentials", again.data["token"], credentials(partner))
         assert (await cpo.ocpi("GET", "/cpo/2.2.1/locations", again.data["token"])).status == 200
         assert (await cpo.ocpi("GET", "/cpo/2.2.1/locations", rotated.data["token"])).status == 200
+
+
+async def test_the_first_use_of_a_token_ends_the_repetition_of_the_handshake_at_once(cpo: Operator) -> None:
+    """A node that was killed between the two took the next rotation's older token for token A."""
+    store = cpo.services.store
+    token = await invited(cpo)
+    with ScriptedPartner().running() as partner:
+        partner.offers()
+        issued = (await cpo.ocpi("POST", "/2.2.1/credentials", token, credentials(partner))).data["token"]
+    (known,) = await store.read(rows.list_partners)
+    assert known.partner.repeats_until_ms > 0
+    await store.run(rows.note_use, "tnm", [digest_of(issued)], 0)
+    (known,) = await store.read(rows.list_partners)
+    assert (known.partner.state, known.partner.repeats_until_ms) == ("registered", 0)
 
 
 async def test_tokens_are_not_in_the_database(cpo: Operator) -> None:
