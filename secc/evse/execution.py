@@ -197,8 +197,8 @@ class Execution:
             await asyncio.wait(self._endings)
 
     async def _end_transaction(self, command: ports.TransactionEnded, settling: "asyncio.Task[None]") -> None:
-        """Report to the back end with the meter's signatures, which are in the bundle."""
-        await settling
+        """Report to the back end with the meter's signatures, which are in the bundle; without them if that failed."""
+        await asyncio.wait([settling])
         await self._report(command)
 
     async def _report(self, command: Command) -> None:

@@ -15,8 +15,11 @@ from secc.session import ports
 from tests.secc.evse.desk import SESSION, Desk, started
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.records import SessionEnded
+from v2g.errors import StoreError
 from v2g.io.runtime.disk import DiskThread, Turnstile
 from v2g.io.storage.journal_file import read_files
+
+ENDED = ports.TransactionEnded(SESSION, "over_voltage", "Other", None)
 
 
 class StillClosed:
@@ -33,25 +36,42 @@ class StillClosed:
         self._desk.meter.flow(self._desk.clock.utc_ms() + 1000, 0, 0)
 
 
-@pytest.mark.requirement("R32")
-async def test_a_journal_ends_with_what_flowed_until_the_contactor_had_opened(tmp_path: Path, pki: PkiTree) -> None:
-    """Else the back end's meter values, which are read later, contradict it."""
-    desk, reported = Desk(tmp_path, pki), list[object]()
+def ended(desk: Desk, reported: list[object]) -> Execution:
+    """Return the execution of a session that has just ended, whose reports to the back end are noted."""
     keeping = RecordKeeping(
         desk.archive, desk.meter, desk.clock, DiskThread(), DiskThread(), desk.events.append, lambda *_: None,
         Turnstile(), lambda: (0, 0),
     )  # fmt: skip
     execution = Execution(
-        lambda _: None, keeping, PausedSessionFile(tmp_path), cast("Evse", StillClosed(desk)), Mock(), None,
+        lambda _: None, keeping, PausedSessionFile(desk.folder), cast("Evse", StillClosed(desk)), Mock(), None,
         lambda command: reported.append(command),
     )  # fmt: skip
     execution.begin(desk.owner.chargers[0])
     execution.execute(ports.Journal(started(desk), desk.clock.utc_ms()))
     execution.execute(ports.CloseJournal("over_voltage"))
-    execution.execute(ended := ports.TransactionEnded(SESSION, "over_voltage", "Other", None))
+    execution.execute(ENDED)
+    return execution
+
+
+@pytest.mark.requirement("R32")
+async def test_a_journal_ends_with_what_flowed_until_the_contactor_had_opened(tmp_path: Path, pki: PkiTree) -> None:
+    """Else the back end's meter values, which are read later, contradict it."""
+    desk, reported = Desk(tmp_path, pki), list[object]()
+    execution = ended(desk, reported)
     assert reported == []
     await execution.settled()
     last = verify_lines(read_files(desk.archive.settlements / SESSION, desk.keys)["journal.jsonl"])[-1].data
     assert isinstance(last, SessionEnded)
     assert last.import_mwh == desk.meter.read(0).import_mwh > 0
-    assert reported == [ended]
+    assert reported == [ENDED]
+
+
+async def test_the_end_of_a_transaction_is_reported_also_where_its_registers_cannot_be_stored(
+    tmp_path: Path, pki: PkiTree
+) -> None:
+    """Else it goes on at the back end until the charger starts again."""
+    desk, reported = Desk(tmp_path, pki), list[object]()
+    desk.meter.save = Mock(side_effect=StoreError("disk full"))  # type: ignore[method-assign]
+    await ended(desk, reported).settled()
+    assert reported == [ENDED]
+    assert "books_failed" in desk.names()
