@@ -147,7 +147,7 @@ class Evse(abc.ABC):
         self._again: asyncio.TimerHandle | None = None
         self._draining = False
         self._offs = 0  # operations begun before the last EmergencyOff are void
-        self._uncounted = False  # after an EmergencyOff, until the meter has counted what flowed
+        self._uncounted = False  # since the contactor has closed, until the meter has counted what flowed
         self._guard, self._flow = MeterGuard(parts.most_w), EnergyCounter()
         self._fan_since: float | None = None
         self._hottest_c: float | None = None  # at the last look at temperatures
@@ -258,7 +258,6 @@ class Evse(abc.ABC):
                     self.on_session.tell(self._session_id, figures.values)
             case ports.EmergencyOff():
                 self._offs += 1
-                self._uncounted |= self.contactors_closed
                 try:
                     self._off()
                 finally:  # the contactor opens even if a part fails here
@@ -467,19 +466,22 @@ class Evse(abc.ABC):
         if offs == self._offs:
             self._tell_interlock(lambda now: lock.ask(now, close=False))
         await self._until(lambda: not self.contactors_closed or lock.commanded or lock.stands("contactor_welded"))
-        await self._parts.meter.refresh()  # the next reading includes all energy so far
-        self._uncounted = False
+        await self._refresh()
         return None if lock.commanded else ports.ContactorState(self.contactors_closed)
 
     def counted(self) -> Coroutine[object, object, None] | None:
         """Return None where the meter's next reading includes all energy of the session: not until the contactor has
-        opened after an EmergencyOff, and a meter that is polled has been read since; the coroutine waits for that."""
+        opened, and a meter that is polled has been read since; the coroutine waits for that."""
         return self._counted() if self._uncounted else None
 
     async def _counted(self) -> None:
         await self._until(lambda: not self.contactors_closed or self.interlock.stands("contactor_welded"))
+        await self._refresh()
+
+    async def _refresh(self) -> None:
+        """Return when the meter's next reading includes all energy so far."""
         await self._parts.meter.refresh()
-        self._uncounted = False
+        self._uncounted = self.contactors_closed
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         """Wait for a condition that the interlock or the output changes; the interlock limits the time."""
@@ -505,6 +507,7 @@ class Evse(abc.ABC):
         self.interlock.latch(now, locked=locked)
 
     def _contactor_moved(self, closed: bool) -> None:
+        self._uncounted |= closed
         if not closed:
             self._note_opening("")
         elif self._closing_since is not None:

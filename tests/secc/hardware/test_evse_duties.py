@@ -275,8 +275,8 @@ async def test_after_an_emergency_all_is_counted_once_the_contactor_is_open_and_
 
     place.meter.refresh = refresh  # type: ignore[method-assign]
     place.make()
-    await place.connect()
     assert place.evse.counted() is None
+    await place.connect()
     place.switch.delay_s = 0.05
     place.evse.execute(ports.EmergencyOff("test"))
     counted = place.evse.counted()
@@ -284,6 +284,17 @@ async def test_after_an_emergency_all_is_counted_once_the_contactor_is_open_and_
     await counted
     assert (read, place.now) == ([pytest.approx(0.05, abs=0.001)], pytest.approx(0.3, abs=0.001))
     place.evse.execute(ports.EmergencyOff("nothing flows"))
+    assert place.evse.counted() is None
+
+
+@at(made, Place.connect)
+async def test_all_is_counted_also_where_the_contactor_had_opened_before_the_emergency(place: Place) -> None:
+    """By itself, or by the board: the registers of a polled meter are those of its last poll."""
+    place.switch.move(closed=False)
+    place.evse.execute(ports.EmergencyOff("contactor_dropped"))
+    counted = place.evse.counted()
+    assert counted is not None
+    await counted
     assert place.evse.counted() is None
 
 
