@@ -48,7 +48,7 @@ async def test_charge_discharge_confirm_and_prove(runners: RunnerPair) -> None:
     assert runners.commands[-1] == ports.TransactionEnded(
         runners.named("session_ended")[0]["session_id"],
         "vehicle",
-        "Local",
+        "StoppedByEV",
         runners.commands[-1].soc,  # type: ignore[attr-defined]
     )
     assert not runners.evse.contactors_closed

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from secc.hardware.drivers import POWER_KINDS
 from tests.driver_packages import install
 from v2g.io.hardware.driver import Driver, DriverContext, PowerKind
 
@@ -29,6 +30,9 @@ def _driver(kind: PowerKind) -> Driver:
         yield PARTS[kind]
 
     return Driver(kind, Settings, opens)
+
+
+DRIVERS: Final = tuple(_driver(each) for each in POWER_KINDS)  # the entry point of the package names it
 
 
 def install_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
