@@ -192,7 +192,7 @@ class JournalWriter:
         lines += self._session_journal.end(reason, last.utc_ms, **last.shown)
         written = self._append(lines, self._meter, _nothing)
         journal, self._journal = self._journal, None
-        self._disk.do(journal.close, _nothing).add_done_callback(_heard)  # written lines are already on the disk
+        self._disk.do(journal.close, _nothing).add_done_callback(_retrieved)  # written lines are already on the disk
         return written
 
     def _measurements(self) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -252,7 +252,7 @@ def _nothing() -> Fact | None:
     return None
 
 
-def _heard(future: "asyncio.Future[Fact | None]") -> None:
+def _retrieved(future: "asyncio.Future[Fact | None]") -> None:
     """Retrieve an exception without consequences."""
     if not future.cancelled():
         future.exception()

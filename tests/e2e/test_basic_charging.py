@@ -135,7 +135,7 @@ scale = 300
 """
 
 
-def check_books(programs: Programs, pki: PkiTree) -> None:
+def check_journal(programs: Programs, pki: PkiTree) -> None:
     """The session is settled, proves itself, and holds what the vehicle got."""
     programs.until(lambda: programs.named("secc", "bundle_written"))
     (bundle,) = (programs.folder / "secc" / "settlements").iterdir()
@@ -165,7 +165,7 @@ def test_a_vehicle_without_words_is_charged_by_nominal_duty_and_billed(
     programs.until(lambda: programs.named("secc", "session_ended"))
     ends = programs.named("secc", "session_ended")
     assert [each["reason"] for each in ends] == ["unplugged"]
-    check_books(programs, pki)
+    check_journal(programs, pki)
     assert "Traceback" not in programs.logs()
 
 
@@ -182,7 +182,7 @@ def test_a_conversation_in_vain_ends_at_nominal_duty(programs: Programs, pki: Pk
     (fallback,) = programs.named("secc", "fallback")
     assert fallback["reason"] in ("vehicle_silent", "no_conversation")
     assert fallback["way"] == "x1"
-    check_books(programs, pki)
+    check_journal(programs, pki)
 
 
 @pytest.mark.long
@@ -214,7 +214,7 @@ def test_a_failed_conversation_of_any_edition_ends_at_nominal_duty(
     (fallback,) = programs.named("secc", "fallback")
     assert fallback["way"] == "x1"
     assert max(each["power_w"] for each in programs.named("evcc", "draws")) > 5_000
-    check_books(programs, pki)
+    check_journal(programs, pki)
 
 
 @pytest.mark.long
@@ -247,7 +247,7 @@ energy = ["AC"]
     assert programs.named("secc", "fallback") == []
     assert [each["reason"] for each in programs.named("secc", "session_ended")] == ["vehicle"]
     assert max(each["power_w"] for each in programs.named("secc", "response")) > 5_000
-    check_books(programs, pki)
+    check_journal(programs, pki)
 
 
 @pytest.mark.long

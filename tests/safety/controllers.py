@@ -1,5 +1,5 @@
 """Whole EVSEs on a test rig in simulated time: what a charger has at each plug (`secc.evse.controller`), with its
-fall-back to the pilot alone, its grid, its books, its pauses, and simulated hardware behind the safety channel. Only
+fall-back to the pilot alone, its grid, its journal, its pauses, and simulated hardware behind the safety channel. Only
 the disk, whose time the test sets, the archive of settlements and the back end are stand-ins.
 """
 

@@ -360,7 +360,7 @@ async def test_a_charger_lets_go_of_a_vehicle_that_is_stopped_or_killed_or_hangs
 
 @pytest.mark.long
 async def test_a_slow_disk_does_not_keep_the_power_on(place: Place, record_property: Note) -> None:
-    """The vehicle falls silent, and what the charger writes into its books about it takes 10 s."""
+    """The vehicle falls silent, and what the charger writes into its journal about it takes 10 s."""
     await place.charge()
     place.go_on("secc", SLOW_DISK)
     place.strike("evcc", signal.SIGSTOP)

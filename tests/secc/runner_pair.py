@@ -1,6 +1,6 @@
 """Charger and vehicle in one process: both cores on their runners, joined in memory, over the simulated DC line.
 
-No TLS, no SLAC, no CSMS: what they leave is the session itself, with real time, hardware and books.
+No TLS, no SLAC, no CSMS: what they leave is the session itself, with real time, hardware and journal.
 """
 
 import asyncio

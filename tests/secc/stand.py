@@ -1,6 +1,6 @@
 """Charger and vehicle, as their programs put them together from configuration, joined in one process.
 
-TLS is a pipe; sessions, books and hardware are the programs' own, and what is between them runs through a folder.
+TLS is a pipe; sessions, journal and hardware are the programs' own, and what is between them runs through a folder.
 """
 
 import asyncio

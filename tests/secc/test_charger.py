@@ -1,4 +1,4 @@
-"""A charger whose books cannot be kept, or whose session breaks down, does not go on as if nothing had happened."""
+"""A charger whose journal cannot be kept, or whose session breaks down, does not go on as if nothing had happened."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ BENCH = '[hardware]\nbackend = "bench"\n'
 async def test_intervals_that_cannot_be_closed_end_the_session(
     tmp_path: Path, pki: PkiTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def full_disk(_books: JournalWriter, _on_interval: Any) -> None:
+    async def full_disk(_journal: JournalWriter, _on_interval: Any) -> None:
         raise StoreError("no space left on device")
 
     monkeypatch.setattr(JournalWriter, "close_intervals", full_disk)

@@ -1,5 +1,5 @@
-"""An invented edition of three messages is served beside ISO 15118-20 by the same listener, runner, EVSE and books; the
-vehicle chooses.
+"""An invented edition of three messages is served beside ISO 15118-20 by the same listener, runner, EVSE and journal;
+the vehicle chooses.
 """
 
 import asyncio

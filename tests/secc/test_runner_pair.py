@@ -1,4 +1,4 @@
-"""A charger and a vehicle joined in memory run whole sessions, and the charger's books prove them."""
+"""A charger and a vehicle joined in memory run whole sessions, and the charger's journal proves them."""
 
 import asyncio
 from pathlib import Path

@@ -1,6 +1,6 @@
 """A charger serves vehicles for a week of simulated time: memory, files, descriptors and threads stay what they are.
 
-Everything of the program works but sockets, TLS and the back end: sessions, hardware shell, books, evidence and its
+Everything of the program works but sockets, TLS and the back end: sessions, hardware shell, journal, evidence and its
 retention, events, traces. Disk work is done where it is asked for, so that the time waits for it.
 """
 

@@ -1,6 +1,6 @@
 """Charger and vehicle without a plug: what their programs put together from configuration, joined in one process.
 
-TLS is a pipe; sessions, books and hardware are the programs' own, coil and contacts run through a folder.
+TLS is a pipe; sessions, journal and hardware are the programs' own, coil and contacts run through a folder.
 """
 
 import asyncio

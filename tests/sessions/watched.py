@@ -39,7 +39,7 @@ class Watched(Joined):
         self.told_limits = {SITE: (22_000, 15_000), OPERATOR: (22_000, 8_000)}
         self.decide: Callable[[Command], Fact | None] | None = None
         self._came_back = isinstance(before, Watched)
-        self.closed_books = False
+        self.closed_journal = False
         self.keeps = False
         self.allowed = isinstance(before, Watched)
         self._above_since: float | None = None
@@ -50,7 +50,7 @@ class Watched(Joined):
     # -- what is commanded --------------------------------------------------------------------------------------
 
     def obey_charger(self, command: Command) -> Fact | None:
-        assert not isinstance(command, se.Journal | se.RecordMeter | se.SetOutput) or not self.closed_books
+        assert not isinstance(command, se.Journal | se.RecordMeter | se.SetOutput) or not self.closed_journal
         match command:
             case se.TransactionStarted():
                 self.allowed = True
@@ -65,8 +65,8 @@ class Watched(Joined):
             case se.SaveSession():
                 self.keeps = True
         if isinstance(command, se.CloseJournal):
-            assert not self.closed_books, "the books were closed twice"
-            self.closed_books = True
+            assert not self.closed_journal, "the journal was closed twice"
+            self.closed_journal = True
         decided = self.decide(command) if self.decide is not None else None
         if decided is not None:
             super().obey_charger(command)
@@ -186,12 +186,12 @@ class Watched(Joined):
         sent = self.imported_mwh() * (AIR if self.secc.family is Family.WPT else 1.0)
         assert abs(sent - charged) <= 3_000 + charged // 200, (sent, charged)
         assert abs(self.exported_mwh() - discharged) <= 3_000 + discharged // 200
-        self._judge_books()
+        self._judge_journal()
         self._judge_words()
 
-    def _judge_books(self) -> None:
+    def _judge_journal(self) -> None:
         if not self.lines:
-            assert self.imported_mwh() == self.exported_mwh() == 0, "energy without books"
+            assert self.imported_mwh() == self.exported_mwh() == 0, "energy without journal"
             return
         entries = verify_lines(b"".join(self.lines))
         assert isinstance(entries[0].data, SessionStarted)
@@ -210,7 +210,7 @@ class Watched(Joined):
         return self._came_back and not any(_is(each, "session", name) for each in self.secc_actions for name in begun)
 
     def _judge_words(self) -> None:
-        """One session, one end; the same reason for the books, the back end and the log."""
+        """One session, one end; the same reason for the journal, the back end and the log."""
         ends = [each for each in self.secc_actions if isinstance(each, se.TransactionEnded)]
         assert len(ends) <= 1
         seen = [each.data["reason"] for each in self.secc_actions if _is(each, "session", "session_ended")]

@@ -122,7 +122,7 @@ class PilotPlay:
         goes_on(self.looking)
         assert not self.judge.wrong, self.judge.wrong
 
-    # -- time, and books
+    # -- time, and journal
 
     def do_phases(self, drawn: int) -> None:
         """The first step only: the phases of the vehicle, with which it is made."""

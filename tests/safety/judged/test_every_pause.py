@@ -130,7 +130,7 @@ FOUND: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Kind, Sequence[Step
             *(("disk", 0.0), ("return",), ("charge",), ("loop", 3.0)),
         ),
     ),
-    "the field of the alignment stays while the books are written": (
+    "the field of the alignment stays while the journal is written": (
         leaves_the_field_on,
         "wpt",
         (("disk", 4.0), ("charge",)),

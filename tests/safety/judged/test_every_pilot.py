@@ -260,7 +260,7 @@ NEXT: Sequence[Step] = (
 )
 
 
-def test_a_vehicle_that_comes_while_the_books_are_closed_is_charged(
+def test_a_vehicle_that_comes_while_the_journal_is_closed_is_charged(
     pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert performed(pki, tmp_path, "bare", NEXT) > 60

@@ -1,6 +1,6 @@
 """A session that pauses outlives its connection and the charger's process, and is closed when nobody can join it.
 
-Vehicle and charger are whole, hardware and books and all; only TLS and the powerline are left out.
+Vehicle and charger are whole, hardware and journal and all; only TLS and the powerline are left out.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Basic AC charging: every state of the pilot, every wait, and books that close; time is an argument."""
+"""Basic AC charging: every state of the pilot, every wait, and a journal that closes; time is an argument."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.requirement("R24")
 REFUSED = ports.AuthorizationDecided(1, AuthorizationStatus.UNKNOWN)
 
 
-def test_from_identification_to_the_closed_books() -> None:
+def test_from_identification_to_the_closed_journal() -> None:
     desk = Desk()
     assert desk.shown() == [(None, None)]
     desk.run(1)

@@ -1,4 +1,4 @@
-"""Signed discharge in the session: no live command, no watt; lower limits at once; books before power."""
+"""Signed discharge in the session: no live command, no watt; lower limits at once; journal before power."""
 
 import msgspec
 import pytest
@@ -65,7 +65,7 @@ def test_the_offer_follows_the_schedule_and_says_what_limits_it(bench: Bench) ->
     sends = [n for n, each in enumerate(bench.actions) if isinstance(each, Send)]
     written = next(n for n, each in enumerate(bench.actions) if isinstance(each, ports.Journal)
                    and isinstance(each.record, TermsOffered))  # fmt: skip
-    assert sends[-2] < written < sends[-1]  # after the response, and in the books before it leaves
+    assert sends[-2] < written < sends[-1]  # after the response, and in the journal before it leaves
 
 
 @pytest.mark.parametrize("selected", [(6, 0, False), (2, 0, False)])
@@ -104,7 +104,7 @@ def test_a_decision_is_written_down_with_its_latency(bench: Bench) -> None:
     assert not bench.commands(ports.SetOutput)
 
 
-def test_a_command_is_in_the_books_before_power_follows_and_power_before_the_word(agreed: Bench) -> None:
+def test_a_command_is_in_the_journal_before_power_follows_and_power_before_the_word(agreed: Bench) -> None:
     assert output(agreed).discharge_w == 0
     before = len(agreed.actions)
     result = agreed.command(8_000)
@@ -173,7 +173,7 @@ def test_a_lower_limit_cuts_a_live_command_at_once_and_brings_a_new_offer(agreed
     assert fraction(mode.evse_maximum_discharge_power) == 2_500
 
 
-def test_a_limit_that_rises_is_in_the_books_before_power_rises(agreed: Bench) -> None:
+def test_a_limit_that_rises_is_in_the_journal_before_power_rises(agreed: Bench) -> None:
     agreed.fact(operator(2_000))
     loop_until_offered(agreed)
     agreed.decide()
@@ -413,7 +413,7 @@ def test_a_clock_that_steps_back_does_not_lengthen_a_command(agreed: Bench) -> N
     assert output(agreed).discharge_w == 0
 
 
-def test_the_books_prove_a_session_whose_clock_stepped_back(agreed: Bench) -> None:
+def test_the_journal_proves_a_session_whose_clock_stepped_back(agreed: Bench) -> None:
     """Entries are held at the latest time; commands have to be judged at the time that the entries bear."""
     agreed.utc_ms -= 600_000
     result = agreed.command(8_000)

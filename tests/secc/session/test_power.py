@@ -632,7 +632,7 @@ def test_needs_say_whether_the_charger_decides() -> None:
     assert needed(mode(1_000, 1_000)) == {"cycled": False, "max_discharge_w": 0}
 
 
-# -- what the hardware, the books and the log receive ----------------------------------------------------------------
+# -- what the hardware, the journal and the log receive ----------------------------------------------------------------
 
 
 def limits(charge_source: str = "vehicle", discharge_source: str = "signature", *, charge_w: int = 18_000) -> Any:
@@ -645,7 +645,7 @@ def limits(charge_source: str = "vehicle", discharge_source: str = "signature", 
     )
 
 
-def test_a_new_output_reaches_the_hardware_first_then_the_books_then_the_log() -> None:
+def test_a_new_output_reaches_the_hardware_first_then_the_journal_then_the_log() -> None:
     case = Case("ac", setpoint_w=-3_000, measured=Measured(230_000, -13_000), vehicle=vehicle(soc=70))
     stage, commands = apply_output(case.stage, case.context)
     output, found = choose_output(case.stage, case.context)

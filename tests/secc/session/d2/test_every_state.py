@@ -84,7 +84,7 @@ def test_a_silent_vehicle_ends_every_state(make_swept: MakeSwept, paid: str, alt
 
 @EVERYWHERE
 @pytest.mark.parametrize("how", ["eof", "abort", "unplugged", "other_session"])
-def test_whatever_ends_a_session_stops_power_and_closes_the_books(
+def test_whatever_ends_a_session_stops_power_and_closes_the_journal(
     make_swept: MakeSwept, paid: str, alternating: bool, state: State, how: str
 ) -> None:
     bench = make_swept(paid, alternating).reach(state)

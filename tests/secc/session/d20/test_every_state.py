@@ -84,7 +84,7 @@ def test_a_silent_vehicle_ends_every_state(bench: Bench, state: State) -> None:
 
 @pytest.mark.parametrize("state", LIVE, ids=lambda state: state.value)
 @pytest.mark.parametrize("how", ["eof", "abort", "unplugged"])
-def test_whatever_cuts_a_session_off_stops_power_and_closes_the_books(bench: Bench, state: State, how: str) -> None:
+def test_whatever_cuts_a_session_off_stops_power_and_closes_the_journal(bench: Bench, state: State, how: str) -> None:
     bench.reach(state)
     powered, booked = bench.session.powered, "SessionStarted" in bench.records()
     traded = bool(bench.commands(ports.TransactionStarted))

@@ -94,7 +94,7 @@ def test_negative_wishes_are_no_limits_below_zero(looping: Bench) -> None:
 
 
 @pytest.mark.requirement("R5")
-def test_a_lower_limit_reaches_the_hardware_before_books_and_words(looping: Bench) -> None:
+def test_a_lower_limit_reaches_the_hardware_before_journal_and_words(looping: Bench) -> None:
     before = len(looping.actions)
     looping.fact(site(5_000))
     actions = looping.actions[before:]
@@ -310,7 +310,7 @@ def confirming(looping: Bench) -> Bench:
 
 
 @pytest.mark.parametrize("stream", [PayloadType.METERING_CONFIRMATION, PayloadType.COMMON])
-def test_a_reading_that_the_vehicle_signed_goes_into_the_books(confirming: Bench, stream: PayloadType) -> None:
+def test_a_reading_that_the_vehicle_signed_goes_into_the_journal(confirming: Bench, stream: PayloadType) -> None:
     request = confirming.ask("MeteringConfirmationReq")
     response = confirming.send(request, stream)
     assert response.response_code.name == "OK"
@@ -328,7 +328,7 @@ def test_a_reading_of_a_few_loops_ago_may_still_be_confirmed(confirming: Bench) 
     assert confirming.send(request, PayloadType.METERING_CONFIRMATION).response_code.name == "OK"
 
 
-def test_the_same_reading_again_is_answered_and_does_not_fill_the_books(confirming: Bench) -> None:
+def test_the_same_reading_again_is_answered_and_does_not_fill_the_journal(confirming: Bench) -> None:
     request = confirming.ask("MeteringConfirmationReq")
     for _ in range(3):
         assert confirming.send(request).response_code.name == "OK"
@@ -338,7 +338,7 @@ def test_the_same_reading_again_is_answered_and_does_not_fill_the_books(confirmi
 
 
 def test_after_a_newer_reading_an_older_one_is_not_confirmed_any_more(confirming: Bench) -> None:
-    """Nor can two of them in turn fill the books."""
+    """Nor can two of them in turn fill the journal."""
     older = confirming.ask("MeteringConfirmationReq")
     confirming.fact(ports.MeterRead(confirming.utc_ms, 6_000_000, 2_000_000))
     confirming.go("DC_ChargeLoopReq")

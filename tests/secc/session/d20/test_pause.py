@@ -52,7 +52,7 @@ def back(make_bench: Make, paused: Paused, **options: Any) -> tuple[Bench, Any]:
     return bench, response
 
 
-def test_a_paused_session_keeps_books_and_transaction_open(paused: Bench) -> None:
+def test_a_paused_session_keeps_journal_and_transaction_open(paused: Bench) -> None:
     assert paused.session.state is State.PAUSED
     assert not paused.commands(ports.CloseJournal)
     assert not paused.commands(ports.TransactionEnded)
@@ -105,7 +105,7 @@ def test_readings_of_a_joined_session_count_from_its_beginning(paused: Bench, ma
     assert (info.charged_energy_reading_wh, info.bpt_discharged_energy_reading_wh) == (1_000, 500)
 
 
-def test_the_end_of_a_joined_session_closes_books_and_transaction(paused: Bench, make_bench: Make) -> None:
+def test_the_end_of_a_joined_session_closes_journal_and_transaction(paused: Bench, make_bench: Make) -> None:
     bench, _ = back(make_bench, kept(paused))
     bench.go("SessionStopReq")
     assert bench.commands(ports.CloseJournal)

@@ -124,7 +124,7 @@ def test_what_was_not_detailed_cannot_be_selected(bench: Bench, wrong: dict[str,
     [((6, 0, True), True, "signed"), ((6, 1, False), True, "none"), ((6, 0, False), False, "standard"),
      ((2, 0, False), False, "none")],
 )  # fmt: skip
-def test_the_books_open_with_who_and_on_which_terms(
+def test_the_journal_opens_with_who_and_on_which_terms(
     make_bench: MakeBench, chosen: tuple[int, int, bool], required: bool, discharge: str
 ) -> None:
     bench = make_bench(SeccConfig(signed_discharge=SignedDischargeConfig(required=required)))

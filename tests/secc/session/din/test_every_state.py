@@ -87,7 +87,7 @@ def test_a_silent_vehicle_ends_every_state(din: DinBench, state: State) -> None:
 
 @pytest.mark.parametrize("state", LIVE, ids=lambda state: state.value)
 @pytest.mark.parametrize("how", ["eof", "abort", "unplugged"])
-def test_whatever_cuts_a_session_off_stops_power_and_closes_the_books(din: DinBench, state: State, how: str) -> None:
+def test_whatever_cuts_a_session_off_stops_power_and_closes_the_journal(din: DinBench, state: State, how: str) -> None:
     din.reach(state)
     powered, booked = din.session.powered, "SessionStarted" in din.records()
     traded = bool(din.commands(ports.TransactionStarted))
