@@ -87,7 +87,7 @@ async def received(asked: OcpiRequest, module: str, *methods: str) -> OcpiAnswer
     if asked.method == "PUT":  # what a partner leaves out as the URL has it
         sent = {**names, **sent}
     change = _patch(sent, parts, module) if asked.method == "PATCH" else _put(sent, parts)
-    new = await asked.services.store.run(store_object, owner, module, key, change)
+    new = await asked.services.store.run(store_object, owner, module, key, change, asked.now_ms)
     return OcpiAnswer(status=201 if new and asked.method == "PUT" else 200)
 
 

@@ -164,7 +164,8 @@ def _take_page(
                 continue
             names = ("uid", "type") if module == "tokens" else ("id",)
             ids = [str(each.get(name) or "RFID") for name in names]
-            store_object(connection, partner.partner_id, module, key_of(*whose, *ids), partial(_as_it_is, each))
+            key = key_of(*whose, *ids)
+            store_object(connection, partner.partner_id, module, key, partial(_as_it_is, each), now_ms)
         except V2GError as error:
             sent = each if isinstance(each, dict) else {}
             refused = refused or f"{str(sent.get('id') or sent.get('uid') or 'without id')[:40]}: {error}"

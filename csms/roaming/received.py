@@ -31,7 +31,12 @@ _TOLD_MS: Final = 3_600_000
 
 
 def store_object(
-    connection: Connection, owner: str, module: str, key: str, change: Callable[[dict[str, Any] | None], Any]
+    connection: Connection,
+    owner: str,
+    module: str,
+    key: str,
+    change: Callable[[dict[str, Any] | None], Any],
+    now_ms: int,
 ) -> bool:
     """Change an object and store it, unless what is stored is newer; return whether it is new. Raises OcpiError."""
     kept = rows.find_object(connection, owner, module, key)
@@ -47,17 +52,21 @@ def store_object(
     else:
         base = kept or Kept(owner=owner, module=module, object_id=key, updated_ms=0, document="")
         if isinstance(made, OcpiTariff):
-            base = _with_beginning(connection, base, made)
+            base = _with_beginning(connection, base, made, now_ms)
         rows.put_object(connection, msgspec.structs.replace(base, updated_ms=updated_ms, document=document))
     return kept is None
 
 
-def _with_beginning(connection: Connection, kept: Kept, new: OcpiTariff) -> Kept:
-    """Return what is kept of a tariff with the time from which on the prices of its new form are in force."""
+def _with_beginning(connection: Connection, kept: Kept, new: OcpiTariff, now_ms: int) -> Kept:
+    """Return what is kept of a tariff with the time from which on the prices of its new form are in force: that of its
+    change, of its arrival where it does not say that it has changed."""
     if kept.document and not _differs(new, wire.read_kept(kept.document, OcpiTariff)):
         return msgspec.structs.replace(kept, detail=kept.detail or str(kept.updated_ms))
-    since_ms = max(wire.utc_ms(each) for each in (new.last_updated, new.start_date_time or new.last_updated))
-    if kept.document:
+    changed_ms = wire.utc_ms(new.last_updated)
+    if kept.document and changed_ms == kept.updated_ms:
+        changed_ms = now_ms
+    since_ms = max(changed_ms, wire.utc_ms(new.start_date_time or new.last_updated))
+    if kept.document and since_ms > int(kept.detail or kept.updated_ms):  # else it was never in force
         _retire_tariff(connection, kept, since_ms)
     return msgspec.structs.replace(kept, detail=str(since_ms))
 

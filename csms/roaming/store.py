@@ -173,10 +173,12 @@ def _of_any(connection: Connection, *queries: AnySelect) -> list[Kept]:
 
 def tariff_at(connection: Connection, owner: str, key: str, at_ms: int) -> Kept | None:
     """Return a partner's tariff as it was at a time (UTC ms), or the first that is known."""
-    table = roaming_objects.c
-    old = (table.owner == owner) & (table.module == "old_tariffs") & (table.about == key) & (table.updated_ms > at_ms)
-    row = connection.execute(select(roaming_objects).where(old).order_by(table.updated_ms).limit(1)).first()
-    return find_object(connection, owner, "tariffs", key) if row is None else _kept(row)
+    now, table = find_object(connection, owner, "tariffs", key), roaming_objects.c
+    its = (table.owner == owner) & (table.module == "old_tariffs") & (table.about == key)
+    query = select(roaming_objects).where(its & (table.updated_ms > at_ms)).order_by(table.updated_ms)
+    known = _of_any(connection, query) + ([] if now is None else [now])
+    begun = [each for each in known if int(each.detail or 0) <= at_ms]
+    return max(begun, key=lambda each: int(each.detail or 0)) if begun else next(iter(known), None)
 
 
 def remove_object(connection: Connection, owner: str, module: str, object_id: str) -> bool:

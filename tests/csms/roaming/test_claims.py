@@ -159,9 +159,9 @@ async def test_a_session_costs_what_its_tariff_said_at_its_start(claims: Claims)
             "elements": [{"price_components": [part]}], "last_updated": changed,
         }  # fmt: skip
 
-    async def billed(name: str, minute: str, price: int, *tariffs: dict[str, Any]) -> str:
+    async def billed(name: str, minute: str, price: int, *tariffs: dict[str, Any], tariff_id: str = "T") -> str:
         begin = f"2024-05-01T{minute}:00Z"
-        period = {"start_date_time": begin, "tariff_id": "T", "dimensions": [{"type": "ENERGY", "volume": 20}]}
+        period = {"start_date_time": begin, "tariff_id": tariff_id, "dimensions": [{"type": "ENERGY", "volume": 20}]}
         until = f"2024-05-01T{int(minute[:2]) + 1:02}{minute[2:]}:00Z"
         return await claims.send(
             name, session_id=name, start_date_time=begin, end_date_time=until, charging_periods=[period], total_time=1,
@@ -182,6 +182,14 @@ async def test_a_session_costs_what_its_tariff_said_at_its_start(claims: Claims)
     assert await billed("e", "16:00", 3, coming) == dearer
     assert await billed("g", "11:00", 3, coming) == dearer, "that it was sent again since changes no price"
     assert await billed("f", "20:00", 3, coming) == "booked"
+    # one that is replaced before it comes into force, and one that does not say when it has changed
+    early = tariff("4", "2024-05-01T15:00:00Z")
+    for each in (first, coming, early, {**early, "elements": tariff("9", "")["elements"]}):
+        assert (await claims.ask("PUT", "tariffs/DE/CPO/U", {**each, "id": "U"})).code == 1000
+    assert await billed("h", "13:00", 1, {**first, "id": "U"}, tariff_id="U") == "booked"
+    assert await billed("i", "15:00", 4, {**early, "id": "U"}, tariff_id="U") == "booked"
+    lie = {**early, "id": "U", "elements": tariff("9", "")["elements"]}
+    assert await billed("j", "17:00", 9, lie, tariff_id="U") == "disputed tariff: U is not what was published"
 
 
 async def test_a_session_goes_on_while_its_partner_registers_anew(claims: Claims, cpo: Operator) -> None:
