@@ -34,7 +34,7 @@ class MakeRequest(StationCommand, frozen=True, kw_only=True):
 
 
 class ChainFound(Fact, frozen=True, kw_only=True):
-    """The chain in the files, PEM, which somebody has replaced."""
+    """The chain that has replaced the one in use, in its files, PEM."""
 
     use: ocpp.CertificateSigningUse
     chain: str
