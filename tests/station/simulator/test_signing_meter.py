@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from msgspec.structs import replace
 
 from tests.secc.backend import backend
-from tests.station.simulator.test_fleet import EAGER, run
+from tests.station.simulator.fleets import EAGER, run
 from v2g.energy.settlement.ocmf import signed_readings
 from v2g.ocpp.messages.metering import ReadingContext
 from v2g_station.blocks.transaction_records import MeterSample
