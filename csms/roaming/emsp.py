@@ -87,7 +87,7 @@ async def _cdrs(asked: OcpiRequest) -> OcpiAnswer:
             raise not_found("CDR")
         return OcpiAnswer(data=typed_json.decode_exact(kept.document.encode()))
     sent = asked.sent()
-    if isinstance(sent, list) and len(sent) == 1:  # kept as it is shown, whoever reads it
+    if isinstance(sent, list) and len(sent) == 1:  # a CDR alone is stored, and shown, as an object
         sent = sent[0]
     cdr = wire.read(sent, OcpiCdr)
     if not asked.speaks_for(cdr.country_code, cdr.party_id):

@@ -59,7 +59,7 @@ def decode(data: bytes) -> object:
     """Return JSON as plain values, numbers exact. Raises OcpiError (HTTP 400).
 
     What is no text is replaced: databases and decoders refuse it, and all that comes with it. A byte order mark, which
-    some servers send, is none of it (RFC 8259, 8.1).
+    some servers send, is ignored (RFC 8259, 8.1).
     """
     data = _ESCAPED.sub(lambda found: found[1] or b"\\ufffd", data.removeprefix(codecs.BOM_UTF8))
     try:

@@ -76,7 +76,8 @@ def kilowatts(values: Iterable[metering.MeterValue], mean_w: float) -> bool | No
     shows, W; None where that says nothing."""
     for value in values:
         bare = [each for each in value.sampled_value if each.measurand == _POWER and each.unit_of_measure is None]
-        shown = sum(each.value for each in [each for each in bare if each.phase is None] or bare)
+        whole = [each for each in bare if each.phase is None]
+        shown = sum(each.value for each in whole or bare)
         for factor, found in ((1000, True), (1, False)):
             if shown > 0 and 1 / 3 <= mean_w / (shown * factor) <= 3:
                 return found
