@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from tests import waiting
+from tests.interop.cable import ip
 from tests.io.tls.support import backend, ed448_pki, other_2, other_pki, pki_2
 from v2g.io.simulation.medium import Medium
 from v2g.io.simulation.medium_folder import FolderMedium
@@ -87,13 +88,8 @@ def veth() -> Iterator[tuple[str, str]]:
         subprocess.run(["ip", "link", "set", name, "up"], check=True)
     # A pair drops frames until the kernel's work for its carrier is done, up to a second later.
     deadline = time.monotonic() + CARRIER_S
-    while not all(_is_up(name) for name in names):
+    while not all("state UP" in ip("link", "show", name) for name in names):
         assert time.monotonic() < deadline, f"{' and '.join(names)} have no carrier"
         time.sleep(0.01)
     yield names
     subprocess.run(["ip", "link", "del", names[0]], check=True)
-
-
-def _is_up(interface: str) -> bool:
-    shown = subprocess.run(["ip", "link", "show", interface], check=True, capture_output=True, text=True).stdout
-    return "state UP" in shown

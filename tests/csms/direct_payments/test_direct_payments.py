@@ -5,7 +5,7 @@ import re
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -167,6 +167,13 @@ async def test_what_a_station_calculated_is_taken_once_it_is_final(
     assert (world.provider.taken, world.provider.held) == (taken, 0)
 
 
+def in_crowns(net: float, gross: float) -> dict[str, Any]:
+    """Return a station's own calculation of a session in CZK."""
+    total = {"currency": "CZK", "typeOfCost": "NormalCost", "total": {"exclTax": net, "inclTax": gross}}
+    usage = {"energy": 10_000.0, "chargingTime": 3600, "idleTime": 0}
+    return {"costDetails": {"totalCost": total, "totalUsage": usage}}
+
+
 @pytest.mark.parametrize(("amount", "state"), [("4.2", "settled"), ("0", "released")])
 async def test_an_operator_settles_what_has_a_cost_in_another_currency(world: World, amount: str, state: str) -> None:
     station = await world.station()
@@ -174,9 +181,7 @@ async def test_an_operator_settles_what_has_a_cost_in_another_currency(world: Wo
     world.provider.approve()
     await world.steps()
     charging = await charged(world, station)
-    total = {"currency": "CZK", "typeOfCost": "NormalCost", "total": {"exclTax": 100.0, "inclTax": 120.0}}
-    usage = {"energy": 10_000.0, "chargingTime": 3600, "idleTime": 0}
-    extra = {"costDetails": {"totalCost": total, "totalUsage": usage}}
+    extra = in_crowns(100.0, 120.0)
     await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic", extra=extra)
     assert await world.steps() == "running"
     await charging.unplugged(extra=extra)
@@ -413,11 +418,7 @@ async def test_a_session_ends_as_soon_as_it_costs_something_in_another_currency(
     world.provider.approve()
     await world.steps()
     charging = await charged(world, station)
-    total = {"currency": "CZK", "typeOfCost": "NormalCost", "total": {"exclTax": 10.0, "inclTax": 12.0}}
-    usage = {"energy": 10_000.0, "chargingTime": 3600, "idleTime": 0}
-    await charging.event(
-        "Updated", "MeterValuePeriodic", extra={"costDetails": {"totalCost": total, "totalUsage": usage}}
-    )
+    await charging.event("Updated", "MeterValuePeriodic", extra=in_crowns(10.0, 12.0))
     assert await world.steps(3) == "running"
     assert station.payloads("RequestStopTransaction") != []
 

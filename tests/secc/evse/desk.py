@@ -6,12 +6,14 @@ from typing import Literal
 
 from pki_tools.tree import PkiTree
 from secc.evse.archive import Archive, ChargerOwner
+from secc.evse.session_records import RecordKeeping
 from secc.hardware.meter import SimulatedMeter
 from tests.sealing import Keys
 from v2g.energy.settlement.bundle import verify_bundle
 from v2g.energy.settlement.records import ContractAuthorized, MeterReading, SessionStarted
 from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.io.runtime.clock import Clock, ClockConfig
+from v2g.io.runtime.disk import DiskThread, Turnstile
 from v2g.io.storage.journal_file import JournalFile, read_files
 from v2g.observe import Observe
 
@@ -36,6 +38,13 @@ class Desk:
         self.archive = Archive(folder, self.owner, clock=self.clock, observe=self.events.append, keys=keys)
         self.meter = SimulatedMeter(self.archive.meter_serial, folder / "meter", now_ms=self.clock.utc_ms, keys=keys)
         self.ledger = SessionJournal()
+
+    def keeping(self) -> RecordKeeping:
+        """Return what records of sessions are kept with here."""
+        return RecordKeeping(
+            self.archive, self.meter, self.clock, DiskThread(), DiskThread(), self.events.append, lambda *_: None,
+            Turnstile(), lambda: (0, 0),
+        )  # fmt: skip
 
     def begin(self, session: str = SESSION) -> None:
         """Write the start of a session, some energy with it, and leave it open."""

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from pki_tools.tree import PkiTree
 from secc.evse.archive import Archive, ChargerOwner
-from secc.evse.session_records import RecordKeeping, SessionRecords
+from secc.evse.session_records import SessionRecords
 from secc.hardware.meter import SimulatedMeter
 from tests.cli.csms import run
 from tests.sealing import Keys, new_keys
@@ -32,7 +32,6 @@ from v2g.energy.settlement.session_journal import SessionJournal
 from v2g.energy.settlement.settle import Settlement
 from v2g.errors import StoreError, VerificationError
 from v2g.hardware.meters.plausibility import PER_MWH
-from v2g.io.runtime.disk import DiskThread, Turnstile
 from v2g.io.storage.journal_file import read_files
 from v2g.io.storage.record_keys import RecordKeys, open_lines
 from v2g.pki.keys import SoftwareKey
@@ -58,10 +57,7 @@ def test_a_session_that_ended_becomes_a_bundle_that_verifies_and_nothing_else_st
 
 async def test_a_session_goes_on_after_a_renewal_in_its_pause_and_is_signed_by_what_it_names(desk: Desk) -> None:
     """ISO 15118-2 compares the SessionID alone [V2G2-753]; the vehicle that returns is shown the new certificate."""
-    keeping = RecordKeeping(
-        desk.archive, desk.meter, desk.clock, DiskThread(), DiskThread(), desk.events.append, lambda *_: None,
-        Turnstile(), lambda: (0, 0),
-    )  # fmt: skip
+    keeping = desk.keeping()
     begun = SessionRecords(keeping, desk.owner.chargers[0])
     desk.begin()
     assert begun.reopen(SESSION)

@@ -9,14 +9,12 @@ import pytest
 from pki_tools.tree import PkiTree
 from secc.evse.execution import Execution
 from secc.evse.paused_session_store import PausedSessionFile
-from secc.evse.session_records import RecordKeeping
 from secc.hardware.evse import Evse
 from secc.session import ports
 from tests.secc.evse.desk import SESSION, Desk, started
 from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.records import SessionEnded
 from v2g.errors import StoreError
-from v2g.io.runtime.disk import DiskThread, Turnstile
 from v2g.io.storage.journal_file import read_files
 
 ENDED = ports.TransactionEnded(SESSION, "over_voltage", "Other", None)
@@ -38,12 +36,8 @@ class StillClosed:
 
 def ended(desk: Desk, reported: list[object]) -> Execution:
     """Return the execution of a session that has just ended, whose reports to the back end are noted."""
-    keeping = RecordKeeping(
-        desk.archive, desk.meter, desk.clock, DiskThread(), DiskThread(), desk.events.append, lambda *_: None,
-        Turnstile(), lambda: (0, 0),
-    )  # fmt: skip
     execution = Execution(
-        lambda _: None, keeping, PausedSessionFile(desk.folder), cast("Evse", StillClosed(desk)), Mock(), None,
+        lambda _: None, desk.keeping(), PausedSessionFile(desk.folder), cast("Evse", StillClosed(desk)), Mock(), None,
         lambda command: reported.append(command),
     )  # fmt: skip
     execution.begin(desk.owner.chargers[0])
