@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -175,6 +175,10 @@ class Field:
         wanted = min(self.stored() + records, sum(order.count for order in self.orders))
         await self.until(lambda: self.stored() >= wanted)
 
+    def said(self, text: str) -> bool:
+        """Return whether a node has said something."""
+        return any(text in node.said for node in self.nodes)
+
     async def until(self, reached: Callable[[], bool], seconds: float = 240.0) -> None:
         """Wait for something."""
         deadline = time.monotonic() + seconds
@@ -228,11 +232,11 @@ class Field:
             each.kill()
             each.start()
 
-    async def fill_the_disk(self, seconds: float, *, then_kill: bool) -> None:
-        """Let every write of the back end fail for a while, which ends by itself or with the end of every node."""
+    async def fill_the_disk(self, lasting: Awaitable[None], *, then_kill: bool) -> None:
+        """Let every write of the back end fail while that lasts, which ends by itself or with the end of every node."""
         for node in self.nodes:
             limit(node, 4096)
-        await asyncio.sleep(seconds)
+        await lasting
         if then_kill:
             await self.leave_the_back_end_away(0.0)
         else:

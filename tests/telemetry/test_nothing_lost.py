@@ -39,15 +39,16 @@ async def test_every_record_is_stored_once_through_kills_absence_and_a_full_disk
         await here.progress(100)
         await here.leave_the_back_end_away(1.0)
         await here.progress(100)
-        await here.fill_the_disk(1.0, then_kill=False)
-        assert any("handling of MQTT messages failed" in node.said for node in here.nodes)
+        here.add_sender(300, per_s=300)  # on a slow machine the others' records may be stored already
+        await here.fill_the_disk(here.until(lambda: here.said("handling of MQTT messages failed")), then_kill=False)
         await here.progress(100)
-        await here.fill_the_disk(1.0, then_kill=True)  # what the broker has been given is nowhere any more
+        # what the broker has been given is nowhere any more
+        await here.fill_the_disk(asyncio.sleep(1.0), then_kill=True)
         await here.progress(100)
         await here.kill_one_node()
         await here.kill_a_sender()
         await here.finish()
-        assert here.judge() >= 3000
+        assert here.judge() >= 3300
 
 
 @pytest.mark.long
@@ -70,7 +71,7 @@ async def test_a_hundred_thousand_records_are_stored_each_once(
 
             async def break_the_store() -> None:
                 if cluster is None:
-                    await here.fill_the_disk(chance.uniform(0.5, 4.0), then_kill=chance.random() < 0.5)
+                    await here.fill_the_disk(asyncio.sleep(chance.uniform(0.5, 4.0)), then_kill=chance.random() < 0.5)
                 else:
                     await asyncio.to_thread(cluster.stop)
                     await asyncio.sleep(chance.uniform(0.0, 3.0))
