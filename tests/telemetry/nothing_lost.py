@@ -141,7 +141,8 @@ class Field:
             place.mkdir()
             settings = {"mqtt": source(broker, pki, name), "store_url": store_url, "store_key": key, "node": name}
             written = write_config(place / "csms.yaml", make_config(place, pki, **settings, **more))
-            self.nodes.append(Process("-m", "csms", "--config", str(written)))
+            # -B: on the disk that is full, half a module's bytecode would be written
+            self.nodes.append(Process("-B", "-m", "csms", "--config", str(written)))
         self.senders: list[Process | Lives] = []
         self.orders: list[Order] = []
 
