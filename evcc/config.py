@@ -3,6 +3,7 @@
 Relative paths are relative to the file's own folder.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import resources
@@ -30,8 +31,9 @@ from v2g.io.runtime.clock import ClockConfig
 from v2g.io.runtime.config_files import OfKey, check_evse_id, crossed, file_faults
 from v2g.io.runtime.event_socket import EventSocketConfig
 from v2g.io.runtime.program import read_config
+from v2g.io.runtime.supervision import new_thread
 from v2g.io.runtime.trace import LogConfig
-from v2g.io.runtime.watchdog import HUNG_S
+from v2g.io.runtime.watchdog import CHECKS, HUNG_S
 from v2g.io.tls.endpoint import Backend, Curves, KeyLog
 from v2g.iso15118.d20.association import COUPLINGS, NOT_APPLICABLE, positioning
 from v2g.iso15118.d20.charts import Family
@@ -43,11 +45,15 @@ from v2g.observe import Observe
 from v2g.pki.reference import KeyReference
 from v2g.slac.ev import EvSlacConfig
 
+DECIDE_S: Final = 0.2
+"""Longest decision of an owner's own policy, s: the session waits for it, also with its watchdog (`HUNG_S`)."""
+
 
 def load_policy(path: Path, observe: Callable[[Observe], None]) -> OwnPolicy:
     """Return the policy in a file, which others must not be able to read or change. Raises ConfigError.
 
-    A policy that raises an exception, or returns anything but a Permit, permits nothing; `observe` gets the error.
+    A policy that raises an exception, returns anything but a Permit, or takes longer than `DECIDE_S` permits nothing;
+    `observe` gets the error. Each decision runs in a thread of its own, and no other begins while it runs.
     """
     text = read_config(path)
     names: dict[str, object] = {"__name__": path.stem, "__file__": str(path)}
@@ -59,19 +65,32 @@ def load_policy(path: Path, observe: Callable[[Observe], None]) -> OwnPolicy:
     if not callable(decide):
         raise ConfigError(f"{path} has no function decide", hint="def decide(situation): return Permit(...)")
     reported = ""
+    thread: threading.Thread | None = None
 
-    def ask(situation: Situation) -> Permit:
-        nonlocal reported
+    def run(situation: Situation, answers: list[Permit | Exception]) -> None:
         try:
             answer = decide(situation)
             if not isinstance(answer, Permit):
                 raise TypeError(f"decide returned {type(answer).__name__}, not a Permit")
         except Exception as error:  # noqa: BLE001 - whatever that program does
-            if (why := f"{type(error).__name__}: {error}") != reported:
-                reported = why
-                observe(Observe("power", "policy_failed", {"file": str(path), "error": why}))
-            return Permit(0, POLICY_FAILED)
-        return answer
+            answer = error
+        answers.append(answer)
+
+    def ask(situation: Situation) -> Permit:
+        nonlocal reported, thread
+        answers: list[Permit | Exception] = []
+        if thread is None or not thread.is_alive():
+            thread = new_thread(partial(run, situation, answers), name="policy")
+            thread.start()
+            for _ in range(CHECKS):  # as the watchdog does: a process that cannot run is not late
+                thread.join(DECIDE_S / CHECKS)
+        answer = answers[0] if answers else TimeoutError(f"decide took longer than {DECIDE_S} s")
+        if isinstance(answer, Permit):
+            return answer
+        if (why := f"{type(answer).__name__}: {answer}") != reported:
+            reported = why
+            observe(Observe("power", "policy_failed", {"file": str(path), "error": why}))
+        return Permit(0, POLICY_FAILED)
 
     return ask
 

@@ -35,7 +35,14 @@ def test_a_file_with_a_function_is_a_policy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", ["return 7000", "return None", "raise ValueError('no idea')", "return situation.nothing"]
+    "body",
+    [
+        "return 7000",
+        "return None",
+        "raise ValueError('no idea')",
+        "return situation.nothing",
+        "import threading; threading.Event().wait()",
+    ],
 )
 def test_a_policy_that_fails_permits_nothing_and_says_so_once(tmp_path: Path, body: str) -> None:
     seen: list[Observe] = []
