@@ -386,14 +386,28 @@ def test_a_signed_text_stays_with_the_register_that_it_signs() -> None:
     assert sample.signed_meter_value is not None
 
 
-def test_meter_stop_counts_beside_an_end_at_another_place() -> None:
-    values = (v16.TransactionValue(value="99000", context="Transaction.End", location="Inlet"),)
-    data = (v16.TransactionData(timestamp=AT, sampled_value=values),)
+END = "Transaction.End"
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ([v16.TransactionValue(value="99000", context=END, location="Inlet")], [(99000, None), (12500, None)]),
+        ([v16.TransactionValue(value="4200", context=END, phase="L1")], [(4200, "L1"), (12500, None)]),
+        ([v16.TransactionValue(value="1000", context=END)], [(1000, None), (12500, None)]),
+        ([v16.TransactionValue(value="12502", context=END)], [(12502, None)]),
+        ([v16.TransactionValue(value="12.5", context=END)], [(12500, None)]),
+    ],
+    ids=["at another place", "of one phase", "of the begin", "a moment later", "in kWh and labelled Wh"],
+)
+def test_meter_stop_counts_beside_an_end_that_says_something_else(
+    said: list[v16.TransactionValue], found: list[tuple[float, str | None]]
+) -> None:
+    data = (v16.TransactionData(timestamp=AT, sampled_value=tuple(said)),)
     stop = v16.StopTransactionReq(transaction_id=7, meter_stop=12500, timestamp=AT, transaction_data=data)
     (event,) = Run(Bridge(NOW_MS).upward(stop, NOW_MS), in_turn(TransactionEventResponse())).asked
     assert isinstance(event, TransactionEventRequest)
-    found = [(each.value, each.location) for value in event.meter_value for each in value.sampled_value]
-    assert found == [(99000, "Inlet"), (12500, None)]
+    assert [(each.value, each.phase) for value in event.meter_value for each in value.sampled_value] == found
 
 
 def test_values_of_the_end_without_a_time_are_of_the_receipt() -> None:

@@ -296,11 +296,11 @@ def stop_transaction(bridge: Bridge, request: v16.StopTransactionReq) -> Steps[v
         event = replace(event, transaction_info=stray, evse=None)
     last, stop = ends.import_wh, request.meter_stop
     stop += last is not None and last - stop == 1  # rounded otherwise than the values before
-    data = (_at_a_time(bridge, each) for each in readings.meter_values(request.transaction_data))
-    values = (*data, readings.register(stop, at, "Transaction.End"))
+    data = tuple(_at_a_time(bridge, each) for each in readings.meter_values(request.transaction_data))
+    data = _right_registers(bridge, data, stop)
     event = replace(
         event,
-        meter_value=_each_once(values),
+        meter_value=data if _says(data, stop) else (*data, readings.register(stop, at, "Transaction.End")),
         id_token=token,
         transaction_info=replace(event.transaction_info, charging_state="EVConnected", stopped_reason=reason),
     )
@@ -322,14 +322,26 @@ def _ended_by(request: v16.StopTransactionReq, ongoing: Sequence[Numbered]) -> N
     return fits[0] if len(fits) == 1 else None
 
 
-def _each_once(values: tuple[MeterValue, ...]) -> tuple[MeterValue, ...]:
-    """Return values without the one that `meterStop` repeats: it is there with more digits, or signed."""
-    *others, stop = values
-    (last,) = stop.sampled_value
-    for each in (sample for value in others for sample in value.sampled_value if sample.location in (None, "Outlet")):
-        if each.context == "Transaction.End" and (each.measurand or last.measurand) == last.measurand:
-            return tuple(others)
-    return values
+def _says(data: tuple[MeterValue, ...], stop: int) -> bool:
+    """Return whether values have what `meterStop` says: with more digits, signed, or read a moment before."""
+    for each in (sample for value in data for sample in value.sampled_value):
+        if each.context == "Transaction.End" and each.location in (None, "Outlet"):
+            register = readings.last_register([MeterValue(timestamp="", sampled_value=(each,))], None)
+            if register is not None and abs(register - stop) <= _SAME_WH:
+                return True
+    return False
+
+
+_SAME_WH: Final = 10
+"""By so much `meterStop` and the end's value beside it may differ: they are rounded otherwise."""
+
+
+def _right_registers(bridge: Bridge, values: tuple[MeterValue, ...], known_wh: int | None) -> tuple[MeterValue, ...]:
+    """Return values without import registers that are in kWh and labelled Wh."""
+    if not readings.is_thousandth(readings.last_register(values, None), known_wh):
+        return values
+    bridge.tolerated[readings.KWH_AS_WH] += 1
+    return readings.without_registers(values)
 
 
 @from_station
@@ -344,11 +356,9 @@ def report_values(bridge: Bridge, request: v16.MeterValuesReq) -> Steps[v16.Mete
     if found is None or not found.active:  # what comes after the end does not revive a transaction
         yield MeterValuesRequest(evse_id=max(0, request.connector_id), meter_value=values)
         return v16.MeterValuesConf()
-    if readings.is_thousandth(readings.last_register(values, None), found.import_wh):
-        bridge.tolerated[readings.KWH_AS_WH] += 1
-        values = readings.without_registers(values)
-        if not values:
-            return v16.MeterValuesConf()
+    values = _right_registers(bridge, values, found.import_wh)
+    if not values:
+        return v16.MeterValuesConf()
     values = _powers(bridge, found, values)
     clock = any(sample.context == "Sample.Clock" for each in values for sample in each.sampled_value)
     trigger: TriggerReason = "MeterValueClock" if clock else "MeterValuePeriodic"
