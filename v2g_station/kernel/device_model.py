@@ -96,6 +96,17 @@ class DeviceModel:
                 self._keep(variable.key, value)
             self.changed(variable, old, value)
 
+    def fix(self, key: str, value: str) -> None:
+        """Let a list, or a boolean, have this value only, whatever an earlier version has stored: the CSMS may set it
+        to the same, in any order."""
+        self.put(key, value)
+        variable = self._variables[key.lower()]
+        if variable.values is not None:
+            variable = msgspec.structs.replace(variable, values=value)
+            self._variables = MappingProxyType({**self._variables, key.lower(): variable})
+        other = StatusInfo(reason_code="UnsupportedParam", additional_info=f"this charger has {value}")
+        self.checks[key.lower()] = lambda wanted: None if set(wanted.split(",")) == set(value.split(",")) else other
+
     def target(self, variable: Variable) -> str:
         """Return a variable's Target, "" if unset."""
         return self._values.get(_slot(variable, "Target"), "")

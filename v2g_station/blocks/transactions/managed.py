@@ -7,14 +7,13 @@ whose next session continues it if the same contract pays.
 """
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Final, Literal
 
 import msgspec
 
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.availability import ConnectorStatus
-from v2g.ocpp.messages.base import OperationMode, StatusInfo
+from v2g.ocpp.messages.base import OperationMode
 from v2g.ocpp.messages.metering import MeterValue
 from v2g.ocpp.messages.transactions import (
     ChargingState,
@@ -99,12 +98,6 @@ class RemoteStartExpired(StationCommand, frozen=True, kw_only=True):
     evse_id: int
 
 
-def _fixed(value: str, wanted: str) -> StatusInfo | None:
-    """Refuse any value but this one."""
-    same = set(wanted.split(",")) == set(value.split(","))
-    return None if same else StatusInfo(reason_code="UnsupportedParam", additional_info=f"this charger has {value}")
-
-
 class ManagedSessions(EvseSessions):
     """Manages the transactions that the charger reports."""
 
@@ -118,8 +111,7 @@ class ManagedSessions(EvseSessions):
     def load(self) -> None:
         """Load transactions that were open when the program last stopped."""
         for key, value in POINTS.items():
-            self._k.model.put(key, value)  # an earlier version stored others
-            self._k.model.checks[key.lower()] = partial(_fixed, value)
+            self._k.model.fix(key, value)
         self.records, self.waiting, self.reserved, self._shown = {}, {}, {}, {}
         found = self._k.stored("managed", TransactionRecord)
         for record in sorted(found.values(), key=lambda record: record.started_ms):

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from tests.station.bench import FIXED, Bench
 from tests.station.blocks.transactions.managed_resumption import begin, lead
+from tests.station.reports import reports
 from tests.station.vehicles import V2X, measured
 from v2g.ocpp.routes import Version
 from v2g_station.blocks.authorization.contracts import CHARGING_ONLY
@@ -40,6 +41,11 @@ def test_when_a_transaction_begins_and_ends_is_not_the_csmss_choice(
     assert found.set("TxCtrlr", name, has) == "Accepted"
     for each in lacks:
         assert found.set("TxCtrlr", name, each) == "Rejected"
+    asked = {"component": {"name": "TxCtrlr"}, "variable": {"name": name}}
+    found.ask("GetReport", requestId=1, componentVariable=[asked])
+    (report,) = reports(found)
+    listed = report["variableCharacteristics"].get("valuesList", has)
+    assert set(listed.split(",")) == set(has.split(","))
     assert Bench("2.1", evses=(FIXED,)).set("TxCtrlr", name, lacks[0]) == "Accepted"
 
 
