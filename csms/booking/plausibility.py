@@ -389,8 +389,10 @@ def _reused_ms(transaction: Transaction, about: TransactionContext) -> int | Non
 def _timed(received: Iterable[ReceivedEvent], about: TransactionContext) -> tuple[list[ReceivedEvent], list[Finding]]:
     """Return events with times that may be so, and what was corrected.
 
-    An event that is not offline has the time of its receipt instead of an impossible one.
+    An event that is not offline has the time of its receipt instead of an impossible one, an offline one as late after
+    the one before it as its station says.
     """
+    behind_ms = 0
     events: list[ReceivedEvent] = []
     findings: list[Finding] = []
     for each in received:
@@ -405,7 +407,8 @@ def _timed(received: Iterable[ReceivedEvent], about: TransactionContext) -> tupl
             if at_ms < low_ms:
                 possible = f"can be of {moment(low_ms)} at the earliest"
             findings.append(Finding("clock", f"event {each.seq_no} is of {moment(at_ms)}, but {possible}"))
-            at_ms = each.received_ms if not each.offline else min(max(at_ms, low_ms), each.received_ms)
+            at_ms = each.received_ms if not each.offline else min(max(at_ms + behind_ms, low_ms), each.received_ms)
+            behind_ms = max(0, at_ms - each.at_ms)
         elif at_ms < before_ms - _ORDER_MS:
             findings.append(
                 Finding("clock", f"event {each.seq_no} is {age(before_ms - at_ms)} before the one before it")

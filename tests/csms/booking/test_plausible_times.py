@@ -139,6 +139,14 @@ def test_an_offline_event_before_its_bound_is_of_its_bound() -> None:
     assert not last.timed
 
 
+def test_offline_events_by_a_clock_that_was_never_set_are_as_far_apart_as_it_says() -> None:
+    late = {"offline": True, "earliest_ms": START, "received_ms": START + 2 * HOUR}
+    for end_ms, lasted_ms in ((HOUR, HOUR), (3 * HOUR, 2 * HOUR)):  # not beyond their receipt
+        found = judged(begun(0, **late), ended(end_ms, 9000, **late))
+        assert {each.reason for each in found.findings} == {"clock"}
+        assert (span(found), found.import_mwh) == ((START, START + lasted_ms), 8_000_000)
+
+
 def test_an_offline_event_after_its_receipt_is_of_its_receipt() -> None:
     found = judged(begun(), ended(START + 9 * HOUR, offline=True, earliest_ms=START, received_ms=START + HOUR))
     assert (details(found), span(found)) == (
