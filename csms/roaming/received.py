@@ -26,6 +26,8 @@ from v2g.ocpi.records import credits_in, is_taken_back, judge_cdr, judge_credit
 
 _MOST_CLIENTS: Final = 10_000
 _PRICES: Final = ("currency", "elements", "min_price", "max_price", "tax_included")
+_AHEAD_MS: Final = 86_400_000
+"""A partner's clock may be so much ahead: of its own changes the newest by it counts."""
 _TOLD_MS: Final = 3_600_000
 """By then a partner knows what has become of a token: it is pushed, and pulled hourly."""
 
@@ -38,13 +40,14 @@ def store_object(
     change: Callable[[dict[str, Any] | None], Any],
     now_ms: int,
 ) -> bool:
-    """Change an object and store it, unless what is stored is newer; return whether it is new. Raises OcpiError."""
+    """Change an object and store it, unless what is stored is newer, and not of a clock that was days ahead; return
+    whether it is new. Raises OcpiError."""
     kept = rows.find_object(connection, owner, module, key)
     known: Any = None if kept is None else typed_json.decode_exact(kept.document.encode())
     found = change(known)
     made = wire.read(found, KINDS[module])
     updated_ms = wire.read_time(found["last_updated"])
-    if kept is not None and updated_ms < kept.updated_ms:
+    if kept is not None and updated_ms < kept.updated_ms <= now_ms + _AHEAD_MS:
         return False
     document = wire.encode(found).decode()
     if isinstance(made, OcpiToken):

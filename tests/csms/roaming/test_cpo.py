@@ -281,6 +281,10 @@ async def test_tokens_are_those_of_the_partner_and_changed_by_patch(roaming: Roa
     kept = (await roaming.ocpi("GET", path)).json["data"]
     assert kept["valid"] is False
     assert kept["future_field"] == {"a": [1]}
+    ahead = {"valid": True, "last_updated": "2099-01-01T00:00:00Z"}  # once by a clock that was wrong
+    assert await said("PATCH", path, ahead) == (200, 1000)
+    assert await said("PATCH", path, {"valid": False, "last_updated": "2026-02-02T00:00:00Z"}) == (200, 1000)
+    assert (await roaming.ocpi("GET", path)).json["data"]["valid"] is False
     assert await said("DELETE", path, None) == (405, 2000)
     assert (await roaming.ocpi("DELETE", path)).headers["allow"] == "GET, PUT, PATCH"  # RFC 9110, 15.5.6
     named = {"country_code", "party_id", "uid", "type"}  # the URL has them, too
