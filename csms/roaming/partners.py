@@ -5,10 +5,11 @@ until the new one is used, a handshake token A for 15 min, so that an answer tha
 """
 
 import asyncio
+import contextlib
 import math
 import secrets
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
 from urllib.parse import quote, urlencode, urljoin
@@ -17,6 +18,7 @@ import msgspec
 
 from csms.cluster.feed import Feed
 from csms.config import RoamingConfig
+from csms.db import leases
 from csms.db.store import Store
 from csms.db.store_key import StoreKey
 from csms.roaming import store as rows
@@ -45,6 +47,8 @@ from v2g.ocpi.wire import Version
 
 PATH: Final = "/ocpi"
 _REPEATS_MS: Final = 900_000
+_REQUESTS: Final = 8
+"""What a handshake sends at most: four requests, each again with another slash."""
 _USED: Final = frozenset({"credentials", *MODULES["cpo"], *MODULES["emsp"]})
 MOST_ANSWER: Final = 16 * 1024 * 1024
 """Octets of a partner's answer."""
@@ -118,11 +122,28 @@ class Partners:
 
     # -- handshake
 
+    @contextlib.asynccontextmanager
+    async def _alone(self, partner_id: str) -> AsyncIterator[None]:
+        """Hold off other handshakes with a partner, also of other nodes and those that it begins: of two at once, a
+        side could keep a token that the other one has replaced. Raises OcpiError."""
+        name, holder, now_ms = f"roaming handshake {partner_id}", secrets.token_hex(16), self.clock.utc_ms()
+        until_ms = now_ms + int(1000 * _REQUESTS * self.config.timeout_s)
+        if not await self.store.run(leases.take, name, holder, now_ms, until_ms):
+            raise OcpiError("another handshake is under way", code=3000, hint="repeat it when that one is over")
+        try:
+            yield
+        finally:
+            await self.store.run(leases.give_up, (name,), holder)
+
     async def register(self, partner_id: str) -> Partner:
         """Do the handshake that we begin (POST), or rotate the tokens of a registered partner (PUT).
 
         Raises OcpiError, TransferError, StoreError.
         """
+        async with self._alone(partner_id):
+            return await self._register(partner_id)
+
+    async def _register(self, partner_id: str) -> Partner:
         known = await self.store.run(rows.find_partner, partner_id)
         if known is None or not known.partner.versions_url or not known.sealed_token:
             raise OcpiError(f"partner {partner_id} has no versions URL and token", code=2000)
@@ -146,6 +167,12 @@ class Partners:
         """Answer a partner's handshake (POST, `first`) or rotation (PUT) at our endpoint of a version: call it back
         with its token, store that, and issue another one; a handshake may be repeated for a while, as its answer may be
         lost. Raises OcpiError: 3001 if it cannot be called."""
+        async with self._alone(partner.partner_id):
+            return await self._accept(partner, said, version, first=first)
+
+    async def _accept(
+        self, partner: Partner, said: OcpiCredentials, version: Version, *, first: bool
+    ) -> OcpiCredentials:
         check_partner_url(said.url, partner.hosts, self.reach)
         partner = msgspec.structs.replace(partner, versions_url=said.url, hosts=partner.hosts or (host_of(said.url),))
         await self._with_roles(partner, said)

@@ -1,6 +1,9 @@
 """Partners register with each other over HTTPS, rotate tokens, and get nowhere without one."""
 
+import asyncio
+import base64
 import ssl
+import threading
 from typing import Any
 
 import aiohttp
@@ -92,6 +95,28 @@ async def test_a_handshake_whose_answer_was_lost_is_repeated(cpo: Operator) -> N
         rotated = await cpo.ocpi("PUT", "/2.2.1/credentials", again.data["token"], credentials(partner))
         assert (await cpo.ocpi("GET", "/cpo/2.2.1/locations", again.data["token"])).status == 200
         assert (await cpo.ocpi("GET", "/cpo/2.2.1/locations", rotated.data["token"])).status == 200
+
+
+async def test_of_two_rotations_at_once_the_second_is_refused(cpo: Operator) -> None:
+    """By both sides, or two nodes: each side could keep a token that the other one had replaced."""
+    token = await invited(cpo)
+    with ScriptedPartner().running() as partner:
+        partner.offers()
+        issued = (await cpo.ocpi("POST", "/2.2.1/credentials", token, credentials(partner))).data["token"]
+        partner.answers["/credentials"] = 200, credentials(partner, token="token-c")
+        partner.held["/credentials"] = threading.Event()
+        assert (await cpo.ocpi("GET", "/versions", issued)).status == 200
+        ours = asyncio.create_task(cpo.ask("POST", "/roaming/partners/tnm/register"))
+        said = await partner.sent("PUT", "/credentials")
+        theirs = await cpo.ocpi("PUT", "/2.2.1/credentials", issued, credentials(partner, token="token-d"))
+        assert theirs.code == 3000
+        assert "under way" in (await cpo.ask("POST", "/roaming/partners/tnm/register", status=502))["detail"]
+        partner.held["/credentials"].set()
+        await ours
+        assert (await cpo.ocpi("GET", "/versions", said["token"])).status == 200
+        await cpo.ask("POST", "/roaming/partners/tnm/register")
+        authorizations = [headers["Authorization"] for _, _, headers in partner.requests]
+        assert authorizations[-1] == f"Token {base64.b64encode(b'token-c').decode()}"
 
 
 async def test_the_first_use_of_a_token_ends_the_repetition_of_the_handshake_at_once(cpo: Operator) -> None:
