@@ -513,6 +513,20 @@ def test_events_that_were_not_acknowledged_at_a_stop_are_kept(station: Outstatio
     assert station.waiting == 1
 
 
+def test_a_stop_is_confirmed_once_all_is_acknowledged(station: Outstation) -> None:
+    """A control centre acknowledges nothing after the confirmation: the events would be sent again on the next line."""
+    centre = Centre(station)
+    centre.asdus()
+    station.update(2, 1.0, 0.0, NOW_MS)
+    centre.read()
+    centre.octets(u_frame(UFunction.STOPDT_ACT))
+    assert u_frame(UFunction.STOPDT_CON) not in centre.frames
+    assert len(centre.asdus()) == 1
+    assert centre.frames == [u_frame(UFunction.STOPDT_CON)]
+    station.close(1)
+    assert station.waiting == 0
+
+
 def test_beyond_the_bound_the_oldest_event_is_lost_and_that_is_said(station: Outstation) -> None:
     for n in range(7):
         station.update(2, float(n + 1), 0.0, NOW_MS + n)

@@ -78,6 +78,7 @@ class ApciConnection:
         self._to_acknowledge = 0
         self._heard_s = now_s
         self._tested_s: float | None = None
+        self._stops = False
         self.started = False
         self.asdus: list[bytes] = []
 
@@ -143,7 +144,7 @@ class ApciConnection:
         received = int.from_bytes(body[2:4], "little") >> 1
         if control == 1:
             self._confirm(received)
-            return b""
+            return self._stopped()
         if control not in _U_OCTETS:
             raise FrameError(f"unknown function {control:02x}")
         return self._take_function(UFunction(control))
@@ -151,17 +152,24 @@ class ApciConnection:
     def _take_function(self, function: UFunction) -> bytes:
         match function:
             case UFunction.STARTDT_ACT:
-                self.started = True
+                self.started, self._stops = True, False
                 return u_frame(UFunction.STARTDT_CON)
             case UFunction.STOPDT_ACT:
-                self.started = False
-                return (self._acknowledge() if self._to_acknowledge else b"") + u_frame(UFunction.STOPDT_CON)
+                self.started, self._stops = False, True
+                return (self._acknowledge() if self._to_acknowledge else b"") + self._stopped()
             case UFunction.TESTFR_ACT:
                 return u_frame(UFunction.TESTFR_CON)
             case UFunction.TESTFR_CON:
                 self._tested_s = None
                 return b""
         raise FrameError(f"{function.name} without a request")
+
+    def _stopped(self) -> bytes:
+        """Confirm a stop once all is acknowledged: a control centre acknowledges nothing after it."""
+        if not self._stops or self._unacknowledged:
+            return b""
+        self._stops = False
+        return u_frame(UFunction.STOPDT_CON)
 
     def _take_numbered(self, body: bytes, now_s: float) -> bytes:
         if not self.started:
