@@ -36,7 +36,7 @@ from csms.http.application import application as api_application
 from csms.http.authenticator import Authenticator
 from csms.http.operations import declared
 from csms.http.pipeline import Answer, HttpRequest, RequestPipeline
-from csms.http.problems import ApiError, describe
+from csms.http.problems import ApiError, describe, status_of
 from csms.http.site_access import refusal
 from v2g.observe import Observe, Scalar
 
@@ -245,7 +245,7 @@ class _Console:
         return self._drawings.setdefault(key, Drawing(self._pipeline.backend.services.clock.monotonic))
 
     def _problem(self, visit: Visit, error: Exception) -> Answer:
-        problem = ApiError(error.status_code, error.detail) if isinstance(error, HTTPException) else describe(error)
+        problem = ApiError(status_of(error), error.detail) if isinstance(error, HTTPException) else describe(error)
         if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
             _log.error("%s %s", visit.request.method, visit.request.url.path, exc_info=error)
         if visit.back and problem.status != HTTPStatus.FORBIDDEN:

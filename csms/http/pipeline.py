@@ -28,7 +28,7 @@ from csms.cluster.frames import presentable, without_tokens
 from csms.http.authenticator import Authenticator
 from csms.http.call import AuditContext, Call, encode, etag, matches, part
 from csms.http.operations import Download, Operation, Page, Reply
-from csms.http.problems import MEDIA_TYPE, ApiError, conflict, describe, encoded
+from csms.http.problems import MEDIA_TYPE, ApiError, conflict, describe, encoded, status_of
 from csms.http.site_access import carry_out, may_ask, refusal
 from csms.requests.rules import unknown_action
 from v2g import typed_json
@@ -346,7 +346,7 @@ def problem_response(request: HttpRequest, error: Exception) -> Answer:
     """Answer with a problem document."""
     if isinstance(error, HTTPException):  # of the framework: unknown path or method, too large
         detail, hint = _of_framework(error, request.url.path)
-        error = ApiError(error.status_code, detail, hint, headers=dict(error.headers or {}))
+        error = ApiError(status_of(error), detail, hint, headers=dict(error.headers or {}))
     reported = describe(error)
     if reported.status == 500:
         _log.error("%s %s", request.method, request.url.path, exc_info=error)

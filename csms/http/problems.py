@@ -5,6 +5,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 import msgspec
+from litestar.exceptions import HTTPException
 
 from v2g.errors import (
     CertificateError,
@@ -102,6 +103,11 @@ def describe(error: Exception) -> ApiError:
     if isinstance(error, V2GError):
         return ApiError(409, str(error), error.hint)
     return ApiError(500, "internal error", "see the log of the back end")
+
+
+def status_of(error: HTTPException) -> int:
+    """Return the status for an error of the framework: that a client left within its request is no defect."""
+    return 400 if error.detail == "client disconnected prematurely" else error.status_code
 
 
 def details(error: ApiError, instance: str) -> ProblemDetails:

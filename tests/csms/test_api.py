@@ -157,6 +157,29 @@ async def test_what_is_hardly_http_is_refused_without_a_traceback(
 
 
 @pytest.mark.parametrize(
+    "begin",
+    [
+        b"POST /telemetry HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + TOKENS[Role.ADMIN].encode(),
+        b"POST /console/login HTTP/1.1\r\nHost: x\r\nOrigin: https://x",
+    ],
+    ids=["API", "console"],
+)
+async def test_a_client_that_leaves_within_its_request_is_no_defect(
+    start: Start, caplog: pytest.LogCaptureFixture, begin: bytes
+) -> None:
+    async with start() as csms:
+        _reader, writer = await asyncio.open_connection("127.0.0.1", csms.csms.ports["api"], ssl=csms.context(None))
+        writer.write(begin + b"\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 9\r\n\r\n--")
+        await writer.drain()
+        async with ask(csms, "GET", "/health") as response:  # it has read the begin by now
+            assert response.status == 200
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+    assert not [each for each in caplog.records if each.exc_info]
+
+
+@pytest.mark.parametrize(
     "begin", [b"", b"GET /health HT", b"POST /telemetry HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n["]
 )
 async def test_a_request_that_never_ends_is_cut_off(
