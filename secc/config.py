@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from secc.attestation import SelfAttestationConfig
 from secc.energy_manager.grid_code import NEEDS_GRID, GridCodeConfig, check_code, demanded
-from secc.energy_manager.grid_frequency import FrequencyConfig
+from secc.energy_manager.grid_frequency import FrequencyConfig, without_frequency
 from secc.energy_manager.mains import MainsContactorConfig
 from secc.energy_manager.sharing import LEAST_MA
 from secc.hardware.config import (
@@ -54,6 +54,7 @@ from v2g.io.storage.grid_code_file import read_grid_code
 from v2g.io.tls.endpoint import ISO15118_2, PROFILES, Backend, Curves, KeyLog, TlsProfile
 from v2g.io.tls.peer_verifier import check_own_key, signs_with
 from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.d20.services import AC_DER
 from v2g.iso15118.select import EditionName
 from v2g.pki.certificates import is_emaid, load_certificate
@@ -358,6 +359,12 @@ def notes(text: str, *, name: str) -> list[str]:
         found.append(f"site.charge_w: {config.site.charge_w:,} W: no vehicle charges below 6 A ({one_phase_w:,} W)")
     for each in config.places:
         found += crossed(each.link.interfaces, each.link.medium, each.link.plc.backend)
+        of_din = each.charger.offers(Family.DC) and Authorization.EIM in each.charger.authorization
+        if "din" in each.charger.editions and not of_din:
+            found.append(
+                f"EVSE {each.charger.evse_id}: it serves no vehicle of DIN 70121, which has direct current and EIM "
+                "only (services, authorization)"
+            )
         rating = each.charger.ac_rating
         if each.hardware.kind == "ac" and rating.max_charge_current_a is None:
             found.append(
@@ -404,8 +411,18 @@ def check_places(places: Sequence[ProgramConfig]) -> None:
                 raise ConfigError(f"EVSEs {number} and {other} have the same evse_id", hint="give each its own")
             if place.meter.chain == later.meter.chain:
                 raise ConfigError(f"EVSEs {number} and {other} share a meter", hint="give each its own [evses.meter]")
+            wires = place.link.medium
+            if wires is not None and (wires, place.link.name) == (later.link.medium, later.link.name):
+                raise ConfigError(f"EVSEs {number} and {other} share link.medium and link.name", hint="name them apart")
             shared = set(place.link.interfaces) & set(later.link.interfaces)
-            if not shared or place.sdp.port != later.sdp.port or not place.sdp.port:
+            if not shared:
+                continue
+            if place.sdp.port != later.sdp.port or not place.sdp.port:
+                if place.tls.port == later.tls.port != 0:
+                    raise ConfigError(
+                        f"EVSEs {number} and {other} share TCP port {place.tls.port}, but no SDP port",
+                        hint="give each a tls_port of its own, or leave it out",
+                    )
                 continue
             if place.link.slac is None or later.link.slac is None:
                 raise ConfigError(
@@ -449,8 +466,9 @@ def _openers(config: ProgramConfig) -> Iterator[OfKey]:
         yield ("station", "firmware_file"), lambda: running_firmware(station)
         where = ("station", "password_file" if station.password_file is not None else "url")
         yield where, lambda: _check_password(station)
-        if (frequency := station.frequency) is not None and (trace := frequency.trace) is not None:
-            yield ("station", "frequency", "trace"), lambda: load_grid_trace(trace)
+        if (frequency := station.frequency) is not None:
+            key = "source" if frequency.trace is None else "trace"
+            yield ("station", "frequency", key), lambda: _check_frequency(config, frequency)
     if (grid := config.hardware.simulated.grid) is not None:
         yield ("hardware", "simulated", "grid"), lambda: load_grid_trace(grid)
     for number, each in enumerate(config.evses):
@@ -477,6 +495,13 @@ def _openers(config: ProgramConfig) -> Iterator[OfKey]:
             yield (*section, *table, *(() if modules.dbc is None else ("dbc",))), partial(check_modules, modules)
         if (modbus := charger.hardware.modbus) is not None:
             yield (*section, "modbus", "map" if modbus.map_file is None else "map_file"), modbus.register_map
+
+
+def _check_frequency(config: ProgramConfig, frequency: FrequencyConfig) -> None:
+    if frequency.trace is not None:
+        load_grid_trace(frequency.trace)
+    elif config.places[0].hardware.meter == "simulated":
+        raise without_frequency()
 
 
 def _check_grid_code(config: ProgramConfig, kept: GridCodeConfig) -> None:
@@ -571,7 +596,7 @@ def look(config: ProgramConfig) -> Iterator[Flaw]:
     if config.tls.stapler is not None and any(answers):
         yield ("tls", "stapler"), "and ocsp exclude each other", "remove one of them"
     if config.station is not None:
-        yield from station_flaws(config.station, ("station",))
+        yield from station_flaws(config.station, ("station",), evses=len(config.places))
     for number, charger in enumerate(config.places):
         own = bool(config.evses) and config.evses[number].charger is not None
         where = ("evses", str(number), "charger") if own else ("charger",)

@@ -156,8 +156,17 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         return 2 if self.tls.own is None else 3
 
 
-def station_flaws(config: StationConfig, path: tuple[str, ...]) -> Iterator[Flaw]:
-    """Yield drivers and an installer that are not installed, and their invalid keys."""
+def station_flaws(config: StationConfig, path: tuple[str, ...], *, evses: int) -> Iterator[Flaw]:
+    """Yield drivers and an installer that are not installed, their invalid keys, and EVSEs that are not there."""
+    numbers = {(*path, "card_readers", str(place)): each.evse for place, each in enumerate(config.card_readers)}
+    numbers[*path, "terminal"] = 0 if config.terminal is None else config.terminal.evse or 0
+    for where, number in numbers.items():
+        if number > evses:
+            yield (
+                (*where, "evse"),
+                f"is {number}, and the last EVSE is {evses}",
+                "evses begin at 1, in the file's order",
+            )
     for place, reader in enumerate(config.card_readers):
         yield from _driver_flaws("card_reader", reader.driver, reader.settings, (*path, "card_readers", str(place)))
     if config.display.driver is not None:

@@ -45,6 +45,12 @@ class FrequencyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
             raise ValueError('frequency.trace requires source = "trace", and vice versa')
 
 
+def without_frequency() -> ConfigError:
+    """Return the error of a source that does not measure the frequency, as a simulated meter."""
+    hint = 'hardware.meter = "modbus" with a register `frequency`, or source = "trace"'
+    return ConfigError("the grid's frequency needs a meter with a frequency", hint=hint)
+
+
 class GridWatch:
     """Reports the grid's state; as not measured until the first good measurement, and while the source is lost, so that
     no power leaves vehicles, and an EVSE that the grid has disconnected stays disconnected."""
@@ -63,10 +69,7 @@ class GridWatch:
         meter = next(iter(meters), None)
         self._meter = meter if isinstance(meter, RemoteMeter) else None
         if self._trace is None and self._meter is None:
-            raise ConfigError(
-                "the grid's frequency needs a meter with a frequency",
-                hint='hardware.meter = "modbus" with a register `frequency`, or source = "trace"',
-            )
+            raise without_frequency()
         self._began_ms = clock.elapsed_ms()
         self._lost: bool | None = None
         if self._meter is not None and self._trace is None:

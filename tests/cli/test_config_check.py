@@ -210,6 +210,16 @@ chain = "{pki}/csms/station/chain.pem"
 key = "{pki}/csms/station/leaf.key"
 """
 ONE_WAY = '[charger]\nservices = [2]\n[hardware]\nstage = "infypower"\n[hardware.drivers.infypower]\n'
+OWN_SDP = """[[evses]]
+evse_id = "DE*ABC*E1"
+sdp = {{ port = 15118 }}
+{0}
+[[evses]]
+evse_id = "DE*ABC*E2"
+sdp = {{ port = 15119 }}
+meter = {{ chain = "{{pki}}/cps/chain.pem", key = "{{pki}}/cps/leaf.key" }}
+{1}
+"""
 RELEASES = '[station.update]\nslots = "slots"\n[station.update.releases]\nurl = "https://h/"\n'
 NO_ROOT = '{"signed": {"_type": "targets", "version": 1}, "signatures": []}'
 BACK_END = """data_dir = "csms"
@@ -277,6 +287,8 @@ id_token = "DEV2GC00000001"
         ("secc", "", '[charger]\nservices = [3]\n[hardware]\nbackend = "bench"\nkind = "wpt"', "hardware",
          "a bench has no device of kind wpt"),
         ("secc", "", '[[evses]]\nevse_id = "DE*ABC*E1"\n[[evses]]\nevse_id = "DE*ABC*E2"', "evses", "share a meter"),
+        ("secc", "", OWN_SDP.format(*["tls_port = 50001"] * 2), "evses", "share TCP port 50001"),
+        ("secc", "", OWN_SDP.format(*['link = { medium = "medium" }'] * 2), "evses", "share link.medium and link.name"),
         ("secc", "", 'ocsp = "{pki}/secc/ocsp.der"\nstapler = {}', "tls.stapler", "and ocsp exclude each other"),
         ("secc", "", '[site]\nsignal_file = "none.json"', "site.signal_file", "none.json: No such file"),
         ("secc", "", '[site]\nsignal_file = "secc.toml"', "site.signal_file", "malformed"),
@@ -289,6 +301,9 @@ id_token = "DEV2GC00000001"
         ("secc", 'store = "station', 'password_file = "short"\nstore = "station', "station.password_file", "of 5 char"),
         ("secc", 'chain = "{pki}/csms/station/chain.pem"\nkey = "{pki}/csms/station/leaf.key"', "", "station.url",
          "has neither a password nor a certificate for wss://localhost:9443/ocpp"),
+        ("secc", "", "[station.frequency]", "station.frequency", "needs a meter with a frequency"),
+        ("secc", "", "[[station.card_readers]]\nevse = 2", "station.card_readers.evse", "the last EVSE is 1"),
+        ("secc", "", "[station.terminal]\nevse = 2\nzvt.host = 't'", "station.terminal.evse", "the last EVSE is 1"),
         ("secc", "", RELEASES + 'root = "short"\nhardware = "x"', "station.update.releases.root",
          "short is not the root metadata of a repository"),
         ("secc", "", RELEASES + 'root = "old.json"\nhardware = "x"', "station.update.releases.root",
@@ -462,6 +477,11 @@ def test_what_may_be_meant_but_hardly_is_noted(pki: PkiTree, tmp_path: Path) -> 
     code, output, _ = run("secc", "--check-config", "--config", str(checked(tmp_path, text, pki, "secc")))
     assert (code, "5,000,000 W, where all EVSEs together draw 150,000 W" in output) == (0, True)
     assert "but discovery at eth1" in output
+    text = f'{CHARGER}[sdp]\nwithout_tls = true\n[charger]\neditions = ["20", "din"]\n'
+    for authorization, noted in (("", True), ('authorization = ["PnC", "EIM"]\n', False)):
+        path = checked(tmp_path, text + authorization, pki, "secc")
+        code, output, _ = run("secc", "--check-config", "--config", str(path))
+        assert (code, "serves no vehicle of DIN 70121" in output) == (0, noted), output
 
 
 def test_a_limit_below_what_a_vehicle_needs_is_noted_and_a_mark_of_windows_is_none(
