@@ -13,6 +13,7 @@ from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.transactions import Reason
 from v2g.ocpp.routes import Version, action_of
+from v2g.ocpp.rpc import Mend
 from v2g.ocpp.times import format_time
 from v2g_station.assembly import Blocks
 from v2g_station.blocks.authorization.contracts import AuthorizeOutcome
@@ -123,7 +124,7 @@ class StationCore(Blocks):
 
     # -- assembly
 
-    def _mirror(self) -> "Callable[[frozenset[str], float], MirroredPeer]":
+    def _mirror(self) -> "Callable[[frozenset[str], float, Mend], MirroredPeer]":
         """Prepare for a back end of 1.6."""
         from v2g_station.blocks.mirror import StationMirror
 

@@ -234,10 +234,10 @@ class Bench:
         text = json.dumps(frame)
         self._coming.append(lambda: self.station.receive(text, self.moment) if self.connected else [])
 
-    def answer_late(self, action: str, **answer: Any) -> None:
+    def answer_late(self, action: str, written: str | None = None, **answer: Any) -> None:
         """Answer the last request of an action that has got no answer."""
-        text = json.dumps([CALLRESULT, self._unanswered.pop(action), answer])
-        self.run(self.station.receive(text, self.moment))
+        payload = written or json.dumps(answer)
+        self.run(self.station.receive(f'[{CALLRESULT},"{self._unanswered.pop(action)}",{payload}]', self.moment))
 
     def _usual(self, action: str, payload: Payload) -> Payload:
         match action:

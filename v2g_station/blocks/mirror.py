@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from v2g.ocpp.rpc import Mend
 from v2g.ocpp.times import format_time
 from v2g.ocpp.v16.bridge import Question
 from v2g.ocpp.v16.configuration import MOST
@@ -27,7 +28,7 @@ class StationMirror:
         most = {key: kernel.model.variable(name).high or 0 for key, name in MOST.items()}
         self._mirror = Mirror(len(evses), most, kernel.stored(_NUMBERS, NumberedHere), self._keep)
 
-    def peer(self, handles: frozenset[str], timeout: float) -> MirroredPeer:
+    def peer(self, handles: frozenset[str], timeout: float, mend: Mend) -> MirroredPeer:
         """Return the peer of a new connection."""
         return MirroredPeer(
             self._mirror,
@@ -36,6 +37,7 @@ class StationMirror:
             utc_ms=lambda: self._k.utc_ms,
             entropy=self._k.entropy,
             timeout=timeout,
+            mend=mend,
         )
 
     def _keep(self, transaction_id: str, found: NumberedHere | None) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 from v2g.errors import OcppError, RefusedError, TimeoutExpired, TransportError
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import Version, action_of
-from v2g.ocpp.rpc import Action, Answered, Called, Failed, RpcPeer
+from v2g.ocpp.rpc import Action, Answered, Called, Failed, Mend, RpcPeer
 from v2g.ocpp.v16 import from_back_end as _from_back_end  # noqa: F401 - registers its translations
 from v2g.ocpp.v16.bridge import Question, Steps
 from v2g.ocpp.v16.mirror import FROM_BACK_END, Mirror
@@ -37,9 +37,10 @@ class MirroredPeer:
         utc_ms: Callable[[], int],
         entropy: Callable[[int], bytes],
         timeout: float = 30.0,
+        mend: Mend | None = None,
     ) -> None:
         self._mirror, self._handles, self._find, self._utc_ms = mirror, frozenset(handles), find, utc_ms
-        self._peer = RpcPeer("1.6", handles=_HANDLES, entropy=entropy, timeout=timeout)
+        self._peer = RpcPeer("1.6", handles=_HANDLES, entropy=entropy, timeout=timeout, mend=mend)
         self._now = 0.0
         self._count = 0
         self._actions: list[Action] = []

@@ -4,7 +4,8 @@ Order on a new connection: BootNotification unless the CSMS has accepted this bo
 the outbox.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
@@ -14,8 +15,9 @@ from v2g.observe import Callbacks, Observe
 from v2g.ocpp.messages import provisioning as ocpp
 from v2g.ocpp.messages.availability import HeartbeatRequest, HeartbeatResponse
 from v2g.ocpp.messages.base import Message
+from v2g.ocpp.quirks import QUIRKS, QuirkName, read_tolerantly
 from v2g.ocpp.routes import Version, action_of
-from v2g.ocpp.rpc import Answered, Called, Failed, RpcPeer
+from v2g.ocpp.rpc import Answered, Called, Failed, Mend, RpcPeer
 from v2g.ocpp.rpc import Send as RpcSend
 from v2g.ocpp.times import parse_time
 from v2g_station.blocks.connection.network import NetworkProfiles
@@ -72,7 +74,7 @@ class CsmsLink:
         security_event: Callable[[str, str], None],
         boot_reason: ocpp.BootReason,
         message_timeout: float | None = None,
-        mirror: "Callable[[frozenset[str], float], MirroredPeer] | None" = None,
+        mirror: "Callable[[frozenset[str], float, Mend], MirroredPeer] | None" = None,
     ) -> None:
         self._k = kernel
         self._mirror = mirror
@@ -90,6 +92,7 @@ class CsmsLink:
         self._peer: RpcPeer | MirroredPeer | None = None
         self._draining = False
         self._then: dict[str, Then] = {}
+        self._tolerated: set[str] = set()
         self._failures = 0
         self._booted_slot: int | None = None
         """The slot whose CSMS has accepted this boot."""
@@ -150,10 +153,14 @@ class CsmsLink:
         timeout = (
             self._timeout or profile.message_timeout or self._k.model.number("OCPPCommCtrlr.MessageTimeout[Default]")
         )
+        self._tolerated.clear()
+        mend = partial(self._read_answer, version)
         if version == "1.6" and self._mirror is not None:
-            self._peer = self._mirror(self._handles, float(timeout))
+            self._peer = self._mirror(self._handles, float(timeout), mend)
         else:
-            self._peer = RpcPeer(version, handles=self._handles, entropy=self._k.entropy, timeout=float(timeout))
+            self._peer = RpcPeer(
+                version, handles=self._handles, entropy=self._k.entropy, timeout=float(timeout), mend=mend
+            )
         if self._k.registration == "Accepted" and slot == self._booted_slot:
             self._registered()  # the CSMS has accepted this boot (OCPP-J 5.3)
         else:
@@ -271,6 +278,19 @@ class CsmsLink:
         except OcppError:
             return
         self._k.note("clock_compared", offset_ms=offset)
+
+    def _read_answer(self, version: Version, payload: bytes, type_: type[Message]) -> Message:
+        """Read an answer that deviates from OCPP softly, and note each quirk once a connection: what was asked would be
+        asked again, though it was done. Raises OcppError, also for any request, whose CALLERROR says what is wrong."""
+        tolerates: Iterable[QuirkName] = ()
+        if type_.__name__.endswith(("Response", "Conf")):
+            tolerates = QUIRKS
+            payload = b"{}" if payload == b"null" else payload  # the other notation of none (OCPP-J 4.1.5)
+        message, shown = read_tolerantly(payload, type_, version, tolerates)
+        for name in sorted(shown - self._tolerated):
+            self._k.note("quirk_tolerated", quirk=name, message=type_.__name__)
+        self._tolerated |= shown
+        return message
 
     def _beat(self) -> None:
         """Send a heartbeat when nothing else was sent for an interval (G02)."""

@@ -1,5 +1,7 @@
 """A connection that ends without a report: nothing waits for its answers (`v2g_station.blocks.connection.link`)."""
 
+import pytest
+
 from tests.station.bench import Bench
 from v2g_station.kernel.kernel import Connect, Disconnect
 
@@ -20,6 +22,25 @@ def test_what_a_replaced_connection_did_not_answer_is_sent_again() -> None:
     found.expect("TransactionEvent", eventType="Started")
     found.wait(60)
     assert len(found.station.outbox) == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "quirks"),
+    [
+        ('{"idTokenInfo":null,"totalCost":null}', ["null_field"]),
+        ('{"paid":true,"idTokenInfo":{"status":"accepted"}}', ["enum_case", "unknown_field"]),
+        ("null", []),
+    ],
+)
+def test_what_an_answer_says_beside_the_standard_does_not_count(answer: str, quirks: list[str]) -> None:
+    """The CSMS has booked the event: it is not sent again, and others do not wait for it."""
+    found = waiting()
+    del found.answers["TransactionEvent"]
+    found.answer_late("TransactionEvent", answer)
+    found.unplug()
+    found.wait(60)
+    assert [each["eventType"] for each in found.all("TransactionEvent")] == ["Started", "Ended"]
+    assert sorted(str(each.data["quirk"]) for each in found.observed if each.name == "quirk_tolerated") == quirks
 
 
 def test_who_is_connected_does_not_connect_again() -> None:
