@@ -6,6 +6,7 @@ Profiles set by the CSMS, by SetNetworkProfile or SetVariables, are checked here
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -119,6 +120,8 @@ def flaw(profile: NetworkConnectionProfile) -> StatusInfo | None:
         return status_info("InvalidNetworkConf", "transport must be JSON and the security profile 1 to 3")
     if not profile.ocpp_csms_url.startswith(scheme):
         return status_info("InvalidURL", "the URL scheme does not match the security profile")
+    if not _has_address(profile.ocpp_csms_url):
+        return status_info("InvalidURL", "the URL has no valid host and port")
     if profile.message_timeout <= 0:
         return status_info("InvalidNetworkConf", "messageTimeout")
     if profile.vpn is not None or profile.apn is not None:  # B09.FR.13: managed by the operating system, not OCPP
@@ -128,6 +131,14 @@ def flaw(profile: NetworkConnectionProfile) -> StatusInfo | None:
     if profile.basic_auth_password is not None and len(profile.basic_auth_password) < 16:
         return status_info("InvalidNetworkConf", "basicAuthPassword must have at least 16 characters")
     return None
+
+
+def _has_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0 and not any(map(str.isspace, url))
+    except ValueError:
+        return False
 
 
 _PRIORITY: Final = "OCPPCommCtrlr.NetworkConfigurationPriority"
@@ -326,7 +337,7 @@ class NetworkProfiles:
         match variable.name:
             case "SecurityProfile" if self._too_low(int(value)):
                 return status_info("NoSecurityDowngrade")
-            case "OcppCsmsUrl" if value and not value.startswith(("ws://", "wss://")):
+            case "OcppCsmsUrl" if value and not (value.startswith(("ws://", "wss://")) and _has_address(value)):
                 return status_info("InvalidURL")
             case "Identity" if value and not IDENTITY.fullmatch(value):
                 return status_info("InvalidValue")

@@ -92,6 +92,7 @@ class Diagnostics(FunctionalBlock):
         self._log = self._k.stored("security_log", _LogEntry)
         self._next = int(max(self._log, default="0")) + 1
         self.answers: dict[str, Handler] = {"GetLog": self._get_log, "CustomerInformation": self._customer}
+        self._k.on_clock_set.append(self._clock_set)
 
     def start(self) -> None:
         """Report an upload interrupted by the last stop of the program (N01.FR.10)."""
@@ -117,6 +118,10 @@ class Diagnostics(FunctionalBlock):
                     type=type_, timestamp=format_time(self._k.utc_ms), tech_info=info[:255] or None
                 )
             )
+
+    def _clock_set(self, by_ms: int) -> None:
+        if abs(by_ms) > 1000 * self._k.model.number("ClockCtrlr.TimeAdjustmentReportingThreshold"):
+            self.security_event("SettingSystemTime", f"by {by_ms / 1000:+.0f} s")
 
     # -- logs
 

@@ -208,6 +208,9 @@ def test_a_downgrade_that_is_allowed_is_from_3_to_2() -> None:
         {"basicAuthPassword": "short"},
         {"messageTimeout": 0},
         {"ocppCsmsUrl": "https://csms.example"},
+        {"ocppCsmsUrl": "ws://"},
+        {"ocppCsmsUrl": "ws://csms.example:99999/ocpp"},
+        {"ocppCsmsUrl": "ws://csms example/ocpp"},
         {"apn": {"apn": "internet", "apnAuthentication": "AUTO"}},
     ],
 )

@@ -59,6 +59,19 @@ def test_a_start_is_a_security_event() -> None:
     found.expect("SecurityEventNotification", type="StartupOfTheDevice", timestamp=at(found.utc_ms))
 
 
+def test_a_clock_that_is_set_is_a_security_event() -> None:
+    """If it is set by more than TimeAdjustmentReportingThreshold, in either direction."""
+    found = Bench()
+    for seconds, said in ((-20, ""), (21, "by +21 s"), (-3600, "by -3600 s")):
+        found.clear()
+        found.utc_ms += 1000 * seconds
+        found.wait(1)
+        if said:
+            found.expect("SecurityEventNotification", type="SettingSystemTime", techInfo=said)
+        else:
+            found.nothing("SecurityEventNotification")
+
+
 def test_a_fault_is_reported_until_it_is_over() -> None:
     found = Bench()
     broken = Fault(evse_id=1, connector_id=1, word="lock_broken", active=True, component="ConnectorPlugRetentionLock")
