@@ -43,7 +43,11 @@ def read_or_go_back(path: Path, read: Callable[[str], Config], place: Place, *, 
         return read(text)
     except ConfigError as error:
         try:
-            _go_back(path, text, place, {"phase": phase, "why": str(error)[:200]})
+            tree = parse_tree(text, str(path))
+        except ConfigError:  # the same flaw, which hides whether updates are configured
+            raise error from None
+        try:
+            _go_back(path, tree, place, {"phase": phase, "why": str(error)[:200]})
         except (KeyError, TypeError, FileNotFoundError):  # no updates are configured, or none was begun
             pass
         except (V2GError, OSError, msgspec.MsgspecError) as why:
@@ -51,8 +55,8 @@ def read_or_go_back(path: Path, read: Callable[[str], Config], place: Place, *, 
         raise
 
 
-def _go_back(path: Path, text: str, place: Place, change: dict[str, object]) -> None:
-    update, folder = place(parse_tree(text, str(path)))
+def _go_back(path: Path, tree: object, place: Place, change: dict[str, object]) -> None:
+    update, folder = place(tree)
     state = path.parent / folder / "update.json"
     kept = typed_json.decode(state.read_bytes(), dict[str, object])
     trial = typed_json.convert(kept, _Trial)
