@@ -11,11 +11,14 @@ from v2g.energy.limits import (
     AUTHORIZATION,
     CABLE,
     EVSE,
+    MOST_MA,
     MOST_W,
     NO_RESPONSE,
     OPERATOR,
+    PHASES,
     SETPOINT,
     SITE,
+    TEMPERATURE,
     VEHICLE,
     EffectiveLimits,
     GridResponse,
@@ -242,16 +245,74 @@ def test_the_grid_shifts_power_and_bounds_it(response: GridResponse, power: int,
     assert response.bend(power) == bent
 
 
+def test_two_demands_of_the_grid_are_met_at_once() -> None:
+    one = GridResponse(delta_w=5, floor_w=-3, ceiling_w=9, ramp_percent=2.0)
+    other = GridResponse(delta_w=-2, floor_w=-1, ceiling_w=4, ramp_percent=1.0, trip=True)
+    both = GridResponse(delta_w=3, floor_w=-1, ceiling_w=4, ramp_percent=1.0, trip=True)
+    assert one.beside(other) == other.beside(one) == both
+    assert one.beside(NO_RESPONSE) == NO_RESPONSE.beside(one) == one
+    assert NO_RESPONSE.beside(NO_RESPONSE) == NO_RESPONSE
+
+
+@pytest.mark.parametrize(
+    ("stated", "volts", "lines", "currents"),
+    [
+        ({}, 230, 3, (16_000, 8_000)),
+        ({}, 230, 1, (48_000, 24_000)),
+        ({}, 1, 1, (MOST_MA, 5_520_000)),
+        ({"discharge_w": MOST_W}, 1, 1, (MOST_MA, MOST_MA)),
+        ({"charge_ma": 10_000}, 230, 3, (10_000, 8_000)),
+        ({"discharge_ma": 32_000}, 230, 3, (16_000, 32_000)),
+    ],
+)
+def test_each_conductor_carries_its_part_of_a_power(
+    stated: dict[str, int], volts: int, lines: int, currents: tuple[int, int]
+) -> None:
+    limit = msgspec.structs.replace(Limit(source=SITE, charge_w=11_040, discharge_w=5_520), **stated)
+    found = limit.balanced(volts, lines)
+    assert found == msgspec.structs.replace(limit, charge_ma=currents[0], discharge_ma=currents[1])
+
+
+@pytest.mark.parametrize(
+    ("charge_line", "discharge_line", "lines", "charge", "discharge"),
+    [
+        (None, None, 1, (11_040, "evse"), (5_520, "site")),
+        ((10_000, "cable"), None, 3, (6_900, "cable"), (5_520, "site")),
+        (None, (6_000, "operator"), 3, (11_040, "evse"), (4_140, "operator")),
+        ((10_000, "cable"), (6_000, "operator"), 1, (2_300, "cable"), (1_380, "operator")),
+        ((16_000, "cable"), (8_000, "operator"), 3, (11_040, "evse"), (5_520, "site")),
+    ],
+)
+def test_a_vehicle_gets_what_the_conductors_that_it_uses_may_carry(
+    charge_line: tuple[int, str] | None,
+    discharge_line: tuple[int, str] | None,
+    lines: int,
+    charge: tuple[int, str],
+    discharge: tuple[int, str],
+) -> None:
+    limits = EffectiveLimits(
+        charge_w=11_040, discharge_w=5_520, charge_source="evse", discharge_source="site", charge_line=charge_line,
+        discharge_line=discharge_line,
+    )  # fmt: skip
+    found = limits.over(lines, 230)
+    assert (found.charge_w, found.charge_source) == charge
+    assert (found.discharge_w, found.discharge_source) == discharge
+
+
 def test_what_is_not_said_of_a_limit() -> None:
     limit, setpoint = Limit(source=SITE, charge_w=1, discharge_w=2), Setpoint(power_w=1, source="csms")
     assert (limit.version, limit.valid_from_ms, limit.valid_until_ms) == (0, 0, None)
     assert (setpoint.priority, setpoint.version, setpoint.valid_from_ms, setpoint.valid_until_ms) == (0, 0, 0, None)
-    assert NO_RESPONSE.ramp_percent == 0.0
-    later = msgspec.structs.replace(limit, valid_from_ms=10, valid_until_ms=20)
-    assert [later.discharge_at(at) for at in (9, 10, 19, 20)] == [0, 2, 2, 0]
+    assert GridResponse(delta_w=0, floor_w=None, ceiling_w=None, ramp_percent=0.0, trip=False) == NO_RESPONSE
+    later = msgspec.structs.replace(limit, discharge_ma=3, valid_from_ms=10, valid_until_ms=20)
+    for permitted, within in ((later.discharge_at, 2), (later.discharge_ma_at, 3)):
+        assert [permitted(at) for at in (9, 10, 19, 20)] == [0, within, within, 0]
+    assert limit.discharge_ma_at(0) is None
 
 
 def test_sources_have_the_names_that_events_and_offers_show() -> None:
-    names = (VEHICLE, EVSE, SITE, OPERATOR, AUTHORIZATION, CABLE, SETPOINT)
-    assert names == ("vehicle", "evse", "site", "operator", "authorization", "cable", "setpoint")
-    assert MOST_W == 10_000_000
+    names = (VEHICLE, EVSE, SITE, OPERATOR, AUTHORIZATION, CABLE, TEMPERATURE, PHASES, SETPOINT)
+    assert names == (
+        "vehicle", "evse", "site", "operator", "authorization", "cable", "temperature", "phases", "setpoint",
+    )  # fmt: skip
+    assert MOST_W == MOST_MA == 10_000_000
