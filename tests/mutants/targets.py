@@ -422,7 +422,10 @@ TARGETS: Final[Mapping[str, Target]] = {
     "ocsp": Target("v2g/pki/ocsp.py", ("tests/pki/test_ocsp.py",)),
     "signed": Target("v2g/energy/signed.py", ("tests/energy/test_gate.py", "tests/energy/test_signed.py")),
     "grid_signal": Target("v2g/energy/grid_signal.py", ("tests/energy/test_grid_signal.py",)),
-    "own_profiles": Target("csms/smart_charging/rules.py", ("tests/csms/smart_charging/test_own_profiles.py",)),
+    "own_profiles": Target(
+        "csms/smart_charging/rules.py",
+        tuple(f"tests/csms/smart_charging/test_{each}.py" for each in ("own_profiles", "profiles", "rules")),
+    ),
     "site_state": Target(
         "csms/sites/work.py",
         (
