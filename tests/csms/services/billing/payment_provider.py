@@ -21,7 +21,9 @@ class FakeProvider:
         self.requests: list[tuple[str, str]] = []
         self.lost = self.down = 0
         self.slow = False
-        """Debits are pending when they are asked for first."""
+        """Debits and notices are pending when they are asked for first."""
+        self.refused = ""
+        """The last part of the path of requests that are refused."""
         self.funds = True
         self.notices: dict[str, tuple[str, int, int]] = {}
         """Notice -> amount, when it was given, and how long it has to be before the debit (s)."""
@@ -54,6 +56,8 @@ class FakeProvider:
             return web.Response(status=503)
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return web.Response(status=401)
+        if request.path.rpartition("/")[2] == self.refused:
+            return web.Response(status=422)
         status, answer = self._once(request, body)
         if self.lost and request.method == "POST":
             self.lost -= 1
@@ -70,7 +74,7 @@ class FakeProvider:
         before, status, answer = self.answers[key]
         if before != asked:
             return 422, {"reason": "this key was used for another request"}
-        if answer.get("state") == "pending" and "debits" in request.path:
+        if answer.get("state") == "pending" and request.path != "/mandates":
             self.answers[key] = (asked, status, {**answer, "state": "done"})
         return status, answer
 
@@ -80,6 +84,8 @@ class FakeProvider:
 
     def _carry_out(self, path: list[str], body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         match path:
+            case ["mandates", name, "notices" | "debits"] if body["currency"] != self.mandates[name]["currency"]:
+                return 422, {"reason": "another currency"}
             case ["mandates"]:
                 name = f"M{len(self.mandates) + 1}"
                 approval = f"https://pay.example/{name}"
@@ -90,7 +96,7 @@ class FakeProvider:
                     return 200, {"reference": "none", "state": "failed", "reason": "the payer has moved"}
                 reference = f"N{len(self.notices) + 1}"
                 self.notices[reference] = body["amount"], self.now_ms, body["notice_s"]
-                return 201, {"reference": reference, "state": "done"}
+                return 201, {"reference": reference, "state": "pending" if self.slow else "done"}
             case ["mandates", name, "debits"] if self.now_ms and not self._has_notice(body):
                 return 422, {"reason": "no notice, of another amount, or too short"}
             case ["mandates", name, "debits"]:

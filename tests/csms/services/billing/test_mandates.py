@@ -88,9 +88,11 @@ async def debits(csms: Backend) -> AsyncIterator[Debits]:
 async def test_a_mandate_is_created_approved_and_debited_for_each_session(debits: Debits) -> None:
     await debits.book(posting("00", money=5_000_000))  # before there was a mandate
     debits.csms.clock.advance(1)
+    expires_ms = debits.csms.clock.utc_ms() + DAY_MS
     number = await debits.agree()
     assert (await debits.mandate(number)).state == "active"
-    assert debits.provider.mandates["M1"]["most"] == "1000.00"
+    terms = {"payer": "driver@bank", "currency": "EUR", "most": "1000.00", "expires_ms": expires_ms}
+    assert debits.provider.mandates["M1"].items() >= terms.items()
     await debits.book(posting("01", money=123_456_789), posting("02", money=990_000))
     await debits.book(posting("03", money=7_000_000, vehicle="OTHER"), posting("04", money=-4_000_000))
     for _ in range(3):
@@ -100,7 +102,8 @@ async def test_a_mandate_is_created_approved_and_debited_for_each_session(debits
         ("01", 123_460_000, "done", "D1"), ("02", 990_000, "done", "D2"), ("04", 0, "nothing", ""),
     ]  # fmt: skip
     reported = [each.data for each in debits.csms.events.named("debit_done")]
-    assert [(each["station"], each["session_id"]) for each in reported] == [("CS", "01"), ("CS", "02")]
+    assert [(each["session_id"], each["amount"]) for each in reported] == [("01", "123.46"), ("02", "0.99")]
+    assert reported[0].items() >= {"station": "CS", "mandate": number, "currency": "EUR", "reason": ""}.items()
 
 
 @pytest.mark.requirement("R42", "R189")
@@ -288,6 +291,30 @@ async def test_what_is_corrected_while_a_notice_runs_is_not_debited_and_noticed_
 
 
 @pytest.mark.requirement("R189")
+async def test_what_is_corrected_once_its_debit_was_asked_for_is_given_back(debits: Debits, noticed: Noticed) -> None:
+    """At the first moment at which it may be: nobody knows whether it was debited."""
+    await noticed.later(1)
+    debits.provider.lost = 2
+    await noticed.later(DAY_MS)
+    await debits.book(posting("01", mwh=600, money=6_000_000))
+    await noticed.later(0)
+    assert (debits.provider.balance, debits.provider.reversals) == ({}, ["D1"])
+    await noticed.later(DAY_MS)
+    assert debits.provider.balance == {"D2": "6.00"}
+
+
+@pytest.mark.requirement("R189")
+async def test_a_notice_counts_from_when_the_provider_has_given_it(debits: Debits, noticed: Noticed) -> None:
+    debits.provider.slow = True
+    await noticed.collector.step()
+    assert (await debits.debits())[0].noticed_ms is None
+    assert debits.csms.events.named("debit_noticed") == []
+    await noticed.later(1)
+    assert (await debits.debits())[0].noticed_ms == debits.csms.clock.now_ms
+    assert len(debits.provider.notices) == len(debits.csms.events.named("debit_noticed")) == 1
+
+
+@pytest.mark.requirement("R189")
 async def test_without_notice_nothing_is_debited(debits: Debits, noticed: Noticed) -> None:
     debits.provider.reachable = False
     await noticed.later(1)
@@ -341,6 +368,58 @@ async def test_what_the_provider_refuses_fails_with_its_reason_and_its_reversal_
     assert "the mandate is not active" in found["CS/03/1"][1]
     assert debits.provider.balance == {}
     assert len(debits.csms.events.named("debit_failed")) == 3
+
+
+@pytest.mark.parametrize(
+    ("refused", "mandate", "debited"),
+    [
+        ("mandates", ("ended", ""), []),
+        ("M1", ("ended", "M1"), []),
+        ("notices", ("active", "M1"), [(5_000_000, "failed", "no notice: HTTP status 422: ")]),
+        ("debits", ("active", "M1"), [(5_000_000, "failed", "HTTP status 422: ")]),
+        (
+            "reversals",
+            ("active", "M1"),
+            [(5_000_000, "done", ""), (-5_000_000, "failed", "HTTP status 422: "), (0, "nothing", "")],
+        ),
+    ],
+)
+async def test_what_a_provider_refuses_is_not_asked_for_again(
+    debits: Debits, refused: str, mandate: tuple[str, str], debited: list[tuple[int, str, str]]
+) -> None:
+    debits.provider.refused = refused
+    debits.collector = DebitCollector(debits.csms.services, debits.client, int(refused == "notices"))
+    await debits.agree()
+    await debits.book(posting("01", money=5_000_000))
+    await debits.collector.step()
+    if refused == "reversals":
+        await debits.book(posting("01", mwh=600, money=0))
+    for _ in range(2):
+        await debits.collector.step()
+    asked = len(debits.provider.requests)
+    await debits.collector.step()
+    assert len(debits.provider.requests) == asked
+    found = await debits.mandate()
+    assert (found.state, found.reference) == mandate
+    assert found.reason == ("HTTP status 422: " if found.state == "ended" else "")
+    assert [(each.amount_micro, each.state, each.reason) for each in await debits.debits()] == debited
+    failed = [each.data["reason"] for each in debits.csms.events.named("debit_failed")]
+    assert failed == [reason for _, state, reason in debited if state == "failed"]
+    assert debits.csms.events.named("provider_lost") == []
+
+
+async def test_a_provider_that_does_not_answer_five_times_is_asked_again_in_the_next_step(debits: Debits) -> None:
+    now_ms, store = debits.csms.clock.utc_ms(), debits.csms.services.store
+    terms = {"payer": "p", "currency": "EUR", "most_micro": 10**9, "expires_ms": now_ms + DAY_MS}
+    for number in range(7):
+        await store.run(rows.add, vehicle=f"{VEHICLE}{number}", now_ms=now_ms, **terms)
+    debits.provider.down = 100
+    await debits.collector.step()
+    assert len(debits.provider.requests) == 5
+    debits.provider.down = 0
+    await debits.collector.step()
+    assert len(debits.provider.mandates) == 7
+    assert [len(debits.csms.events.named(name)) for name in ("provider_lost", "provider_back")] == [1, 1]
 
 
 async def test_a_mandate_ends_when_the_payer_declines_it_ends_it_or_it_expires(debits: Debits) -> None:
