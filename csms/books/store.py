@@ -200,27 +200,25 @@ def _add(
     connection: Connection, posting: bookkeeping.Posting, period: str, now_ms: int, *, reverses: int | None = None
 ) -> int:
     use = posting.use
-    result = connection.execute(
-        insert(postings).values(
-            period=period,
-            booked_ms=now_ms,
-            station_id=posting.station_id,
-            session_id=posting.session_id,
-            vehicle=vehicle_of(posting.vehicle),
-            reverses=reverses,
-            reversed=0,
-            document=canonical(posting).decode(),
-            **{name: getattr(use, name) for name in bookkeeping.Use.__struct_fields__},
-        )
+    added = insert(postings).values(
+        period=period,
+        booked_ms=now_ms,
+        station_id=posting.station_id,
+        session_id=posting.session_id,
+        vehicle=vehicle_of(posting.vehicle),
+        reverses=reverses,
+        reversed=0,
+        document=canonical(posting).decode(),
+        **{name: getattr(use, name) for name in bookkeeping.Use.__struct_fields__},
     )
-    (number,) = result.inserted_primary_key or (0,)
+    number = int(connection.execute(added.returning(postings.c.id)).scalar_one())
     rows = [
         {"posting_id": number, "account": each.account, "unit": each.unit, "amount": each.amount}
         for each in posting.entries
     ]
     if rows:
         connection.execute(insert(posting_entries), rows)
-    return int(number)
+    return number
 
 
 def close(

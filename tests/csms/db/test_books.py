@@ -2,6 +2,7 @@
 
 import contextlib
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -215,6 +216,76 @@ def test_what_ended_after_a_period_does_not_keep_it_open(store: Store, end_ms: i
             books.close(connection, "2026-11", LATER, BERLIN, KEY)
         assert records.unsettled(connection) == [("CS", "02")]
 
+    store.do(work)
+
+
+def test_what_earlier_versions_settled_and_did_not_post_keeps_a_period_open(store: Store) -> None:
+    """Beside what is posted of the same station, and of the same id at another one."""
+
+    def work(connection: Connection) -> None:
+        book(connection, posting("01"))
+        for station, session in (("CS", "01"), ("CS", "02"), ("CS-2", "01")):
+            assert records.save_settlement(connection, station, session, "ab", b"{}", NOV)
+        assert sorted(books.unposted(connection)) == [("CS", "02"), ("CS-2", "01")]
+        with pytest.raises(RefusedError, match="not in the books: 2"):
+            books.close(connection, "2026-11", LATER, UTC, KEY)
+
+    store.do(work)
+
+
+def journaled(connection: Connection, session: str, lines: int) -> records.JournalRow:
+    row = records.JournalRow(station_id="CS", session_id=session, lines=lines, head="ab", ended=True)
+    assert records.append_journal(connection, row, 0, [b"x"] * lines, NOV)
+    return row
+
+
+def test_a_month_has_the_lines_of_its_sessions_each_as_often_as_it_was_posted(store: Store) -> None:
+    def work(connection: Connection) -> None:
+        journaled(connection, "01", 3)
+        journaled(connection, "02", 2)
+        book(connection, posting("01"), posting("01", mwh=600), posting("02", end_ms=NOV + 31 * DAY))
+        records.save_settlement(connection, "CS", "03", "ab", b"{}", NOV)
+        assert books.sessions_of(connection, "2026-11", 9) == [("CS", "01"), ("CS", "03")]
+        assert books.sessions_of(connection, "2026-11", 8) is None
+        assert books.sessions_of(connection, "2026-12", 2) == [("CS", "02"), ("CS", "03")]
+        assert books.sessions_of(connection, "2026-12", 1) is None
+
+    store.do(work)
+
+
+def test_of_two_corrections_of_one_settlement_the_second_is_refused(store: Store) -> None:
+    """It was made of the journal as it was before the first one."""
+
+    def work(connection: Connection) -> None:
+        row = replace(journaled(connection, "01", 1), lines=2, head="cd")
+        book(connection, posting())
+        for money, refused in ((400, False), (500, True)):
+            expected = pytest.raises(RefusedError, match="was first") if refused else contextlib.nullcontext()
+            with expected as caught:
+                books.save_corrected(connection, row, 1, [b"y"], posting(money=money), b"{}", NOV, UTC)
+            assert (caught.value.reason if caught else "changed") == "changed"
+        assert records.journal_lines(connection, "CS", "01") == [b"x", b"y"]
+        assert amounts(books.sums(connection))["driver", "EUR"] == 400
+
+    store.do(work)
+
+
+@pytest.mark.parametrize("change", ["book", "move", "close"])
+def test_nodes_change_the_books_one_after_the_other(store: Store, change: str) -> None:
+    """PostgreSQL locks them until the end of the transaction; SQLite has one writer."""
+    changes: dict[str, Callable[[Connection], object]] = {
+        "book": lambda connection: book(connection, posting()),
+        "move": lambda connection: books.move(connection, "CS", "01", set()),
+        "close": lambda connection: books.close(connection, "2026-11", LATER, UTC, KEY),
+    }
+
+    def work(connection: Connection) -> None:
+        changes[change](connection)
+        if connection.dialect.name == "postgresql":
+            locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+            assert connection.exec_driver_sql(locks).scalar() == 1
+
+    store.do(book, posting())
     store.do(work)
 
 
