@@ -44,11 +44,7 @@ def least_w(limits: Iterable[GridLimit], direction: Direction, point: Connection
 
 def unbound(limits: Iterable[GridLimit], sites: Sequence[Site]) -> str:
     """Return which limit has no connection point among these sites, and why; "" if all have one."""
-    known = {ConnectionPoint(site=site.id) for site in sites}
-    known |= {ConnectionPoint(site=site.id, feeder=node.id) for site in sites for node in site.nodes}
-    known |= {
-        ConnectionPoint(station_id=place.station_id, evse_id=place.evse_id) for site in sites for place in site.places
-    }
+    known = {point for site in sites for point in _points(site)}
     for each in limits:
         if each.connection_point == ALL:
             if each.phases_ma is not None:
@@ -56,6 +52,15 @@ def unbound(limits: Iterable[GridLimit], sites: Sequence[Site]) -> str:
         elif each.connection_point not in known:
             return f"a limit is unbound: no site has {each.connection_point}"
     return ""
+
+
+def _points(site: Site) -> set[ConnectionPoint]:
+    """Return the connection points of a site: its own, and those of its feeders and EVSEs."""
+    evses = {ConnectionPoint(station_id=place.station_id, evse_id=place.evse_id) for place in site.places}
+    return {
+        ConnectionPoint(site=site.id),
+        *(ConnectionPoint(site=site.id, feeder=node.id) for node in site.nodes),
+    } | evses
 
 
 def chains(sites: Iterable[Site]) -> dict[tuple[str, int], list[ConnectionPoint]]:
@@ -77,8 +82,7 @@ def chains(sites: Iterable[Site]) -> dict[tuple[str, int], list[ConnectionPoint]
 def of_site(site: Site, limits: Iterable[GridLimit], part_w: int | None, now_ms: int) -> list[GridLimit]:
     """Return all that limits a site, now or as announced, by place: its fuses, limits of the grid at its connection,
     feeders and EVSEs, and its part (W) of what all stations may draw."""
-    points = {point for chain in chains([site]).values() for point in chain} - {ALL}
-    points |= {ConnectionPoint(site=site.id), *(ConnectionPoint(site=site.id, feeder=node.id) for node in site.nodes)}
+    points = _points(site)
     found = [each for each in limits if each.connection_point in points and now_ms < each.until_ms]
     if part_w is not None and part_w < MOST_W:
         top = ConnectionPoint(site=site.id)

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csms.grid.limits import (
+    FUSE,
+    PART,
     Bearer,
     EvseUse,
     PointPower,
@@ -16,6 +18,7 @@ from csms.grid.limits import (
     chains,
     least_w,
     limited,
+    of_site,
     share_out,
     share_stations,
     states,
@@ -153,6 +156,42 @@ def test_a_limit_of_an_evse_alone_is_in_the_tree_which_stays_as_it_was() -> None
     nodes = {each.id: each for each in found.nodes}
     assert nodes["EVSE A/1"].limits == (0, 0, 0)
     assert (nodes["row"].parent, nodes["row"].feed_back) == ("main", (7, 8, 9))
+
+
+OTHER = ConnectionPoint(site="other")
+
+
+@pytest.mark.parametrize(("part_w", "part"), [(None, []), (MOST_W, []), (MOST_W - 1, [MOST_W - 1])])
+def test_a_site_is_limited_at_each_of_its_points_by_fuses_the_grid_and_its_part(
+    part_w: int | None, part: list[int]
+) -> None:
+    """Also at a feeder without an EVSE, and by what is announced; not by what has ended, or holds elsewhere."""
+    site = yard("main")
+    site = msgspec.structs.replace(
+        site, nodes=(site.nodes[0], msgspec.structs.replace(site.nodes[1], feed_back=(7, 8, 9)))
+    )
+    mine = [
+        limit(1, YARD, until_ms=1_001), limit(2, ROW, "export", from_ms=5_000), limit(3, MAIN), limit(4, EVSE),
+        limit(5, ROW, from_ms=3_000),
+    ]  # fmt: skip
+    others = [
+        limit(6),
+        limit(7, YARD, until_ms=1_000),
+        limit(8, OTHER),
+        limit(9, ConnectionPoint(station_id="B", evse_id=1)),
+    ]
+    found = of_site(site, [*others, *mine], part_w, 1_000)
+    fuses = [
+        limit(None, at, way, phases_ma=phases_ma, source=FUSE)  # type: ignore[arg-type]
+        for at, way, phases_ma in (
+            (MAIN, "import", (100_000,) * 3), (ROW, "import", (63_000,) * 3), (ROW, "export", (7, 8, 9)),
+        )
+    ]  # fmt: skip
+    assert found == [
+        mine[3], mine[2], fuses[0], fuses[2], mine[1], fuses[1], mine[4], mine[0],
+        *(limit(each, YARD, source=PART) for each in part),
+    ]  # fmt: skip
+    assert (FUSE, PART) == ("fuse", "share"), "as the API shows them"
 
 
 # -- over all stations

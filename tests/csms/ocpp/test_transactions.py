@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 from sqlalchemy import Connection
@@ -12,6 +13,7 @@ from sqlalchemy import Connection
 from csms.admission.work import StationAdmissions
 from csms.background import background
 from csms.remote_control import work as remote_control
+from csms.smart_charging import store as profiles
 from csms.smart_charging.charging_plans import share_profile
 from csms.smart_charging.work import SmartCharging
 from csms.tariffs import store as tariffs
@@ -256,6 +258,48 @@ async def test_the_lower_limit_counts(csms: Backend) -> None:
     assert (await charging.event("Updated", "MeterValuePeriodic"))["transactionLimit"] == {"maxEnergy": 10_000.0}
     await want(csms, charging, max_energy=30_000.0)  # the station's own is lower: E16.FR.08
     assert await says(charging, {"maxEnergy": 10_000.0}) is None
+
+
+@pytest.mark.parametrize(
+    ("supported", "told"),
+    [
+        ("maxEnergy, maxTime", {"maxEnergy": 9_000.0}),
+        ("maxCost", {"maxCost": 2.0}),
+        ("maxSoC", None),
+        ("", {"maxEnergy": 9_000.0, "maxCost": 2.0}),
+    ],
+)
+async def test_a_station_is_told_the_limits_that_it_supports(
+    csms: Backend, supported: str, told: dict[str, float] | None
+) -> None:
+    """E16.FR.12: as its variable says, all where that says nothing."""
+    charging = await limited(csms)
+    values = [{"type": "MaxSet", "value": "maxSoC"}, {"value": supported}]
+    place = {"component": {"name": "TxCtrlr"}, "variable": {"name": "SupportedLimits"}, "variableAttribute": values}
+    report = {"requestId": 1, "generatedAt": charging.now(), "seqNo": 0, "reportData": [place]}
+    await charging.station.call("NotifyReport", report)
+    await want(csms, charging, max_energy=9_000.0, max_cost=2.0)
+    answer = await charging.event("Updated", "MeterValuePeriodic")
+    assert answer.get("transactionLimit") == told
+    assert "transactionLimit" not in await charging.event("Updated", "MeterValuePeriodic"), "once"
+
+
+@pytest.mark.parametrize("placed", [True, False])
+async def test_a_transaction_has_the_profile_of_the_remote_start_that_it_names(csms: Backend, placed: bool) -> None:
+    """F01.FR.25: also where it does not say its EVSE, which is then that of the start."""
+    station = await csms.booted(version="2.1")
+    station.answers["RequestStartTransaction"] = {"status": "Accepted"}
+    token, profile = IdToken(id_token=VALID["idToken"], type=VALID["type"]), share_profile(2, 16_000, 3, 0, "")
+    profile = msgspec.structs.replace(profile, id=7, stack_level=4, transaction_id=None)
+    started = await remote_control.start(csms.services, station.id, token, evse_id=2, charging_profile=profile)
+    charging = Charging(csms, station, evse_id=2)
+    info = {"transactionId": charging.id, "remoteStartId": started.remote_start_id}
+    await charging.event("Started", "RemoteStart", placed=placed, extra={"transactionInfo": info})
+    bound = msgspec.structs.replace(profile, transaction_id=charging.id)
+    stored = await csms.services.store.read(profiles.profiles, station.id)
+    assert [(evse_id, held) for evse_id, _, held in stored] == [(2, bound)]
+    (matched,) = csms.events.named("remote_start_matched")
+    assert matched.data.items() >= {"remote_start": started.remote_start_id, "known": True}.items()
 
 
 async def test_a_cost_limit_is_told_with_the_cost(csms: Backend) -> None:
