@@ -158,7 +158,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "calibration": Target("secc/hardware/calibration.py", ("tests/secc/hardware/test_calibration.py",)),
     "safety_channel": Target(
         "secc/hardware/safety.py",
-        tuple(f"tests/secc/hardware/test_safety{each}.py" for each in ("", "_inputs", "_parts")),
+        tuple(f"tests/secc/hardware/test_{each}.py" for each in ("safety", "safety_inputs", "safety_parts", "heat")),
     ),
     "ac": Target("secc/hardware/ac.py", ("tests/secc/hardware/test_ac_limits.py",)),
     "plausibility": Target(

@@ -12,6 +12,8 @@ from csms.smart_charging.rules import (
     Order,
     Orders,
     StationAbilities,
+    add_prices,
+    add_sales_tariff,
     asked_of,
     check_distinct,
     needs_of,
@@ -21,13 +23,13 @@ from csms.smart_charging.rules import (
 )
 from tests.csms.support import grid_signal
 from v2g.energy.limits import MOST_W
-from v2g.energy.price_plan import Use
+from v2g.energy.price_plan import Charge, PricePlan, Rate, Use
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsRequest
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time
-from v2g.translate.price_schedules import Asked
+from v2g.translate.price_schedules import Asked, absolute_prices, price_levels, sales_tariff
 
 NOW = 1_800_000_000_789
 HOUR_MS = 3_600_000
@@ -214,6 +216,32 @@ def profile(number: int = 7, purpose: str = "TxDefaultProfile", level: int = 4, 
         charging_schedule=(schedule,),
         **more,
     )
+
+
+FLAT = Charge(rates=(Rate(price="0.30"),))
+LASTING = Charge(rates=(Rate(price="0.10"),))
+
+
+@pytest.mark.parametrize(
+    ("plan", "money", "kind"),
+    [
+        (PricePlan(id="flat", currency="EUR", energy=FLAT), True, "absolute_price_schedule"),
+        (PricePlan(id="flat", currency="EUR", energy=FLAT), False, "price_level_schedule"),
+        (PricePlan(id="timed", currency="EUR", energy=FLAT, charging_time=LASTING), True, "price_level_schedule"),
+    ],
+)
+def test_prices_are_in_money_where_vehicle_and_plan_have_them(plan: PricePlan, money: bool, kind: str) -> None:
+    """K15.FR.07: in one of the three forms; a schedule has no more. Numbers are those of the profile."""
+    asked = asked_of(Needs(evse_id=1, requested="DC", most_w=11_000), 1_800_000_000_000, 1_800_000_000_000, 0, 12)
+    bare = profile(-7)
+    (schedule,) = add_sales_tariff(bare, plan, asked).charging_schedule
+    assert schedule == msgspec.structs.replace(bare.charging_schedule[0], sales_tariff=sales_tariff(plan, asked, 1))
+    made = {"absolute_price_schedule": absolute_prices, "price_level_schedule": price_levels}
+    for before in (bare, msgspec.structs.replace(bare, charging_schedule=(schedule,))):
+        priced = add_prices(before, plan, asked, money=money)
+        (found,) = priced.charging_schedule
+        assert found == msgspec.structs.replace(bare.charging_schedule[0], **{kind: made[kind](plan, asked, 7)})
+        assert msgspec.structs.replace(priced, charging_schedule=bare.charging_schedule) == bare
 
 
 TX = "TxProfile"

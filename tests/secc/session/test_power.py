@@ -20,7 +20,7 @@ from secc.session.d20.loop import needed
 from secc.session.d20.stages import RequestContext
 from secc.session.facts import SessionFacts
 from secc.session.ports import Device, Measured, RecordMeter, ReportLimits, SetAcOutput, SetOutput, SetWptOutput
-from secc.session.power import apply_output, choose_output, direction, loop_event, overdraw, permitted
+from secc.session.power import apply_output, choose_output, direction, line_ma, loop_event, overdraw, permitted
 from secc.session.request_context import VehicleNotice
 from secc.session.stages import Authorized, Charging, Opened, Parametrised, Plan, Planned, Selected, Vehicle
 from secc.session.terms import OfferedTuple, PowerSpan
@@ -385,6 +385,25 @@ def test_the_low_voltage_is_between_50_and_95_percent(volts: int, charge_w: int)
     config = replace(CONFIG, ac_rating=replace(CONFIG.ac_rating, nominal_voltage_v=240))
     case = Case("ac", **CHARGE, config=config, vehicle=strong, measured=Measured(volts * 1000, 0))
     assert case.choose().charge_w == charge_w
+
+
+@pytest.mark.parametrize(
+    ("most", "lines", "volts", "current_ma"),
+    [
+        (None, 3, 230, 16_000),
+        ((10_000, "cable"), 3, 230, 10_000),
+        ((20_000, "cable"), 3, 230, 16_000),
+        (None, 1, 230, 48_000),
+        (None, 3, 200, 18_400),
+        ((18_000, "cable"), 3, 200, 18_000),
+    ],
+)
+def test_the_current_of_a_power_is_that_of_each_conductor_within_its_limit(
+    most: tuple[int, str] | None, lines: int, volts: int, current_ma: int
+) -> None:
+    """EVSEMaxCurrent of ISO 15118-2: 11.04 kW at the voltage that is measured."""
+    case = Case("ac", measured=Measured(volts * 1000, 0))
+    assert line_ma(11_040, most, lines, case.context) == current_ma
 
 
 def test_what_a_primary_device_receives() -> None:
