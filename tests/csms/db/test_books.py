@@ -109,12 +109,13 @@ def test_a_closed_period_stays_and_what_comes_late_is_in_the_next_one(store: Sto
         assert books.close(connection, "2026-11", LATER + 5, UTC, KEY) == closed
         assert books.is_intact(connection, closed)
         before = amounts(books.sums(connection, "2026-11"))
-        book(connection, posting("03"), posting("01", mwh=100, money=60))
+        book(connection, posting("03"), posting("01", mwh=100, money=60), posting("04", end_ms=NOV + 62 * DAY))
         assert amounts(books.sums(connection, "2026-11")) == before
         assert books.is_intact(connection, closed)
         assert [period for _, period, _ in books.of_session(connection, "CS", "01")] == [
             "2026-11", "2026-12", "2026-12",
         ]  # fmt: skip
+        assert [period for _, period, _ in books.of_session(connection, None, "04")] == ["2027-01"]
         assert amounts(books.sums(connection, "2026-12"))["driver", "EUR"] == 300 - 300 + 60
         later = books.close(connection, "2026-12", LATER, UTC, KEY)
         assert books.closed_periods(connection) == [closed, later]
