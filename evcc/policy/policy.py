@@ -155,8 +155,6 @@ def recharge_ms(config: DischargeConfig, battery: BatteryState) -> int:
     """Return how long charging at full power takes to reach the charge required at departure, ms."""
     goal = config.minimum_soc if config.departure_soc is None else config.departure_soc
     missing_wh = battery.capacity_wh * max(0.0, goal - battery.soc) / 100
-    if missing_wh == 0:
-        return 0
     return int(missing_wh / max(1, battery.max_charge_w) * 3_600_000)
 
 

@@ -91,11 +91,30 @@ def test_power_is_the_least_of_policy_terms_and_battery() -> None:
     assert permit(changed(BATTERY, max_discharge_w=500)) == Permit(500)
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda: judge(utc_ms=at(1.5), departure_ms=at(1.75) + 1),  # 15 min are kept for the departure
+        lambda: judge(config=changed(CONFIG, minimum_compensation=Decimal("0.25"))),
+        lambda: judge(utc_ms=at(1), terms=changed(TERMS, valid_until_ms=at(1) + 1)),
+        lambda: judge(battery=changed(BATTERY, soc=40.1)),
+        lambda: permit(until=at(1.75) + 1),
+        lambda: permit(utc_ms=at(1)),
+        lambda: permit(utc_ms=at(2) - 1),
+        lambda: permit(changed(BATTERY, soc=40.1)),
+        lambda: permit(changed(BATTERY, temperature_c=0.0)),
+        lambda: permit(changed(BATTERY, temperature_c=45.0)),
+    ],
+)
+def test_up_to_each_bound_energy_is_given_back(asked: Callable[[], Permit]) -> None:
+    assert asked() == Permit(7_000)
+
+
 @pytest.mark.requirement("R30")
 @pytest.mark.parametrize(
     ("reason", "asked"),
     [
-        (policy.COMPENSATION, lambda: permit(utc_ms=at(0.5))),
+        (policy.COMPENSATION, lambda: permit(utc_ms=at(1) - 1)),
         (policy.COMPENSATION, lambda: permit(utc_ms=at(2))),
         (policy.EXPIRED, lambda: permit(utc_ms=at(4))),
         (policy.AT_MINIMUM_SOC, lambda: permit(changed(BATTERY, soc=40.0))),
@@ -116,12 +135,16 @@ def test_discharging_stops_while_there_is_still_time_to_recharge_for_the_journey
     assert permit(config=config, until=at(1.5) + needed + 1).power_w == 7_000
     assert permit(config=config, until=at(1.5) + needed) == Permit(0, policy.DEPARTURE)
     assert policy.recharge_ms(CONFIG, BATTERY) == 0
+    assert permit(changed(BATTERY, max_charge_w=0), config=config) == Permit(0, policy.DEPARTURE)
 
 
 def test_a_paying_slot_still_to_come_is_seen() -> None:
     assert policy.pays_later(CONFIG, TERMS, utc_ms=NOW, departure_ms=DEPARTURE)
     assert not policy.pays_later(CONFIG, TERMS, utc_ms=at(2), departure_ms=DEPARTURE)
     assert not policy.pays_later(CONFIG, TERMS, utc_ms=NOW, departure_ms=at(1.25))
+    assert policy.pays_later(CONFIG, TERMS, utc_ms=NOW, departure_ms=at(1.25) + 1)
+    short = msgspec.structs.replace(TERMS, valid_until_ms=at(1))
+    assert not policy.pays_later(CONFIG, short, utc_ms=NOW, departure_ms=DEPARTURE)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +168,20 @@ def test_the_owners_consent_and_cycles_left_permit_discharge() -> None:
     settings = changed(CONFIG, consent="ask", cycle_budget=0.5)
     owner = OwnerSettings(consents=True, fed_back_wh=29_999)
     assert judge(config=settings, owner=owner) == Permit(7_000)  # type: ignore[arg-type]
+
+
+def test_a_policy_of_ones_own_is_asked_about_an_offer_and_about_each_moment() -> None:
+    asked: list[Situation] = []
+
+    def decide(situation: Situation) -> Permit:
+        asked.append(situation)
+        return Permit(2_000)
+
+    owner = OwnerSettings(fed_back_wh=5.0, policy=decide)
+    assert judge(utc_ms=at(1.5), owner=owner) == Permit(2_000)
+    assert policy.permit(CONFIG, TERMS, BATTERY, utc_ms=at(1.5), departure_ms=DEPARTURE, owner=owner) == Permit(2_000)
+    known = {"battery": BATTERY, "terms": TERMS, "utc_ms": at(1.5), "departure_ms": DEPARTURE, "fed_back_wh": 5.0}
+    assert asked == [Situation(permitted_w=7_000, offered=offered, **known) for offered in (True, False)]  # type: ignore[arg-type]
 
 
 @pytest.mark.requirement("R30")
