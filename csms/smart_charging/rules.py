@@ -7,7 +7,7 @@ does not limit has no limit in a profile, and no profile where that leaves nothi
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -137,12 +137,11 @@ def _least(*wh: float | None) -> int:
     return round(max(-1e9, min(1e9, max((each for each in wh if each is not None), default=0.0))))
 
 
-def answer_needs(needs: Needs, allowed: Iterable[str], *, has_signal: bool, version: Version) -> str:
+def answer_needs(needs: Needs, allowed: Collection[str], *, has_signal: bool, version: Version) -> str:
     """Return the status of NotifyEVChargingNeedsResponse. `allowed`: modes of the contract; empty means any.
 
     A mode outside the contract is Rejected (K19.FR.15, Q01.FR.04); 2.0.1 has no modes beyond plain charging.
     """
-    allowed = tuple(allowed)
     if allowed and version == "2.1" and needs.requested not in allowed:
         return "Rejected"
     if has_signal:
