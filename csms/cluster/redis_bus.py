@@ -202,6 +202,7 @@ class RedisBus(Bus):
         """Return another node's answer."""
         identifier = secrets.token_hex(8)
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())  # it may end unsent, unread
         self._questions[identifier] = node, future
         try:
             async with asyncio.timeout(timeout_s):

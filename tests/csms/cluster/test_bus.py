@@ -1,6 +1,7 @@
 """The bus between nodes: claims are seen everywhere, questions are answered or fail, announcements reach all others."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -168,6 +169,25 @@ async def test_claims_and_announcements_come_back_after_redis_was_killed_and_is_
         assert b.find("CS-3") == Claim("a", "2.0.1")
         for bus in (a, b):
             await bus.close()
+
+
+async def test_a_question_that_does_not_reach_redis_before_its_node_ends_fails_once(tmp_path: Path) -> None:
+    """Nobody retrieved that the node is gone from a question that was not sent: a defect was reported."""
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    with redis_server(tmp_path) as server:
+        bus = redis_buses(server.url).node("a")
+        await bus.start()
+        with Redis.from_url(server.url) as redis:
+            redis.client_pause(600_000)
+        question = asyncio.create_task(bus.ask("b", b"?", 60))
+        await asyncio.sleep(0)
+        await bus.close()
+        with pytest.raises(TransportError):
+            await question
+        del question
+    gc.collect()
+    assert not reported
 
 
 async def test_what_is_announced_together_is_one_entry_of_the_stream(redis_url: str) -> None:
