@@ -154,7 +154,8 @@ def may_ask(url: str, allowed: Sequence[str]) -> bool:
     """Return whether a URL is below an allowed one, as a server would parse it, not by comparing text."""
     asked = _parts(url)
     return asked is not None and any(
-        place is not None and asked[:3] == place[:3] and asked[3].startswith(place[3]) for place in map(_parts, allowed)
+        place is not None and asked[:3] == place[:3] and f"{asked[3]}/".startswith(f"{place[3].rstrip('/')}/")
+        for place in map(_parts, allowed)
     )
 
 

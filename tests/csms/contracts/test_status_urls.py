@@ -4,7 +4,10 @@ import pytest
 
 from csms.trust.rules import may_ask
 
-ALLOWED = ("https://[", "https:///lost/", "https://pki.example/ocsp/", "http://crl.example:8080/", "http://ca.example")
+ALLOWED = (
+    "https://[", "https:///lost/", "https://pki.example/ocsp/", "http://crl.example:8080/", "http://ca.example",
+    "http://ca.example:81/ocsp",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -17,6 +20,8 @@ ALLOWED = ("https://[", "https:///lost/", "https://pki.example/ocsp/", "http://c
         "http://crl.example:8080/list.crl",
         "http://crl.example:8080",
         "http://ca.example:80/list.crl",
+        "http://ca.example:81/ocsp",
+        "http://ca.example:81/ocsp/a",
     ],
 )
 def test_what_is_below_an_allowed_one_may_be_asked(url: str) -> None:
@@ -28,6 +33,7 @@ def test_what_is_below_an_allowed_one_may_be_asked(url: str) -> None:
     [
         "",
         "https://pki.example/",
+        "http://ca.example:81/ocsp-of-others",
         "http://pki.example/ocsp/",
         "https://pki.example:8443/ocsp/",
         "https://pki.example/ocsp/../admin",
