@@ -95,9 +95,9 @@ async def _cdrs(asked: OcpiRequest) -> OcpiAnswer:
     document = wire.encode(sent).decode()
     new = await asked.services.store.run(take_cdr, asked.partner, cdr, document, asked.now_ms)
     headers = {"Location": below(asked.url, key_of(cdr.country_code, cdr.party_id, cdr.id))}
-    if new is not None:
-        announce_cdr(asked.services, new)
-    return OcpiAnswer(status=200 if new is None else 201, headers=headers)
+    for each in new:
+        announce_cdr(asked.services, each)
+    return OcpiAnswer(status=201 if new else 200, headers=headers)
 
 
 # -- commands for our drivers

@@ -159,8 +159,7 @@ def _take_page(
             if party_of(*whose) not in partner.parties:
                 raise OcpiError(f"{'*'.join(whose)} is not one of its parties", code=2001)
             if module == "cdrs":
-                kept = take_cdr(connection, partner, wire.read(each, OcpiCdr), wire.encode(each).decode(), now_ms)
-                new += [kept] if kept is not None else []
+                new += take_cdr(connection, partner, wire.read(each, OcpiCdr), wire.encode(each).decode(), now_ms)
                 continue
             names = ("uid", "type") if module == "tokens" else ("id",)
             ids = [str(each.get(name) or "RFID") for name in names]

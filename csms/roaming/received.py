@@ -115,15 +115,16 @@ def announce_cdr(services: Services, kept: Kept) -> None:
     services.announce("roaming", "roaming_cdr", partner=kept.owner, **more)
 
 
-def take_cdr(connection: Connection, partner: Partner, cdr: OcpiCdr, document: str, now_ms: int) -> Kept | None:
-    """Store a CDR with what is found about it; None if it is there. Raises OcpiError for another one of the same id."""
+def take_cdr(connection: Connection, partner: Partner, cdr: OcpiCdr, document: str, now_ms: int) -> list[Kept]:
+    """Store a CDR with what is found about it; return it, with a credit CDR that has waited for it and is booked now;
+    nothing if it is there. Raises OcpiError for another one of the same id."""
     owner, key = partner.partner_id, key_of(cdr.country_code, cdr.party_id, cdr.id)
     lock(connection, [f"roaming CDRs of {owner}"])  # else two nodes could book two of one session
     known = rows.find_object(connection, owner, "cdrs", key)
     if known is not None:
         before = wire.read_kept(known.document, OcpiCdr)
         if msgspec.structs.replace(before, last_updated=cdr.last_updated) == cdr:  # made anew for each attempt
-            return None
+            return []
         raise OcpiError("another CDR has this id: CDRs never change, send a credit CDR", code=2001)
     findings = _judge(connection, owner, cdr, now_ms, negative=partner.negative_energy)
     kept = Kept(
@@ -132,13 +133,27 @@ def take_cdr(connection: Connection, partner: Partner, cdr: OcpiCdr, document: s
         state="disputed" if findings else "booked", about=(cdr.session_id or "").lower(),
         alias=cdr.cdr_token.uid.upper(), detail="; ".join(findings)[:4000],
     )  # fmt: skip
+    taken = [kept]
     rows.put_object(connection, kept)
-    if kept.state == "booked":
-        count_use(connection, kept, now_ms)
+    if kept.state == "booked" and not cdr.credit:
+        for each in rows.cdrs_near(connection, owner, kept.about, kept.alias, wire.utc_ms(cdr.start_date_time)):
+            credit = wire.read_kept(each.document, OcpiCdr)
+            its = key_of(credit.country_code, credit.party_id, credit.credit_reference_id or "")
+            if (
+                each.state == "disputed"
+                and credit.credit
+                and its == key
+                and not _judge(connection, owner, credit, now_ms, negative=partner.negative_energy)
+            ):
+                taken.append(msgspec.structs.replace(each, state="booked", detail=""))
+                rows.put_object(connection, taken[-1])
+    for each in taken:
+        if each.state == "booked":
+            count_use(connection, each, now_ms)
     reference = rows.find_object(connection, owner, "authorizations", cdr.authorization_reference or "")
     if reference is not None and not reference.alias:
         rows.put_object(connection, msgspec.structs.replace(reference, alias=_session_of(cdr)))
-    return kept
+    return taken
 
 
 def count_use(connection: Connection, kept: Kept, now_ms: int) -> None:
@@ -166,10 +181,11 @@ def _judge(connection: Connection, owner: str, cdr: OcpiCdr, now_ms: int, *, neg
     since_ms = min(wire.utc_ms(each.start_date_time) for each in (cdr, credited or cdr))
     kept_ones = rows.cdrs_near(connection, owner, (cdr.session_id or "").lower(), cdr.cdr_token.uid.upper(), since_ms)
     theirs = key_of(cdr.country_code, cdr.party_id, "")  # parties behind a hub have ids of their own
+    this = key_of(cdr.country_code, cdr.party_id, cdr.id)
     near = [
         (each.state, wire.read_kept(each.document, OcpiCdr))
         for each in kept_ones
-        if each.state != "rejected" and each.object_id.startswith(theirs)
+        if each.state != "rejected" and each.object_id != this and each.object_id.startswith(theirs)
     ]
     if cdr.credit:
         if kept is not None and kept.state in ("disputed", "rejected"):

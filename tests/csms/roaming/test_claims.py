@@ -88,6 +88,22 @@ async def test_a_cdr_in_a_list_is_kept_without_it(claims: Claims) -> None:
     assert found["document"]["id"] == "listed"
 
 
+async def test_a_credit_that_comes_before_its_cdr_is_booked_with_it(claims: Claims) -> None:
+    """It waited for a person for ever."""
+    begin = "2024-05-01T10:00:00Z"
+    answer = await claims.ask("POST", "tokens/04A1B2C3/authorize?type=RFID", {"location_id": "Depot"})
+    more = {
+        "session_id": "s2", "start_date_time": begin, "end_date_time": "2024-05-01T10:50:00Z",
+        "charging_periods": claims.periods(begin), "without": ["signed_data"],
+        "authorization_reference": answer.data["authorization_reference"],
+    }  # fmt: skip
+    assert await claims.credit("c", "late", **more) == "disputed credit: no CDR late is known"
+    assert await claims.credit("d", "later", **more) == "disputed credit: no CDR later is known"
+    assert await claims.send("late", **more) == "booked"
+    found = {each["key"]: each["state"] for each in await claims.emsp.ask("GET", "/roaming/cdrs")}
+    assert (found["de*cpo*c"], found["de*cpo*d"]) == ("booked", "disputed")
+
+
 async def test_what_is_not_booked_is_not_credited(claims: Claims) -> None:
     """Our books would owe the partner what they never had."""
     assert "energy" in await claims.send("wrong", session_id="s2", total_energy=3, without=["authorization_reference"])
