@@ -397,8 +397,9 @@ END = "Transaction.End"
         ([v16.TransactionValue(value="1000", context=END)], [(1000, None), (12500, None)]),
         ([v16.TransactionValue(value="12502", context=END)], [(12502, None)]),
         ([v16.TransactionValue(value="12.5", context=END)], [(12500, None)]),
+        ([v16.TransactionValue(value="-1", context=END)], [(12500, None)]),
     ],
-    ids=["at another place", "of one phase", "of the begin", "a moment later", "in kWh and labelled Wh"],
+    ids=["at another place", "of one phase", "of the begin", "a moment later", "in kWh and labelled Wh", "unknown"],
 )
 def test_meter_stop_counts_beside_an_end_that_says_something_else(
     said: list[v16.TransactionValue], found: list[tuple[float, str | None]]

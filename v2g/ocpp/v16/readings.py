@@ -24,6 +24,7 @@ _UNITS: Final[Mapping[str | None, metering.UnitOfMeasure]] = {
     for each in (*get_args(messages.Unit16), "Hertz")
     if each != "Wh"
 }
+_REGISTERS: Final = frozenset({None, IMPORT, _EXPORT})
 _MOST: Final = 1e15
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _PROVES_WH: Final = 10_000
@@ -107,11 +108,17 @@ def _samples(values: Sequence[messages.ValueAt]) -> tuple[metering.SampledValue,
     for each in values:
         if each.format == "SignedData":
             signed.append(each)
-        elif each.measurand not in _LACKING and (number := number_in(each.value)) is not None:
+        elif each.measurand not in _LACKING and (number := _number_of(each)) is not None:
             samples.append(_sampled(each, number))
     for each in signed:
         _attach(samples, each)
     return tuple(samples)
+
+
+def _number_of(value: messages.ValueAt) -> float | None:
+    number = number_in(value.value)
+    unanswered = number is not None and number < 0 and value.measurand in _REGISTERS  # by the meter: -1
+    return None if unanswered else number
 
 
 def _sampled(value: messages.ValueAt, number: float) -> metering.SampledValue:
