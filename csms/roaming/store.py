@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import msgspec
 from sqlalchemy import ColumnElement, Connection, delete, exists, func, insert, literal, or_, select, tuple_, update
 
-from csms.db.base import AnyRow, AnySelect, page
+from csms.db.base import AnyRow, AnySelect
 from csms.db.bulk import upsert_rows
 from csms.db.leases import lock
 from csms.db.outbox import Outbox
@@ -374,13 +374,22 @@ def of_partners(
     connection: Connection, after: tuple[str, str] | None, limit: int, module: str, state: str | None = None
 ) -> list[Kept]:
     """Return partners' objects of a module, those of a state if one is given, by owner and id: at most `limit` of those
-    past `after`."""
-    table = roaming_objects.c
-    query = select(roaming_objects).where((table.module == module) & (table.owner != ""))
-    if state is not None:
-        query = query.where(table.state == state)
-    query = page(query, (table.owner, table.object_id), after, limit, rising=True)
-    return [_kept(row) for row in connection.execute(query)]
+    past `after`. There is one query for each owner: for all of them, SQLite would read and sort the whole module."""
+    table, found = roaming_objects.c, list[Kept]()
+    wanted = [table.module == module, *([] if state is None else [table.state == state])]
+    owner, past = after or (_next_owner(connection, ""), "")
+    while owner is not None and len(found) < limit:
+        query = select(roaming_objects).where(table.owner == owner, table.object_id > past, *wanted)
+        query = query.order_by(table.object_id).limit(limit - len(found))
+        found += [_kept(row) for row in connection.execute(query)]
+        owner, past = _next_owner(connection, owner), ""
+    return found
+
+
+def _next_owner(connection: Connection, owner: str) -> str | None:
+    column = roaming_objects.c.owner
+    found: str | None = connection.execute(select(func.min(column)).where(column > owner)).scalar()
+    return found
 
 
 def enqueue_all(connection: Connection, partner_id: str, modules: Iterable[str], now_ms: int) -> None:

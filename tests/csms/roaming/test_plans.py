@@ -30,14 +30,13 @@ def test_objects_of_one_thing_are_found_by_an_index(asked: tuple[Connection, lis
     rows.cdrs_near(connection, "tnm", "s1", "04A1B2C3", 0)
     rows.tokens_like(connection, "04A1B2C3", "DEABCC1")
     rows.tariff_at(connection, "tnm", "nl*tnm*t", 0)
+    rows.of_partners(connection, ("tnm", "nl*tnm*1"), 10, "cdrs")
     plans = [
         (query, [each[3] for each in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", values)])
         for query, values in list(found)
     ]
-    assert len(plans) == 7
+    assert len(plans) == 9
     for query, steps in plans:
         searched = next(each for each in steps if each.startswith("SEARCH"))
-        assert any(column in searched for column in ("about=?", "alias=?", "object_id=?", "updated_ms>?")), (
-            query,
-            steps,
-        )
+        by = ("about=?", "alias=?", "object_id=?", "object_id>?", "updated_ms>?", "owner>?")
+        assert any(column in searched for column in by), (query, steps)
