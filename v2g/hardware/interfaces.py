@@ -221,9 +221,10 @@ SELF_TEST_S: Final = 5.0
 class BoardParts:
     """A control board. `pilot` is None where there is no plug, `monitor` where the board runs none.
 
-    `self_test`, which a driver may offer, is called while nobody is plugged in and the contactor is open: at the start,
-    and before the charger is used again after a failure. It tests what the interfaces do not show (levels, duty cycle
-    read back, dead-man, auxiliary contact), may move the pilot's signal for that, and leaves all as it was.
+    `self_test`, which a driver may offer, is called while the contactor is open: at the start, and before the charger
+    is used again after a failure. It tests what the interfaces do not show (levels, duty cycle read back, dead-man,
+    auxiliary contact), may move the pilot's signal for that, and leaves all as it was. At the start a vehicle may be
+    connected: then the signal stays, and what depends on it is not tested.
     """
 
     pilot: ChargerPilot | None

@@ -633,6 +633,23 @@ def test_a_sound_board_passes_and_returns_to_its_last_command(scenes: Any) -> No
     scenes(scene)
 
 
+@pytest.mark.parametrize("state", ["B", "C", "D"])
+@pytest.mark.parametrize(("contactor", "said"), [(False, ""), (True, "the contactor is closed")])
+def test_a_vehicle_notices_no_test(scenes: Any, state: str, contactor: bool, said: str) -> None:
+    async def scene(place: Place) -> None:
+        place.board.set_duty(5.0)
+        place.far.vehicle = state
+        place.show(contactor=contactor)
+        await asyncio.sleep(0.1)
+        before = len(place.far.sets)
+        assert await place.board.self_test() == said
+        await asyncio.sleep(2 * DEAD_MAN_S)
+        assert {(each.duty, each.pilot) for each in place.far.sets[before:]} == {(500, "run")}
+        assert place.board.state is PilotState(state)
+
+    scenes(scene)
+
+
 def test_a_board_that_was_never_there_fails_its_test(scenes: Any) -> None:
     async def scene(place: Place) -> None:
         assert await place.board.self_test() == "the control board does not answer"

@@ -339,3 +339,20 @@ async def test_a_board_tests_itself(
         assert said in failed
         assert bool(failed) is bool(said)
         assert machine.percent == 100
+
+
+@pytest.mark.parametrize(("welded", "said"), [(False, ""), (True, "the contactor is closed")])
+async def test_a_vehicle_notices_no_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, welded: bool, said: str
+) -> None:
+    async with board(tmp_path, monkeypatch, watchdog_feedback={"line": 10}) as (machine, parts):
+        pilot, states = parts.pilot, list[PilotState]()
+        assert pilot is not None
+        assert parts.self_test is not None
+        pilot.set_duty(5.0)
+        await machine.show(B)
+        machine.welded = welded
+        await until(lambda: pilot.state is B and parts.contactor.closed is welded)
+        pilot.on_state(states.append)
+        assert await parts.self_test() == said
+        assert (states, machine.percent) == ([], 5.0)

@@ -130,6 +130,8 @@ class SerialBoard(ReportingPilot):
         """See BoardParts: levels, duty cycle read back, auxiliary contact, and the board's dead-man."""
         if self._status is None:
             return "the control board does not answer"
+        if self.state.connected:  # the dead-man, too, moves the pilot
+            return "the contactor is closed" if self._status.contactor else ""
         before, self._testing = self._host.wanted, True
         try:
             return await self._tested()

@@ -515,11 +515,12 @@ class LinuxBoard(ReportingPilot):
         """See BoardParts: levels, duty cycle read back, auxiliary contact, and the hardware behind `watchdog`."""
         before = self._signal
         try:
-            for percent, high_mv, low_mv in (
+            levels = (
                 (0.0, NOMINAL_MV[PilotState.F], None),
                 (100.0, NOMINAL_MV[PilotState.A], None),
                 (50.0, NOMINAL_MV[PilotState.A], NOMINAL_MV[PilotState.F]),
-            ):
+            )
+            for percent, high_mv, low_mv in () if self.state.connected else levels:
                 self._show_signal(signal := _Signal(percent))
 
                 def shows(signal: _Signal = signal, high_mv: int = high_mv, low_mv: int | None = low_mv) -> bool:
