@@ -192,7 +192,8 @@ def run_test(
         ),
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option("--only", metavar="ID", help="Only cases whose id contains this; repeatable.")
+        list[str] | None,
+        typer.Option("--only", metavar="ID", help="Only cases with these parts of an id; * is any text; repeatable."),
     ] = None,
     listed: Annotated[bool, typer.Option("--list", help="List the cases and exit.")] = False,
     json: JsonFlag = False,
@@ -221,7 +222,10 @@ def run_test(
     wanted = {case.id for case in chosen((each.case for each in cases(found.kind)), only or ())}
     selected = [each for each in cases(found.kind) if each.case.id in wanted]
     if not selected:
-        raise ConfigError(f"no case named {' or '.join(only or ())}", hint=f"v2g hardware test {driver} --list")
+        raise ConfigError(
+            f"no case named {' or '.join(only or ())}",
+            hint=f"whole words of an id, or * for any text: v2g hardware test {driver} --list",
+        )
     if listed:
         list_cases([each.case for each in selected], json=json)
         return

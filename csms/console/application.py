@@ -252,7 +252,8 @@ class _Console:
             return visit.see(visit.back, problem.detail, problem.hint, failed=True)
         visit.follows = False
         title = HTTPStatus(problem.status).phrase
-        page = visit.show("problem.html", problem.status, title=title, detail=problem.detail, hint=problem.hint)
+        detail = "There is no such page." if problem.detail == HTTPStatus.NOT_FOUND.phrase else problem.detail
+        page = visit.show("problem.html", problem.status, title=title, detail=detail, hint=problem.hint)
         page.headers |= problem.headers
         return page
 

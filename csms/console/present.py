@@ -1,5 +1,6 @@
 """How values look on pages: powers, energies, times, amounts; and text of stations, which shows what it contains."""
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal, InvalidOperation
@@ -237,10 +238,14 @@ class ChartLine:
         self.label, self.unit, self.values, self.steps, self.of, self.look = label, unit, values, steps, of, look
 
 
-def chart(title: str, times_ms: Sequence[int], lines: Sequence[ChartLine]) -> dict[str, object]:
-    """Return a chart, as the page's script reads it: a plot for each unit, times in s since 1970."""
+def chart(
+    title: str, times_ms: Sequence[int], lines: Sequence[ChartLine], now_ms: int | None = None
+) -> dict[str, object]:
+    """Return a chart, as the page's script reads it: a plot for each unit, times in s since 1970. `now_ms`: of one that
+    goes on into the future."""
     return {
         "title": title,
+        "now": None if now_ms is None else max(0, bisect_right(times_ms, now_ms) - 1),
         "times": [at // 1000 for at in times_ms],
         "lines": [
             {

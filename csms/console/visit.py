@@ -66,12 +66,14 @@ class DrawnLine(msgspec.Struct, frozen=True):
 
 
 class DrawnChart(msgspec.Struct, frozen=True):
-    """A chart as a page shows it; times in s since 1970. `begins`: how many points stand before these, as before."""
+    """A chart as a page shows it; times in s since 1970. `begins`: how many points stand before these, as before.
+    `now`: the point that is now, None: the newest with a value."""
 
     title: str
     times: list[int]
     lines: list[DrawnLine]
     begins: int = 0
+    now: int | None = None
 
 
 class PageParts(msgspec.Struct):

@@ -511,9 +511,24 @@ class LimitState(msgspec.Struct, frozen=True, kw_only=True):
         return LINE_NAMES[line], left[line]
 
     @property
+    def room_w(self) -> int:
+        """What is left on the worst phase: by this limits compare. One of all phases counts as even on them."""
+        return self.left_w // len(LINES) if self.phases_ma is None else self.left_w
+
+    @property
     def subject(self) -> str:
         """The subject of alerts about it."""
         return self.direction if self.connection_point == str(ALL) else f"{self.connection_point} {self.direction}"
+
+
+def tightest(limits: Iterable[LimitState]) -> list[LimitState]:
+    """Return the limits, the one with the least left first; last, unless exceeded, those of the direction in which
+    nothing flows."""
+
+    def counts(each: LimitState) -> bool:
+        return each.left_w < 0 or (each.flow_w >= 0) is (each.direction == "import")
+
+    return sorted(limits, key=lambda each: (not counts(each), each.room_w))
 
 
 def states(limits: Iterable[GridLimit], sites: Sequence[Site], powers: Iterable[PointPower]) -> list[LimitState]:

@@ -59,7 +59,7 @@ async def show_v2g(visit: Visit) -> Answer:
         sources=sources,
         signal=signal,
         limits=await visit.find(tuple[LimitState, ...], grid.list_grid_limits),
-        prices=_prices(signal),
+        prices=_prices(signal, visit.now_ms),
         totals=totals,
         back=[] if totals is None else totals["most_back"],
         periods=periods,
@@ -103,7 +103,7 @@ async def signal_in_force(visit: Visit) -> TypedGridSignal | None:
         return None
 
 
-def _prices(signal: TypedGridSignal | None) -> dict[str, object] | None:
+def _prices(signal: TypedGridSignal | None, now_ms: int) -> dict[str, object] | None:
     """Return the chart of a signal's prices, each of which holds until the next."""
     if signal is None or not signal.slots:
         return None
@@ -120,7 +120,7 @@ def _prices(signal: TypedGridSignal | None) -> dict[str, object] | None:
         ChartLine("Import", unit, imports, steps=True, look="in"),
         ChartLine("Feeding back", unit, exports, steps=True, look="out"),
     ]
-    return chart("Prices of the grid signal", times, drawn)
+    return chart("Prices of the grid signal", times, drawn, now_ms)
 
 
 @page("/v2g/fleets/{fleet_id}", fleets.read_fleet_course)
@@ -154,7 +154,7 @@ async def one_fleet(visit: Visit) -> Answer:
         problem=problem,
         capability=found,
         plan=plan,
-        chart=None if plan is None else _planned_chart(plan["plan"]),
+        chart=None if plan is None else _planned_chart(plan["plan"], visit.now_ms),
         happens=happens,
         planned={each["id"]: each["power_w"][0] for each in plan["plan"]["vehicles"]} if plan is not None else {},
         past=_course(past, "The plan of the last day, and what happened", _PAST),
@@ -163,7 +163,7 @@ async def one_fleet(visit: Visit) -> Answer:
     )
 
 
-def _planned_chart(plan: dict[str, Any]) -> dict[str, object] | None:
+def _planned_chart(plan: dict[str, Any], now_ms: int) -> dict[str, object] | None:
     """Return the chart of what all vehicles draw by plan, and the grid connection with them."""
     edges, vehicles = plan["edges_ms"], plan["vehicles"]
     if len(edges) < 2:
@@ -174,7 +174,7 @@ def _planned_chart(plan: dict[str, Any]) -> dict[str, object] | None:
         ChartLine("Vehicles", "kW", [*sums, sums[-1]], steps=True),
         ChartLine("Grid connection", "kW", [*grid, grid[-1]], steps=True),
     ]
-    return chart("The plan", edges, drawn)
+    return chart("The plan", edges, drawn, now_ms)
 
 
 @action("/v2g/setpoint", dispatch.dispatch_setpoint)

@@ -16,7 +16,7 @@ from csms.console.listing import Column, Listing, show_list
 from csms.console.present import ChartLine, chart, flow_bar, money
 from csms.console.visit import ROOT, Visit, action, page, place, segment
 from csms.grid import api as grid
-from csms.grid.limits import LimitState
+from csms.grid.limits import LimitState, tightest
 from csms.grid.pages import signal_in_force
 from csms.http.pipeline import Answer
 from csms.overview import api as overview
@@ -84,6 +84,7 @@ async def show_overview(visit: Visit) -> Answer:
         sums=[sum(Decimal(e[name]) for e in shown["money"] or []) for name in ("import_kwh", "export_kwh")],
         signal=signal,
         limits=limits,
+        tightest=tightest(limits),
         price=_slot_now(signal, visit.now_ms),
         **shown,
     )
@@ -172,7 +173,7 @@ def _by_day(rows: Sequence[PowerTrend], visit: Visit) -> dict[str, object]:
         ChartLine("Into vehicles", "kWh", [each.import_wh / 1000 for each in until], steps=True, look="in"),
         ChartLine("Out of vehicles", "kWh", [each.export_wh / 1000 for each in until], steps=True, look="out"),
     ]
-    return chart("Energy by day", [*map(round, times), midnight_ms(visit, -1)], drawn)
+    return chart("Energy by day", [*map(round, times), midnight_ms(visit, -1)], drawn, visit.now_ms)
 
 
 @page("/search")

@@ -31,7 +31,7 @@ def verdict(facts: DayFacts) -> tuple[str, dict[str, str]]:
             return "Not good: the grid's limit over all stations is exceeded.", {}
         return "Not good: {place} is above its limit.", {"place": facts.exceeded[0]}
     if facts.critical:
-        return "Not good: critical alerts are open, {count}.", {"count": str(facts.critical)}
+        return "Not good, with open critical alerts: {count}.", {"count": str(facts.critical)}
     if facts.ready is not None and facts.ready < WELL:
         return "Not good: only {percent} % of EVSEs work.", share
     if facts.warnings:

@@ -11,7 +11,7 @@ from csms.console.present import flow_bar
 from csms.console.visit import Visit, page, segment
 from csms.fleets import api as fleets
 from csms.grid import api as grid
-from csms.grid.limits import FUSE, LimitState
+from csms.grid.limits import FUSE, LimitState, tightest
 from csms.http.pipeline import Answer
 from csms.sites import api as sites
 from csms.sites.rules import Place, Site
@@ -96,7 +96,7 @@ async def one_site(visit: Visit) -> Answer:
         phases=phases_of(site, now),
         granted=granted,
         lowered=sum(bool(each.why) for each in granted),
-        tightest=min(now, key=lambda each: each.left_w, default=None),
+        tightest=next(iter(tightest(now)), None),
         following=min(
             (each for each in limits if each.from_ms > visit.now_ms and each.direction == "import"),
             key=lambda each: each.from_ms,
@@ -134,7 +134,7 @@ _WHY: Final = {"external": "Limit from outside", "set_point": "Set-point of disp
 def granted_of(site: Site, running: Sequence[EvseLimits], limits: Iterable[LimitState]) -> list[GrantedPower]:
     """Return what each EVSE's vehicle may draw, the lowered ones first: less than vehicle and EVSE could."""
     of = {(each.station_id, each.evse_id): each for each in running}
-    tightest = sorted((each for each in limits if each.direction == "import"), key=lambda each: each.left_w)
+    inward = sorted((each for each in limits if each.direction == "import"), key=lambda each: each.room_w)
     parents = {node.id: node.parent for node in site.nodes}
     found = []
     for place in site.places:
@@ -156,6 +156,6 @@ def granted_of(site: Site, running: Sequence[EvseLimits], limits: Iterable[Limit
                     points.add(f"feeder {site.id}/{node}")
                     node = parents[node] or ""
                 why = "Others share"
-                at = next((each.connection_point for each in tightest if each.connection_point in points), "")
+                at = next((each.connection_point for each in inward if each.connection_point in points), "")
         found.append(GrantedPower(place=place, limits=own, asked_w=asked_w, granted_w=granted_w, why=why, at=at))
     return sorted(found, key=lambda each: (not each.why, each.limits is None))

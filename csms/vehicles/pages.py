@@ -25,7 +25,7 @@ VEHICLES: Final = (
     Column("state", "State", lambda row: row["context"], "state"),
     Column("charge", "Charge", lambda row: row["values"].get("battery.soc"), "percent"),
     Column("health", "Health", lambda row: row["values"].get("battery.soh"), "percent", phone=False),
-    Column("power", "Power", lambda row: _watts(row["values"].get("charging.power")), "power"),
+    Column("power", "Power", lambda row: row["values"].get("charging.power"), "power"),
     Column("telemetry", "Telemetry", lambda row: row["telemetry"], "state", phone=False),
     Column("seen", "Last record", lambda row: row["at_ms"], "time"),
 )
@@ -34,10 +34,6 @@ VEHICLES: Final = (
 def _links(visit: Visit) -> dict[str, str]:
     health = {"/batteries": "Health of batteries"} if visit.may(batteries.list_fleet_health) else {}
     return {**INSTALLED, **health}
-
-
-def _watts(kilowatts: float | None) -> float | None:
-    return None if kilowatts is None else kilowatts * 1000
 
 
 @page("/vehicles", positions.list_vehicles)

@@ -55,7 +55,7 @@ async def test_the_first_page_answers_whether_today_is_good(tab: Tab, csms: Back
     )
     await employed(tab)
     await tab.open("/console")
-    await expect(tab.page.locator("#say")).to_contain_text("Not good: critical alerts are open, 1.")
+    await expect(tab.page.locator("#say")).to_contain_text("Not good, with open critical alerts: 1.")
     await expect(tab.page.locator(".flow")).to_contain_text("11.0 kW")
     await expect(tab.page.locator("figure.chart canvas")).to_be_visible()
     await expect(tab.page.locator("table.heat tbody tr")).to_have_count(14)

@@ -348,7 +348,10 @@ def _chosen(device: str, cases: Iterable[Case], selection: Selection) -> list[Ca
     only = selection.only or ()
     found = chosen(cases, only, skip=selection.skip or (), quick=selection.quick)
     if not found:
-        raise ConfigError(f"no case named {' or '.join(only)}", hint=f"v2g conform {device} --list")
+        raise ConfigError(
+            f"no case named {' or '.join(only)}",
+            hint=f"whole words of an id, or * for any text: v2g conform {device} --list",
+        )
     return found
 
 

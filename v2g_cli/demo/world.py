@@ -147,7 +147,7 @@ station_offline = {{ limit = {round(30 * SPEED)} }}
             "cohorts": [0.5, 1.0], "retries": 0, "max_failure_rate": 0.4, "min_settled": 1,
         }  # fmt: skip
         names = numbered("Marktgarage-", SITES["Marktgarage"][0])
-        self._operator.begin_campaign({"name": "Update 4.2.1", "plan": plan, "station_ids": list(names)})
+        self._operator.begin_campaign({"name": "4.2.1", "plan": plan, "station_ids": list(names)})
 
     async def _lie(self) -> None:
         """Deliver the journal of a session that no station has reported: it goes into quarantine."""

@@ -438,7 +438,7 @@ def _wrong_time(expect: Expect, seen: Seen, margin_s: float = MEASURING_S) -> st
 def _wrong_facts(expect: Expect, seen: Seen) -> str:
     for each in expect.facts:
         if not fnmatch.filter(seen.facts, each):
-            return f"not seen: {each}" + (f" ({', '.join(seen.facts)})" if seen.facts else "")
+            return f"not seen: {each}" + (f"; seen: {', '.join(seen.facts)}" if seen.facts else "")
     for fact in seen.facts:  # the first is the cause of others
         if each := next((each for each in expect.no_facts if fnmatchcase(fact, each)), ""):
             return ", ".join(dict.fromkeys(seen.facts if each == "asks on" else fnmatch.filter(seen.facts, each)))

@@ -69,10 +69,11 @@ async def test_vehicles_are_listed_with_those_that_are_silent(ask: ApiClient) ->
     await deliver(ask, "EV-OLD", 1, battery__soc=20.5)
     ask.backend.clock.advance(2 * 3600)
     for number in range(60):
-        await deliver(ask, f"EV-{number:02}", 1, battery__soc=81.0, charging__power=-7.5)
+        await deliver(ask, f"EV-{number:02}", 1, battery__soc=81.0, charging__power=-7_500.0)
     ada = await employ(ask, "ada", Role.ADMIN)
     first = await ada.get("/console/vehicles")
     assert "EV-49" in text_of(first)
+    assert re.search(r"EV-00 \S+ 81 % . -7\.5.kW", text_of(first))
     assert "EV-50" not in text_of(first)
     assert "EV-50" in text_of(await ada.get("/console/vehicles?page=2"))
     silent = text_of(await ada.get("/console/vehicles?silent=yes"))

@@ -324,6 +324,13 @@ async def test_a_spreadsheet_takes_no_text_for_a_formula() -> None:
         assert unmarked(row[1]) == (text or "")
 
 
+async def test_a_page_that_is_not_there_says_so(ask: ApiClient) -> None:
+    ada = await employ(ask, "ada", Role.VIEWER)
+    page = await ada.get("/console/nothing")
+    assert (page.status, "There is no such page." in text_of(page)) == (404, True)
+    assert "Diese Seite gibt es nicht." in text_of(await ada.get("/console/nothing", accept_language="de"))
+
+
 async def test_the_interface_is_described_for_people_offline_without_login(ask: ApiClient) -> None:
     stranger = Person(ask)
     assert (await stranger.get("/api-docs")).headers["location"] == "/console/api-docs"

@@ -77,7 +77,7 @@ async def test_limits_have_places_sources_and_validity_now_and_announced(ask: Ap
     assert (fuse["phases_ma"], fuse["flow_ma"]) == ([40_000, 50_000, 60_000], [10_000, 10_000, 10_000])
     assert granted["left_w"] == 24_000 - 6_900
     page = await plain(ask, "/console/sites/depot")
-    assert "Within its limits: 30.0 A (L1) left at feeder depot/main." in page
+    assert "Within its limits: 17.1 kW left at site depot." in page
     assert "site depot may have 18.0 kW from" in page
     assert re.search(r"L1 10.0 A 24.8 A left L2 10.0 A 24.8 A left L3 10.0 A 24.8 A left", page), "24 kW on 3 phases"
     assert "onerror" in page

@@ -95,10 +95,10 @@ async def test_what_needs_a_person_stands_first(ask: ApiClient) -> None:
     report = Report("station", STATION, "station_faulted", "error", 0, raised=True, evidence=Evidence(60.0, 60.0))
     await ask.alerts.take([report])
     text = text_of(await ada.get("/console"))
-    assert "Not good: critical alerts are open, 1." in text
+    assert "Not good, with open critical alerts: 1." in text
     assert text.index(f"A connector of {STATION} has been faulted") < text.index("CS-NEW waits for admission")
     german = text_of(await ada.get("/console", accept_language="de"))
-    assert "Nicht gut: Kritische Meldungen sind offen, 1." in german
+    assert "Nicht gut, mit offenen kritischen Meldungen: 1." in german
     await ada.get("/console/alerts")
     await ada.send("/console/alerts/change", {"only": "1", "note": "seen", "sure": "1"})
     assert "Good so far" in text_of(await ada.get("/console"))

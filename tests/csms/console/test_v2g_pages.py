@@ -14,6 +14,7 @@ from csms.console.present import DASH
 from csms.dispatch import store as der
 from csms.fleets import store as fleets
 from csms.fleets.store import FleetPoint
+from csms.grid.source import GridSource
 from csms.settlements.journals import JournalStore
 from csms.smart_charging import store as charging
 from csms.smart_charging.rules import Needs
@@ -26,6 +27,7 @@ from tests.csms.services.charging.support import offer
 from tests.csms.settlement.course import running
 from tests.csms.settlement.journals import delivery, journal
 from tests.csms.settlement.witness import delivered_whole
+from tests.csms.support import grid_signal
 from v2g.ocpp.messages.der_control import FixedVar, SetDERControlRequest
 
 STATION = "CS-V2G-0001"
@@ -65,6 +67,16 @@ DAY = {"price": "0.40"}
 
 
 @pytest.mark.requirement("R34")
+async def test_the_price_now_is_that_of_the_slot_in_force(ask: ApiClient) -> None:
+    clock = ask.backend.clock
+    await ask.backend.services[GridSource].offer(grid_signal(now_ms=clock.utc_ms()), "dso")
+    ada = await employ(ask, "ada", Role.VIEWER)
+    for at in (0, 1):
+        found = drawn_on((await ada.get("/console/v2g")).body)["Prices of the grid signal"]
+        assert (found["now"], len(found["times"])) == (at, 3)
+        clock.advance(900)
+
+
 async def test_a_session_without_a_journal_has_the_prices_of_its_plan(ask: ApiClient) -> None:
     """From 7:00 to 21:00, with a price by day and one by night."""
     set_clock(ask, "07:00")

@@ -22,6 +22,7 @@ from csms.grid.limits import (
     share_out,
     share_stations,
     states,
+    tightest,
     to_share,
     tree,
     unbound,
@@ -650,6 +651,25 @@ def test_what_flows_is_summed_at_every_point_before_an_evse() -> None:
         "site yard import",
     ]
     assert (found[3].until_ms, found[3].source, found[0].until_ms) == (7, "x", LAST_MS)
+
+
+@pytest.mark.parametrize(
+    ("drawn_w", "first"),
+    [
+        (0, "site yard import"),  # 9 kW are 13 A on each phase
+        (6_000, "site yard import"),
+        (-1_000, "site yard export"),
+        (-6_000, "site yard export"),
+    ],
+)
+def test_limits_by_phase_and_of_all_phases_compare_by_what_is_left_on_each(drawn_w: int, first: str) -> None:
+    limits = [
+        limit(None, ROW, phases_ma=(20_000, 20_000, 20_000)),
+        limit(9_000, YARD),
+        limit(0, YARD, direction="export"),
+    ]
+    found = tightest(states(limits, [yard()], [PointPower("A", 1, drawn_w)]))
+    assert (found[0].subject, len(found)) == (first, 3)
 
 
 def test_by_phase_the_worst_one_counts_and_each_is_the_sites_own() -> None:
