@@ -160,8 +160,9 @@ def merge(known: Transaction | None, event: Event) -> Transaction:
         "last_seq": max(old.last_seq, number),
         "evse_id": _highest(old.evse_id, event.evse_id),
         "connector_id": _highest(old.connector_id, event.connector_id),
-        "lines": "".join(sorted({*old.lines, *lines_of(event.samples)})),
     }
+    if lines := lines_of(event.samples):
+        changes["lines"] = "".join(sorted({*old.lines, *lines}))
     if number > old.last_seq:  # it continues: closing it, if it was, was wrong
         changes["closed_ms"] = changes["closed_reason"] = None
     if event.kind == "Started" and (old.started_seq is None or number < old.started_seq):
@@ -193,8 +194,8 @@ def merge(known: Transaction | None, event: Event) -> Transaction:
     return msgspec.structs.replace(old, **changes)
 
 
-def _highest(*numbers: int | None) -> int | None:
-    return max((each for each in numbers if each is not None), default=None)
+def _highest(one: int | None, other: int | None) -> int | None:
+    return one if other is None or (one is not None and one > other) else other
 
 
 def starts_again(known: Transaction, event: Event, heard_ms: int, booted_ms: int | None) -> bool:
@@ -437,11 +438,11 @@ def faults_of(known: Transaction | None, event: Event) -> list[EventFault]:
 
 def _clock_faults(known: Transaction, event: Event) -> list[EventFault]:
     number, at_ms = event.seq_no, event.at_ms
-    match known:
-        case Transaction(started_seq=int(start), started_ms=int(start_ms)) if number > start and at_ms < start_ms:
-            return [EventFault("clock_backwards", number, f"{age(start_ms - at_ms)} before the start")]
-        case Transaction(ended_seq=int(end), ended_ms=int(end_ms)) if number < end and at_ms > end_ms:
-            return [EventFault("clock_backwards", number, f"{age(at_ms - end_ms)} after the end")]
+    start, start_ms, end, end_ms = known.started_seq, known.started_ms, known.ended_seq, known.ended_ms
+    if start is not None and start_ms is not None and number > start and at_ms < start_ms:
+        return [EventFault("clock_backwards", number, f"{age(start_ms - at_ms)} before the start")]
+    if end is not None and end_ms is not None and number < end and at_ms > end_ms:
+        return [EventFault("clock_backwards", number, f"{age(at_ms - end_ms)} after the end")]
     return []
 
 
