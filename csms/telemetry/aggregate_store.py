@@ -28,8 +28,8 @@ _segment = typed_json.decoder(BootSegment).decode
 _interval = typed_json.decoder(dict[str, Aggregate]).decode
 
 
-def aggregate_pending(connection: Connection) -> int:
-    """Add some new records to the aggregates, each once; return how many runs of them there were."""
+def aggregate_pending(connection: Connection) -> bool:
+    """Add some new records to the aggregates, each once; return whether there may be more."""
     there = telemetry_pending.c
     query = select(there.id, there.first_seq, there.last_seq).where(there.sink == AGGREGATES).order_by(there.id)
     ids, number = list[int](), 0
@@ -38,7 +38,7 @@ def aggregate_pending(connection: Connection) -> int:
             ids.append(run.id)
             number += run.last_seq - run.first_seq + 1
     if not ids:
-        return 0
+        return False
     key = telemetry.c.ev, telemetry.c.boot, telemetry.c.seq, telemetry.c.at_ms
     records = select(*key, telemetry.c.document).join(telemetry_pending, within_run()).where(there.id.in_(ids))
     of = there.ev, there.boot
@@ -67,7 +67,7 @@ def aggregate_pending(connection: Connection) -> int:
     if segments:
         connection.execute(insert(telemetry_segments), segments)
     connection.execute(delete(telemetry_pending).where(there.id.in_(ids)))
-    return len(ids)
+    return len(ids) == STEP or number >= MAX_RECORDS
 
 
 def _taken_segments(connection: Connection, boots: Sequence[Boot]) -> dict[Boot, list[BootSegment]]:

@@ -169,11 +169,11 @@ def test_two_nodes_add_to_the_same_intervals_at_once(postgresql_databases: Datab
     waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
     with ThreadPoolExecutor(1) as thread:
         with store.engine.begin() as other:
-            assert rows.aggregate_pending(other) == rows.STEP
+            assert rows.aggregate_pending(other)
             aggregating = thread.submit(store.do, rows.aggregate_pending)
             while not store.do(lambda connection: connection.execute(waits).scalar()):
                 assert not aggregating.done()
-        assert aggregating.result(60) == rows.STEP
+        assert aggregating.result(60)
     aggregated(store)
     (minute,) = store.do(rows.aggregates, "EV-1", "battery.soc", 60, ALWAYS, 9, None)
     assert minute["number"] == 998
