@@ -37,6 +37,17 @@ def test_charger_and_vehicle_load_what_they_do_not_need_at_their_start_later_or_
     assert loaded("secc.app, evcc.app", LATER) == []
 
 
+def test_no_program_looks_for_garbage_while_it_loads() -> None:
+    code = """
+import gc, importlib
+for program in ("secc", "evcc", "csms", "v2g_gateway"):
+    gc.enable()
+    importlib.import_module(f"{program}.__main__")
+    assert not gc.isenabled(), program
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_the_command_line_loads_what_a_command_needs_when_it_is_called() -> None:
     assert loaded("v2g_cli.main", OF_A_COMMAND) == []
 
