@@ -245,6 +245,7 @@ RuleName = Literal[
     "partner_silent",
     "cdrs_refused",
     "cdrs_disputed",
+    "cdr_missing",
     "price_unpublished",
 ]
 
@@ -338,6 +339,10 @@ RULES: Final[Mapping[RuleName, Rule]] = {
     ),
     "cdrs_refused": Rule(subject_kind="partner", value="CDRs that it has not taken", limit=0, clear=0),
     "cdrs_disputed": Rule(subject_kind="partner", value="its CDRs that differ from what we find", limit=0, clear=0),
+    "cdr_missing": Rule(
+        subject_kind="partner", value="seconds since its first session without a CDR ended, of the last 31 days",
+        limit=3 * 86_400, clear=3 * 86_400,
+    ),
     "price_unpublished": Rule(
         subject_kind="station", value="EVSEs whose price partners are not shown", limit=0, clear=0
     ),

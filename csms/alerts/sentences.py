@@ -120,6 +120,10 @@ SENTENCES: Final[Mapping[str, Sentence]] = {
         "Disputed CDRs of {subject}: {value}", "CDRs of {count} roaming partners are disputed",
         "They are not paid until somebody decides.",
     ),
+    "cdr_missing": Sentence(
+        "{subject} owes the CDR of a session that ended {value} ago", "{count} roaming partners owe CDRs",
+        "Ask it: without a CDR a session is not paid.", _S,
+    ),
     "price_unpublished": Sentence(
         "Partners see no price at {subject}; EVSEs: {value}", "Partners see no price at {count} stations",
         "OCPI cannot say its price plan, or its location has another time zone: partners need a plan of their own.",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
-from sqlalchemy import Connection, func, select, union_all
+from sqlalchemy import Connection, exists, func, select, union_all
 
 from csms.accounts.tables import webhook_deliveries
 from csms.admission.store import admissions
@@ -69,6 +69,7 @@ def observe(connection: Connection, now_ms: int, rules: Mapping[RuleName, Rule])
         "partner_silent": _since(connection, _silent_partners(_before(rules, "partner_silent", now_ms)), now_ms),
         "cdrs_refused": _counted(connection, _refused_cdrs()),
         "cdrs_disputed": _counted(connection, _disputed_cdrs()),
+        "cdr_missing": _since(connection, _unbilled(_before(rules, "cdr_missing", now_ms), now_ms), now_ms),
         "price_unpublished": _counted(connection, _unpublished()),
     }
     known = select(leases.c.node).where(leases.c.name.startswith(NODE, autoescape=True))
@@ -228,6 +229,19 @@ def _disputed_cdrs() -> AnySelect:
     column = roaming_objects.c
     query = select(column.owner, func.count()).where(column.module == "cdrs", column.state == "disputed")
     return query.group_by(column.owner).order_by(column.owner)
+
+
+def _unbilled(before_ms: int, now_ms: int) -> AnySelect:
+    """Partners with sessions of our drivers that ended, with energy, and have no CDR; one may name no session."""
+    session, cdr = roaming_objects.c, roaming_objects.alias().c
+    of_it = (cdr.about == session.about) | ((cdr.about == "") & (cdr.alias == session.alias))
+    billed = exists().where((cdr.owner == session.owner) & (cdr.module == "cdrs") & of_it)
+    lately = (session.updated_ms > now_ms - 31 * _DAY_MS) & (session.updated_ms < before_ms)
+    query = select(session.owner, func.min(session.updated_ms)).where(
+        session.owner.in_(select(roaming_partners.c.partner_id))
+    )
+    query = query.where(session.module == "sessions", lately, session.state == "ended", ~billed)
+    return query.group_by(session.owner).order_by(session.owner)
 
 
 def _unpublished() -> AnySelect:

@@ -56,6 +56,11 @@ def store_object(
         base = kept or Kept(owner=owner, module=module, object_id=key, updated_ms=0, document="")
         if isinstance(made, OcpiTariff):
             base = _with_beginning(connection, base, made, now_ms)
+        elif isinstance(made, OcpiSession):
+            ended = made.status == "COMPLETED" and made.kwh > 0
+            base = msgspec.structs.replace(
+                base, state="ended" if ended else "", about=made.id.lower(), alias=made.cdr_token.uid.upper()
+            )
         rows.put_object(connection, msgspec.structs.replace(base, updated_ms=updated_ms, document=document))
     return kept is None
 

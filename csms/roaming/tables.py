@@ -26,11 +26,11 @@ roaming_objects: Final = Table(
     Column("audience", String(36), nullable=False),  # the only partner that may see it; "": all
     Column("updated_ms", BigInteger, nullable=False),
     Column("state", String(20), nullable=False),
-    # what it is of here: station and transaction, a token's number; of a tariff: when its plan was stored; of one that
-    # a partner has replaced: its key (its `updated_ms`: until when it was in force)
+    # what it is of here: station and transaction, a token's number, a partner's session; of a tariff: when its
+    # plan was stored; of one that a partner has replaced: its key (its `updated_ms`: until when it was in force)
     Column("about", String(300), nullable=False),
-    # another name: the contract of a token, the plan of a tariff; of own sessions and CDRs: the driver's party; of a
-    # command for a driver: whether it has its result
+    # another name: the contract of a token, the plan of a tariff, the token's number of a partner's session or CDR; of
+    # own sessions and CDRs: the driver's party; of a command for a driver: whether it has its result
     Column("alias", String(64), nullable=False),
     Column("document", Text, nullable=False),
     # of a CDR: findings; of a command: its node; of an EVSE: why partners see no price; of a partner's tariff: since

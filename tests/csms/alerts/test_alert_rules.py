@@ -40,6 +40,7 @@ def test_rules_are_those_that_operators_were_promised() -> None:
         "partner_silent": ("partner", 86_400, 86_400, "warning"),
         "cdrs_refused": ("partner", 0, 0, "warning"),
         "cdrs_disputed": ("partner", 0, 0, "warning"),
+        "cdr_missing": ("partner", 3 * 86_400, 3 * 86_400, "warning"),
         "price_unpublished": ("station", 0, 0, "warning"),
     }
     assert all(each.enabled for each in RULES.values())

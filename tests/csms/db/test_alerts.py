@@ -231,8 +231,24 @@ def test_rules_observe_what_the_database_has(store: Store) -> None:
         for number, state in enumerate(("disputed", "disputed", "booked", "rejected")):
             row(
                 roaming_objects, owner="heard", module="cdrs", object_id=str(number), audience="", updated_ms=0,
-                state=state, about="", alias="", document="{}", detail="",
+                state=state, about=f"billed-{number}", alias="T1", document="{}", detail="",
             )  # fmt: skip
+        for session, token, state, days in (
+            ("billed-2", "T1", "ended", 9),
+            ("open", "T1", "", 8),
+            ("owed", "T1", "ended", 5),
+            ("new", "T1", "ended", 4),
+            ("unnamed", "T2", "ended", 7),
+            ("old", "T1", "ended", 40),
+        ):
+            row(
+                roaming_objects, owner="heard", module="sessions", object_id=session, audience="", state=state,
+                updated_ms=T0 - days * DAY, about=session, alias=token, document="{}", detail="",
+            )  # fmt: skip
+        row(
+            roaming_objects, owner="heard", module="cdrs", object_id="u", audience="", updated_ms=0, state="booked",
+            about="", alias="T2", document="{}", detail="",
+        )  # fmt: skip
 
     store.do(put)
     seen = store.do(alert_sources.observe, T0, RULES)
@@ -259,6 +275,7 @@ def test_rules_observe_what_the_database_has(store: Store) -> None:
         "partner_silent": [("silent", 2 * 86_400)],
         "cdrs_refused": [("silent", 1)],
         "cdrs_disputed": [("heard", 2)],
+        "cdr_missing": [("heard", 5 * 86_400)],
         "price_unpublished": [],
     }
     assert (seen.nodes, seen.sites) == ({"a", "b"}, set())
