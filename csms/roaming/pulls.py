@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 from sqlalchemy import Connection
 
+from csms.db.outbox import Couriers
 from csms.roaming import store as rows
 from csms.roaming.partners import Partners, joined
 from csms.roaming.received import announce_cdr, store_object, take_cdr, take_client
@@ -34,6 +35,7 @@ _EVERY_MS: Final = 3_600_000
 _AGAIN_MS: Final = 86_400_000
 """So often what was refused is asked for again."""
 _LOOK_S: Final = 30.0
+_AT_ONCE: Final = 8
 _OVERLAP_MS: Final = 300_000
 """Clocks of partners may be so much behind ours."""
 
@@ -52,16 +54,23 @@ class Pulled(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 async def keep_pulling(services: Services) -> None:
-    """Pull from each registered partner hourly, on one node."""
-    while True:
-        await asyncio.sleep(_LOOK_S)
-        if not await services.leads("roaming pulls", _LOOK_S):
-            continue
-        for known in await services.store.read(rows.list_partners):
-            last = await services.store.read(rows.find_object, known.partner.partner_id, "pulls", "all")
-            now_ms = services.clock.utc_ms()
-            if known.partner.state == "registered" and (last is None or now_ms - last.updated_ms >= _EVERY_MS):
-                await pull_all(services, known.partner.partner_id)
+    """Pull from each registered partner hourly, on one node; one with a long list, or a slow one, delays few others."""
+    pullers = Couriers(partial(_pull_due, services, asyncio.Semaphore(_AT_ONCE)))
+    try:
+        while True:
+            if await services.leads("roaming pulls", _LOOK_S):
+                found = await services.store.read(rows.list_partners)
+                pullers.wake({each.partner.partner_id for each in found if each.partner.state == "registered"})
+            await asyncio.sleep(_LOOK_S)
+    finally:
+        await pullers.dismiss(pullers.destinations)
+
+
+async def _pull_due(services: Services, limit: asyncio.Semaphore, partner_id: str) -> None:
+    async with limit:
+        last = await services.store.read(rows.find_object, partner_id, "pulls", "all")
+        if last is None or services.clock.utc_ms() - last.updated_ms >= _EVERY_MS:
+            await pull_all(services, partner_id)
 
 
 async def pull_all(services: Services, partner_id: str, *, again: bool = False) -> dict[str, int]:

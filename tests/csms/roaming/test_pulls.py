@@ -1,15 +1,17 @@
 """Lists of partners are read page by page, however they are cut, and what is wrong in them keeps nothing else back."""
 
+import threading
 from typing import Any
 
 import pytest
 
 from csms.roaming import store as rows
-from csms.roaming.pulls import pull_all
+from csms.roaming.pulls import keep_pulling, pull_all
 from tests.csms.fixtures import backend as backend
 from tests.csms.roaming.registered import TOKEN, Roaming
 from tests.csms.roaming.registered import roaming as roaming
-from tests.csms.roaming.scripted_partner import ROLE
+from tests.csms.roaming.scripted_partner import ROLE, ScriptedPartner
+from v2g.io.runtime.supervision import cancel_tasks, child
 
 pytestmark = pytest.mark.requirement("R202")
 
@@ -165,3 +167,15 @@ async def test_a_hub_speaks_for_the_parties_behind_it(roaming: Roaming) -> None:
     headers = next(each for _, where, each in roaming.partner.requests if "authorize" in where)
     assert (headers["OCPI-to-country-code"], headers["OCPI-to-party-id"]) == ("FR", "BHD")
     assert (await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/DE/CPO/04A1B2C3", token)).status == 404
+
+
+async def test_a_partner_whose_list_takes_hours_keeps_no_other_waiting(roaming: Roaming) -> None:
+    held = roaming.partner.held["/tokens"] = threading.Event()
+    with ScriptedPartner().running() as other:
+        second = Roaming(roaming.ask, other)
+        await second.register(party="OTH", partner_id="zoo")
+        pulling = child(keep_pulling(roaming.backend.services))
+        await roaming.partner.sent("GET", "/tokens")
+        await other.sent("GET", "/tokens")
+        held.set()
+        await cancel_tasks(pulling)
