@@ -56,7 +56,7 @@ class DerServer:
     """One server. Every method raises TransportError (AnswerError for a status) or CodecError.
 
     Redirects are not followed. Links with the server's own address become paths. With `rates` set, a resource is not
-    requested more often than its `pollRate` says, by all clients of it together; `now_ms` (UTC) is set by the caller.
+    requested more often than its `pollRate` says, by all clients of it together.
     """
 
     def __init__(self, url: str, *, tls: ssl.SSLContext | None, rates: bool = False) -> None:
@@ -82,6 +82,12 @@ class DerServer:
     def due(self, path: str) -> bool:
         """Return whether a resource may be requested now."""
         return self._fresh(path) is None
+
+    def begin(self, now_ms: int) -> None:
+        """Begin a poll; by a clock that was set back nothing is held, and nothing waits."""
+        if now_ms < self.now_ms:
+            self._held, self._quiet_ms = {}, 0
+        self.now_ms = now_ms
 
     def forget(self, path: str = "") -> None:
         """Request a resource, or all of them, again."""

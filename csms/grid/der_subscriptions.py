@@ -128,7 +128,7 @@ class DerSubscriber:
 
     async def _subscribe(self) -> None:
         server = self._server
-        server.now_ms = self._services.clock.utc_ms()
+        server.begin(self._services.clock.utc_ms())
         capability = await server.resource(server.path, "DeviceCapability")
         path = link(capability, "EndDeviceListLink")
         devices, _ = readable(await server.items(path, "EndDevice") if path else (), end_device_of)

@@ -175,9 +175,12 @@ class DerClient:
 
     async def step(self) -> int:
         """Request controls if it is time, apply those in force; return when to do so again (UTC ms)."""
-        now_ms = self._services.clock.utc_ms()
+        now_ms, interval_ms = self._services.clock.utc_ms(), round(self._interval_s * 1000)
+        answered_ms = self._memory.answered_ms
+        if now_ms < self._poll_ms - interval_ms:  # the clock was set back
+            self._poll_ms, self._memory.answered_ms = 0, answered_ms and min(answered_ms, now_ms)
         if now_ms >= self._poll_ms:
-            self._poll_ms = now_ms + round(self._interval_s * 1000)
+            self._poll_ms = now_ms + interval_ms
             if await self._services.leads(IEEE_2030_5, self._interval_s):
                 if not self._loaded:
                     await self._load()
@@ -212,7 +215,7 @@ class DerClient:
     async def _poll(self) -> None:
         """Read the server's resources, and report the status; if that fails, the known controls stay."""
         server, memory = self._server, self._memory
-        server.now_ms = self._services.clock.utc_ms()
+        server.begin(self._services.clock.utc_ms())
         try:
             async with time_out(self._poll_s):
                 if not self._capability_path:

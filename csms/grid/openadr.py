@@ -81,9 +81,11 @@ class Ven:
 
     async def step(self) -> int:
         """Request events if it is time, apply their present demands; return when to do so again (UTC ms)."""
-        now_ms = self._services.clock.utc_ms()
+        now_ms, interval_ms = self._services.clock.utc_ms(), round(self._config.poll_interval_s * 1000)
+        if now_ms < self._poll_ms - interval_ms:  # the clock was set back
+            self._poll_ms, self._answered_ms = 0, self._answered_ms and min(self._answered_ms, now_ms)
         if now_ms >= self._poll_ms:
-            self._poll_ms = now_ms + round(self._config.poll_interval_s * 1000)
+            self._poll_ms = now_ms + interval_ms
             if await self._services.leads(_LEASE, self._config.poll_interval_s):
                 if not self._loaded:
                     await self._load()

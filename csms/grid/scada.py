@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 _LONGEST_PAUSE_S: Final = 1.0
 _SHOWN_EVERY_MS: Final = 5_000
 _FOREVER_MS: Final = 2**53 - 1
+_BACK_MS: Final = 1_000
+"""A clock that is set back by more makes a dead-man time end at once: it would last longer by as much."""
 
 
 class _Preset(NamedTuple):
@@ -97,11 +99,12 @@ class ScadaRegisters:
         """State the values of the registers while they are written, the safe state when they no longer are."""
         now_ms = self._services.clock.utc_ms()
         dead_ms = self._dead_man_ms()
-        if self._written_ms is not None and now_ms - self._written_ms < dead_ms:
+        if self._written_ms is not None and -_BACK_MS < now_ms - self._written_ms < dead_ms:
             command, written_ms = self._command, self._written_ms  # another may be written meanwhile
             changed = command != self._stated_command
             await self._keep()
-            if self._live is not True or changed or written_ms - self._stated_ms >= dead_ms // 3:
+            again = self._stated_ms - now_ms >= _BACK_MS or written_ms - self._stated_ms >= dead_ms // 3
+            if self._live is not True or changed or again:
                 await self._state(self._commanded(command, written_ms))
             self._stated_command = command
             self._note(live=True)
@@ -132,7 +135,8 @@ class ScadaRegisters:
         await self._setpoints.follow(None, 0, now_ms)
         stated_ms = await self._services.store.read(records.source_stated_ms, self._source)
         mine = self._live is True and (stated_ms is None or stated_ms <= self._stated_ms)
-        silent = stated_ms is None or now_ms - stated_ms >= dead_ms * 4 // 3  # more than the other nodes' pauses
+        longest_ms = dead_ms * 4 // 3  # more than the other nodes' pauses
+        silent = stated_ms is None or not -longest_ms < now_ms - stated_ms < longest_ms
         if self._live is False:
             if stated_ms is not None and stated_ms > self._stated_ms:
                 self._live = None  # another node was written to since

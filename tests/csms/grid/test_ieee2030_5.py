@@ -372,6 +372,14 @@ async def test_resources_are_requested_at_the_rates_of_the_server(site: Start) -
         assert stated.export_until_ms >= (FIRST_S + 630 + 900) * 1000
 
 
+async def test_a_clock_that_is_set_back_stops_no_request(site: Start) -> None:
+    async with site(poll_interval_s=None) as one:
+        await one.at(-70)
+        one.utility.asked.clear()
+        await one.at(-3670)
+        assert {"dcap", CONTROLS} <= {*one.utility.asked}
+
+
 async def test_a_server_that_asks_for_a_pause_gets_one(site: Start) -> None:
     """Longer each time, also for responses."""
     async with site() as one:

@@ -190,6 +190,17 @@ async def test_without_the_vtn_events_go_on_and_export_ends(site: Start) -> None
         assert stated.problem.startswith("the VTN does not answer")
 
 
+async def test_a_clock_that_is_set_back_stops_no_poll_and_lengthens_no_export(site: Start) -> None:
+    async with site() as one:
+        await one.step()
+        one.event("IMPORT_CAPACITY_LIMIT", 30, start_ms=NOW_MS - 7_200_000, duration="P1D")
+        await one.step(-3600)
+        assert one.signal.site_import_limit_w == 30_000
+        await one.vtn.close()
+        await one.step(-3600)
+        assert one.signal.valid_until_ms == NOW_MS - 7_200_000 + 900_000
+
+
 async def test_known_events_outlive_a_restart_without_the_vtn(site: Start) -> None:
     """They begin and end, and export ends when it would have; not those of a VTN that is no longer configured."""
     async with site() as one:

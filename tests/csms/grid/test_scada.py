@@ -98,6 +98,22 @@ async def test_written_limits_apply_until_the_dead_man_time_is_over(site: Start)
 
 
 @pytest.mark.requirement("R56")
+async def test_a_clock_that_is_set_back_lengthens_no_dead_man_time(site: Start) -> None:
+    async with site() as one:
+        await one.write(2, 60_000)
+        await one.step()
+        await one.step(-3600)
+        assert one.limits == (10_000, 0)
+        await one.write(0, 1, "UINT16")
+        await one.step()
+        assert one.limits == (60_000, 40_000)
+        again = ScadaRegisters(one.backend.services, one.config)
+        one.backend.clock.advance(-3600)
+        await again.step()
+        assert one.limits == (10_000, 0), "also after a restart"
+
+
+@pytest.mark.requirement("R56")
 async def test_a_system_that_is_lost_raises_nothing(site: Start) -> None:
     """A written limit below the safe state stays, also over a restart, and that is said; until the next write."""
     async with site() as one:
