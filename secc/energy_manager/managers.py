@@ -89,6 +89,7 @@ class EnergyManager:
         outlet_v: int = 690,
     ) -> None:
         self._config, self._clock, self._tell, self._states, self._observe = config, clock, notify, states, observe
+        self._outlet_v = outlet_v
         name = f"energy-manager-{config.source}"
         file = KeptFile(directory / f"{name}.json", disk, self._keep_failed)
         self._file = None if config.backend == "eebus" else file
@@ -177,7 +178,7 @@ class EnergyManager:
     def _take(self, evse_id: int, word: commands.EnergyCommand) -> None:
         was_alive = self._watch.alive
         if (least_w := least_power_w(self._config.section_14a_devices)) > 0:
-            word = word.at_least(least_w)
+            word = word.at_least(least_w, outlet_v=self._outlet_v)
         self._pass_on(self._watch.take(evse_id, word, self._clock.monotonic()))
         self._keep()
         if self._watch.alive and not was_alive:

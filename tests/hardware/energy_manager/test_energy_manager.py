@@ -53,6 +53,17 @@ def test_any_text_is_a_word_or_refused(data: bytes) -> None:
     energy_word(data)
 
 
+@pytest.mark.requirement("R206")
+@pytest.mark.parametrize(("outlet_v", "least_ma"), [(690, 6_087), (230, 18_261)])
+def test_limits_leave_what_the_law_does_in_power_and_current(outlet_v: int, least_ma: int) -> None:
+    limits = b'{"schedule": [{"start_s": 0, "limit_ma": 0}, {"start_s": 9, "limit_ma": 32000, "discharge_ma": 1}]}'
+    found = [each.at_least(4200, outlet_v=outlet_v) for each in map(read_command, (b'{"limit_ma": 6000}', limits))]
+    assert [found[0].limit_ma, *(each.limit_ma for each in found[1].schedule)] == [least_ma, least_ma, 32_000]
+    assert found[1].schedule[1].discharge_ma == 1
+    assert read_command(b'{"limit_w": 0, "discharge_w": 0}').at_least(4200).limit_w == 4200
+    assert read_command(b'{"setpoint_w": 1}').at_least(4200) == EnergyCommand(setpoint_w=1)
+
+
 # -- registers
 
 

@@ -117,17 +117,22 @@ class EnergyCommand(FlowBounds, frozen=True, forbid_unknown_fields=True, kw_only
             discharge_ma=_least(*(each.discharge_ma for each in steps), discharge_ma),
         )
 
-    def at_least(self, least_w: int) -> "EnergyCommand":
-        """Return it with limits of the draw that are not below what § 14a EnWG leaves, W (R206)."""
-        limit_w = None if self.limit_w is None else max(self.limit_w, least_w)
-        steps = tuple(
-            step if step.limit_w is None else replace(step, limit_w=max(step.limit_w, least_w))
-            for step in self.schedule
-        )
-        return replace(self, limit_w=limit_w, schedule=steps)
+    def at_least(self, least_w: int, *, outlet_v: int = 690) -> "EnergyCommand":
+        """Return it with limits of the draw that are not below what § 14a EnWG leaves, W (R206). `outlet_v`: as of
+        `failsafe`."""
+        least_ma = -(-1000 * least_w // outlet_v)
+        steps = tuple(_raised(step, least_w, least_ma) for step in self.schedule)
+        return replace(_raised(self, least_w, least_ma), schedule=steps)
 
 
+B = TypeVar("B", bound=FlowBounds)
 N = TypeVar("N", int, float)
+
+
+def _raised(bounds: B, least_w: int, least_ma: int) -> B:
+    limit_w = None if bounds.limit_w is None else max(bounds.limit_w, least_w)
+    limit_ma = None if bounds.limit_ma is None else max(bounds.limit_ma, least_ma)
+    return replace(bounds, limit_w=limit_w, limit_ma=limit_ma)
 
 
 def _least(*values: N | None) -> N | None:
