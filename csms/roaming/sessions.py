@@ -60,7 +60,7 @@ from v2g.ocpi.objects import (
     OcpiTariff,
     TaxAmount,
 )
-from v2g.ocpi.records import credit_of, credits_in, price_of, split_of, volume
+from v2g.ocpi.records import credit_of, credits_in, judge_price, split_of, volume
 from v2g.ocpi.settled import Facts, SettledPlace, charge_detail_record
 from v2g.ocpi.tariffs import EXPORT, hours_of, percent_of, periods_of, tariff_id, tariffs_billed
 from v2g.ocpp.messages.tariff_cost import CostDetails
@@ -401,7 +401,7 @@ def _by_plan(
         remark="; ".join(unsaid)[:255] or None,
     )  # fmt: skip
     ours = cost is None or cost["source"] == "csms"
-    if (ours and not unsaid) or _is_priced(made, where[0].time_zone):
+    if (ours and not unsaid) or not judge_price(made, {}, where[0].time_zone):
         return made
     return _without(made, names.values() if ours else found)
 
@@ -421,16 +421,6 @@ def _lines_of(bill: Bill, plan_id: str) -> str:
         for each in bill.lines
         if each.plan_id == plan_id
     )
-
-
-def _is_priced(cdr: OcpiCdr, zone: str) -> bool:
-    """Return whether a CDR costs what its periods cost by its tariffs."""
-    try:
-        found = price_of(cdr, {}, zone)
-    except CodecError:
-        return False
-    costs = payable(found.before_taxes, cdr.currency), payable(found.after_taxes, cdr.currency)
-    return costs == (cdr.total_cost.before_taxes, cdr.total_cost.total)
 
 
 def _without(cdr: OcpiCdr, names: Collection[str]) -> OcpiCdr:

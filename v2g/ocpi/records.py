@@ -139,21 +139,29 @@ def judge_cdr(
 ) -> list[str]:
     """Return what is wrong with a CDR that is no credit; `most_kw` is what its connector can do, if that is known."""
     found = _times_and_energy(cdr, now_ms, most_kw or _MOST_KW)
-    cent = Decimal(1).scaleb(-currency_digits(cdr.currency))
     try:
         _check_effort(cdr, tariffs)
-        costs = price_of(cdr, tariffs, zone)
     except CodecError as error:
         found.append(f"price: {error}")
     else:
-        said = cdr.total_cost
-        net = payable(costs.before_taxes, cdr.currency)
-        if abs(net - said.before_taxes) > cent:
-            found.append(f"price: {said.before_taxes} {cdr.currency} without taxes, by its periods and tariff {net}")
-        gross = payable(costs.after_taxes, cdr.currency)
-        if said.total is not None and abs(gross - said.total) > cent:
-            found.append(f"price: {said.total} {cdr.currency} with taxes, by its periods and tariff {gross}")
+        found += judge_price(cdr, tariffs, zone)
     return found + _signatures(cdr)
+
+
+def judge_price(cdr: OcpiCdr, tariffs: Mapping[str, OcpiTariff], zone: str) -> list[str]:
+    """Return what is wrong with the price of a CDR by its periods and tariffs. It may differ by a cent: volumes have
+    four decimals."""
+    try:
+        costs = price_of(cdr, tariffs, zone)
+    except CodecError as error:
+        return [f"price: {error}"]
+    found, said, cent = list[str](), cdr.total_cost, Decimal(1).scaleb(-currency_digits(cdr.currency))
+    net, gross = payable(costs.before_taxes, cdr.currency), payable(costs.after_taxes, cdr.currency)
+    if abs(net - said.before_taxes) > cent:
+        found.append(f"price: {said.before_taxes} {cdr.currency} without taxes, by its periods and tariff {net}")
+    if said.total is not None and abs(gross - said.total) > cent:
+        found.append(f"price: {said.total} {cdr.currency} with taxes, by its periods and tariff {gross}")
+    return found
 
 
 def judge_credit(cdr: OcpiCdr, credited: OcpiCdr | None, before: Sequence[OcpiCdr] = ()) -> list[str]:
