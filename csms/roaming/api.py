@@ -156,21 +156,22 @@ async def register_roaming_partner(call: Call, parameters: OnePartner) -> Roamin
     return _shown(await _partner(call, parameters))
 
 
-class PulledModule(msgspec.Struct, frozen=True, kw_only=True):
-    """How many objects of a module a partner had."""
+class PulledModule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How many objects of a module a partner had; `problem`: why it could not be read."""
 
     module: str
     objects: int
+    problem: str = ""
 
 
 @post("/roaming/partners/{partner_id}/pull", Permission.MANAGE_ROAMING, problems=(404, 409))
 async def pull_roaming_partner(call: Call, parameters: OnePartner) -> tuple[PulledModule, ...]:
-    """Pull what has changed at a partner: it is done hourly, too. A module that fails is left out."""
+    """Pull what has changed at a partner: it is done hourly, too."""
     known = await _partner(call, parameters)
     if known.partner.state != "registered":
         raise conflict(f"partner {parameters.partner_id} is not registered", "register it", code="not_registered")
     found = await pull_all(call.services, parameters.partner_id, again=True)
-    return tuple(PulledModule(module=name, objects=count) for name, count in found.items())
+    return tuple(PulledModule(module=name, objects=each[0], problem=each[1]) for name, each in found.items())
 
 
 @delete("/roaming/partners/{partner_id}", Permission.MANAGE_ROAMING, problems=(404,))

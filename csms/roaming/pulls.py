@@ -73,23 +73,24 @@ async def _pull_due(services: Services, limit: asyncio.Semaphore, partner_id: st
             await pull_all(services, partner_id)
 
 
-async def pull_all(services: Services, partner_id: str, *, again: bool = False) -> dict[str, int]:
-    """Pull every module of a partner; return how many objects each had. One that fails is tried again next time.
-    `again`: with what was refused."""
+async def pull_all(services: Services, partner_id: str, *, again: bool = False) -> dict[str, tuple[int, str]]:
+    """Pull every module of a partner; return how many objects each had, or why it could not be read: then it is tried
+    again next time. `again`: with what was refused."""
     partners = services.find(Partners)
     assert partners is not None, "this work runs with [roaming] only"
-    found, begun_ms = {}, services.clock.utc_ms()
+    found, begun_ms = dict[str, tuple[int, str]](), services.clock.utc_ms()
     modules = dict.fromkeys(module for role in partners.config.roles for module in MODULES[role])
     for module in modules:
         try:
             known = await partners.known(partner_id)  # a hub may speak for more parties now
             if known.partner.endpoint(module, "SENDER") is not None:
-                found[module] = await _pull(services, partners, known, module, again=again)
+                found[module] = await _pull(services, partners, known, module, again=again), ""
         except (OcpiError, TransferError, StoreError) as error:
+            found[module] = 0, str(error)[:300]
             data: dict[str, Scalar] = {"partner": partner_id, "module": module, "reason": str(error)[:300]}
             services.observe(Observe("roaming", "pull_failed", data))
     await services.store.run(rows.put_object, _noted(partner_id, "all", begun_ms, Pulled()))
-    if found:
+    if not all(problem for _, problem in found.values()):
         await services.store.run(rows.note_use, partner_id, (), services.clock.utc_ms())
     return found
 

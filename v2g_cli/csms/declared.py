@@ -205,7 +205,7 @@ add(roaming, "show", "read_roaming_partner")
 add(roaming, "add", "add_roaming_partner", words={"partner_id": "PARTNER"},
     example="north --versions-url https://cpo.example/ocpi/versions --token T")
 add(roaming, "register", "register_roaming_partner", example="north")
-add(roaming, "pull", "pull_roaming_partner", "module, objects", title="Pulled", example="north")
+add(roaming, "pull", "pull_roaming_partner", "module, objects, problem", title="Pulled", example="north")
 add(roaming, "locations", "list_roaming_locations",
     "location: id, name, address, city, zone: time_zone", title="Locations")
 add(roaming, "objects", "list_roaming_objects", "partner: partner_id, object: key, changed: updated_ms, "

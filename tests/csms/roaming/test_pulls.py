@@ -96,11 +96,12 @@ async def test_a_list_that_leads_in_a_circle_or_away_ends(roaming: Roaming) -> N
     assert await pulled(roaming) == [{"module": "tokens", "objects": 1}]
     await pulled(roaming)
     partner.headers[partner.requests[-1][1]] = {"Link": f'<{partner.url}/elsewhere>; rel="next"'}
-    assert await pulled(roaming) == []  # it failed, and is tried again
+    (failed,) = await pulled(roaming)  # and is tried again
+    assert failed == {"module": "tokens", "objects": 0, "problem": "HTTP 404"}
     partner.answers["/tokens"] = 302, "http://["
-    assert await pulled(roaming) == []
+    assert "Invalid IPv6" in (await pulled(roaming))[0]["problem"]
     partner.answers["/tokens"] = 200, {"tokens": tokens("01")}
-    assert await pulled(roaming) == []
+    assert (await pulled(roaming))[0]["problem"] == "its data is not a list"
     assert (await roaming.ask("POST", "/roaming/partners/nobody/pull")).status == 404
 
 
