@@ -124,7 +124,7 @@ class PriceFollower:
         self._source = price_source(config.name)
         self._data: FeedData | None = None
         self._failures = 0
-        self._poll_ms = 0
+        self._polled_ms = self._poll_ms = 0
         self._answered_ms: int | None = None
         self._problem = ""
         self._broken = ""
@@ -137,9 +137,9 @@ class PriceFollower:
     async def step(self) -> int:
         """Read the feed if it is time, and state its prices; return when to do so again (UTC ms)."""
         now_ms = self._services.clock.utc_ms()
-        if now_ms < self._poll_ms:
+        if self._polled_ms <= now_ms < self._poll_ms:  # earlier: the clock was set back
             return self._poll_ms
-        self._poll_ms = now_ms + round(self._config.poll_interval_s * 1000)
+        self._polled_ms, self._poll_ms = now_ms, now_ms + round(self._config.poll_interval_s * 1000)
         if not await self._services.leads(self._source, self._config.poll_interval_s):
             self._answered_ms = None
             return self._poll_ms

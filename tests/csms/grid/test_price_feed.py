@@ -91,6 +91,8 @@ async def test_a_recorded_day_from_a_file_becomes_the_signals_prices(feed: Start
         assert day.backend.services[GridSource].current is signal
         await day.step(3600)
         assert (len(day.prices), day.prices[0]) == (23, 87_790)
+        await day.step(-3600)  # the clock was set back
+        assert (len(day.prices), day.prices[0]) == (24, 90_800)
         assert len(day.named("price_feed_read")) == 1
 
 
