@@ -14,6 +14,7 @@ from csms.db import leases
 from csms.db.store import Store
 from csms.device_model.store import device_variables
 from csms.firmware.store import campaign_members, campaigns
+from csms.roaming.received import store_object
 from csms.roaming.tables import roaming_deliveries, roaming_objects, roaming_partners
 from csms.settlements.tables import journal_reviews
 from csms.station_security.store import station_certificates
@@ -22,6 +23,7 @@ from csms.telemetry.tables import telemetry_states
 from csms.webhooks.rules import BACK_OFF_S
 from v2g.errors import RefusedError
 from v2g.events import Severity
+from v2g.ocpi import wire
 
 T0 = 1_900_000_000_000
 DAY = 86_400_000
@@ -233,18 +235,18 @@ def test_rules_observe_what_the_database_has(store: Store) -> None:
                 roaming_objects, owner="heard", module="cdrs", object_id=str(number), audience="", updated_ms=0,
                 state=state, about=f"billed-{number}", alias="T1", document="{}", detail="",
             )  # fmt: skip
-        for session, token, state, days in (
-            ("billed-2", "T1", "ended", 9),
-            ("open", "T1", "", 8),
-            ("owed", "T1", "ended", 5),
-            ("new", "T1", "ended", 4),
-            ("unnamed", "T2", "ended", 7),
-            ("old", "T1", "ended", 40),
-        ):
-            row(
-                roaming_objects, owner="heard", module="sessions", object_id=session, audience="", state=state,
-                updated_ms=T0 - days * DAY, about=session, alias=token, document="{}", detail="",
-            )  # fmt: skip
+        for session, token, kwh, status, days in (
+            ("billed-2", "T1", 9, "COMPLETED", 9), ("open", "T1", 9, "ACTIVE", 8), ("empty", "T1", 0, "COMPLETED", 8),
+            ("unnamed", "T2", 9, "COMPLETED", 7), ("owed", "T1", 9, "COMPLETED", 5), ("old", "T1", 9, "COMPLETED", 40),
+        ):  # fmt: skip
+            at = wire.moment(T0 - days * DAY).isoformat()
+            token_of = {"country_code": "DE", "party_id": "ABC", "uid": token, "type": "RFID", "contract_id": "C"}
+            sent = {
+                "country_code": "NL", "party_id": "TNM", "id": session, "start_date_time": at, "kwh": kwh,
+                "cdr_token": token_of, "auth_method": "WHITELIST", "location_id": "L", "evse_uid": "E",
+                "connector_id": "1", "currency": "EUR", "status": status, "last_updated": at,
+            }  # fmt: skip
+            store_object(connection, "heard", "sessions", session, lambda _, sent=sent: sent, T0)  # type: ignore[misc]
         row(
             roaming_objects, owner="heard", module="cdrs", object_id="u", audience="", updated_ms=0, state="booked",
             about="", alias="T2", document="{}", detail="",
