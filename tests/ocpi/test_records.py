@@ -1,7 +1,9 @@
 """CDRs that are split and credited by agreement: what both cost together stays, and each is taken once."""
 
 import base64
+from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +16,15 @@ from tests.ocpi.sessions import FACTS, T0, journal
 from v2g.energy.settlement.settle import settle
 from v2g.energy.settlement.taxes import VatRate
 from v2g.ocpi import wire
-from v2g.ocpi.objects import CdrSignedData, CdrSignedValue, OcpiCdr, OcpiPrice
+from v2g.ocpi.objects import (
+    CdrDimension,
+    CdrPeriod,
+    CdrSignedData,
+    CdrSignedValue,
+    OcpiCdr,
+    OcpiPrice,
+    TaxAmount,
+)
 from v2g.ocpi.records import credit_of, credits_in, is_taken_back, judge_cdr, judge_credit, price_of, split_of
 from v2g.ocpi.settled import charge_detail_record
 
@@ -111,6 +121,194 @@ def test_a_cdr_that_would_take_minutes_to_price_is_disputed_at_once() -> None:
     periods = tuple(replace(period, tariff_id="ab"[number % 2]) for number in range(10_000))
     found = judge_cdr(replace(cdr, tariffs=tariffs, charging_periods=periods), {}, "UTC", T0 + 10**9)
     assert "price: 1000 prices and 10000 periods are too many to be checked" in found
+
+
+def moment(seconds: int) -> datetime:
+    return wire.moment(T0 + seconds * 1000)
+
+
+def volumes(cdr: OcpiCdr, *changes: dict[str, str]) -> tuple[CdrPeriod, ...]:
+    """Return the periods of a CDR with other dimensions."""
+    made = [
+        tuple(CdrDimension(type=kind, volume=Decimal(volume)) for kind, volume in each.items())  # type: ignore[arg-type]
+        for each in changes
+    ]
+    pairs = zip(cdr.charging_periods, made, strict=True)
+    return tuple(replace(period, dimensions=dimensions) for period, dimensions in pairs)
+
+
+def price(net: str, *taxes: str) -> OcpiPrice:
+    """Return a price, whose taxes are not known without any."""
+    known = tuple(TaxAmount(name="VAT", amount=Decimal(each)) for each in taxes)
+    return OcpiPrice(before_taxes=Decimal(net), taxes=known or None)
+
+
+HALF_HOUR = record([(30, 3_000_000, 0)], vat=True)
+"""3 kWh in two quarters of an hour from T0: 0.90 EUR, 1.07 EUR with 19 %."""
+
+DAY_S = 86_400
+
+
+@pytest.mark.parametrize(
+    ("now_s", "changes", "found"),
+    [
+        (1_200, {}, False),  # ten minutes ahead
+        (1_199.999, {}, True),
+        (DAY_S, {"end_date_time": moment(0)}, False),
+        (DAY_S, {"end_date_time": moment(-1)}, True),
+        (DAY_S, {"start_date_time": moment(1_800 - 40 * DAY_S)}, False),
+        (DAY_S, {"start_date_time": moment(1_799 - 40 * DAY_S)}, True),
+    ],
+)
+def test_a_cdr_ends_after_its_start_in_40_days_and_not_in_the_future(
+    now_s: float, changes: dict[str, Any], found: bool
+) -> None:
+    wrong = judge_cdr(replace(HALF_HOUR, **changes), {}, "UTC", T0 + round(now_s * 1000))
+    assert ("times: it ends before it starts, in the future, or after 40 days" in wrong) is found
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"start_date_time": moment(1)}, False),
+        ({"start_date_time": moment(2)}, True),
+        ({"end_date_time": moment(899)}, False),
+        ({"end_date_time": moment(898)}, True),
+        ({"charging_periods": HALF_HOUR.charging_periods[::-1]}, True),
+    ],
+)
+def test_periods_of_a_cdr_are_in_order_within_it_to_the_second(changes: dict[str, Any], found: bool) -> None:
+    wrong = judge_cdr(replace(HALF_HOUR, **changes), {}, "UTC", T0 + 10**9)
+    assert ("times: its periods are not in order within it" in wrong) is found
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({}, []),
+        ({"total_energy": Decimal("3.003")}, []),
+        ({"total_energy": Decimal("2.997")}, []),
+        ({"total_energy": Decimal("3.0031")}, ["energy: 3.0031 kWh in all, 3.0000 in its periods"]),
+        ({"total_energy": Decimal("2.9969")}, ["energy: 2.9969 kWh in all, 3.0000 in its periods"]),
+        ({"total_time": Decimal("0.52")}, []),
+        ({"total_time": Decimal("0.48")}, []),
+        ({"total_time": Decimal("0.5201")}, ["times: 0.5201 h in all, 0.5000 h from start to end"]),
+        ({"total_time": Decimal("0.4799")}, ["times: 0.4799 h in all, 0.5000 h from start to end"]),
+        ({"total_cost": price("0.91")}, []),
+        ({"total_cost": price("0.89")}, []),
+        ({"total_cost": price("0.92")},
+         ["price: 0.92 EUR without taxes, by its periods and tariff 0.90"]),
+        ({"total_cost": price("0.88")},
+         ["price: 0.88 EUR without taxes, by its periods and tariff 0.90"]),
+        ({"total_cost": price("0.90", "0.18")},
+         []),
+        ({"total_cost": price("0.90", "0.19")},
+         ["price: 1.09 EUR with taxes, by its periods and tariff 1.07"]),
+        ({"tariffs": HALF_HOUR.tariffs[1:]}, ["price: tariff energy-0.300000-vat-19 is not known"]),
+    ],
+)  # fmt: skip
+def test_a_cdr_says_what_its_periods_say(changes: dict[str, Any], wrong: list[str]) -> None:
+    """To a cent, a Wh for each period and once, and 72 s."""
+    assert judge_cdr(replace(HALF_HOUR, **changes), {}, "UTC", T0 + 10**9) == wrong
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "total_time", "found"),
+    [
+        ({"RESERVATION_TIME": "0.25", "TIME": "0.4"}, {}, "0.25", False),  # without what was reserved
+        ({"RESERVATION_TIME": "0.25", "TIME": "0.4"}, {}, "0.28", True),
+        ({"TIME": "0.1"}, {"TIME": "0.1"}, "0.2", False),
+        ({"TIME": "0.1"}, {"TIME": "0.1"}, "0.23", True),
+    ],
+)
+def test_the_time_of_a_cdr_may_be_that_of_charging(
+    first: dict[str, str], second: dict[str, str], total_time: str, found: bool
+) -> None:
+    cdr = replace(HALF_HOUR, charging_periods=volumes(HALF_HOUR, first, second), total_time=Decimal(total_time))
+    wrong = judge_cdr(cdr, {}, "UTC", T0 + 10**9)
+    assert (f"times: {total_time} h in all, 0.5000 h from start to end" in wrong) is found
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "most_kw", "end_s", "found"),
+    [
+        ("1.425", "1.425", "5", 1_800, False),  # 5 kW and a tenth for half an hour, and 0.1 kWh
+        ("1.425", "1.4251", "5", 1_800, True),
+        ("1.425", "-1.425", "5", 1_800, False),
+        ("1.425", "-1.4251", "5", 1_800, True),
+        ("412.55", "412.55", None, 1_800, False),
+        ("412.55", "412.56", None, 1_800, True),
+        ("0.05", "0.0515", "5", 0, False),  # of a second at least
+        ("0.05", "0.0516", "5", 0, True),
+    ],
+)
+def test_a_cdr_has_no_more_power_than_its_connector(
+    first: str, second: str, most_kw: str | None, end_s: int, found: bool
+) -> None:
+    periods = volumes(HALF_HOUR, {"ENERGY": first}, {"ENERGY": second})
+    cdr = replace(HALF_HOUR, charging_periods=periods, end_date_time=moment(end_s))
+    wrong = judge_cdr(cdr, {}, "UTC", T0 + 10**9, most_kw=None if most_kw is None else Decimal(most_kw))
+    assert (
+        any(each.startswith("power: ") and each.endswith(f"more than {most_kw or 1500} kW") for each in wrong) is found
+    )
+
+
+def test_a_cdrs_only_tariff_is_that_of_its_periods_if_they_name_none() -> None:
+    first, second = HALF_HOUR.tariffs
+    nameless = replace(
+        HALF_HOUR, charging_periods=tuple(replace(p, tariff_id=None) for p in HALF_HOUR.charging_periods)
+    )
+    assert price_of(replace(nameless, tariffs=(first,)), {}, "UTC").before_taxes == Decimal("0.9")
+    assert price_of(replace(nameless, tariffs=()), {first.id: first}, "UTC").before_taxes == Decimal("0.9")
+    assert price_of(nameless, {}, "UTC").before_taxes == 0
+    half = replace(HALF_HOUR, charging_periods=(nameless.charging_periods[0], HALF_HOUR.charging_periods[1]))
+    assert price_of(replace(half, tariffs=(second,)), {}, "UTC").before_taxes == Decimal("0.4500015")
+    loud = {each.id.upper(): replace(each, id=each.id.upper()) for each in (first, second)}
+    assert price_of(replace(HALF_HOUR, tariffs=()), loud, "UTC") == price_of(HALF_HOUR, {}, "UTC")
+
+
+@pytest.mark.parametrize(
+    ("prices", "taken"),
+    [
+        ([], False),
+        (["-0.90 -0.17"], True),
+        (["-0.90"], True),  # without its taxes
+        (["-0.90 -0.16"], False),
+        (["-0.89 -0.17"], False),
+        (["-0.50 -0.10", "-0.40 -0.07"], True),
+    ],
+)
+def test_a_cdr_is_taken_back_by_credits_that_come_to_all_of_it(prices: list[str], taken: bool) -> None:
+    credit = replace(HALF_HOUR, credit=True, credit_reference_id=HALF_HOUR.id.upper())
+    back = [replace(credit, total_cost=price(*each.split())) for each in prices]
+    other = replace(HALF_HOUR, credit=True, credit_reference_id="another")
+    assert is_taken_back(HALF_HOUR, [HALF_HOUR, other, *back]) is taken
+    free = replace(HALF_HOUR, total_cost=OcpiPrice(before_taxes=Decimal(0)))
+    assert not is_taken_back(free, [free]), "nobody has taken it back"
+
+
+def test_a_credit_is_of_a_known_cdr_of_its_driver() -> None:
+    back = credit_of(HALF_HOUR)
+    assert judge_credit(back, None) == [f"credit: no CDR {HALF_HOUR.id} is known"]
+    assert judge_credit(replace(back, credit_reference_id=None), None) == ["credit: no CDR  is known"]
+    assert judge_credit(back, replace(HALF_HOUR, credit=True)) == [f"credit: {HALF_HOUR.id} is a credit CDR"]
+    assert judge_credit(back, HALF_HOUR) == []
+    token = replace(HALF_HOUR.cdr_token, uid="another")
+    assert judge_credit(replace(back, cdr_token=token), HALF_HOUR) == ["credit: it is of another token or currency"]
+    owed = replace(HALF_HOUR, total_cost=price("-0.90"))
+    assert judge_credit(credit_of(owed), owed) == [], "what is above zero takes back what is below"
+
+
+@pytest.mark.parametrize(
+    ("value", "doubt"),
+    [("?", "signed data: value 1 is not base64"), ("AAAA", "signed data: value 1: ")],
+)
+def test_signed_data_that_nobody_can_verify_is_doubted(value: str, doubt: str) -> None:
+    signed = CdrSignedData(
+        encoding_method="OCMF", signed_values=(CdrSignedValue(nature="End", plain_data="", signed_data=value),)
+    )
+    (found,) = judge_cdr(replace(HALF_HOUR, signed_data=signed), {}, "UTC", T0 + 10**9)
+    assert found.startswith(doubt)
 
 
 @pytest.mark.parametrize(
