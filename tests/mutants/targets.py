@@ -132,6 +132,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         ),
     ),
     "drive": Target("evcc/hardware/drive.py", ("tests/evcc/hardware/test_drive.py",)),
+    "discharge_policy": Target("evcc/policy/policy.py", ("tests/evcc/policy/test_policy.py",)),
     "battery_ecu": Target("evcc/hardware/ecu.py", ("tests/evcc/hardware/test_ecu.py",)),
     "output": Target(
         "v2g/safety/output.py",
@@ -599,6 +600,11 @@ _LEAST = "one that gets less than the least gets nothing, which is less than 1 m
 _ROUND = "a test of 65,536 lines, which is long, notices it"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
+    "discharge_policy": {
+        "_always: return '' -> return None": _TRUTH,
+        "recharge_ms: 1 -> 2": "a watt or two never charge it",
+        "recharge_ms: 3600000 -> 3600001": "less than a millisecond in an hour",
+    },
     "contract_rules": {
         "conclude: answers.get(question.request) or b'' -> answers.get(question.request)": "none is as an empty one",
         "_is_cleared: return False -> return None": "None is as false",

@@ -89,6 +89,9 @@ def test_power_is_the_least_of_policy_terms_and_battery() -> None:
     assert permit() == Permit(7_000)
     assert permit(terms=None) == Permit(9_000)
     assert permit(changed(BATTERY, max_discharge_w=500)) == Permit(500)
+    assert permit(changed(BATTERY, max_discharge_w=1)) == Permit(1)
+    owner = OwnerSettings(policy=lambda _: Permit(1))
+    assert judge(owner=owner) == Permit(1)
 
 
 @pytest.mark.parametrize(
@@ -211,3 +214,19 @@ def test_no_policy_of_ones_own_discharges_below_the_floor_or_outside_the_tempera
 
 def test_a_policy_reads_prices_in_units_of_the_currency() -> None:
     assert str(Compensation(0, 1, 350_001).per_kwh) == "0.350001"
+
+
+def test_reasons_have_the_names_that_events_show_and_nobody_consents_unasked() -> None:
+    names = (
+        policy.DISABLED, policy.NO_CONSENT, policy.CYCLES_SPENT, policy.OWN_POLICY, policy.POLICY_FAILED,
+        policy.BATTERY_FAULT, policy.TOO_COLD, policy.TOO_HOT, policy.AT_MINIMUM_SOC, policy.DEPARTURE,
+        policy.COMPENSATION, policy.CURRENCY, policy.NO_POWER, policy.EXPIRED, policy.NOT_BIDIRECTIONAL,
+    )  # fmt: skip
+    assert names == (
+        "disabled", "no_consent", "cycles_spent", "own_policy", "policy_failed", "battery_fault", "battery_too_cold",
+        "battery_too_hot", "soc_at_minimum", "departure_too_soon", "compensation_too_low", "wrong_currency",
+        "no_power_offered", "terms_expired", "not_bidirectional",
+    )  # fmt: skip
+    assert OwnerSettings() == OwnerSettings(consents=False, fed_back_wh=0.0, policy=None)
+    moment = Situation(permitted_w=1, battery=BATTERY, terms=None, utc_ms=2, departure_ms=3, fed_back_wh=4.0)
+    assert (moment.offered, Permit(1).reason) == (False, "")

@@ -25,6 +25,7 @@ from secc.session.request_context import VehicleNotice
 from secc.session.stages import Authorized, Charging, Opened, Parametrised, Plan, Planned, Selected, Vehicle
 from secc.session.terms import OfferedTuple, PowerSpan
 from v2g.energy.conductors import Currents
+from v2g.energy.grid_support import GridSupport, VoltageSupport
 from v2g.energy.limits import EffectiveLimits, GridResponse, Setpoint
 from v2g.iso15118.d20.messages.dc import BPT_Dynamic_DC_CLReqControlMode
 from v2g.iso15118.d20.quantities import rational
@@ -410,6 +411,33 @@ def test_what_a_primary_device_receives() -> None:
     assert Case("wpt").choose() == SetWptOutput(charge_w=18_000, power_w=5_000)
     assert Case("wpt", asked_w=30_000).choose() == SetWptOutput(charge_w=18_000, power_w=18_000)
     assert Case("wpt", scheduled=True).choose() == SetWptOutput(charge_w=17_000, power_w=5_000)
+
+
+VOLT_WATT = GridSupport(volt_watt=VoltageSupport(start_v=248, stop_v=253))
+
+
+@pytest.mark.parametrize(
+    ("service", "der", "demanded", "functions", "enabled", "permits"),
+    [
+        ("AC_BPT", None, VOLT_WATT, "", None, True),
+        ("AC_BPT", "iec", VOLT_WATT, "", None, False),
+        ("AC_BPT", "iec", GridSupport(), "", None, True),
+        ("DC_BPT", "iec", VOLT_WATT, "", None, True),
+        ("AC_DER_IEC", "iec", VOLT_WATT, "", None, False),
+        ("AC_DER_IEC", "iec", VOLT_WATT, "volt_watt", None, True),
+        ("AC_DER_SAE", "sae", VOLT_WATT, "volt_watt", 1, False),
+        ("AC_DER_SAE", "sae", VOLT_WATT, "volt_watt", 3, True),
+    ],
+)
+def test_an_inverter_feeds_back_with_the_grid_support_that_is_demanded(
+    service: str, der: Any, demanded: GridSupport, functions: str, enabled: int | None, permits: bool
+) -> None:
+    """Of the vehicle where it has it, of the charger with direct current; by SAE once discharge is enabled."""
+    config = replace(CONFIG, der=der, grid_support=demanded)
+    case = Case("ac", service=EnergyService[service], vehicle=vehicle(enabled=enabled), config=config)
+    selected = replace(case.selected, functions=frozenset(functions.split()))
+    found = permitted(selected, case.values["vehicle"], case.context)
+    assert (found.discharge_w, found.discharge_source) == ((8_000, "signature") if permits else (0, "no_grid_support"))
 
 
 # -- the grid ---------------------------------------------------------------------------------------------------------
