@@ -65,6 +65,11 @@ def test_both_parts_cost_what_the_whole_costs_and_are_credited_together(
         assert judge_credit(parts[1], parts[0]) == []
     back = credit_of(parts[0], credits_in(parts, parts[0]))
     assert judge_credit(back, parts[0], parts[1:]) == []
+    whole = credit_of(cdr)
+    assert (back.total_cost.total, back.total_energy) == (whole.total_cost.total, whole.total_energy)
+    for one, other in ((back.total_cost, whole.total_cost), (back.total_energy_cost, whole.total_energy_cost)):
+        assert (one and one.before_taxes) == (other and other.before_taxes)
+    assert credit_of(replace(parts[0], total_energy_cost=None), parts[1:]).total_energy_cost is None
     assert total([*parts, back]) == total([*parts, back], net=False) == 0
     assert is_taken_back(parts[0], [*parts, back])
     assert judge_credit(back, parts[0], [*parts[1:], back]) or not back.total_cost.before_taxes  # once
@@ -281,8 +286,11 @@ def test_a_cdrs_only_tariff_is_that_of_its_periods_if_they_name_none() -> None:
 def test_a_cdr_is_taken_back_by_credits_that_come_to_all_of_it(prices: list[str], taken: bool) -> None:
     credit = replace(HALF_HOUR, credit=True, credit_reference_id=HALF_HOUR.id.upper())
     back = [replace(credit, total_cost=price(*each.split())) for each in prices]
-    other = replace(HALF_HOUR, credit=True, credit_reference_id="another")
-    assert is_taken_back(HALF_HOUR, [HALF_HOUR, other, *back]) is taken
+    none = [
+        replace(HALF_HOUR, credit_reference_id=HALF_HOUR.id),
+        *(replace(credit, credit_reference_id=each) for each in ("another", None)),
+    ]
+    assert is_taken_back(HALF_HOUR, [HALF_HOUR, *none, *back]) is taken
     free = replace(HALF_HOUR, total_cost=OcpiPrice(before_taxes=Decimal(0)))
     assert not is_taken_back(free, [free]), "nobody has taken it back"
 

@@ -165,6 +165,7 @@ def test_a_profile_that_only_carries_prices_has_the_vehicles_own_limits(
             [(0, None, -5_000.0, "ExternalSetpoint"), (DAY_MS // 1000 + 3600, None, 0.0, "ExternalSetpoint")],
         ),
         ({"valid_until_ms": NOW}, [(0, 11_000.0, None, "ChargingOnly")]),
+        ({"valid_until_ms": NOW, "site_import_limit_w": MOST_W}, [(0, None, 0.0, "ExternalSetpoint")]),
         (
             {"valid_until_ms": 10**14, "version": 2**31 + 5},
             [(0, 11_000.0, -5_000.0, "ExternalSetpoint"), (2**31 - 1, 11_000.0, None, "ChargingOnly")],
