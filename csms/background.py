@@ -27,7 +27,7 @@ from csms.reservations import work as reservations
 from csms.retention.work import run_retention
 from csms.roaming import work as roaming
 from csms.roaming.partners import Partners
-from csms.services import Services
+from csms.services import STEP_S, Services
 from csms.sites.work import Balancer
 from csms.smart_charging.work import LimitCourse, SmartCharging
 from csms.station_security.authority import StationCa
@@ -38,8 +38,6 @@ from csms.tariffs.work import CostAnnouncer, TariffService
 from csms.tokens.local_lists import LocalListKeeper
 from csms.transactions.work import TransactionWatch
 from v2g.io.runtime.supervision import Supervisor
-
-_AGAIN_S: Final = 5.0
 
 
 async def _note_seen(services: Services) -> None:
@@ -91,7 +89,7 @@ async def background(services: Services) -> AsyncIterator[None]:
     for name, work in works:
         supervisor.keep(name, partial(_repeat, work))
     for step in STEPS:  # not at once: stations need time to reconnect
-        supervisor.keep(step.__module__, partial(_repeat, partial(step, services), after_s=_AGAIN_S))
+        supervisor.keep(step.__module__, partial(_repeat, partial(step, services), after_s=STEP_S))
     try:
         yield
     finally:
@@ -103,7 +101,7 @@ async def _repeat(work: Callable[[], Awaitable[None]], after_s: float = 0.0) -> 
     await asyncio.sleep(after_s)
     while True:
         await work()
-        await asyncio.sleep(_AGAIN_S)
+        await asyncio.sleep(STEP_S)
 
 
 async def _follow_grid_signal(services: Services) -> None:

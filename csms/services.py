@@ -21,6 +21,9 @@ from v2g.ocpp.routes import Version
 
 PartT = TypeVar("PartT")
 
+STEP_S: Final = 5.0
+"""Interval of periodic steps, and after which work that has ended is run again (`csms/background.py`), s."""
+
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):
     """The services shared by all stations. `services[GridSource]` is the grid's part, and so on for each feature."""

@@ -18,7 +18,7 @@ from csms.remote_control import work as remote_control
 from csms.remote_control.work import Started
 from csms.requests.store import UNANSWERED
 from csms.requests.work import Asked, ask, call
-from csms.services import HandlerContext, Services
+from csms.services import STEP_S, HandlerContext, Services
 from csms.tokens import store as tokens
 from csms.tokens.rules import Where, answer_known, normalise
 from v2g.errors import OcppError, RefusedError, V2GError
@@ -39,8 +39,6 @@ from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.web_payment import VERSION, QrCode
 
 _LEASE: Final = "web payments"
-_EVERY_S: Final = 5.0
-"""So often `advance` is called (s)."""
 _ON_THE_WAY_S: Final = 10.0
 """Longer than any node waits for a station's answer, beyond the time-out of requests (s)."""
 _START_MS: Final = 600_000
@@ -117,7 +115,7 @@ async def advance(services: Services) -> None:
     """End timed-out payments; take up those whose node has ended while it asked their stations to start, once; give
     those back whose vehicles do not come. One node does so."""
     now_ms, clock = services.clock.utc_ms(), services.clock
-    if not await services.leads(_LEASE, _EVERY_S * clock.scale):
+    if not await services.leads(_LEASE, STEP_S * clock.scale):
         return
     await services.store.run(payments.expire_web_payments, now_ms)
     lost_ms = round(1000 * clock.scale * (services.config.ocpp.call_timeout_s + _ON_THE_WAY_S))

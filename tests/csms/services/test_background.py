@@ -40,7 +40,7 @@ async def test_a_step_that_fails_unexpectedly_is_done_again_and_keeps_no_other(
             enough.set()
 
     monkeypatch.setattr(background, "STEPS", (broken, sound))
-    monkeypatch.setattr(background, "_AGAIN_S", 0.001)
+    monkeypatch.setattr(background, "STEP_S", 0.001)
     async with background.background(csms.services):
         await asyncio.wait_for(enough.wait(), 60)
 
