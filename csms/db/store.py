@@ -43,6 +43,8 @@ READABLE_BY: Final = "0088"
 _log = logging.getLogger(__name__)
 
 _READERS: Final = 2
+_ASKERS: Final = 2
+"""Threads that read for callers of the API: a report of years reads for seconds, and stations do not wait for it."""
 _COPY_S: Final = 7 * 86_400
 """How long a copy of an older revision is kept."""
 _MIGRATING: Final = 0x7632_6763_736D  # key of the lock during a migration
@@ -72,6 +74,7 @@ class Store:
             raise
         self._reading = self.engine.execution_options(**{READS: True})
         self._readers = ThreadPoolExecutor(max_workers=_READERS, thread_name_prefix="store-reader")
+        self._askers = ThreadPoolExecutor(max_workers=_ASKERS, thread_name_prefix="store-asker")
         file = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
         self._turn = WriteTurn(file) if file else None
         self._checkpoints = WalCheckpoints(self.engine) if self.engine.dialect.name == "sqlite" else None
@@ -121,6 +124,13 @@ class Store:
         call = partial(_do, self._reading, _bound(work, *args, **kwargs))
         return await asyncio.get_running_loop().run_in_executor(self._readers, call)
 
+    async def read_for_caller(
+        self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """As `read`, in threads of their own."""
+        call = partial(_do, self._reading, _bound(work, *args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(self._askers, call)
+
     def do(self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """As `run`, synchronously in the calling thread: for start-up, readers and tests."""
         return _do(self.engine, _bound(work, *args, **kwargs))
@@ -147,6 +157,7 @@ class Store:
         if self._checkpoints is not None:
             self._checkpoints.close()
         self._readers.shutdown(wait=True)
+        self._askers.shutdown(wait=True)
         self.engine.dispose()
 
 
@@ -390,7 +401,7 @@ def open_engine(url: str) -> Engine:
         options = {"prepare_threshold": 2, "connect_timeout": 10, "application_name": "v2g csms"}
         engine = create_engine(
             address.set(drivername="postgresql+psycopg"),
-            pool_size=_READERS + 2,
+            pool_size=_READERS + _ASKERS + 2,
             connect_args=options,
             hide_parameters=True,  # a traceback in the log shows no values
         )
@@ -399,7 +410,7 @@ def open_engine(url: str) -> Engine:
         return engine
     if address.get_backend_name() != "sqlite":
         raise StoreError(f"no driver for {address.drivername!r}", hint="sqlite:///FILE or postgresql://user@host/name")
-    return sqlite_engine(address, _READERS + 3)
+    return sqlite_engine(address, _READERS + _ASKERS + 3)
 
 
 def _note_use(_connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:

@@ -78,7 +78,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         """Run a function of a feature's `store`, beside the store's writer where the route only reads. Raises
         StoreError."""
         store = self.services.store
-        return await (store.read if self.only_reads else store.run)(work, *args, **kwargs)
+        return await (store.read_for_caller if self.only_reads else store.run)(work, *args, **kwargs)
 
     async def change(
         self, read: Callable[[Connection], T | None], write: Callable[[Connection, T | None], object]

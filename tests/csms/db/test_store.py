@@ -262,6 +262,21 @@ async def test_the_loop_goes_on_while_the_database_works(store: Store) -> None:
     assert await store.run(work) is True
 
 
+async def test_no_station_waits_for_what_callers_of_the_interface_read(store: Store) -> None:
+    over = threading.Event()
+
+    def report(_connection: Connection) -> bool:
+        return over.wait(timeout=300)
+
+    asked = [asyncio.create_task(store.read_for_caller(report)) for _ in range(8)]
+    try:
+        assert await store.read(_known) == []
+        assert not any(each.done() for each in asked)
+    finally:
+        over.set()
+    assert all(await asyncio.gather(*asked))
+
+
 async def test_who_asks_a_closed_store_is_refused(store_url: str) -> None:
     store = Store(store_url)
     store.close()
