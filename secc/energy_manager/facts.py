@@ -54,7 +54,8 @@ class EnergyManagerWatch:
     @property
     def instead(self) -> str:
         """What replaced the commands that have expired, in words."""
-        found = [self._words.get(place, EnergyCommand()) for place in sorted({*self.silent, STATION})]
+        places = sorted({*self.silent, STATION} if self._lost else self.silent)
+        found = [self._words.get(place, EnergyCommand()) for place in places]
         word = next((each for each in found if not each.silent), self._fallback)
         unit = "A of each conductor" if word.in_amperes else "W"
         named = ((word.limit, "in"), (word.discharge, "out"))

@@ -256,6 +256,7 @@ def test_what_is_kept_of_commands_holds_after_a_restart_until_each_place_is_spok
     words.take(after.take(STATION, EnergyCommand(limit_w=20_000), 1_000))
     assert words.limits[0] == 20_000
     assert words.limits[1] == 0, "of it nothing was said"
+    assert after.instead == "fall-back, and the last command below it: 0 W in, 0 W out", "of the EVSE that is silent"
     assert not after.alive
     words.take(after.take(1, EnergyCommand(), 1_000))
     assert after.alive
