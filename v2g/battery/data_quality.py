@@ -114,15 +114,17 @@ def _jumps(
     settings: DataQualitySettings, state: DataQualityState, values: Mapping[str, float], at_ms: int, passed_s: float
 ) -> tuple[dict[str, float], dict[str, tuple[float, int]]]:
     """Return the newest trusted values, and those that have jumped and may go back."""
-    known, jumped = dict(state.values), {}
+    known, jumped, span_s = dict(state.values), {}, max(1.0, passed_s)
     for name, value in values.items():
         jump = _JUMPS.get(name)
         if jump is None:
             continue
-        last, held = known.get(name), state.jumped.get(name)
-        if last is None or abs(value - last) <= jump * max(1.0, passed_s):
+        last = known.get(name)
+        if last is None or abs(value - last) <= jump * span_s:
             known[name] = value
-        elif held is None or abs(value - held[0]) > jump or at_ms < held[1]:
+            continue
+        held = state.jumped.get(name)
+        if held is None or abs(value - held[0]) > jump or at_ms < held[1]:
             jumped[name] = value, at_ms
         elif at_ms - held[1] >= settings.stays_ms:
             known[name] = value
