@@ -143,7 +143,7 @@ class JournalWriter:
         """Write an entry, of this time or of now; `session_started` opens the file."""
         if isinstance(record, records.SessionStarted):
             self._journal = _Journal(partial(self._open_file, record.session_id))
-            self._began = self._measurements()
+            self._began = self._flowed_mwh(), (record.import_mwh, record.export_mwh)
         reason = _READ_BEFORE.get(type(record))
         if not (self._metered and reason):
             at_ms = self._clock.utc_ms() if utc_ms is None else utc_ms
@@ -188,17 +188,33 @@ class JournalWriter:
             return None
         last = self._meter.read(self._clock.utc_ms())
         self._meter.save(sync=False)
-        lines = self._unmetered(last.utc_ms if last.answered else 0)
+        lines = [] if last.answered else self._shown_last(last)
+        lines += self._unmetered(last.utc_ms if last.answered else 0)
         lines += self._session_journal.end(reason, last.utc_ms, **last.shown)
         written = self._append(lines, self._meter, _nothing)
         journal, self._journal = self._journal, None
         self._disk.do(journal.close, _nothing).add_done_callback(_retrieved)  # written lines are already on the disk
         return written
 
+    def _shown_last(self, silent: ports.MeterRead) -> list[bytes]:
+        """Return the lines of the last reading of a meter that does not answer any more, if it shows more than the
+        journal has: else nothing would count since the reading before, up to a quarter hour."""
+        state = self._session_journal.state
+        shown = msgspec.structs.replace(silent, answered=True).shown
+        record = records.MeterReading(**shown, reason="interval", status=UNSET)
+        if (record.import_mwh, record.export_mwh) == (state.meter.shown_import_mwh, state.meter.shown_export_mwh):
+            return []
+        age_s = max(0.0, self._clock.monotonic() - self._meter.read_at) * self._clock.scale
+        return self._session_journal.record(record, max(state.utc_ms, silent.utc_ms - round(age_s * 1000)))
+
     def _measurements(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Return energy in and out by the power electronics, and by the meter, each since a start of its own."""
-        reading = self._meter.read(0)
-        return self._flowed_mwh(), (reading.import_mwh, reading.export_mwh)
+        """Return energy in and out by the power electronics, and by the meter as the journal counts it, each since a
+        start of its own."""
+        state, reading = self._session_journal.state, self._meter.read(self._clock.utc_ms())
+        counted = state.meter
+        if reading.answered:
+            counted, _ = counted.follow(**reading.shown, utc_ms=max(state.utc_ms, reading.utc_ms))
+        return self._flowed_mwh(), (counted.import_mwh, counted.export_mwh)
 
     def _unmetered(self, utc_ms: int) -> list[bytes]:
         """Return the lines of what has flowed without the meter counting it; none within the errors of both."""

@@ -5,6 +5,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec import UNSET
 
@@ -222,6 +223,31 @@ async def test_what_is_wrong_with_a_reading_is_written_and_reported(desk: Desk) 
     assert (settlement.end.basis, settlement.end.status) == ("substitute", ("missing",))
 
 
+async def test_what_a_meter_showed_before_it_fell_silent_counts(tmp_path: Path) -> None:
+    """Nothing since the reading before, of up to a quarter hour ago, was settled, though the meter had counted it."""
+    clock, now_ms, lines = Clock(), [0], list[bytes]()
+    meter, faults = SimulatedMeter("M", now_ms=lambda: now_ms[0]), Faults((), clock)
+    meter.obey(faults)
+    journal = JournalWriter(
+        lambda session_id: JournalFile.open(tmp_path / "journal"),
+        meter=meter,
+        clock=clock,
+        disk=DiskThread(),
+        on_line=lines.append,
+        flowed_mwh=lambda: (2_000_000, 0),
+    )
+    journal.write(STARTED)
+    journal.record_meter("begin")
+    meter.flow(0, 400_000, 150_000)
+    now_ms[0] = 120_000
+    faults.set("meter_silent")
+    ended = journal.close("meter_lost")
+    assert ended is not None
+    await ended
+    settlement = settle(verify_lines(b"".join(lines)))
+    assert (settlement.end.import_mwh, settlement.end.basis, settlement.unmetered) == (2_000_000, "substitute", UNSET)
+
+
 async def test_a_session_starts_with_what_a_meter_shows_that_has_started_again_at_0(tmp_path: Path) -> None:
     clock = Clock()
     now_ms = [0]
@@ -264,7 +290,7 @@ async def test_a_session_starts_with_what_a_meter_shows_that_has_started_again_a
 class Uncounted:
     """A journal at a desk whose power electronics measures what the meter may not count."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, started: SessionStarted = STARTED) -> None:
         self.flowed_mwh, self.faults = (0, 0), Faults((), desk.clock)
         desk.meter.obey(self.faults)
         desk.journal = JournalWriter(
@@ -275,7 +301,7 @@ class Uncounted:
             on_line=desk.copy,
             flowed_mwh=lambda: self.flowed_mwh,
         )
-        desk.journal.write(STARTED)
+        desk.journal.write(started)
 
 
 @pytest.mark.requirement("R31")
@@ -293,6 +319,17 @@ async def test_energy_that_the_meter_did_not_count_is_in_the_journal_as_such(des
     assert EnergyUnmetered(import_mwh=111_111, export_mwh=0) in [entry.data for entry in entries]
     settlement = settle(entries)
     assert settlement.end.import_mwh == settlement.begin.import_mwh
+    assert settlement.unmetered == EnergyUnmetered(import_mwh=111_111, export_mwh=0)
+
+
+async def test_a_meter_that_starts_again_leaves_no_more_unmetered_than_what_flowed(desk: Desk) -> None:
+    """The registers that it lost, here 40 kWh, were stated as energy of the session."""
+    made = Uncounted(desk, msgspec.structs.replace(STARTED, import_mwh=40_000_000))
+    made.flowed_mwh = (111_111, 0)
+    ended = desk.journal.close("meter_backward")
+    assert ended is not None
+    await ended
+    settlement = settle(verify_lines(b"".join(desk.lines)))
     assert settlement.unmetered == EnergyUnmetered(import_mwh=111_111, export_mwh=0)
 
 
