@@ -58,7 +58,7 @@ STEPS: Final[Mapping[str, str]] = {
     "command_accepted": "Discharge command accepted",
     "command_rejected": "Discharge command refused",
     "limit_changed": "Limits of discharging changed",
-    "service_changed": "Services selected again",
+    "service_changed": "Services selected",
     "grid_support": "Vehicle's inverter given the grid code",
     "energy_unmetered": "Energy not metered",
     "session_ended": "Session ended",

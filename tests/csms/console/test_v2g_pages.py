@@ -143,7 +143,9 @@ async def test_the_price_by_power_is_that_of_each_reading(ask: ApiClient) -> Non
         charge.wh += wh
         await charge.event(kind, "MeterValuePeriodic", state="Charging", context="Sample.Periodic")
     ada = await employ(ask, "ada", Role.VIEWER)
-    found = drawn_on((await ada.get(f"/console/sessions/{STATION}/{charge.id}")).body)["Prices, without tax"]
+    page = (await ada.get(f"/console/sessions/{STATION}/{charge.id}")).body
+    assert b"data-past" in page, "its last reading is not that of now"
+    found = drawn_on(page)["Prices, without tax"]
     assert [*map(hhmm, found["times"])] == ["12:00", "12:01", "12:02", "12:03"]
     assert found["lines"][0]["values"] == [0.3, 0.6, 0.3, 0.3]
 
