@@ -19,7 +19,10 @@ from csms.http.problems import ApiError, conflict, existing
 from v2g.units import UtcMs
 
 UserName = Annotated[
-    str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9._@+-]{0,63}\Z", description="Lower case.", examples=["ada"])
+    str,
+    msgspec.Meta(
+        pattern=r"^[a-z0-9][a-z0-9._@+-]{0,63}\Z", description="Lower-case letters, digits, ._@+-.", examples=["ada"]
+    ),
 ]
 
 

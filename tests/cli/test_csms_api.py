@@ -63,6 +63,9 @@ def test_help_needs_no_back_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("V2G_CSMS_URL", "https://localhost:1")
     code, output, _errors = run("csms", "api", "put-site", "--help")
     assert (code, "--nodes" in output, "--waiting-ma" in output) == (0, True, True)
+    for command, name in (("add", "grid_operator"), ("role", "billing"), ("add", "._@+-")):
+        code, output, _errors = run("csms", "users", command, "--help")
+        assert (code, name in output) == (0, True), output
     code, _output, errors = run("csms", "api", "put-sites")
     assert (code, "back end: " in errors, "No such command" in errors) == (2, True, True), errors
 

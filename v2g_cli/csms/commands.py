@@ -29,6 +29,8 @@ from v2g_cli.output import print_json, read_file, read_text, say, write_out
 
 _NONE: Final[Mapping[str, Any]] = {}
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_MANY: Final = 8
+"""From so many on, choices stand in the help of an option, not in its place."""
 _TYPES: Final = {"string": str, "integer": int, "number": float, "boolean": bool, "json": str}
 _ENDS: Final = ("to_ms", "until_ms", "expires_ms", "before_ms", "valid_until_ms")
 """Times for which a day means its end."""
@@ -166,6 +168,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     def _parameter(self, field: Field) -> tuple[Any, Any]:
         kind: Any = _kind(field)
         help_ = self.about.get(field.name) or field.about or ("JSON." if field.kind == "json" else "")
+        if len(field.choices) >= _MANY and field.name not in self.about:
+            help_ += f" One of {', '.join(field.choices)}."
         needed = field.required and field.name not in self.defaults
         if self.is_word(field):
             word = self.words.get(field.name) or field.name.removesuffix("_id").upper()
@@ -284,7 +288,7 @@ def _metavar(each: Field) -> str | None:
         return "DURATION"
     if each.kind == "json":
         return "JSON"
-    return "|".join(each.choices) if 1 < len(each.choices) < 8 else None
+    return "|".join(each.choices) if 1 < len(each.choices) < _MANY else None
 
 
 def _option(each: Field, known: ApiOperation) -> str:
