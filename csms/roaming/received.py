@@ -29,7 +29,7 @@ _PRICES: Final = ("currency", "elements", "min_price", "max_price", "tax_include
 _AHEAD_MS: Final = 86_400_000
 """A partner's clock may be so much ahead: of its own changes the newest by it counts."""
 _TOLD_MS: Final = 3_600_000
-"""By then a partner knows what has become of a token: it is pushed, and pulled hourly."""
+"""By then a partner knows what has become of a token, and we of a tariff: they are pushed, and pulled hourly."""
 
 
 def store_object(
@@ -67,12 +67,12 @@ def store_object(
 
 def _with_beginning(connection: Connection, kept: Kept, new: OcpiTariff, now_ms: int) -> Kept:
     """Return what is kept of a tariff with the time from which on the prices of its new form are in force: that of its
-    change, of its arrival where it does not say that it has changed."""
+    change, at most an hour before its arrival, and of that where it does not say that it has changed."""
     if kept.document and not _differs(new, wire.read_kept(kept.document, OcpiTariff)):
         return msgspec.structs.replace(kept, detail=kept.detail or str(kept.updated_ms))
     changed_ms = wire.utc_ms(new.last_updated)
-    if kept.document and changed_ms == kept.updated_ms:
-        changed_ms = now_ms
+    if kept.document:  # else a session of the past could be made dearer
+        changed_ms = now_ms if changed_ms == kept.updated_ms else max(changed_ms, now_ms - _TOLD_MS)
     since_ms = max(changed_ms, wire.utc_ms(new.start_date_time or new.last_updated))
     if kept.document and since_ms > int(kept.detail or kept.updated_ms):  # else it was never in force
         _retire_tariff(connection, kept, since_ms)

@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from csms.roaming import store as rows
 from csms.roaming.partners import Partners
+from csms.roaming.received import store_object
 from tests.csms.roaming.peers import Operator, acquainted, charge, eventually, roaming
 from v2g.ocpi.wire import utc_ms
 
@@ -185,10 +186,15 @@ async def test_a_session_costs_what_its_tariff_said_at_its_start(claims: Claims)
             authorization_reference=None,
         )  # fmt: skip
 
+    async def sent(tariff: dict[str, Any], at: str = "") -> None:
+        """Receive it when it is changed, or at another time."""
+        key, now_ms = f"de*cpo*{tariff['id'].lower()}", utc_ms(datetime.fromisoformat(at or tariff["last_updated"]))
+        await claims.emsp.services.store.run(store_object, "cpo", "tariffs", key, lambda _: tariff, now_ms)
+
     first, second = tariff("1", "2024-04-01T00:00:00Z"), tariff("2", "2024-05-01T10:30:00Z")
     coming = {**tariff("3", "2024-05-01T14:00:00Z"), "start_date_time": "2024-05-01T18:00:00Z"}
     for each in (first, second, {**second, "last_updated": "2024-05-01T13:00:00Z"}, coming):
-        assert (await claims.ask("PUT", "tariffs/DE/CPO/T", each)).code == 1000
+        await sent(each)
     assert (await claims.ask("DELETE", "tariffs/DE/CPO/T")).code == 1000
     dearer = "disputed tariff: T is not what was published"
     assert await billed("a", "10:00", 2, second) == dearer
@@ -200,12 +206,20 @@ async def test_a_session_costs_what_its_tariff_said_at_its_start(claims: Claims)
     assert await billed("f", "20:00", 3, coming) == "booked"
     # one that is replaced before it comes into force, and one that does not say when it has changed
     early = tariff("4", "2024-05-01T15:00:00Z")
-    for each in (first, coming, early, {**early, "elements": tariff("9", "")["elements"]}):
-        assert (await claims.ask("PUT", "tariffs/DE/CPO/U", {**each, "id": "U"})).code == 1000
+    again = {**early, "elements": tariff("9", "")["elements"]}
+    for each in (first, coming, early):
+        await sent({**each, "id": "U"})
+    await sent({**again, "id": "U"}, "2024-05-01T21:00:00Z")
+    # and one of the past: what it says of that is not believed
+    for each, at in ((first, ""), (tariff("5", "2024-05-01T08:00:00Z"), "2024-05-01T18:30:00Z")):
+        await sent({**each, "id": "V"}, at)
     assert await billed("h", "13:00", 1, {**first, "id": "U"}, tariff_id="U") == "booked"
     assert await billed("i", "15:00", 4, {**early, "id": "U"}, tariff_id="U") == "booked"
-    lie = {**early, "id": "U", "elements": tariff("9", "")["elements"]}
+    lie = {**again, "id": "U"}
     assert await billed("j", "17:00", 9, lie, tariff_id="U") == "disputed tariff: U is not what was published"
+    dear = tariff("5", "2024-05-01T08:00:00Z") | {"id": "V"}
+    assert await billed("k", "09:00", 5, dear, tariff_id="V") == "disputed tariff: V is not what was published"
+    assert await billed("l", "18:00", 5, dear, tariff_id="V") == "booked"
 
 
 async def test_a_session_goes_on_while_its_partner_registers_anew(claims: Claims, cpo: Operator) -> None:
