@@ -934,7 +934,7 @@ def test_the_hardware_behind_the_watchdog_gets_its_time() -> None:
     [
         (lambda machine: setattr(machine, "hangs", True), "the pilot shows (12000, None) mV at 0 %", 1.0),
         (lambda machine: setattr(machine.wire, "frozen", True), "the pilot shows (12000, None) mV at 0 %", 1.0),
-        (lambda machine: machine.show(B), "the pilot shows (8978, None) mV at 100 %", 1.0),
+        (lambda machine: machine.show(B), "", 0.0),
         (lambda machine: setattr(machine.wire, "low_mv", -10_899), "the pilot shows (12000, -10899) mV at 50 %", 1.0),
         (lambda machine: setattr(machine.wire, "low_mv", -10_900), "", 0.0),
         (lambda machine: setattr(machine.wire, "off_mv", 1_100), "", 0.0),
