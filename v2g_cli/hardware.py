@@ -90,6 +90,7 @@ def show(config: ConfigFile, json: JsonFlag = False) -> None:
         shown = {
             **{name: value for name, value in found.items() if not isinstance(value, dict)},
             **{f"temperature {name}": value for name, value in found["temperatures_c"].items()},
+            "lock": "present" if found["lock"] else "none",
             "faults": ", ".join(found["faults"]) or "none",
         }
         rows = [(name, "-" if value is None else str(value)) for name, value in shown.items()]

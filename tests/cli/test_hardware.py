@@ -125,7 +125,7 @@ def test_the_parts_are_shown_and_moved(tmp_path: Path, monkeypatch: pytest.Monke
     code, output, _ = run("hardware", "show", "--config", config)
     rows = dict(line.split("\t") for line in output.splitlines())
     assert code == 0
-    assert (rows["contactor"], rows["pilot"], rows["voltage_v"], rows["faults"]) == ("open", "A", "0.0", "none")
+    assert (rows["contactor"], rows["pilot"], rows["lock"], rows["faults"]) == ("open", "A", "none", "none")
     record = json.loads(run("hardware", "show", "--config", config, "--json")[1])
     assert (record["contactor"], record["faults"], record["import_wh"]) == ("open", [], 0.0)
     assert run("hardware", "exercise", "fan", "--config", config)[:2] == (0, "fan turns after 0.0 s, 3000 rpm\n")
