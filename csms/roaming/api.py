@@ -59,7 +59,7 @@ class NewPartner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 class RoamingPartner(msgspec.Struct, frozen=True, kw_only=True):
     """A partner, without its tokens. `parties` are such as `DE*ABC CPO`, those behind a hub without a role; `seen_ms`:
-    its last request."""
+    when it asked, or answered, last, to a minute."""
 
     partner_id: str
     state: str

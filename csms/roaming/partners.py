@@ -36,7 +36,7 @@ from csms.roaming.rules import (
 from csms.roaming.store import KnownPartner
 from csms.webhooks.rules import Reach
 from csms.webhooks.work import within
-from v2g.errors import ConfigError, OcpiError, TransferError
+from v2g.errors import ConfigError, OcpiError, StoreError, TransferError
 from v2g.io.http.client import HttpAnswer, request
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
@@ -47,6 +47,8 @@ from v2g.ocpi.wire import Version
 
 PATH: Final = "/ocpi"
 _REPEATS_MS: Final = 900_000
+_SEEN_MS: Final = 60_000
+"""So often it is noted that a partner answers."""
 _REQUESTS: Final = 8
 """What a handshake sends at most: four requests, each again with another slash."""
 _USED: Final = frozenset({"credentials", *MODULES["cpo"], *MODULES["emsp"]})
@@ -269,10 +271,15 @@ class Partners:
         to: tuple[str, str] | None = None,
     ) -> Sent:
         """Send a request to a registered partner, or its party `to`. Raises OcpiError, TransferError, StoreError."""
-        return await self.send(
+        sent = await self.send(
             known.partner, method, url, body, token=self.token_of(known), functional=functional, timeout_s=timeout_s,
             to=to,
         )  # fmt: skip
+        now_ms = self.clock.utc_ms()
+        if known.seen_ms is None or now_ms - known.seen_ms > _SEEN_MS:
+            with contextlib.suppress(StoreError):  # it has answered
+                await self.store.run(rows.note_use, known.partner.partner_id, (), now_ms)
+        return sent
 
     async def send(
         self,

@@ -90,8 +90,6 @@ async def pull_all(services: Services, partner_id: str, *, again: bool = False) 
             data: dict[str, Scalar] = {"partner": partner_id, "module": module, "reason": str(error)[:300]}
             services.observe(Observe("roaming", "pull_failed", data))
     await services.store.run(rows.put_object, _noted(partner_id, "all", begun_ms, Pulled()))
-    if not all(problem for _, problem in found.values()):
-        await services.store.run(rows.note_use, partner_id, (), services.clock.utc_ms())
     return found
 
 

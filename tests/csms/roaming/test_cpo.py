@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from csms.roaming.charging_profiles import ProfileCommand
 from csms.roaming.commands import PROFILE, resume_commands
+from csms.roaming.partners import Partners
 from csms.roaming.store import Kept, find_object, put_object, remove_object
 from csms.tariffs import store as tariffs
 from tests.csms.api.support import Answer
@@ -291,6 +292,14 @@ async def test_tokens_are_those_of_the_partner_and_changed_by_patch(roaming: Roa
     bare = {name: value for name, value in TOKEN.items() if name not in named}
     assert await said("PUT", path.replace("04A1B2C3", "FF").replace("?", "/?"), bare) == (201, 1000)
     assert await said("GET", path.replace("04A1B2C3", "ff"), None) == (200, 1000)
+
+
+async def test_a_partner_that_is_only_sent_things_is_not_silent(roaming: Roaming) -> None:
+    """A national access point asks for nothing: it was an alert after a day."""
+    partners, clock = roaming.backend.services[Partners], roaming.backend.clock
+    clock.advance(90_000)
+    await partners.call(await partners.known("tnm"), "PUT", f"{roaming.partner.url}/locations/DE/CPO/Depot", {})
+    assert (await partners.known("tnm")).seen_ms == clock.utc_ms()
 
 
 async def test_a_command_starts_and_stops_a_session(roaming: Roaming) -> None:
