@@ -94,15 +94,17 @@ def entries(
     connection: sa.Connection, begin_ms: int | None, end_ms: int | None, only: frozenset[str] | None, limit: int
 ) -> list[ChargingEntry]:
     """Return what the sums are made of, in order of end: transactions that count, as in `sums`."""
-    columns = (_totals.end_ms, _totals.station_id, _totals.transaction_id, _totals.token, _totals.duration_ms)
-    query = _by_group(columns, transaction_totals, _wanted(begin_ms, end_ms, only)).order_by(*columns).limit(limit)
+    lasted = _totals.duration_ms.label("lasted_ms")
+    columns = (_totals.end_ms, _totals.station_id, _totals.transaction_id, _totals.token, lasted)
+    found = _by_group(columns, transaction_totals, _wanted(begin_ms, end_ms, only)).subquery()
+    counted = sa.select(found).where(found.c.held == 0, found.c.unpriced == 0)
+    query = counted.order_by(*list(found.c)[: len(columns)]).limit(limit)
     return [
         ChargingEntry(
-            row.station_id, row.transaction_id, row.token, row.end_ms, row[4], int(row.import_mwh),
+            row.station_id, row.transaction_id, row.token, row.end_ms, row.lasted_ms, int(row.import_mwh),
             int(row.export_mwh), row.currency or "", int(row.gross),
         )
         for row in connection.execute(query)
-        if not row.held and not row.unpriced
     ]  # fmt: skip
 
 

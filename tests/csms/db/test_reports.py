@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from csms.booking import store as reviews
 from csms.books import reports
@@ -22,6 +22,7 @@ from csms.tariffs import store as tariffs
 from csms.transactions import store as transactions
 from csms.transactions.events import EventArrival, add_events
 from csms.transactions.rules import EXPORT_REGISTER, IMPORT_REGISTER, Event, Sample
+from csms.transactions.tables import held_transactions
 from tests.csms.db.books import DAY, NOV, book, posting
 from v2g.energy.balancing import Node
 from v2g.energy.price_plan import Charge, PricePlan, Rate
@@ -251,6 +252,22 @@ def test_a_booked_session_counts_once_with_what_the_books_have(store: Store) -> 
             4_000_000 + 1_000_000,
             4_000_000 + 1_190_000,
         )
+
+    store.do(work)
+
+
+def test_held_transactions_do_not_count_in_a_limit_of_entries(store: Store) -> None:
+    """A file that was cut there seemed to be whole."""
+
+    def work(connection: Connection) -> None:
+        put(connection, *(Done(start_ms=NOV + each * HOUR, currency="EUR", net=1, evse=each + 1) for each in range(4)))
+        for reason, name in (("clock", "t0"), ("unpriced", "t1")):
+            held = {"state": "quarantined", "reason": reason, "detail": "", "begin_ms": NOV, "end_ms": NOV}
+            held |= {"import_mwh": 0, "export_mwh": 0, "since_ms": NOV, "decided_by": "", "note": ""}
+            held |= {"station_id": "CS", "transaction_id": name}
+            connection.execute(insert(held_transactions).values(held))
+        found = reports.entries(connection, None, None, None, 2)
+        assert [each.transaction_id for each in found] == ["t2", "t3"]
 
     store.do(work)
 
