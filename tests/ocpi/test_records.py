@@ -295,6 +295,39 @@ def test_a_cdr_is_taken_back_by_credits_that_come_to_all_of_it(prices: list[str]
     assert not is_taken_back(free, [free]), "nobody has taken it back"
 
 
+def taxes_of(said: str | None) -> tuple[TaxAmount, ...] | None:
+    """Read taxes such as "VAT 19 0.17", None for unknown ones; `?` is no percentage."""
+    if said is None:
+        return None
+    found = [each.split() for each in said.split(", ") if each]
+    return tuple(
+        TaxAmount(name=name, percentage=None if percent == "?" else Decimal(percent), amount=Decimal(amount))
+        for name, percent, amount in found
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "back"),
+    [
+        ("VAT 19 0.17", "VAT 19 -0.05", "VAT 19 -0.12"),
+        ("VAT 19 0.17", "VAT 7 -0.05", "VAT ? -0.12"),
+        ("VAT 19 0.17", "GST 7 -0.05", "VAT 19 -0.17, GST 7 0.05"),
+        ("VAT 19 0.17", "VAT 19 -0.17", ""),
+        ("VAT 19 0.17", "", "VAT 19 -0.17"),
+        ("VAT 19 0.17", None, None),
+        (None, "VAT 19 -0.05", None),
+    ],
+)
+def test_taxes_are_taken_back_by_name(one: str | None, other: str | None, back: str | None) -> None:
+    """With their percentage where it is one; all are unknown where some are."""
+    cdr, credited = (
+        replace(HALF_HOUR, total_cost=OcpiPrice(before_taxes=Decimal(net), taxes=taxes_of(taxes)))
+        for net, taxes in (("0.90", one), ("-0.25", other))
+    )
+    found = credit_of(cdr, [credited]).total_cost
+    assert (found.before_taxes, found.taxes) == (Decimal("-0.65"), taxes_of(back))
+
+
 def test_a_credit_is_of_a_known_cdr_of_its_driver() -> None:
     back = credit_of(HALF_HOUR)
     assert judge_credit(back, None) == [f"credit: no CDR {HALF_HOUR.id} is known"]
