@@ -86,6 +86,8 @@ def test_a_credit_that_takes_back_something_else_is_found() -> None:
     ):
         (said,) = judge_credit(replace(credit, **changes), main)
         assert word in said
+    free = OcpiPrice(before_taxes=Decimal(0))
+    assert judge_credit(replace(credit, total_cost=free), main) == [], "energy fed back for nothing"
     (again,) = judge_credit(replace(credit, id="second"), main, [credit])
     assert credit.id in again
 

@@ -16,6 +16,7 @@ from csms.smart_charging.rules import (
     add_sales_tariff,
     asked_of,
     check_distinct,
+    limit_start_ms,
     needs_of,
     open_profile,
     station_profiles,
@@ -183,6 +184,8 @@ def test_a_default_profile_says_a_signal_and_its_end(changes: dict[str, Any], pe
     ]
     assert found == periods
     assert (schedule.id, schedule.charging_rate_unit) == (5, "W")
+    assert (limit_start_ms(NOW), limit_start_ms(1_000)) == ((NOW - DAY_MS) // 1000 * 1000, 0)
+    assert schedule.start_schedule == format_time(limit_start_ms(NOW))
     assert [each.evse_id for each in (*site, default)] == [0] * len([*site, default])
     assert site == station_profiles(signal, "2.0.1", NOW)
     assert len(site) == ("site_import_limit_w" not in changes)
