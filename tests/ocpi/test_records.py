@@ -81,7 +81,7 @@ def test_a_credit_that_takes_back_something_else_is_found() -> None:
     main, credit = split_of(cdr, "UTC")
     for changes, word in (
         ({"currency": "USD"}, "currency"),
-        ({"total_cost": OcpiPrice(before_taxes=Decimal(3))}, "above zero"),
+        ({"total_cost": price("0.01")}, "above zero"),
         ({"total_energy": main.total_energy}, "not that of the CDR"),
     ):
         (said,) = judge_credit(replace(credit, **changes), main)
@@ -361,6 +361,9 @@ def test_signed_data_that_nobody_can_verify_is_doubted(value: str, doubt: str) -
         (2.5, 0, {}, ["signed data: the meter marks an error in 1-0:1.8.0, or it fell"]),
         (0, 2.5, {"EF": "E"}, ["signed data: the meter marks an error in 1-0:1.8.0, or it fell"]),
         (0, 4, {}, ["signed data: 4 kWh taken and 0 kWh fed back are proved"]),
+        (0, 2.52, {}, []),
+        (0, 2.53, {}, ["signed data: 2.53 kWh taken and 0 kWh fed back are proved"]),
+        (0, 2.47, {}, ["signed data: 2.47 kWh taken and 0 kWh fed back are proved"]),
     ],
 )
 def test_energy_that_the_meter_doubts_is_no_proof(

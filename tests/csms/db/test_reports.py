@@ -14,6 +14,7 @@ from csms.booking import store as reviews
 from csms.books import reports
 from csms.books.tables import booked_transactions, posting_entries, postings
 from csms.db.store import Store, migrate
+from csms.settlements import store as records
 from csms.settlements.tables import journal_reviews
 from csms.sites.rules import Place, Site
 from csms.smart_charging import store as charging
@@ -28,6 +29,7 @@ from v2g.energy.balancing import Node
 from v2g.energy.price_plan import Charge, PricePlan, Rate
 from v2g.energy.settlement.bookkeeping import Entry
 from v2g.energy.settlement.costing import Bill
+from v2g.energy.settlement.pricing import NO_CURRENCY
 from v2g.units import payable_micro
 
 HOUR = 3_600_000
@@ -382,6 +384,22 @@ def test_booked_amounts_are_those_of_the_books_after_each_step_and_in_an_older_d
     migrate(store.engine)
     assert store.do(stored) == expected
     store.close()
+
+
+def test_free_energy_is_booked_in_the_currency_of_its_settlement(store: Store) -> None:
+    """Whatever others of its station have, or of its id elsewhere; once."""
+
+    def work(connection: Connection) -> None:
+        for station, session, currencies in (("CS", "01", ("CHF", NO_CURRENCY)), ("CS", "02", ("USD",)),
+                                             ("CS-2", "01", ("JPY",))):  # fmt: skip
+            document = msgspec.json.encode({"totals": [{"currency": each} for each in currencies]})
+            assert records.save_settlement(connection, station, session, "ab", document, NOV)
+        act(connection, Booked("01", "t0"))
+        act(connection, Booked("01", "t0", (), 7, post=True))
+        columns = booked_transactions.c
+        assert connection.execute(select(*columns)).all() == [("CS", "t0", "CHF", 7, 0, 0, 0)]
+
+    store.do(work)
 
 
 def test_a_transaction_in_two_currencies_counts_in_the_first_and_one_without_money_with_its_energy(
