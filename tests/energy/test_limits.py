@@ -54,6 +54,18 @@ def test_the_smallest_limit_binds_each_direction_and_is_named(limits: list[Limit
     assert effective.charge_source in {x.source for x in limits if x.charge_w == effective.charge_w}
 
 
+def test_of_conductors_the_smallest_current_counts_and_the_first_of_equal_ones_is_named() -> None:
+    bare = Limit(source=VEHICLE, charge_w=1, discharge_w=1)
+    sources = ((SITE, 20_000, 6_000), (EVSE, 10_000, 8_000), (CABLE, 10_000, 6_000))
+    limits = [
+        msgspec.structs.replace(bare, source=name, charge_ma=most, discharge_ma=back) for name, most, back in sources
+    ]
+    effective = effective_limits([bare, *limits], 0)
+    assert (effective.charge_line, effective.discharge_line) == ((10_000, EVSE), (6_000, SITE))
+    effective = effective_limits([bare], 0)
+    assert (effective.charge_line, effective.discharge_line) == (None, None)
+
+
 def test_no_limit_at_all_allows_nothing() -> None:
     """Silence is no permission."""
     assert effective_limits([], 0) == EffectiveLimits(

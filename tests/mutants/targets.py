@@ -1452,7 +1452,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_lowered: 3 -> 4": "compared with three",
         "tree: 0 -> 1": _IN_W,
         "states: limit.limit_w or 0 -> limit.limit_w": _IN_W,
-        "states: 0 -> 1 #7": _IN_W,
+        "states: 0 -> 1 #10": _IN_W,
         "states: each.evse_id or 0 -> each.evse_id": "no place has either",
         "_load: 0 -> 1": _WATT,
         "_load: 0 -> 1 #2": _WATT,

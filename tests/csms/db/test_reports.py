@@ -275,13 +275,13 @@ def test_held_transactions_do_not_count_in_a_limit_of_entries(store: Store) -> N
 
 
 def test_sessions_of_a_transaction_are_billed_each_alone(store: Store) -> None:
-    """Sums are what the driver paid: 0.334 and 0.334 are 0.33 twice, not 0.67."""
+    """Sums are what the driver paid: 0.334999 and 0.334999 are 0.33 twice, not 0.67."""
 
     def work(connection: Connection) -> None:
         put(connection, Done())
         for session in ("01", "02"):
             act(connection, Booked(session, "t0"))
-            book(connection, posting(session, money=334_000))
+            book(connection, posting(session, money=334_999))
         (found,) = reports.sums(connection, "station", UTC)
         assert (found.currency, found.transactions, found.gross) == ("EUR", 1, 660_000)
 

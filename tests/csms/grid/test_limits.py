@@ -675,14 +675,18 @@ def test_limits_by_phase_and_of_all_phases_compare_by_what_is_left_on_each(drawn
 def test_by_phase_the_worst_one_counts_and_each_is_the_sites_own() -> None:
     site = Site(id="yard", nodes=yard().nodes, places=places("row", phases=("L2", "L3", "L1")))
     by_phase = limit(None, ROW, phases_ma=(10_000, 10_000, 10_000))
-    (found,) = states([by_phase], [site], [PointPower("A", 1, 2_300, "1")])
-    assert (found.left_w, found.phases_ma) == (0, (10_000,) * 3)
-    (found,) = states([by_phase], [site], [PointPower("A", 1, 4_600, "13")])
-    assert found.left_w == 0  # of the site L2 and L1
-    (found,) = states([by_phase], [site], [PointPower("A", 1, 2_300, "2")])
-    assert found.left_w == 0
+    for power_w, lines, flow_ma in (
+        (2_300, "1", (0, 10_000, 0)),
+        (4_600, "13", (10_000, 10_000, 0)),
+        (2_300, "2", (0, 0, 10_000)),
+        (6_900, "", (10_000, 10_000, 10_000)),
+    ):
+        (found,) = states([by_phase], [site], [PointPower("A", 1, power_w, lines)])
+        assert (found.left_w, found.flow_ma) == (0, flow_ma)
+        assert (found.phases_ma, found.watts) == ((10_000,) * 3, 6_900)
     (found,) = states([by_phase], [site], [])
     assert (found.left_w, found.flow_w, found.unknown) == (2_300, 0, 0)
+    assert states([limit(4_000, ROW)], [site], [])[0].watts == 4_000
     first = msgspec.structs.replace(by_phase, phases_ma=(1_000, 10_000, 20_000))
     (found,) = states([first], [site], [PointPower("A", 1, 2_300, "1"), PointPower("A", None, 9_000)])
     assert found.left_w == 0  # all on L2
