@@ -309,6 +309,8 @@ def secc_init(
     editions = edition or ["20", "2"]
     if unknown := [each for each in editions if each not in ("20", "2", "din")]:
         raise ConfigError(f"{unknown[0]!r} is no edition", hint="20, 2 or din")
+    if "din" in editions and kind == "ac":
+        raise ConfigError("DIN 70121 has direct current only", hint="leave --edition din out, or --kind dc")
     check_evse_id(evse_id)
     if not url:
         contract = contract or _asked("Contract (EMAID) that may charge", EMAID)
@@ -329,6 +331,7 @@ def secc_init(
             evse_id=_text(evse_id),
             editions=", ".join(map(_text, editions)),
             services="" if kind == "dc" else "services = [5, 1]                       # AC_BPT, AC\n",
+            authorization='authorization = ["PnC", "EIM"]\n' if "din" in editions else "",
             link=_link(interface, medium),
             plc=f'\n[link.plc]\nbackend = "raw"\ninterface = {_text(interface)}\n' if interface else "",
             without_tls="true" if "din" in editions else "false",

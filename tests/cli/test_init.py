@@ -91,6 +91,7 @@ def test_a_file_is_no_folder(v2g: Run, tmp_path: Path, program: str) -> None:
         (("csms", "--station", "C S"), "stations.id: does not have the form"),
         (("csms", "--port", "8443"), "api.port: is that of ocpp"),
         (("secc", "--csms", "http://csms.example.org"), "is not an OCPP-J endpoint"),
+        (("secc", "--csms", "", "--kind", "ac", "--edition", "din"), "direct current only"),
         (("secc", "--csms", "wss://csms.example.org/", "--station", "C S"), "station.identity: does not have the form"),
     ],
 )
@@ -191,8 +192,8 @@ def test_chargers_of_one_machine_get_status_pages_of_their_own(v2g: Run, tmp_pat
 @pytest.mark.parametrize(
     "options",
     [
-        ("--kind", "ac", "--edition", "20", "--edition", "2", "--edition", "din"),
-        ("--edition", "20", "--evse-id", "DE*ABC*E1"),
+        ("--kind", "ac", "--edition", "20", "--edition", "2"),
+        ("--edition", "20", "--edition", "din", "--evse-id", "DE*ABC*E1"),
     ],
 )
 def test_a_charger_without_back_end(v2g: Run, tmp_path: Path, options: tuple[str, ...]) -> None:

@@ -129,6 +129,7 @@ async def test_the_broker_of_the_demo_puts_out_whoever_sends_too_much(broker: Br
     client.tls_set(*(str(paths[name]) for name in ("ca", "chain", "key")))
     client.on_connect = lambda *_: client.publish(TOPIC, b"x" * MAX_PACKET_BYTES, qos=1)
     client.on_disconnect = lambda *facts: loop.call_soon_threadsafe(reasons.put_nowait, str(facts[3]))
+    client.reconnect_delay_set(1, 1)  # each time it may be lost
     await asyncio.to_thread(client.connect, "127.0.0.1", broker.port)
     client.loop_start()
     async with asyncio.timeout(60):
