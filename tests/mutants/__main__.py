@@ -26,12 +26,13 @@ import pytest
 
 from tests.mutants.operators import Mutant, mutants
 from tests.mutants.targets import EQUIVALENT, TARGETS, Target
+from tests.patient import kept_waiting_s
 
 KILLED, SURVIVED, BROKEN = 1, 0, 3
 _PLUGINS = ("pytest_asyncio.plugin", "_hypothesis_pytestplugin")
 _PROJECT = ("v2g", "pki_tools", "secc", "evcc", "csms")
 WALL_S = 300.0
-"""No test of a mutant may wait for longer; what it may calculate depends on what its tests take."""
+"""No test of a mutant may wait for longer, but for a core; what it may calculate depends on what its tests take."""
 THREAD_S = 2.0
 """How long a test of a mutant waits for a thread that may never end."""
 
@@ -75,7 +76,7 @@ class Pool:
             if pid:
                 break
             for late, (_, began) in self._running.items():
-                if time.monotonic() - began > WALL_S:
+                if time.monotonic() - began > WALL_S + kept_waiting_s(late):
                     os.kill(late, 9)
             time.sleep(0.005)
         mutant, _ = self._running.pop(pid)
