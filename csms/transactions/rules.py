@@ -107,8 +107,9 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     """The state from the events so far. Energies are in Wh, as decimal text; `None` is not known yet.
 
     `limit` is the station's limit, `wanted_limit` an operator's, each a TransactionLimit as JSON; `limit_told`: the
-    latter was sent, or, where the station has no limits, it has agreed to stop what reached it. `closed_ms`: when this
-    back end concluded that no end will come, and `closed_reason` why.
+    latter was sent, or, where the station does not know it, it has agreed to stop what reached it; once the part that
+    the station knows was sent, `wanted_limit` is the other one. `closed_ms`: when this back end concluded that no end
+    will come, and `closed_reason` why.
     """
 
     station_id: str
@@ -564,6 +565,15 @@ def limit_to_tell(
         if ours is not None and (theirs is None or theirs > ours) and (not supported or set(words) & set(supported)):
             sent[name] = ours
     return msgspec.structs.replace(TransactionLimit(), **sent) if sent else None
+
+
+def kept_here(wanted: TransactionLimit, supported: Collection[str]) -> TransactionLimit | None:
+    """Return the limits that a station does not know, by its TxCtrlr.SupportedLimits, None for none: the back end keeps
+    them."""
+    found = {
+        name: getattr(wanted, name) for name, words in _NAMES.items() if supported and not set(words) & set(supported)
+    }
+    return tightest(TransactionLimit(**found), None)
 
 
 def tightest(one: TransactionLimit, other: TransactionLimit | None) -> TransactionLimit | None:

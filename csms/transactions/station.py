@@ -7,7 +7,6 @@ import msgspec
 from csms.booking import held
 from csms.booking.plausibility import LATE_MS
 from csms.booking.work import Bookkeeper, announce_due
-from csms.device_model.store import list_variables
 from csms.diagnostics import store as diagnostics
 from csms.handlers import answers, small
 from csms.remote_control import store as commands
@@ -25,12 +24,13 @@ from csms.transactions.rules import (
     Transaction,
     connection_reading,
     cost_nothing,
+    kept_here,
     limit_to_tell,
     samples_of,
     tightest,
 )
 from csms.transactions.store import limit_told, save_answer, want_limit
-from csms.transactions.work import LIMITED, LIMITED_READING
+from csms.transactions.work import LIMITED, LIMITED_READING, known_limits
 from v2g import typed_json
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.metering import MeterValuesRequest, MeterValuesResponse
@@ -129,33 +129,35 @@ def _left(answer: TokenAnswer, limit: TransactionLimit | None) -> TransactionLim
 async def _told(
     context: HandlerContext, transaction: Transaction, limit: TransactionLimit | None
 ) -> TransactionLimit | None:
-    """Return the limit in an answer. A station of before 2.1 knows none: the back end ends what has reached it."""
-    if limit is None or context.version == "2.1":
-        return limit
+    """Return the limit in an answer. Of what the station does not know (E16.FR.12), before 2.1 all, the back end ends
+    what has reached it."""
+    if limit is None:
+        return None
+    known = await known_limits(context.services, context.station_id) if context.version == "2.1" else None
+    rest = limit if known is None else kept_here(limit, known)
     key = context.station_id, transaction.transaction_id
-    if await context.services.store.run(want_limit, *key, limit, add=True):
+    if rest is not None and await context.services.store.run(want_limit, *key, rest, add=True):
         context.observe("ocpp", LIMITED, transaction=transaction.transaction_id)
-    return None
+    return None if known is None else limit_to_tell(limit, None, known)
 
 
 async def _limit(context: HandlerContext, transaction: Transaction, wanted: str) -> TransactionLimit | None:
-    """Return an operator's limits, once (E16.FR.02); before 2.1 none: the back end looks whether they are reached."""
+    """Return an operator's limits, once (E16.FR.02), but for those that the station does not know, before 2.1 all: the
+    back end looks whether they are reached."""
     if not transaction.active:
         return None
-    if context.version != "2.1":
+    limit = typed_json.decode(wanted, TransactionLimit)
+    known = await known_limits(context.services, context.station_id) if context.version == "2.1" else []
+    rest = limit if context.version != "2.1" else kept_here(limit, known)
+    if rest is not None:
         data = {"transaction": transaction.transaction_id}
         context.services.feed.publish(LIMITED_READING, context.station_id, data, only_here=True)
+    if rest == limit:
         return None
-    reported = transaction.limit.value if transaction.limit is not None else None
-    mirrored = await context.services.store.read(list_variables, context.station_id, "TxCtrlr", "SupportedLimits")
-    names = next((each["value"] for each in mirrored if each["attribute"] == "Actual"), "") or ""
-    sent = limit_to_tell(
-        typed_json.decode(wanted, TransactionLimit),
-        typed_json.decode(reported, TransactionLimit) if reported is not None else None,
-        [name.strip() for name in names.split(",") if name.strip()],
-    )
-    await context.services.store.run(limit_told, context.station_id, transaction.transaction_id, wanted)
-    return sent
+    reported = None if transaction.limit is None else typed_json.decode(transaction.limit.value, TransactionLimit)
+    kept = None if rest is None else msgspec.json.encode(rest).decode()
+    await context.services.store.run(limit_told, context.station_id, transaction.transaction_id, wanted, kept)
+    return limit_to_tell(limit, reported, known)
 
 
 async def _total_cost(

@@ -152,14 +152,16 @@ def save_answer(connection: Connection, station_id: str, transaction_id: str, st
     connection.execute(update(transactions).where(_is(station_id, transaction_id) & ~accepted).values(answer=status))
 
 
-def limit_told(connection: Connection, station_id: str, transaction_id: str, wanted: str | None) -> bool:
-    """Store that this limit was sent to the station, or that the station ends what has reached it. False: that is
-    known, or an operator wants another one meanwhile."""
+def limit_told(
+    connection: Connection, station_id: str, transaction_id: str, wanted: str | None, rest: str | None = None
+) -> bool:
+    """Store that this limit was sent to the station, but for a `rest`, or that the station ends what has reached it.
+    False: that is known, or an operator wants another one meanwhile."""
     lock(connection, [station_id])
     found = _get(connection, station_id, transaction_id)
     if found is None or found.limit_told or found.wanted_limit != wanted:
         return False
-    _put(connection, msgspec.structs.replace(found, limit_told=True))
+    _put(connection, msgspec.structs.replace(found, wanted_limit=rest or wanted, limit_told=rest is None))
     return True
 
 

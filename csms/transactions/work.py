@@ -1,8 +1,8 @@
 """Detects abandoned transactions, and events that are lost for good (E14); ends those that have reached their limit.
 
 A station is asked after its boot, when a transaction has had no message for long, and when one has ended
-with a gap; a forgotten transaction is closed when the next begins on its EVSE. Stations of OCPP 2.1 keep limits
-themselves.
+with a gap; a forgotten transaction is closed when the next begins on its EVSE. Stations of OCPP 2.1 keep the
+limits that they know themselves.
 """
 
 import asyncio
@@ -14,11 +14,21 @@ from csms.booking import held
 from csms.booking.work import announce_due
 from csms.cluster.feed import FeedEvent
 from csms.cluster.precedence import AT_ONCE, for_each
+from csms.device_model.store import list_variables
 from csms.remote_control import work as remote_control
 from csms.services import Services
 from csms.tariffs import store as tariffs
 from csms.transactions import store as transactions
-from csms.transactions.rules import ClosedReason, Transaction, Verdict, forgotten, judge_status, reached, suspects
+from csms.transactions.rules import (
+    ClosedReason,
+    Transaction,
+    Verdict,
+    forgotten,
+    judge_status,
+    kept_here,
+    reached,
+    suspects,
+)
 from v2g import typed_json
 from v2g.errors import RefusedError, V2GError
 from v2g.observe import Scalar
@@ -154,16 +164,16 @@ class TransactionWatch:
         Raises RefusedError: `unknown_transaction` for one that is not open.
         """
         services, key = self._services, (station_id, transaction_id)
-        add = services.connections.version(station_id) in ("2.0.1", "1.6")
         found = await services.store.read(transactions.get, *key)
         if found is None or not found.active:
             raise RefusedError(f"no open transaction {transaction_id}", reason="unknown_transaction")
+        add = services.connections.version(station_id) in ("2.0.1", "1.6") or not found.limit_told
         if await services.store.run(transactions.want_limit, *key, wanted, add=add):
             services.report("ocpp", LIMITED, station_id, {"transaction": transaction_id})
 
     async def _keep_limit(self, station_id: str, transaction_id: str, *, reading: bool = False) -> None:
-        """Have a station of before 2.1 stop a transaction that has reached its limit, once it agrees to that; after a
-        `reading`, or to look at it in any case."""
+        """Have a station stop a transaction that has reached a limit that it does not know, once it agrees to that;
+        after a `reading`, or to look at it in any case."""
         services, key = self._services, (station_id, transaction_id)
         self._over.add(key)
         if not reading:
@@ -183,9 +193,12 @@ class TransactionWatch:
     async def _reached(self, found: Transaction) -> dict[str, Scalar] | None:
         if found.wanted_limit is None or found.limit_told:
             return None
-        if self._services.connections.version(found.station_id) in ("2.1", None):
+        wanted: TransactionLimit | None = typed_json.decode(found.wanted_limit, TransactionLimit)
+        version = self._services.connections.version(found.station_id)
+        if version == "2.1" and wanted is not None:
+            wanted = kept_here(wanted, await known_limits(self._services, found.station_id))
+        if version is None or wanted is None:
             return None
-        wanted = typed_json.decode(found.wanted_limit, TransactionLimit)
         which = reached(found, wanted, await self._cost_of(found, wanted), self._services.clock.utc_ms())
         return {"limit": which, "value": getattr(wanted, which)} if which else None
 
@@ -213,3 +226,10 @@ class TransactionWatch:
         services.report("ocpp", "transaction_closed", station_id, {"transaction": transaction_id, "reason": reason})
         await announce_due(services, station_id, closed)
         return True
+
+
+async def known_limits(services: Services, station_id: str) -> list[str]:
+    """Return a station's TxCtrlr.SupportedLimits, empty if unknown."""
+    mirrored = await services.store.read(list_variables, station_id, "TxCtrlr", "SupportedLimits")
+    names = next((each["value"] for each in mirrored if each["attribute"] == "Actual"), "") or ""
+    return [name.strip() for name in names.split(",") if name.strip()]

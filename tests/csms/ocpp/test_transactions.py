@@ -234,6 +234,13 @@ async def want(csms: Backend, charging: Charging, **limit: Any) -> None:
     assert await csms.services.store.run(transactions.want_limit, charging.station.id, charging.id, wanted)
 
 
+async def supports(charging: Charging, names: str) -> None:
+    values = [{"type": "MaxSet", "value": "maxSoC"}, {"value": names}]
+    place = {"component": {"name": "TxCtrlr"}, "variable": {"name": "SupportedLimits"}, "variableAttribute": values}
+    report = {"requestId": 1, "generatedAt": charging.now(), "seqNo": 0, "reportData": [place]}
+    await charging.station.call("NotifyReport", report)
+
+
 async def says(charging: Charging, limit: dict[str, Any], trigger: str = "LimitSet", **more: Any) -> Any:
     """The station reports its limit; return what it receives of ours."""
     extra = {"transactionInfo": {"transactionId": charging.id, "transactionLimit": limit}}
@@ -274,14 +281,50 @@ async def test_a_station_is_told_the_limits_that_it_supports(
 ) -> None:
     """E16.FR.12: as its variable says, all where that says nothing."""
     charging = await limited(csms)
-    values = [{"type": "MaxSet", "value": "maxSoC"}, {"value": supported}]
-    place = {"component": {"name": "TxCtrlr"}, "variable": {"name": "SupportedLimits"}, "variableAttribute": values}
-    report = {"requestId": 1, "generatedAt": charging.now(), "seqNo": 0, "reportData": [place]}
-    await charging.station.call("NotifyReport", report)
+    await supports(charging, supported)
     await want(csms, charging, max_energy=9_000.0, max_cost=2.0)
     answer = await charging.event("Updated", "MeterValuePeriodic")
     assert answer.get("transactionLimit") == told
     assert "transactionLimit" not in await charging.event("Updated", "MeterValuePeriodic"), "once"
+
+
+@pytest.mark.parametrize(
+    ("supported", "asked"),
+    [("maxCost", 1), ("maxSoC", 1), ("maxEnergy", 0), ("", 0)],
+    ids=["part", "none", "it", "all"],
+)
+@pytest.mark.parametrize("other", [False, True])
+async def test_the_back_end_keeps_a_limit_that_a_station_does_not_know(
+    csms: Backend, supported: str, asked: int, other: bool
+) -> None:
+    charging, watch = await limited(csms), TransactionWatch(csms.services)
+    await supports(charging, supported)
+    charging.station.answers["RequestStopTransaction"] = accepted
+    await watch.limit(charging.station.id, charging.id, TransactionLimit(max_energy=9_000.0, max_cost=200.0))
+    for wh, times in ((0, 0), (8_999, 0), (1, asked), (1_000, asked)):
+        charging.wh += wh
+        await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+        if other and not wh:  # another limit replaces none that is kept here
+            await watch.limit(charging.station.id, charging.id, TransactionLimit(max_time=10**6))
+        await watch.look(charging.station.id)
+        assert len(charging.station.payloads("RequestStopTransaction")) == times
+
+
+async def test_the_back_end_keeps_the_limit_of_a_remote_start_that_a_station_does_not_know(csms: Backend) -> None:
+    station = await csms.booted(version="2.1")
+    station.answers |= {"RequestStartTransaction": accepted, "RequestStopTransaction": accepted}
+    token, limit = IdToken(id_token=VALID["idToken"], type=VALID["type"]), TransactionLimit(max_energy=1.0, max_soc=80)
+    started = await remote_control.start(csms.services, station.id, token, evse_id=1, limit=limit)
+    charging = Charging(csms, station)
+    await supports(charging, "maxSoC")
+    info = {"transactionId": charging.id, "remoteStartId": started.remote_start_id}
+    more = {"token": VALID, "state": "Charging", "context": "Transaction.Begin"}
+    answer = await charging.event("Started", "RemoteStart", extra={"transactionInfo": info}, **more)
+    assert answer["transactionLimit"] == {"maxSoC": 80}
+    charging.wh += 1
+    await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+    await TransactionWatch(csms.services).look(station.id)
+    assert len(station.payloads("RequestStopTransaction")) == 1
 
 
 @pytest.mark.parametrize("placed", [True, False])
