@@ -18,7 +18,7 @@ from csms.roaming.driver_commands import NEEDS, DriverCommand, SentCommand, send
 from csms.roaming.partners import Partners, new_token
 from csms.roaming.publication import OfferedLocation, place_of, put_place, remove_place
 from csms.roaming.pulls import pull_all
-from csms.roaming.received import count_use
+from csms.roaming.received import count_use, credit_before
 from csms.roaming.rules import HostName, Partner, check_partner_url, digest_of, host_of
 from v2g import typed_json
 from v2g.energy.settlement.pieces import zone_of
@@ -419,6 +419,9 @@ async def decide_roaming_cdr(call: Call, parameters: OneCdr, body: CdrDecision) 
         kept = existing("CDR", rows.find_object(connection, parameters.partner_id, "cdrs", parameters.key))
         if kept.state != "disputed":
             raise conflict(f"the CDR is {kept.state}", "only disputed ones are decided", code="not_disputed")
+        before = credit_before(connection, kept) if body.decision == "released" else ""
+        if before:
+            raise conflict(f"{before} has credited that CDR", "reject this one", code="credited")
         detail = f"{kept.detail}; {call.caller.name}: {body.note}"
         rows.put_object(connection, msgspec.structs.replace(kept, state=body.decision, detail=detail))
         if body.decision == "released":

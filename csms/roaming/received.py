@@ -26,6 +26,7 @@ from v2g.ocpi.records import credits_in, is_taken_back, judge_cdr, judge_credit
 
 _MOST_CLIENTS: Final = 10_000
 _PRICES: Final = ("currency", "elements", "min_price", "max_price", "tax_included")
+_CDRS_OF: Final = "roaming CDRs of {}"
 _AHEAD_MS: Final = 86_400_000
 """A partner's clock may be so much ahead: of its own changes the newest by it counts."""
 _TOLD_MS: Final = 3_600_000
@@ -124,7 +125,7 @@ def take_cdr(connection: Connection, partner: Partner, cdr: OcpiCdr, document: s
     """Store a CDR with what is found about it; return it, with a credit CDR that has waited for it and is booked now;
     nothing if it is there. Raises OcpiError for another one of the same id."""
     owner, key = partner.partner_id, key_of(cdr.country_code, cdr.party_id, cdr.id)
-    lock(connection, [f"roaming CDRs of {owner}"])  # else two nodes could book two of one session
+    lock(connection, [_CDRS_OF.format(owner)])  # else two nodes could book two of one session
     known = rows.find_object(connection, owner, "cdrs", key)
     if known is not None:
         before = wire.read_kept(known.document, OcpiCdr)
@@ -180,24 +181,15 @@ def _session_of(cdr: OcpiCdr) -> str:
 def _judge(connection: Connection, owner: str, cdr: OcpiCdr, now_ms: int, *, negative: bool) -> list[str]:
     """Return what is wrong with a CDR: nothing is booked on a partner's word alone."""
     found = _token_findings(connection, owner, cdr)
-    wanted = key_of(cdr.country_code, cdr.party_id, cdr.credit_reference_id or "")
-    kept = rows.find_object(connection, owner, "cdrs", wanted) if cdr.credit else None
+    kept = _credited(connection, owner, cdr)
     credited = None if kept is None else wire.read_kept(kept.document, OcpiCdr)
-    since_ms = min(wire.utc_ms(each.start_date_time) for each in (cdr, credited or cdr))
-    kept_ones = rows.cdrs_near(connection, owner, (cdr.session_id or "").lower(), cdr.cdr_token.uid.upper(), since_ms)
-    theirs = key_of(cdr.country_code, cdr.party_id, "")  # parties behind a hub have ids of their own
-    this = key_of(cdr.country_code, cdr.party_id, cdr.id)
-    near = [
-        (each.state, wire.read_kept(each.document, OcpiCdr))
-        for each in kept_ones
-        if each.state != "rejected" and each.object_id != this and each.object_id.startswith(theirs)
-    ]
+    near = _near(connection, owner, cdr, credited)
+    booked = [each for state, each in near if state != "disputed"]
     if cdr.credit:
         if kept is not None and kept.state in ("disputed", "rejected"):
             found.append(f"credit: {cdr.credit_reference_id} is {kept.state}, not booked")
-        before = [] if credited is None else credits_in([each for _, each in near], credited)
+        before = [] if credited is None else credits_in(booked, credited)
         return found + judge_credit(cdr, credited, before)
-    booked = [each for state, each in near if state != "disputed"]
     twice = [each.id for _, each in near if not each.credit and _is_same(each, cdr) and not is_taken_back(each, booked)]
     if twice:
         found.append(f"twice: CDR {twice[0]} is of the same session")
@@ -215,6 +207,39 @@ def _judge(connection: Connection, owner: str, cdr: OcpiCdr, now_ms: int, *, neg
             found.append(f"tariff: {name} is not what was published")
     zone, most_kw = _place(connection, owner, cdr)
     return found + judge_cdr(cdr, tariffs, zone, now_ms, most_kw=most_kw)
+
+
+def _credited(connection: Connection, owner: str, cdr: OcpiCdr) -> Kept | None:
+    """Return the CDR that a credit CDR is of, if that is known."""
+    key = key_of(cdr.country_code, cdr.party_id, cdr.credit_reference_id or "")
+    return rows.find_object(connection, owner, "cdrs", key) if cdr.credit else None
+
+
+def _near(connection: Connection, owner: str, cdr: OcpiCdr, credited: OcpiCdr | None) -> list[tuple[str, OcpiCdr]]:
+    """Return other CDRs of its party that may be of the session of a CDR, or of the one that it credits, with their
+    states; none that is rejected."""
+    since_ms = min(wire.utc_ms(each.start_date_time) for each in (cdr, credited or cdr))
+    kept_ones = rows.cdrs_near(connection, owner, (cdr.session_id or "").lower(), cdr.cdr_token.uid.upper(), since_ms)
+    theirs = key_of(cdr.country_code, cdr.party_id, "")  # parties behind a hub have ids of their own
+    this = key_of(cdr.country_code, cdr.party_id, cdr.id)
+    return [
+        (each.state, wire.read_kept(each.document, OcpiCdr))
+        for each in kept_ones
+        if each.state != "rejected" and each.object_id != this and each.object_id.startswith(theirs)
+    ]
+
+
+def credit_before(connection: Connection, kept: Kept) -> str:
+    """Return the id of the booked credit CDR that leaves no room for this one, which is disputed; empty: none does."""
+    lock(connection, [_CDRS_OF.format(kept.owner)])
+    cdr = wire.read_kept(kept.document, OcpiCdr)
+    of = _credited(connection, kept.owner, cdr)
+    if of is None:
+        return ""
+    credited = wire.read_kept(of.document, OcpiCdr)
+    near = _near(connection, kept.owner, cdr, credited)
+    before = credits_in([each for state, each in near if state != "disputed"], credited)
+    return before[0].id if before and not is_taken_back(credited, [*before, cdr]) else ""
 
 
 def _is_same(one: OcpiCdr, other: OcpiCdr) -> bool:

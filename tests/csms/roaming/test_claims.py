@@ -80,6 +80,19 @@ async def test_a_credit_that_is_not_booked_does_not_make_room_for_another_bill(
     assert "twice" in await claims.send("again")
 
 
+@pytest.mark.requirement("R202")
+async def test_a_credit_that_is_not_booked_does_not_stand_in_for_the_right_one(claims: Claims) -> None:
+    """The right one was disputed, and so was the bill in its place; two of them are not booked, on nobody's word."""
+    first, path = claims.document["id"], "/roaming/partners/cpo/cdrs/de*cpo*wrong/decision"
+    assert (await claims.credit("wrong", first, currency="JPY")).startswith("disputed")
+    assert await claims.credit("right", first) == "booked"
+    assert await claims.send("again") == "booked"
+    assert await claims.credit("twice", first) == "disputed credit: right has credited that CDR"
+    said = await claims.emsp.ask("POST", path, {"decision": "released", "note": "fine"}, status=409)
+    assert "right has credited that CDR" in said["detail"]
+    await claims.emsp.ask("POST", path, {"decision": "rejected", "note": "wrong currency"})
+
+
 async def test_a_cdr_in_a_list_is_kept_without_it(claims: Claims) -> None:
     """The page of partners could not show it."""
     sent = {**claims.document, "id": "listed", "session_id": "s2"}
