@@ -501,6 +501,16 @@ class LimitState(msgspec.Struct, frozen=True, kw_only=True):
         return (self.limit_w or 0) if self.phases_ma is None else sum(self.phases_ma) * VOLTAGE // 1000
 
     @property
+    def worst(self) -> tuple[str, int] | None:
+        """The phase with the least left, and how much (mA; below 0 it is exceeded), as pages show a limit by phase."""
+        if self.phases_ma is None:
+            return None
+        sign = 1 if self.direction == "import" else -1
+        left = [most - sign * drawn for most, drawn in zip(self.phases_ma, self.flow_ma, strict=True)]
+        line = min(LINES, key=lambda each: left[each])
+        return LINE_NAMES[line], left[line]
+
+    @property
     def room_w(self) -> int:
         """What is left on the worst phase: by this limits compare. One of all phases counts as even on them."""
         return self.left_w // len(LINES) if self.phases_ma is None else self.left_w

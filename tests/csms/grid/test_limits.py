@@ -686,11 +686,12 @@ def test_by_phase_the_worst_one_counts_and_each_is_the_sites_own() -> None:
         assert (found.phases_ma, found.watts) == ((10_000,) * 3, 6_900)
     (found,) = states([by_phase], [site], [])
     assert (found.left_w, found.flow_w, found.unknown) == (2_300, 0, 0)
-    assert states([limit(4_000, ROW)], [site], [])[0].watts == 4_000
+    (found,) = states([limit(4_000, ROW)], [site], [])
+    assert (found.watts, found.worst) == (4_000, None)
     first = msgspec.structs.replace(by_phase, phases_ma=(1_000, 10_000, 20_000))
     (found,) = states([first], [site], [PointPower("A", 1, 2_300, "1"), PointPower("A", None, 9_000)])
-    assert found.left_w == 0  # all on L2
+    assert (found.left_w, found.worst) == (0, ("L2", 0))
     (found,) = states([first], [site], [PointPower("A", 1, 6_900)])
-    assert found.left_w == -9_000 * 230 // 1000
+    assert (found.left_w, found.worst) == (-9_000 * 230 // 1000, ("L1", -9_000))
     (found,) = states([msgspec.structs.replace(first, direction="export")], [site], [PointPower("A", 1, -6_900)])
-    assert found.left_w == -9_000 * 230 // 1000
+    assert (found.left_w, found.worst) == (-9_000 * 230 // 1000, ("L1", -9_000))
