@@ -232,15 +232,17 @@ def _disputed_cdrs() -> AnySelect:
 
 
 def _unbilled(before_ms: int, now_ms: int) -> AnySelect:
-    """Partners with sessions of our drivers that ended, with energy, and have no CDR; one may name no session."""
+    """Partners with sessions of our drivers that ended, with energy, and have no CDR; one may name no session, but
+    its token: each way has an index of its own."""
     session, cdr = roaming_objects.c, roaming_objects.alias().c
-    of_it = (cdr.about == session.about) | ((cdr.about == "") & (cdr.alias == session.alias))
-    billed = exists().where((cdr.owner == session.owner) & (cdr.module == "cdrs") & of_it)
+    theirs = (cdr.owner == session.owner) & (cdr.module == "cdrs")
+    named = exists().where(theirs & (cdr.about == session.about))
+    unnamed = exists().where(theirs & (cdr.alias == session.alias) & (cdr.about == ""))
     lately = (session.updated_ms > now_ms - 31 * _DAY_MS) & (session.updated_ms < before_ms)
     query = select(session.owner, func.min(session.updated_ms)).where(
         session.owner.in_(select(roaming_partners.c.partner_id))
     )
-    query = query.where(session.module == "sessions", lately, session.state == "ended", ~billed)
+    query = query.where(session.module == "sessions", lately, session.state == "ended", ~named, ~unnamed)
     return query.group_by(session.owner).order_by(session.owner)
 
 
