@@ -67,18 +67,18 @@ def load_policy(path: Path, observe: Callable[[Observe], None]) -> OwnPolicy:
     reported = ""
     thread: threading.Thread | None = None
 
-    def run(situation: Situation, answers: list[Permit | Exception]) -> None:
+    def run(situation: Situation, answers: list[Permit | Exception | SystemExit]) -> None:
         try:
             answer = decide(situation)
             if not isinstance(answer, Permit):
                 raise TypeError(f"decide returned {type(answer).__name__}, not a Permit")
-        except Exception as error:  # noqa: BLE001 - whatever that program does
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever that program does
             answer = error
         answers.append(answer)
 
     def ask(situation: Situation) -> Permit:
         nonlocal reported, thread
-        answers: list[Permit | Exception] = []
+        answers: list[Permit | Exception | SystemExit] = []
         if thread is None or not thread.is_alive():
             thread = new_thread(partial(run, situation, answers), name="policy")
             thread.start()

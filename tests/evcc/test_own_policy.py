@@ -35,21 +35,23 @@ def test_a_file_with_a_function_is_a_policy(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("body", "said"),
     [
-        "return 7000",
-        "return None",
-        "raise ValueError('no idea')",
-        "return situation.nothing",
-        "import threading; threading.Event().wait()",
+        ("return 7000", "decide returned int"),
+        ("return None", "decide returned NoneType"),
+        ("raise ValueError('no idea')", "ValueError: no idea"),
+        ("raise SystemExit(2)", "SystemExit: 2"),
+        ("return situation.nothing", "nothing"),
+        ("import threading; threading.Event().wait()", "longer than 0.2 s"),
     ],
 )
-def test_a_policy_that_fails_permits_nothing_and_says_so_once(tmp_path: Path, body: str) -> None:
+def test_a_policy_that_fails_permits_nothing_and_says_so_once(tmp_path: Path, body: str, said: str) -> None:
     seen: list[Observe] = []
     ask = load_policy(written(tmp_path, f"def decide(situation):\n    {body}\n"), seen.append)
     assert [ask(SITUATION) for _ in range(3)] == [Permit(0, POLICY_FAILED)] * 3
     (event,) = seen
     assert (event.stage, event.name) == ("power", "policy_failed")
+    assert said in str(event.data["error"])
 
 
 @pytest.mark.parametrize(
