@@ -15,6 +15,7 @@ import websockets
 from sqlalchemy import delete
 from websockets.typing import Subprotocol
 
+from csms.booking import held
 from csms.config import StationEntry
 from csms.tariffs import store as tariffs
 from csms.tariffs.tables import transaction_costs
@@ -412,6 +413,35 @@ async def test_a_stop_counts_though_its_transaction_was_closed_meanwhile(start: 
             await asked(websocket, "Heartbeat")
         ended = csms.events("transaction_ended")
     assert [(each["transaction"], each["import_wh"]) for each in ended] == [(str(numbers[0]), "200")]
+
+
+@pytest.mark.parametrize("stop", [{}, {"meterStop": None}, {"meterStop": "12,345"}, {"meterStop": 2**31}], ids=str)
+@pytest.mark.parametrize("last", [None, 90], ids=str)
+async def test_a_stop_without_its_register_ends_the_transaction_and_its_amount_is_held(
+    start: Start, stop: dict[str, Any], last: int | None
+) -> None:
+    plan = PricePlan(id="one", currency="EUR", energy=Charge(rates=(Rate(price="1"),)))
+    async with connected(start) as (csms, url), websockets.connect(url, subprotocols=PROTOCOL) as websocket:
+        services = csms.csms.services
+        await services.store.run(tariffs.add_plan, plan, 0)
+        await services.store.run(tariffs.assign, tariffs.Scope(), plan.id, 0)
+        await asked(websocket, "BootNotification", chargePointVendor="V", chargePointModel="M")
+        now_ms = services.clock.utc_ms()
+        begun, read, end = (format_time(now_ms + after_s * 1000) for after_s in (0, 10, 50))
+        begin = {"connectorId": 1, "idTag": "CARD", "meterStart": 20, "timestamp": begun}
+        number = (await asked(websocket, "StartTransaction", **begin))["transactionId"]
+        charging = {"connectorId": 1, "errorCode": "NoError", "status": "Charging", "timestamp": begun}
+        await asked(websocket, "StatusNotification", **charging)
+        if last is not None:
+            values = [{"timestamp": read, "sampledValue": [{"value": str(last)}]}]
+            await asked(websocket, "MeterValues", connectorId=1, transactionId=number, meterValue=values)
+        assert await asked(websocket, "StopTransaction", transactionId=number, timestamp=end, **stop) == {}
+        ended = await csms.event("transaction_ended")
+        why = await services.store.read(held.find, STATION, str(number))
+    assert (ended["transaction"], ended["import_wh"]) == (str(number), str(last or 20))
+    assert why is not None
+    assert (why["state"], why["reason"]) == ("quarantined", "unpriced" if last is None else "end")
+    assert why["import_mwh"] == (0 if last is None else 70_000)
 
 
 async def test_a_stop_that_is_repeated_makes_up_for_what_its_connection_cut_off(start: Start) -> None:

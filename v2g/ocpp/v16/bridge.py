@@ -346,6 +346,8 @@ def data_in(text: str | None, vendor_id: str) -> object:
         return text
 
 
+NO_READING: Final = -(2**31)
+"""`meterStop` where what the station sent cannot be read."""
 _STATUS: Final[dict[str, IdTagStatus]] = {
     each: each for each in ("Accepted", "Blocked", "Expired", "Invalid", "ConcurrentTx")
 }

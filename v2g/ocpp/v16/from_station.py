@@ -30,6 +30,7 @@ from v2g.ocpp.times import format_time, parse_time
 from v2g.ocpp.v16 import messages as v16
 from v2g.ocpp.v16 import readings
 from v2g.ocpp.v16.bridge import (
+    NO_READING,
     Bridge,
     EventOf,
     IsStored,
@@ -276,7 +277,7 @@ def _again(found: Numbered, kind: Literal["Started", "Ended"]) -> Steps[Transact
 def stop_transaction(bridge: Bridge, request: v16.StopTransactionReq) -> Steps[v16.StopTransactionConf]:
     """End a transaction. One that is named 0 or -1, as some stations do that began it offline, is the only one that ran
     at its time, or that its idTag and `meterStop` permit; where that is not so, it becomes one of its own, whose
-    beginning is missing."""
+    beginning is missing. Without a `meterStop` that can be read its last reading is what else there is."""
     at = bridge.time(request.timestamp) or format_time(bridge.now_ms)
     found: Numbered | None = yield from bridge.find(request.transaction_id)
     if found is None:
@@ -297,10 +298,12 @@ def stop_transaction(bridge: Bridge, request: v16.StopTransactionReq) -> Steps[v
     last, stop = ends.import_wh, request.meter_stop
     stop += last is not None and last - stop == 1  # rounded otherwise than the values before
     data = tuple(_at_a_time(bridge, each) for each in readings.meter_values(request.transaction_data))
-    data = _right_registers(bridge, data, stop)
+    data = _right_registers(bridge, data, last if stop == NO_READING else stop)
+    if stop != NO_READING and not _says(data, stop):
+        data = (*data, readings.register(stop, at, "Transaction.End"))
     event = replace(
         event,
-        meter_value=data if _says(data, stop) else (*data, readings.register(stop, at, "Transaction.End")),
+        meter_value=data,
         id_token=token,
         transaction_info=replace(event.transaction_info, charging_state="EVConnected", stopped_reason=reason),
     )
@@ -318,7 +321,8 @@ def _ended_by(request: v16.StopTransactionReq, ongoing: Sequence[Numbered]) -> N
     id_tag = (request.id_tag or "").casefold()
     same = [each for each in ongoing if id_tag and each.id_tag.casefold() == id_tag]
     possible = same if same or numbered else ongoing  # its group may have another card
-    fits = [each for each in possible if each.import_wh is not None and each.import_wh <= request.meter_stop + 1]
+    most_wh = 2**31 if request.meter_stop == NO_READING else request.meter_stop + 1
+    fits = [each for each in possible if each.import_wh is not None and each.import_wh <= most_wh]
     return fits[0] if len(fits) == 1 else None
 
 

@@ -2,7 +2,8 @@
 
 Soft is what does not change the meaning of what else is there: unknown fields, names and texts in other case, times
 without zone, numbers as texts and texts as numbers, an optional field or an element of a list that cannot be read (of a
-value all, where its quantity or unit cannot), an identifier that is too long. What has to be there and is not is hard.
+value all, where its quantity or unit cannot), an identifier that is too long, the last register of a transaction, which
+ends all the same. What else has to be there and is not is hard.
 """
 
 import math
@@ -16,7 +17,7 @@ from v2g.errors import OcppError
 from v2g.ocpp.messages.base import DateTime, Message
 from v2g.ocpp.quirks import QUIRKS, read_tolerantly
 from v2g.ocpp.times import format_time
-from v2g.ocpp.v16.bridge import LONGEST_ID_TAG
+from v2g.ocpp.v16.bridge import LONGEST_ID_TAG, NO_READING
 from v2g.ocpp.v16.messages import IdTagInfo, MeterValuesConf, StartTransactionConf, StopTransactionConf
 
 M = TypeVar("M", bound=Message)
@@ -42,7 +43,7 @@ _SAY_WHAT: Final = frozenset({"format", "measurand", "phase", "unit"})
 """Fields of a value without which it would be that of another quantity."""
 NEVER_SET: Final = "1970-01-01T00:00:00Z"
 """A time in place of one that cannot be read: the bridge takes the time of receipt instead."""
-_ABSENT: Final = {"errorCode": "NoError", "timestamp": NEVER_SET}
+_ABSENT: Final = {"errorCode": "NoError", "meterStop": NO_READING, "timestamp": NEVER_SET}
 """What a field that has to be there is read as where it is not, or null."""
 
 
@@ -101,6 +102,8 @@ def _readable(document: dict[str, object], type_: type[msgspec.Struct]) -> dict[
             value = _meant(value, [*typed_json.parts(field.type)])
         if field.required and field.type is DateTime and not _reads(value, field.type):
             value = NEVER_SET
+        if field.encode_name == "meterStop" and not _reads(value, field.type):
+            value = NO_READING
         if isinstance(value, str) and field.encode_name in _OTHER and not _reads(value, field.type):
             value = _OTHER[field.encode_name]
         if field.encode_name in _SAY_WHAT and not _reads(value, field.type):
