@@ -386,13 +386,13 @@ def _reused_ms(transaction: Transaction, about: TransactionContext) -> int | Non
     return min(began, default=None)
 
 
-def _timed(received: Iterable[ReceivedEvent], about: TransactionContext) -> tuple[list[ReceivedEvent], list[Finding]]:
+def _timed(received: Sequence[ReceivedEvent], about: TransactionContext) -> tuple[list[ReceivedEvent], list[Finding]]:
     """Return events with times that may be so, and what was corrected.
 
-    An event that is not offline has the time of its receipt instead of an impossible one, an offline one as late after
-    the one before it as its station says.
+    An event that is not offline has the time of its receipt instead of an impossible one, offline ones are as far apart
+    as their station says, by a clock that was behind, or ahead.
     """
-    behind_ms = 0
+    behind_ms, ahead_ms = 0, max((each.at_ms - each.received_ms for each in received if each.offline), default=0)
     events: list[ReceivedEvent] = []
     findings: list[Finding] = []
     for each in received:
@@ -407,7 +407,8 @@ def _timed(received: Iterable[ReceivedEvent], about: TransactionContext) -> tupl
             if at_ms < low_ms:
                 possible = f"can be of {moment(low_ms)} at the earliest"
             findings.append(Finding("clock", f"event {each.seq_no} is of {moment(at_ms)}, but {possible}"))
-            at_ms = each.received_ms if not each.offline else min(max(at_ms + behind_ms, low_ms), each.received_ms)
+            meant_ms = at_ms + behind_ms if at_ms < low_ms else at_ms - ahead_ms
+            at_ms = each.received_ms if not each.offline else min(max(meant_ms, low_ms), each.received_ms)
             behind_ms = max(0, at_ms - each.at_ms)
         elif at_ms < before_ms - _ORDER_MS:
             findings.append(

@@ -147,6 +147,14 @@ def test_offline_events_by_a_clock_that_was_never_set_are_as_far_apart_as_it_say
         assert (span(found), found.import_mwh) == ((START, START + lasted_ms), 8_000_000)
 
 
+def test_offline_events_by_a_clock_in_the_future_are_as_far_apart_as_it_says() -> None:
+    late = {"offline": True, "earliest_ms": START, "received_ms": START + 2 * HOUR}
+    for start_ms, lasted_ms in ((8 * HOUR, HOUR), (6 * HOUR, 2 * HOUR)):  # not before their bound
+        found = judged(begun(START + start_ms, **late), ended(START + 9 * HOUR, 9000, **late))
+        assert {each.reason for each in found.findings} == {"clock"}
+        assert (span(found), found.import_mwh) == ((START + 2 * HOUR - lasted_ms, START + 2 * HOUR), 8_000_000)
+
+
 def test_an_offline_event_after_its_receipt_is_of_its_receipt() -> None:
     found = judged(begun(), ended(START + 9 * HOUR, offline=True, earliest_ms=START, received_ms=START + HOUR))
     assert (details(found), span(found)) == (
