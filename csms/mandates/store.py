@@ -245,12 +245,11 @@ def save_notice(connection: sa.Connection, posting: int, reference: str, now_ms:
 
 
 def drop_corrected(connection: sa.Connection, noticed_since_ms: int, now_ms: int) -> None:
-    """Give up debits whose settlements were replaced while their notice runs, since a time (UTC ms): the provider has
-    not been asked for them."""
+    """Give up debits whose settlements were replaced before their notice, or while it runs, since a time (UTC ms): the
+    provider has not been asked for them."""
     reversed_ones = sa.select(postings.c.id).where(postings.c.reversed != 0)
-    where = (
-        (debits.c.state == "due") & (debits.c.noticed_ms > noticed_since_ms) & debits.c.posting_id.in_(reversed_ones)
-    )
+    unasked = debits.c.noticed_ms.is_(None) | (debits.c.noticed_ms > noticed_since_ms)
+    where = (debits.c.state == "due") & unasked & debits.c.posting_id.in_(reversed_ones)
     values = {"state": "nothing", "amount_micro": 0, "reason": "corrected before the debit", "at_ms": now_ms}
     connection.execute(sa.update(debits).where(where).values(**values))
 

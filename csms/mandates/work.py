@@ -42,7 +42,8 @@ class DebitCollector:
         """Do all that is due now; what the provider leaves open stays due. Raises StoreError."""
         store, now_ms, self._problems = self._services.store, self._services.clock.utc_ms(), []
         await store.run(rows.end_expired, now_ms)
-        await store.run(rows.drop_corrected, now_ms - 1000 * self._notice_s, now_ms)
+        if self._notice_s:
+            await store.run(rows.drop_corrected, now_ms - 1000 * self._notice_s, now_ms)
         after = 0
         while waiting := await store.read(rows.undecided, after):
             for mandate in waiting:

@@ -291,6 +291,16 @@ async def test_what_is_corrected_while_a_notice_runs_is_not_debited_and_noticed_
 
 
 @pytest.mark.requirement("R189")
+async def test_what_is_corrected_before_its_notice_gets_none(debits: Debits, noticed: Noticed) -> None:
+    debits.provider.down = 2
+    await noticed.later(1)
+    await debits.book(posting("01", mwh=600, money=6_000_000))
+    await noticed.later(1)
+    assert [amount for amount, *_ in debits.provider.notices.values()] == ["6.00"]
+    assert [each.state for each in await debits.debits()] == ["nothing", "nothing", "due"]
+
+
+@pytest.mark.requirement("R189")
 async def test_what_is_corrected_once_its_debit_was_asked_for_is_given_back(debits: Debits, noticed: Noticed) -> None:
     """At the first moment at which it may be: nobody knows whether it was debited."""
     await noticed.later(1)
