@@ -149,8 +149,10 @@ class MeterShown(msgspec.Struct, frozen=True):
     """When it last answered, ms of UTC."""
     certificate_until: str = ""
     """Last day of its certificate, `YYYY-MM-DD`."""
-    signature: Literal["none", "signed", "failed", "expired"] = "none"
-    """Of the last session; `expired`: the certificate is."""
+    certificate_from: str = ""
+    """Its first day."""
+    signature: Literal["none", "signed", "failed", "expired", "not_yet_valid"] = "none"
+    """Of the last session; `expired`, `not_yet_valid`: the certificate is, by the clock."""
     reason: str = ""
     """Why the last session was not signed."""
 
@@ -505,8 +507,13 @@ class StatusKeeper:
         )
         if not meter.certificate_until:
             meter = _certified(meter, controller.owner.meter.leaf)
-        if meter.certificate_until < f"{datetime.fromtimestamp(now / 1000, UTC):%Y-%m-%d}":
+        today = f"{datetime.fromtimestamp(now / 1000, UTC):%Y-%m-%d}"
+        if meter.certificate_until < today:
             meter = replace(meter, signature="expired")
+        elif today < meter.certificate_from:
+            meter = replace(meter, signature="not_yet_valid")
+        elif meter.signature == "not_yet_valid":  # the clock was set
+            meter = replace(meter, signature="none")
         pilot = None
         if controller.wires is not None:
             wire = controller.wires.pilot
@@ -625,7 +632,9 @@ def _is_number(text: str) -> bool:
 
 def _certified(meter: MeterShown, leaf: bytes) -> MeterShown:
     try:
-        return replace(meter, certificate_until=f"{load_certificate(leaf).not_valid_after_utc:%Y-%m-%d}")
+        own = load_certificate(leaf)
+        begin, end = f"{own.not_valid_before_utc:%Y-%m-%d}", f"{own.not_valid_after_utc:%Y-%m-%d}"
+        return replace(meter, certificate_from=begin, certificate_until=end)
     except V2GError as error:
         return replace(meter, certificate_until="unreadable", signature="failed", reason=_text(error))
 
@@ -723,15 +732,17 @@ def _meter(_: ChargerStatus, evse: EvseShown) -> LineShown:
     return LineShown(f"{meter.source} {meter.serial}: {registers}", "good")
 
 
-def _signature(_: ChargerStatus, evse: EvseShown) -> LineShown:
+def _signature(status: ChargerStatus, evse: EvseShown) -> LineShown:
     meter = evse.meter
+    today = f"{datetime.fromtimestamp(status.utc_ms / 1000, UTC):%Y-%m-%d}"
     words = {
         "none": "no session signed since the start",
         "signed": "last session signed",
         "failed": f"last session not signed: {meter.reason}",
         "expired": "the certificate has expired",
+        "not_yet_valid": f"the clock is wrong ({today}): the certificate is valid from {meter.certificate_from} on",
     }
-    tone: Tone = {"signed": "good", "failed": "bad", "expired": "bad"}.get(meter.signature, "plain")  # type: ignore[assignment]
+    tone: Tone = {"none": "plain", "signed": "good"}.get(meter.signature, "bad")  # type: ignore[assignment]
     return LineShown(f"{words[meter.signature]}; certificate until {meter.certificate_until or 'unknown'}", tone)
 
 

@@ -46,6 +46,17 @@ key = "e"
 CONFIG = load_config(TEXT + STATION, name="secc.toml")
 
 
+class SetClock(Clock):
+    """A clock that is set: `ahead_ms` is how far it is from the true time, at first so that it is 2000-01-01."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ahead_ms = 946_684_800_000 - super().utc_ms()
+
+    def utc_ms(self) -> int:
+        return super().utc_ms() + self.ahead_ms
+
+
 def configured(folder: Path, pki: PkiTree, extra: str = "") -> ProgramConfig:
     text = f"""data_dir = "data"
 {identity(pki, "v2g")}
@@ -109,6 +120,17 @@ def test_the_connection_to_the_csms_is_reported_with_the_reason(keeper: StatusKe
     saw(keeper, "ocpp", "csms_online")
     keeper.take([], connected=False)
     assert keeper.latest.csms.state == "disconnected", "the socket counts, whatever was reported"
+
+
+async def test_a_clock_before_the_meters_certificate_is_wrong_until_it_is_set(pki: PkiTree, tmp_path: Path) -> None:
+    config, clock = configured(tmp_path, pki), SetClock()
+    async with assemble(config, clock, EventLog("secc", clock)) as charger:
+        keeper = StatusKeeper(config, clock)
+        keeper.take(charger.controllers)
+        assert said(keeper, "signature").startswith("the clock is wrong (2000-01-01): the certificate is valid from 20")
+        clock.ahead_ms = 0
+        keeper.take(charger.controllers)
+        assert said(keeper, "signature").startswith("no session signed since the start")
 
 
 async def test_parts_and_sessions_of_a_charger_are_read(pki: PkiTree, tmp_path: Path) -> None:

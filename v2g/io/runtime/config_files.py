@@ -191,7 +191,7 @@ def expired(config: object) -> list[str]:
     for where, file in own:
         with contextlib.suppress(V2GError):  # the program says so itself
             leaf = load_certificate(load_chain(file)[0])
-            found += [f"{'.'.join(path)} {why}" for path, why, _ in _validity(leaf, file, where)]
+            found += [f"{'.'.join(path)} {why} ({hint})" for path, why, hint in _validity(leaf, file, where)]
     return found
 
 
@@ -373,4 +373,5 @@ def _validity(leaf: x509.Certificate, file: Path, where: tuple[str, ...]) -> Ite
     if now > leaf.not_valid_after_utc:
         yield where, f"{file} was valid until {leaf.not_valid_after_utc:%Y-%m-%d}", "renew it: v2g pki renew"
     elif now < leaf.not_valid_before_utc:
-        yield where, f"{file} is valid from {leaf.not_valid_before_utc:%Y-%m-%d} on", "is the clock right?"
+        hint = f"is the clock right? it says {now:%Y-%m-%d %H:%M} UTC"
+        yield where, f"{file} is valid from {leaf.not_valid_before_utc:%Y-%m-%d} on", hint
