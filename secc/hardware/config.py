@@ -79,6 +79,10 @@ def hardware_flaws(config: HardwareConfig, path: tuple[str, ...]) -> Iterator[Fl
     for name in config.drivers:
         if bench or not any(each == name and not _has_own_table(kind, each) for kind, each in chosen.items()):
             yield (*path, "drivers", name), "is ignored", f'{", ".join(POWER_KINDS)} = "{name}" would use it'
+    for option, part in (("grid", config.meter), ("phase_switch", config.pilot)):
+        used = config.kind == "ac" and not bench and part == "simulated"
+        if getattr(config.simulated, option) and not used:
+            yield (*path, "simulated", option), "is ignored", 'it is for simulated parts of kind = "ac", not a bench'
 
 
 def check_parts(config: HardwareConfig) -> None:

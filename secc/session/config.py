@@ -468,9 +468,10 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timing: Timing = Timing()
 
     def __post_init__(self) -> None:
-        """Check that no edition is listed twice, and that the frequencies of grid support are those of this grid."""
-        if len(set(self.editions)) < len(self.editions):
-            raise ValueError("an edition is listed twice in editions")
+        """Check that nothing is listed twice, and that the frequencies of grid support are those of this grid."""
+        for name in ("editions", "services", "authorization"):
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise ValueError(f"{name} lists one twice")
         if wrong := self.grid_support.wrong_at(self.ac_rating.nominal_frequency_hz):
             raise ValueError(f"grid_support: {wrong}")
 

@@ -39,6 +39,12 @@ def test_services_of_plugs_are_taken_by_their_kind_of_current_only(kind: str, se
     assert f'hardware.kind = "{other}" provides' in refused.value.hint
 
 
+@pytest.mark.parametrize("twice", ["editions = ['2', '2']", "services = [2, 2]", "authorization = ['EIM', 'EIM']"])
+def test_what_is_offered_twice_is_refused(twice: str) -> None:
+    with pytest.raises(ConfigError, match=f"{twice.split()[0]} lists one twice"):
+        load_config(f"{LEAST}[charger]\n{twice}\n", name="secc.toml")
+
+
 @pytest.mark.parametrize(
     ("keys", "said"),
     [

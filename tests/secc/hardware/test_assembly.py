@@ -110,6 +110,7 @@ def test_what_is_not_configured_is_itself_a_valid_configuration() -> None:
 
 
 IGNORED: Final = "is ignored by the bench"
+AC_ONLY: Final = ["simulated.grid: is ignored", "simulated.phase_switch: is ignored"]
 ONE_WAY: Final = 'charger.services: has 6 (DC_BPT), but hardware.stage = "infypower" gives energy to vehicles only'
 
 
@@ -140,6 +141,8 @@ ONE_WAY: Final = 'charger.services: has 6 (DC_BPT), but hardware.stage = "infypo
         ('backend = "bench"\ndrivers.infypower = {}', ["drivers.infypower: is ignored"]),
         ('pilot = "board"\nboard.device = "d"\ndrivers.board = {}', ["drivers.board: is ignored"]),
         ('meter = "d0"\ndrivers.d0 = {device = "d"}\ndrivers.linux = {}', ["drivers.linux: is ignored"]),
+        ("simulated = {grid = 'mains.csv', phase_switch = true}", AC_ONLY),
+        ("backend = 'bench'\nsimulated = {grid = 'mains.csv', phase_switch = true}", AC_ONLY),
     ],
 )
 def test_each_key_that_is_not_used_is_named_and_why(text: str, flaws: list[str]) -> None:
