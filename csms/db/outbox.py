@@ -75,9 +75,9 @@ class Couriers:
         return self._couriers.keys()
 
     def wake(self, destinations: Collection[str]) -> None:
-        """Let these couriers deliver."""
+        """Let these couriers deliver, also those that a defect has ended."""
         for each in destinations:
-            if each not in self._couriers:
+            if each not in self._couriers or self._couriers[each][1].done():
                 awake = asyncio.Event()
                 self._couriers[each] = awake, spawn(self._run(each, awake))
             self._couriers[each][0].set()

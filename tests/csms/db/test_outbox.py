@@ -1,7 +1,10 @@
 """The outbox of partners in either database: claimed by one, in order within a chain, repeated for ever."""
 
+import asyncio
+
 import pytest
 
+from csms.db.outbox import Couriers
 from csms.db.store import Store
 from csms.roaming import store as rows
 from csms.roaming.rules import Partner
@@ -55,3 +58,24 @@ def test_what_a_partner_does_not_take_is_repeated_for_ever_or_when_it_asks(store
     assert len(claimed(store, now_ms + 7500)) == 1
     (shown,) = store.do(rows.outbox, "p")
     assert (shown["attempts"], shown["error"]) == (len(BACK_OFF_S) + 2, "HTTP 429")
+
+
+async def test_a_courier_that_a_defect_has_ended_delivers_again() -> None:
+    """Until the program was started again, this partner got nothing, and nothing was pulled from it."""
+    went = asyncio.Queue[str]()
+    reported = asyncio.Queue[object]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.put_nowait(context["exception"]))
+
+    async def deliver(destination: str) -> None:
+        went.put_nowait(destination)
+        if reported.empty():
+            raise KeyError("a defect")
+
+    couriers = Couriers(deliver)
+    async with asyncio.timeout(30):
+        couriers.wake({"p"})
+        assert (await went.get(), type(await reported.get())) == ("p", KeyError)
+        reported.put_nowait(None)
+        couriers.wake({"p"})
+        assert await went.get() == "p"
+        await couriers.dismiss({"p"})
