@@ -142,6 +142,12 @@ class ConnectionRegistry:
         """
         request = request if is_of_16(request) else named_by_station(request)
         check_integers(request)  # before the station accepts what cannot be recorded
+        try:
+            return await self._call(station_id, request, timeout_s)
+        except TransportError as error:
+            raise TransportError(str(error), hint=_UNSURE) from error
+
+    async def _call(self, station_id: str, request: Message, timeout_s: float | None) -> Message:
         line = self._lines.get(station_id)
         if line is not None:
             return await line.call(request, answer_to(request), timeout=timeout_s)
@@ -234,6 +240,9 @@ class ConnectionRegistry:
             task = spawn(line.close("connected again"))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+
+
+_UNSURE: Final = "the station may have acted, or may still act: look what it reports"
 
 
 def _from_error(error: V2GError) -> _Error:

@@ -103,6 +103,7 @@ async def test_the_stations_error_is_the_same_from_every_node(nodes: Nodes, erro
         with pytest.raises(type(error)) as caught:
             await connections.call("CS-1", REQUEST)
         assert str(caught.value) == str(error)
+        assert ("may have acted" in caught.value.hint) == isinstance(error, TransportError)
         if isinstance(error, OcppError):
             assert isinstance(caught.value, OcppError)
             assert caught.value.answer == error.answer
@@ -128,8 +129,9 @@ async def test_the_death_of_the_stations_node_fails_the_call(nodes: Nodes) -> No
     await until(lambda: line.asked)
     await nodes.buses.kill(nodes.bus["b"])
     async with asyncio.timeout(5):
-        with pytest.raises(TransportError, match="gone"):
+        with pytest.raises(TransportError, match="gone") as caught:
             await call
+    assert "may have acted" in caught.value.hint
 
 
 async def test_a_station_that_moved_is_cut_off_at_its_old_node(nodes: Nodes) -> None:
