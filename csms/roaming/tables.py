@@ -40,6 +40,7 @@ roaming_objects: Final = Table(
     # by three columns: SQLite takes the primary key, and all objects of a module, before an index of two
     Index(None, "module", "about", "owner"),
     Index(None, "module", "alias", "owner"),
+    Index(None, "module", "state", "owner", "object_id"),  # disputed CDRs, by page and counted
 )
 
 roaming_deliveries: Final = Table(

@@ -749,3 +749,10 @@ def roaming_objects_by_owner() -> None:
         op.drop_index(f"ix_roaming_objects_module_{name}", "roaming_objects", if_exists=True)
         wanted = f"ix_roaming_objects_module_{name}_owner"
         op.create_index(wanted, "roaming_objects", ["module", name, "owner"], if_not_exists=True)
+
+
+@_revision("0096")
+def roaming_objects_by_state() -> None:
+    """An index for objects of a state, such as disputed CDRs."""
+    name = "ix_roaming_objects_module_state_owner_object_id"
+    op.create_index(name, "roaming_objects", ["module", "state", "owner", "object_id"], if_not_exists=True)
