@@ -33,7 +33,8 @@ class AuditContext:
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One request, of the route `operation`. `headers` have names in lower case; `request` is the body as JSON text.
 
-    `request` is None without a body or where it must not be stored. `identify` authenticates the caller again.
+    `request` is None without a body or where it must not be stored. `identify` authenticates the caller again. `gone`:
+    whether the client has closed its connection.
     """
 
     backend: Backend
@@ -46,6 +47,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     only_reads: bool = False
     audit: AuditContext
     identify: Callable[[], Awaitable[Principal | None]]
+    gone: Callable[[], bool] = bool
 
     @property
     def services(self) -> Services:

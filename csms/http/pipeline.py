@@ -116,6 +116,7 @@ class RequestPipeline:
             only_reads=not operation.changes,
             audit=AuditContext(),
             identify=partial(self.identify, request),
+            gone=partial(_gone, request),
         )
         key = call.headers.get("idempotency-key")
         if key is None or not operation.changes:
@@ -310,6 +311,11 @@ def _response(operation: Operation, request: HttpRequest, found: object, princip
             return Response(b"", status_code=status, headers=headers)
         body = body[first : last + 1] if status == 206 else body
     return Response(body, status_code=status, media_type=media_type, headers=headers)
+
+
+def _gone(request: HttpRequest) -> bool:
+    transport = request.scope["state"].get("transport")
+    return transport is not None and transport.is_closing()
 
 
 def _wanted(request: HttpRequest, tag: str, size: int, headers: dict[str, str]) -> tuple[int, int, int]:

@@ -404,6 +404,8 @@ async def export_vehicle_values(call: Call, parameters: WhichExport) -> Reply[Do
                 export = await asyncio.to_thread(open_export, parameters.format, parameters.ev, signals, file)
                 number, after, span = 0, None, (parameters.from_ms, parameters.to_ms)
                 while found := await call.run(rows.values, parameters.ev, signals, span, EXPORT_PAGE, after):
+                    if call.gone():
+                        raise ApiError(400, "the client has gone")
                     number += len(found)
                     if number > MAX_EXPORT:
                         raise ApiError(400, f"more than {MAX_EXPORT} records", "choose a shorter span of time")

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -73,7 +74,10 @@ class ApiClient:
                 await gone.wait()
             return message or {"type": "http.disconnect"}
 
-        await self.app(_scope("GET", path, headers), receive, send)
+        scope = _scope("GET", path, headers)
+        transport = SimpleNamespace(is_closing=gone.is_set, get_extra_info=lambda _: None)
+        scope["state"] = {"transport": transport, "leave": lambda _: None}
+        await self.app(scope, receive, send)
 
     async def _exchange(self, scope: Any, content: bytes) -> Answer:
         sent: list[Any] = []

@@ -201,6 +201,29 @@ async def test_a_node_makes_one_export_at_a_time(driven: ApiClient, monkeypatch:
     assert (await driven("GET", "/vehicles/EV-2/export")).status == 200
 
 
+async def test_an_export_whose_client_has_gone_is_read_no_further(
+    driven: ApiClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vehicles, "EXPORT_PAGE", 1)
+    gone, values, read, loop = asyncio.Event(), rows.values, list[int](), asyncio.get_running_loop()
+
+    def leaving(*arguments: Any) -> list[dict[str, Any]]:
+        found = values(*arguments)
+        read.append(len(found))
+        loop.call_soon_threadsafe(gone.set)
+        return found
+
+    monkeypatch.setattr(rows, "values", leaving)
+
+    async def send(_message: Any) -> None:
+        pass
+
+    await driven.stream("/vehicles/EV-1/export", send, gone)
+    assert read == [1]
+    assert (await driven("GET", "/vehicles/EV-1/export")).status == 200
+    assert len(read) > 3
+
+
 @pytest.mark.requirement("R86", "R96")
 async def test_an_export_is_sent_piece_by_piece_as_it_is_read(
     driven: ApiClient, monkeypatch: pytest.MonkeyPatch
