@@ -85,9 +85,12 @@ HANDLERS: Final[dict[tuple[str, str], Handler]] = {}
 """By side and module."""
 
 
+_UNKNOWN: Final = {"location": 2003, "evse": 2003, "connector": 2003, "token": 2004}
+
+
 def not_found(what: str = "path") -> OcpiError:
     """Return the error for what does not exist."""
-    return OcpiError(f"unknown {what}", code={"location": 2003, "token": 2004}.get(what, 2001), http=404)
+    return OcpiError(f"unknown {what}", code=_UNKNOWN.get(what, 2001), http=404)
 
 
 def only(method: str, *allowed: str) -> None:

@@ -121,11 +121,16 @@ def _put(sent: dict[str, object], parts: tuple[str, ...]) -> Callable[[dict[str,
 
 
 def _patch(sent: dict[str, Any], parts: tuple[str, ...], module: str) -> Callable[[dict[str, Any] | None], Any]:
+    def merged(known: dict[str, Any] | None) -> Any:
+        if known is None:
+            raise not_found(_PARTS[len(parts) - 1][0][:-1])
+        return wire.merged(known, sent)
+
     def change(known: dict[str, Any] | None) -> Any:
         if known is None:
             raise not_found(module[:-1])
         if parts:
-            return _within(known, parts, lambda each: wire.merged(each, sent), sent.get("last_updated"))
+            return _within(known, parts, merged, sent.get("last_updated"))
         found = wire.merged(known, sent)
         added = sent.get("charging_periods")
         if module == "sessions" and isinstance(added, list):  # those of a PATCH are added, but for a repetition's
@@ -153,7 +158,7 @@ def _within(
             raise not_found(field[:-1])
         new: object = _within(there, rest, change, updated, depth + 1)
     else:
-        new = change(there if there is not None else {})
+        new = change(there)
         wire.read(new, kind)
         if there is not None and wire.read_time(updated) < wire.read_time(there["last_updated"]):
             return known

@@ -215,7 +215,10 @@ async def test_a_partners_objects_are_kept_and_changed(cpo: Operator, emsp: Oper
     kept = (await emsp.ocpi("GET", path, token)).data
     assert [each["status"] for each in kept["evses"]] == ["CHARGING", "NEW_STATUS", "BLOCKED"]
     assert wire.read_time(kept["last_updated"]) == wire.read_time(later)
-    assert (await emsp.ocpi("GET", f"{path}/E4", token)).status == 404
+    for each in (f"{path}/E4", f"{path}/E1/4", path.replace("L1", "L4")):
+        assert (await emsp.ocpi("GET", each, token)).status == 404
+        unknown = await emsp.ocpi("PATCH", each, token, {"status": "BLOCKED", "last_updated": later})
+        assert (unknown.status, unknown.code) == (404, 2003)
     assert (await emsp.ocpi("PUT", path.replace("CPO", "XYZ"), token, location)).status == 404
     assert (await emsp.ocpi("PATCH", f"{path}/E1", token, {"status": "CHARGING"})).code == 2001
     session = {
