@@ -1,4 +1,7 @@
-"""Locks between the nodes of a back end until the commit, and leases of what only one may do at a time."""
+"""Locks between the nodes of a back end until the commit, and leases of what only one may do at a time.
+
+A lease that would end later than one taken now, by more than that one's length, is over: the clock was set back since.
+"""
 
 from collections.abc import Collection, Iterable
 from typing import Final
@@ -19,7 +22,7 @@ leases: Final = declare_table(
 _TAKE: Final = text(
     "INSERT INTO leases (name, node, until_ms) VALUES (:name, :node, :until_ms) "
     "ON CONFLICT (name) DO UPDATE SET node = excluded.node, until_ms = excluded.until_ms "
-    "WHERE leases.node = excluded.node OR leases.until_ms <= :now_ms"
+    "WHERE leases.node = excluded.node OR leases.until_ms <= :now_ms OR leases.until_ms > :far_ms"
 )
 
 
@@ -33,9 +36,8 @@ def take_all(connection: Connection, names: Collection[str], node: str, now_ms: 
     if not names:
         return set()
     ordered = sorted(names)  # nodes wait for each other in one order
-    connection.execute(
-        _TAKE, [{"name": each, "node": node, "until_ms": until_ms, "now_ms": now_ms} for each in ordered]
-    )
+    times = {"until_ms": until_ms, "now_ms": now_ms, "far_ms": 2 * until_ms - now_ms}
+    connection.execute(_TAKE, [{"name": each, "node": node, **times} for each in ordered])
     return set(
         connection.execute(select(leases.c.name).where(leases.c.name.in_(ordered), leases.c.node == node)).scalars()
     )
@@ -46,10 +48,11 @@ def give_up(connection: Connection, names: Collection[str], node: str) -> None:
     connection.execute(delete(leases).where(leases.c.name.in_(sorted(names)), leases.c.node == node))
 
 
-def holders(connection: Connection, beginning: str, now_ms: int) -> set[str]:
-    """Return the nodes with a valid lease whose name begins so."""
-    here = leases.c.name.startswith(beginning, autoescape=True)
-    return set(connection.execute(select(leases.c.node).where(here, leases.c.until_ms > now_ms)).scalars())
+def holders(connection: Connection, beginning: str, now_ms: int, until_ms: int) -> set[str]:
+    """Return the nodes with a valid lease whose name begins so; one taken now would end at `until_ms`."""
+    here = leases.c.name.startswith(beginning, autoescape=True) & (leases.c.until_ms > now_ms)
+    here &= leases.c.until_ms <= 2 * until_ms - now_ms
+    return set(connection.execute(select(leases.c.node).where(here)).scalars())
 
 
 # In order: two nodes that lock several each do not wait for one another.

@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, Table, exists, select, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, Table, case, exists, select, type_coerce, update
 
 from csms.db.base import AnyRow
 from v2g.errors import StoreError
@@ -21,20 +21,33 @@ class Outbox:
     With a column `chain`, deliveries of a chain (not empty) are made in order: each when those before it are deleted.
     """
 
-    def __init__(self, table: Table, to: str, *, lease_s: int, back_off_s: Sequence[int], gives_up: bool) -> None:
-        """`back_off_s`: the pauses after failed attempts; then it `gives_up`, or repeats the last one for ever."""
+    def __init__(
+        self, table: Table, to: str, *, lease_s: int, back_off_s: Sequence[int], gives_up: bool, asked_s: int = 0
+    ) -> None:
+        """`back_off_s`: the pauses after failed attempts; then it `gives_up`, or repeats the last one for ever. A
+        receiver may ask for `asked_s` at most."""
         self._table, self._columns = table, table.c
         self._to: ColumnElement[str] = table.c[to]
         self._name, self._lease_s, self._back_off_s, self._gives_up = to, lease_s, back_off_s, gives_up
+        longest_ms = {n: 1000 * max(lease_s, asked_s, each) for n, each in enumerate(back_off_s, 1)}
+        pause = case({0: 1000 * lease_s, **longest_ms}, value=table.c.attempts, else_=max(longest_ms.values()))
+        self._longest_ms = type_coerce(pause, BigInteger)
+
+    def _due(self, now_ms: int) -> ColumnElement[bool]:
+        """What is due; also what waits for longer than any pause: the clock was set back."""
+        far = (self._columns.due_ms > now_ms + 1000 * self._lease_s) & (
+            self._columns.due_ms > now_ms + self._longest_ms
+        )
+        return (self._columns.due_ms <= now_ms) | far
 
     def with_due(self, connection: Connection, now_ms: int, *wanted: ColumnElement[bool]) -> set[str]:
         """Return the destinations with due deliveries."""
-        query = select(self._to).where(self._columns.due_ms <= now_ms, *wanted).distinct()
+        query = select(self._to).where(self._due(now_ms), *wanted).distinct()
         return set(connection.execute(query).scalars())
 
     def claim(self, connection: Connection, destination: str, now_ms: int, limit: int) -> Sequence[AnyRow]:
         """Claim due deliveries to a destination exclusively, oldest first."""
-        wanted = (self._to == destination) & (self._columns.due_ms <= now_ms)
+        wanted = (self._to == destination) & self._due(now_ms)
         if "chain" in self._columns:
             before = self._table.alias().c
             wanted &= (self._columns.chain == "") | ~exists().where(

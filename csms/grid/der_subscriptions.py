@@ -114,7 +114,7 @@ class DerSubscriber:
 
     async def step(self) -> None:
         """Subscribe to what is missing, and end what is no longer read; a failure is reported once."""
-        if not await self._services.leads(IEEE_2030_5, _INTERVAL_S):
+        if not await self._services.leads(IEEE_2030_5, self._config.poll_interval_s or _INTERVAL_S):
             return
         problem = ""
         try:

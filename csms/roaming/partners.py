@@ -364,12 +364,12 @@ def _data(answer: HttpAnswer, method: str, now_ms: int) -> object:
 def _wait_s(said: str, now_ms: int) -> str:
     """Return for how many seconds `Retry-After` asks, at most a day; empty if it says nothing."""
     if said.strip().isdecimal():
-        return str(min(int(said.strip()[:6]), 86_400))
+        return str(min(int(said.strip()[:6]), rows.MOST_PAUSE_S))
     try:
         until = parsedate_to_datetime(said)
     except (ValueError, OverflowError):
         return ""
-    return str(max(1, min(math.ceil((wire.utc_ms(until) - now_ms) / 1000), 86_400)))
+    return str(max(1, min(math.ceil((wire.utc_ms(until) - now_ms) / 1000), rows.MOST_PAUSE_S)))
 
 
 def partner_version(partner: Partner) -> Version:

@@ -69,8 +69,14 @@ async def keep_pulling(services: Services) -> None:
 async def _pull_due(services: Services, limit: asyncio.Semaphore, partner_id: str) -> None:
     async with limit:
         last = await services.store.read(rows.find_object, partner_id, "pulls", "all")
-        if last is None or services.clock.utc_ms() - last.updated_ms >= _EVERY_MS:
+        now_ms = services.clock.utc_ms()
+        if last is None or _set_back(now_ms, last) or now_ms - last.updated_ms >= _EVERY_MS:
             await pull_all(services, partner_id)
+
+
+def _set_back(now_ms: int, last: Kept) -> bool:
+    """Return whether the clock was set back since a pull: nobody knows when it was."""
+    return last.updated_ms > now_ms + _OVERLAP_MS
 
 
 async def pull_all(services: Services, partner_id: str, *, again: bool = False) -> dict[str, tuple[int, str]]:
@@ -103,6 +109,8 @@ async def _pull(services: Services, partners: Partners, known: KnownPartner, mod
     partner, begun_ms = known.partner, services.clock.utc_ms()
     base = partner.endpoint(module, "SENDER")
     last = await services.store.read(rows.find_object, partner.partner_id, "pulls", module)
+    if last is not None and _set_back(begun_ms, last):
+        last = None
     since_ms = 0 if last is None else last.updated_ms - _OVERLAP_MS
     before = Pulled(asked_ms=begun_ms) if last is None else typed_json.decode(last.document, Pulled)
     again = before.refused_ms is not None and (again or begun_ms - before.asked_ms >= _AGAIN_MS)

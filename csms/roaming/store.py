@@ -267,10 +267,14 @@ class DueDelivery(NamedTuple):
     attempts: int
 
 
+MOST_PAUSE_S: Final = 86_400
+"""A partner may ask for a pause of so long."""
 BACK_OFF_S: Final = (2, 5, 15, 60, 300, 900, 3600)
 """Pauses after failed attempts; the last one repeats until the partner acknowledges."""
 
-_outbox: Final = Outbox(roaming_deliveries, "partner_id", lease_s=120, back_off_s=BACK_OFF_S, gives_up=False)
+_outbox: Final = Outbox(
+    roaming_deliveries, "partner_id", lease_s=120, back_off_s=BACK_OFF_S, gives_up=False, asked_s=MOST_PAUSE_S
+)
 _delivery: Final = roaming_deliveries.c
 
 

@@ -85,7 +85,7 @@ class VehicleSlots:
         begun, now_ms = self._clock.monotonic(), self._clock.utc_ms()
         until_ms = now_ms + round(1000 * LEASE_S * self._clock.scale)
         await self._store.run(leases.take_all, [_PRESENCE + self._node], self._node, now_ms, until_ms)
-        nodes = await self._store.read(leases.holders, _PRESENCE, now_ms)
+        nodes = await self._store.read(leases.holders, _PRESENCE, now_ms, until_ms)
         wanted = {slot for slot in range(SLOTS) if owner(str(slot), nodes | {self._node}) == self._node}
         self._leaving = (self._leaving | self._held) - wanted
         self._held &= wanted

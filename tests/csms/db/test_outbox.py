@@ -79,3 +79,18 @@ async def test_a_courier_that_a_defect_has_ended_delivers_again() -> None:
         couriers.wake({"p"})
         assert await went.get() == "p"
         await couriers.dismiss({"p"})
+
+
+def test_a_clock_that_is_set_back_keeps_no_delivery_back(store: Store) -> None:
+    """What waits, or is claimed by a node that died, was sent when the clock had come there again."""
+    hour, day = 3_600_000, 86_400_000
+    queued(store, "a")
+    assert len(claimed(store, -hour)) == 1
+    assert len(claimed(store, -2 * hour)) == 1
+    assert claimed(store, -2 * hour) == []
+    store.do(lambda connection: rows.put_partner(connection, Partner(partner_id="p"), token="sealed"))
+    assert store.do(rows.with_due, -3 * hour) == {"p"}
+    (due,) = claimed(store, -3 * hour)
+    store.do(lambda connection: rows.failed(connection, due, "HTTP 429", 0, 20 * 3600))
+    assert claimed(store, -hour) == [], "it may ask for a day"
+    assert len(claimed(store, -day)) == 1

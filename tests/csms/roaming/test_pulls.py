@@ -180,3 +180,14 @@ async def test_a_partner_whose_list_takes_hours_keeps_no_other_waiting(roaming: 
         await other.sent("GET", "/tokens")
         held.set()
         await cancel_tasks(pulling)
+
+
+async def test_a_clock_that_is_set_back_stops_no_pull(roaming: Roaming) -> None:
+    """All is asked for: what has changed by our clock would begin in the future."""
+    roaming.partner.answers["/tokens"] = 200, []
+    await pull_all(roaming.backend.services, "tnm")
+    roaming.backend.clock.advance(-7200)
+    pulling = child(keep_pulling(roaming.backend.services))
+    await roaming.partner.sent("GET", "/tokens", 2)
+    await cancel_tasks(pulling)
+    assert "date_from" not in [path for _, path, _ in roaming.partner.requests if path.startswith("/tokens")][-1]
