@@ -1,6 +1,6 @@
 """The report on a verified bundle, as text."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -101,6 +101,10 @@ def _completeness(report: Report) -> str:
 
 def _kwh(mwh: int) -> str:
     return f"{mwh // 1_000_000}.{mwh % 1_000_000:06d} kWh"
+
+
+def _count(of: Sequence[object], one: str) -> str:
+    return f"{len(of)} {one}{'' if len(of) == 1 else 's'}"
 
 
 def _money(micro: int, currency: str) -> str:
@@ -263,7 +267,7 @@ def _sentences(report: Report) -> list[str]:
         *_discharge(report),
         *_metering(s),
         *_checkpoint_sentences(report),
-        f"{len(s.intervals)} intervals and {len(s.lines)} lines add up to the registers",
+        f"{_count(s.intervals, 'interval')} and {_count(s.lines, 'line')} add up to the registers",
     ]
     lines += [
         f"Total by the charger's bundle: {_total(t)}" if report.addendum else f"Total: {_total(t)}" for t in s.totals
