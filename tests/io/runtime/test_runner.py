@@ -8,7 +8,7 @@ import pytest
 
 from tests.iso15118.engine.open_session import OpenSession
 from tests.waiting import until
-from v2g.errors import CodecError, StoreError, TransportError
+from v2g.errors import CodecError, StoreError, TlsError, TransportError
 from v2g.io.runtime import runner
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.runner import Runner
@@ -176,6 +176,13 @@ async def test_the_end_of_the_stream_is_reported_however_it_comes(end: Any) -> N
     shell.stream.incoming.put_nowait(end)
     assert await shell.run() == "eof"
     assert bool(shell.events) == (end != b"")
+
+
+async def test_a_certificate_that_the_peer_refuses_is_the_reason() -> None:
+    """A vehicle with TLS 1.3 learns it with the first octets that it reads; it said that the charger had vanished."""
+    shell = Shell(Script())
+    shell.stream.incoming.put_nowait(TlsError("refused", reason="own_certificate_unknown_ca"))
+    assert await shell.run() == "own_certificate_unknown_ca"
 
 
 async def test_what_is_read_reaches_the_session() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, Protocol
 
-from v2g.errors import StoreError, TransportError, V2GError
+from v2g.errors import StoreError, TlsError, TransportError, V2GError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import child
 from v2g.iso15118.engine.core import Core
@@ -138,6 +138,11 @@ class Runner:
                 data = await self._stream.read(READ_SIZE)
             except TransportError as error:
                 self._observe(Observe("session", "link_lost", {"error": str(error)}))
+                if isinstance(error, TlsError) and error.reason.startswith(
+                    "own_"
+                ):  # in TLS 1.3 a client learns it here
+                    self.abort(error.reason)
+                    return
                 data = b""
             except Exception as error:  # noqa: BLE001 - the peer's messages are lost, so power stops
                 self._broke(error)
