@@ -36,6 +36,9 @@ _EXAMPLE: Final = {
         }],
     }],
 }  # fmt: skip
+_ROTATION: Final = (
+    "try again; if the partner does not take the token that it gave us, remove it and register by a token A"
+)
 PartnerId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,36}\Z", examples=["hub-north"])]
 
 
@@ -144,11 +147,12 @@ async def add_roaming_partner(call: Call, body: NewPartner) -> Reply[InvitedPart
 @post("/roaming/partners/{partner_id}/register", Permission.MANAGE_ROAMING, problems=(404, 502))
 async def register_roaming_partner(call: Call, parameters: OnePartner) -> RoamingPartner:
     """Register at a partner; at one that is registered, rotate the tokens of both sides."""
-    await _partner(call, parameters)
+    known = await _partner(call, parameters)
     try:
         await _partners(call).register(parameters.partner_id)
     except OcpiError as error:
-        hint = error.hint or "is the token A still valid there?"
+        rotates = known.partner.state == "registered"
+        hint = error.hint or (_ROTATION if rotates else "is the token A still valid there?")
         raise ApiError(502, f"the handshake failed: {error}", hint) from None
     except TransferError as error:
         hint = "does its server run, and is its certificate valid under a root of the system or of roaming.roots?"

@@ -11,6 +11,7 @@ import secrets
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Final, NamedTuple
 from urllib.parse import quote, urlencode, urljoin
 
@@ -157,11 +158,11 @@ class Partners:
         if first:
             await self.store.run(rows.put_partner, partner, digest=digest_of(ours))
         else:
-            await self.store.run(rows.expect_token, partner_id, digest_of(ours))
+            await self.store.run(partial(rows.expect_token, ours=True), partner_id, digest_of(ours))
         said = wire.plain(OcpiCredentials(token=ours, url=self.url, roles=self.roles()))
         answer = await self.send(partner, "POST" if first else "PUT", endpoint, said, token=token)
         theirs = wire.read(answer.data, OcpiCredentials)
-        return await self._agree(partner, version, details, theirs)
+        return await self._agree(msgspec.structs.replace(partner, rotated=not first), version, details, theirs)
 
     async def accept(
         self, partner: Partner, said: OcpiCredentials, version: Version, *, first: bool
@@ -187,7 +188,7 @@ class Partners:
         await self.store.run(rows.expect_token, partner.partner_id, digest_of(ours))
         if first:
             partner = msgspec.structs.replace(partner, repeats_until_ms=self.clock.utc_ms() + _REPEATS_MS)
-        await self._agree(partner, version, details, said)
+        await self._agree(msgspec.structs.replace(partner, rotated=False), version, details, said)
         return OcpiCredentials(token=ours, url=self.url, roles=self.roles())
 
     async def _agree(

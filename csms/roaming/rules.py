@@ -52,7 +52,7 @@ class Partner(msgspec.Struct, frozen=True, kw_only=True):
     fed back is a credit CDR of its own. `discharge`: its drivers' contracts consent to feeding back. `clients`: further
     parties that it speaks for, as a hub; `hub_party`: its own as such, as `NLHUB`, if it has said it by that name.
     `repeats_until_ms`: until then (UTC ms) token A may repeat its handshake, whose answer may be lost; 0: it has used
-    the token of that answer.
+    the token of that answer. `rotated`: it has answered the last rotation, which was ours, so it has got that token.
     """
 
     partner_id: str
@@ -66,6 +66,7 @@ class Partner(msgspec.Struct, frozen=True, kw_only=True):
     hub_party: str = ""
     created_ms: int = 0
     repeats_until_ms: int = 0
+    rotated: bool = False
     version: str = ""
     roles: tuple[PartyRole, ...] = ()
     endpoints: tuple[ModuleEndpoint, ...] = ()

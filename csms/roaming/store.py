@@ -57,9 +57,16 @@ def put_partner(
     )
 
 
-def expect_token(connection: Connection, partner_id: str, digest: str) -> None:
-    """Accept a new token of a partner: its first use ends the present one."""
-    connection.execute(update(roaming_partners).where(_partner.partner_id == partner_id).values(next_digest=digest))
+def expect_token(connection: Connection, partner_id: str, digest: str, *, ours: bool = False) -> None:
+    """Accept a new token of a partner: its first use ends the present one. Where the rotation is `ours`, that is the
+    newest that the partner has got; in one of its own, the one that it uses."""
+    known, its = find_partner(connection, partner_id), _partner.partner_id == partner_id
+    if known is not None and known.partner.rotated:
+        if ours:
+            unused = its & _partner.next_digest.is_not(None)
+            connection.execute(update(roaming_partners).where(unused).values(digest=_partner.next_digest))
+        put_partner(connection, msgspec.structs.replace(known.partner, rotated=False))
+    connection.execute(update(roaming_partners).where(its).values(next_digest=digest))
 
 
 def find_partner(connection: Connection, partner_id: str) -> KnownPartner | None:

@@ -119,6 +119,23 @@ async def test_of_two_rotations_at_once_the_second_is_refused(cpo: Operator) -> 
         assert authorizations[-1] == f"Token {base64.b64encode(b'token-c').decode()}"
 
 
+async def test_a_token_of_a_rotation_that_was_never_used_outlives_rotations_that_fail(cpo: Operator) -> None:
+    """Its partner, which has no other one, was locked out."""
+    token = await invited(cpo)
+    with ScriptedPartner().running() as partner:
+        partner.offers()
+        issued = (await cpo.ocpi("POST", "/2.2.1/credentials", token, credentials(partner))).data["token"]
+        assert (await cpo.ocpi("GET", "/versions", issued)).status == 200
+        partner.answers["/credentials"] = 200, credentials(partner, token="token-c")
+        await cpo.ask("POST", "/roaming/partners/tnm/register")
+        rotated = (await partner.sent("PUT", "/credentials"))["token"]
+        partner.answers["/credentials"] = 500, {}
+        for _ in range(2):
+            failed = await cpo.ask("POST", "/roaming/partners/tnm/register", status=502)
+            assert failed["hint"].startswith("try again; if the partner does not take the token")
+        assert (await cpo.ocpi("GET", "/versions", rotated)).status == 200
+
+
 async def test_the_first_use_of_a_token_ends_the_repetition_of_the_handshake_at_once(cpo: Operator) -> None:
     """A node that was killed between the two took the next rotation's older token for token A."""
     store = cpo.services.store
