@@ -167,10 +167,48 @@ function count() {
 document.addEventListener("change", count);
 document.addEventListener("reset", () => setTimeout(() => { count(); apply(); }));
 
+// Keys, as the dialog lists them: a row is where the focus is.
+
+const keys = byId("keys"), acting = keys?.querySelector("[type=checkbox]"), OF_ROW = "tbody tr, .alert, .outage";
+let going = 0;
+
+if (keys) {
+  const shows = byId("shows-keys");
+  acting.checked = localStorage.keys !== "off";
+  acting.addEventListener("change", () => { localStorage.keys = acting.checked ? "on" : "off"; });
+  shows.hidden = false;
+  shows.addEventListener("click", () => keys.showModal());
+}
+
+function next(places, at, by) {
+  return places[at < 0 ? (by > 0 ? 0 : places.length - 1) : at + by];
+}
+
+function press(key) {
+  const jumps = Date.now() - going < 2000, row = document.activeElement.closest(OF_ROW), box = row?.querySelector("[form=choose][type=checkbox]");
+  going = key === "g" ? Date.now() : 0;
+  if (jumps) return document.querySelector(`.rail [data-key="${CSS.escape(key)}"]`)?.click();
+  const by = { j: 1, k: -1, "]": 1, "[": -1 }[key], act = { a: "acknowledge", m: "mute", s: "assign" }[key];
+  if (key === "j" || key === "k") {
+    const rows = [...document.querySelectorAll(`main :is(${OF_ROW}):has(a, summary)`)];
+    next(rows, rows.indexOf(row), by)?.querySelector("a, summary").focus();
+  } else if (by) {
+    const tabs = [...document.querySelectorAll(".tabs a")];
+    next(tabs, tabs.findIndex((each) => each.hasAttribute("aria-current")), by)?.click();
+  } else if (act) {
+    if (box && !document.querySelector("[form=choose]:checked")) box.click();
+    if (document.querySelector("[form=choose]:checked")) document.querySelector(`#choose [name=do][value=${act}]`)?.click();
+  } else if (key === "x") box?.click();
+  else if (key === "n") byId("news").querySelector("button")?.click();
+  else if (key === "/") document.querySelector(".find input")?.focus();
+  else if (key === "?") keys.showModal();
+}
+
 document.addEventListener("keydown", (event) => {
-  if (event.target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === "/") { event.preventDefault(); document.querySelector(".find input")?.focus(); }
-  if (event.key === "n") byId("news").querySelector("button")?.click();
+  if (!acting?.checked || keys.open || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.matches("input:not([type=checkbox]), select, textarea") || event.key.length > 1) return;
+  if (event.key === "/") event.preventDefault(); // else it is typed into the search
+  press(event.key);
 });
 
 // -- pages of drivers, who have no stream: the marked part is asked for again
