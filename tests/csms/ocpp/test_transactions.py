@@ -268,7 +268,7 @@ async def test_the_lower_limit_counts(csms: Backend) -> None:
 
 
 @pytest.mark.parametrize(
-    ("supported", "told"),
+    ("supported", "sent"),
     [
         ("maxEnergy, maxTime", {"maxEnergy": 9_000.0}),
         ("maxCost", {"maxCost": 2.0}),
@@ -276,15 +276,15 @@ async def test_the_lower_limit_counts(csms: Backend) -> None:
         ("", {"maxEnergy": 9_000.0, "maxCost": 2.0}),
     ],
 )
-async def test_a_station_is_told_the_limits_that_it_supports(
-    csms: Backend, supported: str, told: dict[str, float] | None
+async def test_a_station_is_sent_the_limits_that_it_supports(
+    csms: Backend, supported: str, sent: dict[str, float] | None
 ) -> None:
     """E16.FR.12: as its variable says, all where that says nothing."""
     charging = await limited(csms)
     await supports(charging, supported)
     await want(csms, charging, max_energy=9_000.0, max_cost=2.0)
     answer = await charging.event("Updated", "MeterValuePeriodic")
-    assert answer.get("transactionLimit") == told
+    assert answer.get("transactionLimit") == sent
     assert "transactionLimit" not in await charging.event("Updated", "MeterValuePeriodic"), "once"
 
 
