@@ -127,7 +127,7 @@ class Store:
     async def read_for_caller(
         self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """As `read`, in threads of their own."""
+        """As `read`, in threads for callers of the API alone."""
         call = partial(_do, self._reading, _bound(work, *args, **kwargs))
         return await asyncio.get_running_loop().run_in_executor(self._askers, call)
 

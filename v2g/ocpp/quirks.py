@@ -164,7 +164,7 @@ class _Boot(msgspec.Struct, frozen=True, rename="camel"):
 def read_tolerantly(
     payload: bytes, type_: type[M], version: Version, tolerates: Iterable[QuirkName]
 ) -> tuple[M, frozenset[QuirkName]]:
-    """Return a message that a station with quirks has sent, and the quirks that it shows.
+    """Return a message that a station, or a back end, with quirks has sent, and the quirks that it shows.
 
     Raises OcppError as `read_payload`: the error of what no quirk of its explains.
     """

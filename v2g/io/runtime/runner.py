@@ -138,9 +138,7 @@ class Runner:
                 data = await self._stream.read(READ_SIZE)
             except TransportError as error:
                 self._observe(Observe("session", "link_lost", {"error": str(error)}))
-                if isinstance(error, TlsError) and error.reason.startswith(
-                    "own_"
-                ):  # in TLS 1.3 a client learns it here
+                if isinstance(error, TlsError) and error.reason.startswith("own_"):  # in TLS 1.3 after the handshake
                     self.abort(error.reason)
                     return
                 data = b""
