@@ -4,6 +4,7 @@ Unknown keys are rejected with their line and the nearest known name; wrong type
 the file, and checking its mode, is up to the caller: this module handles text only.
 """
 
+import ast
 import contextlib
 import enum
 import re
@@ -211,13 +212,32 @@ _WORDINGS: Final = (
     (r"Expected `(?:int|float)` <= (\S+)", r"must be at most \1"),
     (r"Expected `(?:int|float)` > (\S+)", r"must be more than \1"),
     (r"Expected `(?:int|float)` < (\S+)", r"must be less than \1"),
-    (r"Expected `str` matching regex (.*)", r"does not have the form \1"),
+    (r"Object contains unknown field `([^`]*)`", r"the key \1 is unknown"),
     (r"Invalid enum value (.*)", r"\1 is not an allowed value"),
 )
 
 
+def misfit(error: msgspec.DecodeError, type_: object) -> str:
+    """Return why a value does not fit a type, in plain words, its field first: `limit: must be at most 1000`."""
+    why, _, place = str(error).partition(" - at `")
+    field = place.removeprefix("key` in `").removeprefix("$").strip(".`").replace("[...]", "")
+    allowed = _allowed(type_, tuple(re.findall(r"\w+", field))) if "enum value" in why else []
+    words = reworded(why) + (f"; allowed are {', '.join(map(str, allowed))}" if allowed else "")
+    return f"{field}: {words}" if field else words
+
+
+def _formed(pattern: str) -> str:
+    """Return a pattern without its ends; a set of characters and their number in words."""
+    form: str = ast.literal_eval(pattern)
+    form = form.removeprefix("^").removesuffix("$").removesuffix(r"\Z")
+    several = re.fullmatch(r"\[([^\]\\^]+)\]\{(\d+),(\d+)\}", form)
+    return form if several is None else f"of {several[2]} to {several[3]} characters of {several[1]}"
+
+
 def reworded(why: str) -> str:
     """Return a validator's message in the terms of a configuration."""
+    if form := re.fullmatch(r"Expected `str` matching regex ('.*'|\".*\")", why, re.DOTALL):
+        return f"does not have the form {_formed(form[1])}"
     kinds = re.fullmatch(r"Expected `([^`]*)`, got `([^`]*)`", why)
     if kinds is not None:
         wanted = " or ".join(_KINDS.get(each.strip(), each.strip()) for each in kinds[1].split("|"))

@@ -145,6 +145,7 @@ def add(
     import msgspec
 
     from v2g import typed_json
+    from v2g.config import misfit
     from v2g.ota.release import NAME, TargetFacts
 
     name = name or image.name
@@ -153,7 +154,7 @@ def add(
     try:
         facts = typed_json.convert({"number": number, "hardware": hardware}, TargetFacts)
     except msgspec.ValidationError as error:
-        raise ConfigError(str(error), hint="hardware is a word, such as dc30") from None
+        raise ConfigError(misfit(error, TargetFacts), hint="hardware is a word, such as dc30") from None
     repository = _open(folder)
     repository.add(image, name, facts, _now(), None if components is None else read_file(components))
     _say_drafts(repository)

@@ -270,13 +270,14 @@ def _context(ca: Path | None, certificate: Path | None = None, key: Path | None 
 
 
 def _fleet(fields: dict[str, object]) -> "StationFleet":
+    from v2g.config import misfit
     from v2g.io.websocket.server import IDENTITY
     from v2g_station.simulator.fleet import StationFleet
 
     try:
         fleet = typed_json.convert(fields, StationFleet)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"station: {error}", hint="v2g station --help") from None
+        raise ConfigError(f"station: {misfit(error, StationFleet)}", hint="v2g station --help") from None
     try:
         parts = urlsplit(fleet.url)
         usable = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0

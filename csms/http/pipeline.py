@@ -32,6 +32,7 @@ from csms.http.problems import MEDIA_TYPE, ApiError, conflict, describe, encoded
 from csms.http.site_access import carry_out, may_ask, refusal
 from csms.requests.rules import unknown_action
 from v2g import typed_json
+from v2g.config import misfit
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.versions import without_nul
 from v2g.rates import Buckets, caller_at
@@ -258,7 +259,7 @@ def _parameters(kind: type[msgspec.Struct], request: HttpRequest) -> object:
     try:
         return typed_json.convert({**single, **path}, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise ApiError(400, str(error), "see the parameters of this request in /openapi.json") from None
+        raise ApiError(400, misfit(error, kind), "see the parameters of this request in /openapi.json") from None
 
 
 def _decoded(body: bytes, kind: Any) -> Any:
@@ -269,7 +270,9 @@ def _decoded(body: bytes, kind: Any) -> Any:
     try:
         return typed_json.decode_sent(body, kind)
     except msgspec.DecodeError as error:
-        raise ApiError(400, f"body: {error}"[:300], "see the body of this request in /openapi.json") from None
+        raise ApiError(
+            400, f"body: {misfit(error, kind)}"[:300], "see the body of this request in /openapi.json"
+        ) from None
 
 
 def _response(operation: Operation, request: HttpRequest, found: object, principal: Principal | None) -> Answer:

@@ -157,6 +157,24 @@ async def test_no_time_to_wait_leads_out_of_the_calendar(ask: ApiClient, name: s
     assert (answer.status, where[-1] in answer.json["detail"]) == (400, True), answer.json
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        ("/roaming/partners", {"partner_id": "a b"},
+         "body: partner_id: does not have the form of 1 to 36 characters of A-Za-z0-9_-"),
+        ("/roaming/partners", {"partner_id": 1}, "body: partner_id: must be text, but is a whole number"),
+        ("/roaming/partners", {}, "body: the key partner_id is missing"),
+        ("/roaming/partners", {"partner_id": "a", "b": 1}, "body: the key b is unknown"),
+        ("/roaming/partners/a/cdrs/b/decision", {"decision": "maybe", "note": "a"},
+         "body: decision: 'maybe' is not an allowed value; allowed are released, rejected"),
+        ("/stations?limit=0", None, "limit: must be at least 1"),
+    ],
+)  # fmt: skip
+async def test_a_wrong_value_is_named_in_plain_words(ask: ApiClient, path: str, body: object, words: str) -> None:
+    answer = await ask("GET" if body is None else "POST", path, body)
+    assert (answer.status, answer.json["detail"]) == (400, words)
+
+
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
 
 
