@@ -160,8 +160,8 @@ class Archive:
             write_files(self.settlements / session_id, {RECEIPT: receipt}, private=True, keys=self.keys)
             waiting.unlink(missing_ok=True)
 
-    def reopen_journal(self, session_id: str) -> JournalFile | None:
-        """Return the journal of a paused session, None when there is none, or it has ended.
+    def reopen_journal(self, session_id: str) -> tuple[JournalFile, Credentials] | None:
+        """Return the journal of a paused session and the chain that it names; None when there is none, or it has ended.
 
         Raises VerificationError for invalid lines.
         """
@@ -171,7 +171,7 @@ class Archive:
         if not file.recovered or SessionJournal.resume(file.recovered).state.ended:
             file.close()
             return None
-        return file
+        return file, self._charger(verify_lines(file.recovered, name=session_id))
 
     def recover(self, meter: Meter, on_journal: Callable[[str, list[str]], None], *, keep: str = "") -> list[str]:
         """Close and settle journals of a killed process, passing their lines to `on_journal`; return the session ids.

@@ -89,10 +89,10 @@ class SessionRecords:
 
         Raises StoreError and VerificationError for an unusable one.
         """
-        file = self._keeping.archive.reopen_journal(session_id)
-        if file is None:
+        found = self._keeping.archive.reopen_journal(session_id)
+        if found is None:
             return False
-        self.session_id = session_id
+        self.session_id, (file, self._own) = session_id, found
         self.journal.reopen(file, file.recovered)
         return True
 
