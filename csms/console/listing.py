@@ -3,6 +3,7 @@
 What a list shows is in its address, so a link is a view; people keep views under a name, for themselves or for all.
 """
 
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -191,13 +192,21 @@ def _asked(visit: Visit, *names: str) -> dict[str, Any]:
     return visit.asked("q", "sort", *filter(None, names)) | ({"col": columns} if columns else {})
 
 
+def _natural(value: Any) -> Any:
+    """Return by what a value is sorted: a text's numbers by their size."""
+    if not isinstance(value, str):
+        return value
+    parts = re.split(r"([0-9]+)", value)
+    return [(len(each.lstrip("0")), each.lstrip("0")) if place % 2 else each for place, each in enumerate(parts)]
+
+
 def in_order(columns: Sequence[Column], rows: Sequence[object], sort: str) -> Sequence[object]:
-    """Return rows by a column, those without a value last; as they are, where no column is meant."""
+    """Return rows by a column, EV-2 before EV-10, those without a value last; as they are, where no column is meant."""
     column = next((each for each in columns if each.name == sort.removeprefix("-")), None)
     if column is None:
         return rows
     known = [(value, row) for row in rows if (value := column.of(row)) not in (None, "")]
-    ordered = sorted(known, key=lambda pair: pair[0], reverse=sort.startswith("-"))
+    ordered = sorted(known, key=lambda pair: _natural(pair[0]), reverse=sort.startswith("-"))
     return [row for _, row in ordered] + [row for row in rows if column.of(row) in (None, "")]
 
 

@@ -144,7 +144,7 @@ def number(value: object, digits: int = 0) -> str:
         return DASH
     try:
         found = Decimal(str(value))
-        signs = str.maketrans({",": "\u2009", ".": shown_point.get()})
+        signs = str.maketrans({",": "\u2009", ".": shown_point.get(), "-": "\u2212"})
         return f"{found:,.{digits}f}".translate(signs) if found.is_finite() else str(value)
     except (InvalidOperation, ValueError):
         return str(value)

@@ -73,7 +73,7 @@ async def test_vehicles_are_listed_with_those_that_are_silent(ask: ApiClient) ->
     ada = await employ(ask, "ada", Role.ADMIN)
     first = await ada.get("/console/vehicles")
     assert "EV-49" in text_of(first)
-    assert re.search(r"EV-00 \S+ 81 % . -7\.5.kW", text_of(first))
+    assert re.search(r"EV-00 \S+ 81 % . \u22127\.5.kW", text_of(first))
     assert "EV-50" not in text_of(first)
     assert "EV-50" in text_of(await ada.get("/console/vehicles?page=2"))
     silent = text_of(await ada.get("/console/vehicles?silent=yes"))

@@ -257,8 +257,8 @@ async def test_notices_and_questions_are_in_the_language_of_the_browser(ask: Api
 @pytest.mark.parametrize(
     ("language", "shown"),
     [
-        ("en", "1_234.50 EUR|1_235 JPY|0.500 BHD|0.2751|1_234.5 kW|7.5 %|\u2013"),
-        ("de", "1_234,50 EUR|1_235 JPY|0,500 BHD|0,2751|1_234,5 kW|7,5 %|\u2013"),
+        ("en", "1_234.50 EUR|1_235 JPY|0.500 BHD|0.2751|\u22121_234.5 kW|7.5 %|\u2013"),
+        ("de", "1_234,50 EUR|1_235 JPY|0,500 BHD|0,2751|\u22121_234,5 kW|7,5 %|\u2013"),
     ],
 )
 def test_figures_have_the_decimal_sign_of_the_language_and_the_digits_of_the_currency(
@@ -269,7 +269,7 @@ def test_figures_have_the_decimal_sign_of_the_language_and_the_digits_of_the_cur
 
     def figures() -> list[str]:
         shown_point.set(point_of(language))
-        return [*map(amount, ("EUR", "JPY", "BHD")), price(275_100), power(1_234_500), percent(7.5), price(None)]
+        return [*map(amount, ("EUR", "JPY", "BHD")), price(275_100), power(-1_234_500), percent(7.5), price(None)]
 
     signs = {"\u2009": "_", "\u00a0": " "}
     assert "|".join(copy_context().run(figures)).translate(str.maketrans(signs)) == shown

@@ -126,6 +126,11 @@ def test_rows_without_a_value_are_last_in_either_order() -> None:
         assert "".join(row[0] for row in in_order(columns, some, sort)) == names, sort
 
 
+def test_names_with_numbers_are_in_the_order_of_these() -> None:
+    columns, names = (Column("name", "Name", str),), ("EV-10", "EV-2", "EV", "EV-1", "EV-02b", "9")
+    assert in_order(columns, names, "name") == ["9", "EV", "EV-1", "EV-2", "EV-02b", "EV-10"]
+
+
 async def test_hostile_texts_in_lists_are_shown_and_never_obeyed(ask: ApiClient) -> None:
     hostile = "<img src=x>\u202e\"'=1+1"
     station = await ask.backend.join(STATION)
