@@ -181,7 +181,8 @@ class TelemetrySubscriber:
                 await self._client.connected.wait()
             self._observe(Observe("telemetry", "subscribed"))
         except TimeoutError:
-            self._observe(Observe("telemetry", "broker_unreachable", {"reason": self._client.problem}))
+            reason = self._client.problem or f"no connection within {CONNECT_S:g} s"
+            self._observe(Observe("telemetry", "broker_unreachable", {"reason": reason}))
 
     def poll(self) -> None:
         """Connect again with a renewed certificate (`v2g.io.tls.files.Renewed`)."""
