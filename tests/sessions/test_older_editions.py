@@ -204,9 +204,10 @@ def test_random_conversations_end_safely(edition: str, pki: PkiTree, utc_ms: int
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("part", range(10))  # so that several processes share them
 @pytest.mark.parametrize("edition", ["din", "2-dc", "2-ac"])
-def test_ten_thousand_conversations(edition: str, pki: PkiTree, utc_ms: int) -> None:
-    converse(edition, pki, utc_ms, 3_400)
+def test_ten_thousand_conversations(edition: str, part: int, pki: PkiTree, utc_ms: int) -> None:
+    converse(edition, pki, utc_ms, 340)
 
 
 def happen(joined: MessageJoined, event: str, number: int) -> None:
