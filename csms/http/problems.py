@@ -106,7 +106,7 @@ def describe(error: Exception) -> ApiError:
 
 
 def status_of(error: HTTPException) -> int:
-    """Return the status for an error of the framework: that a client left within its request is no defect."""
+    """Return the status for an error of the framework: 400 where the client left within its request."""
     return 400 if error.detail == "client disconnected prematurely" else error.status_code
 
 

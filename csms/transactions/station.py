@@ -133,12 +133,22 @@ async def _told(
     what has reached it."""
     if limit is None:
         return None
-    known = await known_limits(context.services, context.station_id) if context.version == "2.1" else None
-    rest = limit if known is None else kept_here(limit, known)
+    known, rest = await _divided(context, limit)
     key = context.station_id, transaction.transaction_id
     if rest is not None and await context.services.store.run(want_limit, *key, rest, add=True):
         context.observe("ocpp", LIMITED, transaction=transaction.transaction_id)
     return None if known is None else limit_to_tell(limit, None, known)
+
+
+async def _divided(
+    context: HandlerContext, limit: TransactionLimit
+) -> tuple[list[str] | None, TransactionLimit | None]:
+    """Return the limits that a station knows, None before 2.1, and what it does not know of this one, which the back
+    end keeps."""
+    if context.version != "2.1":
+        return None, limit
+    known = await known_limits(context.services, context.station_id)
+    return known, kept_here(limit, known)
 
 
 async def _limit(context: HandlerContext, transaction: Transaction, wanted: str) -> TransactionLimit | None:
@@ -147,12 +157,11 @@ async def _limit(context: HandlerContext, transaction: Transaction, wanted: str)
     if not transaction.active:
         return None
     limit = typed_json.decode(wanted, TransactionLimit)
-    known = await known_limits(context.services, context.station_id) if context.version == "2.1" else []
-    rest = limit if context.version != "2.1" else kept_here(limit, known)
+    known, rest = await _divided(context, limit)
     if rest is not None:
         data = {"transaction": transaction.transaction_id}
         context.services.feed.publish(LIMITED_READING, context.station_id, data, only_here=True)
-    if rest == limit:
+    if known is None or rest == limit:
         return None
     reported = None if transaction.limit is None else typed_json.decode(transaction.limit.value, TransactionLimit)
     kept = None if rest is None else msgspec.json.encode(rest).decode()

@@ -298,7 +298,7 @@ def test_a_cdr_is_taken_back_by_credits_that_come_to_all_of_it(prices: list[str]
 
 
 def taxes_of(said: str | None) -> tuple[TaxAmount, ...] | None:
-    """Read taxes such as "VAT 19 0.17", None for unknown ones; `?` is no percentage."""
+    """Read taxes such as "VAT 19 0.17", None for unknown ones; `?` is not a percentage."""
     if said is None:
         return None
     found = [each.split() for each in said.split(", ") if each]
