@@ -144,13 +144,8 @@ def take_cdr(connection: Connection, partner: Partner, cdr: OcpiCdr, document: s
     if kept.state == "booked" and not cdr.credit:
         for each in rows.cdrs_near(connection, owner, kept.about, kept.alias, wire.utc_ms(cdr.start_date_time)):
             credit = wire.read_kept(each.document, OcpiCdr)
-            its = key_of(credit.country_code, credit.party_id, credit.credit_reference_id or "")
-            if (
-                each.state == "disputed"
-                and credit.credit
-                and its == key
-                and not _judge(connection, owner, credit, now_ms, negative=partner.negative_energy)
-            ):
+            waits = each.state == "disputed" and credit.credit and _credited_key(credit) == key
+            if waits and not _judge(connection, owner, credit, now_ms, negative=partner.negative_energy):
                 taken.append(msgspec.structs.replace(each, state="booked", detail=""))
                 rows.put_object(connection, taken[-1])
     for each in taken:
@@ -211,8 +206,11 @@ def _judge(connection: Connection, owner: str, cdr: OcpiCdr, now_ms: int, *, neg
 
 def _credited(connection: Connection, owner: str, cdr: OcpiCdr) -> Kept | None:
     """Return the CDR that a credit CDR is of, if that is known."""
-    key = key_of(cdr.country_code, cdr.party_id, cdr.credit_reference_id or "")
-    return rows.find_object(connection, owner, "cdrs", key) if cdr.credit else None
+    return rows.find_object(connection, owner, "cdrs", _credited_key(cdr)) if cdr.credit else None
+
+
+def _credited_key(credit: OcpiCdr) -> str:
+    return key_of(credit.country_code, credit.party_id, credit.credit_reference_id or "")
 
 
 def _near(connection: Connection, owner: str, cdr: OcpiCdr, credited: OcpiCdr | None) -> list[tuple[str, OcpiCdr]]:
