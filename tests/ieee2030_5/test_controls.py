@@ -80,6 +80,25 @@ def test_what_the_server_ends_ends_at_once(status: int, state: ControlResponse) 
     assert again.base.export_limit_w is None
 
 
+@pytest.mark.parametrize("random_s", [2000, -2000])
+def test_an_event_takes_over_at_once_from_one_that_the_server_ends_as_superseded(random_s: int) -> None:
+    """Whatever it has drawn: no default applies between them. Not where the other one might not have begun either."""
+    stated_s = 300 + max(0, -random_s)
+    next_one = control("B", 2, start_s=START_S + stated_s, creation_s=2, randomize_start_s=random_s)
+    begun = {"start_s": START_S - 3000, "duration_s": 9000}
+    default = ControlBase(export_limit_w=9000)
+    assert at(0, program(next_one)).until_s > START_S + 310
+    before = at(299, program(control("A", 1, **begun), next_one, default=default))
+    ended = control("A", 1, **begun, status=4, status_s=START_S + 300)
+    found = at(301, program(ended, next_one, default=default), known=before.states)
+    assert (before.base.export_limit_w, found.base.export_limit_w) == (1, 2)
+    assert found.states == {"A": ControlResponse.SUPERSEDED, "B": ControlResponse.STARTED}
+    forgotten = at(302, program(next_one, default=default), known=found.states)
+    assert forgotten.base.export_limit_w == 2, "also once the server has forgotten it"
+    both = msgspec.structs.replace(ended, randomize_start_s=3600)
+    assert at(301, program(both, next_one, default=default)).states["B"] is ControlResponse.RECEIVED
+
+
 def test_a_random_cancellation_ends_within_its_time() -> None:
     """The larger of both random times."""
     one = control("A", status=3, status_s=START_S + 100, randomize_duration_s=50)
