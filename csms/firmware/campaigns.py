@@ -226,6 +226,7 @@ def _decide(
     )
     offline = {each.station_id for each in stored if each.state == "Waiting"} - scene.connected
     last_seen = campaigns.last_seen(connection, offline)
+    newer = campaigns.updated_later(connection, campaign.campaign_id)
     members, changed, absent = [], [], set()
     for member in stored:
         later = rules.overdue(plan, member, now_ms)
@@ -240,6 +241,8 @@ def _decide(
                 absent.add(member.station_id)
         if back or (later.state == "Failed" and plan.rollback is not None):
             later = rules.turn_back(later)
+        if member.station_id in newer:
+            later = rules.supersede(later)
         if later is not member:
             changed.append((later, member.updated_ms))
         members.append(later)

@@ -380,6 +380,13 @@ def give_up(plan: CampaignPlan, member: Member, offline_ms: int, now_ms: int) ->
     return msgspec.structs.replace(member, state=state, status="Absent", updated_ms=now_ms)
 
 
+def supersede(member: Member) -> Member:
+    """Return a waiting member as left out, since a later campaign has updated it: its image would be an older one."""
+    return (
+        msgspec.structs.replace(member, state="Excluded", status="Superseded") if member.state == "Waiting" else member
+    )
+
+
 def _spent_ms(member: Member, now_ms: int) -> int:
     """Return how long an attempt has taken, without the time for which the station had scheduled it."""
     return member.spent_ms + (0 if member.status in SCHEDULED else now_ms - member.updated_ms)

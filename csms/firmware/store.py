@@ -135,6 +135,12 @@ def busy_elsewhere(connection: sa.Connection, campaign_id: int) -> set[str]:
     return set(connection.execute(sa.select(campaign_members.c.station_id).where(other)).scalars())
 
 
+def updated_later(connection: sa.Connection, campaign_id: int) -> set[str]:
+    """Return the stations that have the image of a later campaign."""
+    later = (campaign_members.c.campaign_id > campaign_id) & (campaign_members.c.installed_ms > 0)
+    return set(connection.execute(sa.select(campaign_members.c.station_id).where(later)).scalars())
+
+
 def change_waiting(connection: sa.Connection, campaign_id: int, station_id: str, values: Mapping[str, object]) -> bool:
     """Change columns of a member that waits for the new image; return whether there is one."""
     waiting = (

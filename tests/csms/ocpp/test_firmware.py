@@ -321,6 +321,32 @@ async def test_stations_that_are_offline_are_updated_when_they_come(backend: Sta
 
 
 @pytest.mark.requirement("R137")
+async def test_a_station_that_a_later_campaign_has_updated_gets_no_older_image(backend: Start) -> None:
+    """It was offline in the first campaign, and is still expected there."""
+    async with backend(stations=STATIONS) as csms:
+        stations = await fleet(csms)
+        old = await campaigns.create(csms.services, "1.2.2", replace(PLAN, image=OLD), stations)
+        late = (await csms.services.store.run(rows.members, old.campaign_id))[0].station_id
+        await csms.leave(stations.pop(late))
+        done: set[int] = set()
+        csms.clock.advance(61)
+        for _ in range(4):
+            await run_periodic(csms.services)
+            await install(stations, done)
+        assert (await states(csms, old))[""] == "Finished"
+        stations[late] = await csms.join(late)
+        stations[late].answers["UpdateFirmware"] = accepted
+        new = await campaigns.create(csms.services, "1.2.3", replace(PLAN, cohorts=(1.0,)), [late])
+        for _ in range(4):
+            await run_periodic(csms.services)
+            await install(stations, done)
+        (asked,) = stations[late].payloads("UpdateFirmware")
+        assert asked["firmware"]["location"] == IMAGE.location
+        assert (await states(csms, new))[late] == "Installed"
+        assert (await states(csms, old))[late] == "Excluded"
+
+
+@pytest.mark.requirement("R137")
 async def test_a_dead_station_is_taken_back_when_it_comes_or_listed(backend: Start) -> None:
     async with backend(stations=STATIONS) as csms:
         stations = await fleet(csms)
@@ -522,8 +548,7 @@ async def test_a_station_that_another_campaign_updates_waits(backend: Start) -> 
         name = STATIONS[0].id
         for version in ("1.2.3", "1.2.4"):
             await campaigns.create(csms.services, version, PLAN, [name])
-        await run_periodic(csms.services)
-        await run_periodic(csms.services)
+            await run_periodic(csms.services)
         assert len(stations[name].payloads("UpdateFirmware")) == 1
         await install(stations, set())
         await run_periodic(csms.services)
