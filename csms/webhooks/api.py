@@ -42,7 +42,7 @@ class ChangedWebhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):
-    """A webhook, without its secret. `failures` are consecutive; at 50 it is disabled.
+    """A webhook, without its secret. `failures`: deliveries abandoned in a row; at 50 it is disabled.
 
     `shows_tokens`: whether its events contain token numbers, which they do if its creator may read them.
     """

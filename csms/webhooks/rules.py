@@ -22,7 +22,7 @@ BACK_OFF_S: Final = (5, 30, 120, 600, 3600, 6 * 3600, 24 * 3600)
 """Pauses before the second and later attempts; after the last one a delivery is abandoned."""
 
 MAX_FAILURES: Final = 50
-"""Consecutive failed attempts, of all deliveries, after which a webhook is disabled."""
+"""Deliveries abandoned in a row after which a webhook is disabled: a receiver that is down for a day is not."""
 
 ALLOW_HINT: Final = "webhooks.allow, or roaming.allow, in the configuration names private hosts that may be called"
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, true, update
 
 from csms.accounts.tables import webhook_deliveries as deliveries
 from csms.accounts.tables import webhooks
@@ -52,6 +52,12 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     webhook: Webhook
     body: str
     attempts: int
+    created_ms: int
+
+    @property
+    def message_id(self) -> str:
+        """By which receivers recognise a repetition: unlike the number alone, not used again after a restore."""
+        return f"msg_{self.created_ms}_{self.id}"
 
 
 def add(connection: Connection, webhook: Webhook) -> None:
@@ -140,7 +146,8 @@ def claim(connection: Connection, webhook_id: str, now_ms: int, limit: int = 20)
     if webhook is None or not webhook.enabled:
         return []
     rows = _outbox.claim(connection, webhook_id, now_ms, limit)
-    return [Due(id=row.id, webhook=webhook, body=row.body, attempts=row.attempts) for row in rows]
+    names = ("id", "body", "attempts", "created_ms")
+    return [Due(webhook=webhook, **{name: getattr(row, name) for name in names}) for row in rows]
 
 
 def delivered(connection: Connection, due: Due, now_ms: int) -> None:
@@ -153,16 +160,14 @@ def delivered(connection: Connection, due: Due, now_ms: int) -> None:
     connection.execute(update(webhooks).where(webhooks.c.webhook_id == due.webhook.webhook_id).values(failures=0))
 
 
-def failed(connection: Connection, due: Due, error: str, now_ms: int) -> bool:
-    """Store a failed attempt; return whether it disabled the webhook."""
+def failed(connection: Connection, due: Due, error: str, now_ms: int, *, gone: bool = False) -> bool:
+    """Store a failed attempt; `gone`: its receiver wants no more. Return whether it disabled the webhook."""
     _outbox.failed(connection, due.id, due.attempts, error, now_ms)
     here = webhooks.c.webhook_id == due.webhook.webhook_id
-    connection.execute(update(webhooks).where(here).values(failures=webhooks.c.failures + 1))
-    failures = connection.execute(select(webhooks.c.failures).where(here)).scalar() or 0
-    if failures < MAX_FAILURES:
-        return False
-    connection.execute(update(webhooks).where(here).values(enabled=False))
-    return True
+    if due.attempts >= len(BACK_OFF_S):
+        connection.execute(update(webhooks).where(here).values(failures=webhooks.c.failures + 1))
+    ends = here & webhooks.c.enabled & (true() if gone else webhooks.c.failures >= MAX_FAILURES)
+    return connection.execute(update(webhooks).where(ends).values(enabled=False)).rowcount > 0
 
 
 def list_deliveries(

@@ -29,6 +29,7 @@ from v2g.observe import Observe
 _LOOK_S: Final = 5.0  # interval of checks for other nodes' changes
 _AT_ONCE: Final = 8  # concurrent calls of one webhook
 _KEPT_MS: Final = 30 * 24 * 3600 * 1000
+_GONE: Final = "HTTP status 410"  # Standard Webhooks: the receiver wants no more
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -122,7 +123,7 @@ class WebhookDeliveries:
         except StoreError as error:
             return f"{error}: {error.hint}"
         body = due.body.encode()
-        message_id, now_s = f"msg_{due.id}", self._clock.utc_ms() // 1000
+        message_id, now_s = due.message_id, self._clock.utc_ms() // 1000
         headers = {
             "Content-Type": "application/json",
             "webhook-id": message_id,
@@ -138,7 +139,7 @@ def _note(connection: Connection, results: list[tuple[Due, str]], now_ms: int) -
     for due, error in results:
         if not error:
             rows.delivered(connection, due, now_ms)
-        elif rows.failed(connection, due, error, now_ms):
+        elif rows.failed(connection, due, error, now_ms, gone=error == _GONE):
             disabled.append(due.webhook.webhook_id)
     return disabled
 

@@ -125,15 +125,22 @@ async def test_the_digest_of_a_closed_month_arrives_as_often_as_it_is_closed_as_
         assert receiver.calls.empty()
 
 
-async def test_a_webhook_that_fails_on_and_on_is_disabled_until_somebody_enables_it(ask: ApiClient) -> None:
+async def test_a_webhook_is_disabled_after_days_of_failures_until_somebody_enables_it(
+    ask: ApiClient, monkeypatch: Any
+) -> None:
+    """Not after a minute in which a receiver restarts, which would lose what comes then."""
+    monkeypatch.setattr("csms.webhooks.work._LOOK_S", 0.01)
     async with Receiver().running() as receiver:
         path, _secret = await make(ask, receiver)
-        receiver.status = 410
-        ask.backend.services.feed.publish("station_connected", "CS-V2G-0001", {"n": 0})
-        for attempt in range(MAX_FAILURES - 1):
-            ask.backend.services.feed.publish("station_connected", "CS-V2G-0001", {"n": attempt})
-        for _ in range(MAX_FAILURES):
-            await receiver.call()
+        receiver.status = 503
+        for number in range(MAX_FAILURES):
+            ask.backend.services.feed.publish("station_connected", "CS-V2G-0001", {"n": number})
+        for attempts, pause_s in enumerate((0, *BACK_OFF_S), 1):
+            assert (await ask("GET", path)).json["enabled"]
+            ask.backend.clock.advance(pause_s)
+            async with asyncio.timeout(60):
+                while {each["attempts"] for each in (await ask("GET", f"{path}/deliveries")).json} != {attempts}:
+                    await asyncio.sleep(0.005)
         async with asyncio.timeout(60):
             while (await ask("GET", path)).json["enabled"]:
                 await asyncio.sleep(0.005)
@@ -141,6 +148,29 @@ async def test_a_webhook_that_fails_on_and_on_is_disabled_until_somebody_enables
         assert (changed.json["enabled"], changed.json["failures"]) == (True, 0)
         assert (await ask("DELETE", path)).status == 204
         assert (await ask("GET", path)).status == 404
+
+
+async def test_a_receiver_that_wants_no_more_is_called_once(ask: ApiClient) -> None:
+    async with Receiver().running() as receiver:
+        path, _secret = await make(ask, receiver)
+        receiver.status = 410
+        await ask.backend.booted()
+        await settled(ask, path, error="HTTP status 410")
+        assert not (await ask("GET", path)).json["enabled"]
+        assert ask.backend.events.named("webhook_disabled")
+
+
+async def test_a_new_webhook_uses_no_id_again_by_which_a_receiver_knows_repetitions(ask: ApiClient) -> None:
+    found = []
+    async with Receiver().running() as receiver:
+        for _ in range(2):
+            path, _secret = await make(ask, receiver)
+            ask.backend.services.feed.publish("station_connected", "CS-V2G-0001", {})
+            found.append((await receiver.call())[0]["webhook-id"])
+            await settled(ask, path, due_ms=None)
+            assert (await ask("DELETE", path)).status == 204
+            ask.backend.clock.advance(1)
+    assert len({*found}) == 2
 
 
 @pytest.mark.parametrize(
