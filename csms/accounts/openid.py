@@ -4,6 +4,7 @@ What a login needs when the browser comes back is in a sealed cookie, so any nod
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import secrets
@@ -42,6 +43,12 @@ class Metadata(msgspec.Struct, frozen=True):
     authorization_endpoint: str
     token_endpoint: str
     jwks_uri: str
+
+
+class JwkSet(msgspec.Struct, frozen=True):
+    """A provider's keys (RFC 7517)."""
+
+    keys: tuple[dict[str, Any], ...]
 
 
 class Pending(msgspec.Struct, frozen=True):
@@ -152,16 +159,19 @@ class OpenIdProvider:
         """Return the claims of an ID token (OpenID Connect Core 1.0, 3.1.3.7)."""
         from joserfc import jwt  # on demand: an extra
         from joserfc.errors import JoseError
-        from joserfc.jwk import KeySet
+        from joserfc.jwk import JWKRegistry, Key, KeySet
 
         metadata = await self._provider()
-        published = await self._get(metadata.jwks_uri)
         try:
-            keys = KeySet.import_key_set(msgspec.json.decode(published))
-        except (msgspec.DecodeError, JoseError, ValueError, KeyError, TypeError) as error:
+            published = typed_json.decode(await self._get(metadata.jwks_uri), JwkSet)
+        except (msgspec.DecodeError, ValueError) as error:
             raise _unreadable(error) from None
+        keys: list[Key] = []
+        for each in published.keys:
+            with contextlib.suppress(JoseError, ValueError, KeyError, TypeError):  # RFC 7517, 5: others are ignored
+                keys.append(JWKRegistry.import_key(each))
         try:
-            found = jwt.decode(token, keys, algorithms=_ALGORITHMS)
+            found = jwt.decode(token, KeySet(keys), algorithms=_ALGORITHMS)
             rules = jwt.JWTClaimsRegistry(
                 now=self._utc_ms() // 1000,
                 leeway=_LEEWAY_S,

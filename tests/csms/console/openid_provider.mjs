@@ -30,6 +30,7 @@ function start() {
   });
   provider.use(async (ctx, next) => {
     await next();
+    if (ctx.path === "/jwks") ctx.body = { keys: [{ kty: "EC", crv: "of tomorrow", x: "AA", y: "AA" }, ...ctx.body.keys] };
     if (ctx.path === "/token" && ctx.body?.id_token) {
       if (replays) ctx.body = { ...ctx.body, id_token: kept };
       else kept = ctx.body.id_token;

@@ -1,8 +1,10 @@
 """Login by an OpenID provider: oidc-provider of npm, whose own pages ask the person."""
 
+import contextlib
 import re
 import ssl
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Final
@@ -49,7 +51,15 @@ def provider(modules: Path, pki: PkiTree) -> Iterator[str]:
 @pytest_asyncio.fixture
 async def ask(backend: Start, provider: str, pki: PkiTree, tmp_path: Path) -> AsyncIterator[ApiClient]:
     """A back end whose people log in by the provider."""
-    async with backend(api={"openid": configured(provider, pki, tmp_path)}) as csms, console(csms) as client:
+    async with consoles(backend, configured(provider, pki, tmp_path)) as client:
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def consoles(backend: Start, openid: OpenId) -> AsyncIterator[ApiClient]:
+    """Start a back end whose time is the provider's."""
+    async with backend(api={"openid": openid}) as csms, console(csms) as client:
+        csms.clock.now_ms = time.time_ns() // 1_000_000
         yield client
 
 
@@ -189,7 +199,7 @@ async def test_tokens_of_another_login_client_key_or_time_are_refused(
         return "" if answer.status == 200 else text_of(answer)
 
     openid = configured(provider, pki, tmp_path)
-    async with backend(api={"openid": openid}) as csms, console(csms) as ask:
+    async with consoles(backend, openid) as ask:
         assert await logged_in(ask) == ""
         await control("replay")
         assert "token is of another login" in await logged_in(ask), "nonce"
@@ -206,10 +216,10 @@ async def test_tokens_of_another_login_client_key_or_time_are_refused(
         ask.backend.clock.advance(-3 * 3600)
         assert "token is not valid" in await logged_in(ask), "of the future"
     other = msgspec.structs.replace(openid, client_id="other")
-    async with backend(api={"openid": other}) as csms, console(csms) as ask:
+    async with consoles(backend, other) as ask:
         assert await logged_in(ask) == ""
     await control("replay")
-    async with backend(api={"openid": openid}) as csms, console(csms) as ask:
+    async with consoles(backend, openid) as ask:
         assert "token is not valid" in (strange := await logged_in(ask)), "for another client"
         assert "aud" in strange
 
