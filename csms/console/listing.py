@@ -3,10 +3,12 @@
 What a list shows is in its address, so a link is a view; people keep views under a name, for themselves or for all.
 """
 
+import contextlib
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Final, Literal
 from urllib.parse import urlencode
 
@@ -21,6 +23,7 @@ from csms.http.operations import Operation
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
 from v2g.energy.settlement.rows import csv_text
+from v2g.units import payable
 
 INSTALLED: Final = {"/inventory": "What is installed where"}
 """Link beside lists of vehicles and of updates."""
@@ -37,7 +40,8 @@ _SEARCHED: Final = frozenset({"text", "id"})
 
 class Column(msgspec.Struct, frozen=True):
     """A column: its name in addresses, its label, what it has of a row, and its look. `href`: where its link leads;
-    `phone`: whether phones show it, `named`: with its label. Powers are W, energies Wh, times and durations ms."""
+    `phone`: whether phones show it, `named`: with its label. Powers are W, energies Wh, times and durations ms, money
+    is a list of amounts."""
 
     name: str
     label: str
@@ -163,9 +167,9 @@ async def show_pages(
     **context: object,
 ) -> Answer:
     """Show a page of a list that is too long to be read whole, in the order of its `operation`, which is asked `about`
-    what the address says (`asked`); or send its first rows as a file."""
+    what the address says (`asked`); or send it as a file. Raises ApiError for a file of too many rows."""
     if visit.asked("csv"):
-        return csv(visit, listing.title, listing.columns, await _first(visit.every(operation, **about)))
+        return csv(visit, listing.title, listing.columns, await _whole(visit.every(operation, **about)))
     found, following = await visit.page(operation, limit=PAGE, **about, **visit.asked("cursor"))
     shown = replace(
         listing,
@@ -177,12 +181,12 @@ async def show_pages(
     return visit.show(template, 200, list=shown, **context)
 
 
-async def _first(every: AsyncIterator[object]) -> list[object]:
+async def _whole(every: AsyncIterator[object]) -> list[object]:
     found: list[object] = []
     async for each in every:
+        if len(found) == MOST_CSV:  # sums of a part would pass for sums of the whole
+            raise ApiError(400, f"more than {MOST_CSV} rows", "filter the list, or use the HTTP interface")
         found.append(each)
-        if len(found) == MOST_CSV:
-            break
     return found
 
 
@@ -193,7 +197,9 @@ def _asked(visit: Visit, *names: str) -> dict[str, Any]:
 
 
 def _natural(value: Any) -> Any:
-    """Return by what a value is sorted: a text's numbers by their size."""
+    """Return by what a value is sorted: a text's numbers by their size, amounts by theirs."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [Decimal(each["amount"]) for each in value]
     if not isinstance(value, str):
         return value
     parts = re.split(r"([0-9]+)", value)
@@ -211,20 +217,25 @@ def in_order(columns: Sequence[Column], rows: Sequence[object], sort: str) -> Se
 
 
 def csv(visit: Visit, title: str, columns: Sequence[Column], rows: Iterable[object]) -> Answer:
-    """Return rows as a file: units in its head, plain numbers, times of the viewer's zone with offset."""
-    units = {"power": " [W]", "energy": " [Wh]", "duration": " [ms]", "percent": " [%]"}
+    """Return rows as a file: units in its head, plain numbers, times of the viewer's zone with offset, and beside each
+    amount its currency."""
+    units = {
+        "power": (" [W]",), "energy": (" [Wh]",), "duration": (" [ms]",), "percent": (" [%]",),
+        "money": ("", " [currency]"),
+    }  # fmt: skip
 
-    def plain(column: Column, row: object) -> object:
+    def plain(column: Column, row: object) -> Iterator[object]:
         value = column.of(row)
         if value is not None and column.look == "time":
-            try:
-                return datetime.fromtimestamp(value / 1000, UTC).astimezone(visit.zone).isoformat(timespec="seconds")
-            except (OverflowError, ValueError, OSError):  # a station's clock
-                return value
-        return f"{value['amount']} {value['currency']}" if value is not None and column.look == "money" else value
+            with contextlib.suppress(OverflowError, ValueError, OSError):  # a station's clock
+                value = datetime.fromtimestamp(value / 1000, UTC).astimezone(visit.zone).isoformat(timespec="seconds")
+        if column.look == "money":
+            yield ", ".join(str(payable(Decimal(each["amount"]), each["currency"])) for each in value or ())
+            value = ", ".join(each["currency"] for each in value or ())
+        yield value
 
-    head = [each.name + units.get(each.look, "") for each in columns]
-    text = csv_text(head, *([plain(each, row) for each in columns] for row in rows))
+    head = [each.name + unit for each in columns for unit in units.get(each.look, ("",))]
+    text = csv_text(head, *([cell for each in columns for cell in plain(each, row)] for row in rows))
     headers = {"Content-Disposition": f'attachment; filename="{title.lower().replace(" ", "-")}.csv"'}
     return Response(text.encode(), media_type="text/csv", headers=headers)
 

@@ -13,7 +13,7 @@ from csms.booking import api as quarantine
 from csms.books import api as reports
 from csms.console.course import course_of, date_of, midnight_ms, points_of
 from csms.console.listing import Column, Listing, show_list
-from csms.console.present import ChartLine, chart, flow_bar, money
+from csms.console.present import ChartLine, chart, flow_bar
 from csms.console.visit import ROOT, Visit, action, page, place, segment
 from csms.grid import api as grid
 from csms.grid.limits import LimitState, tightest
@@ -112,7 +112,7 @@ TRENDS: Final = (
     Column("used", "Use of EVSEs", lambda row: None if row.used is None else round(row.used, 1), "percent"),
     Column("ready", "EVSEs that work", lambda row: None if row.ready is None else round(row.ready, 1), "percent"),
     Column("sessions", "Sessions ended", lambda row: row.sessions, "number", phone=False),
-    Column("money", "With VAT", lambda row: row.money),
+    Column("money", "With VAT", lambda row: row.money, "money"),
 )
 
 
@@ -127,13 +127,13 @@ async def show_trends(visit: Visit) -> Answer:
     points = await points_of(visit, everywhere, begin_ms, HOUR_MS)
     before_ms, until_ms = midnight_ms(visit, 2 * days - 1), visit.now_ms - days * 24 * HOUR_MS
     before = await points_of(visit, everywhere, before_ms, HOUR_MS, until_ms)
-    ended: dict[str, tuple[int, list[str]]] = {}
+    ended: dict[str, tuple[int, list[dict[str, str]]]] = {}
     if visit.may(reports.report_transactions):
         about = {"by": "site" if of_sites else "day", "from_day": date_of(visit, begin_ms).isoformat(), "limit": 1000}
         for each in await visit.ask(reports.report_transactions, **about):
             number, sums = ended.setdefault(each["group"] or "", (0, []))
             if each["gross"] is not None:
-                sums.append(money({"amount": each["gross"], "currency": each["currency"]}))
+                sums.append({"amount": each["gross"], "currency": each["currency"]})
             ended[each["group"] or ""] = number + each["transactions"], sums
     parts: dict[str, list[PowerPoint]] = {}
     if of_sites:

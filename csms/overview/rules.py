@@ -1,6 +1,6 @@
 """Whether today is good, in one sentence, and what flows from where to where (pure)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -92,7 +92,7 @@ class PowerTrend(msgspec.Struct, frozen=True, kw_only=True):
     used: float | None
     ready: float | None
     sessions: int
-    money: str
+    money: Sequence[Mapping[str, str]]
 
 
 def hours_wh(points: Sequence[PowerPoint], name: str, until_ms: int) -> float:
@@ -101,7 +101,7 @@ def hours_wh(points: Sequence[PowerPoint], name: str, until_ms: int) -> float:
 
 
 def trend(
-    of: str, points: Sequence[PowerPoint], until_ms: int, sessions: int = 0, money: Sequence[str] = ()
+    of: str, points: Sequence[PowerPoint], until_ms: int, sessions: int = 0, money: Sequence[Mapping[str, str]] = ()
 ) -> PowerTrend:
     """Return what hours of power and use amount to."""
 
@@ -117,5 +117,5 @@ def trend(
         used=share("sessions"),
         ready=share("ready"),
         sessions=sessions,
-        money=", ".join(money),
+        money=money,
     )

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from csms.books.operator_key import BooksKeys
 from csms.console.listing import Column, Listing, show_pages
-from csms.console.present import money
 from csms.console.visit import Visit, action, page, segment
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
@@ -40,7 +39,7 @@ SETTLEMENTS: Final = (
     Column("ended", "Ended", lambda row: row["document"]["end"]["utc_ms"], "time", phone=False),
     Column("taken", "Taken", lambda row: _flowed(row["document"], "import_mwh"), "energy", phone=False),
     Column("fed_back", "Fed back", lambda row: _flowed(row["document"], "export_mwh"), "energy"),
-    Column("balance", "To pay", lambda row: ", ".join(_owed(row["document"]))),
+    Column("balance", "To pay", lambda row: _owed(row["document"]), "money"),
     Column("computed", "Computed", lambda row: row["computed_ms"], "time", phone=False),
 )
 
@@ -49,10 +48,10 @@ def _flowed(document: Mapping[str, Any], way: str) -> float:
     return float(document["end"][way] - document["begin"][way]) / 1000
 
 
-def _owed(document: Mapping[str, Any]) -> list[str]:
+def _owed(document: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return what is to be paid, in each currency; below 0 to the driver."""
     totals = document["totals"]
-    return [money({"amount": decimals_of(each["balance"]), "currency": each["currency"]}) for each in totals]
+    return [{"amount": decimals_of(each["balance"]), "currency": each["currency"]} for each in totals]
 
 
 @page("/settlements", settlements.list_settlements)

@@ -71,6 +71,15 @@ async def test_a_list_is_the_same_as_a_file_with_units(ask: ApiClient) -> None:
     assert line[-1] == charging.id
 
 
+async def test_a_part_of_a_long_list_passes_for_no_file_of_it(ask: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    ada = await employ(ask, "ada", Role.ADMIN)
+    assert (await ada.get("/console/audit?csv=1")).status == 200
+    monkeypatch.setattr("csms.console.listing.MOST_CSV", 1)
+    refused = await ada.get("/console/audit?csv=1")
+    assert refused.status == 400
+    assert "more than 1 rows" in text_of(refused)
+
+
 async def test_sessions_are_found_by_place_day_state_person_and_id(ask: ApiClient) -> None:
     station = await ask.backend.booted()
     charging = Charging(ask.backend, station)

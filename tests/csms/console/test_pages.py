@@ -262,7 +262,7 @@ async def test_any_request_of_ocpp_is_sent_and_its_answer_shown_as_it_is(ask: Ap
 async def test_a_journal_is_released_with_a_note(ask: ApiClient) -> None:
     services = ask.backend.services
     await services.store.run(witness, journal(), STATION, SESSION)
-    await services[JournalStore].deliver(STATION, delivery(journal(price=999_999)))
+    await services[JournalStore].deliver(STATION, delivery(journal(price=999_999, compensation=2_700_000)))
     viewer, billing = await employ(ask, "bob", Role.VIEWER), await employ(ask, "ada", Role.BILLING)
     assert "Release" not in text_of(await viewer.get("/console/quarantine"))
     assert "Release" in text_of(await billing.get("/console/quarantine"))
@@ -276,6 +276,8 @@ async def test_a_journal_is_released_with_a_note(ask: ApiClient) -> None:
     for wrong in ({"do": "burn"}, {"do": "reject"}, {"do": "reject", "pick:x/y": "1"}):
         assert (await billing.send(path, wrong)).status == 303
     assert f"{SESSION} {STATION}" in text_of(await billing.get("/console/settlements"))
+    (row,) = csv.DictReader((await billing.get("/console/settlements?csv=1")).body.decode().splitlines())
+    assert (row["balance"], row["balance [currency]"]) == ("-0.70", "EUR")
     page = await billing.get(f"/console/sessions/{STATION}/tx-{SESSION}")
     (receipt,) = re.findall(r'href="(/console/settlements/[^"]+/receipt)"', page.body.decode())
     paper = await billing.get(receipt)

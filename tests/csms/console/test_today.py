@@ -142,6 +142,8 @@ async def test_trends_show_a_week_or_a_month_by_day_or_by_site(ask: ApiClient) -
     by_site = text_of(await ada.get("/console/trends?span=week-sites")).replace("\u00a0", " ")
     assert "north 936.0 kWh 156.0 kWh" in by_site
     assert "Into vehicles,import" not in (csv := (await ada.get("/console/trends?csv=1")).body.decode())
-    assert csv.splitlines()[0] == "of,import [Wh],export [Wh],most [W],used [%],ready [%],sessions,money"
+    assert (
+        csv.splitlines()[0] == "of,import [Wh],export [Wh],most [W],used [%],ready [%],sessions,money,money [currency]"
+    )
     bea = await employ(ask, "bea", Role.VIEWER, "six tame ducks swim", "north")
     assert "72.0 kWh" in text_of(await bea.get("/console/trends?span=nonsense")).replace("\u00a0", " ")

@@ -101,9 +101,10 @@ def test_hours_become_a_day_with_what_was_used_and_worked() -> None:
         hour(0, 1000, 400, sessions=1.0, evses=4.0, ready=3.0),
         hour(1, 3000, 0, sessions=2.0, evses=6.0, ready=6),
     ]
-    found = trend("Monday", points, 2 * HOUR_MS, 5, ("3.00 EUR", "1.00 CHF"))
+    money = ({"amount": "3.00", "currency": "EUR"}, {"amount": "1.00", "currency": "CHF"})
+    found = trend("Monday", points, 2 * HOUR_MS, 5, money)
     assert found == PowerTrend(of="Monday", import_wh=4000, export_wh=400, most_w=3000, used=30.0, ready=90.0,
-                               sessions=5, money="3.00 EUR, 1.00 CHF")  # fmt: skip
+                               sessions=5, money=money)  # fmt: skip
     nothing = trend("Sunday", [], HOUR_MS)
     assert nothing == PowerTrend(of="Sunday", import_wh=0, export_wh=0, most_w=0, used=None, ready=None, sessions=0,
-                                 money="")  # fmt: skip
+                                 money=())  # fmt: skip
