@@ -453,6 +453,7 @@ class Evse(abc.ABC):
     async def _close_contactors(self, offs: int) -> Fact:
         lock = self.interlock
         await self._until(lambda: lock.commanded or not self.contactors_closed or bool(lock.serious))
+        await self._until(lambda: lock.blocked != "plug_not_locked")  # its motor moves; one that fails is a fault
         if offs == self._offs:
             self._tell_interlock(lambda now: lock.ask(now, close=True))
             await self._until(lambda: self.contactors_closed or not lock.commanded)

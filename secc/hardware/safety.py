@@ -123,7 +123,8 @@ class SafetyChannel:
         self._stage: _Stage | None = None
         self._raw_contactor: interfaces.Contactor | None = None
         self._raw_stage: interfaces.PowerStage | None = None
-        self._failure, self._differs = "", False
+        self._differs = False
+        self._failures: dict[str, str] = {}
         self._silent = self._stale = 0
         self._pilot: interfaces.ChargerPilot | None = None
         self._heat: tuple[HeatWatch, Callable[[], Mapping[str, float | None]], Emergency] | None = None
@@ -146,9 +147,10 @@ class SafetyChannel:
         run_all(part.cut for _, part in self._parts)
         if not alone:
             run_all(part.cut for part in self._shared)
-        if why != self._failure:
+        member = why.partition(":")[0]
+        if self._failures.get(member) != why:
+            self._failures[member] = why
             self._observe(Observe("hardware", "driver_failed", {"why": why}))
-        self._failure = why
         self._report("charger_failed")
 
     def pilot(self, pilot: interfaces.ChargerPilot) -> None:
@@ -253,14 +255,14 @@ class SafetyChannel:
         """Report violations found by the monitor as faults of this hardware, whose faults forbid energy here, too."""
         self._hardware = evse
         evse.on_fault(self._fault)
-        if self._failure:
+        if self._failures:
             evse.fault("charger_failed", active=True)
         for word in evse.faults:
             self._fault(word, active=True)
 
     def _fault(self, word: str, active: bool) -> None:
         if word == "charger_failed" and not active:
-            self._failure = ""  # it is reported again
+            self._failures.clear()  # they are reported again
         if KINDS[word].stops:
             self._tell(lambda now: self._monitor.fault(word, now, active=active))
 

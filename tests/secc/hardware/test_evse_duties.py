@@ -515,6 +515,22 @@ async def test_a_plug_is_locked_for_its_session_and_released(place: Place) -> No
     assert place.cabinet.commands == [True, False]
 
 
+@pytest.mark.parametrize(("takes_s", "state", "faults"), [(0.8, CLOSED, ()), (None, OPEN, ("latch_failed",))])
+@at(Place)
+async def test_a_contactor_closes_once_the_plug_is_locked(
+    place: Place, takes_s: float | None, state: ports.ContactorState, faults: tuple[str, ...]
+) -> None:
+    """A motor moves the lock, and a quick vehicle asks for energy meanwhile."""
+    place.cabinet.has_latch = place.cabinet.stuck = True
+    place.make(pilot=True)
+    place.wire.plug(PilotState.C)
+    await place.authorise()
+    if takes_s is not None:
+        asyncio.get_running_loop().call_later(takes_s, place.cabinet.latch, True)  # noqa: FBT003
+    assert await place.do(ports.CloseContactors()) == state
+    assert place.evse.faults == faults
+
+
 @at(made, pilot=True)
 async def test_without_a_lock_the_plug_is_not_its_own(place: Place) -> None:
     place.wire.plug(PilotState.C)

@@ -202,6 +202,15 @@ async def test_a_driver_is_reported_once_for_each_reason_until_its_fault_has_end
     assert len(failures(place)) == 3
 
 
+@at(Place)
+async def test_a_driver_that_fails_in_two_ways_by_turns_is_reported_once_for_each(place: Place) -> None:
+    moody, stage = place.channel.guard(Moody(), Contactor), place.channel.guard(BrokenStage(), PowerStage)
+    for _ in range(3):
+        moody.set(closed=False)
+        stage.drive(OFF)
+    assert [each["why"].split(":")[0] for each in failures(place)] == ["Contactor.set", "PowerStage.drive"]
+
+
 class Pilot:
     """A pilot whose age is set."""
 
