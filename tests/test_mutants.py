@@ -4,6 +4,8 @@ import ast
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
 from tests.imports import imported, sources
 from tests.mutants.__main__ import swap
 from tests.mutants.operators import mutants
@@ -82,6 +84,7 @@ def test_what_a_decorator_keeps_is_changed_too() -> None:
 
 
 @together("name", TARGETS)
+@pytest.mark.long
 def test_what_is_listed_as_equivalent_exists(name: str) -> None:
     names = {each.name for each in mutants(Path(TARGETS[name].path).read_text())}
     assert set(EQUIVALENT.get(name, {})) <= names

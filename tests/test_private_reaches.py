@@ -42,6 +42,7 @@ def _on_self(node: ast.Attribute) -> bool:
     return ast.unparse(node.value) in ("self", "cls", "super()")
 
 
+@pytest.mark.long
 def test_no_more_tests_reach_into_what_is_private() -> None:
     found = [
         f"{path.relative_to(TESTS)}:{line}: {what}"

@@ -185,6 +185,7 @@ def found() -> list[str]:
     return unread(product(), "".join(texts))
 
 
+@pytest.mark.long
 def test_every_field_is_read_or_leaves_as_a_whole() -> None:
     """A field that is declared, filled and tested, and that no program uses, promises what does not happen."""
     known = {**WHOLE, **NAMED}

@@ -51,6 +51,7 @@ def measured(shift: float, slack: float, limit: float, runs: int) -> float:
         (2.0, 5.0, 4.01),
     ],
 )
+@pytest.mark.long
 def test_run_lengths_are_those_of_the_published_table(shift: float, limit: float, exact: float) -> None:
     assert cusum.run_length(shift, 0.5, limit) == pytest.approx(exact, rel=0.06)
     assert measured(shift, 0.5, limit, 2000) == pytest.approx(exact, rel=0.08)

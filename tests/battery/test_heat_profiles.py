@@ -14,6 +14,7 @@ def found(seeds: range, **wrong: float) -> int:
 
 
 @pytest.mark.requirement("R118")
+@pytest.mark.long
 def test_a_warm_module_is_a_shift_that_is_named_and_other_weather_is_none() -> None:
     sound, warm = find(days(1)), find(days(1, warm_module_k=6.0))
     assert (sound.shifted, warm.shifted, warm.feature) == (False, True, "module 3")

@@ -28,6 +28,7 @@ def library(build: Build) -> Path:
 
 @pytest.mark.some(1)
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.long
 def test_compilers_accept_it_for_a_processor_without_an_operating_system(build: Build, compiler: str) -> None:
     symbols = subprocess.run(
         ["nm", "--undefined-only", build("monitor.o", compiler)], capture_output=True, text=True, check=True

@@ -12,6 +12,7 @@ from tests.csms.backend import Backend
 
 @pytest.mark.e2e
 @pytest.mark.requirement("R219")
+@pytest.mark.long
 async def test_thirteen_alerts_fit_a_screen_and_several_are_acknowledged_at_once(tab: Tab, csms: Backend) -> None:
     alerts, now_ms = make_backend(csms.services).alerts, csms.clock.utc_ms()
     rules = [(name, rule) for name, rule in RULES.items() if rule.subject_kind in ("station", "queue", "grid", "site")]

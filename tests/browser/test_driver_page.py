@@ -17,6 +17,7 @@ from v2g.energy.price_plan import PricePlan
 
 @pytest.mark.e2e
 @pytest.mark.requirement("R218")
+@pytest.mark.long
 async def test_a_driver_follows_a_session_from_the_price_to_the_receipt(tab: Tab, csms: Backend) -> None:
     station, run = await csms.booted(STATION), csms.services.store.run
     about = {"timestamp": "2026-01-01T00:00:00Z", "connectorStatus": "Available", "evseId": 1, "connectorId": 1}

@@ -29,6 +29,7 @@ def csms(world: World) -> Backend:
 
 @pytest.mark.e2e
 @pytest.mark.requirement("R218")
+@pytest.mark.long
 async def test_a_driver_pays_charges_and_has_a_receipt(tab: Tab, world: World) -> None:
     station = await world.station()
     about = {"timestamp": "2026-01-01T00:00:00Z", "connectorStatus": "Available", "evseId": 1, "connectorId": 1}

@@ -21,6 +21,7 @@ DAY_MS = 86_400_000
 
 
 @pytest.mark.e2e
+@pytest.mark.long
 async def test_a_site_says_what_is_left_and_who_is_lowered(tab: Tab, csms: Backend) -> None:
     now_ms, run, rows = csms.clock.utc_ms(), csms.services.store.run, []
     newest_ms = now_ms // course.STEP_MS * course.STEP_MS
@@ -92,6 +93,7 @@ async def test_a_site_says_what_is_left_and_who_is_lowered(tab: Tab, csms: Backe
 
 
 @pytest.mark.e2e
+@pytest.mark.long
 async def test_a_chart_of_a_site_is_read_by_keyboard_alone(tab: Tab, csms: Backend) -> None:
     now_ms = csms.clock.utc_ms() // course.STEP_MS * course.STEP_MS
     point = {

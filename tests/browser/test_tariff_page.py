@@ -7,6 +7,7 @@ from tests.browser.tab import Tab, employed
 
 
 @pytest.mark.e2e
+@pytest.mark.long
 async def test_a_tariff_is_typed_as_a_week_filled_stored_and_assigned(tab: Tab) -> None:
     await employed(tab)
     await tab.open("/console/tariffs/new")

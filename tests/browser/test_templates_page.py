@@ -8,6 +8,7 @@ from tests.csms.backend import Backend
 
 
 @pytest.mark.e2e
+@pytest.mark.long
 async def test_a_template_is_stored_and_shows_what_differs(tab: Tab, csms: Backend) -> None:
     station = await csms.booted()
     entry = {

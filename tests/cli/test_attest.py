@@ -79,6 +79,7 @@ NONCE = "00112233445566778899aabbccddeeff"
 
 
 @pytest.mark.requirement("R148")
+@pytest.mark.long
 def test_a_back_end_believes_the_tpm_of_a_whole_charger_only(v2g: Run, tmp_path: Path) -> None:
     """The keys are made by tpm2-tools; the process that is measured is a Python of its own."""
     with swtpm(tmp_path) as tpm:

@@ -143,6 +143,7 @@ def test_every_key_of_the_schema_is_explained(v2g: Run, name: str) -> None:
         (("trace", "--diff", str(RECORDING), str(RECORDING)), 141),  # its exit code is a verdict
     ],
 )
+@pytest.mark.some(1)
 def test_a_reader_who_has_seen_enough_is_no_failure(words: tuple[str, ...], code: int) -> None:
     """As `| head` is: nobody reads the pipe from the start."""
     reading, writing = os.pipe()

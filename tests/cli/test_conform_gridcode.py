@@ -13,6 +13,7 @@ pytestmark = pytest.mark.requirement("R209")
 WORDS = ("conform", "gridcode", "vde-ar-n-4105-2018")
 
 
+@pytest.mark.long
 def test_a_charger_is_tested_and_what_was_measured_is_judged_again(v2g: Run, tmp_path: Path) -> None:
     pages, measured, edited = tmp_path / "report", tmp_path / "measured", tmp_path / "mine.toml"
     done = v2g(*WORDS, "--only", "TRIP-5", "--html", str(pages), "--csv", str(measured), "--json")

@@ -88,6 +88,7 @@ def test_a_namespace_has_short_names(name: str, v2g: Run) -> None:
     assert lines(v2g("exi", "decode", LOOP, "--json", "-n", name).output)[0]["message"] == "DC_ChargeLoopReq"
 
 
+@pytest.mark.long
 def test_batches_decode_every_vector(v2g: Run) -> None:
     vectors = load()
     done = v2g("exi", "decode", "--jsonl", given=asked(vectors))
@@ -99,6 +100,7 @@ def test_batches_decode_every_vector(v2g: Run) -> None:
 
 @pytest.mark.some(1)
 @pytest.mark.parametrize("form", ["xml", "json"])
+@pytest.mark.long
 def test_batches_encode_every_vector(form: str, v2g: Run) -> None:
     vectors = load()
     decoded = v2g("exi", "decode", "--jsonl", given=asked(vectors))

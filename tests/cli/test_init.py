@@ -95,6 +95,7 @@ def test_a_file_is_no_folder(v2g: Run, tmp_path: Path, program: str) -> None:
         (("secc", "--csms", "wss://csms.example.org/", "--station", "C S"), "station.identity: does not have the form"),
     ],
 )
+@pytest.mark.some(2)
 def test_what_no_program_would_read_is_not_written(
     v2g: Run, tmp_path: Path, options: tuple[str, ...], why: str
 ) -> None:

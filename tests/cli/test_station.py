@@ -190,6 +190,7 @@ async def exports(csms: Backend, holds: Callable[[float], bool]) -> float:
 
 
 @pytest.mark.requirement("R46")
+@pytest.mark.long
 async def test_volt_watt_keeps_the_voltage_of_a_weak_feeder(tmp_path: Path) -> None:
     """A back end asks for 40 kW at the end of a line that does not carry as much within its voltages."""
     (tmp_path / "feeder.toml").write_text(FEEDER)

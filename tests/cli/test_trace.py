@@ -130,6 +130,7 @@ def test_the_first_second_of_a_long_session_is_drawn_by_itself(traces: dict[str,
 
 @pytest.mark.some(1)
 @pytest.mark.parametrize("width", [1440, 400])
+@pytest.mark.long
 def test_a_browser_shows_the_fields_of_every_row(traces: dict[str, Path], tmp_path: Path, width: int) -> None:
     """A field that is cut is cut at its end: not so short that nothing but the dots are left."""
     if reason := missing("chromium", program="chromium", install=False):

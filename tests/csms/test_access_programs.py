@@ -89,6 +89,7 @@ async def test_a_role_of_a_site_reads_nothing_of_another_one_and_no_cache_keeps_
 
 
 @pytest.mark.e2e
+@pytest.mark.long
 async def test_times_of_telemetry_that_cannot_be_are_set_aside(back_end: Program) -> None:
     """By when they came: others would be of 1970 or 2262, and alerts of centuries of silence."""
     now_ms = time.time_ns() // 1_000_000
@@ -138,6 +139,7 @@ class Remote:
 
 
 @pytest.mark.e2e
+@pytest.mark.long
 async def test_guesses_have_the_answer_of_the_right_password_and_origins_and_repetitions_none(
     back_end: Program, second: Program
 ) -> None:

@@ -165,6 +165,7 @@ def entries(*names: str) -> tuple[StationEntry, ...]:
 
 @pytest.mark.e2e
 @pytest.mark.requirement("R193")
+@pytest.mark.long
 async def test_what_those_draw_that_ignore_a_limit_or_refuse_a_lower_one_is_taken_from_the_others(
     world: World, empty_database: Path
 ) -> None:

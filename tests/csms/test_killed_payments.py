@@ -110,6 +110,7 @@ class PaidStation:
 
 @pytest.mark.requirement("R218")
 @pytest.mark.parametrize("due", RUNS)
+@pytest.mark.some(2)
 async def test_a_payment_goes_on_where_a_killed_back_end_has_left_it(
     store_url: str, tmp_path: Path, pki: PkiTree, due: list[str]
 ) -> None:

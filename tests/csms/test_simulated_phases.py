@@ -127,6 +127,7 @@ async def site(folder: Path, pki: PkiTree, database: Path, *, switch: bool) -> A
 
 
 @pytest.mark.requirement("R192")
+@pytest.mark.long
 async def test_a_simulated_station_switches_phases_and_back_with_a_pause(
     tmp_path: Path, pki: PkiTree, empty_database: Path
 ) -> None:

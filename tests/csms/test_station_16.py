@@ -393,6 +393,7 @@ async def test_a_station_shows_its_authorization_key_as_octets(start: Start) -> 
 
 @pytest.mark.parametrize("digits", ["4f43415f" * 5, "aB" * 20], ids=["text", "octets"])
 @pytest.mark.parametrize("case", [str, str.upper])
+@pytest.mark.some(2)
 async def test_an_authorization_key_is_one_in_each_form(start: Start, digits: str, case: Any) -> None:
     """Operators write its digits in any case; its octets may be text by chance, or by a vendor's choice."""
     forms = (bytes.fromhex(digits), digits.lower().encode(), digits.upper().encode())

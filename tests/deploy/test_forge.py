@@ -45,6 +45,7 @@ def test_workflows_run_every_python_and_both_processors() -> None:
     assert matrix["matrix"]["machine"] == ["ubuntu-24.04", "ubuntu-24.04-arm"]
 
 
+@pytest.mark.long
 def test_the_bug_report_asks_for_commands_that_exist() -> None:
     form = yaml.safe_load(FORM.read_text())
     fields = [part for part in form["body"] if part["type"] != "markdown"]

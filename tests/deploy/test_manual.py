@@ -55,6 +55,7 @@ def test_groff_has_nothing_to_say_about_a_page(made: dict[str, str], others: boo
         assert (name, done.returncode, done.stderr) == (name, 0, b"")
 
 
+@pytest.mark.long
 def test_the_same_program_makes_the_same_files(made: dict[str, str], tmp_path: Path) -> None:
     for each in ("a", "b"):
         write(tmp_path / each, "1.2.3")

@@ -137,6 +137,7 @@ def test_the_picture_of_an_evse_shows_every_state_and_every_way() -> None:
 
 
 @together("page", pages(), ids=_name)
+@pytest.mark.long
 def test_links_lead_somewhere(page: Path) -> None:
     broken = []
     for target in _LINK.findall(_FENCED.sub("", whole(page))):

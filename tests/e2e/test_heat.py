@@ -151,6 +151,7 @@ EMERGENCY = '[hardware.emergency]\nfolder = "vehicle"\n'
 
 
 @pytest.mark.requirement("R126", "R127")
+@pytest.mark.long
 async def test_a_battery_that_burns_is_isolated_and_stays_so_until_a_person_resets_it(site: Site) -> None:
     output, file = site.folder / "vehicle" / "emergency.output", site.folder / "vehicle" / "emergency.jsonl"
     site.start("secc")

@@ -523,6 +523,7 @@ KINDS: Final[dict[str, type[LostSource]]] = {
 @pytest.mark.requirement("R56", "R206", "R207", "R208")
 @pytest.mark.parametrize("language", KINDS)
 @pytest.mark.parametrize("often", [False, pytest.param(True, marks=pytest.mark.long)], ids=["twice", "often"])
+@pytest.mark.some(2)
 async def test_a_source_that_is_lost_lies_or_flaps_raises_nothing_and_its_successor_is_named(
     often: bool, language: str, pki: PkiTree, tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,6 +105,7 @@ async def test_a_back_end_has_the_transactions_settlements_and_telemetry_of_befo
 
 
 @pytest.mark.parametrize("before", BACK_ENDS, ids=lambda each: each.name)
+@pytest.mark.some(1)
 def test_a_backup_is_restored_into_either_database(before: OlderBackEnd, tmp_path: Path, cluster: Cluster) -> None:
     """Its aggregates are marked as sealed."""
     backup = extract(before.name, tmp_path) / "csms.backup"

@@ -49,6 +49,7 @@ def test_firmware_that_the_back_end_accepts_is_confirmed_in_time(site: Site) -> 
 @pytest.mark.parametrize(
     "confirm_s", ["confirm_s = 3\n", pytest.param("", marks=pytest.mark.long)], ids=["short", "default"]
 )
+@pytest.mark.long
 def test_firmware_that_no_back_end_accepts_is_gone_in_time(site: Site, confirm_s: str) -> None:
     """From the start of the new firmware to that of the old one; the back end learns of it when it is back."""
     with site.config.open("a") as file:

@@ -111,6 +111,7 @@ def least(code: GridCode, stage: ProtectionStage, beyond: float) -> float:
 
 
 @pytest.mark.parametrize(("code", "stage"), PLAIN, ids=[f"{c.name} {s.name}" for c, s in PLAIN])
+@pytest.mark.some(14)
 def test_a_stage_acts_after_its_time_not_before_and_never_within_its_limit(
     code: GridCode, stage: ProtectionStage
 ) -> None:
@@ -159,6 +160,7 @@ def test_what_is_beyond_a_stage_begins_the_time_of_connection_anew_though_it_is_
 
 
 @CODES
+@pytest.mark.some(2)
 def test_after_a_disconnection_power_returns_by_the_ramp_of_the_code(code: GridCode) -> None:
     unit = Unit(code).connected()
     unit.volts = (code.nominal_v * 1.3,)
@@ -691,6 +693,7 @@ def test_any_grid_only_lowers_and_an_alarm_clock_finds_nothing_that_measurements
 
 @pytest.mark.requirement("R46")
 @pytest.mark.parametrize("period_s", [2.0, 10.0, 60.0])
+@pytest.mark.some(1)
 def test_fifty_vehicles_at_the_end_of_a_weak_feeder_do_not_hunt_even_if_its_voltage_swings(period_s: float) -> None:
     """Their power follows the swing of the head, and once that ends it settles; nobody swings against another."""
     code = presets()["rule-21"]

@@ -79,6 +79,7 @@ def test_empty_values_are_read_in_both_forms(peer_codec: PeerCodec) -> None:
 
 
 @pytest.mark.parametrize(("schema", "module"), [(AC_DER_IEC, ac_der_iec), (AC_DER_SAE, ac_der_sae)], ids=["iec", "sae"])
+@pytest.mark.long
 def test_messages_of_amendment_1_are_written_alike_with_full_lists(
     peer_codec: PeerCodec, schema: Schema, module: ModuleType, schema_folder: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -70,6 +70,7 @@ async def _count(folder: Path) -> int:
 
 
 @pytest.mark.parametrize("own", [True, False])
+@pytest.mark.some(1)
 async def test_a_topic_that_is_read_again_gives_the_records_that_it_gave_live(tmp_path: Path, own: bool) -> None:
     """Each payload has a record of its own at its own time, else at that of its server, however late it is read."""
 

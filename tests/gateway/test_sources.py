@@ -182,6 +182,7 @@ def ovms_broker(folder: Path) -> Iterator[tuple[SourceConfig, Callable[..., None
 
 
 @pytest.mark.requirement("R212")
+@pytest.mark.long
 async def test_10000_metrics_of_ovms_are_taken_in_order_and_none_is_lost(tmp_path: Path) -> None:
     taken, events = list[Any](), list[Observe]()
     with ovms_broker(tmp_path) as (config, publish):
@@ -422,6 +423,7 @@ async def gpsfake(log: Path) -> AsyncIterator[SourceConfig]:
         (Path(tempfile.gettempdir()) / f"gpsfake-{process.pid}.sock").unlink(missing_ok=True)
 
 
+@pytest.mark.long
 async def test_the_track_of_gpsd_is_that_of_its_file_within_2_m(tmp_path: Path) -> None:
     need("gpsd", "gpsd-clients", program="gpsfake")
     assert shutil.which("gpsfake")

@@ -194,6 +194,7 @@ BROKEN = {
 
 @pytest.mark.some(1)
 @pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.long
 async def test_by_commands_the_unit_goes_back_from_what_cannot_begin(site: Site, broken: str) -> None:
     """A device that restarts only by its own commands: nothing of the new firmware that could start them runs."""
     steps = {"running": "running", "activate": "try", "confirm": "keep", "roll_back": "back"}

@@ -38,6 +38,7 @@ def site(tmp_path: Path) -> Iterator[tuple[Maker, FileServer]]:
     ("answers", "every"),
     [(True, 4), pytest.param(True, 1, marks=pytest.mark.long), pytest.param(False, 1, marks=pytest.mark.long)],
 )
+@pytest.mark.long
 async def test_a_power_cut_at_any_write_leaves_a_whole_slot_and_whole_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: tuple[Maker, FileServer], answers: bool, every: int
 ) -> None:

@@ -192,6 +192,7 @@ async def test_a_strict_station_of_another_make_finds_nothing_wrong(backend: Sta
 
 @pytest.mark.some(1)
 @pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+@pytest.mark.long
 async def test_a_strict_csms_of_another_make_finds_nothing_wrong(folder: Path, version: Version) -> None:
     csms = await asyncio.create_subprocess_exec(
         "node", "server.js", f"ocpp{version}", cwd=folder, stdout=asyncio.subprocess.PIPE

@@ -95,6 +95,7 @@ def test_its_vehicle_charges_at_our_charger(peer: Peer, pki: PkiTree, cable: Cab
 
 
 @pytest.mark.parametrize("run", runs("at_its_charger"))
+@pytest.mark.long
 def test_our_vehicle_charges_at_its_charger(peer: Peer, pki: PkiTree, cable: Cable, tmp_path: Path, run: Run) -> None:
     settings = f"""[discharge]
 require_signed = false

@@ -206,6 +206,7 @@ def cost(plan: dict[str, Any], session: Session) -> tuple[Fraction, Fraction]:
 
 @pytest.mark.some(1)
 @pytest.mark.parametrize("seed", range(40))
+@pytest.mark.long
 def test_sessions_cost_what_they_cost_minute_by_minute(seed: int) -> None:
     pick = random.Random(seed)
     for number in range(250):

@@ -72,6 +72,7 @@ def test_every_bad_chain_has_its_verdict_and_reason(case: Case) -> None:
 
 
 @together("case", judged(CASES_2), ids=lambda case: case.name)
+@pytest.mark.long
 def test_every_bad_chain_of_2_has_its_verdict_and_reason(case: Case) -> None:
     for role in set(case.roles) & set(ISO):
         found = linted(case.make(Forge(role, OLD)), role)

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -39,5 +40,6 @@ def test_nothing_fits_a_hash_of_another_kind() -> None:
 
 @settings(max_examples=50)
 @given(st.text(max_size=60))
+@pytest.mark.long
 def test_nothing_fits_what_is_no_hash(kept: str) -> None:
     assert not password_fits("x", kept)

@@ -128,6 +128,7 @@ async def test_each_point_is_kept_at_the_meter(feeding: Feeding, der: str, mode:
             assert kept(), f"{point}: it does not stay"
 
 
+@pytest.mark.long
 async def test_a_frequency_event_is_seen_at_the_meter_within_the_time_of_the_code(feeding: Feeding) -> None:
     """90 % of the step within 2 s, as inverters have to (EN 50549-1, LFSM-O); the back end is not asked."""
     async with feeding(code="[charger.grid_support]\ndc_injection = 0.5\n", scale=1.0) as both:

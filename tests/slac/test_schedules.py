@@ -10,6 +10,7 @@ pytestmark = pytest.mark.requirement("R21")
 SHORT, LONG = 60, 10_000
 
 
+@pytest.mark.long
 def test_random_schedules() -> None:
     for number in range(SHORT):
         Schedule(number).run()

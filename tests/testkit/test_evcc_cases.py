@@ -273,6 +273,7 @@ BRIEF: Final = {TakesFailures, PollsForEver, SlowLoop}
         for kind, wrong in KINDS
     ],
 )
+@pytest.mark.long
 def test_a_vehicle_with_one_thing_wrong_fails_in_it_alone(
     pki: PkiTree, kind: type[VehicleSession], wrong: set[str]
 ) -> None:

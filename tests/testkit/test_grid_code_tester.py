@@ -36,6 +36,7 @@ def wrong(results: list[Result]) -> list[str]:
 
 @pytest.mark.some(2)
 @pytest.mark.parametrize(("energy", "only"), [("DC", "TRIP-5"), ("AC", "CONNECT-3"), ("DC", "LFSM-U-100")])
+@pytest.mark.some(1)
 def test_the_charger_keeps_a_code(energy: Energy, only: str, pki: PkiTree, tmp_path: Path) -> None:
     code = presets()["vde-ar-n-4105-2018"]
     assert wrong(play(code, code, energy, only, pki, tmp_path)) == []

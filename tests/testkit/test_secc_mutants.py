@@ -149,6 +149,7 @@ def late(*names: str, by: float) -> Callable[[bytes], float]:
         ("AC_ChargeLoopRes", 0.4, about("*AC_ChargeLoopReq") & about("TIM")),
     ],
 )
+@pytest.mark.long
 def test_a_charger_that_is_late_fails_where_it_is_late(pki: PkiTree, answer: str, by: float, wrong: set[str]) -> None:
     rig = Rig(pki, Family.AC, config=EVERYTHING)
     rig.delay = late(answer, by=by)
@@ -247,6 +248,7 @@ def test_a_charger_that_always_draws_the_same_numbers_fails_in_what_has_to_be_ne
 
 @pytest.mark.some(1)
 @pytest.mark.parametrize(("seconds", "loop"), [(30.0, 0.5), (90.0, 0.5), (60.0, 0.2), (60.0, 90.0)])
+@pytest.mark.long
 def test_a_charger_that_is_impatient_or_waits_for_ever_fails_in_silence(
     pki: PkiTree, seconds: float, loop: float
 ) -> None:

@@ -70,6 +70,7 @@ async def answer(ask: ApiClient, path: str, token: str | None = None) -> tuple[i
 
 
 @pytest.mark.requirement("R151")
+@pytest.mark.long
 async def test_what_a_role_of_a_site_reads_and_its_pages_do_not_depend_on_another_site(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -144,6 +144,7 @@ async def test_alerts_are_muted_for_a_while_with_a_reason(ask: ApiClient) -> Non
 
 
 @pytest.mark.requirement("R219")
+@pytest.mark.long
 async def test_an_outage_of_2000_stations_is_one_panel_and_ends_by_itself(ask: ApiClient) -> None:
     stations = [f"CS-{number:04}" for number in range(2000)]
     now_ms = ask.backend.clock.utc_ms()

@@ -61,6 +61,7 @@ def shared(request: pytest.FixtureRequest) -> Any:
         arrival("CS-2", "T1", 1, "Updated", 1),
     ]
 )
+@pytest.mark.some(1)
 def test_many_events_at_once_come_to_the_same_as_each_alone(shared: Store, arrivals: list[EventArrival]) -> None:
     found = []
     for together in (True, False):

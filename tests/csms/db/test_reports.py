@@ -355,6 +355,7 @@ def anew(connection: Connection) -> set[tuple[str, str, int | None, int | None, 
 @pytest.mark.some(1)
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(BOOKED, max_size=12))
+@pytest.mark.long
 def test_booked_amounts_are_those_of_the_books_after_each_step_and_in_an_older_database(
     owner_url: str, steps: list[Booked]
 ) -> None:

@@ -48,6 +48,7 @@ async def world(backend: Start, tmp_path: Path) -> AsyncIterator[World]:
 @pytest.mark.parametrize("version", ["2.0.1", "2.1"])
 @pytest.mark.parametrize("lost", range(7))
 @pytest.mark.requirement("R218")
+@pytest.mark.some(3)
 async def test_a_session_is_paid_once_whatever_answer_is_lost(world: World, version: str, lost: int) -> None:
     """`lost`: which answer of the provider never arrives; 6: none. After each step the program begins anew."""
     provider = world.provider

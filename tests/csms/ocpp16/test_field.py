@@ -417,6 +417,7 @@ async def test_a_stop_counts_though_its_transaction_was_closed_meanwhile(start: 
 
 @pytest.mark.parametrize("stop", [{}, {"meterStop": None}, {"meterStop": "12,345"}, {"meterStop": 2**31}], ids=str)
 @pytest.mark.parametrize("last", [None, 90], ids=str)
+@pytest.mark.some(3)
 async def test_a_stop_without_its_register_ends_the_transaction_and_its_amount_is_held(
     start: Start, stop: dict[str, Any], last: int | None
 ) -> None:

@@ -31,6 +31,7 @@ VAT = [{"kind": "VAT", "ppm": 190000}]
         {"greatest": {"excl_tax": "3.00"}},
     ],
 )
+@pytest.mark.some(3)
 async def test_a_cdr_costs_what_its_tariff_says(roaming: Roaming, more: dict[str, Any]) -> None:
     assert (await roaming.ask("POST", "/tariffs", {**PLAN, "id": "other", **more})).status == 201
     assert (await roaming.ask("PUT", "/tariff-assignments", {"plan_id": "other"})).status < 300

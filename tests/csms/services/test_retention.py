@@ -31,6 +31,7 @@ def aged(transaction_id: str, heard_ms: int, kind: str) -> EventArrival:
     )
 
 
+@pytest.mark.some(1)
 def test_old_transactions_go_with_all_that_belongs_to_them_and_running_ones_stay(store: Store) -> None:
     store.do(stations.touch, "CS-1", "ocpp2.1", 1)
     store.do(add_events, [aged(f"old-{number}", 10, kind) for number in range(120) for kind in ("Started", "Ended")])

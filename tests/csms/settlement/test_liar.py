@@ -147,6 +147,7 @@ async def test_a_journal_before_the_end_of_its_transaction_is_booked_when_that_a
 
 @pytest.mark.some(7)
 @pytest.mark.parametrize("lie", LIES, ids=lambda lie: lie.name.replace(" ", "-"))
+@pytest.mark.some(3)
 async def test_a_false_journal_is_not_booked(start: Start, pki: PkiTree, lie: Lie) -> None:
     start_ms = begin_after(0)
     honest = delivered(session_of(pki, start_ms))

@@ -227,6 +227,7 @@ async def crowd(here: Site, number: int) -> tuple[Counter[str], set[str], int]:
 
 
 @pytest.mark.parametrize("number", [30, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.long
 async def test_a_killed_node_moves_its_own_vehicles_only_and_no_record_is_lost(
     number: int, tmp_path: Path, pki: PkiTree, postgresql_databases: Databases, redis_url: str
 ) -> None:

@@ -151,6 +151,7 @@ def delivery(ev: str, first: int, number: int) -> bytes:
 
 @pytest.mark.requirement("R97", "R171")
 @pytest.mark.parametrize("kills", [1, pytest.param(3, marks=pytest.mark.long)])
+@pytest.mark.some(1)
 async def test_a_killed_worker_loses_nothing_and_its_vehicles_move(ingesting: Ingesting, kills: int) -> None:
     """Killed while vehicles deliver."""
     evs = VEHICLES[:20]

@@ -28,6 +28,7 @@ HELD_OUT = 60
 @pytest.mark.some(1)
 @pytest.mark.requirement("R186")
 @pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.long
 def test_the_loss_is_a_fifth_below_the_naive_line_on_sixty_days_that_were_not_seen(seed: int) -> None:
     """Of load and flexibility; the naive line is what flowed a week before."""
     found = skill(simulated(seed, BEGIN_MS, 84 + HELD_OUT), days=HELD_OUT)
@@ -38,6 +39,7 @@ def test_the_loss_is_a_fifth_below_the_naive_line_on_sixty_days_that_were_not_se
 
 
 @pytest.mark.requirement("R186")
+@pytest.mark.long
 def test_quantiles_hold_what_they_say() -> None:
     """On held-out days about a tenth is below the low one, and a tenth above the high one."""
     past = simulated(3, BEGIN_MS, 84 + HELD_OUT)

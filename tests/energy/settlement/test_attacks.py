@@ -35,6 +35,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Scene, Res
     return {title: (scene, results(scene, stranger)) for title, scene, stranger in made}
 
 
+@pytest.mark.long
 def test_the_honest_bundles_are_complete_for_those_who_know_who_signed_the_end(
     runs: dict[str, tuple[Scene, Results]],
 ) -> None:

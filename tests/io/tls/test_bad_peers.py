@@ -125,6 +125,7 @@ def test_the_rogue_of_2_is_believed_once_its_certificates_are_good(pki: PkiTree)
 
 
 @cases_for(*SIDES, sendable=True)
+@pytest.mark.some(1)
 def test_a_bad_certificate_is_refused_by_name_in_the_handshake(pki: PkiTree, case: Case, role: Role) -> None:
     reason = refusal(pki, role, case.make(Forge(role)))
     if case.name in _NO_ALGORITHM:

@@ -128,6 +128,7 @@ async def test_a_lower_command_of_a_manager_outlives_kill_9(tmp_path: Path, pki:
             assert charger.named("energy_manager_not_stored")
 
 
+@pytest.mark.long
 async def test_a_lower_limit_of_a_box_outlives_kill_9_until_its_end(
     tmp_path: Path, pki: PkiTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,7 @@ async def test_a_platform_that_limits_requests_is_waited_for(
 
 @pytest.mark.requirement("R204")
 @pytest.mark.e2e
+@pytest.mark.long
 async def test_the_command_reports_what_it_finds(tmp_path: Path, pki: PkiTree, empty_database: Path) -> None:
     """A platform that the lab may register at once: the second run has no token."""
     async with under_test(tmp_path, pki, empty_database) as rig:

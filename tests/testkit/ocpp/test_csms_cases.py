@@ -67,6 +67,7 @@ async def test_our_back_end_passes_without_schedules(backend: Start, subtests: p
 
 
 @pytest.mark.requirement("R200")
+@pytest.mark.long
 async def test_our_back_end_passes_with_a_station_of_1_6(backend: Start, subtests: pytest.Subtests) -> None:
     async with csms_16_under_test(backend) as tester:
         judge = RunJudge("csms", {})

@@ -140,6 +140,7 @@ async def changed(csms: Backend, station: ScriptedStation, way: str, limit_w: fl
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("outcome", ["accepted", "killed", "unanswered", "refused", "not supported"])
+@pytest.mark.some(5)
 async def test_what_may_have_been_raised_holds_nothing_though_the_answer_is_noted_by_nobody(
     csms: Backend, way: str, outcome: str
 ) -> None:
@@ -232,6 +233,7 @@ async def dispatched(csms: Backend, station: ScriptedStation, setpoint_w: int, w
     [(5_000, 160, None), (5_000, 1_500, "5 kW"), (-5_000, -160, None), (-5_000, -1_500, "5 kW"),
      (-5_000, 1_500, "0 kW"), (40_000, 1_500, None)],
 )  # fmt: skip
+@pytest.mark.some(2)
 async def test_energy_beyond_a_set_point_is_held(csms: Backend, setpoint_w: int, wh: int, most: str | None) -> None:
     found = await dispatched(csms, await booted(csms), setpoint_w, wh)
     assert (found is not None) == (most is not None), found
@@ -245,6 +247,7 @@ async def test_limits_are_judged_by_how_long_messages_may_wait(csms: Backend) ->
 
 
 @pytest.mark.parametrize("case", ["lost", "other set-points", "unknown limit", "raised", "limit"])
+@pytest.mark.some(2)
 async def test_a_set_point_counts_only_while_it_is_what_the_station_follows(csms: Backend, case: str) -> None:
     """It refuses later ones, or an external system's count; a limit of that alone only lowers."""
     station = await booted(csms)

@@ -553,6 +553,7 @@ def through(site: Site, node: Node, drawn: dict[str, int], names: list[str]) -> 
     prepared=(False, False, False, True),
     least_raise_ma=0,
 )
+@pytest.mark.long
 async def test_those_who_obey_bring_the_sum_under_the_fuse_and_the_rest_is_an_alarm(
     backend: Start,
     tmp_path: Path,
