@@ -187,6 +187,7 @@ class DerClient:
                 await self._poll()
             else:
                 self._loaded = self._connected = False
+                self._server.forget()  # the node that follows it now may have changed what is there
                 self.functions.want(None)
         if not self._loaded or self._memory.answered_ms is None:
             return self._poll_ms
@@ -204,7 +205,6 @@ class DerClient:
             except msgspec.DecodeError as error:  # of another version
                 self._services.announce("ocpp", "ieee2030_5_problem", reason=f"its stored state: {error}"[:200])
         self._memory, self._loaded = memory, True
-        self._server.forget()
 
     async def _save(self) -> None:
         document = msgspec.json.encode(self._memory)

@@ -126,6 +126,14 @@ async def test_each_device_has_limits_at_its_site_and_answers_with_its_own_name(
         assert some.utility.asked.count("edev") == 1, "one list for all devices"
 
 
+async def test_a_device_that_begins_later_goes_by_what_others_have_read(sites: Start) -> None:
+    async with sites() as some:
+        some.backend.clock.now_ms = round(FIRST_S * 1000)
+        for client in some.clients:
+            await client.step()
+        assert some.utility.asked.count("edev") == 1
+
+
 async def test_one_device_that_is_lost_ends_export_at_its_own_site(sites: Start) -> None:
     """Once what stations were sent has run out; its known events go on, and the other site's are as before."""
     async with sites(outage_s=60) as some:
