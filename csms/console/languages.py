@@ -25,6 +25,37 @@ _LABELS: Final = (
     re.compile(r'((?:aria-label|placeholder)=)"([^"{}<>]+)"()'),
 )
 
+WORDS: Final[Mapping[str, str]] = {
+    "Available": "Free",
+    "Unavailable": "Out of service",
+    "Discharging": "Feeding back",
+    "EVConnected": "Vehicle connected",
+    "SuspendedEV": "Paused by the vehicle",
+    "SuspendedEVSE": "Paused by the charger",
+    "RollingBack": "Taking back",
+    "DeAuthorized": "No longer authorised",
+    "EmergencyStop": "Emergency stop",
+    "EnergyLimitReached": "Energy limit reached",
+    "EVDisconnected": "Vehicle unplugged",
+    "GroundFault": "Ground fault",
+    "ImmediateReset": "Charger reset at once",
+    "Local": "Stopped at the charger",
+    "LocalOutOfCredit": "Credit used up",
+    "MasterPass": "Stopped by a master card",
+    "Other": "Another reason",
+    "OvercurrentFault": "Overcurrent",
+    "PowerLoss": "Power lost",
+    "PowerQuality": "Poor power quality",
+    "Reboot": "Charger restarted",
+    "Remote": "Stopped remotely",
+    "ReqEnergyTransferRejected": "Energy transfer refused",
+    "SOCLimitReached": "State of charge reached",
+    "StoppedByEV": "Stopped by the vehicle",
+    "TimeLimitReached": "Time limit reached",
+    "Timeout": "Vehicle not plugged in in time",
+}
+"""English for OCPP's words; other languages translate OCPP's own."""
+
 
 def language_of(accepted: str) -> str:
     """Return the first language that a browser accepts (Accept-Language) and that there is."""
@@ -82,7 +113,8 @@ def _between(texts: Mapping[str, str], text: str) -> str:
 @pass_context
 def said(context: Context, text: str) -> str:
     """Return a text in the language of the template."""
-    return catalogues().get((context.name or "").rpartition("/")[0], {}).get(text, text)
+    texts = catalogues().get((context.name or "").rpartition("/")[0], WORDS)
+    return texts.get(text, text)
 
 
 @pass_context

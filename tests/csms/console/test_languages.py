@@ -19,7 +19,7 @@ from csms.booking.store import State
 from csms.books.reports import Grouping
 from csms.catalogues import catalogues
 from csms.console.frame import AREAS
-from csms.console.languages import language_of, point_of, texts_of
+from csms.console.languages import WORDS, language_of, point_of, texts_of
 from csms.console.listing import INSTALLED
 from csms.console.present import BOUNDS, STATUS, STEPS, environment, fact, money, percent, power, price
 from csms.console.visit import shown_point
@@ -34,6 +34,8 @@ from csms.tokens.pages import VIEWS as TOKEN_VIEWS
 from tests.csms.api.support import ApiClient
 from tests.csms.console.support import Person, employ, text_of
 from v2g.asn1.discharge import DecisionReason
+from v2g.ocpp.messages.availability import ConnectorStatus
+from v2g.ocpp.messages.transactions import ChargingState, Reason
 
 TEMPLATES = importlib.resources.files("csms.console") / "templates"
 PROGRAM = [
@@ -59,6 +61,7 @@ def test_no_text_of_a_page_is_missing_in_a_catalogue(language: str) -> None:
     assert {
         *STATUS,
         *STEPS.values(),
+        *WORDS,
         *BOUNDS.values(),
         *get_args(State),
         *words(),
@@ -202,7 +205,12 @@ def test_a_translation_has_the_fields_of_its_text(language: str) -> None:
 @pytest.mark.parametrize("language", catalogues())
 def test_a_catalogue_has_only_texts_of_templates_and_leaves_them_valid(language: str) -> None:
     known = set().union(*map(texts_of, SOURCES.values()), *map(expressed, SOURCES.values()))
-    known |= words() | LABELS | set().union(*(constants(text) for source in PROGRAM for text in spoken(source)))
+    known |= (
+        words()
+        | LABELS
+        | WORDS.keys()
+        | set().union(*(constants(text) for source in PROGRAM for text in spoken(source)))
+    )
     known |= {text for source in (*SOURCES.values(), *PROGRAM) for text in re.findall(r'"([^"\n]+)"', source)}
     assert catalogues()[language].keys() - known == set()
     made = environment()
@@ -227,6 +235,15 @@ def test_a_catalogue_has_only_texts_of_templates_and_leaves_them_valid(language:
 )
 def test_the_language_is_the_first_that_browser_and_console_have(accepted: str, language: str) -> None:
     assert language_of(accepted) == language
+
+
+def test_ocpps_words_for_a_session_and_a_connector_are_words_on_a_page() -> None:
+    ocpps = {*get_args(ChargingState), *get_args(get_args(Reason)[0]), *get_args(ConnectorStatus)}
+    assert ocpps - catalogues()["de"].keys() == set()
+    page = environment().from_string("{% from 'parts.html' import state with context %}{{ state(word) }}")
+    shown = [re.sub(r"<.*?>", "", page.render(word=each, asset=str)) for each in ocpps]
+    assert [each for each in shown if re.search(r"[a-z][A-Z]|[A-Z]{2}", each)] == []
+    assert "Vehicle connected" in shown
 
 
 async def test_pages_are_in_the_language_of_the_browser(ask: ApiClient) -> None:
