@@ -109,7 +109,9 @@ def backup(url: str, target: Path) -> int:
     except SQLAlchemyError as error:
         raise as_store_error(error) from error
     except OSError as error:
-        raise StoreError(f"{target}: {error.strerror}", hint="choose a folder that this user may write") from error
+        raise StoreError(
+            f"{target}: {error.strerror}", hint="choose a folder with room that this user may write"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
         engine.dispose()
@@ -133,7 +135,7 @@ def restore(url: str, source: Path) -> int:
     engine = open_engine(url)
     try:
         with gzip.open(source) as file:
-            header = _line(file.readline(_MAX_LINE))
+            header = _line(file.readline(_MAX_LINE), "not a backup")
             if not isinstance(header, BackupHeader) or header.format != _FORMAT:
                 raise CodecError(f"{source}: not a backup of this program")
             file.seek(0)
@@ -150,7 +152,7 @@ def restore(url: str, source: Path) -> int:
         migrate(engine)
     except SQLAlchemyError as error:
         raise as_store_error(error) from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile, ValueError, OverflowError) as error:
         raise CodecError(f"{source}: damaged: {error}", hint="is it complete, and from v2g csms backup?") from None
     except OSError as error:
         raise StoreError(f"{source}: {error.strerror}", hint="give a file made by v2g csms backup") from error
@@ -180,11 +182,11 @@ def _to_text(row: tuple[Any, ...], binary: list[int]) -> tuple[Any, ...]:
     )
 
 
-def _line(text_: bytes) -> Line:
+def _line(text_: bytes, wrong: str = "the backup is damaged") -> Line:
     try:
         found: Line = typed_json.decode(text_, Line)
     except msgspec.DecodeError as error:
-        raise CodecError(f"not a backup: {error}") from None
+        raise CodecError(f"{wrong}: {error}") from None
     return found
 
 
@@ -222,7 +224,8 @@ def _read(connection: Connection, file: gzip.GzipFile) -> int:
                     if len(content) != len(current.columns):
                         raise CodecError("the backup is damaged: a row does not match its table's columns")
                     for place in binary:
-                        content[place] = base64.b64decode(content[place]) if content[place] is not None else None
+                        value = content[place]
+                        content[place] = None if value is None else base64.b64decode(str(value), validate=True)
                     for place in boolean:
                         content[place] = bool(content[place]) if content[place] is not None else None
                     if connection.dialect.name == "postgresql":  # which has no U+0000

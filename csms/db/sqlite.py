@@ -4,11 +4,13 @@ Commits go to the write-ahead log, which is synchronised. From time to time its 
 database file; SQLite would do that within some commit, here a separate thread does.
 """
 
+import contextlib
 import fcntl
 import logging
 import os
 import sqlite3
 import threading
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -44,9 +46,16 @@ def sqlite_engine(address: URL, pool_size: int) -> Engine:
     engine = create_engine(
         address, poolclass=QueuePool, pool_size=pool_size, connect_args=connect_args, hide_parameters=True
     )
+    event.listen(engine, "do_connect", partial(_make_private, address.database or "."))
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _make_private(path: str, *_connection: object) -> None:
+    """SQLite would let all users read a new file; those beside it get its mode."""
+    with contextlib.suppress(OSError):  # it is there, or SQLite says why it cannot be
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o600))
 
 
 class WriteTurn:

@@ -112,6 +112,28 @@ def test_a_damaged_backup_leaves_nothing_behind(
     restore(target, file)
 
 
+@pytest.mark.parametrize(("before", "after"), [(b'"E",1,2,', b'"E",99999999999999999999,2,'), (b'"AP8="', b'"A"')])
+def test_a_value_that_fits_no_column_is_damage(
+    sqlite_databases: Databases, tmp_path: Path, before: bytes, after: bytes
+) -> None:
+    store_url = sqlite_databases.create()
+    store = Store(store_url)
+    fill(store)
+    store.close()
+    backup(store_url, tmp_path / "whole")
+    content = gzip.decompress((tmp_path / "whole").read_bytes())
+    assert before in content
+    (tmp_path / "damaged").write_bytes(gzip.compress(content.replace(before, after)))
+    with pytest.raises(CodecError, match="damaged"):
+        restore(sqlite_databases.create(), tmp_path / "damaged")
+
+
+def test_nobody_else_reads_a_database_that_store_url_names(sqlite_databases: Databases, tmp_path: Path) -> None:
+    backup(sqlite_databases.create(), tmp_path / "file")
+    restore(f"sqlite:///{tmp_path}/restored.sqlite3", tmp_path / "file")
+    assert {each.stat().st_mode & 0o777 for each in tmp_path.iterdir()} == {0o600}
+
+
 def test_nothing_is_restored_over_something(sqlite_databases: Databases, tmp_path: Path) -> None:
     store_url = sqlite_databases.create()
     store = Store(store_url)
