@@ -91,7 +91,7 @@ def _read(
     """Return the configuration, None if invalid, and all errors."""
     config, flaws = Table(tree, Path(name).parent).read(type_)
     if config is not None and not flaws:
-        flaws = list(look(config))
+        flaws = list(dict.fromkeys(look(config)))  # drivers of one name read the same table
     return config, [fault(text, name, *flaw) for flaw in flaws]
 
 

@@ -46,12 +46,13 @@ class Defects(logging.Handler):
     """Log of a command: a line each on standard error, and never a traceback there.
 
     A record is about a defect if one of our loggers has an exception that is no V2GError, or has the fields of
-    `v2g.observe.defect` as `defect` (`extra`).
+    `v2g.observe.defect` as `defect` (`extra`). With `of_others` (`extra`) it is about code of others, such as a
+    driver: its author needs the traceback.
     """
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.count = 0
+        self.count = self._reported = 0
         self._file: Path | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -61,22 +62,24 @@ class Defects(logging.Handler):
         if (fields := getattr(record, "defect", None)) is not None:
             self.report(record.getMessage(), fields)
         elif record.name.split(".")[0] in _OWN and isinstance(error, Exception) and not isinstance(error, V2GError):
-            self.report(record.getMessage(), defect(error))
+            self.report(record.getMessage(), defect(error), ours=not hasattr(record, "of_others"))
         else:
             say(f"v2g: {said}"[:500], err=True)
 
-    def report(self, where: str, found: dict[str, Scalar]) -> None:
+    def report(self, where: str, found: dict[str, Scalar], *, ours: bool = True) -> None:
         """Print a defect and write it down: where it was, and the fields of `v2g.observe.defect`."""
-        self.count += 1
-        if self.count > MOST:
+        self.count += ours
+        self._reported += 1
+        if self._reported > MOST:
             return
-        say(f"v2g: a defect of this program, {redacted(where)[:200]}: {found['error']}", err=True)
+        say(f"v2g: {'a defect of this program, ' * ours}{redacted(where)[:200]}: {found['error']}", err=True)
         try:
             self._write(f"{where}\n{found['traceback']}\n")
         except OSError as error:
             say(f"     it could not be written down: {error.strerror}", err=True)
         else:
-            say(f"     please report it with {self._file}, which has no keys and passwords", err=True)
+            report = f"please report it with {self._file}, which has no keys and passwords"
+            say(f"     {report if ours else f'its traceback is in {self._file}'}", err=True)
 
     def _write(self, text: str) -> None:
         if self._file is None:

@@ -183,8 +183,10 @@ class DcEvse(Evse):
         """Close the contactor, apply the voltage, measure the insulation, and remove the voltage again."""
         failed = ports.CableCheckFinished(passed=False)
         state = await self._close_contactors(offs)
-        if state != ports.ContactorState(closed=True) or offs != self._offs:
+        if offs != self._offs:
             return failed
+        if state != ports.ContactorState(closed=True):
+            return ports.CableCheckFinished(passed=False, why=f"the contactor may not close: {self.blocked}")
         self._drive(Demand(voltage_mv))
         try:
             async with asyncio.timeout(REACH_S):
@@ -192,7 +194,8 @@ class DcEvse(Evse):
                     lambda: offs != self._offs or self._stage.present.voltage_mv >= voltage_mv - REACHED_MV
                 )
         except TimeoutError:
-            return failed
+            why = f"the output has {self._stage.present.voltage_mv / 1000:g} V, not {voltage_mv / 1000:g} V"
+            return ports.CableCheckFinished(passed=False, why=why)
         if offs != self._offs:
             return failed
         ohm = await self._isolation.measure(voltage_mv)

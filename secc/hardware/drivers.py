@@ -105,7 +105,7 @@ async def opened(kind: Kind, name: str, config: msgspec.Struct, context: DriverC
     except TimeoutError:
         raise TransportError(f"{about} has not opened its part within {OPEN_S:g} s") from None
     except Exception as error:  # noqa: BLE001 - whatever a driver of others raises
-        _log.exception("%s has failed", about)
+        _log.exception("%s has failed", about, extra={"of_others": True})
         raise TransportError(f"{about} failed: {said(error)}") from None
     try:
         expected = _OPENED.get(kind, object)
@@ -117,7 +117,7 @@ async def opened(kind: Kind, name: str, config: msgspec.Struct, context: DriverC
             async with asyncio.timeout(CLOSE_S):
                 await manager.__aexit__(None, None, None)
         except Exception:  # noqa: BLE001 - the other parts still have to be closed
-            _log.exception("%s has not closed its part", about)
+            _log.exception("%s has not closed its part", about, extra={"of_others": True})
 
 
 def read_settings(kind: Kind, name: str, table: Table | None) -> tuple[msgspec.Struct | None, list[Flaw]]:

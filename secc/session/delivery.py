@@ -59,7 +59,8 @@ def cable_check(
     if stage.passed is None:
         raise refuse("FAILED", "the cable check timed out", reason="cable_check_timeout")
     if not stage.passed:
-        raise refuse("FAILED", "the cable check failed", reason="cable_check_failed")
+        why = f"the cable check failed{': ' * bool(stage.why)}{stage.why}"
+        raise refuse("FAILED", why, reason="cable_check_failed")
     done = Observe("power", "cable_check_passed", {"seconds": round(context.now - stage.since, 4)})
     return Step(respond("Finished"), PreCharging(planned=stage.planned), (done,))
 

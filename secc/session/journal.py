@@ -55,7 +55,6 @@ STOPPED_REASONS: Final[Mapping[str, str]] = {
     "soc_limit": "SOCLimitReached",
     "emergency_stop": "EmergencyStop",
     "isolation_low": "GroundFault",
-    "cable_check_failed": "GroundFault",
     "over_current": "OvercurrentFault",
     "energy_transfer_rejected": "ReqEnergyTransferRejected",
 }

@@ -484,9 +484,10 @@ class Ventilate(Command, frozen=True):
 
 
 class CableCheckFinished(Fact, frozen=True):
-    """The insulation test has ended; a failure ends the session."""
+    """The insulation test has ended; a failure ends the session, and `why` says what failed where no fault does."""
 
     passed: bool
+    why: str = ""
 
 
 class ContactorState(Fact, frozen=True):

@@ -351,8 +351,8 @@ class ChargerSession(Session):
             case ports.ContractAnswered() as answered, Installing() as stage:
                 if answered.attempt == stage.before.opened.fetches and stage.outcome is None:
                     self._stage = replace(stage, outcome=answered.answer)
-            case ports.CableCheckFinished(passed), stages.CableChecking() as stage:
-                self._stage = replace(stage, passed=passed)
+            case ports.CableCheckFinished(passed, why), stages.CableChecking() as stage:
+                self._stage = replace(stage, passed=passed, why=why)
             case _:
                 self._take(fact, before)
         waits = isinstance(fact, ports.Measured) and isinstance(self._stage, stages.CableChecking | stages.Stopping)

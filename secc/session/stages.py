@@ -280,6 +280,7 @@ class CableChecking(AfterPlan, frozen=True):
 
     since: float
     passed: bool | None = None
+    why: str = ""
 
 
 class PreCharging(AfterPlan, frozen=True):

@@ -1,11 +1,13 @@
 """`v2g hardware`: drivers listed and tested, by name."""
 
 import json
+import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from tests.cli.conftest import Run
 from tests.cli.csms import run
 from tests.driver_packages import install
 from tests.secc_toml import SECC
@@ -23,6 +25,8 @@ class Config(msgspec.Struct):
 
 @asynccontextmanager
 async def opens(config, context):
+    if config.device == "raises":
+        1 / 0
     raise TransportError(f"{config.device} \\x1b[31m is not there")
     yield
 
@@ -79,6 +83,17 @@ def test_a_driver_that_fails_is_reported_for_people_and_build_servers(tmp_path: 
     assert case.find("failure") is not None
     code, output, _ = run(*words, "--json")
     assert json.loads(output.splitlines()[0])["verdict"] == "fail"
+
+
+def test_an_exception_of_a_driver_is_a_failed_case_and_no_defect_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, v2g: Run
+) -> None:
+    """Its author finds the traceback in a file."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    done = v2g("hardware", "test", "cli-acme", "--set", "device=raises", "--only", "opens")
+    assert (done.code, done.output.split("\t")[0]) == (1, "fail")
+    assert "defect" not in done.errors.splitlines()[0]
+    assert "cli_acme.py" in Path(done.errors.split()[-1]).read_text()
 
 
 def test_the_keys_of_a_charger_are_used(tmp_path: Path) -> None:

@@ -128,6 +128,7 @@ def test_a_driver_is_found_by_its_name_and_kind(acme: Path) -> None:
         ('stage = "gone"', "stage: 'gone' of acme 1.2 cannot be imported: AttributeError", ""),
         ('stage = "broken"', "cannot be imported: ModuleNotFoundError: No module named 'no_such_library'", ""),
         ('stage = "acme"', "drivers.acme: the key device is missing", ""),
+        ('stage = "acme-all"\nmeter = "acme-all"', "drivers.acme-all: the key device is missing", ""),
         ('stage = "acme"\ndrivers.acme.device = 5', "drivers.acme.device: must be text", ""),
         ('stage = "acme"\ndrivers.acme = {device = "d", devise = 1}', "unknown key 'hardware.drivers.acme.d", "device"),
         ('stage = "acme"\ndrivers.acme = {device = "d", mode = "c"}', "drivers.acme.mode: 'c' is not", "one of a, b"),

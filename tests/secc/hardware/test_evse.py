@@ -99,7 +99,7 @@ async def test_a_sound_cable_passes_with_the_contactors_closed_and_no_voltage_le
 @pytest.mark.parametrize("config", [{"insulation_ohm": 44_999}, {"contactors_stick": True}], ids=str)
 async def test_a_bad_cable_and_dead_contactors_do_not_pass(make_stand: Any, config: dict[str, Any]) -> None:
     stand = await make_stand(**config)
-    assert await stand.do(ports.StartCableCheck(450_000)) == ports.CableCheckFinished(passed=False)
+    assert not (await stand.do(ports.StartCableCheck(450_000))).passed
 
 
 async def test_pre_charge_brings_voltage_and_no_current(make_stand: Any) -> None:

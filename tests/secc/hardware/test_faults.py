@@ -195,7 +195,7 @@ async def test_nothing_is_driven_before_somebody_is_authorised(make_stand: Calla
     stand.wires.set_state(PilotState.C)
     await until(lambda: stand.pilot.state is PilotState.C)
     check = stand.evse.execute(ports.StartCableCheck(410_000))
-    assert await check == ports.CableCheckFinished(passed=False)
+    assert not (await check).passed
     assert await stand.evse.execute(ports.CloseContactors()) == ports.ContactorState(closed=False)
     stand.evse.execute(ports.StartPreCharge(400_000))
     stand.evse.execute(CHARGE)

@@ -96,7 +96,7 @@ class GuardedInstaller:
         except TimeoutError:
             raise InstallError(f"{step}: installer {self._name!r} did not finish in time") from None
         except (Exception, SystemExit) as error:  # noqa: BLE001 - code of others
-            _log.exception("the installer %r has failed", self._name)
+            _log.exception("the installer %r has failed", self._name, extra={"of_others": True})
             raise InstallError(f"{step}: installer {self._name!r}: {said(error)}") from None
 
 

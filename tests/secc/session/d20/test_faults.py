@@ -133,11 +133,13 @@ def test_a_fault_before_power_is_delivered_refuses_the_next_start(bench: Bench) 
 
 
 def test_a_failed_cable_check_ends_the_session_with_its_own_word(bench: Bench) -> None:
+    """No ground fault: that is a fault of its own. Without voltage at the output nobody has measured the insulation."""
     bench.reach(State.DC_CABLE_CHECK)
-    bench.auto[ports.StartCableCheck] = lambda c: ports.CableCheckFinished(passed=False)
+    bench.auto[ports.StartCableCheck] = lambda c: ports.CableCheckFinished(passed=False, why="the output has 0 V")
     assert bench.go("DC_CableCheckReq").response_code.name == "FAILED"
     assert reported(bench) == "cable_check_failed"
-    assert bench.commands(ports.TransactionEnded)[0].stopped_reason == "GroundFault"
+    assert bench.commands(ports.TransactionEnded)[0].stopped_reason == "Other"
+    assert bench.events("request_failed")[-1]["reason"] == "the cable check failed: the output has 0 V"
 
 
 def test_a_contactor_that_stays_closed_is_called_welded(bench: Bench) -> None:

@@ -374,7 +374,7 @@ def test_a_failed_cable_check(din: DinBench) -> None:
     din.auto[ports.StartCableCheck] = lambda c: ports.CableCheckFinished(passed=False)
     din.reach(State.DC_CABLE_CHECK)
     assert code(din.go("CableCheckReq")) == "FAILED"
-    assert din.commands(ports.TransactionEnded)[0].stopped_reason == "GroundFault"
+    assert din.commands(ports.TransactionEnded)[0].stopped_reason == "Other"
 
 
 def test_voltage_is_tested_up_to_the_vehicles_maximum_only(din: DinBench) -> None:
