@@ -72,7 +72,8 @@ class Defects(logging.Handler):
         self._reported += 1
         if self._reported > MOST:
             return
-        say(f"v2g: {'a defect of this program, ' * ours}{redacted(where)[:200]}: {found['error']}", err=True)
+        whose = "a defect of this program, " if ours else ""
+        say(f"v2g: {whose}{redacted(where)[:200]}: {found['error']}", err=True)
         try:
             self._write(f"{where}\n{found['traceback']}\n")
         except OSError as error:

@@ -59,8 +59,8 @@ def cable_check(
     if stage.passed is None:
         raise refuse("FAILED", "the cable check timed out", reason="cable_check_timeout")
     if not stage.passed:
-        why = f"the cable check failed{': ' * bool(stage.why)}{stage.why}"
-        raise refuse("FAILED", why, reason="cable_check_failed")
+        failed = "the cable check failed"
+        raise refuse("FAILED", f"{failed}: {stage.why}" if stage.why else failed, reason="cable_check_failed")
     done = Observe("power", "cable_check_passed", {"seconds": round(context.now - stage.since, 4)})
     return Step(respond("Finished"), PreCharging(planned=stage.planned), (done,))
 
