@@ -72,7 +72,6 @@ class FeederShares:
         charge, discharge = self._ways
         if (feeder, evses) == self._known:
             return self._settled
-        before = dict(charge.shares), dict(discharge.shares)
         charged, lower = charge.settle(feeder.charge_w, feeder.charge_ma, evses, now)
         discharged, less = discharge.settle(feeder.discharge_w, feeder.discharge_ma, evses, now)
         self._settled = {
@@ -85,8 +84,7 @@ class FeederShares:
             )
             for number in sorted(charged, key=lambda each: each not in lower | less)
         }
-        rests = before == (charge.shares, discharge.shares) and not (charge.held or discharge.held)
-        self._known = (feeder, evses) if rests else None
+        self._known = None if charge.held or discharge.held else (feeder, evses)
         return self._settled
 
 

@@ -76,6 +76,19 @@ def test_unbalance_between_phases_is_bounded() -> None:
     assert settled(shares, feeder(63_000), {1: evse(0), 2: evse(0), 3: evse(0, 1, 2)}) == {1: 10, 2: 10, 3: 32}
 
 
+def test_a_vehicle_that_comes_feeds_back_once_another_one_has_had_the_time_to_follow() -> None:
+    shares, site = FeederShares(VOLTS), feeder(0, 32_000)
+    one, two = (evse(0, most=most(0, 32_000), closed=closed) for closed in (True, False))
+    shares.settle(site, {1: one}, 0.0)
+    for now, found in (
+        (1.0, {1: 16_000, 2: 0}),
+        (0.9 + HELD_S, {1: 16_000, 2: 0}),
+        (1.0 + HELD_S, {1: 16_000, 2: 16_000}),
+    ):
+        told = shares.settle(site, {1: one, 2: two}, now)
+        assert {number: each.discharge_ma for number, each in told.items()} == found
+
+
 def test_a_vehicle_that_comes_waits_until_another_one_has_had_the_time_to_follow() -> None:
     shares = FeederShares(VOLTS)
     assert amperes(shares.settle(feeder(), {1: evse(0)}, 0.0)) == {1: 32}
