@@ -235,6 +235,8 @@ def test_results_that_reject_our_commands_end_the_discharge(identities: Identiti
     bench.charger.gate.stop()
     bench.run()
     assert {each["status"] for each in bench.seen("power", "command_rejected")} == {ResultStatus.STOPPED.value}
+    _accepted, *rejected = bench.seen("power", "command_signed")
+    assert [each["power_w"] for each in rejected] == [8_000] * 3 + [0]
     assert bench.model.state.discharged_mwh == 0
     assert bench.closed == "finished"
 
