@@ -109,3 +109,21 @@ def test_what_began_before_an_assignment_has_changed_keeps_its_plan(store: Store
         assert then(150) == "new", "its plan is gone"
 
     store.do(check)
+
+
+def test_an_assignment_that_has_ended_is_known_for_400_days(store: Store) -> None:
+    """A station that was away for longer reports no session of before."""
+
+    def check(connection: Connection) -> None:
+        for name in ("old", "new"):
+            tariffs.add_plan(connection, PricePlan(id=name, currency="EUR"), 1)
+        tariffs.assign(connection, Scope(), "old", 100)
+        tariffs.assign(connection, Scope(), "new", 300)
+        for now_ms, known in ((300 + 400 * 86_400_000, "old"), (301 + 400 * 86_400_000, "new")):
+            tariffs.assign(connection, Scope(station_id="CS-2"), "old", now_ms)
+            tariffs.unassign(connection, Scope(station_id="CS-2"), now_ms)
+            found = tariffs.find_plan(connection, HERE, 200)
+            assert found is not None
+            assert found.id == known
+
+    store.do(check)
