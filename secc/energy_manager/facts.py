@@ -137,9 +137,9 @@ class EnergyManagerWatch:
                 )
             )
         if word.generation_w is not None or before.generation_w is not None:
-            facts.append(
-                ExternalLimit(source=self._source, evse_id=evse_id, limit_w=word.generation_w, generation=True)
-            )
+            generated = ExternalLimit(source=self._source, evse_id=evse_id, limit_w=word.generation_w, generation=True)
+            # less of it before a higher limit: power must not rise in between
+            facts.insert(0 if (word.generation_w or 0) < (before.generation_w or 0) else len(facts), generated)
         if word.load_w is not None or before.load_w is not None:
             facts.append(UpstreamLoad(power_w=word.load_w))
         return facts

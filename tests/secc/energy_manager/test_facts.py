@@ -173,6 +173,20 @@ def test_values_in_profiles_of_the_csms_end_with_the_energy_manager_too(
     assert site.allowed == (8_000, 5_000, None), "as the CSMS left it"
 
 
+def test_power_never_rises_while_generation_takes_turns_with_a_limit() -> None:
+    site = Site(charging())
+    for word in (
+        EnergyCommand(limit_w=1_000, discharge_w=0, generation_w=5_000),
+        EnergyCommand(limit_w=6_000, discharge_w=0),
+        EnergyCommand(limit_w=1_000, discharge_w=0, generation_w=5_000),
+    ):
+        site.station.commands.clear()
+        site.say(word)
+        reported = [each.charge_w for each in site.station.commands if isinstance(each, ProfileLimits)]
+        assert reported[-1] == 6_000
+        assert all(each is not None and each <= 6_000 for each in reported)
+
+
 def test_local_generation_comes_on_top_and_the_load_is_passed_on() -> None:
     """K27, Q09."""
     site = Site(charging())

@@ -61,9 +61,12 @@ class ExternalLimits(FunctionalBlock):
         self._left: dict[int, InstalledProfile] = {}
         """Such profiles as set by the CSMS, by number."""
         self._filling = False
+        self._unsaid: list[InstalledProfile] = []
+        """Profiles to report once they are evaluated."""
         self._unreported: dict[int, Message] = {}
         """Limit reports not delivered to the CSMS, by number: the latest one each."""
-        smart_charging.on_installed(self._installed)
+        smart_charging.on_put(self._installed)
+        smart_charging.on_changes(self._follow)
 
     def take(self, fact: ExternalLimit) -> None:
         """Handle values of an external system."""
@@ -72,31 +75,32 @@ class ExternalLimits(FunctionalBlock):
             return
         if fact.generation and self._k.version == "2.0.1":
             return  # 2.0.1 cannot express it
-        number = _number(fact)
-        if not fact.generation:
-            self._given.pop((fact.source, fact.evse_id), None)
-            if fact.periods:
-                self._given[fact.source, fact.evse_id] = fact
-            self._restore(fact)
-        if not fact.periods:
-            # K13
-            if not self._has(number):
-                return
+        number, cleared = _number(fact), False
+        with self._smart.together():
+            if not fact.generation:
+                self._given.pop((fact.source, fact.evse_id), None)
+                if fact.periods:
+                    self._given[fact.source, fact.evse_id] = fact
+                self._restore(fact)
+            if not fact.periods:
+                # K13
+                if cleared := self._has(number):
+                    self._smart.remove(number)
+            elif fact.generation:
+                self._put(fact)
+            else:
+                self._fill(fact)
+                if not self._leads(fact):
+                    if self._own_allowed:
+                        self._put(fact)
+                elif self._has(number):
+                    self._smart.remove(number)
+        if cleared:
             self._reported.pop(number, None)
             self._critical.pop(number, None)
-            self._smart.remove(number)
             self._call(number, ClearedChargingLimitRequest(charging_limit_source=fact.source, evse_id=fact.evse_id))
             self._report_transactions(fact.evse_id)
-        elif fact.generation:
-            self._put(fact)
-        else:
-            self._fill(fact)
-            if not self._leads(fact):
-                if self._own_allowed:
-                    self._put(fact)
-            elif self._has(number):
-                self._smart.remove(number)
-            self.changed(())  # the same profile may have had others' values
+        self.changed(())
 
     # -- own profiles
 
@@ -227,17 +231,26 @@ class ExternalLimits(FunctionalBlock):
         number = place.id if place is not None else 0
         return [item for item in self._smart.installed if item.source in SOURCES and number in (0, item.evse_id)]
 
-    def changed(self, _places: Collection[int]) -> None:
-        """Install own profiles in place of those of the CSMS that no longer lead, and report local generation as its
-        schedule advances (K27.FR.03)."""
-        for fact in () if self._filling or not self._own_allowed else tuple(self._given.values()):
+    def _follow(self) -> None:
+        """Install own profiles in place of those of the CSMS that no longer lead."""
+        for fact in tuple(self._given.values()) if self._own_allowed else ():
             if not self._has(_number(fact)) and not self._leads(fact):
                 self._put(fact)
+
+    def changed(self, _places: Collection[int]) -> None:
+        """Report profiles that have changed, and local generation as its schedule advances (K27.FR.03)."""
         for item in self._smart.installed:
             generated = item.profile.charging_profile_purpose == "LocalGeneration" and item.source != "CSO"
             before = self._reported.get(item.profile.id)
             if generated and before is not None and self._is_significant(before, self._values(item)):
                 self._notify(item)
+        self._say()
+
+    def _say(self) -> None:
+        unsaid, self._unsaid = self._unsaid, []
+        for item in unsaid:
+            self._request(item)
+            self._report_transactions(item.evse_id)
 
     def _values(self, item: InstalledProfile) -> Values:
         """Return the current values of a profile."""
@@ -256,8 +269,7 @@ class ExternalLimits(FunctionalBlock):
 
     def _notify(self, item: InstalledProfile) -> None:
         self._reported[item.profile.id] = self._values(item)
-        self._request(item)
-        self._report_transactions(item.evse_id)
+        self._unsaid.append(item)
 
     def _request(self, item: InstalledProfile) -> None:
         number, profile, values = item.profile.id, item.profile, self._values(item)

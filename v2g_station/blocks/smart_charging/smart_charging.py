@@ -1,6 +1,7 @@
 """Charging profiles: set, stored, reported, and what they allow now (functional block K)."""
 
-from collections.abc import Callable, Collection, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -82,9 +83,17 @@ class ChargingProfiles(FunctionalBlock):
         self._lines: dict[int, tuple[int, ...]] = {}
         """The line conductors that an EVSE was told to use, where it can switch them."""
         self._prices: dict[int, CsmsPrices] = {}
+        self._due: list[Collection[int]] | None = None
+        """Where to evaluate at the end of what changes together; None: nothing changes."""
+        self._fresh: dict[int, profile_times.InstalledProfile] = {}
+        """Profiles installed meanwhile, by id."""
         self.where = profile_times.ProfileContext(self._k, self._evses, self.limits_changed)
         self.modes = modes
         self._k.put("V2XChargingCtrlr.SupportedOperationModes", ",".join(modes))
+        self.on_put: Final = Callbacks[profile_times.InstalledProfile]()
+        """Called with a profile before it is evaluated."""
+        self.on_changes: Final = Callbacks[[]]()
+        """Called before profiles are evaluated: others may install theirs."""
         self.on_installed: Final = Callbacks[profile_times.InstalledProfile]()
         self.on_limits: Final = Callbacks[Collection[int]]()
         """Called with the EVSEs that have been re-evaluated."""
@@ -167,10 +176,10 @@ class ChargingProfiles(FunctionalBlock):
 
     def put(self, item: profile_times.InstalledProfile) -> None:
         """Install a profile of any source."""
-        self._keep(profile_rules.replace(self.installed, item))
-        self.on_installed.tell(item)
-        if item.profile.charging_profile_purpose == "TxProfile":
-            self._k.do(ProfileTaken(evse_id=item.evse_id))
+        with self.together():
+            self._keep(profile_rules.replace(self.installed, item))
+            self._fresh[item.profile.id] = item
+            self.on_put.tell(item)
 
     def remove(self, profile_id: int) -> None:
         """Remove a profile."""
@@ -328,12 +337,38 @@ class ChargingProfiles(FunctionalBlock):
         return self.installed is not before
 
     def limits_changed(self, places: Collection[int] = ()) -> None:
-        """Re-evaluate the profiles at these EVSEs, or at all; report changes, and schedule the next one.
+        """Re-evaluate the profiles at these EVSEs, or at all."""
+        with self.together() as due:
+            due.append(places)
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[list[Collection[int]]]:
+        """Evaluate at the end what changes meanwhile, once: in between power might rise that is lowered at once."""
+        if self._due is not None:
+            yield self._due
+            return
+        due = self._due = []
+        try:
+            yield due
+            if self._end_offline():
+                due.append(())
+            self.on_changes.tell()
+        finally:
+            self._due, fresh, self._fresh = None, self._fresh, {}
+        if due:
+            self._evaluate({number for places in due for number in places} if all(due) else ())
+        for item in fresh.values():
+            self.on_installed.tell(item)
+            if item.profile.charging_profile_purpose == "TxProfile":
+                self._k.do(ProfileTaken(evse_id=item.evse_id))
+
+    def _evaluate(self, places: Collection[int]) -> None:
+        """Evaluate the profiles; report changes, and schedule the next one.
 
         At a station of many EVSEs a new set-point of one must not wait for the others to be looked at.
         """
         sharers = max(1, len(self.where.open()))
-        if self._end_offline() or sharers != self._sharers:
+        if sharers != self._sharers:
             places = ()
         self._sharers = sharers
         numbers = sorted(self._evses.keys() & places) or list(self._evses)

@@ -13,6 +13,7 @@ from v2g.hardware.energy_manager.commands import CommandStep
 from v2g_station.blocks.evse import Indicate
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
 from v2g_station.blocks.smart_charging.high_level import NeedsReported, PlanReported
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 
 SCHEDULED = msgspec.structs.replace(NEEDS, departure_ms=1_780_020_000_000, target_energy_wh=20_000)
 
@@ -180,9 +181,15 @@ def test_dynamic_values_are_no_durable_writes() -> None:
     assert limit(found) == 9001.9
 
 
-def left_open(found: Bench, purpose: str = "TxDefaultProfile", evse_id: int = 0, **more: Any) -> None:
-    """The CSMS leaves the limits of a dynamic profile to an external system."""
-    periods = [{"startPeriod": 0, "operationMode": "ExternalLimits"}]
+def left_open(
+    found: Bench,
+    purpose: str = "TxDefaultProfile",
+    evse_id: int = 0,
+    mode: str = "ExternalLimits",
+    **more: Any,
+) -> None:
+    """The CSMS leaves the values of a dynamic profile to an external system."""
+    periods = [{"startPeriod": 0, "operationMode": mode}]
     wanted = profile(purpose, chargingProfileKind="Dynamic", periods=periods, **more)
     del wanted["chargingSchedule"][0]["startSchedule"]
     answer = found.ask("SetChargingProfile", evseId=evse_id, chargingProfile=wanted)
@@ -259,4 +266,50 @@ def test_a_schedule_of_an_external_system_goes_on_beside_a_profile_for_its_limit
     found.fact(ExternalLimit(source="EMS", schedule=steps))
     assert limit(found) == 8000
     found.wait(61)
+    assert limit(found) == 2000
+
+
+def most(found: Bench) -> float:
+    """The most that the commands of a station allow its first EVSE."""
+    commands = [each for each in found.commands if isinstance(each, ProfileLimits) and each.evse_id == 1]
+    return max(
+        (min(22_000.0 if watts is None else watts for watts in (each.charge_w, each.setpoint_w)) for each in commands),
+        default=0.0,
+    )
+
+
+@pytest.mark.parametrize("mode", ["ExternalLimits", "ExternalSetpoint"])
+def test_power_never_rises_between_two_commands_of_an_external_system(mode: str) -> None:
+    """An AC vehicle that is shown more for a moment may draw it for seconds."""
+    found = charging(evses=(FIXED,))
+    left_open(found, mode=mode)
+    found.fact(ExternalLimit(source="EMS", limit_w=2000.0))
+    for more in (
+        {"limit_w": 0.0, "setpoint_w": 5000.0},
+        {"limit_w": 2000.0, "setpoint_w": 5000.0},
+        {"setpoint_w": 1000.0},
+        {"limit_w": 2000.0},
+        {"limit_w": 2000.0, "setpoint_w": -5000.0},
+        {"schedule": (CommandStep(start_s=0, limit_w=2000.0),)},
+        {"setpoint_w": 2000.0},
+    ):
+        found.commands.clear()
+        found.fact(ExternalLimit(source="EMS", **more))
+        assert most(found) <= 2000, more
+    found.commands.clear()
+    left_open(found, mode=mode)
+    left_open(found, mode="ExternalLimits" if mode == "ExternalSetpoint" else "ExternalSetpoint")
+    assert put(found, 0, limit=9000.0) == "Accepted"
+    assert most(found) <= 2000, "also when the CSMS replaces the profile that had the values"
+    assert found.ask("ClearChargingProfile", chargingProfileId=1)["status"] == "Accepted"
+    assert most(found) <= 2000
+
+
+def test_power_never_rises_when_a_profile_with_an_external_limit_ends() -> None:
+    found = charging(evses=(FIXED,))
+    left_open(found, validTo=at(found.utc_ms + 60_000))
+    found.fact(ExternalLimit(source="EMS", limit_w=2000.0))
+    found.commands.clear()
+    found.wait(61)
+    assert most(found) <= 2000
     assert limit(found) == 2000
