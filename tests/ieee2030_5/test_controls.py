@@ -106,6 +106,15 @@ def test_a_random_cancellation_ends_within_its_time() -> None:
     assert states == [ControlResponse.STARTED, ControlResponse.CANCELLED]
 
 
+@pytest.mark.parametrize("known", [{}, {"A": ControlResponse.RECEIVED}])
+def test_an_event_that_is_cancelled_randomly_before_it_begins_never_does(known: dict[str, ControlResponse]) -> None:
+    """Only its end would be random."""
+    one = control("A", status=3, status_s=START_S - 100, randomize_start_s=3600)
+    found = at(-100, program(one), known=known)
+    assert found.states == {"A": ControlResponse.CANCELLED}
+    assert at(300, program(one), known=found.states).base.export_limit_w is None
+
+
 def test_an_event_that_was_over_when_it_was_first_seen_is_expired() -> None:
     """It never applies."""
     found = at(600, program(control("A")))

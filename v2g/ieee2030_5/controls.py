@@ -206,7 +206,8 @@ def _state(
         return ControlResponse.EXPIRED
     if not control.base.modes:
         return ControlResponse.NOT_APPLICABLE
-    if control.status == _CANCELLED or (control.status == _CANCELLED_RANDOMLY and at_s >= event.end_s):
+    ends_later = before is ControlResponse.STARTED and at_s < event.end_s  # one that has not begun never does
+    if control.status == _CANCELLED or (control.status == _CANCELLED_RANDOMLY and not ends_later):
         return ControlResponse.CANCELLED
     if control.status == _SUPERSEDED or (event.start_s <= at_s and _superseded(event, begun, at_s)):
         return ControlResponse.SUPERSEDED
