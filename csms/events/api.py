@@ -110,8 +110,7 @@ def check_kinds(kinds: Collection[str]) -> frozenset[str]:
     """Return event kinds. Raises ApiError for unknown ones, for which a client would wait in vain."""
     for kind in kinds:
         if kind not in KINDS:
-            hint = f"{nearest(kind, KINDS)}; known kinds: {', '.join(KINDS)}".removeprefix("; ")
-            raise ApiError(400, f"unknown kind of event {kind[:64]!r}", hint, code="unknown_kind")
+            raise ApiError(400, f"unknown kind of event {kind[:64]!r}", nearest(kind, KINDS), code="unknown_kind")
     return frozenset(kinds)
 
 

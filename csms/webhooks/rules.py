@@ -29,6 +29,7 @@ ALLOW_HINT: Final = "webhooks.allow, or roaming.allow, in the configuration name
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
+_NOT_GLOBAL: Final = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "64:ff9b:1::/48")))  # older Pythons say they are
 _SECRET: Final = "whsec_"  # noqa: S105  prefix of secrets
 
 
@@ -72,7 +73,7 @@ class Reach:
             return False
         if any(at in net for net in self._networks):
             return True
-        return at.is_global and not at.is_multicast and not at.is_reserved
+        return at.is_global and not (at.is_multicast or at.is_reserved or any(at in net for net in _NOT_GLOBAL))
 
 
 def check_url(url: str, reach: Reach) -> None:

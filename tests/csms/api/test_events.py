@@ -142,8 +142,8 @@ async def test_a_stream_ends_when_its_token_is_revoked_or_runs_out(ask: ApiClien
 async def test_a_kind_that_there_is_not_is_refused_with_the_nearest(ask: ApiClient) -> None:
     refused = await ask("GET", "/events?kinds=station_connected,station_conected")
     assert (refused.status, refused.json["code"]) == (400, "unknown_kind")
-    assert "did you mean 'station_connected'" in refused.json["hint"]
-    assert "webhook_disabled" in refused.json["hint"]
+    assert refused.json["hint"] == "did you mean 'station_connected'?"
+    assert (await ask("GET", "/events?kinds=x")).json["hint"].count("webhook_disabled") == 1, "all, once"
     for there_is_none in ("boot_x", "transaction_*", "transaction_event_"):
         assert (await ask("GET", f"/events?kinds={there_is_none}")).json["code"] == "unknown_kind"
     hook = {"url": "https://billing.example/ocpp", "kinds": ["transaction_end"]}

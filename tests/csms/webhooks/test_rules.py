@@ -116,7 +116,8 @@ def test_hosts_of_the_internet_and_those_of_the_configuration_are_called(url: st
 def test_an_address_is_of_the_internet_or_allowed() -> None:
     reach = Reach(["10.99.0.0/16", "Billing.lan", "fd00::/8", "192.0.2.1"])
     assert {each for each in ("10.99.1.1", "10.98.1.1", "fd12::1", "93.184.215.14", "x", "192.0.2.1", "192.0.2.2",
-                              "::ffff:10.99.0.1", "fd12::1%eth0") if reach.takes(each)} == {
+                              "192.0.0.192", "64:ff9b:1::808:808", "::ffff:10.99.0.1", "fd12::1%eth0")
+            if reach.takes(each)} == {
         "10.99.1.1", "fd12::1", "93.184.215.14", "192.0.2.1", "::ffff:10.99.0.1", "fd12::1%eth0",
     }  # fmt: skip
     assert (reach.takes("x"), reach.takes("10.98.1.1")) == (False, False)
