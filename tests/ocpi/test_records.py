@@ -1,7 +1,7 @@
 """CDRs that are split and credited by agreement: what both cost together stays, and each is taken once."""
 
 import base64
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -130,8 +130,28 @@ def test_a_cdr_that_would_take_minutes_to_price_is_disputed_at_once() -> None:
     assert "price: 1000 prices and 10000 periods are too many to be checked" in found
 
 
-def moment(seconds: int) -> datetime:
-    return wire.moment(T0 + seconds * 1000)
+@pytest.mark.parametrize(
+    ("after_ms", "periods", "too_many"),
+    [(0, 2_990, False), (0, 2_991, True), (1, 2_990, True)],
+)
+def test_what_prices_take_grows_with_their_periods_and_days(after_ms: int, periods: int, too_many: bool) -> None:
+    """500 prices over a day: two parts of a day for each, and 10 at its edges, are tried with each price."""
+    cdr = record([(30, 3_000_000, 0)], vat=False)
+    unknown = replace(cdr.charging_periods[0], tariff_id="unknown")  # found at once where prices are looked at
+    others = (replace(unknown, start_date_time=moment(DAY_S)),) * (periods - 1)
+    tariff = replace(cdr.tariffs[0], elements=cdr.tariffs[0].elements[:1] * 500)
+    long = replace(cdr, tariffs=(tariff,), charging_periods=(unknown, *others))
+    long = replace(long, end_date_time=moment(DAY_S + after_ms / 1000))
+    many = f"price: 500 prices and {periods} periods are too many to be checked"
+    price = many if too_many else "price: tariff unknown is not known"
+    assert [each for each in judge_cdr(long, {}, "UTC", T0 + 10**9) if each.startswith("price: ")] == [price]
+
+
+DAY_S = 86_400
+
+
+def moment(seconds: float) -> datetime:
+    return wire.moment(T0) + timedelta(seconds=seconds)
 
 
 def volumes(cdr: OcpiCdr, *changes: dict[str, str]) -> tuple[CdrPeriod, ...]:
@@ -152,8 +172,6 @@ def price(net: str, *taxes: str) -> OcpiPrice:
 
 HALF_HOUR = record([(30, 3_000_000, 0)], vat=True)
 """3 kWh in two quarters of an hour from T0: 0.90 EUR, 1.07 EUR with 19 %."""
-
-DAY_S = 86_400
 
 
 @pytest.mark.parametrize(
@@ -178,10 +196,11 @@ def test_a_cdr_ends_after_its_start_in_40_days_and_not_in_the_future(
     ("changes", "found"),
     [
         ({"start_date_time": moment(1)}, False),
-        ({"start_date_time": moment(2)}, True),
+        ({"start_date_time": moment(1.001)}, True),
         ({"end_date_time": moment(899)}, False),
-        ({"end_date_time": moment(898)}, True),
+        ({"end_date_time": moment(898.999)}, True),
         ({"charging_periods": HALF_HOUR.charging_periods[::-1]}, True),
+        ({"charging_periods": (*HALF_HOUR.charging_periods, *HALF_HOUR.charging_periods)}, True),
     ],
 )
 def test_periods_of_a_cdr_are_in_order_within_it_to_the_second(changes: dict[str, Any], found: bool) -> None:
@@ -246,7 +265,7 @@ def test_the_time_of_a_cdr_may_be_that_of_charging(
         ("412.55", "412.55", None, 1_800, False),
         ("412.55", "412.56", None, 1_800, True),
         ("0.05", "0.0515", "5", 0, False),  # of a second at least
-        ("0.05", "0.0516", "5", 0, True),
+        ("0.05", "0.051528", "5", 0, True),
     ],
 )
 def test_a_cdr_has_no_more_power_than_its_connector(
@@ -354,28 +373,43 @@ def test_signed_data_that_nobody_can_verify_is_doubted(value: str, doubt: str) -
     assert found.startswith(doubt)
 
 
+def proved(*readings: dict[str, Any]) -> CdrSignedData:
+    """Return a meter's record of these readings, the first half at the begin."""
+    half = len(readings) // 2
+    ends = ({**READING, **each, "TX": "BE"[at >= half]} for at, each in enumerate(readings))
+    data = base64.b64encode(meter_record(*ends)).decode()
+    return CdrSignedData(
+        encoding_method="OCMF", public_key=base64.b64encode(der_of(KEY.public_key())).decode(),
+        signed_values=(CdrSignedValue(nature="End", plain_data="", signed_data=data),),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("begin", "end", "more", "doubt"),
     [
         (0, 2.5, {}, []),
-        (2.5, 0, {}, ["signed data: the meter marks an error in 1-0:1.8.0, or it fell"]),
+        (4, 0, {}, ["signed data: the meter marks an error in 1-0:1.8.0, or it fell"]),
         (0, 2.5, {"EF": "E"}, ["signed data: the meter marks an error in 1-0:1.8.0, or it fell"]),
         (0, 4, {}, ["signed data: 4 kWh taken and 0 kWh fed back are proved"]),
         (0, 2.52, {}, []),
         (0, 2.53, {}, ["signed data: 2.53 kWh taken and 0 kWh fed back are proved"]),
         (0, 2.47, {}, ["signed data: 2.47 kWh taken and 0 kWh fed back are proved"]),
+        (0, 0.9, {}, ["signed data: 0.9 kWh taken and 0 kWh fed back are proved"]),
+        (0, 4, {"RI": "1-0:16.7.0", "RU": "kW"}, []),  # of no energy
     ],
 )
 def test_energy_that_the_meter_doubts_is_no_proof(
     begin: float, end: float, more: dict[str, str], doubt: list[str]
 ) -> None:
-    readings = {**READING, "RV": begin}, {**READING, **more, "TX": "E", "RV": end}
-    text = meter_record(*readings).decode()
-    signed = CdrSignedData(
-        encoding_method="OCMF", public_key=base64.b64encode(der_of(KEY.public_key())).decode(),
-        signed_values=(CdrSignedValue(
-            nature="End", plain_data="", signed_data=base64.b64encode(text.encode()).decode()
-        ),),
-    )  # fmt: skip
+    cdr = replace(
+        record([(40, 2_500_000, 0)], vat=False), signed_data=proved({**more, "RV": begin}, {**more, "RV": end})
+    )
+    assert judge_cdr(cdr, {}, "Europe/Berlin", T0 + 10**9) == doubt
+
+
+def test_a_meters_greatest_register_of_a_direction_is_its_proof() -> None:
+    """Others have a part of its energy, such as that of a tariff."""
+    both = [{"RI": code, "RV": value} for value in (0, 1) for code in ("1-0:1.8.0", "1-0:1.8.1")]
     cdr = record([(40, 2_500_000, 0)], vat=False)
-    assert judge_cdr(replace(cdr, signed_data=signed), {}, "Europe/Berlin", T0 + 10**9) == doubt
+    both[2]["RV"] = 2.5
+    assert judge_cdr(replace(cdr, signed_data=proved(*both)), {}, "Europe/Berlin", T0 + 10**9) == []

@@ -201,7 +201,7 @@ def _times_and_energy(cdr: OcpiCdr, now_ms: int, most_kw: Decimal) -> list[str]:
     starts = [utc_ms(each.start_date_time) for each in cdr.charging_periods]
     if not start_ms <= end_ms <= now_ms + _AHEAD_MS or end_ms - start_ms > _LONGEST_MS:
         found.append("times: it ends before it starts, in the future, or after 40 days")
-    if starts != sorted(starts) or (starts and not start_ms - 1000 <= starts[0] <= starts[-1] <= end_ms + 1000):
+    if starts != sorted(starts) or not start_ms - 1000 <= starts[0] <= starts[-1] <= end_ms + 1000:
         found.append("times: its periods are not in order within it")
     taken = volume(cdr.charging_periods, "ENERGY")
     if abs(taken - cdr.total_energy) > Decimal("0.001") * (1 + len(starts)):
