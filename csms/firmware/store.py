@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from csms.db.base import AnyRow, declare_table, row_id
 from csms.firmware import rules
+from csms.requests.store import station_requests
 from csms.stations.tables import stations
 from csms.transactions.rules import Dated
 from csms.transactions.tables import transactions
@@ -250,6 +251,33 @@ def find_attempt(connection: sa.Connection, station_id: str, request_id: int) ->
     campaign = find(connection, row.campaign_id)
     assert campaign is not None
     return campaign, _member(row)
+
+
+def find_earlier_attempt(
+    connection: sa.Connection, station_id: str, request_id: int
+) -> tuple[Campaign, rules.Member] | None:
+    """Return the campaign and member that has made an attempt with this request number, and others since; or None."""
+    column, member = station_requests.c, campaign_members.c
+    here = (column.request_id == request_id) & (column.station_id == station_id) & (column.action == "UpdateFirmware")
+    sent = connection.execute(sa.select(column.created_ms, column.document).where(here)).first()
+    if sent is None:
+        return None
+    location = typed_json.decode(sent.document, _Update).firmware.location
+    begun = (member.station_id == station_id) & member.begun_ms.between(1, sent.created_ms)
+    for row in connection.execute(sa.select(campaign_members).where(begun).order_by(member.campaign_id.desc())):
+        campaign = find(connection, row.campaign_id)
+        image = campaign and (campaign.plan.rollback if row.back else campaign.plan.image)
+        if campaign is not None and image is not None and image.location == location:
+            return campaign, _member(row)
+    return None
+
+
+class _Firmware(msgspec.Struct):
+    location: str
+
+
+class _Update(msgspec.Struct):
+    firmware: _Firmware
 
 
 def _campaign(row: AnyRow) -> Campaign:

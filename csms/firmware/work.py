@@ -115,6 +115,8 @@ def _note(connection: Connection, station_id: str, request_id: int, status: str,
         connection, station_id, "UpdateFirmware", request_id, status, now_ms, done=status in _UPDATED
     )
     found = campaigns.find_attempt(connection, station_id, request_id)
+    if found is None and status == "Installed":  # by an attempt that was given up: the station has the image
+        found = campaigns.find_earlier_attempt(connection, station_id, request_id)
     if found is None:
         return None
     campaign, member = found

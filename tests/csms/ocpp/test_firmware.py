@@ -321,6 +321,29 @@ async def test_stations_that_are_offline_are_updated_when_they_come(backend: Sta
 
 
 @pytest.mark.requirement("R137")
+async def test_an_installation_by_an_attempt_that_was_given_up_counts_and_is_taken_back(backend: Start) -> None:
+    """It takes longer than the campaign waits, and the station rejects to begin again meanwhile."""
+    async with backend(stations=STATIONS) as csms:
+        station = (await fleet(csms))[STATIONS[0].id]
+        plan = replace(PLAN, rollback=OLD, retries=1, cohorts=(1.0,), max_failure_rate=1.0)
+        campaign = await campaigns.create(csms.services, "1.2.3", plan, [station.id])
+        await run_periodic(csms.services)
+        await reported(station, station.payloads("UpdateFirmware")[-1]["requestId"], "Downloading")
+        csms.clock.advance(plan.patience_s)
+        await run_periodic(csms.services)
+        station.answers["UpdateFirmware"] = {"status": "Rejected"}
+        csms.clock.advance(plan.retry_after_s)
+        await run_periodic(csms.services)
+        assert (await states(csms, campaign))[station.id] == "Failed"
+        station.answers["UpdateFirmware"] = accepted
+        first, _ = station.payloads("UpdateFirmware")
+        await reported(station, first["requestId"], "InstallationFailed", "Installed")
+        for _ in range(2):
+            await run_periodic(csms.services)
+        assert station.payloads("UpdateFirmware")[-1]["firmware"]["location"] == OLD.location
+
+
+@pytest.mark.requirement("R137")
 async def test_a_station_that_a_later_campaign_has_updated_gets_no_older_image(backend: Start) -> None:
     """It was offline in the first campaign, and is still expected there."""
     async with backend(stations=STATIONS) as csms:
