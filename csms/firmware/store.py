@@ -266,8 +266,9 @@ def find_earlier_attempt(
     begun = (member.station_id == station_id) & member.begun_ms.between(1, sent.created_ms)
     for row in connection.execute(sa.select(campaign_members).where(begun).order_by(member.campaign_id.desc())):
         campaign = find(connection, row.campaign_id)
-        image = campaign and (campaign.plan.rollback if row.back else campaign.plan.image)
-        if campaign is not None and image is not None and image.location == location:
+        assert campaign is not None
+        image = campaign.plan.rollback if row.back else campaign.plan.image
+        if image is not None and image.location == location:
             return campaign, _member(row)
     return None
 
