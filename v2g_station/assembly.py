@@ -37,16 +37,11 @@ from v2g_station.blocks.security.certificate_store import CertificateStore
 from v2g_station.blocks.security.certificates import CertificateStatuses
 from v2g_station.blocks.security.signing import Signing
 from v2g_station.blocks.settings import NEEDS, TRIGGERS, StationSettings, with_der
+from v2g_station.blocks.smart_charging import smart_charging
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimits
 from v2g_station.blocks.smart_charging.high_level import HighLevel
 from v2g_station.blocks.smart_charging.local_control import FrequencyResponse, LoadBalancing
 from v2g_station.blocks.smart_charging.profile_rules import MODES
-from v2g_station.blocks.smart_charging.smart_charging import (
-    ChargingProfiles,
-    DynamicProfiles,
-    EnergyTransfers,
-    PriorityCharging,
-)
 from v2g_station.blocks.transaction_limits import TransactionLimits
 from v2g_station.blocks.transaction_records import ReadMeter
 from v2g_station.blocks.transactions.managed import ManagedSessions
@@ -182,7 +177,7 @@ class Blocks:
         self.authorizer = Authorizer(shared, self.cache, self.local_list, self.reservations, self.web_payments)
         local: dict[str, OperationMode] = {"frequency": FrequencyResponse.mode, "load": LoadBalancing.mode}
         modes = (*MODES, *(mode for ability, mode in local.items() if ability in able))
-        self.smart_charging = smart = ChargingProfiles(shared, modes)
+        self.smart_charging = smart = smart_charging.ChargingProfiles(shared, modes)
         self.frequency = FrequencyResponse(shared, smart)
         self.load_balancing = LoadBalancing(shared, smart)
         close = partial(availability.close, "reset")
@@ -190,7 +185,7 @@ class Blocks:
             shared, self.resumption, close, managed=managed, can_reset="reset" in able
         )
         self.metering = Metering(shared)
-        self.energy_transfers = EnergyTransfers(shared, serves)
+        self.energy_transfers = smart_charging.EnergyTransfers(shared, serves)
         self.data_transfer = DataTransfer(kernel, attests="attestation" in able)
         self.monitors = Monitors(shared, factory=factory_monitors(kernel.model))
         priced = stored_prices(kernel)
@@ -237,8 +232,8 @@ class Blocks:
         self.der_response.on_follow(self.der_reactive.follow)
         self.high_level = HighLevel(shared, smart)
         self.external_limits = ExternalLimits(shared, smart)
-        self.dynamic_profiles = DynamicProfiles(kernel, smart)
-        self.priority = PriorityCharging(shared, smart)
+        self.dynamic_profiles = smart_charging.DynamicProfiles(kernel, smart)
+        self.priority = smart_charging.PriorityCharging(shared, smart)
         self.transaction_limits = limits = TransactionLimits(shared, self.local_costs, self.tariff_cost)
         self.remote_control = RemoteControl(
             shared, self.authorizer, smart, self.web_payments, managed=managed, can_start="remote_start" in able

@@ -17,19 +17,12 @@ import msgspec
 
 from evcc.app import edition
 from evcc.policy.battery import Battery, BatteryConfig
+from evcc.session import settings
 from evcc.session.contracts import Contract
 from evcc.session.d20.quantities import to_whole
 from evcc.session.d20.stages import Looping
 from evcc.session.edition import Connection
 from evcc.session.ports import CloseContactor, ContactorState, OpenContactor, PresentVoltage, Reported, StopRequested
-from evcc.session.settings import (
-    AuthorizationConfig,
-    DischargeConfig,
-    ProgramStep,
-    ServiceConfig,
-    SessionConfig,
-    TimingConfig,
-)
 from evcc.session.v2g_message.stages import Looping as OlderLooping
 from pki_tools.tree import PkiTree
 from v2g.io.network import plain_tcp
@@ -301,12 +294,14 @@ class Fleet:
         """Connect a vehicle of an edition, and begin its session."""
         pki = self._pki_2 if name == "2" else self._pki
         hardware = StillVehicle(self._clock)
-        config = SessionConfig(
-            services=ServiceConfig(energy=("DC_BPT",) if name == "20" else ("DC",)),
-            authorization=AuthorizationConfig(allow_eim=name == "din"),
-            discharge=DischargeConfig(enabled=self._plan.discharge, checkpoint_wait_s=0.1),  # its battery is still
-            program=(ProgramStep(do="charge", until_soc=100.0, power_w=power_w),),
-            timing=TimingConfig(loop_pause_s=self._plan.pause_s),
+        config = settings.SessionConfig(
+            services=settings.ServiceConfig(energy=("DC_BPT",) if name == "20" else ("DC",)),
+            authorization=settings.AuthorizationConfig(allow_eim=name == "din"),
+            discharge=settings.DischargeConfig(
+                enabled=self._plan.discharge, checkpoint_wait_s=0.1
+            ),  # its battery is still
+            program=(settings.ProgramStep(do="charge", until_soc=100.0, power_w=power_w),),
+            timing=settings.TimingConfig(loop_pause_s=self._plan.pause_s),
         )
         stream = await self.connect(port, name)
         timed = Timed(stream, self, "" if name == "20" else f" {name}")

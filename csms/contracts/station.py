@@ -7,17 +7,8 @@ from csms.handlers import answers
 from csms.services import HandlerContext
 from csms.trust import certificate_status
 from v2g.errors import CertificateError, RevocationError
+from v2g.ocpp.messages import certificates
 from v2g.ocpp.messages.base import StatusInfo
-from v2g.ocpp.messages.certificates import (
-    CertificateStatus,
-    CertificateStatusRequestInfo,
-    Get15118EVCertificateRequest,
-    Get15118EVCertificateResponse,
-    GetCertificateChainStatusRequest,
-    GetCertificateChainStatusResponse,
-    GetCertificateStatusRequest,
-    GetCertificateStatusResponse,
-)
 from v2g.ocpp.times import format_time
 
 _LONGEST = {"2.0.1": 5500, "2.1": 18_000}
@@ -29,14 +20,14 @@ _AGAIN_MS = 3_600_000
 
 @answers
 async def answer_get_15118_ev_certificate(
-    context: HandlerContext, request: Get15118EVCertificateRequest
-) -> Get15118EVCertificateResponse:
+    context: HandlerContext, request: certificates.Get15118EVCertificateRequest
+) -> certificates.Get15118EVCertificateResponse:
     """Issue a contract to a vehicle (M01), or renew it (M02), from own and outside pools, as configured; -20 has no
     separate update (M02.FR.02)."""
     config, services = context.services.config, context.services
     if config.provisioning is None and not config.outside_pools:
         info = StatusInfo(reason_code="NotConfigured", additional_info="[provisioning] is not configured")
-        return Get15118EVCertificateResponse(status="Failed", exi_response="", status_info=info)
+        return certificates.Get15118EVCertificateResponse(status="Failed", exi_response="", status_info=info)
     from csms.contracts.outside import OutsidePools  # on demand: imports messages of ISO 15118
     from csms.contracts.provisioning import Provisioner
 
@@ -56,8 +47,8 @@ async def answer_get_15118_ev_certificate(
 
 @answers
 async def answer_certificate_status(
-    context: HandlerContext, request: GetCertificateStatusRequest
-) -> GetCertificateStatusResponse:
+    context: HandlerContext, request: certificates.GetCertificateStatusRequest
+) -> certificates.GetCertificateStatusResponse:
     """Ask a responder for a station (M06): its answer is returned unchanged, for the station and vehicle to verify."""
     try:
         body = await context.services[certificate_status.CertificateStatus].answer(request.ocsp_request_data)
@@ -66,31 +57,33 @@ async def answer_certificate_status(
     result = base64.b64encode(body).decode()
     if len(result) > _LONGEST[context.version]:
         return _no_status("TooLong", f"the answer is too long: {len(body)} bytes")
-    return GetCertificateStatusResponse(status="Accepted", ocsp_result=result)
+    return certificates.GetCertificateStatusResponse(status="Accepted", ocsp_result=result)
 
 
-def _no_status(reason: str, detail: str) -> GetCertificateStatusResponse:
+def _no_status(reason: str, detail: str) -> certificates.GetCertificateStatusResponse:
     info = StatusInfo(reason_code=reason[:20], additional_info=detail[:500])
-    return GetCertificateStatusResponse(status="Failed", status_info=info)
+    return certificates.GetCertificateStatusResponse(status="Failed", status_info=info)
 
 
 @answers
 async def answer_certificate_chain_status(
-    context: HandlerContext, request: GetCertificateChainStatusRequest
-) -> GetCertificateChainStatusResponse:
+    context: HandlerContext, request: certificates.GetCertificateChainStatusRequest
+) -> certificates.GetCertificateChainStatusResponse:
     """Ask responders and lists for a station, and return the status (M07, 2.1)."""
     found = await asyncio.gather(*(_status(context, each) for each in request.certificate_status_requests))
-    return GetCertificateChainStatusResponse(certificate_status=tuple(found))
+    return certificates.GetCertificateChainStatusResponse(certificate_status=tuple(found))
 
 
-async def _status(context: HandlerContext, wanted: CertificateStatusRequestInfo) -> CertificateStatus:
+async def _status(
+    context: HandlerContext, wanted: certificates.CertificateStatusRequestInfo
+) -> certificates.CertificateStatus:
     finding = await context.services[certificate_status.CertificateStatus].find(
         wanted.certificate_hash_data, wanted.source, wanted.urls
     )
     until_ms = context.services.clock.utc_ms() + _AGAIN_MS
     if finding.until is not None:
         until_ms = int(finding.until.timestamp() * 1000)
-    return CertificateStatus(
+    return certificates.CertificateStatus(
         certificate_hash_data=wanted.certificate_hash_data,
         source=wanted.source,
         status=finding.status,

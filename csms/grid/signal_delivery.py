@@ -18,18 +18,9 @@ from csms.grid.store import Share
 from csms.prequalifications.rules import OPEN, ExportPermit, bare_signal, permitted
 from csms.prequalifications.work import ExportPermits
 from csms.services import Services
+from csms.smart_charging import rules
 from csms.smart_charging import store as charging
 from csms.smart_charging.limits_in_force import PermittedPower
-from csms.smart_charging.rules import (
-    SIGNAL_EXPORT,
-    SITE_PROFILE,
-    Needs,
-    StationAbilities,
-    is_of_signal,
-    open_profile,
-    station_profiles,
-    transaction_profile,
-)
 from csms.smart_charging.work import SmartCharging
 from csms.stations import store as stations
 from csms.tariffs import store as price_deliveries
@@ -99,7 +90,7 @@ class Pusher:
         self._news = False
         self._task: asyncio.Task[None] | None = None
         self._pause: asyncio.Future[None] | None = None
-        self._needs: dict[str, Needs] = {}
+        self._needs: dict[str, rules.Needs] = {}
         self._delivered: tuple[int, ExportPermit, Share] | None = None
         self._limited = asyncio.Event()
         self._share = Share()
@@ -139,7 +130,7 @@ class Pusher:
         bound = self._permit.bound or self._services[ExportPermits].concerns(self._station_id)
         return bound or self._services[GridSource].current is not None
 
-    def add_needs(self, transaction_id: str, needs: Needs) -> None:
+    def add_needs(self, transaction_id: str, needs: rules.Needs) -> None:
         """Send the profile of a transaction, before anything else."""
         self._needs[transaction_id] = needs
         self.wake()
@@ -247,7 +238,7 @@ class Pusher:
         read = self._services.store.read
         evses = await read(stations.count_evses, self._station_id)
         only_share = self._delivered is not None and self._delivered[:2] == (signal.version, granted)
-        requests = station_profiles(permitted(self._shared(signal), granted, evses), version, now_ms, evses=evses)
+        requests = rules.station_profiles(permitted(self._shared(signal), granted, evses), version, now_ms, evses=evses)
         sharers = await read(transactions.count_sharers, self._station_id)
         for transaction_id, needs in await read(transactions.with_needs, self._station_id):
             if request := await self._transaction_profile(signal, transaction_id, needs, sharers):
@@ -262,7 +253,7 @@ class Pusher:
             settled = self._has(_PROFILES) and await self._send_profile(signal.version, request)
             if settled is None:
                 return False
-            taken[request.charging_profile.id == SITE_PROFILE] &= settled
+            taken[request.charging_profile.id == rules.SITE_PROFILE] &= settled
         if not await self._clear_others({each.charging_profile.id for each in requests}):
             return False
         if self._is_outdated(signal):
@@ -303,7 +294,7 @@ class Pusher:
         return bool(self._needs) or (signal is not current and (current is not None or signal.version != 0))
 
     async def _transaction_profile(
-        self, signal: GridSignal | None, transaction_id: str, needs: Needs, sharers: int
+        self, signal: GridSignal | None, transaction_id: str, needs: rules.Needs, sharers: int
     ) -> SetChargingProfileRequest | None:
         """Return the profile of a transaction, by what its EVSE may export; without limits, one with prices, if any."""
         now_ms, version = self._services.clock.utc_ms(), self._caller.version
@@ -311,14 +302,14 @@ class Pusher:
         request = None
         if signal is not None:
             bounded = permitted(self._shared(signal), granted, sharers)
-            request = transaction_profile(bounded, version, now_ms, transaction_id, needs, sharers=sharers)
+            request = rules.transaction_profile(bounded, version, now_ms, transaction_id, needs, sharers=sharers)
         if request is not None:
             return await self._priced(request)
-        bare = open_profile(version, now_ms, transaction_id, needs, most_export_w=granted.most_w)
+        bare = rules.open_profile(version, now_ms, transaction_id, needs, most_export_w=granted.most_w)
         priced = None if bare is None else await self._priced(bare)
         return priced if priced is not None and has_prices(priced.charging_profile) else None
 
-    async def _send_transaction(self, signal: GridSignal | None, transaction_id: str, needs: Needs) -> bool:
+    async def _send_transaction(self, signal: GridSignal | None, transaction_id: str, needs: rules.Needs) -> bool:
         """Send the profile of a transaction, if it has one; False when it failed."""
         if not self._has(_PROFILES):
             return True
@@ -330,7 +321,7 @@ class Pusher:
     async def _clear_others(self, wanted: set[int]) -> bool:
         """Clear own profiles of a station that the signal in force no longer has; False when it failed."""
         for _, source, held in await self._services.store.read(charging.profiles, self._station_id):
-            if source == charging.CSO and is_of_signal(held) and held.id not in wanted:
+            if source == charging.CSO and rules.is_of_signal(held) and held.id not in wanted:
                 try:
                     await SmartCharging(self._services).clear(self._station_id, profile_id=held.id)
                 except OcppError:
@@ -341,7 +332,7 @@ class Pusher:
         return True
 
     def _has(self, what: str) -> bool:
-        return self._services[StationAbilities].has(self._station_id, what)
+        return self._services[rules.StationAbilities].has(self._station_id, what)
 
     async def _priced(self, request: SetChargingProfileRequest) -> SetChargingProfileRequest:
         profile = await with_prices(self._services, self._station_id, self._caller.version, request.charging_profile)
@@ -388,7 +379,7 @@ class Pusher:
         tariff, run, now_ms = tariff_digest(signal.tariff()), self._services.store.run, self._services.clock.utc_ms
         await run(price_deliveries.begin, self._station_id, tariff, now_ms())
         most = PermittedPower(0, None, signal.export_limit_w), PermittedPower(signal.valid_until_ms, None, 0)
-        limit, notes = (self._station_id, SIGNAL_EXPORT, most), []
+        limit, notes = (self._station_id, rules.SIGNAL_EXPORT, most), []
         if limits := self._caller.version == "2.0.1":
             doubts = await self._services.store.read(charging.raised_beside, *limit, now_ms())
             notes = await run(charging.note_doubts, self._station_id, doubts, now_ms()) if doubts else []
@@ -404,7 +395,7 @@ class Pusher:
             await run(charging.end_doubts, notes)
         if isinstance(response, DataTransferResponse) and response.status != "Accepted":
             if response.status == "UnknownVendorId":
-                self._services[StationAbilities].lack(self._station_id, _DATA)
+                self._services[rules.StationAbilities].lack(self._station_id, _DATA)
             self._report("grid_signal_not_taken", version=signal.version, status=response.status)
         if isinstance(response, OcppError):
             self._lack(_DATA, response)
@@ -413,7 +404,7 @@ class Pusher:
     def _lack(self, what: str, error: OcppError) -> None:
         """Remember what a station does not have, until it boots with other firmware."""
         if error.answer in _ABSENT:
-            self._services[StationAbilities].lack(self._station_id, what)
+            self._services[rules.StationAbilities].lack(self._station_id, what)
 
     async def _call(self, request: Message, response: type[M]) -> M | OcppError | None:
         """Return the response, or the CALLERROR that rejects it for good; None: retry later."""

@@ -13,15 +13,7 @@ from csms.grid.rules import WIDE, Governing, PriceBounds, SiteLimits, SourceSign
 from csms.settlements import store as records
 from csms.sites.rules import Site
 from csms.smart_charging import store as charging
-from v2g.energy.grid_signal import (
-    ALL,
-    MAX_SIGNAL_BYTES,
-    ConnectionPoint,
-    GridLimit,
-    GridSignal,
-    has_integer_prices,
-    parse_grid_signal,
-)
+from v2g.energy import grid_signal
 from v2g.energy.limits import MOST_W
 from v2g.errors import CodecError, RefusedError
 from v2g.io.runtime.clock import Clock
@@ -58,21 +50,21 @@ class GridSource:
         self._unbound: dict[str, str] = {}
         self._ambiguous: list[str] = []
         self._lock = asyncio.Lock()
-        self.current: GridSignal | None = None
-        self.on_change: Callable[[GridSignal], None] = lambda _signal: None
+        self.current: grid_signal.GridSignal | None = None
+        self.on_change: Callable[[grid_signal.GridSignal], None] = lambda _signal: None
 
     async def load(self) -> None:
         """Load the newest stored signal, then the file's."""
         document = await self._store.run(records.newest_signal)
         if document is not None:
-            self.current = parse_grid_signal(document)
+            self.current = grid_signal.parse_grid_signal(document)
             await self._name_ambiguous(self.current)
         await self.read_file()
 
     async def take_newest(self) -> None:
         """Load another node's newer signal. Raises StoreError."""
         document = await self._store.read(records.newest_signal)
-        signal = parse_grid_signal(document) if document is not None else None
+        signal = grid_signal.parse_grid_signal(document) if document is not None else None
         if signal is not None and (self.current is None or signal.version > self.current.version):
             self.current = signal
             self.on_change(signal)
@@ -93,7 +85,7 @@ class GridSource:
             if state == self._file_state and not always:
                 return
             with self._path.open("rb") as file:
-                data = file.read(MAX_SIGNAL_BYTES + 1)
+                data = file.read(grid_signal.MAX_SIGNAL_BYTES + 1)
         except OSError as error:
             if str(error) != self._file_problem:
                 self._observe(Observe("ocpp", "grid_signal_unreadable", {"reason": str(error)}))
@@ -101,15 +93,15 @@ class GridSource:
             return
         self._file_state, self._file_problem = state, ""
         try:
-            signal = parse_grid_signal(data)
+            signal = grid_signal.parse_grid_signal(data)
             if signal != self.current:
                 await self.offer(signal, "file")
-                if has_integer_prices(data):
+                if grid_signal.has_integer_prices(data):
                     self._observe(Observe("ocpp", "grid_signal_old_prices", {"origin": "file", "reason": OLD_PRICES}))
         except (CodecError, RefusedError) as error:
             self._observe(Observe("ocpp", "grid_signal_refused", {"origin": "file", "reason": str(error)}))
 
-    async def offer(self, signal: GridSignal, origin: str) -> None:
+    async def offer(self, signal: grid_signal.GridSignal, origin: str) -> None:
         """Store a signal and put it in force. Raises RefusedError: `old_version` unless its version is higher,
         `price_out_of_bounds`, `unbound` where a limit has no connection point here, or `other_sources` where it is made
         from the sources of the configuration."""
@@ -153,10 +145,12 @@ class GridSource:
         assert self._site is not None
         site, sites = self._site, await self._store.read(charging.all_sites)
         if self._is_unbound("grid.connection_point", site.connection_point, sites):
-            site = msgspec.structs.replace(site, connection_point=ALL)  # the strictest meaning, until there is one
+            site = msgspec.structs.replace(
+                site, connection_point=grid_signal.ALL
+            )  # the strictest meaning, until there is one
         own = stated.connection_point
         if own is not None and self._is_unbound(stated.source, own, sites):
-            stated = msgspec.structs.replace(stated, connection_point=ALL)
+            stated = msgspec.structs.replace(stated, connection_point=grid_signal.ALL)
         async with self._lock:
             now_ms = self._clock.utc_ms()
             signal = await self._store.run(records.save_source, site, stated, now_ms)
@@ -168,9 +162,9 @@ class GridSource:
             self._announce(signal, stated.source, governing(self._site, await self.stated(), now_ms))
         return now_ms
 
-    def _is_unbound(self, whose: str, point: ConnectionPoint, sites: Sequence[Site]) -> bool:
+    def _is_unbound(self, whose: str, point: grid_signal.ConnectionPoint, sites: Sequence[Site]) -> bool:
         """Return whether no site has a connection point; that is reported once."""
-        refusal = unbound((GridLimit(connection_point=point, direction="import", limit_w=0),), sites)
+        refusal = unbound((grid_signal.GridLimit(connection_point=point, direction="import", limit_w=0),), sites)
         if refusal and refusal != self._unbound.get(whose):
             self._observe(Observe("ocpp", "grid_limit_unbound", {"reason": f"{whose}: {refusal}"}))
         self._unbound[whose] = refusal
@@ -184,16 +178,16 @@ class GridSource:
         """Return the sources whose limits are the lowest; None without sources. Raises StoreError."""
         return None if self._site is None else governing(self._site, await self.stated(), self._clock.utc_ms())
 
-    async def _name_ambiguous(self, signal: GridSignal) -> None:
+    async def _name_ambiguous(self, signal: grid_signal.GridSignal) -> None:
         """Report limits that name no connection point where there are sites: they hold over all stations together."""
         sites = [site.id for site in await self._store.read(charging.all_sites)]
-        ambiguous = sites if signal.connection_point == ALL and signal.site_import_limit_w < MOST_W else []
+        ambiguous = sites if signal.connection_point == grid_signal.ALL and signal.site_import_limit_w < MOST_W else []
         if ambiguous and ambiguous != self._ambiguous:
             data: dict[str, Scalar] = {"version": signal.version, "sites": ", ".join(sites)[:200]}
             self._observe(Observe("ocpp", "grid_limit_ambiguous", data))
         self._ambiguous = ambiguous
 
-    def _announce(self, signal: GridSignal, origin: str, by: Governing) -> None:
+    def _announce(self, signal: grid_signal.GridSignal, origin: str, by: Governing) -> None:
         self._observe(
             Observe(
                 "ocpp",

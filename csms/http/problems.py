@@ -7,17 +7,7 @@ from urllib.parse import quote
 import msgspec
 from litestar.exceptions import HTTPException
 
-from v2g.errors import (
-    CertificateError,
-    CodecError,
-    ConfigError,
-    OcppError,
-    RefusedError,
-    StoreError,
-    TimeoutExpired,
-    TransportError,
-    V2GError,
-)
+from v2g import errors
 
 T = TypeVar("T")
 
@@ -86,21 +76,21 @@ def describe(error: Exception) -> ApiError:
     """Return the answer for an error. Unexpected ones are a 500 without details; the log has them."""
     if isinstance(error, ApiError):
         return error
-    if isinstance(error, OcppError):
+    if isinstance(error, errors.OcppError):
         status = 501 if error.answer in ("NotImplemented", "NotSupported") else 502
         return ApiError(status, f"rejected by the station: {error}", error.hint, code=error.answer)
-    if isinstance(error, TimeoutExpired):
+    if isinstance(error, errors.TimeoutExpired):
         return ApiError(504, str(error), error.hint, code=error.timer)
-    if isinstance(error, RefusedError):
+    if isinstance(error, errors.RefusedError):
         status = 503 if error.reason == "full" else 404 if error.reason.startswith("unknown_") else 409
         return ApiError(status, str(error), error.hint, code=error.reason)
-    if isinstance(error, CodecError | ConfigError | CertificateError):
+    if isinstance(error, errors.CodecError | errors.ConfigError | errors.CertificateError):
         return ApiError(400, str(error), error.hint)
-    if isinstance(error, StoreError):
+    if isinstance(error, errors.StoreError):
         return ApiError(503, str(error), "try again")
-    if isinstance(error, TransportError):
+    if isinstance(error, errors.TransportError):
         return ApiError(502, str(error), error.hint)
-    if isinstance(error, V2GError):
+    if isinstance(error, errors.V2GError):
         return ApiError(409, str(error), error.hint)
     return ApiError(500, "internal error", "see the log of the back end")
 

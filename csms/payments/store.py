@@ -3,20 +3,7 @@
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ColumnElement,
-    Connection,
-    Index,
-    Integer,
-    String,
-    Text,
-    func,
-    insert,
-    select,
-    update,
-)
+import sqlalchemy as sa
 
 from csms.db.base import declare_table, page, row_id, transaction_key
 from csms.remote_control import store as commands
@@ -31,65 +18,65 @@ from v2g.ocpp.web_payment import QrCode
 
 payment_settlements: Final = declare_table(
     "payment_settlements",
-    Column("station_id", String(48), primary_key=True),
-    Column("psp_ref", String(255), primary_key=True),
-    Column("settled_ms", BigInteger, primary_key=True, autoincrement=False),
-    Column("transaction_id", transaction_key),
-    Column("status", String(16), nullable=False),
-    Column("amount", String(40), nullable=False),
-    Column("receipt_id", String(50), nullable=False, default="", server_default=""),
-    Column("received_ms", BigInteger, nullable=False),
-    Column("document", Text, nullable=False),
-    Index(None, "transaction_id"),
+    sa.Column("station_id", sa.String(48), primary_key=True),
+    sa.Column("psp_ref", sa.String(255), primary_key=True),
+    sa.Column("settled_ms", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("transaction_id", transaction_key),
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("amount", sa.String(40), nullable=False),
+    sa.Column("receipt_id", sa.String(50), nullable=False, default="", server_default=""),
+    sa.Column("received_ms", sa.BigInteger, nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Index(None, "transaction_id"),
 )
 
 web_payments: Final = declare_table(
     "web_payments",
-    Column("id", row_id, primary_key=True),
-    Column("station_id", String(48), nullable=False),
-    Column("evse_id", Integer, nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("started_ms", BigInteger, nullable=False),
-    Column("expires_ms", BigInteger, nullable=False),
-    Column("remote_start_id", BigInteger),
-    Column("transaction_limit", Text),
-    Index(None, "station_id", "state"),
-    Index(None, "state", "started_ms"),
+    sa.Column("id", row_id, primary_key=True),
+    sa.Column("station_id", sa.String(48), nullable=False),
+    sa.Column("evse_id", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("started_ms", sa.BigInteger, nullable=False),
+    sa.Column("expires_ms", sa.BigInteger, nullable=False),
+    sa.Column("remote_start_id", sa.BigInteger),
+    sa.Column("transaction_limit", sa.Text),
+    sa.Index(None, "station_id", "state"),
+    sa.Index(None, "state", "started_ms"),
 )
 
 qr_codes: Final = declare_table(
     "qr_codes",
-    Column("station_id", String(48), primary_key=True),
-    Column("template", Text, nullable=False),
-    Column("shared_secret", Text, nullable=False),  # sealed with the store's key; empty: a static code
-    Column("validity_s", Integer, nullable=False),
-    Column("length", Integer, nullable=False),
+    sa.Column("station_id", sa.String(48), primary_key=True),
+    sa.Column("template", sa.Text, nullable=False),
+    sa.Column("shared_secret", sa.Text, nullable=False),  # sealed with the store's key; empty: a static code
+    sa.Column("validity_s", sa.Integer, nullable=False),
+    sa.Column("length", sa.Integer, nullable=False),
 )
 
 battery_swaps: Final = declare_table(
     "battery_swaps",
-    Column("id", row_id, primary_key=True),
-    Column("station_id", String(48), nullable=False),
-    Column("request_id", BigInteger, nullable=False),
-    Column("event", String(20), nullable=False),
-    Column("token_type", String(20), nullable=False),
-    Column("id_token", String(255), nullable=False),
-    Column("received_ms", BigInteger, nullable=False),
-    Column("document", Text, nullable=False),
-    Index(None, "station_id", "request_id"),
+    sa.Column("id", row_id, primary_key=True),
+    sa.Column("station_id", sa.String(48), nullable=False),
+    sa.Column("request_id", sa.BigInteger, nullable=False),
+    sa.Column("event", sa.String(20), nullable=False),
+    sa.Column("token_type", sa.String(20), nullable=False),
+    sa.Column("id_token", sa.String(255), nullable=False),
+    sa.Column("received_ms", sa.BigInteger, nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Index(None, "station_id", "request_id"),
 )
 
 
-def add_settlement(connection: Connection, station_id: str, request: NotifySettlementRequest, now_ms: int) -> bool:
+def add_settlement(connection: sa.Connection, station_id: str, request: NotifySettlementRequest, now_ms: int) -> bool:
     """Store a settlement, once. False: known already (stations repeat unanswered messages)."""
     table, settled_ms = payment_settlements, parse_time(request.settlement_time)
     where = (
         (table.c.station_id == station_id) & (table.c.psp_ref == request.psp_ref) & (table.c.settled_ms == settled_ms)
     )
-    if connection.execute(select(table.c.status).where(where)).first() is not None:
+    if connection.execute(sa.select(table.c.status).where(where)).first() is not None:
         return False
     connection.execute(
-        insert(table).values(
+        sa.insert(table).values(
             station_id=station_id,
             psp_ref=request.psp_ref,
             settled_ms=settled_ms,
@@ -105,7 +92,7 @@ def add_settlement(connection: Connection, station_id: str, request: NotifySettl
 
 
 def list_settlements(
-    connection: Connection,
+    connection: sa.Connection,
     station_id: str | None = None,
     limit: int = 100,
     after: tuple[int, str, str, int] | None = None,
@@ -113,19 +100,19 @@ def list_settlements(
     """Return the newest settlements first, those `after` a time of arrival and key."""
     columns = payment_settlements.c
     falling = (columns.received_ms, columns.station_id, columns.psp_ref, columns.settled_ms)
-    query = page(select(payment_settlements), falling, after, limit)
+    query = page(sa.select(payment_settlements), falling, after, limit)
     if station_id is not None:
         query = query.where(payment_settlements.c.station_id == station_id)
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
 def open_web_payment(
-    connection: Connection, station_id: str, evse_id: int, now_ms: int, expires_ms: int,
+    connection: sa.Connection, station_id: str, evse_id: int, now_ms: int, expires_ms: int,
     limit: TransactionLimit | None = None,
 ) -> int:  # fmt: skip
     """Store a payment that began for an EVSE, with the driver's choices; return its number."""
     inserted = connection.execute(
-        insert(web_payments).values(
+        sa.insert(web_payments).values(
             station_id=station_id,
             evse_id=evse_id,
             state="Started",
@@ -154,42 +141,44 @@ class PaidStart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def pay(
-    connection: Connection, number: int, psp_ref: str, limit: TransactionLimit | None, now_ms: int
+    connection: sa.Connection, number: int, psp_ref: str, limit: TransactionLimit | None, now_ms: int
 ) -> PaidStart | None:
     """Store that a pending payment is paid, and the remote start that is to follow. None: it is not pending."""
     where = (web_payments.c.id == number) & (web_payments.c.state == "Started")
-    row = connection.execute(update(web_payments).where(where).values(state="Paid").returning(web_payments)).first()
+    row = connection.execute(sa.update(web_payments).where(where).values(state="Paid").returning(web_payments)).first()
     if row is None:
         return None
     if limit is None and row.transaction_limit:
         limit = typed_json.decode(row.transaction_limit, TransactionLimit)
     token = IdToken(id_token=psp_ref, type=DIRECT_PAYMENT)
     start = commands.open_start(connection, row.station_id, row.evse_id, token, limit, now_ms)
-    connection.execute(update(web_payments).where(web_payments.c.id == number).values(remote_start_id=start))
+    connection.execute(sa.update(web_payments).where(web_payments.c.id == number).values(remote_start_id=start))
     return paid_by(connection, number, psp_ref)
 
 
-def awaited(connection: Connection, since_ms: int) -> list[PaidStart]:
+def awaited(connection: sa.Connection, since_ms: int) -> list[PaidStart]:
     """Return the payments since a time that are paid and whose transactions have not begun, oldest first."""
     unbegun = commands.remote_starts.c.transaction_id.is_(None)  # or none was asked for
     its = web_payments.c
     return _starts(connection, (its.state == "Paid") & (its.started_ms >= since_ms) & unbegun)
 
 
-def paid_by(connection: Connection, number: int, psp_ref: str) -> PaidStart | None:
+def paid_by(connection: sa.Connection, number: int, psp_ref: str) -> PaidStart | None:
     """Return a payment that is paid by a reference, also one whose station refused to start; None if it is not."""
     here = (web_payments.c.id == number) & (commands.remote_starts.c.id_token == psp_ref)
     return next(iter(_starts(connection, here & web_payments.c.state.in_(("Paid", "Refused")))), None)
 
 
-def _starts(connection: Connection, which: ColumnElement[bool]) -> list[PaidStart]:
+def _starts(connection: sa.Connection, which: sa.ColumnElement[bool]) -> list[PaidStart]:
     its, start = web_payments.c, commands.remote_starts.c
     query = (
-        select(
-            its.id.label("payment_id"), its.station_id, its.evse_id, func.coalesce(start.id_token, "").label("psp_ref"),
-            func.coalesce(start.remote_start_id, 0).label("remote_start_id"),
-            func.coalesce(start.requested_ms, its.started_ms).label("paid_ms"),
-            func.coalesce(start.answer, commands.WITHDRAWN).label("answer"), (its.state == "Refused").label("refused"),
+        sa.select(
+            its.id.label("payment_id"), its.station_id, its.evse_id,
+            sa.func.coalesce(start.id_token, "").label("psp_ref"),
+            sa.func.coalesce(start.remote_start_id, 0).label("remote_start_id"),
+            sa.func.coalesce(start.requested_ms, its.started_ms).label("paid_ms"),
+            sa.func.coalesce(start.answer, commands.WITHDRAWN).label("answer"),
+            (its.state == "Refused").label("refused"),
         )
         .outerjoin(commands.remote_starts, start.remote_start_id == its.remote_start_id)
         .where(which)
@@ -198,23 +187,23 @@ def _starts(connection: Connection, which: ColumnElement[bool]) -> list[PaidStar
     return [PaidStart(**row._mapping) for row in connection.execute(query)]
 
 
-def take_up(connection: Connection, start: PaidStart, answer: str) -> bool:
+def take_up(connection: sa.Connection, start: PaidStart, answer: str) -> bool:
     """Claim a remote start that has no answer yet, by storing one. False: it has one meanwhile."""
     there = commands.remote_starts.c
     where = (there.remote_start_id == start.remote_start_id) & (there.answer == "")
-    return connection.execute(update(commands.remote_starts).where(where).values(answer=answer)).rowcount > 0
+    return connection.execute(sa.update(commands.remote_starts).where(where).values(answer=answer)).rowcount > 0
 
 
-def save_web_payment(connection: Connection, number: int, state: str) -> bool:
+def save_web_payment(connection: sa.Connection, number: int, state: str) -> bool:
     """Store the new state of a payment that is paid. False: it is in another one."""
     where = (web_payments.c.id == number) & (web_payments.c.state == "Paid")
-    return connection.execute(update(web_payments).where(where).values(state=state)).rowcount > 0
+    return connection.execute(sa.update(web_payments).where(where).values(state=state)).rowcount > 0
 
 
-def give_back(connection: Connection, start: PaidStart) -> bool:
+def give_back(connection: sa.Connection, start: PaidStart) -> bool:
     """Store that no transaction of a payment will begin, nor may any. False: that is known, or one has begun."""
     there = commands.remote_starts.c
-    its = select(there.transaction_id).where(there.remote_start_id == start.remote_start_id)
+    its = sa.select(there.transaction_id).where(there.remote_start_id == start.remote_start_id)
     begun = connection.execute(its.with_for_update()).scalar()  # its beginning waits, or is seen
     if begun or not save_web_payment(connection, start.payment_id, "Unused"):
         return False
@@ -222,7 +211,7 @@ def give_back(connection: Connection, start: PaidStart) -> bool:
     return True
 
 
-def is_paying(connection: Connection, station_id: str, evse_id: int, now_ms: int) -> bool:
+def is_paying(connection: sa.Connection, station_id: str, evse_id: int, now_ms: int) -> bool:
     """Return whether a payment for an EVSE is pending."""
     where = (
         (web_payments.c.station_id == station_id)
@@ -230,48 +219,48 @@ def is_paying(connection: Connection, station_id: str, evse_id: int, now_ms: int
         & (web_payments.c.state == "Started")
         & (web_payments.c.expires_ms > now_ms)
     )
-    return connection.execute(select(web_payments.c.id).where(where)).first() is not None
+    return connection.execute(sa.select(web_payments.c.id).where(where)).first() is not None
 
 
-def save_qr_code(connection: Connection, station_id: str, code: QrCode) -> None:
+def save_qr_code(connection: sa.Connection, station_id: str, code: QrCode) -> None:
     """Store a station's QR code settings."""
     values = msgspec.structs.asdict(code)
     where = qr_codes.c.station_id == station_id
-    if connection.execute(update(qr_codes).where(where).values(**values)).rowcount == 0:
-        connection.execute(insert(qr_codes).values(station_id=station_id, **values))
+    if connection.execute(sa.update(qr_codes).where(where).values(**values)).rowcount == 0:
+        connection.execute(sa.insert(qr_codes).values(station_id=station_id, **values))
 
 
-def qr_secrets(connection: Connection) -> dict[str, str]:
+def qr_secrets(connection: sa.Connection) -> dict[str, str]:
     """Return the stored secrets of stations' QR codes, by station; static codes have none."""
     rows = connection.execute(
-        select(qr_codes.c.station_id, qr_codes.c.shared_secret).where(qr_codes.c.shared_secret != "")
+        sa.select(qr_codes.c.station_id, qr_codes.c.shared_secret).where(qr_codes.c.shared_secret != "")
     )
     return {row.station_id: row.shared_secret for row in rows}
 
 
-def change_qr_secret(connection: Connection, station_id: str, sealed: str) -> None:
+def change_qr_secret(connection: sa.Connection, station_id: str, sealed: str) -> None:
     """Store the secret of a station's QR codes in another form."""
-    connection.execute(update(qr_codes).where(qr_codes.c.station_id == station_id).values(shared_secret=sealed))
+    connection.execute(sa.update(qr_codes).where(qr_codes.c.station_id == station_id).values(shared_secret=sealed))
 
 
-def find_qr_code(connection: Connection, station_id: str) -> QrCode | None:
+def find_qr_code(connection: sa.Connection, station_id: str) -> QrCode | None:
     """Return a station's QR code settings, or None."""
-    row = connection.execute(select(qr_codes).where(qr_codes.c.station_id == station_id)).first()
+    row = connection.execute(sa.select(qr_codes).where(qr_codes.c.station_id == station_id)).first()
     if row is None:
         return None
     return QrCode(template=row.template, shared_secret=row.shared_secret, validity_s=row.validity_s, length=row.length)
 
 
-def expire_web_payments(connection: Connection, now_ms: int) -> int:
+def expire_web_payments(connection: sa.Connection, now_ms: int) -> int:
     """Mark payments that timed out; return how many."""
     where = (web_payments.c.state == "Started") & (web_payments.c.expires_ms <= now_ms)
-    return connection.execute(update(web_payments).where(where).values(state="Expired")).rowcount
+    return connection.execute(sa.update(web_payments).where(where).values(state="Expired")).rowcount
 
 
-def add_swap(connection: Connection, station_id: str, request: BatterySwapRequest, now_ms: int) -> None:
+def add_swap(connection: sa.Connection, station_id: str, request: BatterySwapRequest, now_ms: int) -> None:
     """Store an event of a swap (S01 to S03)."""
     connection.execute(
-        insert(battery_swaps).values(
+        sa.insert(battery_swaps).values(
             station_id=station_id,
             request_id=request.request_id,
             event=request.event_type,
@@ -283,19 +272,19 @@ def add_swap(connection: Connection, station_id: str, request: BatterySwapReques
     )
 
 
-def is_last_swap(connection: Connection, station_id: str, request: BatterySwapRequest) -> bool:
+def is_last_swap(connection: sa.Connection, station_id: str, request: BatterySwapRequest) -> bool:
     """Return whether an event of a swap is a station's last one again."""
     table = battery_swaps.c
-    last = select(table.document).where(table.station_id == station_id).order_by(table.id.desc()).limit(1)
+    last = sa.select(table.document).where(table.station_id == station_id).order_by(table.id.desc()).limit(1)
     return connection.execute(last).scalar() == msgspec.json.encode(request).decode()
 
 
 def list_swaps(
-    connection: Connection, after: tuple[int, ...] | None, limit: int, station_id: str, request_id: int | None
+    connection: sa.Connection, after: tuple[int, ...] | None, limit: int, station_id: str, request_id: int | None
 ) -> list[dict[str, object]]:
     """Return the events of swaps at a station, oldest first, documents decoded: those with numbers `after` one."""
     table = battery_swaps.c
-    query = page(select(battery_swaps).where(table.station_id == station_id), (table.id,), after, limit, rising=True)
+    query = page(sa.select(battery_swaps).where(table.station_id == station_id), (table.id,), after, limit, rising=True)
     if request_id is not None:
         query = query.where(table.request_id == request_id)
     return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in connection.execute(query)]

@@ -24,18 +24,7 @@ from csms.tokens.rules import normalise
 from v2g import typed_json
 from v2g.energy.price_plan import PricePlan
 from v2g.errors import CodecError
-from v2g.ocpi import wire
-from v2g.ocpi.objects import (
-    BusinessDetails,
-    CdrToken,
-    Id36,
-    OcpiConnector,
-    OcpiEvse,
-    OcpiLocation,
-    OcpiPlace,
-    OcpiTariff,
-    OpeningTimes,
-)
+from v2g.ocpi import objects, wire
 from v2g.ocpi.tariffs import tariff_id, tariffs_of
 
 _STATUS: Final = {"Occupied": "CHARGING", "Reserved": "RESERVED", "Available": "AVAILABLE", "Faulted": "OUTOFORDER",
@@ -70,7 +59,7 @@ class OfferedEvse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Its station."""
     evse: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1
     """Its number there."""
-    uid: Id36 | None = None
+    uid: objects.Id36 | None = None
     """Its technical id at partners; by default from station and number."""
     evse_id: Annotated[str, msgspec.Meta(pattern=r"^[ -~]{1,48}\Z", examples=["DE*ABC*E1"])]
     """Its id (eMI3)."""
@@ -101,7 +90,7 @@ class OfferedLocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Of IANA."""
     publish: bool = True
     """Whether drivers may see it on maps."""
-    opening_times: OpeningTimes | None = None
+    opening_times: objects.OpeningTimes | None = None
     """When its EVSEs can be reached."""
     help_phone: Annotated[str, msgspec.Meta(pattern=r"^\+[0-9 ]{5,24}\Z", examples=["+49 30 1234567"])] | None = None
     """Whom drivers call; before OCPI 2.3.0 partners do not see it."""
@@ -118,7 +107,7 @@ class OfferedLocation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """A partner's driver was authorized: how, with which token, and whether it consents to feed back (None: unsaid)."""
 
-    token: CdrToken
+    token: objects.CdrToken
     auth_method: str
     reference: str | None = None
     discharge: bool | None = None
@@ -180,7 +169,7 @@ def publish_location(
     # two changes have two times, also where a clock was set back
     changed_ms = now_ms if known is None else max(now_ms, known.updated_ms + 1)
     updated = wire.moment(changed_ms)
-    before = None if known is None else typed_json.decode(known.document, OcpiLocation)
+    before = None if known is None else typed_json.decode(known.document, objects.OcpiLocation)
     stations = {each.station_id for each in place.evses}
     query = select(connectors).where(connectors.c.station_id.in_(stations))
     statuses: dict[tuple[str, int], set[str]] = {}
@@ -198,11 +187,11 @@ def publish_location(
         for uid, each in old.items()
         if uid not in there
     ]
-    found = OcpiLocation(
+    found = objects.OcpiLocation(
         country_code=config.country_code, party_id=config.party_id, id=place.id, publish=place.publish,
         name=place.name, address=place.address, city=place.city, postal_code=place.postal_code,
-        country=place.country, coordinates=OcpiPlace(latitude=place.latitude, longitude=place.longitude),
-        evses=(*evses, *gone), operator=BusinessDetails(name=config.name), time_zone=place.time_zone,
+        country=place.country, coordinates=objects.OcpiPlace(latitude=place.latitude, longitude=place.longitude),
+        evses=(*evses, *gone), operator=objects.BusinessDetails(name=config.name), time_zone=place.time_zone,
         opening_times=place.opening_times, help_phone=place.help_phone, nuts=place.nuts,
         parking_spaces=place.parking_spaces, disabled_spaces=place.disabled_spaces, last_updated=updated,
     )  # fmt: skip
@@ -220,7 +209,7 @@ def publish_location(
         rows.enqueue(connection, partners, "locations", subject, now_ms)
 
 
-def _but_status(evse: OcpiEvse, before: OcpiEvse | None) -> bool:
+def _but_status(evse: objects.OcpiEvse, before: objects.OcpiEvse | None) -> bool:
     return before is not None and before == msgspec.structs.replace(
         evse, status=before.status, last_updated=before.last_updated
     )
@@ -228,9 +217,9 @@ def _but_status(evse: OcpiEvse, before: OcpiEvse | None) -> bool:
 
 def _evse(
     connection: Connection, config: RoamingConfig, offered: OfferedEvse, zone: str,
-    statuses: Mapping[tuple[str, int], set[str]], connected: Collection[str], before: OcpiEvse | None, now_ms: int,
-    updated: datetime,
-) -> OcpiEvse:  # fmt: skip
+    statuses: Mapping[tuple[str, int], set[str]], connected: Collection[str], before: objects.OcpiEvse | None,
+    now_ms: int, updated: datetime,
+) -> objects.OcpiEvse:  # fmt: skip
     station_id = offered.station_id
     price_plan = find_plan(connection, Scope(station_id=station_id, evse_id=offered.evse))
     fault = "" if price_plan is None else publish_tariff(connection, config, price_plan, zone, now_ms)
@@ -243,7 +232,7 @@ def _evse(
     old = {each.id: each for each in before.connectors} if before is not None else {}
     made = []
     for each in offered.connectors:
-        connector = OcpiConnector(
+        connector = objects.OcpiConnector(
             id=each.id, standard=each.standard, format=each.format, power_type=each.power_type,
             max_voltage=each.max_voltage, max_amperage=each.max_amperage,
             max_electric_power=each.max_electric_power, tariff_ids=names, capabilities=each.capabilities,
@@ -252,7 +241,7 @@ def _evse(
         kept = old.get(each.id)
         same = kept is not None and msgspec.structs.replace(connector, last_updated=kept.last_updated) == kept
         made.append(kept if same and kept is not None else connector)
-    found = OcpiEvse(
+    found = objects.OcpiEvse(
         uid=offered.key, evse_id=offered.evse_id, status=status if station_id in connected else "UNKNOWN",
         capabilities=_CAPABILITIES, connectors=tuple(made), last_updated=updated,
     )  # fmt: skip
@@ -277,7 +266,7 @@ def publish_changed_tariffs(connection: Connection, config: RoamingConfig, now_m
         if kept.object_id in wanted:
             tariff, of = wanted[kept.object_id]
             made = _own_tariff(tariff, of, stored[of.id], now_ms)
-            before = typed_json.decode(kept.document, OcpiTariff)
+            before = typed_json.decode(kept.document, objects.OcpiTariff)
             if msgspec.structs.replace(tariff, last_updated=before.last_updated) == before:
                 same = msgspec.structs.replace(kept, about=made.about, alias=made.alias)
                 if same != kept:
@@ -289,7 +278,7 @@ def publish_changed_tariffs(connection: Connection, config: RoamingConfig, now_m
         rows.enqueue(connection, rows.receivers(connection, "tariffs"), "tariffs", kept.object_id, now_ms)
 
 
-def _own_tariff(tariff: OcpiTariff, of: PricePlan, stored: str, now_ms: int) -> Kept:
+def _own_tariff(tariff: objects.OcpiTariff, of: PricePlan, stored: str, now_ms: int) -> Kept:
     """Return a tariff as it is stored, with its plan and when that was stored."""
     made = own_object("tariffs", tariff.id, wire.encode(tariff).decode(), now_ms)
     return msgspec.structs.replace(made, about=stored, alias=of.id)
@@ -308,7 +297,9 @@ def publish_tariff(connection: Connection, config: RoamingConfig, price_plan: Pr
     return ""
 
 
-def tariffs_at(config: RoamingConfig, found: PricePlan, zone: str, now_ms: int) -> tuple[tuple[OcpiTariff, ...], str]:
+def tariffs_at(
+    config: RoamingConfig, found: PricePlan, zone: str, now_ms: int
+) -> tuple[tuple[objects.OcpiTariff, ...], str]:
     """Return the tariffs of a plan at a location in a time zone, or why OCPI cannot say it there."""
     if not has_clock_of(found, zone, now_ms // 86_400_000):  # a tariff's clock is that of its location
         return (), f"plan {found.id} has the clock of {found.zone}, its location that of {zone}"
@@ -318,7 +309,7 @@ def tariffs_at(config: RoamingConfig, found: PricePlan, zone: str, now_ms: int) 
         return (), f"plan {found.id}: {error}"
 
 
-def tariffs_of_plan(config: RoamingConfig, found: PricePlan, now_ms: int) -> tuple[OcpiTariff, ...]:
+def tariffs_of_plan(config: RoamingConfig, found: PricePlan, now_ms: int) -> tuple[objects.OcpiTariff, ...]:
     """Return the tariffs of a plan, none if OCPI cannot say it."""
     return tariffs_at(config, found, found.zone, now_ms)[0]
 

@@ -9,28 +9,18 @@ from msgspec import Meta
 
 from csms.webhooks.rules import Reach, check_url
 from v2g.errors import ConfigError, OcpiError
-from v2g.ocpi.objects import (
-    ModuleEndpoint,
-    ModuleRole,
-    OcpiCredentials,
-    OcpiLocation,
-    OcpiObject,
-    OcpiSession,
-    OcpiTariff,
-    OcpiToken,
-    OfferedVersion,
-    PartyRole,
-)
+from v2g.ocpi import objects
 from v2g.ocpi.wire import VERSIONS, Version
 
 Side = Literal["cpo", "emsp"]
 
-KINDS: Final[dict[str, type[OcpiObject]]] = {
-    "locations": OcpiLocation, "tariffs": OcpiTariff, "sessions": OcpiSession, "tokens": OcpiToken,
+KINDS: Final[dict[str, type[objects.OcpiObject]]] = {
+    "locations": objects.OcpiLocation, "tariffs": objects.OcpiTariff, "sessions": objects.OcpiSession,
+    "tokens": objects.OcpiToken,
 }  # fmt: skip
 """Objects that are sent by PUT, by module."""
 
-MODULES: Final[dict[Side, dict[str, ModuleRole]]] = {
+MODULES: Final[dict[Side, dict[str, objects.ModuleRole]]] = {
     "cpo": {
         "locations": "SENDER", "tariffs": "SENDER", "sessions": "SENDER", "cdrs": "SENDER", "tokens": "RECEIVER",
         "commands": "RECEIVER", "chargingprofiles": "RECEIVER", "hubclientinfo": "RECEIVER",
@@ -68,8 +58,8 @@ class Partner(msgspec.Struct, frozen=True, kw_only=True):
     repeats_until_ms: int = 0
     rotated: bool = False
     version: str = ""
-    roles: tuple[PartyRole, ...] = ()
-    endpoints: tuple[ModuleEndpoint, ...] = ()
+    roles: tuple[objects.PartyRole, ...] = ()
+    endpoints: tuple[objects.ModuleEndpoint, ...] = ()
 
     @property
     def parties(self) -> frozenset[str]:
@@ -90,7 +80,7 @@ class Partner(msgspec.Struct, frozen=True, kw_only=True):
         concern; "": the partner itself."""
         return "" if self.hub is None or sender == party_of(*self.hub) else sender
 
-    def endpoint(self, module: str, role: ModuleRole) -> str | None:
+    def endpoint(self, module: str, role: objects.ModuleRole) -> str | None:
         """Return the URL of its module in a role."""
         found = (each for each in self.endpoints if each.identifier.lower() == module)
         return next((each.url for each in found if each.role.upper() in (role, "")), None)
@@ -133,7 +123,7 @@ def host_of(url: str) -> str:
     return (urlsplit(url).hostname or "").lower()
 
 
-def best_version(offered: list[OfferedVersion], only: str = "") -> tuple[Version, str]:
+def best_version(offered: list[objects.OfferedVersion], only: str = "") -> tuple[Version, str]:
     """Return the best common version and its URL; `only`: no other. Raises OcpiError (3002)."""
     urls = {each.version: each.url for each in offered}
     for version in VERSIONS:
@@ -143,7 +133,7 @@ def best_version(offered: list[OfferedVersion], only: str = "") -> tuple[Version
     raise OcpiError(f"no common version: {only or ', '.join(VERSIONS)} here, {names} there", code=3002)
 
 
-def with_roles(partner: Partner, said: OcpiCredentials, others: dict[str, str]) -> Partner:
+def with_roles(partner: Partner, said: objects.OcpiCredentials, others: dict[str, str]) -> Partner:
     """Return a partner with the roles that it has said. A hub also names this back end and partners of ours (`others`):
     it does not speak for them. Raises OcpiError (2001) for another partner's party, or a hub without any of its own."""
     taken = {each: whose for each in said.roles if (whose := others.get(party_of(each.country_code, each.party_id)))}

@@ -12,18 +12,10 @@ from csms.prequalifications.work import ExportPermits
 from csms.requests.store import UNANSWERED
 from csms.requests.work import Asked, ask, call, failure
 from csms.services import Services
+from csms.smart_charging import rules
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import Step, add_up, dynamic_share, from_template
 from csms.smart_charging.profile_rules import limit_problems, problems
-from csms.smart_charging.rules import (
-    StationAbilities,
-    check_distinct,
-    check_operators,
-    check_operators_id,
-    in_the_way,
-    is_former,
-    is_own,
-)
 from csms.stations import store as stations
 from csms.tariffs.vehicle_prices import has_prices, with_prices
 from csms.transactions import store as transactions
@@ -84,7 +76,7 @@ class SmartCharging:
         more than the station's prequalification permits, `place_taken` for an own one in the place of another.
         """
         services = self._services
-        if is_own(profile):
+        if rules.is_own(profile):
             await self._check_place(station_id, evse_id, profile)
         await self._check_rules(station_id, evse_id, profile)
         await self._check_export(station_id, evse_id, profile)
@@ -111,7 +103,7 @@ class SmartCharging:
                 await self._check_rules(station_id, evse_id, profile)
                 await self._check_export(station_id, evse_id, profile)
             case RequestStartTransactionRequest(evse_id=evse, charging_profile=ChargingProfile() as profile):
-                check_operators_id(profile.id)
+                rules.check_operators_id(profile.id)
                 if profile.charging_profile_purpose != "TxProfile":  # F01.FR.09
                     raise RefusedError("a remote start needs a TxProfile (F01.FR.09)", reason="profile_purpose")
                 if profile.transaction_id is not None:  # the transaction has no id yet
@@ -122,14 +114,14 @@ class SmartCharging:
                 await self._check_rules(station_id, None, profile)
                 await self._check_export(station_id, evse or 0, profile)
             case ocpp.UpdateDynamicScheduleRequest(charging_profile_id=profile_id, schedule_update=values):
-                check_operators_id(profile_id)
+                rules.check_operators_id(profile_id)
                 await self._check_dynamic(station_id, profile_id, values)
 
     async def check_operators(self, station_id: str, evse_id: int, profile: ChargingProfile) -> None:
         """Refuse an operator's profile in the place of another. Raises RefusedError."""
         held = [(place, each) for place, _, each in await self._services.store.read(charging.profiles, station_id)]
-        check_operators(held, evse_id, profile)
-        check_distinct(held, evse_id, profile, self._services.clock.utc_ms())
+        rules.check_operators(held, evse_id, profile)
+        rules.check_distinct(held, evse_id, profile, self._services.clock.utc_ms())
 
     async def _check_rules(self, station_id: str, evse_id: int | None, profile: ChargingProfile) -> None:
         """Refuse a profile that breaks a rule of its own, or has an id that the station reserves. Raises RefusedError.
@@ -163,7 +155,7 @@ class SmartCharging:
         await self.read_held(station_id)
         held = await self._services.store.read(charging.profiles, station_id)
         there = [(at_evse, each) for at_evse, source, each in held if source == charging.CSO]
-        for other in in_the_way(there, evse_id, profile):
+        for other in rules.in_the_way(there, evse_id, profile):
             data: dict[str, Scalar] = {
                 "profile": profile.id,
                 "by": other.id,
@@ -184,14 +176,14 @@ class SmartCharging:
         had other ids, are cleared. Raises as `get_profiles`.
         """
         services = self._services
-        if services[StationAbilities].is_read(station_id):
+        if services[rules.StationAbilities].is_read(station_id):
             return
         with services.feed.subscribe({_REPORT}) as reports:
             try:
                 asked = await self.get_profiles(station_id, _OF_CSMS)
             except (OcppError, TimeoutExpired) as error:
                 services.report("ocpp", "charging_profiles_unread", station_id, {"reason": str(error)[:200]})
-                services[StationAbilities].note_read(station_id, whole=False)
+                services[rules.StationAbilities].note_read(station_id, whole=False)
                 return
             complete = getattr(asked.response, "status", "") != "Accepted"
             with contextlib.suppress(TimeoutError):
@@ -202,14 +194,14 @@ class SmartCharging:
                         complete = reported and not event.data["tbc"]
         if not complete:
             services.report("ocpp", "charging_profiles_unread", station_id, {"reason": "no complete report"})
-        services[StationAbilities].note_read(station_id, whole=complete)
+        services[rules.StationAbilities].note_read(station_id, whole=complete)
         held = await services.store.read(charging.profiles, station_id)
         version = await services.store.read(stations.signal_version, station_id)
-        others = [each for _, source, each in held if source == charging.CSO and not is_own(each)]
+        others = [each for _, source, each in held if source == charging.CSO and not rules.is_own(each)]
         for each in others:
-            if is_former(each, version):
+            if rules.is_former(each, version):
                 await self.clear(station_id, profile_id=each.id)
-        others = [each for each in others if not is_former(each, version)]
+        others = [each for each in others if not rules.is_former(each, version)]
         if others:
             names = (f"{each.id} ({each.charging_profile_purpose}, level {each.stack_level})" for each in others)
             data: dict[str, Scalar] = {"profiles": len(others), "which": ", ".join(itertools.islice(names, _NAMED))}

@@ -17,18 +17,8 @@ from csms.tariffs import store as tariffs
 from csms.tokens import store as tokens
 from csms.tokens.rules import TokenAnswer, answer_known
 from csms.tokens.work import look_up, token_info, where
-from csms.transactions import events
+from csms.transactions import events, rules
 from csms.transactions.events import EventArrival, add_events
-from csms.transactions.rules import (
-    Event,
-    Transaction,
-    connection_reading,
-    cost_nothing,
-    kept_here,
-    limit_to_tell,
-    samples_of,
-    tightest,
-)
 from csms.transactions.store import limit_told, save_answer, want_limit
 from csms.transactions.work import LIMITED, LIMITED_READING, known_limits
 from v2g import typed_json
@@ -97,7 +87,7 @@ async def answer_transaction_event(
 
 
 async def _authorize(
-    context: HandlerContext, id_token: IdToken, request: TransactionEventRequest, transaction: Transaction
+    context: HandlerContext, id_token: IdToken, request: TransactionEventRequest, transaction: rules.Transaction
 ) -> tuple[TokenAnswer, bool]:
     """Return the token's status for an event; link token and transaction if necessary (C01, C09, C16).
 
@@ -123,11 +113,11 @@ async def _authorize(
 def _left(answer: TokenAnswer, limit: TransactionLimit | None) -> TransactionLimit | None:
     """Return a limit, lowered to what the driver has left (C17.FR.03)."""
     cost = None if answer.remaining_cost is None else money(answer.remaining_cost)
-    return tightest(TransactionLimit(max_energy=answer.remaining_wh, max_cost=cost), limit)
+    return rules.tightest(TransactionLimit(max_energy=answer.remaining_wh, max_cost=cost), limit)
 
 
 async def _told(
-    context: HandlerContext, transaction: Transaction, limit: TransactionLimit | None
+    context: HandlerContext, transaction: rules.Transaction, limit: TransactionLimit | None
 ) -> TransactionLimit | None:
     """Return the limit in an answer. Of what the station does not know (E16.FR.12), before 2.1 all, the back end ends
     what has reached it."""
@@ -137,7 +127,7 @@ async def _told(
     key = context.station_id, transaction.transaction_id
     if rest is not None and await context.services.store.run(want_limit, *key, rest, add=True):
         context.observe("ocpp", LIMITED, transaction=transaction.transaction_id)
-    return None if known is None else limit_to_tell(limit, None, known)
+    return None if known is None else rules.limit_to_tell(limit, None, known)
 
 
 async def _divided(
@@ -148,10 +138,10 @@ async def _divided(
     if context.version != "2.1":
         return None, limit
     known = await known_limits(context.services, context.station_id)
-    return known, kept_here(limit, known)
+    return known, rules.kept_here(limit, known)
 
 
-async def _limit(context: HandlerContext, transaction: Transaction, wanted: str) -> TransactionLimit | None:
+async def _limit(context: HandlerContext, transaction: rules.Transaction, wanted: str) -> TransactionLimit | None:
     """Return an operator's limits, once (E16.FR.02), but for those that the station does not know, before 2.1 all: the
     back end looks whether they are reached."""
     if not transaction.active:
@@ -166,11 +156,11 @@ async def _limit(context: HandlerContext, transaction: Transaction, wanted: str)
     reported = None if transaction.limit is None else typed_json.decode(transaction.limit.value, TransactionLimit)
     kept = None if rest is None else msgspec.json.encode(rest).decode()
     await context.services.store.run(limit_told, context.station_id, transaction.transaction_id, wanted, kept)
-    return limit_to_tell(limit, reported, known)
+    return rules.limit_to_tell(limit, reported, known)
 
 
 async def _total_cost(
-    context: HandlerContext, request: TransactionEventRequest, transaction: Transaction, received_ms: int
+    context: HandlerContext, request: TransactionEventRequest, transaction: rules.Transaction, received_ms: int
 ) -> float | None:
     """Return the cost of an ended transaction (I03.FR.02), none while it is held; store a station's own cost (I12),
     unless it could not calculate it: it may be a part (I12.FR.14)."""
@@ -204,15 +194,15 @@ async def _total_cost(
             await run(tariffs.fix_plan, *key)
         return None
     if not await context.services.store.read(tariffs.any_assigned):
-        return 0.0 if cost_nothing(transaction) else None
+        return 0.0 if rules.cost_nothing(transaction) else None
     bill = await run(tariffs.update_cost, *key, now_ms)
     return None if bill is None else money(bill.incl_tax)  # I03.FR.04: 0 is sent as well
 
 
-def _event(station_id: str, request: TransactionEventRequest, document: bytes) -> Event:
+def _event(station_id: str, request: TransactionEventRequest, document: bytes) -> rules.Event:
     info, evse, token = request.transaction_info, request.evse, request.id_token
     # an event as a station that was never offline would send it
-    return Event(
+    return rules.Event(
         station_id=station_id,
         transaction_id=info.transaction_id,
         seq_no=small(request.seq_no),
@@ -232,24 +222,24 @@ def _event(station_id: str, request: TransactionEventRequest, document: bytes) -
         stopped_reason=info.stopped_reason,
         tariff_id=info.tariff_id,
         limit=msgspec.json.encode(info.transaction_limit).decode() if info.transaction_limit is not None else None,
-        samples=samples_of(request.meter_value),
+        samples=rules.samples_of(request.meter_value),
     )
 
 
 @answers
 async def answer_meter_values(context: HandlerContext, request: MeterValuesRequest) -> MeterValuesResponse:
     """Store meter values outside a transaction (J01)."""
-    evse_id, samples = small(request.evse_id), samples_of(request.meter_value)
+    evse_id, samples = small(request.evse_id), rules.samples_of(request.meter_value)
     store, now_ms = context.services.store, context.services.clock.utc_ms()
     await store.report(events.add_samples, context.station_id, evse_id, samples)
-    if not evse_id and (reading := connection_reading(samples)) is not None:
+    if not evse_id and (reading := rules.connection_reading(samples)) is not None:
         await store.report(events.note_grid_reading, context.station_id, reading, now_ms)
     context.observe("metering", "meter_values", evse=evse_id, samples=len(samples))
     return MeterValuesResponse()
 
 
 async def _linked(
-    context: HandlerContext, request: TransactionEventRequest, at_ms: int, transaction: Transaction
+    context: HandlerContext, request: TransactionEventRequest, at_ms: int, transaction: rules.Transaction
 ) -> TransactionLimit | None:
     """After an event was stored, or came again: link it to the remote start and the reservation that it names. This
     program may have been killed in between.

@@ -18,17 +18,8 @@ from csms.device_model.store import list_variables
 from csms.remote_control import work as remote_control
 from csms.services import Services
 from csms.tariffs import store as tariffs
+from csms.transactions import rules
 from csms.transactions import store as transactions
-from csms.transactions.rules import (
-    ClosedReason,
-    Transaction,
-    Verdict,
-    forgotten,
-    judge_status,
-    kept_here,
-    reached,
-    suspects,
-)
 from v2g import typed_json
 from v2g.errors import RefusedError, V2GError
 from v2g.observe import Scalar
@@ -102,7 +93,7 @@ class TransactionWatch:
         """Ask a station about its suspect transactions, and about gaps that it was going to fill."""
         services = self._services
         found = await services.store.read(transactions.open_with_last_message, station_id)
-        over = {each for newer, heard_ms in found for each in forgotten(newer, heard_ms, found)}
+        over = {each for newer, heard_ms in found for each in rules.forgotten(newer, heard_ms, found)}
         for transaction_id in over:
             await self.close(station_id, transaction_id, "next_began")
         booted_ms = await services.store.read(transactions.booted_ms, station_id)
@@ -112,7 +103,7 @@ class TransactionWatch:
         for each in still:
             if each.wanted_limit is not None and not each.limit_told:
                 await self._keep_limit(station_id, each.transaction_id)
-        doubtful = suspects(still, last_ms, services.clock.utc_ms(), booted_ms=booted_ms, silent_ms=silent_ms)
+        doubtful = rules.suspects(still, last_ms, services.clock.utc_ms(), booted_ms=booted_ms, silent_ms=silent_ms)
         for transaction_id in doubtful:
             with contextlib.suppress(V2GError):  # unreachable now: the next check asks again
                 await self.ask(station_id, transaction_id)
@@ -125,7 +116,7 @@ class TransactionWatch:
         if newer is None:
             return
         found = await self._services.store.read(transactions.open_with_last_message, station_id)
-        for over in forgotten(*newer, found):
+        for over in rules.forgotten(*newer, found):
             await self.close(station_id, over, "next_began")
 
     async def ended(self, station_id: str, transaction_id: str) -> None:
@@ -141,13 +132,13 @@ class TransactionWatch:
                 self._gaps.pop(key, None)
                 await services.store.run(transactions.note_lost, *key, services.clock.utc_ms())
 
-    async def ask(self, station_id: str, transaction_id: str) -> Verdict:
+    async def ask(self, station_id: str, transaction_id: str) -> rules.Verdict:
         """Ask a station about a transaction, and close it when it is over. Raises V2GError: no answer."""
         services = self._services
         response = await services.connections.expect(
             station_id, GetTransactionStatusRequest(transaction_id=transaction_id), GetTransactionStatusResponse
         )
-        verdict = judge_status(ongoing=response.ongoing_indicator, messages_in_queue=response.messages_in_queue)
+        verdict = rules.judge_status(ongoing=response.ongoing_indicator, messages_in_queue=response.messages_in_queue)
         now_ms = services.clock.utc_ms()
         if verdict == "ongoing":
             await services.store.run(transactions.note_message, station_id, transaction_id, now_ms)
@@ -190,19 +181,19 @@ class TransactionWatch:
                 data: dict[str, Scalar] = {"transaction": transaction_id, **over}
                 services.report("ocpp", "transaction_limit_reached", station_id, data)
 
-    async def _reached(self, found: Transaction) -> dict[str, Scalar] | None:
+    async def _reached(self, found: rules.Transaction) -> dict[str, Scalar] | None:
         if found.wanted_limit is None or found.limit_told:
             return None
         wanted: TransactionLimit | None = typed_json.decode(found.wanted_limit, TransactionLimit)
         version = self._services.connections.version(found.station_id)
         if version == "2.1" and wanted is not None:
-            wanted = kept_here(wanted, await known_limits(self._services, found.station_id))
+            wanted = rules.kept_here(wanted, await known_limits(self._services, found.station_id))
         if version is None or wanted is None:
             return None
-        which = reached(found, wanted, await self._cost_of(found, wanted), self._services.clock.utc_ms())
+        which = rules.reached(found, wanted, await self._cost_of(found, wanted), self._services.clock.utc_ms())
         return {"limit": which, "value": getattr(wanted, which)} if which else None
 
-    async def _cost_of(self, found: Transaction, wanted: TransactionLimit) -> Decimal | None:
+    async def _cost_of(self, found: rules.Transaction, wanted: TransactionLimit) -> Decimal | None:
         key, clock = (found.station_id, found.transaction_id), self._services.clock
         began_s = clock.monotonic()
         if wanted.max_cost is None or began_s < self._rests.get(key, began_s):
@@ -212,7 +203,7 @@ class TransactionWatch:
         self._rests[key] = ended_s + _REST * (ended_s - began_s)
         return None if worked is None else Decimal(worked.bill.incl_tax).scaleb(-6)
 
-    async def close(self, station_id: str, transaction_id: str, reason: ClosedReason) -> bool:
+    async def close(self, station_id: str, transaction_id: str, reason: rules.ClosedReason) -> bool:
         """Close a transaction with the data received so far, and calculate its cost; False when it is not open."""
         services = self._services
         now_ms = services.clock.utc_ms()

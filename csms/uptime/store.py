@@ -4,20 +4,7 @@ from collections.abc import Collection, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Index,
-    Integer,
-    String,
-    Text,
-    bindparam,
-    delete,
-    func,
-    select,
-    text,
-)
+import sqlalchemy as sa
 
 from csms.db.base import AnyRow, declare_table, newest, row_id
 from csms.db.bulk import insert_numbered
@@ -28,16 +15,16 @@ from csms.uptime.rules import Exclusion, Status, TimeSpan
 
 uptime_exclusions: Final = declare_table(
     "uptime_exclusions",
-    Column("exclusion_id", row_id, primary_key=True),
-    Column("station_id", String(48), nullable=False),
-    Column("evse_id", Integer, nullable=False),  # 0: all of the station
-    Column("from_ms", BigInteger, nullable=False),
-    Column("to_ms", BigInteger, nullable=False),
-    Column("cause", String(16), nullable=False),
-    Column("evidence", Text, nullable=False),
-    Column("added_by", String(200), nullable=False),
-    Column("added_ms", BigInteger, nullable=False),
-    Index(None, "station_id", "from_ms"),
+    sa.Column("exclusion_id", row_id, primary_key=True),
+    sa.Column("station_id", sa.String(48), nullable=False),
+    sa.Column("evse_id", sa.Integer, nullable=False),  # 0: all of the station
+    sa.Column("from_ms", sa.BigInteger, nullable=False),
+    sa.Column("to_ms", sa.BigInteger, nullable=False),
+    sa.Column("cause", sa.String(16), nullable=False),
+    sa.Column("evidence", sa.Text, nullable=False),
+    sa.Column("added_by", sa.String(200), nullable=False),
+    sa.Column("added_ms", sa.BigInteger, nullable=False),
+    sa.Index(None, "station_id", "from_ms"),
     sqlite_autoincrement=True,
 )
 """Times of outages that may not count, with evidence."""
@@ -47,7 +34,7 @@ _STATE: Final = "h.station_id, h.evse_id, h.connector_id, h.at_ms, h.status"
 _SAME: Final = "{0}.station_id = {1}.station_id AND {0}.evse_id = {1}.evse_id AND {0}.connector_id = {1}.connector_id"
 _OF_ALL: Final = f"""{_SAME.format("h", "c")} AND c.station_id IN :names AND +h.at_ms < :to_ms"""
 # CROSS JOIN and + keep SQLite from walking through the whole history of a connector.
-_DECIDING: Final = text(f"""
+_DECIDING: Final = sa.text(f"""
 WITH out AS (
     SELECT {_STATE} FROM connector_history h
     WHERE h.station_id IN :names AND h.at_ms < :to_ms AND h.status IN ('Faulted', 'Unavailable')
@@ -63,7 +50,7 @@ UNION SELECT {_STATE} FROM connectors c CROSS JOIN stations s CROSS JOIN connect
     AND s.station_id = c.station_id AND h.at_ms <= s.first_seen_ms
 UNION SELECT {_STATE} FROM connectors c CROSS JOIN stations s CROSS JOIN connector_history h WHERE {_OF_ALL}
     AND s.station_id = c.station_id AND h.at_ms >= s.last_seen_ms
-""").bindparams(bindparam("names", expanding=True, type_=String))  # noqa: S608 (put together of constants)
+""").bindparams(sa.bindparam("names", expanding=True, type_=sa.String))  # noqa: S608 (put together of constants)
 """The states that decide when EVSEs worked, a small part of all: the first one of each connector, those that may be no
 work and what followed each, and all while its station was away or not yet known."""
 
@@ -78,14 +65,14 @@ class PastOfStation(NamedTuple):
 
 
 def pasts(
-    connection: Connection, names: Sequence[str], period: TimeSpan, connected: Collection[str], now_ms: int
+    connection: sa.Connection, names: Sequence[str], period: TimeSpan, connected: Collection[str], now_ms: int
 ) -> list[PastOfStation]:
     """Return what is known of stations, in their order. One that is not `connected` is absent until now. Nothing is
     known of a station before it first connected, whatever its clock says."""
     found = {name: PastOfStation(name, {}, [], {}) for name in names}
     away, left_out = station_absences.c, uptime_exclusions.c
     column = stations.c
-    ends = select(column.station_id, column.first_seen_ms, column.last_seen_ms, column.left_ms).where(
+    ends = sa.select(column.station_id, column.first_seen_ms, column.last_seen_ms, column.left_ms).where(
         column.station_id.in_(names)
     )
     first: dict[str, int] = {}
@@ -102,12 +89,12 @@ def pasts(
             early.append((at_ms, station_id, evse_id, connector_id, status))
     for _, station_id, evse_id, connector_id, status in sorted(early):  # the latest of them holds
         found[station_id].history.setdefault(evse_id, []).append(Status(connector_id, first[station_id], status))
-    spans = select(away.station_id, away.from_ms, away.to_ms).where(
+    spans = sa.select(away.station_id, away.from_ms, away.to_ms).where(
         away.station_id.in_(names) & (away.from_ms < period.to_ms) & (away.to_ms > period.from_ms)
     )
     for station_id, from_ms, to_ms in connection.execute(spans):
         found[station_id].absences.append(TimeSpan(from_ms, to_ms))
-    excluded = select(left_out.station_id, left_out.evse_id, left_out.from_ms, left_out.to_ms, left_out.cause).where(
+    excluded = sa.select(left_out.station_id, left_out.evse_id, left_out.from_ms, left_out.to_ms, left_out.cause).where(
         left_out.station_id.in_(names) & (left_out.from_ms < period.to_ms) & (left_out.to_ms > period.from_ms)
     )
     for station_id, evse_id, from_ms, to_ms, cause in connection.execute(excluded):
@@ -115,58 +102,58 @@ def pasts(
     return list(found.values())
 
 
-def names_after(connection: Connection, after: str, limit: int, only: Collection[str] | None) -> list[str]:
+def names_after(connection: sa.Connection, after: str, limit: int, only: Collection[str] | None) -> list[str]:
     """Return stations with connectors after one by name, of `only` these (None: all)."""
     column = connectors.c.station_id
-    query = select(column).distinct().where(column > after).order_by(column).limit(limit)
+    query = sa.select(column).distinct().where(column > after).order_by(column).limit(limit)
     if only is not None:
         query = query.where(column.in_(sorted(only)))
     return list(connection.execute(query).scalars())
 
 
-def blind(connection: Connection, period: TimeSpan) -> list[TimeSpan]:
+def blind(connection: sa.Connection, period: TimeSpan) -> list[TimeSpan]:
     """Return when no node of the back end ran, to five minutes: where two points of the course are farther apart."""
     at_ms, here = power_course.c.at_ms, power_course.c.site_id == ""
-    last = select(func.max(at_ms)).where(here & (at_ms <= period.from_ms)).scalar_subquery()
-    then = select(func.min(at_ms)).where(here & (at_ms >= period.to_ms)).scalar_subquery()
-    there = here & at_ms.between(func.coalesce(last, period.from_ms), func.coalesce(then, period.to_ms))
-    points = connection.execute(select(at_ms).where(there).order_by(at_ms)).scalars().all()
+    last = sa.select(sa.func.max(at_ms)).where(here & (at_ms <= period.from_ms)).scalar_subquery()
+    then = sa.select(sa.func.min(at_ms)).where(here & (at_ms >= period.to_ms)).scalar_subquery()
+    there = here & at_ms.between(sa.func.coalesce(last, period.from_ms), sa.func.coalesce(then, period.to_ms))
+    points = connection.execute(sa.select(at_ms).where(there).order_by(at_ms)).scalars().all()
     return [TimeSpan(a + STEP_MS, b) for a, b in pairwise(points) if b - a > STEP_MS]
 
 
-def began(connection: Connection) -> int | None:
+def began(connection: sa.Connection) -> int | None:
     """Return since when it is known whether the back end runs (UTC, ms), None: it is not."""
     first: int | None = connection.execute(
-        select(func.min(power_course.c.at_ms)).where(power_course.c.site_id == "")
+        sa.select(sa.func.min(power_course.c.at_ms)).where(power_course.c.site_id == "")
     ).scalar()
     return first
 
 
-def add_exclusion(connection: Connection, /, **values: object) -> dict[str, object]:
+def add_exclusion(connection: sa.Connection, /, **values: object) -> dict[str, object]:
     """Store an exclusion; return it."""
     number = insert_numbered(connection, uptime_exclusions, None, values)
     return {"exclusion_id": number, **values}
 
 
 def exclusions_before(
-    connection: Connection, before: int | None, limit: int, station_id: str | None
+    connection: sa.Connection, before: int | None, limit: int, station_id: str | None
 ) -> list[dict[str, object]]:
     """Return exclusions of a number below one, of a station or of all, the newest first."""
     query = newest(uptime_exclusions, before, limit, key="exclusion_id", station_id=station_id)
     return [_plain(row) for row in connection.execute(query)]
 
 
-def exclusion(connection: Connection, exclusion_id: int) -> dict[str, object] | None:
+def exclusion(connection: sa.Connection, exclusion_id: int) -> dict[str, object] | None:
     """Return an exclusion, or None."""
     row = connection.execute(
-        select(uptime_exclusions).where(uptime_exclusions.c.exclusion_id == exclusion_id)
+        sa.select(uptime_exclusions).where(uptime_exclusions.c.exclusion_id == exclusion_id)
     ).one_or_none()
     return None if row is None else _plain(row)
 
 
-def drop_exclusion(connection: Connection, exclusion_id: int) -> None:
+def drop_exclusion(connection: sa.Connection, exclusion_id: int) -> None:
     """Delete an exclusion."""
-    connection.execute(delete(uptime_exclusions).where(uptime_exclusions.c.exclusion_id == exclusion_id))
+    connection.execute(sa.delete(uptime_exclusions).where(uptime_exclusions.c.exclusion_id == exclusion_id))
 
 
 def _plain(row: AnyRow) -> dict[str, object]:

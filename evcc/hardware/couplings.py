@@ -8,14 +8,7 @@ from evcc.hardware.drive import Driving, PlaceConfig
 from evcc.session.ports import DeviceObserved, PresentVoltage
 from v2g.iec61851.pilot import DutyReading, PilotState
 from v2g.io.plc.pilot import SimulatedVehiclePilot
-from v2g.io.simulation.lines import (
-    ChargerCoil,
-    ChargerContact,
-    VehicleCoil,
-    VehicleCoilLine,
-    VehicleContact,
-    VehicleContactLine,
-)
+from v2g.io.simulation import lines
 from v2g.observe import Callbacks
 
 
@@ -25,7 +18,7 @@ class SecondaryDevice:
     Not modelled: detuning, temperature, and a field from another bay.
     """
 
-    def __init__(self, line: VehicleCoilLine, place: PlaceConfig, driving: Driving) -> None:
+    def __init__(self, line: lines.VehicleCoilLine, place: PlaceConfig, driving: Driving) -> None:
         self._line, self._place, self._driving = line, place, driving
         self._most_w = 0
         self._device_id: int | None = None
@@ -78,13 +71,13 @@ class SecondaryDevice:
                 return DeviceObserved(charger.device_id)
             await self._seen.wait()
 
-    def _charger_changed(self, _: ChargerCoil | None) -> None:
+    def _charger_changed(self, _: lines.ChargerCoil | None) -> None:
         self._seen.set()
         self._act()
 
     def _act(self) -> None:
         """Receive power, publish the power drawn and the position, and call the callbacks on changes."""
-        charger = self._line.seen or ChargerCoil()
+        charger = self._line.seen or lines.ChargerCoil()
         received_w = min(int(charger.power_w * charger.efficiency), self._most_w)
         self._show(round(received_w / charger.efficiency) if received_w else 0)
         if received_w != self._received_w:
@@ -94,14 +87,14 @@ class SecondaryDevice:
     def _show(self, drawn_w: int) -> None:
         """Publish the vehicle's position, and the power drawn."""
         ahead_mm, aside_mm = self._driving.ahead_cm * 10, self._driving.aside_cm * 10
-        self._line.hold(VehicleCoil(ahead_mm, aside_mm, self._place.clearance_mm, drawn_w, self._device_id))
+        self._line.hold(lines.VehicleCoil(ahead_mm, aside_mm, self._place.clearance_mm, drawn_w, self._device_id))
 
 
 class RailPilot:
     """The vehicle's end of a control pilot that exists only while the contacts are closed. See VehiclePilot."""
 
     def __init__(
-        self, pilot: SimulatedVehiclePilot, line: VehicleContactLine, place: PlaceConfig, driving: Driving
+        self, pilot: SimulatedVehiclePilot, line: lines.VehicleContactLine, place: PlaceConfig, driving: Driving
     ) -> None:
         self._pilot, self._line, self._place, self._driving = pilot, line, place, driving
         self._state = PilotState.B
@@ -137,9 +130,11 @@ class RailPilot:
     def _show(self) -> None:
         if self._there:
             driving = self._driving
-            self._line.hold(VehicleContact(driving.ahead_cm, driving.aside_cm, driving.moving, self._place.roof_mm))
+            self._line.hold(
+                lines.VehicleContact(driving.ahead_cm, driving.aside_cm, driving.moving, self._place.roof_mm)
+            )
 
-    def _charger_changed(self, charger: ChargerContact | None) -> None:
+    def _charger_changed(self, charger: lines.ChargerContact | None) -> None:
         connected = charger is not None and charger.connected
         if connected and not self._pilot.plugged:
             self._pilot.plug()

@@ -13,20 +13,7 @@ from pathlib import Path
 import msgspec
 from cryptography import x509
 
-from pki_tools.authority import (
-    BACKDATED,
-    Keys,
-    chain_above,
-    generation_of,
-    key_to_pem,
-    load_issuer,
-    load_pem,
-    new_key,
-    sign_certificate,
-    sign_crl,
-    sign_staple,
-    to_pem,
-)
+from pki_tools import authority
 from pki_tools.files import locked
 from pki_tools.index import Index, IndexEntry, load_index, save_index
 from pki_tools.layout import ANSWERED
@@ -73,7 +60,7 @@ class Made(msgspec.Struct, frozen=True):
 class CaSession:
     """Created by `opened`. `at` is now, in whole seconds; `keys` are those of authorities that are not in the tree."""
 
-    def __init__(self, directory: Path, at: datetime, keys: Keys) -> None:
+    def __init__(self, directory: Path, at: datetime, keys: authority.Keys) -> None:
         self.directory = directory
         self.at = at.replace(microsecond=0)
         self.keys = keys
@@ -92,7 +79,7 @@ class CaSession:
         if entry.revoked_at is not None or entry.not_after < self.at:
             state = "revoked" if entry.revoked_at else "expired"
             raise ConfigError(f"{name} is {state}", hint=f"v2g pki renew {self.directory} {name}")
-        return entry, load_issuer(self.directory, entry, self.keys)
+        return entry, authority.load_issuer(self.directory, entry, self.keys)
 
     def make(self, spec: CertificateSpec, name: str) -> Made:
         """Return a certificate that conforms to the profile of its role; nothing is written.
@@ -100,14 +87,14 @@ class CaSession:
         Raises ConfigError for an impossible one, CertificateError for a violation of the profile, KeyAccessError.
         """
         settings, role = self.index.settings, spec.role
-        generation = generation_of(settings, role)
+        generation = authority.generation_of(settings, role)
         public: CertifiedKey
         key = spec.key
         if spec.request is not None:
             interop = KeyKind.SECP256R1 is settings.key_kind
             public = requested_key(spec.request, role, generation, interop=interop)
         else:
-            key = key or new_key(spec.kind, role)
+            key = key or authority.new_key(spec.kind, role)
             public = key.public_key()
         if spec.above is not None:
             _, issuer = self.issuer(spec.above)
@@ -117,7 +104,7 @@ class CaSession:
             issuer = Issuer(None, key)
         validity = self._validity(spec, issuer.certificate)
         try:
-            certificate = sign_certificate(
+            certificate = authority.sign_certificate(
                 settings,
                 spec.above or name,
                 issuer,
@@ -135,7 +122,7 @@ class CaSession:
 
     def _validity(self, spec: CertificateSpec, issuer: x509.Certificate | None) -> tuple[datetime, datetime]:
         """Return the validity: the requested days, or the profile's, limited by the issuer's."""
-        days = spec.days or profile_of(spec.role, generation_of(self.index.settings, spec.role)).days
+        days = spec.days or profile_of(spec.role, authority.generation_of(self.index.settings, spec.role)).days
         try:
             end = self.at + timedelta(days=days)
         except OverflowError:
@@ -147,7 +134,7 @@ class CaSession:
                     hint=f"ask for fewer --days, or renew first: v2g pki renew {self.directory} {spec.above}",
                 )
             end = issuer.not_valid_after_utc
-        return self.at - BACKDATED, end
+        return self.at - authority.BACKDATED, end
 
     def files(self, entry: IndexEntry, made: Made) -> dict[str, bytes]:
         """Return the files of a certificate by name in its folder; all change atomically.
@@ -155,25 +142,27 @@ class CaSession:
         The certificate must be in the index already.
         """
         path = Path(entry.file)
-        files = {path.name: to_pem(made.certificate)}
+        files = {path.name: authority.to_pem(made.certificate)}
         if made.key is not None:
-            files[path.with_suffix(".key").name] = key_to_pem(made.key)
+            files[path.with_suffix(".key").name] = authority.key_to_pem(made.key)
         if entry.is_authority:
             if made.key is not None:
-                files[path.with_suffix(".crl").name] = sign_crl(self.index, entry, made.as_issuer, at=self.at)
+                files[path.with_suffix(".crl").name] = authority.sign_crl(self.index, entry, made.as_issuer, at=self.at)
         elif entry.role is not Role.OCSP_RESPONDER:
-            files["chain.pem"] = to_pem(made.certificate, *chain_above(self.directory, self.index, entry))
+            files["chain.pem"] = authority.to_pem(
+                made.certificate, *authority.chain_above(self.directory, self.index, entry)
+            )
             if entry.role in ANSWERED:
-                files["ocsp.der"] = sign_staple(self.directory, self.index, entry, at=self.at)
+                files["ocsp.der"] = authority.sign_staple(self.directory, self.index, entry, at=self.at)
         return files
 
     def certificate(self, entry: IndexEntry) -> x509.Certificate:
         """Return a certificate of the index. Raises ConfigError."""
-        return load_pem(self.directory / entry.file)
+        return authority.load_pem(self.directory / entry.file)
 
 
 @contextlib.contextmanager
-def opened(directory: Path, *, at: datetime, keys: Keys | None = None) -> Iterator[CaSession]:
+def opened(directory: Path, *, at: datetime, keys: authority.Keys | None = None) -> Iterator[CaSession]:
     """Open a tree for change; others wait until it is closed. Raises ConfigError, StoreError."""
     if not directory.is_dir():
         raise ConfigError(f"{directory} holds no PKI", hint=f"make one: v2g pki make {directory}")

@@ -28,21 +28,10 @@ from v2g import typed_json
 from v2g.errors import CertificateError, CodecError, ConfigError, TransportError, TrustError
 from v2g.io.http.client import request as send
 from v2g.io.runtime.supervision import spawn
+from v2g.iso15118 import foreign_contracts
 from v2g.iso15118.d2 import provisioning as d2
 from v2g.iso15118.d20 import provisioning as d20
 from v2g.iso15118.engine.contracts import Answer, Contract, Service, read_pcid
-from v2g.iso15118.foreign_contracts import (
-    NAMESPACES,
-    ContractTrust,
-    ForeignRequest,
-    addressed,
-    check_contract,
-    generation_of,
-    no_contract,
-    read_contract_request,
-    sealed,
-    signed,
-)
 from v2g.observe import Observe
 from v2g.pki.certificates import chain_from_pem, chain_to_pem, is_emaid, normalize_emaid
 from v2g.pki.credentials import load_chain
@@ -128,7 +117,7 @@ class PoolService:
         service = Service(load_chain(self._directory / "cps/chain.pem"), load_key(self._directory / "cps/leaf.key"))
         self._service = service
         anchors = [load_chain(self._directory / f"{name}.pem")[0] for name in _FAMILIES]
-        self._trust = ContractTrust(roots=tuple(anchors))
+        self._trust = foreign_contracts.ContractTrust(roots=tuple(anchors))
         subs = tuple(load_chain(self._directory / f"oem/{name}.pem")[0] for name in ("sub1", "sub2"))
         self._judge: d2.ProvisioningService | d20.ProvisioningService
         if self._generation is Generation.ISO15118_2:
@@ -310,7 +299,9 @@ class PoolService:
 
     async def _get_provisioning(self, request: web.Request, shape: PoolShape) -> web.Response:
         chain = self._provisioning(request.match_info["pcid"])
-        return web.json_response(write_provisioning(chain, NAMESPACES[self._generation], shape, answer=True))
+        return web.json_response(
+            write_provisioning(chain, foreign_contracts.NAMESPACES[self._generation], shape, answer=True)
+        )
 
     def _provisioning(self, pcid: str) -> tuple[bytes, ...]:
         file = self._folder / "provisioning" / f"{read_pcid(pcid)}.pem"
@@ -322,9 +313,9 @@ class PoolService:
 
     async def _install(self, request: web.Request, shape: PoolShape) -> web.Response:
         exi, namespace = read_installation(await request.read())
-        if generation_of(namespace) is not self._generation:
+        if foreign_contracts.generation_of(namespace) is not self._generation:
             raise CodecError(f"this pool has contracts of {self._generation.value} only")
-        asked, utc_ms = read_contract_request(exi, namespace), round(self._now().timestamp() * 1000)
+        asked, utc_ms = foreign_contracts.read_contract_request(exi, namespace), round(self._now().timestamp() * 1000)
         answer = self._judge.read(exi, utc_ms)
         if isinstance(answer, Answer):
             raise CertificateError(answer.reason, reason="bad_signature")
@@ -332,7 +323,7 @@ class PoolService:
             (file.stem, file) for file in sorted((self._folder / "contracts" / read_pcid(asked.pcid)).glob("*.exi"))
         ]
         if not found:
-            told = [PoolContract(emaid="", response=no_contract(asked, utc_ms))]
+            told = [PoolContract(emaid="", response=foreign_contracts.no_contract(asked, utc_ms))]
             also = request.headers.get("alwaysReturnEXI", "true").lower() == "true"
             content = (
                 write_contracts(told, asked.pcid, namespace, shape) if also else {"errorMessages": ["no contract"]}
@@ -341,7 +332,9 @@ class PoolService:
         if self._generation is Generation.ISO15118_2:
             found = found[:1]
         told = [
-            PoolContract(emaid=emaid, response=addressed(file.read_bytes(), asked, utc_ms, len(found) - place))
+            PoolContract(
+                emaid=emaid, response=foreign_contracts.addressed(file.read_bytes(), asked, utc_ms, len(found) - place)
+            )
             for place, (emaid, file) in enumerate(found, 1)
         ]
         return web.json_response(write_contracts(told, asked.pcid, namespace, shape))
@@ -354,9 +347,11 @@ class PoolService:
         pcid, emaid = read_pcid(contract.pcid), normalize_emaid(contract.emaid)
         if not is_emaid(emaid):
             raise CodecError("not an EMAID")
-        asked = ForeignRequest(generation=generation_of(contract.namespace), session_id=bytes(8), pcid=pcid)
-        response = addressed(contract.response, asked, round(self._now().timestamp() * 1000), 0)
-        found, _ = check_contract(response, asked, self._trust, self._now())
+        asked = foreign_contracts.ForeignRequest(
+            generation=foreign_contracts.generation_of(contract.namespace), session_id=bytes(8), pcid=pcid
+        )
+        response = foreign_contracts.addressed(contract.response, asked, round(self._now().timestamp() * 1000), 0)
+        found, _ = foreign_contracts.check_contract(response, asked, self._trust, self._now())
         if normalize_emaid(found.emaid)[:14] != emaid[:14]:
             raise CertificateError("the contract has another EMAID", reason="wrong_subject")
         folder = self._folder / "contracts" / pcid
@@ -388,14 +383,14 @@ class PoolService:
         return web.json_response(write_stored(contract, shape, answer=True), status=201)
 
     def _signed(self, contract: SealedContract) -> StoredContract:
-        response = signed(contract, self._service, round(self._now().timestamp() * 1000))
+        response = foreign_contracts.signed(contract, self._service, round(self._now().timestamp() * 1000))
         return StoredContract(emaid=contract.emaid, pcid=contract.pcid, namespace=contract.namespace, response=response)
 
     async def _generate(self, request: web.Request, _shape: PoolShape) -> web.Response:
         """Make a contract under the tree's MO sub-CA, for a vehicle whose provisioning certificate is in the pool."""
         order = read_order(await request.read())
         emaid, pcid = normalize_emaid(order.emaid), read_pcid(order.pcid)
-        if generation_of(order.namespace) is not self._generation:
+        if foreign_contracts.generation_of(order.namespace) is not self._generation:
             raise CodecError(f"this service signs contracts of {self._generation.value} only")
         if not is_emaid(emaid):
             raise CodecError("not an EMAID")
@@ -411,7 +406,7 @@ class PoolService:
         async with self._signing:
             await asyncio.to_thread(issue_certificate, self._directory, wanted, at=now)
         contract = Contract(load_chain(self._directory / name / "chain.pem"), key)
-        await self._store(self._signed(sealed(contract, vehicle, self._generation, os.urandom)))
+        await self._store(self._signed(foreign_contracts.sealed(contract, vehicle, self._generation, os.urandom)))
         return web.Response(status=201)
 
     async def _signers(self, _request: web.Request, shape: PoolShape) -> web.Response:

@@ -16,43 +16,9 @@ import msgspec
 from msgspec.structs import replace
 
 from v2g import typed_json
+from v2g.eebus import messages
 from v2g.eebus.json_form import Element
 from v2g.eebus.limitation import HEARTBEAT_S, LimitState, LimitWrite, PowerLimitation
-from v2g.eebus.messages import (
-    NOT_COMBINED,
-    OK,
-    REJECTED,
-    Address,
-    Characteristic,
-    CharacteristicList,
-    Cmd,
-    ConfigurationDescription,
-    ConfigurationDescriptionList,
-    ConfigurationList,
-    ConfigurationValue,
-    ConnectionDescription,
-    ConnectionDescriptionList,
-    Filter,
-    Header,
-    KeyValue,
-    Limit,
-    LimitDescription,
-    LimitDescriptionList,
-    LimitList,
-    Manufacturer,
-    Measurement,
-    MeasurementConstraints,
-    MeasurementConstraintsList,
-    MeasurementDescription,
-    MeasurementDescriptionList,
-    MeasurementList,
-    ParameterDescription,
-    ParameterDescriptionList,
-    TimePeriod,
-    UseCase,
-    UseCaseInformation,
-    scaled,
-)
 from v2g.eebus.spine import HEARTBEAT, LocalFeature, Moment, PeerLink, Refusal, SpineDevice
 from v2g.observe import Observe, Scalar
 from v2g.text import printable
@@ -184,7 +150,7 @@ class ControllableSystem(SpineDevice):
         self._load = self._load_control()
         self._configuration = self._device_configuration()
         self._measurement = LocalFeature(at=(ENTITY, 5), type="Measurement", data=self._measurement_data())
-        self._client = Address(device=facts.address, entity=ENTITY, feature=6)
+        self._client = messages.Address(device=facts.address, entity=ENTITY, feature=6)
         self._heard: dict[str, Moment] = {}
         """The latest heartbeat of each connected peer, by SKI."""
         self._counters: dict[str, int] = {}
@@ -213,16 +179,16 @@ class ControllableSystem(SpineDevice):
 
     # -- what it is
 
-    def _offered(self, facts: ChargerFacts) -> tuple[UseCaseInformation, ...]:
+    def _offered(self, facts: ChargerFacts) -> tuple[messages.UseCaseInformation, ...]:
         names = {"LPC": "limitationOfPowerConsumption", "LPP": "limitationOfPowerProduction"}
         limits = tuple(_use_case(names[way.use_case], 1, 2, 3, 4) for way in self._ways.values())
-        address = Address(device=facts.address, entity=ENTITY)
+        address = messages.Address(device=facts.address, entity=ENTITY)
         monitored = _use_case("monitoringOfPowerConsumption", 1, 2)
         if facts.site:
             monitored = _use_case("monitoringOfGridConnectionPoint", 2, 3, 4, 5, 6, 7)
         return (
-            UseCaseInformation(address=address, actor="ControllableSystem", use_case_support=limits),
-            UseCaseInformation(
+            messages.UseCaseInformation(address=address, actor="ControllableSystem", use_case_support=limits),
+            messages.UseCaseInformation(
                 address=address,
                 actor="GridConnectionPoint" if facts.site else "MonitoredUnit",
                 use_case_support=(monitored,),
@@ -231,7 +197,7 @@ class ControllableSystem(SpineDevice):
 
     def _load_control(self) -> LocalFeature:
         descriptions = tuple(
-            LimitDescription(
+            messages.LimitDescription(
                 limit_id=number,
                 limit_type="signDependentAbsValueLimit",
                 limit_category="obligation",
@@ -246,10 +212,10 @@ class ControllableSystem(SpineDevice):
             at=(ENTITY, 1),
             type="LoadControl",
             data={
-                "loadControlLimitDescriptionListData": LimitDescriptionList(
+                "loadControlLimitDescriptionListData": messages.LimitDescriptionList(
                     load_control_limit_description_data=descriptions
                 ),
-                LIMITS: LimitList(),
+                LIMITS: messages.LimitList(),
             },
             writable=(LIMITS,),
             one_binding=True,
@@ -261,17 +227,21 @@ class ControllableSystem(SpineDevice):
             PRODUCTION: "failsafeProductionActivePowerLimit",
         }
         keys = [
-            ConfigurationDescription(key_id=number, key_name=names[number], value_type="scaledNumber", unit="W")
+            messages.ConfigurationDescription(
+                key_id=number, key_name=names[number], value_type="scaledNumber", unit="W"
+            )
             for number in self._ways
         ]
         keys.append(
-            ConfigurationDescription(key_id=DURATION, key_name="failsafeDurationMinimum", value_type="duration")
+            messages.ConfigurationDescription(
+                key_id=DURATION, key_name="failsafeDurationMinimum", value_type="duration"
+            )
         )
-        described = ConfigurationDescriptionList(device_configuration_key_value_description_data=tuple(keys))
+        described = messages.ConfigurationDescriptionList(device_configuration_key_value_description_data=tuple(keys))
         return LocalFeature(
             at=(ENTITY, 2),
             type="DeviceConfiguration",
-            data={"deviceConfigurationKeyValueDescriptionListData": described, KEYS: ConfigurationList()},
+            data={"deviceConfigurationKeyValueDescriptionListData": described, KEYS: messages.ConfigurationList()},
             writable=(KEYS,),
         )
 
@@ -280,22 +250,22 @@ class ControllableSystem(SpineDevice):
         whose = "contractual" if self.facts.site else "power"
         kinds = {CONSUMPTION: f"{whose}ConsumptionNominalMax", PRODUCTION: f"{whose}ProductionNominalMax"}
         characteristics = tuple(
-            Characteristic(
+            messages.Characteristic(
                 electrical_connection_id=0,
                 parameter_id=POWER,
                 characteristic_id=number,
                 characteristic_context="entity",
                 characteristic_type=kinds[number],
-                value=scaled(nominal[number]),
+                value=messages.scaled(nominal[number]),
                 unit="W",
             )
             for number in self._ways
         )
-        connection = ConnectionDescription(
+        connection = messages.ConnectionDescription(
             electrical_connection_id=0, power_supply_type="ac", positive_energy_direction="consume"
         )
         parameters = tuple(
-            ParameterDescription(
+            messages.ParameterDescription(
                 electrical_connection_id=0,
                 parameter_id=number,
                 measurement_id=number,
@@ -308,13 +278,13 @@ class ControllableSystem(SpineDevice):
             for number, each in enumerate(self._measured)
         )
         return {
-            "electricalConnectionDescriptionListData": ConnectionDescriptionList(
+            "electricalConnectionDescriptionListData": messages.ConnectionDescriptionList(
                 electrical_connection_description_data=(connection,)
             ),
-            "electricalConnectionParameterDescriptionListData": ParameterDescriptionList(
+            "electricalConnectionParameterDescriptionListData": messages.ParameterDescriptionList(
                 electrical_connection_parameter_description_data=parameters
             ),
-            "electricalConnectionCharacteristicListData": CharacteristicList(
+            "electricalConnectionCharacteristicListData": messages.CharacteristicList(
                 electrical_connection_characteristic_data=characteristics
             ),
         }
@@ -327,7 +297,7 @@ class ControllableSystem(SpineDevice):
 
     def _measurement_data(self) -> dict[str, Element]:
         described = tuple(
-            MeasurementDescription(
+            messages.MeasurementDescription(
                 measurement_id=number,
                 measurement_type=each.kind,
                 commodity_type="electricity",
@@ -336,15 +306,19 @@ class ControllableSystem(SpineDevice):
             )
             for number, each in enumerate(self._measured)
         )
-        bounds = MeasurementConstraints(
+        bounds = messages.MeasurementConstraints(
             measurement_id=POWER,
-            value_range_min=scaled(-(self.facts.nominal_discharge_w or 0)),
-            value_range_max=scaled(self.facts.nominal_charge_w),
+            value_range_min=messages.scaled(-(self.facts.nominal_discharge_w or 0)),
+            value_range_max=messages.scaled(self.facts.nominal_charge_w),
         )
         return {
-            "measurementDescriptionListData": MeasurementDescriptionList(measurement_description_data=described),
-            "measurementConstraintsListData": MeasurementConstraintsList(measurement_constraints_data=(bounds,)),
-            MEASURED: MeasurementList(),
+            "measurementDescriptionListData": messages.MeasurementDescriptionList(
+                measurement_description_data=described
+            ),
+            "measurementConstraintsListData": messages.MeasurementConstraintsList(
+                measurement_constraints_data=(bounds,)
+            ),
+            MEASURED: messages.MeasurementList(),
         }
 
     # -- what holds
@@ -417,19 +391,19 @@ class ControllableSystem(SpineDevice):
         their order; power and currents positive from the grid, None if not measured."""
         before = self._measurement.data[MEASURED]
         data = tuple(
-            Measurement(
+            messages.Measurement(
                 measurement_id=number,
                 value_type="value",
                 timestamp=at.text,
-                value=None if value is None else scaled(value, each.digits),
+                value=None if value is None else messages.scaled(value, each.digits),
                 value_source="measuredValue",
                 value_state="error" if value is None else "normal",
             )
             for number, (each, value) in enumerate(zip(self._measured, values, strict=False))
         )
-        assert isinstance(before, MeasurementList)
+        assert isinstance(before, messages.MeasurementList)
         if _values(before.measurement_data) != _values(data):
-            self.put(self._measurement, MEASURED, MeasurementList(measurement_data=data))
+            self.put(self._measurement, MEASURED, messages.MeasurementList(measurement_data=data))
 
     def _advance(self, at: Moment) -> None:
         for way in self._ways.values():
@@ -453,34 +427,34 @@ class ControllableSystem(SpineDevice):
                 way.told = way.shown
             self.put(self._load, LIMITS, self._limits(at))
         keys = [
-            ConfigurationValue(
+            messages.ConfigurationValue(
                 key_id=number,
-                value=KeyValue(scaled_number=scaled(way.limitation.failsafe_w)),
+                value=messages.KeyValue(scaled_number=messages.scaled(way.limitation.failsafe_w)),
                 is_value_changeable=True,
             )
             for number, way in self._ways.items()
         ]
-        lasts = KeyValue(duration=f"PT{round(self.failsafe.duration_s)}S")
-        keys.append(ConfigurationValue(key_id=DURATION, value=lasts, is_value_changeable=True))
-        data = ConfigurationList(device_configuration_key_value_data=tuple(keys))
+        lasts = messages.KeyValue(duration=f"PT{round(self.failsafe.duration_s)}S")
+        keys.append(messages.ConfigurationValue(key_id=DURATION, value=lasts, is_value_changeable=True))
+        data = messages.ConfigurationList(device_configuration_key_value_data=tuple(keys))
         if data != self._configuration.data[KEYS]:
             self.put(self._configuration, KEYS, data)
 
-    def _limits(self, at: Moment) -> LimitList:
+    def _limits(self, at: Moment) -> messages.LimitList:
         limits = []
         for number, way in self._ways.items():
             ends_at = way.limitation.ends_at
-            lasts = None if ends_at is None else TimePeriod(end_time=f"PT{max(0, round(ends_at - at.s))}S")
+            lasts = None if ends_at is None else messages.TimePeriod(end_time=f"PT{max(0, round(ends_at - at.s))}S")
             limits.append(
-                Limit(
+                messages.Limit(
                     limit_id=number,
                     is_limit_changeable=True,
                     is_limit_active=way.limitation.active,
                     time_period=lasts,
-                    value=scaled(way.sign * way.limitation.value_w),
+                    value=messages.scaled(way.sign * way.limitation.value_w),
                 )
             )
-        return LimitList(load_control_limit_data=tuple(limits))
+        return messages.LimitList(load_control_limit_data=tuple(limits))
 
     def read(self, feature: LocalFeature, function: str, at: Moment) -> Element:
         """See SpineDevice: the duration of a limit is what is left of it."""
@@ -491,7 +465,7 @@ class ControllableSystem(SpineDevice):
     def discovered(self, link: PeerLink, at: Moment) -> None:
         self.follow_heartbeats(link, self._client, at)
 
-    def informed(self, link: PeerLink, header: Header, cmd: Cmd, at: Moment) -> None:
+    def informed(self, link: PeerLink, header: messages.Header, cmd: messages.Cmd, at: Moment) -> None:
         """See SpineDevice: a heartbeat. As the answer to a question it counts only if it is new: a guard that is gone
         silent still shows its last one."""
         beat = cmd.device_diagnosis_heartbeat_data
@@ -515,13 +489,13 @@ class ControllableSystem(SpineDevice):
         for way in self._ways.values():
             way.limitation.heartbeat(at.s)
 
-    def written(self, link: PeerLink, cmd: Cmd, at: Moment) -> Refusal:
+    def written(self, link: PeerLink, cmd: messages.Cmd, at: Moment) -> Refusal:
         refusal = self._write_limits(cmd, at) if cmd.name == LIMITS else self._write_keys(cmd)
-        found: dict[str, Scalar] = {"ski": link.ski, "accepted": refusal.number == OK, "reason": refusal.text}
+        found: dict[str, Scalar] = {"ski": link.ski, "accepted": refusal.number == messages.OK, "reason": refusal.text}
         self._observe(Observe("power", "eebus_written", {**found, "values": _shown(cmd)}))
         return refusal
 
-    def _write_limits(self, cmd: Cmd, at: Moment) -> Refusal:
+    def _write_limits(self, cmd: messages.Cmd, at: Moment) -> Refusal:
         assert cmd.load_control_limit_list_data is not None
         data = cmd.load_control_limit_list_data.load_control_limit_data or ()
         chosen = [each.load_control_limit_list_data_selectors for each in _partial(cmd)]
@@ -533,20 +507,20 @@ class ControllableSystem(SpineDevice):
             if control is None or control.delete is None:
                 continue
             if tags is None or tags.time_period is None or tags.value is not None or tags.is_limit_active is not None:
-                return Refusal(NOT_COMBINED, "only the duration of a limit can be deleted")
+                return Refusal(messages.NOT_COMBINED, "only the duration of a limit can be deleted")
             selector = each.load_control_limit_list_data_selectors
             ended |= set(self._ways) if selector is None or selector.limit_id is None else {selector.limit_id}
         wanted = items.keys() | (ended if len(ended) == 1 or not items else set())
         if not wanted or not wanted <= self._ways.keys():
-            return Refusal(REJECTED, "no such limit")
+            return Refusal(messages.REJECTED, "no such limit")
         writes: dict[int, LimitWrite] = {}
         for number in wanted:
             try:
                 cleared = number in ended or not cmd.filter
-                item = items.get(number, Limit())
+                item = items.get(number, messages.Limit())
                 writes[number or 0] = self._write_of(item, self._ways[number or 0], at, cleared=cleared)
             except msgspec.ValidationError as error:
-                return Refusal(REJECTED, str(error))
+                return Refusal(messages.REJECTED, str(error))
         reasons = {each: self._ways[each].limitation.refusal(write, at.s) for each, write in writes.items()}
         refused = any(reasons.values())
         for number, write in writes.items():  # all or none; a refused one still shows that a guard is there
@@ -554,9 +528,9 @@ class ControllableSystem(SpineDevice):
                 way = self._ways[number]
                 way.limitation.write(write, at.s)
                 self._report(way)
-        return Refusal(REJECTED, next(filter(None, reasons.values()))) if refused else Refusal(OK)
+        return Refusal(messages.REJECTED, next(filter(None, reasons.values()))) if refused else Refusal(messages.OK)
 
-    def _write_of(self, item: Limit, way: _Way, at: Moment, *, cleared: bool) -> LimitWrite:
+    def _write_of(self, item: messages.Limit, way: _Way, at: Moment, *, cleared: bool) -> LimitWrite:
         """Return a written limit as magnitude and duration. Raises ValidationError for an unreadable one."""
         value_w = None
         if item.value is not None:
@@ -574,10 +548,10 @@ class ControllableSystem(SpineDevice):
             )
         return LimitWrite(value_w=value_w, active=item.is_limit_active, lasts_s=lasts_s)
 
-    def _write_keys(self, cmd: Cmd) -> Refusal:
+    def _write_keys(self, cmd: messages.Cmd) -> Refusal:
         assert cmd.device_configuration_key_value_list_data is not None
         if any(each.cmd_control is not None and each.cmd_control.delete is not None for each in cmd.filter or ()):
-            return Refusal(NOT_COMBINED, "keys cannot be deleted")
+            return Refusal(messages.NOT_COMBINED, "keys cannot be deleted")
         values = self.failsafe
         data = cmd.device_configuration_key_value_list_data.device_configuration_key_value_data or ()
         chosen = [each.device_configuration_key_value_list_data_selectors for each in _partial(cmd)]
@@ -585,28 +559,28 @@ class ControllableSystem(SpineDevice):
         for number, value in ((number, each.value) for each in data for number in _concerned(each.key_id, selected)):
             ways = self._ways.values() if number == DURATION else [self._ways[number]] if number in self._ways else []
             if not ways or value is None:
-                return Refusal(REJECTED, "no such key, or no value")
+                return Refusal(messages.REJECTED, "no such key, or no value")
             if not any(way.limitation.guarded for way in ways):
-                return Refusal(REJECTED, "no heartbeat and limit before")
+                return Refusal(messages.REJECTED, "no heartbeat and limit before")
             if number == DURATION:
                 try:
                     duration_s = _seconds(value.duration or "")
                 except msgspec.ValidationError as error:
-                    return Refusal(REJECTED, str(error))
+                    return Refusal(messages.REJECTED, str(error))
                 if duration_s < LEAST_FAILSAFE_S:
-                    return Refusal(REJECTED, "shorter than 2 h")
+                    return Refusal(messages.REJECTED, "shorter than 2 h")
                 if duration_s > MOST_FAILSAFE_S:  # refused, and the maximum is set (022/5)
                     self._keep(replace(self.failsafe, duration_s=MOST_FAILSAFE_S))
-                    return Refusal(REJECTED, "longer than 24 h")
+                    return Refusal(messages.REJECTED, "longer than 24 h")
                 values = replace(values, duration_s=duration_s)
             elif value.scaled_number is None or value.scaled_number.number is None or value.scaled_number.value < 0:
-                return Refusal(REJECTED, "a failsafe limit is a number from 0 on")
+                return Refusal(messages.REJECTED, "a failsafe limit is a number from 0 on")
             elif number == CONSUMPTION:
                 values = replace(values, charge_w=value.scaled_number.value)
             else:
                 values = replace(values, discharge_w=value.scaled_number.value)
         self._keep(values)
-        return Refusal(OK)
+        return Refusal(messages.OK)
 
     def _keep(self, values: FailsafeValues) -> None:
         self.failsafe = values
@@ -614,7 +588,7 @@ class ControllableSystem(SpineDevice):
             way.limitation.failsafe_w = values.charge_w if number == CONSUMPTION else values.discharge_w
 
 
-def _partial(cmd: Cmd) -> list[Filter]:
+def _partial(cmd: messages.Cmd) -> list[messages.Filter]:
     return [each for each in cmd.filter or () if each.cmd_control is not None and each.cmd_control.partial is not None]
 
 
@@ -623,8 +597,8 @@ def _concerned(identifier: int | None, selected: Sequence[int | None]) -> Sequen
     return selected if identifier is None and selected else (identifier,)
 
 
-def _use_case(name: str, *scenarios: int) -> UseCase:
-    return UseCase(
+def _use_case(name: str, *scenarios: int) -> messages.UseCase:
+    return messages.UseCase(
         use_case_name=name,
         use_case_version="1.0.0",
         use_case_available=True,
@@ -633,8 +607,8 @@ def _use_case(name: str, *scenarios: int) -> UseCase:
     )
 
 
-def _manufacturer(facts: ChargerFacts) -> Manufacturer:
-    return Manufacturer(
+def _manufacturer(facts: ChargerFacts) -> messages.Manufacturer:
+    return messages.Manufacturer(
         device_name=facts.model or "charger",
         device_code=facts.model or None,
         serial_number=facts.serial or None,
@@ -643,7 +617,7 @@ def _manufacturer(facts: ChargerFacts) -> Manufacturer:
     )
 
 
-def _values(data: tuple[Measurement, ...] | None) -> list[object]:
+def _values(data: tuple[messages.Measurement, ...] | None) -> list[object]:
     return [each.value for each in data or ()]
 
 
@@ -673,6 +647,6 @@ def _seconds(text: str) -> float:
         raise msgspec.ValidationError("unreadable duration") from None
 
 
-def _shown(cmd: Cmd) -> str:
+def _shown(cmd: messages.Cmd) -> str:
     """Return what was written, for logs."""
     return printable(msgspec.json.encode(cmd.data).decode())[:400]

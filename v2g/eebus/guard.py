@@ -5,28 +5,8 @@ from typing import Final, Literal
 
 from msgspec.structs import replace
 
+from v2g.eebus import messages
 from v2g.eebus.json_form import Element, Tag
-from v2g.eebus.messages import (
-    Address,
-    Cmd,
-    ConfigurationList,
-    ConfigurationValue,
-    Control,
-    Filter,
-    Header,
-    KeyValue,
-    Limit,
-    LimitList,
-    LimitSelector,
-    LimitTags,
-    Relation,
-    Result,
-    TimePeriod,
-    UseCase,
-    UseCaseInformation,
-    command,
-    scaled,
-)
 from v2g.eebus.spine import HEARTBEAT, LocalFeature, Moment, PeerLink, SpineDevice
 
 LIMITS: Final = "loadControlLimitListData"
@@ -54,7 +34,7 @@ class EnergyGuard(SpineDevice):
         features.append(LocalFeature(at=(_ENTITY, 5), type="DeviceDiagnosis", data={HEARTBEAT: Element()}))
         names = ("limitationOfPowerConsumption", "limitationOfPowerProduction")
         cases = tuple(
-            UseCase(
+            messages.UseCase(
                 use_case_name=name,
                 use_case_version="1.0.0",
                 use_case_available=True,
@@ -63,8 +43,8 @@ class EnergyGuard(SpineDevice):
             )
             for name in names
         )
-        offered = UseCaseInformation(
-            address=Address(device=address, entity=_ENTITY), actor="EnergyGuard", use_case_support=cases
+        offered = messages.UseCaseInformation(
+            address=messages.Address(device=address, entity=_ENTITY), actor="EnergyGuard", use_case_support=cases
         )
         entities: dict[tuple[int, ...], str] = {(0,): "DeviceInformation", _ENTITY: "GridGuard"}
         super().__init__(address, "ElectricitySupplySystem", entities, features, (offered,), at)
@@ -73,9 +53,9 @@ class EnergyGuard(SpineDevice):
         """The latest data of the system, by function."""
         self.beats: list[float] = []
         """When its heartbeats came, s."""
-        self.results: dict[int, Result] = {}
+        self.results: dict[int, messages.Result] = {}
         """Results by the counter of what they answer."""
-        self._servers: dict[str, Address] = {}
+        self._servers: dict[str, messages.Address] = {}
 
     @property
     def due(self) -> float:
@@ -109,69 +89,73 @@ class EnergyGuard(SpineDevice):
             if address is None or address.entity != entity or each.role != "server" or kind not in _READ:
                 continue
             self._servers[kind] = server = replace(address, device=link.device)
-            relation = Relation(client_address=self._client(kind), server_address=server, server_feature_type=kind)
+            relation = messages.Relation(
+                client_address=self._client(kind), server_address=server, server_feature_type=kind
+            )
             self.call(link, "subscription", relation)
             if kind in _BOUND:
                 self.call(link, "binding", relation)
             for function in _READ[kind]:
-                link.send("read", self._client(kind), server, command(function))
+                link.send("read", self._client(kind), server, messages.command(function))
 
     def read_again(self, link: PeerLink, kind: str) -> None:
         """Read a feature's data anew; what was known is forgotten."""
         function = _READ[kind][-1]
         self.data.pop(function, None)
-        link.send("read", self._client(kind), self._servers[kind], command(function))
+        link.send("read", self._client(kind), self._servers[kind], messages.command(function))
 
-    def write_limit(self, link: PeerLink, limit: Limit, *, end_duration: bool = False) -> int:
+    def write_limit(self, link: PeerLink, limit: messages.Limit, *, end_duration: bool = False) -> int:
         """Write a limit in part, and perhaps delete its duration; return the counter of the write."""
-        chosen = [Filter(cmd_control=Control(partial=Tag()))]
+        chosen = [messages.Filter(cmd_control=messages.Control(partial=Tag()))]
         if end_duration:
             chosen.insert(
                 0,
-                Filter(
-                    cmd_control=Control(delete=Tag()),
-                    load_control_limit_list_data_selectors=LimitSelector(limit_id=limit.limit_id),
-                    load_control_limit_data_elements=LimitTags(time_period=Tag()),
+                messages.Filter(
+                    cmd_control=messages.Control(delete=Tag()),
+                    load_control_limit_list_data_selectors=messages.LimitSelector(limit_id=limit.limit_id),
+                    load_control_limit_data_elements=messages.LimitTags(time_period=Tag()),
                 ),
             )
         cmd = replace(
-            command(LIMITS, LimitList(load_control_limit_data=(limit,))), function=LIMITS, filter=tuple(chosen)
+            messages.command(LIMITS, messages.LimitList(load_control_limit_data=(limit,))),
+            function=LIMITS,
+            filter=tuple(chosen),
         )
         return link.send("write", self._client("LoadControl"), self._servers["LoadControl"], cmd, ack=True)
 
-    def write_key(self, link: PeerLink, number: int, value: KeyValue) -> int:
+    def write_key(self, link: PeerLink, number: int, value: messages.KeyValue) -> int:
         """Write a failsafe value; return the counter of the write."""
-        item = ConfigurationValue(key_id=number, value=value)
-        chosen = (Filter(cmd_control=Control(partial=Tag())),)
-        data = ConfigurationList(device_configuration_key_value_data=(item,))
-        cmd = replace(command(KEYS, data), function=KEYS, filter=chosen)
+        item = messages.ConfigurationValue(key_id=number, value=value)
+        chosen = (messages.Filter(cmd_control=messages.Control(partial=Tag())),)
+        data = messages.ConfigurationList(device_configuration_key_value_data=(item,))
+        cmd = replace(messages.command(KEYS, data), function=KEYS, filter=chosen)
         kind = "DeviceConfiguration"
         return link.send("write", self._client(kind), self._servers[kind], cmd, ack=True)
 
-    def informed(self, _link: PeerLink, _header: Header, cmd: Cmd, at: Moment) -> None:
+    def informed(self, _link: PeerLink, _header: messages.Header, cmd: messages.Cmd, at: Moment) -> None:
         if cmd.data is not None:
             self.data[cmd.name] = cmd.data
         if cmd.name == HEARTBEAT:
             self.beats.append(at.s)
 
-    def answered(self, _link: PeerLink, header: Header, result: Result, _at: Moment) -> None:
+    def answered(self, _link: PeerLink, header: messages.Header, result: messages.Result, _at: Moment) -> None:
         if header.msg_counter_reference is not None:
             self.results[header.msg_counter_reference] = result
 
-    def _client(self, kind: str) -> Address:
+    def _client(self, kind: str) -> messages.Address:
         number = next(
             place for (_, place), each in self.features.items() if each.type == kind and each.role == "client"
         )
-        return Address(device=self.address, entity=_ENTITY, feature=number)
+        return messages.Address(device=self.address, entity=_ENTITY, feature=number)
 
 
 def limit_of(
     number: int, *, watts: float | None = None, active: bool | None = None, lasts_s: int | None = None
-) -> Limit:
+) -> messages.Limit:
     """Return a limit to be written, of what is given; `watts` with its sign on the wire."""
-    return Limit(
+    return messages.Limit(
         limit_id=number,
         is_limit_active=active,
-        time_period=None if lasts_s is None else TimePeriod(end_time=f"PT{lasts_s}S"),
-        value=None if watts is None else scaled(watts),
+        time_period=None if lasts_s is None else messages.TimePeriod(end_time=f"PT{lasts_s}S"),
+        value=None if watts is None else messages.scaled(watts),
     )

@@ -28,26 +28,7 @@ from v2g.energy.settlement.session_journal import readings_of
 from v2g.energy.settlement.settle import Settlement, settle
 from v2g.energy.settlement.taxes import Taxation, VatRate, gross_of, percents, taxes_of
 from v2g.errors import CodecError
-from v2g.ocpi import wire
-from v2g.ocpi.objects import (
-    CdrDimension,
-    CdrLocation,
-    CdrPeriod,
-    CdrSignedData,
-    CdrSignedValue,
-    CdrToken,
-    CountryCode,
-    Id36,
-    OcpiCdr,
-    OcpiComponent,
-    OcpiElement,
-    OcpiObject,
-    OcpiPlace,
-    OcpiPrice,
-    OcpiTariff,
-    PartyId,
-    TaxAmount,
-)
+from v2g.ocpi import objects, wire
 from v2g.ocpi.records import credit_of
 from v2g.units import MWH_PER_KWH, payable
 
@@ -59,29 +40,29 @@ _HOUR_MS: Final = 3_600_000
 Text45 = Annotated[str, Meta(min_length=1, max_length=45)]
 
 
-class SettledPlace(OcpiObject, frozen=True, forbid_unknown_fields=True):
+class SettledPlace(objects.OcpiObject, frozen=True, forbid_unknown_fields=True):
     """Where a session took place. `evse_uid` is the operator's technical name; default: the EVSE id.
 
     `country` is ISO 3166-1 alpha-3. `connector_standard` is OCPI's name, such as `IEC_62196_T2_COMBO`.
     """
 
-    id: Id36
+    id: objects.Id36
     address: Text45
     city: Text45
     country: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
-    coordinates: OcpiPlace
-    connector_id: Id36
+    coordinates: objects.OcpiPlace
+    connector_id: objects.Id36
     connector_standard: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_]{1,36}\Z")]
     connector_format: Literal["SOCKET", "CABLE"]
     connector_power_type: Literal["AC_1_PHASE", "AC_2_PHASE", "AC_2_PHASE_SPLIT", "AC_3_PHASE", "DC"]
     name: Annotated[str, Meta(max_length=255)] | None = None
     postal_code: Annotated[str, Meta(max_length=10)] | None = None
     state: Annotated[str, Meta(max_length=20)] | None = None
-    evse_uid: Id36 | None = None
+    evse_uid: objects.Id36 | None = None
     evse_id: Annotated[str, Meta(pattern=r"^[ -~]{1,48}\Z")] | None = None
 
 
-class Facts(OcpiObject, frozen=True, forbid_unknown_fields=True):
+class Facts(objects.OcpiObject, frozen=True, forbid_unknown_fields=True):
     """What the operator adds. Country and party default to those of the EVSE id, the token to the contract's EMAID.
 
     `vat` are rates by day of `vat_zone` (IANA); without any the record has costs without VAT only.
@@ -89,25 +70,25 @@ class Facts(OcpiObject, frozen=True, forbid_unknown_fields=True):
 
     location: SettledPlace
     auth_method: Literal["AUTH_REQUEST", "COMMAND", "WHITELIST"]
-    country_code: CountryCode | None = None
-    party_id: PartyId | None = None
-    token: CdrToken | None = None
+    country_code: objects.CountryCode | None = None
+    party_id: objects.PartyId | None = None
+    token: objects.CdrToken | None = None
     vat: tuple[VatRate, ...] = ()
     vat_zone: Annotated[str, Meta(max_length=64)] = "UTC"
 
 
-def encode(record: OcpiCdr | Sequence[OcpiCdr]) -> bytes:
+def encode(record: objects.OcpiCdr | Sequence[objects.OcpiCdr]) -> bytes:
     """Return a record, or several, as JSON of OCPI 2.2.1."""
     return wire.encode(wire.outer(wire.plain(record), "2.2.1")) + b"\n"
 
 
-def signed_data_of(data_sets: Mapping[Direction, str], public_key: bytes) -> CdrSignedData:
+def signed_data_of(data_sets: Mapping[Direction, str], public_key: bytes) -> objects.CdrSignedData:
     """Return the meter's data sets (OCMF), and its key (DER)."""
-    return CdrSignedData(
+    return objects.CdrSignedData(
         encoding_method="OCMF",
         public_key=base64.b64encode(public_key).decode(),
         signed_values=tuple(
-            CdrSignedValue(
+            objects.CdrSignedValue(
                 nature="End",  # each has the reading at the begin, too
                 plain_data=text.split("|")[1],
                 signed_data=base64.b64encode(text.encode()).decode(),
@@ -118,8 +99,8 @@ def signed_data_of(data_sets: Mapping[Direction, str], public_key: bytes) -> Cdr
 
 
 def correction_records(
-    entries: Sequence[Entry], signed: CdrSignedData | None, *, facts: Facts, credited: str | None = None
-) -> tuple[OcpiCdr, OcpiCdr]:
+    entries: Sequence[Entry], signed: objects.CdrSignedData | None, *, facts: Facts, credited: str | None = None
+) -> tuple[objects.OcpiCdr, objects.OcpiCdr]:
     """Return the credit CDR of a corrected session's earlier record, and its new record.
 
     `credited` is the id of the earlier record; default: that of the session's end, without corrections. Raises
@@ -135,7 +116,7 @@ def correction_records(
             f"no record {credited} came before the last correction", hint=f"the first is {next(iter(ids))}"
         )
 
-    def record(part: Sequence[Entry]) -> OcpiCdr:
+    def record(part: Sequence[Entry]) -> objects.OcpiCdr:
         return charge_detail_record(part, settle(part), signed, facts=facts, created_ms=entries[-1].utc_ms)
 
     return credit_of(record(entries[:count])), record(entries)
@@ -149,11 +130,11 @@ def _record_id(entry: Entry) -> str:
 def charge_detail_record(
     entries: Sequence[Entry],
     settlement: Settlement,
-    signed: CdrSignedData | None,
+    signed: objects.CdrSignedData | None,
     *,
     facts: Facts,
     created_ms: int,
-) -> OcpiCdr:
+) -> objects.OcpiCdr:
     """Return the record of a verified session, with the meter's signed data.
 
     Its id is the head of the journal, so a correction makes another record. Raises CodecError if the session is not
@@ -171,11 +152,11 @@ def charge_detail_record(
     spans = _spans(entries, settlement, percents(entries, settlement, taxation))
     begin = settlement.begin
     net = payable(Decimal(totals[0].balance).scaleb(-6), totals[0].currency) if totals else Decimal(0)
-    cost = OcpiPrice(before_taxes=net)
+    cost = objects.OcpiPrice(before_taxes=net)
     taxes = taxes_of(entries, settlement, taxation)
     if taxes:
         gross = payable(Decimal(gross_of(taxes, taxes[0].currency)).scaleb(-6), taxes[0].currency)
-        cost = OcpiPrice(before_taxes=net, taxes=(TaxAmount(name="VAT", amount=gross - net),))
+        cost = objects.OcpiPrice(before_taxes=net, taxes=(objects.TaxAmount(name="VAT", amount=gross - net),))
     updated = wire.moment(created_ms)
     periods = tuple(_period(span, begin) for span in spans)
     hours = [
@@ -183,7 +164,7 @@ def charge_detail_record(
     ]
     prices = {(span.price, span.percent): span.currency for span in spans if span.price is not None}
     return _checked(
-        OcpiCdr(
+        objects.OcpiCdr(
             country_code=country,
             party_id=party,
             id=_record_id(entries[-1]),
@@ -192,7 +173,7 @@ def charge_detail_record(
             session_id=settlement.session_id,
             cdr_token=facts.token or _contract_token(settlement),
             auth_method=facts.auth_method,
-            cdr_location=CdrLocation(
+            cdr_location=objects.CdrLocation(
                 **{
                     **msgspec.structs.asdict(facts.location),
                     "evse_id": settlement.evse_id,
@@ -202,7 +183,7 @@ def charge_detail_record(
             meter_id=started.meter_serial,
             currency=totals[0].currency if totals else NO_CURRENCY,
             tariffs=tuple(
-                OcpiTariff(
+                objects.OcpiTariff(
                     country_code=country,
                     party_id=party,
                     id=_tariff_id(price, percent),
@@ -227,10 +208,10 @@ def charge_detail_record(
     )
 
 
-def _checked(record: OcpiCdr) -> OcpiCdr:
+def _checked(record: objects.OcpiCdr) -> objects.OcpiCdr:
     """Return a record whose texts fit OCPI. Raises CodecError."""
     try:
-        return typed_json.convert(wire.plain(record), OcpiCdr)
+        return typed_json.convert(wire.plain(record), objects.OcpiCdr)
     except msgspec.ValidationError as error:
         raise CodecError(f"the session does not fit a CDR: {error}") from None
 
@@ -247,11 +228,11 @@ def _owner(settlement: Settlement, facts: Facts) -> tuple[str, str]:
     return country, party
 
 
-def _contract_token(settlement: Settlement) -> CdrToken:
+def _contract_token(settlement: Settlement) -> objects.CdrToken:
     emaid = (settlement.emaid or "").replace("-", "")
     if not emaid:
         raise CodecError("the session has no contract", hint="give the token in the facts")
-    return CdrToken(
+    return objects.CdrToken(
         country_code=emaid[:2], party_id=emaid[2:5], uid=emaid, type="OTHER", contract_id=settlement.emaid or emaid
     )
 
@@ -260,9 +241,9 @@ def _decimal(number: int, unit: int) -> Decimal:
     return (Decimal(number) / unit).quantize(Decimal("0.0001"), rounding=ROUND_HALF_UP)
 
 
-def _element(price: int, percent: Decimal | None) -> OcpiElement:
-    component = OcpiComponent(type="ENERGY", price=Decimal(price).scaleb(-6), step_size=1, vat=percent)
-    return OcpiElement(price_components=(component,))
+def _element(price: int, percent: Decimal | None) -> objects.OcpiElement:
+    component = objects.OcpiComponent(type="ENERGY", price=Decimal(price).scaleb(-6), step_size=1, vat=percent)
+    return objects.OcpiElement(price_components=(component,))
 
 
 def _tariff_id(price: int, percent: Decimal | None) -> str:
@@ -284,7 +265,7 @@ class _Span(NamedTuple):
     percent: Decimal | None
 
 
-def _period(span: _Span, start: Registers) -> CdrPeriod:
+def _period(span: _Span, start: Registers) -> objects.CdrPeriod:
     """Return a period. Volumes are differences of rounded sums since the start, so that they add up."""
 
     def volume(first: int, last: int, unit: int) -> Decimal:
@@ -292,11 +273,11 @@ def _period(span: _Span, start: Registers) -> CdrPeriod:
 
     hours = volume(span.begin.utc_ms - start.utc_ms, span.end.utc_ms - start.utc_ms, _HOUR_MS)
     if span.direction is None:
-        dimensions: tuple[CdrDimension, ...] = (CdrDimension(type="PARKING_TIME", volume=hours),)
+        dimensions: tuple[objects.CdrDimension, ...] = (objects.CdrDimension(type="PARKING_TIME", volume=hours),)
     else:
         energy = volume(_net(span.begin) - _net(start), _net(span.end) - _net(start), MWH_PER_KWH)
-        dimensions = CdrDimension(type="ENERGY", volume=energy), CdrDimension(type="TIME", volume=hours)
-    return CdrPeriod(
+        dimensions = objects.CdrDimension(type="ENERGY", volume=energy), objects.CdrDimension(type="TIME", volume=hours)
+    return objects.CdrPeriod(
         start_date_time=wire.moment(span.begin.utc_ms),
         dimensions=dimensions,
         tariff_id=None if span.price is None else _tariff_id(span.price, span.percent),

@@ -7,17 +7,8 @@ from typing import Final
 import msgspec
 
 from v2g.errors import CertificateError, KeyAccessError
+from v2g.pki import keys
 from v2g.pki.certificates import chain_from_pem, chain_to_pem, load_certificate
-from v2g.pki.keys import (
-    LeafKey,
-    PrivateKey,
-    SoftwareKey,
-    load_key,
-    load_private_key,
-    private_pem,
-    read_secret,
-    save_secret,
-)
 
 MOST_RENEWALS: Final = 10
 """So many in a row between the reading of a chain and of its key are followed."""
@@ -27,7 +18,7 @@ class Credentials(msgspec.Struct, frozen=True):
     """DER certificates, leaf first and without the root, and the key of the leaf."""
 
     chain: tuple[bytes, ...]
-    key: LeafKey
+    key: keys.LeafKey
 
     @property
     def leaf(self) -> bytes:
@@ -35,9 +26,9 @@ class Credentials(msgspec.Struct, frozen=True):
         return self.chain[0]
 
     @property
-    def private_key(self) -> PrivateKey:
+    def private_key(self) -> keys.PrivateKey:
         """The private half, for libraries that need it. Raises KeyAccessError for a key in a store."""
-        if not isinstance(self.key, SoftwareKey):
+        if not isinstance(self.key, keys.SoftwareKey):
             raise KeyAccessError(f"{self.key} cannot leave its store", hint="only the native TLS backend can use it")
         return self.key.expose()
 
@@ -61,23 +52,23 @@ def load_bundle(path: Path, passphrase: bytes | None = None) -> Credentials:
 
     Raises as `load_credentials`, and KeyAccessError for a wrong passphrase.
     """
-    pem = read_secret(path)
+    pem = keys.read_secret(path)
     try:
         chain = chain_from_pem(pem)
     except CertificateError as error:
         raise CertificateError(f"{path}: {error}", reason=error.reason) from None
-    key = SoftwareKey(load_private_key(path, passphrase))
+    key = keys.SoftwareKey(keys.load_private_key(path, passphrase))
     if load_certificate(chain[0]).public_key() != key.public_key:
         raise KeyAccessError(f"{path}: its key does not match its certificate")
     return Credentials(chain, key)
 
 
-def save_bundle(path: Path, chain: tuple[bytes, ...], key: PrivateKey, passphrase: bytes | None = None) -> None:
+def save_bundle(path: Path, chain: tuple[bytes, ...], key: keys.PrivateKey, passphrase: bytes | None = None) -> None:
     """Write key and chain atomically into one PEM file of mode 0600; the key encrypted if there is a passphrase.
 
     Raises OSError.
     """
-    save_secret(path, private_pem(key, passphrase) + chain_to_pem(chain).encode())
+    keys.save_secret(path, keys.private_pem(key, passphrase) + chain_to_pem(chain).encode())
 
 
 def load_credentials(chain_path: Path, key_path: Path) -> Credentials:
@@ -86,10 +77,10 @@ def load_credentials(chain_path: Path, key_path: Path) -> Credentials:
     Raises CertificateError(malformed) for a bad chain file; KeyAccessError for an unreadable or too permissive key,
     and for a key that does not match the leaf.
     """
-    return matching(chain_path, lambda _: load_key(key_path), key_path)
+    return matching(chain_path, lambda _: keys.load_key(key_path), key_path)
 
 
-def matching(chain_path: Path, open_key: Callable[[object], LeafKey], name: object) -> Credentials:
+def matching(chain_path: Path, open_key: Callable[[object], keys.LeafKey], name: object) -> Credentials:
     """Return a chain with the key that is opened for its leaf's public key; `name` is the key's, for errors.
 
     Both are read again while renewals happen between the two. Raises CertificateError(malformed) for a bad chain file,

@@ -11,21 +11,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from v2g.slac import mme
+from v2g.slac import mme, shared
 from v2g.slac.host import Entropy, Host, HostConfig
 from v2g.slac.layout import Mme
-from v2g.slac.shared import (
-    EV_AMBIGUOUS_DB,
-    EV_CANDIDATES,
-    EV_SIGNAL_DIRECT_DB,
-    EV_SIGNAL_INDIRECT_DB,
-    MAX_VALIDATION_S,
-    LinkLost,
-    Matched,
-    MatchingFailed,
-    SlacTiming,
-    TogglePilot,
-)
 
 # The vehicle's side of validation (ISO 15118-3): it toggles its pilot, and selects the charger that counts correctly.
 #
@@ -43,7 +31,7 @@ class EvStep(msgspec.Struct, frozen=True):
     """
 
     request: mme.CmValidateReq | None = None
-    toggle: TogglePilot | None = None
+    toggle: shared.TogglePilot | None = None
     verdict: str = ""
     over: bool = False
 
@@ -63,7 +51,7 @@ class EvValidation:
     """Call `begin` once. `deadline` is when `on_timer` must be called."""
 
     def __init__(
-        self, candidates: list[bytes], timing: SlacTiming, *, rounds: int, entropy: Callable[[int], bytes]
+        self, candidates: list[bytes], timing: shared.SlacTiming, *, rounds: int, entropy: Callable[[int], bytes]
     ) -> None:
         """Takes chargers, nearest first, and how often each must count correctly."""
         self.found: bytes | None = None
@@ -158,12 +146,12 @@ class EvValidation:
         self._toggles, self._tries = 1 + self._entropy(1)[0] % self._timing.max_toggles, 0
         self.state = Asking.COUNT
         message = self._announce(now, self._window_s + self._timing.validation_extra_s + self._timing.match_response_s)
-        return EvStep(request=message.request, toggle=TogglePilot(self._toggles, self._timing.toggle_state_s))
+        return EvStep(request=message.request, toggle=shared.TogglePilot(self._toggles, self._timing.toggle_state_s))
 
     @property
     def _window_s(self) -> float:
         """Return the window, a multiple of 100 ms: each toggle has three parts, B, C and B."""
-        return min(math.ceil(self._toggles * 30 * self._timing.toggle_state_s - 1e-9) / 10, MAX_VALIDATION_S)
+        return min(math.ceil(self._toggles * 30 * self._timing.toggle_state_s - 1e-9) / 10, shared.MAX_VALIDATION_S)
 
     def _announce(self, now: float, wait_s: float) -> EvStep:
         self._tries += 1
@@ -196,11 +184,11 @@ class EvSlacConfig(HostConfig, frozen=True, forbid_unknown_fields=True, kw_only=
     then `validation` decides.
     """
 
-    signal_direct_db: Annotated[float, msgspec.Meta(ge=0, le=127)] = EV_SIGNAL_DIRECT_DB
+    signal_direct_db: Annotated[float, msgspec.Meta(ge=0, le=127)] = shared.EV_SIGNAL_DIRECT_DB
     """Up to this attenuation a charger is found immediately (EVSE_FOUND)."""
-    signal_indirect_db: Annotated[float, msgspec.Meta(ge=0, le=127)] = EV_SIGNAL_INDIRECT_DB
+    signal_indirect_db: Annotated[float, msgspec.Meta(ge=0, le=127)] = shared.EV_SIGNAL_INDIRECT_DB
     """Above this attenuation there is no charger (EVSE_NOT_FOUND)."""
-    ambiguous_db: Annotated[float, msgspec.Meta(ge=0, le=127)] = EV_AMBIGUOUS_DB
+    ambiguous_db: Annotated[float, msgspec.Meta(ge=0, le=127)] = shared.EV_AMBIGUOUS_DB
     """Chargers whose attenuations differ by less are ambiguous."""
     validation: Literal["off", "optional", "required"] = "optional"
     """`optional` asks chargers to count toggles of the pilot and falls back to the nearest that cannot, `required`
@@ -261,7 +249,7 @@ class EvSlac(Host):
         if self.state is EvState.PAUSED:
             self.state = EvState.WAKING
             self._timers["resume"] = now + self._timing.conn_resume_s
-            self._actions.append(TogglePilot(1, self._timing.toggle_state_s))
+            self._actions.append(shared.TogglePilot(1, self._timing.toggle_state_s))
 
     def resume(self, now: float) -> None:
         """The pilot shows 5 % after a pause: wait for the link of the same network, without a new matching."""
@@ -300,7 +288,7 @@ class EvSlac(Host):
         if message != fixed:
             self._observe("answer_ignored", evse=source.hex(":"), reason="CM_SLAC_PARM.CNF with a wrong fixed field")
             return
-        if len(self._answered) < EV_CANDIDATES:
+        if len(self._answered) < shared.EV_CANDIDATES:
             self._answered.add(source)
         if self.state is EvState.ASKING:
             self.state, self._batch = EvState.SOUNDING, 0
@@ -330,7 +318,7 @@ class EvSlac(Host):
         self._send(source, mme.CmAttenCharRsp(source_address=self.mac, run_id=self._run_id))
         if self.state in (EvState.VALIDATING, EvState.CHOOSING):
             return
-        if source in self._attenuation or len(self._attenuation) < EV_CANDIDATES:
+        if source in self._attenuation or len(self._attenuation) < shared.EV_CANDIDATES:
             self._attenuation[source] = sum(message.aag) / mme.GROUPS
         # No other charger is expected, and this one is near: no reason to wait for the timeout.
         everyone = self._answered <= self._attenuation.keys()
@@ -425,7 +413,7 @@ class EvSlac(Host):
             self.state = EvState.PAUSING
             self._timers["pause"] = now + self._timing.matching_rate_s
         else:
-            self._actions.append(MatchingFailed(reason))
+            self._actions.append(shared.MatchingFailed(reason))
             self._connect_again(now)
 
     def _connect_again(self, now: float) -> None:
@@ -458,7 +446,7 @@ class EvSlac(Host):
                 self._step(self._validation.on_timer(now), now)
             case "resume":
                 self._leave(now)
-                self._actions.append(MatchingFailed("not_resumed"))
+                self._actions.append(shared.MatchingFailed("not_resumed"))
                 self._connect_again(now)
             case "connection":
                 self._matching(now)
@@ -491,7 +479,7 @@ class EvSlac(Host):
             self._on_ready(now)
         elif not up and self.state is EvState.MATCHED:
             self._leave(now)
-            self._actions.append(LinkLost())
+            self._actions.append(shared.LinkLost())
             self._connect_again(now)
 
     def _on_ready(self, now: float) -> None:
@@ -501,6 +489,6 @@ class EvSlac(Host):
         nid, nmk = self.modem.key
         attenuation_db = round(self._attenuation[self._chosen], 1)
         self._actions.append(
-            Matched(nid=nid, nmk=nmk, evse_mac=self._chosen, pev_mac=self.mac, attenuation_db=attenuation_db)
+            shared.Matched(nid=nid, nmk=nmk, evse_mac=self._chosen, pev_mac=self.mac, attenuation_db=attenuation_db)
         )
         self.modem.keep_polling(now)

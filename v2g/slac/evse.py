@@ -10,19 +10,9 @@ from typing import Annotated, Literal
 import msgspec
 
 from v2g.iec61851.pilot import BcbCounter, PilotState
-from v2g.slac import mme, vendor
+from v2g.slac import mme, shared, vendor
 from v2g.slac.host import Entropy, Host, HostConfig
 from v2g.slac.layout import Mme
-from v2g.slac.shared import (
-    MAX_VALIDATION_S,
-    LinkLost,
-    Matched,
-    MatchingFailed,
-    OscillatorOff,
-    OscillatorOn,
-    RestartPilot,
-    SlacTiming,
-)
 
 # One matching run at the charger: one vehicle address and RunID, from CM_SLAC_PARM.REQ to CM_SLAC_MATCH.REQ.
 #
@@ -58,7 +48,7 @@ class EvseRun:
     """See the module. `deadline` is when `on_timer` must be called, None when never."""
 
     def __init__(
-        self, pev_mac: bytes, run_id: bytes, timing: SlacTiming, now: float, *, adjustment_db: int = 0
+        self, pev_mac: bytes, run_id: bytes, timing: shared.SlacTiming, now: float, *, adjustment_db: int = 0
     ) -> None:
         self.pev_mac = pev_mac
         self.run_id = run_id
@@ -131,7 +121,7 @@ class EvseRun:
         if message.result != mme.VALIDATE_READY or message.signal_type != 0:
             return self._fail("validation_broken_off") if self.validating else _NOTHING
         if message.timer and self.state is RunState.TOGGLE:
-            window_s = min((message.timer + 1) * 0.1, MAX_VALIDATION_S)
+            window_s = min((message.timer + 1) * 0.1, shared.MAX_VALIDATION_S)
             self.state, self.deadline = RunState.WINDOW, now + window_s + self._timing.validation_extra_s
             return _NOTHING
         if message.timer and self.state is RunState.DECISION and self._counted is not None:
@@ -280,7 +270,7 @@ class EvseSlac(Host):
             self._toggles = BcbCounter()
             self._toggles.on_state(self._pilot, now)
             self._oscillator_from = now + self._timing.step_x1_s
-            self._actions.append(OscillatorOff())
+            self._actions.append(shared.OscillatorOff())
 
     def wake_up(self, now: float) -> None:
         """The charger resumes after a pause: oscillator on, not earlier than T_step_X1 after it was switched off."""
@@ -428,16 +418,16 @@ class EvseSlac(Host):
         elif name == "slac_init":
             # wake the vehicle up to C_sequ_retry times, then report failure but keep listening: some start late
             if self._restarts >= self._timing.sequence_retries:
-                self._actions.append(MatchingFailed("vehicle_silent"))
+                self._actions.append(shared.MatchingFailed("vehicle_silent"))
                 return
             self._restarts += 1
-            self._actions.append(RestartPilot("vehicle_silent"))
+            self._actions.append(shared.RestartPilot("vehicle_silent"))
             restart_s = self._timing.step_x1_s + self._timing.step_ef_s
             self._timers["slac_init"] = now + restart_s + self._timing.evse_slac_init_s
         elif name == "oscillator":
             # resume after a pause. A vehicle that does not is asked to start over, as after a failure
             self.state = EvseSlacState.RESUMING
-            self._actions.append(OscillatorOn())
+            self._actions.append(shared.OscillatorOn())
             self._timers["resume"] = now + self._timing.conn_max_comm_s
             self.modem.start_polling(self._timing.join_poll_s, now)
         elif name in ("join", "resume"):
@@ -448,7 +438,7 @@ class EvseSlac(Host):
     def _start_over(self, reason: str, now: float) -> None:
         self._reset()
         self._fresh_key(now)
-        self._actions.append(RestartPilot(reason))
+        self._actions.append(shared.RestartPilot(reason))
         self._listen(now)
 
     def _listen(self, now: float) -> None:
@@ -471,7 +461,7 @@ class EvseSlac(Host):
         self.modem.detect(now)
 
     def on_modem_silent(self, now: float) -> None:
-        self._actions.append(MatchingFailed("modem_silent"))
+        self._actions.append(shared.MatchingFailed("modem_silent"))
 
     def on_link(self, up: bool, now: float) -> None:
         if up and self.state is EvseSlacState.JOINING and self._matched is not None:
@@ -479,7 +469,7 @@ class EvseSlac(Host):
         elif up and self.state is EvseSlacState.RESUMING:
             self._on_ready(now)
         elif not up and self.state is EvseSlacState.MATCHED:
-            self._actions.append(LinkLost())
+            self._actions.append(shared.LinkLost())
             self._start_over("link_lost", now)
 
     def _on_ready(self, now: float) -> None:
@@ -490,6 +480,8 @@ class EvseSlac(Host):
             self._timers.pop(name, None)
         nid, nmk = self.modem.key
         self._actions.append(
-            Matched(nid=nid, nmk=nmk, evse_mac=self.mac, pev_mac=matched.pev_mac, attenuation_db=matched.attenuation_db)
+            shared.Matched(
+                nid=nid, nmk=nmk, evse_mac=self.mac, pev_mac=matched.pev_mac, attenuation_db=matched.attenuation_db
+            )
         )
         self.modem.keep_polling(now)

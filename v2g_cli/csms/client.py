@@ -13,18 +13,8 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from v2g import errors
 from v2g.config import parse_config
-from v2g.errors import (
-    ConfigError,
-    OcppError,
-    RefusedError,
-    StoreError,
-    TimeoutExpired,
-    TransferError,
-    TransportError,
-    TrustError,
-    V2GError,
-)
 from v2g.io.http.client import HttpConnection, split_url
 from v2g.io.runtime.program import read_config
 from v2g_cli.output import say
@@ -73,7 +63,7 @@ def find_access(options: Mapping[str, Any], environment: Mapping[str, str], file
     )
     if not access.url:
         hint = f"use --url, {_VARIABLES['url']}, or url in {DEFAULT_FILE}"
-        raise ConfigError("no back-end URL given", hint=hint)
+        raise errors.ConfigError("no back-end URL given", hint=hint)
     return access
 
 
@@ -84,7 +74,7 @@ def context_of(access: Access) -> ssl.SSLContext:
         if access.certificate is not None:
             context.load_cert_chain(access.certificate, access.key)
     except OSError as error:  # ssl.SSLError is one
-        raise ConfigError(f"certificates: {error}", hint="ca, certificate and key are PEM files") from None
+        raise errors.ConfigError(f"certificates: {error}", hint="ca, certificate and key are PEM files") from None
     return context
 
 
@@ -122,15 +112,15 @@ class CsmsClient:
         """`again_s`: interval (s) of asking how a change ended."""
         self._access, self._timeout_s, self._again_s = access, timeout_s, again_s
         if not (access.token.isascii() and access.token.isprintable()):
-            raise ConfigError(
+            raise errors.ConfigError(
                 "the token contains invalid characters", hint="copy it again: one line, as `v2g csms token` printed it"
             )
         try:
             parts = split_url(access.url if "//" in access.url else f"https://{access.url}")
-        except TransferError as error:
-            raise ConfigError(f"{access.url!r} is not an https:// URL of a back end", hint=str(error)) from None
+        except errors.TransferError as error:
+            raise errors.ConfigError(f"{access.url!r} is not an https:// URL of a back end", hint=str(error)) from None
         if access.token and parts.scheme != "https":  # whoever listens on the way would have the token
-            raise ConfigError(f"{access.url!r} is not an https:// URL of a back end", hint="a token needs TLS")
+            raise errors.ConfigError(f"{access.url!r} is not an https:// URL of a back end", hint="a token needs TLS")
         self._base = parts.path.rstrip("/")
         context = context_of(access) if parts.scheme == "https" else None
         self._connection = HttpConnection(parts, context=context, timeout_s=self._timeout_s)
@@ -162,14 +152,16 @@ class CsmsClient:
         while True:
             try:
                 return self._answer(self._send(method, path, body, {}, {"Idempotency-Key": key}))
-            except (TimeoutExpired, TransportError) as error:
+            except (errors.TimeoutExpired, errors.TransportError) as error:
                 self._connection.close()
                 say(f"{error}: asking how it ended", err=True)
-            except RefusedError as error:
+            except errors.RefusedError as error:
                 if error.reason != "key_in_use":
                     raise
             if time.monotonic() - since > _DONE_S:
-                raise TimeoutExpired("the end of the change", _DONE_S, hint="look at its effect before another attempt")
+                raise errors.TimeoutExpired(
+                    "the end of the change", _DONE_S, hint="look at its effect before another attempt"
+                )
             time.sleep(self._again_s)
 
     def pages(self, path: str, limit: int, /, **query: object) -> "Pages":
@@ -215,14 +207,14 @@ class CsmsClient:
         try:
             yield
         except TimeoutError:
-            raise TimeoutExpired("answer", self._timeout_s, hint="is the back end busy?") from None
+            raise errors.TimeoutExpired("answer", self._timeout_s, hint="is the back end busy?") from None
         except ssl.SSLCertVerificationError as error:
             hint = "set --ca to the root of its certificate"
-            raise TrustError(f"back end: {error.verify_message}", hint=hint) from None
+            raise errors.TrustError(f"back end: {error.verify_message}", hint=hint) from None
         except (OSError, HTTPException) as error:
-            raise TransportError(f"back end: {error}", hint="is it running, and is --url right?") from None
+            raise errors.TransportError(f"back end: {error}", hint="is it running, and is --url right?") from None
         except ValueError as error:
-            raise TransportError(f"unexpected answer of the back end: {error}") from None
+            raise errors.TransportError(f"unexpected answer of the back end: {error}") from None
 
 
 def _next(response: HTTPResponse) -> str | None:
@@ -230,7 +222,7 @@ def _next(response: HTTPResponse) -> str | None:
     return link[1 : link.index(">")] if link.startswith("<") and 'rel="next"' in link else None
 
 
-def _error(response: HTTPResponse, content: bytes) -> V2GError:
+def _error(response: HTTPResponse, content: bytes) -> errors.V2GError:
     """Return a problem document (RFC 9457) as an error with the matching exit code."""
     try:
         problem = json.loads(content)
@@ -239,13 +231,13 @@ def _error(response: HTTPResponse, content: bytes) -> V2GError:
         text, hint, code = f"HTTP status {response.status}", "", ""
     match response.status:
         case 400 | 413:
-            return ConfigError(text, hint=hint)
+            return errors.ConfigError(text, hint=hint)
         case 401 | 403:
-            return TrustError(text, hint=hint)
+            return errors.TrustError(text, hint=hint)
         case 501 | 502:
-            return OcppError(text, answer=code or "GenericError", hint=hint)
+            return errors.OcppError(text, answer=code or "GenericError", hint=hint)
         case 503:
-            return StoreError(text, hint=hint)
+            return errors.StoreError(text, hint=hint)
         case 504:
-            return TimeoutExpired("the station's answer", 0, hint=hint or text)
-    return RefusedError(text, reason=code or str(response.status), hint=hint)
+            return errors.TimeoutExpired("the station's answer", 0, hint=hint or text)
+    return errors.RefusedError(text, reason=code or str(response.status), hint=hint)

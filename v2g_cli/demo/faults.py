@@ -14,15 +14,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from v2g import exi
-from v2g.asn1.discharge import (
-    DischargeCommand,
-    SignatureAlgorithm,
-    SignedMessage,
-    decode_content,
-    decode_signed,
-    encode_content,
-    encode_signed,
-)
+from v2g.asn1 import discharge
 from v2g.errors import Asn1Error
 from v2g.io.runtime.runner import ByteStream
 from v2g.iso15118.d20.messages.common_messages import AuthorizationReq, ServiceSelectionReq
@@ -104,22 +96,22 @@ class FaultyStream:
         header = msgspec.structs.replace(message.header, signature=forged)
         return frame(received.payload_type, exi.encode(msgspec.structs.replace(message, header=header)))
 
-    def _command(self, received: Frame) -> tuple[SignedMessage, DischargeCommand] | None:
+    def _command(self, received: Frame) -> tuple[discharge.SignedMessage, discharge.DischargeCommand] | None:
         if received.payload_type != PayloadType.SIGNED_DISCHARGE:
             return None
         try:
-            signed = decode_signed(received.payload)
-            content = decode_content(signed.content)
+            signed = discharge.decode_signed(received.payload)
+            content = discharge.decode_content(signed.content)
         except Asn1Error:
             return None
-        return (signed, content) if isinstance(content, DischargeCommand) else None
+        return (signed, content) if isinstance(content, discharge.DischargeCommand) else None
 
-    def _sign(self, signed: SignedMessage, content: DischargeCommand, key: SigningKey) -> bytes:
-        data = encode_content(content)
+    def _sign(self, signed: discharge.SignedMessage, content: discharge.DischargeCommand, key: SigningKey) -> bytes:
+        data = discharge.encode_content(content)
         message = msgspec.structs.replace(
-            signed, content=data, algorithm=SignatureAlgorithm(key.algorithm.value), signature=key.sign(data)
+            signed, content=data, algorithm=discharge.SignatureAlgorithm(key.algorithm.value), signature=key.sign(data)
         )
-        return frame(PayloadType.SIGNED_DISCHARGE, encode_signed(message))
+        return frame(PayloadType.SIGNED_DISCHARGE, discharge.encode_signed(message))
 
     def _forge(self, received: Frame) -> bytes | None:
         command = self._command(received)

@@ -24,25 +24,13 @@ from v2g.exi.explain import ExplainStep, Explanation
 from v2g.exi.explain_states import GrammarState, grammar_of, relaxed_names, relaxed_states, root_state
 from v2g.exi.grammar import fragment
 from v2g.exi.json import to_object
-from v2g_cli.exi.guess import (
-    How,
-    Message,
-    Notation,
-    decode_stream,
-    encode_text,
-    nearest_schema,
-    read_stream,
-    read_text,
-    schema_named,
-    schemas,
-    stream_of,
-)
+from v2g_cli.exi import guess
 from v2g_cli.output import AMENDMENTS, say, say_row, terminal
 
 _ENCODE: Final = ("xml", "json")
 
 
-def record(message: Message) -> dict[str, Any]:
+def record(message: guess.Message) -> dict[str, Any]:
     """Return a message in every output form."""
     element, schema, name = message.element, message.schema, message.clark
     return {
@@ -52,7 +40,7 @@ def record(message: Message) -> dict[str, Any]:
     }
 
 
-def decode_lines(lines: Iterable[bytes], how: How) -> Iterator[str]:
+def decode_lines(lines: Iterable[bytes], how: guess.How) -> Iterator[str]:
     """Answer `{"namespace", "fragment", "exi_hex"}` with `{"message", "xml", "json"}`.
 
     The default `namespace` is that of `how`, or guessed and reported; the default `fragment` is that of `how`.
@@ -63,7 +51,7 @@ def decode_lines(lines: Iterable[bytes], how: How) -> Iterator[str]:
             yield _answer(line, lambda given: _decode(given, how))
 
 
-def encode_lines(lines: Iterable[bytes], how: How) -> Iterator[str]:
+def encode_lines(lines: Iterable[bytes], how: guess.How) -> Iterator[str]:
     """Answer `{"namespace", "fragment", "xml"}` (or `json`) with `{"exi_hex"}`, as `decode_lines` does."""
     for line in lines:
         if line.strip():
@@ -83,31 +71,31 @@ def _answer(line: bytes, work: Any) -> str:
     return json.dumps(answer, ensure_ascii=False)
 
 
-def _about(given: dict[str, object], how: How) -> How:
+def _about(given: dict[str, object], how: guess.How) -> guess.How:
     namespace = given.get("namespace")
-    schema = schema_named(str(namespace)) if namespace else how.schema
-    return How(schema, bool(given.get("fragment", how.is_fragment)), how.dialect)
+    schema = guess.schema_named(str(namespace)) if namespace else how.schema
+    return guess.How(schema, bool(given.get("fragment", how.is_fragment)), how.dialect)
 
 
-def _decode(given: dict[str, Any], how: How) -> dict[str, Any]:
+def _decode(given: dict[str, Any], how: guess.How) -> dict[str, Any]:
     how = _about(given, how)
     if not isinstance(given.get("exi_hex"), str):
         return {"error": "exi_hex is missing"}
-    message = decode_stream(stream_of(given["exi_hex"].encode(), Notation.hex), how)
+    message = guess.decode_stream(guess.stream_of(given["exi_hex"].encode(), guess.Notation.hex), how)
     return record(message) | _guessed(message, how)
 
 
-def _encode(given: dict[str, Any], how: How) -> dict[str, Any]:
+def _encode(given: dict[str, Any], how: guess.How) -> dict[str, Any]:
     how = _about(given, how)
     form = next((each for each in _ENCODE if given.get(each)), None)
     if form is None:
         return {"error": f"one of {', '.join(_ENCODE)} is missing"}
     text = given[form] if isinstance(given[form], str) else json.dumps(given[form])
-    encoded = encode_text(text, how)
+    encoded = guess.encode_text(text, how)
     return {"exi_hex": encoded.octets.hex()} | _guessed(encoded.message, how)
 
 
-def _guessed(message: Message, how: How) -> dict[str, str]:
+def _guessed(message: guess.Message, how: guess.How) -> dict[str, str]:
     return {} if how.schema else {"namespace": message.schema.uri}
 
 
@@ -202,7 +190,7 @@ def type_named(name: str, schema: Schema | None) -> type[Element]:
     """Return the complex type of an element or class. Raises ConfigError when there is none, or several."""
     found: dict[type[Element], Schema] = {}
     known: dict[str, str] = {}
-    for each in [schema] if schema else schemas():
+    for each in [schema] if schema else guess.schemas():
         for local, kind in _types(each):
             known.setdefault(local.lower(), local)
             if local == name:
@@ -254,17 +242,17 @@ Namespace = Annotated[
 ]
 Fragment = Annotated[bool, typer.Option("--fragment", help="The input is an EXI fragment, as hashed for signatures.")]
 Peer = Annotated[Dialect, typer.Option("--dialect", help="cbexigen: as libcbv2g and EVerest code some messages.")]
-From = Annotated[Notation, typer.Option("--from", help="Notation of the octets.")]
+From = Annotated[guess.Notation, typer.Option("--from", help="Notation of the octets.")]
 Lines = Annotated[bool, typer.Option("--jsonl", help="Batch: one JSON object per line in and out.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
 
 
 def _schema(name: str | None) -> Schema | None:
-    return schema_named(name) if name else None
+    return guess.schema_named(name) if name else None
 
 
-def _how(namespace: str | None, dialect: Dialect, *, is_fragment: bool) -> How:
-    return How(_schema(namespace), is_fragment, dialect)
+def _how(namespace: str | None, dialect: Dialect, *, is_fragment: bool) -> guess.How:
+    return guess.How(_schema(namespace), is_fragment, dialect)
 
 
 @app.command()
@@ -273,7 +261,7 @@ def decode(
     namespace: Namespace = None,
     fragment: Fragment = False,
     dialect: Peer = Dialect.EXI,
-    notation: From = Notation.auto,
+    notation: From = guess.Notation.auto,
     to: Annotated[Form, typer.Option("--to", help="What to print.")] = Form.xml,
     jsonl: Lines = False,
     json: JsonFlag = False,
@@ -294,7 +282,7 @@ def decode(
     if jsonl:
         _print_lines(decode_lines(_input_lines(exi), how))
         return
-    message = decode_stream(read_stream(exi, notation), how)
+    message = guess.decode_stream(guess.read_stream(exi, notation), how)
     if json:
         _print({"namespace": message.schema.uri, "fragment": fragment, **record(message)})
     else:
@@ -308,7 +296,7 @@ def _name_amendment(schema: Schema) -> None:
         say(f"ISO 15118-20 {name}", err=True)
 
 
-def _text(message: Message, form: Form) -> str:
+def _text(message: guess.Message, form: Form) -> str:
     from v2g.exi.json import to_object
     from v2g.exi.xml import to_xml
 
@@ -344,7 +332,7 @@ def encode(
     if jsonl:
         _print_lines(encode_lines(_input_lines(message), how))
         return
-    encoded = encode_text(read_text(message), how)
+    encoded = guess.encode_text(guess.read_text(message), how)
     octets, about = encoded.octets, encoded.message
     if json:
         _print({"namespace": about.schema.uri, "fragment": fragment, "message": about.name, "exi_hex": octets.hex()})
@@ -361,7 +349,7 @@ def explain(
     namespace: Namespace = None,
     fragment: Fragment = False,
     dialect: Peer = Dialect.EXI,
-    notation: From = Notation.auto,
+    notation: From = guess.Notation.auto,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page to this file instead.")] = None,
     json: JsonFlag = False,
 ) -> None:
@@ -375,9 +363,9 @@ def explain(
     from v2g.exi.explain import explain as explain_
     from v2g.exi.explain_html import to_html
 
-    stream = read_stream(exi, notation)
+    stream = guess.read_stream(exi, notation)
     how = _how(namespace, dialect, is_fragment=fragment)
-    schema = how.schema or nearest_schema(stream, how)
+    schema = how.schema or guess.nearest_schema(stream, how)
     explanation = explain_(stream.octets, schema, is_fragment=fragment, dialect=dialect)
     if html is not None:
         try:

@@ -10,21 +10,11 @@ import typer
 from v2g.errors import ConfigError, TimeoutExpired, V2GError
 from v2g.observe import Observe
 from v2g_cli.output import print_json, say, tell
-from v2g_cli.pki.common import (
-    JsonFlag,
-    Out,
-    Tree,
-    generation_of,
-    progress,
-    role_of,
-    run_until_stopped,
-    users_of,
-    write_out,
-)
+from v2g_cli.pki import common
 
 
 def est(
-    directory: Tree,
+    directory: common.Tree,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 picks a free one.")] = 8443,
     tls: Annotated[str, typer.Option("--tls", help="Name of the server's certificate in the tree.")] = "csms/server",
@@ -35,7 +25,7 @@ def est(
     role: Annotated[str, typer.Option(help="Role of certificates that are asked for without a label.")] = "secc",
     approve: Annotated[bool, typer.Option("--approve", help="Have a person decide: v2g pki approve.")] = False,
     events: Annotated[Path | None, typer.Option(help="File for one JSON line per event.")] = None,
-    json: JsonFlag = False,
+    json: common.JsonFlag = False,
 ) -> None:
     """Issue certificates of a tree by EST (RFC 7030) over HTTPS, until SIGTERM.
 
@@ -51,7 +41,9 @@ def est(
     folder = (directory / index.find(tls).file).parent
     roots = client_root or [directory / each.file for each in index.entries if each.is_root and not each.replaced]
     context = tls_context(folder / "chain.pem", folder / "leaf.key", roots)
-    settings = EstSettings(role=role_of(role), users={} if users is None else users_of(users), approve=approve)
+    settings = EstSettings(
+        role=common.role_of(role), users={} if users is None else common.users_of(users), approve=approve
+    )
 
     def show(event: Observe) -> None:
         if event.name == "ready":
@@ -71,14 +63,14 @@ def est(
             await service.close()
         return 0
 
-    run_until_stopped(serve, show, events, json=json)
+    common.run_until_stopped(serve, show, events, json=json)
 
 
 def approve(
-    directory: Tree,
+    directory: common.Tree,
     request: Annotated[str, typer.Argument(metavar="[ID]", help="Request, as the list shows it.")] = "",
     reject: Annotated[bool, typer.Option("--reject", help="Reject it instead.")] = False,
-    json: JsonFlag = False,
+    json: common.JsonFlag = False,
 ) -> None:
     """List the requests that wait at `v2g pki est --approve`, or decide on one.
 
@@ -103,7 +95,7 @@ def enrol(
     csr: Annotated[Path, typer.Option("--csr", help="Certificate request, as `v2g pki csr` makes it.")],
     role: Annotated[str, typer.Option("--role", help="Role of the certificate: secc, station, gateway, ...")],
     trust: Annotated[list[Path], typer.Option("--trust", help="Root (PEM) of the certificate; repeatable.")],
-    out: Out = None,
+    out: common.Out = None,
     root: Annotated[Path | None, typer.Option(help="Root (PEM) of the server's TLS; else the system's.")] = None,
     certificate: Annotated[Path | None, typer.Option(help="Own TLS certificate with its chain (PEM).")] = None,
     key: Annotated[Path | None, typer.Option(help="Its key (PEM, mode 0600).")] = None,
@@ -113,7 +105,7 @@ def enrol(
     generation: Annotated[str, typer.Option(help="Profiles of iso15118-20 or iso15118-2.")] = "iso15118-20",
     renew: Annotated[bool, typer.Option("--renew", help="Renew the own TLS certificate.")] = False,
     wait: Annotated[int, typer.Option(min=0, help="Longest wait for a pending answer, s.")] = 3600,
-    json: JsonFlag = False,
+    json: common.JsonFlag = False,
 ) -> None:
     """Get a certificate from an EST server, and verify it before it is written.
 
@@ -144,7 +136,7 @@ def enrol(
     )
     client, request = EstClient(server, Clock()), load_csr(read_file(csr))
     roots = [der for each in trust for der in load_chain(each)]
-    wanted, edition = role_of(role), generation_of(generation)
+    wanted, edition = common.role_of(role), common.generation_of(generation)
 
     async def ask() -> VerifiedChain:
         left_s = float(wait)
@@ -165,9 +157,9 @@ def enrol(
             left_s -= found.pause_s
             await asyncio.sleep(found.pause_s)
 
-    with progress(f"waiting for {url}"):
+    with common.progress(f"waiting for {url}"):
         chain = asyncio.run(ask())
-    write_out(out, chain_to_pem(chain.der).encode())
+    common.write_out(out, chain_to_pem(chain.der).encode())
     for each in lint(chain.der, roots, role=wanted, at=Clock().now()).findings:
         if each.rule in REFUSED_IN_FIELD and not each.edition and not each.place:
             say(f"{chain.subject_cn} {each.text}", err=True)

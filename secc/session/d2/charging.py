@@ -26,16 +26,7 @@ from secc.session.v2g_message.request_context import (
 from v2g.errors import SignatureError
 from v2g.exi.declare import Element
 from v2g.iso15118.d2 import schedules, signatures
-from v2g.iso15118.d2.messages import common
-from v2g.iso15118.d2.messages.data_types import (
-    AC_EVChargeParameter,
-    ChargeProgress,
-    ChargingSession,
-    DC_EVChargeParameter,
-    DC_EVPowerDeliveryParameter,
-    DC_EVSEChargeParameter,
-    MeterInfo,
-)
+from v2g.iso15118.d2.messages import common, data_types
 from v2g.iso15118.d2.timing import Timing
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine import identifiers as evse_ids
@@ -89,10 +80,10 @@ def charge_parameter_discovery(
     quirks: tuple[Quirk, ...] = ()
     departure_s = parameter.departure_time
     departure_ms = context.utc_ms + departure_s * 1000 if departure_s else None
-    if service.family is Family.AC and isinstance(parameter, AC_EVChargeParameter):
+    if service.family is Family.AC and isinstance(parameter, data_types.AC_EVChargeParameter):
         vehicle = ac.vehicle(parameter, mode, context)
         needs = ac.needs(parameter, vehicle, departure_ms)
-    elif service.family is Family.DC and isinstance(parameter, DC_EVChargeParameter):
+    elif service.family is Family.DC and isinstance(parameter, data_types.DC_EVChargeParameter):
         vehicle, quirks = parameters.dc_vehicle(parameter, context)
         needs = parameters.dc_needs(parameter, vehicle, departure_ms)
     else:  # [V2G2-477]
@@ -136,13 +127,13 @@ def pre_charge(
 @ISO2_HANDLERS.on_request(common.PowerDeliveryReq)
 def power_delivery(request: common.PowerDeliveryReq, stage: stages.Stage, context: RequestContext) -> CommonStep | Wait:
     """Start, stop or renegotiate the transfer of energy."""
-    if request.charge_progress is ChargeProgress.Stop:
+    if request.charge_progress is data_types.ChargeProgress.Stop:
         parameter = request.ev_power_delivery_parameter
-        known = parameter.dc_ev_status if isinstance(parameter, DC_EVPowerDeliveryParameter) else None
+        known = parameter.dc_ev_status if isinstance(parameter, data_types.DC_EVPowerDeliveryParameter) else None
         error = delivery.NO_ERROR if known is None else known.ev_error_code.value
         return delivery.stop(stage, context, error, partial(_power_response, Phase.STOPPED, context))
     assert isinstance(stage, stages.Planned | stages.AfterPlan), "the chart allows only a stop before"
-    starts = request.charge_progress is ChargeProgress.Start
+    starts = request.charge_progress is data_types.ChargeProgress.Start
     return _start(request, stage, context) if starts else _renegotiate(stage, context)
 
 
@@ -251,16 +242,16 @@ def is_unsigned(stage: stages.Stage, context: RequestContext) -> bool:
     reading = _meter_info(context)
     if not isinstance(stage, stages.Charging) or reading is None:
         return False
-    signed = stage.confirmed.meter_reading if isinstance(stage.confirmed, MeterInfo) else 0
+    signed = stage.confirmed.meter_reading if isinstance(stage.confirmed, data_types.MeterInfo) else 0
     return reading.meter_reading != signed
 
 
-def _meter_info(context: RequestContext) -> MeterInfo | None:
+def _meter_info(context: RequestContext) -> data_types.MeterInfo | None:
     """Return the meter's reading of this session [V2G2-902], None without one: also of a meter that went back."""
     meter = context.facts.meter
     if meter is None or meter.import_mwh < context.facts.meter_begin[0]:
         return None
-    return MeterInfo(
+    return data_types.MeterInfo(
         meter_id=context.connection.identity.meter_serial[:32],
         meter_reading=(meter.import_mwh - context.facts.meter_begin[0]) // 1000,
         sig_meter_reading=meter.signature,
@@ -291,7 +282,7 @@ def _discovery_response(
         sa_schedules=plans.schedule_list(plan, request.max_entries_sa_schedule_tuple) if finished else None,
         evse_charge_parameter=ac.limits(request.requested_energy_transfer_mode, plan, context)
         if context.family is Family.AC
-        else DC_EVSEChargeParameter(
+        else data_types.DC_EVSEChargeParameter(
             dc_evse_status=dc_evse_status(Phase.PARAMETERS, context), **parameters.dc_limits(plan, context)
         ),
     )
@@ -307,7 +298,11 @@ ISO2_HANDLERS.on_request(common.WeldingDetectionReq)(delivery.welding_detection)
 def session_stop(request: common.SessionStopReq, stage: Stage, context: RequestContext) -> Step | Wait:
     """End the session, or store it: a pause counts after power was stopped only [V2G2-739]."""
     step = delivery.session_stop(request, stage, context)
-    pauses = request.charging_session is ChargingSession.Pause and isinstance(stage, Stopped) and not context.stopping
+    pauses = (
+        request.charging_session is data_types.ChargingSession.Pause
+        and isinstance(stage, Stopped)
+        and not context.stopping
+    )
     if isinstance(step, Wait) or not pauses or not context.config.pause:
         return step
     assert isinstance(stage, Stopped)

@@ -28,12 +28,7 @@ from v2g.errors import CertificateError, CodecError, Iso15118Error, RevocationEr
 from v2g.exi.declare import Element
 from v2g.iso15118.d2 import signatures
 from v2g.iso15118.d2.emaid import is_same_contract
-from v2g.iso15118.d2.messages.common import (
-    AuthorizationReq,
-    CertificateInstallationReq,
-    CertificateUpdateReq,
-    PaymentDetailsReq,
-)
+from v2g.iso15118.d2.messages import common
 from v2g.iso15118.d2.messages.message import V2G_Message
 from v2g.iso15118.d2.response_codes import USES, code_of_chain
 from v2g.iso15118.d2.schemas import ISO2
@@ -50,8 +45,8 @@ from v2g.pki.verify import VerifiedChain, verify_chain
 from v2g_station.blocks.security.certificates import ContractAnswer, ContractRequest
 
 
-@ISO2_HANDLERS.on_request(PaymentDetailsReq)
-def payment_details(request: PaymentDetailsReq, stage: Presenting, context: RequestContext) -> Step:
+@ISO2_HANDLERS.on_request(common.PaymentDetailsReq)
+def payment_details(request: common.PaymentDetailsReq, stage: Presenting, context: RequestContext) -> Step:
     """Check the contract's chain, and send a challenge [V2G2-697], [V2G2-698]."""
     chain, trust = request.contract_signature_cert_chain, context.connection.trust
     try:
@@ -78,7 +73,7 @@ def payment_details(request: PaymentDetailsReq, stage: Presenting, context: Requ
 
 
 def authorize(
-    request: AuthorizationReq, stage: Challenged, context: RequestContext, respond: Callable[[str], Element]
+    request: common.AuthorizationReq, stage: Challenged, context: RequestContext, respond: Callable[[str], Element]
 ) -> Step | Wait:
     """Check challenge and signature of the first AuthorizationReq, and ask the CSMS; a paused session's transaction is
     authorized, also while the CSMS is away.
@@ -140,7 +135,7 @@ def _now(context: RequestContext) -> datetime:
     return datetime.fromtimestamp(context.utc_ms / 1000, tz=UTC)
 
 
-Request = CertificateInstallationReq | CertificateUpdateReq
+Request = common.CertificateInstallationReq | common.CertificateUpdateReq
 
 
 def certificate(request: Request, stage: Presenting | Installing, context: RequestContext) -> Step | Wait:
@@ -157,19 +152,19 @@ def certificate(request: Request, stage: Presenting | Installing, context: Reque
     if not context.facts.can_install:
         raise _nothing("no_back_end")
     _check(request, context)
-    update = isinstance(request, CertificateUpdateReq)
+    update = isinstance(request, common.CertificateUpdateReq)
     return forward(stage, context, seconds, ContractRequest(schema=ISO2.uri, exi=context.exi, update=update))
 
 
-ISO2_HANDLERS.on_request(CertificateInstallationReq)(certificate)
-ISO2_HANDLERS.on_request(CertificateUpdateReq)(certificate)
+ISO2_HANDLERS.on_request(common.CertificateInstallationReq)(certificate)
+ISO2_HANDLERS.on_request(common.CertificateUpdateReq)(certificate)
 
 
 def _check(request: Request, context: RequestContext) -> None:
     """Check the signature and, if its root is known here, the chain. Raises Iso15118Error."""
     trust = context.connection.trust
     try:
-        if isinstance(request, CertificateUpdateReq):
+        if isinstance(request, common.CertificateUpdateReq):
             leaf, role = request.contract_signature_cert_chain.certificate, Role.CONTRACT
             subs = sub_cas(request.contract_signature_cert_chain)
             roots = (*trust.mo_roots, *trust.v2g_roots)

@@ -4,7 +4,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from secc.session import delivery
+from secc.session import delivery, stages
 from secc.session.config import EvseRating
 from secc.session.d20.loop import account
 from secc.session.d20.quantities import milli, to_milli
@@ -15,19 +15,6 @@ from secc.session.ports import CheckAlignment, EmergencyOff, Paused, RecordMeter
 from secc.session.power import apply_output
 from secc.session.request_context import Step as CommonStep
 from secc.session.request_context import Wait
-from secc.session.stages import (
-    Authorized,
-    CableChecking,
-    Charging,
-    Finished,
-    Planned,
-    PreCharging,
-    Stage,
-    Starting,
-    Stopped,
-    Stopping,
-    selected_of,
-)
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages import dc as iso
 from v2g.iso15118.d20.messages.common_messages import (
@@ -47,7 +34,7 @@ from v2g.observe import Observe
 
 @HANDLERS.on_request(iso.DC_CableCheckReq)
 def cable_check(
-    request: iso.DC_CableCheckReq, stage: Planned | CableChecking, context: RequestContext
+    request: iso.DC_CableCheckReq, stage: stages.Planned | stages.CableChecking, context: RequestContext
 ) -> CommonStep | Wait:
     """Test the insulation; polled until the result is available (V2G20-1418: only with the pilot in C or D)."""
     respond = partial(_cable_check_response, context)
@@ -55,7 +42,7 @@ def cable_check(
 
 
 @HANDLERS.on_request(iso.DC_PreChargeReq)
-def pre_charge(request: iso.DC_PreChargeReq, stage: PreCharging, context: RequestContext) -> CommonStep | Wait:
+def pre_charge(request: iso.DC_PreChargeReq, stage: stages.PreCharging, context: RequestContext) -> CommonStep | Wait:
     """Bring the output to the vehicle's voltage. The response may wait a little for it; it reports the present one."""
     target_mv = wanted_mv(request, context.config.rating, interop=context.connection.trust.interop)
     finished = request.ev_processing is Processing.Finished
@@ -69,7 +56,7 @@ def wanted_mv(request: iso.DC_PreChargeReq, rating: EvseRating, *, interop: bool
     return min(target_mv, rating.max_voltage_v * 1000) if interop else target_mv
 
 
-PowerContext = Planned | PreCharging | Starting | Charging | Stopping
+PowerContext = stages.Planned | stages.PreCharging | stages.Starting | stages.Charging | stages.Stopping
 
 
 @HANDLERS.on_request(PowerDeliveryReq)
@@ -87,7 +74,7 @@ def power_delivery(request: PowerDeliveryReq, stage: PowerContext, context: Requ
             return Step(_delivery_response(context), stage, (event,), followed="ScheduleRenegotiation")
         case ChargeProgress.Standby:
             # let the vehicle stay without energy, once it has reached the loop
-            if not context.config.standby or not isinstance(stage, Charging):
+            if not context.config.standby or not isinstance(stage, stages.Charging):
                 return Step(_delivery_response(context, ResponseCode.WARNING_StandbyNotAllowed), stage)
             resting, commands = apply_output(replace(stage, standby=True, suspended=""), context)
             updates = (*delivery.charging_state(stage, "suspend", "SuspendedEV"), Observe("power", "standby", {}))
@@ -95,7 +82,9 @@ def power_delivery(request: PowerDeliveryReq, stage: PowerContext, context: Requ
 
 
 @HANDLERS.on_request(iso.DC_WeldingDetectionReq)
-def welding_detection(request: iso.DC_WeldingDetectionReq, stage: Stopped, context: RequestContext) -> Step | Wait:
+def welding_detection(
+    request: iso.DC_WeldingDetectionReq, stage: stages.Stopped, context: RequestContext
+) -> Step | Wait:
     """Report the residual voltage at the output."""
     if wait := delivery.await_discharged(stage, context):
         return wait
@@ -111,38 +100,40 @@ def welding_detection(request: iso.DC_WeldingDetectionReq, stage: Stopped, conte
 def _start(request: PowerDeliveryReq, stage: PowerContext, context: RequestContext) -> Step | Wait:
     if request.ev_processing is not Processing.Finished:
         return Step(_delivery_response(context), stage)
-    if isinstance(stage, Starting):
+    if isinstance(stage, stages.Starting):
         return _started(request, stage, context)
-    if isinstance(stage, PreCharging):  # V2G20-2005
+    if isinstance(stage, stages.PreCharging):  # V2G20-2005
         wait = delivery.await_match(stage, context, code=ResponseCode.FAILED_PowerDeliveryNotApplied.name)
         if wait is not None:
             return wait
-    planned = stage if isinstance(stage, Planned) else stage.planned
+    planned = stage if isinstance(stage, stages.Planned) else stage.planned
     chosen = choose_tuple(request, planned, context)
     code = tolerance_code(request, context)
-    if isinstance(stage, Charging):  # after renegotiation or standby; the contactors are closed
+    if isinstance(stage, stages.Charging):  # after renegotiation or standby; the contactors are closed
         renewed = account(replace(stage, chosen=chosen, standby=False), context)
         return _go_on(renewed, code, context, rested=stage.standby)
-    if isinstance(stage, Planned) and context.family is Family.AC and context.facts.pilot not in READY:
+    if isinstance(stage, stages.Planned) and context.family is Family.AC and context.facts.pilot not in READY:
         # With alternating current the vehicle changes to state C with its request, up to 250 ms later (V2G20-847).
         if context.waited:
             raise refuse(ResponseCode.FAILED, "the control pilot is not in state C")
         return Wait(stage, context.timing.contactor)
     if delivery.tripped(context):
-        return _started(request, Starting(planned=planned, since=context.now), context)
-    asked_mv = stage.target_mv if isinstance(stage, PreCharging) else 0
+        return _started(request, stages.Starting(planned=planned, since=context.now), context)
+    asked_mv = stage.target_mv if isinstance(stage, stages.PreCharging) else 0
     # The alignment field is switched off: the loop requests power later, and that may wait for the journal.
     aligned = (CheckAlignment(0, 0),) if planned.coil_ma else ()
     return delivery.close_contactors(replace(planned, coil_ma=0, coil_w=0), context, asked_mv=asked_mv, before=aligned)
 
 
-def _started(request: PowerDeliveryReq, stage: Starting, context: RequestContext) -> Step | Wait:
+def _started(request: PowerDeliveryReq, stage: stages.Starting, context: RequestContext) -> Step | Wait:
     wait = delivery.await_closed(stage, context)
     if wait is not None:
         return wait
     chosen = choose_tuple(request, stage.planned, context)
     held = delivery.tripped(context)
-    charging = account(Charging(planned=stage.planned, chosen=chosen, asked_mv=stage.asked_mv, held=held), context)
+    charging = account(
+        stages.Charging(planned=stage.planned, chosen=chosen, asked_mv=stage.asked_mv, held=held), context
+    )
     commands = delivery.started(stage, context)
     return Step(_delivery_response(context, tolerance_code(request, context)), charging, commands)
 
@@ -165,7 +156,7 @@ def tolerance_code(request: PowerDeliveryReq, context: RequestContext) -> Respon
     return ResponseCode.WARNING_PowerToleranceNotConfirmed
 
 
-def _go_on(stage: Charging, code: ResponseCode, context: RequestContext, *, rested: bool) -> Step:
+def _go_on(stage: stages.Charging, code: ResponseCode, context: RequestContext, *, rested: bool) -> Step:
     stage, commands = apply_output(stage, context) if stage.output is not None else (stage, ())
     if not rested:
         return Step(_delivery_response(context, code), stage, commands)
@@ -192,7 +183,7 @@ def _delivery_response(context: RequestContext, code: ResponseCode = ResponseCod
 
 
 @HANDLERS.on_request(SessionStopReq)
-def session_stop(request: SessionStopReq, stage: Stage, context: RequestContext) -> Step:
+def session_stop(request: SessionStopReq, stage: stages.Stage, context: RequestContext) -> Step:
     """End the session, pause it, or return to service selection."""
     event = Observe(
         "stop",
@@ -208,15 +199,15 @@ def session_stop(request: SessionStopReq, stage: Stage, context: RequestContext)
             return _pause(stage, context, event)
         case ChargingSession.ServiceRenegotiation:
             return _renegotiate(stage, context, event)
-    return Step(_response(context), Finished(), (event,))
+    return Step(_response(context), stages.Finished(), (event,))
 
 
-def _pause(stage: Stage, context: RequestContext, event: Observe) -> Step:
+def _pause(stage: stages.Stage, context: RequestContext, event: Observe) -> Step:
     """Store the session if the vehicle can be identified when it returns (V2G20-2545).
 
     A session whose end has been requested is not stored.
     """
-    selected = selected_of(stage)
+    selected = stages.selected_of(stage)
     if context.stopping or not context.config.pause or selected is None or not context.connection.vehicle_certificate:
         raise refuse(ResponseCode.FAILED_PauseNotAllowed, "this session cannot be paused")
     opened = selected.authorized.opened
@@ -244,15 +235,15 @@ def _pause(stage: Stage, context: RequestContext, event: Observe) -> Step:
         TransactionUpdated(session_id, "ChargingStateChanged", "SuspendedEV", power_w=0, soc=None),
         event,
     )
-    return Step(_response(context), Finished(paused=paused), commands, followed="Pause")
+    return Step(_response(context), stages.Finished(paused=paused), commands, followed="Pause")
 
 
-def _renegotiate(stage: Stage, context: RequestContext, event: Observe) -> Step:
+def _renegotiate(stage: stages.Stage, context: RequestContext, event: Observe) -> Step:
     """Return to ServiceDiscovery in the same session and authorization, if that was offered (V2G20-1477).
 
     Power that is still on is switched off. A session whose end has been requested is not renegotiated.
     """
-    authorized: Authorized | None = authorized_of(stage)
+    authorized: stages.Authorized | None = authorized_of(stage)
     if context.stopping or not context.config.service_renegotiation or authorized is None:
         raise refuse(ResponseCode.FAILED_NoServiceRenegotiationSupported, "services are not renegotiated")
     return Step(_response(context), authorized, (*_off(context), event), followed="ServiceRenegotiation")

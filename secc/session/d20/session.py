@@ -21,22 +21,13 @@ from secc.session.d20 import (  # noqa: F401 - their handlers register themselve
     renegotiation,
     service,
     setup,
+    stages,
     wpt,
 )
 from secc.session.d20.loop import is_unsigned
 from secc.session.d20.refusal import brings_power, fault_code, is_request, refusal
 from secc.session.d20.safety import Iso20Requests
 from secc.session.d20.scheduling import exchange
-from secc.session.d20.stages import (
-    HANDLERS,
-    SIDE_HANDLERS,
-    Disconnecting,
-    Discovered,
-    Fresh,
-    Parking,
-    RequestContext,
-    Step,
-)
 from secc.session.discharge import SignedDischarge
 from secc.session.edition import SessionStart
 from secc.session.facts import SessionFacts
@@ -85,11 +76,13 @@ class SideStreams:
     def accepts(self, request: Element, stream: PayloadType, main: State) -> bool:
         """Return whether the request is in order on its stream, given the state of the main stream."""
         in_order = side_stream_runs(stream, main) and sequence.accepts(self.state(stream), request, SIDE_CHARTS[stream])
-        return in_order and type(request).__name__ in SIDE_HANDLERS.get(stream, {})
+        return in_order and type(request).__name__ in stages.SIDE_HANDLERS.get(stream, {})
 
-    def handler(self, request: Element, stream: PayloadType) -> Handler[Any, Any, RequestContext, CommonStep | Wait]:
+    def handler(
+        self, request: Element, stream: PayloadType
+    ) -> Handler[Any, Any, stages.RequestContext, CommonStep | Wait]:
         """Return the handler of an accepted request."""
-        return SIDE_HANDLERS[stream][type(request).__name__]
+        return stages.SIDE_HANDLERS[stream][type(request).__name__]
 
     def advance(self, request: Element, response: Element, stream: PayloadType) -> None:
         """Advance the state, and wait for the next request unless the exchange is complete."""
@@ -112,19 +105,19 @@ class SideStreams:
 class SeccSession(ChargerSession, Session20):
     """One session of a charge point: see `ChargerSession`."""
 
-    handlers = HANDLERS
+    handlers = stages.HANDLERS
     parameters = frozenset(f"{kind}_ChargeParameterDiscoveryReq" for kind in ("AC", "DC", "WPT"))
     notifications: ClassVar = frozenset(NOTICES)
 
     def __init__(self, start: SessionStart) -> None:
         timing = start.config.timing
         super().__init__(start, timing, _pace(timing))
-        self._stage = Fresh()
+        self._stage = stages.Fresh()
         self._sides = SideStreams(self._time, timing.secc_sequence)
         self._discharge: SignedDischarge | None = None
         self._countersigned = 0
         """Number of the last countersigned checkpoint, in earlier parts of the session."""
-        self._parking = Parking()
+        self._parking = stages.Parking()
         self._ready = True
         self._grid_event = False
         self._running: object = None
@@ -137,8 +130,8 @@ class SeccSession(ChargerSession, Session20):
     def _kind(self) -> Family:
         return self.family
 
-    def request_context(self, *, waited: bool) -> RequestContext:
-        return RequestContext(
+    def request_context(self, *, waited: bool) -> stages.RequestContext:
+        return stages.RequestContext(
             **self._common_context(waited=waited),
             header=self._header(),
             signed_w=self._discharge.signed_w(self._time.utc_ms) if self._discharge else 0,
@@ -169,13 +162,13 @@ class SeccSession(ChargerSession, Session20):
             self._on_request(message, same_session=header is not None and header.session_id == self.session_id)
 
     def _on_step(self, request: Element, step: CommonStep, before: State) -> None:
-        if isinstance(step.stage, Fresh) and step.stage.family is not None:
+        if isinstance(step.stage, stages.Fresh) and step.stage.family is not None:
             self.family = step.stage.family
             self._limits.rate(self.family)
         selected = self._selected()
         if selected is not None:
             self.der = DER_SCHEMAS.get(selected.service)
-        if isinstance(step, Step):
+        if isinstance(step, stages.Step):
             self._parking = step.parking or self._parking
         if isinstance(step.stage, Charging):
             self._running = step.stage.running
@@ -246,7 +239,7 @@ class SeccSession(ChargerSession, Session20):
             return
         self._stage = step.stage
         self._perform(step.commands)
-        assert isinstance(step, Step), "handlers never wait on a side stream"
+        assert isinstance(step, stages.Step), "handlers never wait on a side stream"
         self._notices.followed(step.followed)
         self._parking = step.parking or self._parking
         if step.ready is not None:
@@ -277,10 +270,10 @@ class SeccSession(ChargerSession, Session20):
             case ports.MeterRead(journal=JournalHead() as journal):
                 self._countersigned = max(self._countersigned, journal.countersigned)
                 if fact.reason in ("interval", "stop"):  # a quarter hour may also end when power has stopped (R33)
-                    stopped = isinstance(self._stage, Stopped | Disconnecting | Finished)
+                    stopped = isinstance(self._stage, Stopped | stages.Disconnecting | Finished)
                     self._issue_checkpoint(journal, final=stopped or fact.reason == "stop")
             case ports.EnergyTransferAllowed():
-                seen = isinstance(self._stage, Discovered) or self._selected() is not None
+                seen = isinstance(self._stage, stages.Discovered) or self._selected() is not None
                 if seen and self._offered(self._facts.allowed) != self._offered(before.allowed):
                     self._reselect()  # Q02.FR.06
             case ports.GridSupportChanged():

@@ -5,21 +5,10 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from secc.session import stages
 from secc.session.config import EnergyService, SeccConfig
 from secc.session.request_context import Step as CommonStep
 from secc.session.request_context import Wait, refuse
-from secc.session.stages import (
-    AfterPlan,
-    Authorized,
-    Awaiting,
-    Charging,
-    Fresh,
-    Opened,
-    Parametrised,
-    Plan,
-    Planned,
-    Stage,
-)
 from secc.session.terms import OfferedTuple
 from secc.session.v2g_message import delivery, parameters, setup
 from secc.session.v2g_message.delivery import check_profile, dc_evse_status
@@ -28,17 +17,9 @@ from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.din import schedules
+from v2g.iso15118.din.messages import common
 from v2g.iso15118.din.messages import common as iso
 from v2g.iso15118.din.messages import data_types as types
-from v2g.iso15118.din.messages.common import (
-    CableCheckReq,
-    CurrentDemandReq,
-    PreChargeReq,
-    ServiceDiscoveryReq,
-    ServicePaymentSelectionReq,
-    SessionSetupReq,
-    WeldingDetectionReq,
-)
 from v2g.iso15118.din.messages.data_types import (
     DC_EVChargeParameter,
     DC_EVPowerDeliveryParameter,
@@ -78,14 +59,14 @@ def is_offered(requested: types.EVRequestedEnergyTransferType, config: SeccConfi
 
 
 @DIN_HANDLERS.on_request(app.SupportedAppProtocolReq)
-def supported_app_protocol(request: app.SupportedAppProtocolReq, stage: Fresh, context: RequestContext) -> Step:
+def supported_app_protocol(request: app.SupportedAppProtocolReq, stage: stages.Fresh, context: RequestContext) -> Step:
     """Accept DIN 70121."""
     best = best_ranked(request.app_protocol, lambda each: serves(each, context.config))
     return setup.supported_app_protocol(request, best, context.messages.protocol, DIN.uri)
 
 
-@DIN_HANDLERS.on_request(SessionSetupReq)
-def session_setup(request: SessionSetupReq, stage: Fresh, context: RequestContext) -> Step:
+@DIN_HANDLERS.on_request(common.SessionSetupReq)
+def session_setup(request: common.SessionSetupReq, stage: stages.Fresh, context: RequestContext) -> Step:
     """Open a new session: there are no pauses."""
     begun, commands = setup.opened(request.evcc_id, context, resumed=not asks_for_new_session(context.asked_session))
     response = context.messages.response(
@@ -97,8 +78,8 @@ def session_setup(request: SessionSetupReq, stage: Fresh, context: RequestContex
     return Step(response, begun, commands, quirks=() if evse_ids.is_regular(request.evcc_id) else (EVCCID_LENGTH,))
 
 
-@DIN_HANDLERS.on_request(ServiceDiscoveryReq)
-def service_discovery(request: ServiceDiscoveryReq, stage: Opened, context: RequestContext) -> Step:
+@DIN_HANDLERS.on_request(common.ServiceDiscoveryReq)
+def service_discovery(request: common.ServiceDiscoveryReq, stage: stages.Opened, context: RequestContext) -> Step:
     """Offer the charge service; scope and category select among services that there are not (V2G-DC-628, -629)."""
     response = context.messages.response(
         "ServiceDiscoveryRes",
@@ -112,8 +93,10 @@ def service_discovery(request: ServiceDiscoveryReq, stage: Opened, context: Requ
     return Step(response, Discovered(stage, frozenset({CHARGE_SERVICE})))
 
 
-@DIN_HANDLERS.on_request(ServicePaymentSelectionReq)
-def service_payment_selection(request: ServicePaymentSelectionReq, stage: Discovered, context: RequestContext) -> Step:
+@DIN_HANDLERS.on_request(common.ServicePaymentSelectionReq)
+def service_payment_selection(
+    request: common.ServicePaymentSelectionReq, stage: Discovered, context: RequestContext
+) -> Step:
     """Accept external payment (V2G-DC-252, -395) for the charge service (V2G-DC-396)."""
     if request.selected_payment_option is not types.PaymentOption.ExternalPayment:
         raise refuse("FAILED_PaymentSelectionInvalid", f"{request.selected_payment_option.value} was not offered")
@@ -136,7 +119,7 @@ def contract_authentication(
 
 @DIN_HANDLERS.on_request(iso.ChargeParameterDiscoveryReq)
 def charge_parameter_discovery(
-    request: iso.ChargeParameterDiscoveryReq, stage: Authorized | Awaiting, context: RequestContext
+    request: iso.ChargeParameterDiscoveryReq, stage: stages.Authorized | stages.Awaiting, context: RequestContext
 ) -> Step | Wait:
     """Store the vehicle's limits, and send the charger's with one schedule."""
     requested, parameter = request.ev_requested_energy_transfer_type, request.ev_charge_parameter
@@ -148,21 +131,21 @@ def charge_parameter_discovery(
     selected = parameters.selected(parameters.authorized_of(stage), EnergyService.DC, context)
     vehicle, quirks = parameters.dc_vehicle(parameter, context)
     return parameters.discover(
-        Parametrised(selected=selected, vehicle=vehicle, rated=vehicle),
+        stages.Parametrised(selected=selected, vehicle=vehicle, rated=vehicle),
         stage,
         context,
         parameters.dc_needs(parameter, vehicle),
-        Plan(tuples=(OfferedTuple(tuple_id=1, charge=parameters.allowed_power(context)),)),
+        stages.Plan(tuples=(OfferedTuple(tuple_id=1, charge=parameters.allowed_power(context)),)),
         partial(_discovery_response, context),
         quirks=quirks,
     )
 
 
 @DIN_HANDLERS.on_request(iso.PowerDeliveryReq)
-def power_delivery(request: iso.PowerDeliveryReq, stage: Stage, context: RequestContext) -> CommonStep | Wait:
+def power_delivery(request: iso.PowerDeliveryReq, stage: stages.Stage, context: RequestContext) -> CommonStep | Wait:
     """Start or stop the transfer of energy."""
     if request.ready_to_charge_state:
-        assert isinstance(stage, Planned | AfterPlan), "the chart allows only a stop before"
+        assert isinstance(stage, stages.Planned | stages.AfterPlan), "the chart allows only a stop before"
         quirks = _check_profile(request, stage, context)
         # there is no renegotiation
         always, respond = parameters.unbounded(1, context), partial(delivery.power_response, Phase.ENERGY, context)
@@ -174,21 +157,21 @@ def power_delivery(request: iso.PowerDeliveryReq, stage: Stage, context: Request
     return delivery.stop(stage, context, delivery.NO_ERROR, respond)
 
 
-@DIN_HANDLERS.on_request(CurrentDemandReq)
-def current_demand(request: CurrentDemandReq, stage: Charging, context: RequestContext) -> Step:
+@DIN_HANDLERS.on_request(common.CurrentDemandReq)
+def current_demand(request: common.CurrentDemandReq, stage: stages.Charging, context: RequestContext) -> Step:
     """Follow the vehicle's targets within all limits, and report the present output."""
     return delivery.current_demand(request, stage, context)
 
 
 def _check_profile(
-    request: iso.PowerDeliveryReq, stage: Planned | AfterPlan, context: RequestContext
+    request: iso.PowerDeliveryReq, stage: stages.Planned | stages.AfterPlan, context: RequestContext
 ) -> tuple[Quirk, ...]:
     """Check a vehicle's plan against the offered schedule (V2G-DC-399, -400); vehicles in the field send none, or one
     above it."""
     profile = request.charging_profile
     if profile is None:
         return (CHARGING_PROFILE,)
-    planned = stage if isinstance(stage, Planned) else stage.planned
+    planned = stage if isinstance(stage, stages.Planned) else stage.planned
     (offered,) = planned.plan.tuples
     if profile.sa_schedule_tuple_id != offered.tuple_id:
         raise refuse("FAILED_TariffSelectionInvalid", f"schedule {profile.sa_schedule_tuple_id} was not offered")
@@ -203,7 +186,7 @@ def _authentication_response(context: RequestContext, processing: str) -> Elemen
     )
 
 
-def _discovery_response(context: RequestContext, processing: str, plan: Plan) -> Element:
+def _discovery_response(context: RequestContext, processing: str, plan: stages.Plan) -> Element:
     return context.messages.response(
         "ChargeParameterDiscoveryRes",
         evse_processing=context.messages.processing(processing),
@@ -214,7 +197,7 @@ def _discovery_response(context: RequestContext, processing: str, plan: Plan) ->
     )
 
 
-DIN_HANDLERS.on_request(CableCheckReq)(delivery.cable_check)
-DIN_HANDLERS.on_request(PreChargeReq)(delivery.pre_charge)
-DIN_HANDLERS.on_request(WeldingDetectionReq)(delivery.welding_detection)
+DIN_HANDLERS.on_request(common.CableCheckReq)(delivery.cable_check)
+DIN_HANDLERS.on_request(common.PreChargeReq)(delivery.pre_charge)
+DIN_HANDLERS.on_request(common.WeldingDetectionReq)(delivery.welding_detection)
 DIN_HANDLERS.on_request(iso.SessionStopReq)(delivery.session_stop)

@@ -22,18 +22,10 @@ from v2g.exi.declare import Element
 from v2g.iso15118.d2.timing import Timing as Timing2
 from v2g.iso15118.din.timing import Timing as TimingDin
 from v2g.iso15118.engine import app_protocol as app
-from v2g.iso15118.engine import dc_status, sequence
+from v2g.iso15118.engine import dc_status, quirks, sequence
 from v2g.iso15118.engine.app_protocol import SupportedAppProtocolReq, SupportedAppProtocolRes
 from v2g.iso15118.engine.dc_status import Phase, Stop
 from v2g.iso15118.engine.power_schedule import PowerSchedule
-from v2g.iso15118.engine.quirks import (
-    CHARGING_PROFILE,
-    EARLY_POWER_STOP,
-    EARLY_SESSION_STOP,
-    SESSION_ID_LENGTH,
-    Quirk,
-    tolerates,
-)
 from v2g.iso15118.engine.response_codes import has_place
 from v2g.iso15118.engine.sequence import Chart, State
 from v2g.iso15118.engine.v2g_message import Header, MessageSession, body_of, is_request, is_same_session
@@ -62,7 +54,7 @@ def negative_response(
 _CLOSED_AT_ONCE: Final = frozenset({"FAILED_SequenceError", "FAILED_UnknownSession"})
 """Codes after which TCP is closed directly; after any other one a vehicle may still end the session."""
 _ENERGISING: Final = frozenset({"CableCheckReq", "PreChargeReq"})
-_EARLY: Final = {"SessionStopReq": EARLY_SESSION_STOP, "PowerDeliveryReq": EARLY_POWER_STOP}
+_EARLY: Final = {"SessionStopReq": quirks.EARLY_SESSION_STOP, "PowerDeliveryReq": quirks.EARLY_POWER_STOP}
 _STOPS: Final = {"emergency_stop": Stop.EMERGENCY}
 """Reason for the end -> Stop; all others are requests."""
 
@@ -118,9 +110,9 @@ class V2gMessageSession(ChargerSession, MessageSession):
         early = _EARLY.get(type(body_of(newest)).__name__) if newest is not None else None
         return self.chart if early is None or self._tolerates(early) else self._strict_chart
 
-    def _tolerates(self, quirk: Quirk) -> bool:
+    def _tolerates(self, quirk: quirks.Quirk) -> bool:
         """Return whether a quirk of this vehicle is tolerated."""
-        return tolerates(quirk, self._evcc_id, strict=self._strict, own=self._config.vehicle_quirks)
+        return quirks.tolerates(quirk, self._evcc_id, strict=self._strict, own=self._config.vehicle_quirks)
 
     @property
     def _stop(self) -> Stop | None:
@@ -134,7 +126,7 @@ class V2gMessageSession(ChargerSession, MessageSession):
             messages=self.messages,
             stop=self._stop,
             signs_last=self._notices.is_open("MeteringConfirmation", self._time.now),
-            strict=not self._tolerates(CHARGING_PROFILE),
+            strict=not self._tolerates(quirks.CHARGING_PROFILE),
             pilot_s=self._limits_s.secc_cp_state,
             ongoing_s=self._limits_s.secc_ongoing_performance,
             joined=self._paused if self._joined else None,
@@ -181,7 +173,7 @@ class V2gMessageSession(ChargerSession, MessageSession):
         if header is None or not is_same_session(self.session_id, header.session_id):
             return False
         if header.session_id != self.session_id:
-            self._tolerate(SESSION_ID_LENGTH)
+            self._tolerate(quirks.SESSION_ID_LENGTH)
         return True
 
     def _on_step(self, request: Element, step: CommonStep, before: State) -> None:

@@ -38,15 +38,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from msgspec import Meta
 
-from v2g.hardware.power_modules.bank import (
-    Absent,
-    Frame,
-    ModuleBusConfig,
-    ModuleGroup,
-    ModuleReading,
-    isolation_of,
-    never,
-)
+from v2g.hardware.power_modules import bank
 from v2g.hardware.power_modules.can_errors import least_bits
 
 if TYPE_CHECKING:
@@ -91,7 +83,7 @@ class ModuleState:
     TRIPPED: Final = FAULT | PROTECTION | OVER_TEMPERATURE | OVER_VOLTAGE | INTERRUPTED | SAME_ADDRESS | SHORT
 
 
-class InfypowerConfig(ModuleBusConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class InfypowerConfig(bank.ModuleBusConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Infypower modules, in one direction only. Powers and currents are those of one module; `dbc` and `isolation`
     describe the isolation monitor."""
 
@@ -140,7 +132,7 @@ class InfypowerModules:
 
     def command(
         self, address: int, voltage_mv: int, current_ma: int | None, _counter: int, *, on: bool
-    ) -> Sequence[Frame]:
+    ) -> Sequence[bank.Frame]:
         """See ModuleProtocol. The set-point precedes the switch: no module starts with an old one. A module that
         refused one is asked again after the whole stage was off."""
         if not voltage_mv:
@@ -157,11 +149,11 @@ class InfypowerModules:
         limits = struct.pack(">II", min(voltage_mv, most_mv), min(current_ma, most_ma))
         return [(frame_id(SET, address, CONTROLLER), limits), (frame_id(SWITCH, address, CONTROLLER), NOTHING)]
 
-    def poll(self, address: int) -> Sequence[Frame]:
+    def poll(self, address: int) -> Sequence[bank.Frame]:
         self._answers[address].clear()  # no state of older and newer parts
         return [(frame_id(command, address, CONTROLLER), NOTHING) for command in READS]
 
-    def read(self, identifier: int, data: bytes) -> tuple[int, ModuleReading] | None:
+    def read(self, identifier: int, data: bytes) -> tuple[int, bank.ModuleReading] | None:
         error, command, address = identifier >> 26, identifier >> 16 & 0x3F, identifier & 0xFF
         if address not in self._addresses or identifier != frame_id(command, CONTROLLER, address, error):
             return None
@@ -178,11 +170,11 @@ class InfypowerModules:
         most_v, least_v, most_da, _ = struct.unpack(">4H", answers[RATINGS])
         (decivolts,) = struct.unpack_from(">H", answers[BEHIND_DIODE])
         if not -1e4 <= amperes <= 1e4:  # nor NaN
-            reading: ModuleReading | None = None
+            reading: bank.ModuleReading | None = None
         else:
             self._ratings[address] = least_v * 1000, most_v * 1000, most_da * 100
             state = int.from_bytes(answers[STATE][5:])
-            reading = ModuleReading(
+            reading = bank.ModuleReading(
                 decivolts * 100,
                 round(amperes * 1000),
                 tripped=bool(state & ModuleState.TRIPPED) or address in self._refused,
@@ -192,7 +184,9 @@ class InfypowerModules:
         return None if reading is None else (address, reading)
 
 
-def infypower_group(config: InfypowerConfig, database: "Database", now: float, absent: Absent = never) -> ModuleGroup:
+def infypower_group(
+    config: InfypowerConfig, database: "Database", now: float, absent: bank.Absent = bank.never
+) -> bank.ModuleGroup:
     """Return the modules of a bus; `database` describes its isolation monitor. Raises ConfigError for what it lacks."""
-    isolation = isolation_of(config, database, config.resistance, config.resistance_counter, now, absent)
-    return ModuleGroup(config, InfypowerModules(config), isolation, now)
+    isolation = bank.isolation_of(config, database, config.resistance, config.resistance_counter, now, absent)
+    return bank.ModuleGroup(config, InfypowerModules(config), isolation, now)

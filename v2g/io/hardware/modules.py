@@ -11,18 +11,7 @@ from typing import Final, NoReturn
 from v2g.dbc import read_dbc
 from v2g.errors import ConfigError, TransportError
 from v2g.hardware.interfaces import OFF, REPORT_S, Demand, StageParts, StageReport
-from v2g.hardware.power_modules.bank import (
-    FAILED,
-    PASSED,
-    Absent,
-    Frame,
-    ModuleBusConfig,
-    ModuleGroup,
-    ModulesConfig,
-    dbc_group,
-    load_database,
-    never,
-)
+from v2g.hardware.power_modules import bank
 from v2g.hardware.power_modules.infypower import InfypowerConfig, infypower_group
 from v2g.io.can import CanConfig, CanPort
 from v2g.io.hardware.driver import Driver, DriverContext
@@ -44,11 +33,11 @@ POLL_S = 0.05
 class CanStage:
     """Modules in parallel behind the interface PowerStage, and their isolation monitor behind IsolationMonitor."""
 
-    def __init__(self, config: ModuleBusConfig, group: ModuleGroup, clock: Clock) -> None:
+    def __init__(self, config: bank.ModuleBusConfig, group: bank.ModuleGroup, clock: Clock) -> None:
         """Attach to the bus. Raises TransportError for a missing one."""
         self._clock, self._loop, self._group = clock, asyncio.get_running_loop(), group
         self._group.tick(clock.monotonic())
-        self._off: list[Frame] = self._group.frames()  # commands, and what asks for states: that goes on
+        self._off: list[bank.Frame] = self._group.frames()  # commands, and what asks for states: that goes on
         self._grace_s, self._isolation_s = config.lost_s, config.isolation_s
         self._started = clock.monotonic()
         self._reported, self._reported_at = StageReport(0, 0), 0.0
@@ -84,7 +73,7 @@ class CanStage:
         monitor = self._group.isolation
         assert monitor is not None
         try:
-            for on, ends in ((False, (0,)), (True, (PASSED, FAILED))):
+            for on, ends in ((False, (0,)), (True, (bank.PASSED, bank.FAILED))):
                 end = self._clock.monotonic() + TEST_S
                 while (state := monitor.test_state(self._clock.monotonic())) not in ends:
                     if self._clock.monotonic() >= end:
@@ -93,9 +82,9 @@ class CanStage:
                     await asyncio.sleep(POLL_S)
         finally:
             self._send(monitor.tell_test(on=False))
-        return "" if state == PASSED else "the monitor has failed its test"
+        return "" if state == bank.PASSED else "the monitor has failed its test"
 
-    def _send(self, frame: Frame) -> None:
+    def _send(self, frame: bank.Frame) -> None:
         with contextlib.suppress(TransportError):  # a failing bus shows as missing messages, which are a fault
             self._port.send(*frame)
 
@@ -168,7 +157,7 @@ class CanStage:
 
 
 @contextlib.asynccontextmanager
-async def _opened(config: ModuleBusConfig, context: DriverContext) -> AsyncIterator[StageParts]:
+async def _opened(config: bank.ModuleBusConfig, context: DriverContext) -> AsyncIterator[StageParts]:
     group = _group(config, context.clock.monotonic())
     modules = CanStage(config, group, context.clock)
     try:
@@ -178,7 +167,7 @@ async def _opened(config: ModuleBusConfig, context: DriverContext) -> AsyncItera
         await modules.close()
 
 
-def check_modules(config: ModuleBusConfig) -> None:
+def check_modules(config: bank.ModuleBusConfig) -> None:
     """Look for what would end the start. Raises ConfigError."""
     from can import VALID_INTERFACES
 
@@ -188,27 +177,27 @@ def check_modules(config: ModuleBusConfig) -> None:
     _group(config, 0.0)
 
 
-def _group(config: ModuleBusConfig, now: float) -> ModuleGroup:
+def _group(config: bank.ModuleBusConfig, now: float) -> bank.ModuleGroup:
     """Return the modules of a bus. Raises ConfigError."""
     if not config.isolation:
         raise ConfigError("the key isolation is missing", hint="no direct current without isolation monitor")
-    database = load_database(config.dbc)
+    database = bank.load_database(config.dbc)
     if isinstance(config, InfypowerConfig):
         return infypower_group(config, database, now, _absent(config, config.resistance))
-    assert isinstance(config, ModulesConfig)
-    return dbc_group(config, database, now, _absent(config, config.signals.resistance))
+    assert isinstance(config, bank.ModulesConfig)
+    return bank.dbc_group(config, database, now, _absent(config, config.signals.resistance))
 
 
-def _absent(config: ModuleBusConfig, resistance: str) -> Absent:
+def _absent(config: bank.ModuleBusConfig, resistance: str) -> bank.Absent:
     """Return which codes of the isolation monitor's resistance the DBC file says are none: they would be the highest
     of all. Raises ConfigError."""
     if config.dbc is None:
-        return never
+        return bank.never
     message = read_dbc(config.dbc).use(config.isolation, resistance)
     signal = message.signals[resistance]
     named = states(signal, is_state=False)
     return lambda raw: raw in named or (bool(message.j1939) and is_j1939_absence(message, signal, raw))
 
 
-DRIVER = Driver("stage", ModulesConfig, _opened)
+DRIVER = Driver("stage", bank.ModulesConfig, _opened)
 INFYPOWER = Driver("stage", InfypowerConfig, _opened, bidirectional=False)

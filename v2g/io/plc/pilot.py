@@ -12,16 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g.hardware.pilot import ReportingPilot
-from v2g.iec61851.pilot import (
-    VEHICLE_OHM,
-    DutyReading,
-    PilotReading,
-    PilotState,
-    pilot_high_mv,
-    pilot_low_mv,
-    read_duty,
-    read_levels,
-)
+from v2g.iec61851 import pilot
 from v2g.iec61851.proximity import SEATED_OHM, read_proximity
 from v2g.io.simulation.medium import Medium, MediumChannel
 from v2g.io.simulation.wire import SimulatedWire
@@ -32,13 +23,13 @@ class VehiclePilot(Protocol):
     """The vehicle's end of the control pilot."""
 
     @property
-    def duty(self) -> DutyReading:
+    def duty(self) -> pilot.DutyReading:
         """The charger's signal; `no_charging` when unplugged, faulty or absent."""
 
-    def on_duty(self, callback: Callable[[DutyReading], None]) -> None:
+    def on_duty(self, callback: Callable[[pilot.DutyReading], None]) -> None:
         """Call `callback` with each new reading."""
 
-    def set_state(self, state: PilotState) -> None:
+    def set_state(self, state: pilot.PilotState) -> None:
         """Show B, C or D."""
 
     def unplug(self) -> None:
@@ -67,7 +58,7 @@ class SimulatedChargerPilot(ReportingPilot, SimulatedWire[ChargerSignal, Vehicle
     """The charger's end over the medium; see ChargerPilot."""
 
     def __init__(self, medium: Medium, *, connector: int = 1) -> None:
-        ReportingPilot.__init__(self, PilotState.A)
+        ReportingPilot.__init__(self, pilot.PilotState.A)
         self._signal = ChargerSignal()
         SimulatedWire.__init__(self, medium, MediumChannel.CP, VehicleSignal, connector=connector)
         self.on_change(lambda _: self._read())
@@ -83,8 +74,8 @@ class SimulatedChargerPilot(ReportingPilot, SimulatedWire[ChargerSignal, Vehicle
         """The duty cycle set, None while the oscillator is off."""
         return self._signal.duty_percent
 
-    def _drive(self, percent: float | None, error: PilotState | None) -> None:
-        self._signal = ChargerSignal(percent, None if error is None else "E" if error is PilotState.E else "F")
+    def _drive(self, percent: float | None, error: pilot.PilotState | None) -> None:
+        self._signal = ChargerSignal(percent, None if error is None else "E" if error is pilot.PilotState.E else "F")
         self.hold(self._signal)
         self._report_oscillator(on=percent is not None)
         self._read()
@@ -92,12 +83,12 @@ class SimulatedChargerPilot(ReportingPilot, SimulatedWire[ChargerSignal, Vehicle
     def _read(self) -> None:
         seen = self.seen or VehicleSignal()
         if self._signal.fault is not None:
-            reading = PilotReading(PilotState(self._signal.fault))
+            reading = pilot.PilotReading(pilot.PilotState(self._signal.fault))
         else:
             resistance = seen.resistance_ohm
-            high = pilot_high_mv(resistance, diode=seen.diode)
-            low = None if self._signal.duty_percent is None else pilot_low_mv(resistance, diode=seen.diode)
-            reading = read_levels(high, low)
+            high = pilot.pilot_high_mv(resistance, diode=seen.diode)
+            low = None if self._signal.duty_percent is None else pilot.pilot_low_mv(resistance, diode=seen.diode)
+            reading = pilot.read_levels(high, low)
         state, fault = (self.state, self.fault) if reading.state is None else (reading.state, reading.fault)
         self._report_wire(state, fault, read_proximity(seen.proximity_ohm))
 
@@ -107,9 +98,9 @@ class SimulatedVehiclePilot(SimulatedWire[VehicleSignal, ChargerSignal]):
 
     def __init__(self, medium: Medium, *, connector: int = 1) -> None:
         self._signal = VehicleSignal()
-        self.duty = DutyReading("no_charging")
+        self.duty = pilot.DutyReading("no_charging")
         """The charger's signal; `no_charging` when unplugged, faulty or absent."""
-        self.on_duty: Final = Callbacks[DutyReading]()
+        self.on_duty: Final = Callbacks[pilot.DutyReading]()
         """Called with each new reading."""
         super().__init__(medium, MediumChannel.CP, ChargerSignal, connector=connector)
         self.on_change(lambda _: self._read())
@@ -121,15 +112,15 @@ class SimulatedVehiclePilot(SimulatedWire[VehicleSignal, ChargerSignal]):
 
     def plug(self, *, proximity_ohm: int | None = SEATED_OHM, diode: bool = True) -> None:
         """Plug in and show B. `proximity_ohm` None is a plug that is not latched."""
-        self._show(VehicleSignal(VEHICLE_OHM[PilotState.B], diode, proximity_ohm))
+        self._show(VehicleSignal(pilot.VEHICLE_OHM[pilot.PilotState.B], diode, proximity_ohm))
 
-    def set_state(self, state: PilotState) -> None:
+    def set_state(self, state: pilot.PilotState) -> None:
         """Show B, C or D. Raises ValueError for another state, and for C and D when unplugged."""
-        if state is PilotState.B and not self.plugged:
+        if state is pilot.PilotState.B and not self.plugged:
             return  # returning to the safe state is fine while unplugged
-        if state not in VEHICLE_OHM or not self.plugged:
+        if state not in pilot.VEHICLE_OHM or not self.plugged:
             raise ValueError(f"a vehicle that is {'plugged in' if self.plugged else 'unplugged'} cannot show {state}")
-        self._show(msgspec.structs.replace(self._signal, resistance_ohm=VEHICLE_OHM[state]))
+        self._show(msgspec.structs.replace(self._signal, resistance_ohm=pilot.VEHICLE_OHM[state]))
 
     def unplug(self) -> None:
         """Pull the plug."""
@@ -142,7 +133,7 @@ class SimulatedVehiclePilot(SimulatedWire[VehicleSignal, ChargerSignal]):
 
     def _read(self) -> None:
         seen = self.seen
-        duty = DutyReading("no_charging")
+        duty = pilot.DutyReading("no_charging")
         if seen is not None and seen.fault is None and self.plugged:
             duty = _read_duty(100.0 if seen.duty_percent is None else seen.duty_percent)
         if duty != self.duty:
@@ -150,8 +141,8 @@ class SimulatedVehiclePilot(SimulatedWire[VehicleSignal, ChargerSignal]):
             self.on_duty.tell(duty)
 
 
-def _read_duty(percent: float) -> DutyReading:
+def _read_duty(percent: float) -> pilot.DutyReading:
     try:
-        return read_duty(percent)
+        return pilot.read_duty(percent)
     except ValueError:  # invalid data of another program
-        return DutyReading("error")
+        return pilot.DutyReading("error")

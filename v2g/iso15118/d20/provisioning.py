@@ -13,15 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ed448
 
 from v2g import exi
 from v2g.errors import CertificateError, CodecError, RevocationError, SignatureError, TrustError
+from v2g.iso15118.d20 import installation
 from v2g.iso15118.d20.envelope import Entropy
 from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
-from v2g.iso15118.d20.installation import (
-    check_request_signature,
-    installation_data,
-    make_response,
-    refusal,
-    verify_provisioning_chain,
-)
 from v2g.iso15118.d20.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
 from v2g.iso15118.d20.messages.common_types import MessageHeader, ResponseCode
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
@@ -93,8 +87,8 @@ class ProvisioningService:
         if not isinstance(request, CertificateInstallationReq):
             raise CodecError(f"{type(request).__name__} is not a CertificateInstallationReq")
         try:
-            check_request_signature(request, interop=self._interop)
-            chain = verify_provisioning_chain(
+            installation.check_request_signature(request, interop=self._interop)
+            chain = installation.verify_provisioning_chain(
                 request.oem_provisioning_certificate_chain,
                 self._oem_roots,
                 at=_at(utc_ms),
@@ -141,11 +135,11 @@ class ProvisioningService:
         emaid, *others = waiting
         try:
             recipient = cast(PublicKey, asked.chain.leaf.public_key())  # the profile allows no other kind
-            data = installation_data(usable[emaid], recipient, asked.pcid, entropy, rules=self._rules)
+            data = installation.installation_data(usable[emaid], recipient, asked.pcid, entropy, rules=self._rules)
         except TrustError as error:
             code = ResponseCode.WARNING_NoCertificateAvailable
             return self._refuse(request, code, utc_ms, str(error), asked.pcid)
-        response = make_response(_header(request, utc_ms), self._service, data, remaining=len(others))
+        response = installation.make_response(_header(request, utc_ms), self._service, data, remaining=len(others))
         encoded = exi.encode(response)
         if len(encoded) > most_bytes:
             code, why = ResponseCode.WARNING_NoCertificateAvailable, f"{len(encoded)} bytes, at most {most_bytes} fit"
@@ -197,7 +191,7 @@ class ProvisioningService:
     def _refuse(
         self, request: CertificateInstallationReq, code: ResponseCode, utc_ms: int, reason: str, pcid: str = ""
     ) -> Answer:
-        response: CertificateInstallationRes = refusal(_header(request, utc_ms), code)
+        response: CertificateInstallationRes = installation.refusal(_header(request, utc_ms), code)
         return Answer(code=code, exi=exi.encode(response), pcid=pcid, reason=reason)
 
 

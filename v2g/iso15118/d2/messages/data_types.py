@@ -23,21 +23,12 @@ from v2g.exi.declare import (
     global_elements,
 )
 from v2g.iso15118.d2.schemas import ISO2_DATA_TYPES
+from v2g.iso15118.engine import older_types
 from v2g.iso15118.engine.older_types import CostKind as CostKind
 from v2g.iso15118.engine.older_types import DC_EVErrorCode as DC_EVErrorCode
 from v2g.iso15118.engine.older_types import DC_EVSEStatusCode as DC_EVSEStatusCode
 from v2g.iso15118.engine.older_types import EVSENotification as EVSENotification
 from v2g.iso15118.engine.older_types import FaultCode as FaultCode
-from v2g.iso15118.engine.older_types import (
-    FaultMsg,
-    MeterID,
-    MeterStatus,
-    PercentValue,
-    ServiceID,
-    ServiceName,
-    TariffDescription,
-    UnitMultiplier,
-)
 from v2g.iso15118.engine.older_types import PaymentOption as PaymentOption
 from v2g.iso15118.engine.older_types import ServiceCategory as ServiceCategory
 from v2g.iso15118.engine.xmldsig import X509IssuerSerial
@@ -136,8 +127,8 @@ class UnitSymbol(Enum):
 class Service(Element, frozen=True, kw_only=True):
     """A service and whether it is free of charge."""
 
-    service_id: ServiceID
-    service_name: ServiceName | None = None
+    service_id: older_types.ServiceID
+    service_name: older_types.ServiceName | None = None
     service_category: ServiceCategory
     service_scope: ServiceScope | None = None
     free_service: bool
@@ -152,7 +143,7 @@ class ServiceList(Element, frozen=True, kw_only=True):
 class SelectedService(Element, frozen=True, kw_only=True):
     """A service with one of its parameter sets."""
 
-    service_id: ServiceID
+    service_id: older_types.ServiceID
     parameter_set_id: Short | None = None
 
 
@@ -165,7 +156,7 @@ class SelectedServiceList(Element, frozen=True, kw_only=True):
 class PhysicalValue(Element, frozen=True, kw_only=True):
     """The number Value x 10^Multiplier with its unit."""
 
-    multiplier: UnitMultiplier
+    multiplier: older_types.UnitMultiplier
     unit: UnitSymbol
     value: Short = field(name="Value")
 
@@ -251,10 +242,10 @@ class ListOfRootCertificateIDs(Element, frozen=True, kw_only=True):
 class MeterInfo(Element, frozen=True, kw_only=True):
     """Reading of the meter in Wh; TMeter in s since 1970 in UTC."""
 
-    meter_id: MeterID
+    meter_id: older_types.MeterID
     meter_reading: UnsignedLong | None = None
     sig_meter_reading: SigMeterReading | None = None
-    meter_status: MeterStatus | None = None
+    meter_status: older_types.MeterStatus | None = None
     t_meter: Long | None = None
 
 
@@ -262,7 +253,7 @@ class Notification(Element, frozen=True, kw_only=True):
     """A fault that the sender has detected in a message."""
 
     fault_code: FaultCode
-    fault_msg: FaultMsg | None = None
+    fault_msg: older_types.FaultMsg | None = None
 
 
 class PaymentOptionList(Element, frozen=True, kw_only=True):
@@ -316,7 +307,7 @@ class Cost(Element, frozen=True, kw_only=True):
 
     cost_kind: CostKind = field(name="costKind")
     amount: UnsignedInt = field(name="amount")
-    amount_multiplier: UnitMultiplier | None = field(name="amountMultiplier", default=None)
+    amount_multiplier: older_types.UnitMultiplier | None = field(name="amountMultiplier", default=None)
 
 
 class ConsumptionCost(Element, frozen=True, kw_only=True):
@@ -337,7 +328,7 @@ class SalesTariff(Element, frozen=True, kw_only=True):
     """Prices over time; signed by the energy provider where it has an Id."""
 
     sales_tariff_id: SAID
-    sales_tariff_description: TariffDescription | None = None
+    sales_tariff_description: older_types.TariffDescription | None = None
     num_e_price_levels: UnsignedByte | None = None
     sales_tariff_entry: Annotated[
         tuple[SalesTariffEntry, ...], Meta(min_length=1, max_length=1024), Ref(SalesTariffEntry)
@@ -404,7 +395,7 @@ class DC_EVStatus(EVStatus, frozen=True, kw_only=True):
 
     ev_ready: bool
     ev_error_code: DC_EVErrorCode
-    ev_ress_soc: PercentValue
+    ev_ress_soc: older_types.PercentValue
 
 
 class EVChargeParameter(Element, frozen=True, kw_only=True, tag=True):
@@ -432,8 +423,8 @@ class DC_EVChargeParameter(EVChargeParameter, frozen=True, kw_only=True, tag=Tru
     ev_maximum_voltage_limit: PhysicalValue
     ev_energy_capacity: PhysicalValue | None = None
     ev_energy_request: PhysicalValue | None = None
-    full_soc: PercentValue | None = None
-    bulk_soc: PercentValue | None = None
+    full_soc: older_types.PercentValue | None = None
+    bulk_soc: older_types.PercentValue | None = None
 
 
 class EVSEChargeParameter(Element, frozen=True, kw_only=True, tag=True):

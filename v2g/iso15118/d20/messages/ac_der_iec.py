@@ -15,20 +15,6 @@ from msgspec import Meta, field
 
 from v2g.exi.declare import Choice, Element, Ref, Schema, UnsignedByte, UnsignedInt, UnsignedShort, global_elements
 from v2g.iso15118.d20.messages import ac, common_types
-from v2g.iso15118.d20.messages.ac import (
-    AC_CPDReqEnergyTransferMode,
-    AC_CPDResEnergyTransferMode,
-    BPT_AC_CPDReqEnergyTransferMode,
-    BPT_AC_CPDResEnergyTransferMode,
-    BPT_Dynamic_AC_CLReqControlMode,
-    BPT_Dynamic_AC_CLResControlMode,
-    BPT_Scheduled_AC_CLReqControlMode,
-    BPT_Scheduled_AC_CLResControlMode,
-    Dynamic_AC_CLReqControlMode,
-    Dynamic_AC_CLResControlMode,
-    Scheduled_AC_CLReqControlMode,
-    Scheduled_AC_CLResControlMode,
-)
 from v2g.iso15118.d20.schemas import AC, AC_DER_IEC
 
 SCHEMA: Final = AC_DER_IEC
@@ -236,7 +222,7 @@ class DSOCosPhiSetpoint(Element, frozen=True, kw_only=True):
     step_response_time_constant_reactive_power: common_types.RationalNumber
 
 
-class DER_AC_CPDReqEnergyTransferMode(AC_CPDReqEnergyTransferMode, frozen=True, kw_only=True, tag=True):
+class DER_AC_CPDReqEnergyTransferMode(ac.AC_CPDReqEnergyTransferMode, frozen=True, kw_only=True, tag=True):
     """The vehicle's limits and grid support capabilities."""
 
     ev_processing: common_types.Processing
@@ -250,7 +236,7 @@ class DER_AC_CPDReqEnergyTransferMode(AC_CPDReqEnergyTransferMode, frozen=True, 
     ev_reactive_power_limits: EVReactivePowerLimits | None = None
 
 
-class DER_AC_CPDResEnergyTransferMode(AC_CPDResEnergyTransferMode, frozen=True, kw_only=True, tag=True):
+class DER_AC_CPDResEnergyTransferMode(ac.AC_CPDResEnergyTransferMode, frozen=True, kw_only=True, tag=True):
     """The charger's limits, and the grid's requirements."""
 
     evse_nominal_charge_power: common_types.RationalNumber
@@ -267,7 +253,7 @@ class DER_AC_CPDResEnergyTransferMode(AC_CPDResEnergyTransferMode, frozen=True, 
     der_control: DERControl
 
 
-class DER_Dynamic_AC_CLReqControlMode(Dynamic_AC_CLReqControlMode, frozen=True, kw_only=True, tag=True):
+class DER_Dynamic_AC_CLReqControlMode(ac.Dynamic_AC_CLReqControlMode, frozen=True, kw_only=True, tag=True):
     """Limits within which the charger decides."""
 
     ev_maximum_discharge_power: common_types.RationalNumber
@@ -288,7 +274,7 @@ class DER_Dynamic_AC_CLReqControlMode(Dynamic_AC_CLReqControlMode, frozen=True, 
     ev_session_total_discharge_energy_available: common_types.RationalNumber | None = None
 
 
-class DER_Dynamic_AC_CLResControlMode(Dynamic_AC_CLResControlMode, frozen=True, kw_only=True, tag=True):
+class DER_Dynamic_AC_CLResControlMode(ac.Dynamic_AC_CLResControlMode, frozen=True, kw_only=True, tag=True):
     """Targets, limits and set points of a charger that decides."""
 
     evse_maximum_charge_power: common_types.RationalNumber
@@ -304,7 +290,7 @@ class DER_Dynamic_AC_CLResControlMode(Dynamic_AC_CLResControlMode, frozen=True, 
     dso_cos_phi_setpoint: DSOCosPhiSetpoint | None = None
 
 
-class DER_Scheduled_AC_CLReqControlMode(Scheduled_AC_CLReqControlMode, frozen=True, kw_only=True, tag=True):
+class DER_Scheduled_AC_CLReqControlMode(ac.Scheduled_AC_CLReqControlMode, frozen=True, kw_only=True, tag=True):
     """Limits of a vehicle that follows a schedule."""
 
     ev_maximum_discharge_power: common_types.RationalNumber
@@ -322,7 +308,7 @@ class DER_Scheduled_AC_CLReqControlMode(Scheduled_AC_CLReqControlMode, frozen=Tr
     grid_event_condition: UnsignedByte
 
 
-class DER_Scheduled_AC_CLResControlMode(Scheduled_AC_CLResControlMode, frozen=True, kw_only=True, tag=True):
+class DER_Scheduled_AC_CLResControlMode(ac.Scheduled_AC_CLResControlMode, frozen=True, kw_only=True, tag=True):
     """Limits and set points of a charger that follows a schedule."""
 
     evse_maximum_charge_power: common_types.RationalNumber
@@ -343,8 +329,8 @@ class AC_ChargeParameterDiscoveryReq(ac.AC_ChargeParameterDiscoveryReq, frozen=T
 
     namespace: ClassVar[Schema] = AC
     ac_cpd_req_energy_transfer_mode: Annotated[
-        AC_CPDReqEnergyTransferMode | BPT_AC_CPDReqEnergyTransferMode | DER_AC_CPDReqEnergyTransferMode,
-        Ref(AC_CPDReqEnergyTransferMode),
+        ac.AC_CPDReqEnergyTransferMode | ac.BPT_AC_CPDReqEnergyTransferMode | DER_AC_CPDReqEnergyTransferMode,
+        Ref(ac.AC_CPDReqEnergyTransferMode),
     ] = field(name="AC_CPDReqEnergyTransferMode")
 
 
@@ -353,8 +339,8 @@ class AC_ChargeParameterDiscoveryRes(ac.AC_ChargeParameterDiscoveryRes, frozen=T
 
     namespace: ClassVar[Schema] = AC
     ac_cpd_res_energy_transfer_mode: Annotated[
-        AC_CPDResEnergyTransferMode | BPT_AC_CPDResEnergyTransferMode | DER_AC_CPDResEnergyTransferMode,
-        Ref(AC_CPDResEnergyTransferMode),
+        ac.AC_CPDResEnergyTransferMode | ac.BPT_AC_CPDResEnergyTransferMode | DER_AC_CPDResEnergyTransferMode,
+        Ref(ac.AC_CPDResEnergyTransferMode),
     ] = field(name="AC_CPDResEnergyTransferMode")
 
 
@@ -364,12 +350,12 @@ class AC_ChargeLoopReq(ac.AC_ChargeLoopReq, frozen=True, kw_only=True):
     namespace: ClassVar[Schema] = AC
     cl_req_control_mode: Annotated[
         common_types.CLReqControlMode
-        | BPT_Dynamic_AC_CLReqControlMode
-        | BPT_Scheduled_AC_CLReqControlMode
+        | ac.BPT_Dynamic_AC_CLReqControlMode
+        | ac.BPT_Scheduled_AC_CLReqControlMode
         | DER_Dynamic_AC_CLReqControlMode
         | DER_Scheduled_AC_CLReqControlMode
-        | Dynamic_AC_CLReqControlMode
-        | Scheduled_AC_CLReqControlMode,
+        | ac.Dynamic_AC_CLReqControlMode
+        | ac.Scheduled_AC_CLReqControlMode,
         Ref(common_types.CLReqControlMode),
     ]
 
@@ -380,12 +366,12 @@ class AC_ChargeLoopRes(ac.AC_ChargeLoopRes, frozen=True, kw_only=True):
     namespace: ClassVar[Schema] = AC
     cl_res_control_mode: Annotated[
         common_types.CLResControlMode
-        | BPT_Dynamic_AC_CLResControlMode
-        | BPT_Scheduled_AC_CLResControlMode
+        | ac.BPT_Dynamic_AC_CLResControlMode
+        | ac.BPT_Scheduled_AC_CLResControlMode
         | DER_Dynamic_AC_CLResControlMode
         | DER_Scheduled_AC_CLResControlMode
-        | Dynamic_AC_CLResControlMode
-        | Scheduled_AC_CLResControlMode,
+        | ac.Dynamic_AC_CLResControlMode
+        | ac.Scheduled_AC_CLResControlMode,
         Ref(common_types.CLResControlMode),
     ]
 

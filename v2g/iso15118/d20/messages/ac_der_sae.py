@@ -15,20 +15,6 @@ from msgspec import Meta, field
 
 from v2g.exi.declare import Element, Ref, Schema, UnsignedInt, UnsignedLong, UnsignedShort
 from v2g.iso15118.d20.messages import ac, common_types
-from v2g.iso15118.d20.messages.ac import (
-    AC_CPDReqEnergyTransferMode,
-    AC_CPDResEnergyTransferMode,
-    BPT_AC_CPDReqEnergyTransferMode,
-    BPT_AC_CPDResEnergyTransferMode,
-    BPT_Dynamic_AC_CLReqControlMode,
-    BPT_Dynamic_AC_CLResControlMode,
-    BPT_Scheduled_AC_CLReqControlMode,
-    BPT_Scheduled_AC_CLResControlMode,
-    Dynamic_AC_CLReqControlMode,
-    Dynamic_AC_CLResControlMode,
-    Scheduled_AC_CLReqControlMode,
-    Scheduled_AC_CLResControlMode,
-)
 from v2g.iso15118.d20.schemas import AC, AC_DER_SAE
 
 SCHEMA: Final = AC_DER_SAE
@@ -459,7 +445,7 @@ class GridLimits(Element, frozen=True, kw_only=True):
     grid_minimum_voltage: common_types.RationalNumber
 
 
-class DER_AC_CPDReqEnergyTransferMode(AC_CPDReqEnergyTransferMode, frozen=True, kw_only=True, tag=True):
+class DER_AC_CPDReqEnergyTransferMode(ac.AC_CPDReqEnergyTransferMode, frozen=True, kw_only=True, tag=True):
     """The vehicle's limits and grid support capabilities."""
 
     ev_processing: common_types.Processing
@@ -488,7 +474,7 @@ class DER_AC_CPDReqEnergyTransferMode(AC_CPDReqEnergyTransferMode, frozen=True, 
     enabled_modes: UnsignedInt
 
 
-class DER_AC_CPDResEnergyTransferMode(AC_CPDResEnergyTransferMode, frozen=True, kw_only=True, tag=True):
+class DER_AC_CPDResEnergyTransferMode(ac.AC_CPDResEnergyTransferMode, frozen=True, kw_only=True, tag=True):
     """The charger's limits, and the grid's requirements."""
 
     evse_processing: common_types.Processing
@@ -510,7 +496,7 @@ class DER_AC_CPDResEnergyTransferMode(AC_CPDResEnergyTransferMode, frozen=True, 
     evse_update_time: UnsignedLong
 
 
-class DER_Scheduled_AC_CLReqControlMode(Scheduled_AC_CLReqControlMode, frozen=True, kw_only=True, tag=True):
+class DER_Scheduled_AC_CLReqControlMode(ac.Scheduled_AC_CLReqControlMode, frozen=True, kw_only=True, tag=True):
     """Limits of a vehicle that follows a schedule."""
 
     ev_present_voltage: common_types.RationalNumber
@@ -534,7 +520,7 @@ class DER_Scheduled_AC_CLReqControlMode(Scheduled_AC_CLReqControlMode, frozen=Tr
     enabled_modes: UnsignedInt
 
 
-class DER_Scheduled_AC_CLResControlMode(Scheduled_AC_CLResControlMode, frozen=True, kw_only=True, tag=True):
+class DER_Scheduled_AC_CLResControlMode(ac.Scheduled_AC_CLResControlMode, frozen=True, kw_only=True, tag=True):
     """Limits and set points of a charger that follows a schedule."""
 
     der_control_cl_res: DERControlCLRes
@@ -548,7 +534,7 @@ class DER_Scheduled_AC_CLResControlMode(Scheduled_AC_CLResControlMode, frozen=Tr
     grid_connection_mode: GridConnectionMode | None = None
 
 
-class DER_Dynamic_AC_CLReqControlMode(Dynamic_AC_CLReqControlMode, frozen=True, kw_only=True, tag=True):
+class DER_Dynamic_AC_CLReqControlMode(ac.Dynamic_AC_CLReqControlMode, frozen=True, kw_only=True, tag=True):
     """Limits within which the charger decides."""
 
     ev_maximum_discharge_power: common_types.RationalNumber
@@ -575,7 +561,7 @@ class DER_Dynamic_AC_CLReqControlMode(Dynamic_AC_CLReqControlMode, frozen=True, 
     enabled_modes: UnsignedInt
 
 
-class DER_Dynamic_AC_CLResControlMode(Dynamic_AC_CLResControlMode, frozen=True, kw_only=True, tag=True):
+class DER_Dynamic_AC_CLResControlMode(ac.Dynamic_AC_CLResControlMode, frozen=True, kw_only=True, tag=True):
     """Targets, limits and set points of a charger that decides."""
 
     der_control_cl_res: DERControlCLRes
@@ -594,8 +580,8 @@ class AC_ChargeParameterDiscoveryReq(ac.AC_ChargeParameterDiscoveryReq, frozen=T
 
     namespace: ClassVar[Schema] = AC
     ac_cpd_req_energy_transfer_mode: Annotated[
-        AC_CPDReqEnergyTransferMode | BPT_AC_CPDReqEnergyTransferMode | DER_AC_CPDReqEnergyTransferMode,
-        Ref(AC_CPDReqEnergyTransferMode),
+        ac.AC_CPDReqEnergyTransferMode | ac.BPT_AC_CPDReqEnergyTransferMode | DER_AC_CPDReqEnergyTransferMode,
+        Ref(ac.AC_CPDReqEnergyTransferMode),
     ] = field(name="AC_CPDReqEnergyTransferMode")
 
 
@@ -604,8 +590,8 @@ class AC_ChargeParameterDiscoveryRes(ac.AC_ChargeParameterDiscoveryRes, frozen=T
 
     namespace: ClassVar[Schema] = AC
     ac_cpd_res_energy_transfer_mode: Annotated[
-        AC_CPDResEnergyTransferMode | BPT_AC_CPDResEnergyTransferMode | DER_AC_CPDResEnergyTransferMode,
-        Ref(AC_CPDResEnergyTransferMode),
+        ac.AC_CPDResEnergyTransferMode | ac.BPT_AC_CPDResEnergyTransferMode | DER_AC_CPDResEnergyTransferMode,
+        Ref(ac.AC_CPDResEnergyTransferMode),
     ] = field(name="AC_CPDResEnergyTransferMode")
 
 
@@ -615,12 +601,12 @@ class AC_ChargeLoopReq(ac.AC_ChargeLoopReq, frozen=True, kw_only=True):
     namespace: ClassVar[Schema] = AC
     cl_req_control_mode: Annotated[
         common_types.CLReqControlMode
-        | BPT_Dynamic_AC_CLReqControlMode
-        | BPT_Scheduled_AC_CLReqControlMode
+        | ac.BPT_Dynamic_AC_CLReqControlMode
+        | ac.BPT_Scheduled_AC_CLReqControlMode
         | DER_Dynamic_AC_CLReqControlMode
         | DER_Scheduled_AC_CLReqControlMode
-        | Dynamic_AC_CLReqControlMode
-        | Scheduled_AC_CLReqControlMode,
+        | ac.Dynamic_AC_CLReqControlMode
+        | ac.Scheduled_AC_CLReqControlMode,
         Ref(common_types.CLReqControlMode),
     ]
 
@@ -631,12 +617,12 @@ class AC_ChargeLoopRes(ac.AC_ChargeLoopRes, frozen=True, kw_only=True):
     namespace: ClassVar[Schema] = AC
     cl_res_control_mode: Annotated[
         common_types.CLResControlMode
-        | BPT_Dynamic_AC_CLResControlMode
-        | BPT_Scheduled_AC_CLResControlMode
+        | ac.BPT_Dynamic_AC_CLResControlMode
+        | ac.BPT_Scheduled_AC_CLResControlMode
         | DER_Dynamic_AC_CLResControlMode
         | DER_Scheduled_AC_CLResControlMode
-        | Dynamic_AC_CLResControlMode
-        | Scheduled_AC_CLResControlMode,
+        | ac.Dynamic_AC_CLResControlMode
+        | ac.Scheduled_AC_CLResControlMode,
         Ref(common_types.CLResControlMode),
     ]
 

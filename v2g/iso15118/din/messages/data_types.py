@@ -20,21 +20,12 @@ from v2g.exi.declare import (
     global_elements,
 )
 from v2g.iso15118.din.schemas import DIN_DATA_TYPES
+from v2g.iso15118.engine import older_types
 from v2g.iso15118.engine.older_types import CostKind as CostKind
 from v2g.iso15118.engine.older_types import DC_EVErrorCode as DC_EVErrorCode
 from v2g.iso15118.engine.older_types import DC_EVSEStatusCode as DC_EVSEStatusCode
 from v2g.iso15118.engine.older_types import EVSENotification as EVSENotification
 from v2g.iso15118.engine.older_types import FaultCode as FaultCode
-from v2g.iso15118.engine.older_types import (
-    FaultMsg,
-    MeterID,
-    MeterStatus,
-    PercentValue,
-    ServiceID,
-    ServiceName,
-    TariffDescription,
-    UnitMultiplier,
-)
 from v2g.iso15118.engine.older_types import PaymentOption as PaymentOption
 from v2g.iso15118.engine.older_types import ServiceCategory as ServiceCategory
 
@@ -144,8 +135,8 @@ class UnitSymbol(Enum):
 class ServiceTag(Element, frozen=True, kw_only=True):
     """Names of a service."""
 
-    service_id: ServiceID
-    service_name: ServiceName | None = None
+    service_id: older_types.ServiceID
+    service_name: older_types.ServiceName | None = None
     service_category: ServiceCategory
     service_scope: ServiceScope | None = None
 
@@ -166,7 +157,7 @@ class ServiceTagList(Element, frozen=True, kw_only=True):
 class SelectedService(Element, frozen=True, kw_only=True):
     """A service with one of its parameter sets."""
 
-    service_id: ServiceID
+    service_id: older_types.ServiceID
     parameter_set_id: Short | None = None
 
 
@@ -179,7 +170,7 @@ class SelectedServiceList(Element, frozen=True, kw_only=True):
 class PhysicalValue(Element, frozen=True, kw_only=True):
     """The number Value x 10^Multiplier, with its unit if that is not plain."""
 
-    multiplier: UnitMultiplier
+    multiplier: older_types.UnitMultiplier
     unit: UnitSymbol | None = None
     value: Short = field(name="Value")
 
@@ -238,10 +229,10 @@ class ListOfRootCertificateIDs(Element, frozen=True, kw_only=True):
 class MeterInfo(Element, frozen=True, kw_only=True):
     """Reading of the meter with its unit; TMeter in s since 1970 in UTC."""
 
-    meter_id: MeterID
+    meter_id: older_types.MeterID
     meter_reading: PhysicalValue | None = None
     sig_meter_reading: SigMeterReading | None = None
-    meter_status: MeterStatus | None = None
+    meter_status: older_types.MeterStatus | None = None
     t_meter: Long | None = None
 
 
@@ -249,7 +240,7 @@ class Notification(Element, frozen=True, kw_only=True):
     """A fault that the sender has detected in a message."""
 
     fault_code: FaultCode
-    fault_msg: FaultMsg | None = None
+    fault_msg: older_types.FaultMsg | None = None
 
 
 class PaymentOptions(Element, frozen=True, kw_only=True):
@@ -302,7 +293,7 @@ class Cost(Element, frozen=True, kw_only=True):
 
     cost_kind: CostKind = field(name="costKind")
     amount: UnsignedInt = field(name="amount")
-    amount_multiplier: UnitMultiplier | None = field(name="amountMultiplier", default=None)
+    amount_multiplier: older_types.UnitMultiplier | None = field(name="amountMultiplier", default=None)
 
 
 class ConsumptionCost(Element, frozen=True, kw_only=True):
@@ -323,7 +314,7 @@ class SalesTariff(Element, frozen=True, kw_only=True):
     """Prices over time."""
 
     sales_tariff_id: SAID
-    sales_tariff_description: TariffDescription | None = None
+    sales_tariff_description: older_types.TariffDescription | None = None
     num_e_price_levels: UnsignedByte
     sales_tariff_entry: Annotated[tuple[SalesTariffEntry, ...], Meta(min_length=1), Ref(SalesTariffEntry)]
     id: Annotated[str, ATTRIBUTE] = field(name="Id")
@@ -389,7 +380,7 @@ class DC_EVStatus(EVStatus, frozen=True, kw_only=True):
     ev_cabin_conditioning: bool | None = None
     ev_ress_conditioning: bool | None = None
     ev_error_code: DC_EVErrorCode
-    ev_ress_soc: PercentValue
+    ev_ress_soc: older_types.PercentValue
 
 
 class EVChargeParameter(Element, frozen=True, kw_only=True, tag=True):
@@ -417,8 +408,8 @@ class DC_EVChargeParameter(EVChargeParameter, frozen=True, kw_only=True, tag=Tru
     ev_maximum_voltage_limit: PhysicalValue
     ev_energy_capacity: PhysicalValue | None = None
     ev_energy_request: PhysicalValue | None = None
-    full_soc: PercentValue | None = None
-    bulk_soc: PercentValue | None = None
+    full_soc: older_types.PercentValue | None = None
+    bulk_soc: older_types.PercentValue | None = None
 
 
 class EVSEChargeParameter(Element, frozen=True, kw_only=True, tag=True):
