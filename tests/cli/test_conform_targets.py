@@ -103,6 +103,16 @@ def test_the_exit_code_is_that_of_all(bay: Bay, ports: tuple[int, ...], code: in
     assert ("n4: the port is in use" in output) == (ABSENT in ports)
 
 
+def test_the_reports_of_a_device_that_is_not_there_say_why(bay: Bay, tmp_path: Path) -> None:
+    """A build server must not show its cases as passed."""
+    words = ("--target", f"good=lo:{PASSES}", "--target", f"gone=lo:{ABSENT}", "--json")
+    code, output = conform(*words, "--html", str(tmp_path), "--junit", str(tmp_path / "x.xml"))
+    last = json.loads([line for line in output.splitlines() if line.startswith('{"device":"gone"')][-1])
+    assert (code, last["about"]["not run"]) == (3, "the port is in use")
+    assert (tmp_path / "x-gone.xml").read_text().count('<error message="not run: the port is in use"/>') == 2
+    assert "<dt>not run</dt><dd>the port is in use</dd>" in (tmp_path / "gone" / "index.html").read_text()
+
+
 @pytest.mark.parametrize(("parallel", "most"), [("1", 1), ("2", 2), ("64", 3)])
 def test_no_more_devices_at_once_than_allowed(bay: Bay, parallel: str, most: int) -> None:
     words = [word for port in (PASSES, FAILS, VAGUE) for word in ("--target", f"n{port}=lo:{port}")]

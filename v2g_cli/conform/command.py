@@ -424,16 +424,20 @@ class _Run:
             await self._find()
             await self._run(alone=False)
         except V2GError as error:
-            self._absent = True
+            self._absent, self._about["not run"] = True, str(error)
             say(f"{self._name}: {error}", err=True)
+            if self._reports.json:
+                self._shown().done([])
 
     async def _find(self) -> None:
         if isinstance(self._tester, SeccTester) and any(case.scripts for case in self._cases):
             await self._tester.find()
 
+    def _shown(self) -> running.Reporter:
+        return running.Reporter(self._cases, self._about, json=self._reports.json, device=self._name)
+
     async def _run(self, *, alone: bool) -> None:
-        shown = running.Reporter(self._cases, self._about, json=self._reports.json, device=self._name)
-        self._results = await running.run_cases(self._one, self._cases, shown, self._done, alone=alone)
+        self._results = await running.run_cases(self._one, self._cases, self._shown(), self._done, alone=alone)
 
     async def _one(self, case: Case) -> Result:
         result = await self._tester.run(case)

@@ -71,18 +71,19 @@ def not_run(cases: Iterable[C], results: Iterable[Result]) -> list[C]:
 def junit(
     name: str, about: Mapping[str, str], cases: Iterable[Described], results: Iterable[Result], notice: str = NOTICE
 ) -> str:
-    """Return the results in JUnit's format, failures first; inconclusive ones, and cases not run, count as skipped.
+    """Return the results in JUnit's format, failures first; inconclusive ones are skipped, cases not run errors.
 
-    `about` describes the test: device, time, versions.
+    `about` describes the test: device, time, versions, and as `not run` why cases were not.
     """
     by_id = {case.id: case for case in cases}
     results = failures_first(results)
     left = not_run(by_id.values(), results)
-    skipped = sum(each.verdict not in (Verdict.PASS, Verdict.FAIL) for each in results) + len(left)
+    skipped = sum(each.verdict not in (Verdict.PASS, Verdict.FAIL) for each in results)
     failed = sum(each.verdict is Verdict.FAIL for each in results)
     seconds = sum(each.seconds for each in results)
     counts = (
-        f'tests="{len(results) + len(left)}" failures="{failed}" errors="0" skipped="{skipped}" time="{seconds:.3f}"'
+        f'tests="{len(results) + len(left)}" failures="{failed}" errors="{len(left)}" skipped="{skipped}" '
+        f'time="{seconds:.3f}"'
     )
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
@@ -110,7 +111,8 @@ def junit(
         elif each.verdict is not Verdict.PASS:
             lines.append(f"<skipped message={quoteattr(f'{each.verdict.value}: {printable(each.found)}')}/>")
         lines.append("</testcase>")
+    why = quoteattr(printable(": ".join(filter(None, ("not run", about.get("not run"))))))
     for case in left:
         about_case = f"classname={quoteattr(f'{name}.{case.group}')} name={quoteattr(f'{case.id} {case.title}')}"
-        lines.append(f'<testcase {about_case} time="0.000"><skipped message="not run"/></testcase>')
+        lines.append(f'<testcase {about_case} time="0.000"><error message={why}/></testcase>')
     return "\n".join((*lines, "</testsuite>", ""))

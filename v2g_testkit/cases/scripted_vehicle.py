@@ -678,7 +678,9 @@ class ScriptedVehicle(Session):
 
     def _trouble(self, why: str, *, at_fault: bool = False) -> None:
         self.seen.at_fault = at_fault
-        self.seen.reached, self.seen.trouble = False, f"{self._script.goal.value} was not reached: {why}"
+        goal = self._script.goal
+        missed = "session not completed" if goal is State.ENDED else f"{goal.value} was not reached"
+        self.seen.reached, self.seen.trouble = False, f"{missed}: {why}"
         self._finish()
 
     def _unasked(self, name: str) -> None:
