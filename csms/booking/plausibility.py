@@ -521,7 +521,11 @@ def _of_ends(
     if transaction.ended_seq is None and transaction.closed_reason != "operator":
         yield Finding("end", f"its end has not arrived ({transaction.closed_reason})", missing=True)
     flowed_ms = max(begins[0] if begins else span[0], span[0]) + _ORDER_MS
-    stops = [at_ms for at_ms, flow in flows if not flow and (not begins or at_ms >= begins[-1])]
+    moved = [
+        after.at_ms for each in series for before, after in itertools.pairwise(each) if after.value != before.value
+    ]
+    flowed_last_ms = begins[-1] if begins else max(moved, default=0) - _ORDER_MS  # some never say that they charge
+    stops = [at_ms for at_ms, flow in flows if not flow and at_ms >= flowed_last_ms]
     stopped_ms = min(stops, default=span[1]) - _ORDER_MS
     for name, register in (("import", imports), ("export", exports)):
         if not register or (name == "export" and len({each.value for each in register}) == 1 < len(register)):

@@ -417,10 +417,12 @@ async def test_a_stop_counts_though_its_transaction_was_closed_meanwhile(start: 
 
 @pytest.mark.parametrize("stop", [{}, {"meterStop": None}, {"meterStop": "12,345"}, {"meterStop": 2**31}], ids=str)
 @pytest.mark.parametrize("last", [None, 90], ids=str)
+@pytest.mark.parametrize("status", ["Charging", "Preparing"])
 @pytest.mark.some(3)
 async def test_a_stop_without_its_register_ends_the_transaction_and_its_amount_is_held(
-    start: Start, stop: dict[str, Any], last: int | None
+    start: Start, stop: dict[str, Any], last: int | None, status: str
 ) -> None:
+    """Also of a station that never says that it charges."""
     plan = PricePlan(id="one", currency="EUR", energy=Charge(rates=(Rate(price="1"),)))
     async with connected(start) as (csms, url), websockets.connect(url, subprotocols=PROTOCOL) as websocket:
         services = csms.csms.services
@@ -431,8 +433,8 @@ async def test_a_stop_without_its_register_ends_the_transaction_and_its_amount_i
         begun, read, end = (format_time(now_ms + after_s * 1000) for after_s in (0, 10, 50))
         begin = {"connectorId": 1, "idTag": "CARD", "meterStart": 20, "timestamp": begun}
         number = (await asked(websocket, "StartTransaction", **begin))["transactionId"]
-        charging = {"connectorId": 1, "errorCode": "NoError", "status": "Charging", "timestamp": begun}
-        await asked(websocket, "StatusNotification", **charging)
+        said = {"connectorId": 1, "errorCode": "NoError", "status": status, "timestamp": begun}
+        await asked(websocket, "StatusNotification", **said)
         if last is not None:
             values = [{"timestamp": read, "sampledValue": [{"value": str(last)}]}]
             await asked(websocket, "MeterValues", connectorId=1, transactionId=number, meterValue=values)
