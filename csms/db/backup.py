@@ -130,7 +130,8 @@ def _check_target(target: Path) -> None:
 def restore(url: str, source: Path) -> int:
     """Restore a backup into an empty database, created if needed; return the number of rows.
 
-    Raises CodecError for an incomplete backup, RefusedError when the database is not empty, StoreError.
+    Raises CodecError for an incomplete backup, RefusedError when the database is not empty or the backup of a later
+    program version, StoreError.
     """
     engine = open_engine(url)
     try:
@@ -138,6 +139,12 @@ def restore(url: str, source: Path) -> int:
             header = _line(file.readline(_MAX_LINE), "not a backup")
             if not isinstance(header, BackupHeader) or header.format != _FORMAT:
                 raise CodecError(f"{source}: not a backup of this program")
+            if header.revision > HEAD:
+                raise RefusedError(
+                    f"the backup has revision {header.revision}, later than {HEAD}",
+                    reason="revision",
+                    hint="restore it by the program version that wrote it, or a later one",
+                )
             file.seek(0)
             migrate(engine, header.revision)
             with engine.begin() as connection:
