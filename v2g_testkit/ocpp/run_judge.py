@@ -260,6 +260,9 @@ def _rule(
 
 _BOTH: Final[tuple[Device, ...]] = ("station", "csms")
 
+FRAMES: Final = _rule(
+    "RUN-FRAMES", "Every frame is valid by OCPP-J and by the schemas.", ("OCPP-J 4.2",), devices=_BOTH
+)
 MESSAGE_IDS: Final = _rule(
     "RUN-MESSAGE-IDS",
     "No two requests have the same message id, also on different connections and when they are repeated.",
@@ -332,7 +335,7 @@ PROFILES: Final = _rule(
 )  # fmt: skip
 
 RULES: Final = (
-    MESSAGE_IDS, ONE_CALL, ANSWERS, TRANSACTION_IDS, SEQUENCE, LIFE, EVSE, METERS, SIGNED, CLOCK, REPORT_PARTS,
+    FRAMES, MESSAGE_IDS, ONE_CALL, ANSWERS, TRANSACTION_IDS, SEQUENCE, LIFE, EVSE, METERS, SIGNED, CLOCK, REPORT_PARTS,
     REPORTS, INVENTORY, END_METER, TIMEOUTS, SECRETS, REQUEST_IDS, UNASKED, PROFILES,
 )  # fmt: skip
 
@@ -449,6 +452,8 @@ class RunJudge:
             self._profiles.clear()  # the station of each case has none
         self._case, self._allowed = case, asked
         for self._frame in frames:
+            if self._frame.way == "received":
+                self._judge(FRAMES, not self._frame.fault, self._frame.fault)
             try:
                 text = "null" if self._frame.way == "note" else self._frame.text
                 frame = json.loads(text, parse_float=typed_json.number)

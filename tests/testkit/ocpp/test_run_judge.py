@@ -373,7 +373,16 @@ def test_a_password_in_a_frame_is_found() -> None:
 
 def test_every_rule_has_a_fault() -> None:
     shown = {rule for _, rule in (*STATION_FAULTS.values(), *CSMS_FAULTS.values())}
-    assert shown == {rule.id for rule in RULES} - {"RUN-TIMEOUTS"}
+    assert shown == {rule.id for rule in RULES} - {"RUN-FRAMES", "RUN-TIMEOUTS"}
+
+
+def test_an_invalid_frame_before_the_first_case_is_found() -> None:
+    """Each case judges its own frames only: nothing else sees the boot of a station that connects."""
+    boot = frames([[("received", [2, "1", "BootNotification", {"reason": "Whatever"}])]])[0]
+    wrong = msgspec.structs.replace(boot, fault="BootNotification: reason 'Whatever'")
+    assert broken(judged("station", [boot], frames(STATION))) == set()
+    result = judged("station", [wrong], frames(STATION))["RUN-FRAMES"]
+    assert (result.verdict, "reason 'Whatever'" in result.found) == (Verdict.FAIL, True)
 
 
 async def test_a_case_in_which_a_rule_is_broken_fails() -> None:
