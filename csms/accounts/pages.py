@@ -51,22 +51,21 @@ async def log_in(visit: Visit) -> Answer:
     try:
         cookie = await visit.users.log_in(name, visit.form.get("password", ""), visit.form.get("code", ""), visit.peer)
     except RefusedError as error:
-        status = 429 if isinstance(error, Throttled) else 401
-        shown = visit.show(
-            "login.html",
-            status,
-            provider=_label(visit),
-            next=following,
-            name=name[:64],
-            problem=str(error),
-            hint=error.hint,
-        )
-        if isinstance(error, Throttled):
-            shown.headers["Retry-After"] = str(error.wait_s)
-        return shown
+        return _refused(visit, error, following, name[:64])
     if visit.session is not None:
         await visit.users.log_out(visit.session)
     return with_session(visit.see(following), cookie)
+
+
+def _refused(visit: Visit, error: RefusedError, following: str = ROOT, name: str = "") -> Answer:
+    """Ask again, and say what was wrong."""
+    status, problem = 429 if isinstance(error, Throttled) else 401, str(error)
+    shown = visit.show(
+        "login.html", status, provider=_label(visit), next=following, name=name, problem=problem, hint=error.hint
+    )
+    if isinstance(error, Throttled):
+        shown.headers["Retry-After"] = str(error.wait_s)
+    return shown
 
 
 @page("/login/provider", public=True)
@@ -75,7 +74,11 @@ async def begin_at_provider(visit: Visit) -> Answer:
     provider = visit.users.provider
     if provider is None:
         raise ApiError(404, "people log in with a password here")
-    where, cookie = await provider.begin(local(visit.asked("next").get("next", ROOT)))
+    following = local(visit.asked("next").get("next", ROOT))
+    try:
+        where, cookie = await provider.begin(following)
+    except RefusedError as error:
+        return _refused(visit, error, following)
     answer = visit.see(where)
     answer.cookies.append(_cookie(_PENDING, cookie, LOGIN_MS, "lax"))
     return answer
@@ -91,9 +94,12 @@ async def come_back(visit: Visit) -> Answer:
     answer = {name: str(value) for name, value in visit.request.query_params.items()}
     if visit.users.provider is None:
         raise ApiError(404, "people log in with a password here")
-    cookie, following = await visit.users.log_in_by_provider(
-        visit.request.cookies.get(_PENDING, ""), answer, visit.peer
-    )
+    try:
+        cookie, following = await visit.users.log_in_by_provider(
+            visit.request.cookies.get(_PENDING, ""), answer, visit.peer
+        )
+    except RefusedError as error:
+        return _refused(visit, error)
     if visit.session is not None:
         await visit.users.log_out(visit.session)
     shown = with_session(visit.show("continue.html", next=local(following)), cookie)
