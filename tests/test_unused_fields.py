@@ -192,11 +192,13 @@ def test_every_field_is_read_or_leaves_as_a_whole() -> None:
     assert [each for each in found() if not any(fnmatch(each, f"{name}*") for name in known)] == []
 
 
+@pytest.mark.long
 def test_every_field_is_set_by_a_program_or_from_outside() -> None:
     """A field that no program ever sets is a constant, or a promise that nothing keeps."""
     assert [each for each in unwritten(product()) if not each.startswith(tuple(UNWRITTEN))] == []
 
 
+@pytest.mark.long
 def test_each_exception_is_needed() -> None:
     assert [each for each in UNWRITTEN if not any(name.startswith(each) for name in unwritten(product()))] == []
     assert [each for each in {**WHOLE, **NAMED} if not any(fnmatch(name, f"{each}*") for name in found())] == []

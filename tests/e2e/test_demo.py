@@ -397,7 +397,6 @@ class TestPlugAndChargeOf2:
 
     emaid = "DEV2GC00000001"
 
-    @pytest.mark.long
     def test_traces_and_events_of_both_roles(self, older: Run) -> None:
         assert failed(older) == []
         (offered,) = older.messages("ServiceDiscoveryRes")

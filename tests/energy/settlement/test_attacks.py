@@ -22,7 +22,8 @@ from tests.energy.settlement.attacks import (
     table,
 )
 
-pytestmark = [pytest.mark.requirement("R32", "R33"), pytest.mark.xdist_group("attacks")]  # which take a minute
+# attacks take a minute, and are made once
+pytestmark = [pytest.mark.requirement("R32", "R33"), pytest.mark.long, pytest.mark.xdist_group("attacks")]
 
 Results = Mapping[str, Mapping[Keys, Mapping[str, Outcome]]]
 
@@ -35,7 +36,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Scene, Res
     return {title: (scene, results(scene, stranger)) for title, scene, stranger in made}
 
 
-@pytest.mark.long
 def test_the_honest_bundles_are_complete_for_those_who_know_who_signed_the_end(
     runs: dict[str, tuple[Scene, Results]],
 ) -> None:
@@ -120,7 +120,6 @@ def test_the_page_hides_nothing(runs: dict[str, tuple[Scene, Results]]) -> None:
                 assert most is not Outcome.UNNOTICED or "**not noticed**" in said, (mode, keys)
 
 
-@pytest.mark.long
 def test_no_option_lets_pass_what_is_refused_without(tmp_path: Path) -> None:
     found = {title: table(results(scene, stranger)) for title, scene, stranger in scenes(tmp_path)}
     assert PAGE.read_text() == page_with(found)
