@@ -238,12 +238,17 @@ class SiteGrid:
 
     def profiles(self, limits: ProfileLimits) -> Sequence[Fact]:
         """Set the present limits of charging profiles; return the facts for a running session."""
+        before, had = self._now(), self._wish
         self._profiles = limits
         self._site_version += 1
         wish = limits.setpoint_w
         self._wish = None if wish is None else Setpoint(power_w=round(wish), source=CSMS, version=self._site_version)
         changed = ports.GridChanged((self._now(),), foreseen=self._foresee())
-        return changed, ports.SetpointChanged(self.setpoint)
+        wished = ports.SetpointChanged(self.setpoint)
+        if (had and had.power_w) == (self._wish and self._wish.power_w):
+            return changed, wished
+        # what rises waits for the set point, which may bound it
+        return ports.GridChanged((_lower(before, self._now()),)), wished, changed
 
     def prices(self, announced: AnnouncePrices) -> Sequence[Fact]:
         """Set the prices in charging profiles; return the facts for a running session."""
@@ -328,6 +333,17 @@ def _gate(source: str, *, closed: bool) -> Limit:
     """Return the limit of a source that permits everything or, closed, nothing."""
     most_w = 0 if closed else UNLIMITED_W
     return Limit(source=source, charge_w=most_w, discharge_w=most_w)
+
+
+def _lower(one: Limit, other: Limit) -> Limit:
+    """Return the other limit, as far as it is lower than one in each direction."""
+    return replace(
+        other,
+        charge_w=min(one.charge_w, other.charge_w),
+        discharge_w=min(one.discharge_w, other.discharge_w),
+        charge_ma=_smallest(one.charge_ma, other.charge_ma),
+        discharge_ma=_smallest(one.discharge_ma, other.discharge_ma),
+    )
 
 
 def _smallest(*currents_ma: int | None) -> int | None:

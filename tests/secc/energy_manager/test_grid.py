@@ -103,6 +103,36 @@ def test_in_2_1_profiles_bound_both_directions_and_the_signal_brings_prices() ->
     assert {each.version for each in grid.limits if each.source == OPERATOR} == {7}
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (ProfileLimits(charge_w=2_000.0), ProfileLimits(setpoint_w=1_000.0)),
+        (ProfileLimits(setpoint_w=1_000.0), ProfileLimits(charge_w=2_000.0)),
+        (ProfileLimits(setpoint_w=1_000.0), ProfileLimits(charge_w=2_000.0, setpoint_w=9_000.0)),
+        (ProfileLimits(charge_w=2_000.0, setpoint_w=9_000.0), ProfileLimits(setpoint_w=0.0)),
+        (
+            ProfileLimits(charge_w=9_000.0, discharge_w=1_000.0, export_w=9_000.0, setpoint_w=-9_000.0),
+            ProfileLimits(charge_w=2_000.0, discharge_w=9_000.0, export_w=9_000.0, setpoint_w=9_000.0),
+        ),
+    ],
+)
+def test_power_rises_never_between_a_limit_and_a_set_point(before: ProfileLimits, after: ProfileLimits) -> None:
+    """Each fact is obeyed at once."""
+    grid, book = SiteGrid(charge_w=100_000, discharge_w=0), LimitBook()
+    wish, powers = None, []
+    for facts in (grid.facts, grid.profiles(before), grid.profiles(after)):
+        powers.clear()
+        for fact in facts:
+            if isinstance(fact, ports.GridChanged):
+                for limit in fact.limits:
+                    book.update(limit)
+            elif isinstance(fact, ports.SetpointChanged):
+                wish = fact.setpoint
+            effective = book.effective(0)
+            powers.append(effective.charge_w if wish is None else effective.clamp(wish.power_w))
+    assert -1_000 <= min(powers) <= max(powers) <= 2_000
+
+
 def test_a_set_point_without_a_limit_leaves_what_may_flow_back() -> None:
     """Q03.FR.02."""
     grid = SiteGrid(charge_w=100_000, discharge_w=0)

@@ -211,17 +211,20 @@ def test_no_power_leaves_a_vehicle_while_the_frequency_is_not_measured(
     stations: dict[str, Callable[[], StationBench]]
     stations = {"the CSMS": with_controls, "the frequency": led_by_frequency, "the charger": lambda: alone(FCR)}
     charger = Charger(make_bench, stations[leads](), service=service)
-    charger.session.fact(charger.grid.profiles(_wish(-5_000))[-1])
+    for fact in charger.grid.profiles(_wish(-5_000)):
+        charger.session.fact(fact)
     low = FrequencyTrace(((0.0, 49.75),))
     charger.play(low, 3)
     assert charger.power_w < -2_900
     charger.measured = False
     charger.play(low, 2)
     assert all(power > -50 for at, _, power in charger.history if at > 3.75), "half a second, and the stage's ramp"
-    charger.session.fact(charger.grid.profiles(_wish(5_000))[-1])
+    for fact in charger.grid.profiles(_wish(5_000)):
+        charger.session.fact(fact)
     charger.play(low, 2)
     assert charger.power_w == pytest.approx(0 if leads == "the frequency" else 5_000, abs=100)
-    charger.session.fact(charger.grid.profiles(_wish(-5_000))[-1])
+    for fact in charger.grid.profiles(_wish(-5_000)):
+        charger.session.fact(fact)
     charger.measured = True
     charger.play(low, 3)
     assert charger.power_w < -2_900
@@ -245,7 +248,8 @@ def alone(response: FrequencyCurve) -> StationBench:
 def idle(make_bench: Make, response: FrequencyCurve, service: int) -> Charger:
     """A charger whose vehicle is connected, and neither charges nor discharges."""
     charger = Charger(make_bench, alone(response), service=service)
-    charger.session.fact(charger.grid.profiles(_wish(0))[-1])
+    for fact in charger.grid.profiles(_wish(0)):
+        charger.session.fact(fact)
     charger.play(FrequencyTrace(((0.0, 50.0),)), 1)
     charger.history.clear()
     return charger
@@ -362,7 +366,8 @@ def test_a_droop_bends_the_power_that_would_flow(make_bench: Make, service: int,
     assert droop(station) == "Accepted"
     station.drop()
     charger = Charger(make_bench, station, service=service)
-    charger.session.fact(charger.grid.profiles(_wish(wish_w))[-1])
+    for fact in charger.grid.profiles(_wish(wish_w)):
+        charger.session.fact(fact)
     charger.play(FrequencyTrace(((0.0, 50.0), (1.0, 50.0))), 1)
     charger.history.clear()
     charger.play(load_grid_trace(TRACES / "continental-europe-2021-01-08-south-east.csv").frequency, 25)
@@ -385,7 +390,8 @@ def _wish(power_w: int) -> Any:
 def test_a_limit_of_discharge_holds_at_once_and_until_it_is_cleared(make_bench: Make, service: int) -> None:
     station = with_controls()
     charger = Charger(make_bench, station, service=service)
-    charger.session.fact(charger.grid.profiles(_wish(-8_000))[-1])
+    for fact in charger.grid.profiles(_wish(-8_000)):
+        charger.session.fact(fact)
     quiet = FrequencyTrace(((0.0, 50.0),))
     charger.play(quiet, 1)
     assert charger.power_w == pytest.approx(-8_000, rel=0.01)
@@ -413,7 +419,8 @@ def test_a_trip_stops_power_in_either_direction_and_it_comes_back_slowly(
     answer = station.ask("SetDERControl", isDefault=True, controlId="G", controlType="Gradients", gradient=gradient)
     assert answer["status"] == "Accepted"
     charger = Charger(make_bench, station, service=service)
-    charger.session.fact(charger.grid.profiles(_wish(wish_w))[-1])
+    for fact in charger.grid.profiles(_wish(wish_w)):
+        charger.session.fact(fact)
     charger.play(FrequencyTrace(((0.0, 50.0),)), 1)
     assert charger.power_w == pytest.approx(wish_w, rel=0.01)
     charger.play(FrequencyTrace(((0.0, 51.2),)), 1.5)
@@ -434,18 +441,21 @@ def test_power_rises_by_a_gradient_and_falls_at_once(make_bench: Make, service: 
     charger.carry_out()
     rise_w = 0.2 * charger.session.config.power_rating(charger.session.session.family)[0]
     quiet = FrequencyTrace(((0.0, 50.0),))
-    charger.session.fact(charger.grid.profiles(_wish(0))[-1])
+    for fact in charger.grid.profiles(_wish(0)):
+        charger.session.fact(fact)
     charger.play(quiet, 2)
     assert charger.power_w == 0
     wish_w = min(int(2 * rise_w), 20_000)
-    charger.session.fact(charger.grid.profiles(_wish(wish_w))[-1])
+    for fact in charger.grid.profiles(_wish(wish_w)):
+        charger.session.fact(fact)
     began = len(charger.history)
     charger.play(quiet, 4)
     powers = [power for _, _, power in charger.history[began:]]
     for first in range(0, len(powers) - 50, 10):
         assert powers[first + 50] - powers[first] <= rise_w * (1 + 2 * LOOP_S) + 50, "a second apart"
     assert powers[-1] == pytest.approx(wish_w, rel=0.01)
-    charger.session.fact(charger.grid.profiles(_wish(1_000))[-1])
+    for fact in charger.grid.profiles(_wish(1_000)):
+        charger.session.fact(fact)
     charger.play(quiet, 0.5)
     assert charger.power_w == pytest.approx(1_000, rel=0.01)
 
@@ -493,7 +503,8 @@ def test_two_chargers_at_the_end_of_a_weak_feeder_curtail_their_export_and_do_no
 
     for station, charger in zip(stations, chargers, strict=True):
         curve(station, "VoltWatt", VOLT_WATT)
-        charger.session.fact(charger.grid.profiles(_wish(-8_000))[-1])
+        for fact in charger.grid.profiles(_wish(-8_000)):
+            charger.session.fact(fact)
     for _ in range(round(60 / POLL_S)):
         for charger in chargers:
             charger.play(quiet, POLL_S, volt)
