@@ -3,6 +3,7 @@
 Relative paths are relative to the file's own folder.
 """
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -72,6 +73,7 @@ def load_policy(path: Path, observe: Callable[[Observe], None]) -> OwnPolicy:
             answer = decide(situation)
             if not isinstance(answer, Permit):
                 raise TypeError(f"decide returned {type(answer).__name__}, not a Permit")
+            answer = Permit(math.floor(answer.power_w), str(answer.reason))  # a share of a power is a float
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever that program does
             answer = error
         answers.append(answer)

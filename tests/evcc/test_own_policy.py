@@ -27,11 +27,11 @@ def written(tmp_path: Path, text: str, mode: int = 0o600) -> Path:
     return path
 
 
-def test_a_file_with_a_function_is_a_policy(tmp_path: Path) -> None:
-    text = (
-        "from evcc.policy.policy import Permit\ndef decide(situation):\n    return Permit(situation.permitted_w // 2)\n"
-    )
-    assert load_policy(written(tmp_path, text), lambda _: None)(SITUATION) == Permit(3_500)
+@pytest.mark.parametrize("half", ["situation.permitted_w // 2", "situation.permitted_w * 0.50005"])
+def test_a_file_with_a_function_is_a_policy(tmp_path: Path, half: str) -> None:
+    text = f"from evcc.policy.policy import Permit\ndef decide(situation):\n    return Permit({half})\n"
+    permit = load_policy(written(tmp_path, text), lambda _: None)(SITUATION)
+    assert (permit, type(permit.power_w)) == (Permit(3_500), int)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,8 @@ def test_a_file_with_a_function_is_a_policy(tmp_path: Path) -> None:
     [
         ("return 7000", "decide returned int"),
         ("return None", "decide returned NoneType"),
+        ("from evcc.policy.policy import Permit; return Permit('7000')", "not str"),
+        ("from evcc.policy.policy import Permit; return Permit(float('nan'))", "cannot convert float NaN"),
         ("raise ValueError('no idea')", "ValueError: no idea"),
         ("raise SystemExit(2)", "SystemExit: 2"),
         ("return situation.nothing", "nothing"),
