@@ -62,12 +62,6 @@ class IssuedPassword(msgspec.Struct, frozen=True, kw_only=True):
     password: str
 
 
-class OneUser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a user."""
-
-    name: UserName
-
-
 @get("/access/users", Permission.MANAGE_ACCESS, tag="users")
 async def list_users(call: Call, parameters: Paged) -> Page[User]:
     """List the people who may log in to the console, by name."""
@@ -103,9 +97,9 @@ async def add_user(call: Call, body: NewUser) -> Reply[IssuedPassword]:
 
 
 @get("/access/users/{name}", Permission.MANAGE_ACCESS, problems=(404,), tag="users")
-async def read_user(call: Call, parameters: OneUser) -> User:
+async def read_user(call: Call, name: UserName) -> User:
     """Return one person."""
-    return shown(existing("user", await call.run(rows.describe, parameters.name)), User)
+    return shown(existing("user", await call.run(rows.describe, name)), User)
 
 
 @put(
@@ -115,17 +109,15 @@ async def read_user(call: Call, parameters: OneUser) -> User:
     example={"role": "operator"},
     tag="users",
 )
-async def set_user_role(call: Call, parameters: OneUser, body: NewRole) -> User:
+async def set_user_role(call: Call, name: UserName, body: NewRole) -> User:
     """Give a person another role and sites, at once. Nobody changes their own: another administrator has to."""
     check_role(body.role)
-    _require_another(call, parameters.name)
-    return await _change(
-        call, parameters.name, lambda connection, _: rows.set_role(connection, parameters.name, body.role, body.sites)
-    )
+    _require_another(call, name)
+    return await _change(call, name, lambda connection, _: rows.set_role(connection, name, body.role, body.sites))
 
 
 @post("/access/users/{name}/reset", Permission.MANAGE_ACCESS, problems=(404,), confidential=True, tag="users")
-async def reset_user(call: Call, parameters: OneUser) -> IssuedPassword:
+async def reset_user(call: Call, name: UserName) -> IssuedPassword:
     """Issue another password, remove the second factor and passkeys, and end all sessions of a person."""
     from csms.accounts.work import (
         hash_password,  # on demand: argon2 is for people only
@@ -136,18 +128,18 @@ async def reset_user(call: Call, parameters: OneUser) -> IssuedPassword:
     hashed = await asyncio.to_thread(hash_password, password)
 
     def write(connection: Connection, _before: object) -> None:
-        rows.set_password(connection, parameters.name, hashed, initial=True)
-        rows.set_factor(connection, parameters.name, None)
-        rows.remove_passkeys(connection, parameters.name)
+        rows.set_password(connection, name, hashed, initial=True)
+        rows.set_factor(connection, name, None)
+        rows.remove_passkeys(connection, name)
 
-    return IssuedPassword(user=await _change(call, parameters.name, write), password=password)
+    return IssuedPassword(user=await _change(call, name, write), password=password)
 
 
 @delete("/access/users/{name}", Permission.MANAGE_ACCESS, problems=(404, 409), tag="users")
-async def remove_user(call: Call, parameters: OneUser) -> None:
+async def remove_user(call: Call, name: UserName) -> None:
     """Remove a person, at once. Nobody removes themselves."""
-    _require_another(call, parameters.name)
-    await _change(call, parameters.name, lambda connection, _: rows.remove(connection, parameters.name), stays=False)
+    _require_another(call, name)
+    await _change(call, name, lambda connection, _: rows.remove(connection, name), stays=False)
 
 
 def _require_another(call: Call, name: str) -> None:

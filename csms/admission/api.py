@@ -10,7 +10,7 @@ from csms.admission.rules import MAX_LENGTH, MAX_PASSWORDS, MIN_LENGTH
 from csms.admission.work import StationAdmissions
 from csms.http.call import Call
 from csms.http.operations import STATION_PROBLEMS, Page, delete, get, post, put
-from csms.http.parameters import OfAnyStation, OneStation, Paged, StationId, pages
+from csms.http.parameters import OfAnyStation, Paged, StationId, pages
 from csms.http.problems import ApiError, missing
 
 SecurityProfile = Literal[1, 2, 3]
@@ -149,16 +149,16 @@ async def list_connection_faults(call: Call, parameters: OfAnyStation) -> Page[C
 
 
 @put("/admissions/{station_id}", Permission.ADMIT_STATIONS, example={"decision": "Accepted"})
-async def decide_station(call: Call, parameters: OneStation, body: Decision) -> Admitted:
+async def decide_station(call: Call, station_id: StationId, body: Decision) -> Admitted:
     """Admit or refuse a station. A connected station has to boot again, or is disconnected."""
-    await call.services[StationAdmissions].decide(parameters.station_id, body.decision, call.caller.name)
-    return Admitted(station_id=parameters.station_id, decision=body.decision)
+    await call.services[StationAdmissions].decide(station_id, body.decision, call.caller.name)
+    return Admitted(station_id=station_id, decision=body.decision)
 
 
 @delete("/admissions/{station_id}", Permission.ADMIT_STATIONS, problems=(404,))
-async def forget_station(call: Call, parameters: OneStation) -> None:
+async def forget_station(call: Call, station_id: StationId) -> None:
     """Delete the decision about a station, its passwords and faults."""
-    if not await call.services[StationAdmissions].forget(parameters.station_id):
+    if not await call.services[StationAdmissions].forget(station_id):
         raise missing("station among the admissions")
 
 
@@ -169,12 +169,12 @@ async def forget_station(call: Call, parameters: OneStation) -> None:
     confidential=True,
     example={"rotate": False},
 )
-async def set_station_password(call: Call, parameters: OneStation, body: NewPassword) -> PasswordSet:
+async def set_station_password(call: Call, station_id: StationId, body: NewPassword) -> PasswordSet:
     """Set the password that was configured at a station, or send a connected one a new password (A01)."""
     admissions = call.services[StationAdmissions]
     if body.rotate:
-        return PasswordSet(status=await admissions.rotate_password(parameters.station_id, body.password))
-    return PasswordSet(password=await admissions.set_password(parameters.station_id, body.password))
+        return PasswordSet(status=await admissions.rotate_password(station_id, body.password))
+    return PasswordSet(password=await admissions.set_password(station_id, body.password))
 
 
 @post(
@@ -197,15 +197,13 @@ async def set_station_passwords(call: Call, body: NewPasswords) -> PasswordsSet:
 
 
 @put("/admissions/{station_id}/least-profile", Permission.ADMIT_STATIONS, example={"least_profile": 2})
-async def set_least_profile(call: Call, parameters: OneStation, body: LeastProfile) -> LeastProfile:
+async def set_least_profile(call: Call, station_id: StationId, body: LeastProfile) -> LeastProfile:
     """Set the lowest security profile of a station, once also lower than it has used (A05)."""
-    await call.services[StationAdmissions].allow_profile(parameters.station_id, body.least_profile)
+    await call.services[StationAdmissions].allow_profile(station_id, body.least_profile)
     return body
 
 
 @put("/admissions/{station_id}/expired-certificate", Permission.ADMIT_STATIONS, example={"days": 7})
-async def let_expired_in(call: Call, parameters: OneStation, body: ExpiredFor) -> ExpiredUntil:
+async def let_expired_in(call: Call, station_id: StationId, body: ExpiredFor) -> ExpiredUntil:
     """Admit a station whose certificate has expired: it stays Pending, and is asked to renew it (A00)."""
-    return ExpiredUntil(
-        expired_until_ms=await call.services[StationAdmissions].allow_expired(parameters.station_id, body.days)
-    )
+    return ExpiredUntil(expired_until_ms=await call.services[StationAdmissions].allow_expired(station_id, body.days))

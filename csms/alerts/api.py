@@ -28,10 +28,7 @@ class WhichAlerts(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     kind: Annotated[str | None, msgspec.Meta(description="Only of this kind.", examples=["station_offline"])] = None
 
 
-class OneAlert(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of an alert."""
-
-    alert_id: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+RowId = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 
 
 class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,7 +37,7 @@ class Acknowledgement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     note: Annotated[str, msgspec.Meta(max_length=200)] = ""
 
 
-AlertIds = Annotated[tuple[Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)], ...], msgspec.Meta(max_length=20_000)]
+AlertIds = Annotated[tuple[RowId, ...], msgspec.Meta(max_length=20_000)]
 
 
 class SeenAlerts(Acknowledgement, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,12 +71,6 @@ class NewSilence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     note: Annotated[str, msgspec.Meta(max_length=200)] = ""
 
 
-class OneSilence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a silence."""
-
-    silence_id: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
-
-
 class AlertRule(Rule, frozen=True, kw_only=True):
     """A rule, with what the configuration changes: `value` begins to be an alert beyond `limit`, and ends at `clear`.
 
@@ -97,9 +88,9 @@ async def list_alerts(call: Call, parameters: WhichAlerts) -> Page[Alert]:
 
 
 @get("/alerts/{alert_id}", Permission.READ_ALERTS, problems=(404,), for_sites=True)
-async def read_alert(call: Call, parameters: OneAlert) -> Alert:
+async def read_alert(call: Call, alert_id: RowId) -> Alert:
     """Return one alert."""
-    return existing("alert", await call.run(_theirs, parameters.alert_id, call.caller))
+    return existing("alert", await call.run(_theirs, alert_id, call.caller))
 
 
 @post(
@@ -109,12 +100,12 @@ async def read_alert(call: Call, parameters: OneAlert) -> Alert:
     example={"note": "towed to workshop"},
     for_sites=True,
 )
-async def acknowledge_alert(call: Call, parameters: OneAlert, body: Acknowledgement) -> Alert:
+async def acknowledge_alert(call: Call, alert_id: RowId, body: Acknowledgement) -> Alert:
     """Note that the caller has seen an alert: it is not escalated. It ends by itself."""
 
     return await call.update(
         "alert",
-        lambda connection: _theirs(connection, parameters.alert_id, call.caller),
+        lambda connection: _theirs(connection, alert_id, call.caller),
         lambda connection, alert: rows.acknowledge(
             connection, alert.alert_id, call.caller.name, body.note, call.now_ms
         ),
@@ -236,21 +227,21 @@ async def silence_alerts(call: Call, body: NewSilence) -> Reply[Silence]:
 
 
 @get("/alert-silences/{silence_id}", Permission.READ_ALERTS, problems=(404,), for_sites=True)
-async def read_alert_silence(call: Call, parameters: OneSilence) -> Silence:
+async def read_alert_silence(call: Call, silence_id: RowId) -> Silence:
     """Return one silence."""
-    found = await call.run(rows.find_silence, parameters.silence_id, call.now_ms)
+    found = await call.run(rows.find_silence, silence_id, call.now_ms)
     if found is None or not may_read(readable(call.caller), found.subject_kind, found.subject):
         raise missing("silence")
     return found
 
 
 @delete("/alert-silences/{silence_id}", Permission.WRITE_ALERTS, problems=(404,), for_sites=True)
-async def end_alert_silence(call: Call, parameters: OneSilence) -> None:
+async def end_alert_silence(call: Call, silence_id: RowId) -> None:
     """End a silence: what is active is announced."""
 
     def read(connection: Connection) -> Silence | None:
-        found = rows.find_silence(connection, parameters.silence_id, call.now_ms)
+        found = rows.find_silence(connection, silence_id, call.now_ms)
         return found if found is not None and may_read(readable(call.caller), found.subject_kind, "") else None
 
-    await call.remove("silence", read, lambda connection, silence: rows.end_silence(connection, parameters.silence_id))
+    await call.remove("silence", read, lambda connection, silence: rows.end_silence(connection, silence_id))
     call.backend.alerts.wake()

@@ -10,7 +10,7 @@ from csms.attestations import store as rows
 from csms.attestations.rules import Attested, State
 from csms.http.call import Call
 from csms.http.operations import Page, delete, get, post, put
-from csms.http.parameters import OneStation, Paged, page_of
+from csms.http.parameters import Paged, StationId, page_of
 from csms.http.problems import ApiError, existing
 from csms.prequalifications.work import ExportPermits
 from v2g.errors import KeyAccessError
@@ -56,43 +56,43 @@ async def list_attestations(call: Call, parameters: WhichAttestations) -> Page[A
 
 
 @get("/stations/{station_id}/attestation", Permission.READ_STATIONS, problems=(404,))
-async def read_attestation(call: Call, parameters: OneStation) -> Attestation:
+async def read_attestation(call: Call, station_id: StationId) -> Attestation:
     """Return what a station has proved."""
-    return _shown(existing("attestation", await call.run(rows.find, parameters.station_id)))
+    return _shown(existing("attestation", await call.run(rows.find, station_id)))
 
 
 @put("/stations/{station_id}/attestation", Permission.ADMIT_STATIONS, conditional=True, example={"tpm_key": _KEY})
-async def put_attestation(call: Call, parameters: OneStation, body: NewTpmKey) -> Attestation:
+async def put_attestation(call: Call, station_id: StationId, body: NewTpmKey) -> Attestation:
     """Enrol a station with the key of its TPM, replacing an earlier one. Until it has proved to be whole it may not
     feed back."""
     try:
         parse_public_key(body.tpm_key.encode(), "tpm_key")
     except KeyAccessError as error:
         raise ApiError(400, str(error)) from None
-    one = Attested(station_id=parameters.station_id, tpm_key=body.tpm_key, changed_ms=call.now_ms)
-    await _change(call, parameters.station_id, one)
+    one = Attested(station_id=station_id, tpm_key=body.tpm_key, changed_ms=call.now_ms)
+    await _change(call, station_id, one)
     return _shown(one)
 
 
 @post("/stations/{station_id}/attestation/ask", Permission.COMMAND_STATIONS, problems=(404,))
-async def ask_attestation(call: Call, parameters: OneStation) -> Attestation:
+async def ask_attestation(call: Call, station_id: StationId) -> Attestation:
     """Ask a station for new evidence within seconds, if it is connected; until it has answered its state stays."""
 
     def read(connection: Connection) -> Attestation | None:
-        found = rows.find(connection, parameters.station_id)
+        found = rows.find(connection, station_id)
         return None if found is None else _shown(found)
 
     def write(connection: Connection, _before: Attestation | None) -> None:
-        one = existing("attestation", rows.find(connection, parameters.station_id))
+        one = existing("attestation", rows.find(connection, station_id))
         rows.enrol(connection, msgspec.structs.replace(one, nonce="", asked_ms=0))
 
     return await call.put(read, write)
 
 
 @delete("/stations/{station_id}/attestation", Permission.ADMIT_STATIONS, problems=(404,), conditional=True)
-async def delete_attestation(call: Call, parameters: OneStation) -> None:
+async def delete_attestation(call: Call, station_id: StationId) -> None:
     """Remove a station: it is not asked any more, and what it may feed back no longer depends on it."""
-    await _change(call, parameters.station_id, None)
+    await _change(call, station_id, None)
 
 
 async def _change(call: Call, station_id: str, one: Attested | None) -> None:

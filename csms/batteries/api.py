@@ -32,12 +32,6 @@ _STALE_MS: Final = 31 * _DAY_MS
 _SPAN_MS: Final = 91 * _DAY_MS
 
 
-class OneBattery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a vehicle's battery."""
-
-    ev: _NAME
-
-
 class WhichHealth(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Times from `from_ms` (default 91 days before the end) to `to_ms` (default now), evenly spread."""
 
@@ -71,14 +65,14 @@ class Reset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 @post("/vehicles/{ev}/battery/references", Permission.WRITE_BATTERIES, status=201, problems=(409,))
-async def add_battery_reference(call: Call, parameters: OneBattery, body: Reference) -> rules.BatteryCheck:
+async def add_battery_reference(call: Call, ev: _NAME, body: Reference) -> rules.BatteryCheck:
     """Compare a battery's estimated capacity with a measured one, and correct it by that.
 
     An error beyond `battery.health.apart` is an alert (`soh_reference`), which the next reference within it ends.
     """
     at_ms = call.now_ms if body.at_ms is None else min(body.at_ms, call.now_ms)
     asked = rules.BatteryCheck(
-        ev=parameters.ev,
+        ev=ev,
         kind="reference",
         at_ms=at_ms,
         values={"measured_ah": body.capacity_ah},
@@ -92,30 +86,30 @@ async def add_battery_reference(call: Call, parameters: OneBattery, body: Refere
 
 
 @post("/vehicles/{ev}/battery/calibrations", Permission.WRITE_BATTERIES, status=201, problems=(409,))
-async def calibrate_battery(call: Call, parameters: OneBattery, body: Calibration) -> rules.BatteryCheck:
+async def calibrate_battery(call: Call, ev: _NAME, body: Calibration) -> rules.BatteryCheck:
     """Take the present residuals of a battery's twin as offsets of its sensors: from now on they count as 0."""
     asked = rules.BatteryCheck(
-        ev=parameters.ev, kind="calibration", at_ms=call.now_ms, values={}, by=call.caller.name[:128], note=body.note
+        ev=ev, kind="calibration", at_ms=call.now_ms, values={}, by=call.caller.name[:128], note=body.note
     )
     return await _check(call, asked, rules.calibrated)
 
 
 @post("/vehicles/{ev}/battery/resets", Permission.WRITE_BATTERIES, status=201, problems=(409,))
-async def reset_thermal_runaway(call: Call, parameters: OneBattery, body: Reset) -> rules.BatteryCheck:
+async def reset_thermal_runaway(call: Call, ev: _NAME, body: Reset) -> rules.BatteryCheck:
     """End a thermal runaway, which never ends by itself. The gateway's own is reset there (`v2g emergency reset`)."""
     asked = rules.BatteryCheck(
-        ev=parameters.ev, kind="reset", at_ms=call.now_ms, values={}, by=call.caller.name[:128], note=body.reason
+        ev=ev, kind="reset", at_ms=call.now_ms, values={}, by=call.caller.name[:128], note=body.reason
     )
-    about: tuple[SubjectKind, str, str] = "vehicle", parameters.ev, KIND
+    about: tuple[SubjectKind, str, str] = "vehicle", ev, KIND
     alerted = await call.run(alerts.is_active, *about)
     return await _check(call, asked, partial(rules.reset, alerted=alerted))
 
 
 @get("/vehicles/{ev}/battery/checks", Permission.READ_BATTERIES)
-async def list_battery_checks(call: Call, parameters: OneBattery) -> Page[rules.BatteryCheck]:
+async def list_battery_checks(call: Call, ev: _NAME) -> Page[rules.BatteryCheck]:
     """List the last 1,000 references, calibrations and resets of a vehicle's battery, oldest first."""
-    call.require_vehicle(parameters.ev)
-    return Page(tuple(await call.run(partial(rows.checks, ev=parameters.ev, limit=_MOST), (0, LAST_MS))))
+    call.require_vehicle(ev)
+    return Page(tuple(await call.run(partial(rows.checks, ev=ev, limit=_MOST), (0, LAST_MS))))
 
 
 class ReportOn(BatteryClaims, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -53,13 +53,6 @@ class ShownContradiction(BookedSession, frozen=True, kw_only=True):
     contradicts: BookedSession | None
 
 
-class OneEvse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of an EVSE."""
-
-    station_id: StationId
-    evse_id: EvseId
-
-
 class MeterExchange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The registers of the old meter when it was taken out, and of the new one; `at_ms`: when, else now."""
 
@@ -138,26 +131,24 @@ async def read_quarantine(call: Call, parameters: OneReview) -> ShownReview:
     return shown(await _found(call, parameters), ShownReview)
 
 
-class OfTransaction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a transaction of a station."""
-
-    station_id: StationId
-    transaction_id: Annotated[str, msgspec.Meta(min_length=1, max_length=64, examples=["tx-1"])]
+TransactionId = Annotated[str, msgspec.Meta(min_length=1, max_length=64, examples=["tx-1"])]
 
 
 @get("/stations/{station_id}/transactions/{transaction_id}/journals", Permission.READ_SETTLEMENTS, tag="quarantine")
-async def list_journals_of_transaction(call: Call, parameters: OfTransaction) -> tuple[ShownReview, ...]:
+async def list_journals_of_transaction(
+    call: Call, station_id: StationId, transaction_id: TransactionId
+) -> tuple[ShownReview, ...]:
     """List the complete journals of a transaction's sessions, booked or not, by time; a charger keeps them."""
-    found = await call.run(rows.of_transaction, parameters.station_id, parameters.transaction_id)
+    found = await call.run(rows.of_transaction, station_id, transaction_id)
     return tuple(shown(asdict(each), ShownReview) for each in found)
 
 
 @get("/stations/{station_id}/transactions/{transaction_id}/course", Permission.READ_SETTLEMENTS, tag="quarantine")
-async def read_course_of_transaction(call: Call, parameters: OfTransaction) -> SessionCourse:
+async def read_course_of_transaction(call: Call, station_id: StationId, transaction_id: TransactionId) -> SessionCourse:
     """Return what happened in the ISO 15118 sessions of a transaction, by the journals that its charger has sent so
     far: steps, offers and answers, limits of discharging with what binds, and prices (millionths per kWh)."""
-    station_id, now_ms, margin_ms = parameters.station_id, call.now_ms, call.services[Bookkeeper].margin_ms
-    journals = await call.run(rows.journals_of, station_id, parameters.transaction_id, now_ms, margin_ms=margin_ms)
+    now_ms, margin_ms = call.now_ms, call.services[Bookkeeper].margin_ms
+    journals = await call.run(rows.journals_of, station_id, transaction_id, now_ms, margin_ms=margin_ms)
     return await asyncio.to_thread(course_of, journals, now_ms)
 
 
@@ -286,7 +277,7 @@ async def list_contradictions(call: Call, parameters: Paged) -> Page[ShownContra
     example=_EXAMPLE,
     tag="quarantine",
 )
-async def exchange_meter(call: Call, parameters: OneEvse, body: MeterExchange) -> BookedSession:
+async def exchange_meter(call: Call, station_id: StationId, evse_id: EvseId, body: MeterExchange) -> BookedSession:
     """Note that an EVSE's meter was exchanged: later registers count on from the new one's.
 
     409 where booked sessions have other registers at that time.
@@ -295,11 +286,11 @@ async def exchange_meter(call: Call, parameters: OneEvse, body: MeterExchange) -
     at_ms = call.now_ms if body.at_ms is None else body.at_ms
     fact = Fact(
         kind="evse",
-        key=evse_key(parameters.station_id, parameters.evse_id),
-        station_id=parameters.station_id,
-        evse_id=parameters.evse_id,
+        key=evse_key(station_id, evse_id),
+        station_id=station_id,
+        evse_id=evse_id,
         source="exchange",
-        source_id=f"{parameters.evse_id}-{at_ms}",
+        source_id=f"{evse_id}-{at_ms}",
         transaction_id="",
         from_ms=at_ms,
         to_ms=at_ms,

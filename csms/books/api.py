@@ -166,18 +166,10 @@ class WhichCosts(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     vehicle: Annotated[str, msgspec.Meta(min_length=1, max_length=255)] | None = None
 
 
-class OneVehicle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A vehicle's contract, and a period; default: all time."""
-
-    emaid: Annotated[str, msgspec.Meta(min_length=1, max_length=255, examples=["DEV2GC00000001"])]
-    period: Period | None = None
+Emaid = Annotated[str, msgspec.Meta(min_length=1, max_length=255, examples=["DEV2GC00000001"])]
 
 
-class OfSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a session."""
-
-    session_id: Annotated[str, msgspec.Meta(description="The ISO 15118 session id.", examples=["0A1B2C3D4E5F6071"])]
-    station: OfStation = None
+SessionId = Annotated[str, msgspec.Meta(description="The ISO 15118 session id.", examples=["0A1B2C3D4E5F6071"])]
 
 
 @get("/books/key", Permission.READ_SETTLEMENTS, media_type="application/x-pem-file", answer=str)
@@ -308,17 +300,17 @@ def _cost(found: rows.Cost) -> Cost:
 
 
 @get("/books/vehicles/{emaid}", Permission.READ_SETTLEMENTS)
-async def read_vehicle_books(call: Call, parameters: OneVehicle) -> Sheet:
+async def read_vehicle_books(call: Call, emaid: Emaid, period: Period | None = None) -> Sheet:
     """Return the sums of a vehicle's contract: what it owes or is owed, its energy, cycles and time."""
     zone = call.services.config.accounting_zone
-    held = await call.run(reviews.count_held, parameters.period, zone, parameters.emaid)
-    return _sheet(await call.run(rows.sums, parameters.period, parameters.emaid), held)
+    held = await call.run(reviews.count_held, period, zone, emaid)
+    return _sheet(await call.run(rows.sums, period, emaid), held)
 
 
 @get("/settlements/{session_id}/postings", Permission.READ_SETTLEMENTS, problems=(404,))
-async def read_postings(call: Call, parameters: OfSession) -> tuple[ShownPosting, ...]:
+async def read_postings(call: Call, session_id: SessionId, station: OfStation = None) -> tuple[ShownPosting, ...]:
     """Return a session's postings: its settlement, and reversals of earlier ones."""
-    found = await call.run(rows.of_session, parameters.station, parameters.session_id)
+    found = await call.run(rows.of_session, station, session_id)
     if not found:
         raise missing("session")
     return tuple(_posting(*each) for each in found)
@@ -437,13 +429,6 @@ _ENTRY_COLUMNS: Final = (
 """As the form of Fleetio's charging entries has them (https://help.fleetio.com, "EV Charge Tracking")."""
 
 
-class WhichDays(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The days on which transactions ended."""
-
-    from_day: FirstDay = None
-    to_day: LastDay = None
-
-
 @get(
     "/reports/charging-entries",
     Permission.READ_SETTLEMENTS,
@@ -452,13 +437,13 @@ class WhichDays(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     media_type="text/csv",
     answer=bytes,
 )
-async def export_charging_entries(call: Call, parameters: WhichDays) -> Reply[bytes]:
+async def export_charging_entries(call: Call, from_day: FirstDay = None, to_day: LastDay = None) -> Reply[bytes]:
     """Return ended transactions as CSV for the import of charging entries into Fleetio, oldest first.
 
     The token stands for the vehicle. Amounts are those of `/reports/transactions`; held ones are left out. A
     transaction in several currencies has a line for each, the first with its energy.
     """
-    span = _span(call, parameters.from_day, parameters.to_day)
+    span = _span(call, from_day, to_day)
     found = await call.run(report_rows.entries, *span, call.stations, MOST_ENTRIES + 1)
     if len(found) > MOST_ENTRIES:
         raise ApiError(400, f"more than {MOST_ENTRIES} transactions", "choose fewer days")

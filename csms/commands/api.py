@@ -55,12 +55,6 @@ class WhichRequests(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True
     action: Annotated[str | None, msgspec.Meta(description="Only of this action.", examples=["GetLog"])] = None
 
 
-class OneRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a request."""
-
-    request_id: RowNumber
-
-
 @get("/requests", Permission.READ_MAINTENANCE, tag="requests")
 async def list_requests(call: Call, parameters: WhichRequests) -> Page[StationRequest]:
     """List requests with a later outcome, newest first."""
@@ -73,10 +67,10 @@ async def list_requests(call: Call, parameters: WhichRequests) -> Page[StationRe
 
 
 @get("/requests/{request_id}", Permission.READ_MAINTENANCE, problems=(404,), tag="requests")
-async def read_request(call: Call, parameters: OneRequest) -> RequestWithParts:
+async def read_request(call: Call, request_id: RowNumber) -> RequestWithParts:
     """Return a request and every message that the station sent for it."""
-    found = existing("request", await call.run(rows.find, parameters.request_id))
-    parts = await call.run(rows.parts, parameters.request_id)
+    found = existing("request", await call.run(rows.find, request_id))
+    parts = await call.run(rows.parts, request_id)
     return shown({**_row(found), "parts": [msgspec.json.decode(each) for each in parts]}, RequestWithParts)
 
 

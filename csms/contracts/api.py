@@ -47,11 +47,8 @@ class AddedContract(msgspec.Struct, frozen=True, kw_only=True):
     has_token: bool
 
 
-class OneContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a contract."""
-
-    pcid: Annotated[str, msgspec.Meta(min_length=1, max_length=20)]
-    emaid: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,20}\Z")]
+Pcid = Annotated[str, msgspec.Meta(min_length=1, max_length=20)]
+Emaid = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,20}\Z")]
 
 
 @get("/contracts", Permission.READ_CERTIFICATES, problems=(409,))
@@ -89,10 +86,10 @@ async def add_contract(call: Call, body: NewContract) -> Reply[AddedContract]:
 
 
 @delete("/contracts/{pcid}/{emaid}", Permission.WRITE_CERTIFICATES, problems=(404,))
-async def remove_contract(call: Call, parameters: OneContract) -> None:
+async def remove_contract(call: Call, pcid: Pcid, emaid: Emaid) -> None:
     """Remove a contract from the pool. Vehicles keep contracts already issued; block the token to stop them."""
     try:
-        removed = await asyncio.to_thread(_pool(call).remove, parameters.pcid, parameters.emaid)
+        removed = await asyncio.to_thread(_pool(call).remove, pcid, emaid)
     except OSError as error:
         raise ApiError(503, f"contract pool: {error.strerror}") from None
     if not removed:

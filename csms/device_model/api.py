@@ -11,7 +11,7 @@ from csms.device_model import work as device_model
 from csms.device_model.rules import VariableKey
 from csms.http.call import Call
 from csms.http.operations import Page, get, to_station
-from csms.http.parameters import EvseId, Number, OneStation, Paged, StationId, page_of, shown
+from csms.http.parameters import EvseId, Number, Paged, StationId, page_of, shown
 from csms.requests.rules import check_own_variables, permission_to_set
 from csms.requests.work import Asked
 from v2g.ocpp.messages import provisioning as ocpp
@@ -79,13 +79,6 @@ class WantedReset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     evse_id: EvseId | None = None
 
 
-class OneSlot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A slot for network profiles."""
-
-    station_id: StationId
-    slot: Number
-
-
 class NewWay(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A network profile with a better security profile, and the slots to fall back to."""
 
@@ -113,56 +106,52 @@ def _place(each: DeviceVariable) -> str:
 
 
 @to_station("POST", "/variables/read", Permission.COMMAND_STATIONS, example={"variables": [_HEARTBEAT]})
-async def read_variables(call: Call, parameters: OneStation, body: ToRead) -> tuple[ocpp.GetVariableResult, ...]:
+async def read_variables(call: Call, station_id: StationId, body: ToRead) -> tuple[ocpp.GetVariableResult, ...]:
     """Get variables from a station (B06), in several requests if needed, and store them in the mirror."""
-    return tuple(await device_model.get_variables(call.services, parameters.station_id, body.variables))
+    return tuple(await device_model.get_variables(call.services, station_id, body.variables))
 
 
 @to_station(
     "POST", "/variables", Permission.COMMAND_STATIONS, example={"variables": [{**_HEARTBEAT, "attributeValue": "600"}]}
 )
-async def write_variables(call: Call, parameters: OneStation, body: ToWrite) -> tuple[ocpp.SetVariableResult, ...]:
+async def write_variables(call: Call, station_id: StationId, body: ToWrite) -> tuple[ocpp.SetVariableResult, ...]:
     """Set variables of a station (B05), in several requests if needed; accepted values are stored in the mirror."""
     call.require(permission_to_set(body.variables))
     check_own_variables(body.variables)
-    return tuple(await device_model.set_variables(call.services, parameters.station_id, body.variables))
+    return tuple(await device_model.set_variables(call.services, station_id, body.variables))
 
 
 @to_station("POST", "/report", Permission.COMMAND_STATIONS, example={})
-async def read_device_model(
-    call: Call, parameters: OneStation, body: WantedReport
-) -> Asked[ocpp.GetBaseReportResponse]:
+async def read_device_model(call: Call, station_id: StationId, body: WantedReport) -> Asked[ocpp.GetBaseReportResponse]:
     """Request a report of the device model (B07), which is also stored in the mirror."""
-    return await device_model.read_base(call.services, parameters.station_id, body.base)
+    return await device_model.read_base(call.services, station_id, body.base)
 
 
 @to_station("POST", "/reset", Permission.COMMAND_STATIONS, example={"type": "OnIdle"})
-async def reset_station(call: Call, parameters: OneStation, body: WantedReset) -> ocpp.ResetResponse:
+async def reset_station(call: Call, station_id: StationId, body: WantedReset) -> ocpp.ResetResponse:
     """Have a station, or one EVSE of it, restart (B11, B12)."""
-    return await device_model.reset(call.services, parameters.station_id, body.type, body.evse_id)
+    return await device_model.reset(call.services, station_id, body.type, body.evse_id)
 
 
 @get("/stations/{station_id}/network-profiles", Permission.READ_STATIONS)
-async def list_network_profiles(call: Call, parameters: OneStation) -> tuple[NetworkProfile, ...]:
+async def list_network_profiles(call: Call, station_id: StationId) -> tuple[NetworkProfile, ...]:
     """List the network profiles that a station has accepted."""
-    return tuple(await call.run(_profiles, parameters.station_id))
+    return tuple(await call.run(_profiles, station_id))
 
 
 @to_station("PUT", "/network-profiles/{slot}", Permission.ADMIT_STATIONS, confidential=True)
 async def set_network_profile(
-    call: Call, parameters: OneSlot, body: NetworkConnectionProfile
+    call: Call, station_id: StationId, slot: Number, body: NetworkConnectionProfile
 ) -> SetNetworkProfileResponse:
     """Set a network profile at a station (B09)."""
-    return await device_model.set_network_profile(call.services, parameters.station_id, parameters.slot, body)
+    return await device_model.set_network_profile(call.services, station_id, slot, body)
 
 
 @to_station("POST", "/network-profiles/{slot}/upgrade", Permission.ADMIT_STATIONS)
-async def upgrade_security(call: Call, parameters: OneSlot, body: NewWay) -> Upgrading:
+async def upgrade_security(call: Call, station_id: StationId, slot: Number, body: NewWay) -> Upgrading:
     """Move a station to a better security profile, and restart it (A05)."""
-    await device_model.upgrade_security(
-        call.services, parameters.station_id, parameters.slot, body.profile, body.others
-    )
-    return Upgrading(station_id=parameters.station_id, slot=parameters.slot)
+    await device_model.upgrade_security(call.services, station_id, slot, body.profile, body.others)
+    return Upgrading(station_id=station_id, slot=slot)
 
 
 def _profiles(connection: Connection, station_id: str) -> list[NetworkProfile]:

@@ -14,7 +14,6 @@ from csms.http.parameters import (
     AtStation,
     Number,
     OfAnyStation,
-    OneStation,
     Paged,
     StationId,
     newest_first,
@@ -135,13 +134,6 @@ class StreamValue(msgspec.Struct, frozen=True, kw_only=True):
     monitor_id: int | None
 
 
-class OneStream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a stream."""
-
-    station_id: StationId
-    stream_id: Number
-
-
 class ItsValues(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Path of a stream's values."""
 
@@ -155,9 +147,9 @@ class ItsValues(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Permission.WRITE_MAINTENANCE,
     example={"log_type": "SecurityLog", "remote_location": "https://files.example/logs"},
 )
-async def get_log(call: Call, parameters: OneStation, body: NewLog) -> Asked[GetLogResponse]:
+async def get_log(call: Call, station_id: StationId, body: NewLog) -> Asked[GetLogResponse]:
     """Have a station upload a log (N01, N08)."""
-    return await diagnostics.get_log(call.services, parameters.station_id, **asdict(body))
+    return await diagnostics.get_log(call.services, station_id, **asdict(body))
 
 
 @to_station(
@@ -167,10 +159,10 @@ async def get_log(call: Call, parameters: OneStation, body: NewLog) -> Asked[Get
     example={"report": True, "clear": False, "identifier": "customer-17"},
 )
 async def ask_about_customer(
-    call: Call, parameters: OneStation, body: AboutCustomer
+    call: Call, station_id: StationId, body: AboutCustomer
 ) -> Asked[CustomerInformationResponse]:
     """Have a station report or clear a customer's data (N09, N10)."""
-    return await diagnostics.customer_information(call.services, parameters.station_id, **asdict(body))
+    return await diagnostics.customer_information(call.services, station_id, **asdict(body))
 
 
 @get("/stations/{station_id}/monitors", Permission.READ_MAINTENANCE)
@@ -181,39 +173,37 @@ async def list_monitors(call: Call, parameters: AtStation) -> Page[Monitor]:
 
 
 @to_station("POST", "/monitors", Permission.WRITE_MAINTENANCE)
-async def set_monitors(call: Call, parameters: OneStation, body: NewMonitors) -> tuple[ocpp.SetMonitoringResult, ...]:
+async def set_monitors(call: Call, station_id: StationId, body: NewMonitors) -> tuple[ocpp.SetMonitoringResult, ...]:
     """Set monitors (N04); the response has each result."""
-    return tuple(await diagnostics.set_monitors(call.services, parameters.station_id, body.monitors))
+    return tuple(await diagnostics.set_monitors(call.services, station_id, body.monitors))
 
 
 @to_station("POST", "/monitors/clear", Permission.WRITE_MAINTENANCE)
 async def clear_monitors(
-    call: Call, parameters: OneStation, body: OldMonitors
+    call: Call, station_id: StationId, body: OldMonitors
 ) -> tuple[ocpp.ClearMonitoringResult, ...]:
     """Remove monitors (N06); the response has each result."""
-    return tuple(await diagnostics.clear_monitors(call.services, parameters.station_id, body.monitor_ids))
+    return tuple(await diagnostics.clear_monitors(call.services, station_id, body.monitor_ids))
 
 
 @to_station("POST", "/monitors/report", Permission.WRITE_MAINTENANCE, example={})
 async def report_monitors(
-    call: Call, parameters: OneStation, body: WantedReport
+    call: Call, station_id: StationId, body: WantedReport
 ) -> Asked[ocpp.GetMonitoringReportResponse]:
     """Have a station report monitors (N02)."""
-    return await diagnostics.report(call.services, parameters.station_id, body.criteria)
+    return await diagnostics.report(call.services, station_id, body.criteria)
 
 
 @to_station("PUT", "/monitors/base", Permission.WRITE_MAINTENANCE, example={"base": "All"})
-async def set_monitoring_base(call: Call, parameters: OneStation, body: WantedBase) -> ocpp.SetMonitoringBaseResponse:
+async def set_monitoring_base(call: Call, station_id: StationId, body: WantedBase) -> ocpp.SetMonitoringBaseResponse:
     """Set the monitoring base of a station (N03)."""
-    return await diagnostics.set_base(call.services, parameters.station_id, body.base)
+    return await diagnostics.set_base(call.services, station_id, body.base)
 
 
 @to_station("PUT", "/monitors/level", Permission.WRITE_MAINTENANCE, example={"severity": 5})
-async def set_monitoring_level(
-    call: Call, parameters: OneStation, body: WantedLevel
-) -> ocpp.SetMonitoringLevelResponse:
+async def set_monitoring_level(call: Call, station_id: StationId, body: WantedLevel) -> ocpp.SetMonitoringLevelResponse:
     """Have a station report only events of this severity or more severe (N05)."""
-    return await diagnostics.set_level(call.services, parameters.station_id, body.severity)
+    return await diagnostics.set_level(call.services, station_id, body.severity)
 
 
 @get("/device-events", Permission.READ_MAINTENANCE)
@@ -238,7 +228,7 @@ async def list_stream_values(call: Call, parameters: ItsValues) -> Page[StreamVa
 
 @to_station("PUT", "/streams/{stream_id}", Permission.WRITE_MAINTENANCE)
 async def adjust_event_stream(
-    call: Call, parameters: OneStream, body: PeriodicEventStreamParams
+    call: Call, station_id: StationId, stream_id: Number, body: PeriodicEventStreamParams
 ) -> AdjustPeriodicEventStreamResponse:
     """Have a station send a stream at another rate (N14)."""
-    return await diagnostics.adjust_stream(call.services, parameters.station_id, parameters.stream_id, body)
+    return await diagnostics.adjust_stream(call.services, station_id, stream_id, body)

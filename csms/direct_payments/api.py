@@ -42,12 +42,6 @@ class WhichPayments(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True
     state: Annotated[PaymentState | None, msgspec.Meta(description="Only in this state.")] = None
 
 
-class OneDirectPayment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a payment."""
-
-    payment_id: RowNumber
-
-
 class PaymentDecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much to take of what is reserved, in its currency, 0 for nothing, and why."""
 
@@ -71,9 +65,9 @@ async def list_direct_payments(call: Call, parameters: WhichPayments) -> Page[Sh
     problems=(404, 409),
     example={"amount": "12.50", "note": "310 CZK at the rate of the day"},
 )
-async def settle_direct_payment(call: Call, parameters: OneDirectPayment, body: PaymentDecision) -> ShownPayment:
+async def settle_direct_payment(call: Call, payment_id: RowNumber, body: PaymentDecision) -> ShownPayment:
     """Take a part of what is reserved by a payment that is held, and have the rest released."""
-    number, amount = parameters.payment_id, micro_of(body.amount)
+    number, amount = payment_id, micro_of(body.amount)
 
     def read(connection: Connection) -> DirectPayment | None:
         return rows.payment(connection, number)

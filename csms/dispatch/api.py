@@ -11,7 +11,7 @@ from csms.dispatch.der import DerService
 from csms.dispatch.work import Dispatch, Dispatched
 from csms.http.call import Call
 from csms.http.operations import Page, get, post, to_station
-from csms.http.parameters import AtStation, OneStation, Paged, StationId, newest_first, shown
+from csms.http.parameters import AtStation, Paged, StationId, newest_first, shown
 from csms.requests.work import Asked
 from csms.settlements import store as records
 from csms.smart_charging import store as charging
@@ -112,12 +112,6 @@ class WantedControls(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     control_id: ControlId | None = None
 
 
-class CourseSpan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """From when on."""
-
-    from_ms: UtcMs
-
-
 class WhichDecisions(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Filter for decisions."""
 
@@ -160,9 +154,9 @@ async def dispatch_setpoint(call: Call, body: SetPoint) -> tuple[Dispatched, ...
 
 
 @get("/dispatch/course", Permission.READ_ENERGY)
-async def read_dispatch_course(call: Call, parameters: CourseSpan) -> tuple[charging.CoursePoint, ...]:
+async def read_dispatch_course(call: Call, from_ms: UtcMs) -> tuple[charging.CoursePoint, ...]:
     """Return, by minute, set-points that were asked for, what vehicles followed of them, and their power."""
-    return tuple(await call.run(charging.course, parameters.from_ms))
+    return tuple(await call.run(charging.course, from_ms))
 
 
 @get("/offer-decisions", Permission.READ_ENERGY)
@@ -174,9 +168,9 @@ async def list_offer_decisions(call: Call, parameters: WhichDecisions) -> Page[O
 
 
 @get("/overview/offers", Permission.READ_ENERGY)
-async def read_offers_overview(call: Call, parameters: CourseSpan) -> tuple[DecisionCount, ...]:
+async def read_offers_overview(call: Call, from_ms: UtcMs) -> tuple[DecisionCount, ...]:
     """Return how many offers vehicles accepted and refused, and how many commands chargers refused, by reason."""
-    return shown(await call.run(records.count_decisions, parameters.from_ms), tuple[DecisionCount, ...])
+    return shown(await call.run(records.count_decisions, from_ms), tuple[DecisionCount, ...])
 
 
 @post("/dispatch/afrr", Permission.WRITE_ENERGY, example={"signal": 1, "stations": ["CS-V2G-0001"]})
@@ -186,28 +180,28 @@ async def send_afrr_signal(call: Call, body: Signal) -> Answers:
 
 
 @to_station("POST", "/energy-transfer", Permission.WRITE_ENERGY)
-async def allow_energy_transfer(call: Call, parameters: OneStation, body: Allowed) -> AllowedStatus:
+async def allow_energy_transfer(call: Call, station_id: StationId, body: Allowed) -> AllowedStatus:
     """Set the energy transfer modes allowed for a transaction (Q02)."""
-    status = await Dispatch(call.services).allow(parameters.station_id, body.transaction_id, body.modes)
+    status = await Dispatch(call.services).allow(station_id, body.transaction_id, body.modes)
     return AllowedStatus(status=status)
 
 
 @get("/stations/{station_id}/der-controls", Permission.READ_ENERGY)
-async def list_der_controls(call: Call, parameters: OneStation) -> tuple[HeldControl, ...]:
+async def list_der_controls(call: Call, station_id: StationId) -> tuple[HeldControl, ...]:
     """List the DER controls that a station holds."""
-    return shown(await call.run(rows.controls, parameters.station_id), tuple[HeldControl, ...])
+    return shown(await call.run(rows.controls, station_id), tuple[HeldControl, ...])
 
 
 @to_station("POST", "/der-controls", Permission.WRITE_ENERGY)
-async def set_der_control(call: Call, parameters: OneStation, body: SetDERControlRequest) -> SetDERControlResponse:
+async def set_der_control(call: Call, station_id: StationId, body: SetDERControlRequest) -> SetDERControlResponse:
     """Set a DER control (R04); the body is OCPP's SetDERControlRequest."""
-    return await DerService(call.services).set(parameters.station_id, body)
+    return await DerService(call.services).set(station_id, body)
 
 
 @to_station("POST", "/der-controls/report", Permission.WRITE_ENERGY, example={})
-async def report_der_controls(call: Call, parameters: OneStation, body: WantedControls) -> Asked[GetDERControlResponse]:
+async def report_der_controls(call: Call, station_id: StationId, body: WantedControls) -> Asked[GetDERControlResponse]:
     """Have a station report DER controls (R04)."""
-    return await DerService(call.services).get(parameters.station_id, **asdict(body))
+    return await DerService(call.services).get(station_id, **asdict(body))
 
 
 @to_station("DELETE", "/der-controls", Permission.WRITE_ENERGY, status=200)

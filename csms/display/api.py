@@ -10,7 +10,7 @@ from csms.display import work as display
 from csms.display.work import Shown
 from csms.http.call import Call
 from csms.http.operations import Page, get, to_station
-from csms.http.parameters import Number, OneStation, Paged, StationId, page_of, shown
+from csms.http.parameters import Number, Paged, StationId, page_of, shown
 from csms.requests.work import Asked
 from v2g.ocpp.messages.display import ClearDisplayMessageResponse, GetDisplayMessagesResponse, MessageInfo
 
@@ -36,13 +36,6 @@ class WhichMessages(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True
     shown: Annotated[bool, msgspec.Meta(description="Only those displayed now.")] = False
 
 
-class OneMessage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a message."""
-
-    station_id: StationId
-    message_id: Number
-
-
 @get("/stations/{station_id}/display-messages", Permission.READ_MAINTENANCE)
 async def list_display_messages(call: Call, parameters: WhichMessages) -> Page[DisplayMessage]:
     """List the messages of a station that were set here or reported."""
@@ -51,24 +44,24 @@ async def list_display_messages(call: Call, parameters: WhichMessages) -> Page[D
 
 
 @to_station("POST", "/display-messages", Permission.WRITE_MAINTENANCE, example=_EXAMPLE)
-async def show_message(call: Call, parameters: OneStation, body: MessageInfo) -> Shown:
+async def show_message(call: Call, station_id: StationId, body: MessageInfo) -> Shown:
     """Show a message (O01, O02); its id is assigned here, overriding the body."""
-    return await display.show(call.services, parameters.station_id, body)
+    return await display.show(call.services, station_id, body)
 
 
 @to_station("PUT", "/display-messages/{message_id}", Permission.WRITE_MAINTENANCE, example=_EXAMPLE)
-async def replace_message(call: Call, parameters: OneMessage, body: MessageInfo) -> Shown:
+async def replace_message(call: Call, station_id: StationId, message_id: Number, body: MessageInfo) -> Shown:
     """Replace a message (O06)."""
-    return await display.show(call.services, parameters.station_id, body, replaces=parameters.message_id)
+    return await display.show(call.services, station_id, body, replaces=message_id)
 
 
 @to_station("DELETE", "/display-messages/{message_id}", Permission.WRITE_MAINTENANCE, status=200)
-async def clear_message(call: Call, parameters: OneMessage) -> ClearDisplayMessageResponse:
+async def clear_message(call: Call, station_id: StationId, message_id: Number) -> ClearDisplayMessageResponse:
     """Remove a message (O05)."""
-    return await display.clear(call.services, parameters.station_id, parameters.message_id)
+    return await display.clear(call.services, station_id, message_id)
 
 
 @to_station("POST", "/display-messages/report", Permission.WRITE_MAINTENANCE)
-async def report_messages(call: Call, parameters: OneStation) -> Asked[GetDisplayMessagesResponse]:
+async def report_messages(call: Call, station_id: StationId) -> Asked[GetDisplayMessagesResponse]:
     """Have a station report all messages (O03)."""
-    return await display.report(call.services, parameters.station_id)
+    return await display.report(call.services, station_id)

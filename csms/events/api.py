@@ -29,19 +29,16 @@ EVENT_STREAM: Final = "text/event-stream"
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
+OnlyStation = Annotated[str | None, msgspec.Meta(description="Only of this station.")]
+
+
 class WhichEvents(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Filter for events."""
 
     kinds: Annotated[
         str | None, msgspec.Meta(description="Only these kinds, with commas between.", examples=["station_connected"])
     ] = None
-    station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
-
-
-class WhichFrames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Filter for frames."""
-
-    station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
+    station_id: OnlyStation = None
 
 
 @get(
@@ -67,14 +64,14 @@ async def stream_events(call: Call, parameters: WhichEvents) -> Any:
 
 
 @get("/ocpp-log", Permission.READ_EVENTS, media_type=EVENT_STREAM, streams=True, answer=str, for_sites=True)
-async def stream_frames(call: Call, parameters: WhichFrames) -> Any:
+async def stream_frames(call: Call, station_id: OnlyStation = None) -> Any:
     """Stream OCPP frames from now on, of one station or of all, without passwords and keys.
 
     Tokens are shown only to callers that may read them.
     `event` is `ocpp_frame`; `data` a JSON object with `station_id`, `at_ms` and, in `data`, `direction` (`received` or
     `sent`, as seen from the back end) and `text`. Slow readers lose frames; `feed_lost` reports how many.
     """
-    return stream_of(call, _frames(call, parameters.station_id))
+    return stream_of(call, _frames(call, station_id))
 
 
 def stream_of(call: Call, chunks: AsyncIterator[bytes]) -> Stream:

@@ -14,7 +14,7 @@ from csms.firmware.rules import CampaignPlan, CampaignState, Image, Member
 from csms.firmware.store import Campaign
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, get, post, to_station
-from csms.http.parameters import Number, OneStation, Paged, RowNumber, page_of
+from csms.http.parameters import Number, Paged, RowNumber, StationId, page_of
 from csms.http.problems import existing, missing
 from csms.requests.work import Asked
 from v2g.ocpp.messages.firmware import PublishFirmwareResponse, UnpublishFirmwareResponse, UpdateFirmwareResponse
@@ -68,12 +68,6 @@ class WhichCampaigns(Paged, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     state: CampaignState | None = None
 
 
-class OneCampaign(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a campaign."""
-
-    campaign_id: RowNumber
-
-
 class SomeStations(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Stations of a campaign."""
 
@@ -86,9 +80,9 @@ _IMAGE = {"location": "https://files.example/firmware-1.4.bin"}
 
 
 @to_station("POST", "/firmware", Permission.WRITE_MAINTENANCE, example={"image": _IMAGE})
-async def update_firmware(call: Call, parameters: OneStation, body: NewUpdate) -> Asked[UpdateFirmwareResponse]:
+async def update_firmware(call: Call, station_id: StationId, body: NewUpdate) -> Asked[UpdateFirmwareResponse]:
     """Have a station download and install firmware (L01, L02)."""
-    return await firmware.update(call.services, parameters.station_id, **asdict(body))
+    return await firmware.update(call.services, station_id, **asdict(body))
 
 
 @to_station(
@@ -97,9 +91,9 @@ async def update_firmware(call: Call, parameters: OneStation, body: NewUpdate) -
     Permission.WRITE_MAINTENANCE,
     example={**_IMAGE, "checksum": "9e107d9d372bb6826bd81d3542a419d6"},
 )
-async def publish_firmware(call: Call, parameters: OneStation, body: NewPublication) -> Asked[PublishFirmwareResponse]:
+async def publish_firmware(call: Call, station_id: StationId, body: NewPublication) -> Asked[PublishFirmwareResponse]:
     """Have a local controller publish an image to its stations (L03)."""
-    return await firmware.publish(call.services, parameters.station_id, **asdict(body))
+    return await firmware.publish(call.services, station_id, **asdict(body))
 
 
 @to_station(
@@ -108,9 +102,9 @@ async def publish_firmware(call: Call, parameters: OneStation, body: NewPublicat
     Permission.WRITE_MAINTENANCE,
     example={"checksum": "9e107d9d372bb6826bd81d3542a419d6"},
 )
-async def unpublish_firmware(call: Call, parameters: OneStation, body: Unpublication) -> UnpublishFirmwareResponse:
+async def unpublish_firmware(call: Call, station_id: StationId, body: Unpublication) -> UnpublishFirmwareResponse:
     """Have a local controller unpublish an image (L04)."""
-    return await firmware.unpublish(call.services, parameters.station_id, body.checksum)
+    return await firmware.unpublish(call.services, station_id, body.checksum)
 
 
 @get("/campaigns", Permission.READ_MAINTENANCE, for_sites=True)
@@ -121,9 +115,9 @@ async def list_campaigns(call: Call, parameters: WhichCampaigns) -> Page[Campaig
 
 
 @get("/campaigns/{campaign_id}", Permission.READ_MAINTENANCE, problems=(404,), for_sites=True)
-async def read_campaign(call: Call, parameters: OneCampaign) -> CampaignWithMembers:
+async def read_campaign(call: Call, campaign_id: RowNumber) -> CampaignWithMembers:
     """Return a campaign and the progress of each of its stations; of those that the caller's role extends to."""
-    found = await call.run(_read, parameters.campaign_id)
+    found = await call.run(_read, campaign_id)
     if call.stations is None:
         return found
     members = tuple(each for each in found.members if each.station_id in call.stations)
@@ -145,24 +139,24 @@ async def make_campaign(call: Call, body: NewCampaign) -> Reply[Campaign]:
 
 
 @post("/campaigns/{campaign_id}/resume", Permission.WRITE_MAINTENANCE, problems=(404,))
-async def resume_campaign(call: Call, parameters: OneCampaign) -> CampaignWithMembers:
+async def resume_campaign(call: Call, campaign_id: RowNumber) -> CampaignWithMembers:
     """Resume a campaign that is paused or halted: stations that failed or went back are tried again."""
-    await campaigns.resume(call.services, parameters.campaign_id)
-    return await call.run(_read, parameters.campaign_id)
+    await campaigns.resume(call.services, campaign_id)
+    return await call.run(_read, campaign_id)
 
 
 @post("/campaigns/{campaign_id}/pause", Permission.WRITE_MAINTENANCE, problems=(404,))
-async def pause_campaign(call: Call, parameters: OneCampaign) -> CampaignWithMembers:
+async def pause_campaign(call: Call, campaign_id: RowNumber) -> CampaignWithMembers:
     """Pause a running campaign: no further station begins until it is resumed."""
-    await campaigns.pause(call.services, parameters.campaign_id)
-    return await call.run(_read, parameters.campaign_id)
+    await campaigns.pause(call.services, campaign_id)
+    return await call.run(_read, campaign_id)
 
 
 @post("/campaigns/{campaign_id}/rollback", Permission.WRITE_MAINTENANCE, problems=(404,))
-async def roll_back_campaign(call: Call, parameters: OneCampaign) -> CampaignWithMembers:
+async def roll_back_campaign(call: Call, campaign_id: RowNumber) -> CampaignWithMembers:
     """Take the stations with the new image back to the `rollback` image of the plan."""
-    await campaigns.roll_back(call.services, parameters.campaign_id)
-    return await call.run(_read, parameters.campaign_id)
+    await campaigns.roll_back(call.services, campaign_id)
+    return await call.run(_read, campaign_id)
 
 
 @post(
@@ -171,10 +165,10 @@ async def roll_back_campaign(call: Call, parameters: OneCampaign) -> CampaignWit
     problems=(404,),
     example={"station_ids": ["CS-V2G-0001"]},
 )
-async def exclude_from_campaign(call: Call, parameters: OneCampaign, body: SomeStations) -> CampaignWithMembers:
+async def exclude_from_campaign(call: Call, campaign_id: RowNumber, body: SomeStations) -> CampaignWithMembers:
     """Leave out stations that have not begun."""
-    await campaigns.exclude(call.services, parameters.campaign_id, body.station_ids)
-    return await call.run(_read, parameters.campaign_id)
+    await campaigns.exclude(call.services, campaign_id, body.station_ids)
+    return await call.run(_read, campaign_id)
 
 
 @post(
@@ -183,17 +177,17 @@ async def exclude_from_campaign(call: Call, parameters: OneCampaign, body: SomeS
     problems=(404,),
     example={"station_ids": ["CS-V2G-0001"]},
 )
-async def force_in_campaign(call: Call, parameters: OneCampaign, body: SomeStations) -> CampaignWithMembers:
+async def force_in_campaign(call: Call, campaign_id: RowNumber, body: SomeStations) -> CampaignWithMembers:
     """Update stations that wait now: before their cohort, beyond the limit a day, outside the window."""
-    await campaigns.force(call.services, parameters.campaign_id, body.station_ids)
-    return await call.run(_read, parameters.campaign_id)
+    await campaigns.force(call.services, campaign_id, body.station_ids)
+    return await call.run(_read, campaign_id)
 
 
 @post("/campaigns/{campaign_id}/cancel", Permission.WRITE_MAINTENANCE, problems=(404,), lasting=True)
-async def cancel_campaign(call: Call, parameters: OneCampaign) -> CampaignWithMembers:
+async def cancel_campaign(call: Call, campaign_id: RowNumber) -> CampaignWithMembers:
     """Cancel a campaign: no further station begins."""
-    await campaigns.cancel(call.services, parameters.campaign_id)
-    return await call.run(_read, parameters.campaign_id)
+    await campaigns.cancel(call.services, campaign_id)
+    return await call.run(_read, campaign_id)
 
 
 def _read(connection: Connection, campaign_id: int) -> CampaignWithMembers:

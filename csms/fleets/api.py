@@ -33,10 +33,7 @@ _EXAMPLE = {
 }
 
 
-class OneFleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a fleet."""
-
-    fleet_id: Annotated[str, msgspec.Meta(min_length=1, max_length=60, examples=["depot"])]
+FleetId = Annotated[str, msgspec.Meta(min_length=1, max_length=60, examples=["depot"])]
 
 
 class PlannedPowers(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,16 +132,7 @@ class CalledBid(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     power_w: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
 
 
-class OneBid(OneFleet, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a fleet's bid."""
-
-    bid_id: Annotated[str, msgspec.Meta(min_length=1, max_length=36)]
-
-
-class BidsOfFleet(OneFleet, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a fleet, and from when on."""
-
-    from_ms: UtcMs = 0
+BidId = Annotated[str, msgspec.Meta(min_length=1, max_length=36)]
 
 
 class ShownBid(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,12 +154,6 @@ class ShownBid(msgspec.Struct, frozen=True, kw_only=True):
     paid: Money
 
 
-class CourseOfFleet(OneFleet, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a fleet, and from when on."""
-
-    from_ms: UtcMs
-
-
 class Called(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`power_w` less drawn than planned (more fed back), negative: more drawn; for a time."""
 
@@ -187,16 +169,16 @@ async def list_fleets(call: Call, parameters: Paged) -> Page[Fleet]:
 
 
 @get("/fleets/{fleet_id}", Permission.READ_ENERGY, problems=(404,), for_sites=True)
-async def read_fleet(call: Call, parameters: OneFleet) -> Fleet:
+async def read_fleet(call: Call, fleet_id: FleetId) -> Fleet:
     """Return one fleet."""
-    return await _fleet(call, parameters.fleet_id)
+    return await _fleet(call, fleet_id)
 
 
 @put("/fleets/{fleet_id}", Permission.WRITE_ENERGY, conditional=True, example=_EXAMPLE)
-async def put_fleet(call: Call, parameters: OneFleet, body: Fleet) -> Fleet:
+async def put_fleet(call: Call, fleet_id: FleetId, body: Fleet) -> Fleet:
     """Store a fleet, replacing one of the same id; its vehicles follow the new plan. Needs the extra `planning`."""
-    if body.id != parameters.fleet_id:
-        raise ApiError(400, f"the body has fleet {body.id}, the path {parameters.fleet_id}")
+    if body.id != fleet_id:
+        raise ApiError(400, f"the body has fleet {body.id}, the path {fleet_id}")
     check_solver()
     await call.change(
         lambda connection: rows.get(connection, body.id),
@@ -207,20 +189,20 @@ async def put_fleet(call: Call, parameters: OneFleet, body: Fleet) -> Fleet:
 
 
 @delete("/fleets/{fleet_id}", Permission.WRITE_ENERGY, problems=(404,), conditional=True)
-async def delete_fleet(call: Call, parameters: OneFleet) -> None:
+async def delete_fleet(call: Call, fleet_id: FleetId) -> None:
     """Delete a fleet; set-points of its vehicles expire."""
     await call.remove(
         "fleet",
-        lambda connection: rows.get(connection, parameters.fleet_id),
+        lambda connection: rows.get(connection, fleet_id),
         lambda connection, fleet: rows.remove(connection, fleet.id),
     )
-    call.services.feed.publish(FLEET_CHANGED, None, {"fleet": parameters.fleet_id})
+    call.services.feed.publish(FLEET_CHANGED, None, {"fleet": fleet_id})
 
 
 @get("/fleets/{fleet_id}/plan", Permission.READ_ENERGY, problems=(404, 409), for_sites=True)
-async def read_plan(call: Call, parameters: OneFleet) -> ShownPlan:
+async def read_plan(call: Call, fleet_id: FleetId) -> ShownPlan:
     """Return the plan by which a fleet charges and discharges from now on, and why."""
-    fleet = await _fleet(call, parameters.fleet_id)
+    fleet = await _fleet(call, fleet_id)
     found = await Fleets(call.services).plan(fleet)
     problem, plan = found.problem, found.plan
     earned = await asyncio.to_thread(earnings, problem, plan)
@@ -237,25 +219,25 @@ async def read_plan(call: Call, parameters: OneFleet) -> ShownPlan:
 
 
 @get("/fleets/{fleet_id}/course", Permission.READ_ENERGY, problems=(404,), for_sites=True)
-async def read_fleet_course(call: Call, parameters: CourseOfFleet) -> tuple[rows.FleetPoint, ...]:
+async def read_fleet_course(call: Call, fleet_id: FleetId, from_ms: UtcMs) -> tuple[rows.FleetPoint, ...]:
     """Return, by minute, what a fleet's plans said, and what was asked for, followed and delivered."""
-    fleet = await _fleet(call, parameters.fleet_id)
-    return tuple(await call.run(rows.course, fleet.id, parameters.from_ms))
+    fleet = await _fleet(call, fleet_id)
+    return tuple(await call.run(rows.course, fleet.id, from_ms))
 
 
 @get("/fleets/{fleet_id}/forecast", Permission.READ_ENERGY, problems=(404, 409), for_sites=True)
-async def read_forecast(call: Call, parameters: OneFleet) -> ShownForecast:
+async def read_forecast(call: Call, fleet_id: FleetId) -> ShownForecast:
     """Return what a fleet is expected to draw, and how far it can deviate from there, by quarter hour with quantiles;
     and how good such forecasts were in its last days."""
-    found = await Fleets(call.services).forecast(await _fleet(call, parameters.fleet_id))
+    found = await Fleets(call.services).forecast(await _fleet(call, fleet_id))
     return ShownForecast(quarters=found.quarters, skill=dict(found.skill))
 
 
 @get("/fleets/{fleet_id}/bids", Permission.READ_ENERGY, problems=(404,), for_sites=True)
-async def list_fleet_bids(call: Call, parameters: BidsOfFleet) -> tuple[ShownBid, ...]:
+async def list_fleet_bids(call: Call, fleet_id: FleetId, from_ms: UtcMs = 0) -> tuple[ShownBid, ...]:
     """List the bids of a fleet whose periods begin from a time on: what was called, delivered and paid."""
-    fleet = await _fleet(call, parameters.fleet_id)
-    found = await call.run(rows.bids_of, fleet.id, parameters.from_ms)
+    fleet = await _fleet(call, fleet_id)
+    found = await call.run(rows.bids_of, fleet.id, from_ms)
     return tuple(_shown_bid(call, each) for each in found)
 
 
@@ -269,10 +251,10 @@ async def list_fleet_bids(call: Call, parameters: BidsOfFleet) -> tuple[ShownBid
         "price_per_kwh": "0.20",
     },
 )  # fmt: skip
-async def give_bid(call: Call, parameters: OneFleet, body: NewBid) -> ShownBid:
+async def give_bid(call: Call, fleet_id: FleetId, body: NewBid) -> ShownBid:
     """Give a bid for a period: refused (`gate_closed`) once that is nearer than the fleet's `gate_closure_s`, and
     (`beyond_range`) for more than the fleet can do beside its other bids, by its plan and forecast."""
-    fleet = await _fleet(call, parameters.fleet_id)
+    fleet = await _fleet(call, fleet_id)
     bid = FleetBid(
         id=str(uuid.uuid4()),
         fleet_id=fleet.id,
@@ -290,10 +272,10 @@ async def give_bid(call: Call, parameters: OneFleet, body: NewBid) -> ShownBid:
 @post(
     "/fleets/{fleet_id}/bids/{bid_id}/call", Permission.WRITE_ENERGY, problems=(404, 409), example={"power_w": 20_000}
 )
-async def call_bid(call: Call, parameters: OneBid, body: CalledBid) -> tuple[Dispatched, ...]:
+async def call_bid(call: Call, fleet_id: FleetId, bid_id: BidId, body: CalledBid) -> tuple[Dispatched, ...]:
     """Call a bid in its period, or a part of its power; it is settled by what meters say when the period is over."""
-    fleet = await _fleet(call, parameters.fleet_id)
-    bid = existing("bid", await call.run(rows.bid, fleet.id, parameters.bid_id))
+    fleet = await _fleet(call, fleet_id)
+    bid = existing("bid", await call.run(rows.bid, fleet.id, bid_id))
     return tuple(await Fleets(call.services).call_bid(fleet, bid, body.power_w))
 
 
@@ -305,9 +287,9 @@ def _shown_bid(call: Call, bid: FleetBid) -> ShownBid:
 
 
 @get("/fleets/{fleet_id}/capability", Permission.READ_ENERGY, problems=(404, 409), for_sites=True)
-async def read_capability(call: Call, parameters: OneFleet) -> Capability:
+async def read_capability(call: Call, fleet_id: FleetId) -> Capability:
     """Return by how much a fleet can deviate from its plan, now and by quarter hour, and bids for it."""
-    fleet = await _fleet(call, parameters.fleet_id)
+    fleet = await _fleet(call, fleet_id)
     found = await Fleets(call.services).plan(fleet)
     ranges = capabilities(found.problem, found.plan, headroom=fleet.headroom)
     currency = call.services.config.grid.currency
@@ -340,12 +322,12 @@ def _bid(found: Bid, currency: str) -> OfferedBid:
     problems=(404, 409),
     example={"power_w": 20_000, "duration_s": 900},
 )
-async def call_fleet(call: Call, parameters: OneFleet, body: Called) -> tuple[Dispatched, ...]:
+async def call_fleet(call: Call, fleet_id: FleetId, body: Called) -> tuple[Dispatched, ...]:
     """Have a fleet draw less than planned, or more, for a time; the response lists each vehicle's set-point.
 
     It must be within the fleet's range; an event reports afterwards how much was delivered.
     """
-    fleet = await _fleet(call, parameters.fleet_id)
+    fleet = await _fleet(call, fleet_id)
     return tuple(await Fleets(call.services).call(fleet, body.power_w, body.duration_s))
 
 

@@ -11,7 +11,7 @@ from csms.grid.store import parts_of, states_of
 from csms.http.call import Call
 from csms.http.operations import get, put
 from csms.http.problems import ApiError, existing
-from csms.sites.api import OneSite
+from csms.sites.api import SiteId
 from csms.smart_charging import store as charging
 from csms.smart_charging.store import all_sites
 from v2g import typed_json
@@ -88,10 +88,10 @@ async def _hidden(call: Call) -> set[ConnectionPoint]:
 
 
 @get("/sites/{site_id}/limits", Permission.READ_ENERGY, problems=(404,), tag="sites")
-async def list_limits_of_site(call: Call, parameters: OneSite) -> tuple[LimitState, ...]:
+async def list_limits_of_site(call: Call, site_id: SiteId) -> tuple[LimitState, ...]:
     """List all that limits a site now, and what is announced (`from_ms` in the future), by place: fuses, limits of the
     grid, its share of those over all stations; and what flows there by the last readings of vehicles."""
-    site = existing("site", await call.run(charging.site, parameters.site_id))
+    site = existing("site", await call.run(charging.site, site_id))
     signal = call.services[GridSource].current
     part_w = (await call.run(parts_of)).get(site.id)
     found = of_site(site, () if signal is None else signal.every_limit, part_w, call.now_ms)

@@ -110,6 +110,8 @@ class _Schemas:
         assert len({*names.values()}) == len(names), "types of one name in one module"
         self._by_type = {repr(kind): _named(schema, names) for kind, schema in zip(unique, found, strict=True)}
         self.components = {names[name]: _named(components[name], names) for name in sorted(components)}
+        together = {self.of(each.parameters).get("$ref", "") for each in operations if each.parameters is not None}
+        self._parameters = {each: self.components.pop(each.rpartition("/")[2]) for each in together}
         for name, schema in self.components.items():
             if "title" in schema:
                 schema["title"] = name  # generators name classes by it
@@ -127,9 +129,7 @@ class _Schemas:
 
     def properties(self, kind: type[msgspec.Struct]) -> tuple[dict[str, Any], frozenset[str]]:
         """Return the schemas of a Struct's fields, and the names of those that are required."""
-        schema = self.of(kind)
-        if "$ref" in schema:
-            schema = self.components[schema["$ref"].rpartition("/")[2]]
+        schema = self._parameters[self.of(kind)["$ref"]]
         return schema["properties"], frozenset(schema.get("required", ()))
 
 

@@ -1,10 +1,10 @@
 """Declaration of a route: method, path, permission, and a handler whose annotations are its interface.
 
 A handler is `async def name(call, parameters, body) -> answer`; all but `call` are optional. `parameters`
-is a Struct of path and query parameters, `body` the request body (`bytes`: undecoded), and the answer a
-Struct, a `Page` of them, None (204), or a `Reply` where the handler sets status and headers. From these come
-decoding, validation and the OpenAPI document. The docstring's first paragraph is the summary, the rest the
-description.
+is a Struct of path and query parameters; a few of them may stand alone instead, by their names. `body` is the request
+body (`bytes`: undecoded), and the answer a Struct, a `Page` of them, None (204), or a `Reply` where the handler sets
+status and headers. From these come decoding, validation and the OpenAPI document. The docstring's first paragraph is
+the summary, the rest the description.
 
 Answers too large for memory: files on disk, sent as fast as the client reads them.
 """
@@ -14,8 +14,8 @@ import hashlib
 import inspect
 import os
 import typing
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from functools import partial, wraps
 from io import BufferedRandom
 from types import ModuleType
 from typing import Any, Final, Generic, Literal, TypeVar
@@ -141,16 +141,19 @@ def operation(
     def declare(handler: Callable[..., Awaitable[object]]) -> Operation:
         hints = typing.get_type_hints(handler, include_extras=True)
         returned = hints["return"]
-        names = list(inspect.signature(handler).parameters)
-        if names[0] != "call" or not set(names) <= {"call", "parameters", "body"}:
-            raise TypeError(f"{handler.__name__}{tuple(names)}: a handler takes call, parameters, body")
+        call, *taken = (each for each in inspect.signature(handler).parameters.values() if each.name != "body")
+        parameters, carry_out = hints.get("parameters"), handler
+        if call.name != "call" or (parameters is not None and len(taken) > 1):
+            raise TypeError(f"{handler.__name__} takes call, its parameters together or alone, and body")
+        if taken and parameters is None:
+            parameters, carry_out = _together(handler, hints, taken)
         return Operation(
             method=method,
             path=path,
             permission=permission,
             tag=tag or _tag(handler.__module__),
-            handler=handler,
-            parameters=hints.get("parameters"),
+            handler=carry_out,
+            parameters=parameters,
             body=hints.get("body"),
             answer=answer or returned,
             status=status or (204 if returned is type(None) else 200),
@@ -172,6 +175,22 @@ def operation(
         )
 
     return declare
+
+
+def _together(
+    handler: Callable[..., Awaitable[object]], hints: Mapping[str, Any], taken: Iterable[inspect.Parameter]
+) -> tuple[type[msgspec.Struct], Callable[..., Awaitable[object]]]:
+    """Return a Struct of the parameters that a handler takes alone, and a handler that takes it."""
+    fields: list[tuple[str, Any, Any]] = [
+        (each.name, hints[each.name], msgspec.field() if each.default is each.empty else each.default) for each in taken
+    ]
+    kind = msgspec.defstruct(handler.__name__, fields, module=handler.__module__, forbid_unknown_fields=True)
+
+    @wraps(handler)
+    async def carry_out(call: object, parameters: msgspec.Struct, **body: object) -> object:
+        return await handler(call, **msgspec.structs.asdict(parameters), **body)
+
+    return kind, carry_out
 
 
 def _tag(module: str) -> str:

@@ -53,12 +53,6 @@ class AtStation(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     station_id: StationId
 
 
-class OneStation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a station."""
-
-    station_id: StationId
-
-
 OnlySites = (
     Annotated[
         tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=60)], ...],

@@ -65,12 +65,6 @@ class ShownDebit(msgspec.Struct, frozen=True, kw_only=True):
     noticed_ms: int | None
 
 
-class OneMandate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a mandate."""
-
-    mandate_id: RowNumber
-
-
 class DebitsOf(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Path of a mandate's debits."""
 
@@ -127,16 +121,16 @@ async def list_mandates(call: Call, parameters: Paged) -> Page[ShownMandate]:
 
 
 @get("/mandates/{mandate_id}", Permission.READ_SETTLEMENTS, problems=(404,))
-async def read_mandate(call: Call, parameters: OneMandate) -> ShownMandate:
+async def read_mandate(call: Call, mandate_id: RowNumber) -> ShownMandate:
     """Return one mandate."""
-    return await _shown(call, parameters.mandate_id)
+    return await _shown(call, mandate_id)
 
 
 @delete("/mandates/{mandate_id}", Permission.WRITE_MANDATES, problems=(404,))
-async def end_mandate(call: Call, parameters: OneMandate) -> None:
+async def end_mandate(call: Call, mandate_id: RowNumber) -> None:
     """End a mandate: later sessions are not debited. At the provider the payer revokes it."""
-    await _shown(call, parameters.mandate_id)
-    await call.run(rows.end, parameters.mandate_id, "ended by the operator")
+    await _shown(call, mandate_id)
+    await call.run(rows.end, mandate_id, "ended by the operator")
 
 
 @get("/mandates/{mandate_id}/debits", Permission.READ_SETTLEMENTS)

@@ -9,7 +9,7 @@ from csms.accounts.rules import Permission
 from csms.admission.work import StationAdmissions
 from csms.http.call import Call
 from csms.http.operations import STATION_PROBLEMS, Page, get, post, to_station
-from csms.http.parameters import EvseId, OfAnyStation, OneStation, Paged, RowNumber, StationId, newest_first, pages
+from csms.http.parameters import EvseId, OfAnyStation, Paged, RowNumber, StationId, newest_first, pages
 from csms.http.problems import ApiError, missing
 from csms.payments import store as rows
 from csms.payments import work as payments
@@ -115,12 +115,6 @@ class WhichSwaps(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = None
 
 
-class OnePayment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a payment."""
-
-    payment_id: RowNumber
-
-
 @get("/payments/settlements", Permission.READ_SETTLEMENTS)
 async def list_payment_settlements(call: Call, parameters: OfAnyStation) -> Page[PaymentSettlement]:
     """List settlements of payment terminals, newest first."""
@@ -134,9 +128,9 @@ async def list_payment_settlements(call: Call, parameters: OfAnyStation) -> Page
 
 
 @to_station("POST", "/web-payments", Permission.COMMAND_STATIONS, example={"evse_id": 1})
-async def begin_web_payment(call: Call, parameters: OneStation, body: NewWebPayment) -> WebPayment:
+async def begin_web_payment(call: Call, station_id: StationId, body: NewWebPayment) -> WebPayment:
     """Notify a station of a web payment for an EVSE (C25)."""
-    number = await payments.web_payment_started(call.services, parameters.station_id, body.evse_id, body.timeout_s)
+    number = await payments.web_payment_started(call.services, station_id, body.evse_id, body.timeout_s)
     return WebPayment(payment_id=number)
 
 
@@ -146,9 +140,9 @@ async def begin_web_payment(call: Call, parameters: OneStation, body: NewWebPaym
     problems=STATION_PROBLEMS,
     example={"psp_ref": "p-17"},
 )
-async def web_payment_paid(call: Call, parameters: OnePayment, body: Paid) -> Started:
+async def web_payment_paid(call: Call, payment_id: RowNumber, body: Paid) -> Started:
     """Start the transaction of a payment (C25), once: reporting it again, with the same reference, is harmless."""
-    return await payments.web_payment_paid(call.services, parameters.payment_id, body.psp_ref, body.limit)
+    return await payments.web_payment_paid(call.services, payment_id, body.psp_ref, body.limit)
 
 
 @to_station(
@@ -157,13 +151,13 @@ async def web_payment_paid(call: Call, parameters: OnePayment, body: Paid) -> St
     Permission.WRITE_MAINTENANCE,
     example={"template": "https://pay.example/{chargingstationid}/{evse}/{totp}/{version}"},
 )
-async def configure_qr_codes(call: Call, parameters: OneStation, body: NewQrCodes) -> tuple[SetVariableResult, ...]:
+async def configure_qr_codes(call: Call, station_id: StationId, body: NewQrCodes) -> tuple[SetVariableResult, ...]:
     """Have a station show QR codes for payment, with a new secret, or register those of its sticker (C25)."""
     if body.static:
-        await payments.stick(call.services, parameters.station_id, body.template)
+        await payments.stick(call.services, station_id, body.template)
         return ()
     results = await payments.configure(
-        call.services, parameters.station_id, body.template, validity_s=body.validity_s, length=body.length
+        call.services, station_id, body.template, validity_s=body.validity_s, length=body.length
     )
     return tuple(results)
 
@@ -174,9 +168,9 @@ async def configure_qr_codes(call: Call, parameters: OneStation, body: NewQrCode
     Permission.COMMAND_STATIONS,
     example={"url": "https://pay.example/CS-1/1/aHicux89/v1?maxenergy=20000"},
 )
-async def scan_qr_code(call: Call, parameters: OneStation, body: NewScan) -> Scan:
+async def scan_qr_code(call: Call, station_id: StationId, body: NewScan) -> Scan:
     """Check a scanned address; if it is valid, begin a payment and notify the station (C25)."""
-    return await payments.scan(call.services, parameters.station_id, body.url, body.timeout_s)
+    return await payments.scan(call.services, station_id, body.url, body.timeout_s)
 
 
 @get("/stations/{station_id}/battery-swaps", Permission.READ_TRANSACTIONS)
@@ -192,9 +186,9 @@ async def list_battery_swaps(call: Call, parameters: WhichSwaps) -> Page[Battery
     Permission.COMMAND_STATIONS,
     example={"id_token": {"idToken": "04A1B2C3", "type": "ISO14443"}},
 )
-async def begin_battery_swap(call: Call, parameters: OneStation, body: NewSwap) -> Asked[RequestBatterySwapResponse]:
+async def begin_battery_swap(call: Call, station_id: StationId, body: NewSwap) -> Asked[RequestBatterySwapResponse]:
     """Have a station begin a battery swap for an authorized token (S02)."""
-    return await payments.request_battery_swap(call.services, parameters.station_id, body.id_token)
+    return await payments.request_battery_swap(call.services, station_id, body.id_token)
 
 
 @post(
@@ -209,7 +203,7 @@ async def begin_battery_swap(call: Call, parameters: OneStation, body: NewSwap) 
         "requestId": 17,
     },
 )
-async def report_battery_swap(call: Call, parameters: OneStation, body: BatterySwapRequest) -> None:
+async def report_battery_swap(call: Call, station_id: StationId, body: BatterySwapRequest) -> None:
     """Report an event of a battery swap for a station that does not do so itself, once for each `Idempotency-Key`.
 
     The body is that of OCPP 2.1's BatterySwap (S01 to S03), and so are its effects. The key is required; the station
@@ -217,11 +211,11 @@ async def report_battery_swap(call: Call, parameters: OneStation, body: BatteryS
     """
     if "idempotency-key" not in call.headers:
         raise ApiError(400, "Idempotency-Key required", "send the event's own number, and the same one when you repeat")
-    admission = await call.services[StationAdmissions].admission(parameters.station_id)
+    admission = await call.services[StationAdmissions].admission(station_id)
     if admission is None or admission.boot != "Accepted":
         raise missing("station")
     try:
-        await note_swap(call.services, parameters.station_id, body)
+        await note_swap(call.services, station_id, body)
     except OcppError as error:
         raise ApiError(400, f"body: {error}") from None
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import Page, delete, get, put
-from csms.http.parameters import OfAnyStation, OneStation, page_of
+from csms.http.parameters import OfAnyStation, StationId, page_of
 from csms.http.problems import ApiError, existing
 from csms.prequalifications import store as rows
 from csms.prequalifications.rules import Certificate, EvseId, Prequalification
@@ -101,11 +101,11 @@ async def delete_prequalification(call: Call, parameters: OneRecord) -> None:
 
 
 @get("/stations/{station_id}/export-permits", Permission.READ_GRID)
-async def list_export_permits(call: Call, parameters: OneStation) -> tuple[EvsePermit, ...]:
+async def list_export_permits(call: Call, station_id: StationId) -> tuple[EvsePermit, ...]:
     """List what each EVSE of a station may export now by its prequalification, or why nothing."""
-    evses = await call.run(stations.count_evses, parameters.station_id)
+    evses = await call.run(stations.count_evses, station_id)
     permits = call.services[ExportPermits]
-    found = [(evse_id, permits.of(parameters.station_id, evse_id)) for evse_id in range(1, evses + 1)]
+    found = [(evse_id, permits.of(station_id, evse_id)) for evse_id in range(1, evses + 1)]
     return tuple(
         EvsePermit(
             evse_id=evse_id,

@@ -8,7 +8,7 @@ from msgspec.structs import asdict
 from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import STATION_PROBLEMS, Page, get, post, to_station
-from csms.http.parameters import EvseId, Number, OfStation, OneStation, Paged, StationId, page_of
+from csms.http.parameters import EvseId, Number, OfStation, Paged, StationId, page_of
 from csms.remote_control import store as rows
 from csms.remote_control import work as availability
 from csms.remote_control.rules import Order
@@ -64,11 +64,7 @@ class OneConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     connector_id: EvseId
 
 
-class WhichTransaction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a transaction."""
-
-    transaction_id: Annotated[str, msgspec.Meta(description="The station's transactionId.")]
-    station: OfStation = None
+TransactionId = Annotated[str, msgspec.Meta(description="The station's transactionId.")]
 
 
 @to_station(
@@ -77,15 +73,17 @@ class WhichTransaction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     Permission.COMMAND_STATIONS,
     example={"id_token": {"idToken": "04A1B2C3", "type": "ISO14443"}, "evse_id": 1},
 )
-async def start_transaction(call: Call, parameters: OneStation, body: NewStart) -> Started:
+async def start_transaction(call: Call, station_id: StationId, body: NewStart) -> Started:
     """Start a transaction at a station (F01, F02)."""
-    return await availability.start(call.services, parameters.station_id, **asdict(body))
+    return await availability.start(call.services, station_id, **asdict(body))
 
 
 @post("/transactions/{transaction_id}/stop", Permission.COMMAND_STATIONS, problems=STATION_PROBLEMS)
-async def stop_transaction(call: Call, parameters: WhichTransaction) -> RequestStopTransactionResponse:
+async def stop_transaction(
+    call: Call, transaction_id: TransactionId, station: OfStation = None
+) -> RequestStopTransactionResponse:
     """Stop a transaction (F03)."""
-    return await availability.stop(call.services, parameters.transaction_id, parameters.station)
+    return await availability.stop(call.services, transaction_id, station)
 
 
 @to_station("POST", "/evses/{evse_id}/connectors/{connector_id}/unlock", Permission.COMMAND_STATIONS)
@@ -102,14 +100,14 @@ async def list_availability(call: Call, parameters: WhichOrders) -> Page[Order]:
 
 
 @to_station("POST", "/availability", Permission.COMMAND_STATIONS, example={"wanted": "Inoperative", "evse_id": 1})
-async def change_availability(call: Call, parameters: OneStation, body: NewOrder) -> Order:
+async def change_availability(call: Call, station_id: StationId, body: NewOrder) -> Order:
     """Take a station, an EVSE or a connector in or out of service (G03, G04); `state` is the station's answer."""
-    return await availability.change(call.services, parameters.station_id, **asdict(body))
+    return await availability.change(call.services, station_id, **asdict(body))
 
 
 @to_station(
     "POST", "/data-transfer", Permission.COMMAND_STATIONS, example={"vendor_id": "com.example", "message_id": "Hello"}
 )
-async def transfer_data(call: Call, parameters: OneStation, body: VendorMessage) -> DataTransferResponse:
+async def transfer_data(call: Call, station_id: StationId, body: VendorMessage) -> DataTransferResponse:
     """Send a vendor's own message to a station (P01)."""
-    return await availability.transfer_data(call.services, parameters.station_id, **asdict(body))
+    return await availability.transfer_data(call.services, station_id, **asdict(body))

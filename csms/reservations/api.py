@@ -7,7 +7,7 @@ import msgspec
 from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import STATION_PROBLEMS, Page, delete, get, to_station
-from csms.http.parameters import EvseId, OneStation, Paged, RowNumber, page_of
+from csms.http.parameters import EvseId, Paged, RowNumber, StationId, page_of
 from csms.http.problems import existing
 from csms.remote_control import store as rows
 from csms.reservations import work as service
@@ -38,12 +38,6 @@ class WhichReservations(Paged, frozen=True, kw_only=True, forbid_unknown_fields=
     active: Annotated[bool, msgspec.Meta(description="Only those that the station holds, or may hold.")] = False
 
 
-class OneReservation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a reservation."""
-
-    reservation_id: RowNumber
-
-
 @get("/reservations", Permission.READ_STATIONS)
 async def list_reservations(call: Call, parameters: WhichReservations) -> Page[Reservation]:
     """List reservations, oldest first."""
@@ -52,9 +46,9 @@ async def list_reservations(call: Call, parameters: WhichReservations) -> Page[R
 
 
 @get("/reservations/{reservation_id}", Permission.READ_STATIONS, problems=(404,))
-async def read_reservation(call: Call, parameters: OneReservation) -> Reservation:
+async def read_reservation(call: Call, reservation_id: RowNumber) -> Reservation:
     """Return one reservation."""
-    return existing("reservation", await call.run(rows.find_reservation, parameters.reservation_id))
+    return existing("reservation", await call.run(rows.find_reservation, reservation_id))
 
 
 @to_station(
@@ -63,11 +57,11 @@ async def read_reservation(call: Call, parameters: OneReservation) -> Reservatio
     Permission.COMMAND_STATIONS,
     example={"id_token": {"idToken": "04A1B2C3", "type": "ISO14443"}, "expires_ms": 1_900_000_000_000, "evse_id": 1},
 )
-async def reserve(call: Call, parameters: OneStation, body: NewReservation) -> Reservation:
+async def reserve(call: Call, station_id: StationId, body: NewReservation) -> Reservation:
     """Reserve; the reservation's `state` is the station's answer."""
     return await service.reserve(
         call.services,
-        parameters.station_id,
+        station_id,
         body.id_token,
         body.expires_ms,
         evse_id=body.evse_id,
@@ -78,6 +72,6 @@ async def reserve(call: Call, parameters: OneStation, body: NewReservation) -> R
 
 
 @delete("/reservations/{reservation_id}", Permission.COMMAND_STATIONS, problems=STATION_PROBLEMS, status=200)
-async def cancel_reservation(call: Call, parameters: OneReservation) -> CancelReservationResponse:
+async def cancel_reservation(call: Call, reservation_id: RowNumber) -> CancelReservationResponse:
     """Cancel a reservation; the answer is the station's."""
-    return await service.cancel(call.services, parameters.reservation_id)
+    return await service.cancel(call.services, reservation_id)

@@ -86,12 +86,6 @@ class InvitedPartner(msgspec.Struct, frozen=True, kw_only=True):
     token: str
 
 
-class OnePartner(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a partner."""
-
-    partner_id: PartnerId
-
-
 @get("/roaming/partners", Permission.MANAGE_ROAMING)
 async def list_roaming_partners(call: Call, parameters: Paged) -> Page[RoamingPartner]:
     """List roaming partners, by id."""
@@ -100,9 +94,9 @@ async def list_roaming_partners(call: Call, parameters: Paged) -> Page[RoamingPa
 
 
 @get("/roaming/partners/{partner_id}", Permission.MANAGE_ROAMING, problems=(404,))
-async def read_roaming_partner(call: Call, parameters: OnePartner) -> RoamingPartner:
+async def read_roaming_partner(call: Call, partner_id: PartnerId) -> RoamingPartner:
     """Return one roaming partner."""
-    return _shown(await _partner(call, parameters))
+    return _shown(await _partner(call, partner_id))
 
 
 @post(
@@ -145,11 +139,11 @@ async def add_roaming_partner(call: Call, body: NewPartner) -> Reply[InvitedPart
 
 
 @post("/roaming/partners/{partner_id}/register", Permission.MANAGE_ROAMING, problems=(404, 502))
-async def register_roaming_partner(call: Call, parameters: OnePartner) -> RoamingPartner:
+async def register_roaming_partner(call: Call, partner_id: PartnerId) -> RoamingPartner:
     """Register at a partner; at one that is registered, rotate the tokens of both sides."""
-    known = await _partner(call, parameters)
+    known = await _partner(call, partner_id)
     try:
-        await _partners(call).register(parameters.partner_id)
+        await _partners(call).register(partner_id)
     except OcpiError as error:
         rotates = known.partner.state == "registered"
         hint = error.hint or (_ROTATION if rotates else "is the token A still valid there?")
@@ -157,7 +151,7 @@ async def register_roaming_partner(call: Call, parameters: OnePartner) -> Roamin
     except TransferError as error:
         hint = "does its server run, and is its certificate valid under a root of the system or of roaming.roots?"
         raise ApiError(502, f"the handshake failed: {error}", hint) from None
-    return _shown(await _partner(call, parameters))
+    return _shown(await _partner(call, partner_id))
 
 
 class PulledModule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -169,37 +163,34 @@ class PulledModule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 @post("/roaming/partners/{partner_id}/pull", Permission.MANAGE_ROAMING, problems=(404, 409))
-async def pull_roaming_partner(call: Call, parameters: OnePartner) -> tuple[PulledModule, ...]:
+async def pull_roaming_partner(call: Call, partner_id: PartnerId) -> tuple[PulledModule, ...]:
     """Pull what has changed at a partner: it is done hourly, too."""
-    known = await _partner(call, parameters)
+    known = await _partner(call, partner_id)
     if known.partner.state != "registered":
-        raise conflict(f"partner {parameters.partner_id} is not registered", "register it", code="not_registered")
-    found = await pull_all(call.services, parameters.partner_id, again=True)
+        raise conflict(f"partner {partner_id} is not registered", "register it", code="not_registered")
+    found = await pull_all(call.services, partner_id, again=True)
     return tuple(PulledModule(module=name, objects=each[0], problem=each[1]) for name, each in found.items())
 
 
 @delete("/roaming/partners/{partner_id}", Permission.MANAGE_ROAMING, problems=(404,))
-async def remove_roaming_partner(call: Call, parameters: OnePartner) -> None:
+async def remove_roaming_partner(call: Call, partner_id: PartnerId) -> None:
     """Unregister at a partner, if it can be reached, and forget it; its sessions and CDRs stay."""
-    known = await _partner(call, parameters)
+    known = await _partner(call, partner_id)
     try:
         await _partners(call).unregister(known, at_partner=True)
     except (OcpiError, TransferError) as error:
-        data: dict[str, Scalar] = {"partner": parameters.partner_id, "reason": str(error)[:300]}
+        data: dict[str, Scalar] = {"partner": partner_id, "reason": str(error)[:300]}
         call.services.observe(Observe("roaming", "unregistering_failed", data))
     await call.change(
-        _reader(parameters.partner_id),
-        lambda connection, _before: rows.remove_partner(connection, parameters.partner_id),
+        _reader(partner_id),
+        lambda connection, _before: rows.remove_partner(connection, partner_id),
     )
 
 
 # -- locations that partners see
 
 
-class OnePlace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a location."""
-
-    location_id: Annotated[str, msgspec.Meta(min_length=1, max_length=36)]
+LocationId = Annotated[str, msgspec.Meta(min_length=1, max_length=36)]
 
 
 @get("/roaming/locations", Permission.MANAGE_ROAMING)
@@ -211,10 +202,10 @@ async def list_roaming_locations(call: Call, parameters: Paged) -> Page[OfferedL
 
 
 @put("/roaming/locations/{location_id}", Permission.MANAGE_ROAMING, conditional=True, example=_EXAMPLE)
-async def put_roaming_location(call: Call, parameters: OnePlace, body: OfferedLocation) -> OfferedLocation:
+async def put_roaming_location(call: Call, location_id: LocationId, body: OfferedLocation) -> OfferedLocation:
     """Store a location that partners see, with status and prices of its EVSEs; replaces one of the same id."""
-    if body.id != parameters.location_id:
-        raise ApiError(400, f"the body has location {body.id}, the path {parameters.location_id}")
+    if body.id != location_id:
+        raise ApiError(400, f"the body has location {body.id}, the path {location_id}")
     try:
         zone_of(body.time_zone)
     except ValueError as error:
@@ -234,12 +225,12 @@ async def put_roaming_location(call: Call, parameters: OnePlace, body: OfferedLo
 
 
 @delete("/roaming/locations/{location_id}", Permission.MANAGE_ROAMING, problems=(404,), conditional=True)
-async def remove_roaming_location(call: Call, parameters: OnePlace) -> None:
+async def remove_roaming_location(call: Call, location_id: LocationId) -> None:
     """Withdraw a location: partners see its EVSEs as REMOVED."""
     partners = _partners(call)
     await call.remove(
         "location",
-        lambda connection: place_of(connection, parameters.location_id),
+        lambda connection: place_of(connection, location_id),
         lambda connection, place: remove_place(connection, partners.config, place.id, call.now_ms),
     )
     partners.wake.set()
@@ -257,9 +248,9 @@ class RoamingDelivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @get("/roaming/partners/{partner_id}/deliveries", Permission.MANAGE_ROAMING)
-async def list_roaming_deliveries(call: Call, parameters: OnePartner) -> tuple[RoamingDelivery, ...]:
+async def list_roaming_deliveries(call: Call, partner_id: PartnerId) -> tuple[RoamingDelivery, ...]:
     """List what a partner is yet to be sent, oldest first."""
-    found = await call.run(rows.outbox, parameters.partner_id)
+    found = await call.run(rows.outbox, partner_id)
     return tuple(shown(each, RoamingDelivery) for each in found)
 
 
@@ -285,25 +276,25 @@ class RoamingCommand(msgspec.Struct, frozen=True, kw_only=True):
     problems=(404, 409),
     example={"command": "START_SESSION", "location_id": "depot", "id_token": "04A1B2C3"},
 )
-async def send_roaming_command(call: Call, parameters: OnePartner, body: DriverCommand) -> Reply[RoamingCommand]:
+async def send_roaming_command(call: Call, partner_id: PartnerId, body: DriverCommand) -> Reply[RoamingCommand]:
     """Send a command to a partner's station for one of our drivers: what the partner answers at once is the state."""
     lacking = [name for name in NEEDS[body.command] if getattr(body, name) is None]
     if lacking:
         raise ApiError(400, f"{body.command} needs {' and '.join(lacking)}")
     partners = _partners(call)
-    known = await _partner(call, parameters)
+    known = await _partner(call, partner_id)
     if known.partner.state != "registered" or known.partner.endpoint(*body.module) is None:
-        name = f"partner {parameters.partner_id}"
+        name = f"partner {partner_id}"
         raise conflict(f"{name} has no module {body.module[0]} for it", "register it", code="not_registered")
     number = secrets.token_hex(16)
 
     def read(connection: Connection) -> RoamingCommand | None:
-        kept = rows.find_object(connection, parameters.partner_id, "orders", number)
+        kept = rows.find_object(connection, partner_id, "orders", number)
         return None if kept is None else _sent(kept)
 
     def write(connection: Connection, _before: RoamingCommand | None) -> None:
         try:
-            store_command(connection, partners, parameters.partner_id, body, number, call.now_ms)
+            store_command(connection, partners, partner_id, body, number, call.now_ms)
         except OcpiError as error:
             raise conflict(str(error), "pull the partner, or allow the token", code="not_usable") from None
 
@@ -382,11 +373,7 @@ class WhichCdrs(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     state: Literal["booked", "disputed", "released", "rejected"] | None = None
 
 
-class OneCdr(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a partner's CDR."""
-
-    partner_id: PartnerId
-    key: Annotated[str, msgspec.Meta(min_length=1, max_length=160)]
+Key = Annotated[str, msgspec.Meta(min_length=1, max_length=160)]
 
 
 class CdrDecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -412,15 +399,15 @@ async def list_roaming_cdrs(call: Call, parameters: WhichCdrs) -> Page[Any]:
     problems=(404, 409),
     example={"decision": "rejected", "note": "credited by the partner"},
 )
-async def decide_roaming_cdr(call: Call, parameters: OneCdr, body: CdrDecision) -> RoamingCdr:
+async def decide_roaming_cdr(call: Call, partner_id: PartnerId, key: Key, body: CdrDecision) -> RoamingCdr:
     """Decide about a disputed CDR: book it on your word, or reject it for good."""
 
     def read(connection: Connection) -> RoamingCdr | None:
-        kept = rows.find_object(connection, parameters.partner_id, "cdrs", parameters.key)
+        kept = rows.find_object(connection, partner_id, "cdrs", key)
         return None if kept is None else _cdr(kept)
 
     def write(connection: Connection, _before: RoamingCdr | None) -> None:
-        kept = existing("CDR", rows.find_object(connection, parameters.partner_id, "cdrs", parameters.key))
+        kept = existing("CDR", rows.find_object(connection, partner_id, "cdrs", key))
         if kept.state != "disputed":
             raise conflict(f"the CDR is {kept.state}", "only disputed ones are decided", code="not_disputed")
         before = credit_before(connection, kept) if body.decision == "released" else ""
@@ -444,8 +431,8 @@ def _cdr(kept: rows.Kept) -> RoamingCdr:
     )
 
 
-async def _partner(call: Call, parameters: OnePartner) -> rows.KnownPartner:
-    return existing("partner", await call.run(rows.find_partner, parameters.partner_id))
+async def _partner(call: Call, partner_id: PartnerId) -> rows.KnownPartner:
+    return existing("partner", await call.run(rows.find_partner, partner_id))
 
 
 def _partners(call: Call) -> Partners:

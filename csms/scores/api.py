@@ -12,11 +12,7 @@ from csms.http.parameters import Paged, page_of
 from csms.http.problems import ApiError
 from v2g.battery.scores import Drift, Score, drifts, scores
 
-
-class ScoredVehicle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a vehicle."""
-
-    ev: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+VehicleName = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 
 class VehicleScores(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,10 +44,10 @@ async def list_score_drifts(call: Call) -> Page[Drift]:
 
 
 @get("/vehicles/{ev}/scores", Permission.READ_ROUTES, problems=(404,))
-async def read_scores(call: Call, parameters: ScoredVehicle) -> VehicleScores:
+async def read_scores(call: Call, ev: VehicleName) -> VehicleScores:
     """Return a vehicle's scores."""
-    call.require_vehicle(parameters.ev)
-    found = await _scores(call, (parameters.ev,))
+    call.require_vehicle(ev)
+    found = await _scores(call, (ev,))
     if not found:
         raise ApiError(404, "no scores of this vehicle", "the vehicle's `consent` lists scores, and its records arrive")
     return found[0]

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import Page, get, post
-from csms.http.parameters import OneStation, Paged, pages, shown
+from csms.http.parameters import Paged, StationId, pages, shown
 from csms.session_metrics import store as rows
 from csms.session_metrics.rules import SessionFigure
 
@@ -41,7 +41,7 @@ async def list_session_metrics(call: Call, parameters: Paged) -> Page[StationSes
     problems=(404,),
     example={"reason": "contactor of EVSE 1 replaced"},
 )
-async def reset_session_metrics(call: Call, parameters: OneStation, body: Repair) -> StationSessions:
+async def reset_session_metrics(call: Call, station_id: StationId, body: Repair) -> StationSessions:
     """Start over after a repair: a station's next 30 sessions are its reference.
 
     Its alerts station_drifts and station_differs end when the rules are looked at next (`alerts.poll_interval_s`).
@@ -49,11 +49,11 @@ async def reset_session_metrics(call: Call, parameters: OneStation, body: Repair
     del body  # its reason is in the audit log, with the rest of the request
 
     def read(connection: Connection) -> StationSessions | None:
-        found = rows.find(connection, parameters.station_id)
+        found = rows.find(connection, station_id)
         return None if found is None else shown(found, StationSessions)
 
     return await call.update(
         "session of that station",
         read,
-        lambda connection, _: rows.reset(connection, parameters.station_id, call.now_ms),
+        lambda connection, _: rows.reset(connection, station_id, call.now_ms),
     )

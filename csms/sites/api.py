@@ -14,7 +14,7 @@ from csms.grid.limits import unbound
 from csms.grid.source import GridSource
 from csms.http.call import Call
 from csms.http.operations import STATION_PROBLEMS, Page, delete, get, post, put
-from csms.http.parameters import OneStation, Paged, page_of
+from csms.http.parameters import Paged, StationId, page_of
 from csms.http.problems import ApiError, existing
 from csms.sites.rules import Site, homes
 from csms.sites.work import Balancer
@@ -32,19 +32,6 @@ _EXAMPLE = {
 }
 
 
-class OneSite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a site."""
-
-    site_id: SiteId
-
-
-class WhichTime(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a site, and a duration."""
-
-    site_id: SiteId
-    duration_s: Annotated[int, msgspec.Meta(ge=1, le=604_800)] = 86_400
-
-
 class Shares(msgspec.Struct, frozen=True, kw_only=True):
     """What each EVSE (`station/evse`) may draw now, mA on each phase."""
 
@@ -58,19 +45,19 @@ async def list_sites(call: Call, parameters: Paged) -> Page[Site]:
 
 
 @get("/sites/{site_id}", Permission.READ_ENERGY, problems=(404,))
-async def read_site(call: Call, parameters: OneSite) -> Site:
+async def read_site(call: Call, site_id: SiteId) -> Site:
     """Return one site."""
-    return await _site(call, parameters.site_id)
+    return await _site(call, site_id)
 
 
 @put("/sites/{site_id}", Permission.WRITE_ENERGY, problems=(409,), conditional=True, example=_EXAMPLE)
-async def put_site(call: Call, parameters: OneSite, body: Site) -> Site:
+async def put_site(call: Call, site_id: SiteId, body: Site) -> Site:
     """Store a site, replacing one of the same id; its power is distributed again.
 
     An EVSE stands in one site: 409 (`evse_elsewhere`) names the one that has it already.
     """
-    if body.id != parameters.site_id:
-        raise ApiError(400, f"the body has site {body.id}, the path {parameters.site_id}")
+    if body.id != site_id:
+        raise ApiError(400, f"the body has site {body.id}, the path {site_id}")
     signal = call.services[GridSource].current
 
     def write(connection: Connection, _before: Site | None) -> None:
@@ -89,7 +76,7 @@ async def put_site(call: Call, parameters: OneSite, body: Site) -> Site:
 
 
 @delete("/sites/{site_id}", Permission.WRITE_ENERGY, problems=(404, 409), conditional=True)
-async def delete_site(call: Call, parameters: OneSite) -> None:
+async def delete_site(call: Call, site_id: SiteId) -> None:
     """Delete a site: its EVSEs keep their last limits."""
     signal = call.services[GridSource].current
 
@@ -97,9 +84,9 @@ async def delete_site(call: Call, parameters: OneSite) -> None:
         rows.remove_site(connection, site.id)
         _check_bound(connection, signal)
 
-    await call.remove("site", lambda connection: rows.site(connection, parameters.site_id), write)
+    await call.remove("site", lambda connection: rows.site(connection, site_id), write)
     await call.services.connections.decided()
-    call.services.feed.publish(SITE_CHANGED, None, {"site": parameters.site_id})
+    call.services.feed.publish(SITE_CHANGED, None, {"site": site_id})
 
 
 def _check_bound(connection: Connection, signal: GridSignal | None) -> None:
@@ -109,30 +96,32 @@ def _check_bound(connection: Connection, signal: GridSignal | None) -> None:
 
 
 @post("/sites/{site_id}/balance", Permission.WRITE_ENERGY, problems=(404,))
-async def balance_site(call: Call, parameters: OneSite) -> Shares:
+async def balance_site(call: Call, site_id: SiteId) -> Shares:
     """Balance a site now, and send the limits to its stations."""
     sites = await call.run(rows.all_sites)
-    site = existing("site", next((each for each in sites if each.id == parameters.site_id), None))
+    site = existing("site", next((each for each in sites if each.id == site_id), None))
     return Shares(shares_ma=await Balancer(call.services).balance(site, homes(sites)))
 
 
 @get("/sites/{site_id}/composite-schedule", Permission.READ_ENERGY, problems=STATION_PROBLEMS)
-async def read_site_composite(call: Call, parameters: WhichTime) -> tuple[Step, ...]:
+async def read_site_composite(
+    call: Call, site_id: SiteId, duration_s: Annotated[int, msgspec.Meta(ge=1, le=604_800)] = 86_400
+) -> tuple[Step, ...]:
     """Return the combined limit of a site's EVSEs over time (W)."""
-    return tuple(await SmartCharging(call.services).site_composite(parameters.site_id, parameters.duration_s))
+    return tuple(await SmartCharging(call.services).site_composite(site_id, duration_s))
 
 
 @get("/stations/{station_id}/evse-limits", Permission.READ_ENERGY)
-async def list_evse_limits(call: Call, parameters: OneStation) -> tuple[EvseLimits, ...]:
+async def list_evse_limits(call: Call, station_id: StationId) -> tuple[EvseLimits, ...]:
     """List what limits the running transactions of a station, lowest first, and what dispatch asked of each."""
-    seen = await call.run(rows.look, parameters.station_id, call.now_ms)
-    return await _limits(call, {parameters.station_id: seen}, {})
+    seen = await call.run(rows.look, station_id, call.now_ms)
+    return await _limits(call, {station_id: seen}, {})
 
 
 @get("/sites/{site_id}/evse-limits", Permission.READ_ENERGY, problems=(404,))
-async def list_site_limits(call: Call, parameters: OneSite) -> tuple[EvseLimits, ...]:
+async def list_site_limits(call: Call, site_id: SiteId) -> tuple[EvseLimits, ...]:
     """List what limits the running transactions of a site, lowest first, and what dispatch asked of each."""
-    site = await _site(call, parameters.site_id)
+    site = await _site(call, site_id)
     phases = {(each.station_id, each.evse_id): len(each.phases) for each in site.places}
     seen = await call.run(rows.look_all, sorted({each.station_id for each in site.places}), call.now_ms)
     return tuple(each for each in await _limits(call, seen, phases) if (each.station_id, each.evse_id) in phases)

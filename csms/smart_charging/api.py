@@ -8,7 +8,7 @@ from msgspec.structs import asdict
 from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import Page, delete, get, put, to_station
-from csms.http.parameters import Number, OneStation, Paged, StationId, page_of
+from csms.http.parameters import Number, Paged, StationId, page_of
 from csms.http.problems import existing
 from csms.requests.work import Asked
 from csms.smart_charging import store as rows
@@ -105,26 +105,6 @@ class WhichComposite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     unit: ChargingRateUnit | None = None
 
 
-class OneEvse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of an EVSE."""
-
-    station_id: StationId
-    evse_id: Number
-
-
-class OneProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a profile."""
-
-    station_id: StationId
-    profile_id: Number
-
-
-class OneTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a template."""
-
-    name: Name
-
-
 @get("/stations/{station_id}/charging-profiles", Permission.READ_ENERGY)
 async def list_charging_profiles(call: Call, parameters: WhichProfiles) -> Page[HeldProfile]:
     """List the profiles of a station that were set here or reported."""
@@ -134,9 +114,9 @@ async def list_charging_profiles(call: Call, parameters: WhichProfiles) -> Page[
 
 
 @to_station("POST", "/charging-profiles", Permission.WRITE_ENERGY)
-async def set_charging_profile(call: Call, parameters: OneStation, body: NewProfile) -> ocpp.SetChargingProfileResponse:
+async def set_charging_profile(call: Call, station_id: StationId, body: NewProfile) -> ocpp.SetChargingProfileResponse:
     """Set a profile (K01), with another id and stack level than those of the back end's own profiles."""
-    return await SmartCharging(call.services).set_operators(parameters.station_id, body.evse_id, body.profile)
+    return await SmartCharging(call.services).set_operators(station_id, body.evse_id, body.profile)
 
 
 @to_station("DELETE", "/charging-profiles", Permission.WRITE_ENERGY, status=200)
@@ -147,10 +127,10 @@ async def clear_charging_profiles(call: Call, parameters: WhichToClear) -> ocpp.
 
 @to_station("POST", "/charging-profiles/report", Permission.WRITE_ENERGY, example={})
 async def report_charging_profiles(
-    call: Call, parameters: OneStation, body: WantedReport
+    call: Call, station_id: StationId, body: WantedReport
 ) -> Asked[ocpp.GetChargingProfilesResponse]:
     """Have a station report the profiles that it holds (K09)."""
-    return await SmartCharging(call.services).get_profiles(parameters.station_id, body.criterion, body.evse_id)
+    return await SmartCharging(call.services).get_profiles(station_id, body.criterion, body.evse_id)
 
 
 @to_station("GET", "/composite-schedule", Permission.READ_ENERGY)
@@ -161,30 +141,30 @@ async def read_composite_schedule(call: Call, parameters: WhichComposite) -> ocp
 
 @to_station("PUT", "/charging-profiles/{profile_id}/schedule", Permission.WRITE_ENERGY)
 async def update_dynamic_schedule(
-    call: Call, parameters: OneProfile, body: ocpp.ChargingScheduleUpdate
+    call: Call, station_id: StationId, profile_id: Number, body: ocpp.ChargingScheduleUpdate
 ) -> ocpp.UpdateDynamicScheduleResponse:
     """Change the values of a dynamic profile (K28)."""
-    check_operators_id(parameters.profile_id)
-    return await SmartCharging(call.services).update_dynamic(parameters.station_id, parameters.profile_id, body)
+    check_operators_id(profile_id)
+    return await SmartCharging(call.services).update_dynamic(station_id, profile_id, body)
 
 
 @to_station("POST", "/priority-charging", Permission.WRITE_ENERGY)
-async def use_priority_charging(call: Call, parameters: OneStation, body: Priority) -> ocpp.UsePriorityChargingResponse:
+async def use_priority_charging(call: Call, station_id: StationId, body: Priority) -> ocpp.UsePriorityChargingResponse:
     """Turn priority charging of a transaction on or off (K21)."""
-    return await SmartCharging(call.services).use_priority(parameters.station_id, **asdict(body))
+    return await SmartCharging(call.services).use_priority(station_id, **asdict(body))
 
 
 @get("/stations/{station_id}/charging-limits", Permission.READ_ENERGY)
-async def list_charging_limits(call: Call, parameters: OneStation) -> tuple[OtherLimit, ...]:
+async def list_charging_limits(call: Call, station_id: StationId) -> tuple[OtherLimit, ...]:
     """List the external limits on a station (K12)."""
-    found = await call.run(rows.limits, parameters.station_id)
+    found = await call.run(rows.limits, station_id)
     return tuple(OtherLimit(evse_id=evse_id, at_ms=at_ms, limit=limit) for evse_id, at_ms, limit in found)
 
 
 @get("/stations/{station_id}/evses/{evse_id}/vehicle-plan", Permission.READ_ENERGY, problems=(404,))
-async def read_vehicle_plan(call: Call, parameters: OneEvse) -> VehiclePlan:
+async def read_vehicle_plan(call: Call, station_id: StationId, evse_id: Number) -> VehiclePlan:
     """Return the plan of the vehicle at an EVSE (K15, K17)."""
-    found = await call.run(rows.ev_schedule, parameters.station_id, parameters.evse_id)
+    found = await call.run(rows.ev_schedule, station_id, evse_id)
     return VehiclePlan(**existing("charging plan at this EVSE", found))
 
 
@@ -209,21 +189,21 @@ async def put_template(call: Call, body: ProfileTemplate) -> ProfileTemplate:
 
 
 @delete("/profile-templates/{name}", Permission.WRITE_ENERGY, problems=(404,), conditional=True)
-async def delete_template(call: Call, parameters: OneTemplate) -> None:
+async def delete_template(call: Call, name: Name) -> None:
     """Delete a template."""
     await call.remove(
         "template",
-        lambda connection: rows.template(connection, parameters.name),
+        lambda connection: rows.template(connection, name),
         lambda connection, template: rows.remove_template(connection, template.name),
     )
 
 
 @to_station("POST", "/charging-profiles/from-template", Permission.WRITE_ENERGY)
-async def apply_template(call: Call, parameters: OneStation, body: UseTemplate) -> ocpp.SetChargingProfileResponse:
+async def apply_template(call: Call, station_id: StationId, body: UseTemplate) -> ocpp.SetChargingProfileResponse:
     """Set a template as a profile."""
     return await SmartCharging(call.services).apply_template(
         body.template,
-        parameters.station_id,
+        station_id,
         body.evse_id,
         body.profile_id,
         start_ms=body.start_ms,

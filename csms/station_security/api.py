@@ -10,7 +10,7 @@ from csms.accounts.rules import Permission
 from csms.admission.work import StationAdmissions
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, get, post, to_station
-from csms.http.parameters import OfAnyStation, OneStation, Paged, StationId, page_of, pages
+from csms.http.parameters import OfAnyStation, Paged, StationId, page_of, pages
 from csms.http.problems import conflict, existing
 from csms.station_security import store as rows
 from csms.station_security import work as certificates
@@ -120,9 +120,9 @@ class RenewalAsked(msgspec.Struct, frozen=True, kw_only=True):
 @to_station(
     "POST", "/certificates/renew", Permission.WRITE_CERTIFICATES, example={"kind": "ChargingStationCertificate"}
 )
-async def renew_certificate(call: Call, parameters: OneStation, body: WantedCertificate) -> RenewalAsked:
+async def renew_certificate(call: Call, station_id: StationId, body: WantedCertificate) -> RenewalAsked:
     """Have a station request a new certificate (A02), which the built-in authority signs."""
-    return RenewalAsked(status=await call.services[StationCa].renew(parameters.station_id, body.kind))
+    return RenewalAsked(status=await call.services[StationCa].renew(station_id, body.kind))
 
 
 class CertificateRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,31 +248,27 @@ class NewRoot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     pem: Annotated[str, msgspec.Meta(min_length=1, max_length=10_000)]
 
 
-class WhichInstalled(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Filter for a station's certificates."""
-
-    station_id: StationId
-    use: Annotated[ocpp.GetCertificateIdUse | None, msgspec.Meta(description="Only of this use.")] = None
+Use = Annotated[ocpp.GetCertificateIdUse | None, msgspec.Meta(description="Only of this use.")]
 
 
 @to_station("GET", "/certificates", Permission.READ_CERTIFICATES)
 async def list_installed_certificates(
-    call: Call, parameters: WhichInstalled
+    call: Call, station_id: StationId, use: Use = None
 ) -> tuple[ocpp.CertificateHashDataChain, ...]:
     """Get the installed certificates of a station (M03)."""
-    uses = () if parameters.use is None else (parameters.use,)
-    return await certificates.installed(call.services, parameters.station_id, uses)
+    uses = () if use is None else (use,)
+    return await certificates.installed(call.services, station_id, uses)
 
 
 @to_station("POST", "/certificates", Permission.WRITE_CERTIFICATES)
-async def install_certificate(call: Call, parameters: OneStation, body: NewRoot) -> ocpp.InstallCertificateResponse:
+async def install_certificate(call: Call, station_id: StationId, body: NewRoot) -> ocpp.InstallCertificateResponse:
     """Install a root certificate at a station (M05)."""
-    return await certificates.install(call.services, parameters.station_id, body.use, body.pem)
+    return await certificates.install(call.services, station_id, body.use, body.pem)
 
 
 @to_station("POST", "/certificates/delete", Permission.WRITE_CERTIFICATES)
 async def delete_certificate(
-    call: Call, parameters: OneStation, body: CertificateHashData
+    call: Call, station_id: StationId, body: CertificateHashData
 ) -> ocpp.DeleteCertificateResponse:
     """Delete a certificate of a station (M04), identified as reported."""
-    return await certificates.delete(call.services, parameters.station_id, body)
+    return await certificates.delete(call.services, station_id, body)

@@ -15,12 +15,6 @@ from csms.station_templates.rules import DriftState, StationTemplate, TemplateBo
 from csms.station_templates.work import TemplateOutcome, apply, compare
 
 
-class OneStationTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a template."""
-
-    template_id: TemplateId
-
-
 class WhichDrift(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Filter for differences."""
 
@@ -60,15 +54,15 @@ async def list_station_templates(call: Call, parameters: Paged) -> Page[StationT
 
 
 @get("/station-templates/{template_id}", Permission.READ_STATIONS, problems=(404,))
-async def read_station_template(call: Call, parameters: OneStationTemplate) -> StationTemplate:
+async def read_station_template(call: Call, template_id: TemplateId) -> StationTemplate:
     """Return one configuration template."""
-    return await _template(call, parameters.template_id)
+    return await _template(call, template_id)
 
 
 @put("/station-templates/{template_id}", Permission.COMMAND_STATIONS, conditional=True, example=_EXAMPLE)
-async def put_station_template(call: Call, parameters: OneStationTemplate, body: TemplateBody) -> StationTemplate:
+async def put_station_template(call: Call, template_id: TemplateId, body: TemplateBody) -> StationTemplate:
     """Store a configuration template, and compare its stations with it; nothing is set. A change is a new version."""
-    name = parameters.template_id
+    name = template_id
     _check(call, body)
     await call.change(
         lambda connection: rows.template(connection, name),
@@ -80,11 +74,11 @@ async def put_station_template(call: Call, parameters: OneStationTemplate, body:
 
 
 @delete("/station-templates/{template_id}", Permission.COMMAND_STATIONS, problems=(404,), conditional=True)
-async def delete_station_template(call: Call, parameters: OneStationTemplate) -> None:
+async def delete_station_template(call: Call, template_id: TemplateId) -> None:
     """Delete a configuration template; stations keep their values."""
     await call.remove(
         "template",
-        lambda connection: rows.template(connection, parameters.template_id),
+        lambda connection: rows.template(connection, template_id),
         lambda connection, before: rows.remove_template(connection, before.id),
     )
 
@@ -97,11 +91,9 @@ async def list_station_drift(call: Call, parameters: WhichDrift) -> Page[Station
 
 
 @post("/station-templates/{template_id}/apply", Permission.COMMAND_STATIONS, problems=(404,), example={"dry_run": True})
-async def apply_station_template(
-    call: Call, parameters: OneStationTemplate, body: ToApply
-) -> tuple[TemplateOutcome, ...]:
+async def apply_station_template(call: Call, template_id: TemplateId, body: ToApply) -> tuple[TemplateOutcome, ...]:
     """Set what differs at stations (B05), and say what became of each."""
-    found = await _template(call, parameters.template_id)
+    found = await _template(call, template_id)
     _check(call, found)
     return tuple(await apply(call.services, found, body.stations, dry=body.dry_run))
 

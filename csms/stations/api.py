@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import Page, get
-from csms.http.parameters import OneStation, Paged, pages, shown
+from csms.http.parameters import Paged, StationId, pages, shown
 from csms.http.problems import existing
 from csms.smart_charging import store as charging
 from csms.stations import store as rows
@@ -108,11 +108,11 @@ async def list_every_station(call: Call) -> tuple[ListedStation, ...]:
 
 
 @get("/stations/{station_id}", Permission.READ_STATIONS, problems=(404,))
-async def read_station(call: Call, parameters: OneStation) -> StationDetails:
+async def read_station(call: Call, station_id: StationId) -> StationDetails:
     """Return one station."""
-    row = existing("station", await call.run(rows.find, parameters.station_id))
+    row = existing("station", await call.run(rows.find, station_id))
     connections = call.services.connections
-    noticed = await connections.deviations(parameters.station_id)
+    noticed = await connections.deviations(station_id)
     quirks = quirks_of(row["vendor"], row["model"], row["firmware"], call.services.config.ocpp.quirks)
     lost = [*(lost_at(quirks) if row["protocol"] == "ocpp1.6" else ())]
     lost += [(each, "refused as not supported since its boot") for each in noticed.refused]

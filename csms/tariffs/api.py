@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, delete, get, post, put, to_station
-from csms.http.parameters import Number, OneStation, Paged, page_of
+from csms.http.parameters import Number, Paged, StationId, page_of
 from csms.http.problems import ApiError, existing, missing
 from csms.smart_charging import store as charging
 from csms.tariffs import store as rows
@@ -23,12 +23,6 @@ from v2g.ocpp.messages.tariff_cost import ClearTariffsResponse, GetTariffsRespon
 from v2g.units import LAST_MS, MICRO, Currency, Decimals, UtcMs, decimals_of
 
 PlanId = Annotated[str, msgspec.Meta(min_length=1, max_length=60, examples=["day-night"])]
-
-
-class OnePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a plan."""
-
-    plan_id: PlanId
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -109,9 +103,9 @@ async def list_tariffs(call: Call, parameters: Paged) -> Page[PricePlan]:
 
 
 @get("/tariffs/{plan_id}", Permission.READ_TARIFFS, problems=(404,), for_sites=True)
-async def read_tariff(call: Call, parameters: OnePlan) -> PricePlan:
+async def read_tariff(call: Call, plan_id: PlanId) -> PricePlan:
     """Return one price plan."""
-    return existing("plan", await call.run(rows.plan, parameters.plan_id))
+    return existing("plan", await call.run(rows.plan, plan_id))
 
 
 @post("/tariffs", Permission.WRITE_TARIFFS, status=201, example=_EXAMPLE)
@@ -183,11 +177,11 @@ async def price_example(call: Call, body: ExampleSession) -> ExampleCost:
 
 
 @delete("/tariffs/{plan_id}", Permission.WRITE_TARIFFS, problems=(404,), conditional=True)
-async def delete_tariff(call: Call, parameters: OnePlan) -> None:
+async def delete_tariff(call: Call, plan_id: PlanId) -> None:
     """Delete a price plan that is not in use."""
     await call.remove(
         "plan",
-        lambda connection: rows.plan(connection, parameters.plan_id),
+        lambda connection: rows.plan(connection, plan_id),
         lambda connection, plan: rows.remove_plan(connection, plan.id),
     )
 
@@ -231,22 +225,22 @@ async def unassign_tariff(call: Call, parameters: WhichScope) -> None:
 
 
 @to_station("PUT", "/tariff", Permission.WRITE_TARIFFS, example={"plan_id": "day-night"})
-async def set_default_tariff(call: Call, parameters: OneStation, body: DefaultTariff) -> TariffStatus:
+async def set_default_tariff(call: Call, station_id: StationId, body: DefaultTariff) -> TariffStatus:
     """Apply a plan at a station; send it to the station if that calculates costs itself (I07)."""
     service = TariffService(call.services)
-    return TariffStatus(status=await service.set_default(parameters.station_id, body.evse_id, body.plan_id))
+    return TariffStatus(status=await service.set_default(station_id, body.evse_id, body.plan_id))
 
 
 @to_station("GET", "/tariffs", Permission.READ_TARIFFS)
-async def read_station_tariffs(call: Call, parameters: OneStation) -> GetTariffsResponse:
+async def read_station_tariffs(call: Call, station_id: StationId) -> GetTariffsResponse:
     """Get the tariffs of an OCPP 2.1 station (I09)."""
-    return await TariffService(call.services).get(parameters.station_id)
+    return await TariffService(call.services).get(station_id)
 
 
 @to_station("DELETE", "/tariffs", Permission.WRITE_TARIFFS, status=200)
-async def clear_station_tariffs(call: Call, parameters: OneStation) -> ClearTariffsResponse:
+async def clear_station_tariffs(call: Call, station_id: StationId) -> ClearTariffsResponse:
     """Clear a station's default tariffs (I10)."""
-    return await TariffService(call.services).clear(parameters.station_id)
+    return await TariffService(call.services).clear(station_id)
 
 
 def _whose(assignment: Assignment) -> str:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from csms.accounts.rules import Permission
 from csms.http.call import Call
 from csms.http.operations import Page, delete, get, post, put, to_station
-from csms.http.parameters import PRINTED, OneStation, Paged, check_printed, page_of, read_cursor, write_cursor
+from csms.http.parameters import PRINTED, Paged, StationId, check_printed, page_of, read_cursor, write_cursor
 from csms.http.problems import existing, missing
 from csms.remote_control import store as commands
 from csms.tokens import local_lists
@@ -67,12 +67,6 @@ class NewStatus(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The token's new status."""
 
     status: Status
-
-
-class OneGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a group."""
-
-    group_id: GroupId
 
 
 class CacheCleared(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,9 +143,9 @@ async def list_groups(call: Call, parameters: Paged) -> Page[Group]:
 
 
 @get("/token-groups/{group_id}", Permission.READ_TOKENS, problems=(404,))
-async def read_group(call: Call, parameters: OneGroup) -> Group:
+async def read_group(call: Call, group_id: GroupId) -> Group:
     """Return one group."""
-    return existing("group", await call.run(rows.find_group, parameters.group_id))
+    return existing("group", await call.run(rows.find_group, group_id))
 
 
 @put("/token-groups", Permission.WRITE_TOKENS, example={"group_id": "fleet-7", "name": "Fleet 7"})
@@ -167,20 +161,20 @@ async def put_group(call: Call, body: Group) -> Group:
 
 
 @delete("/token-groups/{group_id}", Permission.WRITE_TOKENS, problems=(404,), conditional=True)
-async def delete_group(call: Call, parameters: OneGroup) -> None:
+async def delete_group(call: Call, group_id: GroupId) -> None:
     """Delete a group; its members stay and still belong together."""
     await call.remove(
         "group",
-        lambda connection: rows.find_group(connection, parameters.group_id),
+        lambda connection: rows.find_group(connection, group_id),
         lambda connection, group: rows.remove_group(connection, group.group_id),
     )
-    call.services.feed.publish("token_group_put", None, {"group": parameters.group_id, "blocked": False})
+    call.services.feed.publish("token_group_put", None, {"group": group_id, "blocked": False})
 
 
 @to_station("POST", "/clear-cache", Permission.WRITE_TOKENS)
-async def clear_cache(call: Call, parameters: OneStation) -> CacheCleared:
+async def clear_cache(call: Call, station_id: StationId) -> CacheCleared:
     """Have a station clear its authorization cache (C11)."""
-    return CacheCleared(status=await service.clear_cache(call.services, parameters.station_id))
+    return CacheCleared(status=await service.clear_cache(call.services, station_id))
 
 
 @post("/clear-caches", Permission.WRITE_TOKENS)
@@ -230,24 +224,24 @@ class SentList(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @get("/stations/{station_id}/local-list", Permission.READ_TOKENS, problems=(404,), tag="local_lists")
-async def read_local_list(call: Call, parameters: OneStation) -> LocalList:
+async def read_local_list(call: Call, station_id: StationId) -> LocalList:
     """Return the expected content of a station's list."""
-    found = await call.run(commands.find_local_list, parameters.station_id)
+    found = await call.run(commands.find_local_list, station_id)
     if found is None:
         raise missing("local list of that station")
     return LocalList(**{**found, "entries": msgspec.json.decode(found["entries"])})
 
 
 @to_station("POST", "/local-list/synchronise", Permission.WRITE_TOKENS, tag="local_lists")
-async def synchronise_local_list(call: Call, parameters: OneStation) -> SentList:
+async def synchronise_local_list(call: Call, station_id: StationId) -> SentList:
     """Synchronise a station's list with the tokens, by differences or in full (D01)."""
-    return _sent(await local_lists.synchronise(call.services, parameters.station_id))
+    return _sent(await local_lists.synchronise(call.services, station_id))
 
 
 @to_station("DELETE", "/local-list", Permission.WRITE_TOKENS, status=200, tag="local_lists")
-async def clear_local_list(call: Call, parameters: OneStation) -> SentList:
+async def clear_local_list(call: Call, station_id: StationId) -> SentList:
     """Empty a station's list (D01)."""
-    return _sent(await local_lists.clear(call.services, parameters.station_id))
+    return _sent(await local_lists.clear(call.services, station_id))
 
 
 def _sent(found: local_lists.ListAfterUpdate) -> SentList:

@@ -10,7 +10,7 @@ from csms.accounts.rules import Permission, allowed
 from csms.booking import held
 from csms.http.call import Call
 from csms.http.operations import STATION_PROBLEMS, Page, get, post, put
-from csms.http.parameters import Money, Number, OfStation, OneStation, Paged, money_of, one_of, pages, shown
+from csms.http.parameters import Money, Number, OfStation, Paged, StationId, money_of, one_of, pages, shown
 from csms.http.problems import conflict, existing, missing
 from csms.settlements.rules import PriceStep
 from csms.smart_charging import store as charging
@@ -325,10 +325,10 @@ async def limit_transaction(call: Call, parameters: OneTransaction, body: NewLim
 
 
 @put("/stations/{station_id}/meter-key", Permission.ADMIT_STATIONS, status=204, problems=(404,), example=_METER_KEY)
-async def set_meter_key(call: Call, parameters: OneStation, body: MeterKeySetting) -> None:
+async def set_meter_key(call: Call, station_id: StationId, body: MeterKeySetting) -> None:
     """Set the trusted public key of a station's meter; later signed values are verified with it."""
     read_key(body.public_key)
-    where = parameters.station_id, body.evse_id
+    where = station_id, body.evse_id
     await call.change(
         lambda connection: {"public_key": meter_key(connection, *where)},
         lambda connection, _before: rows.save_meter_key(connection, *where, body.public_key, call.now_ms),

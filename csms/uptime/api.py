@@ -109,12 +109,6 @@ class UptimeExclusion(NewExclusion, frozen=True, kw_only=True):
     added_ms: int
 
 
-class OneExclusion(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of an exclusion."""
-
-    exclusion_id: RowNumber
-
-
 @get("/uptime/rules", Permission.READ_STATIONS, for_sites=True)
 async def list_uptime_rules(call: Call) -> tuple[UptimeRules, ...]:
     """List definitions of uptime, with source and date of each."""
@@ -186,12 +180,12 @@ async def add_uptime_exclusion(call: Call, body: NewExclusion) -> UptimeExclusio
 
 
 @delete("/uptime/exclusions/{exclusion_id}", Permission.WRITE_MAINTENANCE, problems=(404,))
-async def delete_uptime_exclusion(call: Call, parameters: OneExclusion) -> None:
+async def delete_uptime_exclusion(call: Call, exclusion_id: RowNumber) -> None:
     """Delete a time in which outages may not count; the audit log keeps it."""
     await call.remove(
         "exclusion",
-        lambda connection: rows.exclusion(connection, parameters.exclusion_id),
-        lambda connection, _: rows.drop_exclusion(connection, parameters.exclusion_id),
+        lambda connection: rows.exclusion(connection, exclusion_id),
+        lambda connection, _: rows.drop_exclusion(connection, exclusion_id),
     )
 
 

@@ -87,18 +87,6 @@ class WhichAggregates(Span, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     width_s: Annotated[Literal[60, 900], msgspec.Meta(description="Width of the intervals, s.")] = 900
 
 
-class WhichStates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Signals of all vehicles."""
-
-    signals: Signals = None
-
-
-class OneVehicle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a vehicle."""
-
-    ev: Ev
-
-
 class LatestState(msgspec.Struct, frozen=True, kw_only=True):
     """Latest values of a vehicle by signal. `at_ms`: time of the newest one; `context`: its driving mode."""
 
@@ -217,9 +205,9 @@ class BatteryEstimates(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @get("/vehicles", Permission.READ_VEHICLES, answer=list[LatestState], large=True)
-async def list_vehicles(call: Call, parameters: WhichStates) -> Reply[bytes]:
+async def list_vehicles(call: Call, signals: Signals = None) -> Reply[bytes]:
     """Return the latest states of all vehicles that the caller may see, as for a map."""
-    names = set(_signals(call, parameters.signals))
+    names = set(_signals(call, signals))
     latest = call.backend.latest
     evs = call.caller.only_evs
     states = latest.all() if evs is None else [each for ev in sorted(evs) if (each := latest.get(ev)) is not None]
@@ -248,10 +236,10 @@ def _shown(state: VehicleState, names: set[str]) -> LatestState:
 
 
 @get("/vehicles/{ev}", Permission.READ_VEHICLES, problems=(404,))
-async def read_vehicle(call: Call, parameters: OneVehicle) -> FullState:
+async def read_vehicle(call: Call, ev: Ev) -> FullState:
     """Return a vehicle's latest state."""
-    call.require_vehicle(parameters.ev)
-    state = call.backend.latest.get(parameters.ev)
+    call.require_vehicle(ev)
+    state = call.backend.latest.get(ev)
     if state is None:
         raise missing("vehicle")
     names = set(_signals(call, None))
@@ -425,13 +413,13 @@ async def export_vehicle_values(call: Call, parameters: WhichExport) -> Reply[Do
 
 
 @delete("/vehicles/{ev}/telemetry", Permission.ERASE_TELEMETRY)
-async def erase_vehicle_telemetry(call: Call, parameters: OneVehicle) -> None:
+async def erase_vehicle_telemetry(call: Call, ev: Ev) -> None:
     """Erase what a vehicle has delivered until now: records, aggregates, latest state, also in the sinks.
 
     Checkpoints of charging journals stay: they prove settlements. What the vehicle delivers later is stored.
     """
-    call.require_vehicle(parameters.ev)
-    await call.backend.ingest.erase(parameters.ev)
+    call.require_vehicle(ev)
+    await call.backend.ingest.erase(ev)
 
 
 def _signals(call: Call, names: str | None) -> Sequence[str]:

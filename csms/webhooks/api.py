@@ -96,16 +96,13 @@ class Which(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ids: Annotated[tuple[int, ...], msgspec.Meta(max_length=1000)] | None = None
 
 
-class OneWebhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Path of a webhook."""
-
-    webhook_id: Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
+WebhookId = Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
 
 
 class ItsDeliveries(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Path of a webhook's deliveries."""
 
-    webhook_id: Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
+    webhook_id: WebhookId
 
 
 @get("/webhooks", Permission.MANAGE_WEBHOOKS)
@@ -116,9 +113,9 @@ async def list_webhooks(call: Call, parameters: Paged) -> Page[Webhook]:
 
 
 @get("/webhooks/{webhook_id}", Permission.MANAGE_WEBHOOKS, problems=(404,))
-async def read_webhook(call: Call, parameters: OneWebhook) -> Webhook:
+async def read_webhook(call: Call, webhook_id: WebhookId) -> Webhook:
     """Return one webhook."""
-    return _shown(existing("webhook", await call.run(rows.find, parameters.webhook_id)))
+    return _shown(existing("webhook", await call.run(rows.find, webhook_id)))
 
 
 @post(
@@ -160,7 +157,7 @@ async def make_webhook(call: Call, body: NewWebhook) -> Reply[MadeWebhook]:
 @patch(
     "/webhooks/{webhook_id}", Permission.MANAGE_WEBHOOKS, problems=(404,), conditional=True, example={"enabled": True}
 )
-async def change_webhook(call: Call, parameters: OneWebhook, body: ChangedWebhook) -> Webhook:
+async def change_webhook(call: Call, webhook_id: WebhookId, body: ChangedWebhook) -> Webhook:
     """Change a webhook."""
     if body.url is not msgspec.UNSET:
         check_url(body.url, call.backend.webhooks.reach)
@@ -171,33 +168,33 @@ async def change_webhook(call: Call, parameters: OneWebhook, body: ChangedWebhoo
         wanted["failures"] = 0
 
     def write(connection: Connection, _before: Webhook | None) -> None:
-        known = existing("webhook", rows.find(connection, parameters.webhook_id))
+        known = existing("webhook", rows.find(connection, webhook_id))
         rows.replace(connection, msgspec.structs.replace(known, **wanted))
 
-    after = await call.put(_reader(parameters.webhook_id), write)
+    after = await call.put(_reader(webhook_id), write)
     await call.backend.webhooks.refresh()
     return after
 
 
 @post("/webhooks/{webhook_id}/secret", Permission.MANAGE_WEBHOOKS, status=201, problems=(404,), confidential=True)
-async def renew_webhook_secret(call: Call, parameters: OneWebhook) -> NewSecret:
+async def renew_webhook_secret(call: Call, webhook_id: WebhookId) -> NewSecret:
     """Replace a webhook's signing secret."""
     secret = make_secret(secrets.token_bytes(32))
-    sealed = call.backend.webhooks.seal(parameters.webhook_id, secret)
+    sealed = call.backend.webhooks.seal(webhook_id, secret)
     await call.update(
         "webhook",
-        _reader(parameters.webhook_id),
+        _reader(webhook_id),
         lambda connection, webhook: rows.change_secret(connection, webhook.webhook_id, sealed),
     )
     return NewSecret(secret=secret)
 
 
 @delete("/webhooks/{webhook_id}", Permission.MANAGE_WEBHOOKS, problems=(404,), conditional=True)
-async def delete_webhook(call: Call, parameters: OneWebhook) -> None:
+async def delete_webhook(call: Call, webhook_id: WebhookId) -> None:
     """Delete a webhook and its pending deliveries."""
     await call.remove(
         "webhook",
-        _reader(parameters.webhook_id),
+        _reader(webhook_id),
         lambda connection, webhook: rows.remove(connection, webhook.webhook_id),
     )
     await call.backend.webhooks.refresh()
@@ -216,10 +213,10 @@ async def list_deliveries(call: Call, parameters: ItsDeliveries) -> Page[Deliver
 
 
 @post("/webhooks/{webhook_id}/replay", Permission.MANAGE_WEBHOOKS, problems=(404,), example={"ids": [1, 2]})
-async def replay_deliveries(call: Call, parameters: OneWebhook, body: Which) -> Replayed:
+async def replay_deliveries(call: Call, webhook_id: WebhookId, body: Which) -> Replayed:
     """Deliver again: some deliveries, or all abandoned ones."""
-    existing("webhook", await call.run(rows.find, parameters.webhook_id))
-    count = await call.run(rows.replay, parameters.webhook_id, body.ids, call.now_ms)
+    existing("webhook", await call.run(rows.find, webhook_id))
+    count = await call.run(rows.replay, webhook_id, body.ids, call.now_ms)
     await call.backend.webhooks.refresh()
     return Replayed(deliveries=count)
 
