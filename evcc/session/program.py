@@ -80,12 +80,13 @@ def advance(
         return msgspec.structs.replace(progress, ended="departure")
     while progress.index < len(program):
         step = program[progress.index]
+        timed_out = step.for_s is not None and session_ms - progress.since_ms >= step.for_s * 1000
         over = (
             planned.over
             if step.do == "plan" and planned.over is not None
-            else _is_over(step, progress, battery, discharge, session_ms=session_ms, pays_later=pays_later)
+            else _is_over(step, progress, battery, discharge, pays_later=pays_later)
         )
-        if not over:
+        if not (timed_out or over):
             return progress
         progress = begin(battery, session_ms, index=progress.index + 1)
     return msgspec.structs.replace(progress, ended="program_finished")
@@ -97,11 +98,8 @@ def _is_over(
     battery: BatteryState,
     discharge: Permit,
     *,
-    session_ms: int,
     pays_later: bool,
 ) -> bool:
-    if step.for_s is not None and session_ms - progress.since_ms >= step.for_s * 1000:
-        return True
     if step.do == "wait":
         return step.for_s is None  # nothing to wait for
     if step.do == "follow":

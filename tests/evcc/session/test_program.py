@@ -69,6 +69,17 @@ def test_who_follows_leaves_the_direction_to_the_charger_until_departure() -> No
     assert program.charges_before_discharge(steps, at)
 
 
+def test_a_planned_step_ends_after_its_time_at_the_latest() -> None:
+    steps, plan = (ProgramStep(do="plan", for_s=60),), program.PlannedProgram(3_000, over=False)
+    at = program.begin(BATTERY, NOW)
+    for later_ms, ended in ((59_999, ""), (60_000, "program_finished")):
+        session_ms, left_ms = NOW + later_ms, 10**9
+        after = program.advance(
+            steps, at, BATTERY, YES, session_ms=session_ms, left_ms=left_ms, pays_later=True, planned=plan
+        )
+        assert after.ended == ended
+
+
 def test_departure_ends_the_program_whatever_it_does() -> None:
     assert move(STEPS, program.begin(BATTERY, NOW), utc_ms=LATER).ended == "departure"
 
