@@ -329,8 +329,8 @@ def judge_usage(
     )
     timed = not of_clock and not of_states
     judged = JudgedUsage(usage=usage, findings=tuple(findings), timed=timed, imports=stood[0], exports=stood[1])
-    costs = [each.cost_wh for each in events if each.cost_wh is not None]
-    if costs and not transaction.active:
+    costs = [each.cost_wh for each in events if each.kind == "Ended" and each.cost_wh is not None]
+    if costs:  # one of before is of a part (I12)
         taken = judged.import_mwh
         if abs(costs[-1] * 1000 - taken) > max(_COST_MWH, taken // 100):
             detail = f"the station's cost is for {costs[-1]:g} Wh, its register says {wh(taken)} Wh"

@@ -224,7 +224,7 @@ def release_cost(connection: Connection, station_id: str, transaction_id: str, n
     event = transaction_events.c
     documents = connection.execute(
         select(event.document)
-        .where((event.station_id == station_id) & (event.transaction_id == transaction_id))
+        .where((event.station_id == station_id) & (event.transaction_id == transaction_id) & (event.kind == "Ended"))
         .order_by(event.seq_no.desc())
     ).scalars()
     requests = (typed_json.decode(each, TransactionEventRequest) for each in documents if '"costDetails"' in each)

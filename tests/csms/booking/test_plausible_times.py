@@ -484,6 +484,7 @@ def test_the_last_cost_of_an_ended_transaction_counts() -> None:
         assert [each.reason for each in judgement.findings] == found
     update = heard(1, "Updated", START + MINUTE, reading(START + MINUTE, 1100), cost_wh=9.0)
     assert details(judged(begun(), update)) == [], "it goes on"
+    assert details(judged(begun(cost_wh=9.0), ended())) == [], "of a part: the station could not calculate the rest"
 
 
 # -- what is said without more

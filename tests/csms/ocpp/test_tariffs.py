@@ -17,6 +17,7 @@ from csms.tariffs import store as tariffs
 from csms.tariffs.store import Scope
 from csms.tariffs.work import CostAnnouncer, TariffService
 from csms.tokens.rules import normalise
+from csms.transactions import store as transactions
 from tests.csms.api.support import serving
 from tests.csms.backend import Backend
 from tests.csms.charging import TOKENS, VALID, Charging
@@ -356,12 +357,16 @@ async def test_the_cost_that_a_station_works_out_is_stored(csms: Backend) -> Non
 
 
 async def test_a_cost_that_a_station_could_not_work_out_is_worked_out_here(csms: Backend) -> None:
+    """I12.FR.14: what it has calculated is of a part, also where the event with that comes last."""
     charging = await local(csms)
-    part = msgspec.json.decode(msgspec.json.encode(cost_details(Bill(currency="EUR"))))
-    extra = {"costDetails": part | {"failureToCalculate": True}}  # I12.FR.14
+    part = msgspec.json.decode(msgspec.json.encode(cost_details(Bill(currency="EUR", energy_mwh=1_000_000))))
+    charging.seq_no += 1
     charging.wh += 4000
+    extra = {"costDetails": part | {"failureToCalculate": True}}
     answer = await charging.event("Ended", "EVDeparted", context="Transaction.End", extra=extra)
     assert answer["totalCost"] == 2.4
+    csms.clock.advance(-90)
+    await charging.event("Updated", "RunningCost", seq_no=2, extra={"costDetails": part}, offline=True)
     kept = await csms.services.store.run(tariffs.cost, charging.station.id, charging.id)
     assert kept is not None
     assert (kept["source"], kept["final"], kept["incl_tax"]) == ("csms", True, 2_400_000)
@@ -401,6 +406,21 @@ async def test_a_drivers_plan_that_pays_for_energy_fed_back_is_worked_out_here(
     own = Bill(currency="EUR", excl_tax=2_000_000, incl_tax=2_400_000, energy_mwh=4_000_000)
     extra = {"costDetails": msgspec.json.decode(msgspec.json.encode(cost_details(own)))}
     charging.wh += 4000
+    answer = await charging.event("Ended", "EVDeparted", context="Transaction.End", extra=extra)
+    assert answer["totalCost"] == 4.8
+
+
+async def test_a_cost_is_worked_out_here_once_a_plan_of_its_transaction_pays_for_energy_fed_back(csms: Backend) -> None:
+    charging = await local(csms)
+    both = msgspec.structs.replace(NEW, id="both", export=Charge(rates=(Rate(price="0.2"),)))
+    run = csms.services.store.run
+    await run(tariffs.add_plan, both, 0)
+    transaction = await run(transactions.get, charging.station.id, charging.id)
+    assert transaction is not None
+    await run(tariffs.change_plan, transaction, both, csms.clock.utc_ms())
+    own = cost_details(Bill(currency="EUR", excl_tax=2_000_000, incl_tax=2_400_000, energy_mwh=4_000_000))
+    charging.wh += 4000
+    extra = {"costDetails": msgspec.json.decode(msgspec.json.encode(own))}
     answer = await charging.event("Ended", "EVDeparted", context="Transaction.End", extra=extra)
     assert answer["totalCost"] == 4.8
 
