@@ -2,13 +2,18 @@
 
 from typing import Any
 
+from sqlalchemy import Connection, select
+
 from csms.remote_control import work as remote_control
 from csms.retention import store as retention
 from csms.tokens import local_lists
 from csms.tokens import store as tokens
 from csms.tokens.rules import Allowance, Group, Place, Terms, Token, TokenEntry, normalise
+from csms.transactions.tables import transactions
+from csms.transactions.work import TransactionWatch
 from tests.csms.backend import Backend
 from tests.csms.charging import VALID, Charging
+from tests.csms.customers import accepted
 from tests.csms.fixtures import Start
 from tests.csms.scripted_station import Payload, ScriptedStation
 from v2g.ocpp.messages.authorization import IdToken
@@ -69,6 +74,22 @@ async def test_tokens_of_a_local_list_have_their_group(backend: Start) -> None:
         await charging.unplugged()
 
 
+def stored_answers(connection: Connection) -> list[str]:
+    """Return what was answered about the tokens of transactions."""
+    return list(connection.execute(select(transactions.c.answer)).scalars())
+
+
+async def test_a_master_pass_stops_a_transaction_and_starts_none(backend: Start) -> None:
+    """C16: also where the station says so with the end only."""
+    group = Group(group_id="family", master_pass=True)
+    async with backend(tokens=GROUPED, token_groups=(group,)) as csms:
+        charging, found = Charging(csms, await csms.booted()), []
+        for kind, trigger in (("Started", "Authorized"), ("Updated", "StopAuthorized"), ("Ended", "EVDeparted")):
+            found.append((await charging.event(kind, trigger, token=VALID))["idTokenInfo"]["status"])
+        assert found == ["Invalid", "Accepted", "Accepted"]
+        assert await csms.services.store.read(stored_answers) == ["Invalid"], "what is booked depends on how it began"
+
+
 # -- OCPP 2.1
 
 
@@ -107,6 +128,22 @@ async def test_a_prepaid_token_lowers_the_limit_of_a_start_also_after_a_lost_ans
         csms.clock.now_ms = 1_767_225_600_000
         answer = await charging.event("Started", "RemoteStart", token=VALID, seq_no=0, extra={"transactionInfo": info})
         assert answer["transactionLimit"] == {"maxCost": 12.5, "maxEnergy": 20_000.0}
+
+
+async def test_what_a_driver_has_left_is_kept_beside_an_operators_limit(csms: Backend) -> None:
+    """Before 2.1 the back end looks after both."""
+    station, watch = await csms.booted(), TransactionWatch(csms.services)
+    await prepaid(csms, "12.50")
+    station.answers["RequestStopTransaction"] = accepted
+    charging = Charging(csms, station)
+    await charging.plugged()
+    await watch.limit(station.id, charging.id, TransactionLimit(max_energy=900.0))
+    await charging.event("Updated", "Authorized", token=VALID)
+    for wh, asked in ((899, 0), (1, 1)):
+        charging.wh += wh
+        await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+        await watch.look(station.id)
+        assert len(station.payloads("RequestStopTransaction")) == asked
 
 
 # -- beyond the cases

@@ -217,6 +217,24 @@ async def test_repeated_and_contradicting_events_are_told_apart(charging: Chargi
     assert kinds == ["conflict", "register_decreased"]
 
 
+async def test_each_event_is_reported_as_what_it_is_with_the_energy_so_far(csms: Backend, charging: Charging) -> None:
+    now_ms = csms.clock.now_ms
+    for kind, seq_no, wh in (
+        ("Started", 0, 0),
+        ("Updated", 1, 500),
+        ("Updated", 1, 0),
+        ("Ended", 2, 700),
+        ("Ended", 2, 9),
+    ):
+        csms.clock.now_ms, charging.wh = now_ms, charging.wh + wh
+        await charging.event(kind, "Trigger", seq_no=seq_no, context="Sample.Periodic")
+    found = [each for each in csms.events.reported if each.name.startswith("transaction_") and "seq_no" in each.data]
+    assert [(each.name[len("transaction_") :], each.data["seq_no"], each.data["import_wh"]) for each in found] == [
+        ("started", 0, "1000"), ("updated", 1, "1500"), ("event_duplicate", 1, "1500"), ("ended", 2, "2200"),
+        ("event_conflict", 2, "2200"),
+    ]  # fmt: skip
+
+
 # -- 2.1: limits of transactions, and transactions that go on after an interruption
 
 
@@ -343,6 +361,21 @@ async def test_a_transaction_has_the_profile_of_the_remote_start_that_it_names(c
     assert [(evse_id, held) for evse_id, _, held in stored] == [(2, bound)]
     (matched,) = csms.events.named("remote_start_matched")
     assert matched.data.items() >= {"remote_start": started.remote_start_id, "known": True}.items()
+
+
+async def test_the_limit_of_a_remote_start_comes_before_an_operators(csms: Backend) -> None:
+    """Each is for one answer: that to the event which names the start, and the next one."""
+    station = await csms.booted(version="2.1")
+    station.answers["RequestStartTransaction"] = {"status": "Accepted"}
+    token, limit = IdToken(id_token=VALID["idToken"], type=VALID["type"]), TransactionLimit(max_energy=5_000.0)
+    started = await remote_control.start(csms.services, station.id, token, evse_id=1, limit=limit)
+    charging = Charging(csms, station)
+    await charging.plugged()
+    await want(csms, charging, max_time=60)
+    info = {"transactionId": charging.id, "remoteStartId": started.remote_start_id}
+    answers = [await charging.event("Updated", "RemoteStart", extra={"transactionInfo": info})]
+    answers += [await charging.event("Updated", "MeterValuePeriodic") for _ in range(2)]
+    assert [each.get("transactionLimit") for each in answers] == [{"maxEnergy": 5_000.0}, {"maxTime": 60}, None]
 
 
 async def test_a_cost_limit_is_told_with_the_cost(csms: Backend) -> None:
