@@ -51,6 +51,17 @@ def test_repeated_requests_are_one_matching_and_new_runs_another() -> None:
     assert [(each.run_id[-1], each.requests) for each in watch.conversations] == [("1", 3), ("2", 1)]
 
 
+def test_an_answer_with_another_run_id_is_shown_as_ignored() -> None:
+    """A charger that put the vehicle's address there (pyPLC, 2023-05-03) left a Porsche Taycan asking."""
+    watch = SlacWatch()
+    watch.take(_parameters(1), 1)
+    wrong = mme.CmSlacParmCnf(run_id=PEV + bytes(2), forwarding_sta=PEV)
+    assert watch.take(mme.encode(MmeFrame(PEV, EVSE, wrong)), 2) is None
+    (seen,) = watch.conversations
+    assert (seen.stage, seen.chargers) == ("asking", ())
+    assert seen.ignored == "02:00:00:00:01:01 answers with run 0200000002010000"
+
+
 def test_a_flood_of_vehicles_is_forgotten_from_the_oldest_on() -> None:
     watch = SlacWatch()
     for number in range(1000):

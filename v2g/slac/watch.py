@@ -37,7 +37,8 @@ class ReportedAttenuation(msgspec.Struct, frozen=True):
 
 
 class WatchedMatching(msgspec.Struct, frozen=True, kw_only=True):
-    """One matching of one vehicle. `steps` are stages and when they were reached, ms after `time_ns`."""
+    """One matching of one vehicle. `steps` are stages and when they were reached, ms after `time_ns`. `ignored` is a
+    charger's message to the vehicle with another run id, which the vehicle ignores."""
 
     pev: str
     run_id: str
@@ -50,6 +51,7 @@ class WatchedMatching(msgspec.Struct, frozen=True, kw_only=True):
     measured: tuple[ReportedAttenuation, ...] = ()
     chosen: str = ""
     nid: str = ""
+    ignored: str = ""
 
 
 """Feed every frame to `take`; `conversations` are all matchings seen, oldest first."""
@@ -79,14 +81,14 @@ class SlacWatch:
             case mme.CmSlacParmReq():
                 return self._asked(source, message.run_id.hex(), time_ns)
             case mme.CmSlacParmCnf():
-                known = self._of(destination, message.run_id)
+                known = self._answer(destination, message.run_id, source)
                 return known and self._go(known, "answered", time_ns, chargers=_with(known.chargers, source))
             case mme.CmStartAttenCharInd() | mme.CmMnbcSoundInd():
                 known = self._of(source, message.run_id)
                 sounded = isinstance(message, mme.CmMnbcSoundInd)
                 return known and self._go(known, "sounding", time_ns, sounds=known.sounds + sounded)
             case mme.CmAttenCharInd():
-                known = self._of(destination, message.run_id)
+                known = self._answer(destination, message.run_id, source)
                 return known and self._measured(known, source, message, time_ns)
             case _:
                 return self._chosen(source, destination, message, time_ns)
@@ -100,7 +102,7 @@ class SlacWatch:
                 known = self._of(source, message.run_id)
                 return known and self._go(known, "choosing", time_ns, chosen=message.evse_mac.hex(":"))
             case mme.CmSlacMatchCnf():
-                known = self._of(destination, message.run_id)
+                known = self._answer(destination, message.run_id, source)
                 return known and self._go(known, "matched", time_ns, chosen=source, nid=message.nid.hex())
             case _:
                 return None
@@ -120,6 +122,14 @@ class SlacWatch:
 
     def _of(self, pev: str, run_id: bytes) -> WatchedMatching | None:
         return self._found.get((pev, run_id.hex()))
+
+    def _answer(self, pev: str, run_id: bytes, evse: str) -> WatchedMatching | None:
+        """Return the matching that a charger's message is for; note one that is for none of the vehicle's."""
+        known, latest = self._of(pev, run_id), self._latest.get(pev, ("", ""))
+        if known is None and latest in self._found:
+            ignored = f"{evse} answers with run {run_id.hex()}"
+            self._found[latest] = msgspec.structs.replace(self._found[latest], ignored=ignored)
+        return known
 
     def _measured(
         self, known: WatchedMatching, evse: str, message: mme.CmAttenCharInd, time_ns: int

@@ -92,6 +92,7 @@ def panel(conversation: WatchedMatching) -> RenderableType:
     pictures = [picture(each, chosen=each.evse == conversation.chosen) for each in conversation.measured]
     facts = f"requests {conversation.requests}, responses {len(conversation.chargers)}, sounds {conversation.sounds}"
     ending = f", network {conversation.nid}" if conversation.nid else ""
+    ending += f"; ignored: {conversation.ignored}" if conversation.ignored else ""
     return Panel(
         Group(steps(conversation), Text(facts + ending), *pictures),
         title=f"vehicle {conversation.pev}, run {conversation.run_id}",
@@ -150,6 +151,8 @@ def plain(report: ModemReport | None, conversations: list[WatchedMatching]) -> l
     for each in conversations:
         reached = " ".join(f"{stage}={after:.0f}ms" for stage, after in each.steps)
         rows.append(("matching", each.pev, each.run_id, each.stage, reached))
+        if each.ignored:
+            rows.append(("ignored", each.pev, each.run_id, each.ignored))
         for measured in each.measured:
             word = "chosen" if measured.evse == each.chosen else "measured"
             groups = " ".join(map(str, measured.groups))
@@ -195,6 +198,7 @@ def _conversation(conversation: WatchedMatching) -> list[str]:
         ("chargers", ", ".join(conversation.chargers) or "none"),
         ("chosen", conversation.chosen or "none"),
         ("network", conversation.nid or "none"),
+        ("ignored", conversation.ignored or "none"),
     ]
     parts = [f"<h2>Matching of {escape(conversation.pev)}: {escape(conversation.stage)}</h2>", _pairs(rows)]
     for each in conversation.measured:
