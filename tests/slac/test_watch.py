@@ -51,6 +51,17 @@ def test_repeated_requests_are_one_matching_and_new_runs_another() -> None:
     assert [(each.run_id[-1], each.requests) for each in watch.conversations] == [("1", 3), ("2", 1)]
 
 
+def test_a_vehicle_that_begins_again_with_the_same_run_id_leaves_its_first_matching() -> None:
+    watch = SlacWatch()
+    answer = mme.encode(MmeFrame(PEV, EVSE, mme.CmSlacParmCnf(run_id=bytes(7) + b"\x01", forwarding_sta=PEV)))
+    watch.take(_parameters(1), 1)
+    watch.take(answer, 2)
+    watch.take(_parameters(1), 3)
+    assert [each.stage for each in watch.conversations] == ["answered", "asking"]
+    watch.take(answer, 4)
+    assert [each.stage for each in watch.conversations] == ["answered", "answered"]
+
+
 def test_an_answer_with_another_run_id_is_shown_as_ignored() -> None:
     """A charger that put the vehicle's address there (pyPLC, 2023-05-03) left a Porsche Taycan asking."""
     watch = SlacWatch()

@@ -3,6 +3,7 @@
 Nothing is sent or evaluated; participants, progress, and measurements are reported.
 """
 
+import itertools
 from collections import OrderedDict
 from typing import Final, Literal
 
@@ -61,8 +62,10 @@ class SlacWatch:
     """Feed every frame to `take`; `conversations` are all matchings seen, oldest first."""
 
     def __init__(self) -> None:
-        self._found: OrderedDict[tuple[str, str], WatchedMatching] = OrderedDict()
-        self._latest: dict[str, tuple[str, str]] = {}  # vehicle -> its matching now
+        self._found: OrderedDict[int, WatchedMatching] = OrderedDict()  # numbered: some vehicles use one run id for all
+        self._runs: dict[tuple[str, str], int] = {}  # vehicle and run id -> the newest of them
+        self._latest: dict[str, int] = {}  # vehicle -> its matching now
+        self._numbers = itertools.count(1)
 
     @property
     def conversations(self) -> list[WatchedMatching]:
@@ -96,7 +99,7 @@ class SlacWatch:
     def _chosen(self, source: str, destination: str, message: Mme, time_ns: int) -> WatchedMatching | None:
         match message:
             case mme.CmValidateReq():
-                known = self._found.get(self._latest.get(source, ("", "")))
+                known = self._found.get(self._latest.get(source, 0))
                 return known and self._go(known, "validating", time_ns)
             case mme.CmSlacMatchReq():
                 known = self._of(source, message.run_id)
@@ -109,23 +112,24 @@ class SlacWatch:
 
     def _asked(self, pev: str, run_id: str, time_ns: int) -> WatchedMatching:
         key = pev, run_id
-        known = self._found.get(key)
+        known = self._found.get(self._runs.get(key, 0))
         if known is None or known.stage != "asking":  # a restarted run is another matching
-            self._found.pop(key, None)
             known = WatchedMatching(pev=pev, run_id=run_id, time_ns=time_ns, steps=(("asking", 0.0),))
+            self._runs[key] = next(self._numbers)
             if len(self._found) >= CONVERSATIONS:
-                self._found.popitem(last=False)
-            self._latest = {who: where for who, where in self._latest.items() if where in self._found}
-        self._latest[pev] = key
-        self._found[key] = msgspec.structs.replace(known, requests=known.requests + 1)
-        return self._found[key]
+                gone, _ = self._found.popitem(last=False)
+                self._runs = {each: number for each, number in self._runs.items() if number > gone}
+                self._latest = {each: number for each, number in self._latest.items() if number > gone}
+        number = self._latest[pev] = self._runs[key]
+        self._found[number] = msgspec.structs.replace(known, requests=known.requests + 1)
+        return self._found[number]
 
     def _of(self, pev: str, run_id: bytes) -> WatchedMatching | None:
-        return self._found.get((pev, run_id.hex()))
+        return self._found.get(self._runs.get((pev, run_id.hex()), 0))
 
     def _answer(self, pev: str, run_id: bytes, evse: str) -> WatchedMatching | None:
         """Return the matching that a charger's message is for; note one that is for none of the vehicle's."""
-        known, latest = self._of(pev, run_id), self._latest.get(pev, ("", ""))
+        known, latest = self._of(pev, run_id), self._latest.get(pev, 0)
         if known is None and latest in self._found:
             ignored = f"{evse} answers with run {run_id.hex()}"
             self._found[latest] = msgspec.structs.replace(self._found[latest], ignored=ignored)
@@ -146,7 +150,7 @@ class SlacWatch:
             after_ms = round((time_ns - known.time_ns) / 1e6, 3)
             changes |= {"stage": stage, "steps": (*known.steps, (stage, after_ms))}
         changed: WatchedMatching = msgspec.structs.replace(known, **changes)
-        self._found[known.pev, known.run_id] = changed
+        self._found[self._runs[known.pev, known.run_id]] = changed
         return changed
 
 
