@@ -133,6 +133,17 @@ def test_what_cannot_be_read_is_said(folder: Path) -> None:
     assert "refused" in members["health-1.json"]
 
 
+def test_files_of_one_name_are_both_kept_and_binary_ones_left_out(folder: Path) -> None:
+    (folder / "secc.pcapng").write_bytes(b"\n\r\r\n\0\0\x01\x87\x0e\xab\xcd")
+    (folder / "run").mkdir()
+    (folder / "run" / "secc.log").write_text("the session ended\n")
+    files = [str(folder / each) for each in ("secc.pcapng", "secc.log", "run/secc.log")]
+    members = bundle(folder, "--config", str(folder / "secc.toml"), *files)
+    assert members["secc.pcapng"].startswith("not text")
+    kept = [content for name, content in members.items() if name.endswith("secc.log")]
+    assert [("ended" in each, "cable check" in each) for each in kept] == [(False, True), (True, False)]
+
+
 def test_a_file_without_its_program_is_refused(folder: Path) -> None:
     done = CliRunner().invoke(app, ["diag", "bundle", "--config", str(folder / "my.toml")])
     assert done.exit_code != 0

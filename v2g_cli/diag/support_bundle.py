@@ -163,7 +163,7 @@ def write(
         for secret in secrets_in(document):
             scrubber.hide(secret)
     members: dict[str, str] = {"machine.json": _json({"v2g-engine": VERSION, "checks": list(checks(this_machine()))})}
-    written = [(path.name, path) for path in files]
+    written = {path.resolve(): path.name for path in files}
     for program, path in configs:
         document = read[program]
         members[f"{program}.config.json"] = _json(scrubber.value(document))
@@ -172,8 +172,10 @@ def write(
         for key, name in (("events", f"{program}.events.jsonl"), ("file", f"{program}.log")):
             match document:
                 case {"log": dict(log)} if isinstance(file := log.get(key), str):
-                    written.append((name, path.parent / file))
-    for name, path in written:
+                    written[(path.parent / file).resolve()] = name
+    for path, name in written.items():
+        while name in members:  # of two runs
+            name = f"other-{name}"
         members[name] = "".join(f"{_scrubbed(line, scrubber)}\n" for line in _last(path))
     members |= {name: f"{_scrubbed(answer, scrubber)}\n" for name, answer in answers.items()}
     for unit in _UNITS:
@@ -227,9 +229,12 @@ def _last(path: Path) -> Sequence[str]:
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - LINES * LONGEST))
-            return deque((line.decode(errors="replace").rstrip("\n") for line in file), LINES)
+            lines = deque(file, LINES)
     except OSError as error:
         return (f"{error.strerror}",)
+    if any(b"\0" in line for line in lines):
+        return ("not text, such as a recording or a compressed log: left out, as its identifiers cannot be replaced",)
+    return [line.decode(errors="replace").rstrip("\n") for line in lines]
 
 
 def _json(value: object) -> str:
