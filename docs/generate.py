@@ -110,11 +110,6 @@ def home_entities() -> str:
     )
 
 
-def sequence_picture(name: str) -> str:
-    """Return the line that shows the picture of a chart."""
-    return f"![Sequence chart {name}](charts/{name.lower()}.svg)\n"
-
-
 def pictures() -> Mapping[Path, Callable[[], str]]:
     """Return every picture of the documentation: its file, and what makes its text."""
     from v2g.iso15118.d20.charts import Family
@@ -147,11 +142,6 @@ def evse_ways() -> charts.Ways:
         for chart in CHARTS.values()
         for state, leads in chart.items()
     }
-
-
-def evse_states() -> str:
-    """Return the picture of the states of an EVSE."""
-    return "![States of an EVSE](charts/evse.svg)\n"
 
 
 def _side_charts() -> "Mapping[PayloadType, Chart]":
@@ -649,7 +639,6 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "duty-table": duty_table,
     "error-tree": error_tree,
     "event-stages": events.stages,
-    "evse-states": evse_states,
     "events": events.page,
     "fields": fields,
     "hardware-faults": hardware_faults,
@@ -674,7 +663,6 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "response-codes": response_codes.table,
     "run-rules": run_rules,
     "scenarios": scenarios,
-    "sequence-picture": sequence_picture,
     "sequence-table": sequence_table,
     "service-parameters": service_parameters.table,
     "shared-configuration": configuration.shared,

@@ -17,7 +17,7 @@ from csms.direct_payments.work import begin
 from csms.drivers import api as drivers
 from csms.drivers import store as rows
 from csms.drivers.store import DriversEvse
-from csms.drivers.work import code_for, opens, session_code
+from csms.drivers.work import code_for, opens
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
 from csms.tariffs.rules import OfferedPrices, changes, offered
@@ -80,7 +80,7 @@ def _session(visit: Visit, station: str, transaction_id: str) -> str:
     """Return the address of a session's page, "" without a session."""
     if not transaction_id:
         return ""
-    return place("q", station, "session", transaction_id, session_code(visit.services, station, transaction_id))
+    return place("q", station, "session", transaction_id, code_for(visit.services, "session", station, transaction_id))
 
 
 @page("/q/{station_id}/{evse_id}/{code}", public=True)

@@ -5,7 +5,6 @@ import uuid
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec.structs import asdict
 
 from csms.accounts.rules import Permission
 from csms.dispatch.work import Dispatched
@@ -14,10 +13,10 @@ from csms.fleets.rules import Fleet, FleetBid, FleetCall, describe_call
 from csms.fleets.work import FLEET_CHANGED, Fleets
 from csms.http.call import Call
 from csms.http.operations import Page, delete, get, post, put
-from csms.http.parameters import Money, Paged, money_of, page_of
+from csms.http.parameters import Money, Paged, in_money, money_of, page_of
 from csms.http.problems import ApiError, existing
-from v2g.energy.dispatch.earnings import Earnings, earnings
-from v2g.energy.dispatch.flexibility import Bid, FleetRange, bids, capabilities
+from v2g.energy.dispatch.earnings import earnings
+from v2g.energy.dispatch.flexibility import FleetRange, bids, capabilities
 from v2g.energy.dispatch.forecast import QuarterForecast, Series, Skill
 from v2g.energy.dispatch.plan import Method, VehiclePlan
 from v2g.energy.dispatch.planner import check_solver
@@ -208,12 +207,11 @@ async def read_plan(call: Call, fleet_id: FleetId) -> ShownPlan:
     earned = await asyncio.to_thread(earnings, problem, plan)
     words = explain(problem, plan, earned, zone=fleet.tzinfo)
     currency = call.services.config.grid.currency
-    shown = asdict(plan)
     return ShownPlan(
-        plan=PlannedPowers(gap=money_of(shown.pop("gap_micro"), currency), **shown),
+        plan=PlannedPowers(**in_money(plan, currency)),
         call=found.call,
         explanation=words if found.call is None else (describe_call(found.call, fleet.tzinfo), *words),
-        earnings=_earnings(earned, call.services.config.grid.currency),
+        earnings=PlannedEarnings(net=money_of(earned.net_micro, currency), **in_money(earned, currency)),
         chart=chart(problem, plan, zone=fleet.tzinfo),
     )
 
@@ -280,10 +278,7 @@ async def call_bid(call: Call, fleet_id: FleetId, bid_id: BidId, body: CalledBid
 
 
 def _shown_bid(call: Call, bid: FleetBid) -> ShownBid:
-    currency = call.services.config.grid.currency
-    shown = asdict(bid)
-    price, paid = (money_of(shown.pop(name), currency) for name in ("price_micro_per_kwh", "paid_micro"))
-    return ShownBid(price_per_kwh=price, paid=paid, **shown)
+    return ShownBid(**in_money(bid, call.services.config.grid.currency))
 
 
 @get("/fleets/{fleet_id}/capability", Permission.READ_ENERGY, problems=(404, 409), for_sites=True)
@@ -293,27 +288,8 @@ async def read_capability(call: Call, fleet_id: FleetId) -> Capability:
     found = await Fleets(call.services).plan(fleet)
     ranges = capabilities(found.problem, found.plan, headroom=fleet.headroom)
     currency = call.services.config.grid.currency
-    return Capability(ranges=ranges, bids=tuple(_bid(each, currency) for each in bids(found.problem, ranges)))
-
-
-def _earnings(found: Earnings, currency: str) -> PlannedEarnings:
-    return PlannedEarnings(
-        ms=found.ms,
-        bought_wh=found.bought_wh,
-        sold_wh=found.sold_wh,
-        discharged_wh=found.discharged_wh,
-        bought=money_of(found.bought_micro, currency),
-        sold=money_of(found.sold_micro, currency),
-        wear=money_of(found.wear_micro, currency),
-        at_once=money_of(found.at_once_micro, currency),
-        stored=money_of(found.stored_micro, currency),
-        net=money_of(found.net_micro, currency),
-    )
-
-
-def _bid(found: Bid, currency: str) -> OfferedBid:
-    shown = asdict(found)
-    return OfferedBid(break_even_per_kwh=money_of(shown.pop("break_even_micro_per_kwh"), currency), **shown)
+    offered = (OfferedBid(**in_money(each, currency)) for each in bids(found.problem, ranges))
+    return Capability(ranges=ranges, bids=tuple(offered))
 
 
 @post(

@@ -95,6 +95,14 @@ def money_of(micro: int, currency: str) -> Money:
     return Money(amount=decimals_of(micro, currency), currency=currency)
 
 
+def in_money(found: msgspec.Struct, currency: str) -> dict[str, Any]:
+    """Return the fields of a Struct, those in micro-units (`..._micro...`) as amounts, named without that."""
+    return {
+        name.replace("_micro", ""): money_of(value, currency) if "_micro" in name else value
+        for name, value in msgspec.structs.asdict(found).items()
+    }
+
+
 R = TypeVar("R")
 T = TypeVar("T")
 K = TypeVar("K", str, int)

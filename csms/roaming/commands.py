@@ -90,18 +90,14 @@ async def _result(services: Services, kept: Kept) -> None:
 
     def write(connection: Connection) -> None:
         rows.remove_object(connection, kept.owner, "commands", kept.object_id)
+        waiting = f"{kept.object_id}/{kept.alias}"  # named also by the party behind a hub
         rows.enqueue(
-            connection, [kept.owner], "results", result_name(kept.object_id, kept.alias), services.clock.utc_ms(),
+            connection, [kept.owner], "results", waiting, services.clock.utc_ms(),
             method="POST", path=command.response_url,
             body=wire.encode(answer).decode(),
         )  # fmt: skip
 
     await services.store.run(write)
-
-
-def result_name(number: str, party: str) -> str:
-    """Return how the delivery of a result is named: also by the party behind a hub that waits for it."""
-    return f"{number}/{party}"
 
 
 async def resume_commands(services: Services) -> None:

@@ -261,7 +261,7 @@ def publish_changed_tariffs(connection: Connection, config: RoamingConfig, now_m
     else:
         named = (plan(connection, plan_id) for plan_id in {each.alias for each in changed})
         known = [each for each in named if each is not None]
-    wanted = {made.id.lower(): (made, of) for of in known for made in tariffs_of_plan(config, of, now_ms)}
+    wanted = {made.id.lower(): (made, of) for of in known for made in tariffs_at(config, of, of.zone, now_ms)[0]}
     for kept in changed:
         if kept.object_id in wanted:
             tariff, of = wanted[kept.object_id]
@@ -307,11 +307,6 @@ def tariffs_at(
         return tariffs_of(found, config.country_code, config.party_id, wire.moment(now_ms)), ""
     except CodecError as error:
         return (), f"plan {found.id}: {error}"
-
-
-def tariffs_of_plan(config: RoamingConfig, found: PricePlan, now_ms: int) -> tuple[objects.OcpiTariff, ...]:
-    """Return the tariffs of a plan, none if OCPI cannot say it."""
-    return tariffs_at(config, found, found.zone, now_ms)[0]
 
 
 # -- drivers of partners

@@ -16,7 +16,7 @@ from csms.tokens import local_lists
 from csms.tokens import store as rows
 from csms.tokens import work as service
 from csms.tokens.rules import Group, Terms, Token, normalise
-from v2g.ocpp.messages.authorization import ClearCacheStatus, SendLocalListStatus
+from v2g.ocpp.messages.authorization import ClearCacheStatus
 from v2g.ocpp.messages.base import EnergyTransferMode
 
 TokenType = Annotated[str, msgspec.Meta(min_length=1, max_length=20, pattern=PRINTED, examples=["ISO14443"])]
@@ -215,14 +215,6 @@ class LocalList(msgspec.Struct, frozen=True, kw_only=True):
     entries: Any
 
 
-class SentList(msgspec.Struct, frozen=True, kw_only=True):
-    """A station's list after an update: its version, number of entries, and the last answer."""
-
-    version: int
-    entries: int
-    status: SendLocalListStatus
-
-
 @get("/stations/{station_id}/local-list", Permission.READ_TOKENS, problems=(404,), tag="local_lists")
 async def read_local_list(call: Call, station_id: StationId) -> LocalList:
     """Return the expected content of a station's list."""
@@ -233,16 +225,12 @@ async def read_local_list(call: Call, station_id: StationId) -> LocalList:
 
 
 @to_station("POST", "/local-list/synchronise", Permission.WRITE_TOKENS, tag="local_lists")
-async def synchronise_local_list(call: Call, station_id: StationId) -> SentList:
+async def synchronise_local_list(call: Call, station_id: StationId) -> local_lists.SentList:
     """Synchronise a station's list with the tokens, by differences or in full (D01)."""
-    return _sent(await local_lists.synchronise(call.services, station_id))
+    return await local_lists.synchronise(call.services, station_id)
 
 
 @to_station("DELETE", "/local-list", Permission.WRITE_TOKENS, status=200, tag="local_lists")
-async def clear_local_list(call: Call, station_id: StationId) -> SentList:
+async def clear_local_list(call: Call, station_id: StationId) -> local_lists.SentList:
     """Empty a station's list (D01)."""
-    return _sent(await local_lists.clear(call.services, station_id))
-
-
-def _sent(found: local_lists.ListAfterUpdate) -> SentList:
-    return SentList(version=found.version_number, entries=found.entries, status=found.status)
+    return await local_lists.clear(call.services, station_id)

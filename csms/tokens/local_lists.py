@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from csms.device_model.work import items_per_message
 from csms.remote_control import store as commands
@@ -15,10 +17,10 @@ from v2g.errors import V2GError
 from v2g.ocpp.messages import authorization as ocpp
 
 
-class ListAfterUpdate(NamedTuple):
+class SentList(msgspec.Struct, frozen=True):
     """A station's list after an update: its version, number of entries, and the last answer."""
 
-    version_number: int
+    version: int
     entries: int
     status: ocpp.SendLocalListStatus
 
@@ -29,7 +31,7 @@ async def version_of(services: Services, station_id: str) -> int:
     return response.version_number
 
 
-async def replace(services: Services, station_id: str) -> ListAfterUpdate:
+async def replace(services: Services, station_id: str) -> SentList:
     """Send the complete list (D01.FR.15), as many entries a message as the station supports."""
     wanted = await _wanted(services, station_id)
     version = max(await version_of(services, station_id), await _known_version(services, station_id)) + 1
@@ -37,7 +39,7 @@ async def replace(services: Services, station_id: str) -> ListAfterUpdate:
     return await _send(services, station_id, rules.full(wanted.values(), version, limit))
 
 
-async def clear(services: Services, station_id: str) -> ListAfterUpdate:
+async def clear(services: Services, station_id: str) -> SentList:
     """Empty a station's list (D01.FR.04)."""
     version = max(await version_of(services, station_id), await _known_version(services, station_id)) + 1
     return await _send(services, station_id, rules.full((), version, 1))
@@ -45,7 +47,7 @@ async def clear(services: Services, station_id: str) -> ListAfterUpdate:
 
 async def change(
     services: Services, station_id: str, put: Iterable[ocpp.AuthorizationData] = (), remove: Iterable[rules.Key] = ()
-) -> ListAfterUpdate:
+) -> SentList:
     """Add, change and remove entries (D01.FR.16, .17). A station that rejects gets the complete list (D01.FR.03)."""
     entries = (*put, *map(rules.removal, remove))
     version = await version_of(services, station_id)
@@ -54,7 +56,7 @@ async def change(
     return result if result.status == "Accepted" else await replace(services, station_id)
 
 
-async def synchronise(services: Services, station_id: str) -> ListAfterUpdate:
+async def synchronise(services: Services, station_id: str) -> SentList:
     """Synchronise a station's list: by differences, or completely when the station has another version."""
     known = await services.store.run(commands.find_local_list, station_id)
     if known is None or known["status"] != "Accepted" or await version_of(services, station_id) != known["version"]:
@@ -62,13 +64,13 @@ async def synchronise(services: Services, station_id: str) -> ListAfterUpdate:
     held, wanted = rules.read_entries(known["entries"]), await _wanted(services, station_id)
     changes = rules.difference(held, wanted)
     if not changes:
-        return ListAfterUpdate(known["version"], len(held), "Accepted")
+        return SentList(known["version"], len(held), "Accepted")
     limit = await _limit(services, station_id, len(changes))
     result = await _send(services, station_id, rules.differential(changes, known["version"] + 1, limit))
     return result if result.status == "Accepted" else await replace(services, station_id)
 
 
-async def forget(services: Services, station_id: str, token: ocpp.IdToken) -> ListAfterUpdate | None:
+async def forget(services: Services, station_id: str, token: ocpp.IdToken) -> SentList | None:
     """Remove a customer from a station's list, if listed (N10.FR.02)."""
     keys = (
         rules.entries_of([ocpp.AuthorizationData(id_token=token)], "2.1").keys()
@@ -77,7 +79,7 @@ async def forget(services: Services, station_id: str, token: ocpp.IdToken) -> Li
     return await change(services, station_id, remove=keys) if keys else None
 
 
-async def _send(services: Services, station_id: str, requests: Sequence[ocpp.SendLocalListRequest]) -> ListAfterUpdate:
+async def _send(services: Services, station_id: str, requests: Sequence[ocpp.SendLocalListRequest]) -> SentList:
     """Send messages in turn, until one is not accepted; the list is recorded after each."""
     status: ocpp.SendLocalListStatus = "Accepted"
     for request in requests:
@@ -85,7 +87,7 @@ async def _send(services: Services, station_id: str, requests: Sequence[ocpp.Sen
         if status != "Accepted":
             break
     held = await _held(services, station_id)
-    return ListAfterUpdate(await _known_version(services, station_id), len(held), status)
+    return SentList(await _known_version(services, station_id), len(held), status)
 
 
 async def _limit(services: Services, station_id: str, entries: int) -> int:
@@ -170,5 +172,5 @@ class LocalListKeeper:
         except V2GError as error:
             self._services.report("ocpp", "local_list_not_sent", station_id, {"reason": str(error)[:255]})
             return
-        reported = {"version": result.version_number, "entries": result.entries, "status": result.status}
+        reported = {"version": result.version, "entries": result.entries, "status": result.status}
         self._services.report("ocpp", "local_list", station_id, reported)

@@ -46,11 +46,6 @@ PATIENCE_S: Final = 60.0
 """How long the vehicle requests to leave before it ends the session anyway."""
 
 
-def ask_check_in(choice: PausedChoice, context: RequestContext) -> stages.Step:
-    """Announce the vehicle to the charger."""
-    return stages.Step(stage=stages.CheckingIn(choice), request=_check_in(EvCheckInStatus.CheckIn, None, context))
-
-
 @stages.on_response(stages.CheckingIn)
 def on_check_in(
     stage: stages.CheckingIn, request: VehicleCheckInReq, response: VehicleCheckInRes, context: RequestContext
@@ -126,7 +121,9 @@ def proceed(choice: PausedChoice, context: RequestContext) -> stages.Step:
 
 def in_place(choice: PausedChoice, context: RequestContext) -> stages.Step:
     """Return the step once the vehicle is in its charging position."""
-    return ask_check_in(choice, context) if choice.parking else ask.charge_parameters(choice, context)
+    if not choice.parking:
+        return ask.charge_parameters(choice, context)
+    return stages.Step(stage=stages.CheckingIn(choice), request=_check_in(EvCheckInStatus.CheckIn, None, context))
 
 
 # -- above a coil -------------------------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ async def test_a_long_list_goes_in_messages_as_long_as_the_station_takes(backend
             ]
         }
         result = await local_lists.replace(csms.services, station.id)
-        assert (result.version_number, result.entries) == (3, 60)
+        assert (result.version, result.entries) == (3, 60)
         sent = station.payloads("SendLocalList")
         assert [len(each["localAuthorizationList"]) for each in sent] == [25, 25, 10]
         assert [each["updateType"] for each in sent] == ["Full", "Differential", "Differential"]
