@@ -120,6 +120,7 @@ class Sessions(msgspec.Struct, frozen=True):
             pilot=pilot.state,
             way=way,
             limits=self.grid.limits,
+            setpoint=self.grid.setpoint,
             tariff=self.grid.tariff,
             meter=self._reading(),
             cable_a=pilot.proximity.max_current_a,

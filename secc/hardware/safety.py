@@ -415,7 +415,7 @@ class SafetyChannel:
         """Bound the power by a set-point, which only the grid's response exceeds: towards it, or against nothing."""
         setpoint = choose_setpoint(() if self._setpoint is None else (self._setpoint,), self._clock.utc_ms())
         bounds: dict[str, int] = {}
-        if setpoint is not None and not self._basic:  # there limits alone count
+        if setpoint is not None:
             bounds["charge_w"] = max(0, self._response.bend(max(0, setpoint.power_w)))
             bounds["discharge_w"] = max(0, -self._response.bend(min(0, setpoint.power_w)))
         self._tell(lambda now: self._monitor.limit("setpoint", now, **bounds))

@@ -15,11 +15,11 @@ from secc.session.identity import Identity
 from secc.session.journal import STOPPED_REASONS, session_started
 from secc.session.limits import SessionLimits
 from secc.session.ports import Measured, SetAcOutput, SetOutput, SetWptOutput
-from secc.session.power import INTERRUPTED, NOT_READY
+from secc.session.power import INTERRUPTED, NOT_READY, towards
 from secc.session.stages import Charging
 from v2g.energy.conductors import line_current_ma, line_power_w
 from v2g.energy.grid_signal import Tariff
-from v2g.energy.limits import NO_RESPONSE, VEHICLE, GridResponse, Limit
+from v2g.energy.limits import NO_RESPONSE, VEHICLE, EffectiveLimits, GridResponse, Limit, Setpoint
 from v2g.energy.settlement.records import TariffSet
 from v2g.iec61851.pilot import LEAST_A, OFF_DUTY, PilotState, PilotTiming, offer, read_duty
 from v2g.iso15118.d20.charts import Family
@@ -162,6 +162,7 @@ class BasicSession(BasicFallback):
         pilot: PilotState,
         way: Way,
         limits: Iterable[Limit] = (),
+        setpoint: Setpoint | None = None,
         tariff: Tariff | None = None,
         meter: ports.MeterRead,
         cable_a: float = 0.0,
@@ -177,7 +178,7 @@ class BasicSession(BasicFallback):
         self._identity, self._chain = identity, chain
         self._pilot, self._way, self._ventilation, self._response = pilot, way, ventilation, response
         self._tariff, self._meter, self._cable_a = tariff, meter, cable_a
-        self._limits, self._lines = SessionLimits(config, Family.AC, limits), lines
+        self._limits, self._lines = SessionLimits(config, Family.AC, limits, setpoint), lines
         self.phase = Phase.WAITING
         self.duty: float | None = None
         """The duty cycle shown, percent; None while the oscillator is off."""
@@ -197,15 +198,22 @@ class BasicSession(BasicFallback):
         """
         if self._stopping:
             return 0.0
-        rating, allowed = self._config.ac_rating, self._limits.effective(self._time.utc_ms)
-        most_ma = 0 if allowed.charge_line is None else allowed.charge_line[0]
-        bent_w = max(0, self._response.bend(allowed.charge_w))  # R04: also after a trip
-        if bent_w < allowed.charge_w:
+        rating, limits = self._config.ac_rating, self._limits.effective(self._time.utc_ms)
+        most_ma = 0 if limits.charge_line is None else limits.charge_line[0]
+        bent_w = max(0, self._response.bend(self._allowed.charge_w))  # R04: also after a trip
+        if bent_w < limits.charge_w:
             most_ma = min(most_ma, line_current_ma(bent_w, rating.nominal_voltage_v, self._used))
         most = min(self._basic.max_current_a, most_ma / 1000)
         if self._cable_a:
             most = min(most, self._cable_a)
         return most if most >= LEAST_A else 0.0
+
+    @property
+    def _allowed(self) -> EffectiveLimits:
+        """The limits, and a set-point as one."""
+        utc_ms = self._time.utc_ms
+        limits, setpoint = self._limits.effective(utc_ms), self._limits.setpoint_at(utc_ms)
+        return limits if setpoint is None else towards(setpoint, limits)
 
     @property
     def _used(self) -> int:
@@ -239,7 +247,7 @@ class BasicSession(BasicFallback):
                 self._step()
             case "duty":
                 self._follow()
-            case "limits":
+            case "limits" | "setpoint":
                 self._arm_limits()
                 self._follow()
             case "stop" if self._wanted:
@@ -291,6 +299,9 @@ class BasicSession(BasicFallback):
             case ports.GridChanged(limits=limits, tariff=tariff):
                 self._limits.update(limits)
                 self._take_tariff(tariff)
+                self._follow()
+            case ports.SetpointChanged(setpoint=setpoint):
+                self._limits.take_setpoint(setpoint, self._time)
                 self._follow()
             case ports.GridResponseChanged(response=response):
                 self._response = response
@@ -406,7 +417,8 @@ class BasicSession(BasicFallback):
     def _look_supply(self) -> None:
         """Report that no energy is permitted, and end the transaction in the configured time. A vehicle in B or
         without current has its charging state (SuspendedEV); it may be full."""
-        held = self.phase is Phase.HELD and self.duty is None and not self._stopping
+        waits = self._stopping or self._limits.setpoint_at(self._time.utc_ms) is not None  # which may be an order
+        held = self.phase is Phase.HELD and self.duty is None and not waits
         source = self._limits.effective(self._time.utc_ms).charge_source if held else ""
         if (event := self._supply.look(source)) is not None:
             self._actions.append(event)
@@ -419,7 +431,7 @@ class BasicSession(BasicFallback):
         duty = None if wanted == OFF_DUTY else wanted
         if duty == self.duty:
             self._disarm("duty")
-            self._shown_w = self._limits.effective(self._time.utc_ms).charge_w
+            self._shown_w = self._allowed.charge_w
         elif duty is not None and self._time.now < self._duty_from:
             self._arm("duty", self._duty_from - self._time.now)
         else:
@@ -427,7 +439,7 @@ class BasicSession(BasicFallback):
 
     def _show(self, duty: float | None) -> None:
         self.duty = duty
-        self._shown_w = self._limits.effective(self._time.utc_ms).charge_w
+        self._shown_w = self._allowed.charge_w
         self._duty_from = self._time.now + self._times.duty_interval_s
         self._command(ports.SetPilot(duty_percent=duty))
         reading = read_duty(OFF_DUTY if duty is None else duty)
@@ -480,6 +492,7 @@ class BasicSession(BasicFallback):
 
     def _arm_limits(self) -> None:
         self._limits.arm_change(self._time)
+        self._limits.arm_setpoint(self._time)
 
     def _finish(self, reason: str) -> None:
         """End the transaction: oscillator off, contactor open, journal closed. The session waits for unplugging."""

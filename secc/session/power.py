@@ -174,7 +174,7 @@ def _dynamic_powers(stage: Charging, context: RequestContext) -> EffectiveLimits
     """Return W of charge and of discharge, one of which is 0."""
     powers = most = permitted(stage.selected, stage.vehicle, context)
     if context.setpoint is not None:
-        powers = _towards(context.setpoint, powers)
+        powers = towards(context.setpoint, powers)
     elif not stage.selected.signed_discharge or stage.vehicle.cycled:  # the charger decides
         powers = powers.at_most(NO_SETPOINT, discharge_w=0)
     if powers.discharge_w:
@@ -201,10 +201,11 @@ def _scheduled_powers(stage: Charging, context: RequestContext) -> EffectiveLimi
         SCHEDULE, chosen.charge_w(context.utc_ms), chosen.discharge_w(context.utc_ms)
     )
     # obeyed at once, before the vehicle has agreed on another schedule (K16.FR.11)
-    return powers if context.setpoint is None else _towards(context.setpoint, powers)
+    return powers if context.setpoint is None else towards(context.setpoint, powers)
 
 
-def _towards(setpoint: Setpoint, powers: EffectiveLimits) -> EffectiveLimits:
+def towards(setpoint: Setpoint, powers: EffectiveLimits) -> EffectiveLimits:
+    """Return the limits up to a set-point: none against its direction."""
     return powers.at_most(setpoint.source, setpoint.power_w, -setpoint.power_w)
 
 

@@ -18,7 +18,7 @@ from secc.hardware import ac, dc
 from secc.hardware.config import Kind
 from secc.session import delivery, ports, power
 from secc.session.d20 import ac as d20_ac
-from secc.session.d20 import loop, renegotiation, session, wpt
+from secc.session.d20 import loop, renegotiation, session, stages, wpt
 from secc.session.session import ChargerSession
 from secc.session.stages import Planned
 from tests.safety.charger_findings import Undo, any_voltage_matches, forgets_stops, keeps_power, silence_is_borne
@@ -412,7 +412,7 @@ async def _no_session_closes_its_contactor_in_a_trip_of_the_grid(found: Rig) -> 
 
 
 def ignores_setpoints(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(power, "_towards", lambda setpoint, powers: powers)
+    patch.setattr(power, "towards", lambda setpoint, powers: powers)
 
 
 @case(ignores_setpoints, "dc", "acdp")
@@ -447,9 +447,9 @@ def takes_old_limits(patch: pytest.MonkeyPatch) -> None:
             stage = replace(stage, planned=replace(stage.planned, parametrised=parametrised))
         return known(request, stage, context)
 
-    handlers = {name: dict(each) for name, each in session.SIDE_HANDLERS.items()}
+    handlers = {name: dict(each) for name, each in stages.SIDE_HANDLERS.items()}
     handlers[PayloadType.SCHEDULE_RENEGOTIATION]["PowerDeliveryReq"] = old
-    patch.setattr(session, "SIDE_HANDLERS", handlers)
+    patch.setattr(stages, "SIDE_HANDLERS", handlers)
 
 
 @case(takes_old_limits)

@@ -10,7 +10,7 @@ from secc.energy_manager.grid import SiteGrid
 from secc.session import ports
 from secc.session.basic_charging import STOP_S, Phase, Way
 from tests.secc.session.basic_charging import ACCEPTED, A, B, C, D, Desk, F
-from v2g.energy.limits import SITE, GridResponse, Limit
+from v2g.energy.limits import SITE, GridResponse, Limit, Setpoint
 from v2g.energy.settlement.records import SessionStarted
 from v2g.hardware.interlock import Interlock, InterlockConfig, SetContactor
 from v2g.iec61851.pilot import STANDARD, PilotState, read_duty
@@ -96,6 +96,38 @@ def test_a_lower_limit_is_a_lower_duty_and_none_at_all_is_x1() -> None:
     assert len(desk.of(ports.CloseContactors)) == 2
     desk.fact(ports.ContactorState(closed=True))
     assert desk.session.phase is Phase.CHARGING
+
+
+def test_a_set_point_bounds_the_duty_and_none_at_all_ends_it() -> None:
+    """A vehicle without messages cannot be asked for a power: it gets no more than that."""
+    desk = Desk()
+    desk.charging()
+    desk.run(10)
+    desk.fact(ports.SetpointChanged(Setpoint(power_w=11_040, source="csms")))
+    assert read_duty(desk.session.duty or 0).max_current_a == pytest.approx(16, abs=0.1)
+    for power_w in (0, -3_000, 4_000):
+        desk.run(10)
+        desk.fact(ports.SetpointChanged(Setpoint(power_w=power_w, source="csms")))
+        assert desk.session.duty is None, power_w
+        desk.run(4)
+        desk.fact(ports.ContactorState(closed=False))
+        desk.run(3_600)
+        assert desk.session.phase is Phase.HELD, "an order is no lack of energy"
+        now_ms = int(desk.now * 1000)
+        desk.fact(ports.SetpointChanged(Setpoint(power_w=6_000, source="csms", valid_until_ms=now_ms + 60_000)))
+        desk.run(0.5)
+        desk.fact(ports.ContactorState(closed=True))
+        assert read_duty(desk.session.duty or 0).max_current_a == pytest.approx(6_000 / 690, abs=0.1)
+    desk.run(70)
+    assert read_duty(desk.session.duty or 0).max_current_a == pytest.approx(31.88, abs=0.12), "it has ended"
+    desk.fact(ports.SetpointChanged(None))
+    assert desk.session.duty is not None
+
+
+def test_a_set_point_that_was_there_before_the_vehicle_holds() -> None:
+    desk = Desk(setpoint=Setpoint(power_w=0, source="csms"))
+    desk.fact(ACCEPTED)
+    assert (desk.session.duty, desk.session.phase) == (None, Phase.HELD)
 
 
 def test_a_contactor_that_is_still_closing_opens_at_once_when_nothing_is_permitted() -> None:
