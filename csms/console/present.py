@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Final
 from urllib.parse import urlencode
@@ -13,7 +13,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 
 from csms.console.languages import Templates, Translated, drawn, filled, said
-from csms.console.visit import segment, shown_point, shown_zone
+from csms.console.visit import segment, shown_now_ms, shown_point, shown_zone
 from v2g.telemetry.signals import SIGNALS
 from v2g.text import age, printable
 from v2g.units import currency_digits, decimals_of, payable
@@ -110,9 +110,29 @@ def environment() -> Environment:
     return made
 
 
-def time(ms: int | None) -> str:
-    """Return a time (ms since 1970, UTC) in the zone of the page that is being drawn."""
-    return DASH if ms is None else Markup('<time datetime="{}">{}</time>').format(*_moment(ms, shown_zone.get()))
+MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+@pass_context
+def time(context: Context, ms: int | None) -> str:
+    """Return a time (ms since 1970, UTC) in the zone of the page that is being drawn, without a date that is today's,
+    or the year that is this year's; all of it, with seconds and zone, is its title."""
+    if ms is None:
+        return DASH
+    try:
+        moment = datetime.fromtimestamp(ms / 1000, UTC).astimezone(shown_zone.get())
+    except (OverflowError, ValueError, OSError):  # a station's clock
+        return str(ms)
+    today = datetime.fromtimestamp(shown_now_ms.get() / 1000, UTC).astimezone(shown_zone.get())
+    text = f"{moment:%H:%M}"
+    if moment.date() != today.date():
+        day = filled(
+            context, "{day} {month}", {"day": str(moment.day), "month": said(context, MONTHS[moment.month - 1])}
+        )
+        text = f"{day}, {text}" if moment.year == today.year else f"{day} {moment.year}, {text}"
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(
+        moment.astimezone(UTC).isoformat(timespec="seconds"), f"{moment:%Y-%m-%d %H:%M:%S %Z}", text
+    )
 
 
 _SPACES: Final = str.maketrans({"\u00a0": " ", "\u2009": " "})
@@ -127,14 +147,6 @@ def _visible(value: object) -> object:
     if isinstance(value, Markup) or not isinstance(value, str) or value.translate(_SPACES).isprintable():
         return value
     return printable(value, lines=True)
-
-
-def _moment(ms: int, zone: tzinfo) -> tuple[str, str]:
-    try:
-        moment = datetime.fromtimestamp(ms / 1000, UTC)
-        return moment.isoformat(timespec="seconds"), moment.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S")
-    except (OverflowError, ValueError, OSError):  # a station's clock
-        return "", str(ms)
 
 
 def number(value: object, digits: int = 0) -> str:

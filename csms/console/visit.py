@@ -45,6 +45,8 @@ COOKIE: Final = "__Host-v2g-session"
 
 shown_zone: Final[ContextVar[tzinfo]] = ContextVar("shown_zone", default=UTC)
 """The zone of times on the page that is being drawn."""
+shown_now_ms: Final[ContextVar[int]] = ContextVar("shown_now_ms", default=0)
+"""When it is drawn (UTC ms)."""
 shown_point: Final[ContextVar[str]] = ContextVar("shown_point", default=".")
 """Its decimal sign."""
 
@@ -283,6 +285,7 @@ class Visit:
         """Return a page."""
         notice = self._notice()
         shown_zone.set(self.zone)
+        shown_now_ms.set(self.now_ms)
         values = {"visit": self, "session": self.session, "notice": notice, "now_ms": self.now_ms, **context}
         language = language_of(self.request.headers.get("accept-language", ""))
         shown_point.set(point_of(language))

@@ -5,11 +5,14 @@ import importlib.resources
 import re
 from collections.abc import Iterator
 from contextvars import copy_context
+from datetime import datetime
 from pathlib import Path
 from typing import get_args
+from zoneinfo import ZoneInfo
 
 import pytest
 from jinja2 import nodes
+from jinja2.runtime import Context
 
 from csms.accounts.rules import Role
 from csms.alerts.pages import HOURS, SEVERITIES, VIEWS
@@ -21,8 +24,8 @@ from csms.catalogues import catalogues
 from csms.console.frame import AREAS
 from csms.console.languages import WORDS, language_of, point_of, texts_of
 from csms.console.listing import INSTALLED
-from csms.console.present import BOUNDS, STATUS, STEPS, environment, fact, money, percent, power, price
-from csms.console.visit import shown_point
+from csms.console.present import BOUNDS, MONTHS, STATUS, STEPS, environment, fact, money, percent, power, price, time
+from csms.console.visit import shown_now_ms, shown_point, shown_zone
 from csms.device_model.pages import MUTABLE
 from csms.drivers.pages import SHOWN as DRIVERS
 from csms.drivers.pages import STATES as DRIVERS_STATES
@@ -62,6 +65,7 @@ def test_no_text_of_a_page_is_missing_in_a_catalogue(language: str) -> None:
         *STATUS,
         *STEPS.values(),
         *WORDS,
+        *MONTHS,
         *BOUNDS.values(),
         *get_args(State),
         *words(),
@@ -290,3 +294,29 @@ def test_figures_have_the_decimal_sign_of_the_language_and_the_digits_of_the_cur
 
     signs = {"\u2009": "_", "\u00a0": " "}
     assert "|".join(copy_context().run(figures)).translate(str.maketrans(signs)) == shown
+
+
+@pytest.mark.parametrize(
+    ("language", "at", "shown"),
+    [
+        ("en", "2026-11-26T00:02:33", "00:02"),
+        ("en", "2026-11-25T23:59:59", "25 Nov, 23:59"),
+        ("de", "2026-03-01T09:12:00", "1. März, 09:12"),
+        ("en", "2027-11-24T12:00:00", "24 Nov 2027, 12:00"),
+        ("de", "1970-01-01T01:00:00", "1. Jan. 1970, 01:00"),
+    ],
+)
+def test_a_time_has_the_date_that_is_not_todays_and_the_year_that_is_not_this_one(
+    language: str, at: str, shown: str
+) -> None:
+    berlin = ZoneInfo("Europe/Berlin")
+
+    def drawn() -> str:
+        shown_zone.set(berlin)
+        shown_now_ms.set(round(datetime(2026, 11, 26, 23, 30, tzinfo=berlin).timestamp() * 1000))
+        page = Context(environment(), {}, f"{language}/session.html", {})
+        return time(page, round(datetime.fromisoformat(at).replace(tzinfo=berlin).timestamp() * 1000))
+
+    assert re.fullmatch(
+        rf'<time datetime=".*Z?" title="{at.replace("T", " ")} CET">{shown}</time>', copy_context().run(drawn)
+    )
