@@ -174,8 +174,9 @@ def _steps(events: list[dict[str, Any]], course: SessionCourse) -> list[tuple[in
         (
             each["at_ms"],
             "OCPP",
-            each["kind"],
-            {"trigger": each["trigger"]} | ({"sent": "late"} if each["offline"] else {}),
+            each["trigger"] if each["kind"] == "Updated" else each["kind"],
+            ({} if each["kind"] == "Updated" else {"trigger": each["trigger"]})
+            | ({"sent": "late"} if each["offline"] else {}),
         )
         for each in events
         if each["trigger"] not in _READINGS

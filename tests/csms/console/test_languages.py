@@ -38,7 +38,7 @@ from tests.csms.api.support import ApiClient
 from tests.csms.console.support import Person, employ, text_of
 from v2g.asn1.discharge import DecisionReason
 from v2g.ocpp.messages.availability import ConnectorStatus
-from v2g.ocpp.messages.transactions import ChargingState, Reason
+from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
 
 TEMPLATES = importlib.resources.files("csms.console") / "templates"
 PROGRAM = [
@@ -241,8 +241,9 @@ def test_the_language_is_the_first_that_browser_and_console_have(accepted: str, 
     assert language_of(accepted) == language
 
 
-def test_ocpps_words_for_a_session_and_a_connector_are_words_on_a_page() -> None:
-    ocpps = {*get_args(ChargingState), *get_args(get_args(Reason)[0]), *get_args(ConnectorStatus)}
+def test_ocpps_words_for_sessions_and_connectors_are_words_on_a_page() -> None:
+    named = (get_args(each)[0] for each in (Reason, TriggerReason))
+    ocpps = {word for each in (ChargingState, ConnectorStatus, *named) for word in get_args(each)}
     assert ocpps - catalogues()["de"].keys() == set()
     page = environment().from_string("{% from 'parts.html' import state with context %}{{ state(word) }}")
     shown = [re.sub(r"<.*?>", "", page.render(word=each, asset=str)) for each in ocpps]
