@@ -164,7 +164,10 @@ OnObserve = Callable[[Observe], None]
 
 
 class _DataLink:
-    """Shared by both roles: callbacks, and waiting."""
+    """Shared by both roles: callbacks, waiting, and pauses."""
+
+    _core: EvseSlac | EvSlac
+    _runner: SlacRunner
 
     def __init__(self, observe: OnObserve) -> None:
         self.matched: shared.Matched | None = None
@@ -186,6 +189,28 @@ class _DataLink:
             return await future
         finally:
             self._waiting.discard(future)
+
+    def pause(self) -> None:
+        """The session pauses (D-LINK_PAUSE): oscillator off, the network stays. `wake_up`, a B-C-B toggle of the
+        vehicle or 5 % of the charger ends that."""
+        self._step(self._core.pause)
+
+    def wake_up(self) -> None:
+        """Resume after a pause: the charger's oscillator is on again, for which a vehicle toggles the pilot."""
+        self._step(self._core.wake_up)
+
+    def close(self) -> None:
+        """Leave the network and stop; the port and the pilot stay open."""
+        self._leave()
+        self._runner.close()
+
+    def _step(self, step: Callable[..., None], *facts: object) -> None:
+        """Have the core take a step now, and carry out what follows."""
+        step(*facts, self._runner.now())
+        self._runner.drain()
+
+    def _leave(self) -> None:
+        raise NotImplementedError
 
     def _observe(self, name: str, **data: Scalar) -> None:
         self._observe_to(Observe("link", name, data))
@@ -247,14 +272,13 @@ class ChargerLink(_DataLink):
         super().__init__(observe)
         self._pilot = pilot
         self._config = config
-        self._core = EvseSlac(config, mac=link.mac, entropy=entropy)
+        self._core: EvseSlac = EvseSlac(config, mac=link.mac, entropy=entropy)
         self._runner = SlacRunner(self._core, link, self._act)
         self._steps = PilotSteps(pilot, self._stepped)
         self._engaged = False
         self._ended = False  # terminated or faulty: the vehicle must unplug before it may start again
         self._held = False  # the charger is not available, and shows F
-        self._core.prepare(self._runner.now())
-        self._runner.drain()
+        self._step(self._core.prepare)
         link.on_port(self._on_port)
         pilot.on_proximity(self._on_proximity)
         pilot.on_state(self._on_state)
@@ -272,19 +296,7 @@ class ChargerLink(_DataLink):
     def restart(self, reason: str) -> None:
         """The session failed (D-LINK_ERROR): leave, then X1, F and 5 % again so that the vehicle may start over."""
         self.matched = None
-        self._core.error(reason, self._runner.now())
-        self._runner.drain()
-
-    def pause(self) -> None:
-        """The session pauses (D-LINK_PAUSE): oscillator off, the network stays. A B-C-B toggle of the vehicle or
-        `wake_up` ends that."""
-        self._core.pause(self._runner.now())
-        self._runner.drain()
-
-    def wake_up(self) -> None:
-        """Resume after a pause: oscillator on again."""
-        self._core.wake_up(self._runner.now())
-        self._runner.drain()
+        self._step(self._core.error, reason)
 
     def hand_over(self) -> None:
         """Leave the pilot to basic charging until the vehicle has left: no matching meanwhile."""
@@ -305,18 +317,12 @@ class ChargerLink(_DataLink):
             self._pilot.set_duty(None)
             self._on_state(self._pilot.state)
 
-    def close(self) -> None:
-        """Leave the network and stop; the port and the pilot stay open."""
-        self._leave()
-        self._runner.close()
-
     def _on_state(self, state: PilotState) -> None:
         if self._steps.running or self._held:
             return  # our own X1 and F; the wire is read again at their end
         if state.connected:
             if self._engaged:
-                self._core.pilot(state, self._runner.now())
-                self._runner.drain()
+                self._step(self._core.pilot, state)
             elif not self._ended:
                 self._plugged_in(self._pilot.proximity)
             return
@@ -329,8 +335,7 @@ class ChargerLink(_DataLink):
     def _on_port(self, present: bool) -> None:
         """Handle a lost or returned modem: the link is lost at once, and a returned modem has no key."""
         if present:
-            self._core.prepare(self._runner.now())
-            self._runner.drain()
+            self._step(self._core.prepare)
         elif self.matched is not None:
             self._down("port_lost")
             self.restart("port_lost")
@@ -343,8 +348,7 @@ class ChargerLink(_DataLink):
             return
         self._engaged = True
         self._core.connect(self._runner.now())
-        self._core.pilot(self._pilot.state, self._runner.now())
-        self._runner.drain()
+        self._step(self._core.pilot, self._pilot.state)
         self._pilot.set_duty(HLC_DUTY)
 
     def _on_proximity(self, proximity: Proximity) -> None:
@@ -361,8 +365,7 @@ class ChargerLink(_DataLink):
         self._steps.cancel()
         self._engaged = False
         self.matched = None
-        self._core.disconnect(self._runner.now())
-        self._runner.drain()
+        self._step(self._core.disconnect)
 
     def _move_pilot(self, action: PilotAction) -> None:
         match action:
@@ -395,7 +398,7 @@ class VehicleLink(_DataLink):
     ) -> None:
         super().__init__(observe)
         self._pilot = pilot
-        self._core = EvSlac(config, mac=link.mac, entropy=entropy)
+        self._core: EvSlac = EvSlac(config, mac=link.mac, entropy=entropy)
         self._runner = SlacRunner(self._core, link, self._act)
         self._loop = asyncio.get_running_loop()
         self._toggling: asyncio.TimerHandle | None = None
@@ -407,21 +410,6 @@ class VehicleLink(_DataLink):
     def terminate(self) -> None:
         """The session ended normally (D-LINK_TERMINATE): leave the network."""
         self._leave()
-
-    def pause(self) -> None:
-        """The session pauses (D-LINK_PAUSE): stay in the network until `wake_up`, or until 5 % returns."""
-        self._core.pause(self._runner.now())
-        self._runner.drain()
-
-    def wake_up(self) -> None:
-        """Resume after a pause: toggle the pilot, so that the charger switches its oscillator on."""
-        self._core.wake_up(self._runner.now())
-        self._runner.drain()
-
-    def close(self) -> None:
-        """Leave the network and stop; the port and the pilot stay open."""
-        self._leave()
-        self._runner.close()
 
     def _on_port(self, present: bool) -> None:
         """Handle a lost or returned modem: the link is lost at once; matching restarts when it is back."""
@@ -436,13 +424,11 @@ class VehicleLink(_DataLink):
     def _on_duty(self, duty: DutyReading) -> None:
         """Start at 5 %, leave at E, F or an absent charger; other changes do not stop a matching (V2G3-M06-15)."""
         if duty.meaning == "digital" and self._engaged:
-            self._core.resume(self._runner.now())
-            self._runner.drain()
+            self._step(self._core.resume)
         elif duty.meaning == "digital":
             self._engaged = True
             self._observe("pilot_digital")
-            self._core.start(self._runner.now())
-            self._runner.drain()
+            self._step(self._core.start)
         elif duty.meaning == "no_charging" and self._engaged:
             self._leave()
             self._down("pilot_lost")
@@ -455,8 +441,7 @@ class VehicleLink(_DataLink):
                 self._pilot.set_state(PilotState.B)
         self._engaged = False
         self.matched = None
-        self._core.leave(self._runner.now())
-        self._runner.drain()
+        self._step(self._core.leave)
 
     def _move_pilot(self, action: PilotAction) -> None:
         match action:

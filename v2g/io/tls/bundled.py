@@ -5,6 +5,7 @@ answers, choose groups and signature algorithms, choose a chain by the peer's tr
 the caller.
 """
 
+import contextlib
 from typing import Any, Final
 
 from OpenSSL import SSL
@@ -27,7 +28,7 @@ def open_bundled(endpoint: Endpoint) -> "BundledChannel":
 
 
 class NegotiatedChannel:
-    """What both sides of a connection of pyOpenSSL have agreed on."""
+    """A connection of pyOpenSSL over memory BIOs, and what both sides have agreed on."""
 
     _connection: SSL.Connection
 
@@ -45,6 +46,16 @@ class NegotiatedChannel:
     def version(self) -> str:
         """The negotiated protocol version."""
         return self._connection.get_protocol_version_name()
+
+    def feed(self, data: bytes) -> None:
+        """Feed bytes from the network."""
+        if data:  # a memory BIO treats an empty write as an error
+            self._connection.bio_write(data)
+
+    def shutdown(self) -> None:
+        """Send close_notify, if the connection still allows it."""
+        with contextlib.suppress(SSL.Error):
+            self._connection.shutdown()
 
 
 class BundledChannel(NegotiatedChannel, JudgedChannel):
@@ -84,11 +95,6 @@ class BundledChannel(NegotiatedChannel, JudgedChannel):
         self._verdict.check_end(self.version, self.group)
         return True
 
-    def feed(self, data: bytes) -> None:
-        """Feed bytes from the network."""
-        if data:  # a memory BIO treats an empty write as an error
-            self._connection.bio_write(data)
-
     def take(self) -> bytes:
         """Return the bytes to send, possibly none."""
         # Bypass pyOpenSSL's own methods, whose exceptions for "nothing" are the main cost of a message.
@@ -122,13 +128,6 @@ class BundledChannel(NegotiatedChannel, JudgedChannel):
             self._connection.sendall(data)
         except SSL.Error as error:
             raise self._named(error) from None
-
-    def shutdown(self) -> None:
-        """Send close_notify, if the connection still allows it."""
-        try:
-            self._connection.shutdown()
-        except SSL.Error:
-            return
 
     def _context(self, identity: TlsIdentity | None) -> SSL.Context:
         endpoint = self._endpoint

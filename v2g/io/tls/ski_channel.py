@@ -57,11 +57,6 @@ class SkiChannel(NegotiatedChannel):
             raise TlsError(str(error), reason=error.reason) from None
         return True
 
-    def feed(self, data: bytes) -> None:
-        """Feed bytes from the network."""
-        if data:
-            self._connection.bio_write(data)
-
     def take(self) -> bytes:
         """Return the bytes to send, possibly none."""
         taken = b""
@@ -88,10 +83,3 @@ class SkiChannel(NegotiatedChannel):
             self._connection.sendall(data)
         except SSL.Error as error:
             raise TlsError(f"TLS with an EEBUS node failed: {error}"[:200], reason="truncated") from None
-
-    def shutdown(self) -> None:
-        """Send close_notify, if the connection still allows it."""
-        try:
-            self._connection.shutdown()
-        except SSL.Error:
-            return
