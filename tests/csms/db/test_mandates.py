@@ -83,7 +83,42 @@ def test_a_vehicle_has_one_mandate_at_a_time_and_an_ended_one_stays_ended(store:
             agree(connection)
         mandates.end(connection, number, "x")
         assert not mandates.save_answer(connection, number, MandateAnswer(reference="M1", state="active"))
+        mandates.end(connection, number, "again")
+        assert (found := mandates.find(connection, number)) is not None
+        assert found.reason == "x"
         assert agree(connection) != number
         assert [each["state"] for each in mandates.list_page(connection)] == ["ended", "active"]
+
+    store.do(work)
+
+
+def test_what_was_debited_before_there_were_notices_is_not_given_up_but_reversed(store: Store) -> None:
+    def work(connection: Connection) -> None:
+        number = agree(connection)
+        book(connection, posting(money=300_000), posting("02", money=50_000))
+        mandates.plan(connection, LATER)
+        (first, _), (second, _) = mandates.due(connection)
+        assert [each.posting for each, _ in mandates.due(connection, first.posting)] == [second.posting]
+        assert mandates.list_debits(connection, number, first.posting) == [second]
+        mandates.save_debit(connection, first.posting, DONE, LATER)
+        book(connection, posting(mwh=600, money=400_000), posting("02", mwh=600, money=60_000))
+        mandates.drop_corrected(connection, LATER, LATER)
+        assert state(mandates.list_debits(connection, number)) == [
+            ("CS/01/1", 300_000, "done"),
+            ("CS/02/1", 0, "nothing"),
+        ]
+
+    store.do(work)
+
+
+def test_a_debit_has_one_notice(store: Store) -> None:
+    def work(connection: Connection) -> None:
+        number = agree(connection)
+        book(connection, posting(money=300_000))
+        mandates.plan(connection, LATER)
+        ((debit, _),) = mandates.due(connection)
+        for reference, fresh in (("N1", True), ("N2", False)):
+            assert mandates.save_notice(connection, debit.posting, reference, LATER) is fresh
+        assert [each.notice for each in mandates.list_debits(connection, number)] == ["N1"]
 
     store.do(work)

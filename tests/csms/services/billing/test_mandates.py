@@ -55,7 +55,8 @@ class Debits:
             rows.add, vehicle=vehicle, payer="driver@bank", currency="EUR", most_micro=most, now_ms=now_ms,
             expires_ms=now_ms + days * DAY_MS,
         )  # fmt: skip
-        await self.collector.step()
+        for _ in range(2):  # the payer takes a while
+            await self.collector.step()
         self.provider.approve(state)
         await self.collector.step()
         return int(number)
@@ -101,6 +102,7 @@ async def test_a_mandate_is_created_approved_and_debited_for_each_session(debits
     assert [(each.session_id, each.amount_micro, each.state, each.reference) for each in await debits.debits()] == [
         ("01", 123_460_000, "done", "D1"), ("02", 990_000, "done", "D2"), ("04", 0, "nothing", ""),
     ]  # fmt: skip
+    assert [each.data["state"] for each in debits.csms.events.named("mandate_changed")] == ["pending", "active"]
     reported = [each.data for each in debits.csms.events.named("debit_done")]
     assert [(each["session_id"], each["amount"]) for each in reported] == [("01", "123.46"), ("02", "0.99")]
     assert reported[0].items() >= {"station": "CS", "mandate": number, "currency": "EUR", "reason": ""}.items()
@@ -438,10 +440,15 @@ async def test_a_mandate_ends_when_the_payer_declines_it_ends_it_or_it_expires(d
     second = await debits.agree()
     with pytest.raises(RefusedError, match="has mandate 2"):
         await debits.agree()
-    debits.csms.clock.advance(2 * 86_400)
+    expires_ms = (await debits.mandate(second)).expires_ms
+    for now_ms, found in ((expires_ms - 1, ("active", "")), (expires_ms, ("ended", "expired"))):
+        debits.csms.clock.now_ms = now_ms
+        await debits.collector.step()
+        mandate = await debits.mandate(second)
+        assert (mandate.state, mandate.reason) == found
+    assert (await debits.mandate(first)).reason == "", "it had ended before"
     await debits.book(posting("01", money=5_000_000))
     await debits.collector.step()
-    assert ((await debits.mandate(second)).state, (await debits.mandate(second)).reason) == ("ended", "expired")
     assert debits.provider.balance == {}
 
 
