@@ -125,12 +125,7 @@ def _peer(found: Recorded, *, quick: bool) -> _Peer:
         for name, (uri, octets) in found.items()
     )
     # -P: modules in the script's folder are this project's, not the peer's
-    command = [
-        str(python),
-        "-P",
-        str(Path(exi_peer.__file__)),
-        *(("0", "2") if quick else ("15", "15")),
-    ]
+    command = [str(python), "-P", str(Path(exi_peer.__file__)), *(("0", "2") if quick else ("15", "15"))]
     done = subprocess.run(
         command, input=lines, capture_output=True, text=True, start_new_session=True, check=False,
         env=environment(),

@@ -396,11 +396,7 @@ def start_vehicles(
     wait_for(charger, "session", "ready", seen, seconds=charging.START_S)
     ports = [event.data["tls_port"] for event in seen if event.name == "listens"]
     plan = charging_vehicles.Plan(
-        pki=str(pki.directory),
-        ports=ports,
-        seconds=seconds,
-        patience_s=charging.PATIENCE_S,
-        discharge=discharge,
+        pki=str(pki.directory), ports=ports, seconds=seconds, patience_s=charging.PATIENCE_S, discharge=discharge
     )
     fleet = charging.start_vehicles(folder, plan)
     os.sched_setaffinity(fleet.pid, {cores[-1]})

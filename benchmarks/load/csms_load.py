@@ -161,12 +161,7 @@ class Load(msgspec.Struct):
 
 
 async def connect(
-    port: int,
-    names: list[str],
-    frames: Callable[[str], Iterator[bytes]],
-    done: list[float],
-    *,
-    together: int = 100,
+    port: int, names: list[str], frames: Callable[[str], Iterator[bytes]], done: list[float], *, together: int = 100
 ) -> list[Station]:
     """Connect stations, so many at a time."""
     loop = asyncio.get_running_loop()

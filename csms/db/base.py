@@ -40,12 +40,7 @@ S = TypeVar("S", bound=AnySelect)
 
 
 def page(
-    query: S,
-    columns: Sequence[AnyColumn],
-    after: Sequence[object] | None,
-    limit: int | None,
-    *,
-    rising: bool = False,
+    query: S, columns: Sequence[AnyColumn], after: Sequence[object] | None, limit: int | None, *, rising: bool = False
 ) -> S:
     """Return at most `limit` rows in the falling or `rising` order of columns, unique together: those `after` a
     position."""

@@ -10,17 +10,7 @@ from csms.diagnostics import store as rows
 from csms.diagnostics import work as diagnostics
 from csms.http.call import Call
 from csms.http.operations import Page, get, to_station
-from csms.http.parameters import (
-    AtStation,
-    Number,
-    OfAnyStation,
-    Paged,
-    StationId,
-    newest_first,
-    page_of,
-    pages,
-    shown,
-)
+from csms.http.parameters import AtStation, Number, OfAnyStation, Paged, StationId, newest_first, page_of, pages, shown
 from csms.requests.work import Asked
 from v2g.ocpp.messages import monitoring as ocpp
 from v2g.ocpp.messages.authorization import IdToken

@@ -181,10 +181,7 @@ async def remove_roaming_partner(call: Call, partner_id: PartnerId) -> None:
     except (OcpiError, TransferError) as error:
         data: dict[str, Scalar] = {"partner": partner_id, "reason": str(error)[:300]}
         call.services.observe(Observe("roaming", "unregistering_failed", data))
-    await call.change(
-        _reader(partner_id),
-        lambda connection, _before: rows.remove_partner(connection, partner_id),
-    )
+    await call.change(_reader(partner_id), lambda connection, _before: rows.remove_partner(connection, partner_id))
 
 
 # -- locations that partners see

@@ -53,7 +53,5 @@ async def reset_session_metrics(call: Call, station_id: StationId, body: Repair)
         return None if found is None else shown(found, StationSessions)
 
     return await call.update(
-        "session of that station",
-        read,
-        lambda connection, _: rows.reset(connection, station_id, call.now_ms),
+        "session of that station", read, lambda connection, _: rows.reset(connection, station_id, call.now_ms)
     )

@@ -89,9 +89,7 @@ grid_sources: Final = declare_table(
 )
 
 grid_memories: Final = declare_table(
-    "grid_memories",
-    Column("source", String(64), primary_key=True),
-    Column("document", Text, nullable=False),
+    "grid_memories", Column("source", String(64), primary_key=True), Column("document", Text, nullable=False)
 )
 """What the client of a grid source must not forget over a restart."""
 

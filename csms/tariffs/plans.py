@@ -109,8 +109,7 @@ def _around(table: Table, wanted: Scope) -> AnySelect:
         or_(columns.station_id == "", columns.station_id == wanted.station_id),
         or_(columns.evse_id == 0, columns.evse_id == wanted.evse_id),
         or_(
-            columns.token_type == "",
-            (columns.token_type == wanted.token_type) & (columns.id_token == wanted.id_token),
+            columns.token_type == "", (columns.token_type == wanted.token_type) & (columns.id_token == wanted.id_token)
         ),
     )
 

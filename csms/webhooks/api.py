@@ -193,9 +193,7 @@ async def renew_webhook_secret(call: Call, webhook_id: WebhookId) -> NewSecret:
 async def delete_webhook(call: Call, webhook_id: WebhookId) -> None:
     """Delete a webhook and its pending deliveries."""
     await call.remove(
-        "webhook",
-        _reader(webhook_id),
-        lambda connection, webhook: rows.remove(connection, webhook.webhook_id),
+        "webhook", _reader(webhook_id), lambda connection, webhook: rows.remove(connection, webhook.webhook_id)
     )
     await call.backend.webhooks.refresh()
 

@@ -93,12 +93,7 @@ def advance(
 
 
 def _is_over(
-    step: ProgramStep,
-    progress: ProgramProgress,
-    battery: BatteryState,
-    discharge: Permit,
-    *,
-    pays_later: bool,
+    step: ProgramStep, progress: ProgramProgress, battery: BatteryState, discharge: Permit, *, pays_later: bool
 ) -> bool:
     if step.do == "wait":
         return step.for_s is None  # nothing to wait for

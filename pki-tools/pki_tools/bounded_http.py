@@ -30,12 +30,7 @@ class BoundedHttp:
     """Serves some routes from `start` to `close`. `failed` makes the answer where a handler fails."""
 
     def __init__(
-        self,
-        routes: Iterable[web.RouteDef],
-        bounds: HttpBounds,
-        *,
-        observe: Watch,
-        failed: Callable[[], web.Response],
+        self, routes: Iterable[web.RouteDef], bounds: HttpBounds, *, observe: Watch, failed: Callable[[], web.Response]
     ) -> None:
         self._routes, self._bounds, self._observe, self._failed = tuple(routes), bounds, observe, failed
         self._runner: web.AppRunner | None = None

@@ -191,12 +191,7 @@ class Server:
     """Serves one tree from `start` to `close`, including later revocations."""
 
     def __init__(
-        self,
-        directory: Path,
-        *,
-        observe: Watch,
-        now: Callable[[], datetime] = utc_now,
-        bounds: HttpBounds = BOUNDS,
+        self, directory: Path, *, observe: Watch, now: Callable[[], datetime] = utc_now, bounds: HttpBounds = BOUNDS
     ) -> None:
         self._directory = directory
         self._observe = observe

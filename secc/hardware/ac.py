@@ -57,13 +57,7 @@ class AcEvse(Evse):
     """
 
     def __init__(
-        self,
-        parts: Parts,
-        mains: Mains,
-        *,
-        lines: int = len(LINES),
-        allow: Allow = anything,
-        measures: bool = True,
+        self, parts: Parts, mains: Mains, *, lines: int = len(LINES), allow: Allow = anything, measures: bool = True
     ) -> None:
         self._mains, self._allow = mains, allow
         self._lines = self._used = lines

@@ -33,11 +33,7 @@ def is_offered(context: RequestContext) -> bool:
 
 
 def forward(
-    stage: AfterSetup,
-    context: RequestContext,
-    seconds: float,
-    request: ContractRequest,
-    asked: object = None,
+    stage: AfterSetup, context: RequestContext, seconds: float, request: ContractRequest, asked: object = None
 ) -> Wait:
     """Return the wait of `seconds` for the back end's answer to this request."""
     opened = replace(stage.opened, fetches=stage.opened.fetches + 1)

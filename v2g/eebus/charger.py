@@ -222,10 +222,7 @@ class ControllableSystem(SpineDevice):
         )
 
     def _device_configuration(self) -> LocalFeature:
-        names = {
-            CONSUMPTION: "failsafeConsumptionActivePowerLimit",
-            PRODUCTION: "failsafeProductionActivePowerLimit",
-        }
+        names = {CONSUMPTION: "failsafeConsumptionActivePowerLimit", PRODUCTION: "failsafeProductionActivePowerLimit"}
         keys = [
             messages.ConfigurationDescription(
                 key_id=number, key_name=names[number], value_type="scaledNumber", unit="W"

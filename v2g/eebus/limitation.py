@@ -67,12 +67,7 @@ class PowerLimitation:
     open); if not, the failsafe limit holds until one is back. `held`: what it held before a restart."""
 
     def __init__(
-        self,
-        *,
-        failsafe_w: float,
-        now: float,
-        autonomous: bool = False,
-        held: tuple[float, float | None] | None = None,
+        self, *, failsafe_w: float, now: float, autonomous: bool = False, held: tuple[float, float | None] | None = None
     ) -> None:
         self.state = LimitState.INIT
         self.failsafe_w = failsafe_w

@@ -37,8 +37,7 @@ FAULTS: Final[Mapping[str, FaultKind]] = {
         "the vehicle's diode is shorted, or a passive load is plugged in", "CPPWMController", until="unplugged"
     ),
     "pilot_frozen": FaultKind(
-        "the control pilot's levels do not follow the oscillator, or the ADC's reference is wrong",
-        "CPPWMController",
+        "the control pilot's levels do not follow the oscillator, or the ADC's reference is wrong", "CPPWMController"
     ),
     "plug_not_seated": FaultKind("the plug is not latched", "Connector", light="red_flash"),
     "proximity_shorted": FaultKind("the proximity contact is shorted", "Connector", light="red_flash"),
@@ -94,9 +93,7 @@ FAULTS: Final[Mapping[str, FaultKind]] = {
         "metal is on the primary device; power waits until it is removed", "BayOccupancySensor", stops=False
     ),
     "living_object": FaultKind(
-        "a living object is near the primary device; power waits until it is gone",
-        "BayOccupancySensor",
-        stops=False,
+        "a living object is near the primary device; power waits until it is gone", "BayOccupancySensor", stops=False
     ),
     "meter_lost": FaultKind("the meter does not answer", "FiscalMetering"),
     "meter_stuck": FaultKind("the meter does not advance while energy flows", "FiscalMetering"),

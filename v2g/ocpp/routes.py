@@ -65,7 +65,7 @@ _IN_16: Final = {
     "InstallCertificate LogStatusNotification MeterValues RemoteStartTransaction RemoteStopTransaction "
     "ReserveNow Reset SecurityEventNotification SendLocalList SetChargingProfile SignCertificate "
     "SignedFirmwareStatusNotification SignedUpdateFirmware StartTransaction StatusNotification "
-    "StopTransaction TriggerMessage UnlockConnector UpdateFirmware",
+    "StopTransaction TriggerMessage UnlockConnector UpdateFirmware"
 }
 """Module of `v2g.ocpp.v16` -> the actions of 1.6."""
 

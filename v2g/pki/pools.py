@@ -320,10 +320,7 @@ def write_signing(contract: SealedContract, shape: PoolShape) -> Json:
     }
     if shape == "opcp":
         leaf, *subs = map(encode_base64, contract.chain)
-        chain = {
-            "contractSignatureCertChainCertificate": leaf,
-            "contractSignatureCertChainSubCertificates": subs,
-        }
+        chain = {"contractSignatureCertChainCertificate": leaf, "contractSignatureCertChainSubCertificates": subs}
         about = {"emaid": contract.emaid, "pcid": contract.pcid, "xsdMsgDefNamespace": contract.namespace}
         return {"contractData": {"contractSignatureCertChain": chain, **key}, **about}
     bundle = {"contractCertificateChain": _named(_CHAIN, contract.chain), "pcid": contract.pcid, **key}

@@ -85,11 +85,7 @@ class CanMapping:
             if message.j1939 and message.frame_id & 0xFF == _ANY_SOURCE:
                 self._groups[_group(message.frame_id)] = message
             self._sources[message.identity] = [
-                _Source(
-                    rescaled(signal, _unit(target)),
-                    target,
-                    states(signal, is_state=not _unit(target)),
-                )
+                _Source(rescaled(signal, _unit(target)), target, states(signal, is_state=not _unit(target)))
                 for name, target in targets.items()
                 for signal in (message.signals[name],)
             ]

@@ -358,11 +358,7 @@ def protocols(config: ServiceConfig) -> tuple[AppProtocol, ...]:
     schemas = (der if each is Family.AC else (_NAMESPACES[each],) for each in families)
     return tuple(
         AppProtocol(
-            protocol_namespace=schema.uri,
-            version_number_major=1,
-            version_number_minor=0,
-            schema_id=rank,
-            priority=rank,
+            protocol_namespace=schema.uri, version_number_major=1, version_number_minor=0, schema_id=rank, priority=rank
         )
         for rank, schema in enumerate(itertools.chain.from_iterable(schemas), start=1)
     )

@@ -51,11 +51,7 @@ def authorize(
     if isinstance(stage, Authorizing) and stage.contract is not None:
         return setup.external(stage, context, respond, ongoing="Ongoing", patience_s=context.ongoing_s)
     return setup.external(
-        stage,
-        context,
-        respond,
-        ongoing="Ongoing_WaitingForCustomerInteraction",
-        patience_s=timing.secc_customer,
+        stage, context, respond, ongoing="Ongoing_WaitingForCustomerInteraction", patience_s=timing.secc_customer
     )
 
 

@@ -204,11 +204,7 @@ def _deliver(request: Request, stage: Installing, outcome: ContractAnswer, conte
         raise refuse(code if name in USES[code].responses else _NOTHING, f"the back end answered {code}")
     if outcome.status != "answered":
         raise _nothing(outcome.status)
-    data: dict[str, Scalar] = {
-        "code": code,
-        "bytes": len(outcome.exi),
-        "seconds": round(context.now - stage.since, 4),
-    }
+    data: dict[str, Scalar] = {"code": code, "bytes": len(outcome.exi), "seconds": round(context.now - stage.since, 4)}
     answered = Observe("installation", "answered", data)
     return Step(response, stage.before, (answered,), exi=outcome.exi)
 

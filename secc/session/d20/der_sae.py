@@ -34,11 +34,7 @@ MODES: Final[Modes] = {
 
 
 def rating(
-    plain: BPT_AC_CPDResEnergyTransferMode,
-    mode: Element,
-    vehicle: Vehicle,
-    selected: Selected,
-    context: RequestContext,
+    plain: BPT_AC_CPDResEnergyTransferMode, mode: Element, vehicle: Vehicle, selected: Selected, context: RequestContext
 ) -> tuple[iso.DER_AC_CPDResEnergyTransferMode, Vehicle, tuple[Observe, ...]]:
     """See `der.rating`: where the vehicle lacks something, nothing is enabled, and it never feeds back."""
     assert isinstance(mode, iso.DER_AC_CPDReqEnergyTransferMode)
@@ -58,10 +54,7 @@ def rating(
         **fields,
         evse_processing=Processing.Finished,
         der_control_cpd_res=control(
-            support,
-            permit=not lacking,
-            nominal_v=grid.nominal_voltage_v,
-            nominal_hz=grid.nominal_frequency_hz,
+            support, permit=not lacking, nominal_v=grid.nominal_voltage_v, nominal_hz=grid.nominal_frequency_hz
         ),
         evse_reactive_power_limits=iso.EVSEReactivePowerLimits(
             **{

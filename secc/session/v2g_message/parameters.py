@@ -107,11 +107,7 @@ def discover(
     if not context.journal_open:
         chosen = parametrised.selected
         opening = open_journal(
-            context,
-            chosen.authorized,
-            chosen.service.name,
-            "none",
-            capacity_wh=parametrised.vehicle.capacity_wh,
+            context, chosen.authorized, chosen.service.name, "none", capacity_wh=parametrised.vehicle.capacity_wh
         )
     begin = (*opening, limits_event(parametrised.vehicle, context), ReportChargingNeeds(needs))
     if isinstance(stage, stages.Awaiting):

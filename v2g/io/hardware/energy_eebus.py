@@ -66,9 +66,7 @@ class EebusEnergyManager:
         self._config, self._take, self._clock, self._report = config, take, clock, observe
         self._repeat_s = preset.timeout_s / 3
         self._preset = FailsafeValues(
-            charge_w=preset.fallback_charge_w,
-            discharge_w=preset.fallback_discharge_w,
-            duration_s=config.failsafe_s,
+            charge_w=preset.fallback_charge_w, discharge_w=preset.fallback_discharge_w, duration_s=config.failsafe_s
         )
         key = files.node_key(config.folder, f"{config.brand} {config.model}")
         serial = config.serial or key.ski[:12]

@@ -28,12 +28,7 @@ class MqttEnergyManager:
     of unknown age."""
 
     def __init__(
-        self,
-        config: EnergyMqttConfig,
-        evses: int,
-        take: Take,
-        refused: Refused,
-        client: type[MqttClient] = MqttClient,
+        self, config: EnergyMqttConfig, evses: int, take: Take, refused: Refused, client: type[MqttClient] = MqttClient
     ) -> None:
         self._prefix = prefix = config.prefix
         self._devices: dict[str, bytes] = {}

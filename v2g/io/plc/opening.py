@@ -17,16 +17,7 @@ import msgspec
 
 from v2g.errors import ConfigError, TransportError
 from v2g.io.capture.recorder import FrameRecorder
-from v2g.io.plc.link import (
-    DelayLine,
-    Impairment,
-    ImpairmentConfig,
-    OnFrame,
-    PlcConfig,
-    PlcLink,
-    own_mac,
-    random_mac,
-)
+from v2g.io.plc.link import DelayLine, Impairment, ImpairmentConfig, OnFrame, PlcConfig, PlcLink, own_mac, random_mac
 from v2g.io.plc.loopback import LoopbackLink, MeasuresAcross
 from v2g.io.plc.tap import RecordedLink, TapLink, WrappedLink
 from v2g.io.simulation.medium import Medium

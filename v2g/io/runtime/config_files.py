@@ -115,17 +115,7 @@ def _crl(path: Path) -> None:
 
 _OPENERS: Final[dict[str, Opener]] = (
     dict.fromkeys(
-        (
-            "anchors",
-            "client_roots",
-            "manufacturer_roots",
-            "mo_roots",
-            "oem_roots",
-            "root",
-            "roots",
-            "v2g_roots",
-        ),
-        _roots,
+        ("anchors", "client_roots", "manufacturer_roots", "mo_roots", "oem_roots", "root", "roots", "v2g_roots"), _roots
     )
     | dict.fromkeys(("ca", "cross_certificates", "issuers", "oem_sub_cas"), lambda path: list(_authorities(path)))
     | dict.fromkeys(("password_file", "token_file", "secret_file", "client_secret_file"), _secret)

@@ -17,8 +17,7 @@ USES: Final[Mapping[str, CodeUse]] = {
     "OK_OldSessionJoined": CodeUse(("SessionSetupRes",), "the vehicle continues the session it paused (V2G2-463)"),
     "OK_CertificateExpiresSoon": CodeUse(("PaymentDetailsRes",), "the contract is accepted, and ends soon"),
     "FAILED": CodeUse(
-        EVERY,
-        "cable check, state of the control pilot, a ChargeProgress that does not fit (V2G2-812), anything else",
+        EVERY, "cable check, state of the control pilot, a ChargeProgress that does not fit (V2G2-812), anything else"
     ),
     "FAILED_SequenceError": CodeUse(EVERY, "a request out of order (V2G2-459, -538, -539)"),
     "FAILED_ServiceIDInvalid": CodeUse(("ServiceDetailRes",), "the service was not offered (V2G2-464, -425)"),

@@ -8,10 +8,7 @@ from v2g.iso15118.engine.schemas import XMLDSIG
 _HERE: Final = "v2g.iso15118.d2.messages."
 
 ISO2_DATA_TYPES: Final = Schema(
-    uri="urn:iso:15118:2:2013:MsgDataTypes",
-    prefix="iso2t",
-    modules=(_HERE + "data_types",),
-    imports=(XMLDSIG,),
+    uri="urn:iso:15118:2:2013:MsgDataTypes", prefix="iso2t", modules=(_HERE + "data_types",), imports=(XMLDSIG,)
 )
 ISO2_HEADER: Final = Schema(
     uri="urn:iso:15118:2:2013:MsgHeader", prefix="iso2h", modules=(_HERE + "header",), imports=(ISO2_DATA_TYPES,)

@@ -176,9 +176,7 @@ def setpoints(support: grid_support.GridSupport, functions: Iterable[str], lines
     if asked.cos_phi_setpoint is not None:
         magnitude, excitation = factor(asked.cos_phi_setpoint.cos_phi)
         found["dso_cos_phi_setpoint"] = iso.DSOCosPhiSetpoint(
-            dso_cos_phi_setpoint_value=magnitude,
-            excitation=excitation,
-            **_reactive(asked.cos_phi_setpoint.response_s),
+            dso_cos_phi_setpoint_value=magnitude, excitation=excitation, **_reactive(asked.cos_phi_setpoint.response_s)
         )
     return found
 

@@ -25,10 +25,7 @@ CHARGE, DISCHARGE, ENTER_SERVICE, TARGET_P = 0, 1, 3, 22
 
 _LN10: Final = math.log(10)  # an open-loop response time is that to 90 %
 _PERCENT: Final = iso.DerUnit.PercentageEVMaximumConfiguredActivePower
-_REFERENCES: Final = {
-    "maximum": iso.PowerReference.MaximumActivePower,
-    "momentary": iso.PowerReference.MomentaryPower,
-}
+_REFERENCES: Final = {"maximum": iso.PowerReference.MaximumActivePower, "momentary": iso.PowerReference.MomentaryPower}
 _OVER, _UNDER = iso.PowerFactorExcitation.OverExcited, iso.PowerFactorExcitation.UnderExcited
 
 
@@ -134,10 +131,7 @@ def _active(support: GridSupport, nominal_hz: float) -> iso.ActivePowerSupportCP
         ),
         volt_watt=iso.VoltWatt(
             **_axes(
-                ((volts.start_v, 100), (volts.stop_v, 0)),
-                iso.DerUnit.V,
-                _PERCENT,
-                enable=support.volt_watt is not None,
+                ((volts.start_v, 100), (volts.stop_v, 0)), iso.DerUnit.V, _PERCENT, enable=support.volt_watt is not None
             ),
             open_loop_response_time=number(volts.response_s * _LN10),
         ),

@@ -8,10 +8,7 @@ from v2g.iso15118.engine.schemas import XMLDSIG
 _HERE: Final = "v2g.iso15118.din.messages."
 
 DIN_DATA_TYPES: Final = Schema(
-    uri="urn:din:70121:2012:MsgDataTypes",
-    prefix="dint",
-    modules=(_HERE + "data_types",),
-    qualified_attributes=False,
+    uri="urn:din:70121:2012:MsgDataTypes", prefix="dint", modules=(_HERE + "data_types",), qualified_attributes=False
 )
 DIN_HEADER: Final = Schema(
     uri="urn:din:70121:2012:MsgHeader",

@@ -293,9 +293,7 @@ def composite(mirror: Mirror, request: v16.GetCompositeScheduleReq) -> Steps[v16
     """Ask what results from all profiles."""
     try:
         answer: smart_charging.GetCompositeScheduleResponse = yield smart_charging.GetCompositeScheduleRequest(
-            evse_id=request.connector_id,
-            duration=request.duration,
-            charging_rate_unit=request.charging_rate_unit,
+            evse_id=request.connector_id, duration=request.duration, charging_rate_unit=request.charging_rate_unit
         )
     except OcppError:
         return v16.GetCompositeScheduleConf(status="Rejected")
@@ -425,9 +423,7 @@ def _secure(value: str) -> Steps[v16.ChangeConfigurationConf]:
     if answer.status != "Accepted":
         return v16.ChangeConfigurationConf(status="Rejected")
     status = yield from _write(
-        Component(name="OCPPCommCtrlr"),
-        Variable(name="NetworkConfigurationPriority"),
-        f"{using.spare},{using.slot}",
+        Component(name="OCPPCommCtrlr"), Variable(name="NetworkConfigurationPriority"), f"{using.spare},{using.slot}"
     )
     return v16.ChangeConfigurationConf(status="RebootRequired" if status == "Accepted" else status)
 
@@ -440,9 +436,7 @@ def get_diagnostics(mirror: Mirror, request: v16.GetDiagnosticsReq) -> Steps[v16
     """Have diagnostics uploaded; their progress is known by the number below 0."""
     answer: GetLogResponse = yield GetLogRequest(
         log=LogParameters(
-            remote_location=request.location,
-            oldest_timestamp=request.start_time,
-            latest_timestamp=request.stop_time,
+            remote_location=request.location, oldest_timestamp=request.start_time, latest_timestamp=request.stop_time
         ),
         log_type="DiagnosticsLog",
         request_id=mirror.request_id(),

@@ -403,10 +403,7 @@ def report_status(bridge: Bridge, request: v16.StatusNotificationReq) -> Steps[v
     at = bridge.time(request.timestamp) or format_time(bridge.now_ms)
     if request.connector_id > 0:
         yield availability.StatusNotificationRequest(
-            timestamp=at,
-            connector_status=_CONNECTORS[request.status],
-            evse_id=request.connector_id,
-            connector_id=1,
+            timestamp=at, connector_status=_CONNECTORS[request.status], evse_id=request.connector_id, connector_id=1
         )
         state = CHARGING.get(request.status)
         bridge.states[request.connector_id] = state or "EVConnected"
@@ -501,9 +498,7 @@ def transfer(bridge: Bridge, request: v16.DataTransferReq) -> Steps[v16.DataTran
     """Pass on a vendor's message; those for Plug and Charge are messages of 2.0.1."""
     if request.vendor_id.casefold() != PLUG_AND_CHARGE:
         answer: DataTransferResponse = yield DataTransferRequest(
-            vendor_id=request.vendor_id,
-            message_id=request.message_id,
-            data=data_in(request.data, request.vendor_id),
+            vendor_id=request.vendor_id, message_id=request.message_id, data=data_in(request.data, request.vendor_id)
         )
         data: object = answer.data
         if data is None and answer.status_info is not None:  # for which 1.6 has no place of its own

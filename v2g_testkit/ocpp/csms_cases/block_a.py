@@ -127,11 +127,7 @@ async def rejected_password(t: CsmsTest) -> None:
 # -- TLS
 
 
-@A.case(
-    "TC_A_04_CSMS",
-    "TLS with the certificate of the back end",
-    also="A00.FR.306 A00.FR.307 A00.FR.510",
-)
+@A.case("TC_A_04_CSMS", "TLS with the certificate of the back end", also="A00.FR.306 A00.FR.307 A00.FR.510")
 async def tls(t: CsmsTest) -> None:
     """The back end supports the four cipher suites, and shows a certificate with its name and a long key."""
     _needs(t, 2, 3)

@@ -385,9 +385,7 @@ async def qr_code(t: StationTest) -> None:
 
 def _case_of_code(number: int, what: str, action: Action, value: float, limit: str, trigger: str, fr: str) -> None:
     @C_WITHOUT_COSTS.case(
-        f"TC_C_{number}_CS",
-        f"Paid by a QR code, with a limit of the {what}",
-        also="C25.FR.26 E16.FR.05",
+        f"TC_C_{number}_CS", f"Paid by a QR code, with a limit of the {what}", also="C25.FR.26 E16.FR.05"
     )
     async def script(t: StationTest) -> None:
         """The station sends the limit that the driver has chosen, and stops the energy when it is reached."""
