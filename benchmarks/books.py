@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from benchmarks.figures import Figure, median
 from csms.books import reports
 from csms.books import store as books
-from csms.books.tables import booked_transactions, posting_entries, postings
+from csms.books.tables import posting_entries, postings
 from csms.db.store import Store
 from csms.settlements.tables import journal_reviews
 from csms.stations.tables import stations
 from csms.tariffs.tables import transaction_costs
-from csms.transactions.tables import transaction_totals, transactions
+from csms.transactions.tables import booked_transactions, transaction_totals, transactions
 from tests.csms.databases import Databases, running_cluster
 from v2g.energy.settlement.bookkeeping import Entry, Posting, Use, period_of
 from v2g.pki.keys import SoftwareKey

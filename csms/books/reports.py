@@ -13,11 +13,11 @@ import msgspec
 import sqlalchemy as sa
 
 from csms.booking.held import OPEN
-from csms.books.tables import billed, booked_transactions
+from csms.books.tables import billed
 from csms.db.base import AnyColumn, AnySelect
 from csms.smart_charging import store as charging
 from csms.tariffs.tables import transaction_costs, transaction_plans
-from csms.transactions.tables import held_transactions, transaction_totals
+from csms.transactions.tables import booked_transactions, held_transactions, transaction_totals
 from v2g.units import LAST_MS
 
 Grouping = Literal["month", "day", "site", "station", "token", "tariff"]

@@ -8,11 +8,12 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 from sqlalchemy import ColumnElement, Connection, case, func, insert, select, tuple_, union, update
 
-from csms.books.tables import billed, booked_transactions, periods, posting_entries, postings, vehicle_of
+from csms.books.tables import billed, periods, posting_entries, postings, vehicle_of
 from csms.db.base import AnyRow
 from csms.db.bulk import delete_rows, insert_rows
 from csms.settlements import store as records
 from csms.settlements.tables import journal_lines, journal_reviews, settlements
+from csms.transactions.tables import booked_transactions
 from v2g import typed_json
 from v2g.energy.settlement import bookkeeping
 from v2g.energy.settlement.canonical import canonical

@@ -68,19 +68,6 @@ posting_entries: Final = declare_table(
 )
 """Amounts: mWh, or micro-units of a currency."""
 
-booked_transactions: Final = declare_table(
-    "booked_transactions",
-    Column("station_id", String(48), primary_key=True),
-    Column("transaction_id", transaction_key, primary_key=True),
-    Column("currency", String(3), primary_key=True),
-    Column("import_mwh", BigInteger),
-    Column("export_mwh", BigInteger),
-    Column("net", BigInteger),
-    Column("gross", BigInteger),
-)
-"""What the postings of a transaction's sessions come to that stand, for reports: micro-units in each currency, with the
-energy in the first one; without money a row without currency."""
-
 facts: Final = declare_table(
     "facts",
     Column("station_id", String(48), primary_key=True),

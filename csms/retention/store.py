@@ -8,7 +8,6 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, delete, exists,
 from csms.accounts.tables import audit, idempotency_keys, webhook_deliveries
 from csms.admission.store import connection_faults
 from csms.alerts.tables import alert_mails, alerts
-from csms.books.tables import booked_transactions
 from csms.db.base import AnyRow, metadata
 from csms.diagnostics.store import device_events, stream_values
 from csms.direct_payments.rules import OVER
@@ -29,7 +28,13 @@ from csms.telemetry.aggregates import AGGREGATES
 from csms.tokens.store import settle_uses
 from csms.tokens.tables import token_uses
 from csms.transaction_keys import id_at_station, key_again
-from csms.transactions.tables import held_transactions, meter_values, transaction_events, transactions
+from csms.transactions.tables import (
+    booked_transactions,
+    held_transactions,
+    meter_values,
+    transaction_events,
+    transactions,
+)
 from csms.vehicles.store import within_run
 
 STEP: Final = 500

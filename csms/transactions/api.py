@@ -77,8 +77,8 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     """A transaction. Registers are in Wh, as decimal text; null is not known yet.
 
     `power_w` (negative out of the vehicle) and `soc` (percent) are the last readings, `cost` (with
-    taxes) the cost so far or, once it has ended, the total; null if unknown. `held` says why its amounts are in
-    quarantine, null if they are not.
+    taxes) the cost so far or, once it has ended, the total, from its journal if that is booked with prices; null if
+    unknown. `held` says why its amounts are in quarantine, null if they are not.
     `limit` and `wanted_limit` are TransactionLimits as JSON: the station's, and an operator's. `closed_ms`: when the
     back end concluded that no end will come, and `closed_reason` why. `transaction_id` is the station's, with `~` and
     the begin if it had used that id before its last boot.

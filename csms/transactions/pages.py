@@ -76,7 +76,7 @@ COLUMNS: Final = (
     Column("power", "Power", lambda row: row["power_w"] if row["active"] else None, "power", phone=False),
     Column("charge", "Charge", lambda row: row["soc"], "percent", phone=False),
     Column("duration", "Duration", _lasted, "duration", phone=False),
-    Column("cost", "Cost", lambda row: [row["cost"]] if row["cost"] else None, "money"),
+    Column("cost", "Cost", lambda row: [row["cost"]] if row["cost"] and not row["held"] else None, "money"),
     Column("id", "Session", lambda row: row["transaction_id"], "id", phone=False),
 )
 _VIEWS: Final = {"": "All", "true": "Running", "false": "Ended"}

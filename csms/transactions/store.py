@@ -19,7 +19,13 @@ from csms.transactions import events as totals
 from csms.transactions.events import read_samples
 from csms.transactions.rules import ClosedReason, Transaction, close, complete, lost, missing, net_wh, tightest
 from csms.transactions.signed_values import JudgedSamples
-from csms.transactions.tables import meter_keys, transaction_events, transaction_faults, transactions
+from csms.transactions.tables import (
+    booked_transactions,
+    meter_keys,
+    transaction_events,
+    transaction_faults,
+    transactions,
+)
 from v2g import typed_json
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.pki.certificates import is_emaid
@@ -250,12 +256,15 @@ def list_page(
 
 
 def _with_costs(connection: Connection, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Add each transaction's cost to its document, null without a price, and why it is held, null if it is not."""
+    """Add each transaction's cost to its document, null without a price, and why it is held, null if it is not. What is
+    booked from its journal counts, as in reports; of several currencies the first."""
     wanted = [(each["station_id"], each["transaction_id"]) for each in documents]
-    table = transaction_costs.c
-    query = select(table.station_id, table.transaction_id, table.incl_tax, table.currency)
-    found = connection.execute(query.where(tuple_(table.station_id, table.transaction_id).in_(wanted))).all()
-    costs = {(row.station_id, row.transaction_id): (row.incl_tax, row.currency) for row in found}
+    cost, booked = transaction_costs.c, booked_transactions.c
+    costs: dict[tuple[str, str], tuple[int, str]] = {}
+    for gross, table in ((cost.incl_tax, cost), (booked.gross, booked)):
+        query = select(table.station_id, table.transaction_id, gross, table.currency).order_by(table.currency.desc())
+        query = query.where(tuple_(table.station_id, table.transaction_id).in_(wanted), gross.is_not(None))
+        costs |= {(row[0], row[1]): (row[2], row[3]) for row in connection.execute(query)}
     reasons = held.reasons(connection, wanted)
     for each, key in zip(documents, wanted, strict=True):
         each["cost"], each["currency"] = costs.get(key, (None, None))

@@ -43,6 +43,19 @@ transaction_totals: Final = declare_table(
 )
 """What ended transactions come to, for reports; those that run have no row."""
 
+booked_transactions: Final = declare_table(
+    "booked_transactions",
+    sa.Column("station_id", sa.String(48), primary_key=True),
+    sa.Column("transaction_id", transaction_key, primary_key=True),
+    sa.Column("currency", sa.String(3), primary_key=True),
+    sa.Column("import_mwh", sa.BigInteger),
+    sa.Column("export_mwh", sa.BigInteger),
+    sa.Column("net", sa.BigInteger),
+    sa.Column("gross", sa.BigInteger),
+)
+"""What the postings of a transaction's sessions come to that stand, for reports: micro-units in each currency, with the
+energy in the first one; without money a row without currency."""
+
 held_transactions: Final = declare_table(
     "held_transactions",
     sa.Column("station_id", sa.String(48), primary_key=True),

@@ -279,6 +279,9 @@ async def test_a_journal_is_released_with_a_note(ask: ApiClient) -> None:
     (row,) = csv.DictReader((await billing.get("/console/settlements?csv=1")).body.decode().splitlines())
     assert (row["balance"], row["balance [currency]"]) == ("-0.70", "EUR")
     page = await billing.get(f"/console/sessions/{STATION}/tx-{SESSION}")
+    assert "Cost with taxes \u22120.70 EUR final" in text_of(page).replace("\u00a0", " "), "as the report has it"
+    (row,) = csv.DictReader((await billing.get("/console/sessions?csv=1")).body.decode().splitlines())
+    assert (row["cost"], row["cost [currency]"]) == ("-0.70", "EUR")
     (receipt,) = re.findall(r'href="(/console/settlements/[^"]+/receipt)"', page.body.decode())
     paper = await billing.get(receipt)
     assert paper.status == 200

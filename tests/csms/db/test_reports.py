@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from csms.booking import store as reviews
 from csms.books import reports
-from csms.books.tables import booked_transactions, posting_entries, postings
+from csms.books.tables import posting_entries, postings
 from csms.db.store import Store, migrate
 from csms.settlements import store as records
 from csms.settlements.tables import journal_reviews
@@ -23,7 +23,7 @@ from csms.tariffs import store as tariffs
 from csms.transactions import store as transactions
 from csms.transactions.events import EventArrival, add_events
 from csms.transactions.rules import EXPORT_REGISTER, IMPORT_REGISTER, Event, Sample
-from csms.transactions.tables import held_transactions
+from csms.transactions.tables import booked_transactions, held_transactions
 from tests.csms.db.books import DAY, NOV, book, posting
 from v2g.energy.balancing import Node
 from v2g.energy.price_plan import Charge, PricePlan, Rate
