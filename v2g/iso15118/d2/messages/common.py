@@ -6,19 +6,6 @@ from msgspec import field
 
 from v2g.exi.declare import ATTRIBUTE, Element, Long, Ref, Short, UnsignedShort, global_elements
 from v2g.iso15118.d2.messages import data_types
-from v2g.iso15118.d2.messages.data_types import (
-    SAID,
-    AC_EVSEStatus,
-    DC_EVSEStatus,
-    DC_EVStatus,
-    EvseID,
-    EVSEProcessing,
-    MeterInfo,
-    PhysicalValue,
-    ResponseCode,
-    SAScheduleList,
-    SASchedules,
-)
 from v2g.iso15118.d2.schemas import ISO2_BODY
 from v2g.iso15118.engine.older_types import ServiceID, SessionID
 
@@ -133,7 +120,9 @@ class ChargeParameterDiscoveryRes(BodyElement, frozen=True, kw_only=True, tag=Tr
 
     response_code: data_types.ResponseCode
     evse_processing: data_types.EVSEProcessing
-    sa_schedules: Annotated[SASchedules | SAScheduleList | None, Ref(SASchedules)] = None
+    sa_schedules: Annotated[data_types.SASchedules | data_types.SAScheduleList | None, Ref(data_types.SASchedules)] = (
+        None
+    )
     evse_charge_parameter: Annotated[
         data_types.EVSEChargeParameter | data_types.AC_EVSEChargeParameter | data_types.DC_EVSEChargeParameter,
         Ref(data_types.EVSEChargeParameter),
@@ -238,91 +227,91 @@ class ChargingStatusReq(BodyElement, frozen=True, kw_only=True, tag=True):
 class ChargingStatusRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """The maximum current in A, the meter and the status of the charger."""
 
-    response_code: ResponseCode
-    evse_id: EvseID
-    sa_schedule_tuple_id: SAID
-    evse_max_current: PhysicalValue | None = None
-    meter_info: MeterInfo | None = None
+    response_code: data_types.ResponseCode
+    evse_id: data_types.EvseID
+    sa_schedule_tuple_id: data_types.SAID
+    evse_max_current: data_types.PhysicalValue | None = None
+    meter_info: data_types.MeterInfo | None = None
     receipt_required: bool | None = None
-    ac_evse_status: AC_EVSEStatus = field(name="AC_EVSEStatus")
+    ac_evse_status: data_types.AC_EVSEStatus = field(name="AC_EVSEStatus")
 
 
 class CableCheckReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The DC vehicle requests the insulation test of the cable; repeated until it is done."""
 
-    dc_ev_status: DC_EVStatus = field(name="DC_EVStatus")
+    dc_ev_status: data_types.DC_EVStatus = field(name="DC_EVStatus")
 
 
 class CableCheckRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """Whether the insulation test is done."""
 
-    response_code: ResponseCode
-    dc_evse_status: DC_EVSEStatus = field(name="DC_EVSEStatus")
-    evse_processing: EVSEProcessing
+    response_code: data_types.ResponseCode
+    dc_evse_status: data_types.DC_EVSEStatus = field(name="DC_EVSEStatus")
+    evse_processing: data_types.EVSEProcessing
 
 
 class PreChargeReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The DC vehicle requests a voltage near that of its battery, so that its contactor may close."""
 
-    dc_ev_status: DC_EVStatus = field(name="DC_EVStatus")
-    ev_target_voltage: PhysicalValue
-    ev_target_current: PhysicalValue
+    dc_ev_status: data_types.DC_EVStatus = field(name="DC_EVStatus")
+    ev_target_voltage: data_types.PhysicalValue
+    ev_target_current: data_types.PhysicalValue
 
 
 class PreChargeRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """The voltage at the charger's output."""
 
-    response_code: ResponseCode
-    dc_evse_status: DC_EVSEStatus = field(name="DC_EVSEStatus")
-    evse_present_voltage: PhysicalValue
+    response_code: data_types.ResponseCode
+    dc_evse_status: data_types.DC_EVSEStatus = field(name="DC_EVSEStatus")
+    evse_present_voltage: data_types.PhysicalValue
 
 
 class CurrentDemandReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """Requested current and voltage of the DC vehicle; repeated while energy flows."""
 
-    dc_ev_status: DC_EVStatus = field(name="DC_EVStatus")
-    ev_target_current: PhysicalValue
-    ev_maximum_voltage_limit: PhysicalValue | None = None
-    ev_maximum_current_limit: PhysicalValue | None = None
-    ev_maximum_power_limit: PhysicalValue | None = None
+    dc_ev_status: data_types.DC_EVStatus = field(name="DC_EVStatus")
+    ev_target_current: data_types.PhysicalValue
+    ev_maximum_voltage_limit: data_types.PhysicalValue | None = None
+    ev_maximum_current_limit: data_types.PhysicalValue | None = None
+    ev_maximum_power_limit: data_types.PhysicalValue | None = None
     bulk_charging_complete: bool | None = None
     charging_complete: bool
-    remaining_time_to_full_soc: PhysicalValue | None = field(name="RemainingTimeToFullSoC", default=None)
-    remaining_time_to_bulk_soc: PhysicalValue | None = field(name="RemainingTimeToBulkSoC", default=None)
-    ev_target_voltage: PhysicalValue
+    remaining_time_to_full_soc: data_types.PhysicalValue | None = field(name="RemainingTimeToFullSoC", default=None)
+    remaining_time_to_bulk_soc: data_types.PhysicalValue | None = field(name="RemainingTimeToBulkSoC", default=None)
+    ev_target_voltage: data_types.PhysicalValue
 
 
 class CurrentDemandRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """Present output, reached limits, and the meter."""
 
-    response_code: ResponseCode
-    dc_evse_status: DC_EVSEStatus = field(name="DC_EVSEStatus")
-    evse_present_voltage: PhysicalValue
-    evse_present_current: PhysicalValue
+    response_code: data_types.ResponseCode
+    dc_evse_status: data_types.DC_EVSEStatus = field(name="DC_EVSEStatus")
+    evse_present_voltage: data_types.PhysicalValue
+    evse_present_current: data_types.PhysicalValue
     evse_current_limit_achieved: bool
     evse_voltage_limit_achieved: bool
     evse_power_limit_achieved: bool
-    evse_maximum_voltage_limit: PhysicalValue | None = None
-    evse_maximum_current_limit: PhysicalValue | None = None
-    evse_maximum_power_limit: PhysicalValue | None = None
-    evse_id: EvseID
-    sa_schedule_tuple_id: SAID
-    meter_info: MeterInfo | None = None
+    evse_maximum_voltage_limit: data_types.PhysicalValue | None = None
+    evse_maximum_current_limit: data_types.PhysicalValue | None = None
+    evse_maximum_power_limit: data_types.PhysicalValue | None = None
+    evse_id: data_types.EvseID
+    sa_schedule_tuple_id: data_types.SAID
+    meter_info: data_types.MeterInfo | None = None
     receipt_required: bool | None = None
 
 
 class WeldingDetectionReq(BodyElement, frozen=True, kw_only=True, tag=True):
     """The DC vehicle checks that its contactors have opened."""
 
-    dc_ev_status: DC_EVStatus = field(name="DC_EVStatus")
+    dc_ev_status: data_types.DC_EVStatus = field(name="DC_EVStatus")
 
 
 class WeldingDetectionRes(BodyElement, frozen=True, kw_only=True, tag=True):
     """The voltage at the charger's output."""
 
-    response_code: ResponseCode
-    dc_evse_status: DC_EVSEStatus = field(name="DC_EVSEStatus")
-    evse_present_voltage: PhysicalValue
+    response_code: data_types.ResponseCode
+    dc_evse_status: data_types.DC_EVSEStatus = field(name="DC_EVSEStatus")
+    evse_present_voltage: data_types.PhysicalValue
 
 
 ELEMENTS: Final = global_elements(__name__)
