@@ -438,6 +438,19 @@ async def test_the_needs_of_a_vehicle_are_stored(csms: Backend) -> None:
     assert (kept.dynamic, kept.most_w, kept.energy_wh) == (True, 11_000, 20_000)
 
 
+async def test_needs_that_come_before_their_transaction_are_for_none_that_has_ended(csms: Backend) -> None:
+    """Its station still has events of both in its queue."""
+    station = await csms.booted()
+    station.answers |= {"SetChargingProfile": ACCEPTED, "DataTransfer": ACCEPTED}
+    await csms.services[GridSource].offer(grid_signal(now_ms=csms.clock.utc_ms()), "test")
+    earlier, charge = Charging(csms, station), Charging(csms, station)
+    assert (await station.call("NotifyEVChargingNeeds", NEEDS))["status"] == "Processing"
+    await earlier.event("Ended", "EVDeparted", seq_no=1, offline=True)
+    await charge.authorized()
+    ((found, _),) = await csms.services.store.run(transactions.with_needs, station.id)
+    assert found == charge.id
+
+
 @pytest.mark.requirement("R55")
 async def test_a_fuse_is_never_overloaded_whatever_vehicles_and_stations_do(backend: Start) -> None:
     """After every word of a station: what they were allowed and may follow is within the fuse, also in between."""

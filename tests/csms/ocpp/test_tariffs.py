@@ -114,6 +114,20 @@ async def test_a_transaction_without_price_has_no_cost_and_a_free_one_costs_noth
     assert (await charging.unplugged())["totalCost"] == 0  # I03.FR.04
 
 
+@pytest.mark.parametrize(
+    ("kind", "wh", "cost"), [("DirectPayment", 0, 0), ("DirectPayment", 1, None), ("Central", 0, None)]
+)
+async def test_without_a_price_only_what_was_cancelled_before_its_energy_costs_nothing(
+    csms: Backend, kind: str, wh: int, cost: int | None
+) -> None:
+    """C20.FR.03: a payment at a terminal is released."""
+    charging = Charging(csms, await csms.booted(version="2.1"))
+    token = {"idToken": "PSP-1", "type": kind}
+    await charging.event("Started", "Authorized", token=token, state="EVConnected", context="Transaction.Begin")
+    charging.wh += wh
+    assert (await charging.unplugged()).get("totalCost") == cost
+
+
 async def test_the_narrower_assignment_wins_and_the_driver_s_own_above_all(csms: Backend) -> None:
     token = {"token_type": VALID["type"], "id_token": normalise(VALID["type"], VALID["idToken"])}
     place = Scope(station_id="A", evse_id=1, **token)

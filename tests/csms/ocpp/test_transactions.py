@@ -373,8 +373,8 @@ async def test_the_limit_of_a_remote_start_comes_before_an_operators(csms: Backe
     await charging.plugged()
     await want(csms, charging, max_time=60)
     info = {"transactionId": charging.id, "remoteStartId": started.remote_start_id}
-    answers = [await charging.event("Updated", "RemoteStart", extra={"transactionInfo": info})]
-    answers += [await charging.event("Updated", "MeterValuePeriodic") for _ in range(2)]
+    names_it = {"extra": {"transactionInfo": info}}
+    answers = [await charging.event("Updated", "RemoteStart", **more) for more in (names_it, {}, names_it)]
     assert [each.get("transactionLimit") for each in answers] == [{"maxEnergy": 5_000.0}, {"maxTime": 60}, None]
 
 
