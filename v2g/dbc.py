@@ -345,7 +345,6 @@ class _Reader:
         self._long_names: list[tuple[DbcMessage, str, str]] = []
 
     def take(self, line: int, keyword: str, statement: str, *, ended: bool) -> None:
-        """Take a statement."""
         if keyword == "BO_":
             self._current = self._message(line, statement)
         elif keyword == "SG_":

@@ -221,7 +221,6 @@ class Principal(msgspec.Struct, frozen=True):
 
 
 def permissions(principal: Principal) -> frozenset[Permission]:
-    """Return all permissions of `principal`."""
     of_role = ALLOWED[principal.role]
     return of_role if principal.scopes is None else of_role & principal.scopes
 

@@ -300,7 +300,6 @@ def add_passkey(connection: Connection, passkey: StoredPasskey) -> bool:
 
 
 def find_passkey(connection: Connection, credential_id: str) -> StoredPasskey | None:
-    """Return a passkey."""
     row = connection.execute(select(user_passkeys).where(user_passkeys.c.credential_id == credential_id)).first()
     return None if row is None else StoredPasskey(**row._mapping)
 

@@ -85,7 +85,6 @@ async def _nothing(_station_ids: Collection[str], _credentials: bool) -> None:
 
 
 def not_connected(station_id: str) -> RefusedError:
-    """Return the error for a station that is not connected."""
     return RefusedError(f"{station_id} is not connected", reason="not_connected", hint="try again when it is back")
 
 

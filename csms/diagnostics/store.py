@@ -260,7 +260,6 @@ def add_stream_values(connection: sa.Connection, station_id: str, message: Notif
 
 
 def list_streams(connection: sa.Connection, station_id: str) -> list[dict[str, object]]:
-    """Return the streams of a station."""
     query = sa.select(event_streams).where(event_streams.c.station_id == station_id).order_by(event_streams.c.stream_id)
     return [dict(row._mapping) for row in connection.execute(query)]
 

@@ -71,7 +71,6 @@ def open_payment(
 
 
 def payment(connection: Connection, number: int) -> DirectPayment | None:
-    """Return a payment, or None."""
     row = connection.execute(select(direct_payments).where(direct_payments.c.id == number)).first()
     return None if row is None else DirectPayment(**row._asdict())
 

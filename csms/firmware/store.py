@@ -198,7 +198,6 @@ class _Stopped(msgspec.Struct):
 
 
 def find(connection: sa.Connection, campaign_id: int) -> Campaign | None:
-    """Return a campaign, or None."""
     row = connection.execute(sa.select(campaigns).where(campaigns.c.campaign_id == campaign_id)).first()
     return _campaign(row) if row else None
 

@@ -22,7 +22,6 @@ def save(connection: Connection, fleet: Fleet, now_ms: int) -> None:
 
 
 def get(connection: Connection, fleet_id: str) -> Fleet | None:
-    """Return a fleet by its id."""
     document = connection.execute(select(fleets.c.document).where(fleets.c.fleet_id == fleet_id)).scalar()
     return None if document is None else _fleet(document)
 

@@ -435,7 +435,6 @@ def price_source(name: str) -> str:
 
 
 def openadr_source(ven_name: str) -> str:
-    """Return the source of a VEN."""
     return f"openadr:{ven_name}"[:64]
 
 

@@ -79,7 +79,6 @@ def add(
 
 
 def find(connection: sa.Connection, number: int) -> Mandate | None:
-    """Return a mandate, or None."""
     row = connection.execute(sa.select(mandates).where(mandates.c.id == number)).first()
     return None if row is None else Mandate(**row._mapping)
 

@@ -30,7 +30,6 @@ def records(connection: Connection, station_id: str | None = None) -> list[Prequ
 
 
 def record(connection: Connection, station_id: str, certificate: str) -> Prequalification | None:
-    """Return one record."""
     return next((each for each in records(connection, station_id) if each.certificate == certificate), None)
 
 

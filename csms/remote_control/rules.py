@@ -51,7 +51,6 @@ def statuses_of(events: Iterable[EventData]) -> Iterator[tuple[tuple[int, int], 
 
 
 def covers(order: Order, evse_id: int, connector_id: int) -> bool:
-    """Return whether an order covers a connector."""
     return order.evse_id in (0, evse_id) and order.connector_id in (0, connector_id)
 
 

@@ -299,7 +299,6 @@ def reserved_since(connection: sa.Connection, station_id: str, transaction_id: s
 
 
 def find_reservation(connection: sa.Connection, reservation_id: int) -> Reservation | None:
-    """Return a reservation, or None."""
     found = _reservations(connection, reservations.c.reservation_id == reservation_id)
     return found[0] if found else None
 

@@ -387,7 +387,6 @@ def partner_endpoint(details: VersionDetails, module: str) -> str:
 
 
 def new_token() -> str:
-    """Return a new token."""
     return secrets.token_urlsafe(32)
 
 

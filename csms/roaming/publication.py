@@ -313,7 +313,6 @@ def tariffs_at(
 
 
 def grant_key(token_type: str, id_token: str) -> str:
-    """Return the key of a grant."""
     return f"{token_type}*{normalise(token_type, id_token)}".lower()
 
 

@@ -70,13 +70,11 @@ def expect_token(connection: Connection, partner_id: str, digest: str, *, ours: 
 
 
 def find_partner(connection: Connection, partner_id: str) -> KnownPartner | None:
-    """Return a partner."""
     row = connection.execute(select(roaming_partners).where(_partner.partner_id == partner_id)).first()
     return None if row is None else _known(row)
 
 
 def list_partners(connection: Connection) -> list[KnownPartner]:
-    """Return all partners."""
     return [_known(row) for row in connection.execute(select(roaming_partners).order_by(_partner.partner_id))]
 
 
@@ -148,7 +146,6 @@ def take_over(connection: Connection, kept: Kept, node: str) -> bool:
 
 
 def find_object(connection: Connection, owner: str, module: str, object_id: str) -> Kept | None:
-    """Return an object."""
     row = connection.execute(select(roaming_objects).where(_is(owner, module, object_id))).first()
     return None if row is None else _kept(row)
 

@@ -324,7 +324,6 @@ def profiles(
 
 
 def profile(connection: Connection, station_id: str, profile_id: int) -> ChargingProfile | None:
-    """Return a profile by its id."""
     row = _stored(connection, station_id, profile_id)
     return None if row is None else _profile(row)
 
@@ -630,7 +629,6 @@ def save_template(connection: Connection, template: ProfileTemplate, now_ms: int
 
 
 def template(connection: Connection, name: str) -> ProfileTemplate | None:
-    """Return a template by its name."""
     document = connection.execute(select(profile_templates.c.document).where(profile_templates.c.name == name)).scalar()
     return None if document is None else typed_json.decode(document, ProfileTemplate)
 
@@ -653,7 +651,6 @@ def save_site(connection: Connection, site: Site, now_ms: int) -> None:
 
 
 def site(connection: Connection, site_id: str) -> Site | None:
-    """Return a site by its id."""
     document = connection.execute(select(sites.c.document).where(sites.c.site_id == site_id)).scalar()
     return None if document is None else typed_json.decode(document, Site)
 

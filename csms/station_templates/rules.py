@@ -71,7 +71,6 @@ class TemplateBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     values: Annotated[tuple[WantedValue, ...], Meta(min_length=1, max_length=200)]
 
     def fits(self, station_id: str, site_id: str, model: str) -> bool:
-        """Return whether it is for a station."""
         given = ((self.sites, site_id), (self.models, model), (self.stations, station_id))
         return all(not wanted or each in wanted for wanted, each in given)
 

@@ -39,7 +39,6 @@ _FEW: Final = 500
 
 
 def template(connection: sa.Connection, template_id: str) -> StationTemplate | None:
-    """Return a template, or None."""
     there = station_templates.c
     document = connection.execute(sa.select(there.document).where(there.template_id == template_id)).scalar()
     return None if document is None else _decode(document)

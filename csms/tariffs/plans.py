@@ -50,7 +50,6 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plan(connection: Connection, plan_id: str) -> PricePlan | None:
-    """Return a plan by its id."""
     document = connection.execute(select(price_plans.c.document).where(price_plans.c.plan_id == plan_id)).scalar()
     return None if document is None else read_plan(document)
 
@@ -170,7 +169,6 @@ def plans_of(connection: Connection, transaction: Transaction) -> list[tuple[int
 
 
 def scope_of(transaction: Transaction) -> Scope:
-    """Return the scope of a transaction."""
     token, kind = transaction.id_token, transaction.token_type
     return Scope(
         station_id=transaction.station_id,

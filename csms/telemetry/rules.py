@@ -40,7 +40,6 @@ class Prepared(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> RecordKey:
-        """Its key."""
         return self.record.ev, self.record.boot, self.record.seq
 
 
@@ -54,7 +53,6 @@ class Unreadable(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> RecordKey:
-        """Its key."""
         return self.name.ev, self.name.boot, self.name.seq
 
 

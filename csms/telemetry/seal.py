@@ -70,7 +70,6 @@ class TelemetrySeal:
 
     @property
     def sealing(self) -> bool:
-        """Whether `seal` seals."""
         return self._newest > 0
 
     def seal(self, document: bytes, *name: object) -> bytes:

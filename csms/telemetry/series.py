@@ -103,7 +103,6 @@ class SeriesDatabase:
         self._until = min(self._until, time.monotonic() + seconds)
 
     def close(self) -> None:
-        """Close the database."""
         self._engine.dispose()
 
     @contextmanager

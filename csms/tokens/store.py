@@ -55,7 +55,6 @@ def find(connection: Connection, token_type: str, id_token: str) -> Token | None
 
 
 def list_all(connection: Connection) -> list[Token]:
-    """Return all tokens."""
     query = select(tokens).order_by(tokens.c.token_type, tokens.c.id_token)
     return [_token(row) for row in connection.execute(query)]
 
@@ -153,7 +152,6 @@ def remove_group(connection: Connection, group_id: str) -> bool:
 
 
 def find_group(connection: Connection, group_id: str) -> Group | None:
-    """Return a group."""
     query = select(token_groups.c.document).where(token_groups.c.group_id == group_id)
     document = connection.execute(query).scalar()
     return None if document is None else typed_json.decode(document, Group)

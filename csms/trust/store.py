@@ -61,7 +61,6 @@ class ListState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def state(connection: Connection) -> ListState:
-    """Return the state of the list."""
     row = connection.execute(select(trust_list_states).where(trust_list_states.c.name == _NAME)).first()
     if row is None:
         return ListState()

@@ -118,7 +118,6 @@ class EvseOutage(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def counts_ms(self) -> int:
-        """What counts of it."""
         return self.to_ms - self.from_ms - self.excluded_ms
 
 

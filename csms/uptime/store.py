@@ -144,7 +144,6 @@ def exclusions_before(
 
 
 def exclusion(connection: sa.Connection, exclusion_id: int) -> dict[str, object] | None:
-    """Return an exclusion, or None."""
     row = connection.execute(
         sa.select(uptime_exclusions).where(uptime_exclusions.c.exclusion_id == exclusion_id)
     ).one_or_none()

@@ -90,7 +90,6 @@ def remove(connection: Connection, webhook_id: str) -> None:
 
 
 def find(connection: Connection, webhook_id: str) -> Webhook | None:
-    """Return a webhook."""
     row = connection.execute(select(webhooks).where(webhooks.c.webhook_id == webhook_id)).first()
     return None if row is None else _webhook(row)
 

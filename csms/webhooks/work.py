@@ -80,7 +80,6 @@ class WebhookDeliveries:
         self._wake.set()
 
     def seal(self, webhook_id: str, secret: str) -> str:
-        """Return a sealed secret of a webhook."""
         return self._key.seal(secret, purpose(webhook_id))
 
     async def run(self) -> None:

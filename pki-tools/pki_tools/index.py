@@ -122,7 +122,6 @@ def key_of(certificate: x509.Certificate) -> str:
 def entry_of(
     certificate: x509.Certificate, *, name: str, role: Role, file: str, issuer: x509.Certificate
 ) -> IndexEntry:
-    """Return the index entry of a certificate."""
     return IndexEntry(
         name=name,
         role=role,

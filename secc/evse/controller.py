@@ -416,7 +416,6 @@ class EvseController:
             )
 
     def close_port(self) -> None:
-        """Close it."""
         if self._port is not None:
             self._port.close()
 

@@ -54,7 +54,6 @@ class RemoteMeter:
 
     @property
     def has_voltage(self) -> bool:
-        """Whether the meter has a voltage."""
         return self._meter.has_voltage
 
     def mains(self, nominal_mv: int) -> "MeterMains":

@@ -129,7 +129,6 @@ class PackModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def cell(self) -> Cell:
-        """Its cells."""
         return CELLS[self.chemistry]
 
 

@@ -74,7 +74,6 @@ class Publisher(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def table_id(self) -> str:
-        """The id of its table."""
         return f"{self.country_code}*{self.party_id}"
 
 

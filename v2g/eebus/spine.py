@@ -411,7 +411,6 @@ class SpineDevice:
         return Refusal(OK)
 
     def bound(self, feature: LocalFeature) -> PeerLink | None:
-        """Return the peer that is bound to a feature."""
         return next(
             (
                 link

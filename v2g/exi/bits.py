@@ -87,7 +87,6 @@ class Names:
         self.locals[uri] = NameTable()
 
     def add_local(self, uri: str, name: str) -> None:
-        """Add a local name."""
         self.locals[uri].add(name)
 
 

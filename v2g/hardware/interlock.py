@@ -158,7 +158,6 @@ class Interlock:
     # -- inputs
 
     def pilot(self, state: PilotState, now: float, fault: PilotFault = "") -> None:
-        """The pilot has this state."""
         if self.pilot_state is None:
             return
         before, self.pilot_state = self.pilot_state, state
@@ -212,7 +211,6 @@ class Interlock:
         self._settle(now)
 
     def output(self, voltage_mv: int, now: float) -> None:
-        """The output has this voltage."""
         crossed = (self._output_mv < TOUCH_MV) is not (voltage_mv < TOUCH_MV)
         self._output_mv = voltage_mv
         if crossed:

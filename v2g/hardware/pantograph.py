@@ -61,7 +61,6 @@ class Pantograph:
 
     @property
     def moving(self) -> bool:
-        """Whether it is moving."""
         target = self._stop_mm if self._down else self._config.home_mm
         return self._height != target and not self.jammed
 

@@ -62,7 +62,6 @@ class CanFrame(msgspec.Struct, frozen=True):
 
 
 def frame_of(message: Any) -> CanFrame:
-    """Return a `can.Message` as a frame."""
     error = bool(message.is_error_frame)
     extended = bool(message.is_extended_id) and not error
     return CanFrame(message.timestamp, message.arbitration_id, bytes(message.data), extended, error)

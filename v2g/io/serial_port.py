@@ -43,7 +43,6 @@ class SerialPort:
 
     @property
     def is_open(self) -> bool:
-        """Whether the port is open."""
         return bool(self._port.is_open)
 
     def write(self, data: bytes) -> None:

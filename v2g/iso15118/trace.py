@@ -81,7 +81,6 @@ def rfc3339(utc_ms: int) -> str:
 
 
 def stream_name(payload_type: int) -> str:
-    """Return the name of a payload type."""
     try:
         return PayloadType(payload_type).name
     except ValueError:

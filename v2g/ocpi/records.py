@@ -76,7 +76,6 @@ def credit_of(cdr: OcpiCdr, credited: Sequence[OcpiCdr] = ()) -> OcpiCdr:
 
 
 def credits_in(cdrs: Sequence[OcpiCdr], cdr: OcpiCdr) -> list[OcpiCdr]:
-    """Return the credit CDRs of a CDR."""
     return [each for each in cdrs if each.credit and (each.credit_reference_id or "").lower() == cdr.id.lower()]
 
 

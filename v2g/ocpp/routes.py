@@ -116,7 +116,6 @@ def action_of(request: Message) -> str:
 
 
 def is_of_16(request: Message) -> bool:
-    """Return whether a request is one of 1.6."""
     return type(request).__name__.endswith("Req")
 
 

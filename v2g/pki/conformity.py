@@ -49,7 +49,6 @@ def label(certificate: x509.Certificate) -> str:
 
 
 def extension(certificate: x509.Certificate, type_: type[T]) -> x509.Extension[T] | None:
-    """Return an extension, or None."""
     try:
         return extensions_of(certificate).get_extension_for_class(type_)
     except x509.ExtensionNotFound:

@@ -115,7 +115,6 @@ class VerifiedChain(msgspec.Struct, frozen=True):
 
     @property
     def leaf(self) -> x509.Certificate:
-        """The leaf certificate."""
         return self.certificates[0]
 
     @property

@@ -29,7 +29,6 @@ class Setting(msgspec.Struct, frozen=True):
         return self.ev if role == "ev" else self.evse
 
     def text(self, value: int) -> str:
-        """Return the text of `value`."""
         return f"{value} ({self.words[value]})" if value < len(self.words) else str(value)
 
 

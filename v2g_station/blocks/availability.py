@@ -103,7 +103,6 @@ class Availability(FunctionalBlock):
         return any(self._out(evse, connector) is None for connector in evse.connectors)
 
     def is_reserved(self, evse: Evse) -> bool:
-        """Return whether an EVSE is reserved."""
         return self._reservations.is_reserved(evse, self.usable)
 
     def evse_status(self, evse: Evse) -> ocpp.ConnectorStatus:

@@ -265,7 +265,6 @@ class Evse(msgspec.Struct, kw_only=True):
     last_state: ChargingState | None = None
 
     def connector(self, number: int) -> EvseConnector | None:
-        """Return a connector by its number."""
         return next((each for each in self.connectors if each.number == number), None)
 
     @property

@@ -52,7 +52,6 @@ class CardReaders:
             self._tasks.append(spawn(run, name="card reader"))
 
     async def close(self) -> None:
-        """Close the readers."""
         await cancel_tasks(*self._tasks)
 
     def _use(self, number: int, reader: CardReader, fail: OnFailure) -> None:

@@ -145,7 +145,6 @@ class StationFleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     @property
     def identities(self) -> tuple[str, ...]:
-        """The stations' identities."""
         return tuple(self.sessions) or numbered(self.prefix, self.count)
 
     @property

@@ -105,7 +105,6 @@ def offered_set(response: iso.ServiceDetailRes, context: MessageContext) -> int 
 
 
 def selection(parameter_set: int) -> SelectedService:
-    """Return the service as selected."""
     return SelectedService(service_id=CONTRACT_SERVICE, parameter_set_id=parameter_set)
 
 

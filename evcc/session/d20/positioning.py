@@ -79,7 +79,6 @@ def on_check_in_drove(stage: stages.CheckingIn, fact: DroveIn, context: RequestC
 
 @stages.on_wake(stages.CheckingOut)
 def repeat_check_out(stage: stages.CheckingOut, request: VehicleCheckOutReq, context: RequestContext) -> stages.Step:
-    """Repeat the request."""
     return stages.Step(stage=stage, request=ask.check_out(EvCheckOutStatus.Processing, context))
 
 
@@ -187,7 +186,6 @@ def on_drove(stage: stages.FindingPlace, fact: DroveIn, context: RequestContext)
 
 @stages.on_wake(stages.FindingPlace)
 def repeat_place(stage: stages.FindingPlace, request: Element, context: RequestContext) -> stages.Step:
-    """Repeat the request."""
     is_wireless = stage.choice.family is Family.WPT
     again = ask.position(context, in_place=stage.in_place) if is_wireless else _below(context, moving=False)
     return stages.Step(stage=stage, request=again)
@@ -232,7 +230,6 @@ def on_pairing(
 
 @stages.on_wake(stages.Pairing)
 def repeat_pairing(stage: stages.Pairing, request: iso.WPT_PairingReq, context: RequestContext) -> stages.Step:
-    """Repeat the request."""
     observed = stage.observed if stage.method in OBSERVED_BY_VEHICLE else None
     return stages.Step(stage=stage, request=ask.pair(context, observed, done=stage.done))
 
@@ -285,7 +282,6 @@ def _start(stage: stages.Aligning, context: RequestContext) -> stages.Step:
 def repeat_alignment(
     stage: stages.Aligning, request: iso.WPT_AlignmentCheckReq, context: RequestContext
 ) -> stages.Step:
-    """Repeat the request."""
     return stages.Step(stage=stage, request=ask.align(context, aligned=stage.aligned))
 
 
@@ -335,7 +331,6 @@ def on_connection(
 
 @stages.on_wake(stages.ConnectingDevice, stages.DisconnectingDevice)
 def repeat_device(stage: Stage, request: ACDP_ConnectReq | ACDP_DisconnectReq, context: RequestContext) -> stages.Step:
-    """Repeat the request."""
     return stages.Step(stage=stage, request=replace(request, header=context.header()))
 
 

@@ -37,7 +37,6 @@ class MessageSet(msgspec.Struct, frozen=True, kw_only=True):
     """Its response codes."""
 
     def response(self, name: str, code: str = "OK", /, **fields: object) -> Element:
-        """Return a response."""
         return self.responses[name](**{"response_code": self.codes(code), **fields})
 
 

@@ -41,7 +41,6 @@ class FleetQuarter(msgspec.Struct, frozen=True):
     down_w: int
 
     def value(self, series: Series) -> int:
-        """Return one of its values."""
         return self.load_w if series == "load" else self.up_w if series == "up" else self.down_w
 
 

@@ -72,7 +72,6 @@ class ZvtCommand(NamedTuple):
     data: bytes = b""
 
     def encode(self) -> bytes:
-        """Return its encoding."""
         size = len(self.data)
         length = bytes([size]) if size < 255 else b"\xff" + size.to_bytes(2, "little")
         return self.code.to_bytes(2, "big") + length + self.data

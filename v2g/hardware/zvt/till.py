@@ -190,7 +190,6 @@ class Till:
         return data
 
     def events(self) -> Iterator[JobEnded]:
-        """Return the events."""
         while self._events:
             yield self._events.pop(0)
 

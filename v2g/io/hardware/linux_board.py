@@ -113,7 +113,6 @@ class AdcInput:
             raise TransportError(f"{self._path}: {error}") from None
 
     def close(self) -> None:
-        """Close the input."""
         os.close(self._fd)
 
 

@@ -134,7 +134,6 @@ class ZvtSimulator:
             self._writer.transport.abort()
 
     def present(self, card: Card) -> None:
-        """Present a card."""
         self.terminal.present(card)
         self._act()
 

@@ -168,7 +168,6 @@ class InterfaceSupervisor:
 
     @property
     def usable(self) -> bool:
-        """Whether one of the interfaces is usable."""
         return any(state is not None for state in self._watch.state.values())
 
     async def ready(self) -> None:

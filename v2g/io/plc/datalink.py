@@ -130,7 +130,6 @@ class PilotSteps:
 
     @property
     def running(self) -> bool:
-        """Whether steps are running."""
         return self._timer is not None
 
     def play(self, steps: Sequence[ShowState]) -> None:

@@ -198,7 +198,6 @@ class LinkEndConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def interfaces(self) -> tuple[str, ...]:
-        """All of `interface`."""
         return (self.interface,) if isinstance(self.interface, str) else self.interface
 
 

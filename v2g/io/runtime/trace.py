@@ -138,7 +138,6 @@ class TracePlace:
         return TracedCore(core, self)
 
     def event(self, event: Observe) -> None:
-        """Trace an event."""
         if event.name in _ARRIVALS:
             self._begin()
         self._write(self.now(), "fact", event.name, stage=event.stage, body=event.data)

@@ -25,7 +25,6 @@ class _Monitored:
         self.unfed = 0
 
     def feed(self) -> None:
-        """Feed it."""
         self.unfed = 0
 
 
@@ -46,7 +45,6 @@ class Watchdog:
         return watched.feed
 
     def start(self) -> None:
-        """Start."""
         self._thread.start()
 
     def close(self) -> None:

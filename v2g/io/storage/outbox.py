@@ -87,7 +87,6 @@ class OutboxRow(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def position(self) -> Position:
-        """Its position."""
         return self.boot, self.seq
 
 

@@ -110,7 +110,6 @@ def is_intact(ev: str, state: OutboxState, values: Sequence[Any]) -> bool:
 
 
 def copy_of(state: OutboxState) -> OutboxState:
-    """Return a copy."""
     return _decode(_encode(state))
 
 

@@ -70,7 +70,6 @@ class RecordKeys:
         return number in self._ciphers
 
     def missing(self, number: int) -> SealedError:
-        """Return the error of a missing key."""
         return SealedError(
             f"{self._path} has no key {number}, which seals stored records",
             hint="restore the line of that key; delete a key only once no record needs it",

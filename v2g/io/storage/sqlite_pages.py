@@ -35,7 +35,6 @@ class _Pages:
         self._data, self.size, self._newer = data, size, newer
 
     def of_file(self, number: int) -> bytes:
-        """Return a page as it is in the file."""
         return self._data[(number - 1) * self.size : number * self.size]
 
     def __getitem__(self, number: int) -> bytes:

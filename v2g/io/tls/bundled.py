@@ -39,7 +39,6 @@ class NegotiatedChannel:
 
     @property
     def group(self) -> str:
-        """The negotiated group."""
         return (self._connection.get_group_name() or "").lower()
 
     @property

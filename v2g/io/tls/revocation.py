@@ -37,7 +37,6 @@ class CrlFiles:
         self._lists = [{series_of(each): each} for each in read]
 
     def __call__(self) -> tuple[RevocationList, ...]:
-        """Return the lists."""
         return tuple(each for _, each in self.with_files())
 
     def with_files(self) -> list[tuple[Path, RevocationList]]:

@@ -167,7 +167,6 @@ class ChargingProfiles(FunctionalBlock):
         return True
 
     def install(self, profile: ChargingProfile, evse_id: int) -> None:
-        """Install a profile."""
         if profile.charging_profile_kind == "Dynamic":
             given, now = profile.dyn_update_time, format_time(self._k.utc_ms)  # K28.FR.05
             if given is None or profile_times.at(given) > self._k.utc_ms:  # the CSMS's clock may be ahead
@@ -182,7 +181,6 @@ class ChargingProfiles(FunctionalBlock):
             self.on_put.tell(item)
 
     def remove(self, profile_id: int) -> None:
-        """Remove a profile."""
         self._keep(tuple(item for item in self.installed if item.profile.id != profile_id))
 
     def period_in_force(self, evse: Evse) -> ChargingSchedulePeriod | None:

@@ -146,7 +146,6 @@ class EvseSessions(TransactionEvents):
     # -- authorization
 
     def authorize(self, evse: Evse, found: Authorization, trigger: TriggerReason = "Authorized") -> None:
-        """Authorize an EVSE."""
         before = evse.conditions()
         evse.authorization, evse.owner = found, found.id_token
         evse.reason = None
