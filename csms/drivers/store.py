@@ -55,8 +55,11 @@ def session(connection: Connection, station_id: str, transaction_id: str, now_ms
     if found is None:
         return None
     stored = tariffs.cost(connection, station_id, transaction_id)
+    booked = transactions.booked(connection, station_id, transaction_id)
     held, cost = found["held"] is not None, None
-    if stored is not None and stored["source"] == "station":
+    if booked is not None:
+        cost = Bill(currency=booked.currency, excl_tax=booked.net, incl_tax=booked.gross)
+    elif stored is not None and stored["source"] == "station":
         cost = Bill(currency=stored["currency"], excl_tax=stored["excl_tax"], incl_tax=stored["incl_tax"])
     elif found["active"]:
         worked = tariffs.work_out(connection, station_id, transaction_id, now_ms)

@@ -272,6 +272,13 @@ def _with_costs(connection: Connection, documents: list[dict[str, Any]]) -> list
     return documents
 
 
+def booked(connection: Connection, station_id: str, transaction_id: str) -> AnyRow | None:
+    """Return what a transaction whose journal is booked with prices comes to, in the first currency; else None."""
+    column = booked_transactions.c
+    here = (column.station_id == station_id) & (column.transaction_id == transaction_id) & column.gross.is_not(None)
+    return connection.execute(select(booked_transactions).where(here).order_by(column.currency)).first()
+
+
 def _plain(transaction: Transaction) -> dict[str, object]:
     document: dict[str, object] = msgspec.to_builtins(transaction)
     for key, value in document.items():

@@ -7,7 +7,9 @@ from urllib.parse import quote
 import pytest
 
 from csms.accounts.rules import Role
+from csms.db.bulk import insert_rows
 from csms.payments.config import Payments
+from csms.transactions.tables import booked_transactions
 from tests.csms.api.support import Answer, ApiClient
 from tests.csms.charging import Charging
 from tests.csms.console.driving import PLAN, go_on
@@ -72,6 +74,12 @@ async def test_a_driver_sees_the_price_of_the_receipt_before_while_and_after_cha
     assert "data-print hidden" in done.body.decode()
     ada = await employ(ask, "ada", Role.VIEWER)
     assert f'href="{path}"' in (await ada.get(f"/console/stations/{STATION}")).body.decode()
+    row = {"station_id": STATION, "transaction_id": charging.id, "currency": "EUR", "import_mwh": 4_000_000}
+    row |= {"export_mwh": 0, "net": 2_000_000, "gross": 2_380_000}
+    await ask.backend.services.store.run(insert_rows, booked_transactions, [row])
+    text = text_of(await driver.get(link))
+    assert "To pay, with taxes 2.38 EUR Taxes in it 0.38 EUR" in text, "what is booked from its journal"
+    assert "0.42" not in text
 
 
 @pytest.mark.requirement("R205")
