@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, NoReturn
 
-from csms.dispatch.work import Dispatch
+from csms.dispatch.work import Dispatch, in_force
 from csms.grid.source import GridSource
 from csms.services import Services
 from v2g.energy.grid_signal import ConnectionPoint
@@ -32,12 +32,12 @@ class SetpointFollower:
 
         Return when to call again (UTC ms).
         """
-        if setpoint_w is None:
-            self._setpoint = None
-            return until_ms
         config = self._services.config
         point, keep_up_ms = self._point or config.grid.connection_point, config.balancing.dispatch_duration_s * 500
         try:
+            if setpoint_w is None:
+                await self._end(point, now_ms)
+                return until_ms
             blocked_ms = await self._blocked_until(now_ms)
             if blocked_ms > now_ms:
                 self._setpoint = None
@@ -60,6 +60,14 @@ class SetpointFollower:
             self._services.observe(Observe("ocpp", "setpoint_not_dispatched", {"reason": str(error)[:200]}))
             return now_ms + _AGAIN_MS
         return self._dispatched_ms + keep_up_ms
+
+    async def _end(self, point: ConnectionPoint, now_ms: int) -> None:
+        """Have vehicles leave a set-point that has ended before its time, unless another has replaced it."""
+        if self._setpoint is not None and now_ms < self._setpoint[1]:
+            standing = ((each.setpoint_w, each.connection_point) for each in await in_force(self._services))
+            if (self._setpoint[0], point) in standing:
+                await self._dispatch.set_point(self._setpoint[0], until_ms=now_ms + _AGAIN_MS, connection_point=point)
+        self._setpoint = None
 
     async def _blocked_until(self, now_ms: int) -> int:
         """Return until when a source before this one has a set-point; 0: none has."""

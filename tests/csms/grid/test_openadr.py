@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from csms.config import StationEntry
+from csms.dispatch.work import Dispatch
 from csms.grid.config import OpenAdr
 from csms.grid.openadr import Ven
 from csms.grid.source import GridSource
@@ -328,18 +329,24 @@ async def test_one_node_at_a_time_is_the_ven(site: Start) -> None:
         assert one.backend.clock.utc_ms() > NOW_MS
 
 
+async def vehicle(one: Site) -> Any:
+    """Return a station whose vehicle can feed back."""
+    station = await one.backend.booted("CS-V2G-0001", version="2.1")
+    for action in ("SetChargingProfile", "UpdateDynamicSchedule", "DataTransfer"):
+        station.answers[action] = ACCEPTED
+    charge = Charging(one.backend, station)
+    await charge.authorized()
+    await charge.plugged()
+    v2x = {"maxChargePower": 11000.0, "maxDischargePower": -8000.0, "evTargetEnergyRequest": 20000.0}
+    needs = {"requestedEnergyTransfer": "DC_BPT", "controlMode": "DynamicControl", "v2xChargingParameters": v2x}
+    await station.call("NotifyEVChargingNeeds", {"evseId": 1, "chargingNeeds": needs})
+    return station
+
+
 async def test_a_set_point_is_dispatched_kept_up_and_ends_on_time(site: Start) -> None:
     """From the grid to a vehicle: the profile ends with the event's interval."""
     async with site() as one:
-        station = await one.backend.booted("CS-V2G-0001", version="2.1")
-        for action in ("SetChargingProfile", "UpdateDynamicSchedule", "DataTransfer"):
-            station.answers[action] = ACCEPTED
-        charge = Charging(one.backend, station)
-        await charge.authorized()
-        await charge.plugged()
-        v2x = {"maxChargePower": 11000.0, "maxDischargePower": -8000.0, "evTargetEnergyRequest": 20000.0}
-        needs = {"requestedEnergyTransfer": "DC_BPT", "controlMode": "DynamicControl", "v2xChargingParameters": v2x}
-        await station.call("NotifyEVChargingNeeds", {"evseId": 1, "chargingNeeds": needs})
+        station = await vehicle(one)
         one.event("DISPATCH_SETPOINT", -6, start_ms=one.backend.clock.utc_ms(), duration="PT4M")
         await one.step()
         assert one.named("setpoint_dispatched")[0]["setpoint_w"] == -6000
@@ -351,6 +358,24 @@ async def test_a_set_point_is_dispatched_kept_up_and_ends_on_time(site: Start) -
         assert profiles(station)[-1]["chargingSchedule"][0]["duration"] == 90, "kept up for what is left"
         await one.step(91)
         assert len(one.named("setpoint_dispatched")) == 1
+
+
+async def test_a_set_point_whose_event_is_withdrawn_ends_at_once(site: Start) -> None:
+    """Unless another set-point has taken its place at the vehicles meanwhile."""
+    async with site() as one:
+        station = await vehicle(one)
+        for replaced in (False, True):
+            event = one.event("DISPATCH_SETPOINT", -6, start_ms=one.backend.clock.utc_ms(), duration="PT4M")
+            await one.step(60)
+            assert profiles(station)[-1]["chargingSchedule"][0]["chargingSchedulePeriod"][0]["setpoint"] == -6000.0
+            if replaced:
+                await Dispatch(one.backend.services).set_point(2_000)
+            del one.vtn.objects["events"][event]
+            await one.step(60)
+            last = profiles(station)[-1]["chargingSchedule"][0]
+            assert last["duration"] == (300 if replaced else 1)
+            await one.step(60)
+            assert profiles(station)[-1]["chargingSchedule"][0] == last
 
 
 def profiles(station: Any) -> list[Any]:
