@@ -135,6 +135,16 @@ async def test_the_devices_own_commands_get_the_image_and_no_shell(tmp_path: Pat
     assert (tmp_path / "slot").read_bytes() == b"new"
 
 
+async def test_a_command_that_changes_its_folder_finds_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program whose configuration is named by a relative path has such a path of the image."""
+    (tmp_path / "image").write_bytes(b"new")
+    monkeypatch.chdir(tmp_path)
+    await commands(install=("env", "-C", "/", "cp", "{image}", str(tmp_path / "slot"))).install(Path("image"))
+    assert (tmp_path / "slot").read_bytes() == b"new"
+
+
 async def test_each_step_has_a_command_of_its_own(tmp_path: Path) -> None:
     steps = {each: ("cp", "/dev/null", str(tmp_path / each)) for each in ("activate", "confirm", "roll_back")}
     found = commands(running=("echo", "b"), image=tmp_path, **steps)

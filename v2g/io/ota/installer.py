@@ -85,7 +85,7 @@ class CommandInstaller:
         return slot
 
     async def install(self, image: Path) -> None:
-        await self._run("install", tuple(each.replace(IMAGE, str(image)) for each in self._config.install))
+        await self._run("install", tuple(each.replace(IMAGE, str(image.absolute())) for each in self._config.install))
 
     async def activate(self) -> None:
         await self._run("activate", self._config.activate)
