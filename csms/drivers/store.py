@@ -13,6 +13,7 @@ from csms.transactions import store as transactions
 from v2g import typed_json
 from v2g.energy.price_plan import PricePlan
 from v2g.energy.settlement.costing import Bill
+from v2g.ocpp.messages.payment import DIRECT_PAYMENT
 
 
 class DriversEvse(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +58,7 @@ def session(connection: Connection, station_id: str, transaction_id: str, now_ms
     stored = tariffs.cost(connection, station_id, transaction_id)
     booked = transactions.booked(connection, station_id, transaction_id)
     held, cost = found["held"] is not None, None
-    if booked is not None:
+    if booked is not None and found["token_type"] != DIRECT_PAYMENT:  # which pays by the plan
         cost = Bill(currency=booked.currency, excl_tax=booked.net, incl_tax=booked.gross)
     elif stored is not None and stored["source"] == "station":
         cost = Bill(currency=stored["currency"], excl_tax=stored["excl_tax"], incl_tax=stored["incl_tax"])
