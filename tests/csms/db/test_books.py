@@ -255,6 +255,28 @@ def test_a_month_has_the_lines_of_its_sessions_each_as_often_as_it_was_posted(st
     store.do(work)
 
 
+def test_what_is_booked_is_listed_by_session_each_with_its_own_rows(store: Store) -> None:
+    """Stations may use the same ids."""
+
+    def work(connection: Connection) -> None:
+        names = [(station, session) for station in ("CS", "CS-2") for session in ("01", "02")]
+        for number, (station, session) in enumerate(names[:3]):
+            book(connection, replace(posting(session, money=100 * number), station_id=station))
+        for station, session in names[1:]:
+            records.save_settlement(connection, station, session, "ab", f"{station}/{session}".encode(), NOV)
+        listed = [(None, 9, names), (names[1], 1, names[2:3])]
+        for after, limit, found in listed:
+            page = books.booked_sessions(connection, after, limit)
+            assert [(each["station_id"], each["session_id"]) for each in page] == found
+        for number, name in enumerate(names):
+            rows = books.session_rows(connection, *name)
+            assert rows.settlement == ("/".join(name) if number else None)
+            owed = [amount for each in rows.postings for account, _, amount in each.entries if account == "driver"]
+            assert owed == ([100 * number] if number < 3 else [])
+
+    store.do(work)
+
+
 def test_of_two_corrections_of_one_settlement_the_second_is_refused(store: Store) -> None:
     """It was made of the journal as it was before the first one."""
 

@@ -26,12 +26,13 @@ from csms.transactions import store as transactions
 from csms.transactions.work import TransactionWatch
 from tests.csms.api.support import serving
 from tests.csms.backend import BOOT, Backend
-from tests.csms.charging import TOKENS, VALID
+from tests.csms.charging import TOKENS, VALID, Charging
 from tests.csms.db.events import found_as
 from tests.csms.fixtures import Start
 from tests.csms.scripted_station import Payload, ScriptedStation
 from v2g.energy.price_plan import Charge, PricePlan, Rate, When
 from v2g.energy.settlement.bookkeeping import next_period, period_of
+from v2g.errors import RefusedError
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.times import format_time
 
@@ -619,6 +620,18 @@ async def test_events_that_arrive_late_release_what_lacked_them(station: Station
     at_ms = station.csms.clock.utc_ms() - 60_000
     await station.event("Updated", wh(1000, "Transaction.Begin"), at_ms=at_ms, offline=True)
     await station.is_exact(1, 0.5)
+
+
+async def test_the_plan_of_one_that_is_held_stays_until_it_is_released(station: Station) -> None:
+    """Also where its driver is not known, with whom its plan would be fixed before."""
+    run, charging = station.csms.services.store.run, Charging(station.csms, station.point)
+    await charging.plugged()
+    charging.wh += 10**8
+    await charging.unplugged()
+    assert await run(held.is_open, station.point.id, charging.id)
+    await run(tariffs.unassign, tariffs.Scope(), station.csms.clock.utc_ms())
+    with pytest.raises(RefusedError, match="in use"):
+        await run(tariffs.remove_plan, FLAT.id)
 
 
 async def test_a_decision_stays_until_the_findings_change(station: Station) -> None:
