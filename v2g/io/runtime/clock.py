@@ -38,10 +38,11 @@ class Clock:
     def __init__(self, config: ClockConfig | None = None) -> None:
         config = config or ClockConfig()
         self.scale = config.scale
-        pinned = config.origin_monotonic is not None and config.origin_utc_ms is not None
-        self._scaled = pinned or config.scale != 1.0
-        self._origin_monotonic = config.origin_monotonic if pinned else monotonic()
-        self._origin_utc_ms = config.origin_utc_ms if pinned else time.time_ns() // 1_000_000
+        now, at, utc_ms = monotonic(), config.origin_monotonic, config.origin_utc_ms
+        self._scaled = at is not None or utc_ms is not None or config.scale != 1.0
+        self._origin_monotonic = now if at is None else at
+        real_ms = time.time_ns() // 1_000_000 - int((now - self._origin_monotonic) * 1000)
+        self._origin_utc_ms = real_ms if utc_ms is None else utc_ms
 
     def monotonic(self) -> float:
         """Return real seconds since an arbitrary point."""
@@ -64,8 +65,6 @@ class Clock:
         """Return milliseconds since 1970 in (possibly simulated) UTC."""
         if not self._scaled:
             return time.time_ns() // 1_000_000
-        assert self._origin_monotonic is not None
-        assert self._origin_utc_ms is not None
         return self._origin_utc_ms + int((monotonic() - self._origin_monotonic) * self.scale * 1000)
 
 
