@@ -34,6 +34,7 @@ from csms.firmware.rules import (
     postpone,
     step,
     step_back,
+    supersede,
     turn_back,
     unreached,
 )
@@ -565,6 +566,13 @@ def test_a_station_may_postpone_what_it_has_scheduled() -> None:
 
 
 @pytest.mark.requirement("R137")
+def test_only_a_station_that_waits_is_left_out_for_a_later_campaign() -> None:
+    waiting, working, installed = members_of("Waiting 0", "Working 0", "Installed 0")
+    left_out = supersede(replace(waiting, back=True))
+    assert (left_out.state, left_out.status, left_out.back) == ("Excluded", "Superseded", True)
+    assert [supersede(working), supersede(installed)] == [working, installed]
+
+
 def test_each_station_counts_once() -> None:
     """3 of 10 halt, 3 of 20 do not."""
     plan = CampaignPlan(image=IMAGE, cohorts=(1.0,))
