@@ -95,6 +95,16 @@ def test_a_vehicle_that_asks_for_nothing_is_named_and_asked_to_end(kind: str, pk
     assert charging.bench.commands(ports.TransactionEnded)[-1].stopped_reason == "Timeout"
 
 
+def test_a_limit_below_the_least_that_a_vehicle_can_draw_withholds_energy(pki: PkiTree) -> None:
+    """460 W of each of three phases."""
+    charging = Charging("20-ac", pki)
+    charging.bench.fact(ports.Measured(230_000, 0))
+    for charge_w, version, named in ((1_380, 7, []), (1_379, 8, ["site"])):
+        charging.bench.fact(ports.GridChanged((Limit(source=SITE, charge_w=charge_w, discharge_w=0, version=version),)))
+        charging.loop(32)
+        assert charging.named == named
+
+
 @pytest.mark.parametrize("kind", EVERY)
 def test_a_limit_of_the_charger_is_named_and_waited_for_longer(kind: str, pki: PkiTree) -> None:
     charging = Charging(kind, pki)
