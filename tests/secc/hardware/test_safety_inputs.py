@@ -271,7 +271,7 @@ def setpoint(power_w: int, **values: Any) -> Callable[[SafetyChannel], None]:
         ([setpoint(7_000)], {"setpoint": (7_000, 0)}),
         ([response(ceiling_w=6_000)], {"grid": (6_000, UNBOUNDED), "setpoint": (UNBOUNDED, UNBOUNDED)}),
         ([setpoint(7_000), response(floor_w=8_000)], {"grid": (UNBOUNDED, 0), "setpoint": (8_000, 0)}),
-        ([basic(PilotState.C), setpoint(7_000)], {"setpoint": (UNBOUNDED, UNBOUNDED)}),
+        ([basic(PilotState.C), setpoint(7_000)], {"setpoint": (7_000, 0)}),
     ],
 )
 def test_the_grid_and_a_set_point_are_limits_of_their_own_names(
