@@ -146,7 +146,7 @@ class Evse(abc.ABC):
         self._measured_at = float("-inf")
         self._again: asyncio.TimerHandle | None = None
         self._draining = False
-        self._offs = 0  # operations begun before the last EmergencyOff are void
+        self._offs = 0  # operations begun before the last EmergencyOff or OpenContactors are void
         self._uncounted = False  # since the contactor has closed, until the meter has counted what flowed
         self._guard, self._flow = MeterGuard(parts.most_w), EnergyCounter()
         self._fan_since: float | None = None
@@ -239,8 +239,8 @@ class Evse(abc.ABC):
     def execute(self, command: Command) -> Coroutine[object, object, Fact | None] | None:
         """Execute a hardware command of `secc.session.ports`, as it specifies: immediately, or by a coroutine.
 
-        Outputs, Lower and EmergencyOff are done on return; a coroutine that an EmergencyOff overtakes neither
-        closes a contactor nor applies voltage. Between TransactionStarted and TransactionEnded the session is
+        Outputs, Lower and EmergencyOff are done on return; a coroutine that EmergencyOff or OpenContactors overtakes
+        neither closes a contactor nor applies voltage. Between TransactionStarted and TransactionEnded the session is
         authorised, except between SaveSession and JoinSession; without that nothing is driven. Other commands are
         ignored.
         """
@@ -270,6 +270,7 @@ class Evse(abc.ABC):
             case ports.CloseContactors():
                 return self._close_contactors(self._offs)
             case ports.OpenContactors():
+                self._offs += 1
                 return self._open_contactors(self._offs)
         return None
 

@@ -531,6 +531,22 @@ async def test_a_contactor_closes_once_the_plug_is_locked(
     assert place.evse.faults == faults
 
 
+@at(Place)
+async def test_a_contactor_that_waits_for_the_lock_stays_open_if_it_is_opened_meanwhile(place: Place) -> None:
+    """As where the grid trips while the motor moves."""
+    place.cabinet.has_latch = place.cabinet.stuck = True
+    place.make(pilot=True)
+    place.wire.plug(PilotState.C)
+    await place.authorise()
+    closing = asyncio.ensure_future(place.do(ports.CloseContactors()))
+    await asyncio.sleep(0.1)
+    assert await place.do(ports.OpenContactors()) == OPEN
+    place.cabinet.latch(True)  # noqa: FBT003
+    assert await closing == OPEN
+    assert not place.evse.contactors_closed
+    assert await place.do(ports.CloseContactors()) == CLOSED
+
+
 @at(made, pilot=True)
 async def test_without_a_lock_the_plug_is_not_its_own(place: Place) -> None:
     place.wire.plug(PilotState.C)
