@@ -676,25 +676,28 @@ async def test_a_station_s_own_cost_is_held_with_its_registers(station: Station)
             assert cost is None
 
 
-@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize(("said", "found"), [(None, None), (True, None), (False, ("station", True))])
 async def test_a_station_s_own_cost_of_a_part_is_not_that_of_a_transaction_that_is_released(
-    station: Station, whole: bool
+    station: Station, said: bool | None, found: tuple[str, bool] | None
 ) -> None:
-    """Where no price is known here. What it calculated of the whole is."""
+    """Where no price is known here. What it calculated of the whole is; `said`: whether it failed to, in the end."""
     run = station.csms.services.store.run
     await run(tariffs.unassign, tariffs.Scope(), 0)
     station.point = await station.csms.booted("CS-V2G-0002", version="2.1")
     total = {"currency": "EUR", "typeOfCost": "NormalCost", "total": {"exclTax": 0.5, "inclTax": 0.5}}
-    own = {"costDetails": {"totalCost": total, "totalUsage": {"energy": 1000, "chargingTime": 60, "idleTime": 0}}}
-    await station.event("Started", wh(1000, "Transaction.Begin"), state="Charging")
-    await station.event("Updated", wh(2000), **own)
-    await station.event("Ended", wh(99_999_999, "Transaction.End"), state="Idle", **(own if whole else {}))
+    own = {"totalCost": total, "totalUsage": {"energy": 1000, "chargingTime": 60, "idleTime": 0}}
+    last = {} if said is None else {"costDetails": {**own, "failureToCalculate": said}}
+    for name, begin, end, more in (("tx-before", 0, 1000, {"costDetails": own}), ("tx-held", 1000, 99_999_999, last)):
+        station.id, station.seq_no = name, -1
+        await station.event("Started", wh(begin, "Transaction.Begin"), state="Charging")
+        await station.event("Updated", wh(begin + 1000), costDetails=own)
+        await station.event("Ended", wh(end, "Transaction.End"), state="Idle", **more)
     now_ms = station.csms.clock.utc_ms()
     assert (await station.review())["reason"] == "rise"
     await run(held.decide, station.point.id, station.id, "released", "me", "seen", now_ms)
     await run(tariffs.release_cost, station.point.id, station.id, now_ms)
     cost = await station.cost()
-    assert (cost and (cost["source"], cost["final"])) == (("station", True) if whole else None)
+    assert (cost and (cost["source"], cost["final"])) == found
 
 
 @pytest.mark.parametrize("shown", [False, True])

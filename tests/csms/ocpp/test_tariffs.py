@@ -446,13 +446,12 @@ async def test_vat_numbers_are_checked_by_their_form(csms: Backend) -> None:
     assert (await station.call("VatNumberValidation", {"vatNumber": "XX1"}))["status"] == "Rejected"
 
 
-async def test_a_reservation_is_paid_from_when_it_was_made(csms: Backend) -> None:
-    plan = PricePlan(
-        id="reserved",
-        currency="EUR",
-        reservation_fixed=Charge(rates=(Rate(price="0.5"),)),
-        reservation_time=Charge(rates=(Rate(price="0.1"),)),
-    )
+@pytest.mark.parametrize(
+    ("prices", "cost"), [({"fixed": "0.5", "time": "0.1"}, 1.5), ({"fixed": "0.5"}, 0.5), ({"time": "0.1"}, 1)]
+)
+async def test_a_reservation_is_paid_from_when_it_was_made(csms: Backend, prices: dict[str, str], cost: float) -> None:
+    charges = {f"reservation_{name}": Charge(rates=(Rate(price=price),)) for name, price in prices.items()}
+    plan = PricePlan(id="reserved", currency="EUR", **charges)
     await csms.services.store.run(tariffs.add_plan, plan, 0)
     await assign(csms, plan)
     station = await csms.booted()
@@ -464,4 +463,4 @@ async def test_a_reservation_is_paid_from_when_it_was_made(csms: Backend) -> Non
     charging = Charging(csms, station)  # a minute later, at the start
     await charging.event("Started", "Authorized", token=VALID, extra={"reservationId": asked.reservation_id})
     answer = await charging.event("Ended", "StopAuthorized", stopped="Local")
-    assert answer["totalCost"] == 1.5
+    assert answer["totalCost"] == cost

@@ -1,13 +1,16 @@
 """What partners see of prices is what holds at a location, now."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from msgspec.structs import replace
+from sqlalchemy import Connection, insert
 
 from csms.alerts.rules import RULES
 from csms.alerts.sources import observe
+from csms.roaming import store as rows
 from csms.roaming.work import keep_sweeping, sweep
 from csms.tariffs.tables import price_plans
 from tests.csms.fixtures import backend as backend
@@ -105,6 +108,29 @@ async def test_a_tariff_follows_its_plan_when_that_is_removed_or_stored_anew(roa
             listed = (await roaming.ocpi("GET", "/cpo/2.3.0/tariffs")).json["data"]
             if "9" in str([each for each in listed if each["id"] == "day"]):
                 break
+
+
+async def test_after_a_start_tariffs_are_as_this_program_says_them(roaming: Roaming) -> None:
+    """An earlier one may have said the same plan otherwise."""
+    services = roaming.backend.services
+    assert await names(roaming) == ["day"]
+
+    def prices() -> Any:
+        return roaming.ocpi("GET", "/cpo/2.3.0/tariffs")
+
+    ours = (await prices()).json["data"][0]["elements"]
+
+    def change(connection: Connection) -> None:
+        kept = rows.find_object(connection, "", "tariffs", "day")
+        assert kept is not None
+        said = json.loads(kept.document)
+        said["elements"][0]["price_components"][0]["price"] = 99
+        rows.put_object(connection, replace(kept, document=json.dumps(said)))
+
+    await services.store.run(change)
+    for every in (False, True):
+        await sweep(services, every=every)
+        assert ((await prices()).json["data"][0]["elements"] == ours) is every
 
 
 async def test_a_sweep_reads_only_plans_that_have_changed(roaming: Roaming) -> None:
