@@ -3,7 +3,7 @@
 import pytest
 
 from secc.session import ports
-from secc.session.d20.session import HANDLERS
+from secc.session.d20.stages import HANDLERS
 from tests.secc.session.bench import REQUESTS, WAYS, Bench
 from tests.secc.session.conftest import MakeBench
 from tests.together import together

@@ -8,7 +8,7 @@ import pytest
 
 from secc.session import ports
 from secc.session.config import ControlMode, EnergyService, EvseRating, NeighbourDevice, SeccConfig, WptRating
-from secc.session.d20.session import HANDLERS
+from secc.session.d20.stages import HANDLERS
 from tests.secc.session.bench import ACDP, ACDP_BPT, ACDP_WAYS, MCS, MCS_BPT, REQUESTS, WPT, WPT_WAYS, Bench, number
 from v2g.energy.limits import SITE, GridResponse, Limit
 from v2g.iec61851.pilot import PilotState
