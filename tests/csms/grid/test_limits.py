@@ -672,6 +672,15 @@ def test_limits_by_phase_and_of_all_phases_compare_by_what_is_left_on_each(drawn
     assert (found[0].subject, len(found)) == (first, 3)
 
 
+def test_a_limit_that_one_phase_exceeds_is_first_though_the_others_flow_the_other_way() -> None:
+    limits = [limit(None, YARD, direction="export", phases_ma=(9_000,) * 3), limit(20_000, YARD)]
+    powers = [PointPower("A", 1, 6_900, "1"), PointPower("B", 1, -2_300, "2")]
+    found = tightest(states(limits, [yard()], powers))
+    assert [(each.subject, each.flow_w, each.left_w < 0) for each in found] == [
+        ("site yard export", 4_600, True), ("site yard import", 4_600, False),
+    ]  # fmt: skip
+
+
 def test_by_phase_the_worst_one_counts_and_each_is_the_sites_own() -> None:
     site = Site(id="yard", nodes=yard().nodes, places=places("row", phases=("L2", "L3", "L1")))
     by_phase = limit(None, ROW, phases_ma=(10_000, 10_000, 10_000))
