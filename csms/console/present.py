@@ -114,9 +114,10 @@ MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", 
 
 
 @pass_context
-def time(context: Context, ms: int | None) -> str:
+def time(context: Context, ms: int | None, *, whole: bool = False) -> str:
     """Return a time (ms since 1970, UTC) in the zone of the page that is being drawn, without a date that is today's,
-    or the year that is this year's; all of it, with seconds and zone, is its title."""
+    or the year that is this year's; the `whole` of it, with seconds and zone, is its title, or shown where people keep
+    the page."""
     if ms is None:
         return DASH
     try:
@@ -124,14 +125,14 @@ def time(context: Context, ms: int | None) -> str:
     except (OverflowError, ValueError, OSError):  # a station's clock
         return str(ms)
     today = datetime.fromtimestamp(shown_now_ms.get() / 1000, UTC).astimezone(shown_zone.get())
-    text = f"{moment:%H:%M}"
+    text, title = f"{moment:%H:%M}", f"{moment:%Y-%m-%d %H:%M:%S %Z}"
     if moment.date() != today.date():
         day = filled(
             context, "{day} {month}", {"day": str(moment.day), "month": said(context, MONTHS[moment.month - 1])}
         )
         text = f"{day}, {text}" if moment.year == today.year else f"{day} {moment.year}, {text}"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(
-        moment.astimezone(UTC).isoformat(timespec="seconds"), f"{moment:%Y-%m-%d %H:%M:%S %Z}", text
+        moment.astimezone(UTC).isoformat(timespec="seconds"), title, title if whole else text
     )
 
 

@@ -70,6 +70,8 @@ async def test_a_driver_sees_the_price_of_the_receipt_before_while_and_after_cha
         "1.000 … 5.000",
     ):
         assert said in text, said
+    for said in ("Begun", "Ended", "As of"):
+        assert re.search(said + r" \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", text), "a receipt is printed with its date"
     assert "DEADBEEF" not in done.body.decode() + here, "nobody is named"
     assert "data-print hidden" in done.body.decode()
     ada = await employ(ask, "ada", Role.VIEWER)
