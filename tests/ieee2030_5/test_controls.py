@@ -99,6 +99,23 @@ def test_an_event_takes_over_at_once_from_one_that_the_server_ends_as_superseded
     assert at(301, program(both, next_one, default=default)).states["B"] is ControlResponse.RECEIVED
 
 
+def test_an_event_takes_over_at_once_from_one_of_another_program_if_it_comes_before_it() -> None:
+    begun = {"start_s": START_S - 3000, "duration_s": 9000}
+    next_one = control("B", 2, start_s=START_S + 300, randomize_start_s=2000)
+    ended = control("A", 1, **begun, status=4, status_s=START_S + 300)
+    assert at(301, program(ended, primacy=5), program(next_one)).base.export_limit_w == 2
+    assert at(301, program(ended), program(next_one, primacy=5)).base.export_limit_w is None
+
+
+def test_an_event_waits_for_its_random_start_after_one_that_gave_way_to_another() -> None:
+    """All devices of a server would else begin at once."""
+    ended = control("A", 1, start_s=START_S - 3000, duration_s=9000, status=4, status_s=START_S)
+    other = control("B", 2, creation_s=2, duration_s=400)
+    later = control("C", 3, creation_s=3, start_s=START_S + 500, duration_s=3000, randomize_start_s=2000)
+    known = {"A": ControlResponse.SUPERSEDED, "B": ControlResponse.COMPLETED, "C": ControlResponse.RECEIVED}
+    assert at(501, program(ended, other, later), known=known).states["C"] is ControlResponse.RECEIVED
+
+
 def test_a_random_cancellation_ends_within_its_time() -> None:
     """The larger of both random times."""
     one = control("A", status=3, status_s=START_S + 100, randomize_duration_s=50)

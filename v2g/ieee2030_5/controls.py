@@ -111,7 +111,10 @@ def demanded(
 
     `device` varies random shifts: the same for one event and device, on every node.
     """
-    events = [each for state in programs for each in _in_succession(state, device, at_s, known)]
+    superseded = [
+        (each.program.primacy, one) for each in programs for one in each.controls if one.status == _SUPERSEDED
+    ]
+    events = [each for state in programs for each in _in_succession(state, superseded, device, at_s, known)]
     begun = sorted((each for each in events if _counts(each, at_s, known)), key=lambda each: each.rank)
     states = {each.control.mrid: _state(each, begun, at_s, known) for each in events}
     active = sorted(
@@ -255,11 +258,14 @@ def _superseded(event: _ControlEvent, begun: Sequence[_ControlEvent], at_s: int)
 
 
 def _in_succession(
-    state: ProgramState, device: str, at_s: int, known: Mapping[str, ControlResponse]
+    state: ProgramState,
+    superseded: Sequence[tuple[int, Control]],
+    device: str,
+    at_s: int,
+    known: Mapping[str, ControlResponse],
 ) -> list[_ControlEvent]:
     """Return when the events of a program apply. One ends when the next of the same demands begins, if that is stated
     for its end, or if random shifts let both overlap."""
-    superseded = [each for each in state.controls if each.status == _SUPERSEDED]
     placed = (_placed(state.program, each, device) for each in state.controls)
     events = sorted((_taking_over(each, superseded, at_s, known) for each in placed), key=_start)
     starts = [_start(each) for each in events]
@@ -281,10 +287,14 @@ def _in_succession(
 
 
 def _taking_over(
-    event: _ControlEvent, superseded: Sequence[Control], at_s: int, known: Mapping[str, ControlResponse]
+    event: _ControlEvent,
+    superseded: Sequence[tuple[int, Control]],
+    at_s: int,
+    known: Mapping[str, ControlResponse],
 ) -> _ControlEvent:
     """Return an event that begins when the server has ended the one before it as superseded, whatever it has drawn,
-    unless the other one might not have begun either (EventStatus of the schema). It stays begun."""
+    unless the other one might not have begun either (EventStatus of the schema). It stays begun. One that was ended
+    before this one's earliest start had given way to another. `superseded`: such events with the primacy of theirs."""
     control = event.control
     if known.get(control.mrid) is ControlResponse.STARTED:
         return msgspec.structs.replace(event, start_s=min(event.start_s, at_s))
@@ -292,10 +302,10 @@ def _taking_over(
         return event
     earliest_s = control.start_s + min(0, control.randomize_start_s)
     moments = [
-        max(each.status_s, earliest_s)
-        for each in superseded
-        if each.start_s + max(0, each.randomize_start_s) <= each.status_s
-        and each.creation_s <= control.creation_s
+        each.status_s
+        for primacy, each in superseded
+        if max(earliest_s, each.start_s + max(0, each.randomize_start_s)) <= each.status_s
+        and event.rank[:2] <= (primacy, -each.creation_s)
         and earliest_s < each.end_s
         and each.start_s < control.end_s
         and control.base.modes & each.base.modes
