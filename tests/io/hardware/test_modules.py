@@ -13,6 +13,7 @@ from tests.secc.hardware.bare import run
 from v2g.dbc import identity
 from v2g.errors import ConfigError, TransportError
 from v2g.hardware.interfaces import OFF, Demand, StageReport
+from v2g.hardware.power_modules import bank
 from v2g.hardware.power_modules.bank import FAILED, PASSED, ModulesConfig
 from v2g.hardware.power_modules.infypower import InfypowerConfig
 from v2g.io.can import CanConfig
@@ -364,7 +365,7 @@ def test_a_driver_offers_the_monitors_test_where_it_has_one(
             place.group.isolation = None
         else:
             monkeypatch.setattr(Monitor, "testable", testable)
-        monkeypatch.setattr(modules, "dbc_group", lambda *_: place.group)
+        monkeypatch.setattr(bank, "dbc_group", lambda *_: place.group)
         async with DRIVER.open(CONFIG, DriverContext(clock=Clock())) as parts:
             assert isinstance(parts.stage, CanStage)
             assert parts.isolation is parts.stage
