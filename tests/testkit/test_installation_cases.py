@@ -138,7 +138,7 @@ def test_a_charger_that_waits_for_its_back_end_for_ever(pki: PkiTree) -> None:
 
 
 def test_a_charger_and_a_back_end_that_believe_any_signature(pki: PkiTree, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("secc.session.d20.installation", "v2g.iso15118.d20.provisioning"):
+    for module in ("secc.session.d20.installation", "v2g.iso15118.d20.installation"):
         monkeypatch.setattr(f"{module}.check_request_signature", lambda *_, **__: None)
     failed = those(verdicts(Rig(pki, Family.DC, config=EVERYTHING)), Verdict.FAIL)
     assert failed == {"broken-signature", "no-signature", "other-key", "changed-chain"}
