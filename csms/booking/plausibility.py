@@ -524,7 +524,7 @@ def _of_ends(
     moved = [
         after.at_ms for each in series for before, after in itertools.pairwise(each) if after.value != before.value
     ]
-    flowed_last_ms = begins[-1] if begins else max(moved, default=0) - _ORDER_MS  # some never say that they charge
+    flowed_last_ms = begins[-1] if begins else max(moved, default=0) + 1  # some never say that they charge
     stops = [at_ms for at_ms, flow in flows if not flow and at_ms >= flowed_last_ms]
     stopped_ms = min(stops, default=span[1]) - _ORDER_MS
     for name, register in (("import", imports), ("export", exports)):
