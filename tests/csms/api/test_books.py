@@ -177,3 +177,9 @@ async def test_a_period_is_closed_by_those_who_bill_when_it_is_over(ask: ApiClie
     assert (await ask("GET", "/books/periods")).json == [closed]
     assert (await ask("GET", f"/books/periods/{period}")).json["intact"] is True
     assert (await ask("GET", "/books/periods/2026-13")).status == 400
+
+
+@pytest.mark.parametrize("period", ["0000-01", "9999-12", "2026-13", "%D9%A2026-11"])
+async def test_a_period_that_cannot_be_is_refused(ask: ApiClient, period: str) -> None:
+    for method, what in (("POST", "/close"), ("GET", "")):
+        assert (await ask(method, f"/books/periods/{period}{what}", role=Role.BILLING)).status == 400

@@ -24,7 +24,7 @@ from v2g.energy.settlement.settle import Settlement
 from v2g.energy.settlement.taxes import Tax
 
 Account = Literal["grid", "vehicle", "driver", "sales", "purchases", "wear", "vat"]
-Period = Annotated[str, Meta(pattern=r"^\d{4}-(0[1-9]|1[0-2])\Z", examples=["2026-11"])]
+Period = Annotated[str, Meta(pattern=r"^[12][0-9]{3}-(0[1-9]|1[0-2])\Z", examples=["2026-11"])]
 """A calendar month of the operator's time zone."""
 
 MILLIWATT_HOURS: Final = "mWh"
