@@ -297,9 +297,8 @@ class Fleet:
         config = settings.SessionConfig(
             services=settings.ServiceConfig(energy=("DC_BPT",) if name == "20" else ("DC",)),
             authorization=settings.AuthorizationConfig(allow_eim=name == "din"),
-            discharge=settings.DischargeConfig(
-                enabled=self._plan.discharge, checkpoint_wait_s=0.1
-            ),  # its battery is still
+            # its battery is still
+            discharge=settings.DischargeConfig(enabled=self._plan.discharge, checkpoint_wait_s=0.1),
             program=(settings.ProgramStep(do="charge", until_soc=100.0, power_w=power_w),),
             timing=settings.TimingConfig(loop_pause_s=self._plan.pause_s),
         )

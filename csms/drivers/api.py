@@ -27,6 +27,5 @@ async def list_driver_pages(call: Call, station_id: StationId) -> tuple[DriverPa
         rows = connection.execute(select(of.evse_id).where(of.station_id == station_id).distinct())
         return sorted(row.evse_id for row in rows if row.evse_id)
 
-    name = station_id
     found = await call.run(read)
-    return tuple(DriverPage(evse_id=each, path=evse_address(call.services, name, each)) for each in found)
+    return tuple(DriverPage(evse_id=each, path=evse_address(call.services, station_id, each)) for each in found)

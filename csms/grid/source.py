@@ -145,9 +145,8 @@ class GridSource:
         assert self._site is not None
         site, sites = self._site, await self._store.read(charging.all_sites)
         if self._is_unbound("grid.connection_point", site.connection_point, sites):
-            site = msgspec.structs.replace(
-                site, connection_point=grid_signal.ALL
-            )  # the strictest meaning, until there is one
+            # the strictest meaning, until there is one
+            site = msgspec.structs.replace(site, connection_point=grid_signal.ALL)
         own = stated.connection_point
         if own is not None and self._is_unbound(stated.source, own, sites):
             stated = msgspec.structs.replace(stated, connection_point=grid_signal.ALL)

@@ -43,7 +43,7 @@ def withheld_by(stage: Charging, measured: Measured) -> str:
     """Return whose limit or request of 0 keeps a vehicle from energy, empty if energy flows or nothing forbids it.
 
     A bidirectional vehicle whose battery is full waits for whoever permits discharge. An AC vehicle that draws less
-    than it may is full, or waits for its own timer: that is no limit, but one below the least that it can draw is.
+    than it may is full, or waits for its own timer, unless its limit is below the least that it can draw.
     """
     limits, output, family = stage.limits, stage.output, stage.selected.family
     direct = family in (Family.DC, Family.ACDP)

@@ -17,7 +17,6 @@ from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import Authorization
 from v2g.iso15118.din import schedules
-from v2g.iso15118.din.messages import common
 from v2g.iso15118.din.messages import common as iso
 from v2g.iso15118.din.messages import data_types as types
 from v2g.iso15118.din.messages.data_types import (
@@ -65,8 +64,8 @@ def supported_app_protocol(request: app.SupportedAppProtocolReq, stage: stages.F
     return setup.supported_app_protocol(request, best, context.messages.protocol, DIN.uri)
 
 
-@DIN_HANDLERS.on_request(common.SessionSetupReq)
-def session_setup(request: common.SessionSetupReq, stage: stages.Fresh, context: RequestContext) -> Step:
+@DIN_HANDLERS.on_request(iso.SessionSetupReq)
+def session_setup(request: iso.SessionSetupReq, stage: stages.Fresh, context: RequestContext) -> Step:
     """Open a new session: there are no pauses."""
     begun, commands = setup.opened(request.evcc_id, context, resumed=not asks_for_new_session(context.asked_session))
     response = context.messages.response(
@@ -78,8 +77,8 @@ def session_setup(request: common.SessionSetupReq, stage: stages.Fresh, context:
     return Step(response, begun, commands, quirks=() if evse_ids.is_regular(request.evcc_id) else (EVCCID_LENGTH,))
 
 
-@DIN_HANDLERS.on_request(common.ServiceDiscoveryReq)
-def service_discovery(request: common.ServiceDiscoveryReq, stage: stages.Opened, context: RequestContext) -> Step:
+@DIN_HANDLERS.on_request(iso.ServiceDiscoveryReq)
+def service_discovery(request: iso.ServiceDiscoveryReq, stage: stages.Opened, context: RequestContext) -> Step:
     """Offer the charge service; scope and category select among services that there are not (V2G-DC-628, -629)."""
     response = context.messages.response(
         "ServiceDiscoveryRes",
@@ -93,9 +92,9 @@ def service_discovery(request: common.ServiceDiscoveryReq, stage: stages.Opened,
     return Step(response, Discovered(stage, frozenset({CHARGE_SERVICE})))
 
 
-@DIN_HANDLERS.on_request(common.ServicePaymentSelectionReq)
+@DIN_HANDLERS.on_request(iso.ServicePaymentSelectionReq)
 def service_payment_selection(
-    request: common.ServicePaymentSelectionReq, stage: Discovered, context: RequestContext
+    request: iso.ServicePaymentSelectionReq, stage: Discovered, context: RequestContext
 ) -> Step:
     """Accept external payment (V2G-DC-252, -395) for the charge service (V2G-DC-396)."""
     if request.selected_payment_option is not types.PaymentOption.ExternalPayment:
@@ -157,8 +156,8 @@ def power_delivery(request: iso.PowerDeliveryReq, stage: stages.Stage, context: 
     return delivery.stop(stage, context, delivery.NO_ERROR, respond)
 
 
-@DIN_HANDLERS.on_request(common.CurrentDemandReq)
-def current_demand(request: common.CurrentDemandReq, stage: stages.Charging, context: RequestContext) -> Step:
+@DIN_HANDLERS.on_request(iso.CurrentDemandReq)
+def current_demand(request: iso.CurrentDemandReq, stage: stages.Charging, context: RequestContext) -> Step:
     """Follow the vehicle's targets within all limits, and report the present output."""
     return delivery.current_demand(request, stage, context)
 
@@ -197,7 +196,7 @@ def _discovery_response(context: RequestContext, processing: str, plan: stages.P
     )
 
 
-DIN_HANDLERS.on_request(common.CableCheckReq)(delivery.cable_check)
-DIN_HANDLERS.on_request(common.PreChargeReq)(delivery.pre_charge)
-DIN_HANDLERS.on_request(common.WeldingDetectionReq)(delivery.welding_detection)
+DIN_HANDLERS.on_request(iso.CableCheckReq)(delivery.cable_check)
+DIN_HANDLERS.on_request(iso.PreChargeReq)(delivery.pre_charge)
+DIN_HANDLERS.on_request(iso.WeldingDetectionReq)(delivery.welding_detection)
 DIN_HANDLERS.on_request(iso.SessionStopReq)(delivery.session_stop)

@@ -71,7 +71,7 @@ class ChargingProfiles(FunctionalBlock):
 
     def __init__(self, shared: Shared, modes: tuple[OperationMode, ...]) -> None:
         super().__init__(shared)
-        self.installed = tuple(self._k.stored("profiles", profile_times.InstalledProfile).values())
+        self.installed = tuple(self._k.stored("profiles", InstalledProfile).values())
         """All profiles."""
         self._remote_profiles: dict[int, tuple[int, ChargingProfile]] = {}
         """The last remote start at each EVSE with a profile, until a transaction is that start's."""
@@ -85,16 +85,16 @@ class ChargingProfiles(FunctionalBlock):
         self._prices: dict[int, CsmsPrices] = {}
         self._due: list[Collection[int]] | None = None
         """Where to evaluate at the end of what changes together; None: nothing changes."""
-        self._fresh: dict[int, profile_times.InstalledProfile] = {}
+        self._fresh: dict[int, InstalledProfile] = {}
         """Profiles installed meanwhile, by id."""
         self.where = profile_times.ProfileContext(self._k, self._evses, self.limits_changed)
         self.modes = modes
         self._k.put("V2XChargingCtrlr.SupportedOperationModes", ",".join(modes))
-        self.on_put: Final = Callbacks[profile_times.InstalledProfile]()
+        self.on_put: Final = Callbacks[InstalledProfile]()
         """Called with a profile before it is evaluated."""
         self.on_changes: Final = Callbacks[[]]()
         """Called before profiles are evaluated: others may install theirs."""
-        self.on_installed: Final = Callbacks[profile_times.InstalledProfile]()
+        self.on_installed: Final = Callbacks[InstalledProfile]()
         self.on_limits: Final = Callbacks[Collection[int]]()
         """Called with the EVSEs that have been re-evaluated."""
         self.answers: dict[str, Handler] = {
@@ -130,7 +130,7 @@ class ChargingProfiles(FunctionalBlock):
             utc_ms=self._k.utc_ms,
         )
 
-    def refuse_lines(self, item: profile_times.InstalledProfile) -> StatusInfo | None:
+    def refuse_lines(self, item: InstalledProfile) -> StatusInfo | None:
         """Return why values of single conductors are not acceptable in a profile, or None."""
         return profile_rules.refuse_lines(item.profile, item.evse_id, self._abilities())
 
@@ -171,9 +171,9 @@ class ChargingProfiles(FunctionalBlock):
             given, now = profile.dyn_update_time, format_time(self._k.utc_ms)  # K28.FR.05
             if given is None or profile_times.at(given) > self._k.utc_ms:  # the CSMS's clock may be ahead
                 profile = msgspec.structs.replace(profile, dyn_update_time=now)
-        self.put(profile_times.InstalledProfile(evse_id, profile, self._k.version))
+        self.put(InstalledProfile(evse_id, profile, self._k.version))
 
-    def put(self, item: profile_times.InstalledProfile) -> None:
+    def put(self, item: InstalledProfile) -> None:
         """Install a profile of any source."""
         with self.together():
             self._keep(profile_rules.replace(self.installed, item))
@@ -188,7 +188,7 @@ class ChargingProfiles(FunctionalBlock):
         around = self.where.at(evse.number, sharers=1)
         return profiles.in_force(self._applying(evse.number), self._k.utc_ms, around)
 
-    def leading(self, evse: Evse) -> profile_times.InstalledProfile | None:
+    def leading(self, evse: Evse) -> InstalledProfile | None:
         """Return the profile that controls an EVSE now."""
         around = self.where.at(evse.number, sharers=1)
         return profiles.leading(self._applying(evse.number), self._k.utc_ms, around)
@@ -286,7 +286,7 @@ class ChargingProfiles(FunctionalBlock):
         self._sleep(evse, asleep=False)
         self._keep(tuple(i for i in self.installed if i.profile.transaction_id != record.transaction_id))
 
-    def _keep(self, installed: tuple[profile_times.InstalledProfile, ...]) -> None:
+    def _keep(self, installed: tuple[InstalledProfile, ...]) -> None:
         old = {str(item.profile.id): item for item in self.installed}
         new = {str(item.profile.id): item for item in installed}
         for key in old.keys() - new.keys():
@@ -301,7 +301,7 @@ class ChargingProfiles(FunctionalBlock):
         places = {each[key].evse_id for each in (old, new) for key in differ if key in each}
         self.limits_changed(() if 0 in places else places)
 
-    def _applying(self, number: int) -> list[profile_times.InstalledProfile]:
+    def _applying(self, number: int) -> list[InstalledProfile]:
         """Return the profiles of an EVSE and of the whole station."""
         return [item for item in self.installed if item.evse_id in (0, number)]
 
