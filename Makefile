@@ -29,23 +29,23 @@ packages: $(VENV)/dev
 
 # Real programs keep real time limits, and beside other tests one can miss its own. So where nothing failed but tests of
 # programs and connections (10), these run once more, alone, and have to pass there (tests/repeats.py).
-pytest = $(BIN)/pytest --dist loadgroup $(1) || { [ $$? = 10 ] && $(BIN)/pytest $(1) $(ALONE); }
-ALONE := -n 0 --last-failed --last-failed-no-failures none --maxfail 2 --repeated
+pytest = $(BIN)/pytest $(1) || { [ $$? = 10 ] && $(BIN)/pytest $(1) $(ALONE); }
+ALONE := --workers 0 --last-failed --last-failed-no-failures none --maxfail 2 --repeated
 
 # A test that hangs ends its worker with a traceback of all threads, and has failed: no test takes a tenth of that time.
-HANGS := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true --max-worker-restart 1
+HANGS := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
-unit: $(VENV)/compiled # five on two cores: some wait for programs and for time limits
-	$(call pytest,-n 5 $(HANGS) $(ARGS))
+unit: $(VENV)/compiled # six on two cores: some wait for programs and for time limits
+	$(call pytest,--workers 6 $(HANGS) $(ARGS))
 
 cover: $(VENV)/dev ## the same tests, with the lines that none of them reaches
-	$(BIN)/pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/pytest --workers 2 --cov --cov-report=term:skip-covered $(ARGS)
 
 long: $(VENV)/dev  ## what takes too long for every change: 10,000 schedules and conversations, all demo scenarios
-	$(call pytest,-n 4 -m "long and not interop" $(ARGS))
+	$(call pytest,--workers 4 -m "long and not interop" $(ARGS))
 
 chaos: $(VENV)/dev ## vehicles behind a bad network, and servers that fail, for ten minutes (CHAOS_SECONDS); needs root
-	V2G_CHAOS_S=$(or $(CHAOS_SECONDS),600) $(BIN)/pytest -n 0 -rs -m long tests/telemetry/test_network_chaos.py
+	V2G_CHAOS_S=$(or $(CHAOS_SECONDS),600) $(BIN)/pytest -rs -m long tests/telemetry/test_network_chaos.py
 
 mutants: $(VENV)/dev ## the modules that decide power, money and trust, changed in one place at a time: a test has to notice
 	$(BIN)/python -m tests.mutants $(ARGS)
@@ -55,7 +55,7 @@ board: $(VENV)/dev ## the charger's monitor in C for a control board, in .cache/
 	@mkdir -p $(BOARD)/gcc $(BOARD)/clang
 	$(MAKE) --no-print-directory -C board OUT=$(CURDIR)/$(BOARD)/gcc CC=gcc
 	! command -v clang >/dev/null || $(MAKE) --no-print-directory -C board OUT=$(CURDIR)/$(BOARD)/clang CC=clang
-	$(BIN)/pytest -n 2 -m "long or not long" tests/board $(ARGS)
+	$(BIN)/pytest --workers 2 -m "long or not long" tests/board $(ARGS)
 
 reactions: $(VENV)/dev ## reaction times of processes that are stopped, killed or hang: idle, with all cores busy, with 5 % of a core (REPEAT times, 6 to 9 minutes each), for docs/explanation/safety.md
 	$(BIN)/python -m tests.safety.reactions --repeat $(or $(REPEAT),1)
@@ -63,14 +63,14 @@ reactions: $(VENV)/dev ## reaction times of processes that are stopped, killed o
 
 .PHONY: browser
 browser: $(VENV)/dev ## the console in Debian's Chromium, with pictures of its pages in dist/pictures: three widths, light and dark
-	V2G_PICTURES=dist/pictures $(BIN)/pytest -n 0 -rs tests/browser tests/e2e/test_demo_console.py -m "long or not long" $(ARGS)
+	V2G_PICTURES=dist/pictures $(BIN)/pytest -rs tests/browser tests/e2e/test_demo_console.py -m "long or not long" $(ARGS)
 
 .PHONY: animations
 animations: $(VENV)/dev ## the animated pictures of the README, from runs of the demo in Debian's Chromium: five minutes
 	$(BIN)/python -m tests.browser.animations
 
 interop: $(VENV)/dev ## every EXI message type and all peers of docs/tried.toml, at length; notes in docs/tried.json which passed
-	$(call pytest,-n 2 -m "interop or not long" --tried $(ARGS))
+	$(call pytest,--workers 2 -m "interop or not long" --tried $(ARGS))
 	$(BIN)/python docs/generate.py
 
 verify: $(VENV)/dev ## everything, in parts of 20 minutes, the one that passed longest ago first: PART=NAME, MINUTES=60; ARGS=--list
@@ -82,7 +82,7 @@ package: $(VENV)/release ## Debian packages with services, and a list of compone
 	$(BIN)/python -m deploy.debian dist $(SIGNED)
 
 first-day: $(VENV)/release ## what charger makers, test labs and operators type first, in Debians that boot, and their services; as root
-	timeout 7200 $(BIN)/pytest -n 0 -rs -m long tests/deploy/test_first_day.py $(ARGS)
+	timeout 7200 $(BIN)/pytest -rs -m long tests/deploy/test_first_day.py $(ARGS)
 
 release: $(VENV)/release ## wheel, sdist, packages, notes, checksums in dist/VERSION; SIGNING_KEY signs them
 	$(BIN)/python -m deploy.release dist/$$($(BIN)/v2g --version | cut -d' ' -f2) $(SIGNED)
@@ -126,7 +126,7 @@ stream: $(VENV)/dev ## the detectors of batteries on Apache Flink, with files an
 	$(STREAM)/bin/pip install -q --disable-pip-version-check -r deploy/stream/requirements.txt
 	[ -d $(STREAM)/kafka ] || $(STREAM)/bin/pip install -q --disable-pip-version-check --no-deps --require-hashes --target $(STREAM)/kafka -r tests/stream/kafka.txt
 	cp $(STREAM)/kafka/pyflink/lib/flink-connector-kafka.jar $(STREAM)/kafka/pyflink/lib/kafka-clients.jar $(STREAM)/lib/python3*/site-packages/pyflink/lib
-	$(BIN)/pytest -n 0 -rs -m long tests/stream $(ARGS)
+	$(BIN)/pytest -rs -m long tests/stream $(ARGS)
 
 docs: $(VENV)/dev  ## the documentation as a site, in dist/docs: all pages, with a search that needs no server
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[docs]'

@@ -1,14 +1,12 @@
 """What tests of several folders need: certificates and a broker."""
 
 import gc
-import importlib
 import os
 import shutil
 import signal
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,12 +19,12 @@ from pki_tools.pytest_plugin import pki
 from pki_tools.tree import PkiTree
 from tests import patient
 from tests.repeats import Repeats
-from tests.scheduling import pytest_xdist_make_scheduler
 from tests.sealing import Keys, new_keys
 from tests.tried import Tried
+from tests.workers import Workers
 from v2g_cli.demo.broker import Broker, find_mosquitto, start_broker
 
-__all__ = ["broker", "pki", "pytest_xdist_make_scheduler"]
+__all__ = ["broker", "pki"]
 
 EXAMPLES = int(os.environ.get("V2G_EXAMPLES", "15"))
 """Of a property that does not say how many: others in each run, 100 in `make verify`."""
@@ -47,6 +45,7 @@ LONGEST = 80
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let long runs be cut short."""
+    parser.addoption("--workers", type=int, default=0, metavar="N", help="run tests in N processes")
     parser.addoption("--share", type=int, default=1, metavar="N", help="of tests with more than 4 cases run every Nth")
     parser.addoption("--turn", type=int, default=0, metavar="K", help="with --share: begin with the Kth case")
     parser.addoption("--repeated", action="store_true", help="say in the end which tests were run once more")
@@ -84,6 +83,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(Repeats())
+    if workers := config.getoption("--workers"):
+        config.pluginmanager.register(Workers(workers))
     if config.getoption("--tried"):
         config.pluginmanager.register(Tried(peers()))
     if "TMPDIR" not in os.environ and _has_room(MEMORY):
@@ -105,23 +106,9 @@ def pytest_make_parametrize_id(val: object) -> str | None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Let each of several workers load the tests from another place, when all are run.
-
-    Every worker collects everything, and most of that on a clean machine is the rewriting of assertions, which is kept
-    on the disk. So each does a part, and uses what the others have written.
-    """
-    given(none())(lambda _: None)()  # once it looks through all objects: there are few yet
-    whole = session.config.args == session.config.getini("testpaths")
-    worker, workers = os.environ.get("PYTEST_XDIST_WORKER", ""), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
-    if not whole or not worker:
-        return
-    root = session.config.rootpath
-    files = sorted(Path(__file__).parent.rglob("test_*.py"))
-    first = len(files) * int(worker.removeprefix("gw")) // int(workers)
-    for file in files[first:] + files[:first]:
-        with suppress(Exception, pytest.skip.Exception):  # what is wrong with it, its collection says
-            importlib.import_module(".".join(file.relative_to(root).with_suffix("").parts))
+def pytest_sessionstart() -> None:
+    """Let Hypothesis look through all objects, as it does once, while there are few."""
+    given(none())(lambda _: None)()
 
 
 def pytest_collection_finish() -> None:

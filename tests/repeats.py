@@ -5,7 +5,6 @@ A run in which only such tests failed ends with exit code 10 instead of 1; `make
 the last line says which. Any other test that fails once has failed.
 """
 
-import re
 import sys
 from typing import Any, Final
 
@@ -15,10 +14,6 @@ REPEATABLE: Final = 10
 """Exit code of a run in which nothing failed but such tests."""
 
 _KIND: Final = "in real time"
-_FAILED: Final = "cache/lastfailed"
-_GROUP: Final = re.compile(r"@[^\]]*\Z")
-"""What xdist adds to the name of a test with a group: a run without it would not know which tests are meant, and take
-all."""
 _EVENTS: Final = frozenset({"subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty", "socket.bind", "open"})
 """Of opened files only serial lines count."""
 _SERIAL: Final = "/dev/pts/"
@@ -28,7 +23,7 @@ _MARKS: Final = ("e2e", "interop", "real_time")
 
 
 class Repeats:
-    """Notes what failed and why it may be repeated; in xdist's workers and in the process that they report to."""
+    """Notes what failed and why it may be repeated; in workers and in the process that they report to."""
 
     def __init__(self) -> None:
         self._real = False
@@ -63,13 +58,8 @@ class Repeats:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Tell a run that may be repeated by its exit code."""
-        if exitstatus == pytest.ExitCode.TESTS_FAILED and self._failed:
-            if all(self._failed.values()):
-                session.exitstatus = REPEATABLE
-            if not session.config.pluginmanager.hasplugin("cacheprovider"):  # as of mutants: nothing is repeated
-                return
-            failed = session.config.cache.get(_FAILED, {})
-            session.config.cache.set(_FAILED, {_GROUP.sub("", each): True for each in failed})
+        if exitstatus == pytest.ExitCode.TESTS_FAILED and self._failed and all(self._failed.values()):
+            session.exitstatus = REPEATABLE
 
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:

@@ -13,7 +13,7 @@ from tests.emissions import Emission, emissions, kinds, other_files
 from v2g.events import EVENTS, REPORTS, STAGES
 from v2g.telemetry.local_events import DROPPED
 
-pytestmark = pytest.mark.xdist_group("events")  # the whole source is searched for them, which takes seconds
+pytestmark = pytest.mark.one_worker("events")  # the whole source is searched for them, which takes seconds
 
 FROM_ELSEWHERE = {
     "telemetry.records_dropped": {"priority", "records", "first_ms", "last_ms"},  # of the gateway's own record

@@ -91,7 +91,7 @@ def link_local(namespace: str, interface: str) -> str:
 
 
 @pytest.mark.requirement("R161")
-@pytest.mark.xdist_group("cable")
+@pytest.mark.one_worker("cable")
 def test_only_what_a_charger_needs_passes(network: Cable, tmp_path: Path) -> None:
     operator = network.secc.replace("v2g-s-", "v2g-o-")
     rules = tmp_path / "nftables.conf"

@@ -8,7 +8,7 @@ from docs import hazards
 from tests.safety.injected import FAILURES, ROLES, Failure, Role, inputs, outcomes
 from v2g.safety import ChargerMonitor, VehicleMonitor
 
-pytestmark = pytest.mark.xdist_group("pages")  # what pages are made of takes seconds, and is kept for all of them
+pytestmark = pytest.mark.one_worker("pages")  # what pages are made of takes seconds, and is kept for all of them
 
 TESTS = Path(__file__).parents[1]
 MONITORS = {"charger": ChargerMonitor, "vehicle": VehicleMonitor}

@@ -20,7 +20,7 @@ from v2g.energy.price_plan import PricePlan, When
 from v2g.iso15118.engine.sequence import edges
 from v2g_cli.demo import broker
 
-pytestmark = pytest.mark.xdist_group("pages")  # what pages are made of takes seconds, and is kept for all of them
+pytestmark = pytest.mark.one_worker("pages")  # what pages are made of takes seconds, and is kept for all of them
 
 DOCS = ROOT / "docs"
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

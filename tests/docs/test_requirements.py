@@ -7,7 +7,7 @@ import pytest
 from docs import requirements
 from tests.evidence import always, programs, runs_a_program, seldom
 
-pytestmark = pytest.mark.xdist_group("pages")  # what pages are made of takes seconds, and is kept for all of them
+pytestmark = pytest.mark.one_worker("pages")  # what pages are made of takes seconds, and is kept for all of them
 
 ROWS = requirements.rows()
 

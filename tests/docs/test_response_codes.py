@@ -10,7 +10,7 @@ from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages.common_types import ResponseCode
 from v2g.iso15118.engine.app_protocol import ResponseCode as ProtocolCode
 
-pytestmark = pytest.mark.xdist_group("pages")  # what pages are made of takes seconds, and is kept for all of them
+pytestmark = pytest.mark.one_worker("pages")  # what pages are made of takes seconds, and is kept for all of them
 
 RESPONSES = {
     each.__name__

@@ -197,7 +197,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.mark.e2e
-@pytest.mark.xdist_group("whole-demo")
+@pytest.mark.one_worker("whole-demo")
 class TestWholeRun:
     """One default run, looked at from several sides."""
 
@@ -391,7 +391,7 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.mark.e2e
 @pytest.mark.requirement("R1", "R6")
-@pytest.mark.xdist_group("older-demo")
+@pytest.mark.one_worker("older-demo")
 class TestPlugAndChargeOf2:
     """Every record of a session that a contract paid says so, on both sides and in the back end."""
 

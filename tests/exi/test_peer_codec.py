@@ -27,7 +27,7 @@ from v2g.iso15118.d20.messages import ac_der_iec, ac_der_sae
 from v2g.iso15118.d20.messages.common_types import Receipt
 from v2g.iso15118.d20.schemas import AC, AC_DER_IEC, AC_DER_SAE, COMMON_MESSAGES
 
-pytestmark = pytest.mark.xdist_group("peer_codec")  # one Java for all of them
+pytestmark = pytest.mark.one_worker("peer_codec")  # one Java for all of them
 
 SCHEMAS = pytest.mark.parametrize("schema", list(FILES), ids=lambda schema: schema.prefix)
 

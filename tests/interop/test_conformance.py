@@ -16,7 +16,7 @@ from tests.interop.cable import EVCC_INTERFACE, SECC_INTERFACE, Cable, inside
 from tests.interop.peer import Peer
 from v2g.iso15118.select import EditionName
 
-pytestmark = [pytest.mark.xdist_group("cable"), pytest.mark.interop, pytest.mark.long]
+pytestmark = [pytest.mark.one_worker("cable"), pytest.mark.interop, pytest.mark.long]
 
 READY_S = 300
 TOOL = (sys.executable, "-m", "v2g_cli", "conform")

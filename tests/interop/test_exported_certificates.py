@@ -13,7 +13,7 @@ from pki_tools.tree import PkiOptions, make_pki
 from tests.interop import peer as peers
 from v2g.pki.profile import KeyKind
 
-pytestmark = [pytest.mark.xdist_group("cable"), pytest.mark.interop]
+pytestmark = [pytest.mark.one_worker("cable"), pytest.mark.interop]
 
 LOADER = """
 import json, ssl

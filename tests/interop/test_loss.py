@@ -20,7 +20,7 @@ from v2g.io.storage.journal_file import read_files
 from v2g.pki.credentials import load_chain
 from v2g_cli.demo.processes import wait_for
 
-pytestmark = [pytest.mark.xdist_group("cable"), pytest.mark.interop, pytest.mark.requirement("R21")]
+pytestmark = [pytest.mark.one_worker("cable"), pytest.mark.interop, pytest.mark.requirement("R21")]
 
 _tags = count()
 

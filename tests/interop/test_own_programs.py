@@ -13,7 +13,7 @@ from v2g.energy.settlement.bundle import verify_bundle
 from v2g.io.storage.journal_file import read_files
 from v2g.pki.credentials import load_chain
 
-pytestmark = [pytest.mark.xdist_group("cable"), pytest.mark.interop]
+pytestmark = [pytest.mark.one_worker("cable"), pytest.mark.interop]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from tests.interop.cable import Cable
 from tests.interop.peer import EMAID, LOOPS, Peer
 from tests.interop.programs import PEER_CHARGER_SIDE, charger, ended, named, peer_papers, ready, says, tail, vehicle
 
-pytestmark = [pytest.mark.xdist_group("cable"), pytest.mark.interop]
+pytestmark = [pytest.mark.one_worker("cable"), pytest.mark.interop]
 
 CONTROLLER = str(Path(__file__).with_name("peer_vehicle.py"))
 SERVICE_IDS = {"AC": 1, "DC": 2, "AC_BPT": 5, "DC_BPT": 6}

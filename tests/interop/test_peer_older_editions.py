@@ -25,7 +25,7 @@ from v2g.iso15118.trace import Line
 
 __all__ = ["peer_codec", "schema_folder"]
 
-pytestmark = [pytest.mark.xdist_group("cable"), pytest.mark.interop]
+pytestmark = [pytest.mark.one_worker("cable"), pytest.mark.interop]
 
 CONTROLLER = str(Path(__file__).with_name("peer_charger.py"))
 

@@ -34,7 +34,7 @@ from v2g.io.storage.journal_file import read_files
 from v2g.pki.credentials import load_chain
 from v2g_cli.demo.processes import Event, wait_for
 
-pytestmark = [pytest.mark.xdist_group("cable"), pytest.mark.interop]
+pytestmark = [pytest.mark.one_worker("cable"), pytest.mark.interop]
 
 CONTROLLER = str(Path(__file__).with_name("peer_vehicle.py"))
 

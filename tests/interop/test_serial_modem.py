@@ -25,7 +25,7 @@ from v2g.io.capture import recorder
 from v2g.slac.shared import FAST
 from v2g_cli.demo.processes import Program
 
-pytestmark = [pytest.mark.xdist_group("cable"), pytest.mark.interop]
+pytestmark = [pytest.mark.one_worker("cable"), pytest.mark.interop]
 
 INTERFACE = "plc0"
 

@@ -28,8 +28,8 @@ STALE: Final = 100
 """Commits after which a part should run again."""
 
 _LONG: Final = "long and not interop and not hours"
-PYTEST: Final = ".venv/bin/pytest --dist loadgroup"
-FAILED: Final = ("-n", "0", "--last-failed", "--last-failed-no-failures", "none", "-m", "", "--share", "1")
+PYTEST: Final = ".venv/bin/pytest"
+FAILED: Final = ("--workers", "0", "--last-failed", "--last-failed-no-failures", "none", "-m", "", "--share", "1")
 """Without the part's share: pytest collects only what failed, and counting that would leave some of it out."""
 ALONE: Final = (*FAILED, "--maxfail", "2", "--repeated")
 _OF_MAKE: Final = frozenset({"ARGS", "MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MINUTES", "PART"})
@@ -50,7 +50,7 @@ class Part(msgspec.Struct, frozen=True):
 def _long(about: str, turns: int, *folders: str) -> Part:
     """Return a part of tests marked `long`."""
     share = f" --share {turns} --turn {{turn}}" if turns > 1 else ""
-    command = f'{PYTEST} -n 4 -m "{_LONG}"{share} {" ".join(folders)}'
+    command = f'{PYTEST} --workers 4 -m "{_LONG}"{share} {" ".join(folders)}'
     return Part(about, (command,), turns, folders)
 
 
@@ -75,17 +75,17 @@ PARTS: Final[Mapping[str, Part]] = {
     ),
     "interop": Part(
         "every EXI message type, and independent peers",
-        (f'{PYTEST} -n 2 -m "interop" --share 5 --turn {{turn}}',),
+        (f'{PYTEST} --workers 2 -m "interop" --share 5 --turn {{turn}}',),
         5,
     ),
     "machines": Part(
         "packages, services, control board, console in a browser",  # the first installs what tests of packages need
-        ("make package", f'{PYTEST} -n 2 -m "{_LONG}" tests/deploy tests/board tests/browser'),
+        ("make package", f'{PYTEST} --workers 2 -m "{_LONG}" tests/deploy tests/board tests/browser'),
         folders=("tests/deploy", "tests/board", "tests/browser"),
     ),
     "first-day": Part(  # as `make first-day`, so that one of its tests can end it
         "what users type first, in Debians that boot",
-        ("make .venv/release", f"{PYTEST} -n 0 -rs -m long tests/deploy/test_first_day.py"),
+        ("make .venv/release", f"{PYTEST} -rs -m long tests/deploy/test_first_day.py"),
     ),
     "mutants": Part(
         "changes that a test must notice", (".venv/bin/python -m tests.mutants --share 40 --turn {turn}",), 40

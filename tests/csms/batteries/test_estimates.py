@@ -28,7 +28,7 @@ from v2g.telemetry.delivery import encode_delivery
 from v2g.telemetry.mapping import normalised
 from v2g.telemetry.signals import Record, encode_record
 
-pytestmark = pytest.mark.xdist_group("estimates of batteries")
+pytestmark = pytest.mark.one_worker("estimates of batteries")
 
 DAY_MS = 86_400_000
 QUARTER_MS = 900_000

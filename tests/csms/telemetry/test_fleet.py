@@ -28,7 +28,7 @@ from tests.csms.api_support import ask, read
 from tests.csms.databases import Databases
 from tests.csms.support import TOKENS, Running, make_config
 
-pytestmark = pytest.mark.xdist_group("fleet at two nodes")
+pytestmark = pytest.mark.one_worker("fleet at two nodes")
 
 VEHICLES, RECORDS, ROUNDS = 100, 10, 3
 ALONE = [f"alone-{number}" for number in range(12)]

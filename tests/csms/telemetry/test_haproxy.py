@@ -39,7 +39,7 @@ from v2g.telemetry.delivery import Mark
 from v2g.telemetry.signals import SCHEMA_5, Record, encode_record
 from v2g_gateway.uplink import HttpConfig, HttpsUplink
 
-pytestmark = [pytest.mark.requirement("R171", "R175", "R187", "R215"), pytest.mark.xdist_group("haproxy")]
+pytestmark = [pytest.mark.requirement("R171", "R175", "R187", "R215"), pytest.mark.one_worker("haproxy")]
 
 SHIPPED = ROOT / "deploy" / "haproxy.cfg"
 NODES = ("node-1", "node-2", "node-3")

@@ -23,7 +23,7 @@ from tests.energy.settlement.attacks import (
 )
 
 # attacks take a minute, and are made once
-pytestmark = [pytest.mark.requirement("R32", "R33"), pytest.mark.long, pytest.mark.xdist_group("attacks")]
+pytestmark = [pytest.mark.requirement("R32", "R33"), pytest.mark.long, pytest.mark.one_worker("attacks")]
 
 Results = Mapping[str, Mapping[Keys, Mapping[str, Outcome]]]
 

@@ -93,7 +93,7 @@ def test_an_update_is_sealed_for_the_contract_that_it_replaces(pki_2: PkiTree, w
     assert opened(message, pki_2.key("contract"))
 
 
-@pytest.mark.xdist_group("peer_codec")
+@pytest.mark.one_worker("peer_codec")
 @pytest.mark.parametrize("request_of", [installation, update])
 def test_others_read_the_answer_and_believe_its_signature(
     pki_2: PkiTree, peer_codec: PeerCodec, request_of: Any

@@ -236,7 +236,7 @@ def by_others(
     return with_value(replace(sign(element, key, schema=schema, names=NAMES_2), signed_info=info), openssl.sign(signed))
 
 
-@pytest.mark.xdist_group("peer_codec")
+@pytest.mark.one_worker("peer_codec")
 @pytest.mark.parametrize("name", list(ELEMENTS))
 def test_a_signature_made_by_others_alone_is_believed(
     peer_codec: PeerCodec, openssl: OpenSsl, key: SoftwareKey, name: str
@@ -250,7 +250,7 @@ def test_a_signature_made_by_others_alone_is_believed(
             verify(signature, replace(element, id=f"{element.id}x"), key.public_key, allowed=set(Algorithm))
 
 
-@pytest.mark.xdist_group("peer_codec")
+@pytest.mark.one_worker("peer_codec")
 @pytest.mark.parametrize("openssl", [P256], ids=["ecdsa-sha256"], indirect=True)
 @pytest.mark.parametrize("name", list(ELEMENTS_2))
 def test_a_signature_of_2_made_by_others_alone_is_believed(
@@ -261,7 +261,7 @@ def test_a_signature_of_2_made_by_others_alone_is_believed(
     verify(signature, element, key.public_key, schema=ISO2, names=NAMES_2, allowed=EDITION_2)
 
 
-@pytest.mark.xdist_group("peer_codec")
+@pytest.mark.one_worker("peer_codec")
 @pytest.mark.parametrize("key", [P521, ED448], ids=lambda key: key.algorithm.value)
 def test_signed_info_is_encoded_alike(peer_codec: PeerCodec, key: SoftwareKey) -> None:
     """In both grammars, with the names of both suites."""

@@ -549,7 +549,7 @@ async def check(backend: Start, mutant: Mutant, expected: set[str], run: set[str
 
 
 @pytest.mark.long
-@pytest.mark.xdist_group("frames of cases")  # which one worker has to find out
+@pytest.mark.one_worker("frames of cases")  # which one worker has to find out
 async def test_our_back_end_passes_in_2_0_1(backend: Start, subtests: pytest.Subtests) -> None:
     await frames_of_cases(backend)
     for case, result in zip(CASES, _results, strict=True):
@@ -560,7 +560,7 @@ async def test_our_back_end_passes_in_2_0_1(backend: Start, subtests: pytest.Sub
 
 
 @pytest.mark.long
-@pytest.mark.xdist_group("frames of cases")
+@pytest.mark.one_worker("frames of cases")
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 async def test_a_faulty_back_end_fails_exactly_the_cases_about_it(backend: Start, mutant: Mutant) -> None:
     shown = await frames_of_cases(backend)
