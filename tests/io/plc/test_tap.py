@@ -21,6 +21,7 @@ from v2g.slac import mme
 from v2g.slac.mme import MmeFrame
 
 NAME = f"v2gt{os.getpid()}"[:15]
+pytestmark = pytest.mark.one_worker("tap")
 needs_tap = pytest.mark.skipif(
     os.geteuid() != 0 or not Path("/dev/net/tun").exists(), reason="a TAP interface needs root and /dev/net/tun"
 )
