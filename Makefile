@@ -100,9 +100,9 @@ ifdef ONLINE # strict: without a network it would find nothing, and succeed
 	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r deploy/locks/v2g-engine-full.txt
 endif
 
-fuzz: $(VENV)/dev  ## broken EXI messages, texts, board lines, HomePlug frames, certificates, sessions and so on, five minutes each
+fuzz: $(VENV)/dev  ## broken EXI messages, texts, board lines, HomePlug frames, certificates, sessions and so on, five minutes each, two at a time
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[fuzz]'
-	for target in $$($(BIN)/python -m tests.fuzz.exi --list); do $(BIN)/python -m tests.fuzz.exi $$target $(or $(FUZZ_SECONDS),300) || exit 1; done
+	$(BIN)/python -m tests.fuzz.exi --list | xargs -P 2 -I TARGET $(BIN)/python -m tests.fuzz.exi TARGET $(or $(FUZZ_SECONDS),300)
 
 bench: $(VENV)/dev ## the figures that README and docs quote
 	$(BIN)/python -m benchmarks $(ARGS)
