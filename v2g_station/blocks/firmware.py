@@ -224,6 +224,7 @@ class FirmwareUpdates(FunctionalBlock):
         if self._job is not None and self._written and not self._busy():
             self._written = False
             self._set("InstallRebooting")
+            self._k.keep_text("boot", "reason", "FirmwareUpdate")  # B01.FR.01
             self._k.do(Activate(request_id=self._job.request_id))
 
     def _download(self) -> None:
@@ -285,6 +286,8 @@ class FirmwareUpdates(FunctionalBlock):
         if status in ENDED:
             self._job, self._written = None, False
             self._k.forget("firmware", "job")
+            if job.status == "InstallRebooting":
+                self._k.forget("boot", "reason")  # the other slot could not be started
             self._close(closed=False)
         else:
             self._keep(msgspec.structs.replace(job, status=status))

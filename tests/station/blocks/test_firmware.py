@@ -61,7 +61,7 @@ def test_an_update_survives_losses_of_power() -> None:
     reported(found, "InstallRebooting")
     assert Activate(request_id=1) in found.commands
     found.power_loss()
-    found.expect("BootNotification")
+    found.expect("BootNotification", reason="FirmwareUpdate")
     found.nothing("FirmwareStatusNotification")  # nobody knows yet which firmware has come up
     assert ConfirmInstall(request_id=1) in found.commands
     found.fact(FirmwareProgress(status="Installed"))
@@ -94,6 +94,17 @@ def test_an_update_says_from_which_version_to_which_and_that_it_goes_back(before
     found.fact(FirmwareProgress(status="Installed"))
     event = found.expect("SecurityEventNotification", type="FirmwareUpdated")
     assert event["techInfo"] == said
+
+
+def test_a_slot_that_cannot_be_started_is_not_why_the_station_boots_later() -> None:
+    found = Bench()
+    update(found)
+    fetched(found)
+    found.fact(FirmwareProgress(status="InstallRebooting"))
+    found.fact(FirmwareProgress(status="InstallationFailed"))
+    found.clear()
+    found.power_loss()
+    found.expect("BootNotification", reason="PowerUp")
 
 
 def test_a_power_loss_while_the_slot_is_written_begins_that_anew() -> None:
