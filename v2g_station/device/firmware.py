@@ -240,6 +240,7 @@ class FirmwareDevice:
         self._save(command.request_id, "installing", await self._installer.running(), tries)
         if await asyncio.to_thread(_digest_of, image) != command.digest:
             raise InstallError("the image changed after its signature was verified", verification=True)
+        await self._installer.confirm()  # if an update could not go back, the other slot still starts by default
         await self._installer.install(image)
         self._report("InstallRebooting")
 

@@ -64,7 +64,7 @@ class Slots(FolderInstaller):
         await self._step("activate", super().activate)
 
     async def confirm(self) -> None:
-        await self._step("confirm", super().confirm)
+        await self._step(f"confirm {await self.running()}", super().confirm)
 
     async def roll_back(self) -> None:
         await self._step("roll_back", super().roll_back)
@@ -236,10 +236,23 @@ async def test_a_step_that_fails_is_reported(server: FileServer, tmp_path: Path,
 
 async def test_firmware_that_cannot_be_confirmed_is_rolled_back(server: FileServer, tmp_path: Path) -> None:
     found = Device(tmp_path, server)
-    found.slots.fails = ("confirm",)
+    found.slots.fails = ("confirm b",)
     found.want()
     assert (await found.live())[-1] == "InstallationFailed"
     assert found.starts_next == b"old"
+
+
+@pytest.mark.requirement("R135")
+async def test_an_update_after_one_that_could_not_go_back_leaves_a_slot_that_starts(
+    server: FileServer, tmp_path: Path
+) -> None:
+    found = Device(tmp_path, server, accepts=False)
+    found.slots.fails = ("roll_back",)
+    for starts in (True, False):
+        found.slots.starts = starts
+        found.want()
+        assert (await found.live())[-1] == "InstallationFailed"
+    assert (tmp_path / "slots/active").read_text() == "b"  # the image that does not start is in a
 
 
 @pytest.mark.requirement("R135")
@@ -382,7 +395,7 @@ async def test_what_runs_is_confirmed_at_each_start_but_on_trial(server: FileSer
     await found.firmware.finished()
     assert (tmp_path / "slots" / "active").read_text() == "a"
     (tmp_path / "update.json").unlink()
-    found.slots.fails = ("confirm",)
+    found.slots.fails = ("confirm b",)
     found.firmware.start()
     await found.firmware.finished()
     assert not found.busy

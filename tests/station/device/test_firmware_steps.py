@@ -175,6 +175,7 @@ def download(url: str, retries: int | None = 0) -> DownloadFirmware:
 
 
 INSTALL: Final = Install(request_id=7, digest=DIGEST)
+WRITTEN: Final = ["confirm in installing", "install in installing"]
 ACTIVATE: Final = Activate(request_id=7)
 SETTLE: Final = ConfirmInstall(request_id=7)
 
@@ -434,7 +435,7 @@ def repository(charger: Charger) -> RepositoryConfig:
 async def test_the_image_that_was_verified_is_written_and_the_start_of_it_is_kept_before(charger: Charger) -> None:
     charger.file.write_bytes(IMAGE)
     firmware = charger.start(boot_id="boot 1")
-    assert await charger.do(firmware, INSTALL) == ["install in installing", "InstallRebooting in installing"]
+    assert await charger.do(firmware, INSTALL) == [*WRITTEN, "InstallRebooting in installing"]
     kept = {"request_id": 7, "phase": "installing", "old": "a", "tries": 1, "boot_id": "boot 1"}
     assert charger.kept == kept | {"back": [["running"], ["back", "now"]]}
     assert charger.state.stat().st_mode & 0o777 == 0o600
@@ -464,7 +465,7 @@ async def test_an_image_that_has_changed_is_not_written(charger: Charger) -> Non
 async def test_an_installation_that_fails_says_why(charger: Charger, error: Exception, status: str) -> None:
     charger.file.write_bytes(IMAGE)
     charger.fails["install"] = error
-    assert await charger.do(charger.start(), INSTALL) == ["install in installing", f"{status} in installing"]
+    assert await charger.do(charger.start(), INSTALL) == [*WRITTEN, f"{status} in installing"]
     assert charger.events[-1] == ("step_failed", {"error": CUT})
     assert list(charger.folder.iterdir()) == []
 
@@ -474,7 +475,7 @@ async def test_a_step_is_repeated_three_times_after_restarts(charger: Charger, s
     charger.file.write_bytes(IMAGE)
     phase, command = ("installing", INSTALL) if step == "install" else ("activating", ACTIVATE)
     for tries in (1, 2, 3):
-        assert (await charger.do(charger.start(), command))[0] == f"{step} in {phase}"
+        assert f"{step} in {phase}" in await charger.do(charger.start(), command)
         assert (charger.kept["tries"], charger.kept["boot_id"]) == (tries, "")
     assert await charger.do(charger.start(), command) == [
         f"InstallationFailed in {'installing' if step == 'install' else 'activated'}"
@@ -524,7 +525,7 @@ async def test_an_installation_is_cancelled_when_the_program_ends_and_goes_on_at
     firmware.command(INSTALL)
     await writing.wait()
     await firmware.close()
-    assert (ended, charger.log, charger.kept["phase"]) == (True, ["install in installing"], "installing")
+    assert (ended, charger.log, charger.kept["phase"]) == (True, WRITTEN, "installing")
     await firmware.close()
     await firmware.finished()
     del charger.waits["install"]
