@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -111,7 +112,7 @@ def charger_machine(
             accepted=accepted,
             context=context,
             observe=observe,
-            boot_id=boot_id,
+            boot_id=boot_id if config.update.slots is None else secrets.token_hex(8),  # a start boots slots in folders
         )
     publisher: Publisher | None = None
     if config.publish is not None:

@@ -1,22 +1,28 @@
 """What the back end learns of a charger: current, connectors, inverters, firmware."""
 
+import asyncio
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.json import encode
 
 from secc.config import load_config
-from secc.station.device import Premises
+from secc.station.device import Premises, charger_machine
 from secc.station.settings import evse_layout, settings_of
 from secc.station_config import StationConfig
 from tests.secc.config import LEAST
 from tests.station.bench import Bench
 from v2g.errors import ConfigError
+from v2g.io.runtime.clock import Clock, ClockConfig
+from v2g.iso15118.engine.session import Fact
 from v2g_station.blocks.der.reactive import REACTIVE
 from v2g_station.blocks.der.response import BY_FREQUENCY, BY_VOLTAGE
 from v2g_station.blocks.der.vehicle_inverters import BY_ACTIVE, BY_REACTIVE
+from v2g_station.blocks.firmware import ConfirmInstall, FirmwareProgress
 from v2g_station.blocks.settings import StationSettings
+from v2g_station.device.firmware import FirmwareState, UpdateConfig
 from v2g_station.kernel.layout import EvseLayout, StationLayout, station_variables
 
 
@@ -133,3 +139,32 @@ def test_the_version_of_the_firmware_is_that_of_the_image_that_runs(tmp_path: Pa
             settings(Premises(), firmware_file=file)
     with pytest.raises(ConfigError):
         settings(Premises(), firmware_file=tmp_path / "none")
+
+
+@pytest.mark.requirement("R135")
+async def test_firmware_in_a_folder_that_did_not_start_is_not_started_again_on_the_same_boot_of_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The restart of a slot in a folder is that of the program."""
+    monkeypatch.setattr("os.kill", lambda *_: None)
+    station = StationConfig(
+        url="ws://csms", identity="CS-1", store=tmp_path / "s.db", update=UpdateConfig(slots=tmp_path, folder=tmp_path)
+    )
+    (tmp_path / "update.json").write_bytes(
+        encode(FirmwareState(request_id=7, phase="activated", old="a", boot_id="boot"))
+    )
+    clock, progress = Clock(ClockConfig()), list[Fact]()
+    firmware = charger_machine(
+        station,
+        Premises(),
+        clock=clock,
+        notify=progress.append,
+        accepted=asyncio.Event,
+        observe=lambda _: None,
+        boot_id="boot",
+        roots=lambda: (),
+    ).firmware
+    assert firmware is not None
+    firmware.command(ConfirmInstall(request_id=7))
+    await firmware.finished()
+    assert progress == [FirmwareProgress(status="InstallationFailed")]
