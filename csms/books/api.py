@@ -239,7 +239,7 @@ async def close_period(call: Call, parameters: ClosedPeriod) -> PeriodState:
     return state
 
 
-@get("/books/audit/periods", Permission.READ_SETTLEMENTS)
+@get("/books/audit/periods", Permission.READ_SETTLEMENTS, large=True)
 async def audit_closed_periods(call: Call) -> tuple[AuditedPeriod, ...]:
     """Verify closed periods: postings by the digest, digests by the one before and the operator's signature."""
     periods = await call.run(rows.closed_periods)
@@ -404,7 +404,7 @@ class WhichReport(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     to_day: LastDay = None
 
 
-@get("/reports/transactions", Permission.READ_SETTLEMENTS, for_sites=True, tag="reports")
+@get("/reports/transactions", Permission.READ_SETTLEMENTS, for_sites=True, large=True, tag="reports")
 async def report_transactions(call: Call, parameters: WhichReport) -> Page[TransactionSum]:
     """Sum transactions that ended, by month, day, site, station, token or tariff, and by currency.
 
@@ -433,6 +433,7 @@ _ENTRY_COLUMNS: Final = (
     "/reports/charging-entries",
     Permission.READ_SETTLEMENTS,
     for_sites=True,
+    large=True,
     tag="reports",
     media_type="text/csv",
     answer=bytes,

@@ -221,9 +221,12 @@ class Visit:
                 raise ApiError(400, str(error)) from None
         request = audited(body) if operation.changes and not operation.confidential else None
         path = operation.path.format_map(parameters)
-        return self._call(operation.name, path, request, only_reads=not operation.changes), decoded
+        reads = not operation.changes
+        return self._call(operation.name, path, request, only_reads=reads, large=operation.large), decoded
 
-    def _call(self, operation: str, path: str, request: str | None = None, *, only_reads: bool = False) -> Call:
+    def _call(
+        self, operation: str, path: str, request: str | None = None, *, only_reads: bool = False, large: bool = False
+    ) -> Call:
         return Call(
             backend=self._pipeline.backend,
             principal=self._principal,
@@ -233,6 +236,7 @@ class Visit:
             headers={},
             request=request,
             only_reads=only_reads,
+            large=large,
             audit=AuditContext(),
             identify=self._identify,
         )

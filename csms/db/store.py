@@ -76,6 +76,7 @@ class Store:
         self._readers = ThreadPoolExecutor(max_workers=_READERS, thread_name_prefix="store-reader")
         self._askers = ThreadPoolExecutor(max_workers=_ASKERS, thread_name_prefix="store-asker")
         file = self.engine.url.database if self.engine.dialect.name == "sqlite" else None
+        self._one_report = asyncio.Lock()
         self._turn = WriteTurn(file) if file else None
         self._checkpoints = WalCheckpoints(self.engine) if self.engine.dialect.name == "sqlite" else None
         self._writer = GroupCommit(self.engine, self._turn)
@@ -130,6 +131,11 @@ class Store:
         """As `read`, in threads for callers of the API alone."""
         call = partial(_do, self._reading, _bound(work, *args, **kwargs))
         return await asyncio.get_running_loop().run_in_executor(self._askers, call)
+
+    async def read_report(self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """As `read_for_caller`, for what reads for seconds: one after the other, while others are answered."""
+        async with self._one_report:
+            return await self.read_for_caller(work, *args, **kwargs)
 
     def do(self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """As `run`, synchronously in the calling thread: for start-up, readers and tests."""

@@ -45,6 +45,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str]
     request: str | None = None
     only_reads: bool = False
+    large: bool = False
     audit: AuditContext
     identify: Callable[[], Awaitable[Principal | None]]
     gone: Callable[[], bool] = bool
@@ -80,7 +81,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         """Run a function of a feature's `store`, beside the store's writer where the route only reads. Raises
         StoreError."""
         store = self.services.store
-        return await (store.read_for_caller if self.only_reads else store.run)(work, *args, **kwargs)
+        if not self.only_reads:
+            return await store.run(work, *args, **kwargs)
+        return await (store.read_report if self.large else store.read_for_caller)(work, *args, **kwargs)
 
     async def change(
         self, read: Callable[[Connection], T | None], write: Callable[[Connection, T | None], object]

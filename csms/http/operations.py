@@ -131,7 +131,8 @@ def operation(
 
     `audited`: whether the audit log records every request; by default all but GET.
     `conditional`: the handler observes If-Match. `confidential`: request or answer hold secrets, never stored.
-    `streams`: the answer has no end. `large`: it may have megabytes, and is hashed in a thread.
+    `streams`: the answer has no end. `large`: it may have megabytes, is read from the store after
+    other such ones, and hashed in a thread.
     `for_sites`: also for callers limited to sites, as nothing in it is of a station, or the handler observes
     `call.stations`. `lasting`: what it ends cannot be had back, as with all DELETE: `v2g csms` asks before.
     `request_headers`: those it reads. `other_media`: what the answer may be, too.

@@ -115,6 +115,7 @@ class RequestPipeline:
             headers=request.headers,
             request=audited(body) if operation.audited and operation.changes and not operation.confidential else None,
             only_reads=not operation.changes,
+            large=operation.large,
             audit=AuditContext(),
             identify=partial(self.identify, request),
             gone=partial(_gone, request),

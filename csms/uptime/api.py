@@ -115,7 +115,7 @@ async def list_uptime_rules(call: Call) -> tuple[UptimeRules, ...]:
     return tuple(_definitions(call).values())
 
 
-@get("/uptime", Permission.READ_STATIONS, for_sites=True, problems=(404,))
+@get("/uptime", Permission.READ_STATIONS, for_sites=True, large=True, problems=(404,))
 async def list_uptime(call: Call, parameters: UptimeParameters) -> Page[UptimeOfEvse]:
     """List the uptime of EVSEs by station, with their outages."""
     rules, period = _asked(call, parameters)
@@ -130,7 +130,7 @@ async def list_uptime(call: Call, parameters: UptimeParameters) -> Page[UptimeOf
     return Page(found, write_cursor(page[-1]) if len(names) > parameters.limit else None)
 
 
-@get("/uptime/summary", Permission.READ_STATIONS, for_sites=True, problems=(404,))
+@get("/uptime/summary", Permission.READ_STATIONS, for_sites=True, large=True, problems=(404,))
 async def read_uptime_summary(call: Call, parameters: WhichUptime) -> UptimeSummary:
     """Return the uptime of all EVSEs together, and that of the back end."""
     rules, period = _asked(call, parameters)

@@ -1,7 +1,9 @@
 """Reports over the API: who reads them, in pages, in decimal text, and what they refuse."""
 
+import asyncio
 import csv
 import io
+import threading
 from datetime import datetime
 
 import pytest
@@ -62,6 +64,20 @@ async def test_a_group_has_a_row_for_each_currency_and_they_come_in_pages(ask: A
     assert first.json == whole[:1]
     following = first.headers["link"].split("<")[1].split(">")[0]
     assert (await ask("GET", following.removeprefix("/v1"))).json == whole[1:]
+
+
+async def test_only_reports_wait_for_reports(backend: Start) -> None:
+    over = threading.Event()
+    async with backend() as csms, serving(csms) as ask:
+        read = asyncio.create_task(csms.services.store.read_report(lambda _: over.wait(timeout=300)))
+        reports = [asyncio.create_task(ask("GET", path)) for path in (PATH, "/reports/charging-entries", "/uptime")]
+        try:
+            assert (await ask("GET", "/transactions")).status == 200
+            assert not any(each.done() for each in reports)
+        finally:
+            over.set()
+        assert await read
+        assert [each.status for each in await asyncio.gather(*reports)] == [200, 200, 200]
 
 
 async def test_days_bound_a_report_and_wrong_ones_are_refused(ask: ApiClient) -> None:

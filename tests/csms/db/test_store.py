@@ -277,6 +277,21 @@ async def test_no_station_waits_for_what_callers_of_the_interface_read(store: St
     assert all(await asyncio.gather(*asked))
 
 
+async def test_reports_are_read_one_after_the_other_while_other_callers_are_answered(store: Store) -> None:
+    over = threading.Event()
+
+    def report(_connection: Connection) -> bool:
+        return over.wait(timeout=300)
+
+    asked = [asyncio.create_task(store.read_report(report)) for _ in range(5)]
+    try:
+        assert await store.read_for_caller(_known) == []
+        assert not any(each.done() for each in asked)
+    finally:
+        over.set()
+    assert all(await asyncio.gather(*asked))
+
+
 async def test_who_asks_a_closed_store_is_refused(store_url: str) -> None:
     store = Store(store_url)
     store.close()
