@@ -45,6 +45,16 @@ def test_a_download_ends_when_its_time_is_up(first: bytes) -> None:
         download(url, io.BytesIO(), most=10**9, most_s=0.3)
 
 
+def test_a_full_disk_is_not_the_servers() -> None:
+    full = Path("/dev/full")
+    with (
+        dripping(HEAD) as url,
+        full.open("wb", buffering=0) as disk,
+        pytest.raises(OSError, match="No space left on device: '/dev/full'"),
+    ):
+        download(url, disk, most=10**9)
+
+
 @pytest.mark.parametrize("first", [b"", HEAD[:10]])
 def test_an_upload_ends_when_its_time_is_up(first: bytes, tmp_path: Path) -> None:
     file = tmp_path / "log"

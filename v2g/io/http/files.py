@@ -84,7 +84,10 @@ def download(
             size += len(piece)
             if size > most:
                 raise TransferError(f"the file has more than the {most} bytes that are allowed", "too_large")
-            into.write(piece)
+            try:
+                into.write(piece)
+            except OSError as error:  # without a name it would be the connection's
+                raise OSError(error.errno, error.strerror, into.name) from None
             each(piece)
         if said is not None and size != said:
             raise TransferError(f"{size} of {said} bytes received", "unreachable")
