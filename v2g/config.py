@@ -206,8 +206,11 @@ _KINDS: Final = {
 }  # fmt: skip
 _WORDINGS: Final = (
     (r"Object missing required field `([^`]*)`", r"the key \1 is missing"),
-    (r"Expected `(?:str|array|object)` of length >= (\d+)", r"must have at least \1"),
-    (r"Expected `(?:str|array|object)` of length <= (\d+)", r"may have at most \1"),
+    (r"Expected `(?:str|array|object)` of length >= 1", "must not be empty"),
+    (r"Expected `str` of length >= (\d+)", r"must have at least \1 characters"),
+    (r"Expected `str` of length <= (\d+)", r"may have at most \1 characters"),
+    (r"Expected `(?:array|object)` of length >= (\d+)", r"must have at least \1 entries"),
+    (r"Expected `(?:array|object)` of length <= (\d+)", r"may have at most \1 entries"),
     (r"Expected `(?:int|float)` >= (\S+)", r"must be at least \1"),
     (r"Expected `(?:int|float)` <= (\S+)", r"must be at most \1"),
     (r"Expected `(?:int|float)` > (\S+)", r"must be more than \1"),

@@ -198,6 +198,12 @@ async def list_roaming_locations(call: Call, parameters: Paged) -> Page[OfferedL
     return page_of(call, sorted(found, key=lambda each: each.id), parameters, lambda each: each.id)
 
 
+@get("/roaming/locations/{location_id}", Permission.MANAGE_ROAMING, problems=(404,))
+async def read_roaming_location(call: Call, location_id: LocationId) -> OfferedLocation:
+    """Return one location that partners see."""
+    return existing("location", await call.run(place_of, location_id))
+
+
 @put("/roaming/locations/{location_id}", Permission.MANAGE_ROAMING, conditional=True, example=_EXAMPLE)
 async def put_roaming_location(call: Call, location_id: LocationId, body: OfferedLocation) -> OfferedLocation:
     """Store a location that partners see, with status and prices of its EVSEs; replaces one of the same id."""

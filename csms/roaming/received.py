@@ -298,7 +298,5 @@ def _place(connection: Connection, owner: str, cdr: OcpiCdr) -> tuple[str, Decim
         if said and said in (evse.uid.lower(), (evse.evse_id or "").lower()):
             for each in evse.connectors:
                 if each.id.lower() == cdr.cdr_location.connector_id.lower():
-                    phases = 3 if each.power_type == "AC_3_PHASE" else 1
-                    watts = each.max_electric_power or each.max_voltage * each.max_amperage * phases
-                    return location.time_zone, Decimal(watts) / 1000
+                    return location.time_zone, Decimal(each.most_w) / 1000
     return location.time_zone, None

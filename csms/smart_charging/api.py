@@ -188,6 +188,12 @@ async def put_template(call: Call, body: ProfileTemplate) -> ProfileTemplate:
     return body
 
 
+@get("/profile-templates/{name}", Permission.READ_ENERGY, for_sites=True, problems=(404,))
+async def read_template(call: Call, name: Name) -> ProfileTemplate:
+    """Return one template."""
+    return existing("template", await call.run(rows.template, name))
+
+
 @delete("/profile-templates/{name}", Permission.WRITE_ENERGY, problems=(404,), conditional=True)
 async def delete_template(call: Call, name: Name) -> None:
     """Delete a template."""

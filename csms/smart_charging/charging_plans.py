@@ -81,6 +81,7 @@ def from_template(
                 limit=period.limit,
                 number_phases=period.phases,
                 discharge_limit=period.discharge_limit,
+                operation_mode=None if period.discharge_limit is None else "ExternalSetpoint",  # Q02.FR.02
             )
             for period in template.periods
         ),

@@ -162,7 +162,9 @@ def test_other_programs_have_it_too(tmp_path: Path) -> None:
     ("why", "words"),
     [
         ("Expected `int | null`, got `str`", "must be a whole number or nothing, but is text"),
-        ("Expected `str` of length >= 7", "must have at least 7"),
+        ("Expected `str` of length >= 7", "must have at least 7 characters"),
+        ("Expected `array` of length >= 1", "must not be empty"),
+        ("Expected `array` of length <= 20", "may have at most 20 entries"),
         ("Object contains unknown field `z`", "the key z is unknown"),
         (r"Expected `str` matching regex '^[a-z_-]{1,36}\\Z'", "does not have the form of 1 to 36 characters of a-z_-"),
         (r"Expected `str` matching regex '^[a-z]+\\.$'", r"does not have the form [a-z]+\."),

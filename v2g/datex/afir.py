@@ -282,7 +282,7 @@ def _on(days: Sequence[str]) -> Json:
 
 def _point(evse: OcpiEvse, tariffs: Mapping[str, OcpiTariff], zone: tzinfo) -> Json:
     direct = all(each.power_type == "DC" for each in evse.connectors)
-    powers = sorted({_watts(each) for each in evse.connectors}, reverse=True)
+    powers = sorted({each.most_w for each in evse.connectors}, reverse=True)
     names = dict.fromkeys(name for each in evse.connectors for name in each.tariff_ids)
     content: Json = {
         "deliveryUnit": {"value": "kWh"}, "currentType": {"value": "dc" if direct else "ac"},
@@ -308,15 +308,10 @@ def _connector(given: OcpiConnector) -> Json:
     known = _CONNECTORS.get(kind) or (f"domestic{kind[-1]}" if kind.startswith("DOMESTIC_") else "other")
     other = {"otherConnector": kind} if known == "other" else {}
     return {
-        "connectorType": {"value": known}, **other, "maxPowerAtSocket": _watts(given), "voltage": _volts(given),
+        "connectorType": {"value": known}, **other, "maxPowerAtSocket": given.most_w, "voltage": _volts(given),
         "maximumCurrent": given.max_amperage,
         "connectorFormat": {"value": "socket" if given.format == "SOCKET" else "otherCable"},
     }  # fmt: skip
-
-
-def _watts(given: OcpiConnector) -> int:
-    phases = {"AC_3_PHASE": 3, "AC_2_PHASE": 2, "AC_2_PHASE_SPLIT": 2}.get(given.power_type, 1)
-    return given.max_electric_power or given.max_voltage * given.max_amperage * phases
 
 
 def _volts(given: OcpiConnector) -> int:

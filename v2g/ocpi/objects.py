@@ -90,6 +90,12 @@ class OcpiConnector(OcpiObject, frozen=True, kw_only=True):
     capabilities: Annotated[tuple[OpenEnum, ...], Meta(max_length=20)] = ()
     last_updated: datetime
 
+    @property
+    def most_w(self) -> int:
+        """The greatest power: `max_electric_power`, else what voltage, current and phases come to."""
+        phases = {"AC_3_PHASE": 3, "AC_2_PHASE": 2, "AC_2_PHASE_SPLIT": 2}.get(self.power_type, 1)
+        return self.max_electric_power or self.max_voltage * self.max_amperage * phases
+
 
 class OcpiEvse(OcpiObject, frozen=True, kw_only=True):
     """An EVSE; it is never deleted, its status becomes REMOVED."""

@@ -288,6 +288,11 @@ async def test_a_change_of_what_has_changed_is_refused(ask: ApiClient) -> None:
     assert (await ask("GET", path)).json["revoked_ms"] is not None
 
 
+def test_what_is_changed_by_its_entity_tag_can_be_read() -> None:
+    read = {each.path for each in OPERATIONS if each.method == "GET"}
+    assert {each.path.removesuffix("/status") for each in OPERATIONS if each.conditional} <= read
+
+
 async def test_of_changes_of_one_state_at_two_nodes_one_is_refused(
     tmp_path: Path, pki: PkiTree, empty_database: Path, postgresql_databases: Databases
 ) -> None:

@@ -214,6 +214,19 @@ async def test_priority_is_stored(csms: Backend) -> None:
     assert needs.priority == 1
 
 
+async def test_a_template_lets_vehicles_feed_back(csms: Backend) -> None:
+    station = await new_station(csms)
+    periods = (TemplatePeriod(start_s=0, limit=6.0), TemplatePeriod(start_s=60, limit=6.0, discharge_limit=-4.0))
+    template = msgspec.structs.replace(DEFAULT, periods=periods)
+    await csms.services.store.run(charging.save_template, template, 0)
+    assert (await SmartCharging(csms.services).apply_template("default", station.id, 1, 77)).status == "Accepted"
+    (sent,) = station.payloads("SetChargingProfile")
+    assert sent["chargingProfile"]["chargingSchedule"][0]["chargingSchedulePeriod"] == [
+        {"startPeriod": 0, "limit": 6},
+        {"startPeriod": 60, "limit": 6, "dischargeLimit": -4, "operationMode": "ExternalSetpoint"},
+    ]
+
+
 def dynamic(csms: Backend, **more: Any) -> ChargingProfile:
     made = profile(csms, 40, kind="Relative", valid_s=None)
     return msgspec.structs.replace(made, charging_profile_kind="Dynamic", **more)

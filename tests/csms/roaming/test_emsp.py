@@ -112,6 +112,10 @@ async def test_what_a_partner_claims_is_checked(cpo: Operator, emsp: Operator) -
     assert (await emsp.ocpi("GET", same.headers["Location"], token)).data["id"] == document["id"]
     assert (await sent(last_updated="2026-11-28T23:59:59Z")).code == 1000  # as well, made anew
     assert (await sent(total_energy=21)).code == 2001  # the same id, another content
+    place = document["cdr_location"]
+    path = f"/emsp/2.3.0/locations/DE/CPO/Depot/{place['evse_uid']}/{place['connector_id']}"
+    two = {"power_type": "AC_2_PHASE", "max_voltage": 230, "max_amperage": 63, "max_electric_power": None}
+    assert (await emsp.ocpi("PATCH", path, token, {**two, "last_updated": "2099-01-01T00:00:00Z"})).code == 1000
     wrong = {
         "price": {"total_cost": {"before_taxes": document["total_cost"]["before_taxes"] + 0.02}},
         "tariff": {"tariffs": [{**document["tariffs"][0], "elements": [
@@ -127,7 +131,9 @@ async def test_what_a_partner_claims_is_checked(cpo: Operator, emsp: Operator) -
         answer = await sent(id=f"wrong-{number}", session_id=f"other-{number}", **changes)
         assert (answer.status, answer.code) == (201, 1000)
         found = {each["key"]: each for each in await emsp.ask("GET", "/roaming/cdrs?state=disputed")}
-        assert word in found[f"de*cpo*wrong-{number}"]["detail"]
+        detail = found[f"de*cpo*wrong-{number}"]["detail"]
+        assert word in detail
+        assert "power" not in detail  # 24 kW by two phases
     dearer = {**document["tariffs"][0], "elements": wrong["tariff"]["tariffs"][0]["elements"]}
     period = {name: each for name, each in document["charging_periods"][0].items() if name != "tariff_id"}
     await sent(id="unnamed", session_id="unnamed", tariffs=[dearer], charging_periods=[period])
