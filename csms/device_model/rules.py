@@ -43,6 +43,12 @@ class VariableKey(msgspec.Struct, frozen=True):
     variable_instance: str
     attribute: str
 
+    @property
+    def lowered(self) -> "VariableKey":
+        """The same with names in small letters: those of OCPP mean the same in any case."""
+        names = "component", "component_instance", "variable", "variable_instance"
+        return msgspec.structs.replace(self, **{each: getattr(self, each).lower() for each in names})
+
 
 def key_of(component: Component, variable: Variable, attribute: str | None) -> VariableKey:
     """Return the key in a message; an omitted attribute is Actual."""

@@ -77,9 +77,10 @@ class TemplateBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def check(self) -> None:
         """Raise RefusedError for a variable that is named twice, or whose value is never stored."""
         keys = [each.key for each in self.values]
+        lowered = [key.lowered for key in keys]
         for key in keys:
             name = f"{key.component}.{key.variable}"
-            if keys.count(key) > 1:
+            if lowered.count(key.lowered) > 1:
                 raise RefusedError(f"{name} is named twice", reason="duplicate")
             if is_secret(key.variable):
                 raise RefusedError(f"{name} is a secret, which is compared with nothing", reason="secret")
@@ -107,9 +108,10 @@ class VariableDrift(msgspec.Struct, frozen=True, kw_only=True):
 def drift(
     wanted: Sequence[WantedValue], reported: Mapping[VariableKey, tuple[str | None, str | None]]
 ) -> Iterable[VariableDrift]:
-    """Yield what differs of a station that reported these values, each with that after its next boot."""
+    """Yield what differs of a station that reported these values, each with that after its next boot, by lowered
+    keys."""
     for each in wanted:
-        actual, coming = reported.get(each.key, (None, None))
+        actual, coming = reported.get(each.key.lowered, (None, None))
         if actual is not None and same(each.value, actual) and coming is None:
             continue
         state: DriftState = "differs" if actual is not None else "not reported"

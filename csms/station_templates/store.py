@@ -81,7 +81,7 @@ def group(connection: sa.Connection, of: StationTemplate) -> list[str]:
 def stale(connection: sa.Connection, of: StationTemplate, names: Collection[str], before_ms: int) -> list[str]:
     """Return those of these stations whose values that a template names were reported before a time, or never."""
     found = _reported(connection, of, names)
-    keys = {each.key for each in of.values}
+    keys = {each.key.lowered for each in of.values}
     return [
         name
         for name in sorted(names)
@@ -120,19 +120,22 @@ def _plain(row: AnyRow | None) -> dict[str, object] | None:
 def _reported(
     connection: sa.Connection, of: StationTemplate, names: Collection[str]
 ) -> dict[str, dict[VariableKey, tuple[str | None, str | None, int | None]]]:
-    """Return what stations reported of the variables of a template: value, that after a boot, and when."""
+    """Return what stations reported of the variables of a template, by lowered keys: value, that after a boot, and
+    when."""
     column = device_variables.c
+    keys = [each.key.lowered for each in of.values]
     wanted = sa.and_(
-        column.component.in_({each.component for each in of.values}),
-        column.variable.in_({each.variable for each in of.values}),
+        sa.func.lower(column.component).in_({each.component for each in keys}),
+        sa.func.lower(column.variable).in_({each.variable for each in keys}),
     )
     found: dict[str, dict[VariableKey, tuple[str | None, str | None, int | None]]] = {}
     every = sorted(names)
     for at in range(0, len(every), _FEW):
         query = sa.select(device_variables).where(wanted, column.station_id.in_(every[at : at + _FEW]))
+        query = query.order_by(column.value_ms.nulls_first())  # of several spellings the last report counts
         for row in connection.execute(query):
             key = VariableKey(*(getattr(row, name) for name in VariableKey.__struct_fields__))
-            found.setdefault(row.station_id, {})[key] = row.value, row.after_reboot, row.value_ms
+            found.setdefault(row.station_id, {})[key.lowered] = row.value, row.after_reboot, row.value_ms
     return found
 
 

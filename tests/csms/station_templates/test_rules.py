@@ -61,6 +61,7 @@ def test_secrets_and_doubles_are_refused() -> None:
     secret = WantedValue(component="SecurityCtrlr", variable="BasicAuthPassword", value="x")
     for values, reason, said in (
         ((PLAIN, WHOLE, PLAIN), "duplicate", "C.V is named twice"),
+        ((WantedValue(component="c", variable="v", value="2"), PLAIN), "duplicate", "c.v is named twice"),
         ((PLAIN, secret), "secret", "SecurityCtrlr.BasicAuthPassword is a secret, which is compared with nothing"),
     ):
         with pytest.raises(RefusedError) as refused:
@@ -87,7 +88,7 @@ def test_a_station_differs_until_it_reports_what_is_wanted(
     actual: str | None, coming: str | None, state: str | None
 ) -> None:
     wanted = WantedValue(component="C", variable="V", value="300")
-    found = list(drift([WHOLE, wanted], {wanted.key: (actual, coming), WHOLE.key: ("x", None)}))
+    found = list(drift([WHOLE, wanted], {wanted.key.lowered: (actual, coming), WHOLE.key.lowered: ("x", None)}))
     assert [(each.key, each.wanted, each.actual, each.state) for each in found] == (
         [] if state is None else [(wanted.key, "300", actual, state)]
     )

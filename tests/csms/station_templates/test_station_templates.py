@@ -60,6 +60,17 @@ async def test_stations_that_differ_are_shown_since_when_and_follow_once_they_re
     assert {each["operation"] for each in audit} >= {"put_station_template", "delete_station_template"}
 
 
+async def test_names_of_variables_mean_the_same_in_any_case(ask: ApiClient) -> None:
+    await reported(ask, "CS-V2G-0001", "60")
+    small = {"component": "ocppcommctrlr", "variable": "heartbeatInterval", "value": "300"}
+    await ask("PUT", PATH, {"values": [small]})
+    place = "ocppcommctrlr.heartbeatInterval"
+    assert await drift(ask) == [("CS-V2G-0001", place, "300", "60", "differs")]
+    await reported(ask, "CS-V2G-0001", "300")
+    await TemplateKeeper(ask.backend.services).step()
+    assert await drift(ask) == []
+
+
 async def test_a_template_is_for_sites_and_models(ask: ApiClient) -> None:
     for name in ("CS-V2G-0001", "CS-V2G-0002"):
         await reported(ask, name, "60")
