@@ -15,7 +15,10 @@ from pki_tools.tree import PkiTree
 from tests.io.tls.support import pki_2
 from tests.testkit.evcc_rig import EvccRig
 from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.d2 import schedules as d2_schedules
 from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.din.messages import data_types as din
+from v2g.iso15118.engine.power_schedule import Step
 from v2g.iso15118.engine.session import Command
 from v2g_testkit.cases.case import Case, Verdict, complaint
 from v2g_testkit.cases.editions import VEHICLES, Edition
@@ -220,3 +223,62 @@ def test_a_vehicle_that_stays_in_state_c_after_a_failure_is_noticed(pki_2: PkiTr
     result = EvccRig(pki_2, Family.DC, edition=Edition.ISO2, kind=StaysInC).run(case)
     assert result.verdict is Verdict.FAIL
     assert result.found == "does not show state B"
+
+
+def _amount(name: str, message: str, **number: int) -> Callable[[Any], Any]:
+    def changed(body: Any) -> Any:
+        if type(body).__name__ != message:
+            return body
+        if hasattr(body, name):
+            return replace(body, **{name: replace(getattr(body, name), **number)})
+        limits = body.ev_charge_parameter
+        return replace(body, ev_charge_parameter=replace(limits, **{name: replace(getattr(limits, name), **number)}))
+
+    return changed
+
+
+def _plan(**more: Any) -> Callable[[Any], Any]:
+    def changed(body: Any) -> Any:
+        if not type(body).__name__.startswith("PowerDelivery") or not getattr(body, "ready_to_charge_state", True):
+            return body
+        if hasattr(body, "sa_schedule_tuple_id"):
+            profile = d2_schedules.charging_profile((Step(0, more["power_w"]),))
+            return replace(body, charging_profile=profile, sa_schedule_tuple_id=more["number"])
+        entry = din.ProfileEntry(charging_profile_entry_start=0, charging_profile_entry_max_power=more["power_w"])
+        return replace(
+            body, charging_profile=din.ChargingProfile(sa_schedule_tuple_id=more["number"], profile_entry=(entry,))
+        )
+
+    return changed
+
+
+@pytest.mark.some(2)
+@pytest.mark.parametrize(("base", "edition"), [(Vehicle2, Edition.ISO2), (DinVehicle, Edition.DIN)])
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (
+            _amount("ev_target_voltage", "CurrentDemandReq", value=900, multiplier=0),
+            "states EVTargetVoltage 900, its EVM",
+        ),
+        (_amount("ev_target_voltage", "CurrentDemandReq", value=-400), "states EVTargetVoltage -400"),
+        (_amount("ev_target_current", "CurrentDemandReq", value=20_000), "states EVTargetCurrent 20000, its EVM"),
+        (
+            _amount("ev_maximum_current_limit", "ChargeParameterDiscoveryReq", value=-5, multiplier=0),
+            "states EVMaximumCurrentLimit -5",
+        ),
+        (_plan(power_w=11_000, number=99), "selects schedule 99, which is not offered"),
+        (_plan(power_w=20_000, number=1), "states a charging profile of 20000 W, PMax is 11000 W"),
+    ],
+    ids=["voltage", "no-voltage", "current", "maximum", "schedule", "profile"],
+)
+def test_a_vehicle_that_asks_for_more_than_it_bears_or_is_offered_fails(
+    pki_2: PkiTree, base: type[MessageVehicle], edition: Edition, change: Callable[[Any], Any], found: str
+) -> None:
+    class Changed(base):  # type: ignore[misc, valid-type]
+        def _send_body(self, body: Any, signature: Any = None) -> None:
+            super()._send_body(change(body), signature)
+
+    (case,) = (each for each in cases_of(edition) if "-RUN-" in each.id and each.id.endswith("-EIM"))
+    result = EvccRig(pki_2, Family.DC, edition=edition, kind=Changed).run(case)
+    assert (result.verdict, found in result.found) == (Verdict.FAIL, True), result.found

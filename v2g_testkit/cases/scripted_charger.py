@@ -5,7 +5,7 @@ observation in `seen`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Final
 
 from v2g.errors import CodecError, V2GError
@@ -19,8 +19,16 @@ from v2g.iso15118.engine.session import Entropy, Fact, Send, Session
 from v2g_testkit.cases.case import UNDECODABLE, ChargerScript, Seen
 from v2g_testkit.cases.evcc_safety import EARLY_C
 from v2g_testkit.cases.malformed import HEADERS, Form
+from v2g_testkit.cases.quantities import amount, numbers
 
 Fields = dict[str, Any]
+
+_TARGETS: Final = {
+    "ev_target_voltage": ("ev_maximum_voltage_limit", "ev_maximum_voltage"),
+    "ev_target_current": ("ev_maximum_current_limit", "ev_maximum_charge_current"),
+}
+_MAXIMA: Final = frozenset(each for maxima in _TARGETS.values() for each in maxima)
+_POSITIVE: Final = _MAXIMA | {"ev_target_voltage"}
 
 
 class ScriptedResponses(ABC):
@@ -34,6 +42,8 @@ class ScriptedResponses(ABC):
         self.agreed = False
         self.voltage = self.current = 0.0
         self._polled: set[str] = set()
+        self._bears: dict[str, tuple[str, float]] = {}
+        """Field of a maximum of the vehicle -> its name in the schema, and value."""
 
     @abstractmethod
     def _response(self, name: str, fields: Fields) -> Element:
@@ -58,7 +68,23 @@ class ScriptedResponses(ABC):
         maker: Callable[[Element], Fields] | None = getattr(self, f"_{name}", None)
         if maker is None:
             raise KeyError(name)
+        self.facts += (fact for fact in self._excess(request) if fact not in self.facts)
         return self._response(name.removesuffix("Req") + "Res", maker(request))
+
+    def _excess(self, request: Element) -> Iterator[str]:
+        """Yield what a request asks for beyond what the vehicle says that it bears; one in fifty is rounding."""
+        found = {name: (shown, amount(number)) for name, shown, number in numbers(request)}
+        for name, (shown, value) in found.items():
+            if name in _MAXIMA:
+                self._bears[name] = shown, value
+            if value < 0 and name in _POSITIVE:
+                yield f"states {shown} {value:g}"
+        for target, maxima in _TARGETS.items():
+            for most in maxima:
+                if target in found and most in self._bears:
+                    (shown, value), (shown_most, bears) = found[target], self._bears[most]
+                    if value > bears * 1.02:
+                        yield f"states {shown} {value:g}, its {shown_most} is {bears:g}"
 
     def _asked_before(self, name: str) -> bool:
         """Return whether a request came before, so that a vehicle must repeat it once."""

@@ -50,6 +50,7 @@ class MessageResponses(ScriptedResponses):
     limits: ClassVar[ModuleType]
     values: ClassVar[Writer[Element]]
     status: ClassVar[Callable[[DcStatus, int], Element]]
+    planned: ClassVar[Callable[[Any], PowerSchedule | None]]
 
     option: ClassVar[str] = "ExternalPayment"
     """The way of payment that is offered."""
@@ -102,6 +103,17 @@ class MessageResponses(ScriptedResponses):
         if direct is not (self.family is Family.DC):
             self.facts.append("states limits of another energy transfer than is offered")
 
+    def _note_plan(self, request: Any) -> None:
+        """Compare a vehicle's plan with the schedule on offer [V2G2-224], [V2G2-225]."""
+        profile = request.charging_profile
+        chosen = getattr(request, "sa_schedule_tuple_id", getattr(profile, "sa_schedule_tuple_id", 1))
+        if chosen != 1:
+            self.facts.append(f"selects schedule {chosen}, which is not offered")
+        plan = type(self).planned(profile)
+        most = max((step.power_w for step in plan.steps), default=0) if plan is not None else 0
+        if most > POWER_W:
+            self.facts.append(f"states a charging profile of {most} W, PMax is {POWER_W} W")
+
     @abstractmethod
     def _stops(self, request: Element) -> bool:
         """Return whether a PowerDeliveryReq ends the transfer of energy."""
@@ -116,10 +128,12 @@ class MessageResponses(ScriptedResponses):
         self.voltage = millivolts(request.ev_target_voltage) / 1000
         return {"dc_evse_status": self.dc_status(Phase.PRE_CHARGE), "evse_present_voltage": self.volts(self.voltage)}
 
-    def _PowerDeliveryReq(self, request: Element) -> Fields:
+    def _PowerDeliveryReq(self, request: Any) -> Fields:
         stops = self._stops(request)
         if stops:
             self.voltage = self.current = 0.0
+        else:
+            self._note_plan(request)
         return {"evse_status": self._any_status(Phase.STOPPED if stops else Phase.ENERGY)}
 
     def _any_status(self, phase: Phase) -> Any:
@@ -151,6 +165,7 @@ class Responses2(MessageResponses):
     limits: ClassVar[ModuleType] = types_2
     values = VALUES_2
     status: ClassVar[Callable[[DcStatus, int], Element]] = status_2
+    planned: ClassVar[Callable[[Any], PowerSchedule | None]] = schedules_2.planned
 
     def _stops(self, request: Any) -> bool:
         return bool(request.charge_progress is types_2.ChargeProgress.Stop)
@@ -248,6 +263,7 @@ class ResponsesDin(MessageResponses):
     limits: ClassVar[ModuleType] = types_din
     values = VALUES_DIN
     status: ClassVar[Callable[[DcStatus, int], Element]] = status_din
+    planned: ClassVar[Callable[[Any], PowerSchedule | None]] = schedules_din.planned
 
     def _stops(self, request: Any) -> bool:
         return not request.ready_to_charge_state
