@@ -96,7 +96,9 @@ async def test_time_is_an_argument(tree: PkiTree) -> None:
 async def test_a_secc_without_staple_is_refused_by_the_standard_and_not_for_interop(tree: PkiTree) -> None:
     async with serving(tree, staple=None) as server:
         assert await refused(server, tree) == "ocsp_missing"
-        assert await server.failure() == "own_ocsp_refused"
+        failure = await server.failures.get()
+        assert failure.reason == "own_ocsp_refused"
+        assert str(failure) == "the peer demands an OCSP answer, and we have none"
         stream = await join(server, tree, profile=INTEROP)
         await stream.close()
 

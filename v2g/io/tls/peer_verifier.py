@@ -240,8 +240,8 @@ class PeerVerdict:
         if self.alert is not None:
             unknown = (f"alert_{self.alert}", f"the peer sent TLS alert {self.alert}")
             reason, sentence = RECEIVED.get(self.alert, unknown)
-            if reason == "own_ocsp_refused" and shown is not None and _says_revoked(shown):
-                reason, sentence = RECEIVED[44]
+            if reason == "own_ocsp_refused" and shown is not None:
+                reason, sentence = _refused_answer(shown)
             return TlsError(sentence, reason=reason, hint=hint)
         text = "; ".join(details)
         for words, reason, sentence in FOUND:
@@ -307,10 +307,14 @@ def check_own_key(leaf: x509.Certificate, *profiles: TlsProfile) -> None:
         )
 
 
-def _says_revoked(identity: TlsIdentity) -> bool:
-    """Return whether the own OCSP answer shows that the certificate is revoked."""
+def _refused_answer(identity: TlsIdentity) -> tuple[str, str]:
+    """Return what a refusal of the own OCSP answer means: it says that the certificate is revoked, or there is none."""
     try:
-        response = ocsp.load_der_ocsp_response(identity.answer())
-        return any(each.certificate_status is ocsp.OCSPCertStatus.REVOKED for each in response.responses)
+        answer = identity.answer()
+        response = ocsp.load_der_ocsp_response(answer) if answer else None
+        if response is None:
+            return "own_ocsp_refused", "the peer demands an OCSP answer, and we have none"
+        revoked = any(each.certificate_status is ocsp.OCSPCertStatus.REVOKED for each in response.responses)
     except (OSError, ValueError):
-        return False
+        revoked = False
+    return RECEIVED[44 if revoked else 113]
