@@ -203,6 +203,7 @@ def _misfits_of(
 _KINDS: Final = {
     "int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "array": "a list",
     "object": "a table", "null": "nothing", "bytes": "octets",
+    "date": "a date",
 }  # fmt: skip
 _WORDINGS: Final = (
     (r"Object missing required field `([^`]*)`", r"the key \1 is missing"),
@@ -217,6 +218,8 @@ _WORDINGS: Final = (
     (r"Expected `(?:int|float)` < (\S+)", r"must be less than \1"),
     (r"Object contains unknown field `([^`]*)`", r"the key \1 is unknown"),
     (r"Invalid enum value (.*)", r"\1 is not an allowed value"),
+    (r"Invalid RFC3339 encoded date", "is not a date such as 2026-11-30"),
+    (r"Input data was truncated", "the JSON is empty or not complete"),
 )
 
 

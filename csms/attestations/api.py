@@ -68,7 +68,7 @@ async def put_attestation(call: Call, station_id: StationId, body: NewTpmKey) ->
     try:
         parse_public_key(body.tpm_key.encode(), "tpm_key")
     except KeyAccessError as error:
-        raise ApiError(400, str(error)) from None
+        raise ApiError(400, str(error), error.hint) from None
     one = Attested(station_id=station_id, tpm_key=body.tpm_key, changed_ms=call.now_ms)
     await _change(call, station_id, one)
     return _shown(one)

@@ -166,6 +166,8 @@ def test_other_programs_have_it_too(tmp_path: Path) -> None:
         ("Expected `array` of length >= 1", "must not be empty"),
         ("Expected `array` of length <= 20", "may have at most 20 entries"),
         ("Object contains unknown field `z`", "the key z is unknown"),
+        ("Invalid RFC3339 encoded date", "is not a date such as 2026-11-30"),
+        ("Input data was truncated", "the JSON is empty or not complete"),
         (r"Expected `str` matching regex '^[a-z_-]{1,36}\\Z'", "does not have the form of 1 to 36 characters of a-z_-"),
         (r"Expected `str` matching regex '^[a-z]+\\.$'", r"does not have the form [a-z]+\."),
         ("something else", "something else"),

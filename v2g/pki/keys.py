@@ -255,7 +255,9 @@ def parse_public_key(pem: bytes, name: str) -> PublicKey:
         else:
             key = serialization.load_pem_public_key(pem)  # type: ignore[assignment]
         algorithm_of(key)  # type: ignore[arg-type]
-    except (ValueError, UnsupportedAlgorithm, SignatureError) as error:
+    except ValueError:
+        raise KeyAccessError(f"{name}: not a public key or certificate in PEM", hint=_PUBLIC) from None
+    except (UnsupportedAlgorithm, SignatureError) as error:
         raise KeyAccessError(f"{name}: {error}", hint=_PUBLIC) from None
     return key  # type: ignore[return-value]
 

@@ -21,7 +21,8 @@ def key() -> dict[str, str]:
 async def test_a_station_is_enrolled_listed_and_removed(ask: ApiClient) -> None:
     for method, path in (("GET", PATH), ("DELETE", PATH), ("POST", f"{PATH}/ask")):
         assert (await ask(method, path)).status == 404, path
-    assert (await ask("PUT", PATH, {"tpm_key": "no key"})).status == 400
+    refused = await ask("PUT", PATH, {"tpm_key": "no key"})
+    assert (refused.status, refused.json["detail"]) == (400, "tpm_key: not a public key or certificate in PEM")
     body = key()
     made = await ask("PUT", PATH, body)
     assert (made.status, made.json["state"], made.json["asked_ms"]) == (200, "Pending", None)
