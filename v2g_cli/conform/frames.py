@@ -3,12 +3,12 @@
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from v2g import typed_json
 from v2g.errors import ConfigError, StoreError
+from v2g_cli.conform.running import read_cases
 from v2g_testkit.ocpp.connection import Frame, decoded
 
 
@@ -36,11 +36,10 @@ def read_frames(file: Path) -> dict[str, list[Frame]]:
     """Return the frames in the records of an earlier run (`--json`), by case. Raises ConfigError."""
     found: dict[str, list[Frame]] = {}
     try:
-        for line in file.read_text(encoding="utf-8").splitlines():
-            record: object = typed_json.decode(line, Any) if line.strip() else {}
-            if isinstance(record, dict) and "case" in record and record.get("frames"):
+        for record in read_cases(file):
+            if record.get("frames"):
                 found[record["case"]] = [_frame(each) for each in record["frames"]]
-    except (OSError, UnicodeDecodeError, msgspec.MsgspecError, KeyError, TypeError) as error:
+    except (msgspec.MsgspecError, KeyError, TypeError) as error:
         raise ConfigError(f"{file}: {error}", hint="records of a run with --json, a line each") from None
     return found
 

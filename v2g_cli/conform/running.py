@@ -1,6 +1,7 @@
 """A run of cases: progress, results, reports, and the exit code; the same for every kind of device."""
 
 import asyncio
+import codecs
 import contextlib
 import logging
 import platform
@@ -23,7 +24,7 @@ from v2g.io.runtime.supervision import child
 from v2g.version import VERSION
 from v2g_cli.conform import report as conform_report
 from v2g_cli.options import command_line
-from v2g_cli.output import print_json, print_table, read_text, say, say_row, terminal
+from v2g_cli.output import print_json, print_table, read_file, say, say_row, terminal
 from v2g_testkit.cases.case import PRECONDITION, Case, Described, Result, Verdict
 from v2g_testkit.cases.report import NOTICE, exit_code, not_run, totals
 
@@ -32,6 +33,8 @@ C = TypeVar("C", bound=Described)
 _log = logging.getLogger(__name__)
 
 _INTERRUPTED = 130
+
+_RECORDS = "records of a run with --json, a line each"
 
 STUCK = 3
 """Cases in a row whose precondition failed, after which the device is taken as stuck."""
@@ -73,14 +76,23 @@ def read_results(file: Path, device: str = "") -> list[Result]:
 
     Raises ConfigError.
     """
-    lines = read_text(file).splitlines()
     try:
-        records = [typed_json.decode(line, Any) for line in lines if line.strip()]
-        cases = [each for each in records if isinstance(each, dict) and "case" in each]
-        found = [typed_json.convert(each, Result) for each in cases if each.get("device", "") == device]
+        return [typed_json.convert(each, Result) for each in read_cases(file) if each.get("device", "") == device]
     except msgspec.MsgspecError as error:
-        raise ConfigError(f"{file}: {error}", hint="records of a run with --json, a line each") from None
-    return found
+        raise ConfigError(f"{file}: {error}", hint=_RECORDS) from None
+
+
+def read_cases(file: Path) -> list[dict[str, Any]]:
+    """Return the records of cases of an earlier run, without one that was cut off when it was killed. Raises
+    ConfigError."""
+    data, records = read_file(file).removeprefix(codecs.BOM_UTF8), list[object]()
+    for line in data.splitlines(keepends=True):
+        try:
+            records.append(typed_json.decode(line, Any) if line.strip() else None)
+        except msgspec.DecodeError as error:
+            if not records or line.endswith(b"\n"):
+                raise ConfigError(f"{file}: {error}", hint=_RECORDS) from None
+    return [each for each in records if isinstance(each, dict) and "case" in each]
 
 
 async def run_cases(
