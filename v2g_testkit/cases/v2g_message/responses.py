@@ -27,7 +27,7 @@ from v2g.iso15118.engine.dc_status import DcStatus, Phase, status
 from v2g.iso15118.engine.physical_values import Rounding, Writer, millivolts
 from v2g.iso15118.engine.power_schedule import DAY_S, PowerSchedule, Step
 from v2g.iso15118.engine.xmldsig import Signature
-from v2g.iso15118.v2g_message import ChargeParameterDiscoveryReq, PreChargeReq
+from v2g.iso15118.v2g_message import ChargeParameterDiscoveryReq, PowerDeliveryReq, PreChargeReq
 from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import PublicKey
 from v2g_testkit.cases.scripted_charger import Fields, ScriptedResponses
@@ -50,7 +50,7 @@ class MessageResponses(ScriptedResponses):
     limits: ClassVar[ModuleType]
     values: ClassVar[Writer[Element]]
     status: ClassVar[Callable[[DcStatus, int], Element]]
-    planned: ClassVar[Callable[[Any], PowerSchedule | None]]
+    planned: ClassVar[Callable[..., PowerSchedule | None]]
 
     option: ClassVar[str] = "ExternalPayment"
     """The way of payment that is offered."""
@@ -103,7 +103,7 @@ class MessageResponses(ScriptedResponses):
         if direct is not (self.family is Family.DC):
             self.facts.append("states limits of another energy transfer than is offered")
 
-    def _note_plan(self, request: Any) -> None:
+    def _note_plan(self, request: PowerDeliveryReq) -> None:
         """Compare a vehicle's plan with the schedule on offer [V2G2-224], [V2G2-225]."""
         profile = request.charging_profile
         chosen = getattr(request, "sa_schedule_tuple_id", getattr(profile, "sa_schedule_tuple_id", 1))
@@ -128,7 +128,7 @@ class MessageResponses(ScriptedResponses):
         self.voltage = millivolts(request.ev_target_voltage) / 1000
         return {"dc_evse_status": self.dc_status(Phase.PRE_CHARGE), "evse_present_voltage": self.volts(self.voltage)}
 
-    def _PowerDeliveryReq(self, request: Any) -> Fields:
+    def _PowerDeliveryReq(self, request: PowerDeliveryReq) -> Fields:
         stops = self._stops(request)
         if stops:
             self.voltage = self.current = 0.0
@@ -165,7 +165,7 @@ class Responses2(MessageResponses):
     limits: ClassVar[ModuleType] = types_2
     values = VALUES_2
     status: ClassVar[Callable[[DcStatus, int], Element]] = status_2
-    planned: ClassVar[Callable[[Any], PowerSchedule | None]] = schedules_2.planned
+    planned: ClassVar[Callable[..., PowerSchedule | None]] = schedules_2.planned
 
     def _stops(self, request: Any) -> bool:
         return bool(request.charge_progress is types_2.ChargeProgress.Stop)
@@ -263,7 +263,7 @@ class ResponsesDin(MessageResponses):
     limits: ClassVar[ModuleType] = types_din
     values = VALUES_DIN
     status: ClassVar[Callable[[DcStatus, int], Element]] = status_din
-    planned: ClassVar[Callable[[Any], PowerSchedule | None]] = schedules_din.planned
+    planned: ClassVar[Callable[..., PowerSchedule | None]] = schedules_din.planned
 
     def _stops(self, request: Any) -> bool:
         return not request.ready_to_charge_state
