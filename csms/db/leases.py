@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import BigInteger, Column, Connection, String, delete, select, text
 
 from csms.db.base import declare_table
+from csms.db.bulk import execute
 
 leases: Final = declare_table(
     "leases",
@@ -65,4 +66,4 @@ FROM (SELECT DISTINCT hashtextextended(value, 7632) AS key FROM json_array_eleme
 def lock(connection: Connection, names: Iterable[str]) -> None:
     """Lock what is named, such as the transactions of stations, against other nodes (not needed with SQLite)."""
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(_LOCK_POSTGRESQL, (msgspec.json.encode(sorted(names)).decode(),))
+        execute(connection, _LOCK_POSTGRESQL, (msgspec.json.encode(sorted(names)).decode(),))

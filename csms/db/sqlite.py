@@ -18,6 +18,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
+from csms.db.bulk import by_driver
 from v2g.errors import StoreError
 from v2g.io.runtime.supervision import new_thread
 
@@ -137,4 +138,6 @@ def _prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
 def _begin(connection: Connection) -> None:
     """Begin explicitly: the driver would only before a change, too late to read the newest data."""
     reads = connection.get_execution_options().get(READS, False)
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    statement = "BEGIN" if reads else "BEGIN IMMEDIATE"
+    with by_driver(connection, statement) as driver:
+        driver.execute(statement)
