@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from litestar import Litestar, Response
+from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.handlers import HTTPRouteHandler
 from litestar.plugins import PluginProtocol
@@ -16,23 +16,11 @@ from litestar.utils.signature import ParsedSignature
 from csms.backend import Backend
 from csms.http.authenticator import Authenticator
 from csms.http.operations import Operation
-from csms.http.pipeline import (
-    Answer,
-    Authentication,
-    HttpRequest,
-    RequestPipeline,
-    has_slash,
-    measured,
-    operation_of,
-    permitted,
-    pipeline_of,
-    problem_response,
-)
+from csms.http.pipeline import OPTIONS, RequestPipeline, answered, has_slash, problem_response
 from csms.http.routes import OPERATIONS
 from csms.roaming.partners import Partners
 
 DOCS: Final = "/docs"
-OPTIONS: Final = "OPTIONS"
 
 
 class Application(Litestar):
@@ -112,8 +100,7 @@ def _routes(max_body_bytes: int, cors_origins: tuple[str, ...]) -> Litestar:
         paths[each.path.replace("}", ":str}")][each.method] = each
     return _ApiRoutes(
         route_handlers=[_handler(path, operations) for path, operations in paths.items()],
-        middleware=[measured, Authentication],
-        guards=[permitted],
+        middleware=[answered],
         exception_handlers={Exception: problem_response},
         cors_config=CORSConfig(allow_origins=list(cors_origins)) if cors_origins else None,
         request_max_body_size=max_body_bytes,
@@ -141,12 +128,8 @@ def _pages(folder: Path) -> ASGIApp:
 
 def _handler(path: str, operations: dict[str, Operation]) -> HTTPRouteHandler:
     methods: list[Any] = [*operations, OPTIONS]  # else Litestar adds a handler of its own to each path
-    return RouteHandler(path, http_method=methods, status_code=200, opt={"operations": operations})(_answer)
+    return RouteHandler(path, http_method=methods, status_code=200, opt={"operations": operations})(_answered_before)
 
 
-async def _answer(request: HttpRequest) -> Answer:
-    operation = operation_of(request.scope)
-    if operation is None:
-        methods = sorted([*request.route_handler.opt["operations"], OPTIONS])
-        return Response(None, status_code=204, headers={"Allow": ", ".join(methods)}, media_type="text/plain")
-    return await pipeline_of(request).answer(operation, request)
+async def _answered_before() -> None:
+    """What Litestar wants of each route."""

@@ -5,7 +5,6 @@ import contextlib
 import hashlib
 import logging
 import math
-from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
@@ -16,8 +15,6 @@ from litestar import Request, Response
 from litestar.background_tasks import BackgroundTask
 from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException
-from litestar.handlers import BaseRouteHandler
-from litestar.middleware import AbstractAuthenticationMiddleware, AuthenticationResult
 from litestar.response import Stream
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -37,6 +34,7 @@ from v2g.observe import Observe, Scalar
 from v2g.ocpp.versions import without_nul
 from v2g.rates import Buckets, caller_at
 
+OPTIONS: Final = "OPTIONS"
 _MAX_AUDITED: Final = 8192
 _NUL: Final = "U+0000 is not allowed: not every database can store it"
 
@@ -48,7 +46,7 @@ Answer = Response[Any]
 
 
 class RequestPipeline:
-    """Handles the requests of one back end; called by the framework's middleware and guard."""
+    """Handles the requests of one back end; called by `answered`."""
 
     def __init__(self, backend: Backend, authenticator: Authenticator) -> None:
         config = backend.services.config.api
@@ -59,12 +57,15 @@ class RequestPipeline:
         self._buckets = Buckets(per_s=config.requests_per_s, burst=config.requests_at_once)
 
     async def identify(self, connection: Connection) -> Principal | None:
-        """Return the principal of a request; None: unknown."""
+        """Return the principal of a request; None: unknown. Raises ApiError 426."""
         headers: dict[bytes, bytes] = {}
         for name, value in connection.scope["headers"]:
             headers.setdefault(name, value)  # of several the first counts
         state = connection.scope["state"]
         transport = state.get("transport")
+        tls = None if transport is None else transport.get_extra_info("ssl_object")
+        if tls is not None and tls.version() == "TLSv1.2":  # the listener takes it with [roaming] only
+            raise ApiError(426, "TLS 1.3 is needed here", "TLS 1.2 is for roaming partners, below /ocpi")
         principal = await self._authenticator.identify(
             headers.get(b"authorization"), transport, headers.get(b"v2g-vehicle", b"")
         )
@@ -90,10 +91,6 @@ class RequestPipeline:
             hint, ended = "send a bearer token or a client certificate", {"Connection": "close"}
             raise ApiError(401, "authentication required", hint, headers=ended)
         raise refusal(principal, operation, f"{principal.role.value} may not do that")
-
-    def options(self, connection: Connection) -> None:
-        """Throttle OPTIONS, which is answered with the methods of a path. Raises ApiError 429."""
-        self.throttle(None, connection.client.host if connection.client else "")
 
     def throttle(self, principal: Principal | None, peer: str) -> None:
         """Count a request of a caller, known or at this address. Raises ApiError 429."""
@@ -182,55 +179,38 @@ async def audit(operation: Operation, call: Call, status: int, body: bytes) -> N
         await call.run(access.add_entry, call.entry(status, None, after and msgspec.Raw(after.encode())))
 
 
-def pipeline_of(connection: Connection) -> RequestPipeline:
-    """Return the pipeline of the request's back end."""
-    found: RequestPipeline = connection.scope["state"]["pipeline"]
-    return found
+def answered(app: ASGIApp) -> ASGIApp:
+    """Answer requests in place of the framework's handlers, around which it does more than an answer takes: identify
+    and permit before reading anything, and measure response times, by operation and status."""
 
-
-class Authentication(AbstractAuthenticationMiddleware):
-    """Authenticates requests: `request.user`, a Principal or None."""
-
-    async def authenticate_request(self, connection: Connection) -> AuthenticationResult:
-        transport = connection.scope["state"].get("transport")
-        tls = None if transport is None else transport.get_extra_info("ssl_object")
-        if tls is not None and tls.version() == "TLSv1.2":  # the listener takes it with [roaming] only
-            raise ApiError(426, "TLS 1.3 is needed here", "TLS 1.2 is for roaming partners, below /ocpi")
-        return AuthenticationResult(user=await pipeline_of(connection).identify(connection), auth=None)
-
-
-def operation_of(scope: Mapping[str, Any]) -> Operation | None:
-    """Return the operation of a request; None: OPTIONS."""
-    operations: dict[str, Operation] = scope["route_handler"].opt["operations"]
-    return operations.get(scope["method"])
-
-
-async def permitted(connection: Connection, _handler: BaseRouteHandler) -> None:
-    """Guard every declared operation. A guard that is no coroutine would run in a thread: 0.1 ms a request."""
-    operation = operation_of(connection.scope)
-    if operation is None:
-        pipeline_of(connection).options(connection)
-    else:
-        pipeline_of(connection).permit(operation, connection)
-
-
-def measured(app: ASGIApp) -> ASGIApp:
-    """Measure response times, by operation and status."""
-
-    async def measure(scope: Scope, receive: Receive, send: Send) -> None:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         pipeline: RequestPipeline = scope["state"]["pipeline"]
-        operation = operation_of(scope)
-        name = "options" if operation is None else operation.name
+        operations: dict[str, Operation] = scope["route_handler"].opt["operations"]
+        request: HttpRequest = Request(scope, receive, send)
         begun = pipeline.clock.monotonic()
+        operation = operations.get(request.method)
+        name = OPTIONS.lower() if operation is None else operation.name
 
         async def note(message: Message) -> None:
             if message["type"] == "http.response.start":
                 pipeline.metrics.http_answered(name, message["status"], pipeline.clock.monotonic() - begun)
             await send(message)
 
-        await app(scope, receive, note)
+        if operation is not None:
+            scope["user"] = await pipeline.identify(request)
+        try:
+            if operation is None:
+                pipeline.throttle(None, request.client.host if request.client else "")
+                methods = {"Allow": ", ".join(sorted([*operations, OPTIONS]))}
+                found: Answer = Response(None, status_code=204, headers=methods)
+            else:
+                pipeline.permit(operation, request)
+                found = await pipeline.answer(operation, request)
+        except Exception as error:  # noqa: BLE001
+            found = problem_response(request, error)
+        await found.to_asgi_response(None, request)(scope, receive, note)
 
-    return measure
+    return answer
 
 
 def audited(body: bytes) -> str | None:
