@@ -5,8 +5,10 @@ Loaded with the first connection, or with the framework after the back end is re
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Any, Final
 
 import h11
@@ -21,6 +23,12 @@ _IDLE_S: Final = 75
 _REQUEST_S: Final = 30.0
 STALLED_S: Final = 60.0
 """A client that reads nothing for so long, while an answer waits for it, is disconnected."""
+
+
+@lru_cache(1)
+def _date(at_s: int) -> list[tuple[bytes, bytes]]:
+    """Return the header of each answer of a second."""
+    return [(b"date", formatdate(at_s, usegmt=True).encode())]
 
 
 class _Connection(H11Protocol):
@@ -49,7 +57,7 @@ class _Connection(H11Protocol):
         self._expect_request()
 
     def data_received(self, data: bytes) -> None:
-        self.server_state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
+        self.server_state.default_headers = _date(int(time.time()))
         super().data_received(data)
         if self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
             self._expect_request()

@@ -246,16 +246,21 @@ def decode_record(data: bytes) -> Record:
     Raises CodecError when it has no key, is too large, of an unknown schema version (0x2B9, R160), or has an unknown
     signal or a value outside its range.
     """
-    key = decode_key(data)
-    if len(data) > MAX_RECORD_BYTES:
-        raise CodecError(f"telemetry record has {len(data)} bytes, {MAX_RECORD_BYTES} are allowed")
-    version = SCHEMAS.get(key.schema)
-    if version is None:
-        raise CodecError(f"0x2B9 UNSUPPORTED_SCHEMA_VERSION {key.schema!r}", hint="update the schema registry")
+    record, reason = None, ""
     try:
         record = _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise CodecError(f"telemetry record: {error}") from None
+        reason = f"telemetry record: {error}"
+    schema = "" if record is None else record.schema
+    if schema not in SCHEMAS:
+        schema = decode_key(data).schema
+    if len(data) > MAX_RECORD_BYTES:
+        raise CodecError(f"telemetry record has {len(data)} bytes, {MAX_RECORD_BYTES} are allowed")
+    version = SCHEMAS.get(schema)
+    if version is None:
+        raise CodecError(f"0x2B9 UNSUPPORTED_SCHEMA_VERSION {schema!r}", hint="update the schema registry")
+    if record is None:
+        raise CodecError(reason)
     check_record(record, version)
     return record
 
