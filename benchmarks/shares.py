@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, update
 from benchmarks.figures import Figure, median
 from csms.db.store import Store
 from csms.grid.store import share_all
-from csms.settlements.tables import grid_shares
+from csms.grid.tables import grid_shares
 from csms.smart_charging.rules import Needs
 from csms.stations.tables import stations
 from csms.transactions.rules import Dated, Transaction

@@ -5,12 +5,11 @@ from typing import Final, Literal, NamedTuple
 
 from sqlalchemy import Connection, exists, func, select, union_all
 
-from csms.accounts.tables import webhook_deliveries
 from csms.admission.store import admissions
 from csms.alerts import store as alert_mails
 from csms.alerts.rules import Observed, Rule, RuleName
-from csms.alerts.tables import battery_checks
 from csms.attestations.store import attestations
+from csms.batteries.tables import battery_checks
 from csms.db.base import AnySelect
 from csms.db.leases import leases
 from csms.device_model.store import device_variables
@@ -24,6 +23,7 @@ from csms.stations.tables import connectors, stations
 from csms.telemetry import store as telemetry_pending
 from csms.telemetry.tables import telemetry_states
 from csms.transactions.tables import held_transactions
+from csms.webhooks.tables import webhook_deliveries
 
 NODE: Final = "node "
 """Beginning of the name of a lease by which a node shows that it lives."""

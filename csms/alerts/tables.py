@@ -1,4 +1,4 @@
-"""Alerts, silences and e-mails about them, and what is known of batteries."""
+"""Alerts, silences and e-mails about them."""
 
 from typing import Final
 
@@ -64,39 +64,4 @@ alert_mails: Final = declare_table(
     Column("sent_ms", BigInteger),
     Column("error", String(300), nullable=False),
     Index(None, "due_ms"),
-)
-
-battery_states: Final = declare_table(
-    "battery_states",
-    Column("ev", String(64), primary_key=True),
-    Column("boot", BigInteger, nullable=False),  # up to this record
-    Column("seq", BigInteger, nullable=False),
-    Column("document", LargeBinary, nullable=False),  # Battery, as JSON
-    Column("changes", BigInteger, nullable=False, server_default="0"),  # by checks, beside its records
-)
-
-battery_checks: Final = declare_table(
-    "battery_checks",
-    Column("id", row_id, primary_key=True),
-    Column("ev", String(64), nullable=False),
-    Column("kind", String(16), nullable=False),  # reference, calibration
-    Column("at_ms", BigInteger, nullable=False),
-    Column("document", LargeBinary, nullable=False),  # BatteryCheck, as JSON, sealed
-    Index(None, "ev", "at_ms"),
-    Index(None, "at_ms"),
-)
-
-battery_reports: Final = declare_table(
-    "battery_reports",
-    Column("month", String(7), primary_key=True),
-    Column("made_ms", BigInteger, nullable=False),
-    Column("document", LargeBinary, nullable=False),  # BatteryReport, as JSON
-)
-
-battery_estimates: Final = declare_table(
-    "battery_estimates",
-    Column("ev", String(64), primary_key=True),
-    Column("at_ms", BigInteger, primary_key=True, autoincrement=False),  # begin of the interval
-    Column("document", LargeBinary, nullable=False),  # the last estimates in it by name, as JSON
-    Index(None, "at_ms"),
 )

@@ -8,8 +8,8 @@ from sqlalchemy import Connection, delete, func, insert, select, text
 
 from csms.alerts import store as alerts
 from csms.alerts.rules import Report
-from csms.alerts.tables import battery_checks, battery_estimates, battery_reports, battery_states
 from csms.batteries.rules import Advanced, Battery, BatteryCheck, BatteryReport, report_of
+from csms.batteries.tables import battery_checks, battery_estimates, battery_reports, battery_states
 from csms.db.bulk import find_rows
 from csms.telemetry.seal import TelemetrySeal, seal_of
 from v2g import typed_json

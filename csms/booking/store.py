@@ -18,9 +18,10 @@ from csms.db.base import AnyColumn, AnySelect, page
 from csms.db.bulk import delete_rows
 from csms.db.leases import lock
 from csms.device_model.store import device_variables
+from csms.grid.tables import grid_signals
 from csms.prequalifications import store as prequalifications
 from csms.settlements import store as records
-from csms.settlements.tables import grid_signals, journal_certificates, journal_lines, journal_reviews, journals
+from csms.settlements.tables import journal_certificates, journal_lines, journal_reviews, journals
 from csms.station_security import store as chargers
 from csms.stations.tables import connectors
 from csms.tariffs import store as price_deliveries

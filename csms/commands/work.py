@@ -16,12 +16,14 @@ from csms.remote_control import work as availability
 from csms.requests import store as requests
 from csms.requests.rules import check_own_variables
 from csms.requests.work import call, deliver
+from csms.reservations import store as reservation_rows
 from csms.reservations import work as reservations
 from csms.services import Services
 from csms.smart_charging.work import SmartCharging
 from csms.station_security.authority import StationCa
 from csms.station_security.work import check_root
 from csms.tariffs.work import TariffService
+from csms.tokens import store as token_rows
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.authorization import SendLocalListRequest
 from v2g.ocpp.messages.availability import ChangeAvailabilityRequest
@@ -79,7 +81,7 @@ async def send(services: Services, station_id: str, request: Message, timeout_s:
             await services.store.run(commands.open_start, station_id, evse_id, token, None, now_ms, number)
             return await availability.deliver_start(services, station_id, request, timeout_s)
         case ReserveNowRequest(id=number):
-            known = await services.store.read(commands.find_reservation, number)
+            known = await services.store.read(reservation_rows.find_reservation, number)
             replaces = number if known is not None and known.station_id == station_id else None
             _check_number("id", number, taken=known is not None and replaces is None)
             sent = reservations.send(
@@ -87,7 +89,7 @@ async def send(services: Services, station_id: str, request: Message, timeout_s:
             )
             return (await sent)[1]
         case CancelReservationRequest(reservation_id=number):
-            known = await services.store.read(commands.find_reservation, number)
+            known = await services.store.read(reservation_rows.find_reservation, number)
             if known is not None and known.station_id == station_id:
                 return await reservations.cancel(services, number, timeout_s)
         case UpdateDynamicScheduleRequest(charging_profile_id=number, schedule_update=values):
@@ -134,7 +136,7 @@ async def _check(services: Services, station_id: str, request: Message) -> None:
             check_streams(monitors)
         case SendLocalListRequest(version_number=number, update_type=kind):
             _check_number("versionNumber", number, taken=False)
-            known = await services.store.read(commands.find_local_list, station_id)
+            known = await services.store.read(token_rows.find_local_list, station_id)
             if kind == "Differential" and (known is None or known["status"] != "Accepted"):
                 raise RefusedError(
                     "the back end does not know the station's local list, so it cannot record a change of it (D01)",

@@ -1,13 +1,50 @@
 """DER controls as stations hold them, and their alarms (block R)."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, delete, exists, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Index,
+    String,
+    Text,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
-from csms.db.base import newest
-from csms.smart_charging.tables import der_alarms, der_controls
+from csms.db.base import declare_table, newest, row_id
 from v2g.ocpp.messages.der_control import NotifyDERAlarmRequest, SetDERControlRequest
+
+der_controls: Final = declare_table(
+    "der_controls",
+    Column("station_id", String(48), primary_key=True),
+    Column("control_id", String(36), primary_key=True),
+    Column("control_type", String(32), nullable=False),
+    Column("is_default", Boolean, nullable=False),
+    Column("superseded", Boolean, nullable=False),
+    Column("started", Boolean, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+)
+
+der_alarms: Final = declare_table(
+    "der_alarms",
+    Column("id", row_id, primary_key=True),
+    Column("station_id", String(48), nullable=False),
+    Column("control_type", String(32), nullable=False),
+    Column("fault", String(24), nullable=False),
+    Column("ended", Boolean, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("extra", Text, nullable=False),
+    Index(None, "station_id", "at_ms"),
+)
 
 
 def save_control(

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 
 from csms.accounts.rules import Permission
-from csms.diagnostics import store as rows
+from csms.display import store as rows
 from csms.display import work as display
 from csms.display.work import Shown
 from csms.http.call import Call

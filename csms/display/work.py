@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 from sqlalchemy import Connection
 
-from csms.diagnostics import store as diagnostics
+from csms.display import store as rows
 from csms.handlers import answers, small
 from csms.requests import store as requests
 from csms.requests.work import Asked, ask, call
@@ -32,7 +32,7 @@ async def show(services: Services, station_id: str, info: ocpp.MessageInfo, *, r
     now_ms = services.clock.utc_ms()
     if info.end_date_time is not None and parse_time(info.end_date_time) <= now_ms:
         raise RefusedError("the message would have ended already", reason="over")
-    number = await services.store.run(diagnostics.next_message_id, station_id) if replaces is None else replaces
+    number = await services.store.run(rows.next_message_id, station_id) if replaces is None else replaces
     numbered = msgspec.structs.replace(info, id=number)
     response = await call(
         services, station_id, ocpp.SetDisplayMessageRequest(message=numbered), ocpp.SetDisplayMessageResponse
@@ -67,7 +67,7 @@ async def report(
 
 async def expire(services: Services) -> None:
     """Mark expired messages."""
-    await services.store.run(diagnostics.expire_messages, services.clock.utc_ms())
+    await services.store.run(rows.expire_messages, services.clock.utc_ms())
 
 
 @answers
@@ -94,10 +94,10 @@ def _keep(connection: Connection, station_id: str, request: ocpp.NotifyDisplayMe
     ):  # fmt: skip
         return
     for info in request.message_info:
-        diagnostics.save_message(connection, station_id, info, "Accepted", now_ms)
+        rows.save_message(connection, station_id, info, "Accepted", now_ms)
     if not request.tbc and asked is not None and _asked_for_all(asked["document"]):
         found = (each["id"] for part in requests.parts(connection, number) for each in msgspec.json.decode(part))
-        diagnostics.keep_only_messages(connection, station_id, found, now_ms)
+        rows.keep_only_messages(connection, station_id, found, now_ms)
 
 
 def _asked_for_all(document: str) -> bool:

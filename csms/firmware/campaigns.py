@@ -11,9 +11,9 @@ from csms.firmware import store as campaigns
 from csms.firmware import work as firmware
 from csms.firmware.store import Campaign
 from csms.grid.source import GridSource
-from csms.remote_control import store as commands
 from csms.requests import store as requests
 from csms.requests.work import deliver
+from csms.reservations import store as reservations
 from csms.services import Services
 from csms.smart_charging import store as charging
 from csms.stations.last_seen import LastSeen
@@ -270,7 +270,7 @@ def _held(connection: Connection, hours: str | None, members: list[rules.Member]
         return names
     reserved = {
         each.station_id
-        for each in commands.list_reservations(connection, only_active=True)
+        for each in reservations.list_reservations(connection, only_active=True)
         if each.expires_ms > scene.now_ms
     }
     held = reserved.union(transactions.stations_with_open(connection))

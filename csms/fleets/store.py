@@ -8,7 +8,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from csms.db.bulk import upsert_rows
 from csms.fleets.rules import Fleet, FleetBid, FleetCall, known_sum
-from csms.smart_charging.tables import fleet_bids, fleet_course, fleet_quarters, fleets
+from csms.fleets.tables import fleet_bids, fleet_course, fleet_quarters, fleets
 from v2g import typed_json
 from v2g.energy.dispatch.forecast import FleetQuarter
 from v2g.energy.grid_signal import QUARTER_MS

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from csms.grid import store as memories
+from csms.grid import store as rows
 from csms.grid.config import EEBUS, SCADA, ControlBox, Scada
 from csms.grid.iec104 import Iec104Link
 from csms.grid.limits import chains, least_w
@@ -19,7 +19,6 @@ from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import SetpointFollower
 from csms.grid.source import GridSource
 from csms.services import Services
-from csms.settlements import store as records
 from csms.smart_charging import store as charging
 from csms.stations.store import faulted_of
 from csms.transactions.powers import FRESH_MS, connection_readings, flow, powers
@@ -118,12 +117,12 @@ class ScadaRegisters:
     async def _keep(self) -> None:
         """Store what was written: the next write, after a restart or to another node, may be a heartbeat alone."""
         if self._keeps is not None and (kept := self._keeps.kept) != self._kept:
-            await self._services.store.run(memories.save_memory, self._source, kept)
+            await self._services.store.run(rows.save_memory, self._source, kept)
             self._kept = kept
 
     async def _resume(self) -> None:
         """Go on from what was written last, here or to another node."""
-        written_ms, kept = self._written_ms, await self._services.store.read(memories.memory_of, self._source)
+        written_ms, kept = self._written_ms, await self._services.store.read(rows.memory_of, self._source)
         if self._keeps is None or kept in ("", self._kept) or self._written_ms != written_ms:
             return
         self._kept = kept
@@ -133,7 +132,7 @@ class ScadaRegisters:
     async def _let_go(self, now_ms: int, dead_ms: int) -> None:
         """Apply the safe state, unless another node is written to."""
         await self._setpoints.follow(None, 0, now_ms)
-        stated_ms = await self._services.store.read(records.source_stated_ms, self._source)
+        stated_ms = await self._services.store.read(rows.source_stated_ms, self._source)
         mine = self._live is True and (stated_ms is None or stated_ms <= self._stated_ms)
         longest_ms = dead_ms * 4 // 3  # more than the other nodes' pauses
         silent = stated_ms is None or not -longest_ms < now_ms - stated_ms < longest_ms

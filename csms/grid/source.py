@@ -8,9 +8,9 @@ from typing import Final
 import msgspec
 
 from csms.db.store import Store
+from csms.grid import store as rows
 from csms.grid.limits import unbound
 from csms.grid.rules import WIDE, Governing, PriceBounds, SiteLimits, SourceSignal, governing
-from csms.settlements import store as records
 from csms.sites.rules import Site
 from csms.smart_charging import store as charging
 from v2g.energy import grid_signal
@@ -55,7 +55,7 @@ class GridSource:
 
     async def load(self) -> None:
         """Load the newest stored signal, then the file's."""
-        document = await self._store.run(records.newest_signal)
+        document = await self._store.run(rows.newest_signal)
         if document is not None:
             self.current = grid_signal.parse_grid_signal(document)
             await self._name_ambiguous(self.current)
@@ -63,7 +63,7 @@ class GridSource:
 
     async def take_newest(self) -> None:
         """Load another node's newer signal. Raises StoreError."""
-        document = await self._store.read(records.newest_signal)
+        document = await self._store.read(rows.newest_signal)
         signal = grid_signal.parse_grid_signal(document) if document is not None else None
         if signal is not None and (self.current is None or signal.version > self.current.version):
             self.current = signal
@@ -128,7 +128,7 @@ class GridSource:
                     hint="raise the version with every change",
                 )
             now_ms = self._clock.utc_ms()
-            saved = await self._store.run(records.save_signal, signal.version, signal.to_json(), origin, now_ms)
+            saved = await self._store.run(rows.save_signal, signal.version, signal.to_json(), origin, now_ms)
             if saved:
                 self.current = signal
         if not saved:
@@ -152,7 +152,7 @@ class GridSource:
             stated = msgspec.structs.replace(stated, connection_point=grid_signal.ALL)
         async with self._lock:
             now_ms = self._clock.utc_ms()
-            signal = await self._store.run(records.save_source, site, stated, now_ms)
+            signal = await self._store.run(rows.save_source, site, stated, now_ms)
             if signal is not None:
                 self.current = signal
         if signal is None:
@@ -171,7 +171,7 @@ class GridSource:
 
     async def stated(self) -> list[SourceSignal]:
         """Return what each source states; empty without sources in the configuration. Raises StoreError."""
-        return [] if self._site is None else await self._store.read(records.source_signals, self._site)
+        return [] if self._site is None else await self._store.read(rows.source_signals, self._site)
 
     async def governing(self) -> Governing | None:
         """Return the sources whose limits are the lowest; None without sources. Raises StoreError."""

@@ -1,4 +1,4 @@
-"""Shares of the grid's limits that stations have: decided in one transaction, so that two nodes never share twice."""
+"""Grid signals, and stations' shares of their limits, decided in one transaction: two nodes never share twice."""
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
@@ -6,29 +6,36 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from csms.admission.store import admissions
 from csms.booking import held
 from csms.db.bulk import upsert_rows
 from csms.db.leases import lock
 from csms.grid.limits import EvseUse, LimitState, PointPower, StationShare, share_stations, states
-from csms.settlements.tables import grid_memories, grid_shares
+from csms.grid.rules import SiteLimits, SourceSignal, combine
+from csms.grid.tables import grid_memories, grid_shares, grid_signals, grid_sources
 from csms.sites.rules import WANTING, Site
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import FOLLOWED_MS
 from csms.stations.tables import stations
 from csms.transactions import powers as running_powers
 from csms.transactions import store as transactions
+from v2g import typed_json
 from v2g.energy.conductors import LINES, VOLTAGE, line_power_w
-from v2g.energy.grid_signal import GridLimit
+from v2g.energy.grid_signal import ALL, GridLimit, GridSignal, parse_grid_signal
 from v2g.energy.limits import MOST_W
+from v2g.energy.settlement.operator import tariff_digest
 
 ABSENT_MS: Final = 900_000
 """A station without connection and transaction keeps its share so long."""
 
 _LOCK: Final = "grid shares"
-"""Name of a lock; no station has it, as there is a blank in it."""
+_ALL_SOURCES: Final = "grid sources"
+"""Names of locks; no station has them, as there is a blank in each."""
+
+_KEPT_SIGNALS: Final = 100
+"""Prices by the minute make a new grid signal each minute, of up to 1 MB: of older ones a hash and a limit stay."""
 
 
 class Share(NamedTuple):
@@ -214,3 +221,66 @@ def memory_of(connection: Connection, source: str) -> str:
 def save_memory(connection: Connection, source: str, document: str) -> None:
     """Store what the client of a source must not forget."""
     upsert_rows(connection, grid_memories, [{"source": source, "document": document}])
+
+
+def save_signal(connection: Connection, version: int, document: bytes, origin: str, now_ms: int) -> bool:
+    """Store a grid signal; False when one with that version or a higher one exists: another node was first."""
+    if connection.execute(select(grid_signals.c.version).where(grid_signals.c.version >= version).limit(1)).first():
+        return False
+    signal = parse_grid_signal(document)
+    connection.execute(
+        insert(grid_signals).values(
+            version=version,
+            received_ms=now_ms,
+            received_from=origin,
+            document=document.decode(),
+            tariff=tariff_digest(signal.tariff()),
+            export_limit_w=signal.export_limit_w if signal.connection_point == ALL else MOST_W,  # for all sessions
+        )
+    )
+    old = (grid_signals.c.version < version - _KEPT_SIGNALS) & (grid_signals.c.document != "")
+    connection.execute(update(grid_signals).where(old).values(document=""))
+    return True
+
+
+def newest_signal(connection: Connection) -> bytes | None:
+    """Return the grid signal with the highest version, as JSON."""
+    document: str | None = connection.execute(
+        select(grid_signals.c.document)
+        .where(grid_signals.c.document != "")
+        .order_by(grid_signals.c.version.desc())
+        .limit(1)
+    ).scalar()
+    return None if document is None else document.encode()
+
+
+def source_signals(connection: Connection, site: SiteLimits) -> list[SourceSignal]:
+    """Return what each source of the configuration states, in its order."""
+    rows = connection.execute(select(grid_sources.c.document).where(grid_sources.c.source.in_(site.sources))).scalars()
+    found = [typed_json.decode(row, SourceSignal) for row in rows]
+    return sorted(found, key=lambda each: site.sources.index(each.source))
+
+
+def source_stated_ms(connection: Connection, source: str) -> int | None:
+    """Return when any node last stored what a source states (UTC ms); None: never."""
+    query = select(grid_sources.c.updated_ms).where(grid_sources.c.source == source)
+    found: int | None = connection.execute(query).scalar()
+    return found
+
+
+def save_source(connection: Connection, site: SiteLimits, stated: SourceSignal, now_ms: int) -> GridSignal | None:
+    """Store what a source states; return the grid signal that then follows from all sources, None if unchanged.
+
+    Sources that are no longer configured are removed.
+    """
+    lock(connection, (_ALL_SOURCES,))  # else two nodes could each miss what the other stores
+    key = grid_sources.c.source
+    connection.execute(delete(grid_sources).where((key == stated.source) | key.not_in(site.sources)))
+    document = msgspec.json.encode(stated).decode()
+    connection.execute(insert(grid_sources).values(source=stated.source, updated_ms=now_ms, document=document))
+    newest = newest_signal(connection)
+    current = None if newest is None else parse_grid_signal(newest)
+    signal = combine(site, source_signals(connection, site), current, now_ms)
+    if signal is None or not save_signal(connection, signal.version, signal.to_json(), stated.source, now_ms):
+        return None
+    return signal

@@ -9,8 +9,9 @@ from sqlalchemy import BigInteger, Column, Connection, Integer, String, UniqueCo
 from csms.booking.plausibility import CLOCK_MS
 from csms.db.base import declare_table
 from csms.db.leases import lock
-from csms.remote_control.store import remote_starts, reservations
+from csms.remote_control.store import remote_starts
 from csms.requests.store import UNANSWERED
+from csms.reservations.store import reservations
 from csms.tokens.rules import CONTRACT, normalise
 from csms.tokens.tables import tokens
 from csms.transactions import store as transactions

@@ -9,7 +9,7 @@ from csms.http.call import Call
 from csms.http.operations import STATION_PROBLEMS, Page, delete, get, to_station
 from csms.http.parameters import EvseId, Paged, RowNumber, StationId, page_of
 from csms.http.problems import existing
-from csms.remote_control import store as rows
+from csms.reservations import store as rows
 from csms.reservations import work as service
 from csms.reservations.rules import Reservation
 from v2g.ocpp.messages.authorization import IdToken

@@ -3,8 +3,8 @@
 import msgspec
 
 from csms.handlers import answers, small
-from csms.remote_control import store as commands
 from csms.requests.work import call, failure
+from csms.reservations import store as rows
 from csms.reservations.rules import ACTIVE, Reservation, ReservationState, check, is_over
 from csms.services import HandlerContext, Services
 from v2g.errors import RefusedError, V2GError
@@ -56,7 +56,7 @@ async def send(
     """
     run, now_ms, expires_ms = services.store.run, services.clock.utc_ms(), parse_time(request.expiry_date_time)
     id_token, group_id_token, evse_id = request.id_token, request.group_id_token, request.evse_id
-    active = await run(commands.list_reservations, station_id, only_active=True)
+    active = await run(rows.list_reservations, station_id, only_active=True)
     check(active, evse_id, expires_ms, now_ms, replaces)
     old = next((each for each in active if each.reservation_id == replaces), None)
     if replaces is not None and old is None:
@@ -69,9 +69,9 @@ async def send(
         "updated_ms": now_ms, "since_ms": now_ms,
     }  # fmt: skip
     if replaces is None:
-        reservation = await run(commands.open_reservation, number, **values)
+        reservation = await run(rows.open_reservation, number, **values)
     else:
-        reservation = await run(commands.replace_reservation, replaces, **values)
+        reservation = await run(rows.replace_reservation, replaces, **values)
     request = msgspec.structs.replace(request, id=reservation.reservation_id)
     try:
         response = await call(services, station_id, request, ocpp.ReserveNowResponse, timeout_s=timeout_s)
@@ -89,7 +89,7 @@ async def cancel(
 
     Raises RefusedError for no active reservation, and V2GError as `ConnectionRegistry.call` does.
     """
-    reservation = await services.store.run(commands.find_reservation, reservation_id)
+    reservation = await services.store.run(rows.find_reservation, reservation_id)
     if reservation is None:
         raise RefusedError(f"no reservation {reservation_id}", reason="unknown_reservation")
     request = ocpp.CancelReservationRequest(reservation_id=reservation_id)
@@ -103,7 +103,7 @@ async def cancel(
 async def expire(services: Services) -> None:
     """End expired reservations without a message of their station."""
     now_ms = services.clock.utc_ms()
-    for each in await services.store.read(commands.list_reservations, only_active=True):
+    for each in await services.store.read(rows.list_reservations, only_active=True):
         if is_over(each, now_ms):
             await _save(services, each, "Expired")
 
@@ -115,9 +115,9 @@ async def _save(
     station has reported its end."""
     now_ms, number, run = services.clock.utc_ms(), reservation.reservation_id, services.store.run
     if old is not None and state not in ACTIVE:
-        state, stored = old.state, await run(commands.restore_reservation, old)
+        state, stored = old.state, await run(rows.restore_reservation, old)
     else:
-        stored = await run(commands.save_reservation, reservation.station_id, number, state, now_ms)
+        stored = await run(rows.save_reservation, reservation.station_id, number, state, now_ms)
     if stored:
         services.report("ocpp", "reservation", reservation.station_id, {"reservation": number, "state": state})
 
@@ -132,6 +132,6 @@ async def answer_reservation_status(
         request.reservation_update_status,
         context.services.clock.utc_ms(),
     )
-    known = await context.services.store.run(commands.save_reservation, context.station_id, number, state, now_ms)
+    known = await context.services.store.run(rows.save_reservation, context.station_id, number, state, now_ms)
     context.observe("ocpp", "reservation", reservation=number, state=state, known=known)
     return ocpp.ReservationStatusUpdateResponse()

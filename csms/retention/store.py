@@ -5,21 +5,24 @@ from typing import Final, Literal
 
 from sqlalchemy import Column, ColumnElement, Connection, Table, delete, exists, select, tuple_, update
 
-from csms.accounts.tables import audit, idempotency_keys, webhook_deliveries
+from csms.accounts.tables import audit, idempotency_keys
 from csms.admission.store import connection_faults
 from csms.alerts.tables import alert_mails, alerts
 from csms.db.base import AnyRow, metadata
 from csms.diagnostics.store import device_events, stream_values
 from csms.direct_payments.rules import OVER
 from csms.direct_payments.store import direct_payments
+from csms.dispatch.store import der_alarms
+from csms.fleets.tables import fleet_course, fleet_quarters
 from csms.overview.tables import power_course
 from csms.payments.store import battery_swaps
-from csms.remote_control.store import data_transfers, remote_starts, reservations
+from csms.remote_control.store import data_transfers, remote_starts
 from csms.requests.store import request_parts, station_requests
 from csms.reservations.rules import ACTIVE
+from csms.reservations.store import reservations
 from csms.roaming.tables import roaming_objects
 from csms.settlements.tables import journal_reviews, offer_decisions, price_deliveries
-from csms.smart_charging.tables import der_alarms, dispatch_course, fleet_course, fleet_quarters, limits_in_force
+from csms.smart_charging.tables import dispatch_course, limits_in_force
 from csms.station_security.store import security_events
 from csms.stations.tables import connector_history, station_absences
 from csms.tariffs.tables import transaction_costs, transaction_plans
@@ -36,6 +39,7 @@ from csms.transactions.tables import (
     transactions,
 )
 from csms.vehicles.store import within_run
+from csms.webhooks.tables import webhook_deliveries
 
 STEP: Final = 500
 """Rows deleted in one step; of transactions a tenth as many, with all that belongs to them."""

@@ -6,9 +6,9 @@ import msgspec
 from sqlalchemy import Connection
 
 from csms.remote_control import work as remote
-from csms.remote_control.store import find_reservation
 from csms.reservations import work as reservations
 from csms.reservations.rules import ACTIVE, Reservation
+from csms.reservations.store import find_reservation
 from csms.roaming import store as rows
 from csms.roaming.authorization import cdr_token, kept_token, ocpp_token
 from csms.roaming.charging_profiles import ProfileCommand, carry_out

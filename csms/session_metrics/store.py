@@ -4,13 +4,40 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import msgspec
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Float,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    String,
+    insert,
+    select,
+    update,
+)
 
-from csms.db.base import AnyRow, page
+from csms.db.base import AnyRow, declare_table, page
 from csms.session_metrics.rules import JudgedStation, StationTracks, apart, drift, figures, levels, restarted, taken
-from csms.stations.tables import session_metrics, stations
+from csms.stations.tables import stations
 from v2g import typed_json
 from v2g.hardware.session_metrics import SessionMetrics
+
+session_metrics: Final = declare_table(
+    "session_metrics",
+    Column("station_id", String(48), primary_key=True),
+    Column("kind", String(128), nullable=False),  # make, model and firmware
+    Column("changed_ms", BigInteger, nullable=False),
+    Column("document", LargeBinary, nullable=False),  # StationState, as JSON
+    Column("levels", LargeBinary, nullable=False),  # by figure, as JSON
+    Column("drift", Float, nullable=False),
+    Column("drift_by", LargeBinary, nullable=False),  # Judged, as JSON
+    Column("apart", Float, nullable=False),
+    Column("apart_by", LargeBinary, nullable=False),
+    Index(None, "kind", "changed_ms"),
+    ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
+)
 
 _OTHERS: Final = 200
 """Stations of a kind with which one is compared: those with the latest sessions."""

@@ -1,4 +1,4 @@
-"""Smart charging: profiles at stations, external limits, sites, templates, dynamic schedules, DER controls."""
+"""Smart charging: profiles at stations, external limits, sites, templates, dynamic schedules, dispatch."""
 
 from typing import Final
 
@@ -54,15 +54,6 @@ sites: Final = declare_table(
     Column("document", Text, nullable=False),
 )
 
-fleets: Final = declare_table(
-    "fleets",
-    Column("fleet_id", String(60), primary_key=True),
-    Column("updated_ms", BigInteger, nullable=False),
-    Column("document", Text, nullable=False),
-    Column("call", Text),
-    Column("planned", Text),
-)
-"""Fleets that are planned together, the call of their flexibility in force, and the plan that they follow."""
 
 dynamic_schedules: Final = declare_table(
     "dynamic_schedules",
@@ -84,37 +75,6 @@ dispatch_course: Final = declare_table(
 )
 """Minute by minute: set-points that a node was asked for, what vehicles follow of them, and their power."""
 
-fleet_course: Final = declare_table(
-    "fleet_course",
-    Column("at_ms", BigInteger, primary_key=True, autoincrement=False),
-    Column("fleet_id", String(60), primary_key=True),
-    Column("planned_w", BigInteger, nullable=False),
-    Column("asked_w", BigInteger, nullable=False),
-    Column("accepted_w", BigInteger, nullable=False),
-    Column("delivered_w", BigInteger),
-    Column("vehicles", Integer, nullable=False),
-)
-"""Minute by minute: what the plan of a fleet said, and what vehicles did."""
-
-fleet_quarters: Final = declare_table(
-    "fleet_quarters",
-    Column("at_ms", BigInteger, primary_key=True, autoincrement=False),
-    Column("fleet_id", String(60), primary_key=True),
-    Column("samples", Integer, nullable=False),
-    Column("load_w", BigInteger, nullable=False),
-    Column("up_w", BigInteger, nullable=False),
-    Column("down_w", BigInteger, nullable=False),
-)
-"""Quarter hour by quarter hour: means of what a fleet drew, and of how far it could have deviated."""
-
-fleet_bids: Final = declare_table(
-    "fleet_bids",
-    Column("bid_id", String(36), primary_key=True),
-    Column("fleet_id", String(60), nullable=False),
-    Column("start_ms", BigInteger, nullable=False),
-    Column("document", Text, nullable=False),
-    Index(None, "fleet_id", "start_ms"),
-)
 
 limit_course: Final = declare_table(
     "limit_course",
@@ -149,27 +109,3 @@ dispatch_orders: Final = declare_table(
     "dispatch_orders", Column("node", String(64), primary_key=True), Column("document", Text, nullable=False)
 )
 """Set-points in force of a node."""
-
-der_controls: Final = declare_table(
-    "der_controls",
-    Column("station_id", String(48), primary_key=True),
-    Column("control_id", String(36), primary_key=True),
-    Column("control_type", String(32), nullable=False),
-    Column("is_default", Boolean, nullable=False),
-    Column("superseded", Boolean, nullable=False),
-    Column("started", Boolean, nullable=False),
-    Column("updated_ms", BigInteger, nullable=False),
-    Column("document", Text, nullable=False),
-)
-
-der_alarms: Final = declare_table(
-    "der_alarms",
-    Column("id", row_id, primary_key=True),
-    Column("station_id", String(48), nullable=False),
-    Column("control_type", String(32), nullable=False),
-    Column("fault", String(24), nullable=False),
-    Column("ended", Boolean, nullable=False),
-    Column("at_ms", BigInteger, nullable=False),
-    Column("extra", Text, nullable=False),
-    Index(None, "station_id", "at_ms"),
-)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Float, ForeignKeyConstraint, Index, Integer, LargeBinary, String
+from sqlalchemy import BigInteger, Column, ForeignKeyConstraint, Integer, String
 
 from csms.db.base import declare_table
 
@@ -54,18 +54,3 @@ station_absences: Final = declare_table(
     ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
 )
 """When a station that has come back was not connected."""
-
-session_metrics: Final = declare_table(
-    "session_metrics",
-    Column("station_id", String(48), primary_key=True),
-    Column("kind", String(128), nullable=False),  # make, model and firmware
-    Column("changed_ms", BigInteger, nullable=False),
-    Column("document", LargeBinary, nullable=False),  # StationState, as JSON
-    Column("levels", LargeBinary, nullable=False),  # by figure, as JSON
-    Column("drift", Float, nullable=False),
-    Column("drift_by", LargeBinary, nullable=False),  # Judged, as JSON
-    Column("apart", Float, nullable=False),
-    Column("apart_by", LargeBinary, nullable=False),
-    Index(None, "kind", "changed_ms"),
-    ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
-)

@@ -14,11 +14,13 @@ from csms.device_model import store as device_model
 from csms.device_model.rules import read_values, without_secrets, written_values
 from csms.diagnostics import store as diagnostics
 from csms.dispatch import store as der
+from csms.display import store as display
 from csms.remote_control import store as commands
 from csms.requests import store as requests
 from csms.services import Services
 from csms.smart_charging import store as charging
 from csms.smart_charging.rules import StationAbilities
+from csms.tokens import store as tokens
 from csms.tokens.rules import apply, read_entries, write_entries
 from csms.transactions import store as transactions
 from v2g import typed_json
@@ -164,14 +166,14 @@ def _record(
                 control_id=which.control_id,
             )  # fmt: skip
         case SetDisplayMessageRequest(message=info), SetDisplayMessageResponse(status=status):
-            known = any(each["message_id"] == info.id for each in diagnostics.list_messages(connection, station_id))
+            known = any(each["message_id"] == info.id for each in display.list_messages(connection, station_id))
             if status == "Accepted" or not known:  # a rejected number is not used again
-                diagnostics.save_message(connection, station_id, info, status, now_ms)
+                display.save_message(connection, station_id, info, status, now_ms)
         case ClearDisplayMessageRequest(id=number), ClearDisplayMessageResponse(
             status="Accepted" | "Unknown" as status
         ):
             state = "Cleared" if status == "Accepted" else "Gone"
-            diagnostics.end_message(connection, station_id, number, state, now_ms)
+            display.end_message(connection, station_id, number, state, now_ms)
         case SetVariableMonitoringRequest() as wanted, SetVariableMonitoringResponse(set_monitoring_result=set_):
             for result in set_:
                 same = (result.component, result.variable, result.type, result.severity)
@@ -195,12 +197,12 @@ def _record(
 def _record_local_list(
     connection: Connection, station_id: str, request: SendLocalListRequest, status: str, now_ms: int
 ) -> None:
-    known = commands.find_local_list(connection, station_id)
+    known = tokens.find_local_list(connection, station_id)
     held, version = (read_entries(known["entries"]), known["version"]) if known else ({}, 0)
     if status == "Accepted":
         held, version = apply(held, request), request.version_number
     values = {"version": version, "status": status, "updated_ms": now_ms, "entries": write_entries(held)}
-    commands.save_local_list(connection, station_id, **values)
+    tokens.save_local_list(connection, station_id, **values)
 
 
 def _clear_profiles(

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Table, delete, func, insert, select, update
 from csms.booking import held
 from csms.booking.plausibility import JudgedUsage
 from csms.booking.rules import PriceDelivery
-from csms.remote_control import store as commands
+from csms.reservations import store as reservations
 from csms.settlements.rules import PriceStep
 from csms.settlements.tables import price_deliveries
 from csms.tariffs.plans import Scope as Scope
@@ -281,7 +281,7 @@ def _priced(
     judged = held.judged(connection, transaction, now_ms)
     first = running[0][1]
     if first.reservation_time is not None or first.reservation_fixed is not None:
-        reserved_ms = commands.reserved_since(connection, station_id, transaction_id)
+        reserved_ms = reservations.reserved_since(connection, station_id, transaction_id)
         judged = msgspec.structs.replace(judged, usage=msgspec.structs.replace(judged.usage, reserved_ms=reserved_ms))
     return transaction, running, judged
 

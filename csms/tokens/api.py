@@ -11,7 +11,6 @@ from csms.http.call import Call
 from csms.http.operations import Page, delete, get, post, put, to_station
 from csms.http.parameters import PRINTED, Paged, StationId, check_printed, page_of, read_cursor, write_cursor
 from csms.http.problems import existing, missing
-from csms.remote_control import store as commands
 from csms.tokens import local_lists
 from csms.tokens import store as rows
 from csms.tokens import work as service
@@ -218,7 +217,7 @@ class LocalList(msgspec.Struct, frozen=True, kw_only=True):
 @get("/stations/{station_id}/local-list", Permission.READ_TOKENS, problems=(404,), tag="local_lists")
 async def read_local_list(call: Call, station_id: StationId) -> LocalList:
     """Return the expected content of a station's list."""
-    found = await call.run(commands.find_local_list, station_id)
+    found = await call.run(rows.find_local_list, station_id)
     if found is None:
         raise missing("local list of that station")
     return LocalList(**{**found, "entries": msgspec.json.decode(found["entries"])})

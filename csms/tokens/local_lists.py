@@ -7,7 +7,6 @@ from typing import Final
 import msgspec
 
 from csms.device_model.work import items_per_message
-from csms.remote_control import store as commands
 from csms.requests.work import call, for_each
 from csms.services import Services
 from csms.tokens import rules
@@ -58,7 +57,7 @@ async def change(
 
 async def synchronise(services: Services, station_id: str) -> SentList:
     """Synchronise a station's list: by differences, or completely when the station has another version."""
-    known = await services.store.run(commands.find_local_list, station_id)
+    known = await services.store.run(tokens.find_local_list, station_id)
     if known is None or known["status"] != "Accepted" or await version_of(services, station_id) != known["version"]:
         return await replace(services, station_id)
     held, wanted = rules.read_entries(known["entries"]), await _wanted(services, station_id)
@@ -111,12 +110,12 @@ async def _wanted(services: Services, station_id: str) -> rules.Entries:
 
 
 async def _held(services: Services, station_id: str) -> dict[rules.Key, ocpp.AuthorizationData]:
-    known = await services.store.run(commands.find_local_list, station_id)
+    known = await services.store.run(tokens.find_local_list, station_id)
     return rules.read_entries(known["entries"]) if known else {}
 
 
 async def _known_version(services: Services, station_id: str) -> int:
-    known = await services.store.run(commands.find_local_list, station_id)
+    known = await services.store.run(tokens.find_local_list, station_id)
     return known["version"] if known else 0
 
 
@@ -162,7 +161,7 @@ class LocalListKeeper:
             self._work.clear()
             everybody, booted = self._tokens_changed, self._booted
             self._tokens_changed, self._booted = False, set()
-            with_list = frozenset(await self._services.store.read(commands.list_local_lists))
+            with_list = frozenset(await self._services.store.read(tokens.list_local_lists))
             here = self._services.connections.connected_here() & with_list
             await for_each(sorted(here if everybody else here & booted), self._synchronise)
 

@@ -1,4 +1,4 @@
-"""Tokens, their groups, and their usage."""
+"""Tokens, their groups, their usage, and stations' local lists."""
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, delete, select, tuple_, update
+from sqlalchemy import Connection, delete, insert, select, tuple_, update
 from sqlalchemy.sql import ColumnElement
 
 from csms.booking import held
@@ -14,7 +14,7 @@ from csms.db.base import AnyRow
 from csms.db.bulk import insert_rows, upsert_rows
 from csms.tariffs.tables import transaction_costs
 from csms.tokens.rules import Allowance, Group, Known, Terms, Token, Used, period_start, together
-from csms.tokens.tables import token_groups, token_uses, tokens
+from csms.tokens.tables import local_lists, token_groups, token_uses, tokens
 from csms.transactions.rules import Transaction
 from csms.transactions.tables import transactions
 from v2g import typed_json
@@ -212,6 +212,24 @@ def _is_charging(connection: Connection, whose: ColumnElement[bool], transaction
         .where(whose & transactions.c.active)
     )
     return any((row.station_id, row.transaction_id) != transaction for row in connection.execute(query))
+
+
+def find_local_list(connection: Connection, station_id: str) -> dict[str, Any] | None:
+    """Return a station's expected list, as columns, or None when none was ever sent."""
+    row = connection.execute(select(local_lists).where(local_lists.c.station_id == station_id)).first()
+    return dict(row._mapping) if row else None
+
+
+def list_local_lists(connection: Connection) -> list[str]:
+    """Return the stations that received a list."""
+    return list(connection.execute(select(local_lists.c.station_id).where(local_lists.c.version > 0)).scalars())
+
+
+def save_local_list(connection: Connection, /, station_id: str, **values: object) -> None:
+    """Store a station's list; columns of `local_lists`."""
+    where = local_lists.c.station_id == station_id
+    if connection.execute(update(local_lists).where(where).values(**values)).rowcount == 0:
+        connection.execute(insert(local_lists).values(station_id=station_id, **values))
 
 
 def _same(table: Any) -> ColumnElement[bool]:

@@ -1,8 +1,8 @@
-"""Tokens, groups, and the transactions of tokens."""
+"""Tokens, groups, the transactions of tokens, and stations' local lists."""
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, String, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Text
 
 from csms.db.base import declare_table, transaction_key
 
@@ -35,3 +35,12 @@ token_uses: Final = declare_table(
     Index(None, "group_id", "since_ms"),
 )
 """Only of tokens with `Known.is_tracked`; sessions at stations of roaming partners have their usage from the start."""
+
+local_lists: Final = declare_table(
+    "local_lists",
+    Column("station_id", String(48), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("entries", Text, nullable=False),
+)

@@ -7,9 +7,10 @@ import msgspec
 from csms.booking import held
 from csms.booking.plausibility import LATE_MS
 from csms.booking.work import Bookkeeper, announce_due
-from csms.diagnostics import store as diagnostics
+from csms.display import store as display
 from csms.handlers import answers, small
 from csms.remote_control import store as commands
+from csms.reservations import store as reservations
 from csms.services import HandlerContext
 from csms.smart_charging import store as charging
 from csms.smart_charging.station import take_needs
@@ -69,7 +70,7 @@ async def answer_transaction_event(
     limit = await _linked(context, request, event.at_ms, transaction) if outcome != "conflict" else None
     if outcome != "conflict" and event.kind == "Ended":  # again where it is repeated: this program may have been killed
         now_ms = services.clock.utc_ms()  # O02.FR.02: the station removes them
-        await services.store.run(diagnostics.end_messages_of, context.station_id, transaction.transaction_id, now_ms)
+        await services.store.run(display.end_messages_of, context.station_id, transaction.transaction_id, now_ms)
         await announce_due(services, context.station_id, transaction)
     if limit is None and transaction.wanted_limit is not None and not transaction.limit_told:
         limit = await _limit(context, transaction, transaction.wanted_limit)
@@ -261,6 +262,6 @@ async def _linked(
                 limit = typed_json.decode(start["transaction_limit"], TransactionLimit)
     if request.reservation_id is not None:  # H03.FR.09: the reservation has its transaction
         number, now_ms = small(request.reservation_id), context.services.clock.utc_ms()
-        used = await run(commands.save_reservation, context.station_id, number, "Used", now_ms, transaction_id)
+        used = await run(reservations.save_reservation, context.station_id, number, "Used", now_ms, transaction_id)
         context.observe("ocpp", "reservation", reservation=number, state="Used", known=used)
     return limit

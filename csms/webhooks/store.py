@@ -7,11 +7,11 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, true, update
 
-from csms.accounts.tables import webhook_deliveries as deliveries
-from csms.accounts.tables import webhooks
 from csms.db.base import AnyRow
 from csms.db.outbox import Outbox
 from csms.webhooks.rules import BACK_OFF_S, MAX_FAILURES
+from csms.webhooks.tables import webhook_deliveries as deliveries
+from csms.webhooks.tables import webhooks
 
 _outbox: Final = Outbox(deliveries, "webhook_id", lease_s=60, back_off_s=BACK_OFF_S, gives_up=True)
 

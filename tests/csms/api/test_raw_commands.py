@@ -9,6 +9,7 @@ from csms.admission.work import StationAdmissions
 from csms.device_model import store as device_model
 from csms.diagnostics import store as diagnostics
 from csms.dispatch import store as der
+from csms.display import store as display
 from csms.remote_control import store as commands
 from csms.requests.rules import COMMANDS
 from csms.station_security import store as security
@@ -122,9 +123,9 @@ async def test_messages_and_controls_are_recorded_and_cleared(ask: ApiClient) ->
     for action in ("SetDisplayMessage", "ClearDisplayMessage", "SetDERControl", "ClearDERControl"):
         station.answers[action] = {"status": "Accepted"}
     await send(ask, "SetDisplayMessage", {"message": MESSAGE}, station)
-    assert [each["message_id"] for each in await run(diagnostics.list_messages, station.id, shown=True)] == [9]
+    assert [each["message_id"] for each in await run(display.list_messages, station.id, shown=True)] == [9]
     await send(ask, "ClearDisplayMessage", {"id": 9}, station)
-    assert await run(diagnostics.list_messages, station.id, shown=True) == []
+    assert await run(display.list_messages, station.id, shown=True) == []
     assert (await send(ask, "SetDERControl", CONTROL, station)).status == 200
     assert [each["control_id"] for each in await run(der.controls, station.id)] == ["C1"]
     await send(ask, "ClearDERControl", {"isDefault": True, "controlId": "C1"}, station)

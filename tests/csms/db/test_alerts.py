@@ -16,9 +16,10 @@ from csms.device_model.store import device_variables
 from csms.firmware.store import campaign_members, campaigns
 from csms.roaming.received import store_object
 from csms.roaming.tables import roaming_deliveries, roaming_objects, roaming_partners
+from csms.session_metrics.store import session_metrics
 from csms.settlements.tables import journal_reviews
 from csms.station_security.store import station_certificates
-from csms.stations.tables import connectors, session_metrics, stations
+from csms.stations.tables import connectors, stations
 from csms.telemetry.tables import telemetry_states
 from csms.webhooks.rules import BACK_OFF_S
 from v2g.errors import RefusedError

@@ -9,10 +9,10 @@ from sqlalchemy import Connection, update
 from csms.db.store import Store
 from csms.dispatch import store as der
 from csms.fleets import store as fleets
+from csms.fleets import tables
 from csms.fleets.rules import Fleet
 from csms.sites.rules import Place, Site
 from csms.smart_charging import store as charging
-from csms.smart_charging import tables
 from csms.smart_charging.charging_plans import ProfileTemplate, TemplatePeriod, from_template, share_profile
 from csms.smart_charging.rules import Needs
 from csms.stations import store as stations

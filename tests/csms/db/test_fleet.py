@@ -7,12 +7,15 @@ from sqlalchemy import Connection, text
 
 from csms.db.store import Store
 from csms.diagnostics import store as diagnostics
+from csms.display import store as display
 from csms.firmware import store as campaigns
 from csms.firmware.rules import CampaignPlan, Image, Member
 from csms.payments import store as payments
 from csms.remote_control import store as commands
 from csms.remote_control import store as remote_control
 from csms.requests import store as requests
+from csms.reservations import store as reservations
+from csms.tokens import store as tokens
 from tests.csms.databases import Cluster
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import Component, MessageContent, Variable
@@ -87,13 +90,13 @@ def test_remote_starts_orders_and_reservations(store: Store) -> None:
         assert states == {first.order_id: "Replaced", second.order_id: "Sent"}
 
         values = {"station_id": "CS", "token_type": "A", "id_token": "B", "expires_ms": 9, "updated_ms": 1}
-        reservation = commands.open_reservation(connection, **values)
-        assert commands.save_reservation(connection, "CS", reservation.reservation_id, "Used", 2, "tx")
-        assert not commands.save_reservation(connection, "CS", reservation.reservation_id, "Expired", 3)
-        assert commands.list_reservations(connection, "CS", only_active=True) == []
-        commands.save_local_list(connection, "CS", version=1, status="Accepted", updated_ms=1, entries="[]")
-        commands.save_local_list(connection, "CS", version=2, status="Accepted", updated_ms=2, entries="[]")
-        found = commands.find_local_list(connection, "CS")
+        reservation = reservations.open_reservation(connection, **values)
+        assert reservations.save_reservation(connection, "CS", reservation.reservation_id, "Used", 2, "tx")
+        assert not reservations.save_reservation(connection, "CS", reservation.reservation_id, "Expired", 3)
+        assert reservations.list_reservations(connection, "CS", only_active=True) == []
+        tokens.save_local_list(connection, "CS", version=1, status="Accepted", updated_ms=1, entries="[]")
+        tokens.save_local_list(connection, "CS", version=2, status="Accepted", updated_ms=2, entries="[]")
+        found = tokens.find_local_list(connection, "CS")
         assert found is not None
         assert found["version"] == 2
 
@@ -161,13 +164,13 @@ def test_messages_payments_swaps_and_vendors(store: Store) -> None:
     swap = BatterySwapRequest(battery_data=(battery,), event_type="BatteryIn", id_token=TOKEN, request_id=5)
 
     def work(connection: Connection) -> None:
-        assert diagnostics.next_message_id(connection, "CS") == 1
-        diagnostics.save_message(connection, "CS", info, "Accepted", 1)
-        diagnostics.save_message(connection, "CS", msgspec.structs.replace(info, id=2), "Accepted", 1)
-        assert diagnostics.next_message_id(connection, "CS") == 3
-        diagnostics.keep_only_messages(connection, "CS", [2], 2)
-        assert [each["message_id"] for each in diagnostics.list_messages(connection, "CS", shown=True)] == [2]
-        assert diagnostics.expire_messages(connection, 2**50) == 1
+        assert display.next_message_id(connection, "CS") == 1
+        display.save_message(connection, "CS", info, "Accepted", 1)
+        display.save_message(connection, "CS", msgspec.structs.replace(info, id=2), "Accepted", 1)
+        assert display.next_message_id(connection, "CS") == 3
+        display.keep_only_messages(connection, "CS", [2], 2)
+        assert [each["message_id"] for each in display.list_messages(connection, "CS", shown=True)] == [2]
+        assert display.expire_messages(connection, 2**50) == 1
         assert payments.add_settlement(connection, "CS", settled, 1)
         assert not payments.add_settlement(connection, "CS", settled, 2)
         number = payments.open_web_payment(connection, "CS", 1, 1, 10)

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, select
 
-from csms.accounts.tables import webhooks
 from csms.db.store import Store
 from csms.db.store_key import is_sealed, load_store_key, purpose, qr_purpose, seal, unseal
 from csms.key_adoption import adopt, open_store_key
 from csms.payments import store as payments
 from csms.webhooks import store as rows
 from csms.webhooks.store import Webhook
+from csms.webhooks.tables import webhooks
 from v2g.errors import ConfigError, KeyAccessError, StoreError
 from v2g.observe import Observe
 from v2g.ocpp.web_payment import QrCode

@@ -13,7 +13,7 @@ from csms.grid.config import PriceFeed
 from csms.grid.price_feed import FileReader, HttpReader, PriceFollower, Reader, expand
 from csms.grid.rules import SourceSignal
 from csms.grid.source import GridSource
-from csms.settlements.tables import grid_signals
+from csms.grid.tables import grid_signals
 from pki_tools.tree import PkiTree
 from tests.csms.api.support import serving
 from tests.csms.backend import Backend, running_backend

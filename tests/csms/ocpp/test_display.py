@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from csms.diagnostics import store as rows
+from csms.display import store as rows
 from csms.display import work as display
 from tests.csms.backend import Backend
 from tests.csms.customers import request_of

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from csms.remote_control import store as commands
+from csms.reservations import store as rows
 from csms.reservations import work as reservations
 from csms.reservations.rules import GRACE_MS, Reservation
 from tests.csms.backend import Backend
@@ -38,7 +38,7 @@ async def reserve(csms: Backend, station: ScriptedStation, status: str = "Accept
 
 async def state_of(csms: Backend, reservation: Reservation) -> str:
     """Return what became of a reservation."""
-    found = await csms.services.store.run(commands.find_reservation, reservation.reservation_id)
+    found = await csms.services.store.run(rows.find_reservation, reservation.reservation_id)
     assert found is not None
     return found.state
 
@@ -104,7 +104,7 @@ async def test_a_replaced_reservation_is_paid_from_its_replacement(csms: Backend
     first = await reserve(csms, station, evse_id=1)
     csms.clock.advance(600)
     again = await reserve(csms, station, evse_id=1, replaces=first.reservation_id)
-    found = await csms.services.store.read(commands.find_reservation, first.reservation_id)
+    found = await csms.services.store.read(rows.find_reservation, first.reservation_id)
     assert found is not None
     assert found.since_ms == again.since_ms == first.since_ms + 600_000
 
@@ -113,10 +113,10 @@ async def test_a_reservation_that_is_not_replaced_stays_as_it_was(csms: Backend)
     """H01.FR.02: the station still holds it; its fee is that of its driver, from when it was made."""
     station = await csms.booted()
     first = await reserve(csms, station, evse_id=1)
-    before = await csms.services.store.read(commands.find_reservation, first.reservation_id)
+    before = await csms.services.store.read(rows.find_reservation, first.reservation_id)
     csms.clock.advance(600)
     await reserve(csms, station, "Faulted", evse_id=2, replaces=first.reservation_id)
-    assert await csms.services.store.read(commands.find_reservation, first.reservation_id) == before
+    assert await csms.services.store.read(rows.find_reservation, first.reservation_id) == before
 
 
 async def test_a_reservation_ends_when_the_station_says_nothing(csms: Backend) -> None:
@@ -142,7 +142,7 @@ async def test_a_reservation_that_was_used_offline_is_used_though_it_expired_her
         charging = Charging(csms, station)
         await charging.event("Started", "Authorized", token=VALID, extra=extra)
         assert await state_of(csms, reservation) == "Used"
-        since = await csms.services.store.read(commands.reserved_since, station.id, charging.id)
+        since = await csms.services.store.read(rows.reserved_since, station.id, charging.id)
         assert since == reservation.since_ms > 0
 
 

@@ -5,7 +5,8 @@ from sqlalchemy import delete
 
 from csms.db.store import Store
 from csms.ocpp16 import store as numbers
-from csms.remote_control.store import match_start, open_reservation, open_start, save_start_answer
+from csms.remote_control.store import match_start, open_start, save_start_answer
+from csms.reservations.store import open_reservation
 from csms.tokens import store as tokens
 from csms.tokens.rules import Token
 from v2g.ocpp.messages.authorization import IdToken

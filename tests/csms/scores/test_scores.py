@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from benchmarks.fleets import BEGIN_MS
 from benchmarks.fleets.traffic import TRAFFIC
 from csms.accounts.rules import Role
-from csms.alerts.tables import battery_states
+from csms.batteries.tables import battery_states
 from csms.scores.work import DriftWatch
 from csms.telemetry.seal import seal_of
 from tests.cli.csms import Cli

@@ -9,7 +9,8 @@ from csms.accounts import store as access
 from csms.booking import store as reviews
 from csms.db.store import Store
 from csms.payments.store import battery_swaps
-from csms.remote_control.store import remote_starts, reservations
+from csms.remote_control.store import remote_starts
+from csms.reservations.store import reservations
 from csms.retention import store as retention
 from csms.roaming.store import Kept, put_object
 from csms.roaming.tables import roaming_objects

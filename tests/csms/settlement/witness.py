@@ -9,8 +9,8 @@ from sqlalchemy import Connection, insert, select
 
 from csms.booking import store as reviews
 from csms.booking.rules import Certificates
+from csms.grid.tables import grid_signals
 from csms.settlements.journals import JournalStore
-from csms.settlements.tables import grid_signals
 from csms.stations.store import touch
 from csms.tariffs import store as price_deliveries
 from csms.transactions import store as transactions

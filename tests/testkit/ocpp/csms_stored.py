@@ -6,11 +6,14 @@ from typing import Any, Final, NamedTuple
 
 from csms.device_model import store as device_model
 from csms.diagnostics import store as diagnostics
+from csms.display import store as display
 from csms.remote_control import store as commands
 from csms.requests import store as requests
+from csms.reservations import store as reservations
 from csms.smart_charging import store as charging
 from csms.station_security import store as security
 from csms.stations import store as stations
+from csms.tokens import store as tokens
 from tests.csms.backend import Backend
 from tests.csms.db.events import found_as
 from v2g_testkit.ocpp.case import Payload
@@ -140,7 +143,7 @@ class Stored:
                 case "TransactionEvent" if "reservationId" in each.payload:
                     states[each.payload["reservationId"]] = "Used"
         for number, state in states.items():
-            found = await self._csms.services.store.run(commands.find_reservation, number)
+            found = await self._csms.services.store.run(reservations.find_reservation, number)
             assert found is not None
             assert found.state == state, number
 
@@ -200,7 +203,7 @@ class Stored:
             elif each.action == "SendLocalList" and each.payload["updateType"] == "Differential":
                 versions.pop(each.station, None)
             elif each.action == "SendLocalList" and each.answer["status"] == "Accepted":
-                row = await self._csms.services.store.run(commands.find_local_list, each.station)
+                row = await self._csms.services.store.run(tokens.find_local_list, each.station)
                 assert row is not None
                 versions[each.station] = row["version"], each.payload["versionNumber"]
             elif each.action == "SetNetworkProfile" and each.answer["status"] == "Accepted":
@@ -266,7 +269,7 @@ class Stored:
         for key in [key for key, message in shown.items() if message.get("transactionId") in self._ended]:
             del shown[key]
         for station in {each.station for each in done if "Display" in each.action or each.action == "TransactionEvent"}:
-            rows = await self._csms.services.store.run(diagnostics.list_messages, station, shown=True)
+            rows = await self._csms.services.store.run(display.list_messages, station, shown=True)
             wanted = {number: message["message"] for (of, number), message in shown.items() if of == station}
             assert {row["message_id"]: row["document"]["message"] for row in rows} == wanted
 
