@@ -35,7 +35,7 @@ ALONE := --workers 0 --last-failed --last-failed-no-failures none --maxfail 2 --
 # A test that hangs ends its worker with a traceback of all threads, and has failed: no test takes a tenth of that time.
 HANGS := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
 
-unit: $(VENV)/compiled # six on two cores: some wait for programs and for time limits
+unit: $(VENV)/dev # six on two cores: some wait for programs and for time limits
 	$(call pytest,--workers 6 $(HANGS) $(ARGS))
 
 cover: $(VENV)/dev ## the same tests, with the lines that none of them reaches
@@ -156,11 +156,6 @@ OURS := benchmarks csms deploy docs evcc pki-tools secc v2g v2g_cli v2g_gateway 
 $(VENV)/dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install -q --disable-pip-version-check --no-compile -e '.[dev]'
 	@$(BIN)/python -m compileall -q -j 0 -x '$(UNUSED)' $(VENV)/lib/python*/site-packages $(OURS) >/dev/null || true
-	@touch $@
-
-# pytest compiles tests its own way: once here beside mypy, or in a new environment five processes each compile all.
-$(VENV)/compiled: $(VENV)/dev
-	@$(BIN)/pytest -qq --collect-only >/dev/null || true # what is broken shows when the tests run
 	@touch $@
 
 $(VENV)/release: deploy/locks/release.txt $(VENV)/dev

@@ -134,7 +134,7 @@ def test_the_first_failure_can_end_it(tmp_path: Path) -> None:
 async def test_workers_end_with_the_first_process(tmp_path: Path) -> None:
     waits = """
 import os, pathlib, time, pytest
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared():
     yield
     pathlib.Path(__file__).with_name(f"end-{os.getpid()}").touch()

@@ -220,5 +220,6 @@ def _work(session: pytest.Session, link: Connection, others: Sequence[Connection
     except (ConnectionError, KeyboardInterrupt):
         pass
     finally:
+        plugins.getplugin("runner").pytest_sessionfinish(session)  # what an ended run has set up for later tests
         capture.stop_global_capturing()
         atexit._run_exitfuncs()

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import Connection, select
 
 from csms.booking import held
 from csms.db.store import Store
 from csms.transactions.tables import transactions
 from tests.csms.settlement.witness import report
+from tests.csms.statements import before_each_statement
 from v2g.energy.settlement.intervals import Registers
 
 pytestmark = pytest.mark.requirement("R195")
@@ -109,16 +110,13 @@ def dying(store: Store, after: int) -> Iterator[None]:
     """Let a node die before its statement number `after`."""
     count = [0]
 
-    def execute(*_: Any) -> None:
+    def execute(_connection: Connection) -> None:
         count[0] += 1
         if count[0] > after:
             raise Death
 
-    event.listen(store.engine, "before_cursor_execute", execute)
-    try:
+    with before_each_statement(store, execute):
         yield
-    finally:
-        event.remove(store.engine, "before_cursor_execute", execute)
 
 
 def deliver(nodes: list[Store], chance: random.Random, told: Told) -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, select
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from csms.books import store as books
@@ -20,6 +20,7 @@ from csms.settlements.store import JournalRow
 from csms.settlements.work import settle_journal
 from tests.csms.db.books import KEY
 from tests.csms.settlement.journals import SESSION, T0, journal
+from tests.csms.statements import before_each_statement
 from tests.csms.support import STATION
 from v2g.energy.settlement.bookkeeping import period_of
 from v2g.energy.settlement.canonical import canonical
@@ -41,17 +42,14 @@ def dying(store: Store, after: int) -> Iterator[list[int]]:
     """Let the node of a store lose its connection before its statement number `after`; yield the count of them."""
     count = [0]
 
-    def execute(connection: Connection, *_: Any) -> None:
+    def execute(connection: Connection) -> None:
         if count[0] == after:
             connection.connection.dbapi_connection.close()  # type: ignore[union-attr]
             raise Death
         count[0] += 1
 
-    event.listen(store.engine, "before_cursor_execute", execute)
-    try:
+    with before_each_statement(store, execute):
         yield count
-    finally:
-        event.remove(store.engine, "before_cursor_execute", execute)
 
 
 def works() -> list[Work]:
