@@ -48,7 +48,7 @@ def test_a_download_ends_when_its_time_is_up(first: bytes) -> None:
 def test_a_full_disk_is_not_the_servers() -> None:
     full = Path("/dev/full")
     with (
-        dripping(HEAD) as url,
+        dripping(HEAD + bytes(500_000)) as url,
         full.open("wb", buffering=0) as disk,
         pytest.raises(OSError, match="No space left on device: '/dev/full'"),
     ):
