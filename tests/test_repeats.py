@@ -1,15 +1,11 @@
 """Only tests that start programs are repeated, and the last line names them."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.inner_pytest import run
 from tests.repeats import REPEATABLE
-
-ROOT = Path(__file__).parents[1]
 
 PROGRAM = """
 import pathlib, subprocess, sys
@@ -21,36 +17,16 @@ def test_program():
     assert not first
 """
 PLAIN = "\ndef test_plain():\n    assert False\n"
-CONFTEST = """
-from tests.repeats import Repeats
-from tests.workers import Workers
-def pytest_addoption(parser):
-    parser.addoption("--workers", type=int, default=0)
-    parser.addoption("--repeated", action="store_true")
-def pytest_configure(config):
-    config.addinivalue_line("markers", "one_worker(name): run together")
-    config.pluginmanager.register(Repeats())
-    if config.getoption("--workers"):
-        config.pluginmanager.register(Workers(config.getoption("--workers")))
-"""
-
-
-def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    (folder / "conftest.py").write_text(CONFTEST)
-    chosen = ["-q", "--rootdir", str(folder), "-c", "/dev/null", *options, str(folder)]
-    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # the others take seconds to load
-    command = [sys.executable, "-m", "pytest", *chosen]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
 @pytest.mark.long  # runs pytest
 @pytest.mark.parametrize("workers", ["2", "0"])
 def test_a_test_of_a_program_may_fail_once(tmp_path: Path, workers: str) -> None:
     grouped = PROGRAM.replace("def test_program", 'import pytest\n@pytest.mark.one_worker("a")\ndef test_program')
-    (tmp_path / "test_it.py").write_text(f"{grouped}\ndef test_right():\n    pass\n")
+    tests = f"{grouped}\ndef test_right():\n    pass\n"
     kept = ("-o", f"cache_dir={tmp_path}/cache")
-    assert run(tmp_path, "--workers", workers, *kept).returncode == REPEATABLE
-    again = run(tmp_path, "--last-failed", "--repeated", *kept)
+    assert run(tmp_path, tests, "--workers", workers, *kept).returncode == REPEATABLE
+    again = run(tmp_path, tests, "--last-failed", "--repeated", *kept)
     assert (again.returncode, again.stdout.splitlines()[-2:][0][:11]) == (0, "1 repeated:"), again.stdout
 
 
@@ -58,22 +34,18 @@ def test_a_test_of_a_program_may_fail_once(tmp_path: Path, workers: str) -> None
 @pytest.mark.parametrize("workers", ["2", "0"])
 def test_any_other_failure_is_one(tmp_path: Path, workers: str) -> None:
     grouped = PLAIN.replace("def", 'import pytest\n@pytest.mark.one_worker("a")\ndef')
-    (tmp_path / "test_it.py").write_text(PROGRAM + grouped)
     kept = ("-o", f"cache_dir={tmp_path}/cache")
-    first = run(tmp_path, "--workers", workers, *kept)
+    first = run(tmp_path, PROGRAM + grouped, "--workers", workers, *kept)
     assert first.returncode == pytest.ExitCode.TESTS_FAILED
-    again = run(tmp_path, "--last-failed", *kept)
+    again = run(tmp_path, PROGRAM + grouped, "--last-failed", *kept)
     assert "1 failed, 1 passed" in again.stdout, "both are known by their names without a group"
 
 
 def test_a_serial_line_is_one_of_real_time(tmp_path: Path) -> None:
-    (tmp_path / "test_it.py").write_text(
-        "import os\ndef test_line():\n    os.open(os.ttyname(os.openpty()[1]), os.O_RDWR)\n    assert False\n"
-    )
-    assert run(tmp_path).returncode == REPEATABLE
+    line = "import os\ndef test_line():\n    os.open(os.ttyname(os.openpty()[1]), os.O_RDWR)\n    assert False\n"
+    assert run(tmp_path, line).returncode == REPEATABLE
 
 
 def test_a_run_without_a_cache_ends_as_well(tmp_path: Path) -> None:
     """As those of mutants."""
-    (tmp_path / "test_it.py").write_text(PROGRAM)
-    assert run(tmp_path, "-p", "no:cacheprovider").returncode == REPEATABLE
+    assert run(tmp_path, PROGRAM, "-p", "no:cacheprovider").returncode == REPEATABLE

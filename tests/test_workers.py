@@ -1,27 +1,14 @@
 """Each test runs once, in the worker of its name, and is reported as it would be without workers."""
 
-import os
 import re
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tests.inner_pytest import run, start
 from tests.waiting import until
 
-ROOT = Path(__file__).parents[1]
-
-CONFTEST = """
-from tests.workers import Workers
-def pytest_addoption(parser):
-    parser.addoption("--workers", type=int, default=0)
-def pytest_configure(config):
-    config.addinivalue_line("markers", "one_worker(name): run together")
-    if config.getoption("--workers"):
-        config.pluginmanager.register(Workers(config.getoption("--workers")))
-"""
 TESTS = """
 import os, pathlib, pytest
 def note(what):
@@ -71,21 +58,6 @@ def test_without(broken):
 """
 
 
-def run(folder: Path, tests: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(folder, tests, *options), cwd=ROOT, env=ALONE, capture_output=True, text=True)
-
-
-def command(folder: Path, tests: str, *options: str) -> list[str]:
-    (folder / "conftest.py").write_text(CONFTEST)
-    (folder / "test_it.py").write_text(tests)
-    chosen = ["-q", "--rootdir", str(folder), "-c", "/dev/null", "-p", "no:cacheprovider", *options]
-    return [sys.executable, "-m", "pytest", *chosen, str(folder)]
-
-
-ALONE = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-"""The other plugins take seconds to load."""
-
-
 def test_each_test_runs_once_and_those_of_a_name_in_one_worker(tmp_path: Path) -> None:
     done = run(tmp_path, TESTS + CRASH, "--workers", "3")
     ran = [line.split() for line in (tmp_path / "ran").read_text().splitlines()]
@@ -133,7 +105,7 @@ def test_the_first_failure_can_end_it(tmp_path: Path) -> None:
 @pytest.mark.long  # runs pytest
 async def test_workers_end_with_the_first_process(tmp_path: Path) -> None:
     waits = """
-import os, pathlib, time, pytest
+import multiprocessing, os, pathlib, pytest
 @pytest.fixture(scope="session")
 def shared():
     yield
@@ -141,12 +113,9 @@ def shared():
 @pytest.mark.parametrize("n", range(50))
 def test_waits(n, shared):
     pathlib.Path(__file__).with_name(f"begin-{os.getpid()}").touch()
-    time.sleep(0.05)
+    multiprocessing.parent_process().join()
 """
-    program = subprocess.Popen(
-        command(tmp_path, waits, "--workers", "2"), cwd=ROOT, env=ALONE, stdout=subprocess.DEVNULL
-    )
-    await until(lambda: len(list(tmp_path.glob("begin-*"))) == 2)
-    program.kill()
-    program.wait()
-    await until(lambda: len(list(tmp_path.glob("end-*"))) == 2)
+    with start(tmp_path, waits, "--workers", "2") as program:
+        await until(lambda: len(list(tmp_path.glob("begin-*"))) == 2)
+        program.kill()
+        await until(lambda: len(list(tmp_path.glob("end-*"))) == 2)

@@ -187,7 +187,7 @@ class _Reports:
 
 
 def _given(link: Connection) -> Iterator[int]:
-    """Yield the places of tests until there are no more, or nobody is left to report to."""
+    """Yield the places of tests until all are given, or the first process has ended."""
     try:
         while tests := link.recv():
             yield from tests
