@@ -49,9 +49,7 @@ audit: Final = declare_table(
     sa.Index(None, "caller", "id"),
 )
 
-
 store_keys: Final = declare_table("store_keys", sa.Column("fingerprint", sa.String(32), primary_key=True))
-
 
 users: Final = declare_table(
     "users",

@@ -271,7 +271,7 @@ def source_stated_ms(connection: Connection, source: str) -> int | None:
 def save_source(connection: Connection, site: SiteLimits, stated: SourceSignal, now_ms: int) -> GridSignal | None:
     """Store what a source states; return the grid signal that then follows from all sources, None if unchanged.
 
-    Sources that are no longer configured are removed.
+    Sources that the configuration does not name are removed.
     """
     lock(connection, (_ALL_SOURCES,))  # else two nodes could each miss what the other stores
     key = grid_sources.c.source

@@ -34,7 +34,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One request, of the route `operation`. `headers` have names in lower case; `request` is the body as JSON text.
 
     `request` is None without a body or where it must not be stored. `identify` authenticates the caller again. `gone`:
-    whether the client has closed its connection.
+    whether the client has closed its connection. `only_reads`, `large`: as its operation.
     """
 
     backend: Backend

@@ -57,7 +57,7 @@ def save_reservation(
 ) -> bool:  # fmt: skip
     """Store the state of a reservation. False: that station has no such active one.
 
-    One that has expired here may have been used: its station was offline meanwhile, or told too late.
+    One that has expired here may have been used: its station was offline meanwhile, or learnt of it too late.
     """
     where = (reservations.c.reservation_id == reservation_id) & (reservations.c.station_id == station_id)
     where &= reservations.c.state.in_({*ACTIVE, "Expired"} if state == "Used" else ACTIVE)

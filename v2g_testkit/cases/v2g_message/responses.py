@@ -50,7 +50,7 @@ class MessageResponses(ScriptedResponses):
     limits: ClassVar[ModuleType]
     values: ClassVar[Writer[Element]]
     status: ClassVar[Callable[[DcStatus, int], Element]]
-    planned: ClassVar[Callable[..., PowerSchedule | None]]
+    schedules: ClassVar[ModuleType]
 
     option: ClassVar[str] = "ExternalPayment"
     """The way of payment that is offered."""
@@ -109,7 +109,7 @@ class MessageResponses(ScriptedResponses):
         chosen = getattr(request, "sa_schedule_tuple_id", getattr(profile, "sa_schedule_tuple_id", 1))
         if chosen != 1:
             self.facts.append(f"selects schedule {chosen}, which is not offered")
-        plan = type(self).planned(profile)
+        plan: PowerSchedule | None = self.schedules.planned(profile)
         most = max((step.power_w for step in plan.steps), default=0) if plan is not None else 0
         if most > POWER_W:
             self.facts.append(f"states a charging profile of {most} W, PMax is {POWER_W} W")
@@ -165,7 +165,7 @@ class Responses2(MessageResponses):
     limits: ClassVar[ModuleType] = types_2
     values = VALUES_2
     status: ClassVar[Callable[[DcStatus, int], Element]] = status_2
-    planned: ClassVar[Callable[..., PowerSchedule | None]] = schedules_2.planned
+    schedules: ClassVar[ModuleType] = schedules_2
 
     def _stops(self, request: Any) -> bool:
         return bool(request.charge_progress is types_2.ChargeProgress.Stop)
@@ -263,7 +263,7 @@ class ResponsesDin(MessageResponses):
     limits: ClassVar[ModuleType] = types_din
     values = VALUES_DIN
     status: ClassVar[Callable[[DcStatus, int], Element]] = status_din
-    planned: ClassVar[Callable[..., PowerSchedule | None]] = schedules_din.planned
+    schedules: ClassVar[ModuleType] = schedules_din
 
     def _stops(self, request: Any) -> bool:
         return not request.ready_to_charge_state
