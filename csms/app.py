@@ -29,6 +29,7 @@ from csms.db.store import Store, address, open_store
 from csms.db.store_key import StoreKey
 from csms.direct_payments.store import open_payments
 from csms.direct_payments.work import DirectClient
+from csms.dispatch.rules import Orders
 from csms.grid.shares import GridShares
 from csms.grid.source import GRID_SIGNAL, GridSource
 from csms.http.server import Api
@@ -40,7 +41,7 @@ from csms.scores.work import DriftWatch
 from csms.services import Services
 from csms.settlements.journals import JournalStore
 from csms.sites.rules import Overloads
-from csms.smart_charging.rules import Orders, StationAbilities
+from csms.smart_charging.rules import StationAbilities
 from csms.station_security.authority import StationCa
 from csms.stations.last_seen import LastSeen
 from csms.telemetry.seal import TelemetrySeal, open_seal

@@ -10,7 +10,7 @@ from csms.accounts import tables
 from csms.accounts.rules import IDLE_MS, NAME, SESSION_MS, Permission, Principal, Role, Sites, is_over
 from csms.accounts.tables import api_tokens, audit, idempotency_keys, user_passkeys, user_sessions, users
 from csms.db.base import AnyRow, newest, page
-from csms.smart_charging import store as charging
+from csms.sites import store as site_store
 from v2g import typed_json
 from v2g.errors import RefusedError
 
@@ -35,7 +35,7 @@ def sites_of(connection: Connection, names: str | None) -> Sites | None:
     if names is None:
         return None
     known = typed_json.decode(names, frozenset[str])
-    found = filter(None, (charging.site(connection, name) for name in sorted(known)))
+    found = filter(None, (site_store.site(connection, name) for name in sorted(known)))
     return Sites(known, frozenset(place.station_id for site in found for place in site.places))
 
 
@@ -44,7 +44,7 @@ def sites_text(connection: Connection, names: Collection[str] | None) -> str | N
     if names is None:
         return None
     for name in names:
-        if charging.site(connection, name) is None:
+        if site_store.site(connection, name) is None:
             raise RefusedError(f"there is no site {name}", reason="site", hint="store the site first")
     return _encode(sorted(set(names))).decode()
 

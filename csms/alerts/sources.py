@@ -17,7 +17,7 @@ from csms.firmware.store import campaign_members, campaigns
 from csms.roaming.tables import roaming_deliveries, roaming_objects, roaming_partners
 from csms.session_metrics import store as session_metrics
 from csms.settlements.tables import journal_reviews
-from csms.smart_charging.tables import sites
+from csms.sites.store import sites
 from csms.station_security.store import station_certificates
 from csms.stations.tables import connectors, stations
 from csms.telemetry import store as telemetry_pending

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from csms.booking.held import OPEN
 from csms.books.tables import billed
 from csms.db.base import AnyColumn, AnySelect
-from csms.smart_charging import store as charging
+from csms.sites import store as site_store
 from csms.tariffs.tables import transaction_costs, transaction_plans
 from csms.transactions.tables import booked_transactions, held_transactions, transaction_totals
 from v2g.units import LAST_MS
@@ -170,7 +170,7 @@ def _grouping(
     if by == "site":
         sites = {
             (place.station_id, place.evse_id): site.id
-            for site in charging.all_sites(connection)
+            for site in site_store.all_sites(connection)
             for place in site.places
         }
         return (_totals.station_id, _totals.evse_id), table, lambda *place: sites.get(place, "")

@@ -6,6 +6,7 @@ import msgspec
 from msgspec.structs import asdict
 
 from csms.accounts.rules import Permission
+from csms.dispatch import der_controls
 from csms.dispatch import store as rows
 from csms.dispatch.der import DerService
 from csms.dispatch.work import Dispatch, Dispatched
@@ -14,7 +15,6 @@ from csms.http.operations import Page, get, post, to_station
 from csms.http.parameters import AtStation, Paged, StationId, newest_first, shown
 from csms.requests.work import Asked
 from csms.settlements import store as records
-from csms.smart_charging import store as charging
 from v2g.energy.grid_signal import ALL, ConnectionPoint
 from v2g.ocpp.messages.base import EnergyTransferMode
 from v2g.ocpp.messages.der_control import (
@@ -154,9 +154,9 @@ async def dispatch_setpoint(call: Call, body: SetPoint) -> tuple[Dispatched, ...
 
 
 @get("/dispatch/course", Permission.READ_ENERGY)
-async def read_dispatch_course(call: Call, from_ms: UtcMs) -> tuple[charging.CoursePoint, ...]:
+async def read_dispatch_course(call: Call, from_ms: UtcMs) -> tuple[rows.CoursePoint, ...]:
     """Return, by minute, set-points that were asked for, what vehicles followed of them, and their power."""
-    return tuple(await call.run(charging.course, from_ms))
+    return tuple(await call.run(rows.course, from_ms))
 
 
 @get("/offer-decisions", Permission.READ_ENERGY)
@@ -189,7 +189,7 @@ async def allow_energy_transfer(call: Call, station_id: StationId, body: Allowed
 @get("/stations/{station_id}/der-controls", Permission.READ_ENERGY)
 async def list_der_controls(call: Call, station_id: StationId) -> tuple[HeldControl, ...]:
     """List the DER controls that a station holds."""
-    return shown(await call.run(rows.controls, station_id), tuple[HeldControl, ...])
+    return shown(await call.run(der_controls.controls, station_id), tuple[HeldControl, ...])
 
 
 @to_station("POST", "/der-controls", Permission.WRITE_ENERGY)
@@ -213,4 +213,4 @@ async def clear_der_controls(call: Call, parameters: WhichControls) -> ClearDERC
 @get("/stations/{station_id}/der-alarms", Permission.READ_ENERGY)
 async def list_der_alarms(call: Call, parameters: AtStation) -> Page[DerAlarm]:
     """List a station's DER alarms, newest first (R05)."""
-    return await newest_first(call, parameters, DerAlarm, "id", rows.alarms, parameters.station_id)
+    return await newest_first(call, parameters, DerAlarm, "id", der_controls.alarms, parameters.station_id)

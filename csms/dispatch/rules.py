@@ -1,11 +1,14 @@
-"""Bidirectional transfer: profiles that carry set-points, and reports of DER controls.
+"""Set-points for vehicles, profiles that carry them, and reports of DER controls.
 
 Powers are W, positive into the vehicle, negative out of it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+
+import msgspec
 
 from csms.smart_charging.rules import DISPATCH_LEVEL, DISPATCH_PROFILE
+from v2g.energy.grid_signal import ALL, ConnectionPoint
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.messages.der_control import MEMBERS, ReportDERControlRequest, SetDERControlRequest
 from v2g.ocpp.messages.smart_charging import ChargingScheduleUpdate
@@ -60,3 +63,43 @@ def reported(report: ReportDERControlRequest) -> Iterator[tuple[SetDERControlReq
             default = getattr(held, "is_default", True)  # two kinds are always defaults, and never superseded
             control = SetDERControlRequest(is_default=default, control_id=held.id, control_type=kind, **{member: value})
             yield control, getattr(held, "is_superseded", False)
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """A set-point (W, positive into the vehicles) for the vehicles of some stations, of all when None.
+
+    `until_ms`: when it expires without renewal (UTC). `parts`: each vehicle's own set-point, by its name in plans; then
+    nothing is split, and vehicles without one get none. `fleet`: whose plan they follow, `planned_w`: what it says.
+    `evses`: those behind its connection point, as `STATION/EVSE`; None for all of its stations.
+    """
+
+    setpoint_w: int
+    stations: frozenset[str] | None
+    frequency: bool
+    pull_s: int | None
+    until_ms: int
+    parts: Mapping[str, int] | None = None
+    fleet: str = ""
+    planned_w: int = 0
+    connection_point: ConnectionPoint = ALL
+    evses: frozenset[str] | None = None
+
+    def concerns(self, station_id: str) -> bool:
+        """Return whether it applies to a station."""
+        return self.stations is None or station_id in self.stations
+
+    def meets(self, other: "Order") -> bool:
+        """Return whether both may be for the same vehicle: the later one counts."""
+        if self.evses is not None and other.evses is not None:
+            return bool(self.evses & other.evses)
+        return self.stations is None or other.stations is None or bool(self.stations & other.stations)
+
+
+class Orders:
+    """What this node knows of the vehicles that it has sent set-points. The set-points in force are in the store."""
+
+    def __init__(self) -> None:
+        self.unsure: set[tuple[str, str]] = set()
+        """Stations and transactions whose answer was lost: unknown whether they received their part."""
+        self.noted_ms = 0
+        """The minute (UTC) up to which their course is stored."""

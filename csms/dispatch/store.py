@@ -1,138 +1,105 @@
-"""DER controls as stations hold them, and their alarms (block R)."""
+"""Set-points in force of nodes, what vehicles have followed of them, and the stations that may hold some."""
 
-from typing import Any, Final
+from collections.abc import Collection
+from typing import Final
 
 import msgspec
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Connection,
-    Index,
-    String,
-    Text,
-    delete,
-    exists,
-    func,
-    insert,
-    select,
-    update,
+from sqlalchemy import BigInteger, Column, Connection, Integer, String, Text, case, cast, func, select
+
+from csms.db.base import declare_table
+from csms.db.bulk import upsert_rows
+from csms.db.leases import lock
+from csms.dispatch.rules import Order
+from csms.smart_charging import store as charging
+from csms.smart_charging.rules import DISPATCH_PROFILE, LONGEST_SETPOINT_MS
+from csms.smart_charging.tables import dynamic_schedules
+from v2g import typed_json
+
+_ORDERS: Final = "dispatch orders"
+"""Name of a lock; no station has it, as there is a blank in it."""
+
+dispatch_course: Final = declare_table(
+    "dispatch_course",
+    Column("at_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("node", String(64), primary_key=True),
+    Column("asked_w", BigInteger, nullable=False),
+    Column("accepted_w", BigInteger, nullable=False),
+    Column("delivered_w", BigInteger),
+    Column("vehicles", Integer, nullable=False),
 )
+"""Minute by minute: set-points that a node was asked for, what vehicles follow of them, and their power."""
 
-from csms.db.base import declare_table, newest, row_id
-from v2g.ocpp.messages.der_control import NotifyDERAlarmRequest, SetDERControlRequest
-
-der_controls: Final = declare_table(
-    "der_controls",
-    Column("station_id", String(48), primary_key=True),
-    Column("control_id", String(36), primary_key=True),
-    Column("control_type", String(32), nullable=False),
-    Column("is_default", Boolean, nullable=False),
-    Column("superseded", Boolean, nullable=False),
-    Column("started", Boolean, nullable=False),
-    Column("updated_ms", BigInteger, nullable=False),
-    Column("document", Text, nullable=False),
+dispatch_orders: Final = declare_table(
+    "dispatch_orders", Column("node", String(64), primary_key=True), Column("document", Text, nullable=False)
 )
-
-der_alarms: Final = declare_table(
-    "der_alarms",
-    Column("id", row_id, primary_key=True),
-    Column("station_id", String(48), nullable=False),
-    Column("control_type", String(32), nullable=False),
-    Column("fault", String(24), nullable=False),
-    Column("ended", Boolean, nullable=False),
-    Column("at_ms", BigInteger, nullable=False),
-    Column("extra", Text, nullable=False),
-    Index(None, "station_id", "at_ms"),
-)
+"""Set-points in force of a node."""
 
 
-def save_control(
-    connection: Connection, station_id: str, control: SetDERControlRequest, now_ms: int, *, superseded: bool = False
-) -> None:
-    """Store a control that a station holds, replacing one of the same id."""
-    values = {
-        "control_type": control.control_type,
-        "is_default": control.is_default,
-        "superseded": superseded,
-        "updated_ms": now_ms,
-        "document": msgspec.json.encode(control).decode(),
+class CoursePoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Set-points in a minute from `at_ms` (UTC) on, W, negative out of vehicles: asked for, what `vehicles` vehicles
+    follow of them, and the power of these, None where that of one is unknown."""
+
+    at_ms: int
+    asked_w: int
+    accepted_w: int
+    delivered_w: int | None
+    vehicles: int
+
+
+def note_course(connection: Connection, node: str, point: CoursePoint) -> None:
+    """Store a node's point, replacing one of the same minute."""
+    upsert_rows(connection, dispatch_course, [{"node": node} | msgspec.structs.asdict(point)])
+
+
+def put_order(connection: Connection, node: str, order: Order, now_ms: int) -> None:
+    """Put a set-point of a node in force, in place of all nodes' set-points for the same vehicles, so that the one that
+    is stored last counts (Q04)."""
+    lock(connection, (_ORDERS,))
+    before = _orders(connection)
+    left = {
+        name: [each for each in found if each.until_ms > now_ms and not each.meets(order)]
+        for name, found in before.items()
     }
-    key = (der_controls.c.station_id == station_id) & (der_controls.c.control_id == control.control_id)
-    if connection.execute(update(der_controls).where(key).values(**values)).rowcount == 0:
-        connection.execute(
-            insert(der_controls).values(station_id=station_id, control_id=control.control_id, started=False, **values)
-        )
+    left[node] = [*left.get(node, ()), order]
+    changed = [name for name, found in left.items() if found != before.get(name)]
+    rows = [{"node": name, "document": msgspec.json.encode(left[name]).decode()} for name in changed]
+    upsert_rows(connection, dispatch_orders, rows)
 
 
-def supersede(connection: Connection, station_id: str, control_ids: tuple[str, ...], now_ms: int) -> None:
-    """Mark controls as superseded (R04.FR.03, FR.06)."""
-    key = (der_controls.c.station_id == station_id) & der_controls.c.control_id.in_(control_ids)
-    connection.execute(update(der_controls).where(key).values(superseded=True, updated_ms=now_ms))
+def orders(connection: Connection, node: str, living: Collection[str], now_ms: int) -> list[Order]:
+    """Return the set-points in force of a node; the first of those that are `living` has also those of the others."""
+    first = node == min(living, default=node)
+    found = sorted(_orders(connection).items())
+    mine = (each for name, each in found if name == node or (first and name not in living))
+    return [order for each in mine for order in each if order.until_ms > now_ms]
 
 
-def start_stop(connection: Connection, station_id: str, control_id: str, now_ms: int, *, started: bool) -> None:
-    """Mark a scheduled control as started, or delete an ended one (R04.FR.10, FR.20, FR.22)."""
-    key = (der_controls.c.station_id == station_id) & (der_controls.c.control_id == control_id)
-    if started:
-        connection.execute(update(der_controls).where(key).values(started=True, updated_ms=now_ms))
-    else:
-        connection.execute(delete(der_controls).where(key))
+def _orders(connection: Connection) -> dict[str, list[Order]]:
+    rows = connection.execute(select(dispatch_orders))
+    return {row.node: typed_json.decode(row.document, list[Order]) for row in rows}
 
 
-def clear_controls(
-    connection: Connection, station_id: str, *, is_default: bool, control_type: str | None, control_id: str | None
-) -> int:
-    """Delete cleared controls (R04.FR.44 to FR.46); return how many."""
-    columns = der_controls.c
-    wanted = {"control_type": control_type, "control_id": control_id}
-    key = [columns[name] == value for name, value in wanted.items() if value is not None]
-    where = (columns.station_id == station_id, columns.is_default.is_(is_default), *key)
-    return connection.execute(delete(der_controls).where(*where)).rowcount
+def course(connection: Connection, from_ms: int) -> list[CoursePoint]:
+    """Return the points of all nodes together, from a time on."""
+    there = dispatch_course.c
+    summed = (there.asked_w, there.accepted_w, there.vehicles)
+    sums = [cast(func.sum(each), BigInteger).label(each.name) for each in summed]  # PostgreSQL: NUMERIC
+    known = func.count(there.delivered_w) == func.count()
+    delivered = case((known, cast(func.sum(there.delivered_w), BigInteger))).label("delivered_w")
+    query = select(there.at_ms, *sums, delivered).where(there.at_ms >= from_ms)
+    rows = connection.execute(query.group_by(there.at_ms).order_by(there.at_ms))
+    return [CoursePoint(**row._mapping) for row in rows]
 
 
-def controls(connection: Connection, station_id: str) -> list[dict[str, Any]]:
-    """Return a station's controls, by id."""
-    query = select(der_controls).where(der_controls.c.station_id == station_id).order_by(der_controls.c.control_id)
-    return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in connection.execute(query)]
+def dispatched_stations(connection: Connection, now_ms: int) -> list[str]:
+    """Return the stations that may have valid dynamic profiles."""
+    recent = dynamic_schedules.c.updated_ms > now_ms - LONGEST_SETPOINT_MS
+    return list(connection.execute(select(dynamic_schedules.c.station_id).where(recent).distinct()).scalars())
 
 
-def documents(connection: Connection, prefix: str) -> dict[str, dict[str, str]]:
-    """Return the controls of all stations whose ids begin so: their documents by station and id."""
-    columns = der_controls.c
-    query = select(columns.station_id, columns.control_id, columns.document)
-    found: dict[str, dict[str, str]] = {}
-    for row in connection.execute(query.where(columns.control_id.startswith(prefix, autoescape=True))):
-        found.setdefault(row.station_id, {})[row.control_id] = row.document
-    return found
-
-
-def add_alarm(connection: Connection, station_id: str, alarm: NotifyDERAlarmRequest, at_ms: int) -> None:
-    """Store an alarm, or its end (R05)."""
-    connection.execute(
-        insert(der_alarms).values(
-            station_id=station_id,
-            control_type=alarm.control_type,
-            fault=alarm.grid_event_fault or "",
-            ended=bool(alarm.alarm_ended),
-            at_ms=at_ms,
-            extra=alarm.extra_info or "",
-        )
-    )
-
-
-def active_alarms(connection: Connection) -> set[tuple[str, str]]:
-    """Return the stations and faults of alarms that have not ended. A station has one alarm at a time: of one that
-    another takes over it reports no end (R05.FR.03, FR.04)."""
-    there, end = der_alarms.c, der_alarms.alias().c
-    begun = select(func.max(there.id)).where(there.ended.is_(False)).group_by(there.station_id)
-    later = (end.station_id == there.station_id) & (end.id > there.id)
-    over = exists().where(later, end.ended, end.fault.in_((there.fault, "")))
-    query = select(there.station_id, there.fault).where(there.id.in_(begun), there.fault != "", ~over)
-    return {(station_id, fault) for station_id, fault in connection.execute(query)}
-
-
-def alarms(connection: Connection, before: int | None, limit: int, station_id: str) -> list[dict[str, object]]:
-    """Return a station's newest alarms, the newest first: of those below the number `before`."""
-    query = newest(der_alarms, before, limit, station_id=station_id)
-    return [dict(row._mapping) for row in connection.execute(query)]
+def forget_dispatch(connection: Connection, station_id: str, now_ms: int) -> None:
+    """Delete the dynamic profiles of dispatch: the station no longer has any."""
+    for evse_id, _, held in charging.profiles(connection, station_id):
+        if held.id == DISPATCH_PROFILE + evse_id and held.charging_profile_kind == "Dynamic":
+            charging.clear_profiles(connection, station_id, now_ms, profile_id=held.id)
+            charging.put_back(connection, station_id, held.id, None)

@@ -10,8 +10,9 @@ import msgspec
 
 from csms.cluster.feed import FeedEvent
 from csms.cluster.precedence import for_each
-from csms.dispatch import store as der
-from csms.dispatch.rules import dispatch_profile, reported, setpoint_update
+from csms.dispatch import der_controls as der
+from csms.dispatch import store as rows
+from csms.dispatch.rules import Order, Orders, dispatch_profile, reported, setpoint_update
 from csms.fleets import store as fleets
 from csms.fleets.rules import vehicle_id
 from csms.grid.limits import chains, least_w, unbound
@@ -23,11 +24,12 @@ from csms.requests import store as requests
 from csms.requests.store import UNANSWERED
 from csms.requests.work import call, failure
 from csms.services import HandlerContext, Services
+from csms.sites import store as site_store
 from csms.sites.rules import Known, Place, PowerRange, Site, bound, kept_shares
 from csms.sites.work import look_at
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import share_profile
-from csms.smart_charging.rules import DISPATCH_PROFILE, Needs, Order, Orders
+from csms.smart_charging.rules import DISPATCH_PROFILE, Needs
 from csms.smart_charging.work import SmartCharging
 from csms.transactions import powers as running_powers
 from csms.transactions import store as transactions
@@ -117,7 +119,7 @@ class Dispatch:
         services = self._services
         evses = None
         if connection_point != ALL:
-            sites = await services.store.read(charging.all_sites)
+            sites = await services.store.read(site_store.all_sites)
             about = (GridLimit(connection_point=connection_point, direction="import", limit_w=0),)
             if refusal := unbound(about, sites):
                 raise RefusedError(
@@ -183,16 +185,16 @@ class Dispatch:
         booted = {each.station_id for each in events if each.kind == _BOOTED and each.data.get("reason") != "Triggered"}
         if not booted:
             return
-        dispatched = await services.store.read(charging.dispatched_stations, services.clock.utc_ms())
+        dispatched = await services.store.read(rows.dispatched_stations, services.clock.utc_ms())
         for station_id in dispatched:
             if station_id in booted and station_id in services.connections.connected_here():
-                await services.store.run(charging.forget_dispatch, station_id, services.clock.utc_ms())
+                await services.store.run(rows.forget_dispatch, station_id, services.clock.utc_ms())
                 services.feed.publish(_UNSURE, station_id, {"vehicles": []})  # another node may have looked too early
 
     async def _begin(self, order: Order, *, keep_up: bool) -> list[Dispatched]:
         services = self._services
         with services.precedence.command():  # reports wait from now on
-            await services.store.run(charging.put_order, services.feed.node, order, services.clock.utc_ms())
+            await services.store.run(rows.put_order, services.feed.node, order, services.clock.utc_ms())
             return await self._carry_out(order, keep_up=keep_up)
 
     async def _carry_out(self, order: Order, *, keep_up: bool) -> list[Dispatched]:
@@ -347,7 +349,7 @@ class Dispatch:
                 least_out_w=each.needs.least_discharge_w,
             )
         at_place = {each.evse: each for each in vehicles}
-        for site in await services.store.read(charging.all_sites):
+        for site in await services.store.read(site_store.all_sites):
             here = [at_place[place.id] for place in site.places if place.id in at_place]
             if not here:
                 continue
@@ -457,7 +459,7 @@ class Dispatch:
 async def in_force(services: Services) -> list[Order]:
     """Return the set-points that this node keeps up: its own, and those of nodes that are gone. Raises StoreError."""
     living = services.feed.nodes()
-    return await services.store.read(charging.orders, services.feed.node, living, services.clock.utc_ms())
+    return await services.store.read(rows.orders, services.feed.node, living, services.clock.utc_ms())
 
 
 _MINUTE_MS: Final = 60_000
@@ -478,14 +480,14 @@ async def note(services: Services) -> None:
     stations = frozenset(station for station, _ in followed)
     running = await services.store.read(running_powers.powers, stations, now_ms - running_powers.FRESH_MS)
     powers = {(each.station_id, each.transaction_id): each.watts for each in running}
-    point = charging.CoursePoint(
+    point = rows.CoursePoint(
         at_ms=at_ms,
         asked_w=sum(each.setpoint_w for each in standing),
         accepted_w=sum(followed.values()),
         delivered_w=running_powers.flow_of([powers.get(key) for key in followed]).watts,
         vehicles=len(followed),
     )
-    await services.store.run(charging.note_course, services.feed.node, point)
+    await services.store.run(rows.note_course, services.feed.node, point)
     for order in {each.fleet: each for each in standing if each.fleet}.values():
         of_fleet = [key for key in followed if vehicle_id(*key) in (order.parts or {})]
         of_plan = fleets.FleetPoint(

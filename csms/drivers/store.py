@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, select
 
-from csms.smart_charging import store as charging
+from csms.sites import store as site_store
 from csms.stations.tables import connectors
 from csms.tariffs import store as tariffs
 from csms.tariffs.store import Scope
@@ -73,7 +73,7 @@ def session(connection: Connection, station_id: str, transaction_id: str, now_ms
 
 def _site(connection: Connection, station_id: str, evse_id: int) -> str:
     """Return the site of an EVSE, "" without one."""
-    for site in charging.all_sites(connection):
+    for site in site_store.all_sites(connection):
         if any(each.station_id == station_id and evse_id in (0, each.evse_id) for each in site.places):
             return site.id
     return ""

@@ -15,7 +15,7 @@ from csms.requests import store as requests
 from csms.requests.work import deliver
 from csms.reservations import store as reservations
 from csms.services import Services
-from csms.smart_charging import store as charging
+from csms.sites import store as site_store
 from csms.stations.last_seen import LastSeen
 from csms.transactions import store as transactions
 from v2g.energy.settlement.pieces import zone_of
@@ -287,7 +287,7 @@ def _held(connection: Connection, hours: str | None, members: list[rules.Member]
 
 def _zones(connection: Connection) -> dict[str, str]:
     """Return the time zones of stations whose site has one."""
-    sites = charging.all_sites(connection)
+    sites = site_store.all_sites(connection)
     return {place.station_id: site.zone for site in sites if site.zone for place in site.places}
 
 

@@ -11,9 +11,9 @@ from csms.grid.store import parts_of, states_of
 from csms.http.call import Call
 from csms.http.operations import get, put
 from csms.http.problems import ApiError, existing
+from csms.sites import store as site_store
 from csms.sites.api import SiteId
-from csms.smart_charging import store as charging
-from csms.smart_charging.store import all_sites
+from csms.sites.store import all_sites
 from v2g import typed_json
 from v2g.energy.grid_signal import ALL, ConnectionPoint, GridSignal, TypedGridSignal, parse_grid_signal
 
@@ -91,7 +91,7 @@ async def _hidden(call: Call) -> set[ConnectionPoint]:
 async def list_limits_of_site(call: Call, site_id: SiteId) -> tuple[LimitState, ...]:
     """List all that limits a site now, and what is announced (`from_ms` in the future), by place: fuses, limits of the
     grid, its share of those over all stations; and what flows there by the last readings of vehicles."""
-    site = existing("site", await call.run(charging.site, site_id))
+    site = existing("site", await call.run(site_store.site, site_id))
     signal = call.services[GridSource].current
     part_w = (await call.run(parts_of)).get(site.id)
     found = of_site(site, () if signal is None else signal.every_limit, part_w, call.now_ms)

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from csms.dispatch import store as der
+from csms.dispatch import der_controls as der
 from csms.grid import store as memories
 from csms.grid.config import IEEE_2030_5, AggregatedDevice, Ieee2030, der_source
 from csms.grid.der_server import AnswerError, DerServer, lfdi_in, tls_of
@@ -23,7 +23,7 @@ from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import SetpointFollower, keep_polling, time_out
 from csms.grid.source import GridSource
 from csms.services import Services
-from csms.smart_charging import store as charging
+from csms.sites import store as site_store
 from csms.transactions import powers as running_powers
 from v2g import typed_json
 from v2g.energy.grid_signal import ALL, ConnectionPoint
@@ -473,7 +473,7 @@ class DerClient:
         """Return which stations, or EVSEs of them, this device stands for."""
         if (point := self._point) is None:
             return lambda _station_id, _evse_id: True
-        before = chains(await self._services.store.read(charging.all_sites))
+        before = chains(await self._services.store.read(site_store.all_sites))
         evses = {evse for evse, points in before.items() if point in points}
         names = {station_id for station_id, _ in evses}
         return lambda station_id, evse_id: (station_id, evse_id) in evses or (not evse_id and station_id in names)

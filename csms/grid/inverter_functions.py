@@ -10,12 +10,12 @@ from typing import Final
 
 import msgspec
 
-from csms.dispatch import store as der
+from csms.dispatch import der_controls as der
 from csms.dispatch.der import DerService
 from csms.grid.limits import chains
 from csms.requests.work import for_each
 from csms.services import Services
-from csms.smart_charging import store as charging
+from csms.sites import store as site_store
 from v2g.energy.grid_signal import ALL, ConnectionPoint
 from v2g.errors import CodecError, OcppError, StoreError, V2GError
 from v2g.ieee2030_5.functions import (
@@ -163,7 +163,7 @@ class FunctionDelivery:
             return
         stations = {each for each in services.connections.connected() if services.connections.version(each) == "2.1"}
         if (point := self._point) != ALL:
-            before = chains(await services.store.read(charging.all_sites))
+            before = chains(await services.store.read(site_store.all_sites))
             stations &= {station_id for (station_id, _), points in before.items() if point in points}
         held = await services.store.read(der.documents, OWN)
         now_ms = services.clock.utc_ms()

@@ -8,6 +8,7 @@ from csms.books import api as books
 from csms.console.present import ChartLine, chart, price
 from csms.console.visit import ROOT, Visit, action, page
 from csms.dispatch import api as dispatch
+from csms.dispatch.store import CoursePoint
 from csms.fleets import api as fleets
 from csms.fleets.store import FleetPoint
 from csms.grid import api as grid
@@ -16,7 +17,6 @@ from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
 from csms.overview import api as overview
 from csms.sites import api as sites
-from csms.smart_charging.store import CoursePoint
 from csms.transactions import api as transactions
 from v2g.energy.grid_signal import TypedGridSignal
 

@@ -19,7 +19,7 @@ from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import SetpointFollower
 from csms.grid.source import GridSource
 from csms.services import Services
-from csms.smart_charging import store as charging
+from csms.sites import store as site_store
 from csms.stations.store import faulted_of
 from csms.transactions.powers import FRESH_MS, connection_readings, flow, powers
 from v2g.energy.conductors import LINES, VOLTAGE
@@ -199,7 +199,7 @@ class ScadaRegisters:
     async def _connection(self, point: ConnectionPoint, now_ms: int) -> ConnectionReading:
         """Return what a meter at the grid connection reads; nothing without one, or with several that may be its."""
         meters = await self._services.store.read(connection_readings, now_ms - FRESH_MS)
-        before = chains(await self._services.store.read(charging.all_sites))
+        before = chains(await self._services.store.read(site_store.all_sites))
         behind = {station_id for (station_id, _), points in before.items() if point in points}
         read = [reading for station_id, reading in meters.items() if point == ALL or station_id in behind]
         return read[0] if len(read) == 1 else ConnectionReading()

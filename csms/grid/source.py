@@ -11,8 +11,8 @@ from csms.db.store import Store
 from csms.grid import store as rows
 from csms.grid.limits import unbound
 from csms.grid.rules import WIDE, Governing, PriceBounds, SiteLimits, SourceSignal, governing
+from csms.sites import store as site_store
 from csms.sites.rules import Site
-from csms.smart_charging import store as charging
 from v2g.energy import grid_signal
 from v2g.energy.limits import MOST_W
 from v2g.errors import CodecError, RefusedError
@@ -114,7 +114,7 @@ class GridSource:
             )
         if refusal := self.bounds.refusal(signal.slots):
             raise RefusedError(f"grid signal: {refusal}", reason="price_out_of_bounds", hint="are prices per kWh?")
-        if refusal := unbound(signal.every_limit, await self._store.read(charging.all_sites)):
+        if refusal := unbound(signal.every_limit, await self._store.read(site_store.all_sites)):
             raise RefusedError(
                 f"grid signal: {refusal}",
                 reason="unbound",
@@ -143,7 +143,7 @@ class GridSource:
         Raises StoreError.
         """
         assert self._site is not None
-        site, sites = self._site, await self._store.read(charging.all_sites)
+        site, sites = self._site, await self._store.read(site_store.all_sites)
         if self._is_unbound("grid.connection_point", site.connection_point, sites):
             # the strictest meaning, until there is one
             site = msgspec.structs.replace(site, connection_point=grid_signal.ALL)
@@ -179,7 +179,7 @@ class GridSource:
 
     async def _name_ambiguous(self, signal: grid_signal.GridSignal) -> None:
         """Report limits that name no connection point where there are sites: they hold over all stations together."""
-        sites = [site.id for site in await self._store.read(charging.all_sites)]
+        sites = [site.id for site in await self._store.read(site_store.all_sites)]
         ambiguous = sites if signal.connection_point == grid_signal.ALL and signal.site_import_limit_w < MOST_W else []
         if ambiguous and ambiguous != self._ambiguous:
             data: dict[str, Scalar] = {"version": signal.version, "sites": ", ".join(sites)[:200]}

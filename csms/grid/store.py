@@ -15,6 +15,7 @@ from csms.db.leases import lock
 from csms.grid.limits import EvseUse, LimitState, PointPower, StationShare, share_stations, states
 from csms.grid.rules import SiteLimits, SourceSignal, combine
 from csms.grid.tables import grid_memories, grid_shares, grid_signals, grid_sources
+from csms.sites import store as site_store
 from csms.sites.rules import WANTING, Site
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import FOLLOWED_MS
@@ -110,7 +111,7 @@ def states_of(
                 share[way] -= counted_w
                 power_w = counted_w if power_w >= 0 else -counted_w
         powers.append(PointPower(each.station_id, each.evse_id, power_w, each.lines))
-    return states(limits, charging.all_sites(connection), powers)
+    return states(limits, site_store.all_sites(connection), powers)
 
 
 def forget(connection: Connection) -> None:
@@ -132,7 +133,7 @@ def share_all(
     `suspects`: those that did so before.
     """
     lock(connection, (_LOCK,))
-    sites = charging.all_sites(connection)
+    sites = site_store.all_sites(connection)
     shared = _hash(limits, sites)
     refused = select(admissions.c.station_id).where(admissions.c.boot == "Rejected")
     connection.execute(delete(grid_shares).where(grid_shares.c.station_id.in_(refused)))

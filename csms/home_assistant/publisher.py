@@ -15,7 +15,7 @@ from csms.grid.source import GridSource
 from csms.home_assistant.config import HomeAssistant
 from csms.overview import course
 from csms.services import Services
-from csms.smart_charging import store as charging
+from csms.sites import store as site_store
 from csms.telemetry.latest import LatestStates
 from csms.vehicles.rules import VehicleState
 from v2g import typed_json
@@ -102,7 +102,7 @@ class HomeAssistantPublisher:
         services, now_ms = self._services, self._services.clock.utc_ms()
         signal, connected = services[GridSource].current, services.connections.connected()
         limits = () if signal is None else signal.limits_at(now_ms)
-        sites = await services.store.read(charging.all_sites)
+        sites = await services.store.read(site_store.all_sites)
         rows = await services.store.read(course.now, sites, connected, limits, now_ms, now_ms)
         texts: dict[str, bytes] = {}
         for row in (each for each in rows if each["site_id"]):

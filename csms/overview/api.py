@@ -32,7 +32,7 @@ from csms.overview import course
 from csms.overview import store as rows
 from csms.overview.course import STEP_MS
 from csms.overview.rules import PowerPoint
-from csms.smart_charging import store as charging
+from csms.sites import store as site_store
 from csms.telemetry import store as telemetry
 from csms.telemetry.aggregates import AGGREGATES
 from csms.transactions import powers as running_powers
@@ -222,7 +222,7 @@ async def read_planned_power(call: Call, parameters: WhichCourse) -> tuple[Plann
     begin_ms, end_ms, step_ms = _steps(parameters)
     stations = None
     if parameters.site_id:
-        site = await call.run(charging.site, parameters.site_id)
+        site = await call.run(site_store.site, parameters.site_id)
         stations = set() if site is None else {each.station_id for each in site.places}
     return tuple(await call.run(fleets.planned, stations, begin_ms, end_ms, step_ms))
 

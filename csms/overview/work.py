@@ -3,7 +3,7 @@
 from csms.grid.source import GridSource
 from csms.overview import course
 from csms.services import Services
-from csms.smart_charging import store as charging
+from csms.sites import store as site_store
 
 
 async def note(services: Services) -> None:
@@ -14,6 +14,6 @@ async def note(services: Services) -> None:
         return
     signal, connected = services[GridSource].current, services.connections.connected()
     limits = () if signal is None else signal.limits_at(now_ms)
-    sites = await services.store.read(charging.all_sites)
+    sites = await services.store.read(site_store.all_sites)
     rows = await services.store.read(course.now, sites, connected, limits, at_ms, now_ms)
     await services.store.run(course.add, rows)

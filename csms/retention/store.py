@@ -12,7 +12,8 @@ from csms.db.base import AnyRow, metadata
 from csms.diagnostics.store import device_events, stream_values
 from csms.direct_payments.rules import OVER
 from csms.direct_payments.store import direct_payments
-from csms.dispatch.store import der_alarms
+from csms.dispatch.der_controls import der_alarms
+from csms.dispatch.store import dispatch_course
 from csms.fleets.tables import fleet_course, fleet_quarters
 from csms.overview.tables import power_course
 from csms.payments.store import battery_swaps
@@ -22,7 +23,7 @@ from csms.reservations.rules import ACTIVE
 from csms.reservations.store import reservations
 from csms.roaming.tables import roaming_objects
 from csms.settlements.tables import journal_reviews, offer_decisions, price_deliveries
-from csms.smart_charging.tables import dispatch_course, limits_in_force
+from csms.smart_charging.tables import limits_in_force
 from csms.station_security.store import security_events
 from csms.stations.tables import connector_history, station_absences
 from csms.tariffs.tables import transaction_costs, transaction_plans

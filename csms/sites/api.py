@@ -16,9 +16,10 @@ from csms.http.call import Call
 from csms.http.operations import STATION_PROBLEMS, Page, delete, get, post, put
 from csms.http.parameters import Paged, StationId, page_of
 from csms.http.problems import ApiError, existing
+from csms.sites import store as rows
 from csms.sites.rules import Site, homes
 from csms.sites.work import Balancer
-from csms.smart_charging import store as rows
+from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import Step
 from csms.smart_charging.limits_in_force import EvseLimits, evse_limits
 from csms.smart_charging.work import SmartCharging
@@ -114,7 +115,7 @@ async def read_site_composite(
 @get("/stations/{station_id}/evse-limits", Permission.READ_ENERGY)
 async def list_evse_limits(call: Call, station_id: StationId) -> tuple[EvseLimits, ...]:
     """List what limits the running transactions of a station, lowest first, and what dispatch asked of each."""
-    seen = await call.run(rows.look, station_id, call.now_ms)
+    seen = await call.run(charging.look, station_id, call.now_ms)
     return await _limits(call, {station_id: seen}, {})
 
 
@@ -123,12 +124,12 @@ async def list_site_limits(call: Call, site_id: SiteId) -> tuple[EvseLimits, ...
     """List what limits the running transactions of a site, lowest first, and what dispatch asked of each."""
     site = await _site(call, site_id)
     phases = {(each.station_id, each.evse_id): len(each.phases) for each in site.places}
-    seen = await call.run(rows.look_all, sorted({each.station_id for each in site.places}), call.now_ms)
+    seen = await call.run(charging.look_all, sorted({each.station_id for each in site.places}), call.now_ms)
     return tuple(each for each in await _limits(call, seen, phases) if (each.station_id, each.evse_id) in phases)
 
 
 async def _limits(
-    call: Call, seen: Mapping[str, rows.Seen], phases: Mapping[tuple[str, int], int]
+    call: Call, seen: Mapping[str, charging.Seen], phases: Mapping[tuple[str, int], int]
 ) -> tuple[EvseLimits, ...]:
     """Return limits of transactions; power that an EVSE cannot have is unknown, as sums are made of it (R194)."""
     listed = [

@@ -11,6 +11,7 @@ from csms.cluster.precedence import for_each
 from csms.grid.shares import GRID_SHARES, GridShares
 from csms.grid.source import GRID_SIGNAL
 from csms.services import Services
+from csms.sites import store as rows
 from csms.sites.rules import Known, Overloads, Place, Site, beyond_w, chosen_phases, homes, loads_of
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import milliampere, share_profile, waiting_profile
@@ -50,7 +51,7 @@ class Balancer:
     async def run(self) -> None:
         """Balance after every relevant event, and at every interval; for ever."""
         while True:
-            kinds = _TRIGGERS if await self._services.store.read(charging.all_sites) else {_CHANGED}
+            kinds = _TRIGGERS if await self._services.store.read(rows.all_sites) else {_CHANGED}
             with self._services.feed.subscribe(kinds) as triggers:
                 await self._run_until_changed(triggers)
 
@@ -85,7 +86,7 @@ class Balancer:
     async def balance_all(self, stations: Collection[str | None] = ()) -> None:
         """Balance every site of this node, or only those of some stations (None: any)."""
         elsewhere: set[str] = set()
-        sites = await self._services.store.read(charging.all_sites)
+        sites = await self._services.store.read(rows.all_sites)
         at = homes(sites)
         for site in sites:
             touched = not stations or None in stations or any(place.station_id in stations for place in site.places)
@@ -102,7 +103,7 @@ class Balancer:
     async def prepare(self, station_id: str, *, again: bool = True) -> None:
         """Send a station of a site its default limit for transactions without a share; not `again`: once."""
         held = await self._services.store.read(charging.profile, station_id, WAITING_PROFILE)
-        for site in await self._services.store.read(charging.all_sites):
+        for site in await self._services.store.read(rows.all_sites):
             reported = held is not None and milliampere(held) == site.waiting_ma // 100 * 100 and not again
             if not reported and any(place.station_id == station_id for place in site.places) and self._leads(site):
                 profile = waiting_profile(site.waiting_ma, self._services.clock.utc_ms())

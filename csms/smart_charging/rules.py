@@ -7,12 +7,12 @@ does not limit has no limit in a profile, and no profile where that leaves nothi
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
 import msgspec
 
-from v2g.energy.grid_signal import ALL, ConnectionPoint, GridSignal
+from v2g.energy.grid_signal import GridSignal
 from v2g.energy.limits import MOST_W
 from v2g.energy.price_plan import PricePlan, Use
 from v2g.errors import RefusedError
@@ -350,6 +350,9 @@ SIGNAL_LEVEL: Final = 0
 SHARE_LEVEL: Final = 1
 DISPATCH_LEVEL: Final = 2
 
+LONGEST_SETPOINT_MS: Final = 86_400_000
+"""The longest validity of a set-point of dispatch (`balancing.dispatch_duration_s`)."""
+
 
 def is_own(profile: ChargingProfile) -> bool:
     """Return whether a profile has an id of this back end's own."""
@@ -451,46 +454,6 @@ def in_the_way(
             and (at_evse == evse_id or 0 in (at_evse, evse_id))
         ):
             yield other
-
-
-class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """A set-point (W, positive into the vehicles) for the vehicles of some stations, of all when None.
-
-    `until_ms`: when it expires without renewal (UTC). `parts`: each vehicle's own set-point, by its name in plans; then
-    nothing is split, and vehicles without one get none. `fleet`: whose plan they follow, `planned_w`: what it says.
-    `evses`: those behind its connection point, as `STATION/EVSE`; None for all of its stations.
-    """
-
-    setpoint_w: int
-    stations: frozenset[str] | None
-    frequency: bool
-    pull_s: int | None
-    until_ms: int
-    parts: Mapping[str, int] | None = None
-    fleet: str = ""
-    planned_w: int = 0
-    connection_point: ConnectionPoint = ALL
-    evses: frozenset[str] | None = None
-
-    def concerns(self, station_id: str) -> bool:
-        """Return whether it applies to a station."""
-        return self.stations is None or station_id in self.stations
-
-    def meets(self, other: "Order") -> bool:
-        """Return whether both may be for the same vehicle: the later one counts."""
-        if self.evses is not None and other.evses is not None:
-            return bool(self.evses & other.evses)
-        return self.stations is None or other.stations is None or bool(self.stations & other.stations)
-
-
-class Orders:
-    """What this node knows of the vehicles that it has sent set-points. The set-points in force are in the store."""
-
-    def __init__(self) -> None:
-        self.unsure: set[tuple[str, str]] = set()
-        """Stations and transactions whose answer was lost: unknown whether they received their part."""
-        self.noted_ms = 0
-        """The minute (UTC) up to which their course is stored."""
 
 
 class StationAbilities:

@@ -7,6 +7,7 @@ from csms.handlers import answers, small
 from csms.prequalifications.work import ExportPermits
 from csms.requests import store as requests
 from csms.services import HandlerContext
+from csms.sites import store as site_store
 from csms.sites.rules import external_limit_w
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import exceeds
@@ -184,7 +185,7 @@ async def _newest(context: HandlerContext, evse_id: int) -> Transaction | None:
 async def _is_balanced(context: HandlerContext, evse_id: int) -> bool:
     """Return whether an EVSE belongs to a site, whose balancing will send a profile."""
     here = (context.station_id, evse_id)
-    sites = await context.services.store.read(charging.all_sites)
+    sites = await context.services.store.read(site_store.all_sites)
     return any((place.station_id, place.evse_id) == here for site in sites for place in site.places)
 
 

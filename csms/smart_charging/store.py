@@ -1,18 +1,17 @@
-"""Charging profiles at stations, external limits, vehicles' plans, sites, templates, dynamic values."""
+"""Charging profiles at stations, external limits, vehicles' plans, templates, dynamic values."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 from msgspec.structs import asdict
-from sqlalchemy import BigInteger, ColumnElement, Connection, and_, case, cast, delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, select, tuple_, update
 
 from csms.db.base import AnyRow
 from csms.db.bulk import delete_rows, insert_numbered, insert_rows, upsert_rows
-from csms.db.leases import lock
 from csms.device_model.store import phases_of_evses
 from csms.diagnostics import store as diagnostics
-from csms.sites.rules import Known, Site, external_limit_w
+from csms.sites.rules import Known, external_limit_w
 from csms.smart_charging import rules
 from csms.smart_charging.charging_plans import FOLLOWED_MS, ProfileTemplate, milliampere
 from csms.smart_charging.limits_in_force import (
@@ -28,14 +27,11 @@ from csms.smart_charging.limits_in_force import (
 from csms.smart_charging.tables import (
     charging_limits,
     charging_profiles,
-    dispatch_course,
-    dispatch_orders,
     dynamic_schedules,
     ev_schedules,
     limit_course,
     limits_in_force,
     profile_templates,
-    sites,
 )
 from csms.stations.store import faulted_evses
 from csms.transaction_keys import named_by_station
@@ -52,14 +48,8 @@ from v2g.ocpp.times import format_time
 CSO = "CSO"
 """The source of this back end's limits (ChargingLimitSource)."""
 
-_ORDERS: Final = "dispatch orders"
-"""Name of a lock; no station has it, as there is a blank in it."""
-
 _BESIDE: Final = {rules.SIGNAL_EXPORT: EXPORT_SIGNAL, rules.GENERATED: "LocalGeneration"}
 """What limits beside the profiles of this back end, by what stands for their ids."""
-
-_LONGEST_MS: Final = 86_400_000
-"""The longest validity of a dispatch set-point (`balancing.dispatch_duration_s`)."""
 
 DynamicRow = tuple[int, str]
 """The start (UTC ms) and JSON of a dynamic profile's values."""
@@ -495,83 +485,16 @@ def following(connection: Connection, now_ms: int) -> dict[tuple[str, str], int]
             transactions_table,
             (open_.station_id == held.station_id) & (open_.transaction_id == held.transaction_id) & open_.active,
         )
-        .where(dynamic.updated_ms > now_ms - _LONGEST_MS, held.profile_id == rules.DISPATCH_PROFILE + held.evse_id)
+        .where(
+            dynamic.updated_ms > now_ms - rules.LONGEST_SETPOINT_MS,
+            held.profile_id == rules.DISPATCH_PROFILE + held.evse_id,
+        )
     )
     found: dict[tuple[str, str], int] = {}
     for row in rows:
         if (power := _setpoint(_profile(row), (row.updated_ms, row.dynamic), now_ms)) is not None:
             found[row.station_id, row.transaction_id] = power
     return found
-
-
-class CoursePoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Set-points in a minute from `at_ms` (UTC) on, W, negative out of vehicles: asked for, what `vehicles` vehicles
-    follow of them, and the power of these, None where that of one is unknown."""
-
-    at_ms: int
-    asked_w: int
-    accepted_w: int
-    delivered_w: int | None
-    vehicles: int
-
-
-def note_course(connection: Connection, node: str, point: CoursePoint) -> None:
-    """Store a node's point, replacing one of the same minute."""
-    upsert_rows(connection, dispatch_course, [{"node": node} | msgspec.structs.asdict(point)])
-
-
-def put_order(connection: Connection, node: str, order: rules.Order, now_ms: int) -> None:
-    """Put a set-point of a node in force, in place of all nodes' set-points for the same vehicles, so that the one that
-    is stored last counts (Q04)."""
-    lock(connection, (_ORDERS,))
-    before = _orders(connection)
-    left = {
-        name: [each for each in found if each.until_ms > now_ms and not each.meets(order)]
-        for name, found in before.items()
-    }
-    left[node] = [*left.get(node, ()), order]
-    changed = [name for name, found in left.items() if found != before.get(name)]
-    rows = [{"node": name, "document": msgspec.json.encode(left[name]).decode()} for name in changed]
-    upsert_rows(connection, dispatch_orders, rows)
-
-
-def orders(connection: Connection, node: str, living: Collection[str], now_ms: int) -> list[rules.Order]:
-    """Return the set-points in force of a node; the first of those that are `living` has also those of the others."""
-    first = node == min(living, default=node)
-    found = sorted(_orders(connection).items())
-    mine = (each for name, each in found if name == node or (first and name not in living))
-    return [order for each in mine for order in each if order.until_ms > now_ms]
-
-
-def _orders(connection: Connection) -> dict[str, list[rules.Order]]:
-    rows = connection.execute(select(dispatch_orders))
-    return {row.node: typed_json.decode(row.document, list[rules.Order]) for row in rows}
-
-
-def course(connection: Connection, from_ms: int) -> list[CoursePoint]:
-    """Return the points of all nodes together, from a time on."""
-    there = dispatch_course.c
-    summed = (there.asked_w, there.accepted_w, there.vehicles)
-    sums = [cast(func.sum(each), BigInteger).label(each.name) for each in summed]  # PostgreSQL: NUMERIC
-    known = func.count(there.delivered_w) == func.count()
-    delivered = case((known, cast(func.sum(there.delivered_w), BigInteger))).label("delivered_w")
-    query = select(there.at_ms, *sums, delivered).where(there.at_ms >= from_ms)
-    rows = connection.execute(query.group_by(there.at_ms).order_by(there.at_ms))
-    return [CoursePoint(**row._mapping) for row in rows]
-
-
-def dispatched_stations(connection: Connection, now_ms: int) -> list[str]:
-    """Return the stations that may have valid dynamic profiles."""
-    recent = dynamic_schedules.c.updated_ms > now_ms - _LONGEST_MS
-    return list(connection.execute(select(dynamic_schedules.c.station_id).where(recent).distinct()).scalars())
-
-
-def forget_dispatch(connection: Connection, station_id: str, now_ms: int) -> None:
-    """Delete the dynamic profiles of dispatch: the station no longer has any."""
-    for evse_id, _, held in profiles(connection, station_id):
-        if held.id == rules.DISPATCH_PROFILE + evse_id and held.charging_profile_kind == "Dynamic":
-            clear_profiles(connection, station_id, now_ms, profile_id=held.id)
-            put_back(connection, station_id, held.id, None)
 
 
 def save_limit(connection: Connection, station_id: str, request: NotifyChargingLimitRequest, now_ms: int) -> None:
@@ -642,28 +565,6 @@ def templates(connection: Connection) -> list[ProfileTemplate]:
 def remove_template(connection: Connection, name: str) -> bool:
     """Delete a template; False when it is unknown."""
     return delete_rows(connection, profile_templates, name=name)
-
-
-def save_site(connection: Connection, site: Site, now_ms: int) -> None:
-    """Store a site, replacing one of the same id."""
-    values = {"updated_ms": now_ms, "document": msgspec.json.encode(site).decode()}
-    upsert_rows(connection, sites, [{"site_id": site.id} | values])
-
-
-def site(connection: Connection, site_id: str) -> Site | None:
-    document = connection.execute(select(sites.c.document).where(sites.c.site_id == site_id)).scalar()
-    return None if document is None else typed_json.decode(document, Site)
-
-
-def all_sites(connection: Connection) -> list[Site]:
-    """Return every site, by id."""
-    rows = connection.execute(select(sites.c.document).order_by(sites.c.site_id))
-    return [typed_json.decode(row.document, Site) for row in rows]
-
-
-def remove_site(connection: Connection, site_id: str) -> bool:
-    """Delete a site; False when it is unknown."""
-    return delete_rows(connection, sites, site_id=site_id)
 
 
 class Dynamic(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Smart charging: profiles at stations, external limits, sites, templates, dynamic schedules, dispatch."""
+"""Smart charging: profiles at stations, external limits, plans of vehicles, templates, dynamic values."""
 
 from typing import Final
 
@@ -47,14 +47,6 @@ profile_templates: Final = declare_table(
     Column("document", Text, nullable=False),
 )
 
-sites: Final = declare_table(
-    "sites",
-    Column("site_id", String(60), primary_key=True),
-    Column("updated_ms", BigInteger, nullable=False),
-    Column("document", Text, nullable=False),
-)
-
-
 dynamic_schedules: Final = declare_table(
     "dynamic_schedules",
     Column("station_id", String(48), primary_key=True),
@@ -63,18 +55,6 @@ dynamic_schedules: Final = declare_table(
     Column("document", Text, nullable=False),
 )
 """Present values of dynamic profiles (K28)."""
-
-dispatch_course: Final = declare_table(
-    "dispatch_course",
-    Column("at_ms", BigInteger, primary_key=True, autoincrement=False),
-    Column("node", String(64), primary_key=True),
-    Column("asked_w", BigInteger, nullable=False),
-    Column("accepted_w", BigInteger, nullable=False),
-    Column("delivered_w", BigInteger),
-    Column("vehicles", Integer, nullable=False),
-)
-"""Minute by minute: set-points that a node was asked for, what vehicles follow of them, and their power."""
-
 
 limit_course: Final = declare_table(
     "limit_course",
@@ -104,8 +84,3 @@ limits_in_force: Final = declare_table(
     Index(None, "to_ms"),
 )
 """What the profiles of stations permit over time, from their acceptance until they were replaced, cleared or unsure."""
-
-dispatch_orders: Final = declare_table(
-    "dispatch_orders", Column("node", String(64), primary_key=True), Column("document", Text, nullable=False)
-)
-"""Set-points in force of a node."""

@@ -12,6 +12,7 @@ from csms.prequalifications.work import ExportPermits
 from csms.requests.store import UNANSWERED
 from csms.requests.work import Asked, ask, call, failure
 from csms.services import Services
+from csms.sites import store as site_store
 from csms.smart_charging import rules
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import Step, add_up, dynamic_share, from_template
@@ -265,7 +266,7 @@ class SmartCharging:
         Raises RefusedError (`unknown_site`).
         """
         services = self._services
-        site = await services.store.read(charging.site, site_id)
+        site = await services.store.read(site_store.site, site_id)
         if site is None:
             raise RefusedError(f"no site {site_id}", reason="unknown_site")
         connected = services.connections.connected()
@@ -422,7 +423,7 @@ class LimitCourse:
         self._timed -= due
         if not here:
             return
-        sites = await services.store.read(charging.all_sites)
+        sites = await services.store.read(site_store.all_sites)
         phases = {(each.station_id, each.evse_id): len(each.phases) for site in sites for each in site.places}
         for at in range(0, len(here), _STEP):
             some = here[at : at + _STEP]

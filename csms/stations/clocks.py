@@ -7,7 +7,7 @@ from csms.device_model.store import list_variables
 from csms.device_model.work import set_variables
 from csms.requests.work import for_each
 from csms.services import Services
-from csms.smart_charging import store as charging
+from csms.sites import store as site_store
 from csms.stations.rules import CLOCK, ClockSettings, by_name, by_offset, data_of, mirror_of
 from v2g.errors import V2GError
 from v2g.observe import Scalar
@@ -51,7 +51,7 @@ class ClockKeeper:
             place.station_id: ClockSettings(
                 zone=site.zone or self._services.config.ocpp.time_zone, sources=site.time_sources
             )
-            for site in await self._services.store.read(charging.all_sites)
+            for site in await self._services.store.read(site_store.all_sites)
             for place in site.places
         }
 

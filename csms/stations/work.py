@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from csms.device_model import store as device_model
 from csms.device_model.rules import read_values, without_secrets, written_values
 from csms.diagnostics import store as diagnostics
-from csms.dispatch import store as der
+from csms.dispatch import der_controls as der
 from csms.display import store as display
 from csms.remote_control import store as commands
 from csms.requests import store as requests

@@ -10,7 +10,7 @@ from csms.http.call import Call
 from csms.http.operations import Page, Reply, delete, get, post, put, to_station
 from csms.http.parameters import Number, Paged, StationId, page_of
 from csms.http.problems import ApiError, existing, missing
-from csms.smart_charging import store as charging
+from csms.sites import store as site_store
 from csms.tariffs import store as rows
 from csms.tariffs.store import Scope
 from csms.tariffs.work import TARIFFS_CHANGED, TariffService
@@ -204,7 +204,7 @@ async def assign_tariff(call: Call, body: Assignment) -> tuple[Assignment, ...]:
 
     def write(connection: Connection, _before: object) -> None:
         if body.site_id:
-            existing("site", charging.site(connection, body.site_id))
+            existing("site", site_store.site(connection, body.site_id))
         rows.assign(connection, _scope(body), body.plan_id, call.now_ms)
 
     after = await call.put(_assignments, write)

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Table, or_, select
 
 from csms.db.base import AnySelect
 from csms.sites.rules import Site
-from csms.smart_charging.tables import sites
+from csms.sites.store import sites
 from csms.stations.tables import connectors
 from csms.tariffs.tables import past_plans, plan_assignments, plans_of_many, price_plans, transaction_plans
 from csms.tokens.rules import Terms, normalise

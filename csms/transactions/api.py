@@ -13,6 +13,7 @@ from csms.http.operations import STATION_PROBLEMS, Page, get, post, put
 from csms.http.parameters import Money, Number, OfStation, Paged, StationId, money_of, one_of, pages, shown
 from csms.http.problems import conflict, existing, missing
 from csms.settlements.rules import PriceStep
+from csms.sites import store as site_store
 from csms.smart_charging import store as charging
 from csms.smart_charging.limits_in_force import LimitPoint
 from csms.tariffs import store as tariffs
@@ -205,7 +206,7 @@ async def list_transactions(call: Call, parameters: WhichTransactions) -> Page[T
     """List transactions, newest first."""
     stations = None
     if parameters.site is not None:
-        site = await call.run(charging.site, parameters.site)
+        site = await call.run(site_store.site, parameters.site)
         stations = () if site is None else tuple({each.station_id for each in site.places})
     wanted = TransactionFilter(
         station_id=parameters.station_id,

@@ -13,6 +13,7 @@ from csms.accounts.work import hash_password
 from csms.admission.store import ConnectionAttempt, note_attempt
 from csms.alerts.work import AlertWatch
 from csms.backend import make_backend
+from csms.dispatch.store import CoursePoint, note_course
 from csms.fleets import store as fleets
 from csms.fleets.rules import Fleet
 from csms.fleets.store import FleetPoint
@@ -20,7 +21,7 @@ from csms.grid.source import GridSource
 from csms.nodes import store as nodes
 from csms.settlements.journals import JournalStore
 from csms.smart_charging.rules import Needs
-from csms.smart_charging.store import CoursePoint, note_course, note_limits
+from csms.smart_charging.store import note_limits
 from csms.transactions import store as transactions
 from pki_tools.tree import PkiTree
 from tests.browser.conftest import Served

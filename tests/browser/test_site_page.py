@@ -7,8 +7,8 @@ from csms.fleets import store as fleets
 from csms.fleets.rules import Fleet
 from csms.grid.source import GridSource
 from csms.overview import course
+from csms.sites import store as site_store
 from csms.sites.rules import Place, Site
-from csms.smart_charging import store as charging
 from tests.browser.tab import Tab, employed
 from tests.csms.backend import Backend
 from tests.csms.charging import Charging
@@ -41,7 +41,7 @@ async def test_a_site_says_what_is_left_and_who_is_lowered(tab: Tab, csms: Backe
     places = tuple(
         Place(station_id=each, evse_id=evse, node="row", most_ma=32_000) for each in names for evse in (1, 2, 3)
     )
-    await run(charging.save_site, Site(id="depot", nodes=nodes, places=places), now_ms)
+    await run(site_store.save_site, Site(id="depot", nodes=nodes, places=places), now_ms)
     await run(fleets.save, Fleet(id="vans", stations=names, load_w=9_000), now_ms)
     plan = [(newest_ms + hour * 3_600_000, 4_000 * (hour % 7) - 9_000) for hour in range(24)]
     await run(fleets.put_planned, "vans", plan)
@@ -103,7 +103,7 @@ async def test_a_chart_of_a_site_is_read_by_keyboard_alone(tab: Tab, csms: Backe
     rows = [{**point, "at_ms": now_ms - back * course.STEP_MS, "import_w": 1_000 * back} for back in range(20)]
     await csms.services.store.run(course.add, rows)
     site = Site(id="depot", nodes=(Node(id="main", limits=(80_000,) * 3),))
-    await csms.services.store.run(charging.save_site, site, now_ms)
+    await csms.services.store.run(site_store.save_site, site, now_ms)
     await employed(tab)
     await tab.open("/console/sites/depot")
     plot, page = tab.page.locator(".plot"), tab.page

@@ -16,9 +16,9 @@ from sqlalchemy import Connection, select
 
 from csms.booking import held
 from csms.db.store import Store
+from csms.dispatch import store as dispatch_store
+from csms.dispatch.rules import Order
 from csms.sites.rules import Balancing
-from csms.smart_charging import store as charging
-from csms.smart_charging.rules import Order
 from csms.smart_charging.tables import limits_in_force
 from pki_tools.tree import PkiTree
 from tests.csms.killable import BackendProcess, survivors_killed
@@ -109,7 +109,7 @@ async def test_what_a_station_delivers_by_a_limit_that_its_killed_node_has_not_n
             """Another node, that is gone, has left a set-point: it is sent when its station connects."""
             until_ms = BEGIN_MS + 2 * LATER_MS
             left = Order(setpoint_w=setpoint_w, stations=None, frequency=False, pull_s=None, until_ms=until_ms)
-            store.do(charging.put_order, "gone", left, BEGIN_MS)
+            store.do(dispatch_store.put_order, "gone", left, BEGIN_MS)
             async with station.connected(first) as socket:
                 following = asyncio.create_task(station.follow(socket))
                 async with asyncio.timeout(60):

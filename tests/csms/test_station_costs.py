@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Connection, select
 
 from csms.admission.work import StationAdmissions
+from csms.sites import store as site_store
 from csms.sites.rules import Place, Site
-from csms.smart_charging import store as charging
 from csms.tariffs import store as tariffs
 from csms.tariffs.store import Scope
 from csms.tariffs.tables import transaction_costs
@@ -74,7 +74,7 @@ async def test_a_station_asks_what_the_plan_says(backend: Start, of: str) -> Non
                 if of == "site":
                     place = Place(station_id=CS, evse_id=1, node="main", most_ma=32_000)
                     site = Site(id="north", nodes=(Node(id="main", limits=(63_000,) * 3),), places=(place,))
-                    await run(charging.save_site, site, 0)
+                    await run(site_store.save_site, site, 0)
                     await run(tariffs.assign, Scope(site_id="north"), PLAN.id, 0)
                     while not (await service.get(CS)).tariff_assignments:
                         await service.install_assigned(CS)

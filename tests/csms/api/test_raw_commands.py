@@ -8,7 +8,7 @@ import pytest
 from csms.admission.work import StationAdmissions
 from csms.device_model import store as device_model
 from csms.diagnostics import store as diagnostics
-from csms.dispatch import store as der
+from csms.dispatch import der_controls as der
 from csms.display import store as display
 from csms.remote_control import store as commands
 from csms.requests.rules import COMMANDS

@@ -11,14 +11,15 @@ import pytest
 
 from csms.accounts.rules import Role
 from csms.console.present import DASH
-from csms.dispatch import store as der
+from csms.dispatch import der_controls as der
+from csms.dispatch import store as dispatch_store
+from csms.dispatch.store import CoursePoint
 from csms.fleets import store as fleets
 from csms.fleets.store import FleetPoint
 from csms.grid.source import GridSource
 from csms.settlements.journals import JournalStore
 from csms.smart_charging import store as charging
 from csms.smart_charging.rules import Needs
-from csms.smart_charging.store import CoursePoint
 from csms.transactions import store as transactions
 from tests.csms.api.support import ApiClient
 from tests.csms.charging import Charging
@@ -311,7 +312,7 @@ async def test_set_points_offers_and_settlements_are_on_the_page_of_v2g(ask: Api
     for minute in (2, 1):
         at_ms = clock.utc_ms() - minute * 60_000
         point = CoursePoint(at_ms=at_ms, asked_w=-12_000, accepted_w=-8_000, delivered_w=-7_500, vehicles=1)
-        await ask.backend.services.store.run(charging.note_course, "node", point)
+        await ask.backend.services.store.run(dispatch_store.note_course, "node", point)
     page = await ada.get("/console/v2g")
     text = text_of(page)
     assert "offer Refused state of charge too low 1" in text

@@ -7,10 +7,12 @@ import pytest
 from sqlalchemy import Connection, update
 
 from csms.db.store import Store
-from csms.dispatch import store as der
+from csms.dispatch import der_controls as der
+from csms.dispatch import store as dispatch_store
 from csms.fleets import store as fleets
 from csms.fleets import tables
 from csms.fleets.rules import Fleet
+from csms.sites import store as site_store
 from csms.sites.rules import Place, Site
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import ProfileTemplate, TemplatePeriod, from_template, share_profile
@@ -136,11 +138,11 @@ def test_sites_templates_and_dynamic_values_are_kept_by_name(store: Store) -> No
 
     def work(connection: Connection) -> None:
         for changed in (site, msgspec.structs.replace(site, waiting_ma=7)):
-            charging.save_site(connection, changed, 1)
-            assert charging.site(connection, "s") == changed
-        assert [each.id for each in charging.all_sites(connection)] == ["s"]
-        assert charging.remove_site(connection, "s")
-        assert charging.site(connection, "s") is None
+            site_store.save_site(connection, changed, 1)
+            assert site_store.site(connection, "s") == changed
+        assert [each.id for each in site_store.all_sites(connection)] == ["s"]
+        assert site_store.remove_site(connection, "s")
+        assert site_store.site(connection, "s") is None
         charging.save_template(connection, TEMPLATE, 1)
         assert charging.templates(connection) == [TEMPLATE]
         assert charging.remove_template(connection, "n")
@@ -205,10 +207,10 @@ def test_a_wanted_limit_is_kept_until_it_was_sent(store: Store) -> None:
 
 def test_sums_of_set_points_are_numbers_also_when_they_are_zero(store: Store) -> None:
     """PostgreSQL sums as decimals, which JSON has as texts."""
-    zero = charging.CoursePoint(at_ms=0, asked_w=0, accepted_w=0, delivered_w=0, vehicles=0)
+    zero = dispatch_store.CoursePoint(at_ms=0, asked_w=0, accepted_w=0, delivered_w=0, vehicles=0)
     for node in ("a", "b"):
-        store.do(charging.note_course, node, zero)
-    assert msgspec.json.encode(store.do(charging.course, 0)) == msgspec.json.encode([zero])
+        store.do(dispatch_store.note_course, node, zero)
+    assert msgspec.json.encode(store.do(dispatch_store.course, 0)) == msgspec.json.encode([zero])
 
 
 async def test_a_fleet_that_was_stored_with_preheating_is_read_without_it(store: Store) -> None:

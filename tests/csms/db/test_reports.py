@@ -16,8 +16,8 @@ from csms.books.tables import posting_entries, postings
 from csms.db.store import Store, migrate
 from csms.settlements import store as records
 from csms.settlements.tables import journal_reviews
+from csms.sites import store as site_store
 from csms.sites.rules import Place, Site
-from csms.smart_charging import store as charging
 from csms.stations import store as stations
 from csms.tariffs import store as tariffs
 from csms.transactions import store as transactions
@@ -218,7 +218,7 @@ def test_sites_are_by_evse_and_tariffs_by_plan_or_what_the_station_reported(stor
 
     def work(connection: Connection) -> None:
         put(connection, Done(), Done(station="CS-2"), tariff="own")
-        charging.save_site(connection, Site(id="depot", nodes=(Node(id="n", limits=(1, 2, 3)),), places=places), NOV)
+        site_store.save_site(connection, Site(id="depot", nodes=(Node(id="n", limits=(1, 2, 3)),), places=places), NOV)
         assert [each.group for each in reports.sums(connection, "site", UTC)] == ["", "depot"]
         for each in (plan, later):
             tariffs.add_plan(connection, each, 1)

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from csms.dispatch import store as der
+from csms.dispatch import der_controls as der
 from csms.grid.config import AggregatedDevice, Grid, Ieee2030, Notifications
 from csms.grid.der_server import DerServer
 from csms.grid.der_subscriptions import DerSubscriber
 from csms.grid.ieee2030_5 import DerClient, of_device
 from csms.grid.rules import SiteLimits, SourceSignal, combine, governing
 from csms.grid.source import GridSource
+from csms.sites import store as site_store
 from csms.sites.rules import Place, Site
-from csms.smart_charging import store as charging
 from pki_tools.tree import PkiTree
 from tests.csms.backend import Backend, running_backend
 from tests.csms.grid.utility import FIRST_S, LFDI, NOW_MS, Utility, recorded, serving
@@ -104,7 +104,7 @@ def sites(tmp_path: Path, pki: PkiTree, empty_database: Path) -> Start:
             grid = Grid(ieee2030_5=config, currency="AUD", import_limit_w=80_000, export_limit_w=8_000)
             async with running_backend(make_config(tmp_path, pki, grid=grid), empty_database, NOW_MS) as backend:
                 for name, station in (("yard", "A"), ("dock", "B")):
-                    await backend.services.store.run(charging.save_site, place(name, station), NOW_MS)
+                    await backend.services.store.run(site_store.save_site, place(name, station), NOW_MS)
                 yield Sites(backend, utility, config, url)
 
     return begin

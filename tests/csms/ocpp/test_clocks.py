@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from csms.sites import store as site_store
 from csms.sites.rules import Balancing, Place, Site
-from csms.smart_charging import store as charging
 from csms.stations.clocks import ClockKeeper
 from tests.csms.backend import BOOT, Backend
 from tests.csms.fixtures import Start
@@ -52,7 +52,7 @@ async def until(csms: Backend, name: str, count: int = 1) -> dict[str, Any]:
 
 async def test_clocks_are_set_after_a_boot_and_when_the_site_changes(backend: Start) -> None:
     async with backend(balancing=Balancing(settle_s=0.005)) as csms:
-        await csms.services.store.run(charging.save_site, YARD, 0)
+        await csms.services.store.run(site_store.save_site, YARD, 0)
         work = asyncio.create_task(ClockKeeper(csms.services).run())
         station = await csms.join()
         station.answers["SetVariables"] = answers("TimeZone")
@@ -61,7 +61,7 @@ async def test_clocks_are_set_after_a_boot_and_when_the_site_changes(backend: St
         assert reported(station) == [("TimeZone", "Europe/Berlin")]
         await station.call("BootNotification", BOOT)
         moved = msgspec.structs.replace(YARD, zone="Europe/Lisbon", time_sources=("NTP",))
-        await csms.services.store.run(charging.save_site, moved, 0)
+        await csms.services.store.run(site_store.save_site, moved, 0)
         csms.services.feed.publish("site_changed", None, {"site": "yard"})
         refused = await until(csms, "clock_not_set")
         assert refused["reason"] == "TimeSource: UnknownVariable"
@@ -73,7 +73,7 @@ async def test_clocks_are_set_after_a_boot_and_when_the_site_changes(backend: St
 
 async def test_a_station_that_has_no_zone_receives_offsets_and_one_without_a_clock_is_named(backend: Start) -> None:
     async with backend() as csms:
-        await csms.services.store.run(charging.save_site, YARD, 0)
+        await csms.services.store.run(site_store.save_site, YARD, 0)
         station = await csms.booted()
         offsets = answers("TimeOffset", "NextTimeOffsetTransitionDateTime")
         station.answers["SetVariables"] = offsets
@@ -91,6 +91,8 @@ async def test_a_station_that_has_no_zone_receives_offsets_and_one_without_a_clo
         other = await csms.booted("CS-V2G-0002")
         other.answers["SetVariables"] = answers()
         place = msgspec.structs.replace(YARD.places[0], station_id=other.id)
-        await csms.services.store.run(charging.save_site, msgspec.structs.replace(YARD, id="lane", places=(place,)), 0)
+        await csms.services.store.run(
+            site_store.save_site, msgspec.structs.replace(YARD, id="lane", places=(place,)), 0
+        )
         await keeper.set_all([other.id])
         assert "TimeOffset: UnknownVariable" in (await until(csms, "clock_not_set"))["reason"]

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from csms.dispatch import store as der
+from csms.dispatch import der_controls as der
 from csms.dispatch.der import DerService
 from csms.dispatch.rules import reported
 from csms.requests import store as requests

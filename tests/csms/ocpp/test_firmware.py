@@ -18,8 +18,8 @@ from csms.grid.config import PriceFeed
 from csms.grid.rules import SourceSignal
 from csms.grid.source import GridSource
 from csms.reservations import work as reservations
+from csms.sites import store as site_store
 from csms.sites.rules import Site
-from csms.smart_charging import store as charging
 from csms.stations.last_seen import LastSeen
 from tests.csms.backend import BOOT, Backend
 from tests.csms.customers import Start, accepted, connector_is, make_certificate, request_of
@@ -482,7 +482,7 @@ async def test_a_campaign_waits_for_the_night_of_the_site_and_for_sessions(backe
             },
             Site,
         )
-        await csms.services.store.run(charging.save_site, site, csms.clock.utc_ms())
+        await csms.services.store.run(site_store.save_site, site, csms.clock.utc_ms())
         await session(csms, stations[busy], "tx")
         stations[reserved].answers["ReserveNow"] = accepted
         token = IdToken(id_token="04A1", type="ISO14443")

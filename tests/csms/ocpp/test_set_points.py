@@ -8,13 +8,16 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import Connection
 
+from csms.dispatch import store as dispatch_store
+from csms.dispatch.rules import Order
 from csms.dispatch.work import Dispatch
 from csms.fleets.rules import vehicle_id
 from csms.grid.source import GridSource
+from csms.sites import store as site_store
 from csms.sites.rules import Balancing, Place, Site
 from csms.sites.work import Balancer
 from csms.smart_charging import store as charging
-from csms.smart_charging.rules import DISPATCH_PROFILE, Needs, Order
+from csms.smart_charging.rules import DISPATCH_PROFILE, Needs
 from csms.smart_charging.work import SmartCharging
 from csms.stations import store as stations
 from csms.tokens.rules import TokenEntry
@@ -315,7 +318,7 @@ async def test_a_balanced_site_bounds_dispatch_in_both_directions_and_shares_wha
         Place(station_id=each.station.id, evse_id=1, node="fuse", most_ma=32_000, least_ma=0)
         for each in (first, second)
     )
-    await csms.services.store.run(charging.save_site, Site(id="yard", nodes=(node,), places=places), 0)
+    await csms.services.store.run(site_store.save_site, Site(id="yard", nodes=(node,), places=places), 0)
     for charge in (first, second):
         await Balancer(csms.services).prepare(charge.station.id)
     split = await Dispatch(csms.services).set_point(-12_000)  # 6 A on three phases of 230 V may be fed back
@@ -339,7 +342,7 @@ async def test_a_site_is_shared_by_the_plan_before_it_is_shared_evenly(csms: Bac
         await needs(charge, "DC_BPT")
     node = Node(id="fuse", limits=(16_000,) * 3)
     places = tuple(Place(station_id=each.station.id, evse_id=1, node="fuse", most_ma=32_000) for each in charges)
-    await csms.services.store.run(charging.save_site, Site(id="yard", nodes=(node,), places=places), 0)
+    await csms.services.store.run(site_store.save_site, Site(id="yard", nodes=(node,), places=places), 0)
     await Balancer(csms.services).balance_all()
     names = [vehicle_id(each.station.id, each.id) for each in charges]
     dispatch = Dispatch(csms.services)
@@ -464,17 +467,17 @@ async def test_of_two_set_points_that_meet_the_later_one_counts(csms: Backend) -
         )
 
     async def of(node: str, now_ms: int = 0) -> list[int]:
-        return [each.setpoint_w for each in await run(charging.orders, node, living, now_ms)]
+        return [each.setpoint_w for each in await run(dispatch_store.orders, node, living, now_ms)]
 
     one, two = frozenset({"B/1"}), frozenset({"B/2"})
     for node, each in (
         ("b", order(1, "A")), ("c", order(2, "B", "C")), ("b", order(3, "C", "D")), ("b", order(4, "B", evses=one)),
         ("c", order(5, "B", evses=two)), ("a", order(6, "E")),
     ):  # fmt: skip
-        await run(charging.put_order, node, each, 0)
+        await run(dispatch_store.put_order, node, each, 0)
     assert await of("b") == [6, 1, 3, 4], "also that of a node that is gone"
     assert await of("c") == [5]
-    await run(charging.put_order, "c", order(7, until_ms=50), 0)
+    await run(dispatch_store.put_order, "c", order(7, until_ms=50), 0)
     assert (await of("b"), await of("c", 49), await of("c", 50)) == ([], [7], [])
-    await run(charging.put_order, "b", order(8, "A"), 50)
-    assert await run(charging.orders, "c", living, 0) == [], "what has expired is not kept"
+    await run(dispatch_store.put_order, "b", order(8, "A"), 50)
+    assert await run(dispatch_store.orders, "c", living, 0) == [], "what has expired is not kept"

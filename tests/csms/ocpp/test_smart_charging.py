@@ -11,6 +11,7 @@ import pytest_asyncio
 from csms.config import StationEntry
 from csms.device_model import store as device_model
 from csms.grid.source import GridSource
+from csms.sites import store as site_store
 from csms.sites.rules import Place, Site
 from csms.sites.work import Balancer
 from csms.smart_charging import store as charging
@@ -264,7 +265,7 @@ SITE = Site(
 
 async def yard(csms: Backend) -> list[Charging]:
     """Two stations on one fuse, each with a vehicle that charges."""
-    await csms.services.store.run(charging.save_site, SITE, 0)
+    await csms.services.store.run(site_store.save_site, SITE, 0)
     found = []
     for place in SITE.places:
         station = await csms.booted(place.station_id)
@@ -297,7 +298,7 @@ async def test_a_station_with_dynamic_profiles_receives_later_shares_by_their_li
     csms: Backend, names: tuple[str, str]
 ) -> None:
     """K28: one dynamic profile for a transaction, then only what it says from now on."""
-    await csms.services.store.run(charging.save_site, SITE, 0)
+    await csms.services.store.run(site_store.save_site, SITE, 0)
     first, second = [await csms.booted(place.station_id, version="2.1") for place in SITE.places]
     for station in (first, second):
         station.answers |= {"SetChargingProfile": ACCEPTED, "UpdateDynamicSchedule": ACCEPTED}
@@ -365,7 +366,7 @@ async def test_others_limits_and_priorities_count(csms: Backend) -> None:
 
 
 async def test_transactions_wait_until_they_have_a_share(csms: Backend) -> None:
-    await csms.services.store.run(charging.save_site, SITE, 0)
+    await csms.services.store.run(site_store.save_site, SITE, 0)
     station = await csms.booted()
     station.answers["SetChargingProfile"] = ACCEPTED
     balancer = Balancer(csms.services)
@@ -494,7 +495,7 @@ async def test_a_fuse_is_never_overloaded_whatever_vehicles_and_stations_do(back
         return answer
 
     async with backend(tokens=TOKENS, stations=tuple(StationEntry(id=name) for name in names)) as csms:
-        await csms.services.store.run(charging.save_site, site, 0)
+        await csms.services.store.run(site_store.save_site, site, 0)
         balancer, running = Balancer(csms.services), dict[str, Charging]()
         stations_ = {name: await csms.booted(name) for name in names}
         for name, each in stations_.items():

@@ -11,8 +11,8 @@ import pytest_asyncio
 from csms.background import background
 from csms.remote_control import work as remote_control
 from csms.reservations import work as reservations
+from csms.sites import store as site_store
 from csms.sites.rules import Place, Site
-from csms.smart_charging import store as charging
 from csms.tariffs import store as tariffs
 from csms.tariffs.store import Scope
 from csms.tariffs.work import CostAnnouncer, TariffService
@@ -197,7 +197,7 @@ async def places(csms: Backend, **evses: int) -> None:
     found = tuple(
         Place(station_id=each, evse_id=evse_id, node="main", most_ma=32_000) for each, evse_id in evses.items()
     )
-    await csms.services.store.run(charging.save_site, Site(id="north", nodes=(node,), places=found), 0)
+    await csms.services.store.run(site_store.save_site, Site(id="north", nodes=(node,), places=found), 0)
 
 
 class Tariffed:

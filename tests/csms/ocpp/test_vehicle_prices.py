@@ -7,6 +7,7 @@ import pytest
 
 from csms.config import Tariffs
 from csms.device_model import store as device_model
+from csms.sites import store as site_store
 from csms.sites.rules import Place, Site
 from csms.sites.work import Balancer
 from csms.smart_charging import store as charging
@@ -71,7 +72,7 @@ async def test_prices_come_in_money_in_as_many_entries_as_the_vehicle_takes(back
         # a share of a site brings them along
         site = Site(id="yard", nodes=(Node(id="main", limits=(20_000,) * 3),),
                     places=(Place(station_id=charge.station.id, evse_id=1, node="main", most_ma=32_000),))  # fmt: skip
-        await csms.services.store.run(charging.save_site, site, 0)
+        await csms.services.store.run(site_store.save_site, site, 0)
         await Balancer(csms.services).balance(site)
         shared = tx_profiles(charge)[-1]
         assert shared["id"] == SHARE_PROFILE + 1

@@ -6,11 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from csms.dispatch.rules import Order, Orders
 from csms.smart_charging.rules import (
     TRANSACTION_PROFILE,
     Needs,
-    Order,
-    Orders,
     StationAbilities,
     add_prices,
     add_sales_tariff,

@@ -4,7 +4,7 @@ from sqlalchemy import Connection
 
 from csms.db.store import Store
 from csms.sites.rules import Site
-from csms.smart_charging.store import save_site
+from csms.sites.store import save_site
 from csms.tariffs import store as tariffs
 from csms.tariffs.store import Scope
 from csms.tokens import store as tokens

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from csms.config import StationEntry
 from csms.device_model import store as device_model
 from csms.dispatch.rules import dispatch_profile, setpoint_update
+from csms.sites import store as site_store
 from csms.sites import work as module
 from csms.sites.rules import Known, Place, Site
 from csms.sites.work import Balancer, look_at
@@ -107,7 +108,7 @@ def pair(main_ma: int, *, stations: int = 2, **changes: Any) -> Site:
 
 async def fuse(csms: Backend, main_ma: int, **changes: Any) -> None:
     """Change the site without an event."""
-    await csms.services.store.run(charging.save_site, pair(main_ma, **changes), 0)
+    await csms.services.store.run(site_store.save_site, pair(main_ma, **changes), 0)
 
 
 async def charging_pair(csms: Backend, main_ma: int = 40_000) -> Yard:
@@ -144,7 +145,7 @@ async def test_after_a_refusal_the_others_are_lowered_and_what_is_left_is_said_o
 @pytest.mark.requirement("R192")
 async def test_an_evse_that_an_earlier_version_has_put_into_two_sites_is_balanced_by_one(csms: Backend) -> None:
     found, balancer = await charging_pair(csms), Balancer(csms.services)
-    await csms.services.store.run(charging.save_site, msgspec.structs.replace(pair(20_000, stations=1), id="zoo"), 0)
+    await csms.services.store.run(site_store.save_site, msgspec.structs.replace(pair(20_000, stations=1), id="zoo"), 0)
     for _ in range(2):
         await balancer.balance_all()
         assert [found.drawn[name] for name in NAMES[:2]] == [20_000, 20_000], "as the first site gives it"
@@ -162,13 +163,13 @@ async def test_an_unbalance_by_a_vehicle_that_is_not_lowered_is_reported(csms: B
     place = Place(station_id=NAMES[0], evse_id=1, node="main", most_ma=32_000, phases=("L2",))
     node = Node(id="main", limits=(63_000,) * 3)
     site = Site(id="yard", nodes=(node,), places=(place,))
-    await csms.services.store.run(charging.save_site, site, 0)
+    await csms.services.store.run(site_store.save_site, site, 0)
     await Charging(csms, await found.connect(NAMES[0])).started()
     await balancer.balance_all()
     assert (found.drawn[NAMES[0]], found.alarm_a()) == (32_000, 0)
     found.behaviour[NAMES[0]] = "rejects"
     german = msgspec.structs.replace(site, nodes=(msgspec.structs.replace(node, unbalance=20_000),))
-    await csms.services.store.run(charging.save_site, german, 0)
+    await csms.services.store.run(site_store.save_site, german, 0)
     await balancer.balance_all()
     (overload,) = csms.events.named("site_overloaded")
     assert overload.data == {"site": "yard", "node": "main", "phase": "L2", "above": "L1", "excess_ma": 12_000}
@@ -567,7 +568,7 @@ async def test_those_who_obey_bring_the_sum_under_the_fuse_and_the_rest_is_an_al
     async with backend(tokens=TOKENS, stations=stations, data_dir=data_dir) as csms:
         found, balancer = Yard(csms), Balancer(csms.services)
         site = yard(130_000, 70_000)
-        await csms.services.store.run(charging.save_site, site, 0)
+        await csms.services.store.run(site_store.save_site, site, 0)
         for name, ready in zip(YARD, prepared, strict=True):
             station = await found.connect(name)
             if ready:
@@ -575,7 +576,7 @@ async def test_those_who_obey_bring_the_sum_under_the_fuse_and_the_rest_is_an_al
             await Charging(csms, station).started()
         for (main_a, row_a), manner in zip([*fuses, (130, 70)], [*manners[: len(fuses)], ("obeys",) * 4], strict=True):
             site = yard(main_a * 1000, row_a * 1000, least_raise_ma=least_raise_ma)
-            await csms.services.store.run(charging.save_site, site, 0)
+            await csms.services.store.run(site_store.save_site, site, 0)
             for name, behaviour in zip(YARD, manner, strict=True):
                 found.behaviour[name] = behaviour
                 if behaviour == "obeys" and not found.connected(name):

@@ -8,12 +8,14 @@ import pytest
 from csms.alerts import store as alerts
 from csms.alerts.work import AlertWatch
 from csms.backend import make_backend
+from csms.dispatch import store as dispatch_store
 from csms.dispatch.work import Dispatch, in_force
 from csms.fleets.rules import vehicle_id
 from csms.grid.source import GRID_SIGNAL, GridSource
 from csms.prequalifications import store as prequalifications
 from csms.prequalifications.rules import Prequalification
 from csms.prequalifications.work import ExportPermits
+from csms.sites import store as site_store
 from csms.sites.rules import Place, Site
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import share_profile
@@ -54,7 +56,7 @@ async def yard(csms: Backend, main_ma: int, count: int = 2) -> None:
     """A balanced site of the first stations, on one fuse."""
     places = tuple(Place(station_id=name, evse_id=1, node="main", most_ma=32_000, least_ma=0) for name in NAMES[:count])
     site = Site(id="yard", nodes=(Node(id="main", limits=(main_ma,) * 3),), places=places)
-    await csms.services.store.run(charging.save_site, site, 0)
+    await csms.services.store.run(site_store.save_site, site, 0)
 
 
 def shares_sent(station: ScriptedStation) -> list[float]:
@@ -227,7 +229,7 @@ async def test_what_is_lost_is_sent_again_until_it_ends(csms: Backend, given: st
 
     async def lose(*stations: str) -> None:
         for name in stations:
-            await csms.services.store.run(charging.forget_dispatch, name, 0)
+            await csms.services.store.run(dispatch_store.forget_dispatch, name, 0)
             csms.services.feed.publish("transaction_resumed", name, {})
         await settled()
 
@@ -451,7 +453,7 @@ async def test_a_set_point_at_a_connection_point_is_of_what_is_behind_it(csms: B
         for name, evse_id in ((NAMES[0], 1), (NAMES[0], 2), (NAMES[1], 1))
     )
     site = Site(id="yard", nodes=(Node(id="main", limits=(200_000,) * 3),), places=places)
-    await csms.services.store.run(charging.save_site, site, 0)
+    await csms.services.store.run(site_store.save_site, site, 0)
     await offer(csms, NO_PRICE, site_import_limit_w=200_000, export_limit_w=10_000)
 
     async def given(
@@ -564,7 +566,7 @@ async def test_a_loss_is_made_up_for(csms: Backend) -> None:
         for number, kind in enumerate(kinds.split(), 1):
             for lost in (False, True):
                 if lost:
-                    await csms.services.store.run(charging.forget_dispatch, NAMES[0], 0)
+                    await csms.services.store.run(dispatch_store.forget_dispatch, NAMES[0], 0)
                 csms.services.feed.publish(kind, NAMES[0], {})
                 await settled()
                 assert len(profiles(charge.station)) == number + lost, kind

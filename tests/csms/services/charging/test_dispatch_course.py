@@ -3,15 +3,15 @@
 import msgspec
 import pytest
 
+from csms.dispatch import store as dispatch_store
 from csms.dispatch import work as dispatch_course
+from csms.dispatch.rules import Orders
+from csms.dispatch.store import CoursePoint
 from csms.dispatch.work import Dispatch
 from csms.fleets import store as fleets
 from csms.fleets.rules import Fleet
 from csms.fleets.work import Fleets
 from csms.retention import store as retention
-from csms.smart_charging import store as charging
-from csms.smart_charging.rules import Orders
-from csms.smart_charging.store import CoursePoint
 from csms.transactions.powers import FRESH_MS
 from tests.csms.backend import Backend
 from tests.csms.services.charging.support import (
@@ -30,7 +30,7 @@ HALF_MS = 30_000
 
 
 async def course(csms: Backend) -> list[CoursePoint]:
-    return await csms.services.store.read(charging.course, 0)
+    return await csms.services.store.read(dispatch_store.course, 0)
 
 
 async def test_each_minute_has_what_was_asked_followed_and_delivered(csms: Backend) -> None:
@@ -119,11 +119,11 @@ async def test_nodes_add_up_and_old_points_go(csms: Backend) -> None:
     for at_ms in (60_000, 120_000):
         for node in ("a", "b"):
             point = CoursePoint(at_ms=at_ms, asked_w=-5_000, accepted_w=-4_000, delivered_w=-3_000, vehicles=2)
-            await run(charging.note_course, node, point)
+            await run(dispatch_store.note_course, node, point)
     both = CoursePoint(at_ms=120_000, asked_w=-10_000, accepted_w=-8_000, delivered_w=-6_000, vehicles=4)
     assert (await course(csms))[1] == both
     unknown = msgspec.structs.replace(point, delivered_w=None)
-    await run(charging.note_course, "c", unknown)
+    await run(dispatch_store.note_course, "c", unknown)
     expected = msgspec.structs.replace(both, asked_w=-15_000, accepted_w=-12_000, delivered_w=None, vehicles=6)
     assert (await course(csms))[1] == expected, "an unknown part makes the sum unknown"
     assert await run(retention.delete_old, "events", 120_000) == 2

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from csms.cluster.bus import LocalHub
+from csms.dispatch import store as dispatch_store
 from csms.dispatch import work as dispatch_course
 from csms.dispatch.work import Dispatch
 from csms.sites.rules import Balancing
-from csms.smart_charging import store as charging
 from pki_tools.tree import PkiTree
 from tests.csms.backend import BOOT
 from tests.csms.scripted_station import Refused
@@ -44,7 +44,7 @@ async def test_a_node_does_not_come_back_to_what_another_has_replaced(
             assert [commanded(each) for each in (first, second)] == [[-3_000, 4_000, 4_000], [-3_000, 4_000]]
             for csms in (here, there):
                 await dispatch_course.note(csms.services)
-            (point,) = await here.services.store.read(charging.course, 0)
+            (point,) = await here.services.store.read(dispatch_store.course, 0)
             assert (point.asked_w, point.accepted_w, point.vehicles) == (8_000, 8_000, 2), "counted once"
 
 

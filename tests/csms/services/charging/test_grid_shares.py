@@ -15,9 +15,9 @@ from csms.grid import store as grid_shares
 from csms.grid.shares import GridShares
 from csms.grid.source import GridSource
 from csms.grid.store import ABSENT_MS
+from csms.sites import store as site_store
 from csms.sites.rules import Place, Site
 from csms.sites.work import Balancer
-from csms.smart_charging import store as charging
 from csms.smart_charging.rules import SHARE_PROFILE, SITE_PROFILE
 from pki_tools.tree import PkiTree
 from tests.csms.backend import BOOT, Backend
@@ -243,7 +243,7 @@ def shares_ma(station: ScriptedStation) -> int:
 @pytest.mark.requirement("R193")
 async def test_limits_of_site_feeder_and_evse_hold_over_the_stations_behind_them(csms: Backend) -> None:
     """Those of the site in W, that of the feeder by phase, and a set-point only behind its point."""
-    await csms.services.store.run(charging.save_site, yard(), 0)
+    await csms.services.store.run(site_store.save_site, yard(), 0)
     stations = [await booted(csms, name) for name in NAMES[:3]]
     charges = [await vehicle(csms, each, maxChargePower=22_000.0) for each in stations]
     row = ConnectionPoint(site="yard", feeder="row")
@@ -267,7 +267,7 @@ async def test_limits_of_site_feeder_and_evse_hold_over_the_stations_behind_them
 
 async def test_a_part_of_the_grid_that_is_exceeded_is_no_fuse_that_is(csms: Backend) -> None:
     """A station refuses less: its site draws more than its part, and another outside gets no more."""
-    await csms.services.store.run(charging.save_site, yard(), 0)
+    await csms.services.store.run(site_store.save_site, yard(), 0)
     stations = [await booted(csms, name) for name in NAMES[:4]]
     charges = [await vehicle(csms, each, maxChargePower=22_000.0) for each in stations]
     async with sharing(csms), running(Balancer(csms.services)):
@@ -294,7 +294,7 @@ async def test_a_limit_without_its_connection_point_is_refused_and_an_ambiguous_
         await offer(csms, PRICE, connection_point=YARD)
     await offer(csms, PRICE)
     assert not csms.events.named("grid_limit_ambiguous"), "without sites all stations are meant"
-    await csms.services.store.run(charging.save_site, yard(), 0)
+    await csms.services.store.run(site_store.save_site, yard(), 0)
     await offer(csms, PRICE, version=2)
     await offer(csms, PRICE, version=3)
     assert [each.data for each in csms.events.named("grid_limit_ambiguous")] == [{"version": 2, "sites": "yard"}]

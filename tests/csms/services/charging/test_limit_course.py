@@ -4,6 +4,7 @@ import asyncio
 
 from csms.dispatch.work import Dispatch
 from csms.retention import store as retention
+from csms.sites import store as site_store
 from csms.sites.rules import Place, Site
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import share_profile
@@ -109,7 +110,7 @@ async def test_a_share_of_the_site_is_of_the_phases_that_its_place_has(csms: Bac
     place = Place(station_id=charge.station.id, evse_id=1, node="main", phases=("L2",), most_ma=32_000)
     site = Site(id="yard", nodes=(Node(id="main", limits=(63_000,) * 3),), places=(place,))
     run, now_ms = csms.services.store.run, csms.clock.utc_ms()
-    await run(charging.save_site, site, now_ms)
+    await run(site_store.save_site, site, now_ms)
     share = share_profile(1, 10_000, 1, now_ms, charge.id)
     await run(charging.save_profile, charge.station.id, 1, share, charging.CSO, now_ms)
     await LimitCourse(csms.services).note({charge.station.id})

@@ -11,6 +11,7 @@ from csms.prequalifications import store as prequalifications
 from csms.prequalifications.rules import Prequalification
 from csms.prequalifications.work import ExportPermits
 from csms.requests import store as requests
+from csms.sites import store as site_store
 from csms.sites.rules import Place, Site
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import Step
@@ -470,7 +471,7 @@ async def test_the_schedule_of_a_site_is_the_sum_of_those_that_answer(csms: Back
     assert refused.value.reason == "unknown_site"
     places = tuple(Place(station_id=name, evse_id=1, node="main", most_ma=1) for name in (NAME, OTHER, "CS-GONE"))
     node = Node(id="main", limits=(1, 1, 1))
-    await csms.services.store.run(charging.save_site, Site(id="yard", nodes=(node,), places=places), 0)
+    await csms.services.store.run(site_store.save_site, Site(id="yard", nodes=(node,), places=places), 0)
     assert await service.site_composite("yard", 60) == [Step(csms.clock.utc_ms(), 0)]
     first, second = await booted(csms), await booted(csms, OTHER)
     first.answers["GetCompositeSchedule"] = ACCEPTED | {
@@ -487,7 +488,7 @@ async def test_the_schedule_of_a_site_begins_with_the_first_of_its_evses(csms: B
     service, begins = SmartCharging(csms.services), {NAME: "10", OTHER: "40"}
     places = tuple(Place(station_id=name, evse_id=1, node="main", most_ma=1) for name in begins)
     site = Site(id="yard", nodes=(Node(id="main", limits=(1, 1, 1)),), places=places)
-    await csms.services.store.run(charging.save_site, site, 0)
+    await csms.services.store.run(site_store.save_site, site, 0)
     for name, second in begins.items():
         station = await booted(csms, name)
         station.answers["GetCompositeSchedule"] = ACCEPTED | {
