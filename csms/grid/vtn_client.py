@@ -17,6 +17,7 @@ from v2g.text import printable
 _PAGE: Final = 50
 """Objects a page: the most that a VTN may be asked for."""
 _MOST_EVENTS: Final = 2_000
+_MOST_PAGES: Final = 210
 _ANSWER_S: Final = 20.0
 
 
@@ -86,7 +87,8 @@ class VtnClient:
 
     async def _pages(self, path: str, query: dict[str, str], targets: tuple[str, ...] = ()) -> list[bytes]:
         pages: list[bytes] = []
-        for skip in range(0, _MOST_EVENTS, _PAGE):
+        skip = 0
+        while skip < _MOST_EVENTS and len(pages) < _MOST_PAGES:
             parameters = [*query.items(), ("skip", str(skip)), ("limit", str(_PAGE))]
             parameters += [("targets", target) for target in targets]
             page = await self._request("GET", f"{self._url}{path}?{urlencode(parameters)}")
@@ -94,12 +96,11 @@ class VtnClient:
                 count = len(typed_json.decode(page, list[msgspec.Raw]))
             except msgspec.DecodeError as error:
                 raise CodecError(f"{path} is answered with no list: {error}") from None
-            if page in pages:  # the VTN knows no pages
+            if count == 0 or page in pages:  # the end, or the VTN knows no pages
                 return pages
             pages.append(page)
-            if count != _PAGE:
-                return pages
-        raise CodecError(f"the VTN has more than {_MOST_EVENTS} objects at {path}")
+            skip += count  # its pages may be smaller
+        raise CodecError(f"the VTN has more than {_MOST_EVENTS} objects, or {_MOST_PAGES} pages, at {path}")
 
     async def _request(self, method: str, url: str, *, body: bytes | None = None) -> bytes:
         for attempt in range(2):

@@ -196,14 +196,13 @@ def answered(app: ASGIApp) -> ASGIApp:
                 pipeline.metrics.http_answered(name, message["status"], pipeline.clock.monotonic() - begun)
             await send(message)
 
-        if operation is not None:
-            scope["user"] = await pipeline.identify(request)
         try:
             if operation is None:
                 pipeline.throttle(None, request.client.host if request.client else "")
                 methods = {"Allow": ", ".join(sorted([*operations, OPTIONS]))}
                 found: Answer = Response(None, status_code=204, headers=methods)
             else:
+                scope["user"] = await pipeline.identify(request)
                 pipeline.permit(operation, request)
                 found = await pipeline.answer(operation, request)
         except Exception as error:  # noqa: BLE001

@@ -264,10 +264,12 @@ async def read_prices(call: Call, parameters: OneTransaction) -> tuple[PriceStep
 
 @get("/transactions/{transaction_id}/cost", Permission.READ_TRANSACTIONS, problems=(404, 409))
 async def read_cost(call: Call, parameters: OneTransaction) -> Cost:
-    """Return the cost of a transaction; 404 where it has no price, 409 while it is held."""
+    """Return the cost of a transaction; 404 where it has no price, 409 while it is held, or if it was rejected."""
     key = await _station_of(call, parameters), parameters.transaction_id
-    if await call.run(held.is_open, *key):
-        raise conflict("the transaction is held", f"GET /books/quarantine/{key[1]} says why", code="held")
+    review = await call.run(held.find, *key)
+    if review is not None and review["state"] in held.OPEN:
+        state = "held" if review["state"] == "quarantined" else "rejected"
+        raise conflict(f"the transaction is {state}", f"GET /books/quarantine/{key[1]} says why", code=state)
     found = await call.run(tariffs.cost, *key)
     if found is None:
         raise missing("cost: the transaction has no price")

@@ -36,8 +36,8 @@ LATER_MS: Final = T0 + 2_200_000
 OWNERS: Final = ("station_id", "site_id", "fleet_id", "subject")
 """Columns that say whose a row is."""
 
-_SHARED: Final = {"transaction_id": "x" * 36, "session_id": "cc" * 8}
-"""Ids that both stations have used."""
+_SHARED: Final = {"transaction_id": "x" * 36, "session_id": "cc" * 8, "name": "night"}
+"""Ids that both stations have used, and the name of the template of both."""
 
 _FIRST: Final = ("make_tariff", "put_site")
 _NOT_SENT: Final = re.compile(

@@ -30,7 +30,7 @@ from tests.csms.two_sites import BEGIN_MS, NORTH, SOUTH, asked, body_of, build, 
 
 _OF_ALL = {
     "list_alert_rules", "list_grid_sources", "list_tariffs", "list_templates", "list_uptime_rules",
-    "read_grid_signal", "read_self", "read_tariff",
+    "read_grid_signal", "read_self", "read_tariff", "read_template",
 }  # fmt: skip
 """Operations for roles of a site that show nothing of any site."""
 

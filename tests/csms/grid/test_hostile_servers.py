@@ -1,12 +1,15 @@
 """A VTN, an IEEE 2030.5 server and a price feed that attack the back end: lost servers, and nothing else."""
 
 import asyncio
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from csms.grid.config import Ieee2030, OpenAdr
 from csms.grid.der_server import DerServer
@@ -19,6 +22,7 @@ from tests.csms.backend import running_backend
 from tests.csms.support import make_config
 from tests.hostile import ATTACKS, DRIPPING, attacking
 from v2g.errors import CodecError, TransportError
+from v2g.io.runtime.clock import Clock
 
 pytestmark = pytest.mark.requirement("R56", "R153")
 
@@ -70,16 +74,16 @@ async def test_a_token_server_that_attacks_is_a_lost_server(tmp_path: Path, pki:
 
 
 class Endless:
-    """A VTN with more programs, each with more events, than anybody reads."""
+    """A VTN with more programs, each with more events, than anybody reads, at most `most` a page."""
 
-    def __init__(self) -> None:
-        self.asked = 0
+    def __init__(self, most: int = 50) -> None:
+        self.asked, self._most = 0, most
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked += 1
         if request.path == "/auth/token":
             return web.json_response({"access_token": "a", "token_type": "Bearer"})
-        skip, limit = int(request.query["skip"]), int(request.query["limit"])
+        skip, limit = int(request.query["skip"]), min(self._most, int(request.query["limit"]))
         if request.path == "/programs":
             found = [{"id": f"p{n}", "programName": f"p{n}"} for n in range(skip, min(1990, skip + limit))]
         else:
@@ -93,24 +97,47 @@ class Endless:
         return web.Response(body=json.dumps(found).encode(), content_type="application/json")
 
 
-async def test_programs_and_events_are_bounded_together(tmp_path: Path, pki: PkiTree, empty_database: Path) -> None:
-    """Each list is short enough, all of them together would be four million events."""
-    endless = Endless()
+@contextlib.asynccontextmanager
+async def serving(answer: Handler) -> AsyncIterator[str]:
+    """Yield the URL of a server that answers every request by `answer`."""
     application = web.Application()
-    application.router.add_route("*", "/{path:.*}", endless.answer)
+    application.router.add_route("*", "/{path:.*}", answer)
     runner = web.AppRunner(application)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
-        async with running_backend(make_config(tmp_path, pki), empty_database, NOW_MS) as backend:
-            ven = Ven(backend.services, openadr(url, tmp_path), vtn_client(backend.clock, url), poll_s=300)
-            await ven.step()
-            (lost,) = backend.events.named("openadr_lost")
-            assert "more than 2000 events" in str(lost.data["reason"])
-            assert endless.asked < 200
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+async def test_programs_and_events_are_bounded_together(tmp_path: Path, pki: PkiTree, empty_database: Path) -> None:
+    """Each list is short enough, all of them together would be four million events."""
+    endless = Endless()
+    async with (
+        serving(endless.answer) as url,
+        running_backend(make_config(tmp_path, pki), empty_database, NOW_MS) as backend,
+    ):
+        ven = Ven(backend.services, openadr(url, tmp_path), vtn_client(backend.clock, url), poll_s=300)
+        await ven.step()
+        (lost,) = backend.events.named("openadr_lost")
+        assert "more than 2000 events" in str(lost.data["reason"])
+        assert endless.asked < 200
+
+
+@pytest.mark.parametrize(("most", "fits"), [(50, True), (10, True), (9, False)])
+async def test_a_vtn_may_have_smaller_pages_than_those_asked_for(most: int, fits: bool) -> None:
+    """All of its 1,990 events are read, in at most 210 pages."""
+    endless = Endless(most)
+    async with serving(endless.answer) as url:
+        client = vtn_client(Clock(), url)
+        if fits:
+            events, problems = await client.events("p", ())
+            assert len(events) + len(problems) == 1990
+        else:
+            with pytest.raises(CodecError, match="210 pages"):
+                await client.events("p", ())
+    assert endless.asked <= 212
 
 
 async def test_lists_of_2030_5_are_bounded_however_short_their_pages_are() -> None:
@@ -123,15 +150,8 @@ async def test_lists_of_2030_5_are_bounded_however_short_their_pages_are() -> No
         body = f'<DERProgramList xmlns="urn:ieee:std:2030.5:ns" all="4000000000" results="1">{item}</DERProgramList>'
         return web.Response(body=body.encode())
 
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        server = DerServer(f"http://127.0.0.1:{runner.addresses[0][1]}/dcap", tls=None)
+    async with serving(answer) as url:
+        server = DerServer(f"{url}/dcap", tls=None)
         with pytest.raises((CodecError, TransportError), match="more than"):
             await server.items("/programs", "DERProgram")
         assert asked <= 100
-    finally:
-        await runner.cleanup()

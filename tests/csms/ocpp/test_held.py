@@ -741,6 +741,16 @@ async def test_an_operator_releases_by_the_api_what_is_shown(station: Station) -
         assert (total["transactions"], total["held"], total["gross"]) == (1, 0, "0.04")
 
 
+async def test_a_rejected_one_costs_nothing_and_its_cost_says_so(station: Station) -> None:
+    async with serving(station.csms) as ask:
+        await station.runs(0, 909_948, 910_000, 910_031)
+        note = {"note": "the meter was broken"}
+        await ask("POST", f"/books/quarantine/{station.id}/reject", note, role=Role.BILLING)
+        answer = await ask("GET", f"/transactions/{station.id}/cost")
+        assert (answer.status, answer.json["code"]) == (409, "rejected")
+        assert answer.json["detail"] == "the transaction is rejected"
+
+
 @pytest.mark.parametrize("decided", [False, True])
 async def test_a_release_is_of_the_energy_that_was_shown(station: Station, decided: bool) -> None:
     """What arrives later and changes only the energy, not what is wrong, is shown, and decided again."""
