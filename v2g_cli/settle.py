@@ -215,7 +215,7 @@ class Required(Enum):
 
 @app.command()
 def verify(
-    directory: Bundle,
+    directories: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of settlement bundles.")],
     root: Roots = None,
     reaction: Reaction = MOST_REACTION_MS / 1000,
     require: Annotated[
@@ -236,52 +236,72 @@ def verify(
     keys: Keys = None,
     json: JsonFlag = False,
 ) -> None:
-    """Recompute everything in a bundle: hash chain, signatures, registers, intervals, prices, certificate chains.
+    """Recompute everything in bundles: hash chain, signatures, registers, intervals, prices, certificate chains.
 
     Example: `v2g settle verify runs/TIME/secc/settlements/SESSION --root pki/v2g/root.pem --root pki/mo/root.pem`
 
     Exit code 9 if any check fails; the message names file and line, and what can be read of a broken journal is shown.
-    10 if nobody but charger and meter signed that the
-    journal goes to the session's end, as the first line says, or if --checkpoints has no copy of this session.
+    10 if nobody but charger and meter signed that a
+    journal goes to the session's end, as the first line says, or if --checkpoints has no copy of a session.
     """
-    from v2g.energy.settlement.bundle import JOURNAL, Demand, verify_bundle
+    from v2g.energy.settlement.bundle import JOURNAL, Demand, Report, verify_bundle
     from v2g.energy.settlement.checkpoints import read_copies
     from v2g.energy.settlement.corrections import read_addendum, read_corrected
     from v2g.iso15118.signed_requests import read_authorization, read_confirmation
 
-    files, operators = _files(directory, keys, json=json), _operators(operator)
+    if corrections is not None and len(directories) > 1:
+        raise ConfigError("--corrections continues one journal", hint="verify its bundle by itself")
+    anchors, operators = _anchors(root), _operators(operator)
     demands: set[Demand] = {each.value for each in require or ()}
     if Required.CHECKPOINTS in (require or ()):
         demands.add("signed")
-    with _readable({JOURNAL: files.get(JOURNAL, b"")}, json=json):
-        report = verify_bundle(
-            files,
-            anchors=_anchors(root),
-            now=datetime.now(UTC),
-            confirmations=read_confirmation,
-            authorizations=read_authorization,
-            most_reaction_ms=round(reaction * 1000),
-            require=demands,
-            copies=None if checkpoints is None else read_copies(_file(checkpoints, keys), name=str(checkpoints)),
-            operators=operators or (),
+
+    def report_of(directory: Path) -> Report:
+        files = _files(directory, keys, json=json)
+        with _readable({JOURNAL: files.get(JOURNAL, b"")}, json=json):
+            report = verify_bundle(
+                files,
+                anchors=anchors,
+                now=datetime.now(UTC),
+                confirmations=read_confirmation,
+                authorizations=read_authorization,
+                most_reaction_ms=round(reaction * 1000),
+                require=demands,
+                copies=None if checkpoints is None else read_copies(_file(checkpoints, keys), name=str(checkpoints)),
+                operators=operators or (),
+            )
+        if corrections is not None:
+            name, continued = str(corrections), _file(corrections, keys, json=json)
+            with _readable({name: continued}, json=json):
+                entries = read_corrected(continued, files[JOURNAL], name=name)
+            report = msgspec.structs.replace(report, addendum=read_addendum(entries, operators=operators, name=name))
+        read_twice = _read_independently(files) if independent else None
+        if json:
+            found = {"directory": str(directory), "verified": report.copies != 0, "complete": report.complete}
+            print_json({**found, "verdict": report.verdict, "report": report, "independent": read_twice})
+            return report
+        for line in report.lines():
+            say(line)
+        if independent:
+            say(f"{read_twice} signed messages read alike by asn1tools, by the published module V2GDischarge.asn")
+        say(f"{directory}: {report.verdict}")
+        return report
+
+    reports, broken = [], 0
+    for directory in directories:
+        try:
+            reports.append(report_of(directory))
+        except VerificationError as error:
+            if len(directories) == 1:
+                raise
+            broken += 1
+            say(f"v2g: {directory}: {error}", err=True)
+    if broken:
+        raise VerificationError(
+            f"{broken} of {len(directories)} bundles not verified", where=str(directories[0].parent)
         )
-    if corrections is not None:
-        name, continued = str(corrections), _file(corrections, keys, json=json)
-        with _readable({name: continued}, json=json):
-            entries = read_corrected(continued, files[JOURNAL], name=name)
-        report = msgspec.structs.replace(report, addendum=read_addendum(entries, operators=operators, name=name))
-    read_twice = _read_independently(files) if independent else None
-    if json:
-        found = {"directory": str(directory), "verified": report.copies != 0, "complete": report.complete}
-        print_json({**found, "verdict": report.verdict, "report": report, "independent": read_twice})
+    for report in reports:
         _exit_incomplete(report)
-        return
-    for line in report.lines():
-        say(line)
-    if independent:
-        say(f"{read_twice} signed messages read alike by asn1tools, by the published module V2GDischarge.asn")
-    say(f"{directory}: {report.verdict}")
-    _exit_incomplete(report)
 
 
 def _exit_incomplete(report: "Report") -> None:

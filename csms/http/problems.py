@@ -78,7 +78,7 @@ def describe(error: Exception) -> ApiError:
         return error
     if isinstance(error, errors.OcppError):
         status = 501 if error.answer in ("NotImplemented", "NotSupported") else 502
-        return ApiError(status, f"rejected by the station: {error}", error.hint, code=error.answer)
+        return ApiError(status, f"the request to the station failed: {error}", error.hint, code=error.answer)
     if isinstance(error, errors.TimeoutExpired):
         return ApiError(504, str(error), error.hint, code=error.timer)
     if isinstance(error, errors.RefusedError):

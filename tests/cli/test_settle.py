@@ -54,6 +54,24 @@ def bundle(pki: PkiTree, start_ms: int, tmp_path_factory: pytest.TempPathFactory
     return folder
 
 
+def test_all_bundles_are_judged_though_one_is_broken(v2g: Run, bundle: Path, tmp_path: Path) -> None:
+    broken, whole, empty = tmp_path / "broken", tmp_path / "whole", tmp_path / "empty"
+    shutil.copytree(bundle, broken)
+    shutil.copytree(bundle, whole)
+    empty.mkdir()
+    journal = (broken / JOURNAL).read_bytes()
+    (broken / JOURNAL).write_bytes(journal.replace(b"1", b"2", 1))
+    found = v2g("settle", "verify", str(broken), str(empty), str(whole), "--json")
+    last = json.loads(found.output.splitlines()[-1])
+    assert (last["directory"], last["verified"]) == (str(whole), True)
+    assert (found.code, found.errors.count(f"{broken}: "), found.errors.count(f"{empty}: ")) == (9, 1, 1)
+    assert "2 of 3 bundles not verified" in found.errors
+    alone = v2g("settle", "verify", str(whole))
+    assert v2g("settle", "verify", str(whole), str(whole)).code == alone.code
+    refused = v2g("settle", "verify", str(whole), str(whole), "--corrections", str(whole / JOURNAL))
+    assert (refused.code, "--corrections" in refused.errors) == (2, True)
+
+
 @pytest.mark.long
 def test_a_receipt_is_written_once_in_the_language_and_zone_asked_for(v2g: Run, bundle: Path, tmp_path: Path) -> None:
     out = tmp_path / "receipt.html"
