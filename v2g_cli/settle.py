@@ -244,7 +244,7 @@ def verify(
     10 if nobody but charger and meter signed that a
     journal goes to the session's end, as the first line says, or if --checkpoints has no copy of a session.
     """
-    from v2g.energy.settlement.bundle import JOURNAL, Demand, Report, verify_bundle
+    from v2g.energy.settlement.bundle import JOURNAL, Demand, verify_bundle
     from v2g.energy.settlement.checkpoints import read_copies
     from v2g.energy.settlement.corrections import read_addendum, read_corrected
     from v2g.iso15118.signed_requests import read_authorization, read_confirmation
@@ -256,7 +256,7 @@ def verify(
     if Required.CHECKPOINTS in (require or ()):
         demands.add("signed")
 
-    def report_of(directory: Path) -> Report:
+    def report_of(directory: Path) -> "Report":
         files = _files(directory, keys, json=json)
         with _readable({JOURNAL: files.get(JOURNAL, b"")}, json=json):
             report = verify_bundle(
