@@ -12,12 +12,12 @@ from secc.hardware.simulated import SimulatedEvseConfig
 from v2g.config import Flaw, Table, without_flaw
 from v2g.errors import ConfigError
 from v2g.hardware.power_modules.bank import ModulesConfig
-from v2g.iec61851.proximity import Coding
 from v2g.io.hardware.board import BoardConfig
 from v2g.io.hardware.driver import PowerKind
 from v2g.io.hardware.modbus import ModbusConfig
 
 Kind = Literal["dc", "ac", "wpt", "acdp"]
+Plug = Literal["type1", "type2", "nacs"]
 
 DriverName = Annotated[str, Meta(min_length=1, max_length=64)]
 
@@ -35,9 +35,9 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Control pilot, contactor, lock, lamp: "simulated", "board", or another driver."""
     stage: DriverName = "simulated"
     """Power stage and isolation monitor: "simulated", "can" (modules on CAN), "infypower", or another driver."""
-    plug: Coding | None = None
-    """Plug or socket, as the back end sees it: type1 (SAE J1772, CCS1) or type2 (IEC 62196, CCS2); none: that of
-    `board.proximity`, else type2."""
+    plug: Plug | None = None
+    """Plug or socket, as the back end sees it: type1 (SAE J1772, CCS1), type2 (IEC 62196, CCS2), or nacs (SAE J3400);
+    none: that of `board.proximity`, else type2."""
     meter: DriverName = "simulated"
     """meter: "simulated", "modbus", or another driver."""
     emergency: DriverName = "simulated"

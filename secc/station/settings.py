@@ -135,8 +135,8 @@ def _inverter(config: StationConfig, premises: Premises) -> Inverter:
 
 # -- An EVSE's layout for OCPP: its connector, its phases, and its power in both directions
 
-DIRECT = {"type1": "cCCS1", "type2": "cCCS2"}
-CABLE = {"type1": "cType1", "type2": "cType2"}
+DIRECT = {"type1": "cCCS1", "type2": "cCCS2", "nacs": "cNACS"}
+CABLE = {"type1": "cType1", "type2": "cType2", "nacs": "cNACS"}
 
 
 def evse_layout(
@@ -145,17 +145,18 @@ def evse_layout(
     """Return the layout of one EVSE. `rating` is W of charging and of discharging; with alternating current a `latch`
     of ours locks the driver's own cable in a socket, and a `switch` changes its phases."""
     hardware, charger = config.hardware, config.charger
-    coding = hardware.plug or (hardware.board.proximity if hardware.board is not None else "type2")
+    plug = hardware.plug or (hardware.board.proximity if hardware.board is not None else "type2")
     match hardware.kind:
         case "ac":
-            connector = ConnectorLayout(connector_type="sType2" if latch else CABLE[coding], fixed_cable=not latch)
+            socket = latch and plug != "nacs"
+            connector = ConnectorLayout(connector_type="sType2" if socket else CABLE[plug], fixed_cable=not socket)
         case "wpt":
             connector = ConnectorLayout(connector_type="wInductive")
         case "acdp":
             connector = ConnectorLayout(connector_type="Pan")
         case "dc":
             mega = any(service in (EnergyService.MCS, EnergyService.MCS_BPT) for service in charger.services)
-            connector = ConnectorLayout(connector_type="cMCS" if mega else DIRECT[coding])
+            connector = ConnectorLayout(connector_type="cMCS" if mega else DIRECT[plug])
     alternating = hardware.kind == "ac"
     rotation = "".join("RST"[int(line[1]) - 1] for line in charger.ac_rating.feeder_phases)
     return EvseLayout(

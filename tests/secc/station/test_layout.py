@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 from msgspec.json import encode
 
+from pki_tools.tree import PkiTree
 from secc.config import load_config
 from secc.station.device import Premises, charger_machine
 from secc.station.settings import evse_layout, settings_of
 from secc.station_config import StationConfig
+from tests.secc.backend import backend
 from tests.secc.config import LEAST
+from tests.secc.stand import charge, stand
 from tests.station.bench import Bench
 from v2g.errors import ConfigError
 from v2g.io.runtime.clock import Clock, ClockConfig
@@ -43,6 +46,8 @@ def settings(premises: Premises, **config: Any) -> StationSettings:
         ("[charger]\nservices = [6]\n", True, ("cCCS2", True, 0)),
         ('[charger]\nservices = [6]\n[hardware]\nplug = "type1"\n', False, ("cCCS1", True, 0)),
         ('[charger]\nservices = [5]\n[hardware]\nkind = "ac"\nplug = "type1"\n', False, ("cType1", True, 3)),
+        ('[charger]\nservices = [6]\n[hardware]\nplug = "nacs"\n', False, ("cNACS", True, 0)),
+        ('[charger]\nservices = [5]\n[hardware]\nkind = "ac"\nplug = "nacs"\n', True, ("cNACS", True, 3)),
         ('[hardware]\npilot = "board"\nboard = {device = "d", proximity = "type1"}\n', False, ("cCCS1", True, 0)),
         ("[charger]\nservices = [9]\n", False, ("cMCS", True, 0)),
         ('[charger]\nservices = [3]\n[hardware]\nkind = "wpt"\n', False, ("wInductive", True, 0)),
@@ -58,6 +63,25 @@ def test_connectors_and_phases_are_those_of_the_hardware(
     assert (connector.connector_type, connector.fixed_cable, found.phases) == expected
     assert (found.max_power_w, found.max_discharge_w) == (11_000, 5_000)
     assert found.evse_id == place.charger.evse_id
+
+
+@pytest.mark.requirement("R191")
+async def test_a_charger_with_nacs_says_so_to_its_back_end_and_is_reserved_by_it(pki: PkiTree, tmp_path: Path) -> None:
+    hardware = '[charger]\nservices = [6]\n[hardware]\nkind = "dc"\nplug = "nacs"\n'
+    async with backend() as csms:
+        csms.versions = ["ocpp2.1"]
+        tables = f'[station]\nurl = "ws://127.0.0.1:{csms.port}/ocpp"\nidentity = "CS-1"\nstore = "station.db"\n'
+        async with stand(tmp_path, pki, hardware, charge("DC"), tables=tables):
+            await csms.wait("StatusNotification")
+            component = {"name": "Connector", "evse": {"id": 1, "connectorId": 1}}
+            wanted = {"component": component, "variable": {"name": "ConnectorType"}}
+            answer = await csms.request("GetVariables", {"getVariableData": [wanted]})
+            assert answer["getVariableResult"][0]["attributeValue"] == "cNACS"
+            token = {"idToken": "A", "type": "Central"}
+            for number, (kind, status) in enumerate([("cCCS2", "Rejected"), ("cNACS", "Accepted")], 1):
+                order = {"id": number, "expiryDateTime": "2100-01-01T00:00:00Z", "idToken": token}
+                answer = await csms.request("ReserveNow", {**order, "connectorType": kind})
+                assert (kind, answer["status"]) == (kind, status)
 
 
 def test_the_feeders_conductors_of_an_outlet_are_its_phase_rotation_if_they_are_configured() -> None:
