@@ -31,6 +31,7 @@ def shown(about: dict[str, Any], table: CodeTable = "cp850") -> list[list[str]]:
         ({"content": "<p>A <b>&amp;</b> B</p>", "format": "HTML"}, [["A & B", ""]]),
         ({"content": "a <b> c", "format": "UTF8"}, [["a <b> c", ""]]),
         ({"content": "Free", "notice": {"word": "rejected", "text": ""}}, [["rejected", ""]]),
+        ({"notice": {"word": "payment_failed", "text": ""}}, [["payment failed", ""]]),
         ({"notice": {"word": "cost_limit", "text": "No more than 5 EUR"}}, [["No more than 5 EUR", ""]]),
         ({"qr_codes": [{"evse": 1, "url": "https://pay.example"}]}, [["", ""]]),
     ],

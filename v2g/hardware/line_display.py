@@ -33,7 +33,7 @@ def pages(shown: Mapping[str, Any], columns: int, rows: int) -> list[tuple[str, 
     """Return pages of up to `rows` lines, at least one; `shown` is the object of DriverDisplay. A notice for a driver
     replaces the message while it lasts. A QR code cannot be drawn."""
     notice = shown.get("notice")
-    text = shown.get("content", "") if notice is None else notice["text"] or notice["word"]
+    text = shown.get("content", "") if notice is None else notice["text"] or notice["word"].replace("_", " ")
     if notice is None and shown.get("format") == "HTML":
         text = html.unescape(re.sub("<[^>]*>", " ", text))
     plain = "".join(each if each.isprintable() else " " for each in text)

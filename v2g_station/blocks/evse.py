@@ -153,12 +153,17 @@ class Restart(StationCommand, frozen=True, kw_only=True):
     keep: bool = False
 
 
+NoticeWord = Literal[
+    "accepted", "rejected", "plug_in", "no_evse", "timeout", "no_priority_charging", "payment_failed", "web_payment",
+    "vat_accepted", "vat_rejected", "vat_unknown",
+]  # fmt: skip
+
+
 class Indicate(StationCommand, frozen=True, kw_only=True):
     """Indicate the result of a request to the driver."""
 
     evse_id: int | None
-    word: str
-    text: str = ""
+    word: NoticeWord
 
 
 # -- state

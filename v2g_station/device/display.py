@@ -11,7 +11,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -25,6 +25,7 @@ from v2g.observe import Observe
 from v2g.ocpp.messages.display import MessageInfo
 from v2g.text import printable
 from v2g_station.blocks.display import ShowMessages
+from v2g_station.blocks.evse import NoticeWord
 from v2g_station.blocks.web_payment import ShowQrCode
 
 COMMAND_S: Final = 10.0
@@ -47,6 +48,9 @@ class DisplayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Driver of a display: "escpos", or another one of `v2g hardware list`."""
     settings: Table | None = None
     """The driver's keys."""
+    notices: dict[NoticeWord, Annotated[str, Meta(max_length=255)]] = {}
+    """What drivers read about their requests, such as { rejected = "Karte nicht zugelassen" }: the `text` of a notice.
+    Without one a line display shows its `word`."""
     draws_qr_codes: bool = False
     """The display shows the codes of `qr_codes`: drivers may pay on the web (C25)."""
     turn_s: Annotated[float, Meta(gt=0, le=3600)] = 10.0
@@ -131,8 +135,10 @@ class StationDisplay:
             self._observe(Observe("display", "qr_code", {"evse": command.evse_id, "shown": not known}))
         self._put()
 
-    def notice(self, evse_id: int | None, word: str, text: str) -> None:
-        """Display the result of a driver's request for a while."""
+    def notice(self, evse_id: int | None, word: NoticeWord | Literal["receipt"], text: str = "") -> None:
+        """Display the result of a driver's request for a while: this `text`, by default that of the configuration."""
+        if word != "receipt":
+            text = text or self._config.notices.get(word, "")
         self._observe(Observe("display", "notice", {"evse": evse_id or 0, "word": word, "text": text[:255]}))
         self._notice = {"evse": evse_id or 0, "word": word, "text": text}
         if self._fading is not None:

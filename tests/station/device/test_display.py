@@ -23,6 +23,7 @@ from v2g.observe import Observe
 from v2g.ocpp.messages.base import MessageContent
 from v2g.ocpp.messages.display import MessageInfo
 from v2g_station.blocks.display import ShowMessages
+from v2g_station.blocks.evse import NoticeWord
 from v2g_station.blocks.web_payment import ShowQrCode
 from v2g_station.device.display import NOTICE_S, DisplayConfig, StationDisplay
 
@@ -190,13 +191,16 @@ async def test_qr_codes_and_what_became_of_a_wish_stand_beside_the_message(tmp_p
     """C25.FR.01: a code stands there until it is another one, or none."""
     file = tmp_path / "display.json"
     reported: list[Observe] = []
-    display = StationDisplay(DisplayConfig(file=file, draws_qr_codes=True), reported.append)
+    notices: dict[NoticeWord, str] = {"timeout": "Zu spät"}
+    display = StationDisplay(DisplayConfig(file=file, draws_qr_codes=True, notices=notices), reported.append)
     assert display.draws_codes
     display.code(ShowQrCode(evse_id=2, url="https://pay/2"))
     display.code(ShowQrCode(evse_id=1, url="https://pay/1", quality="High"))
     display.code(ShowQrCode(evse_id=1, url="https://pay/1b", quality="High"))
     display.show(ShowMessages(messages=(message(3),)))
-    display.notice(2, "web_payment", "")
+    display.notice(1, "timeout")
+    assert shown(file)["notice"] == {"evse": 1, "word": "timeout", "text": "Zu spät"}
+    display.notice(2, "web_payment")
     assert shown(file)["content"] == "text 3"
     assert shown(file)["notice"] == {"evse": 2, "word": "web_payment", "text": ""}
     assert shown(file)["qr_codes"] == [

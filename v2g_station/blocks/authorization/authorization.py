@@ -24,6 +24,7 @@ from v2g_station.blocks.evse import (
     ContractPresented,
     Evse,
     Indicate,
+    NoticeWord,
     Source,
     StopButton,
     TokenPresented,
@@ -463,7 +464,7 @@ class Authorizer(FunctionalBlock):
         if evse is not None and info.status != "Accepted":
             self._sessions.invalid(evse)
 
-    def _show(self, evse_id: int | None, word: str) -> None:
+    def _show(self, evse_id: int | None, word: NoticeWord) -> None:
         self._k.do(Indicate(evse_id=evse_id, word=word))
 
 

@@ -15,7 +15,7 @@ from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionE
 from v2g.units import payable
 from v2g_station.blocks.authorization.authorization import Authorizer
 from v2g_station.blocks.cost.local_cost import LocalCosts
-from v2g_station.blocks.evse import Evse, Indicate, TokenVerdict
+from v2g_station.blocks.evse import Evse, Indicate, NoticeWord, TokenVerdict
 from v2g_station.blocks.payment import terminal
 from v2g_station.blocks.payment.settlement import ANSWER_S, CardPayment, Settlements
 from v2g_station.blocks.transaction_limits import TransactionLimits
@@ -69,7 +69,7 @@ class CardPayments(FunctionalBlock):
         model = self._k.model
         return self._k.version == "2.1" and model.has("PaymentCtrlr.Enabled") and model.flag("PaymentCtrlr.Enabled")
 
-    def _show(self, evse_id: int | None, word: str) -> None:
+    def _show(self, evse_id: int | None, word: NoticeWord) -> None:
         self._k.do(Indicate(evse_id=evse_id, word=word))
 
     # -- facts from the terminal
