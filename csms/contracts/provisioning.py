@@ -147,7 +147,7 @@ class Provisioner:
             "emaid": answer.emaid,
             "code": answer.code.name,
             "remaining": answer.remaining,
-            "reason": answer.reason[:200],
+            "reason": answer.reason[:300],
         }
         self._observe(Observe("provisioning", "answered", data))
         return answer

@@ -87,7 +87,7 @@ def conclude(
             for place, question in enumerate(verdict.questions)
             if (answer := answers.get(question.request))
         }
-        evidence = RevocationEvidence(ocsp=given, crls=anchors.crls)
+        evidence = RevocationEvidence(ocsp=given, asked=True, crls=anchors.crls)
         leaf, *authorities = decide_revocation(verdict.path, evidence, at=at, policy=RevocationPolicy()).findings
         for finding in (leaf, *authorities):
             if finding.reason == "revoked":

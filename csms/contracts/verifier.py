@@ -8,6 +8,7 @@ from csms.config import Trust
 from csms.contracts.rules import Verdict, assess, conclude, questions_about
 from csms.tokens.rules import ChainVerdict
 from csms.trust.certificate_status import CertificateStatus
+from v2g.errors import RevocationError
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.base import OCSPRequestData
@@ -16,8 +17,6 @@ from v2g.pki.verify import VerifiedChain
 
 _MAX_SEEN: Final = 65_536
 """Limit of serial numbers, and of contracts accepted with unknown status; about 150 bytes each."""
-
-_NOBODY: Final = "no source of revocation status: set trust.ocsp_responder, status_urls or crls"
 
 
 class ContractVerifier:
@@ -43,10 +42,10 @@ class ContractVerifier:
             return verdict
         questions = verdict.questions
         found = await asyncio.gather(*(self._status.ask(question) for question in questions))
-        answers = {question.request: answer for question, answer in zip(questions, found, strict=True)}
+        answers = {question.request: answer for question, (answer, _) in zip(questions, found, strict=True)}
         verdict = conclude(verdict, answers, anchors, at, accept_unknown=self._accept_unknown)
         if verdict.unproven:
-            reason = verdict.unproven if self._status.may_ask(questions[0]) else f"{verdict.unproven}; {_NOBODY}"
+            reason = _with(verdict.unproven, found[0][1])
             if verdict.chain is not ChainVerdict.VALID:
                 return Verdict(verdict.chain, reason)
             self._note_unknown((questions[0].issuer.subject.public_bytes(), questions[0].serial), emaid, reason)
@@ -64,14 +63,20 @@ class ContractVerifier:
         at, anchors = self._clock.now(), self._status.anchors
         questions = questions_about(path, anchors)
         answers = await asyncio.gather(*(self._status.ask(question) for question in questions))
-        given = {place: (answer,) for place, answer in enumerate(answers) if answer}
+        given = {place: (answer,) for place, (answer, _) in enumerate(answers) if answer}
         policy = RevocationPolicy(leaf=Fail.SOFT if self._accept_unknown else Fail.HARD)
-        found = decide_revocation(path, RevocationEvidence(ocsp=given, crls=anchors.crls), at=at, policy=policy)
-        found.require()
-        leaf = found.findings[0]
+        evidence = RevocationEvidence(ocsp=given, asked=True, crls=anchors.crls)
+        found = decide_revocation(path, evidence, at=at, policy=policy)
+        leaf, why = found.findings[0], answers[0][1]
+        try:
+            found.require()
+        except RevocationError as error:
+            if found.refusal is leaf and error.reason != "revoked":
+                raise RevocationError(_with(str(error), why), reason=error.reason) from None
+            raise
         if leaf.reason is not None:
             key = questions[0].issuer.subject.public_bytes(), questions[0].serial
-            self._note_unknown(key, owner, f"{leaf.reason}: {leaf.message}")
+            self._note_unknown(key, owner, _with(f"{leaf.reason}: {leaf.message}", why))
 
     def _note_unknown(self, key: tuple[bytes, int], owner: str, reason: str) -> None:
         """Report once for each certificate that it was accepted only because of `revocation_unknown`."""
@@ -81,5 +86,10 @@ class ContractVerifier:
             self._unproven.clear()
         self._unproven.add(key)
         self.accepted_unknown += 1
-        data: dict[str, Scalar] = {"owner": owner, "serial": f"{key[1]:x}", "reason": reason[:200]}
+        data: dict[str, Scalar] = {"owner": owner, "serial": f"{key[1]:x}", "reason": reason[:300]}
         self._observe(Observe("authorization", "revocation_unknown", data))
+
+
+def _with(unproven: str, why: str) -> str:
+    """Return why a status is unknown, with why no responder said it, if none did."""
+    return f"{unproven}; {why}" if why else unproven

@@ -83,7 +83,7 @@ async def answer_authorize(context: HandlerContext, request: ocpp.AuthorizeReque
         type=token.type,
         result=answer.status,
         certificate=answer.certificate_status,
-        reason=reason[:200],
+        reason=reason[:300],
     )
     return ocpp.AuthorizeResponse(
         id_token_info=token_info(answer),

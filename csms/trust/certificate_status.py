@@ -13,7 +13,17 @@ from cryptography import x509
 
 from csms.config import Trust
 from csms.revocation_lists import RevocationLists
-from csms.trust.rules import FAILED, Anchors, Question, StatusFinding, may_ask, question_about, read_answer, read_list
+from csms.trust.rules import (
+    FAILED,
+    Anchors,
+    Question,
+    StatusFinding,
+    check_answer,
+    may_ask,
+    question_about,
+    read_answer,
+    read_list,
+)
 from v2g.errors import CertificateError, ConfigError, RevocationError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import child
@@ -83,25 +93,22 @@ class CertificateStatus:
         """The present trust anchors."""
         return msgspec.structs.replace(self._anchors, crls=self.crls.current())
 
-    def may_ask(self, question: Question) -> bool:
-        """Return whether a responder may be asked this."""
-        return bool(self._places(question.places, "OCSP"))
-
-    async def ask(self, question: Question) -> bytes | None:
-        """Return the first trusted answer, else the last one, else None (C07.FR.05).
+    async def ask(self, question: Question) -> tuple[bytes | None, str]:
+        """Return the first trusted answer, else the last one, else None and why there is none (C07.FR.05).
 
         An untrusted one is cached for a minute: it may be broken or forged, and must not reject a
         contract for longer; but responders that do not cover CAs should not be asked each time.
         """
-        body: bytes | None = None
+        body, why = None, self._nobody(question.places)
         for url in self._places(question.places, "OCSP"):
             try:
                 body, found = await self._get(url, question, also_failed=True)
-            except RevocationError:
+            except RevocationError as error:
+                why = str(error)
                 continue
             if found.status != "Failed":
                 break
-        return body
+        return body, "" if body is not None else why
 
     async def answer(self, data: OCSPRequestData) -> bytes:
         """Return a responder's trusted answer, DER: good, revoked or unknown (M06).
@@ -109,11 +116,16 @@ class CertificateStatus:
         Raises RevocationError when there is none, CertificateError for invalid hashes or unknown issuers.
         """
         question = question_about(data, self.anchors)
-        for url in self._places([data.responder_url], "OCSP"):
-            body, found = await self._get(url, question)
-            if found.status != "Failed":
-                return body
-        raise RevocationError("no allowed responder answers", reason="refused")
+        why = RevocationError(self._nobody(question.places), reason="refused")
+        for url in self._places(question.places, "OCSP"):
+            try:
+                body, found = await self._get(url, question)
+                if found.status != "Failed":
+                    return body
+                check_answer(question, body, self._clock.now())
+            except RevocationError as error:
+                why = error
+        raise why
 
     async def find(self, data: CertificateHashData, source: str, urls: Sequence[str]) -> StatusFinding:
         """Return the status from the first trusted source of a certificate (M07)."""
@@ -132,6 +144,13 @@ class CertificateStatus:
             if found.status != "Failed":
                 return found
         return FAILED
+
+    @staticmethod
+    def _nobody(named: Sequence[str]) -> str:
+        """Return why no responder can be asked, and what to do."""
+        if not named:
+            return "no responder is named: set trust.ocsp_responder or crls"
+        return f"{named[0]} may not be asked: set trust.ocsp_responder, status_urls or crls"
 
     def _places(self, urls: Sequence[str], source: str) -> list[str]:
         """Return the URLs to ask: the configured responder first, then those from a station, if allowed."""

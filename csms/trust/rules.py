@@ -51,7 +51,7 @@ class Question(msgspec.Struct, frozen=True):
 def check_answer(question: Question, answer: bytes, at: datetime) -> None:
     """Check that a responder's answer confirms the certificate. Raises RevocationError."""
     # stands in for a certificate of which only the serial number is known, which is all that OCSP needs
-    check_ocsp(answer, cast(x509.Certificate, _Named(question.serial)), question.issuer, at)
+    check_ocsp(answer, cast(x509.Certificate, _Named(question.serial)), question.issuer, at, asked=True)
 
 
 def question_about(data: OCSPRequestData | CertificateHashData, anchors: Anchors) -> Question:
@@ -76,7 +76,8 @@ def question_about(data: OCSPRequestData | CertificateHashData, anchors: Anchors
     candidates = (*anchors.issuers, *(x509.load_der_x509_certificate(root) for root in anchors.roots))
     issuer = next((each for each in candidates if _is_issuer(each, request)), None)
     if issuer is None:
-        raise CertificateError(f"certificate {data.serial_number} has an unknown issuer", reason="unknown_root")
+        what = f"certificate {data.serial_number} has an unknown issuer: add its CA to trust.issuers"
+        raise CertificateError(what, reason="unknown_root")
     named = data.responder_url if isinstance(data, OCSPRequestData) else ""
     return Question(_der(request), serial, issuer, _named_at(named))
 

@@ -75,13 +75,16 @@ def test_an_answer_lives_for_a_week_at_most(pki: PkiTree) -> None:
         make_response(*pair(pki), signer(pki, "cpo/ocsp"), at=NOW, validity=timedelta(days=8))
     certificate, issuer = pair(pki)
     responder = signer(pki, "cpo/sub2")
-    for next_update in (NOW + timedelta(days=8), None):
+    for next_update, until in ((NOW + timedelta(days=8), timedelta(days=8)), (None, timedelta(hours=1))):
         builder = ocsp.OCSPResponseBuilder().add_response(
             certificate, issuer, hashes.SHA1(), ocsp.OCSPCertStatus.GOOD, NOW, next_update, None, None
         )
         builder = builder.responder_id(ocsp.OCSPResponderEncoding.NAME, issuer)
         answer = builder.sign(responder.key, hashes.SHA512()).public_bytes(serialization.Encoding.DER)
         assert refusal(pki, answer) == "malformed"
+        check_ocsp(answer, *pair(pki), NOW + until, asked=True)  # by whoever asked the responder
+        with pytest.raises(RevocationError, match="expired"):
+            check_ocsp(answer, *pair(pki), NOW + until + timedelta(seconds=1), asked=True)
 
 
 def test_a_responder_named_by_subject_and_a_sha1_certid_are_fine(pki: PkiTree) -> None:

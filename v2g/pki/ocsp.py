@@ -21,6 +21,9 @@ from v2g.pki.profile import STAPLE_DAYS, Role
 CLOCK_SKEW: Final = timedelta(minutes=5)
 """Tolerance for a responder's clock ahead of ours."""
 
+_OPEN_ENDED: Final = timedelta(hours=1)
+"""How long an answer without nextUpdate counts: a newer one is always available then (RFC 6960 4.2.2.1)."""
+
 _MAX_RESPONSE_BYTES: Final = 16 * 1024
 _HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
     "SHA256": hashes.SHA256(),
@@ -110,11 +113,14 @@ def make_response(
     return builder.sign(responder.key, signature_hash(responder.key)).public_bytes(serialization.Encoding.DER)
 
 
-def check_ocsp(response_der: bytes, certificate: x509.Certificate, issuer: x509.Certificate, at: datetime) -> None:
+def check_ocsp(
+    response_der: bytes, certificate: x509.Certificate, issuer: x509.Certificate, at: datetime, *, asked: bool = False
+) -> None:
     """Verify a responder's answer about `certificate` at `at`; on return it is good.
 
-    Checked: form, signer (the issuer or a responder it delegated), signature, certID, validity of at most a week
-    (V2G20-1021), status. Raises RevocationError with its reason.
+    Checked: form, signer (the issuer or a responder it delegated), signature, certID, validity, status. An answer that
+    a peer presents is valid for at most a week (V2G20-1021); one that the responder was `asked` for until its
+    nextUpdate, or for an hour without one. Raises RevocationError with its reason.
     """
     if not response_der:
         raise RevocationError("no OCSP answer", reason="missing")
@@ -144,7 +150,10 @@ def check_ocsp(response_der: bytes, certificate: x509.Certificate, issuer: x509.
             if answer.this_update_utc > at + CLOCK_SKEW:
                 raise RevocationError(f"OCSP answer is from {answer.this_update_utc}", reason="not_yet_valid")
             until = answer.next_update_utc
-            if until is None or until - answer.this_update_utc > timedelta(days=STAPLE_DAYS):
+            if until is None and not asked:
+                raise RevocationError("OCSP answer has no nextUpdate", reason="malformed")
+            until = until or answer.this_update_utc + _OPEN_ENDED
+            if not asked and until - answer.this_update_utc > timedelta(days=STAPLE_DAYS):
                 raise RevocationError(f"OCSP answer is valid for more than {STAPLE_DAYS} days", reason="malformed")
             if until < at:
                 raise RevocationError(

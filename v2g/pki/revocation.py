@@ -1,7 +1,7 @@
 """Decision whether any certificate of a chain is revoked, from OCSP answers, CRLs and policy."""
 
 import enum
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Final
@@ -34,9 +34,13 @@ class RevocationPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RevocationEvidence(msgspec.Struct, frozen=True, kw_only=True):
-    """The evidence: DER OCSP answers by position in the chain (0 is the leaf), and CRLs of any issuer."""
+    """The evidence: DER OCSP answers by position in the chain (0 is the leaf), and CRLs of any issuer.
+
+    `asked`: the answers are of responders that were just asked, and were not presented by the peer.
+    """
 
     ocsp: Mapping[int, Sequence[bytes]] = {}
+    asked: bool = False
     crls: Sequence[RevocationList] = ()
 
 
@@ -73,8 +77,7 @@ def decide_revocation(
     """Decide about every certificate of a chain but its root. Any revocation counts first, then any good status."""
     path = (*chain.certificates, chain.anchor)
     findings = tuple(
-        _find(certificate, issuer, evidence.ocsp.get(place, ()), evidence.crls, at)
-        for place, (certificate, issuer) in enumerate(pairwise(path))
+        _find(certificate, issuer, evidence, place, at) for place, (certificate, issuer) in enumerate(pairwise(path))
     )
     refused = [
         finding
@@ -102,21 +105,17 @@ def _is_tolerable(finding: RevocationFinding, fail: Fail) -> bool:
 
 
 def _find(
-    certificate: x509.Certificate,
-    issuer: x509.Certificate,
-    answers: Iterable[bytes],
-    crls: Iterable[RevocationList],
-    at: datetime,
+    certificate: x509.Certificate, issuer: x509.Certificate, evidence: RevocationEvidence, place: int, at: datetime
 ) -> RevocationFinding:
     found: list[RevocationFinding] = []
-    for answer in answers:
+    for answer in evidence.ocsp.get(place, ()):
         try:
-            check_ocsp(answer, certificate, issuer, at)
+            check_ocsp(answer, certificate, issuer, at, asked=evidence.asked)
         except RevocationError as error:
             found.append(RevocationFinding(certificate, error.reason, "ocsp", str(error)))
         else:
             found.append(RevocationFinding(certificate, None, "ocsp"))
-    for crl in crls:
+    for crl in evidence.crls:
         try:
             check_crl(crl, certificate, issuer, at)
         except RevocationError as error:

@@ -85,8 +85,9 @@ async def test_a_responder_that_is_busy_is_asked_again(backend: Start, pki: PkiT
         async with backend(trust=trust) as csms:
             station = await csms.booted()
             asked = {"ocspRequestData": {**hashes_of(pki), "responderURL": "http://ocsp.example/"}}
-            reported = [(await station.call("GetCertificateStatus", asked))["status"] for _ in range(2)]
-            assert reported == ["Failed", "Accepted"]
+            reported = [await station.call("GetCertificateStatus", asked) for _ in range(2)]
+            assert [each["status"] for each in reported] == ["Failed", "Accepted"]
+            assert reported[0]["statusInfo"]["additionalInfo"] == "OCSP responder answered TRY_LATER"
     await runner.cleanup()
 
 
@@ -97,6 +98,7 @@ async def test_nothing_that_a_station_names_is_asked_unless_it_is_allowed(backen
         async with backend(trust={"issuers": issuers}) as csms:
             answer = await (await csms.booted()).call("GetCertificateStatus", asked)
             assert (answer["status"], server.asked) == ("Failed", 0)
+            assert answer["statusInfo"]["additionalInfo"].startswith(f"{server.url} may not be asked: set trust.")
 
 
 async def test_the_status_of_a_chain_by_responder_and_list(backend: Start, pki: PkiTree, tmp_path: Path) -> None:

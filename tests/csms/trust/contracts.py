@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from aiohttp import web
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 
 from pki_tools.tree import PkiTree
@@ -40,6 +41,7 @@ class Responder:
         self._pki = pki
         self.revoked = False
         self.broken = False
+        self.open_ended = False  # answers have no nextUpdate
         self.asked = 0
         self.url = ""
 
@@ -51,14 +53,17 @@ class Responder:
         if self.broken or question.serial_number != chain[0].serial_number:
             return web.Response(body=b"?")
         signer = x509.load_pem_x509_certificate(self._pki.path("mo/ocsp.pem").read_bytes())
-        now = datetime.now(UTC)
-        body = make_response(
-            chain[0],
-            chain[1],
-            Issuer(signer, load_private_key(self._pki.path("mo/ocsp.key"))),
-            at=now,
-            revoked_at=now if self.revoked else None,
-        )
+        now, key = datetime.now(UTC), load_private_key(self._pki.path("mo/ocsp.key"))
+        revoked_at = now if self.revoked else None
+        if self.open_ended:
+            status = ocsp.OCSPCertStatus.REVOKED if self.revoked else ocsp.OCSPCertStatus.GOOD
+            builder = ocsp.OCSPResponseBuilder(certs=[signer]).add_response(
+                chain[0], chain[1], hashes.SHA256(), status, now, None, revoked_at, None
+            )
+            builder = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, signer)
+            body = builder.sign(key, hashes.SHA512()).public_bytes(serialization.Encoding.DER)
+        else:
+            body = make_response(chain[0], chain[1], Issuer(signer, key), at=now, revoked_at=revoked_at)
         return web.Response(body=body, content_type="application/ocsp-response")
 
 

@@ -15,12 +15,14 @@ from pki_tools.tree import PkiOptions, PkiTree, TreeFault, make_pki
 from tests.csms.support import contract_judge
 from tests.csms.trust.contracts import hash_data, responder
 from tests.io.tls.support import pki_2
-from v2g.errors import ConfigError
+from v2g.errors import ConfigError, RevocationError
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import OCSPRequestData
 from v2g.pki.keys import load_private_key
 from v2g.pki.ocsp import responder_url
+from v2g.pki.profile import Role
+from v2g.pki.verify import verify_chain
 
 EMAID = "DEV2GC00000001"
 
@@ -198,11 +200,36 @@ async def test_a_revocation_list_without_the_contract_vouches_for_it(pki: PkiTre
 async def test_a_responder_that_does_not_answer_matters_only_where_its_word_is_required(pki: PkiTree) -> None:
     async with responder(pki) as server:
         server.broken = True
-        for url in (server.url, "http://127.0.0.1:9/"):
+        for url, why in (
+            (server.url, "not an OCSP answer"),
+            ("http://127.0.0.1:9/", "OCSP responder http://127.0.0.1:9/: "),
+        ):
             config = trust(pki, ocsp_responder=url, ocsp_timeout_s=2.0)
             assert await judge(config, pem_of(pki)) is ChainVerdict.VALID
             required = trust(pki, ocsp_responder=url, ocsp_timeout_s=2.0, revocation_unknown="refuse")
-            assert await judge(required, pem_of(pki)) is ChainVerdict.BROKEN
+            verdict = await contract_judge(required).judge(EMAID, pem_of(pki), ())
+            assert (verdict.chain, why in verdict.reason) == (ChainVerdict.BROKEN, True)
+
+
+async def test_a_responder_whose_answers_have_no_next_update_is_believed(pki: PkiTree) -> None:
+    """RFC 6960 4.2.2.1; servers of CAs leave it out by default."""
+    async with responder(pki) as server:
+        server.open_ended = True
+        config = trust(pki, ocsp_responder=server.url, revocation_unknown="refuse")
+        assert await judge(config, pem_of(pki)) is ChainVerdict.VALID
+        server.revoked = True
+        assert await judge(config, pem_of(pki)) is ChainVerdict.REVOKED
+
+
+async def test_a_vehicle_whose_status_is_unknown_is_refused_with_what_to_do(pki: PkiTree) -> None:
+    leaf, *authorities = pki.chain("provisioning")
+    path = verify_chain(leaf, authorities, pki.anchors("oem"), role=Role.OEM_PROVISIONING, at=datetime.now(UTC))
+    for changes, why in (
+        ({}, "/oem may not be asked: set trust.ocsp_responder, status_urls or crls"),
+        ({"ocsp_responder": "http://127.0.0.1:9/"}, "OCSP responder http://127.0.0.1:9/: "),
+    ):
+        with pytest.raises(RevocationError, match=why):
+            await contract_judge(trust(pki, revocation_unknown="refuse", **changes)).check_revocation(path, "PCID")
 
 
 async def test_answers_are_kept_for_a_while(pki: PkiTree) -> None:
