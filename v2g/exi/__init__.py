@@ -3,7 +3,8 @@
 Schema-informed, bit-packed, not strict, all options at their defaults except the value tables, which stay empty.
 
 How a type of a schema is declared: `declare.py`; which simple types there are, and their bits: `Simple` in `model.py`,
-then `encoder.py` and `decoder.py`. The types themselves: `messages` of each edition in `v2g/iso15118`.
+then `encoder.py` and `decoder.py`, which also reject what a declaration does not allow. The types themselves:
+`messages` of each edition in `v2g/iso15118`.
 """
 
 from v2g.exi.cbexigen import Dialect

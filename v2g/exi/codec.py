@@ -12,11 +12,11 @@ from v2g.exi.cbexigen import Dialect, swapped, unspeakable
 from v2g.exi.declare import Element, Schema, schema_of
 from v2g.exi.decoder import write_decoder
 from v2g.exi.encoder import write_encoder
+from v2g.exi.encoder_fault import find_fault
 from v2g.exi.free import FreePlan
 from v2g.exi.grammar import Roots, document, fragment
 from v2g.exi.model import Model, QName, Simple, model_of
 from v2g.exi.source import SourceText
-from v2g.exi.validate import find_fault
 
 HEADER: Final = 0x80
 """Distinguishing bits, no options, final version 1 (EXI 5): the only header of V2G streams."""

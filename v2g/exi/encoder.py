@@ -1,7 +1,7 @@
 """Generates the source of encoders: one straight-line function per complex type.
 
 An encoder checks its input; a value that violates its declaration raises any exception, and
-`validate` then determines the field and the reason for the error message.
+`encoder_fault` then determines the field and the reason for the error message.
 """
 
 from v2g.exi.bits import FLUSH_BITS
