@@ -4,6 +4,7 @@ Which driver opens a part: `drivers.py`, by `[hardware]` and the entry points of
 What follows when a driver raises, reports invalid values or stops responding: `driver_guard.py`, executed by
 `safety.py`.
 Whether energy may flow: `safety.py`, with `v2g.safety` between session and drivers; whether a contactor may close,
-above all parts, and for which insulation and temperatures (`WatchConfig`): `evse.py`; inputs of a control board's own
-monitor: `forwarding_monitor.py`.
+above all parts, and for which insulation and temperatures (`WatchConfig`), and when a failed self-test is repeated:
+`evse.py`; until when a fault lasts: `v2g/hardware/faults.py`; inputs of a control board's own monitor:
+`forwarding_monitor.py`.
 """

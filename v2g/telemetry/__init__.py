@@ -1,7 +1,8 @@
 """Telemetry in the vehicle: signals, batches, deliveries. Pure.
 
-Which record is dropped first, and what a satellite carries: `priority.py`; another quantity: `signals.py`, with a
-later version of the schema there and a later form in `columns.py`, its column at the back end comes by itself; which
-signal of a DBC file is which quantity: `signals` in a gateway's configuration, by `mapping.py`; topics of MQTT, limits
-of a delivery: `delivery.py`; an estimator in the vehicle: as `cells.py`, fed in `v2g_gateway/gateway.py`.
+When a record is made, and how many: `batch.py`; which one is dropped first, and what a satellite carries:
+`priority.py`; another quantity: `signals.py`, with a later version of the schema there and a later form in
+`columns.py`, its column at the back end comes by itself; which signal of a DBC file is which quantity: `signals` in a
+gateway's configuration, by `mapping.py`; topics of MQTT, limits of a delivery: `delivery.py`; an estimator in the
+vehicle: as `cells.py`, fed in `v2g_gateway/gateway.py`.
 """

@@ -1,4 +1,4 @@
 """Interfaces, neighbours, SDP and TCP of the vehicle's link.
 
-What SDP answers: `sdp.py`.
+What SDP answers, how often a vehicle asks: `sdp.py`.
 """
