@@ -1,8 +1,9 @@
 """Objects of partners by pull: what a push has not brought, page by page, hourly and after the handshake.
 
-A page's objects are stored as if they were pushed, so that one that comes twice, since the list has moved meanwhile, is
-stored once. The next pull asks for what has changed since the last one began; daily, and when people ask, for what
-was refused, too: the partner, or this back end, may have been mended.
+A page's objects are stored as if they were pushed, so that one that comes twice is stored once. It has moved to the end
+of the list, and others may have moved to pages that were read already: the list is read again. The next pull asks for
+what has changed since the last one began; daily, and when people ask, for what was refused, too: the partner, or this
+back end, may have been mended.
 """
 
 import asyncio
@@ -43,6 +44,8 @@ _PAGE: Final = 100
 _MOST_PAGES: Final = 20_000
 _MOST_REPEATS: Final = 3
 """A page may come again where a list moves that is cut into small ones."""
+_MOST_READINGS: Final = 3
+"""So often a list is read that moves meanwhile: a busy one always does, but each time leaves out other objects."""
 
 
 class Pulled(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -90,7 +93,7 @@ async def pull_all(services: Services, partner_id: str, *, again: bool = False) 
         try:
             known = await partners.known(partner_id)  # a hub may speak for more parties now
             if known.partner.endpoint(module, "SENDER") is not None:
-                found[module] = await _pull(services, partners, known, module, again=again), ""
+                found[module] = await _pull(services, known, module, again=again), ""
         except (OcpiError, TransferError, StoreError) as error:
             found[module] = 0, str(error)[:300]
             data: dict[str, Scalar] = {"partner": partner_id, "module": module, "reason": str(error)[:300]}
@@ -104,10 +107,9 @@ def _noted(partner_id: str, module: str, begun_ms: int, pulled: Pulled) -> Kept:
     return Kept(owner=partner_id, module="pulls", object_id=module, updated_ms=begun_ms, document=document)
 
 
-async def _pull(services: Services, partners: Partners, known: KnownPartner, module: str, *, again: bool) -> int:
+async def _pull(services: Services, known: KnownPartner, module: str, *, again: bool) -> int:
     """Pull the objects of a module that have changed since the last time; return how many there were."""
     partner, begun_ms = known.partner, services.clock.utc_ms()
-    base = partner.endpoint(module, "SENDER")
     last = await services.store.read(rows.find_object, partner.partner_id, "pulls", module)
     if last is not None and _set_back(begun_ms, last):
         last = None
@@ -118,7 +120,24 @@ async def _pull(services: Services, partners: Partners, known: KnownPartner, mod
     if before.refused_ms is not None and again:
         since_ms, left = max(0, min(since_ms, before.refused_ms - _OVERLAP_MS)), Pulled(asked_ms=begun_ms)
     query = {"date_from": wire.moment(since_ms).strftime("%Y-%m-%dT%H:%M:%SZ")} if last or module == "sessions" else {}
-    offset, count, repeats, seen, before_it = 0, 0, 0, set[str](), None
+    count = 0
+    for _ in range(_MOST_READINGS):
+        count, left, moved = await _read(services, known, module, query, left, begun_ms)
+        if not moved:
+            break
+    await services.store.run(rows.put_object, _noted(partner.partner_id, module, begun_ms, left))
+    return count
+
+
+async def _read(
+    services: Services, known: KnownPartner, module: str, query: dict[str, str], left: Pulled, begun_ms: int
+) -> tuple[int, Pulled, bool]:
+    """Read all pages of a list; return how many objects there were, what is left to be asked for again, and whether
+    one came on two pages: others may have been on none."""
+    partners, partner = services[Partners], known.partner
+    base = partner.endpoint(module, "SENDER")
+    offset, repeats, seen, before_it = 0, 0, set[str](), None
+    names, moved = set[str](), False
     url = None if base is None else wire.page_url(base, query, offset, _PAGE)
     while url is not None and url not in seen and len(seen) < _MOST_PAGES:
         seen.add(url)
@@ -136,7 +155,10 @@ async def _pull(services: Services, partners: Partners, known: KnownPartner, mod
             left = Pulled(first_ms, left.asked_ms)
             data: dict[str, Scalar] = {"partner": partner.partner_id, "module": module, "reason": refused[:300]}
             services.observe(Observe("roaming", "object_refused", data))
-        count, offset = count + len(items), offset + len(items)
+        here = {_name_of(each) for each in items if isinstance(each, dict)}
+        moved = moved or not names.isdisjoint(here)
+        names |= here
+        offset += len(items)
         link, total = wire.link_of(answer.headers.get("link", "")), answer.headers.get("x-total-count", "")
         more = link is not None or (total.isdecimal() and int(total[:12]) > offset)
         url = None if link is None else _followed(partners, partner, url, link)
@@ -144,10 +166,15 @@ async def _pull(services: Services, partners: Partners, known: KnownPartner, mod
             url = wire.page_url(base, query, offset, _PAGE)
         repeats = repeats + 1 if items == before_it else 0
         if repeats == _MOST_REPEATS:  # the list has come to its end, or has no pages, whatever it says
-            break
+            return offset, left, False
         before_it = items
-    await services.store.run(rows.put_object, _noted(partner.partner_id, module, begun_ms, left))
-    return count
+    return offset, left, moved
+
+
+def _name_of(item: dict[str, object]) -> str:
+    """Return what is an object's own in its list."""
+    names = ("country_code", "party_id", "role", "id", "uid", "type")
+    return "*".join(str(item.get(name) or "") for name in names).lower()
 
 
 def _followed(partners: Partners, partner: Partner, here: str, link: str) -> str | None:

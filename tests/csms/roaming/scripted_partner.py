@@ -16,6 +16,8 @@ class ScriptedPartner:
 
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, Any]] = {}
+        self.once: dict[str, tuple[int, Any]] = {}
+        """Answers to the next request only, by path with query."""
         self.codes: dict[str, int] = {}
         """OCPI's status of answers that are no success, by path."""
         self.headers: dict[str, dict[str, str]] = {}
@@ -60,7 +62,7 @@ class ScriptedPartner:
                     held.wait(60)
                 unknown = (404, None) if self.command == "GET" or not partner.takes else (200, None)
                 status, data = partner.answers.get(self.path.partition("?")[0], unknown)
-                status, data = partner.answers.get(self.path, (status, data))
+                status, data = partner.once.pop(self.path, partner.answers.get(self.path, (status, data)))
                 code = str(partner.codes.get(self.path.partition("?")[0], 1000))
                 body = json.dumps({"data": data, "status_code": code, "timestamp": "2026-01-01T00:00:00"}).encode()
                 self.send_response(status)

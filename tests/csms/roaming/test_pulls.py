@@ -44,6 +44,20 @@ async def test_pages_are_followed_by_link_and_by_number(roaming: Roaming) -> Non
     assert "date_from=" in partner.requests[-1][1]
 
 
+async def test_a_list_that_moves_while_it_is_read_is_read_again(roaming: Roaming) -> None:
+    """One that has changed is last then, and the one that was next is on a page that was read already."""
+    partner = roaming.partner
+    first, last = "/tokens?offset=0&limit=100", "/tokens?offset=2&limit=100"
+    partner.headers[first] = {"X-Total-Count": "3"}
+    partner.once[first] = 200, tokens("01", "02")
+    partner.answers[first] = 200, tokens("02", "03")
+    partner.answers[last] = 200, tokens("01")
+    assert await pulled(roaming) == [{"module": "tokens", "objects": 3}]
+    assert [await known(roaming, each) for each in ("01", "02", "03")] == [200, 200, 200]
+    asked = [where for _, where, _ in partner.requests if where.startswith("/tokens")]
+    assert asked == [first, last, first, last], "the second time nothing has moved"
+
+
 async def test_a_number_out_of_range_keeps_no_other_object_of_its_page_back(roaming: Roaming) -> None:
     page = [{**TOKEN, "uid": "bad", "valid": 1e300}, {**TOKEN, "uid": "01", "vendor_number": 1e300}, *tokens("02")]
     roaming.partner.answers["/tokens"] = 200, page
