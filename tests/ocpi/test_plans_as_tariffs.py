@@ -126,3 +126,9 @@ def test_a_plan_and_its_tariff_cost_the_same(seed: int) -> None:
         )
         assert max(abs(each) for each in wrong) < CENT, (number, wrong, msgspec.json.encode(found), used)
     assert published > 30
+
+
+def test_a_plan_without_prices_has_all_that_ocpi_requires_of_one() -> None:
+    (free,) = tariffs_of(PricePlan(id="free", currency="EUR"), "DE", "ABC", wire.moment(NEW_YEAR_MS))
+    sent: Any = wire.decode(wire.encode(free))
+    assert sent["elements"] == [{"price_components": [{"type": "FLAT", "price": 0, "step_size": 1}]}]

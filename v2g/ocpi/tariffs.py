@@ -77,7 +77,7 @@ def tariffs_of(plan: PricePlan, country_code: str, party_id: str, updated: datet
         if (charge := plan.charge(kind)) is not None
         for rate in charge.rates
     ]
-    free = OcpiElement(price_components=(OcpiComponent(type="FLAT", price=Decimal("0.00")),))
+    free = OcpiElement(price_components=(OcpiComponent(type="FLAT", price=Decimal("0.00"), step_size=1),))
     least, greatest = _least(plan), _greatest(plan)
     bounds = {"min_price": least, "max_price": greatest}
     if least is not None and greatest is not None and _is_above(least, greatest):
