@@ -73,6 +73,13 @@ class Outbox:
         values = {"due_ms": due_ms, "attempts": attempts + 1, "error": error[:300]}
         connection.execute(update(self._table).where(self._columns.id == number).values(**values))
 
+    def hasten(self, connection: Connection, destination: str, now_ms: int) -> None:
+        """Make due now what has failed and waits for longer than a lease, unless its receiver has asked for that."""
+        least_ms, most_ms = now_ms + 1000 * self._lease_s, now_ms + 1000 * self._back_off_s[-1]
+        waits = (self._to == destination) & (self._columns.attempts > 0)
+        waits &= (self._columns.due_ms > least_ms) & (self._columns.due_ms <= most_ms)
+        connection.execute(update(self._table).where(waits).values(due_ms=now_ms))
+
 
 class Couriers:
     """A task for each destination, so that a slow or failing one does not delay the others."""

@@ -17,6 +17,8 @@ from v2g.errors import RefusedError
 from v2g.ocpi.wire import ListQuery
 
 MOST_PARTNERS: Final = 200
+_AWAY_MS: Final = 300_000
+"""A partner that was not heard for so long was away: then what failed waits longer than others do."""
 
 _partner: Final = roaming_partners.c
 
@@ -94,8 +96,12 @@ def partner_of(connection: Connection, digests: Sequence[str]) -> tuple[KnownPar
 
 
 def note_use(connection: Connection, partner_id: str, digests: Sequence[str], now_ms: int) -> None:
-    """Note a partner's request; the first use of a new token ends the one before, and repetitions of its handshake."""
+    """Note a partner's request or answer; the first use of a new token ends the one before, and repetitions of its
+    handshake. One that was away gets now what it was to get meanwhile."""
     key = _partner.partner_id == partner_id
+    away = key & or_(_partner.seen_ms.is_(None), _partner.seen_ms < now_ms - _AWAY_MS)
+    if connection.execute(update(roaming_partners).where(away).values(seen_ms=now_ms)).rowcount:
+        _outbox.hasten(connection, partner_id, now_ms)
     connection.execute(update(roaming_partners).where(key).values(seen_ms=now_ms))
     fresh = key & _partner.next_digest.in_(digests)
     change = update(roaming_partners).where(fresh).values(digest=_partner.next_digest, next_digest=None)

@@ -45,6 +45,23 @@ def test_a_delivery_of_a_chain_waits_for_those_before_it(store: Store) -> None:
     assert store.do(rows.with_due, 10**12) == {"other"}, "only who is registered is delivered to"
 
 
+def test_a_partner_that_was_away_gets_at_once_what_was_to_wait(store: Store) -> None:
+    """After hours it waited up to an hour more; what a partner asked to wait with, and what is under way, waits on."""
+    store.do(lambda connection: rows.put_partner(connection, Partner(partner_id="p"), token="sealed"))
+    queued(store, "late", "asked", "soon", "under way")
+    first, now_ms = claimed(store, 0), 3_600_000
+    for each, pause_s in zip(first[:3], (1800, 7200, 60), strict=True):
+        store.do(lambda connection, due=each, s=pause_s: rows.failed(connection, due, "no answer", now_ms, s))
+    store.do(lambda connection: rows.failed(connection, first[3], "no answer", now_ms, 0))
+    assert [each.subject for each in claimed(store, now_ms)] == ["under way"]
+    store.do(rows.note_use, "p", [], now_ms)
+    assert [each.subject for each in claimed(store, now_ms)] == ["late"]
+    store.do(lambda connection: rows.failed(connection, first[0], "2001 no", now_ms, 1800))
+    store.do(rows.note_use, "p", [], now_ms + 299_999)
+    store.do(rows.note_use, "p", [], now_ms + 300_000)
+    assert [each.subject for each in claimed(store, now_ms + 300_000)] == ["soon", "under way"], "it was not away"
+
+
 def test_what_a_partner_does_not_take_is_repeated_for_ever_or_when_it_asks(store: Store) -> None:
     queued(store, "a")
     now_ms = 0
