@@ -31,6 +31,8 @@ PARTNERS: Final = (
 
 def next_step(partner: Mapping[str, object], waits: int) -> str:
     """Return the next step with a partner."""
+    if partner["state"] == "unregistered":
+        return "remove it, and add it again"
     if partner["state"] != "registered":
         return "1/3: register there" if partner["versions_url"] else "1/3: the partner registers with its token"
     if partner["seen_ms"] is None:
@@ -47,7 +49,7 @@ async def _shown(visit: Visit, invited: Any = None) -> Answer:
 
     def acts(row: Any) -> list[Act]:
         here = f"/partners/{segment(row['partner_id'])}"
-        found = [Act(f"{here}/register", "Register")] if row["versions_url"] else []
+        found = [Act(f"{here}/register", "Register")] if row["versions_url"] and row["state"] != "unregistered" else []
         return found + ([Act(f"{here}/pull", "Pull")] if row["state"] == "registered" else [])
 
     shown = Listing(title="Roaming", columns=PARTNERS, rows=rows, acts=acts, empty="No partner yet.")

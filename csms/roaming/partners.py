@@ -149,7 +149,9 @@ class Partners:
     async def _register(self, partner_id: str) -> Partner:
         known = await self.store.run(rows.find_partner, partner_id)
         if known is None or not known.partner.versions_url or not known.sealed_token:
-            raise OcpiError(f"partner {partner_id} has no versions URL and token", code=2000)
+            waits = known is not None and known.partner.state == "invited"
+            hint = "it registers with the token of its invitation" if waits else "remove it, and add it again"
+            raise OcpiError(f"we have no token of partner {partner_id}", code=2000, hint=hint)
         partner, token = known.partner, self._key.open(known.sealed_token, seal_purpose(partner_id))
         partner, version, details = await self._details(partner, token, partner.versions_url)
         endpoint = partner_endpoint(details, "credentials")
@@ -240,7 +242,7 @@ class Partners:
     async def unregister(self, known: KnownPartner, *, at_partner: bool) -> None:
         """End the registration: no token works any more. `at_partner`: tell it by DELETE. Raises as `call`."""
         partner = known.partner
-        ended = msgspec.structs.replace(partner, state="invited", version="", endpoints=(), repeats_until_ms=0)
+        ended = msgspec.structs.replace(partner, state="unregistered", version="", endpoints=(), repeats_until_ms=0)
         url = partner.endpoint("credentials", "RECEIVER") or partner.endpoint("credentials", "SENDER")
         try:
             if at_partner and partner.state == "registered" and url is not None:

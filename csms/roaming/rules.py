@@ -36,7 +36,8 @@ HostName = Annotated[str, Meta(min_length=1, max_length=253)]
 
 
 class Partner(msgspec.Struct, frozen=True, kw_only=True):
-    """A partner: `hosts` are the only ones that are called for it. What is agreed is empty before the handshake.
+    """A partner: `hosts` are the only ones that are called for it. What is agreed is empty before the handshake. One
+    that is `unregistered` has no token, nor have we one of it: it has to be removed and added again.
 
     `bare_token`: it expects tokens without base64. `negative_energy`: its CDRs may have energy below zero, else energy
     fed back is a credit CDR of its own. `discharge`: its drivers' contracts consent to feeding back. `clients`: further
@@ -46,7 +47,7 @@ class Partner(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     partner_id: str
-    state: Literal["invited", "registered"] = "invited"
+    state: Literal["invited", "registered", "unregistered"] = "invited"
     versions_url: str = ""
     hosts: tuple[str, ...] = ()
     bare_token: bool = False

@@ -8,6 +8,7 @@ import pytest
 from csms.accounts.rules import Role
 from csms.config import RoamingConfig
 from csms.roaming import store as rows
+from csms.roaming.rules import Partner
 from csms.roaming.store import Kept
 from tests.csms.console.support import console, employ, text_of
 from tests.csms.roaming.scripted_partner import ROLE, ScriptedPartner
@@ -24,6 +25,9 @@ async def test_a_partner_is_added_registered_and_its_disputes_are_decided(backen
         assert "No partner yet." in text_of(await ada.get("/console/partners"))
         invited = await ada.send("/console/partners", {"partner_id": "invited"})
         assert "https://cpo.test/ocpi/versions" in text_of(invited)
+        left = Partner(partner_id="left", state="unregistered", versions_url="https://left.test/versions")
+        await csms.services.store.run(rows.put_partner, left)
+        assert "remove it, and add it again" in text_of(await ada.get("/console/partners"))
         with ScriptedPartner().running() as partner:
             partner.offers()
             said = {"token": "c", "url": f"{partner.url}/versions", "roles": [ROLE]}

@@ -44,7 +44,7 @@ async def test_two_back_ends_register_and_each_knows_the_other(cpo: Operator, em
         await emsp.ask("POST", "/roaming/partners/cpo/register")
         await cpo.ask("POST", "/roaming/partners/emsp/register")
     await emsp.ask("DELETE", "/roaming/partners/cpo", status=204)
-    assert (await cpo.ask("GET", "/roaming/partners/emsp"))["state"] == "invited"
+    assert (await cpo.ask("GET", "/roaming/partners/emsp"))["state"] == "unregistered"
     assert await emsp.ask("GET", "/roaming/partners") == []
 
 
@@ -76,6 +76,8 @@ async def test_the_handshake_calls_back_with_b_and_ends_token_a(cpo: Operator) -
         assert (await cpo.ocpi("GET", endpoint, issued)).status == 401
         assert (await cpo.ocpi("DELETE", endpoint, rotated)).code == 1000
         assert (await cpo.ocpi("GET", endpoint, rotated)).status == 401
+        failed = await cpo.ask("POST", "/roaming/partners/tnm/register", status=502)
+        assert failed["hint"] == "remove it, and add it again"
 
 
 async def test_a_handshake_whose_answer_was_lost_is_repeated(cpo: Operator) -> None:
