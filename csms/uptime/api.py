@@ -62,7 +62,11 @@ class UptimeParameters(WhichUptime, frozen=True, kw_only=True, forbid_unknown_fi
 
 class UptimeOfEvse(msgspec.Struct, frozen=True, kw_only=True):
     """An EVSE in a period: percent (three digits, rounded down; null: nothing is known), for how long it is known, what
-    counts as outage and what was left out (ms), hours between and of outages on average (null without one), each."""
+    counts as outage and what was left out (ms), hours between and of outages on average (null without one), each.
+
+    `attempts`: transactions that ended in the period; `charged`: those in which energy flowed, which is the success of
+    starts by ChargeX. A token that is rejected before a transaction is no attempt here.
+    """
 
     station_id: str
     evse_id: int
@@ -73,12 +77,16 @@ class UptimeOfEvse(msgspec.Struct, frozen=True, kw_only=True):
     excluded_ms: int
     hours_between: float | None
     hours_of: float | None
+    attempts: int
+    charged: int
+    charged_percent: str | None
     outages: tuple[EvseOutage, ...]
 
 
 class UptimeSummary(msgspec.Struct, frozen=True, kw_only=True):
     """All EVSEs in a period by a definition: how many are known, how many miss the target, the average, and whether the
-    definition's target is reached; `back_end_percent`: of the back end since its first start, to five minutes."""
+    definition's target is reached; `back_end_percent`: of the back end since its first start, to five minutes;
+    `attempts`, `charged`: as of an EVSE."""
 
     rules: UptimeRules
     from_ms: int
@@ -87,6 +95,9 @@ class UptimeSummary(msgspec.Struct, frozen=True, kw_only=True):
     below_target: int
     average_percent: str | None
     reaches_target: bool | None
+    attempts: int
+    charged: int
+    charged_percent: str | None
     back_end_percent: str | None
 
 
@@ -126,7 +137,8 @@ async def list_uptime(call: Call, parameters: UptimeParameters) -> Page[UptimeOf
     names = await call.run(rows.names_after, after[0] if after else "", parameters.limit + 1, only)
     page = names[: parameters.limit]
     read = await call.run(_read, rules, period, page, await call.run(rows.blind, period), *_connected(call))
-    found = tuple(_shown(rules, *each) for each in read)
+    begun = await call.run(rows.attempts, page, period)
+    found = tuple(_shown(rules, *each, *begun.get(each[:2], (0, 0))) for each in read)
     return Page(found, write_cursor(page[-1]) if len(names) > parameters.limit else None)
 
 
@@ -135,11 +147,14 @@ async def read_uptime_summary(call: Call, parameters: WhichUptime) -> UptimeSumm
     """Return the uptime of all EVSEs together, and that of the back end."""
     rules, period = _asked(call, parameters)
     shares: list[Fraction | None] = []
+    attempts = charged = 0
     after = ""
     blind = await call.run(rows.blind, period)
     while names := await call.run(rows.names_after, after, _BY_STATIONS, call.stations):
         read = await call.run(_read, rules, period, names, blind, *_connected(call))
         shares += [found.share for _, _, found in read]
+        for ended, flowed in (await call.run(rows.attempts, names, period)).values():
+            attempts, charged = attempts + ended, charged + flowed
         after = names[-1]
     began_ms = await call.run(rows.began)
     seen_ms = 0 if began_ms is None else period.to_ms - max(period.from_ms, began_ms)
@@ -157,6 +172,9 @@ async def read_uptime_summary(call: Call, parameters: WhichUptime) -> UptimeSumm
         below_target=below,
         average_percent=percent(average),
         reaches_target=reached,
+        attempts=attempts,
+        charged=charged,
+        charged_percent=percent(Fraction(charged, attempts) if attempts else None),
         back_end_percent=percent(1 - Fraction(away, seen_ms) if seen_ms > 0 else None),
     )
 
@@ -227,7 +245,9 @@ def _read(
     return found
 
 
-def _shown(rules: UptimeRules, station_id: str, evse_id: int, found: Uptime) -> UptimeOfEvse:
+def _shown(
+    rules: UptimeRules, station_id: str, evse_id: int, found: Uptime, attempts: int, charged: int
+) -> UptimeOfEvse:
     share = found.share
     counting = [each.counts_ms for each in found.outages if each.counts_ms]
     return UptimeOfEvse(
@@ -240,5 +260,8 @@ def _shown(rules: UptimeRules, station_id: str, evse_id: int, found: Uptime) -> 
         excluded_ms=found.excluded_ms,
         hours_between=round((found.known_ms - found.outage_ms) / len(counting) / HOUR_MS, 3) if counting else None,
         hours_of=round(sum(counting) / len(counting) / HOUR_MS, 3) if counting else None,
+        attempts=attempts,
+        charged=charged,
+        charged_percent=percent(Fraction(charged, attempts) if attempts else None),
         outages=found.outages,
     )

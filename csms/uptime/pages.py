@@ -23,6 +23,8 @@ EVSES: Final = (
     Column("outages", "Outages", lambda row: len(row["outages"]), "number", phone=False),
     Column("out", "Out, counted", lambda row: row["outage_ms"], "duration"),
     Column("excluded", "Not counted", lambda row: row["excluded_ms"], "duration", phone=False),
+    Column("attempts", "Sessions", lambda row: row["attempts"], "number", phone=False),
+    Column("charged", "With energy", lambda row: None if not row["attempts"] else f"{row['charged_percent']} %"),
     Column("last", "Last outage", lambda row: each.from_ms if (each := _last(row)) else None, "time", phone=False),
     Column("why", "Why", lambda row: _why(row), "state", phone=False),
 )

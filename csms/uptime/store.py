@@ -11,6 +11,7 @@ from csms.db.bulk import insert_numbered
 from csms.overview.course import STEP_MS
 from csms.overview.tables import power_course
 from csms.stations.tables import connectors, station_absences, stations
+from csms.transactions.tables import transaction_totals
 from csms.uptime.rules import Exclusion, Status, TimeSpan
 
 uptime_exclusions: Final = declare_table(
@@ -100,6 +101,19 @@ def pasts(
     for station_id, evse_id, from_ms, to_ms, cause in connection.execute(excluded):
         found[station_id].exclusions.setdefault(evse_id, []).append(Exclusion(TimeSpan(from_ms, to_ms), cause))
     return list(found.values())
+
+
+def attempts(
+    connection: sa.Connection, names: Sequence[str], period: TimeSpan
+) -> dict[tuple[str, int], tuple[int, int]]:
+    """Return how many transactions of stations ended in a period, and in how many of them energy flowed, by EVSE."""
+    there = transaction_totals.c
+    flowed = sa.case(((there.import_mwh > 0) | (there.export_mwh > 0), 1), else_=0)
+    query = sa.select(there.station_id, there.evse_id, sa.func.count(), sa.func.sum(flowed)).where(
+        there.station_id.in_(names) & (there.end_ms >= period.from_ms) & (there.end_ms < period.to_ms)
+    )
+    rows = connection.execute(query.group_by(there.station_id, there.evse_id))
+    return {(station_id, evse_id): (count, int(charged)) for station_id, evse_id, count, charged in rows}
 
 
 def names_after(connection: sa.Connection, after: str, limit: int, only: Collection[str] | None) -> list[str]:

@@ -1,6 +1,7 @@
 """Uptime from what stations report and when they are away, over the API."""
 
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from csms.retention.store import delete_old
 from csms.stations import store as stations
 from csms.stations import tables
 from csms.stations.store import StationContact
+from csms.transactions.events import EventArrival, add_events
+from csms.transactions.rules import IMPORT_REGISTER, Event, Sample
 from csms.uptime import rules as rules_of
 from csms.uptime import store as rows
 from csms.uptime.rules import DAY_MS, HOUR_MS, PRESETS, Status, TimeSpan, UptimeRules
@@ -107,6 +110,40 @@ async def test_what_a_person_excludes_does_not_count_where_the_definition_allows
         assert (await ask("DELETE", path)).status == 404
         assert (await uptime(ask, "rules=nevi"))[0]["percent"] == "50.000"
         assert "police report 7" in str((await ask("GET", "/audit")).json)
+
+
+def ended(station_id: str, number: int, evse_id: int, register_wh: int, at_ms: int) -> Iterator[EventArrival]:
+    """Yield the events of a transaction whose import register rises by so much."""
+    for seq_no, kind in enumerate(("Started", "Ended")):
+        then_ms = at_ms - HOUR_MS * (1 - seq_no)
+        sample = Sample(at_ms=then_ms, measurand=IMPORT_REGISTER, value=str(register_wh * seq_no), unit="Wh")
+        event = Event(
+            station_id=station_id, transaction_id=f"tx-{number}", seq_no=seq_no, kind=kind, at_ms=then_ms,  # type: ignore[arg-type]
+            trigger="CablePluggedIn", digest=f"{number}-{seq_no}", evse_id=evse_id, connector_id=1, samples=(sample,),
+        )  # fmt: skip
+        yield EventArrival(event, b"{}", then_ms)
+
+
+async def test_sessions_without_energy_are_attempts_that_failed(csms: Backend) -> None:
+    now = csms.clock.utc_ms()
+    begin = now - 10 * HOUR_MS
+    for name in ("CS-1", "CS-2"):
+        await known(csms, name, (begin, "Available"))
+    sessions = [("CS-1", 1, 5_000, begin), ("CS-1", 1, 0, begin), ("CS-1", 1, 9_000, now - 1), ("CS-2", 1, 1, begin)]
+    events = [each for n, session in enumerate(sessions) for each in ended(session[0], n, *session[1:])]
+    await csms.services.store.run(add_events, events)
+    async with serving(csms) as ask:
+        found = {each["station_id"]: each for each in await uptime(ask, "rules=strict")}
+        assert {name: (each["attempts"], each["charged"], each["charged_percent"]) for name, each in found.items()} == {
+            "CS-1": (3, 2, "66.666"),
+            "CS-2": (1, 1, "100.000"),
+        }
+        summary = (await ask("GET", "/uptime/summary?rules=strict")).json
+        assert (summary["attempts"], summary["charged"], summary["charged_percent"]) == (4, 3, "75.000")
+        (first, _) = await uptime(ask, f"rules=strict&from_ms={begin}&to_ms={now - 1}")
+        assert (first["attempts"], first["charged"]) == (2, 1), "what ended later is of the next period"
+        summary = (await ask("GET", f"/uptime/summary?rules=strict&from_ms={begin + 1}&to_ms={begin + 2}")).json
+        assert (summary["attempts"], summary["charged_percent"]) == (0, None)
 
 
 async def test_an_operator_may_define_uptime_too(backend: Start) -> None:
