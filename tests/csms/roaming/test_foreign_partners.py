@@ -56,7 +56,8 @@ async def test_a_foreign_provider_gets_every_cdr_once_though_it_is_killed(
                     sample = {"value": 1000 + 100 * (number + seq_no), "context": context}
                     await station.call("TransactionEvent", {
                         "eventType": kind, "triggerReason": "Authorized", "timestamp": now, "seqNo": seq_no,
-                        "transactionInfo": {"transactionId": f"tx-{number}"}, "evse": {"id": 1, "connectorId": 1},
+                        "transactionInfo": {"transactionId": f"tx-{number}", "chargingState": "Charging"},
+                        "evse": {"id": 1, "connectorId": 1},
                         "idToken": token, "meterValue": [{"timestamp": now, "sampledValue": [sample]}],
                     })  # fmt: skip
                 if number % (count // 10) == 5:
