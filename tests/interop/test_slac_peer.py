@@ -55,8 +55,8 @@ def test_our_vehicle_matches_with_an_independent_charger(cable: Cable, tmp_path:
     charger: subprocess.Popen[str] | None = None
     try:
         assert _line(vehicle) == {"action": "listening"}
-        theirs = inside(cable.secc, str(python), str(_HERE / "slac_peer.py"), SECC_INTERFACE)
-        charger = _start(theirs, tmp_path, tmp_path / "charger.log")
+        theirs = inside(cable.secc, str(python), "-m", "tests.interop.slac_peer", SECC_INTERFACE)
+        charger = _start(theirs, _HERE.parents[1], tmp_path / "charger.log")
         prepared = _line(charger)
         _tell(vehicle)
         while (reported := _line(vehicle))["action"] == "Observe":
