@@ -154,7 +154,8 @@ class DirectPayments:
         away = payment.station_id not in self._services.connections.connected()
         waited_ms = now_ms - max(payment.changed_ms, self._began_ms)  # stations come back after a restart
         if now_ms >= payment.changed_ms + self._start_ms or (away and waited_ms >= remote_control.SETTLED_MS):
-            await self._save(payment, "releasing", reason="the station is not connected")
+            why = "the station is not connected" if away else "it was not started in time"
+            await self._save(payment, "releasing", reason=why)
             return
         if away:
             return

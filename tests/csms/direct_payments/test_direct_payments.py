@@ -355,6 +355,7 @@ async def test_what_was_approved_long_before_the_program_runs_again_starts_nothi
     assert await world.steps(1) == "authorized"
     world.later(START_MS)
     assert await world.steps() == "released"
+    assert (await world.now()).reason == "it was not started in time"
     assert station.payloads("RequestStartTransaction") == []
     assert world.provider.held == 0
 
