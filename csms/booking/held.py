@@ -379,6 +379,12 @@ def is_open(connection: Connection, station_id: str, transaction_id: str) -> boo
     return found is not None and found["state"] in OPEN
 
 
+def is_rejected(connection: Connection, station_id: str, transaction_id: str) -> bool:
+    """Return whether a person has decided that a transaction's amount is never in a total."""
+    found = find(connection, station_id, transaction_id)
+    return found is not None and found["state"] == "rejected"
+
+
 def reasons(connection: Connection, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
     """Return why those of these transactions are held that are."""
     there = held_transactions.c

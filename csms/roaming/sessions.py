@@ -227,7 +227,8 @@ def _bill(
     connection: Connection, config: CsmsConfig, transaction: Transaction, session: OcpiSession, partner_id: str,
     where: tuple[OfferedLocation, OfferedEvse], margin_ms: int, now_ms: int,
 ) -> bool:  # fmt: skip
-    """Make the CDR of a session that has ended, if it is booked; what differs from an earlier one is corrected."""
+    """Make the CDR of a session that has ended, if it is booked; what differs from an earlier one is corrected, and
+    what was rejected since is taken back."""
     key = transaction.station_id, transaction.transaction_id
     cost = tariffs.cost(connection, *key)
     journal = _journal_of(connection, transaction, margin_ms, now_ms)
@@ -237,8 +238,10 @@ def _bill(
     earlier = [typed_json.decode(each.document, OcpiCdr) for each in rows.objects_about(connection, "", "cdrs", about)]
     bills = [each for each in earlier if not each.credit]
     name = session.id if not bills else f"{session.id}-{len(bills)}"
+    last = max(bills, key=lambda each: (len(each.id), each.id), default=None)
     whole = _by_offers(connection, config, transaction, session, where, journal, name, now_ms)
-    if whole is None:  # what is signed was judged by itself
+    rejected = whole is None and last is not None and held.is_rejected(connection, *key)
+    if whole is None and not rejected:  # what is signed was judged by itself
         if held.is_open(connection, *key):
             return False
         if (cost is None and plans_of(connection, transaction)) or (cost is not None and not cost["final"]):
@@ -246,14 +249,14 @@ def _bill(
         whole = _by_plan(connection, config, transaction, session, where, cost, name, now_ms)
     known = rows.find_partner(connection, partner_id)
     negative = known is None or known.partner.negative_energy
-    made = [whole] if negative else split_of(whole, where[0].time_zone)
-    last = max(bills, key=lambda each: (len(each.id), each.id), default=None)
+    made = [] if whole is None else [whole] if negative else split_of(whole, where[0].time_zone)
     if last is not None:
         credited = credits_in(earlier, last)
         if _sums((last, *credited)) == _sums(made):
             return True
         back = credit_of(last, credited)
-        made.insert(0, msgspec.structs.replace(back, last_updated=wire.moment(now_ms)))
+        if all(each.id != back.id for each in credited):  # else it was taken back when its transaction was rejected
+            made.insert(0, msgspec.structs.replace(back, last_updated=wire.moment(now_ms)))
     for cdr in made:
         kept = own_object("cdrs", cdr.id, wire.encode(cdr).decode(), now_ms)
         more = {"audience": partner_id, "about": about, "state": "sent", "alias": _driver(session.cdr_token)}

@@ -47,7 +47,7 @@ _SWEEP_MS: Final = 3_600_000
 _OF_STATIONS: Final = frozenset({"connector_status", "station_connected", "station_disconnected"})
 _OF_TRANSACTIONS: Final = frozenset({
     "transaction_started", "transaction_updated", "transaction_ended", "transaction_closed", "transaction_released",
-    "transaction_held", "settled", "corrected", "roaming_driver",
+    "transaction_rejected", "transaction_held", "settled", "corrected", "roaming_driver",
 })  # fmt: skip
 
 _OF_PRICES: Final = frozenset({TARIFFS_CHANGED, "site_changed"})

@@ -428,6 +428,28 @@ async def test_a_corrected_cost_is_credited_and_billed_again_in_order(roaming: R
     assert second["total_cost"] == {"excl_vat": 5, "incl_vat": 5.95}
 
 
+async def test_what_is_rejected_after_it_was_billed_is_credited(roaming: Roaming) -> None:
+    """Its driver paid for what the operator had rejected for good; released by new evidence, it is billed again."""
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", {**TOKEN, "whitelist": "ALWAYS"})
+    charging = await charge(roaming, {"idToken": "04A1B2C3", "type": "ISO14443"})
+    first = await roaming.partner.sent("POST", "/cdrs")
+
+    async def decided_again(decision: str) -> None:
+        charging.wh += 500
+        await charging.event("Ended", "StopAuthorized", stopped="Local", offline=True, context="Transaction.End")
+        answer = await roaming.ask("POST", f"/books/quarantine/{charging.id}/{decision}", {"note": "seen"})
+        assert answer.status == 200, answer.json
+
+    await decided_again("reject")
+    credit = await roaming.partner.sent("POST", "/cdrs", 2)
+    assert (credit["id"], credit["credit_reference_id"]) == (f"{first['id']}-C", first["id"])
+    assert credit["total_cost"] == {name: -value for name, value in first["total_cost"].items()}
+    await decided_again("release")
+    again = await roaming.partner.sent("POST", "/cdrs", 3)
+    assert (again["id"], again.get("credit")) == (f"{first['id']}-1", None)
+
+
 async def result(roaming: Roaming, count: int) -> Any:
     """Return the `count`-th result of a command."""
     return await roaming.partner.sent("POST", "/commands/result", count)
