@@ -25,6 +25,7 @@ from v2g.pki.profile import KeyKind
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 PRIVATE = KEY.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+PKCS7 = b"-----BEGIN PKCS7-----\nMAA=\n-----END PKCS7-----\n"
 SPELLED_OUT = bytes.fromhex("3003010100")
 """Basic constraints that say cA FALSE, which is the default."""
 
@@ -115,9 +116,11 @@ def test_two_names_are_none() -> None:
         (b"x" * 65_536, "the PEM text holds no certificate", True),
         (b"x" * 65_537, "PEM text of 65537 bytes", False),
         (PRIVATE, "the PEM text holds a private key", True),
+        (made(), r"not PEM, but binary \(DER\)", True),
+        (PKCS7, "the PEM text holds a PKCS #7", True),
         (pem(made()).replace(b"MII", b"???", 1), "not PEM certificates", False),
     ],
-    ids=["no PEM", "too long", "a private key", "no base64"],
+    ids=["no PEM", "too long", "a private key", "DER", "PKCS 7", "no base64"],
 )
 def test_what_is_no_chain_is_malformed(text: bytes, why: str, *, hint: bool) -> None:
     with pytest.raises(CertificateError, match=why) as caught:

@@ -221,6 +221,10 @@ def pem(key: object, passphrase: bytes | None = None) -> bytes:
     )
 
 
+PKCS12 = bytes.fromhex("308205d7020103308205a106092a864886f70d010701")
+"""How such a file begins."""
+
+
 @pytest.mark.parametrize(
     ("data", "passphrase", "said", "hint"),
     [
@@ -228,9 +232,16 @@ def pem(key: object, passphrase: bytes | None = None) -> bytes:
         (pem(KEYS[0][0]), b"secret", "^the key is not encrypted$", "said"),
         (pem(KEYS[0][0], b"secret"), b"other", "^the key: wrong passphrase, or a damaged file$", "the passphrase may"),
         (b"no PEM", None, "^the key: ", ""),
+        (
+            bytes.fromhex("3081ff"),
+            None,
+            r"^the key is not PEM, but binary \(DER\)$",
+            "openssl x509 -inform DER, or openssl pkey",
+        ),
+        (PKCS12, None, r"^the key is not PEM, but binary \(DER\)$", "openssl pkcs12"),
         (pem(x448.X448PrivateKey.generate()), None, "^the key is neither an EC nor an Ed448 key$", ""),
     ],
-    ids=["locked", "open", "locked otherwise", "no PEM", "of another kind"],
+    ids=["locked", "open", "locked otherwise", "no PEM", "DER", "PKCS 12", "of another kind"],
 )
 def test_a_key_that_cannot_be_read_says_why(data: bytes, passphrase: bytes | None, said: str, hint: str) -> None:
     with pytest.raises(KeyAccessError, match=said) as caught:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.x509.oid import NameOID
 
 from v2g.errors import CertificateError
-from v2g.pki.keys import has_low_order
+from v2g.pki.keys import has_low_order, how_to_convert
 from v2g.pki.profile import KeyKind
 
 MAX_PEM_BYTES: Final = 64 * 1024
@@ -112,8 +112,14 @@ def chain_from_pem(pem: bytes) -> tuple[bytes, ...]:
     if len(pem) > MAX_PEM_BYTES:
         raise CertificateError(f"PEM text of {len(pem)} bytes", reason="malformed")
     if b"-----BEGIN CERTIFICATE-----" not in pem:
-        what = "a private key" if b"PRIVATE KEY-----" in pem else "no certificate"
-        raise CertificateError(f"the PEM text holds {what}", reason="malformed", hint="a certificate is expected here")
+        if (how := how_to_convert(pem)) is not None:
+            raise CertificateError("not PEM, but binary (DER)", reason="malformed", hint=how)
+        what, hint = "no certificate", "a certificate is expected here"
+        if b"PRIVATE KEY-----" in pem:
+            what = "a private key"
+        elif b"-----BEGIN PKCS7-----" in pem:
+            what, hint = "a PKCS #7", "openssl pkcs7 -print_certs makes PEM certificates of it"
+        raise CertificateError(f"the PEM text holds {what}", reason="malformed", hint=hint)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -44,7 +44,7 @@ def load_chain(path: Path) -> tuple[bytes, ...]:
     except OSError as error:
         raise CertificateError(f"{path}: {error.strerror}", reason="malformed") from None
     except CertificateError as error:
-        raise CertificateError(f"{path}: {error}", reason=error.reason) from None
+        raise CertificateError(f"{path}: {error}", reason=error.reason, hint=error.hint) from None
 
 
 def load_bundle(path: Path, passphrase: bytes | None = None) -> Credentials:

@@ -221,6 +221,8 @@ def parse_private_key(
 
     Raises KeyAccessError when it is not an EC or Ed448 key, or is encrypted with another passphrase.
     """
+    if (how := how_to_convert(pem)) is not None:
+        raise KeyAccessError(f"{name} is not PEM, but binary (DER)", hint=how)
     try:
         key = serialization.load_pem_private_key(pem, password=passphrase)
     except TypeError:
@@ -233,6 +235,15 @@ def parse_private_key(
     if not isinstance(key, ec.EllipticCurvePrivateKey | ed448.Ed448PrivateKey):
         raise KeyAccessError(f"{name} is neither an EC nor an Ed448 key")
     return key
+
+
+def how_to_convert(data: bytes) -> str | None:
+    """Return how to make PEM of a certificate, a key or a container in DER; None for anything else."""
+    if not data.startswith((b"0\x82", b"0\x81", b"0\x80", b"0G\x02")):
+        return None
+    if b"*\x86H\x86\xf7\r\x01\x07" in data[:64]:  # PKCS #7, which is within PKCS #12, too
+        return "openssl pkcs12 -nodes, or openssl pkcs7 -inform DER -print_certs, makes PEM of it"
+    return "openssl x509 -inform DER, or openssl pkey -inform DER, makes PEM of it"
 
 
 def load_public_key(path: Path) -> PublicKey:
