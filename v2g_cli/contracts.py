@@ -1,5 +1,6 @@
 """`v2g contracts`: the contract pool of a back end."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +24,7 @@ def add(
     config: ConfigFile,
     pcid: Pcid,
     chain: Annotated[Path, typer.Option(help="Contract certificate and its sub-CAs (PEM).")],
-    key: Annotated[Path, typer.Option(help="Its private key (PEM, mode 0600); the pool encrypts it.")],
+    key: Annotated[str, typer.Option(help="Its private key: PEM file, or key URI; the pool encrypts it.")],
     json: JsonFlag = False,
 ) -> None:
     """Add a contract to the pool. Vehicles can install it at once, without a restart.
@@ -34,32 +35,44 @@ def add(
     The back end also needs a token with the EMAID: without it the contract does not authorise charging.
     """
     from csms.contracts.pool import open_pool
+    from csms.contracts.rules import contract_fault
     from csms.tokens.rules import CONTRACT, normalise
-    from v2g.pki.credentials import load_credentials
+    from csms.trust.certificate_status import load_anchors
+    from v2g.io.keys.stores import load_credentials
+    from v2g_cli.pki.keys import reference_of
 
     settings, own = _load(config)
-    credentials = load_credentials(chain, key)
+    anchors = load_anchors(settings.trust)
+    credentials = load_credentials(chain, reference_of(key))
     interop = settings.trust.profile == "interop"
     entry = open_pool(own.pool).add(pcid, credentials.chain, credentials.private_key, interop=interop)
     known = {normalise(each.type, each.id_token) for each in settings.tokens if each.type == CONTRACT}
     has_token = normalise(CONTRACT, entry.emaid) in known
+    problem = contract_fault(credentials.chain, anchors, datetime.now(UTC))
     if json:
-        print_json({"pcid": entry.pcid, "emaid": entry.emaid, "file": str(entry.file), "has_token": has_token})
+        record = {"pcid": entry.pcid, "emaid": entry.emaid, "file": str(entry.file)}
+        print_json(record | {"problem": problem, "has_token": has_token})
         return
-    say(f"{entry.emaid} is available to {entry.pcid}: {entry.file}")
+    say(f"{entry.emaid} is {'in the pool for' if problem else 'available to'} {entry.pcid}: {entry.file}")
+    if problem:
+        say(f"     it cannot be delivered now: {problem}", err=True)
     if not has_token:
         say(f"     {config} has no token for {entry.emaid}: add it to [[tokens]], otherwise it cannot charge", err=True)
 
 
 @app.command("list")
 def list_(config: ConfigFile, json: JsonFlag = False) -> None:
-    """List the contracts in the pool, their expiry, and those that cannot be delivered.
+    """List the contracts in the pool, their expiry, and those that cannot be delivered now.
 
     Example: `v2g contracts list --config csms.toml`
     """
     from csms.contracts.pool import open_pool
+    from csms.contracts.rules import contract_fault
+    from csms.trust.certificate_status import load_anchors
 
-    entries = list(open_pool(_load(config)[1].pool).entries())
+    settings, own = _load(config)
+    anchors, at = load_anchors(settings.trust), datetime.now(UTC)
+    entries = list(open_pool(own.pool).entries(lambda chain: contract_fault(chain, anchors, at)))
     if json:
         for entry in entries:
             print_json({**msgspec.structs.asdict(entry), "file": str(entry.file)})

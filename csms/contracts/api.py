@@ -1,25 +1,28 @@
 """Contracts of vehicles: the pool that serves Get15118EVCertificate."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import msgspec
 
 from csms.accounts.rules import Permission
 from csms.contracts.pool import ContractPool, PoolEntry
+from csms.contracts.rules import contract_fault
 from csms.http.call import Call
 from csms.http.operations import Page, Reply, delete, get, post
 from csms.http.parameters import Paged, page_of
 from csms.http.problems import ApiError, conflict, missing
 from csms.tokens import store as tokens
 from csms.tokens.rules import CONTRACT, normalise
+from csms.trust.certificate_status import CertificateStatus
 from v2g.errors import KeyAccessError
 from v2g.pki.certificates import chain_from_pem
 from v2g.pki.keys import parse_private_key
 
 
 class PooledContract(msgspec.Struct, frozen=True, kw_only=True):
-    """A contract in the pool, for the vehicle with this provisioning id. `problem`: why it cannot be issued."""
+    """A contract in the pool, for the vehicle with this provisioning id. `problem`: why it cannot be issued now."""
 
     pcid: str
     emaid: str
@@ -54,7 +57,7 @@ Emaid = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,20}\Z")]
 @get("/contracts", Permission.READ_CERTIFICATES, problems=(409,))
 async def list_contracts(call: Call, parameters: Paged) -> Page[PooledContract]:
     """List the contracts in the pool."""
-    found = sorted(await asyncio.to_thread(_entries, _pool(call)), key=_key)
+    found = sorted(await asyncio.to_thread(_entries, _pool(call), _fault_of(call)), key=_key)
     return page_of(call, found, parameters, _key)
 
 
@@ -80,7 +83,8 @@ async def add_contract(call: Call, body: NewContract) -> Reply[AddedContract]:
     except KeyAccessError as error:
         raise ApiError(400, str(error), error.hint or "PKCS#8 PEM, of the contract certificate") from None
     token = await call.run(tokens.find, CONTRACT, normalise(CONTRACT, entry.emaid))
-    added = AddedContract(contract=_shown(entry), has_token=token is not None)
+    shown = _shown(msgspec.structs.replace(entry, problem=_fault_of(call)(chain)))
+    added = AddedContract(contract=shown, has_token=token is not None)
     location = f"/contracts/{entry.pcid}/{entry.emaid}"
     return Reply(content=added, status=201, headers={"Location": location})
 
@@ -108,8 +112,13 @@ def _pool(call: Call) -> ContractPool:
     return call.services[Provisioner].pool
 
 
-def _entries(pool: ContractPool) -> tuple[PooledContract, ...]:
-    return tuple(_shown(each) for each in pool.entries())
+def _fault_of(call: Call) -> Callable[[Sequence[bytes]], str]:
+    anchors, at = call.services[CertificateStatus].anchors, call.services.clock.now()
+    return lambda chain: contract_fault(chain, anchors, at)
+
+
+def _entries(pool: ContractPool, fault_of: Callable[[Sequence[bytes]], str]) -> tuple[PooledContract, ...]:
+    return tuple(_shown(each) for each in pool.entries(fault_of))
 
 
 def _shown(entry: PoolEntry) -> PooledContract:

@@ -6,9 +6,11 @@ removals apply at once.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -16,12 +18,16 @@ from v2g.errors import CertificateError, ConfigError, KeyAccessError, StoreError
 from v2g.io.keys.pins import read_pin
 from v2g.iso15118.engine.contracts import Contract, read_pcid
 from v2g.pki.certificates import emaid_of, key_kind, load_certificate
+from v2g.pki.conformity import refusal
 from v2g.pki.credentials import load_bundle, save_bundle
 from v2g.pki.keys import PrivateKey
+from v2g.pki.paths import is_self_signed, signature_matches
 from v2g.pki.profile import Generation, Role
 from v2g.pki.profiles import generation_of
 from v2g.pki.reference import KeyReference
 from v2g.pki.verify import check_profile
+
+_ORDER: Final = "the contract first, then its sub-CAs, each after what it has signed"
 
 
 class PoolEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,16 +74,20 @@ class ContractPool:
         return tuple(contracts), tuple(problems)
 
     def add(self, pcid: str, chain: tuple[bytes, ...], key: PrivateKey, *, interop: bool = False) -> PoolEntry:
-        """Add a contract to the pool; another one of the same EMAID stays until it is removed.
+        """Add a contract to the pool, without a root after it; another one of the same EMAID stays until it is removed.
 
-        Raises CertificateError for an invalid contract or PCID, KeyAccessError for a key that does not match the
-        contract, StoreError when it cannot be written.
+        Raises CertificateError for an invalid contract or PCID, or a chain out of order, KeyAccessError for a key that
+        does not match the contract, StoreError when it cannot be written.
         """
-        leaf = load_certificate(chain[0])
+        leaf, *above = map(load_certificate, chain)
+        chain = (chain[0], *(der for der, each in zip(chain[1:], above, strict=True) if not is_self_signed(each)))
         generation = Generation.ISO15118_20 if interop else generation_of(key_kind(leaf))
         check_profile(leaf, Role.CONTRACT, interop=interop, generation=generation)
         if not 2 <= len(chain) <= 4:
             raise CertificateError(f"a contract comes with 1 to 3 sub-CAs, not {len(chain) - 1}", reason="malformed")
+        for below, authority in pairwise(map(load_certificate, chain)):
+            if not signature_matches(authority, below):
+                raise refusal(below, "is not signed by what follows it", "chain_out_of_order", _ORDER)
         if leaf.public_key() != key.public_key():
             raise KeyAccessError("the key does not match the contract certificate")
         emaid, folder = emaid_of(leaf), self._vehicle(read_pcid(pcid))
@@ -90,16 +100,17 @@ class ContractPool:
             raise StoreError(f"{path}: {error.strerror}", hint="provisioning.pool must be writable") from None
         return PoolEntry(pcid=folder.name, emaid=emaid, file=path, not_after=leaf.not_valid_after_utc)
 
-    def entries(self) -> Iterator[PoolEntry]:
-        """Yield everything in the pool."""
+    def entries(self, fault_of: Callable[[Sequence[bytes]], str]) -> Iterator[PoolEntry]:
+        """Yield everything in the pool. `fault_of` says why a chain (DER, leaf first) cannot be delivered."""
         for path in sorted(self._folder.glob("*/*.pem")):
             pcid, emaid = path.parent.name, path.name.partition("-")[0]
             try:
-                leaf = load_certificate(load_bundle(path, self._passphrase).leaf)
+                chain = load_bundle(path, self._passphrase).chain
             except V2GError as error:
                 yield PoolEntry(pcid=pcid, emaid=emaid, file=path, problem=str(error))
             else:
-                yield PoolEntry(pcid=pcid, emaid=emaid, file=path, not_after=leaf.not_valid_after_utc)
+                until = load_certificate(chain[0]).not_valid_after_utc
+                yield PoolEntry(pcid=pcid, emaid=emaid, file=path, not_after=until, problem=fault_of(chain))
 
     def remove(self, pcid: str, emaid: str) -> int:
         """Remove a contract from the pool; return how many certificates it had there."""

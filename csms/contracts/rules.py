@@ -120,19 +120,7 @@ def _is_cleared(question: Question, anchors: Anchors, at: datetime) -> bool:
 
 def _assess_chain(emaid: str, pem: str, anchors: Anchors, at: datetime, seen: Serials) -> Verdict:
     try:
-        leaf, *intermediates = chain_from_pem(pem.encode())
-        kind = key_kind(load_certificate(leaf))
-        verified = verify_chain(
-            leaf,
-            intermediates,
-            anchors.roots,
-            role=Role.CONTRACT,
-            at=at,
-            interop=anchors.interop,
-            generation=Generation.ISO15118_20 if anchors.interop else generation_of(kind),
-            crosses=anchors.crosses,
-            seen=seen,
-        )
+        verified = _verify_contract(chain_from_pem(pem.encode()), anchors, at, seen)
         named = normalise("eMAID", verified.emaid)
     except CertificateError as error:
         return Verdict(
@@ -145,6 +133,31 @@ def _assess_chain(emaid: str, pem: str, anchors: Anchors, at: datetime, seen: Se
     except RevocationError as error:
         return Verdict(ChainVerdict.REVOKED, f"revoked: {error}")
     return Verdict(ChainVerdict.VALID, questions=questions, path=verified)
+
+
+def _verify_contract(chain: Sequence[bytes], anchors: Anchors, at: datetime, seen: Serials) -> VerifiedChain:
+    leaf, *intermediates = chain
+    kind = key_kind(load_certificate(leaf))
+    return verify_chain(
+        leaf,
+        intermediates,
+        anchors.roots,
+        role=Role.CONTRACT,
+        at=at,
+        interop=anchors.interop,
+        generation=Generation.ISO15118_20 if anchors.interop else generation_of(kind),
+        crosses=anchors.crosses,
+        seen=seen,
+    )
+
+
+def contract_fault(chain: Sequence[bytes], anchors: Anchors, at: datetime) -> str:
+    """Return why a contract (DER, leaf first) cannot be delivered to its vehicle now; empty if it can."""
+    try:
+        _verify_contract(chain, anchors, at, NOTHING_SEEN)
+    except CertificateError as error:
+        return f"{error.reason}: {error}"
+    return ""
 
 
 def charger_fault(chain: Sequence[bytes], anchors: Anchors, at: datetime) -> str:

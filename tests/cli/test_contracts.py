@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from pki_tools.tree import PkiTree
 from v2g.errors import V2GError
+from v2g.pki.keys import save_key
 from v2g_cli.main import app
 
 PCID = "WMIV2GENGINE00001X"
@@ -62,11 +63,15 @@ def added(run: Run, pki: PkiTree, *more: str) -> Result:
     return run("add", "--pcid", PCID, "--chain", chain, "--key", key, *more)
 
 
-def test_a_contract_is_added_listed_and_removed(run: Run, pki: PkiTree) -> None:
+def test_a_contract_is_added_listed_and_removed(run: Run, pki: PkiTree, tmp_path: Path) -> None:
     done = added(run, pki)
     assert done.exit_code == 0, done.output
     assert f"DEV2GC00000001 is available to {PCID}" in done.output
     assert "no token" in done.output
+    locked = tmp_path / "locked.key"
+    save_key(locked, pki.key("contract").expose(), b"a long secret")
+    key = f"file:{locked}?pin-source=file:{tmp_path / 'pool.secret'}"
+    assert run("add", "--pcid", PCID, "--chain", pki.path("contract/chain.pem"), "--key", key).exit_code == 0
     (line,) = run("list").stdout.splitlines()
     assert line.split("\t")[:2] == [PCID, "DEV2GC00000001"]
     assert run("remove", "--pcid", PCID, "--emaid", "de-v2g-c00000001").exit_code == 0
@@ -85,6 +90,14 @@ def test_machines_get_records(run: Run, pki: PkiTree, config: Path) -> None:
 
 def test_what_cannot_be_delivered_is_shown(run: Run, pki: PkiTree, config: Path) -> None:
     added(run, pki)
+    roots = config.read_text()
+    config.write_text(roots.replace("/mo/root.pem", "/v2g/root.pem"))
+    (line,) = run("list").stdout.splitlines()
+    assert "unknown_root: " in line
+    assert "it cannot be delivered now: unknown_root: " in added(run, pki).output
+    config.write_text(roots)
+    (line,) = run("list").stdout.splitlines()
+    assert line.split("\t")[3] == ""
     (config.parent / "pool.secret").write_text("another secret")
     (line,) = run("list").stdout.splitlines()
     assert "wrong passphrase, or a damaged file" in line

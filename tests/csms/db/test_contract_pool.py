@@ -2,6 +2,7 @@
 
 import re
 import stat
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,6 +24,10 @@ PASSPHRASE = b"a long and random secret"
 @pytest.fixture
 def pool(tmp_path: Path) -> ContractPool:
     return ContractPool(tmp_path / "pool", PASSPHRASE)
+
+
+def faultless(_: Sequence[bytes]) -> str:
+    return ""
 
 
 def add(pool: ContractPool, contract: Contract, pcid: str = PCID) -> Path:
@@ -53,7 +58,7 @@ def test_another_passphrase_opens_nothing_and_says_so(pool: ContractPool, pki: P
     found, problems = ContractPool(tmp_path / "pool", b"wrong").find(PCID)
     assert not found
     assert len(problems) == 1
-    assert [each.problem != "" for each in ContractPool(tmp_path / "pool", b"wrong").entries()] == [True]
+    assert [each.problem != "" for each in ContractPool(tmp_path / "pool", b"wrong").entries(faultless)] == [True]
 
 
 def test_a_key_that_was_put_there_in_the_clear_is_not_delivered(
@@ -73,11 +78,11 @@ def test_renewal_overlaps_and_removal_is_by_contract(pool: ContractPool, pki: Pk
     for number in (1, 2):
         add(pool, new_contract(pki, "DEV2GC00000001", start=number))
     add(pool, new_contract(pki, "DEV2GC00000002", start=3))
-    assert [(each.pcid, each.emaid) for each in pool.entries()] == [
+    assert [(each.pcid, each.emaid) for each in pool.entries(faultless)] == [
         (PCID, "DEV2GC00000001"), (PCID, "DEV2GC00000001"), (PCID, "DEV2GC00000002"),
     ]  # fmt: skip
     assert pool.remove(PCID, "DEV2GC00000001") == 2
-    assert [each.emaid for each in pool.entries()] == ["DEV2GC00000002"]
+    assert [each.emaid for each in pool.entries(faultless)] == ["DEV2GC00000002"]
     assert pool.remove(PCID, "DEV2GC00000001") == 0
 
 
@@ -92,7 +97,17 @@ def test_what_is_no_contract_is_not_taken(pool: ContractPool, pki: PkiTree) -> N
         pool.add(PCID, contract.chain[:1], contract.key)
     with pytest.raises(CertificateError):
         pool.add(PCID, (b"no certificate",), contract.key)
-    assert list(pool.entries()) == []
+    leaf, *authorities = contract.chain
+    with pytest.raises(CertificateError, match="is not signed by what follows it"):
+        pool.add(PCID, (leaf, *reversed(authorities)), contract.key)
+    assert list(pool.entries(faultless)) == []
+
+
+def test_a_root_behind_the_chain_is_left_out(pool: ContractPool, pki: PkiTree) -> None:
+    own = own_contract(pki)
+    pool.add(PCID, (*own.chain, *pki.anchors("mo")), own.key)
+    ((found,), _) = pool.find(PCID)
+    assert found.chain == own.chain
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +132,7 @@ def test_nothing_but_a_pcid_names_a_vehicle(contract: Contract, pcid: str) -> No
 def test_expiry_is_reported(pool: ContractPool, pki: PkiTree) -> None:
     end = NOW + timedelta(days=30)
     add(pool, new_contract(pki, "DEV2GC00000001", not_after=end))
-    assert [each.not_after for each in pool.entries()] == [end]
+    assert [each.not_after for each in pool.entries(faultless)] == [end]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, pki: PkiTree) -> None:

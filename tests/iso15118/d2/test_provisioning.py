@@ -170,9 +170,10 @@ def test_contracts_that_this_vehicle_cannot_have(pki_2: PkiTree, other_2: PkiTre
         "the same": (update, (own,), "newest"),
         "an older one": (update, (contract_2(pki_2, days=30),), "newest"),
         "another one": (update, (contract_2(pki_2, "DEV2GC00000009"),), "no contract"),
-        "expired": (installation, (contract_2(pki_2, days=-1),), "expired"),
-        "of another provider": (installation, (own_contract(other_2),), "unknown_root"),
-        "on another curve": (installation, (own_contract(pki),), "wrong_curve"),
+        "expired": (installation, (contract_2(pki_2, days=-1),), "expired at "),
+        "expired, beside another curve": (installation, (contract_2(pki_2, days=-1), own_contract(pki)), "expired at "),
+        "of another provider": (installation, (own_contract(other_2),), "unknown_root: "),
+        "on another curve": (installation, (own_contract(pki),), "wrong_curve: "),
         "with another key": (installation, (Contract(later.chain, own.key),), "not that of its certificate"),
     }
     for name, (request_of, contracts, why) in cases.items():

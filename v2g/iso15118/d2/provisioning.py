@@ -139,18 +139,18 @@ class ProvisioningService:
 
     def _best(self, asked: Asked, contracts: Sequence[Contract], at: datetime) -> tuple[Contract | None, str]:
         """Return the contract that is valid longest of those that this vehicle can use; else why there is none."""
-        found, why = [], "the pool has no contract for it"
+        found, other, why = [], "the pool has no contract for it", ""
         after = asked.chain.leaf.not_valid_after_utc if asked.emaid else at
         for contract in contracts:
             leaf, *subs = contract.chain
             certificate = load_certificate(leaf)
             if key_kind(certificate) is not KeyKind.SECP256R1:
-                why = "wrong_curve"
+                other = "wrong_curve: the pool has contracts of ISO 15118-20 only"
                 continue
             try:
                 verified = self._verify(leaf, subs, Role.CONTRACT, at)
             except CertificateError as error:
-                why = error.reason
+                why = f"{error.reason}: {error}"
                 continue
             if asked.emaid and not is_same_contract(verified.emaid, asked.emaid):
                 continue
@@ -158,7 +158,7 @@ class ProvisioningService:
                 why = "the vehicle has the newest certificate"
                 continue
             found.append((certificate.not_valid_after_utc, leaf, contract))
-        return (max(found, key=lambda each: each[:2])[2], "") if found else (None, why)
+        return (max(found, key=lambda each: each[:2])[2], "") if found else (None, why or other)
 
     def _verify(self, leaf: bytes, subs: Sequence[bytes], role: Role, at: datetime) -> VerifiedChain:
         vehicle = role is Role.OEM_PROVISIONING

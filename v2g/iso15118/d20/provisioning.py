@@ -129,7 +129,7 @@ class ProvisioningService:
         usable, why = self._usable(asked, contracts, _at(utc_ms))
         waiting = self._waiting(asked, usable, utc_ms)
         if not waiting:
-            unknown = why == "unknown_root" or why == "wrong_root"
+            unknown = why.startswith(("unknown_root", "wrong_root"))
             code = ResponseCode.WARNING_eMSPUnknown if unknown else ResponseCode.WARNING_NoCertificateAvailable
             return self._refuse(request, code, utc_ms, why or "the vehicle has no room", asked.pcid)
         emaid, *others = waiting
@@ -148,14 +148,15 @@ class ProvisioningService:
         return Answer(code=response.response_code, exi=encoded, remaining=len(others), pcid=asked.pcid, emaid=emaid)
 
     def _usable(self, asked: Asked, contracts: Sequence[Contract], at: datetime) -> tuple[dict[str, Contract], str]:
-        """Return by EMAID the newest contracts that this vehicle can use, and the problem of the last other one."""
+        """Return by EMAID the newest contracts that this vehicle can use, and the problem of another one: rather of the
+        newest on its curve."""
         edwards = isinstance(asked.chain.leaf.public_key(), ed448.Ed448PublicKey)
         found: dict[str, Contract] = {}
-        why = ""
+        why = other = ""
         for contract in sorted(contracts, key=lambda each: load_certificate(each.chain[0]).not_valid_after_utc):
             kind = key_kind(contract.key.public_key())
             if (kind is KeyKind.ED448) is not edwards or generation_of(kind) is not Generation.ISO15118_20:
-                why = "wrong_curve"
+                other = f"wrong_curve: the vehicle's key is on another curve than that of {contract.emaid}"
                 continue
             leaf, *subs = contract.chain
             try:
@@ -163,10 +164,10 @@ class ProvisioningService:
                     leaf, subs, self._mo_roots, role=Role.CONTRACT, at=at, interop=self._interop, crosses=self._crosses
                 )
             except CertificateError as error:
-                why = error.reason
+                why = f"{error.reason}: {error}"
                 continue
             found[verified.emaid] = contract
-        return found, why
+        return found, why or other
 
     def _waiting(self, asked: Asked, usable: Mapping[str, Contract], utc_ms: int) -> tuple[str, ...]:
         """Return the remaining EMAIDs of the session, the next one first."""
