@@ -6,7 +6,7 @@ A schedule has limits in W or A for consecutive periods. Currents are on each ph
 
 import itertools
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -78,9 +78,9 @@ def from_template(
         charging_schedule_period=tuple(
             ocpp.ChargingSchedulePeriod(
                 start_period=period.start_s,
-                limit=period.limit,
+                limit=_tenths(period.limit),
                 number_phases=period.phases,
-                discharge_limit=period.discharge_limit,
+                discharge_limit=None if period.discharge_limit is None else _tenths(period.discharge_limit),
                 operation_mode=None if period.discharge_limit is None else "ExternalSetpoint",  # Q02.FR.02
             )
             for period in template.periods
@@ -97,6 +97,11 @@ def from_template(
         transaction_id=transaction_id,
         charging_schedule=(schedule,),
     )
+
+
+def _tenths(limit: float) -> float:
+    """Return a limit with one decimal, as OCPP has it, never a higher power."""
+    return float(Decimal(repr(limit)).quantize(Decimal("0.1"), ROUND_DOWN))
 
 
 def share_profile(

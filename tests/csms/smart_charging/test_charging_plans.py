@@ -147,6 +147,19 @@ def test_templates_become_profiles_without_problems() -> None:
         assert list(problems(from_template(template, 1, START, transaction_id=transaction), 1)) == []
 
 
+def test_limits_of_a_template_have_one_decimal_and_never_permit_more() -> None:
+    periods = (
+        TemplatePeriod(start_s=0, limit=15.99, discharge_limit=-10.05),
+        TemplatePeriod(start_s=60, limit=0.3, discharge_limit=0.0),
+        TemplatePeriod(start_s=90, limit=10_000_000.0),
+    )
+    template = ProfileTemplate(name="n", purpose="TxDefaultProfile", unit="A", periods=periods)
+    found = from_template(template, 1, START).charging_schedule[0].charging_schedule_period
+    assert [(each.limit, each.discharge_limit) for each in found] == [(15.9, -10.0), (0.3, 0.0), (10_000_000.0, None)]
+    request = SetChargingProfileRequest(evse_id=1, charging_profile=from_template(template, 1, START))
+    validator("SetChargingProfileRequest", "2.1").validate(msgspec.json.decode(write_payload(request, "2.1")))
+
+
 def test_an_evse_without_transaction_keeps_room_only_for_what_it_may_draw() -> None:
     site = Site(
         id="s",
