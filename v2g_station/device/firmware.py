@@ -331,6 +331,7 @@ class FirmwareDevice:
                 (self._folder() / name).unlink(missing_ok=True)
 
     def _report(self, status: FirmwareStatus, digest: bytes = b"") -> None:
+        self._note("reported", status=status)
         self._notify(FirmwareProgress(status=status, digest=digest))
 
     def _note(self, name: str, **data: Any) -> None:

@@ -55,6 +55,7 @@ class Charger:
         self.digest = b""
         self.reason = ""
         self.events: list[tuple[str, dict[str, Any]]] = []
+        self.written = ""
         self.contexts = 0
 
     def start(
@@ -125,6 +126,7 @@ class Charger:
 
     def _notify(self, fact: Fact) -> None:
         assert isinstance(fact, FirmwareProgress)
+        assert fact.status in (self.written, "InvalidSignature"), "the log has what the back end gets"
         self.log.append(fact.status + (f" in {self.kept['phase']}" if "phase" in self.kept else ""))
         self.digest, self.reason = fact.digest, fact.reason
 
@@ -138,7 +140,10 @@ class Charger:
 
     def _observe(self, event: Observe) -> None:
         assert event.stage == "firmware"
-        self.events.append((event.name, dict(event.data)))
+        if event.name == "reported":
+            self.written = event.data["status"]
+        else:
+            self.events.append((event.name, dict(event.data)))
 
     async def _pause(self, seconds: float) -> None:
         self.log.append(f"{seconds} s")
