@@ -3,11 +3,12 @@
 import pytest
 
 from docs import response_codes
-from docs.response_codes import OLDER, USES, emitted, proofs
+from docs.response_codes import OLDER, emitted, proofs
 from tests.docs.documents import ROOT
 from v2g.iso15118.d20.messages import ac, acdp, dc, wpt
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages.common_types import ResponseCode
+from v2g.iso15118.d20.response_codes import USES
 from v2g.iso15118.engine.app_protocol import ResponseCode as ProtocolCode
 
 pytestmark = pytest.mark.one_worker("pages")  # what pages are made of takes seconds, and is kept for all of them

@@ -355,7 +355,8 @@ def judge(case: Case, seen: list[Seen]) -> tuple[Verdict, str]:
             if late and not _wrong_time(expect, each, MEASURING_S + each.late_s):
                 return Verdict.INCONCLUSIVE, _own_fault(late, each)
             if (late or expect.reaches) and not excused:
-                return Verdict.FAIL, late or each.trouble
+                before = dict.fromkeys(fact for fact in each.facts if fact.startswith(WRONG))
+                return Verdict.FAIL, late or ", ".join((*before, each.trouble))
             return Verdict.INCONCLUSIVE, each.trouble or each.summary
         complained = complaint(expect, each)
         wrong = complained and complaint(expect, each, MEASURING_S + each.late_s)

@@ -144,6 +144,11 @@ class Known:
         lists = (self.discovery.energy_transfer_service_list, self.discovery.vas_list)
         return tuple(each.service_id for some in lists if some is not None for each in some.service)
 
+    @property
+    def serves_family(self) -> bool:
+        """Whether any offered energy service has the family's messages."""
+        return any(each in ENERGY_TRANSFER and ENERGY_TRANSFER[each].family is self.family for each in self.offered())
+
     def choose_service(self, bidirectional: bool | None, *, der: bool = False) -> bool:
         """Select an energy service of the family, AC DER only if asked for; return False if none (in that direction) is
         offered."""

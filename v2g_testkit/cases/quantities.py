@@ -1,6 +1,7 @@
 """The numbers in a message, with their names as in the schema, and the faults that each of them alone can show."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Final, TypeGuard
 
 from msgspec.structs import fields
@@ -9,12 +10,20 @@ from v2g.exi.declare import Element
 from v2g.iso15118.d20.messages.common_types import RationalNumber
 from v2g.iso15118.engine.identifiers import plain
 from v2g.iso15118.engine.physical_values import PhysicalNumber
+from v2g.iso15118.engine.response_codes import CodeUse, has_place
+from v2g.iso15118.engine.sequence import code_of
 
 NOISE: Final = 2.0
 """How far below zero a measured value may be, V or A."""
 
 LEAST_OF_TARGET: Final = 0.5
 """Part of the requested voltage that is at the output at least while energy flows, whatever the battery has."""
+
+_CLOCK_S: Final = 3600
+"""How much a charger's clock may differ from the tester's, s: no text says."""
+
+_LATEST_S: Final = 1 << 34
+"""Above this a time is not one in s."""
 
 _UNITS: Final = (("voltage", "V"), ("current", "A"), ("energy", "Wh"), ("power", "W"), ("p_max", "W"))
 """Part of a field's name -> its unit; the first that fits counts."""
@@ -32,6 +41,25 @@ def amount(number: Number) -> float:
 def exceeds(amperes: float, wanted: float) -> bool:
     """Return whether more current flows than was requested, A."""
     return amperes > wanted * 1.05 + NOISE
+
+
+def too_high(volts: float, wanted: float) -> bool:
+    """Return whether a voltage at the output is above the highest that was requested, V."""
+    return volts > wanted * 1.05 + NOISE
+
+
+def other_time(value: object, now: int, *names: str) -> Iterator[str]:
+    """Yield the times, s since 1970, that are not the present one."""
+    for name in names:
+        at = getattr(value, name, None)
+        if at is not None and abs(at - now) > _CLOCK_S:
+            yield f"{datetime.fromtimestamp(at, UTC)} as the present time" if 0 < at < _LATEST_S else f"time {at} s"
+
+
+def misplaced(response: Element, uses: Mapping[str, CodeUse]) -> Iterator[str]:
+    """Yield the code of a response if the edition does not foresee it there."""
+    if not has_place(type(response).__name__, code := code_of(response), uses):
+        yield f"{type(response).__name__} with the code {code}"
 
 
 def is_number(value: object) -> TypeGuard[Number]:

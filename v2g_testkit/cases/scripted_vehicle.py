@@ -313,7 +313,7 @@ class ScriptedVehicle(Session):
         if self.closed:
             return
         before, self.state = self.state, sequence.advance(self.state, request, message, self._chart)
-        if self.state is State.ENDED and self._script.goal is not State.ENDED:
+        if self.state is State.ENDED and (self._script.goal is not State.ENDED or asked != "SessionStopReq"):
             self._trouble(f"{asked} was answered {code}, after which no valid sequence remains")
             return
         if before is not self.state:

@@ -10,6 +10,9 @@ from v2g_testkit.cases.case import Ask, Case, Expect, Script
 ENERGY: Final = (Family.AC, Family.DC)
 """Message sets with an undisputed order."""
 
+CHALLENGED: Final = "gives a challenge that it has given before"
+"""Fact about a charger whose challenges can be answered with a signature of an earlier session."""
+
 _REFUSED: Final = ("FAILED*",)
 
 
@@ -55,7 +58,7 @@ def _authorization(family: Family) -> Iterator[Case]:
 
     clean = (
         "gives the authorization mode of a way that it does not offer",
-        "gives a challenge that it has given before",
+        CHALLENGED,
         "gives a challenge of zeros",
     )
     fresh = Script(goal=State.AUTHORIZATION, expect=Expect(reaches=True, no_facts=clean))

@@ -3,6 +3,7 @@
 It also finds faults in the fields of positive responses.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -10,13 +11,22 @@ from typing import Any, Final
 from v2g import exi
 from v2g.errors import RefusedError, TrustError
 from v2g.exi.declare import Element, schema_of
-from v2g.iso15118.d20.charts import FETCHING, LOOPS, SIDE_CHARTS
+from v2g.iso15118.d20.charts import FETCHING, LOOPS, SIDE_CHARTS, Family
 from v2g.iso15118.d20.installation import open_contract, verify_service
 from v2g.iso15118.d20.messages import ac, ac_der_iec, dc
 from v2g.iso15118.d20.messages import common_messages as cm
-from v2g.iso15118.d20.messages.common_types import ChargeLoopReq, ChargeLoopRes, EvseNotification, Processing
+from v2g.iso15118.d20.messages import schedules as sched
+from v2g.iso15118.d20.messages.common_types import (
+    ChargeLoopReq,
+    ChargeLoopRes,
+    EvseNotification,
+    Processing,
+    V2GResponse,
+)
+from v2g.iso15118.d20.price_rules import PRICE_ALGORITHM
+from v2g.iso15118.d20.response_codes import USES
 from v2g.iso15118.d20.schemas import AC_DER_IEC
-from v2g.iso15118.d20.services import ENERGY_TRANSFER
+from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.d20.session import Session20
 from v2g.iso15118.d20.timing import MESSAGES, Timing
 from v2g.iso15118.engine.contracts import pcid_of
@@ -31,8 +41,21 @@ from v2g_testkit.cases.case import CLOSING_S, WRONG, Beside, Script
 from v2g_testkit.cases.changes import CHANGES
 from v2g_testkit.cases.known import Kit, Known
 from v2g_testkit.cases.malformed import FORMS
-from v2g_testkit.cases.quantities import LEAST_OF_TARGET, NOISE, amount, beyond, exceeds, limits, negative, other_id
+from v2g_testkit.cases.quantities import (
+    LEAST_OF_TARGET,
+    NOISE,
+    amount,
+    beyond,
+    exceeds,
+    limits,
+    misplaced,
+    negative,
+    other_id,
+    other_time,
+    too_high,
+)
 from v2g_testkit.cases.requests import Requests
+from v2g_testkit.cases.secc_contents import CHALLENGED
 from v2g_testkit.cases.secc_installation import DELIVERS, MORE, UNUSABLE
 from v2g_testkit.cases.secc_side_streams import MEANWHILE
 
@@ -40,7 +63,13 @@ _COUNTED_WH: Final = 2
 """How far a meter may advance without a current, Wh: its last digit, and one interval of it."""
 
 _HERTZ: Final = (45.0, 65.0)
-"""Range of a nominal frequency."""
+"""Range of a nominal frequency, or of one that a vehicle is to follow."""
+
+_MEASURED: Final = 1.1
+"""How far a measured power may be above the charger's maximum, as a factor."""
+
+_NOISE_W: Final = 100.0
+"""How far below zero a measured power may be, W."""
 
 _SOON_S: Final = 3600
 """How much later than now a schedule may begin, s."""
@@ -48,8 +77,14 @@ _SOON_S: Final = 3600
 _SIGNED: Final = (
     *("present_current", "present_active_power", "target_active_power", "reactive", "ramp"),
     *("discharge", "setpoint_value", "slope"),
+    *("fee", "cost", "amount"),
 )
-"""Numbers that are negative where energy flows back, or down, or of which sources disagree about the sign."""
+"""Numbers that are negative where energy or money flows back, or down, or of which sources disagree about the sign."""
+
+_CURRENCY: Final = re.compile("[A-Z]{3}")
+
+_CONTROL: Final = ("Dynamic", "Scheduled")
+"""Control mode, by whether the session is scheduled."""
 
 _PARAMETERS: Final[Mapping[str, range]] = {
     "Connector": range(1, 8),
@@ -83,14 +118,36 @@ def _detail(request: cm.ServiceDetailReq, response: cm.ServiceDetailRes, known: 
         yield f"details of service {response.service_id}, asked was {request.service_id}"
     if request.service_id not in ENERGY_TRANSFER:
         return
+    ids = [each.parameter_set_id for each in response.service_parameter_list.parameter_set]
+    if len(set(ids)) != len(ids):
+        yield f"parameter sets {ids}"
     for some in response.service_parameter_list.parameter_set:
         names = [each.name for each in some.parameter]
-        for missing in {"Connector", "ControlMode", "MobilityNeedsMode"} - set(names):
-            if missing != "Connector" or ENERGY_TRANSFER[request.service_id].family.value in ("AC", "DC"):
-                yield f"set {some.parameter_set_id} without {missing}"
+        for missing in sorted(_needed(request.service_id) - set(names)):
+            yield f"set {some.parameter_set_id} without {missing}"
+        for twice in sorted({each for each in names if names.count(each) > 1}):
+            yield f"set {some.parameter_set_id} with {twice} twice"
         for each in some.parameter:
-            if each.name in _PARAMETERS and each.int_value is not None and each.int_value not in _PARAMETERS[each.name]:
-                yield f"{each.name} {each.int_value}"
+            if each.name in _PARAMETERS and each.int_value not in _PARAMETERS[each.name]:
+                yield f"{each.name} {'not as intValue' if each.int_value is None else each.int_value}"
+
+
+def _needed(service: int) -> set[str]:
+    """Return the parameters that each set of an energy service has (Tables 205 to 207)."""
+    found, family = {"ControlMode", "MobilityNeedsMode"}, ENERGY_TRANSFER[service].family
+    if family in (Family.AC, Family.DC):
+        found |= {"Connector", "Pricing"}
+    if family is Family.AC:
+        found.add("EVSENominalVoltage")
+    return found | ({"BPTChannel"} if service in (ServiceId.AC_BPT, ServiceId.DC_BPT) else set())
+
+
+def _other_kind(mode: Element, known: Known, kind: str) -> Iterator[str]:
+    """Yield the type of a mode if it is not that of the selected service; `kind` is what its name ends with."""
+    direction = "DER_" if known.der else "BPT_" if known.bidirectional else ""
+    wanted = direction + kind
+    if (name := type(mode).__name__) != wanted:
+        yield f"{name}, that of the selected service is {wanted}"
 
 
 def _parameters(request: Element, response: Element, known: Known, kit: Kit) -> Iterator[str]:
@@ -98,6 +155,7 @@ def _parameters(request: Element, response: Element, known: Known, kit: Kit) -> 
     mode = mode or getattr(response, "ac_cpd_res_energy_transfer_mode", None)
     if mode is None:
         return
+    yield from _other_kind(mode, known, f"{type(response).__name__[:2]}_CPDResEnergyTransferMode")
     yield from (each for each in limits(mode) if "ischarge" not in each)  # without a permit nothing may be fed back
     frequency = getattr(mode, "evse_nominal_frequency", None)
     if frequency is not None and not _HERTZ[0] <= amount(frequency) <= _HERTZ[1]:
@@ -115,11 +173,23 @@ def _phases(mode: Element) -> Iterator[str]:
 
 
 def _schedules(request: Element, response: cm.ScheduleExchangeRes, known: Known, kit: Kit) -> Iterator[str]:
-    mode = response.scheduled_se_res_control_mode
+    if response.evse_processing is not Processing.Finished:
+        return  # the schema demands schedules before there are any
+    mode, goals = response.scheduled_se_res_control_mode, response.dynamic_se_res_control_mode
+    now = response.header.time_stamp
+    if (mode is not None) is not known.scheduled:
+        yield f"an answer for the mode {_CONTROL[mode is not None]}, selected was {_CONTROL[known.scheduled]}"
+    if goals is not None and goals.absolute_price_schedule is not None:
+        yield from _prices(goals.absolute_price_schedule, now)
+    if goals is not None and goals.price_level_schedule is not None:
+        yield from _levels(goals.price_level_schedule, now)
     if mode is None:
         return
-    now = response.header.time_stamp
+    ids = [each.schedule_tuple_id for each in mode.schedule_tuple]
+    if len(set(ids)) != len(ids):
+        yield f"schedules {ids}"
     for each in mode.schedule_tuple:
+        yield from negative(each.charging_schedule, _SIGNED)
         for one in (each.charging_schedule, each.discharging_schedule):
             if one is None:
                 continue
@@ -129,12 +199,37 @@ def _schedules(request: Element, response: cm.ScheduleExchangeRes, known: Known,
                 yield "a schedule of 0 W"
             for entry in entries:
                 yield from _phases(entry)
-            levels = one.price_level_schedule
-            if levels is not None:
-                steps = levels.price_level_schedule_entries.price_level_schedule_entry
-                yield from _covers(levels.time_anchor, [step.duration for step in steps], now)
-                if max(step.price_level for step in steps) > levels.number_of_price_levels:
-                    yield f"a price level above {levels.number_of_price_levels}"
+            if one.price_level_schedule is not None:
+                yield from _levels(one.price_level_schedule, now)
+            if one.absolute_price_schedule is not None:
+                yield from _prices(one.absolute_price_schedule, now)
+
+
+def _levels(levels: sched.PriceLevelSchedule, now: int) -> Iterator[str]:
+    steps = levels.price_level_schedule_entries.price_level_schedule_entry
+    yield from _covers(levels.time_anchor, [step.duration for step in steps], now)
+    if max(step.price_level for step in steps) > levels.number_of_price_levels:
+        yield f"a price level above {levels.number_of_price_levels}"
+
+
+def _prices(prices: sched.AbsolutePriceSchedule, now: int) -> Iterator[str]:
+    stacks = prices.price_rule_stacks.price_rule_stack
+    yield from _covers(prices.time_anchor, [each.duration for each in stacks], now)
+    if not prices.price_algorithm.startswith(PRICE_ALGORITHM):
+        yield f"price algorithm {prices.price_algorithm!r}"
+    if not _CURRENCY.fullmatch(prices.currency):
+        yield f"currency {prices.currency!r}"
+    for each in stacks:
+        starts = [amount(rule.power_range_start) for rule in each.price_rule]
+        if starts != sorted(set(starts)):
+            yield f"prices from {', '.join(f'{start:g} W' for start in starts)}"
+    least, most = prices.minimum_cost, prices.maximum_cost
+    if least is not None and most is not None and amount(least) > amount(most):
+        yield f"a minimum cost of {amount(least):g} above the maximum of {amount(most):g}"
+    taxes = prices.tax_rules.tax_rule if prices.tax_rules is not None else ()
+    ids = [each.tax_rule_id for each in taxes]
+    if len(set(ids)) != len(ids):
+        yield f"tax rules {ids}"
 
 
 def _covers(anchor: int, durations: list[int], now: int) -> Iterator[str]:
@@ -169,10 +264,14 @@ def _loop(request: ChargeLoopReq, response: ChargeLoopRes, known: Known, kit: Ki
 def _dc_loop(request: dc.DC_ChargeLoopReq, response: dc.DC_ChargeLoopRes, known: Known, kit: Kit) -> Iterator[str]:
     yield from _loop(request, response, known, kit)
     mode = response.cl_res_control_mode
+    yield from _other_kind(mode, known, f"{_CONTROL[known.scheduled]}_DC_CLResControlMode")
     volts, amperes = amount(response.evse_present_voltage), amount(response.evse_present_current)
     if volts < kit.voltage * LEAST_OF_TARGET and not kit.without_power:
         yield f"{volts:g} V at the output, {kit.voltage:g} V were requested"
     asked: Any = request.cl_req_control_mode
+    most = getattr(asked, "ev_target_voltage", None) or asked.ev_maximum_voltage
+    if too_high(volts, amount(most)):
+        yield f"{volts:g} V at the output, {amount(most):g} V were requested"
     wanted = getattr(asked, "ev_target_current", None) or asked.ev_maximum_charge_current
     if exceeds(amperes, amount(wanted)):
         yield f"{amperes:g} A flow, {amount(wanted):g} A were requested"
@@ -195,13 +294,32 @@ def _dc_loop(request: dc.DC_ChargeLoopReq, response: dc.DC_ChargeLoopRes, known:
 def _ac_loop(request: ac.AC_ChargeLoopReq, response: ac.AC_ChargeLoopRes, known: Known, kit: Kit) -> Iterator[str]:
     yield from _loop(request, response, known, kit)
     mode = response.cl_res_control_mode
+    yield from _other_kind(mode, known, f"{_CONTROL[known.scheduled]}_AC_CLResControlMode")
     yield from _phases(mode)
+    frequency = response.evse_target_frequency
+    if frequency is not None and not _HERTZ[0] <= amount(frequency) <= _HERTZ[1]:
+        yield f"EVSETargetFrequency {amount(frequency):g} Hz"
+    rated = getattr(known.parameters, "ac_cpd_res_energy_transfer_mode", None)
+    most = _power(rated, "evse_maximum_charge_power")
+    targets, present = _power(mode, "evse_target_active_power"), _power(mode, "evse_present_active_power")
+    if len(targets) == len(most) and sum(targets) > sum(most) * 1.02:
+        yield f"a target of {sum(targets):g} W, the charger's maximum is {sum(most):g} W"
+    if len(present) == len(most) and sum(present) > sum(most) * _MEASURED:
+        yield f"{sum(present):g} W flow, the charger's maximum is {sum(most):g} W"
+    if sum(present) < -_NOISE_W and not known.bidirectional:
+        yield f"{sum(present):g} W flow, the vehicle feeds nothing back"
     for phase in ("", "_l2", "_l3"):
         target = getattr(mode, f"evse_target_active_power{phase}", None)
         if target is not None and amount(target) < 0 and not known.bidirectional:
             yield f"a target of {amount(target):g} W, the vehicle feeds nothing back"
     if isinstance(mode, der.LoopAnswer):
         yield from der.loop_faults(mode, der.demanded_by(known.detail, known.parameter_set))
+
+
+def _power(mode: Element | None, name: str) -> list[float]:
+    """Return the numbers of a name that a mode states, of one phase or of all."""
+    found = (getattr(mode, name + phase, None) for phase in ("", "_l2", "_l3"))
+    return [amount(each) for each in found if each is not None]
 
 
 _CHECKS: Final[Mapping[str, Callable[..., Iterator[str]]]] = {
@@ -216,11 +334,18 @@ _CHECKS: Final[Mapping[str, Callable[..., Iterator[str]]]] = {
 }
 
 
-def faults(request: Element, response: Element, known: Known, kit: Kit) -> list[str]:
-    """Return what is wrong with a positive response to a request; `known` is from the responses before it."""
-    if not hasattr(response, "response_code"):
+def faults(request: Element, response: Element, known: Known, kit: Kit, utc_s: int) -> list[str]:
+    """Return what is wrong with a positive response to a request.
+
+    `known` is from the responses before it, `utc_s` the tester's time, s since 1970.
+    """
+    if not isinstance(response, V2GResponse):
         return []
-    found = list(negative(response, _SIGNED))
+    found = list(misplaced(response, USES))
+    if any(other_time(response.header, utc_s, "time_stamp")):
+        found.append("TimeStamp of another time")
+    if not isinstance(response, cm.ScheduleExchangeRes):  # power is negative in a schedule for discharging
+        found += negative(response, _SIGNED)
     if (check := _CHECKS.get(type(response).__name__)) is not None:
         found += check(request, response, known, kit)
     return [f"{WRONG}{each}" for each in found]
@@ -447,11 +572,13 @@ class ReferenceVehicle(scripted_vehicle.ScriptedVehicle, Session20):
         return self._requests.make(name, asks, says)
 
     def _faults(self, request: Element, message: Element) -> list[str]:
-        return faults(request, message, self._known, self._kit)
+        return faults(request, message, self._known, self._kit, self._time.utc_ms // 1000)
 
     def _learn(self, request: Element, message: Element) -> None:
         known, name = self._known, type(message).__name__
         known.hear(message)
+        if isinstance(message, cm.ServiceDiscoveryRes) and not known.serves_family:
+            self._trouble(f"it offers no energy service of {known.family.value}, whose messages it has agreed to")
         if isinstance(message, cm.AuthorizationSetupRes):
             # record facts about the authorization methods (V2G20-1219, -1220, -697)
             mode = message.pnc_as_res_authorization_mode
@@ -459,7 +586,7 @@ class ReferenceVehicle(scripted_vehicle.ScriptedVehicle, Session20):
                 self.seen.facts.append("gives the authorization mode of a way that it does not offer")
             if mode is not None:
                 if mode.gen_challenge in self._known.earlier_challenges:
-                    self.seen.facts.append("gives a challenge that it has given before")
+                    self.seen.facts.append(CHALLENGED)
                 if not any(mode.gen_challenge):
                     self.seen.facts.append("gives a challenge of zeros")
                 self._known.earlier_challenges.append(mode.gen_challenge)

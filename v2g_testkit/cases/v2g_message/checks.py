@@ -1,10 +1,11 @@
 """Faults in responses of ISO 15118-2 and DIN 70121, as ISO 15118-4 checks the fields of a positive response."""
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any, Final
 
 from v2g.exi.declare import Element
+from v2g.iso15118.engine.app_protocol import SupportedAppProtocolRes
 from v2g.iso15118.engine.identifiers import UNKNOWN, from_bytes, is_evse_id, is_packed
 from v2g.iso15118.engine.power_schedule import DAY_S
 from v2g.iso15118.v2g_message import CurrentDemandReq, CurrentDemandRes
@@ -15,12 +16,6 @@ from v2g_testkit.cases.v2g_message.requests import DEPARTURE_S, MessageRequests
 _BEFORE: Final = frozenset({"EVSE_Ready", "EVSE_NotReady", "EVSE_IsolationMonitoringActive"})
 _READY: Final = frozenset({"EVSE_Ready"})
 _AFTER: Final = frozenset({"EVSE_Ready", "EVSE_NotReady", "EVSE_Shutdown"})
-
-_CLOCK_S: Final = 3600
-"""How much a charger's clock may differ from the tester's, s: no text says."""
-
-_LATEST_S: Final = 1 << 34
-"""Above this a time is not one in s."""
 
 _CHARGE_SERVICE: Final = 1
 """ServiceID of the charge service of ISO 15118-2."""
@@ -51,6 +46,14 @@ def _status(request: Element, response: Any) -> Iterator[str]:
             yield f"isolation {level.name}"
 
 
+def _kind(response: Any, made: MessageRequests) -> Iterator[str]:
+    """Yield the parameters or status of a response that are not of the family."""
+    for field in ("evse_charge_parameter", "evse_status"):
+        part = getattr(response, field, None)
+        if part is not None and not (name := type(part).__name__).startswith(made.known.family.value):
+            yield f"{name} for a vehicle that charges by {made.known.family.value}"
+
+
 def _starts(request: Any) -> bool:
     """Return whether PowerDeliveryReq starts the transfer of energy."""
     progress = getattr(request, "charge_progress", None)
@@ -69,17 +72,9 @@ def _session(request: Element, response: Any, made: MessageRequests) -> Iterator
         yield f"EVSEID {evse_id!r}"
     elif quantities.other_id(evse_id, made.kit.evse_id):
         yield f"EVSEID {evse_id!r}, declared is {made.kit.evse_id!r}"
-    yield from _time(response, made.utc_s, "evse_time_stamp")
+    yield from quantities.other_time(response, made.utc_s, "evse_time_stamp")
     if getattr(response, "date_time_now", None):  # in DIN 70121 also 0 without a clock (recorded: a Supercharger)
-        yield from _time(response, made.utc_s, "date_time_now")
-
-
-def _time(value: object, now: int, *names: str) -> Iterator[str]:
-    """Yield the times, s since 1970, that are not the present one."""
-    for name in names:
-        at = getattr(value, name, None)
-        if at is not None and abs(at - now) > _CLOCK_S:
-            yield f"{datetime.fromtimestamp(at, UTC)} as the present time" if 0 < at < _LATEST_S else f"time {at} s"
+        yield from quantities.other_time(response, made.utc_s, "date_time_now")
 
 
 def _discovery(request: Element, response: Any, made: MessageRequests) -> Iterator[str]:
@@ -103,7 +98,7 @@ def _detail(request: Any, response: Any, made: MessageRequests) -> Iterator[str]
 def _payment(request: Element, response: Any, made: MessageRequests) -> Iterator[str]:
     if not any(response.gen_challenge):
         yield "a challenge of zeros"
-    yield from _time(response, made.utc_s, "evse_time_stamp")
+    yield from quantities.other_time(response, made.utc_s, "evse_time_stamp")
 
 
 def _parameters(request: Element, response: Any, made: MessageRequests) -> Iterator[str]:
@@ -128,12 +123,29 @@ def _schedules(request: Any, response: Any) -> Iterator[str]:
         starts = [each.time_interval.start for each in some]
         if starts[0] != 0 or starts != sorted(set(starts)):
             yield f"starts of a schedule {starts}"
+            continue
+        yield from _gaps("a schedule", some)
         length = starts[-1] + (some[-1].time_interval.duration or 0)
         if length < least:
             yield f"a schedule of {length} s, at least {least} s are required"
         powers = [quantities.amount(each.p_max) if quantities.is_number(each.p_max) else each.p_max for each in some]
         if min(powers) < 0 or not any(powers):
             yield f"a schedule of {', '.join(f'{each:g} W' for each in powers)}"
+
+    for tariff in (each.sales_tariff for each in tuples if getattr(each, "sales_tariff", None) is not None):
+        yield from _gaps("a tariff", tariff.sales_tariff_entry)
+        highest = max((entry.e_price_level or 0 for entry in tariff.sales_tariff_entry), default=0)
+        if tariff.num_e_price_levels is not None and highest > tariff.num_e_price_levels:
+            yield f"price level {highest} of a tariff of {tariff.num_e_price_levels}"
+
+
+def _gaps(what: str, entries: Any) -> Iterator[str]:
+    """Yield where entries are out of order, or one does not last until the next."""
+    times = [each.time_interval for each in entries]
+    for each, after in pairwise(times):
+        ends = after.start if each.duration is None else each.start + each.duration
+        if after.start <= each.start or ends != after.start:
+            yield f"{what} with an entry from {each.start} s to {ends} s before that from {after.start} s"
 
 
 def _loop(request: Element, response: Element, made: MessageRequests) -> Iterator[str]:
@@ -158,7 +170,7 @@ def _meter(info: Any, before: Any, now: int) -> Iterator[str]:
         return
     if not info.meter_id:
         yield "a meter without an id"
-    yield from _time(info, now, "t_meter")
+    yield from quantities.other_time(info, now, "t_meter")
     if before is None:
         return
     if info.meter_id != before.meter_id:
@@ -172,7 +184,8 @@ def _demand(request: CurrentDemandReq, response: CurrentDemandRes, made: Message
     found, known = made.known.parameters, made.kit
     volts, amperes = quantities.amount(response.evse_present_voltage), quantities.amount(response.evse_present_current)
     wanted = quantities.amount(request.ev_target_voltage), quantities.amount(request.ev_target_current)
-    if volts < wanted[0] * quantities.LEAST_OF_TARGET and not known.without_power:
+    too_low = volts < wanted[0] * quantities.LEAST_OF_TARGET and not known.without_power
+    if too_low or quantities.too_high(volts, wanted[0]):
         yield f"{volts:g} V at the output, {wanted[0]:g} V were requested"
     if quantities.exceeds(amperes, wanted[1]):
         yield f"{amperes:g} A flow, {wanted[1]:g} A were requested"
@@ -197,9 +210,10 @@ _CHECKS: Final[Mapping[str, Callable[..., Iterator[str]]]] = {
 
 def faults(request: Element, response: Element, made: MessageRequests) -> list[str]:
     """Return what is wrong with a positive response to a request."""
-    if not hasattr(response, "response_code"):
+    if not hasattr(response, "response_code") or isinstance(response, SupportedAppProtocolRes):
         return []
-    found = [*quantities.wrong_units(response), *quantities.negative(response), *_status(request, response)]
+    found = [*quantities.misplaced(response, made.uses), *quantities.wrong_units(response)]
+    found += [*quantities.negative(response), *_kind(response, made), *_status(request, response)]
     if (check := _CHECKS.get(type(response).__name__)) is not None:
         found += check(request, response, made)
     return [f"{WRONG}{each}" for each in found]

@@ -11,6 +11,7 @@ from v2g.iso15118.d2 import schedules as schedules_2
 from v2g.iso15118.d2 import signatures
 from v2g.iso15118.d2.messages import common as common_2
 from v2g.iso15118.d2.messages import data_types as types_2
+from v2g.iso15118.d2.response_codes import USES as USES_2
 from v2g.iso15118.d2.schedules import VALUES as VALUES_2
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.d2.signatures import chain_of
@@ -18,11 +19,13 @@ from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.din import schedules as schedules_din
 from v2g.iso15118.din.messages import common as common_din
 from v2g.iso15118.din.messages import data_types as types_din
+from v2g.iso15118.din.response_codes import USES as USES_DIN
 from v2g.iso15118.din.schedules import VALUES as VALUES_DIN
 from v2g.iso15118.din.schemas import DIN
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.physical_values import Rounding, Writer, millivolts
 from v2g.iso15118.engine.power_schedule import PowerSchedule
+from v2g.iso15118.engine.response_codes import CodeUse
 from v2g.iso15118.engine.sequence import Asks
 from v2g.iso15118.engine.session import NO_SESSION
 from v2g.iso15118.engine.xmldsig import Signature, issuer_serial
@@ -39,6 +42,7 @@ class MessageKnown:
         self.family = family
         self.begin()
         self.earlier_ids: list[bytes] = []
+        self.earlier_challenges: list[bytes] = []
 
     def begin(self) -> None:
         """Discard the state of one session."""
@@ -122,6 +126,8 @@ class MessageRequests(ABC):
     limits: ClassVar[ModuleType]
     """Its module of charge parameters."""
     values: ClassVar[Writer[Element]]
+    uses: ClassVar[Mapping[str, CodeUse]]
+    """Where its response codes have their place."""
 
     def __init__(self, known: MessageKnown, kit: Kit) -> None:
         self.known, self.kit = known, kit
@@ -239,6 +245,7 @@ class Requests2(MessageRequests):
     """Requests of ISO 15118-2."""
 
     schema = ISO2
+    uses = USES_2
     requests: ClassVar[Mapping[str, type[Element]]] = {**common_2.ELEMENTS, **common_2.ELEMENTS}
     types: ClassVar[ModuleType] = types_2
     limits: ClassVar[ModuleType] = types_2
@@ -343,6 +350,7 @@ class RequestsDin(MessageRequests):
     """Requests of DIN 70121."""
 
     schema = DIN
+    uses = USES_DIN
     requests: ClassVar[Mapping[str, type[Element]]] = {**common_din.ELEMENTS, **common_din.ELEMENTS}
     types: ClassVar[ModuleType] = types_din
     limits: ClassVar[ModuleType] = types_din

@@ -18,6 +18,7 @@ from v2g.iso15118.engine.message_timing import MessageTiming, SharedTiming
 from v2g.iso15118.engine.sequence import Asks, State
 from v2g_testkit.cases.case import WRONG, Ask, Case, Detour, Expect, Malformed, Script, Silence
 from v2g_testkit.cases.scripted_vehicle import DISCHARGED_S, RENEGOTIATED, SERVES, UNFINISHED
+from v2g_testkit.cases.secc_contents import CHALLENGED
 from v2g_testkit.cases.secc_installation import DELIVERS
 from v2g_testkit.cases.secc_probes import ANSWERED, SILENT
 from v2g_testkit.cases.v2g_message.changes import ERRORS
@@ -517,6 +518,12 @@ def around(words: Words, family: Family, methods: tuple[str, ...]) -> Iterator[C
             requirements=words.requirements["good"],
             needs=("contracts" if method == "PnC" else "external_payment",),
             scripts=(Script(goal=State.ENDED, pay=method, expect=Expect(reaches=True, no_facts=_CLEAN)),),
+        )  # fmt: skip
+    if "PnC" in methods:
+        fresh = Script(goal=State.AUTHORIZATION, pay="PnC", expect=Expect(reaches=True, no_facts=(CHALLENGED,)))
+        yield Case(
+            id=f"SECC-AUT-{name}-challenge", title="The challenges of two sessions, payment by contract",
+            required="a new challenge each time", family=family, needs=("contracts",), scripts=(fresh, fresh),
         )  # fmt: skip
     yield Case(
         id=f"SECC-END-{name}-terminate", title="The vehicle does not close after SessionStopRes",

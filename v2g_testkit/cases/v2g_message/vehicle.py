@@ -15,7 +15,7 @@ from v2g.iso15118.d2.charts import LOOPS, Session2
 from v2g.iso15118.d2.charts import STRICT as STRICT_2
 from v2g.iso15118.d2.charts import Family as Family2
 from v2g.iso15118.d2.envelope import Envelope, unseal
-from v2g.iso15118.d2.messages.common import CertificateInstallationRes, CertificateUpdateRes
+from v2g.iso15118.d2.messages.common import CertificateInstallationRes, CertificateUpdateRes, PaymentDetailsRes
 from v2g.iso15118.d2.signatures import sub_cas
 from v2g.iso15118.d2.timing import CONTRACT_SERVICE
 from v2g.iso15118.d2.timing import MESSAGES as MESSAGES_2
@@ -38,6 +38,7 @@ from v2g.pki.verify import verify_chain
 from v2g_testkit.cases.case import WRONG, Script
 from v2g_testkit.cases.known import Kit, Payer
 from v2g_testkit.cases.scripted_vehicle import DEAD_V, PRE_CHARGE_S, RENEGOTIATED, Exchange, ScriptedVehicle
+from v2g_testkit.cases.secc_contents import CHALLENGED
 from v2g_testkit.cases.secc_installation import DELIVERS, UNUSABLE
 from v2g_testkit.cases.v2g_message.changes import CHANGES
 from v2g_testkit.cases.v2g_message.checks import faults
@@ -207,6 +208,10 @@ class Vehicle2(MessageVehicle, Session2):
 
     def _learn(self, request: Element, message: Element) -> None:
         super()._learn(request, message)
+        if isinstance(message, PaymentDetailsRes):
+            if message.gen_challenge in self._known.earlier_challenges:
+                self.seen.facts.append(CHALLENGED)
+            self._known.earlier_challenges.append(message.gen_challenge)
         if isinstance(message, CertificateInstallationRes | CertificateUpdateRes):
             # pay with an issued contract from now on; record whether the vehicle can use it
             payer = self._requests.payer
