@@ -16,13 +16,14 @@ import msgspec
 
 from v2g.errors import CertificateError, ConfigError, KeyAccessError, StoreError, V2GError
 from v2g.io.keys.pins import read_pin
+from v2g.iso15118.d20.envelope import to_field
 from v2g.iso15118.engine.contracts import Contract, read_pcid
 from v2g.pki.certificates import emaid_of, key_kind, load_certificate
 from v2g.pki.conformity import refusal
 from v2g.pki.credentials import load_bundle, save_bundle
 from v2g.pki.keys import PrivateKey
 from v2g.pki.paths import is_self_signed, signature_matches
-from v2g.pki.profile import Generation, Role
+from v2g.pki.profile import Generation, KeyKind, Role
 from v2g.pki.profiles import generation_of
 from v2g.pki.reference import KeyReference
 from v2g.pki.verify import check_profile
@@ -77,7 +78,7 @@ class ContractPool:
         """Add a contract to the pool, without a root after it; another one of the same EMAID stays until it is removed.
 
         Raises CertificateError for an invalid contract or PCID, or a chain out of order, KeyAccessError for a key that
-        does not match the contract, StoreError when it cannot be written.
+        does not match the contract, EnvelopeError for one that cannot be delivered, StoreError if it cannot be written.
         """
         leaf, *above = map(load_certificate, chain)
         chain = (chain[0], *(der for der, each in zip(chain[1:], above, strict=True) if not is_self_signed(each)))
@@ -90,6 +91,8 @@ class ContractPool:
                 raise refusal(below, "is not signed by what follows it", "chain_out_of_order", _ORDER)
         if leaf.public_key() != key.public_key():
             raise KeyAccessError("the key does not match the contract certificate")
+        if key_kind(leaf) is KeyKind.ED448:
+            to_field(key)
         emaid, folder = emaid_of(leaf), self._vehicle(read_pcid(pcid))
         path = folder / _file_name(emaid, chain[0])
         try:

@@ -7,13 +7,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from csms.contracts.pool import ContractPool, open_pool
 from pki_tools.tree import PkiTree
 from tests.iso15118.d20.contracts import NOW, PCID, new_contract, new_key, own_contract
-from v2g.errors import CertificateError, ConfigError, KeyAccessError, StoreError
+from v2g.errors import CertificateError, ConfigError, EnvelopeError, KeyAccessError, StoreError
 from v2g.iso15118.engine.contracts import Contract
 from v2g.pki.keys import SoftwareKey
 from v2g.pki.reference import KeyReference
@@ -97,6 +98,10 @@ def test_what_is_no_contract_is_not_taken(pool: ContractPool, pki: PkiTree) -> N
         pool.add(PCID, contract.chain[:1], contract.key)
     with pytest.raises(CertificateError):
         pool.add(PCID, (b"no certificate",), contract.key)
+    long = Ed448PrivateKey.from_private_bytes(bytes(56) + b"\1")
+    other = new_contract(pki, "DEV2GC00000001", public_key=long.public_key())
+    with pytest.raises(EnvelopeError, match="does not fit 56 bytes"):
+        pool.add(PCID, other.chain, long)
     leaf, *authorities = contract.chain
     with pytest.raises(CertificateError, match="is not signed by what follows it"):
         pool.add(PCID, (leaf, *reversed(authorities)), contract.key)

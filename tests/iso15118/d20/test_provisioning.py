@@ -157,6 +157,19 @@ class TestSeveralContracts:
         answer = serve(at, ask(pki), (contracts[0], contracts[2]))
         assert (answer.emaid, answer.remaining) == ("DEV2GC0000000C", 0)
 
+    def test_one_that_cannot_be_delivered_does_not_keep_the_others_back(self, pki: PkiTree) -> None:
+        """Its key is not that of its certificate, or its chain is too long for the transport."""
+        one, *others = self.contracts(pki)
+        broken = msgspec.structs.replace(one, key=new_key(start=9))
+        long = new_contract(pki, "DEV2GC0000000A", crl_url=f"http://crl.invalid/{'x' * 300}")
+        for other in (broken, long):
+            at = make_service(pki)
+            asked = at.read(exi.encode(ask(pki)), UTC_MS)
+            assert isinstance(asked, Asked)
+            most_bytes = len(serve(make_service(pki), ask(pki), (one,)).exi) + 20
+            answer = at.answer(asked, (other, *others), UTC_MS, drawn(), most_bytes=most_bytes)
+            assert (answer.emaid, answer.remaining) == ("DEV2GC0000000B", 1)
+
     def test_of_two_certificates_of_one_contract_the_newer_is_delivered(self, pki: PkiTree) -> None:
         old, new = (
             new_contract(pki, "DEV2GC0000000A", start=n, not_after=NOW + timedelta(days=days))

@@ -104,7 +104,7 @@ def seal(
 
     Raises EnvelopeError for kinds of keys without a field in -20.
     """
-    holds, plain = _to_field(key)
+    holds, plain = to_field(key)
     if key.public_key() != contract.public_key():
         raise EnvelopeError("the key does not match the contract certificate", reason="wrong_key")
     ephemeral, secret = _agree_with(recipient, entropy)
@@ -188,8 +188,8 @@ def _from_point(curve: EcdhCurve, field: bytes) -> AgreementPeer:
 # -- the contract's private key as a field ------------------------------------------------------------------------
 
 
-def _to_field(key: PrivateKey) -> tuple[EcdhCurve, bytes]:
-    """Return the field for a private key, and its bytes to be sealed."""
+def to_field(key: PrivateKey) -> tuple[EcdhCurve, bytes]:
+    """Return the field for a private key, and its bytes to be sealed. Raises EnvelopeError for one without a field."""
     if isinstance(key, ed448.Ed448PrivateKey):
         seed = key.private_bytes_raw()
         if seed[-1]:

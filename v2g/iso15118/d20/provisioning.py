@@ -12,15 +12,16 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import ed448
 
 from v2g import exi
-from v2g.errors import CertificateError, CodecError, RevocationError, SignatureError, TrustError
+from v2g.errors import CertificateError, CodecError, EnvelopeError, RevocationError, SignatureError
 from v2g.iso15118.d20 import installation
 from v2g.iso15118.d20.envelope import Entropy
 from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
+from v2g.iso15118.d20.messages.certificates import SignedInstallationData
 from v2g.iso15118.d20.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
 from v2g.iso15118.d20.messages.common_types import MessageHeader, ResponseCode
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine.contracts import Answer, Contract, Service, pcid_of
-from v2g.pki.certificates import key_kind, load_certificate, normalize_emaid
+from v2g.pki.certificates import common_name, key_kind, load_certificate, normalize_emaid
 from v2g.pki.keys import PublicKey
 from v2g.pki.profile import Generation, KeyKind, Role
 from v2g.pki.profiles import generation_of
@@ -120,56 +121,59 @@ class ProvisioningService:
         """Return the response with the next of `contracts`, all those of the vehicle's PCID.
 
         The vehicle's preferences apply when a session begins: its preferred EMAIDs first, no more than it has room for.
-        A response of more than `most_bytes`, the limit of the transport, becomes a rejection.
+        One that cannot be delivered, as in a response of more than `most_bytes`, the limit of the transport, does not
+        keep the others back; without another one the response is a rejection.
         """
         request = asked.request
         if not contracts:
             code = ResponseCode.WARNING_NoContractMatchingPCIDFound
             return self._refuse(request, code, utc_ms, "the pool has no contract for this PCID", asked.pcid)
-        usable, why = self._usable(asked, contracts, _at(utc_ms))
+        usable, why = self._usable(asked, contracts, _at(utc_ms), entropy)
         waiting = self._waiting(asked, usable, utc_ms)
         if not waiting:
             unknown = why.startswith(("unknown_root", "wrong_root"))
             code = ResponseCode.WARNING_eMSPUnknown if unknown else ResponseCode.WARNING_NoCertificateAvailable
             return self._refuse(request, code, utc_ms, why or "the vehicle has no room", asked.pcid)
-        emaid, *others = waiting
-        try:
-            recipient = cast(PublicKey, asked.chain.leaf.public_key())  # the profile allows no other kind
-            data = installation.installation_data(usable[emaid], recipient, asked.pcid, entropy, rules=self._rules)
-        except TrustError as error:
-            code = ResponseCode.WARNING_NoCertificateAvailable
-            return self._refuse(request, code, utc_ms, str(error), asked.pcid)
-        response = installation.make_response(_header(request, utc_ms), self._service, data, remaining=len(others))
-        encoded = exi.encode(response)
-        if len(encoded) > most_bytes:
-            code, why = ResponseCode.WARNING_NoCertificateAvailable, f"{len(encoded)} bytes, at most {most_bytes} fit"
-            return self._refuse(request, code, utc_ms, why, asked.pcid)
-        self._remember(asked, tuple(others), utc_ms)
-        return Answer(code=response.response_code, exi=encoded, remaining=len(others), pcid=asked.pcid, emaid=emaid)
+        for place, emaid in enumerate(waiting, 1):
+            others, data = waiting[place:], usable[emaid]
+            response = installation.make_response(_header(request, utc_ms), self._service, data, remaining=len(others))
+            encoded = exi.encode(response)
+            if len(encoded) <= most_bytes:
+                self._remember(asked, others, utc_ms)
+                code = response.response_code
+                return Answer(code=code, exi=encoded, remaining=len(others), pcid=asked.pcid, emaid=emaid)
+            why = f"{emaid}: {len(encoded)} bytes, at most {most_bytes} fit"
+        return self._refuse(request, ResponseCode.WARNING_NoCertificateAvailable, utc_ms, why, asked.pcid)
 
-    def _usable(self, asked: Asked, contracts: Sequence[Contract], at: datetime) -> tuple[dict[str, Contract], str]:
-        """Return by EMAID the newest contracts that this vehicle can use, and the problem of another one: rather of the
-        newest on its curve."""
-        edwards = isinstance(asked.chain.leaf.public_key(), ed448.Ed448PublicKey)
-        found: dict[str, Contract] = {}
+    def _usable(
+        self, asked: Asked, contracts: Sequence[Contract], at: datetime, entropy: Entropy
+    ) -> tuple[dict[str, SignedInstallationData], str]:
+        """Return by EMAID the newest contracts that this vehicle can use, sealed for it, and the problem of another
+        one: rather of the newest on its curve."""
+        recipient = cast(PublicKey, asked.chain.leaf.public_key())  # the profile allows no other kind
+        edwards = isinstance(recipient, ed448.Ed448PublicKey)
+        found: dict[str, SignedInstallationData] = {}
         why = other = ""
         for contract in sorted(contracts, key=lambda each: load_certificate(each.chain[0]).not_valid_after_utc):
-            kind = key_kind(contract.key.public_key())
-            if (kind is KeyKind.ED448) is not edwards or generation_of(kind) is not Generation.ISO15118_20:
-                other = f"wrong_curve: the vehicle's key is on another curve than that of {contract.emaid}"
-                continue
             leaf, *subs = contract.chain
+            certificate, kind = load_certificate(leaf), key_kind(contract.key.public_key())
+            if (kind is KeyKind.ED448) is not edwards or generation_of(kind) is not Generation.ISO15118_20:
+                other = f"wrong_curve: the vehicle's key is on another curve than that of {common_name(certificate)}"
+                continue
             try:
                 verified = verify_chain(
                     leaf, subs, self._mo_roots, role=Role.CONTRACT, at=at, interop=self._interop, crosses=self._crosses
                 )
+                found[verified.emaid] = installation.installation_data(
+                    contract, recipient, asked.pcid, entropy, rules=self._rules
+                )
             except CertificateError as error:
                 why = f"{error.reason}: {error}"
-                continue
-            found[verified.emaid] = contract
+            except EnvelopeError as error:
+                why = f"{error.reason}: {common_name(certificate)}: {error}"
         return found, why or other
 
-    def _waiting(self, asked: Asked, usable: Mapping[str, Contract], utc_ms: int) -> tuple[str, ...]:
+    def _waiting(self, asked: Asked, usable: Mapping[str, object], utc_ms: int) -> tuple[str, ...]:
         """Return the remaining EMAIDs of the session, the next one first."""
         room = asked.request.maximum_contract_certificate_chains
         delivery = self._deliveries.get(_session(asked))
