@@ -12,7 +12,7 @@ from csms.accounts.rules import Role
 from csms.alerts.rules import Evidence, Report
 from csms.backend import make_backend
 from csms.db.bulk import append_rows
-from csms.stations.tables import connectors, stations
+from csms.stations.tables import connector_history, connectors, stations
 from csms.transactions.events import EventArrival, add_events
 from csms.transactions.rules import IMPORT_REGISTER, Event, Sample
 from tests.browser.tab import VIEWS, Tab, employed
@@ -41,12 +41,13 @@ def seed(connection: Connection, count: int, now_ms: int) -> None:
     append_rows(connection, stations, columns, rows)
     here = ("station_id", "evse_id", "connector_id", "status", "changed_ms")
     places = itertools.product(enumerate(names), (1, 2))
-    append_rows(
-        connection,
-        connectors,
-        here,
-        [(name, evse, 1, STATES[(n + evse) % 16 if (n + evse) % 16 < 4 else 0], now_ms) for (n, name), evse in places],
-    )
+    states = [
+        (name, evse, 1, STATES[(n + evse) % 16 if (n + evse) % 16 < 4 else 0], now_ms) for (n, name), evse in places
+    ]
+    append_rows(connection, connectors, here, states)
+    begin_ms = now_ms - DAY_MS
+    history = ("station_id", "evse_id", "connector_id", "at_ms", "status")
+    append_rows(connection, connector_history, history, [(*each[:3], begin_ms, each[3]) for each in states])
     add_events(connection, list(_sessions(names[:: 10 if count > 10 else 1], now_ms)))
 
 
