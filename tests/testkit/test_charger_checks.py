@@ -10,6 +10,7 @@ from pki_tools.tree import PkiTree
 from secc.session.d2.session import Iso2Session
 from secc.session.d20.session import SeccSession
 from secc.session.din.session import DinSession
+from tests.exi.streams import bits, exchanged, text
 from tests.io.tls.support import pki_2
 from tests.testkit.message_chargers import STRICT, Way
 from tests.testkit.rig import Rig
@@ -264,6 +265,51 @@ def test_schedules_that_only_fill_an_unfinished_response_are_not_judged(pki: Pki
 
     judged = Rig(pki, Family.DC, config=EVERYTHING, kind=Plans).run(run_of(DC20, "scheduled"))
     assert judged.verdict is Verdict.PASS, judged
+
+
+# -- bytes ---------------------------------------------------------------------------------------------------------
+
+
+def stretched(frame: bytes, payload: bytes, length: int) -> bytes:
+    """Return a frame with another payload, of which its header says this length."""
+    return frame[:4] + length.to_bytes(4, "big") + payload
+
+
+@pytest.mark.some(1)
+@pytest.mark.parametrize("way", [DC20, DIN], ids=str)
+@pytest.mark.parametrize(
+    ("garble", "found"),
+    [
+        (lambda frame: stretched(frame, frame[8:] + b"\0", len(frame) - 7), "wrong: 1 octets after the end of the EXI"),
+        (lambda frame: stretched(frame, frame[8:], len(frame)), "sends a V2GTP frame of more than the 12 octets that"),
+        (lambda frame: stretched(frame, frame[8:-1], len(frame) - 9), "undecodable message: supportedAppProtocolRes: "),
+    ],
+)
+def test_octets_that_do_not_fit_are_named(
+    pki: PkiTree, pki_2: PkiTree, way: Way, garble: Callable[[bytes], bytes], found: str
+) -> None:
+    new = way.edition is Edition.ISO20
+    kind = SeccSession if new else DinSession
+    rig = Rig(pki if new else pki_2, way.family, config=EVERYTHING if new else STRICT, kind=kind, edition=way.edition)
+    rig.garble = garble
+    judged = rig.run(run_of(way, "dynamic" if new else "EIM"))
+    assert judged.verdict is Verdict.FAIL, judged
+    assert found in judged.found
+
+
+def test_a_value_beyond_the_schema_is_named(pki_2: PkiTree) -> None:
+    own = text(STRICT.evse_id)
+
+    def garble(frame: bytes) -> bytes:
+        if own not in bits(frame[8:]):
+            return frame
+        payload = exchanged(frame[8:], own, text("D" * 60))
+        return stretched(frame, payload, len(payload))
+
+    rig = Rig(pki_2, Family.DC, config=STRICT, kind=Iso2Session, edition=Edition.ISO2)
+    rig.garble = garble
+    judged = rig.run(run_of(DC2, "EIM"))
+    assert "SessionSetupRes/EVSEID: length 60 where 7 to 37 characters is allowed" in judged.found, judged
 
 
 # -- ISO 15118-2 and DIN 70121 ------------------------------------------------------------------------------------

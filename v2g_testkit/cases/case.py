@@ -305,6 +305,11 @@ class Seen(msgspec.Struct, kw_only=True):
         elif payload_type < MANUFACTURER_RANGE:
             self.facts.append(f"{_UNREAD}payload type {payload_type:#06x}")
 
+    def unfinished(self, octets: int) -> None:
+        """Note a V2GTP frame of which only these octets have come, if any."""
+        if octets:
+            self.facts.append(f"{_UNREAD}more than the {octets} octets that came")
+
     @property
     def unread(self) -> list[str]:
         """What it sent that carries no message."""
@@ -356,7 +361,7 @@ def judge(case: Case, seen: list[Seen]) -> tuple[Verdict, str]:
                 return Verdict.INCONCLUSIVE, _own_fault(late, each)
             if (late or expect.reaches) and not excused:
                 before = dict.fromkeys(fact for fact in each.facts if fact.startswith(WRONG))
-                return Verdict.FAIL, late or ", ".join((*before, each.trouble))
+                return Verdict.FAIL, ", ".join(filter(None, (late, *before, each.trouble)))
             return Verdict.INCONCLUSIVE, each.trouble or each.summary
         complained = complaint(expect, each)
         wrong = complained and complaint(expect, each, MEASURING_S + each.late_s)

@@ -58,7 +58,8 @@ def other_time(value: object, now: int, *names: str) -> Iterator[str]:
 
 def misplaced(response: Element, uses: Mapping[str, CodeUse]) -> Iterator[str]:
     """Yield the code of a response if the edition does not foresee it there."""
-    if not has_place(type(response).__name__, code := code_of(response), uses):
+    code = code_of(response)
+    if code not in uses or not has_place(type(response).__name__, code, uses):
         yield f"{type(response).__name__} with the code {code}"
 
 

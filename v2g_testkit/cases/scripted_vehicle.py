@@ -185,6 +185,8 @@ class ScriptedVehicle(Session):
         self._since = 0.0
         self._detour, self._away = script.detour, False
         self._notified_at: float | None = None
+        self._beyond: list[str] = []
+        """What the latest message has beyond its schema."""
         self._loops: list[tuple[float, int | None]] = []
         """Start of the charge loop's answers, and the meter's count, Wh."""
         self._counted: tuple[float, int, float] | None = None
@@ -331,9 +333,18 @@ class ScriptedVehicle(Session):
         else:
             self._go()
 
+    def _name_deviations(self) -> None:
+        super()._name_deviations()
+        self._beyond = [f"{case.WRONG}{each}" for each in self._deviations]
+
+    def _on_padding(self, message: Element, octets: int) -> None:
+        super()._on_padding(message, octets)
+        self._beyond.append(f"{case.WRONG}{octets} octets after the end of the EXI stream")
+
     def _on_broken(self, error: CodecError) -> None:
-        self.seen.facts += (case.UNDECODABLE, str(error))
+        self.seen.facts.append(case.UNDECODABLE)
         if self._probing:
+            self.seen.trouble = f"{case.UNDECODABLE}: {error}"
             self._finish()
         else:
             self._trouble(f"the device sent an undecodable message: {error}")
@@ -353,6 +364,8 @@ class ScriptedVehicle(Session):
 
     def _on_timer(self, name: str) -> None:
         do = self._script.do
+        if name in ("message", "answer"):
+            self.seen.unfinished(self._framer.pending)
         match name:
             case "pace":
                 self._go()
@@ -539,7 +552,8 @@ class ScriptedVehicle(Session):
             self.seen.facts.append("answers with another SessionID")
         try:
             if self._probing or self._script.do == case.Nothing():  # on the way to a case they are of another one
-                self.seen.facts += [each for each in self._faults(request, message) if each not in self.seen.facts]
+                found = [*self._beyond, *self._faults(request, message)]
+                self.seen.facts += [each for each in found if each not in self.seen.facts]
             self._learn(request, message)
         except Iso15118Error as error:  # a unit or value that no vehicle can use
             if self._probing:
