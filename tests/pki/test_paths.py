@@ -79,6 +79,16 @@ def test_a_root_that_changes_its_key_keeps_its_name() -> None:
     assert refusal(forge.shown(after), Role.VEHICLE, (before["root"].der,)) == "unknown_root"
 
 
+def test_a_new_key_is_certified_by_the_old_one_without_key_identifiers() -> None:
+    forge = Forge(Role.SECC)
+    bare = (x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier)
+    before, after = forge.good()["root"], forge.fresh()
+    link = remade(after["root"].certificate, before, without=bare)
+    assert link.subject == link.issuer
+    made = forge.shown(after, also=(link.public_bytes(serialization.Encoding.DER),))
+    assert verify(made, Role.SECC, (before.der,)).certificates[-1] == link
+
+
 @pytest.mark.parametrize("role", ISO)
 def test_a_cross_certificate_is_judged_like_everything_else(role: Role) -> None:
     forge = Forge(role)

@@ -76,8 +76,9 @@ class PathSearch:
 
 
 def is_self_signed(certificate: x509.Certificate) -> bool:
-    """Return whether a certificate claims to be self-signed: the same name alone is not enough."""
-    return _could_have_issued(certificate, certificate)
+    """Return whether a certificate is signed by its own key: the same name alone is not enough, nor are identifiers,
+    which a root's certificate for its own new key may lack."""
+    return _could_have_issued(certificate, certificate) and signature_matches(certificate, certificate)
 
 
 def _is_same_party(one: x509.Certificate, other: x509.Certificate) -> bool:
