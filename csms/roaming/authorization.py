@@ -15,6 +15,7 @@ from csms.roaming.rules import Partner, key_of, party_of
 from csms.roaming.store import Kept, KnownPartner
 from csms.smart_charging.rules import BIDIRECTIONAL
 from csms.tokens.rules import CONTRACT, Known, Terms, Token, normalise
+from csms.transactions import store as transactions
 from v2g import typed_json
 from v2g.errors import OcpiError, StoreError, TransferError
 from v2g.observe import Observe, Scalar
@@ -28,6 +29,8 @@ _REMEMBERED_MS: Final = 300_000
 
 _UNKNOWN_TOKEN: Final = 2004
 _STATUS: Final = {"ALLOWED": "Accepted", "BLOCKED": "Blocked", "EXPIRED": "Expired", "NO_CREDIT": "NoCredit"}
+_UNCACHED: Final = Terms(cache_s=0)
+"""Stations may not remember what the partner may take back."""
 _CHARGE_ONLY: Final = tuple(each for each in ENERGY_TRANSFER if each not in BIDIRECTIONAL)
 
 
@@ -64,21 +67,25 @@ def kept_token(token: OcpiToken, owner: str, document: str, updated_ms: int) -> 
 
 
 async def look_up(partners: Partners, token: IdToken, station_id: str, transaction_id: str | None) -> Known | None:
-    """Return a partner's token with what decides about it; None if no partner knows it."""
+    """Return a partner's token with what decides about it; None if no partner knows it. Where no location offers the
+    EVSE, partners could not be billed: it may not charge there."""
     store, now_ms = partners.store, partners.clock.utc_ms()
     if "CPO" not in partners.config.roles or token.type in ("NoAuthorization", "DirectPayment"):
         return None
     name = normalise(token.type, token.id_token)
     granted = await store.read(grant_of, token.type, name)
+    offered = await store.read(_is_offered, station_id, transaction_id)
     if granted is not None:
         session = () if transaction_id is None else await store.read(
             rows.objects_about, "", "sessions", f"{station_id}/{transaction_id}"
         )  # fmt: skip
         # each Authorize is asked again: a partner authorizes one session, and may have changed its mind
         fresh = granted[1].status == "Accepted" and now_ms - granted[0].updated_ms < _REMEMBERED_MS
-        if session or (fresh and (transaction_id is not None or granted[1].auth_method == "COMMAND")):
+        if session or (offered and fresh and (transaction_id is not None or granted[1].auth_method == "COMMAND")):
             return _known(token, granted[1])
     kept = await store.read(rows.tokens_like, name, name if token.type == CONTRACT else "")
+    if not offered:
+        return Known(token=Token(token.type, token.id_token, "NotAtThisLocation", terms=_UNCACHED)) if kept else None
     found = await _decide(partners, token, name, station_id, kept)
     if found is None:
         return None
@@ -97,10 +104,15 @@ def transfer_of(grant: Grant) -> tuple[EnergyTransferMode, ...]:
 
 
 def _known(token: IdToken, grant: Grant) -> Known:
-    modes = transfer_of(grant)
-    # stations may not remember what the partner may take back
-    terms = Terms(cache_s=0)
-    return Known(token=Token(token.type, token.id_token, grant.status, modes, terms))
+    return Known(token=Token(token.type, token.id_token, grant.status, transfer_of(grant), _UNCACHED))
+
+
+def _is_offered(connection: Connection, station_id: str, transaction_id: str | None) -> bool:
+    """Return whether a location has the EVSE of a transaction, or one of a station where that is not known yet."""
+    found = None if transaction_id is None else transactions.get(connection, station_id, transaction_id)
+    evse_id = None if found is None else found.evse_id
+    evses = rows.objects_about(connection, "", "evses", station_id)
+    return any(evse_id is None or each.state == str(evse_id) for each in evses)
 
 
 async def _decide(

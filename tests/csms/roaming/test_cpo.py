@@ -132,6 +132,23 @@ async def test_a_partners_driver_charges_and_the_partner_gets_session_and_cdr(ro
     assert Decimal(str(other["total_cost"]["taxes"][0]["amount"])) == Decimal("1.14")
 
 
+async def test_a_partners_driver_does_not_charge_where_no_location_is(roaming: Roaming) -> None:
+    """It charged for nothing: there was no session to bill, and nobody was told."""
+    await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", {**TOKEN, "whitelist": "ALWAYS"})
+    station, token = await roaming.backend.booted(), {"idToken": "04A1B2C3", "type": "ISO14443"}
+
+    async def authorized(**unknown: str) -> Any:
+        return (await station.call("Authorize", {"idToken": {**token, **unknown}}))["idTokenInfo"]["status"]
+
+    assert [await authorized(), await authorized(idToken="FF")] == ["NotAtThisLocation", "Unknown"]
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    assert await authorized() == "Accepted"
+    for evse_id, status in ((2, "NotAtThisLocation"), (1, "Accepted")):
+        charging = Charging(roaming.backend, station, evse_id=evse_id)
+        answer = await charging.event("Started", "Authorized", token=token, context="Transaction.Begin")
+        assert answer["idTokenInfo"]["status"] == status
+
+
 async def test_a_driver_whose_station_was_offline_for_days_is_billed(roaming: Roaming) -> None:
     """Its local list let the driver charge; the partner is asked when the events come."""
     await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
@@ -164,6 +181,7 @@ async def test_a_driver_whose_station_was_offline_for_days_is_billed(roaming: Ro
     ],
 )
 async def test_whitelist_rules(roaming: Roaming, whitelist: str, answer: str | None, status: str) -> None:
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
     await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", {**TOKEN, "whitelist": whitelist})
     if answer is not None:
         roaming.partner.answers["/tokens/04A1B2C3/authorize"] = 200, {"allowed": answer, "token": TOKEN}
@@ -187,6 +205,7 @@ async def test_a_partners_decision_counts_whatever_it_says_of_the_token(
     roaming: Roaming, whitelist: str | None, said: dict[str, Any], status: str
 ) -> None:
     """A driver whom it had refused charged by the whitelist, as its answer had no token: nobody would have paid."""
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
     if whitelist is not None:
         await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", {**TOKEN, "whitelist": whitelist})
     roaming.partner.answers["/tokens/04A1B2C3/authorize"] = 200, said
@@ -201,6 +220,7 @@ async def test_a_partner_that_does_not_know_its_token_any_more_has_answered(
     roaming: Roaming, whitelist: str, http: int
 ) -> None:
     """Its whitelist is for partners that cannot be reached; 2004 is the answer that the token is none."""
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
     await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", {**TOKEN, "whitelist": whitelist})
     roaming.partner.answers["/tokens/04A1B2C3/authorize"] = http, None
     roaming.partner.codes["/tokens/04A1B2C3/authorize"] = 2004
@@ -231,6 +251,7 @@ async def test_a_session_is_published_once_its_partner_has_said_that_it_may(roam
 
 async def test_each_authorize_is_the_partners_word_of_that_moment(roaming: Roaming) -> None:
     """A refusal, or a partner that did not answer, does not last; nor is one authorization for two sessions."""
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
     await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", TOKEN)
     station, found = await roaming.backend.booted(), []
     token = {"idToken": "04A1B2C3", "type": "ISO14443"}
@@ -254,6 +275,7 @@ async def test_a_token_that_was_not_valid_may_be_by_now(
     roaming: Roaming, whitelist: str, answer: str | None, status: str
 ) -> None:
     """Where real-time authorization is required, the partner is asked whatever it has pushed."""
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
     await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", {**TOKEN, "whitelist": whitelist, "valid": False})
     said = (500, None) if answer is None else (200, {"allowed": answer, "token": TOKEN})
     roaming.partner.answers["/tokens/04A1B2C3/authorize"] = said

@@ -8,6 +8,7 @@ import pytest
 from csms.roaming import store as rows
 from csms.roaming.pulls import keep_pulling, pull_all
 from tests.csms.fixtures import backend as backend
+from tests.csms.roaming.peers import LOCATION
 from tests.csms.roaming.registered import TOKEN, Roaming
 from tests.csms.roaming.registered import roaming as roaming
 from tests.csms.roaming.scripted_partner import ROLE, ScriptedPartner
@@ -176,6 +177,7 @@ async def test_a_hub_speaks_for_the_parties_behind_it(roaming: Roaming) -> None:
     ours = {**info, "country_code": "DE", "party_id": "CPO"}
     await roaming.ocpi("PUT", "/cpo/2.2.1/hubclientinfo/DE/CPO", ours)
     roaming.partner.answers["/tokens/04A1B2C3/authorize"] = 200, {"allowed": "ALLOWED", "token": token}
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
     station = await roaming.backend.booted()
     asked = {"idToken": {"idToken": "04A1B2C3", "type": "ISO14443"}}
     assert (await station.call("Authorize", asked))["idTokenInfo"]["status"] == "Accepted"
