@@ -114,6 +114,8 @@ class Rig:
         self.entropy = counter(1 << 40)
         self.paused: Paused | None = None
         self.back_end = BackEnd(self.pki)
+        self.authorization_s = 0.0
+        """How long the back end needs to authorise."""
         self.delay: Callable[[bytes], float] = lambda data: WIRE_S
         self.garble: Callable[[bytes], bytes] = lambda data: data
         """What the vehicle gets for a frame of the charger."""
@@ -209,7 +211,10 @@ class Connection(Meeting[ScriptedVehicle, ChargerSession]):
         rig = self.rig
         match command:
             case ports.AuthorizeContract() | ports.AuthorizeExternally():
-                return ports.AuthorizationDecided(command.attempt, AuthorizationStatus.ACCEPTED)
+                decided = ports.AuthorizationDecided(command.attempt, AuthorizationStatus.ACCEPTED)
+                if not rig.authorization_s:
+                    return decided
+                self._post(rig.authorization_s, self.charger, decided)
             case ports.StartCableCheck():
                 self._post(CABLE_CHECK_S, self.charger, ports.CableCheckFinished(passed=True))
             case ports.StartPreCharge(voltage_mv=voltage_mv):

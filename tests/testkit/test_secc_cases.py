@@ -63,6 +63,14 @@ def judged(pki: PkiTree, cases: list[Case]) -> None:
         assert result.verdict is (Verdict.OPEN if case.open and wrong else Verdict.PASS), result
 
 
+def test_a_charger_whose_back_end_takes_its_time_is_right(pki: PkiTree) -> None:
+    """It answers Ongoing before it says that a contract expires soon."""
+    rig = Rig(pki, Family.DC, config=EVERYTHING)
+    rig.authorization_s = 2.0
+    found = [rig.run(case) for case in secc_cases(Family.DC) if case.group == "AUT"]
+    assert {each.case for each in found if each.verdict is not Verdict.PASS} == {"SECC-AUT-DC-method"}
+
+
 @pytest.mark.some(17)
 @pytest.mark.requirement("R16")
 @pytest.mark.parametrize("cases", [cases for _, cases in WIRED], ids=[name for name, _ in WIRED])

@@ -409,7 +409,8 @@ def _wrong_answer(expect: Expect, seen: Seen) -> str:
 
 def _wrong_end(expect: Expect, seen: Seen, margin_s: float) -> str:
     if expect.closes is True and seen.closed_s is None:
-        return f"answers {seen.code or 'nothing'}, but does not close within {CLOSING_S:g} s"
+        answered = f"answers {seen.code or 'nothing'}, but " if seen.request else ""
+        return f"{answered}does not close within {CLOSING_S:g} s"
     if expect.closes is False and seen.closed_s is not None:
         return f"closes after {seen.closed_s:.1f} s, but had to continue"
     if expect.within is not None:

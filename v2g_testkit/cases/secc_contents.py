@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from v2g.iso15118.d20.charts import CHARTS, LOOPS, Family
+from v2g.iso15118.d20.timing import Timing
 from v2g.iso15118.engine.sequence import State
 from v2g_testkit.cases.case import Ask, Case, Expect, Script
+from v2g_testkit.cases.scripted_vehicle import UNFINISHED
 
 ENERGY: Final = (Family.AC, Family.DC)
 """Message sets with an undisputed order."""
@@ -51,8 +53,8 @@ def _authorization(family: Family) -> Iterator[Case]:
     def pay(change: str, *codes: str, contract: str = "good", closes: bool | None = None) -> Script:
         return Script(
             goal=State.AUTHORIZATION,
-            do=Ask("AuthorizationReq", change),
-            expect=Expect(codes=codes, closes=closes),
+            do=Ask("AuthorizationReq", change, Timing().ongoing),  # a back end may have to decide
+            expect=Expect(codes=codes, closes=closes, no_facts=(UNFINISHED,)),
             pay=f"PnC {contract}",
         )
 
