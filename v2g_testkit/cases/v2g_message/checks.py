@@ -1,10 +1,12 @@
 """Faults in responses of ISO 15118-2 and DIN 70121, as ISO 15118-4 checks the fields of a positive response."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any, Final
 
 from v2g.exi.declare import Element
+from v2g.iso15118.d2.messages import data_types as d2
+from v2g.iso15118.din.messages import data_types as din
 from v2g.iso15118.engine.app_protocol import SupportedAppProtocolRes
 from v2g.iso15118.engine.identifiers import UNKNOWN, from_bytes, is_evse_id, is_packed
 from v2g.iso15118.engine.power_schedule import DAY_S
@@ -46,7 +48,7 @@ def _status(request: Element, response: Any) -> Iterator[str]:
             yield f"isolation {level.name}"
 
 
-def _kind(response: Any, made: MessageRequests) -> Iterator[str]:
+def _kind(response: Element, made: MessageRequests) -> Iterator[str]:
     """Yield the parameters or status of a response that are not of the family."""
     for field in ("evse_charge_parameter", "evse_status"):
         part = getattr(response, field, None)
@@ -124,7 +126,7 @@ def _schedules(request: Any, response: Any) -> Iterator[str]:
         if starts[0] != 0 or starts != sorted(set(starts)):
             yield f"starts of a schedule {starts}"
             continue
-        yield from _gaps("a schedule", some)
+        yield from _gaps("a schedule", (each.time_interval for each in some))
         length = starts[-1] + (some[-1].time_interval.duration or 0)
         if length < least:
             yield f"a schedule of {length} s, at least {least} s are required"
@@ -133,15 +135,14 @@ def _schedules(request: Any, response: Any) -> Iterator[str]:
             yield f"a schedule of {', '.join(f'{each:g} W' for each in powers)}"
 
     for tariff in (each.sales_tariff for each in tuples if getattr(each, "sales_tariff", None) is not None):
-        yield from _gaps("a tariff", tariff.sales_tariff_entry)
+        yield from _gaps("a tariff", (each.time_interval for each in tariff.sales_tariff_entry))
         highest = max((entry.e_price_level or 0 for entry in tariff.sales_tariff_entry), default=0)
         if tariff.num_e_price_levels is not None and highest > tariff.num_e_price_levels:
             yield f"price level {highest} of a tariff of {tariff.num_e_price_levels}"
 
 
-def _gaps(what: str, entries: Any) -> Iterator[str]:
-    """Yield where entries are out of order, or one does not last until the next."""
-    times = [each.time_interval for each in entries]
+def _gaps(what: str, times: Iterable[d2.RelativeTimeInterval | din.RelativeTimeInterval]) -> Iterator[str]:
+    """Yield where entries of these times are out of order, or one does not last until the next."""
     for each, after in pairwise(times):
         ends = after.start if each.duration is None else each.start + each.duration
         if after.start <= each.start or ends != after.start:
