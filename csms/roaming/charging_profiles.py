@@ -75,6 +75,7 @@ async def _active_profile(charging: SmartCharging, command: ProfileCommand) -> d
         {"start_period": each.start_period, "limit": Decimal(str(each.limit or 0))}
         for each in schedule.charging_schedule_period
     ]
-    profile = {"charging_rate_unit": "W", "duration": schedule.duration, "charging_profile_period": periods}
+    unit = schedule.charging_rate_unit  # some know no other than A, whatever is asked for
+    profile = {"charging_rate_unit": unit, "duration": schedule.duration, "charging_profile_period": periods}
     begun = {"start_date_time": schedule.schedule_start, "charging_profile": profile}
     return {"result": "ACCEPTED", "profile": begun}

@@ -603,8 +603,8 @@ async def test_a_charging_profile_is_set_read_and_cleared(roaming: Roaming) -> N
     for each in ("SetChargingProfile", "ClearChargingProfile"):
         station.answers[each] = {"status": "Accepted"}
     station.answers["GetCompositeSchedule"] = {"status": "Accepted", "schedule": {
-        "evseId": 1, "duration": 60, "scheduleStart": "2026-01-01T00:00:00Z", "chargingRateUnit": "W",
-        "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 7400.5}]}}  # fmt: skip
+        "evseId": 1, "duration": 60, "scheduleStart": "2026-01-01T00:00:00Z", "chargingRateUnit": "A",
+        "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 16.5}]}}  # fmt: skip
     said = await roaming.ocpi("PUT", path, {"charging_profile": profile, "response_url": answer_to})
     assert said.json["data"] == {"result": "ACCEPTED", "timeout": 60}
     assert await result(roaming, 1) == {"result": "ACCEPTED"}
@@ -613,8 +613,8 @@ async def test_a_charging_profile_is_set_read_and_cleared(roaming: Roaming) -> N
     assert sent["chargingSchedule"][0]["chargingSchedulePeriod"] == [{"startPeriod": 0, "limit": 7400.5}]
     await roaming.ocpi("GET", f"{path}?duration=60&response_url={answer_to}")
     assert await result(roaming, 2) == {"result": "ACCEPTED", "profile": {
-        "start_date_time": "2026-01-01T00:00:00Z", "charging_profile": {**profile, "duration": 60,
-            "charging_profile_period": [{"start_period": 0, "limit": 7400.5}]}}}  # fmt: skip
+        "start_date_time": "2026-01-01T00:00:00Z", "charging_profile": {"charging_rate_unit": "A", "duration": 60,
+            "charging_profile_period": [{"start_period": 0, "limit": 16.5}]}}}  # fmt: skip
     await roaming.ocpi("DELETE", f"{path}?response_url={answer_to}")
     assert await result(roaming, 3) == {"result": "ACCEPTED"}
     assert station.payloads("ClearChargingProfile")[-1]["chargingProfileId"] == sent["id"]
