@@ -72,7 +72,7 @@ from v2g.iso15118.engine.session import Fact
 from v2g.iso15118.engine.signature import INTEROP, STANDARD
 from v2g.iso15118.select import EditionName, carried
 from v2g.observe import Observe, Scalar
-from v2g.pki.credentials import load_chain
+from v2g.pki.credentials import load_authorities
 from v2g.pki.keys import SigningKey
 from v2g.pki.profile import Role
 from v2g.pki.revocation import Fail
@@ -482,7 +482,7 @@ class Vehicle:
             contracts=contracts.known,
             signs=INTEROP if PROFILES[self.config.security_profile].interop else STANDARD,
             provisioning=contracts.provisioning,
-            price_signers=tuple(load_chain(path)[0] for path in self.config.price_signers),
+            price_signers=load_authorities(self.config.price_signers),
             entropy=os.urandom,
             stopwatch=self.clock.monotonic,
             resume=self.stored_pause.resume_with(self.hardware.battery) if self.stored_pause is not None else None,
@@ -567,9 +567,9 @@ def tls_endpoint(vehicle: EvccConfig, observe: Callable[[Observe], None]) -> End
     endpoint = Endpoint(
         server=False,
         identities=tuple(TlsIdentity(load_credentials(each.chain, each.key)) for each in chains),
-        anchors=tuple(load_chain(path)[0] for path in config.anchors),
+        anchors=load_authorities(config.anchors),
         peer_role=Role.SECC,
-        crosses=tuple(load_chain(path)[0] for path in config.cross_certificates),
+        crosses=load_authorities(config.cross_certificates),
         profile=profile,
         older=older[0] if older else None,
         backend=config.backend,

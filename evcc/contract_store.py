@@ -25,7 +25,7 @@ from v2g.iso15118.engine.session import Command
 from v2g.iso15118.engine.signature import EDITION_2
 from v2g.observe import Observe
 from v2g.pki.certificates import load_certificate
-from v2g.pki.credentials import load_bundle, load_chain, save_bundle
+from v2g.pki.credentials import load_authorities, load_bundle, save_bundle
 from v2g.pki.keys import SigningKey, algorithm_of
 
 _POSTPONED: Final = "postponed"
@@ -115,9 +115,9 @@ class Contracts:
                 chain=credentials.chain,
                 key=credentials.key,
                 pcid=pcid_of(load_certificate(credentials.leaf)),
-                v2g_roots=tuple(load_chain(path)[0] for path in config.tls.anchors),
-                mo_roots=tuple(load_chain(path)[0] for path in own.mo_roots),
-                crosses=tuple(load_chain(path)[0] for path in config.tls.cross_certificates),
+                v2g_roots=load_authorities(config.tls.anchors),
+                mo_roots=load_authorities(own.mo_roots),
+                crosses=load_authorities(config.tls.cross_certificates),
                 interop=config.security_profile == "interop",
                 rules=own.envelope,
                 crls=CrlFiles(config.tls.crls, observe)(),

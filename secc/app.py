@@ -19,7 +19,7 @@ from secc.evse.restarting import AGAIN, restart_device, start_anew
 from secc.hardware.assembly import Assembly
 from secc.hardware.check_log import CheckLog
 from secc.hardware.fault_file import FaultFile, FaultKeeper
-from secc.link.transport import VehicleTransport, roots
+from secc.link.transport import VehicleTransport
 from secc.session.config import SeccConfig
 from secc.session.edition import Edition
 from secc.station.device import firmware_folder, own_certificates, vehicle_chain
@@ -39,6 +39,7 @@ from v2g.io.storage.grid_code_file import read_grid_code
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.iso15118.select import EditionName
 from v2g.observe import Observe
+from v2g.pki.credentials import load_authorities
 from v2g.pki.profile import Role
 
 _EDITIONS: Final[Mapping[EditionName, tuple[str, str]]] = {
@@ -194,7 +195,7 @@ async def _controller(
     owner = ChargerOwner(
         chargers=transport.credentials,
         meter=load_credentials(config.meter.chain, config.meter.key),
-        roots=roots(*config.tls.v2g_roots, *config.tls.mo_roots),
+        roots=load_authorities((*config.tls.v2g_roots, *config.tls.mo_roots)),
         prices=open_key(config.price_key) if config.price_key is not None else None,
         current_type="AC" if config.hardware.kind == "ac" else "DC",
         vendor=config.meter.vendor,

@@ -23,7 +23,7 @@ from v2g.io.tls.warnings import log_backend, log_profile, open_key_log
 from v2g.observe import Observe
 from v2g.ocpp.messages.certificates import InstallCertificateUse
 from v2g.pki.certificates import load_certificate
-from v2g.pki.credentials import Credentials, load_chain
+from v2g.pki.credentials import Credentials, load_authorities, load_chain
 from v2g.pki.ocsp import check_ocsp
 from v2g.pki.profile import Role
 from v2g_station.device.certificates import root_file, status_file
@@ -61,17 +61,12 @@ class TrustFiles:
     def _roots(self, use: InstallCertificateUse, paths: tuple[Path, ...]) -> tuple[bytes, ...]:
         file = self._files.get(use)
         if file is None or not file.exists():
-            return tuple(load_chain(path)[0] for path in paths)
+            return load_authorities(paths)
         return load_chain(file) if file.stat().st_size else ()
 
 
 VEHICLES: Final[tuple[InstallCertificateUse, ...]] = ("V2GRootCertificate", "OEMRootCertificate")
 """Roots for the certificates of vehicles."""
-
-
-def roots(*files: Path) -> tuple[bytes, ...]:
-    """Return the first certificate (DER) of each PEM file."""
-    return tuple(load_chain(path)[0] for path in files)
 
 
 class VehicleTransport:
@@ -113,7 +108,7 @@ class VehicleTransport:
             identities=identities(self._files),
             anchors=lambda: self.trust.of(*VEHICLES),
             peer_role=Role.VEHICLE,
-            crosses=roots(*tls_config.cross_certificates),
+            crosses=load_authorities(tls_config.cross_certificates),
             profile=profile,
             falls_back=tls_config.falls_back,
             backend=tls_config.backend,

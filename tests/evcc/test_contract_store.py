@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from msgspec.structs import replace
 
 from evcc.config import EvccConfig, load_config
 from evcc.contract_store import Contracts, ContractStore
@@ -243,15 +244,21 @@ def configure(pki: PkiTree, tmp_path: Path) -> Configure:
     return configured
 
 
-def test_the_program_knows_who_it_is_and_what_it_has(configure: Configure, pki: PkiTree, received: Reports) -> None:
+def test_the_program_knows_who_it_is_and_what_it_has(
+    configure: Configure, pki: PkiTree, received: Reports, tmp_path: Path
+) -> None:
     extra = '[contract]\nchain = "{pki}/contract/chain.pem"\nkey = "{pki}/contract/leaf.key"\n'
     config = configure(extra)
+    assert config.provisioning is not None
+    several = tmp_path / "roots.pem"  # an old root, and the new one beside it
+    several.write_bytes(pki.path("mo/root.pem").read_bytes() + pki.path("oem/root.pem").read_bytes())
+    config = replace(config, provisioning=replace(config.provisioning, mo_roots=(several,)))
     contracts = Contracts(config, received)
     own = contracts.provisioning
     assert own is not None
     assert (own.pcid, own.chain) == ("WMIV2GENGINE00001X", pki.chain("provisioning"))
     assert own.v2g_roots == pki.anchors("v2g")
-    assert own.mo_roots == pki.anchors("mo")
+    assert own.mo_roots == pki.anchors("mo", "oem")
     assert names(contracts.known) == ["DEV2GC00000001"]
     contracts.execute(storable(pki, "DEV2GC00000002", start=2), lambda _: None)
     assert names(Contracts(config, received).known) == ["DEV2GC00000001", "DEV2GC00000002"]

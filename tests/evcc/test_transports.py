@@ -1,8 +1,10 @@
 """What a vehicle offers in TLS by its editions, and what it gets from chargers of each kind."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from evcc.app import tls_endpoint
 from evcc.config import EvccConfig, load_config
@@ -49,6 +51,16 @@ def test_a_client_hello_offers_what_the_editions_need(
     assert set(hello.ciphers) - {0x00FF} == ciphers  # renegotiation_info as a suite (RFC 5746, 3.3)
     assert hello.groups == {1: (25, 30), 2: (25, 30, 23)}[len(versions)] if V13 in versions else (23,)
     assert len(read_preferences(message).roots) == (2 if V12 in versions else 0)  # V2G2-651
+
+
+def test_one_file_may_have_several_roots(pki: PkiTree, pki_2: PkiTree, tmp_path: Path) -> None:
+    """As an old root and the new one beside it."""
+    both_roots = tmp_path / "roots.pem"
+    both_roots.write_bytes(pki.path("v2g/root.pem").read_bytes() + pki_2.path("v2g/root.pem").read_bytes())
+    config = vehicle(pki, pki_2, '["20"]')
+    tls = replace(config.tls, anchors=(both_roots,), cross_certificates=(both_roots,))
+    endpoint = tls_endpoint(replace(config, tls=tls), lambda _: None)
+    assert endpoint.anchors == endpoint.crosses == (*pki.anchors("v2g"), *pki_2.anchors("v2g"))
 
 
 NO = "protocol_version"

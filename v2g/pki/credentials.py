@@ -1,6 +1,6 @@
 """A certificate chain with its private key, for a TLS endpoint or a signer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -45,6 +45,14 @@ def load_chain(path: Path) -> tuple[bytes, ...]:
         raise CertificateError(f"{path}: {error.strerror}", reason="malformed") from None
     except CertificateError as error:
         raise CertificateError(f"{path}: {error}", reason=error.reason, hint=error.hint) from None
+
+
+def load_authorities(paths: Iterable[Path]) -> tuple[bytes, ...]:
+    """Return all certificates of PEM files as DER, such as roots, an old and its new one in one file.
+
+    Raises CertificateError(malformed).
+    """
+    return tuple(der for path in paths for der in load_chain(path))
 
 
 def load_bundle(path: Path, passphrase: bytes | None = None) -> Credentials:

@@ -19,7 +19,7 @@ from v2g.io.tls.endpoint import ISO15118_2, PROFILES
 from v2g.iso15118.trace import Line
 from v2g.iso15118.trace_read import entries
 from v2g.observe import Observe
-from v2g.pki.credentials import load_chain
+from v2g.pki.credentials import load_authorities
 from v2g_cli.conform import kit, running
 from v2g_cli.conform import report as conform_report
 from v2g_cli.conform.csms import csms
@@ -320,7 +320,7 @@ def evcc(
         identities, anchors = {}, ()
     else:
         identities = kit.chargers_of_files((charger_chain, charger_key), ocsp, now)
-        anchors = tuple(load_chain(each)[0] for each in root or [])
+        anchors = load_authorities(root or [])
     if not link.plain and not identities:
         raise ConfigError("no charger certificate given", hint="--pki, or --charger-chain and --charger-key")
     bench = VehicleBench(

@@ -10,7 +10,7 @@ from pki_tools.tree import PkiTree
 from v2g.errors import ConfigError, KeyAccessError
 from v2g.io.tls.endpoint import TlsIdentity
 from v2g.pki.certificates import load_certificate
-from v2g.pki.credentials import Credentials, load_chain, load_credentials
+from v2g.pki.credentials import Credentials, load_authorities, load_credentials
 from v2g.pki.keys import PrivateKey, load_private_key
 from v2g.pki.profile import Role
 from v2g_testkit.cases.identities import variants
@@ -81,7 +81,7 @@ def means_of_files(vehicle: Files, roots: list[Path], contract: Files, provision
         identities=_identities(variants(shown, Role.VEHICLE, now, None)) if shown is not None else {},
         contracts=variants(paid, Role.CONTRACT, now, None) if paid is not None else {},
         provisioning=variants(own, Role.OEM_PROVISIONING, now, None) if own is not None else {},
-        anchors=tuple(load_chain(each)[0] for each in roots),
+        anchors=load_authorities(roots),
     )
 
 

@@ -186,6 +186,18 @@ def test_a_vehicle_without_a_group_of_20_gets_tls_12_unless_that_is_forbidden(pk
     assert not VehicleTransport(config(tmp_path, pki, "falls_back = false"), lambda _: None).endpoint.falls_back
 
 
+def test_one_file_may_have_several_roots(pki: PkiTree, tmp_path: Path) -> None:
+    """As an old root and the new one beside it."""
+    both = tmp_path / "roots.pem"
+    both.write_bytes(pki.path("oem/root.pem").read_bytes() + pki.path("mo/root.pem").read_bytes())
+    plain = config(tmp_path, pki, f'cross_certificates = ["{both}"]')
+    several = msgspec.structs.replace(plain, tls=msgspec.structs.replace(plain.tls, oem_roots=(both,)))
+    endpoint = VehicleTransport(several, lambda _: None).endpoint
+    assert callable(endpoint.anchors)
+    assert endpoint.anchors() == pki.anchors("v2g", "oem", "mo")
+    assert endpoint.crosses == pki.anchors("oem", "mo")
+
+
 def test_a_key_log_is_opened_only_when_asked_for(pki: PkiTree, tmp_path: Path) -> None:
     assert VehicleTransport(config(tmp_path, pki), lambda _: None).endpoint.key_log is None
     more = f'key_log = "{tmp_path / "keys"}"'
