@@ -5,7 +5,7 @@ Relative paths are relative to the file's own folder.
 
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -41,8 +41,12 @@ from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
 from v2g.iso15118.d20.sdp_wireless import EVID_LENGTH, SdpWirelessRequest
 from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
+from v2g.iso15118.engine.signature import EDITION_2, INTEROP, STANDARD
 from v2g.iso15118.select import EditionName
 from v2g.observe import Observe
+from v2g.pki.certificates import describe_key, load_certificate
+from v2g.pki.credentials import load_chain
+from v2g.pki.keys import Algorithm, algorithm_of
 from v2g.pki.reference import KeyReference
 from v2g.slac.ev import EvSlacConfig
 
@@ -404,6 +408,27 @@ def check_config(text: str, *, name: str) -> list[ConfigError]:
     openers: list[OfKey] = []
     if config.sdp.evse_id:
         openers.append((("sdp", "evse_id"), partial(check_evse_id, config.sdp.evse_id)))
+    if config.contract is not None:
+        openers.append((("contract", "chain"), partial(_check_contract, config, config.contract.chain)))
     if (policy := config.discharge.policy) is not None:
         openers.append((("discharge", "policy"), partial(load_policy, policy, lambda _: None)))
     return file_faults(text, config, name=name, openers=openers, roots=roots)
+
+
+def _check_contract(config: EvccConfig, file: Path) -> None:
+    """Compare a contract with the editions. Raises ConfigError."""
+    chain = load_chain(file)
+    if not 2 <= len(chain) <= 4:
+        raise ConfigError(
+            f"{file} has {len(chain) - 1} sub-CAs, a contract has 1 to 3", hint="append them, nearest first"
+        )
+    used: dict[str, Collection[Algorithm]] = {
+        "20": INTEROP if config.security_profile == "interop" else STANDARD,
+        "2": EDITION_2,
+    }
+    key = load_certificate(chain[0]).public_key()
+    if not any(algorithm_of(key) in used.get(name, ()) for name in config.editions):  # type: ignore[arg-type]
+        raise ConfigError(
+            f"{file} has {describe_key(key)}, which no edition in editions signs with",
+            hint="ISO 15118-20 has contracts on secp521r1 or Ed448, ISO 15118-2 on secp256r1",
+        )

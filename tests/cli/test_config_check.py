@@ -18,6 +18,7 @@ from tests.cli.csms import run
 from tests.csms.support import make_config
 from tests.io.keys.stores import WRONG, Files, Store, refer, softhsm, swtpm
 from tests.io.keys.stores_support import certified
+from tests.io.tls.support import pki_2
 from v2g.config import contradictions, reworded
 from v2g.io.keys.stores import open_key
 from v2g.io.runtime.config_files import file_faults
@@ -25,6 +26,8 @@ from v2g.pki.certificates import chain_to_pem
 from v2g.pki.keys import Algorithm
 from v2g.pki.profile import Role
 from v2g_cli.config import PROGRAMS, sections
+
+__all__ = ["pki_2"]
 
 CHARGER = """data_dir = "secc"
 link.medium = "medium"
@@ -386,6 +389,25 @@ def test_a_contract_leads_to_a_root_of_contracts(pki: PkiTree, tmp_path: Path) -
     code, output, _ = run("evcc", "--check-config", "--config", str(checked(tmp_path, other, pki, "evcc")))
     assert code == 2
     assert re.search(r"evcc\.toml:6: contract\.chain: .*which is not in provisioning\.mo_roots", output), output
+
+
+def test_a_contract_is_one_that_an_edition_of_the_vehicle_uses(pki: PkiTree, pki_2: PkiTree, tmp_path: Path) -> None:
+    later = VEHICLE.replace("{pki}/contract/", f"{pki_2.directory}/contract/")
+    later = later.replace("{pki}/mo/", f"{pki_2.directory}/mo/")
+    for text, edition, why in (
+        (VEHICLE, "20", ""),
+        (VEHICLE, "2", "an elliptic key on secp521r1, which no edition in editions signs with"),
+        (later, "20", "an elliptic key on secp256r1, which no edition in editions signs with"),
+        (later, "2", ""),
+        (
+            VEHICLE.replace("contract/chain.pem", "contract/leaf.pem").replace("mo_roots", "#"),
+            "20",
+            "0 sub-CAs, a contract has 1 to 3",
+        ),
+    ):
+        file = checked(tmp_path, f'editions = ["{edition}"]\n{text}', pki, "evcc")
+        code, output, _ = run("evcc", "--check-config", "--config", str(file))
+        assert (code, why in output, "contract.chain: " in output) == (2 if why else 0, True, bool(why)), output
 
 
 def test_a_charging_station_authority_is_one_whose_stations_are_accepted(pki: PkiTree, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from evcc.policy.policy import OwnerSettings
 from evcc.session import ports
-from evcc.session.contracts import Contract, ranked, signing
+from evcc.session.contracts import Contract, emaid, ranked, signing
 from evcc.session.d20 import energy, positioning, services, setup, stages  # noqa: F401 - handlers register themselves
 from evcc.session.d20 import requests as ask
 from evcc.session.d20.discharge import Discharge
@@ -132,9 +132,8 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
         self._contracts, self._provisioning = signing(connection.contracts, connection.signs), connection.provisioning
         for contract in self._contracts:
             if not 2 <= len(contract.chain) <= 4:
-                raise CertificateError(
-                    f"a contract chain has 1 to 3 sub-CAs, this one {len(contract.chain) - 1}", reason="malformed"
-                )
+                what = f"contract {emaid(contract)} has {len(contract.chain) - 1} sub-CAs behind it, 1 to 3 are needed"
+                raise CertificateError(what, reason="malformed")
         self.paused: Resume | None = None
         self._discharge = Discharge(config, connection.stopwatch)
         self._sides = SideStreams(self._time, config.timers)
