@@ -36,9 +36,16 @@ _EXAMPLE: Final = {
         }],
     }],
 }  # fmt: skip
+_STILL_VALID: Final = "is the token A still valid there?"
 _ROTATION: Final = (
     "try again; if the partner does not take the token that it gave us, remove it and register by a token A"
 )
+_HANDSHAKE: Final = {
+    401: _STILL_VALID,
+    403: _STILL_VALID,
+    405: "it has registered us already: it has to unregister us, and give a new token A",
+}
+"""Hints by a partner's HTTP status."""
 PartnerId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,36}\Z", examples=["hub-north"])]
 
 
@@ -146,7 +153,7 @@ async def register_roaming_partner(call: Call, partner_id: PartnerId) -> Roaming
         await _partners(call).register(partner_id)
     except OcpiError as error:
         rotates = known.partner.state == "registered"
-        hint = error.hint or (_ROTATION if rotates else "is the token A still valid there?")
+        hint = error.hint or (_ROTATION if rotates else _HANDSHAKE.get(error.http, ""))
         raise ApiError(502, f"the handshake failed: {error}", hint) from None
     except TransferError as error:
         hint = "does its server run, and is its certificate valid under a root of the system or of roaming.roots?"

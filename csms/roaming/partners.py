@@ -12,7 +12,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode, urljoin
 
 import msgspec
@@ -46,6 +46,7 @@ from v2g.ocpi import wire
 from v2g.ocpi.objects import BusinessDetails, ModuleEndpoint, OcpiCredentials, OfferedVersion, PartyRole, VersionDetails
 from v2g.ocpi.wire import Version
 
+T = TypeVar("T")
 PATH: Final = "/ocpi"
 _REPEATS_MS: Final = 900_000
 _SEEN_MS: Final = 60_000
@@ -162,8 +163,7 @@ class Partners:
         else:
             await self.store.run(partial(rows.expect_token, ours=True), partner_id, digest_of(ours))
         said = wire.plain(OcpiCredentials(token=ours, url=self.url, roles=self.roles()))
-        answer = await self.send(partner, "POST" if first else "PUT", endpoint, said, token=token)
-        theirs = wire.read(answer.data, OcpiCredentials)
+        theirs = await self._asked(partner, token, OcpiCredentials, endpoint, "POST" if first else "PUT", said)
         return await self._agree(msgspec.structs.replace(partner, rotated=not first), version, details, theirs)
 
     async def accept(
@@ -217,20 +217,29 @@ class Partners:
     ) -> tuple[Partner, Version, VersionDetails]:
         """Return the best version that a partner offers; with a partner that expects tokens as they do."""
         try:
-            answer = await self.send(partner, "GET", url, token=token)
+            offered = await self._asked(partner, token, tuple[OfferedVersion, ...], url)
         except OcpiError as error:  # also of status 400, or 200 with a code
             if error.code >= 3000 and error.http not in (400, 401, 403):
                 raise
             partner = msgspec.structs.replace(partner, bare_token=not partner.bare_token)
-            answer = await self.send(partner, "GET", url, token=token)
-        version, where = best_version(list(wire.read(answer.data, tuple[OfferedVersion, ...])), only)
-        details = wire.read((await self.send(partner, "GET", where, token=token)).data, VersionDetails)
+            offered = await self._asked(partner, token, tuple[OfferedVersion, ...], url)
+        version, where = best_version(list(offered), only)
+        details = await self._asked(partner, token, VersionDetails, where)
         used = tuple(each for each in details.endpoints if each.identifier.lower() in _USED and each.url)
         for each in used:
             check_partner_url(each.url, partner.hosts, self.reach)
         details = msgspec.structs.replace(details, endpoints=used)
         partner_endpoint(details, "credentials")
         return partner, version, details
+
+    async def _asked(
+        self, partner: Partner, token: str, kind: type[T], url: str, method: str = "GET", body: object = None
+    ) -> T:
+        """Return what a partner answers in a handshake. Raises TransferError, and OcpiError that names the request."""
+        try:
+            return wire.read((await self.send(partner, method, url, body, token=token)).data, kind)
+        except OcpiError as error:
+            raise OcpiError(f"{method} {url}: {error}", code=error.code, http=error.http, hint=error.hint) from None
 
     async def _with_roles(self, partner: Partner, said: OcpiCredentials) -> Partner:
         others = {self.party: self.config.name}
@@ -359,7 +368,7 @@ def _data(answer: HttpAnswer, method: str, now_ms: int) -> object:
     try:
         wire.opened(answer.body)
     except OcpiError as error:
-        code, why = error.code, str(error)
+        code, why = error.code, str(error) if error.http == 200 else ""  # a proxy's answer is no JSON
     wait = _wait_s(answer.headers.get("retry-after", ""), now_ms) if answer.status in (429, 503) else ""
     raise OcpiError(f"HTTP {answer.status} {why}".strip(), code=code, http=answer.status, hint=wait)
 

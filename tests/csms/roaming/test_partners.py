@@ -240,6 +240,32 @@ async def test_what_a_configuration_lacks_for_a_partner_is_said(cpo: Operator) -
     assert "roaming.roots" in (await cpo.ask("POST", "/roaming/partners/away/register", status=502))["hint"]
 
 
+async def test_a_handshake_that_fails_names_the_request_and_asks_for_the_token_only_where_it_may_be_wrong(
+    cpo: Operator,
+) -> None:
+    """A version that is too old, or what credentials lacked, was said to be of token A."""
+    with ScriptedPartner().running() as partner:
+        body = {"partner_id": "tnm", "versions_url": f"{partner.url}/versions", "token": "A"}
+        await cpo.ask("POST", "/roaming/partners", body, 201)
+
+        async def failed() -> tuple[str, str]:
+            said = await cpo.ask("POST", "/roaming/partners/tnm/register", status=502)
+            return said["detail"].partition("failed: ")[2], said.get("hint", "")
+
+        partner.offers("2.1.1")
+        assert await failed() == ("no common version: 2.3.0, 2.2.1 here, 2.1.1 there", "")
+        partner.offers()
+        partner.answers["/credentials"] = 200, {"token": "c"}
+        assert await failed() == (f"POST {partner.url}/credentials: Object missing required field `url`", "")
+        partner.answers["/credentials"] = 405, None
+        assert await failed() == (
+            f"POST {partner.url}/credentials: HTTP 405",
+            "it has registered us already: it has to unregister us, and give a new token A",
+        )
+        partner.answers["/versions"] = 401, None
+        assert await failed() == (f"GET {partner.url}/versions: HTTP 401", "is the token A still valid there?")
+
+
 async def test_partners_may_have_tls_1_2_and_nobody_else(cpo: Operator) -> None:
     token = await invited(cpo)
     older = cpo.csms.context(None)
