@@ -152,15 +152,17 @@ def own_object(module: str, object_id: str, document: str, now_ms: int) -> Kept:
 def publish_station(
     connection: Connection, config: RoamingConfig, station_id: str, connected: Collection[str], now_ms: int
 ) -> None:
-    """Publish the locations of a station again."""
+    """Publish the locations of a station again. What is published of other stations stays: there may be hundreds."""
     for location_id in sorted({each.alias for each in rows.objects_about(connection, "", "evses", station_id)}):
-        publish_location(connection, config, location_id, connected, now_ms)
+        publish_location(connection, config, location_id, connected, now_ms, station_id)
 
 
 def publish_location(
-    connection: Connection, config: RoamingConfig, location_id: str, connected: Collection[str], now_ms: int
-) -> None:
-    """Publish a location if it differs from what is published: with all of it, or the status of its EVSEs."""
+    connection: Connection, config: RoamingConfig, location_id: str, connected: Collection[str], now_ms: int,
+    station_id: str = "",
+) -> None:  # fmt: skip
+    """Publish a location if it differs from what is published: with all of it, or the status of its EVSEs.
+    `station_id`: only what this station has there has changed."""
     lock(connection, [f"roaming location {location_id.lower()}"])  # its stations may be at several nodes
     place = place_of(connection, location_id)
     if place is None:
@@ -170,14 +172,17 @@ def publish_location(
     changed_ms = now_ms if known is None else max(now_ms, known.updated_ms + 1)
     updated = wire.moment(changed_ms)
     before = None if known is None else typed_json.decode(known.document, objects.OcpiLocation)
-    stations = {each.station_id for each in place.evses}
+    only = station_id if before is not None else ""
+    stations = {only} if only else {each.station_id for each in place.evses}
     query = select(connectors).where(connectors.c.station_id.in_(stations))
     statuses: dict[tuple[str, int], set[str]] = {}
     for row in connection.execute(query):
         statuses.setdefault((row.station_id, row.evse_id), set()).add(row.status)
     old = {each.uid: each for each in before.evses} if before is not None else {}
     evses = [
-        _evse(connection, config, each, place.time_zone, statuses, connected, old.get(each.key), now_ms, updated)
+        _evse(connection, config, each, place.time_zone, statuses, connected, kept, now_ms, updated)
+        if (kept := old.get(each.key)) is None or only in ("", each.station_id)
+        else kept
         for each in place.evses
     ]
     there = {each.uid for each in evses}

@@ -19,7 +19,7 @@ from csms.roaming.commands import resume_commands
 from csms.roaming.driver_commands import expire_commands, publish_tokens, unpublished_tokens
 from csms.roaming.open_data import keep_pushing
 from csms.roaming.partners import Partners, below, partner_version
-from csms.roaming.publication import publish_changed_tariffs, publish_station
+from csms.roaming.publication import publish_changed_tariffs, publish_location, publish_station
 from csms.roaming.pulls import keep_pulling
 from csms.roaming.rules import KINDS
 from csms.roaming.sessions import follow
@@ -115,9 +115,10 @@ async def sweep(services: Services, *, every: bool = False) -> None:
     await _publish_tokens(services, now_ms)
     await store.run(publish_changed_tariffs, partners.config, now_ms, every=every)
     connected = services.connections.connected()
-    stations = {each.about for each in await store.read(rows.objects_in, "", "evses")}
-    for station_id in sorted(stations):
-        await store.run(publish_station, partners.config, station_id, connected, now_ms)
+    offered = await store.read(rows.objects_in, "", "evses")
+    stations = {each.about for each in offered}
+    for location_id in sorted({each.alias for each in offered}):
+        await store.run(publish_location, partners.config, location_id, connected, now_ms)
     unfinished = [each.about.partition("/") for each in await store.read(rows.objects_in, "", "sessions", "open")]
     keys = {(station_id, transaction_id) for station_id, _, transaction_id in unfinished}
     for each in await store.read(transactions.during, now_ms - _SWEEP_MS, now_ms):

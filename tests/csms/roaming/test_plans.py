@@ -8,8 +8,12 @@ from sqlalchemy import Connection, create_engine, event
 
 from csms.alerts import sources
 from csms.alerts.rules import RULES
+from csms.config import RoamingConfig
 from csms.db.base import metadata
 from csms.roaming import store as rows
+from csms.roaming.publication import OfferedLocation, publish_station, put_place
+from tests.csms.roaming.peers import LOCATION
+from v2g.typed_json import convert
 
 pytestmark = pytest.mark.requirement("R202")
 
@@ -61,6 +65,20 @@ def test_objects_of_a_state_are_found_by_an_index(asked: tuple[Connection, list[
     for query, steps in plans:
         assert any("state=?" in step for step in steps), (query, steps)
         assert not any("TEMP B-TREE" in step for step in steps), (query, steps)
+
+
+def test_a_status_asks_as_little_at_a_large_location(asked: tuple[Connection, list[tuple[str, Any]]]) -> None:
+    """At one with 1000 EVSEs each took 1.7 s, in which nothing else was stored."""
+    connection, found = asked
+    config = RoamingConfig(url="https://cpo.test", country_code="DE", party_id="CPO", name="Operator")
+    asked_for = []
+    for size in (2, 20):
+        evses = [{**LOCATION["evses"][0], "station_id": f"CS-{number}"} for number in range(size)]
+        put_place(connection, config, convert({**LOCATION, "evses": evses}, OfferedLocation), (), 0)
+        del found[:]
+        publish_station(connection, config, "CS-0", ("CS-0",), 1000)
+        asked_for.append([query for query, _ in found])
+    assert asked_for[0] == asked_for[1]
 
 
 def _plans(connection: Connection, found: list[tuple[str, Any]]) -> list[tuple[str, list[str]]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, event, insert
 
 from csms.alerts.rules import RULES
 from csms.alerts.sources import observe
@@ -46,6 +46,21 @@ async def test_a_tariff_by_the_clock_is_shown_where_that_clock_is(
     assert (await roaming.ask("POST", "/tariffs", {**PLAN, "id": "other", **more})).status == 201
     assert (await roaming.ask("PUT", "/tariff-assignments", {"plan_id": "other"})).status < 300
     assert await names(roaming) == (["other"] if shown else [])
+
+
+async def test_a_location_is_looked_at_once_whatever_stations_it_has(roaming: Roaming) -> None:
+    """Each minute it was published for each of its stations: with 250 of them that took minutes."""
+    evses = [{**LOCATION["evses"][0], "station_id": f"CS-{number}"} for number in range(3)]
+    assert (await roaming.ask("PUT", "/roaming/locations/Depot", {**LOCATION, "evses": evses})).status == 200
+    services, found = roaming.backend.services, list[str]()
+
+    def note(*args: Any) -> None:
+        found.append(args[2])
+
+    event.listen(services.store.engine, "before_cursor_execute", note)
+    await sweep(services)
+    event.remove(services.store.engine, "before_cursor_execute", note)
+    assert sum("FROM connectors" in each for each in found) == 1
 
 
 @pytest.mark.parametrize(
