@@ -34,11 +34,13 @@ def check_root(use: str, pem: str) -> None:
     """Raise RefusedError (`certificate`) unless a text is exactly one certificate, of a root. One of the CSMS may be
     signed by the root that it replaces (M05.FR.10)."""
     try:
-        (der,) = chain_from_pem(pem.encode())
-        certificate = load_certificate(der)
+        certificate, *others = map(load_certificate, chain_from_pem(pem.encode()))
         authority = is_authority(certificate)
     except (CertificateError, ValueError) as error:
         raise RefusedError(f"not one PEM certificate: {error}", reason="certificate") from None
+    if others:
+        found = f"{len(others) + 1} certificates, but one is installed at a time"
+        raise RefusedError(found, reason="certificate", hint="install each root by itself")
     if not authority:
         raise RefusedError("the certificate is not one of a CA", reason="certificate", hint="install the root above it")
     of_csms = use in ("CSMSRootCertificate", "CentralSystemRootCertificate")

@@ -33,6 +33,9 @@ async def test_only_roots_are_installed(csms: Backend, pki: PkiTree) -> None:
     for text in ("", pki.path("secc/leaf.pem").read_text(), pki.path("secc/chain.pem").read_text()):
         with pytest.raises(RefusedError):
             await service.install(csms.services, CS, "V2GRootCertificate", text)
+    two = pki.path("v2g/root.pem").read_text() + pki.path("mo/root.pem").read_text()
+    with pytest.raises(RefusedError, match="2 certificates, but one is installed at a time"):
+        await service.install(csms.services, CS, "V2GRootCertificate", two)
 
 
 # -- status
