@@ -9,7 +9,7 @@ import msgspec
 from pki_tools.index import Index
 from v2g.errors import ConfigError, RevocationError
 from v2g.pki.certificates import chain_from_pem
-from v2g.pki.crl import load_crl
+from v2g.pki.crl import RevocationList, load_crls
 from v2g.pki.ocsp import check_ocsp
 from v2g.pki.profile import Generation, Role
 from v2g.pki.revocation import Fail, RevocationEvidence, RevocationFinding, RevocationPolicy, decide_revocation
@@ -26,14 +26,14 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChainCase(msgspec.Struct, frozen=True, kw_only=True):
-    """Input of a verification. `chain` is DER, leaf first; `crls` and `ocsp` (about the leaf) are DER or PEM, DER."""
+    """Input of a verification. `chain` is DER, leaf first; `ocsp` is DER, about the leaf."""
 
     chain: Sequence[bytes]
     anchors: Sequence[bytes]
     role: Role
     crosses: Sequence[bytes] = ()
     ocsp: bytes | None = None
-    crls: Sequence[bytes] = ()
+    crls: Sequence[RevocationList] = ()
     interop: bool = False
     generation: Generation = Generation.ISO15118_20
 
@@ -53,9 +53,7 @@ def judge(case: ChainCase, *, at: datetime) -> Judgement:
         generation=case.generation,
         crosses=case.crosses,
     )
-    evidence = RevocationEvidence(
-        ocsp={0: (case.ocsp,)} if case.ocsp is not None else {}, crls=tuple(load_crl(crl) for crl in case.crls)
-    )
+    evidence = RevocationEvidence(ocsp={0: (case.ocsp,)} if case.ocsp is not None else {}, crls=case.crls)
     # A list that covers no certificate of the chain proves nothing.
     leaf = Fail.HARD if case.ocsp is not None or case.crls else Fail.SOFT
     if case.ocsp is not None:  # a good list does not compensate for a wrong answer
@@ -79,7 +77,7 @@ def tree_anchors(directory: Path, index: Index) -> tuple[bytes, ...]:
     return tuple(found)
 
 
-def tree_lists(directory: Path, index: Index) -> tuple[bytes, ...]:
+def tree_lists(directory: Path, index: Index) -> tuple[RevocationList, ...]:
     """Return the existing revocation lists of a tree's authorities."""
     files = {(directory / entry.file).with_suffix(".crl") for entry in index.entries if entry.is_authority}
     return read_lists(sorted(file for file in files if file.is_file()))
@@ -101,14 +99,13 @@ def read_file(path: Path, limit: int = 1024 * 1024) -> bytes:
         raise ConfigError(f"{path}: {error.strerror}") from None
 
 
-def read_lists(paths: Sequence[Path]) -> tuple[bytes, ...]:
+def read_lists(paths: Sequence[Path]) -> tuple[RevocationList, ...]:
     """Return the CRLs in files. Raises ConfigError, RevocationError(malformed)."""
-    found = []
+    found: list[RevocationList] = []
     for path in paths:
         data = read_file(path)
         try:
-            load_crl(data)
+            found += load_crls(data)
         except RevocationError as error:
             raise RevocationError(f"{path}: {error}", reason=error.reason) from None
-        found.append(data)
     return tuple(found)

@@ -11,6 +11,7 @@ from pki_tools.tree import PkiOptions, PkiTree, TreeFault, make_pki
 from tests.pki_tools.conftest import NOW
 from v2g.errors import CertificateError, RevocationError
 from v2g.pki.certificates import chain_from_pem
+from v2g.pki.crl import load_crls
 from v2g.pki.profile import Role
 
 
@@ -118,7 +119,7 @@ def test_evidence_that_is_given_must_be_good(pki: PkiTree) -> None:
         judge(case(pki, "secc", Role.SECC, ocsp=pki.staple()), at=NOW + timedelta(days=8))
     assert error.value.reason == "expired"
     with pytest.raises(RevocationError) as error:
-        judge(case(pki, "secc", Role.SECC, crls=(pki.path("mo/sub2.crl").read_bytes(),)), at=NOW)
+        judge(case(pki, "secc", Role.SECC, crls=load_crls(pki.path("mo/sub2.crl").read_bytes())), at=NOW)
     assert error.value.reason == "missing"
     with pytest.raises(RevocationError, match=r"v2g/root\.pem"):
         read_lists([pki.path("v2g/root.pem")])

@@ -4,6 +4,7 @@ Complete lists only. Delta lists, indirect lists (about other issuers' certifica
 revocations are rejected as malformed, since their base lists are not stored.
 """
 
+import re
 import warnings
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -24,6 +25,7 @@ from v2g.pki.ocsp import CLOCK_SKEW, SIGNATURE_HASHES
 MAX_CRL_BYTES: Final = 1024 * 1024
 """Longest list that is parsed: about twenty thousand entries."""
 
+_PEM: Final = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
 _T = TypeVar("_T", bound=x509.ExtensionType)
 _KEYS: Final = (ec.EllipticCurvePublicKey, ed448.Ed448PublicKey, rsa.RSAPublicKey)
 _READ: Final = frozenset(
@@ -90,7 +92,7 @@ def make_crl(
 
 
 def load_crl(data: bytes) -> RevocationList:
-    """Return the completely parsed list in DER or PEM.
+    """Return the completely parsed list in DER or PEM; see `load_crls` for files.
 
     Raises RevocationError(malformed).
     """
@@ -123,6 +125,14 @@ def load_crl(data: bytes) -> RevocationList:
     ) as error:
         raise RevocationError(f"not a CRL: {error}", reason="malformed") from None
     return RevocationList(crl, entries)
+
+
+def load_crls(data: bytes) -> tuple[RevocationList, ...]:
+    """Return the lists of a file: one in DER, or those in PEM, whatever stands around them.
+
+    Raises RevocationError(malformed), also for none.
+    """
+    return tuple(map(load_crl, _PEM.findall(data))) or (load_crl(data),)
 
 
 class CrlSeries(NamedTuple):

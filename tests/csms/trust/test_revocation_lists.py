@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from csms.config import Trust
 from csms.contracts.verifier import ContractVerifier
@@ -13,7 +14,7 @@ from csms.trust.certificate_status import CertificateStatus
 from pki_tools.tree import PkiTree
 from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
-from v2g.pki.crl import Revoked, make_crl
+from v2g.pki.crl import Revoked, load_crl, make_crl
 from v2g.pki.issue import Issuer
 from v2g.pki.keys import load_private_key
 
@@ -120,6 +121,26 @@ async def test_what_a_former_key_has_signed_is_judged_by_its_list_on(bench: Benc
     bench.write(made=NOW + timedelta(minutes=1))
     assert await bench.judge() is ChainVerdict.VALID
     assert len(bench.status.crls.current()) == 2
+
+
+async def test_every_list_of_a_pem_file_counts(bench: Bench, pki: PkiTree) -> None:
+    """As `v2g pki crl --pem` writes them, or `openssl crl -text`; of one issuer's key the newest."""
+    lists = []
+    for made, serials in ((NOW, (bench.leaf,)), (NOW - timedelta(hours=1), ())):
+        bench.write(*serials, made=made)
+        lists.append(load_crl(bench.path.read_bytes()).crl.public_bytes(Encoding.PEM))
+    other = load_crl(pki.path("cpo/sub2.crl").read_bytes()).crl.public_bytes(Encoding.PEM)
+    bench.replace(b"Certificate Revocation List (CRL):\n".join((b"", other, *lists)))
+    bench.begin()
+    assert await bench.judge() is ChainVerdict.REVOKED
+    assert len(bench.status.crls.current()) == 2
+    bench.write(made=NOW + timedelta(minutes=1))
+    newer = load_crl(bench.path.read_bytes()).crl.public_bytes(Encoding.PEM)
+    bench.replace(other + lists[1])
+    assert await bench.judge() is ChainVerdict.REVOKED
+    bench.replace(other + newer)
+    assert await bench.judge() is ChainVerdict.VALID
+    assert bench.names() == ["crls_kept", "crls_renewed"]
 
 
 def test_the_end_of_a_list_is_reported_a_day_before_and_when_it_has_come_once_each(bench: Bench) -> None:

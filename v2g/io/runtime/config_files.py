@@ -25,7 +25,7 @@ from v2g.iso15118.engine.identifiers import is_digits, is_evse_id
 from v2g.pki.certificates import load_certificate
 from v2g.pki.conformity import extension, is_authority
 from v2g.pki.credentials import load_chain
-from v2g.pki.crl import load_crl
+from v2g.pki.crl import load_crls
 from v2g.pki.keys import load_public_key, read_secret
 from v2g.pki.ocsp import check_ocsp
 from v2g.pki.paths import PathSearch, signature_matches
@@ -108,9 +108,10 @@ def check_evse_id(evse_id: str) -> None:
 
 
 def _crl(path: Path) -> None:
-    until = load_crl(path.read_bytes()).crl.next_update_utc
-    if until is not None and until < datetime.now(UTC):
-        raise ConfigError(f"{path} was valid until {until:%Y-%m-%d}", hint="renew it: v2g pki crl")
+    for each in load_crls(path.read_bytes()):
+        until = each.crl.next_update_utc
+        if until is not None and until < datetime.now(UTC):
+            raise ConfigError(f"{path} was valid until {until:%Y-%m-%d}", hint="renew it: v2g pki crl")
 
 
 _OPENERS: Final[dict[str, Opener]] = (

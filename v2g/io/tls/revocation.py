@@ -13,7 +13,7 @@ from cryptography.x509 import ocsp
 from v2g.errors import ConfigError, RevocationError, TransferError
 from v2g.io.runtime.file_watch import FileWatch
 from v2g.observe import Observe
-from v2g.pki.crl import RevocationList, is_older, load_crl, series_of
+from v2g.pki.crl import CrlSeries, RevocationList, is_older, load_crls, series_of
 
 _log = logging.getLogger(__name__)
 
@@ -31,10 +31,9 @@ class CrlFiles:
         self._observe = observe
         self._files = [(path, FileWatch((path,))) for path in files]
         try:
-            read = [load_crl(path.read_bytes()) for path in files]
+            self._lists = [_newest(load_crls(path.read_bytes())) for path in files]
         except (OSError, RevocationError) as error:
             raise ConfigError(f"{key}: {error}", hint="CRLs are complete lists, PEM or DER files") from None
-        self._lists = [{series_of(each): each} for each in read]
 
     def __call__(self) -> tuple[RevocationList, ...]:
         return tuple(each for _, each in self.with_files())
@@ -50,16 +49,26 @@ class CrlFiles:
 
     def _renew(self, place: int, path: Path) -> None:
         try:
-            found = load_crl(path.read_bytes())
-            held = self._lists[place].get(series_of(found))
-            if held is not None and is_older(found, held):
+            found = _newest(load_crls(path.read_bytes()))
+            held = self._lists[place]
+            if any(is_older(each, held[series]) for series, each in found.items() if series in held):
                 raise RevocationError(f"{path}: the list is older than the one in use", reason="expired")
         except (OSError, RevocationError) as error:
             _log.warning("%s: the old revocation list stays in use: %s", path, error)
             self._observe(Observe("tls", "crls_kept", {"file": str(path), "error": str(error)}))
             return
-        self._lists[place][series_of(found)] = found
-        self._observe(Observe("tls", "crls_renewed", {"file": str(path), "entries": len(found.entries)}))
+        held.update(found)
+        entries = sum(len(each.entries) for each in found.values())
+        self._observe(Observe("tls", "crls_renewed", {"file": str(path), "entries": entries}))
+
+
+def _newest(lists: Sequence[RevocationList]) -> dict[CrlSeries, RevocationList]:
+    found: dict[CrlSeries, RevocationList] = {}
+    for each in lists:
+        held = found.get(series_of(each))
+        if held is None or not is_older(each, held):
+            found[series_of(each)] = each
+    return found
 
 
 RESPONDER_SECONDS: Final = 3.0
