@@ -181,7 +181,7 @@ add(templates, "delete", "delete_station_template", words=_TEMPLATE, example="de
 
 add(uptime, "list", "list_uptime",
     "station: station_id, EVSE: evse_id, percent, reaches target: reaches_target, hours between: hours_between, "
-    "hours of: hours_of",
+    "hours of: hours_of, sessions: attempts, with energy (%): charged_percent",
     title="Uptime", defaults={"rules": "nevi"}, example="--rules uk-2023")
 add(uptime, "summary", "read_uptime_summary", defaults={"rules": "nevi"}, example="--rules california")
 add(uptime, "rules", "list_uptime_rules",
