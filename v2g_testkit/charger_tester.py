@@ -47,12 +47,15 @@ from v2g_testkit.cases.editions import CHARGERS, Edition
 from v2g_testkit.cases.known import Kit
 from v2g_testkit.cases.requests import NAMESPACES, protocol
 from v2g_testkit.cases.scripted_vehicle import EndAtCharger, PilotShown, ShowPilot
-from v2g_testkit.cases.secc_probes import DATAGRAMS, REFUSES, TALKS, sdp_facts
+from v2g_testkit.cases.secc_probes import DATAGRAMS, REFUSES, SILENT, TALKS, sdp_facts
 
 PATIENCE_S: Final = 15.0
 """Time for a charger that is still busy with the previous session to accept a connection, s."""
 
 _AGAIN_S: Final = 0.5
+
+LATEST_S: Final = 1.0
+"""Maximum wait for an answer to the last request of SDP, s."""
 
 DEAD_S: Final = 0.5
 """Maximum search time for a charger that was absent in the previous case, s."""
@@ -157,6 +160,11 @@ class SeccTester:
         self._silent = False
         self.device = f"[{found.host}]:{found.port}"
         return found
+
+    async def answers(self) -> bool:
+        """Return whether a charger answers SDP, however. Raises TransportError."""
+        form = "without-tls" if self._bench.without_tls else "tls"
+        return SILENT not in await ask_sdp(self._bench.interface, self._bench.sdp_port, form)
 
     async def run(self, case: Case) -> Result:
         """Run a case and evaluate it."""
@@ -308,6 +316,8 @@ def _rejects(error: V2GError) -> str:
     reason = error.reason if isinstance(error, TlsError) else ""
     if reason == "unknown_ca":
         return "the tester does not trust the charger's certificate (is its root in --pki, --root?)"
+    if reason.startswith("ocsp_"):
+        return "the tester rejects the charger's certificate by its OCSP answer"
     return "the tester rejects the charger's certificate" if reason.startswith("peer_certificate") else ""
 
 
@@ -384,13 +394,20 @@ async def ask_sdp(interface: str, port: int, form: str) -> list[str]:
             target = (str(sdp.MULTICAST), port, 0, index) if real else ("::1", port, 0, 0)
             for datagram in datagrams:
                 await loop.sock_sendto(sock, datagram, target)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(sdp.RETRY_S):
-                        while True:
-                            answers.append(await loop.sock_recv(sock, _MAX_DATAGRAM))
+                await _collect(sock, answers, sdp.RETRY_S)
+            if len(answers) < len(datagrams):  # the last may come late: recorded is one after 0.43 s
+                await _collect(sock, answers, LATEST_S - sdp.RETRY_S)
         except OSError as error:
             raise TransportError(f"SDP on {interface}: {error.strerror or error}") from None
     return sdp_facts(len(datagrams), answers)
+
+
+async def _collect(sock: socket.socket, answers: list[bytes], seconds: float) -> None:
+    """Add the datagrams that come in this time. Raises OSError."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while True:
+                answers.append(await asyncio.get_running_loop().sock_recv(sock, _MAX_DATAGRAM))
 
 
 async def negotiate(stream: _Stream, family: Family) -> list[str]:

@@ -4,9 +4,13 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import AsyncIterator
+import socketserver
+import threading
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from ipaddress import IPv6Address
 from pathlib import Path
+from typing import Final, NoReturn
 
 import pytest
 from typer.testing import CliRunner
@@ -23,10 +27,11 @@ from v2g.errors import TimeoutExpired
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.engine.sdp import SdpResponse, Security, encode_response
 from v2g.iso15118.trace import Line
 from v2g.iso15118.trace_read import entries
 from v2g.observe import Observe
-from v2g_cli.conform.kit import means_of_tree
+from v2g_cli.conform.kit import chargers_of_tree, means_of_tree
 from v2g_cli.conform.report import write_pages
 from v2g_cli.demo.processes import free_port
 from v2g_cli.main import app
@@ -37,7 +42,17 @@ from v2g_testkit.cases.editions import CHARGERS, Edition
 from v2g_testkit.cases.known import Kit, Payer
 from v2g_testkit.cases.report import chosen
 from v2g_testkit.cases.secc_cases import secc_cases
-from v2g_testkit.charger_tester import Bench, SeccTester, Stop, by_command, no_stimulus, run_watched, stop_by_command
+from v2g_testkit.cases.secc_probes import TWICE
+from v2g_testkit.charger_tester import (
+    Bench,
+    SeccTester,
+    Stop,
+    ask_sdp,
+    by_command,
+    no_stimulus,
+    run_watched,
+    stop_by_command,
+)
 
 __all__ = ["other_pki"]
 
@@ -45,7 +60,7 @@ CASES = secc_cases(Family.DC)
 
 
 @contextlib.asynccontextmanager
-async def charger(folder: Path, pki: PkiTree, port: int) -> AsyncIterator[Charger]:
+async def charger(folder: Path, pki: PkiTree, port: int, *, ocsp: Path | None = None) -> AsyncIterator[Charger]:
     text = f"""data_dir = "data"
 {identity(pki, "v2g", "oem", "mo", ocsp=True)}
 [hardware]
@@ -57,6 +72,8 @@ contracts = ["DEV2GC00000001"]
 """
     clock = Clock()
     log = EventLog("secc", clock)
+    if ocsp is not None:
+        text = text.replace(str(pki.path("secc/ocsp.der")), str(ocsp))
     async with assemble(load_config(text, name=str(folder / "secc.toml")), clock, log) as made:
         serving = asyncio.create_task(made.serve(lambda stream: stream))
         try:
@@ -114,6 +131,18 @@ async def test_a_charger_of_another_root_is_not_said_to_refuse(
             result = await test.run(case)
             assert said in result.found
             assert "refuses" not in result.found
+
+
+async def test_a_charger_whose_certificate_is_revoked_is_not_said_to_refuse(pki: PkiTree, tmp_path: Path) -> None:
+    port, ocsp = free_port(socket.SOCK_DGRAM), tmp_path / "ocsp.der"
+    ocsp.write_bytes(chargers_of_tree(pki, datetime.now(UTC))["revoked"].answer())
+    async with charger(tmp_path, pki, port, ocsp=ocsp):
+        test = bench_of(pki, port)
+        await test.find()
+        result = await test.run(*chosen(CASES, ["TLS-good"]))
+    assert result.verdict is Verdict.FAIL
+    assert "the tester rejects the charger's certificate by its OCSP answer: " in result.found
+    assert "revoked" in result.found
 
 
 @pytest.mark.requirement("R16")
@@ -199,6 +228,64 @@ async def test_a_charger_that_is_gone_is_waited_for_once(pki: PkiTree) -> None:
     assert results[0].seconds >= 2.0
     assert sum(each.seconds for each in results[1:]) < 2.0 * len(results[1:])
     assert "no connection" in results[-1].found
+
+
+@contextlib.contextmanager
+def answering(answer: bytes, *, late_s: float = 0.0, times: int = 1) -> Iterator[int]:
+    """A charger that answers SDP with this datagram, at the port that is yielded."""
+
+    class Charger(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            threading.Event().wait(late_s)
+            for _ in range(times):
+                self.request[1].sendto(answer, self.client_address)
+
+    class Server(socketserver.ThreadingUDPServer):
+        address_family = socket.AF_INET6
+
+    with Server(("::1", 0), Charger) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+PLAIN: Final = encode_response(SdpResponse(IPv6Address("fe80::1"), 50_000, Security.NONE))
+
+
+@pytest.mark.requirement("R16")
+async def test_an_answer_as_late_as_a_recorded_one_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ABB answered after 0.43 s, when vehicles had already asked again."""
+    monkeypatch.setattr("v2g.iso15118.engine.sdp.RETRY_S", 0.02)
+    with answering(PLAIN, late_s=0.05) as port:
+        assert "answers every request" in await ask_sdp("lo", port, "tls")
+
+
+async def test_an_answer_that_comes_twice_is_noticed() -> None:
+    with answering(PLAIN, times=2) as port:
+        assert TWICE in await ask_sdp("lo", port, "tls")
+
+
+def test_a_charger_without_a_usable_answer_is_judged_for_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def find(_: SeccTester) -> NoReturn:
+        raise TimeoutExpired("SDP", 12.5, hint="a charger answered with TLS over TCP only")
+
+    monkeypatch.setattr(SeccTester, "find", find)
+    secured, report = encode_response(SdpResponse(IPv6Address("fe80::1"), 50_000)), tmp_path / "report.xml"
+    only = ("--only", "SECC-SDP-DIN-001", "--only", "RUN", "--junit", str(report))
+    with answering(secured) as port:
+        code, output = run("--edition", "din", "--sdp-port", str(port), *only)
+    assert code == 1
+    assert "fail\tSECC-SDP-DIN-001\tnot seen: security NONE; seen: answers" in output
+    assert "stopped: SDP expired after 12.5 s: a charger answered with TLS over TCP only" in output
+    assert "not run: SDP expired after 12.5 s: a charger answered with TLS over TCP only" in report.read_text()
+    code, output = run("--edition", "din", "--sdp-port", str(free_port(socket.SOCK_DGRAM)), *only)
+    assert code != 0
+    assert "SDP expired" in output
+    assert "stopped" not in output
 
 
 async def test_the_pilot_is_moved_by_a_program(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import msgspec
 import typer
 from msgspec.structs import replace
 
-from v2g.errors import ConfigError, V2GError
+from v2g.errors import ConfigError, TimeoutExpired, V2GError
 from v2g.io.runtime.clock import Clock
 from v2g.io.tls.endpoint import ISO15118_2, PROFILES
 from v2g.iso15118.trace import Line
@@ -406,11 +406,13 @@ class _Run:
         self._lines: dict[str, list[Line]] = {}
         self._results: list[Result] = []
         self._absent = False
+        self._unusable = ""
+        """Why no vehicle can connect to a charger that answers SDP."""
 
     @property
     def code(self) -> int:
         """The exit code: 3 if the device was not there."""
-        return 3 if self._absent else running.ending(self._results, self._cases)
+        return 3 if self._absent else running.ending(self._results, self._cases, stuck=bool(self._unusable))
 
     async def alone(self) -> None:
         """Run the cases. Raises V2GError if there is no device: that is the whole result."""
@@ -430,14 +432,29 @@ class _Run:
                 self._shown().done([])
 
     async def _find(self) -> None:
-        if isinstance(self._tester, SeccTester) and any(case.scripts for case in self._cases):
+        if not isinstance(self._tester, SeccTester) or not any(case.scripts for case in self._cases):
+            return
+        try:
             await self._tester.find()
+        except TimeoutExpired as error:
+            if not self._of_sdp or not await self._tester.answers():
+                raise
+            self._unusable = self._about["not run"] = f"{error}: {error.hint}"
+
+    @property
+    def _of_sdp(self) -> list[str]:
+        """The cases of which the charger needs no usable answer."""
+        return [case.id for case in self._cases if case.probe.startswith("sdp:")]
 
     def _shown(self) -> running.Reporter:
-        return running.Reporter(self._cases, self._about, json=self._reports.json, device=self._name)
+        shown = running.Reporter(self._cases, self._about, json=self._reports.json, device=self._name)
+        shown.stuck = self._unusable
+        return shown
 
     async def _run(self, *, alone: bool) -> None:
-        self._results = await running.run_cases(self._one, self._cases, self._shown(), self._done, alone=alone)
+        self._results = await running.run_cases(
+            self._one, self._cases, self._shown(), self._done, alone=alone, without_device=self._of_sdp
+        )
 
     async def _one(self, case: Case) -> Result:
         result = await self._tester.run(case)

@@ -131,7 +131,7 @@ async def run_cases(
                 continue
             ids = {each.id for each in row}
             if ids & repeated or not await reboot():
-                report.stuck = True
+                report.stuck = f"in {STUCK} cases in a row the device did not come to where they begin"
             else:
                 repeated |= ids
                 left.extendleft(reversed(row))
@@ -251,8 +251,8 @@ class Reporter:
     ) -> None:
         """`more` returns what else the record of a case has, by its id."""
         self._more = more
-        self.stuck = False
-        """Whether the device no longer comes to where cases begin, so that the others are not run."""
+        self.stuck = ""
+        """Why the device does not come to where cases begin, so that the others are not run."""
         self._cases = cases
         self._device, self._named = device, {"device": device} if device else {}
         self._about, self._notice = about, notice
@@ -326,7 +326,7 @@ class Reporter:
             print_json(self._named | {"totals": counts, "not_run": left, "about": self._about, "notice": self._notice})
         else:
             if self.stuck:
-                say(self._prefixed(f"stopped: in {STUCK} cases in a row the device did not come to where they begin"))
+                say(self._prefixed(f"stopped: {self.stuck}"))
             if len(results) < self._count:
                 what = "stopped" if self.stuck else "interrupted"
                 say(self._prefixed(f"{what} after {len(results)} of {self._count} cases"))

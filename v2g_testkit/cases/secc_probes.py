@@ -48,6 +48,7 @@ TLS: Final = (
 
 ANSWERED: Final = "answers"
 SILENT: Final = "does not answer"
+TWICE: Final = "answers more often than it is asked"
 TALKS: Final = "agrees on ISO 15118-20"
 REFUSES: Final = "refuses the connection"
 STAPLES: Final = "staples an OCSP answer"
@@ -60,11 +61,13 @@ def sdp_facts(sent: int, answers: Sequence[bytes]) -> list[str]:
     facts = [ANSWERED]
     if len(answers) >= sent:
         facts.append("answers every request")
+    if len(answers) > sent and len(set(answers)) == 1:  # others are of other chargers on the link
+        facts.append(TWICE)
     for each in answers:
         try:
             response = sdp.decode_response(each)
         except FrameError as error:
-            facts.append(f"malformed: {error}")
+            facts += [flaw for flaw in (f"malformed: {error}",) if flaw not in facts]
             continue
         announced = [f"security {response.security.name}", f"transport {response.transport.name}"]
         if not (response.address.is_link_local or response.address.is_loopback):
@@ -79,7 +82,7 @@ def probes(family: Family) -> Iterator[Case]:
     """Return the cases before a session, the same for every message set."""
 
     case = partial(probe_case, "SECC")
-    well_formed = ("address is not link-local", "port outside 49152 to 65535")
+    well_formed = ("address is not link-local", "port outside 49152 to 65535", TWICE, "malformed*")
     silence = "a response to something other than a request is harmless"
     yield case("sdp:tls", "A request for TLS over TCP", "a response: TLS over TCP, a link-local address, a port of the "
                "dynamic range", ("V2G20-1235", "V2G20-1238"), facts=(ANSWERED, "security TLS", "transport TCP"),

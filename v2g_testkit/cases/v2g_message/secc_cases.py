@@ -20,7 +20,7 @@ from v2g_testkit.cases.case import WRONG, Ask, Case, Detour, Expect, Malformed, 
 from v2g_testkit.cases.scripted_vehicle import DISCHARGED_S, RENEGOTIATED, SERVES, UNFINISHED
 from v2g_testkit.cases.secc_contents import CHALLENGED
 from v2g_testkit.cases.secc_installation import DELIVERS
-from v2g_testkit.cases.secc_probes import ANSWERED, SILENT
+from v2g_testkit.cases.secc_probes import ANSWERED, SILENT, TWICE
 from v2g_testkit.cases.v2g_message.changes import ERRORS
 
 CLOSES: Final = (0.0, SharedTiming().close)
@@ -549,7 +549,7 @@ def _of_a_session(words: Words, family: Family) -> tuple[str, ...]:
 
 def probes(words: Words) -> Iterator[Case]:
     """Yield the cases about SDP."""
-    found = ("address is not link-local", "port outside 49152 to 65535")
+    found = ("address is not link-local", "port outside 49152 to 65535", TWICE, "malformed*")
 
     def case(
         group: str, number: int, form: str, title: str, required: str, transport: str = "",
