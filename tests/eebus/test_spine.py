@@ -108,6 +108,22 @@ def test_a_write_needs_a_binding_and_one_guard_has_it() -> None:
     assert joined.say(joined.guard.relation("subscription", 9, "Measurement")) == 4
 
 
+def test_only_the_guard_that_controls_sets_failsafe_values() -> None:
+    joined = Joined()
+    joined.connect()
+    joined.beat()
+    assert joined.say(joined.guard.limit({"limitId": 0, "isLimitActive": False})) == 0
+    first, joined.link = joined.link, joined.system.connect("cd" * 20, joined.at)
+    joined.pass_on()
+    assert joined.say(joined.guard.relation("binding", 2, "DeviceConfiguration")) == 0
+    for number, value in ((0, {"scaledNumber": {"number": 22_000}}), (2, {"duration": "PT24H"})):
+        assert joined.say(joined.guard.key(number, value)) == 7
+    assert joined.system.failsafe == PRESET
+    joined.system.disconnect(first)
+    assert joined.say(joined.guard.relation("binding", 1, "LoadControl")) == 0
+    assert joined.say(joined.guard.key(2, {"duration": "PT24H"})) == 0, "it has taken over"
+
+
 def test_a_refused_write_changes_nothing_and_no_deletion_of_limits_is_taken() -> None:
     joined = Joined()
     controlled(joined)

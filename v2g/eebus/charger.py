@@ -487,7 +487,7 @@ class ControllableSystem(SpineDevice):
             way.limitation.heartbeat(at.s)
 
     def written(self, link: PeerLink, cmd: messages.Cmd, at: Moment) -> Refusal:
-        refusal = self._write_limits(cmd, at) if cmd.name == LIMITS else self._write_keys(cmd)
+        refusal = self._write_limits(cmd, at) if cmd.name == LIMITS else self._write_keys(link, cmd)
         found: dict[str, Scalar] = {"ski": link.ski, "accepted": refusal.number == messages.OK, "reason": refusal.text}
         self._observe(Observe("power", "eebus_written", {**found, "values": _shown(cmd)}))
         return refusal
@@ -545,8 +545,10 @@ class ControllableSystem(SpineDevice):
             )
         return LimitWrite(value_w=value_w, active=item.is_limit_active, lasts_s=lasts_s)
 
-    def _write_keys(self, cmd: messages.Cmd) -> Refusal:
+    def _write_keys(self, link: PeerLink, cmd: messages.Cmd) -> Refusal:
         assert cmd.device_configuration_key_value_list_data is not None
+        if (guard := self.guard) is None or guard.ski != link.ski:
+            return Refusal(messages.REJECTED, "only the client that is bound to LoadControl sets failsafe values")
         if any(each.cmd_control is not None and each.cmd_control.delete is not None for each in cmd.filter or ()):
             return Refusal(messages.NOT_COMBINED, "keys cannot be deleted")
         values = self.failsafe
