@@ -45,21 +45,23 @@ class Outbox:
         query = select(self._to).where(self._due(now_ms), *wanted).distinct()
         return set(connection.execute(query).scalars())
 
-    def claim(self, connection: Connection, destination: str, now_ms: int, limit: int) -> Sequence[AnyRow]:
+    def claim(
+        self, connection: Connection, destination: str, now_ms: int, limit: int, *wanted: ColumnElement[bool]
+    ) -> Sequence[AnyRow]:
         """Claim due deliveries to a destination exclusively, oldest first."""
-        wanted = (self._to == destination) & self._due(now_ms)
+        here = (self._to == destination) & self._due(now_ms)
         if "chain" in self._columns:
             before = self._table.alias().c
-            wanted &= (self._columns.chain == "") | ~exists().where(
+            here &= (self._columns.chain == "") | ~exists().where(
                 before[self._name] == destination, before.chain == self._columns.chain, before.id < self._columns.id
             )
         order = self._columns.due_ms, self._columns.id
-        query = select(self._table).where(wanted).order_by(*order).limit(limit).with_for_update(skip_locked=True)
+        query = select(self._table).where(here, *wanted).order_by(*order).limit(limit).with_for_update(skip_locked=True)
         found = connection.execute(query).all()
         if found:
             until_ms = now_ms + 1000 * self._lease_s
-            here = self._columns.id.in_([each.id for each in found])
-            connection.execute(update(self._table).where(here).values(due_ms=until_ms))
+            claimed = self._columns.id.in_([each.id for each in found])
+            connection.execute(update(self._table).where(claimed).values(due_ms=until_ms))
         return found
 
     def failed(

@@ -286,6 +286,8 @@ _outbox: Final = Outbox(
     roaming_deliveries, "partner_id", lease_s=120, back_off_s=BACK_OFF_S, gives_up=False, asked_s=MOST_PAUSE_S
 )
 _delivery: Final = roaming_deliveries.c
+_FIRST: Final = ("results", "sessions", "cdrs", "locations", "tariffs")
+"""Modules that are sent before others."""
 
 
 def enqueue(
@@ -324,8 +326,10 @@ def with_due(connection: Connection, now_ms: int) -> set[str]:
 
 
 def claim(connection: Connection, partner_id: str, now_ms: int, limit: int) -> list[DueDelivery]:
-    """Claim due deliveries of a partner exclusively, oldest first, of each chain the first one."""
-    found = _outbox.claim(connection, partner_id, now_ms, limit)
+    """Claim due deliveries of a partner exclusively, oldest first, of each chain the first one; tokens, of which there
+    may be hours of, after all others."""
+    found = [*_outbox.claim(connection, partner_id, now_ms, limit, _delivery.module.in_(_FIRST))]
+    found += _outbox.claim(connection, partner_id, now_ms, limit - len(found), _delivery.module.not_in(_FIRST))
     return [DueDelivery(*(getattr(row, name) for name in DueDelivery._fields)) for row in found]
 
 

@@ -45,6 +45,14 @@ def test_a_delivery_of_a_chain_waits_for_those_before_it(store: Store) -> None:
     assert store.do(rows.with_due, 10**12) == {"other"}, "only who is registered is delivered to"
 
 
+def test_a_long_list_of_tokens_keeps_nothing_else_waiting(store: Store) -> None:
+    """A new partner that took a second for each of 50,000 got results of its commands hours late."""
+    for module, subject in (*(("tokens", str(number)) for number in range(4)), ("results", "r"), ("locations", "l/e")):
+        store.do(lambda connection, of=module, name=subject: rows.enqueue(connection, ["p"], of, name, 0))
+    assert [each.subject for each in claimed(store, 0, 3)] == ["r", "l/e", "0"]
+    assert [each.subject for each in claimed(store, 0)] == ["1", "2", "3"]
+
+
 def test_a_partner_that_was_away_gets_at_once_what_was_to_wait(store: Store) -> None:
     """After hours it waited up to an hour more; what a partner asked to wait with, and what is under way, waits on."""
     store.do(lambda connection: rows.put_partner(connection, Partner(partner_id="p"), token="sealed"))
