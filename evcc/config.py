@@ -41,6 +41,7 @@ from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
 from v2g.iso15118.d20.sdp_wireless import EVID_LENGTH, SdpWirelessRequest
 from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
+from v2g.iso15118.engine.contracts import pcid_of
 from v2g.iso15118.engine.signature import EDITION_2, INTEROP, STANDARD
 from v2g.iso15118.select import EditionName
 from v2g.observe import Observe
@@ -410,9 +411,16 @@ def check_config(text: str, *, name: str) -> list[ConfigError]:
         openers.append((("sdp", "evse_id"), partial(check_evse_id, config.sdp.evse_id)))
     if config.contract is not None:
         openers.append((("contract", "chain"), partial(_check_contract, config, config.contract.chain)))
+    if config.provisioning is not None:
+        openers.append((("provisioning", "chain"), partial(_check_pcid, config.provisioning.chain)))
     if (policy := config.discharge.policy) is not None:
         openers.append((("discharge", "policy"), partial(load_policy, policy, lambda _: None)))
     return file_faults(text, config, name=name, openers=openers, roots=roots)
+
+
+def _check_pcid(file: Path) -> None:
+    """Check the common name of a provisioning certificate. Raises CertificateError."""
+    pcid_of(load_certificate(load_chain(file)[0]))
 
 
 def _check_contract(config: EvccConfig, file: Path) -> None:

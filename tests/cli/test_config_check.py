@@ -410,6 +410,13 @@ def test_a_contract_is_one_that_an_edition_of_the_vehicle_uses(pki: PkiTree, pki
         assert (code, why in output, "contract.chain: " in output) == (2 if why else 0, True, bool(why)), output
 
 
+def test_a_provisioning_certificate_is_named_by_a_pcid(pki: PkiTree, tmp_path: Path) -> None:
+    other = VEHICLE.replace("/provisioning/", "/vehicle/")
+    code, output, _ = run("evcc", "--check-config", "--config", str(checked(tmp_path, other, pki, "evcc")))
+    assert code == 2
+    assert re.search(r"evcc\.toml:\d+: provisioning\.chain: 'WMIV2GENGINE0000001X' is not a PCID", output), output
+
+
 def test_a_charging_station_authority_is_one_whose_stations_are_accepted(pki: PkiTree, tmp_path: Path) -> None:
     authority = '[station_ca]\nchain = "{pki}/csms/root.pem"\nkey = "{pki}/csms/root.key"\n'
     text = BACK_END.replace("[api]", authority + "[api]")
