@@ -141,7 +141,8 @@ class StationCa:
             self._report(
                 "certificate_refused", station_id, kind=kind or "", reason=error.reason, detail=str(error)[:200]
             )
-            info = StatusInfo(reason_code=error.reason[:20], additional_info=f"{error}; {error.hint}"[:500])
+            detail = "; ".join(filter(None, (str(error), error.hint)))
+            info = StatusInfo(reason_code=error.reason[:20], additional_info=detail[:500])
             return ocpp.SignCertificateResponse(status="Rejected", status_info=info)
         serial = int.from_bytes(os.urandom(16), "big") | 1 << 120  # positive, and of constant length
         at = self._clock.now()

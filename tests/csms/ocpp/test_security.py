@@ -332,7 +332,8 @@ async def test_a_certificate_that_has_run_out_is_renewed_where_that_is_allowed(
 async def test_without_an_authority_requests_are_rejected(csms: Backend) -> None:
     station = await csms.booted()
     answer = await station.call("SignCertificate", {"csr": csr(CS)})
-    assert (answer["status"], answer["statusInfo"]["reasonCode"]) == ("Rejected", "NotConfigured")
+    info = {"reasonCode": "NotConfigured", "additionalInfo": "no such authority is configured"}
+    assert (answer["status"], answer["statusInfo"]) == ("Rejected", info)
 
 
 async def test_an_upgrade_of_the_security_profile_is_ordered_whole_and_can_be_taken_back(
