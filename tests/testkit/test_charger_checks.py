@@ -1,5 +1,6 @@
 """Chargers whose responses contradict the session or themselves: a whole session names it, and no more than that."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -166,6 +167,16 @@ def goals(message: cm.ScheduleExchangeRes) -> cm.ScheduleExchangeRes:
     return replace(message, scheduled_se_res_control_mode=None, dynamic_se_res_control_mode=dynamic)
 
 
+def metered(**changes: Any) -> Change:
+    return lambda message: replace(message, meter_info=replace(message.meter_info, **changes))
+
+
+def counting(step_wh: int) -> Change:
+    """Return a change of the loop: each response has counted so much more."""
+    counts = itertools.count(5_000_000, step_wh)
+    return lambda message: metered(charged_energy_reading_wh=next(counts))(message)
+
+
 MEGAWATT: Final = RationalNumber(exponent=3, value=1000)
 
 FAULTS_20: Final[tuple[tuple[Way, str, str, Change, str], ...]] = (
@@ -199,6 +210,10 @@ FAULTS_20: Final[tuple[tuple[Way, str, str, Change, str], ...]] = (
      "Scheduled_DC_CLResControlMode, that of the selected service is Dynamic_DC_CLResControlMode"),
     (DC20, "dynamic", "DC_ChargeLoopRes", lambda each: replace(each, evse_present_voltage=number(600)),
      "600 V at the output, "),
+    (DC20, "dynamic", "PowerDeliveryRes", coded(ResponseCode.WARNING_StandbyNotAllowed),
+     "WARNING_StandbyNotAllowed to PowerDeliveryReq (Start)"),
+    (DC20, "dynamic", "DC_ChargeLoopRes", metered(meter_id=""), "a meter without an id"),
+    (DC20, "dynamic", "DC_ChargeLoopRes", counting(100_000), "the meter counts 100000 Wh in "),
     (AC20, "dynamic", "AC_ChargeLoopRes", looped(lambda _: ac.Scheduled_AC_CLResControlMode()),
      "that of the selected service is Dynamic_AC_CLResControlMode"),
     (AC20, "dynamic", "AC_ChargeLoopRes", lambda each: replace(each, evse_target_frequency=number(0)),
@@ -231,6 +246,7 @@ def test_a_contradiction_fails_a_charger_of_20(
         (DC20, "scheduled-bpt", "ScheduleExchangeRes", powers(-1000, "discharging_schedule")),
         (AC20, "dynamic", "AC_ChargeLoopRes", looped(lambda mode: replace(mode, evse_present_active_power=number(0)))),
         (DC20, "dynamic", "DC_ChargeLoopRes", lambda each: replace(each, evse_present_voltage=number(401))),
+        (DC20, "dynamic", "DC_ChargeLoopRes", counting(1000)),  # a meter of whole kWh
     ],
 )
 def test_what_is_allowed_blames_no_charger_of_20(

@@ -62,6 +62,14 @@ def test_a_device_is_not_blamed_for_a_tester_that_was_late(late_s: float, verdic
         assert judge(case(replace(expect, no_facts=("wrong: *",))), [seen])[0] is Verdict.FAIL or not seen.reached
 
 
+def test_a_fault_of_each_loop_is_named_a_few_times() -> None:
+    seen = Seen(facts=[f"wrong: {n} Wh" for n in (1, 1, *range(2, 201))])
+    verdict, found = judge(case(Expect(no_facts=("wrong: *",))), [seen])
+    assert verdict is Verdict.FAIL
+    assert found.startswith("wrong: 1 Wh, wrong: 2 Wh, ")
+    assert found.endswith("wrong: 10 Wh, and 190 more")
+
+
 def test_an_open_point_fails_nobody_and_says_what_the_device_does() -> None:
     seen = [Seen(**{**ANSWER, "code": "OK", "closed_s": None})]  # type: ignore[arg-type]
     opened = Verdict.OPEN, "device answers ServiceDetailRes OK, does not close"

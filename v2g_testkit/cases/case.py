@@ -6,6 +6,7 @@ The ids are ours, or those of ISO 15118-4; nothing here is its test suite, or th
 """
 
 import fnmatch
+from collections.abc import Iterable
 from enum import Enum
 from fnmatch import fnmatchcase
 from typing import Final
@@ -262,6 +263,9 @@ def probe_case(
     )
 
 
+MOST_FACTS: Final = 10
+"""Facts of a kind that a result names."""
+
 UNDECODABLE: Final = "sends an undecodable message"
 """A fact that fails a device in each case."""
 
@@ -360,8 +364,8 @@ def judge(case: Case, seen: list[Seen]) -> tuple[Verdict, str]:
             if late and not _wrong_time(expect, each, MEASURING_S + each.late_s):
                 return Verdict.INCONCLUSIVE, _own_fault(late, each)
             if (late or expect.reaches) and not excused:
-                before = dict.fromkeys(fact for fact in each.facts if fact.startswith(WRONG))
-                return Verdict.FAIL, ", ".join(filter(None, (late, *before, each.trouble)))
+                before = _listed(fact for fact in each.facts if fact.startswith(WRONG))
+                return Verdict.FAIL, ", ".join(filter(None, (late, before, each.trouble)))
             return Verdict.INCONCLUSIVE, each.trouble or each.summary
         complained = complaint(expect, each)
         wrong = complained and complaint(expect, each, MEASURING_S + each.late_s)
@@ -442,13 +446,20 @@ def _wrong_time(expect: Expect, seen: Seen, margin_s: float = MEASURING_S) -> st
     return f"{request} took {longest:.3f} s, at most {most:g} s are allowed" if longest > most + margin_s else ""
 
 
+def _listed(facts: Iterable[str]) -> str:
+    """Return facts, each once, and of many only the first: a loop repeats a fault with other numbers."""
+    once = list(dict.fromkeys(facts))
+    more = [f"and {len(once) - MOST_FACTS} more"] if len(once) > MOST_FACTS else []
+    return ", ".join((*once[:MOST_FACTS], *more))
+
+
 def _wrong_facts(expect: Expect, seen: Seen) -> str:
     for each in expect.facts:
         if not fnmatch.filter(seen.facts, each):
             return f"not seen: {each}" + (f"; seen: {', '.join(seen.facts)}" if seen.facts else "")
     for fact in seen.facts:  # the first is the cause of others
         if each := next((each for each in expect.no_facts if fnmatchcase(fact, each)), ""):
-            return ", ".join(dict.fromkeys(seen.facts if each == "asks on" else fnmatch.filter(seen.facts, each)))
+            return _listed(seen.facts if each == "asks on" else fnmatch.filter(seen.facts, each))
     if expect.state_b and seen.pilot_c and "shows state B" not in seen.facts:
         return "does not show state B"
     return ""

@@ -7,7 +7,7 @@ import msgspec
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages import common_messages as cm
-from v2g.iso15118.d20.messages.common_types import MeterInfo, RationalNumber
+from v2g.iso15118.d20.messages.common_types import ChargeLoopRes, MeterInfo, RationalNumber
 from v2g.iso15118.d20.services import DER_SCHEMAS, ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.engine.session import NO_SESSION
 from v2g.pki.keys import SigningKey
@@ -86,6 +86,8 @@ class Known:
         self.parameters: Element | None = None
         self.schedule: cm.ScheduleExchangeRes | None = None
         self.meter: MeterInfo | None = None
+        self.counted: tuple[int, int] | None = None
+        """The first count of the meter, by the charger's time in s since 1970, and in Wh."""
         self.resting_wh: int | None = None
         """The meter's first count in a loop that has reported no current so far."""
         self.flowed = False
@@ -111,14 +113,14 @@ class Known:
                 self.detail = response
             case cm.ScheduleExchangeRes():
                 self.schedule = response
+            case ChargeLoopRes(meter_info=MeterInfo() as meter):
+                self.meter = meter
+                self.counted = self.counted or (response.header.time_stamp, meter.charged_energy_reading_wh)
         if type(response).__name__.endswith("ChargeParameterDiscoveryRes"):
             self.parameters = response
         voltage = getattr(response, "evse_present_voltage", None)
         if voltage is not None:
             self.voltage = amount(voltage)
-        meter = getattr(response, "meter_info", None)
-        if meter is not None:
-            self.meter = meter
         current = getattr(response, "evse_present_current", None)
         if current is not None:
             self.flowed |= abs(amount(current)) > NOISE

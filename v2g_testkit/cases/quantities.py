@@ -19,6 +19,9 @@ NOISE: Final = 2.0
 LEAST_OF_TARGET: Final = 0.5
 """Part of the requested voltage that is at the output at least while energy flows, whatever the battery has."""
 
+_INTERVAL_S: Final = 60.0
+"""How old a meter's count may be, s."""
+
 _CLOCK_S: Final = 3600
 """How much a charger's clock may differ from the tester's, s: no text says."""
 
@@ -46,6 +49,11 @@ def exceeds(amperes: float, wanted: float) -> bool:
 def too_high(volts: float, wanted: float) -> bool:
     """Return whether a voltage at the output is above the highest that was requested, V."""
     return volts > wanted * 1.05 + NOISE
+
+
+def counts_too_much(wh: float, watts: float, seconds: float) -> bool:
+    """Return whether a meter has counted more than a power allows; it may count whole kWh, and late."""
+    return wh > watts * (seconds + _INTERVAL_S) / 3600 + 1000
 
 
 def other_time(value: object, now: int, *names: str) -> Iterator[str]:

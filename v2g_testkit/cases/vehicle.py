@@ -21,6 +21,7 @@ from v2g.iso15118.d20.messages.common_types import (
     ChargeLoopRes,
     EvseNotification,
     Processing,
+    ResponseCode,
     V2GResponse,
 )
 from v2g.iso15118.d20.price_rules import PRICE_ALGORITHM
@@ -46,6 +47,7 @@ from v2g_testkit.cases.quantities import (
     NOISE,
     amount,
     beyond,
+    counts_too_much,
     exceeds,
     limits,
     misplaced,
@@ -246,6 +248,8 @@ def _loop(request: ChargeLoopReq, response: ChargeLoopRes, known: Known, kit: Ki
         if request.meter_info_requested:
             yield "no MeterInfo, which was requested"
         return
+    if not info.meter_id:
+        yield "a meter without an id"
     if kit.meter_id and info.meter_id != kit.meter_id:
         yield f"meter {info.meter_id!r}, declared is {kit.meter_id!r}"
     if info.meter_timestamp is not None and info.meter_timestamp <= 0:
@@ -259,6 +263,19 @@ def _loop(request: ChargeLoopReq, response: ChargeLoopRes, known: Known, kit: Ki
         count, earlier = getattr(info, name), getattr(before, name)
         if None not in (count, earlier) and count < earlier:
             yield f"{count} Wh, before it was {earlier} Wh"
+    rated = getattr(known.parameters, f"{type(response).__name__[:2].lower()}_cpd_res_energy_transfer_mode", None)
+    watts = sum(_power(rated, "evse_maximum_charge_power"))
+    if watts and known.counted is not None:
+        since, first = known.counted
+        counted, seconds = info.charged_energy_reading_wh - first, response.header.time_stamp - since
+        if counts_too_much(counted, watts, seconds):
+            yield f"the meter counts {counted} Wh in {seconds} s"
+
+
+def _delivery(request: cm.PowerDeliveryReq, response: cm.PowerDeliveryRes, known: Known, kit: Kit) -> Iterator[str]:
+    standby = request.charge_progress is cm.ChargeProgress.Standby
+    if response.response_code is ResponseCode.WARNING_StandbyNotAllowed and not standby:
+        yield f"{response.response_code.name} to PowerDeliveryReq ({request.charge_progress.name})"
 
 
 def _dc_loop(request: dc.DC_ChargeLoopReq, response: dc.DC_ChargeLoopRes, known: Known, kit: Kit) -> Iterator[str]:
@@ -329,6 +346,7 @@ _CHECKS: Final[Mapping[str, Callable[..., Iterator[str]]]] = {
     "AC_ChargeParameterDiscoveryRes": _parameters,
     "DC_ChargeParameterDiscoveryRes": _parameters,
     "ScheduleExchangeRes": _schedules,
+    "PowerDeliveryRes": _delivery,
     "AC_ChargeLoopRes": _ac_loop,
     "DC_ChargeLoopRes": _dc_loop,
 }
