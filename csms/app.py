@@ -287,7 +287,7 @@ async def open_services(
     config: CsmsConfig, clock: Clock, observe: EventLog, stack: contextlib.AsyncExitStack, bus: Bus | None = None
 ) -> Services:
     """Open what all stations share; `stack` closes it. `bus`: instead of the one in the configuration."""
-    certificate_status = CertificateStatus(config.trust, clock, observe)
+    certificate_status = CertificateStatus(config.trust, clock, observe, config.v2g_ca)
     contracts = ContractVerifier(config.trust, clock, certificate_status, observe)
     data_dir = config.data_dir
     store = open_store(config.store_url, data_dir)

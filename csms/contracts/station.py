@@ -53,6 +53,7 @@ async def answer_certificate_status(
     try:
         body = await context.services[certificate_status.CertificateStatus].answer(request.ocsp_request_data)
     except (RevocationError, CertificateError) as error:
+        context.observe("ocpp", "certificate_status_failed", reason=error.reason, detail=str(error)[:300])
         return _no_status(error.reason, str(error))
     result = base64.b64encode(body).decode()
     if len(result) > _LONGEST[context.version]:

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from cryptography import x509
 
-from csms.config import Trust
+from csms.config import StationAuthority, Trust
 from csms.revocation_lists import RevocationLists
 from csms.trust.rules import (
     FAILED,
@@ -30,6 +30,7 @@ from v2g.io.runtime.supervision import child
 from v2g.io.tls.revocation import ask, fetch_list
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import CertificateHashData, OCSPRequestData
+from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import load_chain
 
 
@@ -77,12 +78,26 @@ class _Cached(msgspec.Struct, frozen=True):
 
 
 class CertificateStatus:
-    """One instance for the whole program. Only trusted issuers are asked about, only at allowed URLs."""
+    """One instance for the whole program. Only trusted issuers are asked about, only at allowed URLs.
 
-    def __init__(self, config: Trust, clock: Clock, observe: Callable[[Observe], None]) -> None:
+    Stations may also ask about what `own`, the built-in authority for vehicles, has issued, at the URLs it puts there.
+    """
+
+    def __init__(
+        self,
+        config: Trust,
+        clock: Clock,
+        observe: Callable[[Observe], None],
+        own: StationAuthority | None = None,
+    ) -> None:
         """Raises ConfigError for unreadable files."""
         self._config = config
         self._anchors = load_anchors(config)
+        self._own: tuple[x509.Certificate, ...] = ()
+        self._allowed = config.status_urls
+        if own is not None:
+            self._own = tuple(map(load_certificate, load_roots("v2g_ca.chain", (own.chain,))))
+            self._allowed += tuple(url for url in (own.ocsp_url, own.crl_url) if url)
         self.crls: Final = RevocationLists(config.crls, clock, observe)
         self._clock = clock
         self._cache: dict[tuple[str, bytes], _Cached] = {}
@@ -92,6 +107,11 @@ class CertificateStatus:
     def anchors(self) -> Anchors:
         """The present trust anchors."""
         return msgspec.structs.replace(self._anchors, crls=self.crls.current())
+
+    @property
+    def _issuing(self) -> Anchors:
+        """The anchors with the own authority, which signs no contracts."""
+        return msgspec.structs.replace(self.anchors, issuers=(*self._anchors.issuers, *self._own))
 
     async def ask(self, question: Question) -> tuple[bytes | None, str]:
         """Return the first trusted answer, else the last one, else None and why there is none (C07.FR.05).
@@ -115,7 +135,7 @@ class CertificateStatus:
 
         Raises RevocationError when there is none, CertificateError for invalid hashes or unknown issuers.
         """
-        question = question_about(data, self.anchors)
+        question = question_about(data, self._issuing)
         why = RevocationError(self._nobody(question.places), reason="refused")
         for url in self._places(question.places, "OCSP"):
             try:
@@ -130,7 +150,7 @@ class CertificateStatus:
     async def find(self, data: CertificateHashData, source: str, urls: Sequence[str]) -> StatusFinding:
         """Return the status from the first trusted source of a certificate (M07)."""
         try:
-            question = question_about(data, self.anchors)
+            question = question_about(data, self._issuing)
         except CertificateError:
             return FAILED
         for url in self._places(urls, source):
@@ -155,7 +175,7 @@ class CertificateStatus:
     def _places(self, urls: Sequence[str], source: str) -> list[str]:
         """Return the URLs to ask: the configured responder first, then those from a station, if allowed."""
         first = [self._config.ocsp_responder] if source == "OCSP" and self._config.ocsp_responder else []
-        named = [url for url in urls if may_ask(url, self._config.status_urls)]
+        named = [url for url in urls if may_ask(url, self._allowed)]
         return [*first, *named][:_MAX_PLACES]
 
     async def _get(

@@ -10,6 +10,7 @@ from aiohttp import web
 from cryptography import x509
 from cryptography.x509 import ocsp
 
+from csms.config import StationAuthority
 from csms.contracts.pool import ContractPool
 from csms.station_security import work as service
 from pki_tools.tree import PkiTree
@@ -24,6 +25,7 @@ from v2g.io.tls.revocation import ask
 from v2g.iso15118.d20.installation import SCHEMA_VERSION
 from v2g.ocpp.routes import Version
 from v2g.pki.ocsp import ocsp_request_data
+from v2g.pki.reference import KeyReference
 
 CS = "CS-V2G-0001"
 HASH = {"hashAlgorithm": "SHA256", "issuerNameHash": "aa" * 32, "issuerKeyHash": "bb" * 32, "serialNumber": "1f"}
@@ -102,6 +104,22 @@ async def test_nothing_that_a_station_names_is_asked_unless_it_is_allowed(backen
             answer = await (await csms.booted()).call("GetCertificateStatus", asked)
             assert (answer["status"], server.asked) == ("Failed", 0)
             assert answer["statusInfo"]["additionalInfo"].startswith(f"{server.url} may not be asked: set trust.")
+
+
+async def test_a_station_may_ask_about_what_the_authority_here_has_issued(backend: Start, pki: PkiTree) -> None:
+    """Its CA and its responder are known, without being among `trust.issuers` and `status_urls`."""
+    async with responder(pki) as server:
+        mine = StationAuthority(
+            chain=pki.path("mo/sub2.pem"), key=KeyReference.of(pki.path("mo/sub2.key")), ocsp_url=server.url
+        )
+        asked = {"ocspRequestData": {**hashes_of(pki), "responderURL": server.url}}
+        for authority, status in ((mine, "Accepted"), (None, "Failed")):
+            async with backend(v2g_ca=authority) as csms:
+                answer = await (await csms.booted()).call("GetCertificateStatus", asked)
+                assert answer["status"] == status
+                failed = [each.data["reason"] for each in csms.events.named("certificate_status_failed")]
+                assert failed == ([] if authority is not None else ["unknown_root"])
+        assert server.asked == 1
 
 
 async def test_the_status_of_a_chain_by_responder_and_list(backend: Start, pki: PkiTree, tmp_path: Path) -> None:
