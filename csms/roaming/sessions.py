@@ -485,7 +485,7 @@ def _signed_data(connection: Connection, transaction: Transaction) -> CdrSignedD
                 plain = base64.b64decode(data, validate=True).decode("ascii", "replace")
             except ValueError:
                 plain, data = data, base64.b64encode(data.encode()).decode()
-            if len(data) > 5000 or len(found) >= _MOST_SIGNED:
+            if len(data) > 5000:
                 continue
             method = "OCMF" if "OCMF|" in plain else method or signed.get("encodingMethod", "")[:36]
             payload = plain.split("|")[1] if plain.startswith("OCMF|") and plain.count("|") >= 2 else plain
@@ -495,7 +495,10 @@ def _signed_data(connection: Connection, transaction: Transaction) -> CdrSignedD
     if not found:
         return None
     key = _der(_meter_key(connection, transaction) or key or "") or None
-    return CdrSignedData(encoding_method=method or "unknown", public_key=key, signed_values=tuple(found.values()))
+    values = tuple(found.values())
+    if len(values) > _MOST_SIGNED:  # those of begin and end prove the energy
+        values = values[: _MOST_SIGNED // 2] + values[-_MOST_SIGNED // 2 :]
+    return CdrSignedData(encoding_method=method or "unknown", public_key=key, signed_values=values)
 
 
 def _meter_key(connection: Connection, transaction: Transaction) -> str:

@@ -450,6 +450,28 @@ async def test_a_corrected_cost_is_credited_and_billed_again_in_order(roaming: R
     assert second["total_cost"] == {"excl_vat": 5, "incl_vat": 5.95}
 
 
+async def test_a_cdr_has_the_signed_values_of_begin_and_end_of_many(roaming: Roaming) -> None:
+    """With one each minute it had those of the first 100 minutes: they proved less energy than was billed."""
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", {**TOKEN, "whitelist": "ALWAYS"})
+    station, token = await roaming.backend.booted(), {"idToken": "04A1B2C3", "type": "ISO14443"}
+    charging = Charging(roaming.backend, station)
+
+    def signed(number: int) -> dict[str, str]:
+        data = base64.b64encode(f"OCMF|{{}}|{number}".encode()).decode()
+        return {"signedMeterData": data, "signingMethod": "", "encodingMethod": "OCMF", "publicKey": ""}
+
+    await charging.event("Started", "Authorized", token=token, context="Transaction.Begin", signed=signed(0))
+    for number in range(1, 120):
+        charging.wh += 100
+        await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic", signed=signed(number))
+    await charging.event("Ended", "StopAuthorized", stopped="Local", context="Transaction.End", signed=signed(120))
+    values = (await roaming.partner.sent("POST", "/cdrs"))["signed_data"]["signed_values"]
+    sent = [int(base64.b64decode(each["signed_data"]).decode().rpartition("|")[2]) for each in values]
+    assert sent == [*range(50), *range(71, 121)]
+    assert [values[0]["nature"], values[-1]["nature"]] == ["Start", "End"]
+
+
 async def test_what_is_rejected_after_it_was_billed_is_credited(roaming: Roaming) -> None:
     """Its driver paid for what the operator had rejected for good; released by new evidence, it is billed again."""
     await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
