@@ -51,6 +51,9 @@ class Charger:
     def states(self, peer: str) -> list[object]:
         return [each.data["state"] for each in self.events if each.name == "eebus_peer" and each.data["ski"] == peer]
 
+    def refused(self) -> list[object]:
+        return [each.data["reason"] for each in self.events if each.name == "eebus_refused"]
+
 
 @contextlib.asynccontextmanager
 async def running(folder: Path, **config: Any) -> AsyncIterator[Charger]:
@@ -167,6 +170,8 @@ async def test_strangers_and_noise_are_shut_out(tmp_path: Path) -> None:
         with pytest.raises((ssl.SSLError, OSError)):
             async with connect(f"wss://127.0.0.1:{port}/", ssl=context):
                 raise AssertionError("without a certificate")
+        await until(lambda: len(charger.refused()) == 2)  # the first one said no TLS
+        assert "peer did not return a certificate" in str(charger.refused()[1])
         context.load_cert_chain(tmp_path / "box" / CERTIFICATE, tmp_path / "box" / KEY)
         with pytest.raises(InvalidStatus):
             async with connect(f"wss://127.0.0.1:{port}/", ssl=context):

@@ -189,7 +189,12 @@ class EebusNode:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: str) -> None:
         with contextlib.suppress(TlsError, TransportError, OSError):
-            stream, ski = await self._secure(reader, writer, server=True)
+            try:
+                stream, ski = await self._secure(reader, writer, server=True)
+            except TlsError as error:
+                reason = printable(str(error))[:200]
+                self.observe(Observe("power", "eebus_refused", {"address": address, "reason": reason}))
+                return
             if ski in self.trusted:
                 self._calls.give(address)
             protocol = ServerProtocol(subprotocols=[SUBPROTOCOL], max_size=MOST_BYTES + 1)
