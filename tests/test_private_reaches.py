@@ -12,7 +12,7 @@ TESTS = Path(__file__).parent
 MOST = 35
 """Places that do: only ever fewer. Some plant a fault that a judge has to find, some drive a package of others."""
 
-PUBLIC = {"_asdict", "_exit", "_fields", "_make", "_mapping", "_replace"}
+PUBLIC = {"_asdict", "_clear", "_exit", "_fields", "_make", "_mapping", "_replace", "_run_exitfuncs"}
 """Names of Python and SQLAlchemy that are public nevertheless."""
 
 _PERHAPS = re.compile(r"(?<!\bself)(?<!\bcls)\._")

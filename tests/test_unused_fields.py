@@ -38,6 +38,8 @@ WHOLE: Final = {
 """Modules and classes that are written or printed with all their fields."""
 
 NAMED: Final = {
+    "csms/fleets/rules.py::FleetBid": "answers of the HTTP API show its amounts as money, by their names",
+    "v2g/energy/dispatch/flexibility.py::Bid": "as those of a FleetBid",
     "csms/config.py::Retention": "read by the names of what is retained",
     "v2g/iso15118/engine/quirks.py::Quirk": "the page of quirks shows them",
 }

@@ -45,7 +45,8 @@ def _kind(case: Case) -> str:
 
 
 def _groups() -> list[tuple[str, list[Case]]]:
-    cases = sorted((case for family in FAMILIES for case in evcc_cases(family) if case.charger_scripts), key=_kind)
+    scripted = (case for family in FAMILIES for case in evcc_cases(family) if case.charger_scripts)
+    cases = sorted((case for case in scripted if case.group != "DER"), key=_kind)  # those below have their vehicles
     return [(key, list(some)) for key, some in groupby(cases, _kind)]
 
 

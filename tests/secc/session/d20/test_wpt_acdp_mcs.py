@@ -14,7 +14,7 @@ from v2g.energy.limits import SITE, GridResponse, Limit
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.messages import acdp, wpt
 from v2g.iso15118.d20.messages import wpt_positioning as place
-from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g.iso15118.d20.messages.common_messages import Authorization, ChargeProgress
 from v2g.iso15118.d20.messages.common_types import Processing
 from v2g.iso15118.engine.sequence import State, accepts
 from v2g.iso15118.engine.v2gtp import PayloadType
@@ -194,7 +194,11 @@ def test_what_lies_on_the_coil_for_too_long_ends_the_session_by_its_name(make_be
         bench.pass_time(0.4)
         status = bench.go("WPT_ChargeLoopReq").evse_status
     assert status.evse_notification.value == "Terminate"
-    assert bench.session._stop_reason == "living_object"
+    bench.send(bench.ask("PowerDeliveryReq", charge_progress=ChargeProgress.Stop))
+    bench.fact(ports.ContactorState(closed=False))
+    bench.go("SessionStopReq")
+    (closed,) = bench.commands(ports.CloseJournal)
+    assert closed.reason == "living_object"
 
 
 @pytest.mark.parametrize("state", [State.WPT_FINE_POSITIONING, State.WPT_PAIRING, State.WPT_ALIGNMENT_CHECK])
