@@ -1,6 +1,7 @@
 """Our vehicle passes every case for vehicles; vehicles with one thing wrong fail in that, and in nothing else."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain, groupby, islice
 from typing import Any, Final
 
@@ -21,10 +22,16 @@ from v2g.exi.declare import schema_of
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import CHARTS, Family
 from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages import schedules as sched
 from v2g.iso15118.d20.messages.certificates import ContractCertificateChain, SubCertificates
 from v2g.iso15118.d20.messages.common_messages import AuthorizationSetupRes, MeteringConfirmationReq
 from v2g.iso15118.d20.messages.common_types import MessageHeader
-from v2g.iso15118.d20.messages.dc import DC_ChargeLoopRes
+from v2g.iso15118.d20.messages.dc import (
+    DC_ChargeLoopReq,
+    DC_ChargeLoopRes,
+    DC_ChargeParameterDiscoveryReq,
+    Scheduled_DC_CLReqControlMode,
+)
 from v2g.iso15118.d20.schemas import AC_DER_IEC, DC
 from v2g.iso15118.d20.timing import MESSAGES
 from v2g.iso15118.engine import app_protocol as app
@@ -303,6 +310,59 @@ def test_a_pilot_that_nobody_measures_is_not_judged(pki: PkiTree) -> None:
     result = rig.run(case)
     assert result.verdict is Verdict.NOT_APPLICABLE
     assert result.found == "the control pilot is not measured"
+
+
+def of_schedules(request: cm.ScheduleExchangeReq, **changes: Any) -> cm.ScheduleExchangeReq:
+    needs = request.dynamic_se_req_control_mode
+    assert needs is not None
+    changed = msgspec.structs.replace(needs, **changes)
+    return msgspec.structs.replace(request, dynamic_se_req_control_mode=changed)
+
+
+def of_schedule(request: cm.PowerDeliveryReq) -> cm.PowerDeliveryReq:
+    """Give a profile for a schedule, if any."""
+    if request.ev_power_profile is None:
+        return request
+    chosen = sched.Scheduled_EVPPTControlMode(selected_schedule_tuple_id=77)
+    modes = {"dynamic_evppt_control_mode": None, "scheduled_evppt_control_mode": chosen}
+    profile = msgspec.structs.replace(request.ev_power_profile, **modes)
+    return msgspec.structs.replace(request, ev_power_profile=profile)
+
+
+def of_limits(request: DC_ChargeParameterDiscoveryReq) -> DC_ChargeParameterDiscoveryReq:
+    mode = msgspec.structs.replace(request.dc_cpd_req_energy_transfer_mode, ev_minimum_voltage=number(990))
+    return msgspec.structs.replace(request, dc_cpd_req_energy_transfer_mode=mode)
+
+
+def of_loop(request: DC_ChargeLoopReq) -> DC_ChargeLoopReq:
+    targets = {"ev_target_current": number(5), "ev_target_voltage": number(350)}
+    mode = Scheduled_DC_CLReqControlMode(**targets)
+    return msgspec.structs.replace(request, cl_req_control_mode=mode)
+
+
+@pytest.mark.requirement("R16")
+@pytest.mark.parametrize(
+    ("name", "change", "found"),
+    [
+        ("ScheduleExchangeReq", partial(of_schedules, minimum_soc=90, target_soc=10), "states a MinimumSOC of 90 %"),
+        ("ScheduleExchangeReq", partial(of_schedules, ev_maximum_energy_request=number(0)), " Wh, 0 Wh, least to most"),
+        ("DC_ChargeParameterDiscoveryReq", of_limits, "states EVMinimumVoltage 990 above its maximum"),
+        ("PowerDeliveryReq", of_schedule, "states its power profile in another control mode"),
+        ("DC_ChargeLoopReq", of_loop, "states Scheduled_DC_CLReqControlMode in its loop"),
+    ],
+    ids=["soc", "energies", "limits", "profile", "loop"],
+)
+def test_a_vehicle_that_contradicts_itself_is_noticed(
+    pki: PkiTree, name: str, change: Callable[[Any], Any], found: str
+) -> None:
+    class Changed(VehicleSession):
+        def _send(self, message: Any, *more: Any, **options: Any) -> None:
+            super()._send(change(message) if type(message).__name__ == name else message, *more, **options)
+
+    (case,) = chosen(evcc_cases(Family.DC), ["RUN-DC-EIM"])
+    result = EvccRig(pki, Family.DC, kind=Changed).run(case)
+    assert result.verdict is Verdict.FAIL, result
+    assert found in result.found
 
 
 @pytest.mark.parametrize(

@@ -364,7 +364,8 @@ def judge(case: Case, seen: list[Seen]) -> tuple[Verdict, str]:
             if late and not _wrong_time(expect, each, MEASURING_S + each.late_s):
                 return Verdict.INCONCLUSIVE, _own_fault(late, each)
             if (late or expect.reaches) and not excused:
-                before = _listed(fact for fact in each.facts if fact.startswith(WRONG))
+                forbidden = (f"{WRONG}*", *expect.no_facts)
+                before = _listed(fact for fact in each.facts if any(fnmatchcase(fact, one) for one in forbidden))
                 return Verdict.FAIL, ", ".join(filter(None, (late, before, each.trouble)))
             return Verdict.INCONCLUSIVE, each.trouble or each.summary
         complained = complaint(expect, each)

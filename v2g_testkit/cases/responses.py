@@ -21,13 +21,15 @@ from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import PublicKey
 from v2g_testkit.cases import der
 from v2g_testkit.cases.known import number
-from v2g_testkit.cases.quantities import amount
+from v2g_testkit.cases.quantities import amount, limits
 from v2g_testkit.cases.scripted_charger import Fields, ScriptedResponses
 
 _SERVICES: Final = {Family.AC: (ServiceId.AC, ServiceId.AC_BPT), Family.DC: (ServiceId.DC, ServiceId.DC_BPT)}
 _NAMESPACES: Final = {Family.AC: AC.uri, Family.DC: DC.uri}
 _POWER_W: Final = 11_000
 _DYNAMIC, _SCHEDULED = 2, 1
+_TUPLE: Final = 1
+"""Id of the only schedule that is offered."""
 
 
 class Responses(ScriptedResponses):
@@ -142,6 +144,7 @@ class Responses(ScriptedResponses):
     def _ScheduleExchangeReq(self, request: cm.ScheduleExchangeReq) -> Fields:
         if (request.scheduled_se_req_control_mode is not None) != self.scheduled:
             self.facts.append("states its needs in another control mode than it has selected")
+        self._check_needs(request.scheduled_se_req_control_mode or request.dynamic_se_req_control_mode)
         processing = {"evse_processing": self._ongoing_once("ScheduleExchangeReq")}
         if not self.scheduled:
             return processing | {"dynamic_se_res_control_mode": sched.Dynamic_SEResControlMode()}
@@ -158,11 +161,37 @@ class Responses(ScriptedResponses):
             ),
         )
         charging = sched.ChargingSchedule(power_schedule=schedule, price_level_schedule=levels)
-        one = sched.ScheduleTuple(schedule_tuple_id=1, charging_schedule=charging)
+        one = sched.ScheduleTuple(schedule_tuple_id=_TUPLE, charging_schedule=charging)
         mode = sched.Scheduled_SEResControlMode(schedule_tuple=(one,))
         return processing | {"scheduled_se_res_control_mode": mode}
 
+    def _check_needs(self, needs: Any) -> None:
+        """Record needs that contradict themselves [V2G20-1290], [V2G20-1366], [V2G20-1640]."""
+        names = ("ev_minimum_energy_request", "ev_target_energy_request", "ev_maximum_energy_request")
+        energies = [amount(each) for name in names if (each := getattr(needs, name, None)) is not None]
+        if energies != sorted(energies):
+            self.facts.append(f"states energies of {', '.join(f'{each:g} Wh' for each in energies)}, least to most")
+        least, wanted = getattr(needs, "minimum_soc", None), getattr(needs, "target_soc", None)
+        if least is not None and wanted is not None and least > wanted:
+            self.facts.append(f"states a MinimumSOC of {least} %, its TargetSOC is {wanted} %")
+
+    def _check_mode(self, mode: Element) -> None:
+        """Record a loop in another control mode or direction than is selected."""
+        both = self.service == _SERVICES[self.family][1]
+        direction = "DER_" if self.der else "BPT_" if both else ""
+        control = "Scheduled" if self.scheduled else "Dynamic"
+        wanted = f"{direction}{control}_{self.family.value}_CLReqControlMode"
+        if (name := type(mode).__name__) != wanted and self.service:
+            self.facts.append(f"states {name} in its loop, that of the selected service is {wanted}")
+
     def _PowerDeliveryReq(self, request: cm.PowerDeliveryReq) -> Fields:
+        profile = request.ev_power_profile
+        if profile is not None:
+            chosen = profile.scheduled_evppt_control_mode
+            if (chosen is not None) != self.scheduled:
+                self.facts.append("states its power profile in another control mode than it has selected")
+            elif chosen is not None and chosen.selected_schedule_tuple_id != _TUPLE:
+                self.facts.append(f"selects schedule {chosen.selected_schedule_tuple_id}, which was not offered")
         if request.charge_progress is cm.ChargeProgress.Stop:
             self.voltage = self.current = 0.0
         return {}
@@ -205,6 +234,7 @@ class Responses(ScriptedResponses):
         asked = request.dc_cpd_req_energy_transfer_mode
         both = isinstance(asked, dc.BPT_DC_CPDReqEnergyTransferMode)
         self._check_direction(both=both)
+        self.facts += [f"states {each}" for each in limits(asked) if "above" in each]
         if not both:
             return {"dc_cpd_res_energy_transfer_mode": dc.DC_CPDResEnergyTransferMode(**charge)}
         discharge = {
@@ -227,6 +257,7 @@ class Responses(ScriptedResponses):
         return {"evse_present_voltage": number(self.voltage)}
 
     def _DC_ChargeLoopReq(self, request: dc.DC_ChargeLoopReq) -> Fields:
+        self._check_mode(request.cl_req_control_mode)
         return {
             "meter_info": iso.MeterInfo(meter_id="CONFORM", charged_energy_reading_wh=self.energy_wh),
             "evse_present_current": number(self.current),
@@ -287,6 +318,7 @@ class Responses(ScriptedResponses):
         target = _phases("evse_target_active_power", 1_000)
         asked = request.cl_req_control_mode
         out = getattr(asked, "ev_maximum_discharge_power", None)
+        self._check_mode(asked)
         if self.demands not in ("", "good") and out is not None and amount(out):
             self.facts.append(der.FEEDS)
         match asked:
