@@ -155,6 +155,7 @@ class DerClient:
         self._poll_ms = self._send_ms = 0
         self._unreadable: tuple[str, ...] = ()
         self._skewed = self._unsendable = self._unreported = ""
+        self._named_skew_s = 0
         self._capability_path = "" if config.profile == "csip-aus" else server.path
         self._rated: tuple[str, ...] = ()
         self._condition: tuple[bool, bool, int] | None = None
@@ -267,11 +268,14 @@ class DerClient:
             node = await self._server.resource(path, "Time")
             skew_s = current_time_of(node) - self._services.clock.utc_ms() // 1000
         except (AnswerError, CodecError) as error:
-            self._skewed = f"the server's time: {error}"
+            self._skewed, self._named_skew_s = f"the server's time: {error}", 0
             return
         self._memory.offset_s = skew_s
-        ahead = f"the server's clock is {abs(skew_s)} s {'ahead of' if skew_s > 0 else 'behind'} ours"
-        self._skewed = f"{ahead}: its events follow it" if abs(skew_s) > _MOST_SKEW_S else ""
+        if abs(skew_s) <= _MOST_SKEW_S:
+            self._skewed, self._named_skew_s = "", 0
+        elif abs(skew_s - self._named_skew_s) > _MOST_SKEW_S:  # by less it varies with each answer
+            ahead = f"the server's clock is {abs(skew_s)} s {'ahead of' if skew_s > 0 else 'behind'} ours"
+            self._skewed, self._named_skew_s = f"{ahead}: its events follow it", skew_s
 
     async def _device(self, path: str) -> EndDevice:
         devices, _ = readable(await self._server.items(path, "EndDevice"), end_device_of) if path else ((), ())
