@@ -16,7 +16,6 @@ import msgspec
 
 from v2g.errors import CertificateError, ConfigError, KeyAccessError, StoreError, V2GError
 from v2g.io.keys.pins import read_pin
-from v2g.iso15118.d20.envelope import to_field
 from v2g.iso15118.engine.contracts import Contract, read_pcid
 from v2g.pki.certificates import emaid_of, key_kind, load_certificate
 from v2g.pki.conformity import refusal
@@ -92,6 +91,8 @@ class ContractPool:
         if leaf.public_key() != key.public_key():
             raise KeyAccessError("the key does not match the contract certificate")
         if key_kind(leaf) is KeyKind.ED448:
+            from v2g.iso15118.d20.envelope import to_field  # loads the messages of a session, which few back ends need
+
             to_field(key)
         emaid, folder = emaid_of(leaf), self._vehicle(read_pcid(pcid))
         path = folder / _file_name(emaid, chain[0])

@@ -165,7 +165,7 @@ class Responses(ScriptedResponses):
         mode = sched.Scheduled_SEResControlMode(schedule_tuple=(one,))
         return processing | {"scheduled_se_res_control_mode": mode}
 
-    def _check_needs(self, needs: Any) -> None:
+    def _check_needs(self, needs: Element | None) -> None:
         """Record needs that contradict themselves [V2G20-1290], [V2G20-1366], [V2G20-1640]."""
         names = ("ev_minimum_energy_request", "ev_target_energy_request", "ev_maximum_energy_request")
         energies = [amount(each) for name in names if (each := getattr(needs, name, None)) is not None]
