@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.grid_signal import (
     QUARTER_MS,
+    ConnectionPoint,
     ExportSignal,
     PriceSignal,
     Tariff,
@@ -202,3 +203,25 @@ def test_a_signal_without_slots_has_no_integer_prices_and_a_slot_that_is_none_is
     assert not has_integer_prices(msgspec.json.encode(SIGNAL | {"slots": []}))
     with pytest.raises(CodecError, match=r"\$\.slots\[0\]"):
         parse_grid_signal(msgspec.json.encode(SIGNAL | {"slots": ["0.30"]}))
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ({}, "all"),
+        ({"site": "depot"}, "site depot"),
+        ({"site": "depot", "feeder": "north"}, "feeder depot/north"),
+        ({"station_id": "CS-1", "evse_id": 2}, "EVSE CS-1/2"),
+        ({"feeder": "north"}, None),
+        ({"station_id": "CS-1"}, None),
+        ({"evse_id": 2}, None),
+        ({"station_id": "CS-1", "evse_id": 2, "site": "depot"}, None),
+        ({"station_id": "CS-1", "evse_id": 2, "feeder": "north"}, None),
+    ],
+)
+def test_a_connection_point_is_one_place(names: dict[str, Any], said: str | None) -> None:
+    if said is None:
+        with pytest.raises(ValueError, match=r"connection point|feeder"):
+            ConnectionPoint(**names)
+    else:
+        assert str(ConnectionPoint(**names)) == said

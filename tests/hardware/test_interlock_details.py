@@ -519,3 +519,15 @@ def test_the_lamp_says_charging_while_the_contactor_is_closed_and_red_first() ->
     lock.fault("over_temperature", 3.0, active=False)
     lock.feedback(3.0, closed=False)
     assert lock.light == "red"  # it was closed for too long
+
+
+def test_it_is_vacant_while_nobody_is_plugged_in_or_authorised() -> None:
+    lock = Interlock(InterlockConfig(pilot=True, latch=False))
+    assert lock.vacant, "the pilot has not been read yet"
+    lock.pilot(A, 0.0)
+    assert lock.vacant
+    lock.pilot(B, 0.0)
+    assert not lock.vacant
+    lock.pilot(A, 0.0)
+    lock.permit(0.0, allowed=True)
+    assert not lock.vacant

@@ -1,11 +1,11 @@
-"""Profiles that carry set-points, and what a station reports of controls of distributed energy resources."""
+"""Set-points, profiles that carry them, and what a station reports of controls of distributed energy resources."""
 
 from typing import Any
 
 import msgspec
 import pytest
 
-from csms.dispatch.rules import dispatch_profile, reported, setpoint_update
+from csms.dispatch.rules import Order, Orders, dispatch_profile, reported, setpoint_update
 from tests.together import together
 from v2g import typed_json
 from v2g.ocpp.messages.der_control import MEMBERS, ReportDERControlRequest
@@ -64,3 +64,33 @@ def test_a_report_has_each_control_as_it_was_set(default: bool, superseded: bool
         assert (control.is_default, old) == ((True, False) if fixed else (default, superseded))
         value = POINTS if name == "curve" else VALUES[name]
         assert msgspec.to_builtins(control)[name].items() >= value.items()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "meet"),
+    [
+        ({}, {}, True),
+        ({"stations": {"A"}}, {}, True),
+        ({"stations": {"A"}}, {"stations": {"A", "B"}}, True),
+        ({"stations": {"A"}}, {"stations": {"B"}}, False),
+        ({"stations": {"A"}, "evses": {"A/1"}}, {"stations": {"A"}}, True),
+        ({"stations": {"A"}, "evses": {"A/1"}}, {"stations": {"B"}}, False),
+        ({"stations": {"A"}, "evses": {"A/1"}}, {"stations": {"A"}, "evses": {"A/2"}}, False),
+        ({"stations": {"A"}, "evses": {"A/1", "A/2"}}, {"evses": {"A/2"}}, True),
+    ],
+)
+def test_set_points_meet_where_both_may_be_for_a_vehicle(one: Any, other: Any, meet: bool) -> None:
+    first, second = (
+        Order(
+            setpoint_w=1, frequency=False, pull_s=None, until_ms=1,
+            **{name: None if name not in places else frozenset(places[name]) for name in ("stations", "evses")},
+        )
+        for places in (one, other)
+    )  # fmt: skip
+    assert first.meets(second) is second.meets(first) is meet
+    assert [first.concerns(each) for each in ("A", "B")] == [True, "stations" not in one]
+    assert (first.parts, first.fleet, first.planned_w, str(first.connection_point)) == (None, "", 0, "all")
+
+
+def test_a_node_that_has_begun_is_unsure_of_nothing() -> None:
+    assert (Orders().unsure, Orders().noted_ms) == (set(), 0)

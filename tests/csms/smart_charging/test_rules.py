@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from csms.dispatch.rules import Order, Orders
 from csms.smart_charging.rules import (
     TRANSACTION_PROFILE,
     Needs,
@@ -303,33 +302,7 @@ def test_profiles_of_other_times_may_stand_beside_each_other(
         check_distinct([(1, first)], 1, second, NOW)
 
 
-# -- set-points, and what stations can do
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "meet"),
-    [
-        ({}, {}, True),
-        ({"stations": {"A"}}, {}, True),
-        ({"stations": {"A"}}, {"stations": {"A", "B"}}, True),
-        ({"stations": {"A"}}, {"stations": {"B"}}, False),
-        ({"stations": {"A"}, "evses": {"A/1"}}, {"stations": {"A"}}, True),
-        ({"stations": {"A"}, "evses": {"A/1"}}, {"stations": {"B"}}, False),
-        ({"stations": {"A"}, "evses": {"A/1"}}, {"stations": {"A"}, "evses": {"A/2"}}, False),
-        ({"stations": {"A"}, "evses": {"A/1", "A/2"}}, {"evses": {"A/2"}}, True),
-    ],
-)
-def test_set_points_meet_where_both_may_be_for_a_vehicle(one: Any, other: Any, meet: bool) -> None:
-    first, second = (
-        Order(
-            setpoint_w=1, frequency=False, pull_s=None, until_ms=NOW,
-            **{name: None if name not in places else frozenset(places[name]) for name in ("stations", "evses")},
-        )
-        for places in (one, other)
-    )  # fmt: skip
-    assert first.meets(second) is second.meets(first) is meet
-    assert [first.concerns(each) for each in ("A", "B")] == [True, "stations" not in one]
-    assert (first.parts, first.fleet, first.planned_w, str(first.connection_point)) == (None, "", 0, "all")
+# -- what stations can do
 
 
 def test_what_a_station_lacks_is_forgotten_with_its_firmware() -> None:
@@ -347,4 +320,3 @@ def test_what_a_station_lacks_is_forgotten_with_its_firmware() -> None:
         abilities.forget("A", firmware_changed=changed)
         assert (abilities.is_read("A"), abilities.is_whole("A")) == (False, False)
         assert abilities.has("A", "GetTariffs") is changed
-    assert (Orders().unsure, Orders().noted_ms) == (set(), 0)
