@@ -15,6 +15,7 @@ from csms.http.operations import Page, Reply, delete, get, post
 from csms.http.parameters import Paged, newest_first
 from csms.http.problems import ApiError, conflict, existing, missing
 from csms.sites import store as site_store
+from csms.sites.rules import site_of_stations
 from v2g.units import LAST_MS
 
 
@@ -119,7 +120,7 @@ async def read_alert_groups(call: Call) -> PresentAlerts:
     escalate_ms = tuple(1000 * each for each in call.services.config.alerts.escalate_s)
 
     def read(connection: Connection) -> PresentAlerts:
-        site_of = {each.station_id: site.id for site in site_store.all_sites(connection) for each in site.places}
+        site_of = site_of_stations(site_store.all_sites(connection))
         found = rows.present(connection, readable(call.caller), call.now_ms - RECENT_MS)
         return grouped(
             found,

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, insert, select
 from csms.fleets import store as fleets
 from csms.overview.rules import PowerPoint
 from csms.overview.tables import power_course
-from csms.sites.rules import Site
+from csms.sites.rules import Site, site_of_stations
 from csms.stations.tables import connectors
 from csms.transactions.powers import FRESH_MS, connection_readings, powers
 from v2g.energy.conductors import VOLTAGE
@@ -36,7 +36,7 @@ def now(
     now_ms: int,
 ) -> list[dict[str, Any]]:
     """Return the points of a time (UTC ms) as rows: of all stations ("") and of each site."""
-    site_of = {each.station_id: site.id for site in sites for each in site.places}
+    site_of = site_of_stations(sites)
     sums = {name: Counter[str]() for name in ("", *(each.id for each in sites))}
 
     def add(station_id: str, **values: int) -> None:

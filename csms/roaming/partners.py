@@ -368,7 +368,7 @@ def _data(answer: HttpAnswer, method: str, now_ms: int) -> object:
     try:
         wire.opened(answer.body)
     except OcpiError as error:
-        code, why = error.code, str(error) if error.http == 200 else ""  # a proxy's answer is no JSON
+        code, why = error.code, str(error) if error.http == 200 else ""  # a proxy's answer is not JSON
     wait = _wait_s(answer.headers.get("retry-after", ""), now_ms) if answer.status in (429, 503) else ""
     raise OcpiError(f"HTTP {answer.status} {why}".strip(), code=code, http=answer.status, hint=wait)
 

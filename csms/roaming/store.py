@@ -18,7 +18,7 @@ from v2g.ocpi.wire import ListQuery
 
 MOST_PARTNERS: Final = 200
 _AWAY_MS: Final = 300_000
-"""A partner that was not heard for so long was away: then what failed waits longer than others do."""
+"""A partner that was not seen for so long was away: then what failed waits longer than others do."""
 
 _partner: Final = roaming_partners.c
 

@@ -110,6 +110,11 @@ def homes(sites: Iterable[Site]) -> dict[str, list[str]]:
     return found
 
 
+def site_of_stations(sites: Iterable[Site]) -> dict[str, str]:
+    """Return the site of each station that has an EVSE in one."""
+    return {place.station_id: site.id for site in sites for place in site.places}
+
+
 class Known(msgspec.Struct, frozen=True, kw_only=True):
     """State of one EVSE: its open transaction, its vehicle's needs, and external limits (W) by source.
 

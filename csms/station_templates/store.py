@@ -11,6 +11,7 @@ from csms.db.bulk import delete_many, upsert_rows
 from csms.device_model.rules import VariableKey
 from csms.device_model.store import device_variables
 from csms.sites import store as site_store
+from csms.sites.rules import site_of_stations
 from csms.station_templates.rules import StationTemplate, TemplateBody, drift, place_of
 from csms.stations.tables import stations
 from v2g import typed_json
@@ -70,7 +71,7 @@ def remove_template(connection: sa.Connection, template_id: str) -> None:
 
 def group(connection: sa.Connection, of: StationTemplate) -> list[str]:
     """Return the stations that a template is for, of those that have connected, by identity."""
-    site_of = {place.station_id: site.id for site in site_store.all_sites(connection) for place in site.places}
+    site_of = site_of_stations(site_store.all_sites(connection))
     column = stations.c
     rows = connection.execute(
         sa.select(column.station_id, column.vendor, column.model).order_by(column.station_id)

@@ -12,6 +12,7 @@ from csms.http.operations import Page, get
 from csms.http.parameters import Paged, StationId, pages, shown
 from csms.http.problems import existing
 from csms.sites import store as site_store
+from csms.sites.rules import site_of_stations
 from csms.stations import store as rows
 from csms.stations.listed import ListedStation, everything
 from v2g.ocpp.quirks import QuirkName, quirks_of
@@ -101,7 +102,7 @@ async def list_every_station(call: Call) -> tuple[ListedStation, ...]:
     connected = call.services.connections.connected()
 
     def read(connection: Connection) -> list[ListedStation]:
-        site_of = {each.station_id: site.id for site in site_store.all_sites(connection) for each in site.places}
+        site_of = site_of_stations(site_store.all_sites(connection))
         return everything(connection, connected, site_of, call.stations)
 
     return tuple(await call.run(read))

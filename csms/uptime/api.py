@@ -65,7 +65,7 @@ class UptimeOfEvse(msgspec.Struct, frozen=True, kw_only=True):
     counts as outage and what was left out (ms), hours between and of outages on average (null without one), each.
 
     `attempts`: transactions that ended in the period; `charged`: those in which energy flowed, which is the success of
-    starts by ChargeX. A token that is rejected before a transaction is no attempt here.
+    starts by ChargeX. A token that is rejected before a transaction does not count as an attempt.
     """
 
     station_id: str
@@ -174,7 +174,7 @@ async def read_uptime_summary(call: Call, parameters: WhichUptime) -> UptimeSumm
         reaches_target=reached,
         attempts=attempts,
         charged=charged,
-        charged_percent=percent(Fraction(charged, attempts) if attempts else None),
+        charged_percent=_charged_percent(attempts, charged),
         back_end_percent=percent(1 - Fraction(away, seen_ms) if seen_ms > 0 else None),
     )
 
@@ -245,6 +245,10 @@ def _read(
     return found
 
 
+def _charged_percent(attempts: int, charged: int) -> str | None:
+    return percent(Fraction(charged, attempts) if attempts else None)
+
+
 def _shown(
     rules: UptimeRules, station_id: str, evse_id: int, found: Uptime, attempts: int, charged: int
 ) -> UptimeOfEvse:
@@ -262,6 +266,6 @@ def _shown(
         hours_of=round(sum(counting) / len(counting) / HOUR_MS, 3) if counting else None,
         attempts=attempts,
         charged=charged,
-        charged_percent=percent(Fraction(charged, attempts) if attempts else None),
+        charged_percent=_charged_percent(attempts, charged),
         outages=found.outages,
     )

@@ -133,7 +133,7 @@ async def test_a_partners_driver_charges_and_the_partner_gets_session_and_cdr(ro
 
 
 async def test_a_partners_driver_does_not_charge_where_no_location_is(roaming: Roaming) -> None:
-    """It charged for nothing: there was no session to bill, and nobody was told."""
+    """It charged for nothing: there was no session to bill, and nobody knew."""
     await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", {**TOKEN, "whitelist": "ALWAYS"})
     station, token = await roaming.backend.booted(), {"idToken": "04A1B2C3", "type": "ISO14443"}
 
