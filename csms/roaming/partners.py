@@ -59,10 +59,11 @@ MOST_ANSWER: Final = 16 * 1024 * 1024
 
 
 class Sent(NamedTuple):
-    """A partner's answer: its data in the inner form, and its headers."""
+    """A partner's answer: its data in the inner form, its headers, and its time by the partner's clock, if any."""
 
     data: object
     headers: Mapping[str, str]
+    at_ms: int | None
 
 
 class Partners:
@@ -335,7 +336,8 @@ class Partners:
             )  # fmt: skip
             if not 300 <= answer.status < 400 or joined(url, answer.headers.get("location", "")) != slashed(url):
                 break
-        return Sent(_data(answer, method, self.clock.utc_ms()), answer.headers)
+        data, at_ms = _opened(answer, method, self.clock.utc_ms())
+        return Sent(data, answer.headers, at_ms)
 
     async def known(self, partner_id: str) -> KnownPartner:
         """Return a registered partner. Raises OcpiError."""
@@ -359,11 +361,11 @@ def slashed(url: str) -> str:
     return (where[:-1] if where.endswith("/") else f"{where}/") + question + query
 
 
-def _data(answer: HttpAnswer, method: str, now_ms: int) -> object:
+def _opened(answer: HttpAnswer, method: str, now_ms: int) -> tuple[object, int | None]:
     if answer.ok and (answer.body or method == "GET"):
         return wire.opened(answer.body)
     if answer.ok:  # some have nothing to say about what they have taken
-        return None
+        return None, None
     code, why = 3001, ""
     try:
         wire.opened(answer.body)

@@ -113,35 +113,38 @@ async def _pull(services: Services, known: KnownPartner, module: str, *, again: 
     last = await services.store.read(rows.find_object, partner.partner_id, "pulls", module)
     if last is not None and _set_back(begun_ms, last):
         last = None
-    since_ms = 0 if last is None else last.updated_ms - _OVERLAP_MS
+    since_ms = 0 if last is None else max(0, last.updated_ms - _OVERLAP_MS)
     before = Pulled(asked_ms=begun_ms) if last is None else typed_json.decode(last.document, Pulled)
     again = before.refused_ms is not None and (again or begun_ms - before.asked_ms >= _AGAIN_MS)
     left = before
     if before.refused_ms is not None and again:
         since_ms, left = max(0, min(since_ms, before.refused_ms - _OVERLAP_MS)), Pulled(asked_ms=begun_ms)
     query = {"date_from": wire.moment(since_ms).strftime("%Y-%m-%dT%H:%M:%SZ")} if last or module == "sessions" else {}
-    count = 0
+    count, partners_ms = 0, begun_ms
     for _ in range(_MOST_READINGS):
-        count, left, moved = await _read(services, known, module, query, left, begun_ms)
+        count, left, moved, at_ms = await _read(services, known, module, query, left, begun_ms)
+        if at_ms is not None:  # its objects have times by its clock, which may be slow
+            partners_ms = min(partners_ms, at_ms)
         if not moved:
             break
-    await services.store.run(rows.put_object, _noted(partner.partner_id, module, begun_ms, left))
+    await services.store.run(rows.put_object, _noted(partner.partner_id, module, partners_ms, left))
     return count
 
 
 async def _read(
     services: Services, known: KnownPartner, module: str, query: dict[str, str], left: Pulled, begun_ms: int
-) -> tuple[int, Pulled, bool]:
-    """Read all pages of a list; return how many objects there were, what is left to be asked for again, and whether
-    one came on two pages: others may have been on none."""
+) -> tuple[int, Pulled, bool, int | None]:
+    """Read all pages of a list; return how many objects there were, what is left to be asked for again, whether one
+    came on two pages: others may have been on none, and when the first page came by the partner's clock."""
     partners, partner = services[Partners], known.partner
     base = partner.endpoint(module, "SENDER")
     offset, repeats, seen, before_it = 0, 0, set[str](), None
-    names, moved = set[str](), False
+    names, moved, at_ms = set[str](), False, None
     url = None if base is None else wire.page_url(base, query, offset, _PAGE)
     while url is not None and url not in seen and len(seen) < _MOST_PAGES:
         seen.add(url)
         answer = await partners.call(known, "GET", url, functional=module != "hubclientinfo")
+        at_ms = answer.at_ms if len(seen) == 1 else at_ms
         items = [] if answer.data is None else answer.data
         if not isinstance(items, list):
             raise OcpiError("its data is not a list", code=3001)
@@ -166,9 +169,9 @@ async def _read(
             url = wire.page_url(base, query, offset, _PAGE)
         repeats = repeats + 1 if items == before_it else 0
         if repeats == _MOST_REPEATS:  # the list has come to its end, or has no pages, whatever it says
-            return offset, left, False
+            return offset, left, False, at_ms
         before_it = items
-    return offset, left, moved
+    return offset, left, moved, at_ms
 
 
 def _name_of(item: dict[str, object]) -> str:

@@ -41,7 +41,11 @@ async def answer_transaction_event(
     """Store an event, once; check the token that it names (E01 to E13)."""
     services = context.services
     document = msgspec.json.encode(request)
-    event = _event(context.station_id, request, document)
+    event, id_token = _event(context.station_id, request, document), request.id_token
+    if id_token is None and request.trigger_reason == "RemoteStart":
+        id_token = await _started_for(context, request)
+        if id_token is not None:
+            event = msgspec.structs.replace(event, id_token=id_token.id_token, token_type=id_token.type)
     scale = services.clock.scale  # messages take real time
     waited_ms = round(LATE_MS * (scale - 1) + context.behind_s * 1000 * scale)
     arrival = EventArrival(event, document, services.clock.utc_ms(), waited_ms)
@@ -79,12 +83,24 @@ async def answer_transaction_event(
     total = await _total_cost(context, request, transaction, arrival.received_ms)
     if not transaction.active:
         services[Bookkeeper].look_again(context.station_id)
-    if request.id_token is None:
+    if id_token is None:
         limit = await _told(context, transaction, limit)
         return TransactionEventResponse(transaction_limit=limit, total_cost=total)
-    answer, begins = await _authorize(context, request.id_token, request, transaction)
+    answer, begins = await _authorize(context, id_token, request, transaction)
     limit = await _told(context, transaction, _left(answer, limit) if begins else limit)
     return TransactionEventResponse(id_token_info=token_info(answer), transaction_limit=limit, total_cost=total)
+
+
+async def _started_for(context: HandlerContext, request: TransactionEventRequest) -> IdToken | None:
+    """Return the token of the remote start that an event names: some stations leave it out, as the back end knows it,
+    and the transaction would have no driver (F01.FR.25, F02.FR.05)."""
+    if request.transaction_info.remote_start_id is None:
+        return None
+    number = small(request.transaction_info.remote_start_id)
+    start = await context.services.store.read(commands.find_start, number)
+    if start is None or start["station_id"] != context.station_id:
+        return None
+    return IdToken(id_token=start["id_token"], type=start["token_type"])
 
 
 async def _authorize(

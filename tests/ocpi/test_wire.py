@@ -161,7 +161,7 @@ def test_envelopes() -> None:
     assert body == (
         b'{"data":[{"a":1.10}],"status_code":1000,"status_message":"Success","timestamp":"2023-11-14T22:13:20Z"}'
     )
-    assert wire.opened(body) == wire.opened(b"\xef\xbb\xbf" + body) == [{"a": Decimal("1.10")}]
+    assert wire.opened(body) == wire.opened(b"\xef\xbb\xbf" + body) == ([{"a": Decimal("1.10")}], 1_700_000_000_000)
     with pytest.raises(OcpiError, match="2003 unknown") as error:
         wire.opened(b'{"status_code":"2003","status_message":"unknown"}')
     assert error.value.code == 2003

@@ -257,15 +257,19 @@ def envelope(data: object, now_ms: int, *, code: int = 1000, message: str = "") 
     return encode({**body, "status_code": code, "status_message": said, "timestamp": moment(now_ms)})
 
 
-def opened(body: bytes) -> object:
-    """Return the data of an answer. Raises OcpiError: with the partner's code where that reports an error."""
+def opened(body: bytes) -> tuple[object, int | None]:
+    """Return the data of an answer, and its time by the partner's clock (ms since 1970), if it says one. Raises
+    OcpiError: with the partner's code where that reports an error."""
     found = decode(body)
     code = found.get("status_code") if isinstance(found, dict) else None
     if not isinstance(found, dict) or not re.fullmatch(r"[0-9]{1,9}", str(code)):
         raise OcpiError("the answer has no status_code", code=3001)
     if not 1000 <= int(str(code)) < 2000:
         raise OcpiError(f"{code} {str(found.get('status_message') or '')[:200]}".strip(), code=int(str(code)))
-    return inner(found.get("data"))
+    at_ms = None
+    with contextlib.suppress(OcpiError):  # nothing else depends on it
+        at_ms = read_time(found.get("timestamp"))
+    return inner(found.get("data")), at_ms
 
 
 # -- credentials tokens

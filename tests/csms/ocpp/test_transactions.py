@@ -363,6 +363,25 @@ async def test_a_transaction_has_the_profile_of_the_remote_start_that_it_names(c
     assert matched.data.items() >= {"remote_start": started.remote_start_id, "known": True}.items()
 
 
+async def test_a_remote_start_gives_its_driver_to_a_transaction_that_names_none(csms: Backend) -> None:
+    """Some stations leave the token out: the back end sent it. That of another station's start is not taken."""
+    token = IdToken(id_token=VALID["idToken"], type=VALID["type"])
+    drivers = []
+    for station_id in ("CS-V2G-0001", "CS-V2G-0002"):
+        station = await csms.booted(station_id, "2.1")
+        station.answers["RequestStartTransaction"] = {"status": "Accepted"}
+        if not drivers:
+            started = await remote_control.start(csms.services, station.id, token, evse_id=1)
+        charging = Charging(csms, station)
+        await charging.plugged()
+        info = {"transactionId": charging.id, "remoteStartId": started.remote_start_id}
+        answer = await charging.event("Updated", "RemoteStart", extra={"transactionInfo": info})
+        stored = await csms.services.store.read(transactions.find, station.id, charging.id)
+        assert stored is not None
+        drivers.append((stored["id_token"], answer.get("idTokenInfo", {}).get("status")))
+    assert drivers == [(VALID["idToken"], "Accepted"), (None, None)]
+
+
 async def test_the_limit_of_a_remote_start_comes_before_an_operators(csms: Backend) -> None:
     """Each is for one answer: that to the event which names the start, and the next one."""
     station = await csms.booted(version="2.1")

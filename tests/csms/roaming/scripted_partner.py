@@ -28,6 +28,8 @@ class ScriptedPartner:
         self.bodies: list[tuple[str, str, Any]] = []
         self.takes = False
         """Whether it takes whatever it is sent."""
+        self.timestamp: str | None = "2100-01-01T00:00:00"
+        """Its clock, as its answers say it."""
         self.url = ""
 
     def offers(self, version: str = "2.2.1", modules: tuple[str, ...] = ("credentials", "locations")) -> None:
@@ -64,7 +66,8 @@ class ScriptedPartner:
                 status, data = partner.answers.get(self.path.partition("?")[0], unknown)
                 status, data = partner.once.pop(self.path, partner.answers.get(self.path, (status, data)))
                 code = str(partner.codes.get(self.path.partition("?")[0], 1000))
-                body = json.dumps({"data": data, "status_code": code, "timestamp": "2026-01-01T00:00:00"}).encode()
+                said = {"data": data, "status_code": code, "timestamp": partner.timestamp}
+                body = json.dumps(said).encode()
                 self.send_response(status)
                 if 300 <= status < 400:
                     self.send_header("Location", str(data))

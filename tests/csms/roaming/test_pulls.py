@@ -104,6 +104,19 @@ async def test_what_was_refused_is_asked_for_again_daily_and_when_people_ask(roa
     assert asked_from() > TOKEN["last_updated"][:10]
 
 
+@pytest.mark.parametrize("timestamp", ["2025-12-30T10:00:00Z", "2025-12-30T10:00:00", "never", None])
+async def test_what_is_new_is_asked_for_by_the_clock_of_a_partner_that_is_slow(
+    roaming: Roaming, timestamp: str | None
+) -> None:
+    """Its objects have their times by it: what changed since would be older than this back end's last question."""
+    partner = roaming.partner
+    partner.timestamp, partner.answers["/tokens"] = timestamp, (200, tokens("01"))
+    await pulled(roaming)
+    await pull_all(roaming.backend.services, "tnm")
+    asked = partner.requests[-1][1].partition("date_from=")[2][:10]
+    assert (asked == "2025-12-30") is (timestamp is not None and timestamp.startswith("2025"))
+
+
 async def test_a_list_that_leads_in_a_circle_or_away_ends(roaming: Roaming) -> None:
     partner, first = roaming.partner, "/tokens?offset=0&limit=100"
     partner.answers["/tokens"] = 200, tokens("01")
