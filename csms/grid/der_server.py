@@ -21,6 +21,8 @@ from v2g.xml_text import Node
 _ANSWER_S: Final = 20.0
 _PAGE: Final = 100
 MOST_ITEMS: Final = 2_000
+_REDIRECTIONS: Final = (301, 302, 307, 308)
+_MOST_REDIRECTIONS: Final = 3
 _MOST_PAGES: Final = 100
 _MOST_PATHS: Final = 5_000
 _AT_ONCE: Final = 8
@@ -204,6 +206,11 @@ class DerServer:
         if answer.status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE and body is not None and self._type == CONTENT_TYPE:
             self._type = "application/xml"
             answer = await self._request(method, path, body, accept)
+        for _ in range(_MOST_REDIRECTIONS):
+            there = self.path_of(answer.headers.get("location", ""), path) if answer.status in _REDIRECTIONS else ""
+            if not there.startswith("/") or there.startswith("//"):  # of another server: our certificate is not for it
+                break
+            answer = await self._request(method, there, body, accept)
         if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
             asked = answer.headers.get("retry-after", "")
             self._pause_s = min(_LONGEST_PAUSE_S, self._pause_s * 2 or _PAUSE_S)

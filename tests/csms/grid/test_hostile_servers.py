@@ -155,3 +155,37 @@ async def test_lists_of_2030_5_are_bounded_however_short_their_pages_are() -> No
         with pytest.raises((CodecError, TransportError), match="more than"):
             await server.items("/programs", "DERProgram")
         assert asked <= 100
+
+
+@pytest.mark.parametrize(
+    ("status", "location", "found"),
+    [
+        (301, "/here", True), (302, "here", True), (307, "{origin}/here", True), (308, "/again", True),
+        (301, "/moved", False), (301, "https://127.0.0.1:1/here", False), (301, "//127.0.0.1:1/here", False),
+        (301, None, False), (301, "http://[", False), (303, "/here", False),
+    ],
+)  # fmt: skip
+async def test_what_a_2030_5_server_has_moved_is_read_where_it_is(
+    status: int, location: str | None, found: bool
+) -> None:
+    """At the same server, whose redirections end; another one gets no request with the certificate of ours."""
+    asked = 0
+
+    async def answer(request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        if request.path == "/here":
+            return web.Response(body=b'<Time xmlns="urn:ieee:std:2030.5:ns"/>')
+        if request.path == "/again":
+            return web.Response(status=308, headers={"Location": "/here"})
+        headers = {} if location is None else {"Location": location.format(origin=url)}
+        return web.Response(status=status, headers=headers)
+
+    async with serving(answer) as url:
+        reading = DerServer(f"{url}/dcap", tls=None).read("/moved")
+        if found:
+            assert b"<Time" in await reading
+        else:
+            with pytest.raises(TransportError, match=str(status)):
+                await reading
+        assert asked <= 4
