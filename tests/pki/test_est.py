@@ -132,6 +132,13 @@ def test_what_was_not_requested_is_refused(pki: PkiTree) -> None:
     assert found.value.reason == "unknown_root"
 
 
+def test_the_clock_of_a_ca_may_be_ahead(pki: PkiTree) -> None:
+    """Its certificate is of use a little later; another one would have the same fault."""
+    begin = chain(pki)[0].not_valid_before_utc
+    assert taken(pki, chain(pki), at=begin - timedelta(minutes=5)) == taken(pki, chain(pki))
+    assert refused(pki, chain(pki), at=begin - timedelta(minutes=5, seconds=1)) == "not_yet_valid"
+
+
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [("120", 120), (" 120 ", 120), ("0", 5), ("99999999999", 3600), ("", 60), ("soon", 60), ("-3", 60), ("1e9", 60)],

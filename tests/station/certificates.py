@@ -32,6 +32,7 @@ class Authority:
         by: "Authority | None" = None,
         ca: bool = False,
         days: int = 30,
+        begin: datetime.datetime = NOW - DAY * 40,
         responder: str | bytes = "",
     ) -> x509.Certificate:
         """Sign a key."""
@@ -42,7 +43,7 @@ class Authority:
             .issuer_name(parent.name)
             .public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(NOW - DAY * 40)
+            .not_valid_before(begin)
             .not_valid_after(NOW + DAY * days)
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         )

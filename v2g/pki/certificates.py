@@ -21,6 +21,9 @@ from v2g.pki.profile import KeyKind
 MAX_PEM_BYTES: Final = 64 * 1024
 """Longest PEM text that is parsed."""
 
+CLOCK_SKEW: Final = timedelta(minutes=5)
+"""How far another machine's clock may be ahead of ours."""
+
 _MAX_DER_BYTES: Final = 16 * 1024
 _MIN_RSA_BITS: Final = 4096
 _LEAST_RSA_BITS: Final = 2048

@@ -18,9 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from cryptography.x509.oid import CRLEntryExtensionOID, ExtensionOID
 
 from v2g.errors import RevocationError
+from v2g.pki.certificates import CLOCK_SKEW
 from v2g.pki.conformity import extension, is_authority
 from v2g.pki.issue import Issuer, signature_hash
-from v2g.pki.ocsp import CLOCK_SKEW, SIGNATURE_HASHES
+from v2g.pki.ocsp import SIGNATURE_HASHES
 
 MAX_CRL_BYTES: Final = 1024 * 1024
 """Longest list that is parsed: about twenty thousand entries."""

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from v2g.errors import CertificateError, RefusedError
-from v2g.pki.certificates import key_kind, load_certificate
+from v2g.pki.certificates import CLOCK_SKEW, key_kind, load_certificate
 from v2g.pki.csr import load_csr
 from v2g.pki.paths import is_self_signed, signature_matches
 from v2g.pki.profile import MAX_INTERMEDIATES, Generation, KeyKind, Role
@@ -194,7 +194,7 @@ def issued_chain(
         _above(leaf, [each for each in others if each.subject != each.issuer]),
         roots,
         role=role,
-        at=at,
+        at=max(at, min(leaf.not_valid_before_utc, at + CLOCK_SKEW)),  # the CA's clock may be ahead
         generation=generation,
         interop=generation is Generation.ISO15118_2,
         crosses=rolled,  # a root's old key with its new one, and the other way around (RFC 7030 4.1.3)

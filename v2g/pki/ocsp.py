@@ -12,14 +12,11 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
 from v2g.errors import CertificateError, RevocationError
-from v2g.pki.certificates import extensions_of
+from v2g.pki.certificates import CLOCK_SKEW, extensions_of
 from v2g.pki.conformity import check_profile
 from v2g.pki.issue import Issuer, signature_hash
 from v2g.pki.paths import signature_matches
 from v2g.pki.profile import STAPLE_DAYS, Role
-
-CLOCK_SKEW: Final = timedelta(minutes=5)
-"""Tolerance for a responder's clock ahead of ours."""
 
 _OPEN_ENDED: Final = timedelta(hours=1)
 """How long an answer without nextUpdate counts: a newer one is always available then (RFC 6960 4.2.2.1)."""

@@ -6,7 +6,7 @@ bytes, DER in base64, as `openssl dgst -verify` checks it. The signer's certific
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Final, cast
 
 import msgspec
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from v2g import typed_json
 from v2g.errors import CertificateError, CodecError, RefusedError, SignatureError
-from v2g.pki.certificates import load_certificate
+from v2g.pki.certificates import CLOCK_SKEW, load_certificate
 from v2g.pki.crl import RevocationList
 from v2g.pki.issue import Issuer
 from v2g.pki.keys import PublicKey, raw_signature, sign_der, verify_signature
@@ -24,8 +24,6 @@ from v2g.pki.revocation import refuse_revoked
 from v2g.pki.verify import verify_chain
 
 MOST_ROOTS: Final = 500
-_SKEW: Final = timedelta(minutes=5)
-"""By how much a clock may lag."""
 
 
 class ListedRoot(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +89,7 @@ def read_trust_list(
         raise CodecError("not a trust list: times without time zone")
     if found.number < newest:
         raise RefusedError(f"list {found.number} is older than {newest}, which is known", reason="replayed")
-    if at + _SKEW < found.issued:
+    if at + CLOCK_SKEW < found.issued:
         raise RefusedError(f"list {found.number} is of the future: {found.issued:%Y-%m-%d}", reason="not_yet_valid")
     if at > found.next_update:
         raise RefusedError(f"list {found.number} has expired at {found.next_update:%Y-%m-%d %H:%MZ}", reason="expired")

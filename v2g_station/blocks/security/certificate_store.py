@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
@@ -16,7 +17,7 @@ from v2g import typed_json
 from v2g.ocpp.messages import certificates as ocpp
 from v2g.ocpp.messages.base import CertificateHashData, HashAlgorithm, Message, StatusInfo
 from v2g.ocpp.messages.security import CertificateSigningUse
-from v2g.pki.certificates import extensions_of
+from v2g.pki.certificates import CLOCK_SKEW, extensions_of
 from v2g_station.kernel.kernel import Handler, Kernel, SavedDocuments, StationCommand, status_info
 
 ROOTS: Final[tuple[ocpp.InstallCertificateUse, ...]] = (
@@ -92,9 +93,9 @@ def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
 
 
 def is_current(certificate: x509.Certificate, utc_ms: int) -> bool:
-    """Return whether a certificate is valid at a time."""
-    now = utc_ms / 1000
-    return certificate.not_valid_before_utc.timestamp() <= now <= certificate.not_valid_after_utc.timestamp()
+    """Return whether a certificate is valid at a time, or will be soon: its CA's clock may be ahead."""
+    now = datetime.fromtimestamp(utc_ms / 1000, UTC)
+    return certificate.not_valid_before_utc <= now + CLOCK_SKEW and now <= certificate.not_valid_after_utc
 
 
 class CertificateStore:

@@ -200,7 +200,8 @@ class Signing:
         self._k.do(UseCertificate(use=use, chain=request.certificate_chain))
         if use == "ChargingStationCertificate":
             self._security_event("ReconfigurationOfSecurityParameters", "new certificate")
-            self._k.after("signing.reconnect", TAKE_S, self._reconnect)  # A02.FR.08
+            wait_s = max(TAKE_S, self._begins_s(request.certificate_chain))
+            self._k.after("signing.reconnect", wait_s, self._reconnect)  # A02.FR.08
         return ocpp.CertificateSignedResponse(status="Accepted")
 
     def taken(self, fact: CertificateTaken) -> None:
@@ -208,7 +209,11 @@ class Signing:
         if fact.use == "ChargingStationCertificate":
             self._taken = True
             if self._k.planned("signing.reconnect"):
-                self._k.after("signing.reconnect", 0, self._reconnect)
+                self._k.after("signing.reconnect", self._begins_s(self._store.own_text(fact.use)), self._reconnect)
+
+    def _begins_s(self, pem: str) -> float:
+        """Return in how many seconds a chain is valid, 0 if it is: the clock of its CA may be ahead."""
+        return max(0.0, parse_chain(pem)[0].not_valid_before_utc.timestamp() - self._k.utc_ms / 1000)
 
     def connected(self) -> None:
         """The CSMS has accepted the certificate in use: the one before is not needed any more (A02.FR.10)."""

@@ -1,5 +1,6 @@
 """Functional blocks M and A, certificates and security, of our station, beyond the cases of the test lab."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -96,9 +97,9 @@ class Key:
         builder = x509.CertificateSigningRequestBuilder().subject_name(self.name)
         return builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
 
-    def signed(self, by: Authority = ROOT, days: int = 30, responder: str | bytes = "") -> str:
+    def signed(self, by: Authority = ROOT, **options: Any) -> str:
         """Its certificate."""
-        return pem(by.sign(self.name, self.key.public_key(), days=days, responder=responder))
+        return pem(by.sign(self.name, self.key.public_key(), **options))
 
 
 def asked(found: Bench, trigger: str = "SignChargingStationCertificate", curve: ec.EllipticCurve | None = None) -> Key:
@@ -227,6 +228,22 @@ def test_a_certificate_that_does_not_connect_is_replaced_by_the_one_before(*, re
     found.drop()
     found.wait(600)
     assert found.commands == []
+
+
+@pytest.mark.parametrize(("ahead_s", "taken"), [(299, True), (301, False)])
+def test_a_certificate_of_a_ca_whose_clock_is_ahead_is_used_when_it_begins(ahead_s: int, taken: bool) -> None:
+    """No back end would take it before; one that refuses it would have it issued again, and wrong again."""
+    found = Bench("2.1", network=SECURE, chains={"ChargingStationCertificate": Key().signed(days=90)})
+    key = asked(found)
+    begin = datetime.fromtimestamp(found.utc_ms / 1000, UTC) + timedelta(seconds=ahead_s)
+    assert give(found, key.signed(begin=begin)) == ("Accepted" if taken else "Rejected")
+    if taken:
+        found.fact(CertificateTaken(use="ChargingStationCertificate"))
+        before = len(found.connects)
+        found.wait(ahead_s - 30)
+        assert len(found.connects) == before
+        found.wait(60)
+        assert len(found.connects) == before + 1
 
 
 def test_a_certificate_that_has_connected_stays() -> None:
