@@ -115,7 +115,7 @@ class WptEvse(Evse):
         self._tell_device()
 
     def _device_changed(self, report: PrimaryReport) -> None:
-        self._tell(self.present)
+        self._measured()
         self._tell_device()
         self._watch_output()
 

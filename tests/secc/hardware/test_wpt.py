@@ -347,6 +347,15 @@ async def test_the_power_from_the_grid_is_measured_with_each_report(place: Place
 
 
 @at(Place, Place.connect)
+async def test_energy_is_counted_from_each_report_on(place: Place) -> None:
+    """As the meter does, with which it is compared."""
+    for sent_w in (3_600, 0, 7_200, 0):
+        place.show(sent_w)
+        await asyncio.sleep(1.0)
+    assert place.evse.flowed_mwh == (3_000, 0)
+
+
+@at(Place, Place.connect)
 async def test_the_contactor_opens_at_once(place: Place) -> None:
     place.drives(5_000)
     place.show(5_000)
