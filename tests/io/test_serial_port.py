@@ -1,7 +1,10 @@
 """A serial port that cannot be opened says why, whatever goes wrong below; simulated wires take no nonsense."""
 
 import asyncio
+import os
+import select
 import termios
+import tty
 from collections.abc import Callable
 
 import msgspec
@@ -28,6 +31,24 @@ async def test_a_port_that_goes_while_it_is_opened_is_named(monkeypatch: pytest.
             SerialPort(cable.devices[0], 115_200, on_data=lambda _: None, on_gone=lambda: None)
     SerialPort(cable.devices[0], 115_200, on_data=lambda _: None, on_gone=lambda: None).close()
     cable.close()
+
+
+async def test_a_port_is_not_unplugged_because_its_data_was_read_before_the_loop_does(
+    until: Callable[..., object],
+) -> None:
+    master, slave = os.openpty()
+    tty.setraw(slave)
+    seen: list[bytes | None] = []
+    port = SerialPort(os.ttyname(slave), 115_200, on_data=seen.append, on_gone=lambda: seen.append(None))
+    for data in (b"1", b"2"):
+        os.write(master, data)
+        select.select([slave], [], [])
+        asyncio.get_running_loop().call_soon(port.read_now)
+        await until(lambda data=data: data in seen)
+    assert seen == [b"1", b"2"]
+    os.close(master)
+    await until(lambda: None in seen)
+    os.close(slave)
 
 
 @pytest.mark.parametrize("nonsense", [["vehicle", -1000, True, None], ["vehicle", 1 << 60, True, 1 << 60]])

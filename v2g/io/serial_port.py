@@ -34,7 +34,10 @@ class SerialPort:
         self._loop = asyncio.get_running_loop()
         self._waiting = bytearray()
         try:
-            self._port = serial.Serial(device, baud_rate, timeout=0, write_timeout=0, exclusive=True)
+            self._port = serial.Serial(
+                device, baud_rate, timeout=0, write_timeout=0, exclusive=True,
+                inter_byte_timeout=0,  # sets VMIN to 1: with 0 a port without data reads like one that is unplugged
+            )  # fmt: skip
         except (OSError, ValueError, termios.error) as error:  # SerialException is an OSError
             raise TransportError(f"{device}: {error}", hint="is the port there, free and readable?") from None
         self._fd: int = self._port.fileno()
