@@ -223,6 +223,23 @@ def test_a_board_that_says_nothing_is_waited_for(scenes: Any) -> None:
     scenes(scene, found=False, hello=None)
 
 
+def test_a_board_that_restarts_when_its_port_is_opened_is_waited_for(scenes: Any) -> None:
+    """As many do: what ran until then answers first."""
+
+    async def scene(place: Place) -> None:
+        def restart(status: BoardStatus) -> None:
+            place.far.shows = lambda status: status
+            place.far.send(status)
+            place.far.send(msgspec.structs.replace(HELLO, boot=2))
+
+        place.far.shows = restart
+        assert await place.board.ready(1.0)
+        assert place.now < 0.1
+        assert [each.data.get("why") for each in place.notes] == [None, "restarted", None]
+
+    scenes(scene, found=False)
+
+
 def test_a_board_that_has_only_introduced_itself_shows_nothing(scenes: Any) -> None:
     async def scene(place: Place) -> None:
         place.far.shows = lambda _: None

@@ -84,8 +84,12 @@ class SerialBoard(ReportingPilot):
 
     async def ready(self, seconds: float) -> bool:
         """Wait until the board has answered and sent its status; return whether it did within `seconds`."""
-        await wait_at_most(seconds, self._came.wait())
-        return self._came.is_set()
+        await wait_at_most(seconds, self._present())
+        return self._status is not None
+
+    async def _present(self) -> None:
+        while self._status is None:  # one that has come may be lost again at once
+            await self._came.wait()
 
     def close(self) -> None:
         """Leave the board in its safe state and close the port."""
