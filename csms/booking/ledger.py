@@ -30,7 +30,9 @@ _LAST: Final = f"""
 SELECT * FROM facts
 WHERE kind = 'evse' AND "key" = {{value}} AND source <> 'journal'
     AND (source_id <> {{value}} OR source <> 'transaction') AND from_ms <= {{value}}
-    AND (from_ms <= {{value}} OR source <> 'exchange' AND state IN {STANDING})
+    AND (from_ms <= {{value}} OR source <> 'exchange' AND (
+        state IN {STANDING} OR from_ms <= {{value}} AND landed_ms <= {{value}}
+    ))
 ORDER BY to_ms DESC, from_ms DESC LIMIT {_AFTER}
 """  # noqa: S608 - our own
 
@@ -104,9 +106,10 @@ def last_at(
     """Return the last transaction's fact of an EVSE that stood at `first_ms`, when another one was first heard of.
 
     Or a meter's exchange, if the other one says that it began (`begin_ms`) after that. Also what was there since, the
-    latest first: of those that do not stand only what began before it.
+    latest first: of those that do not stand only what began before it, or had landed before it, by a clock that was
+    set back meanwhile.
     """
-    values = evse_key(station_id, evse_id or 0), transaction_id, first_ms, begin_ms
+    values = evse_key(station_id, evse_id or 0), transaction_id, first_ms, begin_ms, begin_ms + CLOCK_MS, first_ms
     rows = connection.exec_driver_sql(_LAST.format(value=MARKS[connection.dialect.name]), values).all()
     place = next((at for at, row in enumerate(rows) if row.state in STANDING and row.landed_ms <= first_ms), None)
     return (None, []) if place is None else (_fact(rows[place]), [_fact(each) for each in rows[:place]])

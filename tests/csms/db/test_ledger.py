@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select
 from csms.booking import held, ledger
 from csms.booking import store as reviews
 from csms.booking.facts import Fact, State, of_session
+from csms.booking.plausibility import CLOCK_MS
 from csms.books import reports
 from csms.books import store as books
 from csms.books.tables import facts
@@ -159,7 +160,10 @@ def test_the_last_one_at_an_evse(store: Store) -> None:
         assert last(NOON + 4 * HOUR - 1) == ("tx-1", []), "it was not there yet"
         land(connection, at(3), state="held")
         assert last(NOON + 9 * HOUR) == ("tx-2", ["tx-3"])
-        assert last(NOON + 9 * HOUR, begin_ms=NOON + 6 * HOUR - 1) == ("tx-2", []), "that was not before it"
+        set_back = NOON + 6 * HOUR - CLOCK_MS
+        assert last(NOON + 9 * HOUR, begin_ms=set_back) == ("tx-2", ["tx-3"]), "the clock was set meanwhile"
+        assert last(NOON + 9 * HOUR, begin_ms=set_back - 1) == ("tx-2", []), "that was not before it"
+        assert last(NOON + 7 * HOUR - 1, begin_ms=set_back) == ("tx-2", []), "nor had it landed"
         ledger.decide(connection, "CS-1", "transaction", "tx-3", "released")
         assert last(NOON + 9 * HOUR) == ("tx-3", [])
         exchange = at(4, source="exchange", source_id="tx-4", to_ms=NOON + 8 * HOUR)
