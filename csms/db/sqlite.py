@@ -11,6 +11,7 @@ import os
 import sqlite3
 import threading
 from functools import partial
+from time import monotonic, sleep
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -37,8 +38,8 @@ _PRAGMAS: Final = (
     "wal_autocheckpoint=50000",  # pages: only when the thread below cannot keep up
 )
 _CHECKPOINT_S: Final = 1.0
-_ATTEMPTS: Final = 5
-"""Attempts to empty the log, each as long as `busy_timeout`."""
+_EMPTY_S: Final = 50.0
+"""So long the log is to be emptied; each attempt waits for readers as long as `busy_timeout`."""
 
 
 def sqlite_engine(address: URL, pool_size: int) -> Engine:
@@ -112,10 +113,11 @@ class WalCheckpoints:
 
 def empty_log(engine: Engine) -> None:
     """Copy the whole log into the file, and empty it. Raises StoreError when readers hold it for too long."""
-    for _ in range(_ATTEMPTS):
-        if not _checkpoint(engine, "TRUNCATE"):
-            return
-    raise StoreError("the write-ahead log is in use: what was erased may still be in it", hint="erase again")
+    until = monotonic() + _EMPTY_S
+    while _checkpoint(engine, "TRUNCATE"):
+        if monotonic() >= until:
+            raise StoreError("the write-ahead log is in use: what was erased may still be in it", hint="erase again")
+        sleep(0.1)  # SQLite waits for readers, but for no other checkpoint
 
 
 def _checkpoint(engine: Engine, mode: str) -> bool:

@@ -195,7 +195,7 @@ async def test_every_method_on_every_route_has_an_answer(ask: ApiClient, token: 
             wrong = "wrong" if token == "wrong" else None
             answer = await ask(method, path, role=Role.ADMIN if token == "right" else None, token=wrong)
             where = method, path, answer.status
-            assert answer.status < 500, where
+            assert answer.status < 500, (where, answer.body)
             if method == "OPTIONS":
                 assert answer.status == 204, where
                 assert {"OPTIONS"} < {each.strip() for each in answer.headers["allow"].split(",")}, where

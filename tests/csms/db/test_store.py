@@ -5,6 +5,8 @@ import contextlib
 import re
 import resource
 import sqlite3
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +17,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, event, func, insert, select, text
 
+from csms.db import sqlite
 from csms.db.migrations.revisions import REVISIONS
 from csms.db.schema import metadata
 from csms.db.store import HEAD, OLDEST, READABLE_BY, Store, migrate, open_engine, open_sqlite, open_store, shut_out
@@ -72,6 +75,27 @@ async def test_a_full_disk_ends_no_checkpoints(tmp_path: Path, caplog: pytest.Lo
     store.do(lambda connection: connection.execute(text("SELECT 1")))
     await until(lambda: file.stat().st_size >= 3_000_000)
     store.close()
+
+
+async def test_an_erasure_waits_for_a_checkpoint_that_is_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite does not, but reports at once that the log is in use."""
+    file = tmp_path / "csms.sqlite3"
+    lock = f"import fcntl; f = open('{file}-shm', 'r+'); fcntl.lockf(f, 2, 1, 121); print(flush=True); input()"
+    with contextlib.closing(open_sqlite(file)) as store:
+        other = subprocess.Popen([sys.executable, "-c", lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert other.stdout is not None
+        other.stdout.readline()
+        waits: list[float] = []
+
+        def ends(seconds: float) -> None:
+            waits.append(seconds)
+            other.communicate()
+
+        monkeypatch.setattr(sqlite, "sleep", ends)
+        await store.forget()
+    assert waits == [0.1]
 
 
 def test_the_folder_of_data_is_made_also_for_a_database_elsewhere(tmp_path: Path, owner_url: str) -> None:
