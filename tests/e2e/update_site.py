@@ -36,7 +36,7 @@ class Site:
         self.ports = (free_port(), free_port())
         ca = self.folder.pki.path("csms/root.pem")
         url = f"https://127.0.0.1:{self.ports[1]}"
-        self.client = CsmsClient(Access(url=url, token=self.folder.token, ca=ca), 20.0)
+        self.client = CsmsClient(Access(url=url, token=self.folder.token, ca=ca))
         self.csms = program("csms", path, self.folder.csms_config(ocpp_port=self.ports[0], api_port=self.ports[1]))
         self.sdp_port = free_port(socket.SOCK_DGRAM)
         config = self.folder.secc_config(ocpp_port=self.ports[0], sdp_ports=[self.sdp_port])
