@@ -147,7 +147,8 @@ class Ieee2030(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     connection_point: Annotated[str, msgspec.Meta(max_length=32)] = ""
     """Where the site is connected to the grid, such as its NMI; announced to servers of Australia."""
     metering: bool = False
-    """Send the mean power of all vehicles, every 300 s or as the server asks."""
+    """Send means of power, reactive power and voltages that chargers, and the meter at the grid connection (EVSE 0,
+    Upstream), measure, every 300 s or as the server asks."""
     functions: tuple[FunctionMode, ...] = ()
     """Functions of inverters that stations of OCPP 2.1 carry out: they become default DER controls there, which a
     charger applies itself or passes on to vehicles (AC DER). Others have no effect."""

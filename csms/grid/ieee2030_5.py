@@ -18,13 +18,14 @@ from csms.grid.config import IEEE_2030_5, AggregatedDevice, Ieee2030, der_source
 from csms.grid.der_server import AnswerError, DerServer, lfdi_in, tls_of
 from csms.grid.der_subscriptions import DerSubscriber
 from csms.grid.inverter_functions import FunctionDelivery
-from csms.grid.limits import chains, least_w
+from csms.grid.limits import behind, least_w
+from csms.grid.meters import measured
 from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import SetpointFollower, keep_polling, time_out
 from csms.grid.source import GridSource
 from csms.services import Services
 from csms.sites import store as site_store
-from csms.transactions import powers as running_powers
+from csms.transactions.powers import FRESH_MS
 from v2g import typed_json
 from v2g.energy.grid_signal import ALL, ConnectionPoint
 from v2g.errors import CodecError, TransportError
@@ -117,11 +118,11 @@ class _Memory(msgspec.Struct, kw_only=True):
     """Where the device is that has registered itself."""
     connection_point: str = ""
     """Where it was announced, and the connection point: a device that is deleted and made again has another path."""
-    mirror_path: str = ""
+    mirrors: dict[reports.Source, str] = {}
     """Where readings are sent to."""
     mirror_interval_s: int = _READING_S
-    readings: list[reports.PowerReading] = []
-    """Readings that wait."""
+    means: list[reports.MeanReadings] = []
+    """Readings that wait; those without a mirror, too."""
     logged_alarms: int = 0
     """The alarms of which the server knows, as bits."""
     log_number: int = 0
@@ -160,7 +161,7 @@ class DerClient:
         self._rated: tuple[str, ...] = ()
         self._condition: tuple[bool, bool, int] | None = None
         self._status_ms = self._mirror_ms = 0
-        self._samples: list[tuple[int, int]] = []
+        self._samples: list[tuple[int, Mapping[str, float]]] = []
         self._since_s = 0
         self._course: _Course | None = None
         self._reported: frozenset[str] = frozenset()
@@ -475,12 +476,7 @@ class DerClient:
 
     async def _behind(self) -> Callable[[str, int | None], bool]:
         """Return which stations, or EVSEs of them, this device stands for."""
-        if (point := self._point) is None:
-            return lambda _station_id, _evse_id: True
-        before = chains(await self._services.store.read(site_store.all_sites))
-        evses = {evse for evse, points in before.items() if point in points}
-        names = {station_id for station_id, _ in evses}
-        return lambda station_id, evse_id: (station_id, evse_id) in evses or (not evse_id and station_id in names)
+        return behind(await self._services.store.read(site_store.all_sites), self._point or ALL)
 
     async def _report_ders(self, device: EndDevice, alarms: int) -> None:
         server, config = self._server, self._config
@@ -526,58 +522,69 @@ class DerClient:
 
     async def _power_w(self) -> int | None:
         """Return the power of all vehicles of the device, W; None if that of one is unknown."""
-        behind = await self._behind()
-        running = await self._services.store.read(running_powers.powers)
-        powers = [each.watts for each in running if behind(each.station_id, each.evse_id)]
-        return None if None in powers else round(sum(each for each in powers if each is not None))
+        power_w = (await self._measured()).get("der power")
+        return None if power_w is None else round(-power_w)
+
+    async def _measured(self) -> dict[str, float]:
+        point, since_ms = self._point or ALL, self._services.clock.utc_ms() - FRESH_MS
+        grid = self._point or self._services.config.grid.connection_point
+        return await self._services.store.read(measured, point, grid, since_ms)
 
     async def _mirror(self, mirrors_path: str) -> None:
-        """Announce what readings are of, once, and take over how often the server wants them."""
+        """Announce what readings are of, once, and take over how often the server wants them: a site's if there is a
+        meter at its grid connection."""
         memory, server = self._memory, self._server
-        if not memory.mirror_path:
-            memory.mirror_path = await server.post(
-                mirrors_path, reports.mirror_xml(self._lfdi, memory.mirror_interval_s)
-            )
-        try:
-            wanted_s = post_rate_of(await server.resource(memory.mirror_path, "MirrorUsagePoint"))
-        except AnswerError as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                memory.mirror_path = ""
-            return
-        memory.mirror_interval_s = max(_LEAST_READING_S, min(wanted_s or _READING_S, 3600))
+        metered = [*(values for _, values in self._samples), *(each.values for each in memory.means)]
+        sources = {reports.READING_TYPES[name].source for values in metered for name in values}
+        for source in sorted({"der", *sources}):
+            if not memory.mirrors.get(source):
+                body = reports.mirror_xml(self._lfdi, source, memory.mirror_interval_s)
+                memory.mirrors[source] = await server.post(mirrors_path, body)
+            try:
+                wanted_s = post_rate_of(await server.resource(memory.mirrors[source], "MirrorUsagePoint"))
+            except AnswerError as error:
+                if error.status == HTTPStatus.NOT_FOUND:
+                    del memory.mirrors[source]
+                continue
+            every_s = max(_LEAST_READING_S, min(wanted_s or _READING_S, 3600))
+            memory.mirror_interval_s = every_s if source == "der" else min(memory.mirror_interval_s, every_s)
 
     async def _meter(self, now_ms: int) -> int:
-        """Take a sample of the power, and send the mean of each interval at its end; return when to do so again."""
+        """Take samples, and send the means of each interval at its end; return when to do so again."""
         memory = self._memory
         at_s, every_s = now_ms // 1000 + memory.offset_s, memory.mirror_interval_s
         begin_s = at_s - at_s % every_s
         if self._since_s and begin_s > self._since_s:
-            reading = reports.mean_reading(self._samples, self._since_s, min(begin_s, self._since_s + every_s))
-            if reading is not None:
-                memory.readings = [*memory.readings, reading][-_MOST_READINGS:]
+            means = reports.mean_readings(self._samples, self._since_s, min(begin_s, self._since_s + every_s))
+            if means is not None:
+                memory.means = [*memory.means, means][-_MOST_READINGS:]
             self._samples.clear()
             self._since_s = begin_s
         if not self._since_s:  # an interval that has begun before is not reported
             self._since_s = begin_s if begin_s == at_s else begin_s + every_s
-        if (power_w := await self._power_w()) is not None:
-            self._samples.append((at_s, power_w))
-        if memory.readings and memory.mirror_path and not self._loss and now_ms >= self._mirror_ms:
+        self._samples.append((at_s, await self._measured()))
+        if memory.means and memory.mirrors and not self._loss and now_ms >= self._mirror_ms:
             self._server.now_ms, self._unsendable = now_ms, ""
+            waiting = [
+                (each, name, path)
+                for each in memory.means
+                for name in each.values
+                if (path := memory.mirrors.get(reports.READING_TYPES[name].source))
+            ]
             try:
                 async with time_out(self._poll_s):
-                    while memory.readings:
+                    for each, name, path in waiting:
                         try:
-                            await self._server.post(
-                                memory.mirror_path, reports.reading_xml(self._lfdi, memory.readings[0])
-                            )
+                            await self._server.post(path, reports.reading_xml(self._lfdi, each, name))
                         except AnswerError as error:
                             if not error.final or error.status == HTTPStatus.NOT_FOUND:
                                 raise
                             self._services.announce("ocpp", "ieee2030_5_problem", reason=f"a reading: {error}"[:200])
-                        del memory.readings[0]
+                        del each.values[name]
             except (TransportError, CodecError) as error:
                 self._unsendable = str(error)
                 self._mirror_ms = self._poll_ms
+            memory.means = [each for each in memory.means if each.values]
         await self._save()
         return min(now_ms + _SAMPLE_MS, (self._since_s + every_s - memory.offset_s) * 1000)
 

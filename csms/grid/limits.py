@@ -5,7 +5,7 @@ by phase over the same tree, which these limits lower. Stations outside sites sh
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -77,6 +77,15 @@ def chains(sites: Iterable[Site]) -> dict[tuple[str, int], list[ConnectionPoint]
             points += ConnectionPoint(site=site.id), ALL
             found[place.station_id, place.evse_id] = points[::-1]
     return found
+
+
+def behind(sites: Iterable[Site], point: ConnectionPoint) -> Callable[[str, int | None], bool]:
+    """Return which stations, or EVSEs of them, are behind a connection point of these sites."""
+    if point == ALL:
+        return lambda _station_id, _evse_id: True
+    evses = {evse for evse, points in chains(sites).items() if point in points}
+    names = {station_id for station_id, _ in evses}
+    return lambda station_id, evse_id: (station_id, evse_id) in evses or (not evse_id and station_id in names)
 
 
 def of_site(site: Site, limits: Iterable[GridLimit], part_w: int | None, now_ms: int) -> list[GridLimit]:

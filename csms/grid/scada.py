@@ -14,19 +14,18 @@ import msgspec
 from csms.grid import store as rows
 from csms.grid.config import EEBUS, SCADA, ControlBox, Scada
 from csms.grid.iec104 import Iec104Link
-from csms.grid.limits import chains, least_w
+from csms.grid.limits import least_w
+from csms.grid.meters import connection_at
 from csms.grid.rules import SourceSignal
 from csms.grid.setpoints import SetpointFollower
 from csms.grid.source import GridSource
 from csms.services import Services
-from csms.sites import store as site_store
 from csms.stations.store import faulted_of
-from csms.transactions.powers import FRESH_MS, connection_readings, flow, powers
+from csms.transactions.powers import FRESH_MS, flow, powers
 from v2g.energy.conductors import LINES, VOLTAGE
-from v2g.energy.grid_signal import ALL, ConnectionPoint
 from v2g.energy.limits import MOST_W
 from v2g.energy.section_14a import least_power_w
-from v2g.hardware.energy_manager.commands import ConnectionReading, EnergyCommand, ManagedEvse, ManagedStation
+from v2g.hardware.energy_manager.commands import EnergyCommand, ManagedEvse, ManagedStation
 from v2g.io.hardware.energy_config import EnergyModbusConfig
 from v2g.io.hardware.energy_modbus import ModbusEnergyManager
 
@@ -193,16 +192,8 @@ class ScadaRegisters:
         )
         timeout_s = round(self._config.dead_man_s)
         evses = (state, *await self._chargers(now_ms))
-        heard, reading = self._live is True, await self._connection(point, now_ms)
-        self.link.notify(ManagedStation(heard=heard, timeout_s=timeout_s, evses=evses, connection=reading))
-
-    async def _connection(self, point: ConnectionPoint, now_ms: int) -> ConnectionReading:
-        """Return what a meter at the grid connection reads; nothing without one, or with several that may be its."""
-        meters = await self._services.store.read(connection_readings, now_ms - FRESH_MS)
-        before = chains(await self._services.store.read(site_store.all_sites))
-        behind = {station_id for (station_id, _), points in before.items() if point in points}
-        read = [reading for station_id, reading in meters.items() if point == ALL or station_id in behind]
-        return read[0] if len(read) == 1 else ConnectionReading()
+        reading = await self._services.store.read(connection_at, point, now_ms - FRESH_MS)
+        self.link.notify(ManagedStation(heard=self._live is True, timeout_s=timeout_s, evses=evses, connection=reading))
 
     async def _chargers(self, now_ms: int) -> list[ManagedEvse]:
         """Return the stations that have points of their own; one that is not connected has no status."""

@@ -1,6 +1,6 @@
 """The power of running transactions, and what meters at grid connections read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -8,8 +8,10 @@ import msgspec
 from sqlalchemy import Connection, select
 
 from csms.booking import held
-from csms.transactions.rules import Dated, flowing_w
-from csms.transactions.tables import grid_meters, transactions
+from csms.db.bulk import find_rows
+from csms.transactions.events import read_samples
+from csms.transactions.rules import Dated, Sample, flowing_w
+from csms.transactions.tables import grid_meters, transaction_events, transactions
 from v2g import typed_json
 from v2g.hardware.energy_manager.commands import ConnectionReading
 
@@ -82,6 +84,19 @@ def connection_readings(connection: Connection, since_ms: int) -> dict[str, Conn
         row.station_id: msgspec.structs.replace(_decode_reading(row.reading), power_w=row.power_w)
         for row in connection.execute(query)
     }
+
+
+def samples_with_power(
+    connection: Connection, running: Iterable[RunningPower]
+) -> dict[tuple[str, str], Sequence[Sample]]:
+    """Return what was measured with the last power of transactions, by station and id."""
+    keys = [
+        {"station_id": each.station_id, "transaction_id": each.transaction_id, "seq_no": each.power_w.seq_no}
+        for each in running
+        if each.power_w is not None
+    ]
+    rows = find_rows(connection, transaction_events, ("station_id", "transaction_id", "samples"), keys)
+    return {(row.station_id, row.transaction_id): read_samples(row.samples) for row in rows}
 
 
 def flow_of(powers: Sequence[Decimal | None]) -> PowerFlow:

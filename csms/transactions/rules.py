@@ -7,7 +7,7 @@ Faults are derived from what is known when an event arrives; they are stored bes
 it, so that events result in the same transaction in any order.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import pairwise
 from typing import Annotated, Final, Literal
@@ -30,6 +30,7 @@ IMPORT_REGISTER: Final = "Energy.Active.Import.Register"
 EXPORT_REGISTER: Final = "Energy.Active.Export.Register"
 _POWERS: Final = {"Power.Active.Import": 1, "Power.Active.Export": -1}
 """Measurands of power, and their sign: positive into the vehicle."""
+_REACTIVE: Final = {"Power.Reactive.Import": 1, "Power.Reactive.Export": -1}
 ENERGY_UNITS: Final = ("Wh", "", "kWh")
 """Units of active energy; "" is Wh."""
 _MAX_GAPS: Final = 64
@@ -225,18 +226,18 @@ LEAST_LINE_A: Final = 1
 """A phase with less, A, is not in use: vehicles draw at least 6 A, and chargers alone much less than 1 A."""
 
 
-def power_w(samples: Sequence[Sample], location: str = OUTLET) -> str | None:
-    """Return the power in the newest samples at a place, W, negative out of the vehicle; None without one."""
+def power_w(samples: Sequence[Sample], location: str = OUTLET, measurands: Mapping[str, int] = _POWERS) -> str | None:
+    """Return the power in the newest samples at a place, W or var, negative out of the vehicle; None without one."""
     reported: dict[str, list[Sample]] = {}
     for each in samples:
-        if each.measurand in _POWERS and (each.location or OUTLET) == location:
+        if each.measurand in measurands and (each.location or OUTLET) == location:
             reported.setdefault(each.measurand, []).append(each)
     if not reported:
         return None
     total = Decimal()
     for measurand, of_it in reported.items():
         for each in of_it if len(of_it) == 1 else _newest(of_it):  # nearly every event has one
-            total += Decimal(each.value) * (_POWERS[measurand] * (1000 if each.unit == "kW" else 1))
+            total += Decimal(each.value) * (measurands[measurand] * (1000 if each.unit in ("kW", "kvar") else 1))
     return f"{total:.0f}"
 
 
@@ -249,10 +250,18 @@ def _newest(reported: Sequence[Sample]) -> list[Sample]:
 
 def connection_reading(samples: Sequence[Sample]) -> ConnectionReading | None:
     """Return what the meter at the grid connection reads; None without a power that can be."""
-    there = sorted((each for each in samples if each.location == UPSTREAM), key=lambda each: each.at_ms)
-    watts = power_w(there, UPSTREAM)
-    if watts is None or abs(Decimal(watts)) > MOST_W:
-        return None
+    reading = reading_at(samples, UPSTREAM)
+    return None if reading.power_w is None else reading
+
+
+def reading_at(samples: Sequence[Sample], location: str) -> ConnectionReading:
+    """Return what a meter at a place reads: the newest that can be."""
+    there = sorted((each for each in samples if (each.location or OUTLET) == location), key=lambda each: each.at_ms)
+
+    def power(measurands: Mapping[str, int]) -> int | None:
+        found = power_w(there, location, measurands)
+        return None if found is None or abs(Decimal(found)) > MOST_W else int(Decimal(found))
+
     newest = {(each.measurand, each.phase.removesuffix("-N")): each for each in there}
 
     def read(measurand: str, line: str, unit: str, most: float) -> float | None:
@@ -270,7 +279,8 @@ def connection_reading(samples: Sequence[Sample]) -> ConnectionReading | None:
         return counted if counted is not None and 0 <= counted < _MOST_WH else None
 
     return ConnectionReading(
-        power_w=int(Decimal(watts)),
+        power_w=power(_POWERS),
+        reactive_var=power(_REACTIVE),
         import_wh=register(IMPORT_REGISTER),
         export_wh=register(EXPORT_REGISTER),
         current_a=tuple(current(line) for line in _PHASES),

@@ -7,14 +7,16 @@ from lxml import etree
 
 from tests.ieee2030_5.official import schema
 from v2g.ieee2030_5.reports import (
+    READING_TYPES,
     Condition,
-    PowerReading,
+    MeanReadings,
     Rating,
+    Source,
     availability_xml,
     capability_xml,
     connection_point_xml,
     end_device_xml,
-    mean_reading,
+    mean_readings,
     mirror_xml,
     reading_xml,
     response_xml,
@@ -40,8 +42,9 @@ def test_all_of_it_is_valid(version: str, extension: str) -> None:
         settings_xml(BOTH, 5, extension),
         status_xml(ACTIVE, 5),
         availability_xml(ACTIVE, 5),
-        mirror_xml(LFDI, 300),
-        reading_xml(LFDI, PowerReading(300, 60, -7_000)),
+        mirror_xml(LFDI, "der", 300),
+        mirror_xml(LFDI, "site", 300),
+        reading_xml(LFDI, MeanReadings(300, 60, {"der power": -7_000}), "der power"),
     ]
     for document in documents:
         schema(version).assertValid(etree.fromstring(document))
@@ -78,22 +81,45 @@ def test_status_says_what_the_chargers_do(
     assert text_at(node, "readingTime") == "5"
 
 
-@given(st.lists(st.tuples(st.integers(0, 900), st.integers(-50_000, 50_000)), max_size=20))
-def test_a_reading_is_the_mean_of_its_interval_with_generation_positive(samples: list[tuple[int, int]]) -> None:
-    """Samples of other intervals do not count; none, no reading."""
-    within = [power_w for at_s, power_w in samples if 300 <= at_s < 600]
-    reading = mean_reading(samples, 300, 600)
+@given(st.lists(st.tuples(st.integers(0, 900), st.integers(-50_000, 50_000) | st.none()), max_size=20))
+def test_a_reading_is_the_mean_of_its_interval(samples: list[tuple[int, int | None]]) -> None:
+    """Of each quantity that was measured then; without one, no reading. Voltages are in tenths of a volt."""
+    names = "der power", "site voltage L2"
+    taken = [(at_s, {} if each is None else dict.fromkeys(names, float(each))) for at_s, each in samples]
+    within = [each for at_s, each in samples if each is not None and 300 <= at_s < 600]
+    readings = mean_readings(taken, 300, 600)
     if not within:
-        assert reading is None
+        assert readings is None
     else:
-        assert reading == PowerReading(300, 300, round(-sum(within) / len(within)))
-        assert -max(within) <= reading.output_w <= -min(within)
+        mean = sum(within) / len(within)
+        assert readings == MeanReadings(300, 300, {names[0]: round(mean), names[1]: round(mean / 0.1)})
 
 
-def test_ids_of_mirrors_are_the_same_after_a_restart_and_differ_between_devices() -> None:
-    """So that a server makes no second usage point."""
-    ids = [text_at(read_resource(mirror_xml(each, 300), "MirrorUsagePoint"), "mRID") for each in (LFDI, LFDI, "0" * 40)]
-    assert ids[0] == ids[1] != ids[2]
-    sent = read_resource(reading_xml(LFDI, PowerReading(0, 60, 1)), "MirrorMeterReading")
-    announced = read_resource(mirror_xml(LFDI, 300), "MirrorUsagePoint")
-    assert text_at(sent, "mRID") == text_at(announced, "MirrorMeterReading", "mRID")
+ROLES = {"der": ("0049", "19"), "site": ("0003", "1")}
+"""Mirror (bit 0), DER (3) and submeter (6), energy to the grid; mirror and premises (1), energy to the site."""
+
+
+@pytest.mark.requirement("R207")
+@pytest.mark.parametrize("source", ["der", "site"])
+def test_a_usage_point_says_what_each_of_its_readings_is(source: Source) -> None:
+    """W, var, and V of each phase to neutral, as averages; ids are the same after a restart, and differ between devices
+    and points, so that a server makes no second one."""
+    node = etree.fromstring(mirror_xml(LFDI, source, 300))
+    assert (node.findtext("{*}roleFlags"), node.findtext("{*}serviceCategoryKind")) == (ROLES[source][0], "0")
+    readings = node.findall("{*}MirrorMeterReading")
+    fields = "uom", "phase", "powerOfTenMultiplier", "flowDirection", "dataQualifier", "kind", "intervalLength"
+    types = [tuple(each.findtext(f"{{*}}ReadingType/{{*}}{name}") for name in fields) for each in readings]
+    common = ROLES[source][1], "2", "37", "300"
+    volts = [("29", phase, "-1", *common) for phase in ("129", "65", "33")]
+    assert types == [("38", "0", "0", *common), ("63", "0", "0", *common), *volts]
+    ids = [each.text for each in node.iter("{*}mRID")]
+    again, other, beside = (
+        {each.text for each in etree.fromstring(mirror_xml(lfdi, of, 60)).iter("{*}mRID")}
+        for lfdi, of in ((LFDI, source), ("0" * 40, source), (LFDI, "site" if source == "der" else "der"))
+    )
+    assert set(ids) == again
+    assert len(ids) == 6 == len(again)
+    assert not again & (other | beside)
+    names = [name for name, each in READING_TYPES.items() if each.source == source]
+    sent = [reading_xml(LFDI, MeanReadings(0, 60, dict.fromkeys(names, 1)), name) for name in names]
+    assert [etree.fromstring(each).findtext("{*}mRID") for each in sent] == ids[1:]

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, Literal, NamedTuple, get_args
 from xml.sax.saxutils import escape, quoteattr
 
 import msgspec
@@ -10,11 +10,12 @@ import msgspec
 from v2g.ieee2030_5.functions import MODE_BITS, FunctionMode
 from v2g.ieee2030_5.resources import EXTENSIONS, sfdi_of
 
-Content = Mapping[str, "str | int | Content | None"]
+Content = Mapping[str, "str | int | Content | Sequence[Content] | None"]
+Source = Literal["der", "site"]
+"""What is metered: all chargers, positive out of the vehicles, or the grid connection, positive into the site."""
 
 _NAMESPACE: Final = "urn:ieee:std:2030.5:ns"
 _EVSE: Final = 82
-_MIRROR_DER_SUBMETER: Final = "0049"
 _DISCHARGES: Final = 1
 _MODES: Final = (0, 2, 3, 7, 20, 22)
 """Bits of DERControlType: charge, Connect, Energize, FixedW, MaxLimW, TargetW."""
@@ -49,12 +50,37 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
     alarms: int = 0
 
 
-class PowerReading(msgspec.Struct, frozen=True):
-    """The mean power of an interval: its start and length (s), W out of the vehicles."""
+class ReadingType(NamedTuple):
+    """What readings are of: a unit (`uom`), a phase to neutral, or 0 for all together, and a power of ten."""
+
+    source: Source
+    name: str
+    uom: int
+    phase: int = 0
+    multiplier: int = 0
+
+
+_USAGE_POINTS: Final = {"der": ("Chargers", "0049", 19), "site": ("Site", "0003", 1)}
+"""Descriptions, roleFlags (mirror, DER, submeter; mirror, premises) and flowDirection (reverse, forward) of sources."""
+READING_TYPES: Final = {
+    f"{each.source} {each.name}": each
+    for source in get_args(Source)
+    for each in (
+        ReadingType(source, "power", 38),
+        ReadingType(source, "reactive power", 63),
+        ReadingType(source, "voltage L1", 29, 129, -1),
+        ReadingType(source, "voltage L2", 29, 65, -1),
+        ReadingType(source, "voltage L3", 29, 33, -1),
+    )
+}
+
+
+class MeanReadings(msgspec.Struct, frozen=True):
+    """The means of an interval: its start and length (s), values by the names of `READING_TYPES`, in their units."""
 
     start_s: int
     duration_s: int
-    output_w: int
+    values: dict[str, int]
 
 
 def response_xml(*, mrid: str, status: int, lfdi: str, at_s: int) -> bytes:
@@ -154,54 +180,60 @@ def subscription_xml(resource: str, notification_uri: str) -> bytes:
     return _document("Subscription", content)
 
 
-def mirror_xml(lfdi: str, interval_s: int) -> bytes:
-    """Return the MirrorUsagePoint of the chargers, with the type of its readings."""
-    kind: Content = {
-        "accumulationBehaviour": 12,  # of a mean, too: K
-        "commodity": 1,
-        "dataQualifier": 2,
-        "flowDirection": 19,
-        "intervalLength": interval_s,
-        "kind": 37,
-        "phase": 0,
-        "powerOfTenMultiplier": 0,
-        "uom": 38,
-    }
+def mirror_xml(lfdi: str, source: Source, interval_s: int) -> bytes:
+    """Return the MirrorUsagePoint of a source, with the types of its readings."""
+    description, roles, direction = _USAGE_POINTS[source]
+    types: list[Content] = []
+    for key, each in READING_TYPES.items():
+        if each.source == source:
+            kind: Content = {
+                "accumulationBehaviour": 12,  # of a mean, too: K
+                "commodity": 1,
+                "dataQualifier": 2,
+                "flowDirection": direction,
+                "intervalLength": interval_s,
+                "kind": 37,
+                "phase": each.phase,
+                "powerOfTenMultiplier": each.multiplier,
+                "uom": each.uom,
+            }
+            types.append({"mRID": _mrid(lfdi, key), "description": f"{description}: {each.name}", "ReadingType": kind})
     content: Content = {
-        "mRID": _mrid(lfdi, "usage point"),
-        "description": "Chargers",
-        "roleFlags": _MIRROR_DER_SUBMETER,
+        "mRID": _mrid(lfdi, f"{source} usage point"),
+        "description": description,
+        "roleFlags": roles,
         "serviceCategoryKind": 0,
         "status": 1,
         "deviceLFDI": lfdi,
-        "MirrorMeterReading": {"mRID": _mrid(lfdi, "power"), "description": "Power", "ReadingType": kind},
+        "MirrorMeterReading": types,
     }
     return _document("MirrorUsagePoint", content)
 
 
-def reading_xml(lfdi: str, reading: PowerReading) -> bytes:
-    """Return a MirrorMeterReading of the chargers: generation is positive."""
-    period: Content = {"duration": reading.duration_s, "start": reading.start_s}
-    end_s = reading.start_s + reading.duration_s
+def reading_xml(lfdi: str, readings: MeanReadings, name: str) -> bytes:
+    """Return a MirrorMeterReading: the mean of one reading type."""
+    period: Content = {"duration": readings.duration_s, "start": readings.start_s}
     content: Content = {
-        "mRID": _mrid(lfdi, "power"),
-        "lastUpdateTime": end_s,
-        "Reading": {"timePeriod": period, "value": reading.output_w},
+        "mRID": _mrid(lfdi, name),
+        "lastUpdateTime": readings.start_s + readings.duration_s,
+        "Reading": {"timePeriod": period, "value": readings.values[name]},
     }
     return _document("MirrorMeterReading", content)
 
 
-def mean_reading(samples: Sequence[tuple[int, int]], start_s: int, end_s: int) -> PowerReading | None:
-    """Return the mean of an interval of samples (s, W into the vehicles); None without one in it."""
-    within = [power_w for at_s, power_w in samples if start_s <= at_s < end_s]
-    if not within:
-        return None
-    return PowerReading(start_s, end_s - start_s, round(-sum(within) / len(within)))
+def mean_readings(samples: Sequence[tuple[int, Mapping[str, float]]], start_s: int, end_s: int) -> MeanReadings | None:
+    """Return the means of an interval of samples (s, values by name); None without one in it."""
+    within = [values for at_s, values in samples if start_s <= at_s < end_s]
+    means = {}
+    for name, kind in READING_TYPES.items():
+        if found := [values[name] for values in within if name in values]:
+            means[name] = round(sum(found) / len(found) / 10**kind.multiplier)
+    return MeanReadings(start_s, end_s - start_s, means) if means else None
 
 
 def _mrid(lfdi: str, name: str) -> str:
     """Return an id that is always the same for a device and what it is of, and ends as the device's."""
-    return hashlib.sha256(f"{lfdi}/{name}".encode()).hexdigest()[:24].upper() + lfdi[-8:]
+    return hashlib.sha256(f"{lfdi}/{name.removeprefix('der ')}".encode()).hexdigest()[:24].upper() + lfdi[-8:]
 
 
 def _modes(rating: Rating) -> str:
@@ -232,7 +264,8 @@ def _document(name: str, content: Content, extension: str = "", *, prefixed: boo
 
 def _elements(content: Content) -> str:
     return "".join(
-        f"<{name}>{_elements(value) if isinstance(value, Mapping) else escape(str(value))}</{name}>"
+        f"<{name}>{_elements(each) if isinstance(each, Mapping) else escape(str(each))}</{name}>"
         for name, value in content.items()
-        if value is not None
+        for each in (value if isinstance(value, list) else [value])
+        if each is not None
     )

@@ -20,7 +20,7 @@ from csms.grid.source import GridSource
 from pki_tools.tree import PkiTree
 from secc.energy_manager import grid_frequency
 from tests.csms.backend import Backend, running_backend
-from tests.csms.grid.site import GridSite
+from tests.csms.grid.site import GridSite, report_meter, report_transaction, sampled
 from tests.csms.grid.utility import FIRST_S, LFDI, NOW_MS, VECTORS, Utility, recorded, serving
 from tests.csms.support import make_config
 from tests.grid_curves import BY_VOLTAGE, TOLERANCE
@@ -549,6 +549,72 @@ async def test_readings_wait_for_the_server_and_arrive_once_in_order(site: Start
         assert starts[-1] == FIRST_S + 300
         assert len(starts) >= 6
         assert one.utility.mirrors == 1
+
+
+def said_readings(utility: Utility, mirror: str) -> dict[tuple[str | None, ...], list[tuple[int, int]]]:
+    """Return start and value of the readings at a usage point, by unit, phase, multiplier and direction."""
+    fields = "uom", "phase", "powerOfTenMultiplier", "flowDirection"
+    points = [etree.fromstring(each) for each in utility.bodies_of["mup"]]
+    sent = [etree.fromstring(each) for each in utility.bodies_of.get(mirror, [])]
+    for each in (*points, *sent):
+        schema("1.2").assertValid(each)
+    types = {
+        each.findtext("{*}mRID"): tuple(each.findtext(f"{{*}}ReadingType/{{*}}{name}") for name in fields)
+        for point in points
+        for each in point.findall("{*}MirrorMeterReading")
+    }
+    found: dict[tuple[str | None, ...], list[tuple[int, int]]] = {}
+    for each in sent:
+        start, value = (each.findtext(f"{{*}}Reading/{{*}}{name}") for name in ("timePeriod/{*}start", "value"))
+        assert each.findtext("{*}Reading/{*}timePeriod/{*}duration") == "60"
+        found.setdefault(types[each.findtext("{*}mRID")], []).append((int(start or ""), int(value or "")))
+    return found
+
+
+@pytest.mark.requirement("R207")
+async def test_what_chargers_and_the_sites_meter_measure_is_sent(site: Start) -> None:
+    """Means of both, generation positive at chargers and import at the site, in W, var and V; what is not measured, or
+    was more than 15 minutes ago, is not sent."""
+    async with site(metering=True) as one:
+        utility, station = one.utility, await one.backend.booted(version="2.1")
+        utility.created = {"mup 0049": "/api/v2/mup/3", "mup 0003": "/api/v2/mup/4", "mup/3": "/r", "mup/4": "/r"}
+        utility.replaced |= dict.fromkeys(
+            ("mup/3", "mup/4"), b"<MirrorUsagePoint><postRate>60</postRate></MirrorUsagePoint>"
+        )
+
+        async def charges(seq_no: int, watts: float) -> None:
+            values = sampled("Outlet", ("Power.Active.Import", watts, "W"), ("Power.Reactive.Export", 0.3, "kvar"))
+            values += sampled("Outlet", ("Voltage", 400, "V"), ("Voltage L1-N", 229.5, "V"))
+            await report_transaction(station, seq_no, values)
+
+        for second in range(-90, 75, 5):
+            one.backend.clock.now_ms = (FIRST_S + second) * 1000
+            if second in (-90, 30):
+                await charges(0 if second < 0 else 1, 7_000 if second < 0 else 1_000)
+            if second == -60:
+                read = sampled("Upstream", ("Power.Active.Export", 4.2, "kW"), ("Power.Reactive.Import", 1500, "var"))
+                read += sampled("Upstream", ("Voltage L1-N", 230.44, "V"), ("Voltage L2-N", 231, "V"))
+                await report_meter(station, read)
+            await one.at(second)
+        first, second_s = FIRST_S - 60, FIRST_S
+        assert said_readings(utility, "mup/3") == {
+            ("38", "0", "0", "19"): [(first, -7_000), (second_s, -4_000)],
+            ("63", "0", "0", "19"): [(first, 300), (second_s, 300)],
+            ("29", "129", "-1", "19"): [(first, 2_295), (second_s, 2_295)],
+        }
+        assert said_readings(utility, "mup/4") == {
+            ("38", "0", "0", "1"): [(first, -4_200), (second_s, -4_200)],
+            ("63", "0", "0", "1"): [(first, 1_500), (second_s, 1_500)],
+            ("29", "129", "-1", "1"): [(first, 2_304), (second_s, 2_304)],
+            ("29", "65", "-1", "1"): [(first, 2_310), (second_s, 2_310)],
+        }
+        assert utility.mirrors == 2
+        await one.at(1_000)
+        for mirror in ("mup/3", "mup/4"):
+            utility.bodies_of[mirror].clear()
+        for second in range(1_000, 1_200, 20):
+            await one.at(second)
+        assert said_readings(utility, "mup/3") == said_readings(utility, "mup/4") == {}
 
 
 async def test_both_sides_show_certificates(pki: PkiTree) -> None:

@@ -32,7 +32,7 @@ class Utility:
         self.bodies_of: dict[str, list[bytes]] = {}
         """All bodies posted to a path."""
         self.created: dict[str, str] = {}
-        """Paths of what is created by a POST to a path."""
+        """Paths of what is created by a POST to a path; of a usage point also by its roles, as "mup 0003"."""
         self.pages = 0
         self.clock: TestClock | None = None
         self.ahead_s = 0
@@ -60,9 +60,10 @@ class Utility:
                 assert period is not None
                 self.readings.append((int(text_at(period, "start")), int(text_at(period, "duration"))))
             self.bodies_of.setdefault(path, []).append(body)
-            if path in self.created:
-                return web.Response(status=201, headers={"Location": self.created[path]})
             node = read_xml(body, "response", most_bytes=10_000)
+            there = self.created.get(f"{path} {text_at(node, 'roleFlags')}", self.created.get(path))
+            if there is not None:
+                return web.Response(status=201, headers={"Location": there})
             said = text_at(node, "status"), text_at(node, "subject")[:4]
             if (status := self.refused.get(" ".join(said))) is not None:
                 return web.Response(status=status)

@@ -173,10 +173,11 @@ class ManagedEvse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConnectionReading(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a meter at a site's grid connection reads; None: not measured. Power (W) and currents (A) are positive if
-    drawn, energies (Wh) rising registers; currents and voltages (V, to neutral) are those of L1, L2, L3."""
+    """What a meter at a site's grid connection reads; None: not measured. Powers (W, var) and currents (A) are positive
+    if drawn, energies (Wh) rising registers; currents and voltages (V, to neutral) are those of L1, L2, L3."""
 
     power_w: int | None = None
+    reactive_var: int | None = None
     import_wh: int | None = None
     export_wh: int | None = None
     current_a: tuple[float | None, ...] = (None, None, None)
