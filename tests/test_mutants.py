@@ -17,6 +17,9 @@ SOURCE = r'''
 """About it."""
 MOST = 3
 
+if TYPE_CHECKING:
+    import doors
+
 class Lock:
     """Of a door."""
 

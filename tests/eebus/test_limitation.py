@@ -510,6 +510,13 @@ def test_without_a_guard_a_charger_that_may_not_be_autonomous_keeps_the_failsafe
     assert run.system.charge_w == round(WATTS[2])
 
 
+@pytest.mark.parametrize(("at", "refused"), [(60.0, False), (60.1, True)])
+def test_a_limit_is_written_within_a_minute_of_a_heartbeat(at: float, refused: bool) -> None:
+    limitation = PowerLimitation(failsafe_w=4200, now=0)
+    limitation.heartbeat(0)
+    assert bool(limitation.write(LimitWrite(value_w=1500, active=True), at)) is refused
+
+
 def test_a_lower_limit_outlives_its_guard_until_its_end_and_never_comes_back() -> None:
     limitation = PowerLimitation(failsafe_w=4200, now=0)
     limitation.heartbeat(0)

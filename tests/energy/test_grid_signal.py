@@ -23,6 +23,7 @@ from v2g.energy.grid_signal import (
     parse_grid_signal,
 )
 from v2g.errors import CodecError, RefusedError
+from v2g.units import LAST_MS
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -225,3 +226,22 @@ def test_a_connection_point_is_one_place(names: dict[str, Any], said: str | None
             ConnectionPoint(**names)
     else:
         assert str(ConnectionPoint(**names)) == said
+
+
+def test_export_ends_with_the_signal_and_import_does_not() -> None:
+    end_ms = SIGNAL["valid_until_ms"]
+    signal = parse_grid_signal(msgspec.json.encode(SIGNAL))
+    for at_ms, export_w in ((end_ms - 1, 11_000), (end_ms, 0)):
+        held = [(each.direction, each.limit_w, each.source) for each in signal.limits_at(at_ms)]
+        assert held == [("import", 44_000, "grid operator"), ("export", export_w, "grid operator")]
+
+
+def test_a_signal_may_hold_for_ever() -> None:
+    signal = parse_grid_signal(msgspec.json.encode(SIGNAL | {"valid_until_ms": LAST_MS}))
+    assert [each.limit_w for each in signal.limits_at(LAST_MS - 2)] == [44_000, 11_000]
+
+
+def test_a_limit_that_names_no_source_has_that_of_the_signal() -> None:
+    limits = [{"direction": "import", "limit_w": watts, "source": source} for watts, source in ((1, ""), (2, "DSO"))]
+    signal = parse_grid_signal(msgspec.json.encode(SIGNAL | {"limits": limits}))
+    assert [(each.limit_w, each.source) for each in signal.every_limit[3:]] == [(1, "grid operator"), (2, "DSO")]

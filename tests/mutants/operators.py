@@ -103,9 +103,11 @@ def _sites(body: list[ast.stmt], scope: str, function: str) -> Iterator[_Site]:
 
 
 def _is_for_readers(statement: ast.stmt) -> bool:
-    """Say whether this is a docstring, or a list of what a module exports."""
+    """Say whether this is a docstring, a list of what a module exports, or imported for types only."""
     if isinstance(statement, ast.Assign):
         return ast.unparse(statement.targets[0]) == "__all__"
+    if isinstance(statement, ast.If):
+        return ast.unparse(statement.test) == "TYPE_CHECKING"
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 

@@ -63,6 +63,8 @@ def test_both_directions_are_treated_alike(samples: list[tuple[int, int, int, in
         assert mirrored == Flow(flow.least, flow.most, flow.excess, flow.discharge, flow.charge)
 
 
-def test_nothing_new_is_made_while_nothing_changes() -> None:
-    flow = Flow().then(20_000, 20_000, 0, margin=DIRECT, follow_us=FOLLOW_US, now_us=T)
-    assert flow.then(19_000, 20_000, 0, margin=DIRECT, follow_us=FOLLOW_US, now_us=T + 100_000) is flow
+@pytest.mark.parametrize(("most", "least"), [(20_000, 0), (20_000, 20_000), (0, 20_000)])
+def test_nothing_new_is_made_while_nothing_changes(most: int, least: int) -> None:
+    flow = Flow().then(most, most, least, margin=DIRECT, follow_us=FOLLOW_US, now_us=T)
+    for ma in (most + DIRECT.sensor, 0, -least - DIRECT.sensor):
+        assert flow.then(ma, most, least, margin=DIRECT, follow_us=FOLLOW_US, now_us=T + 100_000) is flow

@@ -43,6 +43,16 @@ def test_a_certificate_out_of_its_time_is_refused(at_ms: int) -> None:
         check_image(image(), at_ms)
 
 
+def test_a_certificate_is_valid_from_its_first_to_its_last_second() -> None:
+    begin_ms = int(BEGIN.timestamp() * 1000)
+    for at_ms in (begin_ms, begin_ms + YEAR_MS):
+        check_image(image(), at_ms)
+    for at_ms in (begin_ms - 1, begin_ms + YEAR_MS + 1):
+        with pytest.raises(RefusedError) as refused:
+            check_image(image(), at_ms)
+        assert refused.value.reason == "firmware_certificate"
+
+
 @pytest.mark.parametrize(
     "bad",
     [image(None), image(signature=None), image(signature="no base64!"), image(signature="𰆛"), image("PEM"), image("")],

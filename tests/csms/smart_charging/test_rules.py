@@ -6,7 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from csms.sites.rules import Balancing
 from csms.smart_charging.rules import (
+    LONGEST_SETPOINT_MS,
     TRANSACTION_PROFILE,
     Needs,
     StationAbilities,
@@ -320,3 +322,10 @@ def test_what_a_station_lacks_is_forgotten_with_its_firmware() -> None:
         abilities.forget("A", firmware_changed=changed)
         assert (abilities.is_read("A"), abilities.is_whole("A")) == (False, False)
         assert abilities.has("A", "GetTariffs") is changed
+
+
+def test_no_set_point_may_be_valid_for_longer_than_it_is_looked_for() -> None:
+    longest_s = LONGEST_SETPOINT_MS // 1000
+    assert msgspec.convert({"dispatch_duration_s": longest_s}, Balancing).dispatch_duration_s == longest_s
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"dispatch_duration_s": longest_s + 1}, Balancing)

@@ -370,6 +370,22 @@ def test_no_letter_of_alfens_data_set_or_signature_can_be_changed(
     assert judged(text.encode(), key).verdict in ("invalid", "unreadable", "incomplete")
 
 
+@pytest.mark.parametrize(("word", "state"), [("(BV:1)", "G"), ("(BV:0)", "E"), ("", "E")])
+def test_a_value_of_pcdf_is_valid_where_its_record_says_so(word: str, state: str) -> None:
+    text = of("PCDF")[0]["record"]
+    assert "(BV:1)" in text
+    found = read_pcdf(text.replace("(BV:1)", word).encode())
+    assert {each.state for each in found.readings} == {state}
+
+
+@pytest.mark.parametrize(("word", "mark"), [("(SP:1)", "end"), ("(SP:0)", ""), ("", "")])
+def test_only_the_last_record_of_pcdf_is_a_transactions_end(word: str, mark: str) -> None:
+    text = of("PCDF")[0]["record"]
+    assert "(SP:1)" in text
+    found = read_pcdf(text.replace("(SP:1)", word).encode())
+    assert (found.readings[-1].mark, bool(found.remarks)) == (mark, not mark)
+
+
 @given(row=st.sampled_from(of("PCDF")), share=st.floats(0, 1, exclude_max=True), letter=st.sampled_from("0123456789a("))
 def test_no_letter_of_pcdf_can_be_changed(row: dict[str, str], share: float, letter: str) -> None:
     text = row["record"]

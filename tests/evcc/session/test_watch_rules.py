@@ -220,6 +220,20 @@ def test_a_lower_request_is_followed_in_its_time() -> None:
     assert 2_000 <= after_ms <= 2_000 + STEP_MS
 
 
+@pytest.mark.parametrize("awaits", [True, False])
+def test_until_its_answer_the_request_before_may_be_followed(awaits: bool) -> None:
+    """80 A were requested and answered; 40 A follow, and are answered or not."""
+    car = Car()
+    car.watch.command(SetPowerLimits(32_000, 0), car.now)
+    car.watch.exchange(awaits=False)
+    car.watch.command(SetPowerLimits(16_000, 0), car.now)
+    car.watch.exchange(awaits=True)
+    car.watch.exchange(awaits=awaits)
+    car.watch.begin(car.now)
+    has_current(car, 80_000)
+    assert (car.found() == NOTHING) is awaits
+
+
 def test_without_voltage_a_request_has_no_current() -> None:
     car = Car()
     car.inlet = PresentVoltage(0)
@@ -437,6 +451,63 @@ def test_a_lower_agreement_is_followed_for_three_quarters_of_the_time() -> None:
         ms for ms in range(0, 8_000, STEP_MS) if watch.overdrawn(10_000, 0, 100, seconds=4.0, now=10.0 + ms / 1000)
     ]
     assert 4_000 <= found[0] <= 4_000 + 2 * STEP_MS
+
+
+LEAST_V, MOST_V = "evse_minimum_voltage", "evse_maximum_voltage"
+LEAST_A, MOST_A = "evse_minimum_current", "evse_maximum_current"
+LEAST_OUT, MOST_OUT = "evse_minimum_discharge_current", "evse_maximum_discharge_current"
+
+
+@pytest.mark.parametrize(
+    ("limits", "cause", "field", "error"),
+    [
+        ({MOST_A: -1}, "evse_limit_negative", MOST_A, rules.INCOMPATIBLE),
+        ({MOST_V: 0}, "evse_limits_contradict", MOST_V, rules.WRONG_VOLTAGE),
+        ({LEAST_A: 2, MOST_A: 1}, "evse_limits_contradict", LEAST_A, rules.INCOMPATIBLE),
+        ({LEAST_OUT: -2, MOST_OUT: 1}, "evse_limits_contradict", LEAST_OUT, rules.INCOMPATIBLE),
+    ],
+)
+def test_limits_that_cannot_be_right(limits: dict[str, int], cause: str, field: str, error: str) -> None:
+    assert rules.limits(limits) == rules.Implausible(cause, field, limits[field], error)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {},
+        {LEAST_V: 0, MOST_V: 1},
+        {LEAST_A: 1, MOST_A: 1},
+        {LEAST_A: 1, MOST_A: 0},  # a pause
+        {MOST_A: 0},
+        {LEAST_OUT: -1, MOST_OUT: 1},
+        {LEAST_OUT: 1, MOST_OUT: -2},
+    ],
+)
+def test_limits_that_can_be_right(limits: dict[str, int]) -> None:
+    assert rules.limits(limits) is None
+
+
+VOLTAGE, CURRENT = "evse_present_voltage", "evse_present_current"
+OUTSIDE_MV, OUTSIDE_MA = "evse_voltage_out_of_range", "evse_current_out_of_range"
+
+
+@pytest.mark.parametrize(
+    ("mv", "ma", "most_mv", "found"),
+    [
+        (-5_000, -5_000, None, None),
+        (-5_001, None, None, (OUTSIDE_MV, VOLTAGE, -5_001, rules.WRONG_VOLTAGE)),
+        (0, -5_001, None, (OUTSIDE_MA, CURRENT, -5_001, rules.WRONG_CURRENT)),
+        (0, None, 400_000, None),
+        (440_000, None, 400_000, None),
+        (440_001, None, 400_000, (OUTSIDE_MV, VOLTAGE, 440_001, rules.WRONG_VOLTAGE)),
+        (440_001, None, None, None),
+        (440_001, None, 0, (OUTSIDE_MV, VOLTAGE, 440_001, rules.WRONG_VOLTAGE)),
+    ],
+)
+def test_what_flows_has_its_range(mv: int, ma: int | None, most_mv: int | None, found: tuple[Any, ...] | None) -> None:
+    current = None if ma is None else (CURRENT, ma)
+    judged = rules.present(voltage=(VOLTAGE, mv), current=current, max_voltage_mv=most_mv)
+    assert judged == (None if found is None else rules.Implausible(*found))
 
 
 def test_times_of_a_vehicle() -> None:

@@ -318,6 +318,16 @@ async def test_each_channel_has_its_meaning(tmp_path: Path, raw: dict[str, str],
             assert faults == []
 
 
+@pytest.mark.parametrize("raw", [3_000, 2_250], ids=["no_vehicle", "it_wants_power"])
+async def test_a_board_with_a_relay_begins_with_three_phases_and_an_open_contactor(tmp_path: Path, raw: int) -> None:
+    lines, config = Lines(), linux(tmp_path, **RELAY)
+    for channel in "01":
+        (tmp_path / "adc" / f"in_voltage{channel}_raw").write_text(str(raw))
+    async with open_board(config, DriverContext(clock=Clock()), lines.take) as parts:
+        assert parts.phases is not None
+        assert (lines.outputs["contactor"], lines.outputs["phase_relay"]) == (False, True)
+
+
 async def test_the_lines_are_released_where_another_part_is_missing(tmp_path: Path) -> None:
     lines = Lines()
     with pytest.raises(TransportError, match="none/in_voltage1_raw"):

@@ -10,7 +10,7 @@ import pytest
 from tests.virtual_time import in_simulated_time
 from v2g.errors import TransportError
 from v2g.hardware.interfaces import MeterValues
-from v2g.io.hardware.readings import MeterReadings
+from v2g.io.hardware.readings import MeterReadings, without_echo
 from v2g.io.runtime.clock import Clock
 
 FIRST, SECOND = MeterValues(5_000, 3_000, 230_000, 10), MeterValues(6_000, 3_000)
@@ -183,3 +183,18 @@ def test_the_first_reading_is_waited_for() -> None:
         assert since() == 10.5
 
     play(scene)
+
+
+@pytest.mark.parametrize(
+    ("received", "left"),
+    [
+        (b"", b""),
+        (b"as", b""),
+        (b"ask", b""),
+        (b"askanswer", b"answer"),
+        (b"answer", b"answer"),
+        (b"asanswer", b"asanswer"),
+    ],
+)
+def test_an_echo_is_no_answer(received: bytes, left: bytes) -> None:
+    assert without_echo(received, b"ask") == left

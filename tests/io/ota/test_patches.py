@@ -31,7 +31,7 @@ PATCH = patch_name("new.img", 1)
 class Charger:
     """Runs the old image, in a slot that is larger than it, and sees a maker's repository on a server."""
 
-    def __init__(self, folder: Path, server: FileServer, *, number: int = 1) -> None:
+    def __init__(self, folder: Path, server: FileServer, *, number: int = 1, hardware: str = HARDWARE) -> None:
         self.server, self.maker = server, Maker(folder)
         self.maker.release("old.img", 1, image=OLD)
         self.maker.release("new.img", 2, image=NEW)
@@ -42,7 +42,7 @@ class Charger:
         self.folder.mkdir()
         self.running: Path | None = self.slot
         self.notes: list[str] = []
-        config = RepositoryConfig(root=self.maker.root, url=f"{server.url}/r", hardware=HARDWARE, number=number)
+        config = RepositoryConfig(root=self.maker.root, url=f"{server.url}/r", hardware=hardware, number=number)
         self.releases = Releases(config, lambda: self.folder, lambda: None, lambda: self.running, self._observe)  # type: ignore[arg-type,return-value]
         self.mirror()
 
@@ -132,6 +132,12 @@ def a_signed_patch_that_makes_something_else(charger: Charger) -> None:
     relisted(charger, into.getvalue())
 
 
+def a_signed_patch_that_makes_as_much_of_something_else(charger: Charger) -> None:
+    into = io.BytesIO()
+    create_patch(io.BytesIO(OLD), io.BytesIO(NEW[:-1] + b"x"), into)
+    relisted(charger, into.getvalue())
+
+
 @pytest.mark.some(2)
 @pytest.mark.parametrize(
     ("mistake", "patch_read"),
@@ -144,6 +150,7 @@ def a_signed_patch_that_makes_something_else(charger: Charger) -> None:
         (a_longer_patch, True),
         (a_signed_patch_that_is_none, True),
         (a_signed_patch_that_makes_something_else, True),
+        (a_signed_patch_that_makes_as_much_of_something_else, True),
     ],
 )
 def test_without_a_patch_that_fits_the_image_is_read_as_a_whole(
@@ -208,6 +215,40 @@ def test_what_was_downloaded_is_compared_again_before_it_is_installed(charger: C
     (charger.folder / "installed.json").write_text("3")
     with pytest.raises(InstallError, match="older than 3"):
         charger.releases.check(digest)
+
+
+def test_an_image_that_is_not_the_released_one_is_refused(charger: Charger) -> None:
+    charger.running = None  # without a patch
+    for image, said in ((NEW[:-1] + b"x", "not the file"), (NEW + b"x", "larger than")):
+        charger.server.files["/r/targets/new.img"] = image
+        with pytest.raises(InstallError, match=said) as refused:
+            charger.fetch()
+        assert refused.value.verification
+
+
+def test_what_was_left_of_a_download_is_compared_whole(charger: Charger) -> None:
+    charger.running = None
+    part = charger.folder / f".release.{hashlib.sha256(NEW).hexdigest()[:32]}"
+    part.write_bytes(NEW + b"x")
+    with pytest.raises(InstallError, match="not the file"):
+        charger.fetch()
+    assert charger.fetch() == NEW
+
+
+def test_the_newest_release_for_this_hardware_is_followed_unless_it_has_run(charger: Charger, tmp_path: Path) -> None:
+    charger.maker.release("other.img", 3, "other")
+    charger.mirror()
+    for installed, name in ((1, "new.img"), (2, None), (3, None)):
+        (charger.folder / "installed.json").write_text(str(installed))
+        found = charger.releases.newest()
+        assert (found.name if found else None) == name
+    (charger.folder / "installed.json").unlink()
+    charger.fetch()
+    assert [each.name for each in charger.folder.iterdir() if each.is_dir()] == ["releases"], (
+        "one memory of what was seen"
+    )
+    (tmp_path / "another").mkdir()
+    assert Charger(tmp_path / "another", charger.server, hardware="another").releases.newest() is None
 
 
 def test_the_number_that_has_run_never_falls(charger: Charger) -> None:

@@ -42,6 +42,25 @@ def test_what_three_of_five_have_signed_is_believed(maker: Maker) -> None:
     check_release(release, HARDWARE, 1)
 
 
+def test_a_snapshot_is_renewed_once_half_its_time_is_over(maker: Maker) -> None:
+    """Before that the timestamp alone is."""
+    maker.now = maker.now.replace(microsecond=0)
+    maker.release("two.img", 2)
+    for after, newest in ((timedelta(days=15), 2), (timedelta(days=15, seconds=1), 3), (timedelta(days=16), 3)):
+        maker.publish(after=after)
+        versions = {int(each.name.split(".")[0]) for each in maker.path("").glob("*.snapshot.json")}
+        assert max(versions) == newest
+
+
+def test_a_snapshot_is_signed_by_the_key_of_the_newest_root(maker: Maker) -> None:
+    new = [key("new online").public_key]
+    maker.repository.change_roles({"snapshot": new}, {}, maker.now)
+    for name in "abc":
+        maker.repository.sign(key(name))
+    maker.repository.publish(key("new online"), key("timestamp"), maker.now)
+    assert maker.device().find("one.img").facts.number == 1
+
+
 def few_sign(maker: Maker) -> None:
     maker.forge("1.targets.json", "ab", targets={"one.img": IMAGE})
     listed_by_thieves(maker)

@@ -73,6 +73,32 @@ def test_the_mains_have_the_currents_of_the_lines_that_the_meter_measures() -> N
     assert mains.present == ports.Measured(230_000, 20_000)
 
 
+@pytest.mark.parametrize(
+    ("values", "currents"),
+    [
+        ({"line_w": (2_300, 0, -2_300)}, Currents(10_000, 0, -10_000)),
+        ({"line_w": (2_300, 0, 0), "voltage_mv": 115_000}, None),  # of which line?
+        ({"line_w": (2_300, 0, 0), "currents": Currents(9_000)}, Currents(9_000)),
+        ({}, None),
+    ],
+)
+def test_powers_of_lines_are_currents_only_where_neither_is_measured(
+    values: dict[str, Any], currents: Currents | None
+) -> None:
+    place = Place()
+    place.line.show(power_w=0, **values)
+    assert place.meter.mains(230_000).present.currents == currents
+
+
+@pytest.mark.parametrize(("after_s", "fresh"), [(1.0, True), (1.1, False)])
+def test_the_mains_are_fresh_for_a_second_after_a_reading(after_s: float, fresh: bool) -> None:
+    place = Place()
+    mains = place.meter.mains(230_000)
+    place.line.show(power_w=1)
+    place.now += after_s
+    assert mains.fresh is fresh
+
+
 def test_what_the_line_does_is_its_own() -> None:
     place = Place()
     run(place.meter.refresh)
@@ -139,19 +165,20 @@ def test_a_meter_without_rollover_falls() -> None:
 @pytest.mark.parametrize(
     ("values", "received"),
     [
-        ({}, [(None, None)]),
-        ({"frequency_mhz": 49_950}, [(49.95, None)]),
-        ({"frequency_mhz": 49_950, "voltage_mv": 231_500}, [(49.95, 231.5)]),
-        ({"voltage_mv": 231_500}, [(None, 231.5)]),
+        ({}, (None, None, ())),
+        ({"frequency_mhz": 49_950}, (49.95, None, ())),
+        ({"frequency_mhz": 49_950, "voltage_mv": 231_500}, (49.95, 231.5, ())),
+        ({"voltage_mv": 231_500}, (None, 231.5, ())),
+        ({"line_mv": (231_500, 229_000, 230_250)}, (None, None, (231.5, 229.0, 230.25))),
     ],
 )
 def test_the_grid_is_reported_with_each_reading_also_where_it_lacks_the_frequency(
-    values: dict[str, int], received: list[Any]
+    values: dict[str, Any], received: Any
 ) -> None:
     place, found = Place(), list[Any]()
-    place.meter.on_grid(lambda hertz, volt, _: found.append((hertz, volt)))
+    place.meter.on_grid(lambda *grid: found.append(grid))
     place.line.show(**values)
-    assert found == received
+    assert found == [received]
 
 
 @pytest.mark.parametrize(

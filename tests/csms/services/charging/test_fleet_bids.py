@@ -84,6 +84,7 @@ async def test_what_is_forecast_is_bid_called_delivered_and_settled(csms: Backen
         assert (await ask("POST", path, {"power_w": 8_001})).json["code"] == "not_callable"
         called = await ask("POST", path, {"power_w": 8_000})
         assert called.status == 200
+        assert [each.data["duration_s"] for each in csms.events.named("fleet_called")] == [900]
         assert (await ask("POST", path, {"power_w": 1_000})).json["code"] == "not_callable", "once"
         powers = [each["setpoint_w"] for each in called.json]
         await meters_read(csms, begin_ms + 800_000, charges, powers, 800)

@@ -398,6 +398,24 @@ async def test_a_call_is_renewed_and_ends_in_time(csms: Backend) -> None:
     assert len(csms.events.named("fleet_call_ended")) == 1
 
 
+async def test_a_call_is_settled_within_a_minute_of_the_last_reading(backend: Start) -> None:
+    """However seldom plans are looked at."""
+    stations = tuple(StationEntry(id=name) for name in NAMES)
+    balancing = Balancing(interval_s=3600.0, dispatch_duration_s=36_000)
+    async with backend(tokens=TOKENS, stations=stations, balancing=balancing) as csms:
+        charge = await fleet_vehicle(csms)
+        await offer(csms, CHEAP, DEAR)
+        async with followed(csms):
+            csms.clock.start()
+            await Fleets(csms.services).call(FLEET, 5_000, 200)
+            await change(csms)
+            await asyncio.sleep(210)
+            await charge.event("Updated", "MeterValuePeriodic", state="Charging", context="Sample.Periodic")
+            assert csms.events.named("fleet_call_ended") == []
+            await asyncio.sleep(60)
+            assert len(csms.events.named("fleet_call_ended")) == 1
+
+
 async def test_a_call_is_answered_by_the_plan_s_next_period(csms: Backend) -> None:
     """When it is too cold to charge."""
     charge = await fleet_vehicle(csms)

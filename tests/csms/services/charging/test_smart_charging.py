@@ -20,7 +20,7 @@ from csms.smart_charging.work import SmartCharging
 from csms.stations.work import GONE
 from tests.csms.backend import Backend
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation
-from tests.csms.services.charging.support import ACCEPTED, NAMES, at_rest, booted, running
+from tests.csms.services.charging.support import ACCEPTED, NAMES, at_rest, booted, running, vehicle
 from v2g.energy.balancing import Node
 from v2g.errors import RefusedError, TimeoutExpired, V2GError
 from v2g.ocpp.messages.authorization import IdToken
@@ -455,6 +455,20 @@ async def test_a_command_is_checked_as_what_it_does(csms: Backend) -> None:
         updates(30, discharge_limit=-6900.0),
     ):
         await service.check_command(NAME, request)
+
+
+async def test_a_choice_of_schedules_is_for_a_vehicle_that_has_sent_its_needs(csms: Backend) -> None:
+    charge = await vehicle(csms, await booted(csms))
+    (one,) = profile().charging_schedule
+    tx = {"charging_profile_purpose": "TxProfile", "charging_schedule": (one, msgspec.structs.replace(one, id=10))}
+    service = SmartCharging(csms.services)
+    asked = SetChargingProfileRequest(evse_id=1, charging_profile=profile(transaction_id=charge.id, **tx))
+    await service.check_command(NAME, asked)
+    for transaction_id in ("another", None):
+        other = profile(transaction_id=transaction_id, **tx)
+        with pytest.raises(RefusedError) as refused:
+            await service.check_command(NAME, msgspec.structs.replace(asked, charging_profile=other))
+        assert refused.value.reason == "bad_profile"
 
 
 async def test_not_a_watt_is_fed_back_where_none_is_permitted(csms: Backend) -> None:

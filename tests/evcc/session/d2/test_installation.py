@@ -237,6 +237,17 @@ def test_a_contract_that_cannot_be_trusted_is_not_stored(
     assert bench.closed == ("finished" if has_contract else "no_contract")
 
 
+@pytest.mark.parametrize(("known", "reason"), [((), ""), (("mo",), ""), (("oem",), "unknown_root")])
+def test_a_vehicle_that_knows_roots_of_contracts_takes_no_contract_of_another(
+    tree: PkiTree, known: tuple[str, ...], reason: str
+) -> None:
+    own = replace(provisioning(tree), mo_roots=tree.anchors(*known) if known else ())
+    bench = bench_with(tree, provisioning=own)
+    bench.run()
+    assert [each["reason"] for each in bench.seen("installation", "rejected")] == ([reason] if reason else [])
+    assert bool(stored(bench)) is not bool(reason)
+
+
 @pytest.mark.parametrize("case", ["never", "no_tls", "no_set", "no_provisioning"])
 def test_no_contract_is_requested_where_it_is_not_wanted_or_possible(tree: PkiTree, case: str) -> None:
     config = replace(CONFIG, installation=InstallationConfig(install="never")) if case == "never" else CONFIG
