@@ -337,14 +337,17 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("module", nargs="*", help=f"one of {', '.join(TARGETS)}; all without", metavar="MODULE")
     parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count() or 1, help="how many at once")
     parser.add_argument("--only", default="", help="only mutants with this in their name")
-    parser.add_argument("--share", type=int, default=1, metavar="N", help="only every Nth mutant")
-    parser.add_argument("--turn", type=int, default=0, metavar="K", help="with --share: begin with the Kth mutant")
+    parser.add_argument("--modules", type=int, default=1, metavar="M", help="only every Mth module")
+    parser.add_argument("--share", type=int, default=1, metavar="N", help="only every Nth mutant of a module")
+    parser.add_argument("--turn", type=int, default=0, metavar="K", help="which part of M * N that is, from 0")
     options = parser.parse_args(arguments)
     unknown = [each for each in options.module if each not in TARGETS]
     if unknown:
         parser.error(f"no such module: {', '.join(unknown)}")
-    sound, tried = True, {"only": options.only, "share": options.share, "turn": options.turn}
-    for name in options.module or TARGETS:  # each in a process of its own, in which nothing is imported yet
+    every, turn = options.modules, options.turn
+    names = (options.module or list(TARGETS))[turn % every :: every]
+    sound, tried = True, {"only": options.only, "share": options.share, "turn": turn // every}
+    for name in names:  # each in a process of its own, in which nothing is imported yet
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:

@@ -87,8 +87,10 @@ PARTS: Final[Mapping[str, Part]] = {
         "what users type first, in Debians that boot",
         ("make .venv/release", f"{PYTEST} -rs -m long tests/deploy/test_first_day.py"),
     ),
-    "mutants": Part(
-        "changes that a test must notice", (".venv/bin/python -m tests.mutants --share 40 --turn {turn}",), 40
+    "mutants": Part(  # of an eighth of the modules: the tests of all take longer, without a mutant
+        "changes that a test must notice",
+        (".venv/bin/python -m tests.mutants --modules 8 --share 10 --turn {turn}",),
+        80,
     ),
     "faults": Part("bad networks, detectors on Flink", ("make chaos", "make stream")),
     "fuzz": Part("broken input for every parser", ("make fuzz FUZZ_SECONDS=5",)),
