@@ -24,6 +24,7 @@ from secc.session.config import SeccConfig
 from secc.session.edition import Edition
 from secc.station.device import firmware_folder, own_certificates, vehicle_chain
 from secc.status import StatusKeeper
+from v2g.errors import ConfigError
 from v2g.io.keys.stores import load_credentials, open_key
 from v2g.io.ota.unreadable import read_or_go_back
 from v2g.io.runtime.clock import Clock
@@ -40,6 +41,7 @@ from v2g.io.storage.record_keys import RecordKeys
 from v2g.iso15118.select import EditionName
 from v2g.observe import Observe
 from v2g.pki.credentials import load_authorities
+from v2g.pki.keys import Algorithm
 from v2g.pki.profile import Role
 
 _EDITIONS: Final[Mapping[EditionName, tuple[str, str]]] = {
@@ -192,9 +194,12 @@ async def _controller(
         log(replace(event, data={"evse_id": config.charger.evse_id, **event.data}))
 
     observed = log if config.data_dir == transport.config.data_dir else observe
+    meter = load_credentials(config.meter.chain, config.meter.key)
+    if meter.key.algorithm is not Algorithm.ECDSA_SHA256:  # else it would be known when the first session is settled
+        raise ConfigError(f"{config.meter.key}: meter.key must be secp256r1", hint="v2g pki issue DIR --role meter")
     owner = ChargerOwner(
         chargers=transport.credentials,
-        meter=load_credentials(config.meter.chain, config.meter.key),
+        meter=meter,
         roots=load_authorities((*config.tls.v2g_roots, *config.tls.mo_roots)),
         prices=open_key(config.price_key) if config.price_key is not None else None,
         current_type="AC" if config.hardware.kind == "ac" else "DC",

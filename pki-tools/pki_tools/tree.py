@@ -90,8 +90,8 @@ class TreeMaker:
         for number, emaid in enumerate(o.more_emaids, 2):
             self._leaf(f"contract-{number}", Role.CONTRACT, emaid)
         self._leaf("cps", Role.CPS, "v2g-engine-cps", fault=o.cps)
-        self._leaf("meter", Role.METER, o.meter_id, kind=KeyKind.SECP256R1)
-        kind = KeyKind.SECP256R1  # browsers take no server's key on secp521r1
+        kind = KeyKind.SECP256R1  # of OCMF; browsers take no server's key on secp521r1
+        self._leaf("meter", Role.METER, o.meter_id, kind=kind)
         self._leaf("csms/server", Role.CSMS_SERVER, o.csms_hosts[0], hosts=o.csms_hosts, kind=kind)
         self._leaf("csms/station", Role.STATION, o.station_id)
         self._leaf("csms/gateway", Role.GATEWAY, o.gateway_id)

@@ -14,7 +14,7 @@ from tests.packages import need
 from tests.pki_tools.conftest import NOW, Openssl
 from v2g.errors import CertificateError, ConfigError, KeyAccessError
 from v2g.pki.issue import Subject
-from v2g.pki.keys import load_private_key
+from v2g.pki.keys import Algorithm, load_private_key
 from v2g.pki.profile import Generation, KeyKind, Role
 from v2g.pki.verify import verify_chain
 
@@ -47,6 +47,14 @@ def test_a_leaf_of_every_role_is_believed_by_us_and_by_openssl(tree: PkiTree, op
         chain, root = tree.path(f"{name}/chain.pem"), tree.path(f"{roots[0]}/root.pem")
         done = openssl("verify", "-x509_strict", "-purpose", purpose, "-CAfile", root, "-untrusted", chain, chain)
         assert done.stdout.endswith("OK\n")
+
+
+def test_a_meter_gets_a_key_that_can_sign_its_readings(tree: PkiTree) -> None:
+    """OCMF, whatever the tree's keys are; and no other is issued on request."""
+    issue(tree, Role.METER, "m2", "METER-2")
+    assert tree.credentials("m2").key.algorithm is Algorithm.ECDSA_SHA256
+    with pytest.raises(CertificateError, match="secp521r1"):
+        issue(tree, Role.METER, "m3", "METER-3", kind=KeyKind.SECP521R1)
 
 
 def test_a_second_family_of_authorities_can_be_built(tree: PkiTree, openssl: Openssl) -> None:

@@ -32,6 +32,17 @@ key = "{pki}/csms/station/leaf.key"
 """
 
 
+async def test_a_meters_key_that_could_not_sign_its_readings_is_refused_at_the_start(
+    pki: PkiTree, tmp_path: Path
+) -> None:
+    """OCMF has no method for it: each session would end without a settlement."""
+    text = written(pki, BENCH).replace("/meter/", "/secc/")
+    clock = Clock()
+    with pytest.raises(ConfigError, match="secp256r1"):
+        async with assemble(load_config(text, name=str(tmp_path / "secc.toml")), clock, EventLog("secc", clock)):
+            pass
+
+
 async def test_a_bench_needs_no_wires(pki: PkiTree, tmp_path: Path) -> None:
     async with made(tmp_path, pki, BENCH) as charger:
         (controller,) = charger.controllers

@@ -165,7 +165,7 @@ ISO15118_20: Final[dict[Role, Profile]] = {
         usages=SIGN,
         allowed_usages=_COMMIT,
         days=8 * 365,
-        key_kinds=frozenset({KeyKind.SECP256R1, KeyKind.SECP384R1, KeyKind.SECP521R1}),
+        key_kinds=frozenset({KeyKind.SECP256R1, KeyKind.SECP384R1}),
         authorities=(Role.CPO_SUB2, Role.CPO_SUB1, Role.CROSS),
     ),
 }

@@ -159,10 +159,9 @@ class RunFolder:
     def _prepare_neighbours(self) -> None:
         """Create credentials for more EVSEs and vehicles, and a powerline that pairs each with its own."""
         for number in self.evses[1:]:
-            kind = KeyKind.SECP256R1
             for order in (
                 CertificateOrder(role=Role.VEHICLE, name=f"vehicle-{number}", common_name=evcc_id(number)),
-                CertificateOrder(role=Role.METER, name=f"meter-{number}", common_name=f"METER-{number:04}", kind=kind),
+                CertificateOrder(role=Role.METER, name=f"meter-{number}", common_name=f"METER-{number:04}"),
             ):
                 issue_certificate(self.pki.directory, order, at=datetime.now(UTC))
         (self.path / "medium").mkdir(mode=0o700)
