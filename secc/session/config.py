@@ -98,7 +98,7 @@ class EvseRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_charge_power_w: Watts = 150_000
     """Maximum power towards the vehicle."""
     min_charge_power_w: Watts = 0
-    """Minimum power towards the vehicle that can be held (0: none)."""
+    """Minimum power towards the vehicle that can be held (0: none); where limits permit less, none flows."""
     max_charge_current_a: Amperes = 300
     """Maximum current towards the vehicle."""
     min_charge_current_a: Amperes = 0
@@ -106,7 +106,7 @@ class EvseRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_discharge_power_w: Watts = 50_000
     """Maximum power out of the vehicle."""
     min_discharge_power_w: Watts = 0
-    """Minimum power out of the vehicle that can be held (0: none)."""
+    """Minimum power out of the vehicle that can be held (0: none); where limits permit less, none flows."""
     max_discharge_current_a: Amperes = 125
     """Maximum current out of the vehicle."""
     min_discharge_current_a: Amperes = 0
@@ -137,11 +137,11 @@ class AcRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_charge_power_w: Watts = 22_000
     """Maximum power towards the vehicle."""
     min_charge_power_w: Watts = 0
-    """Minimum power towards the vehicle that can be held (0: none)."""
+    """Minimum power towards the vehicle that can be held (0: none); where limits permit less, none flows."""
     max_discharge_power_w: Watts = 11_000
     """Maximum power out of the vehicle."""
     min_discharge_power_w: Watts = 0
-    """Minimum power out of the vehicle that can be held (0: none)."""
+    """Minimum power out of the vehicle that can be held (0: none); where limits permit less, none flows."""
     max_charge_current_a: Amperes | None = None
     """Maximum current of each line conductor towards the vehicle, A; omitted: that of `max_charge_power_w` on all
     phases, in whole amperes where these differ by 1 % at most (22,000 W: 32 A)."""
@@ -486,6 +486,11 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the charger's limit with that set of messages, with alternating current also of each conductor."""
         charge_w, discharge_w = self.power_rating(family)
         limit = Limit(source=EVSE, charge_w=charge_w, discharge_w=discharge_w)
+        if family is Family.WPT:
+            return limit
+        rating = self.ac_rating if family is Family.AC else self.rating
+        least_w, least_out_w = rating.min_charge_power_w, rating.min_discharge_power_w
+        limit = replace(limit, least_charge_w=least_w, least_discharge_w=least_out_w)
         if family is not Family.AC:
             return limit
         return replace(limit, charge_ma=self.ac_rating.charge_ma, discharge_ma=self.ac_rating.discharge_ma)

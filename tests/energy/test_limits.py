@@ -66,6 +66,19 @@ def test_of_conductors_the_smallest_current_counts_and_the_first_of_equal_ones_i
     assert (effective.charge_line, effective.discharge_line) == (None, None)
 
 
+def test_where_less_is_permitted_than_a_source_can_hold_nothing_flows() -> None:
+    evse = Limit(source=EVSE, charge_w=50_000, discharge_w=20_000, least_charge_w=3_000, least_discharge_w=2_000)
+    for charge_w, discharge_w, charges_w, discharges_w in (
+        (3_000, 2_000, 3_000, 2_000),
+        (2_999, 2_000, 0, 2_000),
+        (9_000, 1_999, 9_000, 0),
+        (0, 0, 0, 0),
+    ):
+        effective = effective_limits([evse, Limit(source=SITE, charge_w=charge_w, discharge_w=discharge_w)], 0)
+        assert (effective.charge_w, effective.discharge_w) == (charges_w, discharges_w)
+        assert (effective.charge_source, effective.discharge_source) == (SITE, SITE)
+
+
 def test_no_limit_at_all_allows_nothing() -> None:
     """Silence is no permission."""
     assert effective_limits([], 0) == EffectiveLimits(

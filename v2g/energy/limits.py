@@ -43,12 +43,15 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
     charge because a message is late would help no one.
 
     With alternating current `charge_ma` and `discharge_ma` bound each line conductor; watts are the sum of all of them.
-    None: the source bounds no conductor.
+    None: the source bounds no conductor. Less power than `least_charge_w`, `least_discharge_w` the source cannot hold:
+    where limits permit less, none flows.
     """
 
     source: str
     charge_w: Watts
     discharge_w: Watts
+    least_charge_w: Watts = 0
+    least_discharge_w: Watts = 0
     charge_ma: MilliAmperes | None = None
     discharge_ma: MilliAmperes | None = None
     version: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
@@ -151,9 +154,10 @@ def effective_limits(limits: Iterable[Limit], utc_ms: int) -> EffectiveLimits:
         return EffectiveLimits(charge_w=0, discharge_w=0, charge_source="none", discharge_source="none")
     charge = min(limits, key=lambda limit: limit.charge_w)
     discharge = min(limits, key=lambda limit: limit.discharge_at(utc_ms))
+    charge_w, discharge_w = max(0, charge.charge_w), max(0, discharge.discharge_at(utc_ms))
     return EffectiveLimits(
-        charge_w=max(0, charge.charge_w),
-        discharge_w=max(0, discharge.discharge_at(utc_ms)),
+        charge_w=0 if charge_w < max(each.least_charge_w for each in limits) else charge_w,
+        discharge_w=0 if discharge_w < max(each.least_discharge_w for each in limits) else discharge_w,
         charge_source=charge.source,
         discharge_source=discharge.source,
         charge_line=_smallest((each.charge_ma, each.source) for each in limits),

@@ -531,6 +531,16 @@ def test_least_powers_in_the_loop_are_the_first_ones_but_never_above_the_most(
     assert value(mode.evse_minimum_discharge_power) == value(mode.evse_maximum_discharge_power) == 0
 
 
+def test_below_the_least_power_that_the_charger_can_hold_a_limit_lets_none_flow(make_bench: MakeBench) -> None:
+    """More than the limit would flow, or what nobody knows; the vehicle knows that it gets nothing."""
+    bench = make_bench(SeccConfig(rating=EvseRating(min_charge_power_w=3_000))).reach(State.DC_CHARGE_LOOP)
+    for version, (site_w, allowed_w) in enumerate(((3_000, 3_000), (2_999, 0), (4_000, 4_000)), 1):
+        bench.fact(ports.GridChanged((Limit(source=SITE, charge_w=site_w, discharge_w=0, version=version),)))
+        assert output(bench).charge_w == allowed_w
+        mode = bench.go("DC_ChargeLoopReq").cl_res_control_mode
+        assert value(mode.evse_maximum_charge_power) == allowed_w
+
+
 def test_a_confirmation_does_not_grant_a_vehicle_a_longer_silence_while_energy_flows(make_bench: MakeBench) -> None:
     bench = make_bench().reach(State.DC_CHARGE_LOOP)
     bench.go("DC_ChargeLoopReq")
