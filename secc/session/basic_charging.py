@@ -51,8 +51,8 @@ def withheld_by(stage: Charging, measured: Measured) -> str:
     if limits is None or output is None or flows or stage.standby or not stage.alive:
         return ""
     if not limits.charge_w and not limits.discharge_w:
-        returns = stage.selected.bidirectional and stage.vehicle.max_discharge_w
-        return limits.discharge_source if returns else limits.charge_source
+        full = stage.selected.bidirectional and stage.vehicle.max_discharge_w and limits.charge_source == VEHICLE
+        return limits.discharge_source if full else limits.charge_source
     match output:
         case SetOutput(current_ma=current_ma) if abs(current_ma) <= NO_CURRENT_MA:
             return VEHICLE

@@ -121,6 +121,16 @@ def test_a_limit_of_the_charger_is_named_and_waited_for_longer(kind: str, pki: P
     assert charging.bench.reason == "no_energy"
 
 
+def test_a_vehicle_that_could_feed_back_but_wants_to_charge_waits_for_charge(pki: PkiTree) -> None:
+    """The site permits to feed back, which nobody has signed: its limit of the draw is the one to be raised."""
+    charging = Charging("20-dc-bpt", pki)
+    charging.bench.fact(ports.Measured(400_000, 0))
+    charging.bench.fact(ports.GridChanged((Limit(source=SITE, charge_w=0, discharge_w=9_000, version=7),)))
+    charging.loop(32)
+    assert charging.named == ["site"]
+    assert charging.bench.commands(ports.TransactionUpdated)[-1].charging_state == "SuspendedEVSE"
+
+
 def states(charging: Charging) -> list[str]:
     return [each.charging_state for each in charging.bench.commands(ports.TransactionUpdated)]
 
