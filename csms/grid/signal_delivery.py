@@ -1,4 +1,4 @@
-"""Sends the newest grid signal to one station: limits profile by profile, then prices.
+"""Sends the newest grid signal to one station: limits profile by profile, lower ones first, then prices.
 
 Each item has one carrier: limits are in charging profiles, prices in a DataTransfer, and so is the export limit for
 OCPP 2.0.1, whose profiles cannot express it.
@@ -37,6 +37,8 @@ from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest
 from v2g.ocpp.routes import Version
 
 M = TypeVar("M", bound=Message)
+Limits = tuple[tuple[float | None, float | None, str | None], ...]
+"""Limit, limit of discharge and operation mode of each period."""
 
 _PROFILES: Final = "SetChargingProfile"
 _DATA: Final = "DataTransfer"
@@ -95,7 +97,7 @@ class Pusher:
         self._limited = asyncio.Event()
         self._share = Share()
         """What the station may draw and feed back of the limits that it shares with others."""
-        self._sent: dict[tuple[int, str | None], tuple[object, ...]] = {}
+        self._sent: dict[tuple[int, str | None], Limits] = {}
         """The limits in each profile that the station has accepted."""
         self._permit = OPEN
         self._of_evse: dict[int, ExportPermit] = {}
@@ -243,6 +245,11 @@ class Pusher:
         for transaction_id, needs in await read(transactions.with_needs, self._station_id):
             if request := await self._transaction_profile(signal, transaction_id, needs, sharers):
                 requests.append(request)
+        requests.sort(key=lambda each: not _lowers(_limits(each), self._sent.get(_key(each))))  # lower ones never wait
+        # of 2.0.1 its limit of export is beside the prices
+        data_first = version == "2.0.1" and self._delivered is not None and share.export_w < self._delivered[2].export_w
+        if data_first and not await self._send_prices(permitted(self._shared(signal), granted, 1)):
+            return False
         taken = {True: True, False: True}
         """Whether it accepts what bounds its import, and its export."""
         for request in requests:
@@ -258,9 +265,8 @@ class Pusher:
             return False
         if self._is_outdated(signal):
             return False
-        if (not only_share or version == "2.0.1") and not await self._send_prices(
-            permitted(self._shared(signal), granted, 1)
-        ):
+        prices = not data_first and (not only_share or version == "2.0.1")
+        if prices and not await self._send_prices(permitted(self._shared(signal), granted, 1)):
             return False
         self._delivered, self._sharers = (signal.version, granted, share), sharers
         held_w = share.import_w if taken[True] else None, share.export_w if all(taken.values()) else None
@@ -425,6 +431,14 @@ def _key(request: SetChargingProfileRequest) -> tuple[int, str | None]:
     return request.charging_profile.id, request.charging_profile.transaction_id
 
 
-def _limits(request: SetChargingProfileRequest) -> tuple[object, ...]:
+def _limits(request: SetChargingProfileRequest) -> Limits:
     periods = request.charging_profile.charging_schedule[0].charging_schedule_period
     return tuple((each.limit, each.discharge_limit, each.operation_mode) for each in periods)
+
+
+def _lowers(limits: Limits, before: Limits | None) -> bool:
+    """Return whether the present period permits less than that of the profile before."""
+    if not before:
+        return False
+    pairs = zip(limits[0][:2], before[0][:2], strict=True)
+    return any(now is not None and (was is None or abs(now) < abs(was)) for now, was in pairs)

@@ -18,8 +18,9 @@ Reply = Callable[[str, str], Any]
 
 
 @contextlib.asynccontextmanager
-async def answering(csms: Running, reply: Reply) -> AsyncIterator[list[str]]:
-    """Connect a station that answers requests by `reply(id, action)` (None: not at all); yield what it was asked."""
+async def answering(csms: Running, reply: Reply, *versions: str) -> AsyncIterator[list[str]]:
+    """Connect a station, of those versions, that answers requests by `reply(id, action)` (None: not at all); yield what
+    it was asked."""
     asked: list[str] = []
 
     async def listen(websocket: Any) -> None:
@@ -31,7 +32,7 @@ async def answering(csms: Running, reply: Reply) -> AsyncIterator[list[str]]:
                 if answer is not None:
                     await websocket.send(json.dumps(answer))
 
-    async with csms.connect() as websocket:
+    async with csms.connect(**({"versions": versions} if versions else {})) as websocket:
         await booted(websocket)
         task = asyncio.create_task(listen(websocket))
         try:
@@ -87,6 +88,32 @@ async def test_a_station_that_does_not_answer_is_asked_again_later(start: Start)
         await csms.event("grid_signal_push_failed")
         silent = False
         assert (await csms.event("grid_signal_pushed"))["version"] == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "order"),
+    [
+        ("ocpp2.1", ["TxDefaultProfile", "ChargingStationMaxProfile", "DataTransfer"]),
+        ("ocpp2.0.1", ["DataTransfer", "ChargingStationMaxProfile"]),
+    ],
+)
+async def test_a_lower_limit_does_not_wait_for_what_rises_or_stays(
+    csms: Running, version: str, order: list[str]
+) -> None:
+    """A station may take its time for each request."""
+
+    def reply(identifier: str, action: str) -> Any:
+        return [3, identifier, {"status": "NoProfiles" if action == "GetChargingProfiles" else "Accepted"}]
+
+    async with answering(csms, reply, version) as asked:
+        await csms.csms.grid.offer(grid_signal(1), "test")
+        await csms.event("grid_signal_pushed")
+        asked.clear()
+        profiles = len(csms.events("charging_profile_set"))
+        await csms.csms.grid.offer(grid_signal(2, site_import_limit_w=12_000, export_limit_w=3_000), "test")
+        await csms.event("grid_signal_pushed", 2)
+        purposes = [each["purpose"] for each in csms.events("charging_profile_set")[profiles:]]
+        assert [purposes.pop(0) if each == "SetChargingProfile" else each for each in asked] == order
 
 
 async def test_a_disk_that_refuses_a_journal_asks_the_station_to_come_again(
