@@ -12,6 +12,7 @@ from v2g.errors import RefusedError
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.provisioning import GetBaseReportRequest, GetReportRequest
 from v2g.ocpp.messages.remote_control import TriggerMessageRequest
+from v2g.tables import table
 
 Boot = Literal["Accepted", "Pending", "Rejected"]
 Decision = Literal["", "Accepted", "Pending", "Rejected", "Refused"]
@@ -252,38 +253,7 @@ def lower_profile(profile: SecurityProfile, minimum: int) -> Fault:
     )
 
 
-TLS_REASONS: Final[Mapping[str, tuple[str, str]]] = {
-    "UNSUPPORTED_PROTOCOL": (
-        "the station does not support TLS 1.2 or newer",
-        "turn on TLS 1.2 at the station; older versions are not allowed (A00.FR.313)",
-    ),
-    "NO_SHARED_CIPHER": (
-        "no cipher suite in common",
-        "the station must offer a suite of A00.FR.318; for one with RSA suites only, set rsa_certificate and rsa_key",
-    ),
-    "HTTP_REQUEST": ("the station connects without TLS", "set the station's CSMS URL to wss://"),
-    "WRONG_VERSION_NUMBER": ("the received data is not TLS", "set the station's CSMS URL to wss://"),
-    "PEER_DID_NOT_RETURN_A_CERTIFICATE": (
-        "the station shows no certificate",
-        "install a station certificate (security profile 3), or let the station connect to a listener of profile 2",
-    ),
-    "TLSV1_ALERT_UNKNOWN_CA": (
-        "the station does not trust this server's certificate",
-        "install the CSMS root certificate at the station (InstallCertificate CSMSRootCertificate)",
-    ),
-    "SSLV3_ALERT_BAD_CERTIFICATE": (
-        "the station rejects this server's certificate",
-        "the URL's host must be a name in the server's certificate, and its root must be installed at the station",
-    ),
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": (
-        "the station considers this server's certificate expired",
-        "check the station's clock, then the server's certificate",
-    ),
-    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": (
-        "the station does not accept this server's certificate",
-        "install the CSMS root certificate at the station; the URL's host must be a name in the certificate",
-    ),
-}
+TLS_REASONS: Final = table("csms.admission", "tls_reasons.toml", dict[str, tuple[str, str]])
 """OpenSSL's name of a failure -> description, and remedy."""
 
 

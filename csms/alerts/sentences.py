@@ -5,21 +5,21 @@ Texts have fields in braces; catalogues of other languages have the same (`csms/
 
 from collections.abc import Mapping, Sequence
 from datetime import tzinfo
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from csms.alerts.rules import Alert, Mail
 from csms.webhooks.rules import Announcement
 from v2g.events import Severity
+from v2g.tables import table
 from v2g.text import age, moment, printable
 
 _S: Final = "s"
 """Value of rules that count for how long something has been so: it grows while the alert is active."""
 
 
-_SIGMA: Final = "\u03c3"
-
-
-class Sentence(NamedTuple):
+class Sentence(msgspec.Struct, frozen=True):
     """`one`: about one subject; `many`: about `{count}`; `then`: what follows; `unit`: of value and limit."""
 
     one: str
@@ -28,131 +28,7 @@ class Sentence(NamedTuple):
     unit: str = ""
 
 
-SENTENCES: Final[Mapping[str, Sentence]] = {
-    "station_offline": Sentence(
-        "{subject} has been offline for {value}", "{count} stations are offline, the first for {value}",
-        "Sessions go on, and are booked when it reconnects.", _S,
-    ),
-    "station_faulted": Sentence(
-        "A connector of {subject} has been faulted for {value}",
-        "{count} stations have a faulted connector, the first for {value}",
-        "It cannot charge until the station reports it free.", _S,
-    ),
-    "station_not_attested": Sentence(
-        "{subject} has not proven that its files are whole for {value}",
-        "{count} stations have not proven that their files are whole, the first for {value}",
-        "Look for changes at the station before you trust its readings.", _S,
-    ),
-    "over_temperature": Sentence(
-        "{subject} has {value}; the limit is {limit}", "{count} are too hot; the first has {value}, limit {limit}",
-        "Look at cooling and cables, if it does not lower its power itself.", "°C",
-    ),
-    "fuse_overloaded": Sentence(
-        "A fuse of {subject} carries {value} more than it may", "Fuses of {count} sites carry more than they may",
-        "Shares of vehicles are being lowered; find who does not obey.", "A",
-    ),
-    "grid_limit_exceeded": Sentence(
-        "{subject} is {value} above its grid limit", "{count} connection points are above their grid limits",
-        "Power is being lowered; find who does not obey.", "W",
-    ),
-    "limit_not_obeyed": Sentence(
-        "{subject} is {value} above its share of a limit", "{count} stations are above their shares of a limit",
-        "Others are lowered for it.", "W",
-    ),
-    "queue_ages": Sentence(
-        "The oldest entry of {subject} has waited for {value}", "{count} queues wait, the first for {value}",
-        "Nothing is lost; look whether its receiver answers.", _S,
-    ),
-    "node_gone": Sentence(
-        "Back-end node {subject} has been silent for {value}", "{count} back-end nodes are silent",
-        "Its stations reconnect elsewhere.", _S,
-    ),
-    "station_drifts": Sentence(
-        "Sessions of {subject} have drifted by {value}; the limit is {limit}",
-        "Sessions of {count} stations have drifted", "Its parts may be worn: inspect it.", _SIGMA,
-    ),
-    "station_differs": Sentence(
-        "Sessions of {subject} differ by {value} from those of its make; the limit is {limit}",
-        "Sessions of {count} stations differ from those of their make", "Its parts may be worn: inspect it.", _SIGMA,
-    ),
-    "station_certificate_expires": Sentence(
-        "A certificate of {subject} expires in {value}", "Certificates of {count} stations expire",
-        "It is renewed by itself where the station asks for that; else it can no longer connect.", "d",
-    ),
-    "station_certificate_ends": Sentence(
-        "A certificate of {subject} expires in {value}, and has not been renewed",
-        "Certificates of {count} stations expire within days",
-        "Renew it now: the station can no longer connect, or vehicles will refuse it.", "d",
-    ),
-    "node_certificate_expires": Sentence(
-        "The certificate of back-end node {subject} expires in {value}",
-        "Certificates of {count} back-end nodes expire, the first in {value}",
-        "Renew it: stations will no longer connect.", "d",
-    ),
-    "money_quarantined": Sentence(
-        "Sessions on hold at {subject}: {value}", "Sessions of {count} stations are on hold",
-        "They are not billed until somebody decides.",
-    ),
-    "vehicle_silent": Sentence(
-        "{subject} has sent nothing for {value}", "{count} vehicles have sent nothing, the first for {value}",
-        "Its gateway keeps what it measures, as long as it has room.", _S,
-    ),
-    "battery_unchecked": Sentence(
-        "The battery of {subject} was last checked {value} ago", "The batteries of {count} vehicles need a check",
-        "Measure its capacity, so that estimates stay right.", _S,
-    ),
-    "campaign_halted": Sentence(
-        "Update {subject} has stopped", "{count} updates have stopped", "Look at the stations that failed, and decide."
-    ),
-    "update_failed": Sentence(
-        "Update {subject} failed; stations not back: {value}", "{count} updates failed at stations",
-        "Look at them before the next update.",
-    ),
-    "partner_silent": Sentence(
-        "Roaming partner {subject} has been silent for {value}", "{count} roaming partners are silent",
-        "What it is to be sent waits.", _S,
-    ),
-    "cdrs_refused": Sentence(
-        "CDRs that {subject} has not taken: {value}", "{count} roaming partners do not take CDRs",
-        "They are sent again: look at its deliveries for the reason.",
-    ),
-    "cdrs_disputed": Sentence(
-        "Disputed CDRs of {subject}: {value}", "CDRs of {count} roaming partners are disputed",
-        "They are not paid until somebody decides.",
-    ),
-    "cdr_missing": Sentence(
-        "{subject} owes the CDR of a session that ended {value} ago", "{count} roaming partners owe CDRs",
-        "Ask it: without a CDR a session is not paid.", _S,
-    ),
-    "price_unpublished": Sentence(
-        "Partners see no price at {subject}; EVSEs: {value}", "Partners see no price at {count} stations",
-        "OCPI cannot say its price plan, or its location has another time zone: partners need a plan of their own.",
-    ),
-    "cell_imbalance": Sentence(
-        "A cell of {subject} deviates by {value}; the limit is {limit}", "Cells of {count} vehicles deviate",
-        "Have the pack measured.", _SIGMA,
-    ),
-    "cell_spread": Sentence(
-        "Cells of {subject} are {value} apart; the limit is {limit}", "Cells of {count} vehicles are apart",
-        "Have the pack balanced.", "V",
-    ),
-    "cell_voltage_low": Sentence(
-        "A cell of {subject} has only {value}; the limit is {limit}", "Cells of {count} vehicles are too low",
-        "Do not discharge it further.", "V",
-    ),
-    "voltage_drop": Sentence(
-        "The voltage of {subject} dropped by {value}", "The voltage of {count} vehicles dropped",
-        "Have the pack and its contactors inspected.", "%",
-    ),
-    "thermal_runaway": Sentence(
-        "The battery of {subject} heats up by itself", "The batteries of {count} vehicles heat up by themselves",
-        "Keep people away, and call the fire brigade.",
-    ),
-    "soh_low": Sentence(
-        "The battery of {subject} has {value} of its capacity left", "Batteries of {count} vehicles have lost capacity",
-        "Plan its replacement.", "%",
-    ),
-}  # fmt: skip
+SENTENCES: Final = table("csms.alerts", "sentences.toml", dict[str, Sentence])
 """By kind of an alert."""
 
 OTHER: Final = Sentence("{subject}: {kind}", "{count} times {kind}", "")

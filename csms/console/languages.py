@@ -14,6 +14,7 @@ from jinja2.runtime import Context
 from markupsafe import escape
 
 from csms.catalogues import catalogues
+from v2g.tables import table
 
 ENGLISH: Final = "en"
 
@@ -25,64 +26,7 @@ _LABELS: Final = (
     re.compile(r'((?:aria-label|placeholder)=)"([^"{}<>]+)"()'),
 )
 
-WORDS: Final[Mapping[str, str]] = {
-    "Available": "Free",
-    "Unavailable": "Out of service",
-    "Discharging": "Feeding back",
-    "EVConnected": "Vehicle connected",
-    "SuspendedEV": "Paused by the vehicle",
-    "SuspendedEVSE": "Paused by the charger",
-    "RollingBack": "Taking back",
-    "DeAuthorized": "No longer authorised",
-    "EmergencyStop": "Emergency stop",
-    "EnergyLimitReached": "Energy limit reached",
-    "EVDisconnected": "Vehicle unplugged",
-    "GroundFault": "Ground fault",
-    "ImmediateReset": "Charger reset at once",
-    "Local": "Stopped at the charger",
-    "LocalOutOfCredit": "Credit used up",
-    "MasterPass": "Stopped by a master card",
-    "Other": "Another reason",
-    "OvercurrentFault": "Overcurrent",
-    "PowerLoss": "Power lost",
-    "PowerQuality": "Poor power quality",
-    "Reboot": "Charger restarted",
-    "Remote": "Stopped remotely",
-    "ReqEnergyTransferRejected": "Energy transfer refused",
-    "SOCLimitReached": "State of charge reached",
-    "StoppedByEV": "Stopped by the vehicle",
-    "TimeLimitReached": "Time limit reached",
-    "Timeout": "Vehicle not plugged in in time",
-    "Started": "Session begun",
-    "Ended": "Session ended",
-    "AbnormalCondition": "Something abnormal",
-    "Authorized": "Authorised",
-    "CablePluggedIn": "Cable plugged in",
-    "ChargingRateChanged": "Limit of power changed",
-    "ChargingStateChanged": "State changed",
-    "CostLimitReached": "Cost limit reached",
-    "Deauthorized": "No longer authorised",
-    "EVCommunicationLost": "Vehicle no longer answers",
-    "EVConnectTimeout": "Vehicle not plugged in in time",
-    "EVDeparted": "Vehicle left",
-    "EVDetected": "Vehicle arrived",
-    "LimitSet": "Limit of the session set",
-    "MeterValueClock": "Reading by the clock",
-    "MeterValuePeriodic": "Reading",
-    "OperationModeChanged": "Mode of operation changed",
-    "RemoteStart": "Started remotely",
-    "RemoteStop": "Stopped remotely",
-    "ResetCommand": "Charger reset",
-    "RunningCost": "Cost so far",
-    "SignedDataReceived": "Signed reading",
-    "SoCLimitReached": "State of charge reached",
-    "StopAuthorized": "Stop authorised",
-    "TariffChanged": "Tariff changed",
-    "TariffNotAccepted": "Tariff not accepted",
-    "Trigger": "Asked for",
-    "TxResumed": "Resumed after a restart",
-    "UnlockCommand": "Connector unlocked",
-}
+WORDS: Final = table("csms.console", "ocpp_words.toml", dict[str, str])
 """English for OCPP's words; other languages translate OCPP's own."""
 
 

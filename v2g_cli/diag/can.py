@@ -263,9 +263,8 @@ def explain(lines: Iterable[str]) -> list[Explained]:
 
 def _known(line: str) -> Iterable[tuple[str, str, str]]:
     for each in _CODE.finditer(line):
-        if (code := int(each[1], 16)) in CODES:
-            name, cause, hint = CODES[code]
-            yield f"0x{code:X} {name}", cause, hint
+        if (found := CODES.get(code := int(each[1], 16))) is not None:
+            yield f"0x{code:X} {found.name}", found.cause, found.hint
     for pattern, name in _CAN:
         if (match := pattern.search(line)) is not None:
             known = fault(name, match["channel"])

@@ -12,6 +12,7 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 from v2g.errors import ConfigError
+from v2g.tables import table
 from v2g.text import printable
 from v2g_testkit.ocpp.case import CaseTest, Inconclusive, NotApplicable, NotExercised
 
@@ -21,39 +22,7 @@ Action = Literal[
     "release", "hurry", "relax", "frequency", "pay", "vat", "settlements", "most-energy", "most-time", "most-cost",
 ]  # fmt: skip
 
-SENTENCES: Final[dict[Action, str]] = {
-    "plug": "Plug the vehicle in at EVSE {evse}",
-    "unplug": "Unplug the vehicle at EVSE {evse}",
-    "pull": "Unplug the cable of EVSE {evse} at the vehicle, and leave its other end where it is",
-    "suspend": "Let the vehicle at EVSE {evse} take no more energy",
-    "arrive": "Drive the vehicle into the parking bay of EVSE {evse}",
-    "depart": "Drive the vehicle out of the parking bay of EVSE {evse}",
-    "present": "Present the token {token} ({type}) at EVSE {evse}",
-    "stop": "Press the stop button of EVSE {evse}",
-    "fault": "Cause a fault of EVSE {evse}",
-    "clear": "Remove the fault of EVSE {evse}",
-    "jam": "Let the lock of EVSE {evse} fail, e.g. by a plug that will not be fully in",
-    "choose": "Present the token {token} ({type}), and choose at the station to stop EVSE {evse} only",
-    "choose-all": "Present the token {token} ({type}), and choose at the station to stop all transactions",
-    "alert": "Cause an event that the station reports by a hard-wired notification, e.g. open its door",
-    "reboot": "Switch the station off and on",
-    "needs": "Let the vehicle at EVSE {evse} ask for other energy",
-    "end": "Let the vehicle at EVSE {evse} end its session, and leave it plugged in",
-    "limit": "Let the external system (energy manager) limit the station to {value} W",
-    "setpoint": "Let the external system ask for {value} W, below 0 out of the vehicle",
-    "generate": "Let the external system report {value} W of local generation",
-    "schedule": "Let the external system send a schedule of limits, W/seconds/W: {value}",
-    "release": "Let the external system end its limits and set-points",
-    "hurry": "Ask for priority charging at EVSE {evse}",
-    "relax": "End priority charging at EVSE {evse}",
-    "frequency": "Let the station measure {value} Hz",
-    "pay": "Present a bank card at the payment terminal, for EVSE {evse}",
-    "vat": "Enter the VAT number {value} at the payment terminal, for EVSE {evse}",
-    "settlements": "Let the payment terminal end settlements as {value} from now on",
-    "most-energy": "Limit the transaction of EVSE {evse} to {value} Wh, at the station",
-    "most-time": "Limit the transaction of EVSE {evse} to {value} s, at the station",
-    "most-cost": "Limit the transaction of EVSE {evse} to a cost of {value}, at the station",
-}
+SENTENCES: Final = table("v2g_testkit.ocpp", "sentences.toml", dict[Action, str])
 
 VEHICLES: Final[Mapping[str, str]] = {
     "dynamic": "Plug a vehicle of ISO 15118-20 that can feed back in at EVSE {evse} (dynamic control)",

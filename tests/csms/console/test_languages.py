@@ -43,7 +43,7 @@ from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
 TEMPLATES = importlib.resources.files("csms.console") / "templates"
 PROGRAM = [
     each.read_text()
-    for name in ("console/*.py", "*/pages.py", "alerts/sentences.py", "overview/rules.py", "stations/importing.py")
+    for name in ("console/*.py", "*/pages.py", "alerts/sentences.*", "overview/rules.py", "stations/importing.py")
     for each in Path(str(TEMPLATES)).parents[1].glob(name)
 ]
 SOURCES = {each.name: each.read_text("utf-8") for each in TEMPLATES.iterdir() if each.name.endswith(".html")}
