@@ -22,88 +22,12 @@ BUILDROOT_NAMES: Final[Mapping[str, str]] = {"pyserial": "python-serial"}
 
 _REQUIREMENT: Final = re.compile(r"([A-Za-z0-9._-]+)(\[[^\]]*\])?")
 
-_YOCTO: Final = """\
-# Made by `python -m deploy.embedded` from pyproject.toml.
-SUMMARY = "{summary}"
-LICENSE = "{license}"
-LIC_FILES_CHKSUM = "file://LICENSE;md5={md5}"
-
-# The sdist of `make release`, beside this file. From releases after 5.0 on: S = "${{UNPACKDIR}}/v2g_engine-${{PV}}"
-SRC_URI = "file://v2g_engine-${{PV}}.tar.gz"
-S = "${{WORKDIR}}/v2g_engine-${{PV}}"
-
-inherit python_hatchling systemd useradd
-
-USERADD_PACKAGES = "${{PN}}"
-USERADD_PARAM:${{PN}} = "\\
-{users}"
-
-SYSTEMD_SERVICE:${{PN}} = "\\
-{services}"
-SYSTEMD_AUTO_ENABLE = "disable"
-
-do_install:append() {{
-    install -d ${{D}}${{systemd_system_unitdir}}/v2g-.service.d ${{D}}${{nonarch_libdir}}/tmpfiles.d
-    install -m 0644 ${{S}}/deploy/systemd/*.service ${{D}}${{systemd_system_unitdir}}
-    install -m 0644 ${{S}}/deploy/systemd/v2g-.service.d/* ${{D}}${{systemd_system_unitdir}}/v2g-.service.d
-    install -m 0644 ${{S}}/deploy/tmpfiles.conf ${{D}}${{nonarch_libdir}}/tmpfiles.d/v2g-engine.conf
-}}
-
-FILES:${{PN}} += "${{systemd_system_unitdir}} ${{nonarch_libdir}}/tmpfiles.d ${{datadir}}/v2g"
-
-RDEPENDS:${{PN}} = "\\
-    python3-modules \\
-{depends}"
-
-PACKAGECONFIG ??= ""
-{groups}"""
-
-_MAKEFILE: Final = """\
-################################################################################
-#
-# v2g-engine: made by `python -m deploy.embedded` from pyproject.toml
-#
-################################################################################
-
-V2G_ENGINE_VERSION = {version}
-V2G_ENGINE_SOURCE = v2g_engine-$(V2G_ENGINE_VERSION).tar.gz
-# The sdist of `make release`, beside this file.
-V2G_ENGINE_SITE = $(V2G_ENGINE_PKGDIR)
-V2G_ENGINE_SITE_METHOD = file
-V2G_ENGINE_SETUP_TYPE = hatch
-V2G_ENGINE_LICENSE = {license}
-V2G_ENGINE_LICENSE_FILES = LICENSE
-
-define V2G_ENGINE_USERS
-{users}endef
-
-define V2G_ENGINE_INSTALL_INIT_SYSTEMD
-{services}\tmkdir -p $(TARGET_DIR)/usr/lib/systemd/system/v2g-.service.d
-\t$(INSTALL) -m 0644 $(@D)/deploy/systemd/v2g-.service.d/* \\
-\t\t$(TARGET_DIR)/usr/lib/systemd/system/v2g-.service.d
-\t$(INSTALL) -D -m 0644 $(@D)/deploy/tmpfiles.conf \\
-\t\t$(TARGET_DIR)/usr/lib/tmpfiles.d/v2g-engine.conf
-endef
-
-$(eval $(python-package))
-"""
 
 _SERVICE: Final = """\
 \t$(INSTALL) -D -m 0644 $(@D)/deploy/systemd/{name} \\
 \t\t$(TARGET_DIR)/usr/lib/systemd/system/{name}
 """
 
-_CONFIG: Final = """\
-config BR2_PACKAGE_V2G_ENGINE
-\tbool "v2g-engine"
-\tdepends on BR2_PACKAGE_PYTHON3
-\tselect BR2_PACKAGE_PYTHON3_PYEXPAT
-\tselect BR2_PACKAGE_PYTHON3_SQLITE
-\tselect BR2_PACKAGE_PYTHON3_SSL
-\tselect BR2_PACKAGE_PYTHON3_ZLIB
-{depends}\thelp
-\t  {summary}
-"""
 
 _CONFIG_GROUP: Final = """\
 config BR2_PACKAGE_V2G_ENGINE_{upper}
@@ -120,7 +44,8 @@ def recipes(project: Mapping[str, Any]) -> dict[str, str]:
     users = [line.split('"') for line in (HERE / "sysusers.conf").read_text().splitlines() if line.startswith("u ")]
     accounts = [(first.split()[1], home.strip()) for first, _, home in users]
     md5 = hashlib.md5((ROOT / "LICENSE").read_bytes(), usedforsecurity=False).hexdigest()
-    yocto = _YOCTO.format(
+    yocto = _filled(
+        "recipe.bb.in",
         **facts,
         md5=md5,
         users=_lines(
@@ -132,13 +57,14 @@ def recipes(project: Mapping[str, Any]) -> dict[str, str]:
             f'PACKAGECONFIG[{name}] = ",,,{" ".join(map(yocto_name, each))}"\n' for name, each in groups.items()
         ),
     )
-    makefile = _MAKEFILE.format(
+    makefile = _filled(
+        "package.mk.in",
         **facts,
         version=version,
         users="".join(f"\t{name} -1 {name} -1 * {home} - - v2g-engine\n" for name, home in accounts),
         services="".join(_SERVICE.format(name=each) for each in units),
     )
-    config = _CONFIG.format(**facts, depends=_selected(base)) + "\nif BR2_PACKAGE_V2G_ENGINE\n\n"
+    config = _filled("package.Config.in", **facts, depends=_selected(base)) + "\nif BR2_PACKAGE_V2G_ENGINE\n\n"
     for name, each in groups.items():
         config += _CONFIG_GROUP.format(upper=name.upper(), name=name, depends=_selected(each)) + "\n"
     return {
@@ -146,6 +72,10 @@ def recipes(project: Mapping[str, Any]) -> dict[str, str]:
         "buildroot/v2g-engine/v2g-engine.mk": makefile,
         "buildroot/v2g-engine/Config.in": config + "endif\n",
     }
+
+
+def _filled(template: str, /, **values: object) -> str:
+    return (HERE / "templates" / template).read_text().format(**values)
 
 
 def names(requirements: Sequence[str]) -> Iterator[str]:

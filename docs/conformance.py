@@ -121,7 +121,7 @@ def published() -> str:
         for found in (*(tested[edition] for edition in (Edition.ISO2, Edition.DIN, Edition.ISO20)), not_tested):
             yield _ranges([n for n in range(1, count + 1) if any(published_id(s, message, n) in found for s in scopes)])
 
-    rows = (tuple(row(scopes, *group)) for scopes, groups in GROUPS for group in groups.items())
+    rows = (tuple(row(each.scopes, *group)) for each in GROUPS for group in each.cases.items())
     return markdown(("Group", "Published", "ISO 15118-2", "DIN 70121", "ISO 15118-20", "Not tested"), rows)
 
 

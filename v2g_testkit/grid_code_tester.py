@@ -7,6 +7,7 @@ Both are assembled from configuration as their programs do; what is not here are
 import asyncio
 import contextlib
 import time
+from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
@@ -36,78 +37,6 @@ SAMPLE_S: Final = 0.05
 """Interval of measuring the charger."""
 AFTER_S: Final = 0.5
 _SLOT_MS: Final = 900_000
-
-_CHARGER: Final = """data_dir = "data"
-[tls]
-chain = "{pki}/secc/chain.pem"
-key = "{pki}/secc/leaf.key"
-v2g_roots = ["{pki}/v2g/root.pem"]
-mo_roots = ["{pki}/mo/root.pem"]
-[meter]
-chain = "{pki}/meter/chain.pem"
-key = "{pki}/meter/leaf.key"
-[link]
-medium = "medium"
-[site]
-contracts = ["DEV2GC00000001"]
-signal_file = "prices.json"
-charge_w = 100_000
-discharge_w = 100_000
-[charger]
-services = [{service}]
-signed_discharge = {{ terms = {{ max_command_validity_ms = 600_000 }} }}
-[charger.{rating}]
-max_charge_power_w = {watts}
-max_discharge_power_w = {watts}
-{nominal}
-[hardware]
-kind = "{kind}"
-[hardware.watch]
-hung_s = 60
-[hardware.simulated.stage]
-max_var = {watts}
-[grid_code]
-file = "code.json"
-frequency = {{ source = "trace", trace = "grid.csv", nominal_hz = {hz}, nominal_v = {volts} }}
-{reactive}
-"""
-_VEHICLE: Final = """[tls]
-chain = "{pki}/vehicle/chain.pem"
-key = "{pki}/vehicle/leaf.key"
-anchors = ["{pki}/v2g/root.pem"]
-[contract]
-chain = "{pki}/contract/chain.pem"
-key = "{pki}/contract/leaf.key"
-[link]
-medium = "medium"
-[battery]
-capacity_wh = 1_000_000
-soc = 60.0
-max_charge_power_w = {watts}
-max_discharge_power_w = {watts}
-[on_board_charger]
-max_charge_w = {watts}
-max_discharge_w = {watts}
-min_charge_w = 0
-[discharge]
-command_validity_ms = 300_000
-command_renew_ms = 150_000
-minimum_soc = 20
-max_power_w = {watts}
-minimum_compensation = 0
-[services]
-energy = ["{energy}_BPT"]
-[[program]]
-do = "{do}"
-power_w = {watts}
-for_s = 100_000
-[hardware]
-step_s = 0.25
-hung_s = 60
-[timing]
-loop_pause_s = 0.25
-no_energy_s = 86_400
-"""
 
 
 class GridCodeBench(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,7 +129,8 @@ class GridCodeTester:
         """Return the charger's configuration."""
         bench = self._bench
         dc, code = bench.energy == "DC", bench.code
-        return _CHARGER.format(
+        return _filled(
+            "grid-code-secc",
             pki=self._pki.directory,
             service=6 if dc else 5,
             rating="rating" if dc else "ac_rating",
@@ -214,12 +144,19 @@ class GridCodeTester:
 
     def _car(self, case: GridCodeCase) -> str:
         """Return the vehicle's configuration."""
-        return _VEHICLE.format(
+        return _filled(
+            "grid-code-evcc",
             pki=self._pki.directory,
             watts=round(RATING_W * case.share),
             energy=self._bench.energy,
             do="charge" if case.flow == "in" else "discharge",
         )
+
+
+def _filled(template: str, /, **values: object) -> str:
+    """Return a configuration, from `templates`."""
+    text = (files("v2g_testkit") / "templates" / f"{template}.toml.in").read_text("utf-8")
+    return text.format(**values)
 
 
 def _flow(charger: Charger) -> tuple[float, float]:

@@ -4,60 +4,42 @@ Ids only, as in the public port of its test suite (github.com/rcuquemelle/ISO151
 ISO 15118-2, whose cases have them in `v2g_testkit.cases.v2g_message.secc_cases`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.sequence import State
+from v2g.tables import table
 from v2g_testkit.cases.case import Ask, Case
 from v2g_testkit.cases.v2g_message.secc_cases import PLACES, Scope, published_id
 
 _CMN: Final[tuple[Scope, ...]] = ("CMN",)
 _BOTH: Final[tuple[Scope, ...]] = ("AC", "DC")
 
-GROUPS: Final[tuple[tuple[tuple[Scope, ...], Mapping[str, int]], ...]] = (
-    (
-        _CMN,
-        {
-            "V2GTPSDP": 5,
-            "SDP": 7,
-            "SupportedAppProtocol": 6,
-            "V2GTPSessionSetup": 5,
-            "SessionSetup": 4,
-            "ServiceDiscovery": 4,
-            "ServiceDetail": 12,
-            "PaymentServiceSelection": 10,
-            "CertificateInstallation": 8,
-            "CertificateUpdate": 17,
-            "PaymentDetails": 10,
-            "Authorization": 17,
-            "ChargeParameterDiscovery": 2,
-        },
-    ),
-    (_BOTH, {"SessionSetup": 6, "ServiceDiscovery": 2, "ChargeParameterDiscovery": 36, "MeteringReceipt": 7}),
-    (("AC",), {"PowerDelivery": 14, "ChargingStatus": 9, "SessionStop": 4}),
-    (
-        ("DC",),
-        {
-            "CableCheck": 8,
-            "PreCharge": 4,
-            "PowerDelivery": 21,
-            "CurrentDemand": 9,
-            "WeldingDetection": 5,
-            "SessionStop": 9,
-        },
-    ),
-)
-"""Scopes -> number of published cases of each group, which begin at 1 without gaps."""
+
+class Groups(msgspec.Struct, frozen=True):
+    """Number of published cases of each message in these scopes; they begin at 1 without gaps."""
+
+    scopes: tuple[Scope, ...]
+    cases: dict[str, int]
+
+
+class _Published(msgspec.Struct, frozen=True):
+    groups: tuple[Groups, ...]
+    repeated: dict[str, tuple[tuple[str, int], ...]]
+
+
+_PUBLISHED: Final = table("v2g_testkit.cases", "published.toml", _Published)
+GROUPS: Final = _PUBLISHED.groups
 
 
 def published() -> Iterator[str]:
     """Yield every published id."""
-    for scopes, groups in GROUPS:
-        for scope in scopes:
-            for message, count in groups.items():
+    for group in GROUPS:
+        for scope in group.scopes:
+            for message, count in group.cases.items():
                 yield from (published_id(scope, message, number) for number in range(1, count + 1))
 
 
@@ -110,35 +92,6 @@ LEFT: Final = (
 _MESSAGES: Final = {"PaymentServiceSelection": "ServiceSelection"}
 """Message of ISO 15118-2 -> that of ISO 15118-20, if not of the same name."""
 
-_REPEATED: Final[Mapping[str, tuple[tuple[str, int], ...]]] = {
-    "SDP-tls": (("CMN_VTB_V2GTPSDP", 1), ("CMN_VTB_SDP", 2), ("CMN_VTB_SDP", 3)),
-    "SDP-type": (("CMN_VTB_V2GTPSDP", 3),),
-    "SDP-version": (("CMN_VTB_V2GTPSDP", 4),),
-    "SAP-*-known": (("CMN_VTB_SupportedAppProtocol", 1),),
-    "SAP-*-unknown": (("CMN_VTB_SupportedAppProtocol", 2),),
-    "SAP-*-minor": (("CMN_VTB_SupportedAppProtocol", 6),),
-    "SIL-*-supported_app_protocol": (("CMN_VTB_SupportedAppProtocol", 3),),
-    "SES-*-new": (("CMN_VTB_SessionSetup", 1),),
-    "SVC-*-detail": (("CMN_VTB_ServiceDetail", 7),),
-    "SVC-*-added": (("CMN_VTB_PaymentServiceSelection", 6),),
-    "INS-*-contract": (("CMN_VTB_CertificateInstallation", 1),),
-    "INS-*-other-session": (("CMN_VTB_CertificateInstallation", 3),),
-    "INS-*-silence": (("CMN_VTB_CertificateInstallation", 4),),
-    "INS-*-other-key": (("CMN_VTB_CertificateInstallation", 5),),
-    "INS-*-changed-chain": (("CMN_VTB_CertificateInstallation", 6),),
-    "INS-*-expired-provisioning": (("CMN_VTB_CertificateInstallation", 7),),
-    "AUT-*-contract": (("CMN_VTB_Authorization", 2),),
-    "AUT-*-challenge": (("CMN_VTB_Authorization", 7),),
-    "AUT-*-expired": (("CMN_VTB_PaymentDetails", 7),),
-    "END-AC-pause-same": (("AC_VTB_SessionSetup", 1),),
-    "END-DC-pause-same": (("DC_VTB_SessionSetup", 1),),
-    "PAR-AC-profile": (("AC_VTB_PowerDelivery", 10),),
-    "PAR-DC-profile": (("DC_VTB_PowerDelivery", 7),),
-    "PAR-AC-schedule": (("AC_VTB_PowerDelivery", 11),),
-    "PAR-DC-schedule": (("DC_VTB_PowerDelivery", 8),),
-}
-"""Case of ISO 15118-20, without its role, with * for the message set -> groups and numbers of ISO 15118-4."""
-
 
 def repeated(case: Case) -> tuple[str, ...]:
     """Return the ids of ISO 15118-4 whose tests a case for chargers of ISO 15118-20 repeats with its own messages."""
@@ -152,7 +105,7 @@ def repeated(case: Case) -> tuple[str, ...]:
 
 
 def _listed(name: str) -> tuple[str, ...]:
-    return tuple(f"TC_SECC_{each}_{number:03}" for each, number in _REPEATED.get(name, ()))
+    return tuple(f"TC_SECC_{each}_{number:03}" for each, number in _PUBLISHED.repeated.get(name, ()))
 
 
 def _by_template(case: Case, family: Family) -> Iterator[str]:

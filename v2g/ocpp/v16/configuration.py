@@ -1,4 +1,4 @@
-"""Configuration keys of 1.6 and the variables of 2.x that mean the same, as data.
+"""Configuration keys of 1.6 and the variables of 2.x that mean the same.
 
 A key without such a variable is one of the component OCPP16Ctrlr, with its own name; values are texts in both.
 """
@@ -12,58 +12,13 @@ from v2g import typed_json
 from v2g.ocpp.messages.base import EVSE, Component, Variable
 from v2g.ocpp.messages.provisioning import ReportData, VariableAttribute, VariableCharacteristics
 from v2g.ocpp.v16.messages import ConfigurationKey, ConfigurationStatus
+from v2g.tables import table
 
 OTHER: Final = "OCPP16Ctrlr"
 
-_TABLE: Final = """
-AdditionalRootCertificateCheck SecurityCtrlr.AdditionalRootCertificateCheck
-AllowOfflineTxForUnknownId AuthCtrlr.OfflineTxForUnknownIdEnabled
-AuthorizationCacheEnabled AuthCacheCtrlr.Enabled
-AuthorizationKey SecurityCtrlr.BasicAuthPassword
-AuthorizeRemoteTxRequests AuthCtrlr.AuthorizeRemoteStart
-CentralContractValidationAllowed ISO15118Ctrlr.CentralContractValidationAllowed
-CertificateSignedMaxChainSize SecurityCtrlr.MaxCertificateChainSize
-CertificateStoreMaxLength SecurityCtrlr.CertificateEntries
-CertSigningRepeatTimes SecurityCtrlr.CertSigningRepeatTimes
-CertSigningWaitMinimum SecurityCtrlr.CertSigningWaitMinimum
-ChargeProfileMaxStackLevel SmartChargingCtrlr.ProfileStackLevel
-ChargingScheduleAllowedChargingRateUnit SmartChargingCtrlr.RateUnit
-ChargingScheduleMaxPeriods SmartChargingCtrlr.PeriodsPerSchedule
-ClockAlignedDataInterval AlignedDataCtrlr.Interval
-ConnectionTimeOut TxCtrlr.EVConnectionTimeOut
-ConnectorSwitch3to1PhaseSupported SmartChargingCtrlr.Phases3to1
-ContractValidationOffline ISO15118Ctrlr.ContractValidationOffline
-CustomDisplayCostAndPrice TariffCostCtrlr.Available.Cost
-CpoName SecurityCtrlr.OrganizationName
-DefaultPrice TariffCostCtrlr.TariffFallbackMessage
-GetConfigurationMaxKeys DeviceDataCtrlr.ItemsPerMessage.GetVariables
-HeartbeatInterval OCPPCommCtrlr.HeartbeatInterval
-ISO15118PnCEnabled ISO15118Ctrlr.PnCEnabled
-LocalAuthListEnabled LocalAuthListCtrlr.Enabled
-LocalAuthorizeOffline AuthCtrlr.LocalAuthorizeOffline
-LocalPreAuthorize AuthCtrlr.LocalPreAuthorize
-MaxChargingProfilesInstalled SmartChargingCtrlr.Entries.ChargingProfiles
-MaxEnergyOnInvalidId TxCtrlr.MaxEnergyOnInvalidId
-MeterValuesAlignedData AlignedDataCtrlr.Measurands
-MeterValuesSampledData SampledDataCtrlr.TxUpdatedMeasurands
-MeterValueSampleInterval SampledDataCtrlr.TxUpdatedInterval
-ResetRetries OCPPCommCtrlr.ResetRetries
-ReserveConnectorZeroSupported ReservationCtrlr.NonEvseSpecific
-SecurityProfile SecurityCtrlr.SecurityProfile
-SendLocalListMaxLength LocalAuthListCtrlr.ItemsPerMessage
-StopTransactionOnEVSideDisconnect TxCtrlr.StopTxOnEVSideDisconnect
-StopTransactionOnInvalidId TxCtrlr.StopTxOnInvalidId
-StopTxnAlignedData AlignedDataCtrlr.TxEndedMeasurands
-StopTxnSampledData SampledDataCtrlr.TxEndedMeasurands
-SupportedFileTransferProtocols OCPPCommCtrlr.FileTransferProtocols
-TransactionMessageAttempts OCPPCommCtrlr.MessageAttempts.TransactionEvent
-TransactionMessageRetryInterval OCPPCommCtrlr.MessageAttemptInterval.TransactionEvent
-UnlockConnectorOnEVSideDisconnect OCPPCommCtrlr.UnlockOnEVSideDisconnect
-WebSocketPingInterval OCPPCommCtrlr.WebSocketPingInterval
-"""
-"""A line for each key: component, variable and, with some, the variable's instance."""
 
-_VARIABLES: Final[Mapping[str, str]] = dict(line.split() for line in _TABLE.splitlines() if line)
+_VARIABLES: Final = table("v2g.ocpp.v16", "configuration.toml", dict[str, str])
+"""Key -> component, variable and, with some, the variable's instance."""
 
 _KEYS: Final = {place.casefold(): key for key, place in _VARIABLES.items()}
 WRITE_ONLY: Final = "authorizationkey"
