@@ -13,7 +13,7 @@ from v2g.errors import ConfigError
 from v2g_cli.output import print_json, print_table
 
 NAMES = (
-    "exi", "ocpp", "telemetry", "battery", "gateway", "journal", "settlement", "books", "slac", "links", "tls", "trust",
+    "exi", "ocpp", "telemetry", "battery", "gateway", "journal", "settlement", "books", "links", "tls", "trust",
     "dispatch", "shares", "roaming", "broker", "decision", "uplink", "ota", "session", "warm", "charging", "crowd",
     "sessions", "scores", "editions", "grid", "station", "csms", "console",
 )  # fmt: skip

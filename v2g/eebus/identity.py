@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 from cryptography import x509
@@ -13,9 +13,6 @@ SERVICE: Final = "_ship._tcp.local."
 SKI: Final = re.compile(r"[0-9a-f]{40}\Z")
 _MOST: Final = 63
 """Bytes of a SHIP id."""
-
-Category = Literal["1", "2", "3", "4", "5", "6", "7"]
-"""1 grid connection hub, 2 energy management, 3 e-mobility, 4 HVAC, 5 inverter, 6 appliance, 7 metering."""
 
 
 def ski_of(certificate: x509.Certificate) -> str:

@@ -6,11 +6,9 @@ error, and only by the quirks of its station; so what is right costs nothing. Pu
 """
 
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from functools import cache
-from importlib.resources import files
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
@@ -20,6 +18,7 @@ from v2g.errors import OcppError
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import Version
 from v2g.ocpp.versions import read_payload
+from v2g.tables import table
 
 M = TypeVar("M", bound=Message)
 
@@ -115,8 +114,7 @@ STRICT: Final = StationQuirks()
 @cache
 def known_quirks() -> tuple[StationQuirks, ...]:
     """Return the table of quirks."""
-    text = files("v2g.ocpp").joinpath("station_quirks.toml").read_text()
-    return typed_json.convert(tomllib.loads(text), _Table).station
+    return table("v2g.ocpp", "station_quirks.toml", _Table).station
 
 
 def quirks_of(vendor: str, model: str, firmware: str, own: Iterable[StationQuirks] = ()) -> StationQuirks:

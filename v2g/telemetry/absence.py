@@ -4,21 +4,18 @@ A name beside a number is often only a remark: 50 % "Reserve", 0 A "Zero". It is
 value, where it contradicts the number, or where the code stands at the end of the range, as makers place states.
 """
 
-import importlib.resources
 import re
-import tomllib
 from collections.abc import Iterator
 from typing import Final
 
 from v2g.dbc import DbcMessage, DbcSignal
+from v2g.tables import table
 
 _WORDS: Final = re.compile(r"[^\W\d_]+")
 _CAMEL: Final = re.compile(r"(?<=[a-zß-ÿ])(?=[A-ZÀ-Þ])|(?<=[A-Z])(?=[A-Z][a-z])")
 _FIGURE: Final = re.compile(r"\s*[<>=≤≥~]*\s*([-+]?\d+(?:[.,]\d+)?)\s*(\S{0,12})\s*")
 
-_NAMES: Final = tomllib.loads(
-    (importlib.resources.files("v2g.telemetry") / "data" / "state_names.toml").read_text(encoding="utf-8")
-)
+_NAMES: Final = table("v2g.telemetry", "data/state_names.toml", dict[str, str])
 _WORDS_OF: Final = {key: frozenset(text.split()) for key, text in _NAMES.items()}
 _BEGINNINGS: Final = tuple(_WORDS_OF["no_value_beginnings"])
 

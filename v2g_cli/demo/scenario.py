@@ -1,8 +1,6 @@
 """Declaration of a scenario of `v2g demo`."""
 
-import tomllib
 from collections.abc import Iterable
-from importlib.resources import files
 from typing import Any, Final, Literal
 
 import msgspec
@@ -13,6 +11,7 @@ from v2g import typed_json
 from v2g.hardware import faults
 from v2g.iso15118.select import EditionName
 from v2g.pki.profile import Generation
+from v2g.tables import table
 from v2g_cli.demo.faults import Fault
 from v2g_cli.demo.processes import Event
 
@@ -148,7 +147,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-_DATA: Final = tomllib.loads((files("v2g_cli.demo") / "data" / "scenarios.toml").read_text("utf-8"))
+_DATA: Final = table("v2g_cli.demo", "data/scenarios.toml", dict[str, Any])
 _PROGRAMS: Final[dict[str, str]] = _DATA["programs"]
 
 

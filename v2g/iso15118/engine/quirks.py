@@ -244,10 +244,6 @@ class SeenQuirks:
         return new
 
 
-REFUSABLE: Final = (EARLY_SESSION_STOP, EARLY_POWER_STOP, CHARGING_PROFILE)
-"""Quirks that a charger can refuse; the others change nothing for it, or only what it reads."""
-
-
 class VehicleQuirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The quirks that are tolerated of vehicles whose EVCCID begins with `evcc_id`; the longest beginning counts."""
 
