@@ -1,6 +1,8 @@
 """Validation of OCPP frames by the official JSON schemas in the package `ocpp` (extra [testkit])."""
 
 import json
+import re
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -13,6 +15,9 @@ from v2g.ocpp.routes import Version
 
 _FOLDERS: Final = {"1.6": "v16", "2.0.1": "v201", "2.1": "v21"}
 _CALLS: Final = {2: "Request", 6: ""}  # CALL, and SEND of 2.1, whose schemas have the name of the message alone
+_TOO_FINE: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{4,}(Z|[+-]\d\d:\d\d)", re.IGNORECASE)
+_FREE: Final = frozenset({"customData", "data", "value", "additionalInfo", "techInfo", "content"})
+"""Fields in which a text that looks like a time need not be one."""
 _MOST_OPEN: Final = 1000
 """Maximum number of stored requests of one side without a response."""
 
@@ -97,4 +102,19 @@ class FrameJudge:
         if validator is None:
             return f"OCPP {self._version} has no {message}"
         fault = first_fault(validator, payload)
+        if fault is None and self._version != "1.6":
+            fault = next(_too_fine(payload), None)
         return None if fault is None else f"{message}: {fault}"
+
+
+def _too_fine(value: object, path: str = "$") -> Iterator[str]:
+    """Yield the times with more decimal places than OCPP 2.x allows (part 2, Primitive Datatypes)."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            if name not in _FREE:
+                yield from _too_fine(each, f"{path}.{name}")
+    elif isinstance(value, list):
+        for number, each in enumerate(value):
+            yield from _too_fine(each, f"{path}[{number}]")
+    elif isinstance(value, str) and _TOO_FINE.fullmatch(value):
+        yield f"{path}: {value} has more than 3 decimal places of a second"

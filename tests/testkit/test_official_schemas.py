@@ -24,6 +24,10 @@ def test_valid_frames_both_ways_are_nothing_to_speak_of(version: Version) -> Non
         (BOOT.replace("PowerUp", "Boredom"), 'BootNotificationRequest: $.reason: "Boredom" is not one of'),
         ('[2,"1","Heartbeat",{"extra":1}]', "HeartbeatRequest: $: Additional properties are not allowed"),
         ('[2,"1","StatusNotification",{"timestamp":"today"}]', "StatusNotificationRequest: $: "),
+        (
+            '[2,"1","NotifyReport",{"requestId":1,"seqNo":0,"generatedAt":"2026-01-01T00:00:00.0000Z"}]',
+            "NotifyReportRequest: $.generatedAt: 2026-01-01T00:00:00.0000Z has more than 3 decimal places",
+        ),
         ('[2,"1","Rest",{}]', "OCPP 2.0.1 has no RestRequest"),
         ('[2,"1","BatterySwap",{}]', "OCPP 2.0.1 has no BatterySwapRequest"),
         (f'[2,"1","{"x" * 300}",{{}}]', "OCPP 2.0.1 has no xxx"),

@@ -37,6 +37,8 @@ CODES: Final = frozenset({
 })  # fmt: skip
 """Error codes of OCPP-J 4.3; that of 1.6 has one r in Occurence."""
 
+_ONLY_16: Final = frozenset({"FormationViolation", "OccurenceConstraintViolation"})
+
 MOST_FRAMES: Final = 10_000
 """Stored frames of one case; a device that floods the tester does not fill its memory."""
 
@@ -323,9 +325,11 @@ def decoded(text: str) -> object:
 
 def malformed(text: str, version: str) -> str:
     """Return what is wrong with the form of a frame (OCPP-J 4.2), or nothing."""
+    if not text:
+        return "an empty or binary frame instead of text"
     try:
         try:
-            frame = json.loads(text, parse_float=typed_json.number)
+            frame = json.loads(text, parse_float=typed_json.number, parse_constant=_refuse)
         except ValueError:
             return "not JSON"
         if not isinstance(frame, list) or len(frame) < 2:
@@ -338,15 +342,24 @@ def malformed(text: str, version: str) -> str:
             return f"{len(frame)} elements instead of {lengths[kind]}"
         unknown = kind in (CALLERROR, CALLRESULTERROR) and identifier == "-1"
         if not isinstance(identifier, str) or not (0 < len(identifier) <= MAX_ID or unknown):
-            return f"message id {_short(identifier)} is not of 1 to {MAX_ID} characters"
+            return f"message id {_short(identifier)} is not a text of 1 to {MAX_ID} characters"
         if kind in (CALLERROR, CALLRESULTERROR):
-            if not isinstance(frame[2], str) or frame[2] not in CODES:
-                return f"error code {_short(frame[2])} is not of OCPP-J"
-            if not isinstance(frame[3], str) or len(frame[3]) > 255 or not isinstance(frame[4], dict):
+            if not isinstance(frame[2], str) or frame[2] not in CODES - (frozenset() if version == "1.6" else _ONLY_16):
+                return f"error code {_short(frame[2])} is not of OCPP {version}"
+            longest = 255 if version != "1.6" else len(text)
+            if not isinstance(frame[3], str) or len(frame[3]) > longest or not isinstance(frame[4], dict):
                 return "error description or details have the wrong form"
-        return ""
+            return ""
+        if kind != CALLRESULT and not isinstance(frame[2], str):
+            return f"action {_short(frame[2])} is not a text"
+        return "" if isinstance(frame[-1], dict) else f"payload {_short(frame[-1])} is not an object"
     except RecursionError:
         return "nested too deeply"
+
+
+def _refuse(constant: str) -> None:
+    """Refuse NaN and Infinity, which JSON does not have."""
+    raise ValueError(constant)
 
 
 def _short(value: object) -> str:
@@ -384,7 +397,8 @@ async def verdict_of(case: str, script: Awaitable[int], frames: Sequence[Frame])
         _log.exception("%s", case)
         verdict, found = Verdict.INCONCLUSIVE, f"the tester failed: {type(error).__name__}: {error}"
     faults = [each for each in frames if each.fault]
-    if faults and verdict in (Verdict.PASS, Verdict.NOT_EXERCISED, Verdict.INCONCLUSIVE):
-        verdict, found = Verdict.FAIL, f"sends an invalid frame: {faults[0].fault}"
+    if faults and verdict is not Verdict.NOT_APPLICABLE:
+        before = f"{found}; " if verdict is Verdict.FAIL else ""
+        verdict, found = Verdict.FAIL, f"{before}sends an invalid frame: {faults[0].fault}"
     seconds = asyncio.get_running_loop().time() - began
     return Result(case=case, verdict=verdict, found=found or "as required", seconds=seconds)

@@ -20,8 +20,8 @@ from v2g.io.websocket.server import Handshake, Refusal
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time
 from v2g.text import printable
-from v2g_testkit.cases.case import Result
-from v2g_testkit.ocpp.case import CaseTest, Ended, Failed, NotApplicable, OcppCase, Payload, precondition
+from v2g_testkit.cases.case import PRECONDITION, Result
+from v2g_testkit.ocpp.case import CaseTest, Ended, Failed, Inconclusive, NotApplicable, OcppCase, Payload, precondition
 from v2g_testkit.ocpp.certificates import Authority
 from v2g_testkit.ocpp.connection import (
     MOST_FRAMES,
@@ -164,9 +164,14 @@ class StationTester:
 
     async def find(self, within: float) -> None:
         """Wait for the station, and read its device model. Raises Inconclusive if none connects."""
-        with precondition():
+        try:
             await self.online(within)
             await self._ready()
+        except Failed as failure:
+            wrong = (f"sends an invalid frame: {each.fault}" for each in self.frames if each.fault)
+            ended = (each.text for each in reversed(self.frames) if each.way == "note")
+            found = "; ".join([str(failure), *itertools.islice(itertools.chain(wrong, ended), 1)])
+            raise Inconclusive(f"{PRECONDITION}{found}") from None
         await self.learn()
 
     async def learn(self) -> None:

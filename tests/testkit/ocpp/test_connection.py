@@ -35,6 +35,12 @@ FINE: list[Any] = [2, "1", "Heartbeat", {}]
         ([4, "1", "NotSupported", "", []], "2.0.1", "error description or details"),
         ([[], "1", "Heartbeat", {}], "2.0.1", "message type []"),
         ([4, "1", ["NotSupported"], "", {}], "2.0.1", "error code ['NotSupported']"),
+        ([2, "1", "Heartbeat", None], "2.0.1", "payload None is not an object"),
+        ([2, "1", 5, {}], "2.0.1", "action 5 is not a text"),
+        ([3, "1", []], "2.0.1", "payload [] is not an object"),
+        ([2, "1", "Heartbeat", {"customData": float("nan")}], "2.0.1", "not JSON"),
+        ([4, "1", "FormationViolation", "", {}], "2.0.1", "error code 'FormationViolation'"),
+        ([4, "1", "FormationViolation", "x" * 256, {}], "1.6", ""),
         ({}, "2.0.1", "not a message"),
     ],
 )
@@ -42,6 +48,11 @@ def test_the_form_of_frames_is_judged(frame: Any, version: str, fault: str) -> N
     found = malformed(json.dumps(frame), version)
     assert found.startswith(fault)
     assert bool(found) is bool(fault)
+
+
+def test_a_binary_frame_is_named_as_such() -> None:
+    """`OcppSocket.receive` returns one as an empty text."""
+    assert malformed("", "2.1").startswith("an empty or binary frame")
 
 
 @given(st.text(max_size=200))
