@@ -96,7 +96,7 @@ def csms(
         return
     if passwords is not None:
         raise ConfigError("--passwords is for --load", hint="--password, or V2G_STATION_PASSWORD")
-    judge = RunJudge("csms", declared.waived)
+    judge = RunJudge("csms", declared.waived, is_16=version == "1.6")
     how = judge.rules, "csms", run.profile or (), declared.profiles, selection
     cases = cases_of(CSMS_CASES_16, *how) if version == "1.6" else cases_of(CSMS_CASES, *how)
     if selection.listed:

@@ -86,7 +86,7 @@ def station(
     if run.seconds is not None:
         declared = msgspec.structs.replace(declared, seconds=run.seconds)
     versions = versions_of(ocpp)
-    judge = RunJudge("station", declared.waived)
+    judge = RunJudge("station", declared.waived, is_16=versions == ("1.6",))
     how = judge.rules, "station", run.profile or (), declared.profiles, selection
     cases = cases_of(STATION_CASES_16, *how) if versions == ("1.6",) else cases_of(STATION_CASES, *how)
     if selection.listed:

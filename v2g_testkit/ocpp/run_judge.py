@@ -109,6 +109,8 @@ _CABLE: Final = frozenset({"EVConnected", "Charging", "SuspendedEV", "SuspendedE
 
 CONNECTION: Final = "evconnectiontimeout"
 HEARTBEAT: Final = "heartbeatinterval"
+PING: Final = "websocketpinginterval"
+"""Pings may stand for heartbeats (OCPP-J 5.2)."""
 
 
 class _Wait(msgspec.Struct, frozen=True):
@@ -142,7 +144,7 @@ class Timeouts:
     def learn(self, variable: str, value: object) -> None:
         """Take a value of a variable that the station has or has accepted; names are those of either version."""
         name = {"connectiontimeout": CONNECTION}.get(variable.lower(), variable.lower())
-        if name in (CONNECTION, HEARTBEAT):
+        if name in (CONNECTION, HEARTBEAT, PING):
             self._settings[name] = str(value)
 
     def _seconds(self, name: str) -> float:
@@ -152,7 +154,7 @@ class Timeouts:
 
     def pass_time(self, connection: int, at_s: float, *, received: bool) -> Iterator[str]:
         """A frame has been sent, or received."""
-        before, interval = self._heard.get(connection), self._seconds(HEARTBEAT)
+        before, interval = self._heard.get(connection), 0.0 if self._seconds(PING) else self._seconds(HEARTBEAT)
         if before is not None and connection in self._accepted and 0 < _late(interval) < at_s - before:
             yield f"sends nothing for {at_s - before:.0f} s, though its heartbeats are due every {interval:.0f} s"
             self._heard[connection] = at_s  # once
@@ -224,6 +226,15 @@ MOST_STORED: Final = 100_000
 
 CLOCK_STEP_MS: Final = 5000
 """By how much a station's clock may be set back between two events: it follows that of the back end."""
+
+AHEAD_MS: Final = 300_000
+"""By how much a station's time may be ahead of that of the back end, to which it has set its clock."""
+
+BEHIND_MS: Final = 1_500_000
+"""By how much it may be behind: an event may have waited to be sent. Time zones are further apart than that."""
+
+BOOTS_S: Final = 60.0
+"""A first BootNotification that a connection has later than this need not be that of a start."""
 
 PATIENCE_S: Final = 10.0
 """An answer that comes later than this may be too late: the device may have given its request up."""
@@ -298,7 +309,15 @@ SIGNED: Final = _rule(
     "transaction they stay with one meter, and their pages do not go back.",
     ("J01.FR.21", "J02.FR.21"),
 )
-CLOCK: Final = _rule("RUN-CLOCK", "The time of a transaction's events does not go back.", ("TransactionEventRequest",))
+CLOCK: Final = _rule(
+    "RUN-CLOCK",
+    "The time of a transaction's events does not go back; it is that of the back end, if that is the station's source.",
+    ("TransactionEventRequest", "B01.FR.06"),
+)
+BOOT: Final = _rule(
+    "RUN-BOOT", "A station sends nothing before BootNotification, and nothing unasked before that is accepted.",
+    ("B01.FR.08", "B02.FR.02", "B03.FR.02"),
+)  # fmt: skip
 REPORT_PARTS: Final = _rule(
     "RUN-REPORT-PARTS", "The parts of a report are numbered from 0 without gaps, and the last one says so.",
     ("B07.FR.10",),
@@ -335,8 +354,8 @@ PROFILES: Final = _rule(
 )  # fmt: skip
 
 RULES: Final = (
-    FRAMES, MESSAGE_IDS, ONE_CALL, ANSWERS, TRANSACTION_IDS, SEQUENCE, LIFE, EVSE, METERS, SIGNED, CLOCK, REPORT_PARTS,
-    REPORTS, INVENTORY, END_METER, TIMEOUTS, SECRETS, REQUEST_IDS, UNASKED, PROFILES,
+    FRAMES, MESSAGE_IDS, ONE_CALL, ANSWERS, TRANSACTION_IDS, SEQUENCE, LIFE, EVSE, METERS, SIGNED, CLOCK, BOOT,
+    REPORT_PARTS, REPORTS, INVENTORY, END_METER, TIMEOUTS, SECRETS, REQUEST_IDS, UNASKED, PROFILES,
 )  # fmt: skip
 
 EFFECTS: Final = frozenset({
@@ -382,6 +401,17 @@ class _Finding(msgspec.Struct):
     frames: list[Frame] = []
 
 
+class _Boot(msgspec.Struct):
+    """How far a station has come on a connection."""
+
+    first: tuple[str, float] | None = None
+    """Its first request before it has booted there, and when, s."""
+    booted: bool = False
+    status: str = "Accepted"
+    asked: bool = False
+    """Whether the back end has sent a request since then."""
+
+
 class _Transaction(msgspec.Struct):
     """What a station has reported of a transaction."""
 
@@ -404,8 +434,9 @@ class RunJudge:
     one.
     """
 
-    def __init__(self, device: Device, waived: Mapping[str, str]) -> None:
-        self._is_station = device == "station"
+    def __init__(self, device: Device, waived: Mapping[str, str], *, is_16: bool = False) -> None:
+        """`is_16`: it speaks OCPP 1.6, where message ids may come again on another connection."""
+        self._is_station, self._is_16 = device == "station", is_16
         self.rules: Final = tuple(rule for rule in RULES if device in rule.devices)
         known = [rule.id for rule in self.rules]
         if unknown := [each for each in waived if each not in known]:
@@ -431,6 +462,12 @@ class RunJudge:
         """When requests to the device were sent that wait for its answer, by connection and id, s."""
         self._answered: set[tuple[int, str]] = set()
         self._timeouts = Timeouts()
+        self._boots: dict[int, _Boot] = {}
+        """By connection."""
+        self._clock: tuple[float, int] | None = None
+        """A time of the back end that the station was given: when (s), and UTC, ms."""
+        self._is_set = False
+        """Whether the station sets its clock by that."""
         self._end_readings = True
         """Whether the station is to read its meter at the end of a transaction."""
         self._numbers: set[tuple[str, str, str, int]] = set()
@@ -473,6 +510,7 @@ class RunJudge:
                         case [str() as action, dict() as payload]:
                             asked_for = action, payload
                             self._due.setdefault(self._frame.connection, {})[identifier] = self._frame.at_s
+                            self._boots.setdefault(self._frame.connection, _Boot()).asked = True
                             if "Trigger" in asked_for[0]:
                                 self._timeouts.triggered(self._frame.connection)
                         case _:
@@ -551,7 +589,7 @@ class RunJudge:
 
     def _request(self, kind: int, identifier: str, action: str, payload: Payload) -> None:
         assert self._frame is not None
-        known = self._frame.station, identifier
+        known = str(self._frame.connection) if self._is_16 else self._frame.station, identifier
         self._judge(MESSAGE_IDS, known not in self._ids, f"{action} has the message id {identifier!r} again")
         if len(self._ids) < MOST_STORED:
             self._ids.add(known)
@@ -571,6 +609,8 @@ class RunJudge:
         for field, number in () if self._is_station else _numbers(payload):
             numbered = self._frame.station, _REPORTED_BY.get(action, action), field, number
             self._judge(REQUEST_IDS, numbered not in self._numbers, f"{action} has the {field} {number} again")
+        if self._is_station:
+            self._start(action)
         match action:
             case "BootNotification":
                 for wrong in self._timeouts.boot(self._frame.connection, self._frame.at_s):
@@ -579,6 +619,7 @@ class RunJudge:
                 place, status = payload.get("evseId"), payload.get("connectorStatus")
                 if isinstance(place, int) and isinstance(status, str):
                     self._timeouts.cable(self._frame.station, place, status)
+                self._is_now(payload.get("timestamp"), "the status of a connector", math.inf)
             case "TransactionEvent":
                 self._event(payload)
             case "StopTransaction":
@@ -589,6 +630,32 @@ class RunJudge:
                 self._read_signed("", payload.get("evseId"), payload.get("meterValue"))
             case _ if action in _REPORTS:
                 self._report(action, payload)
+
+    def _start(self, action: str) -> None:
+        """A station sends a request, perhaps before it may."""
+        assert self._frame is not None
+        boot = self._boots.setdefault(self._frame.connection, _Boot())
+        if action != "BootNotification":
+            if boot.first is None:
+                boot.first = action, self._frame.at_s
+            waits = boot.status == "Rejected" or (boot.status == "Pending" and not boot.asked)
+            self._judge(BOOT, not waits, f"sends {action} while its boot is {boot.status}")
+            return
+        if boot.first is not None and not boot.booted and not boot.asked:
+            before, at_s = boot.first
+            self._judge(BOOT, self._frame.at_s - at_s > BOOTS_S, f"sends {before} before BootNotification")
+        boot.booted = True
+
+    def _is_now(self, time: object, what: str, behind_ms: float = BEHIND_MS) -> None:
+        """Judge a time of a station that sets its clock by the back end."""
+        assert self._frame is not None
+        utc_ms = _utc_ms(str(time))
+        if self._clock is None or not self._is_set or not utc_ms:
+            return
+        ahead = utc_ms - self._clock[1] - (self._frame.at_s - self._clock[0]) * 1000
+        way = "before" if ahead > 0 else "after"
+        about = f"sends {what} of {time}, {abs(ahead) / 60_000:.0f} min {way} that is the back end's time"
+        self._judge(CLOCK, -behind_ms < ahead < AHEAD_MS, about)
 
     def _answer_sent(self, identifier: str, answer: object) -> None:
         assert self._frame is not None
@@ -601,6 +668,11 @@ class RunJudge:
             self._start_16(payload, answer)
         if action == "BootNotification" and isinstance(answer, dict):
             self._timeouts.booted(self._frame.connection, self._frame.at_s, answer)
+            boot = self._boots.setdefault(self._frame.connection, _Boot())
+            boot.status, boot.asked = str(status), False
+        if action in ("BootNotification", "Heartbeat") and isinstance(answer, dict):
+            utc_ms = _utc_ms(str(answer.get("currentTime")))
+            self._clock = (self._frame.at_s, utc_ms) if utc_ms else self._clock
         if isinstance(answer, dict) and str(answer.get("status", "Accepted")).startswith("Accepted"):
             for field, number in _numbers(payload) if len(self._numbers) < MOST_STORED else ():
                 self._numbers.add((self._frame.station, _REPORTED_BY.get(action, action), field, number))
@@ -673,6 +745,8 @@ class RunJudge:
         """The station tells the value of a variable."""
         self._judge(SECRETS, variable not in _PASSWORDS or not value, f"lets {variable} be read")
         self._timeouts.learn(variable, value)
+        if variable == "timesource":
+            self._is_set = "heartbeat" in str(value).lower()
         self._note_end_readings(variable, value)
 
     def _note_end_readings(self, variable: str, value: object) -> None:
@@ -809,6 +883,8 @@ class RunJudge:
         self._judge(
             CLOCK, not back, f"{about}: seqNo {number} is of {time}, an earlier one of {max(earlier, default='')}"
         )
+        if payload.get("offline") is not True:
+            self._is_now(time, f"{kind} of {about}")
         found.events[number] = kind, time
         if kind == "Ended":
             found.ended = number
@@ -866,7 +942,10 @@ class RunJudge:
                 continue
             each.settled = True
             numbers = each.events.keys()
-            if numbers and (missing := set(range(min(numbers), max(numbers))) - numbers):
+            others: set[int] = set()
+            if min(numbers, default=0):  # it counts on, over all transactions (part 2 E 1.3.2.1)
+                others = {number for other in self._transactions.values() for number in other.events}
+            if numbers and (missing := set(range(min(numbers), max(numbers))) - numbers - others):
                 self._find(SEQUENCE, f"transaction {identifier} lacks seqNo {min(missing)}")
             for (measurand, phase, location), values in each.registers.items():
                 self._applied.add(METERS.id)

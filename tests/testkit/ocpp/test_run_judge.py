@@ -16,7 +16,7 @@ from tests.meter_keys import printed_public_key
 from v2g.errors import ConfigError
 from v2g_testkit.cases.case import Result, Verdict
 from v2g_testkit.ocpp.connection import Frame, without_secrets
-from v2g_testkit.ocpp.run_judge import RULES, Device, JudgedTester, RunJudge
+from v2g_testkit.ocpp.run_judge import MESSAGE_IDS, RULES, Device, JudgedTester, RunJudge
 
 Message = tuple[str, list[Any]]
 """`sent` or `received` by the tester, and the frame."""
@@ -173,6 +173,12 @@ def pipelined(steps: list[list[Message]]) -> list[list[Message]]:
     return [*steps[:5], [first, second, first_answer, second_answer], *steps[7:]]
 
 
+def clock(time: str) -> list[Message]:
+    """Return a heartbeat that is answered with a time of 2026-11-02."""
+    answer = {"currentTime": f"2026-11-02T{time}Z"}
+    return [("received", [2, "c1", "Heartbeat", {}]), ("sent", [3, "c1", answer])]
+
+
 KILOWATT_HOURS: dict[str, Any] = {"meterValue": [
     {"timestamp": "2026-11-02T10:00:03Z", "sampledValue": [{"value": 0.14, "unitOfMeasure": {"unit": "kWh"}}]}
 ]}  # fmt: skip
@@ -220,6 +226,16 @@ STATION_FAULTS: dict[str, tuple[Callable[[list[list[Message]]], list[list[Messag
     ),
     "a public key is none": (signed_run(signed(300.0, 1, publicKey="zz"), signed(310.0, 2)), "RUN-SIGNED-READINGS"),
     "a clock goes back": (instead(7, event(4, "Ended", 3, 250.0, timestamp="2026-11-02T09:59:00Z")), "RUN-CLOCK"),
+    "a station speaks before it boots": (
+        lambda steps: [BEAT, [("received", [2, "b1", "BootNotification", {"reason": "PowerUp"}])], *steps], "RUN-BOOT",
+    ),
+    "a rejected station goes on": (lambda steps: [REJECTED, BEAT, *steps], "RUN-BOOT"),
+    "a clock is hours ahead": (
+        lambda steps: [clock("08:00:00"), told("TimeSource", "Heartbeat"), *steps], "RUN-CLOCK",
+    ),
+    "a clock is hours behind": (
+        lambda steps: [clock("12:00:00"), told("TimeSource", "RTC,Heartbeat"), *steps], "RUN-CLOCK",
+    ),
     "a report lacks its first part": (without(1), "RUN-REPORT-PARTS"),
     "a report is not finished": (without(2), "RUN-REPORT-PARTS"),
     "a report nobody asked for": (plus(report(9, 0, "A")), "RUN-REPORTS"),
@@ -278,6 +294,7 @@ BOOT: list[Message] = [
     ("sent", [3, "b1", {"status": "Accepted", "interval": 60, "currentTime": "x"}]),
 ]
 REJECTED: list[Message] = [BOOT[0], ("sent", [3, "b1", {"status": "Rejected", "interval": 60}])]
+PENDING: list[Message] = [BOOT[0], ("sent", [3, "b1", {"status": "Pending", "interval": 60}])]
 NO_CABLE: list[list[Message]] = [
     told("EVConnectionTimeOut", "30"),
     [
@@ -314,6 +331,10 @@ IN_TIME: list[list[Frame]] = [
     at((0, BOOT), (75, BEAT)),
     at((0, REJECTED), (59.5, AGAIN)),
     at((0, REJECTED), (5, TRIGGER), (6, AGAIN)),
+    at((0, BOOT), (1, told("WebSocketPingInterval", "30")), (999, BEAT)),
+    at((0, BEAT), (1, TRIGGER), (2, AGAIN)),
+    at((0, BEAT), (61, AGAIN)),
+    at((0, PENDING), (1, told("A", "1")), (2, BEAT)),
     at((0, RESET), (59, BEAT)),
     at(*((0.0, each) for each in NO_CABLE), (42, BEAT)),
     at(*((0.0, each) for each in NO_CABLE), (20, PLUGGED), (99, BEAT)),
@@ -402,6 +423,32 @@ def test_what_a_station_repeats_breaks_nothing() -> None:
     again = [("received", [2, "new", "TransactionEvent", STATION[5][0][1][3]]), ("sent", [3, "new", {}])]
     results = judged("station", frames(STATION[:6]), frames([again, *STATION[6:]], connection=2))
     assert broken(results) == set()
+
+
+def test_message_ids_of_1_6_may_come_again_on_another_connection() -> None:
+    for is_16, verdict in ((True, Verdict.PASS), (False, Verdict.FAIL)):
+        judge = RunJudge("station", {}, is_16=is_16)
+        judge.take("TC_1", [*frames([BEAT]), *frames([BEAT], connection=2)])
+        assert judge.result(MESSAGE_IDS).verdict is verdict
+
+
+def test_sequence_numbers_may_count_on_over_all_transactions() -> None:
+    """Part 2, E 1.3.2.1: two transactions at once have gaps then, which the other one fills."""
+    other: dict[str, Any] = {"evse": {"id": 2, "connectorId": 1}}
+    both = [event(1, "Started", 7, 1.0, "a"), event(2, "Started", 8, 1.0, "b", **other), event(3, "Ended", 9, 1.0, "a")]
+    last = event(4, "Ended", 10, 1.0, "b", **other)
+    assert broken(judged("station", frames([*both, last]))) == set()
+    assert broken(judged("station", frames([both[0], both[2], both[1], last]))) == set()
+    assert broken(judged("station", frames([both[0], both[2]]))) == {"RUN-SEQUENCE"}
+
+
+def test_the_status_of_a_connector_may_be_old_but_not_of_the_future() -> None:
+    for time, found in (("10:00:00", set()), ("13:00:00", {"RUN-CLOCK"})):
+        status = {"evseId": 1, "connectorStatus": "Available", "timestamp": f"2026-11-02T{time}Z"}
+        run = frames(
+            [clock("12:00:00"), told("TimeSource", "Heartbeat"), [("received", [2, "s", "StatusNotification", status])]]
+        )
+        assert broken(judged("station", run)) == found
 
 
 def test_a_request_after_one_that_was_never_answered_is_no_fault() -> None:
