@@ -260,6 +260,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         {"B": (35, 36, 37)},
     ),
+    Mutant("sends no heartbeats", tells("Heartbeat", dropped), {"B": (1002,)}),
     Mutant("does not keep values", sets("OfflineThreshold", "600"), {"B": (2, 6, 7, 9, 10, 11, 51)}),
     Mutant(
         "reports without characteristics", _report(without("variableCharacteristics")), {"B": (12, 13, 14, 16, 17, 18)}
@@ -335,9 +336,14 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     # -- block E
     Mutant(
-        "numbers events from 1",
-        tells("TransactionEvent", lambda p: p | {"seqNo": p["seqNo"] + 1}),
-        {"E": (1, 2, 9, 10, 12, 43)},
+        "numbers events by every second number",
+        tells("TransactionEvent", lambda p: p | {"seqNo": 2 * p["seqNo"]}),
+        {"E": (40, 43)},
+    ),
+    Mutant(
+        "does not show its tokens",
+        tells("TransactionEvent", without("idToken")),
+        {"E": (1, 2, 3, 4, 10, 13, 16)},
     ),
     Mutant("does not name connectors", tells("TransactionEvent", _unplaced), {"E": (1, 2, 3, 9)}),
     Mutant(

@@ -84,6 +84,25 @@ async def rejected(t: StationTest) -> None:
     await steps.all_connectors(t, "Available", "B01.FR.05")
 
 
+@B.case("V2G-B-02-CS", "Heartbeats at the interval of the boot", requirements="B01.FR.04 G02.FR.01 G02.FR.02")
+async def heartbeats(t: StationTest) -> None:
+    """An idle station sends heartbeats at the interval with which its BootNotification was answered."""
+    ping = "OCPPCommCtrlr", "WebSocketPingInterval"
+    await steps.prefer(t, *ping, "0")
+    silent = (await t.get(*ping)).get("attributeValue") in (None, "", "0")
+    t.needs(silent, "its pings may stand for heartbeats (OCPP-J 5.2)")
+
+    async def back() -> None:
+        t.answer("BootNotification", _registration(t, "Accepted", 300))
+        await steps.reset(t)
+
+    t.undo(back)
+    t.answer("BootNotification", _registration(t, "Accepted", 15))
+    await given(steps.reset(t))
+    for _ in range(2):
+        await t.expect("Heartbeat", "G02.FR.01", within=t.after(15))
+
+
 @B.case("TC_B_30_CS", "Requests while rejected", requirements="B03.FR.08")
 async def security_error(t: StationTest) -> None:
     """A rejected station answers every request of the back end with the CALLERROR SecurityError."""
