@@ -105,6 +105,15 @@ def test_two_cases_in_a_row_are_no_reason(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out
 
 
+def test_rules_that_hold_make_no_run_conclusive() -> None:
+    """Else a device that comes to no case would end a build as if it had passed."""
+    held = Result(case=RULE.id, verdict=Verdict.PASS, found="as required")
+    case = Result(case=CASES[0].id, verdict=Verdict.INCONCLUSIVE, found="it does not answer")
+    broken = Result(case=RULE.id, verdict=Verdict.FAIL, found="wrong")
+    for results, code in (([case, held], 3), ([held], 0), ([case, broken], 1)):
+        assert ending(results, results, rules={RULE.id}) == code  # type: ignore[arg-type]  # as many as cases
+
+
 def test_a_device_that_stays_stuck_ends_the_run_and_every_report_says_what_was_not_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -150,7 +150,7 @@ def play(
         results = runner.run(run())
     found = about, cases, results, page
     write_reports(kind, *found, junit=reports.junit, html=html, json=reports.json, notice=notice)
-    raise typer.Exit(ending(results, cases, stuck=bool(reporter.stuck)))
+    raise typer.Exit(ending(results, cases, stuck=bool(reporter.stuck), rules=rules))
 
 
 def versions_of(names: list[str] | None) -> tuple[Version, ...]:

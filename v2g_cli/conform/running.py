@@ -155,11 +155,17 @@ async def _survived(run: Callable[[C], Awaitable[Result]], case: C) -> Result:
         return Result(case=case.id, verdict=Verdict.INCONCLUSIVE, found=found, seconds=seconds)
 
 
-def ending(results: Sequence[Result], cases: Sequence[Described], *, stuck: bool = False) -> int:
-    """Return the exit code of a run; 130 when it was interrupted, 1 or 3 when the device was `stuck`."""
+def ending(
+    results: Sequence[Result], cases: Sequence[Described], *, stuck: bool = False, rules: Container[str] = ()
+) -> int:
+    """Return the exit code of a run; 130 when it was interrupted, 1 or 3 when the device was `stuck`.
+
+    `rules`, by their ids, that hold do not make a run of cases conclusive.
+    """
+    code = exit_code(results) or exit_code([each for each in results if each.case not in rules] or results)
     if stuck:
-        return exit_code(results) or 3
-    return exit_code(results) if len(results) == len(cases) else _INTERRUPTED
+        return code or 3
+    return code if len(results) == len(cases) else _INTERRUPTED
 
 
 def combined(codes: Sequence[int]) -> int:
