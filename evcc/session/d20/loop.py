@@ -18,9 +18,9 @@ from evcc.session.d20.request_context import Agreement, Plan, RequestContext
 from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.schedule import planned_event
 from evcc.session.d20.stop import ask_nothing, still_flowing, still_looping, stop
-from evcc.session.paused import PausedChoice
+from evcc.session.paused import PausedChoice, waits_on
 from evcc.session.ports import SetPowerLimits
-from evcc.session.program import PowerRequest, ProgramProgress
+from evcc.session.program import PowerRequest
 from evcc.session.steps import seen
 from v2g.iso15118.d20.messages import common_messages as iso
 from v2g.iso15118.d20.messages import dc
@@ -100,7 +100,8 @@ def ask_loop(stage: stages.Looping, context: RequestContext) -> stages.Step:
     if context.battery.fault:
         return stop(stage, context, stages.Ending(context.battery.fault, failed=True))
     resting = context.config.program[progress.index]
-    if resting.pause and resting.do == "wait" and progress == stage.progress and not _waits_on(progress, context):
+    woken = context.joined and waits_on(context.resume, progress)
+    if resting.pause and resting.do == "wait" and progress == stage.progress and not woken:
         return stop(stage, context, stages.Ending("program_pauses", iso.ChargingSession.Pause))
     if resting.do == "plan" and stage.plan.outlook is None and dynamic_planner.falls_short(stage.plan, context):
         if not context.config.services.renegotiate_beside:
@@ -124,12 +125,6 @@ def ask_loop(stage: stages.Looping, context: RequestContext) -> stages.Step:
         discharge_w=power_request.discharge_w,
         observed=observed,
     )
-
-
-def _waits_on(progress: ProgramProgress, context: RequestContext) -> bool:
-    """Return whether the vehicle was woken from this very pause: it waits for the rest of the time in the loop."""
-    before = context.resume.progress if context.resume is not None and context.joined else None
-    return before is not None and before.index == progress.index
 
 
 def _standby(stage: stages.Looping, context: RequestContext, *, wanted: bool) -> stages.Step | None:
