@@ -388,8 +388,8 @@ _REGISTERS: Final = frozenset({
 })  # fmt: skip
 
 
-_IMPORT: Final = ("Energy.Active.Import.Register", "", "Outlet")
-"""The register of OCPP 1.6's meterStart and meterStop."""
+IMPORT: Final = ("Energy.Active.Import.Register", "", "Outlet")
+"""The register of what an EVSE has delivered, as of OCPP 1.6's meterStart and meterStop."""
 
 
 class _Finding(msgspec.Struct):
@@ -653,8 +653,8 @@ class RunJudge:
         if self._clock is None or not self._is_set or not utc_ms:
             return
         ahead = utc_ms - self._clock[1] - (self._frame.at_s - self._clock[0]) * 1000
-        way = "before" if ahead > 0 else "after"
-        about = f"sends {what} of {time}, {abs(ahead) / 60_000:.0f} min {way} that is the back end's time"
+        way = "ahead of" if ahead > 0 else "behind"
+        about = f"sends {what} of {time}, {abs(ahead) / 60_000:.0f} min {way} the back end's clock"
         self._judge(CLOCK, -behind_ms < ahead < AHEAD_MS, about)
 
     def _answer_sent(self, identifier: str, answer: object) -> None:
@@ -771,7 +771,7 @@ class RunJudge:
             return
         self._transactions[str(number)] = found = _Transaction()
         self._place(str(number), found, {"id": place})
-        found.registers[_IMPORT] = [(_utc_ms(str(payload.get("timestamp"))), meter)] if isinstance(meter, int) else []
+        found.registers[IMPORT] = [(_utc_ms(str(payload.get("timestamp"))), meter)] if isinstance(meter, int) else []
 
     def _meter_16(self, number: str, values: object) -> None:
         """A station's readings: numbers are texts, and units stand beside them."""
@@ -779,7 +779,7 @@ class RunJudge:
         for at, each in _samples(values) if found is not None else ():
             kilo = 1000.0 if str(each.get("unit", "Wh")).startswith("k") else 1.0
             key = (
-                str(each.get("measurand", _IMPORT[0])),
+                str(each.get("measurand", IMPORT[0])),
                 str(each.get("phase", "")),
                 str(each.get("location", "Outlet")),
             )
@@ -796,8 +796,8 @@ class RunJudge:
             return
         self._meter_16(number, payload.get("transactionData"))
         if isinstance(meter, int):
-            found.registers.setdefault(_IMPORT, []).append((_utc_ms(str(payload.get("timestamp"))), meter))
-        registers = [value for _, value in found.registers.get(_IMPORT, ())]
+            found.registers.setdefault(IMPORT, []).append((_utc_ms(str(payload.get("timestamp"))), meter))
+        registers = [value for _, value in found.registers.get(IMPORT, ())]
         rounded = not isinstance(meter, int) or meter >= max(registers) - ROUNDING_WH
         self._judge(
             END_METER, rounded, f"transaction {number} ends with {meter} Wh, after {max(registers, default=0):g} Wh"
@@ -913,17 +913,8 @@ class RunJudge:
     def _read(self, found: _Transaction, values: object) -> bool:
         """Note the registers of energy among values; return whether there is one."""
         read = False
-        for at, each in _samples(values):
-            measurand = each.get("measurand", "Energy.Active.Import.Register")
-            value, unit = each.get("value"), each.get("unitOfMeasure")
-            if str(measurand) not in _REGISTERS or not isinstance(value, int | float):
-                continue
-            unit = unit if isinstance(unit, dict) else {}
-            power = unit.get("multiplier", 0)
-            scale = 10.0 ** (power if isinstance(power, int) and abs(power) < 20 else 0)
-            scale *= 1000.0 if str(unit.get("unit")).startswith("k") else 1.0
-            key = str(measurand), str(each.get("phase", "")), str(each.get("location", "Outlet"))
-            found.registers.setdefault(key, []).append((at, value * scale))
+        for key, at, wh in registers_of(values):
+            found.registers.setdefault(key, []).append((at, wh))
             read = True
         return read
 
@@ -1052,6 +1043,20 @@ def _samples(values: object) -> Iterator[tuple[int, Payload]]:
         for each in samples if isinstance(samples, list) else ():
             if isinstance(each, dict):
                 yield at, each
+
+
+def registers_of(values: object) -> Iterator[tuple[tuple[str, str, str], int, float]]:
+    """Yield the registers of energy among meter values: measurand, phase, location; time (UTC ms); Wh or the like."""
+    for at, each in _samples(values):
+        measurand = each.get("measurand", IMPORT[0])
+        value, unit = each.get("value"), each.get("unitOfMeasure")
+        if str(measurand) not in _REGISTERS or not isinstance(value, int | float):
+            continue
+        unit = unit if isinstance(unit, dict) else {}
+        power = unit.get("multiplier", 0)
+        scale = 10.0 ** (power if isinstance(power, int) and abs(power) < 20 else 0)
+        scale *= 1000.0 if str(unit.get("unit")).startswith("k") else 1.0
+        yield (str(measurand), str(each.get("phase", "")), str(each.get("location", "Outlet"))), at, value * scale
 
 
 def _utc_ms(time: str) -> int:

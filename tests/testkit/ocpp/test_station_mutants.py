@@ -180,6 +180,14 @@ CLEARED = {"clearTariffsResult": [{"tariffId": "v2g-1", "status": "Accepted"}]}
 RESULT = "getVariableResult"
 WRITTEN = "setVariableResult"
 
+
+def _limited(request: Payload) -> Payload:
+    """Return a profile without the limit of 0."""
+    for each in request["chargingProfile"]["chargingSchedule"][0]["chargingSchedulePeriod"]:
+        each["limit"] = each["limit"] or 99_000.0
+    return request
+
+
 MUTANTS: tuple[Mutant, ...] = (
     # -- block B
     Mutant(
@@ -438,6 +446,7 @@ MUTANTS: tuple[Mutant, ...] = (
         answers("SetChargingProfile", status("Rejected", "Accepted")),
         {"K": (2, 11, 12, 14, 16)},
     ),
+    Mutant("charges on at a limit of 0", hears("SetChargingProfile", _limited), {"K": (1001,)}),
     Mutant("clears every profile", answers("ClearChargingProfile", status("Unknown", "Accepted")), {"K": (7, 8)}),
     Mutant(
         "has no profiles",

@@ -4,7 +4,10 @@ from typing import Any, Final
 
 from v2g.ocpp.times import parse_time
 from v2g_testkit.ocpp.case import BOTH, Block, Payload, given, precondition
+from v2g_testkit.ocpp.connection import having
 from v2g_testkit.ocpp.driver import Step
+from v2g_testkit.ocpp.run_judge import IMPORT, registers_of
+from v2g_testkit.ocpp.station_cases.block_j import ENERGY
 from v2g_testkit.ocpp.station_cases.profiles import (
     TRANSFERS,
     accepted,
@@ -172,6 +175,41 @@ def _case_of_set(number: int, title: str, purpose: str, evse: int, requirement: 
 _case_of_set(1, "TxDefaultProfile of one EVSE", "TxDefaultProfile", 1, "K01.FR.15", quick=True)
 _case_of_set(3, "ChargingStationMaxProfile", "ChargingStationMaxProfile", 0, "K09.FR.06")
 _case_of_set(10, "TxDefaultProfile of all EVSEs", "TxDefaultProfile", 0, "K01.FR.14")
+
+
+@K.case("V2G-K-01-CS", "A limit of 0 while a vehicle charges", also="K01.FR.07")
+async def stops_energy(t: StationTest) -> None:
+    """The register of the EVSE stands, nearly, while the profile allows no energy."""
+    with precondition():
+        await _cleared(t)
+        await t.demand("SampledDataCtrlr", "TxUpdatedMeasurands", ENERGY)
+        await t.demand("SampledDataCtrlr", "TxUpdatedInterval", str(_PERIOD))
+        transaction = await t.charging()
+        before = await _taken(t, 4)
+    t.needs(before is not None and before > 0, "its register does not rise while a vehicle charges")
+    await _accepts(t, await _profile(t, "TxProfile", (0, 0.0), transactionId=transaction))
+    await t.wait(t.declared.seconds)
+    t.forget()
+    after = await _taken(t, 4)
+    t.needs(after is not None, "it sends no readings without energy")
+    if before and after is not None:
+        about = f"charges with {after:.0f} W at a limit of 0, and {before:.0f} W before"
+        t.check(after < before / 4, "K01.FR.02", about)
+
+
+_PERIOD: Final = 10
+"""Interval of readings, s."""
+
+
+async def _taken(t: StationTest, number: int) -> float | None:
+    """Return the mean power (W) over the next readings of the energy register, None without."""
+    found: list[tuple[int, float]] = []
+    for _ in range(number):
+        event = await t.find(having("TransactionEvent", {"triggerReason": "MeterValuePeriodic"}), t.after(_PERIOD))
+        found += [(at, wh) for key, at, wh in registers_of((event or {}).get("meterValue")) if key == IMPORT]
+    if len(found) < 2 or found[0][0] == found[-1][0]:
+        return None
+    return (found[-1][1] - found[0][1]) * 3_600_000 / (found[-1][0] - found[0][0])
 
 
 @K.case("TC_K_60_CS", "TxProfile of a transaction", also="K01.FR.07")
