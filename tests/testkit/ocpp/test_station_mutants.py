@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.testkit.ocpp.rig import OTHER, Frame
+from tests.testkit.ocpp.rig import OTHER, Frame, cases_of, in_virtual_time, station_under_test
 from tests.testkit.ocpp.station_mutants import (
     Make,
     Mutant,
@@ -691,3 +691,24 @@ def test_a_fault_is_found_by_its_cases_only(mutant: Mutant) -> None:
 def test_a_fault_is_found_by_its_cases(mutant: Mutant) -> None:
     """And by none of every fifth of the others."""
     fails_its_cases_only(mutant, every=5)
+
+
+def test_a_change_of_state_offline_needs_no_reading() -> None:
+    """E11.FR.03 is about the readings that are due."""
+    changed: list[int] = []
+
+    def change(way: str, frame: Frame) -> list[Frame]:
+        if way == "from" and frame[0] == 2 and frame[2] == "TransactionEvent" and frame[3].get("offline"):
+            changed.append(frame[3]["seqNo"])
+            if frame[3]["seqNo"] == changed[0]:
+                event = without("meterValue")(frame[3]) | {"triggerReason": "ChargingStateChanged"}
+                return [[*frame[:3], event]]
+        return [frame]
+
+    async def run() -> None:
+        (case,) = (each for each in cases_of("E") if each.id == "TC_E_40_CS")
+        async with station_under_test("2.0.1", change=change) as tester:
+            assert (await tester.run(case)).found == "as required"
+
+    in_virtual_time(run())
+    assert changed
