@@ -94,7 +94,7 @@ def test_what_is_listed_as_equivalent_exists(name: str) -> None:
     assert all(Path(each).exists() for each in TARGETS[name].tests)
 
 
-FOLDERS = ("v2g/battery", "v2g/energy", "v2g/hardware", "v2g/ota", "v2g/pki", "v2g/safety")
+FOLDERS = ("v2g/battery", "v2g/energy", "v2g/hardware", "v2g/ocpi", "v2g/ota", "v2g/pki", "v2g/safety")
 """Where what a target imports decides, too."""
 
 

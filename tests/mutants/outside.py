@@ -58,6 +58,8 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "v2g/hardware/power_modules/infypower.py": FORMAT,
     "v2g/hardware/readers/pn532.py": FORMAT,
     "v2g/hardware/zvt/commands.py": FORMAT,
+    "v2g/ocpi/objects.py": WORDS,
+    "v2g/ocpi/wire.py": FORMAT,
     "v2g/pki/profile.py": WORDS,
     "v2g/pki/profiles_iso15118.py": TABLES,
 }

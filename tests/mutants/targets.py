@@ -527,6 +527,46 @@ TARGETS: Final[Mapping[str, Target]] = {
     ),
     "evcc_20_safety": Target("evcc/session/d20/safety.py", ("tests/evcc/session/d20/test_safety.py",)),
     "evcc_2_safety": Target("evcc/session/v2g_message/safety.py", ("tests/evcc/session/v2g_message/test_safety.py",)),
+    "cdrs": Target("v2g/ocpi/records.py", ("tests/ocpi/test_records.py",)),
+    "cdrs_of_settlements": Target("v2g/ocpi/settled.py", ("tests/ocpi/test_settled.py", "tests/ocpi/test_records.py")),
+    "partners_tariffs": Target(
+        "v2g/ocpi/tariffs.py",
+        tuple(
+            f"tests/ocpi/test_{each}.py"
+            for each in ("tariffs", "plans_as_tariffs", "tariffs_by_minutes", "records", "settled")
+        ),
+    ),
+    "station_profiles": Target(
+        "v2g_station/blocks/smart_charging/profiles.py",
+        tuple(f"tests/station/blocks/smart_charging/test_{each}.py" for each in ("profiles", "composite")),
+    ),
+    "debits": Target("csms/mandates/work.py", ("tests/csms/services/billing/test_mandates.py",)),
+    "debits_stored": Target(
+        "csms/mandates/store.py", ("tests/csms/db/test_mandates.py", "tests/csms/services/billing/test_mandates.py")
+    ),
+    "plans": Target(
+        "csms/tariffs/plans.py",
+        (
+            *(f"tests/csms/tariffs/test_{each}.py" for each in ("fixed_plans", "one_price", "scopes")),
+            "tests/csms/api/test_tariffs.py",
+            "tests/csms/ocpp/test_tariffs.py",
+        ),
+    ),
+    "tariffs_at_stations": Target(
+        "csms/tariffs/work.py",
+        tuple(f"tests/csms/ocpp/test_{each}.py" for each in ("tariffs", "vehicle_prices", "transactions")),
+    ),
+    "tariffs_by_api": Target(
+        "csms/tariffs/api.py", ("tests/csms/api/test_tariffs.py", "tests/csms/ocpp/test_tariffs.py")
+    ),
+    "transaction_events": Target("csms/transactions/station.py", ("tests/csms/ocpp/test_transactions.py",)),
+    "partners_sessions": Target(
+        "csms/roaming/sessions.py",
+        tuple(f"tests/csms/roaming/test_{each}.py" for each in ("cpo", "signed_sessions", "priced_alike")),
+    ),
+    "partners_cdrs": Target(
+        "csms/roaming/received.py", tuple(f"tests/csms/roaming/test_{each}.py" for each in ("emsp", "claims"))
+    ),
 }
 
 _SAME = "writes the same"
@@ -607,6 +647,7 @@ _LEAST = "one that gets less than the least gets nothing, which is less than 1 m
 _ROUND = "a test of 65,536 lines, which is long, notices it"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
+    "debits": {"DebitCollector.step: 0 -> 1 #3": "a debit has the digits of its currency, so none is of a millionth"},
     "nodes": {"module: 'node_firmware' -> 'node_firmware?'": "a test of the database's revisions notices it"},
     "opening": {"FollowerConfig: 3600.0 -> 3601.0": "a test of the documentation notices it"},
     "evcc_2_contract": {"wanted_set: 0 -> 1": "a millisecond, of a clock that may be wrong by more"},

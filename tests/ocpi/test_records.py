@@ -76,6 +76,14 @@ def test_both_parts_cost_what_the_whole_costs_and_are_credited_together(
     assert judge_credit(back, None)
 
 
+def test_energy_fed_back_for_nothing_takes_no_price_from_the_rest() -> None:
+    cdr = record([(30, 0, 1_000_000), (30, 0, 1_000_000)], vat=False)
+    first, *others = cdr.charging_periods
+    half = replace(cdr, charging_periods=(replace(first, tariff_id=None), *others))
+    whole, priced = (split_of(each, "UTC")[1].total_cost.before_taxes for each in (cdr, half))
+    assert priced * len(cdr.charging_periods) == whole * len(others) != 0
+
+
 def test_a_credit_that_takes_back_something_else_is_found() -> None:
     cdr = record([(30, 3_000_000, 0), (30, 0, 1_000_000)], vat=False)
     main, credit = split_of(cdr, "UTC")

@@ -103,6 +103,18 @@ async def test_what_is_forecast_is_bid_called_delivered_and_settled(csms: Backen
     assert event.data["bid"] == given.json["id"]
 
 
+@pytest.mark.requirement("R181", "R186")
+async def test_a_plan_counts_to_its_end_and_the_forecast_from_there(csms: Backend) -> None:
+    """Prices are known for four hours. By the forecast the fleet could take no more than 2 kW."""
+    await fleet_with_a_past(csms)
+    async with serving(csms) as ask:
+        now_ms = csms.clock.utc_ms()
+        end_ms = now_ms - now_ms % QUARTER_MS + 4 * HOUR_MS
+        for start_ms, status in ((end_ms - QUARTER_MS, 201), (end_ms, 409)):
+            answer = await bid(ask, start_ms, 2_001, direction="down")
+            assert answer.status == status, answer.json
+
+
 @pytest.mark.requirement("R181")
 async def test_a_bid_is_measured_to_its_end_although_the_next_one_is_called_then(csms: Backend) -> None:
     """Meters are read when five sixths of a quarter hour are over, and after each."""

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from v2g.errors import OcppError
+from v2g.iso15118.d20.messages import schedules as iso
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod, LimitAtSoC
+from v2g.ocpp.messages.price_schedules import PriceLevelSchedule, PriceLevelScheduleEntry
 from v2g.ocpp.messages.smart_charging import ChargingProfileCriterion, ClearChargingProfile
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time, parse_time
@@ -21,7 +23,7 @@ from v2g_station.blocks.smart_charging.profile_rules import (
     replace,
 )
 from v2g_station.blocks.smart_charging.profile_times import InstalledProfile, OpenTransaction, ProfileSituation, delay_s
-from v2g_station.blocks.smart_charging.profiles import ProfileLimits, composite, foreseen, limits_at
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits, composite, foreseen, limits_at, prices
 from v2g_station.kernel.local_time import LocalTime
 
 NOON = parse_time("2026-06-01T12:00:00Z")
@@ -408,9 +410,49 @@ def test_without_a_profile_to_fall_back_to_only_charging_goes_on() -> None:
     found = at(NOON + HOUR, item, offline_since_ms=NOON)
     assert (found.charge_w, found.discharge_w, found.setpoint_w) == (None, 0, None)
     assert found.discharge_a == 0, "in amperes, too, whatever another profile allows there"
-    over = installed(profile(wish, duration=60), version="2.1")
-    assert at(NOON + HOUR, over).discharge_w == 0
-    assert at(NOON - HOUR, over).discharge_w is None, "what has not begun is no word on it"
+    for purpose, transaction_id in (("TxDefaultProfile", None), ("TxProfile", "tx-1")):
+        over = installed(profile(wish, duration=60, purpose=purpose, transaction_id=transaction_id), version="2.1")
+        assert at(NOON + HOUR, over).discharge_w == 0
+        assert at(NOON - HOUR, over).discharge_w is None, "what has not begun is no word on it"
+        assert not at(NOON + HOUR, over).asleep
+
+
+def test_a_composite_schedule_has_no_more_periods_than_fit() -> None:
+    many = profile(*(period(second, 1000 + second % 2) for second in range(1024)), duration=1024)
+    found = composite([installed(many)], NOON, 7200, ProfileSituation(evse_id=1, transaction=TRANSACTION), max_w=9_000)
+    assert len(found.charging_schedule_period) == 1024
+
+
+def priced(level: int, **changes: Any) -> InstalledProfile:
+    """A profile of 2.1 with a price level."""
+    found = profile(**changes)
+    levels = PriceLevelSchedule(
+        time_anchor=format_time(NOON), price_schedule_id=1, number_of_price_levels=9,
+        price_level_schedule_entries=(PriceLevelScheduleEntry(duration=3600, price_level=level),),
+    )  # fmt: skip
+    schedule = msgspec.structs.replace(found.charging_schedule[0], price_level_schedule=levels)
+    return installed(msgspec.structs.replace(found, charging_schedule=(schedule,)), version="2.1")
+
+
+def test_prices_are_those_of_the_first_profile_in_force_that_has_some() -> None:
+    """K15, K18."""
+
+    def level(*items: InstalledProfile) -> int | None:
+        found = prices(iter(items), NOON, ProfileSituation(evse_id=1, transaction=TRANSACTION))
+        if found is None:
+            return None
+        assert isinstance(found, iso.PriceLevelSchedule)
+        return found.price_level_schedule_entries.price_level_schedule_entry[0].price_level
+
+    own: dict[str, Any] = {"purpose": "TxProfile", "transaction_id": "tx-1", "id": 2}
+    default = priced(2)
+    assert level() is None
+    assert level(default) == 2
+    assert level(installed(profile(**own), version="2.1"), default) == 2, "it leads, and has none"
+    assert level(default, priced(3, **own)) == 3
+    assert level(default, priced(3, **own, start=NOON + HOUR)) == 2
+    assert level(default, priced(3, **{**own, "transaction_id": "tx-2"})) == 2
+    assert level(priced(2, start=NOON + HOUR)) is None
 
 
 def test_a_dynamic_profile_lasts_from_its_last_update() -> None:
