@@ -28,8 +28,12 @@ import pytest
 from pki_tools.tree import PkiTree
 from tests.emissions import fault
 from v2g_cli.demo.broker import find_mosquitto
-from v2g_cli.demo.scenario import SCENARIOS, find
-from v2g_cli.demo.summary import billed
+from v2g_cli.demo.conductor import Conductor
+from v2g_cli.demo.folder import RunFolder
+from v2g_cli.demo.processes import program
+from v2g_cli.demo.scenario import SCENARIOS, Scenario, find
+from v2g_cli.demo.summary import billed, summarise
+from v2g_cli.demo.timeline import Timeline
 
 SCALE = "900"  # simulated seconds per second: a quarter of an hour passes in one
 
@@ -566,3 +570,15 @@ def test_a_cdr_of_a_session_without_energy_has_no_price_to_compare() -> None:
     report = SimpleNamespace(settlement=SimpleNamespace(totals=()))
     run: Any = SimpleNamespace(conductor=conductor, report=report)
     assert [each.passed for each in billed(run)] == [True]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda each: each.name)
+def test_a_run_in_which_nothing_happens_has_a_verdict(scenario: Scenario, tmp_path: Path) -> None:
+    """As on a machine so slow that no vehicle begins: without a verdict it was a defect of the program."""
+    conductor = Conductor(RunFolder(tmp_path, scenario, 1.0), Timeline(0.0, "json"))
+    for name in ("csms", "secc", "evcc", "evcc2", "evcc3", "gateway", "provider"):
+        config = tmp_path / f"{name}.toml"
+        config.write_text("[needs]\ntarget_soc = 80\n")
+        conductor.programs[name] = program(name, tmp_path, config)
+    found = summarise(conductor)
+    assert not found.passed

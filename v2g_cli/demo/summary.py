@@ -225,7 +225,7 @@ def _site_respected(run: Run) -> Check:
     """The total power of both EVSEs is always within the site's limit."""
     now: dict[str, int] = {}
     worst = 0
-    since = max(e.t for e in run.all("secc", "power", "started"))
+    since = max((e.t for e in run.all("secc", "power", "started")), default=0.0)
     for event in run.events:
         if (event.process, event.stage, event.name) == ("secc", "loop", "response"):
             now[str(event.data["evse_id"])] = event.data["power_w"]
@@ -271,7 +271,8 @@ def _ended_well(run: Run) -> Iterable[Check]:
     if run.conductor.scenario.kill_gateway:
         folder = run.conductor.folder.path
         kept, taken = (
-            (folder / name).read_bytes().splitlines() for name in ("evcc/checkpoints.jsonl", "telemetry.checkpoints")
+            each.read_bytes().splitlines() if each.exists() else []
+            for each in (folder / "evcc/checkpoints.jsonl", folder / "telemetry.checkpoints")
         )
         words = f"{len(kept)} kept by the vehicle, {len(taken)} delivered"
         yield Check("every checkpoint is delivered once", 1 < len(kept) == len(taken) == len(set(taken)), words)
