@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
+import msgspec
+
 from csms.grid.config import IEEE_2030_5, Ieee2030
 from csms.grid.der_server import DerServer
 from csms.services import Services
 from v2g.errors import CodecError, TransportError
 from v2g.ieee2030_5.reports import subscription_xml
-from v2g.ieee2030_5.resources import end_device_of, link, notified_of, readable, subscription_of
+from v2g.ieee2030_5.resources import ServerNotification, end_device_of, link, notified_of, readable, subscription_of
 from v2g.io.http.server import BoundedServer, HttpHandler
 from v2g.io.runtime.supervision import new_thread
 from v2g.io.websocket.client import server_context
@@ -40,7 +42,7 @@ class _Notified(HttpHandler):
         """Take a notification."""
         length = self.headers.get("Content-Length", "")
         size = int(length) if length.isascii() and length.isdigit() and len(length) < 8 else -1
-        if self.path != self.server.path:
+        if self.path.partition("?")[0] != self.server.path:
             self.answer(404, b"", {})
         elif not 0 <= size <= _MOST_BYTES:
             self.answer(411 if size < 0 else 413, b"", {})
@@ -56,8 +58,8 @@ class _Notified(HttpHandler):
 class NotificationServer(BoundedServer):
     """Accepts notifications from those that have a certificate of `root`. Raises OSError, or KeyAccessError."""
 
-    def __init__(self, config: Ieee2030, notified: Callable[[str], None]) -> None:
-        """`notified` is called with each resource, as the server names it, in another thread."""
+    def __init__(self, config: Ieee2030, notified: Callable[[ServerNotification], None]) -> None:
+        """`notified` is called with each notification, in another thread."""
         assert config.notifications is not None
         assert config.root is not None
         own = config.notifications
@@ -77,6 +79,10 @@ class DerSubscriber:
         self._services, self._config, self._server, self._lfdi = services, config, server, lfdi
         self._followers, self._url = followers, config.notifications.url
         self._problem = ""
+        self._made: dict[str, str] = {}
+        """Paths of our subscriptions by resource, since they were listed."""
+        self._cancelled = False
+        self._listed_ms = 0
         self.port = 0
         """Where it listens, once it does."""
 
@@ -84,8 +90,9 @@ class DerSubscriber:
         """Listen, and keep the subscriptions, until cancelled. Raises TransportError where the port is in use."""
         loop, services = asyncio.get_running_loop(), self._services
 
-        def notified(resource: str) -> None:
-            loop.call_soon_threadsafe(services.feed.publish, NOTIFICATION, None, {"resource": resource})
+        def notified(notification: ServerNotification) -> None:
+            data = msgspec.structs.asdict(notification)
+            loop.call_soon_threadsafe(services.feed.publish, NOTIFICATION, None, data)
 
         try:
             listener = NotificationServer(self._config, notified)
@@ -99,13 +106,15 @@ class DerSubscriber:
                 while True:
                     await self.step()
                     events = await notifications.batch(_SETTLE_S, within_s=_INTERVAL_S)
-                    self.changed({str(each.data.get("resource", "")) for each in events})
+                    cancelled = any(each.data.get("cancelled") for each in events)
+                    self.changed({str(each.data.get("resource", "")) for each in events}, cancelled=cancelled)
         finally:
             await asyncio.to_thread(listener.shutdown)
             listener.server_close()
 
-    def changed(self, resources: set[str]) -> None:
-        """Have clients request these resources again, of those that are subscribed to."""
+    def changed(self, resources: set[str], *, cancelled: bool = False) -> None:
+        """Have clients request these resources again, if subscribed to. `cancelled`: one subscription has ended."""
+        self._cancelled |= cancelled
         paths = {self._server.path_of(each) for each in resources} & self._server.subscribable
         for path in paths:
             self._server.forget(path)
@@ -135,13 +144,18 @@ class DerSubscriber:
         own = next((each for each in devices if each.lfdi == self._lfdi), None)
         if own is None or not own.subscriptions_path:
             raise TransportError(f"its end device {self._lfdi} takes none", hint="it is polled")
-        wanted = {each for each in server.subscribable if each != own.subscriptions_path}
-        listed, _ = readable(await server.items(own.subscriptions_path, "Subscription"), subscription_of)
-        ours = {server.path_of(each.resource): each.path for each in listed if each.notification_uri == self._url}
-        if wanted == ours.keys():
-            return
-        server.forget(own.subscriptions_path)
-        for resource in sorted(wanted - ours.keys()):
-            await server.post(own.subscriptions_path, subscription_xml(resource, self._url))
-        for resource in sorted(ours.keys() - wanted):
-            await server.delete(ours[resource])
+        path, made = own.subscriptions_path, self._made
+        if self._cancelled and server.now_ms >= self._listed_ms + _INTERVAL_S * 1000:  # not in turns with the server
+            server.forget(path)
+            self._cancelled, self._listed_ms = False, server.now_ms
+        if server.due(path):
+            listed, _ = readable(await server.items(path, "Subscription"), subscription_of)
+            known = {*made.values()}  # a server may write our URI otherwise
+            ours = [each for each in listed if each.notification_uri == self._url or each.path in known]
+            made = self._made = {server.path_of(each.resource): each.path for each in ours}
+        wanted = server.subscribable - {path}
+        for resource in sorted(wanted - made.keys()):
+            made[resource] = await server.post(path, subscription_xml(resource, self._url))
+        for resource in sorted(made.keys() - wanted):
+            if there := made.pop(resource):
+                await server.delete(there)

@@ -148,6 +148,13 @@ class ServerSubscription(msgspec.Struct, frozen=True):
     notification_uri: str
 
 
+class ServerNotification(msgspec.Struct, frozen=True):
+    """A Notification: its resource, as the server has written it, and whether the subscription to it has ended."""
+
+    resource: str
+    cancelled: bool
+
+
 class Page(msgspec.Struct, frozen=True):
     """One page of a list: the number of all items, those of this page, the list's poll rate (s), and how it can be
     subscribed to (1 and 3: without condition)."""
@@ -269,15 +276,16 @@ def subscription_of(node: Node) -> ServerSubscription:
     return ServerSubscription((node.get("href") or "").strip(), *texts)
 
 
-def notified_of(data: bytes) -> str:
-    """Return which resource a Notification is about, as the server has written it. Raises CodecError.
+def notified_of(data: bytes) -> ServerNotification:
+    """Return what a Notification says. Raises CodecError.
 
     What it brings is not used: the resource is requested again.
     """
-    resource = text_at(read_resource(data, "Notification"), "subscribedResource")
+    node = read_resource(data, "Notification")
+    resource = text_at(node, "subscribedResource")
     if not 0 < len(resource) <= 1000:
         raise CodecError(f"Notification: subscribedResource has {len(resource)} characters, not 1 to 1000")
-    return resource
+    return ServerNotification(resource, text_at(node, "status") not in ("", "0"))
 
 
 def program_of(node: Node) -> Program:

@@ -179,6 +179,32 @@ async def test_what_is_subscribable_is_subscribed_to_once(sites: Start) -> None:
         assert len(sent) == len(about), "all are there"
 
 
+@pytest.mark.requirement("R207")
+async def test_a_server_that_writes_our_address_otherwise_has_each_subscription_once(sites: Start) -> None:
+    """As with its port; one that has lost some is subscribed to again when its list is due."""
+    async with sites() as some:
+        await some.at(-60)
+        some.utility.replaced[SUBSCRIPTIONS] = b"<SubscriptionList all='0' results='0'/>"
+        some.utility.created[SUBSCRIPTIONS] = "/api/v2/s/3"
+        await some.subscriber.step()
+        sent = some.utility.bodies_of[SUBSCRIPTIONS]
+        count = len(sent)
+        items = [
+            f"<Subscription href='/api/v2/s/3'><subscribedResource>{each}</subscribedResource>"
+            "<notificationURI>https://aggregator.example:443/notify</notificationURI></Subscription>"
+            for each in sorted(some.server.subscribable)
+        ]
+        for listed, missing in ((items, 0), (items[1:], 1)):
+            document = f"<SubscriptionList all='{len(listed)}' results='9'>{''.join(listed)}</SubscriptionList>"
+            some.utility.replaced[SUBSCRIPTIONS] = document.encode()
+            some.backend.clock.advance(60)
+            await some.subscriber.step()
+            assert len(sent) == count, "the list is not due"
+            some.backend.clock.advance(900)
+            await some.subscriber.step()
+            assert len(sent) == count + missing
+
+
 async def test_a_server_without_subscriptions_is_polled_and_that_is_named_once(sites: Start) -> None:
     async with sites() as some:
         some.utility.replaced["edev"] = recorded("edev").replace(b"SubscriptionListLink", b"NothingLink")
@@ -189,8 +215,8 @@ async def test_a_server_without_subscriptions_is_polled_and_that_is_named_once(s
         assert len([each for each in problems if "takes none" in str(each)]) == 1
 
 
-NOTIFIED = """<Notification xmlns="urn:ieee:std:2030.5:ns"><subscribedResource>{}</subscribedResource><status>0</status>
-<subscriptionURI>/api/v2/s/3</subscriptionURI></Notification>"""
+NOTIFIED = """<Notification xmlns="urn:ieee:std:2030.5:ns"><subscribedResource>{}</subscribedResource>
+<status>{}</status><subscriptionURI>/api/v2/s/3</subscriptionURI></Notification>"""
 
 
 async def notify(port: int, pki: PkiTree | None, body: str, path: str = "/notify") -> int:
@@ -210,7 +236,7 @@ async def notify(port: int, pki: PkiTree | None, body: str, path: str = "/notify
 
 async def test_a_notification_makes_a_change_apply_at_once(sites: Start, pki: PkiTree) -> None:
     """It is requested again before its rate is due; a resource that nobody reads, or nonsense, changes nothing."""
-    schema("1.3").assertValid(etree.fromstring(NOTIFIED.format("/api/v2/edev")))
+    schema("1.3").assertValid(etree.fromstring(NOTIFIED.format("/api/v2/edev", 0)))
     async with sites() as some:
         some.utility.created[SUBSCRIPTIONS] = "/api/v2/s/3"
         some.utility.replaced[SUBSCRIPTIONS] = b"<SubscriptionList all='0' results='0'/>"
@@ -223,17 +249,49 @@ async def test_a_notification_makes_a_change_apply_at_once(sites: Start, pki: Pk
         some.utility.replaced[controls] = cancelled
         await some.at(0)
         assert some.limits["site yard"] == {"import": 3512, "export": 2512}, "its rate is not due"
-        assert await notify(port, pki, NOTIFIED.format("/api/v2/nothing")) == 201
+        assert await notify(port, pki, NOTIFIED.format("/api/v2/nothing", 0)) == 201
         assert await notify(port, pki, "<Notification><oops>") == 400
-        assert await notify(port, pki, NOTIFIED.format("/api/v2/edev"), "/elsewhere") == 404
+        assert await notify(port, pki, NOTIFIED.format("/api/v2/edev", 0), "/elsewhere") == 404
         asked = some.utility.asked.count(controls)
-        assert await notify(port, pki, NOTIFIED.format(f"/api/v2/{controls}")) == 201
+        assert await notify(port, pki, NOTIFIED.format(f"/api/v2/{controls}", 0)) == 201
         await until(lambda: some.server.due(f"/api/v2/{controls}") is not False)
         await some.at(1)
         assert some.utility.asked.count(controls) == asked + 1
         assert some.limits["site yard"] == {"import": 1500, "export": 1500}
         with pytest.raises((ssl.SSLError, OSError)):
-            await notify(port, None, NOTIFIED.format("/api/v2/edev"))
+            await notify(port, None, NOTIFIED.format("/api/v2/edev", 0))
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+@pytest.mark.requirement("R207")
+async def test_a_subscription_that_the_server_cancels_is_made_again(sites: Start, pki: PkiTree) -> None:
+    """At once, before the list of subscriptions is due; for a server that cancels each one, once a minute."""
+    notifications = Notifications(url="https://aggregator.example/notify?key=1", port=0)
+    async with sites(notifications=notifications) as some:
+        some.utility.created[SUBSCRIPTIONS] = "/api/v2/s/3"
+        some.utility.replaced[SUBSCRIPTIONS] = b"<SubscriptionList all='0' results='0'/>"
+        await some.at(-60)
+        await some.subscriber.step()
+        sent, names = some.utility.bodies_of[SUBSCRIPTIONS], sorted(some.server.subscribable)
+        made = len(sent)
+        item = "<Subscription href='/s/3'><subscribedResource>{}</subscribedResource><notificationURI>{}"
+        items = "".join(
+            item.format(each, notifications.url) + "</notificationURI></Subscription>" for each in names[1:]
+        )
+        document = f"<SubscriptionList all='{made - 1}' results='{made - 1}'>{items}</SubscriptionList>"
+        some.utility.replaced[SUBSCRIPTIONS] = document.encode()
+        for seconds, more in ((0, 1), (59, 1), (1, 2)):
+            some.backend.clock.advance(seconds)
+            some.subscriber.changed({names[0]}, cancelled=True)
+            await some.subscriber.step()
+            assert len(sent) == made + more
+        some.backend.clock.advance(60)
+        running = asyncio.create_task(some.subscriber.run())
+        await until(lambda: some.subscriber.port)
+        assert await notify(some.subscriber.port, pki, NOTIFIED.format(names[0], 1), "/notify?key=1") == 201
+        await until(lambda: len(sent) == made + 3)
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
