@@ -231,9 +231,9 @@ class DerClient:
             instead = f"known events go on, and export ends {self._config.outage_s} s after its last answer"
             if (loss := f"the server does not answer; {instead}: {error}") != self._loss:
                 self._services.announce("ocpp", "ieee2030_5_lost", reason=str(error)[:200])
+            if self._point is None and self._connected:  # what others of an aggregator have read stays
+                server.forget()  # once: one that is slow is read in several polls
             self._loss, self._connected, self._rated = loss, False, ()
-            if self._point is None:  # what others of an aggregator have read stays
-                server.forget()
             self._report_problems()
             return
         events = sum(len(each.controls) for each in programs)

@@ -148,6 +148,20 @@ async def test_without_the_server_events_go_on_and_export_ends(site: Start) -> N
         assert by.export_source == "ieee2030.5"
 
 
+@pytest.mark.requirement("R207")
+async def test_a_server_that_answers_too_little_in_one_poll_is_read_in_several(site: Start) -> None:
+    """As a slow one, whose poll takes longer than the client waits; once it was lost, everything is read again."""
+    async with site(poll_interval_s=None) as one:
+        one.utility.left = 0
+        await one.at(-240)
+        for second in (-180, -120, -60):
+            one.utility.left = 4
+            await one.at(second)
+        assert one.limits == (1500, 1500)
+        assert len(one.named("ieee2030_5_connected")) == 1
+        assert one.utility.asked.count("dcap") == 2, "once it was not answered"
+
+
 async def test_what_cannot_be_read_is_named_and_exports_nothing(site: Start) -> None:
     """Where no event says more."""
     async with site() as one:

@@ -39,6 +39,8 @@ class Utility:
         """How far its clock is ahead."""
         self.refused: dict[str, int] = {}
         """HTTP statuses by path; of responses by status and subject, as "2 DC1B"."""
+        self.left: int | None = None
+        """How many requests it still answers; then it cuts connections."""
         self.asked: list[str] = []
         self.accepts: set[str] = set()
 
@@ -48,6 +50,11 @@ class Utility:
         body = await request.read()
         self.asked.append(path)
         self.accepts.add(request.headers["Accept"])
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                assert request.transport is not None
+                request.transport.close()
         if path in self.refused:
             return web.Response(status=self.refused[path])
         if request.method == "POST":
