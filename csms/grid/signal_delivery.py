@@ -181,8 +181,10 @@ class Pusher:
         """Return whether the station has everything."""
         while True:
             granted = await self._granted()
-            self._share = await self._services[GridShares].of(self._station_id)
             current = self._services[GridSource].current
+            self._share = await self._services[GridShares].of(self._station_id)
+            if self._services[GridSource].current is not current:
+                continue  # the share is of the signal before: its limits may be higher
             bare = bare_signal(self._services.clock.utc_ms())
             signal = bare if current is None and await self._carries_permit() else current
             if self._needs:

@@ -10,8 +10,6 @@ from typing import Annotated, Final, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from v2g.tables import table
-
 Cause = Literal["grid", "vehicle", "maintenance", "vandalism", "disaster", "closed", "provider"]
 """Why an outage may not count: no supply, the vehicle, planned maintenance, vandalism, a natural disaster, outside the
 opening hours, the communication provider."""
@@ -46,8 +44,44 @@ class UptimeRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """How many hours of a cause may be left out of a period; the earliest are."""
 
 
-PRESETS: Final = {
-    each.name: each for each in table("csms.uptime", "presets.toml", dict[str, tuple[UptimeRules, ...]])["rules"]
+PRESETS: Final[Mapping[str, UptimeRules]] = {
+    each.name: each
+    for each in (
+        UptimeRules(
+            name="nevi",
+            title="NEVI, United States",
+            source="23 CFR 680.116(b), but of the known time, not of 525,600 minutes; causes partly general knowledge",
+            read="2026-11-26",
+            target_percent=97,
+            excluded=("grid", "vehicle", "maintenance", "vandalism", "disaster", "closed"),
+        ),
+        UptimeRules(
+            name="california",
+            title="California",
+            source="California Energy Commission, from summaries; vandalism 10 days, maintenance 72 h, of a period",
+            read="2026-11-26",
+            target_percent=97,
+            excluded=("grid", "maintenance", "vandalism", "disaster"),
+            most_hours={"maintenance": 72, "vandalism": 240},
+        ),
+        UptimeRules(
+            name="uk-2023",
+            title="United Kingdom, rapid network",
+            source="SI 2023/1168, of points of at least 50 kW; here all count, unless sites limit who asks",
+            read="2026-11-26",
+            target_percent=99,
+            of="average",
+            offline="does not count",
+            excluded=("closed",),
+        ),
+        UptimeRules(
+            name="strict",
+            title="Every minute",
+            source="ours: nothing is left out",
+            read="2026-11-26",
+            target_percent=99.9,
+        ),
+    )
 }
 
 
