@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -175,22 +174,20 @@ def test_waits_grow_within_limits(failures: int, urgent: bool) -> None:
 @pytest.fixture
 def openssl_responder(pki: PkiTree, tmp_path: Path) -> Iterator[str]:
     """`openssl ocsp` for the charger's certificate; yields its URL."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     leaf = x509.load_der_x509_certificate(pki.chain("secc")[0])
     index = tmp_path / "index.txt"
     index.write_text(f"V\t{leaf.not_valid_after_utc:%y%m%d%H%M%SZ}\t\t{leaf.serial_number:X}\tunknown\t/CN=secc\n")
     program = shutil.which("openssl")
     assert program is not None
-    command = [program, "ocsp", "-index", str(index), "-port", str(port), "-CA", str(pki.path("cpo/sub2.pem"))]
+    command = [program, "ocsp", "-index", str(index), "-port", "0", "-CA", str(pki.path("cpo/sub2.pem"))]
     command += ["-rsigner", str(pki.path("cpo/ocsp.pem")), "-rkey", str(pki.path("cpo/ocsp.key")), "-ndays", "3"]
-    process = subprocess.Popen([*command, "-rmd", "sha512"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
+    with subprocess.Popen([*command, "-rmd", "sha512"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        try:
+            accepts = process.stdout.readline()  # ACCEPT 0.0.0.0:40000 PID=4711
+            yield f"http://127.0.0.1:{accepts.split()[1].rpartition(b':')[2].decode()}"
+        finally:
+            process.kill()
 
 
 @needs_openssl
