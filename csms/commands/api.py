@@ -1,6 +1,6 @@
 """Requests to stations: every action that OCPP lets a CSMS call, and outcomes that come later."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Final
 
@@ -22,7 +22,6 @@ from v2g.ocpp.messages.provisioning import SetVariablesRequest
 from v2g.ocpp.routes import DECLARED, Version, known, request_type, response_type
 from v2g.ocpp.v16.messages import ChangeConfigurationReq
 from v2g.ocpp.versions import check_integers, read_payload
-from v2g.tables import table
 
 
 class StationRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +123,50 @@ def read_command(station_id: str, action: str, body: bytes, versions: Sequence[V
     raise ApiError(400, f"payload: {problem}", hint, code=problem.answer)
 
 
-_EXAMPLES: Final = table("csms.commands", "examples.toml", dict[str, Any])
+_TOKEN: Final = {"idToken": "04A1B2C3", "type": "ISO14443"}
+_EXAMPLES: Final[Mapping[str, Any]] = {
+    "GetDiagnostics": {"location": "https://files.example/logs"},
+    "GetLog": {"logType": "SecurityLog", "requestId": 1, "log": {"remoteLocation": "https://files.example/logs"}},
+    "RequestStartTransaction": {"idToken": _TOKEN, "remoteStartId": 1, "evseId": 1},
+    "SignedUpdateFirmware": {
+        "requestId": 1,
+        "firmware": {
+            "location": "https://files.example/image",
+            "retrieveDateTime": "2030-01-01T00:00:00Z",
+            "signingCertificate": "PEM",
+            "signature": "base64",
+        },
+    },
+    "ReserveNow": {"id": 1, "expiryDateTime": "2030-01-01T00:00:00Z", "idToken": _TOKEN, "evseId": 1},
+    "SetChargingProfile": {
+        "evseId": 1,
+        "chargingProfile": {
+            "id": 1,
+            "stackLevel": 0,
+            "chargingProfilePurpose": "TxDefaultProfile",
+            "chargingProfileKind": "Absolute",
+            "chargingSchedule": [
+                {
+                    "id": 1,
+                    "startSchedule": "2030-01-01T00:00:00Z",
+                    "chargingRateUnit": "W",
+                    "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 11000.0}],
+                }
+            ],
+        },
+    },
+    "SetNetworkProfile": {
+        "configurationSlot": 1,
+        "connectionData": {
+            "ocppVersion": "OCPP20",
+            "ocppInterface": "Wired0",
+            "ocppTransport": "JSON",
+            "messageTimeout": 30,
+            "ocppCsmsUrl": "wss://csms.example/ocpp",
+            "securityProfile": 2,
+        },
+    },
+}
 """Actions whose minimal payload is valid only in 2.1, or not at all; the others' examples follow from their schemas."""
 
 
