@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from litestar import Response
-
 from csms.booking import api as quarantine
 from csms.books import api as reports
 from csms.console.bulk import Field, Question, Said, ask, picked, sure
-from csms.console.listing import Act, Column, Listing, show_pages
+from csms.console.listing import Act, Column, Listing, csv_file, show_pages
 from csms.console.visit import ROOT, Visit, action, page, segment
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
@@ -153,5 +151,4 @@ async def download_report(visit: Visit) -> Answer:
     lines = [each async for each in visit.every(reports.report_transactions, **asked)]
     names = tuple(reports.TransactionSum.__struct_fields__)
     text = csv_text(names, *([each[name] for name in names] for each in lines))
-    headers = {"Content-Disposition": f'attachment; filename="report-by-{asked["by"]}.csv"'}
-    return Response(text.encode(), media_type="text/csv", headers=headers)
+    return csv_file(f"report-by-{asked['by']}", text)

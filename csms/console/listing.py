@@ -236,8 +236,13 @@ def csv(visit: Visit, title: str, columns: Sequence[Column], rows: Iterable[obje
 
     head = [each.name + unit for each in columns for unit in units.get(each.look, ("",))]
     text = csv_text(head, *([cell for each in columns for cell in plain(each, row)] for row in rows))
-    headers = {"Content-Disposition": f'attachment; filename="{title.lower().replace(" ", "-")}.csv"'}
-    return Response(text.encode(), media_type="text/csv", headers=headers)
+    return csv_file(title.lower().replace(" ", "-"), text)
+
+
+def csv_file(name: str, text: str) -> Answer:
+    """Return CSV as a file, with the mark by which spreadsheets know UTF-8."""
+    headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
+    return Response(text.encode("utf-8-sig"), media_type="text/csv", headers=headers)
 
 
 async def _saved(visit: Visit) -> list[SavedView]:

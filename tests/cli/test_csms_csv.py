@@ -35,9 +35,11 @@ async def test_tokens_go_out_and_come_back_with_terms_that_the_file_does_not_hav
 
 async def test_stations_are_admitted_and_refused_from_a_spreadsheet(cli: Cli, tmp_path: Path) -> None:
     file, again = tmp_path / "stations.csv", tmp_path / "again.csv"
-    file.write_bytes(b"\xef\xbb\xbfstation,place,decision\r\nCS-A,north,\r\nCS-B,south,Refused\r\n")
-    code, output, errors = await cli("csv", "import", "stations", str(file))
-    assert (code, "2 stations stored" in output) == (0, True), errors
+    for between in (b",", b";"):  # where the decimal separator is a comma, spreadsheets write ;
+        lines_of_file = b"station,place,decision\r\nCS-A,north,\r\nCS-B,south,Refused\r\n".replace(b",", between)
+        file.write_bytes(b"\xef\xbb\xbf" + lines_of_file)
+        code, output, errors = await cli("csv", "import", "stations", str(file))
+        assert (code, "2 stations stored" in output) == (0, True), errors
     assert (await cli("csv", "export", "stations", str(again)))[0] == 0
     lines = again.read_text().splitlines()
     assert lines[0] == "station,decision,vendor,model,serial_number,firmware"

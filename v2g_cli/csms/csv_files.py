@@ -119,7 +119,8 @@ def _read(file: Path, columns: Columns, request: Callable[[Mapping[str, str]], R
         raise ConfigError(f"{file} has more than {_MOST_BYTES} bytes", hint="split it")
     found: list[tuple[int, Request]] = []
     faults = 0
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    delimiter = ";" if ";" in text.partition("\n")[0] else ","  # of spreadsheets whose decimal separator is a comma
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         if missing := [each for each in columns.needed if each not in (reader.fieldnames or ())]:
             columns_text = ", ".join(columns.needed + columns.others)

@@ -63,10 +63,10 @@ async def test_a_list_is_the_same_as_a_file_with_units(ask: ApiClient) -> None:
     ada = await employ(ask, "ada", Role.ADMIN)
     answer = await ada.get(f"{STATIONS}?csv=1&q=0001")
     assert answer.headers["content-disposition"] == 'attachment; filename="stations.csv"'
-    head, line = csv.reader(answer.body.decode().splitlines())
+    head, line = csv.reader(answer.body.decode("utf-8-sig").splitlines())
     assert (head[:4], line[:4]) == (["station", "state", "site", "sessions"], [STATION, "Available", "", "1"])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]+\+00:00", line[-1])
-    head, line = csv.reader((await ada.get("/console/sessions?csv=1")).body.decode().splitlines())
+    head, line = csv.reader((await ada.get("/console/sessions?csv=1")).body.decode("utf-8-sig").splitlines())
     assert {"taken [Wh]", "power [W]", "charge [%]", "id"} <= set(head)
     assert line[-1] == charging.id
 
@@ -156,7 +156,7 @@ async def test_hostile_texts_in_lists_are_shown_and_never_obeyed(ask: ApiClient)
             assert "<img src=x" not in body
             assert "<b>" not in body.replace('<b role="status">', "")
             assert "\u202e" not in body
-    _, line = csv.reader((await ada.get(f"{STATIONS}?csv=1&q=0001")).body.decode().splitlines())
+    _, line = csv.reader((await ada.get(f"{STATIONS}?csv=1&q=0001")).body.decode("utf-8-sig").splitlines())
     assert line[4].startswith("'="), "no formula"
 
 
@@ -235,7 +235,7 @@ async def test_what_a_list_of_another_kind_shows_is_the_same_component(ask: ApiC
         assert "<b>" not in page.body.decode().replace('<b role="status">', ""), path
         file = await ada.get(f"/console/{path}?csv=1")
         assert file.headers["content-disposition"] == f'attachment; filename="{name}.csv"'
-        assert csv.reader(file.body.decode().splitlines()), path
+        assert csv.reader(file.body.decode("utf-8-sig").splitlines()), path
     people = await ada.get("/console/users?sort=-name")
     assert rows(people) == ["ada"]
     await employ(ask, "bob", Role.VIEWER)

@@ -1,8 +1,10 @@
 """Pages: what each role may open, what they show, hostile texts, headers, and actions with their answers."""
 
 import asyncio
+import codecs
 import csv
 import gzip
+import io
 import re
 from html import escape
 
@@ -276,11 +278,11 @@ async def test_a_journal_is_released_with_a_note(ask: ApiClient) -> None:
     for wrong in ({"do": "burn"}, {"do": "reject"}, {"do": "reject", "pick:x/y": "1"}):
         assert (await billing.send(path, wrong)).status == 303
     assert f"{SESSION} {STATION}" in text_of(await billing.get("/console/settlements"))
-    (row,) = csv.DictReader((await billing.get("/console/settlements?csv=1")).body.decode().splitlines())
+    (row,) = csv.DictReader((await billing.get("/console/settlements?csv=1")).body.decode("utf-8-sig").splitlines())
     assert (row["balance"], row["balance [currency]"]) == ("-0.70", "EUR")
     page = await billing.get(f"/console/sessions/{STATION}/tx-{SESSION}")
     assert "Cost with taxes \u22120.70 EUR final" in text_of(page).replace("\u00a0", " "), "as the report has it"
-    (row,) = csv.DictReader((await billing.get("/console/sessions?csv=1")).body.decode().splitlines())
+    (row,) = csv.DictReader((await billing.get("/console/sessions?csv=1")).body.decode("utf-8-sig").splitlines())
     assert (row["cost"], row["cost [currency]"]) == ("-0.70", "EUR")
     (receipt,) = re.findall(r'href="(/console/settlements/[^"]+/receipt)"', page.body.decode())
     paper = await billing.get(receipt)
@@ -291,7 +293,9 @@ async def test_a_journal_is_released_with_a_note(ask: ApiClient) -> None:
     assert re.search(r"chain of \d+ entries is unbroken", checked)
     kept = await billing.get(receipt.replace("/receipt", "/journal"))
     assert kept.headers["content-disposition"] == f'attachment; filename="journal-{SESSION}.jsonl"'
-    table = (await billing.get("/console/reports/table.csv?by=station")).body.decode()
+    file = (await billing.get("/console/reports/table.csv?by=station")).body
+    assert file.startswith(codecs.BOM_UTF8), "by which spreadsheets know UTF-8"
+    table = file.decode("utf-8-sig")
     assert table.splitlines()[0].startswith("group,currency,transactions")
     assert table.splitlines()[1].startswith(f"{STATION},EUR,1,")
 
@@ -322,11 +326,15 @@ async def test_a_spreadsheet_takes_no_text_for_a_formula() -> None:
         ("-2+3", "'-2+3"),
         ("-2.50", "-2.50"),
         ('a"b,c', '"a""b,c"'),
+        ("Lab;=1+1", "Lab;'=1+1"),  # where the decimal separator is a comma, ; separates cells
+        ("Lab; x;-1", "Lab; x;'-1"),
         (None, ""),
     ):
         assert csv_text([1, text]) == f"1,{field}\r\n"
         (row,) = csv.reader([csv_text([1, text])])
         assert unmarked(row[1]) == (text or "")
+    (row,) = csv.reader(io.StringIO(csv_text(["Lab\n=1+1"]), newline=""))
+    assert (row[0], unmarked(row[0])) == ("Lab\n'=1+1", "Lab\n=1+1")
 
 
 async def test_a_page_that_is_not_there_says_so(ask: ApiClient) -> None:

@@ -141,7 +141,7 @@ async def test_trends_show_a_week_or_a_month_by_day_or_by_site(ask: ApiClient) -
     assert month.count("72.0 kWh 24.0 kWh 3.0 kW 25 % 75 % 0") == 22, "and one of both powers"
     by_site = text_of(await ada.get("/console/trends?span=week-sites")).replace("\u00a0", " ")
     assert "north 936.0 kWh 156.0 kWh" in by_site
-    assert "Into vehicles,import" not in (csv := (await ada.get("/console/trends?csv=1")).body.decode())
+    assert "Into vehicles,import" not in (csv := (await ada.get("/console/trends?csv=1")).body.decode("utf-8-sig"))
     assert (
         csv.splitlines()[0] == "of,import [Wh],export [Wh],most [W],used [%],ready [%],sessions,money,money [currency]"
     )

@@ -34,7 +34,7 @@ async def test_the_page_says_whether_the_target_is_reached_and_who_misses_it(ask
     britain = text_of(await ada.get("/console/uptime?rules=uk-2023"))
     assert "On average 95.000 %: the target of 99 % is missed." in britain
     assert "CS-2" not in text_of(await ada.get("/console/uptime?station_id=CS-1&rules=nothing"))
-    table = (await ada.get("/console/uptime?csv=1")).body.decode()
+    table = (await ada.get("/console/uptime?csv=1")).body.decode("utf-8-sig")
     assert table.splitlines()[2].startswith("CS-2,1,90.000 %,Missed,1")
 
 

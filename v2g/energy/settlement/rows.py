@@ -91,22 +91,24 @@ def millionths(number: int) -> str:
 def csv_text(*rows: Iterable[object]) -> str:
     """Return rows, such as that of the columns and those below it, as CSV (RFC 4180); None is empty.
 
-    Text that starts a formula in a spreadsheet is marked; `unmarked` undoes it.
+    Text that starts a formula in a spreadsheet is marked, also behind a `;`, which starts a cell where the decimal
+    separator is a comma, and in further lines; `unmarked` undoes it.
     """
     text = io.StringIO(newline="")
     csv.writer(text).writerows(list(map(_cell, row)) for row in rows)
     return text.getvalue()
 
 
-_FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_SIGNS: Final = "=+\\-@\uff1d\uff0b\uff0d\uff20"
+_FORMULA: Final = re.compile(rf"\A(?=[{_SIGNS}\t\r\n])|(?<=[;\r\n])(?=[{_SIGNS}])")
+_MARK: Final = re.compile(rf"\A'(?=[{_SIGNS}\t\r\n])|(?<=[;\r\n])'(?=[{_SIGNS}])")
 _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 def _cell(value: object) -> object:
-    formula = isinstance(value, str) and value.startswith(_FORMULAS) and not _NUMBER.fullmatch(value)
-    return f"'{value}" if formula else value
+    return _FORMULA.sub("'", value) if isinstance(value, str) and not _NUMBER.fullmatch(value) else value
 
 
 def unmarked(text: str) -> str:
     """Return a cell as it was before it was marked as text."""
-    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULAS) else text
+    return _MARK.sub("", text)
