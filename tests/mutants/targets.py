@@ -533,7 +533,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         "v2g/ocpi/tariffs.py",
         tuple(
             f"tests/ocpi/test_{each}.py"
-            for each in ("tariffs", "plans_as_tariffs", "tariffs_by_minutes", "records", "settled")
+            for each in ("tariffs", "billed", "plans_as_tariffs", "tariffs_by_minutes", "records", "settled")
         ),
     ),
     "station_profiles": Target(
