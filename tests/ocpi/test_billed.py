@@ -54,8 +54,9 @@ def test_rounded_volumes_add_up_to_the_rounded_sum() -> None:
     """Three times 40 mWh are 0.0001 kWh, not 0.0000 three times."""
     third = period(energy_mwh=40, export_mwh=40)
     found = seen(third, third, third)
-    assert sum(Decimal(each["ENERGY"]) for _, name, each in found if name == "day") == Decimal("0.0001")
-    assert sum(Decimal(each["ENERGY"]) for _, name, each in found if name == "day-export") == Decimal("-0.0001")
+    assert [each["ENERGY"] for _, name, each in found if name == "day"] == ["0.0000", "0.0001", "0.0000"]
+    assert [each["ENERGY"] for _, name, each in found if name == "day-export"] == ["0.0000", "-0.0001", "0.0000"]
+    assert [each["ENERGY"] for *_, each in seen(period(energy_mwh=50))] == ["0.0000"]
 
 
 def test_hours_have_four_decimals_and_are_never_below_zero() -> None:

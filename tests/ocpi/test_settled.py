@@ -120,8 +120,9 @@ def test_a_corrected_session_has_a_credit_cdr_and_a_new_one(wear: int | None) ->
     corrected = list(verify_lines(data + Journal.resume(data).append(change, T0 + 10 * QUARTER_MS)))
     made = correction_records(corrected, SIGNED, facts=FACTS)
     records = json.loads(encode(made))
-    for each in records:
+    for each, found in zip(records, made, strict=True):
         jsonschema.validate(each, SCHEMA)
+        assert found.last_updated.timestamp() * 1000 == corrected[-1].utc_ms
     credit, new = records
     _, old = record_of(entries)
     assert (credit["id"], credit["credit"], credit["credit_reference_id"]) == (f"{old['id']}-C", True, old["id"])
@@ -185,6 +186,7 @@ def test_a_verified_session_becomes_a_record_with_the_meters_signatures(finished
     }
     assert record["total_cost"]["excl_vat"] == pytest.approx(settlement.totals[0].balance / 1e6, abs=0.005)
     assert [volume > 0 for volume in volumes(record, "ENERGY")] == [True, True, False, False]
+    assert record["signed_data"]["encoding_method"] == "OCMF"
     theirs = load_der_public_key(base64.b64decode(record["signed_data"]["public_key"]))
     for direction, value in zip(("import", "export"), record["signed_data"]["signed_values"], strict=True):
         text = base64.b64decode(value["signed_data"]).decode()
@@ -235,6 +237,30 @@ def test_a_short_pause_of_the_register_is_no_parking_and_a_long_one_is() -> None
     entries = journal([(10, 100_000, 0), (12, 0, 0), (3, 50_000, 0)])
     _, record = record_of(entries)
     assert Decimal(record["total_parking_time"]) == Decimal("0.2")
+    for minutes, periods in ((59.999 / 60, 1), (1.0, 3)):
+        _, record = record_of(journal([(10, 100_000, 0), (minutes, 0, 0), (3, 50_000, 0)]))
+        assert len(record["charging_periods"]) == periods
+
+
+def test_a_session_without_any_time_has_a_period() -> None:
+    _, record = record_of(journal([]))
+    (period,) = record["charging_periods"]
+    assert volumes(record, "PARKING_TIME") == [Decimal(0)]
+    assert "tariff_id" not in period
+
+
+def test_one_price_with_and_without_vat_is_two_tariffs() -> None:
+    """What is taken costs 0.30 with VAT; what is fed back earns 0.18 and 0.12 for wear, without."""
+    entries = journal([(10, 900_000, 0), (2, 0, 500_000)], wear=120_000)
+    _, record = record_of(entries, replace(FACTS, vat=(VatRate(percent="19"),)))
+    assert [each["id"] for each in record["tariffs"]] == ["energy-0.300000", "energy-0.300000-vat-19"]
+
+
+def test_the_operators_name_of_an_evse_is_kept() -> None:
+    for uid, wanted in ((None, "DE*V2G*E1"), ("evse-7", "evse-7")):
+        facts = replace(FACTS, location=replace(FACTS.location, evse_uid=uid))
+        place = record_of(journal([(1, 1, 0)]), facts)[1]["cdr_location"]
+        assert (place["evse_uid"], place["evse_id"]) == (wanted, "DE*V2G*E1")
 
 
 def test_what_a_record_cannot_say_is_refused() -> None:
@@ -242,6 +268,8 @@ def test_what_a_record_cannot_say_is_refused() -> None:
         (journal([(1, 1, 0)], end=False), FACTS, "not over"),
         (journal([(15, 9, 0), (15, 9, 0)], currencies=("EUR", "SEK")), FACTS, "two currencies"),
         (journal([(1, 1, 0)], evse_id="E"), FACTS, "names no operator"),
+        (journal([(1, 1, 0)], evse_id="E"), replace(FACTS, country_code="NL"), "names no operator"),
+        (journal([(1, 1, 0)], evse_id="E"), replace(FACTS, party_id="ABC"), "names no operator"),
         (journal([(1, 1, 0)]), replace(FACTS, token=None), "no contract"),
         (journal([(1, 1, 0)], evse_id="DE*V2G*E" + "1" * 60), FACTS, "does not fit"),
     ):

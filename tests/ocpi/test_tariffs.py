@@ -195,8 +195,8 @@ EXAMPLES: dict[str, tuple[OcpiTariff, list[CdrPeriod], str, str, str]] = {
         "2019-01-07T11:00:00Z", "1.0004", "1.0004",
     ),
     "steps of two Wh; what is fed back has none": (
-        tariff(element(("ENERGY", "1", "0", 2))), periods(("2019-01-07T10:00:00Z", {"ENERGY": "0.0005"}),
-                                                          ("2019-01-07T11:00:00Z", {"ENERGY": "0.0006"})),
+        tariff(element(("ENERGY", "1", "0", 2))), periods(("2019-01-07T10:00:00Z", {"ENERGY": "0.0002"}),
+                                                          ("2019-01-07T11:00:00Z", {"ENERGY": "0.0003"})),
         "2019-01-07T12:00:00Z", "0.002", "0.002",
     ),
     "fed back, in steps": (
@@ -229,6 +229,30 @@ EXAMPLES: dict[str, tuple[OcpiTariff, list[CdrPeriod], str, str, str]] = {
                element(("FLAT", "2", "0", 1), max_kwh="5"), element(("ENERGY", "1", "0", 1))),
         periods(("2019-01-07T10:00:00Z", {"RESERVATION_TIME": "0.5", "ENERGY": "1"})), "2019-01-07T11:00:00Z",
         "3", "3",
+    ),
+    "what uses nothing has no step": (
+        tariff(element(("ENERGY", "1", "0", 1000), max_duration=3600), element(("ENERGY", "5", "0", 1000))),
+        periods(("2019-01-07T10:00:00Z", {"ENERGY": "1.5", "TIME": "1"}),
+                ("2019-01-07T11:00:00Z", {"PARKING_TIME": "1"})), "2019-01-07T12:00:00Z", "2", "2",
+    ),
+    "energy that flows while it parks": (
+        tariff(element(("TIME", "3", "0", 1)), element(("PARKING_TIME", "6", "0", 1))),
+        periods(("2019-01-07T10:00:00Z", {"ENERGY": "1", "PARKING_TIME": "1"})), "2019-01-07T11:00:00Z", "6", "6",
+    ),
+    "charging for longer than its period lasts": (
+        tariff(element(("TIME", "3", "0", 1)), element(("PARKING_TIME", "6", "0", 1))),
+        periods(("2019-01-07T10:00:00Z", {"ENERGY": "1", "TIME": "2", "PARKING_TIME": "0.5"}),
+                ("2019-01-07T11:00:00Z", {"PARKING_TIME": "1"})), "2019-01-07T12:00:00Z", "9", "9",
+    ),
+    "a mean power between two bounds": (
+        tariff(element(("ENERGY", "1", "0", 1), min_power="10.5", max_power="10.501"),
+               element(("ENERGY", "3", "0", 1))),
+        periods(("2019-01-07T10:00:00Z", {"ENERGY": "10.5"})), "2019-01-07T11:00:00Z", "10.5", "10.5",
+    ),
+    "no power and no current": (
+        tariff(element(("PARKING_TIME", "1", "0", 1), min_power="0.001"),
+               element(("PARKING_TIME", "2", "0", 1), min_current="1"), element(("PARKING_TIME", "4", "0", 1))),
+        periods(("2019-01-07T10:00:00Z", {"PARKING_TIME": "1"})), "2019-01-07T11:00:00Z", "4", "4",
     ),
     "a least price without its taxes": (
         tariff(element(("ENERGY", "0.25", "20", 1)), min_price={"excl_vat": "2"}),
@@ -279,6 +303,23 @@ def test_periods_end_at_or_after_the_last_one_and_within_sixty_days() -> None:
     for lasted_ms in (-1, SIXTY_DAYS_MS + 1):
         with pytest.raises(CodecError, match="do not end"):
             costs_by([(period, tariff(ENERGY))], begin + lasted_ms, "UTC")
+
+
+def test_periods_of_both_directions_at_once_have_the_price_of_each() -> None:
+    """Where two have one start, one of energy taken and one of energy fed back; else each is a time of its own."""
+    night = element(("ENERGY", "9", "0", 1), start_time="11:00")
+    taken, fed_back = tariff(night, ENERGY, id="taken"), tariff(element(("ENERGY", "3", "0", 1)), id="fed back")
+    at = {number: f"2019-01-07T{number}:00:00Z" for number in (10, 11)}
+    for parts, wanted in (
+        ([(10, "0.5", taken), (10, "-2", fed_back)], Decimal("0.125") - 6),
+        ([(10, "-2", fed_back), (10, "0.5", taken)], Decimal("0.125") - 6),
+        ([(10, "0", taken), (10, "-2", fed_back)], Decimal(-6)),
+        ([(10, "0.5", taken), (11, "-2", fed_back)], Decimal("0.125") - 6),
+        ([(11, "-2", taken)], Decimal(-18)),
+    ):
+        priced = [(periods((at[hour], {"ENERGY": kwh, "TIME": "1"}))[0], one) for hour, kwh, one in parts]
+        end_ms = wire.read_time(f"2019-01-07T{parts[-1][0] + 1}:00:00Z")
+        assert costs_by(priced, end_ms, "UTC").before_taxes == wanted, parts
 
 
 def test_a_day_that_no_week_has_is_an_error() -> None:

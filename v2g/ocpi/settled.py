@@ -229,11 +229,11 @@ def _owner(settlement: Settlement, facts: Facts) -> tuple[str, str]:
 
 
 def _contract_token(settlement: Settlement) -> objects.CdrToken:
-    emaid = (settlement.emaid or "").replace("-", "")
-    if not emaid:
+    if not settlement.emaid:
         raise CodecError("the session has no contract", hint="give the token in the facts")
+    emaid = settlement.emaid.replace("-", "")
     return objects.CdrToken(
-        country_code=emaid[:2], party_id=emaid[2:5], uid=emaid, type="OTHER", contract_id=settlement.emaid or emaid
+        country_code=emaid[:2], party_id=emaid[2:5], uid=emaid, type="OTHER", contract_id=settlement.emaid
     )
 
 

@@ -148,13 +148,13 @@ def _least(plan: PricePlan) -> PriceBound | None:
     """Return the least price; OCPI has none with taxes alone. Raises CodecError where its part without taxes may
     vary."""
     bound, taxes = plan.least, _taxes(plan)
-    if bound is None or (bound.excl_tax is None and bound.incl_tax is None):
+    if bound is None:
         return None
-    if bound.incl_tax is None:
-        return PriceBound(before_taxes=Decimal(bound.excl_tax or 0))
-    after = Decimal(bound.incl_tax)
+    after = None if bound.incl_tax is None else Decimal(bound.incl_tax)
     if bound.excl_tax is not None:
         return PriceBound(before_taxes=Decimal(bound.excl_tax), after_taxes=after)
+    if after is None:
+        return None
     if len(taxes) > 1:
         raise CodecError("OCPI has no least price with taxes alone", hint="give it without taxes, too")
     return PriceBound(before_taxes=_before(after, taxes.pop()), after_taxes=after)
@@ -453,14 +453,14 @@ def _round_up(parts: list[tuple[OcpiComponent, Decimal]], unit: int) -> None:
 
 
 def _elements(tariff: OcpiTariff, kind: str) -> list[tuple[When, OcpiComponent]]:
-    found = []
-    for element in tariff.elements:
-        restrictions = element.restrictions or TariffRestrictions()
-        for component in element.price_components:
-            if component.type == kind and restrictions.reservation is None:
-                found.append((_when(restrictions), component))
-                break
-    return found
+    """Return what a type may cost, and when: the first that applies counts."""
+    return [
+        (_when(restrictions), component)
+        for element in tariff.elements
+        if (restrictions := element.restrictions or TariffRestrictions()).reservation is None
+        for component in element.price_components
+        if component.type == kind
+    ]
 
 
 def _when(given: TariffRestrictions) -> When:
@@ -500,7 +500,7 @@ def _usage(groups: Sequence[Sequence[CdrPeriod]], end_ms: int) -> Usage:
     if not groups or end_ms < starts[-1] or end_ms - starts[0] > timedelta(days=60) / timedelta(milliseconds=1):
         raise CodecError("the charging periods do not end")
     imported = exported = 0
-    readings = [Registers(starts[0], 0, 0, "metered")]
+    readings = [Registers(starts[0], 0, 0)]
     charging, currents, powers = list[tuple[int, bool]](), list[tuple[int, int]](), list[tuple[int, int]]()
     for group, start_ms, stop_ms in zip(groups, starts, [*starts[1:], end_ms], strict=True):
         volumes = {each.type: each.volume for period in group for each in period.dimensions}
@@ -512,9 +512,9 @@ def _usage(groups: Sequence[Sequence[CdrPeriod]], end_ms: int) -> Usage:
         charging.append((start_ms, flowing))
         if flowing and volumes.get("PARKING_TIME", Decimal(0)) > 0:  # both: the rates of a period do not change in it
             flows_ms = min(flows_ms, round(volumes["TIME"] * _HOUR_MS))
-            readings.append(Registers(start_ms + flows_ms, imported, exported, "metered"))
+            readings.append(Registers(start_ms + flows_ms, imported, exported))
             charging.append((start_ms + flows_ms, False))
-        readings.append(Registers(stop_ms, imported, exported, "metered"))
+        readings.append(Registers(stop_ms, imported, exported))
         # rates do not change within a period, so any of its values selects them
         current = volumes.get("MIN_CURRENT", volumes.get("MAX_CURRENT"))
         currents.append((start_ms, round(current or 0)))

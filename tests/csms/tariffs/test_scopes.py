@@ -5,6 +5,7 @@ from sqlalchemy import Connection
 from csms.db.store import Store
 from csms.sites.rules import Site
 from csms.sites.store import save_site
+from csms.stations import store as stations
 from csms.tariffs import store as tariffs
 from csms.tariffs.store import Scope
 from csms.tokens import store as tokens
@@ -125,5 +126,38 @@ def test_an_assignment_that_has_ended_is_known_for_400_days(store: Store) -> Non
             found = tariffs.find_plan(connection, HERE, 200)
             assert found is not None
             assert found.id == known
+
+    store.do(check)
+
+
+def test_each_evse_of_a_station_has_its_plan(store: Store) -> None:
+    """That it has reported, that has a plan of its own, or that is of a site with one; and 0 for any other."""
+
+    def check(connection: Connection) -> None:
+        assert tariffs.plans_at(connection, "CS-1") == {}
+        for name in ("all", "own", "site", "drivers"):
+            tariffs.add_plan(connection, PricePlan(id=name, currency="EUR"), 1)
+        assert tariffs.plans_at(connection, "CS-1") == {0: None}
+        for station_id, evse_id in (("CS-1", 1), ("CS-2", 7)):
+            stations.touch(connection, station_id, "ocpp2.0.1", 1)
+            stations.save_connector(connection, station_id, evse_id, 1, "Available", 1)
+        for site_id, stands in (("north", (("CS-1", 3), ("CS-2", 8))), ("south", (("CS-1", 4),))):
+            places = [
+                {"station_id": station_id, "evse_id": evse_id, "node": "main", "most_ma": 32_000}
+                for station_id, evse_id in stands
+            ]
+            body = {"id": site_id, "nodes": [{"id": "main", "limits": [63_000] * 3}], "places": places}
+            save_site(connection, typed_json.convert(body, Site), 1)
+        for scope, name in (
+            (Scope(), "all"),
+            (Scope(station_id="CS-1", evse_id=2), "own"),
+            (Scope(station_id="CS-2", evse_id=9), "own"),
+            (Scope(station_id="CS-1", evse_id=5, token_type="Central", id_token="A"), "drivers"),
+            (Scope(site_id="north"), "site"),
+        ):
+            tariffs.assign(connection, scope, name, 1)
+        found = tariffs.plans_at(connection, "CS-1")
+        names = {evse_id: each and each.id for evse_id, each in found.items()}
+        assert names == {0: "site", 1: "all", 2: "own", 3: "site"}
 
     store.do(check)
