@@ -648,6 +648,40 @@ _ROUND = "a test of 65,536 lines, which is long, notices it"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "debits": {"DebitCollector.step: 0 -> 1 #3": "a debit has the digits of its currency, so none is of a millionth"},
+    "partners_tariffs": {
+        "_restrictions: 'energy' -> 'energy?'": "only kinds that are paid once differ",
+        "percent_of: (Decimal(with_taxes(10 ** 12, taxes) - 10 ** 12) / 10 ** 10).quantize(_Q4).normalize() + 0 -> "
+        "(Decimal(with_taxes(10 ** 12, taxes) - 10 ** 12) / 10 ** 10).quantize(_Q4).normalize() - 0": "a zero's sign",
+        "_is_above: greatest.after_taxes or after -> greatest.after_taxes": "a greatest price has both",
+        "hours_of: 0 -> 1": "a millisecond is rounded away",
+        **dict.fromkeys(
+            ("_Tally.__init__: self._last_time = '' -> pass", "_Tally.__init__: '' -> '?'"), "read after the first use"
+        ),
+        "_Tally.__init__: '0' -> '0?'": "only conditions of the plan are read",
+        "_count: 0 -> 1 #3": "a millisecond of 1970",
+        **dict.fromkeys(
+            (
+                "_is_back: each.type == 'ENERGY' and each.volume < 0 -> each.volume < 0",
+                "_is_back: each.volume < 0 -> each.volume <= 0",
+            ),
+            "volumes of other types are above zero; nothing costs 0",
+        ),
+        "_round_up: total > 0 -> total >= 0": "nothing is rounded up to nothing",
+        "_minute: 1440 -> 1441": "a day ends at both",
+        "_usage: True -> False": "both are as long",
+        "_usage: 'MIN_POWER' -> 'MIN_POWER?'": "rates do not change between the least and the greatest power",
+        **dict.fromkeys(("_usage: 0 -> 1 #12", "_usage: 0 -> 1 #13"), "a millisecond or a watt in no time"),
+        **dict.fromkeys(
+            (
+                "_usage: power is None and flows_ms < stop_ms - start_ms -> power is None or flows_ms < stop_ms - start_ms",
+                "_usage: power is None and flows_ms < stop_ms - start_ms -> flows_ms < stop_ms - start_ms",
+                "_usage: power is None and flows_ms < stop_ms - start_ms -> power is None",
+                "_usage: flows_ms < stop_ms - start_ms -> flows_ms <= stop_ms - start_ms",
+                "_usage: stop_ms - start_ms -> stop_ms + start_ms #2",
+            ),
+            "a power that the next period replaces at once, or none that any rate asks for",
+        ),
+    },
     "nodes": {"module: 'node_firmware' -> 'node_firmware?'": "a test of the database's revisions notices it"},
     "opening": {"FollowerConfig: 3600.0 -> 3601.0": "a test of the documentation notices it"},
     "evcc_2_contract": {"wanted_set: 0 -> 1": "a millisecond, of a clock that may be wrong by more"},

@@ -160,6 +160,11 @@ EXAMPLES: dict[str, tuple[OcpiTariff, list[CdrPeriod], str, str, str]] = {
         periods(("2019-01-07T10:00:00Z", {"ENERGY": "2", "TIME": "1"}), ("2019-01-07T10:00:00Z", {"ENERGY": "-5"})),
         "2019-01-07T11:00:00Z", "7", "7",
     ),
+    "nothing is taken while energy is fed back": (
+        tariff(element(("TIME", "3", "0", 1)), element(("PARKING_TIME", "9", "0", 1))),
+        periods(("2019-01-07T10:00:00Z", {"ENERGY": "0"}), ("2019-01-07T10:00:00Z", {"ENERGY": "-5"})),
+        "2019-01-07T11:00:00Z", "3", "3",
+    ),
     "powers": (
         tariff(element(("ENERGY", "1", "0", 1), max_power="11"), element(("ENERGY", "2", "0", 1), max_power="22.05"),
                element(("ENERGY", "4", "0", 1))),
@@ -303,6 +308,9 @@ def test_periods_end_at_or_after_the_last_one_and_within_sixty_days() -> None:
     for lasted_ms in (-1, SIXTY_DAYS_MS + 1):
         with pytest.raises(CodecError, match="do not end"):
             costs_by([(period, tariff(ENERGY))], begin + lasted_ms, "UTC")
+    (later,) = periods(("2019-01-07T11:00:00Z", {"ENERGY": "1"}))
+    with pytest.raises(CodecError, match="do not end"):
+        costs_by([(each, tariff(ENERGY)) for each in (period, later)], begin + 1, "UTC")
 
 
 def test_periods_of_both_directions_at_once_have_the_price_of_each() -> None:
@@ -316,6 +324,7 @@ def test_periods_of_both_directions_at_once_have_the_price_of_each() -> None:
         ([(10, "0", taken), (10, "-2", fed_back)], Decimal(-6)),
         ([(10, "0.5", taken), (11, "-2", fed_back)], Decimal("0.125") - 6),
         ([(11, "-2", taken)], Decimal(-18)),
+        ([(10, "4", taken), (10, "4", fed_back)], Decimal(24)),  # energy of a period without time is of the next
     ):
         priced = [(periods((at[hour], {"ENERGY": kwh, "TIME": "1"}))[0], one) for hour, kwh, one in parts]
         end_ms = wire.read_time(f"2019-01-07T{parts[-1][0] + 1}:00:00Z")
@@ -446,6 +455,7 @@ def seen(element: OcpiElement) -> tuple[str, str, str | None, dict[str, Any]]:
         ({"greatest": Bound(excl_tax="2", incl_tax="2.20")}, None, ("1.8487", "2.20")),  # what is reached first
         ({"greatest": Bound(excl_tax="2.00001", incl_tax="3")}, None, ("2.00001", "2.380012")),
         ({"greatest": Bound()}, None, None),
+        ({"least": Bound(excl_tax="0.1"), "greatest": Bound(excl_tax="0.5")}, ("0.1", None), ("0.5", "0.595")),
         ({"least": Bound(excl_tax="2"), "greatest": Bound(excl_tax="2")}, ("2", None), ("2", "2.38")),
         (
             {"least": Bound(excl_tax="1", incl_tax="2.38"), "greatest": Bound(excl_tax="2")},

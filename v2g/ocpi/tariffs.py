@@ -100,7 +100,7 @@ def tariffs_billed(
     """Return the tariffs, of that name, of what a bill has by a plan that OCPI cannot say; none if it had two prices of
     one kind. Whether they price its periods as it did is for the caller to find out."""
     lines = {each.kind: each for each in bill.lines if each.plan_id == plan_id}
-    if len(lines) < sum(each.plan_id == plan_id for each in bill.lines) or not lines:
+    if len(lines) < sum(each.plan_id == plan_id for each in bill.lines):
         return ()
     bounds: dict[str, PriceBound] = {}
     if bill.kind != "NormalCost":
