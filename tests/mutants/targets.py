@@ -636,7 +636,7 @@ _PROTOCOL: Final = "whoever implements it has defaults of its own"
 _STEP: Final = "1/360,000 of a mWh is less than the slack"
 _LOOKED: Final = "a place that has been foreseen twice is looked at twice"
 _LAZY: Final = "this release of the library refuses it before"
-_FIRST: Final = "a certificate begins otherwise"
+_BEGUN: Final = "a certificate begins otherwise"
 _EMPTY: Final = "a span without length is no time"
 _SIGN: Final = "only its sign counts"
 _LOWEST: Final = "more of a sorted list have the same minimum"
@@ -673,7 +673,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         **dict.fromkeys(("_usage: 0 -> 1 #12", "_usage: 0 -> 1 #13"), "a millisecond or a watt in no time"),
         **dict.fromkeys(
             (
-                "_usage: power is None and flows_ms < stop_ms - start_ms -> power is None or flows_ms < stop_ms - start_ms",
+                "_usage: power is None and flows_ms < stop_ms - start_ms -> power is None or flows_ms < stop_ms - start_ms",  # noqa: E501
                 "_usage: power is None and flows_ms < stop_ms - start_ms -> flows_ms < stop_ms - start_ms",
                 "_usage: power is None and flows_ms < stop_ms - start_ms -> power is None",
                 "_usage: flows_ms < stop_ms - start_ms -> flows_ms <= stop_ms - start_ms",
@@ -900,7 +900,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "load_certificate: certificate.issuer.rfc4514_string() -> pass": _LAZY,
         "load_certificate: certificate.public_bytes(serialization.Encoding.DER) != der or "
         "der[-len(certificate.signature) - ... -> der[-len(certificate.signature) - 1] != 0": _LAZY,
-        "extensions_of: (at := der.find(_SPELLED_OUT)) < 0 -> (at := der.find(_SPELLED_OUT)) <= 0": _FIRST,
+        "extensions_of: (at := der.find(_SPELLED_OUT)) < 0 -> (at := der.find(_SPELLED_OUT)) <= 0": _BEGUN,
         "extensions_of: 0 -> 1": _FIRST,
         "extensions_of: raise -> pass": "what is nowhere is not replaced, and the library refuses it again",
         "chain_to_pem: 'ascii' -> 'ascii?'": "Python leaves the mark out of the codec's name",
