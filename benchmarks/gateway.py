@@ -195,7 +195,7 @@ def _latest(place: Path, calls: int) -> Iterator[Figure]:
     def write() -> None:
         nonlocal seq
         seq += 1
-        store.do(values.save_states, [VehicleState("EV-1", readings_of(record("EV-1", seq)))])
+        store.do(values.save_states, [VehicleState("EV-1", readings_of(record("EV-1", seq)))], {"EV-1": seq})
 
     cached = median(microseconds(update, calls=calls))
     written = median(microseconds(write, calls=max(3, calls // 20)))
@@ -245,7 +245,9 @@ async def _readers(place: Path, vehicles: int, calls: int) -> list[Figure]:
         config.data_dir.mkdir(mode=0o700)
         store = open_sqlite(config.data_dir / "csms.sqlite3")
         evs = [f"EV-{number:05}" for number in range(vehicles)]
-        store.do(values.save_states, [VehicleState(ev, readings_of(record(ev, 61))) for ev in evs])
+        store.do(
+            values.save_states, [VehicleState(ev, readings_of(record(ev, 61))) for ev in evs], dict.fromkeys(evs, 1)
+        )
         states = [encode_state(each) for each in store.do(values.states)]
         store.close()
         async with running(config) as csms:

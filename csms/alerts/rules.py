@@ -1,9 +1,9 @@
 """Alerts: the rules by which they begin and end, who is told, and e-mails about them.
 
 There is at most one current alert of a kind for a subject. Reports may come late, repeated, in any order and from
-several places: the newest by its own time counts, of the same millisecond one that raises. One that ends is announced
-only after it has stayed so for `HOLD_MS`, and one that begins again before that is the same alert; one that begins
-later is another.
+several places: the newest by its own time counts, of the same millisecond one that raises; of a vehicle's records,
+whose clock may be wrong or set, the newest by (boot, seq). One that ends is announced only after it has stayed so for
+`HOLD_MS`, and one that begins again before that is the same alert; one that begins later is another.
 
 A rule is data: what it observes has a value, which begins to be an alert beyond `limit` and ends at `clear`. What is
 observed is the same at every node and after every restart, so an alert is neither lost nor doubled.
@@ -35,11 +35,13 @@ _SEVERITIES: Final = get_args(Severity)
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """Value and limit in the same unit, and what was measured or calculated beside them."""
+    """Value and limit in the same unit, and what was measured or calculated beside them; `record`: (boot, seq) of the
+    vehicle's newest record about it."""
 
     value: float | None = None
     limit: float | None = None
     facts: Mapping[str, float] = {}
+    record: tuple[int, int] | None = None
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -108,8 +110,13 @@ def follow(alert: Alert | None, report: Report, now_ms: int) -> Alert | None:
 
     An alert whose end was announced is over: what begins then is another, without `alert_id`.
     """
-    at_ms = min(report.at_ms, now_ms)
-    if alert is not None and (at_ms, report.raised) < (alert.changed_ms, alert.active):
+    at_ms, record = min(report.at_ms, now_ms), report.evidence.record
+    worse = alert is not None and report.raised and _rank(report) > _rank(alert)
+    if alert is not None and record is not None and alert.record is not None:
+        if record < alert.record or (record == alert.record and not (worse and alert.active)):
+            return None
+        at_ms = max(at_ms, alert.changed_ms)
+    elif alert is not None and (at_ms, report.raised) < (alert.changed_ms, alert.active):
         return None
     if alert is None or (report.raised and alert.announced == "cleared"):
         # a new alert; one whose end arrives before its beginning is kept, and not announced
@@ -122,14 +129,15 @@ def follow(alert: Alert | None, report: Report, now_ms: int) -> Alert | None:
             changed_ms=at_ms,
             cleared_ms=None if report.raised else at_ms,
             count=int(report.raised),
-            **(msgspec.structs.asdict(report.evidence) if report.raised else {}),
+            **(msgspec.structs.asdict(report.evidence) if report.raised else {"record": record}),
         )
+    record = record or alert.record
     if not report.raised:
+        same = (at_ms, record) == (alert.changed_ms, alert.record)
         if not alert.active:
-            return None if at_ms == alert.changed_ms else msgspec.structs.replace(alert, changed_ms=at_ms)
-        return msgspec.structs.replace(alert, changed_ms=at_ms, cleared_ms=at_ms)
-    worse = _rank(report) > _rank(alert)
-    if alert.active and not worse and at_ms == alert.changed_ms:
+            return None if same else msgspec.structs.replace(alert, changed_ms=at_ms, record=record)
+        return msgspec.structs.replace(alert, changed_ms=at_ms, cleared_ms=at_ms, record=record)
+    if alert.active and not worse and (at_ms, record) == (alert.changed_ms, alert.record):
         return None
     after = msgspec.structs.replace(
         alert,
@@ -137,7 +145,7 @@ def follow(alert: Alert | None, report: Report, now_ms: int) -> Alert | None:
         changed_ms=at_ms,
         cleared_ms=None,
         count=alert.count + (not alert.active),
-        **msgspec.structs.asdict(report.evidence),
+        **msgspec.structs.asdict(report.evidence) | {"record": record},
     )
     if not worse:
         return after

@@ -304,7 +304,7 @@ def _alert(connection: sa.Connection, row: AnyRow) -> rules.Alert:
 
 
 def _values(connection: sa.Connection, alert: rules.Alert) -> dict[str, object]:
-    document = _encode(rules.Evidence(alert.value, alert.limit, alert.facts))
+    document = _encode(rules.Evidence(alert.value, alert.limit, alert.facts, alert.record))
     if alert.subject_kind == "vehicle":
         document = seal_of(connection).seal(document, "alert", alert.subject_kind, alert.subject, alert.kind)
     return {name: getattr(alert, name) for name in _COLUMNS} | {"evidence": document}

@@ -151,7 +151,7 @@ def advance(
         nonlocal state, used
         stepped = detectors.steps(settings, state, [sample for _, sample in waiting])
         for (each, _), (state, found) in zip(waiting, stepped, strict=True):
-            reports.extend(_report(each.ev, finding) for finding in found)
+            reports.extend(_report(each.ev, finding, (each.boot, each.seq)) for finding in found)
             ends[each.at_ms // ESTIMATES_MS * ESTIMATES_MS] = state
         if pack is not None:
             for each, sample in waiting:
@@ -160,12 +160,12 @@ def advance(
 
     for each in records:
         document = _document(each.document)
-        if document.event is not None and (theirs := found_by_vehicle(each.ev, document.event, each.values)):
+        here = each.boot, each.seq
+        if document.event is not None and (theirs := found_by_vehicle(each.ev, here, document.event, each.values)):
             take_waiting()
             reports += theirs
-            if any(_resets(state, one) for one in theirs):
+            if any(_resets(state, one, in_order=here > place) for one in theirs):
                 state = msgspec.structs.replace(state, runaway=runaway.RunawayState())
-        here = each.boot, each.seq
         if document.event is not None and (given := _consent(document.event)) is not None and here > consent:
             kept = given and scoring is not None and each.boot >= place[0]  # not by an older boot
             consent, scores = here, (scores or ScoreState()) if kept else None
@@ -193,11 +193,12 @@ def _consent(event: LocalEvent) -> bool | None:
     return SCORES in str(event.data.get("groups", "")).split() if event.name == CONSENT else None
 
 
-def _resets(state: detectors.DetectorState, theirs: Report) -> bool:
-    """Return whether a person has ended a runaway at the vehicle, which then ends here, too."""
+def _resets(state: detectors.DetectorState, theirs: Report, *, in_order: bool) -> bool:
+    """Return whether a person has ended a runaway at the vehicle, which then ends here, too. Times say so only of what
+    was not in order: the vehicle's clock may have been set."""
     latched_ms = state.runaway.latched_ms
     ended = theirs.kind == runaway.KIND and not theirs.raised
-    return ended and latched_ms is not None and theirs.at_ms >= latched_ms
+    return ended and latched_ms is not None and (in_order or theirs.at_ms >= latched_ms)
 
 
 def referenced(
@@ -328,12 +329,12 @@ def found_in(records: Iterable[Record]) -> list[Report]:
         report
         for each in records
         if isinstance(each.event, LocalEvent)
-        for report in found_by_vehicle(each.ev, each.event, each.signals)
+        for report in found_by_vehicle(each.ev, (each.boot, each.seq), each.event, each.signals)
     ]
 
 
-def found_by_vehicle(ev: str, event: LocalEvent, values: Mapping[str, Value]) -> list[Report]:
-    """Return the finding in an event; nothing for other events, and for those that are not understood."""
+def found_by_vehicle(ev: str, record: tuple[int, int], event: LocalEvent, values: Mapping[str, Value]) -> list[Report]:
+    """Return the finding in an event of a `record` (boot, seq); nothing for other events, or what is not understood."""
     if event.name != FINDING:
         return []
     try:
@@ -343,10 +344,10 @@ def found_by_vehicle(ev: str, event: LocalEvent, values: Mapping[str, Value]) ->
     facts = {name: float(each) for name, each in values.items()}
     if found.cell is not None:
         facts["cell"] = float(found.cell)
-    evidence = Evidence(found.value, found.limit, facts)
+    evidence = Evidence(found.value, found.limit, facts, record)
     return [Report("vehicle", ev, found.kind, found.severity, event.utc_ms, found.raised, evidence)]
 
 
-def _report(ev: str, found: Finding) -> Report:
-    evidence = Evidence(found.value, found.limit, found.evidence)
+def _report(ev: str, found: Finding, record: tuple[int, int] | None = None) -> Report:
+    evidence = Evidence(found.value, found.limit, found.evidence, record)
     return Report("vehicle", ev, found.kind, found.severity, found.at_ms, found.raised, evidence)

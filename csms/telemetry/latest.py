@@ -129,7 +129,8 @@ class LatestStates:
         for some in _steps(self._unsaved):
             self._unsaved.difference_update(some)
             try:
-                await self._store.run(rows.save_states, [self._states[ev] for ev in some if ev in self._states])
+                states = [self._states[ev] for ev in some if ev in self._states]
+                await self._store.run(rows.save_states, states, {each.ev: self._changed_ms[each.ev] for each in states})
             except StoreError:
                 self._unsaved.update(some)
                 raise

@@ -81,7 +81,7 @@ telemetry_segments: Final = declare_table(
 telemetry_states: Final = declare_table(
     "telemetry_states",
     Column("ev", String(64), primary_key=True),
-    Column("at_ms", BigInteger, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),  # of its last change, by our clock: the vehicle's may be wrong
     Column("document", LargeBinary, nullable=False),  # VehicleState, as JSON
 )
 

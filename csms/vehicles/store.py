@@ -147,8 +147,9 @@ def _value_before(connection: Connection, ev: str, signal: str, place: Place) ->
     return None if row is None else numbers_in(document_of(connection, row)).get(signal)
 
 
-def save_states(connection: Connection, states: Iterable[VehicleState]) -> None:
-    """Store latest states, joined with those that are stored, which another node may have written."""
+def save_states(connection: Connection, states: Iterable[VehicleState], changed_ms: Mapping[str, int]) -> None:
+    """Store latest states, joined with those that are stored, which another node may have written, and when each
+    vehicle's changed, by our clock."""
     new = {each.ev: each for each in states}
     evs = sorted(new)
     given = [{"ev": ev} for ev in evs]
@@ -157,7 +158,7 @@ def save_states(connection: Connection, states: Iterable[VehicleState]) -> None:
             new[row.ev] = join(state, new[row.ev])
     if new:
         seal = seal_of(connection)
-        rows = [(ev, new[ev].at_ms, seal.seal(encode_state(new[ev]), "state", ev)) for ev in evs]
+        rows = [(ev, changed_ms[ev], seal.seal(encode_state(new[ev]), "state", ev)) for ev in evs]
         values = "%s, %s, %s" if connection.dialect.name == "postgresql" else "?, ?, ?"
         connection.exec_driver_sql(
             f"INSERT INTO telemetry_states (ev, at_ms, document) VALUES ({values}) "  # noqa: S608 - our own text

@@ -60,6 +60,35 @@ def test_the_newest_report_counts_in_whatever_order_and_however_often_they_come(
         assert follow(alert, report(each[0], raised=each[1]), NOW) is None, "a repetition changes nothing"
 
 
+def recorded(seq: int, at_ms: int, *, raised: bool = True, severity: Severity = "warning") -> Report:
+    found = report(at_ms, raised=raised, severity=severity)
+    evidence = msgspec.structs.replace(found.evidence, record=(7, seq))
+    return msgspec.structs.replace(found, evidence=evidence)
+
+
+@pytest.mark.requirement("R125")
+def test_a_vehicles_records_count_in_their_own_order_whatever_its_clock_says() -> None:
+    hour = 3_600_000
+    for clock_ms in (0, -6 * hour, 6 * hour):
+        first = recorded(4, NOW - 10_000 + clock_ms)
+        alert = follow(None, first, NOW - 10_000)
+        alert = after(report(NOW, raised=False), alert=alert)  # a person, by our clock
+        assert not alert.active
+        for late in (first, recorded(3, NOW + hour), recorded(2, NOW + hour, raised=False)):
+            assert follow(alert, late, NOW + hour) is None, "it was before that"
+        again = follow(alert, recorded(5, NOW + clock_ms + 1000), NOW + 1000)
+        assert again is not None
+        assert (again.active, again.count, again.record) == (True, 2, (7, 5)), clock_ms
+        assert follow(again, recorded(5, NOW + 2 * hour), NOW + 2 * hour) is None, "a repetition"
+        worse = follow(again, recorded(5, NOW, severity="error"), NOW)
+        assert worse is not None
+        assert worse.severity == "error"
+        ended = after(recorded(6, NOW - 9 * hour, raised=False), alert=again)
+        assert (ended.active, ended.record) == (False, (7, 6)), "the clock was set back"
+    swapped = after(recorded(2, 10, raised=False), recorded(1, 10))
+    assert (swapped.active, swapped.count) == (False, 0), "an end of the same millisecond"
+
+
 @pytest.mark.requirement("R125")
 def test_an_alert_is_announced_once_when_it_begins_and_once_when_it_has_ended_for_a_while() -> None:
     alert = after(report(1), report(2), report(3, value=7.0))

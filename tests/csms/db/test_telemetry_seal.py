@@ -72,7 +72,7 @@ def test_no_file_of_the_database_shows_a_value(sealed: bool, tmp_path: Path) -> 
         later = encode_record(made(20)).replace(b"v2g-telemetry/1", b"v2g-telemetry/9")
         arrival = records.Arrival(read_delivery(encode_delivery([later])), 7)
         assert len(store.do(records.store, [arrival])[0].quarantine) == 1
-        store.do(rows.save_states, [VehicleState("EV-1", readings_of(made(1)))])
+        store.do(rows.save_states, [VehicleState("EV-1", readings_of(made(1)))], {"EV-1": 1})
         while store.do(telemetry_aggregates.aggregate_pending):
             pass
         assert bool(shown(tmp_path)) is not sealed
@@ -138,7 +138,7 @@ def test_a_sealed_record_opens_with_its_key_at_its_place_only(owner_url: str, tm
     with contextlib.closing(Store(owner_url)) as store:
         sealing(store, tmp_path)
         put(store, made(1))
-        store.do(rows.save_states, [VehicleState("EV-1", readings_of(made(1)))])
+        store.do(rows.save_states, [VehicleState("EV-1", readings_of(made(1)))], {"EV-1": 1})
         (tmp_path / "other").mkdir()
         sealing(store, tmp_path / "other")  # the store key was lost: a new one seals, the old rows stay
         put(store, made(2))

@@ -91,7 +91,7 @@ def test_what_is_erased_is_gone_everywhere_and_does_not_come_back(store: Store) 
     put(store, found)
     put(store, [made(1, 1, {"battery.soc": 1.0}, ev="EV-2")])
     aggregated(store)
-    store.do(rows.save_states, [VehicleState("EV-1", readings_of(found[-1]))])
+    store.do(rows.save_states, [VehicleState("EV-1", readings_of(found[-1]))], {"EV-1": 1})
     while store.do(rows.erase, "EV-1", 7, ("lake",)):
         pass
     aggregated(store)
@@ -144,7 +144,7 @@ def test_nodes_that_save_a_state_make_no_value_older(store: Store) -> None:
     new = VehicleState("EV-1", readings_of(made(9, 9000, {"battery.soc": 9.0})))
     old = VehicleState("EV-1", readings_of(made(3, 3000, {"battery.soc": 3.0, "motor.speed": 30.0})))
     for each in (new, old):
-        store.do(rows.save_states, [each])
+        store.do(rows.save_states, [each], {each.ev: 1})
     (state,) = store.do(rows.states)
     assert {name: each.seq for name, each in state.readings.items()} == {
         "battery.soc": 9, "motor.speed": 3, "context": 9

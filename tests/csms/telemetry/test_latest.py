@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
+from csms.alerts.rules import RULES
+from csms.alerts.sources import observe
 from csms.db.store import Store
 from csms.db.store_key import load_store_key
 from csms.telemetry.latest import LatestStates
@@ -180,3 +182,11 @@ async def test_a_start_finds_saved_states_and_newer_records(store: Store) -> Non
     after = LatestStates(store, Clock())
     await after.load()
     assert shown(after.get("EV-1")) == {"battery.soc": (1, 4, 4.0), "motor.speed": (1, 1, 7.0)}
+
+
+async def test_a_vehicle_whose_clock_is_wrong_is_not_silent(store: Store) -> None:
+    states, now_ms = LatestStates(store, Clock()), Clock().utc_ms()
+    states.update([made(1, 1000, {"battery.soc": 1.0})])  # of 1970
+    await states.save()
+    seen = store.do(observe, now_ms, RULES).values["vehicle_silent"]
+    assert seen == []
