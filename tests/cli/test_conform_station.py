@@ -1,9 +1,11 @@
 """`v2g conform station` with `v2g station` as the device: both as programs, over a real websocket; and what follows."""
 
 import asyncio
+import base64
 import contextlib
 import json
 import re
+import ssl
 import subprocess
 import sys
 import time
@@ -245,6 +247,48 @@ def test_nobody_connects(tmp_path: Path) -> None:
     code, _, errors = run("conform", "station", "--listen", "127.0.0.1:0", "--wait", "1", "--only", "TC_B_06_CS")
     assert code == 7
     assert "does not connect" in errors
+
+
+@pytest.mark.parametrize(
+    ("user", "words", "why"),
+    [
+        ("", (), "it shows no password"),
+        ("CS1:another", (), "its password is another"),
+        ("CS2:secret-of-16-octets", (), "its user name is CS2, not its identity"),
+        ("CS1:secret-of-16-octets", ("--path", "/other"), "it asks for /ocpp/CS1, not for /other/IDENTITY"),
+        ("CS1:secret-of-16-octets", ("--identity", "CS2"), "its identity is CS1, and not CS2"),
+        ("tls", (), "attempts ended before a request: does it trust the certificate of --cert?"),
+    ],
+)
+def test_a_station_that_is_turned_away_is_reported_with_the_reason(
+    user: str, words: tuple[str, ...], why: str, pki: PkiTree
+) -> None:
+    port = free_port()
+    shown = base64.b64encode(user.encode()).decode()
+    headers = {"Authorization": f"Basic {shown}"} if ":" in user else {}
+    trusts = ssl.create_default_context() if user == "tls" else None
+    url = f"{'ws' if trusts is None else 'wss'}://localhost:{port}/ocpp/CS1"
+
+    async def attempts() -> None:
+        while True:
+            with contextlib.suppress(OSError, WebSocketException):
+                await websockets.connect(
+                    url, ssl=trusts, additional_headers=headers, subprotocols=[websockets.Subprotocol("ocpp2.0.1")]
+                )
+            await asyncio.sleep(0.05)
+
+    async def refused() -> str:
+        trying = asyncio.create_task(attempts())
+        server = ("--cert", str(pki.path("csms/server/chain.pem")), "--key", str(pki.path("csms/server/leaf.key")))
+        tester = await asyncio.create_subprocess_exec(
+            *PROGRAM, "conform", "station", "--listen", f"127.0.0.1:{port}", "--wait", "4", *words,
+            *(server if trusts is not None else ("--password", "secret-of-16-octets")), stderr=subprocess.PIPE,
+        )  # fmt: skip
+        _, said = await tester.communicate()
+        trying.cancel()
+        return said.decode()
+
+    assert why in asyncio.run(refused())
 
 
 def records(file: Path, **verdicts: str) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hmac
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -126,7 +127,6 @@ class _Bench:
         self._wait_s, self._file_port = options.wait, options.file_port
         self._address, self._path, self._versions = _address(options.listen), options.path, versions
         self._identity, self._password = options.identity, options.password
-        self._checks_certificates = ca is not None
         self._context = None if chain is None or key is None else server_context(chain, key, (ca,) if ca else ())
         self._tester: StationTester
 
@@ -134,6 +134,8 @@ class _Bench:
         self, declared: "Declaration", driver: "Driver", clock: "Clock", record: "Callable[[Frame], None]"
     ) -> "StationTester":
         """Return the tester, which `open` connects; `record` gets each frame."""
+        from csms.admission.rules import failed_tls
+        from v2g.io.websocket.server import watch_handshakes
         from v2g_testkit.ocpp.certificates import Authority
         from v2g_testkit.ocpp.file_server import FileServer
         from v2g_testkit.ocpp.listener import Listener
@@ -144,6 +146,13 @@ class _Bench:
         self._tester = tester = kind(declared, driver, clock, record)
         if self._authority is not None:
             tester.authority = Authority("CSMSRootCertificate", tester.now(), files=self._authority)
+        if self._context is not None:
+
+            def note(error: ssl.SSLError) -> None:
+                shown = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else ""
+                tester.turned_away = failed_tls(error.reason or "", shown).detail
+
+            watch_handshakes(self._context, note)
         tester.files = FileServer(self._address[0], self._file_port)
         tester.listener = Listener(
             *self._address, tester.serve, self._admit, path=self._path, versions=self._versions, context=self._context
@@ -153,6 +162,7 @@ class _Bench:
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[str]:
         """Listen during the body, which begins once the station is there; give its identity. Raises TransportError."""
+        from v2g_testkit.cases.case import PRECONDITION
         from v2g_testkit.ocpp.case import Inconclusive
 
         listener = self._tester.listener
@@ -169,25 +179,36 @@ class _Bench:
             await self._tester.find(self._wait_s)
             yield self._tester.identity
         except Inconclusive as error:
-            raise TransportError(str(error), hint="is its back end's URL right? Are --ocpp and --password?") from None
+            found = str(error).removeprefix(PRECONDITION)
+            if not self._tester.hosts and not self._tester.turned_away and (ended := listener.attempts.ended):
+                found += f"; {ended} attempts ended before a request: does it trust the certificate of --cert?"
+            hint = "is its back end's URL right? Are --ocpp and --password?"
+            raise TransportError(found, hint=hint) from None
         finally:
             await listener.close()
             self._tester.files.stop()
 
     async def _admit(self, handshake: "Handshake") -> "Refusal | None":
-        from v2g.io.websocket.server import Refusal, peer_name
+        from v2g.io.websocket.server import Refusal
+        from v2g.text import printable
 
-        if self._identity and handshake.identity != self._identity:
+        tester = self._tester
+        if self._identity and handshake.identity is not None and handshake.identity != self._identity:
+            tester.turned_away = f"its identity is {printable(handshake.identity)}, and not {self._identity}"
             return Refusal(404, "no such charging station")
-        if self._password is not None:
+        if self._password is not None and handshake.identity is not None:
             shown = handshake.credentials
-            known = [each.encode() for each in (self._password, *self._tester.allowed)]
+            known = [each.encode() for each in (self._password, *tester.allowed)]
             fits = shown is not None and any(hmac.compare_digest(shown.password.encode(), each) for each in known)
             if not fits or shown is None or shown.username != handshake.identity:
+                wrong = "its password is another"
+                if shown is None:
+                    wrong = "it shows no password"
+                elif shown.username != handshake.identity:
+                    wrong = f"its user name is {printable(shown.username)}, not its identity"
+                tester.turned_away = wrong
                 return Refusal(401, "wrong user name or password")
-        if self._checks_certificates and peer_name(handshake.transport) != handshake.identity:
-            return Refusal(403, "the certificate is of another charging station")
-        return await self._tester.admit(handshake)
+        return await tester.admit(handshake)
 
 
 async def _declare(bench: _Bench, tester: "StationTester", file: Path) -> None:

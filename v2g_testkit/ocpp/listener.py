@@ -42,13 +42,15 @@ class Listener:
     ) -> None:
         self.host, self.port, self.path = host, port, path
         self.context = context
+        self.attempts = Attempts()
+        """At the address, but for those with other TLS."""
         self._handler, self._welcome, self._versions = handler, welcome, versions
         self._main: OcppServer | None = None
         self._others: list[OcppServer] = []
 
     async def open(self) -> None:
         """Listen. Raises OSError."""
-        self._main = await self._serve(self.port, self.context)
+        self._main = await self._serve(self.port, self.context, self.attempts)
         self.port = self._main.port
 
     async def close(self) -> None:
@@ -70,14 +72,14 @@ class Listener:
         try:
             yield attempts
         finally:
-            await self._replace(self.context)
+            await self._replace(self.context, self.attempts)
 
     async def change(self, context: ssl.SSLContext) -> None:
         """Listen with other TLS from now on. Every connection is closed."""
         self.context = context
-        await self._replace(context)
+        await self._replace(context, self.attempts)
 
-    async def _replace(self, context: ssl.SSLContext | None, attempts: "Attempts | None" = None) -> None:
+    async def _replace(self, context: ssl.SSLContext | None, attempts: Attempts) -> None:
         if self._main is not None:
             await self._main.close()
         self._main = await self._serve(self.port, context, attempts)

@@ -908,6 +908,7 @@ class RunJudge:
             for other, each in self._transactions.items():
                 busy = each is not found and each.ended is None and each.evse is not None and each.evse[0] == place[0]
                 self._judge(EVSE, not busy, f"transaction {identifier} begins at EVSE {place[0]} beside {other}")
+                each.ended = 0 if busy and self._is_16 else each.ended  # once: its number may be unknown
         found.evse = place if found.evse is None or place[1] else found.evse
 
     def _read(self, found: _Transaction, values: object) -> bool:

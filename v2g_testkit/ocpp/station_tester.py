@@ -42,6 +42,8 @@ from v2g_testkit.ocpp.listener import Attempts, Listener
 
 PAUSE_S: Final = 1.0
 """Between two things that people do."""
+REPORTS_S: Final = 5.0
+"""How long a station may take to report that a cable has been unplugged, before the next case begins, s."""
 SHORTEST_PASSWORD: Final = 16
 """Of BasicAuthPassword."""
 
@@ -130,7 +132,10 @@ class StationTester:
         self.hidden = ""
         """What reports must not tell."""
         self.numbers = itertools.count(1)
-        self._booted = False
+        self._booted: bool | None = None
+        """Whether its boot is accepted; None if it has not booted here."""
+        self.turned_away = ""
+        """Why it could not connect at its latest attempt."""
         self._no_version: tuple[str, ...] | None = None
         """Subprotocols of the latest attempt, if the tester speaks none of them."""
         self._changed = asyncio.Event()
@@ -141,7 +146,9 @@ class StationTester:
         self.hosts.append(handshake.host)
         self._no_version = handshake.offered if handshake.version is None else None
         self.opening = _opening(handshake)
+        self.turned_away = ""
         if handshake.identity is None:
+            self.turned_away = f"it asks for {printable(handshake.path)}, not for {self.listener.path}/IDENTITY"
             return Refusal(404, "no such charging station")
         closed = self.refuses or handshake.host in self.closed
         return Refusal(503, "the test refuses connections") if closed else None
@@ -152,6 +159,7 @@ class StationTester:
         if before is not None and before.is_open:
             await before.close(reason="replaced by a new connection")
         self.connects += 1
+        self.turned_away = ""
         self.identity = socket.identity
         self.connection = me = Connection(socket, self.inbox, role="csms", answer=self._answer, log=self._log)
         self._changed.set()
@@ -187,10 +195,15 @@ class StationTester:
         await self.online(self.away_s)
         if self._booted or await self.inbox.take(_is_boot, 2):
             return
+        status = ""
         with contextlib.suppress(Failed):  # it has been accepted before, or a case left it pending
-            answer = await self._outside().ask("TriggerMessage", requestedMessage="BootNotification")
-            if answer.get("status") == "Rejected":  # F06.FR.17: it knows that it is accepted
-                self._booted = True
+            try:
+                answer = await self._outside().ask("TriggerMessage", requestedMessage="BootNotification")
+                status = str(answer.get("status"))
+            except CallError:  # a station of 1.6 need not have it
+                status = "NotImplemented"
+        if status == "Rejected" or (status == "NotImplemented" and self._booted is None):
+            self._booted = True  # F06.FR.17: it knows that it is accepted
         if not self._booted and not await self.inbox.take(_is_boot, self.away_s):
             raise Failed("the station does not send BootNotification", "B01.FR.01")
 
@@ -214,6 +227,8 @@ class StationTester:
         if self._no_version is not None:
             offered = ", ".join(map(printable, self._no_version))[:200] or "no WebSocket subprotocol"
             what = f"the station offers {offered}: cases are for those of --ocpp; let it speak one of them"
+        elif self.turned_away:
+            what += f"; its latest attempt failed: {self.turned_away}"
         raise Failed(what)
 
     async def offline(self, within: float) -> None:
@@ -761,12 +776,18 @@ class StationTest(CaseTest):
             for transaction in list(tester.transactions):
                 with contextlib.suppress(Ended):
                     await self.ask("RequestStopTransaction", transactionId=transaction)
-            for evse in list(tester.plugged):
-                await self.unplug(evse)
+            await self._unplug_all()
             deadline = self.elapsed() + tester.away_s  # events may wait to be sent again
             while tester.transactions and self.elapsed() < deadline:
                 await tester.inbox.take(lambda each: each.action == "TransactionEvent", 1)
             tester.transactions.clear()
+
+    async def _unplug_all(self) -> None:
+        """Unplug every vehicle; the next case does not begin before the station has reported its free EVSE."""
+        for evse in list(self._tester.plugged):
+            began = self.elapsed() + PAUSE_S
+            await self.unplug(evse)
+            await self._tester.inbox.take(lambda each: each.at_s >= began and _is_free(each), REPORTS_S)  # noqa: B023
 
     async def pull(self, evse: int = 1) -> None:
         """Unplug the cable at the vehicle, and leave its other end where it is."""
@@ -824,3 +845,11 @@ def variable_of(component: str, variable: str, **more: object) -> Payload:
 
 def _is_boot(message: Received) -> bool:
     return message.action == "BootNotification"
+
+
+def _is_free(message: Received) -> bool:
+    """Return whether the station reports an EVSE as available."""
+    events = message.payload.get("eventData")
+    values = [each.get("actualValue") for each in events if isinstance(each, dict)] if isinstance(events, list) else []
+    words = message.payload.values() if message.action == "StatusNotification" else values
+    return "Available" in words

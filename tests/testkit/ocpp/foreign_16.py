@@ -333,7 +333,11 @@ class Station16(ChargePoint):  # type: ignore[misc]
             return call_result.SendLocalList("VersionMismatch")
         if update_type == "Full":
             self.list.clear()
-        self.list.update({each["id_tag"]: each["id_tag_info"]["status"] for each in local_authorization_list})
+        for each in local_authorization_list:
+            if "id_tag_info" in each:
+                self.list[each["id_tag"]] = each["id_tag_info"]["status"]
+            else:
+                self.list.pop(each["id_tag"], None)
         self.state["version"] = list_version
         return call_result.SendLocalList("Accepted")
 

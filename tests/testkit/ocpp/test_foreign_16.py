@@ -5,16 +5,18 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 import pytest
-from ocpp.v16 import call
+from ocpp.routing import on
+from ocpp.v16 import call, call_result
 
 from tests.testkit.ocpp.csms_rig import DECLARED
 from tests.testkit.ocpp.foreign import (
     LATE,
     BackEnds,
     Change,
+    Frame,
     Payload,
     answers,
     as_it_is,
@@ -26,13 +28,15 @@ from tests.testkit.ocpp.foreign import (
     results_of,
     sets,
 )
-from tests.testkit.ocpp.foreign_16 import BackEnd16, Stations16
+from tests.testkit.ocpp.foreign_16 import BackEnd16, Station16, Stations16
 from tests.virtual_time import VirtualLoop, in_simulated_time
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.supervision import cancel_tasks
+from v2g.ocpp.times import format_time, parse_time
 from v2g_testkit.cases.case import Result, Verdict
 from v2g_testkit.ocpp.case import Inconclusive
 from v2g_testkit.ocpp.declaration import Declaration
+from v2g_testkit.ocpp.driver import Step
 from v2g_testkit.ocpp.run_judge import JudgedTester, RunJudge
 from v2g_testkit.ocpp.v16.csms import CsmsTester16
 from v2g_testkit.ocpp.v16.csms_cases import CSMS_CASES_16
@@ -40,13 +44,19 @@ from v2g_testkit.ocpp.v16.station import StationTester16
 from v2g_testkit.ocpp.v16.station_cases import STATION_CASES_16
 
 
-def station_played(change: Change, *, until_fail: bool) -> list[Result]:
+def station_played(
+    change: Change,
+    *,
+    until_fail: bool,
+    only: tuple[str, ...] = (),
+    kind: Callable[[Change, Callable[[], int]], Stations16] = Stations16,
+) -> list[Result]:
     """Return the results of the lab with a station whose frames are changed."""
 
     async def run(folder: Path) -> list[Result]:
         loop = asyncio.get_running_loop()
         clock = Clock(ClockConfig(origin_monotonic=loop.time(), origin_utc_ms=Clock().utc_ms()))
-        stations = Stations16(change, clock.utc_ms)
+        stations = kind(change, clock.utc_ms)
         image, broken = folder / "image", folder / "broken"
         image.write_bytes(b"image")
         broken.write_bytes(b"")
@@ -56,7 +66,8 @@ def station_played(change: Change, *, until_fail: bool) -> list[Result]:
         with contextlib.suppress(Inconclusive):  # else every case is
             await station.find(30)
         judge = RunJudge("station", {})
-        found = await results_of(JudgedTester(station, judge), [*STATION_CASES_16, *judge.rules], until_fail=until_fail)
+        cases = [each for each in (*STATION_CASES_16, *judge.rules) if not only or each.id in only]
+        found = await results_of(JudgedTester(station, judge), cases, until_fail=until_fail)
         await cancel_tasks(running)
         station.files.stop()
         return found
@@ -126,7 +137,28 @@ def shows_key(payload: Payload) -> Payload:
     return {"configurationKey": [shown], "unknownKey": []}
 
 
+def later(ms: int) -> Callable[[str], str]:
+    return lambda time: format_time(parse_time(time) + ms)
+
+
+def readings(**changes: Callable[[str], str]) -> Change:
+    """Change fields of readings, and of their samples."""
+
+    def edit(each: Payload) -> Payload:
+        return {name: changes[name](value) if name in changes else value for name, value in each.items()}
+
+    def edit_all(each: Payload) -> Payload:
+        return edit(each) | {"sampledValue": [edit(one) for one in each["sampledValue"]]}
+
+    return asks("MeterValues", lambda payload: payload | {"meterValue": [*map(edit_all, payload["meterValue"])]})
+
+
 STATION_FAULTS: Final[dict[str, Change]] = {
+    "ends when it is online again": asks("StopTransaction", lambda p: p | {"timestamp": later(11_000)(p["timestamp"])}),
+    "reads beside the clock": readings(timestamp=later(4300)),
+    "does not say that readings are triggered": readings(context=lambda c: "Other" if c == "Trigger" else c),
+    "has limits in another unit": answers("GetCompositeSchedule", lambda p: p | {
+        "chargingSchedule": p["chargingSchedule"] | {"chargingRateUnit": "W"}} if "chargingSchedule" in p else p),
     "boots without a model": asks("BootNotification", sets(chargePointModel=None)),
     "tells no states": asks("StatusNotification", dropped),
     "is never preparing": lost_status("Preparing"),
@@ -248,3 +280,57 @@ def test_every_fault_of_a_station_is_found(name: str) -> None:
 @pytest.mark.parametrize("name", CSMS_FAULTS)
 def test_every_fault_of_a_back_end_is_found(name: str) -> None:
     assert csms_played(CSMS_FAULTS[name], until_fail=True)[-1].verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("fault", "case"),
+    [
+        ("keeps tokens that are removed", "V2G-06-CS16"),
+        ("keeps tokens of the list before", "V2G-06-CS16"),
+        ("has the tokens of the update only", "V2G-06-CS16"),
+        ("starts with a token of others", "TC_046_1_CS"),
+    ],
+)
+def test_a_station_that_keeps_lists_or_reservations_badly_fails(
+    fault: str, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @on("SendLocalList")  # type: ignore[untyped-decorator]
+    def lists(self: Station16, list_version: int, update_type: str, local_authorization_list: Any = ()) -> Any:
+        full = update_type == "Full" and fault == "keeps tokens that are removed"
+        if full or fault == "has the tokens of the update only":
+            self.list.clear()
+        for each in local_authorization_list:
+            if "id_tag_info" in each:
+                self.list[each["id_tag"]] = "Accepted"
+            elif fault != "keeps tokens that are removed":
+                self.list.pop(each["id_tag"], None)
+        self.state["version"] = list_version
+        return call_result.SendLocalList("Accepted")
+
+    if case == "TC_046_1_CS":
+        monkeypatch.setattr(Station16, "present", Station16.take)
+    else:
+        monkeypatch.setattr(Station16, "lists", lists)
+    assert [each.verdict for each in station_played(as_it_is, until_fail=False, only=(case,))] == [Verdict.FAIL]
+
+
+def test_what_a_station_reports_late_is_not_of_the_next_case() -> None:
+    class Slow(Stations16):
+        async def do(self, step: Step) -> None:
+            if step.action == "unplug":
+                asyncio.get_running_loop().call_later(2, lambda: asyncio.ensure_future(Stations16.do(self, step)))
+            else:
+                await super().do(step)
+
+    found = station_played(as_it_is, until_fail=False, only=("TC_003_CS", "TC_004_1_CS", "TC_004_2_CS"), kind=Slow)
+    assert {each.case: each.found for each in found if each.verdict is not Verdict.PASS} == {}
+
+
+def test_a_station_that_has_booted_before_and_cannot_be_asked_to_boot_is_tested() -> None:
+    def change(frame: Frame, action: str) -> list[Frame | str]:
+        if action == "TriggerMessage" and frame[0] == 3:
+            return refused(frame)
+        return [] if action == "BootNotification" and frame[0] == 2 else [frame]
+
+    found = station_played(change, until_fail=False, only=("TC_019_CS",))
+    assert [each.verdict for each in found] == [Verdict.PASS]

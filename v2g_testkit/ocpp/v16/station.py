@@ -60,6 +60,8 @@ class StationTest16(StationTest):
 
     meter_start = 0
     """Register at the start of the latest transaction, Wh."""
+    began: tuple[str, float] = "", 0.0
+    """When that was: by the station's clock, and by `elapsed`."""
 
     async def read(self, key: str) -> str | None:
         """Return the value of a configuration key; None if there is none."""
@@ -106,7 +108,7 @@ class StationTest16(StationTest):
         """Expect a transaction with the token; return its id. Raises Failed."""
         token = token or self.token
         sent = await self.expect("StartTransaction", within=within)
-        self.meter_start = sent["meterStart"]
+        self.meter_start, self.began = sent["meterStart"], (sent["timestamp"], self.elapsed())
         self.check(sent["idTag"].upper() == token.id.upper(), "StartTransaction", f"starts with {sent['idTag']}")
         await self.wait(0)
         going = [int(each) for each, connector in self._tester.transactions.items() if connector == sent["connectorId"]]
@@ -141,8 +143,7 @@ class StationTest16(StationTest):
             for transaction in list(tester.transactions):
                 with contextlib.suppress(Ended):
                     await self.ask("RemoteStopTransaction", transactionId=int(transaction))
-            for connector in list(tester.plugged):
-                await self.unplug(connector)
+            await self._unplug_all()
             for _ in itertools.takewhile(lambda _: tester.transactions, range(round(tester.away_s))):
                 await tester.inbox.take(lambda each: each.action == "StopTransaction", 1)
         tester.transactions.clear()

@@ -25,6 +25,8 @@ FIRMWARE: Final[Block[StationTest16]] = Block(
 SECURITY: Final[Block[StationTest16]] = Block(
     profiles=("Advanced Security",), versions=("1.6",), needs=("SecurityProfile",)
 )
+RESTARTS_S: Final = 10.0
+"""How long a station may take to restart once it has reported the end of an update, s."""
 _KINDS: Final = {CSMS: "CentralSystemRootCertificate", MANUFACTURER: MANUFACTURER}
 
 
@@ -84,7 +86,7 @@ async def _plain_update(t: StationTest16, *, broken: bool) -> list[str]:
 async def installed(t: StationTest16) -> None:
     """The station downloads and installs the firmware, and reports each state."""
     goes_through(t, await _plain_update(t, broken=False), "Downloading", "Downloaded", "Installing", "Installed")
-    await t.reconnected()
+    await _restarted(t)
 
 
 @FIRMWARE.case("TC_044_2_CS", "Firmware that cannot be downloaded", requirements="UpdateFirmware")
@@ -99,6 +101,12 @@ async def no_firmware(t: StationTest16) -> None:
 async def broken_firmware(t: StationTest16) -> None:
     """The station downloads the firmware, and reports InstallationFailed."""
     goes_through(t, await _plain_update(t, broken=True), "Downloading", "Downloaded", "InstallationFailed")
+    await _restarted(t)
+
+
+async def _restarted(t: StationTest16) -> None:
+    """Wait until the station has restarted after an update, if it does so. Raises Failed."""
+    await t.until(lambda: not t.connected, RESTARTS_S)
     await t.reconnected()
 
 
@@ -171,7 +179,7 @@ async def signed_firmware(t: StationTest16) -> None:
     """The station downloads the firmware, verifies its signature, installs it, and reports each state."""
     states = await _signed_update(t, image_of(t), right=True)
     goes_through(t, states, "Downloading", "Downloaded", "SignatureVerified", "Installing", "Installed")
-    await t.reconnected()
+    await _restarted(t)
 
 
 @SECURITY.case("TC_081_CS", "Firmware with a signature of other firmware", requirements="SignedUpdateFirmware")
