@@ -10,6 +10,7 @@ from csms.db.base import page
 from csms.db.bulk import insert_rows, update_rows, upsert_rows
 from csms.smart_charging.tables import limits_in_force
 from csms.stations.tables import connector_history, connectors, station_absences, stations
+from v2g.units import LAST_MS
 
 LEAST_ABSENCE_MS: Final = 10_000
 """A shorter absence is none."""
@@ -151,25 +152,29 @@ def save_connectors(connection: Connection, reported: Sequence[tuple[ConnectorSt
     in their history, late ones, too.
 
     One of before its station was last heard before it was offline is not late, but by a clock that was lost: of now.
+    So is one of a time at which its station was connected already, by a clock that was set back.
     """
     known_since = func.coalesce(stations.c.away_ms, stations.c.first_seen_ms)
     query = (
-        select(*connectors.primary_key, connectors.c.changed_ms, connectors.c.status, known_since)
+        select(
+            *connectors.primary_key, connectors.c.changed_ms, connectors.c.status, known_since, stations.c.connected_ms
+        )
         .join(stations, stations.c.station_id == connectors.c.station_id)
         .where(connectors.c.station_id.in_({each.station_id for each, _ in reported}))
     )
     known: dict[tuple[str, int, int], tuple[int, str]] = {}
-    earliest: dict[str, int] = {}
+    bounds: dict[str, tuple[int, int]] = {}
     for row in connection.execute(query):
         known[row[0], row[1], row[2]] = row[3], row[4]
-        earliest[row[0]] = row[5] - _CLOCK_MS
+        bounds[row[0]] = row[5] - _CLOCK_MS, (row[6] or LAST_MS) + _CLOCK_MS
     newest: dict[tuple[str, int, int], dict[str, object]] = {}
     history: dict[tuple[str, int, int, int], dict[str, object]] = {}
     for found, received_ms in reported:
         key = found.station_id, found.evse_id, found.connector_id
         changed_ms, status = known.get(key, (found.at_ms, ""))
-        lost = found.at_ms < min(changed_ms, earliest.get(found.station_id, 0))
-        each = found._replace(at_ms=received_ms) if lost else found
+        earliest_ms, here_ms = bounds.get(found.station_id, (0, LAST_MS))
+        wrong = found.at_ms < earliest_ms or here_ms < found.at_ms < received_ms - _CLOCK_MS
+        each = found._replace(at_ms=received_ms) if wrong and found.at_ms < changed_ms else found
         if changed_ms <= each.at_ms:
             known[key] = each.at_ms, each.status
             newest[key] = dict(zip(_CONNECTOR, each, strict=True))

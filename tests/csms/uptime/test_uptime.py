@@ -23,6 +23,7 @@ from csms.uptime.rules import DAY_MS, HOUR_MS, PRESETS, Status, TimeSpan, Uptime
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.backend import Backend
 from tests.csms.fixtures import Start
+from tests.csms.support import STATION
 from v2g.ocpp.times import format_time
 
 pytestmark = pytest.mark.requirement("R185")
@@ -300,6 +301,25 @@ async def test_a_station_that_connects_again_at_once_was_not_away(csms: Backend)
         async with serving(csms) as ask:
             (found,) = await uptime(ask, "rules=strict")
             assert [each["to_ms"] - each["from_ms"] for each in found["outages"]] == [away_ms] * times
+    await csms.leave(station)
+
+
+async def test_a_clock_that_is_set_back_keeps_no_fault(csms: Backend) -> None:
+    """As by a station in local time, when daylight saving time ends; what was said late stays late."""
+    station = await csms.booted()
+    begin, minute = csms.clock.utc_ms(), 60_000
+    for now_ms, at_ms, status in (
+        (begin + 3 * HOUR_MS, begin + 3 * HOUR_MS, "Faulted"),
+        (begin + 3 * HOUR_MS + 10 * minute, begin + 2 * HOUR_MS + 10 * minute, "Available"),
+        (begin + 3 * HOUR_MS + 11 * minute, begin + minute // 2, "Unavailable"),
+    ):
+        csms.clock.now_ms = now_ms
+        body = {"evseId": 1, "connectorId": 1, "connectorStatus": status, "timestamp": format_time(at_ms)}
+        await station.call("StatusNotification", body)
+    found = await csms.services.store.read(stations.find, STATION)
+    assert found is not None
+    (connector,) = found["connectors"]
+    assert (connector["status"], connector["changed_ms"]) == ("Available", begin + 3 * HOUR_MS + 10 * minute)
     await csms.leave(station)
 
 
