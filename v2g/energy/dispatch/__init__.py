@@ -20,5 +20,5 @@ starts from the present state and knows nothing of the one before. Many vehicles
 by `transformer.raise_steps`.
 
 When each vehicle charges or discharges: `planner.py`; what the fleet offers beside its plan: `flexibility.py`; how a
-set-point is split: `split.py`.
+set-point is split: `split.py`; which past days (weekdays, weekends) a forecast of load resembles: `forecast.py`.
 """
