@@ -47,6 +47,7 @@ from v2g.pki.credentials import Credentials
 from v2g_station.blocks.data_transfer import AttestationRequested, GridSignalReceived
 from v2g_station.blocks.evse import Restart, SecurityEventFound
 from v2g_station.blocks.smart_charging.local_control import GridFrequency
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.smart_charging.smart_charging import AllowEnergyTransfer
 from v2g_station.blocks.transactions.managed import RemoteStopRequested
 from v2g_station.device.logs import LogSources
@@ -144,6 +145,20 @@ class Charger:
                     most = evse.most.at_most(SITE, discharge_w=feeder.discharge_w // beside)
                     evses[number] = replace(evse, most=most)
             feeder = replace(feeder, discharge_w=feeder.charge_w, discharge_ma=feeder.charge_ma)
+        wholes = {number: whole for number, grid in grids.items() if (whole := grid.whole) is not None}
+        if wholes:
+            feeder = self._feeding.grid.together(feeder, tuple(wholes.values()), self._lines)
+        wishes = {
+            number: wish for number in evses if number in wholes and (wish := wholes[number].setpoint_w) is not None
+        }
+        for number, wish in wishes.items():  # that of the whole station bounds the sum of those that follow it
+            charge_w, discharge_w = max(0, round(wish)), max(0, round(-wish))
+            if len(wishes) == len(evses):
+                charge_w, discharge_w = min(charge_w, feeder.charge_w), min(discharge_w, feeder.discharge_w)
+                feeder = replace(feeder, charge_w=charge_w, discharge_w=discharge_w)
+            else:
+                most = evses[number].most.at_most(SITE, charge_w // len(wishes), discharge_w // len(wishes))
+                evses[number] = replace(evses[number], most=most)
         shares = self._shares.settle(feeder, evses, self.clock.monotonic())
         told = (*shares, *(grids.keys() - shares.keys()))
         found = ((self._at(number), self._at(number).grid.share(shares.get(number))) for number in told)
@@ -407,7 +422,10 @@ class Charger:
                 assert self.station is not None
                 self.restarting.ask(command, self.station.restarting)
             case _:
-                return self._at(getattr(command, "evse_id", 0)).carry_out(command)
+                done = self._at(getattr(command, "evse_id", 0)).carry_out(command)
+                if self._sharing and isinstance(command, ProfileLimits):
+                    self.share()  # at once: what was lowered may be the whole station's
+                return done
         return True
 
     async def _attest(self) -> None:

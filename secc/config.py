@@ -254,6 +254,7 @@ class EvseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 KIND_OF: Final[Mapping[Family, Kind]] = {Family.AC: "ac", Family.DC: "dc", Family.WPT: "wpt", Family.ACDP: "acdp"}
 """Kind of hardware that a message set needs."""
+FAMILY_OF: Final[Mapping[Kind, Family]] = {kind: family for family, kind in KIND_OF.items()}
 
 
 class ProgramConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -193,6 +193,30 @@ class SiteGrid:
         )
 
     @property
+    def whole(self) -> ProfileLimits | None:
+        """What profiles allow the whole station; None for no limit."""
+        return self._profiles.whole
+
+    def together(self, feeder: Limit, wholes: Sequence[ProfileLimits], lines: int) -> Limit:
+        """Return what may flow at a feeder of so many lines within what profiles allow the whole station, by each EVSE:
+        these differ where a limit in A counts for another number of phases."""
+        charge_w, discharge_w = (
+            max(_watts(getattr(each, name)) for each in wholes) for name in ("charge_w", "discharge_w")
+        )
+        charge_ma, discharge_ma = (
+            max((_milliamperes(value) for each in wholes if (value := getattr(each, name)) is not None), default=None)
+            for name in ("charge_a", "discharge_a")
+        )
+        bound = Limit(
+            source=SITE,
+            charge_w=charge_w,
+            discharge_w=discharge_w,
+            charge_ma=_smallest(charge_ma, self._balanced(charge_w, lines)),
+            discharge_ma=_smallest(discharge_ma, self._balanced(discharge_w, lines)),
+        )
+        return _lower(feeder, bound)
+
+    @property
     def exports(self) -> bool:
         """Whether charging profiles permit feed-back, for this EVSE alone, beyond what the site is configured for."""
         return self._profiles.export_w is not None and not isinstance(self._signal, ExportSignal)
@@ -311,7 +335,7 @@ class SiteGrid:
         """Return the current of each conductor within a charging profile; one in watts names none, either."""
         if self._outlet is None:
             return site_ma
-        profile_ma = self._balanced(_watts(profile_w)) if profile_a is None else int(profile_a * 1000 + 1e-6)
+        profile_ma = self._balanced(_watts(profile_w)) if profile_a is None else _milliamperes(profile_a)
         return max(0, _smallest(site_ma, profile_ma) or 0)
 
     def _operator(self) -> Limit:
@@ -353,3 +377,7 @@ def _smallest(*currents_ma: int | None) -> int | None:
 def _watts(limit: float | None) -> int:
     """Return a limit in whole watts, rounded down; none is no limit."""
     return UNLIMITED_W if limit is None else max(0, min(UNLIMITED_W, int(limit)))
+
+
+def _milliamperes(limit: float) -> int:
+    return min(MOST_MA, int(limit * 1000 + 1e-6))

@@ -1,7 +1,9 @@
 """How the EVSEs of a charger share what feeds them: power, and with alternating current each line conductor. Pure.
 
 What every vehicle gets is max-min fair (`v2g.energy.balancing`), and waits until the others no longer draw more than
-is left: a vehicle may go on for as long as it has to follow a lower limit (R57, R192).
+is left: a vehicle may go on for as long as it has to follow a lower limit (R57, R192). What one has not used for
+UNUSED_S goes to those that want more, and it is behind those that wait: they take turns where there is not enough for
+the least power of each.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +13,8 @@ import msgspec
 
 from secc.hardware.ac import EXCESS_S, FOLLOW_S
 from v2g.energy.balancing import Limits, Load, Node, share
-from v2g.energy.conductors import LINE_NAMES, LINES, Currents, line_power_w
-from v2g.energy.limits import MOST_MA, SITE, EffectiveLimits, Limit
+from v2g.energy.conductors import LINE_NAMES, LINES, Currents, line_current_ma, line_power_w
+from v2g.energy.limits import MOST_MA, MOST_W, SITE, EffectiveLimits, Limit
 
 HELD_S: Final = FOLLOW_S + EXCESS_S + 0.5
 """After a lower share a vehicle may draw as before for so long: then it has followed, or its contactor is open."""
@@ -22,7 +24,9 @@ LEAST_RAISE_W: Final = 115
 """Shares are not raised by less, half an ampere of one conductor, while others want more, too: measurements are never
 quite the same."""
 ERROR_MA: Final = 2_000
-"""A vehicle draws more than its share only by more than this."""
+"""A vehicle draws more than its share only by more than this, and less of it, too."""
+UNUSED_S: Final = 120.0
+"""A vehicle that has used less than its share for so long needs no more than it uses: one that is full, or paused."""
 
 
 class FeederEvse(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +46,9 @@ class FeederEvse(msgspec.Struct, frozen=True, kw_only=True):
     currents: Currents | None = None
     """Measured in the feeder's conductors; None where only the power is."""
     direct: bool = False
-    """Its power electronics follow at once, and down to 0."""
+    """Its power electronics follow at once, and down to the least power."""
+    least_w: tuple[int, int] = (0, 0)
+    """The least power that can be held, W, into a vehicle and out of it."""
 
 
 class _Amount(NamedTuple):
@@ -53,6 +59,7 @@ class _Amount(NamedTuple):
 
 
 _NOTHING: Final = _Amount(0, 0)
+_ALL: Final = _Amount(MOST_W, MOST_MA)
 
 
 class FeederShares:
@@ -74,6 +81,7 @@ class FeederShares:
             return self._settled
         charged, lower = charge.settle(feeder.charge_w, feeder.charge_ma, evses, now)
         discharged, less = discharge.settle(feeder.discharge_w, feeder.discharge_ma, evses, now)
+        before = self._settled
         self._settled = {
             number: Limit(
                 source=SITE,
@@ -84,7 +92,8 @@ class FeederShares:
             )
             for number in sorted(charged, key=lambda each: each not in lower | less)
         }
-        self._known = None if charge.held or discharge.held else (feeder, evses)
+        changes = self._settled != before or any(way.held or way.unused for way in self._ways)
+        self._known = None if changes else (feeder, evses)
         return self._settled
 
 
@@ -97,6 +106,10 @@ class _Way:
         """In the order in which vehicles came."""
         self.held: dict[int, tuple[_Amount, float]] = {}
         """What may flow before a lower share is followed, and until when."""
+        self.unused: dict[int, tuple[_Amount, float]] = {}
+        """The most that vehicles use of their shares which use less, and since when."""
+        self._needs: dict[int, _Amount] = {}
+        """What those need, after UNUSED_S."""
 
     def settle(
         self, watts: int, line_ma: int | None, evses: Mapping[int, FeederEvse], now: float
@@ -108,6 +121,8 @@ class _Way:
             self.shares.setdefault(number, _NOTHING if evse.served else self._most(evse))
         served = {number: here[number] for number in self.shares if here[number].served}
         self.held = {number: held for number, held in self.held.items() if number in served and now < held[1]}
+        self._look_at_use(served, now)
+        served = {number: served[number] for number in self.shares if number in served}
         nodes = [Node(id="power", limits=(watts,) * 3)]
         if line_ma is not None:
             nodes.append(Node(id="lines", limits=(line_ma,) * 3, unbalance=self._unbalance_ma))
@@ -128,10 +143,45 @@ class _Way:
             self._draw(limits, nodes, number, evse, -1)  # what is left while the others go on as they are
             before, after = self.shares[number], _Amount(*map(min, wanted[number], self._room(limits, nodes, evse)))
             little = after.watts < before.watts + LEAST_RAISE_W and wanted[number] != most[number]
-            if after.line_ma >= self._least(evse) and not little:
+            if after.line_ma >= self._least(evse).line_ma and after.watts >= self._least(evse).watts and not little:
                 self.shares[number] = _Amount(*map(max, before, after))
             self._draw(limits, nodes, number, evse)
         return {number: self.shares[number] for number in served}, lowered
+
+    def _look_at_use(self, served: Mapping[int, FeederEvse], now: float) -> None:
+        """Note which vehicles use less than their shares."""
+        for each in (self.unused, self._needs):
+            for number in each.keys() - served.keys():
+                del each[number]
+        for number, evse in served.items():
+            used, share = self._used(evse), _Amount(*map(min, self.shares[number], self._needs.get(number, _ALL)))
+            error_w = line_power_w(ERROR_MA, self._volts, len(evse.lines))
+            if used is None or used.line_ma + ERROR_MA >= share.line_ma or used.watts + error_w >= share.watts:
+                self.unused.pop(number, None)
+                if share.watts:  # it waits for none
+                    self._needs.pop(number, None)
+                continue
+            before, since = self.unused.get(number, (_NOTHING, now))
+            most = _Amount(*map(max, before, used))
+            self.unused[number] = most, since
+            if now >= since + UNUSED_S:
+                self.unused[number] = used, now
+                line_ma = max(LEAST_MA, most.line_ma + 2 * ERROR_MA)
+                watts = max(line_power_w(LEAST_MA, self._volts, len(evse.lines)), most.watts + 2 * error_w)
+                self._needs[number] = _Amount(watts, line_ma)
+                if most.line_ma < ERROR_MA:
+                    self.shares[number] = self.shares.pop(number)  # behind the others
+
+    def _used(self, evse: FeederEvse) -> _Amount | None:
+        """Return what flows; None if that is unknown."""
+        if not evse.closed:
+            return _NOTHING
+        if evse.power_w is None:
+            return None
+        watts = max(0, self._sign * evse.power_w)
+        if evse.currents is not None:
+            return _Amount(watts, max(0, *(self._sign * evse.currents[line] for line in evse.lines)))
+        return _Amount(watts, watts * 1000 // (self._volts * (len(evse.lines) if evse.direct else 1)))
 
     def _fair(
         self, nodes: Sequence[Node], here: Mapping[int, FeederEvse], most: Mapping[int, _Amount]
@@ -143,24 +193,38 @@ class _Way:
         found = dict(most)
         if len(nodes) > 1:
             loads = [
-                Load(
-                    id=str(number),
-                    node="lines",
-                    phases=here[number].lines,
-                    least=self._least(here[number]),
-                    most=each.line_ma,
-                    since_ms=place,
-                    running=self.shares[number].line_ma > 0,
-                )
+                self._load(number, place, here[number], "lines", here[number].lines, each.line_ma)
                 for place, (number, each) in enumerate(most.items())
             ]
             shares = share(nodes, [*fixed, *loads])
             for number, each in most.items():
                 carried_w = line_power_w(shares[str(number)], self._volts, len(here[number].lines))
                 found[number] = _Amount(min(each.watts, carried_w), shares[str(number)])
-        powers = [_power(str(number), each.watts, place) for place, (number, each) in enumerate(found.items())]
+        powers = [
+            self._load(number, place, here[number], "power", (0,), each.watts)
+            for place, (number, each) in enumerate(found.items())
+        ]
         shares = share(nodes, [*fixed, *powers])
-        return {number: each._replace(watts=shares[str(number)]) for number, each in found.items()}
+        for number, each in found.items():
+            if (power_w := shares[str(number)]) < each.watts:  # of less power each conductor carries its part
+                line_ma = line_current_ma(power_w, self._volts, len(here[number].lines))
+                found[number] = _Amount(power_w, min(each.line_ma, line_ma))
+        return found
+
+    def _load(self, number: int, place: int, evse: FeederEvse, node: str, lines: tuple[int, ...], most: int) -> Load:
+        """Return what a vehicle wants of the power (W) or of the conductors (mA)."""
+        power = node == "power"
+        least, need = self._least(evse), self._needs.get(number, _ALL)
+        return Load(
+            id=str(number),
+            node=node,
+            phases=lines,
+            least=least.watts if power else least.line_ma,
+            most=most,
+            needed=need.watts if power else need.line_ma,
+            since_ms=place,
+            running=self.shares[number].watts > 0 and need.line_ma > LEAST_MA,
+        )
 
     def _draw(self, limits: Limits, nodes: Sequence[Node], number: int, evse: FeederEvse, times: int = 1) -> None:
         """Subtract from the limits what may flow, or add it again."""
@@ -185,7 +249,7 @@ class _Way:
         error_w = line_power_w(error_ma, self._volts, len(evse.lines))
         if (evse.served and evse.direct) or power_w <= allowed.watts + error_w:
             power_w = allowed.watts
-        found = [_power(f"{number} W", 0, fixed=power_w)]
+        found = [_power(f"{number} W", power_w)]
         if len(nodes) == 1:
             return found
         sum_ma = power_w * 1000 // self._volts
@@ -211,9 +275,14 @@ class _Way:
         line_ma, _ = line
         return _Amount(min(watts, line_power_w(line_ma, self._volts, len(evse.lines))), line_ma)
 
-    def _least(self, evse: FeederEvse) -> int:
-        return 0 if evse.direct else min(LEAST_MA, self._most(evse).line_ma)
+    def _least(self, evse: FeederEvse) -> _Amount:
+        """Return the least that a vehicle uses, if it uses anything."""
+        least_w, most = evse.least_w[self._sign < 0], self._most(evse)
+        if evse.direct:
+            return _Amount(least_w, 0)
+        line_ma = min(LEAST_MA, most.line_ma)
+        return _Amount(min(most.watts, max(least_w, line_power_w(line_ma, self._volts, len(evse.lines)))), line_ma)
 
 
-def _power(name: str, most_w: int, since: int = 0, fixed: int | None = None) -> Load:
-    return Load(id=name, node="power", phases=(0,), least=0, most=most_w, since_ms=since, fixed=fixed)
+def _power(name: str, fixed: int) -> Load:
+    return Load(id=name, node="power", phases=(0,), least=0, most=0, fixed=fixed)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from secc.config import ProgramConfig
+from secc.config import FAMILY_OF, ProgramConfig
 from secc.energy_manager.grid import SiteGrid
 from secc.energy_manager.sharing import FeederEvse
 from secc.evse import ports as evse
@@ -46,7 +46,6 @@ from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.runner import ByteStream, NullStream, Runner
 from v2g.io.runtime.supervision import cancel_tasks, child, run_all
 from v2g.io.simulation.medium import Medium
-from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.core import Conversation, Core
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.iso15118.select import EditionName, carried
@@ -535,20 +534,21 @@ class EvseController:
         direct = self.config.hardware.kind != "ac"
         charge_w, discharge_w = self.rating
         rated = Limit(source=EVSE, charge_w=charge_w, discharge_w=discharge_w)
+        least = self.config.charger.rated(FAMILY_OF[self.config.hardware.kind])
         currents = None if present is None else present.currents
         if currents is not None:
             own = dict(zip(feeder, currents, strict=False))
             currents = Currents(*(own.get(line, 0) for line in LINES))
         served = self.busy and "contactor_welded" not in hardware.faults
         return FeederEvse(
-            most=self.grid.most(rated if direct else self.config.charger.rated(Family.AC), self.clock.utc_ms()),
+            most=self.grid.most(rated if direct else least, self.clock.utc_ms()),
             lines=feeder if direct else tuple(feeder[line] for line in hardware.lines),
             served=served,
             closed=hardware.contactors_closed,
-            # power electronics that serve a vehicle follow by themselves
-            power_w=None if present is None or (served and direct) else present.watts,
+            power_w=None if present is None else present.watts,
             currents=currents,
             direct=direct,
+            least_w=(least.least_charge_w, least.least_discharge_w),
         )
 
     @property

@@ -17,7 +17,7 @@ from secc.session.limits import SessionLimits
 from secc.session.ports import Measured, SetAcOutput, SetOutput, SetWptOutput
 from secc.session.power import INTERRUPTED, NOT_READY, towards
 from secc.session.stages import Charging
-from v2g.energy.conductors import line_current_ma, line_power_w
+from v2g.energy.conductors import line_current_ma, line_power_w, line_rating_ma
 from v2g.energy.grid_signal import Tariff
 from v2g.energy.limits import NO_RESPONSE, VEHICLE, EffectiveLimits, GridResponse, Limit, Setpoint
 from v2g.energy.settlement.records import TariffSet
@@ -202,6 +202,7 @@ class BasicSession(BasicFallback):
             return 0.0
         rating, limits = self._config.ac_rating, self._limits.effective(self._time.utc_ms)
         most_ma = 0 if limits.charge_line is None else limits.charge_line[0]
+        most_ma = min(most_ma, line_rating_ma(None, limits.charge_w, rating.nominal_voltage_v, self._used))
         bent_w = max(0, self._response.bend(self._allowed.charge_w))  # R04: also after a trip
         if bent_w < limits.charge_w:
             most_ma = min(most_ma, line_current_ma(bent_w, rating.nominal_voltage_v, self._used))

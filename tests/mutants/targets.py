@@ -1031,11 +1031,9 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_fits: 0 -> 1 #2": "no number is left here",
     },
     "sharing": {
-        "_power: 0 -> 1": "all of one sharing came at the same time, or say when",
-        "FeederShares.settle: self._known = None if charge.held or discharge.held else (feeder, evses) -> pass": (
+        "FeederShares.settle: self._known = None if changes else (feeder, evses) -> pass": (
             "what is known spares a calculation that has the same result"
         ),
-        "_power: 0 -> 1 #3": "shares are whole watts: less than one is none",
         "_Way.settle: 3 -> 4": "a fourth limit is read by nobody",
         "_Way.settle: 3 -> 4 #2": "a fourth limit is read by nobody",
         "_Way._fair: 0 -> 1": "no share is of 1 mA",

@@ -214,3 +214,53 @@ async def test_a_welded_outlet_keeps_what_it_draws(pki: PkiTree, tmp_path: Path,
         assert (first.controller.sample().power_w is None) is not measured
         assert first.car.line_ma == near(8_000)
         assert second.car.line_ma == near(12_000 if measured else 10_000)
+
+
+def allow(found: Feeder, watts: float | None, **more: Any) -> None:
+    """Profiles allow the whole station this much, W of three conductors."""
+    each = ProfileLimits(charge_w=watts, charge_a=None if watts is None else watts / 690)
+    for number in range(1, len(found.found) + 1):
+        found.charger.carry_out(replace(each, evse_id=number, whole=each, sharers=2, **more))
+
+
+def amperes(found: Feeder) -> list[int]:
+    return [round(max(each.car.line_ma, default=0) / 1000) for each in found.found]
+
+
+@pytest.mark.requirement("R192")
+@simulated
+async def test_a_limit_of_the_station_that_is_enough_for_one_vehicle_is_used_by_one(
+    pki: PkiTree, tmp_path: Path
+) -> None:
+    """Of § 14a EnWG: 7.56 kW for two charge points on three phases, each of which would stop below 6 A."""
+    async with feeder(pki, tmp_path, LINES, LINES, phases=3, charge_a=32) as found:
+        await found.charge(1)
+        await found.charge(2)
+        await found.wait(HELD_S)
+        assert amperes(found) == [16, 16]
+        allow(found, 7_560)
+        shown = [each.controller.grid.limits[0] for each in found.found]
+        assert [(each.charge_w, each.charge_ma) for each in shown] == [(7_560, 10_956), (0, 0)], "at once"
+        await found.wait(HELD_S)
+        assert amperes(found) == [11, 0]
+        found.found[0].car.unplug()
+        await found.wait(HELD_S)
+        assert amperes(found)[1] == 11
+        allow(found, None)
+        await found.wait(HELD_S)
+        assert amperes(found)[1] > 15
+
+
+@simulated
+async def test_a_set_point_of_the_station_is_that_of_the_sum(pki: PkiTree, tmp_path: Path) -> None:
+    async with feeder(pki, tmp_path, LINES, LINES, phases=3, charge_a=32) as found:
+        await found.charge(1)
+        await found.charge(2)
+        wish = ProfileLimits(setpoint_w=9_660.0, whole=ProfileLimits(setpoint_w=9_660.0), sharers=2)
+        found.charger.carry_out(replace(wish, evse_id=1))
+        found.charger.carry_out(replace(wish, evse_id=2))
+        await found.wait(2 * HELD_S)
+        assert amperes(found) == [7, 7]
+        found.charger.carry_out(ProfileLimits(evse_id=2, setpoint_w=11_040.0))  # its own precedes that of the station
+        await found.wait(2 * HELD_S)
+        assert amperes(found) == [14, 16]

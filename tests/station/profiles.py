@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.station.bench import START_MS, Bench, at
-from v2g_station.blocks.smart_charging.profiles import ProfileLimits
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits, part
 
 BEFORE = at(START_MS - 3_600_000)
 
@@ -34,9 +34,9 @@ def put(found: Bench, evse_id: int = 1, **more: Any) -> str:
 
 
 def limit(found: Bench, evse_id: int = 1) -> float | None:
-    """The hardware's last command."""
+    """The hardware's last command, with an equal part of what is the station's."""
     reported = [each for each in found.commands if isinstance(each, ProfileLimits) and each.evse_id == evse_id]
-    return reported[-1].charge_w if reported else None
+    return part(reported[-1]).charge_w if reported else None
 
 
 def transaction(found: Bench) -> str:

@@ -30,7 +30,7 @@ from v2g_station.blocks.smart_charging import high_level
 from v2g_station.blocks.smart_charging.ev_needs import plan_schedule
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
 from v2g_station.blocks.smart_charging.local_control import GridFrequency, SetPower
-from v2g_station.blocks.smart_charging.profiles import ProfileLimits
+from v2g_station.blocks.smart_charging.profiles import ProfileLimits, part
 from v2g_station.blocks.smart_charging.smart_charging import AllowEnergyTransfer, PriorityChargingRequested, SetPhases
 from v2g_station.blocks.transaction_limits import DriverLimit
 from v2g_station.blocks.transaction_records import MeterSample
@@ -440,7 +440,7 @@ class SimulatedSite:
             case ProfileLimits(evse_id=evse_id):
                 bay = self.bays[evse_id]
                 self._meter(bay, now_ms)
-                bay.allowance = command
+                bay.allowance = part(command)
                 yield from self._flowing(bay, now_ms)
             case SetPhases(evse_id=evse_id, lines=lines):
                 yield from self._switch(self.bays[evse_id], lines, now_ms)

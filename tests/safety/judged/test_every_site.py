@@ -18,7 +18,6 @@ from tests.safety.judged.site_play import TIMEOUT_S, SiteJudge, command, play, w
 from tests.safety.judged.steps import Step, judged
 from v2g.energy.discharge_gate import DischargeGate
 from v2g.safety import ChargerMonitor
-from v2g_station.blocks.smart_charging import profiles
 
 SITES: list[tuple[Kind, ...]] = [("dc", "dc"), ("ac", "dc"), ("dc", "dc", "ac"), ("ac", "ac")]
 WALK_STEPS = 80
@@ -83,7 +82,7 @@ def shares_nothing(patch: pytest.MonkeyPatch) -> None:
 
 
 def gives_each_the_whole(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(profiles, "_part", lambda whole, sharers: whole)
+    patch.setattr(SiteGrid, "together", lambda self, feeder, wholes, lines: feeder)
 
 
 def forgets_to_fall_back(patch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from secc.energy_manager.sharing import HELD_S, FeederEvse, FeederShares
+from secc.energy_manager.sharing import HELD_S, UNUSED_S, FeederEvse, FeederShares
 from secc.hardware.ac import FOLLOW_S
 from v2g.energy.conductors import LINES, Currents
 from v2g.energy.limits import EVSE, SITE, EffectiveLimits, Limit, effective_limits
@@ -351,3 +351,108 @@ def test_no_conductor_ever_carries_more_than_the_feeder(data: st.DataObject) -> 
         assert any(
             all((last[n].charge_ma or 0) <= mine + 600 for n in about if line in about[n].lines) for line in full
         )
+
+
+# -- the least power, what is not used, and turns ---------------------------------------------------------------------
+
+
+def test_power_that_is_not_enough_for_the_least_of_two_goes_to_one() -> None:
+    """§ 14a EnWG: 7.56 kW for two vehicles on three phases, which draw 6 A or nothing."""
+    shares, site = FeederShares(VOLTS), replace(feeder(), charge_w=7_560)
+    both = {1: evse(*LINES), 2: evse(*LINES)}
+    found = shares.settle(site, both, 0.0)
+    assert [(each.charge_w, each.charge_ma) for each in found.values()] == [(7_560, 10_956), (0, 0)]
+    found = shares.settle(replace(site, charge_w=8_280), both, 1.0 + HELD_S)
+    assert watts(found) == {1: 4_140, 2: 0}
+    assert watts(shares.settle(replace(site, charge_w=8_280), both, 1.0 + 2 * HELD_S)) == {1: 4_140, 2: 4_140}
+    assert watts(shares.settle(replace(site, charge_w=4_000), both, 30.0)) == {1: 0, 2: 0}
+
+
+def test_power_electronics_get_the_least_that_they_hold_or_nothing() -> None:
+    limit = effective_limits((Limit(source=EVSE, charge_w=50_000, discharge_w=50_000),), 0)
+    direct = FeederEvse(
+        most=limit, lines=LINES, served=True, closed=True, power_w=0, direct=True, least_w=(5_000, 3_000)
+    )
+    site = Limit(source=SITE, charge_w=9_999, discharge_w=5_999)
+    found = FeederShares(VOLTS).settle(site, {1: direct, 2: direct}, 0.0)
+    assert [(each.charge_w, each.discharge_w) for each in found.values()] == [(9_999, 5_999), (0, 0)]
+    site = replace(site, charge_w=10_000, discharge_w=6_000)
+    found = FeederShares(VOLTS).settle(site, {1: direct, 2: direct}, 0.0)
+    assert [(each.charge_w, each.discharge_w) for each in found.values()] == [(5_000, 3_000)] * 2
+
+
+def drawing(current_a: float, *lines: int, **more: Any) -> FeederEvse:
+    names = ("l1", "l2", "l3")
+    currents = Currents(**{names[line]: round(current_a * 1000) for line in lines})
+    return evse(*lines, power_w=round(current_a * VOLTS * len(lines)), currents=currents, **more)
+
+
+class Shared:
+    """Vehicles at one feeder for a time, each as it is given."""
+
+    def __init__(self, site: Limit) -> None:
+        self.shares, self._site, self._now = FeederShares(VOLTS), site, 0.0
+
+    def go_on(self, seconds: float, **evses: FeederEvse) -> list[float]:
+        """Return the shares of A and so on, A."""
+        here = {ord(name): each for name, each in evses.items()}
+        for _ in range(max(1, round(seconds))):
+            found = self.shares.settle(self._site, here, self._now)
+            self._now += 1.0
+        return list(amperes(found).values())
+
+
+def test_who_waits_gets_what_a_full_vehicle_leaves_and_keeps_it() -> None:
+    site = Shared(feeder(10_000))
+    assert site.go_on(9, a=drawing(10, *LINES), b=evse(*LINES, closed=False)) == [10, 0]
+    full = evse(*LINES, closed=False)
+    assert site.go_on(UNUSED_S, a=full, b=evse(*LINES, closed=False)) == [10, 0], "it may go on at once"
+    assert site.go_on(2, a=full, b=evse(*LINES, closed=False)) == [0, 10]
+    assert site.go_on(2 * UNUSED_S, a=full, b=drawing(10, *LINES)) == [0, 10]
+    assert site.go_on(UNUSED_S + 2, a=full, b=full) == [10, 0], "it may want more again"
+    assert site.go_on(UNUSED_S + 2, a=full, b=full) == [0, 10], "in turns"
+    assert site.go_on(1, b=full) == [10]
+
+
+def test_a_vehicle_that_begins_has_its_turn_for_as_long_as_it_draws() -> None:
+    site = Shared(feeder(10_000))
+    idle = evse(*LINES, closed=False)
+    assert site.go_on(UNUSED_S + 2, a=idle, b=idle) == [0, 10]
+    assert site.go_on(3 * UNUSED_S, a=idle, b=drawing(6, *LINES)) == [0, 10]
+
+
+def test_what_a_vehicle_does_not_use_others_get_until_it_wants_more() -> None:
+    site = Shared(feeder())
+    assert site.go_on(2, a=drawing(8, 0), b=drawing(16, 0)) == [16, 16]
+    assert site.go_on(UNUSED_S + 2 + HELD_S, a=drawing(8, 0), b=drawing(16, 0)) == [12, 20]
+    assert site.go_on(UNUSED_S, a=drawing(8, 0), b=drawing(20, 0)) == [12, 20]
+    assert site.go_on(1, a=drawing(10.1, 0), b=drawing(20, 0))[1] == 16, "it draws all but an error"
+    assert site.go_on(HELD_S + 1, a=drawing(12, 0), b=drawing(16, 0)) == [16, 16]
+
+
+def test_what_nobody_wants_stays_with_those_that_do_not_use_it() -> None:
+    site = Shared(feeder(40_000))
+    assert site.go_on(3 * UNUSED_S, a=drawing(8, 0, most=most(16_000)), b=evse(0, closed=False)) == [16, 24]
+
+
+def test_of_a_vehicle_that_is_not_measured_nothing_is_given_away() -> None:
+    site = Shared(feeder())
+    unknown = evse(0, power_w=None, currents=None)
+    assert site.go_on(3 * UNUSED_S, a=unknown, b=drawing(16, 0)) == [16, 16]
+
+
+def test_power_electronics_that_wait_keep_what_a_session_begins_with() -> None:
+    limit = effective_limits((Limit(source=EVSE, charge_w=50_000, discharge_w=0),), 0)
+    waits = FeederEvse(most=limit, lines=LINES, served=True, closed=False, power_w=0, direct=True)
+    charges = replace(waits, closed=True, power_w=30_000)
+    shares, site = FeederShares(VOLTS), Limit(source=SITE, charge_w=40_000, discharge_w=0)
+    for now, first_w in ((0.0, 20_000), (1.0, 20_000), (UNUSED_S, 20_000), (UNUSED_S + 1, 4_140)):
+        assert watts(shares.settle(site, {1: waits, 2: charges}, now)) == {1: first_w, 2: 40_000 - first_w}
+    begins = replace(waits, closed=True, power_w=4_000)
+    assert watts(shares.settle(site, {1: begins, 2: charges}, UNUSED_S + 2)) == {1: 20_000, 2: 20_000}
+
+
+def test_each_conductor_carries_its_part_of_a_lower_power() -> None:
+    """A duty cycle bounds the current, not the power."""
+    found = FeederShares(VOLTS).settle(replace(feeder(), charge_w=13_800), {1: evse(*LINES), 2: evse(*LINES)}, 0.0)
+    assert [(each.charge_w, each.charge_ma) for each in found.values()] == [(6_900, 10_000)] * 2

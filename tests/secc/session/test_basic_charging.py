@@ -98,6 +98,13 @@ def test_a_lower_limit_is_a_lower_duty_and_none_at_all_is_x1() -> None:
     assert desk.session.phase is Phase.CHARGING
 
 
+def test_a_limit_in_watts_bounds_the_duty_of_conductors_that_carry_more() -> None:
+    """11 kW for a site whose conductors carry 32 A: the duty cycle is all that bounds the vehicle."""
+    desk = Desk(limits=(Limit(source=SITE, charge_w=11_040, discharge_w=0, charge_ma=32_000),))
+    desk.charging()
+    assert read_duty(desk.session.duty or 0).max_current_a == pytest.approx(16, abs=0.1)
+
+
 def test_a_set_point_bounds_the_duty_and_none_at_all_ends_it() -> None:
     """A vehicle without messages cannot be asked for a power: it gets no more than that."""
     desk = Desk()

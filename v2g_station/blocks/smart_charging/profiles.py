@@ -62,6 +62,11 @@ class ProfileLimits(StationCommand, frozen=True, kw_only=True):
     """How many phases may be used (K01.FR.140); None if no profile says it."""
     phase_to_use: int | None = None
     """The only phase that may be used, 1 to 3 (K01.FR.46); None if no profile says it."""
+    whole: "ProfileLimits | None" = None
+    """What profiles of the whole station allow the sum of its EVSEs, None for no limit: above each has all of it; a
+    set-point here is that of `setpoint_w`, of the station. In `later` each has its equal part."""
+    sharers: int = 1
+    """How many EVSEs have a transaction; see `part`."""
 
 
 _LEADING: Final[tuple[ChargingProfilePurpose, ...]] = ("TxProfile", "TxDefaultProfile")
@@ -71,41 +76,76 @@ Found = tuple[ChargingSchedulePeriod, InstalledProfile]
 
 
 def limits_at(installed: Iterable[InstalledProfile], utc_ms: int, around: ProfileSituation) -> ProfileLimits:
-    """Return what all profiles together allow on an EVSE at a time (K08.FR.04, .08)."""
+    """Return what all profiles together allow on an EVSE at a time (K08.FR.04, .08), of the whole station a part."""
+    return part(_undivided(installed, utc_ms, around))
+
+
+def _undivided(installed: Iterable[InstalledProfile], utc_ms: int, around: ProfileSituation) -> ProfileLimits:
+    """Return what all profiles together allow on an EVSE at a time, if it had all of what is the whole station's."""
     installed = list(installed)
     leader = _leader(installed, utc_ms, around)
     own = _limits(leader, around) if leader else _without(installed, utc_ms, around)
-    external = _shared(installed, "ChargingStationExternalConstraints", utc_ms, around)  # K11.FR.01, K12.FR.01
-    chosen = [own, *_shared(installed, "ChargingStationMaxProfile", utc_ms, around), *external]
-    charge_w, discharge_w, charge_a, discharge_a = (
-        min((value for each in chosen if (value := getattr(each, name)) is not None), default=None)
-        for name in ("charge_w", "discharge_w", "charge_a", "discharge_a")
-    )
-    generated = _shared(installed, "LocalGeneration", utc_ms, around)  # K08.FR.04, K27
-    added_a = sum(each.charge_a or 0 for each in generated)
-    if charge_w is not None:
-        charge_w += sum(each.charge_w or 0 for each in generated)
-    if charge_a is not None:
-        charge_a += added_a
-    phases = [each.number_phases for each in chosen if each.number_phases is not None]
-    leading_setpoint = _setpoint_source(own, external, around)
+    external, external_whole = _shared(
+        installed, "ChargingStationExternalConstraints", utc_ms, around
+    )  # K11, K12.FR.01
+    most, most_whole = _shared(installed, "ChargingStationMaxProfile", utc_ms, around)
+    generated, generated_whole = _shared(installed, "LocalGeneration", utc_ms, around)  # K08.FR.04, K27
+    generated += [_divided(each, around.sharers) for each in generated_whole]
+    found = _smallest([own, *most, *external], generated)
+    source = _setpoint_source(own, [*external, *external_whole], around)
     changes = (edge for item in installed for edge in edges(item, utc_ms, around))
-    return ProfileLimits(
-        charge_w=charge_w,
-        discharge_w=discharge_w,
-        setpoint_w=_within(leading_setpoint.setpoint_w, charge_w, discharge_w),
-        operation_mode=leading_setpoint.operation_mode or own.operation_mode,
+    if bounds := [*most_whole, *external_whole]:
+        shared_w = source.setpoint_w if any(source is each for each in external_whole) else None
+        whole = msgspec.structs.replace(_smallest(bounds, generated_whole), setpoint_w=shared_w)
+        found = msgspec.structs.replace(_smallest([found, whole], ()), whole=whole, sharers=around.sharers)
+    return msgspec.structs.replace(
+        found,
+        setpoint_w=_within(source.setpoint_w, found.charge_w, found.discharge_w),
+        operation_mode=source.operation_mode or own.operation_mode,
         asleep=own.asleep,
         export_w=_export(installed, utc_ms, around),
         until_ms=min((edge for edge in changes if edge > utc_ms), default=None),
-        charge_a=charge_a,
+    )
+
+
+def _smallest(limits: Sequence[ProfileLimits], generated: Iterable[ProfileLimits]) -> ProfileLimits:
+    """Return the smallest of limits, with what is generated on top."""
+    added_w, added_a = (sum(getattr(each, name) or 0 for each in generated) for name in ("charge_w", "charge_a"))
+    charge_w, discharge_w, charge_a, discharge_a, number_phases = (
+        min((value for each in limits if (value := getattr(each, name)) is not None), default=None)
+        for name in ("charge_w", "discharge_w", "charge_a", "discharge_a", "number_phases")
+    )
+    return ProfileLimits(
+        charge_w=None if charge_w is None else charge_w + added_w,
+        discharge_w=discharge_w,
+        charge_a=None if charge_a is None else charge_a + added_a,
         discharge_a=discharge_a,
         charge_lines_a=tuple(
-            each + added_a for each in _least_lines((each.charge_lines_a, each.charge_a) for each in chosen)
+            each + added_a for each in _least_lines((each.charge_lines_a, each.charge_a) for each in limits)
         ),
-        discharge_lines_a=_least_lines((each.discharge_lines_a, each.discharge_a) for each in chosen),
-        number_phases=min(phases, default=None),
-        phase_to_use=next((each.phase_to_use for each in chosen if each.phase_to_use), None),
+        discharge_lines_a=_least_lines((each.discharge_lines_a, each.discharge_a) for each in limits),
+        number_phases=number_phases,
+        phase_to_use=next((each.phase_to_use for each in limits if each.phase_to_use), None),
+    )
+
+
+def part(limits: ProfileLimits) -> ProfileLimits:
+    """Return the limits with an equal part of what is the whole station's."""
+    if limits.whole is None or limits.sharers == 1:
+        return limits
+    mine = _divided(limits.whole, limits.sharers)
+    found = _smallest([limits, mine], ())
+    wish = limits.setpoint_w if mine.setpoint_w is None else mine.setpoint_w
+    return msgspec.structs.replace(
+        limits,
+        charge_w=found.charge_w,
+        discharge_w=found.discharge_w,
+        setpoint_w=_within(wish, found.charge_w, found.discharge_w),
+        charge_a=found.charge_a,
+        discharge_a=found.discharge_a,
+        charge_lines_a=found.charge_lines_a,
+        discharge_lines_a=found.discharge_lines_a,
+        whole=None,
     )
 
 
@@ -121,7 +161,8 @@ def _least_lines(limits: Iterable[tuple[tuple[float, ...], float | None]]) -> tu
 def foreseen(installed: Iterable[InstalledProfile], utc_ms: int, around: ProfileSituation) -> ProfileLimits:
     """Return what all profiles together allow on an EVSE at a time and over the following day."""
     installed = list(installed)
-    now = last = found = limits_at(installed, utc_ms, around)
+    now = _undivided(installed, utc_ms, around)
+    last = found = part(now)
     later: list[ProfileLimits] = []
     while found.until_ms is not None and found.until_ms < utc_ms + DAY_MS and len(later) < MAX_PERIODS:
         since = found.until_ms
@@ -271,29 +312,30 @@ def _concerns(item: InstalledProfile, purpose: ChargingProfilePurpose, around: P
 
 def _shared(
     installed: list[InstalledProfile], purpose: ChargingProfilePurpose, utc_ms: int, around: ProfileSituation
-) -> list[ProfileLimits]:
-    """Return what the profiles in force of a purpose allow, those of an EVSE first: a part of it for those of the whole
-    station. Each external system counts separately, for an EVSE and for the station."""
+) -> tuple[list[ProfileLimits], list[ProfileLimits]]:
+    """Return what the profiles in force of a purpose allow: those of an EVSE, and those of the whole station. Each
+    external system counts separately, for an EVSE and for the station."""
     by_source: dict[tuple[str, int], list[InstalledProfile]] = {}
     for item in sorted(installed, key=lambda item: -item.evse_id):
         if item.profile.charging_profile_purpose == purpose:
             place = 0 if item.source == "CSO" else item.evse_id
             by_source.setdefault((item.source, place), []).append(item)
-    found = []
+    found: tuple[list[ProfileLimits], list[ProfileLimits]] = [], []
     for items in by_source.values():
         best = _best(items, purpose, utc_ms, around)
         if best is not None:
-            whole = _limits(best, around)
-            found.append(whole if best[1].evse_id or around.sharers == 1 else _part(whole, around.sharers))
+            found[best[1].evse_id == 0].append(_limits(best, around))
     return found
 
 
-def _part(whole: ProfileLimits, sharers: int) -> ProfileLimits:
+def _divided(whole: ProfileLimits, sharers: int) -> ProfileLimits:
     """Return an equal share."""
-
     shared = ("charge_w", "discharge_w", "setpoint_w", "charge_a", "discharge_a")
     values = {name: value / sharers for name in shared if (value := getattr(whole, name)) is not None}
-    return msgspec.structs.replace(whole, **values)
+    lines = ("charge_lines_a", "discharge_lines_a")
+    return msgspec.structs.replace(
+        whole, **values, **{name: tuple(each / sharers for each in getattr(whole, name)) for name in lines}
+    )
 
 
 def _without(installed: list[InstalledProfile], utc_ms: int, around: ProfileSituation) -> ProfileLimits:

@@ -381,7 +381,7 @@ class ChargingProfiles(FunctionalBlock):
                 self._limits[number] = found
                 self._k.note("limits", evse_id=number, charge_w=found.charge_w, discharge_w=found.discharge_w)
                 self._k.do(found)
-            evse.profile_w = found.setpoint_w
+            evse.profile_w = profiles.part(found).setpoint_w
             self._switch(number, found)
             self._enter(evse, found)
         self.on_limits.tell(numbers)

@@ -732,6 +732,8 @@ def test_every_external_system_has_its_say() -> None:
     assert at(NOON, so, ems).charge_w == 5000
     assert at(NOON, ems, so, place).charge_w == 4000
     assert at(NOON, ems, so, sharers=2).charge_w == 2500
+    now = foreseen([ems, so, place], NOON, ProfileSituation(evse_id=1, transaction=TRANSACTION, sharers=2))
+    assert (now.charge_w, now.sharers, now.whole and now.whole.charge_w) == (4000, 2, 5000), "the charger shares it"
 
 
 @pytest.mark.parametrize(("csms_first", "watts"), [(False, 2500), (True, -3000)])
@@ -744,6 +746,10 @@ def test_one_set_point_goes_before_the_other(csms_first: bool, watts: float) -> 
     assert found.setpoint_w == watts
     assert found.operation_mode == ("CentralSetpoint" if csms_first else "ExternalSetpoint")
     assert at(NOON, theirs).setpoint_w == 5000
+    around = ProfileSituation(evse_id=1, transaction=TRANSACTION, csms_first=csms_first, sharers=2)
+    whole = foreseen([mine, theirs], NOON, around).whole
+    assert whole is not None
+    assert whole.setpoint_w == (None if csms_first else 5000)
 
 
 periods = st.lists(st.tuples(st.integers(1, 5000), st.integers(0, 99)), min_size=0, max_size=5)
