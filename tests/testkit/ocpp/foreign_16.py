@@ -20,6 +20,7 @@ from tests.testkit.ocpp.foreign import Change, End, Payload, acknowledges, pipe
 from v2g.io.websocket.client import OcppSocket
 from v2g.ocpp.times import format_time, parse_time
 from v2g_testkit.ocpp.case import NotApplicable
+from v2g_testkit.ocpp.certificates import Authority
 from v2g_testkit.ocpp.declaration import CsmsDeclaration
 from v2g_testkit.ocpp.driver import Step
 from v2g_testkit.ocpp.station_tester import Opening, StationTester
@@ -94,9 +95,9 @@ class Station16(ChargePoint):  # type: ignore[misc]
                 beat = 0
                 await self.call(call.Heartbeat())
             clock = int(self.values["ClockAlignedDataInterval"])
-            periods = (("Sample.Periodic", int(self.values["MeterValueSampleInterval"])), ("Sample.Clock", clock))
-            for context, period in periods:
-                if period and self.transaction and sample % period == 0:
+            second, every = self._now_ms() // 1000, int(self.values["MeterValueSampleInterval"])
+            for context, now, period in (("Sample.Periodic", sample, every), ("Sample.Clock", second, clock)):
+                if period and self.transaction and now % period == 0:
                     await self.read(context)
             if self.tag and not self.transaction and not self.plugged:
                 self.state["waits"] += 1
@@ -615,6 +616,6 @@ class BackEnd16(ChargePoint):  # type: ignore[misc]
         return call_result.SignCertificate("Accepted")
 
     @after("SignCertificate")
-    async def has_signed(self, **_: Any) -> None:
-        chain = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"
+    async def has_signed(self, csr: str) -> None:
+        chain = Authority("CSMSRootCertificate", format_time(self._now_ms())).signed(csr)
         await self.call(call.CertificateSigned(chain), suppress=True)

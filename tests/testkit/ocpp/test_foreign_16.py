@@ -35,6 +35,7 @@ from v2g.io.runtime.supervision import cancel_tasks
 from v2g.ocpp.times import format_time, parse_time
 from v2g_testkit.cases.case import Result, Verdict
 from v2g_testkit.ocpp.case import Inconclusive
+from v2g_testkit.ocpp.certificates import Authority
 from v2g_testkit.ocpp.declaration import Declaration
 from v2g_testkit.ocpp.driver import Step
 from v2g_testkit.ocpp.run_judge import JudgedTester, RunJudge
@@ -153,6 +154,7 @@ def readings(**changes: Callable[[str], str]) -> Change:
     return asks("MeterValues", lambda payload: payload | {"meterValue": [*map(edit_all, payload["meterValue"])]})
 
 
+NOW: Final = format_time(Clock().utc_ms())
 STATION_FAULTS: Final[dict[str, Change]] = {
     "ends when it is online again": asks("StopTransaction", lambda p: p | {"timestamp": later(11_000)(p["timestamp"])}),
     "reads beside the clock": readings(timestamp=later(4300)),
@@ -260,6 +262,12 @@ CSMS_FAULTS: Final[dict[str, Change]] = {
     "cancels another reservation": asks("CancelReservation", plus(reservationId=1)),
     "sends a profile of another transaction": asks("SetChargingProfile", lambda p: p | {
         "csChargingProfiles": p["csChargingProfiles"] | {"transactionId": 4711}}),
+    "sets another limit": asks("SetChargingProfile", lambda p: p | {"csChargingProfiles": p["csChargingProfiles"] | {
+        "chargingSchedule": p["csChargingProfiles"]["chargingSchedule"] | {
+            "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 80.0}]}}}),
+    "starts with another profile": asks("RemoteStartTransaction", lambda p: p | (
+        {"chargingProfile": p["chargingProfile"] | {"stackLevel": 3}} if "chargingProfile" in p else {})),
+    "signs another key": asks("CertificateSigned", sets(certificateChain=Authority("CSMSRootCertificate", NOW).leaf())),
     "has one id for all logs": asks("SignedUpdateFirmware", sets(requestId=1)),
     "sends lists in the other way": asks("SendLocalList", lambda p: p | {
         "updateType": "Full" if p["updateType"] == "Differential" else "Differential"}),

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.x509.oid import NameOID
 
 from v2g.errors import CertificateError
+from v2g.ocpp.times import format_time
 from v2g_testkit.ocpp.attempts import Attempt
 from v2g_testkit.ocpp.case import Block, Failed, Inconclusive, NotApplicable, Payload, Profile, given
 from v2g_testkit.ocpp.certificates import Authority, SigningRequest
@@ -222,6 +223,17 @@ async def invalid_certificate(t: CsmsTest) -> None:
 _OWN: Final = "ChargingStationCertificate"
 
 
+def is_signed(t: CsmsTest, request: SigningRequest, chain: str, requirement: str) -> None:
+    """Check that a chain (PEM) begins with a valid certificate for the key of a request. Raises Failed."""
+    try:
+        leaf, *_ = x509.load_pem_x509_certificates(chain.encode())
+    except ValueError:
+        raise Failed("certificateChain is not a chain of certificates", requirement) from None
+    t.check(request.is_of(leaf), requirement, "the certificate is of another key")
+    ends = format_time(round(leaf.not_valid_after_utc.timestamp() * 1000))
+    t.check(t.until(ends) > 0, requirement, f"the certificate is valid until {ends} only")
+
+
 async def _renewed(t: CsmsTest, kind: str | None, status: str = "Accepted") -> Attempt:
     """Have the back end renew a certificate, None: a combined one; the station answers it so. Return how it connects
     with it. Raises Failed.
@@ -237,11 +249,7 @@ async def _renewed(t: CsmsTest, kind: str | None, status: str = "Accepted") -> A
     sent = await t.expect("CertificateSigned", "A02.FR.11")
     if kind is not None:
         t.equal(sent.get("certificateType", kind), kind, "A02.FR.14", "the certificate is a {}")
-    try:
-        leaf, *_ = x509.load_pem_x509_certificates(sent["certificateChain"].encode())
-    except ValueError:
-        raise Failed("certificateChain is not a chain of certificates", "A02.FR.11") from None
-    t.check(request.is_of(leaf), "A02.FR.11", "the certificate is of another key")
+    is_signed(t, request, sent["certificateChain"], "A02.FR.11")
     chain, key = request.save(t.folder(), sent["certificateChain"])
     return _changed(t.attempt, chain=chain, key=key)
 

@@ -46,7 +46,9 @@ def _add(each: _Request) -> None:
     async def script(t: CsmsTest16) -> None:
         if each.answer is not None:
             t.answer(each.action, each.answer)
-        sent = await t.asked(each.action, each.action, free=_FREE, **each.payload(t))
+        wanted = each.payload(t)
+        sent = await t.asked(each.action, each.action, free=_FREE, **wanted)
+        _carries(t, each.action, sent, wanted)
         for action, payload in each.then:
             named = {"requestId": sent["requestId"]} if "requestId" in sent and action in _OF_REQUEST else {}
             if "connectorId" in payload:
@@ -54,6 +56,21 @@ def _add(each: _Request) -> None:
             await t.call(action, **payload, **named)
 
     CORE.cases.extend(block.cases)
+
+
+def _carries(t: CsmsTest16, action: str, sent: Payload, wanted: Payload) -> None:
+    """Check the charging profile of a request, if it has one; its id and its start are the back end's choice."""
+    name = next((each for each in ("csChargingProfiles", "chargingProfile") if each in wanted), None)
+    if name is None:
+        return
+    found, profile = sent.get(name, {}), wanted[name]
+    schedule, limits = found.get("chargingSchedule", {}), profile["chargingSchedule"]
+    pairs = [
+        (each, found.get(each), profile[each]) for each in profile.keys() - {"chargingProfileId", "chargingSchedule"}
+    ]
+    pairs += [(each, schedule.get(each), limits[each]) for each in limits.keys() - {"startSchedule"}]
+    for field, has, value in pairs:
+        t.check(has == value, action, f"sets {field} {has!r} instead of {value!r}")
 
 
 _FREE: Final = (
@@ -473,8 +490,7 @@ async def transaction_profile(t: CsmsTest16) -> None:
     transaction = await t.start(t.declared.token.id)
     wanted = profile(t, "TxProfile", transactionId=transaction)
     sent = await t.asked("SetChargingProfile", free=_FREE, connectorId=1, csChargingProfiles=wanted)
-    named = sent["csChargingProfiles"].get("transactionId")
-    t.check(named == transaction, "SetChargingProfile", f"names the transaction {named} instead of {transaction}")
+    _carries(t, "SetChargingProfile", sent, {"csChargingProfiles": wanted})
 
 
 # -- security
@@ -499,13 +515,14 @@ _case_of_event("078", "InvalidCentralSystemCertificate")
 
 @SECURITY.case("TC_074_CSMS", "A new certificate", requirements="SignCertificate CertificateSigned")
 async def certificate(t: CsmsTest16) -> None:
-    """The back end has the station asked for its request, accepts it, and sends the certificate."""
+    """The back end has the station asked for its request, accepts it, and sends a valid certificate for its key."""
     await t.ready()
     await t.asked("ExtendedTriggerMessage", requestedMessage="SignChargePointCertificate")
-    answer = await t.call("SignCertificate", csr=SigningRequest(t.attempt.station.identity).pem)
+    request = SigningRequest(t.attempt.station.identity)
+    answer = await t.call("SignCertificate", csr=request.pem)
     t.check(answer["status"] == "Accepted", "SignCertificate", f"answers {answer['status']}")
     sent = await t.expect("CertificateSigned", "CertificateSigned")
-    t.check("BEGIN CERTIFICATE" in sent["certificateChain"], "CertificateSigned", "sends no certificate in PEM")
+    block_a.is_signed(t, request, sent["certificateChain"], "CertificateSigned")
 
 
 @SECURITY.case("TC_073_CSMS", "A new password", requirements="AuthorizationKey", needs=("security", "password change"))

@@ -209,6 +209,7 @@ async def untrusted_firmware(t: StationTest16) -> None:
 async def basic_authentication(t: StationTest16) -> None:
     """The station connects with its identity as user name, and a password of 16 to 40 octets."""
     t.needs(t.opening.security_profile < 3, "it connects with a certificate")
+    await _is_secured(t)
     async with t.reconnects():
         await t.disconnect()
     t.shows_password("Profile 1", "Profile 1", "Profile 1", longest=40)
@@ -380,7 +381,12 @@ async def invalid_new_certificate(t: StationTest16) -> None:
 @SECURITY.case("TC_084_CS", "A lower security profile", requirements="SecurityProfile")
 async def downgrade(t: StationTest16) -> None:
     """The station rejects it."""
+    await _is_secured(t)
     await t.says("ChangeConfiguration", "Rejected", key="SecurityProfile", value="0")
+
+
+async def _is_secured(t: StationTest16) -> None:
+    t.needs(await t.read("SecurityProfile") != "0", "its SecurityProfile is 0")
 
 
 @SECURITY.case(
