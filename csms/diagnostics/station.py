@@ -27,8 +27,9 @@ async def answer_log_status(
     context: HandlerContext, request: ocpp.LogStatusNotificationRequest
 ) -> ocpp.LogStatusNotificationResponse:
     """Store the progress of an upload (N01.FR.12)."""
-    if request.request_id is not None:
-        number, now_ms, done = small(request.request_id), context.services.clock.utc_ms(), request.status in _UPLOADED
+    if request.request_id is not None or request.status != "Idle":
+        number, now_ms = request.request_id and small(request.request_id), context.services.clock.utc_ms()
+        done = request.status in _UPLOADED
         run = context.services.store.run
         await run(requests.save_progress, context.station_id, "GetLog", number, request.status, now_ms, done=done)
     context.observe("ocpp", "log_status", request_id=request.request_id, status=request.status)

@@ -42,8 +42,9 @@ FAILED_SESSION: Final = frozenset(
     {"EmergencyStop", "GroundFault", "ImmediateReset", "Other", "OvercurrentFault", "Reboot", "Timeout"}
 )
 """Reasons for which a transaction stopped that no driver, vehicle or contract explains."""
-REQUESTED_BOOTS: Final = frozenset({"FirmwareUpdate", "LocalReset", "RemoteReset", "ScheduledReset", "Triggered"})
-"""Reasons of BootNotification that report no crash."""
+NO_CRASH: Final = frozenset({"FirmwareUpdate", "LocalReset", "RemoteReset", "ScheduledReset", "Triggered", "Unknown"})
+"""Reasons of BootNotification that report no crash. OCPP 1.6 has none (Unknown), and many of its stations send one when
+the update is installed, and with each connection."""
 
 SCHEDULED: Final = frozenset({"DownloadScheduled", "InstallScheduled"})
 _DONE: Final = frozenset({"Installed"})

@@ -177,7 +177,7 @@ def health(connection: sa.Connection, since_ms: Mapping[str, int]) -> dict[str, 
                 failed = stopped is not None and stopped.value in rules.FAILED_SESSION
                 ended[row.station_id] = ended.get(row.station_id, 0) + (1 if failed else -1)
         for row in connection.execute(sa.select(stations).where(stations.c.station_id.in_(some))):
-            crashed = (row.booted_ms or 0) > since_ms[row.station_id] and row.boot_reason not in rules.REQUESTED_BOOTS
+            crashed = (row.booted_ms or 0) > since_ms[row.station_id] and row.boot_reason not in rules.NO_CRASH
             found[row.station_id] = rules.StationHealth(crashed, ended.get(row.station_id, 0) > 0, row.last_seen_ms)
     return found
 

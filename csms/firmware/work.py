@@ -103,17 +103,18 @@ async def answer_firmware_status(
     context: HandlerContext, request: ocpp.FirmwareStatusNotificationRequest
 ) -> ocpp.FirmwareStatusNotificationResponse:
     """Store the progress of an update, for its request and its campaign (L01.FR.25)."""
-    if request.request_id is not None:
-        number, now_ms = small(request.request_id), context.services.clock.utc_ms()
+    if request.request_id is not None or request.status != "Idle":
+        number, now_ms = request.request_id and small(request.request_id), context.services.clock.utc_ms()
         await context.services.store.run(_note, context.station_id, number, request.status, now_ms)
     context.observe("ocpp", "firmware_status", request_id=request.request_id, status=request.status)
     return ocpp.FirmwareStatusNotificationResponse()
 
 
-def _note(connection: Connection, station_id: str, request_id: int, status: str, now_ms: int) -> Member | None:
-    requests.save_progress(
-        connection, station_id, "UpdateFirmware", request_id, status, now_ms, done=status in _UPDATED
-    )
+def _note(connection: Connection, station_id: str, number: int | None, status: str, now_ms: int) -> Member | None:
+    done = status in _UPDATED
+    noted = requests.save_progress(connection, station_id, "UpdateFirmware", number, status, now_ms, done=done)
+    if (request_id := noted or number) is None:
+        return None
     found = campaigns.find_attempt(connection, station_id, request_id)
     if found is None and status == "Installed":  # by an attempt that was given up: the station has the image
         found = campaigns.find_earlier_attempt(connection, station_id, request_id)

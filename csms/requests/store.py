@@ -100,13 +100,26 @@ def save_answer(
 
 
 def save_progress(
-    connection: sa.Connection, station_id: str, action: str, request_id: int, progress: str, now_ms: int, *, done: bool
-) -> bool:
-    """Store the progress of a request. False: no such request of that station."""
-    if not _is(connection, station_id, action, request_id):
-        return False
-    _change(connection, request_id, progress=progress, updated_ms=now_ms, **_end(now_ms, done))
-    return True
+    connection: sa.Connection,
+    station_id: str,
+    action: str,
+    request_id: int | None,
+    progress: str,
+    now_ms: int,
+    *,
+    done: bool,
+) -> int | None:
+    """Store the progress of a request; return its number. None: no such request of that station.
+
+    Without a number, as of OCPP 1.6 after a restart of the station, it is the newest one that is not done.
+    """
+    column = station_requests.c
+    query = sa.select(sa.func.max(column.request_id)).where(column.station_id == station_id, column.action == action)
+    wanted = column.done_ms.is_(None) if request_id is None else column.request_id == request_id
+    found: int | None = connection.execute(query.where(wanted)).scalar()
+    if found is not None:
+        _change(connection, found, progress=progress, updated_ms=now_ms, **_end(now_ms, done))
+    return found
 
 
 def supersede(connection: sa.Connection, station_id: str, action: str, request_id: int, now_ms: int) -> None:

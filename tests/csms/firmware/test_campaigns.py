@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from csms.firmware.rules import (
     ACTIVE,
     FAILED_SESSION,
-    REQUESTED_BOOTS,
+    NO_CRASH,
     SCHEDULED_S,
     SENT_S,
     SETTLED,
@@ -472,7 +472,7 @@ def test_a_window_must_be_one(window: str) -> None:
 
 def test_words_of_ocpp_and_of_campaigns_exist() -> None:
     assert set(get_args(get_args(Reason)[0])) > FAILED_SESSION
-    assert set(get_args(BootReason)) > REQUESTED_BOOTS
+    assert set(get_args(BootReason)) > NO_CRASH
     assert set(get_args(CampaignState)) > ACTIVE
     assert SENT_S == 600
 

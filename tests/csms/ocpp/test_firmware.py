@@ -288,6 +288,36 @@ async def test_a_release_that_crashes_halts_a_fleet_of_ten_and_goes_back(backend
 
 
 @pytest.mark.requirement("R137")
+@pytest.mark.parametrize("installed_first", [True, False])
+async def test_a_station_of_1_6_restarts_before_or_after_it_reports_the_installation(
+    backend: Start, *, installed_first: bool
+) -> None:
+    """Neither number nor reason is in what the bridge makes of its messages: the connection is another one then."""
+    boot: Payload = {**BOOT, "reason": "Unknown"}
+    async with backend(stations=STATIONS) as csms:
+        name = STATIONS[0].id
+        station = await csms.join(name)
+        await station.call("BootNotification", boot)
+        station.answers["UpdateFirmware"] = accepted
+        plan = replace(PLAN, watch_s=900)
+        campaign = await campaigns.create(csms.services, "1.2.3", plan, [name])
+        await run_periodic(csms.services)
+        csms.clock.advance(60)
+        for status in ("Downloading", "Downloaded", "Installing", *(["Installed"] if installed_first else [])):
+            await station.call("FirmwareStatusNotification", {"status": status})
+        csms.clock.advance(60)
+        await csms.leave(station)
+        station = await csms.join(name)
+        await station.call("BootNotification", boot)
+        for status in ("Idle", *([] if installed_first else ["Installed"])):
+            await station.call("FirmwareStatusNotification", {"status": status})
+        csms.clock.advance(901)
+        await run_periodic(csms.services)
+        assert (await states(csms, campaign))[name] == "Installed"
+        await csms.leave(station)
+
+
+@pytest.mark.requirement("R137")
 async def test_stations_that_are_offline_are_updated_when_they_come(backend: Start) -> None:
     """One in the first cohort holds up nothing; the campaign finishes without it, and then reaches it."""
     async with backend(stations=STATIONS) as csms:
