@@ -101,6 +101,7 @@ def test_costs_are_with_vat_too_where_rates_are_known(feed_in: bool) -> None:
     corrected = list(verify_lines(data + Journal.resume(data).append(change, entries[-1].utc_ms)))
     credit, _ = correction_records(corrected, SIGNED, facts=facts)
     assert (credit.total_cost.before_taxes, credit.total_cost.total) == tuple(-each for each in wanted.values())
+    assert [each.name for each in credit.total_cost.taxes or ()] == ["VAT"]
     with pytest.raises(CodecError, match="vat_zone"):
         record_of(entries, replace(facts, vat_zone="Europe/Nowhere"))
 
@@ -254,6 +255,11 @@ def test_one_price_with_and_without_vat_is_two_tariffs() -> None:
     entries = journal([(10, 900_000, 0), (2, 0, 500_000)], wear=120_000)
     _, record = record_of(entries, replace(FACTS, vat=(VatRate(percent="19"),)))
     assert [each["id"] for each in record["tariffs"]] == ["energy-0.300000", "energy-0.300000-vat-19"]
+    parts = [each["elements"][0]["price_components"][0] for each in record["tariffs"]]
+    assert [(each["type"], each["step_size"], each.get("vat")) for each in parts] == [
+        ("ENERGY", 1, None),
+        ("ENERGY", 1, 19),
+    ]
 
 
 def test_the_operators_name_of_an_evse_is_kept() -> None:
@@ -268,6 +274,7 @@ def test_what_a_record_cannot_say_is_refused() -> None:
         (journal([(1, 1, 0)], end=False), FACTS, "not over"),
         (journal([(15, 9, 0), (15, 9, 0)], currencies=("EUR", "SEK")), FACTS, "two currencies"),
         (journal([(1, 1, 0)], evse_id="E"), FACTS, "names no operator"),
+        (journal([(1, 1, 0)], evse_id="DE*V2G*1"), FACTS, "names no operator"),
         (journal([(1, 1, 0)], evse_id="E"), replace(FACTS, country_code="NL"), "names no operator"),
         (journal([(1, 1, 0)], evse_id="E"), replace(FACTS, party_id="ABC"), "names no operator"),
         (journal([(1, 1, 0)]), replace(FACTS, token=None), "no contract"),
