@@ -118,6 +118,9 @@ class Charger:
             self.share()
             return
         controller.grid_changed(controller.grid.share(NO_SHARE))
+        self._share_soon(wait_s)
+
+    def _share_soon(self, wait_s: float) -> None:
         if self._soon is None:
             self._soon = asyncio.get_running_loop().call_later(wait_s, self.share)
 
@@ -129,8 +132,8 @@ class Charger:
         for controller, facts in self._settled():
             controller.grid_changed(facts)
 
-    def _settled(self) -> list[tuple[EvseController, Sequence[Fact]]]:
-        """Return the changes of shares as facts, those that lower one first."""
+    def _settled(self, *, raises: bool = True) -> list[tuple[EvseController, Sequence[Fact]]]:
+        """Return the changes of shares as facts, those that lower one first; only these unless it `raises`."""
         grids = {controller.number: controller.grid for controller in self.controllers}
         evses = {
             controller.number: controller.at_feeder
@@ -159,7 +162,7 @@ class Charger:
             else:
                 most = evses[number].most.at_most(SITE, charge_w // len(wishes), discharge_w // len(wishes))
                 evses[number] = replace(evses[number], most=most)
-        shares = self._shares.settle(feeder, evses, self.clock.monotonic())
+        shares = self._shares.settle(feeder, evses, self.clock.monotonic(), raises=raises)
         told = (*shares, *(grids.keys() - shares.keys()))
         found = ((self._at(number), self._at(number).grid.share(shares.get(number))) for number in told)
         return [(controller, facts) for controller, facts in found if facts]
@@ -424,7 +427,10 @@ class Charger:
             case _:
                 done = self._at(getattr(command, "evse_id", 0)).carry_out(command)
                 if self._sharing and isinstance(command, ProfileLimits):
-                    self.share()  # at once: what was lowered may be the whole station's
+                    # lower at once what may be the whole station's; what rises waits for the other EVSEs' limits
+                    for controller, facts in self._settled(raises=False):
+                        controller.grid_changed(facts)
+                    self._share_soon(CROWD_S)
                 return done
         return True
 

@@ -47,6 +47,8 @@ class FeederEvse(msgspec.Struct, frozen=True, kw_only=True):
     """Measured in the feeder's conductors; None where only the power is."""
     direct: bool = False
     """Its power electronics follow at once, and down to the least power."""
+    shown_ma: int = 0
+    """What a duty cycle shows it, mA of each conductor: a lower one is shown some time after the last."""
     least_w: tuple[int, int] = (0, 0)
     """The least power that can be held, W, into a vehicle and out of it."""
 
@@ -71,16 +73,19 @@ class FeederShares:
         self._known: tuple[Limit, Mapping[int, FeederEvse]] | None = None
         self._settled: dict[int, Limit] = {}
 
-    def settle(self, feeder: Limit, evses: Mapping[int, FeederEvse], now: float) -> dict[int, Limit]:
+    def settle(
+        self, feeder: Limit, evses: Mapping[int, FeederEvse], now: float, *, raises: bool = True
+    ) -> dict[int, Limit]:
         """Return the share of each EVSE that is served, those that are lowered first. `now` in s, monotonic.
 
-        Without `charge_ma` and `discharge_ma` the feeder's conductors are not looked at.
+        Without `raises` shares are lowered only: more may change at the same time. Without `charge_ma` and
+        `discharge_ma` the feeder's conductors are not looked at.
         """
         charge, discharge = self._ways
         if (feeder, evses) == self._known:
             return self._settled
-        charged, lower = charge.settle(feeder.charge_w, feeder.charge_ma, evses, now)
-        discharged, less = discharge.settle(feeder.discharge_w, feeder.discharge_ma, evses, now)
+        charged, lower = charge.settle(feeder.charge_w, feeder.charge_ma, evses, now, raises)
+        discharged, less = discharge.settle(feeder.discharge_w, feeder.discharge_ma, evses, now, raises)
         before = self._settled
         self._settled = {
             number: Limit(
@@ -92,7 +97,7 @@ class FeederShares:
             )
             for number in sorted(charged, key=lambda each: each not in lower | less)
         }
-        changes = self._settled != before or any(way.held or way.unused for way in self._ways)
+        changes = not raises or self._settled != before or any(way.held or way.unused for way in self._ways)
         self._known = None if changes else (feeder, evses)
         return self._settled
 
@@ -112,7 +117,7 @@ class _Way:
         """What those need, after UNUSED_S."""
 
     def settle(
-        self, watts: int, line_ma: int | None, evses: Mapping[int, FeederEvse], now: float
+        self, watts: int, line_ma: int | None, evses: Mapping[int, FeederEvse], now: float, raises: bool
     ) -> tuple[dict[int, _Amount], set[int]]:
         """Return the share of each EVSE that is served, and which of them are lowered."""
         here = {number: evse for number, evse in evses.items() if evse.served or evse.closed}
@@ -121,6 +126,10 @@ class _Way:
             self.shares.setdefault(number, _NOTHING if evse.served else self._most(evse))
         served = {number: here[number] for number in self.shares if here[number].served}
         self.held = {number: held for number, held in self.held.items() if number in served and now < held[1]}
+        for number, evse in served.items():
+            if self._sign > 0 and evse.shown_ma > self.shares[number].line_ma:
+                shown = _Amount(line_power_w(evse.shown_ma, self._volts, len(evse.lines)), evse.shown_ma)
+                self.held[number] = _Amount(*map(max, shown, self.held.get(number, (_NOTHING, now))[0])), now + HELD_S
         self._look_at_use(served, now)
         served = {number: served[number] for number in self.shares if number in served}
         nodes = [Node(id="power", limits=(watts,) * 3)]
@@ -139,7 +148,7 @@ class _Way:
         limits = Limits(nodes, ())
         for number in here:
             self._draw(limits, nodes, number, here[number])
-        for number, evse in served.items():
+        for number, evse in served.items() if raises else ():
             self._draw(limits, nodes, number, evse, -1)  # what is left while the others go on as they are
             before, after = self.shares[number], _Amount(*map(min, wanted[number], self._room(limits, nodes, evse)))
             little = after.watts < before.watts + LEAST_RAISE_W and wanted[number] != most[number]

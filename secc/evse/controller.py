@@ -27,7 +27,7 @@ from secc.hardware.safety import SafetyChannel
 from secc.link.listening import MatchedPlug, Stream
 from secc.link.transport import VehicleTransport
 from secc.session import ports
-from secc.session.basic_charging import Way
+from secc.session.basic_charging import BasicSession, Way
 from secc.session.config import services_of
 from secc.session.edition import Edition, NegotiatedSession
 from secc.session.ports import Paused
@@ -548,6 +548,7 @@ class EvseController:
             power_w=None if present is None else present.watts,
             currents=currents,
             direct=direct,
+            shown_ma=self._session.shown_ma if isinstance(self._session, BasicSession) else 0,
             least_w=(least.least_charge_w, least.least_discharge_w),
         )
 

@@ -212,6 +212,11 @@ class BasicSession(BasicFallback):
         return most if most >= LEAST_A else 0.0
 
     @property
+    def shown_ma(self) -> int:
+        """What the duty cycle shows the vehicle, mA of each conductor."""
+        return 0 if self.duty is None else int(read_duty(self.duty).max_current_a * 1000)
+
+    @property
     def _allowed(self) -> EffectiveLimits:
         """The limits, and a set-point as one."""
         utc_ms = self._time.utc_ms

@@ -251,6 +251,23 @@ async def test_a_limit_of_the_station_that_is_enough_for_one_vehicle_is_used_by_
         assert amperes(found)[1] > 15
 
 
+@pytest.mark.requirement("R192")
+@simulated
+async def test_a_limit_of_the_station_that_rises_is_shown_to_no_vehicle_alone(pki: PkiTree, tmp_path: Path) -> None:
+    """The limits of the EVSEs come one after the other, and a duty cycle that is shown stays for 5 s."""
+    async with feeder(pki, tmp_path, LINES, LINES, phases=3, charge_a=32) as found:
+        await found.charge(1)
+        await found.charge(2)
+        allow(found, 0)
+        await found.wait(HELD_S)
+        assert amperes(found) == [0, 0]
+        allow(found, 12_000)
+        for _ in range(200):
+            await found.wait(0.1)
+            assert sum(max(each.car.line_ma, default=0) for each in found.found) <= 12_000 / 0.69
+        assert amperes(found) == [9, 9]
+
+
 @simulated
 async def test_a_set_point_of_the_station_is_that_of_the_sum(pki: PkiTree, tmp_path: Path) -> None:
     async with feeder(pki, tmp_path, LINES, LINES, phases=3, charge_a=32) as found:

@@ -456,3 +456,23 @@ def test_each_conductor_carries_its_part_of_a_lower_power() -> None:
     """A duty cycle bounds the current, not the power."""
     found = FeederShares(VOLTS).settle(replace(feeder(), charge_w=13_800), {1: evse(*LINES), 2: evse(*LINES)}, 0.0)
     assert [(each.charge_w, each.charge_ma) for each in found.values()] == [(6_900, 10_000)] * 2
+
+
+def test_a_duty_cycle_that_is_still_shown_counts_and_the_time_to_follow_begins_after_it() -> None:
+    """A lower one waits until the last has been shown for 5 s (IEC 61851-1)."""
+    shares = FeederShares(VOLTS)
+    alone, less = evse(0, shown_ma=16_000), evse(0, shown_ma=16_000, closed=False)
+    assert amperes(shares.settle(feeder(16_000), {1: alone}, 0.0)) == {1: 16}
+    for now in (1.0, 5.0, 4.9 + HELD_S):
+        assert amperes(shares.settle(feeder(16_000), {1: less, 2: evse(0)}, now)) == {1: 8, 2: 0}
+    shown = evse(0, shown_ma=8_000)
+    for now, second_a in ((5.0 + HELD_S, 0), (4.8 + 2 * HELD_S, 0), (4.9 + 2 * HELD_S, 8)):
+        assert amperes(shares.settle(feeder(16_000), {1: shown, 2: evse(0)}, now)) == {1: 8, 2: second_a}
+
+
+def test_of_limits_that_change_together_the_lower_ones_hold_first() -> None:
+    shares, both = FeederShares(VOLTS), {1: evse(0), 2: evse(0, most=most(0))}
+    assert amperes(shares.settle(feeder(10_000), both, 0.0)) == {1: 10, 2: 0}
+    assert amperes(shares.settle(feeder(20_000), both, 1.0, raises=False)) == {1: 10, 2: 0}
+    assert amperes(shares.settle(feeder(8_000), both, 1.0, raises=False)) == {1: 8, 2: 0}
+    assert amperes(shares.settle(feeder(20_000), {1: evse(0), 2: evse(0)}, 1.0)) == {1: 10, 2: 10}
