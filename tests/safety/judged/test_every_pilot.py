@@ -140,7 +140,7 @@ def overlooks_the_pilot(patch: pytest.MonkeyPatch) -> None:
 
 
 def shares_nothing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(FeederShares, "settle", lambda self, feeder, evses, now: {})
+    patch.setattr(FeederShares, "settle", lambda self, feeder, evses, now, *, raises=True: {})
 
 
 HARMS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Sequence[Step], str]] = {

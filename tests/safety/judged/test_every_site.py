@@ -78,7 +78,7 @@ def test_who_signs_for_less_while_offers_change_feeds_back_no_more(
 
 
 def shares_nothing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(FeederShares, "settle", lambda self, feeder, evses, now: {})
+    patch.setattr(FeederShares, "settle", lambda self, feeder, evses, now, *, raises=True: {})
 
 
 def gives_each_the_whole(patch: pytest.MonkeyPatch) -> None:
