@@ -111,14 +111,18 @@ def save_progress(
 ) -> int | None:
     """Store the progress of a request; return its number. None: no such request of that station.
 
-    Without a number, as of OCPP 1.6 after a restart of the station, it is the newest one that is not done.
+    Without a number, as of OCPP 1.6 after a restart of the station, it is the newest one, unless that is done.
     """
     column = station_requests.c
-    query = sa.select(sa.func.max(column.request_id)).where(column.station_id == station_id, column.action == action)
-    wanted = column.done_ms.is_(None) if request_id is None else column.request_id == request_id
-    found: int | None = connection.execute(query.where(wanted)).scalar()
-    if found is not None:
-        _change(connection, found, progress=progress, updated_ms=now_ms, **_end(now_ms, done))
+    query = sa.select(column.request_id, column.done_ms)
+    query = query.where(column.station_id == station_id, column.action == action)
+    if request_id is not None:
+        query = query.where(column.request_id == request_id)
+    row = connection.execute(query.order_by(column.request_id.desc()).limit(1)).first()
+    if row is None or (request_id is None and row.done_ms is not None):
+        return None
+    found: int = row.request_id
+    _change(connection, found, progress=progress, updated_ms=now_ms, **_end(now_ms, done))
     return found
 
 

@@ -55,8 +55,9 @@ def test_requests_are_numbered_followed_and_given_up(store: Store) -> None:
         assert requests.save_progress(connection, "CS", "GetLog", first, "Uploading", 4, done=False)
         assert not requests.save_progress(connection, "CS-2", "GetLog", first, "Uploaded", 4, done=True)
         assert not requests.save_progress(connection, "CS", "GetReport", first, "Uploaded", 4, done=True)
-        newest = requests.save_progress(connection, "CS", "GetLog", None, "Uploading", 4, done=False)
-        assert newest == second, "a station of 1.6 names none"
+        for done, expected in ((False, second), (True, second), (False, None)):
+            newest = requests.save_progress(connection, "CS", "GetLog", None, "Uploaded", 4, done=done)
+            assert newest == expected, "a station of 1.6 names none"
         requests.supersede(connection, "CS", "GetLog", second, 5)
         found = requests.find(connection, first)
         assert found is not None
