@@ -53,12 +53,13 @@ class OutsidePools:
 
     async def answer(
         self, request: Get15118EVCertificateRequest, version: Version, *, before_own: bool
-    ) -> Get15118EVCertificateResponse | None:
-        """Return a contract for a vehicle; None: none of these pools has one that it could install."""
+    ) -> tuple[Get15118EVCertificateResponse | None, bool]:
+        """Return a contract for a vehicle; None: none of these pools has one that it could install. And whether each
+        that was asked has answered so."""
         try:
             exi, asked = _read(request)
         except (CodecError, CertificateError, ValueError):
-            return None  # the own service says what is wrong, `none` else; an update has no way to a pool
+            return None, True  # the own service says what is wrong, `refuse` else; an update has no way to a pool
         pools = [
             (config, client)
             for config, client in self._pools
@@ -66,10 +67,11 @@ class OutsidePools:
             and asked.generation.value in config.editions
             and (not config.vehicles or any(fnmatchcase(asked.pcid, each) for each in config.vehicles))
         ]
-        end = self._clock.monotonic() + PATIENCE_S
+        end, sure = self._clock.monotonic() + PATIENCE_S, True
         for config, client in pools:
             if (left_s := end - self._clock.monotonic()) <= 0:
                 self._report(config, asked, problem=f"not asked: {PATIENCE_S:g} s are over")
+                sure = False
                 continue
             try:
                 async with asyncio.timeout(left_s):  # with the token, and the status of certificates
@@ -77,23 +79,29 @@ class OutsidePools:
                 answer = self._chosen(usable, asked, version) if usable else None
             except TimeoutError:
                 self._report(config, asked, problem=f"no answer in {left_s:.1f} s")
+                sure = False
                 continue
             except V2GError as error:
                 self._report(config, asked, problem=with_reason(error))
+                sure = False
                 continue
             if answer is not None:
                 emaid, response = answer
                 self._report(config, asked, emaid=emaid)
-                return response
+                return response, True
             self._report(config, asked, problem="no contract")
-        return None
+        return None, sure
 
-    def refuse(self, request: Get15118EVCertificateRequest) -> Get15118EVCertificateResponse:
-        """Return the answer when no pool has a contract, and there is no own one."""
-        info = StatusInfo(reason_code="NoContract", additional_info="no pool outside has a contract for this vehicle")
+    def refuse(self, request: Get15118EVCertificateRequest, *, sure: bool) -> Get15118EVCertificateResponse:
+        """Return the answer when no pool has a contract that the vehicle could install, and there is no own one; not
+        `sure`: it may ask again later."""
+        why = "no pool outside has a contract for this vehicle"
+        info = StatusInfo(
+            reason_code="NoContract", additional_info=why if sure else f"{why} at present: see pool_asked"
+        )
         try:
             _, asked = _read(request)
-            response = base64.b64encode(no_contract(asked, self._clock.utc_ms())).decode()
+            response = base64.b64encode(no_contract(asked, self._clock.utc_ms(), sure=sure)).decode()
         except (CodecError, CertificateError, ValueError) as error:
             response, info = "", StatusInfo(reason_code="InvalidExi", additional_info=str(error)[:500])
         return Get15118EVCertificateResponse(status="Failed", exi_response=response, status_info=info)

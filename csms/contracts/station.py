@@ -32,14 +32,14 @@ async def answer_get_15118_ev_certificate(
     from csms.contracts.provisioning import Provisioner
 
     own, outside = services.find(Provisioner), services.find(OutsidePools)
-    found = None if outside is None else await outside.answer(request, context.version, before_own=True)
+    found, sure = (None, True) if outside is None else await outside.answer(request, context.version, before_own=True)
     refused = None
     if found is None and own is not None:
         answer = await own.answer(request, context.version)
         found, refused = (answer, None) if answer.status == "Accepted" else (None, answer)
     if found is None and outside is not None:
-        found = await outside.answer(request, context.version, before_own=False)
-        refused = refused or outside.refuse(request)
+        found, answered = await outside.answer(request, context.version, before_own=False)
+        refused = refused or outside.refuse(request, sure=sure and answered)
     found = found or refused
     assert found is not None
     return found

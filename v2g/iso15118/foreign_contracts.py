@@ -98,11 +98,13 @@ def read_contract_request(request: bytes, schema: str) -> ForeignRequest:
     )
 
 
-def no_contract(asked: ForeignRequest, utc_ms: int) -> bytes:
-    """Return the response (EXI) that tells a vehicle that there is no contract for it."""
+def no_contract(asked: ForeignRequest, utc_ms: int, *, sure: bool = True) -> bytes:
+    """Return the response (EXI) that tells a vehicle that there is no contract for it; not `sure`: none that it can
+    have at present, which -2 does not distinguish."""
     if asked.generation is Generation.ISO15118_20:
         header = MessageHeader(session_id=asked.session_id, time_stamp=utc_ms // 1000)
-        return exi.encode(d20.refusal(header, ResponseCode.WARNING_NoContractMatchingPCIDFound))
+        none, no_usable = ResponseCode.WARNING_NoContractMatchingPCIDFound, ResponseCode.WARNING_NoCertificateAvailable
+        return exi.encode(d20.refusal(header, none if sure else no_usable))
     response = d2_messages.CertificateInstallationRes(
         response_code=ResponseCode2.FAILED_NoCertificateAvailable, **d2.NO_CONTRACT
     )
