@@ -12,7 +12,7 @@ import pytest
 from v2g_cli.conform import report
 from v2g_cli.conform.frames import FrameFile, read_frames, records_of
 from v2g_cli.conform.running import Reporter, ending, read_results, run_cases
-from v2g_testkit.cases.case import PRECONDITION, Case, Result, Verdict
+from v2g_testkit.cases.case import PRECONDITION, REFUSED, Case, Result, Verdict
 from v2g_testkit.cases.report import chosen, junit
 from v2g_testkit.ocpi.cases import CASES as OCPI_CASES
 from v2g_testkit.ocpp.connection import Frame
@@ -32,7 +32,8 @@ FRAMES = [
 class Device:
     """Is stuck in cases until it is restarted, which some can be."""
 
-    def __init__(self, *stuck: int, restarts: bool) -> None:
+    def __init__(self, *stuck: int, restarts: bool, found: str = f"{PRECONDITION}it does not answer") -> None:
+        self.found = found
         self.stuck, self.restarts = {CASES[n - 1].id for n in stuck}, restarts
         self.ran: list[str] = []
         self.restarted = 0
@@ -40,7 +41,7 @@ class Device:
     async def run(self, case: Case) -> Result:
         self.ran.append(case.id)
         if case.id in self.stuck and not (self.restarted and self.restarts):
-            return Result(case=case.id, verdict=Verdict.INCONCLUSIVE, found=f"{PRECONDITION}it does not answer")
+            return Result(case=case.id, verdict=Verdict.INCONCLUSIVE, found=self.found)
         return Result(case=case.id, verdict=Verdict.PASS, found="as required")
 
     async def reboot(self) -> bool:
@@ -112,6 +113,15 @@ def test_rules_that_hold_make_no_run_conclusive() -> None:
     broken = Result(case=RULE.id, verdict=Verdict.FAIL, found="wrong")
     for results, code in (([case, held], 3), ([held], 0), ([case, broken], 1)):
         assert ending(results, results, rules={RULE.id}) == code  # type: ignore[arg-type]  # as many as cases
+
+
+def test_a_device_that_answers_and_refuses_does_not_end_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    device = Device(1, 2, 3, 4, 5, 6, restarts=False, found=f"{REFUSED}answers VersionMismatch")
+    device.restarted = 1  # also where it can be restarted, in vain
+    results, reporter = played(device, device.reboot)
+    assert (len(results), reporter.stuck, device.restarted) == (9, "", 2)
+    assert ending(results, [*CASES, RULE], stuck=bool(reporter.stuck)) == 0
+    assert records(capsys.readouterr().out)[-1]["not_run"] == []
 
 
 def test_a_device_that_stays_stuck_ends_the_run_and_every_report_says_what_was_not_run(

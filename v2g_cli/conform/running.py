@@ -25,7 +25,7 @@ from v2g.version import VERSION
 from v2g_cli.conform import report as conform_report
 from v2g_cli.options import command_line
 from v2g_cli.output import print_json, print_table, read_file, say, say_row, terminal
-from v2g_testkit.cases.case import PRECONDITION, Case, Described, Result, Verdict
+from v2g_testkit.cases.case import PRECONDITION, REFUSED, Case, Described, Result, Verdict
 from v2g_testkit.cases.report import NOTICE, exit_code, not_run, totals
 
 C = TypeVar("C", bound=Described)
@@ -109,10 +109,10 @@ async def run_cases(
 
     A run that is not `alone` leaves signals and logging to `run_devices`. With `reboot`, which says whether the device
     was restarted, a device that is stuck is restarted, and the cases in which it was are repeated once; else the run
-    ends with those that are judged `without_device`, by their ids.
+    ends with those that are judged `without_device`, by their ids. It goes on with a device that still answers.
     """
     known = {each.case: each for each in done if each.verdict is not Verdict.INCONCLUSIVE}
-    earlier, repeated, row = set(known), set[str](), list[C]()
+    earlier, repeated, row, vain = set(known), set[str](), list[C](), False
     left = deque(cases)
     with _alone() if alone else contextlib.nullcontext(), contextlib.suppress(asyncio.CancelledError):
         while left:
@@ -125,13 +125,15 @@ async def run_cases(
             report.begins(case)
             known[case.id] = result = await _survived(run, case)
             report.ended(case, result)
-            failed = result.verdict is Verdict.INCONCLUSIVE and result.found.startswith(PRECONDITION)
-            row = [*row, case] if failed else []
+            failed = result.verdict is Verdict.INCONCLUSIVE and result.found.startswith((PRECONDITION, REFUSED))
+            row, vain = ([*row, case], vain) if failed else ([], False)
             if reboot is None or len(row) < STUCK:
                 continue
             ids = {each.id for each in row}
-            if ids & repeated or not await reboot():
-                report.stuck = f"in {STUCK} cases in a row the device did not come to where they begin"
+            if vain or ids & repeated or not await reboot():
+                vain = any(known[each].found.startswith(REFUSED) for each in ids)
+                if not vain:
+                    report.stuck = f"in {STUCK} cases in a row the device did not come to where they begin"
             else:
                 repeated |= ids
                 left.extendleft(reversed(row))

@@ -30,6 +30,9 @@ end."""
 PRECONDITION: Final = "precondition: "
 """How a result begins where the device did not come to the state in which a case begins."""
 
+REFUSED: Final = "precondition refused: "
+"""How it begins where the device is there, and answers or sends something else than the case needs to begin."""
+
 WRONG: Final = "wrong: "
 """Prefix of facts about a positive response with a value that it must not have."""
 

@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, Literal, TypeVar
 from v2g.io.runtime.clock import Clock
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time
-from v2g_testkit.cases.case import PRECONDITION, Described, Verdict
+from v2g_testkit.cases.case import PRECONDITION, REFUSED, Described, Verdict
 
 Payload = dict[str, Any]
 T = TypeVar("T")
@@ -56,6 +56,10 @@ class Failed(Ended):
     verdict = Verdict.FAIL
 
 
+class Unmet(Failed):
+    """It answers, or sends something that does not meet a requirement."""
+
+
 class Inconclusive(Ended):
     """The device did not come to the state in which the case begins."""
 
@@ -80,7 +84,7 @@ def precondition() -> Iterator[None]:
     try:
         yield
     except Failed as failure:
-        raise Inconclusive(f"{PRECONDITION}{failure}") from None
+        raise Inconclusive(f"{REFUSED if isinstance(failure, Unmet) else PRECONDITION}{failure}") from None
 
 
 async def given(*steps: Coroutine[None, None, V]) -> V:
@@ -108,7 +112,7 @@ class CaseTest:
         """Raise Failed, with what was found instead, unless the requirement holds."""
         self.judged += 1
         if not holds:
-            raise Failed(found, requirement)
+            raise Unmet(found, requirement)
 
     def equal(self, found: V, wanted: object, requirement: str, text: str) -> V:
         """Return what was found. Raise Failed unless it is as wanted; `{}` in the text is what was found."""

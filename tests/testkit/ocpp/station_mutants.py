@@ -75,6 +75,16 @@ def hears(action: str, edit: Callable[[Payload], Payload]) -> Make:
     return lambda: change
 
 
+def both(first: Make, second: Make) -> Make:
+    """Change frames in two ways, one after the other."""
+
+    def make() -> Change:
+        one, other = first(), second()
+        return lambda way, frame: [out for each in one(way, frame) for out in other(way, each)]
+
+    return make
+
+
 def _by_id(action: str, asks: str, answers: str, edit: Callable[[Payload, Payload], Payload]) -> Make:
     def make() -> Change:
         asked: dict[str, Payload] = {}

@@ -17,6 +17,7 @@ from tests.testkit.ocpp.station_mutants import (
     aged,
     answers,
     believes,
+    both,
     dropped,
     fails_its_cases_only,
     hears,
@@ -34,6 +35,7 @@ from tests.testkit.ocpp.station_mutants import (
     unchanged,
     without,
 )
+from v2g.ocpp.times import format_time
 from v2g_testkit.ocpp.case import Payload
 from v2g_testkit.ocpp.driver import Action, Step
 from v2g_testkit.ocpp.station_cases.steps import GROUP
@@ -622,6 +624,17 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant("knows no customer", tells("NotifyCustomerInformation", lambda p: p | {"data": ""}), {"N": (27, 30, 32)}),
     Mutant("forgets no customer", hears("CustomerInformation", lambda p: p | {"clear": False}), {"N": (30, 32)}),
+    Mutant(
+        "forgets no customer, and tells the time",
+        both(
+            hears("CustomerInformation", lambda p: p | {"clear": False}),
+            tells(
+                "NotifyCustomerInformation",
+                lambda p: p | {"data": f"{p['data']} at {format_time(p['requestId'] * 1000)}" if p["data"] else ""},
+            ),
+        ),
+        {"N": (30, 32)},
+    ),
     Mutant("says nothing of customers", tells("NotifyCustomerInformation", dropped), {"N": (27, 30, 62, 63)}),
     Mutant(
         "knows every transaction of a message",

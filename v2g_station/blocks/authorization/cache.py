@@ -94,8 +94,11 @@ class Cache:
         """Whether the cache is used (C10.FR.11)."""
         return self._k.model.flag("AuthCacheCtrlr.Enabled")
 
-    def find(self, id_token: IdToken) -> CachedToken | None:
-        """Return what is known of an identifier; expired entries are removed (C10.FR.08, .10, .13)."""
+    def find(self, id_token: IdToken, *, uses: bool = True) -> CachedToken | None:
+        """Return what is known of an identifier; expired entries are removed (C10.FR.08, .10, .13).
+
+        `uses`: for an authorization, from which its lifetime counts again.
+        """
         if not self.enabled:
             return None
         name = name_of(id_token)
@@ -109,7 +112,8 @@ class Cache:
         if expires is not None and self._k.utc_ms >= expires:
             self._forget(name)
             return None
-        self._entries[name] = msgspec.structs.replace(found, used_ms=self._k.utc_ms, uses=found.uses + 1)
+        if uses:
+            self._entries[name] = msgspec.structs.replace(found, used_ms=self._k.utc_ms, uses=found.uses + 1)
         return self._entries[name]
 
     def learn(

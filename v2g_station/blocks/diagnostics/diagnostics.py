@@ -235,7 +235,7 @@ class Diagnostics(FunctionalBlock):
     def _stored_data(self, id_token: IdToken) -> list[str]:
         """Return the data stored about an identifier, as readable text."""
         found = []
-        if (known := self._cache.find(id_token)) is not None:
+        if (known := self._cache.find(id_token, uses=False)) is not None:
             found.append(f"authorization cache: {known.status}, last used {format_time(known.used_ms)}")
         if (entry := self._list.find(id_token)) is not None:
             found.append(f"local authorization list: {entry.status}")

@@ -91,7 +91,7 @@ async def installed(t: StationTest16) -> None:
 
 @FIRMWARE.case("TC_044_2_CS", "Firmware that cannot be downloaded", requirements="UpdateFirmware")
 async def no_firmware(t: StationTest16) -> None:
-    """The station tries as often as it is told, and reports DownloadFailed."""
+    """The station reports DownloadFailed."""
     where = f"http://{t.server_name}:9/nothing.bin"
     await t.ask("UpdateFirmware", location=where, retrieveDate=t.now(), retries=1, retryInterval=1)
     await t.expect(_PLAIN, status="DownloadFailed")

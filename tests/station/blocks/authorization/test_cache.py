@@ -89,6 +89,15 @@ def test_all_that_is_of_use_is_known_and_survives_a_restart() -> None:
     assert known(ACCEPTED, 7) == CachedToken(status="Accepted", stored_ms=7, used_ms=7)
 
 
+def test_a_report_about_a_customer_makes_no_entry_last_longer() -> None:
+    shelf = Shelf(LifeTime="60")
+    shelf.cache.learn(TAG, ACCEPTED)
+    shelf.wait(50_000)
+    assert shelf.cache.find(TAG, uses=False) is not None
+    shelf.wait(20_000)
+    assert shelf.cache.find(TAG) is None
+
+
 def test_an_entry_without_times_is_an_unused_one_of_long_ago() -> None:
     shelf = Shelf({TAG_KEY: b'{"status":"Accepted"}'})
     shelf.wait(5)
