@@ -151,7 +151,7 @@ class RedisBus(Bus):
                 await self._beat()
         except _DOWN as error:
             await self.kill()
-            raise TransportError(f"Redis: {error or 'no answer'}") from None
+            raise TransportError(f"Redis: {str(error) or 'no answer'}") from None
         self._spawn(self._again(self._beats))
 
     async def close(self) -> None:

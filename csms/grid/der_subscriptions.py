@@ -130,7 +130,7 @@ class DerSubscriber:
             async with asyncio.timeout(_TIME_OUT_S):
                 await self._subscribe()
         except (TransportError, CodecError, TimeoutError) as error:
-            problem = f"subscriptions: {error or 'its answers take too long'}"
+            problem = f"subscriptions: {str(error) or 'its answers take too long'}"
         if problem and problem != self._problem:
             self._services.announce("ocpp", "ieee2030_5_problem", reason=problem[:200])
         self._problem = problem

@@ -87,7 +87,7 @@ class Sockets:
         except ssl.SSLError as error:
             raise tls_error(url.netloc, error) from None
         except (OSError, TimeoutError) as error:
-            raise TransportError(f"{url.netloc}: {error or type(error).__name__}") from None
+            raise TransportError(f"{url.netloc}: {str(error) or type(error).__name__}") from None
         shown: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         writer.close()
         return shown

@@ -147,7 +147,7 @@ class SocketDriver:
                 answer = await self._told(step.line)
         except (OSError, TimeoutError, ValueError) as error:
             host, port = self._at
-            raise Inconclusive(f"no driver at {host}:{port}: {error or 'no answer'}") from None
+            raise Inconclusive(f"no driver at {host}:{port}: {str(error) or 'no answer'}") from None
         if answer.partition(" ")[0] == "no":
             raise NotApplicable(f"not possible at this station: {step.sentence}: {printable(answer[3:])}")
         if answer != "ok":

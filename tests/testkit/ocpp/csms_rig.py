@@ -322,6 +322,7 @@ BY_PROFILE: dict[Profile, str] = {
 SECURED = frozenset(f"TC_{each}_CSMS" for names in BY_PROFILE.values() for each in names.split())
 SECURED_16: dict[str, tuple[Profile, ...]] = {
     "TC_073_CSMS": (1, 2), "TC_085_CSMS": (1, 2), "TC_086_CSMS": (2, 3), "TC_087_CSMS": (3,), "TC_088_CSMS": (1, 2, 3),
+    "V2G-01-CSMS16": (2, 3), "V2G-02-CSMS16": (3,),
 }  # fmt: skip
 """The same of OCPP 1.6."""
 PASSWORD = "a-Password_of=32*characters+4321"

@@ -267,6 +267,24 @@ AT_THE_DOOR: tuple[tuple[Callable[[Door, Attempt, CsmsDeclaration], Attempt], Pr
 )
 
 
+@pytest.mark.parametrize(
+    ("fault", "profile", "id_"),
+    [(Door.old_tls, 2, "V2G-01-CSMS16"), (Door.no_certificate, 3, "V2G-02-CSMS16"),
+     (Door.expired_certificate, 3, "V2G-02-CSMS16")],
+)  # fmt: skip
+async def test_a_faulty_door_for_stations_of_1_6_fails(
+    backend: Start,
+    secured: Secured,
+    fault: Callable[[Door, Attempt, CsmsDeclaration], Attempt],
+    profile: Profile,
+    id_: str,
+) -> None:
+    case = next(each for each in CSMS_CASES_16 if each.id == id_)
+    async with secured_csms_under_test(backend, secured, profile, "1.6", edit=partial(fault, Door())) as tester:
+        assert isinstance(tester, CsmsTester16)
+        assert (await tester.run(case)).verdict is Verdict.FAIL
+
+
 def long_but_every(pairs: tuple[Any, ...], step: int) -> list[Any]:
     return [pytest.param(*each, marks=() if n % step == 0 else pytest.mark.long) for n, each in enumerate(pairs)]
 

@@ -114,6 +114,15 @@ def test_a_program_answers_over_tcp(answer: bytes, raised: type[Exception] | Non
     assert "\x1b" not in str(error.value)
 
 
+def test_a_program_that_does_not_answer_in_time_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(*_: object, **__: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(asyncio, "open_connection", never)
+    with pytest.raises(Inconclusive, match=r"no driver at host:9100: no answer$"):
+        asyncio.run(SocketDriver("host", 9100).do(Step("plug")))
+
+
 @pytest.mark.parametrize("text", ["tcp://", "tcp://host:0", "tcp://host:99999", "cmd {unknown}", "cmd 'open", "cmd {"])
 def test_what_is_no_driver_is_said(text: str) -> None:
     with pytest.raises(ConfigError):

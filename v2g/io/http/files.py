@@ -127,7 +127,7 @@ def _answered(
         if isinstance(error, OSError) and error.filename is not None:
             raise  # the disk's
         cancel.check()
-        raise TransferError(f"{where.hostname}: {error or type(error).__name__}", "unreachable") from None
+        raise TransferError(f"{where.hostname}: {str(error) or type(error).__name__}", "unreachable") from None
 
 
 def _send(
@@ -165,7 +165,7 @@ def _send(
         if isinstance(error, OSError) and error.filename is not None:
             raise
         cancel.check()
-        raise TransferError(f"{where.hostname}: {error or type(error).__name__}", "unreachable") from None
+        raise TransferError(f"{where.hostname}: {str(error) or type(error).__name__}", "unreachable") from None
 
 
 def _judge(status: int) -> None:

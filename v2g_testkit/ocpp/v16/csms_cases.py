@@ -579,6 +579,10 @@ async def passwords(t: CsmsTest16) -> None:
 
 SECURITY.case("TC_086_CSMS", "TLS with the certificate of the back end", requirements=("Profile 2",))(block_a.tls)
 SECURITY.case("TC_087_CSMS", "TLS with certificates of both", requirements=("Profile 3",))(block_a.own_certificate)
+SECURITY.case("V2G-01-CSMS16", "TLS version too low", requirements=("Profile 2",))(block_a.old_version)
+SECURITY.case("V2G-02-CSMS16", "Invalid certificate of the station", requirements=("Profile 3",))(
+    block_a.invalid_certificate
+)
 SECURITY.having(booted=True).case("TC_088_CSMS", "WebSocket subprotocols", requirements=("OCPP-J 3.3",))(
     block_b.subprotocols
 )
