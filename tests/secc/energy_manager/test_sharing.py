@@ -476,3 +476,46 @@ def test_of_limits_that_change_together_the_lower_ones_hold_first() -> None:
     assert amperes(shares.settle(feeder(20_000), both, 1.0, raises=False)) == {1: 10, 2: 0}
     assert amperes(shares.settle(feeder(8_000), both, 1.0, raises=False)) == {1: 8, 2: 0}
     assert amperes(shares.settle(feeder(20_000), {1: evse(0), 2: evse(0)}, 1.0)) == {1: 10, 2: 10}
+    for now in (2.0, 2.0 + HELD_S, 3.0 + HELD_S):
+        assert amperes(shares.settle(feeder(20_000), both, now, raises=False)) == {1: 10, 2: 0}
+    assert amperes(shares.settle(feeder(20_000), both, 3.0 + HELD_S)) == {1: 20, 2: 0}, "what was left is not forgotten"
+
+
+def test_power_electronics_get_what_they_use_and_an_error_of_both_sides() -> None:
+    """Two amperes of each conductor are 1,380 W."""
+    limit = effective_limits((Limit(source=EVSE, charge_w=50_000, discharge_w=0),), 0)
+    less = FeederEvse(most=limit, lines=LINES, served=True, closed=True, power_w=10_000, direct=True)
+    shares, site = FeederShares(VOLTS), Limit(source=SITE, charge_w=40_000, discharge_w=0)
+    both = {1: less, 2: replace(less, power_w=20_000)}
+    for now, first_w in ((0.0, 20_000), (1.0, 20_000), (0.9 + UNUSED_S, 20_000), (1.0 + UNUSED_S, 12_760)):
+        assert watts(shares.settle(site, both, now)) == {1: first_w, 2: 40_000 - first_w}
+    assert UNUSED_S == 120
+
+
+def test_a_vehicle_on_one_of_three_conductors_keeps_the_power_of_all() -> None:
+    """Its duty cycle is for each of them: with less power it would draw less."""
+    shares, site = FeederShares(VOLTS), replace(feeder(), charge_w=14_000)
+    one = evse(*LINES, power_w=2_300, currents=Currents(l1=10_000))
+    for now in (0.0, 1.0, 1.0 + UNUSED_S, 2 * UNUSED_S):
+        assert watts(shares.settle(site, {1: one, 2: drawing(10.1, *LINES)}, now)) == {1: 7_000, 2: 7_000}
+
+
+def test_the_next_vehicle_at_an_outlet_has_needs_of_its_own() -> None:
+    site = Shared(feeder())
+    assert site.go_on(UNUSED_S + 2 + HELD_S, a=drawing(8, 0), b=drawing(16, 0)) == [12, 20]
+    assert site.go_on(1, b=drawing(20, 0)) == [32]
+    assert site.go_on(HELD_S + 2, a=evse(0), b=drawing(16, 0)) == [16, 16]
+
+
+def test_a_vehicle_that_uses_ever_less_gets_ever_less_but_6_amperes() -> None:
+    site = Shared(feeder())
+    assert site.go_on(UNUSED_S + 2 + HELD_S, a=drawing(8, 0), b=drawing(16, 0)) == [12, 20]
+    assert site.go_on(UNUSED_S, a=drawing(0, 0), b=drawing(20, 0)) == [12, 20]
+    assert site.go_on(UNUSED_S + HELD_S, a=drawing(0, 0), b=drawing(20, 0)) == [6, 26]
+
+
+def test_the_least_power_of_an_outlet_counts_where_it_is_more_than_6_amperes() -> None:
+    large = {number: evse(0, least_w=(3_000, 0)) for number in (1, 2)}
+    for least_w, second_w in ((5_999, 0), (6_000, 3_000)):
+        found = FeederShares(VOLTS).settle(replace(feeder(), charge_w=least_w), large, 0.0)
+        assert watts(found)[2] == second_w
