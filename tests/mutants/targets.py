@@ -1036,7 +1036,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         ),
         "_Way.settle: 3 -> 4": "a fourth limit is read by nobody",
         "_Way.settle: 3 -> 4 #2": "a fourth limit is read by nobody",
-        "_Way._fair: 0 -> 1": "no share is of 1 mA",
         "_Way._draw: load.fixed or 0 -> load.fixed": "what flows is always fixed, which its type does not say",
         "_Way._flowing: 0.0 -> 1.0": "the time of nothing is not read",
         "_Way._flowing: 0 -> 1 #2": "1 W is no power of any vehicle",
@@ -1046,6 +1045,26 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_Way._flowing: 0 -> 1 #6": _ROOM,
         "_Way._most: self._sign > 0 -> self._sign >= 0": "there are two directions",
         "_Way._least: 0 -> 1": "shares are whole milliamperes: less than one is none",
+        **dict.fromkeys(("FeederEvse: 0 -> 1 #2", "FeederEvse: 0 -> 1 #3"), "1 W is no least power of any vehicle"),
+        "_Way.settle: self._sign > 0 -> self._sign >= 0": "there are two directions",
+        "_Way._least: self._sign < 0 -> self._sign <= 0": "there are two directions",
+        "_Way.settle: served = {number: served[number] for number in self.shares if number in served} -> pass": (
+            "the next calculation, which follows at once, has the order"
+        ),
+        **dict.fromkeys(
+            (
+                "_Way._look_at_use: used.line_ma + ERROR_MA >= share.line_ma -> used.line_ma + ERROR_MA > share.line_ma",  # noqa: E501
+                "_Way._look_at_use: used.watts + error_w >= share.watts -> used.watts + error_w > share.watts",
+                "_Way._look_at_use: most.line_ma < ERROR_MA -> most.line_ma <= ERROR_MA",
+            ),
+            "an error of exactly so much",
+        ),
+        "_Way._used: max(0, self._sign * evse.power_w) -> self._sign * evse.power_w": "less than nothing is no use",
+        **dict.fromkeys(("_Way._used: 0 -> 1", "_Way._used: 0 -> 1 #2"), "1 W and 1 mA are no use"),
+        "_Way._used: 1000 -> 1001": "a thousandth of a current that is compared within 2 A",
+        "_Way._load: 0 -> 1": "no share is of 1 W",
+        "_Way._least: 0 -> 1 #2": "1 mA is less than any share",
+        **dict.fromkeys(("_power: 0 -> 1 #2", "_power: 0 -> 1 #3"), "what is fixed has neither least nor most"),
     },
     "vehicle_parts": {
         "SimulatedVehicle.step: 1000 -> 1001": "a thousandth of the time that an inverter waits",

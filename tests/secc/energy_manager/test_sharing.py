@@ -78,7 +78,7 @@ def test_unbalance_between_phases_is_bounded() -> None:
 
 def test_a_vehicle_that_comes_feeds_back_once_another_one_has_had_the_time_to_follow() -> None:
     shares, site = FeederShares(VOLTS), feeder(0, 32_000)
-    one, two = (evse(0, most=most(0, 32_000), closed=closed) for closed in (True, False))
+    one, two = (evse(0, most=most(0, 32_000), closed=closed, shown_ma=32_000) for closed in (True, False))
     shares.settle(site, {1: one}, 0.0)
     for now, found in (
         (1.0, {1: 16_000, 2: 0}),
@@ -476,6 +476,7 @@ def test_of_limits_that_change_together_the_lower_ones_hold_first() -> None:
     assert amperes(shares.settle(feeder(20_000), both, 1.0, raises=False)) == {1: 10, 2: 0}
     assert amperes(shares.settle(feeder(8_000), both, 1.0, raises=False)) == {1: 8, 2: 0}
     assert amperes(shares.settle(feeder(20_000), {1: evse(0), 2: evse(0)}, 1.0)) == {1: 10, 2: 10}
+    both = {1: drawing(10, 0), 2: evse(0, most=most(0))}
     for now in (2.0, 2.0 + HELD_S, 3.0 + HELD_S):
         assert amperes(shares.settle(feeder(20_000), both, now, raises=False)) == {1: 10, 2: 0}
     assert amperes(shares.settle(feeder(20_000), both, 3.0 + HELD_S)) == {1: 20, 2: 0}, "what was left is not forgotten"
@@ -494,10 +495,11 @@ def test_power_electronics_get_what_they_use_and_an_error_of_both_sides() -> Non
 
 def test_a_vehicle_on_one_of_three_conductors_keeps_the_power_of_all() -> None:
     """Its duty cycle is for each of them: with less power it would draw less."""
-    shares, site = FeederShares(VOLTS), replace(feeder(), charge_w=14_000)
-    one = evse(*LINES, power_w=2_300, currents=Currents(l1=10_000))
-    for now in (0.0, 1.0, 1.0 + UNUSED_S, 2 * UNUSED_S):
-        assert watts(shares.settle(site, {1: one, 2: drawing(10.1, *LINES)}, now)) == {1: 7_000, 2: 7_000}
+    site = replace(feeder(), charge_w=14_000)
+    for currents in (Currents(l1=10_000), None):  # without any measured it may be so
+        shares, one = FeederShares(VOLTS), evse(*LINES, power_w=2_300, currents=currents)
+        for now in (0.0, 1.0, 1.0 + UNUSED_S, 2 * UNUSED_S):
+            assert watts(shares.settle(site, {1: one, 2: drawing(10.1, *LINES)}, now)) == {1: 7_000, 2: 7_000}
 
 
 def test_the_next_vehicle_at_an_outlet_has_needs_of_its_own() -> None:
@@ -519,3 +521,16 @@ def test_the_least_power_of_an_outlet_counts_where_it_is_more_than_6_amperes() -
     for least_w, second_w in ((5_999, 0), (6_000, 3_000)):
         found = FeederShares(VOLTS).settle(replace(feeder(), charge_w=least_w), large, 0.0)
         assert watts(found)[2] == second_w
+
+
+def test_a_vehicle_that_uses_all_of_its_power_keeps_its_current() -> None:
+    bounded, site = most().at_most("rating", charge_w=4_000), Shared(feeder())
+    assert site.go_on(UNUSED_S + 2 + HELD_S, a=drawing(5.8, *LINES, most=bounded), b=drawing(16, 0)) == [16, 16]
+
+
+def test_no_vehicle_begins_with_less_than_6_amperes_of_what_is_left_at_first() -> None:
+    """Its 1,380 W would be 2 A of each conductor."""
+    shares, small = FeederShares(VOLTS), most().at_most("rating", charge_w=1_380)
+    shares.settle(feeder(), {1: evse(*LINES, most=most(30_000))}, 0.0)
+    both = {1: evse(*LINES, most=most(30_000)), 2: evse(*LINES, most=small, closed=False)}
+    assert amperes(shares.settle(feeder(), both, 1.0)) == {1: 16, 2: 0}
