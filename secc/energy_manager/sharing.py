@@ -216,8 +216,7 @@ class _Way:
         shares = share(nodes, [*fixed, *powers])
         for number, each in found.items():
             if (power_w := shares[str(number)]) < each.watts:  # of less power each conductor carries its part
-                line_ma = line_current_ma(power_w, self._volts, len(here[number].lines))
-                found[number] = _Amount(power_w, min(each.line_ma, line_ma))
+                found[number] = _Amount(power_w, line_current_ma(power_w, self._volts, len(here[number].lines)))
         return found
 
     def _load(self, number: int, place: int, evse: FeederEvse, node: str, lines: tuple[int, ...], most: int) -> Load:

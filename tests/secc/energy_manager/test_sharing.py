@@ -448,6 +448,9 @@ def test_power_electronics_that_wait_keep_what_a_session_begins_with() -> None:
     shares, site = FeederShares(VOLTS), Limit(source=SITE, charge_w=40_000, discharge_w=0)
     for now, first_w in ((0.0, 20_000), (1.0, 20_000), (UNUSED_S, 20_000), (UNUSED_S + 1, 4_140)):
         assert watts(shares.settle(site, {1: waits, 2: charges}, now)) == {1: first_w, 2: 40_000 - first_w}
+    conductors = FeederShares(VOLTS)
+    for now, first_w in ((0.0, 11_040), (1.0, 11_040), (1.0 + UNUSED_S, 4_140)):
+        assert watts(conductors.settle(feeder(), {1: waits, 2: charges}, now))[1] == first_w
     begins = replace(waits, closed=True, power_w=4_000)
     assert watts(shares.settle(site, {1: begins, 2: charges}, UNUSED_S + 2)) == {1: 20_000, 2: 20_000}
 
