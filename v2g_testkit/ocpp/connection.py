@@ -371,6 +371,9 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
+MALFORMED: Final = (KeyError, TypeError, ValueError, AttributeError, IndexError, OcppError)
+"""What reading a payload of a wrong form raises; the schema has found it."""
+
 LONGEST_S: Final = 900.0
 """Longest time of one case."""
 
@@ -390,7 +393,7 @@ async def verdict_of(case: str, script: Awaitable[int], frames: Sequence[Frame])
         verdict, found = end.verdict, str(end)
     except TimeoutError:
         verdict, found = Verdict.INCONCLUSIVE, f"took longer than {LONGEST_S:g} s"
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OcppError) as error:
+    except MALFORMED as error:
         # what the script reads is judged by the schema at the same time: a wrong form is the reason, or our fault
         verdict, found = Verdict.INCONCLUSIVE, f"the case cannot read what the device sent: {error!r}"
     except Exception as error:  # noqa: BLE001 - a tester that fails must not let the device pass, nor end the run

@@ -24,6 +24,7 @@ from v2g_testkit.cases.case import PRECONDITION, Result
 from v2g_testkit.ocpp.case import CaseTest, Ended, Failed, Inconclusive, NotApplicable, OcppCase, Payload, precondition
 from v2g_testkit.ocpp.certificates import Authority
 from v2g_testkit.ocpp.connection import (
+    MALFORMED,
     MOST_FRAMES,
     Answer,
     CallError,
@@ -184,11 +185,13 @@ class StationTester:
 
     async def learn(self) -> None:
         """Read what the station has."""
-        with contextlib.suppress(Ended):
-            self.report = await self._outside().report("FullInventory")
-            self.variables = variables_of(self.report)
+        evses = 1
+        with contextlib.suppress(Ended, *MALFORMED):
+            report = await self._outside().report("FullInventory")
+            self.variables, evses = variables_of(report), evses_of(report)
+            self.report = report
         if not self.declaration.evses:
-            self.declaration = replace(self.declaration, evses=evses_of(self.report))
+            self.declaration = replace(self.declaration, evses=evses)
 
     async def _ready(self) -> None:
         """Wait until the station is connected and accepted. Raises Failed."""

@@ -156,6 +156,8 @@ def readings(**changes: Callable[[str], str]) -> Change:
 
 NOW: Final = format_time(Clock().utc_ms())
 STATION_FAULTS: Final[dict[str, Change]] = {
+    "tells configuration without a key": answers("GetConfiguration", sets(configurationKey=[{"readonly": True}])),
+    "tells configuration as a text": answers("GetConfiguration", sets(configurationKey="all")),
     "ends when it is online again": asks("StopTransaction", lambda p: p | {"timestamp": later(11_000)(p["timestamp"])}),
     "reads beside the clock": readings(timestamp=later(4300)),
     "does not say that readings are triggered": readings(context=lambda c: "Other" if c == "Trigger" else c),

@@ -55,6 +55,8 @@ def of_results(name: str, **fields: Any) -> Edit:
 
 
 FAULTS: Final[dict[str, Change]] = {
+    "reports variables without a component": asks("NotifyReport", lambda p: p | {
+        "reportData": [sets(component=None)(each) for each in p["reportData"]]}),
     "boots without a reason": asks("BootNotification", sets(reason=None)),
     "has a reason of its own": asks("BootNotification", sets(reason="Hello")),
     "boots without a model": asks("BootNotification", sets(chargingStation={"vendorName": "Foreign"})),

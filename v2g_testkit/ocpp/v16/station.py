@@ -7,7 +7,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from v2g_testkit.ocpp.case import Ended, NotApplicable, Payload, precondition
-from v2g_testkit.ocpp.connection import CallError
+from v2g_testkit.ocpp.connection import MALFORMED, CallError
 from v2g_testkit.ocpp.declaration import Token
 from v2g_testkit.ocpp.station_tester import StationTest, StationTester
 
@@ -24,9 +24,9 @@ class StationTester16(StationTester):
         return StationTest16(self, stack)
 
     async def learn(self) -> None:
-        with contextlib.suppress(Ended):
+        with contextlib.suppress(Ended, *MALFORMED):
             answer = await self._outside().ask("GetConfiguration")
-            self.variables = {each["key"]: each.get("value", "") for each in answer.get("configurationKey", ())}
+            self.variables = {each["key"]: str(each.get("value", "")) for each in answer.get("configurationKey", ())}
         if not self.declaration.evses:
             number = self.variables.get("NumberOfConnectors", "1")
             self.declaration = replace(self.declaration, evses=int(number) if number.isdecimal() else 1)
