@@ -30,6 +30,7 @@ from csms.http.problems import ApiError, describe, details
 from csms.http.site_access import carry_out, may_ask, refusal
 from csms.services import Services
 from v2g import typed_json
+from v2g.config import misfit
 from v2g.energy.settlement.bundle import LISTED
 
 T = TypeVar("T")
@@ -218,7 +219,7 @@ class Visit:
             try:
                 decoded = typed_json.convert(parameters, operation.parameters, strict=False)
             except msgspec.ValidationError as error:
-                raise ApiError(400, str(error)) from None
+                raise ApiError(400, misfit(error, operation.parameters)) from None
         request = audited(body) if operation.changes and not operation.confidential else None
         path = operation.path.format_map(parameters)
         reads = not operation.changes
@@ -343,7 +344,7 @@ def _decoded(body: bytes, kind: object) -> object:
     try:
         return typed_json.decode(body, kind)
     except msgspec.DecodeError as error:
-        raise ApiError(400, str(error)[:300]) from None
+        raise ApiError(400, misfit(error, kind)[:300]) from None
 
 
 def cookie_of(name: str, value: str, max_age: int | None) -> Cookie:

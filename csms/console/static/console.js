@@ -144,10 +144,23 @@ if (zones) { // the viewer's own zone is known to the browser only
   zones.addEventListener("change", () => zones.form.requestSubmit());
 }
 
+// What was entered in a form, but for secrets, is entered again on the page that says why it was refused.
+
+const entries = (form) => [...form.querySelectorAll("input, select, textarea")].filter((each) => each.name && !["hidden", "password", "file"].includes(each.type) && !["off", "one-time-code"].includes(each.autocomplete));
+const stateOf = (each) => (/checkbox|radio/.test(each.type) ? "checked" : "value");
+
 document.addEventListener("submit", (event) => {
-  const question = event.target.dataset.confirm;
+  const form = event.target, question = form.dataset.confirm;
   if (question && !confirm(question)) event.preventDefault();
+  else if (form.getAttribute("method") === "post") sessionStorage.entered = JSON.stringify([form.getAttribute("action"), entries(form).map((each) => [each.name, each[stateOf(each)]])]);
 });
+
+if (document.querySelector(".note.c[role=status]")) {
+  const [action, entered] = JSON.parse(sessionStorage.entered ?? "[0]");
+  const form = [...document.forms].find((each) => each.getAttribute("action") === action);
+  if (form) entries(form).forEach((each, n) => { if (entered[n]?.[0] === each.name) each[stateOf(each)] = entered[n][1]; });
+}
+delete sessionStorage.entered;
 
 function log(table) {
   const body = table.tBodies[0], frames = new EventSource(table.dataset.log);

@@ -153,7 +153,7 @@ async def test_a_campaign_begins_for_the_stations_of_a_kind_and_leaves_some_out(
     await ada.send(
         "/console/campaigns", {**fields, "name": "1.4", "image": "https://files.example/1", "window": "soon"}
     )
-    assert "window" in text_of(await ada.get(unescape(link)))
+    assert " plan: 'soon' is not a window such as 22:00-06:00 " in text_of(await ada.get(unescape(link)))
     begun = await ada.send("/console/campaigns", {**fields, "name": "1.4", "image": "https://files.example/1"})
     path = begun.headers["location"]
     assert "1.4: Running" in text_of(await ada.get(path))
