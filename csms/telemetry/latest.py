@@ -58,7 +58,7 @@ class LatestStates:
         self._store, self._clock, self._exchange = store, clock, exchange
         self._states: dict[str, VehicleState] = {}
         self._changed_ms: dict[str, int] = {}
-        """When each state changed last (UTC), by our clock; after a start not later than by the vehicle's."""
+        """When each state changed last (UTC), by our clock; after a start when the last record came."""
         self._unsaved: set[str] = set()
         self._unsent: set[str] = set()
         self._watchers: list[Changes] = []
@@ -112,17 +112,22 @@ class LatestStates:
 
     async def load(self) -> None:
         """Read what is stored: saved states, and newer records. Raises StoreError."""
-        for each in await self._store.read(rows.states):
-            self._take(each)
+        came_ms = dict[str, int]()
+        for state, changed_ms in await self._store.read(rows.states):
+            self._take(state)
+            came_ms[state.ev] = changed_ms
         saved = {ev: each.position for ev, each in self._states.items()}
         self._unsaved.clear()
-        for document in await self._store.read(rows.records_beyond, saved):
+        for document, received_ms in await self._store.read(rows.records_beyond, saved):
             try:
-                self.update([decode_record(document)])
+                record = decode_record(document)
             except CodecError as error:  # of a later version, before an older one was installed again
                 _log.warning("stored record: %s", error)
-        for ev, each in self._states.items():
-            self._changed_ms[ev] = min(each.at_ms, self._changed_ms[ev])
+                continue
+            self.update([record])
+            came_ms[record.ev] = max(received_ms, came_ms.get(record.ev, 0))
+        for ev, now_ms in self._changed_ms.items():
+            self._changed_ms[ev] = min(came_ms.get(ev, now_ms), now_ms)
 
     async def save(self) -> None:
         """Store what has changed. Raises StoreError: it is still unsaved."""

@@ -172,31 +172,33 @@ def _state(connection: Connection, row: AnyRow) -> VehicleState | None:
     return None if document is None else decode_state(document)
 
 
-def states(connection: Connection) -> list[VehicleState]:
-    """Return the stored states of all vehicles."""
-    query = select(tables.telemetry_states.c.ev, tables.telemetry_states.c.document)
-    return [state for row in connection.execute(query).all() if (state := _state(connection, row)) is not None]
+def states(connection: Connection) -> list[tuple[VehicleState, int]]:
+    """Return the stored states of all vehicles, and when each changed (ms), by our clock."""
+    rows = connection.execute(select(tables.telemetry_states)).all()
+    return [(state, row.at_ms) for row in rows if (state := _state(connection, row)) is not None]
 
 
-def records_beyond(connection: Connection, known: Mapping[str, tuple[int, int]]) -> list[bytes]:
-    """Return documents of records that are newer than the (boot, seq) known of their vehicle, by its latest boot."""
+def records_beyond(connection: Connection, known: Mapping[str, tuple[int, int]]) -> list[tuple[bytes, int]]:
+    """Return documents of records that are newer than the (boot, seq) known of their vehicle, by its latest boot, and
+    when each came (ms)."""
     marks = tables.telemetry_marks.c
     latest = select(marks.ev, func.max(marks.boot).label("boot")).group_by(marks.ev).subquery()
     query = select(marks.ev, marks.boot, marks.highest).join(
         latest, (marks.ev == latest.c.ev) & (marks.boot == latest.c.boot)
     )
-    found: list[bytes] = []
+    found: list[tuple[bytes, int]] = []
     for ev, boot, highest in connection.execute(query).all():
         place = known.get(ev, (0, 0))
         if (boot, highest) <= place:
             continue
         key = tables.telemetry.c.boot, tables.telemetry.c.seq
-        columns = tables.telemetry.c.ev, *key, tables.telemetry.c.document
+        columns = tables.telemetry.c.ev, *key, tables.telemetry.c.document, tables.telemetry.c.received_ms
         newer = select(*columns).where(tables.telemetry.c.ev == ev, tuple_(*key) > tuple_(*place))
         newest = newer.order_by(*(each.desc() for each in key)).limit(ERASED_STEP)
         rows = connection.execute(newest).all()
-        documents = (seal_of(connection).find(connection, row.document, row.ev, row.boot, row.seq) for row in rows)
-        found += [each for each in documents if each is not None]
+        seal = seal_of(connection)
+        documents = ((seal.find(connection, row.document, row.ev, row.boot, row.seq), row.received_ms) for row in rows)
+        found += [(document, came_ms) for document, came_ms in documents if document is not None]
     return found
 
 

@@ -188,5 +188,8 @@ async def test_a_vehicle_whose_clock_is_wrong_is_not_silent(store: Store) -> Non
     states, now_ms = LatestStates(store, Clock()), Clock().utc_ms()
     states.update([made(1, 1000, {"battery.soc": 1.0})])  # of 1970
     await states.save()
-    seen = store.do(observe, now_ms, RULES).values["vehicle_silent"]
-    assert seen == []
+    put(store, [made(2, 2000, {"battery.soc": 2.0})], at_ms=now_ms)  # killed before it saves
+    after = LatestStates(store, Clock())
+    await after.load()
+    await after.save()
+    assert (after.silent(3600), store.do(observe, now_ms, RULES).values["vehicle_silent"]) == (0, [])
