@@ -84,6 +84,8 @@ class Bench:
         self.answers: dict[str, Answer] = {}
         self.meter_mwh: dict[int, int] = dict.fromkeys(range(len(evses) + 1), 1_000_000)
         self.power_w = 11_000
+        self.powers_w: dict[int, int] | None = None
+        """Those of each EVSE, where they differ."""
         """What the meter of every EVSE shows."""
         self.lines: dict[str, tuple[float, ...]] = {}
         self.signs = False
@@ -298,7 +300,7 @@ class Bench:
             utc_ms=self.utc_ms,
             import_mwh=self.meter_mwh[evse_id],
             export_mwh=0,
-            power_w=self.power_w,
+            power_w=self.power_w if self.powers_w is None else self.powers_w[evse_id],
             voltage_v=230.0,
             current_a=16.0,
             **self.lines,

@@ -87,13 +87,24 @@ class UpstreamLoad(Fact, frozen=True, kw_only=True):
     power_w: float | None
 
 
+FOLLOWED_S: Final = 10.0
+"""After this time a vehicle that does not do as its set-point says will not: it is full, or cannot."""
+FOLLOWS_W: Final = 300.0
+"""What a vehicle that follows its set-point may be beside it, W."""
+
+
 class LoadBalancing(LocalControl):
     """Local load balancing, shared by all EVSEs of a station whose profiles ask for it."""
 
     mode = "LocalLoadBalancing"
 
+    def __init__(self, shared: Shared, smart_charging: ChargingProfiles) -> None:
+        super().__init__(shared, smart_charging)
+        self._since_ms: dict[int, int] = {}
+        """Since when each EVSE has its set-point."""
+
     def measured(self, fact: UpstreamLoad) -> None:
-        """Q09.FR.03, .04: split the power beyond the threshold over the vehicles.
+        """Q09.FR.03, .04: split the power beyond the threshold over the vehicles that can follow.
 
         One whose power is unknown gets no more by it; none feeds back while the load is unknown.
         """
@@ -103,15 +114,23 @@ class LoadBalancing(LocalControl):
                 self.want(evse, max(0.0, self._base(evse)))
             return
         delta = self._delta(fact.power_w + sum(map(self._to_come, followers)))
-        for evse in followers:
+        able = [evse for evse in followers if not self._refuses(evse, delta)]
+        for evse in able:
             base = self._base(evse)
             most = math.inf if self._flowing(evse) is not None else max(0.0, base)
-            self.want(evse, min(most, base + delta / len(followers)))
+            self.want(evse, min(most, base + delta / len(able)))
+
+    def want(self, evse: Evse, wanted: float) -> None:
+        """Set the power, and note since when."""
+        before = self.power(evse)
+        super().want(evse, wanted)
+        if self.power(evse) != before:
+            self._since_ms[evse.number] = self._k.utc_ms
 
     def follow(self, evse: Evse) -> None:
         """Stay within changed limits (Q09.FR.05)."""
-        if self.power(evse) is not None:
-            self.want(evse, self._base(evse))
+        if (power := self.power(evse)) is not None:
+            self.want(evse, power)
 
     def _delta(self, load_w: float) -> float:
         """Return the necessary change of the set-point."""
@@ -125,14 +144,26 @@ class LoadBalancing(LocalControl):
 
     def _base(self, evse: Evse) -> float:
         """Return the current set-point, or the actual power before there is one."""
-        power = self.power(evse)
-        return power if power is not None else self._flowing(evse) or 0.0
+        power, flowing = self.power(evse), self._flowing(evse)
+        return power if power is not None and (flowing is None or not self._late(evse)) else flowing or 0.0
+
+    def _late(self, evse: Evse) -> bool:
+        """Return whether a vehicle has not followed its set-point in time."""
+        since_ms = self._since_ms.get(evse.number, self._k.utc_ms)
+        return abs(self._missing(evse)) > FOLLOWS_W and self._k.utc_ms >= since_ms + FOLLOWED_S * 1000
+
+    def _refuses(self, evse: Evse, delta: float) -> bool:
+        """Return whether a vehicle does not follow a change in this direction; one below 6 A on its phases cannot."""
+        layout, power = self._k.layout.evses[evse.number - 1], self.power(evse) or 0.0
+        if 0 < power < 6 * layout.line_v * layout.phases:
+            return False
+        return self._late(evse) and self._missing(evse) * delta >= 0
 
     def _to_come(self, evse: Evse) -> float:
-        """Return how much of the last set-point the vehicle has yet to follow, W: requesting it twice would overshoot.
+        """Return how much of its set-point the vehicle has yet to follow, W: requesting it twice would overshoot."""
+        return 0.0 if self._late(evse) else self._missing(evse)
 
-        It also counts for a vehicle that cannot follow, whose set-point would otherwise run away.
-        """
+    def _missing(self, evse: Evse) -> float:
         flowing, power = self._flowing(evse), self.power(evse)
         return 0.0 if flowing is None or power is None else power - flowing
 

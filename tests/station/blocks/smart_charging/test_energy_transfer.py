@@ -16,6 +16,7 @@ from v2g_station.blocks.smart_charging.high_level import NeedsReported, VehicleK
 from v2g_station.blocks.smart_charging.local_control import GridFrequency, SetPower, UpstreamLoad
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.smart_charging.smart_charging import Sleep, SleepRefused
+from v2g_station.kernel.layout import EvseLayout
 
 BOTH = msgspec.structs.replace(
     NEEDS, service="DC_BPT", control_mode="dynamic", max_discharge_w=10_000, available=("DC_BPT", "DC")
@@ -119,6 +120,8 @@ def test_scheduled_limits_of_an_external_system() -> None:
 # -- Q09
 
 
+MODE = "LocalLoadBalancing"
+AC = EvseLayout(phases=3, max_power_w=22_000, max_discharge_w=11_000)
 THRESHOLDS = {
     f"V2XChargingCtrlr.LocalLoadBalancing[{name}]": value
     for name, value in (
@@ -196,6 +199,31 @@ def test_the_load_of_a_building_stays_between_its_thresholds() -> None:
     found.back()
     found.ask("ClearChargingProfile", chargingProfileId=1)
     assert powers(found)[-1] is None
+
+
+def test_what_a_vehicle_cannot_follow_is_asked_of_the_other_ones() -> None:
+    """One is full, and the other one got less than it can draw; later one feeds nothing back."""
+    found = charging(
+        variables=THRESHOLDS | {"V2XChargingCtrlr.LocalLoadBalancing[LowerThreshold]": "9000"}, evses=(AC, AC)
+    )
+    found.plug(2)
+    found.present("TAG-2", 2)
+    assert put(found, 0, purpose="TxDefaultProfile", periods=[{"startPeriod": 0, "operationMode": MODE}]) == "Accepted"
+    found.powers_w = {1: 6000, 2: 0}
+
+    def draws(watts: float, seconds: int) -> dict[int, float | None]:
+        for _ in range(seconds // 5):
+            found.fact(UpstreamLoad(power_w=watts + sum((found.powers_w or {}).values())))
+            found.wait(5)
+        return {each.evse_id: each.power_w for each in found.commands if isinstance(each, SetPower)}
+
+    assert draws(-2000, 10) == {1: 8000, 2: 2000}, "8 kW are left"
+    assert draws(-2000, 10) == {1: 8000, 2: 4000}, "1 needs no more, and 2 draws 4140 W or nothing"
+    assert draws(-2000, 15)[2] == 4000
+    assert draws(9000, 5) == {1: 4000, 2: -2000}
+    found.powers_w = {1: 4000, 2: 0}
+    assert draws(9000, 5) == {1: 4000, 2: -2000}, "it may still come"
+    assert draws(9000, 10) == {1: 2000, 2: -2000}
 
 
 def test_a_load_balancing_that_ends_leaves_it_to_the_frequency_here() -> None:
