@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Final
+from typing import Any, Final
 
 import jsonschema_rs
 
@@ -42,6 +42,22 @@ def official_schema(message: str, version: Version) -> dict[str, object] | None:
 def official_validator(message: str, version: Version) -> jsonschema_rs.Draft6Validator | None:
     """Return a validator that also checks formats; None: unknown in the version."""
     return _validator(message, version) if message in known_messages(version) else None
+
+
+@cache
+def _bounded_validator(message: str, version: Version) -> jsonschema_rs.Draft6Validator:
+    return jsonschema_rs.Draft6Validator(_bounded(_schema(message, version)), validate_formats=True)
+
+
+def _bounded(schema: object) -> Any:
+    """Return a schema whose integers have 32 bits (part 2, Primitive Datatypes), which the official ones leave out;
+    without sign, too, since ISO 15118 has such ids."""
+    if isinstance(schema, list):
+        return [_bounded(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    bounds = {"minimum": -(2**31), "maximum": 2**32 - 1} if schema.get("type") == "integer" else {}
+    return bounds | {name: _bounded(each) for name, each in schema.items()}
 
 
 def _schema(message: str, version: Version) -> dict[str, object]:
@@ -98,10 +114,9 @@ class FrameJudge:
             return "has half of a surrogate pair, which UTF-8 cannot say"
 
     def _fault(self, message: str, payload: dict[str, object]) -> str | None:
-        validator = official_validator(message, self._version)
-        if validator is None:
+        if message not in known_messages(self._version):
             return f"OCPP {self._version} has no {message}"
-        fault = first_fault(validator, payload)
+        fault = first_fault(_bounded_validator(message, self._version), payload)
         if fault is None and self._version != "1.6":
             fault = next(_too_fine(payload), None)
         return None if fault is None else f"{message}: {fault}"

@@ -41,6 +41,18 @@ def test_what_the_schema_rejects_is_named_with_its_place(frame: str, fault: str)
     assert found.startswith(fault)
 
 
+@pytest.mark.parametrize(
+    ("number", "fits"), [(2**32 - 1, True), (2**32, False), (-(2**31) - 1, False), (10**400, False)]
+)
+@pytest.mark.parametrize("version", ["1.6", "2.1"])
+def test_an_integer_has_32_bits(version: Version, number: int, fits: bool) -> None:
+    """Devices store it so: a transactionId of 1.6 that is a time in ms does not arrive."""
+    judge = FrameJudge(version)
+    judge.judge('[2,"1","BootNotification",{}]', from_station=True)
+    answer = f'[3,"1",{{"currentTime":"2026-01-01T00:00:00Z","interval":{number},"status":"Accepted"}}]'
+    assert (judge.judge(answer, from_station=False) is None) == fits
+
+
 def test_a_response_is_judged_by_the_request_that_it_answers() -> None:
     judge = FrameJudge("2.1")
     judge.judge(BOOT, from_station=True)
