@@ -273,8 +273,8 @@ class Signing:
 
 
 def _id_of(csr: str) -> int:
-    """Return the requestId of a request (A02.FR.24)."""
-    return int.from_bytes(sha256(csr.encode()).digest()[:6])
+    """Return the requestId of a request (A02.FR.24), of the 31 bits that an integer of OCPP has without its sign."""
+    return int.from_bytes(sha256(csr.encode()).digest()[:4]) >> 1
 
 
 def _key(key: object) -> bytes:

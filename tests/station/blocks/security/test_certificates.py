@@ -197,6 +197,7 @@ def test_a_request_outlives_a_restart() -> None:
     found.power_loss()
     assert found.expect("SignCertificate") == request
     chain = key.signed()
+    assert 0 <= request["requestId"] < 2**31, "an integer of OCPP"
     for number, status in ((request["requestId"] + 1, "Rejected"), (request["requestId"], "Accepted")):
         delivered = {"certificateChain": chain, "certificateType": "ChargingStationCertificate", "requestId": number}
         assert found.ask("CertificateSigned", delivered)["status"] == status, "A02.FR.26"
