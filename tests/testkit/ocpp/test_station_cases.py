@@ -252,6 +252,25 @@ def _without(component: str) -> Callable[[Payload], Payload]:
     return edit
 
 
+def _begun_late(*, said: bool) -> Make:
+    """Send the first readings of a transaction when charging starts (E01.FR.17), or not at all."""
+
+    def make() -> Change:
+        kept: list[Payload] = []
+
+        def edit(event: Payload) -> Payload:
+            charging = event["transactionInfo"].get("chargingState") == "Charging"
+            if not charging:
+                kept.extend(event.pop("meterValue", ()))
+            elif kept and said:
+                event["meterValue"] = [*kept, *event.get("meterValue", ())]
+            return event
+
+        return tells("TransactionEvent", edit)()
+
+    return make
+
+
 _MONITORS_TARGETS = (tells("NotifyReport", _aimed), hears("SetVariableMonitoring", _of_changes))
 
 
@@ -268,6 +287,8 @@ _MONITORS_TARGETS = (tells("NotifyReport", _aimed), hears("SetVariableMonitoring
         ("TC_R_101_CS", (tells("NotifyReport", _summed),), Verdict.PASS),
         ("TC_B_14_CS", (tells("NotifyReport", _without("Connector")),), Verdict.PASS),
         ("TC_B_14_CS", (tells("NotifyReport", _without("EVSE")),), Verdict.FAIL),
+        ("TC_J_08_CS", (_begun_late(said=True),), Verdict.PASS),
+        ("TC_J_08_CS", (_begun_late(said=False),), Verdict.FAIL),
     ],
     ids=[
         "targets",
@@ -280,6 +301,8 @@ _MONITORS_TARGETS = (tells("NotifyReport", _aimed), hears("SetVariableMonitoring
         "also of the whole station",
         "connectors as their EVSEs",
         "no EVSEs",
+        "first readings when charging starts",
+        "no first readings",
     ],
 )
 def test_a_station_that_differs_from_ours_is_judged_by_what_is_required(

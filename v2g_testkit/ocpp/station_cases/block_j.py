@@ -175,18 +175,20 @@ async def sampled_started(t: StationTest) -> None:
     requirements="J02.FR.02 J02.FR.04 E01.FR.17 E03.FR.11",
 )
 async def sampled_known(t: StationTest) -> None:
-    """The first event that names an EVSE has readings with the context Transaction.Begin."""
+    """An event until charging starts has readings with the context Transaction.Begin."""
     with precondition():
         await points(t, "TxStartPoint", "Authorized", without=("ParkingBayOccupancy", "EVConnected"))
         await prefer(t, "SampledDataCtrlr", "Enabled", "true")
         await t.demand("SampledDataCtrlr", "TxStartedMeasurands", ENERGY)
     await t.present()
     await t.plug()
-    found = await t.find(lambda each: each.action == "TransactionEvent" and "evse" in each.payload)
-    t.check(found is not None, "E01.FR.16", "no event names an EVSE")
-    values = (found or {}).get("meterValue", [])
-    t.check(bool(values), "E01.FR.17", "the first event of the EVSE has no readings")
-    _measures(t, values[0], "Transaction.Begin", "E01.FR.17")
+    begun, state = list[Payload](), ""
+    while not begun and state != "Charging":
+        event = await t.expect("TransactionEvent", "E01.FR.17")
+        state = event["transactionInfo"].get("chargingState", "")
+        begun = _of("Transaction.Begin", event.get("meterValue", []))
+    t.check(bool(begun), "E01.FR.17", "no event until charging starts has readings of the begin")
+    _measures(t, begun[0], "Transaction.Begin", "E01.FR.17")
 
 
 @J.case("TC_J_09_CS", "Sampled readings during a transaction", also="J02.FR.02 E02.FR.10", quick=True)
