@@ -192,6 +192,22 @@ async def test_what_is_read_reaches_the_session() -> None:
     assert await shell.run() == "finished"
 
 
+async def test_a_peer_that_never_pauses_keeps_nothing_else_waiting() -> None:
+    class Flood(Stream):
+        """Its next octets are always there."""
+
+        async def read(self, n: int) -> bytes:
+            return frame(0xA000, b"ask")
+
+    session = Script(ask=lambda s: s.close("starved") if s.heard.count("ask") > 1000 else None)
+    shell = Shell(session, stream=Flood())
+    running = asyncio.create_task(shell.run())
+    await asyncio.sleep(0)  # it has begun
+    await asyncio.sleep(0)
+    shell.runner.abort("another task")
+    assert await running == "another task"
+
+
 async def test_a_stream_that_cannot_be_written_or_closed_is_the_end_not_a_crash() -> None:
     shell = Shell(Script(start=lambda s: s.send_discharge(b"x")))
     shell.stream.broken = True

@@ -146,6 +146,7 @@ class Runner:
                 self._broke(error)
                 return
             self._feed(partial(self._session.receive, data) if data else self._session.receive_eof)
+            await asyncio.sleep(0)  # a peer that sends faster than is read keeps nobody else waiting
 
     async def _say(self, data: bytes) -> None:
         try:
