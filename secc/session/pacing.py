@@ -13,6 +13,10 @@ from v2g.iso15118.engine.sequence import State
 MEASURING_S: Final = 0.05
 """Allowance for our own clock and event loop in measured times, s."""
 
+ANSWER_S: Final = 2.0
+"""How late a message while the contactor is closed is answered, s: from then on `sequence` runs, so the safety monitor,
+which knows requests only, waits longer."""
+
 
 class RequestPace(msgspec.Struct, frozen=True, kw_only=True):
     """The times of an edition, s; those of messages by the name of the request."""

@@ -11,6 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from secc.session.config import SeccConfig
+from secc.session.pacing import ANSWER_S
 from v2g.energy.conductors import LOWEST_VOLTAGE
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import SIDE_CHARTS
@@ -61,7 +62,8 @@ class Iso20Requests:
         timing = self._config.timing
         if payload_type in SIDE_CHARTS:
             return self._read_beside(message)
-        alive_s, closed_s = timing.secc_sequence_loop + timing.secc_loop_tolerance, timing.secc_sequence
+        alive_s = timing.secc_sequence_loop + timing.secc_loop_tolerance
+        closed_s = timing.secc_sequence + ANSWER_S
         match message:
             case dc.DC_CableCheckReq():
                 return Request(phase=Phase.VOLTAGE, closed_s=closed_s)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec.structs import replace
 
 from secc.session.config import SeccConfig
+from secc.session.pacing import ANSWER_S
 from v2g.exi.declare import Element
 from v2g.iso15118.d2.timing import Timing as Timing2
 from v2g.iso15118.din.timing import Timing as TimingDin
@@ -33,7 +34,8 @@ class V2gMessageRequests:
     """Reads the messages of one session, in their order."""
 
     def __init__(self, config: SeccConfig, timing: Timing2 | TimingDin) -> None:
-        self._timing, self._most_mv = timing, config.rating.max_voltage_v * 1000
+        self._timing, self._closed_s = timing, timing.secc_sequence + ANSWER_S
+        self._most_mv = config.rating.max_voltage_v * 1000
         self._volts = config.ac_rating.nominal_voltage_v
         self._bears = self._agreed = Output()
         self._raises = config.raised_limits
@@ -42,7 +44,7 @@ class V2gMessageRequests:
     def read(self, message: Element, payload_type: int) -> Request:
         """Return the meaning of a message of the vehicle."""
         body: Any = body_of(message)
-        closed_s = self._timing.secc_sequence
+        closed_s = self._closed_s
         match type(body).__name__:
             case "CableCheckReq":  # in a renegotiation the contactor may be closed, and no power flows
                 return Request(phase=Phase.VOLTAGE, closed_s=closed_s)
@@ -76,7 +78,7 @@ class V2gMessageRequests:
             lines = 3 if "three" in request.requested_energy_transfer_mode.value else 1
             self._bears = Output(min(UNBOUNDED, line_ma * self._volts * lines // 1000), charge_ma=line_ma)
         if self._renegotiates:
-            return Request(closed_s=self._timing.secc_sequence, bears=self._resting)
+            return Request(closed_s=self._closed_s, bears=self._resting)
         return Request(phase=Phase.IDLE, bears=self._bears)
 
     @property
@@ -89,7 +91,7 @@ class V2gMessageRequests:
         progress = getattr(request, "charge_progress", None)
         starts = request.ready_to_charge_state if progress is None else progress.name == "Start"
         self._renegotiates = progress is not None and progress.name == "Renegotiate"
-        closed_s = self._timing.secc_sequence
+        closed_s = self._closed_s
         if starts:
             power_s = closed_s if self._alternating else self._timing.secc_loop_silence
             return Request(phase=Phase.POWER, power_s=power_s, closed_s=closed_s, bears=self._resting)

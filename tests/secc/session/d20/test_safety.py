@@ -13,12 +13,22 @@ from v2g.iso15118.d20.messages.ac import (
     BPT_AC_CPDReqEnergyTransferMode,
 )
 from v2g.iso15118.d20.messages.common_types import MessageHeader
+from v2g.iso15118.d20.messages.dc import DC_CableCheckReq
+from v2g.iso15118.d20.timing import MESSAGES
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.safety import UNBOUNDED, ChargerMonitor, ChargerRating, Open, Output, Phase, Request, Verdict
 
 HEADER = MessageHeader(session_id=bytes(8), time_stamp=0)
 
 pytestmark = pytest.mark.requirement("R15")
+
+
+def test_a_vehicle_that_falls_silent_ends_the_session_before_the_monitor_calls_it_a_fault() -> None:
+    """The session counts from its answer, which may be late, the monitor from the request."""
+    timing = SeccConfig().timing
+    said = DC_CableCheckReq(header=HEADER)
+    request = Iso20Requests(SeccConfig()).read(said, PayloadType.DC)
+    assert request.closed_s >= timing.secc_sequence + MESSAGES["DC_CableCheckReq"].performance
 
 
 @pytest.mark.parametrize(("volts", "borne_mv"), [(512, 450_000), (450, 450_000), (420, 420_000)])
