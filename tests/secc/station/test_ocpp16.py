@@ -132,6 +132,7 @@ async def test_a_limit_is_obeyed_and_the_operator_starts_and_stops(csms: Backend
         assert found.limits[0].charge_w == 30_000
         station.started("a", "DEV2GC00000001", sample=sample(1))
         await csms.wait("StartTransaction")
+        assert await station.drain(10), "it has its number"
         assert (await csms.ask("RemoteStopTransaction", transaction_id=71)).status == "Accepted"
         assert (await csms.ask("RemoteStartTransaction", id_tag="CARD-1")).status in ("Accepted", "Rejected")
         keys = await csms.ask("GetConfiguration")
