@@ -6,7 +6,7 @@ phases and the current of each: one in A does the latter, and the power is that 
 spread over its number of phases (K01.FR.49, .50). With values for L2 and L3 it is that of L1 (R192, V2X.06).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -121,9 +121,9 @@ def _smallest(limits: Sequence[ProfileLimits], generated: Iterable[ProfileLimits
         charge_a=None if charge_a is None else charge_a + added_a,
         discharge_a=discharge_a,
         charge_lines_a=tuple(
-            each + added_a for each in _least_lines((each.charge_lines_a, each.charge_a) for each in limits)
+            each + added_a for each in _lines((each.charge_lines_a, each.charge_a) for each in limits)
         ),
-        discharge_lines_a=_least_lines((each.discharge_lines_a, each.discharge_a) for each in limits),
+        discharge_lines_a=_lines((each.discharge_lines_a, each.discharge_a) for each in limits),
         number_phases=number_phases,
         phase_to_use=next((each.phase_to_use for each in limits if each.phase_to_use), None),
     )
@@ -149,13 +149,15 @@ def part(limits: ProfileLimits) -> ProfileLimits:
     )
 
 
-def _least_lines(limits: Iterable[tuple[tuple[float, ...], float | None]]) -> tuple[float, ...]:
-    """Return the lowest current of each line conductor, A, where one of these limits sets them apart, else nothing."""
+def _lines(
+    limits: Iterable[tuple[tuple[float, ...], float | None]], join: Callable[[tuple[float, ...]], float] = min
+) -> tuple[float, ...]:
+    """Return the joined current of each line conductor, A, where one of these limits sets them apart, else nothing."""
     limits = list(limits)
     if not any(lines for lines, _ in limits):
         return ()
     found = [lines or (every,) * len(LINES) for lines, every in limits if every is not None]
-    return tuple(min(each) for each in zip(*found, strict=True))
+    return tuple(join(each) for each in zip(*found, strict=True))
 
 
 def foreseen(installed: Iterable[InstalledProfile], utc_ms: int, around: ProfileSituation) -> ProfileLimits:
@@ -178,20 +180,20 @@ def composite(
     utc_ms: int,
     duration_s: int,
     around: ProfileSituation,
+    evses: Sequence[tuple[ProfileSituation, float]],
     *,
-    max_w: int,
     version: Version = "2.0.1",
     unit: ChargingRateUnit = "W",
 ) -> CompositeSchedule:
-    """Return the limits over the next `duration_s` (K08); `max_w` where no profile limits. OCPP 2.1 also has set-points
-    and discharge limits, if profiles have them."""
+    """Return the limits over the next `duration_s` (K08) of an EVSE or a station, with its EVSEs, each with the W that
+    it has without a profile. OCPP 2.1 also has set-points and discharge limits, if profiles have them."""
     installed = list(installed)
     periods: list[ChargingSchedulePeriod] = []
     at, end = utc_ms, utc_ms + duration_s * 1000
     per_unit = 1.0 if unit == "W" else around.volts * (around.lines or around.phases)
     while len(periods) < MAX_PERIODS:
-        now = limits_at(installed, at, around)
-        period = _composed(now, (at - utc_ms) // 1000, max_w, per_unit, version, around)
+        now = _of_all(installed, at, around, evses)
+        period = _composed(now, (at - utc_ms) // 1000, per_unit, version, around)
         if periods and periods[-1].start_period == period.start_period:
             periods.pop()  # two changes within one second, the resolution of the schedule: the last one applies
         if not periods or msgspec.structs.replace(periods[-1], start_period=period.start_period) != period:
@@ -208,15 +210,50 @@ def composite(
     )
 
 
+def _of_all(
+    installed: list[InstalledProfile],
+    utc_ms: int,
+    around: ProfileSituation,
+    evses: Sequence[tuple[ProfileSituation, float]],
+) -> ProfileLimits:
+    """Return what the EVSEs of a station may have together, within what the whole station may have (K08.FR.03)."""
+    found = []
+    for place, max_w in evses:
+        now = _undivided(installed, utc_ms, place)
+        most_w = max_w if place.lines or now.charge_w is None else min(max_w, now.charge_w)
+        most_a = most_w / (place.volts * (place.lines or place.phases))  # direct current is drawn from all phases
+        bounded = _smallest([now, ProfileLimits(charge_w=max_w, charge_a=most_a)], ())
+        kept = {name: getattr(now, name) for name in ("number_phases", "phase_to_use", "operation_mode", "until_ms")}
+        found.append(msgspec.structs.replace(bounded, setpoint_w=part(now).setpoint_w, **kept))
+    names = ("charge_w", "discharge_w", "setpoint_w", "charge_a", "discharge_a")
+    each = {name: [getattr(limits, name) for limits in found] for name in names}
+    summed: dict[str, object] = {name: sum(values) for name, values in each.items() if None not in values}
+    for name in ("charge", "discharge"):
+        if f"{name}_a" in summed:
+            lines = [(getattr(limits, f"{name}_lines_a"), getattr(limits, f"{name}_a")) for limits in found]
+            summed[f"{name}_lines_a"] = _lines(lines, sum)
+    for name in ("number_phases", "phase_to_use", "operation_mode"):
+        first, *others = {getattr(limits, name) for limits in found}
+        summed[name] = None if others else first
+    whole = _undivided(installed, utc_ms, around).whole
+    together = msgspec.structs.replace(ProfileLimits(), **summed)
+    bound = _smallest([together, whole or together], ())
+    return msgspec.structs.replace(
+        bound,
+        setpoint_w=_within(together.setpoint_w, bound.charge_w, bound.discharge_w),
+        operation_mode=together.operation_mode,
+        until_ms=min((limits.until_ms for limits in found if limits.until_ms is not None), default=None),
+    )
+
+
 def _composed(
-    now: ProfileLimits, start_s: int, max_w: int, per_unit: float, version: Version, around: ProfileSituation
+    now: ProfileLimits, start_s: int, per_unit: float, version: Version, around: ProfileSituation
 ) -> ChargingSchedulePeriod:
     """Return a period of a composite schedule, with limits of each conductor where profiles have them (K08.FR.09)."""
     if per_unit == 1.0:
         limit, discharge = now.charge_w, now.discharge_w
     else:
         limit, discharge = now.charge_a, now.discharge_a
-    limit = max_w / per_unit if limit is None else min(max_w / per_unit, limit)
     period = ChargingSchedulePeriod(
         start_period=start_s, limit=limit, number_phases=now.number_phases, phase_to_use=now.phase_to_use
     )
@@ -224,10 +261,10 @@ def _composed(
         return period
     lines: dict[str, float] = {}
     if around.lines:
-        per_a, most_a = around.volts if per_unit == 1.0 else 1.0, max_w / around.volts / around.lines
+        per_a = around.volts if per_unit == 1.0 else 1.0
         for name, values, sign in (("limit", now.charge_lines_a, 1), ("discharge_limit", now.discharge_lines_a, -1)):
             for suffix, value in zip(("", "_l2", "_l3")[: around.lines], values, strict=False):
-                lines[name + suffix] = sign * min(value, most_a) * per_a
+                lines[name + suffix] = sign * value * per_a
     return msgspec.structs.replace(
         period,
         **{"discharge_limit": -discharge if discharge else None} | lines,
@@ -379,7 +416,7 @@ def _limits(found: Found, around: ProfileSituation) -> ProfileLimits:
     if beyond is not None and soc is not None and soc >= beyond.soc:  # K01.FR.100; a set-point stays within limits
         late = _apart((beyond.limit, None, None), found, around)
         both = ((limits.lines_a, limits.line_a), (late.lines_a, late.line_a))
-        limits = _Bound(_smaller(limits.watts, late.watts), _smaller(limits.line_a, late.line_a), _least_lines(both))
+        limits = _Bound(_smaller(limits.watts, late.watts), _smaller(limits.line_a, late.line_a), _lines(both))
     discharges = (period.discharge_limit, period.discharge_limit_l2, period.discharge_limit_l3)
     out = _apart([None if each is None else abs(each) for each in discharges], found, around)
     setpoint = _apart((period.setpoint, period.setpoint_l2, period.setpoint_l3), found, around).watts

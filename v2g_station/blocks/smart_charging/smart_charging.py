@@ -22,7 +22,6 @@ from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.transaction_records import TransactionRecord
 from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.kernel import Answer, Handler, Kernel, StationCommand, status_info
-from v2g_station.kernel.layout import EvseLayout
 
 _BALANCING: Final = tuple(
     f"V2XChargingCtrlr.LocalLoadBalancing[{name}]"
@@ -240,26 +239,28 @@ class ChargingProfiles(FunctionalBlock):
         """K08."""
         if request.evse_id not in self._evses and request.evse_id != 0:
             return ocpp.GetCompositeScheduleResponse(status="Rejected", status_info=status_info("UnknownEvse"))
-        direct = not any(each.phases for each in self._layouts(request.evse_id))
+        evse_ids = (request.evse_id,) if request.evse_id else tuple(self._evses)
+        layouts = [self._k.layout.evses[number - 1] for number in evse_ids]
+        direct = not any(each.phases for each in layouts)
         unit = request.charging_rate_unit or "W"
         if unit not in self.where.units or (unit == "A" and direct):  # K08.FR.07
             info = status_info("UnsupportedRateUnit", f"{unit} is not supported here")
             return ocpp.GetCompositeScheduleResponse(status="Rejected", status_info=info)
         now = self._k.utc_ms // 1000 * 1000
+        around, *each = (  # supposing a transaction at each (K08.FR.06)
+            msgspec.structs.replace(self.where.at(number, sharers=len(evse_ids)), supposed_ms=now)
+            for number in (request.evse_id, *evse_ids)
+        )
         schedule = profiles.composite(
             self.installed,
             now,
             max(0, request.duration),
-            msgspec.structs.replace(self.where.at(request.evse_id, sharers=1), supposed_ms=now),
-            max_w=sum(each.max_power_w for each in self._layouts(request.evse_id)),
+            around,
+            [(place, layout.max_power_w) for place, layout in zip(each, layouts, strict=True)],
             version=self._k.version,
             unit=unit,
         )
         return ocpp.GetCompositeScheduleResponse(status="Accepted", schedule=schedule)
-
-    def _layouts(self, evse_id: int) -> tuple[EvseLayout, ...]:
-        layouts = self._k.layout.evses
-        return (layouts[evse_id - 1],) if evse_id else layouts
 
     # -- evaluation
 

@@ -305,7 +305,8 @@ LEVELS: Any = lambda i: (i.profile.charging_profile_purpose, i.profile.stack_lev
 @pytest.mark.long
 @given(st.lists(installed(), max_size=5, unique_by=LEVELS))
 def test_every_second_of_a_composite_schedule_is_as_the_standard_says(profiles: list[InstalledProfile]) -> None:
-    schedule = composite(profiles, NOW, HORIZON, ProfileSituation(evse_id=1, transaction=TRANSACTION), max_w=MAX_W)
+    around = ProfileSituation(evse_id=1, transaction=TRANSACTION)
+    schedule = composite(profiles, NOW, HORIZON, around, [(around, MAX_W)])
     periods = schedule.charging_schedule_period
     for second in range(0, HORIZON, 10):
         said = [period.limit for period in periods if period.start_period <= second][-1]
@@ -341,8 +342,8 @@ def test_a_composite_schedule_of_21_says_it_in_the_unit_that_is_asked_for(
     profiles: list[InstalledProfile], around: ProfileSituation, unit: Any
 ) -> None:
     """Amperes are of each line of an EVSE whose vehicle may use fewer of them."""
-    around = msgspec.structs.replace(around, lines=3)
-    schedule = composite(profiles, NOW, HORIZON, around, max_w=MAX_W, version="2.1", unit=unit)
+    around = msgspec.structs.replace(around, lines=3, sharers=1)
+    schedule = composite(profiles, NOW, HORIZON, around, [(around, MAX_W)], version="2.1", unit=unit)
     whole = MAX_W if unit == "W" else MAX_W / VOLTS / 3
     for second in range(0, HORIZON, 30):
         said = [each for each in schedule.charging_schedule_period if each.start_period <= second][-1]

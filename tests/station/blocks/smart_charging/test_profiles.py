@@ -75,6 +75,11 @@ def at(
     return limits_at(items, utc_ms, ProfileSituation(evse_id=1, transaction=transaction, **around))
 
 
+def alone(around: ProfileSituation, max_w: float) -> tuple[ProfileSituation, list[tuple[ProfileSituation, float]]]:
+    """Where a composite schedule is of one EVSE."""
+    return around, [(around, max_w)]
+
+
 def reason(
     found: ChargingProfile, evse_id: int = 1, version: Version = "2.0.1", others: tuple[InstalledProfile, ...] = ()
 ) -> str:
@@ -285,7 +290,7 @@ def test_a_composite_schedule_joins_what_is_equal() -> None:
         installed(profile(period(0, 9), period(600, 9), period(1200, 5), duration=3600)),
         installed(profile(period(0, 7), id=2, purpose="ChargingStationMaxProfile", duration=1800), evse_id=0),
     ]
-    found = composite(items, NOON, 7200, ProfileSituation(evse_id=1, transaction=TRANSACTION), max_w=100)
+    found = composite(items, NOON, 7200, *alone(ProfileSituation(evse_id=1, transaction=TRANSACTION), 100))
     assert [(p.start_period, p.limit) for p in found.charging_schedule_period] == [(0, 7), (1200, 5), (3600, 100)]
     assert (found.duration, found.schedule_start) == (7200, "2026-06-01T12:00:00Z")
 
@@ -297,7 +302,7 @@ def test_a_composite_schedule_ascends_where_changes_are_within_a_second() -> Non
         installed(profile(period(0, 9), period(60, 7), kind="Relative", start=None)),
         installed(profile(period(0, 8), id=2, start=NOON + 60_200, purpose="ChargingStationMaxProfile"), evse_id=0),
     ]
-    found = composite(items, NOON, 7200, ProfileSituation(evse_id=1, transaction=begun), max_w=100)
+    found = composite(items, NOON, 7200, *alone(ProfileSituation(evse_id=1, transaction=begun), 100))
     assert [(p.start_period, p.limit) for p in found.charging_schedule_period] == [(0, 9), (60, 7)]
 
 
@@ -419,7 +424,9 @@ def test_without_a_profile_to_fall_back_to_only_charging_goes_on() -> None:
 
 def test_a_composite_schedule_has_no_more_periods_than_fit() -> None:
     many = profile(*(period(second, 1000 + second % 2) for second in range(1024)), duration=1024)
-    found = composite([installed(many)], NOON, 7200, ProfileSituation(evse_id=1, transaction=TRANSACTION), max_w=9_000)
+    found = composite(
+        [installed(many)], NOON, 7200, *alone(ProfileSituation(evse_id=1, transaction=TRANSACTION), 9_000)
+    )
     assert len(found.charging_schedule_period) == 1024
 
 
@@ -492,7 +499,7 @@ def test_amperes_are_of_each_phase() -> None:
     one = installed(profile(period(0, 16, number_phases=1), unit="A"))
     assert at(NOON, one).charge_w == 16 * 230
     around = ProfileSituation(evse_id=1, transaction=TRANSACTION, lines=3)
-    found = composite([one], NOON, 60, around, max_w=22_080, unit="A")
+    found = composite([one], NOON, 60, *alone(around, 22_080), unit="A")
     assert [(p.limit, p.number_phases) for p in found.charging_schedule_period] == [(16, 1)]
 
 
@@ -515,7 +522,7 @@ def test_a_profile_bounds_each_conductor_whatever_the_vehicle_uses(
     item = installed(profile(period(0, limit, number_phases=phases), unit=unit))
     found = at(NOON, item, phases=min(vehicle, lines), lines=lines)
     assert found.charge_a == pytest.approx(amperes)
-    again = composite([item], NOON, 60, ProfileSituation(evse_id=1, lines=lines), max_w=99_999, unit=unit)
+    again = composite([item], NOON, 60, *alone(ProfileSituation(evse_id=1, lines=lines), 99_999), unit=unit)
     assert [each.limit for each in again.charging_schedule_period] == [limit]
     assert at(NOON, item, lines=0).charge_a is None  # direct current
 
@@ -567,7 +574,7 @@ def test_a_composite_schedule_has_the_limits_of_single_conductors() -> None:
     def reported(
         unit: Any, *items: InstalledProfile, version: Version = "2.1", **more: Any
     ) -> list[tuple[float | None, ...]]:
-        found = composite(items, NOON, 60, msgspec.structs.replace(around, **more), max_w=22_080, version=version,
+        found = composite(items, NOON, 60, *alone(msgspec.structs.replace(around, **more), 22_080), version=version,
                           unit=unit)  # fmt: skip
         return [(each.limit, each.limit_l2, each.limit_l3) for each in found.charging_schedule_period]
 
@@ -578,7 +585,7 @@ def test_a_composite_schedule_has_the_limits_of_single_conductors() -> None:
     assert reported("A", each_line(16, 10), lines=2) == [(16, 10, None)]
     assert reported("A", each_line(16, 10, 6), version="2.0.1") == [(6, None, None)]
     out = each_line(-16, -10, -6, name="discharge_limit", operation_mode="ExternalLimits")
-    (found,) = composite([out], NOON, 60, around, max_w=22_080, version="2.1", unit="A").charging_schedule_period
+    (found,) = composite([out], NOON, 60, *alone(around, 22_080), version="2.1", unit="A").charging_schedule_period
     assert (found.discharge_limit, found.discharge_limit_l2, found.discharge_limit_l3) == (-16, -10, -6)
 
 

@@ -16,7 +16,7 @@ from v2g_station.blocks.evse import Power
 from v2g_station.blocks.smart_charging.high_level import NeedsReported
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits, limits_at
 from v2g_station.blocks.smart_charging.smart_charging import SetPhases
-from v2g_station.kernel.layout import StationLayout
+from v2g_station.kernel.layout import EvseLayout, StationLayout
 
 
 def composite(found: Bench, evse_id: int = 1, duration: int = 600, **more: Any) -> Any:
@@ -280,3 +280,56 @@ def test_a_relative_profile_begins_with_driver_and_vehicle_not_with_the_plug(ver
     assert limit(found) == 3000
     found.wait(2)
     assert limit(found) == 9000
+
+
+DC_EVSE = EvseLayout(max_power_w=20_000)
+THREE_PHASES = msgspec.structs.replace(SOCKET, max_power_w=22_080)
+ONE_PHASE = msgspec.structs.replace(SOCKET, phases=1, max_power_w=7_360)
+
+
+@pytest.mark.parametrize(
+    ("profiles", "watts", "amperes"),
+    [
+        ([], 44_160, 64),
+        ([(0, "TxDefaultProfile", 5_000)], 10_000, 10_000 / 690),
+        ([(1, "TxDefaultProfile", 5_000)], 5_000 + 22_080, 5_000 / 690 + 32),
+        ([(0, "TxDefaultProfile", 99_000)], 44_160, 64),
+        ([(0, "TxDefaultProfile", 5_000), (0, "ChargingStationMaxProfile", 6_900)], 6_900, 10),
+        ([(1, "TxDefaultProfile", 1_000), (0, "ChargingStationMaxProfile", 27_600)], 23_080, 1_000 / 690 + 32),
+        ([(0, "ChargingStationMaxProfile", 99_000)], 44_160, 64),
+    ],
+)
+def test_a_composite_schedule_of_the_station_is_the_sum_of_its_evses(
+    profiles: list[tuple[int, str, float]], watts: float, amperes: float
+) -> None:
+    """K08.FR.03: what the grid connection is to deliver, within what the whole station may have."""
+    found = Bench(evses=(THREE_PHASES, THREE_PHASES))
+    for number, (evse_id, purpose, limit_w) in enumerate(profiles, 1):
+        assert put(found, evse_id, number=number, purpose=purpose, limit=limit_w) == "Accepted"
+    assert composite(found, 0) == [(0, pytest.approx(watts))]
+    assert composite(found, 0, chargingRateUnit="A") == [(0, pytest.approx(amperes))]
+
+
+@pytest.mark.parametrize(
+    ("evses", "watts", "amperes"),
+    [
+        ((ONE_PHASE, ONE_PHASE), 14_720, 64),
+        ((THREE_PHASES, ONE_PHASE), 29_440, 64),  # its one conductor may be the same
+        ((THREE_PHASES, DC_EVSE), 42_080, 32 + 20_000 / 690),
+    ],
+)
+def test_evses_of_a_station_may_differ(evses: tuple[EvseLayout, ...], watts: float, amperes: float) -> None:
+    found = Bench(evses=evses)
+    assert composite(found, 0) == [(0, watts)]
+    assert composite(found, 0, chargingRateUnit="A") == [(0, pytest.approx(amperes))]
+    put(found, 0, limit=690)
+    assert composite(found, 0) == [(0, 1_380)]
+
+
+def test_a_composite_schedule_of_the_station_changes_with_each_evse() -> None:
+    found = Bench()
+    for evse_id, start in ((1, 0), (2, 60)):
+        periods = [{"startPeriod": 0, "limit": 4_000}, {"startPeriod": 100 + start, "limit": 1_000}]
+        put(found, evse_id, number=evse_id, periods=periods, schedule={"startSchedule": at(found.utc_ms)})
+    assert composite(found, 0) == [(0, 8_000), (100, 5_000), (160, 2_000)]
+    assert composite(found, 0, duration=100) == [(0, 8_000)]
