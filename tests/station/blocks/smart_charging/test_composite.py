@@ -351,4 +351,5 @@ def test_a_composite_schedule_of_21_says_it_in_the_unit_that_is_asked_for(
         *_, wish = reference_21(profiles, NOW + second * 1000, around)
         assert same(said.limit or 0, min(whole, whole if charge is None else charge))
         assert same(said.discharge_limit or 0, -(discharge or 0.0))
+        wish = None if wish is None else min(wish, MAX_W)  # K08.FR.08
         assert same(said.setpoint, wish if wish is None or unit == "W" else wish / VOLTS / 3)
