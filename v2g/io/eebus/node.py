@@ -340,6 +340,7 @@ class _Connection:
                     self._take(event)
                 self._advance()
                 self._news.set()
+                await asyncio.sleep(0)  # the read does not yield while more has come
         except (TlsError, TransportError) as error:
             self.why = self.why or str(error)
         self._lost = True

@@ -101,6 +101,7 @@ class ModbusEnergyManager:
                         self._asked_at[task] = loop.time()
                     writer.writelines(answers)
                     await writer.drain()
+                    await asyncio.sleep(0)  # neither of these yields while more has come
         except TimeoutError:
             writer.transport.abort()  # `close` would wait until the peer has read its answers
         except OSError:

@@ -109,5 +109,6 @@ class Iec104Server:
                 self.send()
                 async with asyncio.timeout(self._outstation.patience_s):
                     await writer.drain()
+                await asyncio.sleep(0)  # neither of these yields while more has come
         except TimeoutError:
             raise FrameError("nothing is read any more") from None
