@@ -538,7 +538,10 @@ TARGETS: Final[Mapping[str, Target]] = {
     ),
     "station_profiles": Target(
         "v2g_station/blocks/smart_charging/profiles.py",
-        tuple(f"tests/station/blocks/smart_charging/test_{each}.py" for each in ("profiles", "composite")),
+        tuple(
+            f"tests/station/blocks/smart_charging/test_{each}.py"
+            for each in ("profiles", "profiles_combined", "composite", "smart_charging")
+        ),
     ),
     "debits": Target("csms/mandates/work.py", ("tests/csms/services/billing/test_mandates.py",)),
     "debits_stored": Target(

@@ -131,7 +131,7 @@ def _smallest(limits: Sequence[ProfileLimits], generated: Iterable[ProfileLimits
 
 def part(limits: ProfileLimits) -> ProfileLimits:
     """Return the limits with an equal part of what is the whole station's."""
-    if limits.whole is None or limits.sharers == 1:
+    if limits.whole is None:
         return limits
     mine = _divided(limits.whole, limits.sharers)
     found = _smallest([limits, mine], ())
@@ -190,7 +190,7 @@ def composite(
     installed = list(installed)
     periods: list[ChargingSchedulePeriod] = []
     at, end = utc_ms, utc_ms + duration_s * 1000
-    per_unit = 1.0 if unit == "W" else around.volts * (around.lines or around.phases)
+    per_unit = 1.0 if unit == "W" else around.volts * around.lines
     while len(periods) < MAX_PERIODS:
         now = _of_all(installed, at, around, evses)
         period = _composed(now, (at - utc_ms) // 1000, per_unit, version, around)
@@ -380,7 +380,7 @@ def _without(installed: list[InstalledProfile], utc_ms: int, around: ProfileSitu
     ended without another to fall back to (Q11)."""
     over = (
         item
-        for purpose in ("TxProfile", "TxDefaultProfile")
+        for purpose in _LEADING
         for item in installed
         if _concerns(item, purpose, around) and _goes_both_ways(item) and is_over(item, utc_ms, around)
     )
@@ -389,7 +389,7 @@ def _without(installed: list[InstalledProfile], utc_ms: int, around: ProfileSitu
 
 def _goes_both_ways(item: InstalledProfile) -> bool:
     periods = (period for schedule in item.profile.charging_schedule for period in schedule.charging_schedule_period)
-    return item.version == "2.1" and any((p.operation_mode or "ChargingOnly") != "ChargingOnly" for p in periods)
+    return any(period.operation_mode not in (None, "ChargingOnly") for period in periods)
 
 
 def _setpoint_source(own: ProfileLimits, external: list[ProfileLimits], around: ProfileSituation) -> ProfileLimits:

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.station.installed import HOUR, NOON, TRANSACTION, alone, at, each_line, installed, period, profile
 from v2g.errors import OcppError
 from v2g.iso15118.d20.messages import schedules as iso
-from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod, LimitAtSoC
+from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedulePeriod, LimitAtSoC
 from v2g.ocpp.messages.price_schedules import PriceLevelSchedule, PriceLevelScheduleEntry
 from v2g.ocpp.messages.smart_charging import ChargingProfileCriterion, ClearChargingProfile
 from v2g.ocpp.routes import Version
@@ -25,59 +26,6 @@ from v2g_station.blocks.smart_charging.profile_rules import (
 from v2g_station.blocks.smart_charging.profile_times import InstalledProfile, OpenTransaction, ProfileSituation, delay_s
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits, composite, foreseen, limits_at, prices
 from v2g_station.kernel.local_time import LocalTime
-
-NOON = parse_time("2026-06-01T12:00:00Z")
-HOUR = 3_600_000
-TRANSACTION = OpenTransaction("tx-1", 1, NOON)
-
-
-def period(start: int = 0, limit: float | None = 10_000, **changes: Any) -> ChargingSchedulePeriod:
-    """A period."""
-    return ChargingSchedulePeriod(start_period=start, limit=limit, **changes)
-
-
-def profile(
-    *periods: ChargingSchedulePeriod,
-    purpose: str = "TxDefaultProfile",
-    kind: str = "Absolute",
-    start: int | None = NOON,
-    duration: int | None = None,
-    unit: str = "W",
-    **changes: Any,
-) -> ChargingProfile:
-    """A profile with one schedule."""
-    schedule = ChargingSchedule(
-        id=1,
-        charging_rate_unit=unit,  # type: ignore[arg-type]
-        start_schedule=None if start is None else format_time(start),
-        duration=duration,
-        charging_schedule_period=periods or (period(),),
-    )
-    fields: dict[str, Any] = {
-        "id": 1,
-        "stack_level": 0,
-        "charging_profile_purpose": purpose,
-        "charging_profile_kind": kind,
-        "charging_schedule": (schedule,),
-    }
-    return ChargingProfile(**(fields | changes))
-
-
-def installed(found: ChargingProfile, evse_id: int = 1, version: Version = "2.0.1") -> InstalledProfile:
-    """A profile in place."""
-    return InstalledProfile(evse_id, found, version)
-
-
-def at(
-    utc_ms: int, *items: InstalledProfile, transaction: OpenTransaction | None = TRANSACTION, **around: Any
-) -> ProfileLimits:
-    """What is allowed on EVSE 1."""
-    return limits_at(items, utc_ms, ProfileSituation(evse_id=1, transaction=transaction, **around))
-
-
-def alone(around: ProfileSituation, max_w: float) -> tuple[ProfileSituation, list[tuple[ProfileSituation, float]]]:
-    """Where a composite schedule is of one EVSE."""
-    return around, [(around, max_w)]
 
 
 def reason(
@@ -534,16 +482,6 @@ def test_profiles_together_bound_a_conductor_by_the_smallest_and_share_a_station
     whole = InstalledProfile(0, msgspec.structs.replace(shared, id=9), "2.0.1")
     found = at(NOON, mine, whole, lines=3, sharers=2)
     assert (found.charge_a, found.number_phases, found.phase_to_use) == (pytest.approx(8), 1, 1)
-
-
-def each_line(*values: float, unit: str = "A", name: str = "limit", **changes: Any) -> InstalledProfile:
-    """A TxProfile with values for L1, L2 and so on."""
-    fields = dict(zip((name, f"{name}_l2", f"{name}_l3"), values, strict=False))
-    found = profile(
-        ChargingSchedulePeriod(start_period=0, **fields | changes),  # type: ignore[arg-type]
-        purpose="TxProfile", transaction_id="tx-1", unit=unit,
-    )  # fmt: skip
-    return installed(found, version="2.1")
 
 
 @pytest.mark.requirement("R192")
