@@ -685,6 +685,13 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
             "a power that the next period replaces at once, or none that any rate asks for",
         ),
     },
+    "station_profiles": {
+        "_concerns: return False -> return None": _TRUTH,
+        "_lines: True -> False": "each has as many conductors",
+        "_export: _apart(limits, (period, item), around).watts or 0 -> _apart(limits, (period, item), around).watts": (
+            "a limit has watts"
+        ),
+    },
     "nodes": {"module: 'node_firmware' -> 'node_firmware?'": "a test of the database's revisions notices it"},
     "opening": {"FollowerConfig: 3600.0 -> 3601.0": "a test of the documentation notices it"},
     "evcc_2_contract": {"wanted_set: 0 -> 1": "a millisecond, of a clock that may be wrong by more"},

@@ -432,7 +432,7 @@ def _limits(found: Found, around: ProfileSituation) -> ProfileLimits:
         charge_lines_a=limits.lines_a,
         discharge_lines_a=out.lines_a,
         number_phases=period.number_phases,
-        phase_to_use=period.phase_to_use or None,
+        phase_to_use=period.phase_to_use,
     )
     if purpose in ("ChargingStationMaxProfile", "LocalGeneration"):
         return allowed
