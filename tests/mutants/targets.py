@@ -1052,7 +1052,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_Way._flowing: 0 -> 1 #3": "1 mA is no error of a measurement",
         "_Way._flowing: 0 -> 1 #4": _ROOM,
         "_Way._flowing: 0 -> 1 #5": _ROOM,
-        "_Way._flowing: 0 -> 1 #6": _ROOM,
         "_Way._most: self._sign > 0 -> self._sign >= 0": "there are two directions",
         "_Way._least: 0 -> 1": "shares are whole milliamperes: less than one is none",
         **dict.fromkeys(("FeederEvse: 0 -> 1 #2", "FeederEvse: 0 -> 1 #3"), "1 W is no least power of any vehicle"),

@@ -220,7 +220,7 @@ def allow(found: Feeder, watts: float | None, **more: Any) -> None:
     """Profiles allow the whole station this much, W of three conductors."""
     each = ProfileLimits(charge_w=watts, charge_a=None if watts is None else watts / 690)
     for number in range(1, len(found.found) + 1):
-        found.charger.carry_out(replace(each, evse_id=number, whole=each, sharers=2, **more))
+        found.charger.carry_out(replace(each, evse_id=number, whole=each, **more))
 
 
 def amperes(found: Feeder) -> list[int]:
@@ -273,7 +273,7 @@ async def test_a_set_point_of_the_station_is_that_of_the_sum(pki: PkiTree, tmp_p
     async with feeder(pki, tmp_path, LINES, LINES, phases=3, charge_a=32) as found:
         await found.charge(1)
         await found.charge(2)
-        wish = ProfileLimits(setpoint_w=9_660.0, whole=ProfileLimits(setpoint_w=9_660.0), sharers=2)
+        wish = ProfileLimits(setpoint_w=9_660.0, whole=ProfileLimits(setpoint_w=9_660.0))
         found.charger.carry_out(replace(wish, evse_id=1))
         found.charger.carry_out(replace(wish, evse_id=2))
         await found.wait(2 * HELD_S)

@@ -65,8 +65,8 @@ class ProfileLimits(StationCommand, frozen=True, kw_only=True):
     whole: "ProfileLimits | None" = None
     """What profiles of the whole station allow the sum of its EVSEs, None for no limit: above each has all of it; a
     set-point here is that of `setpoint_w`, of the station. In `later` each has its equal part."""
-    sharers: int = 1
-    """How many EVSEs have a transaction; see `part`."""
+    equal: "ProfileLimits | None" = None
+    """This EVSE's part of that if all with a transaction had the same."""
 
 
 _LEADING: Final[tuple[ChargingProfilePurpose, ...]] = ("TxProfile", "TxDefaultProfile")
@@ -89,15 +89,19 @@ def _undivided(installed: Iterable[InstalledProfile], utc_ms: int, around: Profi
         installed, "ChargingStationExternalConstraints", utc_ms, around
     )  # K11, K12.FR.01
     most, most_whole = _shared(installed, "ChargingStationMaxProfile", utc_ms, around)
-    generated, generated_whole = _shared(installed, "LocalGeneration", utc_ms, around)  # K08.FR.04, K27
-    generated += [_divided(each, around.sharers) for each in generated_whole]
+    at_evse, at_station = _shared(
+        installed, "LocalGeneration", utc_ms, around
+    )  # on top of all limits (SC.01, K04.FR.05)
+    generated = [*at_evse, *(_divided(each, around.sharers) for each in at_station)]
     found = _smallest([own, *most, *external], generated)
     source = _setpoint_source(own, [*external, *external_whole], around)
     changes = (edge for item in installed for edge in edges(item, utc_ms, around))
     if bounds := [*most_whole, *external_whole]:
         shared_w = source.setpoint_w if any(source is each for each in external_whole) else None
-        whole = msgspec.structs.replace(_smallest(bounds, generated_whole), setpoint_w=shared_w)
-        found = msgspec.structs.replace(_smallest([found, whole], ()), whole=whole, sharers=around.sharers)
+        whole = msgspec.structs.replace(_smallest(bounds, [*at_evse, *at_station]), setpoint_w=shared_w)
+        equal = _smallest([_divided(each, around.sharers) for each in bounds], generated)
+        equal = msgspec.structs.replace(equal, setpoint_w=None if shared_w is None else shared_w / around.sharers)
+        found = msgspec.structs.replace(_smallest([found, whole], ()), whole=whole, equal=equal)
     return msgspec.structs.replace(
         found,
         setpoint_w=_within(source.setpoint_w, found.charge_w, found.discharge_w),
@@ -131,11 +135,10 @@ def _smallest(limits: Sequence[ProfileLimits], generated: Iterable[ProfileLimits
 
 def part(limits: ProfileLimits) -> ProfileLimits:
     """Return the limits with an equal part of what is the whole station's."""
-    if limits.whole is None:
+    if limits.equal is None:
         return limits
-    mine = _divided(limits.whole, limits.sharers)
-    found = _smallest([limits, mine], ())
-    wish = limits.setpoint_w if mine.setpoint_w is None else mine.setpoint_w
+    found = _smallest([limits, limits.equal], ())
+    wish = limits.setpoint_w if limits.equal.setpoint_w is None else limits.equal.setpoint_w
     return msgspec.structs.replace(
         limits,
         charge_w=found.charge_w,
@@ -146,6 +149,7 @@ def part(limits: ProfileLimits) -> ProfileLimits:
         charge_lines_a=found.charge_lines_a,
         discharge_lines_a=found.discharge_lines_a,
         whole=None,
+        equal=None,
     )
 
 

@@ -49,7 +49,7 @@ def own(*, purpose: str = "TxDefaultProfile", number: int = 2, **fields: Any) ->
 
 def test_without_profiles_nothing_is_limited() -> None:
     """And one EVSE has all of the station."""
-    assert at(NOON) == ProfileLimits(evse_id=0, from_ms=0, sharers=1)
+    assert at(NOON) == ProfileLimits(evse_id=0, from_ms=0)
     assert foreseen((), NOON, AROUND) == ProfileLimits()
 
 
@@ -100,8 +100,22 @@ def test_an_evse_has_an_equal_part_of_all_that_is_the_stations(sharers: int) -> 
     assert mine.charge_w == 100
     assert part(mine) == mine
     undivided = foreseen([whole], NOON, around)
-    assert (undivided.charge_a, undivided.sharers) == (8, sharers)
+    assert (undivided.charge_a, undivided.equal and undivided.equal.charge_a) == (8, 8 / sharers)
     assert part(part(undivided)) == part(undivided), "once"
+
+
+def test_what_is_generated_at_an_evse_comes_on_top_of_the_stations_limit_too() -> None:
+    """SC.01, K04.FR.05: 4 kW for two, 2 kW generated for both, and 1 kW at this one."""
+    found = [
+        installed(profile(period(limit=watts), id=number, purpose=purpose), evse_id, "2.1")
+        for number, (purpose, evse_id, watts) in enumerate(
+            ((STATION, 0, 4_000), ("LocalGeneration", 0, 2_000), ("LocalGeneration", 1, 1_000)), 4
+        )
+    ]
+    found[1] = msgspec.structs.replace(found[1], source="EMS")
+    undivided = foreseen(found, NOON, msgspec.structs.replace(AROUND, sharers=2))
+    assert (undivided.charge_w, undivided.whole and undivided.whole.charge_w) == (7_000, 7_000)
+    assert part(undivided).charge_w == 4_000
 
 
 def test_of_several_external_set_points_the_stations_leads_if_an_evse_has_none() -> None:
