@@ -248,7 +248,7 @@ async def _readers(place: Path, vehicles: int, calls: int) -> list[Figure]:
         store.do(
             values.save_states, [VehicleState(ev, readings_of(record(ev, 61))) for ev in evs], dict.fromkeys(evs, 1)
         )
-        states = [encode_state(each) for each in store.do(values.states)]
+        states = [encode_state(each) for each, _ in store.do(values.states)]
         store.close()
         async with running(config) as csms:
             signals = "location.latitude,location.longitude,battery.soc"

@@ -115,7 +115,7 @@ async def has_everything(here: Field, redis: RedisServer) -> None:
         newest[ev] = max(newest.get(ev, (0, 0)), (boot, highest))
 
     def stored() -> bool:
-        return {each.ev: each.position for each in here.store.do(telemetry_values.states)} == newest
+        return {each.ev: each.position for each, _ in here.store.do(telemetry_values.states)} == newest
 
     def shared() -> bool:
         with Redis.from_url(redis.url) as client:

@@ -145,7 +145,8 @@ def test_nodes_that_save_a_state_make_no_value_older(store: Store) -> None:
     old = VehicleState("EV-1", readings_of(made(3, 3000, {"battery.soc": 3.0, "motor.speed": 30.0})))
     for each in (new, old):
         store.do(rows.save_states, [each], {each.ev: 1})
-    (state,) = store.do(rows.states)
+    ((state, changed_ms),) = store.do(rows.states)
+    assert changed_ms == 1
     assert {name: each.seq for name, each in state.readings.items()} == {
         "battery.soc": 9, "motor.speed": 3, "context": 9
     }  # fmt: skip
