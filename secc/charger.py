@@ -129,11 +129,10 @@ class Charger:
         if self._soon is not None:
             self._soon.cancel()
         self._soon, self._shared_at = None, self.clock.monotonic()
-        for controller, facts in self._settled():
-            controller.grid_changed(facts)
+        self._settle()
 
-    def _settled(self, *, raises: bool = True) -> list[tuple[EvseController, Sequence[Fact]]]:
-        """Return the changes of shares as facts, those that lower one first; only these unless it `raises`."""
+    def _settle(self, *, raises: bool = True) -> None:
+        """Tell changes of shares, those that lower one first; only these unless it `raises`."""
         grids = {controller.number: controller.grid for controller in self.controllers}
         evses = {
             controller.number: controller.at_feeder
@@ -164,8 +163,10 @@ class Charger:
                 evses[number] = replace(evses[number], most=most)
         shares = self._shares.settle(feeder, evses, self.clock.monotonic(), raises=raises)
         told = (*shares, *(grids.keys() - shares.keys()))
-        found = ((self._at(number), self._at(number).grid.share(shares.get(number))) for number in told)
-        return [(controller, facts) for controller, facts in found if facts]
+        found = [(self._at(number), self._at(number).grid.share(shares.get(number))) for number in told]
+        for controller, facts in found:
+            if facts:
+                controller.grid_changed(facts)
 
     async def _keep_sharing(self) -> None:
         """Raise shares when others have followed lower ones, and lower them where more flows, until cancelled."""
@@ -408,8 +409,8 @@ class Charger:
         match command:
             case GridSignalReceived(signal=signal):
                 changes = [(controller, controller.grid.signal(signal)) for controller in self.controllers]
-                for controller, facts in self._settled() if self._sharing else ():
-                    controller.grid_changed(facts)
+                if self._sharing:
+                    self._settle()
                 for controller, signalled in changes:  # whose limits were those before shares were settled
                     grid = controller.grid
                     now = (replace(e, limits=grid.limits, foreseen=e.foreseen and grid.foreseen) for e in signalled)
@@ -428,8 +429,7 @@ class Charger:
                 done = self._at(getattr(command, "evse_id", 0)).carry_out(command)
                 if self._sharing and isinstance(command, ProfileLimits):
                     # lower at once what may be the whole station's; what rises waits for the other EVSEs' limits
-                    for controller, facts in self._settled(raises=False):
-                        controller.grid_changed(facts)
+                    self._settle(raises=False)
                     self._share_soon(CROWD_S)
                 return done
         return True

@@ -31,6 +31,8 @@ from v2g.pki.pools import PoolContract
 PATIENCE_S: Final = 3.0
 """For all pools together: a vehicle of ISO 15118-2 waits 4.5 s for the whole way."""
 _MOST_SESSIONS: Final = 4096
+_NONE: Final = "no contract"
+"""What a pool answers that has none."""
 
 
 class OutsidePools:
@@ -70,26 +72,22 @@ class OutsidePools:
         end, sure = self._clock.monotonic() + PATIENCE_S, True
         for config, client in pools:
             if (left_s := end - self._clock.monotonic()) <= 0:
-                self._report(config, asked, problem=f"not asked: {PATIENCE_S:g} s are over")
-                sure = False
-                continue
-            try:
-                async with asyncio.timeout(left_s):  # with the token, and the status of certificates
-                    usable = await self._usable(await client.contracts(exi, asked.namespace), asked)
-                answer = self._chosen(usable, asked, version) if usable else None
-            except TimeoutError:
-                self._report(config, asked, problem=f"no answer in {left_s:.1f} s")
-                sure = False
-                continue
-            except V2GError as error:
-                self._report(config, asked, problem=with_reason(error))
-                sure = False
-                continue
-            if answer is not None:
-                emaid, response = answer
-                self._report(config, asked, emaid=emaid)
-                return response, True
-            self._report(config, asked, problem="no contract")
+                problem = f"not asked: {PATIENCE_S:g} s are over"
+            else:
+                try:
+                    async with asyncio.timeout(left_s):  # with the token, and the status of certificates
+                        usable = await self._usable(await client.contracts(exi, asked.namespace), asked)
+                    if usable:
+                        emaid, response = self._chosen(usable, asked, version)
+                        self._report(config, asked, emaid=emaid)
+                        return response, True
+                    problem = _NONE
+                except TimeoutError:
+                    problem = f"no answer in {left_s:.1f} s"
+                except V2GError as error:
+                    problem = with_reason(error)
+            self._report(config, asked, problem=problem)
+            sure = sure and problem == _NONE
         return None, sure
 
     def refuse(self, request: Get15118EVCertificateRequest, *, sure: bool) -> Get15118EVCertificateResponse:

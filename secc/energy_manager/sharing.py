@@ -152,7 +152,8 @@ class _Way:
             self._draw(limits, nodes, number, evse, -1)  # what is left while the others go on as they are
             before, after = self.shares[number], _Amount(*map(min, wanted[number], self._room(limits, nodes, evse)))
             little = after.watts < before.watts + LEAST_RAISE_W and wanted[number] != most[number]
-            if after.line_ma >= self._least(evse).line_ma and after.watts >= self._least(evse).watts and not little:
+            least = self._least(evse)
+            if after.line_ma >= least.line_ma and after.watts >= least.watts and not little:
                 self.shares[number] = _Amount(*map(max, before, after))
             self._draw(limits, nodes, number, evse)
         return {number: self.shares[number] for number in served}, lowered

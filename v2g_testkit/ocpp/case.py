@@ -56,7 +56,7 @@ class Failed(Ended):
     verdict = Verdict.FAIL
 
 
-class Unmet(Failed):
+class WrongAnswer(Failed):
     """It answers, or sends something that does not meet a requirement."""
 
 
@@ -84,7 +84,7 @@ def precondition() -> Iterator[None]:
     try:
         yield
     except Failed as failure:
-        raise Inconclusive(f"{REFUSED if isinstance(failure, Unmet) else PRECONDITION}{failure}") from None
+        raise Inconclusive(f"{REFUSED if isinstance(failure, WrongAnswer) else PRECONDITION}{failure}") from None
 
 
 async def given(*steps: Coroutine[None, None, V]) -> V:
@@ -112,7 +112,7 @@ class CaseTest:
         """Raise Failed, with what was found instead, unless the requirement holds."""
         self.judged += 1
         if not holds:
-            raise Unmet(found, requirement)
+            raise WrongAnswer(found, requirement)
 
     def equal(self, found: V, wanted: object, requirement: str, text: str) -> V:
         """Return what was found. Raise Failed unless it is as wanted; `{}` in the text is what was found."""

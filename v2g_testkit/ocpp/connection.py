@@ -25,7 +25,7 @@ from v2g.ocpp.rpc import CALL, CALLERROR, CALLRESULT, CALLRESULTERROR, SEND
 from v2g.ocpp.versions import MAX_ID
 from v2g.text import printable
 from v2g_testkit.cases.case import Result, Verdict
-from v2g_testkit.ocpp.case import Ended, Failed, Payload, Unmet
+from v2g_testkit.ocpp.case import Ended, Failed, Payload, WrongAnswer
 from v2g_testkit.official_schemas import FrameJudge
 
 _log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ _MOST_UNREAD: Final = 100
 _CONNECTIONS: Final = itertools.count(1)
 
 
-class CallError(Unmet):
+class CallError(WrongAnswer):
     """A CALLERROR: what `call` raises, and what a request may be answered with. Uncaught it fails a case."""
 
     def __init__(

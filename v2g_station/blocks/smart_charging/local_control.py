@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g.energy.curves import value_at
+from v2g.iec61851.pilot import LEAST_A
 from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.base import Message, OperationMode
 from v2g.ocpp.messages.charging_profiles import ChargingSchedulePeriod, V2XFreqWattPoint
@@ -155,7 +156,7 @@ class LoadBalancing(LocalControl):
     def _refuses(self, evse: Evse, delta: float) -> bool:
         """Return whether a vehicle does not follow a change in this direction; one below 6 A on its phases cannot."""
         layout, power = self._k.layout.evses[evse.number - 1], self.power(evse) or 0.0
-        if 0 < power < 6 * layout.line_v * layout.phases:
+        if 0 < power < LEAST_A * layout.line_v * layout.phases:
             return False
         return self._late(evse) and self._missing(evse) * delta >= 0
 

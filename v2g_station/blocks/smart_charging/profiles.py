@@ -85,13 +85,11 @@ def _undivided(installed: Iterable[InstalledProfile], utc_ms: int, around: Profi
     installed = list(installed)
     leader = _leader(installed, utc_ms, around)
     own = _limits(leader, around) if leader else _without(installed, utc_ms, around)
-    external, external_whole = _shared(
-        installed, "ChargingStationExternalConstraints", utc_ms, around
-    )  # K11, K12.FR.01
+    # K11, K12.FR.01
+    external, external_whole = _shared(installed, "ChargingStationExternalConstraints", utc_ms, around)
     most, most_whole = _shared(installed, "ChargingStationMaxProfile", utc_ms, around)
-    at_evse, at_station = _shared(
-        installed, "LocalGeneration", utc_ms, around
-    )  # on top of all limits (SC.01, K04.FR.05)
+    # on top of all limits (SC.01, K04.FR.05)
+    at_evse, at_station = _shared(installed, "LocalGeneration", utc_ms, around)
     generated = [*at_evse, *(_divided(each, around.sharers) for each in at_station)]
     found = _smallest([own, *most, *external], generated)
     source = _setpoint_source(own, [*external, *external_whole], around)
@@ -370,8 +368,8 @@ def _shared(
 
 
 def _divided(whole: ProfileLimits, sharers: int) -> ProfileLimits:
-    """Return an equal share."""
-    shared = ("charge_w", "discharge_w", "setpoint_w", "charge_a", "discharge_a")
+    """Return an equal share of the limits."""
+    shared = ("charge_w", "discharge_w", "charge_a", "discharge_a")
     values = {name: value / sharers for name in shared if (value := getattr(whole, name)) is not None}
     lines = ("charge_lines_a", "discharge_lines_a")
     return msgspec.structs.replace(
