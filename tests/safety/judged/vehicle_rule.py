@@ -93,6 +93,7 @@ class VehicleJudge:
         self._phases, self._rated_a = phases, rated_a
         self._since, self._in_turns, self._lately = Since(), InTurns(), Lately()
         self._windows = {"in": Windows(FOLLOWS_S), "out": Windows(FOLLOWS_S)}
+        self._line_most_a = {"in": 0.0, "out": 0.0}
         self._seen = Seen()
         self._sensors: dict[str, float] = {}
         self._fault_at: float | None = None
@@ -368,7 +369,9 @@ class VehicleJudge:
             most_a = told if may else 0.0
             flow_a = max(sign * each / 1000 for each in line_ma)
             words, margin_a = f"line {what}: {flow_a:.1f} A, {most_a:.1f} allowed", most_a * 0.05 + 1.3
-            self._blame(now, f"line {what}", flow_a > most_a + margin_a, LINE_S, words)
+            follows = most_a <= self._line_most_a[what]  # what rises may fall again, and be followed again: see windows
+            self._line_most_a[what] = most_a
+            self._blame(now, f"line {what}", follows and flow_a > most_a + margin_a, LINE_S, words)
             if much := self._windows[what].over(flow_a, most_a, margin_a, now):
                 self.wrong.append(f"in turns: {words}, {much}")
 
