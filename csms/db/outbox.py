@@ -13,6 +13,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Table, case, exist
 from csms.db.base import AnyRow
 from v2g.errors import StoreError
 from v2g.io.runtime.supervision import spawn
+from v2g.text import printable
 
 
 class Outbox:
@@ -72,7 +73,8 @@ class Outbox:
         if wait_s is None and (attempts <= last or not self._gives_up):
             wait_s = self._back_off_s[min(attempts, last)]
         due_ms = None if wait_s is None else now_ms + round(1000 * wait_s)
-        values = {"due_ms": due_ms, "attempts": attempts + 1, "error": error[:300]}
+        # a receiver's words may have a NUL, which PostgreSQL does not store
+        values = {"due_ms": due_ms, "attempts": attempts + 1, "error": printable(error)[:300]}
         connection.execute(update(self._table).where(self._columns.id == number).values(**values))
 
     def hasten(self, connection: Connection, destination: str, now_ms: int) -> None:

@@ -85,6 +85,15 @@ def test_what_a_partner_does_not_take_is_repeated_for_ever_or_when_it_asks(store
     assert (shown["attempts"], shown["error"]) == (len(BACK_OFF_S) + 2, "HTTP 429")
 
 
+def test_whatever_a_receiver_answers_its_error_is_stored(store: Store) -> None:
+    """PostgreSQL takes no NUL: a receiver whose status line had one was called every few seconds, for ever."""
+    queued(store, "a")
+    (due,) = claimed(store, 0)
+    store.do(rows.failed, due, "\0\x01 hello\r\n", 0)
+    (shown,) = store.do(rows.outbox, "p")
+    assert (shown["attempts"], shown["error"]) == (1, r"\u0000\u0001 hello\u000d\u000a")
+
+
 async def test_a_courier_that_a_defect_has_ended_delivers_again() -> None:
     """Until the program was started again, this partner got nothing, and nothing was pulled from it."""
     went = asyncio.Queue[str]()
