@@ -287,9 +287,13 @@ class TelemetrySubscriber:
             await self._streaming.wait()
             self._streaming.clear()
             while self._stream:
+                record = self._stream.popleft()
                 try:
-                    delivered = await self._client.publish(topic, self._stream.popleft())
+                    delivered = await self._client.publish(topic, record)
                 except TransportError:
+                    if not self.connected:  # goes on over the next connection
+                        self._stream.appendleft(record)
+                        continue
                     delivered = False
                 if not delivered:
                     self._stream.clear()

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -19,12 +20,16 @@ from sqlalchemy import text
 from csms import app
 from csms.accounts.rules import Role
 from csms.db.store import Store
+from csms.telemetry import subscriber
+from csms.telemetry.config import MqttSource
+from csms.telemetry.subscriber import TelemetrySubscriber
 from pki_tools.renewal import Renewal, renew_certificate
 from pki_tools.tree import PkiTree
 from tests.csms.api_support import T0
 from tests.csms.conftest import Start
 from tests.csms.support import TOKENS, Running
 from tests.telemetry.brokers import access, mosquitto, source
+from v2g.errors import TransportError
 from v2g.io.http.client import HttpSession
 from v2g.io.mqtt.client import MqttClient
 from v2g.io.storage.outbox import Outbox, OutboxEntry
@@ -289,6 +294,44 @@ async def test_the_stream_can_be_watched_with_mosquitto_sub(
         assert encode_record(Record(**seen[first + 5])) == record(first + 5)
         reader.terminate()
         await reader.wait()
+
+
+class Unsteady:
+    """A client whose first message is lost with its connection."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.connected, self.published = asyncio.Event(), asyncio.Queue[bytes]()
+        self._lost = False
+
+    def subscribe(self, _: str) -> None: ...
+
+    def start(self) -> None:
+        self.connected.set()
+
+    async def publish(self, _: str, payload: bytes) -> bool:
+        await self.connected.wait()
+        if not self._lost:
+            self._lost = True
+            self.connected.clear()
+            asyncio.get_running_loop().call_soon(self.connected.set)
+            raise TransportError("MQTT connection lost before the acknowledgement")
+        self.published.put_nowait(payload)
+        return True
+
+    async def close(self) -> None: ...
+
+
+async def test_a_lost_connection_takes_nothing_from_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers missed all that was stored and not yet published: hundreds of records."""
+    client, listeners = Unsteady(), list[Any]()
+    monkeypatch.setattr(subscriber, "MqttClient", lambda *_, **__: client)
+    ingest: Any = SimpleNamespace(subscribe=listeners.append)
+    streaming = TelemetrySubscriber(MqttSource(host="broker"), ingest, lambda _: None, client_id="node", group="g")
+    await streaming.start()
+    listeners[0]([record(1), record(2), record(3)])
+    async with asyncio.timeout(60):
+        assert [await client.published.get() for _ in range(3)] == [record(1), record(2), record(3)]
+    await streaming.close()
 
 
 async def test_without_readers_the_stream_costs_next_to_nothing(start: Start, broker: Broker, pki: PkiTree) -> None:
