@@ -140,6 +140,6 @@ class EnergyManagerWatch:
             generated = ExternalLimit(source=self._source, evse_id=evse_id, limit_w=word.generation_w, generation=True)
             # less of it before a higher limit: power must not rise in between
             facts.insert(0 if (word.generation_w or 0) < (before.generation_w or 0) else len(facts), generated)
-        if word.load_w is not None or before.load_w is not None:
+        if (word.load_w is not None or before.load_w is not None) and not word.load_repeated:
             facts.append(UpstreamLoad(power_w=word.load_w))
         return facts

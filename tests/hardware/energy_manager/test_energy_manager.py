@@ -101,6 +101,14 @@ def test_all_that_can_be_read_holds_on_whatever_is_written_or_a_heartbeat() -> N
     assert registers.write(0, [2]) == registers.write(STRIDE, [3]) == held
 
 
+def test_a_load_is_measured_only_when_it_is_written() -> None:
+    registers = EnergyRegisters(1)
+    measured = [(0, EnergyCommand(load_w=9_000))]
+    assert registers.write(10, words("load_w", 9_000)) == measured
+    assert registers.write(0, [1]) == [(0, EnergyCommand(load_w=9_000, load_repeated=True))]
+    assert registers.write(10, words("load_w", 9_000)) == measured
+
+
 @pytest.mark.requirement("R206")
 def test_registers_are_kept_over_a_restart_and_hold_from_the_next_write_on() -> None:
     before, after = EnergyRegisters(2), EnergyRegisters(1)

@@ -198,7 +198,9 @@ def test_local_generation_comes_on_top_and_the_load_is_passed_on() -> None:
     facts = site.watch.take(0, EnergyCommand(load_w=-500), 0)
     assert UpstreamLoad(power_w=-500) in facts
     assert ExternalLimit(source="EMS") in facts
-    assert UpstreamLoad(power_w=None) in site.watch.tick(61), "it is unknown once the manager is silent"
+    heartbeat = site.watch.take(0, EnergyCommand(load_w=-500, load_repeated=True), 1)
+    assert not any(isinstance(each, UpstreamLoad) for each in heartbeat), "what has been obeyed is not obeyed twice"
+    assert UpstreamLoad(power_w=None) in site.watch.tick(62), "it is unknown once the manager is silent"
 
 
 def test_what_happens_offline_is_reported_once_the_csms_can_be_reached() -> None:

@@ -84,6 +84,8 @@ class EnergyCommand(FlowBounds, frozen=True, forbid_unknown_fields=True, kw_only
     schedule: Annotated[tuple[CommandStep, ...], Meta(max_length=1024)] = ()
     generation_w: Watts | None = None
     load_w: SignedWatts | None = None
+    load_repeated: bool = False
+    """`load_w` was measured before an earlier command."""
     grid_critical: bool | None = None
     valid_s: Annotated[int, Meta(ge=1, le=604_800)] | None = None
 

@@ -134,7 +134,10 @@ class EnergyRegisters:
         self._held[place] = held
         if names != {"heartbeat"}:
             self._spoken.add(place)
-        return [(each, _command(self._held[each])) for each in sorted(self._spoken)]
+        found = [(each, _command(self._held[each])) for each in sorted(self._spoken)]
+        if "load_w" in names:
+            return found
+        return [(each, msgspec.structs.replace(said, load_repeated=said.load_w is not None)) for each, said in found]
 
     def _shown(self, place: int) -> Sequence[int]:
         state = self._state

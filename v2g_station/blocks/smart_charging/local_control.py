@@ -1,6 +1,5 @@
 """Power that the station controls by local measurements (Q08, Q09)."""
 
-import math
 from collections.abc import Collection, Iterable
 from typing import Annotated, ClassVar, Final
 
@@ -8,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from v2g.energy.curves import value_at
+from v2g.energy.dispatch.split import level
 from v2g.iec61851.pilot import LEAST_A
 from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.base import Message, OperationMode
@@ -65,14 +65,18 @@ class LocalControl(FunctionalBlock):
         here = period is not None and period.operation_mode == self.mode
         return period if here and evse.record is not None else None
 
-    def want(self, evse: Evse, wanted: float) -> None:
-        """Set the power, within all other limits."""
+    def bounds(self, evse: Evse) -> tuple[float, float]:
+        """Return the least and the greatest set-point within all other limits, W."""
         layout = self._k.layout.evses[evse.number - 1]
         allowed = self._smart.limits_of(evse)
         most = layout.max_power_w if allowed.charge_w is None else min(layout.max_power_w, allowed.charge_w)
         back = layout.max_discharge_w
-        least = back if allowed.discharge_w is None else min(back, allowed.discharge_w)
-        power = max(-float(least), min(float(most), wanted))
+        return -float(back if allowed.discharge_w is None else min(back, allowed.discharge_w)), float(most)
+
+    def want(self, evse: Evse, wanted: float) -> None:
+        """Set the power, within all other limits."""
+        least, most = self.bounds(evse)
+        power = max(least, min(most, wanted))
         if self.power(evse) != power:
             evse.local_w[self.mode] = power
             self._k.do(SetPower(evse_id=evse.number, power_w=power))
@@ -107,7 +111,8 @@ class LoadBalancing(LocalControl):
     def measured(self, fact: UpstreamLoad) -> None:
         """Q09.FR.03, .04: split the power beyond the threshold over the vehicles that can follow.
 
-        One whose power is unknown gets no more by it; none feeds back while the load is unknown.
+        First over those whose power flows the other way, to nothing: no vehicle feeds another one. One whose power is
+        unknown gets no more by it; none feeds back while the load is unknown.
         """
         followers = [evse for evse in self._evses.values() if self.period(evse) is not None]
         if fact.power_w is None:
@@ -116,10 +121,24 @@ class LoadBalancing(LocalControl):
             return
         delta = self._delta(fact.power_w + sum(map(self._to_come, followers)))
         able = [evse for evse in followers if not self._refuses(evse, delta)]
+        wanted = {evse.number: self._base(evse) for evse in able}
+        sign, left = 1 if delta > 0 else -1, round(abs(delta))
+        for to_nothing in (True, False):
+            rooms = [(evse.number, self._room(evse, wanted[evse.number], sign, to_nothing)) for evse in able]
+            for number, part in level(left, rooms).items():
+                wanted[number] += sign * part
+                left -= part
         for evse in able:
-            base = self._base(evse)
-            most = math.inf if self._flowing(evse) is not None else max(0.0, base)
-            self.want(evse, min(most, base + delta / len(able)))
+            self.want(evse, wanted[evse.number])
+
+    def _room(self, evse: Evse, power: float, sign: int, to_nothing: bool) -> int:
+        """Return by how much a set-point may change in a direction, W."""
+        if to_nothing:
+            return max(0, round(-sign * power))
+        least, most = self.bounds(evse)
+        if self._flowing(evse) is None:
+            most = max(0.0, power)
+        return max(0, int(most - power if sign > 0 else power - least))
 
     def want(self, evse: Evse, wanted: float) -> None:
         """Set the power, and note since when."""

@@ -220,10 +220,29 @@ def test_what_a_vehicle_cannot_follow_is_asked_of_the_other_ones() -> None:
     assert draws(-2000, 10) == {1: 8000, 2: 2000}, "8 kW are left"
     assert draws(-2000, 10) == {1: 8000, 2: 4000}, "1 needs no more, and 2 draws 4140 W or nothing"
     assert draws(-2000, 15)[2] == 4000
-    assert draws(9000, 5) == {1: 4000, 2: -2000}
-    found.powers_w = {1: 4000, 2: 0}
-    assert draws(9000, 5) == {1: 4000, 2: -2000}, "it may still come"
-    assert draws(9000, 10) == {1: 2000, 2: -2000}
+    assert draws(9000, 5) == {1: 2000, 2: 0}, "1 draws less before 2 feeds back"
+    found.powers_w = {1: 2000, 2: 0}
+    assert draws(13_000, 5) == {1: -1000, 2: -1000}
+    found.powers_w = {1: -1000, 2: 0}
+    assert draws(13_000, 5) == {1: -1000, 2: -1000}, "it may still come"
+    assert draws(13_000, 10) == {1: -2000, 2: -1000}
+
+
+def test_what_the_limits_of_a_vehicle_do_not_permit_is_asked_of_the_other_ones_at_once() -> None:
+    found = charging(variables=THRESHOLDS, evses=(AC, EvseLayout(phases=3, max_power_w=22_000, max_discharge_w=1_000)))
+    found.plug(2)
+    found.present("TAG-2", 2)
+    assert put(found, 0, purpose="TxDefaultProfile", periods=[{"startPeriod": 0, "operationMode": MODE}]) == "Accepted"
+
+    def draws(watts: float) -> dict[int, float | None]:
+        assert found.powers_w is not None
+        found.fact(UpstreamLoad(power_w=watts + sum(found.powers_w.values())))
+        return {each.evse_id: each.power_w for each in found.commands if isinstance(each, SetPower)}
+
+    found.powers_w = {1: 0, 2: 0}
+    assert draws(15_000) == {1: -3000, 2: -1000}
+    found.powers_w = {1: -3000, 2: -1000}
+    assert draws(-7000) == {1: 500, 2: 500}, "1 does not feed 2"
 
 
 def test_a_load_balancing_that_ends_leaves_it_to_the_frequency_here() -> None:
