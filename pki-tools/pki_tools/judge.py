@@ -7,9 +7,10 @@ from pathlib import Path
 import msgspec
 
 from pki_tools.index import Index
-from v2g.errors import ConfigError, RevocationError
-from v2g.pki.certificates import chain_from_pem
+from v2g.errors import CertificateError, ConfigError, RevocationError
+from v2g.pki.certificates import chain_from_pem, load_certificate
 from v2g.pki.crl import RevocationList, load_crls
+from v2g.pki.keys import how_to_unpack
 from v2g.pki.ocsp import check_ocsp
 from v2g.pki.profile import Generation, Role
 from v2g.pki.revocation import Fail, RevocationEvidence, RevocationFinding, RevocationPolicy, decide_revocation
@@ -86,7 +87,15 @@ def tree_lists(directory: Path, index: Index) -> tuple[RevocationList, ...]:
 def read_certificates(path: Path) -> tuple[bytes, ...]:
     """Return the certificates in a PEM or DER file as DER. Raises ConfigError, CertificateError(malformed)."""
     data = read_file(path)
-    return chain_from_pem(data) if b"-----BEGIN " in data else (data,)
+    try:
+        chain = chain_from_pem(data) if b"-----BEGIN " in data else (data,)
+        for der in chain:
+            load_certificate(der)
+    except CertificateError as error:
+        raise CertificateError(
+            f"{path}: {error}", reason=error.reason, hint=error.hint or how_to_unpack(data)
+        ) from None
+    return chain
 
 
 def read_file(path: Path, limit: int = 1024 * 1024) -> bytes:

@@ -1,6 +1,6 @@
 """Content of a certificate file: the data behind `v2g pki show FILE`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -13,7 +13,7 @@ from cryptography.x509 import ocsp
 from pki_tools.index import Index, IndexEntry
 from pki_tools.layout import ANSWERED
 from v2g.errors import CertificateError, RevocationError
-from v2g.pki.certificates import chain_from_pem, key_kind, load_certificate
+from v2g.pki.certificates import key_kind, load_certificate
 from v2g.pki.crl import load_crl
 from v2g.pki.ocsp import responder_url
 from v2g.pki.profile import Role
@@ -38,12 +38,11 @@ class CertificateRow(msgspec.Struct, frozen=True, kw_only=True):
     signed_by_next: bool  # by the following certificate; for the last one: by itself
 
 
-def describe(data: bytes, *, at: datetime, role: Role | None = None) -> tuple[CertificateRow, ...]:
-    """Return a row for each certificate in PEM text or DER, in file order.
+def describe(chain: Sequence[bytes], *, at: datetime, role: Role | None = None) -> tuple[CertificateRow, ...]:
+    """Return a row for each certificate in DER, in this order.
 
     `role` requests a check of the first one. Raises CertificateError(malformed).
     """
-    chain = chain_from_pem(data) if b"-----BEGIN " in data else (data,)
     certificates = [load_certificate(der) for der in chain]
     rows = []
     for index, certificate in enumerate(certificates):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, pkcs7, pkcs12
 from typer.testing import CliRunner, Result
 
 from v2g.errors import CertificateError, ConfigError
@@ -63,7 +64,23 @@ def test_a_certificate_of_another_role_is_told_apart(made: Path) -> None:
 
 @pytest.mark.parametrize(("name", "error"), [("secc/leaf.key", CertificateError), ("nowhere.pem", ConfigError)])
 def test_what_is_no_certificate_is_named(made: Path, name: str, error: type[Exception]) -> None:
-    assert isinstance(v2g("pki", "show", made / name).exception, error)
+    refused = v2g("pki", "show", made / name).exception
+    assert isinstance(refused, error)
+    assert name in str(refused)
+
+
+@pytest.mark.parametrize("container", ["pkcs12", "pkcs7"])
+def test_a_container_is_named_with_what_opens_it(made: Path, tmp_path: Path, container: str) -> None:
+    (certificate,) = x509.load_pem_x509_certificates((made / "v2g/root.pem").read_bytes())
+    file = tmp_path / "from-a-partner"
+    if container == "pkcs7":
+        file.write_bytes(pkcs7.serialize_certificates([certificate], Encoding.DER))
+    else:
+        file.write_bytes(pkcs12.serialize_key_and_certificates(None, None, certificate, None, NoEncryption()))
+    refused = v2g("pki", "show", file).exception
+    assert isinstance(refused, CertificateError)
+    assert str(file) in str(refused)
+    assert f"openssl {container}" in refused.hint
 
 
 def test_ocsp_answers_are_renewed_and_can_say_revoked(made: Path) -> None:

@@ -241,9 +241,14 @@ def how_to_convert(data: bytes) -> str | None:
     """Return how to make PEM of a certificate, a key or a container in DER; None for anything else."""
     if not data.startswith((b"0\x82", b"0\x81", b"0\x80", b"0G\x02")):
         return None
-    if b"*\x86H\x86\xf7\r\x01\x07" in data[:64]:  # PKCS #7, which is within PKCS #12, too
-        return "openssl pkcs12 -nodes, or openssl pkcs7 -inform DER -print_certs, makes PEM of it"
-    return "openssl x509 -inform DER, or openssl pkey -inform DER, makes PEM of it"
+    return how_to_unpack(data) or "openssl x509 -inform DER, or openssl pkey -inform DER, makes PEM of it"
+
+
+def how_to_unpack(data: bytes) -> str:
+    """Return how to make PEM of a container in DER; nothing for anything else."""
+    if not data.startswith(b"0") or b"*\x86H\x86\xf7\r\x01\x07" not in data[:64]:  # PKCS #7: in PKCS #12, too
+        return ""
+    return "openssl pkcs12 -nodes, or openssl pkcs7 -inform DER -print_certs, makes PEM of it"
 
 
 def load_public_key(path: Path) -> PublicKey:

@@ -81,11 +81,11 @@ def _drawn(title: str, lines: "Sequence[TreeLine]") -> RichTree:
 
 
 def _show_file(file: Path, role: str, *, json: bool) -> None:
-    from pki_tools.judge import read_file
+    from pki_tools.judge import read_certificates
     from pki_tools.show import describe
 
     wanted = role_of(role) if role else None
-    rows = describe(read_file(file), at=now(), role=wanted)
+    rows = describe(read_certificates(file), at=now(), role=wanted)
     if json:
         for row in rows:
             print_json(row)
