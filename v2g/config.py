@@ -527,10 +527,10 @@ class _TomlLines:
         return self._at < len(self._text)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the hint about an unknown name: the nearest of the choices, else all."""
+def nearest(word: str, known: Iterable[str], listed: Iterable[str] = ()) -> str:
+    """Return the hint about an unknown name: the nearest of the choices, else those to be listed, by default all."""
     import difflib  # only for errors
 
     choices = sorted(known)
     near = difflib.get_close_matches(word, choices, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(choices)}"
+    return f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(listed or choices)}"

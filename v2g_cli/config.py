@@ -323,7 +323,8 @@ def explain(
     found = list(_keys(program))
     chosen = [(path, each) for path, each in found if path == key or path.startswith(f"{key}.") or not key]
     if not chosen:
-        hint = nearest(key, [path for path, _ in found])
+        paths = [path for path, _ in found]
+        hint = nearest(key, paths, [path for path in paths if "." not in path])
         raise ConfigError(f"no key of {program} is called {key!r}", hint=hint)
     if json:
         for path, each in chosen:

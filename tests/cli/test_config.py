@@ -158,3 +158,7 @@ def test_a_reader_who_has_seen_enough_is_no_failure(words: tuple[str, ...], code
 def test_an_unknown_key_has_its_neighbour(v2g: Run) -> None:
     done = v2g("config", "explain", "secc", "tls.chian")
     assert (done.code, "tls.chain" in done.errors) == (2, True)
+    done = v2g("config", "explain", "secc", "nothing.like.this")
+    allowed = done.errors.partition("allowed: ")[2].strip().split(", ")
+    assert "tls" in allowed
+    assert not any("." in each for each in allowed)

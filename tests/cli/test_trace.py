@@ -58,6 +58,13 @@ def test_only_the_messages_asked_for(traces: dict[str, Path]) -> None:
     assert [re.search(r"PowerDelivery\w+", each)[0] for each in lines] == ["PowerDeliveryReq", "PowerDeliveryRes"] * 2  # type: ignore[index]
 
 
+def test_a_trace_without_such_messages_says_so(traces: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    for words in ((traces["evcc"], "--only", "certificateinstallation"), (tmp_path / "empty",)):
+        done = run(*words)
+        assert (done.stdout, done.stderr) == ("", "no messages\n")
+
+
 def test_a_message_is_shown_to_its_last_element(traces: dict[str, Path]) -> None:
     records = [json.loads(each) for each in run(traces["evcc"], "--json").stdout.splitlines()]
     wanted = next(each for each in records if each["name"] == "ServiceDetailRes")

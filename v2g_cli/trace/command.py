@@ -248,6 +248,8 @@ def trace(
             print_json(_record(entry))
     else:
         print_conversation(found)
+        if not found:
+            say("no messages", err=True)
     raise_all(errors)
 
 
