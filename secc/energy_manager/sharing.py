@@ -13,7 +13,7 @@ import msgspec
 
 from secc.hardware.ac import EXCESS_S, FOLLOW_S
 from v2g.energy.balancing import Limits, Load, Node, share
-from v2g.energy.conductors import LINE_NAMES, LINES, Currents, line_current_ma, line_power_w
+from v2g.energy.conductors import LINE_NAMES, LINES, Currents, line_current_ma, line_power_w, spread
 from v2g.energy.limits import MOST_MA, MOST_W, SITE, EffectiveLimits, Limit
 
 HELD_S: Final = FOLLOW_S + EXCESS_S + 0.5
@@ -134,7 +134,8 @@ class _Way:
         served = {number: served[number] for number in self.shares if number in served}
         nodes = [Node(id="power", limits=(watts,) * 3)]
         if line_ma is not None:
-            nodes.append(Node(id="lines", limits=(line_ma,) * 3, unbalance=self._unbalance_ma))
+            nodes.append(Node(id="balance", limits=(MOST_MA,) * 3, unbalance=self._unbalance_ma))
+            nodes.append(Node(id="lines", parent="balance", limits=(line_ma,) * 3))
         most = {number: self._most(evse) for number, evse in served.items()}
         wanted, lowered = self._fair(nodes, here, most), set[int]()
         for number, evse in served.items():
@@ -202,6 +203,7 @@ class _Way:
         ]
         found = dict(most)
         if len(nodes) > 1:
+            fixed += [each for number in most for each in self._fed_back(number, here[number])]
             loads = [
                 self._load(number, place, here[number], "lines", here[number].lines, each.line_ma)
                 for place, (number, each) in enumerate(most.items())
@@ -274,7 +276,17 @@ class _Way:
             if beyond_ma > error_ma:
                 name = f"{number} {LINE_NAMES[line]}"
                 found.append(Load(id=name, node="lines", phases=(line,), most=0, fixed=beyond_ma))
-        return found
+        return found + self._fed_back(number, evse)
+
+    def _fed_back(self, number: int, evse: FeederEvse) -> list[Load]:
+        """Return by how much more is drawn from the other conductors while a vehicle feeds back into its own, in whole
+        amperes, as measurements vary: who charges makes room for it."""
+        currents = evse.currents or spread((evse.power_w or 0) * 1000 // self._volts, evse.lines)
+        others = tuple(line for line in LINES if currents[line] > -ERROR_MA)
+        if self._unbalance_ma is None or self._sign < 0 or not others:
+            return []
+        back_ma = -(min(currents) // 1000) * 1000
+        return [Load(id=f"{number} fed back", node="balance", phases=others, most=0, fixed=back_ma)]
 
     def _most(self, evse: FeederEvse) -> _Amount:
         most = evse.most

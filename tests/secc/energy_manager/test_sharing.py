@@ -76,6 +76,20 @@ def test_unbalance_between_phases_is_bounded() -> None:
     assert settled(shares, feeder(63_000), {1: evse(0), 2: evse(0), 3: evse(0, 1, 2)}) == {1: 10, 2: 10, 3: 32}
 
 
+@pytest.mark.parametrize("measures_lines", [True, False])
+def test_what_feeds_back_into_one_phase_counts_where_others_are_drawn_from(measures_lines: bool) -> None:
+    site, limit = feeder(63_000, 63_000), most(32_000, 32_000)
+
+    def back(current_ma: int) -> FeederEvse:
+        measured = {"currents": Currents(-current_ma) if measures_lines else None, "power_w": -current_ma * 230 // 1000}
+        return evse(0, most=limit, **measured)
+
+    for back_ma, left in ((0, 20), (11_900, 8), (20_000, 0)):
+        shares = FeederShares(VOLTS, 20_000)
+        assert settled(shares, site, {1: back(back_ma), 2: evse(1), 3: evse(0, 1, 2)}) == {1: 20, 2: left, 3: 32}
+    assert settled(FeederShares(VOLTS), site, {1: back(20_000), 2: evse(1)}) == {1: 32, 2: 32}, "any unbalance"
+
+
 def test_a_vehicle_that_comes_feeds_back_once_another_one_has_had_the_time_to_follow() -> None:
     shares, site = FeederShares(VOLTS), feeder(0, 32_000)
     one, two = (evse(0, most=most(0, 32_000), closed=closed, shown_ma=32_000) for closed in (True, False))
