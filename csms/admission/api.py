@@ -135,7 +135,7 @@ async def list_admissions(call: Call, parameters: WhichAdmissions) -> Page[Admis
     """List stations that may connect or have tried to, newest first."""
     keys = ("last_seen_ms", "station_id")
     return await pages(
-        call, parameters, AdmissionRecord, tuple[int, str], keys, rows.list_admissions, parameters.undecided
+        call, parameters, AdmissionRecord, tuple[int | None, str], keys, rows.list_admissions, parameters.undecided
     )
 
 

@@ -206,11 +206,15 @@ def forget(connection: sa.Connection, station_id: str) -> bool:
 
 
 def list_admissions(
-    connection: sa.Connection, after: tuple[int, str] | None = None, limit: int = 1000, undecided: bool | None = None
+    connection: sa.Connection,
+    after: tuple[int | None, str] | None = None,
+    limit: int = 1000,
+    undecided: bool | None = None,
 ) -> list[dict[str, object]]:
     """Return stations that may connect or have tried to, newest first, without their passwords' hashes."""
     seen = sa.func.coalesce(admissions.c.last_seen_ms, 0)
-    query = page(sa.select(admissions), (seen, admissions.c.station_id), after, limit)
+    position = after and (after[0] or 0, after[1])
+    query = page(sa.select(admissions), (seen, admissions.c.station_id), position, limit)
     if undecided is not None:
         query = query.where(WAITING if undecided else sa.not_(WAITING))
     rows = []

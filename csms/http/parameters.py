@@ -161,7 +161,7 @@ async def pages(
 ) -> Page[T]:
     """Return a page of rows ordered by several columns; `fetch(connection, after, limit, ...)` finds them.
 
-    `position`: a tuple type, of the values of `keys`; null counts as 0.
+    `position`: a tuple type, of the values of `keys`.
     """
 
     def fetched(connection: Connection, after: R | None, limit: int) -> list[dict[str, object]]:
@@ -170,7 +170,7 @@ async def pages(
     found = await _fetched(call, position, keys, fetched, read_cursor(paged.cursor, position), paged.limit + 1)
     items: tuple[T, ...] = tuple(shown(row, kind) for row in found[: paged.limit])
     more = len(found) > paged.limit
-    return Page(items, write_cursor(*(found[paged.limit - 1][key] or 0 for key in keys)) if more else None)
+    return Page(items, write_cursor(*(found[paged.limit - 1][key] for key in keys)) if more else None)
 
 
 async def _fetched(
@@ -187,7 +187,7 @@ async def _fetched(
     asked = limit
     while len(found) == asked and len(kept) < limit:
         asked = _MOST_ROWS
-        after = typed_json.convert([found[-1][key] or 0 for key in keys], position)
+        after = typed_json.convert([found[-1][key] for key in keys], position)
         found = await call.run(fetch, after, asked)
         kept += call.own(found)
     return kept[:limit]

@@ -128,7 +128,7 @@ async def list_uptime_rules(call: Call) -> tuple[UptimeRules, ...]:
 
 @get("/uptime", Permission.READ_STATIONS, for_sites=True, large=True, problems=(404,))
 async def list_uptime(call: Call, parameters: UptimeParameters) -> Page[UptimeOfEvse]:
-    """List the uptime of EVSEs by station, with their outages."""
+    """List the uptime of EVSEs by station, with their outages; a page has all EVSEs of at most `limit` stations."""
     rules, period = _asked(call, parameters)
     after = read_cursor(parameters.cursor, tuple[str])
     only = call.stations
