@@ -152,6 +152,8 @@ def test_a_status_refers_to_the_versions_of_the_table_and_changes_none() -> None
     ]
     changed, _ = tables(msgspec.structs.replace(place("AVAILABLE", "CHARGING"), city="Bonn"))
     assert changed["versionG"] != after["versionG"]
+    two = place("AVAILABLE"), msgspec.structs.replace(place("CHARGING"), id="Yard")
+    assert tables(*two) == tables(*reversed(two)), "databases return first, or last, what has changed"
 
 
 def test_conditions_are_said_or_the_price_is_left_out_and_named() -> None:

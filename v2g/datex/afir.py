@@ -158,10 +158,10 @@ def missing(locations: Sequence[OcpiLocation], tariffs: Mapping[str, OcpiTariff]
 
 
 def _open(locations: Sequence[OcpiLocation]) -> list[OcpiLocation]:
-    """Return the locations that are published, without EVSEs that are removed."""
+    """Return the locations that are published, by id, without EVSEs that are removed."""
     shown = (
         msgspec.structs.replace(each, evses=tuple(evse for evse in each.evses if evse.status != "REMOVED"))
-        for each in locations
+        for each in sorted(locations, key=lambda each: each.id)
         if each.publish
     )
     return [each for each in shown if each.evses]
