@@ -24,6 +24,7 @@ from csms.tokens.rules import normalise
 from v2g import typed_json
 from v2g.energy.price_plan import PricePlan
 from v2g.errors import CodecError
+from v2g.io.websocket.server import IDENTITY
 from v2g.ocpi import objects, wire
 from v2g.ocpi.tariffs import tariff_id, tariffs_of
 
@@ -48,14 +49,14 @@ class OfferedConnector(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """A."""
     max_electric_power: Annotated[int, msgspec.Meta(ge=1, le=100_000_000)] | None = None
     """W."""
-    capabilities: Annotated[tuple[str, ...], msgspec.Meta(max_length=10)] = ()
+    capabilities: Annotated[tuple[objects.OpenEnum, ...], msgspec.Meta(max_length=10)] = ()
     """Such as `ISO_15118_20_PLUG_AND_CHARGE`."""
 
 
 class OfferedEvse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """An EVSE as partners see it."""
 
-    station_id: Annotated[str, msgspec.Meta(min_length=1, max_length=48)]
+    station_id: Annotated[str, msgspec.Meta(pattern=rf"^{IDENTITY.pattern}\Z")]
     """Its station."""
     evse: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 1
     """Its number there."""

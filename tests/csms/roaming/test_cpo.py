@@ -851,6 +851,18 @@ async def test_opening_hours_and_helpdesk_are_published(roaming: Roaming) -> Non
     assert (await roaming.ask("PUT", "/roaming/locations/Depot", {**place, "help_phone": "110"})).status == 400
 
 
+@pytest.mark.parametrize(
+    ("station_id", "capability"), [("CS-Ü", "CREDIT_CARD_PAYABLE"), ("CS-V2G-0001", "Plug and Charge")]
+)
+async def test_a_place_that_could_not_be_published_is_refused(
+    roaming: Roaming, station_id: str, capability: str
+) -> None:
+    """It was stored, and from then on open data of all places was an internal error, as was its correction."""
+    connector = {**LOCATION["evses"][0]["connectors"][0], "capabilities": [capability]}
+    evse = {**LOCATION["evses"][0], "station_id": station_id, "connectors": [connector]}
+    assert (await roaming.ask("PUT", "/roaming/locations/Depot", {**LOCATION, "evses": [evse]})).status == 400
+
+
 async def test_nothing_is_open_unless_the_operator_says_so(roaming: Roaming) -> None:
     assert (await roaming.ask("GET", "/ocpi/open/datex/table", role=None)).status == 401
 
