@@ -62,7 +62,8 @@ def sums(
     """Return the sums of transactions that ended in `[begin_ms, end_ms)` (UTC), in order of group and currency.
 
     Days and months are of `zone`. A tariff is the plan at the start, else what the station reported. A transaction in
-    several currencies counts, with its energy, in the first of them; each has its money. Running ones are left out.
+    several currencies counts, with its energy, in the first of them; each has its money. Running ones are left out, and
+    rejected ones.
     `only`: stations; None is all.
     """
     wanted = _wanted(begin_ms, end_ms, only)
@@ -73,7 +74,7 @@ def sums(
         of = found.setdefault(key, Sum(group=key[0], currency=key[1]))
         for each in Sum.__struct_fields__[2:]:
             setattr(of, each, getattr(of, each) + int(getattr(row, each)))
-    return [found[key] for key in sorted(found)]
+    return [found[key] for key in sorted(found) if any(msgspec.structs.astuple(found[key])[2:])]
 
 
 class ChargingEntry(msgspec.Struct, frozen=True):

@@ -749,6 +749,8 @@ async def test_a_rejected_one_costs_nothing_and_its_cost_says_so(station: Statio
         answer = await ask("GET", f"/transactions/{station.id}/cost")
         assert (answer.status, answer.json["code"]) == (409, "rejected")
         assert answer.json["detail"] == "the transaction is rejected"
+        report = await ask("GET", "/reports/transactions?by=station", role=Role.BILLING)
+        assert report.json == [], "nor is it a line of zeros"
 
 
 @pytest.mark.parametrize("decided", [False, True])
