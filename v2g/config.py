@@ -274,16 +274,16 @@ def contradictions(config: object) -> Iterator[Flaw]:
     entries of one name."""
     for path, value, section in values_in(config):
         name, number = path[-1], _number(value)
-        for least, most in _PAIRS:
-            other = re.sub(rf"(^|_){least}(_|\Z)", rf"\g<1>{most}\2", name)
-            highest = _number(section.get(other))
-            if other != name and number is not None and highest is not None and number > highest:
-                yield path, f"is above {other}", f"{name} must not exceed {other}"
-        if number is not None and (power := re.fullmatch(r"(max_(?:dis)?charge_)power_w", name)):
-            volts, amperes = (_number(section.get(key)) for key in ("max_voltage_v", f"{power[1]}current_a"))
-            if volts is not None and amperes is not None and number > volts * amperes:
-                most = f"max_voltage_v times {power[1]}current_a, {volts * amperes:,} W"
-                yield path, f"is above {most}", "a digit too many?"
+        if number is not None:
+            for least, most in _PAIRS:
+                other = re.sub(rf"(^|_){least}(_|\Z)", rf"\g<1>{most}\2", name)
+                if other != name and (highest := _number(section.get(other))) is not None and number > highest:
+                    yield path, f"is above {other}", f"{name} must not exceed {other}"
+            if power := re.fullmatch(r"(max_(?:dis)?charge_)power_w", name):
+                volts, amperes = (_number(section.get(key)) for key in ("max_voltage_v", f"{power[1]}current_a"))
+                if volts is not None and amperes is not None and number > volts * amperes:
+                    most = f"max_voltage_v times {power[1]}current_a, {volts * amperes:,} W"
+                    yield path, f"is above {most}", "a digit too many?"
         entries = value if isinstance(value, tuple) and value and isinstance(value[0], msgspec.Struct) else ()
         for key in _NAMES if entries else ():
             taken = {section.get(key)}

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import importlib.resources
 import logging
+from collections import defaultdict
 from functools import cache
 from http import HTTPStatus
 from typing import Final
@@ -31,11 +32,11 @@ from csms.console.present import environment
 from csms.console.visit import COOKIE, MAX_FORM, NOT_ALLOWED, ROOT, Route, Visit, has_token, read_files, same_origin
 from csms.events import api as events
 from csms.features import modules
-from csms.http.application import Application, RouteHandler
+from csms.http.application import Application
 from csms.http.application import application as api_application
 from csms.http.authenticator import Authenticator
-from csms.http.operations import declared
-from csms.http.pipeline import Answer, HttpRequest, RequestPipeline
+from csms.http.operations import Method, declared
+from csms.http.pipeline import OPTIONS, Answer, HttpRequest, RequestPipeline, options
 from csms.http.problems import ApiError, describe, status_of
 from csms.http.site_access import refusal
 from v2g.observe import Observe, Scalar
@@ -113,11 +114,20 @@ def _packing(send: Send) -> Send:
 def _routes() -> Application:
     """Return the router of pages; the console in the request's scope answers."""
     templates = _templates()
+    alike: defaultdict[tuple[Method, int], list[str]] = defaultdict(list)
+    for each in ROUTES:
+        alike[each.method, each.most_octets].append(ROOT + each.path.replace("}", ":str}"))
     return Application(
         route_handlers=[
-            *map(_route, ROUTES),
-            RouteHandler(f"{ROOT}/static/{{name:str}}", http_method="GET", status_code=200)(_static),
+            *(
+                HTTPRouteHandler(paths, http_method=[method, OPTIONS], status_code=200, request_max_body_size=octets)(
+                    _answer
+                )
+                for (method, octets), paths in alike.items()
+            ),
+            HTTPRouteHandler(f"{ROOT}/static/{{name:str}}", http_method="GET", status_code=200)(_static),
         ],
+        opt={"routes": {(each.method, ROOT + each.path): each for each in ROUTES}},
         exception_handlers={Exception: _failed},
         template_config=TemplateConfig(instance=JinjaTemplateEngine.from_environment(templates)),
         request_max_body_size=MAX_FORM,
@@ -135,20 +145,11 @@ def _templates() -> Environment:
     return templates
 
 
-def _route(route: Route) -> HTTPRouteHandler:
-    path = ROOT + route.path.replace("}", ":str}")
-    return RouteHandler(
-        path,
-        http_method=[route.method],
-        status_code=200,
-        name=f"{route.method} {path}",
-        opt={"route": route},
-        request_max_body_size=route.most_octets,
-    )(_answer)
-
-
 async def _answer(request: HttpRequest) -> Answer:
-    return _guarded(await _console_of(request).answer(request.route_handler.opt["route"], request))
+    routes, path = request.route_handler.opt["routes"], request.scope["path_template"]
+    if request.method == OPTIONS:
+        return options(routes, path)
+    return _guarded(await _console_of(request).answer(routes[request.method, path], request))
 
 
 async def _static(request: HttpRequest) -> Response[bytes]:

@@ -3,19 +3,18 @@
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.handlers import HTTPRouteHandler
 from litestar.plugins import PluginProtocol
-from litestar.types import ASGIApp, AsyncAnyCallable, Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
 from litestar.types.internal_types import RouteHandlerMapItem
-from litestar.utils.signature import ParsedSignature
 
 from csms.backend import Backend
 from csms.http.authenticator import Authenticator
-from csms.http.operations import Operation
+from csms.http.operations import Method
 from csms.http.pipeline import OPTIONS, RequestPipeline, answered, has_slash, problem_response
 from csms.http.routes import OPERATIONS
 from csms.roaming.partners import Partners
@@ -24,39 +23,16 @@ DOCS: Final = "/docs"
 
 
 class Application(Litestar):
-    """Litestar without the plugins that it would load."""
+    """Litestar without the plugins that it would load.
+
+    A handler has all paths of a method: for each handler Litestar would check all paths again.
+    """
+
+    route_handler_method_map: ClassVar[dict[str, RouteHandlerMapItem]] = {}  # else each is looked for among all before
 
     @staticmethod
     def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
         return plugins  # those for pydantic and attrs would import these packages (0.15 s)
-
-
-class _ApiRoutes(Application):
-    """Operations, by paths that are registered once each: Litestar would look for each among all of before."""
-
-    route_handler_method_map: ClassVar[dict[str, RouteHandlerMapItem]] = {}
-
-
-class RouteHandler(HTTPRouteHandler):
-    """All routes of a path. Its function is that of other paths, too: Litestar would parse the signature for each."""
-
-    __slots__ = ()
-    _signatures: ClassVar[dict[AsyncAnyCallable, ParsedSignature]] = {}
-    _models: ClassVar[dict[AsyncAnyCallable, type[Any]]] = {}
-
-    @property
-    def parsed_fn_signature(self) -> ParsedSignature:
-        """The signature of the function."""
-        if self.fn not in self._signatures:
-            self._signatures[self.fn] = super().parsed_fn_signature
-        return self._signatures[self.fn]
-
-    @property
-    def signature_model(self) -> type[Any]:
-        """What a request's values for the function are read into."""
-        if self.fn not in self._models:
-            self._models[self.fn] = super().signature_model
-        return self._models[self.fn]
 
 
 def application(backend: Backend, authenticator: Authenticator) -> ASGIApp:
@@ -95,11 +71,15 @@ def _roaming(backend: Backend) -> ASGIApp | None:
 @cache
 def _routes(max_body_bytes: int, cors_origins: tuple[str, ...]) -> Litestar:
     """Return the ASGI router; the pipeline in the request's scope then answers."""
-    paths: defaultdict[str, dict[str, Operation]] = defaultdict(dict)
+    alike: defaultdict[Method, list[str]] = defaultdict(list)
     for each in OPERATIONS:
-        paths[each.path.replace("}", ":str}")][each.method] = each
-    return _ApiRoutes(
-        route_handlers=[_handler(path, operations) for path, operations in paths.items()],
+        alike[each.method].append(each.path.replace("}", ":str}"))
+    return Application(
+        route_handlers=[  # with OPTIONS, else Litestar adds a handler to each path
+            HTTPRouteHandler(paths, http_method=[method, OPTIONS], status_code=200)(_answered_before)
+            for method, paths in alike.items()
+        ],
+        opt={"operations": {(each.method, each.path): each for each in OPERATIONS}},
         middleware=[answered],
         exception_handlers={Exception: problem_response},
         cors_config=CORSConfig(allow_origins=list(cors_origins)) if cors_origins else None,
@@ -124,11 +104,6 @@ def _pages(folder: Path) -> ASGIApp:
         await site(scope, receive, send)
 
     return answer
-
-
-def _handler(path: str, operations: dict[str, Operation]) -> HTTPRouteHandler:
-    methods: list[Any] = [*operations, OPTIONS]  # else Litestar adds a handler of its own to each path
-    return RouteHandler(path, http_method=methods, status_code=200, opt={"operations": operations})(_answered_before)
 
 
 async def _answered_before() -> None:

@@ -13,7 +13,6 @@ import asyncio
 import hashlib
 import inspect
 import os
-import typing
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from functools import partial, wraps
 from io import BufferedRandom
@@ -140,7 +139,7 @@ def operation(
     """
 
     def declare(handler: Callable[..., Awaitable[object]]) -> Operation:
-        hints = typing.get_type_hints(handler, include_extras=True)
+        hints = inspect.get_annotations(handler)
         returned = hints["return"]
         call, *taken = (each for each in inspect.signature(handler).parameters.values() if each.name != "body")
         parameters, carry_out = hints.get("parameters"), handler
@@ -157,7 +156,7 @@ def operation(
             parameters=parameters,
             body=hints.get("body"),
             answer=answer or returned,
-            status=status or (204 if returned is type(None) else 200),
+            status=status or (204 if returned is None else 200),
             media_type=media_type,
             other_media=other_media,
             problems=problems,

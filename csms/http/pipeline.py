@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import logging
 import math
+from collections.abc import Iterable
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
@@ -185,10 +186,10 @@ def answered(app: ASGIApp) -> ASGIApp:
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         pipeline: RequestPipeline = scope["state"]["pipeline"]
-        operations: dict[str, Operation] = scope["route_handler"].opt["operations"]
+        operations: dict[tuple[str, str], Operation] = scope["route_handler"].opt["operations"]
         request: HttpRequest = Request(scope, receive, send)
         begun = pipeline.clock.monotonic()
-        operation = operations.get(request.method)
+        operation = operations.get((request.method, scope["path_template"]))
         name = OPTIONS.lower() if operation is None else operation.name
 
         async def note(message: Message) -> None:
@@ -199,8 +200,7 @@ def answered(app: ASGIApp) -> ASGIApp:
         try:
             if operation is None:
                 pipeline.throttle(None, request.client.host if request.client else "")
-                methods = {"Allow": ", ".join(sorted([*operations, OPTIONS]))}
-                found: Answer = Response(None, status_code=204, headers=methods)
+                found: Answer = options(operations, scope["path_template"])
             else:
                 scope["user"] = await pipeline.identify(request)
                 pipeline.permit(operation, request)
@@ -210,6 +210,12 @@ def answered(app: ASGIApp) -> ASGIApp:
         await found.to_asgi_response(None, request)(scope, receive, note)
 
     return answer
+
+
+def options(routes: Iterable[tuple[str, str]], path: str) -> Answer:
+    """Answer OPTIONS for a path of these routes (methods and paths)."""
+    methods = sorted([OPTIONS, *(method for method, each in routes if each == path)])
+    return Response(None, status_code=204, headers={"Allow": ", ".join(methods)})
 
 
 def audited(body: bytes) -> str | None:

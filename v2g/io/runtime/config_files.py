@@ -18,7 +18,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from v2g import typed_json
 from v2g.config import Flaw, fault, values_in
 from v2g.errors import ConfigError, RevocationError, V2GError
-from v2g.hardware.meters.registers import load_map
 from v2g.io.keys.stores import load_credentials, open_key
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.iso15118.engine.identifiers import is_digits, is_evse_id
@@ -114,6 +113,12 @@ def _crl(path: Path) -> None:
             raise ConfigError(f"{path} was valid until {until:%Y-%m-%d}", hint="renew it: v2g pki crl")
 
 
+def _register_map(path: Path) -> None:
+    from v2g.hardware.meters.registers import load_map
+
+    load_map(path)
+
+
 _OPENERS: Final[dict[str, Opener]] = (
     dict.fromkeys(
         ("anchors", "client_roots", "manufacturer_roots", "mo_roots", "oem_roots", "root", "roots", "v2g_roots"), _roots
@@ -122,7 +127,7 @@ _OPENERS: Final[dict[str, Opener]] = (
     | dict.fromkeys(("password_file", "token_file", "secret_file", "client_secret_file"), _secret)
     | dict.fromkeys(("journal_keys", "outbox_keys"), RecordKeys)
     | {"manifest": _is_file}
-    | {"crls": _crl, "public_key": load_public_key, "map_file": load_map, "books_earlier_keys": load_public_key}
+    | {"crls": _crl, "public_key": load_public_key, "map_file": _register_map, "books_earlier_keys": load_public_key}
     | {"price_signers": _certificates, "releases.root": _first_root}
     | {"attestation.signer": load_public_key, "releases.registers": _is_file}
     | {"docs": lambda folder: _is_file(folder / "index.html")}
