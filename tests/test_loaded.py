@@ -30,7 +30,7 @@ LATER = (
     "asn1tools",
 )
 
-OF_A_COMMAND = ("pydantic", "pki_tools", "v2g_station", "v2g_testkit", "secc", "csms")
+OF_A_COMMAND = ("asyncio", "cryptography", "rich", "pydantic", "pki_tools", "v2g_station", "v2g_testkit", "secc", "csms")
 
 
 def test_charger_and_vehicle_load_what_they_do_not_need_at_their_start_later_or_never() -> None:
@@ -50,6 +50,7 @@ for program in ("secc", "evcc", "csms", "v2g_gateway"):
 
 def test_the_command_line_loads_what_a_command_needs_when_it_is_called() -> None:
     assert loaded("v2g_cli.main", OF_A_COMMAND) == []
+    assert loaded("v2g_cli.main, v2g_cli.csms.command", ("cryptography", "rich", "sqlalchemy")) == []
 
 
 def test_a_program_goes_on_without_the_command_line_and_never_from_the_current_folder(tmp_path: Path) -> None:

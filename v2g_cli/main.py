@@ -17,21 +17,15 @@ from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
-from typer.main import get_group
+from typer.main import get_command, get_group
 
 from v2g.errors import DEFECT_EXIT, ConfigError, V2GError, disk_named
 from v2g.extras import extras_named
 from v2g.observe import Scalar, defect
 from v2g.text import redacted
 from v2g.version import VERSION
-from v2g_cli import simulators
-from v2g_cli import station as station_
-from v2g_cli.demo.command import demo
-from v2g_cli.init import evcc_init, secc_init
-from v2g_cli.ocpp_bridge import ocpp_bridge
 from v2g_cli.options import CheckFlag, check_config, command_line
 from v2g_cli.output import say
-from v2g_cli.trace import command as trace_
 
 MOST: Final = 10
 """Defects that are printed and written down; further ones are counted."""
@@ -125,27 +119,57 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-app.command()(demo)
-app.command("board-sim")(simulators.board_sim)
-app.command("terminal-sim")(simulators.terminal_sim)
-app.command("trace")(trace_.trace)
-app.command("station")(station_.station)
-app.command("ocpp-bridge")(ocpp_bridge)
-app.command("vtn")(simulators.vtn)
 
 
-def _group(name: str, module: str, what: str) -> None:
-    """Add the commands of a module's `app`; imported when the first of them is called or shown."""
+def _group(name: str, module: str, what: str, *, command: str = "", within: typer.Typer = app) -> None:
+    """Add the commands of a module's `app`, or one of its functions as a command; imported when called or shown."""
 
     class Group(TyperGroup):
         def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-            group = get_group(import_module(module).app)
+            found = import_module(module)
+            if command:
+                alone = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+                alone.command()(getattr(found, command))
+                return get_command(alone).make_context(info_name, args, parent=parent, **extra)
+            group = get_group(found.app)
             group.help = group.help or self.help
             return group.make_context(info_name, args, parent=parent, **extra)
 
-    app.add_typer(typer.Typer(cls=Group), name=name, help=what)
+    within.add_typer(typer.Typer(cls=Group), name=name, help=what)
 
 
+_group(
+    "demo",
+    "v2g_cli.demo.command",
+    "Run a whole session across four programs (csms, secc, evcc, telemetry gateway) and show the events.",
+    command="demo",
+)
+_group("board-sim", "v2g_cli.simulators", "Run a simulated control board until it is stopped.", command="board_sim")
+_group(
+    "terminal-sim",
+    "v2g_cli.simulators",
+    "Run a simulated payment terminal (ZVT over TCP) until it is stopped.",
+    command="terminal_sim",
+)
+_group("trace", "v2g_cli.trace.command", "Show the messages between vehicle and charger.", command="trace")
+_group(
+    "station",
+    "v2g_cli.station",
+    "Simulate charging stations: the charger's own OCPP code over simulated drivers, vehicles and hardware.",
+    command="station",
+)
+_group(
+    "ocpp-bridge",
+    "v2g_cli.ocpp_bridge",
+    "Put stations of OCPP 1.6 behind a back end of OCPP 2.0.1, or the other way round, until it is stopped.",
+    command="ocpp_bridge",
+)
+_group(
+    "vtn",
+    "v2g_cli.simulators",
+    "Run an OpenADR 3.1 VTN on this machine until it is stopped; it validates requests by the API's schemas.",
+    command="vtn",
+)
 _group("attest", "v2g_cli.attest", "Make and check the signed manifest of a program's files.")
 _group("battery", "v2g_cli.battery", "Signed reports on batteries: write one, and verify it offline.")
 _group("diag", "v2g_cli.diag.command", "Diagnose links, logs and the machine.")
@@ -195,8 +219,9 @@ def _options(
 EventsFile = Annotated[Path | None, typer.Option("--events", help="File for one JSON line per event.")]
 
 
-def _shown_program(name: str, what: str, init: Callable[..., None]) -> None:
-    """Add a sub-command that runs a program with a live view, or follows a running one; `init` configures it."""
+def _shown_program(name: str, what: str, of: str) -> None:
+    """Add a sub-command that runs a program with a live view, or follows a running one; `init` writes the
+    configuration `of` it."""
 
     def run(
         context: typer.Context,
@@ -242,12 +267,16 @@ def _shown_program(name: str, what: str, init: Callable[..., None]) -> None:
     examples = f"Examples: `v2g {name} --config {name}.toml --live`, `v2g {name} --follow {name}.events.jsonl`"
     group = typer.Typer(invoke_without_command=True, rich_markup_mode="markdown")
     group.callback(help=f"{what}\n\n{examples}, `v2g {name} init --help`")(run)
-    group.command("init")(init)
+    _group("init", "v2g_cli.init", f"Write the configuration of {of}.", command=f"{name}_init", within=group)
     app.add_typer(group, name=name)
 
 
-_shown_program("secc", "Run a charger: ISO 15118-20 SECC and OCPP charging station.", secc_init)
-_shown_program("evcc", "Run a vehicle: one ISO 15118-20 session, then exit.", evcc_init)
+_shown_program(
+    "secc",
+    "Run a charger: ISO 15118-20 SECC and OCPP charging station.",
+    "a charger, and its certificates where there are none",
+)
+_shown_program("evcc", "Run a vehicle: one ISO 15118-20 session, then exit.", "a simulated vehicle with a contract")
 
 
 COMPLETE: Final = "_V2G_COMPLETE"

@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.segment import Segment
-from rich.table import Table
 
 from v2g.errors import ConfigError, StoreError, V2GError
 from v2g.text import printable
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from v2g.energy.grid_signal import TypedTariff
 
 _encode = msgspec.json.Encoder().encode
@@ -33,20 +32,21 @@ MOST_ERRORS: Final = 10
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
-class _Console(Console):
-    """Prints text literally: no markup, no emoji names, no control sequences."""
+def terminal(*, err: bool = False, soft_wrap: bool = False) -> "Console":
+    """Return a console for standard output or standard error, which prints text literally: no markup, no emoji names,
+    no control sequences."""
+    from rich.console import Console, ConsoleOptions, RenderableType  # here: slow to load, and pipes do without
+    from rich.segment import Segment
 
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        for segment in super().render(renderable, options):
-            if segment.control or segment.text.isprintable():
-                yield segment
-            else:
-                yield Segment(printable(segment.text, lines=True), segment.style)
+    class Literal(Console):
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                if segment.control or segment.text.isprintable():
+                    yield segment
+                else:
+                    yield Segment(printable(segment.text, lines=True), segment.style)
 
-
-def terminal(*, err: bool = False, soft_wrap: bool = False) -> Console:
-    """Return a console for standard output or standard error; strings have no markup."""
-    return _Console(stderr=err, soft_wrap=soft_wrap, markup=False, emoji=False, highlight=False)
+    return Literal(stderr=err, soft_wrap=soft_wrap, markup=False, emoji=False, highlight=False)
 
 
 def say(text: str, *, err: bool = False, lines: bool = False) -> None:
@@ -122,6 +122,8 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
         for row in rows:
             say_row(*row)
         return
+    from rich.table import Table
+
     table = Table(title=title, title_justify="left", header_style="bold")
     shown = [tuple(map(_cell, row)) for row in rows]
     filled = [number for number in range(len(columns)) if any(row[number] for row in shown)]

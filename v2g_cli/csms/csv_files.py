@@ -9,7 +9,6 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import typer
 
-from v2g.energy.settlement.rows import csv_text, unmarked
 from v2g.errors import ConfigError, RefusedError, V2GError
 from v2g_cli.csms.client import CsmsClient
 from v2g_cli.csms.show import client_of, part
@@ -45,6 +44,8 @@ def export(context: typer.Context, what: What, file: CsvFile) -> None:
 
     Examples: `v2g csms csv export stations stations.csv`, `v2g csms csv export tokens tokens.csv`
     """
+    from v2g.energy.settlement.rows import csv_text  # on demand
+
     client = client_of(context)
     rows = _stations(client) if what == "stations" else _tokens(client)
     columns = _COLUMNS[what].needed + _COLUMNS[what].others
@@ -110,6 +111,8 @@ def _written(ms: int | None) -> str:
 
 def _read(file: Path, columns: Columns, request: Callable[[Mapping[str, str]], Request]) -> list[tuple[int, Request]]:
     """Return the requests of a file's lines. Every faulty line is reported. Raises ConfigError if there is one."""
+    from v2g.energy.settlement.rows import unmarked  # on demand
+
     octets = read_file(file)
     try:
         text = octets.decode("utf-8-sig")

@@ -10,7 +10,6 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
-from v2g.energy.settlement.rows import csv_text
 from v2g.errors import ConfigError, RefusedError, TrustError, VerificationError
 from v2g.svg_chart import Row, Series, stairs_chart
 from v2g_cli.csms.client import CsmsClient
@@ -135,6 +134,8 @@ def report(
 
 
 def _write_csv(path: Path, by: str, rows: Sequence[Mapping[str, object]]) -> None:
+    from v2g.energy.settlement.rows import csv_text  # on demand
+
     fields = ("group", *_SUMS.values())
     write_out(csv_text((by, *_SUMS.values()), *([row[name] for name in fields] for row in rows)).encode(), path)
 

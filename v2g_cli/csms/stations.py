@@ -29,7 +29,6 @@ from v2g_cli.csms.show import (
     show_one,
 )
 from v2g_cli.output import print_json, say
-from v2g_cli.passwords import PasswordFile, read_passwords
 
 _MOST = 10_000
 """Records that a list of stations gathers from other lists."""
@@ -277,6 +276,8 @@ def password(
     `v2g csms password --generate new.csv CS-1 CS-2 --replace`, `v2g csms password --import passwords.csv`
     """
     stations = [*(names or ()), *numbered(prefix, count)]
+    from v2g_cli.passwords import PasswordFile, read_passwords  # on demand
+
     if (file is None) == (generate is None):
         raise ConfigError("give either --import or --generate", hint="v2g csms password --help shows examples")
     body: dict[str, object] = {"replace": replace, "admit": admit}

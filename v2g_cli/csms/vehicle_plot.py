@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from v2g.svg_chart import Row, Series, stairs_chart
-from v2g.telemetry.signals import SIGNALS
 
 POWER: Final = "charging.power"
 SOC: Final = "battery.soc"
@@ -51,6 +50,8 @@ def fleet_rows(power: Sequence[Known], soc: Sequence[Known]) -> tuple[Row, ...]:
 
 def vehicle_rows(values: Mapping[str, Known]) -> tuple[Row, ...]:
     """Return a row for each signal of one vehicle."""
+    from v2g.telemetry.signals import SIGNALS  # on demand
+
     return tuple(
         Row(f"{name}, {SIGNALS[name].unit}".rstrip(", "), (Series("blue", "", found),))
         for name, found in values.items()

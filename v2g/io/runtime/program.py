@@ -15,7 +15,6 @@ from typing import Any, Final, TypeVar
 
 from v2g.errors import DEFECT_EXIT, ConfigError, V2GError, disk_named
 from v2g.extras import extras_named
-from v2g.io.runtime.config_files import expired
 from v2g.io.runtime.service_manager import feed_watchdog, notify
 from v2g.io.runtime.supervision import child, spawn
 from v2g.io.storage.growing_file import MIB, GrowingFile, LogFiles, reopen_all
@@ -195,6 +194,8 @@ def run(
     try:
         config = load()
         start_log(log(config))
+        from v2g.io.runtime.config_files import expired  # here: commands that read a configuration do without
+
         for each in expired(config):
             logging.getLogger("v2g").warning("%s", each)
         keep_responsive()
