@@ -80,11 +80,9 @@ class SelfAttestation:
         *,
         observe: Callable[[Observe], None],
         lock: Callable[[str], None],
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`folder` has the highest version so far. Raises KeyAccessError, and StoreError for an unreadable file."""
         self._config, self._folder, self._observe, self._lock = config, folder, observe, lock
-        self._monotonic = monotonic
         self._attestation = Attestation(config.manifest, load_public_key(config.public_key))
         self._least = _highest(folder)
         self._ending = threading.Event()
@@ -159,12 +157,12 @@ class SelfAttestation:
 
     def _pace(self) -> Callable[[int], None]:
         """Return what waits so that no more than the configured amount is read per second."""
-        due = self._monotonic()
+        due = time.monotonic()
 
         def pause(read: int) -> None:
             nonlocal due
-            due = max(due, self._monotonic() - 1) + read / (self._config.kib_per_s * 1024)
-            if self._ending.wait(max(0.0, due - self._monotonic())):
+            due = max(due, time.monotonic() - 1) + read / (self._config.kib_per_s * 1024)
+            if self._ending.wait(max(0.0, due - time.monotonic())):
                 raise _Ended
 
         return pause

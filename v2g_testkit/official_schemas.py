@@ -34,40 +34,26 @@ def known_messages(version: Version) -> frozenset[str]:
     return frozenset(name.removesuffix(".json") for name in names if name.endswith(".json"))
 
 
-def official_schema(message: str, version: Version) -> dict[str, object] | None:
-    """Return the schema of a message such as `BootNotificationRequest`; None: unknown in the version."""
-    return _schema(message, version) if message in known_messages(version) else None
-
-
-def official_validator(message: str, version: Version) -> jsonschema_rs.Draft6Validator | None:
-    """Return a validator that also checks formats; None: unknown in the version."""
-    return _validator(message, version) if message in known_messages(version) else None
-
-
 @cache
 def _bounded_validator(message: str, version: Version) -> jsonschema_rs.Draft6Validator:
-    return jsonschema_rs.Draft6Validator(_bounded(_schema(message, version)), validate_formats=True)
+    return jsonschema_rs.Draft6Validator(_bounded(schema(message, version)), validate_formats=True)
 
 
-def _bounded(schema: object) -> Any:
+def _bounded(part: object) -> Any:
     """Return a schema whose integers have 32 bits (part 2, Primitive Datatypes), which the official ones leave out;
     without sign, too, since ISO 15118 has such ids."""
-    if isinstance(schema, list):
-        return [_bounded(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    bounds = {"minimum": -(2**31), "maximum": 2**32 - 1} if schema.get("type") == "integer" else {}
-    return bounds | {name: _bounded(each) for name, each in schema.items()}
+    if isinstance(part, list):
+        return [_bounded(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    bounds = {"minimum": -(2**31), "maximum": 2**32 - 1} if part.get("type") == "integer" else {}
+    return bounds | {name: _bounded(each) for name, each in part.items()}
 
 
-def _schema(message: str, version: Version) -> dict[str, object]:
-    schema: dict[str, object] = json.loads((_folder(version) / f"{message}.json").read_text(encoding="utf-8-sig"))
-    return schema
-
-
-@cache
-def _validator(message: str, version: Version) -> jsonschema_rs.Draft6Validator:
-    return jsonschema_rs.Draft6Validator(_schema(message, version), validate_formats=True)
+def schema(message: str, version: Version) -> dict[str, Any]:
+    """Return the schema of a known message such as `BootNotificationRequest`."""
+    found: dict[str, Any] = json.loads((_folder(version) / f"{message}.json").read_text(encoding="utf-8-sig"))
+    return found
 
 
 def first_fault(validator: jsonschema_rs.Validator, document: object) -> str | None:

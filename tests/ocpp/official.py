@@ -18,7 +18,7 @@ from v2g.ocpp import routes
 from v2g.ocpp.messages.base import DateTime, Message
 from v2g.ocpp.routes import Version
 from v2g.ocpp.v16.messages import Location16
-from v2g_testkit.official_schemas import known_messages, official_schema, official_validator
+from v2g_testkit.official_schemas import known_messages, schema
 
 VERSIONS: tuple[Version, ...] = ("2.0.1", "2.1")
 WITH_16: tuple[Version, ...] = ("1.6", *VERSIONS)
@@ -26,18 +26,10 @@ ALPHABET = string.ascii_letters + string.digits + " -_äß€"
 TIMES = ("2026-01-31T23:59:59Z", "2026-06-01T12:00:00.250+02:00")
 
 
-def schema(name: str, version: Version) -> dict[str, Any]:
-    """Return the schema of `BootNotificationRequest` and the like."""
-    found = official_schema(name, version)
-    assert found is not None
-    return found
-
-
+@functools.cache
 def validator(name: str, version: Version) -> jsonschema_rs.Draft6Validator:
     """Return a validator that also checks formats."""
-    found = official_validator(name, version)
-    assert found is not None
-    return found
+    return jsonschema_rs.Draft6Validator(schema(name, version), validate_formats=True)
 
 
 def message_names(version: Version) -> list[str]:

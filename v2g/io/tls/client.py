@@ -9,7 +9,7 @@ from cryptography import x509
 
 from v2g.errors import RevocationError, TlsError, TransportError
 from v2g.io.tls.endpoint import Endpoint, TlsChannel, open_channel, record_channel
-from v2g.io.tls.revocation import Ask, ask, question
+from v2g.io.tls.revocation import ask, question
 from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream, close_gracefully, handshake
 from v2g.pki.ocsp import check_ocsp, responder_url
 from v2g.pki.revocation import ABSENT, Fail
@@ -19,7 +19,7 @@ from v2g.pki.revocation import ABSENT, Fail
 # revoked sees the connection end without a message, not an alert.
 
 
-async def ask_responders(stream: TlsStream, endpoint: Endpoint, *, ask: Ask = ask) -> None:
+async def ask_responders(stream: TlsStream, endpoint: Endpoint) -> None:
     """Ask about the certificates of the peer's chain without an answer, and store the answers in `stream`.
 
     Certificates without responder are skipped, except the leaf. Raises TlsError(ocsp_...) by the policy of
