@@ -30,7 +30,9 @@ LATER = (
     "asn1tools",
 )
 
-OF_A_COMMAND = ("asyncio", "cryptography", "rich", "pydantic", "pki_tools", "v2g_station", "v2g_testkit", "secc", "csms")
+OF_A_COMMAND = (
+    "asyncio", "cryptography", "rich", "pydantic", "pki_tools", "v2g_station", "v2g_testkit", "secc", "csms",
+)  # fmt: skip
 
 
 def test_charger_and_vehicle_load_what_they_do_not_need_at_their_start_later_or_never() -> None:
