@@ -127,7 +127,9 @@ def put_place(
     """Store and publish a location."""
     before = place_of(connection, place.id)
     for each in before.evses if before is not None else ():
-        rows.remove_object(connection, "", "evses", each.key)
+        known = rows.find_object(connection, "", "evses", each.key)
+        if known is not None and known.alias == place.id.lower():  # else it has moved to another place
+            rows.remove_object(connection, "", "evses", each.key)
     document = msgspec.json.encode(place).decode()
     rows.put_object(connection, own_object("places", place.id, document, now_ms))
     for each in place.evses:

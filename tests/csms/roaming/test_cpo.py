@@ -851,6 +851,17 @@ async def test_opening_hours_and_helpdesk_are_published(roaming: Roaming) -> Non
     assert (await roaming.ask("PUT", "/roaming/locations/Depot", {**place, "help_phone": "110"})).status == 400
 
 
+async def test_an_evse_that_moves_to_another_place_is_known_there(roaming: Roaming) -> None:
+    """Its old place, stored without it, took it from the new one: UNKNOWN, and no driver of partners charged there."""
+    station = await roaming.backend.booted()
+    for place in (LOCATION, {**LOCATION, "id": "Yard"}, {**LOCATION, "evses": []}):
+        assert (await roaming.ask("PUT", f"/roaming/locations/{place['id']}", place)).status == 200
+    await station.call("StatusNotification", {
+        "timestamp": "2026-01-01T00:00:00Z", "connectorStatus": "Faulted", "evseId": 1, "connectorId": 1,
+    })  # fmt: skip
+    assert (await roaming.partner.sent("PATCH", "/locations/DE/CPO/Yard/"))["status"] == "OUTOFORDER"
+
+
 @pytest.mark.parametrize(
     ("station_id", "capability"), [("CS-Ü", "CREDIT_CARD_PAYABLE"), ("CS-V2G-0001", "Plug and Charge")]
 )
