@@ -1,6 +1,7 @@
 """Roaming partners: invited, registered by OCPI's handshake, removed."""
 
 import secrets
+from collections import Counter
 from collections.abc import Callable
 from typing import Annotated, Any, Final, Literal
 
@@ -225,6 +226,8 @@ async def put_roaming_location(call: Call, location_id: LocationId, body: Offere
         raise ApiError(400, "opening_times: either twentyfourseven or regular_hours")
     if times is not None and any(each.period_begin >= each.period_end for each in times.regular_hours):
         raise ApiError(400, "opening_times: a period ends before it begins", "give one for each day")
+    if twice := [key for key, count in Counter(each.key for each in body.evses).items() if count > 1]:
+        raise ApiError(400, f"evses: {twice[0]} is there twice", "each EVSE has its own uid")
     partners, connected = _partners(call), call.services.connections.connected()
     await call.change(
         lambda connection: place_of(connection, body.id),

@@ -851,6 +851,12 @@ async def test_opening_hours_and_helpdesk_are_published(roaming: Roaming) -> Non
     assert (await roaming.ask("PUT", "/roaming/locations/Depot", {**place, "help_phone": "110"})).status == 400
 
 
+async def test_an_evse_is_published_once_at_a_place(roaming: Roaming) -> None:
+    evses = [*LOCATION["evses"], {**LOCATION["evses"][0], "evse_id": "DE*CPO*E2"}]
+    refused = await roaming.ask("PUT", "/roaming/locations/Depot", {**LOCATION, "evses": evses})
+    assert (refused.status, "CS-V2G-0001*1 is there twice" in refused.body.decode()) == (400, True)
+
+
 async def test_an_evse_that_moves_to_another_place_is_known_there(roaming: Roaming) -> None:
     """Its old place, stored without it, took it from the new one: UNKNOWN, and no driver of partners charged there."""
     station = await roaming.backend.booted()
