@@ -207,9 +207,9 @@ async def test_power_keeps_every_limit_while_back_end_grid_operator_and_energy_m
         yield
         limits[side] = most
 
-    async def profiles() -> None:
-        most = watts(), watts()
-        wanted = max(-most[1], min(most[0], 2 * watts() - RATED_W))
+    async def profiles(power_w: int | None = None) -> None:
+        most = (watts(), watts()) if power_w is None else (RATED_W, RATED_W)
+        wanted = max(-most[1], min(most[0], 2 * watts() - RATED_W if power_w is None else power_w))
         period = {"startPeriod": 0, "operationMode": "CentralSetpoint", "setpoint": float(wanted)}
         period |= {"limit": float(most[0]), "dischargeLimit": -float(most[1])}
         data = {"evseId": 1, "chargingProfile": profile("TxDefaultProfile", periods=[period])}
@@ -217,8 +217,8 @@ async def test_power_keeps_every_limit_while_back_end_grid_operator_and_energy_m
             assert (await csms.request("SetChargingProfile", data))["status"] == "Accepted"
         setpoint_w[0] = wanted
 
-    async def registers(client: AsyncModbusTcpClient, side: str) -> None:
-        most = watts(), watts()
+    async def registers(client: AsyncModbusTcpClient, side: str, most: tuple[int, int] | None = None) -> None:
+        most = most or (watts(), watts())
         with commands(side, most):
             assert not (await client.write_registers(2, [0, most[0], 0, most[1]])).isError()
 
@@ -249,6 +249,11 @@ async def test_power_keeps_every_limit_while_back_end_grid_operator_and_energy_m
             return abs(present.voltage_mv * present.current_ma / 1e6 - newest_w)
 
         await both.until(lambda: off_w() <= 50)
+        for client, name in zip(clients, ("SO", "EMS"), strict=True):
+            await registers(client, name, (RATED_W, RATED_W))
+        for newest_w in (RATED_W // 2, -RATED_W // 2):
+            await profiles(newest_w)
+            await both.until(lambda: off_w() <= 50)
         both.vehicle.driver.end()
         assert await running == "finished"
         for each in clients:
