@@ -281,9 +281,11 @@ class _Way:
     def _fed_back(self, number: int, evse: FeederEvse) -> list[Load]:
         """Return by how much more is drawn from the other conductors while a vehicle feeds back into its own, in whole
         amperes, as measurements vary: who charges makes room for it."""
+        if self._unbalance_ma is None or self._sign < 0:
+            return []
         currents = evse.currents or spread((evse.power_w or 0) * 1000 // self._volts, evse.lines)
         others = tuple(line for line in LINES if currents[line] > -ERROR_MA)
-        if self._unbalance_ma is None or self._sign < 0 or not others:
+        if not 0 < len(others) < len(LINES):
             return []
         back_ma = -(min(currents) // 1000) * 1000
         return [Load(id=f"{number} fed back", node="balance", phases=others, most=0, fixed=back_ma)]

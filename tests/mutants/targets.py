@@ -1047,11 +1047,19 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_Way.settle: 3 -> 4": "a fourth limit is read by nobody",
         "_Way.settle: 3 -> 4 #2": "a fourth limit is read by nobody",
         "_Way.settle: 3 -> 4 #3": "a fourth limit is read by nobody",
-        "_Way._fed_back: 0 -> 1": "1 W is no power of any vehicle",
-        "_Way._fed_back: self._sign < 0 -> self._sign <= 0": "there are two directions",
+        **dict.fromkeys(
+            ("_Way._fed_back: 0 -> 1", "_Way._fed_back: self._sign < 0 -> self._sign <= 0"), "there are two directions"
+        ),
+        "_Way._fed_back: self._unbalance_ma is None or self._sign < 0 -> self._sign < 0": "then the node has no bound",
+        **dict.fromkeys(("_Way._fair: 1 -> 2", "_Way._room: 1 -> 2"), "there is one node, or there are three"),
+        "_Way._fed_back: 0 -> 1 #2": "no vehicle has a power of 1 W",
+        "_Way._fed_back: 0 < len(others) < len(LINES) -> 0 < len(others) <= len(LINES)": (
+            "the same in all conductors unbalances nothing"
+        ),
+        "_Way._fed_back: 0 -> 1 #4": "the most of what is fixed is not read",
         "_Way._draw: load.fixed or 0 -> load.fixed": "what flows is always fixed, which its type does not say",
         "_Way._flowing: 0.0 -> 1.0": "the time of nothing is not read",
-        "_Way._flowing: 0 -> 1 #2": "1 W is no power of any vehicle",
+        "_Way._flowing: 0 -> 1 #2": "no vehicle has a power of 1 W",
         "_Way._flowing: 0 -> 1 #3": "1 mA is no error of a measurement",
         "_Way._flowing: 0 -> 1 #4": _ROOM,
         "_Way._flowing: 0 -> 1 #5": _ROOM,

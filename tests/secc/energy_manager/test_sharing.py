@@ -84,10 +84,35 @@ def test_what_feeds_back_into_one_phase_counts_where_others_are_drawn_from(measu
         measured = {"currents": Currents(-current_ma) if measures_lines else None, "power_w": -current_ma * 230 // 1000}
         return evse(0, most=limit, **measured)
 
-    for back_ma, left in ((0, 20), (11_900, 8), (20_000, 0)):
+    for back_ma, left in ((0, 20), (1_990, 20), (2_000, 18), (10_000, 10), (11_900, 8), (12_001, 7), (20_000, 0)):
         shares = FeederShares(VOLTS, 20_000)
         assert settled(shares, site, {1: back(back_ma), 2: evse(1), 3: evse(0, 1, 2)}) == {1: 20, 2: left, 3: 32}
     assert settled(FeederShares(VOLTS), site, {1: back(20_000), 2: evse(1)}) == {1: 32, 2: 32}, "any unbalance"
+
+
+def test_who_charges_makes_room_for_what_begins_to_feed_back() -> None:
+    shares, site = FeederShares(VOLTS, 20_000), feeder(63_000, 63_000)
+    one, two = evse(0, 1, 2, most=most(32_000, 32_000)), evse(1)
+    assert settled(shares, site, {1: one, 2: two}) == {1: 32, 2: 20}
+    crooked = replace(one, power_w=-12 * VOLTS, currents=Currents(-12_000))
+    assert amperes(shares.settle(site, {1: crooked, 2: two}, 2 * HELD_S)) == {1: 32, 2: 8}
+    of_two = replace(one, power_w=-24 * VOLTS, currents=Currents(-12_000, 0, -12_000))
+    assert amperes(shares.settle(site, {1: of_two, 2: two}, 3 * HELD_S)) == {1: 32, 2: 8}
+    unmeasured = replace(one, power_w=None, currents=None)
+    assert amperes(shares.settle(site, {1: unmeasured, 2: two}, 4 * HELD_S)) == {1: 32, 2: 20}
+    straight = replace(one, power_w=-36 * VOLTS, currents=Currents(-12_000, -12_000, -12_000))
+    assert amperes(shares.settle(site, {1: straight, 2: two}, 6 * HELD_S)) == {1: 32, 2: 20}
+
+
+def test_who_feeds_back_makes_no_room_for_others_that_do() -> None:
+    shares, site, limit = FeederShares(VOLTS, 20_000), feeder(63_000, 63_000), most(32_000, 32_000)
+    evses = {
+        line: evse(line, most=limit, power_w=-20 * VOLTS, currents=Currents(**{f"l{line + 1}": -20_000}))
+        for line in (0, 1)
+    }
+    shares.settle(site, evses, 0.0)
+    found = shares.settle(site, evses, HELD_S)
+    assert {number: each.discharge_ma for number, each in found.items()} == {0: 20_000, 1: 20_000}
 
 
 def test_a_vehicle_that_comes_feeds_back_once_another_one_has_had_the_time_to_follow() -> None:
