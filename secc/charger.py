@@ -132,7 +132,7 @@ class Charger:
         self._settle()
 
     def _settle(self, *, raises: bool = True) -> None:
-        """Tell changes of shares, those that lower one first; only these unless it `raises`."""
+        """Pass on changes of shares, those that lower one first; only these unless it `raises`."""
         grids = {controller.number: controller.grid for controller in self.controllers}
         evses = {
             controller.number: controller.at_feeder
@@ -162,9 +162,9 @@ class Charger:
                 most = evses[number].most.at_most(SITE, charge_w // len(wishes), discharge_w // len(wishes))
                 evses[number] = replace(evses[number], most=most)
         shares = self._shares.settle(feeder, evses, self.clock.monotonic(), raises=raises)
-        told = (*shares, *(grids.keys() - shares.keys()))
-        found = [(self._at(number), self._at(number).grid.share(shares.get(number))) for number in told]
-        for controller, facts in found:
+        numbers = (*shares, *(grids.keys() - shares.keys()))
+        changes = [(self._at(number), grids[number].share(shares.get(number))) for number in numbers]
+        for controller, facts in changes:  # all shares are set before the first EVSE follows
             if facts:
                 controller.grid_changed(facts)
 

@@ -81,6 +81,8 @@ def test_a_container_is_named_with_what_opens_it(made: Path, tmp_path: Path, con
     assert isinstance(refused, CertificateError)
     assert str(file) in str(refused)
     assert f"openssl {container}" in refused.hint
+    done = v2g("pki", "verify", file, "--role", "v2g_root", "--root", made / "v2g/root.pem")
+    assert (done.exit_code, done.output.count(str(file))) == (4, 1)
 
 
 def test_ocsp_answers_are_renewed_and_can_say_revoked(made: Path) -> None:

@@ -169,11 +169,12 @@ def verify(
 
 
 def _print_refusal(file: Path, role: str, error: CertificateError | RevocationError, *, json: bool) -> None:
+    message = str(error).removeprefix(f"{file}: ")
     if json:
         record = {"file": str(file), "role": role, "verdict": "refused", "reason": error.reason}
-        print_json(record | {"message": str(error), "hint": error.hint})
+        print_json(record | {"message": message, "hint": error.hint})
         return
-    say(f"{file}: {error.reason}: {error}", err=True)
+    say(f"{file}: {error.reason}: {message}", err=True)
     if error.hint:
         say(f"  {error.hint}", err=True)
 
