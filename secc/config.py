@@ -144,8 +144,8 @@ class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     backend: Backend = "auto"
     curves: Curves = ("secp521r1", "x448")
     falls_back: bool = True
-    """Where charger.editions has 2: give TLS 1.2 of ISO 15118-2 to a vehicle that offers it beside TLS 1.3 with none of
-    `curves`, instead of refusing it."""
+    """Where charger.editions has 2: give TLS 1.2 of ISO 15118-2 to a vehicle that offers it beside TLS 1.3 without the
+    algorithms of ISO 15118-20, instead of refusing it."""
     iso15118_2_in_tls13: bool = True
     """Serve ISO 15118-2 within TLS 1.3, too, if the vehicle prefers it there."""
     key_log: KeyLog = None

@@ -46,19 +46,27 @@ BOTH = (ISO15118_20, ISO15118_2)
 
 V13, V12, V11 = 0x0304, 0x0303, 0x0302
 SUITE_13, SUITE_12, STATIC, GCM = 0x1302, 0xC023, 0xC025, 0xC02B
+AES_128 = 0x1301
 P256, P521, X448, X25519 = 23, 25, 30, 29
+BY_P256, BY_P521, BY_ED448 = 0x0403, 0x0603, 0x0808
 
 
-def offer(versions: Sequence[int], ciphers: Sequence[int], groups: Sequence[int]) -> ClientHello:
-    return ClientHello(tuple(versions), tuple(ciphers), tuple(groups))
+def offer(
+    versions: Sequence[int], ciphers: Sequence[int], groups: Sequence[int],
+    algorithms: Sequence[int] = (BY_P521, BY_ED448, BY_P256),
+) -> ClientHello:  # fmt: skip
+    return ClientHello(tuple(versions), tuple(ciphers), tuple(groups), tuple(algorithms))
 
 
+SIGNED = "no_common_signature_algorithm"
 CASES = {
     "-20": (offer([V13], [SUITE_13], [P521]), "iso15118-20", "iso15118-20", "protocol_version"),
     "-20 and -2": (offer([V13, V12], [SUITE_13, SUITE_12], [X448, P256]), "iso15118-20", "iso15118-20", "iso15118-2"),
     "-2": (offer([V12], [SUITE_12], [P256]), "iso15118-2", "protocol_version", "iso15118-2"),
     "-2 with both suites": (offer([V12], [STATIC, SUITE_12], [P256]), "iso15118-2", "protocol_version", "iso15118-2"),
-    "-2 without groups": (offer([V12], [SUITE_12], []), "iso15118-2", "protocol_version", "iso15118-2"),
+    "-2 without groups": (offer([V12], [SUITE_12], []), "no_common_group", "protocol_version", "no_common_group"),
+    "-2 by SHA-1": (offer([V12], [SUITE_12], [P256], []), SIGNED, "protocol_version", SIGNED),
+    "-20 by P-256": (offer([V13], [SUITE_13], [P521], [BY_P256]), SIGNED, SIGNED, "protocol_version"),
     "static": (offer([V12], [STATIC], [P256]), "static_ecdh_only", "protocol_version", "static_ecdh_only"),
     "no suite": (offer([V12], [GCM], [P256]), "no_common_cipher", "protocol_version", "no_common_cipher"),
     "no curve": (offer([V12], [SUITE_12], [P521]), "no_common_group", "protocol_version", "no_common_group"),
@@ -66,6 +74,10 @@ CASES = {
     "both without groups": (
         offer([V13, V12], [SUITE_13, SUITE_12], [X25519, P256]), "no_common_group", "no_common_group", "iso15118-2",
     ),
+    "both without suites": (
+        offer([V13, V12], [AES_128, SUITE_12], [P521, P256]), "no_common_cipher", "no_common_cipher", "iso15118-2",
+    ),
+    "both by P-256": (offer([V13, V12], [SUITE_13, SUITE_12], [P521, P256], [BY_P256]), SIGNED, SIGNED, "iso15118-2"),
     "too old": (offer([V11], [SUITE_12], [P256]), *["protocol_version"] * 3),
     "nothing": (offer([], [], []), *["protocol_version"] * 3),
 }  # fmt: skip
@@ -89,22 +101,27 @@ def test_a_client_hello_gets_its_profile_or_a_named_refusal(case: str) -> None:
 def test_the_fall_back_is_for_those_only_that_cannot_speak_as_in_20() -> None:
     for case, (hello, expected, *_) in CASES.items():
         found = outcome(hello, *BOTH, falls_back=True)
-        assert found == ("iso15118-2" if case == "both without groups" else expected)
+        assert found == ("iso15118-2" if case.startswith("both ") else expected)
 
 
-numbers = st.lists(st.sampled_from([V11, V12, V13, SUITE_12, SUITE_13, STATIC, GCM, P256, P521, X448, 0, 0xFFFF]))
+numbers = st.lists(
+    st.sampled_from(
+        [V11, V12, V13, SUITE_12, SUITE_13, AES_128, STATIC, GCM, P256, P521, X448, BY_P256, BY_P521, BY_ED448, 0]
+    )
+)
 
 
 @pytest.mark.requirement("R18")
-@given(numbers, numbers, numbers, st.booleans())
+@given(numbers, numbers, numbers, numbers, st.booleans())
 def test_no_hello_that_can_do_as_in_20_ever_ends_below(
-    versions: list[int], ciphers: list[int], groups: list[int], falls_back: bool
+    versions: list[int], ciphers: list[int], groups: list[int], algorithms: list[int], falls_back: bool
 ) -> None:
-    hello = offer(versions, ciphers, groups)
+    hello = offer(versions, ciphers, groups, algorithms)
     with suppress(TlsError):
         if select(hello, BOTH, falls_back=falls_back).version == "TLSv1.2":
             assert V12 in versions
-            assert V13 not in versions or (falls_back and not {P521, X448} & set(groups))
+            needed = ((ciphers, {SUITE_13}), (groups, {P521, X448}), (algorithms, {BY_P521, BY_ED448}))
+            assert V13 not in versions or (falls_back and any(each.isdisjoint(has) for has, each in needed))
 
 
 # --- two ends in memory ----------------------------------------------------------------------------------------

@@ -185,7 +185,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     older: TlsProfile | None = None
     """A profile of TLS 1.2 besides one of 1.3: a server uses it for clients that stop there, a client offers both."""
     falls_back: bool = False
-    """Whether a server uses `older` also for a client that offers TLS 1.3 with none of the groups of `profile`."""
+    """Whether a server uses `older` also for a client that offers TLS 1.3 without the algorithms of `profile`."""
     backend: Backend = "auto"
     ask_responder: bool = False
     """On a client: a missing answer does not end the handshake. The caller asks the responder before it uses

@@ -18,7 +18,6 @@ from v2g.errors import FrameError, TlsError
 from v2g.io.tls.endpoint import Endpoint, TlsChannel, TlsIdentity, TlsProfile, Version, open_channel
 from v2g.pki.certificates import key_kind, load_certificate
 from v2g.pki.paths import signature_matches
-from v2g.pki.profile import KeyKind
 
 T = TypeVar("T")
 
@@ -46,8 +45,8 @@ _SUPPORTED_GROUPS: Final = 10
 _SIGNATURE_ALGORITHMS: Final = 13
 _SUPPORTED_VERSIONS: Final = 43
 _CERTIFICATE_AUTHORITIES: Final = 47
-_SCHEMES: Final = {KeyKind.SECP521R1: 0x0603, KeyKind.ED448: 0x0808, KeyKind.SECP256R1: 0x0403}
-"""SignatureScheme (RFC 8446, 4.2.3) of each kind of key."""
+_SCHEMES: Final = {"ecdsa_secp521r1_sha512": 0x0603, "ed448": 0x0808, "ecdsa_secp256r1_sha256": 0x0403}
+"""Numbers of signature algorithms (SignatureScheme of RFC 8446, 4.2.3); their names contain the kind of key."""
 
 
 class RootForm(enum.IntEnum):
@@ -67,11 +66,12 @@ class TrustedRoot(msgspec.Struct, frozen=True):
 
 
 class ClientHello(msgspec.Struct, frozen=True):
-    """What a client offers, by the numbers of the wire, best first. No groups: it leaves them to the server."""
+    """What a client offers, by the numbers of the wire, best first."""
 
     versions: tuple[int, ...]
     ciphers: tuple[int, ...]
     groups: tuple[int, ...] = ()
+    algorithms: tuple[int, ...] = ()
 
 
 class PeerPreferences(msgspec.Struct, frozen=True):
@@ -135,8 +135,11 @@ def read_client_hello(message: bytes) -> ClientHello:
     else:
         versions = _numbers(listed.vector(1))
         listed.end()
-    groups = _list(extensions.get(_SUPPORTED_GROUPS), MAX_MESSAGE_BYTES, lambda codes: codes.number(2))
-    return ClientHello(versions, ciphers, groups)
+    groups, algorithms = (
+        _list(extensions.get(each), MAX_MESSAGE_BYTES, lambda codes: codes.number(2))
+        for each in (_SUPPORTED_GROUPS, _SIGNATURE_ALGORITHMS)
+    )
+    return ClientHello(versions, ciphers, groups, algorithms)
 
 
 def read_version(message: bytes) -> int:
@@ -229,7 +232,7 @@ def choose(identities: Sequence[TlsIdentity], wishes: PeerPreferences, roots: Se
 
 def _signs_with(identity: TlsIdentity, algorithms: Sequence[int]) -> bool:
     kind = key_kind(load_certificate(identity.credentials.leaf))
-    return not algorithms or (kind is not None and _SCHEMES.get(kind) in algorithms)
+    return not algorithms or any(_SCHEMES[name] in algorithms for name in _SCHEMES if kind and kind.value in name)
 
 
 def _stands_under(identity: TlsIdentity, authorities: Sequence[bytes]) -> bool:
@@ -350,8 +353,13 @@ class _HelloReader:
 GROUPS: Final = {"prime256v1": 23, "secp384r1": 24, "secp521r1": 25, "X25519": 29, "X448": 30}
 """Numbers of groups (RFC 8446, 4.2.7)."""
 
-CIPHERS: Final = {"ECDHE-ECDSA-AES128-SHA256": 0xC023}
-"""Numbers of the cipher suites of TLS 1.2 in the profiles (RFC 5289, 3.1)."""
+CIPHERS: Final = {
+    "ECDHE-ECDSA-AES128-SHA256": 0xC023,
+    "TLS_AES_128_GCM_SHA256": 0x1301,
+    "TLS_AES_256_GCM_SHA384": 0x1302,
+    "TLS_CHACHA20_POLY1305_SHA256": 0x1303,
+}
+"""Numbers of the cipher suites in the profiles (RFC 5289, 3.1; RFC 8446, B.4)."""
 
 STATIC_ECDH: Final = 0xC025
 """TLS_ECDH_ECDSA_WITH_AES_128_CBC_SHA256, the second suite of ISO 15118-2, which OpenSSL has no longer."""
@@ -360,23 +368,23 @@ STATIC_ECDH: Final = 0xC025
 def select(hello: ClientHello, profiles: Sequence[TlsProfile], *, falls_back: bool = False) -> TlsProfile:
     """Return the one of `profiles`, the newest first, that a client gets.
 
-    With `falls_back` TLS 1.2 is also for a client that offers TLS 1.3 without a group of its profile. Raises TlsError
-    when the client offers the version, the group or the cipher suite of none.
+    With `falls_back` TLS 1.2 is also for a client whose TLS 1.3 has nothing in common with its profile. Raises TlsError
+    when the client offers the version, the group, the cipher suite or the signature algorithm of none.
     """
-    offered = _offered(hello)
+    offered = {VERSIONS[number] for number in hello.versions if number in VERSIONS}
     known = {profile.version: profile for profile in profiles}
     newer, older = known.get("TLSv1.3"), known.get("TLSv1.2")
     if newer is not None and "TLSv1.3" in offered:
-        if _has_group(hello, newer):
+        wider = (
+            'security_profile = "interop" also accepts secp256r1'
+            if older is None
+            else "tls.falls_back lets such peers use ISO 15118-2"
+        )
+        error = _lacks(hello, newer, f"offer one of these; {wider}")
+        if error is None:
             return newer
         if older is None or not falls_back or "TLSv1.2" not in offered:
-            raise TlsError(
-                f"the peer offers TLS 1.3 with none of the groups {', '.join(newer.groups)}, which {newer.name} needs",
-                reason="no_common_group",
-                hint="offer these groups, or TLS 1.2 alone for ISO 15118-2; tls.falls_back gives such peers TLS 1.2"
-                if older is not None
-                else 'offer these groups; security_profile = "interop" also accepts secp256r1',
-            )
+            raise error
     elif older is not None and "TLSv1.2" in offered:
         older = replace(older, marks_downgrade=newer is not None)
     else:
@@ -388,34 +396,34 @@ def select(hello: ClientHello, profiles: Sequence[TlsProfile], *, falls_back: bo
         raise TlsError(
             f"the peer offers {what}, we support {' and '.join(served)}", reason="protocol_version", hint=hint
         )
-    # check that TLS 1.2 is possible. Raises TlsError
-    if not any(CIPHERS[each] in hello.ciphers for each in older.ciphers):
-        if STATIC_ECDH in hello.ciphers:
-            raise TlsError(
+    if error := _lacks(hello, older, "offer one of these"):
+        raise error
+    return older
+
+
+def _lacks(hello: ClientHello, profile: TlsProfile, hint: str) -> TlsError | None:
+    """Return what a client that offers the version of a profile lacks of it. Without a list of groups or signature
+    algorithms it has none: OpenSSL then takes no curve, and what RFC 5246 assumes is SHA-1."""
+    for what, names, numbers, offered in (
+        ("cipher", profile.ciphers, CIPHERS, hello.ciphers),
+        ("group", profile.groups, GROUPS, hello.groups),
+        ("signature_algorithm", profile.signature_algorithms, _SCHEMES, hello.algorithms),
+    ):
+        if any(numbers[each] in offered for each in names):
+            continue
+        if what == "cipher" and profile.version == "TLSv1.2" and STATIC_ECDH in offered:
+            return TlsError(
                 "the peer offers static ECDH only (TLS_ECDH_ECDSA_WITH_AES_128_CBC_SHA256), which OpenSSL has removed",
                 reason="static_ecdh_only",
                 hint="the peer must offer TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256, too",
             )
-        raise TlsError(
-            f"the peer offers TLS 1.2 without {', '.join(older.ciphers)}",
-            reason="no_common_cipher",
-            hint="ISO 15118-2 needs TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256",
+        version, kind = profile.version.replace("v", " "), what.replace("_", " ")
+        return TlsError(
+            f"the peer offers {version} without a {kind} of {profile.name}: {', '.join(names)}",
+            reason=f"no_common_{what}",
+            hint=hint,
         )
-    if not _has_group(hello, older):
-        raise TlsError(
-            "the peer offers TLS 1.2 without the group secp256r1",
-            reason="no_common_group",
-            hint="ISO 15118-2 needs secp256r1",
-        )
-    return older
-
-
-def _offered(hello: ClientHello) -> set[Version]:
-    return {VERSIONS[number] for number in hello.versions if number in VERSIONS}
-
-
-def _has_group(hello: ClientHello, profile: TlsProfile) -> bool:
-    return not hello.groups or any(GROUPS[each] in hello.groups for each in profile.groups)
+    return None
 
 
 def open_for(endpoint: Endpoint, received: bytes) -> TlsChannel | None:
@@ -434,7 +442,7 @@ def open_for(endpoint: Endpoint, received: bytes) -> TlsChannel | None:
     except FrameError:
         return open_channel(endpoint)
     except TlsError as error:
-        if error.reason == "protocol_version" or "TLSv1.3" in _offered(hello):
+        if error.reason == "protocol_version" or 0x0304 in hello.versions:
             return open_channel(endpoint)
         profile = endpoint.older
     return open_channel(replace(endpoint, profile=profile, older=None))
