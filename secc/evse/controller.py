@@ -144,9 +144,11 @@ class EvseController:
         """Called when a session begins and when it has ended."""
         self.on_trip = Callbacks[[]]()
         """Called when the grid disconnects this EVSE, and when it no longer does."""
+        older = config.charger.din if config.charger.editions == ("din",) else config.charger.iso2
         self.core = EvseCore(
             EvseSettings(
                 basic=config.charger.basic,
+                setup_s=older.timing.secc_communication_setup,
                 plug=config.hardware.kind in ("dc", "ac"),
                 pause_after_s=site.pause_after_s,
                 pause_for_s=site.pause_for_s,
@@ -575,8 +577,9 @@ class EvseController:
         if reason := self.core.refusal:  # one plug, one vehicle; a second connection is rejected
             self.observe(Observe("tls", "refused", {"reason": reason, **data}))
             return
-        self.observe(Observe("tls", "accepted", {**data, "group": stream.group}))
-        if not (editions := self.carried(stream.version)):
+        editions = self.carried(stream.version)
+        self.observe(Observe("tls", "accepted", {**data, "group": stream.group, "editions": " ".join(editions)}))
+        if not editions:
             self.observe(Observe("tls", "refused", {"reason": "edition_disabled", **data}))
             return
         own = stream.own or self.transport.credentials[0]

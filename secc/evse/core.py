@@ -19,6 +19,8 @@ from secc.session.journal import STOPPED_REASONS
 from secc.session.ports import Paused
 from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import HLC_DUTY, PilotState
+from v2g.iso15118.engine.message_timing import SharedTiming
+from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
 from v2g.ocpp.messages.availability import ConnectorStatus
@@ -93,6 +95,7 @@ class EvseSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the core needs of the configuration. `plug` is whether vehicles have one (not at a connection device)."""
 
     basic: BasicChargingConfig | None = None
+    setup_s: float = SharedTiming().secc_communication_setup
     plug: bool
     pause_after_s: float | None = None
     pause_for_s: float | None = None
@@ -191,8 +194,9 @@ class EvseCore:
             case evse.MatchingStarted():
                 self._matching = True
             case evse.LinkUp():
-                if self._settings.basic is not None and not self.busy:
-                    self._arm("silence", self._settings.basic.timing.conversation_s)
+                if not self.busy:
+                    basic = self._settings.basic
+                    self._arm("silence", self._settings.setup_s if basic is None else basic.timing.conversation_s)
             case evse.LinkDown(reason=reason):
                 self._link_down(reason)
             case Serve(operative=operative):
@@ -223,6 +227,10 @@ class EvseCore:
         match name:
             case "seen":
                 self._forget_absent()
+            case "silence" if self._settings.basic is None:  # V2G2-714, -716
+                timer, state = "V2G_SECC_CommunicationSetup_Timeout", State.SUPPORTED_APP_PROTOCOL.value
+                self._observe("session", "timeout", {"timer": timer, "state": state})
+                self._actions.append(evse.MoveLink("restart", "communication_setup_timeout"))
             case "silence":
                 self._begin_basic("x1", "no_conversation")
             case "supply":

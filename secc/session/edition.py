@@ -88,8 +88,6 @@ class NegotiatedSession(Negotiated[EditionSession]):
 
     def _chosen(self, first: Frame, now: float) -> EditionSession | None:
         """Continue with the edition of the vehicle's best-ranked protocol that the charger serves."""
-        if first.payload_type != APP_PROTOCOL.payload_type:
-            return None
         request, _ = decode_padded(first.payload, APP_PROTOCOL)
         if not isinstance(request, SupportedAppProtocolReq):
             return None

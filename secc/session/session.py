@@ -292,13 +292,14 @@ class ChargerSession(Session):
             self.session_id = step.stage.session_id
         if self.state is State.PAUSED and not (isinstance(step.stage, stages.Finished) and step.stage.paused):
             self.state = State.ENDED  # nothing was stored that could be joined
+        failed = sequence.code_of(step.response) if sequence.is_failed(step.response) else ""
         if self.state is State.PAUSED:
             self._keep()
         elif self.state is State.ENDED:
-            self._settle(self._stop_reason)
+            self._settle(failed or self._stop_reason)
         self._send_step(step)
-        if sequence.is_failed(step.response):
-            self._end(sequence.code_of(step.response))
+        if failed:
+            self._end(failed)
         else:
             self._after(request, before)
 

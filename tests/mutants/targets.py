@@ -1664,8 +1664,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "secc_2_delivery": {"_fields: max(0, output.charge_w) -> output.charge_w": "no output is negative"},
     "negotiated": {
         "module: 'SessionT' -> 'SessionT?'": _NAMED,
-        "Negotiated._negotiate: return b'' -> return None": _TRUTH,
-        "Negotiated._negotiate: self._facts.clear() -> pass": "after the choice nobody looks at them",
     },
     "conformity": {
         "module: 'T' -> 'T?'": _NAMED,

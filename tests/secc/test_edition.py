@@ -156,8 +156,11 @@ async def test_a_connection_carries_the_editions_that_its_transport_allows_and_n
 ) -> None:
     """TLS 1.2 carries the edition that stands for ISO 15118-2, and never ISO 15118-20."""
     async with charger(tmp_path, pki) as (controller, edition):
+        seen: list[Observe] = []
+        controller.observe = seen.append
         async with connected(controller, pki_2, ISO15118_2) as vehicle:
             assert (await vehicle.ask(offer(DC, three.SCHEMA.uri))).schema_id == 2
+        assert [each.data["editions"] for each in seen if each.name == "accepted"] == ["2"]
         assert len(edition.sessions) == 1
         async with connected(controller, pki_2, ISO15118_2) as vehicle:
             with pytest.raises(AssertionError, match="has closed"):

@@ -63,10 +63,38 @@ def test_the_first_frame_chooses_and_nothing_is_lost(payload: bytes, chosen: str
     assert found.session.calls[-1] == ("receive", b"later", 3.0, 5)
 
 
-def test_nothing_is_passed_on_before_the_frame_is_whole() -> None:
+@pytest.mark.parametrize("payload", [b"a", b"b", b"?"])
+def test_only_the_first_handshake_chooses(payload: bytes) -> None:
     found = Either()
-    found.receive(frame(PayloadType.SAP, b"a")[:5], 2.0, 4)
-    assert found.a.calls == []
+    found.receive(frame(PayloadType.SAP, payload), 2.0, 4)
+    chosen = found.session.name
+    for other in (b"a", b"b"):
+        found.receive(frame(PayloadType.SAP, other), 3.0, 5)
+    assert found.session.name == chosen
+    assert len(found.b.calls) == (4 if chosen == "b" else 0)
+
+
+ODD = (
+    frame(PayloadType.SAP, b""),
+    frame(0xA000, b"b"),
+    frame(0x7000, b"b"),
+    b"\xff\xfe" + frame(PayloadType.SAP, b"b")[2:],
+)
+
+
+@pytest.mark.parametrize("payload", [b"a", b"b"])
+@pytest.mark.parametrize("size", [1, 7, 999])
+def test_frames_before_the_handshake_are_the_first_ones_and_choose_nothing(payload: bytes, size: int) -> None:
+    found, before, after = Either(), b"".join(ODD), frame(PayloadType.SAP, payload) + b"more"
+    data = before + after
+    for at in range(0, len(data), size):
+        found.receive(data[at : at + size], 2.0, 4)
+    got = {each: b"".join(call[1] for call in each.calls if call[0] == "receive") for each in (found.a, found.b)}
+    if payload == b"a":
+        assert got == {found.a: data, found.b: b""}
+    else:
+        assert got[found.b] == after
+        assert data.startswith(got[found.a])
 
 
 def test_without_a_choice_everything_goes_to_the_only_session() -> None:

@@ -50,6 +50,7 @@ from tests.secc.evse.bench import (
     unwanted,
 )
 from v2g.iec61851.pilot import PilotState, PilotTiming
+from v2g.observe import Observe
 from v2g_station.blocks.availability import Serve
 from v2g_station.blocks.evse import Restart
 from v2g_station.blocks.transactions.managed import RemoteStopRequested
@@ -238,6 +239,24 @@ def test_a_matched_vehicle_that_stays_silent_is_charged_without_messages() -> No
     assert bench.wait(10) == [], "what is true when the time is over counts"
 
 
+def test_without_basic_charging_it_starts_over_after_each_communication_setup() -> None:
+    """V2G2-714, -716: also a paused vehicle that was woken, whose session is kept."""
+    for bench in (plugged(replace(SETTINGS, basic=None)), kept(replace(SETTINGS, basic=None))):
+        before = bench.core.pause
+        for _ in range(2):
+            bench.fact(LinkUp())
+            assert bench.wait(17.9) == []
+            assert bench.wait(0.1) == [MoveLink("restart", "communication_setup_timeout")]
+            data = {"timer": "V2G_SECC_CommunicationSetup_Timeout", "state": "supported_app_protocol"}
+            assert bench.events == [Observe("session", "timeout", data)]
+        assert bench.core.pause is before
+        assert bench.core.refusal == ""
+    bench = plugged(replace(SETTINGS, basic=None, setup_s=5))
+    bench.fact(LinkUp())
+    assert kinds(bench.wait(5)) == ["restart"]
+
+
+@pytest.mark.parametrize("basic", [BasicChargingConfig(), None])
 @pytest.mark.parametrize(
     "meanwhile",
     [
@@ -248,8 +267,8 @@ def test_a_matched_vehicle_that_stays_silent_is_charged_without_messages() -> No
         lambda bench: bench.fact(ShutDown()),
     ],
 )
-def test_the_silence_of_a_vehicle_ends_with_what_it_does(meanwhile: Any) -> None:
-    bench = plugged()
+def test_the_silence_of_a_vehicle_ends_with_what_it_does(meanwhile: Any, basic: BasicChargingConfig | None) -> None:
+    bench = plugged(replace(SETTINGS, basic=basic))
     bench.fact(LinkUp())
     meanwhile(bench)
     assert bench.core.deadline() is None
@@ -257,9 +276,6 @@ def test_the_silence_of_a_vehicle_ends_with_what_it_does(meanwhile: Any) -> None
 
 def test_a_link_that_is_reported_after_the_connection_starts_no_silence() -> None:
     bench = served()
-    bench.fact(LinkUp())
-    assert bench.core.deadline() is None
-    bench = plugged(replace(SETTINGS, basic=None))
     bench.fact(LinkUp())
     assert bench.core.deadline() is None
 

@@ -34,7 +34,8 @@ class SharedTiming(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     messages: ClassVar[Mapping[str, MessageTiming]]
 
     secc_communication_setup: Timer = 18.0
-    """Charger: from the data link to SessionSetupRes; then SDP, TCP and TLS are closed (V2G2-714, -716, -723)."""
+    """Charger: from the data link to a connection, and from there to SessionSetupRes; then TCP is closed, the network
+    is left, and the vehicle may start over (V2G2-714, -716, -723)."""
     evcc_communication_setup: Timer = 20.0
     """Vehicle: from plug-in to SessionSetupRes."""
     secc_sequence: Timer = 60.0

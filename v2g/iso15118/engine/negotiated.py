@@ -1,6 +1,7 @@
 """One connection of a role with several editions: a session of the first edition until the handshake has chosen one."""
 
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from v2g.errors import CodecError
@@ -8,7 +9,7 @@ from v2g.exi.declare import Element
 from v2g.iso15118.engine.core import Conversation
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import Action, Fact, Received
-from v2g.iso15118.engine.v2gtp import Frame, Framer
+from v2g.iso15118.engine.v2gtp import Frame, Framer, PayloadType, frame
 
 SessionT = TypeVar("SessionT", bound=Conversation)
 
@@ -16,19 +17,20 @@ SessionT = TypeVar("SessionT", bound=Conversation)
 class Negotiated(ABC, Generic[SessionT]):
     """See `v2g.iso15118.engine.core.Conversation`.
 
-    `first` is a session of the first edition; `chooses` is whether there are others. The peer's first frame decides.
+    `first` is a session of the first edition; `chooses` is whether there are others. The first frame of the handshake
+    decides; until then `first` deals with what comes.
     """
 
     def __init__(self, first: SessionT, *, chooses: bool) -> None:
         self.session = first
         """The current session."""
-        self._handshake = Framer() if chooses else None
-        self._received = b""
+        self._handshake = Framer(skips=PayloadType.SAP) if chooses else None
+        self._incomplete = b""
         self._facts: list[Fact] = []
 
     @abstractmethod
     def _chosen(self, first: Frame, now: float) -> SessionT | None:
-        """Return a session of the edition that the peer's first frame chooses; None: the first one continues.
+        """Return a session of the edition that the handshake's first frame chooses; None: the first one continues.
 
         Raises CodecError, with which the first one deals, too.
         """
@@ -64,11 +66,10 @@ class Negotiated(ABC, Generic[SessionT]):
         self.session.start(now, utc_ms)
 
     def receive(self, data: bytes, now: float, utc_ms: int) -> None:
-        """See Core. Data before the end of the handshake is buffered."""
+        """See Core."""
         if self._handshake is not None:
             data = self._negotiate(self._handshake, data, now, utc_ms)
-        if data:
-            self.session.receive(data, now, utc_ms)
+        self.session.receive(data, now, utc_ms)
 
     def receive_eof(self, now: float, utc_ms: int) -> None:
         self.session.receive_eof(now, utc_ms)
@@ -91,20 +92,22 @@ class Negotiated(ABC, Generic[SessionT]):
         return self.session.actions()
 
     def _negotiate(self, framer: Framer, data: bytes, now: float, utc_ms: int) -> bytes:
-        """Continue with the chosen edition; return all received data, nothing until it is known."""
-        self._received += data
-        try:
-            first = next(framer.feed(data), None)
+        """Return what the session receives: one that the data choose gets the handshake's frame from its beginning."""
+        received = self._incomplete + data
+        chosen: SessionT | None = None
+        with suppress(CodecError):  # with which the first session deals, too
+            frames = (each for each in framer.feed(data) if each.payload_type == PayloadType.SAP and each.payload)
+            first = next(frames, None)
+            self._incomplete = received[len(received) - framer.pending :]
             if first is None:
-                return b""
+                return data
+            received = frame(first.payload_type, first.payload) + self._incomplete
             chosen = self._chosen(first, now)
-        except CodecError:
-            chosen = None
-        if chosen is not None:
-            self.session = chosen
-            self._begin(chosen, now, utc_ms)
-            for fact in self._facts:
-                chosen.fact(fact, now, utc_ms)
         self._handshake = None
-        self._facts.clear()
-        return self._received
+        if chosen is None:
+            return data
+        self.session = chosen
+        self._begin(chosen, now, utc_ms)
+        for fact in self._facts:
+            chosen.fact(fact, now, utc_ms)
+        return received

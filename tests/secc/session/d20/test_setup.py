@@ -45,6 +45,7 @@ def test_the_best_ranked_protocol_that_is_served_is_picked(
     failed = response.response_code is ResponseCode.Failed_NoNegotiation
     assert bench.session.closed == failed
     assert bench.session.state is (State.ENDED if failed else State.SESSION_SETUP)
+    assert [each["reason"] for each in bench.events("session_ended")] == ["Failed_NoNegotiation"] * failed
     (seen,) = bench.events("protocols_offered")
     assert seen == {"namespaces": " ".join(each.protocol_namespace for each in offered)}
 
