@@ -1,4 +1,7 @@
-"""Display messages: storage, and choice of the current one (functional block O)."""
+"""The back end's display messages: storage, and choice of the current one (functional block O).
+
+What drivers read about their own requests, such as a refused card: `notices` in `v2g_station/device/display.py`.
+"""
 
 from collections.abc import Mapping
 from functools import partial
