@@ -47,6 +47,8 @@ FUNCTIONS: Final[tuple[Function, ...]] = get_args(Function)
 """The functions, by their fields in `GridSupport`."""
 REACTIVE: Final[tuple[Function, ...]] = ("volt_var", "watt_var", "watt_cos_phi")
 """The curves of reactive power, of which an inverter follows one."""
+SETPOINTS: Final = frozenset[Function]({"q_setpoint", "cos_phi_setpoint"})
+"""What the grid operator sets in each charge loop."""
 
 
 class SupportCurve(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -297,7 +299,7 @@ def alternatives(functions: Iterable[Function]) -> tuple[frozenset[Function], ..
 def covers(functions: Iterable[str], demanded: Iterable[str]) -> bool:
     """Return whether an inverter of these functions may feed back where so many are demanded: each of them, of the
     curves of reactive power one. Set-points demand nothing: those that were not negotiated are not sent."""
-    own, asked = frozenset(functions), frozenset(demanded) - {"q_setpoint", "cos_phi_setpoint"}
+    own, asked = frozenset(functions), frozenset(demanded) - SETPOINTS
     curves = asked & set(REACTIVE)
     return asked - curves <= own and (not curves or bool(curves & own))
 

@@ -12,7 +12,7 @@ import msgspec
 
 from v2g.energy.curves import ResponseLag, value_at
 from v2g.energy.frequency_limit import FrequencyLimit, Since
-from v2g.energy.grid_support import NO_SUPPORT, GridSupport, SupportCurve
+from v2g.energy.grid_support import NO_SUPPORT, SETPOINTS, GridSupport, SupportCurve
 
 _LN10: Final = math.log(10)  # ResponseLag counts to 90 %
 
@@ -40,8 +40,7 @@ class SupportingInverter:
     def follow(self, support: GridSupport) -> None:
         """Follow these functions and set-points from now on."""
         before, self.support = self.support, support
-        setpoints = {"q_setpoint": None, "cos_phi_setpoint": None}
-        if msgspec.structs.replace(before, **setpoints) != msgspec.structs.replace(support, **setpoints):
+        if before.only(before.functions - SETPOINTS) != support.only(support.functions - SETPOINTS):
             self._start()
 
     def _start(self) -> None:

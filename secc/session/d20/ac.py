@@ -12,7 +12,7 @@ from secc.session.d20.parameters import discharge_sign, limits_event
 from secc.session.d20.quantities import to_w, watts
 from secc.session.d20.stages import HANDLERS, RequestContext, Step, refuse
 from secc.session.ports import SetAcOutput
-from secc.session.power import apply_output, line_v, loop_event, overdraw, power
+from secc.session.power import apply_output, line_v, loop_event, overdraw, power, used_lines
 from secc.session.stages import Charging, Parametrised, Selected, Vehicle, selected_of
 from v2g.energy.conductors import LOWEST_VOLTAGE, fill, line_power_w
 from v2g.exi.declare import Element, schema_of
@@ -173,22 +173,30 @@ def keeps_profile(stage: Charging, context: RequestContext) -> tuple[Charging, R
 
 
 def _targets(output: SetAcOutput, vehicle: Vehicle, context: RequestContext) -> dict[str, RationalNumber]:
-    """Return the present targets: binding in dynamic mode, under a schedule only if power must be cut. A vehicle whose
-    conductors differ gets for each no more than it has stated for that one."""
+    """Return the present targets: binding in dynamic mode, under a schedule only if power must be cut."""
     fields = _present(output.lines, context)
     target = output.power_w
     if target is None:
         target = min(max(power(context), -output.discharge_w), output.charge_w)
         target = None if target == power(context) else target
     if target is not None:
-        name, own_w = "evse_target_active_power", vehicle.line_w(charge=target > 0)[: output.lines]
-        fields |= each_phase(name, target, output.lines)
-        if len(set(own_w)) > 1:
-            most_w = line_power_w(output.charge_ma if target > 0 else output.discharge_ma, line_v(context), 1)
-            bounds = [min(each, most_w) for each in own_w]
-            parts, sign = fill(abs(target), bounds), 1 if target > 0 else -1
-            fields |= {name + phase: watts(sign * part) for phase, part in zip(PHASES, parts, strict=False)}
+        line_ma = output.charge_ma if target > 0 else output.discharge_ma
+        fields |= on_lines("evse_target_active_power", target, line_ma, vehicle, context)
     return fields
+
+
+def on_lines(
+    name: str, power_w: int, line_ma: int, vehicle: Vehicle, context: RequestContext
+) -> dict[str, RationalNumber]:
+    """Return a power (W, signed) as fields of the conductors in use: in equal parts, but where those of the vehicle
+    differ within what it has stated for each, and the limit of a conductor (mA)."""
+    lines, sign = used_lines(vehicle, context), 1 if power_w > 0 else -1
+    own_w = vehicle.line_w(charge=power_w > 0)[:lines]
+    if len(set(own_w)) <= 1:
+        return each_phase(name, power_w, lines)
+    most_w = line_power_w(line_ma, line_v(context), 1)
+    parts = fill(abs(power_w), [min(each, most_w) for each in own_w])
+    return {name + phase: watts(sign * part) for phase, part in zip(PHASES, parts, strict=False)}
 
 
 def _present(lines: int, context: RequestContext) -> dict[str, RationalNumber]:

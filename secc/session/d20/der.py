@@ -9,18 +9,20 @@ from typing import Final, TypeAlias
 from msgspec.structs import asdict, replace
 
 from secc.session.config import ControlMode
+from secc.session.d20.ac import on_lines
 from secc.session.d20.parameters import discharge_sign
 from secc.session.d20.quantities import to_w
 from secc.session.d20.stages import RequestContext
 from secc.session.power import permitted, used_lines
 from secc.session.stages import Charging, Selected, Vehicle
 from v2g.energy.grid_support import GridSupport
+from v2g.energy.limits import MOST_MA
 from v2g.energy.needs import DerNeeds
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.der import control, setpoints
 from v2g.iso15118.d20.messages import ac
 from v2g.iso15118.d20.messages import ac_der_iec as iso
-from v2g.iso15118.d20.quantities import PHASES, Fields, each_phase
+from v2g.iso15118.d20.quantities import PHASES, Fields
 from v2g.observe import Observe, Scalar
 
 PARAMETERS: Final = iso.AC_ChargeParameterDiscoveryRes
@@ -80,11 +82,16 @@ def whole(limits: Element, name: str) -> int:
 
 
 def limits(stage: Charging, sign: int, context: RequestContext) -> Fields:
-    """Return the limits in both directions, as a loop response of either flavour has them."""
-    most, lines = permitted(stage.selected, stage.vehicle, context), used_lines(stage.vehicle, context)
+    """Return the limits in both directions, as a loop response of either flavour has them: under a schedule those in
+    force, which no target says while the vehicle keeps to them."""
+    scheduled, vehicle = stage.selected.control_mode is ControlMode.SCHEDULED, stage.vehicle
+    most = stage.limits if scheduled else permitted(stage.selected, vehicle, context)
+    assert most is not None
+    (charge_ma, _), (discharge_ma, _) = most.charge_line or (MOST_MA, ""), most.discharge_line or (MOST_MA, "")
+    out = on_lines("evse_maximum_discharge_power", -most.discharge_w, discharge_ma, vehicle, context)
     return {
-        **each_phase("evse_maximum_charge_power", most.charge_w, lines),
-        **each_phase("evse_maximum_discharge_power", sign * most.discharge_w, lines),
+        **on_lines("evse_maximum_charge_power", most.charge_w, charge_ma, vehicle, context),
+        **{name: replace(value, value=sign * abs(value.value)) for name, value in out.items()},
     }
 
 

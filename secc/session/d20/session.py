@@ -3,7 +3,7 @@
 Its own are side streams, signed discharge, the selection of services, connection devices and coils.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from msgspec.structs import replace
@@ -39,7 +39,7 @@ from secc.session.session import ChargerSession
 from secc.session.stages import Charging, Finished, Planned, Stopped, Stopping
 from v2g.asn1.discharge import DischargeLimits
 from v2g.energy.discharge_gate import JournalHead
-from v2g.energy.grid_support import NO_SUPPORT, GridSupport, covers
+from v2g.energy.grid_support import NO_SUPPORT, SETPOINTS, Function, GridSupport, covers
 from v2g.errors import CodecError, Iso15118Error
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import FETCHING, PARALLEL, SIDE_CHARTS, Family, side_stream_runs
@@ -277,9 +277,8 @@ class SeccSession(ChargerSession, Session20):
                 if seen and self._offered(self._facts.allowed) != self._offered(before.allowed):
                     self._reselect()  # Q02.FR.06
             case ports.GridSupportChanged():
-                loop = () if self.der is AC_DER_SAE else ("q_setpoint", "cos_phi_setpoint")
-                if self.der and _without(before.grid_support, loop) != _without(fact.support, loop):
-                    self._reselect()  # curves cannot change in the loop (those of SAE could)
+                if self._given(before.grid_support) != self._given(fact.support):
+                    self._reselect()
             case ports.PauseRequested():
                 if self._config.pause:
                     self._ask_pause()
@@ -302,6 +301,15 @@ class SeccSession(ChargerSession, Session20):
                 self._reselect()
                 fact = ports.ChargingNeedsAnswered("")  # until then plan without it
         super()._needs_answered(fact)
+
+    def _given(self, support: GridSupport | None) -> GridSupport:
+        """Return the operator's values that a vehicle gets by selecting AC DER: those of curves, which cannot change in
+        the loop (those of SAE could), and of set-points without its selection, which the loop does not have."""
+        selected = self._selected()
+        if support is None or selected is None or self.der is None:
+            return NO_SUPPORT
+        sent = frozenset[Function]() if self.der is AC_DER_SAE else SETPOINTS & selected.functions
+        return support.only(support.functions - sent)
 
     def _offered(self, allowed: frozenset[int] | None) -> tuple[EnergyService, ...]:
         return offered(self._config.offers(self.family), allowed)
@@ -472,7 +480,3 @@ class Iso20:
 
     def reader(self, config: SeccConfig, *, interop: bool) -> Callable[[Element, int], Request]:
         return Iso20Requests(config, interop=interop).read
-
-
-def _without(support: GridSupport | None, functions: Iterable[str]) -> GridSupport:
-    return NO_SUPPORT if support is None else support.only(support.functions - set(functions))

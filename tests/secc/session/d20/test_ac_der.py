@@ -117,10 +117,11 @@ def test_the_loop_has_targets_limits_and_the_setpoints_that_were_negotiated(make
     mode = bench.go("AC_ChargeLoopReq").cl_res_control_mode
     if not scheduled:
         assert target(mode) == pytest.approx(-2_000, abs=3)
+    assert watts(mode.evse_maximum_charge_power) == (0 if scheduled else 3_600)
+    assert watts(mode.evse_maximum_discharge_power) == (666 if scheduled else 3_000)
     assert mode.dso_q_setpoint.dso_q_setpoint_value == number(300)
     assert mode.dso_q_setpoint.dso_q_setpoint_value_l3 == number(300)
     assert mode.dso_cos_phi_setpoint is None
-    assert watts(mode.evse_maximum_discharge_power) == 3_000
 
 
 def test_a_vehicle_on_three_phases_gets_the_limits_of_those_in_use(make_bench: Make) -> None:
@@ -134,6 +135,18 @@ def test_a_vehicle_on_three_phases_gets_the_limits_of_those_in_use(make_bench: M
         assert watts(mode.evse_maximum_discharge_power) == discharge_w
         assert mode.dso_q_setpoint.dso_q_setpoint_value == number(var)
         assert (mode.evse_maximum_charge_power_l2 is None) is (used == 1)
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+def test_no_limit_of_a_phase_is_below_what_the_others_leave_it(make_bench: Make, scheduled: bool) -> None:
+    """A vehicle that bears nothing on L3 may use all of its power on the others."""
+    bench = on_der(make_bench, scheduled=scheduled).reach(State.AC_CHARGE_LOOP)
+    powers = {"": 3_000, "_l2": 2_500, "_l3": 0}
+    names = ("maximum_charge_power", "maximum_discharge_power")
+    mode = bench.ac_loop_mode(**{f"ev_{name}{phase}": number(w) for name in names for phase, w in powers.items()})
+    answer = bench.send(bench.ask("AC_ChargeLoopReq", cl_req_control_mode=mode)).cl_res_control_mode
+    for name in names:
+        assert [watts(getattr(answer, f"evse_{name}{phase}")) for phase in powers] == [*powers.values()]
 
 
 @pytest.mark.parametrize("negative", [False, True])
@@ -260,9 +273,10 @@ def test_the_back_end_is_told_of_the_vehicles_inverter(make_bench: Make) -> None
     ("change", "asked"),
     [
         (GridSupport(q_setpoint=ReactiveSetpoint(var=-600)), False),
+        (GridSupport(q_setpoint=ReactiveSetpoint(var=-600), cos_phi_setpoint=FactorSetpoint(cos_phi=0.9)), True),
         (GridSupport(volt_var=SupportCurve(points=((210, 2400), (220, 0)))), True),
     ],
-    ids=["set-point", "curve"],
+    ids=["set-point", "one that was not selected", "curve"],
 )
 def test_the_operators_values_precede_and_curves_need_another_selection(
     make_bench: Make, change: GridSupport, asked: bool
@@ -346,7 +360,7 @@ def test_optional_elements_may_be_missing(make_bench: Make, scheduled: bool, sig
     )
     answer = bench.send(request).cl_res_control_mode
     lines = 3 if scheduled else 1
-    assert watts(answer.evse_maximum_discharge_power) == 3_000 // lines
+    assert watts(answer.evse_maximum_discharge_power) == (2_000 // 3 if scheduled else 3_000)
     assert (answer.evse_maximum_discharge_power_l2 is None) is not scheduled
     assert answer.dso_q_setpoint.dso_q_setpoint_value == number(900 // lines)
     if not scheduled:
