@@ -12,7 +12,7 @@ from secc.session.config import ControlMode
 from secc.session.ports import Output, RecordMeter, ReportLimits, SetAcOutput, SetOutput, SetWptOutput
 from secc.session.request_context import RequestContext
 from secc.session.stages import Charging, Selected, Vehicle
-from v2g.energy.conductors import line_current_ma
+from v2g.energy.conductors import fill, line_current_ma, line_power_w
 from v2g.energy.grid_support import covers
 from v2g.energy.limits import VEHICLE, EffectiveLimits, GridResponse, Setpoint
 from v2g.iso15118.d20.charts import Family
@@ -168,6 +168,17 @@ def line_ma(power_w: int, most: tuple[int, str] | None, lines: int, context: Req
     """Return the current of each of so many conductors, mA: at a power, and within the limit of a conductor."""
     current_ma = line_current_ma(power_w, line_v(context), lines)
     return current_ma if most is None else min(most[0], current_ma)
+
+
+def on_lines(power_w: int, most_ma: int, vehicle: Vehicle, context: RequestContext) -> tuple[int, ...]:
+    """Return the parts of a power (W, signed) on the conductors in use: equal, but where those of the vehicle differ
+    within what it has stated for each, and the limit of a conductor (mA)."""
+    lines, sign = max(1, used_lines(vehicle, context)), 1 if power_w > 0 else -1
+    bounds_w = vehicle.line_w(charge=power_w > 0)[:lines]
+    if len(set(bounds_w)) <= 1:
+        return (sign * (abs(power_w) // lines),) * lines
+    most_w = line_power_w(most_ma, line_v(context), 1)
+    return tuple(sign * part for part in fill(abs(power_w), [min(each, most_w) for each in bounds_w]))
 
 
 def _dynamic_powers(stage: Charging, context: RequestContext) -> EffectiveLimits:

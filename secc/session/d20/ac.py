@@ -9,12 +9,12 @@ from msgspec.structs import replace
 from secc.session.config import ControlMode, EnergyService
 from secc.session.d20.loop import displayed, needed, report_costs, report_meter, status
 from secc.session.d20.parameters import discharge_sign, limits_event
-from secc.session.d20.quantities import to_w, watts
+from secc.session.d20.quantities import by_phase, to_w, watts
 from secc.session.d20.stages import HANDLERS, RequestContext, Step, refuse
 from secc.session.ports import SetAcOutput
-from secc.session.power import apply_output, line_v, loop_event, overdraw, power, used_lines
+from secc.session.power import apply_output, loop_event, on_lines, overdraw, power
 from secc.session.stages import Charging, Parametrised, Selected, Vehicle, selected_of
-from v2g.energy.conductors import LOWEST_VOLTAGE, fill, line_power_w
+from v2g.energy.conductors import LOWEST_VOLTAGE, line_power_w
 from v2g.exi.declare import Element, schema_of
 from v2g.iso15118.d20.messages import ac as iso
 from v2g.iso15118.d20.messages.common_types import Processing, RationalNumber, ResponseCode
@@ -181,22 +181,8 @@ def _targets(output: SetAcOutput, vehicle: Vehicle, context: RequestContext) -> 
         target = None if target == power(context) else target
     if target is not None:
         line_ma = output.charge_ma if target > 0 else output.discharge_ma
-        fields |= on_lines("evse_target_active_power", target, line_ma, vehicle, context)
+        fields |= by_phase("evse_target_active_power", on_lines(target, line_ma, vehicle, context))
     return fields
-
-
-def on_lines(
-    name: str, power_w: int, line_ma: int, vehicle: Vehicle, context: RequestContext
-) -> dict[str, RationalNumber]:
-    """Return a power (W, signed) as fields of the conductors in use: in equal parts, but where those of the vehicle
-    differ within what it has stated for each, and the limit of a conductor (mA)."""
-    lines, sign = used_lines(vehicle, context), 1 if power_w > 0 else -1
-    own_w = vehicle.line_w(charge=power_w > 0)[:lines]
-    if len(set(own_w)) <= 1:
-        return each_phase(name, power_w, lines)
-    most_w = line_power_w(line_ma, line_v(context), 1)
-    parts = fill(abs(power_w), [min(each, most_w) for each in own_w])
-    return {name + phase: watts(sign * part) for phase, part in zip(PHASES, parts, strict=False)}
 
 
 def _present(lines: int, context: RequestContext) -> dict[str, RationalNumber]:
@@ -205,10 +191,8 @@ def _present(lines: int, context: RequestContext) -> dict[str, RationalNumber]:
     if measured.currents is None or lines == 1:
         return each_phase("evse_present_active_power", power(context), lines)
     volts = measured.voltage_mv // 1000
-    return {
-        "evse_present_active_power" + phase: watts(int(current_ma * volts / 1000))
-        for phase, current_ma in zip(PHASES[:lines], measured.currents, strict=False)
-    }
+    powers = [int(current_ma * volts / 1000) for current_ma in measured.currents[:lines]]
+    return by_phase("evse_present_active_power", powers)
 
 
 def _updated(stage: Charging, mode: RequestMode, battery: dict[str, int], context: RequestContext) -> Charging:

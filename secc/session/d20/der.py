@@ -9,11 +9,10 @@ from typing import Final, TypeAlias
 from msgspec.structs import asdict, replace
 
 from secc.session.config import ControlMode
-from secc.session.d20.ac import on_lines
 from secc.session.d20.parameters import discharge_sign
-from secc.session.d20.quantities import to_w
+from secc.session.d20.quantities import by_phase, to_w
 from secc.session.d20.stages import RequestContext
-from secc.session.power import permitted, used_lines
+from secc.session.power import on_lines, permitted, used_lines
 from secc.session.stages import Charging, Selected, Vehicle
 from v2g.energy.grid_support import GridSupport
 from v2g.energy.limits import MOST_MA
@@ -88,10 +87,11 @@ def limits(stage: Charging, sign: int, context: RequestContext) -> Fields:
     most = stage.limits if scheduled else permitted(stage.selected, vehicle, context)
     assert most is not None
     (charge_ma, _), (discharge_ma, _) = most.charge_line or (MOST_MA, ""), most.discharge_line or (MOST_MA, "")
-    out = on_lines("evse_maximum_discharge_power", -most.discharge_w, discharge_ma, vehicle, context)
+    charge = on_lines(most.charge_w, charge_ma, vehicle, context)
+    discharge = on_lines(-most.discharge_w, discharge_ma, vehicle, context)
     return {
-        **on_lines("evse_maximum_charge_power", most.charge_w, charge_ma, vehicle, context),
-        **{name: replace(value, value=sign * abs(value.value)) for name, value in out.items()},
+        **by_phase("evse_maximum_charge_power", charge),
+        **by_phase("evse_maximum_discharge_power", [sign * abs(each) for each in discharge]),
     }
 
 
