@@ -164,6 +164,8 @@ class Indicate(StationCommand, frozen=True, kw_only=True):
 
     evse_id: int | None
     word: NoticeWord
+    message: str = ""
+    """What the CSMS says to the driver, such as why a card is refused (personalMessage)."""
 
 
 # -- state

@@ -98,7 +98,7 @@ class StationMachine(msgspec.Struct):
             case ShowQrCode() if self.display is not None:
                 self.display.code(command)
             case Indicate() if self.display is not None:
-                self.display.notice(command.evse_id, command.word)
+                self.display.notice(command.evse_id, command.word, command.message)
             case ShowReceipt() if self.display is not None:
                 self.display.notice(command.evse_id, "receipt", command.url)
             case _:

@@ -50,7 +50,7 @@ class DisplayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """The driver's keys."""
     notices: dict[NoticeWord, Annotated[str, Meta(max_length=255)]] = {}
     """What drivers read about their requests, such as { rejected = "Karte nicht zugelassen" }: the `text` of a notice.
-    Without one a line display shows its `word`."""
+    Without one a line display shows its `word`. The message that the CSMS has for a refused token follows it."""
     draws_qr_codes: bool = False
     """The display shows the codes of `qr_codes`: drivers may pay on the web (C25)."""
     turn_s: Annotated[float, Meta(gt=0, le=3600)] = 10.0
@@ -136,9 +136,10 @@ class StationDisplay:
         self._put()
 
     def notice(self, evse_id: int | None, word: NoticeWord | Literal["receipt"], text: str = "") -> None:
-        """Display the result of a driver's request for a while: this `text`, by default that of the configuration."""
+        """Display the result of a driver's request for a while: the text of the configuration, then this one."""
         if word != "receipt":
-            text = text or self._config.notices.get(word, "")
+            configured = self._config.notices.get(word, "")
+            text = f"{configured or word}: {text}" if text else configured
         self._observe(Observe("display", "notice", {"evse": evse_id or 0, "word": word, "text": text[:255]}))
         self._notice = {"evse": evse_id or 0, "word": word, "text": text}
         if self._fading is not None:

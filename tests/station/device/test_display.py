@@ -200,6 +200,10 @@ async def test_qr_codes_and_what_became_of_a_wish_stand_beside_the_message(tmp_p
     display.show(ShowMessages(messages=(message(3),)))
     display.notice(1, "timeout")
     assert shown(file)["notice"] == {"evse": 1, "word": "timeout", "text": "Zu spät"}
+    display.notice(1, "timeout", "come back")
+    assert shown(file)["notice"] == {"evse": 1, "word": "timeout", "text": "Zu spät: come back"}
+    display.notice(1, "rejected", "call us")
+    assert shown(file)["notice"] == {"evse": 1, "word": "rejected", "text": "rejected: call us"}
     display.notice(2, "web_payment")
     assert shown(file)["content"] == "text 3"
     assert shown(file)["notice"] == {"evse": 2, "word": "web_payment", "text": ""}

@@ -6,7 +6,7 @@ import pytest
 
 from tests.station.authorizations import says
 from tests.station.bench import SOCKET, Bench, at
-from v2g_station.blocks.evse import ContractPresented
+from v2g_station.blocks.evse import ContractPresented, Indicate
 
 GROUP = {"idToken": "GROUP-1", "type": "Central"}
 ONE: dict[str, Any] = {"evses": (SOCKET,)}
@@ -33,6 +33,18 @@ def test_tc_c_05_cs_invalid_does_not_lock_the_cable() -> None:
     found.plug()
     found.present()
     assert not found.locked()
+
+
+@pytest.mark.parametrize("plugged", [True, False])
+def test_a_driver_reads_why_a_card_is_refused(*, plugged: bool) -> None:
+    """C01: personalMessage can be shown to the driver."""
+    found = Bench()
+    found.answers["Authorize"] = says("NoCredit", personalMessage={"format": "UTF8", "content": "Top up, please"})
+    if plugged:
+        found.plug()
+    found.present()
+    notices = [(each.word, each.message) for each in found.commands if isinstance(each, Indicate)]
+    assert notices == [("rejected", "Top up, please")]
 
 
 def offline_then_invalid(**variables: str) -> Bench:
