@@ -1,7 +1,7 @@
 """The mirror of stations' device models, and their network profiles."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple
 
 import sqlalchemy as sa
 
@@ -101,28 +101,45 @@ def list_variables(
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
-def phases_of_evses(
-    connection: sa.Connection, station_id: str, evse_ids: Collection[int]
-) -> dict[int, tuple[tuple[int, ...], bool]]:
-    """Return for EVSEs the grid's phases (0 to 2) of their own L1 to L3, empty if their station does not say it
-    (PhaseRotation), and whether they can choose the phase of a vehicle (ACPhaseSwitchingSupported)."""
+class EvseFeed(NamedTuple):
+    """The grid's phases (0 to 2) of an EVSE's own L1 to L3, empty if its station does not say it (PhaseRotation);
+    whether it can choose the phase of a vehicle (ACPhaseSwitchingSupported), and takes limits in W only (RateUnit)."""
+
+    rotation: tuple[int, ...] = ()
+    selects_phase: bool = False
+    in_watts: bool = False
+
+
+def feeds_of_evses(connection: sa.Connection, station_id: str, evse_ids: Collection[int]) -> dict[int, EvseFeed]:
+    """Return what a station says of how its EVSEs are fed."""
     table = device_variables.c
     query = sa.select(table.evse_id, table.connector_id, table.variable, table.value).where(
         (table.station_id == station_id)
         & (table.attribute == "Actual")
-        & table.variable.in_(("PhaseRotation", "ACPhaseSwitchingSupported"))
+        & table.variable.in_(("PhaseRotation", "ACPhaseSwitchingSupported", "RateUnit"))
     )
     rotations: dict[int, tuple[int, ...]] = {}
     selects: dict[int, bool] = {}
+    in_watts = False
     for row in connection.execute(query.order_by(table.connector_id.desc())):
         if row.variable == "PhaseRotation" and sorted(str(row.value)) == ["R", "S", "T"]:
             rotations[row.evse_id] = tuple("RST".index(letter) for letter in row.value)
         elif row.variable == "ACPhaseSwitchingSupported":
             selects[row.evse_id] = row.value == "true"
+        elif row.variable == "RateUnit":
+            in_watts = only_unit(row.value) == "W"
     return {
-        evse_id: (rotations.get(evse_id, rotations.get(0, ())), selects.get(evse_id, selects.get(0, False)))
+        evse_id: EvseFeed(
+            rotations.get(evse_id, rotations.get(0, ())), selects.get(evse_id, selects.get(0, False)), in_watts
+        )
         for evse_id in evse_ids
     }
+
+
+def only_unit(units: str | None) -> Literal["A", "W"] | None:
+    """Return the unit of limits that a RateUnit names, None if it names both, or neither."""
+    said = {word.strip() for word in (units or "").split(",")}
+    return None if {"A", "W"} <= said else "A" if "A" in said else "W" if "W" in said else None
 
 
 def external_ids(connection: sa.Connection, stations: Sequence[str]) -> list[int]:

@@ -25,7 +25,7 @@ from csms.requests.store import UNANSWERED
 from csms.requests.work import call, failure
 from csms.services import HandlerContext, Services
 from csms.sites import store as site_store
-from csms.sites.rules import Known, Place, PowerRange, Site, bound, kept_shares
+from csms.sites.rules import Known, Place, PowerRange, Site, bound, kept_shares, sure_phases
 from csms.sites.work import look_at
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import share_profile
@@ -378,7 +378,8 @@ class Dispatch:
             about = (place.evse_id, kept[place.id], len(place.phases), now_ms, transaction.transaction_id)
             limit = share_profile(*about, phase_to_use=known[place.id].phase_to_use)
             with contextlib.suppress(V2GError):  # reported in the answer to the command
-                if await self._charging.share(place.station_id, place.evse_id, limit) == "Accepted":
+                phases = sure_phases(place, known[place.id])
+                if await self._charging.share(place.station_id, place.evse_id, limit, phases=phases) == "Accepted":
                     given[place.id] = kept[place.id]
 
         await for_each([place for place in site.places if place.id in kept], lower)

@@ -34,15 +34,16 @@ class Asked(msgspec.Struct, Generic[M], frozen=True):
 
 
 async def call(
-    services: Services, station_id: str, request: Message, response: type[M], *, timeout_s: float | None = None
-) -> M:
+    services: Services, station_id: str, request: Message, response: type[M], *, timeout_s: float | None = None,
+    sent: Message | None = None,
+) -> M:  # fmt: skip
     """Send a request and return the station's answer; what it has accepted is recorded.
 
-    Raises V2GError as `ConnectionRegistry.call` does.
+    `sent`: what is sent in its place, as the station wants it. Raises V2GError as `ConnectionRegistry.call` does.
     """
     notes = await doubt(services, station_id, request)
     try:
-        answer = await services.connections.expect(station_id, request, response, timeout_s=timeout_s)
+        answer = await services.connections.expect(station_id, sent or request, response, timeout_s=timeout_s)
     except V2GError as error:
         if (status := failure(error)) != UNANSWERED:
             await end_doubt(services, request, notes)

@@ -132,6 +132,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     """The site's phases (0 to 2) of the EVSE's L1 to L3 by its station's PhaseRotation; empty: as its place says."""
     selects_phase: bool = False
     """Whether its station can choose the phase of a vehicle that uses one (ACPhaseSwitchingSupported)."""
+    in_watts: bool = False
+    """Whether its station takes limits in W only (RateUnit)."""
     uncontrolled: bool = False
     """Whether its station reports that its contactor does not open: it draws what it may, whatever it is told."""
     drawn_w: int = 0
@@ -206,6 +208,16 @@ def lines_in_use(phases: int, about: Known) -> tuple[int, ...]:
     if count is None:
         count = 0 if drawn else 3
     return tuple(line for line in range(phases) if line < count or line in drawn) or (0,)
+
+
+def sure_phases(place: Place, about: Known) -> int:
+    """Return on how many phases its vehicle draws for sure: on one where neither it nor its meter says more. A state of
+    charge without needs is that of DC over OCPP 1.6, which loads all phases of the grid alike."""
+    mode = None if about.needs is None else about.needs.requested
+    transaction = about.transaction
+    lines, soc = ("", None) if transaction is None else (transaction.lines, transaction.soc)
+    known = lines or (soc is not None if mode is None else mode.startswith("DC") or mode.endswith("_phase"))
+    return len(lines_in_use(len(place.phases), about)) if known else 1
 
 
 def chosen_phases(site: Site, known: Mapping[str, Known]) -> dict[str, int]:

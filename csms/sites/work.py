@@ -12,7 +12,7 @@ from csms.grid.shares import GRID_SHARES, GridShares
 from csms.grid.source import GRID_SIGNAL
 from csms.services import Services
 from csms.sites import store as rows
-from csms.sites.rules import Known, Overloads, Place, Site, beyond_w, chosen_phases, homes, loads_of
+from csms.sites.rules import Known, Overloads, Place, Site, beyond_w, chosen_phases, homes, loads_of, sure_phases
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import milliampere, share_profile, waiting_profile
 from csms.smart_charging.rules import WAITING_PROFILE
@@ -47,6 +47,8 @@ class Balancer:
         """The stations of sites that another node balances."""
         self._twice: set[str] = set()
         """EVSEs that were reported to stand in several sites."""
+        self._spread: dict[str, tuple[str, int]] = {}
+        """The transaction of each EVSE's last share, and for how many phases it counts in W."""
 
     async def run(self) -> None:
         """Balance after every relevant event, and at every interval; for ever."""
@@ -71,7 +73,7 @@ class Balancer:
             touched: set[str | None] = set()
             for each in events:
                 touched.update(each.data["stations"] if each.kind == _LOADS else (each.station_id,))
-            await self.balance_all(touched)
+            await self.balance_all(touched, booted)
 
     async def tell(self) -> None:
         """Have the nodes that balance sites of others look when readings of theirs come here, for ever."""
@@ -83,8 +85,8 @@ class Balancer:
                 if stations := sorted(read & self._elsewhere):
                     feed.publish(_LOADS, None, {"stations": stations})
 
-    async def balance_all(self, stations: Collection[str | None] = ()) -> None:
-        """Balance every site of this node, or only those of some stations (None: any)."""
+    async def balance_all(self, stations: Collection[str | None] = (), booted: Collection[str | None] = ()) -> None:
+        """Balance every site of this node, or only those of some stations (None: any); `booted` as in `balance`."""
         elsewhere: set[str] = set()
         sites = await self._services.store.read(rows.all_sites)
         at = homes(sites)
@@ -97,7 +99,7 @@ class Balancer:
                 self._services.metrics.site_overloaded(site.id, 0)  # another node reports it
                 elsewhere.update(place.station_id for place in site.places)
             elif touched:
-                await self.balance(site, at)
+                await self.balance(site, at, booted)
         self._elsewhere = elsewhere
 
     async def prepare(self, station_id: str, *, again: bool = True) -> None:
@@ -114,11 +116,14 @@ class Balancer:
                     run, now_ms = self._services.store.run, self._services.clock.utc_ms()
                     await run(charging.clear_profiles, station_id, now_ms, profile_id=WAITING_PROFILE)
 
-    async def balance(self, site: Site, at: Mapping[str, Sequence[str]] = {}) -> dict[str, int]:
+    async def balance(
+        self, site: Site, at: Mapping[str, Sequence[str]] = {}, booted: Collection[str | None] = ()
+    ) -> dict[str, int]:
         """Balance a site and notify its stations; return the present limit of each EVSE (mA), as far as known.
 
         What a station does not lower is taken from the others. An overload that then remains is reported. `at`: the
         sites of each EVSE; one of several is balanced by the first, and counts here with what it may draw there.
+        `booted`: stations that may have lost their shares; those of OCPP 1.6 cannot say so.
         """
         own = site  # without the limits of the grid, which are no fuse's
         site, part_w = await self._services[GridShares].limited(site)
@@ -152,12 +157,15 @@ class Balancer:
                 least_raise=site.least_raise_ma,
             )
             told = {change.load for change in (*lower, *raises)}
-            lower += [  # a phase that its station has not been told
+            lower += [
                 Change(name, min(wanted[name], given[name]))
                 for name in free
-                if name in chosen and name not in told and known[name].phase_to_use != chosen[name] + 1
+                if name not in told
+                and (
+                    places[name].station_id in booted or self._is_told_otherwise(places[name], known, chosen.get(name))
+                )
             ]
-            taken = await for_each(lower, send)
+            booted, taken = (), await for_each(lower, send)
             for change, took in zip(lower, taken, strict=True):
                 name, line = change.load, chosen.get(change.load)
                 if took:  # its power was read before
@@ -180,6 +188,12 @@ class Balancer:
         if overload(site.nodes, loads, drawn) is None:
             await self._services[GridShares].site_within(site.id, part_w)
         return given
+
+    def _is_told_otherwise(self, place: Place, known: Mapping[str, Known], line: int | None) -> bool:
+        """Return whether a station knows its share on another phase, or in W for others than its vehicle uses."""
+        about = known[place.id]
+        of_line = line is not None and about.phase_to_use != line + 1
+        return of_line or (about.in_watts and self._spread.get(place.id) != _spread(place, about, line))
 
     def _report_overload(self, site_id: str, found: Overload | None) -> None:
         """Report that a site's stations may draw more than a fuse of it carries, and when they no longer may."""
@@ -208,8 +222,9 @@ class Balancer:
         now_ms = self._services.clock.utc_ms()
         about = (place.evse_id, change.limit, len(place.phases), now_ms, transaction.transaction_id)
         profile = share_profile(*about, phase_to_use=phase)
+        spread = _spread(place, known[place.id], phase)
         try:
-            status = await self._charging.share(place.station_id, place.evse_id, profile)
+            status = await self._charging.share(place.station_id, place.evse_id, profile, phases=spread[1])
         except (TimeoutExpired, TransportError):
             if change.limit > given[place.id]:  # it may have accepted it: assume so
                 save, evse = charging.save_profile, (place.station_id, place.evse_id)
@@ -222,7 +237,7 @@ class Balancer:
         self._services.report("ocpp", "share", place.station_id, data)
         if status != "Accepted":
             return False
-        given[place.id] = change.limit
+        given[place.id], self._spread[place.id] = change.limit, spread
         return True
 
     def _leads(self, site: Site) -> bool:
@@ -238,6 +253,11 @@ class Balancer:
         elif first is not None:
             self._led.discard(site.id)
         return site.id in self._led
+
+
+def _spread(place: Place, about: Known, line: int | None) -> tuple[str, int]:
+    assert about.transaction is not None
+    return about.transaction.transaction_id, 1 if line is not None else sure_phases(place, about)
 
 
 async def look_at(services: Services, site: Site) -> tuple[dict[str, Known], dict[str, int]]:

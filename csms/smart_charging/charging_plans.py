@@ -159,9 +159,35 @@ def _flat(
 
 
 def milliampere(profile: ocpp.ChargingProfile) -> int:
-    """Return the limit in the profile of a share."""
-    limit = profile.charging_schedule[0].charging_schedule_period[0].limit
-    return int(Decimal(repr(limit or 0)) * 1000)
+    """Return the limit in the profile of a share; one in W, as its station reports it, may be of one phase."""
+    schedule = in_unit(profile, "A", 1).charging_schedule[0]
+    return int(Decimal(repr(schedule.charging_schedule_period[0].limit or 0)) * 1000)
+
+
+def in_unit(profile: ocpp.ChargingProfile, unit: ocpp.ChargingRateUnit, phases: int) -> ocpp.ChargingProfile:
+    """Return a profile with its limits in a unit, where A and W count for so many phases, or fewer that it names."""
+    schedules = (
+        each if each.charging_rate_unit == unit else _turned(each, phases) for each in profile.charging_schedule
+    )
+    return msgspec.structs.replace(profile, charging_schedule=tuple(schedules))
+
+
+def _turned(schedule: ocpp.ChargingSchedule, phases: int) -> ocpp.ChargingSchedule:
+    """Return a schedule with its limits in the other unit, rounded to no higher power."""
+    to_watts = schedule.charging_rate_unit == "A"
+
+    def turned(limit: float | None, period: ocpp.ChargingSchedulePeriod) -> float | None:
+        volts = VOLTAGE * min(phases, period.number_phases or phases)
+        return None if limit is None else _tenths(limit * volts if to_watts else limit / volts)
+
+    periods = tuple(
+        msgspec.structs.replace(
+            each, limit=turned(each.limit, each), discharge_limit=turned(each.discharge_limit, each)
+        )
+        for each in schedule.charging_schedule_period
+    )
+    unit: ocpp.ChargingRateUnit = "W" if to_watts else "A"
+    return msgspec.structs.replace(schedule, charging_rate_unit=unit, charging_schedule_period=periods)
 
 
 def watts(amount: float, unit: ocpp.ChargingRateUnit, phases: int | None) -> float:

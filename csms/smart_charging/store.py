@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, select, tuple_, 
 
 from csms.db.base import AnyRow
 from csms.db.bulk import delete_rows, insert_numbered, insert_rows, upsert_rows
-from csms.device_model.store import phases_of_evses
+from csms.device_model.store import feeds_of_evses
 from csms.diagnostics import store as diagnostics
 from csms.sites.rules import Known, external_limit_w
 from csms.smart_charging import rules
@@ -380,8 +380,8 @@ def look(connection: Connection, station_id: str, now_ms: int, followed_ms: int 
     for evse_id in shares:
         phase = own[evse_id].charging_schedule[0].charging_schedule_period[0].phase_to_use
         known[evse_id] = msgspec.structs.replace(known[evse_id], phase_to_use=phase)
-    for evse_id, (rotation, selects) in (phases_of_evses(connection, station_id, known) if known else {}).items():
-        known[evse_id] = msgspec.structs.replace(known[evse_id], rotation=rotation, selects_phase=selects)
+    for evse_id, feed in (feeds_of_evses(connection, station_id, known) if known else {}).items():
+        known[evse_id] = msgspec.structs.replace(known[evse_id], **feed._asdict())
     for evse_id, drawn_w in (_drawn(connection, station_id, followed_ms) if shares else {}).items():
         if evse_id in known:
             known[evse_id] = msgspec.structs.replace(known[evse_id], drawn_w=drawn_w)

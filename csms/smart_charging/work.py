@@ -6,7 +6,9 @@ import itertools
 from collections.abc import Collection
 from typing import Final
 
-from csms.device_model.store import external_ids, list_variables
+import msgspec
+
+from csms.device_model.store import external_ids, list_variables, only_unit
 from csms.prequalifications.rules import W_PER_A, export_of, export_of_values
 from csms.prequalifications.work import ExportPermits
 from csms.requests.store import UNANSWERED
@@ -15,16 +17,18 @@ from csms.services import Services
 from csms.sites import store as site_store
 from csms.smart_charging import rules
 from csms.smart_charging import store as charging
-from csms.smart_charging.charging_plans import Step, add_up, dynamic_share, from_template
+from csms.smart_charging.charging_plans import Step, add_up, dynamic_share, from_template, in_unit
 from csms.smart_charging.profile_rules import limit_problems, problems
 from csms.stations import store as stations
 from csms.tariffs.vehicle_prices import has_prices, with_prices
 from csms.transactions import store as transactions
+from v2g.energy.conductors import LINES
 from v2g.errors import OcppError, RefusedError, TimeoutExpired, V2GError
 from v2g.observe import Scalar
 from v2g.ocpp.messages import smart_charging as ocpp
-from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.base import Component, Message, Variable
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingProfilePurpose, ChargingRateUnit
+from v2g.ocpp.messages.provisioning import GetVariableData, GetVariablesRequest, GetVariablesResponse
 from v2g.ocpp.messages.remote_control import RequestStartTransactionRequest
 from v2g.ocpp.times import parse_time
 from v2g.ocpp.versions import without_21
@@ -34,6 +38,11 @@ _REPORT: Final = "profile_report"
 _OF_CSMS: Final = ocpp.ChargingProfileCriterion(charging_limit_source=("CSO",))
 _NAMED: Final = 5
 """How many profiles of others an event names."""
+
+_CTRLR: Final = "SmartChargingCtrlr"
+_RATE_UNIT: Final = "RateUnit"
+_ASK_S: Final = 3.0
+"""So long a limit that is rejected waits for what its station says of its units: others have to make room for it."""
 
 _FOLLOWS: Final[Collection[str]] = frozenset({"Accepted"})
 
@@ -60,7 +69,7 @@ class SmartCharging:
     async def restore(self, station_id: str, transaction_id: str) -> None:
         """Set a transaction's profiles again, unless its station keeps them through an interruption."""
         read = self._services.store.read
-        persistence = await read(list_variables, station_id, "SmartChargingCtrlr", "ChargingProfilePersistence")
+        persistence = await read(list_variables, station_id, _CTRLR, "ChargingProfilePersistence")
         if any(each["variable_instance"] == "TxProfile" and each["value"] == "true" for each in persistence):
             return
         for evse_id, source, profile in await read(charging.profiles, station_id, None, transaction_id):
@@ -68,9 +77,10 @@ class SmartCharging:
                 await self.set_profile(station_id, evse_id, profile)
 
     async def set_profile(
-        self, station_id: str, evse_id: int, profile: ChargingProfile
+        self, station_id: str, evse_id: int, profile: ChargingProfile, *, phases: int = 1
     ) -> ocpp.SetChargingProfileResponse:
-        """Set a profile (K01).
+        """Set a profile (K01), an own one in the unit that its station takes. `phases`: so many carry the current of
+        one that is sent in W, for sure.
 
         Raises RefusedError: `bad_profile` for an invalid one, `reserved_id` for an id that the
         station reserves for external constraints (MaxExternalConstraintsId), `not_prequalified` for one that feeds back
@@ -84,7 +94,36 @@ class SmartCharging:
         if services.connections.version(station_id) == "2.0.1":
             profile = without_21(profile)
         request = ocpp.SetChargingProfileRequest(evse_id=evse_id, charging_profile=profile)
-        return await call(services, station_id, request, ocpp.SetChargingProfileResponse)
+        answer = await self._set(station_id, request, phases)
+        if answer.status == "Rejected" and rules.is_own(profile) and await self._asked_unit(station_id):
+            answer = await self._set(station_id, request, phases)
+        return answer
+
+    async def _set(
+        self, station_id: str, request: ocpp.SetChargingProfileRequest, phases: int
+    ) -> ocpp.SetChargingProfileResponse:
+        profile, unit, sent = request.charging_profile, await self._only_unit(station_id), None
+        if unit is not None and rules.is_own(profile) and profile.charging_profile_kind != "Dynamic":
+            turned = in_unit(profile, unit, len(LINES) if unit == "A" else phases)
+            sent = msgspec.structs.replace(request, charging_profile=turned)
+        return await call(self._services, station_id, request, ocpp.SetChargingProfileResponse, sent=sent)
+
+    async def _only_unit(self, station_id: str) -> ChargingRateUnit | None:
+        """Return the unit of a station that says it takes no other (RateUnit, K01.FR.26)."""
+        found = await self._services.store.read(list_variables, station_id, _CTRLR, _RATE_UNIT)
+        return only_unit(found[0]["value"]) if found else None
+
+    async def _asked_unit(self, station_id: str) -> ChargingRateUnit | None:
+        """Ask a station that has rejected a profile, once, which units it takes; return the only one."""
+        abilities = self._services[rules.StationAbilities]
+        if not abilities.has(station_id, _RATE_UNIT):
+            return None
+        abilities.lack(station_id, _RATE_UNIT)
+        wanted = GetVariableData(component=Component(name=_CTRLR), variable=Variable(name=_RATE_UNIT))
+        request = GetVariablesRequest(get_variable_data=(wanted,))
+        with contextlib.suppress(V2GError):  # reported in the answer to the request
+            await call(self._services, station_id, request, GetVariablesResponse, timeout_s=_ASK_S)
+        return await self._only_unit(station_id)
 
     async def set_operators(
         self, station_id: str, evse_id: int, profile: ChargingProfile
@@ -209,13 +248,12 @@ class SmartCharging:
             services.report("ocpp", "charging_profiles_of_others", station_id, data)
 
     async def set_priced(
-        self, station_id: str, evse_id: int, profile: ChargingProfile
+        self, station_id: str, evse_id: int, profile: ChargingProfile, *, phases: int = 1
     ) -> ocpp.SetChargingProfileResponse:
-        """Set a profile of a transaction with the prices for its vehicle."""
+        """Set a profile of a transaction, as `set_profile`, with the prices for its vehicle."""
         version = self._services.connections.version(station_id)
-        return await self.set_profile(
-            station_id, evse_id, await with_prices(self._services, station_id, version, profile)
-        )
+        priced = await with_prices(self._services, station_id, version, profile)
+        return await self.set_profile(station_id, evse_id, priced, phases=phases)
 
     async def reprice(self, station_id: str, transaction_id: str) -> None:
         """Send the vehicle of a transaction the prices in force, replacing the previous ones (K16)."""
@@ -324,15 +362,15 @@ class SmartCharging:
         evses = await read(stations.count_evses, station_id)
         self._services[ExportPermits].check(station_id, evse_id, export_w, evses=evses)
 
-    async def share(self, station_id: str, evse_id: int, profile: ChargingProfile) -> str:
-        """Send a transaction its share of a site; return the station's status.
+    async def share(self, station_id: str, evse_id: int, profile: ChargingProfile, *, phases: int = 1) -> str:
+        """Send a transaction its share of a site, as `set_profile`; return the station's status.
 
         A station that supports dynamic profiles gets one, and later only the new limit (K28). What it refuses, it
         cannot pull.
         """
         services = self._services
         if not await self._takes_dynamic(station_id):
-            return (await self.set_priced(station_id, evse_id, profile)).status
+            return (await self.set_priced(station_id, evse_id, profile, phases=phases)).status
         held, before = await services.store.look_up(charging.held_profiles, (station_id, profile.id))
         status = UNANSWERED
         try:
@@ -365,10 +403,10 @@ class SmartCharging:
     async def _takes_dynamic(self, station_id: str) -> bool:
         """Return whether a station supports dynamic profiles, by either name that OCPP 2.1 gives the variable."""
         services = self._services
-        if services.connections.version(station_id) != "2.1":
+        if services.connections.version(station_id) != "2.1" or await self._only_unit(station_id) == "W":
             return False
         for variable, instance in (("SupportsDynamicProfiles", ""), ("SupportsFeature", "DynamicProfiles")):
-            found = await services.store.read(list_variables, station_id, "SmartChargingCtrlr", variable)
+            found = await services.store.read(list_variables, station_id, _CTRLR, variable)
             if any(each["variable_instance"] == instance and each["value"] == "true" for each in found):
                 return True
         return False

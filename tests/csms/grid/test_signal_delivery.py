@@ -65,6 +65,8 @@ async def test_a_station_that_takes_neither_profiles_nor_prices_is_asked_once(cs
             return [3, identifier, {"status": "UnknownVendorId"}]
         if action == "GetChargingProfiles":
             return [3, identifier, {"status": "NoProfiles"}]
+        if action == "GetVariables":
+            return [4, identifier, "NotSupported", "", {}]
         return [3, identifier, {"status": "Rejected", "statusInfo": {"reasonCode": "UnsupportedPurpose"}}]
 
     async with answering(csms, reply) as asked:
@@ -72,7 +74,8 @@ async def test_a_station_that_takes_neither_profiles_nor_prices_is_asked_once(cs
         await csms.event("grid_signal_pushed")
         assert (await csms.event("grid_signal_not_taken"))["status"] == "UnknownVendorId"
     assert csms.events("charging_profile_set")[0]["reason"] == "UnsupportedPurpose"
-    assert asked == ["GetChargingProfiles", "SetChargingProfile", "SetChargingProfile", "DataTransfer"]
+    profiles = ["SetChargingProfile", "GetVariables", "SetChargingProfile"]
+    assert asked == ["GetChargingProfiles", *profiles, "DataTransfer"]
 
 
 async def test_a_station_that_does_not_answer_is_asked_again_later(start: Start) -> None:

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csms.sites.rules import Known, Place, Site, chosen_phases, lines_in_use, loads_of, own_phases
+from csms.sites.rules import Known, Place, Site, chosen_phases, lines_in_use, loads_of, own_phases, sure_phases
 from csms.smart_charging.charging_plans import share_profile
 from csms.smart_charging.limits_in_force import evse_limits
 from csms.smart_charging.rules import Needs
-from csms.transactions.rules import Event, Sample, Transaction, merge
+from csms.transactions.rules import Dated, Event, Sample, Transaction, merge
 from v2g.energy.balancing import PHASES, Node, share
 
 FUSE_MA, UNBALANCE_MA = 40_000, 20_000
@@ -31,22 +31,35 @@ def place(number: int = 1, **more: Any) -> Place:
 
 
 @pytest.mark.parametrize(
-    ("mode", "lines", "used"),
+    ("mode", "lines", "used", "sure"),
     [
-        ("", "", (0, 1, 2)),  # nothing is known
-        ("AC_single_phase", "", (0,)),
-        ("AC_two_phase", "", (0, 1)),
-        ("AC_three_phase", "", (0, 1, 2)),
-        ("AC_three_phase", "1", (0,)),  # measured: its charger has one phase
-        ("AC_single_phase", "12", (0, 1)),  # it draws from more than it says
-        ("AC_BPT", "", (0, 1, 2)),
-        ("AC_BPT", "2", (1,)),
-        ("", "13", (0, 2)),
-        ("DC", "", (0, 1, 2)),
+        ("", "", (0, 1, 2), 1),  # nothing is known
+        ("AC_single_phase", "", (0,), 1),
+        ("AC_two_phase", "", (0, 1), 2),
+        ("AC_three_phase", "", (0, 1, 2), 3),
+        ("AC_three_phase", "1", (0,), 1),  # measured: its charger has one phase
+        ("AC_single_phase", "12", (0, 1), 2),  # it draws from more than it says
+        ("AC_BPT", "", (0, 1, 2), 1),
+        ("AC_BPT", "2", (1,), 1),
+        ("", "13", (0, 2), 2),
+        ("DC", "", (0, 1, 2), 3),
+        ("DC_BPT", "", (0, 1, 2), 3),
     ],
 )
-def test_a_vehicle_loads_the_phases_that_it_says_or_shows(mode: str, lines: str, used: tuple[int, ...]) -> None:
+def test_a_vehicle_loads_the_phases_that_it_says_or_shows(
+    mode: str, lines: str, used: tuple[int, ...], sure: int
+) -> None:
+    """Not all of these carry its current for sure."""
     assert lines_in_use(3, vehicle(mode, lines)) == used
+    assert sure_phases(place(), vehicle(mode, lines)) == sure
+
+
+def test_a_charge_without_needs_is_that_of_a_vehicle_with_direct_current() -> None:
+    charge = Known(transaction=transaction(soc=Dated(1, "40")), connected=True)
+    assert sure_phases(place(), charge) == 3
+    assert sure_phases(place(phases=("L1",)), charge) == 1
+    assert sure_phases(place(), msgspec.structs.replace(vehicle("AC_BPT"), transaction=charge.transaction)) == 1
+    assert sure_phases(place(), Known()) == 1
 
 
 def test_a_place_of_one_phase_has_no_other() -> None:

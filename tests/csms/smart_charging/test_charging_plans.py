@@ -12,6 +12,7 @@ from csms.smart_charging.charging_plans import (
     add_up,
     exceeds,
     from_template,
+    in_unit,
     limit_at,
     milliampere,
     share_profile,
@@ -21,7 +22,12 @@ from csms.smart_charging.charging_plans import (
 from csms.smart_charging.profile_rules import problems
 from tests.ocpp.official import validator
 from v2g.energy.balancing import Node
-from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
+from v2g.ocpp.messages.charging_profiles import (
+    ChargingProfile,
+    ChargingRateUnit,
+    ChargingSchedule,
+    ChargingSchedulePeriod,
+)
 from v2g.ocpp.messages.smart_charging import CompositeSchedule, SetChargingProfileRequest
 from v2g.ocpp.times import format_time, parse_time
 from v2g.ocpp.versions import write_payload
@@ -184,3 +190,39 @@ def test_steps_end_with_the_schedule() -> None:
     )
     found = steps(schedule, START)
     assert [limit_at(found, START + second * 1000) for second in (-1, 0, 9, 10)] == [None, 5.0, 5.0, None]
+
+
+@pytest.mark.parametrize(
+    ("limit", "discharge", "number_phases", "unit", "phases", "turned"),
+    [
+        (12_000.0, None, None, "A", 3, (17.3, None)),
+        (6900.0, -1000.0, None, "A", 3, (10.0, -1.4)),  # never more power, in either direction
+        (6900.0, None, 1, "A", 3, (30.0, None)),
+        (None, 0.0, None, "A", 3, (None, 0.0)),
+        (16.0, None, None, "W", 1, (3680.0, None)),
+        (16.0, None, None, "W", 3, (11_040.0, None)),
+        (16.0, None, 2, "W", 3, (7360.0, None)),
+    ],
+)
+def test_a_limit_in_another_unit_is_none_of_more_power(
+    limit: float | None,
+    discharge: float | None,
+    number_phases: int | None,
+    unit: ChargingRateUnit,
+    phases: int,
+    turned: tuple[float | None, float | None],
+) -> None:
+    period = ChargingSchedulePeriod(start_period=0, limit=limit, discharge_limit=discharge, number_phases=number_phases)
+    share = share_profile(1, 16_000, 3, START, "t")
+    schedule = msgspec.structs.replace(
+        share.charging_schedule[0], charging_rate_unit="A" if unit == "W" else "W", charging_schedule_period=(period,)
+    )
+    profile = msgspec.structs.replace(share, charging_schedule=(schedule,))
+    (found,) = in_unit(profile, unit, phases).charging_schedule
+    (changed,) = found.charging_schedule_period
+    assert (found.charging_rate_unit, changed.limit, changed.discharge_limit) == (unit, *turned)
+    assert in_unit(in_unit(profile, unit, phases), unit, phases) == in_unit(profile, unit, phases)
+
+
+def test_a_share_that_a_station_reports_in_watts_may_be_all_on_one_phase() -> None:
+    assert milliampere(in_unit(share_profile(1, 16_000, 3, START, "t"), "W", 1)) == 16_000

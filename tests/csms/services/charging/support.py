@@ -14,7 +14,7 @@ from csms.tokens.rules import TokenEntry
 from pki_tools.tree import PkiTree
 from tests.csms.backend import Backend, TestClock, running_backend
 from tests.csms.charging import VALID, Charging
-from tests.csms.scripted_station import Payload, ScriptedStation
+from tests.csms.scripted_station import Payload, Refused, ScriptedStation
 from tests.csms.support import grid_signal, make_config
 from v2g.energy.grid_signal import SignalSlot
 from v2g.ocpp.routes import Version
@@ -32,7 +32,7 @@ async def booted(csms: Backend, name: str = NAMES[0], version: Version = "2.1") 
     actions = (
         "SetChargingProfile", "UpdateDynamicSchedule", "ClearChargingProfile", "UsePriorityCharging", "DataTransfer"
     )  # fmt: skip
-    station.answers |= dict.fromkeys(actions, ACCEPTED)
+    station.answers |= dict.fromkeys(actions, ACCEPTED) | {"GetVariables": Refused("NotSupported")}
     return station
 
 

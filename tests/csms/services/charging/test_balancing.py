@@ -66,6 +66,7 @@ class Yard:
     async def connect(self, name: str) -> ScriptedStation:
         station = self.stations[name] = await self.csms.booted(name)
         station.answers["SetChargingProfile"] = lambda request: self._answer(name, request)
+        station.answers["GetVariables"] = Refused("NotSupported")
         return station
 
     def _answer(self, name: str, request: Payload) -> Any:
@@ -271,6 +272,35 @@ async def test_vehicles_on_one_phase_get_phases_of_their_own_where_stations_can_
     assert [station.payloads("SetChargingProfile") for station in stations] == sent, "nothing is said twice"
 
 
+@pytest.mark.requirement("R192")
+async def test_a_share_in_watts_grows_with_the_phases_that_a_vehicle_is_seen_to_use(csms: Backend) -> None:
+    """At stations that take W only; before, all of it may be on one phase."""
+    await fuse(csms, 20_000)
+    key = {"component": "SmartChargingCtrlr", "component_instance": "", "evse_id": 0, "connector_id": 0}
+    stations, balancer = [await csms.booted(name) for name in NAMES[:2]], Balancer(csms.services)
+    charges = []
+    for station, unit in zip(stations, ("W", "A,W"), strict=True):
+        station.answers["SetChargingProfile"] = ACCEPTED
+        variable = {"variable": "RateUnit", "variable_instance": "", "attribute": "Actual", "value": unit}
+        await csms.services.store.run(device_model.save, station.id, [key | variable])
+        charges.append(Charging(csms, station))
+        await charges[-1].started()
+    currents = [
+        {"value": 9.8, "measurand": "Current.Import", "phase": phase, "unitOfMeasure": {"unit": "A"}}
+        for phase in ("L1", "L2", "L3")
+    ]
+    for watts in (2300.0, 6900.0):
+        for _ in range(2):
+            await balancer.balance_all()
+        sent = [[_period(each["chargingProfile"]) for each in one.payloads("SetChargingProfile")] for one in stations]
+        assert sent[0][-1]["limit"] == watts
+        assert [each["limit"] for each in sent[1]] == [10.0], "nothing is said twice"
+        for charge in charges:
+            reading = {"timestamp": charge.now(), "sampledValue": currents}
+            await charge.event("Updated", "MeterValuePeriodic", extra={"meterValue": [reading]})
+    assert len(sent[0]) == 2
+
+
 async def test_a_station_that_refuses_a_phase_counts_on_the_one_that_it_uses(csms: Backend) -> None:
     await fuse(csms, 40_000)
     key = {"component": "SmartChargingCtrlr", "component_instance": "", "evse_id": 0, "connector_id": 0}
@@ -336,6 +366,12 @@ async def test_it_balances_after_every_event_that_may_change_a_share(csms: Backe
         await settled()
         assert found.drawn[NAMES[0]] == 30_000
         assert [await waiting(csms, name) for name in NAMES[:2]] == [1_000, 2_000], "only one has restarted"
+        found.drawn[NAMES[1]] = 2_000
+        told = len(found.stations[NAMES[0]].payloads("SetChargingProfile"))
+        await found.stations[NAMES[1]].call("BootNotification", BOOT)
+        await settled()
+        assert found.drawn[NAMES[1]] == 30_000, "it may have lost its share"
+        assert len(found.stations[NAMES[0]].payloads("SetChargingProfile")) == told
         await fuse(csms, 50_000, waiting_ma=3_000)
         for kind in ("charging_needs", "site_changed"):
             publish(kind, None, {})

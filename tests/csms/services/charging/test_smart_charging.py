@@ -15,12 +15,12 @@ from csms.sites import store as site_store
 from csms.sites.rules import Place, Site
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import Step
-from csms.smart_charging.rules import WAITING_PROFILE
+from csms.smart_charging.rules import SHARE_PROFILE, WAITING_PROFILE
 from csms.smart_charging.work import SmartCharging
 from csms.stations.work import GONE
 from tests.csms.backend import Backend
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation
-from tests.csms.services.charging.support import ACCEPTED, NAMES, at_rest, booted, running, vehicle
+from tests.csms.services.charging.support import ACCEPTED, NAMES, REJECTED, at_rest, booted, running, vehicle
 from v2g.energy.balancing import Node
 from v2g.errors import RefusedError, TimeoutExpired, V2GError
 from v2g.ocpp.messages.authorization import IdToken
@@ -609,3 +609,92 @@ async def test_a_share_that_is_given_up_stays_as_it_was_asked_for(csms: Backend)
     values = await csms.services.store.read(charging.dynamic, NAME, 30)
     assert values is not None
     assert values.limit == 5000.0
+
+
+def takes(unit: str) -> Any:
+    """The answer of a station that takes limits in a unit only."""
+    return lambda request: ACCEPTED if unit_of(request) == unit else REJECTED
+
+
+def unit_of(request: Payload) -> str:
+    return str(request["chargingProfile"]["chargingSchedule"][0]["chargingRateUnit"])
+
+
+def says_units(units: str) -> Any:
+    """The answer of a station to a question for its units."""
+
+    def answer(request: Payload) -> Payload:
+        (asked,) = request["getVariableData"]
+        assert (asked["component"]["name"], asked["variable"]["name"]) == ("SmartChargingCtrlr", "RateUnit")
+        return {"getVariableResult": [{**asked, "attributeStatus": "Accepted", "attributeValue": units}]}
+
+    return answer
+
+
+def limits_in(station: ScriptedStation) -> list[tuple[str, float]]:
+    """The limits that a station was sent, and their units."""
+    found = [each["chargingProfile"]["chargingSchedule"][0] for each in station.payloads("SetChargingProfile")]
+    return [(each["chargingRateUnit"], each["chargingSchedulePeriod"][0]["limit"]) for each in found]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said", "phases", "tried", "taken"),
+    [
+        (("W", 6900.0), "A", 1, [("W", 6900.0)], ("A", 10.0)),
+        (("A", 16.0), "W", 1, [("A", 16.0)], ("W", 3680.0)),
+        (("A", 16.0), "W ", 3, [("A", 16.0)], ("W", 11_040.0)),
+        (("A", 16.0), "W, A", 1, [], ("A", 16.0)),
+    ],
+)
+async def test_a_limit_is_in_the_unit_that_a_station_takes(
+    csms: Backend, wanted: tuple[Any, float], said: str, phases: int, tried: list[Any], taken: tuple[str, float]
+) -> None:
+    """K01.FR.26. It is asked once it rejects one; what it holds counts as what it was to hold."""
+    station, service = await booted(csms), SmartCharging(csms.services)
+    station.answers |= {"SetChargingProfile": takes(taken[0]), "GetVariables": says_units(said)}
+    limit = profile(WAITING_PROFILE, 1, unit=wanted[0], limit=wanted[1])
+    for _ in range(2):
+        assert (await service.set_profile(NAME, 0, limit, phases=phases)).status == "Accepted"
+    assert limits_in(station) == [*tried, taken, taken]
+    assert len(station.payloads("GetVariables")) == len(tried)
+    assert await csms.services.store.read(charging.profile, NAME, WAITING_PROFILE) == limit
+
+
+@pytest.mark.parametrize("of_operator", [False, True])
+async def test_a_station_that_rejects_is_asked_for_its_units_once_and_not_for_an_operator(
+    csms: Backend, of_operator: bool
+) -> None:
+    station, service = await booted(csms), SmartCharging(csms.services)
+    station.answers |= {"SetChargingProfile": REJECTED, "GetVariables": Refused("NotSupported")}
+    for _ in range(2):
+        assert (await service.set_profile(NAME, 0, profile() if of_operator else own())).status == "Rejected"
+    assert (len(limits_in(station)), len(station.payloads("GetVariables"))) == (2, not of_operator)
+
+
+async def says_unit(csms: Backend, unit: str) -> None:
+    variable = {"variable": "RateUnit", "variable_instance": "", "value": unit}
+    await csms.services.store.run(device_model.save, NAME, [SMART_CHARGING | variable])
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(10, "Absolute"), (WAITING_PROFILE, "Dynamic")],
+    ids=["of an operator", "with values to follow"],
+)
+async def test_other_profiles_stay_in_their_unit(csms: Backend, number: int, kind: str) -> None:
+    station = await booted(csms)
+    await says_unit(csms, "A")
+    limit = profile(number, charging_profile_kind=kind)
+    assert (await SmartCharging(csms.services).set_profile(NAME, 0, limit)).status == "Accepted"
+    assert limits_in(station) == [("W", 5000.0)]
+
+
+async def test_a_share_in_watts_is_not_dynamic(csms: Backend) -> None:
+    """Its later values would be in W, too."""
+    station = await booted(csms)
+    await dynamic(csms, ("SupportsDynamicProfiles", "", "true"))
+    await says_unit(csms, "W")
+    about = {"charging_profile_purpose": "TxProfile", "transaction_id": "tx"}
+    share = profile(SHARE_PROFILE + 1, 1, unit="A", limit=16.0, **about)
+    assert await SmartCharging(csms.services).share(NAME, 1, share, phases=3) == "Accepted"
+    assert limits_in(station) == [("W", 11_040.0)]
