@@ -133,5 +133,5 @@ async def test_nobody_there_is_a_transport_failure() -> None:
     server = await plain_tcp.serve("::1", TCP_PORTS, lambda _: asyncio.sleep(0))
     port = server.port
     await server.close()
-    with pytest.raises(TransportError, match="cannot reach"):
+    with pytest.raises(TransportError, match=f"cannot reach ::1 port {port}: Connection refused"):
         await plain_tcp.connect("::1", port, timeout=2)

@@ -180,7 +180,7 @@ async def test_nobody_there_and_a_taken_port_are_transport_errors(tree: PkiTree)
     with socket.socket(socket.AF_INET6) as taken:
         taken.bind(("::1", 0))
         port = taken.getsockname()[1]
-        with pytest.raises(TransportError, match="cannot reach"):
+        with pytest.raises(TransportError, match=f"cannot reach ::1 port {port}: Connection refused"):
             await connect("::1", port, evcc(tree))
         taken.listen()
         with pytest.raises(TransportError, match="cannot listen"):

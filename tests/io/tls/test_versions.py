@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree, TreeFault
 from tests.io.tls.hello import extension, message, vector
-from tests.io.tls.peer import needs_openssl, openssl
+from tests.io.tls.peer import needs_openssl, openssl, s_server
 from tests.io.tls.support import (
     BACKENDS,
     Serving,
@@ -34,6 +34,7 @@ from tests.io.tls.support import (
     unavailable,
 )
 from v2g.errors import TlsError
+from v2g.io.tls.client import connect
 from v2g.io.tls.endpoint import ISO15118_2, ISO15118_20, Backend, Endpoint, TlsIdentity, open_channel
 from v2g.io.tls.hello import CLIENT_HELLO, ClientHello, first_message, read_client_hello, select
 from v2g.io.tls.stream import TlsStream
@@ -299,6 +300,16 @@ async def test_the_standard_library_connects_with_tls_12_where_it_is_enabled(pki
         assert writer.get_extra_info("ssl_object").version() == "TLSv1.2"
         writer.close()
         await writer.wait_closed()
+
+
+@needs_openssl
+@pytest.mark.usefixtures("backend")
+async def test_a_charger_of_tls_12_that_requires_a_certificate_is_named(pki_2: PkiTree) -> None:
+    """As one of PyPI does in ISO 15118-2, too, where its TLS 1.3 is on; alert 40 says no more."""
+    async with s_server(pki_2, "-tls1_2", staple=pki_2.path("secc/ocsp.der")) as port:
+        with pytest.raises(TlsError) as error:
+            await connect("::1", port, evcc(pki_2, **only_2(pki_2)))
+    assert error.value.reason == "own_certificate_missing"
 
 
 @needs_openssl

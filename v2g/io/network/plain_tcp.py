@@ -7,6 +7,7 @@ contracts are not used. ISO 15118-20 uses it only in laboratories, with `securit
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
 import ssl
 from collections.abc import Awaitable, Callable, Collection
@@ -188,13 +189,19 @@ async def serve(
     return server
 
 
-async def connect(host: str, port: int, *, timeout: float, recorder: StreamRecorder | None = None) -> PlainStream:
+async def dial(host: str, port: int, timeout: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect within `timeout` s. Raises TransportError."""
     try:
         async with asyncio.timeout(timeout):
-            reader, writer = await asyncio.open_connection(host, port)
+            return await asyncio.open_connection(host, port)
     except TimeoutError:
         raise TransportError(f"cannot reach {host} port {port} in {timeout:g} s") from None
     except OSError as error:
-        raise TransportError(f"cannot reach {host} port {port}: {error.strerror or error}") from None
+        why = os.strerror(error.errno) if error.errno else error
+        raise TransportError(f"cannot reach {host} port {port}: {why}") from None
+
+
+async def connect(host: str, port: int, *, timeout: float, recorder: StreamRecorder | None = None) -> PlainStream:
+    """Connect within `timeout` s. Raises TransportError."""
+    reader, writer = await dial(host, port, timeout)
     return PlainStream(reader, writer, recorder.open(writer, server=False) if recorder is not None else None)

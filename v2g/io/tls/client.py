@@ -7,7 +7,8 @@ import asyncio
 
 from cryptography import x509
 
-from v2g.errors import RevocationError, TlsError, TransportError
+from v2g.errors import RevocationError, TlsError
+from v2g.io.network.plain_tcp import dial
 from v2g.io.tls.endpoint import Endpoint, TlsChannel, open_channel, record_channel
 from v2g.io.tls.revocation import ask, question
 from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream, close_gracefully, handshake
@@ -66,13 +67,7 @@ async def connect(host: str, port: int, endpoint: Endpoint, *, timeout: float = 
     assert not endpoint.server
     channel = open_channel(endpoint)
     until = asyncio.get_running_loop().time() + timeout
-    try:
-        async with asyncio.timeout_at(until):
-            reader, writer = await asyncio.open_connection(host, port)
-    except TimeoutError:
-        raise TransportError(f"cannot reach {host} port {port} in {timeout:g} s") from None
-    except OSError as error:
-        raise TransportError(f"cannot reach {host} port {port}: {error.strerror or error}") from None
+    reader, writer = await dial(host, port, timeout)
     try:
         recorded = record_channel(endpoint, channel, writer)
 

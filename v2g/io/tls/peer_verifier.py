@@ -111,6 +111,7 @@ class PeerVerdict:
         self._shown: tuple[hello.HelloEntry, ...] = ()
         self._chain: VerifiedChain | None = None  # in TLS 1.2, before its revocation is judged
         self._refusal: TlsError | None = None
+        self._asked = False  # for our certificate
 
     def on_message(self, message: bytes) -> None:
         """Process a complete handshake message of the peer, with its header; irrelevant ones are ignored.
@@ -127,6 +128,7 @@ class PeerVerdict:
         # Any other unreadable message says nothing; the library rejects it, too.
         with contextlib.suppress(FrameError):
             if kind == (hello.CLIENT_HELLO if self._endpoint.server else hello.CERTIFICATE_REQUEST):
+                self._asked = kind == hello.CERTIFICATE_REQUEST
                 self.wishes = hello.read_preferences(message)
             if kind == hello.CLIENT_HELLO and self._endpoint.server:
                 # name what the ClientHello lacks; the library only knows that nothing is in common
@@ -242,6 +244,8 @@ class PeerVerdict:
             reason, sentence = RECEIVED.get(self.alert, unknown)
             if reason == "own_ocsp_refused" and shown is not None:
                 reason, sentence = _refused_answer(shown)
+            elif reason == "handshake_refused" and self._asked and not self.profile.mutual:
+                reason, sentence = RECEIVED[116]  # TLS 1.2 has no alert of its own
             return TlsError(sentence, reason=reason, hint=hint)
         text = "; ".join(details)
         for words, reason, sentence in FOUND:
