@@ -140,6 +140,24 @@ def test_setpoints_are_part_of_its_functions(join: Join) -> None:
     assert last.cos_phi_setpoint.cos_phi == pytest.approx(-0.95)
 
 
+@pytest.mark.parametrize("mode", ["dynamic", "scheduled"])
+def test_injected_reactive_power_is_reported_as_negative(
+    join: Join, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """By clause 8.3.5.2, as in limits and set-points."""
+    joined = join(vehicle=vehicle(mode))
+    asked, take = requests(joined), joined.evcc.fact
+
+    def fact(fact: Any, now: float, utc_ms: int) -> None:
+        take(replace(fact, reactive_var=900) if isinstance(fact, ev.PresentVoltage) else fact, now, utc_ms)
+
+    monkeypatch.setattr(joined.evcc, "fact", fact)
+    joined.run(until=lambda: (joined.plant.ac_w or 0) > 0)
+    mode_of_loop = asked[-1].cl_req_control_mode
+    phases = ("", "_l2", "_l3")
+    assert [getattr(mode_of_loop, f"ev_present_reactive_power{phase}") for phase in phases] == [number(-300)] * 3
+
+
 @pytest.mark.parametrize(
     ("options", "lacks"),
     [

@@ -76,20 +76,22 @@ def charge_parameters(
 
 
 def loop_fields(plan: Plan, context: RequestContext) -> Fields:
-    """Return what a loop request has beside that of BPT."""
-    flows = bool(context.inlet.voltage_mv)
+    """Return what a loop request has beside that of BPT, and reactive power with the sign of this flavour."""
+    inlet = context.inlet
+    flows, lines = bool(inlet.voltage_mv), inlet.lines_of(context.config.on_board_charger.phases)
     dynamic: Fields = {
         "ev_minimum_charging_duration": 0,
         "ev_duration_maximum_charge_rate": _FOREVER,
         "ev_duration_maximum_discharge_rate": _FOREVER,
     }
     return {
-        "ev_present_voltage": number(context.inlet.voltage_mv / 1000),
-        "ev_present_frequency": number(context.inlet.frequency_hz),
+        **each_phase("ev_present_reactive_power", -inlet.reactive_var, lines),
+        "ev_present_voltage": number(inlet.voltage_mv / 1000),
+        "ev_present_frequency": number(inlet.frequency_hz),
         "der_operational_state": iso.DerOperationalState.On if flows else iso.DerOperationalState.Off,
         "der_connection_status": iso.DerConnectionStatus.Connected if flows else iso.DerConnectionStatus.Disconnected,
         "ev_update_time": context.utc_ms // 1000,
-        "der_alarm_status": int(context.inlet.grid_event),
+        "der_alarm_status": int(inlet.grid_event),
         "enabled_modes": plan.enabled,
         **dynamic,
     }
