@@ -112,7 +112,8 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     certificates: Path | None = None
     """Folder of roots set by the CSMS, and of keys without certificates; default: `certificates` beside `store`."""
     frequency: FrequencyConfig | None = None
-    """Source of the grid's frequency; without one local frequency and DER control are rejected."""
+    """Source of the grid's frequency; without one local frequency is rejected, and of DER controls all but those for
+    vehicles' inverters (`charger.der`)."""
     energy_managers: Annotated[tuple[EnergyManagerConfig, ...], Meta(max_length=3)] = ()
     """Systems on site that limit or set the power."""
     inverter: InverterConfig = InverterConfig()

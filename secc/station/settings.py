@@ -40,7 +40,7 @@ def settings_of(
     """Return the settings of this charger; an EVSE unknown to `premises` counts as direct current."""
     frequency = config.frequency
     if frequency is not None:
-        able |= {"frequency", "der"}
+        able |= {"frequency"}
     if any(each.load for each in config.energy_managers):
         able |= {"load"}
     top = config.max_power_w
@@ -55,6 +55,8 @@ def settings_of(
     )
     own = _der_controls(premises) if frequency is not None else ()
     carried = _carried(premises, own)
+    if own or carried:
+        able |= {"der"}
     return StationSettings(
         identity=config.identity,
         network=first_profile(

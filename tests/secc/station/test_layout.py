@@ -146,6 +146,8 @@ def test_controls_for_vehicles_are_those_that_messages_can_say_at_the_voltage_of
     assert set(iec.vehicle_controls) == {*BY_ACTIVE, *BY_REACTIVE}
     assert set(iec.vehicle_controls) - set(sae.vehicle_controls) == {"WattPF"}
     assert settings(Premises()).vehicle_controls == ()
+    assert [("der" in each.able, "frequency" in each.able) for each in (iec, sae)] == [(True, False)] * 2
+    assert "der" not in settings(Premises()).able
     assert (iec.nominal_hz, iec.nominal_v) == (60, 240)
 
 
