@@ -18,7 +18,7 @@ from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsResponse
 from v2g_station.blocks.authorization import contracts
 from v2g_station.blocks.evse import ContractPresented, TokenVerdict
 from v2g_station.blocks.security.certificates import UNREACHABLE, ContractAnswer, ContractRequest, contract_answer
-from v2g_station.blocks.smart_charging.ev_needs import needs_request
+from v2g_station.blocks.smart_charging.ev_needs import lines_of, needs_request
 from v2g_station.blocks.transactions.managed import ManagedSessions
 from v2g_station.runner import StationRunner
 
@@ -123,6 +123,7 @@ class CsmsRequests:
 
     async def charging_needs(self, needs: EvNeeds, *, evse_id: int = 1) -> str:
         """Send the vehicle's charging needs (K15); return the CSMS's status, "" if it could not be asked."""
+        self._runner.core.evses[evse_id].lines = lines_of(needs)
         if not self._runner.online.is_set():
             return ""
         request = needs_request(evse_id, needs, self._clock.utc_ms(), self._runner.version)

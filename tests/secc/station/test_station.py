@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from ocpp.exceptions import NotSupportedError
 
 from secc.energy_manager.grid_frequency import FrequencyConfig
@@ -478,6 +479,31 @@ async def test_charging_profiles_become_limits_and_survive_a_restart(tmp_path: P
         await again.until(lambda: len(again.limits) == 2)
         assert again.limits[1].charge_w is None
         assert (await csms.ask("ClearChargingProfile", charging_profile_id=1)).status == "Unknown"
+
+
+async def test_limits_of_single_conductors_are_for_vehicles_that_have_sent_powers_of_them(tmp_path: Path) -> None:
+    """K01.FR.144; the lowest of them applies to each (K01.FR.147)."""
+    lines, period = (
+        (3_700, 3_700, 3_700),
+        {"startPeriod": 0, "limit": 3_000.0, "limit_L2": 2_000.0, "limit_L3": 1_000.0},
+    )
+    async with backend() as csms:
+        fixture = Fixture(tmp_path, csms.port)
+        async with fixture.online() as station:
+            wanted = {
+                "id": 1,
+                "stackLevel": 0,
+                "chargingProfilePurpose": "TxProfile",
+                "chargingProfileKind": "Relative",
+                "transactionId": station.started("a", "EMAID1"),
+                "chargingSchedule": [{"id": 1, "chargingRateUnit": "W", "chargingSchedulePeriod": [period]}],
+            }
+            for needs, status in ((NEEDS, "Rejected"), (replace(NEEDS, line_charge_w=lines), "Accepted")):
+                await station.requests.charging_needs(needs)
+                answer = await csms.request("SetChargingProfile", {"evseId": 1, "chargingProfile": wanted})
+                assert answer["status"] == status
+            await fixture.until(lambda: bool(fixture.limits))
+            assert fixture.limits[0].charge_w == 6_000
 
 
 async def test_a_schedule_changes_limits_in_simulated_time(tmp_path: Path, csms: Backend) -> None:

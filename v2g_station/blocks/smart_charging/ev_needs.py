@@ -89,6 +89,11 @@ def _der(der: DerNeeds) -> ocpp.DERChargingParameters:
     )
 
 
+def lines_of(needs: EvNeeds) -> tuple[int, int]:
+    """Return of how many conductors a vehicle has sent powers, of charging and of discharging."""
+    return max(1, len(needs.line_charge_w)), max(1, len(needs.line_discharge_w))
+
+
 def _lines(watts: int, lines: Sequence[int]) -> tuple[int | None, ...]:
     """Return a power as the three fields of a message: of all conductors in the first, or of each where the vehicle has
     sent them (K01.FR.142)."""

@@ -11,7 +11,7 @@ from v2g.ocpp.messages.charging_profiles import ChargingSchedule
 from v2g.ocpp.times import format_time
 from v2g.ocpp.versions import without_21
 from v2g_station.blocks.security.certificates import ContractAnswer, ContractRequest, contract_answer
-from v2g_station.blocks.smart_charging.ev_needs import needs_request
+from v2g_station.blocks.smart_charging.ev_needs import lines_of, needs_request
 from v2g_station.blocks.smart_charging.profile_times import InstalledProfile
 from v2g_station.blocks.smart_charging.smart_charging import ChargingProfiles
 from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
@@ -124,8 +124,7 @@ class HighLevel(FunctionalBlock):
         """K15.FR.01, K17.FR.01, K18.FR.01, K19.FR.01, K20.FR.01."""
         evse_id, before = fact.evse_id, self._needs.get(fact.evse_id)
         self._needs[evse_id] = fact.needs
-        both = (fact.needs.line_charge_w, fact.needs.line_discharge_w)
-        self._evses[evse_id].lines = (max(1, len(both[0])), max(1, len(both[1])))
+        self._evses[evse_id].lines = lines_of(fact.needs)
         self._waiting.add(evse_id)
         if evse_id in self._renegotiating:
             self._renegotiating.discard(evse_id)
