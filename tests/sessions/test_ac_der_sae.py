@@ -194,6 +194,21 @@ def test_the_charger_may_take_its_time(join: Join) -> None:
     assert len([each for each in asked if hasattr(each, "ac_cpd_req_energy_transfer_mode")]) == 5
 
 
+@pytest.mark.parametrize("mode", ["dynamic", "scheduled"])
+def test_a_limit_alone_is_that_of_all_phases_whatever_was_said_before(join: Join, mode: str) -> None:
+    def alone(message: Any) -> Any:
+        name = "evse_maximum_charge_power"
+        changes = {name: number(1_500), f"{name}_l2": None, f"{name}_l3": None}
+        return replace(message, cl_res_control_mode=replace(message.cl_res_control_mode, **changes))
+
+    joined = join(vehicle=vehicle(mode))
+    joined.run(until=lambda: (joined.plant.ac_w or 0) > 3_000)
+    joined.wire_to_evcc = changing(iso.AC_ChargeLoopRes, alone)
+    seen = len(joined.vehicle_saw("loop", "flow"))
+    joined.run(until=lambda: len(joined.vehicle_saw("loop", "flow")) > seen + 5)
+    assert joined.plant.ac_w == pytest.approx(1_500, abs=10)
+
+
 @pytest.mark.parametrize(("notification", "reason"), [("Terminate", "finished"), ("Pause", "paused")])
 def test_a_status_beside_the_parameters_is_heeded(join: Join, notification: str, reason: str) -> None:
     status = EVSEStatus(notification_max_delay=0, evse_notification=EvseNotification(notification))

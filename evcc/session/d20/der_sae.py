@@ -74,12 +74,13 @@ _Said = TypeVar("_Said", bound=Element)
 
 
 def _over(before: Element | None, new: _Said) -> _Said:
-    """Return a part of a loop response with what it leaves out as said before: only changes are sent."""
+    """Return a part of a loop response with what it leaves out as said before: only changes are sent. A power alone is
+    that of all phases, whatever was said of L2 and L3."""
     if before is None or not isinstance(new, _PARTS):
         return new
     said = {name: getattr(before, name) for name in new.__struct_fields__}
     changed = {name: _over(said[name], value) for name in said if (value := getattr(new, name)) is not None}
-    return type(new)(**said | changed)
+    return type(new)(**{name: value for name, value in said.items() if name[:-3] not in changed} | changed)
 
 
 def follow(
