@@ -54,7 +54,7 @@ FOUND: Final = (
     (
         "inappropriate fallback",
         "downgrade",
-        "the peer supports TLS 1.3 and answered with TLS 1.2: a third party may interfere",
+        "both sides support TLS 1.3, and the peer wants TLS 1.2: a third party may interfere, or TLS 1.3 failed before",
     ),
     ("wrong version number", "not_tls", "the peer does not use TLS"),
     ("http request", "not_tls", "the peer uses HTTP"),
