@@ -25,7 +25,7 @@ from csms.requests.store import UNANSWERED
 from csms.requests.work import call, failure
 from csms.services import HandlerContext, Services
 from csms.sites import store as site_store
-from csms.sites.rules import Known, Place, PowerRange, Site, bound, kept_shares, sure_phases
+from csms.sites.rules import Known, Place, PowerRange, Site, bound, keeps_more, kept_shares, sure_phases
 from csms.sites.work import look_at
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import share_profile
@@ -357,7 +357,10 @@ class Dispatch:
             known, given = await look_at(services, site)
             ranges = {each.evse: able[each.id] for each in here}
             allowed = bound(site, known, given, ranges, services.clock.utc_ms())
-            if parts is not None and any(allowed[name].most_w < ranges[name].most_w for name in ranges):
+            bounded = [
+                each for each in site.places if each.id in ranges and allowed[each.id].most_w < ranges[each.id].most_w
+            ]
+            if bounded and (parts is not None or any(keeps_more(each, given, allowed[each.id]) for each in bounded)):
                 await self._lower_shares(site, known, given, ranges)
                 allowed = bound(site, known, given, ranges, services.clock.utc_ms())
             able |= {at_place[name].id: within for name, within in allowed.items()}
@@ -367,7 +370,7 @@ class Dispatch:
     async def _lower_shares(
         self, site: Site, known: Mapping[str, Known], given: dict[str, int], ranges: Mapping[str, PowerRange]
     ) -> None:
-        """Lower the shares of vehicles that draw less by their plan; update `given` where their stations accept."""
+        """Lower the shares of vehicles that are to draw less; update `given` where their stations accept."""
         now_ms = self._services.clock.utc_ms()
         kept = kept_shares(site, known, given, ranges, now_ms)
 

@@ -334,12 +334,17 @@ def bound(
     }
 
 
+def keeps_more(place: Place, given: Mapping[str, int], allowed: PowerRange) -> bool:
+    """Return whether a vehicle keeps more for afterwards (mA) than it may draw: together these shares do not fit."""
+    return place.id in given and given[place.id] > current_of(allowed.most_w + 1, place)  # powers are in whole W
+
+
 def kept_shares(
     site: Site, known: Mapping[str, Known], given: Mapping[str, int], ranges: Mapping[str, PowerRange], now_ms: int
 ) -> dict[str, int]:
     """Return the lower limit (mA) of each vehicle in `ranges` that keeps more for afterwards than it is to draw.
 
-    For plans: what a vehicle does not draw by its plan is for those that do.
+    What a vehicle does not draw by its plan is for those that do, and what does not fit any more is for nobody.
     """
     planned = {name: given[name] for name in given if name not in ranges} | dict.fromkeys(ranges, 0)
     drawn = share(site.nodes, _inward(site, known, planned, ranges, now_ms))

@@ -18,6 +18,7 @@ from csms.sites.rules import (
     chosen_phases,
     current_of,
     external_limit_w,
+    keeps_more,
     kept_shares,
     lines_in_use,
     loads_of,
@@ -378,3 +379,12 @@ def test_what_a_plan_does_not_draw_is_for_others() -> None:
     assert kept_shares(waiting, known, {}, {ONE: PowerRange(most_w=0)}, 0) == {ONE: 0}
     full = {ONE: 20_000, "S/3": 35_000}
     assert kept_shares(found, known, full, {ONE: ABLE}, 0) == {ONE: 5_000}
+
+
+@pytest.mark.parametrize(
+    ("given_ma", "most_w", "more"),
+    [(10_000, 6_900, False), (10_000, 6_899, False), (10_000, 6_898, True), (10_000, 22_080, False), (None, 0, False)],
+)
+def test_a_vehicle_keeps_more_than_it_may_draw(given_ma: int | None, most_w: int, more: bool) -> None:
+    given = {} if given_ma is None else {ONE: given_ma}
+    assert keeps_more(place(), given, PowerRange(most_w=most_w)) is more

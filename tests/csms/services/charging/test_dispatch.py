@@ -396,6 +396,19 @@ async def test_shares_are_lowered_for_a_plan_that_needs_them_only(csms: Backend)
     assert (shares_sent(first.station), shares_sent(second.station)) == ([1.0], [])
 
 
+async def test_shares_that_do_not_fit_any_more_leave_no_vehicle_without_power(csms: Backend) -> None:
+    """Two vehicles keep 20 A each for afterwards, where 24 A are left: each gets a half, and keeps no more."""
+    charges = [await vehicle(csms, await booted(csms, name), maxChargePower=22_000.0) for name in NAMES[:2]]
+    await given_shares(csms, *((each, 20_000) for each in charges))
+    dispatch = Dispatch(csms.services)
+    await yard(csms, 40_000)
+    assert [each.setpoint_w for each in await dispatch.set_point(20_000)] == [10_000, 10_000]
+    assert [shares_sent(each.station) for each in charges] == [[], []]
+    await yard(csms, 24_000)
+    assert [each.setpoint_w for each in await dispatch.set_point(20_000)] == [8_280, 8_280]
+    assert [shares_sent(each.station) for each in charges] == [[12.0], [12.0]]
+
+
 # -- the grid's limits hold for all set-points together
 
 NO_PRICE = (0, 0)
