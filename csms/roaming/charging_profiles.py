@@ -32,11 +32,12 @@ class ProfileCommand(OcpiObject, frozen=True, kw_only=True):
 
 
 async def carry_out(services: Services, command: ProfileCommand) -> dict[str, object]:
-    """Do it at the station. Returns the result of OCPI. Raises as `ConnectionRegistry.call`."""
+    """Do it at the station, within its shares of sites: no partner's limit takes their place. Returns the result of
+    OCPI. Raises as `ConnectionRegistry.call`, and RefusedError as `set_operators`."""
     charging, number = SmartCharging(services), _PROFILE_ID + command.evse_id
     if command.charging_profile is not None:
         profile = _txprofile(number, command.transaction_id, command.charging_profile, services.clock.utc_ms())
-        done = (await charging.set_profile(command.station_id, command.evse_id, profile)).status == "Accepted"
+        done = (await charging.set_operators(command.station_id, command.evse_id, profile)).status == "Accepted"
     elif command.method == "DELETE":
         done = (await charging.clear(command.station_id, profile_id=number)).status == "Accepted"
     else:

@@ -15,6 +15,8 @@ from csms.roaming.charging_profiles import ProfileCommand
 from csms.roaming.commands import PROFILE, resume_commands
 from csms.roaming.partners import Partners
 from csms.roaming.store import Kept, find_object, put_object, remove_object
+from csms.smart_charging.charging_plans import share_profile
+from csms.smart_charging.store import CSO, save_profile
 from csms.tariffs import store as tariffs
 from tests.csms.api.support import Answer
 from tests.csms.charging import Charging, away
@@ -642,6 +644,13 @@ async def test_a_charging_profile_is_set_read_and_cleared(roaming: Roaming) -> N
     assert station.payloads("ClearChargingProfile")[-1]["chargingProfileId"] == sent["id"]
     assert (await roaming.ocpi("DELETE", f"{path}?response_url=https://10.0.0.1/")).json["status_code"] == 3001
     assert [(await roaming.ocpi(each, path)).json["status_code"] for each in ("GET", "DELETE")] == [2001, 2001]
+    services, now_ms = roaming.backend.services, roaming.backend.clock.utc_ms()
+    share = share_profile(1, 16_000, 3, now_ms, charging.id)
+    await services.store.run(save_profile, station.id, 1, share, CSO, now_ms)
+    before = len(station.payloads("SetChargingProfile"))
+    await roaming.ocpi("PUT", path, {"charging_profile": profile, "response_url": answer_to})
+    assert await result(roaming, 4) == {"result": "REJECTED"}, "at a site, whose share it would replace"
+    assert len(station.payloads("SetChargingProfile")) == before
     empty = {"charging_profile": {**profile, "charging_profile_period": []}, "response_url": answer_to}
     assert (await roaming.ocpi("PUT", path, empty)).json["data"]["result"] == "REJECTED"
     endless = await roaming.ocpi("GET", f"{path}?duration={'9' * 5000}&response_url={answer_to}")
