@@ -193,8 +193,8 @@ class Bearer(msgspec.Struct, frozen=True, kw_only=True):
     """A station, by its EVSEs at one node, and one direction, W.
 
     `granted`: what it is to have at most, None for a new one; `held`: what it has last accepted, None: nothing yet;
-    `drawn`: its power by a reading since; `needed`: what its vehicles can use, of which `asked` is by set-points.
-    `late`: it has not accepted less in time.
+    `drawn`: its power by a reading since; `needed`: what its vehicles can use, of which `asked` is by set-points;
+    `least`: with less none of them charges. `late`: it has not accepted less in time.
     """
 
     id: str
@@ -204,6 +204,7 @@ class Bearer(msgspec.Struct, frozen=True, kw_only=True):
     drawn: int
     needed: int
     asked: int
+    least: int = 0
     reachable: bool
     late: bool
 
@@ -226,11 +227,11 @@ class Bearer(msgspec.Struct, frozen=True, kw_only=True):
 def share_out(nodes: Sequence[Node], bearers: Sequence[Bearer], *, limits_changed: bool) -> dict[str, int]:
     """Return what to grant to each bearer now, W: within every node's limit together with what others still may have.
 
-    Max-min fair: at first what set-points ask for, then what vehicles can use, then the rest evenly. It is lowered at
-    once, and raised only into what those have given back that were lowered. An unreachable station keeps what it may
-    have, and so does one that does not accept less in time; what one draws beyond that is taken from others. While all
-    have what they need, at least half of their fair share, and none exceeds a limit, nothing changes, unless
-    `limits_changed`.
+    Max-min fair: at first what set-points ask for, then what vehicles can use, then the rest evenly. Where the least of
+    all vehicles does not fit, who charges goes on, and others wait with nothing. It is lowered at once, and raised only
+    into what those have given back that were lowered. An unreachable station keeps what it may have, and so does one
+    that does not accept less in time; what one draws beyond that is taken from others. While all have what they need,
+    at least half of their fair share, and none exceeds a limit, nothing changes, unless `limits_changed`.
     """
     apart = {each.id for each in bearers if each.beyond or each.late}
     fixed = {
@@ -282,7 +283,7 @@ def _wanted(nodes: Sequence[Node], bearers: Sequence[Bearer], fixed: Mapping[str
             [
                 _load(each, fixed=fixed[each.id])
                 if each.id in fixed
-                else _load(each, least=each.asked if asked_first else 0, needed=each.needed)
+                else _load(each, least=max(each.least, each.asked * asked_first), needed=each.needed)
                 for each in bearers
             ],
         )
@@ -294,13 +295,16 @@ def _wanted(nodes: Sequence[Node], bearers: Sequence[Bearer], fixed: Mapping[str
 
 
 def _load(each: Bearer, *, least: int = 0, most: int = MOST_W, needed: int = 0, fixed: int | None = None) -> Load:
-    return Load(id=each.id, node=each.node, phases=(0,), least=least, most=most, needed=needed, fixed=fixed)
+    running = bool(each.asked) or (each.granted is not None and each.granted >= each.least)
+    return Load(
+        id=each.id, node=each.node, phases=(0,), least=least, most=most, needed=needed, fixed=fixed, running=running
+    )
 
 
 class EvseUse(msgspec.Struct, frozen=True, kw_only=True):
     """A running transaction: its power (W, negative out of the vehicle; None: unknown), when that was received (UTC
-    ms), what its vehicle can use in each direction, the most that its EVSE can (`rated_w`: into it and out), and its
-    set-point."""
+    ms), what its vehicle can use in each direction, the most that its EVSE can (`rated_w`: into it and out), its
+    set-point, and the least with which it charges."""
 
     station_id: str
     evse_id: int
@@ -310,6 +314,7 @@ class EvseUse(msgspec.Struct, frozen=True, kw_only=True):
     import_w: int
     export_w: int
     setpoint_w: int | None
+    least_w: int = 0
 
 
 class StationShare(msgspec.Struct, frozen=True, kw_only=True):
@@ -465,6 +470,7 @@ def _bearer(
             for each in use
         ),
         asked=sum(max(0, each) for each in asked),
+        least=min((each.least_w for each in use if inward and each.import_w and each.setpoint_w is None), default=0),
         reachable=reachable,
         late=granted < (held or 0) and now_ms >= share.lowered_ms + followed_ms,
     )

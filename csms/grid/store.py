@@ -19,10 +19,12 @@ from csms.sites import store as site_store
 from csms.sites.rules import WANTING, Site
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import FOLLOWED_MS
+from csms.smart_charging.rules import Needs
 from csms.stations.tables import stations
 from csms.transactions import powers as running_powers
 from csms.transactions import store as transactions
 from v2g import typed_json
+from v2g.energy.balancing import LEAST_MA
 from v2g.energy.conductors import LINES, VOLTAGE, line_power_w
 from v2g.energy.grid_signal import ALL, GridLimit, GridSignal, parse_grid_signal
 from v2g.energy.limits import MOST_W
@@ -201,9 +203,24 @@ def _use(connection: Connection, now_ms: int) -> list[EvseUse]:
                 import_w=import_w,
                 export_w=export_w,
                 setpoint_w=asked.get(key),
+                least_w=0 if _is_direct(each, can) else _least_w(each, can),
             )
         )
     return found
+
+
+def _is_direct(running: running_powers.RunningPower, needs: Needs | None) -> bool:
+    """Return whether a vehicle charges with direct current: any power will do. Over OCPP 1.6 only those have a state of
+    charge."""
+    return running.soc is not None if needs is None else not needs.requested.startswith("AC")
+
+
+def _least_w(running: running_powers.RunningPower, needs: Needs | None) -> int:
+    """Return the least power with which a vehicle charges with alternating current (IEC 61851-1: 6 A), or does now."""
+    least_ma = max(LEAST_MA, 0 if needs is None else needs.least_ma)
+    of_current_w = line_power_w(least_ma, VOLTAGE, len(running.lines) or len(LINES))
+    drawn_w = running.watts or 0
+    return min(of_current_w, round(drawn_w)) if drawn_w > 0 else of_current_w
 
 
 def _hash(limits: Sequence[GridLimit], sites: Sequence[Site]) -> str:

@@ -14,7 +14,7 @@ from csms.smart_charging.charging_plans import limit_at, steps
 from csms.smart_charging.rules import Needs
 from csms.transactions.rules import Transaction
 from v2g.config import Seconds
-from v2g.energy.balancing import PHASES, Load, Node, check_tree, needed_ma, share
+from v2g.energy.balancing import LEAST_MA, PHASES, Load, Node, check_tree, needed_ma, share
 from v2g.energy.conductors import VOLTAGE
 from v2g.energy.settlement.pieces import zone_of
 from v2g.ocpp.messages.smart_charging import NotifyChargingLimitRequest
@@ -49,7 +49,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     most_ma: Annotated[int, Meta(ge=1, le=10_000_000, description="Its greatest current, mA.")]
     least_ma: Annotated[
         int, Meta(ge=0, le=10_000_000, description="The least at which vehicles charge, mA (IEC 61851-1: 6 A).")
-    ] = 6000
+    ] = LEAST_MA
     priority: Annotated[int, Meta(ge=-9, le=9, description="Higher goes first.")] = 0
 
     @property

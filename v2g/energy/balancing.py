@@ -21,6 +21,8 @@ from msgspec import Meta
 
 MilliAmpere = Annotated[int, Meta(ge=0, le=10_000_000)]
 PHASES = (0, 1, 2)
+LEAST_MA = 6_000
+"""The least current at which vehicles charge (IEC 61851-1)."""
 
 Place = tuple[str, int, int | None]
 """A phase of a node, or its unbalance above another one."""
@@ -58,7 +60,7 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     node: str
     phases: tuple[int, ...] = PHASES
-    least: int = 6000
+    least: int = LEAST_MA
     most: int
     needed: int = 0
     priority: int = 0

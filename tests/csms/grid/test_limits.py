@@ -258,6 +258,17 @@ def test_set_points_come_before_other_needs_while_they_fit_together() -> None:
     assert shares(bearer("a", 70_000, asked=70_000), other) == [30_000, 30_000]
 
 
+def test_where_the_least_does_not_fit_who_charges_goes_on_and_others_wait() -> None:
+    of = {"needed": 50_000, "least": 25_000}
+    assert shares(*(bearer(name, **of) for name in "abc")) == [30_000, 30_000, 0]
+    assert shares(*(bearer(name, **of) for name in "ab"), bearer("c")) == [30_000, 30_000, 0], "it needs nothing"
+    charges = bearer("c", granted=25_000, held=25_000, **of)
+    assert shares(bearer("a", **of), bearer("b", granted=24_999, **of), charges) == [10_001, 0, 25_000]
+    assert shares(bearer("a", **of), bearer("b", 50_000, asked=40_000, least=25_000)) == [0, 60_000]
+    even = {"granted": 20_000, "held": 20_000, **of}
+    assert shares(*(bearer(name, **even) for name in "abc"), limits_changed=True) == [20_000, 20_000, 0]
+
+
 def test_nobody_rises_before_others_have_accepted_less() -> None:
     was = {"granted": 60_000, "held": 60_000}
     assert shares(bearer("a", 50_000, **was), bearer("b", 50_000)) == [30_000, 0]
@@ -463,6 +474,24 @@ def judged(use: EvseUse, *, held: bool = True, suspects: Mapping[str, int] | Non
         limits, [], known, [use], {"A", "B"}, limits_changed=False, suspects=suspects or {}, now_ms=now_ms
     )
     return [(each.import_w, each.export_w) for each in found], beyond
+
+
+def test_a_station_needs_at_least_what_one_of_its_vehicles_does() -> None:
+    def of(*use: EvseUse) -> list[int]:
+        found, _ = share_stations([limit(6_000)], [], [], [*use], {"A", "B"}, limits_changed=True, now_ms=10_000)
+        return [each.import_w for each in found]
+
+    car = {"import_w": 11_000, "least_w": 4_140}
+    other = used("B", **car)
+    assert of(used("A", **car), other) == [6_000, 0]
+    assert of(used("A", **car), used("A", evse_id=2, import_w=11_000, least_w=1_380), other) == [1_860, 4_140]
+    other = used("B", import_w=11_000, least_w=1_380)
+    assert of(used("A", import_w=0, least_w=4_140), other) == [0, 6_000], "it wants nothing"
+    assert of(used("A", setpoint_w=1_000, **car), other) == [1_000, 5_000], "it is told what it draws"
+    limits = [limit(6_000, direction="export")]
+    both = [used(name, **car, export_w=5_000) for name in "AB"]
+    found, _ = share_stations(limits, [], [], both, {"A", "B"}, limits_changed=True, now_ms=10_000)
+    assert [each.export_w for each in found] == [3_000, 3_000], "it is the least that it takes, not gives"
 
 
 @pytest.mark.requirement("R193")

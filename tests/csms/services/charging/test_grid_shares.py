@@ -18,7 +18,8 @@ from csms.grid.store import ABSENT_MS
 from csms.sites import store as site_store
 from csms.sites.rules import Place, Site
 from csms.sites.work import Balancer
-from csms.smart_charging.rules import SHARE_PROFILE, SITE_PROFILE
+from csms.smart_charging.rules import SHARE_PROFILE, SITE_PROFILE, Needs
+from csms.transactions import store as transactions
 from pki_tools.tree import PkiTree
 from tests.csms.backend import BOOT, Backend
 from tests.csms.charging import Charging
@@ -91,6 +92,39 @@ async def test_all_stations_together_stay_within_a_limit_and_those_with_vehicles
         await charge.unplugged()
         await limit(csms, 30_000, 2)
         assert [most_w(each) for each in stations] == [10_000, 5_000, 5_000], "half of what is fair is enough"
+
+
+@pytest.mark.parametrize(
+    ("requested", "sample", "shared"),
+    [
+        (None, None, [6_000, 0]),  # 6 A on three phases do not fit twice
+        ("AC_BPT", None, [6_000, 0]),
+        ("DC", None, [3_000, 3_000]),
+        (None, {"measurand": "SoC", "value": 40, "unitOfMeasure": {"unit": "Percent"}}, [3_000, 3_000]),
+        (None, {"measurand": "Current.Import", "value": 10, "phase": "L1"}, [3_000, 3_000]),
+        (None, {"measurand": "Power.Active.Import", "value": 2_500}, [3_000, 3_000]),  # which shows that it can
+        (None, {"measurand": "Power.Active.Import", "value": 5_000}, [6_000, 0]),
+    ],
+)
+async def test_vehicles_wait_where_none_would_have_its_least_current(
+    csms: Backend, requested: str | None, sample: Payload | None, shared: list[int]
+) -> None:
+    stations = [await booted(csms, name) for name in NAMES[:2]]
+    charges = [Charging(csms, each) for each in stations]
+    for charge in charges:
+        await charge.started()
+        if requested is not None:
+            needs = Needs(evse_id=1, requested=requested)
+            await csms.services.store.run(transactions.save_needs, charge.station.id, charge.id, needs)
+        if sample is not None:
+            values = [{"timestamp": charge.now(), "sampledValue": [sample]}]
+            await charge.event("Updated", "MeterValuePeriodic", state="Charging", extra={"meterValue": values})
+    async with sharing(csms):
+        await limit(csms, 6_000)
+        assert [most_w(each) for each in stations] == shared
+        await charges[0].unplugged()
+        await at_peace()
+        assert most_w(stations[1]) >= min(6_000, shared[1] or 6_000)
 
 
 async def test_none_is_raised_before_others_have_accepted_less(csms: Backend) -> None:
