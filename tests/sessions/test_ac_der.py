@@ -265,13 +265,16 @@ def test_a_paused_session_is_joined_with_its_functions(join: Join, mode: str) ->
     assert 100_000 <= again.plant.battery.state.discharged_mwh < 110_000
 
 
-def test_what_is_demanded_since_the_pause_is_negotiated_again(join: Join) -> None:
+@pytest.mark.parametrize(
+    "change", [{"dc_injection": 0.5}, {"cos_phi_setpoint": FactorSetpoint(cos_phi=0.9)}], ids=["function", "set-point"]
+)
+def test_what_is_demanded_since_the_pause_is_negotiated_again(join: Join, change: dict[str, Any]) -> None:
     first = join()
     first.run(until=lambda: first.plant.flow()[1] > 1_000)
     first.evcc.fact(ev.StopRequested("driver", pause=True), first.now, first.utc_ms)
     first.settle()
     first.run()
-    new = replace(SUPPORT, dc_injection=0.5)
+    new = replace(SUPPORT, **change)
     again = join(before=first, vehicle=None, charger=charger(new))
     again.run()
     assert again.evcc_reason == "finished"

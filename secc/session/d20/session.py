@@ -193,6 +193,9 @@ class SeccSession(ChargerSession, Session20):
             self._discharge = None  # services are selected again
         if type(request).__name__ == "ScheduleExchangeReq":
             self._begin_discharge()
+        selected = self._selected() if type(request).__name__ == "ServiceSelectionReq" else None
+        if selected is not None and self.der is not None and self._lacks(selected.functions):
+            self._reselect()  # something is demanded since the details
         self._report(request)
 
     @property
@@ -349,10 +352,14 @@ class SeccSession(ChargerSession, Session20):
     # -- the end ------------------------------------------------------------------------------------------------
 
     def _on_joined(self, paused: Paused) -> None:
-        demanded = self.request_context(waited=False).grid_support.functions
-        stale = int(paused.service) in DER_SCHEMAS and not covers(paused.functions, demanded)
+        stale = int(paused.service) in DER_SCHEMAS and self._lacks(paused.functions)
         if stale or (paused.allowed is not None and int(paused.service) not in paused.allowed):
             self._reselect()
+
+    def _lacks(self, functions: frozenset[Function]) -> bool:
+        """Return whether a selection of AC DER lacks functions that are demanded now."""
+        demanded = self.request_context(waited=False).grid_support.functions
+        return not covers(functions, demanded) or not SETPOINTS & demanded <= functions
 
     def _on_leaving(self) -> None:
         if self.state is not State.PAUSED and self.family is Family.ACDP and self._facts.device.mechanical != "Home":

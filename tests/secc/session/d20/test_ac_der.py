@@ -291,6 +291,13 @@ def test_the_operators_values_precede_and_curves_need_another_selection(
         assert response.cl_res_control_mode.dso_q_setpoint.dso_q_setpoint_value == number(-200)
 
 
+def test_what_is_demanded_between_details_and_selection_needs_another_selection(make_bench: Make) -> None:
+    bench = on_der(make_bench).reach(State.SERVICE_SELECTION)
+    bench.fact(ports.GridSupportChanged(GridSupport(dc_injection=0.5)))
+    bench.go("ServiceSelectionReq", "AC_ChargeParameterDiscoveryReq", "ScheduleExchangeReq", "PowerDeliveryReq")
+    assert bench.go("AC_ChargeLoopReq").evse_status.evse_notification.name == "ServiceRenegotiation"
+
+
 def test_values_that_were_given_beside_the_loop_are_those_of_the_vehicle(make_bench: Make) -> None:
     bench = on_der(make_bench).reach(State.AC_CHARGE_LOOP)
     bench.fact(ports.GridSupportChanged(GridSupport(volt_watt=VoltageSupport(start_v=250, stop_v=255))))
