@@ -82,7 +82,8 @@ async def test_a_common_cipher_suite_that_is_missing_is_named_within_five_second
     async with serving(tmp_path, pki) as (charger, port):
         assert "handshake failure" in await connect(port, pki, "-ciphersuites", "TLS_AES_128_GCM_SHA256")
         refused = await charger.wait("refused")
-    assert (refused["reason"], refused["error"]) == ("no_common_cipher", "no cipher in common with the peer")
+    assert refused["reason"] == "no_common_cipher"
+    assert "TLS_AES_256_GCM_SHA384" in refused["error"], "what is missing"
     async with s_server(pki, "-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256", staple=None) as port:
         found = await diagnosed(tmp_path, port, pki)
     assert found["reason"] == "handshake_refused"
