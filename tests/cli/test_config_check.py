@@ -311,7 +311,7 @@ id_token = "DEV2GC00000001"
         ("secc", 'store = "station', 'password_file = "short"\nstore = "station', "station.password_file", "of 5 char"),
         ("secc", 'chain = "{pki}/csms/station/chain.pem"\nkey = "{pki}/csms/station/leaf.key"', "", "station.url",
          "has neither a password nor a certificate for wss://localhost:9443/ocpp"),
-        ("secc", "", "[station.frequency]", "station.frequency", "needs a meter with a frequency"),
+        ("secc", "", "[station.frequency]", "station.frequency.source", "needs a meter with a frequency"),
         ("secc", "", "[[station.card_readers]]\nevse = 2", "station.card_readers.evse", "the last EVSE is 1"),
         ("secc", "", "[station.terminal]\nevse = 2\nzvt.host = 't'", "station.terminal.evse", "the last EVSE is 1"),
         ("secc", "", RELEASES + 'root = "short"\nhardware = "x"', "station.update.releases.root",

@@ -376,7 +376,7 @@ def select(hello: ClientHello, profiles: Sequence[TlsProfile], *, falls_back: bo
     newer, older = known.get("TLSv1.3"), known.get("TLSv1.2")
     if newer is not None and "TLSv1.3" in offered:
         wider = (
-            'security_profile = "interop" also accepts secp256r1'
+            'security_profile = "interop" accepts more, such as secp256r1'
             if older is None
             else "tls.falls_back lets such peers use ISO 15118-2"
         )
