@@ -1512,6 +1512,8 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "power": {
         "over_lines: 0 -> 1": "a vehicle that uses alternating current has said at least one",
+        "on_lines: power_w > 0 -> power_w >= 0": "nothing has no sign",
+        "on_lines: power_w > 0 -> power_w >= 0 #2": "of nothing each has nothing in either direction",
         "_slewed: 0 -> 1 #4": "of an output that cannot take energy back",
         "_slewed: True -> False": "each has two directions",
         "direction: 1 -> 2": "only its sign counts",

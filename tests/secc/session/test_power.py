@@ -20,7 +20,16 @@ from secc.session.d20.loop import needed
 from secc.session.d20.stages import RequestContext
 from secc.session.facts import SessionFacts
 from secc.session.ports import Device, Measured, RecordMeter, ReportLimits, SetAcOutput, SetOutput, SetWptOutput
-from secc.session.power import apply_output, choose_output, direction, line_ma, loop_event, overdraw, permitted
+from secc.session.power import (
+    apply_output,
+    choose_output,
+    direction,
+    line_ma,
+    loop_event,
+    on_lines,
+    overdraw,
+    permitted,
+)
 from secc.session.request_context import VehicleNotice
 from secc.session.stages import Authorized, Charging, Opened, Parametrised, Plan, Planned, Selected, Vehicle
 from secc.session.terms import OfferedTuple, PowerSpan
@@ -361,6 +370,30 @@ def test_conductors_that_carry_current_count_though_the_vehicle_says_fewer(
     measured = Measured(230_000, 0, currents=currents)
     case = Case("ac", **CHARGE, config=config, vehicle=strong, measured=measured, lines=in_use)
     assert case.choose().charge_w == lines * 7_360
+
+
+@pytest.mark.parametrize(
+    ("power_w", "most_ma", "in_use", "says", "parts"),
+    [
+        (10_000, 32_000, 3, {}, (3_333, 3_333, 3_333)),
+        (-10_000, 32_000, 2, {}, (-5_000, -5_000)),
+        (10_000, 32_000, 3, {"phases": 0}, (10_000,)),
+        (9_000, 32_000, 3, {"line_charge_w": (4_000, 4_000, 4_000)}, (3_000, 3_000, 3_000)),
+        (9_000, 32_000, 3, {"line_charge_w": (1_000, 6_000, 6_000)}, (1_000, 4_000, 4_000)),
+        (9_000, 16_000, 3, {"line_charge_w": (1_000, 6_000, 6_000)}, (1_000, 3_680, 3_680)),
+        (9_000, 32_000, 2, {"line_charge_w": (1_000, 6_000, 7_000)}, (1_000, 6_000)),
+        (9_000, 32_000, 2, {"line_charge_w": (4_000, 4_000, 7_000)}, (4_500, 4_500)),
+        (-9_000, 32_000, 3, {"line_charge_w": (1_000, 6_000, 6_000)}, (-3_000, -3_000, -3_000)),
+        (-9_000, 32_000, 3, {"line_discharge_w": (1_000, 6_000, 6_000)}, (-1_000, -4_000, -4_000)),
+        (1, 32_000, 3, {"line_charge_w": (1_000, 6_000, 6_000)}, (0, 0, 1)),
+        (0, 32_000, 3, {"line_discharge_w": (1_000, 6_000, 6_000)}, (0, 0, 0)),
+    ],
+)
+def test_a_power_has_equal_parts_but_where_a_vehicle_bears_less_on_one(
+    power_w: int, most_ma: int, in_use: int, says: dict[str, Any], parts: tuple[int, ...]
+) -> None:
+    where = Case("ac", lines=in_use).context
+    assert on_lines(power_w, most_ma, vehicle(**{"phases": 3, **says}), where) == parts
 
 
 def test_a_vehicle_bears_a_smaller_current_than_the_outlet() -> None:
