@@ -1754,6 +1754,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "site_state": {
         "Balancer.balance: True -> False #2": _EACH,
+        "_spread: 1 -> 2": "a share on a phase of its own says numberPhases 1",
         "Balancer._send: change.limit > given[place.id] -> change.limit >= given[place.id]": (
             "a change is to another value"
         ),
