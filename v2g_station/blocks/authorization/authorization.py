@@ -213,7 +213,7 @@ class Authorizer(FunctionalBlock):
     def _float(self, id_token: IdToken, verdict: TokenVerdict) -> None:
         """Remember an authorization until its driver plugs in somewhere."""
         if not verdict.accepted or verdict.group == self._master():
-            self._show(None, "rejected", verdict.message)
+            self._reject(None, verdict)
             return
         self._wait_for(_Floating(id_token, verdict))
         self._show(None, "plug_in")
@@ -235,7 +235,7 @@ class Authorizer(FunctionalBlock):
         if self.permits(evse, id_token, verdict):
             self._grant(evse, id_token, verdict)
         else:
-            self._show(evse.number, "rejected", verdict.message)
+            self._reject(evse.number, verdict)
 
     def permits(self, evse: Evse, id_token: IdToken, verdict: TokenVerdict) -> bool:
         """Return whether an identifier with this verdict may start at an EVSE now."""
@@ -464,8 +464,13 @@ class Authorizer(FunctionalBlock):
         if evse is not None and info.status != "Accepted":
             self._sessions.invalid(evse)
 
-    def _show(self, evse_id: int | None, word: NoticeWord, message: str = "") -> None:
-        self._k.do(Indicate(evse_id=evse_id, word=word, message=message))
+    def _show(self, evse_id: int | None, word: NoticeWord) -> None:
+        self._k.do(Indicate(evse_id=evse_id, word=word))
+
+    def _reject(self, evse_id: int | None, verdict: TokenVerdict) -> None:
+        """Show a refusal, with the message of the CSMS where it is its own: one for whom it accepts is no reason."""
+        message = "" if verdict.accepted else verdict.message
+        self._k.do(Indicate(evse_id=evse_id, word="rejected", message=message))
 
 
 def same(one: IdToken, two: IdToken) -> bool:

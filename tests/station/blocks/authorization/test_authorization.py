@@ -47,6 +47,16 @@ def test_a_driver_reads_why_a_card_is_refused(*, plugged: bool) -> None:
     assert notices == [("rejected", "Top up, please")]
 
 
+def test_a_message_for_a_card_that_may_charge_elsewhere_is_no_reason() -> None:
+    found = Bench()
+    welcome = {"format": "UTF8", "content": "Welcome"}
+    found.answers["Authorize"] = says("Accepted", evseId=[2], personalMessage=welcome)
+    found.plug()
+    found.present()
+    notices = [(each.word, each.message) for each in found.commands if isinstance(each, Indicate)]
+    assert notices == [("rejected", "")]
+
+
 def offline_then_invalid(**variables: str) -> Bench:
     """A transaction that began offline under an identifier that the CSMS no longer accepts."""
     found = cached(variables=variables)
