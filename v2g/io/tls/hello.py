@@ -371,7 +371,7 @@ def select(hello: ClientHello, profiles: Sequence[TlsProfile], *, falls_back: bo
     With `falls_back` TLS 1.2 is also for a client whose TLS 1.3 has nothing in common with its profile. Raises TlsError
     when the client offers the version, the group, the cipher suite or the signature algorithm of none.
     """
-    offered = {VERSIONS[number] for number in hello.versions if number in VERSIONS}
+    offered = _offered(hello)
     known = {profile.version: profile for profile in profiles}
     newer, older = known.get("TLSv1.3"), known.get("TLSv1.2")
     if newer is not None and "TLSv1.3" in offered:
@@ -399,6 +399,10 @@ def select(hello: ClientHello, profiles: Sequence[TlsProfile], *, falls_back: bo
     if error := _lacks(hello, older, "offer one of these"):
         raise error
     return older
+
+
+def _offered(hello: ClientHello) -> set[Version]:
+    return {VERSIONS[number] for number in hello.versions if number in VERSIONS}
 
 
 def _lacks(hello: ClientHello, profile: TlsProfile, hint: str) -> TlsError | None:
@@ -442,7 +446,7 @@ def open_for(endpoint: Endpoint, received: bytes) -> TlsChannel | None:
     except FrameError:
         return open_channel(endpoint)
     except TlsError as error:
-        if error.reason == "protocol_version" or 0x0304 in hello.versions:
+        if error.reason == "protocol_version" or "TLSv1.3" in _offered(hello):
             return open_channel(endpoint)
         profile = endpoint.older
     return open_channel(replace(endpoint, profile=profile, older=None))
