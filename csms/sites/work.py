@@ -156,14 +156,12 @@ class Balancer:
                 {name: wanted[name] for name in free},
                 least_raise=site.least_raise_ma,
             )
-            told = {change.load for change in (*lower, *raises)}
+            changed = {change.load for change in (*lower, *raises)}
             lower += [
                 Change(name, min(wanted[name], given[name]))
                 for name in free
-                if name not in told
-                and (
-                    places[name].station_id in booted or self._is_told_otherwise(places[name], known, chosen.get(name))
-                )
+                if name not in changed
+                and (places[name].station_id in booted or self._knows_another(places[name], known, chosen.get(name)))
             ]
             booted, taken = (), await for_each(lower, send)
             for change, took in zip(lower, taken, strict=True):
@@ -189,7 +187,7 @@ class Balancer:
             await self._services[GridShares].site_within(site.id, part_w)
         return given
 
-    def _is_told_otherwise(self, place: Place, known: Mapping[str, Known], line: int | None) -> bool:
+    def _knows_another(self, place: Place, known: Mapping[str, Known], line: int | None) -> bool:
         """Return whether a station knows its share on another phase, or in W for others than its vehicle uses."""
         about = known[place.id]
         of_line = line is not None and about.phase_to_use != line + 1

@@ -487,7 +487,7 @@ def test_a_station_needs_at_least_what_one_of_its_vehicles_does() -> None:
     assert of(used("A", **car), used("A", evse_id=2, import_w=11_000, least_w=1_380), other) == [1_860, 4_140]
     other = used("B", import_w=11_000, least_w=1_380)
     assert of(used("A", import_w=0, least_w=4_140), other) == [0, 6_000], "it wants nothing"
-    assert of(used("A", setpoint_w=1_000, **car), other) == [1_000, 5_000], "it is told what it draws"
+    assert of(used("A", setpoint_w=1_000, **car), other) == [1_000, 5_000], "it gets what it draws"
     limits = [limit(6_000, direction="export")]
     both = [used(name, **car, export_w=5_000) for name in "AB"]
     found, _ = share_stations(limits, [], [], both, {"A", "B"}, limits_changed=True, now_ms=10_000)

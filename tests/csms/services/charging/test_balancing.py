@@ -367,11 +367,11 @@ async def test_it_balances_after_every_event_that_may_change_a_share(csms: Backe
         assert found.drawn[NAMES[0]] == 30_000
         assert [await waiting(csms, name) for name in NAMES[:2]] == [1_000, 2_000], "only one has restarted"
         found.drawn[NAMES[1]] = 2_000
-        told = len(found.stations[NAMES[0]].payloads("SetChargingProfile"))
+        count = len(found.stations[NAMES[0]].payloads("SetChargingProfile"))
         await found.stations[NAMES[1]].call("BootNotification", BOOT)
         await settled()
         assert found.drawn[NAMES[1]] == 30_000, "it may have lost its share"
-        assert len(found.stations[NAMES[0]].payloads("SetChargingProfile")) == told
+        assert len(found.stations[NAMES[0]].payloads("SetChargingProfile")) == count
         await fuse(csms, 50_000, waiting_ma=3_000)
         for kind in ("charging_needs", "site_changed"):
             publish(kind, None, {})
