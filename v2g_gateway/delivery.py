@@ -42,11 +42,14 @@ _STILL_NEW: Final = 2000
 NOTICE_BYTES: Final = 256
 """Maximum size of a notice in a delivery, octets."""
 
-_ROWS: Final = MAX_BATCH // 2 - 1
-"""Records in a delivery: each may have a notice before it, beside that of the boot's id."""
-
 _MOST_ASKED: Final = 200
 """Boots in a query, so that it is small enough for any broker."""
+
+_MOST_NAMED: Final = 8
+"""Earlier boots that a delivery names; with more that the back end does not know, it is asked."""
+
+_ROWS: Final = (MAX_BATCH - _MOST_NAMED) // 2 - 1
+"""Records in a delivery: each may have a notice before it, beside those of boots' ids."""
 
 _LEAST_BYTES: Final = 4096
 _DELAY_S: Final = 0.1
@@ -436,6 +439,7 @@ class _Sending:
         self._announced: dict[int, int] = {}
         """Boots of which nothing is left, with the number up to which records were lost."""
         self._announced_at = math.inf
+        self._lost = False  # whether the back end has to be asked
         self._now = asyncio.get_running_loop().time
 
     @property
@@ -452,7 +456,7 @@ class _Sending:
         """Return when something counts as lost (s, the loop's time); minus infinity: something has been lost."""
         flights = self._flight, self._backfill
         seconds = self._timeout.seconds
-        if any(each.is_incomplete(seconds) for each in flights):
+        if self._lost or any(each.is_incomplete(seconds) for each in flights):
             return -math.inf
         progress_at = max(each.progress_at for each in flights) if any(map(len, flights)) else math.inf
         return min(progress_at, self._announced_at) + seconds
@@ -518,7 +522,11 @@ class _Sending:
             rows = await self._outbox.pending(self._new, _ROWS, most - NOTICE_BYTES, least=least)
             if rows and not self._held_back:
                 expected = None if self._uplink.low_rate else self._expected(self._new, rows[0].boot)
-                self._new = self._send(rows, most, self._flight, expected)
+                earlier = await self._unknown_before(rows[0].boot)
+                if len(earlier) > _MOST_NAMED:
+                    self._lost = True
+                    return False
+                self._new = self._send(rows, most, self._flight, expected, earlier)
                 if self._new == rows[-1].position and len(rows) < _ROWS:  # all there is
                     self._cadence.sent(self._now())
                 else:
@@ -546,17 +554,35 @@ class _Sending:
         mark = self._marks.get(boot)
         return 1 if mark is None else mark.contiguous + 1
 
-    def _send(self, rows: Sequence[OutboxRow], most: int, flight: _Flight, expected: int | None) -> Position:
+    async def _unknown_before(self, boot: int) -> list[int]:
+        """Return the boots before a new one of which the back end has said nothing yet: they began on this connection.
+
+        It takes new boots in their order only (else `boot_renumbered`), and deliveries overtake each other.
+        """
+        if boot in self._marks:
+            return []
+        return [each.boot for each in await self._outbox.waiting() if each.boot < boot and each.boot not in self._marks]
+
+    def _send(
+        self,
+        rows: Sequence[OutboxRow],
+        most: int,
+        flight: _Flight,
+        expected: int | None,
+        earlier: Sequence[int] = (),
+    ) -> Position:
         """Send records of one boot, with notices of missing numbers from `expected` on; return the position reached.
+
+        The names of `earlier` boots go with them, so that these begin first wherever the delivery arrives.
 
         Numbers that are not in the outbox are missing, unless the back end has them, which it knows. A notice stands
         before its record, so that the numbers arrive in order.
         """
         name = self._outbox.name(rows[0].boot)
         elements: list[bytes] = [_naming(self._ev, name)] if name.boot_id else []
-        heads = len(elements)
+        heads, names = len(elements), [_naming(self._ev, self._outbox.name(boot)) for boot in earlier]
         sent: list[OutboxRow] = []
-        size = sum(map(len, elements)) + heads
+        size = sum(map(len, (*elements, *names))) + heads + len(names)
 
         def skip_to(seq: int) -> None:
             nonlocal size
@@ -581,7 +607,7 @@ class _Sending:
                 expected = row.seq + 1
         skip_to(last.seq + 1)
         if len(elements) > heads:
-            self._start(self._encode(elements), old=flight is self._backfill)
+            self._start(self._encode(elements + names), old=flight is self._backfill)
             flight.add(sent, self._now())
         return last.position
 

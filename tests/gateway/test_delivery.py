@@ -351,6 +351,42 @@ async def test_the_ends_of_earlier_boots_go_first(tmp_path: Path) -> None:
     await box.close()
 
 
+@pytest.mark.requirement("R98", "R120")
+@pytest.mark.parametrize("boots", [2, 12])
+async def test_boots_that_begin_on_a_connection_keep_their_order_whichever_delivery_arrives_first(
+    tmp_path: Path, boots: int
+) -> None:
+    """Nodes of a back end take deliveries at different paces, and the later of two boots may arrive first."""
+
+    class Overtaking(BackEnd):
+        """Delivers records of other boots only after those of the last, or a question."""
+
+        last, overtaken = 1, asyncio.Event()
+
+        async def send(self, delivery: bytes) -> None:
+            if b'"seq"' in delivery and not any(record(self.last, seq) in delivery for seq in (1, 2, 3)):
+                await self.overtaken.wait()
+            await super().send(delivery)
+            if self.last > 1:
+                self.overtaken.set()
+
+    box = await Outbox.open(tmp_path / "o.db", EV, 1)
+    await fill(box, [Priority.LIVE])
+    back_end = Overtaking(parallel=boots + 1)
+    async with asyncio.timeout(60), delivering(box, back_end) as delivery:
+        await emptied(box, delivery)
+        for _ in range(boots):
+            back_end.last = await box.next_boot()
+            await fill(box, [Priority.SETTLEMENT] * 3)
+        delivery.wake()
+        await emptied(box, delivery)
+    assert set(back_end.records) == {
+        (EV, 1, 1),
+        *((EV, 2 + boot, 1 + seq) for boot in range(boots) for seq in range(3)),
+    }
+    await box.close()
+
+
 @pytest.mark.requirement("R94")
 async def test_a_low_rate_uplink_carries_important_records_only_and_the_rest_waits(tmp_path: Path) -> None:
     box = await Outbox.open(tmp_path / "o.db", EV, 1)
