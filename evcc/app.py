@@ -33,7 +33,7 @@ from evcc.session.paused import Paused
 from evcc.session.ports import BatteryState, DutyRead
 from evcc.session.settings import BasicConfig
 from v2g.energy.settlement.checkpoints import Copy, encode_copy
-from v2g.errors import ConfigError, TimeoutExpired, TlsError, V2GError
+from v2g.errors import ConfigError, TimeoutExpired, TlsError, TransportError, V2GError
 from v2g.hardware.interfaces import EmergencyOutput
 from v2g.io.capture.recorder import FrameRecorder
 from v2g.io.capture.tcp_recorder import ConnectionRecorder
@@ -42,7 +42,7 @@ from v2g.io.hardware.emergency import OUTPUT, Emergency, SimulatedEmergencyOutpu
 from v2g.io.keys.stores import load_credentials
 from v2g.io.network import plain_tcp
 from v2g.io.network.interfaces import wait_usable
-from v2g.io.network.sdp import discover
+from v2g.io.network.sdp import SdpAnswer, discover
 from v2g.io.ota.unreadable import read_or_go_back
 from v2g.io.plc.datalink import VehicleLink
 from v2g.io.plc.opening import open_link
@@ -307,6 +307,8 @@ async def _wires(config: EvccConfig, stack: contextlib.AsyncExitStack) -> Wires:
 
 ALONE_S: Final = 5.0
 """Seconds after which a vehicle says that nobody is at the other end of its simulated wires."""
+AGAIN_S: Final = 1.0
+"""Seconds from a failed connection to the next discovery."""
 
 
 @dataclass
@@ -326,6 +328,8 @@ class Vehicle:
     emergency: Emergency | None = None
     _runner: Runner | None = None
     _discharged_before_mwh: int = 0
+    _answered: bool = False
+    """Whether the charger has answered in the latest session."""
 
     async def drive(self, wrap: Wrap) -> str:
         """Plug in and run one session; return why the session ended. Raises V2GError before that.
@@ -394,7 +398,6 @@ class Vehicle:
         config = self.config.link
         connections = ConnectionRecorder(recorder) if recorder is not None else None
         async with contextlib.AsyncExitStack() as stack:
-            plugged_at = self.clock.monotonic()
             link: VehicleLink | None = None
             if config.slac is not None:
                 port = open_link(
@@ -416,15 +419,13 @@ class Vehicle:
                     raise TimeoutExpired("set-up of the data link", wait, hint=hint) from None
             rest = Rest(link)
             while True:
-                stream = await self._connect(endpoint, connections)
-                reason, resume = await self._session(stream, self.clock.monotonic() - plugged_at, wrap)
+                reason, resume = await self._matched(endpoint, connections, wrap)
                 if self.pauses is None:
                     return reason
                 if reason != "paused" or resume is None:
                     self.pauses.remove()
                     return reason
                 await self._rest(rest, resume, self.pauses)
-                plugged_at = self.clock.monotonic()
 
     def _look_around(self) -> None:
         """Say that nobody else is at the simulated wires: a charger may have others."""
@@ -445,24 +446,54 @@ class Vehicle:
             self.driver.rests(None)
         self.observe(Observe("session", "resumed", {"session_id": resume.session_id.hex(), "woken_by": by}))
 
-    async def _connect(self, endpoint: Endpoint, recorder: ConnectionRecorder | None) -> Stream:
-        config = self.config
+    async def _matched(
+        self, endpoint: Endpoint, recorder: ConnectionRecorder | None, wrap: Wrap
+    ) -> tuple[str, Paused | None]:
+        """Find the charger, connect and run one session, or a part of it: see `_session`.
+
+        Where the connection fails before the charger's first answer, it begins again with discovery, as long as the
+        communication setup timer and the number of SDP requests permit: a charger may still be starting.
+        """
+        config, setup_s = self.config, self.config.timers.evcc_communication_setup
+        began, tries = self.clock.monotonic(), config.sdp.tries
         # The kernel tests a new address for duplicates first.
-        await wait_usable(*config.link.interfaces, timeout=config.timers.evcc_communication_setup)
-        security = Security.NONE if config.sdp.without_tls else Security.TLS
-        found = await discover(
-            *config.link.interfaces,
-            port=config.sdp.port,
-            security=security,
-            accepted=(Security.NONE,) if config.sdp.accept_without_tls else (),
-            wireless=config.wireless_sdp,
-            max_tries=config.sdp.tries,
-        )
-        where: dict[str, Scalar] = {"host": found.host, "port": found.port, "tries": found.tries}
-        self.observe(Observe("sdp", "found", {**where, "evse_id": found.evse_id}))
+        await wait_usable(*config.link.interfaces, timeout=setup_s)
+        while True:
+            found = await discover(
+                *config.link.interfaces,
+                port=config.sdp.port,
+                security=Security.NONE if config.sdp.without_tls else Security.TLS,
+                accepted=(Security.NONE,) if config.sdp.accept_without_tls else (),
+                wireless=config.wireless_sdp,
+                max_tries=tries,
+                within_s=max(0.0, began + setup_s - self.clock.monotonic()),
+            )
+            where: dict[str, Scalar] = {"host": found.host, "port": found.port, "tries": found.tries}
+            self.observe(Observe("sdp", "found", {**where, "evse_id": found.evse_id}))
+            tries -= found.tries
+            over = tries < 1
+            try:
+                stream = await self._connect(found, endpoint, recorder)
+            except TransportError as error:
+                over = over or (isinstance(error, TlsError) and error.lasting)
+                if over or self.clock.monotonic() + AGAIN_S >= began + setup_s:
+                    raise
+                failure = str(error)
+            else:
+                elapsed = self.clock.monotonic() - began
+                reason, paused = await self._session(stream, elapsed, wrap)
+                over = over or reason != "secc_vanished" or self._answered
+                if over or self.clock.monotonic() + AGAIN_S >= began + setup_s:
+                    return reason, paused
+                failure = reason
+            self.observe(Observe("sdp", "again", {"error": failure}))
+            await asyncio.sleep(AGAIN_S)
+
+    async def _connect(self, found: SdpAnswer, endpoint: Endpoint, recorder: ConnectionRecorder | None) -> Stream:
+        timeout_s = self.config.tls.timeout_s
         if found.response.security is Security.NONE:
-            return await plain_tcp.connect(found.host, found.port, timeout=config.tls.timeout_s, recorder=recorder)
-        stream = await connect(found.host, found.port, endpoint, timeout=config.tls.timeout_s)
+            return await plain_tcp.connect(found.host, found.port, timeout=timeout_s, recorder=recorder)
+        stream = await connect(found.host, found.port, endpoint, timeout=timeout_s)
         data = {
             "peer": stream.peer_name,
             "version": stream.version,
@@ -510,6 +541,7 @@ class Vehicle:
         try:
             return await runner.run(), session.paused
         finally:
+            self._answered = session.newest.message is not None
             self._runner = None
             self.driver.drives(None)
             unsubscribe()

@@ -287,6 +287,11 @@ class TlsError(TransportError):
         super().__init__(message, hint=hint)
         self.reason: Final = reason
 
+    @property
+    def lasting(self) -> bool:
+        """Whether another attempt would fail in the same way."""
+        return self.reason not in ("closed", "peer_silent", "peer_stalled", "truncated", "alert_80")
+
 
 class UpgradeRefusedError(TransportError):
     """A server answered the opening handshake of WebSocket with an HTTP status other than 101."""

@@ -37,7 +37,7 @@ class SharedTiming(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Charger: from the data link to a connection, and from there to SessionSetupRes; then TCP is closed, the network
     is left, and the vehicle may start over (V2G2-714, -716, -723)."""
     evcc_communication_setup: Timer = 20.0
-    """Vehicle: from plug-in to SessionSetupRes."""
+    """Vehicle: from the matched data link to SessionSetupRes."""
     secc_sequence: Timer = 60.0
     """Charger: maximum time to the vehicle's next request after a response (V2G2-443, -536, -537, V2G-DC-432)."""
     secc_loop_silence: Timer = 2.0
