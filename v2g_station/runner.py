@@ -353,7 +353,7 @@ class StationRunner:
     # -- requests
 
     async def call(self, request: Message, response: type[M], *, timeout: float | None = None) -> M:
-        """Send a request and return the response.
+        """Send a request and return the response; after `timeout` (s) the next one is sent.
 
         Raises OcppError (CALLERROR), TimeoutExpired, TransportError without a connection, RefusedError.
         """
@@ -363,7 +363,7 @@ class StationRunner:
             if not answered.done():
                 answered.set_result(answer)
 
-        self.step(lambda moment: self.core.call(request, on_answer, moment))
+        self.step(lambda moment: self.core.call(request, on_answer, moment, timeout=timeout))
         try:
             async with asyncio.timeout(timeout):
                 answer: object = await answered

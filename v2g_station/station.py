@@ -243,9 +243,11 @@ class StationCore(Blocks):
         first = self.settings.versions[0]
         return self.kernel.version if self.kernel.reachable else "2.0.1" if first == "1.6" else first
 
-    def call(self, request: Message, then: Callable[[Answer], None], moment: Moment) -> list[Action]:
+    def call(
+        self, request: Message, then: Callable[[Answer], None], moment: Moment, *, timeout: float | None = None
+    ) -> list[Action]:
         """Send a request of the charger; `then` gets the answer or the error, at once if there is no connection."""
-        return self._step(moment, lambda: self.kernel.call(request, then))
+        return self._step(moment, lambda: self.kernel.call(request, then, timeout=timeout))
 
     def judge_contract(
         self, fact: ContractPresented, then: Callable[[AuthorizeOutcome, TokenVerdict], None], moment: Moment

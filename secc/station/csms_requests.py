@@ -83,7 +83,7 @@ class CsmsRequests:
         with the next contract (M01.FR.07); the vehicle gets the lost one with its next request.
         """
         clock, runner, longest_s = self._clock, self._runner, self._config.message_timeout
-        deadline = clock.monotonic() + self._config.installation_timeout
+        deadline = clock.monotonic() + min(self._config.installation_timeout, request.within_s)
         attempt = 0
         while (rest := deadline - clock.monotonic()) > 0:
             attempt += 1

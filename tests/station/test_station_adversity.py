@@ -12,7 +12,10 @@ from tests.later import later
 from tests.station.bench import SOCKET, Bench, Refused, at
 from tests.station.profiles import limit, put
 from tests.station.tariffs import assigned, station, tariff
+from v2g.errors import TimeoutExpired
+from v2g.ocpp.messages.availability import HeartbeatRequest, HeartbeatResponse
 from v2g_station.blocks.connection.outbox import QueuedMessage
+from v2g_station.blocks.security.certificates import ContractRequest
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 
 STEPS = (
@@ -164,6 +167,21 @@ def test_a_csms_that_answers_late_is_silent_until_then() -> None:
     found.ask("GetLocalListVersion")
     said = [(each.name, each.data["silent_s"]) for each in found.observed if each.name.startswith(("csms_s", "csms_a"))]
     assert said == [("csms_silent", 30), ("csms_answers", 31)]
+
+
+def test_a_request_of_short_use_holds_up_others_no_longer() -> None:
+    """Nor is a CSMS silent that is given less than its time."""
+    found = Bench(evses=(SOCKET,))
+    found.answers["Get15118EVCertificate"] = None
+    got: list[object] = []
+    contract = ContractRequest(schema="urn:iso:15118:2:2013:MsgDef", exi=b"request").message("2.0.1")
+    found.run(found.station.call(contract, got.append, found.moment, timeout=4.5))
+    found.run(found.station.call(HeartbeatRequest(), got.append, found.moment))
+    found.wait(4)
+    assert not got
+    found.wait(1)
+    assert [type(each) for each in got] == [TimeoutExpired, HeartbeatResponse]
+    assert not any(each.name == "csms_silent" for each in found.observed)
 
 
 def test_clock_jumps_leave_schedules_and_heartbeats_alive() -> None:

@@ -107,8 +107,13 @@ class Moment(NamedTuple):
 class CsmsConnection(Protocol):
     """The connection to the CSMS."""
 
-    def call(self, request: Message, then: Then | None = None, *, always: bool = False) -> None:
-        """Send a request. `then` gets the answer or the error; before registration only `always` requests are sent."""
+    def call(
+        self, request: Message, then: Then | None = None, *, always: bool = False, timeout: float | None = None
+    ) -> None:
+        """Send a request. `then` gets the answer or the error; before registration only `always` requests are sent.
+
+        `timeout` (s, from sending) is for what is of use no longer than that: others wait until it is over.
+        """
 
     def notify(self, message: Message) -> None:
         """Send a message without a response, when registered."""
@@ -293,8 +298,10 @@ class Kernel:
         assert self._connection is not None
         return self._connection
 
-    def call(self, request: Message, then: Then | None = None, *, always: bool = False) -> None:
-        self.connection.call(request, then, always=always)
+    def call(
+        self, request: Message, then: Then | None = None, *, always: bool = False, timeout: float | None = None
+    ) -> None:
+        self.connection.call(request, then, always=always, timeout=timeout)
 
     def notify(self, message: Message) -> None:
         self.connection.notify(message)

@@ -153,7 +153,8 @@ def certificate(request: Request, stage: Presenting | Installing, context: Reque
         raise _nothing("no_back_end")
     _check(request, context)
     update = isinstance(request, common.CertificateUpdateReq)
-    return forward(stage, context, seconds, ContractRequest(schema=ISO2.uri, exi=context.exi, update=update))
+    wanted = ContractRequest(schema=ISO2.uri, exi=context.exi, update=update, within_s=seconds)
+    return forward(stage, context, seconds, wanted)
 
 
 ISO2_HANDLERS.on_request(common.CertificateInstallationReq)(certificate)

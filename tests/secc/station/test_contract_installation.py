@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.secc.backend import Backend
 from tests.secc.station.station import Fixture, csms
@@ -87,6 +88,14 @@ async def test_a_csms_that_says_nothing_is_given_up_in_time(csms: Backend, tmp_p
     csms.silent.add(ACTION)
     async with fixture.running() as station, asyncio.timeout(3):
         assert await station.requests.fetch_contract(REQUEST) == UNREACHABLE
+
+
+async def test_a_contract_is_fetched_only_while_its_vehicle_waits(csms: Backend, tmp_path: Path) -> None:
+    fixture = Fixture(tmp_path, csms.port, installation_timeout=50.0, message_timeout=30.0)
+    csms.silent.add(ACTION)
+    async with fixture.running() as station, asyncio.timeout(20):
+        assert await station.requests.fetch_contract(replace(REQUEST, within_s=0.2)) == UNREACHABLE
+    assert len(csms.all(ACTION)) == 1
 
 
 async def test_without_a_csms_there_is_no_contract(tmp_path: Path) -> None:

@@ -97,6 +97,8 @@ class CsmsLink:
         self._booted_slot: int | None = None
         """The slot whose CSMS has accepted this boot."""
         self._unanswered = 0
+        self._longest_s = 0.0
+        """How long an answer may take that the sender gives no other time."""
         self._received_at = 0.0
         """When the CSMS last sent anything, or connected."""
         self._last_sent = 0.0
@@ -150,17 +152,15 @@ class CsmsLink:
         self._tls_reported = ""
         self._unanswered, self._received_at = 0, self._k.now
         self._k.reachable = True
-        timeout = (
+        timeout = self._longest_s = float(
             self._timeout or profile.message_timeout or self._k.model.number("OCPPCommCtrlr.MessageTimeout[Default]")
         )
         self._tolerated.clear()
         mend = partial(self._read_answer, version)
         if version == "1.6" and self._mirror is not None:
-            self._peer = self._mirror(self._handles, float(timeout), mend)
+            self._peer = self._mirror(self._handles, timeout, mend)
         else:
-            self._peer = RpcPeer(
-                version, handles=self._handles, entropy=self._k.entropy, timeout=float(timeout), mend=mend
-            )
+            self._peer = RpcPeer(version, handles=self._handles, entropy=self._k.entropy, timeout=timeout, mend=mend)
         if self._k.registration == "Accepted" and slot == self._booted_slot:
             self._registered()  # the CSMS has accepted this boot (OCPP-J 5.3)
         else:
@@ -312,13 +312,15 @@ class CsmsLink:
 
     # -- messages
 
-    def call(self, request: Message, then: Then | None = None, *, always: bool = False) -> None:
+    def call(
+        self, request: Message, then: Then | None = None, *, always: bool = False, timeout: float | None = None
+    ) -> None:
         then = then or _ignore
         if self._peer is None or not (always or self._k.online):
             then(TransportError("the CSMS is not connected"))
             return
         try:
-            identifier = self._peer.call(request, self._k.now)
+            identifier = self._peer.call(request, self._k.now, timeout=timeout)
         except (OcppError, RefusedError) as error:
             self._k.note("not_sent", action=type(request).__name__, reason=str(error)[:200])
             then(error)
@@ -391,7 +393,7 @@ class CsmsLink:
                     case Answered(id=identifier, request=request, response=response):
                         self._conclude(identifier, request, response)
                     case Failed(id=identifier, request=request, error=error):
-                        if isinstance(error, TimeoutExpired):
+                        if isinstance(error, TimeoutExpired) and error.seconds >= self._longest_s:
                             self._not_answered(action_of(request))
                         self._conclude(identifier, request, error)
                         self._forgotten(error)

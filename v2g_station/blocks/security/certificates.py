@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from math import inf
 from typing import Final, Literal
 
 import msgspec
@@ -95,7 +96,7 @@ class ContractRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A vehicle's CertificateInstallationReq (EXI, as received) of the namespace `schema`, or in -2 for an `update` its
     CertificateUpdateReq.
 
-    `maximum` and `emaids` repeat its content in -20.
+    `maximum` and `emaids` repeat its content in -20. After `within_s` the vehicle has its answer, whatever it is.
     """
 
     schema: str
@@ -103,6 +104,7 @@ class ContractRequest(msgspec.Struct, frozen=True, kw_only=True):
     update: bool = False
     maximum: int | None = None
     emaids: tuple[str, ...] = ()
+    within_s: float = inf
 
     def message(self, version: Version) -> ocpp.Get15118EVCertificateRequest:
         """Return the OCPP request (M01.FR.01, .03; M02 for an `update`). 2.0.1 lacks `maximum` and `emaids`."""

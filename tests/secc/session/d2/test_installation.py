@@ -85,7 +85,7 @@ def test_request_and_answer_pass_without_a_changed_byte(bench: ContractBench, na
     (command,) = bench.commands(ports.RequestContract)
     assert command.request.exi == message
     assert (command.request.schema, command.request.update) == ("urn:iso:15118:2:2013:MsgDef", name == UPDATE)
-    assert command.request.maximum is None
+    assert (command.request.maximum, command.request.within_s) == (None, 4.5)
     payload = answer(bench, name)
     bench.pass_time(4.0)
     installed(bench, payload)

@@ -91,7 +91,9 @@ class Desk:
 
     # -- the connection of the kernel
 
-    def call(self, request: Message, then: Then | None = None, *, always: bool = False) -> None:
+    def call(
+        self, request: Message, then: Then | None = None, *, always: bool = False, timeout: float | None = None
+    ) -> None:
         assert not always
         assert request
         assert then is not None
