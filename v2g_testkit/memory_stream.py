@@ -8,6 +8,7 @@ class MemoryStream:
 
     version, cipher, group, peer_name, address = "TLSv1.3", "TLS_AES_256_GCM_SHA384", "secp521r1", "", ""
     own: object = None
+    began = 0.0
 
     def __init__(self, peer_leaf: bytes = b"") -> None:
         self.peer_leaf = peer_leaf

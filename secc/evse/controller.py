@@ -15,7 +15,7 @@ from secc.energy_manager.sharing import FeederEvse
 from secc.evse import ports as evse
 from secc.evse.archive import Archive, ChargerOwner
 from secc.evse.backend import EvseBackend, NoBackend, StationBackend
-from secc.evse.core import EvseCore, EvseSettings
+from secc.evse.core import CONNECTION_LOST, EvseCore, EvseSettings
 from secc.evse.execution import Execution
 from secc.evse.paused_session_store import PausedSessionFile
 from secc.evse.phases import PhaseChange
@@ -47,7 +47,7 @@ from v2g.io.runtime.runner import ByteStream, NullStream, Runner
 from v2g.io.runtime.supervision import cancel_tasks, child, run_all
 from v2g.io.simulation.medium import Medium
 from v2g.iso15118.engine.core import Conversation, Core
-from v2g.iso15118.engine.session import Command, Fact
+from v2g.iso15118.engine.session import NO_SESSION, Command, Fact
 from v2g.iso15118.select import EditionName, carried
 from v2g.observe import Callbacks, Observe
 from v2g.ocpp.messages.availability import ConnectorStatus
@@ -170,6 +170,7 @@ class EvseController:
         )  # fmt: skip
         self._runner: Runner | None = None
         self._session: Conversation | None = None
+        self._connection: Stream | None = None
         self._left = asyncio.Event()
         self._early: list[Callable[[Runner], None]] = []
         self._phases: PhaseChange | None = None
@@ -570,9 +571,14 @@ class EvseController:
 
     async def vehicle(self, stream: Stream, wrap: Wrap) -> None:
         """Serve a vehicle that has connected; one that returns at once, when the power of its last session is off."""
-        if self._link is None and self._session is not None and self._session.closed:  # a link is set up again first
-            await self._left.wait()
+        last = self._session
+        if last is not None and last.closed and (self._link is None or not _begun(last)):
+            await self._left.wait()  # else the link is set up again first
         await self.settled()
+        while self._runner is not None and self._given_up(stream):
+            self._runner.abort(CONNECTION_LOST)
+            await self._left.wait()
+            await self.settled()
         data = {"peer": stream.peer_name, "version": stream.version, "cipher": stream.cipher}
         if reason := self.core.refusal:  # one plug, one vehicle; a second connection is rejected
             self.observe(Observe("tls", "refused", {"reason": reason, **data}))
@@ -593,7 +599,16 @@ class EvseController:
 
         wrapped = wrap(stream)
         self.fact(evse.VehicleConnected())
+        self._connection = stream
         await self._serve(own, session, wrapped)
+
+    def _given_up(self, stream: Stream) -> bool:
+        """Whether the vehicle has given up the connection that is served for this one, which is newer: no session has
+        begun there, and its end has perhaps been lost. The handshake of the older one may be done later."""
+        served, session = self._connection, self._session
+        if served is None or session is None or _begun(session) or session.closed:
+            return False
+        return served.address == stream.address and served.began < stream.began
 
     async def _charge_basic(self, way: Way) -> None:
         await self.settled()  # its registers go on where those of the last session have ended
@@ -624,10 +639,11 @@ class EvseController:
                 call(runner)
             reason = await runner.run()
         finally:
-            self._runner = self._session = None
+            begun = self._session is None or _begun(self._session)
+            self._runner = self._session = self._connection = None
             run_all((*closing, self.backend.vehicle_left))  # whatever fails, the session has ended
             self._early.clear()
-            self.fact(evse.VehicleServed(reason))
+            self.fact(evse.VehicleServed(reason, begun))
             self._left.set()
             self.on_busy.tell()
             await asyncio.gather(*waited, return_exceptions=True)
@@ -643,6 +659,11 @@ class EvseController:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.observe(Observe("metering", "books_failed", {"error": str(error)}))
             runner.abort("books_failed")
+
+
+def _begun(session: Conversation) -> bool:
+    """Whether there is a session, not a connection alone."""
+    return session.session_id != NO_SESSION
 
 
 def _basic_ended(task: "asyncio.Task[None]") -> None:

@@ -81,6 +81,9 @@ CHARTS: Final[Mapping[str, Chart]] = {
 RESET: Final = "reset"
 """Reason of sessions ended by a Reset of type Immediate."""
 
+CONNECTION_LOST: Final = "connection_lost"
+"""Reason of sessions whose connection has ended."""
+
 GRACE_S: Final = 15.0
 """Time for a session to end gracefully after a Reset of type Immediate; then power is cut."""
 
@@ -195,8 +198,7 @@ class EvseCore:
                 self._matching = True
             case evse.LinkUp():
                 if not self.busy:
-                    basic = self._settings.basic
-                    self._arm("silence", self._settings.setup_s if basic is None else basic.timing.conversation_s)
+                    self._await_vehicle()
             case evse.LinkDown(reason=reason):
                 self._link_down(reason)
             case Serve(operative=operative):
@@ -208,8 +210,8 @@ class EvseCore:
                 self._watch_supply()
             case evse.VehicleConnected():
                 self._begin_session()
-            case evse.VehicleServed(reason=reason):
-                self._session_ended(reason)
+            case evse.VehicleServed(reason=reason, begun=begun):
+                self._session_ended(reason, begun=begun)
             case ports.TransactionStarted(session_id=session_id):
                 self._reference = session_id
             case RemoteStopRequested(reference=reference, cause=cause):
@@ -316,7 +318,12 @@ class EvseCore:
         self._disarm("silence")
         self._actions.append(evse.ShowStatus())
 
-    def _session_ended(self, reason: str) -> None:
+    def _await_vehicle(self) -> None:
+        """Give a vehicle whose data link is up its time to connect."""
+        basic = self._settings.basic
+        self._arm("silence", self._settings.setup_s if basic is None else basic.timing.conversation_s)
+
+    def _session_ended(self, reason: str, *, begun: bool) -> None:
         """Prepare the data link and the pilot for the next attempt, or charge without messages."""
         before = self.service
         self._go("service", "session ends")
@@ -328,7 +335,8 @@ class EvseCore:
         if before is not EvseService.SESSION:
             return
         self._forget_absent()
-        if not self._link or self._failed_too_often(reason):
+        again = not begun and reason == CONNECTION_LOST
+        if not self._link or (not again and self._failed_too_often(reason)):
             return
         if reason == "finished" or not self._plugged or _at_fault(self._present) or not self.open:
             self._actions.append(evse.MoveLink("terminate"))
@@ -336,6 +344,8 @@ class EvseCore:
             self._actions.append(evse.MoveLink("pause"))
             if self._pause_requested and not self._starved:
                 self._actions.append(evse.MoveLink("wake_up"))  # energy came back while the vehicle was pausing
+        elif again:
+            self._await_vehicle()  # by the same link
         else:
             self._actions.append(evse.MoveLink("restart", reason))
 

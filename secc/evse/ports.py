@@ -74,9 +74,11 @@ class VehicleConnected(Fact, frozen=True):
 
 
 class VehicleServed(Fact, frozen=True):
-    """The running session has ended, of either kind; nothing of it drives the hardware any more."""
+    """The running session has ended, of either kind; nothing of it drives the hardware any more. `begun` is whether
+    there was one: a connection alone has none."""
 
     reason: str
+    begun: bool = True
 
 
 class PausedStored(Fact, frozen=True):

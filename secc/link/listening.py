@@ -137,7 +137,7 @@ class MatchedPlug(msgspec.Struct, frozen=True):
     busy: bool
 
 
-Refusal = Literal["no_evse", "ambiguous_evse", "occupied"]
+Refusal = Literal["no_evse", "ambiguous_evse"]
 
 
 def pair(plugs: Sequence[MatchedPlug], mac: bytes | None) -> int | Refusal:
@@ -147,8 +147,8 @@ def pair(plugs: Sequence[MatchedPlug], mac: bytes | None) -> int | Refusal:
     there = [plug for plug in plugs if plug.matched is not None]
     if mac is not None:
         there = [plug for plug in there if plug.matched == mac]
-        if len(there) == 1 and there[0].busy:
-            return "occupied"
+        if len(there) == 1:
+            return there[0].number  # which may refuse it: one plug, one vehicle
     free = [plug for plug in there if not plug.busy]
     if len(free) == 1:
         return free[0].number

@@ -11,6 +11,7 @@ class SilentVehicle:
     version, cipher, group = "TLSv1.3", "TLS_AES_256_GCM_SHA384", "secp521r1"
     peer_name = "WMIV2GENGINE0000001X"
     peer_leaf = b"vehicle"
+    address, began = "fe80::1", 0.0
 
     def __init__(self, controller: EvseController) -> None:
         self.own = controller.owner.chargers[0]

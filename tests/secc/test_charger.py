@@ -52,6 +52,35 @@ async def test_a_second_vehicle_is_a_stranger_while_one_is_served(tmp_path: Path
         await serving
 
 
+@pytest.mark.parametrize(
+    ("address", "began", "served"),
+    [("fe80::1", 1.0, ["accepted", "accepted"]), ("fe80::1", -1.0, ["accepted", "refused"]),
+     ("fe80::2", 1.0, ["accepted", "refused"])],
+)  # fmt: skip
+async def test_the_newest_connection_of_a_vehicle_is_served_while_no_session_has_begun(
+    tmp_path: Path, pki: PkiTree, address: str, began: float, served: list[str]
+) -> None:
+    """It has given up the other one, perhaps without a sign here; a handshake that is done late is of an older one."""
+    async with made(tmp_path, pki, BENCH) as charger:
+        seen: list[str] = []
+        (controller,) = charger.controllers
+        controller.observe = lambda event: seen.append(event.name)
+        first, second = SilentVehicle(controller), SilentVehicle(controller)
+        second.address, second.began = address, began
+        serving = asyncio.create_task(controller.vehicle(first, lambda stream: stream))  # type: ignore[arg-type]
+        while not controller.busy:
+            await asyncio.sleep(0)
+        later = asyncio.create_task(controller.vehicle(second, lambda stream: stream))  # type: ignore[arg-type]
+        async with asyncio.timeout(60):
+            while len([name for name in seen if name in ("accepted", "refused")]) < 2:
+                await asyncio.sleep(0)
+            assert first.closed.is_set() == (served == ["accepted", "accepted"])
+            first.closed.set()
+            second.closed.set()
+            await asyncio.gather(serving, later)
+    assert [name for name in seen if name in ("accepted", "refused")] == served
+
+
 class DroppedVehicle(SilentVehicle):
     """Its connection ends, and the charger takes its time to leave it."""
 

@@ -135,10 +135,10 @@ class EvseBench:
         """Let the disk do the oldest work that waits."""
         return self.fact(PausedStored(self.saving.pop(0).session_id, error))
 
-    def end(self, reason: str) -> list[Action]:
-        """Let the running session end."""
+    def end(self, reason: str, *, begun: bool = True) -> list[Action]:
+        """Let the running session end, if it has begun, or else the connection."""
         self.running, self.aborted = "", False
-        return self.fact(VehicleServed(reason))
+        return self.fact(VehicleServed(reason, begun))
 
     def pause(self, number: int = 1, service: EnergyService = EnergyService.DC) -> list[Action]:
         """Let a vehicle charge, and pause."""

@@ -110,6 +110,36 @@ def test_the_link_is_prepared_for_what_comes_next(reason: str, before: Any, move
     assert [each.reason for each in actions if each.to == "restart"] == [reason] * ("restart" in moves)
 
 
+@pytest.mark.parametrize(
+    ("basic", "seconds", "then"), [(None, 18, "restart"), (BasicChargingConfig(), 10, "hand_over")]
+)
+def test_a_vehicle_may_connect_again_while_no_session_has_begun(
+    basic: BasicChargingConfig | None, seconds: float, then: str
+) -> None:
+    """By the same link, within the time that it had for the first connection."""
+    bench = served(replace(SETTINGS, basic=basic))
+    assert bench.end("connection_lost", begun=False) == [ShowStatus()]
+    assert bench.core.refusal == ""
+    assert bench.wait(seconds - 0.1) == []
+    assert kinds(bench.wait(0.1))[0] == then
+
+
+@pytest.mark.parametrize(
+    ("reason", "begun", "moves"),
+    [
+        ("connection_lost", True, ["restart"]),
+        ("communication_setup_timeout", False, ["restart"]),
+        ("connection_lost", False, []),
+    ],
+)
+def test_a_session_that_fails_costs_the_link(reason: str, begun: bool, moves: list[str]) -> None:
+    bench = served(replace(SETTINGS, basic=None))
+    assert kinds(bench.end(reason, begun=begun)) == ["ShowStatus", *moves]
+    bench = served(replace(SETTINGS, basic=None))
+    bench.fault("diode_shorted")
+    assert kinds(bench.end(reason, begun=begun)) == ["ShowStatus", "terminate"]
+
+
 def test_the_link_is_prepared_also_where_basic_charging_is_forbidden() -> None:
     bench = served()
     bench.fault("emergency_stop")

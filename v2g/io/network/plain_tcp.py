@@ -88,6 +88,8 @@ class PlainStream:
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, recording: Recording | None = None
     ) -> None:
+        self.began = asyncio.get_running_loop().time()
+        """When it was made, s of the loop's clock."""
         self._reader, self._writer, self._recording = reader, writer, recording
         self.own: Credentials | None = None
         """Empty: there are no certificates."""

@@ -26,7 +26,11 @@ _CHUNK: Final = 64 * 1024
 class TlsStream:
     """A connection after its handshake. One reader and one writer at a time."""
 
-    def __init__(self, channel: TlsChannel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, channel: TlsChannel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, began: float
+    ) -> None:
+        self.began = began
+        """When its handshake began, s of the loop's clock: one that began later can be done earlier."""
         self._channel = channel
         self._reader = reader
         self._writer = writer
@@ -145,7 +149,7 @@ async def handshake(
                     sent += len(answer)
                     writer.write(answer)
                 if done:
-                    return TlsStream(channel, reader, writer)
+                    return TlsStream(channel, reader, writer, began)
                 data = await _receive(reader)
                 received += len(data)
                 channel.feed(data)
