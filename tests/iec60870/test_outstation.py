@@ -188,7 +188,7 @@ def test_no_more_than_k_frames_wait_for_their_acknowledgement(station: Outstatio
     assert station.waiting == 5, "the queue has its bound"
     centre.received += 12
     centre.octets(s_frame(centre.received))
-    assert len(centre.frames) == 17
+    assert len(centre.frames) == 12 + 5 + 1, "the last one ends the overflow"
 
 
 def test_an_acknowledgement_is_due_after_t2_or_w_frames() -> None:
@@ -527,12 +527,35 @@ def test_a_stop_is_confirmed_once_all_is_acknowledged(station: Outstation) -> No
     assert station.waiting == 0
 
 
-def test_beyond_the_bound_the_oldest_event_is_lost_and_that_is_said(station: Outstation) -> None:
+def test_beyond_the_bound_the_oldest_events_are_lost_and_an_event_says_so(station: Outstation) -> None:
     for n in range(7):
         station.update(2, float(n + 1), 0.0, NOW_MS + n)
+    assert station.waiting == 5
+    found = [each.objects[0] for each in Centre(station).asdus()[1:]]
+    assert [(address, decode_time(element[-7:]) - NOW_MS) for address, element in found] == [
+        (3, 6), (2, 3), (2, 4), (2, 5), (2, 6), (3, 0)
+    ]  # fmt: skip
+    assert [element[0] for address, element in found if address == 3] == [1, 0], "set, and at an end once all are sent"
+    station.update(2, 9.0, 0.0, NOW_MS)
+    assert station.waiting == 0, "the next one is like any other"
+
+
+def test_an_interrogation_says_that_events_were_lost_until_those_left_are_sent(station: Outstation) -> None:
+    def state(centre: Centre, asdus: list[Asdu]) -> int:
+        (states,) = (each for each in asdus if each.type == TypeId.M_SP_NA)
+        return dict(states.objects)[3][0]
+
     centre = Centre(station)
+    assert state(centre, centre.ask(TypeId.C_IC_NA, 0, b"\x14")) == 0, "known from the start"
+    for n in range(30):
+        station.update(2, float(n + 1), 0.0, NOW_MS)
+    centre.read()
+    asdu = Asdu(type=TypeId.C_IC_NA, cause=Cause.ACTIVATION, common_address=1, objects=((0, b"\x14"),))
+    centre.octets(i_frame(centre.sent, centre.received, encode(asdu)))
+    centre.sent += 1
     found = centre.asdus()
-    assert [decode_time(each.objects[0][1][5:]) - NOW_MS for each in found[1:]] == [2, 3, 4, 5, 6]
+    assert state(centre, found) == 1
+    assert state(centre, centre.ask(TypeId.C_IC_NA, 0, b"\x14")) == 0
 
 
 def test_changes_within_the_dead_band_and_of_counters_are_no_events(station: Outstation) -> None:

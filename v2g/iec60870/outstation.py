@@ -135,6 +135,8 @@ class Outstation:
         self._commands = {each.address: each for each in commands}
         unknown = (0.0, Quality.INVALID | Quality.NOT_TOPICAL)
         self._values: dict[int, tuple[float, Quality]] = dict.fromkeys(self._monitored, unknown)
+        if settings.overflow is not None:
+            self._values[settings.overflow] = (0.0, Quality.GOOD)
         self._frozen: _Frozen | None = None
         self._freezes = 0
         self._events: deque[Asdu] = deque()
@@ -180,13 +182,12 @@ class Outstation:
         for each in link.asdus:
             session.replies.extend(self._answers(session, decode(each), now_s, now_ms))
         link.asdus.clear()
-        self._flush(now_s)
+        self._flush(now_s, now_ms)
 
     def tick(self, key: int, now_s: float) -> None:
         """Let a connection do what is due. Raises FrameError: close it then."""
         session = self._sessions[key]
         session.out += session.link.tick(now_s)
-        self._flush(now_s)
 
     def to_send(self, key: int) -> bytes:
         """Return, once, the octets to send on a connection."""
@@ -212,7 +213,7 @@ class Outstation:
         sent = [decode(each) for each in session.link.stop()]
         self._events.extendleft(reversed([each for each in sent if each.cause == Cause.SPONTANEOUS]))
 
-    def _flush(self, now_s: float) -> None:
+    def _flush(self, now_s: float, now_ms: int) -> None:
         if self._active is None:
             return
         session = self._sessions[self._active]
@@ -220,7 +221,7 @@ class Outstation:
             asdu = session.replies.popleft() if session.replies else self._events.popleft()
             session.out += session.link.send(encode(asdu), now_s)
         if not self._events and self._settings.overflow is not None:
-            self._values[self._settings.overflow] = (0.0, Quality.GOOD)
+            self.update(self._settings.overflow, 0.0, now_s, now_ms)
 
     # -- points
 
@@ -232,13 +233,17 @@ class Outstation:
         self._values[address] = (value, quality)
         if point.kind == "counter":
             return
-        element = self._element(point) + encode_time(now_ms + self._offset_ms)
-        self._events.append(self._own(_TYPES[point.kind].event, Cause.SPONTANEOUS, ((address, element),)))
+        self._events.append(self._event(point, now_ms))
         while len(self._events) > self._settings.most_events:
             self._events.popleft()
-            if self._settings.overflow is not None:
+            if self._settings.overflow is not None:  # where the lost ones were, lest it be lost, too
                 self._values[self._settings.overflow] = (1.0, Quality.GOOD)
-        self._flush(now_s)
+                self._events[0] = self._event(self._monitored[self._settings.overflow], now_ms)
+        self._flush(now_s, now_ms)
+
+    def _event(self, point: MonitoredPoint, now_ms: int) -> Asdu:
+        element = self._element(point) + encode_time(now_ms + self._offset_ms)
+        return self._own(_TYPES[point.kind].event, Cause.SPONTANEOUS, ((point.address, element),))
 
     def _element(self, point: MonitoredPoint) -> bytes:
         value, quality = self._values[point.address]
