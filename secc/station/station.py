@@ -233,13 +233,7 @@ class ChargerStation:
                 ending.remove(record)
                 self._resume(record, samples(record))
         for record in ending:
-            self.ended(
-                record.reference,
-                trigger="AbnormalCondition",
-                reason=reason,
-                charging_state="EVConnected",
-                sample=samples(record),
-            )
+            self.ended(record.reference, trigger="AbnormalCondition", reason=reason, sample=samples(record))
             data: dict[str, Scalar] = {"transaction_id": record.transaction_id, "reason": reason}
             self._observe(Observe("ocpp", "transaction_recovered", data))
         return [record.reference for record in ending]
@@ -355,15 +349,12 @@ class ChargerStation:
         *,
         trigger: TriggerReason,
         reason: Reason,
-        charging_state: ChargingState = "EVConnected",
         begin: MeterSample | None = None,
         sample: MeterSample | None = None,
     ) -> None:
         """Close a transaction, unless a restart keeps it (B13). `sample` is the last reading; KeyError if not open."""
         self._lead(
-            lambda sessions: sessions.finish(
-                reference, trigger=trigger, reason=reason, charging_state=charging_state, begin=begin, sample=sample
-            )
+            lambda sessions: sessions.finish(reference, trigger=trigger, reason=reason, begin=begin, sample=sample)
         )
 
     def journal(self, session_id: str, line: str) -> Saving | None:

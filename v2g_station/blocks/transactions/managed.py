@@ -291,7 +291,6 @@ class ManagedSessions(EvseSessions):
         *,
         trigger: TriggerReason,
         reason: Reason,
-        charging_state: ChargingState = "EVConnected",
         begin: MeterSample | None = None,
         sample: MeterSample | None = None,
     ) -> None:
@@ -306,7 +305,7 @@ class ManagedSessions(EvseSessions):
             self._k.utc_ms,
             trigger=trigger,
             reason=reason,
-            charging_state=charging_state,
+            charging_state="Idle" if self._shown.get(record.evse_id) == "Available" else "EVConnected",
             begin=self._completed(evse, begin),
             sample=self._completed(evse, sample),
             offline=not self._k.online,

@@ -9,6 +9,7 @@ from tests.station.bench import FIXED, Bench
 from tests.station.blocks.transactions.managed_resumption import begin, lead
 from tests.station.reports import reports
 from tests.station.vehicles import V2X, measured
+from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g.ocpp.routes import Version
 from v2g_station.blocks.authorization.contracts import CHARGING_ONLY
 from v2g_station.blocks.availability import Serve
@@ -70,6 +71,19 @@ def test_the_operation_mode_adds_its_measurands_from_the_first_event_to_the_last
     assert "Frequency" not in measured(reported(found, "Updated"))
     lead(found, lambda s: s.finish("a", trigger="StopAuthorized", reason="Local", sample=found.read(1)))
     assert measured(reported(found, "Ended")) >= DIRECTIONS | {"Frequency"}
+
+
+@pytest.mark.parametrize(
+    ("shown", "state"), [("Available", "Idle"), ("Occupied", "EVConnected"), (None, "EVConnected")]
+)
+def test_a_transaction_whose_vehicle_has_left_ends_idle(shown: ConnectorStatus | None, state: str) -> None:
+    """As the test cases of part 6 have it (TC_E_17_CS)."""
+    found = Bench("2.0.1", evses=(FIXED,), managed=True)
+    begin(found, "a")
+    if shown is not None:
+        found.run(found.station.show((1, 1), shown, found.moment))
+    lead(found, lambda s: s.finish("a", trigger="EVCommunicationLost", reason="EVDisconnected", sample=found.read(1)))
+    assert reported(found, "Ended")["transactionInfo"]["chargingState"] == state
 
 
 @pytest.mark.requirement("R53")
