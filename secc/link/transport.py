@@ -9,12 +9,12 @@ import msgspec
 
 from secc.config import ChainConfig, ProgramConfig, TlsConfig, served_profiles, tls_profiles
 from secc.station.device import certificate_folder
-from v2g.errors import RevocationError, V2GError
+from v2g.errors import V2GError
 from v2g.io.keys.stores import load_credentials
 from v2g.io.network import plain_tcp
 from v2g.io.runtime.disk import Turnstile
 from v2g.io.runtime.file_watch import FileWatch
-from v2g.io.tls.endpoint import Endpoint, utc_now
+from v2g.io.tls.endpoint import Endpoint
 from v2g.io.tls.identity import Answers, IdentityFiles, identities
 from v2g.io.tls.peer_verifier import check_own_key
 from v2g.io.tls.revocation import CrlFiles
@@ -24,7 +24,6 @@ from v2g.observe import Observe
 from v2g.ocpp.messages.certificates import InstallCertificateUse
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import Credentials, load_authorities, load_chain
-from v2g.pki.ocsp import check_ocsp
 from v2g.pki.profile import Role
 from v2g_station.device.certificates import root_file, status_file
 
@@ -160,16 +159,10 @@ def _answers(path: Path | None, folder: Path | None) -> Answers | None:
         return None
 
     def answer(credentials: Credentials) -> bytes:
-        if len(credentials.chain) < 2:
-            return b""
-        leaf, issuer = (load_certificate(each) for each in credentials.chain[:2])
+        leaf = load_certificate(credentials.leaf)
         try:
-            response = status_file(folder, f"{leaf.serial_number:x}").read_bytes()
-            check_ocsp(response, leaf, issuer, utc_now())
+            return status_file(folder, f"{leaf.serial_number:x}").read_bytes()
         except FileNotFoundError:
             return b""
-        except RevocationError as error:
-            return response if error.reason == "revoked" else b""  # one that is too old is worse than none
-        return response
 
     return answer

@@ -18,10 +18,12 @@ from v2g.io.tls.identity import IdentityFiles, identities
 from v2g.io.tls.revocation import CrlFiles
 from v2g.io.tls.server import serve
 from v2g.observe import Observe
+from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import load_credentials
 from v2g.pki.crl import Revoked, make_crl
 from v2g.pki.issue import Issuer
 from v2g.pki.keys import load_private_key
+from v2g.pki.ocsp import make_response
 
 
 @pytest.fixture
@@ -165,6 +167,20 @@ def test_an_old_certificate_that_has_expired_does_not_hold_up_the_new_one(tree: 
 
 @pytest.mark.requirement("R152")
 @pytest.mark.usefixtures("backend")
+def test_an_answer_that_has_expired_is_not_stapled(tree: PkiTree) -> None:
+    """After none a vehicle may ask the responder (V2G20-2411), after an old one it ends the handshake; so it does after
+    one that says revoked, which it gets."""
+    desk = Desk(tree)
+    assert desk.files.current().answer() == tree.staple()
+    desk.now += timedelta(days=8)
+    assert desk.files.current().answer() == b""
+    leaf, issuer = (load_certificate(each) for each in tree.credentials("secc").chain[:2])
+    signer = Issuer(issuer, load_private_key(tree.path("cpo/sub2.key")))
+    revoked = make_response(leaf, issuer, signer, at=desk.now - timedelta(days=8), revoked_at=desk.now)
+    tree.path("secc/ocsp.der").write_bytes(revoked)
+    assert desk.files.current().answer() == revoked
+
+
 async def test_new_handshakes_show_the_new_chain_and_running_sessions_go_on(tree: PkiTree) -> None:
     desk = Desk(tree)
     async with serving(tree, identities=identities([desk.files])) as server:

@@ -7,6 +7,7 @@ the new chain is usable, the old one is used.
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from cryptography import x509
@@ -53,8 +54,8 @@ class IdentityFiles:
     def current(self) -> TlsIdentity:
         """Return the present chain."""
         self._poll()
-        shown, answers = self._shown, self._answers
-        return TlsIdentity(shown, (lambda: answers(shown)) if answers is not None else None)
+        answers = self._answers
+        return TlsIdentity(self._shown, partial(self._staple, self._shown, answers) if answers is not None else None)
 
     def expired(self) -> bool:
         """Return whether no vehicle accepts the present chain any more."""
@@ -99,16 +100,32 @@ class IdentityFiles:
             return "no OCSP response for the new certificate yet"
         return ""
 
+    def _staple(self, credentials: Credentials, answers: Answers) -> bytes:
+        """Return the OCSP answer for a chain, b"" for one that says nothing now, such as an old one: it is worse than
+        none, after which a vehicle may ask the responder (V2G20-2411). Raises OSError."""
+        answer = answers(credentials)
+        try:
+            self._check(answer, credentials)
+        except RevocationError as error:
+            return answer if error.reason == "revoked" else b""
+        return answer
+
     def _answered(self, credentials: Credentials) -> bool:
         """Return whether a vehicle would accept this chain and its OCSP answer."""
-        leaf = load_certificate(credentials.leaf)
-        if self._answers is None or len(credentials.chain) < 2 or leaf.not_valid_after_utc < self._now():
+        expired = load_certificate(credentials.leaf).not_valid_after_utc < self._now()
+        if self._answers is None or len(credentials.chain) < 2 or expired:
             return False
         try:
-            check_ocsp(self._answers(credentials), leaf, load_certificate(credentials.chain[1]), self._now())
+            self._check(self._answers(credentials), credentials)
         except (OSError, RevocationError):
             return False
         return True
+
+    def _check(self, answer: bytes, credentials: Credentials) -> None:
+        """Check an answer as vehicles do, unless the root, which they do not get, has issued the leaf."""
+        leaf, *above = (load_certificate(each) for each in credentials.chain[:2])
+        if above:
+            check_ocsp(answer, leaf, above[0], self._now())
 
     def _keep(self, why: str) -> None:
         """Report once that the old chain stays in use."""
