@@ -602,6 +602,13 @@ def test_a_start_without_registers_begins_at_0_at_a_connector(evse: Any, connect
     assert (run.asked[0].id_tag, run.result.id_token_info.status) == ("SECOND", "Blocked")
 
 
+def test_what_a_transaction_without_a_number_measures_waits() -> None:
+    value = MeterValue(timestamp=AT, sampled_value=(SampledValue(value=5),))
+    at = station()
+    assert up(happens("Started", 0, None), at=at).asked == []
+    assert up(happens("Updated", 1, None, meter_value=(value, value)), at=at).asked == []
+
+
 def test_a_transaction_without_identifier_and_energy_never_was_one() -> None:
     assert up(happens("Ended", 2, None)).asked == []
     read = (MeterValue(timestamp=AT, sampled_value=(SampledValue(value=5.0),)),)
@@ -692,6 +699,47 @@ def test_a_start_is_refused_but_not_by_a_back_end_that_was_not_asked_in_time(cod
         up(happens("Started", 0, "TAG"), OcppError("no", answer=code), at=at)
     found = at[0].transactions.get("new")
     assert (None if found is None else found.refused) == refused
+
+
+def states(run: Run) -> list[str]:
+    return [each.status for each in run.asked if isinstance(each, v16.StatusNotificationReq) and each.connector_id == 1]
+
+
+def connector(status: ConnectorStatus) -> StatusNotificationRequest:
+    return StatusNotificationRequest(timestamp=AT, connector_status=status, evse_id=1, connector_id=1)
+
+
+def ended(state: Any) -> TransactionEventRequest:
+    transaction = Transaction(transaction_id="new", charging_state=state)
+    return msgspec.structs.replace(happens("Ended", 1, None), transaction_info=transaction)
+
+
+@pytest.mark.parametrize("reported", [("Available", "Occupied"), ("Occupied",), ()])
+def test_a_vehicle_that_has_left_makes_the_next_one_finishing_at_no_time(reported: tuple[ConnectorStatus, ...]) -> None:
+    """The states of a connector do not wait for transactions to be reported."""
+    at = station(state="Idle")
+    up(connector("Occupied"), at=at)
+    up(happens("Started", 0, "TAG"), STARTED, at=at)
+    for status in reported:
+        up(connector(status), at=at)
+    assert states(up(ended("Idle"), v16.StopTransactionConf(), at=at)) == []
+    assert states(up(connector("Occupied"), at=at)) == ["Preparing"]
+
+
+def test_a_vehicle_that_stays_is_finishing() -> None:
+    at = station(state="Idle")
+    up(connector("Occupied"), at=at)
+    up(happens("Started", 0, "TAG"), STARTED, at=at)
+    assert states(up(ended("EVConnected"), v16.StopTransactionConf(), at=at)) == ["Finishing"]
+    assert states(up(connector("Occupied"), at=at)) == ["Finishing"]
+
+
+def test_a_vehicle_that_charges_once_more_is_not_finishing() -> None:
+    at = station(state="EVConnected")
+    at[0].finishing.add(1)
+    up(connector("Occupied"), at=at)
+    up(happens("Started", 0, "TAG"), STARTED, at=at)
+    assert states(up(connector("Occupied"), at=at)) == ["Preparing"]
 
 
 def test_a_connector_that_is_reserved_again_is_not_finishing() -> None:

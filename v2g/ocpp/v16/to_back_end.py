@@ -126,8 +126,11 @@ def event(mirror: Mirror, request: TransactionEventRequest) -> Steps[Transaction
     if request.event_type == "Ended":
         answer = yield from _stop(mirror, request, found, answer)
         mirror.forget(name)
+        if request.transaction_info.charging_state == "Idle":  # its vehicle has left, and the next one may be here
+            return answer
         mirror.finishing.add(found.connector_id)
     else:
+        mirror.finishing.discard(found.connector_id)
         mirror.keep(name, found)
         values = values_in_16(request.meter_value)
         said = request.event_type == "Started" and sum(len(each.sampled_value) for each in values) == 1
