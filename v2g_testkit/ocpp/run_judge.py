@@ -276,7 +276,8 @@ FRAMES: Final = _rule(
 )
 MESSAGE_IDS: Final = _rule(
     "RUN-MESSAGE-IDS",
-    "No two requests have the same message id, also on different connections and when they are repeated.",
+    "No two requests have the same message id, also on different connections, but for one that is repeated as it was "
+    "not answered.",
     ("OCPP-J 4.1.4",), devices=_BOTH,
 )  # fmt: skip
 ONE_CALL: Final = _rule(
@@ -447,8 +448,8 @@ class RunJudge:
         self._case = ""
         self._frame: Frame | None = None
         self._allowed: Collection[str] = ()
-        self._ids: set[tuple[str, str]] = set()
-        """Of each station's identity."""
+        self._ids: dict[tuple[str, str], str] = {}
+        """Message ids of each station's identity -> the request, "" once it was answered in time."""
         self._waiting: dict[int, dict[str, tuple[str, Payload, str, float]]] = {}
         """Requests of the device by connection and id: action, payload, the action of one that was sent before the
         answer, and when it was sent, s."""
@@ -589,10 +590,12 @@ class RunJudge:
 
     def _request(self, kind: int, identifier: str, action: str, payload: Payload) -> None:
         assert self._frame is not None
-        known = str(self._frame.connection) if self._is_16 else self._frame.station, identifier
-        self._judge(MESSAGE_IDS, known not in self._ids, f"{action} has the message id {identifier!r} again")
+        known, text = self._known(identifier), self._frame.text
+        # a retry may have the id of its original (errata of 2025-09; 2.1)
+        fresh = self._ids.get(known, text) == text
+        self._judge(MESSAGE_IDS, fresh, f"{action} has the message id {identifier!r} again")
         if len(self._ids) < MOST_STORED:
-            self._ids.add(known)
+            self._ids.setdefault(known, text)
         if kind == CALL:
             self._applied.add(ONE_CALL.id)
             waiting = self._waiting.setdefault(self._frame.connection, {})
@@ -631,6 +634,11 @@ class RunJudge:
             case _ if action in _REPORTS:
                 self._report(action, payload)
 
+    def _known(self, identifier: str) -> tuple[str, str]:
+        """Return among which requests a message id has to be unique, and the id."""
+        assert self._frame is not None
+        return str(self._frame.connection) if self._is_16 else self._frame.station, identifier
+
     def _start(self, action: str) -> None:
         """A station sends a request, perhaps before it may."""
         assert self._frame is not None
@@ -660,7 +668,9 @@ class RunJudge:
     def _answer_sent(self, identifier: str, answer: object) -> None:
         assert self._frame is not None
         waiting = self._waiting.get(self._frame.connection, {})
-        action, payload, overtaken_by, _ = waiting.pop(identifier, ("", {}, "", 0.0))
+        action, payload, overtaken_by, at = waiting.pop(identifier, ("", {}, "", 0.0))
+        if self._frame.at_s - at < PATIENCE_S and (known := self._known(identifier)) in self._ids:
+            self._ids[known] = ""
         if overtaken_by:
             self._find(ONE_CALL, f"sends {overtaken_by} before it has the answer to {action}")
         status = answer.get("status") if isinstance(answer, dict) else None

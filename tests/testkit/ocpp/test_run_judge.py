@@ -425,6 +425,19 @@ def test_what_a_station_repeats_breaks_nothing() -> None:
     assert broken(results) == set()
 
 
+def test_a_retry_may_have_the_message_id_of_its_original() -> None:
+    """OCPP-J 4.1.4 by the errata of 2025-09, and 2.1: if the original was not answered, or too late."""
+    (first, answer), other = STATION[5], ("received", [2, "t2", "Heartbeat", {}])
+    late = [first, answer, first, answer]
+    for run, found in (
+        ([*at((0, [first])), *frames([[first, answer]], connection=2)], set()),
+        (at((0, [first]), (20, [answer]), (21, [first, answer])), set()),
+        (at((0, [first]), (20, [other])), {"RUN-MESSAGE-IDS"}),
+        (at((0, late)), {"RUN-MESSAGE-IDS"}),
+    ):
+        assert broken(judged("station", [*frames(STATION[:5]), *run])) - {"RUN-REPORT-PARTS"} == found
+
+
 def test_message_ids_of_1_6_may_come_again_on_another_connection() -> None:
     for is_16, verdict in ((True, Verdict.PASS), (False, Verdict.FAIL)):
         judge = RunJudge("station", {}, is_16=is_16)
