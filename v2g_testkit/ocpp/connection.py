@@ -12,6 +12,7 @@ import itertools
 import json
 import logging
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -329,7 +330,14 @@ def malformed(text: str, version: str) -> str:
         return "an empty or binary frame instead of text"
     try:
         try:
-            frame = json.loads(text, parse_float=typed_json.number, parse_constant=_refuse)
+            frame = json.loads(
+                text, parse_float=typed_json.number, parse_constant=_refuse, object_pairs_hook=_unambiguous
+            )
+            json.dumps(frame, ensure_ascii=False).encode()
+        except KeyError as error:
+            return f"an object has the name {_short(error.args[0])} twice"
+        except UnicodeEncodeError:
+            return "has half of a surrogate pair, which UTF-8 cannot say"
         except ValueError:
             return "not JSON"
         if not isinstance(frame, list) or len(frame) < 2:
@@ -360,6 +368,14 @@ def malformed(text: str, version: str) -> str:
 def _refuse(constant: str) -> None:
     """Refuse NaN and Infinity, which JSON does not have."""
     raise ValueError(constant)
+
+
+def _unambiguous(members: list[tuple[str, object]]) -> dict[str, object]:
+    """Return an object, of which receivers may read either of two members with one name (RFC 8259, 4)."""
+    found = dict(members)
+    if len(found) < len(members):
+        raise KeyError(next(name for name, count in Counter(name for name, _ in members).items() if count > 1))
+    return found
 
 
 def _short(value: object) -> str:

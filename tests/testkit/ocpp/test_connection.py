@@ -55,6 +55,26 @@ def test_a_binary_frame_is_named_as_such() -> None:
     assert malformed("", "2.1").startswith("an empty or binary frame")
 
 
+@pytest.mark.parametrize(
+    ("payload", "fault"),
+    [
+        ('{"a": 1, "b": {"c": 2, "c": 2}}', "an object has the name 'c' twice"),
+        (r'{"a": "\ud83d"}', "has half of a surrogate pair"),
+        (r'{"\udc00": 1}', "has half of a surrogate pair"),
+        (r'{"a": "\ud83d\ude00", "b": {"a": "ü"}}', ""),
+    ],
+)
+def test_text_that_peers_may_read_differently_is_a_fault(payload: str, fault: str) -> None:
+    """RFC 8259, 4 and 8.2: what two members of one name are, or half of a character, is up to the receiver."""
+    for frame in (
+        f'[2, "1", "Heartbeat", {payload}]',
+        f'[3, "1", {payload}]',
+        f'[4, "1", "NotSupported", "", {payload}]',
+    ):
+        found = malformed(frame, "2.0.1")
+        assert (found.startswith(fault), bool(found)) == (True, bool(fault))
+
+
 @given(st.text(max_size=200))
 def test_any_text_is_judged(text: str) -> None:
     malformed(text, "2.1")
