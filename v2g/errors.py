@@ -301,6 +301,10 @@ class UpgradeRefusedError(TransportError):
         self.status: Final = status
 
 
+class SubprotocolError(TransportError):
+    """A server agrees to none of the WebSocket subprotocols that it is offered."""
+
+
 TransferFailure = Literal[
     "unreachable",
     "denied",

@@ -127,6 +127,11 @@ def is_distrust(error: V2GError) -> bool:
     return isinstance(error, TlsError) and error.reason == "peer_certificate"
 
 
+def is_defect(error: V2GError) -> bool:
+    """Return whether a back end failed on an attempt, which it then has neither accepted nor refused."""
+    return isinstance(error, UpgradeRefusedError) and error.status >= 500
+
+
 def is_refusal(error: V2GError) -> bool:
     """Return whether it was the back end that did not let the station in, and neither the network nor the tester."""
     if isinstance(error, UpgradeRefusedError):

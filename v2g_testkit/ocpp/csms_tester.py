@@ -18,14 +18,14 @@ from typing import Any, Final
 import msgspec
 from cryptography import x509
 
-from v2g.errors import OcppError, TransportError, V2GError
+from v2g.errors import OcppError, SubprotocolError, TransportError, V2GError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import cancel_tasks, child, spawn
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import parse_time
-from v2g_testkit.cases.case import Result
+from v2g_testkit.cases.case import PRECONDITION, REFUSED, Result
 from v2g_testkit.ocpp import connection
-from v2g_testkit.ocpp.attempts import Attempt, Network, declared_attempt, is_distrust, is_ours, is_refusal
+from v2g_testkit.ocpp.attempts import Attempt, Network, declared_attempt, is_defect, is_distrust, is_ours, is_refusal
 from v2g_testkit.ocpp.case import CaseTest, Ended, Failed, Inconclusive, NotApplicable, OcppCase, Payload, precondition
 from v2g_testkit.ocpp.declaration import CsmsDeclaration, Token
 from v2g_testkit.ocpp.operator import FREE, REGISTRATION, RESTART, WEB_PAYMENT, Operator, OperatorStep
@@ -172,7 +172,9 @@ class CsmsTest(CaseTest):
         try:
             await self._open(attempt or self.attempt)
         except V2GError as error:
-            raise Inconclusive(f"precondition: the station cannot connect: {error}") from None
+            # one that answers is not stuck: the case of subprotocols is still to be run
+            kind = REFUSED if isinstance(error, SubprotocolError) else PRECONDITION
+            raise Inconclusive(f"{kind}the station cannot connect: {error}") from None
 
     async def let_in(self, requirement: str, attempt: Attempt | None = None) -> None:
         """Reconnect the station. Raises Failed if the back end refuses that, else as `connect`."""
@@ -193,7 +195,7 @@ class CsmsTest(CaseTest):
         try:
             await self._open(attempt)
         except V2GError as error:
-            if is_ours(error):
+            if is_ours(error) or is_defect(error):
                 raise Inconclusive(f"the tester cannot connect with {what}: {error}") from None
             return
         answer: Payload = {}

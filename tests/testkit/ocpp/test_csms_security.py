@@ -23,8 +23,9 @@ from tests.testkit.ocpp.csms_rig import (
     Secured,
     secured_csms_under_test,
 )
+from v2g.errors import SubprotocolError, TransportError, UpgradeRefusedError
 from v2g.ocpp.routes import Version
-from v2g_testkit.cases.case import Verdict
+from v2g_testkit.cases.case import REFUSED, Verdict
 from v2g_testkit.ocpp.attempts import Attempt
 from v2g_testkit.ocpp.csms_cases import block_a
 from v2g_testkit.ocpp.csms_cases.block_a import A, names_host
@@ -158,6 +159,35 @@ async def test_a_new_password_that_is_refused_is_not_used_again(backend: Start, 
     async with secured_csms_under_test(backend, secured, 1, edit=partial(Door.new_passwords_never, Door())) as tester:
         assert (await tester.run(CASE["A_09"])).verdict is Verdict.FAIL
         assert tester.attempt.station.password == PASSWORD
+
+
+@pytest.mark.parametrize(
+    ("error", "found"),
+    [(UpgradeRefusedError("HTTP status 500", status=500), "the tester cannot connect with a wrong password: HTTP"),
+     (SubprotocolError("none"), REFUSED)],
+)  # fmt: skip
+async def test_a_back_end_that_answers_neither_yes_nor_no_is_not_judged(
+    backend: Start, secured: Secured, error: TransportError, found: str
+) -> None:
+    """The second one agrees to no subprotocol: it is not stuck either, and the case about that is still to be run."""
+
+    def fails(attempt: Attempt, _: CsmsDeclaration) -> Attempt:
+        if attempt.station.password != PASSWORD or isinstance(error, SubprotocolError):
+            raise error
+        return attempt
+
+    async with secured_csms_under_test(backend, secured, 1, edit=fails) as tester:
+        result = await tester.run(CASE["A_03"])
+        assert (result.verdict, result.found.startswith(found)) == (Verdict.INCONCLUSIVE, True)
+
+
+async def test_a_key_of_1_6_may_be_set_as_hexadecimal_digits(backend: Start, secured: Secured) -> None:
+    case = next(each for each in CSMS_CASES_16 if each.id == "TC_073_CSMS")
+    digits = Mutant("", CALL, "ChangeConfiguration", lambda sent: sent.update(value=sent["value"].encode().hex()), "")
+    async with secured_csms_under_test(backend, secured, 1, "1.6", change=digits.change) as tester:
+        assert isinstance(tester, CsmsTester16)
+        result = await tester.run(case)
+        assert (result.verdict, tester.attempt.station.password) == (Verdict.PASS, PASSWORD), result.found
 
 
 # -- one fault each

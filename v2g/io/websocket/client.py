@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from v2g.errors import TlsError, TransportError, UpgradeRefusedError
+from v2g.errors import SubprotocolError, TlsError, TransportError, UpgradeRefusedError
 from v2g.io.tls.files import show, trust
 from v2g.ocpp.routes import SUBPROTOCOLS, Version
 from v2g.ocpp.rpc import MAX_FRAME
@@ -237,8 +237,8 @@ async def connect(
     """Connect a station to the CSMS endpoint `url`, with `/identity` appended (OCPP-J 3.1.1).
 
     `versions` are offered in this order. `context` is None for `ws:` only. `password` is for HTTP Basic authentication
-    (A00.FR.203); only tests set another `username` than the identity. Raises TlsError, UpgradeRefusedError or
-    TransportError.
+    (A00.FR.203); only tests set another `username` than the identity. Raises SubprotocolError, TlsError,
+    UpgradeRefusedError or TransportError.
     """
     names = {version: name for name, version in SUBPROTOCOLS.items()}
     credentials = None if password is None else (username or identity, password)
@@ -246,7 +246,7 @@ async def connect(
     websocket = await _open(url, identity, offered, context, credentials, timeout, ping_interval)
     if websocket.subprotocol is None:
         await websocket.close(1002)
-        raise TransportError(f"{redacted(url)}: the CSMS does not support OCPP {', '.join(versions)}")
+        raise SubprotocolError(f"{redacted(url)}: the CSMS does not support OCPP {', '.join(versions)}")
     return OcppSocket(websocket, identity, SUBPROTOCOLS[websocket.subprotocol])
 
 

@@ -4,12 +4,13 @@ What an operator asks for is data: the request, the station's answer, and what t
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
 
-from v2g_testkit.ocpp.case import Block, NotApplicable, OcppCase, Payload, Profile, given
+from v2g_testkit.ocpp.case import Block, Failed, NotApplicable, OcppCase, Payload, Profile, given
 from v2g_testkit.ocpp.certificates import Authority, SigningRequest
 from v2g_testkit.ocpp.csms_cases import block_a, block_b
 from v2g_testkit.ocpp.v16.csms import CsmsTest16
@@ -537,14 +538,22 @@ async def new_password(t: CsmsTest16) -> None:
         sent = await t.asked("ChangeConfiguration", free=("value",), key="AuthorizationKey", value=wanted)
         return str(sent["value"])
 
+    async def enters(key: str) -> str:
+        """Let the station in with the octets whose hexadecimal digits a key is, or with its text; return which."""
+        with contextlib.suppress(ValueError, Failed):
+            return await shows(bytes.fromhex(key).decode(errors="surrogateescape"))
+        return await shows(key)
+
+    async def shows(password: str) -> str:
+        station = msgspec.structs.replace(before.station, password=password)
+        await t.let_in("AuthorizationKey", msgspec.structs.replace(before, station=station))
+        return password
+
     async def restore() -> None:
-        t.keep_password(await sets(old))
+        t.keep_password(await enters(await sets(old)))
 
     await t.ready()
-    new = await sets(new)
-    after = msgspec.structs.replace(before, station=msgspec.structs.replace(before.station, password=new))
-    await t.let_in("AuthorizationKey", after)
-    t.keep_password(new)
+    t.keep_password(await enters(await sets(new)))
     t.undo(restore)
     await t.booted()
     await t.turned_away(before, "AuthorizationKey", "the old password")
