@@ -4,7 +4,8 @@ import asyncio
 from typing import Final
 
 from v2g.io.runtime.supervision import child
-from v2g_testkit.ocpp.case import Block, Payload, given
+from v2g_testkit.ocpp.case import Block, Failed, Payload, given
+from v2g_testkit.ocpp.connection import CallError
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction, charging
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 from v2g_testkit.ocpp.station_tester import variable_of
@@ -311,6 +312,20 @@ async def slow_answer(t: CsmsTest) -> None:
                 doing[-1].result()
     await asyncio.gather(*doing)
     await given(t.expect("GetVariables"))
+
+
+@B.case("V2G-B-04-CSMS", "Request that no version has", requirements=("OCPP-J 4.3",), quick=True)
+async def unknown_action(t: CsmsTest) -> None:
+    """The back end answers it with the CALLERROR NotImplemented, or not at all, and answers the next request."""
+    try:
+        answer = await t.call("UnknownToAll")
+    except CallError as error:
+        t.equal(error.code, "NotImplemented", "OCPP-J 4.3", "answers an unknown action with {}")
+    except Failed:
+        t.judged += 1  # what is invalid may be dropped (OCPP-J 4.2.3)
+    else:
+        t.equal(answer, None, "OCPP-J 4.3", "answers an unknown action with {}")
+    await t.call("Heartbeat")
 
 
 # -- network profiles of OCPP 2.1

@@ -51,6 +51,10 @@ _token_case(
     "TC_C_07_CSMS", "Expired token", lambda declared: declared.expired_token, ("Expired", "Invalid"), ("C01.FR.07",)
 )
 _token_case("V2G-C-01-CSMS", "Valid token", lambda declared: declared.token, ("Accepted",), ("C01.FR.07",))
+_token_case(
+    "V2G-C-04-CSMS", "Valid token whose letters are of the other case",
+    lambda declared: Token(declared.token.id.swapcase(), declared.token.type), ("Accepted",), ("IdTokenType",),
+)  # fmt: skip
 
 
 def _cached_case(

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from v2g_testkit.ocpp.case import Block, Payload, given, precondition
-from v2g_testkit.ocpp.connection import Answer
+from v2g_testkit.ocpp.case import Block, Failed, Payload, given, precondition
+from v2g_testkit.ocpp.connection import Answer, CallError
 from v2g_testkit.ocpp.station_cases import steps
 from v2g_testkit.ocpp.station_cases.block_a import PASSWORD, VARIABLE, kept
 from v2g_testkit.ocpp.station_cases.block_e import may_resume, resumes
@@ -631,6 +631,20 @@ async def slow_answer(t: StationTest) -> None:
                 answer = await t.ask("TriggerMessage", requestedMessage="Heartbeat")
                 t.needs(answer["status"] == "Accepted", "it sends no Heartbeat when it is asked")
             await t.expect("Heartbeat")
+
+
+@B.case("V2G-B-03-CS", "Request that no version has", requirements=("OCPP-J 4.3",), quick=True)
+async def unknown_action(t: StationTest) -> None:
+    """The station answers it with the CALLERROR NotImplemented, or not at all, and answers the next request."""
+    try:
+        answer = await t.ask("UnknownToAll")
+    except CallError as error:
+        t.equal(error.code, "NotImplemented", "OCPP-J 4.3", "answers an unknown action with {}")
+    except Failed:
+        t.judged += 1  # what is invalid may be dropped (OCPP-J 4.2.3)
+    else:
+        t.equal(answer, None, "OCPP-J 4.3", "answers an unknown action with {}")
+    await t.get("OCPPCommCtrlr", "OfflineThreshold")
 
 
 B_21: Final[Block[StationTest]] = Block(versions=("2.1",))
