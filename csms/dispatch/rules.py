@@ -70,7 +70,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     `until_ms`: when it expires without renewal (UTC). `parts`: each vehicle's own set-point, by its name in plans; then
     nothing is split, and vehicles without one get none. `fleet`: whose plan they follow, `planned_w`: what it says.
-    `evses`: those behind its connection point, as `STATION/EVSE`; None for all of its stations.
+    `evses`: those behind its connection point, as `STATION/EVSE`; None for all of its stations. `source`: the grid
+    source that commands it, if any.
     """
 
     setpoint_w: int
@@ -83,6 +84,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     planned_w: int = 0
     connection_point: ConnectionPoint = ALL
     evses: frozenset[str] | None = None
+    source: str = ""
 
     def concerns(self, station_id: str) -> bool:
         """Return whether it applies to a station."""

@@ -105,6 +105,7 @@ class Dispatch:
         pull_s: int | None = None,
         until_ms: int | None = None,
         connection_point: ConnectionPoint = ALL,
+        source: str = "",
     ) -> list[Dispatched]:
         """Split a set-point (W, positive into the vehicles) over the vehicles of some stations, or of all (Q04, Q07).
 
@@ -141,6 +142,7 @@ class Dispatch:
             until_ms=end_ms if until_ms is None else min(end_ms, until_ms),
             connection_point=connection_point,
             evses=evses,
+            source=source,
         )
         return await self._begin(order, keep_up=True)
 

@@ -130,7 +130,8 @@ class ScadaRegisters:
 
     async def _let_go(self, now_ms: int, dead_ms: int) -> None:
         """Apply the safe state, unless another node is written to."""
-        await self._setpoints.follow(None, 0, now_ms)
+        if self._live is not None:  # else it may be from before a restart, or another node's: the dead-man time counts
+            await self._setpoints.follow(None, 0, now_ms)
         stated_ms = await self._services.store.read(rows.source_stated_ms, self._source)
         mine = self._live is True and (stated_ms is None or stated_ms <= self._stated_ms)
         longest_ms = dead_ms * 4 // 3  # more than the other nodes' pauses

@@ -44,7 +44,9 @@ class SetpointFollower:
                 return min(blocked_ms, now_ms + keep_up_ms)
             wanted = self._dispatch.within_grid(setpoint_w), until_ms
             if wanted != self._setpoint or now_ms >= self._dispatched_ms + keep_up_ms:
-                results = await self._dispatch.set_point(wanted[0], until_ms=until_ms, connection_point=point)
+                results = await self._dispatch.set_point(
+                    wanted[0], until_ms=until_ms, connection_point=point, source=self._source
+                )
                 if wanted != self._setpoint:
                     taken = sum(each.status == "Accepted" for each in results)
                     data: dict[str, Scalar] = {
@@ -62,11 +64,11 @@ class SetpointFollower:
         return self._dispatched_ms + keep_up_ms
 
     async def _end(self, point: ConnectionPoint, now_ms: int) -> None:
-        """Have vehicles leave a set-point that has ended before its time, unless another has replaced it."""
-        if self._setpoint is not None and now_ms < self._setpoint[1]:
-            standing = ((each.setpoint_w, each.connection_point) for each in await in_force(self._services))
-            if (self._setpoint[0], point) in standing:
-                await self._dispatch.set_point(self._setpoint[0], until_ms=now_ms + _AGAIN_MS, connection_point=point)
+        """Have vehicles leave a set-point that has ended before its time, also one from before a restart, unless
+        another has replaced it."""
+        for each in await in_force(self._services):
+            if (each.source, each.connection_point) == (self._source, point):
+                await self._dispatch.set_point(each.setpoint_w, until_ms=now_ms + _AGAIN_MS, connection_point=point)
         self._setpoint = None
 
     async def _blocked_until(self, now_ms: int) -> int:

@@ -1740,6 +1740,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "Dispatch._send_all: True -> False": _EACH,
         "Dispatch.set_point: 'import' -> 'import?'": "only whether the point exists is asked",
         "Dispatch.set_point: 0 -> 1": "only whether the point exists is asked",
+        "Dispatch.set_point: '' -> '?'": "neither is the name of a source",
         "Dispatch.within_grid: setpoint_w > 0 -> setpoint_w >= 0": "0 stays 0 in both directions",
         "Dispatch.within_grid: each > 0 -> each >= 0": "0 W add nothing",
         "note: order.parts or {} -> order.parts": "a fleet's order always has parts",

@@ -378,6 +378,17 @@ async def test_a_set_point_whose_event_is_withdrawn_ends_at_once(site: Start) ->
             assert profiles(station)[-1]["chargingSchedule"][0] == last
 
 
+async def test_a_set_point_whose_event_is_withdrawn_during_a_restart_ends_then(site: Start) -> None:
+    async with site() as one:
+        station = await vehicle(one)
+        event = one.event("DISPATCH_SETPOINT", -6, start_ms=one.backend.clock.utc_ms(), duration="PT4M")
+        await one.step()
+        del one.vtn.objects["events"][event]
+        await Ven(one.backend.services, one.config, one.client).step()
+        last = profiles(station)[-1]["chargingSchedule"][0]
+        assert (last["chargingSchedulePeriod"][0]["setpoint"], last["duration"]) == (-6000.0, 1)
+
+
 def profiles(station: Any) -> list[Any]:
     """Return the profiles of dispatch that a station was sent."""
     sent = [each["chargingProfile"] for each in station.payloads("SetChargingProfile")]

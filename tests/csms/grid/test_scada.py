@@ -9,6 +9,7 @@ import pytest
 from pymodbus.client import AsyncModbusTcpClient
 
 from csms.config import StationEntry
+from csms.dispatch.work import in_force
 from csms.grid.config import Scada
 from csms.grid.rules import SourceSignal
 from csms.grid.scada import ScadaRegisters
@@ -224,6 +225,22 @@ async def test_a_set_point_is_dispatched_within_the_limits_and_ends_with_the_hea
         await other.follow(7_000, now_ms + 3_600_000, now_ms)
         last = {"source": "openadr:V", "setpoint_w": 7_000, "vehicles": 0, "connection_point": "all"}
         assert one.named("setpoint_dispatched")[-1] == last
+
+
+async def test_a_set_point_from_before_a_restart_ends_with_the_dead_man_time(site: Start) -> None:
+    """Not sooner: the SCADA system may be back in time."""
+    async with site() as one:
+        await one.write(6, -8_000, "INT32")
+        await one.step()
+        again, services = ScadaRegisters(one.backend.services, one.config), one.backend.services
+        await again.step()
+        assert [(each.setpoint_w, each.source) for each in await in_force(services)] == [(-8_000, "scada")]
+        one.backend.clock.advance(41)
+        await again.step()
+        assert one.limits == (10_000, 0)
+        await again.step()
+        one.backend.clock.advance(1.1)
+        assert await in_force(services) == []
 
 
 async def test_limits_in_force_can_be_read(site: Start) -> None:
