@@ -148,6 +148,18 @@ async def test_the_vehicles_death_is_an_unplugged_cable(rig: Rig, vehicle_medium
     assert rig.downs[0] == ("charger", "unplugged")
 
 
+async def test_a_vehicle_that_dies_as_the_link_starts_over_leaves_the_pilot_to_the_next(
+    rig: Rig, vehicle_medium: Medium
+) -> None:
+    """That it has is first noticed while the link is restarted, whose X1 and F are not for the next one."""
+    rig.vehicle_pilot.plug()
+    await asyncio.gather(rig.charger.ready(), rig.vehicle.ready())
+    (vehicle_medium.directory / "evcc.sock").unlink()
+    rig.charger.restart("session_failed")
+    assert rig.downs == [("charger", "unplugged")]
+    assert "pilot_restart" not in [event.name for event in rig.events]
+
+
 async def test_the_chargers_death_is_a_lost_pilot(rig: Rig, charger_medium: Medium, until: Callable) -> None:
     rig.vehicle_pilot.plug()
     await asyncio.gather(rig.charger.ready(), rig.vehicle.ready())

@@ -369,8 +369,9 @@ class ChargerLink(_DataLink):
     def _move_pilot(self, action: PilotAction) -> None:
         match action:
             case shared.RestartPilot():
-                self._observe("pilot_restart", reason=action.reason)
-                self._steps.play(start_over(self._config.timing.step_x1_s, self._config.timing.step_ef_s))
+                if self._engaged:  # else the vehicle has left during the actions before
+                    self._observe("pilot_restart", reason=action.reason)
+                    self._steps.play(start_over(self._config.timing.step_x1_s, self._config.timing.step_ef_s))
             case shared.OscillatorOff():
                 self._pilot.set_duty(None)
             case shared.OscillatorOn():
