@@ -28,11 +28,18 @@ from v2g.iso15118.d2.messages.common import (
     PowerDeliveryReq,
     PowerDeliveryRes,
 )
-from v2g.iso15118.d2.messages.data_types import AC_EVSEStatus, DC_EVSEStatus, EVSENotification, MeterInfo
+from v2g.iso15118.d2.messages.data_types import (
+    AC_EVSEStatus,
+    DC_EVSEStatus,
+    EVSENotification,
+    EVSEStatus,
+    MeterInfo,
+)
 from v2g.iso15118.d2.signatures import sign
 
 SOONEST_MS: Final = 60_000
-"""A schedule that ends sooner is followed for so long before the vehicle asks for another one."""
+"""A schedule that ends sooner is followed for so long before the vehicle asks for another one, or the charger gets its
+way to exchange it again."""
 
 
 @HANDLERS.on_response(Looping)
@@ -65,7 +72,8 @@ def _following(
 ) -> Step:
     """Return the step that the charger asks for, instead of the pause before the next request.
 
-    A receipt precedes an orderly stop, after which it would be out of order; power is off meanwhile.
+    A receipt precedes an orderly stop, after which it would be out of order, with power off meanwhile; and other
+    parameters, as it is for the present schedule.
     """
     stage, reading = step.stage, _to_confirm(response, context)
     if isinstance(stage, RampingDown) and reading and not stage.ending.failed:
@@ -73,13 +81,21 @@ def _following(
         return replace(other, commands=step.commands, observed=step.observed)
     if not isinstance(stage, Looping):
         return step
-    if status.evse_notification is EVSENotification.ReNegotiation:
+    renegotiates = _wants_renegotiation(status, context)
+    if reading:
+        other = _confirm(stage, reading, context, renegotiates=renegotiates)
+    elif renegotiates:
         other = renegotiate(stage, context)
-    elif reading:
-        other = _confirm(stage, reading, context)
     else:
         return step
     return replace(other, commands=(*step.commands, *other.commands), observed=(*step.observed, *other.observed))
+
+
+def _wants_renegotiation(status: EVSEStatus, context: MessageContext) -> bool:
+    """Return whether to follow a status: a notification that stays opens the contactor once in SOONEST_MS only."""
+    before = context.renegotiated_ms
+    soon = before is not None and context.session_ms - before < SOONEST_MS
+    return status.evse_notification is EVSENotification.ReNegotiation and not soon
 
 
 def _to_confirm(response: CurrentDemandRes | ChargingStatusRes, context: MessageContext) -> MeterInfo | None:
@@ -162,25 +178,36 @@ def on_disconnected(stage: Disconnecting, context: MessageContext) -> Step:
 
 
 def _confirm(
-    stage: Looping | RampingDown, meter: MeterInfo, context: MessageContext, ending: Ending | None = None
+    stage: Looping | RampingDown,
+    meter: MeterInfo,
+    context: MessageContext,
+    ending: Ending | None = None,
+    *,
+    renegotiates: bool = False,
 ) -> Step:
     """Confirm a reading by a signature of the contract's key [V2G2-903]."""
     assert context.contract is not None
     receipt = MeteringReceiptReq(
         session_id=context.session_id, sa_schedule_tuple_id=tuple_id(context.plan), meter_info=meter, id=SIGNED_ID
     )
-    return Step(stage=Confirming(stage, ending), request=receipt, signature=sign(receipt, context.contract.key))
+    confirming = Confirming(stage, ending, renegotiates)
+    return Step(stage=confirming, request=receipt, signature=sign(receipt, context.contract.key))
 
 
 @HANDLERS.on_response(Confirming)
 def on_confirmed(
     stage: Confirming, request: MeteringReceiptReq, response: MeteringReceiptRes, context: MessageContext
 ) -> Step:
-    """Return to the loop at once, since the pause has been used up; or end the session, as was reported before."""
+    """Return to the loop's pause, or leave the loop: to end the session, as was reported before, or to renegotiate."""
     confirmed = seen("metering", "confirmed", charged_wh=request.meter_info.meter_reading, discharged_wh=None)
     if stage.ending is not None:
         return replace(stop(stage.looping, context, stage.ending), observed=(confirmed,))
     assert isinstance(stage.looping, Looping), "without an ending the loop goes on"
     ending = wanted_end(response.evse_status)
-    step = stop(stage, context, ending) if ending is not None else repeat_loop(stage.looping, None, context)
+    if ending is not None:
+        step = stop(stage, context, ending)
+    elif stage.renegotiates or _wants_renegotiation(response.evse_status, context):
+        step = renegotiate(stage.looping, context)
+    else:
+        step = Step(stage=stage.looping, wait=context.config.timing.loop_pause_s)
     return replace(step, observed=(confirmed, *step.observed))

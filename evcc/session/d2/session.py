@@ -106,6 +106,7 @@ class Vehicle2(MessageVehicle, Session2):
         self._contracts, self._provisioning = signing(connection.contracts, EDITION_2), connection.provisioning
         self._resume = connection.resume if isinstance(connection.resume, PausedSession) else None
         self._joined = self._replan = False
+        self._renegotiated_ms: int | None = None
 
     def _on_start(self) -> None:
         super()._on_start()
@@ -118,6 +119,7 @@ class Vehicle2(MessageVehicle, Session2):
             resume=self._resume,
             joined=self._joined,
             replan=self._replan,
+            renegotiated_ms=self._renegotiated_ms,
             contract=self._contracts[0] if self._contracts else None,
             contracts=self._contracts,
             provisioning=self._provisioning,
@@ -143,8 +145,8 @@ class Vehicle2(MessageVehicle, Session2):
         super()._apply(step)
 
     def _enter(self, stage: Stage) -> None:
-        if isinstance(stage, Lowering):
-            self._replan = False
+        if isinstance(stage, Lowering) and not isinstance(self.stage, Lowering):
+            self._replan, self._renegotiated_ms = False, self._time.utc_ms - self._time.set_ms
         super()._enter(stage)
 
     def _ongoing_s(self, stage: Stage) -> float | None:

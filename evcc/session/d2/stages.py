@@ -48,10 +48,11 @@ class Disconnecting(Stage, frozen=True):
 
 
 class Confirming(Stage, frozen=True):
-    """MeteringReceiptRes; with `ending` the session ends afterwards."""
+    """MeteringReceiptRes; with `ending` the session ends afterwards, or it `renegotiates`."""
 
     looping: Looping | RampingDown
     ending: Ending | None = None
+    renegotiates: bool = False
 
 
 def _is_powered(stage: Stage) -> bool:

@@ -92,6 +92,26 @@ def test_receipts_are_signed_readings_of_this_session() -> None:
     assert bench.seen("metering", "confirmed") == [{"charged_wh": 1234, "discharged_wh": None}]
 
 
+def test_a_charger_that_always_requires_a_receipt_does_not_hurry_the_loop() -> None:
+    bench, others = bench_with(), bench_with()
+    bench.charger.receipts = 1_000_000
+    bench.run()
+    others.run()
+    receipts = of(bench, common.MeteringReceiptReq)
+    assert len(of(others, common.CurrentDemandReq)) >= len(receipts) > 5
+    assert bench.closed == "finished"
+
+
+def test_a_receipt_precedes_a_renegotiation() -> None:
+    """It is for the schedule before [V2G2-903]."""
+    bench = bench_with()
+    bench.charger.receipts = bench.charger.renegotiate = 1
+    bench.run()
+    names = bench.names()
+    begin = names.index("MeteringReceiptReq")
+    assert names[begin + 1 : begin + 4] == ["CurrentDemandReq", "PowerDeliveryReq", "ChargeParameterDiscoveryReq"]
+
+
 @pytest.mark.parametrize("stop", Stop)
 @pytest.mark.parametrize("config", [BY_CONTRACT, replace(AC, authorization=AuthorizationConfig())], ids=["dc", "ac"])
 def test_a_receipt_precedes_an_orderly_stop_only(config: Any, stop: Stop) -> None:

@@ -224,6 +224,22 @@ def test_the_charger_asks_for_other_parameters(bench: Bench2) -> None:
     assert bench.names().count("CableCheckReq") == (2 if "CurrentDemandReq" in bench.names() else 0)
 
 
+def test_a_request_for_other_parameters_that_stays_is_followed_once(bench: Bench2) -> None:
+    """For a minute: the contactor of direct current opens each time."""
+    in_loop(bench)
+    bench.charger.renegotiate = 1_000_000
+    bench.run()
+    assert progress(bench) == ["Start", "Renegotiate", "Start", "Stop"]
+    assert bench.closed == "finished"
+
+
+def test_a_charger_that_stays_at_it_gets_other_parameters_again_after_a_minute() -> None:
+    bench = Bench2(replace(DC, program=(ProgramStep(do="charge", for_s=90),)), scale=20)
+    bench.charger.renegotiate = 1_000_000
+    bench.run()
+    assert progress(bench) == ["Start", "Renegotiate", "Start", "Renegotiate", "Start", "Stop"]
+
+
 def test_direct_current_opens_the_contactor_before_the_cable_is_checked_again(dc: Bench2) -> None:
     dc.charger.renegotiate = 1
     dc.run_to("CurrentDemandReq")
