@@ -418,6 +418,6 @@ async def verdict_of(case: str, script: Awaitable[int], frames: Sequence[Frame])
     faults = [each for each in frames if each.fault]
     if faults and verdict is not Verdict.NOT_APPLICABLE:
         before = f"{found}; " if verdict is Verdict.FAIL else ""
-        verdict, found = Verdict.FAIL, f"{before}sends an invalid frame: {faults[0].fault}"
+        verdict, found = Verdict.FAIL, f"{before}sends an invalid frame: {faults[0].fault} (OCPP-J 4.2)"
     seconds = asyncio.get_running_loop().time() - began
     return Result(case=case, verdict=verdict, found=found or "as required", seconds=seconds)

@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 from cryptography import x509
 
-from v2g.errors import OcppError, SubprotocolError, TransportError, V2GError
+from v2g.errors import OcppError, SubprotocolError, TransportError, UpgradeRefusedError, V2GError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import cancel_tasks, child, spawn
 from v2g.ocpp.routes import Version
@@ -32,6 +32,9 @@ from v2g_testkit.ocpp.operator import FREE, REGISTRATION, RESTART, WEB_PAYMENT, 
 
 CLOCK_S: Final = 60.0
 """By how much the clocks of tester and back end may differ, s; OCPP sets no limit."""
+
+BAD_REQUEST: Final = 400
+"""The HTTP status that may be about the subprotocols; others are about the station, or the back end itself."""
 
 MODEL: Final[Mapping[tuple[str, str, str], str]] = {
     ("OCPPCommCtrlr", "OfflineThreshold", ""): "300",
@@ -172,7 +175,7 @@ class CsmsTest(CaseTest):
         try:
             await self._open(attempt or self.attempt)
         except V2GError as error:
-            # one that answers is not stuck: the case of subprotocols is still to be run
+            # one that answers is not stuck: the case about subprotocols is still to be run
             kind = REFUSED if isinstance(error, SubprotocolError) else PRECONDITION
             raise Inconclusive(f"{kind}the station cannot connect: {error}") from None
 
@@ -208,10 +211,15 @@ class CsmsTest(CaseTest):
         self.check(answer.get("status") not in ("Accepted", "Pending"), requirement, f"lets a station in with {what}")
 
     async def agreed(self, *names: str) -> str | None:
-        """Offer these WebSocket subprotocols; return that to which the back end agrees, if any. Raises Failed."""
+        """Offer these WebSocket subprotocols; return that to which the back end agrees, if any. Raises Failed.
+
+        Raises Inconclusive if the back end does not let the station in.
+        """
         try:
             return await self._tester.network.agreed(msgspec.structs.replace(self.attempt, offered=names))
         except V2GError as error:
+            if isinstance(error, UpgradeRefusedError) and error.status != BAD_REQUEST:
+                raise Inconclusive(f"{PRECONDITION}the station cannot connect: {error}") from None
             raise Failed(f"is offered {', '.join(names)}: {error}", "OCPP-J 3.3") from None
 
     async def certificate(self, attempt: Attempt, requirement: str) -> x509.Certificate:

@@ -524,11 +524,12 @@ class RunJudge:
     def fault(self, case: str) -> str:
         """Return what a device did wrong in a case by a rule that is not waived, or nothing."""
         wrong = (
-            (rule, each.cases[case])
-            for rule, each in self._found.items()
-            if case in each.cases and rule not in self._waived
+            f"{rule.id}: {self._found[rule.id].cases[case]}"
+            + (f" ({', '.join(rule.requirements)})" if rule.requirements else "")
+            for rule in self.rules
+            if rule.id in self._found and case in self._found[rule.id].cases and rule.id not in self._waived
         )
-        return "; ".join(f"{rule}: {what}" for rule, what in wrong)
+        return "; ".join(wrong)
 
     def result(self, rule: RunRule) -> Result:
         """Return the result of a rule over all frames so far."""

@@ -181,6 +181,20 @@ async def test_a_back_end_that_answers_neither_yes_nor_no_is_not_judged(
         assert (result.verdict, result.found.startswith(found)) == (Verdict.INCONCLUSIVE, True)
 
 
+async def test_a_back_end_that_agrees_to_no_subprotocol_fails_the_case_about_it(
+    backend: Start, secured: Secured
+) -> None:
+    def agrees_to_none(attempt: Attempt, _: CsmsDeclaration) -> Attempt:
+        if not attempt.offered:
+            raise SubprotocolError("none")
+        return msgspec.structs.replace(attempt, offered=("ocpp0.1",))
+
+    async with secured_csms_under_test(backend, secured, 1, edit=agrees_to_none) as tester:
+        result = await tester.run(CASE["B_58"])
+        found = "agrees to None instead of ocpp2.0.1 (OCPP-J 3.3)"
+        assert (result.verdict, result.found) == (Verdict.FAIL, found)
+
+
 async def test_a_key_of_1_6_may_be_set_as_hexadecimal_digits(backend: Start, secured: Secured) -> None:
     case = next(each for each in CSMS_CASES_16 if each.id == "TC_073_CSMS")
     digits = Mutant("", CALL, "ChangeConfiguration", lambda sent: sent.update(value=sent["value"].encode().hex()), "")

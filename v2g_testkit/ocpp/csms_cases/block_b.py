@@ -15,7 +15,7 @@ B_COLD: Final = B.having(booted=False)
 B_SEVERAL: Final = B.having(needs=("several variables in one request",))
 
 
-@B.case("TC_B_58_CSMS", "WebSocket subprotocols", also=("OCPP-J 3.3",))
+@B_COLD.case("TC_B_58_CSMS", "WebSocket subprotocols", also=("OCPP-J 3.3",))
 async def subprotocols(t: CsmsTest) -> None:
     """The back end agrees to the version that it has; without one it completes the handshake, and closes."""
     await t.disconnect()

@@ -592,9 +592,7 @@ SECURITY.case("V2G-01-CSMS16", "TLS version too low", requirements=("Profile 2",
 SECURITY.case("V2G-02-CSMS16", "Invalid certificate of the station", requirements=("Profile 3",))(
     block_a.invalid_certificate
 )
-SECURITY.having(booted=True).case("TC_088_CSMS", "WebSocket subprotocols", requirements=("OCPP-J 3.3",))(
-    block_b.subprotocols
-)
+SECURITY.case("TC_088_CSMS", "WebSocket subprotocols", requirements=("OCPP-J 3.3",))(block_b.subprotocols)
 
 
 for _each in REQUESTS:
