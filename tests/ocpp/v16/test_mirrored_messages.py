@@ -734,6 +734,18 @@ def test_a_vehicle_that_stays_is_finishing() -> None:
     assert states(up(connector("Occupied"), at=at)) == ["Finishing"]
 
 
+@pytest.mark.parametrize("flowing", ["Charging", "SuspendedEV", "SuspendedEVSE"])
+def test_a_transaction_without_energy_is_suspended_and_prepares_nothing(flowing: str) -> None:
+    """From those states 1.6 has no way to Preparing (4.9)."""
+    now = {"state": "EVConnected"}
+    at = (station()[0], lambda question: now["state"] if isinstance(question, StateOf) else None)
+    assert states(up(connector("Occupied"), at=at)) == ["Preparing"]
+    for now["state"], shown in ((flowing, flowing), ("EVConnected", "SuspendedEV"), ("Charging", "Charging")):
+        assert states(up(connector("Occupied"), at=at)) == [shown]
+    now["state"] = "Idle"
+    assert states(up(connector("Occupied"), at=at)) == ["Preparing"]
+
+
 def test_a_vehicle_that_charges_once_more_is_not_finishing() -> None:
     at = station(state="EVConnected")
     at[0].finishing.add(1)

@@ -248,6 +248,8 @@ def _status(mirror: Mirror, connector_id: int) -> Steps[v16.ChargePointStatus | 
     here = [found for (evse_id, _), found in mirror.statuses.items() if evse_id == connector_id]
     if "Occupied" in here:
         waits: v16.ChargePointStatus = "Finishing" if connector_id in mirror.finishing else "Preparing"
+        if state == "EVConnected" and mirror.told.get(connector_id) in _NINE.values():
+            waits = "SuspendedEV"  # its transaction goes on, and may charge again
         return _NINE.get(state, waits)
     return next(iter(here), None)  # type: ignore[arg-type] # Occupied is above
 
