@@ -181,8 +181,13 @@ class ManagedSessions(EvseSessions):
         self._k.after(f"vehicle.{record.evse_id}", HARDWARE_S, lambda: self._poll(record.evse_id))
 
     def shown(self, evse_id: int, status: ConnectorStatus) -> None:
-        """Handle the connector state displayed by the charger: a vehicle that has left ends its waiting transaction."""
+        """Handle the connector state displayed by the charger: a vehicle that has left ends its waiting transaction,
+        and an authorization that it has not used (E09.FR.01)."""
+        left = status == "Available" and self._shown.get(evse_id) == "Occupied"
         self._shown[evse_id] = status
+        evse = self._evses[evse_id]
+        if left and evse.authorization is not None and evse.record is None:
+            self._withdraw(evse)
         if not self._k.planned(f"vehicle.{evse_id}"):
             self._poll(evse_id)
 

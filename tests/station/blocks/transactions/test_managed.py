@@ -15,7 +15,7 @@ from v2g_station.blocks.authorization.contracts import CHARGING_ONLY
 from v2g_station.blocks.availability import Serve
 from v2g_station.blocks.smart_charging.local_control import GridFrequency
 from v2g_station.blocks.transaction_records import SignedRegister
-from v2g_station.blocks.transactions.managed import RemoteStartRequested
+from v2g_station.blocks.transactions.managed import RemoteStartExpired, RemoteStartRequested
 
 DIRECTIONS = {"Energy.Active.Import.Register", "Energy.Active.Export.Register"}
 
@@ -71,6 +71,24 @@ def test_the_operation_mode_adds_its_measurands_from_the_first_event_to_the_last
     assert "Frequency" not in measured(reported(found, "Updated"))
     lead(found, lambda s: s.finish("a", trigger="StopAuthorized", reason="Local", sample=found.read(1)))
     assert measured(reported(found, "Ended")) >= DIRECTIONS | {"Frequency"}
+
+
+def test_an_authorization_that_a_vehicle_has_not_used_is_not_the_next_ones() -> None:
+    """E09.FR.01. One that is given before a vehicle comes waits for it."""
+    found = Bench("2.0.1", evses=(FIXED,), managed=True)
+    starts: dict[str, Any] = {"evseId": 1, "idToken": {"idToken": "TAG", "type": "ISO14443"}}
+
+    def show(status: ConnectorStatus) -> list[RemoteStartExpired]:
+        found.commands.clear()
+        found.run(found.station.show((1, 1), status, found.moment))
+        return [each for each in found.commands if isinstance(each, RemoteStartExpired)]
+
+    show("Available")
+    assert found.ask("RequestStartTransaction", remoteStartId=1, **starts)["status"] == "Accepted"
+    assert show("Available") == show("Occupied") == []
+    assert show("Available") == [RemoteStartExpired(evse_id=1)]
+    show("Occupied")
+    assert found.ask("RequestStartTransaction", remoteStartId=2, **starts)["status"] == "Accepted"
 
 
 @pytest.mark.parametrize(
