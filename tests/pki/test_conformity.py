@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID as Purpose
 from cryptography.x509.oid import NameOID
 
-from tests.pki.forge import COUNTRY, UNIT, Forge, name, subject_of, usage
+from tests.pki.forge import COUNTRY, DC, UNIT, Forge, name, subject_of, usage
 from v2g.errors import CertificateError
 from v2g.pki.conformity import check_basics, check_profile
 from v2g.pki.profile import Generation, Role
@@ -76,6 +76,14 @@ def add(value: x509.ExtensionType, *, critical: bool = True) -> dict[str, Any]:
         (Role.STATION, add(x509.ExtendedKeyUsage([Purpose.CODE_SIGNING]), critical=False), "", ""),
         (Role.SECC, {"subject": subject_of(Role.SECC, (UNIT, "x"))},
          f"wrong_subject: has the attribute {UNIT.dotted_string}, which its profile does not allow", ""),
+        (Role.CPS, {"subject": subject_of(Role.SECC)},
+         "wrong_domain: has DC CPO instead of CPS", "wrong_domain: has DC CPO instead of CPS"),
+        (Role.SECC, {"subject": subject_of(Role.CPS)},
+         "wrong_domain: has DC CPS instead of CPO", "wrong_domain: has DC CPS instead of CPO"),
+        (Role.VEHICLE, {"subject": subject_of(Role.VEHICLE, (DC, "OEM"), without=(DC,))},
+         "wrong_domain: has DC OEM instead of VEHICLE", ""),
+        (Role.SECC, {"subject": subject_of(Role.SECC, without=(DC,))},
+         f"wrong_domain: lacks the attribute {DC.dotted_string}", ""),
         (Role.SECC, {"subject": name((COUNTRY, "DE"))},
          "wrong_subject: does not have exactly one CN", "wrong_subject: does not have exactly one CN"),
     ],

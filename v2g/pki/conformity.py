@@ -1,6 +1,6 @@
 """Check of one certificate against the profile of its role. `interop` relaxes it for peers of the -2 generation:
-secp256r1 with SHA-256 is accepted, and besides basic constraints and usages the profile is not enforced. For the roles
-of the operator's own PKI only RFC 5280 is enforced.
+secp256r1 with SHA-256 is accepted, and besides basic constraints and usages only that chargers and provisioning
+services do not show another party's DC. For the roles of the operator's own PKI only RFC 5280 is enforced.
 """
 
 from collections.abc import Iterator
@@ -33,6 +33,9 @@ _UNDERSTOOD: Final = frozenset(
         ExtensionOID.CRL_DISTRIBUTION_POINTS,
     }
 )
+_DOMAINS: Final = frozenset({"CPO", "CPS", "MO", "OEM"})
+"""Parties of a V2G PKI. A charger is none that provides contracts, even for peers that name none [V2G2-891]."""
+
 _INTEROP_HASHES: Final = frozenset({"sha256", "sha384", "sha512"})
 
 
@@ -200,6 +203,10 @@ def _subject_faults(certificate: x509.Certificate, profile: Profile, *, interop:
     if not common_name(certificate):
         yield wrong("does not have exactly one CN")
     if interop:
+        part = profile.subject.get(DOMAIN)
+        given = {str(each.value) for each in certificate.subject.get_attributes_for_oid(x509.ObjectIdentifier(DOMAIN))}
+        if part is not None and part.presence is FieldPresence.REQUIRED and given & (_DOMAINS - {part.value}):
+            yield wrong(f"has DC {', '.join(sorted(given))} instead of {part.value}", DOMAIN)
         return
     present: dict[str, list[str]] = {}
     for attribute in certificate.subject:
