@@ -374,6 +374,9 @@ PLANNED: Final = "ChargeParameterDiscoveryRes"
 FAULTS_2: Final[tuple[tuple[Way, str, Change, str], ...]] = (
     (DIN, "CableCheckRes", lambda each: replace(each, response_code=type(each.response_code).OK_OldSessionJoined),
      "CableCheckRes with the code OK_OldSessionJoined"),
+    (DIN, "ServiceDiscoveryRes", lambda each: replace(each, charge_service=replace(
+        each.charge_service, energy_transfer_type=type(each.charge_service.energy_transfer_type).DC_dual)),
+     "energy transfer type DC_dual"),
     (DC2, "PowerDeliveryRes", lambda each: replace(each, evse_status=AC_STATUS),
      "AC_EVSEStatus for a vehicle that charges by DC"),
     (DC2, "CurrentDemandRes", lambda each: replace(each, evse_present_voltage=VOLTS_600),

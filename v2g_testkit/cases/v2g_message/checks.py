@@ -86,6 +86,9 @@ def _discovery(request: Element, response: Any, made: MessageRequests) -> Iterat
         yield f"charge service of category {tag.service_category.name}"
     if tag.service_id == 0 or (tag is charge and tag.service_id != _CHARGE_SERVICE):
         yield f"charge service with the ServiceID {tag.service_id}"
+    kind = getattr(charge, "energy_transfer_type", None)  # of DIN 70121, which has no others (V2G-DC-625)
+    if kind is not None and kind.name not in ("DC_core", "DC_extended"):
+        yield f"energy transfer type {kind.name}"
     services = response.service_list.service if response.service_list is not None else ()
     ids = [tag.service_id, *(getattr(each, "service_tag", each).service_id for each in services)]
     if len(set(ids)) != len(ids):
