@@ -178,6 +178,20 @@ def test_a_pilot_that_is_toggled_already_is_not_ready() -> None:
     assert bench.tell(mme.CmValidateReq()) == [mme.CmValidateCnf(result=mme.VALIDATE_READY)]
 
 
+def test_a_vehicle_that_asks_again_too_soon_after_a_count_may_wait() -> None:
+    """Among other vehicles it asks several times, and pauses 0.5 s for a charger that is not ready."""
+    bench = EvseBench()
+    bench.characterize()
+    bench.tell(mme.CmValidateReq())
+    bench.tell(mme.CmValidateReq(timer=8))
+    bench.wait(0.1)
+    bench.toggle(1)
+    assert bench.wait(0.4) == [mme.CmValidateCnf(toggle_num=1, result=mme.VALIDATE_SUCCESS)]
+    assert bench.tell(mme.CmValidateReq()) == [mme.CmValidateCnf(result=mme.VALIDATE_NOT_READY)]
+    bench.wait(STANDARD.not_ready_pause_s)
+    assert bench.tell(mme.CmValidateReq()) == [mme.CmValidateCnf(result=mme.VALIDATE_READY)]
+
+
 def test_a_pilot_that_is_still_toggled_at_the_end_is_another_vehicle_s() -> None:
     bench = EvseBench()
     bench.characterize()

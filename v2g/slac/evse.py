@@ -132,6 +132,7 @@ class EvseRun:
             result = mme.VALIDATE_NOT_REQUIRED if policy == "not_required" else mme.VALIDATE_FAILURE
             return MatchingOutcome(mme.CmValidateCnf(result=result))
         if not free:
+            self._await_decision(now, self._timing.evse_match_session_s)  # the vehicle may wait until it asks again
             return MatchingOutcome(mme.CmValidateCnf(result=mme.VALIDATE_NOT_READY))
         if self.state is RunState.DECISION:
             self._toggles, self._counted = BcbCounter(), None
