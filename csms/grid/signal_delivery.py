@@ -18,6 +18,7 @@ from csms.grid.store import Share
 from csms.prequalifications.rules import OPEN, ExportPermit, bare_signal, permitted
 from csms.prequalifications.work import ExportPermits
 from csms.services import Services
+from csms.sites.work import hold_back
 from csms.smart_charging import rules
 from csms.smart_charging import store as charging
 from csms.smart_charging.limits_in_force import PermittedPower
@@ -349,6 +350,10 @@ class Pusher:
     async def _send_profile(self, signal_version: int | None, request: SetChargingProfileRequest) -> bool | None:
         """Return whether a profile was accepted, False if it was rejected for good; None: retry later."""
         profile, detail = request.charging_profile, ""
+        if profile.transaction_id is not None and not await hold_back(
+            self._services, self._station_id, request.evse_id, profile.transaction_id
+        ):
+            return None
         try:
             charging_ = SmartCharging(self._services)
             response = await charging_.set_profile(self._station_id, request.evse_id, profile)

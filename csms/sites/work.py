@@ -15,7 +15,7 @@ from csms.sites import store as rows
 from csms.sites.rules import Known, Overloads, Place, Site, beyond_w, chosen_phases, homes, loads_of, sure_phases
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import milliampere, share_profile, waiting_profile
-from csms.smart_charging.rules import WAITING_PROFILE
+from csms.smart_charging.rules import SHARE_PROFILE, WAITING_PROFILE
 from csms.smart_charging.work import SmartCharging
 from v2g.energy.balancing import Change, Overload, changes, overload, share
 from v2g.energy.conductors import LINE_NAMES
@@ -256,6 +256,24 @@ class Balancer:
 def _spread(place: Place, about: Known, line: int | None) -> tuple[str, int]:
     assert about.transaction is not None
     return about.transaction.transaction_id, 1 if line is not None else sure_phases(place, about)
+
+
+async def hold_back(services: Services, station_id: str, evse_id: int, transaction_id: str) -> bool:
+    """Limit a transaction at a site that has no share yet, before it gets another profile of its own: any overrules the
+    default for those without a share (K01, TxProfile over TxDefaultProfile). Return whether it has a limit now."""
+    read, name = services.store.read, f"{station_id}/{evse_id}"
+    sites = await read(rows.all_sites)
+    found = next(((site, place) for site in sites for place in site.places if place.id == name), None)
+    held = await read(charging.profile, station_id, SHARE_PROFILE + evse_id)
+    shared = held is not None and held.transaction_id == transaction_id
+    if found is None or shared or await read(charging.profile, station_id, WAITING_PROFILE) is None:
+        return True
+    site, place = found
+    now_ms = services.clock.utc_ms()
+    profile = share_profile(evse_id, site.waiting_ma, len(place.phases), now_ms, transaction_id)
+    with contextlib.suppress(V2GError):  # reported in the answer to the command
+        return await SmartCharging(services).share(station_id, evse_id, profile) == "Accepted"
+    return False
 
 
 async def look_at(services: Services, site: Site) -> tuple[dict[str, Known], dict[str, int]]:

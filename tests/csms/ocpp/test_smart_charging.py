@@ -445,6 +445,28 @@ async def negotiated_20(csms: Backend, mode: str) -> tuple[Charging, Payload]:
     return charge, found
 
 
+@pytest.mark.requirement("R55")
+async def test_a_vehicle_that_says_its_needs_at_a_full_site_waits(csms: Backend) -> None:
+    """The limit of the grid signal for its transaction is not its share of the site."""
+    station = await csms.booted()
+    station.answers["SetChargingProfile"] = ACCEPTED
+    place = Place(station_id=station.id, evse_id=1, node="main", most_ma=32_000)
+    site = Site(id="yard", nodes=(Node(id="main", limits=(5_000,) * 3),), places=(place,))
+    await csms.services.store.run(site_store.save_site, site, 0)
+    balancer = Balancer(csms.services)
+    await balancer.prepare(station.id)
+    await csms.services[GridSource].offer(grid_signal(now_ms=csms.clock.utc_ms()), "test")
+    charge = Charging(csms, station)
+    await charge.authorized()
+    await charge.plugged()
+    await needs_told(charge)
+    await until(lambda: len(tx_profiles(charge)) == 2)
+    await balancer.balance_all()
+    found = [(each["stackLevel"], limit_of(each)) for each in tx_profiles(charge)]
+    assert [level for level, _ in found] == [1, 0]
+    assert found[0][1] == 0.0
+
+
 async def test_the_needs_of_a_vehicle_are_stored(csms: Backend) -> None:
     charge, found = await negotiated_20(csms, "DynamicControl")
     assert await plans(charge, limit_of(found)) == "Accepted"

@@ -17,7 +17,7 @@ from csms.dispatch.rules import dispatch_profile, setpoint_update
 from csms.sites import store as site_store
 from csms.sites import work as module
 from csms.sites.rules import Known, Place, Site
-from csms.sites.work import Balancer, look_at
+from csms.sites.work import Balancer, hold_back, look_at
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import milliampere
 from csms.smart_charging.rules import SHARE_PROFILE, WAITING_PROFILE, Needs
@@ -482,6 +482,41 @@ async def test_the_default_limit_is_sent_once_and_again_when_it_changes(csms: Ba
         await balancer.prepare(NAMES[0])
         assert await waiting(csms, NAMES[0]) is None, "its transactions may draw all that they can"
     assert await waiting(csms, NAMES[1]) == 1_200
+
+
+@pytest.mark.requirement("R55")
+async def test_a_transaction_without_a_share_is_held_back_before_it_has_another_profile(csms: Backend) -> None:
+    """Any TxProfile overrules the default for transactions without a share (K01)."""
+    found, balancer, (name, far) = Yard(csms), Balancer(csms.services), NAMES[1:3]
+    await fuse(csms, 40_000, waiting_ma=1_200, stations=3)
+    charges = {each: Charging(csms, await found.connect(each)) for each in (name, far)}
+    for each in charges.values():
+        await each.started()
+
+    async def held_back(station: str, transaction: str = "") -> tuple[bool, list[int]]:
+        before = len(found.stations[station].payloads("SetChargingProfile"))
+        took = await hold_back(csms.services, station, 1, transaction or charges[station].id)
+        return took, [
+            limit_ma(each["chargingProfile"])
+            for each in found.stations[station].payloads("SetChargingProfile")[before:]
+            if (each["evseId"], each["chargingProfile"]["transactionId"]) == (1, transaction or charges[station].id)
+        ]
+
+    assert await held_back(name) == (True, []), "its station does not hold the default: it counts with all that it can"
+    for each in charges:
+        await balancer.prepare(each)
+    await fuse(csms, 40_000, waiting_ma=1_200)
+    assert await held_back(far) == (True, []), "it is on no site"
+    for behaviour in ("rejects", "fails"):
+        found.behaviour[name] = behaviour
+        assert (await held_back(name))[0] is False
+    found.behaviour[name] = "obeys"
+    assert await held_back(name) == (True, [1_200])
+    assert await held_back(name) == (True, []), "it has a limit of its own"
+    await balancer.balance_all()
+    assert found.drawn[name] > 1_200
+    assert await held_back(name) == (True, []), "which is its share now"
+    assert await held_back(name, "another") == (True, [1_200]), "that of the transaction before is none of it"
 
 
 async def test_a_raise_whose_answer_is_lost_counts_and_a_reduction_does_not(csms: Backend) -> None:
