@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import xml.etree.ElementTree as ET
 from collections.abc import Awaitable, Callable
 from html import escape
@@ -142,6 +143,25 @@ def test_a_device_that_stays_stuck_ends_the_run_and_every_report_says_what_was_n
     page = (tmp_path / "index.html").read_text()
     assert page.count('<span class="state">not run</span>') == 4
     assert all(name in page for name in left)
+
+
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_twice_ends_the_run_and_not_its_report(
+    which: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As that of `timeout`, which signals the program and then its group."""
+
+    class Interrupted(Device):
+        async def run(self, case: Case) -> Result:
+            if self.ran:
+                signal.raise_signal(which)
+                signal.raise_signal(which)
+                await asyncio.Event().wait()
+            return await super().run(case)
+
+    results, _ = played(Interrupted(restarts=False), None)
+    assert [each.case for each in results] == [CASES[0].id]
+    assert records(capsys.readouterr().out)[-1]["not_run"] == [each.id for each in (*CASES[1:], RULE)]
 
 
 def test_a_resumed_run_has_all_records_with_their_frames(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

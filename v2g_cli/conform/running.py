@@ -213,21 +213,19 @@ def write_reports(
 
 
 @contextlib.contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """Handle SIGTERM like Ctrl-C."""
+def _alone() -> Iterator[None]:
+    """Log quietly, and let SIGTERM and Ctrl-C cancel the task; a signal that comes twice leaves the report to it."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
-    loop.add_signal_handler(signal.SIGTERM, task.cancel)
-    try:
-        yield
-    finally:
-        loop.remove_signal_handler(signal.SIGTERM)
-
-
-@contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    with quiet(), ended_by_sigterm():
-        yield
+    signals = signal.SIGTERM, signal.SIGINT  # asyncio's own handler of the latter raises at the second one
+    with quiet():
+        for each in signals:
+            loop.add_signal_handler(each, task.cancel)
+        try:
+            yield
+        finally:
+            for each in signals:
+                loop.remove_signal_handler(each)
 
 
 @contextlib.contextmanager
