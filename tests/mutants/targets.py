@@ -1720,6 +1720,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "SmartCharging._check_dynamic: export_of_values(values) <= 0 -> export_of_values(values) < 0": _SHORTER,
         "SmartCharging._takes_dynamic: return False -> return None": _TRUTH,
         "SmartCharging._takes_dynamic: return False -> return None #2": _TRUTH,
+        "module: 20 -> 21": "in how many operations of the store stations are looked at comes to the same",
+        "LimitCourse.__init__: 0 -> 1": "is more than a minute ago, too",
+        "LimitCourse.run: 1000 -> 1001": _LOOKS,
+        "LimitCourse.note: self._timed -= due -> pass": "a station that is looked at in vain has the same limits",
     },
     "vehicle_prices": {
         "with_prices: form == 'nothing' or profile.transaction_id is None -> form == 'nothing'": _SHORTER,

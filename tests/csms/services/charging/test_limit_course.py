@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from csms.dispatch.work import Dispatch
 from csms.retention import store as retention
 from csms.sites import store as site_store
@@ -103,6 +105,44 @@ async def test_only_transactions_at_stations_of_this_node_are_looked_at(csms: Ba
     assert await course(csms, charge) == []
     await limits.note({charge.station.id, "CS-OTHER"})
     assert len(await course(csms, charge)) == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "charging_limit", "charging_limit_cleared", "charging_needs", "dispatched", "share", "station_connected",
+        "transaction_started",
+    ],
+)  # fmt: skip
+async def test_limits_are_looked_at_after_what_may_change_them(csms: Backend, name: str) -> None:
+    charge = await vehicle(csms, await booted(csms))
+    async with running(LimitCourse(csms.services)):
+        csms.services.report("ocpp", "heartbeat", charge.station.id, {})
+        assert await bounds(csms, charge) == []
+        csms.services.report("ocpp", name, charge.station.id, {})
+        assert len(await bounds(csms, charge)) == 1
+
+
+async def test_a_transaction_gets_one_point_for_changes_at_a_time(csms: Backend) -> None:
+    csms.clock.start()
+    charge = await vehicle(csms, await booted(csms))
+    async with running(LimitCourse(csms.services)):
+        await limit(csms, charge, "EMS", (0, 9_000.0))
+        await asyncio.sleep(4)
+        await limit(csms, charge, "EMS", (0, 8_000.0))
+        (point,) = await bounds(csms, charge)
+    assert point[0] == ("external", "EMS", 8_000)
+
+
+async def test_limits_that_change_by_the_clock_are_looked_at_once_a_minute(csms: Backend) -> None:
+    charge = await vehicle(csms, await booted(csms))
+    await limit(csms, charge, "EMS", (0, 9_000.0), (30, 5_000.0))
+    limits, begin_ms = LimitCourse(csms.services), csms.clock.utc_ms()
+    await limits.note({charge.station.id})
+    for after_ms, points in ((0, 1), (40_000, 1), (59_999, 1), (60_000, 2)):
+        csms.clock.now_ms = begin_ms + after_ms
+        await limits.note(())
+        assert len(await course(csms, charge)) == points
 
 
 async def test_a_share_of_the_site_is_of_the_phases_that_its_place_has(csms: Backend) -> None:

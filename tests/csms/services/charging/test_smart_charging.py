@@ -15,7 +15,7 @@ from csms.sites import store as site_store
 from csms.sites.rules import Place, Site
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import Step
-from csms.smart_charging.rules import SHARE_PROFILE, WAITING_PROFILE
+from csms.smart_charging.rules import SHARE_PROFILE, WAITING_PROFILE, StationAbilities
 from csms.smart_charging.work import SmartCharging
 from csms.stations.work import GONE
 from tests.csms.backend import Backend
@@ -26,6 +26,7 @@ from v2g.errors import RefusedError, TimeoutExpired, V2GError
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.charging_profiles import (
     ChargingProfile,
+    ChargingProfilePurpose,
     ChargingRateUnit,
     ChargingSchedule,
     ChargingSchedulePeriod,
@@ -170,6 +171,7 @@ async def test_a_station_that_does_not_report_is_named_and_not_asked_again(
     assert reason in unread["reason"]
     assert len(unread["reason"]) <= 200
     assert len(station.payloads("GetChargingProfiles")) == 1
+    assert not csms.services[StationAbilities].is_whole(NAME)
 
 
 async def test_only_the_last_part_of_the_own_report_completes_it(csms: Backend) -> None:
@@ -417,13 +419,15 @@ async def test_a_command_is_checked_as_what_it_does(csms: Backend) -> None:
     """It replaces no own profile, and feeds back what its EVSE may: without one what any of them may."""
     await permitted(csms, 6900, 1000)
     service = SmartCharging(csms.services)
-    await store(csms, msgspec.structs.replace(back(500, 30), stack_level=4))
+    await store(csms, msgspec.structs.replace(back(500, 30), stack_level=4), profile(11, 7))
 
-    def starts(evse_id: int | None, found: ChargingProfile) -> RequestStartTransactionRequest:
+    def starts(
+        evse_id: int | None, found: ChargingProfile, purpose: ChargingProfilePurpose = "TxProfile"
+    ) -> RequestStartTransactionRequest:
         token = IdToken(id_token="A", type="Central")
         return RequestStartTransactionRequest(
             evse_id=evse_id, id_token=token, remote_start_id=1,
-            charging_profile=msgspec.structs.replace(found, charging_profile_purpose="TxProfile"),
+            charging_profile=msgspec.structs.replace(found, charging_profile_purpose=purpose),
         )  # fmt: skip
 
     def updates(number: int, **values: float) -> UpdateDynamicScheduleRequest:
@@ -434,7 +438,10 @@ async def test_a_command_is_checked_as_what_it_does(csms: Backend) -> None:
     refusals = (
         (SetChargingProfileRequest(evse_id=1, charging_profile=own()), "reserved_id"),
         (SetChargingProfileRequest(evse_id=1, charging_profile=back(6901)), "not_prequalified"),
+        (SetChargingProfileRequest(evse_id=1, charging_profile=profile(12, 7)), "place_taken"),
         (starts(1, own()), "reserved_id"),
+        (starts(1, profile(), "TxDefaultProfile"), "profile_purpose"),
+        (starts(1, profile(transaction_id="tx")), "profile_transaction"),
         (starts(1, back(6901)), "not_prequalified"),
         (starts(None, back(1001)), "not_prequalified"),
         (updates(WAITING_PROFILE, limit=1.0), "reserved_id"),
@@ -452,6 +459,7 @@ async def test_a_command_is_checked_as_what_it_does(csms: Backend) -> None:
         SetChargingProfileRequest(evse_id=1, charging_profile=back(6900)),
         starts(1, back(6900)),
         starts(None, back(1000)),
+        starts(1, profile(charging_schedule=profile().charging_schedule * 2)),
         updates(30, discharge_limit=-6900.0),
     ):
         await service.check_command(NAME, request)
@@ -698,3 +706,32 @@ async def test_a_share_in_watts_is_not_dynamic(csms: Backend) -> None:
     share = profile(SHARE_PROFILE + 1, 1, unit="A", limit=16.0, **about)
     assert await SmartCharging(csms.services).share(NAME, 1, share, phases=3) == "Accepted"
     assert limits_in(station) == [("W", 11_040.0)]
+
+
+@pytest.mark.parametrize("send", [SmartCharging.set_profile, SmartCharging.set_priced, SmartCharging.share])
+async def test_a_current_in_watts_is_of_one_phase_unless_more_are_sure(csms: Backend, send: Any) -> None:
+    station = await booted(csms)
+    await says_unit(csms, "W")
+    share = profile(
+        SHARE_PROFILE + 1, 1, unit="A", limit=16.0, charging_profile_purpose="TxProfile", transaction_id="tx"
+    )
+    await send(SmartCharging(csms.services), NAME, 1, share)
+    assert limits_in(station) == [("W", 3680.0)]
+
+
+async def test_a_station_of_201_gets_no_dynamic_share(csms: Backend) -> None:
+    station = await booted(csms, version="2.0.1")
+    await dynamic(csms, ("SupportsDynamicProfiles", "", "true"))
+    assert await SmartCharging(csms.services).share(NAME, 1, of_transaction(30)) == "Accepted"
+    (payload,) = station.payloads("SetChargingProfile")
+    assert payload["chargingProfile"]["chargingProfileKind"] == "Absolute"
+
+
+async def test_a_rejected_limit_waits_three_seconds_for_the_units_of_its_station(csms: Backend) -> None:
+    """Others make room for it."""
+    csms.clock.start()
+    station, now = await booted(csms), asyncio.get_running_loop().time
+    station.answers |= {"SetChargingProfile": REJECTED, "GetVariables": lambda _: None}
+    begun = now()
+    assert (await SmartCharging(csms.services).set_profile(NAME, 0, own())).status == "Rejected"
+    assert 3.0 <= now() - begun < 3.5
