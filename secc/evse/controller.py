@@ -606,7 +606,7 @@ class EvseController:
         """Whether the vehicle has given up the connection that is served for this one, which is newer: no session has
         begun there, and its end has perhaps been lost. The handshake of the older one may be done later."""
         served, session = self._connection, self._session
-        if served is None or session is None or _begun(session) or session.closed:
+        if served is None or session is None or _begun(session):
             return False
         return served.address == stream.address and served.began < stream.began
 

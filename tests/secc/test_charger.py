@@ -81,6 +81,25 @@ async def test_the_newest_connection_of_a_vehicle_is_served_while_no_session_has
     assert [name for name in seen if name in ("accepted", "refused")] == served
 
 
+async def test_of_connections_that_replace_each_other_the_newest_is_served(tmp_path: Path, pki: PkiTree) -> None:
+    async with made(tmp_path, pki, BENCH) as charger:
+        seen: list[str] = []
+        (controller,) = charger.controllers
+        controller.observe = lambda event: seen.append(event.name)
+        vehicles = [SilentVehicle(controller) for _ in range(8)]
+        serving = []
+        for number, vehicle in enumerate(vehicles):
+            vehicle.began = float(number)
+            serving.append(asyncio.create_task(controller.vehicle(vehicle, lambda stream: stream)))  # type: ignore[arg-type]
+        async with asyncio.timeout(60):
+            await asyncio.gather(*serving[:-1])
+            assert controller.busy
+            assert not vehicles[-1].closed.is_set()
+            vehicles[-1].closed.set()
+            await serving[-1]
+        assert "refused" not in seen
+
+
 class DroppedVehicle(SilentVehicle):
     """Its connection ends, and the charger takes its time to leave it."""
 
