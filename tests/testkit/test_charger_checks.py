@@ -213,6 +213,7 @@ FAULTS_20: Final[tuple[tuple[Way, str, str, Change, str], ...]] = (
     (DC20, "dynamic", "PowerDeliveryRes", coded(ResponseCode.WARNING_StandbyNotAllowed),
      "WARNING_StandbyNotAllowed to PowerDeliveryReq (Start)"),
     (DC20, "dynamic", "DC_ChargeLoopRes", metered(meter_id=""), "a meter without an id"),
+    (DC20, "dynamic", "DC_ChargeLoopRes", metered(meter_timestamp=946_684_800), "2000-01-01 00:00:00+00:00 as the"),
     (DC20, "dynamic", "DC_ChargeLoopRes", counting(100_000), "the meter counts 100000 Wh in "),
     (AC20, "dynamic", "AC_ChargeLoopRes", looped(lambda _: ac.Scheduled_AC_CLResControlMode()),
      "that of the selected service is Dynamic_AC_CLResControlMode"),

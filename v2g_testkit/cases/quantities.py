@@ -28,7 +28,10 @@ _CLOCK_S: Final = 3600
 _LATEST_S: Final = 1 << 34
 """Above this a time is not one in s."""
 
-_UNITS: Final = (("voltage", "V"), ("current", "A"), ("energy", "Wh"), ("power", "W"), ("p_max", "W"))
+_UNITS: Final = (
+    ("voltage", "V"), ("current", "A"), ("energy", "Wh"), ("e_amount", "Wh"), ("power", "W"), ("p_max", "W"),
+    ("remaining_time", "s"),
+)  # fmt: skip
 """Part of a field's name -> its unit; the first that fits counts."""
 
 

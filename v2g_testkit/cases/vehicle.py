@@ -252,8 +252,7 @@ def _loop(request: ChargeLoopReq, response: ChargeLoopRes, known: Known, kit: Ki
         yield "a meter without an id"
     if kit.meter_id and info.meter_id != kit.meter_id:
         yield f"meter {info.meter_id!r}, declared is {kit.meter_id!r}"
-    if info.meter_timestamp is not None and info.meter_timestamp <= 0:
-        yield f"MeterTimestamp {info.meter_timestamp}"
+    yield from other_time(info, response.header.time_stamp, "meter_timestamp")
     before = known.meter
     if before is None:
         return

@@ -1,7 +1,7 @@
 """Correct responses of a charger of ISO 15118-2 or DIN 70121, derived from the vehicle's requests."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any, ClassVar, Final
 
@@ -30,6 +30,7 @@ from v2g.iso15118.engine.xmldsig import Signature
 from v2g.iso15118.v2g_message import ChargeParameterDiscoveryReq, PowerDeliveryReq, PreChargeReq
 from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import PublicKey
+from v2g_testkit.cases.quantities import negative, wrong_units
 from v2g_testkit.cases.scripted_charger import Fields, ScriptedResponses
 from v2g_testkit.cases.v2g_message.requests import MAJOR
 
@@ -64,6 +65,10 @@ class MessageResponses(ScriptedResponses):
 
     def _serves(self, offered: app.AppProtocol) -> bool:
         return offered.protocol_namespace == self.schema.uri and offered.version_number_major == MAJOR
+
+    def _excess(self, request: Element) -> Iterator[str]:
+        yield from super()._excess(request)
+        yield from (f"states {each}" for each in (*wrong_units(request), *negative(request)))
 
     def _ongoing_once(self, name: str) -> Any:
         return self.types.EVSEProcessing.Finished if self._asked_before(name) else self.types.EVSEProcessing.Ongoing
