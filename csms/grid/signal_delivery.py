@@ -140,7 +140,7 @@ class Pusher:
 
     async def limit_first(self) -> None:
         """Wait, but not for long, until the station has its limits for the first time: power is permitted next."""
-        if self._task is not None and not self._limited.is_set():
+        if self._has_something() and not self._limited.is_set():  # its task may begin after a pause
             await wait_at_most(_LIMITED_S, self._limited.wait())
 
     def transactions_changed(self) -> None:

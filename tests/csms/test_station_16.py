@@ -349,6 +349,15 @@ async def test_a_station_of_any_make_gets_no_request_until_a_pause_after_its_boo
         unlocks.cancel()
 
 
+@pytest.mark.requirement("R193")
+async def test_a_driver_in_the_pause_after_a_boot_waits_for_the_stations_limits(start: Start) -> None:
+    async with start(ocpp={"pause_after_boot_s": 0.1}) as csms:
+        await api(csms, "PUT", "/grid/signal", msgspec.to_builtins(grid_signal(site_import_limit_w=7_000)))
+        async with station(csms) as point:
+            await point.call(call.Authorize(id_tag=CARD))
+            assert "SetChargingProfile" in [action for action, _ in point.asked]
+
+
 BROKEN = {
     "a time of the wrong kind": {"transactionId": 1, "meterStop": 5, "timestamp": "yesterday"},
     "a reason that nobody knows": {
