@@ -92,7 +92,7 @@ async def test_a_responder_that_is_busy_is_asked_again(backend: Start, pki: PkiT
             asked = {"ocspRequestData": {**hashes_of(pki), "responderURL": "http://ocsp.example/"}}
             reported = [await station.call("GetCertificateStatus", asked) for _ in range(2)]
             assert [each["status"] for each in reported] == ["Failed", "Accepted"]
-            assert reported[0]["statusInfo"]["additionalInfo"] == "OCSP responder answered TRY_LATER"
+            assert reported[0]["statusInfo"]["additionalInfo"] == f"OCSP responder {url}: it answered tryLater"
     await runner.cleanup()
 
 

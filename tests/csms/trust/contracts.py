@@ -40,7 +40,7 @@ class Responder:
     def __init__(self, pki: PkiTree) -> None:
         self._pki = pki
         self.revoked = False
-        self.broken = False
+        self.broken = self.busy = False
         self.open_ended = False  # answers have no nextUpdate
         self.asked = 0
         self.url = ""
@@ -48,6 +48,8 @@ class Responder:
     async def answer(self, request: web.Request) -> web.Response:
         """Answer about the contract leaf; of the CAs it knows nothing."""
         self.asked += 1
+        if self.busy:
+            return web.Response(body=bytes.fromhex("30030a0103"))  # tryLater
         question = ocsp.load_der_ocsp_request(await request.read())
         chain = [x509.load_der_x509_certificate(der) for der in self._pki.chain("contract")]
         if self.broken or question.serial_number != chain[0].serial_number:

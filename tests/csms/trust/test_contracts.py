@@ -263,6 +263,16 @@ async def test_an_answer_that_proves_nothing_is_not_kept_for_long(pki: PkiTree) 
         assert server.asked == asked + 2  # about the CAs, of which this responder knows nothing
 
 
+async def test_a_contract_is_not_refused_for_longer_than_its_responder_is_busy(pki: PkiTree) -> None:
+    async with responder(pki) as server:
+        server.busy = True
+        judge = contract_judge(trust(pki, ocsp_responder=server.url, revocation_unknown="refuse"), Later())
+        refused = await judge.judge(EMAID, pem_of(pki), ())
+        assert (refused.chain, refused.reason.endswith("it answered tryLater")) == (ChainVerdict.BROKEN, True)
+        server.busy = False
+        assert (await judge.judge(EMAID, pem_of(pki), ())).chain is ChainVerdict.VALID
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"roots": ("missing.pem",)}, {"roots": ()}, {"crls": (Path("missing"),)}, {"revoked": ("xyz",)}],

@@ -192,6 +192,8 @@ async def http(answer: bytes) -> AsyncIterator[str]:
         (b"HTTP/1.1 302 Go\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", "HTTP status 302"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 99999\r\n\r\n" + bytes(99999), "longer than 16384 bytes"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n" + bytes(9), "OCSP responder"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n0\x03\n\x01\x02", "it answered internalError"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n0\x03\n\x01\x03", "it answered tryLater"),
         (b"nonsense", "OCSP responder"),
         (b"", "no answer in 0.1 s"),
     ],

@@ -87,13 +87,21 @@ def question(certificate: x509.Certificate, issuer: x509.Certificate) -> bytes:
     return builder.build().public_bytes(Encoding.DER)
 
 
+_LATER: Final = {b"\x30\x03\x0a\x01\x02": "internalError", b"\x30\x03\x0a\x01\x03": "tryLater"}
+"""Answers without a status, by the responder's state (RFC 6960, 2.3)."""
+
+
 async def ask(url: str, request: bytes, *, timeout_s: float = RESPONDER_SECONDS) -> bytes:
     """Return a responder's answer, unverified. Redirects are not followed.
 
-    Raises RevocationError(refused) when there is none: unreachable, too slow, too long, or an HTTP error.
+    Raises RevocationError(refused) when there is none: unreachable, too slow, too long, an HTTP error, or none at
+    present.
     """
     headers = {"Content-Type": "application/ocsp-request", "Accept": "application/ocsp-response"}
-    return await _http("POST", url, _MAX_ANSWER, timeout_s, headers, request)
+    answer = await _http("POST", url, _MAX_ANSWER, timeout_s, headers, request)
+    if answer in _LATER:
+        raise _refused("POST", url, f"it answered {_LATER[answer]}")
+    return answer
 
 
 async def fetch_list(url: str, *, timeout_s: float = RESPONDER_SECONDS) -> bytes:
