@@ -194,7 +194,8 @@ class ScadaRegisters:
         timeout_s = round(self._config.dead_man_s)
         evses = (state, *await self._chargers(now_ms))
         reading = await self._services.store.read(connection_at, point, now_ms - FRESH_MS)
-        self.link.notify(ManagedStation(heard=self._live is True, timeout_s=timeout_s, evses=evses, connection=reading))
+        heard = self._live is not False  # None: those from before a restart, or another node's, are in force
+        self.link.notify(ManagedStation(heard=heard, timeout_s=timeout_s, evses=evses, connection=reading))
 
     async def _chargers(self, now_ms: int) -> list[ManagedEvse]:
         """Return the stations that have points of their own; one that is not connected has no status."""

@@ -260,6 +260,25 @@ async def test_limits_in_force_can_be_read(site: Start) -> None:
         assert number(shown[12:14], kinds.UINT32) == 50_000, "who writes a limit need not wait to read it"
 
 
+async def test_values_from_before_a_restart_are_shown_as_in_force_until_the_safe_state_is(site: Start) -> None:
+    async with site() as one:
+        await one.write(2, 60_000)
+        await one.step()
+        await one.registers.link.close()
+        again = ScadaRegisters(one.backend.services, one.config)
+        await again.link.open()
+        try:
+            async with AsyncModbusTcpClient("127.0.0.1", port=again.link.port, timeout=5, retries=0) as client:
+                for seconds, live in ((0, 1), (39, 1), (1, 0)):
+                    one.backend.clock.advance(seconds)
+                    await again.step()
+                    shown = (await client.read_input_registers(0, count=20)).registers
+                    limit_w = client.convert_from_registers(shown[12:14], client.DATATYPE.UINT32)
+                    assert (shown[1], limit_w) == (live, 60_000 if live else 10_000)
+        finally:
+            await again.link.close()
+
+
 async def test_an_unknown_power_of_one_vehicle_makes_the_sum_unknown(site: Start) -> None:
     """A vehicle that charges has none before its first reading, and none for long after its last one."""
     async with site() as one:
