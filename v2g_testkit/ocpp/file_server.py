@@ -39,6 +39,8 @@ class FileServer:
         """Threads whose requests wait for `release`."""
         self.files: dict[str, bytes] = {}
         """What can be downloaded, by path."""
+        self.missing = int(http.HTTPStatus.NOT_FOUND)
+        """What downloads of other files are answered with."""
         self.status = int(http.HTTPStatus.CREATED)
         """What uploads are answered with."""
         self.location = ""
@@ -68,6 +70,7 @@ class FileServer:
         """Forget all files and uploads, and let go what is held."""
         self._free.set()
         self.files, self.uploads, self.asked = {}, [], []
+        self.missing = int(http.HTTPStatus.NOT_FOUND)
         self.status, self.location, self.authorization = int(http.HTTPStatus.CREATED), "", ""
 
     def hold(self) -> None:
@@ -107,7 +110,7 @@ class _FileHandler(HttpHandler):
         self.server.owner.wait_for_release()
         content = self.server.owner.files.get(self.path)
         if content is None:
-            self.send_error(404)
+            self.send_error(self.server.owner.missing)
         else:
             self.answer(200, content, {}, "application/octet-stream")
 

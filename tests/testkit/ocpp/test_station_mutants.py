@@ -192,6 +192,7 @@ def _limited(request: Payload) -> Payload:
 
 MUTANTS: tuple[Mutant, ...] = (
     # -- block B
+    Mutant("answers what it does not know", ignores("UnknownToAll", {}), {"B": (1003,)}),
     Mutant(
         "boots without a model",
         tells("BootNotification", lambda p: p | {"chargingStation": p["chargingStation"] | {"model": ""}}),
@@ -545,8 +546,10 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "does not say that a download failed",
         _of_status("FirmwareStatusNotification", "DownloadFailed", None),
-        {"L": (7,)},
+        {"L": (7, 1001)},
     ),
+    Mutant("tries a download once", hears("UpdateFirmware", lambda p: p | {"retries": 0}), {"L": (1001,)}),
+    Mutant("downloads again at once", hears("UpdateFirmware", lambda p: p | {"retryInterval": 0}), {"L": (1001,)}),
     Mutant(
         "does not say that it has installed",
         _of_status("FirmwareStatusNotification", "Installed", None),

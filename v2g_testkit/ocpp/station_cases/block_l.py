@@ -166,6 +166,22 @@ async def download_failed(t: StationTest) -> None:
     t.check(f"GET {IMAGE}" in files.asked, "L01.FR.01", "does not try to download the firmware")
 
 
+@L.case("V2G-L-01-CS", "Firmware that cannot be downloaded at the moment", also="L01.FR.10 L01.FR.20")
+async def download_retried(t: StationTest) -> None:
+    """The station tries as often as it is told, and then reports DownloadFailed."""
+    retries, interval_s = 2, 5
+    with precondition():
+        files, firmware = await offer_image(t, await install(t, MANUFACTURER), b"not firmware")
+    files.files.clear()
+    files.missing = 503
+    began = t.elapsed()
+    states = await follow(t, await update(t, firmware, retries=retries, interval_s=interval_s), "Downloaded", *FAILED)
+    t.check(states[-1] == "DownloadFailed", "L01.FR.30", f"reports {states[-1]} instead of DownloadFailed")
+    tries, seconds = files.asked.count(f"GET {IMAGE}"), t.elapsed() - began
+    t.check(tries > retries, "L01.FR.30", f"tries {tries} times instead of {1 + retries}")
+    t.check(seconds >= retries * interval_s - 1, "L01.FR.30", f"gives up after {seconds:.0f} s")
+
+
 @L.case("TC_L_08_CS", "Firmware that cannot be installed", also="L01.FR.01 L01.FR.10 L01.FR.20")
 async def installation_failed(t: StationTest) -> None:
     """The station reports InstallVerificationFailed or InstallationFailed."""

@@ -44,11 +44,12 @@ async def offer_image(
     return files, about | {"retrieveDateTime": t.later(-7200)}
 
 
-async def update(t: StationTest, firmware: Payload, **more: object) -> int:
+async def update(t: StationTest, firmware: Payload, *, retries: int = 0, interval_s: int = 0, **more: object) -> int:
     """Ask for an update that must be accepted; return its number. The case ends after the update. Raises Failed."""
     number = t.next_id()
     t.undo(lambda: _end(t))
-    answer = await t.ask("UpdateFirmware", requestId=number, retries=0, firmware=firmware | more)
+    again = {"retries": retries, "retryInterval": interval_s}
+    answer = await t.ask("UpdateFirmware", requestId=number, **again, firmware=firmware | more)
     t.check(answer["status"] == "Accepted", "L01.FR.21", f"answers {answer['status']} to the update")
     return number
 
