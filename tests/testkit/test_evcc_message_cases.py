@@ -244,6 +244,13 @@ def _current_in_volts(body: Any) -> Any:
     return replace(body, ev_target_current=replace(current, unit=type(current.unit)("V")))
 
 
+def _mode_of_ac(body: Any) -> Any:
+    for name in ("requested_energy_transfer_mode", "ev_requested_energy_transfer_type"):
+        if (mode := getattr(body, name, None)) is not None:
+            return replace(body, **{name: type(mode).AC_three_phase_core})
+    return body
+
+
 def _plan(**more: Any) -> Callable[[Any], Any]:
     def changed(body: Any) -> Any:
         if not type(body).__name__.startswith("PowerDelivery") or not getattr(body, "ready_to_charge_state", True):
@@ -276,10 +283,11 @@ def _plan(**more: Any) -> Callable[[Any], Any]:
         ),
         (_amount("ev_target_current", "CurrentDemandReq", value=-5, multiplier=0), "states EVTargetCurrent -5"),
         (_current_in_volts, "states EVTargetCurrent in V, not A"),
+        (_mode_of_ac, "selects AC_three_phase_core, which is not offered"),
         (_plan(power_w=11_000, number=99), "selects schedule 99, which is not offered"),
         (_plan(power_w=20_000, number=1), "states a charging profile of 20000 W, PMax is 11000 W"),
     ],
-    ids=["voltage", "no-voltage", "current", "maximum", "no-current", "unit", "schedule", "profile"],
+    ids=["voltage", "no-voltage", "current", "maximum", "no-current", "unit", "mode", "schedule", "profile"],
 )
 def test_a_vehicle_that_asks_for_more_than_it_bears_or_is_offered_fails(
     pki_2: PkiTree, base: type[MessageVehicle], edition: Edition, change: Callable[[Any], Any], found: str
