@@ -107,10 +107,10 @@ class MessageResponses(ScriptedResponses):
         direct = isinstance(request.ev_charge_parameter, self.limits.DC_EVChargeParameter)
         if direct is not (self.family is Family.DC):
             self.facts.append("states limits of another energy transfer than is offered")
-        mode: Any = getattr(request, "requested_energy_transfer_mode", None)
-        mode = mode or getattr(request, "ev_requested_energy_transfer_type", None)
-        if not mode.name.startswith(self.family.value):
-            self.facts.append(f"selects {mode.name}, which is not offered")
+        for field in ("requested_energy_transfer_mode", "ev_requested_energy_transfer_type"):
+            mode = getattr(request, field, None)
+            if mode is not None and not mode.name.startswith(self.family.value):
+                self.facts.append(f"selects {mode.name}, which is not offered")
 
     def _note_plan(self, request: PowerDeliveryReq) -> None:
         """Compare a vehicle's plan with the schedule on offer [V2G2-224], [V2G2-225]."""
