@@ -14,7 +14,7 @@ from secc.energy_manager.grid import SiteGrid
 from secc.energy_manager.sharing import FeederEvse
 from secc.evse import ports as evse
 from secc.evse.archive import Archive, ChargerOwner
-from secc.evse.backend import EvseBackend, NoBackend, StationBackend
+from secc.evse.backend import EvseBackend, NoBackend, Outcome, StationBackend
 from secc.evse.core import CONNECTION_LOST, EvseCore, EvseSettings
 from secc.evse.execution import Execution
 from secc.evse.paused_session_store import PausedSessionFile
@@ -166,7 +166,7 @@ class EvseController:
         )  # fmt: skip
         self._execution = Execution(
             self._step, keeping, PausedSessionFile(config.data_dir, self.archive.keys), self.hardware, self.safety,
-            pilot, lambda command: self.backend.execute(command),
+            pilot, self._report,
         )  # fmt: skip
         self._runner: Runner | None = None
         self._session: Conversation | None = None
@@ -260,6 +260,11 @@ class EvseController:
         for word in self.hardware.faults:
             station.problem(self.number, word, active=True)
         self.hardware.on_session(lambda session_id, values: station.session_metrics(self.number, session_id, values))
+
+    def _report(self, command: Command) -> Outcome:
+        if isinstance(command, ports.TransactionEnded):
+            self.show()  # first: whether its vehicle has left is part of what is reported
+        return self.backend.execute(command)
 
     def sample(self, ended: str = "") -> MeterSample:
         """Return the current reading of the meter; with its signatures for the session `ended`, if it is settled."""

@@ -37,6 +37,7 @@ STOPPED_REASONS: Final[Mapping[str, str]] = {
     "vehicle": "StoppedByEV",  # SessionStopReq (E15.FR.04)
     "unplugged": "EVDisconnected",
     "pilot_lost": "EVDisconnected",
+    "plug_not_seated": "EVDisconnected",  # the proximity contact of a plug that is pulled opens first
     "pre_charge_timeout": "Timeout",
     "connection_lost": "EVDisconnected",
     "link_lost": "EVDisconnected",

@@ -8,6 +8,8 @@ import pytest
 from pki_tools.tree import PkiTree
 from secc.evse.ports import LinkDown
 from tests.safety.controllers import Desk, OnRig, controllers, program
+from tests.secc.backend import backend
+from tests.secc.stand import charge, stand
 from tests.virtual_time import in_simulated_time, simulated
 from v2g.iec61851.pilot import PilotState
 from v2g.io.runtime.runner import LINGER
@@ -164,3 +166,25 @@ async def test_a_session_by_the_pilot_begins_once_the_last_one_has_its_last_read
         assert desk.reference == first
         await asyncio.sleep(5)
         assert desk.reference not in ("", first)
+
+
+async def test_the_back_end_learns_first_that_a_vehicle_has_left(pki: PkiTree, tmp_path: Path) -> None:
+    """What ends its transaction tells so, too."""
+    station = '[station]\nurl = "ws://127.0.0.1:{}/ocpp"\nidentity = "CS-1"\nstore = "station.db"\n'
+    services = '[charger]\nservices = [6]\n[hardware]\nkind = "dc"\n'
+    async with (
+        backend() as csms,
+        stand(tmp_path, pki, services, charge("DC_BPT"), tables=station.format(csms.port)) as both,
+    ):
+        csms.answers["Authorize"] = {"allowed_energy_transfer": ["DC", "DC_BPT"]}
+        await csms.wait("BootNotification")
+
+        def unplug(side: str, event: Observe) -> None:
+            if (side, event.stage, event.name) == ("evcc", "authorization", "granted"):
+                both.vehicle.wires.pilot.unplug()
+
+        both.on_event = unplug
+        await both.run()
+        ended = await csms.wait("TransactionEvent", where=lambda each: each["event_type"] == "Ended")
+        assert ended["transaction_info"]["charging_state"] == "Idle"
+        assert ended["transaction_info"]["stopped_reason"] == "EVDisconnected"

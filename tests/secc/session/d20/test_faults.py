@@ -53,7 +53,9 @@ def test_every_fault_stops_power_at_once_and_everybody_gets_the_same_word(bench:
 
 def test_what_ocpp_has_a_word_for_is_reported_by_it() -> None:
     assert set(STOPPED_REASONS.values()) <= REASONS
-    assert {word: STOPPED_REASONS[word] for word in ("emergency_stop", "isolation_low", "over_current")} == {
+    words = ("emergency_stop", "isolation_low", "over_current", "plug_not_seated")
+    assert {word: STOPPED_REASONS[word] for word in words} == {
+        "plug_not_seated": "EVDisconnected",
         "emergency_stop": "EmergencyStop",
         "isolation_low": "GroundFault",
         "over_current": "OvercurrentFault",
