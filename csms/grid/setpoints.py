@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, NoReturn
 
+from csms.dispatch.store import dispatched_stations
 from csms.dispatch.work import Dispatch, in_force
 from csms.grid.source import GridSource
 from csms.services import Services
@@ -15,6 +16,8 @@ from v2g.io.runtime.supervision import wait_at_most
 from v2g.observe import Observe, Scalar
 
 _AGAIN_MS = 1000
+_RETURN_MS: Final = 60_000
+"""How long stations are waited for after a restart."""
 
 
 class SetpointFollower:
@@ -25,7 +28,7 @@ class SetpointFollower:
         self._services, self._source, self._point = services, source, point
         self._dispatch = Dispatch(services)
         self._setpoint: tuple[int, int] | None = None
-        self._dispatched_ms = 0
+        self._dispatched_ms = self._found_ms = 0
 
     async def follow(self, setpoint_w: int | None, until_ms: int, now_ms: int) -> int:
         """Dispatch a set-point (W, positive into the vehicles; None: none) until a time, or keep it up.
@@ -36,8 +39,7 @@ class SetpointFollower:
         point, keep_up_ms = self._point or config.grid.connection_point, config.balancing.dispatch_duration_s * 500
         try:
             if setpoint_w is None:
-                await self._end(point, now_ms)
-                return until_ms
+                return until_ms if await self._end(point, now_ms) else now_ms + _AGAIN_MS
             blocked_ms = await self._blocked_until(now_ms)
             if blocked_ms > now_ms:
                 self._setpoint = None
@@ -63,13 +65,23 @@ class SetpointFollower:
             return now_ms + _AGAIN_MS
         return self._dispatched_ms + keep_up_ms
 
-    async def _end(self, point: ConnectionPoint, now_ms: int) -> None:
-        """Have vehicles leave a set-point that has ended before its time, also one from before a restart, unless
-        another has replaced it."""
-        for each in await in_force(self._services):
-            if (each.source, each.connection_point) == (self._source, point):
-                await self._dispatch.set_point(each.setpoint_w, until_ms=now_ms + _AGAIN_MS, connection_point=point)
-        self._setpoint = None
+    async def _end(self, point: ConnectionPoint, now_ms: int) -> bool:
+        """Have vehicles leave a set-point that has ended before its time, unless another has replaced it.
+
+        One from before a restart waits, but not for long, for the stations that follow it; return whether it has ended.
+        """
+        about = self._source, point
+        standing = [each for each in await in_force(self._services) if (each.source, each.connection_point) == about]
+        if standing and self._setpoint is None:
+            self._found_ms = self._found_ms or now_ms
+            followers = await self._services.store.read(dispatched_stations, now_ms)
+            away = not self._services.connections.connected().issuperset(followers)
+            if away and now_ms < self._found_ms + _RETURN_MS:
+                return False
+        for each in standing:
+            await self._dispatch.set_point(each.setpoint_w, until_ms=now_ms + _AGAIN_MS, connection_point=point)
+        self._setpoint, self._found_ms = None, 0
+        return True
 
     async def _blocked_until(self, now_ms: int) -> int:
         """Return until when a source before this one has a set-point; 0: none has."""

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from csms.config import StationEntry
-from csms.dispatch.work import Dispatch
+from csms.dispatch.work import Dispatch, in_force
 from csms.grid.config import OpenAdr
 from csms.grid.openadr import Ven
 from csms.grid.source import GridSource
@@ -378,13 +378,30 @@ async def test_a_set_point_whose_event_is_withdrawn_ends_at_once(site: Start) ->
             assert profiles(station)[-1]["chargingSchedule"][0] == last
 
 
-async def test_a_set_point_whose_event_is_withdrawn_during_a_restart_ends_then(site: Start) -> None:
+@pytest.mark.parametrize("back", [True, False])
+async def test_a_set_point_whose_event_is_withdrawn_during_a_restart_ends_with_its_stations_return(
+    site: Start, *, back: bool
+) -> None:
+    """They are not waited for for ever."""
     async with site() as one:
-        station = await vehicle(one)
+        station, services = await vehicle(one), one.backend.services
         event = one.event("DISPATCH_SETPOINT", -6, start_ms=one.backend.clock.utc_ms(), duration="PT4M")
         await one.step()
         del one.vtn.objects["events"][event]
-        await Ven(one.backend.services, one.config, one.client).step()
+        await station.disconnect()
+        again = Ven(services, one.config, one.client)
+        assert await again.step() <= one.backend.clock.utc_ms() + 1_000
+        one.backend.clock.advance(2)
+        assert [each.setpoint_w for each in await in_force(services)] == [-6_000]
+        if not back:
+            one.backend.clock.advance(58)
+            await again.step()
+            one.backend.clock.advance(2)
+            assert await in_force(services) == []
+            return
+        station = await one.backend.booted(station.id, version="2.1")
+        station.answers |= {name: {"status": "Accepted"} for name in ("SetChargingProfile", "UpdateDynamicSchedule")}
+        await again.step()
         last = profiles(station)[-1]["chargingSchedule"][0]
         assert (last["chargingSchedulePeriod"][0]["setpoint"], last["duration"]) == (-6000.0, 1)
 
