@@ -334,6 +334,11 @@ def of_limits(request: DC_ChargeParameterDiscoveryReq) -> DC_ChargeParameterDisc
     return msgspec.structs.replace(request, dc_cpd_req_energy_transfer_mode=mode)
 
 
+def of_voltage(request: DC_ChargeParameterDiscoveryReq) -> DC_ChargeParameterDiscoveryReq:
+    mode = msgspec.structs.replace(request.dc_cpd_req_energy_transfer_mode, ev_minimum_voltage=number(-280))
+    return msgspec.structs.replace(request, dc_cpd_req_energy_transfer_mode=mode)
+
+
 def of_loop(request: DC_ChargeLoopReq) -> DC_ChargeLoopReq:
     targets = {"ev_target_current": number(5), "ev_target_voltage": number(350)}
     mode = Scheduled_DC_CLReqControlMode(**targets)
@@ -347,10 +352,11 @@ def of_loop(request: DC_ChargeLoopReq) -> DC_ChargeLoopReq:
         ("ScheduleExchangeReq", partial(of_schedules, minimum_soc=90, target_soc=10), "states a MinimumSOC of 90 %"),
         ("ScheduleExchangeReq", partial(of_schedules, ev_maximum_energy_request=number(0)), " Wh, 0 Wh, least to most"),
         ("DC_ChargeParameterDiscoveryReq", of_limits, "states EVMinimumVoltage 990 above its maximum"),
+        ("DC_ChargeParameterDiscoveryReq", of_voltage, "states EVMinimumVoltage -280"),
         ("PowerDeliveryReq", of_schedule, "states its power profile in another control mode"),
         ("DC_ChargeLoopReq", of_loop, "states Scheduled_DC_CLReqControlMode in its loop"),
     ],
-    ids=["soc", "energies", "limits", "profile", "loop"],
+    ids=["soc", "energies", "limits", "voltage", "profile", "loop"],
 )
 def test_a_vehicle_that_contradicts_itself_is_noticed(
     pki: PkiTree, name: str, change: Callable[[Any], Any], found: str

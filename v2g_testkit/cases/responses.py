@@ -21,7 +21,7 @@ from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import PublicKey
 from v2g_testkit.cases import der
 from v2g_testkit.cases.known import number
-from v2g_testkit.cases.quantities import amount, limits
+from v2g_testkit.cases.quantities import amount, limits, negative
 from v2g_testkit.cases.scripted_charger import Fields, ScriptedResponses
 
 _SERVICES: Final = {Family.AC: (ServiceId.AC, ServiceId.AC_BPT), Family.DC: (ServiceId.DC, ServiceId.DC_BPT)}
@@ -234,7 +234,8 @@ class Responses(ScriptedResponses):
         asked = request.dc_cpd_req_energy_transfer_mode
         both = isinstance(asked, dc.BPT_DC_CPDReqEnergyTransferMode)
         self._check_direction(both=both)
-        self.facts += [f"states {each}" for each in limits(asked) if "above" in each]
+        above = (each for each in limits(asked) if "above" in each)
+        self.facts += [f"states {each}" for each in (*above, *negative(asked, ("discharge",)))]
         if not both:
             return {"dc_cpd_res_energy_transfer_mode": dc.DC_CPDResEnergyTransferMode(**charge)}
         discharge = {
