@@ -56,7 +56,7 @@ class CsmsRequests:
         pem, hashes = contracts.describe_chain(chain_der)
         shown = ContractPresented(
             evse_id=evse_id, emaid=emaid, chain_pem=pem, hashes=hashes, locally_valid=valid,
-            accept_unknown=self._config.accept_offline,
+            accept_unknown=self._config.accept_offline, within_s=self._config.authorize_timeout,
         )  # fmt: skip
 
         def decide(outcome: contracts.AuthorizeOutcome, verdict: TokenVerdict) -> None:
@@ -65,7 +65,7 @@ class CsmsRequests:
 
         self._runner.step(lambda moment: core.judge_contract(shown, decide, moment))
         try:
-            async with asyncio.timeout(self._config.authorize_timeout):
+            async with asyncio.timeout(self._config.authorize_timeout):  # also where others are before it
                 outcome, verdict = await decided
         except TimeoutError:
             self._note("authorize_failed", reason="no answer in time")

@@ -15,6 +15,7 @@ from tests.station.tariffs import assigned, station, tariff
 from v2g.errors import TimeoutExpired
 from v2g.ocpp.messages.availability import HeartbeatRequest, HeartbeatResponse
 from v2g_station.blocks.connection.outbox import QueuedMessage
+from v2g_station.blocks.evse import ContractPresented
 from v2g_station.blocks.security.certificates import ContractRequest
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 
@@ -182,6 +183,24 @@ def test_a_request_of_short_use_holds_up_others_no_longer() -> None:
     found.wait(1)
     assert [type(each) for each in got] == [TimeoutExpired, HeartbeatResponse]
     assert not any(each.name == "csms_silent" for each in found.observed)
+
+
+@pytest.mark.parametrize("valid", [True, False])
+def test_an_authorization_holds_up_others_no_longer_than_its_vehicle_waits(*, valid: bool) -> None:
+    """Then the CSMS counts as offline."""
+    name = "ISO15118Ctrlr.ContractValidationOffline"
+    found = Bench(evses=(SOCKET,), variables={name: str(valid).lower()})
+    found.answers["Authorize"] = None
+    got: list[object] = []
+    shown = ContractPresented(evse_id=1, emaid="DEV2GC00000001", locally_valid=True, accept_unknown=True, within_s=10)
+    judged = found.station.judge_contract(shown, lambda outcome, _: got.append(outcome.decision), found.moment)
+    found.run(judged)
+    found.run(found.station.call(HeartbeatRequest(), got.append, found.moment))
+    found.wait(9)
+    assert not got
+    found.wait(2)
+    assert got == ["accepted" if valid else "unreachable", got[-1]]
+    assert isinstance(got[-1], HeartbeatResponse)
 
 
 def test_clock_jumps_leave_schedules_and_heartbeats_alive() -> None:

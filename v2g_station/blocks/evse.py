@@ -59,6 +59,8 @@ class ContractPresented(Fact, frozen=True, kw_only=True):
     accept_unknown: bool = False
     """Whether it may charge offline, too, where neither list nor cache has it; else OfflineTxForUnknownIdEnabled says
     so, for cards as well."""
+    within_s: float | None = None
+    """How long the vehicle waits for the CSMS, which then counts as offline; None for as long as any message."""
 
 
 class StopButton(Fact, frozen=True, kw_only=True):

@@ -174,7 +174,9 @@ async def test_contracts_that_are_accepted_offline_leave_cards_alone(
     assert outcome.decision == ("accepted" if valid == "true" else "unreachable")
 
 
-@pytest.mark.parametrize(("status", "decision"), [("Accepted", "accepted"), ("Blocked", "unreachable")])
+@pytest.mark.parametrize(
+    ("status", "decision"), [("Accepted", "accepted"), ("Blocked", "refused"), ("Unknown", "unknown")]
+)
 async def test_offline_the_cache_knows_contracts(
     pki: PkiTree, tmp_path: Path, csms: Backend, status: str, decision: str
 ) -> None:
@@ -184,7 +186,8 @@ async def test_offline_the_cache_knows_contracts(
         await set_to(csms, "AuthCtrlr", "OfflineTxForUnknownIdEnabled", "false")
         await found.requests.authorize(EMAID, der(chain(pki)))
         csms.silent = {"Authorize"}
-        assert (await found.requests.authorize(EMAID, der(chain(pki)))).decision == decision
+        outcome = await found.requests.authorize(EMAID, der(chain(pki)))
+    assert (outcome.decision, outcome.status) == (decision, "" if status == "Accepted" else status)
 
 
 async def test_a_refused_request_is_not_offline(pki: PkiTree, tmp_path: Path, csms: Backend) -> None:

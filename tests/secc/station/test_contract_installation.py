@@ -13,6 +13,7 @@ from tests.secc.backend import Backend
 from tests.secc.station.station import Fixture, csms
 from v2g.iso15118.d20.installation import SCHEMA_VERSION
 from v2g_station.blocks.security.certificates import UNREACHABLE, ContractAnswer, ContractRequest
+from v2g_station.station import StationCore
 
 __all__ = ["csms"]
 
@@ -90,12 +91,23 @@ async def test_a_csms_that_says_nothing_is_given_up_in_time(csms: Backend, tmp_p
         assert await station.requests.fetch_contract(REQUEST) == UNREACHABLE
 
 
-async def test_a_contract_is_fetched_only_while_its_vehicle_waits(csms: Backend, tmp_path: Path) -> None:
+async def test_a_contract_is_fetched_only_while_its_vehicle_waits(
+    csms: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And holds up what comes after it no longer."""
+    call, given = StationCore.call, list[Any]()
+
+    def spied(*args: Any, timeout: float | None = None) -> Any:
+        given.append(timeout)
+        return call(*args, timeout=timeout)
+
+    monkeypatch.setattr(StationCore, "call", spied)
     fixture = Fixture(tmp_path, csms.port, installation_timeout=50.0, message_timeout=30.0)
     csms.silent.add(ACTION)
     async with fixture.running() as station, asyncio.timeout(20):
         assert await station.requests.fetch_contract(replace(REQUEST, within_s=0.2)) == UNREACHABLE
     assert len(csms.all(ACTION)) == 1
+    assert given == [pytest.approx(0.2, abs=0.1)]
 
 
 async def test_without_a_csms_there_is_no_contract(tmp_path: Path) -> None:

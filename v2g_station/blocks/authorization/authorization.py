@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import asdict
 
+from v2g.errors import TimeoutExpired
 from v2g.observe import Callbacks
 from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdToken
 from v2g.ocpp.messages.base import Message
@@ -17,6 +18,7 @@ from v2g_station.blocks.authorization.contracts import (
     authorize_outcome,
     authorize_request,
     contract_token,
+    decision_of,
 )
 from v2g_station.blocks.authorization.local_list import LocalAuthorizationList
 from v2g_station.blocks.evse import (
@@ -427,16 +429,17 @@ class Authorizer(FunctionalBlock):
                 then(outcome, verdict)
                 return
             self._k.note("authorize_failed", reason=str(answer)[:200])
-            if self._k.online:  # it has answered, or may still do so
+            if self._k.online and not isinstance(answer, TimeoutExpired):  # it has answered
                 then(AuthorizeOutcome(decision=AuthorizationStatus.UNREACHABLE), REFUSED)
             else:
                 then(*self.contract_offline(fact))
 
-        self._k.call(request, answered)
+        self._k.call(request, answered, timeout=fact.within_s)
 
     def contract_offline(self, fact: ContractPresented) -> tuple[AuthorizeOutcome, TokenVerdict]:
         """Decide on a contract without the CSMS (C07.FR.07 to .12)."""
         verdict, permitted = REFUSED, self._k.model.flag("ISO15118Ctrlr.ContractValidationOffline")
+        known: CachedToken | None = None
         if fact.locally_valid and permitted and self._may_begin:
             token = contract_token(fact.emaid)
             listed = self._list.find(token)
@@ -446,6 +449,8 @@ class Authorizer(FunctionalBlock):
                 verdict = TokenVerdict(accepted=True, source="offline")
             else:
                 verdict = self._offline(token, known, source)
+        if known is not None and known.status != "Accepted":
+            return AuthorizeOutcome(decision=decision_of(known.status), status=known.status), verdict
         decision = AuthorizationStatus.ACCEPTED if verdict.accepted else AuthorizationStatus.UNREACHABLE
         return AuthorizeOutcome(decision=decision, energy_transfer=verdict.energy_transfer), verdict
 

@@ -78,11 +78,16 @@ def allowed_energy_transfer(response: AuthorizeResponse, version: Version) -> tu
     return (response.allowed_energy_transfer or CHARGING_ONLY) if version == "2.1" else ()
 
 
+def decision_of(status: str) -> AuthorizationStatus:
+    """Return the decision that a status of an identifier (OCPP) makes."""
+    return _TOKEN.get(status, AuthorizationStatus.REFUSED)
+
+
 def authorize_outcome(response: AuthorizeResponse, version: Version, *, validated: bool) -> AuthorizeOutcome:
     """Return the meaning of a response. Charging needs the identifier accepted and, if the CSMS has checked it, the
     certificate; it must, where the charger has not `validated` it (C07.FR.14)."""
     status, certificate = response.id_token_info.status, response.certificate_status or ""
-    decision = _TOKEN.get(status, AuthorizationStatus.REFUSED)
+    decision = decision_of(status)
     if certificate in _CERTIFICATE:
         decision = _CERTIFICATE[certificate]
     elif not certificate and not validated and decision is AuthorizationStatus.ACCEPTED:
