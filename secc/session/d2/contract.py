@@ -149,8 +149,6 @@ def certificate(request: Request, stage: Presenting | Installing, context: Reque
         return Wait(stage, seconds)
     if not stage.opened.installable:
         raise refuse("FAILED_SequenceError", "the installation of contracts was not offered")
-    if not context.facts.can_install:
-        raise _nothing("no_back_end")
     _check(request, context)
     update = isinstance(request, common.CertificateUpdateReq)
     wanted = ContractRequest(schema=ISO2.uri, exi=context.exi, update=update, within_s=seconds)

@@ -103,6 +103,7 @@ def test_an_answer_that_does_not_come_in_time(bench: ContractBench, name: str) -
     assert not isinstance(bench.responses[-1], common.CertificateInstallationRes | common.CertificateUpdateRes)
     bench.pass_time(0.1)
     assert code(bench.responses[-1]) == NOTHING
+    assert [each["reason"] for each in bench.events("request_failed")] == ["no contract: no_answer_in_time"]
     installed(bench, answer(bench, name))
     bench.pass_time(2.0)
     assert bench.reason == NOTHING
