@@ -330,7 +330,7 @@ MOST_CAPS: Final = 4
 
 
 def make_plan(markets: Sequence[Market], storage: Storage) -> ChargePlan:
-    """Return the best plan: first by the driver's needs, as far as possible, then by cost, then by order."""
+    """Return the best plan: first by the driver's needs, as far as possible, then by cost, then the earliest."""
     best: tuple[tuple[object, ...], ChargePlan] | None = None
     work = MOST_WORK // (2 * sum(len(_caps(market)) for market in markets))
     for rank, market in enumerate(markets):
@@ -343,7 +343,7 @@ def make_plan(markets: Sequence[Market], storage: Storage) -> ChargePlan:
                 cost=total_cost(market, blocks),
             )
             price = _relative(market, blocks) if plan.cost is None else plan.cost
-            key = (max(0, storage.target_wh - plan.energy_wh), plan.cost is None, price, rank)
+            key = (max(0, storage.target_wh - plan.energy_wh), plan.cost is None, price, plan.until_ms, rank)
             if best is None or key < best[0]:
                 best = key, plan
     assert best is not None, "at least one market"
@@ -395,10 +395,10 @@ def _caps(market: Market) -> list[int]:
 
 
 def _relative(market: Market, blocks: tuple[PlanBlock, ...]) -> Fraction:
-    """Return the cost of a profile in levels, or, without prices, a measure of its delay."""
+    """Return the cost of a profile in levels, 0 without any."""
     total = Fraction(0)
     for block in blocks:
-        for slot, level in zip(market.slots, market.levels or (0,) * len(market.slots), strict=True):
+        for slot, level in zip(market.slots, market.levels, strict=bool(market.levels)):
             span = min(block.end_ms, slot.end_ms) - max(block.start_ms, slot.start_ms)
             if span > 0:
                 total += Fraction(max(0, block.power_w) * span * (level + 1), W_MS_PER_KWH)

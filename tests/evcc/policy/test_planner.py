@@ -136,6 +136,14 @@ def test_without_any_price_energy_is_taken_at_once() -> None:
     assert hourly(plan.blocks, 3) == [10_000, 5_000, 0]
 
 
+def test_of_equal_tuples_the_one_that_is_done_first_is_taken() -> None:
+    weak, strong = ((Slot(0, 8 * HOUR, power),) for power in (3_700, 11_000))
+    plan = make_plan([Market(1, weak), Market(2, strong), Market(3, strong)], Storage(0, 60_000, 20_000))
+    assert plan.tuple_id == 2
+    priced = [market(prices(*[0.2] * 8), power) for power in (4_000, 8_000)]
+    assert make_plan(priced, Storage(0, 60_000, 24_000)).power_at(0) == 8_000
+
+
 def test_a_bounded_amount_of_energy_is_not_exceeded() -> None:
     bounded = market(prices(0.2, 0.1), 10_000, available_wh=6_000)
     assert sum(hourly(make_plan([bounded], Storage(0, 60_000, 20_000)).blocks, 2)) == 6_000
