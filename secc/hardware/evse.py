@@ -149,6 +149,7 @@ class Evse(abc.ABC):
         self._offs = 0  # operations begun before the last EmergencyOff or OpenContactors are void
         self._uncounted = False  # since the contactor has closed, until the meter has counted what flowed
         self._guard, self._flow = MeterGuard(parts.most_w), EnergyCounter()
+        self._plausible = self._reading()
         self._fan_since: float | None = None
         self._hottest_c: float | None = None  # at the last look at temperatures
         self._ventilating = False
@@ -624,6 +625,10 @@ class Evse(abc.ABC):
         self._parts.meter.save(sync=False)
         flowed = self.flowed_mwh
         word = self._guard.check(self._clock.elapsed_ms(), reading.import_mwh, reading.export_mwh, flowed)
+        if word in ("meter_backward", "meter_jump"):
+            self._parts.meter.keep(self._plausible)  # before the session ends: what it shows is billed to nobody
+        else:
+            self._plausible = reading
         if word:
             self.fault(word, active=True)
         else:

@@ -47,6 +47,9 @@ class Meter(Protocol):
     def read(self, utc_ms: int) -> MeterRead:
         """Return the registers now."""
 
+    def keep(self, reading: MeterRead) -> None:
+        """Return this reading from now on, as of a meter that does not answer: what it shows is implausible."""
+
     @property
     def values(self) -> MeterValues:
         """See EnergyMeter."""
@@ -98,6 +101,7 @@ class SimulatedMeter:
         self._voltage_mv = self._current_ma = 0
         self._faults: Faults | None = None
         self._frozen: MeterRead | None = None
+        self._kept: MeterRead | None = None
         self._offset_mwh = 0
         self.on_fault: Final = Callbacks[str, bool]()
         """See Meter."""
@@ -125,14 +129,18 @@ class SimulatedMeter:
     def read(self, utc_ms: int) -> MeterRead:
         """Return the present registers, stamped with `utc_ms`."""
         self._counter.advance(self._now_ms())
-        if self._frozen is not None:
-            return msgspec.structs.replace(self._frozen, utc_ms=utc_ms, answered=not self.lost)
+        if (shown := self._kept or self._frozen) is not None:
+            return msgspec.structs.replace(shown, utc_ms=utc_ms, answered=self._kept is None and not self.lost)
         import_mwh, export_mwh = self._counter.mwh
         import_mwh = max(0, import_mwh + self._offset_mwh)
         rolled = (0, 0)
         if (rollover_mwh := self.rollover_mwh) is not None:
             rolled = import_mwh - import_mwh % rollover_mwh, export_mwh - export_mwh % rollover_mwh
         return MeterRead(utc_ms, import_mwh, export_mwh, rolled, rollover_mwh, answered=not self.lost)
+
+    def keep(self, reading: MeterRead) -> None:
+        """See Meter."""
+        self._kept = reading
 
     @property
     def values(self) -> MeterValues:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from secc.session import ports
 from v2g.energy.conductors import Currents
 from v2g.energy.settlement.registers import MARGIN_MWH
@@ -23,14 +25,20 @@ class RemoteMeter:
         self._power_w: int | None = None
         meter.on_change(lambda: self._was_read(now()))
         self._registers = _Rollover(meter.rollover_mwh)
+        self._kept: ports.MeterRead | None = None
 
     @property
     def rollover_mwh(self) -> int | None:
         return self._meter.rollover_mwh
 
     def read(self, utc_ms: int) -> ports.MeterRead:
+        if self._kept is not None:
+            return msgspec.structs.replace(self._kept, utc_ms=utc_ms, answered=False)
         values = self._meter.values
         return self._registers.reading(utc_ms, values, answered=not self._meter.lost)
+
+    def keep(self, reading: ports.MeterRead) -> None:
+        self._kept = reading
 
     @property
     def values(self) -> MeterValues:

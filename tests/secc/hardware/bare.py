@@ -60,6 +60,10 @@ class Meter:
 
     serial, power_w, read_at, rollover_mwh = "M", 0, 0.0, None
     import_mwh = export_mwh = saved = 0
+    kept: MeterRead | None = None
+
+    def keep(self, reading: MeterRead) -> None:
+        self.kept = reading
 
     def read(self, utc_ms: int) -> MeterRead:
         return MeterRead(utc_ms, self.import_mwh, self.export_mwh)

@@ -228,12 +228,12 @@ def test_after_a_rollover_registers_go_on_and_the_meter_shows_less() -> None:
     dial = Dial()
     meter = SimulatedMeter("M", now_ms=dial, rollover_mwh=4_000_000)
     meter.flow(0, 400_000, 25_000)
-    meter.flow(HOUR, 400_000, -50_000)
+    meter.flow(HOUR, 400_000, -52_500)
     dial.ms = 2 * HOUR
     reading = meter.read(5)
-    assert reading == MeterRead(5, 10_000_000, 20_000_000, (8_000_000, 20_000_000), 4_000_000)
-    assert reading.shown == {"import_mwh": 2_000_000, "export_mwh": 0}
-    assert meter.values == MeterValues(2_000_000, 0, 400_000, -20_000)
+    assert reading == MeterRead(5, 10_000_000, 21_000_000, (8_000_000, 20_000_000), 4_000_000)
+    assert reading.shown == {"import_mwh": 2_000_000, "export_mwh": 1_000_000}
+    assert meter.values == MeterValues(2_000_000, 1_000_000, 400_000, -21_000)
     assert meter.has_voltage
     assert meter.read_at == math.inf
 
@@ -292,6 +292,17 @@ async def test_a_register_jumps_for_as_long_as_the_fault_is_there(fault: str, si
     assert wrong.meter.read(0) == MeterRead(0, 10_000_000 + sign * 2_500, 0)
     wrong.faults.set(fault, active=False)  # type: ignore[arg-type]
     assert wrong.meter.read(0) == MeterRead(0, 10_000_000, 0)
+
+
+async def test_a_reading_that_is_kept_is_read_for_good_as_of_a_meter_that_does_not_answer() -> None:
+    wrong = Wrong()
+    wrong.meter.flow(0, 400_000, 25_000)
+    plausible = wrong.hour()
+    wrong.faults.set("meter_jump", value=9.0)
+    wrong.meter.keep(plausible)
+    assert wrong.hour() == MeterRead(2 * HOUR, 10_000_000, 0, answered=False)
+    wrong.faults.set("meter_stuck")
+    assert wrong.hour() == MeterRead(3 * HOUR, 10_000_000, 0, answered=False)
 
 
 async def test_no_register_is_below_0() -> None:

@@ -41,6 +41,14 @@ def test_a_silent_meter_has_not_answered_and_has_no_power() -> None:
     assert place.meter.power_w is None
 
 
+def test_a_reading_that_is_kept_is_read_for_good_as_of_a_meter_that_does_not_answer() -> None:
+    place = Place()
+    place.line.show(import_mwh=7, export_mwh=5)
+    place.meter.keep(place.meter.read(9))
+    place.line.show(import_mwh=7_000, export_mwh=0)
+    assert place.meter.read(10) == MeterRead(10, 7, 5, rollover_mwh=ROLLOVER, answered=False)
+
+
 def test_the_time_of_a_power_is_that_of_its_reading() -> None:
     place = Place()
     assert place.meter.read_at == 3.0
@@ -56,6 +64,14 @@ def test_the_time_of_a_power_is_that_of_its_reading() -> None:
 
 
 @pytest.mark.requirement("R192")
+def test_currents_without_a_power_are_as_fresh_as_their_reading() -> None:
+    place = Place()
+    place.now = 9.0
+    place.line.show(power_w=None, currents=Currents(16_000, 0, 0))
+    assert place.meter.read_at == 9.0
+    assert place.meter.mains(230_000).fresh
+
+
 def test_the_mains_have_the_currents_of_the_lines_that_the_meter_measures() -> None:
     place = Place()
     mains = place.meter.mains(230_000)
