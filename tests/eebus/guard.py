@@ -187,7 +187,7 @@ class Joined:
         self.link = None
 
     def restart(self) -> None:
-        self.system = ControllableSystem(self.facts, self.system.failsafe, self.events.append, self.at)
+        self.system = ControllableSystem(self.facts, PRESET, self.events.append, self.at, self.system.written_values)
         self.link = None
 
     def connect(self) -> None:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from tests.eebus.guard import FACTS, PRESET, START, Joined
 from tests.together import together
-from v2g.eebus.charger import ControllableSystem, HeldLimit
+from v2g.eebus.charger import ControllableSystem, FailsafeValues, HeldLimit, KeptValues
 from v2g.eebus.limitation import CHART, LimitEvent, LimitState, LimitWrite, PowerLimitation
 from v2g.eebus.spine import Moment
 from v2g.observe import Observe
@@ -599,8 +599,22 @@ def test_a_clock_that_was_set_back_prolongs_no_limit_from_before_a_restart(later
     """Its end is a time of day; what was left of it when it was stored is the most."""
     held = HeldLimit(value_w=1500, until_ms=START.utc_ms + 600_000, left_s=600)
     at = Moment(START.s, START.utc_ms + 1000 * later_s)
-    system = ControllableSystem(FACTS, replace(PRESET, held_charge=held), list[Observe]().append, at)
+    system = ControllableSystem(FACTS, PRESET, list[Observe]().append, at, KeptValues(held_charge=held))
     assert system.charge_w == 1500
     for more_s, limit_w in ((left_s - 1, 1500), (left_s, 4200)):
         system.tick(Moment(at.s + more_s, at.utc_ms + 1000 * more_s))
         assert system.charge_w == limit_w
+
+
+@pytest.mark.requirement("R206")
+def test_a_preset_that_no_guard_has_written_over_follows_the_configuration() -> None:
+    """A limit in force is kept over a restart: the presets are not kept with it, as if a guard had written them."""
+    joined = Joined()
+    joined.connect()
+    joined.beat()
+    assert joined.say(joined.guard.limit({"limitId": 0, "isLimitActive": True, "value": {"number": 9000}})) == 0
+    assert joined.say(joined.guard.key(0, {"scaledNumber": {"number": 4200}})) == 0
+    later = FailsafeValues(charge_w=3000, discharge_w=500, duration_s=9000)
+    system = ControllableSystem(FACTS, later, list[Observe]().append, joined.at, joined.system.kept(joined.at))
+    assert (system.charge_w, system.discharge_w) == (4200, 500)
+    assert system.failsafe == replace(later, charge_w=4200), "what the guard has written stays, even if it was preset"

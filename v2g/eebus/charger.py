@@ -76,12 +76,20 @@ class HeldLimit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FailsafeValues(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds without a guard, W as magnitudes and s; a guard writes it, and it outlives restarts (011/1, 013/1).
-    So do the limits that were in force: where they are lower, they hold until their end."""
+    """What holds without a guard, W as magnitudes and s."""
 
     charge_w: float
     discharge_w: float
     duration_s: float = LEAST_FAILSAFE_S
+
+
+class KeptValues(msgspec.Struct, frozen=True, kw_only=True):
+    """What outlives restarts: the failsafe values that a guard has written (011/1, 013/1), None for one that it has
+    not; and the limits that were in force: where they are lower, they hold until their end."""
+
+    charge_w: float | None = None
+    discharge_w: float | None = None
+    duration_s: float | None = None
     held_charge: HeldLimit | None = None
     held_discharge: HeldLimit | None = None
 
@@ -121,14 +129,26 @@ class _Way(msgspec.Struct, kw_only=True):
 
 
 class ControllableSystem(SpineDevice):
-    """See the module. After each call `charge_w`, `discharge_w` and `failsafe` may have changed."""
+    """See the module. After each call `charge_w`, `discharge_w`, `written_values` and `held` may have changed.
+
+    `preset`: the failsafe values that hold until a guard writes others; `kept`: what was `kept` before a restart.
+    """
 
     def __init__(
-        self, facts: ChargerFacts, failsafe: FailsafeValues, observe: Callable[[Observe], None], at: Moment
+        self,
+        facts: ChargerFacts,
+        preset: FailsafeValues,
+        observe: Callable[[Observe], None],
+        at: Moment,
+        kept: KeptValues | None = None,
     ) -> None:
         self.facts: Final = facts
         self._observe = observe
-        self.failsafe = replace(failsafe, held_charge=None, held_discharge=None)
+        self._preset = preset
+        kept = kept or KeptValues()
+        self.written_values = replace(kept, held_charge=None, held_discharge=None)
+        """The failsafe values that a guard has written."""
+        failsafe = self.failsafe
 
         def way(use_case: Literal["LPC", "LPP"], failsafe_w: float, held: HeldLimit | None) -> _Way:
             ends_at = None
@@ -144,9 +164,9 @@ class ControllableSystem(SpineDevice):
             sign = 1 if use_case == "LPC" else -1
             return _Way(use_case=use_case, sign=sign, limitation=limitation, reported=(limitation.state, failsafe_w))
 
-        self._ways = {CONSUMPTION: way("LPC", failsafe.charge_w, failsafe.held_charge)}
+        self._ways = {CONSUMPTION: way("LPC", failsafe.charge_w, kept.held_charge)}
         if facts.nominal_discharge_w is not None:
-            self._ways[PRODUCTION] = way("LPP", failsafe.discharge_w, failsafe.held_discharge)
+            self._ways[PRODUCTION] = way("LPP", failsafe.discharge_w, kept.held_discharge)
         self._load = self._load_control()
         self._configuration = self._device_configuration()
         self._measurement = LocalFeature(at=(ENTITY, 5), type="Measurement", data=self._measurement_data())
@@ -335,7 +355,17 @@ class ControllableSystem(SpineDevice):
         """What silence does not end, of each use case: a guard's limit and when it ends, s."""
         return tuple(way.limitation.held for way in self._ways.values())
 
-    def kept(self, at: Moment) -> FailsafeValues:
+    @property
+    def failsafe(self) -> FailsafeValues:
+        """The failsafe values."""
+        preset, written = self._preset, self.written_values
+        return FailsafeValues(
+            charge_w=preset.charge_w if written.charge_w is None else written.charge_w,
+            discharge_w=preset.discharge_w if written.discharge_w is None else written.discharge_w,
+            duration_s=preset.duration_s if written.duration_s is None else written.duration_s,
+        )
+
+    def kept(self, at: Moment) -> KeptValues:
         """Return what outlives a restart."""
         found = [
             None
@@ -347,7 +377,7 @@ class ControllableSystem(SpineDevice):
             )
             for held in (*self.held, None)
         ]
-        return replace(self.failsafe, held_charge=found[0], held_discharge=found[1])
+        return replace(self.written_values, held_charge=found[0], held_discharge=found[1])
 
     @property
     def states(self) -> dict[str, LimitState]:
@@ -551,7 +581,7 @@ class ControllableSystem(SpineDevice):
             return Refusal(messages.REJECTED, "only the client that is bound to LoadControl sets failsafe values")
         if any(each.cmd_control is not None and each.cmd_control.delete is not None for each in cmd.filter or ()):
             return Refusal(messages.NOT_COMBINED, "keys cannot be deleted")
-        values = self.failsafe
+        values = self.written_values
         data = cmd.device_configuration_key_value_list_data.device_configuration_key_value_data or ()
         chosen = [each.device_configuration_key_value_list_data_selectors for each in _partial(cmd)]
         selected = [each.key_id for each in chosen if each is not None]
@@ -569,7 +599,7 @@ class ControllableSystem(SpineDevice):
                 if duration_s < LEAST_FAILSAFE_S:
                     return Refusal(messages.REJECTED, "shorter than 2 h")
                 if duration_s > MOST_FAILSAFE_S:  # refused, and the maximum is set (022/5)
-                    self._keep(replace(self.failsafe, duration_s=MOST_FAILSAFE_S))
+                    self._keep(replace(self.written_values, duration_s=MOST_FAILSAFE_S))
                     return Refusal(messages.REJECTED, "longer than 24 h")
                 values = replace(values, duration_s=duration_s)
             elif value.scaled_number is None or value.scaled_number.number is None or value.scaled_number.value < 0:
@@ -581,10 +611,11 @@ class ControllableSystem(SpineDevice):
         self._keep(values)
         return Refusal(messages.OK)
 
-    def _keep(self, values: FailsafeValues) -> None:
-        self.failsafe = values
+    def _keep(self, values: KeptValues) -> None:
+        self.written_values = values
+        failsafe = self.failsafe
         for number, way in self._ways.items():
-            way.limitation.failsafe_w = values.charge_w if number == CONSUMPTION else values.discharge_w
+            way.limitation.failsafe_w = failsafe.charge_w if number == CONSUMPTION else failsafe.discharge_w
 
 
 def _partial(cmd: messages.Cmd) -> list[messages.Filter]:

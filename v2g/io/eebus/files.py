@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from v2g import typed_json
-from v2g.eebus.charger import FailsafeValues
+from v2g.eebus.charger import KeptValues
 from v2g.eebus.identity import SKI, ski_of
 from v2g.errors import CertificateError, ConfigError, StoreError
 from v2g.pki.keys import PrivateKey, load_private_key, save_key, save_secret
@@ -133,9 +133,9 @@ def trust(folder: Path, skis: frozenset[str]) -> None:
         raise StoreError(f"{path}: {error.strerror or error}") from None
 
 
-def failsafe(folder: Path, preset: FailsafeValues) -> FailsafeValues:
-    """Return the failsafe values that a guard has written, else the preset. Raises StoreError."""
-    return _read(folder / FAILSAFE, FailsafeValues, preset)
+def kept(folder: Path) -> KeptValues:
+    """Return what outlives a restart. Raises StoreError."""
+    return _read(folder / FAILSAFE, KeptValues, KeptValues())
 
 
 def seen(folder: Path) -> Seen | None:

@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from v2g.eebus.charger import ChargerFacts, ControllableSystem, FailsafeValues
+from v2g.eebus.charger import ChargerFacts, ControllableSystem, FailsafeValues, KeptValues
 from v2g.eebus.identity import ShipNode
 from v2g.eebus.limitation import LimitState
 from v2g.eebus.spine import Moment
@@ -83,7 +83,6 @@ class EebusEnergyManager:
         self._drawn: dict[str, Scalar] = {"power_w": None, "import_wh": 0, "export_wh": 0}
         self._drawn_at: float | None = None
         """When what is drawn is written next; None: no limit was in force."""
-        kept = self._read_failsafe()
         facts = ChargerFacts(
             address=self.node.id,
             brand=config.brand,
@@ -96,8 +95,8 @@ class EebusEnergyManager:
             site=site,
         )
         at = Moment(clock.monotonic(), clock.utc_ms())
-        self._system = ControllableSystem(facts, kept, self._observe, at)
-        self._kept: tuple[object, ...] = self._system.failsafe, self._system.held
+        self._system = ControllableSystem(facts, self._preset, self._observe, at, self._read_kept())
+        self._kept: tuple[object, ...] = self._system.written_values, self._system.held
         self._unstored = False
         self._watch = FileWatch([config.folder / files.TRUSTED])
         self._trusted = self._read_trusted()
@@ -158,7 +157,7 @@ class EebusEnergyManager:
         """See ShipListener: a changed limit applies at once."""
         if self._command() != self._said:
             self._say()
-        if (kept := (self._system.failsafe, self._system.held)) != self._kept:
+        if (kept := (self._system.written_values, self._system.held)) != self._kept:
             self._kept, self._unstored = kept, False
             self._failsafe_file.keep(files.as_text(self._system.kept(self.ship.now())))
 
@@ -221,12 +220,12 @@ class EebusEnergyManager:
                 self._kept = ()
                 self.processed()
 
-    def _read_failsafe(self) -> FailsafeValues:
+    def _read_kept(self) -> KeptValues:
         try:
-            return files.failsafe(self._config.folder, self._preset)
+            return files.kept(self._config.folder)
         except StoreError as error:
             self._not_stored(str(error)[:200])
-            return self._preset
+            return KeptValues()
 
     def _read_trusted(self) -> frozenset[str]:
         try:
