@@ -878,12 +878,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_show: now is None or (said is None and mirror.told.get(connector_id) == now) -> said is None and "
         "mirror.told.get(connector_id) == now": "of what is not known nothing was told",
     },
-    "ocpp16_mirror": {
-        "as_text: '2.0.1' -> '2.0.1?'": "what 2.0.1 allows is the same text in 2.1",
-        "as_text: '2.1' -> '2.1?'": "every version but 2.0.1 is written as 2.1",
-        "from_text: '2.0.1' -> '2.0.1?'": "what 2.0.1 allows reads the same in 2.1",
-        "from_text: '2.1' -> '2.1?'": "every version but 2.0.1 is read as 2.1",
-    },
     "facts": {
         "of_journal: 0 -> 1 #2": "the time of the first reading is not asked of what a meter shows",
     },

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.ocpp.official import instances, validator
 from tests.ocpp.v16.drawing import Run as Translation
@@ -280,18 +281,22 @@ def test_a_station_without_the_whitepaper_sends_its_log_as_diagnostics() -> None
     assert run.result.status == "Rejected", "there is nothing to upload"
 
 
-def test_plug_and_charge_travels_as_a_message_of_2_0_1_in_a_text() -> None:
-    inner = {"iso15118SchemaVersion": "urn:iso:15118:2:2013:MsgDef", "action": "Install", "exiRequest": "AAAA"}
+@pytest.mark.parametrize("size", [4, 10_000])
+def test_plug_and_charge_travels_as_a_message_of_2_0_1_in_a_text(size: int) -> None:
+    """But for lengths: contracts of ISO 15118-20 need those of 2.1."""
+    inner = {"iso15118SchemaVersion": "urn:iso:15118:2:2013:MsgDef", "action": "Install", "exiRequest": "A" * size}
     asked = v16.DataTransferReq(
         vendor_id="org.openchargealliance.iso15118pnc",
         message_id="Get15118EVCertificate",
         data=msgspec.json.encode(inner).decode(),
     )
     kind = response_type("Get15118EVCertificate")
-    answer = read_payload(b'{"status":"Accepted","exiResponse":"BBBB"}', kind, "2.0.1")
+    answer = read_payload(b'{"status":"Accepted","exiResponse":"%s"}' % (b"B" * size), kind, "2.1")
     run = Run(Bridge(NOW_MS).upward(asked, NOW_MS), in_turn(answer))
     assert action_of(run.asked[0]) == "Get15118EVCertificate"
-    assert (run.result.status, msgspec.json.decode(run.result.data)["exiResponse"]) == ("Accepted", "BBBB")
+    assert (run.result.status, msgspec.json.decode(run.result.data)["exiResponse"]) == ("Accepted", "B" * size)
+    run = Run(Bridge(NOW_MS).upward(replace(asked, data="{}"), NOW_MS), in_turn())
+    assert (run.asked, run.result.status) == ([], "Rejected")
     other = v16.DataTransferReq(vendor_id="com.example", data="x")
     run = Run(Bridge(NOW_MS).upward(other, NOW_MS), in_turn(DataTransferResponse(status="Accepted", data={"a": 1})))
     assert run.asked == [DataTransferRequest(vendor_id="com.example", data="x")]

@@ -14,7 +14,6 @@ from v2g.errors import OcppError
 from v2g.ocpp.messages.authorization import AuthorizeRequest, IdToken
 from v2g.ocpp.messages.availability import HeartbeatRequest
 from v2g.ocpp.messages.base import EVSE
-from v2g.ocpp.messages.certificates import Get15118EVCertificateRequest, Get15118EVCertificateResponse
 from v2g.ocpp.messages.diagnostics import LogStatusNotificationRequest
 from v2g.ocpp.messages.display import NotifyDisplayMessagesRequest
 from v2g.ocpp.messages.firmware import FirmwareStatusNotificationRequest
@@ -33,8 +32,6 @@ from v2g.ocpp.v16.mirror import (
     NetworkInUse,
     NumberedHere,
     StateOf,
-    as_text,
-    from_text,
 )
 from v2g.ocpp.v16.readings import last_register, meter_values, transaction_data, values_in_16
 from v2g.ocpp.versions import read_payload, write_payload
@@ -235,15 +232,6 @@ def test_readings_come_back_as_they_were() -> None:
     assert last_register((value,), None) == 1235
     kilo = SampledValue(value=2.5, unit_of_measure=UnitOfMeasure(unit="kWh", multiplier=1))
     assert last_register((MeterValue(timestamp=AT, sampled_value=(kilo,)),), None) == 25_000
-
-
-def test_a_contract_of_iso_15118_20_is_longer_than_2_0_1_allows() -> None:
-    request = Get15118EVCertificateRequest(
-        iso15118_schema_version="urn:iso:std:iso:15118:-20:CommonMessages", action="Install", exi_request="A" * 7000
-    )
-    assert from_text(as_text(request), Get15118EVCertificateRequest) == request
-    with pytest.raises(OcppError):
-        from_text("{}", Get15118EVCertificateResponse)
 
 
 def test_keys_are_named_as_the_standard_does() -> None:

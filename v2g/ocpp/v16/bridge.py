@@ -29,6 +29,7 @@ from v2g.ocpp.quirks import STRICT
 from v2g.ocpp.routes import action_of
 from v2g.ocpp.times import parse_time
 from v2g.ocpp.v16.messages import IdTagInfo, IdTagStatus, MeterValue16
+from v2g.ocpp.versions import M, read_payload, write_payload
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -362,3 +363,17 @@ def id_tag_info(info: IdTokenInfo | None) -> IdTagInfo:
     return IdTagInfo(
         status=_STATUS.get(info.status, "Invalid"), expiry_date=info.cache_expiry_date_time, parent_id_tag=parent
     )
+
+
+# -- messages of 2.0.1 in the texts of DataTransfers, for Plug and Charge: by the limits of 2.1, which allows all that
+# 2.0.1 does, as contracts of ISO 15118-20 are longer
+
+
+def as_text(message: Message) -> str:
+    """Return a message as JSON. Raises OcppError."""
+    return write_payload(message, "2.1").decode()
+
+
+def from_text(text: str, type_: type[M]) -> M:
+    """Return the message in a text. Raises OcppError."""
+    return read_payload(text.encode(), type_, "2.1")

@@ -27,9 +27,9 @@ from v2g.ocpp.routes import request_type
 from v2g.ocpp.times import format_time
 from v2g.ocpp.v16 import configuration
 from v2g.ocpp.v16 import messages as v16
-from v2g.ocpp.v16.bridge import Steps, data_in, text_of
+from v2g.ocpp.v16.bridge import Steps, as_text, data_in, from_text, text_of
 from v2g.ocpp.v16.from_station import COSTS, PLUG_AND_CHARGE
-from v2g.ocpp.v16.mirror import Mirror, NetworkInUse, NetworkNow, as_text, from_back_end, from_text
+from v2g.ocpp.v16.mirror import Mirror, NetworkInUse, NetworkNow, from_back_end
 from v2g.ocpp.v16.to_back_end import report_update
 from v2g.ocpp.v16.to_station import EXTENDED, PURPOSES, ROOTS, TRIGGERS
 

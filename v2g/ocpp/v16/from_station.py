@@ -38,14 +38,15 @@ from v2g.ocpp.v16.bridge import (
     NumberOf,
     OngoingAt,
     Steps,
+    as_text,
     data_in,
     from_station,
+    from_text,
     id_tag_info,
     number_in,
     text_of,
     to_station,
 )
-from v2g.ocpp.versions import read_payload, write_payload
 
 COSTS: Final = "org.openchargealliance.costmsg"
 SHOWS_PRICES: Final = "CustomDisplayCostAndPrice"
@@ -508,8 +509,8 @@ def transfer(bridge: Bridge, request: v16.DataTransferReq) -> Steps[v16.DataTran
     if action not in OF_PLUG_AND_CHARGE or action not in known("2.0.1"):
         return v16.DataTransferConf(status="UnknownMessageId")
     try:
-        inner = read_payload((request.data or "").encode(), request_type(action), "2.0.1")
+        inner = from_text(request.data or "", request_type(action))
         reply: Message = yield inner
-        return v16.DataTransferConf(status="Accepted", data=write_payload(reply, "2.0.1").decode())
+        return v16.DataTransferConf(status="Accepted", data=as_text(reply))
     except OcppError as error:
         return v16.DataTransferConf(status="Rejected", data=str(error)[:255])

@@ -20,7 +20,6 @@ from v2g.ocpp.routes import action_of
 from v2g.ocpp.times import format_time
 from v2g.ocpp.v16.bridge import LONGEST_ID_TAG, Question, Steps, Translation, registers
 from v2g.ocpp.v16.messages import ChargePointErrorCode, ChargePointStatus, IdTagInfo
-from v2g.ocpp.versions import M, read_payload, write_payload
 
 
 class StateOf(Question, frozen=True):
@@ -179,23 +178,3 @@ class Mirror:
 _MOST_TRANSACTIONS: Final = 1000
 _EMAID: Final = re.compile(r"[A-Za-z]{2}-?[A-Za-z0-9]{3}-?[A-Za-z0-9]{9}(-?[A-Za-z0-9])?")
 _LONG_CARD: Final = re.compile(r"[0-9A-Fa-f]{16}")
-
-
-# -- messages of 2.0.1 in the texts of DataTransfers, for Plug and Charge
-
-
-def as_text(message: Message) -> str:
-    """Return a message as JSON: by the limits of 2.0.1, or where it is longer, as contracts of ISO 15118-20 are, by
-    those of 2.1. Raises OcppError."""
-    try:
-        return write_payload(message, "2.0.1").decode()
-    except OcppError:
-        return write_payload(message, "2.1").decode()
-
-
-def from_text(text: str, type_: type[M]) -> M:
-    """Return the message in a text. Raises OcppError."""
-    try:
-        return read_payload(text.encode(), type_, "2.0.1")
-    except OcppError:
-        return read_payload(text.encode(), type_, "2.1")

@@ -21,9 +21,9 @@ from v2g.ocpp.messages.provisioning import BootNotificationRequest, BootNotifica
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
 from v2g.ocpp.routes import action_of
 from v2g.ocpp.v16 import messages as v16
-from v2g.ocpp.v16.bridge import Answer, Steps, data_in, text_of
+from v2g.ocpp.v16.bridge import Answer, Steps, as_text, data_in, from_text, text_of
 from v2g.ocpp.v16.from_station import CHARGING, ENDS, EVENTS, PLUG_AND_CHARGE, UPLOADS
-from v2g.ocpp.v16.mirror import BegunAs, Mirror, NumberedHere, StateOf, as_text, from_text, to_back_end
+from v2g.ocpp.v16.mirror import BegunAs, Mirror, NumberedHere, StateOf, to_back_end
 from v2g.ocpp.v16.readings import last_register, transaction_data, values_in_16
 
 _NINE: Final[Mapping[str, v16.ChargePointStatus]] = {

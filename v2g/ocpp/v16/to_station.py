@@ -58,7 +58,9 @@ from v2g.ocpp.v16.bridge import (
     HeldProfiles,
     Remote,
     Steps,
+    as_text,
     data_in,
+    from_text,
     id_tag_info,
     number_in,
     text_of,
@@ -67,7 +69,6 @@ from v2g.ocpp.v16.bridge import (
 from v2g.ocpp.v16.configuration import KEYS, WRITE_ONLY, key_of, report, value_in_2x, value_in_16
 from v2g.ocpp.v16.from_station import PLUG_AND_CHARGE
 from v2g.ocpp.v16.makes import never_above, profile_for
-from v2g.ocpp.versions import read_payload, write_payload
 
 PURPOSES: Final[Mapping[str, v16.Purpose16]] = {
     "ChargingStationMaxProfile": "ChargePointMaxProfile",
@@ -646,8 +647,8 @@ def installed(bridge: Bridge, request: GetInstalledCertificateIdsRequest) -> Ste
 def _for_plug_and_charge(request: Message, response: type[Answer]) -> Steps[Answer]:
     """Send a message of 2.0.1 in a DataTransfer. Raises OcppError where the station does not know it."""
     answer: v16.DataTransferConf = yield v16.DataTransferReq(
-        vendor_id=PLUG_AND_CHARGE, message_id=action_of(request), data=write_payload(request, "2.0.1").decode()
+        vendor_id=PLUG_AND_CHARGE, message_id=action_of(request), data=as_text(request)
     )
     if answer.status != "Accepted" or answer.data is None:
         raise OcppError(f"the station has no Plug and Charge over OCPP 1.6: {answer.status}", answer="NotSupported")
-    return read_payload(answer.data.encode(), response, "2.0.1")
+    return from_text(answer.data, response)
