@@ -34,7 +34,7 @@ from csms.smart_charging.work import SmartCharging
 from csms.transactions import powers as running_powers
 from csms.transactions import store as transactions
 from v2g.energy.dispatch.split import Participant, split
-from v2g.energy.grid_signal import ALL, ConnectionPoint, GridLimit
+from v2g.energy.grid_signal import ALL, ConnectionPoint, Direction, GridLimit
 from v2g.errors import RefusedError, V2GError
 from v2g.observe import Scalar
 from v2g.ocpp.messages import der_control as ocpp
@@ -264,7 +264,7 @@ class Dispatch:
     ) -> dict[str, int]:
         """Return each vehicle's part of a set-point, beside what others follow that cannot be changed now."""
         elsewhere = [power for key, power in following.items() if not order.concerns(key[0]) or key in at_others]
-        setpoint_w = self.within_grid(order.setpoint_w, elsewhere)
+        setpoint_w = self.within_grid(order.setpoint_w, elsewhere, order.connection_point)
         unsure = self._services[Orders].unsure
         others = sum(
             power
@@ -286,17 +286,17 @@ class Dispatch:
         ]
         return split(setpoint_w - others, participants)
 
-    def within_grid(self, setpoint_w: int, elsewhere: Iterable[int] = ()) -> int:
-        """Return a set-point (W) that is within the grid's limits of all stations together with those that are followed
-        `elsewhere` in the same direction: others may end at any moment."""
+    def within_grid(self, setpoint_w: int, elsewhere: Iterable[int] = (), point: ConnectionPoint = ALL) -> int:
+        """Return a set-point (W) that is within the grid's limits at a connection point, and of all stations together
+        with those that are followed `elsewhere` in the same direction: others may end at any moment."""
         signal = self._services[GridSource].current
         if signal is None:
             return setpoint_w
         limits = signal.limits_at(self._services.clock.utc_ms())
-        if setpoint_w > 0:
-            import_w = least_w(limits, "import")
-            return max(0, min(setpoint_w, import_w - sum(each for each in elsewhere if each > 0)))
-        return min(0, max(setpoint_w, -least_w(limits, "export") - sum(each for each in elsewhere if each < 0)))
+        direction: Direction = "import" if setpoint_w > 0 else "export"
+        sign = 1 if setpoint_w > 0 else -1
+        left_w = least_w(limits, direction) - sum(max(0, sign * each) for each in elsewhere)
+        return sign * max(0, min(sign * setpoint_w, left_w, least_w(limits, direction, point)))
 
     async def afrr(self, signal: int, stations: Collection[str]) -> dict[str, str]:
         """Forward a frequency restoration signal (Q08); return each station's status, or why it has none."""

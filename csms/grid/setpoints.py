@@ -44,7 +44,7 @@ class SetpointFollower:
             if blocked_ms > now_ms:
                 self._setpoint = None
                 return min(blocked_ms, now_ms + keep_up_ms)
-            wanted = self._dispatch.within_grid(setpoint_w), until_ms
+            wanted = self._dispatch.within_grid(setpoint_w, point=point), until_ms
             if wanted != self._setpoint or now_ms >= self._dispatched_ms + keep_up_ms:
                 results = await self._dispatch.set_point(
                     wanted[0], until_ms=until_ms, connection_point=point, source=self._source

@@ -1740,7 +1740,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "Dispatch.set_point: 0 -> 1": "only whether the point exists is asked",
         "Dispatch.set_point: '' -> '?'": "neither is the name of a source",
         "Dispatch.within_grid: setpoint_w > 0 -> setpoint_w >= 0": "0 stays 0 in both directions",
-        "Dispatch.within_grid: each > 0 -> each >= 0": "0 W add nothing",
         "note: order.parts or {} -> order.parts": "a fleet's order always has parts",
         "Dispatch._set: max(1, -(-(end_ms - now_ms) // 1000)) -> -(-(end_ms - now_ms) // 1000)": _IN_FORCE,
         "Dispatch._set: 1 -> 0": _IN_FORCE,

@@ -11,6 +11,7 @@ from csms.backend import make_backend
 from csms.dispatch import store as dispatch_store
 from csms.dispatch.work import Dispatch, in_force
 from csms.fleets.rules import vehicle_id
+from csms.grid.setpoints import SetpointFollower
 from csms.grid.source import GRID_SIGNAL, GridSource
 from csms.prequalifications import store as prequalifications
 from csms.prequalifications.rules import Prequalification
@@ -40,7 +41,7 @@ from tests.csms.services.charging.support import (
 )
 from tests.csms.support import grid_signal
 from v2g.energy.balancing import Node
-from v2g.energy.grid_signal import ConnectionPoint
+from v2g.energy.grid_signal import ConnectionPoint, GridLimit
 from v2g.errors import RefusedError
 from v2g.ocpp.times import format_time
 
@@ -455,6 +456,25 @@ async def test_a_set_point_is_cut_to_what_others_leave(csms: Backend) -> None:
         )
     ]  # fmt: skip
     assert found == [1, 4_000, 14_999, 0, 0, -1, -4_000, -4_999, 0]
+    site = Site(id="depot", nodes=(Node(id="main", limits=(200_000,) * 3),), places=())
+    await csms.services.store.run(site_store.save_site, site, 0)
+    point = ConnectionPoint(site="depot")
+    limits = tuple(
+        GridLimit(connection_point=point, direction=each, limit_w=limit_w)
+        for each, limit_w in (("import", 12_000), ("export", 2_000))
+    )
+    await offer(csms, NO_PRICE, site_import_limit_w=15_000, export_limit_w=5_000, limits=limits, version=2)
+    found = [
+        dispatch.within_grid(asked_w, elsewhere, point)
+        for asked_w, elsewhere in (
+            (20_000, ()), (20_000, (2_000,)), (20_000, (4_000,)),
+            (-20_000, ()), (-20_000, (-2_000,)), (-20_000, (-4_000,)),
+        )
+    ]  # fmt: skip
+    assert found == [12_000, 12_000, 11_000, -2_000, -2_000, -1_000], "what others have is not behind its point"
+    now_ms = csms.clock.utc_ms()
+    await SetpointFollower(csms.services, "ieee2030_5", point).follow(-30_000, now_ms + 3_600_000, now_ms)
+    assert [each.setpoint_w for each in await in_force(csms.services)] == [-2_000], "of a grid source, too"
 
 
 async def test_a_set_point_at_a_connection_point_is_of_what_is_behind_it(csms: Backend) -> None:
