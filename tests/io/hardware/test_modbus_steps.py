@@ -211,7 +211,7 @@ def test_a_line_that_is_not_open_is_not_asked() -> None:
             await line.meter.open()
         assert "host, port, unit and map" in caught.value.hint
         assert (line.now, line.asked, line.closed) == (5.0, [], 1)
-        with pytest.raises(TransportError, match="the meter on meter:503 has not answered"):
+        with pytest.raises(TransportError, match="the meter on meter:503 unit 1 has not answered"):
             _ = line.meter.values
 
     play(scene, port=503)
@@ -247,7 +247,7 @@ def test_a_serial_port_is_opened_where_there_is_one(tmp_path: Path) -> None:
         assert line.asked == []
         device.touch()
         line.answers["input"] = refuse
-        with pytest.raises(TransportError, match=r"meter on .*ttyUSB0: it does not answer") as caught:
+        with pytest.raises(TransportError, match=r"meter on .*ttyUSB0 unit 1: it does not answer") as caught:
             await line.meter.open()
         assert "device, baud_rate, parity, unit and map" in caught.value.hint
         assert line.asked

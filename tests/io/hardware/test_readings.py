@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from tests.virtual_time import in_simulated_time
+from v2g.energy.conductors import Currents
 from v2g.errors import TransportError
 from v2g.hardware.interfaces import MeterValues
 from v2g.io.hardware.readings import MeterReadings, without_echo
 from v2g.io.runtime.clock import Clock
+from v2g.observe import Observe
 
 FIRST, SECOND = MeterValues(5_000, 3_000, 230_000, 10), MeterValues(6_000, 3_000)
 
@@ -30,7 +32,8 @@ class Meter(MeterReadings):
 
     def __init__(self, *, rollover_kwh: int | None = None, swap: bool = False) -> None:
         self.clock = Hands()
-        super().__init__("line", self.clock, lost_s=2.0, rollover_kwh=rollover_kwh, swap=swap)
+        self.events: list[Observe] = []
+        super().__init__("line", self.clock, self.events.append, lost_s=2.0, rollover_kwh=rollover_kwh, swap=swap)
         self.calls: list[str] = []
         self.faults: list[tuple[str, bool]] = []
         self.on_fault(lambda word, active: self.faults.append((word, active)))
@@ -117,6 +120,11 @@ def test_it_is_lost_once_there_was_no_reading_for_its_time_and_until_there_is_on
     meter.take(FIRST)
     meter.take(FIRST)
     assert (meter.faults, meter.lost) == ([("meter_lost", True), ("meter_lost", False)], False)
+    meter.clock.now += 2.0
+    meter.miss()
+    assert meter.events == [
+        Observe("hardware", "meter_lost", {"place": "line", "why": why}) for why in ("garbage", "it does not answer")
+    ]
 
 
 @pytest.mark.requirement("R192")
@@ -130,6 +138,11 @@ def test_a_meter_that_no_longer_says_what_flows_is_lost_and_one_that_never_did_i
     assert (meter.lost, meter.values, meter.failure) == (True, SECOND, "the reading has neither power nor currents")
     assert (counter.lost, counter.errors) == (False, 0)
     meter.take(MeterValues(6_000, 3_000, line_w=(10, 0, 0)))
+    assert not meter.lost
+    meter.clock.now += 1.9
+    meter.take(MeterValues(6_000, 3_000, currents=Currents(16_000, 0, 0)))
+    meter.clock.now += 1.9
+    meter.take(SECOND)
     assert not meter.lost
 
 

@@ -1,6 +1,7 @@
 """A meter with an optical interface (D0) on a serial port: SML, or readouts of IEC 62056-21."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -14,6 +15,7 @@ from v2g.io.hardware.readings import MeterReadings, without_echo
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import cancel_tasks, spawn
 from v2g.io.serial_port import SerialPort
+from v2g.observe import Observe
 from v2g.sml import SmlFramer
 
 START_S: Final = 20.0
@@ -67,8 +69,15 @@ class D0Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 class D0Meter(MeterReadings):
     """See EnergyMeter: reads the telegrams of a meter."""
 
-    def __init__(self, config: D0Config, clock: Clock) -> None:
-        super().__init__(config.device, clock, lost_s=config.lost_s, rollover_kwh=config.rollover_kwh, swap=config.swap)
+    def __init__(self, config: D0Config, clock: Clock, observe: Callable[[Observe], None] = lambda _: None) -> None:
+        super().__init__(
+            config.device,
+            clock,
+            observe,
+            lost_s=config.lost_s,
+            rollover_kwh=config.rollover_kwh,
+            swap=config.swap,
+        )
         self._config = config
         self._port: SerialPort | None = None
         self._task: asyncio.Task[None] | None = None
@@ -175,4 +184,4 @@ class D0Meter(MeterReadings):
         self._port.write(self._sent)
 
 
-DRIVER = Driver("meter", D0Config, lambda config, context: D0Meter(config, context.clock).opened())
+DRIVER = Driver("meter", D0Config, lambda config, context: D0Meter(config, context.clock, context.observe).opened())

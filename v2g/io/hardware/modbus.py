@@ -18,6 +18,7 @@ from v2g.io.hardware.driver import Driver
 from v2g.io.hardware.readings import MeterReadings, without_echo
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import spawn
+from v2g.observe import Observe
 
 _log = logging.getLogger(__name__)
 
@@ -197,10 +198,21 @@ class ModbusMeter(MeterReadings):
     """See EnergyMeter: polls a meter on Modbus RTU or TCP."""
 
     def __init__(
-        self, config: ModbusConfig, clock: Clock, client: Callable[[ModbusConfig], ModbusClient] = client_on_line
+        self,
+        config: ModbusConfig,
+        clock: Clock,
+        client: Callable[[ModbusConfig], ModbusClient] = client_on_line,
+        observe: Callable[[Observe], None] = lambda _: None,
     ) -> None:
         """Raises ConfigError for an unknown map, or an invalid file."""
-        super().__init__(config.place, clock, lost_s=config.lost_s, rollover_kwh=config.rollover_kwh, swap=config.swap)
+        super().__init__(
+            config.devices[0],
+            clock,
+            observe,
+            lost_s=config.lost_s,
+            rollover_kwh=config.rollover_kwh,
+            swap=config.swap,
+        )
         self._config, self._registers = config, config.register_map()
         self._requests = self._registers.requests()
         self._new_client = client
@@ -292,4 +304,8 @@ class ModbusMeter(MeterReadings):
         return words
 
 
-DRIVER = Driver("meter", ModbusConfig, lambda config, context: ModbusMeter(config, context.clock).opened())
+DRIVER = Driver(
+    "meter",
+    ModbusConfig,
+    lambda config, context: ModbusMeter(config, context.clock, observe=context.observe).opened(),
+)

@@ -4,15 +4,17 @@ import asyncio
 import contextlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final, Self
 
 from v2g.errors import TransportError
 from v2g.hardware.interfaces import MeterValues
 from v2g.hardware.meters.registers import swapped
 from v2g.io.runtime.clock import Clock
-from v2g.observe import Callbacks
+from v2g.observe import Callbacks, Observe
 from v2g.units import MWH_PER_KWH
+
+SILENT: Final = "it does not answer"
 
 
 def without_echo(data: bytes, sent: bytes) -> bytes:
@@ -47,8 +49,18 @@ class MeterReadings(ABC):
         finally:
             await self.stop()
 
-    def __init__(self, place: str, clock: Clock, *, lost_s: float, rollover_kwh: int | None, swap: bool) -> None:
+    def __init__(
+        self,
+        place: str,
+        clock: Clock,
+        observe: Callable[[Observe], None],
+        *,
+        lost_s: float,
+        rollover_kwh: int | None,
+        swap: bool,
+    ) -> None:
         self._place, self._clock, self._lost_s, self._swap = place, clock, lost_s, swap
+        self._observe = observe
         self._rollover_kwh = rollover_kwh
         self._values: MeterValues | None = None
         self._taken = clock.monotonic()
@@ -62,7 +74,7 @@ class MeterReadings(ABC):
         """Called with each new reading."""
         self.errors = 0
         """Polls and telegrams that gave no reading."""
-        self.failure = "it does not answer"
+        self.failure = SILENT
         """Why the last one gave none."""
 
     @property
@@ -106,7 +118,7 @@ class MeterReadings(ABC):
     def _take(self, values: MeterValues, began: float) -> None:
         """Keep a reading that began at this time."""
         self._values = swapped(values) if self._swap else values
-        self._taken = began
+        self._taken, self.failure = began, SILENT
         if values.power_w is not None or values.currents is not None or values.line_w:
             self._flow_taken = began
         if self._flow_taken in (began, math.inf):
@@ -128,4 +140,6 @@ class MeterReadings(ABC):
     def _notify(self, *, lost: bool) -> None:
         if lost is not self.lost:
             self.lost = lost
+            if lost:
+                self._observe(Observe("hardware", "meter_lost", {"place": self._place, "why": self.failure}))
             self.on_fault.tell("meter_lost", lost)
