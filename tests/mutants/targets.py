@@ -245,6 +245,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "station_cache": Target(
         "v2g_station/blocks/authorization/cache.py", ("tests/station/blocks/authorization/test_cache.py",)
     ),
+    "station_identifiers": Target("v2g_station/blocks/identifiers.py", ("tests/station/blocks/test_identifiers.py",)),
     "payment_settlement": Target(
         "v2g_station/blocks/payment/settlement.py", ("tests/station/blocks/payment/test_settlement.py",)
     ),

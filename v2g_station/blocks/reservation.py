@@ -6,6 +6,7 @@ from v2g.ocpp.messages.base import Message
 from v2g.ocpp.times import parse_time
 from v2g_station.blocks.availability import Availability
 from v2g_station.blocks.evse import Evse
+from v2g_station.blocks.identifiers import is_same_group, same
 from v2g_station.blocks.reservation_book import Reservation, ReservationBook
 from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.kernel import Handler, status_info
@@ -62,8 +63,7 @@ class Reservations(FunctionalBlock):
 
     def _is_for(self, item: Reservation, evse: Evse, id_token: IdToken, group: str | None) -> bool:
         place = item.evse_id == evse.number or (item.evse_id is None and self._book.has(evse, item.connector_type))
-        person = item.id_token.type == id_token.type and item.id_token.id_token.lower() == id_token.id_token.lower()
-        return place and (person or (item.group is not None and item.group == group))
+        return place and (same(item.id_token, id_token) or is_same_group(item.group, group))
 
     # -- the CSMS
 

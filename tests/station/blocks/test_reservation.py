@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.station.authorizations import says
 from tests.station.bench import FIXED, Bench, at
 from v2g.ocpp.routes import Version
 from v2g_station.blocks.evse import Fault
@@ -104,3 +105,13 @@ def test_reservations_of_any_evse_and_of_a_kind_are_for_evses_of_their_own(first
         found.plug(evse_id)
         found.present("TAG-2", evse_id)
         assert not found.allowed(evse_id)
+
+
+@pytest.mark.parametrize("group", ["GROUP-1", "group-1"])
+def test_a_reservation_of_a_group_is_kept_in_any_case(group: str) -> None:
+    found = Bench()
+    assert reserve(found, groupIdToken={"idToken": "Group-1", "type": "Central"}) == "Accepted"
+    found.answers["Authorize"] = says(groupIdToken={"idToken": group, "type": "Central"})
+    found.plug(1)
+    found.present("TAG-2", 1)
+    assert found.allowed(1)

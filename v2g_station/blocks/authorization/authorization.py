@@ -33,6 +33,7 @@ from v2g_station.blocks.evse import (
     TokenVerdict,
     VehicleAddress,
 )
+from v2g_station.blocks.identifiers import is_same_group, same
 from v2g_station.blocks.reservation import Reservations
 from v2g_station.blocks.transactions.sessions import NO_AUTHORIZATION, FunctionalBlock, Shared
 from v2g_station.blocks.web_payment import WebPayments
@@ -165,11 +166,11 @@ class Authorizer(FunctionalBlock):
 
     def _end_by_group(self, fact: TokenPresented, running: list[Evse], group: str | None) -> bool:
         """End what an identifier of this group may end; return whether it may."""
-        if group == self._master():
+        if is_same_group(group, self._master()):
             self._master_pass(fact)
             return True
         for evse in running:
-            if group is not None and evse.authorization is not None and evse.authorization.group == group:
+            if evse.authorization is not None and is_same_group(evse.authorization.group, group):
                 self._stop(evse, fact.id_token)
                 return True
         return False
@@ -181,7 +182,7 @@ class Authorizer(FunctionalBlock):
                 self._sessions.end_authorization(evse, "StopAuthorized", "MasterPass", fact.id_token)
 
     def _master(self) -> str:
-        return self._k.model.text("AuthCtrlr.MasterPassGroupId") or "\0"
+        return self._k.model.text("AuthCtrlr.MasterPassGroupId")
 
     # -- start
 
@@ -214,7 +215,7 @@ class Authorizer(FunctionalBlock):
 
     def _float(self, id_token: IdToken, verdict: TokenVerdict) -> None:
         """Remember an authorization until its driver plugs in somewhere."""
-        if not verdict.accepted or verdict.group == self._master():
+        if not verdict.accepted or is_same_group(verdict.group, self._master()):
             self._reject(None, verdict)
             return
         self._wait_for(_Floating(id_token, verdict))
@@ -231,7 +232,7 @@ class Authorizer(FunctionalBlock):
         self._show(None, "timeout")
 
     def _decide(self, evse: Evse, id_token: IdToken, verdict: TokenVerdict) -> None:
-        if verdict.accepted and verdict.group == self._master():
+        if verdict.accepted and is_same_group(verdict.group, self._master()):
             self._master_pass(TokenPresented(id_token=id_token, evse_id=None))  # C12.FR.09, C16.FR.03
             return
         if self.permits(evse, id_token, verdict):
@@ -247,7 +248,7 @@ class Authorizer(FunctionalBlock):
         """Return whether an identifier with this verdict may charge at this EVSE (C16.FR.03: no master pass)."""
         allowed, _ = self.usable(evse, id_token, verdict.group)
         here = not verdict.evse_ids or evse.number in verdict.evse_ids
-        return verdict.accepted and verdict.group != self._master() and here and allowed
+        return verdict.accepted and not is_same_group(verdict.group, self._master()) and here and allowed
 
     def _grant(self, evse: Evse, id_token: IdToken, verdict: TokenVerdict) -> None:
         _, reservation = self.usable(evse, id_token, verdict.group)
@@ -476,8 +477,3 @@ class Authorizer(FunctionalBlock):
         """Show a refusal, with the message of the CSMS where it is its own: one for whom it accepts is no reason."""
         message = "" if verdict.accepted else verdict.message
         self._k.do(Indicate(evse_id=evse_id, word="rejected", message=message))
-
-
-def same(one: IdToken, two: IdToken) -> bool:
-    """Return whether two identifiers are equal, ignoring case."""
-    return one.type == two.type and one.id_token.lower() == two.id_token.lower()

@@ -1,6 +1,5 @@
 """The authorization cache: the CSMS's answers about identifiers, used offline or to save a request (C10 to C12)."""
 
-import hashlib
 from typing import Final
 
 import msgspec
@@ -17,6 +16,7 @@ from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.payment import DIRECT_PAYMENT
 from v2g.ocpp.messages.tariff_cost import Tariff
 from v2g.ocpp.times import parse_time
+from v2g_station.blocks.identifiers import name_of
 from v2g_station.kernel.kernel import Handler, Kernel, status_info
 
 MAX_ENTRIES: Final = 1000
@@ -52,11 +52,6 @@ class CachedToken(msgspec.Struct, frozen=True, kw_only=True):
     stored_ms: int = 0
     used_ms: int = 0
     uses: int = 0
-
-
-def name_of(id_token: IdToken) -> str:
-    """Return the key of an identifier: a hash, since it is personal data (C10.FR.12). Case-insensitive."""
-    return hashlib.sha256(f"{id_token.type}\0{id_token.id_token.lower()}".encode()).hexdigest()[:40]
 
 
 def known(info: IdTokenInfo, utc_ms: int) -> CachedToken:

@@ -7,7 +7,8 @@ import msgspec
 from v2g.errors import OcppError
 from v2g.ocpp.messages import authorization as ocpp
 from v2g.ocpp.messages.base import Message
-from v2g_station.blocks.authorization.cache import CachedToken, known, name_of
+from v2g_station.blocks.authorization.cache import CachedToken, known
+from v2g_station.blocks.identifiers import name_of
 from v2g_station.kernel.kernel import Handler, Kernel, status_info
 
 MAX_ENTRIES: Final = 1000

@@ -18,10 +18,11 @@ from v2g.ocpp.times import parse_time
 from v2g.text import same_language
 from v2g.translate.ocpp_tariffs import elements, has_conditions
 from v2g.translate.station_tariffs import plan_of
-from v2g_station.blocks.authorization.cache import Cache, DriverTariff, name_of
+from v2g_station.blocks.authorization.cache import Cache, DriverTariff
 from v2g_station.blocks.cost.priced import Priced, PricedTerms
 from v2g_station.blocks.diagnostics.monitoring import Monitors
 from v2g_station.blocks.evse import Evse
+from v2g_station.blocks.identifiers import name_of
 from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.kernel import Answer, Handler, StationCommand, status_info
 
@@ -120,7 +121,7 @@ class StationTariffs(FunctionalBlock):
         if name not in self._drivers:
             return
         waiting = [evse.authorization.id_token for evse in self._evses.values() if evse.authorization is not None]
-        used = any(terms.own and terms.id_token.id_token == id_token.id_token for terms in self._terms())
+        used = any(terms.own and name_of(terms.id_token) == name for terms in self._terms())
         if used or any(name_of(each) == name for each in waiting):
             self._wait(id_token)
             return

@@ -125,6 +125,12 @@ def grouped(second: dict[str, Any], *, first: dict[str, Any] | None = None, **mo
     return found
 
 
+def test_a_group_may_stop_in_any_case() -> None:
+    found = grouped(says(groupIdToken={"idToken": "group-1", "type": "Central"}))
+    found.present("TAG-2")
+    found.expect("TransactionEvent", triggerReason="StopAuthorized")
+
+
 def test_another_group_does_not_stop() -> None:
     found = grouped(says(groupIdToken={"idToken": "GROUP-2", "type": "Central"}))
     found.present("TAG-2")
@@ -188,6 +194,16 @@ def test_contract_offline(valid: bool | None, allowed: bool) -> None:
     found.drop()
     contract(found, locally_valid=valid)
     assert found.allowed() is allowed
+
+
+def test_a_listed_contract_may_have_separators() -> None:
+    variables = {"ISO15118Ctrlr.ContractValidationOffline": "true", "AuthCtrlr.LocalAuthorizeOffline": "true"}
+    found = Bench(variables=variables)
+    entry = {"idToken": {"idToken": "DE-V2G-C00000001", "type": "eMAID"}, "idTokenInfo": {"status": "Accepted"}}
+    found.ask("SendLocalList", versionNumber=1, updateType="Full", localAuthorizationList=[entry])
+    found.drop()
+    contract(found, locally_valid=True)
+    assert found.allowed()
 
 
 def test_the_cache_lets_go_of_what_is_no_use_first() -> None:

@@ -10,7 +10,8 @@ from v2g.ocpp.messages.authorization import ClearCacheRequest, ClearCacheRespons
 from v2g.ocpp.messages.payment import DIRECT_PAYMENT
 from v2g.ocpp.messages.tariff_cost import Tariff
 from v2g.ocpp.times import format_time
-from v2g_station.blocks.authorization.cache import MAX_ENTRIES, Cache, CachedToken, DriverTariff, known, name_of
+from v2g_station.blocks.authorization.cache import MAX_ENTRIES, Cache, CachedToken, DriverTariff, known
+from v2g_station.blocks.identifiers import name_of
 from v2g_station.kernel.kernel import Keep, Kernel, Moment
 from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, StationLayout
 
