@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from csms.smart_charging.charging_plans import limit_at, steps
 from csms.smart_charging.rules import Needs
-from csms.transactions.rules import Transaction
+from csms.transactions.rules import Transaction, flowing_w
 from v2g.config import Seconds
 from v2g.energy.balancing import LEAST_MA, PHASES, Load, Node, check_tree, needed_ma, share
 from v2g.energy.conductors import VOLTAGE
@@ -25,6 +25,9 @@ _MOST_W: Final = 1e9
 
 _SLACK_MA: Final = 500
 """So much more than its limit an EVSE may draw on each phase without being named, beside a tenth of it."""
+
+_STANDBY_W: Final = 100
+"""A vehicle at a faulted connector that draws less draws nothing, whatever its charging state says."""
 
 _PHASES_OF_MODE: Final = {"AC_single_phase": 1, "AC_two_phase": 2}
 """How many phases, the first of the EVSE's own, a vehicle uses by its energy transfer mode (EnergyTransferModeEnum)."""
@@ -134,6 +137,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     """Whether its station can choose the phase of a vehicle that uses one (ACPhaseSwitchingSupported)."""
     in_watts: bool = False
     """Whether its station takes limits in W only (RateUnit)."""
+    faulted: bool = False
+    """Whether a connector of it is Faulted."""
     uncontrolled: bool = False
     """Whether its station reports that its contactor does not open: it draws what it may, whatever it is told."""
     drawn_w: int = 0
@@ -259,7 +264,10 @@ def _vehicle(
     if about.external_w is not None:
         most = min(most, _milliampere(about.external_w, len(place.phases)))  # K01.FR.50: spread over the EVSE's phases
     state = transaction.charging_state.value if transaction.charging_state else ""
-    if state not in WANTING:  # it draws nothing now: its least current lets it resume
+    flowing = flowing_w(transaction.power_w, transaction.charging_state) if about.faulted else None
+    if (
+        flowing is not None and 0 <= flowing < _STANDBY_W
+    ) or state not in WANTING:  # it draws nothing now: its least current lets it resume
         most, needed = min(most, least), 0
     return Load(
         id=place.id,

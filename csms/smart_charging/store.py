@@ -387,6 +387,8 @@ def look(connection: Connection, station_id: str, now_ms: int, followed_ms: int 
             known[evse_id] = msgspec.structs.replace(known[evse_id], drawn_w=drawn_w)
     waiting = any(held.id == rules.WAITING_PROFILE for _, _, held in stored)
     faulted = faulted_evses(connection, station_id)
+    for evse_id in faulted & known.keys():
+        known[evse_id] = msgspec.structs.replace(known[evse_id], faulted=True)
     return Seen(known, shares, of_station, waiting, diagnostics.uncontrolled(connection, station_id, faulted))
 
 

@@ -47,11 +47,13 @@ def site(*places: Place, **more: Any) -> Site:
 
 
 def charging(
-    state: str | None = "Charging", *, lines: str = "", needs: dict[str, Any] | None = None, **more: Any
-) -> Known:
+    state: str | None = "Charging", *, lines: str = "", needs: dict[str, Any] | None = None,
+    power_w: str | None = None, **more: Any,
+) -> Known:  # fmt: skip
     found = Transaction(
         station_id="S", transaction_id="T", first_seq=0, last_seq=0, started_ms=7, lines=lines,
         charging_state=None if state is None else Dated(1, state),
+        power_w=None if power_w is None else Dated(2, power_w),
     )  # fmt: skip
     wanted = None if needs is None else Needs(evse_id=1, **{"requested": "AC_three_phase", **needs})
     return Known(transaction=found, needs=wanted, **{"connected": True, **more})
@@ -89,7 +91,7 @@ def test_what_is_not_said_of_a_site_is_the_usual() -> None:
     assert (bare.latitude, bare.longitude) == (None, None)
     assert Known() == Known(
         transaction=None, needs=None, taken_wh=0, external={}, connected=False, priority=0, dispatch_w=None,
-        rotation=(), selects_phase=False, uncontrolled=False, drawn_w=0, phase_to_use=None,
+        rotation=(), selects_phase=False, faulted=False, uncontrolled=False, drawn_w=0, phase_to_use=None,
     )  # fmt: skip
     assert PowerRange(most_w=1) == PowerRange(most_w=1, most_out_w=0, least_w=0, least_out_w=0)
     assert Balancing() == Balancing(settle_s=1.0, interval_s=60.0, dispatch_duration_s=300)
@@ -169,6 +171,13 @@ def test_a_drawn_power_is_on_the_phases_in_use() -> None:
         (charging("SuspendedEV"), None, {}, {"most": 6_000}),
         (charging("Idle"), None, {"most_ma": 4_000}, {"most": 4_000}),
         (charging("SuspendedEV", needs={"energy_wh": 100, "departure_ms": HOUR_MS}), None, {}, {"most": 6_000}),
+        (charging("SuspendedEVSE", faulted=True), None, {}, {"most": 6_000}),  # nothing flows
+        (charging(faulted=True), None, {}, {}),
+        (charging(None, faulted=True), None, {}, {}),
+        (charging(power_w="99", faulted=True), None, {}, {"most": 6_000}),
+        (charging(power_w="100", faulted=True), None, {}, {}),
+        (charging(power_w="-1", faulted=True), None, {}, {}),
+        (charging(power_w="0"), None, {}, {}),
         (charging(priority=3), None, {"priority": -1}, {"priority": 2}),
         (charging(needs={"most_ma": 16_000}), None, {}, {"most": 16_000}),
         (charging(needs={"most_ma": 40_000}), None, {}, {}),

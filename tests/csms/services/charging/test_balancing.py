@@ -208,6 +208,24 @@ async def test_a_welded_contactor_keeps_all_that_it_may_draw(csms: Backend) -> N
         assert found.drawn[NAMES[1]] == left_ma
 
 
+@pytest.mark.requirement("R57")
+async def test_what_a_faulted_connector_leaves_goes_to_others(csms: Backend) -> None:
+    """Its transaction goes on, without power; its least current stays for it, and its share returns with it."""
+    found, balancer = Yard(csms), Balancer(csms.services)
+    await fuse(csms, 40_000)
+    first, second = [Charging(csms, await found.connect(name)) for name in NAMES[:2]]
+    for each in (first, second):
+        await each.started()
+    for status, state, shares in (
+        ("Faulted", "SuspendedEVSE", [6_000, 32_000]),
+        ("Occupied", "Charging", [20_000] * 2),
+    ):
+        await first.connector(status)
+        await first.event("Updated", "ChargingStateChanged", state=state)
+        await balancer.balance_all()
+        assert [found.drawn[name] for name in NAMES[:2]] == shares
+
+
 async def test_a_small_raise_is_left_out_also_after_a_refusal(csms: Backend) -> None:
     found, balancer = Yard(csms), Balancer(csms.services)
     await fuse(csms, 30_000, stations=3, least_raise_ma=3_000)
