@@ -28,6 +28,7 @@ class LinkContext(NamedTuple):
     refused: commands.Refused
     clock: Clock
     observe: Callable[[Observe], None]
+    renew: Callable[[], None]
 
 
 def _mqtt(config: EnergyManagerConfig, context: LinkContext) -> commands.EnergyManagerLink:
@@ -41,7 +42,7 @@ def _modbus(config: EnergyManagerConfig, context: LinkContext) -> commands.Energ
     from v2g.io.hardware.energy_modbus import ModbusEnergyManager
 
     assert config.modbus is not None
-    return ModbusEnergyManager(config.modbus, context.evses, context.take, context.refused)
+    return ModbusEnergyManager(config.modbus, context.evses, context.take, context.refused, context.renew)
 
 
 def _eebus(config: EnergyManagerConfig, context: LinkContext) -> commands.EnergyManagerLink:
@@ -103,7 +104,7 @@ class EnergyManager:
             outlet_v=outlet_v,
             kept=self._kept,
         )
-        context = LinkContext(evses, self._take, self._refused, clock, observe)
+        context = LinkContext(evses, self._take, self._refused, clock, observe, self._notify)
         self.link = BACKENDS[config.backend](config, context)
         self._keeps = self.link if isinstance(self.link, commands.KeepingLink) else None
         self._held = self._resume()
@@ -169,11 +170,12 @@ class EnergyManager:
     async def _tell_forever(self) -> None:
         while True:
             self._keep()
-            timeout_s = round(self._config.timeout_s)
-            self.link.notify(
-                commands.ManagedStation(heard=self._watch.alive, timeout_s=timeout_s, evses=self._states())
-            )
+            self._notify()
             await asyncio.sleep(self._config.state_s)
+
+    def _notify(self) -> None:
+        timeout_s = round(self._config.timeout_s)
+        self.link.notify(commands.ManagedStation(heard=self._watch.alive, timeout_s=timeout_s, evses=self._states()))
 
     def _take(self, evse_id: int, word: commands.EnergyCommand) -> None:
         was_alive = self._watch.alive

@@ -62,8 +62,14 @@ class Charger:
     def __init__(self) -> None:
         self.taken: list[tuple[int, EnergyCommand]] = []
         self.refused: list[str] = []
-        self.link = ModbusEnergyManager(EnergyModbusConfig(port=0), 2, self._take, self.refused.append)
+        self.renewed = 0
+        self.link = ModbusEnergyManager(EnergyModbusConfig(port=0), 2, self._take, self.refused.append, self._renew)
         self.peers: list[Peer] = []
+
+    def _renew(self) -> None:
+        self.renewed += 1
+        power_w = self.renewed * 1_000
+        self.link.notify(ManagedStation(evses=(ManagedEvse(evse=1, status="Occupied", power_w=power_w),)))
 
     def _take(self, evse_id: int, command: EnergyCommand) -> None:
         self.taken.append((evse_id, command))
@@ -95,14 +101,25 @@ def play(scene: Callable[[Charger], Coroutine[Any, Any, None]]) -> None:
 
 def test_registers_are_written_and_read_in_order() -> None:
     async def scene(charger: Charger) -> None:
-        charger.link.notify(ManagedStation(evses=(ManagedEvse(evse=2, status="Occupied", power_w=-2_000),)))
         peer = await charger.peer()
         assert await peer.ask(write(202, 0, 11_000)[:7], 0) == b""
         assert await peer.ask(write(202, 0, 11_000)[7:] + READ_VERSION, 64) == written(202, 2) + VERSION_1
         assert charger.taken == [(2, EnergyCommand(limit_w=11_000))]
-        assert await peer.ask(bytes.fromhex("0001 0000 0006 01 04 00ca 0002"), 64) == bytes.fromhex(
-            "0001 0000 0007 01 04 04 fffff830"
+        assert await peer.ask(bytes.fromhex("0001 0000 0006 01 04 0066 0002"), 64) == bytes.fromhex(
+            "0001 0000 0007 01 04 04 000007d0"
         )
+
+    play(scene)
+
+
+def test_each_reading_of_the_state_has_that_of_its_moment() -> None:
+    async def scene(charger: Charger) -> None:
+        peer = await charger.peer()
+        for power in ("03e8", "07d0"):
+            answer = await peer.ask(bytes.fromhex("0001 0000 0006 01 04 0066 0002"), 64)
+            assert answer == bytes.fromhex("0001 0000 0007 01 04 04 0000" + power)
+        await peer.ask(bytes.fromhex("0001 0000 0006 01 03 0000 0002"), 64)
+        assert charger.renewed == 2
 
     play(scene)
 

@@ -16,7 +16,7 @@ from secc.station_config import StationConfig
 from tests.secc.bench_program import BENCH, made
 from tests.virtual_time import VirtualLoop
 from tests.waiting import until
-from v2g.hardware.energy_manager.commands import EnergyCommand, ManagedStation
+from v2g.hardware.energy_manager.commands import EnergyCommand, ManagedEvse, ManagedStation
 from v2g.io.hardware.energy_config import EnergyModbusConfig, EnergyMqttConfig
 from v2g.io.hardware.energy_modbus import ModbusEnergyManager
 from v2g.io.mqtt.config import MqttConfig
@@ -84,13 +84,14 @@ class Mouth:
     """A link, by which the test speaks as an energy manager."""
 
     def __init__(self, context: managers.LinkContext) -> None:
-        self.take = context.take
+        self.take, self.renew = context.take, context.renew
+        self.states: list[ManagedStation] = []
 
     async def open(self) -> None:
         """There is nothing to open."""
 
-    def notify(self, _state: ManagedStation) -> None:
-        """It asks for no states."""
+    def notify(self, state: ManagedStation) -> None:
+        self.states.append(state)
 
     async def close(self) -> None:
         """There is nothing to close."""
@@ -137,6 +138,32 @@ def test_each_has_a_section_and_a_source_of_its_own() -> None:
     station = {"url": "ws://x", "identity": "CS", "store": "s.db", "energy_managers": two}
     with pytest.raises(msgspec.ValidationError, match="unique `source`"):
         msgspec.json.decode(msgspec.json.encode(station), type=StationConfig, dec_hook=lambda kind, value: kind(value))
+
+
+async def test_a_link_that_asks_is_told_the_state_of_that_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mouths = list[Mouth]()
+
+    def link(_config: EnergyManagerConfig, context: managers.LinkContext) -> Mouth:
+        mouths.append(Mouth(context))
+        return mouths[0]
+
+    monkeypatch.setitem(managers.BACKENDS, "mqtt", link)
+    broker = EnergyMqttConfig(prefix="ems", broker=MqttConfig(host="localhost", without_tls=True))
+    config = EnergyManagerConfig(backend="mqtt", mqtt=broker, fallback_charge_w=4_200, timeout_s=30)
+    present = ManagedEvse(evse=1, status="Occupied")
+    managers.EnergyManager(
+        config, 1, clock=Clock(), notify=lambda _fact: None, states=lambda: (present,), observe=lambda _: None,
+        directory=tmp_path, disk=DiskThread(),
+    )  # fmt: skip
+    mouths[0].renew()
+    present = ManagedEvse(evse=1, status="Faulted")
+    mouths[0].renew()
+    assert mouths[0].states == [
+        ManagedStation(heard=False, timeout_s=30, evses=(ManagedEvse(evse=1, status=status),))
+        for status in ("Occupied", "Faulted")
+    ]
 
 
 @pytest.mark.requirement("R206")

@@ -2,12 +2,12 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from v2g.errors import FrameError, TransportError
 from v2g.hardware.energy_manager.commands import ManagedStation, Refused, Take
-from v2g.hardware.energy_manager.modbus_server import ModbusConversation, ModbusRefused
+from v2g.hardware.energy_manager.modbus_server import ModbusConversation, ModbusRefused, Table
 from v2g.hardware.energy_manager.registers import EnergyRegisters
 from v2g.io.hardware.energy_config import EnergyModbusConfig
 from v2g.io.network.plain_tcp import start_server
@@ -23,15 +23,22 @@ IDLE_S: Final = 300.0
 
 
 class ModbusEnergyManager:
-    """See EnergyManagerLink."""
+    """See EnergyManagerLink. `renew` has the present state notified, before it is read."""
 
-    def __init__(self, config: EnergyModbusConfig, evses: int, take: Take, refused: Refused) -> None:
+    def __init__(
+        self,
+        config: EnergyModbusConfig,
+        evses: int,
+        take: Take,
+        refused: Refused,
+        renew: Callable[[], None] = lambda: None,
+    ) -> None:
         self._config = config
         self._registers = EnergyRegisters(evses)
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._asked_at: dict[asyncio.Task[None], float] = {}
-        self._take, self._refused = take, refused
+        self._take, self._refused, self._renew = take, refused, renew
 
     @property
     def port(self) -> int:
@@ -68,6 +75,11 @@ class ModbusEnergyManager:
             writer.transport.abort()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
+    def _read(self, table: Table, address: int, count: int) -> Sequence[int]:
+        if table == "input":
+            self._renew()
+        return self._registers.read(table, address, count)
+
     def _write(self, address: int, values: Sequence[int]) -> None:
         try:
             wanted = self._registers.write(address, values)
@@ -89,7 +101,7 @@ class ModbusEnergyManager:
             del self._asked_at[quietest]
         self._connections[task] = writer
         self._asked_at[task] = -math.inf
-        conversation = ModbusConversation(self._registers.read, self._write)
+        conversation = ModbusConversation(self._read, self._write)
         try:
             while True:
                 async with asyncio.timeout(IDLE_S):
