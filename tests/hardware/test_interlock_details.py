@@ -353,6 +353,19 @@ def test_a_pilot_that_is_shorted_is_so_until_it_shows_a_state() -> None:
     assert lock.faults == ()
 
 
+def test_a_plug_that_f_hides_before_it_counts_is_judged_when_it_shows_again() -> None:
+    """A vehicle that left as a fault began was a loose plug until that fault was mended."""
+    lock = _loose()
+    lock.pilot(F, 1.1)
+    lock.tick(9.0)
+    assert (lock.blocked, lock.faults) == ("pilot_F", ())
+    lock.pilot(B, 10.0)
+    lock.tick(10.1)
+    assert lock.faults == ()
+    lock.tick(10.2)
+    assert lock.faults == ("plug_not_seated",)
+
+
 def test_what_the_pilot_hides_in_f_is_not_judged() -> None:
     lock = _loose()
     lock.tick(1.2)

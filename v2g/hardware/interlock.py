@@ -312,8 +312,10 @@ class Interlock:
 
     def _judge_plug(self, now: float) -> None:
         """A plug counts while the pilot shows a vehicle; a loose one may cause arcs."""
-        if self.pilot_state is PilotState.F:
-            return  # set by the charger itself, which hides the plug
+        if self.pilot_state is PilotState.F:  # set by the charger itself, which hides the plug
+            if self._deadlines.pop("plug", None) is not None:
+                self._loose = ""  # judged when it shows again
+            return
         said = self._proximity.state if self._proximity is not None and self._watched else "seated"
         loose = {"fault": "proximity_shorted", "open": "plug_not_seated", "unlatched": "plug_not_seated"}.get(said, "")
         if loose != self._loose:
