@@ -15,7 +15,8 @@ from tests.ocpp.v16.known import AT, NOW_MS, Run, facts
 from tests.together import together
 from v2g.errors import OcppError
 from v2g.ocpp.messages.authorization import AuthorizationData, IdToken, IdTokenInfo, SendLocalListRequest
-from v2g.ocpp.messages.base import Component, Message, Variable
+from v2g.ocpp.messages.base import CertificateHashData, Component, Message, Variable
+from v2g.ocpp.messages.certificates import DeleteCertificateRequest, GetInstalledCertificateIdsRequest
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
 from v2g.ocpp.messages.display import GetDisplayMessagesRequest
@@ -26,7 +27,11 @@ from v2g.ocpp.messages.provisioning import (
     SetVariablesRequest,
     SetVariablesResponse,
 )
-from v2g.ocpp.messages.remote_control import RequestStartTransactionRequest, RequestStartTransactionResponse
+from v2g.ocpp.messages.remote_control import (
+    RequestStartTransactionRequest,
+    RequestStartTransactionResponse,
+    TriggerMessageRequest,
+)
 from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
 from v2g.ocpp.routes import action_of, known, response_type
@@ -301,6 +306,54 @@ def test_plug_and_charge_travels_as_a_message_of_2_0_1_in_a_text(size: int) -> N
     run = Run(Bridge(NOW_MS).upward(other, NOW_MS), in_turn(DataTransferResponse(status="Accepted", data={"a": 1})))
     assert run.asked == [DataTransferRequest(vendor_id="com.example", data="x")]
     assert run.result.data == '{"a":1}'
+
+
+ABSENT = v16.DataTransferConf(status="UnknownVendorId")
+
+
+def transferred(status: str = "Accepted", **payload: Any) -> v16.DataTransferConf:
+    """An answer of 2.0.1 in a DataTransfer."""
+    return v16.DataTransferConf(status="Accepted", data=msgspec.json.encode({"status": status, **payload}).decode())
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [(transferred(), "Accepted"), (ABSENT, "NotImplemented")],
+)  # fmt: skip
+def test_the_certificate_of_iso_15118_is_asked_for_by_plug_and_charge(
+    answer: v16.DataTransferConf, status: str
+) -> None:
+    asked = TriggerMessageRequest(requested_message="SignV2GCertificate")
+    run = Run(Bridge(NOW_MS).downward(asked, NOW_MS), in_turn(answer))
+    (step,) = run.asked
+    assert isinstance(step, v16.DataTransferReq)
+    assert (step.message_id, step.data) == ("TriggerMessage", '{"requestedMessage":"SignV2GCertificate"}')
+    assert run.result.status == status
+
+
+HASH = {"hashAlgorithm": "SHA256", "issuerNameHash": "ab", "issuerKeyHash": "cd", "serialNumber": "1"}
+
+
+def test_certificates_of_all_types_are_those_of_iso_15118_too() -> None:
+    own, v2g = ({"certificateHashData": HASH, "certificateType": f"{each}RootCertificate"} for each in ("CSMS", "V2G"))
+    none = v16.GetInstalledCertificateIdsConf(status="NotFound")
+    every = transferred(certificateHashDataChain=[own, v2g])
+    run = Run(Bridge(NOW_MS).downward(GetInstalledCertificateIdsRequest(), NOW_MS), in_turn(none, none, every))
+    assert [each.certificate_type for each in run.result.certificate_hash_data_chain] == ["V2GRootCertificate"]
+    run = Run(Bridge(NOW_MS).downward(GetInstalledCertificateIdsRequest(), NOW_MS), in_turn(none, none, ABSENT))
+    assert run.result.status == "NotFound"
+    wanted = GetInstalledCertificateIdsRequest(certificate_type=("V2GRootCertificate",))
+    with pytest.raises(OcppError):
+        Run(Bridge(NOW_MS).downward(wanted, NOW_MS), in_turn(ABSENT))
+
+
+def test_a_station_without_a_store_of_its_own_deletes_by_plug_and_charge() -> None:
+    asked = DeleteCertificateRequest(certificate_hash_data=msgspec.convert(HASH, CertificateHashData))
+    absent, failed = OcppError("no", answer="NotSupported"), OcppError("no", answer="InternalError")
+    run = Run(Bridge(NOW_MS).downward(asked, NOW_MS), in_turn(absent, transferred()))
+    assert run.result.status == "Accepted"
+    with pytest.raises(OcppError):
+        Run(Bridge(NOW_MS).downward(asked, NOW_MS), in_turn(failed))
 
 
 def test_a_report_has_every_key_and_an_evse_for_each_connector() -> None:

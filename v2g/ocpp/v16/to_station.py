@@ -175,6 +175,11 @@ def trigger(bridge: Bridge, request: TriggerMessageRequest) -> Steps[TriggerMess
         asked = v16.TriggerMessageReq(requested_message=plain, connector_id=connector)
     elif (extended := EXTENDED.get(request.requested_message)) is not None:
         asked = v16.ExtendedTriggerMessageReq(requested_message=extended, connector_id=connector)
+    elif request.requested_message == "SignV2GCertificate":
+        try:
+            return (yield from _for_plug_and_charge(request, TriggerMessageResponse))
+        except OcppError:
+            return TriggerMessageResponse(status="NotImplemented")
     else:
         return TriggerMessageResponse(status="NotImplemented")
     answer: v16.TriggerMessageConf | v16.ExtendedTriggerMessageConf = yield asked
@@ -611,9 +616,14 @@ def install(bridge: Bridge, request: InstallCertificateRequest) -> Steps[Install
 @to_station
 def delete(bridge: Bridge, request: DeleteCertificateRequest) -> Steps[DeleteCertificateResponse]:
     """Delete a certificate; one that the station's own store does not have may be of ISO 15118."""
-    answer: v16.DeleteCertificateConf = yield v16.DeleteCertificateReq(
-        certificate_hash_data=request.certificate_hash_data
-    )
+    try:
+        answer: v16.DeleteCertificateConf = yield v16.DeleteCertificateReq(
+            certificate_hash_data=request.certificate_hash_data
+        )
+    except OcppError as error:
+        if error.answer not in _ABSENT:
+            raise
+        return (yield from _for_plug_and_charge(request, DeleteCertificateResponse))
     if answer.status != "NotFound":
         return DeleteCertificateResponse(status=answer.status)
     try:
@@ -624,7 +634,7 @@ def delete(bridge: Bridge, request: DeleteCertificateRequest) -> Steps[DeleteCer
 
 @to_station
 def installed(bridge: Bridge, request: GetInstalledCertificateIdsRequest) -> Steps[GetInstalledCertificateIdsResponse]:
-    """Ask for certificates, type by type: those of ISO 15118 in a DataTransfer."""
+    """Ask for certificates, type by type: those of ISO 15118 in a DataTransfer, for all types where it has them."""
     wanted: Sequence[GetCertificateIdUse] = request.certificate_type or _OWN
     found: list[CertificateHashDataChain] = []
     for use in wanted:
@@ -635,10 +645,14 @@ def installed(bridge: Bridge, request: GetInstalledCertificateIdsRequest) -> Ste
             hashes = answer.certificate_hash_data
             found += [CertificateHashDataChain(certificate_hash_data=one, certificate_type=use) for one in hashes]
     others = tuple(each for each in wanted if each not in ROOTS)
-    if others:
+    if others or not request.certificate_type:
         asked = GetInstalledCertificateIdsRequest(certificate_type=others)
-        rest = yield from _for_plug_and_charge(asked, GetInstalledCertificateIdsResponse)
-        found += rest.certificate_hash_data_chain
+        try:
+            rest = yield from _for_plug_and_charge(asked, GetInstalledCertificateIdsResponse)
+            found += [each for each in rest.certificate_hash_data_chain if each.certificate_type not in ROOTS]
+        except OcppError:
+            if others:
+                raise
     return GetInstalledCertificateIdsResponse(
         status="Accepted" if found else "NotFound", certificate_hash_data_chain=tuple(found)
     )
