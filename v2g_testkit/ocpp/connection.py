@@ -57,7 +57,8 @@ class CallError(WrongAnswer):
     ) -> None:
         """`action` is that of the request that the device answers so."""
         about = f" as the answer to {action}" if action else ""
-        super().__init__(f"CALLERROR {code}{about}" + (f": {printable(description)}" if description else ""))
+        found = f"CALLERROR {code}{about}" + (f": {printable(description)}" if description else "")
+        super().__init__(found, "OCPP-J 4.2.3" if action else "")
         self.code, self.description, self.details = code, description, dict(details or {})
 
 
@@ -236,7 +237,7 @@ class Connection:
             async with asyncio.timeout(within):
                 return await answer
         except TimeoutError:
-            raise Failed(f"no answer to {action} within {within:g} s") from None
+            raise Failed(f"no answer to {action} within {within:g} s", "OCPP-J 4.1") from None
         finally:
             self._asked.pop(identifier, None)
 

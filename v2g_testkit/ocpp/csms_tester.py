@@ -418,6 +418,10 @@ class CsmsTest(CaseTest):
         """Send BootNotification; return the answer."""
         answer = await self.call("BootNotification", **self._boots(reason))
         self.is_now(answer["currentTime"], "B01.FR.02")
+        interval = answer["interval"]
+        self.check(
+            interval >= 0, "BootNotificationResponse", f"answers BootNotification with an interval of {interval} s"
+        )
         return answer
 
     def _boots(self, reason: str) -> Payload:

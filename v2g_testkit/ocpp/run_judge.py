@@ -334,7 +334,7 @@ TIMEOUTS: Final = _rule(
     "RUN-TIMEOUTS",
     "Timeouts are kept, by the times of the frames: an answer comes in time; a station sends something in each "
     "heartbeat interval, waits as long as its boot was answered, and gives up a driver who does not plug in.",
-    ("OCPP-J 4.1.1", "B02.FR.03", "B03.FR.02", "E03.FR.05", "G02.FR.01"), devices=_BOTH,
+    ("OCPP-J 4.1.1", "B02.FR.04", "B03.FR.02", "E03.FR.05", "G02.FR.01"), devices=_BOTH,
 )  # fmt: skip
 SECRETS: Final = _rule(
     "RUN-SECRETS", "No password can be read: neither from the device model nor from another message.",

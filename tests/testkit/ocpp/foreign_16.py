@@ -575,7 +575,6 @@ class BackEnd16(ChargePoint):  # type: ignore[misc]
     """A back end's end of one connection."""
 
     numbers = itertools.count(1)
-    known: Final[dict[Any, int]] = {}
 
     def __init__(self, identity: str, end: End, declared: CsmsDeclaration, now_ms: Callable[[], int]) -> None:
         super().__init__(identity, end, response_timeout=20)
@@ -602,10 +601,7 @@ class BackEnd16(ChargePoint):  # type: ignore[misc]
 
     @on("StartTransaction")
     def starts(self, **request: Any) -> Any:
-        key = self.id, tuple(sorted(request.items()))
-        number = self.known.setdefault(key, 0) or next(self.numbers)
-        self.known[key] = number
-        return call_result.StartTransaction(number, self._info(request["id_tag"]))
+        return call_result.StartTransaction(next(self.numbers), self._info(request["id_tag"]))
 
     @on("DataTransfer")
     def transfers(self, **_: Any) -> Any:

@@ -228,6 +228,7 @@ CSMS_FAULTS: Final[dict[str, Change]] = {
     "rejects every station": answers("BootNotification", sets(status="Rejected")),
     "tells the time of two hours ago at boot": answers("BootNotification", sets(currentTime=LATE)),
     "tells no interval at boot": answers("BootNotification", sets(interval=None)),
+    "wants heartbeats before the boot": answers("BootNotification", sets(interval=-5)),
     "has another word for accepted": answers("BootNotification", sets(status="OK")),
     "tells the time of two hours ago": answers("Heartbeat", sets(currentTime=LATE)),
     "tells more than the time": answers("Heartbeat", sets(weather="fine")),

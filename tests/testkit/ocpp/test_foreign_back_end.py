@@ -57,6 +57,7 @@ FAULTS: Final[dict[str, Change]] = {
     "tells the time of two hours ago at boot": answers("BootNotification", sets(currentTime=LATE)),
     "tells no time at boot": answers("BootNotification", sets(currentTime=None)),
     "tells no interval at boot": answers("BootNotification", sets(interval=None)),
+    "wants heartbeats before the boot": answers("BootNotification", sets(interval=-5)),
     "does not answer at boot": answers("BootNotification", dropped),
     "has another word for accepted": answers("BootNotification", sets(status="OK")),
     "tells the time of two hours ago": answers("Heartbeat", sets(currentTime=LATE)),

@@ -74,6 +74,20 @@ def _unlisted(entry: Payload) -> Payload:
     return entry | {"variableCharacteristics": without("valuesList")(about)} if about else entry
 
 
+def _of_kind(kind: str, value: str | None) -> Make:
+    """Report this value, or none, of every variable of a data type."""
+
+    def edit(entry: Payload) -> Payload:
+        if entry.get("variableCharacteristics", {}).get("dataType") == kind:
+            for each in entry["variableAttribute"]:
+                each["value"] = value
+                if value is None:
+                    del each["value"]
+        return entry
+
+    return _report(edit)
+
+
 def _shown(entry: Payload) -> Payload:
     if entry["variable"]["name"] == "BasicAuthPassword":
         entry["variableAttribute"][0]["value"] = "secret"
@@ -277,6 +291,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "reports without characteristics", _report(without("variableCharacteristics")), {"B": (12, 13, 14, 16, 17, 18)}
     ),
     Mutant("reports lists without values", _report(_unlisted), {"B": (12, 13, 14, 16, 17, 18)}),
+    Mutant("reports a word as a number", _of_kind("integer", "sixty"), {"B": (12, 13, 16)}),
+    Mutant("reports a number below its limit", _of_kind("integer", "-1"), {"B": (12, 13, 16)}),
+    Mutant("reports a flag as a number", _of_kind("boolean", "1"), {"B": (12, 13, 14, 16)}),
+    Mutant("reports a state of its own", _of_kind("OptionList", "Busy"), {"B": (12, 13, 14, 16, 17, 18)}),
+    Mutant("reports a measurand of its own", _of_kind("MemberList", "Weather"), {"B": (12, 13, 16)}),
+    Mutant("reports nothing as numbers", _of_kind("integer", None), {"B": (12, 13, 16)}),
     Mutant("reports its password", _report(_shown), {"B": (13,)}),
     Mutant(
         "numbers reports from 1",
@@ -576,7 +596,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "does not say which update it reports",
         tells("FirmwareStatusNotification", lambda p: p | {"requestId": 0}),
-        {"L": (1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 16)},
+        {"L": (1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 16, 1001)},
     ),
     Mutant("takes every root", answers("InstallCertificate", status("Rejected", "Accepted")), {"M": (7,)}),
     Mutant(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.testkit.ocpp.rig import Frame
+from tests.testkit.ocpp.rig import Frame, cases_of, in_virtual_time, station_under_test
 from tests.testkit.ocpp.station_mutants import (
     Make,
     Mutant,
@@ -26,6 +26,7 @@ from tests.testkit.ocpp.station_mutants import (
     tells,
     without,
 )
+from v2g_testkit.cases.case import Verdict
 from v2g_testkit.ocpp.case import Payload
 from v2g_testkit.ocpp.station_cases.catalogue import STATION_CASES
 
@@ -304,3 +305,16 @@ def test_a_fault_is_found_by_its_cases_only(mutant: Mutant) -> None:
 def test_a_fault_is_found_by_its_cases(mutant: Mutant) -> None:
     """And by none of every fifth of the others."""
     fails_its_cases_only(mutant, CASES, every=5)
+
+
+def test_a_station_need_not_know_of_payments_on_the_web() -> None:
+    def change(way: str, frame: Frame) -> list[Frame]:
+        unknown = way == "to" and frame[0] == 2 and frame[2] == "NotifyWebPaymentStarted"
+        return [[*frame[:2], "NotifyNothing", *frame[3:]] if unknown else frame]
+
+    async def run() -> None:
+        (case,) = (each for each in cases_of("C") if each.id == "TC_C_127_CS")
+        async with station_under_test("2.1", change=change) as tester:
+            assert (await tester.run(case)).verdict is Verdict.NOT_APPLICABLE
+
+    in_virtual_time(run())

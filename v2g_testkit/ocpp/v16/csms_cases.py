@@ -337,13 +337,11 @@ async def power_failure(t: CsmsTest16) -> None:
 
 @CORE.case("TC_037_1_CSMS", "A transaction of an hour ago", requirements="StartTransaction")
 async def offline_start(t: CsmsTest16) -> None:
-    """The back end accepts it, and gives the repeated request the same id."""
+    """The back end accepts it, also when it comes a second time, and gives another transaction another id."""
     began = t.later(-3600)
-    first = await t.start(t.declared.token.id, at=began)
-    again = await t.start(t.declared.token.id, at=began)
-    t.check(again == first, "StartTransaction", f"gives the same request the ids {first} and {again}")
+    ids = [await t.start(t.declared.token.id, at=began) for _ in range(2)]  # of the second OCPP says nothing
     other = await t.start(t.declared.token.id, connector=2)
-    t.check(other != first, "StartTransaction", f"gives two transactions the id {first}")
+    t.check(other not in ids, "StartTransaction", f"gives two transactions the id {other}")
 
 
 @CORE.case("TC_037_3_CSMS", "A transaction whose token is not known", requirements="StartTransaction")
