@@ -81,7 +81,6 @@ FAULTS: Final[dict[str, Change]] = {
     "stops for another reason": of_events("Ended", info_stoppedReason="EmergencyStop"),
     "has one id for all transactions": asks("TransactionEvent", lambda p: p | {
         "transactionInfo": p["transactionInfo"] | {"transactionId": "1"}}),
-    "counts from one": asks("TransactionEvent", lambda p: p | {"seqNo": p["seqNo"] + 1}),
     "does not count": asks("TransactionEvent", sets(seqNo=0)),
     "ends without its meter": of_events("Ended", meterValue=None),
     "shows its password": answers("GetVariables", lambda p: p | {"getVariableResult": [
