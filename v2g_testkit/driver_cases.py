@@ -720,6 +720,10 @@ async def _stage_faults(parts: interfaces.StageParts, _: Bench) -> str:
 # -- a meter
 
 
+MOST_MWH: Final = 10**15
+"""Energy that no meter of a charger has counted: 1 TWh."""
+
+
 @_case("meter", "registers", "read the meter for a while", "its registers do not fall, and stay below their rollover")
 async def _registers(meter: interfaces.EnergyMeter, _: Bench) -> str:
     last = meter.values
@@ -731,8 +735,10 @@ async def _registers(meter: interfaces.EnergyMeter, _: Bench) -> str:
             register, most = getattr(now, name), meter.rollover_mwh
             _require(register >= getattr(last, name), f"{name} falls from {getattr(last, name)} to {register}")
             _require(most is None or register < most, f"{name} is not below {most}")
+            _require(register < MOST_MWH, f"{name} is {register}: the order of words, or the unit, is another one")
         last = now
-    return f"import {last.import_mwh / 1e6:g} kWh, export {last.export_mwh / 1e6:g} kWh"
+    power = "" if last.power_w is None else f", {last.power_w} W"
+    return f"import {last.import_mwh / 1e6:g} kWh, export {last.export_mwh / 1e6:g} kWh{power}"
 
 
 @_case("meter", "changes", "read the meter for a while", "each new reading is reported")

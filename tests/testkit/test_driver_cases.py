@@ -296,6 +296,7 @@ METERS: dict[str, Mutant] = {
     name: ("meter", OPEN, break_, fails)
     for name, break_, fails in (
         ("a register falls", register(lambda count: 1_000 - count // 30), "registers"),
+        ("words in another order", register(lambda _: 13_708_200_000 * 1_000_000), "registers"),
         ("there is no voltage", always(SimulatedMeter, "has_voltage", value=False), "voltage"),
         ("the meter is lost", always(SimulatedMeter, "lost", value=True), "refresh"),
         ("the meter flaps", flaps(SimulatedMeter, "meter_lost"), "faults"),
