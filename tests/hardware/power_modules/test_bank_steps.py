@@ -167,9 +167,9 @@ def test_a_module_is_lost_after_half_a_second_and_its_share_is_kept_while_it_may
         assert len(bank.group.working) == working, at
         if shares:
             assert bank.shares() == shares, at
-    assert bank.group.faults() == [("module_lost", True)]
+    assert (bank.group.faults(), bank.group.out) == ([("module_lost", True)], (1,))
     bank.hear(1, 1.2)
-    assert bank.group.faults() == [("module_lost", False)]
+    assert (bank.group.faults(), bank.group.out) == ([("module_lost", False)], ())
     assert bank.group.faults() == []
 
 

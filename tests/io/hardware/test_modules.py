@@ -21,6 +21,7 @@ from v2g.io.hardware import modules
 from v2g.io.hardware.driver import DriverContext
 from v2g.io.hardware.modules import DRIVER, INFYPOWER, CanStage, check_modules
 from v2g.io.runtime.clock import Clock
+from v2g.observe import Observe
 
 CONFIG = ModulesConfig(interface="virtual", channel="bus", bitrate=250_000, lost_s=0.5, isolation_s=0.75)
 SAFE, SENT = (1, b"off"), (1, b"on")
@@ -56,6 +57,7 @@ class Group:
         self.temperatures: dict[str, float | None] = {"module 1": 40.0}
         self.isolation: Monitor | None = Monitor()
         self.working: tuple[int, ...] = (1,)
+        self.out: tuple[int, ...] = ()
         self.waiting: list[tuple[int, bytes]] = [SAFE]
         self.happened: list[tuple[str, bool]] = []
         self.ticked: list[float] = []
@@ -99,7 +101,8 @@ class Place:
         self.opens = 0
         self.failing: asyncio.Future[None] = self.loop.create_future()
         patch.setattr(modules, "CanPort", self)
-        self.stage = CanStage(config, self.group, Clock())  # type: ignore[arg-type]
+        self.events: list[Observe] = []
+        self.stage = CanStage(config, self.group, Clock(), self.events.append)  # type: ignore[arg-type]
         self.reports: list[StageReport] = []
         self.faults: list[tuple[str, bool]] = []
         self.stage.on_report(self.reports.append)
@@ -263,13 +266,16 @@ def test_working_modules_get_a_command_every_quarter_second(
 
 def test_faults_are_reported_after_the_modules_have_started(scenes: Any) -> None:
     async def scene(place: Place) -> None:
-        place.group.happened = [("module_lost", True)]
+        place.group.happened, place.group.out = [("module_lost", True)], (2, 5)
         await asyncio.sleep(0.49)
         place.show(1, 0)
-        assert place.faults == []
+        assert (place.faults, place.events) == ([], [])
         await asyncio.sleep(0.02)
-        place.show(2, 0)
+        for voltage_mv, out in ((2, (2, 5)), (3, (2, 5)), (4, ())):
+            place.group.out = out
+            place.show(voltage_mv, 0)
         assert place.faults == [("module_lost", True)]
+        assert place.events == [Observe("hardware", "modules_out", {"modules": each}) for each in ("2 5", "")]
 
     scenes(scene)
 

@@ -367,6 +367,11 @@ class ModuleGroup:
         return tuple(module for module in self.modules if module.working)
 
     @property
+    def out(self) -> tuple[int, ...]:
+        """Addresses of the others: lost, or tripped."""
+        return tuple(module.address for module in self.modules if not module.working)
+
+    @property
     def report(self) -> StageReport:
         """Voltage at the common output, the highest measured, and the sum of currents. While no module answers, the
         voltage is the last one: nobody has seen it fall."""

@@ -5,7 +5,7 @@ Another family of modules is a `ModuleProtocol`, a driver here, and a line in `s
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Final, NoReturn
 
 from v2g.dbc import read_dbc
@@ -17,7 +17,7 @@ from v2g.io.can import CanConfig, CanPort
 from v2g.io.hardware.driver import Driver, DriverContext
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import cancel_tasks, spawn
-from v2g.observe import Callbacks
+from v2g.observe import Callbacks, Observe
 from v2g.telemetry.absence import is_j1939_absence, states
 
 LEAST_WAIT_S = 0.001
@@ -33,8 +33,15 @@ POLL_S = 0.05
 class CanStage:
     """Modules in parallel behind the interface PowerStage, and their isolation monitor behind IsolationMonitor."""
 
-    def __init__(self, config: bank.ModuleBusConfig, group: bank.ModuleGroup, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: bank.ModuleBusConfig,
+        group: bank.ModuleGroup,
+        clock: Clock,
+        observe: Callable[[Observe], None] = lambda _: None,
+    ) -> None:
         """Attach to the bus. Raises TransportError for a missing one."""
+        self._observe, self._out = observe, tuple[int, ...]()
         self._clock, self._loop, self._group = clock, asyncio.get_running_loop(), group
         self._group.tick(clock.monotonic())
         self._off: list[bank.Frame] = self._group.frames()  # commands, and what asks for states: that goes on
@@ -147,6 +154,9 @@ class CanStage:
         if self._clock.monotonic() - self._started >= self._grace_s:  # until then modules are still starting
             for fault, active in self._group.faults():
                 self.on_fault.tell(fault, active)
+            if (out := self._group.out) != self._out:
+                self._out = out
+                self._observe(Observe("hardware", "modules_out", {"modules": " ".join(map(str, out))}))
         report, now = self._group.report, self._clock.monotonic()
         if report != self._reported or (self._group.working and now - self._reported_at >= REPORT_S / 2):
             self._reported, self._reported_at = report, now
@@ -159,7 +169,7 @@ class CanStage:
 @contextlib.asynccontextmanager
 async def _opened(config: bank.ModuleBusConfig, context: DriverContext) -> AsyncIterator[StageParts]:
     group = _group(config, context.clock.monotonic())
-    modules = CanStage(config, group, context.clock)
+    modules = CanStage(config, group, context.clock, context.observe)
     try:
         testable = group.isolation is not None and group.isolation.testable
         yield StageParts(modules, modules, modules.test_isolation if testable else None)
