@@ -15,7 +15,7 @@ from v2g.ocpp.messages.authorization import AuthorizationData, IdToken, SendLoca
 from v2g.ocpp.messages.base import EnergyTransferMode
 from v2g.ocpp.routes import Version
 from v2g.ocpp.versions import write_payload
-from v2g.pki.certificates import is_emaid
+from v2g.pki.certificates import contract_of, is_emaid
 from v2g.units import PositiveDecimals, UtcMs, micro_of
 
 CONTRACT: Final = "eMAID"
@@ -33,8 +33,6 @@ _FORMS: Final = {
     "MacAddress": r"[0-9A-Fa-f]{12}",
 }
 """UIDs of cards, of 4, 7 or 10 and of 8 bytes, and addresses of 6, in hex (OCPP IdTokenEnumStringType)."""
-
-_EMAID_LENGTH: Final = 14  # country 2, provider 3, instance 9; a check digit may follow
 
 
 Period = Literal["day", "week", "month", "total"]
@@ -210,11 +208,8 @@ def normalise(token_type: str, id_token: str) -> str:
     An eMAID may be written with or without its hyphens and check digit and in any case (ISO 15118-20 Annex C); other
     identifiers are compared without case, as OCPP's idToken is.
     """
-    text = id_token.strip().upper()
-    if token_type != CONTRACT:
-        return text
-    emaid = text.replace("-", "")
-    return emaid[:_EMAID_LENGTH] if len(emaid) == _EMAID_LENGTH + 1 else emaid
+    text = id_token.strip()
+    return contract_of(text) if token_type == CONTRACT else text.upper()
 
 
 def answer_known(known: Known | None, where: Where, *, starts: bool = True) -> TokenAnswer:

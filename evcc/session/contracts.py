@@ -8,7 +8,7 @@ import msgspec
 from v2g.errors import CertificateError, EnvelopeError, KeyAccessError, RevocationError, TrustError
 from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
 from v2g.iso15118.engine.signature import EDITION_2
-from v2g.pki.certificates import common_name, load_certificate, normalize_emaid
+from v2g.pki.certificates import common_name, contract_of, load_certificate, normalize_emaid
 from v2g.pki.crl import RevocationList
 from v2g.pki.keys import Algorithm, LeafKey, SigningKey
 
@@ -78,13 +78,13 @@ def ranked(
     Among equals the contract with the latest expiry comes first.
     """
     at = datetime.fromtimestamp(utc_ms / 1000, UTC)
-    order = [normalize_emaid(each) for each in preferred]
+    order = [contract_of(each) for each in preferred]
     names = [normalize_emaid(each) for each in providers]
 
     def rank(contract: Contract) -> tuple[bool, bool, bool, int, float]:
         name = emaid(contract)
         known = not names or any(name.startswith(provider) for provider in names)
-        place = order.index(name) if name in order else len(order)
+        place = [*order, contract_of(name)].index(contract_of(name))
         end = load_certificate(contract.chain[0]).not_valid_after_utc.timestamp()
         return not _valid(contract, at), contract.key.algorithm in EDITION_2, not known, place, -end
 

@@ -33,7 +33,7 @@ from v2g.iso15118.d2 import provisioning as d2
 from v2g.iso15118.d20 import provisioning as d20
 from v2g.iso15118.engine.contracts import Answer, Contract, Service, read_pcid
 from v2g.observe import Observe
-from v2g.pki.certificates import chain_from_pem, chain_to_pem, is_emaid, normalize_emaid
+from v2g.pki.certificates import chain_from_pem, chain_to_pem, contract_of, is_emaid, normalize_emaid
 from v2g.pki.credentials import load_chain
 from v2g.pki.csr import load_csr
 from v2g.pki.issue import Issuer, Subject
@@ -352,7 +352,7 @@ class PoolService:
         )
         response = foreign_contracts.addressed(contract.response, asked, round(self._now().timestamp() * 1000), 0)
         found, _ = foreign_contracts.check_contract(response, asked, self._trust, self._now())
-        if normalize_emaid(found.emaid)[:14] != emaid[:14]:
+        if contract_of(found.emaid) != contract_of(emaid):
             raise CertificateError("the contract has another EMAID", reason="wrong_subject")
         folder = self._folder / "contracts" / pcid
         event = "oem.contract.updated" if (folder / f"{emaid}.exi").exists() else "oem.contract.created"

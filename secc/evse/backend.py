@@ -13,7 +13,7 @@ from secc.station.station import ChargerStation
 from v2g.io.runtime.clock import Clock
 from v2g.iso15118.engine.session import Command, Fact
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
-from v2g.pki.certificates import normalize_emaid
+from v2g.pki.certificates import contract_of
 from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 from v2g_station.blocks.der.vehicle_inverters import VehicleGridEvent
 from v2g_station.blocks.evse import PowerLimited, VehicleAddress
@@ -176,7 +176,7 @@ class NoBackend:
     """The EvseBackend without a CSMS: `contracts` (EMAIDs) may charge; with `free` also external identification."""
 
     def __init__(self, contracts: tuple[str, ...], *, free: bool) -> None:
-        self._contracts = {normalize_emaid(emaid) for emaid in contracts}
+        self._contracts = {contract_of(emaid) for emaid in contracts}
         self._free = free
 
     def vehicle_left(self) -> None:
@@ -185,7 +185,7 @@ class NoBackend:
     def execute(self, command: Command | Fact) -> Outcome:
         match command:
             case ports.AuthorizeContract(attempt=attempt, emaid=emaid):
-                return self._decide(attempt, allowed=normalize_emaid(emaid) in self._contracts)
+                return self._decide(attempt, allowed=contract_of(emaid) in self._contracts)
             case ports.AuthorizeExternally(attempt=attempt):
                 return self._decide(attempt, allowed=self._free)
         return None

@@ -14,6 +14,7 @@ from v2g.pki.certificates import (
     chain_from_pem,
     chain_to_pem,
     common_name,
+    contract_of,
     describe_key,
     emaid_of,
     extensions_of,
@@ -191,3 +192,13 @@ def test_an_emaid_has_14_characters_or_a_check_digit_too(text: str, emaid: str) 
     with pytest.raises(CertificateError, match="is not an EMAID") as caught:
         emaid_of(certificate)
     assert caught.value.reason == "wrong_subject"
+
+
+@pytest.mark.parametrize("text", ["DE8AAC12345678", "de-8aa-c12345678", "DE8AAC123456789", "DE-8AA-C12345678-9"])
+def test_contracts_are_compared_without_the_check_digit(text: str) -> None:
+    assert contract_of(text) == "DE8AAC12345678"
+
+
+@pytest.mark.parametrize("text", ["DE8AAC1234567", "DE8AAC1234567890"])
+def test_what_has_no_check_digit_keeps_all(text: str) -> None:
+    assert contract_of(text) == text

@@ -27,6 +27,7 @@ CLOCK_SKEW: Final = timedelta(minutes=5)
 _MAX_DER_BYTES: Final = 16 * 1024
 _MIN_RSA_BITS: Final = 4096
 _LEAST_RSA_BITS: Final = 2048
+_CONTRACT: Final = 14  # country 2, provider 3, instance 9; a check digit may follow
 _EMAID: Final = re.compile(r"[A-Z]{2}[A-Z0-9]{3}[A-Z0-9]{9}[A-Z0-9]?")
 
 _UNREADABLE = (
@@ -182,6 +183,13 @@ def is_due(certificate: x509.Certificate, at: datetime, ahead: timedelta = timed
 def normalize_emaid(emaid: str) -> str:
     """Return a normalised EMAID: without separators, in upper case."""
     return emaid.replace("-", "").upper()
+
+
+def contract_of(emaid: str) -> str:
+    """Return by what contracts are compared: a normalised EMAID without its check digit, which may be left out (ISO
+    15118-20 Annex C)."""
+    text = normalize_emaid(emaid)
+    return text[:_CONTRACT] if len(text) == _CONTRACT + 1 else text
 
 
 def is_emaid(text: str) -> bool:

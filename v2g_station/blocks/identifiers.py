@@ -3,6 +3,7 @@
 import hashlib
 
 from v2g.ocpp.messages.authorization import IdToken
+from v2g.pki.certificates import contract_of
 
 
 def name_of(id_token: IdToken) -> str:
@@ -10,10 +11,7 @@ def name_of(id_token: IdToken) -> str:
 
     It ignores case, and of an eMAID separators and check digit, which back ends write or not.
     """
-    text = id_token.id_token.lower()
-    if id_token.type == "eMAID":
-        text = text.replace("-", "")
-        text = text[:14] if len(text) == 15 else text
+    text = (contract_of(id_token.id_token) if id_token.type == "eMAID" else id_token.id_token).lower()
     return hashlib.sha256(f"{id_token.type}\0{text}".encode()).hexdigest()[:40]
 
 

@@ -118,7 +118,7 @@ class TestSeveralContracts:
         assert self.fetch(tree, ask(tree)) == [("DEV2GC0000000A", 2), ("DEV2GC0000000B", 1), ("DEV2GC0000000C", 0)]
 
     def test_preferred_contracts_come_first_however_they_are_written(self, pki: PkiTree) -> None:
-        request = ask(pki, emaids=("DE-V2G-C0000000C", "FRXXXC00000001", "dev2gc0000000b"))
+        request = ask(pki, emaids=("DE-V2G-C0000000C", "FRXXXC00000001", "dev2gc0000000b7"))
         assert [emaid for emaid, _ in self.fetch(pki, request)] == [
             "DEV2GC0000000C", "DEV2GC0000000B", "DEV2GC0000000A",
         ]  # fmt: skip

@@ -179,7 +179,9 @@ async def test_a_remote_start_is_for_the_vehicle_that_comes_in_time_and_for_no_o
     assert await waiting == ports.AuthorizationDecided(1, AuthorizationStatus.ACCEPTED)
 
 
-@pytest.mark.parametrize(("emaid", "accepted"), [("DE-V2G-C00000001", True), ("DEV2GC00000002", False)])
+@pytest.mark.parametrize(
+    ("emaid", "accepted"), [("DE-V2G-C00000001", True), ("DEV2GC000000019", True), ("DEV2GC00000002", False)]
+)
 async def test_without_a_back_end_listed_contracts_may_charge_and_nobody_else(emaid: str, accepted: bool) -> None:
     asked = NoBackend(("dev2gc00000001",), free=False).execute(ports.AuthorizeContract(1, emaid, ()))
     assert asked is not None

@@ -21,7 +21,7 @@ from v2g.iso15118.d20.messages.common_messages import CertificateInstallationReq
 from v2g.iso15118.d20.messages.common_types import MessageHeader, ResponseCode
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine.contracts import Answer, Contract, Service, pcid_of
-from v2g.pki.certificates import common_name, key_kind, load_certificate, normalize_emaid
+from v2g.pki.certificates import common_name, contract_of, key_kind, load_certificate
 from v2g.pki.keys import PublicKey
 from v2g.pki.profile import Generation, KeyKind, Role
 from v2g.pki.profiles import generation_of
@@ -182,8 +182,8 @@ class ProvisioningService:
             if waiting:
                 return waiting[:room]
         wished = asked.request.prioritized_emaids.emaid if asked.request.prioritized_emaids else ()
-        order = [normalize_emaid(emaid) for emaid in wished]
-        ranked = sorted(usable, key=lambda emaid: (order.index(emaid) if emaid in order else len(order), emaid))
+        order = [contract_of(emaid) for emaid in wished] + sorted(map(contract_of, usable))
+        ranked = sorted(usable, key=lambda emaid: order.index(contract_of(emaid)))
         return tuple(ranked[:room])
 
     def _remember(self, asked: Asked, others: tuple[str, ...], utc_ms: int) -> None:

@@ -543,7 +543,7 @@ class TestRanking:
             for n, (name, (since, days)) in enumerate(made.items(), 1)
         )
         assert self.order(contracts)[:3] == ["DEAAAC00000002", "FRBBBC00000003", "DEAAAC00000001"]
-        assert self.order(contracts, preferred=("de-aaa-c00000001",))[0] == "DEAAAC00000001"
+        assert self.order(contracts, preferred=("de-aaa-c00000001-7",))[0] == "DEAAAC00000001"
         assert self.order(contracts, providers=("FR-BBB",))[0] == "FRBBBC00000003"
         assert self.order(contracts, providers=("FRBBB",), preferred=("DEAAAC00000001",))[:2] == [
             "FRBBBC00000003", "DEAAAC00000001",
