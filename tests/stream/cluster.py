@@ -68,9 +68,15 @@ class Cluster:
         self.managers = [self.add(), self.add()]
 
     def _start(self, name: str) -> subprocess.Popen[bytes]:
+        """Start a process, and again where it ends, as a service manager does.
+
+        A task manager ends where its Python runner fails in cancelling a task (Beam: `Reference count must not be
+        negative`), perhaps when another one is killed.
+        """
         with (self.folder / f"{name}.{len(list(self.folder.glob('*.out')))}.out").open("wb") as log:
+            again = 'while :; do "$0" start-foreground; sleep 1; done'
             return subprocess.Popen(
-                [str(self._home / "bin" / f"{name}.sh"), "start-foreground"], stdout=log, stderr=log,
+                ["sh", "-c", again, str(self._home / "bin" / f"{name}.sh")], stdout=log, stderr=log,
                 env=self._environment, start_new_session=True,
             )  # fmt: skip
 
