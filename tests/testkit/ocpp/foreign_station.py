@@ -38,12 +38,16 @@ def _kind(value: str) -> str:
 class Station(ChargePoint):  # type: ignore[misc]
     """Its end of one connection: an EVSE, which charges a vehicle whose driver has presented a token."""
 
+    patient = False
+    """Whether it waits for a cable for ever."""
+
     def __init__(self, end: Any, now_ms: Callable[[], int]) -> None:
         super().__init__(IDENTITY, end, response_timeout=20)
         self._now_ms = now_ms
         self.values = {**_WRITABLE, **_READ_ONLY}
         self.plugged = False
         self.token: Payload = {}
+        self.shown_ms = 0
         self.remote: Payload = {}
         self.again = ""
         """Why it boots next."""
@@ -55,6 +59,7 @@ class Station(ChargePoint):  # type: ignore[misc]
         """Continue as it was on the connection before."""
         self.plugged, self.values, self._availability = before.plugged, before.values, before._availability
         self.transaction, self.token, self._seq = before.transaction, before.token, before._seq
+        self.shown_ms = before.shown_ms
 
     def _now(self) -> str:
         return format_time(self._now_ms())
@@ -83,6 +88,8 @@ class Station(ChargePoint):  # type: ignore[misc]
 
     async def plug(self) -> None:
         self.plugged = True
+        if not self.patient and self._now_ms() - self.shown_ms > 1000 * int(self.values["TxCtrlr.EVConnectionTimeOut"]):
+            self.token = {}
         await self.state("Occupied")
         await self._start("CablePluggedIn")
 
@@ -95,7 +102,7 @@ class Station(ChargePoint):  # type: ignore[misc]
             return
         answer = await self.call(call.Authorize(token))
         if answer is not None and answer.id_token_info["status"] == "Accepted":
-            self.token = token
+            self.token, self.shown_ms = token, self._now_ms()
             await self._start(trigger)
 
     async def _start(self, trigger: str) -> None:
@@ -221,7 +228,7 @@ class Station(ChargePoint):  # type: ignore[misc]
     @after("RequestStartTransaction")
     async def has_started(self, id_token: Payload, remote_start_id: int, **_: Any) -> None:
         if not self.transaction:
-            self.token = id_token
+            self.token, self.shown_ms = id_token, self._now_ms()
             self.remote = {"remote_start_id": remote_start_id}
             await self._start("RemoteStart")
 

@@ -20,7 +20,7 @@ from tests.testkit.ocpp.foreign import (
     results_of,
     sets,
 )
-from tests.testkit.ocpp.foreign_station import Stations
+from tests.testkit.ocpp.foreign_station import Station, Stations
 from tests.virtual_time import in_simulated_time
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g_testkit.cases.case import Result, Verdict
@@ -164,3 +164,9 @@ def test_a_station_of_the_package_passes() -> None:
 def test_every_fault_of_a_station_is_found(name: str) -> None:
     found = played(FAULTS[name], until_fail=True)
     assert found[-1].verdict is Verdict.FAIL
+
+
+def test_a_station_that_charges_the_next_driver_by_an_old_token_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Station, "patient", True)
+    found = played(as_it_is, until_fail=True)
+    assert (found[-1].case, found[-1].verdict) == ("TC_E_05_CS", Verdict.FAIL)

@@ -207,6 +207,10 @@ async def no_cable(t: StationTest) -> None:
             _ends_as(t, event, "E03.FR.05", "Timeout")
     else:
         await t.wait(t.after(15))
+        t.forget()
+        await t.plug()  # perhaps of the next driver
+        await steps.refuses(t, "E03.FR.05")
+        await t.unplug()
     t.forget()
     await t.present()
     await steps.asks_about(t, t.token, "E03.FR.05")
