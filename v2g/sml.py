@@ -37,12 +37,12 @@ def _crc_table() -> tuple[int, ...]:
 _CRC: Final = _crc_table()
 
 
-def crc16(data: bytes) -> int:
-    """Return the checksum of ISO/IEC 13239 (CRC-16/X-25)."""
-    crc = 0xFFFF
+def crc16(data: bytes, start: int = 0xFFFF) -> int:
+    """Return the checksum of ISO/IEC 13239 (CRC-16/X-25); from 0, CRC-16/KERMIT."""
+    crc = start
     for octet in data:
         crc = crc >> 8 ^ _CRC[(crc ^ octet) & 0xFF]
-    return crc ^ 0xFFFF
+    return crc ^ start
 
 
 class SmlFramer:
@@ -99,7 +99,9 @@ class SmlFramer:
             self._begin()
         else:
             fill, sent, payload = after[1], bytes(self._sent[:-2]), bytes(self._payload)
-            fits = after[0] == _END and fill <= 3 and int.from_bytes(after[2:], "little") == crc16(sent)
+            # Holley DTZ541 has CRC-16/KERMIT, high octet first
+            checks = (crc16(sent).to_bytes(2, "little"), crc16(sent, 0).to_bytes(2, "big"))
+            fits = after[0] == _END and fill <= 3 and after[2:] in checks
             self._drop()
             if fits and len(payload) >= fill:
                 self.errors -= 1

@@ -108,7 +108,7 @@ def meter(data: bytes) -> None:
             except FrameError:
                 continue
             wrong = {code for code, value in found.items() if not abs(value) < 1e45}
-            assert wrong <= iec62056.OF_LINES
+            assert wrong <= iec62056.PARTS
             assert all(math.isnan(found[code]) for code in wrong)
     payloads = (data[1:], data[1:].decode("latin-1"))
     for decode, payload in zip((iec62056.sml_codes, iec62056.codes), payloads, strict=True):

@@ -8,7 +8,7 @@ from pymodbus.framer import FramerRTU
 from tests.hardware.meters.iec62056 import sent
 from tests.together import together
 from v2g.errors import FrameError
-from v2g.hardware.meters.iec62056 import MOST_TELEGRAM, ReadoutFramer, answer_to, codes, with_parity
+from v2g.hardware.meters.iec62056 import MOST_TELEGRAM, ReadoutFramer, answer_to, codes, values_of_codes, with_parity
 
 READOUTS = {
     "ebz_dd3": {
@@ -92,6 +92,22 @@ def test_other_lines_are_passed_over() -> None:
         "1.8.0": 5.0,
         "16.7.0": -2_500.0,
     }
+
+
+def test_several_data_sets_of_a_line_are_read() -> None:
+    """IEC 62056-21, 6.6: a data line has one data set or more; one with several values is another register."""
+    line = "0.0.0(7)1-0:1.8.0*255(75.65*kWh)2.8.0(3.5*kWh)1.8.0*96(1.2*kWh)16.7.0(2*kW)(2611302240)"
+    assert codes(line) == {"1.8.0": 75_650.0, "2.8.0": 3_500.0}
+
+
+def test_rates_add_up_to_a_total_that_is_not_sent() -> None:
+    """As meters of the Netherlands and Belgium send them (P1 Companion Standard 5.0.2, 6.12)."""
+    rates = "1-0:1.8.1(001581.123*kWh)\r\n1-0:1.8.2(001435.706*kWh)\r\n1-0:2.8.1(000000.5*kWh)\r\n"
+    both = values_of_codes(codes(rates + "1-0:2.8.2(000001.0*kWh)\r\n1-0:1.7.0(02.027*kW)"), export=True)
+    assert (both.import_mwh, both.export_mwh, both.power_w) == (3_016_829_000, 1_500_000, 2_027)
+    assert values_of_codes(codes(rates + "1-0:1.8.0(5*kWh)\r\n1-0:1.8.3(-*kWh)"), export=False).import_mwh == 5_000_000
+    with pytest.raises(FrameError, match=r"sends no 1\.8\.0"):
+        values_of_codes(codes(rates + "1-0:1.8.3(-*kWh)"), export=False)
 
 
 def test_registers_of_days_and_billing_periods_before_are_not_the_present_ones() -> None:

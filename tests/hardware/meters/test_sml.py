@@ -12,7 +12,7 @@ from tests.together import together
 from v2g.errors import FrameError
 from v2g.hardware.interfaces import MeterValues
 from v2g.hardware.meters.iec62056 import entries, sml_codes, values_of_codes
-from v2g.sml import MOST_FILE, START, SmlFramer
+from v2g.sml import MOST_FILE, START, SmlFramer, crc16
 
 FILES = {
     "easymeter_q3b": MeterValues(8_603_838_798, 14_553_799_514, None, 110),
@@ -83,6 +83,15 @@ def test_a_changed_octet_never_becomes_a_reading(place: int, change: int) -> Non
     telegram = bytearray(sent("iskra"))
     telegram[place % len(telegram)] ^= change
     assert list(SmlFramer().receive(bytes(telegram))) == []
+
+
+def test_a_telegram_with_the_other_checksum_of_16_bits_is_read() -> None:
+    """Holley DTZ541 sends CRC-16/KERMIT, high octet first, instead of CRC-16/X-25."""
+    assert crc16(b"123456789", 0) == 0x2189  # check value of the catalogue of parametrised CRC algorithms
+    telegram = sent("iskra")[:-2]
+    check = crc16(telegram, 0)
+    assert list(SmlFramer().receive(telegram + check.to_bytes(2, "big"))) == list(SmlFramer().receive(sent("iskra")))
+    assert list(SmlFramer().receive(telegram + (check ^ 1).to_bytes(2, "big"))) == []
 
 
 def test_after_a_broken_telegram_the_next_whole_one_is_read() -> None:

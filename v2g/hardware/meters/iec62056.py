@@ -32,16 +32,24 @@ LINE_POWERS_IN: Final = ("21.7.0", "41.7.0", "61.7.0")
 LINE_POWERS_OUT: Final = ("22.7.0", "42.7.0", "62.7.0")
 """Of L1, L2 and L3."""
 
+RATES: Final[Mapping[str, tuple[str, ...]]] = {
+    total: tuple(f"{total[:-1]}{rate}" for rate in range(1, 5)) for total in (IMPORT, EXPORT)
+}
+"""Total energy -> that of each rate: some meters (DSMR) send these only."""
+
 UNITS: Final[Mapping[str, str]] = (
     {IMPORT: "Wh", EXPORT: "Wh", POWER: "W", POWER_IN: "W", POWER_OUT: "W", FREQUENCY: "Hz"}
     | dict.fromkeys(LINE_CURRENTS, "A")
     | dict.fromkeys(LINE_VOLTAGES, "V")
     | dict.fromkeys((*LINE_POWERS, *LINE_POWERS_IN, *LINE_POWERS_OUT), "W")
+    | dict.fromkeys((*RATES[IMPORT], *RATES[EXPORT]), "Wh")
 )
 """Code (groups C, D and E) -> its unit. Import is towards the consumer: here, the vehicle."""
 
-OF_LINES: Final = frozenset((*LINE_CURRENTS, *LINE_VOLTAGES[1:], *LINE_POWERS, *LINE_POWERS_IN, *LINE_POWERS_OUT))
-"""Codes of single lines, which a telegram may have wrong and still be of use."""
+PARTS: Final = frozenset(
+    (*LINE_CURRENTS, *LINE_VOLTAGES[1:], *LINE_POWERS, *LINE_POWERS_IN, *LINE_POWERS_OUT, *sum(RATES.values(), ()))
+)
+"""Codes of single lines and rates, which a telegram may have wrong and still be of use."""
 
 
 def values_of_codes(found: Mapping[str, float], *, export: bool) -> MeterValues:
@@ -50,13 +58,16 @@ def values_of_codes(found: Mapping[str, float], *, export: bool) -> MeterValues:
 
     Raises FrameError for a missing register of energy, or for power in a direction that the meter does not count.
     """
+    energy = {EXPORT: 0.0}
     for code in (IMPORT, EXPORT) if export else (IMPORT,):
-        if code not in found:
+        rates = [found[each] for each in RATES[code] if each in found]
+        energy[code] = found.get(code, sum(rates) if rates else math.nan)
+        if math.isnan(energy[code]):
             raise FrameError(f"the meter sends no {code}")
     power = _both_ways(found, POWER, POWER_IN, POWER_OUT)
     if not export and power is not None and power < 0:
         raise FrameError(f"the power is {power:g} W, but the meter does not count energy out of the vehicle")
-    values = {"import_wh": found[IMPORT], "export_wh": found[EXPORT] if export else 0.0, "power": power}
+    values = {"import_wh": energy[IMPORT], "export_wh": energy[EXPORT], "power": power}
     values |= {"voltage": found.get(VOLTAGE), "frequency": found.get(FREQUENCY)}
     for line, codes in enumerate(zip(LINE_POWERS, LINE_POWERS_IN, LINE_POWERS_OUT, strict=True)):
         values[f"line_current_{line + 1}"] = found.get(LINE_CURRENTS[line])
@@ -86,8 +97,8 @@ BAUD_RATES: Final[Mapping[str, int]] = {"0": 300, "1": 600, "2": 1_200, "3": 2_4
 _NOW: Final = 255
 """Group F of a present value; others have those of days, months and billing periods before."""
 _STX, _LF, _SLASH = 0x02, 0x0A, 0x2F
-_LINE: Final = re.compile(
-    r"(?:\d{1,3}-\d{1,3}:)?(\d{1,3}\.\d{1,3}\.\d{1,3})(?:\*255)?\(([^()*]{1,32})\*([A-Za-z]{1,8})\)"
+_DATA_SET: Final = re.compile(
+    r"(?:^|(?<=\)))(?:\d{1,3}-\d{1,3}:)?(\d{1,3}\.\d{1,3}\.\d{1,3})(?:\*255)?\(([^()*]{1,32})\*([A-Za-z]{1,8})\)(?!\()"
 )
 _FACTORS: Final[Mapping[str, tuple[str, float]]] = {
     "Wh": ("Wh", 1),
@@ -185,19 +196,18 @@ class ReadoutFramer:
 
 
 def codes(readout: str) -> dict[str, float]:
-    """Return values by OBIS code, in Wh, W, V, A or Hz; NaN for a wrong one of a single line.
+    """Return values by OBIS code, in Wh, W, V, A or Hz; NaN for a wrong one of a single line or rate.
 
     Raises FrameError for any other number that is none.
     """
     found: dict[str, float] = {}
-    for line in readout.splitlines()[:MOST_LINES]:
-        match = _LINE.fullmatch(line.strip())
-        unit = UNITS.get(match[1]) if match is not None else None
-        if match is None or unit is None:
+    for match in (each for line in readout.splitlines()[:MOST_LINES] for each in _DATA_SET.finditer(line.strip())):
+        unit = UNITS.get(match[1])
+        if unit is None:
             continue
         of, factor = _FACTORS.get(match[3], ("", 0.0))
         if of != unit or not re.fullmatch(r"-?\d{1,15}(\.\d{1,9})?", match[2]):
-            if match[1] in OF_LINES:
+            if match[1] in PARTS:
                 found[match[1]] = math.nan
                 continue
             raise FrameError(f"{match[1]} is {match[2]} {match[3]}, not a number of {unit}")
@@ -236,7 +246,7 @@ def entries(payload: bytes) -> list[SmlEntry]:
 
 
 def sml_codes(payload: bytes) -> dict[str, float]:
-    """Return values by OBIS code, in Wh, W, V, A or Hz; NaN for a single line's in another unit.
+    """Return values by OBIS code, in Wh, W, V, A or Hz; NaN for a single line's or rate's in another unit.
 
     Raises FrameError as `entries`, and for another unit.
     """
@@ -246,7 +256,7 @@ def sml_codes(payload: bytes) -> dict[str, float]:
         if unit is None:
             continue
         if UNIT_NAMES.get(each.unit or 0) != unit:
-            if each.code in OF_LINES:
+            if each.code in PARTS:
                 found[each.code] = math.nan
                 continue
             raise FrameError(f"{each.code} has the unit {each.unit}, not {unit}")
