@@ -22,7 +22,7 @@ from csms.smart_charging.rules import Needs
 from csms.tokens import store as tokens
 from csms.tokens.rules import normalise
 from csms.transactions import store as transactions
-from csms.transactions.rules import Transaction
+from csms.transactions.rules import Transaction, net_wh
 from v2g.errors import OcpiError, V2GError
 from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe, Scalar
@@ -156,12 +156,13 @@ async def _prefer(asked: OcpiRequest, said: ChargingPreferences) -> str:
     key = transaction.station_id, transaction.transaction_id
     needs = dict(await run(transactions.with_needs, key[0])).get(key[1])
     needs = needs or Needs(evse_id=transaction.evse_id, requested="AC_three_phase")
-    wanted = said.energy_need and int(said.energy_need * 1000)
+    # counted like the vehicle's own energies, from when it sent its needs
+    wanted = said.energy_need and int(said.energy_need * 1000) + net_wh(transaction) - needs.net_wh
     departure_ms = None if said.departure_time is None else wire.utc_ms(said.departure_time)
     changed = msgspec.structs.replace(
         needs, departure_ms=departure_ms or needs.departure_ms, energy_wh=wanted or needs.energy_wh
     )
-    await run(transactions.save_needs, *key, changed)
+    await run(transactions.put_needs, *key, changed)
     return "ACCEPTED"
 
 

@@ -121,7 +121,8 @@ def site_of_stations(sites: Iterable[Site]) -> dict[str, str]:
 class Known(msgspec.Struct, frozen=True, kw_only=True):
     """State of one EVSE: its open transaction, its vehicle's needs, and external limits (W) by source.
 
-    `dispatch_w`: the set-point in force for its vehicle (negative: out of it), None without one.
+    `taken_wh`: what its vehicle has taken since it sent its needs, less what it gave. `dispatch_w`: the set-point in
+    force for it (negative: out of it), None without one.
     """
 
     transaction: Transaction | None = None

@@ -38,7 +38,7 @@ from csms.transaction_keys import named_by_station
 from csms.transactions import powers as running_powers
 from csms.transactions import store as transactions
 from csms.transactions.events import find_last
-from csms.transactions.rules import Transaction, taken_wh
+from csms.transactions.rules import Transaction, net_wh
 from csms.transactions.tables import transactions as transactions_table
 from v2g import typed_json
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
@@ -365,7 +365,7 @@ def look(connection: Connection, station_id: str, now_ms: int, followed_ms: int 
             known[each.evse_id] = Known(
                 transaction=each,
                 needs=its_needs,
-                taken_wh=taken_wh(each),
+                taken_wh=net_wh(each) - (its_needs.net_wh if its_needs is not None else 0),
                 external={
                     source: min(found[source] for found in (of_station, here) if source in found)
                     for source in of_station | here

@@ -302,13 +302,19 @@ def count_sharers(connection: Connection, station_id: str) -> int:
 
 
 def save_needs(connection: Connection, station_id: str, transaction_id: str, needs: Needs) -> None:
-    """Store the needs that the vehicle of a transaction sent, with the energy that it has taken until now."""
+    """Store the needs that the vehicle of a transaction sent, with the energy that it has taken until now. The priority
+    stays: it is its driver's (K21, K22), and vehicles send their needs again."""
     found = get(connection, station_id, transaction_id)
     if found is not None:
-        _put_needs(connection, station_id, transaction_id, msgspec.structs.replace(needs, net_wh=net_wh(found)))
+        key = (transactions.c.station_id == station_id) & (transactions.c.transaction_id == transaction_id)
+        before = connection.execute(select(transactions.c.needs).where(key)).scalar()
+        priority = needs.priority if before is None else typed_json.decode(before, Needs).priority
+        needs = msgspec.structs.replace(needs, net_wh=net_wh(found), priority=priority)
+        put_needs(connection, station_id, transaction_id, needs)
 
 
-def _put_needs(connection: Connection, station_id: str, transaction_id: str, needs: Needs) -> None:
+def put_needs(connection: Connection, station_id: str, transaction_id: str, needs: Needs) -> None:
+    """Store the needs of a transaction's vehicle as they are."""
     connection.execute(
         update(transactions)
         .where((transactions.c.station_id == station_id) & (transactions.c.transaction_id == transaction_id))
@@ -324,7 +330,7 @@ def save_priority(connection: Connection, station_id: str, transaction_id: str, 
         return False
     evse_id = _decode(row.document).evse_id or 0
     needs = Needs(evse_id=evse_id, requested="") if row.needs is None else typed_json.decode(row.needs, Needs)
-    _put_needs(connection, station_id, transaction_id, msgspec.structs.replace(needs, priority=priority))
+    put_needs(connection, station_id, transaction_id, msgspec.structs.replace(needs, priority=priority))
     return True
 
 

@@ -129,6 +129,25 @@ def test_profiles_replace_each_other_as_at_the_station(store: Store) -> None:
     store.do(work)
 
 
+def test_needs_that_are_sent_again_count_from_then_and_keep_the_priority(store: Store) -> None:
+    """A vehicle that wants 30 kWh, and after 20 of them 10, wants 10."""
+
+    def work(connection: Connection) -> None:
+        needs = Needs(evse_id=1, requested="AC_three_phase", energy_wh=30_000)
+        arrive(connection, event(0, "Started", 0))
+        transactions.save_needs(connection, "CS", "t", needs)
+        assert transactions.save_priority(connection, "CS", "t", 1)
+        arrive(connection, event(1, "Updated", 20_000))
+        assert charging.look(connection, "CS", START).known[1].taken_wh == 20_000
+        transactions.save_needs(connection, "CS", "t", msgspec.structs.replace(needs, energy_wh=10_000))
+        known = charging.look(connection, "CS", START).known[1]
+        assert (known.taken_wh, known.priority) == (0, 1)
+        arrive(connection, event(2, "Updated", 24_000))
+        assert charging.look(connection, "CS", START).known[1].taken_wh == 4_000
+
+    store.do(work)
+
+
 def test_sites_templates_and_dynamic_values_are_kept_by_name(store: Store) -> None:
     site = Site(
         id="s",

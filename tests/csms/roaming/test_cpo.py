@@ -16,8 +16,10 @@ from csms.roaming.commands import PROFILE, resume_commands
 from csms.roaming.partners import Partners
 from csms.roaming.store import Kept, find_object, put_object, remove_object
 from csms.smart_charging.charging_plans import share_profile
-from csms.smart_charging.store import CSO, save_profile
+from csms.smart_charging.rules import Needs
+from csms.smart_charging.store import CSO, look, save_profile
 from csms.tariffs import store as tariffs
+from csms.transactions import store as transactions
 from tests.csms.api.support import Answer
 from tests.csms.charging import Charging, away
 from tests.csms.customers import connector_is
@@ -363,6 +365,26 @@ async def test_a_command_starts_and_stops_a_session(roaming: Roaming) -> None:
     assert await command("STOP_SESSION", session_id=session["id"]) == "ACCEPTED"
     (await station.expect("RequestStopTransaction")).reply({"status": "Accepted"})
     assert await roaming.partner.sent("POST", "/commands/result/1", 2) == {"result": "ACCEPTED"}
+
+
+async def test_energy_that_a_driver_prefers_counts_from_then(roaming: Roaming) -> None:
+    """What the vehicle wanted before does not grow with another departure."""
+    await roaming.ask("PUT", "/roaming/locations/Depot", LOCATION)
+    await roaming.ocpi("PUT", "/cpo/2.2.1/tokens/NL/TNM/04A1B2C3", {**TOKEN, "whitelist": "ALWAYS"})
+    station, run = await roaming.backend.booted(), roaming.backend.services.store.run
+    charging, token = Charging(roaming.backend, station), {"idToken": "04A1B2C3", "type": "ISO14443"}
+    await charging.event("Started", "Authorized", state="Charging", token=token, context="Transaction.Begin")
+    session = await roaming.partner.sent("PUT", "/sessions/DE/CPO/")
+    await run(transactions.save_needs, station.id, charging.id, Needs(evse_id=1, requested="AC", energy_wh=30_000))
+    charging.wh += 20_000
+    await charging.event("Updated", "MeterValuePeriodic", state="Charging", context="Sample.Periodic")
+    path = f"/cpo/2.2.1/sessions/{session['id']}/charging_preferences"
+    departure = {"profile_type": "REGULAR", "departure_time": "2030-01-01T00:00:00Z"}
+    for said, left_wh in ((departure, 10_000), ({**departure, "energy_need": "5"}, 5_000)):
+        assert (await roaming.ocpi("PUT", path, said)).json["data"] == "ACCEPTED"
+        known = (await run(look, station.id, roaming.backend.clock.utc_ms())).known[1]
+        assert known.needs is not None
+        assert known.needs.energy_wh - known.taken_wh == left_wh
 
 
 async def test_what_a_partner_did_not_take_is_sent_again_with_the_same_id(roaming: Roaming) -> None:
