@@ -219,10 +219,10 @@ def lines_in_use(phases: int, about: Known) -> tuple[int, ...]:
 def sure_phases(place: Place, about: Known) -> int:
     """Return on how many phases its vehicle draws for sure: on one where neither it nor its meter says more. A state of
     charge without needs is that of DC over OCPP 1.6, which loads all phases of the grid alike."""
-    mode = None if about.needs is None else about.needs.requested
+    mode = "" if about.needs is None else about.needs.requested  # empty, too, for a priority without needs
     transaction = about.transaction
     lines, soc = ("", None) if transaction is None else (transaction.lines, transaction.soc)
-    known = lines or (soc is not None if mode is None else mode.startswith("DC") or mode.endswith("_phase"))
+    known = lines or (mode.startswith("DC") or mode.endswith("_phase") if mode else soc is not None)
     return len(lines_in_use(len(place.phases), about)) if known else 1
 
 

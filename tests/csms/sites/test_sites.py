@@ -57,6 +57,8 @@ def test_a_vehicle_loads_the_phases_that_it_says_or_shows(
 def test_a_charge_without_needs_is_that_of_a_vehicle_with_direct_current() -> None:
     charge = Known(transaction=transaction(soc=Dated(1, "40")), connected=True)
     assert sure_phases(place(), charge) == 3
+    prior = msgspec.structs.replace(charge, needs=Needs(evse_id=1, requested="", priority=1), priority=1)
+    assert sure_phases(place(), prior) == 3, "its driver's priority says nothing of its current"
     assert sure_phases(place(phases=("L1",)), charge) == 1
     assert sure_phases(place(), msgspec.structs.replace(vehicle("AC_BPT"), transaction=charge.transaction)) == 1
     assert sure_phases(place(), Known()) == 1
