@@ -266,9 +266,8 @@ def _vehicle(
         most = min(most, _milliampere(about.external_w, len(place.phases)))  # K01.FR.50: spread over the EVSE's phases
     state = transaction.charging_state.value if transaction.charging_state else ""
     flowing = flowing_w(transaction.power_w, transaction.charging_state) if about.faulted else None
-    if (
-        flowing is not None and 0 <= flowing < _STANDBY_W
-    ) or state not in WANTING:  # it draws nothing now: its least current lets it resume
+    stands = flowing is not None and 0 <= flowing < _STANDBY_W
+    if stands or state not in WANTING:  # it draws nothing now: its least current lets it resume
         most, needed = min(most, least), 0
     return Load(
         id=place.id,

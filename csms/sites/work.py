@@ -262,11 +262,14 @@ async def hold_back(services: Services, station_id: str, evse_id: int, transacti
     """Limit a transaction at a site that has no share yet, before it gets another profile of its own: any overrules the
     default for those without a share (K01, TxProfile over TxDefaultProfile). Return whether it has a limit now."""
     read, name = services.store.read, f"{station_id}/{evse_id}"
+    if await read(charging.profile, station_id, WAITING_PROFILE) is None:
+        return True
+    held = await read(charging.profile, station_id, SHARE_PROFILE + evse_id)
+    if held is not None and held.transaction_id == transaction_id:
+        return True
     sites = await read(rows.all_sites)
     found = next(((site, place) for site in sites for place in site.places if place.id == name), None)
-    held = await read(charging.profile, station_id, SHARE_PROFILE + evse_id)
-    shared = held is not None and held.transaction_id == transaction_id
-    if found is None or shared or await read(charging.profile, station_id, WAITING_PROFILE) is None:
+    if found is None:
         return True
     site, place = found
     now_ms = services.clock.utc_ms()

@@ -357,6 +357,7 @@ def look(connection: Connection, station_id: str, now_ms: int, followed_ms: int 
             external.setdefault(evse_id, {})[request.charging_limit.charging_limit_source] = power_w
     needs_of = dict(transactions.with_needs(connection, station_id))
     of_station = external.get(0, {})
+    faulted = faulted_evses(connection, station_id)
     known: dict[int, Known] = {}
     for each in sorted(transactions.active(connection, station_id), key=lambda found: found.started_ms or 0):
         if each.evse_id is not None:
@@ -372,6 +373,7 @@ def look(connection: Connection, station_id: str, now_ms: int, followed_ms: int 
                 },
                 priority=its_needs.priority if its_needs is not None else 0,
                 dispatch_w=_dispatched(connection, station_id, each, now_ms),
+                faulted=each.evse_id in faulted,
             )
     stored = profiles(connection, station_id)
     running = {name: each.transaction.transaction_id for name, each in known.items() if each.transaction is not None}
@@ -386,9 +388,6 @@ def look(connection: Connection, station_id: str, now_ms: int, followed_ms: int 
         if evse_id in known:
             known[evse_id] = msgspec.structs.replace(known[evse_id], drawn_w=drawn_w)
     waiting = any(held.id == rules.WAITING_PROFILE for _, _, held in stored)
-    faulted = faulted_evses(connection, station_id)
-    for evse_id in faulted & known.keys():
-        known[evse_id] = msgspec.structs.replace(known[evse_id], faulted=True)
     return Seen(known, shares, of_station, waiting, diagnostics.uncontrolled(connection, station_id, faulted))
 
 

@@ -304,32 +304,28 @@ def count_sharers(connection: Connection, station_id: str) -> int:
 def save_needs(connection: Connection, station_id: str, transaction_id: str, needs: Needs) -> None:
     """Store the needs that the vehicle of a transaction sent, with the energy that it has taken until now. The priority
     stays: it is its driver's (K21, K22), and vehicles send their needs again."""
-    found = get(connection, station_id, transaction_id)
+    found = _get_with_needs(connection, station_id, transaction_id)
     if found is not None:
-        key = (transactions.c.station_id == station_id) & (transactions.c.transaction_id == transaction_id)
-        before = connection.execute(select(transactions.c.needs).where(key)).scalar()
-        priority = needs.priority if before is None else typed_json.decode(before, Needs).priority
-        needs = msgspec.structs.replace(needs, net_wh=net_wh(found), priority=priority)
+        transaction, before = found
+        priority = needs.priority if before is None else before.priority
+        needs = msgspec.structs.replace(needs, net_wh=net_wh(transaction), priority=priority)
         put_needs(connection, station_id, transaction_id, needs)
 
 
 def put_needs(connection: Connection, station_id: str, transaction_id: str, needs: Needs) -> None:
     """Store the needs of a transaction's vehicle as they are."""
     connection.execute(
-        update(transactions)
-        .where((transactions.c.station_id == station_id) & (transactions.c.transaction_id == transaction_id))
-        .values(needs=msgspec.json.encode(needs).decode())
+        update(transactions).where(_is(station_id, transaction_id)).values(needs=msgspec.json.encode(needs).decode())
     )
 
 
 def save_priority(connection: Connection, station_id: str, transaction_id: str, priority: int) -> bool:
     """Store the priority of a transaction; False if unknown (K22)."""
-    key = (transactions.c.station_id == station_id) & (transactions.c.transaction_id == transaction_id)
-    row = connection.execute(select(transactions.c.needs, transactions.c.document).where(key)).first()
-    if row is None:
+    found = _get_with_needs(connection, station_id, transaction_id)
+    if found is None:
         return False
-    evse_id = _decode(row.document).evse_id or 0
-    needs = Needs(evse_id=evse_id, requested="") if row.needs is None else typed_json.decode(row.needs, Needs)
+    transaction, before = found
+    needs = before or Needs(evse_id=transaction.evse_id or 0, requested="")
     put_needs(connection, station_id, transaction_id, msgspec.structs.replace(needs, priority=priority))
     return True
 
@@ -444,6 +440,17 @@ def _get(connection: Connection, station_id: str, transaction_id: str) -> Transa
     query = select(transactions.c.document).where(_is(station_id, transaction_id))
     document: str | None = connection.execute(query).scalar()
     return None if document is None else _decode(document)
+
+
+def _get_with_needs(
+    connection: Connection, station_id: str, transaction_id: str
+) -> tuple[Transaction, Needs | None] | None:
+    """Return a transaction, and its vehicle's needs if these are known."""
+    query = select(transactions.c.document, transactions.c.needs).where(_is(station_id, transaction_id))
+    row = connection.execute(query).first()
+    if row is None:
+        return None
+    return _decode(row.document), None if row.needs is None else typed_json.decode(row.needs, Needs)
 
 
 def _put(connection: Connection, transaction: Transaction, heard_ms: int | None = None) -> None:

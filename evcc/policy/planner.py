@@ -397,8 +397,9 @@ def _caps(market: Market) -> list[int]:
 def _relative(market: Market, blocks: tuple[PlanBlock, ...]) -> Fraction:
     """Return the cost of a profile in levels, 0 without any."""
     total = Fraction(0)
+    levels = tuple(zip(market.slots, market.levels, strict=True)) if market.levels else ()
     for block in blocks:
-        for slot, level in zip(market.slots, market.levels, strict=bool(market.levels)):
+        for slot, level in levels:
             span = min(block.end_ms, slot.end_ms) - max(block.start_ms, slot.start_ms)
             if span > 0:
                 total += Fraction(max(0, block.power_w) * span * (level + 1), W_MS_PER_KWH)

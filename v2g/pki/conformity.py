@@ -34,7 +34,8 @@ _UNDERSTOOD: Final = frozenset(
     }
 )
 _DOMAINS: Final = frozenset({"CPO", "CPS", "MO", "OEM"})
-"""Parties of a V2G PKI. A charger is none that provides contracts, even for peers that name none [V2G2-891]."""
+"""Parties of a V2G PKI. A certificate may name none to peers of -2, but no other party than its own: a charger must not
+provide contracts [V2G2-891]."""
 
 _INTEROP_HASHES: Final = frozenset({"sha256", "sha384", "sha512"})
 

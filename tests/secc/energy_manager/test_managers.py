@@ -97,9 +97,9 @@ class Mouth:
         """There is nothing to close."""
 
 
-@pytest.mark.requirement("R206")
-def test_a_manager_that_is_back_for_one_evse_alone_stays_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mouths, events = list[Mouth](), list[str]()
+def given_a_voice(monkeypatch: pytest.MonkeyPatch) -> tuple[list[Mouth], EnergyManagerConfig]:
+    """Put a mouth in the place of a link; return the list that it will be in, and the configuration of its manager."""
+    mouths = list[Mouth]()
 
     def link(_config: EnergyManagerConfig, context: managers.LinkContext) -> Mouth:
         mouths.append(Mouth(context))
@@ -107,7 +107,13 @@ def test_a_manager_that_is_back_for_one_evse_alone_stays_lost(tmp_path: Path, mo
 
     monkeypatch.setitem(managers.BACKENDS, "mqtt", link)
     broker = EnergyMqttConfig(prefix="ems", broker=MqttConfig(host="localhost", without_tls=True))
-    config = EnergyManagerConfig(backend="mqtt", mqtt=broker, fallback_charge_w=4_200, timeout_s=30)
+    return mouths, EnergyManagerConfig(backend="mqtt", mqtt=broker, fallback_charge_w=4_200, timeout_s=30)
+
+
+@pytest.mark.requirement("R206")
+def test_a_manager_that_is_back_for_one_evse_alone_stays_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mouths, config = given_a_voice(monkeypatch)
+    events = list[str]()
 
     async def course(loop: VirtualLoop) -> None:
         manager = managers.EnergyManager(
@@ -140,18 +146,8 @@ def test_each_has_a_section_and_a_source_of_its_own() -> None:
         msgspec.json.decode(msgspec.json.encode(station), type=StationConfig, dec_hook=lambda kind, value: kind(value))
 
 
-async def test_a_link_that_asks_is_told_the_state_of_that_moment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    mouths = list[Mouth]()
-
-    def link(_config: EnergyManagerConfig, context: managers.LinkContext) -> Mouth:
-        mouths.append(Mouth(context))
-        return mouths[0]
-
-    monkeypatch.setitem(managers.BACKENDS, "mqtt", link)
-    broker = EnergyMqttConfig(prefix="ems", broker=MqttConfig(host="localhost", without_tls=True))
-    config = EnergyManagerConfig(backend="mqtt", mqtt=broker, fallback_charge_w=4_200, timeout_s=30)
+async def test_a_link_that_asks_gets_the_state_of_that_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mouths, config = given_a_voice(monkeypatch)
     present = ManagedEvse(evse=1, status="Occupied")
     managers.EnergyManager(
         config, 1, clock=Clock(), notify=lambda _fact: None, states=lambda: (present,), observe=lambda _: None,

@@ -1,4 +1,4 @@
-"""Which identifiers are equal, whoever wrote them."""
+"""Which identifiers are equal, in any spelling."""
 
 import pytest
 

@@ -166,7 +166,7 @@ class Authorizer(FunctionalBlock):
 
     def _end_by_group(self, fact: TokenPresented, running: list[Evse], group: str | None) -> bool:
         """End what an identifier of this group may end; return whether it may."""
-        if is_same_group(group, self._master()):
+        if self._is_master(group):
             self._master_pass(fact)
             return True
         for evse in running:
@@ -181,8 +181,8 @@ class Authorizer(FunctionalBlock):
             if evse.authorization is not None and (not fact.chosen or evse.number in fact.chosen):
                 self._sessions.end_authorization(evse, "StopAuthorized", "MasterPass", fact.id_token)
 
-    def _master(self) -> str:
-        return self._k.model.text("AuthCtrlr.MasterPassGroupId")
+    def _is_master(self, group: str | None) -> bool:
+        return is_same_group(group, self._k.model.text("AuthCtrlr.MasterPassGroupId"))
 
     # -- start
 
@@ -215,7 +215,7 @@ class Authorizer(FunctionalBlock):
 
     def _float(self, id_token: IdToken, verdict: TokenVerdict) -> None:
         """Remember an authorization until its driver plugs in somewhere."""
-        if not verdict.accepted or is_same_group(verdict.group, self._master()):
+        if not verdict.accepted or self._is_master(verdict.group):
             self._reject(None, verdict)
             return
         self._wait_for(_Floating(id_token, verdict))
@@ -232,7 +232,7 @@ class Authorizer(FunctionalBlock):
         self._show(None, "timeout")
 
     def _decide(self, evse: Evse, id_token: IdToken, verdict: TokenVerdict) -> None:
-        if verdict.accepted and is_same_group(verdict.group, self._master()):
+        if verdict.accepted and self._is_master(verdict.group):
             self._master_pass(TokenPresented(id_token=id_token, evse_id=None))  # C12.FR.09, C16.FR.03
             return
         if self.permits(evse, id_token, verdict):
@@ -248,7 +248,7 @@ class Authorizer(FunctionalBlock):
         """Return whether an identifier with this verdict may charge at this EVSE (C16.FR.03: no master pass)."""
         allowed, _ = self.usable(evse, id_token, verdict.group)
         here = not verdict.evse_ids or evse.number in verdict.evse_ids
-        return verdict.accepted and not is_same_group(verdict.group, self._master()) and here and allowed
+        return verdict.accepted and not self._is_master(verdict.group) and here and allowed
 
     def _grant(self, evse: Evse, id_token: IdToken, verdict: TokenVerdict) -> None:
         _, reservation = self.usable(evse, id_token, verdict.group)

@@ -168,7 +168,7 @@ async def download_failed(t: StationTest) -> None:
 
 @L.case("V2G-L-01-CS", "Firmware that cannot be downloaded at the moment", also="L01.FR.10 L01.FR.20")
 async def download_retried(t: StationTest) -> None:
-    """The station tries as often as it is told, and then reports DownloadFailed."""
+    """The station tries as often as the request says, and then reports DownloadFailed."""
     retries, interval_s = 2, 5
     with precondition():
         files, firmware = await offer_image(t, await install(t, MANUFACTURER), b"not firmware")

@@ -534,7 +534,7 @@ async def test_a_transaction_without_a_share_is_held_back_before_it_has_another_
     await balancer.balance_all()
     assert found.drawn[name] > 1_200
     assert await held_back(name) == (True, []), "which is its share now"
-    assert await held_back(name, "another") == (True, [1_200]), "that of the transaction before is none of it"
+    assert await held_back(name, "another") == (True, [1_200]), "the limit of the transaction before is not its own"
 
 
 async def test_a_raise_whose_answer_is_lost_counts_and_a_reduction_does_not(csms: Backend) -> None:
