@@ -7,11 +7,10 @@ from typing import Final
 from v2g_testkit.ocpp.case import Failed, NotApplicable, Payload
 from v2g_testkit.ocpp.certificates import Authority
 from v2g_testkit.ocpp.file_server import FileServer
-from v2g_testkit.ocpp.station_tester import StationTest
+from v2g_testkit.ocpp.station_tester import PAUSE_S, StationTest
 
 IMAGE: Final = "/v2g-conformance.bin"
 FAILED: Final = ("DownloadFailed", "InvalidSignature", "InstallVerificationFailed", "InstallationFailed")
-ENDS: Final = ("Idle", "Installed", *FAILED)
 LOGS: Final = "/logs/"
 
 
@@ -58,9 +57,12 @@ async def _end(t: StationTest) -> None:
     """Wait until no update is in progress, which may have to wait for transactions."""
     await t.leave()
     await t.ask("TriggerMessage", requestedMessage="FirmwareStatusNotification")  # L01.FR.25, .26
-    while found := await t.find(lambda each: each.action == "FirmwareStatusNotification", t.declared.away_seconds):
-        if found["status"] in ENDS:
+    within: float = t.declared.away_seconds
+    while found := await t.find(lambda each: each.action == "FirmwareStatusNotification", within):
+        if found["status"] in ("Installed", *FAILED):
             break
+        if found["status"] == "Idle":  # the answer may come before reports that the station stored
+            within = PAUSE_S
 
 
 async def follow(t: StationTest, number: int, *last: str) -> list[str]:
