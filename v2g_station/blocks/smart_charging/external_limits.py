@@ -19,6 +19,8 @@ from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.kernel import Answer
 
 SOURCES: Final = ("EMS", "Other", "SO")
+REPORT_S: Final = 5
+"""Reports of one limit are at least so far apart: an energy manager may change it many times a second."""
 
 
 class ExternalLimit(FlowBounds, Fact, frozen=True, kw_only=True):
@@ -61,8 +63,10 @@ class ExternalLimits(FunctionalBlock):
         self._left: dict[int, InstalledProfile] = {}
         """Such profiles as set by the CSMS, by number."""
         self._filling = False
-        self._unsaid: list[InstalledProfile] = []
-        """Profiles to report once they are evaluated."""
+        self._unsaid: dict[int, InstalledProfile] = {}
+        """Profiles to report once they are evaluated and `REPORT_S` are over, by number."""
+        self._said: set[int] = set()
+        """Reported profiles that have not been reported as cleared."""
         self._unreported: dict[int, Message] = {}
         """Limit reports not delivered to the CSMS, by number: the latest one each."""
         smart_charging.on_put(self._installed)
@@ -98,8 +102,7 @@ class ExternalLimits(FunctionalBlock):
         if cleared:
             self._reported.pop(number, None)
             self._critical.pop(number, None)
-            self._call(number, ClearedChargingLimitRequest(charging_limit_source=fact.source, evse_id=fact.evse_id))
-            self._report_transactions(fact.evse_id)
+            self._cleared(number, fact)
         self.changed(())
 
     # -- own profiles
@@ -205,6 +208,7 @@ class ExternalLimits(FunctionalBlock):
             elif not _waits(left, fact) and (left.evse_id == fact.evse_id or 0 in (fact.evse_id, left.evse_id)):
                 del self._left[number]
                 self._reported.pop(number, None)
+                self._unsaid.pop(number, None)
                 self._smart.put(left)
 
     def _installed(self, item: InstalledProfile) -> None:
@@ -247,10 +251,23 @@ class ExternalLimits(FunctionalBlock):
         self._say()
 
     def _say(self) -> None:
-        unsaid, self._unsaid = self._unsaid, []
-        for item in unsaid:
-            self._request(item)
-            self._report_transactions(item.evse_id)
+        for number, item in list(self._unsaid.items()):
+            timer = f"limit.{number}"
+            if not self._k.planned(timer):
+                del self._unsaid[number]
+                if self._has(number):
+                    self._k.after(timer, REPORT_S, self._say)
+                    self._said.add(number)
+                    self._request(item)
+                    self._report_transactions(item.evse_id)
+
+    def _cleared(self, number: int, fact: ExternalLimit) -> None:
+        """Report that a limit ended, if its beginning was reported (K13.FR.02)."""
+        self._unsaid.pop(number, None)
+        if number in self._said:
+            self._said.discard(number)
+            self._call(number, ClearedChargingLimitRequest(charging_limit_source=fact.source, evse_id=fact.evse_id))
+            self._report_transactions(fact.evse_id)
 
     def _values(self, item: InstalledProfile) -> Values:
         """Return the current values of a profile."""
@@ -269,7 +286,7 @@ class ExternalLimits(FunctionalBlock):
 
     def _notify(self, item: InstalledProfile) -> None:
         self._reported[item.profile.id] = self._values(item)
-        self._unsaid.append(item)
+        self._unsaid[item.profile.id] = item
 
     def _request(self, item: InstalledProfile) -> None:
         number, profile, values = item.profile.id, item.profile, self._values(item)

@@ -11,7 +11,7 @@ from tests.station.high_level import NEEDS, PLAN, offers
 from tests.station.profiles import limit, profile, put, transaction
 from v2g.hardware.energy_manager.commands import CommandStep
 from v2g_station.blocks.evse import Indicate
-from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
+from v2g_station.blocks.smart_charging.external_limits import REPORT_S, ExternalLimit
 from v2g_station.blocks.smart_charging.high_level import NeedsReported, PlanReported
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 
@@ -157,6 +157,42 @@ def test_generation_that_changes_by_the_second_is_passed_on_when_it_matters() ->
         found.fact(ExternalLimit(source="EMS", generation=True, limit_w=watts))
         assert limit(found) == 5000 + watts
         assert bool([each for each in found.unread if each[0] == "NotifyChargingLimit"]) == news
+        found.wait(REPORT_S)
+
+
+def reports(found: Bench) -> list[str]:
+    """Take what the station has reported of limits, and of transactions for their sake."""
+    actions = [action for action, _ in found.unread]
+    found.clear()
+    return actions
+
+
+def test_limits_that_alternate_are_in_force_at_once_and_reported_every_few_seconds() -> None:
+    found = charging()
+    put(found, limit=20_000.0)
+    found.clear()
+    for watts in (9_000, 4_000) * 20:
+        found.fact(ExternalLimit(source="EMS", limit_w=watts))
+        assert limit(found) == watts
+        found.wait(0.1)
+    assert reports(found) == ["NotifyChargingLimit", "TransactionEvent"]
+    found.wait(REPORT_S)
+    assert reports(found) == ["NotifyChargingLimit", "TransactionEvent"]
+    found.wait(10 * REPORT_S)
+    assert reports(found) == []
+
+
+def test_limits_that_end_and_begin_are_reported_as_often() -> None:
+    found = charging()
+    found.clear()
+    for limits in ({"limit_w": 4_000}, {}) * 20:
+        found.fact(ExternalLimit(source="EMS", **limits))
+        found.wait(0.1)
+    assert reports(found) == ["NotifyChargingLimit", "TransactionEvent", "ClearedChargingLimit", "TransactionEvent"]
+    found.wait(REPORT_S)
+    assert reports(found) == []
+    found.fact(ExternalLimit(source="EMS", limit_w=4_000))
+    assert reports(found) == ["NotifyChargingLimit", "TransactionEvent"]
 
 
 def outside(found: Bench, mode: str, **more: Any) -> str:
