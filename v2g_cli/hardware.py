@@ -182,6 +182,12 @@ def run_test(
     load: Annotated[
         float | None, typer.Option(min=60, max=1500, help="Voltage of the source and sink at the output, V.")
     ] = None,
+    power: Annotated[
+        float | None,
+        typer.Option(
+            metavar="WATT", help="Power through the meter by another instrument, W; below 0 out of the vehicle."
+        ),
+    ] = None,
     pilot: Annotated[
         str | None, typer.Option(metavar="COMMAND", help="Command that sets the control pilot; {state} becomes B or C.")
     ] = None,
@@ -209,6 +215,7 @@ def run_test(
 
     - `v2g hardware test simulated --kind stage --energised --load 400 --voltage 420 --discharge`
     - `v2g hardware test board --set device=/dev/ttyACM0 --pilot 'set-pilot {state}' --energised`
+    - `v2g hardware test modbus --set host=192.0.2.7 --power 7000`
     - `v2g hardware test acme --config secc.toml --junit report.xml`
     - `v2g hardware test pn532 --set device=/dev/ttyUSB1 --card 'read -p "card {card}? "'`
     """
@@ -242,6 +249,7 @@ def run_test(
         voltage_mv=round(voltage * 1000),
         current_ma=round(current * 1000),
         load_mv=None if load is None else round(load * 1000),
+        power_w=power,
         vehicle=None if pilot is None else by_command(pilot, noted),
         card=None if card is None else card_by_command(card, noted),
     )

@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import math
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -14,10 +15,12 @@ import msgspec
 
 from secc.hardware.driver_guard import guarded
 from secc.hardware.drivers import INTERFACES, KINDS, opened
+from secc.hardware.meter import ANY_MV, SimulatedMeter
 from v2g.errors import V2GError
 from v2g.hardware import interfaces
 from v2g.hardware.faults import Light
 from v2g.hardware.interlock import TOUCH_MV
+from v2g.hardware.meters.plausibility import STUCK_WH
 from v2g.iec61851.pilot import PilotState
 from v2g.io.hardware.driver import DriverContext, Kind
 from v2g.io.plc.pilot import SimulatedVehiclePilot
@@ -57,6 +60,12 @@ HUNG_S: Final = 1.0
 
 REFRESH_S: Final = 5.0
 
+MEASURES: Final = 0.2
+"""How far a measured power or energy may be from what flows, of it: a wrong sign, unit, ratio or line is further."""
+
+LEAST_W: Final = 1_000
+"""Power with which the registers of a meter move within minutes."""
+
 EMERGENCY_S: Final = 1.0
 """Time for an emergency output to follow."""
 
@@ -75,8 +84,9 @@ class Bench:
     """What is connected to the driver's part, and what the test may do with it. Voltages mV, currents mA.
 
     `load_mv` is the voltage of a battery, or of another source and sink, at the output of a power stage; None leaves
-    the output open. Nothing gets voltage or current, and no contactor closes, unless it is `energised`. A card is away
-    for `away_s` before it counts again.
+    the output open. Nothing gets voltage or current, and no contactor closes, unless it is `energised`. `power_w` flows
+    through a meter, positive into the vehicle, as another instrument shows it. A card is away for `away_s` before it
+    counts again.
     """
 
     energised: bool = False
@@ -84,6 +94,7 @@ class Bench:
     voltage_mv: int = 400_000
     current_ma: int = 10_000
     load_mv: int | None = None
+    power_w: float | None = None
     contactor_s: float = 3.0
     discharge_s: float = 5.0
     isolation_s: float = 30.0
@@ -118,6 +129,7 @@ class DriverCase:
     """Whether a load has to be connected, or must not be; None does not matter."""
     vehicle: bool = False
     discharges: bool = False
+    power: bool = False
     card: bool = False
 
     def obstacle(self, bench: Bench) -> str:
@@ -128,6 +140,8 @@ class DriverCase:
             return "needs a vehicle that shows B and C: --pilot COMMAND"
         if self.card and bench.card is None:
             return "needs a card: --card COMMAND"
+        if self.power and abs(bench.power_w or 0) < LEAST_W:
+            return f"needs a known power through the meter, at least {LEAST_W} W: --power WATT"
         if self.load is True and bench.load_mv is None:
             return "needs a source and sink at the output: --load VOLT"
         if self.load is False and bench.load_mv is not None:
@@ -185,6 +199,29 @@ async def _stays(holds: Callable[[], bool], seconds: float, what: str) -> None:
 def _require(holds: bool, what: str) -> None:
     if not holds:
         raise Failed(what)
+
+
+async def _reads(shown: Callable[[], float | None], right: float, margin: float, seconds: float, unit: str) -> float:
+    """Wait for a value; return how long that took. Raises Failed with what the value is like that does not come."""
+    try:
+        return await _until(lambda: abs((shown() or 0) - right) <= margin, seconds, "")
+    except Failed:
+        found = shown() or 0
+        raise Failed(f"shows {found:g} {unit} where it has to show {right:g} {unit}{_likely(found / right)}") from None
+
+
+def _likely(ratio: float) -> str:
+    """Return what a value of this ratio to the right one is usually due to, or nothing."""
+    size, likely = abs(ratio), list[str]()
+    if not size:
+        return "; nothing is measured: check wiring and register"
+    if ratio < 0:
+        likely.append("the sign is reversed: check the direction of the part, and the sign in the driver's map")
+    if (power := round(math.log10(size))) and abs(size / 10.0**power - 1) <= MEASURES:
+        likely.append(f"{10 ** abs(power)} times too {'large' if power > 0 else 'small'}: check unit and scale")
+    elif abs(size * 3 - 1) <= MEASURES:
+        likely.append("a third: check that all lines are measured")
+    return "".join(f"; {each}" for each in likely)
 
 
 async def _cut(part: Any) -> None:
@@ -524,17 +561,13 @@ def _demand(bench: Bench, current_ma: int, power_w: int | None = None) -> interf
 
 async def _flows(stage: interfaces.PowerStage, current_ma: int) -> float:
     """Wait for a current; return the seconds."""
-    margin = _tolerance(abs(current_ma), OFF_MA)
-    return await _until(
-        lambda: abs(stage.present.current_ma - current_ma) <= margin, RAMP_S, f"does not reach {current_ma} mA"
-    )
+    margin = _tolerance(abs(current_ma), OFF_MA) / 1000
+    return await _reads(lambda: stage.present.current_ma / 1000, current_ma / 1000, margin, RAMP_S, "A")
 
 
 async def _reach(stage: interfaces.PowerStage, voltage_mv: int) -> float:
-    margin = _tolerance(voltage_mv, 5_000)
-    return await _until(
-        lambda: abs(stage.present.voltage_mv - voltage_mv) <= margin, RAMP_S, f"does not reach {voltage_mv} mV"
-    )
+    margin = _tolerance(voltage_mv, 5_000) / 1000
+    return await _reads(lambda: stage.present.voltage_mv / 1000, voltage_mv / 1000, margin, RAMP_S, "V")
 
 
 @_case("stage", "off-at-start", "command off, twice", "there is no current, and no voltage at an open output")
@@ -777,8 +810,50 @@ async def _meter_voltage(meter: interfaces.EnergyMeter, _: Bench) -> str:
     _require((voltage_mv is not None) is meter.has_voltage, f"has_voltage is {meter.has_voltage}, it is {voltage_mv}")
     if voltage_mv is None:
         raise Inapplicable("no voltage")
-    _require(voltage_mv == 0 or 10_000 <= voltage_mv <= 1_500_000, f"{voltage_mv} mV")
+    _require(voltage_mv == 0 or 10_000 <= voltage_mv <= 1_500_000, f"{voltage_mv / 1000:g} V: check unit and scale")
     return f"{voltage_mv / 1000:g} V"
+
+
+@_case("meter", "power", "read a known power", "it is shown in W, and into the vehicle as positive", power=True)
+async def _meter_power(meter: interfaces.EnergyMeter, bench: Bench) -> str:
+    assert bench.power_w is not None
+    if meter.values.power_w is None:
+        raise Inapplicable("no power")
+    await _reads(lambda: meter.values.power_w, bench.power_w, abs(bench.power_w) * MEASURES, WATCH_S, "W")
+    return f"{meter.values.power_w} W"
+
+
+@_case(
+    "meter", "counts", f"let a known power flow, for at most {STUCK_WH} Wh",
+    "the register of its direction rises as it flows, and the other one does not", power=True,
+)  # fmt: skip
+async def _counts(meter: interfaces.EnergyMeter, bench: Bench) -> str:
+    assert bench.power_w is not None
+    into, loop = bench.power_w > 0, asyncio.get_running_loop()
+
+    def registers() -> tuple[int, int]:
+        """Return the one that has to rise, and the other."""
+        values = meter.values
+        return (values.import_mwh, values.export_mwh) if into else (values.export_mwh, values.import_mwh)
+
+    name, other_name = ("import", "export") if into else ("export", "import")
+    began, (first, other) = loop.time(), registers()
+    moves: list[tuple[float, int]] = []
+    while len(moves) < 2 or moves[-1][0] - moves[0][0] < WATCH_S:  # a register moves in steps: between two of them
+        await asyncio.sleep(0.02)
+        rises, still = registers()
+        turned = f"{other_name} rises, not {name}: turn the meter or its transformers round, or exchange the registers"
+        _require(still == other, turned)
+        if rises != (moves[-1][1] if moves else first):
+            moves.append((loop.time(), rises))
+        flowed_wh = abs(bench.power_w) * (loop.time() - (moves[-1][0] if moves else began)) / 3_600
+        stands = f"{name} stands still for {STUCK_WH} Wh: is it the right register, and its unit and scale right?"
+        _require(flowed_wh <= STUCK_WH, stands)
+    (since, before), (until, after) = moves[0], moves[-1]
+    ratio = (after - before) * 3.6 / (until - since) / abs(bench.power_w)
+    what = f"{name} rises as with {ratio * bench.power_w:.0f} W while {bench.power_w:g} W flow{_likely(ratio)}"
+    _require(abs(ratio - 1) <= MEASURES, what)
+    return f"{name} rises by {(after - before) / 1_000:g} Wh in {until - since:.1f} s"
 
 
 @_case("meter", "faults", "watch the meter", "it reports no fault, and none again and again")
@@ -926,6 +1001,9 @@ class DriverTester:
         @contextlib.asynccontextmanager
         async def open_() -> AsyncIterator[object]:
             async with opened(self._kind, self._name, self._config, self._context) as part:
+                if case.power and isinstance(part, SimulatedMeter):
+                    current_ma = round((self._bench.power_w or 0) / ANY_MV * 1_000_000)
+                    part.flow(self._context.clock.elapsed_ms(), ANY_MV, current_ma)
                 yield _guarded(self._kind, part, wrong)
 
         verdict, found = Verdict.INCONCLUSIVE, case.obstacle(self._bench)

@@ -8,13 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from secc.hardware.drivers import find
 from secc.hardware.meter import SimulatedMeter
 from tests.driver_packages import install
 from tests.virtual_time import in_simulated_time
-from v2g.hardware.interfaces import OFF, Demand, StageReport
+from v2g.hardware.interfaces import OFF, Demand, MeterValues, StageReport
+from v2g.hardware.meters.registers import swapped
 from v2g.io.hardware.driver import DriverContext, Kind
 from v2g.io.plc.pilot import SimulatedChargerPilot
 from v2g.io.runtime.clock import Clock, ClockConfig
@@ -25,6 +27,7 @@ from v2g_testkit.driver_cases import Bench, DriverTester, cases, simulated
 
 Patch = pytest.MonkeyPatch
 OPEN = Bench(energised=True)
+METERED = Bench(power_w=-7_000)
 LOADED = Bench(energised=True, discharge=True, voltage_mv=420_000, load_mv=400_000)
 
 
@@ -47,7 +50,8 @@ def named(results: dict[str, Result], verdict: Verdict) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "bench", "passes"), [("pilot", OPEN, 18), ("stage", OPEN, 12), ("stage", LOADED, 12), ("meter", OPEN, 7)]
+    ("kind", "bench", "passes"),
+    [("pilot", OPEN, 18), ("stage", OPEN, 12), ("stage", LOADED, 12), ("meter", METERED, 9)],
 )
 def test_simulated_drivers_pass(kind: Kind, bench: Bench, passes: int) -> None:
     results = outcome(kind, bench, **({"latch": True} if kind == "pilot" else {}))
@@ -313,6 +317,60 @@ def test_a_broken_driver_fails_the_cases_that_are_about_it_and_no_others(name: s
         break_(patch)
         results = outcome(kind, bench, **({"latch": True} if kind == "pilot" else {}))
     assert named(results, Verdict.FAIL) == set(case.split()), results
+
+
+# -- what is wrong with a measurement
+
+
+def power_of(change: Callable[[int], int]) -> Callable[[Patch], None]:
+    """Let the meter show another power than flows."""
+    return shown(lambda values: msgspec.structs.replace(values, power_w=change(values.power_w or 0)))
+
+
+def shown(change: Callable[[MeterValues], MeterValues]) -> Callable[[Patch], None]:
+    """Let the meter show other values."""
+    before: Any = SimulatedMeter.values
+    return lambda patch: patch.setattr(SimulatedMeter, "values", property(lambda self: change(before.fget(self))))
+
+
+def energy(factor: float) -> Callable[[Patch], None]:
+    """Let the export register count too much, or too little."""
+    return shown(lambda values: msgspec.structs.replace(values, export_mwh=round(values.export_mwh * factor)))
+
+
+@pytest.mark.some(4)
+@pytest.mark.parametrize(
+    ("kind", "bench", "break_", "fails"),
+    [
+        ("meter", METERED, power_of(lambda watts: -watts), {"power": "the sign is reversed"}),
+        ("meter", METERED, power_of(lambda watts: watts // 1_000), {"power": "1000 times too small"}),
+        ("meter", METERED, power_of(lambda watts: watts // 3), {"power": "a third: check that all lines"}),
+        ("meter", METERED, power_of(lambda watts: watts * 3 // 4), {"power": "shows -5250 W where it has to show"}),
+        ("meter", METERED, shown(lambda _: MeterValues(5, 5, 0, 0)), {"power": "nothing", "counts": "stands still"}),
+        ("meter", METERED, energy(0.0), {"counts": "export stands still for 200 Wh"}),
+        ("meter", METERED, energy(1_000.0), {"counts": "1000 times too large"}),
+        ("meter", METERED, energy(0.5), {"counts": "export rises as with -3500 W while -7000 W flow"}),
+        ("meter", METERED, shown(swapped), {"power": "the sign is reversed", "counts": "import rises, not export"}),
+        (
+            "stage", LOADED, seen(lambda report: StageReport(report.voltage_mv, -report.current_ma)),
+            dict.fromkeys(("charges", "discharges", "lowers", "power", "cut"), "the sign is reversed"),
+        ),
+    ],
+)  # fmt: skip
+def test_a_measurement_that_is_wrong_is_named(
+    kind: Kind, bench: Bench, break_: Callable[[Patch], None], fails: dict[str, str]
+) -> None:
+    with Patch.context() as patch:
+        break_(patch)
+        results = outcome(kind, bench)
+    assert named(results, Verdict.FAIL) == set(fails), results
+    for case, words in fails.items():
+        assert words in results[case].found
+
+
+def test_a_known_power_has_to_be_one_that_moves_registers() -> None:
+    for bench in (Bench(), Bench(power_w=999.0), Bench(power_w=-999.0)):
+        assert named(outcome("meter", bench), Verdict.INCONCLUSIVE) == {"power", "counts"}
 
 
 # -- what charging does not need: drivers of a maker, right but for one flaw
