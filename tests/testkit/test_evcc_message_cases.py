@@ -244,11 +244,14 @@ def _current_in_volts(body: Any) -> Any:
     return replace(body, ev_target_current=replace(current, unit=type(current.unit)("V")))
 
 
-def _mode_of_ac(body: Any) -> Any:
-    for name in ("requested_energy_transfer_mode", "ev_requested_energy_transfer_type"):
-        if (mode := getattr(body, name, None)) is not None:
-            return replace(body, **{name: type(mode).AC_three_phase_core})
-    return body
+def _mode(chosen: str) -> Callable[[Any], Any]:
+    def changed(body: Any) -> Any:
+        for name in ("requested_energy_transfer_mode", "ev_requested_energy_transfer_type"):
+            if (mode := getattr(body, name, None)) is not None:
+                return replace(body, **{name: type(mode)[chosen]})
+        return body
+
+    return changed
 
 
 def _plan(**more: Any) -> Callable[[Any], Any]:
@@ -283,11 +286,12 @@ def _plan(**more: Any) -> Callable[[Any], Any]:
         ),
         (_amount("ev_target_current", "CurrentDemandReq", value=-5, multiplier=0), "states EVTargetCurrent -5"),
         (_current_in_volts, "states EVTargetCurrent in V, not A"),
-        (_mode_of_ac, "selects AC_three_phase_core, which is not offered"),
+        (_mode("AC_three_phase_core"), "selects AC_three_phase_core, which is not offered"),
+        (_mode("DC_core"), "selects DC_core, which is not offered"),
         (_plan(power_w=11_000, number=99), "selects schedule 99, which is not offered"),
         (_plan(power_w=20_000, number=1), "states a charging profile of 20000 W, PMax is 11000 W"),
     ],
-    ids=["voltage", "no-voltage", "current", "maximum", "no-current", "unit", "mode", "schedule", "profile"],
+    ids=["voltage", "no-voltage", "current", "maximum", "no-current", "unit", "mode", "pins", "schedule", "profile"],
 )
 def test_a_vehicle_that_asks_for_more_than_it_bears_or_is_offered_fails(
     pki_2: PkiTree, base: type[MessageVehicle], edition: Edition, change: Callable[[Any], Any], found: str
@@ -299,3 +303,14 @@ def test_a_vehicle_that_asks_for_more_than_it_bears_or_is_offered_fails(
     (case,) = (each for each in cases_of(edition) if "-RUN-" in each.id and each.id.endswith("-EIM"))
     result = EvccRig(pki_2, Family.DC, edition=edition, kind=Changed).run(case)
     assert (result.verdict, found in result.found) == (Verdict.FAIL, True), result.found
+
+
+@pytest.mark.parametrize("mode", ["AC_single_phase_core", "AC_three_phase_core"])
+def test_a_vehicle_of_one_phase_and_one_of_three_select_a_mode_on_offer(pki_2: PkiTree, mode: str) -> None:
+    class Selects(Vehicle2):
+        def _send_body(self, body: Any, signature: Any = None) -> None:
+            super()._send_body(_mode(mode)(body), signature)
+
+    (case,) = chosen(cases_of(Edition.ISO2, Family.AC), ["EVCC-RUN-2-AC-EIM"])
+    result = EvccRig(pki_2, Family.AC, edition=Edition.ISO2, kind=Selects).run(case)
+    assert result.verdict is Verdict.PASS, result.found

@@ -38,6 +38,9 @@ POWER_W: Final = 11_000
 MAINS_V: Final = 230.0
 EVSE_ID: Final = "DE*V2G*ECONFORM1"
 
+MODES: Final = {Family.AC: ("AC_three_phase_core", "AC_single_phase_core"), Family.DC: ("DC_extended",)}
+"""Energy transfer modes on offer; a vehicle of one phase charges at three, too."""
+
 _PLAN: Final = PowerSchedule((Step(0, POWER_W),), DAY_S)
 
 
@@ -109,7 +112,7 @@ class MessageResponses(ScriptedResponses):
             self.facts.append("states limits of another energy transfer than is offered")
         for field in ("requested_energy_transfer_mode", "ev_requested_energy_transfer_type"):
             mode = getattr(request, field, None)
-            if mode is not None and not mode.name.startswith(self.family.value):
+            if mode is not None and mode.name not in MODES[self.family]:  # [V2G2-476], [V2G-DC-397]
                 self.facts.append(f"selects {mode.name}, which is not offered")
 
     def _note_plan(self, request: PowerDeliveryReq) -> None:
@@ -183,15 +186,14 @@ class Responses2(MessageResponses):
         return {"evse_id": EVSE_ID, "response_code": types_2.ResponseCode.OK_NewSessionEstablished}
 
     def _ServiceDiscoveryReq(self, request: Element) -> Fields:
-        kinds = types_2.EnergyTransferMode
-        mode = kinds.AC_three_phase_core if self.family is Family.AC else kinds.DC_extended
+        modes = tuple(types_2.EnergyTransferMode[name] for name in MODES[self.family])
         return {
             "payment_option_list": types_2.PaymentOptionList(payment_option=(types_2.PaymentOption(self.option),)),
             "charge_service": types_2.ChargeService(
                 service_id=1,
                 service_category=types_2.ServiceCategory.EVCharging,
                 free_service=True,
-                supported_energy_transfer_mode=types_2.SupportedEnergyTransferMode(energy_transfer_mode=(mode,)),
+                supported_energy_transfer_mode=types_2.SupportedEnergyTransferMode(energy_transfer_mode=modes),
             ),
         }
 
@@ -287,7 +289,7 @@ class ResponsesDin(MessageResponses):
             "charge_service": types_din.ServiceCharge(
                 service_tag=tag,
                 free_service=True,
-                energy_transfer_type=types_din.EVSESupportedEnergyTransferType.DC_extended,
+                energy_transfer_type=types_din.EVSESupportedEnergyTransferType[MODES[Family.DC][0]],
             ),
         }
 
