@@ -204,6 +204,8 @@ def readable(caller: Principal) -> Readable:
         found.append(("station", stations))
     if allowed(caller, Permission.READ_ENERGY):
         found.append(("site", sites))
+    if allowed(caller, Permission.READ_SETTLEMENTS):
+        found.append(("settlement", stations))
     if caller.sites is not None:
         return tuple(found)
     if allowed(caller, Permission.READ_BATTERIES):
@@ -214,8 +216,6 @@ def readable(caller: Principal) -> Readable:
         found.append(("campaign", None))
     if allowed(caller, Permission.READ_GRID):
         found.append(("grid", None))
-    if allowed(caller, Permission.READ_SETTLEMENTS):
-        found.append(("settlement", None))
     if allowed(caller, Permission.MANAGE_ROAMING):
         found.append(("partner", None))
     return tuple(found)

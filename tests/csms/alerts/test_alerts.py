@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csms.accounts.rules import Principal, Role
+from csms.accounts.rules import Principal, Role, Sites
 from csms.alerts.rules import (
     ESCALATE_MS,
     HOLD_MS,
@@ -214,8 +214,23 @@ def test_roles_read_alerts_about_what_they_may_read(role: Role, kinds: set[Subje
     assert all(may_read(who, kind, "") for kind in kinds)
 
 
+@pytest.mark.requirement("R113")
+@pytest.mark.parametrize(
+    ("role", "kinds"), [(Role.OPERATOR, {"station", "site", "settlement"}), (Role.BILLING, {"settlement"})]
+)
+def test_a_role_of_some_sites_reads_alerts_of_these_and_of_the_money_at_their_stations(
+    role: Role, kinds: set[SubjectKind]
+) -> None:
+    who = readable(Principal("x", role, sites=Sites(frozenset({"north"}), frozenset({"CS-NORTH"}))))
+    assert {kind for kind, _ in who} == kinds
+    own = {"station": "CS-NORTH", "site": "north", "settlement": "CS-NORTH"}
+    assert all(may_read(who, kind, own[kind]) for kind in kinds)
+    assert not any(may_read(who, kind, each) for kind in kinds for each in ("CS-SOUTH", "south", ""))
+
+
 def test_a_driver_reads_alerts_of_its_vehicles_alone() -> None:
     who = readable(Principal("x", Role.DRIVER, evs=("EV-1",)))
     assert may_read(who, "vehicle", "EV-1")
     assert not any(may_read(who, "vehicle", each) for each in ("EV-2", ""))
     assert not may_read(who, "station", "EV-1")
+    assert may_read(readable(Principal("x", Role.FLEET, evs=("*",))), "vehicle", "EV-2")
