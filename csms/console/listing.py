@@ -154,7 +154,7 @@ async def show_list(
         filters={name: (of[name].label, found) for name, found in choices.items()},
         saved=await _saved(visit),
     )
-    return visit.show(template, 200, list=shown, **context)
+    return visit.show(template, 200, list=_opening(visit, shown), **context)
 
 
 async def show_pages(
@@ -178,7 +178,18 @@ async def show_pages(
         following={"cursor": following} if following else None,
         saved=await _saved(visit),
     )
-    return visit.show(template, 200, list=shown, **context)
+    return visit.show(template, 200, list=_opening(visit, shown), **context)
+
+
+def _opening(visit: Visit, listing: Listing) -> Listing:
+    """Return a list without links to pages that the viewer may not see."""
+
+    def opens(column: Column) -> bool:
+        paths = [path for row in listing.rows if column.href is not None and (path := column.href(row))]
+        return not paths or visit.opens(paths[0])
+
+    columns = [each if opens(each) else replace(each, href=None) for each in listing.columns]
+    return replace(listing, columns=columns)
 
 
 async def _whole(every: AsyncIterator[object]) -> list[object]:

@@ -4,7 +4,7 @@ import base64
 import binascii
 import hmac
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import UTC, tzinfo
 from functools import partial
@@ -178,6 +178,13 @@ class Visit:
     def may(self, operation: Operation) -> bool:
         """Return whether the person may ask an operation."""
         return may_ask(self._principal, operation)
+
+    def opens(self, path: str) -> bool:
+        """Return whether the person may see the page that a link, a path below the console's, leads to."""
+        names = f"{ROOT}{path.partition('?')[0]}".split("/")
+        routes: Mapping[tuple[Method, str], Route] = self.request.route_handler.opt["routes"]
+        fit = [each for each in routes.values() if each.method == "GET" and each.fits(names)]
+        return bool(fit) and min(fit, key=lambda each: each.path.count("{")).open_to(self.may)
 
     @property
     def _principal(self) -> Principal | None:
@@ -413,6 +420,11 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     def open_to(self, may: Callable[[Operation], bool]) -> bool:
         """Return whether it may be seen; `may` tells whether an operation is allowed."""
         return self.asks is None or may(self.asks) or (self.instead is not None and may(self.instead))
+
+    def fits(self, names: Sequence[str]) -> bool:
+        """Return whether its path may be one of these segments."""
+        own = (ROOT + self.path).split("/")
+        return len(own) == len(names) and all(a == b or a.startswith("{") for a, b in zip(own, names, strict=True))
 
 
 def page(

@@ -12,6 +12,7 @@ import pytest
 
 from csms.accounts.rules import NO_PEOPLE, Role, allowed, principal_of
 from csms.admission.store import ConnectionAttempt, note_attempt
+from csms.alerts.rules import Report
 from csms.console.application import HEADERS, ROUTES
 from csms.settlements.journals import JournalStore
 from pki_tools.tree import PkiTree
@@ -87,6 +88,27 @@ async def test_links_of_the_menu_are_those_that_a_role_may_follow(ask: ApiClient
         assert len(menu) >= 2
         for path in menu:
             assert (await person.get(path)).status == 200, (role, path)
+
+
+@pytest.mark.requirement("R113")
+@pytest.mark.parametrize("role", [Role.BILLING, Role.INSTALLER])
+async def test_texts_link_to_pages_that_the_role_may_open(ask: ApiClient, role: Role) -> None:
+    place = {"station_id": STATION, "evse_id": 1, "node": "main", "most_ma": 32_000}
+    site = {"id": "depot", "nodes": [{"id": "main", "limits": [63_000] * 3}], "places": [place]}
+    assert (await ask("PUT", "/sites/depot", site)).status == 200
+    charging = Charging(ask.backend, await ask.backend.booted())
+    await charging.event("Started", "CablePluggedIn", state="Charging")
+    now_ms = ask.backend.clock.utc_ms()
+    await ask.alerts.take([Report("settlement", STATION, "money_quarantined", "warning", now_ms, raised=True)])
+    person = await employ(ask, "ada", role)
+    session = f"/console/sessions/{STATION}/{charging.id}"
+    links: set[str] = set()
+    for path in ("/console", "/console/alerts", "/console/stations", "/console/sessions", session):
+        page = await person.get(path)
+        links.update(re.findall(r'href="(/console/[^"#?]*)"', page.body.decode()))
+    assert (f"/console/stations/{STATION}" in links) == (role is Role.INSTALLER)
+    for link in links:
+        assert "/static/" in link or (await person.get(link)).status == 200, link
 
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
