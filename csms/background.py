@@ -29,7 +29,7 @@ from csms.roaming import work as roaming
 from csms.roaming.partners import Partners
 from csms.services import STEP_S, Services
 from csms.sites.work import Balancer
-from csms.smart_charging.work import LimitCourse, SmartCharging
+from csms.smart_charging.work import LimitCourse, LocalSchedules, SmartCharging
 from csms.station_security.authority import StationCa
 from csms.station_templates.work import TemplateKeeper
 from csms.stations.clocks import ClockKeeper
@@ -70,6 +70,7 @@ async def background(services: Services) -> AsyncIterator[None]:
         ("site readings", balancer.tell),
         ("smart charging", SmartCharging(services).run),
         ("clocks", ClockKeeper(services).run),
+        ("local schedules", LocalSchedules(services).run),
         ("dispatch", Dispatch(services).run),
         ("fleets", Fleets(services).run),
         ("limits", LimitCourse(services).run),

@@ -6,12 +6,14 @@ A schedule has limits in W or A for consecutive periods. Currents are on each ph
 
 import itertools
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
+from csms.smart_charging.local_schedules import offset_of
 from csms.smart_charging.rules import SHARE_LEVEL, SHARE_PROFILE, WAITING_PROFILE, limit_start_ms
 from v2g.energy.conductors import VOLTAGE
 from v2g.ocpp.messages import charging_profiles as ocpp
@@ -36,7 +38,8 @@ class TemplatePeriod(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class ProfileTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A charging profile without place and time, which an operator applies to stations by name.
 
-    `Recurring` ones begin at the local midnight given when they are applied. `valid_s`: their validity.
+    `Recurring` ones begin at the local midnight given when they are applied, and follow their site's clock changes.
+    `valid_s`: their validity.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=60)]
@@ -67,12 +70,18 @@ def from_template(
     *,
     start_ms: int | None = None,
     transaction_id: str | None = None,
+    zone: str = "",
 ) -> ocpp.ChargingProfile:
-    """Return a template as a profile from now on; a transaction's profile is relative or begins at `start_ms`."""
+    """Return a template as a profile from now on; a transaction's profile is relative or begins at `start_ms`. A
+    recurring one is of the local time of its `zone`, if that is known."""
     start_ms = now_ms if start_ms is None else start_ms
+    local, start = template.kind == "Recurring" and bool(zone), format_time(start_ms)
+    if local:
+        start = datetime.fromtimestamp(start_ms // 1000, offset_of(zone, start_ms)).isoformat()
     schedule = ocpp.ChargingSchedule(
         id=profile_id,
-        start_schedule=None if template.kind == "Relative" else format_time(start_ms),
+        start_schedule=None if template.kind == "Relative" else start,
+        use_local_time=True if local else None,
         duration=template.duration_s,
         charging_rate_unit=template.unit,
         charging_schedule_period=tuple(

@@ -24,6 +24,7 @@ from csms.smart_charging.limits_in_force import (
     rises,
     steps_of,
 )
+from csms.smart_charging.local_schedules import as_made
 from csms.smart_charging.tables import (
     charging_limits,
     charging_profiles,
@@ -318,6 +319,16 @@ def profile(connection: Connection, station_id: str, profile_id: int) -> Chargin
     return None if row is None else _profile(row)
 
 
+def local_profiles(connection: Connection, stations: Collection[str]) -> list[tuple[str, int, ChargingProfile]]:
+    """Return (station, EVSE, profile) of this back end's profiles of local time at some stations."""
+    columns = charging_profiles.c
+    local = columns.document.contains('"useLocalTime":true')
+    query = select(charging_profiles).where((columns.source == CSO) & local).order_by(columns.station_id)
+    return [
+        (row.station_id, row.evse_id, _profile(row)) for row in connection.execute(query) if row.station_id in stations
+    ]
+
+
 def _stored(connection: Connection, station_id: str, profile_id: int) -> AnyRow | None:
     columns = charging_profiles.c
     here = (columns.station_id == station_id) & (columns.profile_id == profile_id)
@@ -331,6 +342,8 @@ def save_reported(
     for each in reported:
         if each.transaction_id is not None:
             each = msgspec.structs.replace(each, transaction_id=find_last(connection, station_id, each.transaction_id))
+        if (held := profile(connection, station_id, each.id)) is not None:
+            each = as_made(each, held)
         save_profile(connection, station_id, evse_id, each, source, now_ms)
 
 

@@ -18,8 +18,11 @@ from csms.sites import store as site_store
 from csms.smart_charging import rules
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import Step, add_up, dynamic_share, from_template, in_unit
+from csms.smart_charging.local_schedules import at_present, is_local, marked
 from csms.smart_charging.profile_rules import limit_problems, problems
 from csms.stations import store as stations
+from csms.stations.clocks import clock_settings
+from csms.stations.rules import CLOCK, mirror_of
 from csms.tariffs.vehicle_prices import has_prices, with_prices
 from csms.transactions import store as transactions
 from v2g.energy.conductors import LINES
@@ -91,8 +94,10 @@ class SmartCharging:
             await self._check_place(station_id, evse_id, profile)
         await self._check_rules(station_id, evse_id, profile)
         await self._check_export(station_id, evse_id, profile)
+        if is_local(profile) and (zone := await self._zone(station_id)):
+            profile = at_present(profile, zone, services.clock.utc_ms())
         if services.connections.version(station_id) == "2.0.1":
-            profile = without_21(profile)
+            profile = marked(without_21(profile), local=is_local(profile))
         request = ocpp.SetChargingProfileRequest(evse_id=evse_id, charging_profile=profile)
         answer = await self._set(station_id, request, phases)
         if answer.status == "Rejected" and rules.is_own(profile) and await self._asked_unit(station_id):
@@ -106,7 +111,18 @@ class SmartCharging:
         if unit is not None and rules.is_own(profile) and profile.charging_profile_kind != "Dynamic":
             turned = in_unit(profile, unit, len(LINES) if unit == "A" else phases)
             sent = msgspec.structs.replace(request, charging_profile=turned)
+        elif is_local(profile) and not await self.knows_local_time(station_id, await self._zone(station_id)):
+            sent = msgspec.structs.replace(request, charging_profile=marked(profile, local=False))
         return await call(self._services, station_id, request, ocpp.SetChargingProfileResponse, sent=sent)
+
+    async def _zone(self, station_id: str) -> str:
+        """Return the time zone of a station's site, "" where none is configured."""
+        return (await clock_settings(self._services, {station_id}))[station_id].zone
+
+    async def knows_local_time(self, station_id: str, zone: str) -> bool:
+        """Return whether a station follows the wall clock of its site (`zone`, if known) by itself."""
+        known = mirror_of(await self._services.store.read(list_variables, station_id, CLOCK)).values
+        return self._services.connections.version(station_id) == "2.1" and zone in ("", known.get(("TimeZone", "")))
 
     async def _only_unit(self, station_id: str) -> ChargingRateUnit | None:
         """Return the unit of a station that says it takes no other (RateUnit, K01.FR.26)."""
@@ -332,9 +348,9 @@ class SmartCharging:
         template = await services.store.read(charging.template, name)
         if template is None:
             raise RefusedError(f"no template {name}", reason="unknown_template")
-        profile = from_template(
-            template, profile_id, services.clock.utc_ms(), start_ms=start_ms, transaction_id=transaction_id
-        )
+        about = template, profile_id, services.clock.utc_ms()
+        zone = await self._zone(station_id)
+        profile = from_template(*about, start_ms=start_ms, transaction_id=transaction_id, zone=zone)
         return await self.set_operators(station_id, evse_id, profile)
 
     async def update_dynamic(
@@ -433,6 +449,38 @@ _EVERY_MS: Final = 60_000
 
 _STEP: Final = 20
 """Stations looked at in one operation of the store."""
+
+
+class LocalSchedules:
+    """Sets profiles of local time again once the clocks of their site have changed, and at stations that were away."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._charging = SmartCharging(services)
+        self._refused: dict[tuple[str, int], ChargingProfile] = {}
+        """Profiles that stations have refused, by station and number."""
+
+    async def run(self) -> None:
+        """Look every minute, for ever."""
+        while True:
+            await self.set_all()
+            await asyncio.sleep(_EVERY_MS / 1000)
+
+    async def set_all(self) -> None:
+        """Set those that began by another offset than the present one."""
+        services, now_ms = self._services, self._services.clock.utc_ms()
+        here = services.connections.connected_here()
+        held = await services.store.read(charging.local_profiles, here)
+        settings = await clock_settings(services, {station_id for station_id, _, _ in held})
+        for station_id, evse_id, profile in held:
+            zone, key = settings[station_id].zone, (station_id, profile.id)
+            wanted = at_present(profile, zone, now_ms) if zone else profile
+            if wanted in (profile, self._refused.get(key)) or await self._charging.knows_local_time(station_id, zone):
+                continue
+            with contextlib.suppress(V2GError):  # reported in the answer to the request
+                answer = await self._charging.set_profile(station_id, evse_id, wanted)
+                if answer.status != "Accepted":
+                    self._refused[key] = wanted
 
 
 class LimitCourse:

@@ -18,6 +18,17 @@ _SET: Final = frozenset({"Accepted", "RebootRequired"})
 _DAY_S: Final = 86_400.0
 
 
+async def clock_settings(services: Services, stations: Collection[str]) -> dict[str, ClockSettings]:
+    """Return the settings of some stations' clocks, by their sites."""
+    default = services.config.ocpp.time_zone
+    configured = {
+        place.station_id: ClockSettings(zone=site.zone or default, sources=site.time_sources)
+        for site in await services.store.read(site_store.all_sites)
+        for place in site.places
+    }
+    return {each: configured.get(each, ClockSettings(zone=default)) for each in sorted(stations)}
+
+
 class ClockKeeper:
     """Sets the clocks of stations that are connected to this node: after a boot, when a site changes, and each day."""
 
@@ -37,23 +48,11 @@ class ClockKeeper:
 
     async def set_all(self, stations: Collection[str]) -> None:
         """Set the clocks of some stations, as far as configured and necessary."""
-        configured = await self._configured()
-        default = ClockSettings(zone=self._services.config.ocpp.time_zone)
-        wanted = {each: configured.get(each, default) for each in sorted(stations)}
+        wanted = await clock_settings(self._services, stations)
         await for_each(
             (each for each, settings in wanted.items() if settings != ClockSettings()),
             lambda each: self._set(each, wanted[each]),
         )
-
-    async def _configured(self) -> dict[str, ClockSettings]:
-        """Return the sites' settings by station."""
-        return {
-            place.station_id: ClockSettings(
-                zone=site.zone or self._services.config.ocpp.time_zone, sources=site.time_sources
-            )
-            for site in await self._services.store.read(site_store.all_sites)
-            for place in site.places
-        }
 
     async def _set(self, station_id: str, settings: ClockSettings) -> None:
         """Set a station's clock: by the zone's name if supported, else by its offset."""
