@@ -1,9 +1,9 @@
-"""The second channel for safety: monitors between a session and its hardware. They share no code with
+"""The second channel for safety: monitors between a session and its hardware. They run no code of
 sessions, observe all messages and commands, and can only lower and open. Pure.
 
-Limits and times: `charger.py`, `vehicle.py`; margins: `flow.py`; how excess adds up: `excess.py`. What follows a
-verdict, and what a part that fails or a pilot that is not measured is to a monitor: `secc/hardware/safety.py`,
-`evcc/hardware/safety.py`. The same monitor for boards: `board`, in C.
+Limits and times: `charger.py`, `vehicle.py`; margins: `flow.py`; how excess adds up, here and in what sessions and
+drivers check themselves: `excess.py`. What follows a verdict, and what a part that fails or a pilot that is not
+measured is to a monitor: `secc/hardware/safety.py`, `evcc/hardware/safety.py`. The same monitor in C: `board`.
 
 Powers W, currents mA, voltages mV, all magnitudes; times s on one monotonic clock.
 """

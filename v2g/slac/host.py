@@ -1,4 +1,4 @@
-"""Shared by both matching cores: the timers, the queue of actions, the own modem and the amplitude map."""
+"""The host of a modem, which both matching cores are: keys of its networks, timers, actions, the amplitude map."""
 
 import hashlib
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What both matching cores share: timers, counters and limits (ISO 15118-3, table A.1, clauses 7 to 9), and actions.
+"""Timers, counters and limits of matching (ISO 15118-3, table A.1, clauses 7 to 9), and the actions of its cores.
 
 Every value has its name in the standard, its role, its range in the sources, and these sources.
 `STANDARD` has the default values, `FAST` those that a simulation may shorten without changing the standard's order

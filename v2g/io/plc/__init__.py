@@ -1,5 +1,6 @@
 """Powerline ports: raw frames, modems on serial lines, simulated, recorded or impaired ones (`opening.py`).
 
 A port is a stack: the backend, and wrappers that reopen it, impair frames, simulate a modem, record, and separate IPv6
-from management messages.
+from management messages. Which duty cycle a charger's pilot shows until power flows (5 %, X1, F), and when:
+`datalink.py`.
 """
