@@ -83,10 +83,12 @@ class Availability(FunctionalBlock):
         """Return a connector's state."""
         if (out := self._out(evse, connector)) is not None:
             return out if self._shown.get((evse.number, connector.number)) != "Faulted" else "Faulted"
-        if (shown := self._shown.get((evse.number, connector.number))) is not None:
+        shown = self._shown.get((evse.number, connector.number))
+        if shown not in (None, "Available", "Occupied"):
             return shown
         reserved = self.is_reserved(evse)
-        if connector.occupied and not (reserved and evse.authorization is None):  # G03.FR.09
+        begun = evse.authorization is not None or (shown is not None and evse.record is not None)
+        if (connector.occupied or shown == "Occupied") and (begun or not reserved):  # G03.FR.09
             return "Occupied"
         return "Reserved" if reserved else "Available"
 

@@ -23,6 +23,7 @@ class Reservations(FunctionalBlock):
         """EVSE -> the reservation that was used there last: its transaction may begin later."""
         self.answers: dict[str, Handler] = {"ReserveNow": self._reserve, "CancelReservation": self._cancel}
         availability.on_change(self._evse_changed)
+        self._sessions.on_change(lambda _: self._show())
 
     def start(self) -> None:
         """Restore reservations made before the last restart (B11)."""
@@ -133,6 +134,11 @@ class Reservations(FunctionalBlock):
     def _expire(self, reservation_id: int) -> None:
         if reservation_id in self._book.all:
             self._end(reservation_id, "Expired")  # H04.FR.01
+
+    def _show(self) -> None:
+        """Show whether an EVSE is still reserved once its driver is authorized, or has not come (G03.FR.09)."""
+        if self._book.all:
+            self._availability.refresh()
 
     def _evse_changed(self, evse_id: int) -> None:
         """Remove reservations that can no longer be met once an EVSE is faulted or unavailable (H01.FR.16, .17)."""

@@ -6,6 +6,7 @@ import pytest
 
 from tests.station.authorizations import says
 from tests.station.bench import FIXED, Bench, at
+from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g.ocpp.routes import Version
 from v2g_station.blocks.evse import Fault
 from v2g_station.kernel.layout import ConnectorLayout, EvseLayout
@@ -27,6 +28,32 @@ def test_a_faulted_evse_cannot_be_reserved() -> None:
     found = Bench()
     found.fact(Fault(evse_id=1, word="x", active=True))
     assert reserve(found) == "Faulted"
+
+
+def test_a_charger_that_shows_its_connectors_shows_that_one_is_reserved() -> None:
+    """G03.FR.09, H01.FR.11: until its driver is authorized; another one cannot reserve it."""
+    found = Bench("2.0.1", evses=(FIXED,), managed=True)
+
+    def show(status: ConnectorStatus) -> None:
+        found.run(found.station.show((1, 1), status, found.moment))
+
+    show("Available")
+    assert reserve(found) == "Accepted"
+    found.expect("StatusNotification", connectorStatus="Reserved")
+    assert reserve(found, 2) == "Occupied"
+    show("Occupied")
+    found.nothing("StatusNotification")
+    other = {"idToken": "TAG-2", "type": "ISO14443"}
+    assert found.ask("RequestStartTransaction", remoteStartId=1, evseId=1, idToken=other)["status"] == "Rejected"
+    assert found.ask("RequestStartTransaction", remoteStartId=2, evseId=1, idToken=TOKEN)["status"] == "Accepted"
+    found.expect("StatusNotification", connectorStatus="Occupied")
+    show("Available")
+    found.expect("StatusNotification", connectorStatus="Reserved")
+    show("Faulted")
+    found.expect("StatusNotification", connectorStatus="Faulted")
+    show("Available")
+    found.wait(3601)
+    assert found.all("StatusNotification")[-1]["connectorStatus"] == "Available"
 
 
 def test_a_reservation_that_ends_while_the_power_is_off_expires_afterwards() -> None:
