@@ -167,6 +167,10 @@ FAULT_S: Final = 1.0
 charger 1 s to switch off). Then it leaves anyway."""
 
 
+SOONEST_S: Final = 60
+"""At least so long passes between renegotiations because a schedule has ended, or because a notification stays."""
+
+
 def until(context: Context, *, failed: bool = False) -> float:
     """Return the time (s) at which the vehicle leaves in any case."""
     return context.now + (FAULT_S if failed else ORDERLY_S)

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from evcc.session.d20.loop import power_at
+from evcc.session.d20.loop import entry_at
+from evcc.session.d20.offers import entry_w
 from evcc.session.settings import AuthorizationConfig, ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import PkiTree
 from secc.session import ports as se
@@ -378,16 +379,18 @@ def schedule(*entries: tuple[int, int]) -> PowerSchedule:
 @pytest.mark.parametrize(
     ("entries", "at_s", "watts"),
     [
-        (((0, 9_000),), 0, 0),
-        (((0, 9_000), (0, 8_000)), 0, 0),
+        (((0, 9_000),), 0, None),
+        (((0, 9_000), (0, 8_000)), 0, None),
         (((0, 9_000), (60, 8_000)), 0, 8_000),
         (((60, 9_000), (0, 8_000), (60, 7_000)), 60, 7_000),
-        (((60, 9_000),), 60, 0),
+        (((60, 9_000),), 60, None),
         (((60, 9_000),), -5, 9_000),
+        (((60, -9_000),), 0, 0),
     ],
 )
-def test_a_schedule_of_no_length_allows_nothing_and_ends(entries: Any, at_s: int, watts: int) -> None:
-    assert power_at(schedule(*entries), at_s * 1000) == watts
+def test_a_schedule_of_no_length_allows_nothing_and_ends(entries: Any, at_s: int, watts: int | None) -> None:
+    entry = entry_at(schedule(*entries), at_s * 1000)
+    assert (None if entry is None else entry_w(entry, 3)) == watts
 
 
 def test_a_profile_of_no_length_is_answered(charger: Make) -> None:

@@ -37,9 +37,7 @@ from v2g.iso15118.d2.messages.data_types import (
 )
 from v2g.iso15118.d2.signatures import sign
 
-SOONEST_MS: Final = 60_000
-"""A schedule that ends sooner is followed for so long before the vehicle asks for another one, or the charger gets its
-way to exchange it again."""
+SOONEST_MS: Final = steps.SOONEST_S * 1000
 
 
 @HANDLERS.on_response(Looping)

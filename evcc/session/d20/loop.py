@@ -14,7 +14,7 @@ from evcc.session.d20 import requests as ask
 from evcc.session.d20.offers import entry_w
 from evcc.session.d20.payment import SIGNED_ID
 from evcc.session.d20.quantities import to_milli, to_whole
-from evcc.session.d20.request_context import Agreement, Plan, RequestContext
+from evcc.session.d20.request_context import Agreement, Plan, RequestContext, Schedule
 from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.schedule import planned_event
 from evcc.session.d20.stop import ask_nothing, still_flowing, still_looping, stop
@@ -33,7 +33,7 @@ from v2g.iso15118.d20.messages.common_types import (
     MeterInfo,
     Processing,
 )
-from v2g.iso15118.d20.messages.schedules import PowerSchedule
+from v2g.iso15118.d20.messages.schedules import PowerSchedule, PowerScheduleEntry
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine.signature import sign
 from v2g.iso15118.engine.v2gtp import PayloadType
@@ -72,8 +72,13 @@ def resume_loop(stage: stages.Looping, context: RequestContext) -> stages.Step:
 
 @stages.on_wake(stages.Looping)
 def repeat_loop(stage: stages.Looping, request: ChargeLoopReq, context: RequestContext) -> stages.Step:
-    """The pause is over."""
-    return ask_loop(stage, context)
+    """The pause is over: ask for another schedule where the present one has ended, as nothing is agreed after it."""
+    rested = context.now - stage.asked >= steps.SOONEST_S and stage.standby is not stages.Standby.ON
+    if not (rested and _is_over(stage.plan, context)):
+        return ask_loop(stage, context)
+    asking = replace(stage, asked=context.now)
+    beside = context.config.services.renegotiate_beside
+    return replace(ask_loop(asking, context), replan=True) if beside else renegotiate(asking, context)
 
 
 def ask_loop(stage: stages.Looping, context: RequestContext) -> stages.Step:
@@ -221,18 +226,26 @@ def _scheduled_w(plan: Plan, context: RequestContext, *, discharge: bool) -> int
     if schedule is None:
         return 0
     lines = context.config.on_board_charger.phases
-    now_ms = context.utc_ms if plan.schedule.charge.time_anchor else context.session_ms
-    return min(most, power_at(schedule, now_ms - plan.schedule.since_ms, lines))
+    entry = entry_at(schedule, _passed_ms(plan.schedule, context))
+    return 0 if entry is None else min(most, entry_w(entry, lines, discharge=discharge))
 
 
-def power_at(schedule: PowerSchedule, left_ms: int, lines: int = 3) -> int:
-    """Return the magnitude of a schedule's power (W) on so many phases, this long after its beginning (earlier: first
-    entry, later: 0)."""
+def _is_over(plan: Plan, context: RequestContext) -> bool:
+    held = plan.schedule
+    return held is not None and entry_at(held.charge, _passed_ms(held, context)) is None
+
+
+def _passed_ms(schedule: Schedule, context: RequestContext) -> int:
+    return (context.utc_ms if schedule.charge.time_anchor else context.session_ms) - schedule.since_ms
+
+
+def entry_at(schedule: PowerSchedule, passed_ms: int) -> PowerScheduleEntry | None:
+    """Return a schedule's entry this long after its beginning: earlier the first one, None after its end."""
     for entry in schedule.power_schedule_entries.power_schedule_entry:
-        left_ms -= entry.duration * 1000
-        if left_ms < 0:
-            return entry_w(entry, lines)
-    return 0
+        passed_ms -= entry.duration * 1000
+        if passed_ms < 0:
+            return entry
+    return None
 
 
 @stages.on_response(stages.Looping)

@@ -78,7 +78,7 @@ def _scheduled(offered: iso.ScheduleTuple, choice: PausedChoice, limits: EvseLim
             charge=_powers(charging.power_schedule, now_ms, departure_ms, lines),
             prices=_prices(charging.absolute_price_schedule, now_ms),
             levels=_levels(charging.price_level_schedule, now_ms),
-            give=_powers(back.power_schedule, now_ms, departure_ms, lines) if back is not None else [],
+            give=_powers(back.power_schedule, now_ms, departure_ms, lines, discharge=True) if back is not None else [],
             paid=_prices(back.absolute_price_schedule, now_ms) if back is not None else None,
             available_wh=None if available is None else max(0, to_whole(available)),
         ),
@@ -163,22 +163,28 @@ def _gives(paid: Prices | None, start_ms: int, choice: PausedChoice, context: Re
     return min(rule.fee for rule in stack.rules) * MICRO >= config.minimum_compensation_micro
 
 
-def _powers(schedule: iso.PowerSchedule, now_ms: int, until_ms: int, lines: int) -> list[_Span]:
-    """Return magnitudes over time. TimeAnchor is a time of day, but chargers in the field send 0: from now on."""
+def _powers(
+    schedule: iso.PowerSchedule, now_ms: int, until_ms: int, lines: int, *, discharge: bool = False
+) -> list[_Span]:
+    """Return powers over time. TimeAnchor is a time of day, but chargers in the field send 0: from now on."""
     start, spans = schedule.time_anchor * 1000 or now_ms, []
     for entry in schedule.power_schedule_entries.power_schedule_entry:
         end = start + entry.duration * 1000
-        spans.append(_Span(start, end, entry_w(entry, lines)))
+        spans.append(_Span(start, end, entry_w(entry, lines, discharge=discharge)))
         start = end
         if start >= until_ms:
             break
     return spans
 
 
-def entry_w(entry: iso.PowerScheduleEntry, lines: int) -> int:
-    """Return the magnitude of an entry's power for a vehicle on so many phases, all together, W."""
+def entry_w(entry: iso.PowerScheduleEntry, lines: int, *, discharge: bool = False) -> int:
+    """Return an entry's power for a vehicle on so many phases, all together, W.
+
+    Power fed back has either sign, as sources disagree; a negative one offers nothing for charging (V2G20-1034).
+    """
     phases = (entry.power, entry.power_l2, entry.power_l3)
-    return abs(on_lines(stated([None if power is None else to_whole(power) for power in phases]), lines))
+    power_w = on_lines(stated([None if power is None else to_whole(power) for power in phases]), lines)
+    return abs(power_w) if discharge else max(0, power_w)
 
 
 def _levels(schedule: iso.PriceLevelSchedule | None, now_ms: int) -> list[_Span]:

@@ -1,6 +1,7 @@
 """The vehicle's stages, and the steps between them; see `evcc.session.steps`."""
 
 import enum
+import math
 from typing import ClassVar, Final
 
 import msgspec
@@ -199,7 +200,8 @@ class Standby(enum.Enum):
 
 
 class Looping(Stage, frozen=True):
-    """AC_ or DC_ChargeLoopRes, or the pause before the next request. The loop began at `since` (s)."""
+    """AC_ or DC_ChargeLoopRes, or the pause before the next request. The loop began at `since` (s); at `asked` the
+    vehicle has asked for another schedule, as the present one was over."""
 
     plan: Plan
     progress: ProgramProgress
@@ -207,6 +209,7 @@ class Looping(Stage, frozen=True):
     power_request: PowerRequest = IDLE
     meter: MeterInfo | None = None
     standby: Standby = Standby.OFF
+    asked: float = -math.inf
 
 
 class Scheduling(Stage, frozen=True):

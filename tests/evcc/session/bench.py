@@ -50,7 +50,7 @@ from v2g.pki.keys import SoftwareKey
 SESSION_ID = bytes.fromhex("0011223344556677")
 OK = ResponseCode.OK
 SHORT = SessionConfig(program=(ProgramStep(do="charge", energy_wh=100),))
-SCHEMAS = {0x8001: APP_PROTOCOL, 0x8002: COMMON_MESSAGES, 0x8003: AC, 0x8004: DC, 0x8102: COMMON_MESSAGES}
+SCHEMAS = {0x8001: APP_PROTOCOL, 0x8003: AC, 0x8004: DC} | dict.fromkeys((0x8002, 0x8101, 0x8102), COMMON_MESSAGES)
 
 
 def number(value: float) -> RationalNumber:
@@ -415,15 +415,11 @@ class Bench(VehicleBench):
         self.charger.judged.append(judged)
 
     def reply(self, response: Any) -> None:
-        name = type(response).__name__
-        kind = PayloadType.COMMON
-        if name.startswith("SupportedAppProtocol"):
-            kind = PayloadType.SAP
-        elif name.startswith("DC_"):
-            kind = PayloadType.DC
-        elif name.startswith("MeteringConfirmation") and PayloadType.METERING_CONFIRMATION in self.payload_types:
-            kind = PayloadType.METERING_CONFIRMATION
-        self.receive(frame(kind, exi.encode(response)))
+        """Send a response on the stream of the latest request of its kind (a request, out of place, likewise)."""
+        asked = {type(each).__name__: kind for each, kind in zip(self.requests, self.payload_types, strict=True)}
+        name = type(response).__name__[:-3] + "Req"
+        usual = PayloadType.DC if name.startswith("DC_") else PayloadType.COMMON
+        self.receive(frame(asked.get(name, usual), exi.encode(response)))
 
     def send_offer(self, payload: bytes | None = None) -> None:
         payload = self.charger.offer() if payload is None else payload

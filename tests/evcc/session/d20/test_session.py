@@ -610,6 +610,28 @@ def test_a_schedule_that_has_run_out_allows_nothing(following: Bench) -> None:
     assert of(following, dc.DC_ChargeLoopReq)[0].cl_req_control_mode.ev_maximum_charge_power.value == 0
 
 
+@pytest.mark.parametrize("beside", [False, True])
+def test_after_the_end_of_its_schedule_a_vehicle_asks_for_another(identities: Identities, beside: bool) -> None:
+    """Else it waits for the rest of its stay, as the power after the end is 0."""
+    services = ServiceConfig(control_mode=("scheduled",), renegotiate_beside=beside)
+    bench = Bench(identities, msgspec.structs.replace(SHORT, services=services))
+    bench.run_to("ScheduleExchangeReq")
+    scheduled(bench, time_anchor=T0 // 1000 - 100_000)
+    bench.run()
+    progress = [each.charge_progress.name for each in of(bench, cm.PowerDeliveryReq)]
+    assert progress == ["Start", *([] if beside else ["ScheduleRenegotiation"]), "Start", "Stop"]
+    assert bench.closed == "finished"
+
+
+def test_a_charger_whose_schedules_have_always_run_out_is_asked_once_a_minute(following: Bench) -> None:
+    begun = following.now
+    while following.now < begun + 150:
+        scheduled(following, time_anchor=T0 // 1000 - 100_000)
+        following.run(lambda: following.names()[-1] == "ScheduleExchangeReq" or following.now >= begun + 150)
+    assert len(of(following, cm.ScheduleExchangeReq)) == 4
+    assert not following.closed
+
+
 def test_a_power_tolerance_is_confirmed_where_one_is_asked_for(following: Bench) -> None:
     tolerance = RationalNumber(exponent=0, value=2000)
     scheduled(following, power_tolerance=tolerance)
