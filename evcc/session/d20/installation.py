@@ -115,12 +115,15 @@ def _next(
     stage: FetchingContracts, response: iso.CertificateInstallationRes, context: RequestContext, *observed: Observe
 ) -> Step:
     """Request the next contract while there is one (V2G20-1973), also more than there is room for, else continue
-    (V2G20-1975)."""
+    (V2G20-1975).
+
+    A count that does not fall, as where a contract is added meanwhile, ends the session once the vehicle has no room.
+    """
     remaining = response.remaining_contract_certificate_chains
     further = msgspec.structs.replace(stage, received=stage.received + 1, remaining=remaining)
     if not remaining:
         return _go_on(further, context, *observed)
-    if remaining >= stage.remaining:
+    if remaining >= stage.remaining and further.received >= stage.maximum:
         return _after(stop(stage, context, Ending("installation_endless", failed=True)), *observed)
     return _ask(further, context, *observed)
 

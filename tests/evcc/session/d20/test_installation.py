@@ -248,7 +248,20 @@ class TestSeveral:
         bench.run()
         assert bench.closed == "installation_endless"
         assert bench.names()[-1] == "SessionStopReq"
-        assert len(pool.asked) == 2
+        assert len(pool.asked) == 3
+
+    def test_a_count_that_stays_is_borne_while_there_is_room(self, make: Maker, tree: PkiTree) -> None:
+        """A contract that is added meanwhile keeps the count up."""
+        names = ("DEV2GC0000000A", "DEV2GC0000000B", "DEV2GC0000000C")
+        pool = Pool(tree, *(contract(tree, name, start=n) for n, name in enumerate(names, 1)))
+        left = [1, 1, 0]
+
+        def counted(request: cm.CertificateInstallationReq) -> cm.CertificateInstallationRes:
+            return replace(pool(request), remaining_contract_certificate_chains=left.pop(0))
+
+        bench = make(counted)
+        bench.run_to("ServiceDiscoveryReq")
+        assert [each.emaid for each in stored(bench)] == list(names)
 
     def test_more_than_there_is_room_for_are_fetched_and_not_kept(self, make: Maker, tree: PkiTree) -> None:
         """V2G20-1973: while contracts remain, the charger expects no other request."""
