@@ -107,7 +107,9 @@ def _key(written: str) -> "MeterKey":
     try:
         return read_key(text)
     except CodecError as error:
-        raise ConfigError(f"--key: {error}", hint="base64, hex or PEM of the key, or a file with it") from None
+        where, missing = (f"--key: {written}", "") if is_file else ("--key", "; no file has this name")
+        hint = f"base64, hex or PEM of the key, or a file with it{missing}"
+        raise ConfigError(f"{where}: {error}", hint=hint) from None
 
 
 def _lines(judged: "RecordJudgement") -> list[str]:
@@ -123,7 +125,8 @@ def _lines(judged: "RecordJudgement") -> list[str]:
         doubt = "" if each.usable else "; not usable: the meter marks an error, or the register fell"
         between = f"{_plain(each.begin_wh)} to {_plain(each.end_wh)} Wh"
         lines.append(
-            f"  {each.register} {each.direction or ''}".rstrip() + f": {_plain(each.wh)} Wh ({between}){doubt}"
+            f"  {each.register or 'unnamed register'} {each.direction or ''}".rstrip()
+            + f": {_plain(each.wh)} Wh ({between}){doubt}"
         )
     return [*lines, *(f"  note: {each}" for each in judged.remarks)]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Run
-from tests.energy.meter_records.signed_records import FOLDER, OCMF
+from tests.energy.meter_records.signed_records import FOLDER, KEY, OCMF, PAYLOAD, der_of, record
 
 OTHERS = [json.loads(line) for line in (FOLDER / "others.jsonl").read_text().splitlines()]
 
@@ -109,6 +109,18 @@ def test_what_cannot_be_used_is_an_error(
 def test_a_missing_file_is_named(v2g: Run, tmp_path: Path) -> None:
     done = v2g("settle", "ocmf", "verify", str(tmp_path / "none"))
     assert (done.code, done.errors) == (2, f"v2g: {tmp_path / 'none'}: No such file or directory\n")
+    done = v2g("settle", "ocmf", "verify", "-", "--key", str(tmp_path / "key.pem"), given=OCMF[0]["record"].encode())
+    assert done.code == 2
+    assert "no file has this name" in done.errors
+    (tmp_path / "key.pem").write_text("zz")
+    done = v2g("settle", "ocmf", "verify", "-", "--key", str(tmp_path / "key.pem"), given=OCMF[0]["record"].encode())
+    assert done.errors.startswith(f"v2g: --key: {tmp_path / 'key.pem'}: not a meter's public key")
+
+
+def test_a_register_without_a_name_is_said_to_have_none(v2g: Run, tmp_path: Path) -> None:
+    data, public = record(*({**each, "RI": ""} for each in PAYLOAD["RD"])), der_of(KEY.public_key()).hex()
+    done = v2g("settle", "ocmf", "verify", "-", "--key", public, given=data)
+    assert "  unnamed register: 2500 Wh (1500 to 4000 Wh)" in done.output
 
 
 def test_a_key_has_the_form_that_ocpp_gives_it(v2g: Run, tmp_path: Path) -> None:

@@ -124,9 +124,12 @@ def test_files_without_records_are_refused(data: bytes, reason: str) -> None:
         find_records(data)
 
 
-@pytest.mark.parametrize("line", [b'CS1;OCMF|{}|{"SD":"30"};04AB', b'CS1,"OCMF|{""RD"":[]}|{""SD"":""30""}"'])
-def test_a_record_within_a_table_is_said_to_be_there(line: bytes) -> None:
-    (found,) = find_records(b"station;record;key\n" + line)
+@pytest.mark.parametrize(
+    "line", [b'CS1;OCMF|{}|{"SD":"30"};04AB', b'CS1,"OCMF|{""RD"":[]}|{""SD"":""30""}"', b'"OCMF|{""RD"":[]}|{}"']
+)
+@pytest.mark.parametrize("head", [b"station;record;key\n", b""])
+def test_a_record_within_a_table_is_said_to_be_there(head: bytes, line: bytes) -> None:
+    (found,) = find_records(head + line)
     with pytest.raises(RecordError, match="as in a table"):
         carried(found.data)
 

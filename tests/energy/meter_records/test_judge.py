@@ -79,6 +79,34 @@ def test_an_end_by_another_key_ends_nothing_unless_both_are_known() -> None:
     assert [each.verdict for each in judge_all(found, both)] == ["verified", "verified"]
 
 
+@pytest.mark.requirement("R196")
+def test_a_record_that_stands_again_counts_once() -> None:
+    """Stations send a message again, and the begin beside the end; CDRs of OCPI have a record as plain and signed."""
+    begin, end = page(4, "B", 100), page(5, "E", 400)
+    for records in ([begin, begin, end], [begin, begin, end, end], [begin, end, begin, end]):
+        found = together(*records)
+        assert [each.verdict for each in found] == ["verified"] * len(records)
+        assert [energy.wh for each in found for energy in each.energies] == [Decimal(300)]
+    assert [each.remarks for each in together(begin, begin, end)] == [(), ("the same as record 1",), ()]
+    again = page(4, "B", 100)  # signed anew
+    assert again != begin
+    assert verdicts(begin, again, end) == ["verified"] * 3
+    whole = together(record(), record(PG="T2"), record())
+    assert [len(each.energies) for each in whole] == [1, 1, 0]
+    assert [(each.verdict, each.reason) for each in together(begin, begin)] == [
+        ("incomplete", "no record ends its transaction")
+    ] * 2
+    two = [page(4, "B", 100), page(4, "B", 101), end]
+    assert verdicts(*two) == ["incomplete", "verified", "verified"]
+
+
+def test_an_end_before_its_begin_is_no_energy() -> None:
+    found = judged(record({**READING, "TX": "E", "RV": 4}, dict(READING)))
+    assert (found.energies, found.remarks) == (
+        (), ("no energy: no register has one begin and, after it, one end, in a unit of energy",)
+    )  # fmt: skip
+
+
 def test_each_verdict_has_a_meaning_and_each_format_a_reader() -> None:
     assert set(MEANINGS) == set(get_args(Verdict))
     assert {each.name for each in FORMATS} == set(get_args(Format))
@@ -106,7 +134,7 @@ UNNAMED = {"MS": None, "GS": None}
         ([BEGIN, page(6, "C", 200), END], ["verified", "incomplete: no page T5 before T6: it follows record 1",
                                            "verified"]),
         ([BEGIN, page(7, "E", 400)], ["verified", "incomplete: no page T5 before T7: it follows record 1"]),
-        ([BEGIN, *[page(5, "C", 200)] * 2, page(6, "E", 400)],
+        ([BEGIN, page(5, "C", 200), page(5, "C", 201), page(6, "E", 400)],
          ["verified", "verified", "reordered: page T5 after page T5: it follows record 2", "verified"]),
         ([BEGIN, page(5, "E", 400, MS="OTHER")],
          ["incomplete: no record ends its transaction",
@@ -201,13 +229,13 @@ def test_records_without_pages_are_ordered_by_their_times() -> None:
 
 
 def test_whole_records_stand_for_themselves_in_any_order() -> None:
-    """Also twice, beside those that nobody can read, and beside readings out of transactions."""
+    """Also twice, which counts once, beside those that nobody can read, and beside readings out of transactions."""
     fiscal = record({**READING, "TX": None}, PG="F9")
     found = together(
         record(PG="T9"), record(PG="T2"), record(PG="T2"), b"OCMF|", fiscal, page(3, "B", 1), page(4, "E", 2)
     )
     assert [each.verdict for each in found] == [*["verified"] * 3, "incomplete", *["verified"] * 3]
-    assert [len(each.energies) for each in found] == [1, 1, 1, 0, 0, 0, 1]
+    assert [len(each.energies) for each in found] == [1, 1, 0, 0, 0, 0, 1]
 
 
 @given(order=st.permutations(range(5)), taken=st.sets(st.integers(0, 4), min_size=2))

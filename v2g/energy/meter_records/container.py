@@ -60,7 +60,7 @@ def find_records(data: bytes) -> list[FoundRecord]:
     bare = data.lstrip(_BLANK)  # a file of SML may end with zeros
     if bare.startswith(b"<"):
         found = list(_of_xml(read_xml(bare.rstrip(_BLANK), "the file", most_bytes=MOST_FILE)))
-    elif bare.startswith((b"{", b"[", b'"')):
+    elif bare.startswith((b"{", b"[", b'"')) and not bare.startswith(b'"OCMF|{""'):  # that is of a table
         found = list(_of_json(bare))
     else:
         found = [FoundRecord(place="", data=each) for each in _of_text(bare)]

@@ -133,7 +133,7 @@ def judge(found: FoundRecord, expected: Expected) -> RecordJudgement:
     verdict, reason = _fits(found, record, expected) if isinstance(signer, MeterKey) else signer
     counted = energies(record.readings) if verdict == "verified" else ()
     if verdict == "verified" and not counted and {"begin", "end"} <= {each.mark for each in record.readings}:
-        remarks.append("no energy: no register has one begin, one end and a unit of energy")
+        remarks.append("no energy: no register has one begin and, after it, one end, in a unit of energy")
     return RecordJudgement(
         found=found,
         verdict=verdict,
@@ -217,15 +217,21 @@ def carries(record: Record, direction: Direction, wh: Decimal, digit_wh: Decimal
 def judge_all(found: Iterable[FoundRecord], expected: Expected) -> list[RecordJudgement]:
     """Return the verdicts on the records of a file, also whether those of one transaction belong together.
 
-    A record with begin and end stands for itself. Of others, the one that ends a transaction has its energies.
+    A record with begin and end stands for itself. Of others, the one that ends a transaction has its energies. What
+    stands again, as where a message was sent again or has the begin beside the end, counts once.
     """
     judged = [judge(each, expected) for each in found]
     if len(judged) < 2:
         return judged
+    first: dict[object, int] = {}
+    copies: dict[int, int] = {}
     begun: dict[_Meter, list[int]] = {}
     for at, each in enumerate(judged):
         record = each.verified
         if record is None:
+            continue
+        if (earlier := first.setdefault((record.format, record.signed, record.readings, each.key), at)) != at:
+            copies[at] = earlier
             continue
         meter, marks = _meter(record), record.marks
         before = begun.get(meter, [])
@@ -250,6 +256,8 @@ def judge_all(found: Iterable[FoundRecord], expected: Expected) -> list[RecordJu
                 judged[at] = wrong
     for places in begun.values():
         judged[places[0]] = _without_end(judged[places[0]])
+    for at, earlier in copies.items():
+        judged[at] = _copied(judged[earlier], judged[at])
     return judged
 
 
@@ -317,6 +325,11 @@ def _without_begin(
 
 def _without_end(begin: RecordJudgement) -> RecordJudgement:
     return _as(begin, "incomplete", "no record ends its transaction")
+
+
+def _copied(first: RecordJudgement, copy: RecordJudgement) -> RecordJudgement:
+    remarks = (*copy.remarks, printable(f"the same as {first.place}"))
+    return msgspec.structs.replace(_as(copy, first.verdict, first.reason), remarks=remarks)
 
 
 def _as(judged: RecordJudgement, verdict: Verdict, reason: str) -> RecordJudgement:

@@ -103,7 +103,7 @@ def _object(section: bytes, place: str) -> dict[str, object]:
 
     def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
         found = dict(pairs)
-        if any(found[name] != value for name, value in pairs):
+        if any(found[name] is not value and found[name] != value for name, value in pairs):  # NaN equals nothing
             raise RecordError(f"{place}: a field stands twice, with two values")
         return found
 
@@ -168,7 +168,7 @@ def _own_key(sections: Sequence[bytes], remarks: list[str]) -> MeterKey | None:
     try:
         return read_key(written) if written else None
     except CodecError as error:
-        remarks.append(str(error))
+        remarks.append(f"after the signature section: {error}")
         return None
 
 

@@ -185,7 +185,7 @@ def watt_hours(number: Decimal, unit: str, place: str) -> Decimal | None:
         return None
     exponent = number.as_tuple().exponent
     if not isinstance(exponent, int) or not _SMALLEST <= exponent + power <= 15 or abs(number) >= _LARGEST_WH:
-        raise RecordError(f"{place}: {printable(str(number))} {unit.strip()} is out of reach")
+        raise RecordError(f"{place}: {printable(str(number)[:40])} {unit.strip()} is out of reach")
     return number.scaleb(power)
 
 
