@@ -227,7 +227,7 @@ def as_store_error(error: Exception) -> Exception:
 
 
 def said(error: SQLAlchemyError) -> str:
-    """Return what the database says, without statement and values: callers of the API read it."""
+    """Return what the database says, without statement and values: logs and events have it."""
     own = error.orig if isinstance(error, StatementError) else None
     return str(own or error).partition("\n")[0]
 

@@ -1,5 +1,6 @@
 """Error answers: application/problem+json (RFC 9457) with a hint for users."""
 
+import logging
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -10,6 +11,8 @@ from litestar.exceptions import HTTPException
 from v2g import errors
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -73,7 +76,8 @@ def conflict(detail: str, hint: str = "", *, code: str = "") -> ApiError:
 
 
 def describe(error: Exception) -> ApiError:
-    """Return the answer for an error. Unexpected ones are a 500 without details; the log has them."""
+    """Return the answer for an error. Unexpected ones are a 500 without details; the log has them, as it has what the
+    database says, which names host and role to callers who have not logged in."""
     if isinstance(error, ApiError):
         return error
     if isinstance(error, errors.OcppError):
@@ -87,7 +91,8 @@ def describe(error: Exception) -> ApiError:
     if isinstance(error, errors.CodecError | errors.ConfigError | errors.CertificateError):
         return ApiError(400, str(error), error.hint)
     if isinstance(error, errors.StoreError):
-        return ApiError(503, str(error), "try again")
+        _log.warning("%s", error)
+        return ApiError(503, "the store is unavailable", "try again; the log of the back end says why")
     if isinstance(error, errors.TransportError):
         return ApiError(502, str(error), error.hint)
     if isinstance(error, errors.V2GError):

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from csms.accounts.rules import ALLOWED, Permission, Role
 from csms.cluster.bus import LocalBus, LocalHub
@@ -34,6 +34,18 @@ from v2g.units import LAST_MS
 def path_of(operation: Operation) -> str:
     """A path that fits the operation and names nothing that exists."""
     return re.sub(r"\{\w+\}", "none", operation.path)
+
+
+async def test_what_the_database_says_is_for_the_log_alone(ask: ApiClient, caplog: pytest.LogCaptureFixture) -> None:
+    """The words of PostgreSQL name its host, database and role, to callers without a token, too."""
+    for table in ("transactions", "api_tokens"):
+        renamed = text(f"ALTER TABLE {table} RENAME TO x_{table}")
+        await ask.backend.services.store.run(Connection.execute, renamed)
+    for answer in (await ask("GET", "/transactions"), await ask("GET", "/stations", token="x" * 40)):
+        assert (answer.status, answer.json["detail"]) == (503, "the store is unavailable")
+        assert "table" not in answer.body.decode()
+    assert "transactions" in caplog.text
+    assert "api_tokens" in caplog.text
 
 
 @pytest.mark.requirement("R96", "R151")
