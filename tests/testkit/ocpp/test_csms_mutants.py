@@ -448,6 +448,13 @@ MUTANTS += (
     Mutant("three monitors are cleared", CALL, "ClearVariableMonitoring", put("id", [101, 102, 103]), "N_18 N_44"),
     Mutant("every log is the security log", CALL, "GetLog", put("logType", "SecurityLog"), "N_25 N_34 N_36"),
     Mutant("logs have no address", CALL, "GetLog", put("log.remoteLocation", "logs"), "*"),
+    Mutant(
+        "logs end before they begin",
+        CALL,
+        "GetLog",
+        lambda sent: sent["log"].update(oldestTimestamp="2026-01-02T00:00:00Z", latestTimestamp="2026-01-01T00:00:00Z"),
+        "N_25 N_34 N_35 N_36",
+    ),
     Mutant("logs have the same number", CALL, "GetLog", put("requestId", 7), "N_36"),
     Mutant(
         "customers' data is never reported",

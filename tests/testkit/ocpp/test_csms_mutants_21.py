@@ -141,6 +141,17 @@ MUTANTS = (
         add(fixedVar={"priority": 1, "setpoint": 1.0, "unit": "PctMaxVar"}),
         "R_107",
     ),
+    Mutant("controls have one id", CALL, "SetDERControl", put("controlId", "one"), "R_107"),
+    Mutant(
+        "logs go to a fragment", CALL, "GetLog", put("log.remoteLocation", "https://logs.example/a#b"), "N_100 N_102"
+    ),
+    Mutant(
+        "addresses of logs end with a slash in their query",
+        CALL,
+        "GetLog",
+        put("log.remoteLocation", "https://u:p@logs.example/a?b=c/"),
+        "N_100 N_102",
+    ),
     Mutant("alarms are refused", CALLRESULT, "NotifyDERAlarm", "NotSupported", "R_108"),
     Mutant("transactions do not survive resets", CALL, "Reset", put("type", "Immediate"), "B_103 B_104 B_116"),
     Mutant("identities are not set", CALL, "SetNetworkProfile", put("connectionData.identity", "X"), "B_100"),

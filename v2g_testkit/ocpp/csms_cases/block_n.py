@@ -204,6 +204,12 @@ async def _log(t: CsmsTest, kind: str, status: str, where: str = "https://logs.e
     sent = await t.asked("GetLog", "N01", free=("log",), requestId=t.next_id(), **about)
     address = urlsplit(sent["log"]["remoteLocation"])
     t.check(bool(address.scheme and address.netloc), "N01", "remoteLocation is no URL")
+    if t.version == "2.1":
+        t.check(not address.fragment, "N01.FR.27", "remoteLocation has a fragment, which no upload sends")
+        t.check(not address.query.endswith("/"), "N01.FR.28", "the query of remoteLocation ends with a slash")
+    oldest, latest = (sent["log"].get(name) for name in ("oldestTimestamp", "latestTimestamp"))
+    empty = oldest is not None and latest is not None and t.until(oldest) > t.until(latest)
+    t.check(not empty, "N01", f"asks for what was logged from {oldest} to {latest}, which is nothing")
     return sent
 
 
