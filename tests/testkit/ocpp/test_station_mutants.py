@@ -52,6 +52,11 @@ def asks_first(way: str, frame: Frame) -> list[Frame]:
     return [frame]
 
 
+def _again(payload: Payload) -> Payload:
+    """Ask for one retry more, where any are asked for."""
+    return payload | {"retries": payload["retries"] + 1} if payload.get("retries") else payload
+
+
 def _info(**more: Any) -> Callable[[Payload, Payload], Payload]:
     return lambda _, answer: (
         answer | {"idTokenInfo": answer["idTokenInfo"] | more} if "idTokenInfo" in answer else answer
@@ -569,6 +574,7 @@ MUTANTS: tuple[Mutant, ...] = (
         {"L": (7, 1001)},
     ),
     Mutant("tries a download once", hears("UpdateFirmware", lambda p: p | {"retries": 0}), {"L": (1001,)}),
+    Mutant("tries a download too often", hears("UpdateFirmware", _again), {"L": (1001,)}),
     Mutant("downloads again at once", hears("UpdateFirmware", lambda p: p | {"retryInterval": 0}), {"L": (1001,)}),
     Mutant(
         "does not say that it has installed",
@@ -589,6 +595,7 @@ MUTANTS: tuple[Mutant, ...] = (
         {"F": (16,), "N": (25, 35, 36)},
     ),
     Mutant("uploads logs once", hears("GetLog", lambda p: p | {"retries": 0}), {"N": (26,)}),
+    Mutant("uploads logs too often", hears("GetLog", _again), {"N": (26,)}),
     Mutant(
         "does not say that an upload ended", _of_status("LogStatusNotification", "AcceptedCanceled", None), {"N": (36,)}
     ),

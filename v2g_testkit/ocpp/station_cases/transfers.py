@@ -14,6 +14,17 @@ FAILED: Final = ("DownloadFailed", "InvalidSignature", "InstallVerificationFaile
 LOGS: Final = "/logs/"
 
 
+def is_retried(t: StationTest, tries: list[str], retries: int, interval_s: float, began: float, by: str) -> None:
+    """Raise Failed unless a transfer was tried as often as told, with the methods of `tries`, and not too fast.
+
+    A station may try each time by more than one method, such as PUT and POST.
+    """
+    times = max((tries.count(each) for each in tries), default=0)
+    t.check(len(tries) > retries >= times - 1, by, f"tries {times} times instead of {1 + retries}")
+    seconds = t.elapsed() - began
+    t.check(seconds >= retries * interval_s - 1, by, f"gives up after {seconds:.0f} s")
+
+
 # -- firmware
 
 
