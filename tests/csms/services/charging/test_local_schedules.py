@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 import pytest_asyncio
 
 from csms.device_model import store as device_model
@@ -103,14 +104,17 @@ async def test_a_station_that_reports_it_in_utc_gets_it_again_too(csms: Backend)
     assert len(begins(station)) == 2, "another one, of someone else"
 
 
-async def test_a_station_that_knows_its_zone_follows_by_itself(csms: Backend) -> None:
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+async def test_a_station_that_knows_its_zone_follows_by_itself(csms: Backend, version: Version) -> None:
+    """From 2.1 on, which has useLocalTime."""
     key = {"component": "ClockCtrlr", "component_instance": "", "evse_id": 0, "connector_id": 0}
     zone = {"variable": "TimeZone", "variable_instance": "", "attribute": "Actual", "value": "Europe/Berlin"}
     await csms.services.store.run(device_model.save, "CS-V2G-0001", [key | zone])
-    station, keeper = await applied(csms, "2.1"), LocalSchedules(csms.services)
+    station, keeper = await applied(csms, version), LocalSchedules(csms.services)
     csms.clock.now_ms = WINTER
     await keeper.set_all()
-    assert begins(station) == [(MIDNIGHT, True)]
+    by_itself = [(MIDNIGHT, True)]
+    assert begins(station) == (by_itself if version == "2.1" else [(MIDNIGHT, False), (MIDNIGHT + 3_600_000, False)])
     assert received(station)[0]["startSchedule"][:19] == "2026-10-24T00:00:00"
 
 
