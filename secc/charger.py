@@ -394,9 +394,9 @@ class Charger:
         for controller in self.controllers:
             controller.recover()
 
-    def _at(self, evse_id: int) -> EvseController:
-        """Return an EVSE by its number; 0 (no particular EVSE) is the first."""
-        return self.controllers[max(1, min(evse_id, len(self.controllers))) - 1]
+    def _at(self, evse_id: int | None) -> EvseController:
+        """Return an EVSE by its number; None or 0 (no particular EVSE) is the first."""
+        return self.controllers[max(1, min(evse_id or 1, len(self.controllers))) - 1]
 
     @property
     def able(self) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from v2g.errors import StoreError
 from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.runtime.clock import wall_ns
 from v2g.io.simulation.medium_folder import FolderMedium
+from v2g_station.blocks.evse import Indicate
+from v2g_station.blocks.payment.terminal import AuthorizeCard, ShowReceipt
 
 BENCH = '[hardware]\nbackend = "bench"\n'
 
@@ -191,3 +194,14 @@ async def test_a_charger_removes_bundles_as_configured(tmp_path: Path, pki: PkiT
             os.utime(path, (then, then))
         await charger.retention().let_go()
         assert [path.name for path in controller.archive.settlements.iterdir()] == ["new"]
+
+
+async def test_what_is_of_no_particular_evse_is_left_to_the_stations_devices(tmp_path: Path, pki: PkiTree) -> None:
+    """As a card at a terminal that serves all of them, and what its driver reads (C18)."""
+    async with made(tmp_path, pki, BENCH) as charger:
+        for command in (
+            AuthorizeCard(evse_id=None, card="4771", amount=Decimal(50)),
+            Indicate(evse_id=None, word="payment_failed"),
+            ShowReceipt(evse_id=None, url="https://psp.example/1"),
+        ):
+            assert not charger.carry_out(command)
