@@ -296,6 +296,9 @@ class StationCore(Blocks):
         self.availability.show(place, status)
         if isinstance(self.sessions, ManagedSessions):
             self.sessions.shown(place[0], status)
+            evse = self.evses[place[0]]
+            if status == "Occupied" and self.sessions.is_free(evse):
+                self.authorizer.seat(evse)
 
     def deadline(self) -> float | None:
         """Return when `tick` is due, on the clock of `now`, or None."""

@@ -88,7 +88,7 @@ class Availability(FunctionalBlock):
             return shown
         reserved = self.is_reserved(evse)
         begun = evse.authorization is not None or (shown is not None and evse.record is not None)
-        if (connector.occupied or shown == "Occupied") and (begun or not reserved):  # G03.FR.09
+        if connector.occupied and (begun or not reserved):  # G03.FR.09
             return "Occupied"
         return "Reserved" if reserved else "Available"
 
@@ -147,6 +147,10 @@ class Availability(FunctionalBlock):
     def show(self, place: Place, status: ocpp.ConnectorStatus) -> None:
         """Set a connector's state as known by the charger, unless it is out of service."""
         self._shown[place] = status
+        connector = self._evses[place[0]].connector(place[1])
+        if connector is not None and status in ("Available", "Occupied"):
+            connector.vehicle_end = status == "Occupied"
+            connector.station_end = connector.fixed_cable or connector.vehicle_end
         self.refresh()
 
     def fault(self, fact: Fault) -> None:

@@ -88,21 +88,20 @@ class RemoteControl(FunctionalBlock):
         chosen = [e for e in self._evses.values() if request.evse_id in (None, e.number)]
         if not chosen:
             return None, status_info("UnknownEvse")
-        free = [e for e in chosen if self._is_free(e) and self._authorizer.usable(e, request.id_token, group)[0]]
+        free = [
+            e for e in chosen if self._sessions.is_free(e) and self._authorizer.usable(e, request.id_token, group)[0]
+        ]
         plugged = [e for e in free if e.plugged is not None]
         evse = next(iter(plugged or free), None)
         return evse, None if evse is not None else status_info("TxInProgress", "no free EVSE")
 
-    def _is_free(self, evse: Evse) -> bool:
-        return evse.authorization is None and not (self._managed and evse.record is not None)
-
     def _begin(self, evse: Evse, found: Authorization) -> None:
-        if not self._is_free(evse):
+        if not self._sessions.is_free(evse):
             return
 
         def decided(verdict: TokenVerdict) -> None:
             verdict = replace(verdict, group=verdict.group or found.group)
-            if not (self._is_free(evse) and self._authorizer.permits(evse, found.id_token, verdict)):
+            if not (self._sessions.is_free(evse) and self._authorizer.permits(evse, found.id_token, verdict)):
                 self._k.note("remote_start_refused", evse_id=evse.number)
                 return
             _, reservation = self._authorizer.usable(evse, found.id_token, verdict.group)

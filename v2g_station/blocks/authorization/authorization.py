@@ -119,17 +119,22 @@ class Authorizer(FunctionalBlock):
 
     def plugged(self, evse: Evse) -> None:
         """Authorize an EVSE for the identifier that waits for a plug."""
-        if evse.plugged is None or evse.authorization is not None:
+        if evse.plugged is None or evse.authorization is not None or self.seat(evse):
             return
-        found = self._floating
-        if found is not None and self.permits(evse, found.id_token, found.verdict):
-            self._floating = None
-            self._k.cancel("authorization.floating")
-            self._grant(evse, found.id_token, found.verdict)
-        elif not self._k.model.flag("AuthCtrlr.Enabled") and self.usable(evse, NO_AUTHORIZATION, None)[0]:
+        if not self._k.model.flag("AuthCtrlr.Enabled") and self.usable(evse, NO_AUTHORIZATION, None)[0]:
             self._grant(
                 evse, NO_AUTHORIZATION, TokenVerdict(accepted=True, source="none")
             )  # C02: no identification needed
+
+    def seat(self, evse: Evse) -> bool:
+        """Authorize an EVSE for the identifier that waits for a plug, if one does that may use it."""
+        found = self._floating
+        if found is None or not self.permits(evse, found.id_token, found.verdict):
+            return False
+        self._floating = None
+        self._k.cancel("authorization.floating")
+        self._grant(evse, found.id_token, found.verdict)
+        return True
 
     def _release_cable(self, candidates: list[Evse], id_token: IdToken) -> bool:
         """Unlock a cable held for its owner (E05.FR.11, E09.FR.03, E10.FR.01)."""
@@ -207,7 +212,7 @@ class Authorizer(FunctionalBlock):
 
     def _place(self, candidates: list[Evse]) -> Evse | None:
         """Return the EVSE meant at a common reader: where a vehicle waits, or the only one."""
-        open_ = [evse for evse in candidates if evse.authorization is None]
+        open_ = [evse for evse in candidates if self._sessions.is_free(evse)]
         waiting = [evse for evse in open_ if evse.plugged is not None]
         if waiting:
             return waiting[0]

@@ -364,6 +364,9 @@ class ManagedSessions(EvseSessions):
         evse.record = record
         return evse
 
+    def is_free(self, evse: Evse) -> bool:
+        return super().is_free(evse) and evse.record is None
+
     def authorize(self, evse: Evse, found: Authorization, trigger: TriggerReason = "Authorized") -> None:
         """Authorize the next driver, until EVConnectionTimeOut."""
         del trigger

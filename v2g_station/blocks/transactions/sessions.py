@@ -145,6 +145,10 @@ class EvseSessions(TransactionEvents):
 
     # -- authorization
 
+    def is_free(self, evse: Evse) -> bool:
+        """Return whether an EVSE has no driver yet."""
+        return evse.authorization is None
+
     def authorize(self, evse: Evse, found: Authorization, trigger: TriggerReason = "Authorized") -> None:
         before = evse.conditions()
         evse.authorization, evse.owner = found, found.id_token

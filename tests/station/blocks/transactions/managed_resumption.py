@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from tests.station.bench import Bench
+from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g_station.blocks.transaction_records import TransactionRecord
 from v2g_station.blocks.transactions.managed import ManagedSessions
 
@@ -22,6 +23,11 @@ def begin(found: Bench, reference: str, emaid: str = "EMAID1") -> None:
 def lead(found: Bench, work: Callable[[ManagedSessions], None]) -> None:
     """The charger does something with its transactions."""
     found.run(found.station.lead(work, found.moment))
+
+
+def show(found: Bench, status: ConnectorStatus, evse_id: int = 1) -> None:
+    """The charger shows a state."""
+    found.run(found.station.show((evse_id, 1), status, found.moment))
 
 
 def records(found: Bench) -> dict[str, TransactionRecord]:

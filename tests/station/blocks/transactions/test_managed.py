@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.station.bench import FIXED, Bench
-from tests.station.blocks.transactions.managed_resumption import begin, lead
+from tests.station.blocks.transactions.managed_resumption import begin, lead, show
 from tests.station.reports import reports
 from tests.station.vehicles import V2X, measured
 from v2g.ocpp.messages.availability import ConnectorStatus
@@ -16,6 +16,7 @@ from v2g_station.blocks.availability import Serve
 from v2g_station.blocks.smart_charging.local_control import GridFrequency
 from v2g_station.blocks.transaction_records import SignedRegister
 from v2g_station.blocks.transactions.managed import RemoteStartExpired, RemoteStartRequested
+from v2g_station.kernel.layout import ConnectorLayout
 
 DIRECTIONS = {"Energy.Active.Import.Register", "Energy.Active.Export.Register"}
 
@@ -78,16 +79,16 @@ def test_an_authorization_that_a_vehicle_has_not_used_is_not_the_next_ones() -> 
     found = Bench("2.0.1", evses=(FIXED,), managed=True)
     starts: dict[str, Any] = {"evseId": 1, "idToken": {"idToken": "TAG", "type": "ISO14443"}}
 
-    def show(status: ConnectorStatus) -> list[RemoteStartExpired]:
+    def expired(status: ConnectorStatus) -> list[RemoteStartExpired]:
         found.commands.clear()
-        found.run(found.station.show((1, 1), status, found.moment))
+        show(found, status)
         return [each for each in found.commands if isinstance(each, RemoteStartExpired)]
 
-    show("Available")
+    show(found, "Available")
     assert found.ask("RequestStartTransaction", remoteStartId=1, **starts)["status"] == "Accepted"
-    assert show("Available") == show("Occupied") == []
-    assert show("Available") == [RemoteStartExpired(evse_id=1)]
-    show("Occupied")
+    assert expired("Available") == expired("Occupied") == []
+    assert expired("Available") == [RemoteStartExpired(evse_id=1)]
+    show(found, "Occupied")
     assert found.ask("RequestStartTransaction", remoteStartId=2, **starts)["status"] == "Accepted"
 
 
@@ -99,7 +100,7 @@ def test_a_transaction_whose_vehicle_has_left_ends_idle(shown: ConnectorStatus |
     found = Bench("2.0.1", evses=(FIXED,), managed=True)
     begin(found, "a")
     if shown is not None:
-        found.run(found.station.show((1, 1), shown, found.moment))
+        show(found, shown)
     lead(found, lambda s: s.finish("a", trigger="EVCommunicationLost", reason="EVDisconnected", sample=found.read(1)))
     assert reported(found, "Ended")["transactionInfo"]["chargingState"] == state
 
@@ -176,10 +177,39 @@ def test_the_energy_that_the_csms_allows_a_card_reaches_the_charger(plugged: boo
     """Q01.FR.01: the list is of every identifier, not only of contracts."""
     found = Bench("2.1", evses=(V2X, V2X), managed=True)
     found.answers["Authorize"] = {"idTokenInfo": {"status": "Accepted"}, "allowedEnergyTransfer": ["DC"]}
+    show(found, "Available")
     if plugged:
-        found.plug()
+        show(found, "Occupied")
     found.present(evse_id=None)
     if not plugged:
-        found.plug()
+        show(found, "Occupied")
     (start,) = [each for each in found.commands if isinstance(each, RemoteStartRequested)]
     assert (start.evse_id, start.energy_transfer) == (1, ("DC",))
+
+
+@pytest.mark.parametrize("plugged", [True, False], ids=["plugged in", "card first"])
+@pytest.mark.parametrize("fixed", [True, False], ids=["cable", "socket"])
+def test_a_card_at_a_common_reader_is_for_the_vehicle_that_waits(fixed: bool, plugged: bool) -> None:
+    """Not for one that charges by its contract, nor where one has been."""
+    layout = replace(V2X, connectors=(ConnectorLayout(fixed_cable=fixed),))
+    found = Bench("2.1", evses=(layout, layout, layout), managed=True)
+    for evse_id in (1, 2, 3):
+        show(found, "Occupied", evse_id)
+    show(found, "Available", 2)
+    begin(found, "contract")
+    show(found, "Faulted")
+    if not plugged:
+        show(found, "Available", 3)
+    found.present(evse_id=None)
+    show(found, "Occupied")
+    show(found, "Occupied", 3)
+    assert [each.evse_id for each in found.commands if isinstance(each, RemoteStartRequested)] == [3]
+
+
+def test_a_remote_start_without_an_evse_is_for_the_vehicle_that_waits() -> None:
+    """F01.FR.24."""
+    found = Bench("2.1", evses=(V2X, V2X), managed=True)
+    show(found, "Available")
+    show(found, "Occupied", 2)
+    found.ask("RequestStartTransaction", remoteStartId=1, idToken={"idToken": "TAG-1", "type": "ISO14443"})
+    assert [each.evse_id for each in found.commands if isinstance(each, RemoteStartRequested)] == [2]

@@ -3,8 +3,7 @@
 import pytest
 
 from tests.station.bench import FIXED, Bench
-from tests.station.blocks.transactions.managed_resumption import begin, lead, records
-from v2g.ocpp.messages.availability import ConnectorStatus
+from tests.station.blocks.transactions.managed_resumption import begin, lead, records, show
 from v2g_station.blocks.evse import Restart
 from v2g_station.blocks.transaction_records import TransactionRecord
 from v2g_station.blocks.transactions.managed import RemoteStopRequested
@@ -27,11 +26,6 @@ def resume(found: Bench) -> None:
     found.run(found.station.resume(record, found.read(1), found.moment))
     event = found.expect("TransactionEvent", eventType="Updated", triggerReason="TxResumed")
     assert event["transactionInfo"]["chargingState"] == "EVConnected"
-
-
-def show(found: Bench, status: ConnectorStatus) -> None:
-    """The charger shows a state."""
-    found.run(found.station.show((1, 1), status, found.moment))
 
 
 def ended(found: Bench) -> tuple[str, str]:
