@@ -256,9 +256,12 @@ def _hours(name: str, times: OpeningTimes) -> Json:
 
 
 def _offset(place: OcpiLocation) -> str:
-    """Return a place's time zone as DATEX II has it: hours and minutes from UTC, without summer time."""
-    there = place.last_updated.astimezone(_zone(place))
-    always = timezone((there.utcoffset() or timedelta()) - (there.dst() or timedelta()))
+    """Return a place's time zone as DATEX II has it: hours and minutes from UTC, without summer time.
+
+    That is the lesser offset of the year: in Ireland summer time is the standard by law, and in data of time zones.
+    """
+    halves = [datetime(place.last_updated.year, month, 1, tzinfo=_zone(place)).utcoffset() for month in (1, 7)]
+    always = timezone(min(each or timedelta() for each in halves))
     return always.tzname(None).removeprefix("UTC") or "+00:00"
 
 
