@@ -11,6 +11,8 @@ from v2g.openadr.timing import FOREVER, interval_times
 
 USAGE: Final = "USAGE"
 _AGGREGATED: Final = "AGGREGATED_REPORT"
+_MEASURED: Final = (None, "DIRECT_READ", "SUMMED")
+"""Reading types that measured energy is; a forecast, a mean or a peak is another report."""
 
 
 class RequestedReport(msgspec.Struct, frozen=True):
@@ -44,8 +46,9 @@ def wanted_report(event: objects.Event, *, ven_name: str) -> RequestedReport | N
         targets=asked.targets,
         aggregate=asked.aggregate,
     )
-    if asked != plain or (asked.units or "KWH") != "KWH":
-        raise CodecError(f"event {event.id} requests a report other than {USAGE} in KWH of all intervals, once")
+    if asked != plain or (asked.units or "KWH") != "KWH" or asked.reading_type not in _MEASURED:
+        wanted = f"{USAGE} in KWH of all intervals, once, as measured"
+        raise CodecError(f"event {event.id} requests a report other than {wanted}")
     intervals = interval_times(event, ven_name=ven_name)
     if not intervals or any(end >= FOREVER for _, _, end in intervals):
         raise CodecError(f"event {event.id} requests a report of intervals that never end")

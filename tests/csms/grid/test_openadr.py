@@ -563,13 +563,12 @@ async def test_usage_is_reported_once_when_the_last_interval_is_over(site: Start
 async def test_a_report_that_is_not_supported_is_a_problem(site: Start) -> None:
     """Named once, and nothing is sent."""
     async with site() as one:
-        one.event("PRICE", 0.2, start_ms=NOW_MS - 2 * HOUR_MS, reportDescriptors=[{"payloadType": "STORAGE_LEVEL"}])
-        one.event(
-            "PRICE", 0.2, start_ms=NOW_MS - 2 * HOUR_MS, reportDescriptors=[{"payloadType": "USAGE", "repeat": 2}]
-        )
+        for asked in ({"payloadType": "STORAGE_LEVEL"}, {"payloadType": "USAGE", "repeat": 2},
+                      {"payloadType": "USAGE", "readingType": "FORECAST"}):  # fmt: skip
+            one.event("PRICE", 0.2, start_ms=NOW_MS - 2 * HOUR_MS, reportDescriptors=[asked])
         await one.step()
         await one.step(30)
-        assert len(one.named("openadr_problem")) == 2
+        assert len(one.named("openadr_problem")) == 3
         assert one.vtn.objects["reports"] == {}
 
 
