@@ -127,15 +127,14 @@ def _field(
     whole = _whole(schema, known)
     one = _whole(whole.items, known) if whole.type == "array" and isinstance(whole.items, _Schema) else whole
     kind = next((each for each in _SIMPLE if each == (one.type or (one.enum and "string"))), None)
+    about = schema.description or whole.description or (one.description if one.type or one.enum else "")
     field = Field(
         name=name,
         place=place,
         kind=kind or "json",
         many=kind is not None and whole is not one,
         required=required,
-        about=(schema.description or whole.description or (one.description if one.type or one.enum else "")).partition(
-            "\n\n"
-        )[0],
+        about=cleandoc(about.partition("\n\n")[0]),
         choices=tuple(map(str, one.enum)) if kind == "string" else (),
     )
     return with_example(field, example)
