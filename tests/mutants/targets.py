@@ -1690,7 +1690,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "LocalCosts._switch: evse is None or evse.record is None -> evse is None and evse.record is None": _FOUND,
         "LocalCosts._switch: evse is None or evse.record is None -> evse.record is None": _FOUND,
         "LocalCosts._switch: evse is None or evse.record is None -> evse is None": _FOUND,
-        "LocalCosts._mark_unpriced: '' -> '?'": "nobody looks at the text, only at whose it is",
+        "LocalCosts._begin: '' -> '?'": "nobody looks at the text, only at whose it is",
         "TariffCost.event_answered: not isinstance(request, TransactionEventRequest) or not isinstance(answer, "
         "TransactionEventResponse) -> not isinstance(answer, TransactionEventResponse)": _PAIR,
     },

@@ -123,7 +123,7 @@ class StationProvisioning(FunctionalBlock):
         if self._managed:
             at_once = request.type != "OnIdle"
             self._close(closed=True)
-            self._k.after("reset.begin", 0, lambda: self._leave(evse_id, at_once=at_once))
+            self._k.after("reset.begin", 0, partial(self._leave, evse_id, at_once=at_once))
             self._scheduled = bool(busy) and not at_once
             return ocpp.ResetResponse(status="Scheduled" if self._scheduled else "Accepted")
         self._pending.add(evse_id)
@@ -132,7 +132,7 @@ class StationProvisioning(FunctionalBlock):
             if evse_id is None:
                 self._close(closed=True)  # B12.FR.07
             return ocpp.ResetResponse(status="Scheduled")  # B12.FR.01
-        self._k.after("reset.begin", 0, lambda: (self._hold_all if self._sessions.keeping else self._end_all)(evse_id))
+        self._k.after("reset.begin", 0, partial(self._clear, evse_id))
         return ocpp.ResetResponse(status="Accepted")
 
     def _leave(self, evse_id: int | None, *, at_once: bool) -> None:
@@ -150,22 +150,16 @@ class StationProvisioning(FunctionalBlock):
     def _concerned(self, evse_id: int | None) -> list[Evse]:
         return [evse for evse in self._evses.values() if evse_id in (None, evse.number)]
 
-    def _end_all(self, evse_id: int | None) -> None:
-        """End transactions at once before a restart (B12.FR.04, .08)."""
+    def _clear(self, evse_id: int | None) -> None:
+        """End transactions before a restart (B12.FR.04, .08), or interrupt them during it (B13.FR.04, .10, .20)."""
+        keeping = self._sessions.keeping
         for evse in self._concerned(evse_id):
-            self._sessions.end(evse, "ResetCommand", reason="ImmediateReset")
-        self._wait(evse_id)
-
-    def _hold_all(self, evse_id: int | None) -> None:
-        """Interrupt transactions, which resume after the restart (B13.FR.04, .10, .20)."""
-        for evse in self._concerned(evse_id):
-            if evse.record is not None:
+            if not keeping:
+                self._sessions.end(evse, "ResetCommand", reason="ImmediateReset")
+            elif evse.record is not None:
                 self._sessions.update(evse, "ResetCommand")
                 self._resumption.hold(evse)
-        self._wait(evse_id)
-
-    def _wait(self, evse_id: int | None) -> None:
-        self._k.after(f"reset.patience.{evse_id}", RESET_PATIENCE, lambda: self._restart(evse_id))
+        self._k.after(f"reset.patience.{evse_id}", RESET_PATIENCE, partial(self._restart, evse_id))
         self.idle()
 
     def idle(self) -> None:

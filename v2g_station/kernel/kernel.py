@@ -129,7 +129,7 @@ class Timer(NamedTuple):
     """A timer: `due` on the clock of `now`, and not before `utc_ms` if it is set for a time of day."""
 
     due: float
-    do: Callable[[], None]
+    do: Callable[[], object]
     utc_ms: int | None = None
 
 
@@ -194,11 +194,11 @@ class Kernel:
         for listener in self.on_clock_set:
             self.contain("clock set", lambda listener=listener: listener(round(jump_ms)))  # type: ignore[misc]
 
-    def after(self, name: str, seconds: float, do: Callable[[], None]) -> None:
+    def after(self, name: str, seconds: float, do: Callable[[], object]) -> None:
         """Call `do` after some time; replaces the timer of that name."""
         self._timers[name] = Timer(self.now + max(0.0, seconds), do)
 
-    def at_utc(self, name: str, utc_ms: int, do: Callable[[], None]) -> None:
+    def at_utc(self, name: str, utc_ms: int, do: Callable[[], object]) -> None:
         """Call `do` at a time of day, even if the clock is set meanwhile; replaces the timer of that name."""
         seconds = (utc_ms - self.utc_ms) / 1000 / self.scale
         self._timers[name] = Timer(self.now + min(max(0.0, seconds), 86_400.0), do, utc_ms)

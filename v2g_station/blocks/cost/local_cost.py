@@ -120,15 +120,15 @@ class LocalCosts(FunctionalBlock):
     def _begin(self, evse: Evse, record: TransactionRecord, sample: MeterSample | None) -> Priced | None:
         """Set the tariff of a transaction: the driver's own, else the default one (I07.FR.14, I08.FR.04)."""
         id_token = self._payer(evse, record)
-        if id_token is None or not self._tariffs.enabled or self._k.version == "2.0.1":
-            return None
-        if record.transaction_id in self._unpriced:
+        name, allowed = record.transaction_id, self._tariffs.enabled and self._k.version != "2.0.1"
+        if id_token is None or not allowed or name in self._unpriced:
             return None
         driver = self._tariffs.driver(id_token)
-        if driver is not None and driver.tariff is None:
-            self._mark_unpriced(record.transaction_id)
         tariff = driver.tariff if driver is not None else self._tariffs.default(evse.number)
         if tariff is None:
+            if driver is not None:
+                self._unpriced.add(name)
+                self._k.keep_text("unpriced", name, "")
             return None
         try:
             plan = self._tariffs.plan(tariff)
@@ -201,10 +201,6 @@ class LocalCosts(FunctionalBlock):
         self._k.forget("costs", name)
         for timer in ("poll", "report"):
             self._k.cancel(f"cost.{timer}.{name}")
-
-    def _mark_unpriced(self, name: str) -> None:
-        self._unpriced.add(name)
-        self._k.keep_text("unpriced", name, "")
 
     def _unmark(self, name: str) -> None:
         if name in self._unpriced:

@@ -82,8 +82,7 @@ class CardPayments(FunctionalBlock):
             case terminal.CardAuthorized():
                 self._authorized(fact)
             case terminal.CardRefused():
-                self._amount_of(fact.evse_id)
-                self._show(fact.evse_id, "rejected")
+                self._not_read(fact.evse_id)
             case terminal.AuthorizationIncreased():
                 self._increased(fact)
             case terminal.PaymentSettled():
@@ -116,7 +115,7 @@ class CardPayments(FunctionalBlock):
             return
         amount = self._number("AuthorizationAmount") or Decimal(0)
         self._reading[fact.evse_id or 0] = amount
-        self._k.after(f"payment.card.{fact.evse_id or 0}", ANSWER_S, partial(self._unread, fact.evse_id))
+        self._k.after(f"payment.card.{fact.evse_id or 0}", ANSWER_S, partial(self._not_read, fact.evse_id))
         self._k.do(terminal.AuthorizeCard(evse_id=fact.evse_id, card=fact.card, amount=amount))
 
     def _can_begin(self, evse_id: int | None) -> bool:
@@ -140,7 +139,7 @@ class CardPayments(FunctionalBlock):
         self._k.cancel(f"payment.card.{evse_id or 0}")
         return self._reading.pop(evse_id or 0, None)
 
-    def _unread(self, evse_id: int | None) -> None:
+    def _not_read(self, evse_id: int | None) -> None:
         self._amount_of(evse_id)
         self._show(evse_id, "rejected")
 
@@ -206,10 +205,12 @@ class CardPayments(FunctionalBlock):
             self._check_cost(evse, payment)
 
     def _check_cost(self, evse: Evse, payment: CardPayment) -> None:
-        more, threshold = self._number("IncrementalAuthorizationAmount"), self._threshold(payment)
+        more, threshold = map(self._number, ("IncrementalAuthorizationAmount", "IncrementalAuthorizationThreshold"))
         asked = payment.psp_ref in self._increases or payment.psp_ref in self._declined
         if not more or asked or payment.phase != "authorized":
             return
+        if threshold is None:
+            threshold = payment.amount / 5  # our default
         if self._costs.get(payment.psp_ref, Decimal(0)) > payment.amount - threshold:
             self._increases[payment.psp_ref] = payment.amount + more
             self._k.after(f"payment.more.{payment.psp_ref}", 0, partial(self._ask_for_more, payment.psp_ref))
@@ -220,16 +221,8 @@ class CardPayments(FunctionalBlock):
         if payment is None or amount is None or payment.phase != "authorized":
             self._increases.pop(psp_ref, None)
             return
-        self._k.after(f"payment.more.{psp_ref}", ANSWER_S, partial(self._unanswered, psp_ref))
+        self._k.after(f"payment.more.{psp_ref}", ANSWER_S, lambda: self._increases.pop(psp_ref, None))
         self._k.do(terminal.IncreaseAuthorization(psp_ref=psp_ref, amount=amount))
-
-    def _unanswered(self, psp_ref: str) -> None:
-        self._increases.pop(psp_ref, None)
-
-    def _threshold(self, payment: CardPayment) -> Decimal:
-        """Return IncrementalAuthorizationThreshold, by default a fifth of the reserved amount."""
-        given = self._number("IncrementalAuthorizationThreshold")
-        return payment.amount / 5 if given is None else given
 
     def _number(self, name: str) -> Decimal | None:
         text = self._k.model.text(f"PaymentCtrlr.{name}") if self._k.model.has(f"PaymentCtrlr.{name}") else ""
@@ -307,10 +300,7 @@ class CardPayments(FunctionalBlock):
             self._book.change(payment, vat_number=vat.number, vat_company=vat.company)
         elif asked is None:
             self._vat[evse_id] = vat
-            self._k.after(f"payment.vat.{evse_id}", VAT_S, partial(self._vat_forgotten, evse_id))
-
-    def _vat_forgotten(self, evse_id: int) -> None:
-        self._vat.pop(evse_id, None)
+            self._k.after(f"payment.vat.{evse_id}", VAT_S, lambda: self._vat.pop(evse_id, None))
 
     # -- after a restart
 

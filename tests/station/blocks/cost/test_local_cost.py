@@ -525,6 +525,19 @@ def test_what_the_csms_prices_it_prices_also_when_the_program_starts_again() -> 
     assert begin(found)["transactionInfo"]["tariffId"] == "T0"
 
 
+def test_what_the_csms_prices_it_prices_also_when_the_driver_s_tariff_is_gone() -> None:
+    """The same driver is authorized at another EVSE, now without a tariff: a default one would price half a session."""
+    variables = {FAILED: "CentralCost", MAX: "3", "AuthCacheCtrlr.Enabled": "false"}
+    found = station(tariff("T0"), variables=variables)
+    found.answers["Authorize"] = {"idTokenInfo": {"status": "Accepted"}, "tariff": many(4)}
+    begin(found)
+    found.answers["Authorize"] = {"idTokenInfo": {"status": "Accepted"}}
+    found.present("TAG-1", 2)
+    found.flow("SuspendedEV")
+    assert "costDetails" not in end(found)
+    assert all("tariffId" not in each["transactionInfo"] for each in found.all("TransactionEvent"))
+
+
 @pytest.mark.parametrize(
     ("evse_id", "phases", "amperes"), [(1, 3, 48), (1, 1, 16), (2, None, 16)], ids=["three", "one", "DC"]
 )
