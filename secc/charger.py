@@ -42,7 +42,7 @@ from v2g.io.runtime.service_manager import notify
 from v2g.io.runtime.supervision import Supervisor, cancel_tasks, child, spawn
 from v2g.io.storage.grid_code_file import read_grid_code
 from v2g.iso15118.engine.session import Fact
-from v2g.observe import Observe, Scalar
+from v2g.observe import Callbacks, Observe, Scalar
 from v2g.pki.credentials import Credentials
 from v2g_station.blocks.data_transfer import AttestationRequested, GridSignalReceived
 from v2g_station.blocks.evse import Restart, SecurityEventFound
@@ -140,26 +140,25 @@ class Charger:
             if controller.busy or controller.hardware.contactors_closed  # at others nothing flows
         }
         feeder = self._feeding.grid.connection(self._lines)
-        beside = sum(not grid.exports for grid in grids.values())
-        if beside < len(grids):  # what profiles permit is each EVSE's own; the others share what the site permits
-            for number, evse in evses.items():
-                if not grids[number].exports:
-                    most = evse.most.at_most(SITE, discharge_w=feeder.discharge_w // beside)
-                    evses[number] = replace(evse, most=most)
+        sharing = {number for number, grid in grids.items() if not grid.exports}
+        if len(sharing) < len(grids):  # what profiles permit is each EVSE's own; the others share what the site permits
+            for number in sharing & evses.keys():
+                most = evses[number].most.at_most(SITE, discharge_w=feeder.discharge_w // len(sharing))
+                evses[number] = replace(evses[number], most=most)
             feeder = replace(feeder, discharge_w=feeder.charge_w, discharge_ma=feeder.charge_ma)
         wholes = {number: whole for number, grid in grids.items() if (whole := grid.whole) is not None}
         if wholes:
             feeder = self._feeding.grid.together(feeder, tuple(wholes.values()), self._lines)
-        wishes = {
-            number: wish for number in evses if number in wholes and (wish := wholes[number].setpoint_w) is not None
+        setpoints = {
+            number: watts for number in evses if number in wholes and (watts := wholes[number].setpoint_w) is not None
         }
-        for number, wish in wishes.items():  # that of the whole station bounds the sum of those that follow it
-            charge_w, discharge_w = max(0, round(wish)), max(0, round(-wish))
-            if len(wishes) == len(evses):
+        for number, watts in setpoints.items():  # that of the whole station bounds the sum of those that follow it
+            charge_w, discharge_w = max(0, round(watts)), max(0, round(-watts))
+            if len(setpoints) == len(evses):
                 charge_w, discharge_w = min(charge_w, feeder.charge_w), min(discharge_w, feeder.discharge_w)
                 feeder = replace(feeder, charge_w=charge_w, discharge_w=discharge_w)
             else:
-                most = evses[number].most.at_most(SITE, charge_w // len(wishes), discharge_w // len(wishes))
+                most = evses[number].most.at_most(SITE, charge_w // len(setpoints), discharge_w // len(setpoints))
                 evses[number] = replace(evses[number], most=most)
         shares = self._shares.settle(feeder, evses, self.clock.monotonic(), raises=raises)
         numbers = (*shares, *(grids.keys() - shares.keys()))
@@ -230,18 +229,13 @@ class Charger:
         code, station, mains = self.config.grid_code, self.station, self._mains_contactor()
         own = None if self.config.station is None else self.config.station.frequency
         frequency = own or (None if code is None else code.frequency or FrequencyConfig())
-        told: list[Callable[[GridFrequency], None]] = []
-
-        def tell(fact: GridFrequency) -> None:
-            for each in told:
-                each(fact)
-
+        measured = Callbacks[GridFrequency]()
         supervisor, disk, kept, lines = Supervisor(self.observe), DiskThread(), None, None
         if frequency is not None:
             meters = [controller.meter for controller in self.controllers]
-            watch = self.grid_watch = GridWatch(frequency, meters, self.clock, self.observe, tell)
+            watch = self.grid_watch = GridWatch(frequency, meters, self.clock, self.observe, measured.tell)
             if own is not None and station is not None:
-                told.append(station.fact)
+                measured(station.fact)
             if code is not None:
                 if not watch.has_voltage:
                     raise ConfigError("grid_code needs the grid's voltage", hint=NEEDS_GRID)
@@ -260,7 +254,7 @@ class Charger:
                 kept = GridCodeWatch(
                     own_code, frequency, units, self.clock, self.observe, reactive=code.reactive, trips=trips
                 )
-                told.append(kept.measured)
+                measured(kept.measured)
                 kept.select(narrow=code.narrow)
                 if code.narrow_contact is not None and not code.narrow:
                     lines = GpiodLines({}, {"narrow": code.narrow_contact})
@@ -281,15 +275,16 @@ class Charger:
         return close
 
     def _mains_contactor(self) -> MainsContactor | None:
-        config, controllers = self.config.site.mains_contactor, self.controllers
+        config = self.config.site.mains_contactor
         if config is None:
             return None
-
-        def tripped() -> bool:
-            return any(each.grid.response.trip for each in controllers)
-
-        mains = MainsContactor(config, [each.hardware for each in controllers], tripped, self.observe)
-        for controller in controllers:
+        mains = MainsContactor(
+            config,
+            [each.hardware for each in self.controllers],
+            lambda: any(each.grid.response.trip for each in self.controllers),
+            self.observe,
+        )
+        for controller in self.controllers:
             controller.safety.also_cut(mains)
             controller.on_trip(mains.look)
         return mains

@@ -104,7 +104,14 @@ class EnergyManager:
             outlet_v=outlet_v,
             kept=self._kept,
         )
-        context = LinkContext(evses, self._take, self._refused, clock, observe, self._notify)
+        context = LinkContext(
+            evses,
+            self._take,
+            lambda reason: self._report("energy_manager_refused", reason=reason[:200]),
+            clock,
+            observe,
+            self._notify,
+        )
         self.link = BACKENDS[config.backend](config, context)
         self._keeps = self.link if isinstance(self.link, commands.KeepingLink) else None
         self._held = self._resume()
@@ -115,7 +122,7 @@ class EnergyManager:
         """Apply the fall-back, and connect. Raises TransportError when that fails."""
         self._pass_on(self._watch.begin())
         if self._watch.silent:
-            self._name_lost()
+            self._report("energy_manager_lost", instead=self._watch.instead)
         await self.link.open()
         self._supervisor.keep("energy manager", self._tell_forever)
 
@@ -131,7 +138,7 @@ class EnergyManager:
             data = b"" if self._file is None else self._file.load()
             return typed_json.decode_kept(data, dict[int, commands.EnergyCommand]) if data else {}
         except (OSError, msgspec.MsgspecError) as error:
-            self._not_stored(str(error)[:200])
+            self._report("energy_manager_not_stored", reason=str(error)[:200])
             return {}
 
     def _resume(self) -> str:
@@ -143,7 +150,7 @@ class EnergyManager:
                 self._keeps.resume(held)
             return held
         except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
-            self._not_stored(str(error)[:200])
+            self._report("energy_manager_not_stored", reason=str(error)[:200])
             return ""
 
     def _keep(self) -> None:
@@ -161,11 +168,7 @@ class EnergyManager:
 
     def _keep_failed(self, reason: str) -> None:
         self._unstored = True
-        self._not_stored(reason)
-
-    def _not_stored(self, reason: str) -> None:
-        data: dict[str, Scalar] = {"source": self._config.source, "reason": reason}
-        self._observe(Observe("power", "energy_manager_not_stored", data))
+        self._report("energy_manager_not_stored", reason=reason)
 
     async def _tell_forever(self) -> None:
         while True:
@@ -184,7 +187,7 @@ class EnergyManager:
         self._pass_on(self._watch.take(evse_id, word, self._clock.monotonic()))
         self._keep()
         if self._watch.alive and not was_alive:
-            self._observe(Observe("power", "energy_manager_connected", {"source": self._config.source}))
+            self._report("energy_manager_connected")
         self._look()
 
     def _look(self) -> None:
@@ -196,19 +199,14 @@ class EnergyManager:
         before = self._watch.silent
         facts = self._watch.tick(now)
         if self._watch.silent != before:  # also where its last command is what holds now
-            self._name_lost()
+            self._report("energy_manager_lost", instead=self._watch.instead)
             self._pass_on(facts)
         if (due := self._watch.due) is not None:
             self._timer = asyncio.get_running_loop().call_later(due - now, self._look)
-
-    def _name_lost(self) -> None:
-        data: dict[str, Scalar] = {"source": self._config.source, "instead": self._watch.instead}
-        self._observe(Observe("power", "energy_manager_lost", data))
 
     def _pass_on(self, facts: Sequence[Fact]) -> None:
         for fact in facts:
             self._tell(fact)
 
-    def _refused(self, reason: str) -> None:
-        source = self._config.source
-        self._observe(Observe("power", "energy_manager_refused", {"source": source, "reason": reason[:200]}))
+    def _report(self, name: str, **data: Scalar) -> None:
+        self._observe(Observe("power", name, {"source": self._config.source, **data}))

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -92,13 +91,6 @@ class EvseWires(msgspec.Struct, frozen=True):
     medium: Medium | None = None
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", hint="see site.signal_file") from None
-
-
 @dataclass
 class EvseController:
     """One EVSE of a charger; `number` is OCPP's, from 1. It serves one vehicle at a time."""
@@ -137,7 +129,11 @@ class EvseController:
             discharge_ma=None if site.discharge_a is None else site.discharge_a * 1000,
         )
         if site.signal_file is not None:
-            self.grid.signal(parse_grid_signal(_read(site.signal_file)))
+            try:
+                signal = site.signal_file.read_bytes()
+            except OSError as error:
+                raise ConfigError(f"{site.signal_file}: {error.strerror}", hint="see site.signal_file") from None
+            self.grid.signal(parse_grid_signal(signal))
         self.station: ChargerStation | None = None
         self.backend: EvseBackend = NoBackend(site.contracts, free=site.free)
         self.on_busy = Callbacks[[]]()
@@ -162,7 +158,8 @@ class EvseController:
         )  # fmt: skip
         keeping = RecordKeeping(
             self.archive, self.meter, self.clock, self.disk, self.bundles, lambda event: self.observe(event),
-            self._journal_line, self.transport.turnstile, lambda: self.hardware.flowed_mwh,
+            lambda session_id, line: None if self.station is None else self.station.journal(session_id, line),
+            self.transport.turnstile, lambda: self.hardware.flowed_mwh,
         )  # fmt: skip
         self._execution = Execution(
             self._step, keeping, PausedSessionFile(config.data_dir, self.archive.keys), self.hardware, self.safety,
@@ -373,9 +370,6 @@ class EvseController:
         elif self.core.busy:
             self._early.append(call)
 
-    def _journal_line(self, session_id: str, line: str) -> asyncio.Future[None] | None:
-        return None if self.station is None else self.station.journal(session_id, line)
-
     def _lines(self) -> int:
         switch = self.hardware.phase_switch
         return len(LINES) if switch is None else len(switch.lines)
@@ -402,14 +396,12 @@ class EvseController:
 
     def recover(self) -> None:
         """Settle journals of a killed process; a paused session stays paused."""
-        paused = self._execution.reopen(self.transport.credentials[0], self._known)
-        restate = self.station.restate_journal if self.station is not None else lambda _session, _lines: None
+        own, station = self.transport.credentials[0], self.station
+        paused = self._execution.reopen(own, lambda each: station is None or station.transaction_id(each) is not None)
+        restate = station.restate_journal if station is not None else lambda _session, _lines: None
         self.archive.recover(self.meter, restate, keep=paused.session_id.hex() if paused is not None else "")
         if paused is not None:
             self.fact(evse.PausedFound(paused))
-
-    def _known(self, session_id: str) -> bool:
-        return self.station is None or self.station.transaction_id(session_id) is not None
 
     # -- life
 
