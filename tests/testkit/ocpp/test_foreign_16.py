@@ -325,6 +325,12 @@ def test_a_station_that_keeps_lists_or_reservations_badly_fails(
     assert [each.verdict for each in station_played(as_it_is, until_fail=False, only=(case,))] == [Verdict.FAIL]
 
 
+@pytest.mark.parametrize(("status", "verdict"), [("Rejected", Verdict.INCONCLUSIVE), ("NotImplemented", Verdict.FAIL)])
+def test_a_station_may_reject_triggers(status: str, verdict: Verdict) -> None:
+    change = answers("TriggerMessage", sets(status=status))
+    assert [each.verdict for each in station_played(change, until_fail=False, only=("TC_054_CS",))] == [verdict]
+
+
 def test_what_a_station_reports_late_is_not_of_the_next_case() -> None:
     class Slow(Stations16):
         async def do(self, step: Step) -> None:

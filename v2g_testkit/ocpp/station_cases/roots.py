@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from v2g.errors import KeyAccessError
 from v2g_testkit.ocpp.case import Failed, NotApplicable, Payload
 from v2g_testkit.ocpp.certificates import Authority, Root
+from v2g_testkit.ocpp.station_cases.steps import not_rejected
 from v2g_testkit.ocpp.station_tester import StationTest
 
 CSMS: Final = "CSMSRootCertificate"
@@ -92,8 +93,12 @@ OWN: Final = "ChargingStationCertificate"
 
 
 async def requested(t: StationTest, trigger: str, use: str) -> str:
-    """Let the station ask for a new certificate; return its request, PEM. Raises Failed, NotApplicable."""
+    """Let the station ask for a new certificate; return its request, PEM.
+
+    Raises Failed, Inconclusive, NotApplicable.
+    """
     answer = await t.ask("TriggerMessage", requestedMessage=trigger)
+    not_rejected(answer["status"], trigger)
     t.needs(use == OWN or answer["status"] == "Accepted", f"it does not ask for a {use}")
     t.check(answer["status"] == "Accepted", "F06.FR.05", f"answers {answer['status']} to {trigger}")
     request = await t.expect("SignCertificate", "A02.FR.03")

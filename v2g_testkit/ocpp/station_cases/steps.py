@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any, Final
 
-from v2g_testkit.ocpp.case import Failed, NotApplicable, Payload, given
+from v2g_testkit.ocpp.case import Failed, Inconclusive, NotApplicable, Payload, given
 from v2g_testkit.ocpp.connection import CallError, Received, field_of
 from v2g_testkit.ocpp.declaration import Token
 from v2g_testkit.ocpp.station_tester import StationTest
@@ -57,6 +57,12 @@ async def reset(t: StationTest, kind: str = "OnIdle") -> Payload:
         if answer["status"] != "Accepted":
             raise Failed(f"answers Reset with {answer['status']}", "B11.FR.01")
     return await boot(t)
+
+
+def not_rejected(status: str, message: str) -> None:
+    """Raise Inconclusive if a trigger was rejected, which F06.FR.05 leaves to the station."""
+    if status == "Rejected":
+        raise Inconclusive(f"rejects the trigger of {message}, which F06.FR.05 allows and certification does not")
 
 
 # -- settings
