@@ -13,6 +13,8 @@ SERVICE: Final = "_ship._tcp.local."
 SKI: Final = re.compile(r"[0-9a-f]{40}\Z")
 _MOST: Final = 63
 """Bytes of a SHIP id."""
+_MOST_LABEL: Final = 32
+"""Bytes of each part of a label in a record."""
 
 
 def ski_of(certificate: x509.Certificate) -> str:
@@ -40,6 +42,18 @@ def parse_ski(text: str) -> str:
     return ski
 
 
+def ship_id(brand: str, model: str, serial: str) -> str:
+    """Return the id of a node. Where it is too long, brand and model are cut off: serial numbers differ."""
+    start, end = "d:_n:", f"-{serial}"
+    make = _cut(f"{brand}_{model}".replace(" ", "-"), max(0, _MOST - len(start) - len(end.encode())))
+    return _cut(start + make + end, _MOST)
+
+
+def _cut(text: str, most: int) -> str:
+    """Return as much of a text as `most` bytes have room for."""
+    return text.encode()[:most].decode(errors="ignore")
+
+
 class ShipNode(msgspec.Struct, frozen=True, kw_only=True):
     """What a node says of itself by mDNS and on its label. `id` is at most 63 bytes long."""
 
@@ -63,7 +77,7 @@ class ShipNode(msgspec.Struct, frozen=True, kw_only=True):
             "ski": self.ski,
             "register": "true" if self.register else "false",
             "cat": ",".join(self.categories),
-            **{name: value[:32] for name, value in self._label().items() if value},
+            **{name: _cut(value, _MOST_LABEL) for name, value in self._label().items() if value},
         }
 
     def qr(self) -> str:

@@ -13,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 
 from tests.io.eebus.box import joined, opened, ski
 from tests.waiting import until
-from v2g.eebus.identity import ShipNode, node_of
+from v2g.eebus.identity import ShipNode, node_of, ship_id
 from v2g.eebus.spine import Moment, SpineDevice
 from v2g.errors import ConfigError, StoreError, TransportError
 from v2g.hardware.energy_manager.commands import EnergyCommand
@@ -217,6 +217,19 @@ async def test_a_host_that_is_no_address_is_named() -> None:
     with pytest.raises(TransportError, match="mDNS at"):
         await discovery.open()
     await discovery.close()
+
+
+def test_an_id_has_63_bytes_at_most_and_the_whole_serial_number() -> None:
+    """Two chargers of one model must not have the same; an id that is too long is no name of mDNS."""
+    assert ship_id("An Example", "Box", "7") == "d:_n:An-Example_Box-7"
+    assert ship_id("B" * 32, "M" * 32, "0123456789ab") == f"d:_n:{'B' * 32}_{'M' * 12}-0123456789ab"
+    assert ship_id("ö" * 32, "M", "7") == f"d:_n:{'ö' * 28}-7"
+    assert ship_id("B", "M", "ö" * 32) == f"d:_n:-{'ö' * 28}"
+
+
+def test_each_part_of_a_record_has_32_bytes_at_most() -> None:
+    said = ShipNode(ski="ab" * 20, id="x", brand="B" * 33, model="aö" * 11, serial="ö" * 17).txt()
+    assert (said["brand"], said["model"], said["serial"]) == ("B" * 32, "aö" * 10 + "a", "ö" * 16)
 
 
 def test_a_record_that_is_not_of_ship_is_no_node() -> None:

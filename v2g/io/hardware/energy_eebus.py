@@ -7,7 +7,7 @@ from typing import Final, Protocol
 import msgspec
 
 from v2g.eebus.charger import ChargerFacts, ControllableSystem, FailsafeValues, KeptValues
-from v2g.eebus.identity import ShipNode
+from v2g.eebus.identity import ShipNode, ship_id
 from v2g.eebus.limitation import LimitState
 from v2g.eebus.spine import Moment
 from v2g.errors import StoreError
@@ -33,7 +33,6 @@ FOLLOWED_S: Final = 10.0
 """After a change of state what is drawn is noted after this: vehicles have followed."""
 _LOGGED: Final = ("eebus_written", "eebus_state", "eebus_peer")
 _LIMITS: Final = (LimitState.LIMITED, LimitState.FAILSAFE)
-_MOST_ID: Final = 63
 
 
 class _Preset(Protocol):
@@ -72,7 +71,7 @@ class EebusEnergyManager:
         serial = config.serial or key.ski[:12]
         self.node: Final = ShipNode(
             ski=key.ski,
-            id=f"d:_n:{config.brand}_{config.model}-{serial}".replace(" ", "-")[:_MOST_ID],
+            id=ship_id(config.brand, config.model, serial),
             brand=config.brand,
             type="EnergyManagementSystem" if site else "ChargingStation",
             model=config.model,
