@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from tests.cli.conftest import Run
 from v2g import exi
+from v2g.errors import ConfigError
 from v2g.io.capture import pcapng, recorder
 from v2g.io.capture.pcapng import Packet
 from v2g.io.capture.tcp_segments import SYN, segment_of
@@ -111,12 +112,20 @@ def test_other_formats_and_link_layers_hold_the_same_messages(found: list[Entry]
         276: bytes.fromhex("86dd 0000 00000002 0001 00 06 0200000000010000"),
         101: b"",
         1: bytes.fromhex("020000000001 020000000002 81000005 86dd"),  # VLAN
+        0x2400_0001: bytes.fromhex("020000000001 020000000002 86dd"),  # an FCS of 4 octets
     }
     assert messages(tmp_path / "a.pcap", older_format(frames())) == expected
     for link_type, head in heads.items():
         assert messages(tmp_path / f"{link_type}.pcap", older_format(tcp, link_type, head)) == expected, link_type
     speakers = [each.speaker for each in found]
     assert [each.speaker for each in read_entries(tmp_path / "113.pcap")] == speakers
+
+
+@pytest.mark.parametrize("head", ["1f8b0800", "28b52ffd", "34cdb2a1"], ids=["gzip", "zstd", "pcap of 1998"])
+def test_octets_of_no_format_are_refused_at_once(tmp_path: Path, head: str) -> None:
+    (tmp_path / "other").write_bytes(bytes.fromhex(head) + bytes(range(256)) * 20)
+    with pytest.raises(ConfigError, match="neither a trace nor a recording"):
+        read_entries(tmp_path / "other", [])
 
 
 def test_segments_out_of_order_and_repeated_change_nothing(found: list[Entry], tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Sources of conversations: traces, and recordings with the secrets of their connections."""
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +27,9 @@ from v2g.iso15118.trace_read import Entry, entries
 _CAPTURES: Final = (b"\x0a\x0d\x0d\x0a", *pcap.MAGICS)
 """First bytes of pcapng and pcap."""
 
+_TEXT: Final = re.compile(rb"[\s\0 -~\xef\xbb\xbf]*")
+"""What a trace begins with; zeros are left by a power cut."""
+
 _TLS_HANDSHAKE, _CLIENT_HELLO = b"\x16", b"\x01"
 _OLDER: Final[Mapping[str, Schema]] = {each.uri: each for each in (ISO2, DIN)}
 _DER: Final = {"AC_DER_IEC": AC_DER_IEC, "AC_DER_SAE": AC_DER_SAE}
@@ -50,9 +54,15 @@ def read_entries(path: Path, errors: list[V2GError] | None = None) -> list[Entry
 def _is_capture(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return file.read(4) in _CAPTURES
+            head = file.read(4)
     except OSError:
         return False
+    if head not in _CAPTURES and not _TEXT.fullmatch(head):
+        raise ConfigError(
+            f"{path}: neither a trace nor a recording (pcapng, pcap)",
+            hint="editcap -F pcapng converts other recordings, also compressed ones",
+        )
+    return head in _CAPTURES
 
 
 class _Conversation:
@@ -233,7 +243,8 @@ def _recorded(path: Path, errors: list[V2GError]) -> Iterator[Line]:
             raise ConfigError(f"{path}: no connection", hint="v2g plc replay shows what precedes one: SLAC and SDP")
         why = next((each.opened.missing for each in all_ if each.opened.missing), "no message")
         raise ConfigError(
-            f"{path}: {why}", hint="record with tls.key_log set; Wireshark shows what is visible without it"
+            f"{path}: {why}",
+            hint="record with tls.key_log set, or add a key log: editcap --inject-secrets tls,KEYS OLD NEW.pcapng",
         )
 
 

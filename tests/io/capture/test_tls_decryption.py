@@ -95,6 +95,24 @@ async def test_a_connection_of_iso_15118_2_is_read_too(pki_2: PkiTree, tmp_path:
     assert {each.line.exi for each in found} == {MESSAGE[8:].hex()}
 
 
+@pytest.mark.parametrize(
+    ("suite", "secret", "why"),
+    [
+        (0xC02B, "CLIENT_RANDOM", "cipher suite 0xc02b is not read: of TLS 1.2 only 0xc023, 0xc025"),
+        (0xC023, "SERVER_TRAFFIC_SECRET_0", "the recording's secrets lack CLIENT_RANDOM"),
+        (0x1301, "SERVER_HANDSHAKE_TRAFFIC_SECRET", "the recording's secrets lack CLIENT_HANDSHAKE_TRAFFIC_SECRET"),
+    ],
+)
+def test_why_nothing_is_read_is_said(suite: int, secret: str, why: str) -> None:
+    random = bytes(range(32))
+    opened = OpenedConnection(key_log(f"{secret} {random.hex()} {'00' * 48}".encode()))
+    hellos = (b"\3\3" + random + b"\0", b"\3\3" + random + b"\0" + suite.to_bytes(2, "big") + b"\0")
+    for side, body in enumerate(hellos):
+        message = bytes([1 + side]) + len(body).to_bytes(3, "big") + body
+        assert list(opened.feed(side, b"\x16\3\3" + len(message).to_bytes(2, "big") + message)) == []
+    assert opened.missing == why
+
+
 @given(data=st.lists(st.tuples(st.integers(0, 1), st.binary(max_size=200)), max_size=6), lines=st.binary(max_size=200))
 def test_whatever_is_fed_is_plaintext_or_the_one_error(data: list[tuple[int, bytes]], lines: bytes) -> None:
     opened = OpenedConnection(key_log(lines))

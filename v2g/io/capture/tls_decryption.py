@@ -120,7 +120,12 @@ class OpenedConnection:
 
     def _use(self, side: int, name: str) -> None:
         if self._suite not in _SUITES or name not in self._mine:
-            self.missing = self.missing or f"{name} is missing, or cipher suite {self._suite:#06x} is unknown"
+            if self._suite not in _SUITES.keys() | _CBC_SUITES:
+                known = ", ".join(f"{each:#06x}" for each in sorted(_CBC_SUITES))
+                why = f"cipher suite {self._suite:#06x} is not read: of TLS 1.2 only {known}"
+            else:
+                why = f"the recording's secrets lack {_MASTER if self._suite in _CBC_SUITES else name}"
+            self.missing = self.missing or why
             return
         self._keys[side] = _Keys(self._suite, self._mine[name])
 
