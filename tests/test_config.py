@@ -58,6 +58,23 @@ def test_an_unknown_key_is_refused_with_its_line_and_the_nearest_name() -> None:
     assert len(faults(text, Config, name="c.toml")) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("c.toml", f"evcc_id = {'9' * 5000}", "c.toml: not TOML: Exceeds the limit (4300 digits)"),
+        ("c.yaml", f"evcc_id: {'9' * 5000}", "c.yaml: not YAML: Exceeds the limit (4300 digits)"),
+        ("c.yaml", "a:\n]", "c.yaml: not YAML: expected the node content, but found ']' (at line 2, column 1)"),
+        ("c.yaml", "a: \x00", "c.yaml: not YAML: unacceptable character #x0000: special characters"),
+        ("c.yaml", "a: 2026-02-30", "c.yaml: not YAML: day"),
+    ],
+)  # fmt: skip
+def test_what_is_no_such_text_is_said_in_one_line(name: str, text: str, reason: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, Config, name=name)
+    assert str(caught.value).startswith(reason)
+    assert "\n" not in str(caught.value)
+
+
 def test_an_unknown_key_inside_a_list_is_found() -> None:
     with pytest.raises(ConfigError, match=r"c\.toml:3: unknown key 'packs\.volts'"):
         parse_config('evcc_id = "X"\n[[packs]]\nvolts = 5\n', Config, name="c.toml")

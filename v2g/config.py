@@ -337,9 +337,12 @@ def parse_tree(text: str, name: str) -> Tree:
         try:
             tree = yaml.safe_load(text)
         except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that does not exist
-            raise ConfigError(f"{name}: not YAML: {error}") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{name}: not TOML: {error}") from None
+            why = " ".join(str(error).split())
+            if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark) is not None:
+                why = f"{error.problem} (at line {mark.line + 1}, column {mark.column + 1})"
+            raise ConfigError(f"{name}: not YAML: {why}") from None
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
+        raise ConfigError(f"{name}: not TOML: {str(error).partition(';')[0]}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{name}: has no keys")
     return tree
