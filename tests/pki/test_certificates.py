@@ -50,7 +50,7 @@ def pem(der: bytes) -> bytes:
     [
         (bytes(16_384), "not a certificate"),
         (bytes(16_385), "certificate of 16385 bytes"),
-        (b"", "not a certificate"),
+        (b"", "not a certificate: it is empty"),
         (made() + b"\0", "not a certificate"),
         (made().replace(b"260101000000Z", b"261301000000Z"), "not a certificate"),
         (made().replace(b"270101000000Z", b"270132000000Z"), "not a certificate"),
@@ -119,9 +119,10 @@ def test_two_names_are_none() -> None:
         (PRIVATE, "the PEM text holds a private key", True),
         (made(), r"not PEM, but binary \(DER\)", True),
         (PKCS7, "the PEM text holds a PKCS #7", True),
-        (pem(made()).replace(b"MII", b"???", 1), "not PEM certificates", False),
+        (pem(made()).replace(b"MII", b"???", 1), "not PEM certificates: [A-Z]", True),
+        (pem(made())[:200], "not PEM certificates: MalformedFraming", True),
     ],
-    ids=["no PEM", "too long", "a private key", "DER", "PKCS 7", "no base64"],
+    ids=["no PEM", "too long", "a private key", "DER", "PKCS 7", "no base64", "cut"],
 )
 def test_what_is_no_chain_is_malformed(text: bytes, why: str, *, hint: bool) -> None:
     with pytest.raises(CertificateError, match=why) as caught:

@@ -59,7 +59,7 @@ def load_certificate(der: bytes) -> x509.Certificate:
             certificate.subject.rfc4514_string()
             certificate.issuer.rfc4514_string()
     except _UNREADABLE as error:
-        raise CertificateError(f"not a certificate: {error}", reason="malformed") from None
+        raise CertificateError(f"not a certificate: {error if der else 'it is empty'}", reason="malformed") from None
     # A signature is whole bytes; with unused bits one certificate could have two encodings.
     if certificate.public_bytes(serialization.Encoding.DER) != der or der[-len(certificate.signature) - 1] != 0:
         raise CertificateError("certificate is not in DER", reason="malformed")
@@ -129,7 +129,8 @@ def chain_from_pem(pem: bytes) -> tuple[bytes, ...]:
             warnings.simplefilter("ignore")
             certificates = x509.load_pem_x509_certificates(pem)
     except _UNREADABLE as error:
-        raise CertificateError(f"not PEM certificates: {error}", reason="malformed") from None
+        why = str(error).rpartition("for more details. ")[2]
+        raise CertificateError(f"not PEM certificates: {why}", reason="malformed", hint="is it complete?") from None
     return tuple(certificate.public_bytes(serialization.Encoding.DER) for certificate in certificates)
 
 
