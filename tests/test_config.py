@@ -14,7 +14,7 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from v2g.config import faults, locate, parse_config
+from v2g.config import faults, locate, parse_config, parse_tree
 from v2g.errors import ConfigError
 
 
@@ -65,6 +65,8 @@ def test_an_unknown_key_is_refused_with_its_line_and_the_nearest_name() -> None:
         ("c.yaml", f"evcc_id: {'9' * 5000}", "c.yaml: not YAML: Exceeds the limit (4300 digits)"),
         ("c.yaml", "a:\n]", "c.yaml: not YAML: expected the node content, but found ']' (at line 2, column 1)"),
         ("c.yaml", "a: \x00", "c.yaml: not YAML: unacceptable character #x0000: special characters"),
+        ("c.yaml", "a:\n- b: 1\n  c: 2\n  b: 3\n", "c.yaml: 'b' at line 4 stands at line 2 already"),
+        ("c.yaml", "a: {b: 1, b: 1}", "c.yaml: 'b' at line 1 stands at line 1 already"),
         ("c.yaml", "a: 2026-02-30", "c.yaml: not YAML: day"),
     ],
 )  # fmt: skip
@@ -73,6 +75,12 @@ def test_what_is_no_such_text_is_said_in_one_line(name: str, text: str, reason: 
         parse_config(text, Config, name=name)
     assert str(caught.value).startswith(reason)
     assert "\n" not in str(caught.value)
+
+
+def test_keys_of_yaml_may_be_merged_from_elsewhere_and_replaced() -> None:
+    text = "a: &a {b: 1, c: 2}\nd:\n  <<: *a\n  b: 3\ne: *a\n"
+    for _ in range(2):
+        assert parse_tree(text, "c.yaml") == {"a": {"b": 1, "c": 2}, "d": {"b": 3, "c": 2}, "e": {"b": 1, "c": 2}}
 
 
 def test_an_unknown_key_inside_a_list_is_found() -> None:

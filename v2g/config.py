@@ -335,7 +335,10 @@ def parse_tree(text: str, name: str) -> Tree:
         import yaml  # imported only for YAML
 
         try:
-            tree = yaml.safe_load(text)
+            loader = yaml.SafeLoader(text)
+            node = loader.get_single_node()
+            _refuse_repeated_keys(node, name)
+            tree = None if node is None else loader.construct_document(node)
         except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that does not exist
             why = " ".join(str(error).split())
             if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark) is not None:
@@ -431,6 +434,28 @@ def _yaml_nodes(text: str) -> object:
     import yaml
 
     return yaml.compose(text, Loader=yaml.SafeLoader)
+
+
+def _refuse_repeated_keys(root: object, name: str) -> None:
+    """Raise ConfigError for a key that stands twice in a mapping, as TOML does: else the last one is in force."""
+    import yaml
+
+    left, seen = [root], set[int]()
+    while left:
+        node = left.pop()
+        if id(node) in seen:  # an alias
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            left += node.value
+        elif isinstance(node, yaml.MappingNode):
+            lines: dict[str, int] = {}
+            for key, value in node.value:
+                line, word = key.start_mark.line + 1, str(key.value)
+                if word in lines:
+                    raise ConfigError(f"{name}: {word!r} at line {line} stands at line {lines[word]} already")
+                lines[word] = line
+                left.append(value)
 
 
 _SPACE: Final = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
