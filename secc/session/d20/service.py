@@ -112,6 +112,10 @@ def service_selection(request: iso.ServiceSelectionReq, stage: Discovered, conte
                 ResponseCode.FAILED_ServiceSelectionInvalid,
                 f"service {each.service_id} with set {each.parameter_set_id} was not detailed",
             )
+    if wrong := ENERGY_TRANSFER.keys() & {each.service_id for each in vas}:
+        raise refuse(
+            ResponseCode.FAILED_ServiceSelectionInvalid, f"energy service {min(wrong)} was not offered as an added one"
+        )
     variant = stage.variants[energy.parameter_set_id]
     selected = Selected(
         authorized=stage.authorized,

@@ -111,9 +111,10 @@ def selection(service: int, parameter_set: int, *vas: tuple[int, int]) -> dict[s
         selection(6, 2),  # no such set
         selection(6, 0, (SIGNED, 3)),
         selection(6, 0, (65, 0)),
+        selection(6, 0, (6, 0)),  # detailed, and offered for energy only
     ],
 )
-def test_what_was_not_detailed_cannot_be_selected(bench: Bench, wrong: dict[str, Any]) -> None:
+def test_what_was_not_offered_or_detailed_cannot_be_selected(bench: Bench, wrong: dict[str, Any]) -> None:
     bench.reach(State.SERVICE_SELECTION)
     response = bench.send(bench.ask("ServiceSelectionReq", **wrong))
     assert response.response_code.name == "FAILED_ServiceSelectionInvalid"  # V2G20-433, -467
