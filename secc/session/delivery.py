@@ -89,8 +89,13 @@ def pre_charge(
 
 def is_matched(stage: PreCharging, context: RequestContext) -> bool:
     """Return whether the output has the voltage that the vehicle requests, and the vehicle supports it."""
-    least_mv = max(1, stage.vehicle.min_voltage_mv)
-    return stage.target_mv >= least_mv and abs(context.facts.measured.voltage_mv - stage.target_mv) <= MATCHED_MV
+    voltage_mv = context.facts.measured.voltage_mv
+    return stage.target_mv >= _least_mv(stage) and abs(voltage_mv - stage.target_mv) <= MATCHED_MV
+
+
+def _least_mv(stage: PreCharging) -> int:
+    """Return the lowest voltage at which power may start."""
+    return max(1, stage.vehicle.min_voltage_mv)
 
 
 def await_match(stage: PreCharging, context: RequestContext, *, code: str) -> Wait | None:
@@ -100,6 +105,8 @@ def await_match(stage: PreCharging, context: RequestContext, *, code: str) -> Wa
     if not context.waited:
         return Wait(stage, context.config.poll_hold_s)
     why = f"the output has {context.facts.measured.voltage_mv} mV, the vehicle requests {stage.target_mv} mV"
+    if stage.target_mv < (least_mv := _least_mv(stage)):
+        why = f"the vehicle requests {stage.target_mv} mV, and power starts at {least_mv} mV or more"
     raise refuse(code, why, reason="pre_charge_not_reached")
 
 

@@ -122,6 +122,8 @@ def test_a_voltage_that_cannot_be_reached_is_never_matched(bench: Bench, wish: i
     bench.pass_time(0.5)
     assert bench.responses[-1].response_code.name == "FAILED_PowerDeliveryNotApplied"
     assert not bench.commands(ports.CloseContactors)
+    (failed,) = bench.events("request_failed")
+    assert ("mV or more" in failed["reason"]) is (wish in {0, 200}), "the output has what was asked for"
 
 
 def test_power_may_start_with_and_without_a_last_pre_charge_that_says_finished(bench: Bench) -> None:
