@@ -26,7 +26,6 @@ from csms.vehicles.exports import CSV, OSMAND, PARQUET, ExportFormat, OsmandExpo
 from csms.vehicles.rules import CONTEXT, VehicleState
 from v2g.config import nearest
 from v2g.energy.settlement.rows import iso_time
-from v2g.errors import StoreError
 from v2g.telemetry.signals import LATITUDE, LONGITUDE, SIGNALS, CellSamples
 from v2g.telemetry.vss import PATH_PATTERN, signals_at, vss_value
 from v2g.units import LAST_MS, UtcMs
@@ -407,7 +406,9 @@ async def export_vehicle_values(call: Call, parameters: WhichExport) -> Reply[Do
                 media_type = export.media_type
                 download = await asyncio.to_thread(Download, file, done)
         except OSError as error:
-            raise StoreError(f"the export cannot be written: {error}") from error
+            raise ApiError(
+                503, f"the export cannot be written: {error.strerror}", "make room for temporary files"
+            ) from None
         unless_sent.pop_all()
     return Reply(content=download, media_type=media_type)
 

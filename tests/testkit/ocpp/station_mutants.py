@@ -198,10 +198,12 @@ def fails_its_cases_only(
 
     async def run(block: str) -> None:
         level = mutant.security_profile
+        there = [each for each in cases_of(block, level) if each in cases]
+        own = {n for n, each in enumerate(there) if _number(each.id) in mutant.fails[block]}
         chosen = [
-            case
-            for n, case in enumerate(each for each in cases_of(block, level) if each in cases)
-            if n % every == 0 or _number(case.id) in mutant.fails[block]
+            each
+            for n, each in enumerate(there)
+            if n % every == 0 or n in own or n + 1 in own  # the one before leaves what an own one sets
         ]
         async with station_under_test(
             mutant.version, change=mutant.make(), security_profile=level, tls=mutant.tls, **mutant.station
