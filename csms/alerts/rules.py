@@ -15,7 +15,7 @@ from typing import Annotated, Final, Literal, get_args
 import msgspec
 from msgspec import Meta
 
-from csms.accounts.rules import Permission, Principal, Role, allowed, evs_of, may_handle
+from csms.accounts.rules import Permission, Principal, Role, allowed, evs_of
 from csms.webhooks.rules import Announcement
 from v2g.battery.sample import Sample, judge
 from v2g.events import Severity
@@ -209,7 +209,7 @@ def readable(caller: Principal) -> Readable:
     if caller.sites is not None:
         return tuple(found)
     if allowed(caller, Permission.READ_BATTERIES):
-        found.append(("vehicle", None if may_handle(caller, "*") else caller.evs))
+        found.append(("vehicle", caller.only_evs))
     if allowed(caller, Permission.READ_STATIONS):
         found += [("node", None), ("queue", None)]
     if allowed(caller, Permission.READ_MAINTENANCE):

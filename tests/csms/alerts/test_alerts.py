@@ -1,6 +1,7 @@
 """Alerts: one for what many reports say, whatever their order, and announced as readers need it."""
 
 import itertools
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,8 +14,10 @@ from csms.alerts.rules import (
     HOLD_MS,
     Alert,
     Evidence,
+    Recipient,
     Report,
     SubjectKind,
+    addressees,
     announcement,
     escalation_due,
     follow,
@@ -234,3 +237,36 @@ def test_a_driver_reads_alerts_of_its_vehicles_alone() -> None:
     assert not any(may_read(who, "vehicle", each) for each in ("EV-2", ""))
     assert not may_read(who, "station", "EV-1")
     assert may_read(readable(Principal("x", Role.FLEET, evs=("*",))), "vehicle", "EV-2")
+
+
+@pytest.mark.requirement("R125", "R113")
+@pytest.mark.parametrize(
+    ("about", "expected"),
+    [
+        ({}, {"ops", "admin"}),
+        ({"severity": "warning"}, {"ops"}),
+        ({"escalations": 1}, {"ops", "boss", "admin"}),
+        ({"subject_kind": "vehicle", "subject": "EV-1"}, {"admin", "driver"}),
+        ({"subject_kind": "vehicle", "subject": "EV-2"}, {"admin"}),
+        ({"subject_kind": "settlement"}, {"ops", "admin", "billing"}),
+        ({"severity": "info"}, set()),
+    ],
+)
+def test_an_alert_goes_to_those_who_may_read_it_by_severity_and_level(
+    about: dict[str, Any], expected: set[str]
+) -> None:
+    recipients = [
+        Recipient(address="ops@x"),
+        Recipient(address="ops@x", severities=("error",)),
+        Recipient(address="boss@x", level=1),
+        Recipient(address="admin@x", role=Role.ADMIN, severities=("error",)),
+        Recipient(address="driver@x", role=Role.DRIVER, evs=("EV-1",)),
+        Recipient(address="billing@x", role=Role.BILLING),
+    ]
+    alert = Alert(
+        subject_kind="station", subject="CS-1", kind="station_offline", severity="error", raised_ms=NOW, changed_ms=NOW,
+        value=901.0, limit=900.0, count=1,
+    )  # fmt: skip
+    found = addressees(recipients, msgspec.structs.replace(alert, **about))
+    assert len(found) == len(set(found))
+    assert {each.removesuffix("@x") for each in found} == expected

@@ -19,6 +19,7 @@ from csms.db.store import Store
 from csms.http.openapi import document, smallest
 from csms.http.operations import Operation
 from csms.http.parameters import write_cursor
+from csms.http.problems import describe
 from csms.http.routes import OPERATIONS
 from csms.tokens.api import OneToken
 from pki_tools.tree import PkiTree
@@ -28,6 +29,7 @@ from tests.csms.charging import VALID, Charging
 from tests.csms.databases import Databases
 from tests.csms.fixtures import Start
 from tests.csms.support import TOKENS, make_config
+from v2g.errors import UnstorableError
 from v2g.units import LAST_MS
 
 
@@ -46,6 +48,13 @@ async def test_what_the_database_says_is_for_the_log_alone(ask: ApiClient, caplo
         assert "table" not in answer.body.decode()
     assert "transactions" in caplog.text
     assert "api_tokens" in caplog.text
+
+
+def test_what_a_database_rejects_is_a_conflict_and_not_to_be_sent_again() -> None:
+    """Clients repeat what is answered with 503, and this fails each time."""
+    answer = describe(UnstorableError("CHECK constraint failed: least"))
+    assert (answer.status, answer.detail) == (409, "the database rejects the values")
+    assert "do not send them again" in answer.hint
 
 
 @pytest.mark.requirement("R96", "R151")

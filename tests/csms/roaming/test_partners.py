@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from sqlalchemy import Connection, text
 
 from csms.accounts.rules import Role
 from csms.roaming import store as rows
@@ -97,6 +98,14 @@ async def test_a_handshake_whose_answer_was_lost_is_repeated(cpo: Operator) -> N
         rotated = await cpo.ocpi("PUT", "/2.2.1/credentials", again.data["token"], credentials(partner))
         assert (await cpo.ocpi("GET", "/cpo/2.2.1/locations", again.data["token"])).status == 200
         assert (await cpo.ocpi("GET", "/cpo/2.2.1/locations", rotated.data["token"])).status == 200
+
+
+async def test_what_the_database_says_is_for_the_log_alone(cpo: Operator, caplog: pytest.LogCaptureFixture) -> None:
+    renamed = text("ALTER TABLE roaming_partners RENAME TO x_roaming_partners")
+    await cpo.services.store.run(Connection.execute, renamed)
+    answer = await cpo.ocpi("GET", "/versions", "x" * 40)
+    assert (answer.status, answer.code, answer.body["status_message"]) == (503, 3000, "the store is unavailable")
+    assert "roaming_partners" in caplog.text
 
 
 async def test_of_two_rotations_at_once_the_second_is_refused(cpo: Operator) -> None:

@@ -20,7 +20,7 @@ from websockets.typing import Subprotocol
 
 from pki_tools.tree import PkiTree
 from tests.io.websocket.client_and_server import files
-from v2g.errors import KeyAccessError, OcppError, TimeoutExpired, TlsError, TransportError
+from v2g.errors import KeyAccessError, OcppError, StoreError, TimeoutExpired, TlsError, TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.websocket.client import (
     MAX_BYTES,
@@ -98,11 +98,13 @@ class Csms:
             return HeartbeatResponse(current_time="2026-01-01T00:00:00Z")
         if action == "DataTransfer":
             raise RuntimeError("a mistake of the program")
+        if action == "FirmwareStatusNotification":
+            raise StoreError('connection to "db.example" failed')
         raise OcppError("no", answer="SecurityError")
 
     async def serve(self, socket: OcppSocket) -> None:
         """Run one connection."""
-        actions = ("BootNotification", "Heartbeat", "StatusNotification", "DataTransfer")
+        actions = ("BootNotification", "Heartbeat", "StatusNotification", "DataTransfer", "FirmwareStatusNotification")
         peer = RpcPeer(socket.version, handles=actions, entropy=os.urandom, timeout=5)
         connection = RpcConnection(socket, peer, handle=self.handle, clock=Clock(), observe=self.observed.append)
         self.connections.append(connection)
@@ -297,6 +299,25 @@ async def test_nobody_there_is_a_transport_error() -> None:
         port = found.port
     with pytest.raises(TransportError):
         await connect(f"ws://127.0.0.1:{port}/ocpp", STATION, context=None)
+
+
+async def test_what_the_database_says_is_for_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """Stations read that they cannot be served now, at the handshake and later: host and role are not for them."""
+
+    async def welcome(_: Handshake) -> Refusal | None:
+        raise StoreError('connection to "admission.example" failed')
+
+    async with csms(welcome=welcome) as found:
+        with pytest.raises(websockets.InvalidStatus) as caught:
+            async with raw(f"ws://127.0.0.1:{found.port}/ocpp/{STATION}", "ocpp2.0.1"):
+                pass
+    answer = caught.value.response
+    assert (answer.status_code, answer.body) == (503, b"the store is unavailable\n")
+    async with csms() as found, raw(f"ws://127.0.0.1:{found.port}/ocpp/{STATION}", "ocpp2.0.1") as connection:
+        await connection.send('[2,"a","FirmwareStatusNotification",{"status":"Idle"}]')
+        assert json.loads(await connection.recv())[2:4] == ["InternalError", "the request could not be handled"]
+    for host in ("admission.example", "db.example"):
+        assert host in caplog.text
 
 
 async def test_malformed_frames_are_answered_and_the_connection_stays() -> None:

@@ -331,6 +331,25 @@ def test_a_station_may_reject_triggers(status: str, verdict: Verdict) -> None:
     assert [each.verdict for each in station_played(change, until_fail=False, only=("TC_054_CS",))] == [verdict]
 
 
+def test_a_station_that_boots_again_while_it_answers_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    tells = Station16.tells
+
+    @on("GetConfiguration")  # type: ignore[untyped-decorator]
+    async def slowly(self: Station16, key: list[str] | None = None) -> Any:
+        await asyncio.sleep(6)  # twice, in an interval of 10 s
+        return tells(self, key)
+
+    monkeypatch.setattr(Station16, "tells", slowly)
+    found = station_played(as_it_is, until_fail=False, only=("TC_002_CS",))
+    assert [(each.verdict, each.found) for each in found] == [(Verdict.PASS, "as required")]
+
+
+def test_a_station_without_updates_needs_no_signed_ones() -> None:
+    only = ("TC_080_CS", "TC_081_CS", "V2G-04-CS16")
+    found = station_played(keys(SupportedFeatureProfiles="Core,RemoteTrigger"), until_fail=False, only=only)
+    assert [each.verdict for each in found] == [Verdict.NOT_APPLICABLE] * 3
+
+
 def test_what_a_station_reports_late_is_not_of_the_next_case() -> None:
     class Slow(Stations16):
         async def do(self, step: Step) -> None:

@@ -28,6 +28,7 @@ from tests.testkit.ocpp.station_mutants import (
     tells,
     trusts,
     unchanged,
+    without,
 )
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import parse_time
@@ -271,6 +272,20 @@ def _begun_late(*, said: bool) -> Make:
     return make
 
 
+def _placed_once() -> Change:
+    """Name the EVSE in the first event of a transaction only (E01.FR.16)."""
+    placed: set[str] = set()
+
+    def edit(event: Payload) -> Payload:
+        number = event["transactionInfo"]["transactionId"]
+        if number in placed:
+            event.pop("evse", None)
+        placed.add(number)
+        return event
+
+    return tells("TransactionEvent", edit)()
+
+
 _MONITORS_TARGETS = (tells("NotifyReport", _aimed), hears("SetVariableMonitoring", _of_changes))
 
 
@@ -291,6 +306,8 @@ _MONITORS_TARGETS = (tells("NotifyReport", _aimed), hears("SetVariableMonitoring
         ("TC_B_02_CS", (answers("TriggerMessage", status("Accepted", "NotImplemented")),), Verdict.PASS),
         ("TC_F_20_CS", (answers("TriggerMessage", status("Accepted", "Rejected")),), Verdict.INCONCLUSIVE),
         ("TC_F_100_CS", (answers("TriggerMessage", status("Accepted", "Rejected")),), Verdict.INCONCLUSIVE),
+        ("TC_E_03_CS", (_placed_once,), Verdict.PASS),
+        ("TC_E_03_CS", (tells("TransactionEvent", without("evse")),), Verdict.FAIL),
         ("TC_J_08_CS", (_begun_late(said=True),), Verdict.PASS),
         ("TC_J_08_CS", (_begun_late(said=False),), Verdict.FAIL),
     ],
@@ -309,6 +326,8 @@ _MONITORS_TARGETS = (tells("NotifyReport", _aimed), hears("SetVariableMonitoring
         "does not have the trigger of its boot",
         "rejects the trigger of a heartbeat",
         "rejects a trigger that it lists",
+        "the EVSE once",
+        "never the EVSE",
         "first readings when charging starts",
         "no first readings",
     ],

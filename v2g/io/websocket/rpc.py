@@ -195,8 +195,7 @@ class RpcConnection:
                 answer = await self._handle(called.action, called.request)
             except OcppError as error:
                 answer = error
-            except V2GError as error:
-                answer = OcppError(str(error), answer="InternalError")
+            except V2GError as error:  # its words are for the log: those of a database name host and role
                 _log.warning("%s: %s", called.action, error)
             finally:
                 unhandled = "the request could not be handled"

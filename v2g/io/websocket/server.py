@@ -5,6 +5,7 @@ A station's opening handshake is a `Handshake`; the caller decides whether to ad
 
 import asyncio
 import base64
+import logging
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Container, Sequence
@@ -14,12 +15,15 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
+from v2g.errors import StoreError
 from v2g.io.tls.gate import Gate, Strangers, address_of
 from v2g.io.websocket.client import MAX_BYTES, OcppSocket
 from v2g.ocpp.routes import SUBPROTOCOLS, Version
 
 if TYPE_CHECKING:
     from websockets.extensions import ServerExtensionFactory
+
+_log = logging.getLogger(__name__)
 
 IDENTITY: Final = re.compile(r"[A-Za-z0-9*_=+|@.-]{1,48}")
 """identifierString without the colon (OCPP-J 3.1.1)."""
@@ -160,7 +164,11 @@ async def serve(
             transport=connection.transport,
             host=(headers.get_all("Host") or [""])[0][:300],
         )
-        refusal = await welcome(shown)
+        try:
+            refusal = await welcome(shown)
+        except StoreError as error:
+            _log.warning("%s: %s", identity, error)
+            refusal = Refusal(503, "the store is unavailable")
         if refusal is None:
             return None
         response = connection.respond(refusal.status, refusal.text + "\n")

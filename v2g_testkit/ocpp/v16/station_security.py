@@ -25,6 +25,7 @@ FIRMWARE: Final[Block[StationTest16]] = Block(
 SECURITY: Final[Block[StationTest16]] = Block(
     profiles=("Advanced Security",), versions=("1.6",), needs=("SecurityProfile",)
 )
+SIGNED_FIRMWARE: Final = SECURITY.having(needs=("SecurityProfile", "FirmwareManagement"))
 RESTARTS_S: Final = 10.0
 """How long a station may take to restart once it has reported the end of an update, s."""
 _KINDS: Final = {CSMS: "CentralSystemRootCertificate", MANUFACTURER: MANUFACTURER}
@@ -174,7 +175,7 @@ async def _signed_update(t: StationTest16, image: bytes, *, right: bool) -> list
     return states
 
 
-@SECURITY.case("TC_080_CS", "Signed firmware is installed", requirements="SignedUpdateFirmware")
+@SIGNED_FIRMWARE.case("TC_080_CS", "Signed firmware is installed", requirements="SignedUpdateFirmware")
 async def signed_firmware(t: StationTest16) -> None:
     """The station downloads the firmware, verifies its signature, installs it, and reports each state."""
     states = await _signed_update(t, image_of(t), right=True)
@@ -182,14 +183,14 @@ async def signed_firmware(t: StationTest16) -> None:
     await _restarted(t)
 
 
-@SECURITY.case("TC_081_CS", "Firmware with a signature of other firmware", requirements="SignedUpdateFirmware")
+@SIGNED_FIRMWARE.case("TC_081_CS", "Firmware with a signature of other firmware", requirements="SignedUpdateFirmware")
 async def wrong_signature(t: StationTest16) -> None:
     """The station downloads the firmware, reports InvalidSignature, and a security event."""
     t.equal((await _signed_update(t, b"not firmware", right=False))[-1], "InvalidSignature", _SIGNED, "reports {}")
     await _event(t, "InvalidFirmwareSignature")
 
 
-@SECURITY.case("V2G-04-CS16", "Firmware with an untrusted certificate", requirements="SignedUpdateFirmware")
+@SIGNED_FIRMWARE.case("V2G-04-CS16", "Firmware with an untrusted certificate", requirements="SignedUpdateFirmware")
 async def untrusted_firmware(t: StationTest16) -> None:
     """The station answers InvalidCertificate or RevokedCertificate, and reports a security event."""
     signer = Authority(MANUFACTURER, t.now()).signer()
