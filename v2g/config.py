@@ -437,7 +437,7 @@ def _yaml_nodes(text: str) -> object:
 
 
 def _refuse_repeated_keys(root: object, name: str) -> None:
-    """Raise ConfigError for a key that stands twice in a mapping, as TOML does: else the last one is in force."""
+    """Raise ConfigError for a key that stands twice in a mapping, as TOML does: else the last value would hold."""
     import yaml
 
     left, seen = [root], set[int]()

@@ -88,7 +88,7 @@ def test_a_record_that_stands_again_counts_once() -> None:
         assert [each.verdict for each in found] == ["verified"] * len(records)
         assert [energy.wh for each in found for energy in each.energies] == [Decimal(300)]
     assert [each.remarks for each in together(begin, begin, end)] == [(), ("the same as record 1",), ()]
-    again = page(4, "B", 100)  # signed anew
+    again = page(4, "B", 100)  # signed again
     assert again != begin
     assert verdicts(begin, again, end) == ["verified"] * 3
     whole = together(record(), record(PG="T2"), record())

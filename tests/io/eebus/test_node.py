@@ -220,7 +220,7 @@ async def test_a_host_that_is_no_address_is_named() -> None:
 
 
 def test_an_id_has_63_bytes_at_most_and_the_whole_serial_number() -> None:
-    """Two chargers of one model must not have the same; an id that is too long is no name of mDNS."""
+    """Two chargers of one model must not have the same; mDNS has no room for a longer id."""
     assert ship_id("An Example", "Box", "7") == "d:_n:An-Example_Box-7"
     assert ship_id("B" * 32, "M" * 32, "0123456789ab") == f"d:_n:{'B' * 32}_{'M' * 12}-0123456789ab"
     assert ship_id("ö" * 32, "M", "7") == f"d:_n:{'ö' * 28}-7"

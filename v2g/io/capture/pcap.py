@@ -52,9 +52,8 @@ class PcapReader:
             major, link_type = struct.unpack_from(self._order + "H14xI", self._buffer, 4)
             if major != 2:
                 raise FrameError(f"unknown pcap version {major}")
-            self._interface = Interface(
-                link_type=link_type & 0x03FF_FFFF, tick=tick
-            )  # above: whether frames have an FCS, its length
+            # the bits above the type: whether frames have an FCS, and its length
+            self._interface = Interface(link_type=link_type & 0x03FF_FFFF, tick=tick)
             del self._buffer[:_HEADER]
         at = 0
         try:

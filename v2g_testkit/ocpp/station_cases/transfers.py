@@ -15,7 +15,7 @@ LOGS: Final = "/logs/"
 
 
 def is_retried(t: StationTest, tries: list[str], retries: int, interval_s: float, began: float, by: str) -> None:
-    """Raise Failed unless a transfer was tried as often as told, with the methods of `tries`, and not too fast.
+    """Raise Failed unless a transfer was tried as often as asked, with the methods of `tries`, and not too fast.
 
     A station may try each time by more than one method, such as PUT and POST.
     """
