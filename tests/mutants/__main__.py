@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -38,10 +38,11 @@ THREAD_S = 2.0
 
 
 class Pool:
-    """Runs jobs in forks, some at a time, and notes how they end."""
+    """Runs jobs in forks, some at a time, and notes how they end. What survives, and is not known to be equivalent, is
+    printed at once: a run that is cut short has found that, too."""
 
-    def __init__(self, at_once: int, title: str, total: int) -> None:
-        self._at_once, self._title, self._total = at_once, title, total
+    def __init__(self, at_once: int, title: str, total: int, known: Collection[str] = ()) -> None:
+        self._at_once, self._title, self._total, self._known = at_once, title, total, known
         self._running: dict[int, tuple[Mutant, float]] = {}
         self.ended: dict[str, str] = {}
 
@@ -86,6 +87,8 @@ class Pool:
 
     def _note(self, mutant: Mutant, how: str) -> None:
         self.ended[mutant.name] = how
+        if not how.startswith("killed") and mutant.name not in self._known:
+            print(f"{self._title}: {how}: {mutant.name}", flush=True)
         if sys.stdout.isatty():
             print(f"\r{self._title}: {len(self.ended)} of {self._total}", end="", flush=True)
 
@@ -306,7 +309,7 @@ def try_out(name: str, *, at_once: int, only: str = "", share: int = 1, turn: in
     found = [each for each in mutants(Path(target.path).read_text()) if only in each.name][turn % share :: share]
     known = EQUIVALENT.get(name, {}).keys() & {each.name for each in found}
     began = time.monotonic()
-    pool = Pool(at_once, name, len(found))
+    pool = Pool(at_once, name, len(found), known)
     _preload(target)
     for mutant in found:
         if not mutant.function:
@@ -320,8 +323,6 @@ def try_out(name: str, *, at_once: int, only: str = "", share: int = 1, turn: in
     ended = pool.finish()
     survivors = [each for each, how in ended.items() if not how.startswith("killed") and each not in known]
     caught = [each for each in known if ended.get(each, "").startswith("killed")]
-    for each in survivors:
-        print(f"{name}: {ended[each]}: {each}")
     for each in caught:
         print(f"{name}: listed as equivalent, but a test notices it: {each}")
     print(
