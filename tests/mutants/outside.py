@@ -12,6 +12,7 @@ WORDS: Final = "it declares types, or words what others decided"
 FORMAT: Final = "it reads and writes a format, which recordings and vectors of others judge"
 TABLES: Final = "tables of Annex B, of which `tests/pki/bad_certificates.py` tries what each refuses"
 FINDS: Final = "it says what was found at a battery, to people, who decide"
+FINDS_IN_CHAINS: Final = "it says to people what is wrong with a chain: `verify` decides"
 
 OUTSIDE: Final[Mapping[str, str]] = {
     "csms/batteries/rules.py": FINDS,
@@ -60,7 +61,9 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "v2g/hardware/zvt/commands.py": FORMAT,
     "v2g/ocpi/objects.py": WORDS,
     "v2g/ocpi/wire.py": FORMAT,
+    "v2g/pki/lint.py": FINDS_IN_CHAINS,
     "v2g/pki/profile.py": WORDS,
     "v2g/pki/profiles_iso15118.py": TABLES,
+    "v2g/pki/reference.py": FORMAT,
 }
 """Path of a module -> the reason why it is not a target."""

@@ -545,6 +545,41 @@ TARGETS: Final[Mapping[str, Target]] = {
             for each in ("profiles", "profiles_combined", "composite", "smart_charging")
         ),
     ),
+    "local_control": Target(
+        "v2g_station/blocks/smart_charging/local_control.py",
+        tuple(f"tests/station/blocks/smart_charging/test_{each}.py" for each in ("local_control", "energy_transfer")),
+    ),
+    "profile_times": Target(
+        "v2g_station/blocks/smart_charging/profile_times.py",
+        tuple(
+            f"tests/station/blocks/smart_charging/test_{each}.py"
+            for each in ("profiles", "profiles_combined", "composite")
+        ),
+    ),
+    "profile_rules": Target(
+        "v2g_station/blocks/smart_charging/profile_rules.py",
+        ("tests/station/blocks/smart_charging/test_profiles.py",),
+    ),
+    "outside_pools": Target("v2g/pki/pools.py", ("tests/pki/test_pools.py",)),
+    "trust_list": Target("v2g/pki/trust_list.py", ("tests/pki/test_pools.py",)),
+    "credentials": Target("v2g/pki/credentials.py", ("tests/pki/test_credentials.py",)),
+    "hpke": Target("v2g/pki/hpke.py", ("tests/pki/test_hpke.py",)),
+    "enrolments": Target("v2g/pki/est.py", ("tests/pki/test_est.py",)),
+    "tariffs_to_stations": Target("v2g/translate/ocpp_tariffs.py", ("tests/translate/test_ocpp_tariffs.py",)),
+    "tariffs_of_stations": Target("v2g/translate/station_tariffs.py", ("tests/translate/test_ocpp_tariffs.py",)),
+    "costs_of_stations": Target(
+        "v2g/translate/details.py", ("tests/translate/test_ocpp_tariffs.py", "tests/csms/test_station_costs.py")
+    ),
+    "price_schedules": Target("v2g/translate/price_schedules.py", ("tests/translate/test_price_schedules.py",)),
+    "csms_prices": Target("v2g/translate/csms_prices.py", ("tests/translate/test_price_schedules.py",)),
+    "iso_prices": Target("v2g/iso15118/d20/prices.py", ("tests/iso15118/d20/test_prices.py",)),
+    "xml_signatures": Target(
+        "v2g/iso15118/engine/signature.py",
+        tuple(
+            f"tests/iso15118/engine/test_{each}.py" for each in ("signature", "signature_vectors", "signature_attacks")
+        ),
+    ),
+    "discharge": Target("secc/session/discharge.py", ("tests/secc/session/test_discharge.py",)),
     "debits": Target("csms/mandates/work.py", ("tests/csms/services/billing/test_mandates.py",)),
     "debits_stored": Target(
         "csms/mandates/store.py", ("tests/csms/db/test_mandates.py", "tests/csms/services/billing/test_mandates.py")
