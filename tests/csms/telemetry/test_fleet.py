@@ -31,7 +31,6 @@ from tests.csms.support import TOKENS, Running, make_config
 pytestmark = pytest.mark.one_worker("fleet at two nodes")
 
 VEHICLES, RECORDS, ROUNDS = 100, 10, 3
-ALONE = [f"alone-{number}" for number in range(12)]
 TOGETHER = [f"together-{number}" for number in range(12)]
 BATCH = 100
 
@@ -45,30 +44,26 @@ CREATE TRIGGER counted BEFORE INSERT OR UPDATE ON telemetry_states FOR EACH ROW 
 
 class Fleet(msgspec.Struct, frozen=True):
     """What became of a fleet: what its program says; nodes that have answered each vehicle; records that are stored;
-    processes that store; their processor time for a record (µs) while one delivery is stored at a time, and while all
-    are; writes of latest states, and a vehicle's state that is read at once."""
+    the processor time (s) of each process that stores, for deliveries at once; writes of latest states, and a vehicle's
+    state that is read at once."""
 
     said: dict[str, float]
     nodes: dict[str, set[str]]
     stored: int
-    workers: int
-    alone_us: float
-    together_us: float
+    workers_s: list[float]
     writes: int
     state: dict[str, object]
 
 
-def working() -> list[Path]:
-    """Return the processes that store for this one, in /proc."""
+def spent_s() -> list[float]:
+    """Return the processor time of each process that stores for this one."""
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     found = [Path("/proc") / each for each in children]
-    return [each for each in found if "csms.telemetry.worker" in (each / "cmdline").read_text()]
-
-
-def spent_us() -> float:
-    """Return the processor time of these processes."""
-    tasks = [task for each in working() for task in each.glob("task/*/schedstat")]
-    return sum(int(each.read_text().split()[0]) for each in tasks) / 1000
+    return [
+        sum(int(task.read_text().split()[0]) for task in each.glob("task/*/schedstat")) / 1e9
+        for each in found
+        if "csms.telemetry.worker" in (each / "cmdline").read_text()
+    ]
 
 
 async def deliver(csms: Running, ev: str) -> None:
@@ -88,17 +83,12 @@ async def lives(csms: Running, store: Store, port: int, log: Path) -> Fleet:
     nodes: dict[str, set[str]] = defaultdict(set)
     for node, ev in re.findall(r"Received PUBLISH from (\S+) \(.*vehicle/([^/]+)/marks'", log.read_text()):
         nodes[ev].add(node)
-    await asyncio.gather(deliver(csms, "warm-1"), deliver(csms, "warm-2"))
-    before = spent_us()
-    for ev in ALONE:
-        await deliver(csms, ev)
-    between = spent_us()
+    before = spent_s()
     await asyncio.gather(*(deliver(csms, ev) for ev in TOGETHER))
-    after = spent_us()
+    after = spent_s()
     stored = store.do(lambda connection: len(connection.execute(select(telemetry.c.seq)).all()))
     return Fleet(
-        said, nodes, stored, len(working()),
-        (between - before) / len(ALONE) / BATCH, (after - between) / len(TOGETHER) / BATCH,
+        said, nodes, stored, [late - early for early, late in zip(before, after, strict=True)],
         store.do(lambda connection: connection.execute(text("SELECT last_value FROM writes")).scalar_one()),
         await read(csms, f"/vehicles/{TOGETHER[0]}"),
     )  # fmt: skip
@@ -143,8 +133,7 @@ def fleet(
 @pytest.mark.requirement("R110", "R176")
 def test_a_fleet_of_vehicles_with_connections_of_their_own_is_stored_whole(fleet: Fleet) -> None:
     assert fleet.said["covered"] == VEHICLES * RECORDS * ROUNDS
-    assert fleet.stored == VEHICLES * RECORDS * ROUNDS + (len(ALONE) + len(TOGETHER) + 2) * BATCH
-    assert 0 < fleet.together_us < 1000, "a core stores more than 1,000 records a second"
+    assert fleet.stored == VEHICLES * RECORDS * ROUNDS + len(TOGETHER) * BATCH
 
 
 @pytest.mark.requirement("R187")
@@ -156,10 +145,10 @@ def test_each_vehicle_stays_with_one_of_the_nodes(fleet: Fleet) -> None:
 
 
 @pytest.mark.requirement("R163", "R172")
-def test_two_processes_store_and_cost_at_once_what_they_cost_in_turn(fleet: Fleet) -> None:
-    """How near that is on cores of their own, `benchmarks/gateway.py` measures."""
-    assert fleet.workers == 2
-    assert fleet.together_us < 1.5 * fleet.alone_us
+def test_two_processes_store_what_comes_at_once(fleet: Fleet) -> None:
+    """What a record costs, alone and at once, `benchmarks/gateway.py` measures."""
+    assert len(fleet.workers_s) == 2
+    assert min(fleet.workers_s) > max(fleet.workers_s) / len(TOGETHER), "one of them stores nothing"
 
 
 @pytest.mark.requirement("R174")
