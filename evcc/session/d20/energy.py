@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from evcc.session.context import EvseLimits, departure_s, matched
 from evcc.session.d20 import dynamic_planner, loop, stages
 from evcc.session.d20 import requests as ask
-from evcc.session.d20.loop import ask_loop, enter_loop, following, resume_loop
+from evcc.session.d20.loop import ask_loop, enter_loop, following
 from evcc.session.d20.quantities import milli, phase_powers, to_milli, to_whole
 from evcc.session.d20.request_context import Plan, RequestContext
 from evcc.session.d20.requests import present_w
@@ -221,9 +221,7 @@ def on_started(
     """Energy may flow."""
     if reaction(response) not in (Reaction.GO_ON, Reaction.NOTE):
         return stop(stage, context, stages.Ending(response.response_code.name, failed=True))
-    if stage.looping is not None:
-        return resume_loop(stage.looping, context)
-    return enter_loop(stage.plan, context)
+    return enter_loop(stage, response, context)
 
 
 # Alternating current: the vehicle's own charger follows the charge point's targets, within the vehicle's request.

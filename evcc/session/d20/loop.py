@@ -17,7 +17,7 @@ from evcc.session.d20.quantities import to_milli, to_whole
 from evcc.session.d20.request_context import Agreement, Plan, RequestContext, Schedule
 from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.schedule import planned_event
-from evcc.session.d20.stop import ask_nothing, still_flowing, still_looping, stop
+from evcc.session.d20.stop import ask_nothing, notification, still_flowing, still_looping, stop
 from evcc.session.paused import PausedChoice, waits_on
 from evcc.session.ports import SetPowerLimits
 from evcc.session.program import PowerRequest
@@ -54,20 +54,23 @@ _RESPONSES: Final[Mapping[tuple[bool, bool], type]] = {
 """(bidirectional, dynamic) -> the control mode required in the charger's response (V2G20-1600)."""
 
 
-def enter_loop(plan: Plan, context: RequestContext) -> stages.Step:
-    """Begin the program, or continue it after a pause or with other services, with the first request of the loop."""
-    progress = context.progress or program.begin(context.battery, context.session_ms)
-    stage = stages.Looping(plan, progress, since=context.now)
-    step = ask_loop(stage, context)
-    started = seen("power", "started", soc=context.battery.soc, battery_mv=context.battery.voltage_mv)
-    return replace(step, observed=(started, *step.observed))
+def enter_loop(stage: stages.Starting, response: iso.PowerDeliveryRes, context: RequestContext) -> stages.Step:
+    """Begin the program, or continue it, with the first request of the loop; standby ends.
 
-
-def resume_loop(stage: stages.Looping, context: RequestContext) -> stages.Step:
-    """Continue where the loop was left; standby ends."""
-    return ask_loop(
-        replace(stage, standby=stages.Standby.OFF) if stage.standby is stages.Standby.ON else stage, context
-    )
+    It continues after a pause, with other services, and where the loop was left. A charger that already asks for
+    another schedule is followed before power is requested.
+    """
+    looping, observed = stage.looping, tuple[Observe, ...]()
+    if looping is None:
+        progress = context.progress or program.begin(context.battery, context.session_ms)
+        looping = stages.Looping(stage.plan, progress, since=context.now)
+        observed = (seen("power", "started", soc=context.battery.soc, battery_mv=context.battery.voltage_mv),)
+    elif looping.standby is stages.Standby.ON:
+        looping = replace(looping, standby=stages.Standby.OFF)
+    wanted = _wants_schedule(looping, response, context)
+    looping = replace(looping, notified=notification(response) or looping.notified)
+    step = _another_schedule(looping, context) if wanted else ask_loop(looping, context)
+    return replace(step, observed=(*observed, *step.observed))
 
 
 @stages.on_wake(stages.Looping)
@@ -76,9 +79,27 @@ def repeat_loop(stage: stages.Looping, request: ChargeLoopReq, context: RequestC
     rested = context.now - stage.asked >= steps.SOONEST_S and stage.standby is not stages.Standby.ON
     if not (rested and _is_over(stage.plan, context)):
         return ask_loop(stage, context)
+    return _another_schedule(stage, context)
+
+
+def _another_schedule(stage: stages.Looping, context: RequestContext) -> stages.Step:
+    """Return the step that asks for another schedule, without or beside the next request of the loop."""
     asking = replace(stage, asked=context.now)
     beside = context.config.services.renegotiate_beside
     return replace(ask_loop(asking, context), replan=True) if beside else renegotiate(asking, context)
+
+
+def _wants_schedule(
+    stage: stages.Looping, response: ChargeLoopRes | iso.PowerDeliveryRes, context: RequestContext
+) -> bool:
+    """Return whether to follow ScheduleRenegotiation: once, as a charger withdraws what was followed.
+
+    One that stays may be another, and is followed again after SOONEST_S. `stage` is that before the response.
+    """
+    if notification(response) is not EvseNotification.ScheduleRenegotiation:
+        return False
+    followed = stage.notified is EvseNotification.ScheduleRenegotiation
+    return not followed or context.now - stage.asked >= steps.SOONEST_S
 
 
 def ask_loop(stage: stages.Looping, context: RequestContext) -> stages.Step:
@@ -279,17 +300,16 @@ def on_loop(
 
 def following(stage: stages.Looping, response: ChargeLoopRes, context: RequestContext) -> stages.Step:
     """Follow the notification in EVSEStatus; otherwise pause until the next request."""
+    before, stage = stage, replace(stage, notified=notification(response))
     pause = stages.Step(stage=stage, wait=context.config.timing.loop_pause_s)
     if response.evse_status is None:
         return pause
     ending = wanted_end(response.evse_status, stage.plan.choice)
     if ending is not None:
         return stop(stage, context, ending)
-    match response.evse_status.evse_notification:
-        case EvseNotification.ScheduleRenegotiation if context.config.services.renegotiate_beside:
-            return replace(pause, replan=True)
-        case EvseNotification.ScheduleRenegotiation:
-            return renegotiate(stage, context)
+    match stage.notified:
+        case EvseNotification.ScheduleRenegotiation if _wants_schedule(before, response, context):
+            return _another_schedule(stage, context)
         case EvseNotification.MeteringConfirmation if PayloadType.METERING_CONFIRMATION in context.beside:
             return pause
         case EvseNotification.MeteringConfirmation if stage.meter is not None and context.contract is not None:

@@ -17,7 +17,7 @@ from v2g.energy.grid_support import GridSupport
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_messages import AuthorizationSetupRes, ChargeProgress, ChargingSession
-from v2g.iso15118.d20.messages.common_types import MeterInfo
+from v2g.iso15118.d20.messages.common_types import EvseNotification, MeterInfo
 from v2g.iso15118.engine.v2gtp import PayloadType
 
 
@@ -200,8 +200,11 @@ class Standby(enum.Enum):
 
 
 class Looping(Stage, frozen=True):
-    """AC_ or DC_ChargeLoopRes, or the pause before the next request. The loop began at `since` (s); at `asked` the
-    vehicle has asked for another schedule, as the present one was over."""
+    """AC_ or DC_ChargeLoopRes, or the pause before the next request.
+
+    The loop began at `since` (s). At `asked` the vehicle has asked for another schedule, as the present one was over or
+    the charger notified it. `notified` is what the latest response notified.
+    """
 
     plan: Plan
     progress: ProgramProgress
@@ -210,6 +213,7 @@ class Looping(Stage, frozen=True):
     meter: MeterInfo | None = None
     standby: Standby = Standby.OFF
     asked: float = -math.inf
+    notified: EvseNotification | None = None
 
 
 class Scheduling(Stage, frozen=True):

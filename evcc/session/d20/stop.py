@@ -75,20 +75,24 @@ def on_ramping_down(
     """Stop power once no current flows, or in any case after the time for it; a charger that ends the session meanwhile
     lets it neither pause nor select services again."""
     stage = still_looping(stage, response)
-    status, ending = response.evse_status, stage.ending
-    terminated = status is not None and status.evse_notification is EvseNotification.Terminate
-    if terminated and ending.goes_on:
+    if stage.looping.notified is EvseNotification.Terminate and stage.ending.goes_on:
         stage = msgspec.structs.replace(stage, ending=stages.TERMINATED_BY_EVSE)
     return still_flowing(stage, response, context) or _power_stop(stage.looping, context, stage.ending)
+
+
+def notification(response: ChargeLoopRes | iso.PowerDeliveryRes) -> EvseNotification | None:
+    """Return what the charger notifies in EVSEStatus, None without one."""
+    return None if response.evse_status is None else response.evse_status.evse_notification
 
 
 Leaving = TypeVar("Leaving", bound=LeavingLoop[stages.Looping])
 
 
 def still_looping(stage: Leaving, response: ChargeLoopRes) -> Leaving:
-    """Return the stage with the latest reading of the meter, and without power."""
+    """Return the stage with the latest reading of the meter and notification, and without power."""
     meter = response.meter_info or stage.looping.meter
-    looping = msgspec.structs.replace(stage.looping, meter=meter, power_request=IDLE)
+    notified = notification(response)
+    looping = msgspec.structs.replace(stage.looping, meter=meter, power_request=IDLE, notified=notified)
     return msgspec.structs.replace(stage, looping=looping)
 
 

@@ -21,7 +21,13 @@ from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import CHARTS, Family
 from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.iso15118.d20.messages import dc
-from v2g.iso15118.d20.messages.common_types import EvseNotification, Processing, RationalNumber, ResponseCode
+from v2g.iso15118.d20.messages.common_types import (
+    EvseNotification,
+    EVSEStatus,
+    Processing,
+    RationalNumber,
+    ResponseCode,
+)
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine.signature import verify
 from v2g.iso15118.engine.v2gtp import PayloadType
@@ -351,6 +357,46 @@ def test_schedules_are_renegotiated_with_no_power_flowing(identities: Identities
     ]
     assert bench.commands.count(CloseContactor()) == 1
     assert bench.closed == "finished"
+
+
+def test_a_notification_that_stays_is_followed_once_a_minute_and_another_at_once(identities: Identities) -> None:
+    bench = Bench(identities, SessionConfig(timing=TimingConfig(poll_pause_s=5.0)))
+    bench.run_to("DC_ChargeLoopReq")
+
+    def followed() -> int:
+        return len(bench.seen("schedule", "renegotiating"))
+
+    bench.charger.notify = [EvseNotification.ScheduleRenegotiation] * 1000
+    bench.charger.ongoing["ScheduleExchangeReq"] = 10
+    begun = bench.now
+    bench.run(lambda: bench.now > begun + 58)
+    assert followed() == 1
+    bench.run(lambda: bench.now > begun + 61)
+    assert followed() == 2
+    bench.run_to("DC_ChargeLoopReq")
+    bench.charger.notify = []
+    bench.step()
+    bench.run_to("DC_ChargeLoopReq")
+    bench.charger.notify = [EvseNotification.ScheduleRenegotiation]
+    bench.step()
+    assert followed() == 3
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_another_schedule_that_is_notified_with_the_start_of_power_is_asked_for(
+    identities: Identities, beside: bool
+) -> None:
+    bench = Bench(identities, SessionConfig(services=ServiceConfig(renegotiate_beside=beside)))
+    bench.run_to("PowerDeliveryReq")
+    started = bench.charger.answer(bench.unanswered.pop())
+    status = EVSEStatus(notification_max_delay=60, evse_notification=EvseNotification.ScheduleRenegotiation)
+    bench.charger.notify = [EvseNotification.ScheduleRenegotiation] * 20
+    bench.reply(msgspec.structs.replace(started, evse_status=status))
+    if not beside:
+        assert bench.unanswered[-1].cl_req_control_mode.ev_maximum_charge_power.value == 0, "before power flows"
+    bench.run(lambda: not bench.charger.notify)
+    assert len(of(bench, cm.ScheduleExchangeReq)) == 2
+    assert len(of(bench, cm.PowerDeliveryReq)) == (2 if beside else 3)
 
 
 def test_a_refused_renegotiation_leaves_the_old_schedule(identities: Identities) -> None:
