@@ -45,6 +45,8 @@ class Line:
         self.asked: list[tuple[float, int, int, int]] = []
         self.answers: dict[str, Callable[[list[int]], ModbusPDU]] = {"holding": holding, "input": inputs}
         self.takes_s, self.closed, self.deaf = 0.01, 0, False
+        self.silent: int | None = None
+        """The unit that answers too late."""
         self.reachable, self.connected = True, False
         self.registers = dict.fromkeys(range(200), 0)
         for at, value in SDM630.items():
@@ -73,6 +75,9 @@ class Line:
 
     async def _read(self, table: str, address: int, count: int, device_id: int) -> ModbusPDU:
         self.asked.append((self.now, address, count, device_id))
+        if device_id == self.silent:
+            await asyncio.sleep(0.3)
+            raise ModbusIOException("no answer")
         try:
             await asyncio.sleep(self.takes_s)
         except asyncio.CancelledError:
@@ -287,6 +292,38 @@ def test_clients_are_made_as_configured() -> None:
                 assert each.ctx.retries == 0
 
         runner.run(scenario())
+
+
+def test_after_a_missing_answer_a_line_rests_before_it_asks_another_meter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A late answer would collide with the other meter's."""
+    device = tmp_path / "ttyUSB0"
+    device.touch()
+
+    async def scene(line: Line) -> None:
+        monkeypatch.setattr("v2g.io.hardware.modbus.modbus_client", lambda _: line)
+        line.registers |= {1: 7, 3: 5, 5: 40_000, 7: 10}
+        kinds = {1: "sdm630", 2: "generic"}
+        meters = [ModbusMeter(ModbusConfig(device=str(device), unit=at, map=kinds[at]), Clock()) for at in kinds]
+        for each in meters:
+            await each.open()
+        line.silent = 1
+        await line.until(3.0)
+        assert [each.lost for each in meters] == [True, False]
+        for at, *_, unit in line.asked:
+            if unit == 1 and at > 0.1:
+                assert not [each for each, *_ in line.asked if at < each < at + 0.59]
+        line.silent = None
+        await line.until(3.5)
+        before = len(line.asked)
+        await line.until(4.5)
+        assert len(line.asked) - before == 10, "both are asked each 0.2 s again"
+        for each in meters:
+            await each.stop()
+        assert line.closed == 1
+
+    play(scene)
 
 
 LINE, NETWORK = {"device": "x"}, {"host": "x"}

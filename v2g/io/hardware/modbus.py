@@ -108,14 +108,16 @@ class ModbusClient(Protocol):
 
 
 class _SharedLine:
-    """See ModbusClient: one serial line with several meters. The port has one owner, and they are asked in turn."""
+    """See ModbusClient: one serial line with several meters. The port has one owner, and they are asked in turn.
+
+    After a missing answer the line rests for the time-out: a late one would collide with that of another meter.
+    """
 
     def __init__(self, config: ModbusConfig, client: ModbusClient) -> None:
         self.settings = _settings_of(config)
         self.users = 0
-        self._device, self._client = config.device, client
-        self.read_holding_registers: Final = client.read_holding_registers
-        self.read_input_registers: Final = client.read_input_registers
+        self._device, self._timeout_s, self._client = config.device, config.timeout_s, client
+        self._turn, self._rests_until = asyncio.Lock(), 0.0
 
     @property
     def connected(self) -> bool:
@@ -123,6 +125,22 @@ class _SharedLine:
 
     async def connect(self) -> bool:
         return self.connected or await self._client.connect()
+
+    async def read_holding_registers(self, address: int, *, count: int, device_id: int) -> object:
+        return await self._ask(partial(self._client.read_holding_registers, address, count=count, device_id=device_id))
+
+    async def read_input_registers(self, address: int, *, count: int, device_id: int) -> object:
+        return await self._ask(partial(self._client.read_input_registers, address, count=count, device_id=device_id))
+
+    async def _ask(self, ask: Callable[[], Awaitable[object]]) -> object:
+        now = asyncio.get_running_loop().time
+        async with self._turn:
+            await asyncio.sleep(self._rests_until - now())
+            try:
+                return await ask()
+            except Exception:
+                self._rests_until = now() + self._timeout_s
+                raise
 
     def close(self) -> None:
         """One of the meters needs it no longer."""
