@@ -33,7 +33,7 @@ MOST_BYTES: Final = 256 * 1024
 """Limit of a body."""
 _MOST_CERTIFICATES: Final = 64
 LEAST_PAUSE_S: Final = 5.0
-MOST_PAUSE_S: Final = 3600.0
+MOST_PAUSE_S: Final = 86_400.0
 _PAUSE_S: Final = 60.0
 """Pause after an answer 202 without a readable Retry-After."""
 
@@ -202,10 +202,10 @@ def issued_chain(
 
 
 def pause_s(retry_after: str, now: datetime) -> float:
-    """Return how long to wait after an answer 202, s: Retry-After is seconds, or a date (RFC 9110 10.2.3)."""
+    """Return how long to wait, s, a day at most: Retry-After is seconds, or a date (RFC 9110 10.2.3)."""
     text = retry_after.strip()
     if text.isascii() and text.isdigit():
-        wanted = float(text[:9])
+        wanted = float(text)
     else:
         try:
             wanted = (parsedate_to_datetime(text) - now).total_seconds()

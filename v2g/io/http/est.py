@@ -31,7 +31,7 @@ _EDITIONS: Final = {Generation.ISO15118_2: "ISO15118-2", Generation.ISO15118_20:
 
 
 class EnrolmentPending(msgspec.Struct, frozen=True):
-    """The CA has not decided yet: the same request is to be repeated after `pause_s` seconds."""
+    """The CA has not decided yet, or is busy: the same request is to be repeated after `pause_s` seconds."""
 
     pause_s: float
 
@@ -52,7 +52,7 @@ class EstClient:
         self, csr: x509.CertificateSigningRequest, generation: Generation
     ) -> tuple[x509.Certificate, ...]:
         """Return the CA's certificates, which are to be trusted no more than the roots that are configured."""
-        answer = await self._exchange("GET", self._url(self._server.cacerts, csr, generation), None)
+        answer = await self._get(self._url(self._server.cacerts, csr, generation), CERTIFICATES)
         return read_certificates(answer.body)
 
     async def wanted(self, kind: KeyKind | None, generation: Generation) -> tuple[str, ...]:
@@ -60,7 +60,7 @@ class EstClient:
 
         `kind`: of the key, as far as paths have it. Raises CertificateError (`malformed`) for an unreadable answer.
         """
-        answer = await self._exchange("GET", self._path(self._server.csrattrs, kind, generation), None, _NONE_WANTED)
+        answer = await self._get(self._path(self._server.csrattrs, kind, generation), WANTED, _NONE_WANTED)
         return () if answer.status in _NONE_WANTED else read_wanted(answer.body)
 
     async def enrol(
@@ -71,9 +71,12 @@ class EstClient:
         `renewal`: by the own TLS certificate, whose subject the request has.
         """
         path = self._server.reenrol if renewal else self._server.enrol
-        answer = await self._exchange("POST", self._url(path, csr, generation), write_csr(csr))
-        if answer.status == 202:
-            return EnrolmentPending(pause_s(answer.headers.get("retry-after", ""), self._clock.now()))
+        url = self._url(path, csr, generation)
+        answer = await self._send("POST", url, write_csr(csr), CERTIFICATES)
+        asked = answer.headers.get("retry-after", "")
+        if answer.status == 202 or (answer.status in _BUSY and asked):
+            return EnrolmentPending(pause_s(asked, self._clock.now()))
+        require_success("POST", url, answer, _HINTS, good=(200,))
         return read_certificates(answer.body)
 
     async def chain(
@@ -106,15 +109,19 @@ class EstClient:
         filled = path.replace("{iso}", _EDITIONS[generation]).replace("{curve}", kind.value if kind else "")
         return f"{self._server.url.rstrip('/')}/{filled}"
 
-    async def _exchange(self, method: str, url: str, body: bytes | None, good: tuple[int, ...] = ()) -> HttpAnswer:
-        headers = {"Accept": WANTED if good else CERTIFICATES}
-        if body is not None:
-            headers |= {"Content-Type": REQUEST, "Content-Transfer-Encoding": "base64"}
-        answer = await self._requests.send(method, url, body, headers, timeout_s=_ANSWER_S)
-        require_success(method, url, answer, _HINTS, good=(200, 202, *good))
+    async def _get(self, url: str, wanted: str, good: tuple[int, ...] = ()) -> HttpAnswer:
+        answer = await self._send("GET", url, None, wanted)
+        require_success("GET", url, answer, _HINTS, good=(200, *good))
         return answer
 
+    async def _send(self, method: str, url: str, body: bytes | None, wanted: str) -> HttpAnswer:
+        headers = {"Accept": wanted}
+        if body is not None:
+            headers |= {"Content-Type": REQUEST, "Content-Transfer-Encoding": "base64"}
+        return await self._requests.send(method, url, body, headers, timeout_s=_ANSWER_S)
 
+
+_BUSY: Final = (429, 503)
 _NONE_WANTED: Final = (204, 404)
 _HINTS: Final = {
     401: "is this client known to the CA: password, token or certificate?",
