@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
@@ -32,6 +32,7 @@ from v2g_testkit.ocpp.connection import (
     Frame,
     Inbox,
     Received,
+    field_of,
     having,
     verdict_of,
     without_secrets,
@@ -43,8 +44,6 @@ from v2g_testkit.ocpp.listener import Attempts, Listener
 
 PAUSE_S: Final = 1.0
 """Between two things that people do."""
-REPORTS_S: Final = 5.0
-"""How long a station may take to report that a cable has been unplugged, before the next case begins, s."""
 SHORTEST_PASSWORD: Final = 16
 """Of BasicAuthPassword."""
 
@@ -114,6 +113,10 @@ class StationTester:
         self.transactions: dict[str, int] = {}
         """Transactions that have not ended, with their EVSE."""
         self.plugged: set[int] = set()
+        self.states: dict[tuple[Any, Any], Any] = {}
+        """The latest status of each connector since the boot, by EVSE and connector."""
+        self._free: set[tuple[Any, Any]] = set()
+        """Connectors that have been available, and are again after each case."""
         self.report: list[Payload] = []
         """The device model, as it was reported at the start (B07: FullInventory)."""
         self.variables: dict[str, str] = {}
@@ -269,6 +272,9 @@ class StationTester:
                     raise NotApplicable(f"the station does not have {need}")
             with precondition():
                 await self._ready()
+            # an availability that the case before has restored is there when the station says so
+            if not await self._outside().until(self._is_free, self.within(None)):
+                self._free = {each for each in self._free if self.states.get(each) == "Available"}
             self.inbox.messages.clear()
             async with contextlib.AsyncExitStack() as stack:
                 stack.push_async_callback(self._settle)
@@ -311,6 +317,7 @@ class StationTester:
     def _answer(self, action: str, payload: Payload) -> Payload | CallError | None:
         answer = self.answers[action] if action in self.answers else self.usual(action, payload)
         answer = answer(payload) if callable(answer) else answer
+        self._note_states(action, payload)
         if isinstance(answer, dict) or action == "TransactionEvent":
             self._follow(action, payload, answer if isinstance(answer, dict) else None)
         if action == "BootNotification" and isinstance(answer, dict):
@@ -331,6 +338,22 @@ class StationTester:
         elif payload.get("eventType") == "Started" and len(self.transactions) < MOST_FRAMES:
             evse = payload.get("evse")
             self.transactions[identifier] = evse.get("id", 0) if isinstance(evse, dict) else 0
+
+    def _is_free(self) -> bool:
+        return all(self.states.get(each) == "Available" for each in self._free)
+
+    def can_be_free(self, evse: int) -> bool:
+        """Return whether a connector of an EVSE has been available lately."""
+        return any(each == evse for each, _ in self._free)
+
+    def _note_states(self, action: str, payload: Payload) -> None:
+        """Note the states of connectors; a station that has booted reports each anew (B01.FR.05)."""
+        if action == "BootNotification" and payload.get("reason") != "Triggered":
+            self.states.clear()
+        for place, status in states_of(action, payload):
+            if place in self.states or len(self.states) < MOST_FRAMES:
+                self.states[place] = status
+                self._free |= {place} if status == "Available" else set()
 
     def usual(self, action: str, payload: Payload) -> Payload | CallError:
         """Return the answer of an ordinary back end."""
@@ -786,11 +809,12 @@ class StationTest(CaseTest):
             tester.transactions.clear()
 
     async def _unplug_all(self) -> None:
-        """Unplug every vehicle; the next case does not begin before the station has reported its free EVSE."""
+        """Unplug every vehicle; what follows does not begin before the station reports EVSEs as free that were."""
         for evse in list(self._tester.plugged):
             began = self.elapsed() + PAUSE_S
             await self.unplug(evse)
-            await self._tester.inbox.take(lambda each: each.at_s >= began and _is_free(each), REPORTS_S)  # noqa: B023
+            if self._tester.can_be_free(evse):
+                await self.find(lambda each: each.at_s >= began and "Available" in reported(each, evse))  # noqa: B023
 
     async def pull(self, evse: int = 1) -> None:
         """Unplug the cable at the vehicle, and leave its other end where it is."""
@@ -850,9 +874,24 @@ def _is_boot(message: Received) -> bool:
     return message.action == "BootNotification"
 
 
-def _is_free(message: Received) -> bool:
-    """Return whether the station reports an EVSE as available."""
-    events = message.payload.get("eventData")
-    values = [each.get("actualValue") for each in events if isinstance(each, dict)] if isinstance(events, list) else []
-    words = message.payload.values() if message.action == "StatusNotification" else values
-    return "Available" in words
+def states_of(action: str, payload: Payload) -> list[tuple[tuple[Any, Any], Any]]:
+    """Return the states of connectors that a request of a station reports, each with EVSE and connector, which are the
+    same in OCPP 1.6."""
+    if action == "StatusNotification":
+        connector = payload.get("connectorId")
+        status = payload.get("connectorStatus", payload.get("status"))
+        return [((payload.get("evseId", connector), connector), status)]
+    if action != "NotifyEvent":
+        return []
+    return [
+        ((evse["id"], evse.get("connectorId")), event["actualValue"])
+        for event in payload["eventData"]
+        if field_of(event, "component__name") == "Connector"
+        and field_of(event, "variable__name") == "AvailabilityState"
+        and (evse := field_of(event, "component__evse")) is not None
+    ]
+
+
+def reported(message: Received, evse: int) -> list[str]:
+    """Return the states of an EVSE's connectors that a request of the station reports."""
+    return [state for (each, _), state in states_of(message.action, message.payload) if each == evse]

@@ -162,11 +162,11 @@ ANSWERS: dict[str, Any] = {"Authorize": {"idTokenInfo": {"status": "Accepted"}}}
 class ChangedSocket(OcppSocket):
     """A connection whose frames are changed on the way."""
 
-    __slots__ = ("_change", "_due", "_inner")
+    __slots__ = ("_change", "_due", "_inner", "_lag_s")
 
-    def __init__(self, inner: OcppSocket, change: Change) -> None:
+    def __init__(self, inner: OcppSocket, change: Change, lag_s: float = 0.0) -> None:
         super().__init__(None, inner.identity, inner.version)  # type: ignore[arg-type]  # `inner` has the connection
-        self._inner, self._change = inner, change
+        self._inner, self._change, self._lag_s = inner, change, lag_s
         self._due: deque[str] = deque()
 
     async def send(self, text: str) -> None:
@@ -176,6 +176,7 @@ class ChangedSocket(OcppSocket):
 
     async def receive(self) -> str:
         """See OcppSocket."""
+        await asyncio.sleep(self._lag_s)
         while not self._due:
             frame = json.loads(await self._inner.receive())
             frames = self._change("from", frame)
@@ -197,12 +198,14 @@ async def station_under_test(
     security_profile: int = 1,
     tls: Callable[[ssl.SSLContext], None] = lambda _: None,
     behaviour: Behaviour = BEHAVIOUR,
+    lag_s: float = 0.0,
     steps: Callable[[Step], Step] = lambda step: step,
     **declared: Any,
 ) -> AsyncIterator[StationTester]:
     """Connect a simulated station with two EVSEs to a tester, with its frames changed on the way.
 
-    `tls` changes the station's TLS context, of security profiles 2 and 3, `steps` what is done at it.
+    `tls` changes the station's TLS context, of security profiles 2 and 3, `steps` what is done at it. It takes `lag_s`
+    for each of its frames.
     """
     clock = Clock(ClockConfig(origin_monotonic=asyncio.get_running_loop().time(), origin_utc_ms=BEGIN_MS))
     holder: list[StationControl] = []
@@ -212,7 +215,7 @@ async def station_under_test(
             await DirectDriver(holder[0]).do(steps(step))
 
     async def handle(socket: OcppSocket) -> None:
-        await tester.serve(ChangedSocket(socket, change))
+        await tester.serve(ChangedSocket(socket, change, lag_s))
 
     with tempfile.TemporaryDirectory() as folder:
         image, broken = Path(folder) / "image", Path(folder) / "broken"

@@ -149,6 +149,18 @@ def test_cases_wait_for_the_intervals_that_they_set(block: str, version: Version
     in_virtual_time(run())
 
 
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+def test_a_case_begins_when_a_slow_station_is_free_again(version: Version, subtests: pytest.Subtests) -> None:
+    async def run() -> None:
+        async with station_under_test(version, lag_s=SOON_S) as tester:
+            for case in cases_of("G"):
+                with subtests.test(case.id):
+                    result = await tester.run(case)
+                    assert result.verdict in (Verdict.PASS, Verdict.NOT_APPLICABLE), result.found
+
+    in_virtual_time(run())
+
+
 def test_the_back_end_says_its_time_when_it_answers() -> None:
     """Also where a case says long before what is answered: TC_B_03_CS accepts a station that was rejected for 20 s."""
 

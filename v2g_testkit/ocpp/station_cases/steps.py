@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from v2g_testkit.ocpp.case import Failed, Inconclusive, NotApplicable, Payload, given
-from v2g_testkit.ocpp.connection import CallError, Received, field_of
+from v2g_testkit.ocpp.connection import CallError
 from v2g_testkit.ocpp.declaration import Token
-from v2g_testkit.ocpp.station_tester import StationTest
+from v2g_testkit.ocpp.station_tester import StationTest, reported
 
 GROUP: Final[Payload] = {"idToken": "V2G-GROUP", "type": "Central"}
 
@@ -27,22 +27,6 @@ async def all_connectors(t: StationTest, status: str, requirement: str) -> None:
     """Expect the status of a connector of every EVSE. Raises Failed."""
     for evse in range(1, t.declared.evses + 1):
         await connector_is(t, status, requirement, evse)
-
-
-def reported(message: Received, evse: int) -> list[str]:
-    """Return the states of an EVSE's connectors that a request of the station reports."""
-    payload = message.payload
-    if message.action == "StatusNotification" and payload.get("evseId") == evse:
-        return [str(payload.get("connectorStatus"))]
-    if message.action != "NotifyEvent":
-        return []
-    return [
-        str(event.get("actualValue"))
-        for event in payload.get("eventData", [])
-        if field_of(event, "component__name") == "Connector"
-        and field_of(event, "variable__name") == "AvailabilityState"
-        and field_of(event, "component__evse__id") == evse
-    ]
 
 
 async def boot(t: StationTest, requirement: str = "B01.FR.01") -> Payload:
