@@ -13,7 +13,7 @@ from secc.hardware.safety import SafetyChannel
 from secc.link.transport import VehicleTransport
 from secc.session import ports
 from secc.session.basic_charging import BasicSession, Way
-from secc.session.edition import Edition, EditionSession, NegotiatedSession, SessionStart
+from secc.session.edition import Edition, EditionSession, NegotiatedSession, SessionStart, served
 from secc.session.facts import SessionFacts
 from secc.session.identity import Connection, Identity, SessionTrust
 from secc.session.limits import SessionLimits
@@ -56,6 +56,7 @@ class Sessions(msgspec.Struct, frozen=True):
         it judges contracts whose root is not known here.
         """
         self.grid.plugged(self._cable_ma)
+        charger = self.config.charger
         trusted, endpoint = self.transport.trust, self.transport.endpoint
         connection = Connection(
             SessionTrust(
@@ -75,8 +76,8 @@ class Sessions(msgspec.Struct, frozen=True):
             vehicle_certificate=vehicle_certificate,
             tls=version != "none",
             can_plan=online,
+            served=served(editions, charger),
         )
-        charger = self.config.charger
         return NegotiatedSession(
             tuple(editions), charger, lambda edition: self._session(edition, connection, online=online)
         )

@@ -22,7 +22,7 @@ from v2g.iso15118.engine.negotiated import Negotiated
 from v2g.iso15118.engine.schemas import APP_PROTOCOL
 from v2g.iso15118.engine.session import OnMessage, decode_padded, ignored
 from v2g.iso15118.engine.v2gtp import Frame
-from v2g.iso15118.select import best_ranked
+from v2g.iso15118.select import NAMESPACES, best_ranked
 from v2g.safety import Request
 
 
@@ -65,6 +65,20 @@ class Edition(Protocol):
 
     def reader(self, config: SeccConfig, *, interop: bool) -> Callable[[Element, int], Request]:
         """Return the function that translates a message, by its V2GTP payload type, for the safety monitor."""
+
+
+def served(editions: Sequence[Edition], config: SeccConfig) -> tuple[str, ...]:
+    """Return the namespaces of the protocols that a charger supports by these editions."""
+
+    def protocol(uri: str, major: int) -> AppProtocol:
+        return AppProtocol(
+            protocol_namespace=uri, version_number_major=major, version_number_minor=0, schema_id=0, priority=1
+        )
+
+    protocols = (protocol(uri, major) for uri in NAMESPACES for major in (1, 2))
+    return tuple(
+        each.protocol_namespace for each in protocols if any(edition.serves(each, config) for edition in editions)
+    )
 
 
 class NegotiatedSession(Negotiated[EditionSession]):

@@ -55,6 +55,8 @@ class Connection(msgspec.Struct, frozen=True):
     """Whether the connection is TLS, a condition for Plug & Charge and contract installation."""
     can_plan: bool = False
     """Whether a back end receives the vehicle's needs and answers."""
+    served: tuple[str, ...] = ()
+    """Namespaces of the protocols that are served on it, of all editions."""
 
 
 class Contract(msgspec.Struct, frozen=True):

@@ -21,6 +21,7 @@ from tests.secc.bench_program import BENCH, made
 from v2g import exi
 from v2g.energy.limits import SITE, Limit
 from v2g.io.tls.endpoint import ISO15118_2, ISO15118_20, TlsProfile
+from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine.schemas import APP_PROTOCOL
 from v2g.iso15118.engine.v2gtp import Framer, PayloadType, frame
@@ -185,3 +186,15 @@ async def test_a_vehicle_of_sae_j2847_2_is_refused_in_the_words_of_the_manual(
     assert (refusal.response_code, refusal.schema_id) == (app.ResponseCode.Failed_NoNegotiation, None)
     (refused,) = [each.data for each in seen if each.name == "protocol_refused"]
     assert refused == {"offered": " ".join(namespaces), "served": DC}
+
+
+async def test_a_refusal_names_the_protocols_of_all_editions_of_the_connection(tmp_path: Path, pki: PkiTree) -> None:
+    async with made(tmp_path, pki, FREE) as found:
+        (controller,) = found.controllers
+        controller.editions = {name: served(name) for name in ("20", "2")}
+        seen: list[Observe] = []
+        controller.observe = seen.append
+        async with connected(controller, pki) as vehicle:
+            await vehicle.ask(offer("urn:iso:15118:2:2010:MsgDef"))
+    (refused,) = [each.data["served"] for each in seen if each.name == "protocol_refused"]
+    assert refused == f"{DC} {ISO2.uri}"

@@ -74,7 +74,7 @@ def supported_app_protocol(request: app.SupportedAppProtocolReq, stage: Fresh, c
     """Accept ISO 15118-2, if there is a payment option on this connection."""
     best = best_ranked(request.app_protocol, lambda each: serves(each, context.config))
     best = best if payment_options(context) else None
-    return setup.supported_app_protocol(request, best, context.messages.protocol, ISO2.uri)
+    return setup.supported_app_protocol(request, best, context)
 
 
 @ISO2_HANDLERS.on_request(common.SessionSetupReq)

@@ -61,7 +61,7 @@ def is_offered(requested: types.EVRequestedEnergyTransferType, config: SeccConfi
 def supported_app_protocol(request: app.SupportedAppProtocolReq, stage: stages.Fresh, context: RequestContext) -> Step:
     """Accept DIN 70121."""
     best = best_ranked(request.app_protocol, lambda each: serves(each, context.config))
-    return setup.supported_app_protocol(request, best, context.messages.protocol, DIN.uri)
+    return setup.supported_app_protocol(request, best, context)
 
 
 @DIN_HANDLERS.on_request(iso.SessionSetupReq)

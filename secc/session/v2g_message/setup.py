@@ -22,16 +22,14 @@ VERSION = (2, 0)
 
 
 def supported_app_protocol(
-    request: app.SupportedAppProtocolReq, served: app.AppProtocol | None, name: str, own: str
+    request: app.SupportedAppProtocolReq, served: app.AppProtocol | None, context: RequestContext
 ) -> Step:
-    """Answer the handshake with the protocol that is `served`, the vehicle's best-ranked one, if any.
-
-    `name` is the edition's, `own` its namespace.
-    """
-    namespaces = [each.protocol_namespace for each in request.app_protocol]
-    offered = Observe("session", "protocols_offered", {"namespaces": " ".join(namespaces)})
+    """Answer the handshake with the protocol that is `served`, the vehicle's best-ranked one, if any."""
+    namespaces = " ".join(each.protocol_namespace for each in request.app_protocol)
+    offered = Observe("session", "protocols_offered", {"namespaces": namespaces})
     if served is None:
-        refused = Observe("session", "protocol_refused", {"offered": " ".join(namespaces), "served": own})
+        data: dict[str, Scalar] = {"offered": namespaces, "served": " ".join(context.connection.served)}
+        refused = Observe("session", "protocol_refused", data)
         response = app.SupportedAppProtocolRes(response_code=app.ResponseCode.Failed_NoNegotiation)
         return Step(response, Fresh(), (offered, refused))
     code = (
@@ -39,7 +37,9 @@ def supported_app_protocol(
         if served.version_number_minor == VERSION[1]
         else app.ResponseCode.OK_SuccessfulNegotiationWithMinorDeviation
     )
-    picked = Observe("session", "protocol_negotiated", {"protocol": name, "schema_id": served.schema_id})
+    picked = Observe(
+        "session", "protocol_negotiated", {"protocol": context.messages.protocol, "schema_id": served.schema_id}
+    )
     response = app.SupportedAppProtocolRes(response_code=code, schema_id=served.schema_id)
     return Step(response, Fresh(), (offered, picked), quirks=_offer_quirks(request, served))
 
