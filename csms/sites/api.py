@@ -1,7 +1,6 @@
 """Sites: fuses and the EVSEs behind them, among which the back end distributes power (load balancing)."""
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Annotated
 
 import msgspec
@@ -9,7 +8,6 @@ from sqlalchemy import Connection
 
 from csms.accounts.rules import Permission
 from csms.backend import SITE_CHANGED
-from csms.booking import held
 from csms.grid.limits import unbound
 from csms.grid.source import GridSource
 from csms.http.call import Call
@@ -23,6 +21,7 @@ from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import Step
 from csms.smart_charging.limits_in_force import EvseLimits, evse_limits
 from csms.smart_charging.work import SmartCharging
+from csms.transactions.powers import FRESH_MS, powers
 from v2g.energy.grid_signal import GridSignal
 
 SiteId = Annotated[str, msgspec.Meta(min_length=1, max_length=60, examples=["depot"])]
@@ -131,18 +130,18 @@ async def list_site_limits(call: Call, site_id: SiteId) -> tuple[EvseLimits, ...
 async def _limits(
     call: Call, seen: Mapping[str, charging.Seen], phases: Mapping[tuple[str, int], int]
 ) -> tuple[EvseLimits, ...]:
-    """Return limits of transactions; power that an EVSE cannot have is unknown, as sums are made of it (R194)."""
+    """Return limits of transactions; power that is old or that an EVSE cannot have is unknown, as sums are made of it
+    (R194)."""
     listed = [
         found
         for station_id, one in seen.items()
         for evse_id, known in sorted(one.known.items())
         if (found := evse_limits(station_id, known, one.shares.get(evse_id), phases.get((station_id, evse_id), 3)))
     ]
-    rated = await call.run(held.ratings, [(each.station_id, each.evse_id) for each in listed])
+    running = await call.run(powers, frozenset(seen), call.now_ms - FRESH_MS)
+    believed = {(each.station_id, each.transaction_id) for each in running if each.watts is not None}
     return tuple(
-        each
-        if rated[each.station_id, each.evse_id].permits(Decimal(each.power_w or 0))
-        else msgspec.structs.replace(each, power_w=None)
+        each if (each.station_id, each.transaction_id) in believed else msgspec.structs.replace(each, power_w=None)
         for each in listed
     )
 

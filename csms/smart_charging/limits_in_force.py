@@ -232,7 +232,7 @@ class LimitPoint(msgspec.Struct, frozen=True, kw_only=True):
 
 class EvseLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of an EVSE's transaction, lowest first: that one binds. `setpoint_w`: what dispatch has asked for,
-    `power_w`: what it draws by its last reading, both below 0 out of the vehicle."""
+    `power_w`: what it draws by a reading of the last 15 min, both below 0 out of the vehicle."""
 
     station_id: str
     evse_id: int

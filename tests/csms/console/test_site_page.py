@@ -7,6 +7,7 @@ from csms.fleets import store as fleets
 from csms.grid.source import GridSource
 from csms.overview import work as power_course
 from csms.overview.course import STEP_MS
+from csms.transactions.powers import FRESH_MS
 from tests.csms.api.support import ApiClient
 from tests.csms.charging import Charging
 from tests.csms.console.support import charts, employ, text_of
@@ -85,6 +86,18 @@ async def test_limits_have_places_sources_and_validity_now_and_announced(ask: Ap
     assert "<img src=x" not in raw
     assert "\u202e" not in raw
     assert (await ask("GET", "/sites/none/limits")).status == 404
+
+
+async def test_power_of_a_reading_that_is_old_is_unknown(ask: ApiClient) -> None:
+    await depot(ask, "CS-V2G-0001")
+    await charges(ask, await ask.backend.booted(), 6_900)
+    ada, path = await employ(ask, "ada", Role.OPERATOR), "/sites/depot/evse-limits"
+    assert [each["power_w"] for each in (await ask("GET", path)).json] == ["6900"]
+    ask.backend.clock.advance(FRESH_MS / 1000)
+    assert [each["power_w"] for each in (await ask("GET", path)).json] == ["6900"]
+    ask.backend.clock.advance(0.001)
+    assert [each["power_w"] for each in (await ask("GET", path)).json] == [None]
+    assert "1 session without a reading" in text_of(await ada.get("/console/sites/depot"))
 
 
 async def test_what_is_drawn_beside_the_vehicles_comes_from_the_meter_else_from_what_is_expected(

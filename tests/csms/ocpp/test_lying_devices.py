@@ -66,10 +66,9 @@ async def report(point: ScriptedStation, csms: Backend, name: str, seq_no: int, 
 
 async def both_charge(csms: Backend, lie: float) -> dict[str, ScriptedStation]:
     """Let an honest station take 100 Wh at 6 kW, and one that says `lie` W, and that it took as much."""
-    points = {}
-    for station_id in (HONEST, LIAR):
-        point = points[station_id] = await csms.booted(station_id)
-        csms.clock.advance(3600)
+    points = {each: await csms.booted(each) for each in (HONEST, LIAR)}
+    csms.clock.advance(3600)
+    for station_id, point in points.items():
         true = station_id == HONEST
         await report(point, csms, f"tx-{station_id}", 0, "Started", wh=1000)
         end = 1100 if true else 1000 + abs(lie)
