@@ -321,10 +321,12 @@ def check_role(role: Role) -> None:
 
 
 def check_password(password: str, name: str) -> None:
-    """Raise RefusedError (`password`) for a password that is too short, too long, not printable, or the name."""
+    """Raise RefusedError (`password`) for a password that is too short, too long, not printable, a repeated word, or
+    the name."""
     if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD or not password.isprintable():
         raise RefusedError(f"a password has {MIN_PASSWORD} to {MAX_PASSWORD} printable characters", reason="password")
-    if (len(name) > 2 and name.lower() in password.lower()) or len(set(password)) < 5:
+    text = password.lower()
+    if (len(name) > 2 and name.lower() in text) or len(set(text)) < 5 or text in (text + text)[1:-1]:
         raise RefusedError("this password is easily guessed", reason="password", hint="choose several random words")
 
 

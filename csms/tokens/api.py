@@ -14,7 +14,7 @@ from csms.http.problems import existing, missing
 from csms.tokens import local_lists
 from csms.tokens import store as rows
 from csms.tokens import work as service
-from csms.tokens.rules import Group, Terms, Token, normalise
+from csms.tokens.rules import Group, Terms, Token, check_form, normalise
 from v2g.ocpp.messages.authorization import ClearCacheStatus
 from v2g.ocpp.messages.base import EnergyTransferMode
 
@@ -102,6 +102,7 @@ async def read_token(call: Call, parameters: OneToken) -> KnownToken:
 async def put_token(call: Call, parameters: OneToken, body: TokenContent) -> KnownToken:
     """Store a token, replacing one of the same type and identifier."""
     check_printed(group_id=body.terms.group_id)
+    check_form(parameters.token_type, parameters.id_token)
     kind, name = _key(parameters)
     token = Token(kind, name, body.status, body.energy_transfer, body.terms)
     await call.change(_reader(parameters), lambda connection, _before: rows.put(connection, token))

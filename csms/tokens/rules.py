@@ -193,7 +193,7 @@ _CANCELLED: Final = frozenset({"Blocked", "Expired", "Invalid", "Unknown"})
 """With these a valid certificate belongs to a cancelled contract (C07.FR.13)."""
 
 
-def check_form(token_type: TokenKind, id_token: str) -> None:
+def check_form(token_type: str, id_token: str) -> None:
     """Raise ConfigError for an identifier that no token of its type has."""
     form = _FORMS.get(token_type)
     if token_type == CONTRACT and not is_emaid(id_token):

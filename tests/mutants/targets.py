@@ -687,6 +687,10 @@ _LEAST = "one that gets less than the least gets nothing, which is less than 1 m
 _ROUND = "a test of 65,536 lines, which is long, notices it"
 
 EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
+    "access_rules": {
+        "check_password: 1 -> 2": "one character, again and again, is refused before",
+        "check_password: 1 -> 2 #2": "one character, again and again, is refused before",
+    },
     "debits": {"DebitCollector.step: 0 -> 1 #3": "a debit has the digits of its currency, so none is of a millionth"},
     "partners_tariffs": {
         "_restrictions: 'energy' -> 'energy?'": "only kinds that are paid once differ",

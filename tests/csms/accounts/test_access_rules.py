@@ -212,7 +212,11 @@ def test_people_have_roles_of_people() -> None:
         ("seven wild geese", "wil", False),
         ("seven wild geese", "en", True),  # of so short a name many words have the letters
         ("abcdabcdabcd", "eve", False),
-        ("abcdeabcdeabcde", "eve", True),
+        ("abcdeabcdeab", "eve", True),
+        ("abcdabcdABCDabca", "eve", False),
+        ("passwordpassword", "eve", False),
+        ("Charge Charge charge ", "eve", False),
+        ("passwordpassword!", "eve", True),
     ],
 )
 def test_a_password_is_neither_short_nor_easily_guessed(password: str, name: str, fits: bool) -> None:

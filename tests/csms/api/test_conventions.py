@@ -563,10 +563,17 @@ async def test_an_id_may_have_a_slash(ask: ApiClient) -> None:
 
 async def test_a_mode_that_ocpp_lacks_is_no_mode_of_a_token(ask: ApiClient) -> None:
     """Its Authorize response could not be sent."""
-    path = "/tokens/ISO14443/04A1"
+    path = "/tokens/ISO14443/04A1B2C3"
     answer = await ask("PUT", path, {"status": "Accepted", "energy_transfer": ["DC", "Induction"]})
     assert (answer.status, "energy_transfer" in answer.json["detail"]) == (400, True), answer.json
     assert (await ask("PUT", path, {"energy_transfer": ["DC", "DC_BPT"]})).json["energy_transfer"] == ["DC", "DC_BPT"]
+
+
+async def test_a_token_has_the_form_of_its_type_as_in_the_configuration(ask: ApiClient) -> None:
+    for name in ("ISO14443/04A1", "MacAddress/04A1B2C3", "eMAID/DE"):
+        answer = await ask("PUT", f"/tokens/{name}", {"status": "Accepted"})
+        assert (answer.status, name.split("/")[1] in answer.json["detail"]) == (400, True), name
+    assert (await ask("PUT", "/tokens/Central/04A1", {"status": "Accepted"})).status == 200
 
 
 async def test_answers_are_kept_by_token_and_not_by_the_name_on_it(ask: ApiClient) -> None:

@@ -397,16 +397,16 @@ async def test_the_interface_is_described_for_people_offline_without_login(ask: 
 async def test_tokens_are_allowed_and_blocked_and_no_known_one_is_overwritten(ask: ApiClient) -> None:
     ada, bob = await employ(ask, "ada", Role.OPERATOR), await employ(ask, "bob", Role.VIEWER)
     assert (await bob.get("/console/tokens")).status == 403
-    await ada.send("/console/tokens", {"token": "04A1/B2", "type": "ISO14443", "group": "fleet"})
-    assert "04A1/B2 ISO14443 Accepted fleet" in text_of(await ada.get("/console/tokens?group_id=fleet"))
-    await ada.send("/console/tokens", {"token": "04a1/b2", "type": "ISO14443"})
+    await ada.send("/console/tokens", {"token": "04A1/B2", "type": "Central", "group": "fleet"})
+    assert "04A1/B2 Central Accepted fleet" in text_of(await ada.get("/console/tokens?group_id=fleet"))
+    await ada.send("/console/tokens", {"token": "04a1/b2", "type": "Central"})
     assert "known already" in text_of(await ada.get("/console/tokens"))
     body = (await ada.get("/console/tokens")).body.decode()
     (path,) = re.findall(r'action="(/console/tokens/[^"]+/04A1[^"]+/status)"', body)
     await ada.send(path, {"status": "Blocked"})
     page = text_of(await ada.get("/console/tokens"))
     assert "04A1/B2: Blocked" in page
-    assert "04A1/B2 ISO14443 Blocked fleet" in page
+    assert "04A1/B2 Central Blocked fleet" in page
 
 
 async def test_a_stations_security_events_are_shown_to_whom_they_concern(ask: ApiClient) -> None:
