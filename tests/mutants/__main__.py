@@ -46,14 +46,14 @@ class Pool:
         self._running: dict[int, tuple[Mutant, float]] = {}
         self.ended: dict[str, str] = {}
 
-    def add(self, mutant: Mutant, job: Callable[[], int], *, cpu_s: float) -> None:
+    def add(self, mutant: Mutant, job: Callable[[], int]) -> None:
         """Run a job as soon as there is room; it returns KILLED or SURVIVED."""
         while len(self._running) >= self._at_once:
             self._wait()
         sys.stdout.flush()
         pid = os.fork()
         if pid == 0:
-            _quiet(cpu_s)
+            _quiet()
             code = BROKEN
             try:
                 code = job()
@@ -93,11 +93,15 @@ class Pool:
             print(f"\r{self._title}: {len(self.ended)} of {self._total}", end="", flush=True)
 
 
-def _quiet(cpu_s: float) -> None:
-    """Be a child that says nothing, and ends when it has calculated for too long."""
+def _limit(cpu_s: float) -> None:
+    """Be ended after so much more calculation."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     limit = int(used.ru_utime + used.ru_stime + cpu_s) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
+
+
+def _quiet() -> None:
+    """Be a child that says nothing."""
     null = os.open(os.devnull, os.O_RDWR)
     for each in (0, 1, 2):
         os.dup2(null, each)
@@ -175,6 +179,7 @@ class Session:
             _impatient()
             swap(module, mutant)
             for item in chosen:
+                _limit(2 + 5 * self.took[item.nodeid])  # of each: what hangs does so in the first, the shortest
                 try:
                     item.config.hook.pytest_runtest_protocol(item=item, nextitem=between)
                 except SystemError:  # of CPython 3.11, when pytest parses the source of some failures
@@ -183,7 +188,7 @@ class Session:
                     return KILLED
             return SURVIVED
 
-        self._pool.add(mutant, job, cpu_s=2 + 5 * sum(self.took[each.nodeid] for each in chosen))
+        self._pool.add(mutant, job)
 
 
 class _Between:
@@ -281,6 +286,7 @@ class _Determined:
 
 def _imported(target: Target, mutant: Mutant) -> int:
     """Run the tests with a module that is imported as its mutant."""
+    _limit(target.cpu_s)
     sys.meta_path.insert(0, Importer(target, mutant))  # type: ignore[arg-type]
     code = pytest.main(["-x", "-q", *_options(), *target.tests], plugins=[_Determined()])
     return SURVIVED if code == 0 else KILLED
@@ -313,7 +319,7 @@ def try_out(name: str, *, at_once: int, only: str = "", share: int = 1, turn: in
     _preload(target)
     for mutant in found:
         if not mutant.function:
-            pool.add(mutant, lambda mutant=mutant: _imported(target, mutant), cpu_s=target.cpu_s)  # type: ignore[misc]
+            pool.add(mutant, lambda mutant=mutant: _imported(target, mutant))  # type: ignore[misc]
     pool.finish()
     session = Session(target, found, pool)
     pytest.main(["-p", "no:terminal", *_options(), *target.tests], plugins=[session])
