@@ -11,7 +11,7 @@ from tests.station.profiles import limit, put
 from v2g.ocpp.messages.charging_profiles import V2XFreqWattPoint
 from v2g_station.blocks.evse import Plug
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
-from v2g_station.blocks.smart_charging.local_control import MOST_SIGNALS, GridFrequency, power_at
+from v2g_station.blocks.smart_charging.local_control import GridFrequency, UpstreamLoad, power_at
 
 V2X = EvseLayout(max_power_w=50_000, max_discharge_w=20_000)
 
@@ -169,10 +169,90 @@ def test_no_more_signals_wait_than_a_station_keeps() -> None:
 
     def announce(after_s: int) -> str:
         answer = found.ask("AFRRSignal", timestamp=at(found.utc_ms + after_s * 1000), signal=20)
-        return str(answer["status"])
+        return str(answer.get("statusInfo", {}).get("reasonCode", answer["status"]))
 
-    assert {announce(60 + each) for each in range(MOST_SIGNALS)} == {"Accepted"}
-    assert announce(600) == "Rejected"
+    assert {announce(60 + each) for each in range(100)} == {"Accepted"}
+    assert announce(600) == "TooManyElements"
     assert announce(60) == "Accepted", "it replaces the one of the same time"
     found.wait(61)
     assert announce(600) == "Accepted"
+
+
+def test_a_signal_needs_a_curve_that_says_what_it_means() -> None:
+    """Q08.FR.11."""
+    found = charging(evses=(V2X,))
+    local(found)
+    answer = found.ask("AFRRSignal", timestamp=at(found.utc_ms), signal=20)
+    assert (answer["status"], answer["statusInfo"]["reasonCode"]) == ("Rejected", "NoSignalWattCurve")
+
+
+def test_a_signal_ends_with_the_mode() -> None:
+    found = charging(evses=(V2X,))
+    curve = [{"signal": each, "power": each * 100.0} for each in (-100, 100)]
+    local(found, v2xSignalWattCurve=curve)
+    found.fact(GridFrequency(hz=50.0))
+    found.ask("AFRRSignal", timestamp=at(found.utc_ms), signal=20)
+    found.wait(1)
+    assert power(found) == 2000
+    local(found, operationMode="ChargingOnly", limit=6000.0, v2xBaseline=None, v2xFreqWattCurve=None)
+    assert power(found) is None
+    local(found, v2xSignalWattCurve=curve)
+    assert power(found) == 0
+
+
+def test_without_a_frequency_nothing_leaves_a_vehicle() -> None:
+    found = charging(evses=(V2X,))
+    for baseline, wanted in ((-5000.0, 0), (3000.0, 3000)):
+        local(found, v2xBaseline=baseline)
+        found.fact(GridFrequency(hz=50.0))
+        assert power(found) == baseline
+        found.fact(GridFrequency(hz=50.0, measured=False))
+        assert power(found) == wanted
+
+
+def test_points_of_a_curve_come_in_any_order() -> None:
+    curve = tuple(V2XFreqWattPoint(frequency=hz, power=watts) for hz, watts in ((50.5, 10_000.0), (49.5, -10_000.0)))
+    assert [power_at(curve, hz) for hz in (49.0, 49.75, 50.0, 51.0)] == [-10_000, -5000, 0, 10_000]
+
+
+# -- Q09
+
+
+def balancing() -> Bench:
+    """A vehicle in a building that shall draw up to 10 kW and feed back up to 5 kW, by 500 W less if it was more."""
+    values = {"UpperThreshold": "10000", "LowerThreshold": "-5000", "UpperOffset": "-500", "LowerOffset": "500"}
+    variables = {f"V2XChargingCtrlr.LocalLoadBalancing[{name}]": value for name, value in values.items()}
+    found = charging(evses=(V2X,), variables=variables)
+    found.power_w = 0
+    local(found, operationMode="LocalLoadBalancing", v2xBaseline=None, v2xFreqWattCurve=None)
+    return found
+
+
+@pytest.mark.parametrize(("load", "wanted"), [(10_000, 0), (10_001, -501), (-5000, 0), (-5001, 501)])
+def test_only_a_load_beyond_a_threshold_is_balanced(load: float, wanted: float) -> None:
+    """Q09.FR.03, .04: to the threshold with its offset."""
+    found = balancing()
+    found.fact(UpstreamLoad(power_w=load))
+    assert power(found) == wanted
+
+
+@pytest.mark.parametrize(("flows", "seconds", "wanted"), [(-5200, 10, -6100), (-5199, 9, -6099), (-5199, 10, -5500)])
+def test_a_vehicle_that_is_300_w_beside_its_set_point_after_10_s_follows_no_further(
+    flows: int, seconds: int, wanted: float
+) -> None:
+    found = balancing()
+    found.fact(UpstreamLoad(power_w=15_000))
+    assert power(found) == -5500
+    found.power_w = flows
+    found.wait(seconds)
+    found.fact(UpstreamLoad(power_w=10_400))
+    assert power(found) == wanted
+
+
+def test_load_balancing_stays_within_limits_that_change() -> None:
+    """Q09.FR.05."""
+    found = balancing()
+    found.fact(UpstreamLoad(power_w=-10_500))
+    assert power(found) == 6000
+    put(found, 0, purpose="ChargingStationMaxProfile", number=7, limit=4000.0)
+    assert power(found) == 4000
