@@ -84,6 +84,15 @@ def test_energy_fed_back_for_nothing_takes_no_price_from_the_rest() -> None:
     assert priced * len(cdr.charging_periods) == whole * len(others) != 0
 
 
+def test_energy_fed_back_without_a_tariff_is_no_credit() -> None:
+    cdr = record([(10, 3_000_000, 0), (5, 0, 1_000_000)], vat=True)
+    taken, fed_back = cdr.charging_periods
+    free = replace(cdr, charging_periods=(taken, replace(fed_back, tariff_id=None)), tariffs=cdr.tariffs[-1:])
+    main, credit = split_of(free, "UTC")
+    assert (credit.total_cost.before_taxes, credit.total_cost.total) == (0, 0)
+    assert (main.total_cost.before_taxes, main.total_cost.total) == (cdr.total_cost.before_taxes, cdr.total_cost.total)
+
+
 def test_a_credit_that_takes_back_something_else_is_found() -> None:
     cdr = record([(30, 3_000_000, 0), (30, 0, 1_000_000)], vat=False)
     main, credit = split_of(cdr, "UTC")
