@@ -59,6 +59,26 @@ def test_a_price_that_is_missing_is_a_gap_and_a_minute_is_a_minute() -> None:
     assert found.slots[-1].import_price == -5000
 
 
+@pytest.mark.parametrize(
+    ("minutes", "lasts"),
+    [
+        ((0, 15, 45, 60, 75), (15, 15, 15, 15, 15)),
+        ((0, 15, 75, 90), (15, 15, 15, 15)),
+        ((0, 60, 180, 240), (60, 60, 60, 60)),
+        ((0, 60, 120, 135, 150), (60, 60, 15, 15, 15)),
+        ((0, 30), (30, 30)),
+        ((0, 1440), (60, 60)),
+        ((0,), (60,)),
+    ],
+    ids=str,
+)
+def test_a_time_that_is_missing_is_a_gap_too(minutes: tuple[int, ...], lasts: tuple[int, ...]) -> None:
+    """The price before it holds no longer than those beside; series change from hours to quarters."""
+    data = changed(unix_seconds=[60 * each for each in minutes], price=[1.0] * len(minutes))
+    found = parse_feed(data, "energy-charts", Markup())
+    assert tuple(slot.duration_s // 60 for slot in found.slots) == lasts
+
+
 def test_a_day_of_25_hours_has_100_quarters_and_omitted_points_repeat() -> None:
     """Up to the end of the period; the finer resolution counts, and of auctions the first."""
     found = parse_feed(A44.encode(), "entsoe", Markup())

@@ -169,14 +169,19 @@ def _energy_charts(data: bytes) -> tuple[str, list[MarketPrice]]:
     steps = [later - earlier for earlier, later in itertools.pairwise(starts)]
     if any(step <= 0 for step in steps):
         raise CodecError("prices of Energy-Charts: the times do not ascend")
-    least = min(steps, default=_HOUR_MS)
-    lengths = [step if step <= _HOUR_MS else min(least, _HOUR_MS) for step in (*steps, least)]
+    lengths = [*(_lasts(steps, at) for at in range(len(steps))), min(*steps, _HOUR_MS) if steps else _HOUR_MS]
     scale = 1e-3 if unit[2].lower() == "mwh" else 1.0
     return unit[1].upper(), [
         MarketPrice(start, start + length, price * scale)
         for start, length, price in zip(starts, lengths, found.price, strict=False)
         if price is not None
     ]
+
+
+def _lasts(steps: Sequence[int], at: int) -> int:
+    """Return how long a price holds (ms): until the next, unless prices are missing between, as by the steps beside."""
+    step, beside = steps[at], (*steps[max(0, at - 1) : at], *steps[at + 1 : at + 2])
+    return step if step in beside and step <= _HOUR_MS else min(step, *beside, _HOUR_MS)
 
 
 def _entsoe(data: bytes) -> tuple[str, list[MarketPrice]]:
