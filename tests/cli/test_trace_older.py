@@ -284,6 +284,14 @@ def test_a_recording_without_a_connection_is_for_another_command(v2g: Run, tmp_p
     assert v2g("plc", "replay", str(path)).code == 0
 
 
+def test_frames_of_a_link_layer_that_is_not_read_are_named(v2g: Run, tmp_path: Path) -> None:
+    path = tmp_path / "wireless.pcap"
+    path.write_bytes(older_format(frames(), 127))
+    done = v2g("trace", str(path))
+    assert done.code == 2
+    assert "frames of link type 127 are not understood" in done.errors
+
+
 def test_a_pipe_is_read_once(v2g: Run) -> None:
     recorded = (FOLDER / f"{RECORDING}.pcapng").read_bytes()
     for words, code in ((("plc", "replay"), 0), (("trace",), 2)):

@@ -248,7 +248,7 @@ def trace(
             print_json(_record(entry))
     else:
         print_conversation(found)
-        if not found:
+        if not found and not errors:
             say("no messages", err=True)
     raise_all(errors)
 

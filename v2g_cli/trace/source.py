@@ -10,7 +10,7 @@ from v2g.errors import CodecError, ConfigError, FrameError, V2GError
 from v2g.exi.bits import Deviation
 from v2g.exi.declare import Schema
 from v2g.io.capture import pcap, pcapng, recorder
-from v2g.io.capture.tcp_segments import ACK, SYN, Direction, TcpSegment, segment_of
+from v2g.io.capture.tcp_segments import ACK, SYN, Direction, TcpSegment, is_read, segment_of
 from v2g.io.capture.tls_decryption import OpenedConnection, key_log
 from v2g.io.runtime import trace
 from v2g.iso15118 import trace as lines
@@ -44,6 +44,8 @@ def read_entries(path: Path, errors: list[V2GError] | None = None) -> list[Entry
     found: list[V2GError] = [] if errors is None else errors
     if path.is_fifo():
         raise ConfigError(f"{path}: a pipe", hint="it would be read more than once: write it to a file before")
+    if path.is_file() and not path.stat().st_size:
+        found.append(FrameError(f"{path}: an empty file"))
     try:
         return entries(list(_recorded(path, found) if _is_capture(path) else trace.read(path, found)))
     finally:
@@ -217,8 +219,11 @@ def _recorded(path: Path, errors: list[V2GError]) -> Iterator[Line]:
                 secrets.setdefault(random, {}).update(named)
     connections: dict[frozenset[bytes], _Conversation] = {}
     all_: list[_Conversation] = []
+    unread: set[int] = set()
     count = last_ns = 0
     for packet in recorder.packets(path, errors):
+        if not is_read(packet.interface.link_type):
+            unread.add(packet.interface.link_type)
         segment = segment_of(packet)
         if segment is None:
             continue
@@ -239,6 +244,10 @@ def _recorded(path: Path, errors: list[V2GError]) -> Iterator[Line]:
             count += 1
             yield line
     if not count and not errors:
+        if not all_ and unread:
+            kinds = ", ".join(map(str, sorted(unread)))
+            hint = "Ethernet, Linux cooked, raw IP and loopback are read"
+            raise ConfigError(f"{path}: no connection; frames of link type {kinds} are not understood", hint=hint)
         if not all_:
             raise ConfigError(f"{path}: no connection", hint="v2g plc replay shows what precedes one: SLAC and SDP")
         why = next((each.opened.missing for each in all_ if each.opened.missing), "no message")

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import struct
 import subprocess
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -92,6 +93,25 @@ def test_any_bytes_are_records_or_an_error(data: bytes) -> None:
 def test_what_is_no_capture_is_refused_in_words(data: bytes, words: str) -> None:
     with pytest.raises(FrameError, match=words):
         PcapngReader().feed(data)
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_packets_of_the_kind_before_are_read(order: str) -> None:
+    """Block type 2, which older Wiresharks wrote, with the number of lost packets beside a shorter interface."""
+
+    def block(kind: int, body: bytes) -> bytes:
+        length = struct.pack(order + "I", len(body) + 12)
+        return struct.pack(order + "I", kind) + length + body + length
+
+    section = block(0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1))
+    interface = block(1, struct.pack(order + "HHI", 113, 0, 0))
+    flags = struct.pack(order + "HHIHH", 2, 4, 2, 0, 0)
+    packet = block(2, struct.pack(order + "HHIIII", 0, 7, 1, 5, 3, 60) + b"abc\0" + flags)
+    (found,) = PcapngReader().feed(section + interface + packet)
+    time_ns = ((1 << 32) + 5) * 1000
+    assert found == Packet(
+        time_ns=time_ns, interface=Interface(link_type=113, tick=6), data=b"abc", length=60, outbound=True
+    )
 
 
 def test_stamps_count_in_the_unit_of_their_interface() -> None:

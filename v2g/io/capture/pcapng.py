@@ -28,7 +28,9 @@ LATEST_NS: Final = 253_402_300_799_999_999_999
 """The last time (ns since 1970) in calendars: the end of the year 9999."""
 
 _SECTION: Final = 0x0A0D0D0A  # the same in both byte orders
-_INTERFACE, _SIMPLE, _PACKET, _SECRETS = 1, 3, 6, 10
+_INTERFACE, _OLD_PACKET, _SIMPLE, _PACKET, _SECRETS = 1, 2, 3, 6, 10
+_HEADS: Final = {_PACKET: "IIIII", _OLD_PACKET: "HHIIII"}
+"""Kind of packet -> its fields before the data: interface, (packets that were lost,) stamp in two parts, lengths."""
 _MAGIC = 0x1A2B3C4D
 _END, _COMMENT = 0, 1
 _APPLICATION = 4
@@ -162,8 +164,8 @@ class PcapngReader:
 
     def _record(self, kind: int, body: bytes) -> Record | None:
         try:
-            if kind == _PACKET:
-                return self._packet(body)
+            if kind in _HEADS:
+                return self._packet(_HEADS[kind], body)
             if kind == _SECRETS:
                 return self._secrets(body)
             if kind == _SIMPLE:
@@ -204,8 +206,8 @@ class PcapngReader:
             raise FrameError(f"a captured packet of interface {number}, of which there are {len(self._interfaces)}")
         return self._interfaces[number]
 
-    def _packet(self, body: bytes) -> Packet:
-        number, high, low, captured, length = struct.unpack_from(self._order + "IIIII", body)
+    def _packet(self, head: str, body: bytes) -> Packet:
+        number, *_, high, low, captured, length = struct.unpack_from(self._order + head, body)
         if captured > len(body) - 20:
             raise FrameError(f"a captured packet of {captured} bytes in a block of {len(body)}")
         where = self._seen_on(number)

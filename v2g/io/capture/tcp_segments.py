@@ -62,6 +62,11 @@ def segment_of(packet: Packet) -> TcpSegment | None:
     )
 
 
+def is_read(link_type: int) -> bool:
+    """Return whether frames of a link layer are understood."""
+    return link_type in _PAYLOAD_AT or link_type in _TYPE_AT
+
+
 def _ip_packet(link_type: int, frame: bytes) -> bytes | None:
     """Return what follows the headers of the link layer, None unless it is IP."""
     begin = _PAYLOAD_AT.get(link_type)
