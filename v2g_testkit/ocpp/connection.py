@@ -26,7 +26,7 @@ from v2g.ocpp.rpc import CALL, CALLERROR, CALLRESULT, CALLRESULTERROR, SEND
 from v2g.ocpp.versions import MAX_ID
 from v2g.text import printable
 from v2g_testkit.cases.case import Result, Verdict
-from v2g_testkit.ocpp.case import Ended, Failed, Payload, WrongAnswer
+from v2g_testkit.ocpp.case import CaseTest, Ended, Failed, Payload, WrongAnswer
 from v2g_testkit.official_schemas import FrameJudge
 
 _log = logging.getLogger(__name__)
@@ -45,6 +45,9 @@ MOST_FRAMES: Final = 10_000
 
 _MOST_UNREAD: Final = 100
 """Frames that have arrived and wait for their turn; then the device has to wait."""
+
+PATIENCE_S: Final = 10.0
+"""An answer that comes later than this may be too late: the device may have given its request up."""
 
 _CONNECTIONS: Final = itertools.count(1)
 
@@ -182,8 +185,8 @@ class Connection:
         self._log = log
         self._judge = FrameJudge(socket.version)
         self._number = next(_CONNECTIONS)
-        self._held: list[list[object]] | None = None
-        """Answers that are sent later, while answers are held."""
+        self._held: list[tuple[float, list[object]]] | None = None
+        """Answers that are sent later, while answers are held, each with when it was due."""
         self._asked: dict[str, tuple[str, asyncio.Future[Payload]]] = {}
         """Message id of each request that waits for its answer -> its action, and the answer."""
 
@@ -214,13 +217,14 @@ class Connection:
             yield
         finally:
             held, self._held = self._held, None
-            for each in held or ():
+            for _, each in held or ():
                 await self._reply(each)
 
-    def impatient(self) -> tuple[bool, str, str]:
-        """Return for a check whether the device waits for a held answer."""
-        number = len(self._held or ())
-        return number < 2, "OCPP-J 4.1.1", f"sends {number} requests before it has the answer to the first one"
+    def impatient(self, timeout_s: float = PATIENCE_S) -> tuple[bool, str, str]:
+        """Return for a check whether the device waits for a held answer, until its timeout."""
+        times = [at for at, _ in self._held or ()]
+        waits = all(later - sooner >= timeout_s for sooner, later in itertools.pairwise(times))
+        return waits, "OCPP-J 4.1.1", f"sends {len(times)} requests before it has the answer to the first one"
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """End the connection."""
@@ -299,7 +303,7 @@ class Connection:
 
     async def _reply(self, frame: list[object]) -> None:
         if self._held is not None:
-            self._held.append(frame)
+            self._held.append((_now(), frame))
             return
         with contextlib.suppress(Failed):
             await self.send(frame)
@@ -315,6 +319,20 @@ class Connection:
 
     def _note(self, text: str) -> None:
         self._log(Frame(_now(), "note", text, station=self.identity, connection=self._number))
+
+
+async def judge_unknown(t: CaseTest, answer: Awaitable[Payload]) -> None:
+    """Check how a device answers a request whose action no version has. Raises Failed."""
+    try:
+        found = await answer
+    except CallError as error:
+        # the codes differ in whether the action is recognised, which implementations take differently
+        known = "NotImplemented", "NotSupported"
+        t.one_of(error.code, known, "OCPP-J 4.3", "answers an unknown action with {}")
+    except Failed:
+        t.judged += 1  # what is invalid may be dropped (OCPP-J 4.2.3)
+    else:
+        t.equal(found, None, "OCPP-J 4.3", "answers an unknown action with {}")
 
 
 def decoded(text: str) -> object:

@@ -25,7 +25,7 @@ from v2g.ocpp.times import parse_time
 from v2g.text import printable
 from v2g_testkit.cases.case import Described, Result, Verdict
 from v2g_testkit.ocpp.case import Payload
-from v2g_testkit.ocpp.connection import Frame
+from v2g_testkit.ocpp.connection import PATIENCE_S, Frame
 
 _DIRECTIONS: Final[dict[str, Direction]] = {
     "Energy.Active.Import.Register": "import",
@@ -109,6 +109,7 @@ _CABLE: Final = frozenset({"EVConnected", "Charging", "SuspendedEV", "SuspendedE
 
 CONNECTION: Final = "evconnectiontimeout"
 HEARTBEAT: Final = "heartbeatinterval"
+MESSAGE: Final = "messagetimeout"
 PING: Final = "websocketpinginterval"
 """Pings may stand for heartbeats (OCPP-J 5.2)."""
 
@@ -144,8 +145,13 @@ class Timeouts:
     def learn(self, variable: str, value: object) -> None:
         """Take a value of a variable that the station has or has accepted; names are those of either version."""
         name = {"connectiontimeout": CONNECTION}.get(variable.lower(), variable.lower())
-        if name in (CONNECTION, HEARTBEAT, PING):
+        if name in (CONNECTION, HEARTBEAT, MESSAGE, PING):
             self._settings[name] = str(value)
+
+    @property
+    def patience_s(self) -> float:
+        """How long the device waits for an answer at least, s."""
+        return min(PATIENCE_S, self._seconds(MESSAGE) or PATIENCE_S)
 
     def _seconds(self, name: str) -> float:
         """Return a timeout in s, 0 for one that is unknown or off."""
@@ -235,9 +241,6 @@ BEHIND_MS: Final = 1_500_000
 
 BOOTS_S: Final = 60.0
 """A first BootNotification that a connection has later than this need not be that of a start."""
-
-PATIENCE_S: Final = 10.0
-"""An answer that comes later than this may be too late: the device may have given its request up."""
 
 ANSWER_S: Final = 60.0
 """How long an answer may take, s; OCPP sets no limit, and a device under load is not at fault."""
@@ -602,7 +605,7 @@ class RunJudge:
             waiting = self._waiting.setdefault(self._frame.connection, {})
             now = self._frame.at_s
             for other, (name, sent, _, at) in waiting.items():  # a violation if it is answered still
-                if now - at < PATIENCE_S:
+                if now - at < self._timeouts.patience_s:
                     waiting[other] = name, sent, action, at
             waiting[identifier] = action, payload, "", now
         self._judge(
@@ -670,7 +673,7 @@ class RunJudge:
         assert self._frame is not None
         waiting = self._waiting.get(self._frame.connection, {})
         action, payload, overtaken_by, at = waiting.pop(identifier, ("", {}, "", 0.0))
-        if self._frame.at_s - at < PATIENCE_S and (known := self._known(identifier)) in self._ids:
+        if self._frame.at_s - at < self._timeouts.patience_s and (known := self._known(identifier)) in self._ids:
             self._ids[known] = ""
         if overtaken_by:
             self._find(ONE_CALL, f"sends {overtaken_by} before it has the answer to {action}")

@@ -26,6 +26,7 @@ from v2g_testkit.ocpp.certificates import Authority
 from v2g_testkit.ocpp.connection import (
     MALFORMED,
     MOST_FRAMES,
+    PATIENCE_S,
     Answer,
     CallError,
     Connection,
@@ -499,13 +500,14 @@ class StationTest(CaseTest):
     async def holding(self) -> AsyncIterator[None]:
         """Answer what the station asks in the body after it only; its next request has to wait until then.
 
-        Raises Failed for a station that does not wait.
+        Raises Failed for a station that does not wait, up to its MessageTimeout.
         """
+        timeout = self._tester.variables.get("OCPPCommCtrlr.MessageTimeout", "")
         connection = await self._tester.online(self._tester.within(None))
         async with connection.holding():
             yield
             await self.wait(PAUSE_S)
-            self.check(*connection.impatient())
+            self.check(*connection.impatient(float(timeout) if timeout.isdecimal() else PATIENCE_S))
 
     def forget(self) -> None:
         """Ignore what the station has sent so far."""

@@ -27,7 +27,7 @@ _WRITABLE: Final = {
 _READ_ONLY: Final = {
     "TxCtrlr.TxStartPoint": "PowerPathClosed", "TxCtrlr.TxStopPoint": "EVConnected,PowerPathClosed",
     "OCPPCommCtrlr.FileTransferProtocols": "HTTPS", "DeviceDataCtrlr.ItemsPerMessage": "20",
-    "ChargingStation.AvailabilityState": "Available", "OCPPCommCtrlr.MessageTimeout": "30",
+    "ChargingStation.AvailabilityState": "Available", "OCPPCommCtrlr.MessageTimeout": "",
 }  # fmt: skip
 
 
@@ -40,11 +40,13 @@ class Station(ChargePoint):  # type: ignore[misc]
 
     patient = False
     """Whether it waits for a cable for ever."""
+    timeout_s = 30
+    """Its MessageTimeout."""
 
     def __init__(self, end: Any, now_ms: Callable[[], int]) -> None:
-        super().__init__(IDENTITY, end, response_timeout=20)
+        super().__init__(IDENTITY, end, response_timeout=self.timeout_s)
         self._now_ms = now_ms
-        self.values = {**_WRITABLE, **_READ_ONLY}
+        self.values = {**_WRITABLE, **_READ_ONLY, "OCPPCommCtrlr.MessageTimeout": str(self.timeout_s)}
         self.plugged = False
         self.token: Payload = {}
         self.shown_ms = 0

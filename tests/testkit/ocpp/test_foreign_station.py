@@ -5,6 +5,7 @@ import contextlib
 from typing import Any, Final
 
 import pytest
+from ocpp.routing import on
 
 from tests.testkit.ocpp.foreign import (
     LATE,
@@ -131,7 +132,7 @@ CASES: Final = [
 ]
 
 
-def played(change: Change, *, until_fail: bool) -> list[Result]:
+def played(change: Change, *, until_fail: bool, only: str = "") -> list[Result]:
     """Return the results of the lab with a station whose frames are changed."""
 
     async def run() -> list[Result]:
@@ -144,7 +145,8 @@ def played(change: Change, *, until_fail: bool) -> list[Result]:
             await station.find(30)
         judge = RunJudge("station", {})
         tester = JudgedTester(station, judge)
-        found = await results_of(tester, [*CASES, *judge.rules], until_fail=until_fail)
+        cases = [each for each in (*CASES, *judge.rules) if only in ("", each.id)]
+        found = await results_of(tester, cases, until_fail=until_fail)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         return found
@@ -170,3 +172,21 @@ def test_a_station_that_charges_the_next_driver_by_an_old_token_fails(monkeypatc
     monkeypatch.setattr(Station, "patient", True)
     found = played(as_it_is, until_fail=True)
     assert (found[-1].case, found[-1].verdict) == ("TC_E_05_CS", Verdict.FAIL)
+
+
+@pytest.mark.parametrize(("timeout_s", "verdict"), [(5, Verdict.PASS), (1000, Verdict.FAIL)])
+def test_a_station_sends_on_after_its_timeout_only(
+    timeout_s: int, verdict: Verdict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_asked = Station.is_asked
+
+    @on("TriggerMessage")  # type: ignore[untyped-decorator]
+    async def slowly(self: Station, requested_message: str, **_: Any) -> Any:
+        await asyncio.sleep(3)  # three times while the answer to the first Heartbeat is held
+        self._response_timeout = 5
+        return is_asked(self, requested_message)
+
+    monkeypatch.setattr(Station, "is_asked", slowly)
+    monkeypatch.setattr(Station, "timeout_s", timeout_s)
+    (found,) = played(as_it_is, until_fail=False, only="V2G-B-01-CS")
+    assert found.verdict is verdict, found.found
