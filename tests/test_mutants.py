@@ -20,6 +20,8 @@ MOST = 3
 if TYPE_CHECKING:
     import doors
 
+doors: Final = declare_table("doors", Column("id", String(9)))
+
 class Lock:
     """Of a door."""
 

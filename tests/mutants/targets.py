@@ -733,7 +733,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
             "a limit has watts"
         ),
     },
-    "nodes": {"module: 'node_firmware' -> 'node_firmware?'": "a test of the database's revisions notices it"},
     "opening": {"FollowerConfig: 3600.0 -> 3601.0": "a test of the documentation notices it"},
     "evcc_2_contract": {"wanted_set: 0 -> 1": "a millisecond, of a clock that may be wrong by more"},
     "own_profiles": dict.fromkeys(
