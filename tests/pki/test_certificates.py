@@ -121,8 +121,9 @@ def test_two_names_are_none() -> None:
         (PKCS7, "the PEM text holds a PKCS #7", True),
         (pem(made()).replace(b"MII", b"???", 1), "not PEM certificates: [A-Z]", True),
         (pem(made())[:200], "not PEM certificates: MalformedFraming", True),
+        (pem(made()) * 2 + pem(made())[:200], "not PEM certificates: only 2 of 3 certificates are complete", True),
     ],
-    ids=["no PEM", "too long", "a private key", "DER", "PKCS 7", "no base64", "cut"],
+    ids=["no PEM", "too long", "a private key", "DER", "PKCS 7", "no base64", "cut", "the last is cut"],
 )
 def test_what_is_no_chain_is_malformed(text: bytes, why: str, *, hint: bool) -> None:
     with pytest.raises(CertificateError, match=why) as caught:

@@ -1,5 +1,6 @@
 """Name constraints, name by name (RFC 5280 4.2.1.10)."""
 
+import re
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -122,3 +123,20 @@ def test_a_ca_between_is_bound_unless_it_certifies_its_own_new_key(issuer: x509.
     leaf, sub, root = (parties[level].certificate for level in ("leaf", "sub2", "root"))
     assert accepted([leaf, sub, root]) is passes
     assert not accepted([sub, root]), "a leaf is bound, whoever has issued it"
+
+
+@pytest.mark.parametrize(
+    ("constraints", "text"),
+    [
+        (
+            x509.NameConstraints([DIRECTORY(name((ORG, "Other")))], None),
+            "CN=leaf,O=An  Operator,C=DE, which a CA above ",
+        ),
+        (x509.NameConstraints(None, [DNS("example")]), "a.example, which a CA above excludes"),
+    ],
+)
+def test_a_refusal_has_the_name_as_text(constraints: x509.NameConstraints, text: str) -> None:
+    leaf = {"subject": SUBJECT, "add": [(x509.SubjectAlternativeName([DNS("a.example")]), False)]}
+    parties = Forge(Role.STATION).parties(root={"add": [(constraints, True)]}, leaf=leaf)
+    with pytest.raises(CertificateError, match=re.escape(f"has the name {text}")):
+        check_name_constraints([parties["leaf"].certificate, parties["root"].certificate])

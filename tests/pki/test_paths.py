@@ -1,5 +1,6 @@
 """Paths over cross certificates, and searches that hostile certificates cannot make long."""
 
+import base64
 from collections.abc import Sequence
 from datetime import timedelta
 from itertools import pairwise
@@ -7,7 +8,7 @@ from itertools import pairwise
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed448
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,10 +16,19 @@ from tests.pki.forge import CN, DAY, ISO, NOW, ORG, Forge, Made, Party, name, re
 from tests.pki.forge_chains import cross
 from v2g.errors import CertificateError
 from v2g.pki import paths
+from v2g.pki.certificates import load_certificate
 from v2g.pki.issue import Issuer, IssueRequest, Subject, cross_certify
 from v2g.pki.paths import PathSearch
 from v2g.pki.profile import Role
 from v2g.pki.verify import VerifiedChain, verify_chain
+
+BY_SHA1 = base64.b64decode(
+    "MIIBEzCBugIUWbr18LvVPa841p6QovObzOUoVfAwCQYHKoZIzj0EATAMMQowCAYDVQQDDAFyMCAXDTI2MTIwMTA1MTY1N1oYDzIxMjYxMTA3MDUx"
+    "NjU3WjAMMQowCAYDVQQDDAFyMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEX59Wh+jXBbpj3VIXtZ1L0q11IXKVRfzNG/Lgj+lRra8oUc+jqm38"
+    "WRwjQxJCcB2mEwbiJKgNoNtY5kZHb5P9fDAJBgcqhkjOPQQBA0kAMEYCIQCAk2N6KcnJeRj8XXCJMC21kCMMIcBsGk60EpDdVBq/ggIhAL5+CKkW"
+    "SYScBMYi8dmrSuXPN7e2vNvkSHTkGK0N/THa"
+)
+"""Signed with its own key, by the command openssl."""
 
 OLD = name((CN, "old root"), (ORG, "Forge"))
 
@@ -31,6 +41,24 @@ def refusal(made: Made, role: Role, anchors: Sequence[bytes], crosses: Sequence[
     with pytest.raises(CertificateError) as error:
         verify(made, role, anchors, crosses)
     return error.value.reason
+
+
+def without_path(certificate: x509.Certificate) -> CertificateError:
+    """Return why a certificate that its own key seems to have signed is not accepted as a root."""
+    search = PathSearch(certificate, [], [certificate])
+    assert not list(search.paths())
+    return search.failure()
+
+
+def test_a_signature_by_sha_1_is_weak_not_wrong() -> None:
+    failure = without_path(load_certificate(BY_SHA1))
+    assert (failure.reason, str(failure)) == ("weak_hash", "certificate 'CN=r' is signed with sha1")
+
+
+def test_a_wrong_signature_that_names_no_hash_is_wrong() -> None:
+    key, other = ed448.Ed448PrivateKey.generate(), ed448.Ed448PrivateKey.generate()
+    builder = x509.CertificateBuilder(OLD, OLD, key.public_key(), 1, NOW - DAY, NOW + DAY)
+    assert without_path(builder.sign(other, None)).reason == "bad_signature"
 
 
 # --- cross certificates ----------------------------------------------------------------------------------------

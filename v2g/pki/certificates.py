@@ -115,7 +115,8 @@ def chain_from_pem(pem: bytes) -> tuple[bytes, ...]:
     """Return the certificates of a PEM text as DER, in order. Raises CertificateError(malformed), also for none."""
     if len(pem) > MAX_PEM_BYTES:
         raise CertificateError(f"PEM text of {len(pem)} bytes", reason="malformed")
-    if b"-----BEGIN CERTIFICATE-----" not in pem:
+    begun = pem.count(b"-----BEGIN CERTIFICATE-----")
+    if not begun:
         if (how := how_to_convert(pem)) is not None:
             raise CertificateError("not PEM, but binary (DER)", reason="malformed", hint=how)
         what, hint = "no certificate", "a certificate is expected here"
@@ -131,6 +132,9 @@ def chain_from_pem(pem: bytes) -> tuple[bytes, ...]:
     except _UNREADABLE as error:
         why = str(error).rpartition("for more details. ")[2]
         raise CertificateError(f"not PEM certificates: {why}", reason="malformed", hint="is it complete?") from None
+    if len(certificates) < begun:  # the parser leaves out one without an end
+        what = f"only {len(certificates)} of {begun} certificates are complete"
+        raise CertificateError(f"not PEM certificates: {what}", reason="malformed", hint="is it complete?")
     return tuple(certificate.public_bytes(serialization.Encoding.DER) for certificate in certificates)
 
 

@@ -37,7 +37,7 @@ _DOMAINS: Final = frozenset({"CPO", "CPS", "MO", "OEM"})
 """Parties of a V2G PKI. A certificate may name none to peers of -2, but no other party than its own: a charger must not
 provide contracts [V2G2-891]."""
 
-_INTEROP_HASHES: Final = frozenset({"sha256", "sha384", "sha512"})
+STRONG_HASHES: Final = frozenset({"sha256", "sha384", "sha512"})
 
 
 def refusal(
@@ -140,7 +140,7 @@ def _basic_faults(certificate: x509.Certificate, profile: Profile, *, interop: b
             yield refusal(certificate, what, "unknown_critical_extension")
     yield from _key_faults(certificate, profile, interop=interop)
     digest = certificate.signature_hash_algorithm
-    if digest is not None and digest.name not in (_INTEROP_HASHES if interop else profile.hashes):
+    if digest is not None and digest.name not in (STRONG_HASHES if interop else profile.hashes):
         yield refusal(certificate, f"is signed with {digest.name}", "weak_hash")
 
 

@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from v2g.errors import CertificateError
-from v2g.pki.conformity import extension, label
+from v2g.pki.conformity import STRONG_HASHES, extension, label, refusal
 from v2g.pki.profile import MAX_INTERMEDIATES
 
 Path = tuple[x509.Certificate, ...]
@@ -46,10 +46,13 @@ class PathSearch:
                         yield (*path, root)
 
     def failure(self) -> CertificateError:
-        """Return why there was no path: chain_too_long, bad_signature or unknown_root."""
+        """Return why there was no path: chain_too_long, weak_hash, bad_signature or unknown_root."""
         if len(self._checked) > _MAX_SIGNATURES:
             return CertificateError(f"{label(self._leaf)} has too many possible paths", reason="chain_too_long")
         if self._refused is not None:
+            digest = self._refused.signature_hash_algorithm
+            if digest is not None and digest.name not in STRONG_HASHES:  # the library verifies none by SHA-1
+                return refusal(self._refused, f"is signed with {digest.name}", "weak_hash")
             return CertificateError(f"signature on {label(self._refused)} does not match", reason="bad_signature")
         return CertificateError(
             f"{label(self._leaf)} does not lead to a trusted root",

@@ -46,9 +46,9 @@ def _check(certificate: x509.Certificate, constraints: x509.NameConstraints) -> 
             for subtrees in (constraints.excluded_subtrees, constraints.permitted_subtrees)
         )
         if any(_lies_within(name, each, otherwise=True) for each in excluded):
-            what = f"has the name {name.value}, which a CA above excludes"
+            what = f"has the name {_text(name)}, which a CA above excludes"
         elif permitted and not any(_lies_within(name, each, otherwise=False) for each in permitted):
-            what = f"has the name {name.value}, which a CA above does not permit"
+            what = f"has the name {_text(name)}, which a CA above does not permit"
         else:
             continue
         raise refusal(certificate, what, "name_constraints")
@@ -60,6 +60,10 @@ def _names(certificate: x509.Certificate) -> Iterator[x509.GeneralName]:
     alternative = extension(certificate, x509.SubjectAlternativeName)
     if alternative is not None:
         yield from alternative.value
+
+
+def _text(name: x509.GeneralName) -> str:
+    return name.value.rfc4514_string() if isinstance(name, x509.DirectoryName) else str(name.value)
 
 
 def _lies_within(name: x509.GeneralName, subtree: x509.GeneralName, *, otherwise: bool) -> bool:
