@@ -18,11 +18,10 @@ from csms.roaming.publication import grant_of, put_grant
 from csms.roaming.rules import check_partner_url
 from csms.roaming.store import Kept
 from csms.services import Services
-from csms.smart_charging.rules import Needs
 from csms.tokens import store as tokens
 from csms.tokens.rules import normalise
 from csms.transactions import store as transactions
-from csms.transactions.rules import Transaction, net_wh
+from csms.transactions.rules import Transaction
 from v2g.errors import OcpiError, V2GError
 from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe, Scalar
@@ -153,16 +152,9 @@ async def _prefer(asked: OcpiRequest, said: ChargingPreferences) -> str:
         new = await run(put_grant, asked.partner.partner_id, kind.value, token.value, grant, asked.now_ms)
         if new.discharge != granted[1].discharge:
             spawn(_allow(asked.services, transaction, transfer_of(new)))
-    key = transaction.station_id, transaction.transaction_id
-    needs = dict(await run(transactions.with_needs, key[0])).get(key[1])
-    needs = needs or Needs(evse_id=transaction.evse_id, requested="AC_three_phase")
-    # counted like the vehicle's own energies, from when it sent its needs
-    wanted = said.energy_need and int(said.energy_need * 1000) + net_wh(transaction) - needs.net_wh
     departure_ms = None if said.departure_time is None else wire.utc_ms(said.departure_time)
-    changed = msgspec.structs.replace(
-        needs, departure_ms=departure_ms or needs.departure_ms, energy_wh=wanted or needs.energy_wh
-    )
-    await run(transactions.put_needs, *key, changed)
+    energy_wh = int(said.energy_need * 1000) if said.energy_need else None
+    await run(transactions.save_wishes, transaction.station_id, transaction.transaction_id, departure_ms, energy_wh)
     return "ACCEPTED"
 
 

@@ -44,6 +44,7 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     each phase, powers in W. 0 and None: not sent.
     `edition_20`: whether it uses ISO 15118-20, which has prices in money; the older edition has levels only.
     `priority` is raised while its driver uses priority charging (K21, K22).
+    `wished_departure_ms`, `wished_wh`: its driver's own departure, and energy that the transaction is to reach (OCPI).
     """
 
     evse_id: int
@@ -64,6 +65,15 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     dynamic: bool = False
     edition_20: bool = False
     priority: int = 0
+    wished_departure_ms: int | None = None
+    wished_wh: int | None = None
+
+    def as_wished(self) -> "Needs":
+        """Return them with what the driver wishes in the place of what the vehicle asks for."""
+        departure_ms, energy_wh = self.wished_departure_ms or self.departure_ms, self.energy_wh
+        if self.wished_wh is not None:
+            energy_wh = max(1, self.wished_wh - self.net_wh)  # 0: not sent
+        return msgspec.structs.replace(self, departure_ms=departure_ms, energy_wh=energy_wh)
 
     @property
     def bidirectional(self) -> bool:

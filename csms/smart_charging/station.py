@@ -65,8 +65,8 @@ async def answer_charging_needs(
 
 async def take_needs(context: HandlerContext, transaction_id: str, needs: Needs) -> None:
     """Store a vehicle's needs, and have its profile sent."""
-    await context.services.store.run(transactions.save_needs, context.station_id, transaction_id, needs)
-    context.on_needs(transaction_id, needs)
+    known = await context.services.store.run(transactions.save_needs, context.station_id, transaction_id, needs)
+    context.on_needs(transaction_id, known)
 
 
 @answers

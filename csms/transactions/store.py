@@ -301,22 +301,23 @@ def count_sharers(connection: Connection, station_id: str) -> int:
     return max(1, active_ones)
 
 
-def save_needs(connection: Connection, station_id: str, transaction_id: str, needs: Needs) -> None:
-    """Store the needs that the vehicle of a transaction sent, with the energy that it has taken until now. The priority
-    stays: it is its driver's (K21, K22), and vehicles send their needs again."""
+def save_needs(connection: Connection, station_id: str, transaction_id: str, needs: Needs) -> Needs:
+    """Store the needs that the vehicle of a transaction sent, with the energy that it has taken until now, and return
+    them. What its driver has asked for stays, as vehicles send their needs again: priority (K21, K22), wishes."""
     found = _get_with_needs(connection, station_id, transaction_id)
-    if found is not None:
-        transaction, before = found
-        priority = needs.priority if before is None else before.priority
-        needs = msgspec.structs.replace(needs, net_wh=net_wh(transaction), priority=priority)
-        put_needs(connection, station_id, transaction_id, needs)
-
-
-def put_needs(connection: Connection, station_id: str, transaction_id: str, needs: Needs) -> None:
-    """Store the needs of a transaction's vehicle as they are."""
-    connection.execute(
-        update(transactions).where(_is(station_id, transaction_id)).values(needs=msgspec.json.encode(needs).decode())
-    )
+    if found is None:
+        return needs
+    transaction, before = found
+    before = before or needs
+    needs = msgspec.structs.replace(
+        needs,
+        net_wh=net_wh(transaction),
+        priority=before.priority,
+        wished_departure_ms=before.wished_departure_ms,
+        wished_wh=before.wished_wh,
+    ).as_wished()
+    _put_needs(connection, station_id, transaction_id, needs)
+    return needs
 
 
 def save_priority(connection: Connection, station_id: str, transaction_id: str, priority: int) -> bool:
@@ -326,8 +327,30 @@ def save_priority(connection: Connection, station_id: str, transaction_id: str, 
         return False
     transaction, before = found
     needs = before or Needs(evse_id=transaction.evse_id or 0, requested="")
-    put_needs(connection, station_id, transaction_id, msgspec.structs.replace(needs, priority=priority))
+    _put_needs(connection, station_id, transaction_id, msgspec.structs.replace(needs, priority=priority))
     return True
+
+
+def save_wishes(
+    connection: Connection, station_id: str, transaction_id: str, departure_ms: int | None, energy_wh: int | None
+) -> None:
+    """Store when the driver of a transaction leaves (UTC ms), and how much energy (Wh) the vehicle takes from now on;
+    None: as the vehicle says."""
+    found = _get_with_needs(connection, station_id, transaction_id)
+    if found is not None:
+        transaction, before = found
+        needs = msgspec.structs.replace(
+            before or Needs(evse_id=transaction.evse_id or 0, requested="AC_three_phase"),
+            wished_departure_ms=departure_ms,
+            wished_wh=None if energy_wh is None else energy_wh + net_wh(transaction),
+        )
+        _put_needs(connection, station_id, transaction_id, needs.as_wished())
+
+
+def _put_needs(connection: Connection, station_id: str, transaction_id: str, needs: Needs) -> None:
+    connection.execute(
+        update(transactions).where(_is(station_id, transaction_id)).values(needs=msgspec.json.encode(needs).decode())
+    )
 
 
 def with_needs(connection: Connection, station_id: str) -> list[tuple[str, Needs]]:

@@ -148,6 +148,37 @@ def test_needs_that_are_sent_again_count_from_then_and_keep_the_priority(store: 
     store.do(work)
 
 
+def test_needs_that_are_sent_again_leave_what_the_driver_wishes(store: Store) -> None:
+    """20 kWh until 9:00 by an app: whatever the vehicle asks for before and after."""
+
+    def work(connection: Connection) -> None:
+        needs = Needs(evse_id=1, requested="DC", energy_wh=60_000, departure_ms=START + 1000)
+        arrive(connection, event(0, "Started", 0))
+
+        def known(*, sent: bool) -> tuple[int | None, int]:
+            if sent:
+                found = transactions.save_needs(connection, "CS", "t", needs)
+                assert found == charging.look(connection, "CS", START).known[1].needs
+            seen = charging.look(connection, "CS", START).known[1]
+            assert seen.needs is not None
+            return seen.needs.departure_ms, seen.needs.energy_wh - seen.taken_wh
+
+        transactions.save_wishes(connection, "CS", "t", START + 9000, 20_000)  # before the vehicle's needs
+        assert known(sent=False) == known(sent=True) == (START + 9000, 20_000)
+        arrive(connection, event(1, "Updated", 5_000))
+        assert known(sent=False) == known(sent=True) == (START + 9000, 15_000)
+        arrive(connection, event(2, "Updated", 20_000))
+        assert known(sent=True) == (START + 9000, 1)
+        transactions.save_wishes(connection, "CS", "t", None, 3_000)
+        assert known(sent=True) == (START + 1000, 3_000)
+        transactions.save_wishes(connection, "CS", "t", None, None)
+        assert known(sent=True) == (START + 1000, 60_000)
+        transactions.save_wishes(connection, "CS", "none", 1, 1)
+        assert transactions.save_needs(connection, "CS", "none", needs) == needs
+
+    store.do(work)
+
+
 def test_sites_templates_and_dynamic_values_are_kept_by_name(store: Store) -> None:
     site = Site(
         id="s",
