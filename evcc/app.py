@@ -627,7 +627,7 @@ def snapshot(
     closed = battery.current_ma != 0 if contactor_closed is None else contactor_closed
     measured = pack.measure(battery, config.resistance_ohm)
     direction = "charging" if battery.current_ma > 0 else "discharging" if battery.current_ma < 0 else "parked"
-    battery_w = battery.voltage_mv * battery.current_ma // 1_000_000
+    battery_w = round(battery.voltage_mv * battery.current_ma / 1_000_000)
     inlet = None if converter is None else converter.present
     return BatterySnapshot(
         voltage_v=battery.voltage_mv / 1000,
@@ -644,7 +644,7 @@ def snapshot(
         discharged_wh=battery.discharged_mwh // 1000,
         contactor_closed=closed,
         power_request_w=battery_w,
-        charging_power_w=inlet.voltage_mv * inlet.current_ma // 1_000_000 if inlet and inlet.voltage_mv else battery_w,
+        charging_power_w=inlet.power_w if inlet and inlet.voltage_mv else battery_w,
         motor_rpm=0,
         ambient_temperature=config.ambient_c,
         context=direction,

@@ -110,7 +110,7 @@ class OnBoardCharger:
             flow = self._inverter.at(power_w, charger.voltage_mv / 1000, charger.frequency_hz, self._now)
             power_w = flow.power_w
             most_ma = lines * self._config.line_ma
-            drawn_ma = max(-most_ma, min(most_ma, power_w * 1_000_000 // charger.voltage_mv))
+            drawn_ma = max(-most_ma, min(most_ma, int(power_w * 1_000_000 / charger.voltage_mv)))
             currents = spread(drawn_ma, range(lines))
             measured = currents if self._config.measures_lines else None
             present = PresentVoltage(

@@ -210,6 +210,11 @@ class PresentVoltage(Fact, frozen=True):
     direct_ma: int = 0
     """Direct current that the inverter injects beside the alternating one."""
 
+    @property
+    def power_w(self) -> int:
+        """The active power, W, negative out of the vehicle."""
+        return round(self.voltage_mv * self.current_ma / 1_000_000)
+
     def lines_of(self, phases: int) -> int:
         """Return on how many of the vehicle's phases current may flow: on one where it is not measured which."""
         return min(phases, self.lines or 1) if self.voltage_mv else phases

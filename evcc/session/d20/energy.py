@@ -11,7 +11,6 @@ from evcc.session.d20 import requests as ask
 from evcc.session.d20.loop import ask_loop, enter_loop, following
 from evcc.session.d20.quantities import milli, phase_powers, to_milli, to_whole
 from evcc.session.d20.request_context import Plan, RequestContext
-from evcc.session.d20.requests import present_w
 from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.schedule import WRONG_MODE, agree
 from evcc.session.d20.stages import Aligning, CableChecking, ConnectingDevice, Step, fail
@@ -291,7 +290,7 @@ def on_loop(
         "flow",
         voltage_mv=context.inlet.voltage_mv,
         current_ma=context.inlet.current_ma,
-        power_w=present_w(context),
+        power_w=context.inlet.power_w,
         reactive_var=context.inlet.reactive_var,
         direct_ma=context.inlet.direct_ma,
         soc=context.battery.soc,

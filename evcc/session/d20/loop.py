@@ -287,7 +287,7 @@ def on_loop(
         "flow",
         voltage_mv=voltage_mv,
         current_ma=current_ma,
-        power_w=voltage_mv * current_ma // 1_000_000,
+        power_w=round(voltage_mv * current_ma / 1_000_000),
         soc=context.battery.soc,
         evse_charge_w=limits.charge_w,
         evse_discharge_w=limits.discharge_w,

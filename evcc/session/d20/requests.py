@@ -106,7 +106,7 @@ def wpt_charge_loop(context: RequestContext, power_request: PowerRequest) -> wpt
 
 def received_w(context: RequestContext) -> int:
     """Return the received power, W."""
-    return max(0, context.inlet.voltage_mv * context.inlet.current_ma // 1_000_000)
+    return max(0, context.inlet.power_w)
 
 
 def _processing(finished: bool) -> common_types.Processing:
@@ -174,7 +174,7 @@ def _mode(
     fields: dict[str, Any] = {
         **each_phase("ev_maximum_charge_power", power_request.charge_w, phases),
         **each_phase("ev_minimum_charge_power", min(charger.min_charge_w, power_request.charge_w), phases),
-        **each_phase("ev_present_active_power", present_w(context), lines),
+        **each_phase("ev_present_active_power", context.inlet.power_w, lines),
         **each_phase("ev_present_reactive_power", context.inlet.reactive_var, lines if choice.der else 1),
     }
     if choice.bpt:
@@ -201,11 +201,6 @@ def _mode(
     if not choice.bpt:
         return ac.Dynamic_AC_CLReqControlMode(**fields)
     return dynamic(**fields | v2x_requests(plan, context))
-
-
-def present_w(context: RequestContext) -> int:
-    """Return the power at the inlet, W, negative for discharge."""
-    return context.inlet.voltage_mv * context.inlet.current_ma // 1_000_000
 
 
 # -- The driver's needs and the vehicle's capabilities as values for messages of all kinds of current ----------------

@@ -77,6 +77,15 @@ def test_no_phase_carries_more_than_its_rating_at_a_low_voltage(config: dict[str
         assert max(map(abs, outlet.drawn)) == line_ma
 
 
+@pytest.mark.parametrize("power_w", [5_000, -5_000, 1_234, -1_234])
+def test_what_is_drawn_or_fed_back_is_no_more_than_is_wanted_and_reads_the_same(power_w: int) -> None:
+    charger = at_outlet(Outlet(3))
+    charger.drive(power_w)
+    present = charger.present
+    assert abs(present.voltage_mv * present.current_ma) <= abs(power_w) * 1_000_000
+    assert present.power_w == power_w
+
+
 def test_a_sum_is_all_that_is_reported_where_the_phases_are_not_measured() -> None:
     charger = at_outlet(Outlet(3), measures_lines=False)
     charger.drive(3_450)
