@@ -115,9 +115,9 @@ class Station16(ChargePoint):  # type: ignore[misc]
         await self.call(call.MeterValues(1, [value], **more))
 
     async def tell(self, status: str) -> None:
+        self.state["status"] = status
         if self.online:
             await self.call(call.StatusNotification(1, "NoError", status, self._now()))
-        self.state["status"] = status
 
     # -- drivers
 
@@ -307,12 +307,12 @@ class Station16(ChargePoint):  # type: ignore[misc]
 
     @on("ChangeAvailability")
     def is_available(self, connector_id: int, type: str) -> Any:  # noqa: A002
-        return call_result.ChangeAvailability("Accepted")
+        return call_result.ChangeAvailability("Scheduled" if self.transaction else "Accepted")
 
     @after("ChangeAvailability")
     async def has_changed(self, connector_id: int, type: str) -> None:  # noqa: A002
         before, self.state["operative"] = self.operative, type == "Operative"
-        if before != self.operative:
+        if before != self.operative and not self.transaction:
             await self.tell("Available" if self.operative else "Unavailable")
 
     @on("ClearCache")

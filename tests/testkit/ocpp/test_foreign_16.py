@@ -350,6 +350,38 @@ def test_a_station_without_updates_needs_no_signed_ones() -> None:
     assert [each.verdict for each in found] == [Verdict.NOT_APPLICABLE] * 3
 
 
+_ALWAYS_AVAILABLE: Final = asks(
+    "StatusNotification", lambda p: p | {"status": {"Unavailable": "Available"}.get(p["status"], p["status"])}
+)
+
+
+@pytest.mark.parametrize(
+    ("case", "change", "verdict"),
+    [
+        ("V2G-07-CS16", as_it_is, Verdict.PASS),
+        ("V2G-07-CS16", _ALWAYS_AVAILABLE, Verdict.INCONCLUSIVE),
+        ("V2G-08-CS16", as_it_is, Verdict.PASS),
+        ("V2G-08-CS16", _ALWAYS_AVAILABLE, Verdict.FAIL),
+        ("V2G-08-CS16", answers("ChangeAvailability", sets(status="Accepted")), Verdict.FAIL),
+    ],
+)
+def test_availability_lasts(case: str, change: Change, verdict: Verdict) -> None:
+    (found,) = station_played(change, until_fail=False, only=(case,))
+    assert found.verdict is verdict, found.found
+
+
+def test_a_station_that_boots_as_available_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    boot = Station16.boot
+
+    async def forgetful(self: Station16) -> None:
+        self.state["status"], self.state["operative"] = "Available", True
+        await boot(self)
+
+    monkeypatch.setattr(Station16, "boot", forgetful)
+    (found,) = station_played(as_it_is, until_fail=False, only=("V2G-07-CS16",))
+    assert (found.verdict, found.found) == (Verdict.FAIL, "boots as Available (ChangeAvailability)")
+
+
 def test_what_a_station_reports_late_is_not_of_the_next_case() -> None:
     class Slow(Stations16):
         async def do(self, step: Step) -> None:

@@ -764,6 +764,37 @@ async def unavailable(t: StationTest16) -> None:
     await t.unplug()
     await t.says("ChangeAvailability", "Accepted", connectorId=1, type="Operative")
     await t.status("Available")
+    await t.says("ChangeAvailability", "Accepted", connectorId=1, type="Operative")  # which it is already
+
+
+@CORE.case("V2G-07-CS16", "An unavailable connector stays so over a reset", requirements="ChangeAvailability Reset")
+async def stays_unavailable(t: StationTest16) -> None:
+    """After the reset the station reports the connector as Unavailable, and the others as Available."""
+    await given(_inoperative(t))
+    async with t.reconnects():
+        await _reboot(t, "Hard")
+    await t.expect("BootNotification", skip=True)
+    for each in range(1, t.declared.evses + 1):
+        sent = await t.expect("StatusNotification", connectorId=each)
+        t.equal(sent["status"], "Unavailable" if each == 1 else "Available", "ChangeAvailability", "boots as {}")
+
+
+@CORE.case("V2G-08-CS16", "Make a connector unavailable with a transaction", requirements="ChangeAvailability")
+async def scheduled(t: StationTest16) -> None:
+    """The station schedules the change, and carries it out when the transaction has ended."""
+    t.undo(lambda: t.ask("ChangeAvailability", connectorId=1, type="Operative"))
+    transaction = await t.in_transaction()
+    await t.says("ChangeAvailability", "Scheduled", connectorId=1, type="Inoperative")
+    await t.nothing("StopTransaction", "ChangeAvailability", within=SOON_S / 2)
+    t.check(not _unavailable(t), "ChangeAvailability", "reports Unavailable while the transaction goes on")
+    await t.says("RemoteStopTransaction", "Accepted", transactionId=transaction)
+    await t.stopped(transaction, "Remote")
+    await t.unplug()
+    await t.status("Unavailable")
+
+
+def _unavailable(t: StationTest16) -> bool:
+    return any(each["connectorId"] == 1 and each["status"] == "Unavailable" for each in t.seen("StatusNotification"))
 
 
 # -- smart charging
