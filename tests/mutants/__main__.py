@@ -118,8 +118,9 @@ class Session:
         self.took: dict[str, float] = {}
 
     @pytest.hookimpl(trylast=True)
-    def pytest_configure(self) -> None:
-        """Let properties be tried with the same examples each time, and let none be shrunk."""
+    def pytest_configure(self, config: pytest.Config) -> None:
+        """Let properties be tried with the same examples each time, and let none be shrunk; word no failure."""
+        config.option.tbstyle = "native"
         _determined()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

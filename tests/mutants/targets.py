@@ -692,6 +692,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "check_password: 1 -> 2 #2": "one character, again and again, is refused before",
     },
     "debits": {"DebitCollector.step: 0 -> 1 #3": "a debit has the digits of its currency, so none is of a millionth"},
+    "debits_stored": {"module: 500 -> 501": "how many are read at once comes to the same"},
     "partners_tariffs": {
         "_restrictions: 'energy' -> 'energy?'": "only kinds that are paid once differ",
         "percent_of: (Decimal(with_taxes(10 ** 12, taxes) - 10 ** 12) / 10 ** 10).quantize(_Q4).normalize() + 0 -> "
@@ -1627,7 +1628,6 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_load: 0 -> 1": _WATT,
         "_load: 0 -> 1 #2": _WATT,
         "_load: 0 -> 1 #3": "a node carries the same on each phase",
-        "_wanted.shared: 0 -> 1": _WATT,
         "share_stations: 0 -> 1 #3": _WATT,
         "share_stations: 0 -> 1 #4": "one is beyond by more than 100 W",
         "StationShare: '' -> '?'": "each is given its site",
