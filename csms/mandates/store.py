@@ -84,7 +84,7 @@ def find(connection: sa.Connection, number: int) -> Mandate | None:
 
 
 def list_page(
-    connection: sa.Connection, after: tuple[int, ...] | None = None, limit: int = 100
+    connection: sa.Connection, after: tuple[int, ...] | None = None, limit: int = _BATCH
 ) -> list[dict[str, object]]:
     """Return mandates with numbers `after` one, in order."""
     query = page(sa.select(mandates), (mandates.c.id,), after, limit, rising=True)
@@ -225,7 +225,7 @@ def due(connection: sa.Connection, after: int = 0) -> list[tuple[Debit, str]]:
     return [(each, of[each.posting]) for each in found]
 
 
-def list_debits(connection: sa.Connection, mandate: int, after: int = 0, limit: int = 100) -> list[Debit]:
+def list_debits(connection: sa.Connection, mandate: int, after: int = 0, limit: int = _BATCH) -> list[Debit]:
     """Return the debits of a mandate with postings `after` one, in order."""
     return _debits(connection, (debits.c.mandate_id == mandate) & (debits.c.posting_id > after), limit)
 

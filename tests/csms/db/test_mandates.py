@@ -1,11 +1,12 @@
 """Mandates and debits in the database, the same on either kind."""
 
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from csms.db.store import Store
 from csms.mandates import store as mandates
-from csms.mandates.rules import Debit, DebitAnswer, MandateAnswer
+from csms.mandates.rules import Debit, DebitAnswer, Mandate, MandateAnswer
 from tests.csms.db.books import LATER, book, posting
 from v2g.errors import RefusedError
 
@@ -120,5 +121,109 @@ def test_a_debit_has_one_notice(store: Store) -> None:
         for reference, fresh in (("N1", True), ("N2", False)):
             assert mandates.save_notice(connection, debit.posting, reference, LATER) is fresh
         assert [each.notice for each in mandates.list_debits(connection, number)] == ["N1"]
+
+    store.do(work)
+
+
+def test_a_mandate_is_stored_as_agreed_and_waits_until_it_is_decided(store: Store) -> None:
+    def work(connection: Connection) -> None:
+        number = mandates.add(
+            connection, vehicle="de-v2g-c1", payer="p", currency="EUR", most_micro=7, now_ms=LATER, expires_ms=LATER + 9
+        )
+        asked = Mandate(
+            id=number, vehicle="DEV2GC1", payer="p", currency="EUR", most_micro=7, created_ms=LATER,
+            expires_ms=LATER + 9, state="requested", reference="", approval_url="", reason="",
+        )  # fmt: skip
+        assert mandates.find(connection, number) == asked
+        assert mandates.find(connection, number + 1) is None
+        assert mandates.undecided(connection) == [asked]
+        assert mandates.undecided(connection, number) == []
+        answer = MandateAnswer(reference="M1", state="pending", approval_url="https://a", reason="r")
+        assert mandates.save_answer(connection, number, answer)
+        assert not mandates.save_answer(connection, number, answer)
+        waiting = replace(asked, state="pending", reference="M1", approval_url="https://a", reason="r")
+        assert mandates.undecided(connection) == [waiting]
+        assert mandates.save_answer(connection, number, replace(answer, state="active"))
+        assert mandates.undecided(connection) == []
+
+    store.do(work)
+
+
+def test_a_mandate_ends_when_it_expires(store: Store) -> None:
+    def work(connection: Connection) -> None:
+        ended, other = agree(connection), agree(connection, "DEV2GC2")
+        mandates.end(connection, ended, "x")
+        for now_ms, state in ((2 * LATER - 1, "active"), (2 * LATER, "ended")):
+            mandates.end_expired(connection, now_ms)
+            found = mandates.list_page(connection)
+            assert [(each["id"], each["state"]) for each in found] == [(ended, "ended"), (other, state)]
+        assert [each["reason"] for each in mandates.list_page(connection)] == ["x", "expired"]
+        assert [each["id"] for each in mandates.list_page(connection, (ended,), 1)] == [other]
+
+    store.do(work)
+
+
+def test_only_settlements_of_the_vehicle_of_an_active_mandate_are_debited(store: Store) -> None:
+    """One that was corrected before anybody looked is debited by its correction alone, as it was booked by then."""
+
+    def work(connection: Connection) -> None:
+        number = agree(connection)
+        mandates.add(
+            connection, vehicle="DEV2GC2", payer="p", currency="EUR", most_micro=10**6, now_ms=LATER, expires_ms=LATER
+        )
+        book(connection, posting("02", money=50_000, vehicle="DEV2GC2"), posting("03", money=50_000, vehicle="DEV2GC3"))
+        book(connection, posting(money=300_000))
+        book(connection, posting(mwh=600, money=400_000))
+        mandates.plan(connection, LATER + 1)
+        ((debit, reference),) = mandates.due(connection)
+        assert (debit.key, debit.amount_micro, debit.mandate, debit.at_ms, reference) == (
+            "CS/01/3", 400_000, number, LATER + 1, "M1",
+        )  # fmt: skip
+        assert (debit.station_id, debit.session_id, debit.currency) == ("CS", "01", "EUR")
+        assert (debit.reference, debit.reason, debit.notice, debit.noticed_ms) == ("", "", "", None)
+
+    store.do(work)
+
+
+def test_what_was_not_debited_is_not_reversed(store: Store) -> None:
+    def work(connection: Connection) -> None:
+        number = agree(connection)
+        book(connection, posting(money=2_000_000), posting("02", money=0), posting("03", money=50_000))
+        ((failed),) = mandates.plan(connection, LATER)
+        assert (failed.reason, failed.amount_micro) == ("more than the mandate allows", 0)
+        refused = DebitAnswer(reference="D3", state="failed", reason="no money")
+        ((debit, _),) = mandates.due(connection)
+        assert mandates.save_debit(connection, debit.posting, refused, LATER + 1)
+        for session in ("01", "02", "03"):
+            book(connection, posting(session, mwh=600, money=100_000))
+        mandates.plan(connection, LATER + 2)
+        found = mandates.list_debits(connection, number)
+        assert state(found) == [
+            ("CS/01/1", 0, "failed"), ("CS/02/1", 0, "nothing"), ("CS/03/1", 50_000, "failed"),
+            *(each for n in (1, 2, 3) for each in ((f"CS/0{n}/2", 0, "nothing"), (f"CS/0{n}/3", 100_000, "due"))),
+        ]  # fmt: skip
+        assert (found[2].reference, found[2].reason, found[2].at_ms) == ("D3", "no money", LATER + 1)
+        assert {each.at_ms for each in found[3:]} == {LATER + 2}
+
+    store.do(work)
+
+
+@pytest.mark.parametrize(("since_ms", "given_up"), [(LATER + 4, True), (LATER + 5, False)])
+def test_a_corrected_debit_is_given_up_while_its_notice_runs(store: Store, since_ms: int, given_up: bool) -> None:
+    """That of another settlement stays; once the notice has run, the provider may have been asked."""
+
+    def work(connection: Connection) -> None:
+        number = agree(connection)
+        book(connection, posting(money=300_000), posting("02", money=50_000))
+        mandates.plan(connection, LATER)
+        first, second = (debit.posting for debit, _ in mandates.due(connection))
+        for each in (first, second):
+            mandates.save_notice(connection, each, "N", LATER + 5)
+        book(connection, posting(mwh=600, money=400_000))
+        mandates.drop_corrected(connection, since_ms, LATER + 7)
+        dropped, kept = mandates.list_debits(connection, number)
+        wanted = (0, "nothing", "corrected before the debit", LATER + 7) if given_up else (300_000, "due", "", LATER)
+        assert (dropped.amount_micro, dropped.state, dropped.reason, dropped.at_ms) == wanted
+        assert (kept.amount_micro, kept.state, kept.at_ms, kept.noticed_ms) == (50_000, "due", LATER, LATER + 5)
 
     store.do(work)
