@@ -324,6 +324,7 @@ def test_periods_of_both_directions_at_once_have_the_price_of_each() -> None:
         ([(10, "0", taken), (10, "-2", fed_back)], Decimal(-6)),
         ([(10, "0.5", taken), (11, "-2", fed_back)], Decimal("0.125") - 6),
         ([(11, "-2", taken)], Decimal(-18)),
+        ([(10, "1", fed_back), (11, "0.5", fed_back), (11, "-2", taken)], 3 + Decimal("1.5") - 18),
         ([(10, "4", taken), (10, "4", fed_back)], Decimal(24)),  # energy of a period without time is of the next
     ):
         priced = [(periods((at[hour], {"ENERGY": kwh, "TIME": "1"}))[0], one) for hour, kwh, one in parts]
