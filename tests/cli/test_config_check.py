@@ -275,6 +275,8 @@ id_token = "DEV2GC00000001"
         ("secc", "", '[charger]\nservices = [5, 1]\nder = "sae"\n[charger.grid_support.zero_current]\nover_v = 270',
          "charger.grid_support", "has zero_current, which messages by SAE cannot say"),
         ("secc", "", '[log]\nevents = "none/events"', "log.events", "none is no folder"),
+        ("secc", "", '[log]\nfile = "."', "log.file", " is a folder"),
+        ("secc", "", f'[log]\ntrace = "{"y" * 300}"', "log.trace", "y: File name too long"),
         ("secc", "", '[hardware]\nmeter = "modbus"\n[hardware.modbus]\nhost = "m"\nmap = "sdm63"',
          "hardware.modbus.map", "unknown register map 'sdm63'"),
         ("secc", "", '[hardware]\nmeter = "modbus"\n[hardware.modbus]\nhost = "m"\nmap_file = "short"',

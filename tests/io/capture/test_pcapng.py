@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.io.capture.pcapng import tshark
 from tests.packages import need
-from v2g.errors import FrameError, TransportError
+from v2g.errors import FrameError, StoreError
 from v2g.io.capture import pcapng
 from v2g.io.capture import recorder as capture
 from v2g.io.capture.pcapng import Interface, Packet, PcapngReader, Secrets
@@ -254,14 +254,14 @@ def test_a_full_recording_makes_room_and_a_full_disk_ends_it(
 
 def test_a_recording_does_not_write_over_other_files(tmp_path: Path) -> None:
     (tmp_path / "book.txt").write_text("precious, and longer than a block's head")
-    with pytest.raises(TransportError, match="in the way"):
+    with pytest.raises(StoreError, match="in the way"):
         FrameRecorder(RecordConfig(file=tmp_path / "book.txt"), application="v2g")
     assert (tmp_path / "book.txt").read_text().startswith("precious")
     first = FrameRecorder(RecordConfig(file=tmp_path / "one.pcapng"), application="v2g")
-    with pytest.raises(TransportError, match="another program"):
+    with pytest.raises(StoreError, match="another program"):
         FrameRecorder(RecordConfig(file=tmp_path / "one.pcapng"), application="v2g")
     first.close()
-    with pytest.raises(TransportError, match="No such file"):
+    with pytest.raises(StoreError, match="No such file"):
         FrameRecorder(RecordConfig(file=tmp_path / "missing" / "one.pcapng"), application="v2g")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from v2g.errors import CodecError, ConfigError, TransportError
+from v2g.errors import CodecError, ConfigError, StoreError
 from v2g.io.runtime import trace
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.trace import LogConfig, Trace, TraceFile, open_trace
@@ -44,7 +44,7 @@ def test_what_a_killed_program_left_is_ended_and_what_is_being_written_is_passed
 
 
 def test_a_trace_that_cannot_be_opened_or_read_is_an_error_with_a_hint(tmp_path: Path) -> None:
-    with pytest.raises(TransportError, match="No such file"):
+    with pytest.raises(StoreError, match="No such file"):
         open_trace(LogConfig(trace=tmp_path / "none" / "trace.jsonl"), "secc", Clock())
     with pytest.raises(ConfigError, match="No such file"):
         list(trace.read(tmp_path / "none.jsonl"))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from v2g.errors import TransportError
+from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import OrderlyEnd, start_log, until_signalled
@@ -175,7 +175,7 @@ def test_a_program_logs_to_a_file_and_what_the_disk_does_not_take_to_standard_er
         start_log(LogFiles(file=Path("/dev/full")))
         logging.getLogger("secc").info("kept anyway")
         assert "kept anyway" in capsys.readouterr().err
-        with pytest.raises(TransportError, match="No such file"):
+        with pytest.raises(StoreError, match="No such file"):
             start_log(LogFiles(file=tmp_path / "none" / "secc.log"))
     finally:
         for each in root.handlers:

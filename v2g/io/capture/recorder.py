@@ -14,7 +14,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from v2g.errors import ConfigError, FrameError, TransportError, V2GError
+from v2g.errors import ConfigError, FrameError, StoreError, V2GError
 from v2g.io.capture import pcap, pcapng
 from v2g.io.capture.pcapng import Packet, Record, Secrets
 from v2g.io.runtime.clock import wall_ns
@@ -38,7 +38,7 @@ class FrameRecorder:
     def __init__(self, config: RecordConfig, *, application: str, now_ns: Callable[[], int] = wall_ns) -> None:
         """Open the file, mode 0600. A block that a killed program left incomplete is removed.
 
-        Raises TransportError when the file cannot be written, is not a capture, or is in use by another program.
+        Raises StoreError when the file cannot be written, is not a capture, or is in use by another program.
         """
         self.network_keys = config.network_keys
         self.has_connections = False
@@ -51,16 +51,14 @@ class FrameRecorder:
         try:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise TransportError(
-                f"{self._path}: {error.strerror}", hint="choose a file that this user may write"
-            ) from None
+            raise StoreError(f"{self._path}: {error.strerror}", hint="choose a file that this user may write") from None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._size = _whole(fd, self._path)
             os.ftruncate(fd, self._size)
         except BlockingIOError:
             os.close(fd)
-            raise TransportError(
+            raise StoreError(
                 f"{self._path}: another program records there", hint="use one file for each program"
             ) from None
         except BaseException:
@@ -108,13 +106,13 @@ class FrameRecorder:
 
 
 def _whole(fd: int, path: Path) -> int:
-    """Return the length of the complete blocks. Raises TransportError unless the file is a recording."""
+    """Return the length of the complete blocks. Raises StoreError unless the file is a recording."""
     reader = pcapng.PcapngReader()
     try:
         while data := os.read(fd, _CHUNK):
             reader.feed(data)
     except FrameError as error:
-        raise TransportError(f"{path} is in the way: {error}", hint="choose another file for the recording") from None
+        raise StoreError(f"{path} is in the way: {error}", hint="choose another file for the recording") from None
     return reader.whole
 
 

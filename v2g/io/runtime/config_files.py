@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -227,12 +228,19 @@ def _opener(where: tuple[str, ...]) -> Opener | None:
     """Return what opens the file that a key names, None for one that need not be there."""
     named = ".".join([each for each in where if not each.isdigit()][-2:])
     if named in _LOGS:
-        return lambda file: check_folder(file.parent)
+        return _log_file
     if where[-1] in _FOLDERS:
         return partial(_can_be, Path.is_dir, "a folder")
     if where[-1] in _FILES or named in _FILES:
         return partial(_can_be, Path.is_file, "a file")
     return _OPENERS.get(named) or _OPENERS.get(where[-1])
+
+
+def _log_file(path: Path) -> None:
+    check_folder(path.parent)
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISDIR(path.stat().st_mode):
+            raise ConfigError(f"{path} is a folder", hint="name a file in it")
 
 
 def _can_be(is_one: Callable[[Path], bool], what: str, path: Path) -> None:
@@ -289,10 +297,14 @@ def _one_log(config: object) -> Iterator[Flaw]:
     """Yield keys of the section `log` that name the file of another."""
     seen: dict[Path, str] = {}
     for where, value, _ in values_in(config):
-        if where[0] == "log" and isinstance(value, Path) and (value.is_file() or not value.exists()):
-            first = seen.setdefault(value.absolute(), where[-1])
-            if first != where[-1]:
-                yield where, f"{value} is log.{first}, too", "give each a file of its own"
+        if where[0] != "log" or not isinstance(value, Path):
+            continue
+        with contextlib.suppress(OSError):  # a name that no file can have is a flaw of its own
+            if value.exists() and not value.is_file():
+                continue
+        first = seen.setdefault(value.absolute(), where[-1])
+        if first != where[-1]:
+            yield where, f"{value} is log.{first}, too", "give each a file of its own"
 
 
 def _key_of(chain: Path, section: Any, where: tuple[str, ...]) -> Iterator[Flaw]:

@@ -45,7 +45,7 @@ class EventLog:
         files: LogFiles = LogFiles(),  # noqa: B008 - it is immutable
         local: EventSocket | None = None,
     ) -> None:
-        """Raises TransportError for an unwritable file."""
+        """Raises StoreError for an unwritable file."""
         self._process = process
         self.path: Final = path
         self._trace = trace

@@ -114,7 +114,7 @@ class _FileHandler(logging.Handler):
 def start_log(files: LogFiles = LogFiles()) -> None:  # noqa: B008 - it does not change
     """Log to standard error, or the file in `files`, from its level on: a line with time, level, module, message.
 
-    Raises TransportError.
+    Raises StoreError.
     """
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
     if files.file is not None:

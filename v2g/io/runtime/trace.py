@@ -50,7 +50,7 @@ class TraceFile:
     """JSON lines in a growing file. A full disk ends the trace, never a session."""
 
     def __init__(self, path: Path, *, max_mib: int, keep: int = 1, beside: Beside = in_a_thread) -> None:
-        """Open the file; an incomplete last line is completed. Raises TransportError."""
+        """Open the file; an incomplete last line is completed. Raises StoreError."""
         self._file = GrowingFile(path, max_bytes=max_mib * MIB, keep=keep, beside=beside)
 
     def write(self, line: Line) -> None:
@@ -318,7 +318,7 @@ def _header(frame: bytes | bytearray) -> tuple[int, int]:
 
 
 def open_trace(config: LogConfig, process: str, clock: Clock) -> Trace | None:
-    """Return the configured trace, or None. Raises TransportError."""
+    """Return the configured trace, or None. Raises StoreError."""
     if config.trace is None:
         return None
     return Trace(process, clock, TraceFile(config.trace, max_mib=config.trace_max_mib, keep=config.keep))

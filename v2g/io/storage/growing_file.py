@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from v2g.errors import TransportError
+from v2g.errors import StoreError
 from v2g.io.runtime.supervision import new_thread
 
 _log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class GrowingFile:
     """
 
     def __init__(self, path: Path, *, max_bytes: int, keep: int, beside: Beside = in_a_thread) -> None:
-        """Open the file; an incomplete last line is completed. Raises TransportError."""
+        """Open the file; an incomplete last line is completed. Raises StoreError."""
         self.path: Final = path
         self._max, self._keep, self._beside = max_bytes, keep, beside
         self._lock = threading.Lock()
@@ -64,7 +64,7 @@ class GrowingFile:
             self._fd, self._size = _open(path)
             self._torn = self._size > 0 and _is_torn(path)
         except OSError as error:
-            raise TransportError(f"{path}: {error.strerror}", hint="choose a file that this user may write") from None
+            raise StoreError(f"{path}: {error.strerror}", hint="choose a file that this user may write") from None
         _open_files.add(self)
 
     def append(self, line: bytes) -> None:
