@@ -478,9 +478,15 @@ static bool noticed_later(const v2g_monitor *m, const allowed_now *allowed)
     return m->notice_us != 0 && (allowed->output.charge_w != 0 || allowed->output.discharge_w != 0);
 }
 
-static bool over_voltage(const v2g_monitor *m)
+/* The vehicle's maximum voltage: one that it has just lowered is for the session to follow. */
+static int64_t most_mv_at(const v2g_monitor *m, v2g_time now)
 {
-    const int64_t most_mv = m->bears.voltage_mv;
+    return now < m->before_until ? max64(m->bears.voltage_mv, m->before_mv) : m->bears.voltage_mv;
+}
+
+static bool over_voltage(const v2g_monitor *m, v2g_time now)
+{
+    const int64_t most_mv = most_mv_at(m, now);
     return m->voltage_mv > most_mv + max64(5000, floor_div(most_mv, 100));
 }
 
@@ -527,7 +533,7 @@ static void look_at_output(v2g_monitor *m, v2g_time now)
     if (m->phase == V2G_VOLTAGE) {
         most_ma = max64(most_ma, PRE_CHARGE_MA);
     }
-    if (lasts(m, V2G_LASTS_VOLTAGE, m->contact.commanded && over_voltage(m), OVER_VOLTAGE_US, now)) {
+    if (lasts(m, V2G_LASTS_VOLTAGE, m->contact.commanded && over_voltage(m, now), OVER_VOLTAGE_US, now)) {
         open_because(m, V2G_OVER_VOLTAGE, now);
     }
     bounds_then(&m->current, most_ma, least_ma, follow, now);
@@ -571,6 +577,8 @@ static void forget(v2g_monitor *m)
     m->closed_until = 0;
     m->voltage_until = 0;
     m->bears = NOTHING;
+    m->before_mv = 0;
+    m->before_until = 0;
     m->ready = true;
     m->target_mv = 0;
     m->matched = true;
@@ -693,6 +701,10 @@ static void enter(v2g_monitor *m, v2g_phase phase, v2g_time now)
 void v2g_monitor_request(v2g_monitor *m, const v2g_request *request, v2g_time now)
 {
     if ((request->has & V2G_HAS_BEARS) != 0u) {
+        if (request->bears.voltage_mv < m->bears.voltage_mv) {
+            m->before_mv = m->bears.voltage_mv;
+            m->before_until = after(now, m->rating.grace_us);
+        }
         m->bears = request->bears;
     }
     if ((request->has & V2G_HAS_READY) != 0u) {
@@ -801,7 +813,7 @@ void v2g_monitor_measured(v2g_monitor *m, int32_t voltage_mv, int32_t current_ma
     if (m->target_mv != 0 && near(m, m->target_mv)) {
         m->matched = true;
     }
-    if (m->contact.commanded && voltage_mv > floor_div((int64_t)m->bears.voltage_mv * OVER_VOLTAGE_PERCENT, 100)) {
+    if (m->contact.commanded && voltage_mv > floor_div(most_mv_at(m, now) * OVER_VOLTAGE_PERCENT, 100)) {
         open_because(m, V2G_OVER_VOLTAGE, now);
     }
     look(m, now);

@@ -196,6 +196,8 @@ typedef struct {
     v2g_time closed_until;
     v2g_time voltage_until;
     v2g_output bears;
+    int64_t before_mv; /* the higher voltage of bears, until the session has followed a lower one */
+    v2g_time before_until;
     bool ready;
     int32_t target_mv;
     bool matched;

@@ -13,6 +13,9 @@ OVER_VOLTAGE: Final = 110
 OVER_VOLTAGE_S: Final = 0.4
 """How long the output may exceed that voltage by more than the tolerance of its control (IEC 61851-23 CC.6.2)."""
 
+LOWERED: Final = "vehicle_voltage_lowered"
+"""Reason for the end of a session whose vehicle lowers its maximum voltage below that of the output."""
+
 _NOT_READY: Final = frozenset({PilotState.A, PilotState.B, PilotState.E, PilotState.F})
 
 
@@ -32,8 +35,11 @@ class OutputGuard:
 
     def __init__(self, time: SessionTime) -> None:
         self._time = time
+        self._kept_mv = 0
         self.powered = False
         """Whether voltage may be at the output."""
+        self.excess = ""
+        """Why the output exceeds the vehicle's maximum: `over_voltage`, a fault of the charger, or `LOWERED`."""
 
     def commanded(self, command: object) -> None:
         """Note what a command opens, because it must be closed again."""
@@ -66,15 +72,24 @@ class OutputGuard:
             return "pilot_lost"  # the vehicle left C or D while energy may flow
         return ""
 
-    def over_voltage(self, voltage_mv: int, most_mv: int) -> bool:
-        """Return whether the voltage requires switching off at once; a small excess starts the timer.
+    def over_voltage(self, voltage_mv: int, most_mv: int | None) -> bool:
+        """Return whether the voltage requires switching off at once; a small excess starts the timer. The maximum is
+        None while nothing is known of the vehicle.
 
         An excess over the vehicle's maximum is switched off, whatever the hardware's own monitor allows (IEC 61851-23).
         """
-        if not self.powered or not most_mv or voltage_mv <= most_mv + max(5_000, most_mv // 100):
+        if not self.powered or most_mv is None or voltage_mv <= _tolerated(most_mv):
             self._time.disarm("over_voltage")
-        elif voltage_mv > most_mv * OVER_VOLTAGE // 100:
+            self._kept_mv = most_mv or 0
+            return False
+        self.excess = LOWERED if voltage_mv <= _tolerated(self._kept_mv) else "over_voltage"
+        if voltage_mv > most_mv * OVER_VOLTAGE // 100:
             return True
-        elif "over_voltage" not in self._time.timers:
+        if "over_voltage" not in self._time.timers:
             self._time.arm("over_voltage", OVER_VOLTAGE_S)
         return False
+
+
+def _tolerated(most_mv: int) -> int:
+    """Return the highest voltage within the tolerance of the output's control, mV."""
+    return most_mv + max(5_000, most_mv // 100)

@@ -17,7 +17,7 @@ from secc.session.basic_charging import Supply, withheld_by
 from secc.session.config import ControlMode
 from secc.session.edition import SessionStart
 from secc.session.facts import SessionFacts
-from secc.session.guard import OutputGuard, OutputUse
+from secc.session.guard import LOWERED, OutputGuard, OutputUse
 from secc.session.identity import Contract
 from secc.session.installation import Installing
 from secc.session.journal import JournalStatus
@@ -280,6 +280,11 @@ class ChargerSession(Session):
         if self._pacing.too_long(step.response):
             self._fail(request, "FAILED", "the charger did not finish in time", "ongoing_timeout")
             return
+        limits = stages.parametrised_of(step.stage) if name in self.parameters or name in self._loops else None
+        if limits is not None and self._is_over_voltage(limits.vehicle):
+            code = "FAILED_WrongChargeParameter" if name in self.parameters else "FAILED"
+            self._fail(request, code, "the output's voltage is above the vehicle's maximum", self._guard.excess)
+            return
         self._pending = None
         self._disarm("answer")
         if seconds := self._pacing.answered(name):
@@ -365,7 +370,8 @@ class ChargerSession(Session):
         match fact:
             case ports.Measured():
                 self._turning()
-                self._watch_voltage()
+                if self._is_over_voltage(self.vehicle):
+                    self._on_over_voltage()
             case ports.PausedSessionChanged(paused=paused):
                 self._paused = paused if isinstance(self._stage, stages.Fresh) else self._paused
             case ports.ChargingNeedsAnswered():
@@ -455,10 +461,16 @@ class ChargerSession(Session):
         elif wrong:
             self._on_fault(wrong)
 
-    def _watch_voltage(self) -> None:
-        most_mv = self.vehicle.max_voltage_mv if self.vehicle and self._kind in _DIRECT else 0
-        if self._guard.over_voltage(self._facts.measured.voltage_mv, most_mv):
-            self._on_fault("over_voltage")
+    def _is_over_voltage(self, vehicle: stages.Vehicle | None) -> bool:
+        """Return whether the output has to be switched off at once, as it has more voltage than the vehicle bears."""
+        most_mv = vehicle.max_voltage_mv if vehicle and self._kind in _DIRECT else None
+        return self._guard.over_voltage(self._facts.measured.voltage_mv, most_mv)
+
+    def _on_over_voltage(self) -> None:
+        if self._guard.excess == LOWERED:
+            self._end_by_answer(LOWERED)
+        else:
+            self._on_fault(self._guard.excess)
 
     def _take_pilot(self, state: PilotState) -> None:
         if not self._follows_pilot:
@@ -488,18 +500,21 @@ class ChargerSession(Session):
         self._observe("power", "held" if held else "released")
 
     def _on_fault(self, fault: str) -> None:
-        """Stop power and close the journal at once; the vehicle gets the fault in its pending or next response.
+        self._observe("power", "hardware_fault", reason=fault)
+        self._end_by_answer(fault)
+
+    def _end_by_answer(self, reason: str) -> None:
+        """Stop power and close the journal at once; the vehicle gets the end in its pending or next response.
 
         If the vehicle sends no further request, the connection is closed after the close time.
         """
-        self._observe("power", "hardware_fault", reason=fault)
         if self._pending is not None:
-            self._doomed, known = fault, FAULTS.get(fault)
-            code = self._fault_code(self._pending, fault)
-            self._fail(self._pending, code, known.sentence if known else fault, fault)
+            self._doomed, known = reason, FAULTS.get(reason)
+            code = self._fault_code(self._pending, reason)
+            self._fail(self._pending, code, known.sentence if known else reason, reason)
             return
-        self._settle(fault)
-        self._stage, self._doomed = stages.Finished(), fault
+        self._settle(reason)
+        self._stage, self._doomed = stages.Finished(), reason
         self._time.timers.clear()
         self._arm("close", self._timing.close)
 
@@ -589,7 +604,7 @@ class ChargerSession(Session):
             case "pre_charge":
                 self._on_abort("pre_charge_timeout")
             case "over_voltage":
-                self._on_fault("over_voltage")
+                self._on_over_voltage()
             case "terminate":
                 self._on_abort(self._stop_reason)
             case "silence" if isinstance(self._stage, stages.Charging):

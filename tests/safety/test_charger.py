@@ -1045,6 +1045,34 @@ def test_more_voltage_than_the_vehicle_bears_opens_after_400_ms(bears_mv: int, m
     assert found(monitor, 6.4) == [Open("over_voltage")]
 
 
+@pytest.mark.parametrize(("lower_mv", "opens_s"), [(350_000, 0.25), (390_000, 0.65), (396_000, None)])
+def test_a_maximum_voltage_that_is_lowered_is_for_the_session_to_follow_first(
+    lower_mv: int, opens_s: float | None
+) -> None:
+    monitor = charging()
+    measured(monitor, 400_000, 0, T)
+    monitor.request(Request(bears=Output(20_000, 10_000, 60_000, 40_000, lower_mv)), T)
+    assert monitor.drive(FULL, T).voltage_mv == lower_mv, "a command beyond it does not pass"
+    monitor.verdicts()
+    said = {}
+    for step in range(1, 70):
+        measured(monitor, 400_000, 0, T + step / 100)
+        said |= dict.fromkeys(monitor.verdicts(), step / 100)
+    assert said == ({} if opens_s is None else {Open("over_voltage"): opens_s})
+
+
+def test_a_maximum_voltage_that_is_lowered_again_is_no_reason_to_wait_longer() -> None:
+    monitor = powered()
+    for at, lower_mv in ((0.0, 380_000), (0.2, 300_000), (0.3, 420_000)):
+        monitor.request(Request(bears=Output(20_000, 10_000, 60_000, 40_000, lower_mv)), T + at)
+        measured(monitor, 400_000, 0, T + at)
+        assert monitor.verdicts() == []
+    measured(monitor, 462_000, 0, T + 0.3)
+    assert monitor.verdicts() == [], "110 % of the present maximum"
+    measured(monitor, 462_001, 0, T + 0.3)
+    assert monitor.verdicts() == [Open("over_voltage")]
+
+
 def test_a_voltage_behind_an_open_contactor_is_none_of_the_vehicles() -> None:
     monitor = ChargerMonitor(RATING)
     monitor.authorise(T, allowed=True)

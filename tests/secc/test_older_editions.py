@@ -20,6 +20,7 @@ from tests.secc.session.message_bench import MessageBench
 from v2g import exi
 from v2g.io.network.plain_tcp import PlainStream
 from v2g.iso15118.engine import app_protocol as app
+from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.v2g_message import body_of, decode_message
 from v2g.iso15118.engine.v2gtp import Framer, PayloadType, frame
 
@@ -87,6 +88,17 @@ async def connected(controller: EvseController, bench: MessageBench) -> AsyncIte
         await controller.settled()
 
 
+async def open_session(vehicle: Vehicle, names: list[str]) -> None:
+    """Send the requests before the loop."""
+    for name in names:
+        await vehicle.go(name)
+        if name == "PreChargeReq":
+            for _ in range(20):
+                if (await vehicle.ask(name)).evse_present_voltage.value >= 385:
+                    break
+                await asyncio.sleep(0.1)
+
+
 async def charge(vehicle: Vehicle, bench: MessageBench, loop: str) -> Any:
     """Charge for a second, and return the last response of the loop."""
     response = None
@@ -106,13 +118,7 @@ async def test_energy_flows_is_limited_metered_and_settled(tmp_path: Path, pki: 
     async with made(tmp_path, pki, text) as charger:
         (controller,) = charger.controllers
         async with connected(controller, bench) as vehicle:
-            for name in opening:
-                await vehicle.go(name)
-                if name == "PreChargeReq":
-                    for _ in range(20):
-                        if (await vehicle.ask(name)).evse_present_voltage.value >= 385:
-                            break
-                        await asyncio.sleep(0.1)
+            await open_session(vehicle, opening)
             response = await charge(vehicle, bench, loop)
             assert response.response_code.name == "OK"
             assert 500 < controller.hardware.present.watts <= 9_450, "the site's limit, and the accuracy of its control"
@@ -128,3 +134,28 @@ async def test_energy_flows_is_limited_metered_and_settled(tmp_path: Path, pki: 
     records = [json.loads(line)["data"] for line in (bundle / "journal.jsonl").read_text().splitlines()]
     assert (records[0]["kind"], records[-1]["kind"]) == ("session_started", "session_ended")
     assert records[-1]["reason"] == "vehicle"
+
+
+@pytest.mark.some(1)
+@pytest.mark.parametrize("edition", [DinBench, Iso2Bench])
+@pytest.mark.parametrize("volts", [370, 300, 0])
+async def test_a_vehicle_that_lowers_its_maximum_below_the_present_voltage_is_no_fault_of_the_charger(
+    tmp_path: Path, pki: PkiTree, edition: type[MessageBench], volts: int
+) -> None:
+    bench = edition(pki, NOW_MS)
+    *opening, _ = bench.ways[State.DC_CHARGE_LOOP]
+    async with made(tmp_path, pki, CHARGER.format(kind="dc", service=2)) as charger:
+        (controller,) = charger.controllers
+        async with connected(controller, bench) as vehicle:
+            await open_session(vehicle, opening)
+            assert (await vehicle.ask("CurrentDemandReq")).response_code.name == "OK"
+            codes = []
+            while "FAILED" not in codes:
+                response = await vehicle.ask("CurrentDemandReq", ev_maximum_voltage_limit=bench.volts(volts))
+                codes.append(response.response_code.name)
+                await asyncio.sleep(0.1)
+            assert response.dc_evse_status.evse_status_code.name == "EVSE_Shutdown"
+            assert not controller.hardware.contactors_closed
+        assert controller.hardware.faults == ()
+        async with connected(controller, edition(pki, NOW_MS)) as vehicle:
+            await open_session(vehicle, opening)

@@ -128,6 +128,7 @@ class ChargerMonitor:
         self._phase, self._power_until, self._closed_until = Phase.IDLE, 0.0, 0.0
         self._voltage_until = 0.0
         self._bears, self._ready = NOTHING, True
+        self._before_mv, self._before_until = 0, 0.0
         self._target_mv, self._matched, self._match_until = 0, True, 0.0
         self._discharge: Discharge = "none"
         self._signed = (0, 0.0)
@@ -186,6 +187,8 @@ class ChargerMonitor:
         """The vehicle's request. Stricter rules take effect with the next tick, since the session is
         about to answer."""
         if request.bears is not None:
+            if request.bears.voltage_mv < self._bears.voltage_mv:
+                self._before_mv, self._before_until = self._bears.voltage_mv, now + self._rating.grace_s
             self._bears = request.bears
         if request.ready is not None:
             self._ready = request.ready
@@ -293,7 +296,7 @@ class ChargerMonitor:
         self._voltage_mv, self._current_ma = voltage_mv, current_ma
         if self._target_mv and self._near(self._target_mv):
             self._matched = True
-        if self._contact.commanded and voltage_mv > self._bears.voltage_mv * OVER_VOLTAGE_PERCENT // 100:
+        if self._contact.commanded and voltage_mv > self._most_mv(now) * OVER_VOLTAGE_PERCENT // 100:
             self._open("over_voltage", now)
         self._look(now)
 
@@ -379,7 +382,7 @@ class ChargerMonitor:
 
     def _look_at_output(self, now: float) -> None:
         """Compare the measurements with the command."""
-        most_mv, driven = self._bears.voltage_mv, self._driven
+        most_mv, driven = self._most_mv(now), self._driven
         beyond = self._contact.commanded and self._voltage_mv > most_mv + max(5_000, most_mv // 100)
         if self._lasts("voltage", beyond, OVER_VOLTAGE_S, now):
             self._open("over_voltage", now)
@@ -410,6 +413,10 @@ class ChargerMonitor:
             self._open("contactor_welded", now)
         if any(each.excess.lasts(self._excess_us) for each in (self._current, self._power, *self._lines)):
             self._open("power_not_obeyed", now)
+
+    def _most_mv(self, now: float) -> int:
+        """Return the vehicle's maximum voltage: one that it has just lowered is for the session to follow."""
+        return max(self._bears.voltage_mv, self._before_mv if now < self._before_until else 0)
 
     def _current_of(self, power_w: int, current_ma: int) -> int:
         """Return the current, mA, that a command permits at the present voltage."""

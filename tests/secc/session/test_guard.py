@@ -3,7 +3,7 @@
 import pytest
 
 from secc.session import ports
-from secc.session.guard import OutputGuard, OutputUse
+from secc.session.guard import LOWERED, OutputGuard, OutputUse
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.engine.message_timing import SessionTime
 
@@ -79,7 +79,23 @@ def test_a_tenth_too_much_voltage_is_cut_at_once_and_a_little_too_much_after_400
     assert guard.over_voltage(440_001, 400_000)
     assert not guard.over_voltage(400_000, 400_000)
     assert "over_voltage" not in time.timers
-    assert guard.over_voltage(900_000, 0) is False, "nothing is known of the vehicle"
+    assert guard.over_voltage(900_000, None) is False, "nothing is known of the vehicle"
+    assert guard.over_voltage(6_000, 0), "it bears none"
+
+
+def test_too_much_voltage_is_the_vehicles_if_it_has_lowered_its_maximum() -> None:
+    guard, _ = powered()
+    for voltage_mv, most_mv, reason in (
+        (400_000, 450_000, ""),
+        (400_000, 390_000, LOWERED),
+        (400_000, 300_000, LOWERED),
+        (455_000, 300_000, LOWERED),
+        (455_001, 300_000, "over_voltage"),  # it did not bear that before either
+        (400_000, None, "over_voltage"),
+        (400_000, 300_000, "over_voltage"),  # no maximum was kept
+    ):
+        guard.over_voltage(voltage_mv, most_mv)
+        assert guard.excess == reason, (voltage_mv, most_mv)
 
 
 def test_a_percent_of_a_high_voltage_is_more_than_five_volts() -> None:

@@ -88,6 +88,7 @@ RULES: Final = (
     Rule(_C, "unlisted_value", ALL, "a value without a name where it decides something", "every other field", "the answer is that of its field, else FAILED"),
     Rule(_C, "undecodable", ALL, "no message of the edition", "0 to 4 zero octets after it; values beyond the schema; two frames without one", "recorded: a Tesla Model Y"),
     Rule(_C, "over_voltage", ALL, "more voltage at the output than the vehicle bears", "110 %, 0.4 s", "IEC 61851-23"),
+    Rule(_C, "vehicle_voltage_lowered", ALL, "a vehicle lowers its maximum below the output's voltage", "110 %, 0.4 s", "IEC 61851-23"),
     Rule(_C, "power_not_obeyed", "AC", "a vehicle draws more than allowed", "5 % and the meter's error, 5 s", "IEC 61851-1"),
 )  # fmt: skip
 """Every rule, by judge: how a session ends by it."""

@@ -6,15 +6,17 @@ The words are those of `v2g.hardware.faults`; event, journal, OCPP and the end o
 from typing import Any, get_args
 
 import pytest
+from msgspec.structs import replace
 
 from secc.session import ports
+from secc.session.guard import LOWERED
 from secc.session.journal import STOPPED_REASONS
 from tests.secc.session.bench import AC, AC_BPT, AC_WAYS, DC, DC_BPT, WAYS, Bench
 from tests.secc.session.conftest import MakeBench
 from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.messages.common_messages import ChargeProgress
-from v2g.iso15118.d20.messages.common_types import ResponseCode
+from v2g.iso15118.d20.messages.common_types import RationalNumber, ResponseCode
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import Send
 from v2g.ocpp.messages.transactions import Reason
@@ -193,6 +195,28 @@ def test_a_little_more_voltage_is_borne_for_0_4_s(bench: Bench, millivolts: int,
     bench.fact(ports.Measured(millivolts, 0))
     bench.pass_time(0.2)
     assert bool(bench.commands(ports.EmergencyOff)) is cut
+
+
+@pytest.mark.parametrize("service", [DC, DC_BPT])
+@pytest.mark.parametrize(("volts", "at_once"), [(380, False), (300, True)])
+def test_a_maximum_lowered_below_the_present_voltage_is_a_mistake_of_the_vehicle(
+    make_bench: MakeBench, service: int, volts: int, at_once: bool
+) -> None:
+    bench = make_bench()
+    bench.selection = (service, 0, service == DC_BPT)
+    bench.reach(State.DC_CHARGE_LOOP)
+    del bench.auto[ports.SetOutput]  # the battery keeps its voltage
+    request = bench.ask("DC_ChargeLoopReq")
+    mode = replace(request.cl_req_control_mode, ev_maximum_voltage=RationalNumber(exponent=0, value=volts))
+    response = bench.send(replace(request, cl_req_control_mode=mode))
+    if not at_once:
+        assert response.response_code is ResponseCode.OK
+        bench.fact(ports.Measured(400_000, 0))
+        bench.pass_time(0.41)
+        response = bench.go("DC_ChargeLoopReq")
+    assert response.response_code is ResponseCode.FAILED
+    assert reported(bench) == LOWERED
+    assert not bench.events("hardware_fault")
 
 
 @pytest.mark.parametrize("service", [AC, AC_BPT])

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
 from secc.session import ports
+from secc.session.guard import LOWERED
 from tests.secc.session.d2.bench import CONFIG, Iso2Bench
 from tests.secc.session.din.bench import DinBench
 from tests.secc.session.message_bench import MessageBench
@@ -92,6 +93,7 @@ def test_a_target_voltage_of_0_keeps_the_last_one(bench: MessageBench) -> None:
 
 @pytest.mark.parametrize(("value", "expected"), [(-5, 0), (0, 0), (30, 30)])
 def test_limits_of_the_vehicle_in_the_loop(bench: MessageBench, value: int, expected: int) -> None:
+    bench.fact(ports.Measured(0, 0))
     loop(
         bench,
         ev_maximum_power_limit=bench.values.power(value, Rounding.NEAREST),
@@ -111,6 +113,38 @@ def test_no_voltage_above_that_with_which_the_insulation_was_tested(bench: Messa
     for most, allowed_mv in ((512, 450_000), (420, 420_000), (451, 450_000)):
         loop(bench, ev_maximum_voltage_limit=bench.volts(most), ev_target_voltage=bench.volts(490))
         assert bench.commands(ports.SetOutput)[-1].voltage_mv == allowed_mv
+
+
+@pytest.mark.parametrize("volts", [0, 300])
+def test_a_maximum_far_below_the_present_voltage_ends_the_session_as_a_mistake_of_the_vehicle(
+    bench: MessageBench, volts: int
+) -> None:
+    response = loop(bench, ev_maximum_voltage_limit=bench.volts(volts))
+    assert response.response_code.name == "FAILED"
+    assert response.dc_evse_status.evse_status_code.name == "EVSE_Shutdown"
+    assert bench.commands(ports.EmergencyOff) == [ports.EmergencyOff(LOWERED)]
+    assert not bench.events("hardware_fault")
+    assert bench.go("SessionStopReq").response_code.name == "OK"
+    assert bench.reason == LOWERED
+
+
+def test_a_maximum_a_little_below_the_present_voltage_is_followed_within_0_4_s(bench: MessageBench) -> None:
+    del bench.auto[ports.SetOutput]  # the battery keeps its voltage
+    lower = {"ev_maximum_voltage_limit": bench.volts(380)}
+    assert loop(bench, **lower).response_code.name == "OK"
+    assert bench.commands(ports.SetOutput)[-1].voltage_mv == 380_000
+    bench.pass_time(0.39)
+    bench.fact(ports.Measured(385_000, 0))
+    bench.pass_time(1.0)
+    assert loop(bench, ev_maximum_voltage_limit=bench.volts(370)).response_code.name == "OK"
+    bench.pass_time(0.39)
+    assert not bench.commands(ports.EmergencyOff)
+    bench.pass_time(0.02)
+    assert bench.commands(ports.EmergencyOff) == [ports.EmergencyOff(LOWERED)]
+    response = loop(bench, **lower)
+    assert response.response_code.name == "FAILED"
+    assert response.dc_evse_status.evse_status_code.name == "EVSE_Shutdown"
+    assert not bench.events("hardware_fault")
 
 
 def test_errors_are_reported(bench: MessageBench) -> None:
