@@ -41,6 +41,7 @@ REVIEWS: Final = (
 STATES: Final = {
     "": "open", "waiting": "waiting", "quarantined": "quarantined", "released": "released", "rejected": "rejected",
 }  # fmt: skip
+DECIDED: Final = frozenset({"released", "rejected"})
 BULK: Final = {"release": "Release …", "reject": "Reject …"}
 DECISIONS: Final = {
     "release": (
@@ -70,6 +71,7 @@ def _other(row: Mapping[str, Any]) -> str | None:
 async def list_quarantine(visit: Visit) -> Answer:
     """List journals that are not booked, and held transactions: those that are open, or of one state."""
     asked = visit.asked("state")
+    unneeded = "due" if asked.get("state") in DECIDED else "decided"
     may = visit.may(quarantine.release_journal)
 
     def acts(row: Mapping[str, object]) -> list[Act]:
@@ -82,7 +84,7 @@ async def list_quarantine(visit: Visit) -> Answer:
 
     shown = Listing(
         title="On hold",
-        columns=REVIEWS,
+        columns=[each for each in REVIEWS if each.name != unneeded],
         asked=asked,
         tab="state",
         tabs={name: (label, None) for name, label in STATES.items()},

@@ -56,16 +56,23 @@ def date_of(visit: Visit, at_ms: int) -> date:
     return datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(visit.zone).date()
 
 
+def days_later(visit: Visit, at_ms: int, days: int) -> int:
+    """Return when the clock in the viewer's zone shows the same as at a time (UTC ms), so many days later."""
+    at = datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(visit.zone) + timedelta(days=days)
+    return round(at.timestamp() * 1000)
+
+
 async def course_of(visit: Visit, sites: Sequence[str], limits: Sequence[LimitState] = ()) -> ShownCourse:
     """Return the course of sites together, as far as the person may see it; "" is all stations. `limits`: those that
     hold there now or later today."""
     midnights = [midnight_ms(visit, back) for back in range(_DAYS)]
     points = await points_of(visit, sites, midnights[1], STEP_MS)
     day = {each.at_ms: each for each in points if each.at_ms >= midnights[0]}
-    before = {each.at_ms + midnights[0] - midnights[1]: each for each in points if each.at_ms < midnights[0]}
+    yesterday = [(days_later(visit, each.at_ms, 1), each) for each in points if each.at_ms < midnights[0]]
+    before = dict(yesterday)
     compared = None
     if before and day:
-        until = [each for at_ms, each in before.items() if at_ms <= max(day)]
+        until = [each for at_ms, each in yesterday if at_ms <= max(day)]
         now_wh, then_wh = (energy_wh([e.import_w for e in some], STEP_MS) for some in (day.values(), until))
         compared = beside(now_wh, then_wh)
     hours = _hours(await points_of(visit, sites, midnights[-1], HOUR_MS), midnights, visit) if points else []

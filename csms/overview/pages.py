@@ -11,7 +11,7 @@ from csms.alerts import api as alerts
 from csms.alerts.groups import PresentAlerts
 from csms.booking import api as quarantine
 from csms.books import api as reports
-from csms.console.course import course_of, date_of, midnight_ms, points_of
+from csms.console.course import course_of, date_of, days_later, midnight_ms, points_of
 from csms.console.listing import Column, Listing, show_list
 from csms.console.present import ChartLine, chart, flow_bar
 from csms.console.visit import ROOT, Visit, action, page, place, segment
@@ -125,7 +125,7 @@ async def show_trends(visit: Visit) -> Answer:
     only = visit.person.principal.sites
     everywhere = ("",) if only is None else sorted(only.names)
     points = await points_of(visit, everywhere, begin_ms, HOUR_MS)
-    before_ms, until_ms = midnight_ms(visit, 2 * days - 1), visit.now_ms - days * 24 * HOUR_MS
+    before_ms, until_ms = midnight_ms(visit, 2 * days - 1), days_later(visit, visit.now_ms, -days)
     before = await points_of(visit, everywhere, before_ms, HOUR_MS, until_ms)
     ended: dict[str, tuple[int, list[dict[str, str]]]] = {}
     if visit.may(reports.report_transactions):

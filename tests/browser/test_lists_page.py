@@ -40,6 +40,9 @@ async def test_lists_have_columns_and_views_by_keyboard_and_no_finding_of_axe(ta
     ):  # fmt: skip
         await tab.open(f"/console/{name}")
         await tab.check(f"list-{name}")
+    await tab.open("/console/quarantine")
+    for button in ("Release …", "Reject …"):
+        await expect(tab.page.locator(".do").get_by_role("button", name=button)).to_be_in_viewport(ratio=1)
     await tab.open("/console/tokens?q=card")
     await tab.page.get_by_text("Columns and views").focus()
     await tab.page.keyboard.press("Enter")

@@ -289,14 +289,16 @@ async def test_a_journal_is_released_with_a_note(ask: ApiClient) -> None:
     await services[JournalStore].deliver(STATION, delivery(journal(price=999_999, compensation=2_700_000)))
     viewer, billing = await employ(ask, "bob", Role.VIEWER), await employ(ask, "ada", Role.BILLING)
     assert "Release" not in text_of(await viewer.get("/console/quarantine"))
-    assert "Release" in text_of(await billing.get("/console/quarantine"))
+    shown = text_of(await billing.get("/console/quarantine"))
+    assert [each in shown for each in ("Release", "Waits until", "Decided")] == [True, True, False]
     path, one = "/console/quarantine/change", {"do": "release", f"pick:{STATION}/{SESSION}": "1"}
     question = text_of(await billing.send(path, {**one, "note": " ", "sure": "1"}))
     for said in ("Release 1 sessions?", f"{STATION}/{SESSION}: ", "They are settled, posted and paid"):
         assert said in question, "a decision needs a note"
     await billing.send(path, {**one, "note": "confirmed by the driver", "sure": "1"})
     assert "1 sessions are decided." in text_of(await billing.get("/console/quarantine"))
-    assert "ada confirmed by the driver" in text_of(await billing.get("/console/quarantine?state=released"))
+    shown = text_of(await billing.get("/console/quarantine?state=released"))
+    assert [each in shown for each in ("ada confirmed by the driver", "Decided", "Waits until")] == [True, True, False]
     for wrong in ({"do": "burn"}, {"do": "reject"}, {"do": "reject", "pick:x/y": "1"}):
         assert (await billing.send(path, wrong)).status == 303
     assert f"{SESSION} {STATION}" in text_of(await billing.get("/console/settlements"))

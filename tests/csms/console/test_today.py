@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 from csms.accounts.rules import Role
 from csms.admission.store import ConnectionAttempt, note_attempt
@@ -76,6 +77,24 @@ async def test_power_of_today_stands_beside_yesterdays_and_says_whether_it_is_mo
     assert ahead["values"][-1] == 43.47
     assert "Within its limits: 65.9 A (L3) left at feeder north/main." in text_of(place).replace("\u00a0", " ")
     assert (await ask("GET", f"/overview/course?from_ms={clock.now_ms}&to_ms={clock.now_ms}")).status == 400
+
+
+async def test_yesterday_is_shown_by_the_clock_where_the_day_has_23_hours(ask: ApiClient) -> None:
+    clock = ask.backend.clock
+    noons_ms = [datetime(2031, 3, day, 12, tzinfo=ZoneInfo("Europe/Berlin")).timestamp() * 1000 for day in (29, 30)]
+    clock.now_ms = round(noons_ms[0]) - 120_000
+    charging = Charging(ask.backend, await ask.backend.booted())
+    await charging.event("Started", "CablePluggedIn", state="Charging", context="Transaction.Begin")
+    for noon_ms, watts in zip(noons_ms, (10_000, 11_000), strict=True):
+        clock.now_ms = round(noon_ms)
+        await power(ask, charging, watts)
+    ada = await employ(ask, "ada", Role.OPERATOR)
+    await ada.send("/console/zone", {"zone": "Europe/Berlin", "path": "/console"})
+    page = await ada.get("/console")
+    (chart,) = charts(page)
+    lines = {each["label"]: each["values"] for each in chart["lines"]}
+    assert (lines["Yesterday"], lines["Today"]) == ([10], [11])
+    assert "10 % more energy than yesterday by this time." in text_of(page)
 
 
 async def test_a_point_is_noted_once_by_however_many_nodes(ask: ApiClient) -> None:
