@@ -1,6 +1,8 @@
 """DATEX II as the profile's notes describe it, from the objects that partners see, with the price of the contract."""
 
-from datetime import UTC, date
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import jsonschema_rs
@@ -17,13 +19,16 @@ from v2g.energy.settlement.intervals import Registers
 from v2g.energy.settlement.pieces import Usage
 from v2g.errors import CodecError
 from v2g.ocpi.objects import (
+    OcpiComponent,
     OcpiConnector,
+    OcpiElement,
     OcpiEvse,
     OcpiLocation,
     OcpiPlace,
     OcpiTariff,
     OpeningTimes,
     RegularHours,
+    TariffRestrictions,
 )
 from v2g.ocpi.tariffs import tariffs_of
 from v2g.ocpi.wire import moment
@@ -190,6 +195,80 @@ def test_a_least_price_without_taxes_is_said_with_them_or_not_at_all() -> None:
     mixed = msgspec.structs.replace(least, fixed=Charge(rates=(Rate(price="1"),)))
     with pytest.raises(CodecError, match="taxes"):
         afir.rate_of(tariffs(mixed)["day"], UTC)
+
+
+restrictions = st.builds(
+    TariffRestrictions,
+    start_time=st.none() | st.sampled_from(("00:00", "18:00", "22:00")),
+    end_time=st.none() | st.sampled_from(("00:00", "06:00", "20:00", "24:00")),
+    day_of_week=st.sampled_from(((), ("MONDAY",), ("MONDAY", "SUNDAY"))),
+    start_date=st.none() | st.just(date(2031, 3, 2)), end_date=st.none() | st.just(date(2031, 3, 4)),
+    min_kwh=st.none() | st.sampled_from((Decimal(0), Decimal(5))),
+    max_kwh=st.none() | st.sampled_from((Decimal(3), Decimal(10))),
+    min_duration=st.none() | st.just(600), max_duration=st.none() | st.just(3600),
+)  # fmt: skip
+
+
+def published(price: Any, at: datetime, kwh: int, minutes: int) -> bool:
+    """Whether a published price applies, by its own words."""
+    energy, use = price.get("energyBasedApplicability", {}), price.get("timeBasedApplicability", {})
+    period = price.get("overallPeriod", {})
+    clock, day = f"{at:%H:%M:%S}Z", f"{at:%A}".lower()
+    for valid in period.get("validPeriod", ()):
+        for span in valid.get("recurringTimePeriodOfDay", ()):
+            begin, end = span["startTimeOfPeriod"], span["endTimeOfPeriod"]
+            if not (begin <= clock < end if begin < end else clock >= begin or clock < end):
+                return False
+        for days in valid.get("recurringDayWeekMonthPeriod", ()):
+            if day not in [each["value"] for each in days["comDayWeekMonth"]["applicableDay"]]:
+                return False
+    moment = f"{at:%Y-%m-%dT%H:%M:%SZ}"
+    return bool(
+        period.get("overallStartTime", "") <= moment < period.get("overallEndTime", "9")
+        and energy.get("fromKWh", 0) <= kwh < energy.get("toKWh", 10**9)
+        and use.get("fromMinute", 0) <= minutes < use.get("toMinute", 10**9)
+    )
+
+
+@given(
+    conditions=st.lists(restrictions, min_size=1, max_size=3),
+    at=st.integers(0, 7200).map(lambda minute: datetime(2031, 3, 1, tzinfo=UTC) + timedelta(minutes=minute)),
+    kwh=st.integers(0, 12), minutes=st.integers(0, 70),
+)  # fmt: skip
+def test_of_published_prices_at_most_one_of_a_kind_applies_the_first_of_the_tariff(
+    conditions: list[TariffRestrictions], at: datetime, kwh: int, minutes: int
+) -> None:
+    elements = [
+        OcpiElement(
+            restrictions=each, price_components=(OcpiComponent(type="ENERGY", price=Decimal(nth), step_size=1),)
+        )
+        for nth, each in enumerate(conditions)
+    ]
+    (base,) = tariffs_of(plan("1", "0", "0"), "DE", "ABC", NOW)
+    rate = afir.rate_of(msgspec.structs.replace(base, elements=tuple(elements)), UTC)
+    applying = [each["value"] for each in rate["energyPrice"] if published(each, at, kwh, minutes)]
+    alone = [afir.rate_of(msgspec.structs.replace(base, elements=(each,)), UTC)["energyPrice"] for each in elements]
+    first = [nth for nth, (price,) in enumerate(alone) if published(price, at, kwh, minutes)][:1]
+    assert applying == first
+
+
+def test_a_price_without_condition_is_published_for_the_time_that_others_leave() -> None:
+    night = When(from_minute=1320, to_minute=360, weekdays=(0,))
+    both = Charge(rates=(Rate(price="0.30", when=night), Rate(price="0.50")), taxes=VAT)
+    (rate,) = (
+        afir.rate_of(each, UTC) for each in tariffs(msgspec.structs.replace(plan("1", "0", "0"), energy=both)).values()
+    )
+    shown = [
+        (each["value"], each["overallPeriod"]["validPeriod"][0])
+        for each in rate["energyPrice"]
+        if each["priceType"] == {"value": "pricePerKWh"}
+    ]
+    assert [value for value, _ in shown] == [0.357, 0.595, 0.595]
+    tuesday, monday = shown[1][1], shown[2][1]
+    (days,) = tuesday["recurringDayWeekMonthPeriod"]
+    assert days["comDayWeekMonth"]["applicableDay"][0] == {"value": "tuesday"}
+    assert "recurringTimePeriodOfDay" not in tuesday
+    assert monday["recurringTimePeriodOfDay"] == [{"startTimeOfPeriod": "06:00:00Z", "endTimeOfPeriod": "22:00:00Z"}]
 
 
 CONNECTORS = ("IEC_62196_T2", "IEC_62196_T2_COMBO", "CHADEMO", "MCS", "SAE_J3400", "DOMESTIC_F", "GBT_DC", "NEMA_5_20")

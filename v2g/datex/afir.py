@@ -7,12 +7,15 @@ is used. The official XSD names some members otherwise.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from v2g.energy.settlement.pieces import zone_of
 from v2g.errors import CodecError
@@ -341,17 +344,112 @@ def rate_of(tariff: OcpiTariff, zone: tzinfo) -> Json:
     """Return a tariff's public prices at a place in a time zone, taxes included. Raises CodecError for a condition that
     has no name there, and for a bound without taxes where these differ."""
     prices = list[Json]()
+    before: dict[str, list[TariffRestrictions]] = {}
     for element in tariff.elements:
         restrictions = element.restrictions or TariffRestrictions()
         if restrictions.reservation is None:
-            when = _when(restrictions, zone)
-            prices += [{**_price(each, tariff), **when} for each in element.price_components]
+            _when(restrictions, zone)
+            for each in element.price_components:
+                others = before.setdefault(each.type, [])
+                left = _left(restrictions, others)
+                prices += [{**_price(each, tariff), **_when(when, zone)} for when in left]
+                others.append(restrictions)
     content: Json = {"ratePolicy": {"value": "adHoc"}, "lastUpdated": _time(tariff.last_updated),
                      "applicableCurrency": [tariff.currency], "energyPrice": prices}  # fmt: skip
     for name, bound in (("minimumDeliveryFee", tariff.min_price), ("maximumDeliveryFee", tariff.max_price)):
         if bound is not None:
             content[name] = _number(_with_taxes(bound, tariff))
     return {"idG": tariff.id, **content}
+
+
+def _left(given: TariffRestrictions, before: Sequence[TariffRestrictions]) -> list[TariffRestrictions]:
+    """Return when a price applies beside those before it: in OCPI the first that applies counts, in DATEX II each."""
+    left = [given]
+    for other in before:
+        left = [part for each in left for part in _without(each, other)]
+    return left
+
+
+def _without(given: TariffRestrictions, other: TariffRestrictions) -> list[TariffRestrictions]:
+    """Return the parts of a condition in which another does not hold, too."""
+    if not all(split(given, other)[0] for split in _SPLITS):
+        return [given]
+    left, rest = list[TariffRestrictions](), [given]
+    for split in _SPLITS:
+        parts = [split(each, other) for each in rest]
+        left += [each for _, outside in parts for each in outside]
+        rest = [each for inside, _ in parts for each in inside]
+    return left
+
+
+_DAY_MINUTES: Final = 1440
+_Parts = tuple[list[TariffRestrictions], list[TariffRestrictions]]
+"""The parts of a condition within another's range of one quantity, and those outside of it."""
+
+
+def _by_day(given: TariffRestrictions, other: TariffRestrictions) -> _Parts:
+    all_days = tuple(each.upper() for each in _DAYS)
+    days, theirs = given.day_of_week or all_days, other.day_of_week or all_days
+    outside = tuple(each for each in days if each not in theirs)
+    if not outside:
+        return [given], []
+    inside = tuple(each for each in days if each in theirs)
+    return [replace(given, day_of_week=inside)] if inside else [], [replace(given, day_of_week=outside)]
+
+
+def _by_time(given: TariffRestrictions, other: TariffRestrictions) -> _Parts:
+    own, theirs = _minutes(given), _minutes(other)
+    return _spans(given, own & theirs), _spans(given, own - theirs)
+
+
+def _minutes(given: TariffRestrictions) -> frozenset[int]:
+    """Return the minutes of a day in which a condition holds; one that ends before it begins goes on past midnight."""
+    clocks = given.start_time or "0:00", given.end_time or "0:00"
+    begin, end = (int(each[:-3]) * 60 + int(each[-2:]) for each in clocks)
+    length = (end - begin) % _DAY_MINUTES or _DAY_MINUTES
+    return frozenset((begin + each) % _DAY_MINUTES for each in range(length))
+
+
+def _spans(given: TariffRestrictions, minutes: frozenset[int]) -> list[TariffRestrictions]:
+    if len(minutes) == _DAY_MINUTES:
+        return [replace(given, start_time=None, end_time=None)]
+    begins = [each for each in sorted(minutes) if (each - 1) % _DAY_MINUTES not in minutes]
+    ends = [next(end for end in itertools.count(begin) if end % _DAY_MINUTES not in minutes) for begin in begins]
+    return [
+        replace(given, start_time=_clock(begin), end_time=_clock((end - 1) % _DAY_MINUTES + 1))
+        for begin, end in zip(begins, ends, strict=True)
+    ]
+
+
+def _clock(minute: int) -> str:
+    return f"{minute // 60:02}:{minute % 60:02}"
+
+
+def _by_range(least_name: str, most_name: str, least: Any, most: Any) -> Callable[..., _Parts]:
+    """Return what splits conditions by a quantity, of which there are `least` to `most`."""
+
+    def split(given: TariffRestrictions, other: TariffRestrictions) -> _Parts:
+        def ends(of: TariffRestrictions) -> tuple[Any, Any]:
+            low, high = getattr(of, least_name), getattr(of, most_name)
+            return least if low is None else low, most if high is None else high
+
+        def between(low: Any, high: Any) -> list[TariffRestrictions]:
+            found = {least_name: None if low == least else low, most_name: None if high == most else high}
+            return [replace(given, **found)] if low < high else []
+
+        (low, high), (their_low, their_high) = ends(given), ends(other)
+        inside = between(max(low, their_low), min(high, their_high))
+        return inside, between(low, min(high, their_low)) + between(max(low, their_high), high)
+
+    return split
+
+
+_SPLITS: Final = (
+    _by_day, _by_time,
+    _by_range("min_kwh", "max_kwh", Decimal(0), Decimal("Infinity")),
+    _by_range("min_duration", "max_duration", 0, math.inf),
+    _by_range("start_date", "end_date", date.min, date.max),
+)  # fmt: skip
 
 
 def _with_taxes(bound: PriceBound, tariff: OcpiTariff) -> Decimal:
