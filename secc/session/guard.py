@@ -80,7 +80,7 @@ class OutputGuard:
         """
         if not self.powered or most_mv is None or voltage_mv <= _tolerated(most_mv):
             self._time.disarm("over_voltage")
-            self._kept_mv = most_mv or 0
+            self._kept_mv = self._kept_mv if most_mv is None else most_mv
             return False
         self.excess = LOWERED if voltage_mv <= _tolerated(self._kept_mv) else "over_voltage"
         if voltage_mv > most_mv * OVER_VOLTAGE // 100:

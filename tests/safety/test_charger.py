@@ -1051,7 +1051,8 @@ def test_a_maximum_voltage_that_is_lowered_is_for_the_session_to_follow_first(
 ) -> None:
     monitor = charging()
     measured(monitor, 400_000, 0, T)
-    monitor.request(Request(bears=Output(20_000, 10_000, 60_000, 40_000, lower_mv)), T)
+    for _ in range(2):  # said again, it is no other maximum
+        monitor.request(Request(bears=Output(20_000, 10_000, 60_000, 40_000, lower_mv)), T)
     assert monitor.drive(FULL, T).voltage_mv == lower_mv, "a command beyond it does not pass"
     monitor.verdicts()
     said = {}

@@ -45,9 +45,12 @@ def charge_parameter_discovery(
     assert selected is not None
     if type(mode).__name__ != _PARAMETERS[selected.service] or not _is_of(request, selected):
         raise refuse(ResponseCode.FAILED_WrongChargeParameter, "the parameters do not match the selected service")
-    if why := _impossible(mode):  # V2G20-1619
-        raise refuse(ResponseCode.FAILED_WrongChargeParameter, why)
     vehicle, events = _vehicle(mode, context), tuple[Observe, ...]()
+    why = _impossible(mode)
+    if not why and vehicle.min_charge_w > _most_w(context, vehicle.phases, charge=True):
+        why = "the vehicle's lowest power is above the charger's highest"
+    if why:  # V2G20-1619
+        raise refuse(ResponseCode.FAILED_WrongChargeParameter, why)
     parametrised = Parametrised(selected=selected, vehicle=vehicle, rated=vehicle)
     answer: type[iso.AC_ChargeParameterDiscoveryRes] = iso.AC_ChargeParameterDiscoveryRes
     rating = rating_mode(context, vehicle.phases, selected)
@@ -99,12 +102,7 @@ def applying_since(stage: Selected | Parametrised, mode: Element, context: Reque
 
 def rating_mode(context: RequestContext, lines: int, selected: Selected) -> iso.AC_CPDResEnergyTransferMode:
     """Return the charge point's rating as the schema requires it, for each of the phases that the vehicle uses."""
-    rating = context.config.ac_rating
-
-    def most(power_w: int, current_ma: int) -> int:
-        return min(power_w, line_power_w(current_ma, rating.nominal_voltage_v, lines))
-
-    charge_w = most(rating.max_charge_power_w, rating.charge_ma)
+    rating, charge_w = context.config.ac_rating, _most_w(context, lines, charge=True)
     fields: Fields = {
         **each_phase("evse_maximum_charge_power", charge_w, lines),
         **each_phase("evse_minimum_charge_power", min(charge_w, rating.min_charge_power_w), lines),
@@ -114,10 +112,19 @@ def rating_mode(context: RequestContext, lines: int, selected: Selected) -> iso.
     }
     if not selected.bidirectional:
         return iso.AC_CPDResEnergyTransferMode(**fields)
-    sign, discharge_w = discharge_sign(context), most(rating.max_discharge_power_w, rating.discharge_ma)
+    sign, discharge_w = discharge_sign(context), _most_w(context, lines, charge=False)
     fields |= each_phase("evse_maximum_discharge_power", sign * discharge_w, lines)
     fields |= each_phase("evse_minimum_discharge_power", sign * min(discharge_w, rating.min_discharge_power_w), lines)
     return iso.BPT_AC_CPDResEnergyTransferMode(**fields)
+
+
+def _most_w(context: RequestContext, lines: int, *, charge: bool) -> int:
+    """Return the charge point's maximum power (W) over so many phases."""
+    rating = context.config.ac_rating
+    power_w, current_ma = (
+        (rating.max_charge_power_w, rating.charge_ma) if charge else (rating.max_discharge_power_w, rating.discharge_ma)
+    )
+    return min(power_w, line_power_w(current_ma, rating.nominal_voltage_v, lines))
 
 
 @HANDLERS.on_request(iso.AC_ChargeLoopReq)

@@ -109,6 +109,11 @@ def _impossible(mode: iso.DC_CPDReqEnergyTransferMode, vehicle: Vehicle, rating:
         return "the vehicle's charge powers contradict each other"
     if to_milli(mode.ev_minimum_charge_current) > vehicle.max_charge_ma:
         return "the vehicle's charge currents contradict each other"
+    if isinstance(mode, iso.BPT_DC_CPDReqEnergyTransferMode):
+        if vehicle.min_discharge_w > vehicle.max_discharge_w:
+            return "the vehicle's discharge powers contradict each other"
+        if abs(to_milli(mode.ev_minimum_discharge_current)) > vehicle.max_discharge_ma:
+            return "the vehicle's discharge currents contradict each other"
     if vehicle.max_voltage_mv < rating.min_voltage_v * 1000 or vehicle.min_voltage_mv > rating.max_voltage_v * 1000:
         return "the voltage ranges of vehicle and charger do not overlap"
     if to_milli(mode.ev_minimum_charge_current) > rating.max_charge_current_a * 1000:

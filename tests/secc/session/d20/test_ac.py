@@ -116,10 +116,11 @@ def test_the_rating_is_shared_between_the_phases(make_bench: Make) -> None:
         {"ev_maximum_charge_power": number(-9000)},
         {"ev_minimum_charge_power_l2": number(9000)},
         {"ev_minimum_discharge_power": number(20_000)},
+        {"ev_maximum_charge_power": number(30_000), "ev_minimum_charge_power": number(21_081)},
     ],
     ids=str,
 )
-def test_limits_that_contradict_each_other_are_refused(make_bench: Make, wrong: dict[str, Any]) -> None:
+def test_limits_that_leave_nothing_are_refused(make_bench: Make, wrong: dict[str, Any]) -> None:
     bench = on_ac(make_bench).reach(State.AC_CHARGE_PARAMETER_DISCOVERY)
     request = bench.ask("AC_ChargeParameterDiscoveryReq")
     mode = replace(request.ac_cpd_req_energy_transfer_mode, **wrong)
