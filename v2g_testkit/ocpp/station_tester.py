@@ -851,13 +851,17 @@ class StationTest(CaseTest):
             await self.plug(evse)
             return await self.flowing(evse)
 
-    async def flowing(self, evse: int = 1) -> str:
-        """Wait until energy flows at an EVSE; return the transaction."""
+    async def flowing(self, evse: int = 1, event: Payload | None = None) -> str:
+        """Wait until energy flows at an EVSE; return the transaction. An event that has been read may say so already,
+        with TxStartPoint EnergyTransfer the first one."""
         while True:
-            event = await self.expect("TransactionEvent", "E02.FR.05", transactionInfo__chargingState="Charging")
+            if field_of(event, "transactionInfo__chargingState") != "Charging":
+                event = await self.expect("TransactionEvent", "E02.FR.05", transactionInfo__chargingState="Charging")
+            assert event is not None
             transaction: str = event["transactionInfo"]["transactionId"]
             if self._tester.transactions.get(transaction, evse) in (evse, 0):
                 return transaction
+            event = None
 
 
 def variable_of(component: str, variable: str, **more: object) -> Payload:

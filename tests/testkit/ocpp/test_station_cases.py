@@ -1,6 +1,7 @@
 """Every case for stations against our own station, simulated, in simulated time; the frames are judged on the way."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 
@@ -157,6 +158,26 @@ def test_a_case_begins_when_a_slow_station_is_free_again(version: Version, subte
                 with subtests.test(case.id):
                     result = await tester.run(case)
                     assert result.verdict in (Verdict.PASS, Verdict.NOT_APPLICABLE), result.found
+
+    in_virtual_time(run())
+
+
+def test_transactions_may_start_and_stop_with_the_energy(subtests: pytest.Subtests) -> None:
+    names = ("TC_C_08_CS", "TC_C_12_CS", "TC_C_33_CS", "TC_E_04_CS", "TC_E_25_CS", "TC_F_01_CS", "TC_F_03_CS")
+
+    async def run() -> None:
+        async with station_under_test() as tester:
+            async with contextlib.AsyncExitStack() as stack:
+                station = tester.test(stack)
+                for variable, value in (
+                    ("TxStartPoint", "EnergyTransfer"),
+                    ("TxStopPoint", "EnergyTransfer,EVConnected"),
+                ):
+                    assert await station.write("TxCtrlr", variable, value) == "Accepted"
+            for case in (each for each in STATION_CASES if each.id in names):
+                with subtests.test(case.id):
+                    result = await tester.run(case)
+                    assert result.verdict is Verdict.PASS, result.found
 
     in_virtual_time(run())
 

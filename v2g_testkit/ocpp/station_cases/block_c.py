@@ -57,8 +57,8 @@ async def _list_has(t: StationTest, status: str, *, asks: bool = False) -> None:
 
 async def _charges(t: StationTest, token: Token, requirement: str) -> None:
     """Expect energy, and the token in an event before it."""
-    await accepts(t, token, requirement)
-    t.check(bool(await t.flowing()), requirement, "does not charge")
+    event = await accepts(t, token, requirement)
+    t.check(bool(await t.flowing(event=event)), requirement, "does not charge")
 
 
 # -- the back end decides

@@ -4,7 +4,6 @@ from typing import Final
 
 from v2g.ocpp.routes import known
 from v2g_testkit.ocpp.case import Block, Failed, Payload, given, precondition
-from v2g_testkit.ocpp.connection import field_of
 from v2g_testkit.ocpp.station_cases.profiles import outside
 from v2g_testkit.ocpp.station_cases.roots import MANUFACTURER, install
 from v2g_testkit.ocpp.station_cases.steps import connector_is, ended, is_token, not_rejected, points, prefer, stopped
@@ -26,11 +25,16 @@ async def _start(t: StationTest, requirement: str) -> tuple[int, Payload]:
     return number, answer
 
 
-async def _is_remote(t: StationTest, number: int, requirement: str) -> Payload:
-    """Expect the event that follows a remote start."""
-    event = await t.expect("TransactionEvent", "F01.FR.19", triggerReason="RemoteStart")
+async def _names_request(t: StationTest, number: int, requirement: str, **fields: object) -> Payload:
+    event = await t.expect("TransactionEvent", "F01.FR.19", **fields)
     found = event["transactionInfo"].get("remoteStartId")
     t.check(found == number, requirement, f"the remoteStartId is {found} instead of {number}")
+    return event
+
+
+async def _is_remote(t: StationTest, number: int, requirement: str) -> Payload:
+    """Expect the event that follows a remote start."""
+    event = await _names_request(t, number, requirement, triggerReason="RemoteStart")
     t.check(is_token(event.get("idToken"), t.token), "F01.FR.04", f"the token is {event.get('idToken')}")
     return event
 
@@ -42,6 +46,7 @@ async def _is_remote(t: StationTest, number: int, requirement: str) -> Payload:
 async def cable_first(t: StationTest) -> None:
     """The station accepts, names the transaction that waits, and charges with the token of the request."""
     with precondition():
+        begins = set((await t.value("TxCtrlr", "TxStartPoint")).split(","))
         await t.plug()
         await connector_is(t, "Occupied", "E02.FR.05")
         waits = await t.find(lambda each: each.action == "TransactionEvent", 2)
@@ -49,25 +54,23 @@ async def cable_first(t: StationTest) -> None:
     if waits is not None:
         expected, found = waits["transactionInfo"]["transactionId"], answer.get("transactionId")
         t.check(found == expected, "F01.FR.13", f"the answer has the transaction {found} instead of {expected}")
-    event = await _is_remote(t, number, "F01.FR.25")
-    if field_of(event, "transactionInfo__chargingState") != "Charging":
-        await t.flowing()
+    if begins == {"EnergyTransfer"}:  # what starts it is the energy
+        event = await _names_request(t, number, "F01.FR.25")
+    else:
+        event = await _is_remote(t, number, "F01.FR.25")
+    await t.flowing(event=event)
 
 
 async def _before_cable(t: StationTest) -> None:
     early = "Authorized" in (await t.value("TxCtrlr", "TxStartPoint"))
     number, _ = await _start(t, "F02.FR.01")
     if early:
-        await _is_remote(t, number, "F02.FR.01")
+        event = await _is_remote(t, number, "F02.FR.01")
         await t.plug()
     else:
         await t.plug()
-        event = await t.expect("TransactionEvent", "F02.FR.01", eventType="Started")
-        found = event["transactionInfo"].get("remoteStartId")
-        t.check(found == number, "F02.FR.01", f"the remoteStartId is {found} instead of {number}")
-        if field_of(event, "transactionInfo__chargingState") == "Charging":
-            return
-    await t.flowing()
+        event = await _names_request(t, number, "F02.FR.01", eventType="Started")
+    await t.flowing(event=event)
 
 
 @F.case("TC_F_02_CS", "Remote start before the cable, with AuthorizeRemoteStart", also="F02.FR.01 F02.FR.09")
