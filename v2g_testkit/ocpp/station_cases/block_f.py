@@ -1,6 +1,6 @@
 """Functional block F, remote control: cases for charging stations."""
 
-from typing import Final
+from typing import Any, Final
 
 from v2g.ocpp.routes import known
 from v2g_testkit.ocpp.case import Block, Failed, Payload, given, precondition
@@ -25,7 +25,7 @@ async def _start(t: StationTest, requirement: str) -> tuple[int, Payload]:
     return number, answer
 
 
-async def _names_request(t: StationTest, number: int, requirement: str, **fields: object) -> Payload:
+async def _names_request(t: StationTest, number: int, requirement: str, **fields: Any) -> Payload:
     event = await t.expect("TransactionEvent", "F01.FR.19", **fields)
     found = event["transactionInfo"].get("remoteStartId")
     t.check(found == number, requirement, f"the remoteStartId is {found} instead of {number}")
