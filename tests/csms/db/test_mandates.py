@@ -80,8 +80,9 @@ def test_the_correction_of_what_was_booked_before_the_mandate_is_not_debited(sto
 def test_a_vehicle_has_one_mandate_at_a_time_and_an_ended_one_stays_ended(store: Store) -> None:
     def work(connection: Connection) -> None:
         number = agree(connection)
-        with pytest.raises(RefusedError, match=f"mandate {number}"):
+        with pytest.raises(RefusedError, match=f"mandate {number}") as refused:
             agree(connection)
+        assert refused.value.reason == "has_mandate"
         mandates.end(connection, number, "x")
         assert not mandates.save_answer(connection, number, MandateAnswer(reference="M1", state="active"))
         mandates.end(connection, number, "again")
