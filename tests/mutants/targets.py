@@ -692,6 +692,13 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "check_password: 1 -> 2 #2": "one character, again and again, is refused before",
     },
     "debits": {"DebitCollector.step: 0 -> 1 #3": "a debit has the digits of its currency, so none is of a millionth"},
+    "local_control": {
+        "LoadBalancing.measured: delta > 0 -> delta >= 0": "there is nothing to share",
+        "LoadBalancing._refuses: 0.0 -> 1.0": "without a set-point it is not late",
+        "FrequencyResponse.measured: 6 -> 7": "a tenth of a microhertz",
+        "FrequencyResponse.follow: period.v2x_baseline or 0.0 -> period.v2x_baseline": "its profile has one",
+        "FrequencyResponse.follow: 0.0 -> 1.0": "its profile has one",
+    },
     "debits_stored": {"module: 500 -> 501": "how many are read at once comes to the same"},
     "partners_tariffs": {
         "_restrictions: 'energy' -> 'energy?'": "only kinds that are paid once differ",

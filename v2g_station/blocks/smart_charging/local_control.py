@@ -1,5 +1,6 @@
 """Power that the station controls by local measurements (Q08, Q09)."""
 
+from abc import abstractmethod
 from collections.abc import Collection, Iterable
 from typing import Annotated, ClassVar, Final
 
@@ -46,9 +47,9 @@ class LocalControl(FunctionalBlock):
             else:
                 self.follow(evse)
 
+    @abstractmethod
     def follow(self, evse: Evse) -> None:
         """Recalculate the set-point of an EVSE in this mode."""
-        raise NotImplementedError
 
     def leave(self, evse: Evse) -> None:
         """Handle an EVSE that is not, or no longer, in this mode."""
@@ -136,9 +137,9 @@ class LoadBalancing(LocalControl):
         if to_nothing:
             return max(0, round(-sign * power))
         least, most = self.bounds(evse)
-        if self._flowing(evse) is None:
-            most = max(0.0, power)
-        return max(0, int(most - power if sign > 0 else power - least))
+        if sign == -1:
+            return max(0, int(power - least))
+        return 0 if self._flowing(evse) is None else max(0, int(most - power))
 
     def want(self, evse: Evse, wanted: float) -> None:
         """Set the power, and note since when."""
@@ -164,8 +165,8 @@ class LoadBalancing(LocalControl):
 
     def _base(self, evse: Evse) -> float:
         """Return the current set-point, or the actual power before there is one."""
-        power, flowing = self.power(evse), self._flowing(evse)
-        return power if power is not None and (flowing is None or not self._late(evse)) else flowing or 0.0
+        power = self.power(evse)
+        return self._flowing(evse) or 0.0 if power is None or self._late(evse) else power
 
     def _late(self, evse: Evse) -> bool:
         """Return whether a vehicle has not followed its set-point in time."""
@@ -175,9 +176,8 @@ class LoadBalancing(LocalControl):
     def _refuses(self, evse: Evse, delta: float) -> bool:
         """Return whether a vehicle does not follow a change in this direction; one below 6 A on its phases cannot."""
         layout, power = self._k.layout.evses[evse.number - 1], self.power(evse) or 0.0
-        if 0 < power < LEAST_A * layout.line_v * layout.phases:
-            return False
-        return self._late(evse) and self._missing(evse) * delta >= 0
+        cannot = 0 < power < LEAST_A * layout.line_v * layout.phases
+        return not cannot and self._late(evse) and self._missing(evse) * delta >= 0
 
     def _to_come(self, evse: Evse) -> float:
         """Return how much of its set-point the vehicle has yet to follow, W: requesting it twice would overshoot."""
@@ -239,18 +239,16 @@ class FrequencyResponse(LocalControl):
         self._grid = fact
         for evse in self._evses.values():
             signal, last = self._signal_w(evse), self._last.get(evse.number)
-            threshold_hz = max(self._k.model.number(THRESHOLD) / 1000, 1e-6)
             near = (
                 last is not None
                 and (last.signal_w, last.grid.measured) == (signal, fact.measured)
-                and round(abs(fact.hz - last.grid.hz), 6) < threshold_hz
+                and round(abs(fact.hz - last.grid.hz), 6) < self._k.model.number(THRESHOLD) / 1000
             )
-            if not near and self.period(evse) is not None:
+            if not near:
                 self.follow(evse)
 
     def leave(self, evse: Evse) -> None:
-        """Clear the state of this mode."""
-        self._last.pop(evse.number, None)
+        """Forget the signal, which ends with this mode."""
         self._signal.pop(evse.number, None)
         super().leave(evse)
 
@@ -265,7 +263,7 @@ class FrequencyResponse(LocalControl):
         self.want(evse, wanted if grid.measured else max(0.0, wanted))
 
     def _signal_w(self, evse: Evse) -> float:
-        return self._signal.get(evse.number, (0, 0.0))[1]
+        return self._signal[evse.number][1] if evse.number in self._signal else 0.0
 
     def _afrr(self, request: AFRRSignalRequest) -> Message:
         """Q08.FR.10, .11: a signal of the operator shifts the set-point at its time."""
@@ -286,8 +284,8 @@ class FrequencyResponse(LocalControl):
     def _shift(self, at: int, signal: int) -> None:
         self._waiting.discard(at)
         for evse in self._evses.values():
-            period = self.period(evse)
-            if at < self._signal.get(evse.number, (at, 0.0))[0]:
+            period, last = self.period(evse), self._signal.get(evse.number)
+            if last is not None and at < last[0]:
                 continue  # delayed on its way: a later one has taken its place
             if period is not None and period.v2x_signal_watt_curve:
                 curve = tuple(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.station.bench import Bench, EvseLayout, at
@@ -11,7 +12,7 @@ from tests.station.profiles import limit, put
 from v2g.ocpp.messages.charging_profiles import V2XFreqWattPoint
 from v2g_station.blocks.evse import Plug
 from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
-from v2g_station.blocks.smart_charging.local_control import GridFrequency, UpstreamLoad, power_at
+from v2g_station.blocks.smart_charging.local_control import GridFrequency, SetPower, UpstreamLoad, power_at
 
 V2X = EvseLayout(max_power_w=50_000, max_discharge_w=20_000)
 
@@ -121,7 +122,7 @@ def test_small_changes_of_frequency_are_not_followed() -> None:
     local(found)
     found.fact(GridFrequency(hz=50.2))
     assert power(found) == pytest.approx(2500)
-    found.fact(GridFrequency(hz=50.25))
+    found.fact(GridFrequency(hz=50.29995))
     assert power(found) == pytest.approx(2500)
     found.fact(GridFrequency(hz=50.3))
     assert power(found) == pytest.approx(5000)
@@ -211,42 +212,137 @@ def test_without_a_frequency_nothing_leaves_a_vehicle() -> None:
 
 
 def test_points_of_a_curve_come_in_any_order() -> None:
-    curve = tuple(V2XFreqWattPoint(frequency=hz, power=watts) for hz, watts in ((50.5, 10_000.0), (49.5, -10_000.0)))
-    assert [power_at(curve, hz) for hz in (49.0, 49.75, 50.0, 51.0)] == [-10_000, -5000, 0, 10_000]
+    curve = tuple(V2XFreqWattPoint(frequency=hz, power=watts) for hz, watts in ((50.5, -10_000.0), (49.5, 10_000.0)))
+    assert [power_at(curve, hz) for hz in (49.0, 49.75, 50.0, 51.0)] == [10_000, 5000, 0, -10_000]
 
 
 # -- Q09
 
 
-def balancing() -> Bench:
-    """A vehicle in a building that shall draw up to 10 kW and feed back up to 5 kW, by 500 W less if it was more."""
-    values = {"UpperThreshold": "10000", "LowerThreshold": "-5000", "UpperOffset": "-500", "LowerOffset": "500"}
-    variables = {f"V2XChargingCtrlr.LocalLoadBalancing[{name}]": value for name, value in values.items()}
-    found = charging(evses=(V2X,), variables=variables)
+BALANCED = {"operationMode": "LocalLoadBalancing"}
+AC = EvseLayout(phases=3, max_power_w=22_000, max_discharge_w=11_000)
+
+
+def balancing(offset_w: int = 500, evses: tuple[EvseLayout, ...] = (V2X,), **period: Any) -> Bench:
+    """Vehicles, one for each EVSE, in a building that shall draw up to 10 kW and feed back up to 5 kW, by `offset_w`
+    less if it was more."""
+    values = {"UpperThreshold": 10_000, "LowerThreshold": -5000, "UpperOffset": -offset_w, "LowerOffset": offset_w}
+    variables = {f"V2XChargingCtrlr.LocalLoadBalancing[{name}]": str(value) for name, value in values.items()}
+    found = charging(evses=evses, variables=variables)
+    for number in range(2, len(evses) + 1):
+        found.plug(number)
+        found.present(f"TAG-{number}", number)
     found.power_w = 0
-    local(found, operationMode="LocalLoadBalancing", v2xBaseline=None, v2xFreqWattCurve=None)
+    assert put(found, 0, periods=[{"startPeriod": 0} | BALANCED | period]) == "Accepted"
     return found
 
 
-@pytest.mark.parametrize(("load", "wanted"), [(10_000, 0), (10_001, -501), (-5000, 0), (-5001, 501)])
-def test_only_a_load_beyond_a_threshold_is_balanced(load: float, wanted: float) -> None:
+def wanted_of(found: Bench, load_w: float | None) -> dict[int, float | None]:
+    """Return the set-points of EVSEs once the building draws so much."""
+    found.fact(UpstreamLoad(power_w=load_w))
+    return {each.evse_id: each.power_w for each in found.commands if isinstance(each, SetPower)}
+
+
+@pytest.mark.parametrize(
+    ("load", "offset", "wanted"),
+    [(10_000, 500, 0), (10_001, 500, -501), (-5000, 500, 0), (-5001, 500, 501), (10_001, 0, -1), (-5001, 0, 1)],
+)
+def test_only_a_load_beyond_a_threshold_is_balanced(load: float, offset: int, wanted: float) -> None:
     """Q09.FR.03, .04: to the threshold with its offset."""
-    found = balancing()
-    found.fact(UpstreamLoad(power_w=load))
-    assert power(found) == wanted
+    assert wanted_of(balancing(offset), load) == {1: wanted}
 
 
-@pytest.mark.parametrize(("flows", "seconds", "wanted"), [(-5200, 10, -6100), (-5199, 9, -6099), (-5199, 10, -5500)])
+@pytest.mark.parametrize(
+    ("flows", "seconds", "load", "wanted"),
+    [(-5200, 10, 10_400, -6100), (-5199, 9, 10_400, -6099), (-5199, 10, 10_400, -5500), (-5199, 10, 0, -5500)],
+)
 def test_a_vehicle_that_is_300_w_beside_its_set_point_after_10_s_follows_no_further(
-    flows: int, seconds: int, wanted: float
+    flows: int, seconds: int, load: float, wanted: float
 ) -> None:
     found = balancing()
-    found.fact(UpstreamLoad(power_w=15_000))
-    assert power(found) == -5500
+    assert wanted_of(found, 15_000) == {1: -5500}
     found.power_w = flows
     found.wait(seconds)
-    found.fact(UpstreamLoad(power_w=10_400))
-    assert power(found) == wanted
+    assert wanted_of(found, load) == {1: wanted}
+
+
+@pytest.mark.parametrize(
+    ("asked", "flows", "load", "wanted"),
+    [
+        (4139, 0, -10_000, 5000),  # 6 A on three phases are 4140 W: it could draw nothing, and now it can
+        (4140, 0, -10_000, 4140),  # it could before, and is full
+        (1, 400, 15_000, -4600),
+        (0, 400, 15_000, 0),
+    ],
+)
+def test_a_vehicle_that_cannot_draw_so_little_is_asked_again(
+    asked: int, flows: int, load: float, wanted: float
+) -> None:
+    """What is below 6 A on its phases tells nothing of whether it would follow."""
+    found = balancing(0, (AC, msgspec.structs.replace(AC, phases=1)))
+    found.powers_w = {1: 0, 2: 0}
+    put(found, 2, number=2, purpose="TxDefaultProfile", stackLevel=1)
+    assert wanted_of(found, -5000 - asked) == {1: asked}
+    found.powers_w = {1: flows, 2: 0}
+    found.wait(10)
+    assert wanted_of(found, load) == {1: wanted}
+
+
+def test_load_balancing_asks_for_no_more_than_an_evse_has() -> None:
+    found = balancing(limit=60_000.0, dischargeLimit=-30_000.0)
+    assert wanted_of(found, -80_000) == {1: 50_000}
+    assert wanted_of(found, 80_000) == {1: -20_000}
+
+
+def test_what_one_vehicle_may_draw_beyond_its_limit_makes_no_room_for_another() -> None:
+    for flows, load, wanted in (
+        ({1: 8000, 2: 2000}, -7000, {1: 6000, 2: 4500}),
+        ({1: 4000, 2: 2000}, -9500, {1: 6000, 2: 5000}),
+    ):
+        found = balancing(evses=(AC, AC), limit=6000.0)
+        found.powers_w = flows
+        assert wanted_of(found, load) == wanted
+
+
+def test_a_load_that_is_unknown_leaves_what_a_vehicle_draws() -> None:
+    found = balancing()
+    assert wanted_of(found, -10_500) == {1: 6000}
+    assert wanted_of(found, None) == {1: 6000}
+    found.power_w = 6000
+    assert wanted_of(found, 21_000) == {1: -5500}
+    assert wanted_of(found, None) == {1: 0}
+
+
+@pytest.mark.parametrize("metered", [True, False])
+def test_a_vehicle_whose_power_is_unknown_gets_less_and_no_more(metered: bool) -> None:
+    found = balancing()
+    found.power_w, found.metered = None, metered
+    assert wanted_of(found, 15_000) == {1: -5500}
+    assert wanted_of(found, -15_000) == {1: 0}
+
+
+def test_an_evse_without_a_transaction_is_not_controlled() -> None:
+    found = Bench("2.1", evses=(V2X,))
+    period = {"startPeriod": 0, "operationMode": "LocalFrequency", "v2xBaseline": 3000.0, "v2xFreqWattCurve": CURVE}
+    assert put(found, 1, periods=[period]) == "Accepted"
+    found.fact(GridFrequency(hz=50.0))
+    assert power(found) is None
+
+
+def test_a_signal_is_for_the_evses_whose_profiles_have_a_curve_for_it() -> None:
+    found = charging(evses=(V2X, V2X, V2X))
+    found.plug(2)
+    found.present("TAG-2", 2)
+    period = {"startPeriod": 0, "operationMode": "LocalFrequency", "v2xBaseline": 3000.0, "v2xFreqWattCurve": CURVE}
+    curve = [{"signal": each, "power": each * 100.0} for each in (-100, 100)]
+    assert put(found, 1, periods=[period | {"v2xSignalWattCurve": curve}]) == "Accepted"
+    assert put(found, 2, number=2, periods=[period]) == "Accepted"
+    found.fact(GridFrequency(hz=50.0))
+    assert found.ask("AFRRSignal", timestamp=at(found.utc_ms), signal=20)["status"] == "Accepted"
+    found.wait(1)
+    assert [(each.evse_id, each.power_w) for each in found.commands if isinstance(each, SetPower)] == [
+        (1, 3000), (2, 3000), (1, 5000),
+    ]  # fmt: skip
 
 
 def test_load_balancing_stays_within_limits_that_change() -> None:
