@@ -191,7 +191,7 @@ class Archive:
         for path in sorted(self._journals.glob("*.jsonl")):
             session_id = path.stem
             if session_id == keep:
-                on_journal(session_id, self._lines(path))
+                on_journal(session_id, self.lines(session_id))
                 continue
             try:
                 self._recover_one(path, meter, on_journal)
@@ -221,21 +221,22 @@ class Archive:
             reading = meter.read(self._clock.utc_ms())
             file.append(journal.end("aborted", reading.utc_ms, **reading.shown))
         file.close()
-        on_journal(path.stem, self._lines(path))
+        on_journal(path.stem, self.lines(path.stem))
         self.tell_finished(path.stem, self.make_bundle(path.stem))
         aside.unlink(missing_ok=True)
 
-    def _lines(self, path: Path) -> list[str]:
-        """Return what the back end gets of a journal: its signers and its lines."""
+    def lines(self, session_id: str, charger: Credentials | None = None) -> list[str]:
+        """Return what the back end gets of a journal: its signers and its lines; `charger` as in `make_bundle`."""
+        path = self._path(session_id)
         journal = open_lines(path.read_bytes(), self.keys, path.name)
         entries = verify_lines(journal, name=path.name)
-        charger = self._charger(entries)
-        if sha256_hex(charger.leaf) != _shown(entries):
-            self._note(
-                "certificate_replaced", session_id=path.stem, certificate=common_name(load_certificate(charger.leaf))
-            )
+        if charger is None:
+            charger = self._charger(entries)
+            if sha256_hex(charger.leaf) != _shown(entries):
+                replaced = common_name(load_certificate(charger.leaf))
+                self._note("certificate_replaced", session_id=session_id, certificate=replaced)
         return [
-            JournalSigners(charger.chain, self._contract(path.stem, entries)).line(),
+            JournalSigners(charger.chain, self._contract(session_id, entries)).line(),
             *journal.decode().splitlines(keepends=True),
         ]
 

@@ -159,6 +159,7 @@ class EvseController:
         keeping = RecordKeeping(
             self.archive, self.meter, self.clock, self.disk, self.bundles, lambda event: self.observe(event),
             lambda session_id, line: None if self.station is None else self.station.journal(session_id, line),
+            lambda session_id, lines: None if self.station is None else self.station.restate_journal(session_id, lines),
             self.transport.turnstile, lambda: self.hardware.flowed_mwh,
         )  # fmt: skip
         self._execution = Execution(
@@ -398,7 +399,11 @@ class EvseController:
         """Settle journals of a killed process; a paused session stays paused."""
         own, station = self.transport.credentials[0], self.station
         paused = self._execution.reopen(own, lambda each: station is None or station.transaction_id(each) is not None)
-        restate = station.restate_journal if station is not None else lambda _session, _lines: None
+
+        def restate(session_id: str, lines: list[str]) -> None:
+            if station is not None:
+                station.restate_journal(session_id, lines, wait=True)
+
         self.archive.recover(self.meter, restate, keep=paused.session_id.hex() if paused is not None else "")
         if paused is not None:
             self.fact(evse.PausedFound(paused))

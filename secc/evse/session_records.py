@@ -24,8 +24,9 @@ class RecordKeeping(msgspec.Struct, frozen=True):
     """What all records of an EVSE are kept with.
 
     `on_line` gets the session id and each line of a journal, for the copy at the CSMS, and returns what is done once
-    that is queued on the disk; `disk` writes journals, `bundles` settles them, when the `turnstile` permits, or at once
-    when that is `awaited`: by the next vehicle, which has passed the turnstile, or by the program's end.
+    that is queued on the disk; `on_journal` gets all lines of one instead. `disk` writes journals, `bundles` settles
+    them, when the `turnstile` permits, or at once when that is `awaited`: by the next vehicle, which has passed the
+    turnstile, or by the program's end.
     """
 
     archive: Archive
@@ -35,6 +36,7 @@ class RecordKeeping(msgspec.Struct, frozen=True):
     bundles: DiskThread
     observe: Callable[[Observe], None]
     on_line: Callable[[str, str], "asyncio.Future[None] | None"]
+    on_journal: Callable[[str, list[str]], "asyncio.Future[None] | None"]
     turnstile: Turnstile
     flowed_mwh: Callable[[], tuple[int, int]]
     awaited: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
@@ -47,6 +49,8 @@ class SessionRecords:
         self._keeping, self._own = keeping, own
         self._contract: tuple[bytes, ...] = ()
         self._copied: asyncio.Future[None] | None = None
+        self._torn = False
+        """Whether the disk did not take a line of the copy."""
         self.session_id = ""
         """Of the journal; empty before it begins."""
         self.settling: asyncio.Task[None] | None = None
@@ -74,6 +78,11 @@ class SessionRecords:
 
     def _copy(self, line: str) -> None:
         self._copied = self._keeping.on_line(self.session_id, line)
+        if self._copied is not None:
+            self._copied.add_done_callback(self._on_copied)
+
+    def _on_copied(self, copied: "asyncio.Future[None]") -> None:
+        self._torn |= not copied.cancelled() and copied.exception() is not None
 
     def resume(self, earlier: "SessionRecords") -> "asyncio.Future[Fact | None]":
         """Continue the open session of `earlier`, and read the meter: nothing has flowed since.
@@ -81,6 +90,7 @@ class SessionRecords:
         Its journal names the certificate of its beginning, which may have been renewed in the pause.
         """
         self.session_id, self._contract, self._own = earlier.session_id, earlier._contract, earlier._own
+        self._torn = earlier._torn
         self.journal.take_over(earlier.journal)
         return self.journal.record_meter("resume", power_w=0)
 
@@ -106,8 +116,8 @@ class SessionRecords:
     async def settle(self, closed: "asyncio.Future[Fact | None] | None") -> None:
         """Make the bundle while other vehicles are served: it takes signatures, and a dozen files.
 
-        `closed` is done when the journal is complete. If that or the bundle failed, the journal stays for the next
-        start.
+        `closed` is done when the journal is complete. If that, the copy or the bundle failed, the journal stays for the
+        next start.
         """
         archive = self._keeping.archive
         try:
@@ -115,6 +125,10 @@ class SessionRecords:
                 await closed
             if self._copied is not None:  # before the journal goes, by which a start would queue its lines again
                 await asyncio.wait([self._copied])
+            if self._torn:
+                lines = await self._keeping.bundles.ask(lambda: archive.lines(self.session_id, self._own))
+                if (copied := self._keeping.on_journal(self.session_id, lines)) is not None:
+                    await copied
             turn = child(self._keeping.turnstile.enter(vehicle=False)), child(self._keeping.awaited.wait())
             try:
                 await asyncio.wait(turn, return_when=asyncio.FIRST_COMPLETED)

@@ -368,14 +368,14 @@ class ChargerStation:
         saving.add_done_callback(self._on_copied)
         return saving
 
-    def restate_journal(self, session_id: str, lines: Iterable[str]) -> None:
-        """Queue a whole journal after a restart: which lines were queued before a kill is unknown.
+    def restate_journal(self, session_id: str, lines: Iterable[str], *, wait: bool = False) -> Saving | None:
+        """Queue a whole journal of which it is unknown which lines are queued: after a kill, or a full disk.
 
-        The CSMS stores each line once, however often it is sent. On return they are queued: the journal's own file,
-        by which a start after another kill would do so, may be removed.
+        The CSMS stores each line once, however often it is sent. Return what is done once they are queued; with `wait`
+        they are on return: the journal's own file, by which a start after another kill would do so, may be removed.
         """
         if self._config.journal_copies == "never":
-            return
+            return None
         tried = threading.Event()
 
         def queue() -> None:
@@ -384,8 +384,11 @@ class ChargerStation:
             finally:
                 tried.set()
 
-        self._disk.do(queue, self._uploader.queued).add_done_callback(self._on_copied)
-        tried.wait()
+        saving = self._disk.do(queue, self._uploader.queued)
+        saving.add_done_callback(self._on_copied)
+        if wait:
+            tried.wait()
+        return saving
 
     async def journals_taken(self) -> dict[str, int]:
         """Return how many lines of each session's journal the CSMS has accepted, from its first one without a gap."""
@@ -396,7 +399,7 @@ class ChargerStation:
         await self._disk.ask(partial(self._store.forget_taken, sessions))
 
     def _on_copied(self, saving: Saving) -> None:
-        """Handle a copy that could not be queued: it is queued at the charger's next start."""
+        """Report a copy that could not be queued: the whole journal is, at the session's end or the next start."""
         if not saving.cancelled() and (error := saving.exception()) is not None:
             self._observe(Observe("ocpp", "not_kept", {"collection": "journal", "reason": str(error)[:200]}))
 

@@ -43,7 +43,7 @@ class Desk:
         """Return what records of sessions are kept with here."""
         return RecordKeeping(
             self.archive, self.meter, self.clock, DiskThread(), DiskThread(), self.events.append, lambda *_: None,
-            Turnstile(), lambda: (0, 0),
+            lambda *_: None, Turnstile(), lambda: (0, 0),
         )  # fmt: skip
 
     def begin(self, session: str = SESSION) -> None:

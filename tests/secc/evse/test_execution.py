@@ -1,14 +1,17 @@
 """What remains to be done for a session that has ended: its last reading, its settlement, its report."""
 
+import asyncio
 from pathlib import Path
 from typing import cast
 from unittest.mock import Mock
 
+import msgspec
 import pytest
 
 from pki_tools.tree import PkiTree
 from secc.evse.execution import Execution
 from secc.evse.paused_session_store import PausedSessionFile
+from secc.evse.session_records import RecordKeeping
 from secc.hardware.evse import Evse
 from secc.session import ports
 from tests.secc.evse.desk import SESSION, Desk, started
@@ -34,11 +37,11 @@ class StillClosed:
         self._desk.meter.flow(self._desk.clock.utc_ms() + 1000, 0, 0)
 
 
-def ended(desk: Desk, reported: list[object]) -> Execution:
+def ended(desk: Desk, reported: list[object], keeping: RecordKeeping | None = None) -> Execution:
     """Return the execution of a session that has just ended, whose reports to the back end are noted."""
     execution = Execution(
-        lambda _: None, desk.keeping(), PausedSessionFile(desk.folder), cast("Evse", StillClosed(desk)), Mock(), None,
-        lambda command: reported.append(command),
+        lambda _: None, keeping or desk.keeping(), PausedSessionFile(desk.folder), cast("Evse", StillClosed(desk)),
+        Mock(), None, lambda command: reported.append(command),
     )  # fmt: skip
     execution.begin(desk.owner.chargers[0])
     execution.execute(ports.Journal(started(desk), desk.clock.utc_ms()))
@@ -69,3 +72,56 @@ async def test_the_end_of_a_transaction_is_reported_also_where_its_registers_can
     await ended(desk, reported).settled()
     assert reported == [ENDED]
     assert "books_failed" in desk.names()
+
+
+class Copies:
+    """The queue of copies for the back end. The disk is full for the first line, and later for `full` journals."""
+
+    def __init__(self, *, full: int = 0) -> None:
+        self.lines: list[str] = []
+        self.journals: list[tuple[str, list[str]]] = []
+        self._full = full
+
+    def add(self, _session_id: str, line: str) -> asyncio.Future[None]:
+        self.lines.append(line)
+        return self._done(full=len(self.lines) == 1)
+
+    def replace(self, session_id: str, lines: list[str]) -> asyncio.Future[None]:
+        self.journals.append((session_id, lines))
+        return self._done(full=len(self.journals) <= self._full)
+
+    @staticmethod
+    def _done(*, full: bool) -> asyncio.Future[None]:
+        done = asyncio.get_running_loop().create_future()
+        if full:
+            done.set_exception(StoreError("disk full"))
+        else:
+            done.set_result(None)
+        return done
+
+
+@pytest.mark.parametrize("full", [0, 1])
+async def test_a_journal_whose_copy_has_a_gap_is_copied_whole_before_it_goes(
+    tmp_path: Path, pki: PkiTree, full: int
+) -> None:
+    """Else the back end refuses all lines behind the gap. Where the disk is still full, the next start copies it."""
+    desk, copies = Desk(tmp_path, pki), Copies(full=full)
+    keeping = msgspec.structs.replace(desk.keeping(), on_line=copies.add, on_journal=copies.replace)
+    await ended(desk, [], keeping).settled()
+    bundle = desk.archive.settlements / SESSION
+    ((session_id, lines),) = copies.journals
+    assert (session_id, lines) == (SESSION, copies.lines)
+    assert bundle.exists() == (not full)
+    assert ("bundle_failed" in desk.names()) == bool(full)
+    recovered = list[str]()
+    desk.archive.recover(desk.meter, lambda _session_id, lines: recovered.extend(lines))
+    assert recovered == (lines if full else [])
+
+
+async def test_a_journal_whose_copy_is_whole_is_not_copied_again(tmp_path: Path, pki: PkiTree) -> None:
+    desk, copies = Desk(tmp_path, pki), Copies()
+    copies.lines.append("an earlier one")
+    keeping = msgspec.structs.replace(desk.keeping(), on_line=copies.add, on_journal=copies.replace)
+    await ended(desk, [], keeping).settled()
+    assert (desk.archive.settlements / SESSION).exists()
+    assert copies.journals == []

@@ -798,7 +798,7 @@ async def test_it_is_known_which_journals_the_csms_has_from_their_first_line_on(
 async def test_a_journal_is_queued_before_its_own_file_may_go(tmp_path: Path) -> None:
     """A kill right after a start must not lose what the start before has left: nothing else runs in between."""
     async with Fixture(tmp_path, 1).running() as station:
-        station.restate_journal("whole", journal_lines(0, 1, 2))
+        station.restate_journal("whole", journal_lines(0, 1, 2), wait=True)
         copied = [shutil.copy(each, tmp_path / f"killed{each.suffix}") for each in tmp_path.glob("station.db*")]
     assert copied
     store = StationStore(tmp_path / "killed.db")
