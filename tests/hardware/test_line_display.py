@@ -33,6 +33,12 @@ def shown(about: dict[str, Any], table: CodeTable = "cp850") -> list[list[str]]:
         ({"content": "Free", "notice": {"word": "rejected", "text": ""}}, [["rejected", ""]]),
         ({"notice": {"word": "payment_failed", "text": ""}}, [["payment failed", ""]]),
         ({"notice": {"word": "cost_limit", "text": "No more than 5 EUR"}}, [["No more than 5 EUR", ""]]),
+        ({"prices": [{"evse": 1, "tariff": "50 ct/kWh", "cost": ""}]}, [["50 ct/kWh", ""]]),
+        ({"content": "Hi", "prices": [{"evse": 1, "tariff": "50 ct", "cost": "2.00 EUR"}]}, [["Hi", "2.00 EUR"]]),
+        ({"prices": [{"evse": 1, "tariff": "50 ct", "cost": ""}, {"evse": 2, "tariff": "", "cost": "2.00 EUR"}],
+          "qr_codes": []}, [["1: 50 ct", "2: 2.00 EUR"]]),
+        ({"notice": {"word": "plug_in", "text": ""}, "prices": [{"evse": 1, "tariff": "50 ct", "cost": ""}]},
+         [["plug in", ""]]),
         ({"qr_codes": [{"evse": 1, "url": "https://pay.example"}]}, [["", ""]]),
     ],
 )  # fmt: skip

@@ -31,13 +31,15 @@ def setup(table: CodeTable) -> bytes:
 
 def pages(shown: Mapping[str, Any], columns: int, rows: int) -> list[tuple[str, ...]]:
     """Return pages of up to `rows` lines, at least one; `shown` is the object of DriverDisplay. A notice for a driver
-    replaces the message while it lasts. A QR code cannot be drawn."""
+    replaces all else while it lasts. The cost of an EVSE replaces its tariff. A QR code cannot be drawn."""
     notice = shown.get("notice")
     text = shown.get("content", "") if notice is None else notice["text"] or notice["word"].replace("_", " ")
     if notice is None and shown.get("format") == "HTML":
         text = html.unescape(re.sub("<[^>]*>", " ", text))
-    plain = "".join(each if each.isprintable() else " " for each in text)
-    lines = textwrap.wrap(" ".join(plain.split()), columns)
+    prices = shown.get("prices", ()) if notice is None else ()
+    numbered = [f"{each['evse']}: " * (len(prices) > 1) + (each["cost"] or each["tariff"]) for each in prices]
+    plain = ("".join(each if each.isprintable() else " " for each in words) for words in (text, *numbered))
+    lines = [line for words in plain for line in textwrap.wrap(" ".join(words.split()), columns)]
     return [tuple(lines[first : first + rows]) for first in range(0, len(lines), rows)] or [()]
 
 

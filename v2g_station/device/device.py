@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from v2g_station.blocks.cost.local_cost import ShowCost
+from v2g_station.blocks.cost.tariffs import ShowTariff
 from v2g_station.blocks.diagnostics.diagnostics import CancelUpload, UploadLog
 from v2g_station.blocks.display import ShowMessages
 from v2g_station.blocks.evse import Indicate
@@ -99,6 +101,10 @@ class StationMachine(msgspec.Struct):
                 self.display.code(command)
             case Indicate() if self.display is not None:
                 self.display.notice(command.evse_id, command.word, command.message)
+            case ShowTariff() if self.display is not None:
+                self.display.tariff(command)
+            case ShowCost() if self.display is not None:
+                self.display.cost(command)
             case ShowReceipt() if self.display is not None:
                 self.display.notice(command.evse_id, "receipt", command.url)
             case _:

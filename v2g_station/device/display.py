@@ -1,5 +1,5 @@
-"""What drivers see at the charger: messages of the CSMS (functional block O), QR codes for payment (C25), results of
-their requests. Sent as events, and to a display.
+"""What drivers see at the charger: messages of the CSMS (functional block O), tariffs and costs (block I), QR codes for
+payment (C25), results of their requests. Sent as events, and to a display.
 
 The core chooses the current messages by priority, state, time and language; those of the same priority take turns here.
 """
@@ -24,6 +24,9 @@ from v2g.io.runtime.supervision import cancel_tasks, spawn
 from v2g.observe import Observe
 from v2g.ocpp.messages.display import MessageInfo
 from v2g.text import printable
+from v2g.units import currency_digits
+from v2g_station.blocks.cost.local_cost import ShowCost
+from v2g_station.blocks.cost.tariffs import ShowTariff
 from v2g_station.blocks.display import ShowMessages
 from v2g_station.blocks.evse import NoticeWord
 from v2g_station.blocks.web_payment import ShowQrCode
@@ -34,11 +37,14 @@ COMMAND_S: Final = 10.0
 NOTICE_S: Final = 20.0
 """How long the result of a driver's request is displayed."""
 
+FINAL_S: Final = 60.0
+"""How long the cost of a transaction is displayed after its end."""
+
 
 class DisplayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where to send messages for drivers, besides events and the live view: as one JSON object with `id`, `priority`,
     `format`, `language`, `content` and `extra` (the same text in other languages), or without these if there is no
-    message; `qr_codes` to display and a `notice` for a driver, if any."""
+    message; `qr_codes`, `prices` by EVSE and a `notice` for a driver, if any."""
 
     file: Path | None = None
     """Replaced on each new message."""
@@ -98,6 +104,9 @@ class StationDisplay:
         self._order: itertools.cycle[MessageInfo] = itertools.cycle(())
         self._shown: dict[str, object] = {}
         self._codes: dict[int, dict[str, object]] = {}
+        self._tariffs: dict[int, str] = {}
+        self._costs: dict[int, str] = {}
+        self._ending: dict[int, asyncio.TimerHandle] = {}
         self._notice: dict[str, object] | None = None
         self._fading: asyncio.TimerHandle | None = None
 
@@ -151,9 +160,33 @@ class StationDisplay:
         self._notice = None
         self._put()
 
+    def tariff(self, command: ShowTariff) -> None:
+        """Display a tariff at an EVSE, or none, until another one."""
+        self._tariffs[command.evse_id] = command.text
+        self._put()
+
+    def cost(self, command: ShowCost) -> None:
+        """Display the cost of an EVSE's transaction, the final one for a while (I02, I03, I05)."""
+        if (evse_id := command.evse_id) is None:
+            return
+        if (timer := self._ending.pop(evse_id, None)) is not None:
+            timer.cancel()
+        total = (
+            "" if command.total is None else f"{command.total:.{currency_digits(command.currency)}f} {command.currency}"
+        )
+        self._costs[evse_id] = ": ".join(filter(None, (total, command.text)))
+        if command.final:
+            self._observe(Observe("display", "cost", {"evse": evse_id, "text": self._costs[evse_id]}))
+            self._ending[evse_id] = asyncio.get_running_loop().call_later(FINAL_S, self._paid, evse_id)
+        self._put()
+
+    def _paid(self, evse_id: int) -> None:
+        del self._ending[evse_id], self._costs[evse_id]
+        self._put()
+
     async def close(self) -> None:
         """Stop all changes."""
-        for timer in (self._turn, self._fading):
+        for timer in (self._turn, self._fading, *self._ending.values()):
             if timer is not None:
                 timer.cancel()
         await self._to_panel.close()
@@ -194,6 +227,12 @@ class StationDisplay:
         shown = dict(self._shown)
         if self._codes:
             shown["qr_codes"] = [self._codes[number] for number in sorted(self._codes)]
+        prices = (
+            {"evse": number, "tariff": self._tariffs.get(number, ""), "cost": self._costs.get(number, "")}
+            for number in sorted(self._tariffs.keys() | self._costs)
+        )
+        if priced := [each for each in prices if each["tariff"] or each["cost"]]:
+            shown["prices"] = priced
         if self._notice is not None:
             shown["notice"] = self._notice
         return shown

@@ -22,10 +22,12 @@ from v2g.io.hardware.driver import OnFailure
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import MessageContent
 from v2g.ocpp.messages.display import MessageInfo
+from v2g_station.blocks.cost.local_cost import ShowCost
+from v2g_station.blocks.cost.tariffs import ShowTariff
 from v2g_station.blocks.display import ShowMessages
 from v2g_station.blocks.evse import NoticeWord
 from v2g_station.blocks.web_payment import ShowQrCode
-from v2g_station.device.display import NOTICE_S, DisplayConfig, StationDisplay
+from v2g_station.device.display import FINAL_S, NOTICE_S, DisplayConfig, StationDisplay
 
 
 def message(number: int, text: str = "") -> MessageInfo:
@@ -218,6 +220,50 @@ async def test_qr_codes_and_what_became_of_a_wish_stand_beside_the_message(tmp_p
     codes = [(event.data["evse"], event.data["shown"]) for event in reported if event.name == "qr_code"]
     assert codes == [(2, True), (1, True), (1, False)], "a new password is no news"
     await display.close()
+
+
+@simulated
+async def test_tariff_and_cost_of_each_evse_stand_beside_the_message(tmp_path: Path) -> None:
+    file = tmp_path / "display.json"
+    reported: list[Observe] = []
+    display = StationDisplay(DisplayConfig(file=file), reported.append)
+
+    def cost(total: float | None, evse_id: int | None = 1, *, final: bool = False, text: str = "") -> str:
+        display.cost(ShowCost(evse_id=evse_id, transaction_id="a", total=total, currency="EUR", final=final, text=text))
+        return str(shown(file)["prices"][0]["cost"])
+
+    display.tariff(ShowTariff(evse_id=1, tariff_id="T1", text="50 ct/kWh"))
+    display.tariff(ShowTariff(evse_id=2, tariff_id="", text=""))
+    assert shown(file)["prices"] == [{"evse": 1, "tariff": "50 ct/kWh", "cost": ""}]
+    assert [cost(1.1 + 2.2), cost(None, text="Hello"), cost(2, text="so far")] == [
+        "3.30 EUR",
+        "Hello",
+        "2.00 EUR: so far",
+    ]
+    assert cost(9, None) == "2.00 EUR: so far", "it is no longer of this EVSE's driver"
+    assert reported == []
+    assert cost(4.5, final=True) == "4.50 EUR"
+    assert [(each.name, each.data) for each in reported] == [("cost", {"evse": 1, "text": "4.50 EUR"})]
+    await asyncio.sleep(FINAL_S - 1)
+    assert cost(0.25) == "0.25 EUR"
+    await asyncio.sleep(FINAL_S)
+    assert shown(file)["prices"][0]["cost"] == "0.25 EUR", "the next driver's"
+    cost(1, final=True)
+    await asyncio.sleep(FINAL_S)
+    assert shown(file)["prices"] == [{"evse": 1, "tariff": "50 ct/kWh", "cost": ""}]
+    await display.close()
+
+
+async def test_the_charger_shows_its_driver_the_cost(tmp_path: Path) -> None:
+    """I02, I05."""
+    file = tmp_path / "display.json"
+    async with backend() as csms:
+        fixture = Fixture(tmp_path, csms.port, display=DisplayConfig(file=file))
+        async with fixture.running() as station:
+            await fixture.until(station.online.is_set)
+            name = station.started("session-1", "DE1")
+            await csms.ask("CostUpdated", transaction_id=name, total_cost=1.25)
+            assert shown(file)["prices"] == [{"evse": 1, "tariff": "", "cost": "1.25 EUR"}]
 
 
 async def test_a_charger_whose_display_draws_codes_offers_payment_on_the_web(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from v2g.ocpp.messages.tariff_cost import CostUpdatedRequest, CostUpdatedRespons
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
 from v2g.translate.ocpp_tariffs import money
 from v2g_station.blocks.cost.priced import Priced, PricedTerms, priced_from_now
-from v2g_station.blocks.cost.tariffs import NOT_ENABLED, PROBLEM, ShowTariff, StationTariffs, description
+from v2g_station.blocks.cost.tariffs import NOT_ENABLED, PROBLEM, StationTariffs, description
 from v2g_station.blocks.evse import Evse
 from v2g_station.blocks.transaction_records import MeterSample, TransactionRecord
 from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
@@ -34,11 +34,12 @@ _SLACK_S: Final = 0.05
 
 
 class ShowCost(StationCommand, frozen=True, kw_only=True):
-    """Display the running or final cost of a driver's transaction. `total` is in the tariff's currency."""
+    """Display the running or final cost of a driver's transaction. `evse_id` is None once another one began there."""
 
     evse_id: int | None
     transaction_id: str
     total: float | None
+    currency: str = ""
     final: bool = False
     text: str = ""
 
@@ -172,7 +173,7 @@ class LocalCosts(FunctionalBlock):
 
     def _show_tariff(self, evse: Evse, tariff: ocpp.Tariff) -> None:
         text = description(tariff, evse.authorization.language if evse.authorization is not None else None)
-        self._k.do(ShowTariff(evse_id=evse.number, tariff_id=tariff.tariff_id, text=text))
+        self._tariffs.show_own(evse.number, tariff.tariff_id, text)
 
     def _payer(self, evse: Evse, record: TransactionRecord) -> IdToken | None:
         """Return the paying identifier, None before authorization."""
@@ -207,8 +208,9 @@ class LocalCosts(FunctionalBlock):
             self._unpriced.remove(name)
             self._k.forget("unpriced", name)
 
-    def _ended(self, _: Evse, record: TransactionRecord) -> None:
+    def _ended(self, evse: Evse, record: TransactionRecord) -> None:
         self._unmark(record.transaction_id)
+        self._tariffs.show_default(evse.number)
         self._tariffs.let_go(IdToken(id_token=record.id_token, type=record.id_token_type))
 
     # -- tariff changes
@@ -297,7 +299,15 @@ class LocalCosts(FunctionalBlock):
         if self._tariffs.enabled and not found.failure() and (final or cost != found.shown):
             found.shown = cost
             self.on_cost.tell(evse, money(cost))
-            self._k.do(ShowCost(evse_id=evse.number, transaction_id=found.name, total=money(cost), final=final))
+            self._k.do(
+                ShowCost(
+                    evse_id=evse.number,
+                    transaction_id=found.name,
+                    total=money(cost),
+                    currency=found.terms.plan.currency,
+                    final=final,
+                )
+            )
 
 
 class TariffCost(FunctionalBlock):
@@ -307,6 +317,8 @@ class TariffCost(FunctionalBlock):
         super().__init__(shared)
         self.on_cost: Final = Callbacks[Evse, float]()
         self._local = local_costs
+        self._latest: dict[int, str] = {}
+        """EVSE -> its present or last transaction."""
         self.answers: dict[str, Handler] = {"CostUpdated": self._updated}
         self._sessions.on_event.append(self._event)  # after that of `local_costs`
 
@@ -314,7 +326,7 @@ class TariffCost(FunctionalBlock):
         """I02."""
         evse = self._sessions.find(request.transaction_id)
         if evse is not None and self._local.cost(evse) is None and self._k.model.flag("TariffCostCtrlr.Enabled[Cost]"):
-            self._k.do(ShowCost(evse_id=evse.number, transaction_id=request.transaction_id, total=request.total_cost))
+            self._show(request.transaction_id, request.total_cost)
             self.on_cost.tell(evse, request.total_cost)
         return CostUpdatedResponse()
 
@@ -328,10 +340,23 @@ class TariffCost(FunctionalBlock):
         self, evse: Evse, record: TransactionRecord, request: TransactionEventRequest
     ) -> TransactionEventRequest:
         """Display the fallback at the end of a transaction whose cost only the CSMS knows, if it cannot be asked."""
+        self._latest[evse.number] = record.transaction_id
         if request.event_type == "Ended" and request.offline and request.cost_details is None and self._fallback:
-            name = record.transaction_id
-            self._k.do(ShowCost(evse_id=evse.number, transaction_id=name, total=None, final=True, text=self._fallback))
+            self._show(record.transaction_id, None, final=True, text=self._fallback)
         return request
+
+    def _show(self, name: str, total: float | None, *, final: bool = False, text: str = "") -> None:
+        """Display a cost of the CSMS, which is in the station's currency."""
+        self._k.do(
+            ShowCost(
+                evse_id=next((evse_id for evse_id, latest in self._latest.items() if latest == name), None),
+                transaction_id=name,
+                total=total,
+                currency=self._k.model.text("TariffCostCtrlr.Currency"),
+                final=final,
+                text=text,
+            )
+        )
 
     def event_answered(self, request: Message, answer: Answer) -> None:
         """Display the cost from the response to an event (I02.FR.01, I03, I05)."""
@@ -348,12 +373,4 @@ class TariffCost(FunctionalBlock):
         elif total is None and final and not request.offline:
             text = text or self._fallback
         if total is not None or text:
-            self._k.do(
-                ShowCost(
-                    evse_id=request.evse.id if request.evse else None,
-                    transaction_id=request.transaction_info.transaction_id,
-                    total=total,
-                    final=final,
-                    text=text,
-                )
-            )
+            self._show(request.transaction_info.transaction_id, total, final=final, text=text)

@@ -76,6 +76,8 @@ class StationTariffs(FunctionalBlock):
         self._defaults = {each.tariff.tariff_id: each for each in self._k.stored("tariffs", Default).values()}
         self._drivers = cache.drivers
         self._shown: dict[int, str] = {}
+        self._personal: set[int] = set()
+        """EVSEs that have displayed what a driver pays."""
         self.answers: dict[str, Handler] = {
             "SetDefaultTariff": self._set_default,
             "GetTariffs": self._get,
@@ -146,13 +148,23 @@ class StationTariffs(FunctionalBlock):
             tariff = driver.tariff if driver is not None else self.default(evse.number)
         if tariff is not None:
             text = found.message or description(tariff, found.language)
-            self._k.do(ShowTariff(evse_id=evse.number, tariff_id=tariff.tariff_id, text=text))
+            self.show_own(evse.number, tariff.tariff_id, text)
             return
         offline = f"{_CONTROLLER}.OfflineTariffFallbackMessage"
         text = found.message or (model.text(offline) if not self._k.online else "")
         text = text or model.text(f"{_CONTROLLER}.TariffFallbackMessage")  # I04.FR.01
         if text:
-            self._k.do(ShowTariff(evse_id=evse.number, tariff_id="", text=text))
+            self.show_own(evse.number, "", text)
+
+    def show_own(self, evse_id: int, tariff_id: str, text: str) -> None:
+        """Display what the present driver pays."""
+        self._personal.add(evse_id)
+        self._k.do(ShowTariff(evse_id=evse_id, tariff_id=tariff_id, text=text))
+
+    def show_default(self, evse_id: int) -> None:
+        """Display what the next driver pays, where more than that has been displayed."""
+        if evse_id in self._personal:
+            self._show(evse_id, self.default(evse_id) if self.enabled else None, again=True)
 
     # -- drivers
 
@@ -271,10 +283,10 @@ class StationTariffs(FunctionalBlock):
         if coming:
             self._k.at_utc("tariffs", min(coming), self._settle)
 
-    def _show(self, evse_id: int, tariff: ocpp.Tariff | None) -> None:
-        """Display the default tariff of an EVSE when it changes."""
+    def _show(self, evse_id: int, tariff: ocpp.Tariff | None, *, again: bool = False) -> None:
+        """Display the default tariff of an EVSE when it changes, or `again`."""
         name = "" if tariff is None else tariff.tariff_id
-        if self._shown.get(evse_id, "") != name:
+        if again or self._shown.get(evse_id, "") != name:
             self._shown[evse_id] = name
             text = "" if tariff is None else description(tariff)
             self._k.do(ShowTariff(evse_id=evse_id, tariff_id=name, text=text))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.station.bench import Bench, Payload, Refused
+from tests.station.bench import Bench, Refused
 from tests.station.charging import charging
 from tests.station.tariffs import RUNNING, begin, station, tariff
 from v2g_station.blocks.cost.local_cost import ShowCost
@@ -43,7 +43,7 @@ def test_a_cost_is_shown_at_the_evse_of_its_transaction_and_notified() -> None:
     found = charging()
     received, name = listening(found), transaction(found)
     assert found.ask("CostUpdated", totalCost=3.25, transactionId=name) == {}
-    assert shown(found) == [ShowCost(evse_id=1, transaction_id=name, total=3.25, final=False, text="")]
+    assert shown(found) == [ShowCost(evse_id=1, transaction_id=name, total=3.25, currency="EUR", final=False, text="")]
     assert received == [(1, 3.25)]
 
 
@@ -90,20 +90,32 @@ def test_a_cost_with_an_answer_is_shown_with_its_text(total: float) -> None:
     message = {"format": "UTF8", "content": "Hello"}
     found.answers["TransactionEvent"] = {"totalCost": total, "updatedPersonalMessage": message}
     found.flow("SuspendedEV")
-    assert shown(found) == [ShowCost(evse_id=1, transaction_id=name, total=total, final=False, text="Hello")]
+    assert shown(found) == [
+        ShowCost(evse_id=1, transaction_id=name, total=total, currency="EUR", final=False, text="Hello")
+    ]
     found.answers["TransactionEvent"] = at_the_end(totalCost=total)
     found.present()
-    assert shown(found)[1:] == [ShowCost(evse_id=1, transaction_id=name, total=total, final=True, text="")]
+    assert shown(found)[1:] == [
+        ShowCost(evse_id=1, transaction_id=name, total=total, currency="EUR", final=True, text="")
+    ]
 
 
-def test_an_event_without_an_evse_is_shown_for_none() -> None:
-    """Only the first event of a transaction has to name it (E01.FR.16)."""
-    found = charging()
+def test_a_late_cost_is_not_shown_to_the_next_driver() -> None:
+    found = charging(
+        variables={"AuthCtrlr.LocalAuthorizeOffline": "true", "AuthCtrlr.OfflineTxForUnknownIdEnabled": "true"}
+    )
+    first = transaction(found)
     found.answers["TransactionEvent"] = {"totalCost": 1.5}
-    events: list[Payload] = found.all("TransactionEvent")
-    found.flow("SuspendedEV")
-    named = found.all("TransactionEvent")[len(events) :]
-    assert [each.evse_id for each in shown(found)] == [each.get("evse", {}).get("id") for each in named]
+    found.drop()
+    found.present()
+    found.unplug()
+    found.plug()
+    found.present("TAG-2")
+    found.flow("Charging", wh=1)
+    found.back()
+    second = transaction(found)
+    assert first != second
+    assert {(each.transaction_id, each.evse_id) for each in shown(found)} == {(first, None), (second, 1)}
 
 
 def test_an_error_instead_of_an_answer_shows_nothing_and_harms_nothing() -> None:
@@ -131,12 +143,22 @@ def test_the_fallback_is_shown_at_once_where_the_csms_cannot_be_asked() -> None:
     found = charging(variables={FALLBACK: "See your bill.", "AuthCtrlr.LocalAuthorizeOffline": "true"})
     name = transaction(found)
     found.drop()
+    found.flow("SuspendedEV")
+    assert shown(found) == []
     found.present()
-    said = [ShowCost(evse_id=1, transaction_id=name, total=None, final=True, text="See your bill.")]
+    said = [ShowCost(evse_id=1, transaction_id=name, total=None, currency="EUR", final=True, text="See your bill.")]
     assert shown(found) == said
     found.back()
     assert found.all("TransactionEvent")[-1]["offline"] is True
     assert shown(found) == said
+
+
+def test_no_fallback_is_shown_for_a_cost_of_the_station() -> None:
+    found = station(tariff(), variables={FALLBACK: "See your bill.", "AuthCtrlr.LocalAuthorizeOffline": "true"})
+    begin(found)
+    found.drop()
+    found.present()
+    assert [(each.final, each.text) for each in shown(found)][-1] == (True, "")
 
 
 def test_a_personal_message_goes_before_the_fallback() -> None:

@@ -557,6 +557,18 @@ def test_who_plugs_in_first_sees_what_is_to_be_paid_once() -> None:
     assert shown(free) == [("", "counter")]
 
 
+def test_the_default_tariff_is_shown_again_after_a_driver() -> None:
+    found = station(tariff(description=[text("default")]))
+    found.answers["Authorize"] = lambda _: {
+        "idTokenInfo": {"status": "Accepted"}, "tariff": tariff("T2", description=[text("mine")])
+    }  # fmt: skip
+    found.plug()
+    found.present()
+    found.commands.clear()
+    found.present()
+    assert shown(found) == [("T1", "default")]
+
+
 def test_where_costs_are_not_worked_out_here_a_message_is_shown() -> None:
     found = station(tariff(), variables={"TariffCostCtrlr.Enabled[Cost]": "false", FALLBACK: "counter"})
     found.commands.clear()
