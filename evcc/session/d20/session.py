@@ -18,10 +18,10 @@ from evcc.session.d20 import requests as ask
 from evcc.session.d20.discharge import Discharge
 from evcc.session.d20.loop import renegotiate, wanted_end
 from evcc.session.d20.quantities import to_milli
-from evcc.session.d20.renegotiation import ANSWERS, Turn, plan_anew
 from evcc.session.d20.request_context import Plan, RequestContext
 from evcc.session.d20.response_policy import Reaction, judge, reaction
 from evcc.session.d20.safety import Iso20Messages
+from evcc.session.d20.side_streams import ANSWERS, Turn, plan_anew
 from evcc.session.d20.stop import stop
 from evcc.session.edition import Connection
 from evcc.session.paused import PausedChoice, Resume
