@@ -8,6 +8,7 @@ Cable check, pre-charge, and when the contactors close: `delivery.py`, of all ed
 the monitors `v2g/safety`.
 When a session without energy ends, and charging without messages (IEC 61851-1): `basic_charging.py`; when a vehicle is
 charged so: `secc/evse/core.py`.
+Which notifications a vehicle gets, such as to renegotiate: `session.py`, asked for by `secc/evse/controller.py`.
 How long a response waits for a decision: `poll_hold_s` of `config.py`.
 What is in this folder itself, and in `evcc/session`, is shared; `d20`, `d2`, `din` hold one edition each, `v2g_message`
 what DIN 70121 and ISO 15118-2 have in common. No shared module imports a session of an edition. Another edition is a
