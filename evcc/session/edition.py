@@ -104,7 +104,8 @@ class NegotiatedSession(Negotiated[EditionSession]):
         offers = [(edition, each) for edition in editions for each in edition.protocols(config, tls=tls)]
         if not offers:
             transport = "with" if tls else "without"
-            raise ConfigError(f"no edition to offer {transport} TLS", hint="see editions and sdp.without_tls")
+            hint = "see editions, authorization.allow_eim and sdp.without_tls"
+            raise ConfigError(f"no edition to offer {transport} TLS", hint=hint)
         self._editions = {rank: edition for rank, (edition, _) in enumerate(offers, start=1)}
         self._protocols = tuple(
             msgspec.structs.replace(each, schema_id=rank, priority=rank)

@@ -65,7 +65,7 @@ def allowed_w(plan: Plan, context: MessageContext) -> int:
         now_w = _scheduled_w(plan.schedule, context)
         most = min(most, plan.schedule.power.steps[-1].power_w if now_w is None else now_w)
     if context.choice is None or not context.choice.phases:
-        return most
+        return min(most, plan.limits.charge_ma * plan.limits.voltage_mv // 1_000_000)
     voltage_mv = context.inlet.voltage_mv or plan.limits.voltage_mv
     lines = context.inlet.lines_of(context.choice.phases)
     on_board = context.config.on_board_charger
@@ -232,6 +232,7 @@ def on_loop(stage: Looping, request: Element, response: CurrentDemandRes, contex
 
 def follow_limits(stage: Looping, response: Element, context: MessageContext) -> Step:
     """Return the pause before the next request, which does not wait where the limits are lower than the power."""
-    stage = replace(stage, plan=followed(stage.plan, response, context))
+    before, stage = stage.plan.limits, replace(stage, plan=followed(stage.plan, response, context))
     lowered = allowed_w(stage.plan, context) < stage.power_request.charge_w
+    lowered = lowered or stage.plan.limits.charge_ma < before.charge_ma
     return Step(stage=stage, wait=0.0 if lowered else context.config.timing.loop_pause_s)

@@ -167,8 +167,21 @@ def test_a_maximum_of_nothing_is_a_pause(edition: str) -> None:
     bench.run_to(DEMAND)
     bench.altered(evse_maximum_current_limit=bench.charger.values.current(0, Rounding.DOWN))
     assert not bench.seen("session", "implausible_response")
+    bench.pass_time(0.001)
+    assert bench.commands[-1] == SetPowerLimits(0, 0)
+    assert milliamperes(bench.unanswered[0].ev_target_current) == 0
+    bench.altered(evse_maximum_current_limit=bench.charger.values.current(40_000, Rounding.DOWN))
     bench.run()
     assert bench.closed == "finished"
+
+
+@pytest.mark.parametrize("edition", DIRECT)
+def test_a_lower_maximum_of_current_is_followed_without_the_pause(edition: str) -> None:
+    bench = BENCHES[edition]()
+    bench.run_to(DEMAND)
+    bench.altered(evse_maximum_current_limit=bench.charger.values.current(10_000, Rounding.DOWN))
+    bench.pass_time(0.001)
+    assert milliamperes(bench.unanswered[0].ev_target_current) == 10_000
 
 
 @pytest.mark.parametrize("edition", DIRECT)
