@@ -22,6 +22,8 @@ from v2g.iso15118.engine.power_schedule import DAY_S, entries_for
 MOST_LEVELS: Final = 10
 """Number of price levels of a tariff at most."""
 
+_LATEST_S: Final = 16_777_214
+"""Latest start of an entry, after 194 days."""
 _HIGHEST: Final = 255
 """EPriceLevel has eight bits."""
 
@@ -110,8 +112,9 @@ def is_whole(tuple_id: int, context: RequestContext) -> bool:
 
 
 def horizon_s(departure_s: int | None) -> int:
-    """Return what a schedule covers: until the departure [V2G2-303], else a day [V2G2-304]."""
-    return max(1, departure_s) if departure_s else DAY_S
+    """Return what a schedule covers: until the departure [V2G2-303] or its latest entry, else a day [V2G2-304]. After a
+    shorter one the vehicle asks again [V2G2-305]."""
+    return min(departure_s, _LATEST_S) if departure_s else DAY_S
 
 
 def _spans(prices: Prices, begin_ms: int, end_ms: int) -> list[tuple[int, int, int]]:

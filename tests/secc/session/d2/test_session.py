@@ -255,6 +255,16 @@ def test_the_back_end_gets_the_vehicles_needs(make_iso2: MakeIso2, alternating: 
 # -- schedules --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("departure_s", [16_777_215, 2**32 - 1])
+def test_a_departure_in_years_gets_as_many_days_as_a_schedule_may_have(dc: Iso2Bench, departure_s: int) -> None:
+    dc.reach(State.CHARGE_PARAMETER_DISCOVERY)
+    parameters = dc.parameters(departure_time=departure_s)
+    request = dc.ask("ChargeParameterDiscoveryReq", ev_charge_parameter=parameters, max_entries_sa_schedule_tuple=1024)
+    (offered,) = dc.send(request).sa_schedules.sa_schedule_tuple
+    last = offered.p_max_schedule.p_max_schedule_entry[-1].time_interval
+    assert last.start + last.duration == 16_777_214
+
+
 def test_without_a_departure_a_schedule_covers_a_day(dc: Iso2Bench) -> None:
     dc.reach(State.CHARGE_PARAMETER_DISCOVERY)
     request = dc.ask("ChargeParameterDiscoveryReq", ev_charge_parameter=dc.parameters(departure_time=None))
