@@ -39,7 +39,8 @@ async def carry_out(services: Services, command: ProfileCommand) -> dict[str, ob
         profile = _txprofile(number, command.transaction_id, command.charging_profile, services.clock.utc_ms())
         done = (await charging.set_operators(command.station_id, command.evse_id, profile)).status == "Accepted"
     elif command.method == "DELETE":
-        done = (await charging.clear(command.station_id, profile_id=number)).status == "Accepted"
+        cleared = await charging.clear(command.station_id, profile_id=number)
+        return {"result": "ACCEPTED" if cleared.status == "Accepted" else "UNKNOWN"}  # it has none
     else:
         return await _active_profile(charging, command)
     return {"result": "ACCEPTED" if done else "REJECTED"}

@@ -664,6 +664,9 @@ async def test_a_charging_profile_is_set_read_and_cleared(roaming: Roaming) -> N
     await roaming.ocpi("DELETE", f"{path}?response_url={answer_to}")
     assert await result(roaming, 3) == {"result": "ACCEPTED"}
     assert station.payloads("ClearChargingProfile")[-1]["chargingProfileId"] == sent["id"]
+    station.answers["ClearChargingProfile"] = {"status": "Unknown"}
+    await roaming.ocpi("DELETE", f"{path}?response_url={answer_to}")
+    assert await result(roaming, 4) == {"result": "UNKNOWN"}
     assert (await roaming.ocpi("DELETE", f"{path}?response_url=https://10.0.0.1/")).json["status_code"] == 3001
     assert [(await roaming.ocpi(each, path)).json["status_code"] for each in ("GET", "DELETE")] == [2001, 2001]
     services, now_ms = roaming.backend.services, roaming.backend.clock.utc_ms()
@@ -671,7 +674,7 @@ async def test_a_charging_profile_is_set_read_and_cleared(roaming: Roaming) -> N
     await services.store.run(save_profile, station.id, 1, share, CSO, now_ms)
     before = len(station.payloads("SetChargingProfile"))
     await roaming.ocpi("PUT", path, {"charging_profile": profile, "response_url": answer_to})
-    assert await result(roaming, 4) == {"result": "REJECTED"}, "at a site, whose share it would replace"
+    assert await result(roaming, 5) == {"result": "REJECTED"}, "at a site, whose share it would replace"
     assert len(station.payloads("SetChargingProfile")) == before
     empty = {"charging_profile": {**profile, "charging_profile_period": []}, "response_url": answer_to}
     assert (await roaming.ocpi("PUT", path, empty)).json["data"]["result"] == "REJECTED"
