@@ -16,7 +16,7 @@ from v2g.errors import ConfigError
 from v2g.io.entry_points import settings_flaws
 from v2g.io.hardware.driver import SideKind
 from v2g.io.ota.opening import installer_flaws
-from v2g.io.websocket.client import TlsFiles
+from v2g.io.tls.files import TlsFiles
 from v2g.ocpp.routes import Version
 from v2g.pki.keys import read_secret
 from v2g.text import redacted

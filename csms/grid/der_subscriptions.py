@@ -19,7 +19,7 @@ from v2g.ieee2030_5.reports import subscription_xml
 from v2g.ieee2030_5.resources import ServerNotification, end_device_of, link, notified_of, readable, subscription_of
 from v2g.io.http.server import BoundedServer, HttpHandler
 from v2g.io.runtime.supervision import new_thread
-from v2g.io.websocket.client import server_context
+from v2g.io.tls.files import server_context
 
 NOTIFICATION: Final = "ieee2030_5_notification"
 """Kind of the feed's event that a resource has changed: any node may be told, one is the client."""

@@ -16,7 +16,7 @@ from v2g.iec60870.apci import LinkTimes
 from v2g.iec60870.asdu import Quality
 from v2g.iec60870.outstation import CommandPoint, MonitoredPoint, Outstation, OutstationSettings, ValueForm
 from v2g.io.network.iec104_server import Iec104Server
-from v2g.io.websocket.client import server_context
+from v2g.io.tls.files import server_context
 
 _STATES: Final = ("remote", "dead_man", "overflow")
 _POWERS: Final = ("connection_power", "charging", "discharging", "import_limit", "export_limit")

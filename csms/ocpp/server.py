@@ -26,11 +26,11 @@ from csms.stations import store as stations
 from csms.stations.last_seen import LastSeen
 from v2g.errors import ConfigError, OcppError, RefusedError, TimeoutExpired, V2GError
 from v2g.io.runtime.supervision import cancel_tasks, spawn
-from v2g.io.tls.files import RenewedContext
+from v2g.io.tls.files import RenewedContext, server_context
 from v2g.io.tls.peer_chain import PeerJudge
 from v2g.io.websocket.bridged import HANDLES as HANDLES_16
 from v2g.io.websocket.bridged import BridgedConnection
-from v2g.io.websocket.client import OcppSocket, server_context
+from v2g.io.websocket.client import OcppSocket
 from v2g.io.websocket.rpc import RpcConnection
 from v2g.io.websocket.server import OcppServer, serve, watch_handshakes
 from v2g.observe import Observe, Scalar

@@ -13,7 +13,8 @@ from csms.script.station import CloseNow, Line, ScriptCheck, ScriptedLine, Scrip
 from v2g.errors import TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import child
-from v2g.io.websocket.client import OcppSocket, server_context
+from v2g.io.tls.files import server_context
+from v2g.io.websocket.client import OcppSocket
 from v2g.io.websocket.server import Handshake, Refusal, serve, welcome
 
 _log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from v2g.energy.grid_signal import ExportSignal, PriceSignal
 from v2g.energy.needs import EvNeeds
 from v2g.energy.price_plan import Charge, PricePlan, Rate
 from v2g.io.runtime.clock import Clock
-from v2g.io.websocket.client import TlsFiles
+from v2g.io.tls.files import TlsFiles
 from v2g.iso15118.d20.prices import fraction
 from v2g.ocpp.routes import Version
 from v2g_station.blocks.data_transfer import GridSignalReceived

@@ -106,7 +106,7 @@ def ocpi(
 
 
 def _bench(versions: str, token: str, lab: Lab) -> "tuple[OcpiBench, ssl.SSLContext | None, ssl.SSLContext | None]":
-    from v2g.io.websocket.client import server_context
+    from v2g.io.tls.files import server_context
     from v2g_testkit.ocpi.partner import OcpiBench
 
     if not token:

@@ -114,7 +114,7 @@ class _Bench:
     """Where the station connects, and how."""
 
     def __init__(self, options: Listener, versions: Sequence[Version]) -> None:
-        from v2g.io.websocket.client import server_context
+        from v2g.io.tls.files import server_context
 
         chain, key, ca, ca_key = options.chain, options.key, options.ca, options.ca_key
         if (chain is None) != (key is None):

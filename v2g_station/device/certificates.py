@@ -24,8 +24,7 @@ from msgspec.structs import replace
 from v2g.errors import KeyAccessError, V2GError
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.file_watch import FileWatch
-from v2g.io.tls.files import RenewedContext, keep_renewed
-from v2g.io.websocket.client import TlsFiles, client_context
+from v2g.io.tls.files import RenewedContext, TlsFiles, keep_renewed
 from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
 from v2g.ocpp.messages.certificates import InstallCertificateUse
@@ -321,7 +320,7 @@ class CsmsTls:
         await keep_renewed(self._renewed)
 
     def _make(self) -> ssl.SSLContext:
-        return client_context(replace(self._files, ca=self.roots))
+        return replace(self._files, ca=self.roots).context()
 
     def _renewal(self) -> list[RenewedContext]:
         own = self._files.own

@@ -22,8 +22,9 @@ from v2g.errors import ConfigError, OcppError, StoreError, V2GError
 from v2g.io.metrics import counter, exposition, gauge
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import spawn
+from v2g.io.tls.files import TlsFiles, server_context
 from v2g.io.websocket.bridged import HANDLES, BridgedConnection
-from v2g.io.websocket.client import OcppSocket, TlsFiles, client_context, connect, server_context
+from v2g.io.websocket.client import OcppSocket, connect
 from v2g.io.websocket.rpc import RpcConnection
 from v2g.io.websocket.server import Handshake, OcppServer, Refusal, serve, welcome
 from v2g.observe import Observe
@@ -132,7 +133,7 @@ class OcppBridge:
             password = read_secret(folder / identity / "password").strip().decode()
         if self._options.ca is None or urlsplit(self._options.to).scheme != "wss":
             return None, password
-        return client_context(TlsFiles(self._options.ca, *(own or ()))), password
+        return TlsFiles(self._options.ca, *(own or ())).context(), password
 
     async def _serve(self, socket: OcppSocket) -> None:
         """Serve a station until either side ends its connection; an older connection of it is closed."""

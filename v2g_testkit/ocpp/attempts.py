@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from v2g.errors import TlsError, TransportError, UpgradeRefusedError, V2GError
-from v2g.io.websocket.client import OcppSocket, TlsFiles, agreed, client_context, connect, system_context, tls_error
+from v2g.io.tls.files import client_context
+from v2g.io.websocket.client import OcppSocket, agreed, connect, tls_error
 from v2g.ocpp.routes import Version
 from v2g_testkit.ocpp.certificates import outdated
 from v2g_testkit.ocpp.declaration import CsmsDeclaration, StationIdentity
@@ -98,11 +99,7 @@ def context_of(attempt: Attempt) -> ssl.SSLContext | None:
     if not attempt.url.startswith("wss:"):
         return None
     station = attempt.station
-    own = None if station.chain is None or station.key is None else (station.chain, station.key)
-    if attempt.ca is None:
-        context = system_context(own)
-    else:
-        context = client_context(TlsFiles(ca=attempt.ca, chain=station.chain, key=station.key))
+    context = client_context(attempt.ca, station.chain, station.key, older=True)
     if attempt.outdated:
         return outdated(context)
     if attempt.suite:

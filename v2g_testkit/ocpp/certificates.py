@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from v2g.errors import KeyAccessError
-from v2g.io.websocket.client import server_context
+from v2g.io.tls.files import server_context
 from v2g.ocpp.times import parse_time
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import load_chain

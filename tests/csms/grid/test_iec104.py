@@ -19,7 +19,7 @@ from tests.csms.support import make_config
 from tests.interop.environments import environment
 from tests.interop.iec104_peer import ControlCentre
 from v2g.iec60870.asdu import TypeId
-from v2g.io.websocket.client import TlsFiles, client_context
+from v2g.io.tls.files import TlsFiles
 
 pytestmark = pytest.mark.requirement("R208")
 
@@ -178,9 +178,9 @@ async def test_with_tls_a_centre_needs_a_certificate_of_ours(site: Start, pki: P
     async with site(**files, roots=(pki.path("csms/root.pem"),)) as one:
         port = one.registers.link.port
         for own, admitted in (("csms/station", True), ("secc", False)):
-            context = client_context(
-                TlsFiles(pki.path("csms/root.pem"), pki.path(f"{own}/chain.pem"), pki.path(f"{own}/leaf.key"))
-            )
+            context = TlsFiles(
+                pki.path("csms/root.pem"), pki.path(f"{own}/chain.pem"), pki.path(f"{own}/leaf.key")
+            ).context()
             context.check_hostname = False
             reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
             line = LineToSite(reader, writer)

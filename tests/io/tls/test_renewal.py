@@ -10,8 +10,7 @@ from cryptography import x509
 
 from pki_tools.renewal import Renewal, renew_certificate
 from pki_tools.tree import PkiTree
-from v2g.io.tls.files import RenewedContext
-from v2g.io.websocket.client import TlsFiles, client_context, server_context
+from v2g.io.tls.files import RenewedContext, TlsFiles, server_context
 from v2g.observe import Observe
 
 
@@ -33,7 +32,7 @@ async def test_a_station_comes_back_with_its_renewed_certificate(pki: PkiTree, t
     server_tls = server_context(own.chain, own.key, (own.ca,))
     server = await asyncio.start_server(greet, "127.0.0.1", 0, ssl=server_tls)
     port = server.sockets[0].getsockname()[1]
-    context, events = client_context(files("csms/station")), list[Observe]()
+    context, events = files("csms/station").context(), list[Observe]()
     renewed = RenewedContext(context, files("csms/station").chain, files("csms/station").key, events.append)
 
     async def connect() -> None:

@@ -1,7 +1,7 @@
 """What several tests of client and server use."""
 
 from pki_tools.tree import PkiTree
-from v2g.io.websocket.client import TlsFiles
+from v2g.io.tls.files import TlsFiles
 
 
 def files(pki: PkiTree, leaf: str, root: str = "csms/root.pem") -> TlsFiles:

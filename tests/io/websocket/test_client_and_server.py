@@ -22,16 +22,8 @@ from pki_tools.tree import PkiTree
 from tests.io.websocket.client_and_server import files
 from v2g.errors import KeyAccessError, OcppError, StoreError, TimeoutExpired, TlsError, TransportError
 from v2g.io.runtime.clock import Clock
-from v2g.io.websocket.client import (
-    MAX_BYTES,
-    OcppSocket,
-    TlsFiles,
-    agreed,
-    client_context,
-    connect,
-    server_context,
-    tls_error,
-)
+from v2g.io.tls.files import TlsFiles, server_context
+from v2g.io.websocket.client import MAX_BYTES, OcppSocket, agreed, connect, tls_error
 from v2g.io.websocket.rpc import RpcConnection
 from v2g.io.websocket.server import Handshake, OcppServer, Refusal, serve
 from v2g.observe import Observe
@@ -134,7 +126,7 @@ async def raw(url: str, *subprotocols: str, context: ssl.SSLContext | None = Non
 async def test_a_station_with_its_certificate_is_let_in_and_both_ends_call(pki: PkiTree) -> None:
     async with csms(tls(pki)) as found:
         url = f"wss://localhost:{found.port}/ocpp"
-        socket = await connect(url, STATION, context=client_context(files(pki, "csms/station")))
+        socket = await connect(url, STATION, context=files(pki, "csms/station").context())
         assert (socket.identity, socket.version) == (STATION, "2.1")
 
         async def handle(action: str, request: Message) -> Message:
@@ -163,9 +155,7 @@ def _variables() -> GetVariablesRequest:
 async def test_an_identity_that_is_not_the_certificates_is_refused(pki: PkiTree, identity: str) -> None:
     async with csms(tls(pki)) as found:
         with pytest.raises(TransportError, match="403"):
-            await connect(
-                f"wss://localhost:{found.port}/ocpp", identity, context=client_context(files(pki, "csms/station"))
-            )
+            await connect(f"wss://localhost:{found.port}/ocpp", identity, context=files(pki, "csms/station").context())
         assert found.connections == []
 
 
@@ -173,7 +163,7 @@ async def test_a_client_without_or_with_a_foreign_certificate_is_refused(pki: Pk
     async with csms(tls(pki)) as found:
         url = f"wss://localhost:{found.port}/ocpp"
         bare = ssl.create_default_context(cafile=str(pki.path("csms/root.pem")))
-        foreign = client_context(files(pki, "secc"))
+        foreign = files(pki, "secc").context()
         foreign.load_verify_locations(pki.path("csms/root.pem"))
         for context in (bare, foreign):
             with pytest.raises(TransportError):
@@ -193,11 +183,11 @@ def test_a_certificate_that_is_not_valid_now_is_named_with_the_time_by_which_it_
 
 async def test_a_csms_with_a_foreign_certificate_or_other_name_is_not_trusted(pki: PkiTree) -> None:
     async with csms(tls(pki)) as found:
-        other = client_context(files(pki, "csms/station", root="mo/root.pem"))
+        other = files(pki, "csms/station", root="mo/root.pem").context()
         with pytest.raises(TlsError) as caught:
             await connect(f"wss://localhost:{found.port}/ocpp", STATION, context=other)
         assert caught.value.reason == "peer_certificate"
-    right = client_context(files(pki, "csms/station"))
+    right = files(pki, "csms/station").context()
     async with csms(tls(pki), host="127.0.0.2") as found:
         with pytest.raises(TlsError, match="IP address mismatch"):
             await connect(f"wss://127.0.0.2:{found.port}/ocpp", STATION, context=right)
@@ -205,7 +195,7 @@ async def test_a_csms_with_a_foreign_certificate_or_other_name_is_not_trusted(pk
 
 async def test_tls_before_12_is_refused(pki: PkiTree) -> None:
     async with csms(tls(pki)) as found:
-        old = client_context(files(pki, "csms/station"))
+        old = files(pki, "csms/station").context()
         with warnings.catch_warnings(action="ignore"):
             old.minimum_version = ssl.TLSVersion.TLSv1
             old.maximum_version = ssl.TLSVersion.TLSv1_1
@@ -434,9 +424,9 @@ def test_a_key_that_others_may_read_is_not_used(pki: PkiTree, tmp_path: Path) ->
     key.write_bytes(pki.path("csms/station/leaf.key").read_bytes())
     key.chmod(0o644)
     with pytest.raises(KeyAccessError, match="0644"):
-        client_context(TlsFiles(ca=pki.path("csms/root.pem"), chain=pki.path("csms/station/chain.pem"), key=key))
+        TlsFiles(ca=pki.path("csms/root.pem"), chain=pki.path("csms/station/chain.pem"), key=key).context()
     with pytest.raises(KeyAccessError):
-        client_context(TlsFiles(ca=tmp_path / "none", chain=tmp_path / "none", key=tmp_path / "none"))
+        TlsFiles(ca=tmp_path / "none", chain=tmp_path / "none", key=tmp_path / "none").context()
 
 
 async def test_a_peer_that_sends_no_request_holds_no_place(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ from secc.station.station import ChargerStation, MeterSample, SignedRegister, St
 from tests.secc.backend import Backend, backend
 from tests.station.no_charger import NoCharger
 from v2g.io.runtime.clock import Clock
-from v2g.io.websocket.client import TlsFiles
+from v2g.io.tls.files import TlsFiles
 
 EMAID = "DEV2GC00000001"
 

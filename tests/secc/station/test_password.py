@@ -15,7 +15,8 @@ from tests.secc.backend import Backend, backend
 from tests.secc.bench_program import made
 from v2g.errors import ConfigError, KeyAccessError, TransportError
 from v2g.io.runtime.program import start_log
-from v2g.io.websocket.client import TlsFiles, connect
+from v2g.io.tls.files import TlsFiles
+from v2g.io.websocket.client import connect
 from v2g.text import redacted
 
 PASSWORD = "correct-horse-battery"

@@ -24,7 +24,7 @@ from tests.io.websocket.client_and_server import files
 from tests.secc.backend import backend
 from tests.secc.station.station import Fixture
 from tests.station.device.certificates import text
-from v2g.io.websocket.client import TlsFiles, server_context
+from v2g.io.tls.files import TlsFiles, server_context
 from v2g.iso15118.engine.session import Fact
 from v2g.pki.credentials import load_chain, load_credentials
 from v2g.pki.reference import KeyReference

@@ -9,7 +9,7 @@ import pytest
 from pki_tools.tree import PkiTree
 from tests.csms.roaming.foreign_partner import foreign
 from tests.csms.roaming.registered import TOKEN
-from v2g.io.websocket.client import server_context
+from v2g.io.tls.files import server_context
 from v2g_testkit.cases.case import Verdict
 from v2g_testkit.ocpi.cases import CASES, run_case
 from v2g_testkit.ocpi.judge import judge_run

@@ -21,7 +21,8 @@ from cryptography.x509.oid import NameOID
 
 from tests.virtual_time import VirtualLoop
 from v2g.io.runtime.clock import Clock, ClockConfig
-from v2g.io.websocket.client import OcppSocket, TlsFiles, client_context
+from v2g.io.tls.files import TlsFiles
+from v2g.io.websocket.client import OcppSocket
 from v2g.ocpp.routes import Version
 from v2g.pki.issue import Issuer, IssueRequest, Subject, issue
 from v2g.pki.keys import private_pem, save_secret
@@ -266,14 +267,14 @@ async def station_under_test(
 def _station_context(root: Authority, ca: Path, identity: str) -> ssl.SSLContext:
     """Return the station's TLS, with a certificate if it has an identity."""
     if not identity:
-        return client_context(TlsFiles(ca=ca))
+        return TlsFiles(ca=ca).context()
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, identity)])
     request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
     chain, secret = ca.with_name("chain.pem"), ca.with_name("key.pem")
     chain.write_text(root.signed(request.public_bytes(Encoding.PEM).decode()))
     save_secret(secret, private_pem(key))
-    return client_context(TlsFiles(ca=ca, chain=chain, key=secret))
+    return TlsFiles(ca=ca, chain=chain, key=secret).context()
 
 
 def contract_files(folder: Path) -> tuple[Path, Path]:

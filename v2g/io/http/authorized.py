@@ -104,10 +104,8 @@ class AuthorizedRequests:
         self._most_bytes = most_bytes
         if bool(server.user) != (server.password_file is not None):
             raise ConfigError(f"{server.url}: user and password_file belong together")
-        self._tls = client_context(server.root, server.certificate, server.key)
-        self._tls.minimum_version = ssl.TLSVersion.TLSv1_2  # servers of public ecosystems have no more
-        if server.root is None:
-            self._tls.load_default_certs()
+        # servers of public ecosystems have no newer TLS
+        self._tls = client_context(server.root, server.certificate, server.key, older=True)
         self._basic = ""
         if server.password_file is not None:
             secret = f"{server.user}:{read_secret_text(server.password_file)}"

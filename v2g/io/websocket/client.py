@@ -12,14 +12,10 @@ import ssl
 import struct
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote
 
-import msgspec
-
 from v2g.errors import SubprotocolError, TlsError, TransportError, UpgradeRefusedError
-from v2g.io.tls.files import show, trust
 from v2g.ocpp.routes import SUBPROTOCOLS, Version
 from v2g.ocpp.rpc import MAX_FRAME
 from v2g.text import printable, redacted
@@ -30,95 +26,8 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 4 * MAX_FRAME
 """Longer frames (bytes) end the connection with 1009; shorter ones reach `RpcPeer`, which answers them."""
 
-SUITES: Final = (
-    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:"
-    "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-CHACHA20-POLY1305:"
-    "AES128-GCM-SHA256:AES256-GCM-SHA384"
-)
-"""TLS 1.2 suites of the CSMS: the four of A00.FR.318 (RSA last, for lack of forward secrecy), ECDHE beside them."""
-
-
-class TlsFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """PEM files of one end.
-
-    Without `chain` and `key` only the other end sends a certificate (security profile 2 of OCPP).
-    """
-
-    ca: Path
-    """Roots for the other end's certificate."""
-    chain: Path | None = None
-    """Own certificate first, then its chain."""
-    key: Path | None = None
-    """Key of the own certificate, PKCS#8, mode 0600."""
-
-    def __post_init__(self) -> None:
-        if (self.chain is None) != (self.key is None):
-            raise ValueError("give chain and key together, or neither for TLS with a password")
-
-    @property
-    def own(self) -> tuple[Path, Path] | None:
-        """The own chain and its key."""
-        return (self.chain, self.key) if self.chain is not None and self.key is not None else None
-
-
-def client_context(files: TlsFiles) -> ssl.SSLContext:
-    """Return a context that verifies the CSMS and its host name, and sends the station's certificate if it has one.
-
-    Raises KeyAccessError.
-    """
-    context = _context(ssl.PROTOCOL_TLS_CLIENT, files.own)
-    trust(context, files.ca)
-    return context
-
-
-def system_context(own: tuple[Path, Path] | None) -> ssl.SSLContext:
-    """As `client_context`, with the roots of the machine; `own`: the station's chain and key."""
-    context = _context(ssl.PROTOCOL_TLS_CLIENT, own)
-    context.load_default_certs()
-    return context
-
-
 _SIOCOUTQNSD: Final = 0x894B
 """Octets of a TCP connection that are not sent yet (tcp(7), Linux)."""
-_NO_CHECK_TIME: Final = 0x200000
-"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which `ssl` does not define."""
-
-
-def server_context(
-    chain: Path,
-    key: Path,
-    roots: Sequence[Path] = (),
-    *,
-    second: tuple[Path, Path] | None = None,
-    check_dates: bool = True,
-) -> ssl.SSLContext:
-    """Return the context of a CSMS: TLS 1.2 or newer, the suites of A00.FR.318, no compression (A00.FR.321).
-
-    With `roots` it requires and verifies a certificate of the client (security profile 3), without it requests none
-    (profile 2). `second`: chain and key of the other kind, elliptic or RSA. Without `check_dates` those of the client's
-    certificates are not checked, which is then up to the caller (`PeerJudge`): so a station with an expired certificate
-    gets a specific fault, or is admitted (A00.FR.429). Raises KeyAccessError.
-    """
-    context = _context(ssl.PROTOCOL_TLS_SERVER, (chain, key))
-    if second is not None:
-        show(context, *second)
-    context.set_ciphers(SUITES)
-    context.options |= ssl.OP_NO_COMPRESSION
-    context.num_tickets = 0
-    for root in roots:
-        trust(context, root)
-        context.verify_mode = ssl.CERT_REQUIRED
-    if not check_dates:
-        context.verify_flags = ssl.VerifyFlags(context.verify_flags | _NO_CHECK_TIME)
-    return context
-
-
-def _context(protocol: int, own: tuple[Path, Path] | None) -> ssl.SSLContext:
-    context = ssl.SSLContext(protocol)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2  # A00.FR.313, A00.FR.416
-    if own is not None:
-        show(context, *own)
-    return context
 
 
 class _WebSocket(Protocol):
