@@ -128,7 +128,6 @@ def hostile_csms(data: bytes) -> None:
         if found.connected:
             found.run(found.station.receive(json.dumps([kind, f"h{number}", action, payload]), found.moment))
         found.wait(chance.choice((0, 1, 70)))
-    assert not [each.data for each in found.observed if each.name == "station_defect"]
     found.wait(1)
 
 

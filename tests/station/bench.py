@@ -77,16 +77,18 @@ class Bench:
         self.commands: list[StationCommand] = []
         self.connects: list[Connect] = []
         self.observed: list[Observe] = []
+        self.has_defects = False
+        """Whether defects of the station, which it contains, are what a test is about."""
         self.writes = 0
         self.accepting: Callable[[Connect], bool] = lambda _: True
         self.connected = False
         self.registration: deque[tuple[str, int]] = deque()
         self.answers: dict[str, Answer] = {}
         self.meter_mwh: dict[int, int] = dict.fromkeys(range(len(evses) + 1), 1_000_000)
+        """What the meter of every EVSE shows."""
         self.power_w = 11_000
         self.powers_w: dict[int, int] | None = None
         """Those of each EVSE, where they differ."""
-        """What the meter of every EVSE shows."""
         self.lines: dict[str, tuple[float, ...]] = {}
         self.signs = False
         self.metered = True
@@ -388,6 +390,7 @@ class Bench:
                 case StationCommand():
                     self.commands.append(action)
                 case Observe():
+                    assert action.name != "station_defect" or self.has_defects, action.data
                     self.observed.append(action)
 
     def _connect(self, action: Connect) -> None:

@@ -90,13 +90,20 @@ def failing(*_: object) -> Any:
     raise ZeroDivisionError("on purpose")
 
 
+def defective() -> Bench:
+    """Return a station whose defects are contained."""
+    found = Bench(evses=(SOCKET,))
+    found.has_defects = True
+    return found
+
+
 def defects(found: Bench) -> list[dict[str, Any]]:
     """Return the defects that the station has reported."""
     return [event.data for event in found.observed if event.name == "station_defect"]
 
 
 def test_a_handler_with_a_defect_answers_internal_error_and_is_reported() -> None:
-    found = Bench(evses=(SOCKET,))
+    found = defective()
     found.station.table["ClearCache"] = failing
     with pytest.raises(Refused) as caught:
         found.ask("ClearCache")
@@ -109,7 +116,7 @@ def test_a_handler_with_a_defect_answers_internal_error_and_is_reported() -> Non
 
 
 def test_a_timer_with_a_defect_has_its_next_turn() -> None:
-    found = Bench(evses=(SOCKET,))
+    found = defective()
     turns: list[float] = []
 
     def turn() -> None:
@@ -126,7 +133,7 @@ def test_a_timer_with_a_defect_has_its_next_turn() -> None:
 
 
 def test_an_answer_or_a_fact_whose_handling_fails_ends_there() -> None:
-    found = Bench(evses=(SOCKET,))
+    found = defective()
     found.station.kernel.call(HeartbeatRequest(), failing)
     found.wait(1)
     found.station.diagnostics.fault = failing  # type: ignore[method-assign]
@@ -140,7 +147,7 @@ def test_an_answer_or_a_fact_whose_handling_fails_ends_there() -> None:
 
 
 def test_the_same_defect_is_reported_once_a_minute_and_counted_each_time() -> None:
-    found = Bench(evses=(SOCKET,))
+    found = defective()
     found.station.table["ClearCache"] = failing
     for _ in range(5):
         with pytest.raises(Refused):

@@ -322,7 +322,6 @@ def test_the_end_of_a_transaction_starts_nothing_that_is_not_yet_there(*, before
     found.unplug()
     found.expect("TransactionEvent", eventType="Ended")
     assert not any(isinstance(each, Install | Activate) for each in found.commands)
-    assert "station_defect" not in [each.name for each in found.observed]
     trigger(found)
     found.expect("FirmwareStatusNotification", status="Downloading", requestId=1)
 
@@ -335,7 +334,6 @@ def test_the_end_of_a_transaction_without_an_update_starts_nothing() -> None:
     found.unplug()
     found.expect("TransactionEvent", eventType="Ended")
     found.nothing("FirmwareStatusNotification")
-    assert "station_defect" not in [each.name for each in found.observed]
 
 
 @pytest.mark.parametrize(("version", "said"), [("2.0", "2.0"), ("", "")])

@@ -125,7 +125,6 @@ def test_an_error_instead_of_an_answer_shows_nothing_and_harms_nothing() -> None
     assert found.all("TransactionEvent")[-1]["eventType"] == "Ended"
     assert shown(found) == []
     assert "event_given_up" in [each.name for each in found.observed]
-    assert "station_defect" not in [each.name for each in found.observed]
 
 
 def test_without_a_cost_the_fallback_is_shown_at_the_end_only() -> None:

@@ -347,10 +347,6 @@ def hours(count: float) -> str:
     return at(START_MS + round(count * HOUR * 1000))
 
 
-def defects(found: Bench) -> list[object]:
-    return [each.data for each in found.observed if each.name == "station_defect"]
-
-
 def test_of_tariffs_that_begin_at_one_time_the_last_installed_holds() -> None:
     found = station(*(tariff(name, validFrom=hours(1)) for name in ("A", "B", "C")))
     found.wait(HOUR)
@@ -426,7 +422,6 @@ def test_a_driver_s_tariff_is_kept_for_a_transaction_that_uses_it() -> None:
     found.wait(62)
     found.unplug(2)
     assert offline(found) == "MSP"
-    assert not defects(found)
 
 
 def test_a_driver_s_tariff_is_kept_while_the_driver_is_authorized() -> None:
@@ -517,7 +512,6 @@ def test_an_error_for_an_answer_has_no_tariff() -> None:
     found.plug()
     found.present()
     assert not found.allowed()
-    assert not defects(found)
 
 
 def test_a_tariff_that_cannot_be_used_makes_the_driver_invalid() -> None:
@@ -526,9 +520,7 @@ def test_a_tariff_that_cannot_be_used_makes_the_driver_invalid() -> None:
     found.plug()
     found.present()
     assert not found.allowed()
-    assert not defects(found)
     found.power_loss()
-    assert not defects(found)
     (known,) = found.saved["cache"].values()
     assert b"Invalid" in known
     assert b"Invalid?" not in known
@@ -581,7 +573,6 @@ def test_over_2_0_1_there_is_no_message_of_its_own_for_being_offline() -> None:
     found.drop()
     found.present()
     assert shown(found) == [("", "counter")]
-    assert not defects(found)
 
 
 def test_tariffs_of_an_evse_that_is_not_there_are_not_reported() -> None:
