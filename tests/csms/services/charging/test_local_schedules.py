@@ -66,6 +66,14 @@ async def test_a_recurring_template_is_sent_again_when_clocks_change(csms: Backe
     assert not any(local for _, local in begins(station))
 
 
+async def test_a_station_that_comes_back_to_a_node_gets_again_what_it_accepted_there(csms: Backend) -> None:
+    station, here, elsewhere = await applied(csms), LocalSchedules(csms.services), LocalSchedules(csms.services)
+    for keeper, now_ms in ((here, WINTER), (elsewhere, SUMMER), (here, WINTER)):
+        csms.clock.now_ms = now_ms
+        await keeper.set_all()
+    assert [at_ms - MIDNIGHT for at_ms, _ in begins(station)] == [0, 3_600_000, 0, 3_600_000]
+
+
 async def test_clocks_are_looked_at_every_minute(csms: Backend) -> None:
     station = await applied(csms)
     async with running(LocalSchedules(csms.services)):
