@@ -243,6 +243,11 @@ def test_a_short_pause_of_the_register_is_no_parking_and_a_long_one_is() -> None
         assert len(record["charging_periods"]) == periods
 
 
+def test_a_short_pause_belongs_to_what_was_before_it() -> None:
+    _, record = record_of(journal([(5, 100_000, 0), (4, 0, 50_000), (0.5, 0, 0), (4, 0, 50_000)]))
+    assert volumes(record, "ENERGY") == [Decimal("0.1"), Decimal("-0.1")]
+
+
 def test_a_session_without_any_time_has_a_period() -> None:
     _, record = record_of(journal([]))
     (period,) = record["charging_periods"]
@@ -260,6 +265,20 @@ def test_one_price_with_and_without_vat_is_two_tariffs() -> None:
         ("ENERGY", 1, None),
         ("ENERGY", 1, 19),
     ]
+
+
+def test_a_session_of_200_hours_lasts_200_hours() -> None:
+    _, record = record_of(journal([(12_000, 900_000, 0)], slot_ms=30 * DAY_MS))
+    assert decimal(record["total_time"]) == 200
+
+
+def test_the_token_of_a_contract_is_its_emaid_without_separators() -> None:
+    entries = journal([(1, 1, 0)])
+    settlement = replace(settle(entries), emaid="DE-V2G-C00000001-X")
+    made = charge_detail_record(entries, settlement, SIGNED, facts=replace(FACTS, token=None), created_ms=T0)
+    token = made.cdr_token
+    assert (token.country_code, token.party_id, token.uid) == ("DE", "V2G", "DEV2GC00000001X")
+    assert (token.type, token.contract_id) == ("OTHER", "DE-V2G-C00000001-X")
 
 
 def test_the_operators_name_of_an_evse_is_kept() -> None:

@@ -191,7 +191,7 @@ def charge_detail_record(
                     elements=(_element(price, percent),),
                     last_updated=updated,
                 )
-                for (price, percent), currency in sorted(prices.items(), key=lambda each: (each[0][0], each[0][1] or 0))
+                for (price, percent), currency in sorted(prices.items(), key=lambda each: _tariff_id(*each[0]))
             ),
             charging_periods=periods,
             signed_data=signed,
@@ -302,13 +302,11 @@ def _spans(
         before = after
     if not found:  # no time has passed
         found = [_Span(before, before, None, None, NO_CURRENCY, None)]
-    merged = _merged(found)
-    kept = merged[:1]
-    for span in merged[1:]:
+    kept = list[_Span]()
+    for span in _merged(found):
         short = span.direction is None and span.end.utc_ms - span.begin.utc_ms < _SHORT_PAUSE_MS
-        last = kept[-1]
-        like = span._replace(direction=last.direction, price=last.price, percent=last.percent)
-        kept.append(like if short else span)
+        like = kept[-1] if kept and short else span
+        kept.append(span._replace(direction=like.direction, price=like.price, percent=like.percent))
     return _merged(kept)
 
 
@@ -317,7 +315,7 @@ def _parts(before: Registers, after: Registers, prices: "_Prices") -> list[_Span
     taken, fed_back = after.import_mwh - before.import_mwh, after.export_mwh - before.export_mwh
     if taken and fed_back:
         turned_ms = before.utc_ms + (after.utc_ms - before.utc_ms) * taken // (taken + fed_back)
-        turn = Registers(turned_ms, after.import_mwh, before.export_mwh, "interpolated")
+        turn = Registers(turned_ms, after.import_mwh, before.export_mwh)
         return _parts(before, turn, prices) + _parts(turn, after, prices)
     direction: Direction | None = "import" if taken else "export" if fed_back else None
     price, currency, percent = prices.at(direction, before.utc_ms) if direction else (None, NO_CURRENCY, None)
