@@ -150,6 +150,22 @@ def test_a_corrected_session_has_a_credit_cdr_and_a_new_one(wear: int | None) ->
     assert since[0].credit_reference_id == twice[-2].hash[:36]
 
 
+def test_wear_is_earned_only_while_it_had_a_price() -> None:
+    """Energy that flowed back for 20 minutes after the last price is priced later, but never earns wear."""
+    entries = journal([(120, 0, 1_200_000)], wear=20_000, slot_ms=60_000)
+    data = b"".join(canonical(each) + b"\n" for each in entries)
+    later = Tariff(currency="EUR", slots=(PriceSlot(T0, DAY_MS, 300_000, 100_000),), version=9)
+    change = SessionRepriced(tariff=later, reason="no price after 100 minutes", by="alice")
+    _, record = record_of(list(verify_lines(data + Journal.resume(data).append(change, T0 + DAY_MS))))
+    assert [each["tariff_id"] for each in record["charging_periods"]] == ["energy-0.120000", "energy-0.100000"]
+    assert volumes(record, "TIME") == [Decimal("1.6667"), Decimal("0.3333")]
+
+
+def test_wear_may_cost_nothing() -> None:
+    _, record = record_of(journal([(2, 0, 500_000)], wear=0))
+    assert [each["id"] for each in record["tariffs"]] == ["energy-0.180000"]
+
+
 def test_without_a_correction_or_an_earlier_record_nothing_is_credited() -> None:
     entries = journal([(10, 900_000, 0)])
     with pytest.raises(CodecError, match="no correction"):

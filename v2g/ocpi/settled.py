@@ -353,5 +353,4 @@ class _Prices:
 
     def at(self, direction: Direction, utc_ms: int) -> tuple[int | None, str, Decimal | None]:
         """Return price, currency and rate of VAT of energy that flowed from then on."""
-        index = bisect_right(self._since[direction], utc_ms) - 1
-        return self._prices[direction][max(0, index)]
+        return self._prices[direction][bisect_right(self._since[direction], utc_ms) - 1]
