@@ -178,7 +178,7 @@ def foreseen(installed: Iterable[InstalledProfile], utc_ms: int, around: Profile
 
 
 def composite(
-    installed: Iterable[InstalledProfile],
+    installed: Sequence[InstalledProfile],
     utc_ms: int,
     duration_s: int,
     around: ProfileSituation,
@@ -189,7 +189,6 @@ def composite(
 ) -> CompositeSchedule:
     """Return the limits over the next `duration_s` (K08) of an EVSE or a station, with its EVSEs, each with the W that
     it has without a profile. OCPP 2.1 also has set-points and discharge limits, if profiles have them."""
-    installed = list(installed)
     periods: list[ChargingSchedulePeriod] = []
     at, end = utc_ms, utc_ms + duration_s * 1000
     per_unit = 1.0 if unit == "W" else around.volts * around.lines
@@ -213,7 +212,7 @@ def composite(
 
 
 def _of_all(
-    installed: list[InstalledProfile],
+    installed: Sequence[InstalledProfile],
     utc_ms: int,
     around: ProfileSituation,
     evses: Sequence[tuple[ProfileSituation, float]],
@@ -354,10 +353,10 @@ def _shared(
 ) -> tuple[list[ProfileLimits], list[ProfileLimits]]:
     """Return what the profiles in force of a purpose allow: those of an EVSE, and those of the whole station. Each
     external system counts separately, for an EVSE and for the station."""
-    by_source: dict[tuple[str, int], list[InstalledProfile]] = {}
+    by_source: dict[tuple[str, int | None], list[InstalledProfile]] = {}
     for item in sorted(installed, key=lambda item: -item.evse_id):
         if item.profile.charging_profile_purpose == purpose:
-            place = 0 if item.source == "CSO" else item.evse_id
+            place = None if item.source == "CSO" else item.evse_id
             by_source.setdefault((item.source, place), []).append(item)
     found: tuple[list[ProfileLimits], list[ProfileLimits]] = [], []
     for items in by_source.values():
@@ -436,8 +435,6 @@ def _limits(found: Found, around: ProfileSituation) -> ProfileLimits:
         number_phases=period.number_phases,
         phase_to_use=period.phase_to_use,
     )
-    if purpose in ("ChargingStationMaxProfile", "LocalGeneration"):
-        return allowed
     mode = None if external and setpoint is None else mode
     return msgspec.structs.replace(allowed, setpoint_w=setpoint, operation_mode=mode)
 

@@ -525,6 +525,9 @@ def test_a_composite_schedule_has_the_limits_of_single_conductors() -> None:
     out = each_line(-16, -10, -6, name="discharge_limit", operation_mode="ExternalLimits")
     (found,) = composite([out], NOON, 60, *alone(around, 22_080), version="2.1", unit="A").charging_schedule_period
     assert (found.discharge_limit, found.discharge_limit_l2, found.discharge_limit_l3) == (-16, -10, -6)
+    wish = installed(profile(period(0, None, operation_mode="CentralSetpoint", setpoint=6), unit="A"), 1, "2.1")
+    (found,) = composite([wish], NOON, 60, *alone(around, 22_080), version="2.1", unit="A").charging_schedule_period
+    assert found.setpoint == 6
 
 
 @pytest.mark.requirement("R192")
