@@ -699,6 +699,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "FrequencyResponse.follow: period.v2x_baseline or 0.0 -> period.v2x_baseline": "its profile has one",
         "FrequencyResponse.follow: 0.0 -> 1.0": "its profile has one",
     },
+    "cdrs_of_settlements": {
+        "encode: '2.2.1' -> '2.2.1?'": "only whether it is 2.3.0 is asked",
+        "_Prices.__init__: wear[beside].price or 0 -> wear[beside].price": "wear has a price",
+    },
     "debits_stored": {"module: 500 -> 501": "how many are read at once comes to the same"},
     "partners_tariffs": {
         "_restrictions: 'energy' -> 'energy?'": "only kinds that are paid once differ",
@@ -1767,6 +1771,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "module: 20 -> 21": "in how many operations of the store stations are looked at comes to the same",
         "LimitCourse.__init__: 0 -> 1": "is more than a minute ago, too",
         "LimitCourse.run: 1000 -> 1001": _LOOKS,
+        "LocalSchedules.run: 1000 -> 1001": _LOOKS,
         "LimitCourse.note: self._timed -= due -> pass": "a station that is looked at in vain has the same limits",
     },
     "vehicle_prices": {

@@ -156,11 +156,12 @@ def test_a_delayed_signal_takes_nothing_back_from_a_later_one() -> None:
     curve = [{"signal": each, "power": each * 100.0} for each in (-100, 100)]
     assert local(found, v2xSignalWattCurve=curve)["status"] == "Accepted"
     found.fact(GridFrequency(hz=50.0))
-    for signal, after_s in ((40, -1), (20, -4)):
-        when = at(found.utc_ms + after_s * 1000)
+    begin_ms = found.utc_ms
+    for signal, after_s, watts in ((40, -1, 4_000), (20, -4, 4_000), (30, -1, 3_000)):
+        when = at(begin_ms + after_s * 1000)
         assert found.ask("AFRRSignal", timestamp=when, signal=signal) == {"status": "Accepted"}
         found.wait(1)
-        assert power(found) == 4_000
+        assert power(found) == watts, "another one of the same time replaces it"
 
 
 def test_no_more_signals_wait_than_a_station_keeps() -> None:
@@ -202,7 +203,7 @@ def test_a_signal_ends_with_the_mode() -> None:
 
 
 def test_without_a_frequency_nothing_leaves_a_vehicle() -> None:
-    found = charging(evses=(V2X,))
+    found = charging(evses=(V2X,), variables={"V2XChargingCtrlr.LocalFrequencyUpdateThreshold": "100"})
     for baseline, wanted in ((-5000.0, 0), (3000.0, 3000)):
         local(found, v2xBaseline=baseline)
         found.fact(GridFrequency(hz=50.0))
@@ -302,6 +303,12 @@ def test_what_one_vehicle_may_draw_beyond_its_limit_makes_no_room_for_another() 
         found = balancing(evses=(AC, AC), limit=6000.0)
         found.powers_w = flows
         assert wanted_of(found, load) == wanted
+
+
+def test_a_vehicle_beyond_its_limit_feeds_no_more_in_the_place_of_another() -> None:
+    found = balancing(evses=(msgspec.structs.replace(AC, max_discharge_w=1000), AC))
+    found.powers_w = {1: -3000, 2: 0}
+    assert wanted_of(found, 11_000) == {1: -1000, 2: -1500}
 
 
 def test_a_load_that_is_unknown_leaves_what_a_vehicle_draws() -> None:
