@@ -38,7 +38,7 @@ defect of the program, and ends it with DEFECT_EXIT.
 import contextlib
 import errno
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 DEFECT_EXIT: Final = 70
 """Exit code of a program or command with a defect: an exception that no code expects (EX_SOFTWARE of sysexits.h)."""
@@ -331,9 +331,11 @@ class TransferError(TransportError):
 
 
 class StoreError(V2GError):
-    """A journal, queue or database could not be read or written."""
+    """A journal, queue or database could not be read or written. A peer is told `answer` only: the message names files,
+    hosts and roles."""
 
     exit_code = 8
+    answer: ClassVar[str] = "the store is unavailable"
 
 
 class SealedError(StoreError):
@@ -342,6 +344,8 @@ class SealedError(StoreError):
 
 class UnstorableError(StoreError):
     """A database or sink rejects values, for a constraint or their range: another attempt fails in the same way."""
+
+    answer = "the database rejects the values"
 
 
 class InstallError(StoreError):

@@ -92,10 +92,9 @@ def describe(error: Exception) -> ApiError:
         return ApiError(400, str(error), error.hint)
     if isinstance(error, errors.StoreError):
         _log.warning("%s", error)
-        if isinstance(error, errors.UnstorableError):
-            hint = "do not send them again; the log of the back end says why"
-            return ApiError(409, "the database rejects the values", hint)
-        return ApiError(503, "the store is unavailable", "try again; the log of the back end says why")
+        again = not isinstance(error, errors.UnstorableError)
+        status, hint = (503, "try again") if again else (409, "do not send them again")
+        return ApiError(status, error.answer, f"{hint}; the log of the back end says why")
     if isinstance(error, errors.TransportError):
         return ApiError(502, str(error), error.hint)
     if isinstance(error, errors.V2GError):

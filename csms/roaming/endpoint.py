@@ -135,7 +135,7 @@ class OcpiEndpoint:
             answer = OcpiAnswer(status=error.http, code=error.code, message=str(error), headers=hints)
         except StoreError as error:
             _log.warning("%s %s: %s", scope["method"], scope["path"], error)
-            version, answer = VERSIONS[0], OcpiAnswer(status=503, code=3000, message="the store is unavailable")
+            version, answer = VERSIONS[0], OcpiAnswer(status=503, code=3000, message=error.answer)
         except Exception:  # noqa: BLE001  a defect is logged, and the partner told in its protocol
             _log.exception("%s %s", scope["method"], scope["path"])
             version, answer = VERSIONS[0], OcpiAnswer(status=500, code=3000, message="internal error")

@@ -168,7 +168,7 @@ async def serve(
             refusal = await welcome(shown)
         except StoreError as error:
             _log.warning("%s: %s", identity, error)
-            refusal = Refusal(503, "the store is unavailable")
+            refusal = Refusal(503, error.answer)
         if refusal is None:
             return None
         response = connection.respond(refusal.status, refusal.text + "\n")
