@@ -616,20 +616,19 @@ def install(bridge: Bridge, request: InstallCertificateRequest) -> Steps[Install
 @to_station
 def delete(bridge: Bridge, request: DeleteCertificateRequest) -> Steps[DeleteCertificateResponse]:
     """Delete a certificate; one that the station's own store does not have may be of ISO 15118."""
+    answer: v16.DeleteCertificateConf | None = None
     try:
-        answer: v16.DeleteCertificateConf = yield v16.DeleteCertificateReq(
-            certificate_hash_data=request.certificate_hash_data
-        )
+        answer = yield v16.DeleteCertificateReq(certificate_hash_data=request.certificate_hash_data)
     except OcppError as error:
         if error.answer not in _ABSENT:
             raise
-        return (yield from _for_plug_and_charge(request, DeleteCertificateResponse))
-    if answer.status != "NotFound":
-        return DeleteCertificateResponse(status=answer.status)
-    try:
-        return (yield from _for_plug_and_charge(request, DeleteCertificateResponse))
-    except OcppError:
-        return DeleteCertificateResponse(status="NotFound")
+    if answer is None or answer.status == "NotFound":
+        try:
+            return (yield from _for_plug_and_charge(request, DeleteCertificateResponse))
+        except OcppError:
+            if answer is None:
+                raise
+    return DeleteCertificateResponse(status=answer.status)
 
 
 @to_station
