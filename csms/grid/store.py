@@ -19,7 +19,7 @@ from csms.sites import store as site_store
 from csms.sites.rules import WANTING, Site
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import FOLLOWED_MS
-from csms.smart_charging.rules import Needs
+from csms.smart_charging.rules import Needs, is_direct
 from csms.stations.tables import stations
 from csms.transactions import powers as running_powers
 from csms.transactions import store as transactions
@@ -203,16 +203,10 @@ def _use(connection: Connection, now_ms: int) -> list[EvseUse]:
                 import_w=import_w,
                 export_w=export_w,
                 setpoint_w=asked.get(key),
-                least_w=0 if _is_direct(each, can) else _least_w(each, can),
+                least_w=0 if is_direct(can, each.soc) else _least_w(each, can),  # any power will do
             )
         )
     return found
-
-
-def _is_direct(running: running_powers.RunningPower, needs: Needs | None) -> bool:
-    """Return whether a vehicle charges with direct current: any power will do. Over OCPP 1.6 only those have a state of
-    charge."""
-    return running.soc is not None if needs is None else not needs.requested.startswith("AC")
 
 
 def _least_w(running: running_powers.RunningPower, needs: Needs | None) -> int:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from csms.smart_charging.charging_plans import limit_at, steps
-from csms.smart_charging.rules import Needs
+from csms.smart_charging.rules import Needs, is_direct
 from csms.transactions.rules import Transaction, flowing_w
 from v2g.config import Seconds
 from v2g.energy.balancing import LEAST_MA, PHASES, Load, Node, check_tree, needed_ma, share
@@ -217,12 +217,11 @@ def lines_in_use(phases: int, about: Known) -> tuple[int, ...]:
 
 
 def sure_phases(place: Place, about: Known) -> int:
-    """Return on how many phases its vehicle draws for sure: on one where neither it nor its meter says more. A state of
-    charge without needs is that of DC over OCPP 1.6, which loads all phases of the grid alike."""
-    mode = "" if about.needs is None else about.needs.requested  # empty, too, for a priority without needs
-    transaction = about.transaction
-    lines, soc = ("", None) if transaction is None else (transaction.lines, transaction.soc)
-    known = lines or (mode.startswith("DC") or mode.endswith("_phase") if mode else soc is not None)
+    """Return on how many phases its vehicle draws for sure: on one where neither it nor its meter says more. Direct
+    current loads all phases of the grid alike."""
+    lines, soc = ("", None) if (now := about.transaction) is None else (now.lines, now.soc)
+    of_mode = about.needs is not None and about.needs.requested.endswith("_phase")
+    known = lines or of_mode or is_direct(about.needs, soc)
     return len(lines_in_use(len(place.phases), about)) if known else 1
 
 

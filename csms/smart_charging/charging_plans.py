@@ -174,29 +174,24 @@ def milliampere(profile: ocpp.ChargingProfile) -> int:
 
 
 def in_unit(profile: ocpp.ChargingProfile, unit: ocpp.ChargingRateUnit, phases: int) -> ocpp.ChargingProfile:
-    """Return a profile with its limits in a unit, where A and W count for so many phases, or fewer that it names."""
-    schedules = (
-        each if each.charging_rate_unit == unit else _turned(each, phases) for each in profile.charging_schedule
-    )
-    return msgspec.structs.replace(profile, charging_schedule=tuple(schedules))
-
-
-def _turned(schedule: ocpp.ChargingSchedule, phases: int) -> ocpp.ChargingSchedule:
-    """Return a schedule with its limits in the other unit, rounded to no higher power."""
-    to_watts = schedule.charging_rate_unit == "A"
+    """Return a profile with its limits in a unit, rounded to no higher power: A and W count for so many phases, or
+    fewer that it names."""
 
     def turned(limit: float | None, period: ocpp.ChargingSchedulePeriod) -> float | None:
-        volts = VOLTAGE * min(phases, period.number_phases or phases)
-        return None if limit is None else _tenths(limit * volts if to_watts else limit / volts)
+        volts = watts(1, "A", min(phases, period.number_phases or phases))
+        return None if limit is None else _tenths(limit * volts if unit == "W" else limit / volts)
 
-    periods = tuple(
-        msgspec.structs.replace(
-            each, limit=turned(each.limit, each), discharge_limit=turned(each.discharge_limit, each)
-        )
-        for each in schedule.charging_schedule_period
-    )
-    unit: ocpp.ChargingRateUnit = "W" if to_watts else "A"
-    return msgspec.structs.replace(schedule, charging_rate_unit=unit, charging_schedule_period=periods)
+    schedules = list(profile.charging_schedule)
+    for at, schedule in enumerate(schedules):
+        if schedule.charging_rate_unit != unit:
+            periods = tuple(
+                msgspec.structs.replace(
+                    each, limit=turned(each.limit, each), discharge_limit=turned(each.discharge_limit, each)
+                )
+                for each in schedule.charging_schedule_period
+            )
+            schedules[at] = msgspec.structs.replace(schedule, charging_rate_unit=unit, charging_schedule_period=periods)
+    return msgspec.structs.replace(profile, charging_schedule=tuple(schedules))
 
 
 def watts(amount: float, unit: ocpp.ChargingRateUnit, phases: int | None) -> float:

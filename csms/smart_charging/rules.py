@@ -147,6 +147,12 @@ def _least(*wh: float | None) -> int:
     return round(max(-1e9, min(1e9, max((each for each in wh if each is not None), default=0.0))))
 
 
+def is_direct(needs: Needs | None, soc: object) -> bool:
+    """Return whether a vehicle charges with direct current. Over OCPP 1.6, without needs, only those have a state of
+    charge."""
+    return soc is not None if needs is None or not needs.requested else not needs.requested.startswith("AC")
+
+
 def answer_needs(needs: Needs, allowed: Collection[str], *, has_signal: bool, version: Version) -> str:
     """Return the status of NotifyEVChargingNeedsResponse. `allowed`: modes of the contract; empty means any.
 

@@ -94,24 +94,26 @@ class SmartCharging:
             await self._check_place(station_id, evse_id, profile)
         await self._check_rules(station_id, evse_id, profile)
         await self._check_export(station_id, evse_id, profile)
-        if is_local(profile) and (zone := await self._zone(station_id)):
+        zone = await self._zone(station_id) if is_local(profile) else ""
+        if zone:
             profile = at_present(profile, zone, services.clock.utc_ms())
         if services.connections.version(station_id) == "2.0.1":
             profile = marked(without_21(profile), local=is_local(profile))
         request = ocpp.SetChargingProfileRequest(evse_id=evse_id, charging_profile=profile)
-        answer = await self._set(station_id, request, phases)
+        answer = await self._set(station_id, request, phases, zone)
         if answer.status == "Rejected" and rules.is_own(profile) and await self._asked_unit(station_id):
-            answer = await self._set(station_id, request, phases)
+            answer = await self._set(station_id, request, phases, zone)
         return answer
 
     async def _set(
-        self, station_id: str, request: ocpp.SetChargingProfileRequest, phases: int
+        self, station_id: str, request: ocpp.SetChargingProfileRequest, phases: int, zone: str
     ) -> ocpp.SetChargingProfileResponse:
-        profile, unit, sent = request.charging_profile, await self._only_unit(station_id), None
-        if unit is not None and rules.is_own(profile) and profile.charging_profile_kind != "Dynamic":
+        profile, sent = request.charging_profile, None
+        own = rules.is_own(profile) and profile.charging_profile_kind != "Dynamic"
+        if own and (unit := await self._only_unit(station_id)) is not None:
             turned = in_unit(profile, unit, len(LINES) if unit == "A" else phases)
             sent = msgspec.structs.replace(request, charging_profile=turned)
-        elif is_local(profile) and not await self.knows_local_time(station_id, await self._zone(station_id)):
+        elif is_local(profile) and not await self.knows_local_time(station_id, zone):
             sent = msgspec.structs.replace(request, charging_profile=marked(profile, local=False))
         return await call(self._services, station_id, request, ocpp.SetChargingProfileResponse, sent=sent)
 

@@ -1751,9 +1751,8 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "permits": {"module: 1.0 -> 2.0": _LOOKS, "module: 1.0 -> 0": _LOOKS},
     "grid_signal": {"module: 'S' -> 'S?'": _NAMED},
     "smart_charging": {
-        "SmartCharging._set: is_local(profile) and (not await self.knows_local_time(station_id, await "
-        "self._zone(station_id))) -> not await self.knows_local_time(station_id, await "
-        "self._zone(station_id))": _SHORTER,
+        "SmartCharging._set: is_local(profile) and (not await self.knows_local_time(station_id, zone)) -> "
+        "not await self.knows_local_time(station_id, zone)": _SHORTER,
         "SmartCharging.check_command: evse or 0 -> evse": "no EVSE is as false as 0",
         "SmartCharging._check_export: services[ExportPermits].concerns(station_id) and "
         "(export_w := export_of(profile)) -> (export_w := export_of(profile))": _SHORTER,

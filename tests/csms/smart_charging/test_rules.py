@@ -16,6 +16,7 @@ from csms.smart_charging.rules import (
     add_sales_tariff,
     asked_of,
     check_distinct,
+    is_direct,
     limit_start_ms,
     needs_of,
     open_profile,
@@ -37,6 +38,20 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 
 # -- needs
+
+
+@pytest.mark.parametrize(
+    ("requested", "soc", "direct"),
+    [
+        ("AC_single_phase", 40.0, False), ("AC_BPT", None, False), ("DC", None, True), ("DC_BPT", None, True),
+        ("", None, False), ("", 40.0, True), (None, None, False), (None, 0.0, True),
+    ],
+)  # fmt: skip
+def test_direct_current_is_known_by_the_mode_and_without_one_by_the_state_of_charge(
+    requested: str | None, soc: float | None, direct: bool
+) -> None:
+    assert is_direct(None if requested is None else Needs(evse_id=1, requested=requested), soc) is direct
+
 
 AC = {"energyAmount": 20_000, "evMinCurrent": 6, "evMaxCurrent": 16, "evMaxVoltage": 400}
 DC = {"evMaxCurrent": 100, "evMaxVoltage": 400}

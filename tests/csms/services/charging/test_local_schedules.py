@@ -74,6 +74,15 @@ async def test_a_station_that_comes_back_to_a_node_gets_again_what_it_accepted_t
     assert [at_ms - MIDNIGHT for at_ms, _ in begins(station)] == [0, 3_600_000, 0, 3_600_000]
 
 
+async def test_a_profile_made_before_the_change_is_sent_by_the_present_clock(csms: Backend) -> None:
+    station = await csms.booted("CS-V2G-0001", version="2.1")
+    station.answers["SetChargingProfile"] = {"status": "Accepted"}
+    made = from_template(NIGHT, 7, SUMMER, start_ms=MIDNIGHT, zone="Europe/Berlin")
+    csms.clock.now_ms = WINTER
+    await SmartCharging(csms.services).set_profile(station.id, 1, made)
+    assert begins(station) == [(MIDNIGHT + 3_600_000, False)]
+
+
 async def test_clocks_are_looked_at_every_minute(csms: Backend) -> None:
     station = await applied(csms)
     async with running(LocalSchedules(csms.services)):
