@@ -163,10 +163,13 @@ async def _read(
         names |= here
         offset += len(items)
         link, total = wire.link_of(answer.headers.get("link", "")), answer.headers.get("x-total-count", "")
-        more = link is not None or (total.isdecimal() and int(total[:12]) > offset)
+        most = int(total[:12]) if total.isdecimal() else 0
         url = None if link is None else _followed(partners, partner, url, link)
-        if url is None and items and base is not None and more:  # it names no page that can be asked for
-            url = wire.page_url(base, query, offset, _PAGE)
+        if items and base is not None:
+            if url is None and (link is not None or most > offset):  # it names no page that can be asked for
+                url = wire.page_url(base, query, offset, _PAGE)
+            elif url in seen and most > len(names):  # it names one again
+                url = wire.page_url(base, query, len(names), _PAGE)
         repeats = repeats + 1 if items == before_it else 0
         if repeats == _MOST_REPEATS:  # the list has come to its end, or has no pages, whatever it says
             return offset, left, False, at_ms

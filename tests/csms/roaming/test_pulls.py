@@ -133,6 +133,17 @@ async def test_a_list_that_leads_in_a_circle_or_away_ends(roaming: Roaming) -> N
     assert (await roaming.ask("POST", "/roaming/partners/nobody/pull")).status == 404
 
 
+async def test_a_next_page_that_was_read_already_is_asked_for_by_number(roaming: Roaming) -> None:
+    """The first page again and again was taken for the whole list of 3, and the next pull asked for changes only."""
+    partner, first, link = roaming.partner, "/tokens?offset=0&limit=100", "/tokens?offset=0&limit=2"
+    for page in (first, link):
+        partner.answers[page] = 200, tokens("01", "02")
+        partner.headers[page] = {"Link": f'<{link}>; rel="next"', "X-Total-Count": "3"}
+    partner.answers["/tokens?offset=2&limit=100"] = 200, tokens("03")
+    await pulled(roaming)
+    assert [await known(roaming, each) for each in ("01", "02", "03")] == [200, 200, 200]
+
+
 @pytest.mark.parametrize("where", ["https://169.254.169.254/", "http://partner.lan/tokens?offset=1", "http://["])
 async def test_a_next_page_at_a_host_that_is_not_called_is_asked_for_by_number(roaming: Roaming, where: str) -> None:
     """Servers behind a proxy name themselves as they know it: all but the first page was never read."""
