@@ -67,20 +67,19 @@ class CostAnnouncer:
             await self.announce(*key)
         return keys
 
-    async def announce(self, station_id: str, transaction_id: str) -> bool:
-        """Send one transaction's cost; False without a price or change, where it would be held, or when the station
-        did not accept it."""
+    async def announce(self, station_id: str, transaction_id: str) -> None:
+        """Send one transaction's cost, if it has a price, has changed and would not be held."""
         services = self._services
         key = (station_id, transaction_id)
         if self._announced.get(key, 0) is None:
-            return False
+            return
         known = await services.store.read(tariffs.cost, station_id, transaction_id)
         if known is not None and known["source"] == "station":
-            return False  # the station calculates its cost
+            return  # the station calculates its cost
         now_ms = services.clock.utc_ms()
         found = await services.store.read(tariffs.work_out, station_id, transaction_id, now_ms)
         if found is None or found.held or self._announced.get(key) == found.bill.incl_tax:
-            return False
+            return
         bill = found.bill
         await services.store.run(tariffs.keep_cost, found, now_ms)
         request = ocpp.CostUpdatedRequest(total_cost=money(bill.incl_tax), transaction_id=transaction_id)
@@ -91,12 +90,11 @@ class CostAnnouncer:
                 self._announced[key] = None
             data = {"transaction": transaction_id, "reason": str(error)[:200]}
             services.report("ocpp", "cost_update_failed", station_id, data)
-            return False
+            return
         self._announced[key] = bill.incl_tax
         cost = decimals_of(bill.incl_tax, bill.currency)
         announced: dict[str, Scalar] = {"transaction": transaction_id, "cost": cost, "currency": bill.currency}
         services.report("ocpp", "cost_updated", station_id, announced)
-        return True
 
 
 _BOOTED: Final = "boot_accepted"

@@ -68,6 +68,28 @@ async def test_a_running_cost_is_told_when_it_changes(csms: Backend) -> None:
     assert station.payloads("CostUpdated") == [{"totalCost": 1.2, "transactionId": charging.id}]
     await announcer.tell_all()  # nothing changed: nothing is sent
     assert len(station.payloads("CostUpdated")) == 1
+    data = {"station": station.id, "transaction": charging.id, "cost": "1.20", "currency": "EUR"}
+    assert [each.data for each in csms.events.named("cost_updated")] == [data]
+    kept = await csms.services.store.run(tariffs.cost, station.id, charging.id)
+    assert kept is not None
+    assert (kept["source"], kept["final"], kept["incl_tax"]) == ("csms", False, 1_200_000)
+
+
+@pytest.mark.parametrize(("code", "times"), [("NotSupported", 1), ("NotImplemented", 1), ("InternalError", 2)])
+async def test_a_station_that_shows_no_costs_is_sent_none_again(csms: Backend, code: str, times: int) -> None:
+    await assign(csms, FLAT)
+    station = await csms.booted()
+    station.answers["CostUpdated"] = Refused(code)
+    charging, announcer = Charging(csms, station), CostAnnouncer(csms.services)
+    await charging.started()
+    for _ in range(2):
+        charging.wh += 2000
+        await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+        await announcer.announce(station.id, charging.id)
+    assert len(station.payloads("CostUpdated")) == times
+    failed = [each.data for each in csms.events.named("cost_update_failed")]
+    assert [(each["station"], each["transaction"]) for each in failed] == [(station.id, charging.id)] * times
+    assert all(code in str(each["reason"]) for each in failed)
 
 
 async def test_a_plan_by_a_clock_that_nobody_has_stops_nothing_and_is_named(csms: Backend) -> None:
@@ -273,9 +295,18 @@ async def test_a_changed_assignment_reaches_connected_stations_at_once(csms: Bac
     service = TariffService(csms.services)
     running = asyncio.create_task(service.run())
     await asyncio.sleep(0)
+    await places(csms)
+    await assign(csms, DAY, site_id="north")
+    place = {"station_id": station.station.id, "evse_id": 1, "node": "main", "most_ma": 32_000}
+    site = {"id": "north", "nodes": [{"id": "main", "limits": [63_000] * 3}], "places": [place]}
+    changes: tuple[tuple[str, dict[str, Any], dict[int, str]], ...] = (
+        ("/tariff-assignments", {"plan_id": "flat"}, {1: "flat", 2: "flat"}),
+        ("/tariff-assignments", {"plan_id": "new"}, {1: "new", 2: "new"}),
+        ("/sites/north", site, {1: "day-night", 2: "new"}),
+    )
     async with serving(csms) as ask:
-        for plan, expected in ((FLAT, {1: "flat", 2: "flat"}), (NEW, {1: "new", 2: "new"})):
-            assert (await ask("PUT", "/tariff-assignments", {"plan_id": plan.id})).status == 200
+        for path, body, expected in changes:
+            assert (await ask("PUT", path, body)).status == 200
             async with asyncio.timeout(60):
                 while station.there != expected:
                     await asyncio.sleep(0.01)
@@ -367,6 +398,8 @@ async def test_the_cost_that_a_station_works_out_is_stored(csms: Backend) -> Non
     kept = await csms.services.store.run(tariffs.cost, charging.station.id, charging.id)
     assert kept is not None
     assert (kept["source"], kept["final"], kept["incl_tax"]) == ("station", True, 2_400_000)
+    await CostAnnouncer(csms.services).announce(charging.station.id, charging.id)
+    assert charging.station.payloads("CostUpdated") == [], "the station knows it"
     assert kept["document"]["totalUsage"]["energy"] == 4000
 
 
