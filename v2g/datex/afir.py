@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -385,6 +385,7 @@ def _without(given: TariffRestrictions, other: TariffRestrictions) -> list[Tarif
 _DAY_MINUTES: Final = 1440
 _Parts = tuple[list[TariffRestrictions], list[TariffRestrictions]]
 """The parts of a condition within another's range of one quantity, and those outside of it."""
+_Split = Callable[[TariffRestrictions, TariffRestrictions], _Parts]
 
 
 def _by_day(given: TariffRestrictions, other: TariffRestrictions) -> _Parts:
@@ -425,15 +426,18 @@ def _clock(minute: int) -> str:
     return f"{minute // 60:02}:{minute % 60:02}"
 
 
-def _by_range(least_name: str, most_name: str, least: Any, most: Any) -> Callable[..., _Parts]:
+_Quantity = TypeVar("_Quantity", Decimal, float, date)
+
+
+def _by_range(least_name: str, most_name: str, least: _Quantity, most: _Quantity) -> _Split:
     """Return what splits conditions by a quantity, of which there are `least` to `most`."""
 
     def split(given: TariffRestrictions, other: TariffRestrictions) -> _Parts:
-        def ends(of: TariffRestrictions) -> tuple[Any, Any]:
+        def ends(of: TariffRestrictions) -> tuple[_Quantity, _Quantity]:
             low, high = getattr(of, least_name), getattr(of, most_name)
             return least if low is None else low, most if high is None else high
 
-        def between(low: Any, high: Any) -> list[TariffRestrictions]:
+        def between(low: _Quantity, high: _Quantity) -> list[TariffRestrictions]:
             found = {least_name: None if low == least else low, most_name: None if high == most else high}
             return [replace(given, **found)] if low < high else []
 

@@ -57,16 +57,17 @@ def supported_app_protocol(request: app.SupportedAppProtocolReq, stage: Fresh, c
     best = best_ranked(request.app_protocol, lambda each: serves(each, context.config))
     if best is None:
         response = app.SupportedAppProtocolRes(response_code=app.ResponseCode.Failed_NoNegotiation)
-        data: dict[str, Scalar] = {"offered": namespaces, "served": " ".join(context.connection.served)}
-        return Step(response, stage, (offered, Observe("session", "protocol_refused", data)))
+        served = " ".join(context.connection.served)
+        refused = Observe("session", "protocol_refused", {"offered": namespaces, "served": served})
+        return Step(response, stage, (offered, refused))
     code = (
         app.ResponseCode.OK_SuccessfulNegotiation
         if best.version_number_minor == VERSION[1]
         else app.ResponseCode.OK_SuccessfulNegotiationWithMinorDeviation
     )
     family = NAMESPACES[best.protocol_namespace]
-    data = {"protocol": f"ISO 15118-20 {family.value}", "schema_id": best.schema_id}
-    picked = Observe("session", "protocol_negotiated", data)
+    protocol = f"ISO 15118-20 {family.value}"
+    picked = Observe("session", "protocol_negotiated", {"protocol": protocol, "schema_id": best.schema_id})
     response = app.SupportedAppProtocolRes(response_code=code, schema_id=best.schema_id)
     return Step(response, Fresh(family=family), (offered, picked))
 
