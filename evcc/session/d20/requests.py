@@ -171,6 +171,8 @@ def _mode(
 ) -> ac.Dynamic_AC_CLReqControlMode | ac.Scheduled_AC_CLReqControlMode:
     charger, choice = context.config.on_board_charger, plan.choice
     phases, lines = charger.phases, context.inlet.lines_of(charger.phases)
+    scheduled: type[ac.Scheduled_AC_CLReqControlMode] = ac.Scheduled_AC_CLReqControlMode
+    dynamic: type[ac.Dynamic_AC_CLReqControlMode] = ac.Dynamic_AC_CLReqControlMode
     fields: dict[str, Any] = {
         **each_phase("ev_maximum_charge_power", power_request.charge_w, phases),
         **each_phase("ev_minimum_charge_power", min(charger.min_charge_w, power_request.charge_w), phases),
@@ -181,26 +183,14 @@ def _mode(
         limit_w = _sign(choice, context) * discharge_limit_w(plan, context, power_request)
         fields |= each_phase("ev_maximum_discharge_power", limit_w, phases)
         fields |= each_phase("ev_minimum_discharge_power", 0, phases)
-    scheduled: type[ac.Scheduled_AC_CLReqControlMode] = (
-        ac.BPT_Scheduled_AC_CLReqControlMode if choice.bpt else ac.Scheduled_AC_CLReqControlMode
-    )
-    dynamic: type[ac.Dynamic_AC_CLReqControlMode] = ac.BPT_Dynamic_AC_CLReqControlMode
+        scheduled, dynamic = ac.BPT_Scheduled_AC_CLReqControlMode, ac.BPT_Dynamic_AC_CLReqControlMode
     if choice.der:
         der = _flavour(choice)
         fields |= der.loop_fields(plan, context)
         scheduled, dynamic = der.SCHEDULED, der.DYNAMIC
     if not choice.dynamic:
         return scheduled(**fields)
-    target, most, least = (whole(energy) for energy in energy_requests(context, plan.outlook))
-    fields |= {
-        "departure_time": departure_s(context),
-        "ev_target_energy_request": target,
-        "ev_maximum_energy_request": most,
-        "ev_minimum_energy_request": least,
-    }
-    if not choice.bpt:
-        return ac.Dynamic_AC_CLReqControlMode(**fields)
-    return dynamic(**fields | v2x_requests(plan, context))
+    return dynamic(**fields, **_needs(plan, context))
 
 
 # -- The driver's needs and the vehicle's capabilities as values for messages of all kinds of current ----------------
@@ -217,6 +207,22 @@ def energy_requests(context: RequestContext, outlook: Outlook | None = None) -> 
         present_wh = int(context.battery.capacity_wh * context.battery.soc / 100)
         target = min(most, max(target, outlook.plan.energy_wh - present_wh))
     return target, most, _up_to(needs.minimum_soc, context)
+
+
+def _energies(context: RequestContext, outlook: Outlook | None = None) -> dict[str, Any]:
+    """Return the fields of a request for energy by departure."""
+    target, most, least = (whole(energy) for energy in energy_requests(context, outlook))
+    return {
+        "departure_time": departure_s(context),
+        "ev_target_energy_request": target,
+        "ev_maximum_energy_request": most,
+        "ev_minimum_energy_request": least,
+    }
+
+
+def _needs(plan: Plan, context: RequestContext) -> dict[str, Any]:
+    """Return the fields of a charge loop in which the charger controls power."""
+    return _energies(context, plan.outlook) | (v2x_requests(plan, context) if plan.choice.bpt else {})
 
 
 def v2x_requests(plan: Plan, context: RequestContext) -> dict[str, common_types.RationalNumber]:
@@ -425,31 +431,21 @@ def exchange(choice: PausedChoice, limits: EvseLimits, context: RequestContext) 
 
 def schedule(choice: PausedChoice, context: RequestContext) -> common_messages.ScheduleExchangeReq:
     """Send the driver's needs, in the selected control mode (V2G20-1600)."""
-    needs = context.config.needs
-    target, most, least = energy_requests(context)
+    needs, sends_soc = context.config.needs, not choice.needs_by_secc
+    dynamic = scheduled = None
     if choice.dynamic:
-        return common_messages.ScheduleExchangeReq(
-            header=context.header(),
-            maximum_supporting_points=MOST_POINTS,
-            dynamic_se_req_control_mode=iso.Dynamic_SEReqControlMode(
-                departure_time=departure_s(context),
-                minimum_soc=None if choice.needs_by_secc else round(needs.minimum_soc),
-                target_soc=None if choice.needs_by_secc else round(needs.target_soc),
-                ev_target_energy_request=whole(target),
-                ev_maximum_energy_request=whole(most),
-                ev_minimum_energy_request=whole(least),
-            ),
+        dynamic = iso.Dynamic_SEReqControlMode(
+            **_energies(context),
+            minimum_soc=round(needs.minimum_soc) if sends_soc else None,
+            target_soc=round(needs.target_soc) if sends_soc else None,
         )
+    else:
+        scheduled = iso.Scheduled_SEReqControlMode(**_energies(context), ev_energy_offer=energy_offer(choice, context))
     return common_messages.ScheduleExchangeReq(
         header=context.header(),
         maximum_supporting_points=MOST_POINTS,
-        scheduled_se_req_control_mode=iso.Scheduled_SEReqControlMode(
-            departure_time=departure_s(context),
-            ev_target_energy_request=whole(target),
-            ev_maximum_energy_request=whole(most),
-            ev_minimum_energy_request=whole(least),
-            ev_energy_offer=energy_offer(choice, context),
-        ),
+        dynamic_se_req_control_mode=dynamic,
+        scheduled_se_req_control_mode=scheduled,
     )
 
 
@@ -477,70 +473,37 @@ def charge_loop(plan: Plan, context: RequestContext, power_request: PowerRequest
         display_parameters=display(context),
         meter_info_requested=True,
         ev_present_voltage=milli(context.inlet.voltage_mv),
-        cl_req_control_mode=_dynamic_loop(plan, context, power_request)
-        if plan.choice.dynamic
-        else _scheduled(plan, context, power_request),
+        cl_req_control_mode=_loop_mode(plan, context, power_request),
     )
 
 
-def _currents(battery: BatteryState, charge_w: int, discharge_w: int) -> tuple[int, int]:
-    """Return the maximum charging and discharging currents (mA); 0 for a direction without power."""
-    return battery.max_charge_ma if charge_w else 0, battery.max_discharge_ma if discharge_w else 0
-
-
-def _dynamic_loop(plan: Plan, context: RequestContext, power_request: PowerRequest) -> dc.Dynamic_DC_CLReqControlMode:
-    battery = context.battery
-    discharge_w = discharge_limit_w(plan, context, power_request)
-    charge_ma, discharge_ma = _currents(battery, power_request.charge_w, discharge_w)
-    target, most, least = (whole(energy) for energy in energy_requests(context, plan.outlook))
+def _loop_mode(
+    plan: Plan, context: RequestContext, power_request: PowerRequest
+) -> dc.Dynamic_DC_CLReqControlMode | dc.Scheduled_DC_CLReqControlMode:
+    battery, choice = context.battery, plan.choice
+    scheduled: type[dc.Scheduled_DC_CLReqControlMode] = dc.Scheduled_DC_CLReqControlMode
+    dynamic: type[dc.Dynamic_DC_CLReqControlMode] = dc.Dynamic_DC_CLReqControlMode
     fields: dict[str, Any] = {
-        "departure_time": departure_s(context),
-        "ev_target_energy_request": target,
-        "ev_maximum_energy_request": most,
-        "ev_minimum_energy_request": least,
         "ev_maximum_charge_power": whole(power_request.charge_w),
         "ev_minimum_charge_power": whole(0),
-        "ev_maximum_charge_current": milli(charge_ma),
+        "ev_maximum_charge_current": milli(battery.max_charge_ma if power_request.charge_w else 0),
         "ev_maximum_voltage": milli(battery.max_voltage_mv),
         "ev_minimum_voltage": milli(battery.min_voltage_mv),
     }
-    if not plan.choice.bpt:
-        return dc.Dynamic_DC_CLReqControlMode(**fields)
-    return dc.BPT_Dynamic_DC_CLReqControlMode(
-        **fields | v2x_requests(plan, context),
-        ev_maximum_discharge_power=whole(discharge_w),
-        ev_minimum_discharge_power=whole(0),
-        ev_maximum_discharge_current=milli(discharge_ma),
-    )
-
-
-def _scheduled(plan: Plan, context: RequestContext, power_request: PowerRequest) -> dc.Scheduled_DC_CLReqControlMode:
-    battery = context.battery
-    current = target_current_ma(plan, battery, power_request)
-    voltage = milli(min(battery.max_voltage_mv, plan.limits.voltage_mv))
-    discharge_w = discharge_limit_w(plan, context, power_request)
-    charge_ma, discharge_ma = _currents(battery, power_request.charge_w, discharge_w)
-    if not plan.choice.bpt:
-        return dc.Scheduled_DC_CLReqControlMode(
-            ev_target_current=milli(current),
-            ev_target_voltage=voltage,
-            ev_maximum_charge_power=whole(power_request.charge_w),
-            ev_minimum_charge_power=whole(0),
-            ev_maximum_charge_current=milli(charge_ma),
-            ev_maximum_voltage=milli(battery.max_voltage_mv),
-            ev_minimum_voltage=milli(battery.min_voltage_mv),
-        )
-    return dc.BPT_Scheduled_DC_CLReqControlMode(
-        ev_target_current=milli(current),
-        ev_target_voltage=voltage,
-        ev_maximum_charge_power=whole(power_request.charge_w),
-        ev_minimum_charge_power=whole(0),
-        ev_maximum_charge_current=milli(charge_ma),
-        ev_maximum_voltage=milli(battery.max_voltage_mv),
-        ev_minimum_voltage=milli(battery.min_voltage_mv),
-        ev_maximum_discharge_power=whole(discharge_w),
-        ev_minimum_discharge_power=whole(0),
-        ev_maximum_discharge_current=milli(discharge_ma),
+    if choice.bpt:
+        discharge_w = discharge_limit_w(plan, context, power_request)
+        fields |= {
+            "ev_maximum_discharge_power": whole(discharge_w),
+            "ev_minimum_discharge_power": whole(0),
+            "ev_maximum_discharge_current": milli(battery.max_discharge_ma if discharge_w else 0),
+        }
+        scheduled, dynamic = dc.BPT_Scheduled_DC_CLReqControlMode, dc.BPT_Dynamic_DC_CLReqControlMode
+    if choice.dynamic:
+        return dynamic(**fields, **_needs(plan, context))
+    return scheduled(
+        **fields,
+        ev_target_current=milli(target_current_ma(plan, battery, power_request)),
+        ev_target_voltage=milli(min(battery.max_voltage_mv, plan.limits.voltage_mv)),
     )
 
 
