@@ -10,8 +10,15 @@ from hypothesis import strategies as st
 from pki_tools.tree import PkiTree
 from v2g.errors import CertificateError, KeyAccessError, SignatureError
 from v2g.pki.certificates import MAX_PEM_BYTES, chain_from_pem, chain_to_pem, load_certificate, normalize_emaid
-from v2g.pki.credentials import load_chain, load_credentials
-from v2g.pki.keys import load_key, load_private_key, verify_signature
+from v2g.pki.credentials import (
+    load_authorities,
+    load_bundle,
+    load_chain,
+    load_credentials,
+    matching,
+    save_bundle,
+)
+from v2g.pki.keys import LeafKey, load_key, load_private_key, verify_signature
 
 
 def copy(pki: PkiTree, name: str, folder: Path, mode: int) -> Path:
@@ -109,3 +116,54 @@ def test_bytes_after_a_certificate_are_malformed(pki: PkiTree) -> None:
 
 def test_emaids_compare_without_separators_and_case() -> None:
     assert normalize_emaid("de-v2g-C00000001") == normalize_emaid("DEV2GC00000001")
+
+
+@pytest.mark.parametrize("passphrase", [None, b"correct horse"])
+def test_a_bundle_has_a_chain_and_its_key_alone(pki: PkiTree, tmp_path: Path, passphrase: bytes | None) -> None:
+    path, key = tmp_path / "bundle.pem", load_private_key(pki.path("secc/leaf.key"))
+    save_bundle(path, pki.chain("secc"), key, passphrase)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert (b"ENCRYPTED" in path.read_bytes()) == (passphrase is not None)
+    found = load_bundle(path, passphrase)
+    assert (found.chain, found.leaf) == (pki.chain("secc"), pki.chain("secc")[0])
+    assert found.private_key.public_key() == key.public_key()
+    if passphrase is not None:
+        with pytest.raises(KeyAccessError):
+            load_bundle(path, b"wrong")
+    save_bundle(path, pki.chain("vehicle"), key, passphrase)
+    with pytest.raises(KeyAccessError, match="does not match"):
+        load_bundle(path, passphrase)
+    save_bundle(path, (), key, passphrase)
+    with pytest.raises(CertificateError, match=path.name) as error:
+        load_bundle(path, passphrase)
+    assert error.value.reason == "malformed"
+
+
+def test_all_certificates_of_all_files_are_authorities(pki: PkiTree) -> None:
+    paths = [pki.path(f"{name}/chain.pem") for name in ("secc", "vehicle")]
+    assert load_authorities(paths) == (*pki.chain("secc"), *pki.chain("vehicle"))
+
+
+def test_a_chain_and_its_key_are_read_again_while_they_are_renewed(pki: PkiTree, tmp_path: Path) -> None:
+    """A chain that stays as it is has the wrong key; of renewals without an end ten are followed."""
+    path, names, asked = tmp_path / "chain.pem", ["vehicle", "secc"] * 10, list[object]()
+
+    def renewed(leaf: object) -> LeafKey:
+        asked.append(leaf)
+        path.write_bytes(pki.path(f"{names.pop()}/chain.pem").read_bytes())
+        return pki.credentials("contract").key
+
+    path.write_bytes(pki.path("contract/chain.pem").read_bytes())
+    assert matching(path, renewed, "key").chain == pki.chain("contract")
+    assert len(asked) == 1
+    with pytest.raises(KeyAccessError, match=r"key is not the key of .*chain\.pem"):
+        matching(path, renewed, "key")
+    assert len(asked) == 11
+    names[:] = ["contract", "contract"]
+    assert matching(path, renewed, "key").chain == pki.chain("contract")
+    assert len(asked) == 13
+    path.write_bytes(pki.path("secc/chain.pem").read_bytes())
+    names[:] = ["secc"]
+    with pytest.raises(KeyAccessError):
+        matching(path, renewed, "key")
+    assert len(asked) == 14
