@@ -265,11 +265,11 @@ async def test_pages_are_in_the_language_of_the_browser(ask: ApiClient) -> None:
 
 async def test_notices_and_questions_are_in_the_language_of_the_browser(ask: ApiClient) -> None:
     ada = await employ(ask, "ada", Role.ADMIN)
-    for said in ("CARD-1 darf laden.", "CARD-1 is known already"):  # a problem with a name in it stays English
-        await ada.send("/console/tokens", {"token": "CARD-1", "type": "ISO14443"})
+    for said in ("04A1B2C3 darf laden.", "04A1B2C3 is known already"):  # a problem with a name in it stays English
+        await ada.send("/console/tokens", {"token": "04A1B2C3", "type": "ISO14443"})
         page = await ada.get("/console/tokens", accept_language="de")
         assert said in text_of(page)
-    assert 'data-confirm="CARD-1 sperren?"' in page.body.decode()
+    assert 'data-confirm="04A1B2C3 sperren?"' in page.body.decode()
     await ada.send("/console/v2g/setpoint", {"power_kw": "much"})
     assert "Die Leistung ist eine Zahl in kW unter 0 aus den Fahrzeugen" in text_of(
         await ada.get("/console/v2g", accept_language="de")
