@@ -458,7 +458,11 @@ class Charger:
     def _station_ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.observe(Observe("ocpp", "station_failed", {"error": str(error)}))
-            self.tell(ports.HardwareFault("station_store"))
+            self.store_failed()
+
+    def store_failed(self) -> None:
+        """End the sessions: see ChargerPort."""
+        self.tell(ports.HardwareFault("station_store"))
 
     # -- vehicles
 

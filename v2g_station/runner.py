@@ -16,6 +16,7 @@ from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import Version
+from v2g.ocpp.rpc import CALL
 from v2g_station.blocks.transaction_records import MeterSample
 from v2g_station.kernel.kernel import Action, Connect, Disconnect, Keep, Moment, SendToCsms, StationCommand
 from v2g_station.station import StationCore
@@ -43,6 +44,9 @@ class ChargerPort(Protocol):
     def serves(self, evse_id: int, modes: Sequence[str]) -> bool:
         """Return whether an EVSE has a service for any of these energy transfer modes."""
 
+    def store_failed(self) -> None:
+        """End the sessions: the station cannot save what their transactions report."""
+
 
 M = TypeVar("M", bound=Message)
 
@@ -57,7 +61,7 @@ class StationMemory(Protocol):
     """Durable storage of a station."""
 
     def keep(self, changes: Iterable[Keep]) -> None:
-        """Carry out changes, all or none. Raises StoreError."""
+        """Carry out changes, all or none, with those that failed before. Raises StoreError."""
 
 
 Saving = asyncio.Future[None]
@@ -70,6 +74,7 @@ class StationRunner:
     `command` carries out the core's commands to the hardware; `changed` is called after each step, `tap` with every
     frame (`sent` or `received`). `context` returns the TLS context for a connection, None without TLS. With `disk` the
     loop does not wait for the store: frames that report a change wait until it is saved, the hardware does not.
+    A disk that fails calls `failed`, and the station goes on; without that, the run ends.
     """
 
     def __init__(
@@ -84,6 +89,7 @@ class StationRunner:
         changed: Callable[[], None] = lambda: None,
         tap: Callable[[str, str], None] = lambda _way, _text: None,
         disk: DiskThread | None = None,
+        failed: Callable[[], None] | None = None,
     ) -> None:
         self.core = core
         self._memory = memory
@@ -94,6 +100,7 @@ class StationRunner:
         self._changed = changed
         self._tap = tap
         self._disk = disk
+        self._failed = failed
         self.saving: Saving | None = None
         """The outcome of the newest change."""
         self._outgoing: deque[tuple[str, Saving | None]] = deque()
@@ -132,7 +139,7 @@ class StationRunner:
     # -- lifecycle
 
     async def run(self) -> None:
-        """Stay connected until cancelled. Raises StoreError when the disk fails."""
+        """Stay connected until cancelled. Raises StoreError when the disk fails, unless `failed` handles that."""
         self._failure = asyncio.get_running_loop().create_future()
         try:
             self.step(self.core.start)
@@ -207,7 +214,10 @@ class StationRunner:
             for problem in problems:
                 self._note_lost(changes, problem)
             if not saving.cancelled() and saving.exception() is not None:  # nothing of it may be reported
+                lost = [text for text, reported in self._outgoing if reported is saving]
                 self._outgoing = deque(each for each in self._outgoing if each[1] is not saving)
+                if any(text.startswith(f"[{CALL},") for text in lost):  # else nothing is sent until its timeout
+                    self._guarded(self.core.unsent)
 
         saving.add_done_callback(see)
         return saving
@@ -234,14 +244,14 @@ class StationRunner:
         self._timer = loop.call_later(max(0.0, min(due - self._clock.monotonic(), 86_400.0)), self._tick)
 
     def fact(self, fact: Fact) -> None:
-        """Pass a fact of the hardware or the machine to the core; a failing disk ends the run."""
+        """Pass a fact of the hardware or the machine to the core."""
         self._guarded(lambda moment: self.core.handle(fact, moment))
 
     def _tick(self) -> None:
         self._guarded(self.core.tick)
 
     def _guarded(self, work: Callable[[Moment], list[Action]]) -> None:
-        """Run a step whose result nothing awaits; a failing disk ends the run, a defect does not."""
+        """Run a step whose result nothing awaits; see the class for a failing disk. A defect does not end the run."""
         try:
             saving = self.step(work)
         except StoreError as error:
@@ -262,7 +272,9 @@ class StationRunner:
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
-        if self._failure is not None and not self._failure.done():
+        if self._failed is not None:
+            self._failed()
+        elif self._failure is not None and not self._failure.done():
             self._failure.set_exception(error)
 
     # -- the connection

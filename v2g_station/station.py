@@ -229,6 +229,10 @@ class StationCore(Blocks):
         """Handle a frame from the CSMS."""
         return self._step(moment, lambda: self.link.receive(text), contained="receive")
 
+    def unsent(self, moment: Moment) -> list[Action]:
+        """Handle a request that was not sent, as what it reports could not be saved."""
+        return self._step(moment, self.link.unsent, contained="unsent")
+
     def tick(self, moment: Moment) -> list[Action]:
         """Run the timers that are due."""
         return self._step(moment, lambda: None)

@@ -122,6 +122,7 @@ class StationStore:
     def __init__(self, path: Path, keys: RecordKeys | None = None) -> None:
         self._path = path
         self._keys = keys
+        self._unkept: dict[tuple[str, str], Keep] = {}
         self.commits = 0
         """Number of changes synced to disk."""
         try:
@@ -205,11 +206,13 @@ class StationStore:
         return found
 
     def keep(self, changes: Iterable[Keep]) -> None:
-        """Carry out changes, all or none."""
-        changes = list(changes)
-        with self._change(durable=any(each.durable for each in changes)):
-            for each in changes:
+        """Carry out changes, all or none, with those that failed before: the core goes on from them, and a restart
+        would repeat what they have ended."""
+        self._unkept |= {(each.collection, each.key): each for each in changes}
+        with self._change(durable=any(each.durable for each in self._unkept.values())):
+            for each in self._unkept.values():
                 self._put(each)
+        self._unkept.clear()
 
     def _put(self, change: Keep) -> None:
         if change.body is None:

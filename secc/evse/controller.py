@@ -1,6 +1,7 @@
 """The shell of one EVSE: passes facts to its core and to the running session, and executes what both decide."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
@@ -43,7 +44,7 @@ from v2g.io.plc.opening import open_link
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.runner import ByteStream, NullStream, Runner
-from v2g.io.runtime.supervision import cancel_tasks, child, run_all
+from v2g.io.runtime.supervision import cancel_tasks, child, run_all, spawn
 from v2g.io.simulation.medium import Medium
 from v2g.iso15118.engine.core import Conversation, Core
 from v2g.iso15118.engine.session import NO_SESSION, Command, Fact
@@ -229,8 +230,7 @@ class EvseController:
             case evse.AbortSession(reason=reason):
                 self._for_session(lambda runner: runner.abort(reason))
             case evse.BeginBasic(way=way):
-                self._basic = child(self._charge_basic(way), name="basic charging")
-                self._basic.add_done_callback(_basic_ended)
+                self._basic = spawn(self._charge_basic(way), name="basic charging")
             case evse.MoveLink(to=move, reason=reason) if self._link is not None:
                 getattr(self._link, move)(*((reason,) if reason else ()))
             case evse.SetDuty(percent=percent) if self.wires is not None:
@@ -639,7 +639,8 @@ class EvseController:
             early, self._early = self._early, []
             for call in early:
                 call(runner)
-            reason = await runner.run()
+            with contextlib.suppress(V2GError):  # a full disk, which the runner has reported, is no defect
+                reason = await runner.run()
         finally:
             begun = self._session is None or _begun(self._session)
             self._runner = self._session = self._connection = None
@@ -666,9 +667,3 @@ class EvseController:
 def _begun(session: Conversation) -> bool:
     """Whether there is a session, not a connection alone."""
     return session.session_id != NO_SESSION
-
-
-def _basic_ended(task: "asyncio.Task[None]") -> None:
-    """Pass a defect to the event loop's handler; a journal that could not be written was reported by the runner."""
-    if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, V2GError):
-        raise error

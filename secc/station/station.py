@@ -133,6 +133,7 @@ class ChargerStation:
             context=tls.context if tls is not None else lambda _: None,
             changed=self._changed,
             disk=self._disk,
+            failed=charger.store_failed,
         )
         self._core = core = self._runner.core
         sessions = core.sessions
@@ -183,7 +184,7 @@ class ChargerStation:
         return self._runner.connected
 
     async def run(self) -> None:
-        """Stay connected to the CSMS until cancelled. Raises StoreError when the disk fails."""
+        """Stay connected to the CSMS until cancelled."""
         self._supervisor.keep("journal copies", self._uploader.run)
         if self._tls is not None:
             self._supervisor.keep("certificates", self._tls.run)

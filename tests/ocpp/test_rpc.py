@@ -365,6 +365,22 @@ def test_a_request_times_out_and_the_next_one_is_sent() -> None:
     assert rpc.idle
 
 
+def test_a_request_that_was_not_sent_fails_and_the_next_one_is_sent() -> None:
+    rpc = peer()
+    rpc.unsent(1.0)
+    assert acts(rpc) == []
+    first, second = rpc.call(HeartbeatRequest(), 10.0), rpc.call(HeartbeatRequest(), 11.0)
+    acts(rpc)
+    rpc.unsent(12.0)
+    failed, following = acts(rpc)
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.error, TransportError)
+    assert failed.id == first
+    assert isinstance(following, Send)
+    assert json.loads(following.text)[1] == second
+    assert rpc.deadline() == 42.0
+
+
 @pytest.mark.parametrize(
     ("rest", "code"),
     [

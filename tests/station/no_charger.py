@@ -28,3 +28,6 @@ class NoCharger:
     def serves(self, evse_id: int, modes: Sequence[str]) -> bool:
         """Return False: there is no service."""
         return False
+
+    def store_failed(self) -> None:
+        """Do nothing: there are no sessions."""

@@ -1,6 +1,7 @@
 """The station's memory over changes of its format: nothing that waits is lost, nothing newer is touched."""
 
 import os
+import resource
 import sqlite3
 from pathlib import Path
 
@@ -198,3 +199,24 @@ def test_what_does_not_open_is_said_and_kept(other: str, tmp_path: Path) -> None
             look()
     again.close()
     assert path.read_bytes() == before
+
+
+def test_what_a_full_disk_did_not_take_is_kept_with_what_follows(tmp_path: Path) -> None:
+    """A transaction that has ended meanwhile must not begin again with the next start."""
+    path = tmp_path / "station.db"
+    store = StationStore(path)
+    store.keep([Keep("managed", "s-1", b"open"), Keep("program", "boot_id", b"1")])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, before[1]))
+    try:
+        for changes in ([Keep("managed", "s-1", None), Keep("outbox", "1", b"{}")], [Keep("outbox", "1", b"{1}")]):
+            with pytest.raises(StoreError, match=r"station\.db"):
+                store.keep(changes)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    store.keep([Keep("outbox", "2", b"{2}")])
+    store.keep([Keep("outbox", "1", None)])
+    store.close()
+    again = StationStore(path)
+    assert again.saved() == {"program": {"boot_id": b"1"}, "outbox": {"2": b"{2}"}}
+    again.close()

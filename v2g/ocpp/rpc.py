@@ -92,7 +92,7 @@ class Failed(msgspec.Struct, frozen=True):
     """The own `request` got no usable answer.
 
     `error` is OcppError (the peer's CALLERROR, or its response violated the schema; `answer` is the code),
-    TimeoutExpired, or TransportError (the connection was lost before the answer).
+    TimeoutExpired, or TransportError (not sent, or the connection was lost before the answer).
     """
 
     id: str
@@ -256,6 +256,11 @@ class RpcPeer:
         if self._outstanding and now >= self._expires:
             call = self._outstanding
             self._fail(call, TimeoutExpired(f"{routes.action_of(call.request)} answer", call.timeout), now)
+
+    def unsent(self, now: float) -> None:
+        """Fail the outstanding request: it could not be sent."""
+        if self._outstanding:
+            self._fail(self._outstanding, TransportError("the request was not sent"), now)
 
     def close(self, now: float) -> None:
         """Fail all outstanding and queued requests: the connection is lost."""
@@ -428,7 +433,7 @@ class RpcPeer:
             self._expires = now + self._outstanding.timeout
             self._actions.append(Send(self._outstanding.frame))
 
-    def _fail(self, call: _Call, error: OcppError | TimeoutExpired, now: float) -> None:
+    def _fail(self, call: _Call, error: OcppError | TimeoutExpired | TransportError, now: float) -> None:
         self._actions.append(Failed(call.id, call.request, error))
         self._outstanding = None
         self._next(now)

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.safety.controllers import Desk, OnRig, controllers, program
 from tests.secc.backend import backend
 from tests.secc.stand import charge, stand
 from tests.virtual_time import in_simulated_time, simulated
+from v2g.errors import StoreError
 from v2g.iec61851.pilot import PilotState
 from v2g.io.runtime.runner import LINGER
 from v2g.observe import Observe
@@ -109,6 +111,25 @@ def test_a_session_without_messages_that_cannot_begin_is_a_defect(pki: PkiTree, 
 
     in_simulated_time(played())
     assert [str(each) for each in defects] == ["no share"]
+
+
+def test_a_session_whose_journal_cannot_be_written_ends_and_is_no_defect(pki: PkiTree, tmp_path: Path) -> None:
+    defects: list[object] = []
+
+    async def played() -> list[Observe]:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: defects.append(context))
+        async with controllers(pki, tmp_path, program(pki, tmp_path)) as (rig,):
+            rig.controller.backend = Desk(says=AuthorizationStatus.ACCEPTED)
+            rig.controller.archive.open_journal = Mock(side_effect=StoreError("disk full"))  # type: ignore[method-assign]
+            rig.car.plug()
+            await asyncio.sleep(1)
+            rig.car.unplug()
+            await asyncio.sleep(LINGER + 1)
+            assert not rig.controller.busy
+            return rig.named("session", "broke_down")
+
+    assert "disk full" in str(in_simulated_time(played())[0].data["error"])
+    assert not defects
 
 
 @simulated

@@ -207,8 +207,7 @@ async def test_the_back_end_ends_a_session_that_pauses(tmp_path: Path, pki: PkiT
 async def test_a_session_whose_pause_cannot_be_stored_ends_and_is_settled(tmp_path: Path, pki: PkiTree) -> None:
     async with outlet_of(tmp_path, pki) as (controller, seen):
         (tmp_path / "data" / FILE).mkdir()
-        with pytest.raises(StoreError, match=FILE):
-            await talk(controller, pki)
+        await talk(controller, pki)
         await controller.settled()
         assert reasons(seen) == ["command_failed"]
         assert controller.paused is None

@@ -32,6 +32,7 @@ class Recorder(NoCharger):
         self.reachable: list[bool] = []
         self.unlockings: list[int] = []
         self.sample: MeterSample | None = None
+        self.store_failures = 0
 
     def carry_out(self, command: StationCommand) -> bool:
         """Take a command down."""
@@ -54,6 +55,10 @@ class Recorder(NoCharger):
     def serves(self, evse_id: int, modes: Sequence[str]) -> bool:
         """The first EVSE can discharge."""
         return evse_id == 1 and "DC_BPT" in modes
+
+    def store_failed(self) -> None:
+        """Count the failures."""
+        self.store_failures += 1
 
     def all(self, kind: type[C]) -> list[C]:
         """Return the commands of a kind."""

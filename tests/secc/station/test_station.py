@@ -418,6 +418,29 @@ async def test_a_limit_that_cannot_be_kept_is_obeyed_all_the_same(
         assert "not_kept" in [each.name for each in fixture.events]
 
 
+async def test_a_station_goes_on_after_a_full_disk(
+    tmp_path: Path, csms: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be saved is not sent, and nothing waits for an answer to it."""
+    fixture, known = Fixture(tmp_path, csms.port, message_timeout=3600.0), StationStore.keep
+
+    def full(*_: Any) -> None:
+        raise StoreError("database or disk is full")
+
+    async with fixture.online() as station:
+        station.started("a", "EMAID1", sample=sample(1))
+        assert await station.drain(60)
+        monkeypatch.setattr(StationStore, "keep", full)
+        station.ended("a", trigger="StopAuthorized", reason="Local")
+        assert station.saving is not None
+        with pytest.raises(StoreError):
+            await station.saving
+        await fixture.until(lambda: fixture.charger.store_failures > 0)  # also by what nothing waits for
+        monkeypatch.setattr(StationStore, "keep", known)
+        assert (await station.requests.authorize("EMAID2", ())).decision == "accepted"
+        assert len(csms.all("TransactionEvent")) == 1
+
+
 async def test_a_slow_disk_delays_what_is_sent_and_neither_limits_nor_the_loop(
     tmp_path: Path, csms: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,6 +81,10 @@ class MirroredPeer:
         self._now = now
         self._peer.tick(now)
 
+    def unsent(self, now: float) -> None:
+        self._now = now
+        self._peer.unsent(now)
+
     def close(self, now: float) -> None:
         self._now = now
         self._peer.close(now)

@@ -352,6 +352,13 @@ class CsmsLink:
         self._drain(self._peer)
         self.pump()
 
+    def unsent(self) -> None:
+        """Handle a request that was not sent, as what it reports could not be saved."""
+        if self._peer is not None:
+            self._peer.unsent(self._k.now)
+            self._drain(self._peer)
+            self.pump()
+
     def tick(self) -> None:
         """Time out pending requests."""
         if self._peer is not None:
