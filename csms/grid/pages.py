@@ -182,7 +182,7 @@ async def send_set_point(visit: Visit) -> Answer:
     """Split a set-point over all connected vehicles, and show what each accepted or why not."""
     visit.back = f"{ROOT}/v2g"
     try:
-        watts = int(float(visit.form.get("power_kw", "")) * 1000)
+        watts = int(float(visit.form.get("power_kw", "").replace(",", ".")) * 1000)
     except (ValueError, OverflowError):
         raise ApiError(400, "the power is a number of kW", "below 0 out of the vehicles") from None
     shares = await visit.ask(dispatch.dispatch_setpoint, {"setpoint_w": watts})

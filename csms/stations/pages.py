@@ -327,7 +327,7 @@ async def command(visit: Visit) -> Answer:
     if wanted not in COMMANDS:
         raise ApiError(404, *unknown_action(wanted))
     try:
-        body = msgspec.json.decode(visit.form.get("payload", "").strip() or "{}")
+        body = typed_json.decode(visit.form.get("payload", "").strip() or "{}", Any)
     except msgspec.DecodeError as error:
         raise ApiError(400, f"the payload is not JSON: {error}") from None
     answer = await visit.ask(COMMANDS[wanted], body, station_id=name)

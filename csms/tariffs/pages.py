@@ -15,6 +15,7 @@ from csms.sites import api as sites
 from csms.tariffs import api as tariffs
 from csms.tariffs.rules import CLOCK, PricedHours, as_sundays, by_clock, filling, gaps, week, weeks
 from v2g import typed_json
+from v2g.config import misfit
 from v2g.energy.price_plan import KINDS, ChargeKind, PricePlan, Rate, When
 from v2g.energy.settlement.pieces import zone_of
 
@@ -259,7 +260,7 @@ async def make_tariff(visit: Visit) -> Answer:
             await visit.ask(tariffs.assign_tariff, {"plan_id": plan["id"]})
         return visit.see(place("tariffs", plan["id"]), "Tariff {plan} is stored.", plan=plan["id"])
     except msgspec.ValidationError as error:
-        return _editor(visit, form, 400, problem=ApiError(400, str(error)[:200]))
+        return _editor(visit, form, 400, problem=ApiError(400, misfit(error, PricePlan)))
     except ApiError as error:  # what was typed stays
         return _editor(visit, form, error.status, problem=error)
 

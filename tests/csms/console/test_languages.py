@@ -270,6 +270,7 @@ async def test_notices_and_questions_are_in_the_language_of_the_browser(ask: Api
         page = await ada.get("/console/tokens", accept_language="de")
         assert said in text_of(page)
     assert 'data-confirm="04A1B2C3 sperren?"' in page.body.decode()
+    assert (await ada.send("/console/v2g/setpoint", {"power_kw": "-0,5"})).status == 200
     await ada.send("/console/v2g/setpoint", {"power_kw": "much"})
     assert "Die Leistung ist eine Zahl in kW unter 0 aus den Fahrzeugen" in text_of(
         await ada.get("/console/v2g", accept_language="de")

@@ -210,7 +210,7 @@ async def test_a_tariff_is_edited_as_a_week_with_seasons_and_holidays(ask: ApiCl
         ({"energy1_first": "soon"}, "is not a day"), ({"energy1_first": "9999-12-31"}, "is not a day"),
         ({"energy0_price": ""}, "a rate needs a price"), ({"energy0_days": "78"}, "days of the week"),
         ({"zone": "Mars"}, "time zone"), ({"begins": "later"}, "is not a time"), ({"closed": "<b>"}, "is not a day"),
-        ({"energy0_days": "66"}, "week"),
+        ({"energy0_days": "66"}, "week"), ({"currency": "EURO"}, "currency: does not have the form [A-Z]{3}"),
     ):  # fmt: skip
         answer = await ada.send("/console/tariffs", {**form, **wrong, "do": "example"})
         assert answer.status == 400 or wrong == {"energy0_days": "66"}, wrong
@@ -275,6 +275,8 @@ async def test_any_request_of_ocpp_is_sent_and_its_answer_shown_as_it_is(ask: Ap
     for wrong, said in (
         ({"action": "Explode"}, "'Explode' is not an OCPP action that a CSMS can send"),
         ({"action": "GetBaseReport", "payload": "{"}, "the payload is not JSON"),
+        ({"action": "GetBaseReport", "payload": "[" * 2000 + "]" * 2000}, "the payload is not JSON"),
+        ({"action": "GetBaseReport", "payload": "[" * 500 + "]" * 500}, "payload: "),
         ({"action": "GetBaseReport", "payload": "{}"}, "payload: "),
     ):
         assert (await ada.send(f"{path}/command", wrong)).headers["location"] == path
