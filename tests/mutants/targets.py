@@ -561,7 +561,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         ("tests/station/blocks/smart_charging/test_profiles.py",),
     ),
     "outside_pools": Target("v2g/pki/pools.py", ("tests/pki/test_pools.py",)),
-    "trust_list": Target("v2g/pki/trust_list.py", ("tests/pki/test_pools.py",)),
+    "trust_list": Target("v2g/pki/trust_list.py", ("tests/pki/test_pools.py", "tests/csms/api/test_trust_lists.py")),
     "credentials": Target("v2g/pki/credentials.py", ("tests/pki/test_credentials.py",)),
     "hpke": Target("v2g/pki/hpke.py", ("tests/pki/test_hpke.py",)),
     "enrolments": Target("v2g/pki/est.py", ("tests/pki/test_est.py",)),

@@ -25,7 +25,7 @@ from tests.csms.scripted_station import ScriptedStation
 from tests.pki_tools.conftest import tree
 from tests.pki_tools.pool_lab import PoolLab
 from v2g.errors import CertificateError, CodecError, RefusedError
-from v2g.pki.certificates import chain_from_pem, load_certificate
+from v2g.pki.certificates import CLOCK_SKEW, chain_from_pem, load_certificate
 from v2g.pki.credentials import load_chain
 from v2g.pki.csr import load_csr
 from v2g.pki.issue import Issuer, Subject
@@ -291,6 +291,7 @@ async def test_a_slower_older_list_does_not_undo_a_newer_one_and_kinds_are_kept_
 
 
 NOW = datetime.now(UTC).replace(microsecond=0)
+AT = NOW + timedelta(seconds=1)
 
 
 def hostile(tree: PkiTree) -> dict[str, tuple[bytes, str]]:
@@ -304,7 +305,7 @@ def hostile(tree: PkiTree) -> dict[str, tuple[bytes, str]]:
     station = Issuer(leaf, load_private_key(tree.path("csms/station/leaf.key")))
     root = load_issuer(tree.directory, tree.index().find("v2g/root"))
     roots = [PoolRoot(kinds=("V2G",), certificate=tree.anchors("v2g")[0])]
-    day = timedelta(days=1)
+    day, second = timedelta(days=1), timedelta(seconds=1)
 
     def made(signer: Issuer = good, issued: datetime = NOW, until: datetime = NOW + day, **change: Any) -> bytes:
         told: Any = write_trust_list(change.pop("number", 7), issued, until, change.pop("roots", roots), signer)
@@ -323,6 +324,11 @@ def hostile(tree: PkiTree) -> dict[str, tuple[bytes, str]]:
         "of the future": (made(issued=NOW + 2 * day, until=NOW + 3 * day), "not_yet_valid"),
         "expired": (made(issued=NOW - 9 * day, until=NOW - day), "expired"),
         "older": (made(number=4), "replayed"),
+        "of the future, beyond what clocks differ": (made(issued=AT + CLOCK_SKEW + second), "not_yet_valid"),
+        "as far ahead as clocks differ": (made(issued=AT + CLOCK_SKEW), "good"),
+        "expired a second ago": (made(until=AT - second), "expired"),
+        "until now": (made(until=AT), "good"),
+        "the one that is known": (made(number=5), "good"),
         "without roots": (made(roots=[]), "empty"),
         "a root that is none": (made(roots=[PoolRoot(kinds=("MO",), certificate=b"x")]), "malformed"),
         "without time zone": (made(issued=NOW.replace(tzinfo=None), until=NOW.replace(tzinfo=None)), "CodecError"),
@@ -333,9 +339,9 @@ def test_only_a_current_list_signed_under_a_configured_root_counts(tree: PkiTree
     for name, (body, reason) in hostile(tree).items():
         said = "good"
         try:
-            found = read_trust_list(body, tree.anchors("csms"), at=NOW + timedelta(seconds=1), newest=5)
+            found = read_trust_list(body, tree.anchors("csms"), at=AT, newest=5)
         except (CodecError, CertificateError, RefusedError) as error:
             said = getattr(error, "reason", "CodecError")
         else:
-            assert (found.number, len(found.roots)) == (7, 1)
+            assert (found.number, len(found.roots)) == (5 if name == "the one that is known" else 7, 1)
         assert said == reason, name
