@@ -193,6 +193,13 @@ def evses_of(report: Iterable[Payload]) -> int:
     return max(1, len({each["component"].get("evse", {}).get("id", 0) for each in report} - {0}))
 
 
+def connectors_of(report: Iterable[Payload], evses: int) -> list[tuple[int, int]]:
+    """Return EVSE and number of each connector of a report; EVSEs without have one."""
+    places = [each["component"].get("evse", {}) for each in report]
+    found = {(place["id"], place["connectorId"]) for place in places if "connectorId" in place}
+    return sorted(found | {(evse, 1) for evse in range(1, evses + 1) if evse not in {each for each, _ in found}})
+
+
 def from_report(report: Iterable[Payload]) -> Declaration:
     """Return what a base report declares (B07: FullInventory)."""
     entries = list(report)

@@ -38,7 +38,7 @@ from v2g_testkit.ocpp.connection import (
     verdict_of,
     without_secrets,
 )
-from v2g_testkit.ocpp.declaration import Declaration, Token, evses_of, variables_of
+from v2g_testkit.ocpp.declaration import Declaration, Token, connectors_of, evses_of, variables_of
 from v2g_testkit.ocpp.driver import Driver, Step
 from v2g_testkit.ocpp.file_server import FileServer
 from v2g_testkit.ocpp.listener import Attempts, Listener
@@ -419,6 +419,11 @@ class StationTest(CaseTest):
     def reported(self) -> list[Payload]:
         """The entries of the station's device model, as it reported it at the start."""
         return self._tester.report
+
+    @property
+    def connectors(self) -> list[tuple[int, int]]:
+        """EVSE and number of each connector, as reported; of EVSEs without, the first one."""
+        return connectors_of(self._tester.report, self.declared.evses)
 
     @property
     def token(self) -> Token:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.testkit.ocpp.rig import OTHER, Frame, cases_of, in_virtual_time, station_under_test
+from tests.testkit.ocpp.rig import OTHER, Change, Frame, cases_of, in_virtual_time, station_under_test
 from tests.testkit.ocpp.station_mutants import (
     Make,
     Mutant,
@@ -55,6 +55,32 @@ def asks_first(way: str, frame: Frame) -> list[Frame]:
 def _again(payload: Payload) -> Payload:
     """Ask for one retry more, where any are asked for."""
     return payload | {"retries": payload["retries"] + 1} if payload.get("retries") else payload
+
+
+def _changed_states() -> Change:
+    """After a time offline report only the states that differ from those before."""
+    states: dict[int, str] = {}
+
+    def change(way: str, frame: Frame) -> list[Frame]:
+        if way == "to" or frame[0] != 2:
+            return [frame]
+        if frame[2] == "BootNotification":
+            states.clear()
+        if frame[2] != "StatusNotification":
+            return [frame]
+        evse, status = frame[3]["evseId"], frame[3]["connectorStatus"]
+        before, states[evse] = states.get(evse), status
+        return [] if before == status else [frame]
+
+    return change
+
+
+def _for_all(payload: Payload) -> Payload:
+    """Take a profile of a transaction for one of all transactions."""
+    profile = {name: value for name, value in payload["chargingProfile"].items() if name != "transactionId"}
+    if profile["chargingProfilePurpose"] == "TxProfile":
+        profile |= {"chargingProfilePurpose": "TxDefaultProfile", "stackLevel": 2}
+    return payload | {"chargingProfile": profile}
 
 
 def _info(**more: Any) -> Callable[[Payload, Payload], Payload]:
@@ -318,9 +344,11 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "starts while pending",
         answers("RequestStartTransaction", status("Rejected", "Accepted")),
-        {"B": (2,), "H": (2,)},
+        {"B": (2,), "F": (1001,), "H": (2,)},
     ),
+    Mutant("reports changed states only", _changed_states, {"B": (51,)}),
     # -- block C
+    Mutant("accepts unknown tokens offline", sets("OfflineTxForUnknownIdEnabled", "true"), {"C": (1005,)}),
     Mutant(
         "asks nobody",
         tells("Authorize", dropped),
@@ -470,19 +498,32 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "accepts every profile",
         answers("SetChargingProfile", status("Rejected", "Accepted")),
-        {"K": (2, 11, 12, 14, 16)},
+        {"K": (2, 11, 12, 14, 16, 1002)},
+    ),
+    Mutant(
+        "clears more than is named",
+        hears(
+            "ClearChargingProfile",
+            lambda p: {"chargingProfileCriteria": {"stackLevel": 0}} if "chargingProfileId" in p else p,
+        ),
+        {"K": (5,)},
+    ),
+    Mutant(
+        "takes profiles of a transaction for all",
+        hears("SetChargingProfile", _for_all),
+        {"K": (2, 11, 16, 57, 58, 60, 1003)},
     ),
     Mutant("charges on at a limit of 0", hears("SetChargingProfile", _limited), {"K": (1001,)}),
     Mutant("clears every profile", answers("ClearChargingProfile", status("Unknown", "Accepted")), {"K": (7, 8)}),
     Mutant(
         "has no profiles",
         answers("GetChargingProfiles", status("Accepted", "NoProfiles")),
-        {"K": (1, 3, 4, 7, 10, 13, 19, 29, 30, 31, 32, 33, 34, 35, 36, 37, 52, 60)},
+        {"K": (1, 3, 4, 5, 7, 10, 13, 19, 29, 30, 31, 32, 33, 34, 35, 36, 37, 52, 60, 1002)},
     ),
     Mutant(
         "has profiles at the station only",
         tells("ReportChargingProfiles", lambda p: p | {"evseId": 0}),
-        {"K": (1, 4, 7, 13, 19, 37, 60)},
+        {"K": (1, 4, 7, 13, 19, 37, 60, 1002)},
     ),
     # -- block A
     Mutant("trusts every back end", unchanged, {"A": (5,)}, security_profile=2, tls=trusts),

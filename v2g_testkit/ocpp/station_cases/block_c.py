@@ -329,6 +329,19 @@ async def unknown_offline(t: StationTest) -> None:
     await t.expect("TransactionEvent", "C15.FR.06", transactionInfo__chargingState="SuspendedEVSE")
 
 
+@C.case("V2G-C-05-CS", "Offline: unknown tokens are refused", requirements="OfflineTxForUnknownIdEnabled")
+async def refused_offline(t: StationTest) -> None:
+    """The station starts nothing with a token that neither its list nor its cache has."""
+    with precondition():
+        await prefer(t, "AuthCtrlr", "OfflineTxForUnknownIdEnabled", "false")
+        await forget_tokens(t)
+        await t.plug()
+    t.forget()
+    async with t.away(5):
+        await t.present()
+    await refuses(t, "OfflineTxForUnknownIdEnabled")
+
+
 # -- the local list, offline
 
 

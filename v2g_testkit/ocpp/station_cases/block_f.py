@@ -61,6 +61,16 @@ async def cable_first(t: StationTest) -> None:
     await t.flowing(event=event)
 
 
+@F.case("V2G-F-01-CS", "Remote start at an EVSE with a transaction", requirements="F01.FR.24")
+async def busy(t: StationTest) -> None:
+    """The station rejects the request, and continues to charge with the first token."""
+    await t.charging()
+    t.forget()
+    request = {"idToken": t.declared.other_token.payload, "remoteStartId": t.next_id(), "evseId": 1}
+    await t.must_answer("Rejected", "F01.FR.24", "RequestStartTransaction", **request)
+    await t.nothing("TransactionEvent", "F01.FR.24", within=3, triggerReason="RemoteStart")
+
+
 async def _before_cable(t: StationTest) -> None:
     early = "Authorized" in (await t.value("TxCtrlr", "TxStartPoint"))
     number, _ = await _start(t, "F02.FR.01")

@@ -241,6 +241,32 @@ async def replace(t: StationTest) -> None:
     await _has(t, second, 1, "K01.FR.05")
 
 
+@K.case("V2G-K-02-CS", "A second profile of a purpose, stack level and EVSE", requirements="K01.FR.06")
+async def alike(t: StationTest) -> None:
+    """The station rejects it while the first one is valid, and has the first one only."""
+    with precondition():
+        await _cleared(t)
+        first = await _profile(t)
+        await _accepts(t, first)
+    second = await _profile(t, "TxDefaultProfile", (0, 10.0))
+    t.equal(await _set(t, second), "Rejected", "K01.FR.06", "answers {}")
+    await _has(t, first, 1, "K01.FR.06")
+    t.check(not await _reported(t, chargingProfileId=[second["id"]]), "K01.FR.06", "reports the second one")
+
+
+@K.case("V2G-K-03-CS", "A profile of a transaction that has ended", requirements="ChargingProfilePurposeEnumType")
+async def outlived(t: StationTest) -> None:
+    """The profile ceases to be valid with its transaction: the next one charges without its limit."""
+    with precondition():
+        await _cleared(t)
+        transaction = await t.charging()
+        await _accepts(t, await _profile(t, "TxProfile", kind="Relative", transactionId=transaction))
+        _follows(t, await _composite(t, 1, 300), "K08.FR.06", (150, _LIMIT))
+        await t.leave()
+        await t.charging()
+    _differs(t, await _composite(t, 1, 300), "ChargingProfilePurposeEnumType", 150)
+
+
 def _case_of_rejection(
     number: int, title: str, requirement: str, purpose: str, evse: int, *, charging: bool = False
 ) -> None:
@@ -337,13 +363,15 @@ async def _clear(t: StationTest, requirement: str, status: str, **what: object) 
 
 @K.case("TC_K_05_CS", "Clear a profile by its id")
 async def clear_one(t: StationTest) -> None:
-    """The station clears the profile, and does not report it any more."""
+    """The station clears the profile, and no other one."""
     with precondition():
-        profile = await _profile(t)
+        profile, other = await _profile(t), await _profile(t, "ChargingStationMaxProfile")
         await _accepts(t, profile)
+        await _accepts(t, other, 0)
     await _clear(t, "K10.FR.03", "Accepted", chargingProfileId=profile["id"])
     found = await _reported(t, chargingProfileId=[profile["id"]])
     t.check(not found, "K10.FR.03", "reports the profile that was cleared")
+    await _has(t, other, 0, "K10.FR.03")
 
 
 async def _clears_alike(t: StationTest, evses: tuple[int, ...]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from v2g_testkit.ocpp.case import Failed, Inconclusive, NotApplicable, Payload, given
 from v2g_testkit.ocpp.connection import CallError
 from v2g_testkit.ocpp.declaration import Token
-from v2g_testkit.ocpp.station_tester import StationTest, reported
+from v2g_testkit.ocpp.station_tester import StationTest, reported, states_of
 
 GROUP: Final[Payload] = {"idToken": "V2G-GROUP", "type": "Central"}
 
@@ -24,9 +24,10 @@ async def connector_is(
 
 
 async def all_connectors(t: StationTest, status: str, requirement: str) -> None:
-    """Expect the status of a connector of every EVSE. Raises Failed."""
-    for evse in range(1, t.declared.evses + 1):
-        await connector_is(t, status, requirement, evse)
+    """Expect the status of every connector. Raises Failed."""
+    for evse, connector in t.connectors:
+        if await t.find(lambda each: ((evse, connector), status) in states_of(each.action, each.payload)) is None:  # noqa: B023
+            raise Failed(f"does not report connector {connector} of EVSE {evse} as {status}", requirement)
 
 
 async def boot(t: StationTest, requirement: str = "B01.FR.01") -> Payload:
