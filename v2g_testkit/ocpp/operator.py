@@ -340,8 +340,11 @@ def _operation(step: OperatorStep) -> tuple[str, str, object]:
         case "ClearVariableMonitoring":
             return "POST", f"{here}/monitors/clear", {"monitor_ids": sent["id"]}
         case "GetLog":
-            body = {"log_type": sent["logType"], "remote_location": sent["log"]["remoteLocation"]}
-            return "POST", f"{here}/logs", body
+            log = sent["log"]
+            times = {"oldest_ms": "oldestTimestamp", "latest_ms": "latestTimestamp"}
+            body = {name: parse_time(log[field]) for name, field in times.items() if field in log}
+            body |= {"log_type": sent["logType"], "remote_location": log["remoteLocation"]}
+            return "POST", f"{here}/logs", body | _retries(sent)
         case "CustomerInformation":
             body = {"report": sent["report"], "clear": sent["clear"], "id_token": sent.get("idToken")}
             more = {"certificate": "customerCertificate", "identifier": "customerIdentifier"}
@@ -359,7 +362,7 @@ def _operation(step: OperatorStep) -> tuple[str, str, object]:
         case "ClearDisplayMessage":
             return "DELETE", f"{here}/display-messages/{sent['id']}", None
         case "UpdateFirmware":
-            return "POST", f"{here}/firmware", _update(sent["firmware"])
+            return "POST", f"{here}/firmware", _update(sent["firmware"]) | _retries(sent)
         case "PublishFirmware":
             body = {"location": sent["location"], "checksum": sent["checksum"]}
             return "POST", f"{here}/firmware/publish", body
@@ -381,6 +384,11 @@ def _password_of(sent: Payload) -> str | None:
         case [{"variable": {"name": "BasicAuthPassword"}, "attributeValue": password}]:
             return str(password)
     return None
+
+
+def _retries(sent: Payload) -> Payload:
+    """Return how often and after how long a station tries a transfer again."""
+    return {"retries": sent.get("retries"), "retry_interval_s": sent.get("retryInterval")}
 
 
 def _update(firmware: Payload) -> Payload:

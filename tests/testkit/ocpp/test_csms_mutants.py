@@ -375,6 +375,7 @@ MUTANTS += (
     Mutant("firmware has no signature", CALL, "UpdateFirmware", lambda sent: sent["firmware"].pop("signature"), "*"),
     Mutant("firmware is installed at once", CALL, "UpdateFirmware", put("firmware.installDateTime", LONG_AGO), "L_02"),
     Mutant("firmware is fetched at once", CALL, "UpdateFirmware", put("firmware.retrieveDateTime", LONG_AGO), "L_03"),
+    Mutant("updates are not tried again", CALL, "UpdateFirmware", drop("retries"), "V2G-L-01"),
     Mutant("updates have the same number", CALL, "UpdateFirmware", put("requestId", 7), "L_10 L_11"),
     Mutant("security events are refused", CALLRESULT, "SecurityEventNotification", "NotSupported", "A_14 L_05 L_06"),
     Mutant("another image is published", CALL, "PublishFirmware", put("location", "https://example.org"), "*"),
@@ -446,14 +447,18 @@ MUTANTS += (
     ),
     Mutant("only one monitor is set", CALL, "SetVariableMonitoring", shorten("setMonitoringData"), "N_09"),
     Mutant("three monitors are cleared", CALL, "ClearVariableMonitoring", put("id", [101, 102, 103]), "N_18 N_44"),
-    Mutant("every log is the security log", CALL, "GetLog", put("logType", "SecurityLog"), "N_25 N_34 N_36"),
+    Mutant("every log is the security log", CALL, "GetLog", put("logType", "SecurityLog"), "N_25 N_34 N_36 V2G-N-01"),
+    Mutant(
+        "logs have no first time", CALL, "GetLog", lambda sent: sent["log"].pop("oldestTimestamp", None), "V2G-N-01"
+    ),
+    Mutant("logs are not tried again", CALL, "GetLog", drop("retryInterval"), "V2G-N-01"),
     Mutant("logs have no address", CALL, "GetLog", put("log.remoteLocation", "logs"), "*"),
     Mutant(
         "logs end before they begin",
         CALL,
         "GetLog",
         lambda sent: sent["log"].update(oldestTimestamp="2026-01-02T00:00:00Z", latestTimestamp="2026-01-01T00:00:00Z"),
-        "N_25 N_34 N_35 N_36",
+        "N_25 N_34 N_35 N_36 V2G-N-01",
     ),
     Mutant("logs have the same number", CALL, "GetLog", put("requestId", 7), "N_36"),
     Mutant(

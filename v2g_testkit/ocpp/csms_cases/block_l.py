@@ -1,6 +1,6 @@
 """Functional block L, firmware: cases for back ends."""
 
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from v2g_testkit.ocpp.case import Block, Payload, Profile
@@ -17,8 +17,11 @@ _LOCATION: Final = "https://firmware.example/1.2.3.bin"
 # -- of the station itself
 
 
-async def _update(t: CsmsTest, status: str = "Accepted", **times: str) -> int:
-    """Have the back end send an update, of any image that is signed; return the number of the request."""
+async def _update(t: CsmsTest, status: str = "Accepted", more: Payload | None = None, **times: str) -> int:
+    """Have the back end send an update, of any image that is signed; return the number of the request.
+
+    `more`: further fields that it has to have.
+    """
     t.answer("UpdateFirmware", {"status": status})
     firmware: Payload = {
         "location": _LOCATION,
@@ -27,7 +30,8 @@ async def _update(t: CsmsTest, status: str = "Accepted", **times: str) -> int:
         "signature": "c2lnbmF0dXJl",
         **times,
     }
-    sent = await t.asked("UpdateFirmware", "L01", free=("firmware",), requestId=t.next_id(), firmware=firmware)
+    more = dict[str, Any](requestId=t.next_id(), firmware=firmware) | (more or {})
+    sent = await t.asked("UpdateFirmware", "L01", free=("firmware",), **more)
     found: Payload = sent["firmware"]
     address = urlsplit(found["location"])
     t.check(bool(address.scheme and address.netloc), "L01", "location is no URL")
@@ -94,6 +98,14 @@ _updates(
 _updates("TC_L_07_CSMS", "Download that fails", "Downloading", "DownloadFailed")
 _updates("TC_L_08_CSMS", "Verification that fails", *_LOADED, "Installing", "InstallVerificationFailed")
 _updates("TC_L_09_CSMS", "Installation that fails", *_INSTALLED, last="InstallationFailed")
+
+
+@L.case(
+    "V2G-L-01-CSMS", "Update with retries", requirements=("L01",), needs=("firmware updates", "retries of transfers")
+)
+async def retries(t: CsmsTest) -> None:
+    """The back end sends how often the station may try again to download, and after how long."""
+    await _update(t, more={"retries": 2, "retryInterval": 90})
 
 
 @L.case("TC_L_04_CSMS", "Revoked certificate", also="L01.FR.11")

@@ -197,10 +197,17 @@ _events("TC_N_50_CSMS", "Periodic event", trigger="Periodic")
 # -- logs
 
 
-async def _log(t: CsmsTest, kind: str, status: str, where: str = "https://logs.example/upload") -> Payload:
-    """Have the back end ask for a log, wherever it is sent; return the request."""
+async def _log(
+    t: CsmsTest,
+    kind: str,
+    status: str,
+    where: str = "https://logs.example/upload",
+    more: Payload | None = None,
+    **times: str,
+) -> Payload:
+    """Have the back end ask for a log, wherever it is sent; return the request, which has what is in `more`."""
     t.answer("GetLog", {"status": status, "filename": "log.txt"})
-    about: Payload = {"log": {"remoteLocation": where}, "logType": kind}
+    about: Payload = {"log": {"remoteLocation": where, **times}, "logType": kind} | (more or {})
     sent = await t.asked("GetLog", "N01", free=("log",), requestId=t.next_id(), **about)
     address = urlsplit(sent["log"]["remoteLocation"])
     t.check(bool(address.scheme and address.netloc), "N01", "remoteLocation is no URL")
@@ -210,6 +217,9 @@ async def _log(t: CsmsTest, kind: str, status: str, where: str = "https://logs.e
     oldest, latest = (sent["log"].get(name) for name in ("oldestTimestamp", "latestTimestamp"))
     empty = oldest is not None and latest is not None and t.until(oldest) > t.until(latest)
     t.check(not empty, "N01", f"asks for what was logged from {oldest} to {latest}, which is nothing")
+    for name, wanted in times.items():
+        t.check(name in sent["log"], "N01", f"the request has no {name}")
+        t.is_at(sent["log"][name], wanted, "N01")
     return sent
 
 
@@ -231,6 +241,18 @@ def _uploaded(
     async def script(t: CsmsTest) -> None:
         """The back end asks for the right kind of log, and acknowledges the progress of the upload."""
         await _uploads(t, await _log(t, kind, "Accepted"), "Uploading", "Uploaded")
+
+
+@N.case(
+    "V2G-N-01-CSMS",
+    "Log of a time, with retries",
+    requirements=("N01",),
+    needs=("DiagnosticsLog", "retries of transfers"),
+)
+async def log_of_a_time(t: CsmsTest) -> None:
+    """The back end sends from when to when the log is asked for, and how often the station may try to upload it."""
+    times = {"oldestTimestamp": t.later(-7200), "latestTimestamp": t.later(-3600)}
+    await _log(t, "DiagnosticsLog", "Accepted", more={"retries": 2, "retryInterval": 90}, **times)
 
 
 _uploaded("TC_N_25_CSMS", "DiagnosticsLog")
