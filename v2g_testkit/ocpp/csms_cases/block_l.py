@@ -17,7 +17,7 @@ _LOCATION: Final = "https://firmware.example/1.2.3.bin"
 # -- of the station itself
 
 
-async def _update(t: CsmsTest, status: str = "Accepted", more: Payload | None = None, **times: str) -> int:
+async def _update(t: CsmsTest, status: str = "Accepted", more: Payload | None = None, /, **times: str) -> int:
     """Have the back end send an update, of any image that is signed; return the number of the request.
 
     `more`: further fields that it has to have.
@@ -105,7 +105,7 @@ _updates("TC_L_09_CSMS", "Installation that fails", *_INSTALLED, last="Installat
 )
 async def retries(t: CsmsTest) -> None:
     """The back end sends how often the station may try again to download, and after how long."""
-    await _update(t, more={"retries": 2, "retryInterval": 90})
+    await _update(t, "Accepted", {"retries": 2, "retryInterval": 90})
 
 
 @L.case("TC_L_04_CSMS", "Revoked certificate", also="L01.FR.11")
