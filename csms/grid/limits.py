@@ -356,11 +356,13 @@ def share_stations(
     limits_changed: bool,
     absent: Collection[str] = (),
     suspects: Mapping[str, int] = MappingProxyType({}),
+    since_ms: Mapping[str, int] = MappingProxyType({}),
     now_ms: int,
 ) -> tuple[list[StationShare], dict[str, int]]:
     """Return the shares of all stations that are connected, run a transaction, or had a share; and by how much (W)
     stations are beyond what they may have. `limits_changed`: or sites have. `absent`: stations that have no share.
-    `suspects`: those that were beyond, and by how much: they are until a reading says otherwise."""
+    `suspects`: those that were beyond, and by how much: they are until a reading says otherwise. `since_ms`: since when
+    (UTC) stations have been connected, as far as that is known: they can accept nothing before."""
     before = chains(sites)
     trees: dict[Direction, list[Node]] = {
         "import": tree(limits, sites, "import"),
@@ -399,6 +401,7 @@ def share_stations(
                 suspects.get(each.station_id, 0),
                 followed_ms,
                 now_ms,
+                since_ms.get(each.station_id, 0),
                 new=(each.station_id, each.node) not in had,
                 reachable=each.station_id in connected,
             )
@@ -436,6 +439,7 @@ def _bearer(
     excess_w: int,
     followed_ms: int,
     now_ms: int,
+    since_ms: int,
     *,
     new: bool,
     reachable: bool,
@@ -472,7 +476,7 @@ def _bearer(
         asked=sum(max(0, each) for each in asked),
         least=min((each.least_w for each in use if inward and each.import_w and each.setpoint_w is None), default=0),
         reachable=reachable,
-        late=granted < (held or 0) and now_ms >= share.lowered_ms + followed_ms,
+        late=reachable and granted < (held or 0) and now_ms >= max(share.lowered_ms, since_ms) + followed_ms,
     )
 
 

@@ -54,6 +54,8 @@ class GridShares:
         """By site, "" for all, the stations that do not obey, and by how much, W."""
         self.suspects: Mapping[str, int] = {}
         """All stations that did not obey when this node shared last, and by how much, W."""
+        self._since_ms: Mapping[str, int] = {}
+        """Since when this node knows of the stations that are connected."""
         self._by: tuple[list[GridLimit], str] = ([], "")
         """The limits that this node has shared last, and the hash by which shares of them are known."""
         self._sharing = asyncio.Lock()
@@ -107,7 +109,8 @@ class GridShares:
             return
         self._kept = True
         now_ms, connected = self._clock.utc_ms(), self._connections.connected()
-        about = limits, connected, now_ms, self.followed_ms, self.suspects
+        self._since_ms = {each: self._since_ms.get(each, now_ms) for each in connected}
+        about = limits, connected, now_ms, self.followed_ms, self.suspects, self._since_ms
         changed, self.suspects, shared = await self._store.run(grid_shares.share_all, *about)
         self._by = limits, shared
         here = self._connections.connected_here()

@@ -128,11 +128,12 @@ def share_all(
     now_ms: int,
     followed_ms: int = FOLLOWED_MS,
     suspects: Mapping[str, int] = MappingProxyType({}),
+    since_ms: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[set[str], dict[str, int], str]:
     """Share limits over all stations; return those whose share has changed, by how much (W) some exceed theirs, and a
     hash of the limits and their tree.
 
-    `suspects`: those that did so before.
+    `suspects`: those that did so before. `since_ms`: see `share_stations`.
     """
     lock(connection, (_LOCK,))
     sites = site_store.all_sites(connection)
@@ -152,7 +153,7 @@ def share_all(
     limits_changed = any(row.shared != shared for row in rows)
     found, beyond = share_stations(
         limits, sites, known.values(), use, connected, followed_ms, limits_changed=limits_changed, absent=absent,
-        suspects=suspects, now_ms=now_ms,
+        suspects=suspects, since_ms=since_ms, now_ms=now_ms,
     )  # fmt: skip
     changed, sites_changed = set(), set()
     for each in found:

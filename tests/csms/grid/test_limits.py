@@ -431,6 +431,22 @@ def test_a_share_that_is_lowered_is_late_when_it_was_not_accepted_in_time() -> N
     assert [(each.export_w, each.lowered_ms) for each in shares] == [(1_000, 10_000), (1_000, 11_000)]
 
 
+def test_a_station_that_was_away_gets_the_time_to_accept_less_once_it_is_back() -> None:
+    """Its last reading is from before; so is that of all stations after a restart of the back end."""
+    found, _ = share_stations([limit(30_000)], [], [], [], {"A"}, limits_changed=True, now_ms=0)
+    held, _ = share_stations([limit(15_000)], [], [accept(found[0], 0)], [], {"A"}, limits_changed=True, now_ms=10_000)
+    use = [used("A", 20_000, received_ms=9_000)]
+
+    def beyond(now_ms: int, connected: Mapping[str, int]) -> Mapping[str, int]:
+        return share_stations(
+            [limit(15_000)], [], held, use, connected, limits_changed=False, since_ms=connected, now_ms=now_ms
+        )[1]
+
+    assert beyond(60_000, {}) == {}
+    assert beyond(60_000 + FOLLOWED_MS - 1, {"A": 60_000}) == {}
+    assert beyond(60_000 + FOLLOWED_MS, {"A": 60_000}) == {"A": 5_000}
+
+
 def test_a_station_is_beyond_by_the_worst_of_its_evses() -> None:
     """They stand at two feeders; what one feeds back is not what the other draws."""
     second = Place(station_id="A", evse_id=2, node="main", most_ma=32_000)
