@@ -107,6 +107,8 @@ async def decide_reviews(visit: Visit) -> Answer:
     found = {_key(each): each async for each in visit.every(quarantine.list_quarantine, state="quarantined")}
     keys = [each for each in picked(visit) if each in found]
     if not keys:
+        if picked(visit):
+            raise ApiError(409, "what was chosen is decided already")
         raise ApiError(409, "no session in quarantine is chosen", "choose some, by the boxes before them")
     effects = [
         Said("{subject}: {detail}", {"subject": key, "detail": _why(found[key])}) for key in keys[:_FEW]

@@ -161,6 +161,11 @@ async def _static(request: HttpRequest) -> Response[bytes]:
     return Response(found, media_type=_TYPES[name.rpartition(".")[2]], headers=headers)
 
 
+def _login(there: str) -> str:
+    """Return the address of the login that leads on to a page of the console."""
+    return f"{ROOT}/login?next={quote(there)}" if there not in ("", ROOT) else f"{ROOT}/login"
+
+
 def _url(name: str) -> str:
     return f"{ROOT}/static/{name}?{hashlib.sha256(_assets()[name]).hexdigest()[:12]}"
 
@@ -195,7 +200,11 @@ class _Console:
                 if not same_origin(request, self._pipeline.backend.services.config.api.origin):
                     raise ApiError(403, "this form was not sent by a page of the console", "open the page again")
                 if not route.public and session is None:
-                    return visit.see(f"{ROOT}/login")
+                    here = f"//{request.headers.get('host', '-')}"
+                    sender = request.headers.get("referer", "").partition(here)[2]
+                    return visit.see(
+                        _login(sender), "Your login has ended. Log in, and send the form again.", failed=True
+                    )
                 # the fields of a form, each once, and its files
                 found = await request.form()
                 fields = {name: value for name, value in found.items() if isinstance(value, str) and "\0" not in value}
@@ -205,9 +214,8 @@ class _Console:
                 )
             if not route.public:
                 if session is None:
-                    there = request.scope["raw_path"].decode() + (f"?{request.url.query}" if request.url.query else "")
-                    again = f"?next={quote(there)}" if route.method == "GET" and there != ROOT else ""
-                    return visit.see(f"{ROOT}/login{again}")
+                    query = f"?{request.url.query}" if request.url.query else ""
+                    return visit.see(_login(request.scope["raw_path"].decode() + query))
                 if route.method == "POST" and not has_token(visit):
                     raise ApiError(403, "this form is of another session", "open the page again")
                 if session.initial and not route.initial:

@@ -37,7 +37,7 @@ from csms.telemetry import store as telemetry
 from csms.telemetry.aggregates import AGGREGATES
 from csms.transactions import powers as running_powers
 from csms.transactions import store as transactions
-from csms.transactions.powers import PowerFlow, flow
+from csms.transactions.powers import FRESH_MS, PowerFlow, flow
 from csms.transactions.rules import plain
 from csms.trust.certificate_status import CertificateStatus
 from csms.vehicles import store as vehicle_firmware
@@ -178,8 +178,8 @@ def _evs(call: Call) -> Sequence[str] | None:
 
 @get("/overview/transactions", Permission.READ_TRANSACTIONS, for_sites=True)
 async def read_transactions_overview(call: Call) -> TransactionsOverview:
-    """Return what all running transactions do, by the last power of each."""
-    running = await call.run(running_powers.powers, call.stations)
+    """Return what all running transactions do, by the last power of each, if that is not older than 15 min."""
+    running = await call.run(running_powers.powers, call.stations, call.now_ms - FRESH_MS)
     known = [(each, watts) for each in running if (watts := each.watts) is not None]
     powers = [watts for _, watts in known]
     back = sorted((each for each in known if each[1] < 0), key=lambda each: each[1])[:_MOST_BACK]
@@ -320,7 +320,7 @@ async def read_metrics(call: Call) -> Reply[bytes]:
 
 
 async def _grid(call: Call) -> list[Metric]:
-    signal, everywhere = call.services[GridSource].current, await call.run(flow)
+    signal, everywhere = call.services[GridSource].current, await call.run(flow, call.now_ms - FRESH_MS)
     limits = () if signal is None else signal.limits_at(call.now_ms)
     states = sorted(
         await call.run(states_of, limits, 0, *call.services[GridShares].judges), key=lambda each: -each.left_w

@@ -156,6 +156,20 @@ async def test_a_session_lasts_as_long_for_people_where_time_is_simulated(ask: A
     assert (await ada.get("/console/stations")).status != 200
 
 
+async def test_a_form_of_a_login_that_has_ended_leads_back_to_its_page(ask: ApiClient) -> None:
+    ada = await employ(ask, "ada", Role.ADMIN)
+    ask.backend.clock.advance(IDLE_MS / 1000 + 1)
+    for sender, following in (
+        (f"https://{HOST}/console/tariffs/new?like=day", "?next=/console/tariffs/new%3Flike%3Dday"),
+        (f"https://{HOST}/console", ""), ("", ""),
+    ):  # fmt: skip
+        answer = await ada.send("/console/tariffs", {"do": "store"}, referer=sender)
+        assert (answer.status, answer.headers["location"]) == (303, f"/console/login{following}")
+        assert "Your login has ended. Log in, and send the form again." in text_of(await ada.get("/console/login"))
+    page = (await ada.get("/console/login?next=https://evil.test/console")).body.decode()
+    assert "evil" not in page
+
+
 async def test_sessions_end_by_logout_time_and_decision(ask: ApiClient) -> None:
     clock = ask.backend.clock
     ada, bob = await employ(ask, "ada", Role.ADMIN), await employ(ask, "bob", Role.VIEWER)

@@ -299,6 +299,8 @@ async def test_a_journal_is_released_with_a_note(ask: ApiClient) -> None:
         assert said in question, "a decision needs a note"
     await billing.send(path, {**one, "note": "confirmed by the driver", "sure": "1"})
     assert "1 sessions are decided." in text_of(await billing.get("/console/quarantine"))
+    await billing.send(path, {**one, "note": "in another tab", "sure": "1"})
+    assert "what was chosen is decided already" in text_of(await billing.get("/console/quarantine"))
     shown = text_of(await billing.get("/console/quarantine?state=released"))
     assert [each in shown for each in ("ada confirmed by the driver", "Decided", "Waits until")] == [True, True, False]
     for wrong in ({"do": "burn"}, {"do": "reject"}, {"do": "reject", "pick:x/y": "1"}):

@@ -97,7 +97,12 @@ async def test_power_of_a_reading_that_is_old_is_unknown(ask: ApiClient) -> None
     assert [each["power_w"] for each in (await ask("GET", path)).json] == ["6900"]
     ask.backend.clock.advance(0.001)
     assert [each["power_w"] for each in (await ask("GET", path)).json] == [None]
-    assert "1 session without a reading" in text_of(await ada.get("/console/sites/depot"))
+    for page in ("/console/sites/depot", "/console/v2g"):
+        assert "1 session without a reading" in text_of(await ada.get(page))
+    found = (await ask("GET", "/overview/transactions")).json
+    assert (found["active"], found["unknown"], found["import_w"]) == (1, 1, 0)
+    metrics = (await ask("GET", "/metrics")).body.decode()
+    assert 'v2g_grid_flow_unknown{connection_point="all"} 1' in metrics
 
 
 async def test_what_is_drawn_beside_the_vehicles_comes_from_the_meter_else_from_what_is_expected(
