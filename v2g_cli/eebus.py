@@ -36,7 +36,8 @@ def show(
     if node is None:
         raise ConfigError(f"{folder}: no EEBUS node was started here", hint="start the charger once")
     peers = {each.ski: each for each in node.peers}
-    rows = [peers.get(ski, SeenPeer(ski=ski, state="not found")) for ski in sorted({*peers, *known})]
+    trusts = {**dict.fromkeys(node.configured, "trusted by the configuration"), **dict.fromkeys(known, "trusted")}
+    rows = [peers.get(ski, SeenPeer(ski=ski, state="not found")) for ski in sorted({*peers, *trusts})]
     if json:
         print_json({"ski": node.ski, "qr": node.qr})
     else:
@@ -44,9 +45,9 @@ def show(
         say(node.qr)
     for each in rows:
         if json:
-            print_json({"ski": each.ski, "id": each.id, "state": each.state, "trusted": each.ski in known})
+            print_json({"ski": each.ski, "id": each.id, "state": each.state, "trusted": each.ski in trusts})
         else:
-            say_row(each.ski, "trusted" if each.ski in known else "not trusted", each.state, each.brand, each.id)
+            say_row(each.ski, trusts.get(each.ski, "not trusted"), each.state, each.brand, each.id)
 
 
 @app.command()
@@ -102,16 +103,17 @@ def log(
 def _change(folder: Path, text: str, *, trusts: bool) -> None:
     from v2g.eebus.identity import parse_ski
     from v2g.errors import CodecError, ConfigError
+    from v2g.io.eebus.files import seen, trusted
     from v2g.io.eebus.files import trust as write
-    from v2g.io.eebus.files import trusted
 
     try:
         ski = parse_ski(text)
     except CodecError as error:
         raise ConfigError(str(error), hint=error.hint) from None
-    known = trusted(folder)
-    if (ski in known) is trusts:
-        say(f"{ski}: no change")
-        return
-    write(folder, known | {ski} if trusts else known - {ski})
-    say(f"{ski}: {'trusted' if trusts else 'no longer trusted'}")
+    known, node = trusted(folder), seen(folder)
+    changed = (ski in known) is not trusts
+    if changed:
+        write(folder, known | {ski} if trusts else known - {ski})
+    if not trusts and node is not None and ski in node.configured:
+        raise ConfigError(f"{ski}: the configuration trusts it", hint="remove it from `trusted` of the EEBUS section")
+    say(f"{ski}: {('trusted' if trusts else 'no longer trusted') if changed else 'no change'}")

@@ -44,6 +44,16 @@ def test_a_box_is_shown_trusted_and_trusted_no_more(v2g: Run, tmp_path: Path) ->
     assert v2g("eebus", "log", str(tmp_path), "--since", "yesterday").code == 2
 
 
+def test_a_box_that_the_configuration_trusts_is_shown_so_and_stays_trusted(v2g: Run, tmp_path: Path) -> None:
+    peers = (SeenPeer(ski=BOX, state="connected"),)
+    (tmp_path / SEEN).write_bytes(as_text(Seen(ski="cd" * 20, qr="SHIP;ENDSHIP;", peers=peers, configured=(BOX,))))
+    assert f"{BOX}\ttrusted by the configuration\tconnected" in v2g("eebus", "show", str(tmp_path)).output
+    assert v2g("eebus", "trust", str(tmp_path), BOX).code == 0
+    done = v2g("eebus", "untrust", str(tmp_path), BOX)
+    assert (done.code, trusted(tmp_path)) == (2, frozenset())
+    assert "remove it from `trusted`" in done.errors
+
+
 @pytest.mark.parametrize("command", [("show",), ("log",), ("trust", BOX)])
 @pytest.mark.parametrize("name", ["nothing", "secc.toml"])
 def test_what_is_no_folder_is_refused(v2g: Run, tmp_path: Path, command: tuple[str, ...], name: str) -> None:

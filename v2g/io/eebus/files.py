@@ -67,6 +67,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     ski: str
     qr: str
     peers: tuple[SeenPeer, ...] = ()
+    configured: tuple[str, ...] = ()
+    """SKIs that the configuration trusts."""
 
 
 def node_key(folder: Path, name: str) -> NodeKey:

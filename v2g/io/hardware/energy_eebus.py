@@ -169,7 +169,9 @@ class EebusEnergyManager:
             states[ski] = files.SeenPeer(
                 ski=ski, id=known.id or node.id, brand=node.brand, model=node.model, state=known.state
             )
-        seen = files.Seen(ski=self.node.ski, qr=self.node.qr(), peers=tuple(states.values()))
+        seen = files.Seen(
+            ski=self.node.ski, qr=self.node.qr(), peers=tuple(states.values()), configured=self._config.trusted
+        )
         self._seen_file.keep(files.as_text(seen))
 
     def _not_kept(self, reason: str) -> None:
