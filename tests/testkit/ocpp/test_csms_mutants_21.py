@@ -178,6 +178,7 @@ MUTANTS = (
         "I_113 I_114 I_115",
     ),
     Mutant("calculated costs are changed", CALLRESULT, "TransactionEvent", put("totalCost", 99.0), "C_113 C_126 I_122"),
+    Mutant("every VAT number is valid", CALLRESULT, "VatNumberValidation", put("status", "Accepted"), "C_108"),
     Mutant("VAT numbers have no EVSE", CALLRESULT, "VatNumberValidation", drop("evseId"), "C_108"),
     Mutant(
         "limits are raised",

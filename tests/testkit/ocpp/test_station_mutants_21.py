@@ -68,6 +68,14 @@ def _controls(edit: Callable[[Payload], Payload]) -> Make:
     return tells("ReportDERControl", change)
 
 
+def _ends_twice(way: str, frame: Frame) -> list[Frame]:
+    """Report the end of an alarm once more."""
+    if way == "to":
+        return [] if frame[1] == "once more" else [frame]
+    ends = frame[0] == 2 and frame[2] == "NotifyDERAlarm" and frame[3].get("alarmEnded")
+    return [frame, [2, "once more", *frame[2:]]] if ends else [frame]
+
+
 def _no_plate(part: Payload) -> Payload:
     return part | {"reportData": [each for each in part["reportData"] if each["variable"]["name"] != "MaxVA"]}
 
@@ -286,6 +294,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _fault("does not say that controls start", tells("NotifyDERStartStop", dropped), R=(104, 105, 106)),
     _fault("supersedes nothing", _controls(lambda each: each | {"isSuperseded": False}), R=(104, 105, 106)),
     _fault("has no controls", answers("GetDERControl", status("Accepted", "NotFound")), R=(100, 104, 105, 106)),
+    _fault("ends its alarm twice", lambda: _ends_twice, R=(108,)),
     _fault("has an alarm for ever", tells("NotifyDERAlarm", lambda p: None if p.get("alarmEnded") else p), R=(108,)),
     _fault("has no nameplate", tells("NotifyReport", _no_plate), R=(101,)),
 )

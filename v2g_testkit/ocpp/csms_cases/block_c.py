@@ -223,10 +223,12 @@ async def _prepaid(t: CsmsTest, token: Token, status: str, requirement: str) -> 
 
 @C_TERMINALS.case("TC_C_108_CSMS", "VAT number")
 async def vat_number(t: CsmsTest) -> None:
-    """The back end answers with the number and the EVSE that it was asked about."""
-    answer = await t.call("VatNumberValidation", vatNumber="NL123456789B01", evseId=1)
-    t.check(answer["vatNumber"] == "NL123456789B01", "C18.FR.09", f"answers about {answer['vatNumber']}")
-    t.check(answer.get("evseId") == 1, "C18.FR.10", f"answers with the EVSE {answer.get('evseId')}")
+    """The back end answers with the number and the EVSE that it was asked about, and rejects what is no number."""
+    for number in ("NL123456789B01", "NL1"):
+        answer = await t.call("VatNumberValidation", vatNumber=number, evseId=1)
+        t.check(answer["vatNumber"] == number, "C18.FR.09", f"answers about {answer['vatNumber']}")
+        t.check(answer.get("evseId") == 1, "C18.FR.10", f"answers with the EVSE {answer.get('evseId')}")
+    t.equal(answer["status"], "Rejected", "C18.FR.09", "answers {} to NL1")
 
 
 # -- terminals of stations

@@ -221,7 +221,7 @@ async def stays(t: StationTest) -> None:
 
 @R.case("TC_R_108_CS", "An event of the grid", requirements="R05.FR.01 R05.FR.02")
 async def event(t: StationTest) -> None:
-    """The station reports that a control acts because of the grid, once, and that it no longer does."""
+    """The station reports that a control acts because of the grid, once, and once that it no longer does."""
     t.needs("FreqDroop" in _supported(t), "it does not support FreqDroop")
     await charging(t)
     await given(_accepted(t, "v2g-droop", "FreqDroop", "R04.FR.02"))
@@ -233,3 +233,4 @@ async def event(t: StationTest) -> None:
     await t.nothing("NotifyDERAlarm", "R05.FR.01", within=5)
     await t.do(Step("frequency", value="50"))
     await t.expect("NotifyDERAlarm", "R05.FR.02", controlType="FreqDroop", alarmEnded=True)
+    await t.nothing("NotifyDERAlarm", "R05.FR.02", within=5)
