@@ -77,6 +77,14 @@ def test_what_is_no_such_text_is_said_in_one_line(name: str, text: str, reason: 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["a = 1\n[b]\nc = 2\n", "a = 1\n"])
+def test_toml_in_a_file_of_another_name_is_said(text: str) -> None:
+    for name, hinted in (("c.conf", True), ("c.yaml", False), ("c.yml", False)):
+        with pytest.raises(ConfigError) as caught:
+            parse_config(text, Config, name=name)
+        assert caught.value.hint.startswith("the name of a file in TOML ends in .toml") == hinted
+
+
 def test_keys_of_yaml_may_be_merged_from_elsewhere_and_replaced() -> None:
     text = "a: &a {b: 1, c: 2}\nd:\n  <<: *a\n  b: 3\ne: *a\n"
     for _ in range(2):

@@ -343,12 +343,16 @@ def parse_tree(text: str, name: str) -> Tree:
             why = " ".join(str(error).split())
             if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark) is not None:
                 why = f"{error.problem} (at line {mark.line + 1}, column {mark.column + 1})"
-            raise ConfigError(f"{name}: not YAML: {why}") from None
+            raise ConfigError(f"{name}: not YAML: {why}", hint=_by_its_name(name)) from None
     except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
         raise ConfigError(f"{name}: not TOML: {str(error).partition(';')[0]}") from None
     if not isinstance(tree, dict):
-        raise ConfigError(f"{name}: has no keys")
+        raise ConfigError(f"{name}: has no keys", hint=_by_its_name(name))
     return tree
+
+
+def _by_its_name(name: str) -> str:
+    return "" if name.endswith((".yaml", ".yml")) else "the name of a file in TOML ends in .toml; others are YAML"
 
 
 def _struct_types(type_: object) -> list[type[msgspec.Struct]]:

@@ -231,7 +231,8 @@ def parse_private_key(
         if passphrase is not None:  # which of the two it is shows the library only most of the time
             doubt = "the passphrase may be that of another key"
             raise KeyAccessError(f"{name}: wrong passphrase, or a damaged file", hint=doubt) from None
-        raise KeyAccessError(f"{name}: {error}") from None
+        why = str(error).rpartition("for more details. ")[2]
+        raise KeyAccessError(f"{name}: not a private key in PEM: {why}", hint="is it complete?") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey | ed448.Ed448PrivateKey):
         raise KeyAccessError(f"{name} is neither an EC nor an Ed448 key")
     return key

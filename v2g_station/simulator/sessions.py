@@ -1,11 +1,12 @@
 """Charging sessions that really happened, as operators export them, for the simulator to repeat.
 
-CSV with a header, or JSON Lines (`.jsonl`): a row for each session, other columns are ignored.
+CSV with a header, also of spreadsheets, or JSON Lines (`.jsonl`): a row for each session, other columns are ignored.
 """
 
 import csv
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -63,7 +64,9 @@ def read_sessions(path: Path) -> dict[str, tuple[PlannedSession, ...]]:
                     raise ConfigError(f"{path}: more than {MOST_SESSIONS} sessions", hint="split the file")
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", hint=_HINT) from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8", hint="save the file as UTF-8") from None
+    except csv.Error as error:
         raise ConfigError(f"{path}: {error}", hint=_HINT) from None
     if not rows:
         raise ConfigError(f"{path} has no sessions", hint=_HINT)
@@ -101,10 +104,15 @@ def _planned(path: Path, rows: list[tuple[int, SessionRow]]) -> dict[str, tuple[
 
 
 def _csv(file: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield records; empty fields are left out."""
-    reader = csv.DictReader(file, strict=True)
+    """Yield records; empty fields are left out. Spreadsheets whose decimal separator is a comma write semicolons."""
+    header = next(file, "")
+    commas = ";" in header
+    reader = csv.DictReader(chain((header,), file), delimiter=";" if commas else ",", strict=True)
     for record in reader:
-        yield reader.line_num, {name: text for name, text in record.items() if isinstance(name, str) and text}
+        row = {name: text for name, text in record.items() if isinstance(name, str) and text}
+        if commas:
+            row |= {name: row[name].replace(",", ".") for name in ("energy_kwh", "max_kw") if name in row}
+        yield reader.line_num, row
 
 
 def _json_lines(file: Any) -> Iterator[tuple[int, Any]]:

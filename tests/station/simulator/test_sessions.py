@@ -33,6 +33,18 @@ def test_rows_become_sessions_from_the_first_one_on(tmp_path: Path) -> None:
     }
 
 
+def test_semicolons_and_decimal_commas_of_a_spreadsheet_are_read(tmp_path: Path) -> None:
+    text = "\ufeff" + HEADER.replace(",", ";") + "A;;2026-03-02 17:00:00;2026-03-02 17:30:00;5,0;22,0;CA4D0001;;;a,b\n"
+    assert read(tmp_path, text) == {"A": (session(0, 30 * MINUTE),)}
+    assert read(tmp_path, text.replace("5,0;22,0", ";22")) == {"A": (session(0, 30 * MINUTE, energy_mwh=0),)}
+
+
+def test_another_encoding_is_named(tmp_path: Path) -> None:
+    (tmp_path / "sessions.csv").write_bytes(HEADER.encode("utf-16"))
+    with pytest.raises(ConfigError, match=r"sessions\.csv: not UTF-8"):
+        read_sessions(tmp_path / "sessions.csv")
+
+
 def test_json_lines_are_read_alike(tmp_path: Path) -> None:
     row = '{"station": "A", "plugged_in": "2026-03-02T17:00:00Z", "plugged_out": "2026-03-02T18:00:00Z", '
     text = row + '"energy_kwh": 5, "max_kw": 22, "token": "CA4D0001", "site": {"x": 1}}\n\n'
