@@ -19,8 +19,10 @@ from v2g.io.runtime.supervision import (
 )
 from v2g.observe import Observe
 
+DISK_FULL = StoreError("disk full")
 
-def run_failing(fails: int, lasts_s: float = 0.0) -> tuple[list[Observe], int]:
+
+def run_failing(fails: int, lasts_s: float = 0.0, error: Exception = DISK_FULL) -> tuple[list[Observe], int]:
     """Run a task that fails so often, each time after `lasts_s`, and then waits for ever; return events and calls."""
     events: list[Observe] = []
     calls = 0
@@ -31,7 +33,7 @@ def run_failing(fails: int, lasts_s: float = 0.0) -> tuple[list[Observe], int]:
         if calls > fails:
             await asyncio.Event().wait()
         await asyncio.sleep(lasts_s)
-        raise StoreError("disk full")
+        raise error
 
     async def main() -> None:
         supervisor = Supervisor(events.append)
@@ -50,6 +52,13 @@ def test_a_task_that_fails_is_an_event_and_starts_again_after_growing_pauses() -
     assert events[0].data == {"task": "records", "error": "StoreError: disk full", "again_s": FIRST_PAUSE_S}
     pauses = [event.data["again_s"] for event in events]
     assert pauses == [min(FIRST_PAUSE_S * 2**n, LONGEST_PAUSE_S) for n in range(9)]
+
+
+def test_a_defect_has_a_traceback_in_the_log_and_a_full_disk_none(caplog: pytest.LogCaptureFixture) -> None:
+    run_failing(1)
+    assert caplog.records == []
+    run_failing(1, error=ArithmeticError("a defect"))
+    assert [each.exc_info is not None for each in caplog.records] == [True]
 
 
 def test_the_pause_is_short_again_after_a_long_run() -> None:

@@ -155,13 +155,13 @@ class Supervisor:
                 if time() - began > LONGEST_PAUSE_S:
                     backoff.reset()
                 pause_s = backoff.pause_s()
-                _log.error("task %s failed and restarts in %g s", name, pause_s, exc_info=error)
                 data: dict[str, Scalar] = {
                     "task": name,
                     "error": f"{type(error).__name__}: {error}",
                     "again_s": pause_s,
                 }
                 if not isinstance(error, V2GError):
+                    _log.error("task %s failed and restarts in %g s", name, pause_s, exc_info=error)
                     data |= defect(error)
                 self._observe(Observe("program", "task_failed", data))
             await asyncio.sleep(pause_s)
