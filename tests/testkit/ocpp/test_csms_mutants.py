@@ -363,6 +363,7 @@ MUTANTS += (
 MUTANTS += (
     # I, costs
     Mutant("the last event has no cost", CALLRESULT, "TransactionEvent", drop("totalCost"), "I_02"),
+    Mutant("costs are negative", CALLRESULT, "TransactionEvent", put("totalCost", -1.0), "I_02"),
     Mutant("the cost of another transaction is told", CALL, "CostUpdated", put("transactionId", "tx"), "I_01"),
     # L, firmware
     Mutant(

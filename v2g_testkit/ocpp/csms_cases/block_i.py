@@ -1,6 +1,6 @@
 """Functional block I, costs: cases for back ends, which have a price for the declared token at the station."""
 
-from typing import Final
+from typing import Any, Final
 
 from v2g_testkit.ocpp.case import Block, Payload, given, precondition
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction, charging
@@ -11,25 +11,34 @@ I: Final[Block[CsmsTest]] = Block(profiles=(), needs=("costs",), booted=True)  #
 
 @I.case("TC_I_01_CSMS", "Running cost")
 async def running_cost(t: CsmsTest) -> None:
-    """The back end tells the cost so far in its answer to an event, or by CostUpdated."""
+    """The back end tells the cost so far in its answer to an event, or by CostUpdated; it does not fall."""
     transaction = await charging(t)
+    costs: list[float] = [0]
     for _ in range(2):
         transaction.wh += 1000
-        answer = await transaction.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
-        if "totalCost" not in answer:
-            await t.asked("CostUpdated", "I02.FR.01", free=("totalCost",), totalCost=1.0, transactionId=transaction.id)
+        found = await transaction.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+        if "totalCost" not in found:
+            wanted = dict[str, Any](totalCost=1.0, transactionId=transaction.id)
+            found = await t.asked("CostUpdated", "I02.FR.01", free=("totalCost",), **wanted)
+        costs.append(found["totalCost"])
+    t.check(costs == sorted(costs), "I02.FR.01", f"tells costs of {costs[1]:g}, then of {costs[2]:g}")
 
 
 @I.case("TC_I_02_CSMS", "Final cost")
 async def final_cost(t: CsmsTest) -> None:
-    """The back end tells the cost of the transaction in its answer to the last event."""
+    """The back end tells the cost of the transaction in its answer to the last event, which is not below that so
+    far."""
     transaction = await charging(t)
+    answer = await transaction.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+    so_far = max(0.0, answer.get("totalCost", 0.0))
     await given(transaction.stop_authorized(), transaction.post_session())
     await t.connector("Available")
     answer = await transaction.event(
         "Ended", "EVCommunicationLost", state="Idle", stopped="EVDisconnected", context="Transaction.End"
     )
     t.check("totalCost" in answer, "I03.FR.02", "answers the last event without totalCost")
+    cost = answer["totalCost"]
+    t.check(cost >= so_far, "I03.FR.02", f"tells a cost of {cost:g} after one of {so_far:g}")
 
 
 # -- Functional block I, tariffs of stations that calculate costs themselves: cases for back ends, all of OCPP 2.1
