@@ -330,6 +330,8 @@ class Vehicle:
     _discharged_before_mwh: int = 0
     _answered: bool = False
     """Whether the charger has answered in the latest session."""
+    _stays: bool = False
+    """Whether the vehicle has been plugged in since the pause that is stored."""
 
     async def drive(self, wrap: Wrap) -> str:
         """Plug in and run one session; return why the session ended. Raises V2GError before that.
@@ -347,6 +349,7 @@ class Vehicle:
                 stack.callback(recorder.close)
                 endpoint = recorded(endpoint, recorder)
             pilot.plug()
+            self._stays = False
             self._discharged_before_mwh = self.hardware.battery.discharged_mwh
             self.observe(Observe("link", "plugged_in" if self.config.without_plug is None else "arrived"))
             if basic is None or not isinstance(pilot, SimulatedVehiclePilot):
@@ -436,7 +439,7 @@ class Vehicle:
     async def _rest(self, rest: Rest, resume: Paused, pauses: PauseFile) -> None:
         """Store the session, and wait until it is time to resume."""
         assert self.config.pause is not None
-        self.stored_pause = pauses.save(resume, self.hardware.battery)
+        self.stored_pause, self._stays = pauses.save(resume, self.hardware.battery), True
         seconds = rest_s(resume, self.config.program, self.config.pause.resume_after_s, self.clock)
         self.observe(Observe("session", "resting", {"session_id": resume.session_id.hex(), "seconds": seconds}))
         self.driver.rests(rest.wake)
@@ -517,6 +520,7 @@ class Vehicle:
             entropy=os.urandom,
             stopwatch=self.clock.monotonic,
             resume=self.stored_pause.resume_with(self.hardware.battery) if self.stored_pause is not None else None,
+            stays=self._stays,
             own_policy=self.own_policy,
             discharged_before_mwh=self._discharged_before_mwh,
             time_scale=self.clock.scale,

@@ -36,6 +36,7 @@ class CommonContext(TypedDict):
     contactor_closed: bool
     departure_ms: int
     fresh: bool
+    woken_at: int | None
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -57,6 +58,8 @@ class Context(msgspec.Struct, frozen=True):
     departure_ms: int
     fresh: bool = True
     """Whether battery and inlet have reported recently."""
+    woken_at: int | None = None
+    """The step of the program in which the vehicle was woken from a pause: it waits for the rest of it in the loop."""
 
     @property
     def left_ms(self) -> int:

@@ -32,7 +32,8 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
     `battery` is its present state. `secc_certificate` is the leaf (DER) that the charger presented in TLS, empty
     without TLS; `stopwatch` measures decisions (s). `resume` is `paused` of an earlier session, which an edition takes
-    if it is its own. `price_signers` are certificates (DER) of permitted signers of tariffs beside the CAs of the
+    if it is its own; where the vehicle `stays` plugged in since then, its program goes on also in a new session.
+    `price_signers` are certificates (DER) of permitted signers of tariffs beside the CAs of the
     contracts. `discharged_before_mwh` is the battery's register when the vehicle was plugged in (None: now).
     `signs` are the algorithms with which a contract may pay in -20. `time_scale` is how many (simulated) seconds of UTC
     pass in one of the monotonic clock.
@@ -46,6 +47,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     provisioning: Provisioning | None = None
     stopwatch: Callable[[], float] | None = None
     resume: Paused | None = None
+    stays: bool = False
     price_signers: tuple[bytes, ...] = ()
     own_policy: OwnPolicy | None = None
     discharged_before_mwh: int | None = None

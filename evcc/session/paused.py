@@ -97,8 +97,3 @@ class Resume(msgspec.Struct, frozen=True):
 
 Paused = Resume | PausedSession
 """What a vehicle keeps of a paused session, by its edition."""
-
-
-def waits_on(before: Paused | None, progress: ProgramProgress) -> bool:
-    """Return whether the vehicle was woken from this very pause: it waits for the rest of the time in the loop."""
-    return before is not None and before.progress is not None and before.progress.index == progress.index

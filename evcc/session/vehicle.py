@@ -98,6 +98,8 @@ class Vehicle(Session, Generic[StepT, EndingT]):
         self._last: Element | None = None  # the latest request, for repetitions
         self.asked_at = 0.0
         self._progress: ProgramProgress | None = None
+        self._before = connection.resume if connection.stays else None
+        self._woken_at: int | None = None
         self._then: tuple[Command, ...] = ()
         self._ac_w = 0
         self._dry_since: float | None = None
@@ -199,6 +201,7 @@ class Vehicle(Session, Generic[StepT, EndingT]):
             "contactor_closed": watch.contactor_closed,
             "departure_ms": self._departure_ms + self._time.set_ms,
             "fresh": watch.fresh(now),
+            "woken_at": self._woken_at,
         }
 
     def _ask(self, request: Element) -> None:
@@ -282,8 +285,10 @@ class Vehicle(Session, Generic[StepT, EndingT]):
         return ending
 
     def _session_begun(self, session_id: bytes) -> None:
-        """The charger has given the session its id."""
+        """The charger has given the session its id, a new one if it has forgotten the one before the pause."""
         self.session_id = session_id
+        if self._before is not None:
+            self._take_up(self._before)
         self._disarm(_SETUP)
 
     def _command(self, *commands: Command) -> None:
@@ -304,8 +309,10 @@ class Vehicle(Session, Generic[StepT, EndingT]):
             self._disarm(PACE)
             self._apply(step)
 
-    def _join(self, before: Paused) -> None:
-        """Continue a paused session: the driver's needs hold on."""
+    def _take_up(self, before: Paused) -> None:
+        """Continue after a pause: the program goes on, and the driver's needs hold on."""
+        self._progress = before.progress
+        self._woken_at = None if before.progress is None else before.progress.index
         if before.needs is not None and before.departure_ms is not None:
             self._config = replace(self._config, needs=before.needs)
             self._departure_ms = before.departure_ms - self._time.set_ms

@@ -8,7 +8,6 @@ from evcc.session import program, steps
 from evcc.session.d2.installation import SIGNED_ID
 from evcc.session.d2.stages import HANDLERS, Confirming, Disconnecting, Lowering, Renegotiating
 from evcc.session.d2.vocabulary import VOCABULARY, tuple_id
-from evcc.session.paused import waits_on
 from evcc.session.ports import OpenContactor, SetCpState
 from evcc.session.steps import seen
 from evcc.session.v2g_message import loop
@@ -120,7 +119,7 @@ def repeat_loop(stage: Looping, request: Element | None, context: MessageContext
     if context.replan or over:
         return renegotiate(stage, context)
     resting = context.config.program[stage.progress.index] if not stage.progress.ended else None
-    woken = context.joined and waits_on(context.resume, stage.progress)
+    woken = context.woken_at == stage.progress.index
     if resting is not None and resting.do == "wait" and resting.pause and not woken:
         return stop(stage, context, Ending("program_pauses", pause=True))
     return loop.repeat_loop(stage, request, context)

@@ -136,9 +136,9 @@ class Vehicle2(MessageVehicle, Session2):
         if step.choice is not None:
             self.family = Family.AC if step.choice.phases else Family.DC
         if step.joined and self._resume is not None:
-            self._joined, self._progress, leaf = True, self._resume.progress, self._resume.leaf
+            self._joined, leaf = True, self._resume.leaf
             self._contracts = tuple(sorted(self._contracts, key=lambda each: each.chain[0] != leaf))
-            self._join(self._resume)
+            self._take_up(self._resume)
         if step.installed is not None:
             self._contracts = (Contract(step.installed.chain, SoftwareKey(step.installed.key)), *self._contracts)
             self._command(step.installed)

@@ -18,7 +18,7 @@ from evcc.session.d20.request_context import Agreement, Plan, RequestContext, Sc
 from evcc.session.d20.response_policy import Reaction, reaction
 from evcc.session.d20.schedule import planned_event
 from evcc.session.d20.stop import ask_nothing, notification, still_flowing, still_looping, stop
-from evcc.session.paused import PausedChoice, waits_on
+from evcc.session.paused import PausedChoice
 from evcc.session.ports import SetPowerLimits
 from evcc.session.program import PowerRequest
 from evcc.session.steps import seen
@@ -126,7 +126,7 @@ def ask_loop(stage: stages.Looping, context: RequestContext) -> stages.Step:
     if context.battery.fault:
         return stop(stage, context, stages.Ending(context.battery.fault, failed=True))
     resting = context.config.program[progress.index]
-    woken = context.joined and waits_on(context.resume, progress)
+    woken = context.woken_at == progress.index
     if resting.pause and resting.do == "wait" and progress == stage.progress and not woken:
         return stop(stage, context, stages.Ending("program_pauses", iso.ChargingSession.Pause))
     if resting.do == "plan" and stage.plan.outlook is None and dynamic_planner.falls_short(stage.plan, context):

@@ -296,10 +296,10 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
             external = step.request.selected_authorization_service is iso.Authorization.EIM
             self._contract = None if external else self._contract
         if step.joined and self._resume is not None:
-            self._joined, self._progress = True, self._resume.progress
+            self._joined = True
             if (leaf := self._resume.leaf) is not None:
                 self._contract = next((each for each in self._contracts if each.chain[0] == leaf), None)
-            self._join(self._resume)
+            self._take_up(self._resume)
         if step.choice is not None:
             self._select(step.choice)
         if step.needs is not None:

@@ -319,6 +319,17 @@ def test_a_charger_that_forgot_the_pause_begins_a_new_session() -> None:
     assert of(bench, common.ChargeParameterDiscoveryReq)[0].requested_energy_transfer_mode.name == "DC_extended"
 
 
+@pytest.mark.parametrize("stays", [True, False])
+def test_the_program_goes_on_at_a_charger_that_forgot_the_pause_unless_the_vehicle_was_away(stays: bool) -> None:
+    first = Bench2(replace(DC, program=PAUSING), scale=20)
+    first.run()
+    second = Bench2(replace(DC, program=PAUSING), scale=20, resume=first.session.paused, stays=stays)
+    second.run()
+    assert second.closed == ("finished" if stays else "paused")
+    assert second.seen("power", "wish")[0]["step"] == (2 if stays else 0)
+    assert second.seen("session", "established")
+
+
 @pytest.mark.parametrize("resume", [None, PausedSession(b"12345678", "DC_extended", contract=False)])
 def test_a_session_that_was_never_paused_cannot_be_joined(resume: PausedSession | None) -> None:
     bench = Bench2(DC, scale=20, resume=resume)

@@ -572,6 +572,31 @@ def test_a_session_that_the_charger_forgot_begins_anew(bench: Bench, identities:
     assert again.names() == WHOLE
 
 
+@pytest.mark.parametrize("certificate", ["the same", "another"])
+def test_the_program_of_a_vehicle_that_stayed_goes_on_in_a_new_session(
+    bench: Bench, identities: Identities, certificate: str
+) -> None:
+    """The charger has forgotten the paused one, or has had its certificate renewed, as another one has."""
+    bench.run_to("DC_ChargeLoopReq")
+    bench.fact(NeedsChanged(target_soc=75))
+    bench.fact(StopRequested("driver", pause=True))
+    bench.run()
+    paused = bench.session.paused
+    assert paused is not None
+    assert paused.progress is not None
+    progress = msgspec.structs.replace(paused.progress, index=1)
+    charger = paused.charger if certificate == "the same" else bytes(64)
+    before = msgspec.structs.replace(paused, progress=progress, charger=charger)
+    program = (ProgramStep(do="charge", energy_wh=50), ProgramStep(do="charge", energy_wh=20))
+    config = msgspec.structs.replace(SHORT, program=program)
+    again = Bench(identities, config, resume=before, stays=True, scale=20)
+    again.run()
+    assert again.names()[:3] == WHOLE[:3]
+    assert {each["step"] for each in again.seen("power", "wish")} == {1}
+    assert of(again, cm.ScheduleExchangeReq)[0].dynamic_se_req_control_mode.target_soc == 75
+    assert again.closed == "finished"
+
+
 def test_a_paused_session_is_not_named_to_another_charger(bench: Bench, identities: Identities) -> None:
     bench.run_to("DC_ChargeLoopReq")
     bench.fact(StopRequested("driver", pause=True))
