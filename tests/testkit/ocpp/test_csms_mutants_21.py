@@ -178,6 +178,8 @@ MUTANTS = (
         "I_113 I_114 I_115",
     ),
     Mutant("calculated costs are changed", CALLRESULT, "TransactionEvent", put("totalCost", 99.0), "C_113 C_126 I_122"),
+    Mutant("swaps are for another driver", CALL, "RequestBatterySwap", put("idToken.idToken", "4711"), "S_102 S_103"),
+    Mutant("batteries are refused", CALLRESULT, "BatterySwap", "NotImplemented", "S_103"),
     Mutant("every VAT number is valid", CALLRESULT, "VatNumberValidation", put("status", "Accepted"), "C_108"),
     Mutant("VAT numbers have no EVSE", CALLRESULT, "VatNumberValidation", drop("evseId"), "C_108"),
     Mutant(

@@ -22,17 +22,18 @@ from v2g_testkit.ocpp.csms_cases.block_o import O
 from v2g_testkit.ocpp.csms_cases.block_p import P
 from v2g_testkit.ocpp.csms_cases.block_q import Q
 from v2g_testkit.ocpp.csms_cases.block_r import R
+from v2g_testkit.ocpp.csms_cases.block_s import S
 from v2g_testkit.ocpp.csms_cases.contracts import CONTRACTS
 from v2g_testkit.ocpp.csms_tester import CsmsTest
 
 _BLOCKS: Final = (
-    A, B, C, C_21, D, E, E_21, F, G, H, I, I_21, J, K, K_21, K_VEHICLES, L, M, N, O, P, Q, R, CONTRACTS, RESUMPTION,
+    A, B, C, C_21, D, E, E_21, F, G, H, I, I_21, J, K, K_21, K_VEHICLES, L, M, N, O, P, Q, R, S, CONTRACTS,
+    RESUMPTION,
 )  # fmt: skip
 
 CSMS_CASES: Final[tuple[OcppCase[CsmsTest], ...]] = tuple(case for block in _BLOCKS for case in block.cases)
 
 MISSING: Final[Mapping[str, tuple[str, ...]]] = {
     "published without a title or steps": ("M_101", "N_104", "O_100-101", "Q_111-112"),
-    "of stations that swap batteries": ("S_102-103",),
 }  # fmt: skip
 """Certification cases for back ends that the command does not have, by the reason: `M_101`, or a range: `O_100-101`."""
