@@ -1145,7 +1145,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "SimulatedVehicle.cut: 1 -> 2": _NUMBER,
         "SimulatedVehicle.close: 1 -> 2": _NUMBER,
     },
-    "on_board_charger": {"OnBoardCharger.battery_ma: watts > 0 -> watts >= 0": "of no power both are none"},
+    "on_board_charger": {
+        "OnBoardCharger.battery_ma: watts > 0 -> watts >= 0": "of no power both are none",
+        "OnBoardCharger._changed: 1000000 -> 1000001": "less than a milliampere within the rating",
+    },
     "evcc_20_safety": {"_stream: 0 -> 1": "no side stream has that number either"},
     "rails": {
         "SecondaryDevice.__init__: 0 -> 1 #2": "it finds what it receives before anybody listens",

@@ -9,6 +9,7 @@ from evcc.hardware.ac import BenchAcLine, OnBoardCharger
 from evcc.session.ports import PresentVoltage
 from evcc.session.settings import OnBoardChargerConfig
 from v2g.energy.conductors import Currents
+from v2g.energy.grid_support import FrequencySupport, GridSupport, SupportCurve
 from v2g.io.simulation.lines import ChargerAc
 
 
@@ -84,6 +85,26 @@ def test_what_is_drawn_or_fed_back_is_no_more_than_is_wanted_and_reads_the_same(
     present = charger.present
     assert abs(present.voltage_mv * present.current_ma) <= abs(power_w) * 1_000_000
     assert present.power_w == power_w
+
+
+@pytest.mark.requirement("R221")
+def test_it_supports_the_grid_as_it_is_told() -> None:
+    """Reactive power by voltage at once; less discharge above a frequency, after a delay on the clock of `advance`."""
+    outlet = Outlet(3)
+    charger = at_outlet(outlet, phases=3, max_discharge_w=11_000, max_reactive_var=4_800)
+    outlet.supply(ChargerAc(240_000, 3, contactor_closed=True, frequency_hz=50.7))
+    charger.drive(-9_600)
+    assert (charger.present.power_w, charger.present.reactive_var) == (-9_600, 0)
+    curve = SupportCurve(points=((230, 0), (250, -4_000)), response_s=0)
+    droop = FrequencySupport(start_hz=50.2, stop_hz=51.5, delay_s=2)
+    charger.support(GridSupport(volt_var=curve, over_frequency_watt=droop))
+    assert (charger.present.power_w, charger.present.reactive_var) == (-9_600, -2_000)
+    charger.advance(1.9)
+    assert charger.present.power_w == -9_600
+    charger.advance(2.0)
+    assert charger.present.power_w == pytest.approx(-9_600 * 0.8, abs=1)
+    outlet.supply(ChargerAc(230_000, 3, contactor_closed=True))
+    assert charger.present.reactive_var == 0
 
 
 def test_a_sum_is_all_that_is_reported_where_the_phases_are_not_measured() -> None:
