@@ -6,6 +6,7 @@ kill -9 and a power cut. An operation is a function, usually of a feature's `sto
 
 import asyncio
 import contextlib
+import fcntl
 import glob
 import logging
 import os
@@ -230,6 +231,25 @@ def _make_file(path: Path) -> str:
     except OSError as error:
         raise StoreError(f"{path}: {error}", hint=_WRITABLE) from error
     return f"sqlite:///{path}"
+
+
+def hold_folder(folder: Path) -> int:
+    """Return the descriptor of a file by which this program alone uses `data_dir`, made if missing, until it is closed.
+
+    Else a second back end migrates the database below the first one, and does its work once more. Raises StoreError.
+    """
+    _make_folder(folder)
+    path = folder / "csms.lock"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}", hint=_WRITABLE) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise StoreError(f"another back end uses {folder}", hint="stop that one, or name another data_dir") from None
+    return descriptor
 
 
 def _make_folder(folder: Path) -> None:

@@ -19,7 +19,7 @@ from tests.csms.program import Program, write_config
 from tests.csms.settlement.journals import SESSION, booted, delivery, journal, transfer
 from tests.csms.settlement.witness import witness
 from tests.csms.support import STATION, grid_signal, make_config, provide
-from v2g.errors import ConfigError, KeyAccessError
+from v2g.errors import ConfigError, KeyAccessError, StoreError
 
 
 def event_frame(seq_no: int) -> str:
@@ -217,3 +217,13 @@ async def test_a_key_that_others_may_read_is_refused(tmp_path: Path, pki: PkiTre
     with pytest.raises(KeyAccessError, match="0640"):
         async with start(**{section: {"key": key}}):
             pass
+
+
+async def test_a_second_back_end_in_the_same_folder_is_refused(tmp_path: Path, pki: PkiTree) -> None:
+    given = make_config(tmp_path, pki)
+    async with running(given):
+        with pytest.raises(StoreError, match="another back end uses"):
+            async with running(given):
+                pass
+    async with running(given):
+        pass
