@@ -224,12 +224,12 @@ class Station(ChargePoint):  # type: ignore[misc]
             await self.state(self._status)
 
     @on("RequestStartTransaction")
-    def starts(self, id_token: Payload, **_: Any) -> Any:
-        return call_result.RequestStartTransaction("Rejected" if self.transaction else "Accepted")
+    def starts(self, id_token: Payload, evse_id: int = 1, **_: Any) -> Any:
+        return call_result.RequestStartTransaction("Rejected" if self.transaction or evse_id != 1 else "Accepted")
 
     @after("RequestStartTransaction")
-    async def has_started(self, id_token: Payload, remote_start_id: int, **_: Any) -> None:
-        if not self.transaction:
+    async def has_started(self, id_token: Payload, remote_start_id: int, evse_id: int = 1, **_: Any) -> None:
+        if not self.transaction and evse_id == 1:
             self.token, self.shown_ms = id_token, self._now_ms()
             self.remote = {"remote_start_id": remote_start_id}
             await self._start("RemoteStart")

@@ -75,6 +75,11 @@ def _changed_states() -> Change:
     return change
 
 
+def _up_to_unknown(results: list[Payload]) -> list[Payload]:
+    names = [each["attributeStatus"] for each in results]
+    return results[: names.index("UnknownVariable") + 1] if "UnknownVariable" in names else results
+
+
 def _for_all(payload: Payload) -> Payload:
     """Take a profile of a transaction for one of all transactions."""
     profile = {name: value for name, value in payload["chargingProfile"].items() if name != "transactionId"}
@@ -304,7 +309,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "accepts every value",
         answers("SetVariables", of_results(WRITTEN, lambda r: r | {"attributeStatus": "Accepted"})),
-        {"B": (11, 35, 36, 37, 39)},
+        {"B": (11, 35, 36, 37, 39, 1004)},
     ),
     Mutant(
         "rejects what it does not know",
@@ -314,10 +319,10 @@ MUTANTS: tuple[Mutant, ...] = (
                 WRITTEN, lambda r: r if r["attributeStatus"] == "Accepted" else r | {"attributeStatus": "Rejected"}
             ),
         ),
-        {"B": (35, 36, 37)},
+        {"B": (35, 36, 37, 1004)},
     ),
     Mutant("sends no heartbeats", tells("Heartbeat", dropped), {"B": (1002,)}),
-    Mutant("does not keep values", sets("OfflineThreshold", "600"), {"B": (2, 6, 7, 9, 10, 11, 51)}),
+    Mutant("does not keep values", sets("OfflineThreshold", "600"), {"B": (2, 6, 7, 9, 10, 11, 51, 1004)}),
     Mutant(
         "reports without characteristics", _report(without("variableCharacteristics")), {"B": (12, 13, 14, 16, 17, 18)}
     ),
@@ -344,7 +349,12 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "starts while pending",
         answers("RequestStartTransaction", status("Rejected", "Accepted")),
-        {"B": (2,), "F": (1001,), "H": (2,)},
+        {"B": (2,), "F": (1001, 1002), "H": (2,)},
+    ),
+    Mutant(
+        "stops at an unknown variable",
+        answers("SetVariables", lambda _, a: a | {"setVariableResult": _up_to_unknown(a["setVariableResult"])}),
+        {"B": (1004,)},
     ),
     Mutant("reports changed states only", _changed_states, {"B": (51,)}),
     # -- block C
@@ -460,7 +470,12 @@ MUTANTS: tuple[Mutant, ...] = (
         answers("GetTransactionStatus", lambda _, a: {"ongoingIndicator": False} | a),
         {"E": (33, 34)},
     ),
-    Mutant("reads no meters", of_event(meterValue=None), {"E": (29, 40), "J": (3, 7, 8, 9, 10)}),
+    Mutant(
+        "reads the register only",
+        sets("TxUpdatedMeasurands", "Energy.Active.Import.Register"),
+        {"J": (1001,)},
+    ),
+    Mutant("reads no meters", of_event(meterValue=None), {"E": (29, 40), "J": (3, 7, 8, 9, 10, 1001)}),
     Mutant("does not try again", sets("MessageAttempts", "1"), {"E": (41, 42, 50, 51)}),
     Mutant("tries again for ever", sets("MessageAttempts", "9"), {"E": (41, 50)}),
     Mutant("tries again too late", sets("MessageAttemptInterval", "30"), {"E": (41, 42, 50, 51)}),
@@ -518,7 +533,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "has no profiles",
         answers("GetChargingProfiles", status("Accepted", "NoProfiles")),
-        {"K": (1, 3, 4, 5, 7, 10, 13, 19, 29, 30, 31, 32, 33, 34, 35, 36, 37, 52, 60, 1002)},
+        {"K": (1, 3, 4, 5, 6, 7, 10, 13, 19, 24, 29, 30, 31, 32, 33, 34, 35, 36, 37, 52, 60, 1002)},
     ),
     Mutant(
         "has profiles at the station only",

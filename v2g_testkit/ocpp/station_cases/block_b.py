@@ -181,6 +181,19 @@ async def set_several(t: StationTest) -> None:
         t.check(found == value, "B05.FR.10", f"{component}.{variable} is {found} afterwards")
 
 
+@B.case("V2G-B-04-CS", "Set several variables, of which one is unknown", requirements="B05.FR.02 B05.FR.10")
+async def set_some(t: StationTest) -> None:
+    """The station answers with a result of each variable, and has the value of the one that it knows."""
+    known = "OCPPCommCtrlr", "OfflineThreshold"
+    await t.keep(*known)
+    names = ("OCPPCommCtrlr", "UnknownVariable"), known
+    data = [variable_of(*each) | {"attributeValue": "323"} for each in names]
+    results = (await t.ask("SetVariables", setVariableData=data))["setVariableResult"]
+    found = {each["variable"]["name"]: each["attributeStatus"] for each in results}
+    t.equal(found, {"UnknownVariable": "UnknownVariable", known[1]: "Accepted"}, "B05.FR.02", "the results are {}")
+    t.equal(await t.value(*known), "323", "B05.FR.10", "OfflineThreshold is {} afterwards")
+
+
 @B.case("TC_B_11_CS", "Set values of the wrong form")
 async def set_wrong(t: StationTest) -> None:
     """The station rejects a value that is not of the variable's data type, and keeps the old one."""

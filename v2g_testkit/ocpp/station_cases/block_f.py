@@ -71,6 +71,13 @@ async def busy(t: StationTest) -> None:
     await t.nothing("TransactionEvent", "F01.FR.24", within=3, triggerReason="RemoteStart")
 
 
+@F.case("V2G-F-02-CS", "Remote start at an unknown EVSE", requirements="RequestStartTransactionRequest")
+async def nowhere(t: StationTest) -> None:
+    """The station rejects the request."""
+    request = {"idToken": t.token.payload, "remoteStartId": t.next_id(), "evseId": t.declared.evses + 1}
+    await t.must_answer("Rejected", "RequestStartTransactionRequest", "RequestStartTransaction", **request)
+
+
 async def _before_cable(t: StationTest) -> None:
     early = "Authorized" in (await t.value("TxCtrlr", "TxStartPoint"))
     number, _ = await _start(t, "F02.FR.01")

@@ -191,6 +191,26 @@ async def sampled_known(t: StationTest) -> None:
     _measures(t, begun[0], "Transaction.Begin", "E01.FR.17")
 
 
+@J.case("V2G-J-01-CS", "Other measurands during a transaction", requirements="J02.FR.11 SampledDataTxUpdatedMeasurands")
+async def other_measurands(t: StationTest) -> None:
+    """The station sends readings of what TxUpdatedMeasurands is set to."""
+    name = "SampledDataCtrlr", "TxUpdatedMeasurands"
+    other = next((each for each in _MEASURED if each in t.values_of(*name)), "")
+    t.needs(bool(other), f"it lists none of {', '.join(_MEASURED)} for TxUpdatedMeasurands")
+    with precondition():
+        await prefer(t, "SampledDataCtrlr", "Enabled", "true")
+        await t.demand(*name, f"{ENERGY},{other}")
+        await t.demand("SampledDataCtrlr", "TxUpdatedInterval", str(_PERIOD))
+    await t.charging()
+    event = await t.expect("TransactionEvent", "J02.FR.11", within=t.after(_PERIOD), triggerReason="MeterValuePeriodic")
+    sampled = [one for each in event.get("meterValue", []) for one in each["sampledValue"]]
+    kinds = {each.get("measurand", ENERGY) for each in sampled}
+    t.check({ENERGY, other} <= kinds, "SampledDataTxUpdatedMeasurands", f"reads {', '.join(sorted(kinds))}")
+
+
+_MEASURED: Final = ("Power.Active.Import", "Current.Import", "Voltage")
+
+
 @J.case("TC_J_09_CS", "Sampled readings during a transaction", also="J02.FR.02 E02.FR.10", quick=True)
 async def sampled(t: StationTest) -> None:
     """The station sends events with readings at the interval, with the trigger MeterValuePeriodic."""

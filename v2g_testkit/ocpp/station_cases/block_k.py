@@ -223,10 +223,12 @@ async def set_for_transaction(t: StationTest) -> None:
 
 @K.case("TC_K_19_CS", "Recurring profile")
 async def set_recurring(t: StationTest) -> None:
-    """The station accepts a profile that recurs daily, and reports it as it was sent."""
+    """The station accepts a profile that recurs daily, reports it as it was sent, and follows it."""
+    await given(_cleared(t))
     profile = await _profile(t, kind="Recurring", recurrencyKind="Daily", duration=3600)
     await _accepts(t, profile, requirement="K01.FR.40")
     await _has(t, profile, 1, "K01.FR.40")
+    _follows(t, await _composite(t, 1, 300), "K01.FR.40", (150, _LIMIT))
 
 
 @K.case("TC_K_04_CS", "Replace a profile by its id")
@@ -379,9 +381,12 @@ async def _clears_alike(t: StationTest, evses: tuple[int, ...]) -> None:
         await _cleared(t)
         for evse in evses:
             await _accepts(t, await _profile(t), evse)
+        other = await _profile(t, "ChargingStationMaxProfile")
+        await _accepts(t, other, 0)
     alike: dict[str, Any] = {"chargingProfilePurpose": "TxDefaultProfile", "stackLevel": 0}
     await _clear(t, "K10.FR.04", "Accepted", chargingProfileCriteria=alike)
     t.check(not await _reported(t, **alike), "K10.FR.04", "reports a profile that was cleared")
+    await _has(t, other, 0, "K10.FR.04")
 
 
 @K.case("TC_K_06_CS", "Clear a profile by purpose and stack level", also="K10.FR.04")
@@ -525,8 +530,11 @@ async def applies_at_once(t: StationTest) -> None:
 
 @K.case("TC_K_39_CS", "Composite schedule of the station", also="K08.FR.02 K08.FR.06")
 async def composite_station(t: StationTest) -> None:
-    """The station answers with a schedule of the whole station, of the duration asked for."""
-    await _composite(t, 0, 300, "K08.FR.03")
+    """The station answers with a schedule of the whole station, of the duration asked for, within its limit."""
+    with precondition():
+        await _cleared(t)
+        await _accepts(t, await _profile(t, "ChargingStationMaxProfile"), 0)
+    _follows(t, await _composite(t, 0, 300, "K08.FR.03"), "K08.FR.06", (150, _LIMIT))
 
 
 @K.case("TC_K_40_CS", "Composite schedule of two stack levels", also="K08.FR.02 K01.FR.17")
