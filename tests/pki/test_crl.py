@@ -26,6 +26,7 @@ from v2g.pki.crl import (
     is_listed,
     is_older,
     load_crl,
+    load_crls,
     make_crl,
     series_of,
 )
@@ -441,6 +442,15 @@ def test_no_flipped_bit_makes_a_revoked_certificate_good(pki: PkiTree, position:
     changed[position % len(changed)] ^= 1 << bit
     with pytest.raises(RevocationError):
         check_crl(load_crl(bytes(changed)), certificate, issuer, NOW)
+
+
+def test_a_file_has_one_list_in_der_or_several_in_pem(pki: PkiTree) -> None:
+    one, other = listed(pki), listed(pki, number=2)
+    texts = [x509.load_der_x509_crl(each).public_bytes(serialization.Encoding.PEM) for each in (one, other)]
+    for data, lists in ((one, [one]), (b"# of March\r\n" + b"#\n".join(texts), [one, other])):
+        assert [each.crl.public_bytes(serialization.Encoding.DER) for each in load_crls(data)] == lists
+    with pytest.raises(RevocationError, match=r"^not a CRL: it is empty$"):
+        load_crls(b"")
 
 
 # --- openssl ---------------------------------------------------------------------------------------------------

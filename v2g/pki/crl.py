@@ -124,7 +124,7 @@ def load_crl(data: bytes) -> RevocationList:
         x509.DuplicateExtension,
         x509.UnsupportedGeneralNameType,
     ) as error:
-        raise RevocationError(f"not a CRL: {error}", reason="malformed") from None
+        raise RevocationError(f"not a CRL: {error if data else 'it is empty'}", reason="malformed") from None
     return RevocationList(crl, entries)
 
 

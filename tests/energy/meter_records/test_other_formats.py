@@ -411,8 +411,8 @@ def test_a_record_that_is_cut_is_incomplete_or_unreadable(row: dict[str, str]) -
     [
         (b"<ChargingProcess><ServerId>", "incomplete", "not well-formed"),
         (b"<ChargingProcess><x></ChargingProcess>", "unreadable", "not well-formed"),
-        (b"AP;0;3;A", "incomplete", "4 of the 6 fields"),
-        (b"AP;0;3;A;B;C;D", "unreadable", "7 of the 6 fields"),
+        (b"AP;0;3;A", "incomplete", "4 fields instead of 6"),
+        (b"AP;0;3;A;B;C;D", "unreadable", "7 fields instead of 6"),
         (b"AP;9;3;A;B;C;", "unreadable", "type or version"),
         (b"AP;0;9;A;B;C;", "unreadable", "type or version"),
         (b"AP;0;3;A;1;C;", "unreadable", "data set is not base32"),

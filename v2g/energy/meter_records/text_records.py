@@ -29,7 +29,7 @@ def read_alfen(data: bytes) -> Record:
         fields.pop()
     if len(fields) != 6:
         cut = len(fields) < 6
-        raise RecordError(f"{len(fields)} of the 6 fields of AP;", verdict="incomplete" if cut else "unreadable")
+        raise RecordError(f"AP; has {len(fields)} fields instead of 6", verdict="incomplete" if cut else "unreadable")
     _, kind, version, key, written, signature = (each.strip() for each in fields)
     if kind not in _MARKS or version not in ("2", "3"):
         raise RecordError("a type or version of AP; that is not known")
