@@ -119,7 +119,7 @@ FAULTS: Final[dict[str, Change]] = {
 LACKS: Final = frozenset({
     "TC_B_02_CS", "TC_B_03_CS", "TC_B_30_CS", "TC_B_53_CS", "TC_C_39_CS", "TC_E_29_CS", "TC_E_31_CS", "TC_E_33_CS",
     "TC_E_40_CS", "TC_E_44_CS", "TC_F_02_CS", "TC_F_19_CS", "TC_B_45_CS", "TC_B_51_CS", "TC_B_52_CS",
-    "V2G-B-02-CS",
+    "V2G-B-02-CS", "V2G-E-01-CS",
 })  # fmt: skip
 """What this station lacks: a queue, heartbeats, pending boots, groups, variables, certificates, cables that wait."""
 CASES: Final = [

@@ -80,6 +80,23 @@ def _up_to_unknown(results: list[Payload]) -> list[Payload]:
     return results[: names.index("UnknownVariable") + 1] if "UnknownVariable" in names else results
 
 
+def _forgetful() -> Change:
+    """After a boot send nothing about the transactions before it."""
+    known: set[str] = set()
+    gone: set[str] = set()
+
+    def change(way: str, frame: Frame) -> list[Frame]:
+        if way == "from" and frame[0] == 2 and frame[2] == "BootNotification":
+            gone.update(known)
+        if way == "from" and frame[0] == 2 and frame[2] == "TransactionEvent":
+            transaction = frame[3]["transactionInfo"]["transactionId"]
+            known.add(transaction)
+            return [] if transaction in gone else [frame]
+        return [frame]
+
+    return change
+
+
 def _for_all(payload: Payload) -> Payload:
     """Take a profile of a transaction for one of all transactions."""
     profile = {name: value for name, value in payload["chargingProfile"].items() if name != "transactionId"}
@@ -476,6 +493,7 @@ MUTANTS: tuple[Mutant, ...] = (
         {"J": (1001,)},
     ),
     Mutant("reads no meters", of_event(meterValue=None), {"E": (29, 40), "J": (3, 7, 8, 9, 10, 1001)}),
+    Mutant("forgets its events when it boots", _forgetful, {"E": (1001,)}),
     Mutant("does not try again", sets("MessageAttempts", "1"), {"E": (41, 42, 50, 51)}),
     Mutant("tries again for ever", sets("MessageAttempts", "9"), {"E": (41, 50)}),
     Mutant("tries again too late", sets("MessageAttemptInterval", "30"), {"E": (41, 42, 50, 51)}),

@@ -625,6 +625,24 @@ async def status_empty(t: StationTest) -> None:
 # -- offline
 
 
+@E.case("V2G-E-01-CS", "Events that are not answered before a reset", requirements="E11.FR.02")
+async def queued_over_reset(t: StationTest) -> None:
+    """The station still has the end of the transaction after the reset, and sends it until it is answered."""
+    transaction = await t.charging()
+    t.forget()
+    t.answer("TransactionEvent", None)
+    with precondition():
+        await t.present()
+        await t.expect("TransactionEvent", "E07.FR.02")
+        await t.unplug()
+        async with t.reconnects():
+            await t.must_answer("Accepted", "B12.FR.02", "Reset", type="Immediate")
+    steps.let_be(t, {})
+    t.forget()
+    within = t.after(await _between_attempts(t))
+    await steps.ended(t, "E11.FR.02", within=within, transactionInfo__transactionId=transaction)
+
+
 @E.case("TC_E_40_CS", "Connection lost during a transaction", requirements="E11.FR.01 E11.FR.02 E11.FR.03", quick=True)
 async def offline_within(t: StationTest) -> None:
     """The station queues the readings and sends them afterwards, without gaps and marked as offline."""
