@@ -97,6 +97,11 @@ def _forgetful() -> Change:
     return change
 
 
+def _of_any_level(payload: Payload) -> Payload:
+    criteria = payload.get("chargingProfileCriteria")
+    return payload if criteria is None else payload | {"chargingProfileCriteria": without("stackLevel")(criteria)}
+
+
 def _for_all(payload: Payload) -> Payload:
     """Take a profile of a transaction for one of all transactions."""
     profile = {name: value for name, value in payload["chargingProfile"].items() if name != "transactionId"}
@@ -541,6 +546,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         {"K": (5,)},
     ),
+    Mutant("clears profiles of every level", hears("ClearChargingProfile", _of_any_level), {"K": (6, 24)}),
     Mutant(
         "takes profiles of a transaction for all",
         hears("SetChargingProfile", _for_all),
@@ -556,7 +562,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "has profiles at the station only",
         tells("ReportChargingProfiles", lambda p: p | {"evseId": 0}),
-        {"K": (1, 4, 7, 13, 19, 37, 60, 1002)},
+        {"K": (1, 4, 6, 7, 13, 19, 24, 37, 60, 1002)},
     ),
     # -- block A
     Mutant("trusts every back end", unchanged, {"A": (5,)}, security_profile=2, tls=trusts),

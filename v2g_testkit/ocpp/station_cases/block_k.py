@@ -381,12 +381,16 @@ async def _clears_alike(t: StationTest, evses: tuple[int, ...]) -> None:
         await _cleared(t)
         for evse in evses:
             await _accepts(t, await _profile(t), evse)
-        other = await _profile(t, "ChargingStationMaxProfile")
-        await _accepts(t, other, 0)
+        others = [(0, await _profile(t, "ChargingStationMaxProfile"))]
+        if (await t.get("SmartChargingCtrlr", "ProfileStackLevel")).get("attributeValue", "0") != "0":
+            others.append((evses[0], await _profile(t, stack=1)))
+        for evse, other in others:
+            await _accepts(t, other, evse)
     alike: dict[str, Any] = {"chargingProfilePurpose": "TxDefaultProfile", "stackLevel": 0}
     await _clear(t, "K10.FR.04", "Accepted", chargingProfileCriteria=alike)
     t.check(not await _reported(t, **alike), "K10.FR.04", "reports a profile that was cleared")
-    await _has(t, other, 0, "K10.FR.04")
+    for evse, other in others:
+        await _has(t, other, evse, "K10.FR.04")
 
 
 @K.case("TC_K_06_CS", "Clear a profile by purpose and stack level", also="K10.FR.04")
