@@ -21,6 +21,7 @@ from v2g.ocpp.messages.tariff_cost import (
     TariffConditions,
     TariffEnergy,
     TariffEnergyPrice,
+    TaxRate,
 )
 from v2g.ocpp.messages.transactions import Transaction as Info
 from v2g.ocpp.messages.transactions import TransactionEventRequest
@@ -200,12 +201,13 @@ def energy(**conditions: Any) -> Tariff:
     return Tariff(tariff_id="t", currency="EUR", energy=TariffEnergy(prices=(price,)))
 
 
-@pytest.mark.some(2)
 @pytest.mark.parametrize(
     ("tariff", "why"),
     [
         (energy(start_time_of_day="24:00"), "invalid"),
         (energy(end_time_of_day="8:00"), "invalid"),
+        (energy(end_time_of_day="08:"), "invalid"),
+        (energy(end_time_of_day="8" * 500), "invalid"),
         (energy(valid_from_date="2026-02-30"), "invalid"),
         (energy(valid_to_date="20260201"), "invalid"),
         (energy(min_power=-10.0), "condition"),
@@ -226,6 +228,24 @@ def test_what_a_station_cannot_work_out_is_refused(tariff: Tariff, why: str) -> 
     with pytest.raises(RefusedError) as caught:
         plan_of(tariff, "UTC")
     assert caught.value.reason == why
+    assert 10 < len(str(caught.value)) <= 400
+
+
+def test_what_begins_at_0_is_a_condition_and_a_tax_without_a_stack_is_on_the_first() -> None:
+    told = energy(min_power=0.0, max_power=11_000.0)
+    assert told.energy is not None
+    vat = msgspec.structs.replace(told.energy, tax_rates=(TaxRate(type="vat", tax=19.0),))
+    found = plan_of(msgspec.structs.replace(told, energy=vat), "UTC").energy
+    assert found is not None
+    assert (found.rates[0].when, found.taxes) == (
+        When(min_power_w=0, max_power_w=11_000), (Tax(kind="vat", ppm=190_000, stack=0),),
+    )  # fmt: skip
+
+
+def test_a_price_without_end_is_refused_as_one_that_is_too_high_is() -> None:
+    price = TariffEnergyPrice(price_kwh=float("inf"))
+    with pytest.raises(RefusedError, match="out of range"):
+        plan_of(Tariff(tariff_id="t", currency="EUR", energy=TariffEnergy(prices=(price,))), "UTC")
 
 
 def test_an_unknown_zone_prices_nothing() -> None:

@@ -100,7 +100,6 @@ PLANS = {
 }  # fmt: skip
 
 
-@pytest.mark.some(2)
 @pytest.mark.parametrize("name", PLANS)
 @settings(max_examples=8)
 @given(powers=st.lists(st.sampled_from([0, 3_600, 7_200, 11_000, 22_000]), min_size=1, max_size=12))
@@ -188,7 +187,6 @@ FREE = wire.PriceRule(energy_fee=number(0), power_range_start=number(0))
 GIVEN = absolute_prices(PLANS["fee"], ASKED, 1)
 
 
-@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("field", "value"),
     [

@@ -331,7 +331,9 @@ def hostile(tree: PkiTree) -> dict[str, tuple[bytes, str]]:
         "the one that is known": (made(number=5), "good"),
         "without roots": (made(roots=[]), "empty"),
         "a root that is none": (made(roots=[PoolRoot(kinds=("MO",), certificate=b"x")]), "malformed"),
-        "without time zone": (made(issued=NOW.replace(tzinfo=None), until=NOW.replace(tzinfo=None)), "CodecError"),
+        "issued without time zone": (made(issued=NOW.replace(tzinfo=None)), "CodecError"),
+        "until without time zone": (made(until=NOW.replace(tzinfo=None)), "CodecError"),
+        "signed, and no list": (made(number=0), "CodecError"),
     }
 
 
