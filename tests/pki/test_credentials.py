@@ -11,6 +11,7 @@ from pki_tools.tree import PkiTree
 from v2g.errors import CertificateError, KeyAccessError, SignatureError
 from v2g.pki.certificates import MAX_PEM_BYTES, chain_from_pem, chain_to_pem, load_certificate, normalize_emaid
 from v2g.pki.credentials import (
+    Credentials,
     load_authorities,
     load_bundle,
     load_chain,
@@ -167,3 +168,14 @@ def test_a_chain_and_its_key_are_read_again_while_they_are_renewed(pki: PkiTree,
     with pytest.raises(KeyAccessError):
         matching(path, renewed, "key")
     assert len(asked) == 14
+
+
+def test_a_key_in_a_store_does_not_leave_it(pki: PkiTree) -> None:
+    class Stored(LeafKey):
+        public_key = pki.credentials("secc").key.public_key
+
+        def sign(self, data: bytes) -> bytes:
+            raise NotImplementedError
+
+    with pytest.raises(KeyAccessError, match="cannot leave its store"):
+        _ = Credentials(pki.chain("secc"), Stored()).private_key
