@@ -66,6 +66,7 @@ from v2g.io.storage.growing_file import reopen_all
 from v2g.io.tls.files import Renewed, keep_renewed
 from v2g.observe import Observe, Scalar
 from v2g.pki.keys import load_public_key, read_secret
+from v2g.typed_json import Fields
 from v2g.units import micro_of
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ async def _follower(config: CsmsConfig, clock: Clock, observe: EventLog) -> "Fol
     return follower
 
 
-def _place(tree: Any) -> tuple[dict[str, Any], Path]:
+def _place(tree: Any) -> tuple[Fields, Path]:
     from csms.nodes.work import state_folder
 
     return tree["update"], state_folder(Path(tree["data_dir"]))

@@ -77,6 +77,7 @@ from v2g.pki.keys import SigningKey
 from v2g.pki.profile import Role
 from v2g.pki.revocation import Fail
 from v2g.safety import VehicleRating
+from v2g.typed_json import Fields
 
 if TYPE_CHECKING:  # loaded only if configured
     from v2g.io.ota.follower import Follower
@@ -171,7 +172,7 @@ async def _run(config: EvccConfig, events: Path | None, wrap: Wrap, end: Orderly
     return 0 if reason in ("finished", "paused") else 3
 
 
-def _place(tree: Any) -> tuple[dict[str, Any], Path]:
+def _place(tree: Any) -> tuple[Fields, Path]:
     return tree["update"], Path(tree["update"]["folder"])
 
 

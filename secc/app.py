@@ -43,6 +43,7 @@ from v2g.observe import Observe
 from v2g.pki.credentials import load_authorities
 from v2g.pki.keys import Algorithm
 from v2g.pki.profile import Role
+from v2g.typed_json import Fields
 
 _EDITIONS: Final[Mapping[EditionName, tuple[str, str]]] = {
     "20": ("secc.session.d20.session", "Iso20"),
@@ -81,7 +82,7 @@ def main(
     return again() if code == AGAIN else code
 
 
-def _place(tree: Any) -> tuple[dict[str, Any], Path]:
+def _place(tree: Any) -> tuple[Fields, Path]:
     update, store = tree["station"]["update"], Path(tree["station"]["store"])
     return update, Path(update["folder"]) if "folder" in update else firmware_folder(store)
 

@@ -331,11 +331,11 @@ class TransferError(TransportError):
 
 
 class StoreError(V2GError):
-    """A journal, queue or database could not be read or written. A peer is told `answer` only: the message names files,
-    hosts and roles."""
+    """A journal, queue or database could not be read or written."""
 
     exit_code = 8
     answer: ClassVar[str] = "the store is unavailable"
+    """What a peer is told: the message names files, hosts and roles."""
 
 
 class SealedError(StoreError):

@@ -17,6 +17,9 @@ import msgspec
 
 T = TypeVar("T")
 
+Fields = dict[str, Any]
+"""Values by name whose types their reader knows: of a JSON object, a row, a message, arguments."""
+
 _working_out = threading.RLock()
 
 

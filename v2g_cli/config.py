@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Final, get_args
+from typing import Annotated, Final, get_args
 
 import msgspec
 import typer
@@ -23,6 +23,7 @@ from msgspec import inspect as types
 from v2g.config import Table, nearest
 from v2g.errors import ConfigError
 from v2g.pki.reference import KeyReference
+from v2g.typed_json import Fields
 from v2g_cli.output import print_json, print_table, say
 
 PROGRAMS: Final = {
@@ -296,7 +297,7 @@ def schema(program: Program) -> None:
     """
     from v2g.config import schema_of
 
-    described: dict[str, Any] = schema_of(_of(program), f"Configuration of v2g {program}")
+    described: Fields = schema_of(_of(program), f"Configuration of v2g {program}")
     for _, struct in inside(_of(program), ""):
         names = struct.__name__, f"{struct.__module__}.{struct.__name__}"  # the longer one where several have the other
         keys = next(described["$defs"][name]["properties"] for name in names if name in described["$defs"])

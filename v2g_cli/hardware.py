@@ -5,12 +5,13 @@ import contextlib
 import tomllib
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from v2g.errors import ConfigError
 from v2g.hardware.faults import FAULTS
+from v2g.typed_json import Fields
 from v2g_cli.output import print_json, print_table, say, when
 
 if TYPE_CHECKING:
@@ -308,7 +309,7 @@ def _settings(driver: "InstalledDriver", config: Path | None, values: Sequence[s
             case "display" if station is not None and station.display.driver == driver.name:
                 return settings_from("display", driver.name, station.display.settings)
         raise ConfigError(f"{config}: no {driver.kind} has the driver {driver.name!r}")
-    tree: dict[str, Any] = {}
+    tree: Fields = {}
     for each in values:
         key, separator, text = each.partition("=")
         table, *rest = key.split(".")

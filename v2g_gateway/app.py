@@ -18,6 +18,7 @@ from v2g.io.storage.growing_file import MIB, GrowingFile, LogFiles
 from v2g.observe import Observe
 from v2g.pki.profile import Role
 from v2g.telemetry.error_codes import Level, error_line
+from v2g.typed_json import Fields
 from v2g_gateway.config import GatewayConfig, load_config
 from v2g_gateway.gateway import Gateway, state_folder
 
@@ -62,7 +63,7 @@ def main(config_path: Path, events: Path | None) -> int:
     )
 
 
-def _place(tree: Any) -> tuple[dict[str, Any], Path]:
+def _place(tree: Any) -> tuple[Fields, Path]:
     return tree["update"], state_folder(Path(tree["outbox"]))
 
 

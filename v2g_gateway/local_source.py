@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -20,6 +20,7 @@ from v2g.io.runtime.supervision import Backoff
 from v2g.io.storage.journal_file import write_files
 from v2g.observe import Observe
 from v2g.telemetry.local_events import LocalEvent, reported
+from v2g.typed_json import Fields
 
 LONGEST_PAUSE_S: Final = 2.0
 """Maximum interval of attempts to connect: a vehicle's program may run for one short session."""
@@ -35,7 +36,7 @@ class _SocketLine(msgspec.Struct, frozen=True):
     process: str = ""
     stage: str = ""
     name: str = ""
-    data: dict[str, Any] = {}
+    data: Fields = {}
     checkpoint: Copy | UnsetType = UNSET
 
 

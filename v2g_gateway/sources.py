@@ -307,7 +307,7 @@ class KafkaSource:
 
         async def attempt() -> None:
             errors, there = deque[str](maxlen=1), False  # filled while `consume` polls
-            taken: list[Any] = []
+            taken: list[object] = []
             try:
                 consumer = Consumer(settings, error_cb=lambda error: errors.append(str(error)))
             except (KafkaException, TypeError) as unusable:

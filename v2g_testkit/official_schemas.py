@@ -12,6 +12,7 @@ import jsonschema_rs
 
 from v2g import typed_json
 from v2g.ocpp.routes import Version
+from v2g.typed_json import Fields
 
 _FOLDERS: Final = {"1.6": "v16", "2.0.1": "v201", "2.1": "v21"}
 _CALLS: Final = {2: "Request", 6: ""}  # CALL, and SEND of 2.1, whose schemas have the name of the message alone
@@ -50,9 +51,9 @@ def _bounded(part: object) -> Any:
     return bounds | {name: _bounded(each) for name, each in part.items()}
 
 
-def schema(message: str, version: Version) -> dict[str, Any]:
+def schema(message: str, version: Version) -> Fields:
     """Return the schema of a known message such as `BootNotificationRequest`."""
-    found: dict[str, Any] = json.loads((_folder(version) / f"{message}.json").read_text(encoding="utf-8-sig"))
+    found: dict[str, object] = json.loads((_folder(version) / f"{message}.json").read_text(encoding="utf-8-sig"))
     return found
 
 

@@ -17,6 +17,7 @@ import msgspec
 from aiohttp import web
 
 from v2g.errors import TransportError
+from v2g.typed_json import Fields
 from v2g_testkit.official_schemas import first_fault
 
 _END: Final = r"(?![\s\S])"
@@ -30,11 +31,11 @@ _NAME: Final = {"type": "string", "minLength": 1, "maxLength": 128}
 _TIME: Final = {"type": "string", "format": "date-time"}
 
 
-def _object(required: str, **properties: object) -> dict[str, Any]:
+def _object(required: str, **properties: object) -> Fields:
     return {"type": "object", "required": required.split(), "properties": properties}
 
 
-def _list(items: Mapping[str, object]) -> dict[str, Any]:
+def _list(items: Mapping[str, object]) -> Fields:
     return {"type": "array", "items": items}
 
 
@@ -133,7 +134,7 @@ _PAGE: Final = 50
 _COLLECTIONS: Final = {"programs": "programRequest", "events": "eventRequest", "reports": "reportRequest"}
 _TYPES: Final = {"programs": "PROGRAM", "events": "EVENT", "reports": "REPORT"}
 
-Object = dict[str, Any]
+Object = Fields
 
 
 class Vtn:

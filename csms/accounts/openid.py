@@ -10,7 +10,7 @@ import hmac
 import secrets
 import ssl
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -22,6 +22,7 @@ from v2g.errors import CodecError, RefusedError, StoreError, TransferError
 from v2g.extras import extras_named
 from v2g.io.http.client import request
 from v2g.pki.keys import read_secret
+from v2g.typed_json import Fields
 
 LOGIN_MS: Final = 600_000
 """How long a login at the provider may take."""
@@ -48,7 +49,7 @@ class Metadata(msgspec.Struct, frozen=True):
 class JwkSet(msgspec.Struct, frozen=True):
     """A provider's keys (RFC 7517)."""
 
-    keys: tuple[dict[str, Any], ...]
+    keys: tuple[Fields, ...]
 
 
 class Pending(msgspec.Struct, frozen=True):
@@ -151,7 +152,7 @@ class OpenIdProvider:
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Authorization": f"Basic {basic}"}
         answer = await self._get(metadata.token_endpoint, urlencode(asked).encode(), headers)
         try:
-            return str(typed_json.decode(answer, dict[str, Any])["id_token"])
+            return str(typed_json.decode(answer, Fields)["id_token"])
         except (msgspec.DecodeError, KeyError):
             raise _refused("the OpenID provider sent no ID token", reason="provider") from None
 

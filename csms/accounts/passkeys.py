@@ -13,6 +13,7 @@ from csms.db.store_key import StoreKey
 from v2g import typed_json
 from v2g.errors import RefusedError, StoreError
 from v2g.extras import extras_named
+from v2g.typed_json import Fields
 
 CEREMONY_MS: Final = 300_000
 """How long a person may take."""
@@ -105,7 +106,7 @@ class Passkeys:
             raise refused("this was begun too long ago")
         return pending
 
-    def _verified(self, verify: Callable[..., Any], pending: PendingCeremony, answer: str, **more: object) -> Any:
+    def _verified(self, verify: Callable[..., object], pending: PendingCeremony, answer: str, **more: object) -> Any:
         """Return what the library finds. User verification is required: without, a passkey is one factor, not two."""
         try:
             return verify(
@@ -139,7 +140,7 @@ def credential_id(answer: str) -> str:
 
 def _checked(answer: str) -> dict[str, object]:
     try:
-        return typed_json.decode(answer[:_MOST], dict[str, Any])
+        return typed_json.decode(answer[:_MOST], Fields)
     except (msgspec.DecodeError, ValueError):
         raise refused("this is not an answer of a passkey") from None
 

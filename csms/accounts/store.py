@@ -1,7 +1,7 @@
 """Tokens of the API, answers of idempotency keys, the audit log; people and their sessions."""
 
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, RowMapping, delete, func, insert, select, update
@@ -13,6 +13,7 @@ from csms.db.base import AnyRow, newest, page
 from csms.sites import store as site_store
 from v2g import typed_json
 from v2g.errors import RefusedError
+from v2g.typed_json import Fields
 
 KEPT_MS: Final = 24 * 3600 * 1000
 """Retention of answers of idempotency keys."""
@@ -20,7 +21,7 @@ KEPT_MS: Final = 24 * 3600 * 1000
 _encode = msgspec.json.Encoder().encode
 
 
-def add_token(connection: Connection, row: dict[str, Any]) -> None:
+def add_token(connection: Connection, row: Fields) -> None:
     """Store a token's row; `scopes` and `evs` as they are in `Principal`. Raises RefusedError for unknown `sites`."""
     scopes = row["scopes"]
     texts = {
@@ -59,7 +60,7 @@ def find_principal(connection: Connection, sha256: str, now_ms: int) -> Principa
     return Principal(row.name, Role(row.role), tuple(msgspec.json.decode(row.evs)), scopes, row.token_id, sites)
 
 
-def list_tokens(connection: Connection, after: tuple[str, ...] | None, limit: int) -> list[dict[str, Any]]:
+def list_tokens(connection: Connection, after: tuple[str, ...] | None, limit: int) -> list[Fields]:
     """Return tokens without secrets, by id: at most `limit` of those after `after`."""
     rows = connection.execute(page(select(api_tokens), (api_tokens.c.token_id,), after, limit, rising=True))
     return [_token(row._mapping) for row in rows]
@@ -77,7 +78,7 @@ def revoke_token(connection: Connection, token_id: str, now_ms: int) -> bool:
     return connection.execute(changed.values(revoked_ms=now_ms)).rowcount > 0
 
 
-def _token(row: RowMapping) -> dict[str, Any]:
+def _token(row: RowMapping) -> Fields:
     found = {name: value for name, value in row.items() if name != "sha256"}
     found["scopes"] = None if row["scopes"] is None else msgspec.json.decode(row["scopes"])
     found["evs"] = msgspec.json.decode(row["evs"])
@@ -187,7 +188,7 @@ def _user(connection: Connection, row: AnyRow) -> StoredUser:
     )
 
 
-def describe(connection: Connection, name: str) -> dict[str, Any] | None:
+def describe(connection: Connection, name: str) -> Fields | None:
     """Return a person without secrets."""
     row = connection.execute(select(*_SHOWN, users.c.sealed_factor).where(users.c.name == name)).first()
     return None if row is None else _described(row)
@@ -199,7 +200,7 @@ def list_page(connection: Connection, after: tuple[str, ...] | None, limit: int)
     return [_described(row) for row in connection.execute(wanted)]
 
 
-def _described(row: AnyRow) -> dict[str, Any]:
+def _described(row: AnyRow) -> Fields:
     found = dict(row._mapping)
     sites = None if found["sites"] is None else msgspec.json.decode(found["sites"])
     return {**found, "second_factor": found.pop("sealed_factor") is not None, "sites": sites}

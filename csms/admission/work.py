@@ -6,7 +6,7 @@ import math
 import os
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -30,6 +30,7 @@ from v2g.ocpp.messages.base import Component, Message, Variable
 from v2g.ocpp.messages.provisioning import SetVariableData, SetVariablesRequest, SetVariablesResponse
 from v2g.pki.password_hash import hash_password, password_fits
 from v2g.rates import Buckets, caller_at
+from v2g.typed_json import Fields
 
 M = TypeVar("M", bound=Message)
 
@@ -396,14 +397,14 @@ class StationAdmissions:
 
     # -- operators
 
-    async def entries(self, *, undecided: bool | None = None, limit: int = 1000) -> list[dict[str, Any]]:
+    async def entries(self, *, undecided: bool | None = None, limit: int = 1000) -> list[Fields]:
         """Return stations that may connect or have tried to; `undecided`: only those without a decision, or the others.
 
         Configured stations are included after their first connection.
         """
         return await self._store.read(rows.list_admissions, undecided=undecided, limit=limit)
 
-    async def faults(self, station_id: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+    async def faults(self, station_id: str | None = None, limit: int = 100) -> list[Fields]:
         """Return failed connection attempts, newest first, each with its remedy."""
         await self.flush()
         return await self._store.read(rows.list_faults, limit=limit, station_id=station_id)

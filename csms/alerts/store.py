@@ -19,6 +19,7 @@ from csms.webhooks.rules import Announcement, next_attempt
 from v2g import typed_json
 from v2g.errors import RefusedError
 from v2g.events import Severity
+from v2g.typed_json import Fields
 
 MOST_KINDS: Final = 100
 """Kinds of alerts that one subject may have."""
@@ -102,7 +103,7 @@ def listed(
     active: bool | None,
     subject: str | None,
     kind: str | None,
-) -> list[dict[str, Any]]:
+) -> list[Fields]:
     """Return alerts that began, newest first by number, below `before`."""
     wanted = newest(alerts, before, limit, subject=subject, kind=kind).where(alerts.c.count > 0, _among(subjects))
     if active is not None:

@@ -1,7 +1,7 @@
 """States and estimates of batteries, sealed."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, text
@@ -14,6 +14,7 @@ from csms.db.bulk import find_rows
 from csms.telemetry.seal import TelemetrySeal, seal_of
 from v2g import typed_json
 from v2g.battery.scores import ScoreState
+from v2g.typed_json import Fields
 
 _PUT_STATE: Final = text(
     "INSERT INTO battery_states (ev, boot, seq, document, changes) VALUES (:ev, :boot, :seq, :document, :changes) "
@@ -141,7 +142,7 @@ def reports(connection: Connection) -> list[BatteryReport]:
 
 def estimates(
     connection: Connection, ev: str, span_ms: tuple[int, int], limit: int, after: tuple[int, ...] | None
-) -> list[dict[str, Any]]:
+) -> list[Fields]:
     """Return the estimates of a vehicle, oldest first: from the first time to before the second."""
     at = battery_estimates.c.at_ms
     query = select(battery_estimates).where(battery_estimates.c.ev == ev, at >= span_ms[0], at < span_ms[1])

@@ -1,9 +1,9 @@
 """Journals that are not booked, and held transactions: what is wrong or missing, and an operator's decision."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec.structs import asdict, replace
@@ -24,6 +24,7 @@ from csms.tariffs import store as tariffs
 from csms.transactions import store as transactions
 from v2g import typed_json
 from v2g.errors import VerificationError
+from v2g.typed_json import Fields
 from v2g.units import UtcMs
 
 _OPEN: Final[tuple[rows.State, ...]] = ("waiting", "quarantined")
@@ -119,7 +120,7 @@ async def list_quarantine(call: Call, parameters: WhichReviews) -> Page[ShownRev
     """List journals that are not booked, and held transactions, by station and session."""
     states = _OPEN if parameters.state is None else (parameters.state,)
 
-    def read(connection: Connection, after: tuple[str, str, str] | None, limit: int) -> list[dict[str, Any]]:
+    def read(connection: Connection, after: tuple[str, str, str] | None, limit: int) -> list[Fields]:
         return _with_contradicted(call, connection, rows.list_page(connection, after, limit, states=states))
 
     return await pages(call, parameters, ShownReview, tuple[str, str, str], ("station_id", "session_id", "kind"), read)
@@ -260,7 +261,7 @@ async def _decide(
 async def list_contradictions(call: Call, parameters: Paged) -> Page[ShownContradiction]:
     """List booked sessions that others contradict, by station and session: found after they were booked."""
 
-    def read(connection: Connection, after: tuple[str, str, str] | None, limit: int) -> list[dict[str, Any]]:
+    def read(connection: Connection, after: tuple[str, str, str] | None, limit: int) -> list[Fields]:
         found = ledger.booked_contradictions(connection, after, limit)
         others = ledger.contradicted(connection, [_key(each) for each in found])
         return [_session(each) | {"contradicts": _visible(call, others.get(_key(each)))} for each in found]
@@ -314,7 +315,7 @@ def _visible(call: Call, other: Fact | None) -> dict[str, object] | None:
     return next((_session(each) for each in call.own([] if other is None else [other])), None)
 
 
-def _session(fact: Fact) -> dict[str, Any]:
+def _session(fact: Fact) -> Fields:
     """Return what `BookedSession` shows of an EVSE's fact."""
     imports, exports = (None if each is None else (wh(each[0]), wh(each[1])) for each in (fact.imports, fact.exports))
     return {
@@ -335,7 +336,7 @@ def _with_contradicted(call: Call, connection: Connection, reviews: list[dict[st
     return [each | {"contradicts": _visible(call, others.get(_of_review(each)))} for each in reviews]
 
 
-def _of_review(review: Mapping[str, Any]) -> ledger.Key:
+def _of_review(review: Fields) -> ledger.Key:
     return review["station_id"], review["kind"], review["session_id"]
 
 

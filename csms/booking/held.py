@@ -5,7 +5,7 @@ report ever has an amount that was not judged.
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, tuple_, update
@@ -26,6 +26,7 @@ from csms.transactions.tables import held_transactions, transaction_events, tran
 from v2g import typed_json
 from v2g.energy.price_plan import PricePlan, When
 from v2g.errors import RefusedError
+from v2g.typed_json import Fields
 
 _STATIONS = 500
 """So many stations are named in a query."""
@@ -367,7 +368,7 @@ def _rating(rows: Iterable[AnyRow], evse_id: int | None) -> plausibility.RatedPo
 # -- what a person decides
 
 
-def find(connection: Connection, station_id: str, transaction_id: str) -> dict[str, Any] | None:
+def find(connection: Connection, station_id: str, transaction_id: str) -> Fields | None:
     """Return what is decided about a held transaction, None for one that is not held."""
     row = connection.execute(select(held_transactions).where(_is(station_id, transaction_id))).first()
     return None if row is None else dict(row._mapping)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from sqlalchemy import Connection, literal, select, tuple_, update
@@ -17,6 +17,7 @@ from csms.db.leases import lock
 from csms.tokens.rules import CONTRACT, Terms
 from csms.tokens.tables import tokens
 from v2g import typed_json
+from v2g.typed_json import Fields
 
 Key = tuple[str, str, str]
 """Station, source and id of a session."""
@@ -203,7 +204,7 @@ def _neighbours(count: int, value: str) -> str:
 
 
 def _fact(row: AnyRow) -> Fact:
-    spans: dict[str, Any] = {}
+    spans: Fields = {}
     for name in ("imports", "exports"):
         first, last = getattr(row, f"{name}_from"), getattr(row, f"{name}_to")
         spans[name] = None if first is None else (first, last)

@@ -1,7 +1,7 @@
 """Money: journals in quarantine, and reports."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from csms.booking import api as quarantine
 from csms.books import api as reports
@@ -11,6 +11,7 @@ from csms.console.visit import ROOT, Visit, action, page, segment
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
 from v2g.energy.settlement.rows import csv_text
+from v2g.typed_json import Fields
 
 _FEW = 20
 _QUARANTINE = f"{ROOT}/quarantine"
@@ -58,7 +59,7 @@ def _key(row: Mapping[str, object]) -> str:
     return f"{row['station_id']}/{row['session_id']}"
 
 
-def _other(row: Mapping[str, Any]) -> str | None:
+def _other(row: Fields) -> str | None:
     """Return which session a review contradicts: its station and EVSE, and its energy (Wh)."""
     other = row.get("contradicts")
     if other is None:
@@ -136,7 +137,7 @@ async def decide_reviews(visit: Visit) -> Answer:
     return visit.see(_QUARANTINE, "{count} sessions are decided.", count=len(keys))
 
 
-def _why(row: Mapping[str, Any]) -> str:
+def _why(row: Fields) -> str:
     return " ".join(filter(None, (row["reason"].replace("_", " "), row["detail"], _other(row))))
 
 

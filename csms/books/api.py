@@ -29,6 +29,7 @@ from v2g import typed_json
 from v2g.energy.settlement.bookkeeping import MILLIWATT_HOURS, Entry, Period, Posting, Use
 from v2g.energy.settlement.operator import OperatorSeal
 from v2g.energy.settlement.rows import csv_text
+from v2g.typed_json import Fields
 from v2g.units import Currency, Decimals, decimals_of
 
 _MILLIONTH = Decimal("0.000001")
@@ -275,7 +276,7 @@ async def list_costs(call: Call, parameters: WhichCosts) -> Page[Cost]:
     names = rows.GROUPS[parameters.by]
     position: Any = tuple[str] if len(names) == 1 else tuple[str, str]
 
-    def fetch(connection: Connection, after: Any, limit: int) -> list[dict[str, Any]]:
+    def fetch(connection: Connection, after: Any, limit: int) -> list[Fields]:
         found = rows.costs(
             connection, parameters.by, after, limit, period=parameters.period, vehicle=parameters.vehicle
         )

@@ -21,6 +21,7 @@ from v2g.energy.settlement.operator import PeriodClosed, seal
 from v2g.energy.settlement.pricing import NO_CURRENCY
 from v2g.errors import RefusedError, StoreError
 from v2g.pki.keys import SigningKey
+from v2g.typed_json import Fields
 from v2g.units import payable_micro
 
 _LOCK_POSTGRESQL = "SELECT pg_advisory_xact_lock(4919003)"
@@ -372,7 +373,7 @@ def sums(connection: Connection, period: str | None = None, vehicle: str | None 
 
 
 def _use(row: Mapping[Any, Any]) -> bookkeeping.Use:
-    amounts: dict[str, Any] = {name: None if value is None else int(value) for name, value in row.items()}
+    amounts: Fields = {name: None if value is None else int(value) for name, value in row.items()}
     return bookkeeping.Use(**amounts)
 
 
@@ -448,7 +449,7 @@ def costs(
     ]
 
 
-def _newest(connection: Connection, numbers: list[int]) -> dict[int, dict[str, Any]]:
+def _newest(connection: Connection, numbers: list[int]) -> dict[int, Fields]:
     """Return vehicle and times of the sessions of some postings, by number."""
     rows = connection.execute(select(postings.c.id, postings.c.document).where(postings.c.id.in_(numbers)))
     found = {row.id: typed_json.decode(row.document, bookkeeping.Posting) for row in rows}

@@ -22,6 +22,7 @@ from v2g.ocpp.messages.provisioning import SetVariablesRequest
 from v2g.ocpp.routes import DECLARED, Version, known, request_type, response_type
 from v2g.ocpp.v16.messages import ChangeConfigurationReq
 from v2g.ocpp.versions import check_integers, read_payload
+from v2g.typed_json import Fields
 
 
 class StationRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +75,7 @@ async def read_request(call: Call, request_id: RowNumber) -> RequestWithParts:
     return shown({**_row(found), "parts": [msgspec.json.decode(each) for each in parts]}, RequestWithParts)
 
 
-def _row(row: dict[str, Any]) -> dict[str, Any]:
+def _row(row: Fields) -> Fields:
     return {**row, "request": msgspec.json.decode(row["document"]) if row["document"] else None}
 
 

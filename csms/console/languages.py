@@ -7,7 +7,7 @@ filters `said`, `filled`, `facts` and `drawn`. So templates stay readable, and a
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from jinja2 import BaseLoader, Environment, PackageLoader, pass_context
 from jinja2.runtime import Context
@@ -15,6 +15,7 @@ from markupsafe import escape
 
 from csms.catalogues import catalogues
 from v2g.tables import table
+from v2g.typed_json import Fields
 
 ENGLISH: Final = "en"
 
@@ -97,7 +98,7 @@ def filled(context: Context, text: str, values: Mapping[str, str]) -> str:
 
 
 @pass_context
-def drawn(context: Context, chart: Mapping[str, Any]) -> dict[str, Any]:
+def drawn(context: Context, chart: Fields) -> Fields:
     """Return a chart with title and labels in the language of the template."""
     lines = [{**each, "label": f"{said(context, each['label'])} {each['of']}".rstrip()} for each in chart["lines"]]
     return {**chart, "title": said(context, chart["title"]), "lines": lines}

@@ -23,6 +23,7 @@ from csms.http.operations import Operation
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
 from v2g.energy.settlement.rows import csv_text
+from v2g.typed_json import Fields
 from v2g.units import payable
 
 INSTALLED: Final = {"/inventory": "What is installed where"}
@@ -201,13 +202,13 @@ async def _whole(every: AsyncIterator[object]) -> list[object]:
     return found
 
 
-def _asked(visit: Visit, *names: str) -> dict[str, Any]:
+def _asked(visit: Visit, *names: str) -> Fields:
     """Return what an address says of a list."""
     columns = [each for each in visit.request.query_params.getall("col", []) if each][:50]
     return visit.asked("q", "sort", *filter(None, names)) | ({"col": columns} if columns else {})
 
 
-def _natural(value: Any) -> Any:
+def _natural(value: object) -> Any:
     """Return by what a value is sorted: a text's numbers by their size, amounts by theirs."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [Decimal(each["amount"]) for each in value]

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -11,6 +11,7 @@ from csms.console.visit import Visit, page
 from csms.http.pipeline import Answer
 from csms.http.problems import missing
 from csms.http.routes import interface
+from v2g.typed_json import Fields
 
 REFERENCE: Final = "/api-docs"
 _COMMON: Final = frozenset({"401", "403", "413", "429", "500", "503"})
@@ -104,7 +105,7 @@ def resources() -> Mapping[str, Resource]:
     return found
 
 
-def _operation(method: str, path: str, found: Mapping[str, Any], schemas: Mapping[str, Any]) -> Described:
+def _operation(method: str, path: str, found: Fields, schemas: Fields) -> Described:
     parameters = tuple(
         Field(
             each["name"],
@@ -131,7 +132,7 @@ def _operation(method: str, path: str, found: Mapping[str, Any], schemas: Mappin
     )
 
 
-def _body(found: Mapping[str, Any]) -> Body | None:
+def _body(found: Fields) -> Body | None:
     for media_type, each in found.get("content", {}).items():
         if media_type == "application/problem+json":
             return None
@@ -141,7 +142,7 @@ def _body(found: Mapping[str, Any]) -> Body | None:
     return None
 
 
-def _schema(name: str, found: Mapping[str, Any]) -> Schema:
+def _schema(name: str, found: Fields) -> Schema:
     required = found.get("required", ())
     fields = tuple(
         Field(key, _kind(each), tuple(_refers(each)), key in required, _about(each))
@@ -150,12 +151,12 @@ def _schema(name: str, found: Mapping[str, Any]) -> Schema:
     return Schema(name, found.get("description", ""), "" if fields else _kind(found), fields)
 
 
-def _about(found: Mapping[str, Any]) -> str:
+def _about(found: Fields) -> str:
     bounds = ", ".join(f"{sign} {found[name]}" for name, sign in _BOUNDS.items() if name in found)
     return "; ".join(filter(None, (found.get("description", "").rstrip("."), bounds)))
 
 
-def _kind(found: Mapping[str, Any]) -> str:
+def _kind(found: Fields) -> str:
     """Return a type as people write it."""
     if "$ref" in found:
         return _name(found["$ref"])

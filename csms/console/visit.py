@@ -32,6 +32,7 @@ from csms.services import Services
 from v2g import typed_json
 from v2g.config import misfit
 from v2g.energy.settlement.bundle import LISTED
+from v2g.typed_json import Fields
 
 T = TypeVar("T")
 
@@ -166,7 +167,7 @@ class Visit:
         return str(self._pipeline.backend.services.config.accounting_zone)
 
     @property
-    def path(self) -> Mapping[str, Any]:
+    def path(self) -> Fields:
         """Parameters of the path, as they were before `segment`."""
         return {name: unquote(value) for name, value in self.request.path_params.items()}
 

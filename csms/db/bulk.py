@@ -15,6 +15,8 @@ import msgspec
 from sqlalchemy import Connection, Dialect, Table, insert
 from sqlalchemy.exc import DBAPIError
 
+from v2g.typed_json import Fields
+
 MARKS: Final = {"sqlite": "?", "postgresql": "%s"}
 """Each driver's mark of a value."""
 
@@ -22,7 +24,7 @@ Rows = Sequence[Mapping[str, Any]]
 """Rows with the same columns; values are numbers, text, booleans and None."""
 
 
-def execute(connection: Connection, statement: str, values: Sequence[Any] = ()) -> tuple[int, list[tuple[Any, ...]]]:
+def execute(connection: Connection, statement: str, values: Sequence[object] = ()) -> tuple[int, list[tuple[Any, ...]]]:
     """Execute a statement, for a list of values with each (SQLite); return how many rows it changed, and those that it
     found. Raises DBAPIError.
 
@@ -83,7 +85,7 @@ def insert_numbered(connection: Connection, table: Table, number: int | None, va
     return int(inserted[0])
 
 
-def insert_absent(connection: Connection, table: Table, values: Mapping[str, Any]) -> Any:
+def insert_absent(connection: Connection, table: Table, values: Fields) -> Any:
     """Insert a row; return its (first) key, None where a unique index has one already."""
     make: Any = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}").insert
     (key, *_) = table.primary_key
@@ -137,8 +139,8 @@ def find_rows(
 
 @cache
 def _row(columns: tuple[str, ...]) -> Callable[[Sequence[Any]], Any]:
-    kind: Any = namedtuple("Row", columns)  # type: ignore[misc]  # its names are values here
-    make: Callable[[Sequence[Any]], Any] = kind._make
+    kind: object = namedtuple("Row", columns)  # type: ignore[misc]  # its names are values here
+    make: Callable[[Sequence[object]], object] = kind._make
     return make
 
 

@@ -1,7 +1,7 @@
 """Variables of a station: found by component and text, and set one by one."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from csms.console.bulk import Field, Question, Said, ask, sure
 from csms.console.listing import Act, Column, Listing, show_list
@@ -11,6 +11,7 @@ from csms.device_model import api as device_model
 from csms.device_model.rules import VariableKey
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
+from v2g.typed_json import Fields
 
 MUTABLE: Final = {"ReadOnly": "read", "WriteOnly": "written", "ReadWrite": "read and written"}
 VARIABLES: Final = (
@@ -77,7 +78,7 @@ async def set_variable(visit: Visit) -> Answer:
     return visit.see(visit.back, "{what}: {status}", hint, failed=failed, what=what, status=status)
 
 
-def _ask(visit: Visit, row: Mapping[str, Any], what: str) -> Answer:
+def _ask(visit: Visit, row: Fields, what: str) -> Answer:
     now = " ".join(filter(None, (row["value"] or DASH, row["unit"])))
     effects = [Said("Now: {value}", {"value": now})]
     bounds = {name: str(row[f"{name}_limit"]) for name in ("min", "max") if row[f"{name}_limit"] is not None}

@@ -1,13 +1,14 @@
 """The mirror of stations' device models, and their network profiles."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import sqlalchemy as sa
 
 from csms.db.base import declare_table
 from csms.db.bulk import upsert_rows
 from csms.device_model.rules import Limit
+from v2g.typed_json import Fields
 
 device_variables: Final = declare_table(
     "device_variables",
@@ -90,7 +91,7 @@ def rebooted(connection: sa.Connection, boots: Sequence[tuple[str, int]]) -> lis
 
 def list_variables(
     connection: sa.Connection, station_id: str, component: str | None = None, variable: str | None = None
-) -> list[dict[str, Any]]:
+) -> list[Fields]:
     """Return the mirror of a station, or of one component or variable of it, in the order of names."""
     table = device_variables
     query = sa.select(table).where(table.c.station_id == station_id).order_by(*table.primary_key)
@@ -186,7 +187,7 @@ def save_profile(
     upsert_rows(connection, network_profiles, [{"station_id": station_id, "slot": slot, **columns}])
 
 
-def list_profiles(connection: sa.Connection, station_id: str) -> list[dict[str, Any]]:
+def list_profiles(connection: sa.Connection, station_id: str) -> list[Fields]:
     """Return the network profiles that a station has accepted."""
     query = (
         sa.select(network_profiles).where(network_profiles.c.station_id == station_id).order_by(network_profiles.c.slot)

@@ -1,6 +1,6 @@
 """Payments for one session: their states, and the decision about one that nobody else can settle."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec.structs import asdict
@@ -14,6 +14,7 @@ from csms.http.call import Call
 from csms.http.operations import Page, get, post
 from csms.http.parameters import Money, Paged, RowNumber, money_of, newest_first, shown
 from csms.http.problems import ApiError, conflict
+from v2g.typed_json import Fields
 from v2g.units import PositiveDecimals, micro_of, payable_micro
 
 
@@ -53,7 +54,7 @@ class PaymentDecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 async def list_direct_payments(call: Call, parameters: WhichPayments) -> Page[ShownPayment]:
     """List payments for one session, newest first."""
 
-    def fetch(connection: Connection, before: int | None, limit: int) -> list[dict[str, Any]]:
+    def fetch(connection: Connection, before: int | None, limit: int) -> list[Fields]:
         return [_shown(each) for each in rows.list_page(connection, before, limit, parameters.state)]
 
     return await newest_first(call, parameters, ShownPayment, "id", fetch)
@@ -88,6 +89,6 @@ async def settle_direct_payment(call: Call, payment_id: RowNumber, body: Payment
     return shown(_shown(asdict(decided)), ShownPayment)
 
 
-def _shown(row: dict[str, Any]) -> dict[str, Any]:
+def _shown(row: Fields) -> Fields:
     money = {name: asdict(money_of(row[f"{name}_micro"], row["currency"])) for name in ("amount", "captured")}
     return {name: each for name, each in row.items() if name in ShownPayment.__struct_fields__} | money

@@ -1,6 +1,6 @@
 """DER controls as stations hold them, and their alarms (block R)."""
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from sqlalchemy import (
@@ -21,6 +21,7 @@ from sqlalchemy import (
 
 from csms.db.base import declare_table, newest, row_id
 from v2g.ocpp.messages.der_control import NotifyDERAlarmRequest, SetDERControlRequest
+from v2g.typed_json import Fields
 
 der_controls: Final = declare_table(
     "der_controls",
@@ -91,7 +92,7 @@ def clear_controls(
     return connection.execute(delete(der_controls).where(*where)).rowcount
 
 
-def controls(connection: Connection, station_id: str) -> list[dict[str, Any]]:
+def controls(connection: Connection, station_id: str) -> list[Fields]:
     """Return a station's controls, by id."""
     query = select(der_controls).where(der_controls.c.station_id == station_id).order_by(der_controls.c.control_id)
     return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in connection.execute(query)]

@@ -3,7 +3,7 @@
 import re
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -24,6 +24,7 @@ from csms.tariffs.rules import OfferedPrices, changes, offered
 from v2g.energy.settlement.costing import UNITS
 from v2g.energy.settlement.pieces import zone_of
 from v2g.errors import RefusedError
+from v2g.typed_json import Fields
 from v2g.units import MICRO, decimals_of, micro_of
 
 STATES: Final = {
@@ -193,7 +194,7 @@ def _amount(micro: int, currency: str) -> dict[str, str]:
     return {"amount": decimals_of(micro), "currency": currency}
 
 
-def _taken(found: dict[str, Any], way: str) -> float | None:
+def _taken(found: Fields, way: str) -> float | None:
     """Return the energy (Wh) of a session, None where a register is unknown."""
     begin, end = found[f"{way}_start_wh"], found[f"{way}_wh"]
     return None if begin is None or end is None else float(end) - float(begin)

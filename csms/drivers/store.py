@@ -1,7 +1,5 @@
 """What drivers see: an EVSE with its tariff and its session, and a session with the lines of its cost."""
 
-from typing import Any
-
 import msgspec
 from sqlalchemy import Connection, select
 
@@ -14,6 +12,7 @@ from v2g import typed_json
 from v2g.energy.price_plan import PricePlan
 from v2g.energy.settlement.costing import Bill
 from v2g.ocpp.messages.payment import DIRECT_PAYMENT
+from v2g.typed_json import Fields
 
 
 class DriversEvse(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +28,7 @@ class DriversSession(msgspec.Struct, frozen=True, kw_only=True):
     """A session: its transaction, the site, and its cost, so far or in total; `held`: amounts are checked by people."""
 
     site: str
-    transaction: dict[str, Any]
+    transaction: Fields
     cost: Bill | None
     held: bool
 

@@ -1,8 +1,7 @@
 """Campaigns of updates: their list, one of them with its stations, and what a person decides."""
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode
 
 from csms.console.listing import INSTALLED, Column, Listing, show_list
@@ -14,6 +13,7 @@ from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
 from csms.overview import api as overview
 from csms.stations import api as stations
+from v2g.typed_json import Fields
 
 _PAGE = 50
 
@@ -88,7 +88,7 @@ async def _of_kind(visit: Visit, kind: tuple[str, ...]) -> list[str]:
     return [each["station_id"] async for each in found if _kind(each) == kind]
 
 
-def _kind(station: Mapping[str, Any]) -> tuple[str, ...]:
+def _kind(station: Fields) -> tuple[str, ...]:
     return tuple(station[name] for name in _KIND)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
 
 from csms.books import api as books
 from csms.console.present import ChartLine, chart, price
@@ -19,6 +18,7 @@ from csms.overview import api as overview
 from csms.sites import api as sites
 from csms.transactions import api as transactions
 from v2g.energy.grid_signal import TypedGridSignal
+from v2g.typed_json import Fields
 
 _DAYS = 14
 _COURSE_MS = 86_400_000
@@ -163,7 +163,7 @@ async def one_fleet(visit: Visit) -> Answer:
     )
 
 
-def _planned_chart(plan: dict[str, Any], now_ms: int) -> dict[str, object] | None:
+def _planned_chart(plan: Fields, now_ms: int) -> dict[str, object] | None:
     """Return the chart of what all vehicles draw by plan, and the grid connection with them."""
     edges, vehicles = plan["edges_ms"], plan["vehicles"]
     if len(edges) < 2:

@@ -24,6 +24,7 @@ from v2g.home_assistant import SITE, VEHICLE, HomeEntity, discovery, node_of
 from v2g.io.mqtt.client import MqttClient
 from v2g.io.storage.journal_file import write_files
 from v2g.telemetry.signals import LATITUDE, LONGITUDE
+from v2g.typed_json import Fields
 
 _WORK: Final = "home assistant"
 
@@ -129,7 +130,7 @@ class HomeAssistantPublisher:
         return found | {topic: msgspec.json.encode(values)}
 
 
-def _shown(state: VehicleState) -> dict[str, Any]:
+def _shown(state: VehicleState) -> Fields:
     """Return what a vehicle sends now, without what it has stopped to send."""
     present: dict[str, object] = {key: each.value for key in VEHICLE if (each := state.present(key)) is not None}
     latitude, longitude = state.present(LATITUDE), state.present(LONGITUDE)

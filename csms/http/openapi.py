@@ -15,6 +15,7 @@ from csms.accounts.rules import ALLOWED, Permission
 from csms.http.operations import ArrayOf, Lazy, Operation, Page, Reply
 from csms.http.problems import MEDIA_TYPE, ProblemDetails
 from v2g.pki.pools import SIGNATURE_HEADERS
+from v2g.typed_json import Fields
 from v2g.version import VERSION
 
 _REF: Final = "#/components/schemas/{name}"
@@ -28,7 +29,7 @@ Lists come in pages: the header `Link` refers to the next one. Errors are `appli
 (RFC 9457) with a `hint`. Times are ms since 1970 in UTC.
 """
 
-_HEADERS: Final[dict[str, dict[str, Any]]] = {
+_HEADERS: Final[dict[str, Fields]] = {
     "ETag": {"description": "The value for `If-None-Match` and `If-Match`.", "schema": {"type": "string"}},
     "Link": {"description": 'The next page, `rel="next"` (RFC 8288).', "schema": {"type": "string"}},
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
@@ -60,7 +61,7 @@ _MEANING: Final = {
 }
 
 
-def document(operations: Iterable[Operation]) -> dict[str, Any]:
+def document(operations: Iterable[Operation]) -> Fields:
     """Return the document about these routes."""
     operations = tuple(operations)
     schemas = _Schemas(operations)
@@ -120,14 +121,14 @@ class _Schemas:
             if reference:
                 self.components[reference.rpartition("/")[2]]["examples"] = [each.example]
 
-    def of(self, kind: object) -> dict[str, Any]:
+    def of(self, kind: object) -> Fields:
         """Return the schema of a type, mostly a reference."""
         if isinstance(kind, ArrayOf):
             return {"type": "array", "items": {"anyOf": [self.of(each) for each in kind.kinds]}}
         found: dict[str, object] = self._by_type[repr(resolved(kind))]
         return found
 
-    def properties(self, kind: type[msgspec.Struct]) -> tuple[dict[str, Any], frozenset[str]]:
+    def properties(self, kind: type[msgspec.Struct]) -> tuple[Fields, frozenset[str]]:
         """Return the schemas of a Struct's fields, and the names of those that are required."""
         schema = self._parameters[self.of(kind)["$ref"]]
         return schema["properties"], frozenset(schema.get("required", ()))
@@ -219,7 +220,7 @@ def _who(each: Operation) -> str:
     return f"\n\nFor {roles}." if roles else ""
 
 
-def _parameters(each: Operation, schemas: _Schemas) -> list[dict[str, Any]]:
+def _parameters(each: Operation, schemas: _Schemas) -> list[Fields]:
     found: list[dict[str, object]] = []
     in_path = set(re.findall(r"{(\w+)}", each.path))
     if each.parameters is not None:
@@ -252,8 +253,8 @@ def _header(name: str, about: str, longest: int) -> dict[str, object]:
     }
 
 
-def _responses(each: Operation, schemas: _Schemas) -> dict[str, Any]:
-    good: dict[str, Any] = {"description": HTTPStatus(each.status).phrase}
+def _responses(each: Operation, schemas: _Schemas) -> Fields:
+    good: Fields = {"description": HTTPStatus(each.status).phrase}
     if each.status != 204:
         kind = each.answer
         content = {"schema": schemas.of(kind) if _described(kind) else {"type": "string"}}
@@ -303,7 +304,7 @@ _TEXTS: Final = {"date-time": _TIME, "date": "2030-01-01", "byte": "AA=="}
 _DEPTH: Final = 12
 
 
-def smallest(schema: Mapping[str, Any], components: Mapping[str, Any], name: str = "", depth: int = 0) -> Any:
+def smallest(schema: Fields, components: Fields, name: str = "", depth: int = 0) -> Any:
     """Return a value that a JSON schema allows: with required members only, the first of any choice.
 
     `components` are the schemas that `#/components/schemas/NAME` refers to; `name` is that of the member. Patterns
@@ -324,12 +325,12 @@ def smallest(schema: Mapping[str, Any], components: Mapping[str, Any], name: str
     return _of_type(schema, components, name, depth)
 
 
-def example_of(schema: Mapping[str, object], components: Mapping[str, object]) -> Any:
+def example_of(schema: Fields, components: Fields) -> Any:
     """Return the smallest value of an answer; of an array one with an element."""
     return smallest({**schema, "minItems": 1} if schema.get("type") == "array" else schema, components)
 
 
-def _of_type(schema: Mapping[str, Any], components: Mapping[str, Any], name: str, depth: int) -> Any:
+def _of_type(schema: Fields, components: Fields, name: str, depth: int) -> Any:
     match schema.get("type"):
         case "object":
             properties = schema.get("properties", {})

@@ -178,10 +178,10 @@ def operation(
 
 
 def _together(
-    handler: Callable[..., Awaitable[object]], hints: Mapping[str, Any], taken: Iterable[inspect.Parameter]
+    handler: Callable[..., Awaitable[object]], hints: Mapping[str, object], taken: Iterable[inspect.Parameter]
 ) -> tuple[type[msgspec.Struct], Callable[..., Awaitable[object]]]:
     """Return a Struct of the parameters that a handler takes alone, and a handler that takes it."""
-    fields: list[tuple[str, Any, Any]] = [
+    fields: list[tuple[str, object, object]] = [
         (each.name, hints[each.name], msgspec.field() if each.default is each.empty else each.default) for each in taken
     ]
     kind = msgspec.defstruct(handler.__name__, fields, module=handler.__module__, forbid_unknown_fields=True)

@@ -4,7 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Annotated, Concatenate, Final, ParamSpec, TypeVar
 
 import msgspec
 from sqlalchemy import Connection
@@ -13,6 +13,7 @@ from csms.http.call import Call, encode
 from csms.http.operations import Page
 from csms.http.problems import ApiError, conflict, missing
 from v2g import typed_json
+from v2g.typed_json import Fields
 from v2g.units import Currency, Decimals, decimals_of
 
 StationId = Annotated[
@@ -64,7 +65,7 @@ OnlySites = (
 OfStation = Annotated[str | None, msgspec.Meta(description="The station, where several have that id.")]
 
 
-def one_of(call: Call, found: list[dict[str, Any]], station: str | None, what: str) -> dict[str, Any]:
+def one_of(call: Call, found: list[Fields], station: str | None, what: str) -> Fields:
     """Return the only match, or that of `station` if given. Raises ApiError: none, or several."""
     found = [row for row in call.own(found) if station in (None, row["station_id"])]
     if not found:
@@ -95,7 +96,7 @@ def money_of(micro: int, currency: str) -> Money:
     return Money(amount=decimals_of(micro, currency), currency=currency)
 
 
-def in_money(found: msgspec.Struct, currency: str) -> dict[str, Any]:
+def in_money(found: msgspec.Struct, currency: str) -> Fields:
     """Return the fields of a Struct, those in micro-units (`..._micro...`) as amounts, named without that."""
     return {
         name.replace("_micro", ""): money_of(value, currency) if "_micro" in name else value
@@ -136,7 +137,7 @@ async def newest_first(
     paged: Paged,
     kind: type[T],
     key: str,
-    fetch: Callable[Concatenate[Connection, int | None, int, P], list[dict[str, Any]]],
+    fetch: Callable[Concatenate[Connection, int | None, int, P], list[dict[str, object]]],
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> Page[T]:
@@ -155,7 +156,7 @@ async def pages(
     kind: type[T],
     position: type[R],
     keys: Sequence[str],
-    fetch: Callable[Concatenate[Connection, R | None, int, P], list[dict[str, Any]]],
+    fetch: Callable[Concatenate[Connection, R | None, int, P], list[Fields]],
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> Page[T]:
@@ -177,10 +178,10 @@ async def _fetched(
     call: Call,
     position: type[R],
     keys: Sequence[str],
-    fetch: Callable[[Connection, R | None, int], list[dict[str, Any]]],
+    fetch: Callable[[Connection, R | None, int], list[dict[str, object]]],
     after: R | None,
     limit: int,
-) -> list[dict[str, Any]]:
+) -> list[Fields]:
     """Return rows; for a caller limited to sites, as many of their stations, so that no page is short of others."""
     found = await call.run(fetch, after, limit)
     kept = call.own(found)

@@ -2,13 +2,14 @@
 
 import logging
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from urllib.parse import quote
 
 import msgspec
 from litestar.exceptions import HTTPException
 
 from v2g import errors
+from v2g.typed_json import Fields
 
 T = TypeVar("T")
 
@@ -122,7 +123,7 @@ def details(error: ApiError, instance: str) -> ProblemDetails:
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def encoded(error: ApiError, instance: str) -> tuple[bytes, dict[str, Any]]:
+def encoded(error: ApiError, instance: str) -> tuple[bytes, Fields]:
     """Return body and headers of the answer."""
     headers = dict(error.headers)
     if error.status == 401:

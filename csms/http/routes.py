@@ -1,7 +1,6 @@
 """All routes, collected from the `api` modules of the features."""
 
 from functools import cache
-from typing import Any
 
 import msgspec
 
@@ -10,9 +9,10 @@ from csms.features import modules
 from csms.http.call import Call
 from csms.http.openapi import document
 from csms.http.operations import Operation, declared, get
+from v2g.typed_json import Fields
 
 
-@get("/openapi.json", Permission.PUBLIC, answer=dict[str, Any])
+@get("/openapi.json", Permission.PUBLIC, answer=Fields)
 async def read_interface(call: Call) -> bytes:
     """Return the OpenAPI 3.1 document."""
     return interface()

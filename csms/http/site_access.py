@@ -17,6 +17,7 @@ from csms.http.operations import Operation, Page, Reply
 from csms.http.problems import ApiError
 from csms.sites.rules import Site
 from v2g import typed_json
+from v2g.typed_json import Fields
 
 Rule = Literal["for_sites", "station", "optional_station", "site", "items", "refused"]
 
@@ -37,7 +38,7 @@ def refusal(principal: Principal | None, operation: Operation, detail: str) -> A
     return ApiError(403, "this is of all sites, and your role is limited to some", "ask the administrator", code="site")
 
 
-async def carry_out(operation: Operation, call: Call, parameters: object, decode_body: Callable[[], Any]) -> Any:
+async def carry_out(operation: Operation, call: Call, parameters: object, decode_body: Callable[[], object]) -> Any:
     """Return what the handler answers, without what is of other sites. Raises ApiError 403, and what it raises.
 
     `decode_body` is called only when the caller may ask about what `parameters` name.
@@ -112,6 +113,6 @@ def _seen(sites: Sites, rule: Rule, found: object) -> Any:
 def _read(answer: bytes) -> object:
     """Return what says whose an answer is that its handler has written itself; the answer where nothing does."""
     try:
-        return typed_json.decode(answer, dict[str, Any])
+        return typed_json.decode(answer, Fields)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return answer

@@ -1,6 +1,6 @@
 """Payment mandates: drivers let the operator debit what their sessions cost."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec.structs import asdict
@@ -12,6 +12,7 @@ from csms.http.operations import Page, Reply, delete, get, post
 from csms.http.parameters import Money, Paged, RowNumber, money_of, pages, shown
 from csms.http.problems import ApiError, existing
 from csms.mandates import store as rows
+from v2g.typed_json import Fields
 from v2g.units import UtcMs, currency_digits, micro_of, payable_micro
 
 _MOST_MICRO = 10**15
@@ -149,5 +150,5 @@ async def _shown(call: Call, number: int) -> ShownMandate:
     return shown(_with_most(asdict(found)), ShownMandate)
 
 
-def _with_most(row: dict[str, Any]) -> dict[str, Any]:
+def _with_most(row: Fields) -> Fields:
     return row | {"most": asdict(money_of(row["most_micro"], row["currency"]))}

@@ -14,6 +14,7 @@ from csms.stations.tables import connectors
 from csms.transactions.powers import FRESH_MS, connection_readings, powers
 from v2g.energy.conductors import VOLTAGE
 from v2g.energy.grid_signal import ALL, ConnectionPoint, GridLimit
+from v2g.typed_json import Fields
 
 STEP_MS: Final = 300_000
 """Distance of points."""
@@ -34,7 +35,7 @@ def now(
     limits: Sequence[GridLimit],
     at_ms: int,
     now_ms: int,
-) -> list[dict[str, Any]]:
+) -> list[Fields]:
     """Return the points of a time (UTC ms) as rows: of all stations ("") and of each site."""
     site_of = site_of_stations(sites)
     sums = {name: Counter[str]() for name in ("", *(each.id for each in sites))}
@@ -106,7 +107,7 @@ def _least(limits: Iterable[GridLimit], point: ConnectionPoint) -> tuple[int | N
     return found.get("import"), found.get("export")
 
 
-def add(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+def add(connection: Connection, rows: Sequence[Fields]) -> None:
     """Store points, unless another node has."""
     if not has(connection, rows[0]["at_ms"]):
         connection.execute(insert(power_course), rows)

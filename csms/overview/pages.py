@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode
 
 from csms.admission import api as admission
@@ -26,6 +26,7 @@ from csms.stations import api as stations
 from csms.stations.listed import ListedStation, fitting
 from csms.transactions import api as transactions
 from v2g.energy.grid_signal import TypedGridSignal, TypedSlot
+from v2g.typed_json import Fields
 
 _FEW: Final = 8
 
@@ -34,7 +35,7 @@ _FEW: Final = 8
 async def show_overview(visit: Visit) -> Answer:
     """Show each part that the person may see."""
     today = date_of(visit, visit.now_ms).isoformat()
-    shown: dict[str, Any] = {}
+    shown: Fields = {}
     for name, operation, parameters in (
         ("stations", overview.read_stations_overview, {}),
         ("transactions", overview.read_transactions_overview, {}),

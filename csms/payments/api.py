@@ -22,6 +22,7 @@ from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.battery_swap import BatterySwapRequest, RequestBatterySwapResponse
 from v2g.ocpp.messages.provisioning import SetVariableResult
 from v2g.ocpp.messages.transactions import TransactionLimit
+from v2g.typed_json import Fields
 
 
 class PaymentSettlement(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,7 +120,7 @@ class WhichSwaps(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
 async def list_payment_settlements(call: Call, parameters: OfAnyStation) -> Page[PaymentSettlement]:
     """List settlements of payment terminals, newest first."""
 
-    def fetch(connection: Connection, after: tuple[int, str, str, int] | None, limit: int) -> list[dict[str, Any]]:
+    def fetch(connection: Connection, after: tuple[int, str, str, int] | None, limit: int) -> list[Fields]:
         found = rows.list_settlements(connection, parameters.station_id, limit, after)
         return [{**row, "document": msgspec.json.decode(row["document"])} for row in found]
 

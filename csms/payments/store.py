@@ -1,6 +1,6 @@
 """Settled payments, web payments, battery swaps."""
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import sqlalchemy as sa
@@ -15,6 +15,7 @@ from v2g.ocpp.messages.payment import DIRECT_PAYMENT, NotifySettlementRequest
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.times import parse_time
 from v2g.ocpp.web_payment import QrCode
+from v2g.typed_json import Fields
 
 payment_settlements: Final = declare_table(
     "payment_settlements",
@@ -96,7 +97,7 @@ def list_settlements(
     station_id: str | None = None,
     limit: int = 100,
     after: tuple[int, str, str, int] | None = None,
-) -> list[dict[str, Any]]:
+) -> list[Fields]:
     """Return the newest settlements first, those `after` a time of arrival and key."""
     columns = payment_settlements.c
     falling = (columns.received_ms, columns.station_id, columns.psp_ref, columns.settled_ms)

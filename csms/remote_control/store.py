@@ -16,6 +16,7 @@ from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.availability import OperationalStatus
 from v2g.ocpp.messages.data_transfer import DataTransferRequest
 from v2g.ocpp.messages.transactions import TransactionLimit
+from v2g.typed_json import Fields
 
 remote_starts: Final = declare_table(
     "remote_starts",
@@ -80,7 +81,7 @@ def open_start(
 
 def save_start_answer(connection: sa.Connection, remote_start_id: int, answer: str, transaction_id: str | None) -> None:
     """Store the station's answer, and the transaction that it named, if any (F01.FR.13)."""
-    values: dict[str, Any] = {"answer": answer} | ({"transaction_id": transaction_id} if transaction_id else {})
+    values: Fields = {"answer": answer} | ({"transaction_id": transaction_id} if transaction_id else {})
     connection.execute(
         sa.update(remote_starts).where(remote_starts.c.remote_start_id == remote_start_id).values(**values)
     )
@@ -88,7 +89,7 @@ def save_start_answer(connection: sa.Connection, remote_start_id: int, answer: s
 
 def match_start(
     connection: sa.Connection, station_id: str, remote_start_id: int, transaction_id: str, at_ms: int
-) -> dict[str, Any] | None:
+) -> Fields | None:
     """Link a transaction to the remote start that began it (F02.FR.05); return it, with the time at which it was named
     first. None: of another station."""
     where = (remote_starts.c.remote_start_id == remote_start_id) & (remote_starts.c.station_id == station_id)
@@ -98,7 +99,7 @@ def match_start(
     return find_start(connection, remote_start_id)
 
 
-def find_start(connection: sa.Connection, remote_start_id: int) -> dict[str, Any] | None:
+def find_start(connection: sa.Connection, remote_start_id: int) -> Fields | None:
     """Return a remote start as columns, or None."""
     row = connection.execute(sa.select(remote_starts).where(remote_starts.c.remote_start_id == remote_start_id)).first()
     return dict(row._mapping) if row else None
@@ -141,7 +142,7 @@ def open_order(
         & availability_orders.c.state.in_(OPEN)
     )
     connection.execute(sa.update(availability_orders).where(same).values(state="Replaced", updated_ms=now_ms))
-    values: dict[str, Any] = {
+    values: Fields = {
         "station_id": station_id, "evse_id": evse_id, "connector_id": connector_id, "wanted": wanted,
         "not_before_ms": not_before_ms, "updated_ms": now_ms,
     }  # fmt: skip
@@ -223,7 +224,7 @@ def take_statuses(connection: sa.Connection, reported: Sequence[tuple[ConnectorS
     ]
 
 
-def _read(row: AnyRow, type_: type[Any]) -> Any:
+def _read(row: AnyRow, type_: type[object]) -> Any:
     return type_(**row._mapping)
 
 

@@ -1,7 +1,7 @@
 """Requests to stations with a later outcome, by their `requestId`: their states, and the parts received."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -11,6 +11,7 @@ from csms.db.base import declare_table, newest, row_id
 from csms.db.bulk import insert_numbered, update_rows
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import action_of
+from v2g.typed_json import Fields
 
 station_requests: Final = declare_table(
     "station_requests",
@@ -173,7 +174,7 @@ def parts(connection: sa.Connection, request_id: int) -> list[str]:
     )
 
 
-def find(connection: sa.Connection, request_id: int) -> dict[str, Any] | None:
+def find(connection: sa.Connection, request_id: int) -> Fields | None:
     """Return a request as columns, or None."""
     row = connection.execute(sa.select(station_requests).where(station_requests.c.request_id == request_id)).first()
     return dict(row._mapping) if row else None

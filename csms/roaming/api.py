@@ -25,6 +25,7 @@ from v2g import typed_json
 from v2g.energy.settlement.pieces import zone_of
 from v2g.errors import OcpiError, TransferError
 from v2g.observe import Observe, Scalar
+from v2g.typed_json import Fields
 
 _EXAMPLE: Final = {
     "id": "depot", "address": "Ladestr. 1", "city": "Berlin", "country": "DEU", "latitude": "52.52000",
@@ -320,7 +321,7 @@ async def send_roaming_command(call: Call, partner_id: PartnerId, body: DriverCo
 async def list_roaming_commands(call: Call, parameters: Paged) -> Page[RoamingCommand]:
     """List the commands of the last 30 days that were sent to partners' stations, with what became of them."""
 
-    def read(connection: Connection, after: tuple[str, str] | None, limit: int) -> list[dict[str, Any]]:
+    def read(connection: Connection, after: tuple[str, str] | None, limit: int) -> list[Fields]:
         return [asdict(_sent(each)) for each in rows.of_partners(connection, after, limit, "orders")]
 
     return await pages(call, parameters, RoamingCommand, tuple[str, str], ("partner_id", "command_id"), read)
@@ -356,7 +357,7 @@ class WhichObjects(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True)
 async def list_roaming_objects(call: Call, parameters: WhichObjects) -> Page[Any]:
     """List partners' sessions of our drivers, their locations or tariffs, as known here: what commands name."""
 
-    def read(connection: Connection, after: tuple[str, str] | None, limit: int) -> list[dict[str, Any]]:
+    def read(connection: Connection, after: tuple[str, str] | None, limit: int) -> list[Fields]:
         found = rows.of_partners(connection, after, limit, parameters.module)
         return [
             {"partner_id": each.owner, "key": each.object_id, "updated_ms": each.updated_ms,
@@ -364,7 +365,7 @@ async def list_roaming_objects(call: Call, parameters: WhichObjects) -> Page[Any
             for each in found
         ]  # fmt: skip
 
-    return await pages(call, parameters, dict[str, Any], tuple[str, str], ("partner_id", "key"), read)
+    return await pages(call, parameters, Fields, tuple[str, str], ("partner_id", "key"), read)
 
 
 # -- CDRs of partners
@@ -400,10 +401,10 @@ class CdrDecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 async def list_roaming_cdrs(call: Call, parameters: WhichCdrs) -> Page[Any]:
     """List the CDRs of partners, with what is found about them."""
 
-    def read(connection: Connection, after: tuple[str, str] | None, limit: int) -> list[dict[str, Any]]:
+    def read(connection: Connection, after: tuple[str, str] | None, limit: int) -> list[Fields]:
         return [asdict(_cdr(each)) for each in rows.of_partners(connection, after, limit, "cdrs", parameters.state)]
 
-    return await pages(call, parameters, dict[str, Any], tuple[str, str], ("partner_id", "key"), read)
+    return await pages(call, parameters, Fields, tuple[str, str], ("partner_id", "key"), read)
 
 
 @post(

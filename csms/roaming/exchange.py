@@ -12,6 +12,7 @@ from v2g import typed_json
 from v2g.errors import OcpiError
 from v2g.ocpi import wire
 from v2g.ocpi.objects import ClientInfo, OcpiConnector, OcpiEvse
+from v2g.typed_json import Fields
 
 _PARTS: Final = (("evses", "uid", OcpiEvse), ("connectors", "id", OcpiConnector))
 _ONCE: Final = ("country_code", "party_id")
@@ -35,7 +36,7 @@ async def seen(asked: OcpiRequest, module: str, object_id: str) -> rows.Kept:
     if kept is None or kept.audience not in ("", asked.partner.partner_id):
         raise not_found(module[:-1])
     if asked.behind and kept.audience:
-        token: Any = typed_json.decode(kept.document, dict[str, Any])["cdr_token"]
+        token: Any = typed_json.decode(kept.document, Fields)["cdr_token"]
         if not asked.speaks_for(token["country_code"], token["party_id"]):
             raise not_found(module[:-1])
     return kept
@@ -109,7 +110,7 @@ async def clients(asked: OcpiRequest) -> OcpiAnswer:
     return OcpiAnswer(data=typed_json.decode_exact(kept.document.encode()))
 
 
-def _put(sent: dict[str, object], parts: tuple[str, ...]) -> Callable[[dict[str, Any] | None], Any]:
+def _put(sent: dict[str, object], parts: tuple[str, ...]) -> Callable[[Fields | None], Any]:
     def change(known: dict[str, object] | None) -> Any:
         if not parts:
             return sent
@@ -120,13 +121,13 @@ def _put(sent: dict[str, object], parts: tuple[str, ...]) -> Callable[[dict[str,
     return change
 
 
-def _patch(sent: dict[str, Any], parts: tuple[str, ...], module: str) -> Callable[[dict[str, Any] | None], Any]:
-    def merged(known: dict[str, Any] | None) -> Any:
+def _patch(sent: Fields, parts: tuple[str, ...], module: str) -> Callable[[Fields | None], Any]:
+    def merged(known: dict[str, object] | None) -> Any:
         if known is None:
             raise not_found(_PARTS[len(parts) - 1][0][:-1])
         return wire.merged(known, sent)
 
-    def change(known: dict[str, Any] | None) -> Any:
+    def change(known: Fields | None) -> Any:
         if known is None:
             raise not_found(module[:-1])
         if parts:
@@ -142,7 +143,7 @@ def _patch(sent: dict[str, Any], parts: tuple[str, ...], module: str) -> Callabl
 
 
 def _within(
-    known: dict[str, Any], parts: tuple[str, ...], change: Callable[[Any], Any], updated: object, depth: int = 0
+    known: Fields, parts: tuple[str, ...], change: Callable[[Any], Any], updated: object, depth: int = 0
 ) -> dict[str, object]:
     """Return a location of which a part has changed; the parents' `last_updated` moves with it. A part that is older
     than what is known of it changes nothing, one that is older than other parts does."""

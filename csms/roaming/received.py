@@ -23,6 +23,7 @@ from v2g.observe import Scalar
 from v2g.ocpi import wire
 from v2g.ocpi.objects import ClientInfo, OcpiCdr, OcpiLocation, OcpiSession, OcpiTariff, OcpiToken
 from v2g.ocpi.records import credits_in, is_taken_back, judge_cdr, judge_credit
+from v2g.typed_json import Fields
 
 _MOST_CLIENTS: Final = 10_000
 _PRICES: Final = ("currency", "elements", "min_price", "max_price", "tax_included")
@@ -38,7 +39,7 @@ def store_object(
     owner: str,
     module: str,
     key: str,
-    change: Callable[[dict[str, Any] | None], Any],
+    change: Callable[[Fields | None], Any],
     now_ms: int,
 ) -> bool:
     """Change an object and store it, unless what is stored is newer, and not of a clock that was days ahead; return

@@ -65,6 +65,7 @@ from v2g.ocpi.settled import Facts, SettledPlace, charge_detail_record
 from v2g.ocpi.tariffs import EXPORT, hours_of, percent_of, periods_of, tariff_id, tariffs_billed
 from v2g.ocpp.messages.tariff_cost import CostDetails
 from v2g.translate.details import itemised
+from v2g.typed_json import Fields
 from v2g.units import MWH_PER_KWH, decimals_of, payable
 
 _MOST_SIGNED: Final = 100
@@ -476,7 +477,7 @@ def _signed_data(connection: Connection, transaction: Transaction) -> CdrSignedD
     for text in connection.execute(query.order_by(event.seq_no)).scalars():
         if '"signed"' not in text:
             continue
-        for sample in typed_json.decode(text, list[dict[str, Any]]):
+        for sample in typed_json.decode(text, list[Fields]):
             signed = typed_json.decode(sample["signed"], dict[str, str]) if sample.get("signed") else {}
             data = signed.get("signedMeterData", "")
             if not data or data in found:

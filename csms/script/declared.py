@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -12,11 +12,12 @@ from v2g.errors import ConfigError, OcppError
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import SUBPROTOCOLS, UNCONFIRMED, Version, known, request_type, response_type
 from v2g.ocpp.versions import read_payload
+from v2g.typed_json import Fields
 
 ANY: Final = "*"
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
-Conditions = dict[str, Any]
+Conditions = Fields
 
 Deed = Literal["accept", "reject", "answer", "error", "malformed", "silent", "close"]
 Damage = Literal[
@@ -38,7 +39,7 @@ class ScriptedAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     times: Count | None = None
     delay_s: Seconds = 0.0
     do: Deed = "accept"
-    payload: dict[str, Any] = {}
+    payload: Fields = {}
     code: str = "InternalError"
     description: Annotated[str, msgspec.Meta(max_length=255)] = ""
     how: Damage = "not_json"
@@ -58,7 +59,7 @@ class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     name: str = ""
     action: str = ""
-    payload: dict[str, Any] = {}
+    payload: Fields = {}
     frame: str = ""
     after: str = ""
     when: Conditions = {}

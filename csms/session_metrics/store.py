@@ -23,6 +23,7 @@ from csms.session_metrics.rules import JudgedStation, StationTracks, apart, drif
 from csms.stations.tables import stations
 from v2g import typed_json
 from v2g.hardware.session_metrics import SessionMetrics
+from v2g.typed_json import Fields
 
 session_metrics: Final = declare_table(
     "session_metrics",
@@ -90,19 +91,19 @@ def reset(connection: Connection, station_id: str, now_ms: int) -> None:
         connection.execute(update(session_metrics).where(here).values(**values))
 
 
-def listed(connection: Connection, after: tuple[str, ...] | None, limit: int) -> list[dict[str, Any]]:
+def listed(connection: Connection, after: tuple[str, ...] | None, limit: int) -> list[Fields]:
     """Return what is known of stations, by identity: at most `limit` of those after a position."""
     query = page(select(session_metrics), (session_metrics.c.station_id,), after, limit, rising=True)
     return [_known(row) for row in connection.execute(query)]
 
 
-def find(connection: Connection, station_id: str) -> dict[str, Any] | None:
+def find(connection: Connection, station_id: str) -> Fields | None:
     """Return what is known of a station."""
     row = connection.execute(select(session_metrics).where(session_metrics.c.station_id == station_id)).first()
     return None if row is None else _known(row)
 
 
-def _known(row: AnyRow) -> dict[str, Any]:
+def _known(row: AnyRow) -> Fields:
     names = ("station_id", "changed_ms", "drift", "apart")
     return {name: row._mapping[name] for name in names} | {"figures": figures(_state(row.document))}
 

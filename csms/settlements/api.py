@@ -29,6 +29,7 @@ from v2g.energy.settlement.records import Correction, LineCorrected, SessionRepr
 from v2g.energy.settlement.settle import Settlement, settle
 from v2g.energy.settlement.taxes import Taxation, taxes_of
 from v2g.errors import VerificationError
+from v2g.typed_json import Fields
 from v2g.units import Decimals, micro_of, payable_micro
 
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500)]
@@ -88,7 +89,7 @@ async def _journal(call: Call, parameters: OneSession) -> bytes:
     return b"".join((await _copy(call, parameters, "journal"))["lines"])
 
 
-async def _copy(call: Call, parameters: OneSession, what: str) -> dict[str, Any]:
+async def _copy(call: Call, parameters: OneSession, what: str) -> Fields:
     found = await call.run(rows.find_journals, parameters.session_id, parameters.station)
     return one_of(call, found, parameters.station, what)
 
@@ -334,7 +335,7 @@ async def list_settlements(call: Call, parameters: OfAnyStation) -> Page[Any]:
     return await pages(
         call,
         parameters,
-        dict[str, Any],  # verbatim
+        Fields,  # verbatim
         tuple[str, str],
         ("station_id", "session_id"),
         lambda connection, after, limit: rows.list_settlements(connection, after, limit, parameters.station_id),

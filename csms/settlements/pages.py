@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from csms.books.operator_key import BooksKeys
 from csms.console.listing import Column, Listing, show_pages
@@ -18,6 +18,7 @@ from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.report import Report
 from v2g.errors import VerificationError
 from v2g.pki.credentials import load_chain
+from v2g.typed_json import Fields
 from v2g.units import decimals_of
 
 MAX_BUNDLE: Final = 16_000_000
@@ -44,11 +45,11 @@ SETTLEMENTS: Final = (
 )
 
 
-def _flowed(document: Mapping[str, Any], way: str) -> float:
+def _flowed(document: Fields, way: str) -> float:
     return float(document["end"][way] - document["begin"][way]) / 1000
 
 
-def _owed(document: Mapping[str, Any]) -> list[dict[str, str]]:
+def _owed(document: Fields) -> list[dict[str, str]]:
     """Return what is to be paid, in each currency; below 0 to the driver."""
     totals = document["totals"]
     return [{"amount": decimals_of(each["balance"]), "currency": each["currency"]} for each in totals]

@@ -1,7 +1,7 @@
 """Journal copies and settlements."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from sqlalchemy import Connection, Table, bindparam, func, insert, select, update
@@ -11,6 +11,7 @@ from csms.db.bulk import insert_absent
 from csms.settlements.rules import Decision
 from csms.settlements.tables import journal_lines as journal_lines_
 from csms.settlements.tables import journal_reviews, journals, offer_decisions, settlements
+from v2g.typed_json import Fields
 
 _APPEND: Final = update(journals).where(  # made once: a station has a line each second
     journals.c.station_id == bindparam("of_station"),
@@ -91,7 +92,7 @@ def count_decisions(connection: Connection, since_ms: int) -> list[dict[str, obj
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
-def find_journals(connection: Connection, session_id: str, station_id: str | None = None) -> list[dict[str, Any]]:
+def find_journals(connection: Connection, session_id: str, station_id: str | None = None) -> list[Fields]:
     """Return the copies of a session's journal, one per station that uses the id, each with its head and `lines`.
 
     `station_id`: only of this one.
@@ -122,7 +123,7 @@ def save_settlement(
     return True
 
 
-def find_settlements(connection: Connection, session_id: str, station_id: str | None = None) -> list[dict[str, Any]]:
+def find_settlements(connection: Connection, session_id: str, station_id: str | None = None) -> list[Fields]:
     """Return the settlements of that session, one per station that uses the id; `station_id`: only of this one."""
     rows = connection.execute(_of_session(settlements, session_id, station_id))
     return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in rows]

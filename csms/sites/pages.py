@@ -1,7 +1,7 @@
 """Sites: is each within its limits, what limits it next, and whose power is lowered, and why."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -17,6 +17,7 @@ from csms.sites import api as sites
 from csms.sites.rules import Place, Site
 from csms.smart_charging.limits_in_force import EvseLimits
 from v2g.energy.conductors import LINE_NAMES, VOLTAGE, line_current_ma
+from v2g.typed_json import Fields
 
 _FLEETS: Final = 50
 
@@ -28,7 +29,7 @@ SITES: Final = (
 )
 
 
-def _connections(site: Mapping[str, Any]) -> str:
+def _connections(site: Fields) -> str:
     """Return the fuses that the grid feeds."""
     roots = (each for each in site["nodes"] if not each["parent"])
     return " ".join(f"{each['id']}: {', '.join(str(limit / 1000) for limit in each['limits'])}" for each in roots)

@@ -45,6 +45,7 @@ from v2g import typed_json
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.smart_charging import ChargingScheduleUpdate, NotifyChargingLimitRequest
 from v2g.ocpp.times import format_time
+from v2g.typed_json import Fields
 
 CSO = "CSO"
 """The source of this back end's limits (ChargingLimitSource)."""
@@ -550,7 +551,7 @@ def save_ev_schedule(
     upsert_rows(connection, ev_schedules, [{"station_id": station_id, "evse_id": evse_id} | values])
 
 
-def ev_schedule(connection: Connection, station_id: str, evse_id: int) -> dict[str, Any] | None:
+def ev_schedule(connection: Connection, station_id: str, evse_id: int) -> Fields | None:
     """Return the plan of the vehicle at an EVSE."""
     columns = ev_schedules.c
     row = connection.execute(
@@ -638,7 +639,7 @@ def held_profiles(
 
 def put_back(connection: Connection, station_id: str, profile_id: int, before: DynamicRow | None) -> None:
     """Restore the previous values of a dynamic profile; None: there were none."""
-    key: dict[str, Any] = {"station_id": station_id, "profile_id": profile_id}
+    key: Fields = {"station_id": station_id, "profile_id": profile_id}
     if before is None:
         delete_rows(connection, dynamic_schedules, **key)
     else:

@@ -1,7 +1,7 @@
 """Configuration templates, and where stations differ from them, since when."""
 
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import sqlalchemy as sa
@@ -15,6 +15,7 @@ from csms.sites.rules import site_of_stations
 from csms.station_templates.rules import StationTemplate, TemplateBody, drift, place_of
 from csms.stations.tables import stations
 from v2g import typed_json
+from v2g.typed_json import Fields
 
 station_templates: Final = declare_table(
     "station_templates",
@@ -153,7 +154,7 @@ def differing(
     limit: int = 100_000,
     template_id: str | None = None,
     station_id: str | None = None,
-) -> list[dict[str, Any]]:
+) -> list[Fields]:
     """Return where stations differ, of a template and of a station if given, by template, station and variable."""
     there = template_drift.c
     query = page(

@@ -1,7 +1,7 @@
 """Charging stations as the back end knows them."""
 
 from collections.abc import Collection
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from sqlalchemy import Connection
@@ -17,6 +17,7 @@ from csms.stations import store as rows
 from csms.stations.listed import ListedStation, everything
 from v2g.ocpp.quirks import QuirkName, quirks_of
 from v2g.ocpp.v16.explained import lost_at
+from v2g.typed_json import Fields
 
 
 class Connector(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +125,7 @@ async def read_station(call: Call, station_id: StationId) -> StationDetails:
     )
 
 
-def _with_quirks(call: Call, row: dict[str, Any], connected: Collection[str]) -> dict[str, Any]:
+def _with_quirks(call: Call, row: Fields, connected: Collection[str]) -> Fields:
     found = quirks_of(row["vendor"], row["model"], row["firmware"], call.services.config.ocpp.quirks)
     return {
         **row, "connected": row["station_id"] in connected, "quirks": found.tolerates,

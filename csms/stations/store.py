@@ -10,6 +10,7 @@ from csms.db.base import page
 from csms.db.bulk import insert_rows, update_rows, upsert_rows
 from csms.smart_charging.tables import limits_in_force
 from csms.stations.tables import connector_history, connectors, station_absences, stations
+from v2g.typed_json import Fields
 from v2g.units import LAST_MS
 
 LEAST_ABSENCE_MS: Final = 10_000
@@ -224,7 +225,7 @@ def list_page(
     return [{**row._mapping, "connectors": plugs.get(row.station_id, [])} for row in rows.all()]
 
 
-def find(connection: Connection, station_id: str) -> dict[str, Any] | None:
+def find(connection: Connection, station_id: str) -> Fields | None:
     """Return a station with its connectors."""
     row = connection.execute(select(stations).where(stations.c.station_id == station_id)).first()
     if row is None:

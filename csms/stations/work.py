@@ -5,7 +5,7 @@ orders, reports) are stored before they are sent, by their own services.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from sqlalchemy import Connection
@@ -59,6 +59,7 @@ from v2g.ocpp.messages.provisioning import (
     SetVariablesResponse,
 )
 from v2g.ocpp.messages.remote_control import RequestStartTransactionRequest, RequestStartTransactionResponse
+from v2g.typed_json import Fields
 
 GONE: Final = "charging_profiles_gone"
 """The event that reports that a station has lost or cleared profiles."""
@@ -214,7 +215,7 @@ def _clear_profiles(
     return charging.clear_profiles(connection, station_id, now_ms, **_given(request))
 
 
-def _given(request: ocpp.ClearChargingProfileRequest) -> dict[str, Any]:
+def _given(request: ocpp.ClearChargingProfileRequest) -> Fields:
     """Return what profiles have in their columns that a request clears (K10.FR.03, FR.04)."""
     if request.charging_profile_id is not None:
         return {"profile_id": request.charging_profile_id}

@@ -18,6 +18,7 @@ from v2g import typed_json
 from v2g.config import misfit
 from v2g.energy.price_plan import KINDS, ChargeKind, PricePlan, Rate, When
 from v2g.energy.settlement.pieces import zone_of
+from v2g.typed_json import Fields
 
 _PRICES: Final[tuple[ChargeKind, ...]] = ("energy", "export", "charging_time", "idle_time", "fixed")
 WEEKLY: Final[Mapping[ChargeKind, str]] = {"energy": "Price of charging", "export": "Price of feeding back"}
@@ -39,7 +40,7 @@ _MOST_GAPS: Final = 5
 _COLUMNS: Final = ("price", "days", "holidays", "start", "end", "first", "last")
 
 
-def _where(assignment: Mapping[str, Any]) -> str:
+def _where(assignment: Fields) -> str:
     """Return where a plan applies."""
     for kind in ("site", "group"):
         if name := assignment[f"{kind}_id"]:
@@ -50,7 +51,7 @@ def _where(assignment: Mapping[str, Any]) -> str:
     return there + token
 
 
-def _range(plan: Mapping[str, Any], kind: str) -> str | None:
+def _range(plan: Fields, kind: str) -> str | None:
     """Return the least and the greatest price of a kind."""
     found = sorted({Decimal(each["price"]) for each in plan[kind]["rates"]}) if plan.get(kind) else []
     return " … ".join(f"{each:f}" for each in dict.fromkeys((found[0], found[-1]))) if found else None
@@ -265,9 +266,9 @@ async def make_tariff(visit: Visit) -> Answer:
         return _editor(visit, form, error.status, problem=error)
 
 
-def _example(form: Mapping[str, str], plan: Mapping[str, Any]) -> dict[str, Any]:
+def _example(form: Mapping[str, str], plan: Fields) -> Fields:
     """Return the example session of a form. Raises ApiError."""
-    found: dict[str, Any] = {f"{way}_wh": int(_number(form, f"{way}_kwh") * 1000) for way in ("import", "export")}
+    found: Fields = {f"{way}_wh": int(_number(form, f"{way}_kwh") * 1000) for way in ("import", "export")}
     found |= {name: int(_number(form, name)) for name in ("charging_min", "idle_min")}
     found["charging_min"] = max(1, found["charging_min"])
     begins = form.get("begins", "").strip()

@@ -36,6 +36,7 @@ from v2g.energy.settlement.costing import Bill, bill, energy_prices
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.transactions import TransactionEventRequest
 from v2g.translate.details import bill_of
+from v2g.typed_json import Fields
 
 _PAST_MS: Final = 400 * 86_400_000
 """A station that was away for longer reports no session of before."""
@@ -314,7 +315,7 @@ def save_cost(
         )
 
 
-def cost(connection: Connection, station_id: str, transaction_id: str) -> dict[str, Any] | None:
+def cost(connection: Connection, station_id: str, transaction_id: str) -> Fields | None:
     """Return a transaction's stored cost: totals in micro-units, and the calculation."""
     row = connection.execute(select(transaction_costs).where(_is(station_id, transaction_id))).first()
     return None if row is None else {**row._mapping, "document": msgspec.json.decode(row.document)}

@@ -1,7 +1,7 @@
 """Aggregates of telemetry: added to from new records, each once; sealed as these; read in pages."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, tuple_, update
@@ -14,6 +14,7 @@ from csms.telemetry.seal import seal_of
 from csms.telemetry.tables import telemetry, telemetry_aggregates, telemetry_pending, telemetry_segments
 from csms.vehicles.store import numbers_in, within_run
 from v2g import typed_json
+from v2g.typed_json import Fields
 
 STEP: Final = 200
 """Runs of consecutive records aggregated in one transaction, and rows of one statement."""
@@ -126,7 +127,7 @@ def aggregates(
     after: Sequence[int] | None,
 ) -> list[dict[str, object]]:
     """Return the aggregates of a signal whose intervals begin in a span of time, oldest first."""
-    table, seal, found = telemetry_aggregates.c, seal_of(connection), list[dict[str, Any]]()
+    table, seal, found = telemetry_aggregates.c, seal_of(connection), list[Fields]()
     begin_ms, end_ms = span_ms
     if after is not None:
         begin_ms = max(begin_ms, after[0] + 1)

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from functools import cache, partial
 from itertools import takewhile
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import sqlalchemy as sa
@@ -39,6 +39,7 @@ from v2g.errors import CodecError
 from v2g.telemetry.delivery import DeliveryNotice
 from v2g.telemetry.signals import decode_record
 from v2g.text import printable
+from v2g.typed_json import Fields
 
 RELEASE_STEP: Final = 500
 """Records in quarantine examined in one transaction."""
@@ -265,7 +266,7 @@ def _locked(connection: sa.Connection, boots: Iterable[rules.Boot]) -> dict[rule
     }
 
 
-def _named(key: rules.RecordKey) -> dict[str, Any]:
+def _named(key: rules.RecordKey) -> Fields:
     """Return a record's key by columns."""
     return dict(zip(("ev", "boot", "seq"), key, strict=True))
 
@@ -313,7 +314,7 @@ def marks(connection: sa.Connection, ev: str, limit: int, after: Sequence[int] |
 
 def vehicles(
     connection: sa.Connection, evs: Sequence[str] | None, limit: int, after: Sequence[str] | None
-) -> list[dict[str, Any]]:
+) -> list[Fields]:
     """Return the state of each vehicle's records, by name; of some (`evs`), or of all."""
     names = "stored", "duplicates", "conflicts", "quarantined", "missing"
     ev = telemetry_marks.c.ev
@@ -342,7 +343,7 @@ def counts(connection: sa.Connection) -> dict[str, int]:
 
 def quarantined(
     connection: sa.Connection, evs: Sequence[str] | None, limit: int, after: Sequence[object] | None
-) -> list[dict[str, Any]]:
+) -> list[Fields]:
     """Return records in quarantine, newest first, with their text; of some vehicles (`evs`), or of all."""
     table = telemetry_quarantine.c
     query = page(sa.select(telemetry_quarantine), (table.received_ms, table.ev, table.boot, table.seq), after, limit)

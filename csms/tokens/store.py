@@ -18,6 +18,7 @@ from csms.tokens.tables import local_lists, token_groups, token_uses, tokens
 from csms.transactions.rules import Transaction
 from csms.transactions.tables import transactions
 from v2g import typed_json
+from v2g.typed_json import Fields
 
 ABROAD: Final = "*"
 """Stands for the stations of roaming partners."""
@@ -214,7 +215,7 @@ def _is_charging(connection: Connection, whose: ColumnElement[bool], transaction
     return any((row.station_id, row.transaction_id) != transaction for row in connection.execute(query))
 
 
-def find_local_list(connection: Connection, station_id: str) -> dict[str, Any] | None:
+def find_local_list(connection: Connection, station_id: str) -> Fields | None:
     """Return a station's expected list, as columns, or None when none was ever sent."""
     row = connection.execute(select(local_lists).where(local_lists.c.station_id == station_id)).first()
     return dict(row._mapping) if row else None

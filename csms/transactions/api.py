@@ -1,6 +1,5 @@
 """OCPP transactions: their events, missing events, meter values, and costs."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -24,6 +23,7 @@ from csms.transactions.store import Position, TransactionFilter
 from csms.transactions.work import TransactionWatch
 from v2g.energy.meter_records.keys import read_key
 from v2g.ocpp.messages.transactions import TransactionLimit
+from v2g.typed_json import Fields
 from v2g.units import UtcMs, decimals_of
 
 _METER_KEY = {
@@ -237,7 +237,7 @@ async def read_transaction(call: Call, parameters: OneTransaction) -> WholeTrans
     return shown(_with_cost(existing("transaction", found)), WholeTransaction)
 
 
-def _with_cost(row: Mapping[str, Any]) -> dict[str, Any]:
+def _with_cost(row: Fields) -> Fields:
     """Return a row with its cost as an amount."""
     return {**row, "cost": None if row["cost"] is None else asdict(money_of(row["cost"], row["currency"]))}
 
@@ -280,7 +280,7 @@ async def read_cost(call: Call, parameters: OneTransaction) -> Cost:
     return shown({**found, **taxed, "document": document}, Cost)
 
 
-def _in_units(row: Mapping[str, Any]) -> dict[str, Any]:
+def _in_units(row: Fields) -> Fields:
     """Return a row of a calculation with its amounts as decimal text."""
     return {name: decimals_of(value) if name in _AMOUNTS else value for name, value in row.items()}
 

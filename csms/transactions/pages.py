@@ -1,10 +1,10 @@
 """Sessions: the list, and one of them with its chart, limits, timeline, cost and papers."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+from typing import Final
 
 from litestar import Response
 from msgspec.structs import replace
@@ -23,6 +23,7 @@ from csms.sites import api as sites
 from csms.smart_charging.limits_in_force import LimitPoint
 from csms.transactions import api as transactions
 from v2g.energy.settlement.receipt import function_names
+from v2g.typed_json import Fields
 
 _MOST_POINTS = 2000
 _MOST_ROWS = 100
@@ -48,13 +49,13 @@ _READINGS = frozenset({"MeterValuePeriodic", "MeterValueClock"})
 """Triggers of events that bring only readings, which the chart has."""
 
 
-def _taken(row: Mapping[str, Any], way: str) -> Decimal | None:
+def _taken(row: Fields, way: str) -> Decimal | None:
     """Return the energy (Wh) between the registers of a session; None where one is unknown."""
     begin, end = row[f"{way}_start_wh"], row[f"{way}_wh"]
     return None if begin is None or end is None else Decimal(end) - Decimal(begin)
 
 
-def _lasted(row: Mapping[str, Any]) -> int | None:
+def _lasted(row: Fields) -> int | None:
     return row["ended_ms"] - row["started_ms"] if row["started_ms"] and row["ended_ms"] else None
 
 
@@ -168,9 +169,9 @@ def _functions(course: SessionCourse, visit: Visit) -> list[str] | None:
     return [words[each] for each in str(given[-1]).split()] if given else None  # type: ignore[index] # a record's own
 
 
-def _steps(events: list[dict[str, Any]], course: SessionCourse) -> list[tuple[int, str, str, Mapping[str, Any]]]:
+def _steps(events: list[Fields], course: SessionCourse) -> list[tuple[int, str, str, Fields]]:
     """Return what happened, by time: when, the protocol, what, and facts about it."""
-    found: list[tuple[int, str, str, Mapping[str, object]]] = [
+    found: list[tuple[int, str, str, Fields]] = [
         (
             each["at_ms"],
             "OCPP",
@@ -185,12 +186,12 @@ def _steps(events: list[dict[str, Any]], course: SessionCourse) -> list[tuple[in
     return sorted(found, key=lambda each: each[0])
 
 
-def _limits(course: SessionCourse) -> list[tuple[int, Mapping[str, Any]]]:
+def _limits(course: SessionCourse) -> list[tuple[int, Fields]]:
     """Return the limits of discharging (W) over time."""
     return [(each.at_ms, each.facts) for each in course.moments if each.kind == "limit_changed"]
 
 
-def _chart(values: list[dict[str, Any]], limits: list[tuple[int, Mapping[str, Any]]]) -> dict[str, object] | None:
+def _chart(values: list[Fields], limits: list[tuple[int, Fields]]) -> dict[str, object] | None:
     """Return the chart of a session's values: power in both directions, limits of both, and state of charge."""
     lines: dict[str, dict[int, float]] = {"power": {}, "offered": {}, "discharge": {}, "soc": {}}
     for each in values:

@@ -29,6 +29,7 @@ from csms.transactions.tables import (
 from v2g import typed_json
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.pki.certificates import is_emaid
+from v2g.typed_json import Fields
 
 _decode = typed_json.decoder(Transaction).decode
 
@@ -255,7 +256,7 @@ def list_page(
     return _with_costs(connection, [_plain(_decode(row.document)) for row in found])
 
 
-def _with_costs(connection: Connection, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _with_costs(connection: Connection, documents: list[Fields]) -> list[Fields]:
     """Add each transaction's cost to its document, null without a price, and why it is held, null if it is not. What is
     booked from its journal counts, as in reports; of several currencies the first."""
     wanted = [(each["station_id"], each["transaction_id"]) for each in documents]
@@ -410,7 +411,7 @@ def stations_of(connection: Connection, transaction_id: str) -> list[str]:
     return list(connection.execute(query.order_by(of.station_id)).scalars())
 
 
-def find(connection: Connection, station_id: str, transaction_id: str) -> dict[str, Any] | None:
+def find(connection: Connection, station_id: str, transaction_id: str) -> Fields | None:
     """Return a transaction with its events, gaps and meter values, None if unknown."""
     transaction = _get(connection, station_id, transaction_id)
     if transaction is None:
@@ -447,7 +448,7 @@ def find(connection: Connection, station_id: str, transaction_id: str) -> dict[s
 
 
 def _value(seq_no: int, sample: JudgedSamples) -> dict[str, object]:
-    value: dict[str, Any] = {"seq_no": seq_no, **msgspec.structs.asdict(sample)}
+    value: Fields = {"seq_no": seq_no, **msgspec.structs.asdict(sample)}
     signed, verdict = value.pop("signed"), value.pop("verdict")
     if signed:
         value["signed"] = msgspec.json.decode(signed)

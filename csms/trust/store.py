@@ -1,7 +1,7 @@
 """The roots of the trust list of an ecosystem, and which stations have been brought up to it."""
 
 from collections.abc import Collection
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import msgspec
 from sqlalchemy import BigInteger, Boolean, Column, Connection, String, Table, Text, delete, insert, select, update
@@ -11,6 +11,7 @@ from csms.stations.tables import stations
 from v2g.pki.certificates import chain_from_pem, chain_to_pem, load_certificate
 from v2g.pki.pools import PoolRoot, RootKind
 from v2g.pki.trust_list import TrustList
+from v2g.typed_json import Fields
 
 listed_roots: Final = Table(
     "listed_roots",
@@ -120,7 +121,7 @@ def _set_state(connection: Connection, **columns: object) -> None:
     connection.execute(insert(trust_list_states).values(name=_NAME, **columns))
 
 
-def roots(connection: Connection) -> list[dict[str, Any]]:
+def roots(connection: Connection) -> list[Fields]:
     """Return all roots that a list has ever had, by fingerprint."""
     query = select(listed_roots).order_by(listed_roots.c.fingerprint)
     return [dict(row._mapping) for row in connection.execute(query)]

@@ -1,6 +1,6 @@
 """The page of uptime: whether the target of a definition is reached, and which EVSEs miss it."""
 
-from typing import Any, Final
+from typing import Final
 
 from csms.console.listing import Column, Listing, show_pages
 from csms.console.visit import Visit, page, segment
@@ -9,6 +9,7 @@ from csms.overview import api as overview
 from csms.uptime import api
 from csms.uptime.rules import EvseOutage
 from v2g import typed_json
+from v2g.typed_json import Fields
 
 AT_ONCE: Final = 1000
 """Stations that are summed up at each view of the page; of 10,000 that takes some seconds, so it waits to be asked."""
@@ -34,7 +35,7 @@ def _reached(reaches: bool | None) -> str:
     return "Unknown" if reaches is None else "Reached" if reaches else "Missed"
 
 
-def _last(row: dict[str, Any]) -> EvseOutage | None:
+def _last(row: Fields) -> EvseOutage | None:
     return typed_json.convert(row["outages"][-1], EvseOutage) if row["outages"] else None
 
 

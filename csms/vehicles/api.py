@@ -276,7 +276,7 @@ async def _records(
     call: Call,
     parameters: Span,
     kind: type[T],
-    find: Callable[[Connection, str, tuple[int, int], int, tuple[int, int, int] | None], list[dict[str, Any]]],
+    find: Callable[[Connection, str, tuple[int, int], int, tuple[int, int, int] | None], list[dict[str, object]]],
 ) -> Page[T]:
     """Return what `find` has of a vehicle's records in a span of time."""
     call.require_vehicle(parameters.ev)

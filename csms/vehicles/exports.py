@@ -4,12 +4,13 @@ import io
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from io import BufferedRandom
-from typing import Any, Final, Literal
+from typing import Final, Literal
 from urllib.parse import urlencode
 
 from v2g.energy.settlement.rows import csv_text
 from v2g.extras import extras_named
 from v2g.telemetry.signals import LATITUDE, LONGITUDE
+from v2g.typed_json import Fields
 
 CSV: Final = "text/csv"
 PARQUET: Final = "application/vnd.apache.parquet"
@@ -44,7 +45,7 @@ class CsvExport:
         """Write a page of records."""
         self._text.write(csv_text(*map(self._row, found)))
 
-    def _row(self, record: dict[str, Any]) -> list[object]:
+    def _row(self, record: Fields) -> list[object]:
         at = datetime.fromtimestamp(record["at_ms"] / 1000, UTC).isoformat(timespec="milliseconds")
         return [at, *(record[name] for name in _KEY), *map(record["values"].get, self._signals)]
 
@@ -75,7 +76,7 @@ class ParquetExport:
         self._table = pyarrow.table
         self._writer = parquet.ParquetWriter(file, self._schema)
 
-    def add(self, found: Sequence[dict[str, Any]]) -> None:
+    def add(self, found: Sequence[Fields]) -> None:
         """Write a page of records."""
         columns = {
             "time": [each["at_ms"] for each in found],
@@ -98,7 +99,7 @@ class OsmandExport:
         self._ev, self._file = ev, file
         self._known: dict[str, float] = {}
 
-    def add(self, found: Sequence[dict[str, Any]]) -> None:
+    def add(self, found: Sequence[Fields]) -> None:
         """Write the positions of a page of records."""
         for each in found:
             self._known |= each["values"]

@@ -1,7 +1,7 @@
 """Vehicles and their batteries, and the map."""
 
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from csms.alerts import api as alerts
 from csms.batteries import api as batteries
@@ -13,6 +13,7 @@ from csms.http.problems import ApiError
 from csms.scores import api as scores
 from csms.sites import api as sites
 from csms.vehicles import api as positions
+from v2g.typed_json import Fields
 
 _SILENT_MS = 3_600_000
 _SHOWN = "battery.soc,battery.soh,charging.power"
@@ -82,7 +83,7 @@ async def one_vehicle(visit: Visit) -> Answer:
     )
 
 
-def _battery(estimates: list[dict[str, Any]]) -> dict[str, object] | None:
+def _battery(estimates: list[Fields]) -> dict[str, object] | None:
     """Return the chart of a battery's state: charge, health, and the health that is expected in half a year."""
     names = {"soc_percent": "Charge", "soh_percent": "Health", "soh_in_half_a_year_percent": "Health in half a year"}
     known = {name: label for name, label in names.items() if any(name in each["values"] for each in estimates)}

@@ -1,7 +1,7 @@
 """Values of vehicles: ranges by signal and time, routes, aggregates, latest states; and their erasure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from sqlalchemy import Column, ColumnElement, Connection, and_, delete, func, insert, or_, select, text, tuple_
@@ -14,6 +14,7 @@ from csms.telemetry.seal import seal_of
 from csms.vehicles.rules import VehicleState, decode_state, encode_state, installed_in, join
 from v2g import typed_json
 from v2g.telemetry.signals import LATITUDE, LONGITUDE, CellSamples, Record
+from v2g.typed_json import Fields
 
 STEP: Final = 200
 """Runs of consecutive records aggregated in one transaction."""
@@ -66,7 +67,7 @@ def within_run() -> ColumnElement[bool]:
 
 def values(
     connection: Connection, ev: str, signals: Sequence[str], span_ms: tuple[int, int], limit: int, after: Place | None
-) -> list[dict[str, Any]]:
+) -> list[Fields]:
     """Return records with a value of one of the signals, oldest first: from the first time to before the second."""
     table = tables.telemetry.c
     place = table.at_ms, table.boot, table.seq
@@ -91,7 +92,7 @@ def cell_samples(
     connection: Connection, ev: str, span_ms: tuple[int, int], limit: int, after: Place | None
 ) -> list[dict[str, object]]:
     """Return records with samples of single cells, oldest first: from the first time to before the second."""
-    table, found = tables.telemetry.c, list[dict[str, Any]]()
+    table, found = tables.telemetry.c, list[Fields]()
     place = table.at_ms, table.boot, table.seq
     without_values = or_(
         table.present == 0, and_(*(tables.telemetry.c[name].is_(None) for name in ("present", *tables.VALUES.values())))
@@ -116,9 +117,7 @@ def cell_samples(
     return found
 
 
-def route(
-    connection: Connection, ev: str, span_ms: tuple[int, int], limit: int, after: Place | None
-) -> list[dict[str, Any]]:
+def route(connection: Connection, ev: str, span_ms: tuple[int, int], limit: int, after: Place | None) -> list[Fields]:
     """Return the positions of a vehicle, oldest first.
 
     A record has only the coordinate that has changed; the other one is that of the record before.
@@ -279,7 +278,7 @@ def parts(
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
-def counts(connection: Connection, evs: Sequence[str] | None) -> list[dict[str, Any]]:
+def counts(connection: Connection, evs: Sequence[str] | None) -> list[Fields]:
     """Return how many parts have the same firmware, most first; of some vehicles (`evs`), or of all."""
     table, vehicles = tables.vehicle_firmware.c, func.count().label("vehicles")
     kind = table.part, table.hardware, table.version, table.number, table.failed

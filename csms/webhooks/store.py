@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, true, update
@@ -12,6 +12,7 @@ from csms.db.outbox import Outbox
 from csms.webhooks.rules import BACK_OFF_S, MAX_FAILURES
 from csms.webhooks.tables import webhook_deliveries as deliveries
 from csms.webhooks.tables import webhooks
+from v2g.typed_json import Fields
 
 _outbox: Final = Outbox(deliveries, "webhook_id", lease_s=60, back_off_s=BACK_OFF_S, gives_up=True)
 
@@ -105,7 +106,7 @@ def _webhook(row: AnyRow) -> Webhook:
 
 def enqueue(connection: Connection, entries: Iterable[tuple[str, str, str]], now_ms: int) -> None:
     """Add pending deliveries: (webhook, kind, body)."""
-    rows: list[dict[str, Any]] = [
+    rows: list[Fields] = [
         {
             "webhook_id": webhook_id,
             "kind": kind[:64],
@@ -171,7 +172,7 @@ def failed(connection: Connection, due: Due, error: str, now_ms: int, *, gone: b
 
 def list_deliveries(
     connection: Connection, webhook_id: str, *, before: int | None = None, limit: int = 1000
-) -> list[dict[str, Any]]:
+) -> list[Fields]:
     """Return deliveries, newest first: at most `limit` of those with an id below `before`."""
     wanted = select(deliveries).where(deliveries.c.webhook_id == webhook_id)
     if before is not None:

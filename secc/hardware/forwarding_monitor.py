@@ -8,6 +8,7 @@ from v2g.hardware.board.inputs import FOREVER_MS, UNBOUNDED, Input
 from v2g.hardware.interfaces import BoardMonitor
 from v2g.safety import ChargerMonitor, ChargerRating, Output, Request
 from v2g.safety.charger import Discharge
+from v2g.typed_json import Fields
 
 MEASURED_S: Final = 0.05
 """Shortest time between two measurements for the board: power stages report faster than a serial line carries."""
@@ -85,7 +86,7 @@ class ForwardingMonitor(ChargerMonitor):
         self._forward_limit(source, now, bounds)
         super().limit(source, now, **bounds)
 
-    def _forward_limit(self, source: str, now: float, bounds: dict[str, Any]) -> None:
+    def _forward_limit(self, source: str, now: float, bounds: Fields) -> None:
         self._forward(
             inputs.Limit(
                 source=source,

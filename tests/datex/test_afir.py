@@ -32,6 +32,7 @@ from v2g.ocpi.objects import (
 )
 from v2g.ocpi.tariffs import tariffs_of
 from v2g.ocpi.wire import moment
+from v2g.typed_json import Fields
 
 pytestmark = pytest.mark.requirement("R205")
 
@@ -73,7 +74,7 @@ def tariffs(made: PricePlan) -> dict[str, OcpiTariff]:
     return {each.id: each for each in tariffs_of(made, "DE", "ABC", NOW)}
 
 
-def tables(*places: OcpiLocation) -> tuple[afir.Json, afir.Json]:
+def tables(*places: OcpiLocation) -> tuple[Fields, Fields]:
     known = tariffs(plan("0.4977", "0.02", "0.35"))
     made = afir.table(places, known, WHO, NOW)["payload"]
     said = afir.status(places, known, WHO, NOW)["payload"]

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -29,9 +29,8 @@ from v2g.ocpi.objects import (
     PriceBound,
     TariffRestrictions,
 )
+from v2g.typed_json import Fields
 from v2g.units import currency_digits
-
-Json = dict[str, Any]
 
 _STATUS: Final = {
     "AVAILABLE": "available", "BLOCKED": "blocked", "CHARGING": "charging", "INOPERATIVE": "inoperative",
@@ -82,20 +81,20 @@ class Publisher(msgspec.Struct, frozen=True, kw_only=True):
 
 def table(
     locations: Sequence[OcpiLocation], tariffs: Mapping[str, OcpiTariff], publisher: Publisher, now: datetime
-) -> Json:
+) -> Fields:
     """Return the table publication: static data of all locations that are open to see, with prices."""
     sites = [_site(each, tariffs, publisher) for each in _open(locations)]
     body = {"energyInfrastructureTable": [_table(sites, publisher)]}
     return _payload("aegiEnergyInfrastructureTablePublication", body, publisher, now)
 
 
-def _table(sites: list[Json], publisher: Publisher) -> Json:
+def _table(sites: list[Fields], publisher: Publisher) -> Fields:
     return _versioned(publisher.table_id, {"energyInfrastructureSite": sites})
 
 
 def status(
     locations: Sequence[OcpiLocation], tariffs: Mapping[str, OcpiTariff], publisher: Publisher, now: datetime
-) -> Json:
+) -> Fields:
     """Return the status publication: a snapshot, which refers to the table of the same objects."""
     found, sites = [], []
     for place in _open(locations):
@@ -118,7 +117,7 @@ def status(
     return _payload("aegiEnergyInfrastructureStatusPublication", body, publisher, now)
 
 
-def container(document: Json, publisher: Publisher, now: datetime) -> Json:
+def container(document: Fields, publisher: Publisher, now: datetime) -> Fields:
     """Return a publication as it is sent to an access point: a snapshot, with who sends it."""
     supplier = {"internationalIdentifier": _identifier(publisher)}
     context = {"codedExchangeProtocol": {"value": "snapshotPush"}, "exchangeSpecificationVersion": "3.0",
@@ -128,13 +127,13 @@ def container(document: Json, publisher: Publisher, now: datetime) -> Json:
     return {"messageContainer": {"payload": [document["payload"]], "exchangeInformation": exchange}}
 
 
-def has_sites(found: Json) -> bool:
+def has_sites(found: Fields) -> bool:
     """Return whether a table publication has any site: one without is not valid."""
     (only,) = found["payload"]["aegiEnergyInfrastructureTablePublication"]["energyInfrastructureTable"]
     return bool(only["energyInfrastructureSite"])
 
 
-def version_of(document: Json) -> str:
+def version_of(document: Fields) -> str:
     """Return a version of what a publication says, whenever it was made."""
     said = [{name: each for name, each in part.items() if name != "publicationTime"}
             for part in document["payload"].values() if isinstance(part, dict)]  # fmt: skip
@@ -170,23 +169,23 @@ def _open(locations: Sequence[OcpiLocation]) -> list[OcpiLocation]:
     return [each for each in shown if each.evses]
 
 
-def _payload(name: str, body: Json, publisher: Publisher, now: datetime) -> Json:
+def _payload(name: str, body: Fields, publisher: Publisher, now: datetime) -> Fields:
     head = {"lang": publisher.language, "publicationTime": _time(now), "publicationCreator": _identifier(publisher)}
     profile = {"modelBaseVersionG": "3", "profileNameG": "AFIR Energy Infrastructure", "profileVersionG": _PROFILE}
     return {"payload": {**profile, name: {**head, **body}}}
 
 
-def _identifier(publisher: Publisher) -> Json:
+def _identifier(publisher: Publisher) -> Fields:
     return {"country": publisher.country_code, "nationalIdentifier": publisher.table_id}
 
 
-def _versioned(name: str, content: Json) -> Json:
+def _versioned(name: str, content: Fields) -> Fields:
     """Return an object with its id and version: a digest of the content."""
     digest = hashlib.sha256(msgspec.json.encode([name, content], order="sorted")).hexdigest()
     return {"idG": name, "versionG": digest[:16], **content}
 
 
-def _reference(kind: str, found: Json) -> Json:
+def _reference(kind: str, found: Fields) -> Fields:
     return {"targetClass": kind, "idG": found["idG"], "versionG": found["versionG"]}
 
 
@@ -194,20 +193,20 @@ def _time(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _text(text: str, publisher: Publisher) -> Json:
+def _text(text: str, publisher: Publisher) -> Fields:
     return {"values": [{"lang": publisher.language, "value": text}]}
 
 
-def _site(place: OcpiLocation, tariffs: Mapping[str, OcpiTariff], publisher: Publisher) -> Json:
+def _site(place: OcpiLocation, tariffs: Mapping[str, OcpiTariff], publisher: Publisher) -> Fields:
     """Return a site with one station: OCPI does not say which EVSEs share a connection to the grid."""
     where = {"latitude": float(place.coordinates.latitude), "longitude": float(place.coordinates.longitude)}
     country = _COUNTRIES.get(place.country.upper(), place.country_code.upper())  # not always the operator's
     lines = [{"order": 1, "type": {"value": "street"}, "text": _text(place.address, publisher)}]
-    address: Json = {"city": _text(place.city, publisher), "countryCode": country,
+    address: Fields = {"city": _text(place.city, publisher), "countryCode": country,
                      "addressLine": lines}  # fmt: skip
     if place.postal_code is not None:
         address["postcode"] = place.postal_code
-    facility: Json = {"timeZone": _offset(place), "address": address}
+    facility: Fields = {"timeZone": _offset(place), "address": address}
     if place.nuts is not None:
         facility["nutsArea"] = [{"nutsCodeType": {"value": "nuts1Code"}, "nutsCode": place.nuts}]
     point = {"coordinatesForDisplay": where, "pointByCoordinates": {"pointCoordinates": where},
@@ -222,7 +221,7 @@ def _site(place: OcpiLocation, tariffs: Mapping[str, OcpiTariff], publisher: Pub
         "totalMaximumPower": most, "numberOfRefillPoints": len(points), "operator": operator, "refillPoint": points,
         "serviceType": [{"serviceType": {"value": "unattended"}}],
     })  # fmt: skip
-    more: Json = {} if place.opening_times is None else {"operatingHours": _hours(place.id, place.opening_times)}
+    more: Fields = {} if place.opening_times is None else {"operatingHours": _hours(place.id, place.opening_times)}
     if place.help_phone is not None:
         contact = {"afacContactInformation": {"telephoneNumber": place.help_phone}}
         unit = {"name": _text(publisher.name, publisher), "contactInformation": [contact]}
@@ -236,7 +235,7 @@ def _site(place: OcpiLocation, tariffs: Mapping[str, OcpiTariff], publisher: Pub
     })  # fmt: skip
 
 
-def _parking(name: str, spaces: int, disabled: int | None) -> list[Json]:
+def _parking(name: str, spaces: int, disabled: int | None) -> list[Fields]:
     """Return parking spaces: all, and those for people with disabilities among them."""
     found = [_versioned(f"{name}-parking", {"numberOfSpaces": spaces})]
     if disabled is not None:
@@ -245,7 +244,7 @@ def _parking(name: str, spaces: int, disabled: int | None) -> list[Json]:
     return found
 
 
-def _hours(name: str, times: OpeningTimes) -> Json:
+def _hours(name: str, times: OpeningTimes) -> Fields:
     """Return opening hours: days of the same hours together."""
     days: dict[tuple[str, str], list[str]] = {}
     for each in times.regular_hours:
@@ -275,22 +274,22 @@ def _zone(place: OcpiLocation) -> tzinfo:
         return UTC
 
 
-def _span(begin: str, end: str) -> Json:
+def _span(begin: str, end: str) -> Fields:
     """Return a span of local clock times, though they end in Z; a day has no 24:00."""
     until = "23:59:59Z" if end.startswith("24") else f"{end}:00Z"
     return {"recurringTimePeriodOfDay": [{"startTimeOfPeriod": f"{begin}:00Z", "endTimeOfPeriod": until}]}
 
 
-def _on(days: Sequence[str]) -> Json:
+def _on(days: Sequence[str]) -> Fields:
     found = [{"value": each.lower()} for each in days]
     return {"recurringDayWeekMonthPeriod": [{"comDayWeekMonth": {"applicableDay": found}}]}
 
 
-def _point(evse: OcpiEvse, tariffs: Mapping[str, OcpiTariff], zone: tzinfo) -> Json:
+def _point(evse: OcpiEvse, tariffs: Mapping[str, OcpiTariff], zone: tzinfo) -> Fields:
     direct = all(each.power_type == "DC" for each in evse.connectors)
     powers = sorted({each.most_w for each in evse.connectors}, reverse=True)
     names = dict.fromkeys(name for each in evse.connectors for name in each.tariff_ids)
-    content: Json = {
+    content: Fields = {
         "deliveryUnit": {"value": "kWh"}, "currentType": {"value": "dc" if direct else "ac"},
         "numberOfConnectors": len(evse.connectors), "availableChargingPower": powers,
         "availableVoltage": sorted({_volts(each) for each in evse.connectors}),
@@ -309,7 +308,7 @@ def _point(evse: OcpiEvse, tariffs: Mapping[str, OcpiTariff], zone: tzinfo) -> J
     return _versioned(evse.uid, content)
 
 
-def _connector(given: OcpiConnector) -> Json:
+def _connector(given: OcpiConnector) -> Fields:
     kind = given.standard
     known = _CONNECTORS.get(kind) or (f"domestic{kind[-1]}" if kind.startswith("DOMESTIC_") else "other")
     other = {"otherConnector": kind} if known == "other" else {}
@@ -327,7 +326,7 @@ def _volts(given: OcpiConnector) -> int:
 # -- prices
 
 
-def _rates(names: Sequence[str], tariffs: Mapping[str, OcpiTariff], zone: tzinfo) -> list[Json]:
+def _rates(names: Sequence[str], tariffs: Mapping[str, OcpiTariff], zone: tzinfo) -> list[Fields]:
     """Return the ad-hoc rates; one that DATEX II cannot say is left out, as no price is better than a wrong one."""
     found = []
     for name in names:
@@ -340,10 +339,10 @@ def _rates(names: Sequence[str], tariffs: Mapping[str, OcpiTariff], zone: tzinfo
     return found
 
 
-def rate_of(tariff: OcpiTariff, zone: tzinfo) -> Json:
+def rate_of(tariff: OcpiTariff, zone: tzinfo) -> Fields:
     """Return a tariff's public prices at a place in a time zone, taxes included. Raises CodecError for a condition that
     has no name there, and for a bound without taxes where these differ."""
-    prices = list[Json]()
+    prices = list[Fields]()
     before: dict[str, list[TariffRestrictions]] = {}
     for element in tariff.elements:
         restrictions = element.restrictions or TariffRestrictions()
@@ -354,7 +353,7 @@ def rate_of(tariff: OcpiTariff, zone: tzinfo) -> Json:
                 left = _left(restrictions, others)
                 prices += [{**_price(each, tariff), **_when(when, zone)} for when in left]
                 others.append(restrictions)
-    content: Json = {"ratePolicy": {"value": "adHoc"}, "lastUpdated": _time(tariff.last_updated),
+    content: Fields = {"ratePolicy": {"value": "adHoc"}, "lastUpdated": _time(tariff.last_updated),
                      "applicableCurrency": [tariff.currency], "energyPrice": prices}  # fmt: skip
     for name, bound in (("minimumDeliveryFee", tariff.min_price), ("maximumDeliveryFee", tariff.max_price)):
         if bound is not None:
@@ -465,14 +464,14 @@ def _with_taxes(bound: PriceBound, tariff: OcpiTariff) -> Decimal:
     return bound.before_taxes * (100 + (rates.pop() or 0)) / 100
 
 
-def _price(given: OcpiComponent, tariff: OcpiTariff) -> Json:
+def _price(given: OcpiComponent, tariff: OcpiTariff) -> Fields:
     kind, divisor = _PRICES.get(given.type, ("other", 1))
     gross = given.price
     if tariff.tax_included != "YES":
         gross = gross * (100 + (given.vat or 0)) / 100
     # more digits than the currency's, so that a kWh of 0.4977 EUR stays so
     value = (gross / divisor).quantize(Decimal(1).scaleb(-currency_digits(tariff.currency) - 4)).normalize()
-    found: Json = {"priceType": {"value": kind}, "value": _number(value), "taxIncluded": True}
+    found: Fields = {"priceType": {"value": kind}, "value": _number(value), "taxIncluded": True}
     if given.vat is not None:
         found["taxRate"] = _number(given.vat)
     return found
@@ -482,12 +481,12 @@ def _number(value: Decimal) -> int | float:
     return int(value) if value == int(value) else float(value)
 
 
-def _when(given: TariffRestrictions, zone: tzinfo) -> Json:
+def _when(given: TariffRestrictions, zone: tzinfo) -> Fields:
     """Return when a price applies: by whole minutes and kWh, and by days and local clock times."""
     for name in ("min_current", "max_current", "min_power", "max_power"):
         if getattr(given, name) is not None:
             raise CodecError(f"DATEX II has no condition {name}")
-    found: Json = {}
+    found: Fields = {}
     if given.min_duration is not None or given.max_duration is not None:
         limits = {"fromMinute": given.min_duration, "toMinute": given.max_duration}
         if any(each is not None and each % 60 for each in limits.values()):
@@ -498,12 +497,12 @@ def _when(given: TariffRestrictions, zone: tzinfo) -> Json:
         if any(each is not None and each != int(each) for each in amounts.values()):
             raise CodecError("DATEX II has whole kWh")
         found["energyBasedApplicability"] = {name: int(each) for name, each in amounts.items() if each is not None}
-    valid: Json = {}
+    valid: Fields = {}
     if given.start_time is not None or given.end_time is not None:
         valid |= _span(given.start_time or "00:00", given.end_time or "24:00")
     if given.day_of_week:
         valid |= _on(given.day_of_week)
-    period: Json = {"validPeriod": [valid]} if valid else {}
+    period: Fields = {"validPeriod": [valid]} if valid else {}
     if given.end_date is not None:
         period["overallEndTime"] = _midnight(given.end_date, zone)
     if not period and given.start_date is None:

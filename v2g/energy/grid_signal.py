@@ -8,7 +8,7 @@ import itertools
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import Annotated, Any, Final, Literal, TypeVar, overload
+from typing import Annotated, Final, Literal, TypeVar, overload
 
 import msgspec
 from msgspec import Meta
@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from v2g import typed_json
 from v2g.asn1.discharge import MicroPerKwh, PriceSlot
 from v2g.errors import CodecError, RefusedError
+from v2g.typed_json import Fields
 from v2g.units import LAST_MS, Currency, Decimals, UtcMs, micro_of
 
 QUARTER_MS: Final = 15 * 60 * 1000
@@ -312,12 +313,12 @@ def has_integer_prices(data: bytes) -> bool:
 _PRICES: Final = ("import_price", "export_compensation")
 
 
-def _slots(fields: dict[str, object]) -> list[dict[str, Any]]:
+def _slots(fields: dict[str, object]) -> list[Fields]:
     slots = fields.get("slots")
     return [each for each in slots if isinstance(each, dict)] if isinstance(slots, list) else []
 
 
-def _typed_prices(fields: dict[str, object]) -> Iterator[tuple[dict[str, Any], str]]:
+def _typed_prices(fields: dict[str, object]) -> Iterator[tuple[Fields, str]]:
     """Yield the slots, and names of their prices, that are decimal text."""
     for slot in _slots(fields):
         for name in _PRICES:

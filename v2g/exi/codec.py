@@ -17,6 +17,7 @@ from v2g.exi.free import FreePlan
 from v2g.exi.grammar import Roots, document, fragment
 from v2g.exi.model import Model, QName, Simple, model_of
 from v2g.exi.source import SourceText
+from v2g.typed_json import Fields
 
 HEADER: Final = 0x80
 """Distinguishing bits, no options, final version 1 (EXI 5): the only header of V2G streams."""
@@ -207,7 +208,7 @@ class _Library(Generic[_Function]):
             self._writers[prefix](model_of(declaration), source)
             always = [(called, kind) for called, kind, each_time in source.calls.values() if each_time]
             wanted += [each for each in always if each not in wanted and each not in self.functions]
-        scope: dict[str, Any] = {**self._names, **source.names, "_labels": source.labels}
+        scope: Fields = {**self._names, **source.names, "_labels": source.labels}
         for name, (declaration, prefix, _) in source.calls.items():
             self._put(scope, name, (declaration, prefix))
         exec(compile("\n".join(source.lines), FILE, "exec", dont_inherit=True, optimize=0), scope)  # noqa: S102 - source of our own making

@@ -4,13 +4,14 @@ import base64
 import binascii
 import re
 from enum import Enum
-from typing import Any, Final
+from typing import Final
 from xml.etree import ElementTree
 
 from v2g.errors import ExiEncodeError
 from v2g.exi.declare import AnyAttribute, AnyElement, Element, Schema, schema_of
 from v2g.exi.grammar import root_name, root_type
 from v2g.exi.model import Event, Kind, Particle, QName, Simple, leaves, model_of, qname_of
+from v2g.typed_json import Fields
 
 _INDENT: Final = "  "
 _NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -177,7 +178,7 @@ def _element(node: ElementTree.Element, declaration: type[Element], path: str) -
 
 
 def _children(
-    node: ElementTree.Element, events: dict[QName, tuple[Event, Particle]], fields: dict[str, Any], path: str
+    node: ElementTree.Element, events: dict[QName, tuple[Event, Particle]], fields: Fields, path: str
 ) -> None:
     for child in node:
         name = _qname(child.tag)

@@ -18,6 +18,7 @@ from packaging.version import Version
 
 from v2g import typed_json
 from v2g.errors import CodecError
+from v2g.typed_json import Fields
 
 LONGEST: Final = 4 << 20
 """Bytes of one advisory."""
@@ -233,7 +234,7 @@ def _equal(one: str, other: str, order: Order) -> bool:
 
 def fixes(affected: Sequence[Affected], version: str) -> list[str]:
     """Return the versions after this one that no longer have the flaw, the nearest first."""
-    found: dict[str, Any] = {}
+    found: Fields = {}
     for each in affected:
         assert each.package is not None
         order = order_of(each.package.ecosystem)

@@ -16,6 +16,7 @@ from v2g.dbc import LARGEST_ID, STANDARD_ID, identity
 from v2g.errors import TransportError
 from v2g.hardware.power_modules.can_errors import AGAIN_S, SLOW_HINT, BusHealth, CanFault
 from v2g.io.runtime.supervision import ArgumentTs, new_thread
+from v2g.typed_json import Fields
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def open_bus(config: CanConfig) -> Any:
     """Return an opened `can.BusABC`. Raises TransportError."""
     import can  # 80 ms to import: only for processes with a CAN bus
 
-    options: dict[str, Any] = {"fd": True} if config.fd else {}
+    options: Fields = {"fd": True} if config.fd else {}
     if config.interface == "udp_multicast":
         options["port"] = config.port
     try:

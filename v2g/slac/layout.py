@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Final, Generic, Literal, TypeVar, g
 import msgspec
 
 from v2g.errors import FrameError
+from v2g.typed_json import Fields
 
 M = TypeVar("M", bound=msgspec.Struct)
 
@@ -181,7 +182,7 @@ class Codec(Generic[M]):
 
     def unpack_at(self, payload: bytes, at: int) -> tuple[M, int]:
         """Return the message at `at`, and its end; see `unpack`."""
-        values: dict[str, Any] = {}
+        values: Fields = {}
         for part in self._parts:
             if isinstance(part, _Fixed):
                 end = at + part.struct.size

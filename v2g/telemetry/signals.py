@@ -15,6 +15,7 @@ from v2g import typed_json
 from v2g.energy.settlement.checkpoints import Copy
 from v2g.errors import CodecError
 from v2g.telemetry.local_events import REPORTED, LocalEvent
+from v2g.typed_json import Fields
 
 Value = float | int | str
 
@@ -286,7 +287,7 @@ def check_record(record: Record, version: Version) -> None:
             raise CodecError(f"{name} = {value!r} is outside {signal.minimum}..{signal.maximum} {signal.unit}")
 
 
-def json_schema(schema: str) -> dict[str, Any]:
+def json_schema(schema: str) -> Fields:
     """Return the JSON Schema of a version's records: a file of the schema registry (R112)."""
     version = SCHEMAS[schema]
     hints = get_type_hints(Record, include_extras=True)
@@ -308,7 +309,7 @@ def json_schema(schema: str) -> dict[str, Any]:
     record["properties"]["context"] = {"enum": list(CONTEXTS)}
     record["properties"]["signals"] |= _described(version.signals)
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": schema, "title": f"Record of {schema}"}
-    portable: dict[str, Any] = _portable(found)
+    portable: Fields = _portable(found)
     return dialect | portable
 
 

@@ -21,6 +21,7 @@ from rich.text import Text
 from v2g import typed_json
 from v2g.errors import ConfigError, V2GError
 from v2g.io.runtime.supervision import child
+from v2g.typed_json import Fields
 from v2g.version import VERSION
 from v2g_cli.conform import report as conform_report
 from v2g_cli.options import command_line
@@ -82,7 +83,7 @@ def read_results(file: Path, device: str = "") -> list[Result]:
         raise ConfigError(f"{file}: {error}", hint=_RECORDS) from None
 
 
-def read_cases(file: Path) -> list[dict[str, Any]]:
+def read_cases(file: Path) -> list[Fields]:
     """Return the records of cases of an earlier run, without one that was cut off when it was killed. Raises
     ConfigError."""
     data, records = read_file(file).removeprefix(codecs.BOM_UTF8), list[object]()

@@ -4,15 +4,16 @@ import bisect
 import json as json_
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import typer
 
 from v2g.errors import CodecError, ConfigError, TrustError
 from v2g.svg_chart import Row, Series, stairs_chart
+from v2g.typed_json import Fields
 from v2g_cli.csms.client import CsmsClient
 from v2g_cli.csms.declared import campaigns
 from v2g_cli.csms.show import JsonFlag, client_of, columns_of, show
@@ -71,7 +72,7 @@ def show_campaign(
     _show(found, json=json)
 
 
-def _show(found: Mapping[str, Any], *, json: bool) -> None:
+def _show(found: Fields, *, json: bool) -> None:
     if json:
         print_json(found)
         return
@@ -79,7 +80,7 @@ def _show(found: Mapping[str, Any], *, json: bool) -> None:
     say(f"{found['name']}: {found['state']}{reason}")
     columns = columns_of("station: station_id, cohort, state, status, attempts, begun_ms, installed_ms")
 
-    def shown(row: dict[str, object]) -> dict[str, Any]:
+    def shown(row: dict[str, object]) -> Fields:
         return {**row, "begun_ms": row["begun_ms"] or None, "installed_ms": row["installed_ms"] or None}
 
     show(found["members"], "Stations", columns, json=False, present=shown)
@@ -105,7 +106,7 @@ def create(
     tell(made, f"campaign {made['campaign_id']}: {len(chosen)} stations", json=json)
 
 
-def _create(client: CsmsClient, name: str, plan: Path, stations: Sequence[str]) -> dict[str, Any]:
+def _create(client: CsmsClient, name: str, plan: Path, stations: Sequence[str]) -> Fields:
     try:
         document = json_.loads(read_file(plan, hint="name a file with the plan"))
     except (ValueError, RecursionError) as error:
@@ -186,7 +187,7 @@ def _report(client: CsmsClient, number: int, target: Target, *, json: bool) -> N
         raise typer.Exit(1)
 
 
-def recall_report(campaign: Mapping[str, Any], now_ms: int, *, share: float, days: float) -> dict[str, Any]:
+def recall_report(campaign: Fields, now_ms: int, *, share: float, days: float) -> Fields:
     """Return what a campaign achieved (R142).
 
     Times to patch are from its begin until so many of its stations, excluded ones left out, had installed the image and
@@ -228,7 +229,7 @@ def recall_report(campaign: Mapping[str, Any], now_ms: int, *, share: float, day
     }
 
 
-def course(campaign: Mapping[str, Any], now_ms: int) -> str:
+def course(campaign: Fields, now_ms: int) -> str:
     """Return the course of a campaign as a picture, SVG."""
     members = campaign["members"]
     first_ms, end_ms = campaign["created_ms"], now_ms if campaign["state"] not in _OVER else campaign["updated_ms"]
@@ -341,17 +342,17 @@ def inventory(
         raise typer.Exit(1)
 
 
-def _of_station(row: Mapping[str, Any]) -> Installed:
+def _of_station(row: Fields) -> Installed:
     said = {name: row[name] for name in ("vendor", "model", "firmware")}
     return Installed(part="station", where=row["station_id"], **said)
 
 
-def _of_vehicle(row: Mapping[str, Any]) -> Installed:
+def _of_vehicle(row: Fields) -> Installed:
     said = {name: row[name] for name in ("part", "number", "failed")}
     return Installed(model=row["hardware"], firmware=row["version"], where=row["ev"], **said)
 
 
-def _of_node(row: Mapping[str, Any]) -> Installed:
+def _of_node(row: Fields) -> Installed:
     said = {name: row[name] for name in ("number", "failed")}
     return Installed(part="node", model=row["hardware"], firmware=row["version"], where=row["node"], **said)
 

@@ -17,6 +17,7 @@ from v2g import errors
 from v2g.config import parse_config
 from v2g.io.http.client import HttpConnection, split_url
 from v2g.io.runtime.program import read_config
+from v2g.typed_json import Fields
 from v2g_cli.output import say
 
 DEFAULT_FILE: Final = Path("~/.config/v2g-engine/csms-client.toml")
@@ -50,7 +51,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     key: Path | None = None
 
 
-def find_access(options: Mapping[str, Any], environment: Mapping[str, str], file: Path | None = None) -> Access:
+def find_access(options: Fields, environment: Mapping[str, str], file: Path | None = None) -> Access:
     """Return the settings from options, else the environment, else the file. Raises ConfigError without a URL."""
     path = (file or DEFAULT_FILE).expanduser()
     found = Access()

@@ -24,6 +24,7 @@ from v2g import typed_json
 from v2g.config import parse_tree
 from v2g.errors import ConfigError
 from v2g.io.runtime.clock import Clock
+from v2g.typed_json import Fields
 from v2g_cli.csms.show import JsonFlag, client_of, columns_of, part, show, show_fields, show_one
 from v2g_cli.output import print_json, read_file, read_text, say, write_out
 
@@ -187,7 +188,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
             return Annotated[kind, given], ...
         return Annotated[kind | None, given], self.defaults.get(field.name)
 
-    def run(self, context: typer.Context, said: Mapping[str, Any]) -> None:
+    def run(self, context: typer.Context, said: Fields) -> None:
         """Ask the operation with what was said, and show its answer."""
         known = self.known
         values = {

@@ -5,11 +5,12 @@ import io
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 
 import typer
 
 from v2g.errors import ConfigError, RefusedError, V2GError
+from v2g.typed_json import Fields
 from v2g_cli.csms.client import CsmsClient
 from v2g_cli.csms.show import client_of, part
 from v2g_cli.csms.stations import token_settings
@@ -75,7 +76,7 @@ def import_(context: typer.Context, what: What, file: CsvFile) -> None:
     say(f"{len(requests)} {what} stored")
 
 
-Request = tuple[str, str, dict[str, Any]]
+Request = tuple[str, str, Fields]
 
 
 def _stations(client: CsmsClient) -> list[dict[str, str]]:

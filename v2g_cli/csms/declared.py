@@ -1,6 +1,5 @@
 """The commands of `v2g csms` that ask one operation of the API: their names, columns and arguments."""
 
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -9,6 +8,7 @@ import typer.main
 from typer.core import TyperGroup
 
 from v2g.errors import ConfigError, V2GError
+from v2g.typed_json import Fields
 from v2g_cli.csms.commands import ApiOperation, FlagOption, FromFile, Instead, add, operations
 from v2g_cli.csms.openapi import operations_of
 from v2g_cli.csms.show import client_of, money
@@ -68,7 +68,7 @@ add(alerts, "list", "list_alerts",
     options={"active": FlagOption("--ended", "Also those that have ended.", absent=True)})
 
 
-def _grouped(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _grouped(found: Fields) -> list[Fields]:
     """Return outages and groups as rows of one list."""
     outages = [
         {**each, "severity": "error", "site": ", ".join(filter(None, each["sites"])),
@@ -78,7 +78,7 @@ def _grouped(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     return outages + [{**each, "what": each["text"].format_map(each["fields"])} for each in found["groups"]]
 
 
-def _numbered(row: Mapping[str, Any]) -> dict[str, Any]:
+def _numbered(row: Fields) -> Fields:
     ids = row["alert_ids"]
     return {**row, "numbers": " ".join(map(str, ids[:5])) + (" ..." if len(ids) > 5 else "")}
 
@@ -236,7 +236,7 @@ add(app, "health", "read_health", lines="", text="Show the state of the back end
 add(app, "station", "read_station", "EVSE: evse_id, connector: connector_id, status, since: changed_ms",
     lines="connectors", title="Connectors", text="Show a station.", example="CS-V2G-0001")
 
-def _of_transaction(row: dict[str, Any]) -> dict[str, Any]:
+def _of_transaction(row: Fields) -> Fields:
     """Return a transaction for display: its state, and the energy in place of meter registers."""
     status = row["charging_state"] or "Started"
     if status == "Charging" and float(row["power_w"] or 0) < 0:
@@ -259,7 +259,7 @@ add(app, "transactions", "list_transactions",
 add(app, "transaction", "read_transaction", words={"transaction_id": "TRANSACTION"}, example="5f3c --station CS-1")
 
 
-def _bound(point: dict[str, Any]) -> dict[str, Any]:
+def _bound(point: Fields) -> Fields:
     """Return limits for display: the lowest binds. While a set-point takes energy from the vehicle, no other does."""
     said = [
         (" ".join(filter(None, (each["name"].replace("_", " "), each["source"]))), each["power_w"])
@@ -280,7 +280,7 @@ add(app, "variables", "list_variables",
     text="List a station's variables as it last reported them.", example="CS-V2G-0001 ClockCtrlr")
 
 
-def _moved_most(station: Mapping[str, Any]) -> dict[str, Any]:
+def _moved_most(station: Fields) -> Fields:
     figures = sorted(station["figures"], key=lambda each: each["moved"])
     line = {**station, **(figures[-1] if figures else {})}
     return {name: f"{each:.3g}" if isinstance(each, float) else each for name, each in line.items()}
@@ -319,7 +319,7 @@ add(app, "vehicles", "list_vehicles",
     text="List the latest states of vehicles.")
 
 
-def _scored(vehicle: Mapping[str, Any]) -> dict[str, Any]:
+def _scored(vehicle: Fields) -> Fields:
     words = (
         f"{each['name']} {each['value']:.3g} {each['unit']}{' !' if each['bad'] else ''}"
         f" (P {each['precision']:.0%}, R {each['recall']:.0%})"

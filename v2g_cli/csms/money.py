@@ -5,13 +5,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 import typer
 
 from v2g.errors import ConfigError, RefusedError, TrustError, VerificationError
 from v2g.svg_chart import Row, Series, stairs_chart
+from v2g.typed_json import Fields
 from v2g_cli.csms.client import CsmsClient
 from v2g_cli.csms.declared import books, tariffs
 from v2g_cli.csms.show import JsonFlag, Limit, client_of, columns_of, money, part, show, show_one
@@ -140,7 +141,7 @@ def _write_csv(path: Path, by: str, rows: Sequence[Mapping[str, object]]) -> Non
     write_out(csv_text((by, *_SUMS.values()), *([row[name] for name in fields] for row in rows)).encode(), path)
 
 
-def _picture(by: str, rows: Sequence[Mapping[str, Any]]) -> str:
+def _picture(by: str, rows: Sequence[Fields]) -> str:
     """Return gross by currency, energy and number of transactions over time; steps without any are 0."""
     if not rows:
         raise ConfigError("nothing to draw", hint="did transactions end in this time?")
@@ -242,7 +243,7 @@ def list_(context: typer.Context, limit: Limit = 100, json: JsonFlag = False) ->
     client = client_of(context)
     applies = {} if json else _applies(client)
 
-    def shown(plan: dict[str, Any]) -> dict[str, Any]:
+    def shown(plan: Fields) -> Fields:
         prices = {name: ", ".join(each["price"] for each in plan[name]["rates"]) for name in _PRICES if name in plan}
         return plan | prices | {"applies": ", ".join(applies.get(plan["id"], ()))}
 

@@ -6,13 +6,14 @@ import json as json_
 import re
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
 from csms.admission.rules import MAX_PASSWORDS
 from v2g.errors import ConfigError, OcppError, RefusedError, TrustError
 from v2g.text import numbered
+from v2g.typed_json import Fields
 from v2g_cli.csms.client import LOST, CsmsClient
 from v2g_cli.csms.commands import moment_of
 from v2g_cli.csms.show import (
@@ -55,7 +56,7 @@ def stations(
     faults: dict[str, list[str]] = {}
     sites: dict[str, str] = {}
 
-    def whole(row: dict[str, Any]) -> dict[str, Any]:
+    def whole(row: Fields) -> Fields:
         name = row["station_id"]
         plugs = (f"{each['evse_id']}/{each['connector_id']} {each['status']}" for each in row["connectors"])
         about = {"power_w": powers.get(name), "site": sites.get(name), "faults": ", ".join(faults.get(name, ()))}
@@ -200,7 +201,7 @@ def events(
             say(_line(kind, event))
 
 
-def _line(kind: str, event: dict[str, Any]) -> str:
+def _line(kind: str, event: Fields) -> str:
     data = event["data"]
     if kind == "ocpp_frame":
         arrow = "→" if data["direction"] == "sent" else "←"
@@ -342,7 +343,7 @@ def allow(
     show_one(client.ask("PUT", path, known | {"status": "Accepted"}).body, json=json)
 
 
-def token_settings(client: CsmsClient, path: str) -> dict[str, Any]:
+def token_settings(client: CsmsClient, path: str) -> Fields:
     """Return the modifiable settings of a token, none for a new one."""
     try:
         found = client.ask("GET", path).body

@@ -1,9 +1,10 @@
 """Pictures of vehicles' telemetry over time, from aggregates of the back end."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from v2g.svg_chart import Row, Series, stairs_chart
+from v2g.typed_json import Fields
 
 POWER: Final = "charging.power"
 SOC: Final = "battery.soc"
@@ -12,7 +13,7 @@ Known = Sequence[float | None]
 """The value in each interval, None where there was none."""
 
 
-def held(intervals: Iterable[Mapping[str, Any]], starts_ms: Sequence[int]) -> Known:
+def held(intervals: Iterable[Fields], starts_ms: Sequence[int]) -> Known:
     """Return the mean in each interval, None where nothing was known."""
     means = {each["at_ms"]: each["mean"] for each in intervals}
     return [means.get(start) for start in starts_ms]
@@ -107,7 +108,7 @@ def battery_rows(signals: Mapping[str, Known], estimates: Sequence[Mapping[str, 
     return tuple(row._replace(series=series) for row, series in known if series)
 
 
-def fleet_health_rows(health: Sequence[Mapping[str, Any]]) -> tuple[Row, ...]:
+def fleet_health_rows(health: Sequence[Fields]) -> tuple[Row, ...]:
     """Return the health of a fleet's batteries, and how many are too low, now and half a year later."""
 
     def over_time(name: str) -> Known:

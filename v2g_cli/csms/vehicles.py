@@ -1,9 +1,8 @@
 """`v2g csms`: vehicles by their telemetry, and plans of fleets."""
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
@@ -11,6 +10,7 @@ import typer
 from v2g.errors import ConfigError
 from v2g.extras import extras_named
 from v2g.io.runtime.clock import Clock
+from v2g.typed_json import Fields
 from v2g.units import LAST_MS
 from v2g_cli.csms.show import JsonFlag, client_of, part, show, show_one
 from v2g_cli.csms.vehicle_plot import (
@@ -158,7 +158,7 @@ def plan(
         columns = {"minute": "at_ms", **powers, "vehicles": "vehicles"}
         show(rows, f"Past plans of {fleet}", columns, json=json)
         return
-    found: dict[str, Any] = client_of(context).ask("GET", f"/fleets/{part(fleet)}/plan").body
+    found: Fields = client_of(context).ask("GET", f"/fleets/{part(fleet)}/plan").body
     if chart is not None:
         write_new(chart, found["chart"])
     if json:
@@ -169,7 +169,7 @@ def plan(
         say(sentence)
 
 
-def _rows(plan: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _rows(plan: Fields) -> list[tuple[str, str, str]]:
     """Return a row for each stretch of equal powers."""
     rows: list[tuple[str, str, str]] = []
     for number, grid_w in enumerate(plan["grid_w"]):

@@ -6,11 +6,12 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from v2g.errors import TimeoutExpired, TransportError
+from v2g.typed_json import Fields
 from v2g_cli.demo.broker import Broker, find_mosquitto, start_broker
 from v2g_cli.demo.folder import CAN_GROUP, HOUR_MS, LOWERED_LIMIT_W, SITE_LIMIT_W, STATION, RunFolder
 from v2g_cli.demo.operator import Operator
@@ -55,12 +56,12 @@ class Conductor:
         self.vtn: DemoVtn | None = None
         self.event_ms = 0
         """When the VTN's event begins (UTC ms)."""
-        self.plan: dict[str, Any] | None = None
+        self.plan: Fields | None = None
         """The fleet's plan, once all vehicles were part of it."""
         self.fleet: Fleet | None = None
         self.market: DemoMarket | None = None
         self._plan_at = self._plan_by = 0.0
-        self.cdrs: list[dict[str, Any]] = []
+        self.cdrs: list[Fields] = []
         """What the provider of the vehicle's contract has received, by roaming."""
         self._ports = {"ocpp": 0, "api": 0}
         self._sdp_ports: list[int] = []

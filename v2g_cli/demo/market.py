@@ -4,13 +4,14 @@ import math
 import random
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from csms.db.store import Store, address
 from csms.fleets import store as fleets
 from v2g.energy.dispatch.forecast import FleetQuarter
 from v2g.energy.grid_signal import QUARTER_MS
 from v2g.errors import TransportError
+from v2g.typed_json import Fields
 from v2g_cli.demo.folder import RunFolder
 from v2g_cli.demo.operator import Operator
 from v2g_cli.demo.scenario import GATE_S
@@ -72,7 +73,7 @@ class DemoMarket:
 
     def __init__(self, folder: RunFolder, fleet_id: str, say: Callable[[str, str], None]) -> None:
         self._folder, self._id, self._tell = folder, fleet_id, say
-        self.record: dict[str, Any] = {}
+        self.record: Fields = {}
         self.operator: Operator
         self._steps: Iterator[bool] | None = None
 

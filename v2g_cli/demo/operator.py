@@ -11,6 +11,7 @@ import msgspec
 from csms.fleets.rules import Fleet
 from v2g.errors import TransportError, V2GError
 from v2g.ocpp.times import format_time
+from v2g.typed_json import Fields
 from v2g_cli.csms.client import Access, CsmsClient
 
 REST_S: Final = 1_800
@@ -73,14 +74,14 @@ class Operator:
         """Return a fleet's `plan`, `forecast`, `capability` or `bids`, from now on."""
         return self._ask("GET", f"/fleets/{fleet_id}/{what}")
 
-    def bid(self, fleet_id: str, start_ms: int, end_ms: int, power_w: int, price: str) -> dict[str, Any]:
+    def bid(self, fleet_id: str, start_ms: int, end_ms: int, power_w: int, price: str) -> Fields:
         """Bid so much less power than planned, at a price per kWh; return the bid. Raises TransportError if refused."""
         times = {"start_ms": start_ms, "end_ms": end_ms}
         body = times | {"direction": "up", "power_w": power_w, "price_per_kwh": price}
         found: dict[str, object] = self._ask("POST", f"/fleets/{fleet_id}/bids", body)
         return found
 
-    def call_bid(self, fleet_id: str, bid_id: str, power_w: int) -> list[dict[str, Any]]:
+    def call_bid(self, fleet_id: str, bid_id: str, power_w: int) -> list[Fields]:
         """Call a bid; return the vehicles' set-points."""
         found: list[dict[str, object]] = self._ask(
             "POST", f"/fleets/{fleet_id}/bids/{bid_id}/call", {"power_w": power_w}
@@ -97,7 +98,7 @@ class Operator:
         rows = [{"station_id": name, "password": password} for name, password in passwords.items()]
         self._ask("POST", "/admissions/passwords", {"passwords": rows, "admit": True})
 
-    def add_partner(self, partner: Mapping[str, object]) -> dict[str, Any]:
+    def add_partner(self, partner: Mapping[str, object]) -> Fields:
         """Add a roaming partner; return its invitation."""
         found: dict[str, object] = self._ask("POST", "/roaming/partners", partner)
         return found
@@ -110,7 +111,7 @@ class Operator:
         """Offer roaming partners a location."""
         self._ask("PUT", f"/roaming/locations/{location['id']}", location)
 
-    def cdrs(self) -> list[dict[str, Any]]:
+    def cdrs(self) -> list[Fields]:
         """Return the CDRs of roaming partners."""
         found: list[dict[str, object]] = self._ask("GET", "/roaming/cdrs")
         return found

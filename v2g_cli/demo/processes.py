@@ -10,13 +10,14 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from v2g import typed_json
 from v2g.errors import TimeoutExpired, TransportError
 from v2g.io.storage.growing_file import generations
+from v2g.typed_json import Fields
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -27,7 +28,7 @@ class Event(msgspec.Struct, frozen=True):
     process: str
     stage: str
     name: str
-    data: dict[str, Any]
+    data: Fields
 
 
 _LOOKS: Final = 3

@@ -1,7 +1,7 @@
 """Declaration of a scenario of `v2g demo`."""
 
 from collections.abc import Iterable
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -12,6 +12,7 @@ from v2g.hardware import faults
 from v2g.iso15118.select import EditionName
 from v2g.pki.profile import Generation
 from v2g.tables import table
+from v2g.typed_json import Fields
 from v2g_cli.demo.faults import Fault
 from v2g_cli.demo.processes import Event
 
@@ -147,11 +148,11 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-_DATA: Final = table("v2g_cli.demo", "data/scenarios.toml", dict[str, Any])
+_DATA: Final = table("v2g_cli.demo", "data/scenarios.toml", Fields)
 _PROGRAMS: Final[dict[str, str]] = _DATA["programs"]
 
 
-def _scenario(fields: dict[str, Any]) -> Scenario:
+def _scenario(fields: Fields) -> Scenario:
     program = fields.get("program", "there_and_back")
     return typed_json.convert({**fields, "program": _PROGRAMS.get(program, program)}, Scenario)
 

@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any, Final
 
 from v2g.tables import table
+from v2g.typed_json import Fields
 from v2g_cli.demo.processes import Event
 
-Data = dict[str, Any]
+Data = Fields
 Words = Callable[[Data], str]
 
 
@@ -105,7 +106,7 @@ MILESTONES: Final = frozenset({
 """Events of the short story."""
 
 
-class _Lenient(dict[str, Any]):
+class _Lenient(Fields):
     def __missing__(self, key: str) -> str:
         return "?"
 

@@ -4,13 +4,14 @@ import base64
 from collections.abc import Iterable
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from v2g.ocpi import wire
 from v2g.ocpi.objects import OcpiCdr
 from v2g.ocpi.records import volume
+from v2g.typed_json import Fields
 from v2g.units import payable
 from v2g_cli.demo import summary_grid
 from v2g_cli.demo.conductor import Conductor
@@ -55,7 +56,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     passed: bool
     checks: tuple[Check, ...]
     facts: tuple[tuple[str, str], ...]
-    figures: dict[str, Any]
+    figures: Fields
 
 
 def summarise(conductor: Conductor) -> Summary:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC
-from typing import Any, Final
+from typing import Final
 
 from csms.fleets.rules import Peak
 from v2g.energy.dispatch.problem import PeakWindow
+from v2g.typed_json import Fields
 from v2g.units import MICRO
 from v2g_cli.demo.folder import SITE_LIMIT_W
 from v2g_cli.demo.run import TOLERANCE_W, Check, Run
@@ -171,7 +172,7 @@ def facts(run: Run) -> Iterable[tuple[str, str]]:
             yield "charging at once", f"would cost {_amount(plan['earnings']['at_once']):.2f} EUR"
 
 
-def figures(run: Run) -> dict[str, Any]:
+def figures(run: Run) -> Fields:
     """Return the same for programs."""
     if not run.conductor.scenario.prices:
         return {}

@@ -33,6 +33,7 @@ from v2g.io.runtime.supervision import new_thread
 from v2g.ota.release import TargetFacts
 from v2g.pki.keys import SoftwareKey
 from v2g.text import numbered
+from v2g.typed_json import Fields
 from v2g_cli.csms.client import Access, CsmsClient
 from v2g_cli.demo.processes import Event, EventFile, Program, free_port, program, wait_for
 from v2g_cli.demo.run import Check
@@ -457,7 +458,7 @@ def _fleet(run: UpdateRun) -> None:
         (web.folder / version).write_bytes(images[version])
         return run.maker.offer(f"{web.url}/{version}", images[version])
 
-    plan: dict[str, Any] = {"patience_s": 60, "cohorts": [0.05, 0.3, 1.0]}
+    plan: Fields = {"patience_s": 60, "cohorts": [0.05, 0.3, 1.0]}
     for share, version in zip((0, 3, 10), images, strict=True):
         run.say("campaign", f"{version}, which {share} % of the stations do not survive")
         found = run.campaign(version, offered(version), offered("0.2.0"), **plan)

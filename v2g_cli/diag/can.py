@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -19,6 +19,7 @@ from v2g.io.can import CanConfig, CanFrame, frame_of, open_bus
 from v2g.io.can_link import CanLink, complaints
 from v2g.telemetry.error_codes import CODES
 from v2g.telemetry.mapping import CanMapping, Mapped
+from v2g.typed_json import Fields
 from v2g_cli.output import print_json, print_table, say, say_row
 
 MOST_WARNINGS: Final = 20
@@ -84,7 +85,7 @@ class BusView:
             seen.last = frame.data
         return self._mapping.decode(frame.identity, frame.data)
 
-    def payload(self, frame: CanFrame, mapped: Mapped | None) -> dict[str, Any]:
+    def payload(self, frame: CanFrame, mapped: Mapped | None) -> Fields:
         """Return a frame with its signals and the bits without one."""
         shown: dict[str, object] = {
             "time_s": frame.time_s,
@@ -124,7 +125,7 @@ class BusView:
                 self._mapping.uncovered(frame_id, seen.last).hex(),
             )
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Fields:
         """Return the counts."""
         load = 100 * self._bits / (self._bitrate * self.seconds) if self.seconds else None
         unknown: Counter[int] = self._mapping.unknown_ids

@@ -24,13 +24,14 @@ from v2g.exi.explain import ExplainStep, Explanation
 from v2g.exi.explain_states import GrammarState, grammar_of, relaxed_names, relaxed_states, root_state
 from v2g.exi.grammar import fragment
 from v2g.exi.json import to_object
+from v2g.typed_json import Fields
 from v2g_cli.exi import guess
 from v2g_cli.output import AMENDMENTS, say, say_row, terminal
 
 _ENCODE: Final = ("xml", "json")
 
 
-def record(message: guess.Message) -> dict[str, Any]:
+def record(message: guess.Message) -> Fields:
     """Return a message in every output form."""
     element, schema, name = message.element, message.schema, message.clark
     return {
@@ -77,7 +78,7 @@ def _about(given: dict[str, object], how: guess.How) -> guess.How:
     return guess.How(schema, bool(given.get("fragment", how.is_fragment)), how.dialect)
 
 
-def _decode(given: dict[str, Any], how: guess.How) -> dict[str, Any]:
+def _decode(given: Fields, how: guess.How) -> Fields:
     how = _about(given, how)
     if not isinstance(given.get("exi_hex"), str):
         return {"error": "exi_hex is missing"}
@@ -85,7 +86,7 @@ def _decode(given: dict[str, Any], how: guess.How) -> dict[str, Any]:
     return record(message) | _guessed(message, how)
 
 
-def _encode(given: dict[str, Any], how: guess.How) -> dict[str, Any]:
+def _encode(given: Fields, how: guess.How) -> Fields:
     how = _about(given, how)
     form = next((each for each in _ENCODE if given.get(each)), None)
     if form is None:

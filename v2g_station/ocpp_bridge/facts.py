@@ -58,7 +58,7 @@ class BridgeFacts:
     async def _run(self, sql: str, *values: object) -> list[Any]:
         return await self._work(lambda: self._db.execute(sql, values).fetchall())
 
-    async def _work(self, work: Callable[[], list[Any]]) -> list[object]:
+    async def _work(self, work: Callable[[], list[object]]) -> list[object]:
         def caught() -> list[object]:
             try:
                 return work()

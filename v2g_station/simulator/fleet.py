@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Final, Protocol
 
 import msgspec
 from cryptography import x509
@@ -37,6 +37,7 @@ from v2g.pki.keys import SoftwareKey
 from v2g.pki.profile import Role
 from v2g.pki.verify import verify_chain
 from v2g.text import numbered
+from v2g.typed_json import Fields
 from v2g_station.blocks.authorization.contracts import describe_chain
 from v2g_station.blocks.connection.network import first_profile
 from v2g_station.blocks.evse import ContractPresented, Restart
@@ -589,7 +590,7 @@ class Simulator:
             for station in self.stations:
                 await station.close()
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> Fields:
         """Return the results until now, or until the end, for JSON."""
         if self._ended is not None:
             return self._ended

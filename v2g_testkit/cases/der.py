@@ -17,9 +17,9 @@ from v2g.iso15118.d20.messages import ac
 from v2g.iso15118.d20.messages import ac_der_iec as iso
 from v2g.iso15118.d20.messages.common_messages import ServiceDetailRes
 from v2g.iso15118.d20.messages.common_types import Processing
-from v2g.iso15118.d20.quantities import Fields
 from v2g.iso15118.d20.services import DER_PARAMETER, der_functions, der_mask
 from v2g.iso15118.engine.sequence import State
+from v2g.typed_json import Fields
 from v2g_testkit.cases.case import WRONG, Ask, Case, ChargerScript, Expect, Script
 
 LoopAnswer: TypeAlias = iso.DER_Dynamic_AC_CLResControlMode | iso.DER_Scheduled_AC_CLResControlMode

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import asdict
 
@@ -20,6 +20,7 @@ from v2g.iso15118.d20.schemas import AC, ACDP, COMMON_MESSAGES, DC, WPT
 from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine import signature
 from v2g.iso15118.engine.sequence import Asks, Says
+from v2g.typed_json import Fields
 from v2g_testkit.cases import der
 from v2g_testkit.cases.known import NEAR_V, Kit, Known, Payer, number
 from v2g_testkit.cases.quantities import amount
@@ -50,7 +51,6 @@ DISPLAYED: Final = iso.DisplayParameters(
 )
 """The vehicle's data in the loop: all that known chargers require."""
 
-Fields = dict[str, Any]
 _PROGRESS: Final = MappingProxyType(
     {
         Asks.START: cm.ChargeProgress.Start,

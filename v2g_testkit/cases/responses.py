@@ -19,10 +19,11 @@ from v2g.iso15118.engine import signature
 from v2g.iso15118.engine.session import NO_SESSION
 from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import PublicKey
+from v2g.typed_json import Fields
 from v2g_testkit.cases import der
 from v2g_testkit.cases.known import number
 from v2g_testkit.cases.quantities import amount, limits, negative
-from v2g_testkit.cases.scripted_charger import Fields, ScriptedResponses
+from v2g_testkit.cases.scripted_charger import ScriptedResponses
 
 _SERVICES: Final = {Family.AC: (ServiceId.AC, ServiceId.AC_BPT), Family.DC: (ServiceId.DC, ServiceId.DC_BPT)}
 _NAMESPACES: Final = {Family.AC: AC.uri, Family.DC: DC.uri}

@@ -6,7 +6,7 @@ observation in `seen`.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from v2g.errors import CodecError, V2GError
 from v2g.exi.declare import Element
@@ -16,12 +16,11 @@ from v2g.iso15118.engine import app_protocol as app
 from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.sequence import Chart, State
 from v2g.iso15118.engine.session import Entropy, Fact, Send, Session
+from v2g.typed_json import Fields
 from v2g_testkit.cases.case import UNDECODABLE, ChargerScript, Seen
 from v2g_testkit.cases.evcc_safety import EARLY_C
 from v2g_testkit.cases.malformed import HEADERS, Form
 from v2g_testkit.cases.quantities import amount, numbers
-
-Fields = dict[str, Any]
 
 _TARGETS: Final = {
     "ev_target_voltage": ("ev_maximum_voltage_limit", "ev_maximum_voltage"),

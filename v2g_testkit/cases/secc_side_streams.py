@@ -1,11 +1,12 @@
 """Cases for chargers about side streams: exchanges with payload types of their own, beside the main stream."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.v2gtp import PayloadType
+from v2g.typed_json import Fields
 from v2g_testkit.cases.case import Beside, Case, Expect, Script
 from v2g_testkit.cases.scripted_vehicle import SERVES, UNFINISHED
 from v2g_testkit.cases.secc_contents import loop_of
@@ -42,7 +43,7 @@ def side_streams(family: Family) -> Iterator[Case]:
     def metering(change: str = "") -> Beside:
         return Beside(PayloadType.METERING_CONFIRMATION, ("MeteringConfirmationReq",), change)
 
-    good: dict[str, Any] = {
+    good: Fields = {
         "codes": ("OK*",),
         "facts": (MEANWHILE, SERVES),
         "no_facts": (UNFINISHED, "answers with another SessionID"),
@@ -51,7 +52,7 @@ def side_streams(family: Family) -> Iterator[Case]:
     for name, requests in (("renegotiation", (parameters, schedule, power)), ("schedule", (schedule, power))):
         yield case(name, f"A new schedule beside the charge loop: {', '.join(requests)}", continues, (),
                    reneg(*requests), quick=name == "renegotiation", **good)  # fmt: skip
-    order: dict[str, Any] = {"codes": ("FAILED_SequenceError",), "closes": True}
+    order: Fields = {"codes": ("FAILED_SequenceError",), "closes": True}
     ended = "FAILED_SequenceError on the side stream, then the end of the session"
     out_of_order: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("order-power", (parameters, power)),

@@ -16,9 +16,10 @@ import msgspec
 from v2g.errors import TimeoutExpired
 from v2g.io.runtime.clock import Clock
 from v2g.ocpi import wire
+from v2g.typed_json import Fields
 from v2g_testkit.cases.case import Described, Result, Verdict
 from v2g_testkit.ocpi.forms import faults
-from v2g_testkit.ocpi.partner import COUNTRY, PARTY, Exchange, Json, LabPartner, Plan, moment
+from v2g_testkit.ocpi.partner import COUNTRY, PARTY, Exchange, LabPartner, Plan, moment
 from v2g_testkit.ocpp.case import CaseTest, Failed, Inconclusive, NotApplicable, NotExercised, precondition
 from v2g_testkit.ocpp.connection import verdict_of
 
@@ -41,7 +42,7 @@ class OcpiCase(Described, frozen=True, kw_only=True):
 class OcpiTest(CaseTest):
     """What a script gets: the lab, and what it knows of the device so far."""
 
-    def __init__(self, lab: LabPartner, case: str, pull: Pull | None, known: dict[str, Any]) -> None:
+    def __init__(self, lab: LabPartner, case: str, pull: Pull | None, known: Fields) -> None:
         super().__init__(Clock(), itertools.count(1), contextlib.AsyncExitStack())
         self.lab, self.case, self.pull, self.known = lab, case, pull, known
 
@@ -86,7 +87,7 @@ class OcpiTest(CaseTest):
             wanted = " or ".join([f"HTTP {each}" for each in http] + [f"status_code {each}" for each in codes])
             self.check(made.status in http or made.code in codes, clause, f"{made.said} instead of {wanted}")
 
-    async def until(self, holds: Callable[[], Any], what: str, clause: str, *, times: float = 1) -> Any:
+    async def until(self, holds: Callable[[], object], what: str, clause: str, *, times: float = 1) -> Any:
         """Require that something holds in time."""
         try:
             found = await self.lab.until(holds, what, self.lab.bench.seconds * times)
@@ -95,7 +96,7 @@ class OcpiTest(CaseTest):
         self.judged += 1
         return found
 
-    def form(self, body: Json) -> Any:
+    def form(self, body: Fields) -> Any:
         """Return an object, written as 2.3.0 has it, in the version of the run."""
         return wire.outer(body, self.lab.bench.version)
 
@@ -118,21 +119,21 @@ class OcpiTest(CaseTest):
 # -- objects of the lab, as 2.3.0 writes them
 
 
-def _token(name: str = UID, **changes: object) -> Json:
+def _token(name: str = UID, **changes: object) -> Fields:
     return {
         "country_code": COUNTRY, "party_id": PARTY, "uid": name, "type": "RFID", "contract_id": "NLLABC00000001",
         "issuer": "The lab", "valid": True, "whitelist": "ALLOWED", "last_updated": moment(), **changes,
     }  # fmt: skip
 
 
-def _connector(**changes: object) -> Json:
+def _connector(**changes: object) -> Fields:
     return {
         "id": "1", "standard": "IEC_62196_T2_COMBO", "format": "CABLE", "power_type": "DC", "max_voltage": 900,
         "max_amperage": 200, "tariff_ids": ["LAB-T"], "last_updated": moment(), **changes,
     }  # fmt: skip
 
 
-def _evse(uid: str = "LAB-E1", **changes: object) -> Json:
+def _evse(uid: str = "LAB-E1", **changes: object) -> Fields:
     return {
         "uid": uid, "evse_id": "NL*LAB*E1", "status": "AVAILABLE", "connectors": [_connector()],
         "last_updated": moment(), **changes,
@@ -145,14 +146,14 @@ _PLACE: Final = {
 }  # fmt: skip
 
 
-def _location(name: str, **changes: object) -> Json:
+def _location(name: str, **changes: object) -> Fields:
     return {
         "country_code": COUNTRY, "party_id": PARTY, "id": name, "publish": True, **_PLACE, "evses": [_evse()],
         "time_zone": "Europe/Amsterdam", "last_updated": moment(), **changes,
     }  # fmt: skip
 
 
-def _tariff(name: str, **changes: object) -> Json:
+def _tariff(name: str, **changes: object) -> Fields:
     component = {"type": "ENERGY", "price": Decimal("0.5"), "vat": 21, "step_size": 1}
     return {
         "country_code": COUNTRY, "party_id": PARTY, "id": name, "currency": "EUR", "tax_included": "NO",
@@ -160,11 +161,11 @@ def _tariff(name: str, **changes: object) -> Json:
     }  # fmt: skip
 
 
-def _whose(token: Json) -> Json:
+def _whose(token: Fields) -> Fields:
     return {name: token[name] for name in ("country_code", "party_id", "uid", "type", "contract_id")}
 
 
-def _period(seconds: float, kwh: int) -> Json:
+def _period(seconds: float, kwh: int) -> Fields:
     dimensions = [{"type": "ENERGY", "volume": kwh}, {"type": "TIME", "volume": 1}]
     return {"start_date_time": moment(seconds), "dimensions": dimensions, "tariff_id": "LAB-T"}
 
@@ -172,7 +173,7 @@ def _period(seconds: float, kwh: int) -> Json:
 _COST: Final = {"before_taxes": 5, "taxes": [{"name": "VAT", "amount": Decimal("1.05")}]}
 
 
-def _session(name: str, token: Json, **changes: object) -> Json:
+def _session(name: str, token: Fields, **changes: object) -> Fields:
     return {
         "country_code": COUNTRY, "party_id": PARTY, "id": name, "start_date_time": moment(-3600), "kwh": 10,
         "cdr_token": _whose(token), "auth_method": "WHITELIST", "location_id": "LAB-L", "evse_uid": "LAB-E1",
@@ -181,7 +182,7 @@ def _session(name: str, token: Json, **changes: object) -> Json:
     }  # fmt: skip
 
 
-def _cdr(name: str, token: Json, **changes: object) -> Json:
+def _cdr(name: str, token: Fields, **changes: object) -> Fields:
     place = {
         "id": "LAB-L", **_PLACE, "evse_uid": "LAB-E1", "evse_id": "NL*LAB*E1", "connector_id": "1",
         "connector_standard": "IEC_62196_T2_COMBO", "connector_format": "CABLE", "connector_power_type": "DC",
@@ -195,7 +196,7 @@ def _cdr(name: str, token: Json, **changes: object) -> Json:
     }  # fmt: skip
 
 
-_OBJECTS: Final[dict[str, Callable[..., Json]]] = {"tokens": _token, "locations": _location, "tariffs": _tariff}
+_OBJECTS: Final[dict[str, Callable[..., Fields]]] = {"tokens": _token, "locations": _location, "tariffs": _tariff}
 
 
 # -- registration
@@ -359,7 +360,7 @@ async def _at_offset(test: OcpiTest, module: str, dated: str, offset: int) -> An
     return next(iter(test.granted(await test.lab.ask("GET", url), "transport 4.1.4.1")), None)
 
 
-async def _single(test: OcpiTest, location: Json) -> None:
+async def _single(test: OcpiTest, location: Fields) -> None:
     clause = "locations 8.2.1"
     found = test.granted(await test.lab.ask("GET", test.at("locations", "SENDER", location["id"])), clause)
     test.check(found == location, clause, "the location is not the one of the list")
@@ -469,7 +470,7 @@ async def _own(test: OcpiTest, module: str) -> None:
     _same(test, changed, {**body, field: value, "last_updated": changed["last_updated"]}, module)
 
 
-def _same(test: OcpiTest, found: Any, sent: Json, module: str) -> None:
+def _same(test: OcpiTest, found: Any, sent: Fields, module: str) -> None:
     """Require that what is read is what was sent."""
     test.check(isinstance(found, dict), f"{module}: GET", "the object is not returned")
     differ = sorted(name for name, value in sent.items() if not _equal(found.get(name), value))
@@ -511,7 +512,7 @@ async def _evses(test: OcpiTest) -> None:
 # -- the device as operator
 
 
-async def _free_evse(test: OcpiTest) -> tuple[Json, Json]:
+async def _free_evse(test: OcpiTest) -> tuple[Fields, Fields]:
     pairs = [(each, evse) for each in await test.listed("locations") for evse in each.get("evses", ())]
     if not pairs:
         raise NotExercised("the device has no EVSE")
@@ -526,7 +527,7 @@ async def _command(test: OcpiTest, name: str, *, planned: bool = False, **fields
     return made, number
 
 
-async def _result(test: OcpiTest, made: Exchange, number: str, kinds: tuple[str, str], *, times: float = 3) -> Json:
+async def _result(test: OcpiTest, made: Exchange, number: str, kinds: tuple[str, str], *, times: float = 3) -> Fields:
     """Require a synchronous answer, and if it is ACCEPTED an asynchronous result; return that."""
     clause = f"{test.lab.module_of(made.url)}: response_url"
     said = test.granted(made, clause, kinds[0])
@@ -545,7 +546,7 @@ _COMMAND: Final = ("CommandResponse", "CommandResult")
 _PROFILE: Final = ("ProfileResponse", "ProfileResult")
 
 
-async def _running(test: OcpiTest) -> Json:
+async def _running(test: OcpiTest) -> Fields:
     """Return a session that the lab has started, as the device has pushed it."""
     if "session" in test.known:
         return dict(test.known["session"])
@@ -599,7 +600,7 @@ async def _profile(test: OcpiTest) -> None:
     await _result(test, await test.lab.ask("PUT", url, body), number, _PROFILE)
 
 
-async def _stopped(test: OcpiTest) -> Json:
+async def _stopped(test: OcpiTest) -> Fields:
     """Stop the lab's session; return it as it is at last. The lab is busy meanwhile, and loses answers."""
     if "ended" in test.known:
         return dict(test.known["ended"])
@@ -692,7 +693,7 @@ async def _simple_command(test: OcpiTest, name: str) -> None:
 async def _wrong_command(test: OcpiTest, name: str, change: str) -> None:
     """Send a command that must not be carried out; an answer of ACCEPTED must be followed by another result."""
     location, evse = await _free_evse(test)
-    fields: Json = {
+    fields: Fields = {
         "token": test.form(_token()), "location_id": location["id"], "evse_uid": evse["uid"],
         "session_id": "no-such-session", "reservation_id": "no-such-reservation", "connector_id": "1",
     }  # fmt: skip
@@ -722,7 +723,7 @@ async def _wrong_command(test: OcpiTest, name: str, change: str) -> None:
 # -- the device as provider
 
 
-async def _device_token(test: OcpiTest) -> Json:
+async def _device_token(test: OcpiTest) -> Fields:
     if not (found := [each for each in await test.listed("tokens") if each.get("valid")]):
         raise NotExercised("the device has no valid token")
     return dict(found[0])
@@ -1085,7 +1086,7 @@ CASES: Final = (*_registering(), *_lists(), *_operator(), *_provider(), *_others
 """In the order of a run."""
 
 
-async def run_case(lab: LabPartner, case: OcpiCase, known: dict[str, Any], pull: Pull | None = None) -> Result:
+async def run_case(lab: LabPartner, case: OcpiCase, known: dict[str, object], pull: Pull | None = None) -> Result:
     """Run a case; `known` is what the cases of a run find out for each other."""
     test = OcpiTest(lab, case.id, pull, known)
     lab.case = case.id

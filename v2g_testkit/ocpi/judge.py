@@ -15,9 +15,10 @@ from v2g.errors import OcpiError
 from v2g.ocpi import wire
 from v2g.ocpi.objects import OcpiCdr
 from v2g.ocpi.records import judge_cdr
+from v2g.typed_json import Fields
 from v2g_testkit.cases.case import Result, Verdict
 from v2g_testkit.ocpi.forms import faults
-from v2g_testkit.ocpi.partner import COUNTRY, HUB, PARTY, Exchange, Json, LabPartner
+from v2g_testkit.ocpi.partner import COUNTRY, HUB, PARTY, Exchange, LabPartner
 from v2g_testkit.ocpp.run_judge import RunRule
 
 Found = Iterator[str]
@@ -45,7 +46,7 @@ class _Run:
             if each.role == "RECEIVER" and each.method in ("PUT", "PATCH", "POST") and each.module in _KINDS
         ]  # fmt: skip
 
-    def listed(self, module: str) -> list[Json]:
+    def listed(self, module: str) -> list[Fields]:
         """Return what the device's lists have shown."""
         base = self.lab.endpoints.get((module, "SENDER"), "")
         pages = [each.data for each in self.answers if base and each.ok and each.url.partition("?")[0] == base]
@@ -144,7 +145,7 @@ def _updated(run: _Run) -> Found:
 
 
 def _sessions(run: _Run) -> Found:
-    last: dict[str, Json] = {}
+    last: dict[str, Fields] = {}
     for each in run.pushes:
         if each.module != "sessions" or not isinstance(each.body, dict) or not each.path:
             continue
@@ -162,7 +163,7 @@ def _sessions(run: _Run) -> Found:
 
 
 def _cdrs(run: _Run) -> Found:
-    known: dict[str, Json] = {}
+    known: dict[str, Fields] = {}
     billed: dict[str, list[str]] = {}
     for each in run.pushes:
         if each.module != "cdrs" or not isinstance(each.body, dict):
@@ -188,7 +189,7 @@ def _cdrs(run: _Run) -> Found:
         yield from (_of(each, f"CDR {name}: {why}") for why in _judged(run.lab, body))
 
 
-def _judged(lab: LabPartner, body: Json) -> list[str]:
+def _judged(lab: LabPartner, body: Fields) -> list[str]:
     """Return what is wrong with the totals, prices and signatures of a CDR."""
     try:
         cdr = wire.read(wire.inner(body), OcpiCdr)
@@ -234,7 +235,7 @@ def _time(body: object) -> int | None:
         return None
 
 
-def _number(session: Json) -> float:
+def _number(session: Fields) -> float:
     said = session.get("kwh", 0)
     return 0.0 if isinstance(said, bool | str | dict | list | None) else float(said)
 

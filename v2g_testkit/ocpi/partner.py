@@ -24,6 +24,7 @@ from v2g.io.runtime.supervision import new_thread
 from v2g.ocpi import wire
 from v2g.ocpi.wire import Version
 from v2g.text import printable
+from v2g.typed_json import Fields
 
 COUNTRY: Final = "NL"
 PARTY: Final = "LAB"
@@ -41,7 +42,6 @@ _MOST_WAIT_S: Final = 60
 """How often, and how long, the lab waits for a device that limits its requests (429)."""
 
 Wrong = Literal["500", "429", "lost"]
-Json = dict[str, Any]
 
 
 class OcpiBench(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,9 +163,9 @@ class LabPartner:
         """The device's modules, by name and role."""
         self.parties: tuple[tuple[str, str], ...] = ()
         """Of the device."""
-        self.kept: dict[tuple[str, str], Json] = {}
+        self.kept: dict[tuple[str, str], Fields] = {}
         """What the device has pushed, by module and key."""
-        self.own: dict[str, list[Json]] = {}
+        self.own: dict[str, list[Fields]] = {}
         """What the lab lists, by module."""
         self.circles = False
         """Whether the links of lists lead in a circle."""
@@ -248,7 +248,7 @@ class LabPartner:
         fitting = [(len(base), module) for (module, _), base in self.endpoints.items() if url.startswith(base)]
         return max(fitting, default=(0, ""))[1]
 
-    def credentials(self, token: str, **changes: object) -> Json:
+    def credentials(self, token: str, **changes: object) -> Fields:
         """Return the lab's credentials."""
         roles = [
             {"role": role, "country_code": COUNTRY, "party_id": _ROLES[role], "business_details": {"name": "The lab"}}
@@ -283,7 +283,7 @@ class LabPartner:
 
     def answer(
         self, method: str, target: str, headers: Mapping[str, str], raw: bytes
-    ) -> tuple[int, bytes, Json] | None:
+    ) -> tuple[int, bytes, Fields] | None:
         """Answer a request of the device; None: the connection ends without an answer."""
         begun = time.monotonic()
         where = urlsplit(target)
@@ -349,7 +349,7 @@ class LabPartner:
                 return self._receiver(made, module, tuple(path))
         return _Answer(status=404, code=2001)
 
-    def _endpoints(self, base: str) -> list[Json]:
+    def _endpoints(self, base: str) -> list[Fields]:
         found = [
             {"identifier": module, "role": role, "url": f"{base}/{role.lower()}/{module}"}
             for role, modules in (("SENDER", _SENDERS), ("RECEIVER", _RECEIVERS))

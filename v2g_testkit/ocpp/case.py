@@ -10,14 +10,15 @@ import copy
 import re
 from collections.abc import Awaitable, Callable, Container, Coroutine, Iterator
 from types import CodeType
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import Final, Generic, Literal, TypeVar
 
 from v2g.io.runtime.clock import Clock
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time
+from v2g.typed_json import Fields
 from v2g_testkit.cases.case import PRECONDITION, REFUSED, Described, Verdict
 
-Payload = dict[str, Any]
+Payload = Fields
 T = TypeVar("T")
 V = TypeVar("V")
 Script = Callable[[T], Awaitable[None]]

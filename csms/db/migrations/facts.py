@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from csms.db.base import AnyRow
 from csms.tokens.rules import CONTRACT, normalise
+from v2g.typed_json import Fields
 
 _STEP = 1000
 _STATES = {None: "booked", "quarantined": "held", "released": "released", "rejected": "withdrawn"}
@@ -62,7 +63,7 @@ def fill(connection: sa.Connection, table: sa.Table) -> None:
         connection.execute(_MARK, marks)
 
 
-def _contradictions(connection: sa.Connection) -> Iterator[dict[str, Any]]:
+def _contradictions(connection: sa.Connection) -> Iterator[Fields]:
     """Yield which booked sessions overlap, or have registers of, one before them of the same kind."""
     before: AnyRow | None = None
     for row in connection.execute(_STANDING):
@@ -86,7 +87,7 @@ def _contradictions(connection: sa.Connection) -> Iterator[dict[str, Any]]:
         before = row
 
 
-def _of_transactions(_connection: sa.Connection, rows: Sequence[AnyRow]) -> Iterator[dict[str, Any]]:
+def _of_transactions(_connection: sa.Connection, rows: Sequence[AnyRow]) -> Iterator[Fields]:
     for row in rows:
         known = json.loads(row.document)
         token, kind = (_value(known, name) for name in ("id_token", "token_type"))
@@ -105,7 +106,7 @@ def _of_transactions(_connection: sa.Connection, rows: Sequence[AnyRow]) -> Iter
         )
 
 
-def _of_journals(connection: sa.Connection, rows: Sequence[AnyRow]) -> Iterator[dict[str, Any]]:
+def _of_journals(connection: sa.Connection, rows: Sequence[AnyRow]) -> Iterator[Fields]:
     for row in rows:
         begin = json.loads(row.line)["data"]
         contract, last = None, begin
@@ -146,11 +147,11 @@ def _facts(
         yield row | {"kind": "contract", "key": normalise(CONTRACT, contract)} | dict.fromkeys(names)
 
 
-def _value(known: dict[str, Any], name: str) -> Any:
+def _value(known: Fields, name: str) -> Any:
     return None if known.get(name) is None else known[name]["value"]
 
 
-def _span(known: dict[str, Any], name: str) -> tuple[int | None, int | None]:
+def _span(known: dict[str, object], name: str) -> tuple[int | None, int | None]:
     values = [_value(known, f"{name}_start_wh"), _value(known, f"{name}_wh")]
     first, last = (None if each is None else int(Decimal(each).scaleb(3)) for each in values)
     return (None, None) if first is None or last is None else (first, last)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 from alembic import op
@@ -22,6 +22,7 @@ from csms.db.migrations import facts as ledger
 from csms.db.schema import metadata
 from csms.tokens.rules import normalise
 from v2g.errors import StoreError
+from v2g.typed_json import Fields
 from v2g.units import payable_micro
 
 REVISIONS: Final[dict[str, Callable[[], None]]] = {}
@@ -256,7 +257,7 @@ def transaction_totals() -> None:
         last = rows[-1].station_id, rows[-1].transaction_id
 
 
-def _totals(row: AnyRow, document: dict[str, Any]) -> dict[str, object]:
+def _totals(row: AnyRow, document: Fields) -> dict[str, object]:
     def said(name: str) -> str:
         return "" if document.get(name) is None else str(document[name]["value"])
 

@@ -19,8 +19,9 @@ from v2g.energy.grid_support import GridSupport
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.der import cos_phi_setpoint, made, q_setpoint, real, support_of
 from v2g.iso15118.d20.messages import ac_der_iec as iso
-from v2g.iso15118.d20.quantities import Fields, on_lines
+from v2g.iso15118.d20.quantities import on_lines
 from v2g.observe import Observe
+from v2g.typed_json import Fields
 
 _SETPOINTS: Final = (
     ("q_setpoint", "dso_q_setpoint", q_setpoint),

@@ -9,7 +9,8 @@ from evcc.session.d20.request_context import Plan, RequestContext
 from evcc.session.d20.stages import Parametrizing
 from v2g.iso15118.d20.messages import ac_der_iec as iso
 from v2g.iso15118.d20.messages.common_types import Processing
-from v2g.iso15118.d20.quantities import PHASES, Fields, each_phase
+from v2g.iso15118.d20.quantities import PHASES, each_phase
+from v2g.typed_json import Fields
 
 LOOP: Final = iso.AC_ChargeLoopReq
 SCHEDULED: Final = iso.DER_Scheduled_AC_CLReqControlMode

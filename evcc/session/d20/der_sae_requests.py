@@ -13,7 +13,8 @@ from v2g.iso15118.d20.der import number
 from v2g.iso15118.d20.der_sae import supported_modes
 from v2g.iso15118.d20.messages import ac_der_sae as iso
 from v2g.iso15118.d20.messages.common_types import Processing
-from v2g.iso15118.d20.quantities import Fields, each_phase
+from v2g.iso15118.d20.quantities import each_phase
+from v2g.typed_json import Fields
 
 LOOP: Final = iso.AC_ChargeLoopReq
 SCHEDULED: Final = iso.DER_Scheduled_AC_CLReqControlMode

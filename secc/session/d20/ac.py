@@ -18,10 +18,11 @@ from v2g.energy.conductors import LOWEST_VOLTAGE, line_power_w
 from v2g.exi.declare import Element, schema_of
 from v2g.iso15118.d20.messages import ac as iso
 from v2g.iso15118.d20.messages.common_types import Processing, RationalNumber, ResponseCode
-from v2g.iso15118.d20.quantities import PHASES, Fields, each_phase
+from v2g.iso15118.d20.quantities import PHASES, each_phase
 from v2g.iso15118.d20.schemas import AC
 from v2g.iso15118.d20.services import DER_SCHEMAS
 from v2g.observe import Observe
+from v2g.typed_json import Fields
 
 RequestMode = iso.Dynamic_AC_CLReqControlMode | iso.Scheduled_AC_CLReqControlMode
 ResponseMode = iso.Dynamic_AC_CLResControlMode | iso.Scheduled_AC_CLResControlMode

@@ -21,8 +21,9 @@ from v2g.exi.declare import Element
 from v2g.iso15118.d20.der import control, setpoints
 from v2g.iso15118.d20.messages import ac
 from v2g.iso15118.d20.messages import ac_der_iec as iso
-from v2g.iso15118.d20.quantities import PHASES, Fields
+from v2g.iso15118.d20.quantities import PHASES
 from v2g.observe import Observe, Scalar
+from v2g.typed_json import Fields
 
 PARAMETERS: Final = iso.AC_ChargeParameterDiscoveryRes
 LOOP: Final = iso.AC_ChargeLoopRes

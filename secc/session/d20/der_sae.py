@@ -21,8 +21,8 @@ from v2g.iso15118.d20.der_sae import carried, control, enabled_modes, functions_
 from v2g.iso15118.d20.messages import ac_der_sae as iso
 from v2g.iso15118.d20.messages.ac import BPT_AC_CPDResEnergyTransferMode
 from v2g.iso15118.d20.messages.common_types import Processing, RationalNumber
-from v2g.iso15118.d20.quantities import Fields
 from v2g.observe import Observe
+from v2g.typed_json import Fields
 
 PARAMETERS: Final = iso.AC_ChargeParameterDiscoveryRes
 LOOP: Final = iso.AC_ChargeLoopRes

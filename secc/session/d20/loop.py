@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -26,6 +26,7 @@ from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine import signature
 from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.pki.certificates import load_certificate
+from v2g.typed_json import Fields
 
 RequestMode = (
     dc.BPT_Dynamic_DC_CLReqControlMode
@@ -253,7 +254,7 @@ def _mode(
 ) -> ResponseMode:
     """Return the present limits. In dynamic mode they are the command: power settles within them."""
     charge_w, discharge_w = most
-    limits: dict[str, Any] = {
+    limits: Fields = {
         "evse_maximum_charge_power": watts(charge_w),
         # never below the first one (V2G20-2655), but where a limit is lower: a minimum above the maximum says nothing
         "evse_minimum_charge_power": watts(min(rating.min_charge_power_w, charge_w)),

@@ -1,7 +1,7 @@
 """Charge parameters: the vehicle's limits in, the charger's limits and schedule out."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
@@ -22,6 +22,7 @@ from v2g.iso15118.engine.power_schedule import Step as PowerStep
 from v2g.iso15118.engine.quirks import MISSING_FIELDS, Quirk
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
+from v2g.typed_json import Fields
 
 if TYPE_CHECKING:  # declarations of the edition that is spoken only
     from v2g.iso15118.v2g_message import DC_EVChargeParameter
@@ -173,7 +174,7 @@ def most_power_w(plan: stages.Plan) -> int:
     return max(span.power_w for each in plan.tuples for span in each.charge)
 
 
-def dc_limits(plan: stages.Plan, context: RequestContext) -> dict[str, Any]:
+def dc_limits(plan: stages.Plan, context: RequestContext) -> Fields:
     """Return the fields of DC_EVSEChargeParameter with the charger's limits; the power is the highest of the plan."""
     rating, values = context.config.rating, context.messages.values
     return {

@@ -16,6 +16,7 @@ from v2g import typed_json
 from v2g.errors import FrameError
 from v2g.hardware.board.inputs import Input
 from v2g.hardware.faults import Light
+from v2g.typed_json import Fields
 
 VERSION: Final = 1
 """Protocol version. Another number is another protocol; new fields may be added without a new version."""
@@ -180,7 +181,7 @@ def decode(line: bytes) -> BoardLine | None:
         except msgspec.ValidationError as error:
             raise FrameError(f"TEMP: {error}") from None
         return BoardLine(seq, Temperatures(converted))
-    fields: dict[str, Any] = dict(pairs)
+    fields: Fields = dict(pairs)
     struct: Any = _KINDS.get(kind)
     if kind == StatusQuery.__struct_config__.tag:
         struct, fields = StatusQuery, {"n": fields.get("n"), "input": fields}

@@ -17,6 +17,7 @@ from v2g.dbc import LARGEST_ID, STANDARD_ID, identity, read_dbc, strict_text
 from v2g.dbc_units import in_si
 from v2g.errors import ConfigError
 from v2g.hardware.interfaces import OFF, Demand, StageReport
+from v2g.typed_json import Fields
 
 if TYPE_CHECKING:
     from cantools.database.can import Database, Message, Signal
@@ -549,7 +550,7 @@ def _encoded(message: "Message", values: Mapping[str, float]) -> bytes:
     )
 
 
-def _decode(message: "Message", data: bytes, *needed: str, scaling: bool = True) -> dict[str, Any] | None:
+def _decode(message: "Message", data: bytes, *needed: str, scaling: bool = True) -> Fields | None:
     """Return the signals of a frame; None when it cannot be decoded, or lacks a required number."""
     from cantools.database import errors
 

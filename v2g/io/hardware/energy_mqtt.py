@@ -6,7 +6,7 @@ and `PREFIX/evse/N/state`. Rejected commands are reported at `PREFIX/refused`. W
 
 import asyncio
 import contextlib
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -16,6 +16,7 @@ from v2g.home_assistant import EVSE, discovery, node_of
 from v2g.io.hardware.energy_config import EnergyMqttConfig
 from v2g.io.mqtt.client import MqttClient
 from v2g.io.runtime.supervision import cancel_tasks, spawn
+from v2g.typed_json import Fields
 
 _ONLINE: Final = "{{ 'online' if value_json.get('online') else 'offline' }}"
 
@@ -106,7 +107,7 @@ class MqttEnergyManager:
         if self._state is None:
             return {}
         known = msgspec.structs.asdict(self._state).items()
-        shown: dict[str, Any] = {name: value for name, value in known if value is not None}
+        shown: Fields = {name: value for name, value in known if value is not None}
         evses = shown.pop("evses")
         texts = {f"{self._prefix}/evse/{each.evse}/state": msgspec.json.encode(each) for each in evses}
         texts[f"{self._prefix}/state"] = msgspec.json.encode({**shown, "evses": len(evses)})

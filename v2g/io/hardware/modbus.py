@@ -19,6 +19,7 @@ from v2g.io.hardware.readings import MeterReadings, without_echo
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.supervision import spawn
 from v2g.observe import Observe
+from v2g.typed_json import Fields
 
 _log = logging.getLogger(__name__)
 
@@ -154,7 +155,7 @@ _shared: Final[dict[str, _SharedLine]] = {}
 """Serial lines that are open, by their ports."""
 
 
-def _settings_of(config: ModbusConfig) -> dict[str, Any]:
+def _settings_of(config: ModbusConfig) -> Fields:
     return {"baudrate": config.baud_rate, "parity": config.parity, "stopbits": config.stop_bits}
 
 

@@ -17,12 +17,13 @@ from v2g.errors import ConfigError, V2GError
 from v2g.io.ota.opening import InstallerConfig, open_installer
 from v2g.io.runtime.program import read_config
 from v2g.io.storage.journal_file import write_files
+from v2g.typed_json import Fields
 
 Config = TypeVar("Config")
 
 _log = logging.getLogger("v2g")
 
-Place = Callable[[Any], tuple[dict[str, Any], Path]]
+Place = Callable[[Any], tuple[Fields, Path]]
 """Returns a configuration's table of updates, and the folder of their state; may raise KeyError and TypeError."""
 
 

@@ -70,7 +70,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Let so much time pass in which nothing runs, as on a machine that is busy."""
         self._timed.now += seconds
 
-    def count(self, work: "asyncio.Future[Any]") -> None:
+    def count(self, work: "asyncio.Future[object]") -> None:
         """Wait for what a thread does, if that is wanted."""
         if self._waits and not work.done():
             self._timed.working.add(work)

@@ -13,7 +13,7 @@ from v2g.energy import grid_support
 from v2g.exi.declare import Element
 from v2g.iso15118.d20.messages import ac_der_iec as iso
 from v2g.iso15118.d20.messages.common_types import RationalNumber
-from v2g.iso15118.d20.quantities import Fields
+from v2g.typed_json import Fields
 from v2g.units import to_rational
 
 _REFERENCES: Final = {

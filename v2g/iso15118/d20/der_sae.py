@@ -17,8 +17,8 @@ from v2g.iso15118.d20.der import made, number, real, signed
 from v2g.iso15118.d20.messages import ac_der_iec
 from v2g.iso15118.d20.messages import ac_der_sae as iso
 from v2g.iso15118.d20.messages.common_types import RationalNumber
-from v2g.iso15118.d20.quantities import Fields
 from v2g.iso15118.d20.services import DER_MODES as MODES
+from v2g.typed_json import Fields
 
 CHARGE, DISCHARGE, ENTER_SERVICE, TARGET_P = 0, 1, 3, 22
 """Bits of the modes that every session of it has."""

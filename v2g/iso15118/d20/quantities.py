@@ -6,14 +6,11 @@ clamped, so that an absurd exponent gives a usable number.
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from v2g.iso15118.d20.messages.common_types import RationalNumber
 
 _MAX_VALUE: Final = 32767
-
-Fields = dict[str, Any]
-"""Fields of a message by name."""
 
 PHASES: Final = ("", "_l2", "_l3")
 """Suffixes of the values of each phase: the value without one is that of the first, or of all if it is the only one."""

@@ -17,6 +17,7 @@ from v2g.ocpp.messages import der_control as ocpp
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.ev_charging import DERControl
 from v2g.ocpp.times import format_time, parse_time
+from v2g.typed_json import Fields
 from v2g_station.blocks.der.trips import CURVES, points_of
 from v2g_station.blocks.settings import Inverter
 from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
@@ -301,7 +302,7 @@ def _report(part: list[KeptControl], request_id: int, *, tbc: bool) -> ocpp.Repo
     for held in part:
         request, body = held.request, held.body
         member = request.member
-        place: dict[str, Any] = {
+        place: Fields = {
             "id": request.control_id,
             "is_default": request.is_default,
             "is_superseded": held.superseded,
@@ -323,7 +324,7 @@ def _report(part: list[KeptControl], request_id: int, *, tbc: bool) -> ocpp.Repo
             case _:
                 entry = ocpp.DERCurveGet(curve=body, curve_type=request.control_type, **place)
         lists.setdefault(member, []).append(entry)
-    found: dict[str, Any] = {name: tuple(entries) for name, entries in lists.items()}
+    found: Fields = {name: tuple(entries) for name, entries in lists.items()}
     return ocpp.ReportDERControlRequest(request_id=request_id, tbc=tbc, **found)
 
 

@@ -31,6 +31,7 @@ from v2g.iso15118.engine.session import NO_SESSION
 from v2g.iso15118.engine.xmldsig import Signature, issuer_serial
 from v2g.pki.certificates import emaid_of, load_certificate
 from v2g.pki.keys import SigningKey
+from v2g.typed_json import Fields
 from v2g_testkit.cases.known import Kit, Payer
 from v2g_testkit.cases.requests import protocol
 
@@ -111,8 +112,6 @@ SOC: Final = 40
 
 DEPARTURE_S: Final = 7200
 """Departure where a case sends one, s from now."""
-
-Fields = dict[str, Any]
 
 
 class MessageRequests(ABC):

@@ -30,8 +30,9 @@ from v2g.iso15118.engine.xmldsig import Signature
 from v2g.iso15118.v2g_message import ChargeParameterDiscoveryReq, PowerDeliveryReq, PreChargeReq
 from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import PublicKey
+from v2g.typed_json import Fields
 from v2g_testkit.cases.quantities import negative, wrong_units
-from v2g_testkit.cases.scripted_charger import Fields, ScriptedResponses
+from v2g_testkit.cases.scripted_charger import ScriptedResponses
 from v2g_testkit.cases.v2g_message.requests import MAJOR
 
 POWER_W: Final = 11_000

@@ -7,7 +7,7 @@ which ISO 15118-4 does not cover, is tested by the same rows under names of our 
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -16,6 +16,7 @@ from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.din.timing import MESSAGES as MESSAGES_DIN
 from v2g.iso15118.engine.message_timing import MessageTiming, SharedTiming
 from v2g.iso15118.engine.sequence import Asks, State
+from v2g.typed_json import Fields
 from v2g_testkit.cases.case import WRONG, Ask, Case, Detour, Expect, Malformed, Script, Silence
 from v2g_testkit.cases.scripted_vehicle import DISCHARGED_S, RENEGOTIATED, SERVES, UNFINISHED
 from v2g_testkit.cases.secc_contents import CHALLENGED
@@ -204,7 +205,7 @@ _CHAIN: Final = "FAILED_CertChainError"
 
 def _contracts() -> Iterator[Row]:
     """Rows about contracts that a back end issues."""
-    paid: dict[str, Any] = {"pay": "PnC", "installs": True}
+    paid: Fields = {"pay": "PnC", "installs": True}
     here, signature = State.PAYMENT_DETAILS, "FAILED_SignatureError"
     installs, updates = "CertificateInstallation", "CertificateUpdate"
     for message in (installs, updates):
@@ -246,7 +247,7 @@ def _of_family(scope: Scope) -> Iterator[Row]:
     for number, change in zip((23, 25, 28), schedules, strict=True):
         yield _good(scope, discovery, number, again, change, din=False, requirements=("V2G2-813",))
     paused = (Script(goal=last, do=Ask("SessionStopReq", "pause"), expect=Expect(codes=("OK",))),)
-    resumed: dict[str, Any] = {"first": paused, "resume": True, "din": False}
+    resumed: Fields = {"first": paused, "resume": True, "din": False}
     ids = ("V2G2-753", "V2G2-754")
     yield _good(scope, "SessionSetup", 1, State.SESSION_SETUP, code="OK_OldSessionJoined", quick=True,
                 requirements=(*ids, "V2G2-463"), title="The session before the pause", **resumed)  # fmt: skip

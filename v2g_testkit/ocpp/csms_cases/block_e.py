@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from v2g.typed_json import Fields
 from v2g_testkit.ocpp.case import Block, Inconclusive, Payload, given, precondition
 from v2g_testkit.ocpp.csms_cases.block_k import profile, sets
 from v2g_testkit.ocpp.csms_cases.transaction import SIGNED, Transaction, charging
@@ -22,7 +23,7 @@ def _starts(id: str, title: str, trigger: str, requirement: str, **more: Any) ->
         """The back end accepts the token, in Authorize and in the event that starts the transaction."""
         transaction = Transaction(t)
         await transaction.authorize()
-        signed: dict[str, Any] = {}
+        signed: Fields = {}
         if trigger == "SignedDataReceived":
             signed["meterValue"] = [transaction.reading("Transaction.Begin", value=0.0, signedMeterValue=SIGNED)]
         if trigger != "Authorized":
@@ -86,7 +87,7 @@ def _stops(
     id: str,  # noqa: A002
     title: str,
     requirement: str,
-    *events: tuple[str, str, dict[str, Any]],
+    *events: tuple[str, str, Fields],
     after: str = "started",
 ) -> None:
     """Add a case with these events, the last of which ends a transaction, after it has reached a state."""

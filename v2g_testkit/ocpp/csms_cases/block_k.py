@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from v2g.typed_json import Fields
 from v2g_testkit.ocpp.case import Block, Failed, Inconclusive, NotApplicable, Payload, Profile, given, precondition
 from v2g_testkit.ocpp.connection import CallError
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction, charging
@@ -257,7 +258,7 @@ async def external_constraints(t: CsmsTest) -> None:
     )
 
 
-OF_21: Final[dict[str, Any]] = {"profiles": ("Smart Charging",), "versions": ("2.1",)}
+OF_21: Final[Fields] = {"profiles": ("Smart Charging",), "versions": ("2.1",)}
 K_21: Final[Block[CsmsTest]] = Block(**OF_21, needs=("charging profiles",), booted=True)
 _NEEDS: Final = ("charging profiles",)
 
@@ -384,8 +385,8 @@ async def pulled(t: CsmsTest) -> None:
 K_VEHICLES: Final[Block[CsmsTest]] = Block(profiles=("ISO 15118 Support",), versions=("2.1",), booted=True)
 
 NEEDS: Final = ("charging schedules for vehicles",)
-_OF_2: Final[dict[str, Any]] = {"profiles": ("ISO 15118 Support",), "versions": ("2.0.1",), "needs": NEEDS}
-_OF_20: Final[dict[str, Any]] = {"profiles": ("ISO 15118 Support",), "versions": ("2.1",), "needs": NEEDS}
+_OF_2: Final[Fields] = {"profiles": ("ISO 15118 Support",), "versions": ("2.0.1",), "needs": NEEDS}
+_OF_20: Final[Fields] = {"profiles": ("ISO 15118 Support",), "versions": ("2.1",), "needs": NEEDS}
 
 SCHEDULE_S: Final = 60.0
 """Until when a back end should have sent the schedule (K15.FR.08), s."""

@@ -5,6 +5,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from v2g.ocpp.routes import Version
+from v2g.typed_json import Fields
 from v2g_testkit.ocpp.case import BOTH, Block, Payload, Profile, given
 from v2g_testkit.ocpp.csms_tester import CsmsTest, covers
 from v2g_testkit.ocpp.station_tester import variable_of
@@ -386,7 +387,7 @@ async def clear_from_local_list(t: CsmsTest) -> None:
 
 # -- periodic event streams (OCPP 2.1)
 
-_STREAMS: Final[dict[str, Any]] = {
+_STREAMS: Final[Fields] = {
     "versions": ("2.1",),
     "profiles": ("Advanced Device Management",),
     "needs": ("periodic event streams",),

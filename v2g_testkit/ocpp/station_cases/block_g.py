@@ -1,7 +1,8 @@
 """Functional block G, availability: cases for charging stations."""
 
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
+from v2g.typed_json import Fields
 from v2g_testkit.ocpp.case import Block, Failed, given
 from v2g_testkit.ocpp.connection import Received, field_of
 from v2g_testkit.ocpp.driver import Step
@@ -11,7 +12,7 @@ from v2g_testkit.ocpp.station_tester import StationTest
 G: Final[Block[StationTest]] = Block()
 
 Place = Literal["EVSE", "station", "connector"]
-_PLACES: Final[dict[Place, dict[str, Any]]] = {
+_PLACES: Final[dict[Place, Fields]] = {
     "EVSE": {"evse": {"id": 1}},
     "station": {},
     "connector": {"evse": {"id": 1, "connectorId": 1}},

@@ -7,6 +7,7 @@ vehicle, and judges nothing.
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from v2g.typed_json import Fields
 from v2g_testkit.ocpp.case import Block, Payload, given, precondition
 from v2g_testkit.ocpp.connection import field_of
 from v2g_testkit.ocpp.driver import Action, Step
@@ -513,7 +514,7 @@ async def offline(t: StationTest) -> None:
     with precondition():
         await profiles.accepted(t, profiles.profile(t, {"limit": 4000.0}, transactionId=transaction), "K01.FR.07")
         period = {"operationMode": "CentralSetpoint", "setpoint": -3000.0}
-        more: dict[str, Any] = {"maxOfflineDuration": 20, "invalidAfterOfflineDuration": True}
+        more: Fields = {"maxOfflineDuration": 20, "invalidAfterOfflineDuration": True}
         await profiles.accepted(
             t, profiles.profile(t, period, stackLevel=1, transactionId=transaction, **more), "Q03.FR.01"
         )
