@@ -35,7 +35,7 @@ GROUPS: Final = {
     "A": "Security", "B": "Provisioning", "C": "Authorization", "D": "Local authorization list", "E": "Transactions",
     "F": "Remote control", "G": "Availability", "H": "Reservation", "I": "Tariff and cost", "J": "Metering",
     "K": "Smart charging", "L": "Firmware", "M": "Certificates", "N": "Diagnostics", "O": "Display messages",
-    "P": "Data transfer", "Q": "Bidirectional power", "R": "Distributed energy resources",
+    "P": "Data transfer", "Q": "Bidirectional power", "R": "Distributed energy resources", "S": "Battery swapping",
     "AUT": "Authorisation", "CONNECT": "Connection", "COS": "Power factor by power", "LFSM": "Power by frequency",
     "PV": "Power by voltage", "QP": "Reactive power by power", "QV": "Reactive power by voltage",
     "RIDE": "Ride through", "SWEEP": "Sweeps", "SWING": "Oscillations", "TRIP": "Protection",
