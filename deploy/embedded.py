@@ -12,8 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from v2g.typed_json import Fields
-
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parent
 GROUPS: Final = ("gateway", "csms", "planning")
@@ -37,7 +35,7 @@ config BR2_PACKAGE_V2G_ENGINE_{upper}
 {depends}"""
 
 
-def recipes(project: Fields) -> dict[str, str]:
+def recipes(project: Mapping[str, Any]) -> dict[str, str]:
     """Return the files, by their path below this folder, for `[project]` of pyproject.toml."""
     version, facts = project["version"], {"summary": project["description"], "license": project["license"]}
     base = list(names(project["dependencies"]))

@@ -78,7 +78,7 @@ def _page(name: str, context: Any, version: str, others: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _all(below: list[tuple[str, object]]) -> Iterator[tuple[str, Any]]:
+def _all(below: list[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
     for name, context in below:
         yield name, context
         yield from _all(list(_below(context)))

@@ -25,9 +25,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Final, NoReturn
-
-from v2g.typed_json import Fields
+from typing import IO, Any, Final, NoReturn
 
 FOLDER: Final = Path("/var/lib/v2g-engine/packages")
 UNITS: Final = Path("/etc/systemd/system")
@@ -222,7 +220,7 @@ def _take(image: IO[bytes], name: str, runs: str, other: str) -> None:
 def _install(slot: str) -> bool:
     """Install a slot's package, also over one that an interrupted dpkg left in between."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    options: Fields = {"stdin": subprocess.DEVNULL, "env": environment, "check": False}
+    options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "env": environment, "check": False}
     subprocess.run([*DPKG, "--configure", "--pending"], **options)  # may fail: the package is replaced next
     done = subprocess.run([*DPKG, "--install", str(FOLDER / f"{slot}.deb")], **options)
     return done.returncode == 0
@@ -287,9 +285,9 @@ def _read(name: str) -> str:
     return text if text in ("a", "b") else ""
 
 
-def _json(name: str) -> Fields:
+def _json(name: str) -> dict[str, Any]:
     path = FOLDER / name
-    found: dict[str, object] = json.loads(path.read_bytes()) if path.exists() else {}
+    found: dict[str, Any] = json.loads(path.read_bytes()) if path.exists() else {}
     return found
 
 

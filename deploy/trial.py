@@ -14,9 +14,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final, NoReturn
-
-from v2g.typed_json import Fields
+from typing import Any, Final, NoReturn
 
 MOST_ENDS: Final = 3
 """How often new firmware may end before its own code counts that."""
@@ -42,7 +40,7 @@ def ended(folder: Path, *, hung: bool) -> None:
     `folder` has the state of updates somewhere in it.
     """
     for path in (each for depth in ("", "*/", "*/*/") for each in folder.glob(f"{depth}update.json")):
-        state: Fields = json.loads(path.read_text())
+        state: dict[str, Any] = json.loads(path.read_text())
         running, *back = state.get("back") or [None]
         if running is None or state.get("phase") not in ("activating", "activated", "trial"):
             continue

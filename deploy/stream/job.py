@@ -65,7 +65,7 @@ class Detect(datastream.KeyedProcessFunction):  # type: ignore[misc]
         context.timer_service().register_event_time_timer(due_ms(record.at_ms))
         yield from ()
 
-    def on_timer(self, timestamp: int, context: object) -> Iterator[str]:
+    def on_timer(self, timestamp: int, context: Any) -> Iterator[str]:
         """Take what the watermark has passed."""
         stream, found = passed(self._settings, self._stream.value() or Stream(), timestamp)
         self._stream.update(stream)
