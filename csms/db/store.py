@@ -6,7 +6,6 @@ kill -9 and a power cut. An operation is a function, usually of a feature's `sto
 
 import asyncio
 import contextlib
-import fcntl
 import glob
 import logging
 import os
@@ -28,7 +27,7 @@ from csms.db.group_commit import FRESH_S, GroupCommit, as_store_error, said
 from csms.db.sqlite import READS, WalCheckpoints, WriteTurn, empty_log, sqlite_engine
 from csms.telemetry.tables import VALUES, telemetry
 from v2g.errors import ConfigError, StoreError
-from v2g.io.storage.journal_file import sync_directory
+from v2g.io.storage.journal_file import open_alone, sync_directory
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -241,15 +240,11 @@ def hold_folder(folder: Path) -> int:
     _make_folder(folder)
     path = folder / "csms.lock"
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return open_alone(path)
+    except BlockingIOError:
+        raise StoreError(f"another back end uses {folder}", hint="stop that one, or name another data_dir") from None
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}", hint=_WRITABLE) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise StoreError(f"another back end uses {folder}", hint="stop that one, or name another data_dir") from None
-    return descriptor
 
 
 def _make_folder(folder: Path) -> None:

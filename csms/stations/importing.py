@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from csms.sites.rules import Place, Site
-from v2g.energy.settlement.rows import unmarked
+from v2g.energy.settlement.rows import csv_records, unmarked
 from v2g.io.websocket.server import IDENTITY
 
 MOST_OCTETS: Final = 1_000_000
@@ -48,8 +48,7 @@ def read_stations(text: str, known: Iterable[str], sites: Mapping[str, Site]) ->
 
     A file that is none has one wrong line.
     """
-    first = text.partition("\n")[0]
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=";" if ";" in first else ",", strict=True)
+    reader = csv_records(io.StringIO(text, newline=""))
     admitted, seen = frozenset(known), set[str]()
     taken = {(each.station_id, each.evse_id) for site in sites.values() for each in site.places}
     found: list[ImportedStation] = []

@@ -1,7 +1,6 @@
 """Builds the power hardware from its configuration: each part by its configured driver."""
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -41,6 +40,7 @@ from v2g.io.simulation.medium import Medium
 from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.io.simulation.power import Simulation
 from v2g.io.storage.emergency_log import FILE, EmergencyLog
+from v2g.io.storage.journal_file import open_alone
 from v2g.io.storage.record_keys import RecordKeys
 from v2g.iso15118.d20.charts import Family
 from v2g.observe import Observe
@@ -139,9 +139,7 @@ class Assembly:
         path = self.folder / LOCK
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            self.stack.callback(os.close, descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.stack.callback(os.close, open_alone(path))
         except BlockingIOError:
             raise TransportError(
                 f"another program uses this hardware ({path} is locked)", hint="stop the charger program"

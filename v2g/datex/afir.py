@@ -347,7 +347,7 @@ def rate_of(tariff: OcpiTariff, zone: tzinfo) -> Fields:
     for element in tariff.elements:
         restrictions = element.restrictions or TariffRestrictions()
         if restrictions.reservation is None:
-            _when(restrictions, zone)
+            _when(restrictions, zone)  # refuses what has no name, even if earlier prices leave nothing of it
             for each in element.price_components:
                 others = before.setdefault(each.type, [])
                 left = _left(restrictions, others)

@@ -112,7 +112,7 @@ def _written(ms: int | None) -> str:
 
 def _read(file: Path, columns: Columns, request: Callable[[Mapping[str, str]], Request]) -> list[tuple[int, Request]]:
     """Return the requests of a file's lines. Every faulty line is reported. Raises ConfigError if there is one."""
-    from v2g.energy.settlement.rows import unmarked  # on demand
+    from v2g.energy.settlement.rows import csv_records, unmarked  # on demand
 
     octets = read_file(file)
     try:
@@ -123,8 +123,7 @@ def _read(file: Path, columns: Columns, request: Callable[[Mapping[str, str]], R
         raise ConfigError(f"{file} has more than {_MOST_BYTES} bytes", hint="split it")
     found: list[tuple[int, Request]] = []
     faults = 0
-    delimiter = ";" if ";" in text.partition("\n")[0] else ","  # of spreadsheets whose decimal separator is a comma
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = csv_records(io.StringIO(text, newline=""))
     try:
         if missing := [each for each in columns.needed if each not in (reader.fieldnames or ())]:
             columns_text = ", ".join(columns.needed + columns.others)

@@ -6,7 +6,6 @@ CSV with a header, also of spreadsheets, or JSON Lines (`.jsonl`): a row for eac
 import csv
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -105,12 +104,12 @@ def _planned(path: Path, rows: list[tuple[int, SessionRow]]) -> dict[str, tuple[
 
 def _csv(file: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Yield records; empty fields are left out. Spreadsheets whose decimal separator is a comma write semicolons."""
-    header = next(file, "")
-    commas = ";" in header
-    reader = csv.DictReader(chain((header,), file), delimiter=";" if commas else ",", strict=True)
+    from v2g.energy.settlement.rows import csv_records  # on demand
+
+    reader = csv_records(file)
     for record in reader:
         row = {name: text for name, text in record.items() if isinstance(name, str) and text}
-        if commas:
+        if reader.reader.dialect.delimiter == ";":
             row |= {name: row[name].replace(",", ".") for name in ("energy_kwh", "max_kw") if name in row}
         yield reader.line_num, row
 

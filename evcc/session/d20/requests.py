@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -28,6 +28,7 @@ from v2g.iso15118.d20.schemas import AC, ACDP, DC, WPT
 from v2g.iso15118.d20.services import AC_DER, DER_SCHEMAS, ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.d20.wpt_methods import MethodLists, method_lists
 from v2g.iso15118.engine.app_protocol import AppProtocol
+from v2g.typed_json import Fields
 from v2g.units import to_rational
 
 # -- The requests of wireless power: the secondary device's limits, and its requested power --------------------------
@@ -132,7 +133,7 @@ def ac_charge_parameters(stage: Parametrizing, context: RequestContext) -> ac.AC
     choice = stage.choice
     charger = context.config.on_board_charger
     phases = charger.phases
-    fields: dict[str, Any] = {
+    fields: Fields = {
         **each_phase("ev_maximum_charge_power", context.max_charge_w, phases),
         **each_phase("ev_minimum_charge_power", min(charger.min_charge_w, context.max_charge_w), phases),
     }
@@ -173,7 +174,7 @@ def _mode(
     phases, lines = charger.phases, context.inlet.lines_of(charger.phases)
     scheduled: type[ac.Scheduled_AC_CLReqControlMode] = ac.Scheduled_AC_CLReqControlMode
     dynamic: type[ac.Dynamic_AC_CLReqControlMode] = ac.Dynamic_AC_CLReqControlMode
-    fields: dict[str, Any] = {
+    fields: Fields = {
         **each_phase("ev_maximum_charge_power", power_request.charge_w, phases),
         **each_phase("ev_minimum_charge_power", min(charger.min_charge_w, power_request.charge_w), phases),
         **each_phase("ev_present_active_power", context.inlet.power_w, lines),
@@ -209,7 +210,7 @@ def energy_requests(context: RequestContext, outlook: Outlook | None = None) -> 
     return target, most, _up_to(needs.minimum_soc, context)
 
 
-def _energies(context: RequestContext, outlook: Outlook | None = None) -> dict[str, Any]:
+def _energies(context: RequestContext, outlook: Outlook | None = None) -> Fields:
     """Return the fields of a request for energy by departure."""
     target, most, least = (whole(energy) for energy in energy_requests(context, outlook))
     return {
@@ -220,7 +221,7 @@ def _energies(context: RequestContext, outlook: Outlook | None = None) -> dict[s
     }
 
 
-def _needs(plan: Plan, context: RequestContext) -> dict[str, Any]:
+def _needs(plan: Plan, context: RequestContext) -> Fields:
     """Return the fields of a charge loop in which the charger controls power."""
     return _energies(context, plan.outlook) | (v2x_requests(plan, context) if plan.choice.bpt else {})
 
@@ -483,7 +484,7 @@ def _loop_mode(
     battery, choice = context.battery, plan.choice
     scheduled: type[dc.Scheduled_DC_CLReqControlMode] = dc.Scheduled_DC_CLReqControlMode
     dynamic: type[dc.Dynamic_DC_CLReqControlMode] = dc.Dynamic_DC_CLReqControlMode
-    fields: dict[str, Any] = {
+    fields: Fields = {
         "ev_maximum_charge_power": whole(power_request.charge_w),
         "ev_minimum_charge_power": whole(0),
         "ev_maximum_charge_current": milli(battery.max_charge_ma if power_request.charge_w else 0),

@@ -32,7 +32,7 @@ class Recorder(NoCharger):
         self.reachable: list[bool] = []
         self.unlockings: list[int] = []
         self.sample: MeterSample | None = None
-        self.store_failures = 0
+        self.store_has_failed = asyncio.Event()
 
     def carry_out(self, command: StationCommand) -> bool:
         """Take a command down."""
@@ -57,8 +57,8 @@ class Recorder(NoCharger):
         return evse_id == 1 and "DC_BPT" in modes
 
     def store_failed(self) -> None:
-        """Count the failures."""
-        self.store_failures += 1
+        """Let a test go on."""
+        self.store_has_failed.set()
 
     def all(self, kind: type[C]) -> list[C]:
         """Return the commands of a kind."""

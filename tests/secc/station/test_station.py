@@ -435,7 +435,8 @@ async def test_a_station_goes_on_after_a_full_disk(
         assert station.saving is not None
         with pytest.raises(StoreError):
             await station.saving
-        await fixture.until(lambda: fixture.charger.store_failures > 0)  # also by what nothing waits for
+        async with asyncio.timeout(60):
+            await fixture.charger.store_has_failed.wait()  # also by what nothing waits for
         monkeypatch.setattr(StationStore, "keep", known)
         assert (await station.requests.authorize("EMAID2", ())).decision == "accepted"
         assert len(csms.all("TransactionEvent")) == 1

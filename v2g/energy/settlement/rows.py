@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -97,6 +98,16 @@ def csv_text(*rows: Iterable[object]) -> str:
     text = io.StringIO(newline="")
     csv.writer(text).writerows(list(map(_cell, row)) for row in rows)
     return text.getvalue()
+
+
+def csv_records(lines: Iterable[str]) -> "csv.DictReader[str]":
+    """Return a reader of the records below a header, also of a spreadsheet whose decimal separator is a comma.
+
+    Such a spreadsheet separates cells by semicolons. The reader raises csv.Error for what is not CSV.
+    """
+    rest = iter(lines)
+    header = next(rest, "")
+    return csv.DictReader(chain((header,), rest), delimiter=";" if ";" in header else ",", strict=True)
 
 
 _SIGNS: Final = "=+\\-@\uff1d\uff0b\uff0d\uff20"

@@ -4,7 +4,6 @@ A recording is enabled explicitly and readable by its owner only. Network keys (
 omitted, unless the configuration asks for them.
 """
 
-import fcntl
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from v2g.errors import ConfigError, FrameError, StoreError, V2GError
 from v2g.io.capture import pcap, pcapng
 from v2g.io.capture.pcapng import Packet, Record, Secrets
 from v2g.io.runtime.clock import wall_ns
+from v2g.io.storage.journal_file import open_alone
 
 _log = logging.getLogger(__name__)
 _CHUNK: Final = 64 * 1024
@@ -49,18 +49,16 @@ class FrameRecorder:
         self._now_ns = now_ns
         self._interfaces: list[bytes] = []
         try:
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StoreError(f"{self._path}: {error.strerror}", hint="choose a file that this user may write") from None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._size = _whole(fd, self._path)
-            os.ftruncate(fd, self._size)
+            fd = open_alone(self._path, os.O_APPEND)
         except BlockingIOError:
-            os.close(fd)
             raise StoreError(
                 f"{self._path}: another program records there", hint="use one file for each program"
             ) from None
+        except OSError as error:
+            raise StoreError(f"{self._path}: {error.strerror}", hint="choose a file that this user may write") from None
+        try:
+            self._size = _whole(fd, self._path)
+            os.ftruncate(fd, self._size)
         except BaseException:
             os.close(fd)
             raise

@@ -4,7 +4,6 @@ Each entry is a line of JSON, on the disk when `append` returns. An emergency la
 over a restart, a power cut, and where the last line is torn.
 """
 
-import fcntl
 import os
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
@@ -14,7 +13,7 @@ from msgspec import Meta
 
 from v2g import typed_json
 from v2g.errors import RefusedError, StoreError
-from v2g.io.storage.journal_file import sync_directory
+from v2g.io.storage.journal_file import open_alone, sync_directory
 
 FILE: Final = "emergency.jsonl"
 MOST_BYTES: Final = 1 << 20
@@ -50,9 +49,8 @@ class EmergencyLog:
         hint = "look after the hardware, then move the file away"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            descriptor = open_alone(path, os.O_APPEND)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 sync_directory(path.parent)
                 data = os.pread(descriptor, MOST_BYTES + 1, 0)
                 if len(data) > MOST_BYTES:

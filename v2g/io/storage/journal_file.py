@@ -1,5 +1,6 @@
 """Durable files: the journal of a session, and its bundle."""
 
+import fcntl
 import os
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -114,6 +115,20 @@ def _whole_lines(path: Path, descriptor: int, keys: RecordKeys | None) -> bytes:
     os.write(descriptor, b"\n")
     os.fsync(descriptor)
     return data + b"\n"
+
+
+def open_alone(path: Path, flags: int = 0) -> int:
+    """Return the descriptor of a file, mode 0600, made if missing, that no other program opens so until it is closed.
+
+    `flags` are added to those of reading and writing. Raises OSError, as BlockingIOError while another program has it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | flags, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def sync_directory(directory: Path) -> None:

@@ -1,6 +1,6 @@
 """Functional block I, costs: cases for back ends, which have a price for the declared token at the station."""
 
-from typing import Any, Final
+from typing import Final
 
 from v2g_testkit.ocpp.case import Block, Payload, given, precondition
 from v2g_testkit.ocpp.csms_cases.transaction import Transaction, charging
@@ -18,7 +18,7 @@ async def running_cost(t: CsmsTest) -> None:
         transaction.wh += 1000
         found = await transaction.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
         if "totalCost" not in found:
-            wanted = dict[str, Any](totalCost=1.0, transactionId=transaction.id)
+            wanted = Payload(totalCost=1.0, transactionId=transaction.id)
             found = await t.asked("CostUpdated", "I02.FR.01", free=("totalCost",), **wanted)
         costs.append(found["totalCost"])
     t.check(costs == sorted(costs), "I02.FR.01", f"tells costs of {costs[1]:g}, then of {costs[2]:g}")

@@ -1,6 +1,6 @@
 """Functional block L, firmware: cases for back ends."""
 
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from v2g_testkit.ocpp.case import Block, Payload, Profile
@@ -30,7 +30,7 @@ async def _update(t: CsmsTest, status: str = "Accepted", more: Payload | None = 
         "signature": "c2lnbmF0dXJl",
         **times,
     }
-    more = dict[str, Any](requestId=t.next_id(), firmware=firmware) | (more or {})
+    more = Payload(requestId=t.next_id(), firmware=firmware) | (more or {})
     sent = await t.asked("UpdateFirmware", "L01", free=("firmware",), **more)
     found: Payload = sent["firmware"]
     address = urlsplit(found["location"])

@@ -273,7 +273,7 @@ def _case_of_rejection(
     number: int, title: str, requirement: str, purpose: str, evse: int, *, charging: bool = False
 ) -> None:
     """Add a case in which a profile is rejected. EVSE -1 is one that does not exist."""
-    of: dict[str, Any] = {"transactionId": NO_TRANSACTION} if purpose == "TxProfile" else {}
+    of: Payload = {"transactionId": NO_TRANSACTION} if purpose == "TxProfile" else {}
 
     @K.case(f"TC_K_{number:02}_CS", title)
     async def script(t: StationTest) -> None:
@@ -386,7 +386,7 @@ async def _clears_alike(t: StationTest, evses: tuple[int, ...]) -> None:
             others.append((evses[0], await _profile(t, stack=1)))
         for evse, other in others:
             await _accepts(t, other, evse)
-    alike: dict[str, Any] = {"chargingProfilePurpose": "TxDefaultProfile", "stackLevel": 0}
+    alike: Payload = {"chargingProfilePurpose": "TxDefaultProfile", "stackLevel": 0}
     await _clear(t, "K10.FR.04", "Accepted", chargingProfileCriteria=alike)
     t.check(not await _reported(t, **alike), "K10.FR.04", "reports a profile that was cleared")
     for evse, other in others:
@@ -876,7 +876,7 @@ async def pushed(t: StationTest) -> None:
 async def validated(t: StationTest) -> None:
     """The station rejects more than one period or schedule, updates of other profiles, and their interval."""
     transaction = await charging(t)
-    more: dict[str, Any] = {"transactionId": transaction}
+    more: Payload = {"transactionId": transaction}
     two = ({"limit": 6000.0}, {"startPeriod": 60, "limit": 5000.0})
     await rejected(t, profile(t, *two, kind="Dynamic", **more), "K28.FR.03")
     await rejected(t, profile(t, {"startPeriod": 60, "limit": 6000.0}, kind="Dynamic", **more), "K28.FR.03")
