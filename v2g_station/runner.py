@@ -339,8 +339,8 @@ class StationRunner:
             with contextlib.suppress(TransportError, TimeoutError):
                 async with asyncio.timeout(FLUSH_S):
                     for text, saving in self._final_frames.pop(me, ()) if me is not None else ():
-                        await _settled(saving)
-                        await socket.send(text)
+                        if await _is_saved(saving):
+                            await socket.send(text)
             if self._socket is socket:
                 self._socket = None
             await socket.close()
@@ -350,8 +350,9 @@ class StationRunner:
             while True:
                 while self._outgoing:
                     first = self._outgoing[0]
-                    await _settled(first[1])
-                    if self._outgoing and self._outgoing[0] is first:  # else the connection is gone
+                    if not await _is_saved(first[1]):
+                        await asyncio.sleep(0)  # what sees the loss takes it out in the loop's next turn
+                    elif self._outgoing and self._outgoing[0] is first:  # else the connection is gone
                         self._outgoing.popleft()
                         await socket.send(first[0])
                 self._flush.clear()
@@ -387,10 +388,13 @@ class StationRunner:
         return answer
 
 
-async def _settled(saving: Saving | None) -> None:
-    """Wait until a change is saved or lost."""
-    if saving is not None and not saving.done():
+async def _is_saved(saving: Saving | None) -> bool:
+    """Wait until a change is saved or lost; return whether what it reports may be sent."""
+    if saving is None:
+        return True
+    if not saving.done():
         await asyncio.wait((saving,))
+    return saving.cancelled() or saving.exception() is None
 
 
 def _loop_runs() -> bool:

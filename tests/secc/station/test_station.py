@@ -5,6 +5,7 @@ import contextlib
 import json
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.station.device.logs import unpacked
 from tests.station.no_charger import NoCharger
 from v2g.energy.needs import EvNeeds
 from v2g.errors import StoreError
+from v2g.io.runtime.disk import DiskThread
 from v2g_station.blocks.availability import Serve
 from v2g_station.blocks.cost.local_cost import ShowCost
 from v2g_station.blocks.data_transfer import GridSignalReceived
@@ -418,10 +420,27 @@ async def test_a_limit_that_cannot_be_kept_is_obeyed_all_the_same(
         assert "not_kept" in [each.name for each in fixture.events]
 
 
+def _do_at_once(disk: DiskThread, work: Callable[[], object], then: Callable[[], object]) -> asyncio.Future[object]:
+    """A disk that is done before the loop's next turn."""
+    done = asyncio.get_running_loop().create_future()
+
+    def do() -> None:
+        try:
+            work()
+            done.set_result(then())
+        except StoreError as error:
+            done.set_exception(error)
+
+    asyncio.get_running_loop().call_soon(do)
+    return done
+
+
+@pytest.mark.parametrize("do", [DiskThread.do, _do_at_once], ids=["thread", "at_once"])
 async def test_a_station_goes_on_after_a_full_disk(
-    tmp_path: Path, csms: Backend, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, csms: Backend, monkeypatch: pytest.MonkeyPatch, do: Callable[..., asyncio.Future[object]]
 ) -> None:
     """What cannot be saved is not sent, and nothing waits for an answer to it."""
+    monkeypatch.setattr(DiskThread, "do", do)
     fixture, known = Fixture(tmp_path, csms.port, message_timeout=3600.0), StationStore.keep
 
     def full(*_: Any) -> None:
