@@ -535,6 +535,7 @@ def test_what_the_csms_prices_it_prices_also_when_the_driver_s_tariff_is_gone() 
     found.flow("SuspendedEV")
     assert "costDetails" not in end(found)
     assert all("tariffId" not in each["transactionInfo"] for each in found.all("TransactionEvent"))
+    assert not found.saved["unpriced"], "what has ended is not kept for ever"
 
 
 @pytest.mark.parametrize(
