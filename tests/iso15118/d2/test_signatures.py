@@ -27,6 +27,7 @@ from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.d2.signatures import sign, signed_elements, verify
 from v2g.iso15118.engine.power_schedule import PowerSchedule, Step
 from v2g.iso15118.engine.signature import SignatureDeviation
+from v2g.iso15118.engine.xmldsig import Transform, Transforms
 from v2g.pki.keys import SoftwareKey
 
 OTHER = SoftwareKey(ec.generate_private_key(ec.SECP256R1()))
@@ -160,7 +161,9 @@ def test_tolerance_does_not_reach_what_is_signed() -> None:
     body = BODIES["MeteringReceiptReq"]
     info = sign(body, P256).signed_info
     bare = replace(info, reference=tuple(replace(each, transforms=None) for each in info.reference))
+    other = Transforms(transform=(Transform(algorithm="http://www.w3.org/TR/2001/REC-xml-c14n-20010315"),))
     wrong = {
+        "transformed": resigned(with_reference(info, transforms=other), P256),
         "the hash": resigned(with_reference(info, digest_value=bytes(32)), P256),
         "is signed, not": resigned(with_reference(info, uri="#other"), P256),
         "references": resigned(replace(info, reference=info.reference * 2), P256),
@@ -170,7 +173,7 @@ def test_tolerance_does_not_reach_what_is_signed() -> None:
     for message, signature in wrong.items():
         with pytest.raises(SignatureError, match=message):
             verify(signature, body, P256.public_key)
-        with pytest.raises(SignatureError, match=r"hash|does not match|signed|references|bytes"):
+        with pytest.raises(SignatureError, match=r"transformed|hash|does not match|signed|references|bytes"):
             verify(
                 as_der(signature) if len(signature.signature_value.value) == 64 else signature, body, P256.public_key
             )

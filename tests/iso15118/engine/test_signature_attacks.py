@@ -150,7 +150,7 @@ WRONG: Final[dict[str, tuple[str, Change]]] = {
         lambda info: replace(info, reference=(*info.reference, replace(info.reference[0], uri="#other"))),
     ),
     "the whole document": ("is signed", lambda info: with_reference(info, uri="")),
-    "no URI": ("is signed", lambda info: with_reference(info, uri=None)),
+    "no URI": ("'' is signed, not '#", lambda info: with_reference(info, uri=None)),
     "an XPointer": ("is signed", lambda info: with_reference(info, uri=f"#xpointer(id('{MODE.id}'))")),
     "a resource elsewhere": ("is signed", lambda info: with_reference(info, uri=f"http://e.example/#{MODE.id}")),
     "an Id without its #": ("is signed", lambda info: with_reference(info, uri=MODE.id)),
@@ -176,6 +176,9 @@ def test_no_text_of_a_peer_fills_the_logs() -> None:
         with_reference(info, digest_method=replace(info.reference[0].digest_method, algorithm=long)),
     ):
         assert len(refusal(resigned(change, P521), MODE, P521)) < 200
+    for length, end in ((80, ""), (81, "...")):
+        named = refusal(resigned(with_reference(info, uri="x" * length), P521), MODE, P521)
+        assert named == f"'{'x' * 80}{end}' is signed, not '#{MODE.id}'"
 
 
 class TestSignedByTheRightKey:

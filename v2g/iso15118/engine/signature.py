@@ -115,18 +115,17 @@ def verify(
         raise SignatureError(f"{algorithm.value} is not allowed here, only {wants}", hint=hint)
     wanted = _by_uri(elements)
     info, value = signature.signed_info, signature.signature_value.value
-    uris = _check_references(info, wanted)
+    references = _check_references(info, wanted)
     _check_methods(info, algorithm, tolerant=tolerant)
-    digests = [reference.digest_value for reference in info.reference]
-    for uri, digest in zip(uris, digests, strict=True):
-        if digest not in _digests(algorithm, wanted[uri], schema, names):
+    for uri, each in references.items():
+        if each.digest_value not in _digests(algorithm, wanted[uri], schema, names):
             raise SignatureError(f"the hash of {type(wanted[uri]).__name__} does not match")
-    bare = frozenset(uri for uri, each in zip(uris, info.reference, strict=True) if each.transforms is None)
-    expected = _signed_info(algorithm, zip(uris, digests, strict=True), bare=bare)
+    bare = frozenset(uri for uri, each in references.items() if each.transforms is None)
+    expected = _signed_info(algorithm, ((uri, each.digest_value) for uri, each in references.items()), bare=bare)
     if signature != xmldsig.Signature(signed_info=expected, signature_value=xmldsig.SignatureValue(value=value)):
         raise SignatureError("the signature carries parts that ISO 15118 leaves out (V2G20-771)")
     raw = raw_signature(key, value) if tolerant else value
-    grammar = _check_value(expected, raw, key, (XMLDSIG, schema))
+    grammar = _check_value(expected, raw, key, schema)
     found = {
         SignatureDeviation.NO_TRANSFORMS: bool(bare),
         SignatureDeviation.DER_VALUE: raw != value,
@@ -187,17 +186,17 @@ def _check_methods(info: xmldsig.SignedInfo, algorithm: Algorithm, *, tolerant: 
             raise SignatureError(f"digest method {_shown(reference.digest_method.algorithm)} is not that of the key")
 
 
-def _check_references(info: xmldsig.SignedInfo, wanted: Collection[str]) -> list[str]:
-    """Return the URIs of all references, in order, if they are exactly the wanted ones."""
-    uris = [reference.uri or "" for reference in info.reference]
-    if len(uris) != len(wanted):
-        raise SignatureError(f"{len(uris)} references instead of {len(wanted)}")
-    for uri in uris:
+def _check_references(info: xmldsig.SignedInfo, wanted: Collection[str]) -> dict[str, xmldsig.Reference]:
+    """Return all references by their URI, in order, if these are exactly the wanted ones."""
+    if len(info.reference) != len(wanted):
+        raise SignatureError(f"{len(info.reference)} references instead of {len(wanted)}")
+    found = {each.uri or "": each for each in info.reference}
+    for uri in found:
         if uri not in wanted:
             raise SignatureError(f"{_shown(uri)} is signed, not {', '.join(map(_shown, wanted))}")
-    if len(set(uris)) != len(uris):
+    if len(found) != len(wanted):
         raise SignatureError("two references to the same element")
-    return uris
+    return found
 
 
 def _shown(text: str) -> str:
@@ -205,18 +204,13 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}...")
 
 
-def _check_value(info: xmldsig.SignedInfo, value: bytes, key: PublicKey, grammars: Iterable[Schema]) -> Schema:
-    """Return the grammar in which the value fits."""
-    failure: SignatureError | None = None
-    for grammar in grammars:
-        try:
-            verify_signature(key, exi.encode_fragment(info, grammar), value)
-        except SignatureError as error:
-            failure = failure or error
-        else:
-            return grammar
-    assert failure is not None
-    raise failure
+def _check_value(info: xmldsig.SignedInfo, value: bytes, key: PublicKey, schema: Schema) -> Schema:
+    """Return the grammar in which the value fits: XML Signature's own, or that of the messages."""
+    with contextlib.suppress(SignatureError):
+        verify_signature(key, exi.encode_fragment(info, XMLDSIG), value)
+        return XMLDSIG
+    verify_signature(key, exi.encode_fragment(info, schema), value)
+    return schema
 
 
 def _digests(algorithm: Algorithm, element: Element, schema: Schema, names: Names) -> Iterator[bytes]:
