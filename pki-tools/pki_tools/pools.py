@@ -138,7 +138,7 @@ class PoolService:
     async def add_root(self, root: PoolRoot) -> None:
         """Add a root to the pool, and tell subscribers."""
         self._add_root(root)
-        await self.tell("root.cert.added", {"rootCertificateId": root.fingerprint[:32], "rootType": root.kinds[0]})
+        await self.tell("root.cert.added", {"rootCertificateId": root.number, "rootType": root.kinds[0]})
 
     async def tell(self, kind: str, payload: Mapping[str, str]) -> None:
         """Tell subscribers of an event, three times while they fail."""
@@ -255,9 +255,8 @@ class PoolService:
 
     async def _delete_root(self, request: web.Request, _shape: PoolShape) -> web.Response:
         number = request.match_info["id"]
-        found = [
-            file for file in (self._folder / "roots").glob("*.pem") if number and file.name.startswith(f"{number}-")
-        ]
+        name = number.replace("-", "")
+        found = [file for file in (self._folder / "roots").glob("*.pem") if file.name.startswith(f"{name}-")]
         if not found:
             raise web.HTTPNotFound
         found[0].unlink()

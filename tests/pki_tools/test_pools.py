@@ -148,6 +148,17 @@ async def test_orders_that_cannot_be_met_say_why(lab: PoolLab) -> None:
         assert (answer.status, f"{count} roots instead of one" in answer.body.decode()) == (400, True)
 
 
+async def test_a_root_is_deleted_by_the_number_that_is_listed(lab: PoolLab) -> None:
+    requests = AuthorizedRequests(lab.server(), Clock(), most_bytes=2**20)
+    url = lab.server().url + PATHS["opcp"].roots
+    listed = json.loads((await requests.send("GET", url, None, {}, timeout_s=10)).body)
+    first, *others = listed["RootCertificateCollection"]["rootCertificates"]
+    gone = f"{url}/{first['rootCertificateId']}"
+    assert [(await requests.send("DELETE", gone, None, {}, timeout_s=10)).status for _ in range(2)] == [200, 404]
+    remaining = {each.fingerprint for each in await lab.client().roots()}
+    assert remaining == {each["fingerprint"] for each in others}
+
+
 def _entry(lab: PoolLab) -> dict[str, str]:
     return {"caCertificate": encode_base64(lab.tree.anchors("v2g")[0]), "rootType": "V2G"}
 

@@ -8,6 +8,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, TypeVar
 
@@ -87,6 +88,11 @@ class PoolRoot(msgspec.Struct, frozen=True, kw_only=True):
     def fingerprint(self) -> str:
         """SHA-256 of the certificate, hex: what a root is called here."""
         return hashlib.sha256(self.certificate).hexdigest()
+
+    @property
+    def number(self) -> str:
+        """UUID that a pool here gives it (`rootCertificateId`)."""
+        return str(uuid.UUID(self.fingerprint[:32]))
 
 
 class PoolContract(msgspec.Struct, frozen=True, kw_only=True):
@@ -175,7 +181,7 @@ def write_roots(roots: Sequence[PoolRoot], shape: PoolShape) -> Json:
         names = [{"MO": "eMSP"}.get(kind, kind) if shape == "opnc" else kind for kind in root.kinds]
         listed.append(
             {
-                "rootCertificateId": root.fingerprint[:32],
+                "rootCertificateId": root.number,
                 "distinguishedName": certificate.subject.rfc4514_string(),
                 "commonName": common_name(certificate),
                 "caCertificate": encode_base64(root.certificate),
@@ -257,14 +263,13 @@ def read_provisioning(body: bytes) -> tuple[bytes, ...]:
 
 def write_provisioning(chain: Sequence[bytes], namespace: str, shape: PoolShape, *, answer: bool) -> Json:
     """Return the body that stores a provisioning certificate, or the answer with one, as JSON's values."""
-    old = ("provisioningCertificate" if shape == "opnc" else "vehicleCertificate"), "subCA2Certificate"
+    about = {"xsdMsgDefNamespace": namespace}
     if shape == "opnc" and not answer:
-        about = {"xsdMsgDefNamespace": namespace}
-        return {"provisioningCertificateChain": _named(_CHAIN, chain), **about}
-    texts = _named((*old, "subCA1Certificate"), chain)
-    if answer:
-        return {("provisioningCertificate" if shape == "opnc" else "OEMMessage"): texts}
-    return texts | {"xsdMsgDefNamespace": namespace}
+        return {"provisioningCertificateChain": _named("certificate", "subCa", chain), **about}
+    if shape == "opnc":
+        return {"provisioningCertificate": _named("provisioningCertificate", "subCA", chain)}
+    texts = _named("vehicleCertificate", "subCA", chain)
+    return {"OEMMessage": texts} if answer else texts | about
 
 
 class _OldChain(msgspec.Struct, frozen=True):
@@ -275,9 +280,9 @@ class _OldChain(msgspec.Struct, frozen=True):
 class _Sealed(msgspec.Struct, frozen=True):
     encrypted: str = msgspec.field(name="contractSignatureEncryptedPrivateKey")
     public: str = msgspec.field(name="dHpublickey")
+    emaid: str
     opcp: _OldChain | None = msgspec.field(name="contractSignatureCertChain", default=None)
-    opnc: _Chain | None = msgspec.field(name="contractCertificateChain", default=None)
-    emaid: str = ""
+    opnc: _Chain = msgspec.field(name="contractCertificateChain", default=_Chain())
     pcid: str = ""
 
 
@@ -297,8 +302,7 @@ def read_signing(body: bytes) -> SealedContract:
     if sealed.opcp is not None:
         texts = (sealed.opcp.leaf, *sealed.opcp.subs)
     else:
-        chain = sealed.opnc or _Chain()
-        texts = tuple(text for text in (chain.leaf, chain.sub2, chain.sub1) if text)
+        texts = tuple(text for text in (sealed.opnc.leaf, sealed.opnc.sub2, sealed.opnc.sub1) if text)
     if not texts:
         raise CodecError("a contract without certificate")
     return SealedContract(
@@ -320,10 +324,11 @@ def write_signing(contract: SealedContract, shape: PoolShape) -> Json:
     }
     if shape == "opcp":
         leaf, *subs = map(encode_base64, contract.chain)
-        chain = {"contractSignatureCertChainCertificate": leaf, "contractSignatureCertChainSubCertificates": subs}
+        old = {"contractSignatureCertChainCertificate": leaf, "contractSignatureCertChainSubCertificates": subs}
         about = {"emaid": contract.emaid, "pcid": contract.pcid, "xsdMsgDefNamespace": contract.namespace}
-        return {"contractData": {"contractSignatureCertChain": chain, **key}, **about}
-    bundle = {"contractCertificateChain": _named(_CHAIN, contract.chain), "pcid": contract.pcid, **key}
+        return {"contractData": {"contractSignatureCertChain": old, **key}, **about}
+    chain = _named("certificate", "subCa", contract.chain)
+    bundle = {"contractCertificateChain": chain, "pcid": contract.pcid, **key}
     return {"contractCertificateBundle": bundle, "xsdMsgDefNamespace": contract.namespace}
 
 
@@ -332,6 +337,7 @@ class _ContractField(msgspec.Struct, frozen=True):
     pcid: str
     namespace: str = msgspec.field(name="xsdMsgDefNamespace")
     opcp: str = msgspec.field(name="signedContractDataXML", default="")
+    opcp_answer: str = msgspec.field(name="signedData", default="")
     opnc: str = msgspec.field(name="certificateInstallationRes", default="")
 
 
@@ -340,7 +346,10 @@ class _ContractWrapped(msgspec.Struct, frozen=True):
 
 
 class StoredContract(msgspec.Struct, frozen=True, kw_only=True):
-    """A signed contract, as the service returns it and the pool stores it: a CertificateInstallationRes (EXI)."""
+    """A signed contract, as the service returns it and the pool stores it: a CertificateInstallationRes.
+
+    It is EXI; what OPCP's service returns, and its pool stores, is XML.
+    """
 
     emaid: str
     pcid: str
@@ -351,20 +360,23 @@ class StoredContract(msgspec.Struct, frozen=True, kw_only=True):
 def read_stored(body: bytes) -> StoredContract:
     """Return a signed contract. Raises CodecError."""
     found = _decoded(body, _ContractWrapped).inside or _decoded(body, _ContractField)
-    return StoredContract(
-        emaid=found.emaid, pcid=found.pcid, namespace=found.namespace, response=decode_base64(found.opnc or found.opcp)
-    )
+    text = found.opnc or found.opcp or found.opcp_answer
+    if not text:
+        raise CodecError("a signed contract without its message")
+    return StoredContract(emaid=found.emaid, pcid=found.pcid, namespace=found.namespace, response=decode_base64(text))
 
 
 def write_stored(contract: StoredContract, shape: PoolShape, *, answer: bool) -> Json:
     """Return the body that stores a signed contract, or the answer with one, as JSON's values.
 
-    OPCP wants the XML of the service here, whose form is not public: it is the EXI between these clients and servers.
+    OPCP's message is XML; between the clients and servers here it is EXI.
     """
-    field = "signedContractDataXML" if shape == "opcp" else "certificateInstallationRes"
     about = {"emaid": contract.emaid, "pcid": contract.pcid, "xsdMsgDefNamespace": contract.namespace}
-    told = about | {field: encode_base64(contract.response)}
-    return {"signedContractData": told} if answer and shape == "opnc" else told
+    text = encode_base64(contract.response)
+    if shape == "opcp":
+        return about | {"signedData" if answer else "signedContractDataXML": text}
+    told = about | {"certificateInstallationRes": text}
+    return {"signedContractData": told} if answer else told
 
 
 class ContractOrder(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -423,11 +435,10 @@ def decode_base64(text: str) -> bytes:
         raise CodecError(f"not base64: {error}") from None
 
 
-_CHAIN: Final = ("certificate", "subCa2Certificate", "subCa1Certificate")
-
-
-def _named(names: Sequence[str], chain: Sequence[bytes]) -> dict[str, str]:
-    return {name: encode_base64(der) for name, der in zip(names, chain, strict=False)}
+def _named(leaf: str, sub: str, chain: Sequence[bytes]) -> dict[str, str]:
+    """Return the certificates of a chain (leaf first) by their names. Sub-CA 1 is the one below the root."""
+    names = (leaf, f"{sub}1Certificate", f"{sub}2Certificate")
+    return {name: encode_base64(der) for name, der in zip(names, (chain[0], *reversed(chain[1:])), strict=False)}
 
 
 def _decoded(body: bytes, kind: type[T]) -> T:
