@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from v2g.errors import CertificateError, RefusedError
 from v2g.pki.certificates import CLOCK_SKEW, key_kind, load_certificate
 from v2g.pki.csr import load_csr
-from v2g.pki.paths import is_self_signed, signature_matches
+from v2g.pki.paths import signature_matches
 from v2g.pki.profile import MAX_INTERMEDIATES, Generation, KeyKind, Role
 from v2g.pki.verify import VerifiedChain, verify_chain
 
@@ -55,7 +55,7 @@ def read_certificates(body: bytes) -> tuple[x509.Certificate, ...]:
         certificates = tuple(load_certificate(each.public_bytes(Encoding.DER)) for each in found)
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise CertificateError(f"not a certs-only PKCS #7: {error}", reason="malformed") from None
-    if not certificates or len(certificates) > _MOST_CERTIFICATES:
+    if len(certificates) > _MOST_CERTIFICATES:
         raise CertificateError(f"PKCS #7 with {len(certificates)} certificates", reason="malformed")
     return certificates
 
@@ -116,8 +116,9 @@ def read_wanted(body: bytes) -> tuple[str, ...]:
 def lacking(wanted: Sequence[str], csr: x509.CertificateSigningRequest) -> tuple[str, ...]:
     """Return what a CA wants and a request lacks: names, or OIDs without one. Of curves and digests one is enough."""
     curves = {oid for oid, kind in CURVES.items() if kind is key_kind(csr.public_key())}
-    key = _EC_KEY if isinstance(csr.public_key(), ec.EllipticCurvePublicKey) else ""
-    has = curves | {csr.signature_algorithm_oid.dotted_string, key, _EXTENSIONS}
+    has = curves | {csr.signature_algorithm_oid.dotted_string, _EXTENSIONS}
+    if isinstance(csr.public_key(), ec.EllipticCurvePublicKey):
+        has.add(_EC_KEY)
     has |= {each.oid.dotted_string for each in (*csr.subject, *csr.extensions)}
     with contextlib.suppress(ValueError):  # attributes of a foreign request that the library does not read
         has |= {each.oid.dotted_string for each in csr.attributes}
@@ -136,7 +137,7 @@ _EXTENSIONS: Final = "1.2.840.113549.1.9.14"  # extensionRequest, which only hol
 def _oids(der: bytes, depth: int = 0) -> Iterator[str]:
     """Yield the OIDs of values in DER, and of what they consist of. Raises ValueError."""
     while der:
-        size, begin = der[1] if len(der) > 1 else 0, 2
+        size, begin = der[1] if len(der) > 1 else 1, 2  # a tag alone is cut off
         if size >= 0x80:
             begin += size & 0x7F
             size = int.from_bytes(der[2:begin], "big")
@@ -150,13 +151,13 @@ def _oids(der: bytes, depth: int = 0) -> Iterator[str]:
 
 
 def _dotted(content: bytes) -> str:
+    if len(content) > 32 or content[-1] >= 0x80:
+        raise ValueError("an object identifier is cut off, or too long")
     parts = [0]
-    for each in content[:32]:
+    for each in content:
         parts[-1] = parts[-1] << 7 | each & 0x7F
         if each < 0x80:
             parts.append(0)
-    if len(content) > 32 or content[-1] >= 0x80:
-        raise ValueError("an object identifier is cut off, or too long")
     first = min(parts[0] // 40, 2)
     return x509.ObjectIdentifier(".".join(map(str, (first, parts[0] - 40 * first, *parts[1:-1])))).dotted_string
 
@@ -187,11 +188,10 @@ def issued_chain(
     asked, got = _common_names(csr.subject), _common_names(leaf.subject)
     if asked != got:
         raise CertificateError(f"issued for {got}, requested for {asked}", reason="wrong_subject")
-    others = [each for each in certificates if each not in leaves and not is_self_signed(each)]
-    rolled = [each.public_bytes(Encoding.DER) for each in others if each.subject == each.issuer]
+    rolled = [each.public_bytes(Encoding.DER) for each in certificates if each.subject == each.issuer]
     return verify_chain(
         leaf.public_bytes(Encoding.DER),
-        _above(leaf, [each for each in others if each.subject != each.issuer]),
+        _above(leaf, [each for each in certificates if each.subject != each.issuer]),
         roots,
         role=role,
         at=max(at, min(leaf.not_valid_before_utc, at + CLOCK_SKEW)),  # the CA's clock may be ahead
@@ -230,7 +230,7 @@ def _above(leaf: x509.Certificate, others: Sequence[x509.Certificate]) -> list[b
     found: list[x509.Certificate] = []
     below = leaf
     while len(found) <= MAX_INTERMEDIATES:  # one more is refused
-        issuers = [each for each in others if each.subject == below.issuer and each not in found]
+        issuers = [each for each in others if each.subject == below.issuer]
         if not issuers:
             break
         below = max(issuers, key=lambda each: (signature_matches(each, below), each.not_valid_after_utc))
