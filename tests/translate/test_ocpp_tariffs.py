@@ -92,6 +92,48 @@ def test_holidays_become_dates_and_the_days_between_them() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("when", "spans"),
+    [
+        (When(holidays=True, from_day=date(2026, 6, 1)), [("2026-12-25", "2026-12-26")]),
+        (When(holidays=True, from_day=date(2026, 5, 2)), [("2026-12-25", "2026-12-26")]),
+        (When(holidays=True, to_day=date(2026, 12, 25)), [("2026-05-01", "2026-05-02")]),
+        (When(holidays=True, from_day=date(2026, 5, 2), to_day=date(2026, 12, 25)), []),
+        (
+            When(holidays=False, from_day=date(2026, 3, 1), to_day=date(2026, 12, 31)),
+            [("2026-03-01", "2026-05-01"), ("2026-05-02", "2026-12-25"), ("2026-12-26", "2026-12-31")],
+        ),
+        (When(holidays=False, from_day=date(2026, 12, 25), to_day=date(2026, 12, 26)), []),
+    ],
+)
+def test_holidays_are_within_the_days_of_a_price(when: When, spans: list[tuple[str, str]]) -> None:
+    """The last day is excluded (validToDate, 2.97 TariffConditionsType): a price without a day is left out."""
+    charge = Charge(rates=(Rate(price="0.1", when=when),))
+    holidays = (date(2026, 5, 1), date(2026, 12, 25))
+    plan = PricePlan(id="h", currency="EUR", holidays=holidays, energy=charge, idle_time=charge, fixed=charge)
+    told = to_wire(plan)
+    for each in (told.energy, told.idle_time, told.fixed_fee):
+        days = [price.conditions for price in each.prices] if each is not None else []
+        assert [(day.valid_from_date, day.valid_to_date) for day in days if day is not None] == spans
+
+
+def test_a_description_is_text() -> None:
+    plan = PricePlan(id="d", currency="EUR", description="0.50 €/kWh")
+    assert msgspec.to_builtins(to_wire(plan).description) == ({"format": "UTF8", "content": "0.50 €/kWh"},)
+    assert to_wire(msgspec.structs.replace(plan, description="")).description == ()
+
+
+@pytest.mark.parametrize("when", [When(payment_brand="Card"), When(payment_recognition="CC")])
+def test_how_is_paid_decides_about_fees_alone(when: When) -> None:
+    """OCPP has paymentBrand and paymentRecognition in the conditions of fixed prices only."""
+    charge = Charge(rates=(Rate(price="0.1", when=when),))
+    assert to_wire(PricePlan(id="p", currency="EUR", fixed=charge)).fixed_fee is not None
+    for part in ("energy", "charging_time"):
+        with pytest.raises(RefusedError) as caught:
+            to_wire(PricePlan(id="p", currency="EUR", **{part: charge}))  # type: ignore[arg-type]
+        assert caught.value.reason == "not_local"
+
+
 def test_what_a_station_may_limit_is_counted() -> None:
     plain = to_wire(PricePlan(id="a", currency="EUR", energy=Charge(rates=(Rate(price="0.000001"),))))
     assert (elements(plain), has_conditions(plain)) == (1, False)
