@@ -95,6 +95,12 @@ class AcdpEvse(DcEvse):
             insulation=self._insulation,
         )
 
+    async def _close_contactors(self, offs: int) -> Fact:
+        """See `Evse`. A vehicle may have left since its contacts have closed: then there is nothing to close to."""
+        if not self._device.report.connected:
+            self.fault("contact_missing", active=True)
+        return await super()._close_contactors(offs)
+
     async def _cable_check(self, voltage_mv: int, offs: int) -> Fact:
         outcome = await super()._cable_check(voltage_mv, offs)
         self._insulation = "Safe" if outcome == ports.CableCheckFinished(passed=True) else "Fault"

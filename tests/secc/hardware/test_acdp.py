@@ -235,6 +235,21 @@ async def test_missing_contacts_are_a_fault_until_the_device_is_home(place: Plac
     assert place.evse.faults == ()
 
 
+@pytest.mark.parametrize("command", [ports.CloseContactors(), ports.StartCableCheck(400_000)])
+@at(Place)
+async def test_contacts_that_part_before_the_contactor_closes_keep_it_open(place: Place, command: Any) -> None:
+    """A vehicle leaves between ACDP_ConnectRes and the cable check: no voltage is for rails that are not there."""
+    place.move(DOWN)
+    place.at("EndPosition", connected=True)
+    await place.do(ports.TransactionStarted("0011223344556677", ""))
+    place.at("Moving")
+    assert place.faults == []
+    await place.do(command)
+    assert place.faults == ["contact_missing"]
+    assert not place.evse.contactors_closed
+    assert {each.voltage_mv for each in place.stage.driven} <= {0}
+
+
 @at(Place)
 async def test_contacts_that_part_while_the_contactor_is_closed_stop_energy_at_once(place: Place) -> None:
     place.at("EndPosition")
