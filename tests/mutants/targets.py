@@ -609,6 +609,10 @@ TARGETS: Final[Mapping[str, Target]] = {
     "tariffs_by_api": Target(
         "csms/tariffs/api.py", ("tests/csms/api/test_tariffs.py", "tests/csms/ocpp/test_tariffs.py")
     ),
+    "certificate_store": Target(
+        "v2g_station/blocks/security/certificate_store.py",
+        ("tests/station/blocks/security/test_certificate_store.py",),
+    ),
     "transaction_events": Target("csms/transactions/station.py", ("tests/csms/ocpp/test_transactions.py",)),
     "partners_sessions": Target(
         "csms/roaming/sessions.py",

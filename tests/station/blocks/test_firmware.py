@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from tests.station.bench import Bench, at
 from tests.station.certificates import ROOT, Authority, install, pem
-from tests.station.updates import CERTIFICATE, IMAGE, NAME, SIGNATURE, update
+from tests.station.updates import CERTIFICATE, IMAGE, KEY, NAME, SIGNATURE, update
 from v2g.ota.window import parse_window
 from v2g_station.blocks.firmware import (
     Activate,
@@ -227,6 +227,10 @@ def test_its_progress_is_told_before_the_csms_has_accepted_the_station() -> None
 # -- what is refused, and how an update ends
 
 UNSIGNED = {"reasonCode": "MissingParam", "additionalInfo": "signature"}
+DEVICE = Authority("Device", ROOT)
+DEVICE.certificate = ROOT.sign(DEVICE.name, DEVICE.key.public_key())
+FORGED = pem(DEVICE.sign(NAME, KEY.public_key())) + DEVICE.pem
+"""By the key of a device of the manufacturer, whose certificate is not that of a CA."""
 
 
 @pytest.mark.parametrize(
@@ -237,6 +241,7 @@ UNSIGNED = {"reasonCode": "MissingParam", "additionalInfo": "signature"}
         ({"signingCertificate": None}, "Rejected", UNSIGNED),
         ({"signingCertificate": "no certificate"}, "InvalidCertificate", {}),
         ({"signingCertificate": Authority("Stranger").pem}, "InvalidCertificate", {}),
+        ({"signingCertificate": FORGED}, "InvalidCertificate", {}),
     ],
 )
 def test_what_cannot_be_verified_is_not_downloaded(wrong: dict[str, Any], status: str, reason: dict[str, str]) -> None:

@@ -17,7 +17,8 @@ from v2g import typed_json
 from v2g.ocpp.messages import certificates as ocpp
 from v2g.ocpp.messages.base import CertificateHashData, HashAlgorithm, Message, StatusInfo
 from v2g.ocpp.messages.security import CertificateSigningUse
-from v2g.pki.certificates import CLOCK_SKEW, extensions_of
+from v2g.pki.certificates import CLOCK_SKEW
+from v2g.pki.conformity import is_authority
 from v2g_station.kernel.kernel import Handler, Kernel, SavedDocuments, StationCommand, status_info
 
 ROOTS: Final[tuple[ocpp.InstallCertificateUse, ...]] = (
@@ -84,12 +85,12 @@ def hash_data(
 
 
 def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Return whether one certificate has signed another."""
+    """Return whether a CA has signed a certificate: what others sign, such as with the key of a device, is no chain."""
     try:
         certificate.verify_directly_issued_by(issuer)
+        return is_authority(issuer)
     except (ValueError, TypeError, InvalidSignature):
         return False
-    return True
 
 
 def is_current(certificate: x509.Certificate, utc_ms: int) -> bool:
@@ -202,8 +203,8 @@ class CertificateStore:
         if not is_current(certificate, self._k.utc_ms):
             return status_info("InvalidCertificate", "not valid now")
         try:
-            authority = extensions_of(certificate).get_extension_for_class(x509.BasicConstraints).value.ca
-        except (x509.ExtensionNotFound, ValueError):
+            authority = is_authority(certificate)
+        except ValueError:
             authority = False
         if not authority:
             return status_info("InvalidCertificate", "not a certification authority")
