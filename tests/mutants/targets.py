@@ -553,12 +553,22 @@ TARGETS: Final[Mapping[str, Target]] = {
         "v2g_station/blocks/smart_charging/profile_times.py",
         tuple(
             f"tests/station/blocks/smart_charging/test_{each}.py"
-            for each in ("profiles", "profiles_combined", "composite")
+            for each in (
+                "profiles",
+                "profiles_combined",
+                "composite",
+                "smart_charging",
+                "smart_charging_21",
+                "energy_transfer",
+            )
         ),
     ),
     "profile_rules": Target(
         "v2g_station/blocks/smart_charging/profile_rules.py",
-        ("tests/station/blocks/smart_charging/test_profiles.py",),
+        tuple(
+            f"tests/station/blocks/smart_charging/test_{each}.py"
+            for each in ("profile_rules", "profiles", "smart_charging", "smart_charging_21")
+        ),
     ),
     "outside_pools": Target("v2g/pki/pools.py", ("tests/pki/test_pools.py",)),
     "trust_list": Target("v2g/pki/trust_list.py", ("tests/pki/test_pools.py", "tests/csms/api/test_trust_lists.py")),
@@ -572,9 +582,9 @@ TARGETS: Final[Mapping[str, Target]] = {
     ),
     "price_schedules": Target(
         "v2g/translate/price_schedules.py",
-        ("tests/translate/test_price_schedules.py", "tests/csms/services/charging/test_vehicle_prices.py"),
+        ("tests/translate/test_schedules_by_hand.py", "tests/translate/test_price_schedules.py"),
     ),
-    "csms_prices": Target("v2g/translate/csms_prices.py", ("tests/translate/test_price_schedules.py",)),
+    "csms_prices": Target("v2g/translate/csms_prices.py", ("tests/translate/test_csms_prices.py",)),
     "iso_prices": Target("v2g/iso15118/d20/prices.py", ("tests/iso15118/d20/test_prices.py",)),
     "xml_signatures": Target(
         "v2g/iso15118/engine/signature.py",
@@ -706,6 +716,50 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "check_password: 1 -> 2 #2": "one character, again and again, is refused before",
     },
     "debits": {"DebitCollector.step: 0 -> 1 #3": "a debit has the digits of its currency, so none is of a millionth"},
+    "price_schedules": {
+        "_cuts: asked.from_ms < each < asked.until_ms -> asked.from_ms <= each < asked.until_ms": _CUT,
+        "_cuts: asked.from_ms < each < asked.until_ms -> asked.from_ms < each <= asked.until_ms": _CUT,
+        **dict.fromkeys(
+            (
+                "_bounds: 0 -> 1",
+                "_bounds: (each.excl_micro if net else each.incl_micro) or 0 -> each.excl_micro if net else each.incl_micro",  # noqa: E501
+            ),
+            "both have it",
+        ),
+        "_overstay: plan.idle_time is None or _is_parking(plan) -> _is_parking(plan)": (
+            "what has a price of charging time alone is refused before"
+        ),
+        "_pieces: 0 -> 1": "a millisecond, of conditions in whole seconds",
+        "_ranked: 0 -> 1": "a millisecond, of conditions in whole seconds",
+    },
+    "iso_prices": {
+        **dict.fromkeys(
+            (
+                "Overstay.due: end > start -> end >= start",
+                "fee_rate: above > bottom -> above >= bottom",
+                "fee_rate: power_w > 0 -> power_w >= 0",
+            ),
+            "no time and no power cost 0",
+        ),
+        **dict.fromkeys(
+            (
+                "during: max(0, bisect_right(stacks, flow.start_ms, key=lambda stack: stack.start_ms) - 1) -> 0",
+                "during: 1 -> 2",
+            ),
+            "what has ended is passed over",
+        ),
+        "settle: True -> False": _EACH,
+        "settle: True -> False #2": _EACH,
+        "_within_bounds: True -> False": _EACH,
+        "_within_bounds: True -> False #2": _EACH,
+        "_within_bounds: True -> False #3": _EACH,
+        "_due: True -> False": _EACH,
+        "_stacks: rule.carbon_dioxide_emission or 0 -> rule.carbon_dioxide_emission": "only what is not 0 is counted",
+    },
+    "csms_prices": {
+        "_sales: True -> False": _EACH,
+        "_sales: 0 -> 1 #2": "a tariff has one level at least",
+    },
     "hpke": {
         "_HpkeSuite.extract: salt or bytes(self.hash.digest_size) -> salt": "HMAC fills an empty key with zeros",
     },

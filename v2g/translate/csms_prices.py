@@ -20,8 +20,8 @@ from v2g.ocpp.times import parse_time
 CsmsPrices = iso.AbsolutePriceSchedule | iso.PriceLevelSchedule
 
 _DAY_S: Final = 86_400
-_LONGEST_S: Final = 2**32 - 1
-_LARGEST: Final = 10**15
+_POWERS: Final = 30
+"""Of ten, up to which a number of too many digits is rounded."""
 _LEVELS: Final = 255
 
 
@@ -35,7 +35,8 @@ def read_csms_prices(schedule: ChargingSchedule, begin_ms: int) -> CsmsPrices | 
     if schedule.price_level_schedule is not None:
         given = schedule.price_level_schedule
         entries = [(_seconds(each.duration), each.price_level) for each in given.price_level_schedule_entries]
-        return _level_schedule(_seconds(parse_time(given.time_anchor) // 1000), entries, given.number_of_price_levels)
+        anchor_s, text = _seconds(parse_time(given.time_anchor) // 1000), given.price_schedule_description
+        return _level_schedule(anchor_s, text, entries, given.number_of_price_levels)
     if schedule.sales_tariff is not None:
         return _sales(schedule.sales_tariff, begin_ms, schedule.duration or _DAY_S)
     return None
@@ -88,7 +89,7 @@ def _tax(given: wire.TaxRule) -> iso.TaxRule:
     if given.tax_rate.value < 0:
         raise _bad("a negative tax")
     return iso.TaxRule(
-        tax_rule_id=max(1, min(given.tax_rule_id, _LONGEST_S)),
+        tax_rule_id=max(1, given.tax_rule_id),
         tax_rule_name=(given.tax_rule_name or "")[:80] or None,
         tax_rate=_number(given.tax_rate),
         tax_included_in_price=given.tax_included_in_price,
@@ -126,13 +127,15 @@ def _sales(given: wire.SalesTariff, begin_ms: int, duration_s: int) -> iso.Price
     last = entries[-1].relative_time_interval.duration
     ends = [*starts[1:], starts[-1] + _seconds(last) if last else max(starts[-1] + 1, duration_s)]
     levels = [
-        (end - start, max(0, (each.e_price_level or 1) - 1))
-        for each, start, end in zip(entries, starts, ends, strict=True)
+        (end - start, (each.e_price_level or 1) - 1) for each, start, end in zip(entries, starts, ends, strict=True)
     ]
-    return _level_schedule(begin_ms // 1000 + starts[0], levels, given.num_e_price_levels or 0)
+    anchor_s, text = begin_ms // 1000 + starts[0], given.sales_tariff_description
+    return _level_schedule(anchor_s, text, levels, given.num_e_price_levels or 0)
 
 
-def _level_schedule(anchor_s: int, entries: Iterable[tuple[int, int]], count: int) -> iso.PriceLevelSchedule:
+def _level_schedule(
+    anchor_s: int, description: str | None, entries: Iterable[tuple[int, int]], count: int
+) -> iso.PriceLevelSchedule:
     levels = tuple(
         iso.PriceLevelScheduleEntry(duration=seconds, price_level=min(level, _LEVELS))
         for seconds, level in _joined(entries)
@@ -143,6 +146,7 @@ def _level_schedule(anchor_s: int, entries: Iterable[tuple[int, int]], count: in
     return iso.PriceLevelSchedule(
         time_anchor=anchor_s,
         price_schedule_id=1,
+        price_schedule_description=description or None,
         number_of_price_levels=min(max(count, highest), _LEVELS),
         price_level_schedule_entries=iso.PriceLevelScheduleEntryList(price_level_schedule_entry=levels),
     )
@@ -156,16 +160,16 @@ def _joined(entries: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 
 def _seconds(value: int) -> int:
-    if not 0 <= value <= _LONGEST_S:
+    if value < 0:
         raise _bad(f"a time of {value} s")
     return value
 
 
 def _number(given: wire.RationalNumber, *, up: bool = False) -> RationalNumber:
     """Return a number in 16 bits: exact, or with fewer digits; fees are rounded down, compensations up."""
-    if -32768 <= given.value <= 32767 and -128 <= given.exponent <= 127:
+    if -32768 <= given.value <= 32767:
         return RationalNumber(exponent=given.exponent, value=given.value)
-    if abs(given.value) > _LARGEST or not -30 <= given.exponent <= 30:
+    if abs(given.exponent) > _POWERS:
         raise _bad(f"a number of {given.value}e{given.exponent}")
     value = given.value * Fraction(10) ** given.exponent
     if not up:

@@ -25,6 +25,7 @@ from v2g.units import MICRO
 MOST_LEVELS: Final = 100
 """Maximum number of entries of a price level schedule in OCPP."""
 
+_MOST_ENTRIES: Final = 1024
 _MOST_RULES: Final = 8
 _MOST_OVERSTAY: Final = 5
 _PPM: Final = 1_000_000
@@ -43,7 +44,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters of a schedule: its EVSE and time (UTC ms, both in whole seconds).
 
     `started_ms`: start of the transaction. `use`: its consumption so far, for ranking by levels. `entries`: maximum
-    number of entries.
+    number of entries, of which a message has 1,024 at most.
     """
 
     from_ms: int
@@ -51,7 +52,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     started_ms: int
     evse_kind: str | None = None
     use: Use = Use()
-    entries: int = 1024
+    entries: int = _MOST_ENTRIES
 
 
 class _Piece(msgspec.Struct, frozen=True):
@@ -69,7 +70,7 @@ def absolute_prices(plan: PricePlan, asked: Asked, schedule_id: int) -> wire.Abs
     Raises RefusedError (`not_expressible`) for a plan that such a schedule cannot represent.
     """
     _check(plan)
-    pieces = _merged(_pieces(plan, asked), asked.entries)
+    pieces = _merged(_pieces(plan, asked), min(asked.entries, _MOST_ENTRIES))
     least, greatest, bounded_net = _bounds(plan, asked)
     return wire.AbsolutePriceSchedule(
         time_anchor=format_time(asked.from_ms),
@@ -105,7 +106,7 @@ def price_levels(plan: PricePlan, asked: Asked, schedule_id: int) -> wire.PriceL
 
 def sales_tariff(plan: PricePlan, asked: Asked, tariff_id: int) -> wire.SalesTariff:
     """Return the times ranked, in the form of ISO 15118-2; 1 is the cheapest. Times count from `from_ms`."""
-    ranked = _ranked(plan, asked, min(asked.entries, 1024))
+    ranked = _ranked(plan, asked, min(asked.entries, _MOST_ENTRIES))
     starts = itertools.accumulate((seconds for seconds, _ in ranked), initial=0)
     return wire.SalesTariff(
         id=tariff_id,
@@ -133,8 +134,7 @@ def _cuts(plan: PricePlan, asked: Asked, zone: tzinfo) -> list[int]:
 
 def _pieces(plan: PricePlan, asked: Asked) -> Iterator[_Piece]:
     zone = zone_of(plan.zone)
-    energy = plan.energy.rates if plan.energy else ()
-    steps = sorted({0} | {edge for rate in energy for edge in _edges(rate.when, _POWERS)})
+    steps = sorted(_ranges(plan))
     for begin_ms, end_ms in itertools.pairwise(_cuts(plan, asked, zone)):
         moment = local_time(begin_ms, zone)
         use = Use(time_ms=max(0, begin_ms - asked.started_ms), evse_kind=asked.evse_kind)
@@ -145,6 +145,12 @@ def _pieces(plan: PricePlan, asked: Asked) -> Iterator[_Piece]:
                 fees.append((power, fee))
         minute = plan.price("idle_time", moment, use) or 0 if _is_parking(plan) else 0
         yield _Piece((end_ms - begin_ms) // 1000, tuple(fees), plan.price("export", moment, use), minute)
+
+
+def _ranges(plan: PricePlan) -> set[int]:
+    """Return the powers (W) from which energy may have another price."""
+    energy = plan.energy.rates if plan.energy else ()
+    return {0} | {edge for rate in energy for edge in _edges(rate.when, _POWERS)}
 
 
 def _merged(pieces: Iterable[_Piece], most: int) -> list[_Piece]:
@@ -191,10 +197,8 @@ def _check(plan: PricePlan) -> None:
         _only(plan.idle_time, _TIMES, "time")
     else:
         _only(plan.idle_time, _PAUSES, "pauses", clock=False)
-    for charge in (plan.energy, plan.export):
-        edges = {edge for rate in (charge.rates if charge else ()) for edge in _edges(rate.when, _POWERS)}
-        if len(edges | {0}) + (plan.export is not None) > _MOST_RULES:
-            raise _not_expressible("so many ranges of power")
+    if len(_ranges(plan)) + (plan.export is not None) > _MOST_RULES:
+        raise _not_expressible("so many ranges of power")
 
 
 def _only(charge: Charge | None, known: frozenset[str], what: str, *, clock: bool = True) -> None:
@@ -208,7 +212,7 @@ def _only(charge: Charge | None, known: frozenset[str], what: str, *, clock: boo
 
 def _is_parking(plan: PricePlan) -> bool:
     """Return whether time costs the same with and without energy flowing."""
-    return plan.charging_time is not None and plan.charging_time == plan.idle_time
+    return plan.charging_time == plan.idle_time
 
 
 def _not_expressible(what: str) -> RefusedError:
