@@ -3,6 +3,7 @@
 from fractions import Fraction
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +25,7 @@ from v2g.iso15118.d20.messages.schedules import (
     TaxRule,
     TaxRuleList,
 )
-from v2g.iso15118.d20.prices import Account, Algorithm, Flow, add, amount, cost, fraction, read_prices, settle
+from v2g.iso15118.d20.prices import Account, Algorithm, Flow, add, amount, cost, during, fraction, read_prices, settle
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 
 T0 = 1_700_000_000
@@ -122,6 +123,17 @@ def test_a_later_peak_does_not_make_earlier_energy_dearer() -> None:
     assert total(message, (1, 5_000), (1, 22_000)) == 5 * Fraction("0.30") + 22 * Fraction("0.90")
 
 
+def test_power_for_no_time_is_no_peak() -> None:
+    message = schedule(stack(2, *RANGES), algorithm=Algorithm.PEAK_POWER)
+    assert total(message, (0, 22_000), (1, 5_000)) == 5 * Fraction("0.30")
+
+
+@pytest.mark.parametrize("algorithm", Algorithm)
+def test_a_single_watt_costs_what_it_costs(algorithm: Algorithm) -> None:
+    message = schedule(stack(2, *RANGES), algorithm=algorithm)
+    assert (total(message, (1, 1)), total(message, (1, -1))) == (Fraction("0.0003"), Fraction("-0.0003"))
+
+
 def test_energy_given_back_is_received() -> None:
     message = schedule(stack(2, rule("0.25")))
     assert total(message, (1, -8_000)) == -2
@@ -151,6 +163,18 @@ def test_a_tax_on_energy_leaves_parking_alone() -> None:
     assert found.total == Fraction("4.5")
 
 
+def test_a_tax_of_nothing_is_none() -> None:
+    assert total(schedule(stack(1, rule("0.30")), tax_rules=taxes(tax("0"))), (1, 10_000)) == 3
+
+
+def test_only_taxes_on_the_same_part_are_held_in_its_price() -> None:
+    price = rule("0.30", parking_fee=number("1"), parking_fee_period=3600)
+    rules = taxes(tax("0.25", applies="e", included=True), tax("0.10", applies="ep", rule_id=2))
+    found = cost(read_prices(schedule(stack(1, price), tax_rules=rules)), flows((1, 10_000)))
+    assert dict(found.taxes) == {1: Fraction("0.6"), 2: Fraction("0.24") + Fraction("0.1")}
+    assert found.total == 4 + Fraction("0.34")
+
+
 @pytest.mark.parametrize(
     ("kwh", "bounds", "expected"),
     [
@@ -172,6 +196,55 @@ def test_bounds_with_the_tax_on_top_of_them_or_within(kwh: int, bounds: bool, ex
     found = cost(read_prices(message), flows((1, kwh * 1000)))
     assert found.total == expected
     assert found.total == found.energy + found.parking + found.overstay + sum(due for _, due in found.taxes)
+
+
+def test_a_tax_that_prices_hold_is_held_in_their_bound_too() -> None:
+    """Of 5 EUR 19/119 are the tax; another one, of 5 % of what is left, comes on top."""
+    message = schedule(
+        stack(1, rule("0.357")),
+        maximum_cost=number("5"),
+        tax_rules=taxes(tax("0.19", included=True, bounds=True), tax("0.05", rule_id=2, bounds=True)),
+    )
+    found = cost(read_prices(message), flows((1, 100_000)))
+    assert found.taxes == ((1, Fraction(95, 119)), (2, Fraction(25, 119)))
+    assert found.total == 5 + Fraction(25, 119)
+
+
+@pytest.mark.parametrize(("fee", "included"), [("0.30", False), ("0.357", True)])
+def test_one_tax_may_be_within_a_bound_and_another_on_top_of_it(fee: str, included: bool) -> None:
+    """Of 5 EUR 500/119 are without the tax within; 5 % of these are on top."""
+    rules = taxes(tax("0.19", included=included), tax("0.05", rule_id=2, bounds=True))
+    message = schedule(stack(1, rule(fee)), maximum_cost=number("5"), tax_rules=rules)
+    found = cost(read_prices(message), flows((1, 100_000)))
+    assert found.taxes == ((1, Fraction(95, 119)), (2, Fraction(25, 119)))
+    assert found.total == 5 + Fraction(25, 119)
+
+
+def test_a_bound_lowers_all_parts_alike() -> None:
+    """3 EUR of energy, 2 of parking and 1 of staying come to 2 EUR."""
+    price = rule("0.30", parking_fee=number("1"), parking_fee_period=3600)
+    fee = OverstayRule(start_time=0, overstay_fee=number("1"), overstay_fee_period=3600)
+    message = schedule(stack(2, price), maximum_cost=number("2"), overstay_rules=OverstayRuleList(overstay_rule=(fee,)))
+    found = cost(read_prices(message), flows((1, 10_000), (1, 0)))
+    assert (found.energy, found.parking, found.overstay) == (1, Fraction(2, 3), Fraction(1, 3))
+    assert found.total == 2
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "parking"), [(Algorithm.POWER, 5), (Algorithm.PEAK_POWER, 8), (Algorithm.STACKED_ENERGY, 5)]
+)
+def test_parking_and_emission_are_those_of_the_range_of_power(algorithm: Algorithm, parking: int) -> None:
+    """An hour of 22 kW, then one of 5 kW, in whose range parking costs 1 instead of 4."""
+    ranges = (
+        rule("0.30", parking_fee=number("1"), parking_fee_period=3600, carbon_dioxide_emission=100),
+        rule("0.30", 11_000, parking_fee=number("4"), parking_fee_period=3600, carbon_dioxide_emission=400),
+    )
+    prices = read_prices(schedule(stack(2, *ranges), algorithm=algorithm))
+    account = Account()
+    for flow in flows((1, 22_000), (1, 5_000)):
+        account = add(prices, account, flow)
+    assert account.parking == parking
+    assert account.emission_g == 22 * 400 + 5 * (400 if algorithm is Algorithm.PEAK_POWER else 100)
 
 
 def test_additional_services_stand_outside_the_bounds() -> None:
@@ -205,17 +278,79 @@ def test_staying_after_charging_costs_by_its_rules() -> None:
 
 def test_a_time_threshold_alone_counts_from_the_beginning() -> None:
     message = staying(overstay_time_threshold=3600)
-    assert cost(read_prices(message), flows((1, 0), (1, 10_000))).overstay == Fraction("0.5") + 3
+    steps = [(1, 0), (1, 10_000), (0.5, 0), (0.5, 0)]
+    assert cost(read_prices(message), flows(*steps[:2])).overstay == Fraction("0.5") + 3
+    assert cost(read_prices(message), flows(*steps)).overstay == Fraction("0.5") + 9
 
 
 def test_without_thresholds_staying_begins_when_no_power_flows() -> None:
     assert cost(read_prices(staying()), flows((1, 10_000), (0.5, 0))).overstay == Fraction("0.5")
 
 
+@pytest.mark.parametrize(
+    ("hours", "due"), [(0.5, 0), (0.75, 0), (1, "0.25"), (1.25, "0.5"), (1.5, 2), (1.75, "3.5"), (2, 6), (3, 16)]
+)
+def test_each_rule_of_staying_holds_until_the_next(hours: float, due: str) -> None:
+    """Three quarters of an hour are free, then half an hour at 1, half an hour at 6, and more at 10 an hour."""
+    fees = ((3600, "10"), (0, "1"), (1800, "6"))
+    rules = tuple(
+        OverstayRule(start_time=start, overstay_fee=number(fee), overstay_fee_period=3600) for start, fee in fees
+    )
+    stay = OverstayRuleList(overstay_rule=rules, overstay_time_threshold=2700)
+    found = cost(read_prices(schedule(stack(10, rule("0.30")), overstay_rules=stay)), flows((hours, 0)))
+    assert found.overstay == Fraction(due)
+
+
+@pytest.mark.parametrize(("period_s", "due"), [(3600, 3), (1800, 6), (0, 3)])
+def test_a_fee_for_staying_is_in_proportion_to_its_period(period_s: int, due: int) -> None:
+    """Without one it is that of an hour."""
+    fee = OverstayRule(start_time=0, overstay_fee=number("6"), overstay_fee_period=period_s)
+    message = schedule(stack(2, rule("0.30")), overstay_rules=OverstayRuleList(overstay_rule=(fee,)))
+    assert cost(read_prices(message), flows((1, 10_000), (0.5, 0))).overstay == due
+
+
+def test_an_interval_is_in_force_from_its_begin_to_that_of_the_next() -> None:
+    two = schedule(stack(1, rule("0.30")), stack(0, rule("0.70")), stack(2, rule("0.10")))
+    prices, begin, hour = read_prices(two), T0 * 1000, 3_600_000
+    assert (prices.anchor_ms, prices.end_ms) == (begin, begin + 3 * hour)
+    fees = []
+    for ms in (-1, 0, hour - 1, hour, 3 * hour - 1, 3 * hour):
+        found = prices.at(begin + ms)
+        fees.append(None if found is None else found.rules[0].fee)
+    assert fees == [None, *[Fraction("0.30")] * 2, *[Fraction("0.10")] * 2, None]
+
+
+def test_an_interval_of_no_time_has_no_price_of_parking() -> None:
+    parking = rule("0.30", parking_fee=number("1.20"))
+    assert total(schedule(stack(0, parking), stack(1, rule("0.30"))), (1, 0)) == 0
+    assert total(schedule(stack(2, parking)), (1, 0)) == Fraction("0.60"), "without a period it is for the interval"
+
+
+@pytest.mark.parametrize(
+    ("begin_ms", "end_ms", "found"),
+    [(-9, 0, ""), (-9, 1, "a"), (0, 3_600_000, "a"), (3_599_999, 3_600_001, "ab"), (3_600_000, 7_200_000, "b"),
+     (7_199_999, 7_300_000, "bc"), (0, 10_800_001, "abc"), (10_800_000, 10_800_001, "")],
+)  # fmt: skip
+def test_intervals_during_a_time_are_those_that_share_some_of_it(begin_ms: int, end_ms: int, found: str) -> None:
+    stacks = read_prices(schedule(*(stack(1, rule(fee)) for fee in ("0.30", "0.20", "0.10")))).stacks
+    flow = Flow(T0 * 1000 + begin_ms, T0 * 1000 + end_ms, 0)
+    assert "".join("abc"[stacks.index(each)] for each in during(stacks, flow)) == found
+
+
+@pytest.mark.parametrize(("anchor", "begins"), [(0, 7_000), (1, 1_000)])
+def test_a_schedule_without_a_time_begins_now(anchor: int, begins: int) -> None:
+    message = msgspec.structs.replace(schedule(stack(1, rule("0.30"))), time_anchor=anchor)
+    prices = read_prices(message, begin_ms=7_000)
+    assert (prices.anchor_ms, prices.stacks[0].start_ms, prices.end_ms) == (begins, begins, begins + 3_600_000)
+    assert read_prices(msgspec.structs.replace(message, time_anchor=0)).anchor_ms == 0
+
+
 def test_emission_and_energy_without_a_price_are_counted() -> None:
     prices = read_prices(schedule(stack(1, rule("0.30", carbon_dioxide_emission=400))))
     account = add(prices, Account(), Flow(T0 * 1000 - 1_800_000, T0 * 1000 + 5_400_000, 10_000))
     assert account.emission_g == 4000
+    other = read_prices(schedule(stack(1, rule("0.30"))))
+    assert add(other, Account(), Flow(T0 * 1000, T0 * 1000 + 5_400_000, 10_000)).emission_g == 0
     assert account.energy_w_ms == 10_000 * 3_600_000
     assert account.unpriced_w_ms == 10_000 * 3_600_000
     assert settle(prices, account).total == 3
@@ -230,8 +365,6 @@ def test_emission_and_energy_without_a_price_are_counted() -> None:
     ],
 )
 def test_a_schedule_that_cannot_be_priced_is_refused(change: dict[str, Any], reason: str) -> None:
-    import msgspec
-
     with pytest.raises(RefusedError) as caught:
         read_prices(msgspec.structs.replace(schedule(stack(1, rule("1"))), **change))
     assert caught.value.reason == reason

@@ -203,7 +203,7 @@ def _stacks(stacks: Sequence[PriceRuleStack], start_ms: int) -> Iterator[Stack]:
                 fee=fraction(rule.energy_fee),
                 # without a period the fee is for the interval
                 parking=ZERO
-                if rule.parking_fee is None or not stack.duration
+                if rule.parking_fee is None
                 else fraction(rule.parking_fee) / ((rule.parking_fee_period or stack.duration) * 1000),
                 carbon_dioxide=rule.carbon_dioxide_emission or 0,
             )
@@ -229,11 +229,10 @@ def _tax(rule: TaxRule) -> Tax:
 def _overstay(rules: OverstayRuleList) -> Overstay:
     """Without any threshold staying begins when power stops."""
     power = rules.overstay_power_threshold
-    at_once = rules.overstay_time_threshold is None and power is None
     ordered = sorted(rules.overstay_rule, key=lambda rule: rule.start_time)
     return Overstay(
         after_ms=(rules.overstay_time_threshold or 0) * 1000,
-        power_w=fraction(power) if power is not None else ZERO if at_once else None,
+        power_w=fraction(power) if power is not None else ZERO if rules.overstay_time_threshold is None else None,
         # a fee without a period has no rate per ms: it counts as one per hour, like other prices
         rates=tuple(
             (rule.start_time * 1000, fraction(rule.overstay_fee) / ((rule.overstay_fee_period or 3600) * 1000))
@@ -285,7 +284,7 @@ def add(prices: Prices, account: Account, flow: Flow) -> Account:
 def rule_at(stack: Stack, power_w: Fraction | int) -> Rule:
     """Return the rule for a power (a magnitude); below the first range the first rule applies."""
     found = stack.rules[0]
-    for rule in stack.rules[1:]:
+    for rule in stack.rules:
         if rule.start_w > power_w:
             break
         found = rule
@@ -381,7 +380,7 @@ def _due(tax: Tax, parts: _Parts, taxes: Sequence[Tax]) -> Fraction:
     """Return the tax on the parts that it applies to, each without included taxes."""
     due = ZERO
     for name, part in zip(("energy", "parking", "overstay"), parts, strict=True):
-        if part and getattr(tax, name):
+        if getattr(tax, name):
             held = sum((each.rate for each in taxes if each.included and getattr(each, name)), ZERO)
             due += tax.rate * part / (1 + held)
     return due
