@@ -83,7 +83,7 @@ def refuse(
         return status_info("InvalidProfile", "external constraints do not come from the CSMS (K01.FR.22)")
     if any(each.profile.id == profile.id and each.source != "CSO" for each in installed):
         return status_info("InvalidProfileId", "this is a profile of an external system (K01.FR.05)")
-    if version == "2.1" and able.foreign_id is not None and profile.id <= able.foreign_id:
+    if able.foreign_id is not None and profile.id <= able.foreign_id:
         return status_info("InvalidProfileId", f"ids must be above {able.foreign_id} (K01.FR.81)")
     if not 0 <= profile.stack_level <= MAX_STACK_LEVEL:
         return status_info("InvalidStackLevel", f"the maximum is {MAX_STACK_LEVEL}")
