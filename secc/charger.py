@@ -39,11 +39,12 @@ from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import keep_responsive
 from v2g.io.runtime.service_manager import notify
-from v2g.io.runtime.supervision import Supervisor, cancel_tasks, child, spawn
+from v2g.io.runtime.supervision import Supervisor, cancel_tasks, child, spawn, wait_at_most
 from v2g.io.storage.grid_code_file import read_grid_code
 from v2g.iso15118.engine.session import Fact
 from v2g.observe import Callbacks, Observe, Scalar
 from v2g.pki.credentials import Credentials
+from v2g_station.blocks.connection.link import CONNECT_TIMEOUT
 from v2g_station.blocks.data_transfer import AttestationRequested, GridSignalReceived
 from v2g_station.blocks.evse import Restart, SecurityEventFound
 from v2g_station.blocks.smart_charging.local_control import GridFrequency
@@ -498,15 +499,27 @@ class Charger:
             if presence.usable:
                 await presence.ready()  # one that cannot serve is not announced
             self.run_station()
-            await presence.ready()
-            for controller in self.controllers:
-                controller.connect_wires()
-            notify("READY=1")  # a back end that is away must not let the service manager give up
-            if self.station is not None:
-                await self.station.online.wait()
-            keep_responsive()
-            self.observe(Observe("session", "ready", await listening))
-            await self.restarting.due.wait()
+            keep_responsive()  # interfaces may be away for long
+            opening = child(self._open(presence, listening), name="opening")
+            restart = child(self.restarting.due.wait(), name="restart")
+            try:
+                await asyncio.wait((opening, restart), return_when=asyncio.FIRST_COMPLETED)
+                if not restart.done():
+                    await opening
+                await restart
+            finally:
+                await cancel_tasks(opening, restart)
+
+    async def _open(self, presence: InterfaceSupervisor, listening: "asyncio.Future[dict[str, Scalar]]") -> None:
+        """Let vehicles come as soon as an interface serves them; a back end that is away does not matter for that."""
+        await presence.ready()
+        for controller in self.controllers:
+            controller.connect_wires()
+        notify("READY=1")
+        if self.station is not None:  # a vehicle that waits for the event below is authorized by the back end
+            await wait_at_most(CONNECT_TIMEOUT, self.station.tried.wait())
+        keep_responsive()
+        self.observe(Observe("session", "ready", await listening))
 
     async def _open_listeners(self, interface: str, address: IPv6Address, wrap: Wrap) -> Listeners:
         """Listen on an interface for all EVSEs there: at one port for those that share their SDP port."""

@@ -115,6 +115,8 @@ class StationRunner:
         self._socket: OcppSocket | None = None
         self.online = asyncio.Event()
         """Set while the CSMS is connected and has accepted this station."""
+        self.tried = asyncio.Event()
+        """Set once the CSMS has accepted this station, or the first attempt to connect has failed."""
 
     @property
     def moment(self) -> Moment:
@@ -230,6 +232,7 @@ class StationRunner:
         """Handle the core's new state, and schedule the next tick."""
         if self.core.kernel.online != self.online.is_set():
             (self.online.set if self.core.kernel.online else self.online.clear)()
+            self.tried.set()
         try:
             self._changed()
         except Exception as error:  # noqa: BLE001 - the next tick must still come
@@ -320,6 +323,7 @@ class StationRunner:
         except V2GError as error:
             reason, tls = str(error), error.reason if isinstance(error, TlsError) else ""
             self._guarded(lambda moment: self.core.failed(reason, moment, tls=tls))
+            self.tried.set()
             return
         self._socket = socket
         sender = spawn(self._send(socket))

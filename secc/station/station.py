@@ -172,6 +172,11 @@ class ChargerStation:
         return self._runner.online
 
     @property
+    def tried(self) -> asyncio.Event:
+        """Set once the CSMS has accepted this station, or the first attempt to connect has failed."""
+        return self._runner.tried
+
+    @property
     def judges_contracts(self) -> bool:
         """Whether the CSMS is reachable, and judges contracts whose root the charger does not know (C07.FR.06)."""
         return self._core.kernel.online and self._core.kernel.model.flag(

@@ -1,6 +1,7 @@
 """The charger program without a medium: what a bench needs, what it refuses, and what it knows without a back end."""
 
 import asyncio
+import gc
 import socket
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from secc.config import load_config
 from secc.hardware.simulated import BenchEvse
 from tests.secc.bench_program import BENCH, SIGNAL, made, written
 from v2g.errors import ConfigError, TransportError
+from v2g.io.network import interfaces
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.iso15118.d20.messages.common_messages import Authorization
@@ -81,6 +83,45 @@ async def test_a_charger_that_cannot_serve_does_not_report_to_its_csms(pki: PkiT
             with pytest.raises(TransportError, match=f"UDP port {port} of lo"):
                 await charger.serve(lambda stream: stream)
         assert [each.name for each in seen if each.stage == "ocpp"] == []
+
+
+async def until_ready(charger: Charger) -> None:
+    """Serve vehicles until the event says that it does, for 60 s at the most."""
+    ready = asyncio.Event()
+    charger.observe.on_event(lambda event: ready.set() if (event.stage, event.name) == ("session", "ready") else None)
+    serving = asyncio.create_task(charger.serve(lambda stream: stream))
+    try:
+        async with asyncio.timeout(60):
+            await ready.wait()
+    finally:
+        charger.restarting.due.set()
+        await serving
+
+
+async def test_a_charger_is_ready_though_its_back_end_is_away(pki: PkiTree, tmp_path: Path) -> None:
+    """And collects cycles of garbage, which it does not during its start."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        async with made(tmp_path, pki, BENCH + "[sdp]\nport = 0\n" + STATION.format(pki=pki.directory)) as charger:
+            await until_ready(charger)
+            assert charger.station is not None
+            assert not charger.station.online.is_set()
+            assert gc.isenabled()
+    finally:
+        gc.unfreeze()
+        (gc.enable if was else gc.disable)()
+
+
+async def test_a_restart_does_not_wait_for_an_interface(
+    pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The powerline modem is dead, and the back end asks for a reset (B11)."""
+    monkeypatch.setattr(interfaces, "usable", lambda _: None)
+    async with made(tmp_path, pki, BENCH + "[sdp]\nport = 0\n") as charger:
+        charger.restarting.due.set()
+        async with asyncio.timeout(60):
+            await charger.serve(lambda stream: stream)
 
 
 async def test_the_signal_file_holds_before_a_back_end_speaks(pki: PkiTree, tmp_path: Path) -> None:
