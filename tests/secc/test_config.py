@@ -174,3 +174,16 @@ def test_a_relay_of_phases_needs_an_outlet_of_three(kind: str, phases: int, said
     text = f"{LEAST}{charger}{hardware}\n{RELAY}"
     found = [str(each) for each in check_config(text, name="secc.toml")]
     assert any("phase_relay" in each and "three phases" in each for each in found) is said, found
+
+
+def test_folders_and_files_that_could_not_be_written_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program would end with them at its start, or at the first vehicle."""
+    locked, store = tmp_path / "locked", tmp_path / "station.db"
+    locked.mkdir()
+    store.touch()
+    monkeypatch.setattr("os.access", lambda path, _: Path(path) not in (locked, store))
+    text = LEAST.replace('data_dir = "data"', f'data_dir = "{locked}/charger/data"')
+    text += f'[station]\nurl = "ws://csms"\nidentity = "CS"\nstore = "{store}"\n'
+    found = [str(each) for each in check_config(text, name=str(tmp_path / "secc.toml"))]
+    assert [each for each in found if f"data_dir: {locked}: this user may not write there" in each]
+    assert [each for each in found if f"station.store: {store}: this user may not write there" in each]

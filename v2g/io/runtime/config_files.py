@@ -96,8 +96,12 @@ def check_folder(folder: Path) -> None:
     """Raise ConfigError for a folder in which this user cannot write."""
     if not folder.is_dir():
         raise ConfigError(f"{folder} is no folder", hint="make it first")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise ConfigError(f"{folder}: this user may not write there", hint="chown it to the program's user")
+    _check_writable(folder, os.W_OK | os.X_OK)
+
+
+def _check_writable(path: Path, mode: int = os.W_OK) -> None:
+    if not os.access(path, mode):
+        raise ConfigError(f"{path}: this user may not write there", hint="chown it to the program's user")
 
 
 def check_evse_id(evse_id: str) -> None:
@@ -244,12 +248,15 @@ def _log_file(path: Path) -> None:
 
 
 def _can_be(is_one: Callable[[Path], bool], what: str, path: Path) -> None:
-    """Raise ConfigError where something else is, such as a device, or in the way to there."""
+    """Raise ConfigError where something else is or in the way to there, or where this user may not write."""
     if path.exists() and not is_one(path):
         raise ConfigError(f"{path} is there, but is not {what}", hint="name another one, which is made")
     there = next(each for each in path.absolute().parents if each.exists())
     if not there.is_dir():
         raise ConfigError(f"{path} cannot be made: {there} is no folder", hint="name another one")
+    if path.is_file():
+        _check_writable(path)
+    check_folder(path if path.is_dir() else there)  # files are made beside a file, too
 
 
 def _addresses(config: object) -> Iterator[Flaw]:
