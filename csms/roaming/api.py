@@ -15,7 +15,7 @@ from csms.http.operations import Page, Reply, delete, get, post, put
 from csms.http.parameters import Paged, page_of, pages, shown
 from csms.http.problems import ApiError, conflict, existing
 from csms.roaming import store as rows
-from csms.roaming.driver_commands import NEEDS, DriverCommand, SentCommand, send_command, store_command
+from csms.roaming.driver_commands import NEEDS, DriverCommand, SentCommand, send_command, state_of, store_command
 from csms.roaming.partners import Partners, new_token
 from csms.roaming.publication import OfferedLocation, place_of, put_place, remove_place
 from csms.roaming.pulls import pull_all
@@ -304,7 +304,7 @@ async def send_roaming_command(call: Call, partner_id: PartnerId, body: DriverCo
 
     def read(connection: Connection) -> RoamingCommand | None:
         kept = rows.find_object(connection, partner_id, "orders", number)
-        return None if kept is None else _sent(kept)
+        return None if kept is None else _sent(kept, call.now_ms)
 
     def write(connection: Connection, _before: RoamingCommand | None) -> None:
         try:
@@ -322,16 +322,16 @@ async def list_roaming_commands(call: Call, parameters: Paged) -> Page[RoamingCo
     """List the commands of the last 30 days that were sent to partners' stations, with what became of them."""
 
     def read(connection: Connection, after: tuple[str, str] | None, limit: int) -> list[Fields]:
-        return [asdict(_sent(each)) for each in rows.of_partners(connection, after, limit, "orders")]
+        return [asdict(_sent(each, call.now_ms)) for each in rows.of_partners(connection, after, limit, "orders")]
 
     return await pages(call, parameters, RoamingCommand, tuple[str, str], ("partner_id", "command_id"), read)
 
 
-def _sent(kept: rows.Kept) -> RoamingCommand:
+def _sent(kept: rows.Kept, now_ms: int) -> RoamingCommand:
     sent = typed_json.decode(kept.document, SentCommand)
     return RoamingCommand(
         command_id=kept.object_id, partner_id=kept.owner, sent_ms=sent.sent_ms, until_ms=sent.until_ms,
-        state=kept.state, detail=kept.detail, command=sent.command,
+        state=state_of(kept, sent, now_ms), detail=kept.detail, command=sent.command,
     )  # fmt: skip
 
 

@@ -113,8 +113,7 @@ _KEPT_MS: Final = 30 * 86_400_000
 _AUTHORIZED_MS: Final = 400 * 86_400_000
 _OLD_TARIFFS_MS: Final = 90 * 86_400_000
 """A CDR comes within weeks of its session."""
-_MOST_ORDERS: Final = 100_000
-OPEN: Final = ("waiting", "accepted")
+_OPEN: Final = ("waiting", "accepted")
 """States without a result yet."""
 
 
@@ -299,12 +298,13 @@ def _body(
     return body
 
 
-def expire_commands(connection: Connection, now_ms: int) -> None:
-    """Give up commands whose result did not come in time; forget old ones, old authorizations, and partners' tariffs
-    that were replaced long ago."""
+def state_of(kept: Kept, sent: SentCommand, now_ms: int) -> str:
+    """Return what became of a command: without a result in time it is a TIMEOUT, until one comes."""
+    return "TIMEOUT" if kept.state in _OPEN and sent.until_ms < now_ms else kept.state
+
+
+def forget_commands(connection: Connection, now_ms: int) -> None:
+    """Forget old commands, old authorizations, and partners' tariffs that were replaced long ago."""
     rows.forget(connection, "orders", now_ms - _KEPT_MS)
     rows.forget(connection, "authorizations", now_ms - _AUTHORIZED_MS)
     rows.forget(connection, "old_tariffs", now_ms - _OLD_TARIFFS_MS)
-    for kept in (each for state in OPEN for each in rows.of_partners(connection, None, _MOST_ORDERS, "orders", state)):
-        if typed_json.decode(kept.document, SentCommand).until_ms < now_ms:
-            rows.put_object(connection, msgspec.structs.replace(kept, state="TIMEOUT"))

@@ -16,7 +16,7 @@ from csms.cluster.feed import FeedEvent
 from csms.db.outbox import Couriers
 from csms.roaming import store as rows
 from csms.roaming.commands import resume_commands
-from csms.roaming.driver_commands import expire_commands, publish_tokens, unpublished_tokens
+from csms.roaming.driver_commands import forget_commands, publish_tokens, unpublished_tokens
 from csms.roaming.open_data import keep_pushing
 from csms.roaming.partners import Partners, below, partner_version
 from csms.roaming.publication import publish_changed_tariffs, publish_location, publish_station
@@ -106,7 +106,7 @@ async def keep_sweeping(services: Services) -> None:
             if await services.leads("roaming", _SWEEP_S):
                 await sweep(services)
                 await resume_commands(services)
-                await services.store.run(expire_commands, services.clock.utc_ms())
+                await services.store.run(forget_commands, services.clock.utc_ms())
 
 
 async def sweep(services: Services, *, every: bool = False) -> None:
