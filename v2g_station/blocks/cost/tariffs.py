@@ -77,12 +77,13 @@ class StationTariffs(FunctionalBlock):
         self._drivers = cache.drivers
         self._shown: dict[int, str] = {}
         self._personal: set[int] = set()
-        """EVSEs that have displayed what a driver pays."""
+        """EVSEs that display what their driver pays."""
         self.answers: dict[str, Handler] = {
             "SetDefaultTariff": self._set_default,
             "GetTariffs": self._get,
             "ClearTariffs": self._clear,
         }
+        self._sessions.on_change(self._left)
         self._k.model.checks |= {f"clockctrlr.{name}": _check_zone for name in ("timezone", "timeoffset")}
 
     def start(self) -> None:
@@ -162,9 +163,15 @@ class StationTariffs(FunctionalBlock):
         self._k.do(ShowTariff(evse_id=evse_id, tariff_id=tariff_id, text=text))
 
     def show_default(self, evse_id: int) -> None:
-        """Display what the next driver pays, where more than that has been displayed."""
+        """Display what the next driver pays, where that of a driver is displayed."""
         if evse_id in self._personal:
+            self._personal.remove(evse_id)
             self._show(evse_id, self.default(evse_id) if self.enabled else None, again=True)
+
+    def _left(self, evse: Evse) -> None:
+        """Display what the next driver pays once one has not come to begin a transaction."""
+        if evse.authorization is None and evse.record is None:
+            self.show_default(evse.number)
 
     # -- drivers
 
@@ -284,10 +291,14 @@ class StationTariffs(FunctionalBlock):
             self._k.at_utc("tariffs", min(coming), self._settle)
 
     def _show(self, evse_id: int, tariff: ocpp.Tariff | None, *, again: bool = False) -> None:
-        """Display the default tariff of an EVSE when it changes, or `again`."""
+        """Display the default tariff of an EVSE when it changes, or `again`; a driver's display changes with it only as
+        long as no transaction has begun by another."""
         name = "" if tariff is None else tariff.tariff_id
         if again or self._shown.get(evse_id, "") != name:
             self._shown[evse_id] = name
+            if evse_id in self._personal:
+                self.offer(self._evses[evse_id])
+                return
             text = "" if tariff is None else description(tariff)
             self._k.do(ShowTariff(evse_id=evse_id, tariff_id=name, text=text))
 

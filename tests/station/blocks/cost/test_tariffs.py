@@ -578,3 +578,38 @@ def test_over_2_0_1_there_is_no_message_of_its_own_for_being_offline() -> None:
 def test_tariffs_of_an_evse_that_is_not_there_are_not_reported() -> None:
     answer = station().ask("GetTariffs", evseId=7)
     assert (answer["status"], answer["statusInfo"]["reasonCode"]) == ("Rejected", "UnknownEvse")
+
+
+def test_a_driver_who_does_not_come_leaves_no_tariff_behind() -> None:
+    """The authorization ends without a transaction: the next driver sees what everybody pays."""
+    found = station(tariff("T0", description=[text("for all", "en")]), variables={"TxCtrlr.EVConnectionTimeOut": "60"})
+    authorizes(found, tariff("T1", description=[text("for you", "en")]))
+    found.present("TAG-1", 1)
+    assert shown(found)[-1] == ("T1", "for you")
+    found.wait(61)
+    assert shown(found)[-1] == ("T0", "for all")
+    assert found.all("TransactionEvent") == []
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_new_default_is_not_displayed_to_who_charges_by_another(own: bool) -> None:
+    """I07.FR.24: a transaction keeps its tariff; the next driver's is displayed once it has ended."""
+    found = station(tariff("T0", description=[text("for all", "en")]))
+    if own:
+        authorizes(found, tariff("T1", description=[text("for you", "en")]))
+    begin(found)
+    before = shown(found)
+    assert found.ask("SetDefaultTariff", evseId=0, tariff=tariff("T2", 0.7, description=[text("dearer", "en")]))
+    assert shown(found) == before
+    assert shown(found, 2)[-1] == ("T2", "dearer")
+    end(found)
+    assert shown(found)[-1] == ("T2", "dearer")
+
+
+def test_a_new_default_is_displayed_to_who_will_charge_by_it() -> None:
+    found = station(tariff("T0", description=[text("for all", "en")]))
+    found.present("TAG-1", 1)
+    found.ask("SetDefaultTariff", evseId=0, tariff=tariff("T2", 0.7, description=[text("dearer", "en")]))
+    assert shown(found)[-1] == ("T2", "dearer")
+    found.plug()
+    assert tariff_of(found.expect("TransactionEvent", eventType="Started")) == "T2"
