@@ -1,5 +1,7 @@
 """How fast one caller may ask."""
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,3 +65,15 @@ def test_a_network_of_one_customer_is_one_caller() -> None:
     assert caller_at("192.0.2.2") != caller_at("192.0.2.1")
     assert caller_at("fe80::1") != caller_at("fe80::2")
     assert (caller_at("fe80::1%eth0"), caller_at(""), caller_at("a peer")) == ("fe80::1%eth0", "", "a peer")
+
+
+@pytest.mark.parametrize(
+    ("text", "waits_s"),
+    [
+        ("120", 120), (" 0 ", 0), ("Fri, 31 Dec 1999 23:59:59 GMT", 59), ("Fri, 31 Dec 1999 23:58:59 GMT", 0),
+        ("soon", None), ("-1", None), ("", None), ("Fri, 31 Dec 1999 23:59:59 -0000", None), ("\u0663", None),
+    ],
+)  # fmt: skip
+def test_how_long_a_server_asks_to_wait_is_seconds_or_a_date(text: str, waits_s: float | None) -> None:
+    """The examples of RFC 9110 10.2.3, and what is neither."""
+    assert rates.retry_after(text, datetime(1999, 12, 31, 23, 59, tzinfo=UTC)) == waits_s

@@ -294,11 +294,13 @@ class TlsError(TransportError):
 
 
 class UpgradeRefusedError(TransportError):
-    """A server answered the opening handshake of WebSocket with an HTTP status other than 101."""
+    """A server answered the opening handshake of WebSocket with an HTTP status other than 101, and perhaps asks not to
+    come again for `wait_s`."""
 
-    def __init__(self, message: str, *, status: int) -> None:
+    def __init__(self, message: str, *, status: int, wait_s: float = 0.0) -> None:
         super().__init__(message)
         self.status: Final = status
+        self.wait_s: Final = wait_s
 
 
 class SubprotocolError(TransportError):

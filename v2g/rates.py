@@ -1,6 +1,8 @@
 """Rate limits of callers: a token bucket for each. Pure."""
 
 from collections import OrderedDict
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Final
@@ -35,6 +37,17 @@ def spend(bucket: Bucket | None, now: float, *, per_s: float, burst: float) -> B
     owed."""
     refilled, wait_s = take(bucket, now, per_s=per_s, burst=burst)
     return refilled if not wait_s else Bucket(max(-1.0, refilled.level - 1), refilled.at)
+
+
+def retry_after(text: str, now: datetime) -> float | None:
+    """Return how long Retry-After asks to wait, s; it is seconds, or a date (RFC 9110 10.2.3). None for others."""
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - now).total_seconds())
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 @lru_cache(MAX_CALLERS)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
-from v2g.errors import StoreError, TimeoutExpired, TlsError, TransportError, V2GError
+from v2g.errors import StoreError, TimeoutExpired, TlsError, TransportError, UpgradeRefusedError, V2GError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.supervision import cancel_tasks, spawn
@@ -322,7 +322,8 @@ class StationRunner:
             )
         except V2GError as error:
             reason, tls = str(error), error.reason if isinstance(error, TlsError) else ""
-            self._guarded(lambda moment: self.core.failed(reason, moment, tls=tls))
+            wait_s = error.wait_s if isinstance(error, UpgradeRefusedError) else 0.0
+            self._guarded(lambda moment: self.core.failed(reason, moment, tls=tls, wait_s=wait_s))
             self.tried.set()
             return
         self._socket = socket

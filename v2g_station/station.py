@@ -213,9 +213,10 @@ class StationCore(Blocks):
         """Handle an open connection."""
         return self._step(moment, lambda: self.link.opened(version), contained="opened")
 
-    def failed(self, reason: str, moment: Moment, *, tls: str = "") -> list[Action]:
-        """Handle a failed connection attempt; `tls` is the TLS error, as named by TlsError."""
-        return self._step(moment, lambda: self.link.failed(reason, tls), contained="failed")
+    def failed(self, reason: str, moment: Moment, *, tls: str = "", wait_s: float = 0.0) -> list[Action]:
+        """Handle a failed connection attempt; `tls` is the TLS error, as named by TlsError, `wait_s` how long the CSMS
+        asks to wait."""
+        return self._step(moment, lambda: self.link.failed(reason, tls, wait_s), contained="failed")
 
     def closed(self, reason: str, moment: Moment) -> list[Action]:
         """Handle a lost connection."""

@@ -24,6 +24,7 @@ from v2g.errors import CodecError, TransferError, TransportError
 from v2g.io.http.client import request
 from v2g.io.runtime.clock import Clock
 from v2g.pki.keys import read_secret
+from v2g.rates import retry_after
 
 _log = logging.getLogger(__name__)
 
@@ -96,9 +97,10 @@ class HttpReader:
         if answer.status == 304 and headers:
             return None
         if answer.status != 200:
+            asked_s = retry_after(answer.headers.get("retry-after", ""), self._clock.now()) or 0.0
             raise FeedError(
                 f"{where} answers with HTTP status {answer.status}",
-                retry_after_s=_seconds(answer.headers.get("retry-after", "")),
+                retry_after_s=min(asked_s, _LONGEST_RETRY_AFTER_S),
                 hint="is the URL right, and the secret valid?" if answer.status < 500 else "",
             )
         self._requested = url
@@ -244,11 +246,6 @@ def expand(url: str, now_ms: int, secret: str) -> str:
     for name, day in days.items():
         url = url.replace(f"{{{name}}}", day.isoformat()).replace(f"{{{name}8}}", f"{day:%Y%m%d}")
     return url.replace("{secret}", secret)
-
-
-def _seconds(text: str) -> float:
-    """Return a Retry-After header's seconds; a date is ignored."""
-    return min(float(text), _LONGEST_RETRY_AFTER_S) if text.isascii() and text.isdigit() and len(text) < 9 else 0.0
 
 
 async def follow_prices(services: Services, config: PriceFeed) -> None:

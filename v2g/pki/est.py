@@ -10,7 +10,6 @@ import contextlib
 import warnings
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 from cryptography import x509
@@ -25,6 +24,7 @@ from v2g.pki.csr import load_csr
 from v2g.pki.paths import signature_matches
 from v2g.pki.profile import MAX_INTERMEDIATES, Generation, KeyKind, Role
 from v2g.pki.verify import VerifiedChain, verify_chain
+from v2g.rates import retry_after
 
 CERTIFICATES: Final = "application/pkcs7-mime"
 REQUEST: Final = "application/pkcs10"
@@ -201,17 +201,10 @@ def issued_chain(
     )
 
 
-def pause_s(retry_after: str, now: datetime) -> float:
-    """Return how long to wait, s, a day at most: Retry-After is seconds, or a date (RFC 9110 10.2.3)."""
-    text = retry_after.strip()
-    if text.isascii() and text.isdigit():
-        wanted = float(text)
-    else:
-        try:
-            wanted = (parsedate_to_datetime(text) - now).total_seconds()
-        except (ValueError, TypeError, OverflowError):
-            wanted = _PAUSE_S
-    return min(max(wanted, LEAST_PAUSE_S), MOST_PAUSE_S)
+def pause_s(asked: str, now: datetime) -> float:
+    """Return how long to wait by Retry-After, s, a day at most."""
+    wanted = retry_after(asked, now)
+    return min(max(_PAUSE_S if wanted is None else wanted, LEAST_PAUSE_S), MOST_PAUSE_S)
 
 
 def _from_base64(body: bytes) -> bytes:

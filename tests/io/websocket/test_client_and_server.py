@@ -20,7 +20,15 @@ from websockets.typing import Subprotocol
 
 from pki_tools.tree import PkiTree
 from tests.io.websocket.client_and_server import files
-from v2g.errors import KeyAccessError, OcppError, StoreError, TimeoutExpired, TlsError, TransportError
+from v2g.errors import (
+    KeyAccessError,
+    OcppError,
+    StoreError,
+    TimeoutExpired,
+    TlsError,
+    TransportError,
+    UpgradeRefusedError,
+)
 from v2g.io.runtime.clock import Clock
 from v2g.io.tls.files import TlsFiles, server_context
 from v2g.io.websocket.client import MAX_BYTES, OcppSocket, agreed, connect, tls_error
@@ -220,6 +228,16 @@ async def test_a_station_nobody_knows_is_not_found() -> None:
         with pytest.raises(TransportError, match="404"):
             await connect(f"ws://127.0.0.1:{found.port}/ocpp", "CS-2", context=None)
         await (await connect(f"ws://127.0.0.1:{found.port}/ocpp", STATION, context=None)).close()
+
+
+async def test_a_busy_server_says_how_long_to_wait() -> None:
+    async def welcome(_: Handshake) -> Refusal | None:
+        return Refusal(503, "too many stations", retry_after_s=40)
+
+    async with csms(welcome=welcome) as found:
+        with pytest.raises(UpgradeRefusedError, match="503: too many stations") as caught:
+            await connect(f"ws://127.0.0.1:{found.port}/ocpp", STATION, context=None)
+    assert caught.value.wait_s == 40
 
 
 async def test_the_servers_first_version_that_is_offered_is_taken() -> None:

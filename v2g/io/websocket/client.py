@@ -18,6 +18,7 @@ from urllib.parse import quote
 from v2g.errors import SubprotocolError, TlsError, TransportError, UpgradeRefusedError
 from v2g.ocpp.routes import SUBPROTOCOLS, Version
 from v2g.ocpp.rpc import MAX_FRAME
+from v2g.rates import retry_after
 from v2g.text import printable, redacted
 
 if TYPE_CHECKING:
@@ -222,7 +223,11 @@ async def _open(
     except InvalidStatus as error:
         said = printable((error.response.body or b"")[:_MAX_SAID].decode(errors="replace").strip())
         status = error.response.status_code
-        raise UpgradeRefusedError(f"{shown}: HTTP status {status}{said and f': {said}'}", status=status) from None
+        raise UpgradeRefusedError(
+            f"{shown}: HTTP status {status}{said and f': {said}'}",
+            status=status,
+            wait_s=retry_after((error.response.headers.get_all("Retry-After") or [""])[0], datetime.now(UTC)) or 0.0,
+        ) from None
     except (InvalidHandshake, WebSocketException, OSError, TimeoutError, ValueError) as error:  # ValueError: the URL
         raise TransportError(f"{shown}: {redacted(str(error)) or type(error).__name__}") from None
 

@@ -30,6 +30,8 @@ BOOT_WAIT: Final = 30.0
 """Seconds between boot notifications if the CSMS leaves the interval to the station (B02.FR.07, B03.FR.05)."""
 
 CONNECT_TIMEOUT: Final = 10.0
+MOST_ASKED: Final = 300.0
+"""Seconds that a CSMS may have a station wait by Retry-After (RFC 9110 10.2.3): the operator's error must not last."""
 MAX_UNANSWERED: Final = 3
 """Consecutive requests without an answer, or anything else, after which a connection counts as dead."""
 
@@ -41,10 +43,12 @@ class BackOff(msgspec.Struct, frozen=True, kw_only=True):
     random_range: float = 2.0
     repeats: int = 5
 
-    def wait(self, failures: int, entropy: Callable[[int], bytes]) -> float:
-        """Return the wait before reconnect attempt `failures` + 1, `failures` >= 0."""
+    def wait(self, failures: int, entropy: Callable[[int], bytes], *, asked: float = 0.0) -> float:
+        """Return the wait before reconnect attempt `failures` + 1, `failures` >= 0: at least what the CSMS has `asked`
+        for, MOST_ASKED at most."""
         share = int.from_bytes(entropy(4), "big") / 2**32
-        return self.minimum * float(2 ** min(failures, self.repeats)) + self.random_range * share
+        least = self.minimum * float(2 ** min(failures, self.repeats))
+        return max(least, min(asked, MOST_ASKED)) + self.random_range * share
 
 
 class Outlet(Protocol):
@@ -168,16 +172,18 @@ class CsmsLink:
                 self._k.registration = "Unknown"
             self.boot()
 
-    def failed(self, reason: str, tls: str = "") -> None:
-        """Handle a failed connection attempt; `tls` is the TLS error, as named by TlsError."""
+    def failed(self, reason: str, tls: str = "", wait_s: float = 0.0) -> None:
+        """Handle a failed connection attempt; `tls` is the TLS error, as named by TlsError, `wait_s` how long the CSMS
+        asks to wait."""
         if tls and tls != self._tls_reported:  # A00.FR.316: reported once, however often it happens
             self._tls_reported = tls
             # report an invalid certificate or TLS version of the CSMS (A00.FR.310, .316)
             version = any(part in tls for part in ("version", "protocol"))
             self._security_event("InvalidTLSVersion" if version else "InvalidCsmsCertificate", tls)
         self._k.note("csms_unreachable", reason=reason[:200], attempt=self._failures + 1)
+        busy = self._networks.current()
         self._networks.failed()
-        self._again()
+        self._again(wait_s if self._networks.current() == busy else 0.0)
 
     def closed(self, reason: str) -> None:
         """Handle a lost connection."""
@@ -218,14 +224,14 @@ class CsmsLink:
         self._k.cancel("link.connect")
         self._connect()
 
-    def _again(self) -> None:
+    def _again(self, asked: float = 0.0) -> None:
         number = self._k.model.number
         policy = BackOff(
             minimum=number("OCPPCommCtrlr.RetryBackOffWaitMinimum"),
             random_range=number("OCPPCommCtrlr.RetryBackOffRandomRange"),
             repeats=int(number("OCPPCommCtrlr.RetryBackOffRepeatTimes")),
         )
-        self._k.after("link.connect", policy.wait(self._failures, self._k.entropy), self._connect)
+        self._k.after("link.connect", policy.wait(self._failures, self._k.entropy, asked=asked), self._connect)
         self._failures += 1
 
     # -- registration

@@ -53,3 +53,17 @@ def test_stopping_ends_an_attempt_to_connect() -> None:
     assert [each for each in found.station.start(found.moment) if isinstance(each, Connect)]
     assert [each for each in found.station.stop(found.moment) if isinstance(each, Disconnect)]
     assert found.station.deadline() is None
+
+
+@pytest.mark.parametrize(("asked_s", "waits_s"), [(0, 1), (120, 120), (86_400, 300)])
+def test_a_csms_that_is_busy_is_called_when_it_asks_to_be(asked_s: float, waits_s: float) -> None:
+    """Its Retry-After (RFC 9110 10.2.3) is heeded, for five minutes at the most, beside the own back-off."""
+    found = Bench("2.1", power=False, variables={"OCPPCommCtrlr.RetryBackOffRandomRange": "0",
+                                                 "OCPPCommCtrlr.RetryBackOffWaitMinimum": "1"})  # fmt: skip
+    found.station.start(found.moment)
+    found.station.failed("busy", found.moment, wait_s=asked_s)
+    assert found.station.deadline() == found.now + waits_s
+    found.advance_clock(waits_s)
+    assert [each for each in found.station.tick(found.moment) if isinstance(each, Connect)]
+    found.station.failed("unreachable", found.moment)
+    assert found.station.deadline() == found.now + 2, "that was for once"

@@ -8,6 +8,7 @@ from tests.station.bench import Bench
 from tests.station.certificates import install
 from tests.station.reports import PROFILE, reports
 from v2g_station.blocks.connection.network import first_profile
+from v2g_station.kernel.kernel import Connect
 
 CONFIGURED = {
     "OcppCsmsUrl": "ws://other.example/ocpp",
@@ -259,3 +260,19 @@ def test_a_wrong_profile_in_the_slot_in_use_does_not_strand_the_station() -> Non
     found.power_loss()
     found.wait(3600)
     assert good not in {each.url for each in found.connects}
+
+
+def test_the_csms_of_the_next_profile_need_not_be_waited_for() -> None:
+    """That of the first one is busy, and asks not to be called for two minutes."""
+    found = bench(variables={
+        "OCPPCommCtrlr.NetworkProfileConnectionAttempts": "1", "OCPPCommCtrlr.RetryBackOffRandomRange": "0",
+        "OCPPCommCtrlr.RetryBackOffWaitMinimum": "1",
+    })  # fmt: skip
+    put(found, 2, CONFIGURED)
+    prioritize(found, "1,2")
+    restart(found)
+    found.station.closed("cut", found.moment)
+    found.station.failed("busy", found.moment, wait_s=120)
+    found.advance_clock(10)
+    (again,) = [each for each in found.station.tick(found.moment) if isinstance(each, Connect)]
+    assert again.slot == 2
