@@ -174,9 +174,9 @@ class StationRunner:
                 problem = error if _is_saved_first(changes) else None
         for action in actions:
             match action:
-                case SendToCsms(text=text):
+                case SendToCsms(text=text) if problem is None:
                     self._tap("sent", text)
-                    self._outgoing.append((text, saving))
+                    self._outgoing.append((text, self._awaited(saving, text)))
                     self._flush.set()
                 case Connect():
                     self._drop()
@@ -198,6 +198,13 @@ class StationRunner:
             raise problem
         return saving
 
+    def _awaited(self, saving: Saving | None, text: str) -> Saving | None:
+        """Return the change that a frame waits for: that of its step, or for a request one that is still being saved,
+        as what it reports may have been queued before."""
+        if saving is None and self.saving is not None and not self.saving.done() and _is_call(text):
+            return self.saving
+        return saving
+
     def _save_in_background(self, changes: list[Keep], disk: DiskThread) -> Saving:
         """Save changes in the disk thread; the future fails only for collections that must be saved before sending."""
         problems: list[StoreError] = []
@@ -216,10 +223,10 @@ class StationRunner:
             for problem in problems:
                 self._note_lost(changes, problem)
             if not saving.cancelled() and saving.exception() is not None:  # nothing of it may be reported
-                lost = [text for text, reported in self._outgoing if reported is saving]
-                self._outgoing = deque(each for each in self._outgoing if each[1] is not saving)
-                if any(text.startswith(f"[{CALL},") for text in lost):  # else nothing is sent until its timeout
-                    self._guarded(self.core.unsent)
+                held = [(t, s) for t, s in self._outgoing if s is saving or (s is not None and _is_call(t))]
+                self._outgoing = deque(each for each in self._outgoing if each not in held)
+                unsent = any(_is_call(text) for text, _ in held)
+                self._guarded(lambda moment: self.core.unsaved(moment, unsent=unsent))
 
         saving.add_done_callback(see)
         return saving
@@ -400,6 +407,10 @@ async def _is_saved(saving: Saving | None) -> bool:
     if not saving.done():
         await asyncio.wait((saving,))
     return saving.cancelled() or saving.exception() is None
+
+
+def _is_call(text: str) -> bool:
+    return text.startswith(f"[{CALL},")
 
 
 def _loop_runs() -> bool:

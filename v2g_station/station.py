@@ -230,9 +230,14 @@ class StationCore(Blocks):
         """Handle a frame from the CSMS."""
         return self._step(moment, lambda: self.link.receive(text), contained="receive")
 
-    def unsent(self, moment: Moment) -> list[Action]:
-        """Handle a request that was not sent, as what it reports could not be saved."""
-        return self._step(moment, self.link.unsent, contained="unsent")
+    def unsaved(self, moment: Moment, *, unsent: bool) -> list[Action]:
+        """Handle changes that could not be saved; `unsent`: so a request was not sent, which may report them."""
+        return self._step(moment, lambda: self._unsaved(unsent=unsent), contained="unsaved")
+
+    def _unsaved(self, *, unsent: bool) -> None:
+        self.outbox.unsaved()
+        if unsent:
+            self.link.unsent()
 
     def tick(self, moment: Moment) -> list[Action]:
         """Run the timers that are due."""

@@ -28,7 +28,7 @@ from v2g.io.runtime.disk import DiskThread
 from v2g_station.blocks.availability import Serve
 from v2g_station.blocks.cost.local_cost import ShowCost
 from v2g_station.blocks.data_transfer import GridSignalReceived
-from v2g_station.blocks.evse import Restart
+from v2g_station.blocks.evse import Restart, SecurityEventFound
 from v2g_station.blocks.smart_charging.ev_needs import plan_schedule
 from v2g_station.blocks.smart_charging.high_level import PlanReported
 from v2g_station.blocks.smart_charging.local_control import GridFrequency, SetPower
@@ -454,11 +454,12 @@ async def test_a_station_goes_on_after_a_full_disk(
         assert station.saving is not None
         with pytest.raises(StoreError):
             await station.saving
+        station.fact(SecurityEventFound(type="SettingSystemTime", info=""))  # nothing waits for this one
         async with asyncio.timeout(60):
-            await fixture.charger.store_has_failed.wait()  # also by what nothing waits for
-        monkeypatch.setattr(StationStore, "keep", known)
+            await fixture.charger.store_has_failed.wait()
         assert (await station.requests.authorize("EMAID2", ())).decision == "accepted"
         assert len(csms.all("TransactionEvent")) == 1
+        monkeypatch.setattr(StationStore, "keep", known)
 
 
 async def test_a_slow_disk_delays_what_is_sent_and_neither_limits_nor_the_loop(
@@ -485,6 +486,31 @@ async def test_a_slow_disk_delays_what_is_sent_and_neither_limits_nor_the_loop(
         released.set()
         assert (await asked).status == "Accepted"
         await station.saving
+
+
+async def test_what_waits_behind_another_request_is_sent_once_it_is_saved(
+    tmp_path: Path, csms: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was sent with the end of that request, in which nothing is saved."""
+    fixture, released = Fixture(tmp_path, csms.port, message_timeout=0.2), threading.Event()
+    async with fixture.online() as station:
+        known = StationStore.keep
+
+        def slow(store: StationStore, changes: Any) -> None:
+            assert released.wait(20)
+            known(store, changes)
+
+        csms.silent.add("Authorize")
+        asked = asyncio.create_task(station.requests.authorize("EMAID2", ()))
+        await csms.wait("Authorize")
+        monkeypatch.setattr(StationStore, "keep", slow)
+        station.started("a", "EMAID1", sample=sample(1))
+        await asked
+        come = asyncio.create_task(csms.wait("TransactionEvent"))
+        await asyncio.wait((come,), timeout=0.1)
+        assert not come.done()
+        released.set()
+        await come
 
 
 async def test_charging_profiles_become_limits_and_survive_a_restart(tmp_path: Path, csms: Backend) -> None:

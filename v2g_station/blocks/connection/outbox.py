@@ -1,8 +1,9 @@
 """Messages that must reach the CSMS even after an outage: one durable, ordered, bounded queue (E04, E11-E13, A04).
 
-Each message is on disk before its content is reported, and is removed once the CSMS has answered. When the queue is
-full the standard's rule applies: every second periodic reading is dropped first, start and end of transactions never
-(E04.FR.08).
+Each message is on disk before its content is reported, and is removed once the CSMS has answered. One that a full disk
+does not take waits for some attempts to save it, and is then sent all the same: better than with the next power cut.
+When the queue is full the standard's rule applies: every second periodic reading is dropped first, start and end of
+transactions never (E04.FR.08).
 """
 
 from collections import Counter
@@ -13,6 +14,7 @@ from typing import Final
 import msgspec
 
 from v2g import typed_json
+from v2g.errors import TransportError
 from v2g.observe import Callbacks
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.transactions import TransactionEventRequest
@@ -25,6 +27,9 @@ MAX_EVENTS: Final = 20_000
 """Maximum number of queued messages: two EVSEs reporting every minute for a week."""
 
 MAX_REFUSED: Final = 1000
+SAVE_ATTEMPTS: Final = 3
+"""Attempts to save a message before it is sent without."""
+
 OTHER_ATTEMPTS: Final = 3
 """Attempts to send a message other than a transaction event to a CSMS that does not answer it."""
 
@@ -62,6 +67,10 @@ class CsmsOutbox:
         self._sending: str | None = None
         self._resting = False
         """Whether the next attempt is delayed (E13)."""
+        self._unsaved: set[str] = set()
+        """Keys of messages that are perhaps not on the disk."""
+        self._saves_failed = 0
+        """How often in a row."""
         self.on_answer: Final = Callbacks[Message, Answer]()
         self.on_queued: Final = Callbacks[Message]()
 
@@ -102,9 +111,18 @@ class CsmsOutbox:
                 self._set_aside(key, entry, "unreadable")
                 continue
             self._sending = key
+            if key in self._unsaved:
+                if self._saves_failed < SAVE_ATTEMPTS:
+                    self._k.keep("outbox", key, entry)  # it is sent once that is saved
+                else:
+                    self._k.note("event_sent_unsaved", action=entry.action)
             self._k.call(request, partial(self._answered, key, request))
             return True
         return False
+
+    def unsaved(self) -> None:
+        """Handle changes that could not be saved."""
+        self._unsaved |= self._entries.keys()
 
     def lost(self) -> None:
         """Mark all queued messages as having happened offline (E11.FR.07)."""
@@ -132,11 +150,17 @@ class CsmsOutbox:
         if not isinstance(answer, Message):
             if is_unreachable(answer) and not self._k.reachable:
                 return
+            if isinstance(answer, TransportError):  # it was not sent, as it is not saved
+                self._saves_failed += 1
+                self._rest(max(1.0, self._k.model.number("OCPPCommCtrlr.MessageAttemptInterval[TransactionEvent]")))
+                return
             if is_refused(answer) and getattr(answer, "answer", "") == "SecurityError":
                 return
             if self._failed(key, answer):
                 return
         else:
+            if key not in self._unsaved or self._saves_failed < SAVE_ATTEMPTS:
+                self._saves_failed = 0
             self._drop(key)
         self.on_answer.tell(request, answer)
 
@@ -154,10 +178,13 @@ class CsmsOutbox:
         self._entries[key] = entry = msgspec.structs.replace(entry, attempts=attempts)
         self._k.keep("outbox", key, entry)
         interval = number("OCPPCommCtrlr.MessageAttemptInterval[TransactionEvent]") * attempts  # E13.FR.03
-        self._resting = True
-        self._k.after("outbox.retry", interval, self._rested)
+        self._rest(interval)
         self._k.note("event_refused", action=entry.action, attempts=attempts, reason=str(answer)[:200])
         return True
+
+    def _rest(self, seconds: float) -> None:
+        self._resting = True
+        self._k.after("outbox.retry", seconds, self._rested)
 
     def _rested(self) -> None:
         self._resting = False
@@ -173,6 +200,7 @@ class CsmsOutbox:
 
     def _drop(self, key: str) -> None:
         del self._entries[key]
+        self._unsaved.discard(key)
         self._k.forget("outbox", key, durable=False)  # one that comes back is sent again and recognised there
 
     def _make_room(self) -> None:
