@@ -88,14 +88,15 @@ def pre_charge(
 
 
 def is_matched(stage: PreCharging, context: RequestContext) -> bool:
-    """Return whether the output has the voltage that the vehicle requests, and the vehicle supports it."""
+    """Return whether the output has the voltage that the vehicle requests, and both support it."""
     voltage_mv = context.facts.measured.voltage_mv
-    return stage.target_mv >= _least_mv(stage) and abs(voltage_mv - stage.target_mv) <= MATCHED_MV
+    return stage.target_mv >= _least_mv(stage, context) and abs(voltage_mv - stage.target_mv) <= MATCHED_MV
 
 
-def _least_mv(stage: PreCharging) -> int:
-    """Return the lowest voltage at which power may start."""
-    return max(1, stage.vehicle.min_voltage_mv)
+def _least_mv(stage: PreCharging, context: RequestContext) -> int:
+    """Return the lowest voltage at which power may start: vehicles in the field name the voltage of their battery, in
+    the end, and below its own least voltage a charger cannot control its current."""
+    return max(1, stage.vehicle.min_voltage_mv, context.config.rating.min_voltage_v * 1000)
 
 
 def await_match(stage: PreCharging, context: RequestContext, *, code: str) -> Wait | None:
@@ -105,7 +106,7 @@ def await_match(stage: PreCharging, context: RequestContext, *, code: str) -> Wa
     if not context.waited:
         return Wait(stage, context.config.poll_hold_s)
     why = f"the output has {context.facts.measured.voltage_mv} mV, the vehicle requests {stage.target_mv} mV"
-    if stage.target_mv < (least_mv := _least_mv(stage)):
+    if stage.target_mv < (least_mv := _least_mv(stage, context)):
         why = f"the vehicle requests {stage.target_mv} mV, and power starts at {least_mv} mV or more"
     raise refuse(code, why, reason="pre_charge_not_reached")
 

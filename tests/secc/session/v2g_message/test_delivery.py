@@ -32,6 +32,22 @@ def test_a_pre_charge_goes_no_higher_than_the_rating(bench: MessageBench) -> Non
     assert {each["target_mv"] for each in bench.events("pre_charge")} == {most_v * 1000}
 
 
+@pytest.mark.parametrize("below_v", [0, 1])
+def test_power_does_not_start_below_the_chargers_least_voltage(bench: MessageBench, below_v: int) -> None:
+    """It has told the vehicle its EVSEMinimumVoltageLimit; pre-charge itself follows any target, as in the field."""
+    target_v = bench.config.rating.min_voltage_v - below_v
+    bench.reach(State.DC_PRE_CHARGE)
+    bench.send(bench.ask("PreChargeReq", ev_target_voltage=bench.volts(target_v)))
+    bench.fact(ports.Measured(target_v * 1000, 0))
+    bench.post(bench.ask("PowerDeliveryReq"))
+    bench.pass_time(2)
+    started = bench.responses[-1].response_code.name == "OK"
+    assert started is bool(bench.commands(ports.CloseContactors))
+    assert started is not bool(below_v)
+    if below_v:
+        assert "power starts at 150000 mV or more" in bench.events("request_failed")[-1]["reason"]
+
+
 def test_a_start_waits_for_the_contactors_whatever_else_happens(bench: MessageBench) -> None:
     del bench.auto[ports.CloseContactors]
     bench.reach(State.DC_PRE_CHARGE_ONGOING)
