@@ -65,6 +65,8 @@ def allowed_w(plan: Plan, context: MessageContext) -> int:
         now_w = _scheduled_w(plan.schedule, context)
         most = min(most, plan.schedule.power.steps[-1].power_w if now_w is None else now_w)
     if context.choice is None or not context.choice.phases:
+        if plan.limits.voltage_mv < context.battery.voltage_mv:
+            return 0  # no current can flow, nor may it once the charger allows more: the vehicle waits
         return min(most, plan.limits.charge_ma * plan.limits.voltage_mv // 1_000_000)
     voltage_mv = context.inlet.voltage_mv or plan.limits.voltage_mv
     lines = context.inlet.lines_of(context.choice.phases)

@@ -17,7 +17,7 @@ from tests.evcc.session.din.charger import DinBench
 from tests.evcc.session.message_bench import MessageBench
 from tests.evcc.session.v2g_message.lies import Lie, field, limit, status
 from v2g.iso15118.engine.dc_status import is_sound
-from v2g.iso15118.engine.physical_values import Rounding, milliamperes
+from v2g.iso15118.engine.physical_values import Rounding, milliamperes, millivolts
 
 pytestmark = pytest.mark.requirement("R15")
 
@@ -171,6 +171,21 @@ def test_a_maximum_of_nothing_is_a_pause(edition: str) -> None:
     assert bench.commands[-1] == SetPowerLimits(0, 0)
     assert milliamperes(bench.unanswered[0].ev_target_current) == 0
     bench.altered(evse_maximum_current_limit=bench.charger.values.current(40_000, Rounding.DOWN))
+    bench.run()
+    assert bench.closed == "finished"
+
+
+@pytest.mark.parametrize("edition", DIRECT)
+def test_a_maximum_voltage_below_the_batterys_is_a_pause(edition: str) -> None:
+    """EVTargetVoltage may not exceed it, and below the battery's voltage no current can flow: none is requested."""
+    bench = BENCHES[edition]()
+    bench.run_to(DEMAND)
+    bench.altered(evse_maximum_voltage_limit=bench.charger.values.voltage(210_000, Rounding.DOWN))
+    bench.pass_time(0.001)
+    assert bench.commands[-1] == SetPowerLimits(0, 0)
+    assert milliamperes(bench.unanswered[0].ev_target_current) == 0
+    assert millivolts(bench.unanswered[0].ev_target_voltage) == 210_000
+    bench.altered(evse_maximum_voltage_limit=bench.charger.values.voltage(500_000, Rounding.DOWN))
     bench.run()
     assert bench.closed == "finished"
 
