@@ -5,6 +5,7 @@ as a traceback. An exception that no code expects ends as a line, too, with its 
 """
 
 import contextlib
+import functools
 import logging
 import os
 import select
@@ -121,17 +122,22 @@ app = typer.Typer(
 )
 
 
+@functools.cache
+def _commands(module: str) -> TyperGroup:
+    """Return the commands of a module's `app`: a process that runs several puts them together once."""
+    return get_group(import_module(module).app)
+
+
 def _group(name: str, module: str, what: str, *, command: str = "", within: typer.Typer = app) -> None:
     """Add the commands of a module's `app`, or one of its functions as a command; imported when called or shown."""
 
     class Group(TyperGroup):
         def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-            found = import_module(module)
             if command:
                 alone = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-                alone.command()(getattr(found, command))
+                alone.command()(getattr(import_module(module), command))
                 return get_command(alone).make_context(info_name, args, parent=parent, **extra)
-            group = get_group(found.app)
+            group = _commands(module)
             group.help = group.help or self.help
             return group.make_context(info_name, args, parent=parent, **extra)
 
