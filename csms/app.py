@@ -26,7 +26,7 @@ from csms.cluster.connections import ConnectionRegistry
 from csms.cluster.feed import Feed, FrameLog
 from csms.config import CsmsConfig, parse
 from csms.contracts.verifier import ContractVerifier
-from csms.db.store import Store, address, hold_folder, open_store
+from csms.db.store import Store, address, hold, open_store
 from csms.db.store_key import StoreKey
 from csms.direct_payments.store import open_payments
 from csms.direct_payments.work import DirectClient
@@ -112,7 +112,8 @@ async def running(config: CsmsConfig, events: Path | None = None, clock: Clock |
         stack.enter_context(defects_reported(observe))
         follower = await _follower(config, clock, observe)
         _look_for_keys(config)
-        stack.callback(os.close, hold_folder(config.data_dir))
+        for held in hold(config.store_url, config.data_dir):
+            stack.callback(os.close, held)
         services = await open_services(config, clock, observe, stack)
         await _look_for_payments(services)
         observe.on_event(services.metrics.saw)

@@ -232,17 +232,31 @@ def _make_file(path: Path) -> str:
     return f"sqlite:///{path}"
 
 
-def hold_folder(folder: Path) -> int:
-    """Return the descriptor of a file by which this program alone uses `data_dir`, made if missing, until it is closed.
+def hold(url: str, data_dir: Path) -> list[int]:
+    """Return descriptors of files by which this program alone uses `data_dir`, made if missing, and the file of SQLite
+    at `url`, until they are closed.
 
     Else a second back end migrates the database below the first one, and does its work once more. Raises StoreError.
     """
-    _make_folder(folder)
-    path = folder / "csms.lock"
+    _make_folder(data_dir)
+    held = [_hold(data_dir / "csms.lock", f"another back end uses {data_dir}", "name another data_dir")]
+    address = _read_url(url) if url else URL.create("sqlite", database=str(data_dir / "csms.sqlite3"))
+    if address.get_backend_name() == "sqlite" and address.database:
+        file = Path(address.database).resolve()  # by whatever link both come to it
+        why, else_ = f"another back end uses the database {file}", "several nodes share one of PostgreSQL"
+        try:
+            held.append(_hold(file.with_name(f"{file.name}.lock"), why, else_))
+        except StoreError:
+            os.close(held[0])
+            raise
+    return held
+
+
+def _hold(path: Path, why: str, else_: str) -> int:
     try:
         return open_alone(path)
     except BlockingIOError:
-        raise StoreError(f"another back end uses {folder}", hint="stop that one, or name another data_dir") from None
+        raise StoreError(why, hint=f"stop that one, or {else_}") from None
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}", hint=_WRITABLE) from error
 

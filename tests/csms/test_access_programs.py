@@ -18,6 +18,7 @@ from tests.csms.api.support import Answer
 from tests.csms.api_support import batch, record
 from tests.csms.console.authenticator import Authenticator, add, log_in_once
 from tests.csms.console.support import Person, employ
+from tests.csms.databases import Databases
 from tests.csms.program import Program, write_config
 from tests.csms.support import TOKENS, Running, make_config, provide
 
@@ -102,19 +103,21 @@ async def test_times_of_telemetry_that_cannot_be_are_set_aside(back_end: Program
 
 
 @pytest_asyncio.fixture
-async def second(tmp_path: Path, pki: PkiTree, back_end: Program) -> AsyncIterator[Program]:
-    """Another node on the same database."""
-    first = tmp_path / "data"
-    config = make_config(
-        tmp_path / "second", pki, node="second", store_url=f"sqlite:///{first}/csms.sqlite3",
-        store_key=first / "store.key",
-    )  # fmt: skip
-    path = write_config(tmp_path / "second.yaml", config)
-    program = await Program.start(path, tmp_path / "second.events", pki, quiet=True)
+async def nodes(tmp_path: Path, pki: PkiTree, postgresql_databases: Databases) -> AsyncIterator[list[Program]]:
+    """Two nodes on one database."""
+    key = tmp_path / "store.key"
+    key.touch(mode=0o600)
+    key.write_text("ab" * 32)
+    shared = {"store_url": postgresql_databases.create(), "store_key": key}
+    found: list[Program] = []
     try:
-        yield program
+        for name in ("first", "second"):
+            path = write_config(tmp_path / f"{name}.yaml", make_config(tmp_path / name, pki, node=name, **shared))
+            found.append(await Program.start(path, tmp_path / f"{name}.events", pki, quiet=True))
+        yield found
     finally:
-        await program.stop()
+        for each in found:
+            await each.stop()
 
 
 class Remote:
@@ -141,8 +144,9 @@ class Remote:
 @pytest.mark.e2e
 @pytest.mark.long
 async def test_guesses_have_the_answer_of_the_right_password_and_origins_and_repetitions_none(
-    back_end: Program, second: Program
+    nodes: list[Program],
 ) -> None:
+    back_end, second = nodes
     async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
         here, there = Remote(back_end, session), Remote(second, session)
         bob, authenticator = await employ(here, "bob", Role.VIEWER), Authenticator()  # type: ignore[arg-type]

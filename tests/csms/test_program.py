@@ -227,3 +227,16 @@ async def test_a_second_back_end_in_the_same_folder_is_refused(tmp_path: Path, p
                 pass
     async with running(given):
         pass
+
+
+async def test_a_second_back_end_on_the_same_file_is_refused(tmp_path: Path, pki: PkiTree) -> None:
+    """Also where its folder is another one, and it comes to the file by a link."""
+    given = make_config(tmp_path / "1", pki)
+    (link := tmp_path / "link").symlink_to(given.data_dir)
+    other = make_config(tmp_path / "2", pki, store_url=f"sqlite:///{link}/csms.sqlite3")
+    async with running(given):
+        with pytest.raises(StoreError, match=f"another back end uses the database {given.data_dir}/csms.sqlite3"):
+            async with running(other):
+                pass
+    async with running(other):
+        pass

@@ -4,11 +4,13 @@ import asyncio
 import json
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pki_tools.tree import PkiTree
+from tests.csms.databases import Cluster, running_cluster
 from tests.csms.program import Program, write_config
 from tests.csms.support import make_config
 from tests.gateway.gateway import EV, data_of, gateway, send_frames, until_event
@@ -65,10 +67,17 @@ def stored_by(folder: Path) -> int:
     return sum(event["data"]["records"] for event in events)
 
 
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL server."""
+    with running_cluster() as found:
+        yield found
+
+
 @pytest.mark.long
 @pytest.mark.requirement("R94", "R98")
 async def test_the_fallback_is_used_when_the_first_uplink_connects_and_no_back_end_answers(
-    pki: PkiTree, broker: Broker, tmp_path: Path
+    pki: PkiTree, broker: Broker, tmp_path: Path, cluster: Cluster
 ) -> None:
     """Two nodes of a real back end: one behind mosquitto, which hangs and comes back, one over HTTPS.
 
@@ -77,7 +86,7 @@ async def test_the_fallback_is_used_when_the_first_uplink_connects_and_no_back_e
     key = tmp_path / "store.key"
     key.touch(mode=0o600)
     key.write_text("ab" * 32)
-    shared = {"store_url": f"sqlite:///{tmp_path / 'csms.sqlite3'}", "store_key": key}
+    shared = {"store_url": cluster.url(cluster.create()), "store_key": key}
     nodes: dict[str, Program] = {}
     for name, more in (("mqtt", {"mqtt": source(broker, pki)}), ("https", {})):
         (folder := tmp_path / name).mkdir()

@@ -27,6 +27,7 @@ from pki_tools.renewal import Renewal, renew_certificate
 from pki_tools.tree import PkiTree
 from tests.csms.api_support import T0
 from tests.csms.conftest import Start
+from tests.csms.databases import Databases
 from tests.csms.support import TOKENS, Running
 from tests.telemetry.brokers import access, mosquitto, source
 from v2g.errors import TransportError
@@ -352,7 +353,7 @@ async def test_without_readers_the_stream_costs_next_to_nothing(start: Start, br
 
 @pytest.mark.long
 async def test_two_nodes_share_the_deliveries_and_either_can_go(
-    start: Start, broker: Broker, pki: PkiTree, tmp_path: Path
+    start: Start, broker: Broker, pki: PkiTree, tmp_path: Path, postgresql_databases: Databases
 ) -> None:
     """Nothing waits in the session of a node that has gone."""
     other = broker.folder / "acl"
@@ -361,11 +362,10 @@ async def test_two_nodes_share_the_deliveries_and_either_can_go(
     )
     broker.stop()
     running = await asyncio.to_thread(broker.again)
-    url = f"sqlite:///{tmp_path / 'shared.sqlite3'}"
     key = tmp_path / "store.key"
     key.touch(mode=0o600)
     key.write_text("ab" * 32)
-    both = {"store_url": url, "store_key": key}
+    both = {"store_url": postgresql_databases.create(), "store_key": key}
     async with vehicle(running, pki) as car, start(**both, mqtt=source(running, pki), data_dir=tmp_path / "1") as one:
         await one.event("subscribed")
         async with start(**both, mqtt=source(running, pki, "csms-2"), data_dir=tmp_path / "2") as two:
