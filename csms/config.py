@@ -562,6 +562,8 @@ def _openers(config: CsmsConfig) -> Iterator[OfKey]:
         yield ("tokens", str(number), "id_token"), partial(check_form, token.type, token.id_token)
     if (key := config.store_key) is not None:
         yield ("store_key",), lambda: read_wrapped(key)
+    if config.store_url.startswith("sqlite:"):
+        yield ("store_url",), lambda: check_folder(Path(config.store_url.removeprefix("sqlite:///")).parent)
     if (provisioning := config.provisioning) is not None and (pool := provisioning.pool.path) is not None:
         yield ("provisioning", "pool"), lambda: check_folder(pool)
 

@@ -477,6 +477,15 @@ MEANINGLESS = (
     ("csms", "", '[webhooks]\nallow = ["::/0"]', "webhooks.allow: '::/0' is no host"),
     ("csms", 'roots = ["{pki}/mo/root.pem', 'roots = ["{pki}/mo/sub1.pem', "is not a root, but a CA below"),
     ("csms", '"csms"', '"/dev/null"', "data_dir: /dev/null is there, but is not a folder"),
+    ("csms", '"csms"', '"/proc/v2g/csms"', "data_dir: /proc: "),  # root neither
+    ("csms", '"csms"', '"/proc"', "data_dir: /proc: "),
+    (
+        "csms",
+        'data_dir = "csms"',
+        'data_dir = "csms"\nstore_url = "sqlite:////proc/csms"',
+        "store_url: /proc: ",
+    ),
+    ("csms", 'data_dir = "csms"', 'data_dir = "csms"\nstore_url = "sqlite:////dev/gone/x"', "/dev/gone is no folder"),
     ("csms", "[api]", '[api]\nhost = "0.0.0.0"\nport = 9443', "api.port: is that of ocpp, too"),
     ("csms", "[api]", "[[ocpp.listeners]]\nport = 8443\nsecurity_profile = 2\n[api]", "is that of ocpp.listeners, too"),
     ("csms", "", "[battery.health]\nplausible = [2.0, 1.0]", "plausible is upside down"),

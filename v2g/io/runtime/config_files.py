@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import stat
+import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -93,10 +94,17 @@ def _secret(path: Path) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise ConfigError for a folder in which this user cannot write."""
+    """Raise ConfigError for a folder in which this user cannot write. Only a file there proves that one can:
+    permissions are not all, as on a disk that is full or only read."""
     if not folder.is_dir():
         raise ConfigError(f"{folder} is no folder", hint="make it first")
     _check_writable(folder, os.W_OK | os.X_OK)
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        hint = "name a folder on a disk that has room and can be written"
+        raise ConfigError(f"{folder}: nothing can be written there: {error.strerror}", hint=hint) from None
 
 
 def _check_writable(path: Path, mode: int = os.W_OK) -> None:
