@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 from msgspec.structs import asdict
-from sqlalchemy import ColumnElement, Connection, and_, delete, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, select, text, tuple_, update
 
 from csms.db.base import AnyRow
 from csms.db.bulk import delete_rows, insert_numbered, insert_rows, upsert_rows
@@ -26,6 +26,7 @@ from csms.smart_charging.limits_in_force import (
 )
 from csms.smart_charging.local_schedules import as_made
 from csms.smart_charging.tables import (
+    LOCAL,
     charging_limits,
     charging_profiles,
     dynamic_schedules,
@@ -323,8 +324,7 @@ def profile(connection: Connection, station_id: str, profile_id: int) -> Chargin
 def local_profiles(connection: Connection, stations: Collection[str]) -> list[tuple[str, int, ChargingProfile]]:
     """Return (station, EVSE, profile) of this back end's profiles of local time at some stations."""
     columns = charging_profiles.c
-    local = columns.document.contains('"useLocalTime":true')
-    query = select(charging_profiles).where((columns.source == CSO) & local).order_by(columns.station_id)
+    query = select(charging_profiles).where(columns.source == CSO, text(LOCAL)).order_by(columns.station_id)
     return [
         (row.station_id, row.evse_id, _profile(row)) for row in connection.execute(query) if row.station_id in stations
     ]

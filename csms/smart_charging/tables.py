@@ -2,9 +2,12 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKeyConstraint, Index, Integer, String, Text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKeyConstraint, Index, Integer, String, Text, text
 
 from csms.db.base import declare_table, row_id, transaction_key
+
+LOCAL: Final = r"""document LIKE '%"useLocalTime"\:true%'"""
+"""Whether a profile is of local time: in just these words, else its index does not serve."""
 
 charging_profiles: Final = declare_table(
     "charging_profiles",
@@ -17,6 +20,7 @@ charging_profiles: Final = declare_table(
     Column("transaction_id", transaction_key),
     Column("updated_ms", BigInteger, nullable=False),
     Column("document", Text, nullable=False),
+    Index("ix_charging_profiles_local", "station_id", sqlite_where=text(LOCAL)),  # partial in PostgreSQL, too
 )
 """Profiles that stations hold: accepted or reported."""
 

@@ -80,10 +80,10 @@ class SmartCharging:
                 await self.set_profile(station_id, evse_id, profile)
 
     async def set_profile(
-        self, station_id: str, evse_id: int, profile: ChargingProfile, *, phases: int = 1
+        self, station_id: str, evse_id: int, profile: ChargingProfile, *, phases: int = 1, zone: str | None = None
     ) -> ocpp.SetChargingProfileResponse:
         """Set a profile (K01), an own one in the unit that its station takes. `phases`: so many carry the current of
-        one that is sent in W, for sure.
+        one that is sent in W, for sure. `zone`: that of its site, where the caller knows it.
 
         Raises RefusedError: `bad_profile` for an invalid one, `reserved_id` for an id that the
         station reserves for external constraints (MaxExternalConstraintsId), `not_prequalified` for one that feeds back
@@ -94,7 +94,10 @@ class SmartCharging:
             await self._check_place(station_id, evse_id, profile)
         await self._check_rules(station_id, evse_id, profile)
         await self._check_export(station_id, evse_id, profile)
-        zone = await self._zone(station_id) if is_local(profile) else ""
+        if not is_local(profile):
+            zone = ""
+        elif zone is None:
+            zone = await self._zone(station_id)
         if zone:
             profile = at_present(profile, zone, services.clock.utc_ms())
         if services.connections.version(station_id) == "2.0.1":
@@ -144,11 +147,11 @@ class SmartCharging:
         return await self._only_unit(station_id)
 
     async def set_operators(
-        self, station_id: str, evse_id: int, profile: ChargingProfile
+        self, station_id: str, evse_id: int, profile: ChargingProfile, *, zone: str | None = None
     ) -> ocpp.SetChargingProfileResponse:
-        """Set an operator's profile. Raises RefusedError as `set_profile`, and for the places of own profiles."""
+        """Set an operator's profile, as `set_profile`. Raises RefusedError, also for the places of own profiles."""
         await self.check_operators(station_id, evse_id, profile)
-        return await self.set_profile(station_id, evse_id, profile)
+        return await self.set_profile(station_id, evse_id, profile, zone=zone)
 
     async def check_command(self, station_id: str, request: Message) -> None:
         """Refuse an operator's command that would replace an own profile, breaks a rule, or feeds back too much.
@@ -353,7 +356,7 @@ class SmartCharging:
         about = template, profile_id, services.clock.utc_ms()
         zone = await self._zone(station_id)
         profile = from_template(*about, start_ms=start_ms, transaction_id=transaction_id, zone=zone)
-        return await self.set_operators(station_id, evse_id, profile)
+        return await self.set_operators(station_id, evse_id, profile, zone=zone)
 
     async def update_dynamic(
         self, station_id: str, profile_id: int, values: ocpp.ChargingScheduleUpdate, timeout_s: float | None = None
@@ -480,7 +483,7 @@ class LocalSchedules:
             if wanted in (profile, self._refused.get(key)) or await self._charging.knows_local_time(station_id, zone):
                 continue
             with contextlib.suppress(V2GError):  # reported in the answer to the request
-                answer = await self._charging.set_profile(station_id, evse_id, wanted)
+                answer = await self._charging.set_profile(station_id, evse_id, wanted, zone=zone)
                 if answer.status != "Accepted":
                     self._refused[key] = wanted
 

@@ -757,3 +757,13 @@ def roaming_objects_by_state() -> None:
     """An index for objects of a state, such as disputed CDRs."""
     name = "ix_roaming_objects_module_state_owner_object_id"
     op.create_index(name, "roaming_objects", ["module", "state", "owner", "object_id"], if_not_exists=True)
+
+
+@_revision("0097")
+def local_profiles() -> None:
+    """An index for the few charging profiles of local time, which are looked for each minute."""
+    local = sa.text(r"""document LIKE '%"useLocalTime"\:true%'""")
+    op.create_index(
+        "ix_charging_profiles_local", "charging_profiles", ["station_id"],
+        sqlite_where=local, postgresql_where=local, if_not_exists=True,
+    )  # fmt: skip

@@ -1,9 +1,11 @@
 """Recurring templates keep to their site's clock through its changes, also at stations that know no time zone."""
 
 import asyncio
+from typing import Any
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import event
 
 from csms.device_model import store as device_model
 from csms.sites import store as site_store
@@ -150,6 +152,21 @@ async def test_a_station_that_refuses_is_asked_once_for_each_change(csms: Backen
     assert len(begins(station)) == 2
     (held,) = [each for _, _, each in await csms.services.store.read(charging.profiles, station.id) if each.id == 7]
     assert begin_of(held) == MIDNIGHT
+
+
+async def test_only_profiles_of_local_time_are_read_and_their_site_once(csms: Backend) -> None:
+    """Each minute: with 50,000 others each look took 250 ms."""
+    engine, asked = csms.services.store.engine, list[tuple[str, Any]]()
+    station, keeper = await applied(csms), LocalSchedules(csms.services)
+    csms.clock.now_ms = WINTER
+    event.listen(engine, "before_cursor_execute", lambda *args: asked.append((args[2], args[3])))
+    await keeper.set_all()
+    assert len(begins(station)) == 2
+    (look,) = [each for each in asked if "FROM charging_profiles" in each[0] and "LIKE" in each[0]]
+    with engine.connect() as connection:
+        plan = [each[3] for each in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {look[0]}", look[1])]
+    assert any("ix_charging_profiles_local" in each for each in plan), plan
+    assert sum("FROM sites" in query for query, _ in asked) == 1
 
 
 def begin_of(profile: ChargingProfile) -> int:
