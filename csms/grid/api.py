@@ -14,6 +14,7 @@ from csms.http.problems import ApiError, existing
 from csms.sites import store as site_store
 from csms.sites.api import SiteId
 from csms.sites.store import all_sites
+from csms.transactions.powers import FRESH_MS
 from v2g import typed_json
 from v2g.energy.grid_signal import ALL, ConnectionPoint, GridSignal, TypedGridSignal, parse_grid_signal
 
@@ -74,9 +75,8 @@ async def list_grid_limits(call: Call) -> tuple[LimitState, ...]:
     hidden = await _hidden(call)
     limits = () if signal is None else signal.limits_at(call.now_ms)
     limits = tuple(each for each in limits if each.connection_point not in hidden)
-    return tuple(
-        sorted(await call.run(states_of, limits, 0, *call.services[GridShares].judges), key=lambda each: each.left_w)
-    )
+    found = await call.run(states_of, limits, call.now_ms - FRESH_MS, *call.services[GridShares].judges)
+    return tuple(sorted(found, key=lambda each: each.left_w))
 
 
 async def _hidden(call: Call) -> set[ConnectionPoint]:
@@ -95,7 +95,7 @@ async def list_limits_of_site(call: Call, site_id: SiteId) -> tuple[LimitState, 
     signal = call.services[GridSource].current
     part_w = (await call.run(parts_of)).get(site.id)
     found = of_site(site, () if signal is None else signal.every_limit, part_w, call.now_ms)
-    return tuple(await call.run(states_of, found, 0, *call.services[GridShares].judges))
+    return tuple(await call.run(states_of, found, call.now_ms - FRESH_MS, *call.services[GridShares].judges))
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):

@@ -494,8 +494,8 @@ class PointPower(msgspec.Struct, frozen=True):
 
 
 class LimitState(msgspec.Struct, frozen=True, kw_only=True):
-    """A limit in force, and what flows there: W, positive into vehicles, by the last readings; that of `unknown` more
-    vehicles is unknown.
+    """A limit in force, and what flows there: W, positive into vehicles, by readings of the last 15 min; that of
+    `unknown` more vehicles is unknown.
 
     `flow_ma`: the same on L1, L2 and L3, mA. `left_w`: the limit less the flow in its direction, of the worst phase
     where it is one by phase; below 0 it is exceeded. `connection_point`: `all`, `site SITE`, `feeder SITE/FEEDER` or

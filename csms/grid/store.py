@@ -93,7 +93,7 @@ def accept_site(connection: Connection, site: str, part_w: int, now_ms: int) -> 
 
 
 def states_of(
-    connection: Connection, limits: Sequence[GridLimit], since_ms: int = 0, followed_ms: int = FOLLOWED_MS,
+    connection: Connection, limits: Sequence[GridLimit], since_ms: int, followed_ms: int = FOLLOWED_MS,
     suspects: Collection[str] = (),
 ) -> list[LimitState]:  # fmt: skip
     """Return limits with what flows at their connection points by readings received since a time (UTC ms).

@@ -322,9 +322,8 @@ async def read_metrics(call: Call) -> Reply[bytes]:
 async def _grid(call: Call) -> list[Metric]:
     signal, everywhere = call.services[GridSource].current, await call.run(flow, call.now_ms - FRESH_MS)
     limits = () if signal is None else signal.limits_at(call.now_ms)
-    states = sorted(
-        await call.run(states_of, limits, 0, *call.services[GridShares].judges), key=lambda each: -each.left_w
-    )
+    found = await call.run(states_of, limits, call.now_ms - FRESH_MS, *call.services[GridShares].judges)
+    states = sorted(found, key=lambda each: -each.left_w)
     tightest: dict[tuple[str, str], LimitState] = {(each.connection_point, each.direction): each for each in states}
     flows = {each.connection_point: PowerFlow(each.flow_w, each.unknown) for each in tightest.values()}
     flows = {str(ALL): everywhere} | flows

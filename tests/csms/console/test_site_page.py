@@ -92,11 +92,18 @@ async def test_power_of_a_reading_that_is_old_is_unknown(ask: ApiClient) -> None
     await depot(ask, "CS-V2G-0001")
     await charges(ask, await ask.backend.booted(), 6_900)
     ada, path = await employ(ask, "ada", Role.OPERATOR), "/sites/depot/evse-limits"
+
+    async def at_the_fuse() -> tuple[int, int]:
+        (fuse,) = (await ask("GET", "/sites/depot/limits")).json
+        return fuse["flow_w"], fuse["unknown"]
+
     assert [each["power_w"] for each in (await ask("GET", path)).json] == ["6900"]
     ask.backend.clock.advance(FRESH_MS / 1000)
     assert [each["power_w"] for each in (await ask("GET", path)).json] == ["6900"]
+    assert await at_the_fuse() == (6_900, 0)
     ask.backend.clock.advance(0.001)
     assert [each["power_w"] for each in (await ask("GET", path)).json] == [None]
+    assert await at_the_fuse() == (0, 1)
     for page in ("/console/sites/depot", "/console/v2g"):
         assert "1 session without a reading" in text_of(await ada.get(page))
     found = (await ask("GET", "/overview/transactions")).json
