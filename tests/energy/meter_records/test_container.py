@@ -2,8 +2,11 @@
 
 import base64
 import contextlib
+import csv
+import io
 import json
 from html import escape
+from xml.sax.saxutils import quoteattr
 
 import pytest
 from hypothesis import given
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 from tests.energy.meter_records.signed_records import OCMF
 from v2g.energy.meter_records.container import MOST_FILE, FoundRecord, carried, find_records
 from v2g.energy.meter_records.judge import Expected, judge
+from v2g.energy.meter_records.keys import read_key
 from v2g.energy.settlement.ocmf import transparency_file
 from v2g.errors import CodecError, RecordError
 
@@ -124,14 +128,42 @@ def test_files_without_records_are_refused(data: bytes, reason: str) -> None:
         find_records(data)
 
 
-@pytest.mark.parametrize(
-    "line", [b'CS1;OCMF|{}|{"SD":"30"};04AB', b'CS1,"OCMF|{""RD"":[]}|{""SD"":""30""}"', b'"OCMF|{""RD"":[]}|{}"']
-)
-@pytest.mark.parametrize("head", [b"station;record;key\n", b""])
-def test_a_record_within_a_table_is_said_to_be_there(head: bytes, line: bytes) -> None:
-    (found,) = find_records(head + line)
-    with pytest.raises(RecordError, match="as in a table"):
-        carried(found.data)
+def within(record: str) -> dict[str, str]:
+    """What people have, with a record in it."""
+    message = [2, "1", "MeterValues", {"meterValue": [{"sampledValue": [{"format": "SignedData", "value": record}]}]}]
+    table = io.StringIO()
+    csv.writer(table).writerows([["station", "record"], ["CS1", record]])
+    return {
+        "log": f"start\n2026-05-01T10:00:00.123Z INFO  {record}\n2026-05-01T10:00:01Z end\n",
+        "log in brackets": f"[2026-05-01 10:00:00] [ocpp] > {record}\r\n",
+        "syslog": f'<13>May  1 10:00:00 cs1 meter: "{record}" stored',
+        "log of messages": f"2026-05-01 10:00:00 send {json.dumps(message)}\n",
+        "log of messages in JSON": f"{json.dumps({'at': 1, 'text': f'send {json.dumps(message)}'})}\n",
+        "text of JSON": json.dumps({"text": f"signed: {record}"}),
+        "table": table.getvalue(),
+        "XML": f"<transaction><meter><ocmf>{escape(record)}</ocmf></meter></transaction>",
+        "attribute": f"<transaction ocmf={quoteattr(record)}/>",
+        "XML in a log": f"10:00:00 <ocmf>{escape(record)}</ocmf>",
+    }
+
+
+@pytest.mark.parametrize("form", within(TEXT))
+def test_genuine_records_are_found_within_other_text(form: str, subtests: pytest.Subtests) -> None:
+    for row in OCMF:
+        with subtests.test(row["record"]):
+            (found,) = find_records(within(row["record"])[form].encode())
+            expected = Expected(keys=(read_key(row["public_key_der"]),))
+            assert judge(found, expected).verdict == "verified"
+            assert len(find_records((within(row["record"])[form] + "\n").encode() * 2)) == 2 or form in ALONE
+
+
+ALONE = ("text of JSON", "XML", "attribute")
+"""Not well-formed if they stand twice."""
+
+
+def test_a_record_that_is_cut_within_a_log_is_named_beside_the_others() -> None:
+    log = f"10:00:00 {TEXT}|{KEY}\n10:00:01 {TEXT[:-40]}\n10:00:02 {TEXT}|{KEY}\n"
+    assert verdicts(log) == ["verified", "incomplete", "verified"]
 
 
 @pytest.mark.parametrize("data", [b"", b"x", b"00", b"T0NNRg==", b"OCM", b"\xff\xff", b"OCMF"])
@@ -166,7 +198,9 @@ def test_a_record_in_base64_has_one_spelling() -> None:
 
 @given(
     data=st.binary(max_size=200) | st.text(max_size=200).map(str.encode),
-    start=st.sampled_from([b"", b"<values>", b"{", b"OCMF|"]),
+    start=st.sampled_from(
+        [b"", b"<values>", b"{", b"OCMF|", b"x OCMF|{", b'x OCMF|{""', b'x OCMF|{\\"', b"x OCMF|{&#34;"]
+    ),
 )
 def test_any_octets_are_records_or_the_one_error(data: bytes, start: bytes) -> None:
     with contextlib.suppress(CodecError):

@@ -1,10 +1,13 @@
 """Finds signed records in what people have: XML of S.A.F.E.'s transparency software and of Mennekes, OCPP messages,
-CDRs of OCPI, plain text.
+CDRs of OCPI, plain text; and those of OCMF within any other text, as in the lines of a log or a table.
 """
 
+import html
+import json
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Final
 from xml.etree.ElementTree import tostring
 
@@ -13,6 +16,7 @@ import msgspec
 from v2g import typed_json
 from v2g.energy.meter_records.edl40 import measurements
 from v2g.energy.meter_records.keys import transport_forms
+from v2g.energy.meter_records.ocmf import HEADER
 from v2g.energy.meter_records.record import MOST_OCTETS, Mark
 from v2g.errors import CodecError, RecordError
 from v2g.sml import START
@@ -27,10 +31,15 @@ SML: Final = START
 """First octets of a file of SML."""
 _BLANK: Final = b" \t\r\n\x00\xef\xbb\xbf\x02"
 _UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
-_STARTS: Final = (b"OCMF|", b"AP;", b"128.8.0(", b"<", SML)
+_STARTS: Final = (HEADER, b"AP;", b"128.8.0(", b"<", SML)
 _SEALED: Final = bytes.fromhex("060a2b0601040183d67701010201")
 """OID of S.A.F.E.'s seal with its version, 1: data that RSA encrypts with the meter's private key."""
 _PLAIN: Final = re.compile(rb"^[ \t]*(?=OCMF\|)", re.MULTILINE)
+_QUOTED: Final = re.compile(rb'OCMF\|\s*\{\s*(\\+"|""|&[a-z#])')
+_BLANKS: Final = re.compile(r"\s*")
+_PARTING: Final = re.compile(r"\s*\|\s*")
+_OWN_KEY: Final = re.compile(r"[ \t]*\|?[ \t]*[0-9A-Za-z+/=]{60,}")
+_objects: Final = json.JSONDecoder(parse_float=str, parse_int=str, strict=False)
 _MARKS: Final[dict[str, Mark]] = {"Transaction.Begin": "begin", "Transaction.End": "end"}
 
 _RECORDS: Final = ("signedMeterData", "signedMeterValue", "signed_data")  # of OCPP, 1.6 and OCPI
@@ -58,12 +67,17 @@ def find_records(data: bytes) -> list[FoundRecord]:
     if data.startswith(_UTF16):  # of Windows' shell
         data = data.decode("utf-16", "replace").encode()
     bare = data.lstrip(_BLANK)  # a file of SML may end with zeros
-    if bare.startswith(b"<"):
-        found = list(_of_xml(read_xml(bare.rstrip(_BLANK), "the file", most_bytes=MOST_FILE)))
-    elif bare.startswith((b"{", b"[", b'"')) and not bare.startswith(b'"OCMF|{""'):  # that is of a table
-        found = list(_of_json(bare))
-    else:
-        found = [FoundRecord(place="", data=each) for each in _of_text(bare)]
+    try:
+        if bare.startswith(b"<"):
+            found = list(_of_xml(read_xml(bare.rstrip(_BLANK), "the file", most_bytes=MOST_FILE)))
+        elif bare.startswith((b"{", b"[", b'"')):
+            found = list(_of_json(bare))
+        else:
+            found = [FoundRecord(place="", data=each) for each in _of_text(bare)]
+    except CodecError:  # a log's lines may begin as XML or JSON do, too
+        found = [FoundRecord(place="", data=each) for each in islice(_frames(bare), MOST_RECORDS + 1)]
+        if not found:
+            raise
     if not any(each.data for each in found):
         raise CodecError("the file has no signed record")
     if len(found) > MOST_RECORDS:
@@ -88,18 +102,75 @@ def carried(data: bytes) -> bytes:
             if bare[:1] == b"\x30" and _SEALED[:-3] in bare[:20]:
                 raise RecordError("a record that S.A.F.E.'s seal encrypts by RSA, not signed", verdict="unsupported")
         forms = [form for each in forms if each.isascii() for form in transport_forms(each.decode())]
-    if b"OCMF|" in data:
-        raise RecordError("OCMF| within a line, as in a table (CSV): write the records alone, one a line, as they were")
     raise RecordError("a record of no known format (OCMF, Alfen, EDL40, PCDF)")
 
 
 def _of_text(data: bytes) -> list[bytes]:
     """Return the parts of a text: one for each record's header, or each line, or the whole."""
     starts = [match.end() for match in _PLAIN.finditer(data)]
-    if starts and not data[: starts[0]].strip(_BLANK):
+    if starts and not data[: starts[0]].strip(_BLANK) and len(starts) == data.count(HEADER):
         return [data[start:end] for start, end in zip(starts, [*starts[1:], len(data)], strict=True)]
     lines = [line for line in data.splitlines() if line.strip()]
-    return lines if not data.startswith(SML) and all(_is_record(line) for line in lines) else [data]
+    if not data.startswith(SML) and all(_is_record(line) for line in lines):
+        return lines
+    return list(islice(_frames(data), MOST_RECORDS + 1)) or [data]
+
+
+def _frames(data: bytes) -> Iterator[bytes]:
+    """Yield each record of OCMF within other text; where one does not end as it should, the rest of its line."""
+    at = data.find(HEADER)
+    while at >= 0:
+        rest = data[at : at + MOST_OCTETS]
+        length = _length(rest)
+        if length:
+            yield rest[:length]
+        elif (written := _unquoted(rest)) is not None:
+            inner, length = written
+            yield from _frames(inner)
+        else:
+            yield (line := rest.partition(b"\n")[0])
+            length = len(line)
+        at = data.find(HEADER, at + length)
+
+
+def _length(rest: bytes) -> int:
+    """Return how many octets the record takes with which a text begins: two objects, and a key that follows; else 0."""
+    text, at = rest.decode("latin-1"), len(HEADER)
+    try:
+        for between in (_BLANKS, _PARTING):
+            if (found := between.match(text, at)) is None:
+                return 0
+            at = _objects.raw_decode(text, found.end())[1]
+    except (ValueError, RecursionError):
+        return 0
+    key = _OWN_KEY.match(text, at)
+    return at if key is None else key.end()
+
+
+def _unquoted(rest: bytes) -> tuple[bytes, int] | None:
+    """Return a text as it was before it became one of JSON, a field of CSV or a part of XML, and how many octets it
+    takes there; None if it is none of them."""
+    form = _QUOTED.match(rest)
+    if form is None:
+        return None
+    kind, undo = next((kind, undo) for start, kind, undo in _QUOTINGS if form[1].startswith(start))
+    written = kind.match(rest)
+    try:
+        inner = undo(written[0].decode()).encode() if written else rest
+    except ValueError:
+        return None
+    return (inner, written.end()) if written and inner != written[0] else None
+
+
+def _of_json_text(text: str) -> str:
+    return str(json.loads(f'"{text}"', strict=False))
+
+
+_QUOTINGS: Final[tuple[tuple[bytes, re.Pattern[bytes], Callable[[str], str]], ...]] = (
+    (b"\\", re.compile(rb'(?:[^"\\]|\\.)*+'), _of_json_text),
+    (b'"', re.compile(rb'(?:[^"]|"")*+'), lambda text: text.replace('""', '"')),  # a field of CSV
+    (b"&", re.compile(rb"[^<]*+"), html.unescape),  # XML
+)
 
 
 def _is_record(line: bytes) -> bool:
@@ -135,6 +206,8 @@ def _of_json(data: bytes) -> Iterator[FoundRecord]:
                     yield FoundRecord(place="", data=value.encode(), key=key)
                 case str() if value.startswith("{") and '"signedMeter' in value:
                     left.appendleft((_json.decode(value.encode()), key))
+                case str():
+                    yield from (FoundRecord(place="", data=each, key=key) for each in _frames(value.encode()))
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise CodecError(f"the file is not JSON: {error}") from None
 
@@ -152,6 +225,11 @@ def _of_xml(root: Node) -> Iterator[FoundRecord]:
             yield from (FoundRecord(place="", data=data, mark=mark) for mark, data in measurements(each))
         return
     if local_name(root) != "values":
+        texts = (text for each in root.iter() for text in (each.text, each.tail, *each.attrib.values()) if text)
+        found = [FoundRecord(place="", data=frame) for text in texts for frame in _frames(text.encode())]
+        if found:
+            yield from found
+            return
         raise CodecError(f"the file's root is {printable(local_name(root))[:40]}, not values")
     for value in children(root, "value"):
         signed = [*children(value, "signedData"), *children(value, "encodedData")]
