@@ -25,6 +25,7 @@ from csms.transactions.rules import (
     readings,
     watt_hours,
 )
+from v2g.energy.conductors import VOLTAGE
 from v2g.energy.settlement.intervals import Registers, Timeline
 from v2g.energy.settlement.pieces import Usage
 from v2g.text import age, moment
@@ -98,6 +99,9 @@ _DRAWN_MWH: Final = 1_000_000
 """Less by power readings than this may not have reached the register yet: some meters renew it each 15 min."""
 _COST_MWH: Final = 10_000
 """By so much, or 1 %, the energy of a station's own calculation may differ from its register."""
+_CURRENT: Final = "Current.Import"
+_AMPERES: Final = ("A", "Wh")
+"""UnitOfMeasure without a unit is of Wh."""
 _STANDBY_W: Final = 20
 """An EVSE without a vehicle may take so much: the electronics of some are behind its meter."""
 _REST_W: Final = 100
@@ -293,7 +297,7 @@ def judge_usage(
     for each in events:
         if each.charging is not None and (not charging or charging[-1][1] != each.charging):
             charging.append((min(max(start_ms, each.at_ms), end_ms), each.charging))
-    powers = _powers(events)
+    measured, by_current = _powers(events, about.rating)
     points: list[list[Point]] = []
     stood: list[tuple[int, int] | None] = []
     of_states: list[Finding] = []
@@ -317,7 +321,11 @@ def judge_usage(
         stood.append((clean[0][1], last) if clean else None)
         findings += of_register
         findings += judge_limits(name, clean, about.permitted[way], rating_w, resolution_mwh)
-        findings += _judge_power(name, clean, [(at_ms, max(0, -watts if way else watts)) for at_ms, watts in powers])
+        flows = [(at_ms, max(0, -watts if way else watts)) for at_ms, watts in measured]
+        too_low = _judge_power(name, clean, flows, "power")
+        if too_low is None and not series[1]:  # a current may have no direction
+            too_low = _judge_power(name, clean, by_current, "current")
+        findings += [] if too_low is None else [too_low]
         if about.by_state and not transaction.active:
             of_states += _judge_states(name, clean, charging, rating_w, resolution_mwh)
     findings += of_states
@@ -633,25 +641,33 @@ def judge_limits(
         yield Finding("limits", f"{_rise(name, first, last)}: {more}")
 
 
-def _powers(events: Iterable[ReceivedEvent]) -> list[Point]:
-    """Return all readings of the power at the outlet, W, in order of time."""
+def _powers(events: Iterable[ReceivedEvent], rating: RatedPower) -> tuple[list[Point], list[Point]]:
+    """Return all readings of the power at the outlet, W, in order of time: as measured, and what the current into the
+    vehicle comes to at least, at 230 V. What the EVSE cannot have is in another unit than it says."""
     found: dict[int, list[Sample]] = {}
     for each in events:
         for sample in each.samples:
-            if sample.measurand.startswith("Power."):  # few of them, and each time is a call
+            if sample.measurand.startswith(("Power.", _CURRENT)):  # few of them, and each time is a call
                 found.setdefault(sample.at_ms, []).append(sample)
-    known = ((at_ms, power_w(samples)) for at_ms, samples in sorted(found.items()))
-    return [(at_ms, round(float(watts))) for at_ms, watts in known if watts is not None]
+    measured, by_current = list[Point](), list[Point]()
+    for at_ms, samples in sorted(found.items()):
+        if (watts := power_w(samples)) is not None and rating.permits(Decimal(watts)):
+            measured.append((at_ms, round(float(watts))))
+        amperes = [Decimal(each.value) for each in samples if each.measurand == _CURRENT and each.unit in _AMPERES]
+        if amperes and rating.permits(max(amperes) * VOLTAGE):
+            by_current.append((at_ms, round(max(amperes) * VOLTAGE)))
+    return measured, by_current
 
 
-def _judge_power(name: str, points: Sequence[Point], powers: Sequence[Point]) -> Iterator[Finding]:
-    """Yield where a register rises by far less than its power readings come to at least: it is in kWh and labelled Wh,
+def _judge_power(name: str, points: Sequence[Point], powers: Sequence[Point], by: str) -> Finding | None:
+    """Return that a register rises by far less than its power readings come to at least: it is in kWh and labelled Wh,
     or stands still."""
     steps = [(min(one[1], other[1]), other[0] - one[0]) for one, other in itertools.pairwise(powers)]
     drawn = sum(watts * ms for watts, ms in steps if ms <= _APART_MS) // 3600
     if points and drawn >= _DRAWN_MWH and drawn > _SHARE * (points[-1][1] - points[0][1]):
-        by_power = f"{wh(drawn)} Wh or more by the power that was read meanwhile"
-        yield Finding("series", f"{_rise(name, points[0], points[-1])}: {by_power}")
+        by_power = f"{wh(drawn)} Wh or more by the {by} that was read meanwhile"
+        return Finding("series", f"{_rise(name, points[0], points[-1])}: {by_power}")
+    return None
 
 
 def _judge_states(

@@ -33,6 +33,8 @@ _POWERS: Final = {"Power.Active.Import": 1, "Power.Active.Export": -1}
 _REACTIVE: Final = {"Power.Reactive.Import": 1, "Power.Reactive.Export": -1}
 ENERGY_UNITS: Final = ("Wh", "", "kWh")
 """Units of active energy; "" is Wh."""
+_POWER_UNITS: Final = ("W", "kW", "var", "kvar", "Wh", "")
+"""A value in another one, such as A, is no power. UnitOfMeasure without a unit is of Wh."""
 _MAX_GAPS: Final = 64
 UPSTREAM: Final = "Upstream"
 """Where a meter of EVSE 0 measures the grid connection: vehicles, and all else behind it."""
@@ -230,7 +232,7 @@ def power_w(samples: Sequence[Sample], location: str = OUTLET, measurands: Mappi
     """Return the power in the newest samples at a place, W or var, negative out of the vehicle; None without one."""
     reported: dict[str, list[Sample]] = {}
     for each in samples:
-        if each.measurand in measurands and (each.location or OUTLET) == location:
+        if each.measurand in measurands and (each.location or OUTLET) == location and each.unit in _POWER_UNITS:
             reported.setdefault(each.measurand, []).append(each)
     if not reported:
         return None

@@ -641,6 +641,34 @@ def test_a_register_in_kwh_that_is_labelled_wh_is_held_by_the_power(
         )
 
 
+@pytest.mark.parametrize(
+    ("wh_each", "flow", "by"),
+    [
+        (11, {"Current.Import": (16, "A")}, "current"),
+        (11, {"Current.Import": (16, "Wh")}, "current"),  # without a unit
+        (11, {"Current.Import": (16, "A"), "Power.Active.Import": (11, "W")}, "current"),  # it is in kW
+        (11, {"Current.Import": (16, "A"), "Power.Active.Import": (11, "kW")}, "power"),
+        (11_000, {"Current.Import": (16, "A")}, ""),
+        (11_000, {"Current.Import": (11_000, "A")}, ""),  # W
+        (11_000, {"Power.Active.Import": (11_000_000, "W")}, ""),  # mW
+        (11, {"Power.Active.Import": (11_000, "A")}, ""),
+        (11, {"Current.Import": (16, "A"), EXPORT_REGISTER: (5, "Wh")}, ""),  # it may flow out
+    ],
+)
+def test_a_register_that_is_labelled_wrong_is_held_by_what_flowed_by_readings_in_their_units(
+    wh_each: int, flow: dict[str, tuple[float, str]], by: str
+) -> None:
+    events = [
+        heard(number, kind, at_ms, reading(at_ms, 500 + number * wh_each),
+              *(reading(at_ms, value, measurand, unit=unit) for measurand, (value, unit) in flow.items()))
+        for number, kind in enumerate(("Started", "Ended"))
+        for at_ms in [START + number * HOUR]
+    ]  # fmt: skip
+    found = judged(*events)
+    assert reasons(found) == (["series"] if by else [])
+    assert f"by the {by} that was read" in found.detail or not by
+
+
 def test_power_readings_far_apart_and_in_the_other_direction_say_nothing_of_a_register() -> None:
     def events(measurand: str, apart_ms: int) -> list[ReceivedEvent]:
         return [
