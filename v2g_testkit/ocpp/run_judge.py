@@ -4,11 +4,10 @@ Each rule is a row of the report, after the cases; it also fails the case in whi
 waive it by name, with a reason.
 """
 
-import contextlib
 import itertools
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, Literal, Protocol
 
@@ -307,6 +306,12 @@ EVSE: Final = _rule(
     ("E01.FR.14", "E01.FR.16"),
 )  # fmt: skip
 METERS: Final = _rule("RUN-METERS", "Registers of energy never fall within a transaction.", ("MeasurandEnumType",))
+UNITS: Final = _rule(
+    "RUN-METER-UNITS",
+    "Within a transaction energy, power and current fit together, within a factor of 30: kWh, Wh, kW, W and A are "
+    "named as they are.",
+    ("UnitOfMeasureType", "MeasurandEnumType"),
+)
 SIGNED: Final = _rule(
     "RUN-SIGNED-READINGS",
     "Signed readings are signed by the key that the station sends, and are the values beside them; within a "
@@ -358,7 +363,7 @@ PROFILES: Final = _rule(
 )  # fmt: skip
 
 RULES: Final = (
-    FRAMES, MESSAGE_IDS, ONE_CALL, ANSWERS, TRANSACTION_IDS, SEQUENCE, LIFE, EVSE, METERS, SIGNED, CLOCK, BOOT,
+    FRAMES, MESSAGE_IDS, ONE_CALL, ANSWERS, TRANSACTION_IDS, SEQUENCE, LIFE, EVSE, METERS, UNITS, SIGNED, CLOCK, BOOT,
     REPORT_PARTS, REPORTS, INVENTORY, END_METER, TIMEOUTS, SECRETS, REQUEST_IDS, UNASKED, PROFILES,
 )  # fmt: skip
 
@@ -396,6 +401,18 @@ IMPORT: Final = ("Energy.Active.Import.Register", "", "Outlet")
 """The register of what an EVSE has delivered, as of OCPP 1.6's meterStart and meterStop."""
 
 
+_POWER, _CURRENT = "Power.Active.Import", "Current.Import"
+_FLOWS: Final = frozenset({_POWER, _CURRENT})
+_FACTOR: Final = 30
+"""What is apart by more is in another unit: by 230 (A for W) or 1000; readings of a moment are apart by less."""
+_LEAST_WH: Final = 50.0
+"""Less energy by power says nothing: a power of a moment need not have flowed."""
+_MOST_W: Final = 5_000_000
+"""No EVSE delivers more: the Megawatt Charging System has 3.75 MW."""
+_VOLTS: Final = (20.0, 10_000.0)
+"""A current times these is more, and less, than its power: of one phase of three, or of direct current."""
+
+
 class _Finding(msgspec.Struct):
     """Violations of one rule: what the first was, how often, what the first of each case was, and the frames."""
 
@@ -427,6 +444,8 @@ class _Transaction(msgspec.Struct):
     """The seqNo of its Ended."""
     registers: dict[tuple[str, str, str], list[tuple[int, float]]] = {}
     """Values (Wh) with their time (UTC ms) of each register."""
+    flows: dict[int, dict[str, dict[str, float]]] = {}
+    """By time (UTC ms), measurand and phase: powers (W) and currents (A) at the outlet."""
     settled: bool = False
     """Whether all of it has been judged."""
 
@@ -632,7 +651,7 @@ class RunJudge:
             case "StopTransaction":
                 self._stop_16(payload)
             case "MeterValues" if "connectorId" in payload:
-                self._meter_16(str(payload.get("transactionId")), payload.get("meterValue"))
+                self._values_16(payload)
             case "MeterValues":
                 self._read_signed("", payload.get("evseId"), payload.get("meterValue"))
             case _ if action in _REPORTS:
@@ -787,19 +806,15 @@ class RunJudge:
         self._place(str(number), found, {"id": place})
         found.registers[IMPORT] = [(_utc_ms(str(payload.get("timestamp"))), meter)] if isinstance(meter, int) else []
 
-    def _meter_16(self, number: str, values: object) -> None:
-        """A station's readings: numbers are texts, and units stand beside them."""
+    def _values_16(self, payload: Payload) -> None:
+        """A station's readings, perhaps of a transaction: they name its connector, or the whole station."""
+        number, place = str(payload.get("transactionId")), payload.get("connectorId")
         found = self._transactions.get(number)
-        for at, each in _samples(values) if found is not None else ():
-            kilo = 1000.0 if str(each.get("unit", "Wh")).startswith("k") else 1.0
-            key = (
-                str(each.get("measurand", IMPORT[0])),
-                str(each.get("phase", "")),
-                str(each.get("location", "Outlet")),
-            )
-            with contextlib.suppress(ValueError):
-                if found is not None and key[0] in _REGISTERS and each.get("format", "Raw") == "Raw":
-                    found.registers.setdefault(key, []).append((at, float(str(each.get("value"))) * kilo))
+        if found is None:
+            return
+        if isinstance(place, int) and place:
+            self._place(number, found, {"id": place})
+        self._read(found, payload.get("meterValue"))
 
     def _stop_16(self, payload: Payload) -> None:
         """A station's transaction ends; the request may come again."""
@@ -808,7 +823,7 @@ class RunJudge:
         if found is None:
             self._judge(LIFE, not self._transactions, f"transaction {number} ends, which has not begun")
             return
-        self._meter_16(number, payload.get("transactionData"))
+        self._read(found, payload.get("transactionData"))
         if isinstance(meter, int):
             found.registers.setdefault(IMPORT, []).append((_utc_ms(str(payload.get("timestamp"))), meter))
         registers = [value for _, value in found.registers.get(IMPORT, ())]
@@ -926,8 +941,11 @@ class RunJudge:
         found.evse = place if found.evse is None or place[1] else found.evse
 
     def _read(self, found: _Transaction, values: object) -> bool:
-        """Note the registers of energy among values; return whether there is one."""
+        """Note powers, currents and the registers of energy among values; return whether there is one of these."""
         read = False
+        for (measurand, phase, location), at, value in _readings(values, _FLOWS):
+            if location == "Outlet":
+                found.flows.setdefault(at, {}).setdefault(measurand, {})[phase] = value
         for key, at, wh in registers_of(values):
             found.registers.setdefault(key, []).append((at, wh))
             read = True
@@ -961,6 +979,10 @@ class RunJudge:
                         what = " ".join(filter(None, (measurand, phase, location)))
                         self._find(METERS, f"transaction {identifier}: {what} falls from {before:g} to {after:g} Wh")
                         break
+            register = sorted(each.registers.get(IMPORT, ()))
+            if each.flows or len(register) > 1:
+                wrong = next(_of_other_units(register, each.flows), "")
+                self._judge(UNITS, not wrong, f"transaction {identifier}: {wrong}")
 
 
 class CaseTester(Protocol):
@@ -1062,16 +1084,66 @@ def _samples(values: object) -> Iterator[tuple[int, Payload]]:
 
 def registers_of(values: object) -> Iterator[tuple[tuple[str, str, str], int, float]]:
     """Yield the registers of energy among meter values: measurand, phase, location; time (UTC ms); Wh or the like."""
+    yield from _readings(values, _REGISTERS)
+
+
+def _readings(values: object, measurands: Collection[str]) -> Iterator[tuple[tuple[str, str, str], int, float]]:
     for at, each in _samples(values):
-        measurand = each.get("measurand", IMPORT[0])
-        value, unit = each.get("value"), each.get("unitOfMeasure")
-        if str(measurand) not in _REGISTERS or not isinstance(value, int | float):
-            continue
-        unit = unit if isinstance(unit, dict) else {}
-        power = unit.get("multiplier", 0)
-        scale = 10.0 ** (power if isinstance(power, int) and abs(power) < 20 else 0)
-        scale *= 1000.0 if str(unit.get("unit")).startswith("k") else 1.0
-        yield (str(measurand), str(each.get("phase", "")), str(each.get("location", "Outlet"))), at, value * scale
+        measurand = str(each.get("measurand", IMPORT[0]))
+        if measurand in measurands and (value := _value(each)) is not None:
+            yield (measurand, str(each.get("phase", "")), str(each.get("location", "Outlet"))), at, value
+
+
+def _value(sample: Payload) -> float | None:
+    """Return a number in Wh, W, A or the like; in OCPP 1.6 it is a text, with its unit beside it, or signed."""
+    value, unit = sample.get("value"), sample.get("unitOfMeasure")
+    unit = unit if isinstance(unit, dict) else {"unit": sample.get("unit")}
+    power = unit.get("multiplier", 0)
+    if sample.get("format", "Raw") != "Raw" or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    scale = 10.0 ** (power if isinstance(power, int) and abs(power) < 20 else 0)
+    number *= scale * (1000.0 if str(unit.get("unit")).startswith("k") else 1.0)
+    return number if math.isfinite(number) else None
+
+
+def _of_other_units(
+    register: Sequence[tuple[int, float]], flows: Mapping[int, Mapping[str, Mapping[str, float]]]
+) -> Iterator[str]:
+    """Yield what cannot be in the units that it names: of the import register (UTC ms, Wh), of powers and currents."""
+    powers: dict[int, float] = {}
+    for at, flow in sorted(flows.items()):
+        if (of_power := flow.get(_POWER)) is not None:
+            powers[at] = of_power.get("", sum(of_power.get(f"L{line}", 0.0) for line in (1, 2, 3)))
+            amps = max(flow.get(_CURRENT, {}).values(), default=0.0)
+            if amps >= 1 and powers[at] >= 100 and not _VOLTS[0] <= powers[at] / amps <= _VOLTS[1]:
+                yield f"a power of {powers[at]:g} W beside a current of {amps:g} A"
+    if len(register) < 2:
+        return
+    (began, first), (ended, last) = register[0], register[-1]
+    within = [(at, watts) for at, watts in powers.items() if began <= at <= ended]
+    drawn_wh = sum(min(one[1], other[1]) * (other[0] - one[0]) for one, other in itertools.pairwise(within)) / 3_600_000
+    step_wh = _step_wh(value for _, value in register)
+    rises = f"{IMPORT[0]} rises from {first:g} to {last:g} Wh"
+    if drawn_wh >= _LEAST_WH and drawn_wh > _FACTOR * (last - first + step_wh):
+        yield f"{rises}, though {drawn_wh:.0f} Wh flowed by its powers"
+    for (at, before), (to, after) in itertools.pairwise(register):
+        flowing = powers.get(at, 0.0), powers.get(to, 0.0)
+        allowed_w = min(_MOST_W, _FACTOR * max(flowing)) if min(flowing) > 0 else _MOST_W
+        if to - at >= 1000 and after - before > allowed_w * (to - at) / 3_600_000 + 10 * step_wh + _LEAST_WH:
+            yield f"{IMPORT[0]} rises from {before:g} to {after:g} Wh in {(to - at) / 1000:g} s"
+
+
+def _step_wh(values: Iterable[float]) -> float:
+    """Return the step of a register by its values, at least 1 Wh: those of a meter that shows each 100 Wh end in 00."""
+    shown = [value for value in values if value]
+    step = 1
+    while step < 10_000 and shown and all(value % (10 * step) == 0 for value in shown):
+        step *= 10
+    return float(step)
 
 
 def _utc_ms(time: str) -> int:

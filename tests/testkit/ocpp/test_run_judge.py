@@ -179,6 +179,22 @@ def clock(time: str) -> list[Message]:
     return [("received", [2, "c1", "Heartbeat", {}]), ("sent", [3, "c1", answer])]
 
 
+def metered(
+    *readings: tuple[float, float | None] | tuple[float, float | None, float], minutes: int = 1
+) -> Callable[[list[list[Message]]], list[list[Message]]]:
+    """Add a transaction whose register (Wh), power (W) and current (A) are read at so many minutes."""
+    events = []
+    for place, (wh, *flows) in enumerate(readings):
+        samples = [{"value": wh}]
+        for measurand, flow in zip(("Power.Active.Import", "Current.Import"), flows, strict=False):
+            samples += [{"value": flow, "measurand": measurand}] if flow is not None else []
+        at = f"2026-11-02T10:{place * minutes:02}:30Z"
+        kind = "Started" if not place else "Ended" if place == len(readings) - 1 else "Updated"
+        values = [{"timestamp": at, "sampledValue": samples}]
+        events.append(event(40 + place, kind, place, 0.0, "tx-9", meterValue=values, timestamp=at))
+    return plus(*events)
+
+
 KILOWATT_HOURS: dict[str, Any] = {"meterValue": [
     {"timestamp": "2026-11-02T10:00:03Z", "sampledValue": [{"value": 0.14, "unitOfMeasure": {"unit": "kWh"}}]}
 ]}  # fmt: skip
@@ -206,6 +222,11 @@ STATION_FAULTS: dict[str, tuple[Callable[[list[list[Message]]], list[list[Messag
     ),
     "a register falls": (instead(6, event(3, "Updated", 2, 140.0)), "RUN-METERS"),
     "a register in kWh falls": (instead(6, event(3, "Updated", 2, 0.0, **KILOWATT_HOURS)), "RUN-METERS"),
+    "a register in kWh is labelled Wh": (metered((1000.0, 60_000.0), (1001.0, 60_000.0)), "RUN-METER-UNITS"),
+    "a register in Wh is labelled kWh": (metered((1e6, 11_000.0), (1.18e6, 11_000.0)), "RUN-METER-UNITS"),
+    "a register rises by more than any EVSE delivers": (metered((0.0, None), (909_948.0, None)), "RUN-METER-UNITS"),
+    "a power in W is labelled A": (metered((1000.0, 7360.0, 7360.0), (1120.0, 7360.0, 7360.0)), "RUN-METER-UNITS"),
+    "a power in kW is labelled W": (metered((1000.0, 7.36, 32.0), (1000.0, 103.0, 32.0)), "RUN-METER-UNITS"),
     "a signed reading was changed": (
         signed_run(signed(300.0, 1), signed(310.0, 2, signedMeterData=base64.b64encode(
             record().replace(b"1.5", b"1.6")).decode())), "RUN-SIGNED-READINGS",
@@ -368,6 +389,32 @@ def of_16(meter: int, number: int = 7, connector: int = 2) -> list[Frame]:
 )
 def test_transactions_of_1_6_are_judged(run: list[Frame], rules: set[str]) -> None:
     assert broken(judged("station", run)) == rules
+
+
+@pytest.mark.parametrize(
+    "readings",
+    [
+        metered((1000.0, 11_000.0, 16.0), (1183.0, 11_000.0, 16.0)),
+        metered((12_000.0, 11_000.0), (12_000.0, 11_000.0)),  # it shows each kWh
+        metered((1000.0, 11_000.0), (1000.0, 100.0)),  # it has just stopped
+        metered((1000.0, 0.0), (1180.0, 0.0)),
+        metered((1000.0, 150_000.0, 400.0), (3500.0, 150_000.0, 400.0)),
+        metered((1000.0, 0.0, 0.2), (1000.0, 20.0, 0.9)),
+    ],
+)
+def test_readings_that_fit_together_are_in_their_units(readings: Callable[..., list[list[Message]]]) -> None:
+    assert broken(judged("station", frames(readings(STATION)))) == set()
+
+
+@pytest.mark.parametrize("connector", [2, 0])
+def test_readings_of_1_6_name_the_connector_of_their_transaction(connector: int) -> None:
+    run = [
+        msgspec.structs.replace(
+            each, text=each.text.replace('"connectorId": 1, "tr', f'"connectorId": {connector}, "tr')
+        )
+        for each in of_16(1200, connector=3)
+    ]
+    assert broken(judged("station", run)) == ({"RUN-TRANSACTION-EVSE"} if connector else set())
 
 
 @pytest.mark.parametrize("name", LATE)
