@@ -425,6 +425,11 @@ class StationTest(CaseTest):
         """EVSE and number of each connector, as reported; of EVSEs without, the first one."""
         return connectors_of(self._tester.report, self.declared.evses)
 
+    def occupied(self, evse: int = 1) -> int:
+        """Return the connector of an EVSE at which a vehicle is, by the latest states; the first one if none is."""
+        found = ((place, status) for place, status in self._tester.states.items() if place[0] == evse and place[1])
+        return next((place[1] for place, status in found if status not in _WITHOUT_VEHICLE), 1)
+
     @property
     def token(self) -> Token:
         """The token that a driver presents."""
@@ -867,6 +872,9 @@ class StationTest(CaseTest):
             if self._tester.transactions.get(transaction, evse) in (evse, 0):
                 return transaction
             event = None
+
+
+_WITHOUT_VEHICLE: Final = frozenset({"Available", "Reserved", "Unavailable", "Faulted"})
 
 
 def variable_of(component: str, variable: str, **more: object) -> Payload:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -146,6 +147,43 @@ def test_cases_wait_for_the_intervals_that_they_set(block: str, version: Version
                 with subtests.test(case.id):
                     result = await tester.run(case)
                     assert result.verdict in (Verdict.PASS, Verdict.NOT_APPLICABLE), result.found
+
+    in_virtual_time(run())
+
+
+def test_schedules_are_judged_by_their_times_where_a_station_is_slow(subtests: pytest.Subtests) -> None:
+    """Of a profile, from which the composite schedule may be asked for half a minute later."""
+    cases = [case for case in cases_of("K") if case.id in ("TC_K_23_CS", "TC_K_40_CS", "TC_K_41_CS")]
+
+    async def run(lag_s: float) -> None:
+        async with station_under_test("2.0.1", lag_s=lag_s) as tester:
+            for case in cases:
+                with subtests.test(case.id, lag_s=lag_s):
+                    result = await tester.run(case)
+                    assert result.verdict is Verdict.PASS, result.found
+
+    for lag_s in (3.5, 7.0):
+        in_virtual_time(run(lag_s))
+
+
+def _at_the_second(way: str, frame: Any) -> list[Frame]:
+    """Have a vehicle at the second connector of an EVSE of two."""
+    text = json.dumps(frame)
+    if way == "to":
+        asked = text.replace('"connectorId": 1', '"connectorId": 9').replace('"connectorId": 2', '"connectorId": 1')
+        return [] if str(frame[1]).startswith("first") else [json.loads(asked)]
+    own = json.loads(text.replace('"connectorId": 1', '"connectorId": 2'))
+    if frame[0] == 2 and frame[2] == "StatusNotification" and frame[3]["connectorStatus"] == "Available":
+        return [own, [2, f"first{frame[1][:30]}", "StatusNotification", frame[3]]]
+    return [own]
+
+
+@pytest.mark.parametrize("name", ["TC_F_24_CS", "TC_G_17_CS"])
+def test_a_vehicle_may_be_at_another_connector_than_the_first(name: str) -> None:
+    async def run() -> None:
+        async with station_under_test("2.0.1", change=_at_the_second) as tester:
+            result = await tester.run(next(case for case in STATION_CASES if case.id == name))
+            assert result.verdict is Verdict.PASS, result.found
 
     in_virtual_time(run())
 

@@ -152,8 +152,9 @@ async def stop_unknown(t: StationTest) -> None:
 # -- unlock
 
 
-async def _unlocks(t: StationTest, requirement: str, *expected: str, connector: int = 1) -> None:
-    answer = await t.ask("UnlockConnector", evseId=1, connectorId=connector)
+async def _unlocks(t: StationTest, requirement: str, *expected: str, connector: int | None = None) -> None:
+    """Unlock a connector, or the one at which a vehicle is."""
+    answer = await t.ask("UnlockConnector", evseId=1, connectorId=t.occupied() if connector is None else connector)
     t.check(answer["status"] in expected, requirement, f"answers {answer['status']} instead of {expected[0]}")
 
 
@@ -325,7 +326,7 @@ async def trigger_occupied(t: StationTest) -> None:
     """The station accepts, and reports the connector as occupied."""
     await given(t.plug(), connector_is(t, "Occupied", "E02.FR.05"))
     t.forget()
-    await _triggers(t, "StatusNotification", evse={"id": 1, "connectorId": 1})
+    await _triggers(t, "StatusNotification", evse={"id": 1, "connectorId": t.occupied()})
     await connector_is(t, "Occupied", "F06.FR.05")
 
 

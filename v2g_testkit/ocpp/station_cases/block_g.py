@@ -2,8 +2,7 @@
 
 from typing import Final, Literal
 
-from v2g.typed_json import Fields
-from v2g_testkit.ocpp.case import Block, Failed, given
+from v2g_testkit.ocpp.case import Block, Failed, Payload, given
 from v2g_testkit.ocpp.connection import Received, field_of
 from v2g_testkit.ocpp.driver import Step
 from v2g_testkit.ocpp.station_cases.steps import all_connectors, boot, connector_is, ended
@@ -12,17 +11,17 @@ from v2g_testkit.ocpp.station_tester import StationTest
 G: Final[Block[StationTest]] = Block()
 
 Place = Literal["EVSE", "station", "connector"]
-_PLACES: Final[dict[Place, Fields]] = {
-    "EVSE": {"evse": {"id": 1}},
-    "station": {},
-    "connector": {"evse": {"id": 1, "connectorId": 1}},
-}
 _CHAPTER: Final[dict[Place, str]] = {"EVSE": "G03", "station": "G04", "connector": "G03"}
 
 
-async def _change(t: StationTest, place: Place, status: str, *expected: str) -> None:
+async def _ask(t: StationTest, place: Place, status: str, connector: int = 1) -> Payload:
+    evse = {"id": 1} | ({"connectorId": connector} if place == "connector" else {})
+    return await t.ask("ChangeAvailability", operationalStatus=status, **({} if place == "station" else {"evse": evse}))
+
+
+async def _change(t: StationTest, place: Place, status: str, *expected: str, connector: int = 1) -> None:
     """Change the availability of a place. Raises Failed unless the station answers so."""
-    answer = await t.ask("ChangeAvailability", operationalStatus=status, **_PLACES[place])
+    answer = await _ask(t, place, status, connector)
     about = f"answers {answer['status']} instead of {' or '.join(expected)}"
     t.check(answer["status"] in expected, f"{_CHAPTER[place]}.FR.02", about)
 
@@ -37,7 +36,7 @@ async def _is(t: StationTest, place: Place, status: str, requirement: str) -> No
 
 async def _unavailable(t: StationTest, place: Place) -> None:
     """Bring a place to Unavailable, until the end of the case."""
-    t.undo(lambda: t.ask("ChangeAvailability", operationalStatus="Operative", **_PLACES[place]))
+    t.undo(lambda: _ask(t, place, "Operative"))
     await given(_change(t, place, "Inoperative", "Accepted"), _is(t, place, "Unavailable", "G03.FR.04"))
     t.forget()
 
@@ -70,7 +69,7 @@ def _case_of_change(number: int, place: Place, requirement: str, *, operative: b
     )  # fmt: skip
     async def script(t: StationTest) -> None:
         if before:
-            t.undo(lambda: t.ask("ChangeAvailability", operationalStatus="Operative", **_PLACES[place]))
+            t.undo(lambda: _ask(t, place, "Operative"))
         else:
             await _unavailable(t, place)
         await _change(t, place, status, "Accepted")
@@ -103,10 +102,11 @@ def _case_of_schedule(number: int, place: Place) -> None:
     )
     async def script(t: StationTest) -> None:
         """The station schedules the change, and carries it out when the transaction has ended."""
-        t.undo(lambda: t.ask("ChangeAvailability", operationalStatus="Operative", **_PLACES[place]))
         await t.charging()
+        connector = t.occupied()
+        t.undo(lambda: _ask(t, place, "Operative", connector))
         t.forget()
-        await _change(t, place, "Inoperative", "Scheduled")
+        await _change(t, place, "Inoperative", "Scheduled", connector=connector)
         if place == "station":
             for evse in range(2, t.declared.evses + 1):
                 await connector_is(t, "Unavailable", "G04.FR.07", evse)
