@@ -135,15 +135,21 @@ async def _read(
     services: Services, known: KnownPartner, module: str, query: dict[str, str], left: Pulled, begun_ms: int
 ) -> tuple[int, Pulled, bool, int | None]:
     """Read all pages of a list; return how many objects there were, what is left to be asked for again, whether one
-    came on two pages: others may have been on none, and when the first page came by the partner's clock."""
+    came on two pages or has gone: others may have been on none, and when the first page came by the partner's clock."""
     partners, partner = services[Partners], known.partner
     base = partner.endpoint(module, "SENDER")
     offset, repeats, seen, before_it = 0, 0, set[str](), None
     names, moved, at_ms = set[str](), False, None
+    total, guessed = 0, False
     url = None if base is None else wire.page_url(base, query, offset, _PAGE)
     while url is not None and url not in seen and len(seen) < _MOST_PAGES:
         seen.add(url)
-        answer = await partners.call(known, "GET", url, functional=module != "hubclientinfo")
+        try:
+            answer = await partners.call(known, "GET", url, functional=module != "hubclientinfo")
+        except OcpiError:
+            if guessed:  # the list ended with the page before
+                break
+            raise
         at_ms = answer.at_ms if len(seen) == 1 else at_ms
         items = [] if answer.data is None else answer.data
         if not isinstance(items, list):
@@ -162,11 +168,14 @@ async def _read(
         moved = moved or not names.isdisjoint(here)
         names |= here
         offset += len(items)
-        link, total = wire.link_of(answer.headers.get("link", "")), answer.headers.get("x-total-count", "")
-        most = int(total[:12]) if total.isdecimal() else 0
+        link = wire.link_of(answer.headers.get("link", ""))
+        most, page = (_number(answer.headers.get(name, "")) for name in ("x-total-count", "x-limit"))
+        moved, total = moved or 0 < most < total, most or total
+        # a full page of a partner that says neither how many there are nor where the next one is
+        guessed = not most and link is None and len(items) >= min(page or _PAGE, _PAGE)
         url = None if link is None else _followed(partners, partner, url, link)
         if items and base is not None:
-            if url is None and (link is not None or most > offset):  # it names no page that can be asked for
+            if url is None and (link is not None or most > offset or guessed):  # it names no page that can be asked for
                 url = wire.page_url(base, query, offset, _PAGE)
             elif url in seen and most > len(names):  # it names one again
                 url = wire.page_url(base, query, len(names), _PAGE)
@@ -175,6 +184,10 @@ async def _read(
             return offset, left, False, at_ms
         before_it = items
     return offset, left, moved, at_ms
+
+
+def _number(header: str) -> int:
+    return int(header[:12]) if header.isascii() and header.isdecimal() else 0
 
 
 def _name_of(item: dict[str, object]) -> str:

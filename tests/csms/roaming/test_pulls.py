@@ -59,6 +59,32 @@ async def test_a_list_that_moves_while_it_is_read_is_read_again(roaming: Roaming
     assert asked == [first, last, first, last], "the second time nothing has moved"
 
 
+async def test_a_list_from_which_one_goes_while_it_is_read_is_read_again(roaming: Roaming) -> None:
+    """Those after it move to pages that were read already, and nothing comes twice."""
+    partner = roaming.partner
+    first, last = "/tokens?offset=0&limit=100", "/tokens?offset=2&limit=100"
+    partner.once[first], partner.answers[first] = (200, tokens("01", "02")), (200, tokens("02", "03"))
+    partner.answers[last] = 200, tokens("04")
+    partner.headers[first], partner.headers[last] = {"X-Total-Count": "4"}, {"X-Total-Count": "3"}
+    await pulled(roaming)
+    assert [await known(roaming, each) for each in ("02", "03", "04")] == [200, 200, 200]
+
+
+@pytest.mark.parametrize("after", [(200, []), (404, {}), (200, tokens("0200"))])
+async def test_a_partner_that_says_nothing_of_further_pages_is_asked_for_them(
+    roaming: Roaming, after: tuple[int, Any]
+) -> None:
+    """Neither Link nor X-Total-Count: what was after the first 100 was never read."""
+    partner = roaming.partner
+    for offset in (0, 100):
+        page = tokens(*(f"{number:04}" for number in range(offset, offset + 100)))
+        partner.answers[f"/tokens?offset={offset}&limit=100"] = 200, page
+    partner.answers["/tokens?offset=200&limit=100"] = after
+    objects = 201 if after[1] else 200
+    assert await pulled(roaming) == [{"module": "tokens", "objects": objects}]
+    assert [await known(roaming, each) for each in ("0000", "0199")] == [200, 200]
+
+
 async def test_a_number_out_of_range_keeps_no_other_object_of_its_page_back(roaming: Roaming) -> None:
     page = [{**TOKEN, "uid": "bad", "valid": 1e300}, {**TOKEN, "uid": "01", "vendor_number": 1e300}, *tokens("02")]
     roaming.partner.answers["/tokens"] = 200, page
