@@ -31,6 +31,7 @@ from v2g.iso15118.d2.timing import Timing
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine import identifiers as evse_ids
 from v2g.iso15118.engine.dc_status import NO_CURRENT_MA, Phase, Stop
+from v2g.iso15118.engine.physical_values import millivolts
 from v2g.iso15118.engine.quirks import RENEGOTIATION_IGNORED, SIGNATURE_FORM, Quirk
 from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
@@ -114,9 +115,11 @@ def cable_check(
 def pre_charge(
     request: common.PreChargeReq, stage: stages.PreCharging | stages.Charging, context: RequestContext
 ) -> CommonStep | Wait:
-    """Bring the output to the vehicle's voltage; during a renegotiation it is there."""
+    """Bring the output to the vehicle's voltage; also during a renegotiation, for which it may open its contactor."""
     if isinstance(stage, stages.Charging):
-        return Step(delivery.pre_charge_response(context), stage)
+        target_mv = max(0, millivolts(request.ev_target_voltage)) or stage.asked_mv
+        stage, commands = apply_output(replace(stage, asked_mv=target_mv), context)
+        return Step(delivery.pre_charge_response(context), stage, commands)
     return delivery.pre_charge(request, stage, context)
 
 

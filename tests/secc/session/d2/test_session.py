@@ -520,6 +520,20 @@ def test_direct_current_is_renegotiated_with_closed_contactors(dc: Iso2Bench) ->
     assert dc.records().count("SessionStarted") == 1
 
 
+@pytest.mark.parametrize(("target_v", "voltage_v"), [(380, 380), (470, 450), (0, 420), (-5, 420)])
+def test_the_pre_charge_of_a_renegotiation_follows_its_target(dc: Iso2Bench, target_v: int, voltage_v: int) -> None:
+    """A vehicle that has opened its contactor closes it once the output has its battery's voltage, not that of the
+    loop before, which is up to its maximum [V2G2-565], [V2G2-582]."""
+    dc.reach(State.SCHEDULE_RENEGOTIATION)
+    assert output(dc).voltage_mv == 420_000
+    dc.go("ChargeParameterDiscoveryReq", "CableCheckReq")
+    assert code(dc.send(dc.ask("PreChargeReq", ev_target_voltage=volts(target_v)))) == "OK"
+    assert (output(dc).voltage_mv, output(dc).current_ma) == (voltage_v * 1000, 0)
+    assert code(dc.go("PowerDeliveryReq")) == "OK"
+    dc.go("CurrentDemandReq")
+    assert (output(dc).voltage_mv, output(dc).current_ma) == (420_000, 20_000)
+
+
 def test_a_vehicle_may_open_its_contactor_for_a_renegotiation(dc: Iso2Bench) -> None:
     dc.fact(ports.PilotChanged(PilotState.C))
     dc.reach(State.SCHEDULE_RENEGOTIATION)
