@@ -515,6 +515,7 @@ class Vehicle:
             battery=self.hardware.battery,
             secc_certificate=stream.peer_leaf,
             contracts=contracts.known,
+            refused=contracts.refused,
             signs=INTEROP if PROFILES[self.config.security_profile].interop else STANDARD,
             provisioning=contracts.provisioning,
             price_signers=load_authorities(self.config.price_signers),

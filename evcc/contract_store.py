@@ -2,7 +2,8 @@
 
 `FOLDER/<EMAID>-<digest>.pem` holds the private key (PKCS#8, encrypted if a passphrase is configured) and the chain,
 mode 0600. Files are written atomically, so that a kill or a power failure loses nothing. `FOLDER/postponed` has the
-time (UTC, ms) before which no further one is requested.
+time (UTC, ms) before which no further one is requested, `FOLDER/refused` those of contracts refused by a charger, by
+the digests of their leaves.
 """
 
 import hashlib
@@ -11,9 +12,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from evcc.config import EvccConfig, ProvisioningConfig
-from evcc.session.contracts import Contract, Provisioning
-from evcc.session.ports import PostponeInstallation, StoreContract
+from evcc.session.contracts import RETRY_MS, Contract, Provisioning
+from evcc.session.ports import PostponeInstallation, RefuseContract, StoreContract
+from v2g import typed_json
 from v2g.errors import ConfigError, StoreError, V2GError
 from v2g.io.keys.pins import read_pin
 from v2g.io.keys.stores import load_credentials
@@ -29,6 +33,7 @@ from v2g.pki.credentials import load_authorities, load_bundle, save_bundle
 from v2g.pki.keys import SigningKey, algorithm_of
 
 _POSTPONED: Final = "postponed"
+_REFUSED: Final = "refused"
 
 
 class ContractStore:
@@ -93,6 +98,23 @@ class ContractStore:
         """Store that time, until another contract is stored. Raises StoreError."""
         write_files(self._folder, {_POSTPONED: b"%d" % until_ms}, private=True)
 
+    def refused(self, leaf: bytes) -> int:
+        """Return until when (UTC, ms) others come before the contract with this leaf (DER), 0 unless it was refused."""
+        return self._refusals().get(hashlib.sha256(leaf).hexdigest(), 0)
+
+    def refuse(self, refused: RefuseContract) -> None:
+        """Store a refusal, and forget those whose time was over before. Raises StoreError."""
+        since_ms = refused.until_ms - RETRY_MS
+        known = {leaf: until_ms for leaf, until_ms in self._refusals().items() if until_ms > since_ms}
+        known[hashlib.sha256(refused.leaf).hexdigest()] = refused.until_ms
+        write_files(self._folder, {_REFUSED: msgspec.json.encode(known)}, private=True)
+
+    def _refusals(self) -> dict[str, int]:
+        try:
+            return typed_json.decode((self._folder / _REFUSED).read_bytes(), dict[str, int])
+        except (OSError, msgspec.DecodeError):
+            return {}
+
 
 class Contracts:
     """The vehicle's contracts: the configured one, those in the store, and the means to request more."""
@@ -103,6 +125,7 @@ class Contracts:
         self._store: ContractStore | None = None
         self.provisioning: Provisioning | None = None
         self.known: tuple[Contract, ...] = ()
+        self.refused: dict[bytes, int] = {}
         if config.contract is not None:
             credentials = load_credentials(config.contract.chain, config.contract.key)
             self.known = (Contract(credentials.chain, credentials.key),)
@@ -124,6 +147,8 @@ class Contracts:
                 postponed_until_ms=self._store.postponed_until_ms,
             )
             self.known = (*self.known, *self._store.load())
+            leaves = [each.chain[0] for each in self.known]
+            self.refused = {leaf: until_ms for leaf in leaves if (until_ms := self._store.refused(leaf))}
 
     @property
     def first_key(self) -> SigningKey | None:
@@ -131,17 +156,22 @@ class Contracts:
         return self.known[0].key if self.known else None
 
     def execute(self, command: Command, others: Execute) -> Outcome | None:
-        """Store a contract, or when the next one may be requested, at once; other commands go to `others`.
+        """Store a contract, its refusal, or when the next one may be requested, at once; other commands go to `others`.
 
         A contract that cannot be stored still pays for this session, and is reported; the next one requests it again.
         """
-        if not isinstance(command, StoreContract | PostponeInstallation):
+        if not isinstance(command, StoreContract | PostponeInstallation | RefuseContract):
             return others(command)
+        if self._store is None and isinstance(command, RefuseContract):
+            return None  # there is no other contract, and no place to remember
         assert self._store is not None  # a vehicle that requests contracts has one
         emaid = command.emaid if isinstance(command, StoreContract) else ""
         try:
             if isinstance(command, PostponeInstallation):
                 self._store.postpone(command.until_ms)
+                return None
+            if isinstance(command, RefuseContract):
+                self._store.refuse(command)
                 return None
             self._store.save(command)
         except StoreError as error:

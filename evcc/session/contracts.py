@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 import msgspec
 
@@ -11,6 +12,10 @@ from v2g.iso15118.engine.signature import EDITION_2
 from v2g.pki.certificates import common_name, contract_of, load_certificate, normalize_emaid
 from v2g.pki.crl import RevocationList
 from v2g.pki.keys import Algorithm, LeafKey, SigningKey
+
+RETRY_MS: Final = 3_600_000
+"""With ISO 15118-2, how long after a request for a contract no other one is made while a contract can pay, and how long
+after the refusal of a contract others come first: either ends the session, and the next one is to charge."""
 
 
 class Contract(msgspec.Struct, frozen=True):

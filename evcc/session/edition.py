@@ -35,14 +35,16 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     if it is its own; where the vehicle `stays` plugged in since then, its program goes on also in a new session.
     `price_signers` are certificates (DER) of permitted signers of tariffs beside the CAs of the
     contracts. `discharged_before_mwh` is the battery's register when the vehicle was plugged in (None: now).
-    `signs` are the algorithms with which a contract may pay in -20. `time_scale` is how many (simulated) seconds of UTC
-    pass in one of the monotonic clock.
+    `refused` are the leaves (DER) of contracts that chargers have refused, each with the time (UTC, ms) until which
+    others come first in ISO 15118-2. `signs` are the algorithms with which a contract may pay in -20. `time_scale` is
+    how many (simulated) seconds of UTC pass in one of the monotonic clock.
     """
 
     battery: BatteryState
     entropy: Entropy
     secc_certificate: bytes = b""
     contracts: tuple[Contract, ...] = ()
+    refused: Mapping[bytes, int] = msgspec.field(default_factory=dict)
     signs: Collection[Algorithm] = INTEROP
     provisioning: Provisioning | None = None
     stopwatch: Callable[[], float] | None = None

@@ -117,6 +117,14 @@ class PostponeInstallation(Command, frozen=True):
     until_ms: int
 
 
+class RefuseContract(Command, frozen=True):
+    """Remember, durably and at once: a charger has refused the contract with this leaf (DER); before this time (UTC)
+    others come first."""
+
+    leaf: bytes
+    until_ms: int
+
+
 class StoreCheckpoint(Command, frozen=True):
     """Store a countersigned checkpoint with its receipt (both DER SignedMessage), beside everything else.
 

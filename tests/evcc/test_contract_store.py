@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from evcc.config import EvccConfig, load_config
 from evcc.contract_store import Contracts, ContractStore
 from evcc.session.contracts import Contract, emaid, ranked, signing
-from evcc.session.ports import OpenContactor, PostponeInstallation, StoreContract
+from evcc.session.ports import OpenContactor, PostponeInstallation, RefuseContract, StoreContract
 from pki_tools.tree import PkiTree
 from tests.evcc.session.d2.contract import certificate
 from tests.iso15118.d20.contracts import NOW, new_contract
@@ -284,6 +284,27 @@ def test_when_the_next_contract_is_requested_outlives_the_program(
     Contracts(configure(), received).execute(PostponeInstallation(1_795_000_000_000), lambda _: None)
     Contracts(configure(), received).execute(storable(pki, "DEV2GC00000002"), lambda _: None)
     assert known() == 0
+
+
+@pytest.mark.requirement("R15")
+def test_a_refusal_outlives_the_program_and_is_forgotten(
+    configure: Configure, pki: PkiTree, received: Reports, tmp_path: Path
+) -> None:
+    contract, hour = storable(pki, "DEV2GC00000002"), 3_600_000
+    leaf, path = contract.chain[0], tmp_path / "contracts" / "refused"
+    Contracts(configure(), received).execute(contract, lambda _: None)
+
+    def refused(*commands: RefuseContract) -> dict[bytes, int]:
+        for each in commands:
+            Contracts(configure(), received).execute(each, lambda _: None)
+        return Contracts(configure(), received).refused
+
+    assert refused() == {}
+    assert refused(RefuseContract(leaf, 10 * hour), RefuseContract(b"another", 10 * hour + 1)) == {leaf: 10 * hour}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert refused(RefuseContract(b"another", 12 * hour)) == {}
+    path.write_text("torn")
+    assert refused(RefuseContract(leaf, 13 * hour)) == {leaf: 13 * hour}
 
 
 def test_commands_of_others_go_on_to_them(configure: Configure, received: Reports) -> None:

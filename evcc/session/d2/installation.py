@@ -11,7 +11,7 @@ from typing import Final
 from cryptography import x509
 from msgspec.structs import replace
 
-from evcc.session.contracts import Contract, Provisioning, emaid, rejection, usable
+from evcc.session.contracts import RETRY_MS, Contract, Provisioning, emaid, rejection, usable
 from evcc.session.d2.stages import HANDLERS, FetchingContract, PresentingContract
 from evcc.session.ports import PostponeInstallation, StoreContract
 from evcc.session.steps import seen
@@ -74,10 +74,6 @@ MOST_ROOTS: Final = 20
 RENEW: Final = timedelta(days=1)
 """A contract that ends sooner is updated."""
 
-RETRY_MS: Final = 3_600_000
-"""After a request, no other one is made for so long while a contract can pay: a refusal, or no answer, ends the
-session, and the next one is to charge."""
-
 
 def wanted_set(context: MessageContext) -> int | None:
     """Return which parameter set of the service the vehicle would use now, None if it needs no contract."""
@@ -85,11 +81,12 @@ def wanted_set(context: MessageContext) -> int | None:
     if own is None or config == "never" or not context.tls:
         return None
     valid = usable(context.contracts, context.utc_ms)
+    good = [each for each in valid if each.chain[0] not in context.refused]
     if valid and 0 < own.postponed_until_ms - context.utc_ms <= RETRY_MS:  # a later time is of a wrong clock
         return None
-    if config == "always" or not valid:
+    if config == "always" or not good:
         return INSTALL
-    end = load_certificate(valid[0].chain[0]).not_valid_after_utc
+    end = load_certificate(good[0].chain[0]).not_valid_after_utc
     return UPDATE if end - _now(context) < RENEW else None
 
 

@@ -91,7 +91,7 @@ def _select(stage: Detailing, context: MessageContext) -> Step:
         by_contract: bool | None = (
             context.resume.contract if (payable if context.resume.contract else external) else None
         )
-    elif external and config.prefer_eim:
+    elif external and (config.prefer_eim or (config.allow_eim and not fetches and _is_refused(context))):
         by_contract = False
     elif payable:
         by_contract = True
@@ -122,6 +122,11 @@ def on_selected(
     if choice is None or not choice.contract:
         return setup.on_selected(stage, request, response, context)
     return installation.present(context) if choice.fetch is None else installation.fetch(choice.fetch, context)
+
+
+def _is_refused(context: MessageContext) -> bool:
+    """Return whether no contract is left that chargers have not refused lately."""
+    return context.contract is not None and context.contract.chain[0] in context.refused
 
 
 def phases_of(mode: EnergyTransferMode, on_board: OnBoardChargerConfig) -> int:

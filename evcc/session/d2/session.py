@@ -5,13 +5,13 @@ from typing import Final
 from msgspec.structs import replace
 
 from evcc.session.context import EvseLimits
-from evcc.session.contracts import Contract, ranked, signing
+from evcc.session.contracts import RETRY_MS, Contract, ranked, signing, usable
 from evcc.session.d2 import installation, loop, services  # noqa: F401 - handlers register themselves
 from evcc.session.d2.stages import HANDLERS, KINDS, Lowering
 from evcc.session.d2.vocabulary import VOCABULARY
 from evcc.session.edition import Connection
 from evcc.session.paused import PausedSession
-from evcc.session.ports import NeedsChanged, SetCpState, StopRequested
+from evcc.session.ports import NeedsChanged, RefuseContract, SetCpState, StopRequested
 from evcc.session.settings import SessionConfig
 from evcc.session.steps import Stage, seen
 from evcc.session.v2g_message import energy
@@ -24,7 +24,12 @@ from evcc.session.v2g_message.stop import stop
 from v2g.exi.declare import Element
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d2.charts import Family, Session2
-from v2g.iso15118.d2.messages.common import ChargeParameterDiscoveryReq, ChargeParameterDiscoveryRes, SessionSetupReq
+from v2g.iso15118.d2.messages.common import (
+    ChargeParameterDiscoveryReq,
+    ChargeParameterDiscoveryRes,
+    PaymentDetailsReq,
+    SessionSetupReq,
+)
 from v2g.iso15118.d2.messages.data_types import AC_EVSEChargeParameter, EVSEProcessing
 from v2g.iso15118.d2.schemas import ISO2
 from v2g.iso15118.d2.timing import MESSAGES
@@ -82,6 +87,13 @@ PROTOCOL: Final = AppProtocol(
 """The edition in the handshake, where it is the only one."""
 
 
+_OF_THE_CONTRACT: Final = frozenset({
+    "FAILED_CertificateExpired", "FAILED_CertChainError", "FAILED_NoCertificateAvailable", "FAILED_CertificateRevoked",
+    "FAILED_CertificateNotAllowedAtThisEVSE", "FAILED_ContractCanceled",
+})  # fmt: skip
+"""What PaymentDetailsRes says against a contract: in ISO 15118-2 it ends the session, and the next one is to charge."""
+
+
 class Vehicle2(MessageVehicle, Session2):
     """See MessageVehicle; its timers are those of `config.timers_2`.
 
@@ -104,6 +116,8 @@ class Vehicle2(MessageVehicle, Session2):
         self.paused: PausedSession | None = None
         self._tls, self._price_signers = bool(connection.secc_certificate), connection.price_signers
         self._contracts, self._provisioning = signing(connection.contracts, EDITION_2), connection.provisioning
+        self._refusals = connection.refused
+        self._refused: frozenset[bytes] = frozenset()
         self._resume = connection.resume if isinstance(connection.resume, PausedSession) else None
         self._joined = self._replan = False
         self._renegotiated_ms: int | None = None
@@ -111,7 +125,12 @@ class Vehicle2(MessageVehicle, Session2):
     def _on_start(self) -> None:
         super()._on_start()
         preferred = self._config.installation.prioritized_emaids
-        self._contracts = ranked(self._contracts, self._time.utc_ms, preferred=preferred)
+        utc_ms = self._time.utc_ms
+        refused = {leaf for leaf, until_ms in self._refusals.items() if 0 < until_ms - utc_ms <= RETRY_MS}
+        found = ranked(self._contracts, utc_ms, preferred=preferred)
+        good = {each.chain[0] for each in usable(found, utc_ms)} - refused
+        self._contracts = tuple(sorted(found, key=lambda each: each.chain[0] not in good))
+        self._refused = frozenset(refused)
 
     def _context(self) -> MessageContext:
         return replace(
@@ -122,6 +141,7 @@ class Vehicle2(MessageVehicle, Session2):
             renegotiated_ms=self._renegotiated_ms,
             contract=self._contracts[0] if self._contracts else None,
             contracts=self._contracts,
+            refused=self._refused,
             provisioning=self._provisioning,
             price_signers=self._price_signers,
             tls=self._tls,
@@ -143,6 +163,10 @@ class Vehicle2(MessageVehicle, Session2):
             self._contracts = (Contract(step.installed.chain, SoftwareKey(step.installed.key)), *self._contracts)
             self._command(step.installed)
         super()._apply(step)
+
+    def _on_refusal(self, request: Element, code: str) -> None:
+        if isinstance(request, PaymentDetailsReq) and code in _OF_THE_CONTRACT:
+            self._command(RefuseContract(self._contracts[0].chain[0], self._time.utc_ms + RETRY_MS))
 
     def _enter(self, stage: Stage) -> None:
         if isinstance(stage, Lowering) and not isinstance(self.stage, Lowering):

@@ -70,9 +70,9 @@ class MessageContext(Context, frozen=True, kw_only=True):
     """The present state except the stage. `plan` and `progress` are the latest ones.
 
     `signature` is that of the response. `resume` is the session that was paused before, `joined` whether this is its
-    continuation. `renegotiated_ms` is the `session_ms` of the last renegotiation. `contract` pays, or would;
-    `price_signers` are certificates (DER) of permitted signers of tariffs. `evse_id` is that of SessionSetupRes,
-    `ev_error` the DC_EVErrorCode of the present end.
+    continuation. `renegotiated_ms` is the `session_ms` of the last renegotiation. `contract` pays, or would; `refused`
+    are the leaves (DER) of those that chargers have refused lately. `price_signers` are certificates (DER) of permitted
+    signers of tariffs. `evse_id` is that of SessionSetupRes, `ev_error` the DC_EVErrorCode of the present end.
     """
 
     vocabulary: Vocabulary
@@ -86,6 +86,7 @@ class MessageContext(Context, frozen=True, kw_only=True):
     renegotiated_ms: int | None = None
     contract: Contract | None = None
     contracts: tuple[Contract, ...] = ()
+    refused: frozenset[bytes] = frozenset()
     provisioning: Provisioning | None = None
     price_signers: tuple[bytes, ...] = ()
     tls: bool = False

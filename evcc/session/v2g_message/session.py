@@ -184,6 +184,7 @@ class MessageVehicle(Vehicle[stages.Step, stages.Ending], MessageSession):
             if consequence(body) is Consequence.FINISH:
                 self._finish(code)
             else:
+                self._on_refusal(request, code)
                 self._fail(code, message=type(body).__name__)
             return
         if header is not None and not self._belongs(header.session_id):
@@ -200,6 +201,9 @@ class MessageVehicle(Vehicle[stages.Step, stages.Ending], MessageSession):
         if header is not None:
             context = replace(context, session_id=header.session_id, signature=header.signature)
         self._apply(self._judged(request, body, context))
+
+    def _on_refusal(self, request: Element, code: str) -> None:
+        """Handle a request that was refused, before the session ends by it."""
 
     def _judged(self, request: Element, body: Element, context: MessageContext) -> stages.Step:
         """Return the step that follows a response; one that cannot be right ends the session."""

@@ -6,8 +6,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec.structs import replace
 
-from evcc.session.contracts import Contract
+from evcc.session.contracts import RETRY_MS, Contract
 from evcc.session.paused import PausedSession
+from evcc.session.ports import RefuseContract
 from evcc.session.settings import AuthorizationConfig
 from tests.evcc.session.d2.charger import AC, CHALLENGE, DC, Bench2
 from tests.evcc.session.d2.contract import CONTRACT, EXTERNAL, KEY, OWN, SUB_KEY, certificate
@@ -167,6 +168,41 @@ def test_a_contract_that_ends_soon_is_used_and_reported() -> None:
     bench.run()
     assert bench.closed == "finished"
     assert bench.seen("authorization", "contract_expires_soon") == [{"emaid": "DEABCC123456789"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "remembered"),
+    [("FAILED_CertificateRevoked", True), ("FAILED_ContractCanceled", True), ("FAILED", False)],
+)
+def test_a_refused_contract_is_remembered_for_an_hour(name: str, remembered: bool) -> None:
+    """Its session ends at once. FAILED alone says nothing of the contract."""
+    bench = bench_with(contracts=(OWN, NEWER))
+    bench.run_to("PaymentDetailsReq")
+    bench.altered(response_code=types.ResponseCode[name])
+    assert bench.closed == name
+    refusals = [each for each in bench.commands if isinstance(each, RefuseContract)]
+    assert refusals == ([RefuseContract(NEWER.chain[0], bench.utc_ms + RETRY_MS)] if remembered else [])
+
+
+@pytest.mark.parametrize(
+    ("contracts", "left_ms", "allowed", "presented"),
+    [
+        ((OWN, NEWER), RETRY_MS, False, OWN), ((OWN, NEWER), -1, False, NEWER),
+        ((OWN, NEWER), 2 * RETRY_MS, False, NEWER),
+        ((NEWER,), RETRY_MS, True, None), ((NEWER,), RETRY_MS, False, NEWER), ((NEWER,), -1, True, NEWER),
+    ],
+    ids=["another", "it_is_over", "by_a_clock_that_was_ahead", "by_other_means", "the_charger_decides", "again"],
+)  # fmt: skip
+def test_after_a_refusal_other_means_come_first(
+    contracts: tuple[Contract, ...], left_ms: int, allowed: bool, presented: Contract | None
+) -> None:
+    config = replace(BY_CONTRACT, authorization=AuthorizationConfig(allow_eim=allowed))
+    now_ms = bench_with().utc_ms
+    bench = bench_with(config, contracts=contracts, refused={NEWER.chain[0]: now_ms + left_ms})
+    bench.run()
+    assert bench.closed == "finished"
+    leaves = [each.contract_signature_cert_chain.certificate for each in of(bench, common.PaymentDetailsReq)]
+    assert leaves == ([presented.chain[0]] if presented is not None else [])
 
 
 def test_a_contract_of_iso_15118_20_pays_nothing() -> None:

@@ -7,8 +7,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec.structs import replace
 
-from evcc.session.contracts import Contract, Provisioning
-from evcc.session.d2.installation import INSTALL, RETRY_MS, UPDATE
+from evcc.session.contracts import RETRY_MS, Contract, Provisioning
+from evcc.session.d2.installation import INSTALL, UPDATE
 from evcc.session.ports import PostponeInstallation, StoreContract
 from evcc.session.settings import AuthorizationConfig, InstallationConfig
 from pki_tools.layout import PkiOptions
@@ -349,3 +349,24 @@ def test_a_contract_whose_signed_eMAID_is_too_long_is_rejected_by_name(tree: Pki
     assert "cannot be encoded" in bench.seen("installation", "rejected")[0]["error"]
     bench.run()
     assert bench.closed == "no_contract"
+
+
+@pytest.mark.requirement("R15")
+def test_a_refused_contract_is_replaced_by_another_one(tree: PkiTree) -> None:
+    """`installation.install` promises it; the refusal has ended the session before."""
+    bench, old = updating(tree)
+    bench.now -= 86_400 / bench.scale  # it does not end soon
+    bench.run_to("PaymentDetailsReq")
+    until_ms = bench.utc_ms + RETRY_MS
+    for refused, requests in ({}, False), ({old.chain[0]: until_ms}, True):
+        again = bench_with(tree, contracts=(old,), refused=refused)
+        again.now = bench.now
+        again.run_to("CertificateInstallationReq" if requests else "PaymentDetailsReq")
+        assert bool(of(again, common.CertificateInstallationReq)) is requests
+    later = bench_with(
+        tree, contracts=(old,), refused={old.chain[0]: until_ms},
+        provisioning=replace(provisioning(tree), postponed_until_ms=until_ms),
+    )  # fmt: skip
+    later.now = bench.now
+    later.run_to("PaymentDetailsReq")
+    assert not of(later, common.CertificateInstallationReq), "there is none: what is left is presented"
