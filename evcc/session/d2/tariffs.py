@@ -18,7 +18,7 @@ from v2g.iso15118.d2 import signatures
 from v2g.iso15118.d2.messages.common import ChargeParameterDiscoveryRes
 from v2g.iso15118.d2.messages.data_types import CostKind, RelativeTimeInterval, SalesTariff, SalesTariffEntry
 from v2g.iso15118.d2.schedules import power_schedules
-from v2g.iso15118.engine.power_schedule import PowerSchedule, Step, merged
+from v2g.iso15118.engine.power_schedule import PowerSchedule, Step, first_of_each, merged
 from v2g.observe import Observe
 from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import PublicKey
@@ -36,7 +36,9 @@ def agree(
     offers = {each: schedules.profile(offer, limits) for each, offer in power_schedules(response.sa_schedules).items()}
     offered = getattr(response.sa_schedules, "sa_schedule_tuple", ())
     tariffs = {
-        each.sa_schedule_tuple_id: levels(each.sales_tariff) for each in offered if each.sales_tariff is not None
+        each.sa_schedule_tuple_id: levels(each.sales_tariff)
+        for each in first_of_each(offered, lambda each: each.sa_schedule_tuple_id)
+        if each.sales_tariff is not None
     }
     named = all(each.sales_tariff.id is not None for each in offered if each.sales_tariff is not None)
     trusted, signed = _trust(response, tariffs, context, named=named)

@@ -18,6 +18,7 @@ from v2g.iso15118.d20.messages import schedules as iso
 from v2g.iso15118.d20.messages.common_messages import ScheduleExchangeRes
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine import signature
+from v2g.iso15118.engine.power_schedule import first_of_each
 from v2g.observe import Observe
 from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import PublicKey
@@ -92,6 +93,7 @@ def _choose(
     """Plan by prices if the program requires it; otherwise take the first suitable tuple."""
     if not wants_plan(context.config.program):
         return pick_schedule(tuples, plan.choice, session_ms=context.session_ms), ()
+    tuples = first_of_each(tuples, lambda each: each.schedule_tuple_id)
     made = make_plan(offers.markets(tuples, plan.choice, plan.limits, context), storage(context))
     chosen = next(each for each in tuples if each.schedule_tuple_id == made.tuple_id)
     schedule = replace(_schedule(chosen, context.session_ms), plan=made)

@@ -5,9 +5,11 @@ next one, the last one for its duration.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
+
+T = TypeVar("T")
 
 DAY_S: Final = 86_400
 """Maximum duration of the last entry, and what a schedule covers without a departure time [V2G2-304]."""
@@ -65,7 +67,8 @@ def read(entries: Iterable[tuple[int, int | None, int]]) -> PowerSchedule:
 def offered(tuples: Iterable[Any], watts: Callable[[Any], int], *, interval: type[Any]) -> Mapping[int, PowerSchedule]:
     """Return the schedules of an edition's SAScheduleTuples by their ids; `watts` returns the W of a PMax.
 
-    `interval` is the edition's RelativeTimeInterval: entries with another one have no times, and are left out.
+    Of several with the same id the first one counts: a charger that looks for it finds that. `interval` is the
+    edition's RelativeTimeInterval: entries with another one have no times, and are left out.
     """
     return {
         each.sa_schedule_tuple_id: read(
@@ -73,8 +76,16 @@ def offered(tuples: Iterable[Any], watts: Callable[[Any], int], *, interval: typ
             for entry in each.p_max_schedule.p_max_schedule_entry
             if isinstance(entry.time_interval, interval)
         )
-        for each in tuples
+        for each in first_of_each(tuples, lambda each: each.sa_schedule_tuple_id)
     }
+
+
+def first_of_each(tuples: Iterable[T], id_of: Callable[[T], int]) -> tuple[T, ...]:
+    """Return offered tuples without those whose id an earlier one has."""
+    found: dict[int, T] = {}
+    for each in tuples:
+        found.setdefault(id_of(each), each)
+    return tuple(found.values())
 
 
 def exceeds(profile: PowerSchedule, allowed: PowerSchedule) -> int | None:

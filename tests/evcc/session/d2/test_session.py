@@ -441,6 +441,17 @@ def test_the_cheaper_of_two_schedules_is_selected() -> None:
     assert of(bench, common.PowerDeliveryReq)[0].sa_schedule_tuple_id == 2
 
 
+@pytest.mark.parametrize("config", [PLAN, DC], ids=["plan", "charge"])
+def test_of_two_schedules_with_the_same_id_the_first_one_counts(config: Any) -> None:
+    """A charger that looks the id up finds that one: a profile by the other was above it, and refused."""
+    bench = Bench2(config, scale=600)
+    bench.charger.tuples = (offer(1, 11_000, (PriceStep(0, 9),)), offer(1, 22_000, (PriceStep(0, 2),)))
+    bench.run_to("CurrentDemandReq")
+    profile = planned(of(bench, common.PowerDeliveryReq)[0].charging_profile)
+    assert profile is not None
+    assert exceeds(profile, PowerSchedule((Step(0, 11_000),), 86_400)) is None
+
+
 def test_without_a_plan_the_schedule_with_the_most_energy_is_selected(dc: Bench2) -> None:
     dc.charger.tuples = (offer(1, 11_000, (PriceStep(0, 1),)), offer(2, 22_000, (PriceStep(0, 5),)))
     dc.run_to("CurrentDemandReq")

@@ -660,6 +660,22 @@ def scheduled(bench: Bench, **changes: object) -> None:
     bench.reply(msgspec.structs.replace(response, scheduled_se_res_control_mode=mode))
 
 
+def test_a_plan_stays_within_the_first_of_two_tuples_with_the_same_id(identities: Identities) -> None:
+    """A charger that looks the id up finds that one: the plan was by the second one's power."""
+    services = ServiceConfig(energy=("DC",), control_mode=("scheduled",))
+    bench = Bench(identities, msgspec.structs.replace(SHORT, services=services, program=(ProgramStep(do="plan"),)))
+    bench.run_to("ScheduleExchangeReq")
+    response = bench.charger.answer(bench.unanswered.pop())
+    mode = response.scheduled_se_res_control_mode
+    same = tuple(msgspec.structs.replace(each, schedule_tuple_id=1) for each in mode.schedule_tuple)
+    mode = msgspec.structs.replace(mode, schedule_tuple=same)
+    bench.reply(msgspec.structs.replace(response, scheduled_se_res_control_mode=mode))
+    bench.run_to("DC_ChargeLoopReq")
+    start = of(bench, cm.PowerDeliveryReq)[0]
+    entries = start.ev_power_profile.ev_power_profile_entries.ev_power_profile_entry
+    assert max(each.power.value * 10**each.power.exponent for each in entries) == 11_000
+
+
 @pytest.fixture
 def following(identities: Identities) -> Bench:
     """A session in Scheduled mode that waits for its schedule."""
