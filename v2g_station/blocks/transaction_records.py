@@ -78,7 +78,6 @@ class MeterSample(msgspec.Struct, frozen=True, kw_only=True):
     voltage_v: float | None = None
     current_a: float | None = None
     frequency_hz: float | None = None
-    offered_w: int | None = None
     setpoint_w: float | None = None
     """The set-point, signed."""
     line_a: tuple[float, ...] = ()
@@ -251,7 +250,6 @@ def _sampled(
     measured: tuple[tuple[Measurand, float | None, str], ...] = (
         ("Power.Active.Import", None if power is None else max(0, power), "W"),
         ("Power.Active.Export", None if power is None else max(0, -power), "W"),
-        ("Power.Offered", sample.offered_w, "W"),
         ("Power.Active.Setpoint", sample.setpoint_w, "W"),
         ("Power.Active.Residual", _residual(sample), "W"),
         ("Voltage", sample.voltage_v, "V"),

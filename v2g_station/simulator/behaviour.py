@@ -104,6 +104,8 @@ VOLTS: Final = 400
 """Of direct current."""
 LINE_VOLTS: Final = 230
 """Between a line conductor and the neutral."""
+NOMINAL_HZ: Final = 50.0
+"""Of a grid that is not simulated."""
 PHASE_PAUSE_MS: Final = 10_000
 """How long a vehicle is without mains while its EVSE changes phases, as at a charger (`charger.ac_rating`)."""
 EVCCID: Final = "WMISIM0001"
@@ -400,18 +402,19 @@ class SimulatedSite:
             self._meter(bay, now_ms)
         said = self.behaviour.overstates
         line_w = tuple(round(said * sum(each)) for each in zip(*(bay.line_w for bay in bays), strict=True))
+        power_w, volts = round(said * sum(bay.power_w for bay in bays)), LINE_VOLTS if line_w else VOLTS
         return MeterSample(
             utc_ms=now_ms,
             import_mwh=round(said * sum(bay.import_mwh for bay in bays)),
             export_mwh=round(said * sum(bay.export_mwh for bay in bays)),
             soc=bays[0].battery.soc if evse_id in self.bays and bays[0].battery is not None else None,
-            power_w=round(said * sum(bay.power_w for bay in bays)),
-            voltage_v=float(LINE_VOLTS if line_w else VOLTS),
-            current_a=max(0.0, sum(line_w)) / LINE_VOLTS if line_w else None,
+            power_w=power_w,
+            voltage_v=float(volts),
+            current_a=max(0.0, sum(line_w) if line_w else power_w) / volts,
             line_w=line_w,
             line_a=tuple(each / LINE_VOLTS for each in line_w),
             line_v=(float(LINE_VOLTS),) * len(line_w),
-            frequency_hz=None if self.grid is None else self.grid.at(now_ms, self._place).hz,
+            frequency_hz=NOMINAL_HZ if self.grid is None else self.grid.at(now_ms, self._place).hz,
         )
 
     def serves(self, evse_id: int, modes: Sequence[str]) -> bool:

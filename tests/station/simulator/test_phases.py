@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from v2g_station.blocks.evse import AllowPower, Power
 from v2g_station.blocks.smart_charging.profiles import ProfileLimits
 from v2g_station.blocks.smart_charging.smart_charging import SetPhases
+from v2g_station.blocks.transaction_records import meter_value
+from v2g_station.kernel.layout import StationLayout, station_variables
 from v2g_station.simulator.behaviour import QUIET, Behaviour, Departing, SimulatedSite
 
 PAUSE_MS = 10_000
@@ -114,3 +116,28 @@ def test_a_vehicle_that_comes_by_itself_feeds_back_by_the_evse_s_own_service() -
         list(site.command(AllowPower(evse_id=1, allowed=False, energy_transfer=(changed,)), now_ms))
         assert site.bays[1].service == changed
         list(site.do("unplug 1", now_ms))
+
+
+@pytest.mark.parametrize("phases", [0, 3])
+def test_each_measurand_that_a_station_lists_is_delivered_by_its_meter(phases: int) -> None:
+    listed = {
+        each.key: frozenset(each.values.split(","))
+        for each in station_variables(StationLayout())
+        if "TxUpdatedMeasurands" in each.key or each.key == "AlignedDataCtrlr.Measurands"
+    }
+    site = SimulatedSite(
+        msgspec.structs.replace(THREE, phases=phases, phase_switch=phases == 3), (22_080,), 0, lambda: 0.5
+    )
+    list(site.do("plug 1", 0))
+    list(site.command(AllowPower(evse_id=1, allowed=True), 0))
+    sample = site.read(1, 60_000)
+    assert sample is not None
+    assert listed
+    for measurands in listed.values():
+        value = meter_value(msgspec.structs.replace(sample, setpoint_w=5000.0), "Trigger", measurands)
+        assert {each.measurand for each in value.sampled_value} == measurands - {"SoC"}, "that is the vehicle's"
+        (amperes,) = (each.value for each in value.sampled_value if (each.measurand, each.phase) == CURRENT)
+        assert amperes * (230 if phases else 400) == pytest.approx(sample.power_w, rel=0.01)
+
+
+CURRENT = ("Current.Import", None)
