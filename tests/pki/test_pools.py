@@ -113,7 +113,9 @@ def test_paths() -> None:
     assert set(pools.SIGNATURE_HEADERS) == {"X-Operator-Signature", "X-Hubject-Signature", "payload-signature"}
 
 
-@pytest.mark.parametrize(("kind", "names"), [("MO", ("MO", "eMSP")), ("OEM", ("OEM", "OEM")), ("PE", ("PE", "PE"))])
+@pytest.mark.parametrize(
+    ("kind", "names"), [("V2G", ("V2G", "V2G")), ("MO", ("MO", "eMSP")), ("OEM", ("OEM", "OEM")), ("PE", ("PE", "PE"))]
+)
 def test_roots(pki: PkiTree, kind: RootKind, names: tuple[str, str]) -> None:
     der = pki.anchors("v2g")[0]
     certificate = x509.load_der_x509_certificate(der)
@@ -226,6 +228,8 @@ def test_a_contract_to_be_signed() -> None:
     opnc = {"contractCertificateBundle": bundle, **namespace}
     assert [pools.write_signing(wanted, shape) for shape in SHAPES] == [opcp, opnc]
     assert pools.read_signing(sent(opcp)) == pools.read_signing(sent(opnc)) == wanted
+    del opcp["pcid"]
+    assert pools.read_signing(sent(opcp)).pcid == "", "for none it is signed, and not stored"
     with pytest.raises(CodecError, match="no contract to be signed"):
         pools.read_signing(sent(namespace))
     with pytest.raises(CodecError, match="without certificate"):

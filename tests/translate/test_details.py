@@ -174,8 +174,8 @@ BILL = Bill(
     excl_tax=5_500_000,
     incl_tax=6_545_000,
     energy_mwh=1_234_567,
-    charging_ms=61_999,
-    idle_ms=2_500,
+    charging_ms=61_060,
+    idle_ms=2_001,
     reserved_ms=30_999,
 )  # fmt: skip
 

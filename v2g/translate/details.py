@@ -1,6 +1,7 @@
 """Bills in OCPP 2.1's form of a transaction's cost (CostDetails, I12), in both directions."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
@@ -75,17 +76,17 @@ def _given(one: float | None, other: float | None) -> float:
 
 
 def _read_period(period: wire.ChargingPeriod) -> Period:
-    volumes = {each.type: _micro(each.volume) for each in period.dimensions}
+    volumes = Counter({each.type: _micro(each.volume) for each in period.dimensions})  # 0 of what is not named
     return Period(
         plan_id=period.tariff_id or "",
         start_ms=parse_time(period.start_period),
-        energy_mwh=volumes.get("Energy", 0) // 1000,
-        charging_ms=volumes.get("ChargingTime", 0) // 1000,
-        idle_ms=volumes.get("IdleTIme", 0) // 1000,
-        min_power_w=volumes.get("MinPower", 0) // MICRO,
-        max_power_w=volumes.get("MaxPower", 0) // MICRO,
-        min_current_a=volumes.get("MinCurrent", 0) // MICRO,
-        max_current_a=volumes.get("MaxCurrent", 0) // MICRO,
+        energy_mwh=volumes["Energy"] // 1000,
+        charging_ms=volumes["ChargingTime"] // 1000,
+        idle_ms=volumes["IdleTIme"] // 1000,
+        min_power_w=volumes["MinPower"] // MICRO,
+        max_power_w=volumes["MaxPower"] // MICRO,
+        min_current_a=volumes["MinCurrent"] // MICRO,
+        max_current_a=volumes["MaxCurrent"] // MICRO,
     )
 
 
