@@ -133,7 +133,7 @@ class CertificateStore:
         gone = known.keys() - seeds.keys()
         for name in gone:
             self._k.forget("seeded_certificates", name)
-        for key in [key for key, item in self._all.items() if gone and _name_of(item) in gone]:
+        for key in [key for key, item in self._all.items() if _name_of(item) in gone]:
             del self._all[key]
             self._k.forget("certificates", key)
 
@@ -242,7 +242,7 @@ class CertificateStore:
         chain = self.own("ChargingStationCertificate")
         if not chain:
             return False
-        above = (each for each in (*chain[1:], *self.of("CSMSRootCertificate")) if is_issued_by(chain[0], each))
+        above = (each for each in (*chain, *self.of("CSMSRootCertificate")) if is_issued_by(chain[0], each))
         issuer = next(above, None)
         return _same(hash_data(chain[0], issuer, wanted.hash_algorithm), wanted)
 

@@ -98,6 +98,14 @@ class TestTrusted:
         assert store(found).trusted(chain, "ManufacturerRootCertificate") is trusted
         assert not store(found).trusted(chain, "MORootCertificate")
 
+    def test_an_anchor_need_not_have_signed_itself(self) -> None:
+        """Such as a root of the CSMS that its predecessor has signed (M05.FR.10)."""
+        found = Bench()
+        install(found, "ManufacturerRootCertificate", SUB.pem)
+        for chain in ([leaf(SUB)], [leaf(SUB), SUB.certificate]):
+            assert store(found).trusted(chain, "ManufacturerRootCertificate")
+        assert not store(found).trusted([leaf(SUB), SUB.certificate, ROOT.certificate], "ManufacturerRootCertificate")
+
     def test_a_certificate_is_valid_from_five_minutes_before_its_begin_to_its_end(self) -> None:
         """A CA's clock may be ahead."""
         begin, end = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)
@@ -127,8 +135,8 @@ def test_what_is_installed_is_listed_by_hashes_with_the_chain_below_it() -> None
     for use in ("V2GRootCertificate", "OEMRootCertificate"):
         install(found, use)
     below = [leaf(SUB), SUB.certificate, ROOT.certificate]
-    for _ in range(2):  # the second takes the place of the first
-        store(found).keep_chain("".join(map(pem, below)))
+    for first in (leaf(SUB), below[0], below[0]):  # each takes the place of the one before
+        store(found).keep_chain("".join(map(pem, [first, *below[1:]])))
     v2g, oem, chain = listed(found)
     assert [each["certificateType"] for each in (v2g, oem)] == ["V2GRootCertificate", "OEMRootCertificate"]
     assert v2g["certificateHashData"] == hashed(ROOT.certificate, ROOT.certificate)
@@ -257,6 +265,7 @@ def test_a_certificate_is_deleted_by_each_hash_and_spelling(algorithm: str) -> N
     assert delete(found, ROOT.certificate, ROOT.certificate, algorithm=algorithm, **spelled) == "Accepted"
     assert found.commands[-1] == RootsChanged(use="CSMSRootCertificate", pem=(OTHER.pem,))
     assert delete(found, ROOT.certificate, ROOT.certificate) == "NotFound"
+    assert entries(found) == "1"
     found.power_loss()
     assert (len(listed(found)), entries(found)) == (1, "1")
 
@@ -276,6 +285,8 @@ def test_the_chain_for_vehicles_is_deleted_by_its_leaf() -> None:
 def test_the_last_valid_root_of_the_csms_stays_where_it_has_to_be_verified() -> None:
     """M04.FR.03; of other kinds, and with an unverified CSMS, the last may go."""
     found = Bench(network=SECURE)
+    install(found, "V2GRootCertificate")
+    assert delete(found, ROOT.certificate, ROOT.certificate) == "Accepted"
     for use in ("CSMSRootCertificate", "V2GRootCertificate"):
         install(found, use)
     answer = found.ask("DeleteCertificate", certificateHashData=hashed(ROOT.certificate, ROOT.certificate))
@@ -349,6 +360,17 @@ def test_a_configured_root_is_installed_once_and_goes_with_its_configuration() -
     found.settings["roots"] = (seed(ROOT),)
     found.power_loss()
     assert reported(found) == [csms, v2g], "configured again, it is installed again"
+
+
+def test_roots_of_every_kind_are_there_from_the_start() -> None:
+    """3.43 InstallCertificateUseEnumType."""
+    found = Bench("2.1")
+    kinds = ("V2G", "MO", "CSMS", "Manufacturer", "OEM")
+    for each in kinds:
+        install(found, f"{each}RootCertificate")
+    reported(found)
+    found.power_loss()
+    assert {each.use for each in reported(found)} == {f"{each}RootCertificate" for each in kinds}
 
 
 def test_there_is_a_certificate_of_a_kind_while_the_first_of_one_is_valid() -> None:
