@@ -1,5 +1,6 @@
 """The provisioning service and the vehicle's checks: what is asked, delivered, refused, and by which words."""
 
+import base64
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -25,7 +26,7 @@ from v2g.iso15118.d20.installation import (
 )
 from v2g.iso15118.d20.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
 from v2g.iso15118.d20.messages.common_types import MessageHeader, ResponseCode
-from v2g.iso15118.d20.provisioning import PATIENCE_MS, Asked, ProvisioningService
+from v2g.iso15118.d20.provisioning import MOST_BYTES, PATIENCE_MS, Asked, ProvisioningService
 from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.iso15118.engine.contracts import Answer, Contract, pcid_of
 from v2g.pki.certificates import load_certificate
@@ -76,6 +77,7 @@ def read(answer: Answer) -> CertificateInstallationRes:
     assert isinstance(response, CertificateInstallationRes)
     assert response.header.session_id == SESSION
     assert response.response_code is answer.code
+    assert abs(response.header.time_stamp - UTC_MS // 1000) < 40 * 366 * 86_400, "s, not ms"
     return response
 
 
@@ -141,7 +143,14 @@ class TestSeveralContracts:
     def test_a_session_that_takes_too_long_begins_again(self, pki: PkiTree) -> None:
         at, contracts = make_service(pki), self.contracts(pki)
         serve(at, ask(pki), contracts)
-        assert serve(at, ask(pki), contracts, UTC_MS + PATIENCE_MS + 1).remaining == 2
+        assert serve(at, ask(pki), contracts, UTC_MS + PATIENCE_MS).remaining == 1
+        assert serve(at, ask(pki), contracts, UTC_MS + 2 * PATIENCE_MS + 1).remaining == 2
+
+    def test_a_vehicle_that_has_less_room_later_gets_less(self, pki: PkiTree) -> None:
+        at, contracts = make_service(pki), self.contracts(pki)
+        assert serve(at, ask(pki), contracts).remaining == 2
+        answer = serve(at, ask(pki, maximum=1), contracts)
+        assert (answer.emaid, answer.remaining) == ("DEV2GC0000000B", 0)
 
     def test_memory_is_bounded(self, pki: PkiTree, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(provisioning, "MOST_SESSIONS", 4)
@@ -179,6 +188,17 @@ class TestSeveralContracts:
             answer = serve(make_service(pki), ask(pki), pool)
             assert answer.remaining == 0
             assert opened(pki, read(answer)).chain == new.chain
+
+    def test_a_response_is_delivered_up_to_the_bytes_that_fit(self, pki: PkiTree) -> None:
+        """OCPP 2.1: exiResponse has 17,000 characters of base64."""
+        assert len(base64.b64encode(bytes(MOST_BYTES))) == 17_000
+        size = len(serve(make_service(pki), ask(pki), self.contracts(pki)[:1]).exi)
+        for most_bytes, code in ((size, "OK"), (size - 1, "WARNING_NoCertificateAvailable")):
+            at = make_service(pki)
+            asked = at.read(exi.encode(ask(pki)), UTC_MS)
+            assert isinstance(asked, Asked)
+            answer = at.answer(asked, self.contracts(pki)[:1], UTC_MS, drawn(), most_bytes=most_bytes)
+            assert (answer.code.name, answer.pcid, "bytes" in answer.reason) == (code, PCID, code != "OK")
 
 
 class TestRefusals:
@@ -238,6 +258,7 @@ class TestRefusals:
         assert isinstance(asked, Asked)
         answer = at.revoked(asked, RevocationError("the OEM says so", reason=reason), UTC_MS)
         assert answer.code.name == read(answer).response_code.name == code
+        assert (answer.pcid, answer.reason) == (PCID, "the OEM says so")
 
     def test_a_pcid_without_a_contract(self, pki: PkiTree) -> None:
         assert self.refused(pki, ask(pki)) == "WARNING_NoContractMatchingPCIDFound"
