@@ -28,7 +28,9 @@ from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax, When
 from v2g.energy.settlement.costing import Bill
 from v2g.errors import OcppError, RefusedError
 from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.tariff_cost import ChangeTransactionTariffRequest, ClearTariffsRequest, SetDefaultTariffRequest
 from v2g.translate.details import cost_details
+from v2g.translate.ocpp_tariffs import to_wire
 
 VAT = (Tax(kind="vat", ppm=200_000),)
 DAY = PricePlan(
@@ -338,6 +340,12 @@ async def test_a_drivers_tariff_goes_before_that_of_the_place(csms: Backend) -> 
     answer = await station.call("Authorize", {"idToken": VALID})
     assert answer["tariff"]["tariffId"] == "day-night"
     assert "validFrom" not in answer["tariff"]  # I08.FR.09
+    for change in ({"id": "dated", "valid_from_ms": 1_000}, {"id": "both", "export": Charge(rates=(Rate(price="1"),))}):
+        await csms.services.store.run(tariffs.add_plan, msgspec.structs.replace(NEW, **change), 0)
+        await assign(csms, msgspec.structs.replace(NEW, **change), **token)
+        told = (await station.call("Authorize", {"idToken": VALID})).get("tariff", {})
+        assert told.get("tariffId") == ("dated" if change["id"] == "dated" else None), "not local: no tariff"
+        assert "validFrom" not in told
     old = await csms.booted("CS-V2G-0002")
     assert "tariff" not in await old.call("Authorize", {"idToken": VALID})
 
@@ -354,6 +362,149 @@ async def test_a_cleared_tariff_is_no_longer_assigned(csms: Backend) -> None:
     assert station.payloads("ClearTariffs") == [{"tariffIds": ["day-night"]}]
     assert await csms.services.store.run(tariffs.assignments) == []
     assert (await service.get(station.id)).status == "NoTariff"
+    assert station.payloads("GetTariffs") == [{"evseId": 0}]
+
+
+async def test_what_is_cleared_at_a_station_is_assigned_there_no_longer_and_elsewhere_it_is(csms: Backend) -> None:
+    """I10. A driver's own tariff is none of the station's."""
+    station = await csms.booted(version="2.1")
+    station.answers["ClearTariffs"] = {"clearTariffsResult": [{"status": "Accepted"}]}
+    here, driver = {"station_id": station.id}, {"token_type": "ISO14443", "id_token": "X"}
+    others = [(Scope(), "flat"), (Scope(station_id="CS-2"), "day-night"), (Scope(**here, **driver), "day-night")]
+    own = [(Scope(**here), "day-night"), (Scope(**here, evse_id=1), "flat"), (Scope(**here, evse_id=2), "day-night")]
+    for scope, name in (*others, *own):
+        await csms.services.store.run(tariffs.assign, scope, name, 0)
+    service = TariffService(csms.services)
+
+    async def left(**what: Any) -> set[tuple[Scope, str]]:
+        await service.clear(station.id, **what)
+        return set(await csms.services.store.run(tariffs.assignments)) - set(others)
+
+    assert await left(evse_id=1, tariff_ids=["day-night"]) == set(own), "that EVSE has another"
+    assert await left(evse_id=1) == {own[0], own[2]}
+    assert await left(tariff_ids=["flat"]) == {own[0], own[2]}
+    assert await left(evse_id=2, tariff_ids=["flat", "day-night"]) == {own[0]}
+    assert await left() == set()
+    assert set(await csms.services.store.run(tariffs.assignments)) == set(others)
+    assert station.payloads("ClearTariffs")[1:3] == [{"evseId": 1}, {"tariffIds": ["flat"]}]
+
+
+async def test_an_operator_s_own_request_applies_here_when_the_station_accepts_it(csms: Backend) -> None:
+    dated = msgspec.structs.replace(DAY, id="dated", valid_from_ms=1_000)
+    await csms.services.store.run(tariffs.add_plan, dated, 0)
+    charging, service = await local(csms), TariffService(csms.services)
+    station, everywhere = charging.station, [(Scope(), "flat")]
+    wrong = to_wire(msgspec.structs.replace(FLAT, id="new"))
+    for tariff in (wrong, to_wire(msgspec.structs.replace(FLAT, id="unknown")), to_wire(dated, driver=True)):
+        with pytest.raises(RefusedError) as caught:
+            await service.send(station.id, SetDefaultTariffRequest(evse_id=1, tariff=tariff), 10)
+        assert caught.value.reason == "unknown_plan"
+    assert station.payloads("SetDefaultTariff") == []
+    for status, assigned in (("Rejected", []), ("Accepted", [(Scope(station_id=station.id, evse_id=1), "dated")])):
+        station.answers["SetDefaultTariff"] = {"status": status}
+        said: Any = await service.send(station.id, SetDefaultTariffRequest(evse_id=1, tariff=to_wire(dated)), 10)
+        assert said.status == status
+        assert await csms.services.store.run(tariffs.assignments) == everywhere + assigned
+    change = ChangeTransactionTariffRequest(tariff=to_wire(dated, driver=True), transaction_id=charging.id)
+    for status, name in (("Rejected", "flat"), ("Accepted", "dated")):
+        station.answers["ChangeTransactionTariff"] = {"status": status}
+        said = await service.send(station.id, change, 10)
+        assert said.status == status
+        assert await plan_of(csms, charging) == name
+    station.answers["ClearTariffs"] = {"clearTariffsResult": [{"status": "Accepted"}]}
+    said = await service.send(station.id, ClearTariffsRequest(tariff_ids=("dated",)), 10)
+    assert said.clear_tariffs_result[0].status == "Accepted"
+    assert await csms.services.store.run(tariffs.assignments) == everywhere
+    await charging.unplugged()
+    for gone in (change, msgspec.structs.replace(change, transaction_id="unknown")):
+        with pytest.raises(RefusedError) as caught:
+            await service.send(station.id, gone, 10)
+        assert caught.value.reason == "unknown_transaction"
+
+
+async def plan_of(csms: Backend, charging: Charging) -> str:
+    """The plan of a transaction from now on."""
+    transaction = await csms.services.store.run(transactions.get, charging.station.id, charging.id)
+    assert transaction is not None
+    found = await csms.services.store.run(tariffs.plans_of, transaction)
+    return found[-1][1].id
+
+
+async def test_a_change_that_the_station_rejects_changes_nothing_here(csms: Backend) -> None:
+    """I11. A driver tariff has no validFrom (I08.FR.09)."""
+    dated = msgspec.structs.replace(NEW, id="dated", valid_from_ms=1_000)
+    await csms.services.store.run(tariffs.add_plan, dated, 0)
+    charging, service = await local(csms), TariffService(csms.services)
+    for status, name in (("TooManyElements", "flat"), ("Accepted", "dated")):
+        charging.station.answers["ChangeTransactionTariff"] = {"status": status}
+        assert await service.change_transaction(charging.station.id, charging.id, "dated") == status
+        assert await plan_of(csms, charging) == name
+    assert all("validFrom" not in each["tariff"] for each in charging.station.payloads("ChangeTransactionTariff"))
+    assert charging.station.payloads("CostUpdated") == [], "the station calculates it"
+
+
+async def test_a_plan_that_pays_for_energy_fed_back_is_not_sent_as_a_default(csms: Backend) -> None:
+    """The EVSE's costs are calculated here, so it must not keep the one of the others."""
+    both = msgspec.structs.replace(NEW, id="both", export=Charge(rates=(Rate(price="0.2"),)))
+    await csms.services.store.run(tariffs.add_plan, both, 0)
+    station, service = Tariffed(await csms.booted(version="2.1")), TariffService(csms.services)
+    await reported(station.station, 1, 2)
+    assert await service.set_default(station.station.id, 2, "both") == "Central"
+    assert station.station.payloads("SetDefaultTariff") == []
+    events = [each.data for each in csms.events.named("default_tariff")]
+    assert events == [{"station": station.station.id, "tariff": "both", "evse": 2, "status": "Central"}]
+    await assign(csms, FLAT)
+    for _ in range(2):
+        await service.install_assigned(station.station.id)
+    assert station.there == {1: "flat"}
+    assert station.station.payloads("ClearTariffs") == [{"evseId": 2}]
+    await TariffService(csms.services).install_assigned(station.station.id)
+    assert len(station.station.payloads("SetDefaultTariff")) == 1, "it is there, by the station's own word"
+
+
+async def test_a_tariff_that_could_not_be_set_is_reported_and_tried_again(csms: Backend) -> None:
+    await assign(csms, FLAT)
+    station, service = await csms.booted(version="2.1"), TariffService(csms.services)
+    station.answers |= {"GetTariffs": Refused("NotSupported"), "SetDefaultTariff": Refused("InternalError", "x" * 300)}
+    for _ in range(2):
+        await service.install_assigned(station.id)
+    failed = [each.data for each in csms.events.named("default_tariff_not_set")]
+    assert [each["station"] for each in failed] == [station.id] * 2
+    assert {len(str(each["reason"])) for each in failed} == {200}
+    station.answers["SetDefaultTariff"] = {"status": "Accepted"}
+    for _ in range(2):
+        await service.install_assigned(station.id)
+    assert len(station.payloads("SetDefaultTariff")) == 3
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "shown"),
+    [("0.50 EUR/kWh", "0.50 EUR/kWh", "0.50 EUR/kWh"), ("x" * 300, "x" * 300, "x" * 255), ("a", "b", None),
+     ("", "", None), ("a", None, None)],
+)  # fmt: skip
+async def test_a_text_is_shown_that_holds_for_all_evses(
+    csms: Backend, here: str, there: str | None, shown: str | None
+) -> None:
+    """I04.FR.01. A variable has 255 characters at least for it."""
+    station = await csms.booted()
+    place = {"component": {"name": "TariffCostCtrlr"}, "variable": {"name": "TariffFallbackMessage"}}
+    station.answers["SetVariables"] = {"setVariableResult": [{**place, "attributeStatus": "Accepted"}]}
+    for evse_id, text in ((0, here), (1, here), (2, there)):
+        if text is not None:
+            plan = msgspec.structs.replace(FLAT, id=f"evse-{evse_id}", description=text)
+            await csms.services.store.run(tariffs.add_plan, plan, 0)
+            await assign(csms, plan, station_id=station.id, evse_id=evse_id)
+    if there is None:  # no price for the others
+        await csms.services.store.run(tariffs.unassign, Scope(station_id=station.id), 0)
+    await reported(station, 1, 2)
+    await TariffService(csms.services).install_assigned(station.id)
+    assert station.payloads("SetVariables") == [], "it has not reported the variable"
+    report = {**place, "variableAttribute": [{"value": "free"}]}
+    about = {"requestId": 1, "generatedAt": "2026-01-01T00:00:00Z", "seqNo": 0, "reportData": [report]}
+    await station.call("NotifyReport", about)
+    await TariffService(csms.services).install_assigned(station.id)
+    sent = [each["attributeValue"] for one in station.payloads("SetVariables") for each in one["setVariableData"]]
+    assert sent == ([] if shown is None else [shown])
 
 
 async def local(csms: Backend) -> Charging:
@@ -476,7 +627,11 @@ async def test_vat_numbers_are_checked_by_their_form(csms: Backend) -> None:
     station = await csms.booted(version="2.1")
     good = await station.call("VatNumberValidation", {"vatNumber": "DE 123456789", "evseId": 1})
     assert (good["status"], good["evseId"], good["vatNumber"]) == ("Accepted", 1, "DE 123456789")
-    assert (await station.call("VatNumberValidation", {"vatNumber": "XX1"}))["status"] == "Rejected"
+    wrong = await station.call("VatNumberValidation", {"vatNumber": "XX1"})
+    assert (wrong["status"], wrong["statusInfo"]) == ("Rejected", {"reasonCode": "InvalidValue"})
+    assert "statusInfo" not in good
+    events = [(each.data["station"], each.data["fits"]) for each in csms.events.named("vat_number")]
+    assert events == [(station.id, True), (station.id, False)]
 
 
 @pytest.mark.parametrize(
