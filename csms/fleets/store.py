@@ -2,11 +2,13 @@
 
 import bisect
 from collections.abc import Collection, Iterator, Sequence
+from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, select, update
 
 from csms.db.bulk import upsert_rows
+from csms.db.documents import Documents
 from csms.fleets.rules import Fleet, FleetBid, FleetCall, known_sum
 from csms.fleets.tables import fleet_bids, fleet_course, fleet_quarters, fleets
 from v2g import typed_json
@@ -15,26 +17,24 @@ from v2g.energy.grid_signal import QUARTER_MS
 from v2g.units import LAST_MS
 
 
+def _fleet(document: str) -> Fleet:
+    """Return a stored fleet, without what those stored by version 0.1 still have."""
+    fields = msgspec.json.decode(document)
+    for name in ("preheat_below_c", "preheat_ms"):
+        fields.get("climate", {}).pop(name, None)
+    return typed_json.decode(msgspec.json.encode(fields), Fleet)
+
+
+_fleets: Final = Documents(fleets, _fleet)
+
+get = _fleets.find
+every = _fleets.all
+remove = _fleets.remove
+
+
 def save(connection: Connection, fleet: Fleet, now_ms: int) -> None:
     """Store a fleet, replacing one of the same id; a call goes on."""
-    row = {"fleet_id": fleet.id, "updated_ms": now_ms, "document": msgspec.json.encode(fleet).decode()}
-    upsert_rows(connection, fleets, [row])
-
-
-def get(connection: Connection, fleet_id: str) -> Fleet | None:
-    document = connection.execute(select(fleets.c.document).where(fleets.c.fleet_id == fleet_id)).scalar()
-    return None if document is None else _fleet(document)
-
-
-def every(connection: Connection) -> list[Fleet]:
-    """Return every fleet, by id."""
-    rows = connection.execute(select(fleets.c.document).order_by(fleets.c.fleet_id))
-    return [_fleet(row.document) for row in rows]
-
-
-def remove(connection: Connection, fleet_id: str) -> bool:
-    """Delete a fleet; False when it is unknown."""
-    return connection.execute(delete(fleets).where(fleets.c.fleet_id == fleet_id)).rowcount > 0
+    _fleets.save(connection, fleet.id, fleet, updated_ms=now_ms)
 
 
 def put_call(connection: Connection, fleet_id: str, of: FleetCall | None, instead_of: FleetCall | None = None) -> None:
@@ -188,11 +188,3 @@ def bids_of(connection: Connection, fleet_id: str, from_ms: int = 0, to_ms: int 
 
 
 _points = typed_json.decoder(list[tuple[int, int]]).decode
-
-
-def _fleet(document: str) -> Fleet:
-    """Return a stored fleet, without what those stored by version 0.1 still have."""
-    fields = msgspec.json.decode(document)
-    for name in ("preheat_below_c", "preheat_ms"):
-        fields.get("climate", {}).pop(name, None)
-    return typed_json.decode(msgspec.json.encode(fields), Fleet)

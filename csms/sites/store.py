@@ -2,11 +2,10 @@
 
 from typing import Final
 
-import msgspec
-from sqlalchemy import BigInteger, Column, Connection, String, Text, select
+from sqlalchemy import BigInteger, Column, Connection, String, Text
 
 from csms.db.base import declare_table
-from csms.db.bulk import delete_rows, upsert_rows
+from csms.db.documents import Documents
 from csms.sites.rules import Site
 from v2g import typed_json
 
@@ -18,23 +17,13 @@ sites: Final = declare_table(
 )
 
 
+_sites: Final = Documents(sites, typed_json.decoder(Site).decode)
+
+site = _sites.find
+all_sites = _sites.all
+remove_site = _sites.remove
+
+
 def save_site(connection: Connection, site: Site, now_ms: int) -> None:
     """Store a site, replacing one of the same id."""
-    values = {"updated_ms": now_ms, "document": msgspec.json.encode(site).decode()}
-    upsert_rows(connection, sites, [{"site_id": site.id} | values])
-
-
-def site(connection: Connection, site_id: str) -> Site | None:
-    document = connection.execute(select(sites.c.document).where(sites.c.site_id == site_id)).scalar()
-    return None if document is None else typed_json.decode(document, Site)
-
-
-def all_sites(connection: Connection) -> list[Site]:
-    """Return every site, by id."""
-    rows = connection.execute(select(sites.c.document).order_by(sites.c.site_id))
-    return [typed_json.decode(row.document, Site) for row in rows]
-
-
-def remove_site(connection: Connection, site_id: str) -> bool:
-    """Delete a site; False when it is unknown."""
-    return delete_rows(connection, sites, site_id=site_id)
+    _sites.save(connection, site.id, site, updated_ms=now_ms)

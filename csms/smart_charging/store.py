@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, select, text, tu
 
 from csms.db.base import AnyRow
 from csms.db.bulk import delete_rows, insert_numbered, insert_rows, upsert_rows
+from csms.db.documents import Documents
 from csms.device_model.store import feeds_of_evses
 from csms.diagnostics import store as diagnostics
 from csms.sites.rules import Known, external_limit_w
@@ -560,26 +561,16 @@ def ev_schedule(connection: Connection, station_id: str, evse_id: int) -> Fields
     return None if row is None else {**row._mapping, "document": msgspec.json.decode(row.document)}
 
 
+_templates: Final = Documents(profile_templates, typed_json.decoder(ProfileTemplate).decode)
+
+template = _templates.find
+templates = _templates.all
+remove_template = _templates.remove
+
+
 def save_template(connection: Connection, template: ProfileTemplate, now_ms: int) -> None:
     """Store a template, replacing one of the same name."""
-    values = {"updated_ms": now_ms, "document": msgspec.json.encode(template).decode()}
-    upsert_rows(connection, profile_templates, [{"name": template.name} | values])
-
-
-def template(connection: Connection, name: str) -> ProfileTemplate | None:
-    document = connection.execute(select(profile_templates.c.document).where(profile_templates.c.name == name)).scalar()
-    return None if document is None else typed_json.decode(document, ProfileTemplate)
-
-
-def templates(connection: Connection) -> list[ProfileTemplate]:
-    """Return every template, by name."""
-    rows = connection.execute(select(profile_templates.c.document).order_by(profile_templates.c.name))
-    return [typed_json.decode(row.document, ProfileTemplate) for row in rows]
-
-
-def remove_template(connection: Connection, name: str) -> bool:
-    """Delete a template; False when it is unknown."""
-    return delete_rows(connection, profile_templates, name=name)
+    _templates.save(connection, template.name, template, updated_ms=now_ms)
 
 
 class Dynamic(msgspec.Struct, frozen=True):

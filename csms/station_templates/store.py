@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from csms.db.base import AnyRow, declare_table, page
 from csms.db.bulk import delete_many, upsert_rows
+from csms.db.documents import Documents
 from csms.device_model.rules import VariableKey
 from csms.device_model.store import device_variables
 from csms.sites import store as site_store
@@ -36,20 +37,13 @@ template_drift: Final = declare_table(
 )
 """What stations have otherwise than their templates want, since it was seen first."""
 
-_decode: Final = typed_json.decoder(StationTemplate).decode
 _FEW: Final = 500
 
 
-def template(connection: sa.Connection, template_id: str) -> StationTemplate | None:
-    there = station_templates.c
-    document = connection.execute(sa.select(there.document).where(there.template_id == template_id)).scalar()
-    return None if document is None else _decode(document)
+_templates: Final = Documents(station_templates, typed_json.decoder(StationTemplate).decode)
 
-
-def templates(connection: sa.Connection) -> list[StationTemplate]:
-    """Return every template, by id."""
-    query = sa.select(station_templates.c.document).order_by(station_templates.c.template_id)
-    return [_decode(each) for each in connection.execute(query).scalars()]
+template = _templates.find
+templates = _templates.all
 
 
 def save_template(connection: sa.Connection, template_id: str, wanted: TemplateBody) -> None:
@@ -60,8 +54,7 @@ def save_template(connection: sa.Connection, template_id: str, wanted: TemplateB
     new = StationTemplate(id=template_id, version=version, **msgspec.structs.asdict(wanted))
     if new != before:
         new = msgspec.structs.replace(new, version=version + (before is not None))
-        row = {"template_id": template_id, "document": msgspec.json.encode(new).decode()}
-        upsert_rows(connection, station_templates, [row])
+        _templates.save(connection, template_id, new)
 
 
 def remove_template(connection: sa.Connection, template_id: str) -> None:

@@ -1,13 +1,14 @@
 """Which price plans apply to a place, a driver and a transaction."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, Table, or_, select
 
 from csms.db.base import AnySelect
+from csms.db.documents import Documents
 from csms.sites.rules import Site
-from csms.sites.store import sites
+from csms.sites.store import site, sites
 from csms.stations.tables import connectors
 from csms.tariffs.tables import past_plans, plan_assignments, plans_of_many, price_plans, transaction_plans
 from csms.tokens.rules import Terms, normalise
@@ -31,6 +32,12 @@ def read_plan(document: str) -> PricePlan:
     return found
 
 
+plans_by_id: Final = Documents(price_plans, read_plan)
+
+plan = plans_by_id.find
+plans = plans_by_id.all
+
+
 def wrong_zones(connection: Connection) -> dict[str, str]:
     """Return the time zones of plans that are by a clock that nobody has, by plan."""
     documents = connection.execute(select(price_plans.c.document)).scalars()
@@ -47,11 +54,6 @@ class Scope(msgspec.Struct, frozen=True, kw_only=True):
     id_token: str = ""
     site_id: str = ""
     group_id: str = ""
-
-
-def plan(connection: Connection, plan_id: str) -> PricePlan | None:
-    document = connection.execute(select(price_plans.c.document).where(price_plans.c.plan_id == plan_id)).scalar()
-    return None if document is None else read_plan(document)
 
 
 class _Assigned(NamedTuple):
@@ -128,8 +130,8 @@ def plans_at(connection: Connection, station_id: str) -> dict[int, PricePlan | N
         sites.c.site_id.in_(select(plans_of_many.c.name).where(plans_of_many.c.kind == "site"))
     )
     for document in connection.execute(placed).scalars():
-        site = typed_json.decode(document, Site)
-        evses |= {each.evse_id for each in site.places if each.station_id == station_id}
+        places = typed_json.decode(document, Site).places
+        evses |= {each.evse_id for each in places if each.station_id == station_id}
     return {each: find_plan(connection, Scope(station_id=station_id, evse_id=each)) for each in sorted(evses)}
 
 
@@ -142,8 +144,8 @@ def group_of(connection: Connection, wanted: Scope) -> str:
 
 def _is_at(connection: Connection, wanted: Scope, site_id: str) -> bool:
     """Return whether an EVSE, or any of a station (0), is at a site."""
-    document = connection.execute(select(sites.c.document).where(sites.c.site_id == site_id)).scalar()
-    places = () if document is None else typed_json.decode(document, Site).places
+    found = site(connection, site_id)
+    places = () if found is None else found.places
     return any(each.station_id == wanted.station_id and wanted.evse_id in (0, each.evse_id) for each in places)
 
 

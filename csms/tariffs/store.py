@@ -14,8 +14,9 @@ from csms.settlements.rules import PriceStep
 from csms.settlements.tables import price_deliveries
 from csms.tariffs.plans import Scope as Scope
 from csms.tariffs.plans import find_plan as find_plan
-from csms.tariffs.plans import group_of, read_plan, scope_of
+from csms.tariffs.plans import group_of, plans_by_id, scope_of
 from csms.tariffs.plans import plan as plan
+from csms.tariffs.plans import plans as plans
 from csms.tariffs.plans import plans_at as plans_at
 from csms.tariffs.plans import plans_of as plans_of
 from csms.tariffs.plans import wrong_zones as wrong_zones
@@ -56,12 +57,6 @@ def add_plan(connection: Connection, plan: PricePlan, now_ms: int) -> None:
         raise RefusedError(f"plan {plan.id} exists with different content", reason="plan_taken", hint="use a new id")
 
 
-def plans(connection: Connection) -> list[PricePlan]:
-    """Return every plan, by id."""
-    rows = connection.execute(select(price_plans.c.document).order_by(price_plans.c.plan_id))
-    return [read_plan(row.document) for row in rows]
-
-
 def stored_plans(connection: Connection, *plan_ids: str) -> dict[str, str]:
     """Return when plans were stored, as text, by id: all of them, or some."""
     query = select(price_plans.c.plan_id, price_plans.c.created_ms)
@@ -74,7 +69,7 @@ def remove_plan(connection: Connection, plan_id: str) -> bool:
     for table in (plan_assignments, plans_of_many, transaction_plans):
         if connection.execute(select(table.c.plan_id).where(table.c.plan_id == plan_id).limit(1)).scalar():
             raise RefusedError(f"plan {plan_id} is in use", reason="plan_in_use", hint="assign another one first")
-    return connection.execute(delete(price_plans).where(price_plans.c.plan_id == plan_id)).rowcount > 0
+    return plans_by_id.remove(connection, plan_id)
 
 
 def assign(connection: Connection, scope: Scope, plan_id: str, now_ms: int) -> None:

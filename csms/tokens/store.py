@@ -12,6 +12,7 @@ from sqlalchemy.sql import ColumnElement
 from csms.booking import held
 from csms.db.base import AnyRow
 from csms.db.bulk import insert_rows, upsert_rows
+from csms.db.documents import Documents
 from csms.tariffs.tables import transaction_costs
 from csms.tokens.rules import Allowance, Group, Known, Terms, Token, Used, period_start, together
 from csms.tokens.tables import local_lists, token_groups, token_uses, tokens
@@ -141,27 +142,17 @@ def _columns(used: Used) -> dict[str, object]:
     return {"energy_wh": used.energy_wh, "cost": used.cost, "currency": used.currency or None}
 
 
+_groups: Final = Documents(token_groups, typed_json.decoder(Group).decode)
+
+find_group = _groups.find
+list_groups = _groups.all
+remove_group = _groups.remove
+"""Its members stay and still belong together."""
+
+
 def put_group(connection: Connection, group: Group) -> None:
     """Store a group, replacing one of the same name."""
-    document = msgspec.json.encode(group).decode()
-    upsert_rows(connection, token_groups, [{"group_id": group.group_id, "document": document}])
-
-
-def remove_group(connection: Connection, group_id: str) -> bool:
-    """Delete a group; its members stay and still belong together. False when there was none."""
-    return connection.execute(delete(token_groups).where(token_groups.c.group_id == group_id)).rowcount > 0
-
-
-def find_group(connection: Connection, group_id: str) -> Group | None:
-    query = select(token_groups.c.document).where(token_groups.c.group_id == group_id)
-    document = connection.execute(query).scalar()
-    return None if document is None else typed_json.decode(document, Group)
-
-
-def list_groups(connection: Connection) -> list[Group]:
-    """Return every group."""
-    query = select(token_groups.c.document).order_by(token_groups.c.group_id)
-    return [typed_json.decode(document, Group) for document in connection.execute(query).scalars()]
+    _groups.save(connection, group.group_id, group)
 
 
 def _used(connection: Connection, whose: ColumnElement[bool], allowance: Allowance, at_ms: int) -> Used:
