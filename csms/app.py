@@ -8,7 +8,7 @@ import signal
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from csms.accounts import store as users
 from csms.admission.rules import PasswordMarks
@@ -235,7 +235,7 @@ async def _follower(config: CsmsConfig, clock: Clock, observe: EventLog) -> "Fol
     return follower
 
 
-def _place(tree: Any) -> tuple[Fields, Path]:
+def _place(tree: Fields) -> tuple[Fields, Path]:
     from csms.nodes.work import state_folder
 
     return tree["update"], state_folder(Path(tree["data_dir"]))
@@ -329,7 +329,8 @@ async def open_services(
     )
     grid = GridSource(store, clock, observe, config.grid.signal_file, config.grid.site, config.grid.price_bounds)
     await grid.load()
-    permits = ExportPermits(store, clock, feed, required=config.grid.prequalified_only, attested=_denies(config))
+    attests = config.attestation is not None and config.attestation.discharge == "refused"
+    permits = ExportPermits(store, clock, feed, required=config.grid.prequalified_only, attested=attests)
     await permits.load()
     parts: list[object] = [
         grid,
@@ -375,11 +376,6 @@ async def open_services(
         frames=FrameLog(feed, clock),
         parts={type(part): part for part in parts},
     )
-
-
-def _denies(config: CsmsConfig) -> bool:
-    """Return whether stations that do not attest lose their discharge."""
-    return config.attestation is not None and config.attestation.discharge == "refused"
 
 
 def _bookkeeper(

@@ -609,10 +609,9 @@ def _modem(modem: ModemShown, name: str, said: dict[str, str], now: int) -> Mode
         case "matching_started":
             return replace(modem, state="matching", reason="")
         case "matched":
-            db = said.get("attenuation_db", "")
-            return replace(
-                modem, state="matched", matched_ms=now, attenuation_db=float(db) if _is_number(db) else None, reason=""
-            )
+            text = said.get("attenuation_db", "")
+            attenuation_db = float(text) if text.replace(".", "", 1).isdecimal() else None
+            return replace(modem, state="matched", matched_ms=now, attenuation_db=attenuation_db, reason="")
         case "down":
             reason = said.get("reason", "")
             state: Literal["ready", "lost"] = "lost" if reason in ("modem_silent", "port_lost") else "ready"
@@ -624,10 +623,6 @@ def _modem(modem: ModemShown, name: str, said: dict[str, str], now: int) -> Mode
         case "port_back":
             return replace(modem, state="starting")
     return modem
-
-
-def _is_number(text: str) -> bool:
-    return text.replace(".", "", 1).isdecimal()
 
 
 def _certified(meter: MeterShown, leaf: bytes) -> MeterShown:

@@ -197,7 +197,8 @@ class View:
         place = _place(event, self.runs)
         self.runs[place] = fold(self.runs.get(place, Run()), event)
         if self._live is None:
-            words = describe(event) or f"{event.name} {_plain(event)}".rstrip()
+            values = " ".join(f"{name}={value}" for name, value in event.data.items())
+            words = describe(event) or f"{event.name} {values}".rstrip()
             say(f"{event.t - self._start:9.3f} {event.process:<5} {event.stage:<13} {words}")
 
     def draw(self) -> None:
@@ -224,10 +225,6 @@ def _place(event: Event, known: dict[str, Run]) -> str:
     ):
         return ""
     return evse
-
-
-def _plain(event: Event) -> str:
-    return " ".join(f"{name}={value}" for name, value in event.data.items())
 
 
 def _follow(events: EventFile, view: View, wait: Callable[[], bool]) -> None:
@@ -304,8 +301,9 @@ def _panel(run: Run) -> Panel:
         here = name == run.stage and not run.outcome
         mark, style = ("▶", "bold yellow") if here else ("✓", "green") if name in run.done else ("·", "dim")
         text.append(f"{mark}{name} ", style)
+    notices = [Text(f"{at:8.2f}  {words}", "red" if trouble else "dim") for at, words, trouble in run.notices]
     return Panel(
-        Group(text, _figures(run), _parts(run), *_notices(run)),
+        Group(text, _figures(run), _parts(run), *notices),
         title=title,
         subtitle=Text(ended),
         border_style="cyan" if not run.outcome else "green" if run.outcome in _GOOD else "red",
@@ -361,7 +359,3 @@ def _parts(run: Run) -> Table:
 def _bar(share: float, words: str, colour: str = "green") -> Text:
     full = round(_BAR * min(1.0, max(0.0, share)))
     return Text.assemble(("█" * full, colour), ("░" * (_BAR - full), "dim"), f" {words}")
-
-
-def _notices(run: Run) -> list[Text]:
-    return [Text(f"{at:8.2f}  {words}", "red" if trouble else "dim") for at, words, trouble in run.notices]

@@ -300,12 +300,7 @@ def verify(
         raise VerificationError(
             f"{broken} of {len(directories)} bundles not verified", where=str(directories[0].parent)
         )
-    for report in reports:
-        _exit_incomplete(report)
-
-
-def _exit_incomplete(report: "Report") -> None:
-    if report.verdict != "verified":
+    if any(report.verdict != "verified" for report in reports):
         raise typer.Exit(INCOMPLETE)
 
 

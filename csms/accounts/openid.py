@@ -85,6 +85,7 @@ class OpenIdProvider:
         """Return where the browser goes, and the cookie that it brings back. Raises RefusedError (`provider`)."""
         metadata = await self._provider()
         verifier = secrets.token_urlsafe(48)
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest())
         until_ms = self._utc_ms() + LOGIN_MS
         pending = Pending(secrets.token_urlsafe(24), secrets.token_urlsafe(24), verifier, following, until_ms)
         asked = {
@@ -94,7 +95,7 @@ class OpenIdProvider:
             "scope": self._config.scope,
             "state": pending.state,
             "nonce": pending.nonce,
-            "code_challenge": _digest(verifier),
+            "code_challenge": challenge.decode().rstrip("="),
             "code_challenge_method": "S256",
         }
         sealed = self._store_key.seal(msgspec.json.encode(pending).decode(), _PURPOSE)
@@ -215,7 +216,3 @@ def _unreadable(error: Exception) -> RefusedError:
 
 def _refused(text: str, hint: str = "begin again", *, reason: str = "login") -> RefusedError:
     return RefusedError(text, reason=reason, hint=hint)
-
-
-def _digest(verifier: str) -> str:
-    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")

@@ -35,7 +35,10 @@ async def list_alerts(visit: Visit) -> Answer:
     return visit.show(
         "alerts.html",
         view=view,
-        tabs={name: (label, _number(wanted[name], outages[name])) for name, label in VIEWS.items()},
+        tabs={
+            name: (label, sum(each.count for each in wanted[name]) + len(outages[name]))
+            for name, label in VIEWS.items()
+        },
         groups={word: rows for key, word in SEVERITIES.items() if (rows := _of(wanted[view], key))},
         outages=outages[view],
         chart=_pace(outages[view][0], visit.now_ms) if outages[view] else None,
@@ -53,10 +56,6 @@ def _pace(outage: Outage, now_ms: int) -> dict[str, object]:
     begun = (outage.first_ms - 60_000, 0)
     times, missing = zip(begun, *outage.pace, (now_ms, outage.lost - outage.back), strict=True)
     return chart("Stations missing", times, [ChartLine("Missing", "", missing, steps=True)])
-
-
-def _number(groups: list[AlertGroup], outages: list[Outage]) -> int:
-    return sum(each.count for each in groups) + len(outages)
 
 
 def _of(groups: list[AlertGroup], severity: str) -> list[AlertGroup]:

@@ -225,13 +225,13 @@ def _by_state(found: Iterable[PricePlan]) -> bool:
     return any(
         plan.charging_time is not None
         or plan.idle_time is not None
-        or any(each is not None for when in plan.conditions() for each in _states_of(when))
+        or any(
+            each is not None
+            for when in plan.conditions()
+            for each in (when.min_charging_s, when.max_charging_s, when.min_idle_s, when.max_idle_s)
+        )
         for plan in found
     )
-
-
-def _states_of(when: When) -> tuple[int | None, ...]:
-    return when.min_charging_s, when.max_charging_s, when.min_idle_s, when.max_idle_s
 
 
 def _context(

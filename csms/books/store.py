@@ -1,9 +1,9 @@
 """Books over sessions: postings are added, reversed and summed, never changed; periods close."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import tzinfo
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, case, func, insert, select, tuple_, union, update
@@ -368,17 +368,11 @@ def sums(connection: Connection, period: str | None = None, vehicle: str | None 
         .group_by(posting_entries.c.account, posting_entries.c.unit)
         .order_by(posting_entries.c.account, posting_entries.c.unit)
     )
-    entries = tuple(_entry(*each) for each in amounts if each[2])
-    return Sums(ways[0] - 2 * ways[1], entries, _use(row._mapping))
-
-
-def _use(row: Mapping[Any, Any]) -> bookkeeping.Use:
-    amounts: Fields = {name: None if value is None else int(value) for name, value in row.items()}
-    return bookkeeping.Use(**amounts)
-
-
-def _entry(account: bookkeeping.Account, unit: str, amount: Any) -> bookkeeping.Entry:
-    return bookkeeping.Entry(account=account, unit=unit, amount=int(amount))
+    entries = tuple(
+        bookkeeping.Entry(account=account, unit=unit, amount=int(amount)) for account, unit, amount in amounts if amount
+    )
+    use: Fields = {name: None if value is None else int(value) for name, value in row._mapping.items()}
+    return Sums(ways[0] - 2 * ways[1], entries, bookkeeping.Use(**use))
 
 
 GROUPS: Final[dict[Grouping, tuple[str, ...]]] = {

@@ -81,9 +81,10 @@ def load_store_key(path: Path | None, data_dir: Path) -> StoreKey:
 
     Raises ConfigError, KeyAccessError.
     """
-    if path is None:
-        _make(data_dir / _FILE)
     place = path or data_dir / _FILE
+    if path is None and not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        save_secret(place, secrets.token_hex(KEY_BYTES).encode() + b"\n")
     try:
         key = bytes.fromhex(read_wrapped(place).decode("ascii"))
     except ValueError:
@@ -91,13 +92,6 @@ def load_store_key(path: Path | None, data_dir: Path) -> StoreKey:
     if len(key) != KEY_BYTES:
         raise ConfigError(f"{place} holds no key", hint="64 hexadecimal digits, as openssl rand -hex 32 writes them")
     return StoreKey(key)
-
-
-def _make(place: Path) -> None:
-    """Create a key file unless there is one."""
-    if not place.exists():
-        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        save_secret(place, secrets.token_hex(KEY_BYTES).encode() + b"\n")
 
 
 def qr_purpose(station_id: str) -> str:

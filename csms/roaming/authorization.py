@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from csms.roaming import store as rows
 from csms.roaming.partners import Partners, below
 from csms.roaming.publication import Grant, OfferedEvse, grant_of, place_of, put_grant
-from csms.roaming.rules import Partner, key_of, party_of
+from csms.roaming.rules import key_of, party_of
 from csms.roaming.store import Kept, KnownPartner
 from csms.smart_charging.rules import BIDIRECTIONAL
 from csms.tokens.rules import CONTRACT, Known, Terms, Token, normalise
@@ -177,7 +177,8 @@ async def _ask(
         return offline
     evses = await partners.store.read(rows.objects_about, "", "evses", station_id)
     body = await partners.store.read(_references, evses) if evses else None
-    where = below(url, uid, "authorize", type=_kind_for(known.partner, kind))
+    known_kind = "OTHER" if kind == "EMAID" and known.partner.version == "2.2.1" else kind
+    where = below(url, uid, "authorize", type=known_kind)
     try:
         wait_s = partners.config.authorize_timeout_s
         answer = await partners.call(known, "POST", where, body, timeout_s=wait_s, to=party)
@@ -193,10 +194,6 @@ async def _ask(
         return None
     status = _STATUS.get(said.allowed, "Invalid")
     return Grant(token=named, auth_method="AUTH_REQUEST", reference=said.authorization_reference, status=status)
-
-
-def _kind_for(partner: Partner, kind: str) -> str:
-    return "OTHER" if kind == "EMAID" and partner.version == "2.2.1" else kind
 
 
 def _references(connection: Connection, evses: Sequence[Kept]) -> dict[str, object]:

@@ -112,11 +112,11 @@ def _after(track: FigureTrack, metric: Metric, value: float) -> FigureTrack:
 
 def drift(state: StationTracks) -> JudgedStation:
     """Return the largest sum of a station, with its figure's level before and now."""
-    return max((_drift(*each) for each in state.tracks.items()), key=lambda each: each.value, default=JudgedStation())
-
-
-def _drift(place: str, track: FigureTrack) -> JudgedStation:
-    return JudgedStation(max(track.above, track.below), _facts(place, track.recent, before=track.reference))
+    drifts = (
+        JudgedStation(max(track.above, track.below), _facts(place, track.recent, before=track.reference))
+        for place, track in state.tracks.items()
+    )
+    return max(drifts, key=lambda each: each.value, default=JudgedStation())
 
 
 def figures(state: StationTracks) -> tuple[SessionFigure, ...]:

@@ -99,14 +99,14 @@ class Copy:
         Only `stored` lines may be corrections: those are the operator's. Raises RefusedError (`fork`, `gap`,
         `foreign`, `correction`) and VerificationError for an invalid line; then none of the delivery is accepted.
         """
-        entries = [self._parse(line, place) for place, line in enumerate(lines)]
+        entries = [
+            parse_canonical(line, Entry, where=f"{self._session_id}: delivered line {number}")
+            for number, line in enumerate(lines, 1)
+        ]
         known = self._count_known(entries, lines)
         if not stored and any(isinstance(entry.data, records.Addition) for entry in entries[known:]):
             raise RefusedError("corrections are the operator's", reason="correction")
         return [self._append(entry, line) for entry, line in zip(entries[known:], lines[known:], strict=True)]
-
-    def _parse(self, line: bytes, place: int) -> Entry:
-        return parse_canonical(line, Entry, where=f"{self._session_id}: delivered line {place + 1}")
 
     def _count_known(self, entries: Sequence[Entry], lines: Sequence[bytes]) -> int:
         known = 0

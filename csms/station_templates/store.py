@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 import sqlalchemy as sa
 
-from csms.db.base import AnyRow, declare_table, page
+from csms.db.base import declare_table, page
 from csms.db.bulk import delete_many, upsert_rows
 from csms.db.documents import Documents
 from csms.device_model.rules import VariableKey
@@ -103,13 +103,10 @@ def compare(connection: sa.Connection, of: StationTemplate, now_ms: int) -> tupl
             now[name, key["place"]] = key | values
     gone = [{"template_id": of.id, "station_id": name, "place": place} for name, place in before.keys() - now.keys()]
     delete_many(connection, template_drift, gone)
-    upsert_rows(connection, template_drift, [row for key, row in now.items() if row != _plain(before.get(key))])
+    changed = [row for key, row in now.items() if key not in before or row != dict(before[key]._mapping)]
+    upsert_rows(connection, template_drift, changed)
     differ, did = {name for name, _ in now}, {name for name, _ in before}
     return sorted(differ - did), sorted(did - differ)
-
-
-def _plain(row: AnyRow | None) -> dict[str, object] | None:
-    return None if row is None else dict(row._mapping)
 
 
 def _reported(

@@ -260,7 +260,7 @@ class _Way:
         error_w = line_power_w(error_ma, self._volts, len(evse.lines))
         if (evse.served and evse.direct) or power_w <= allowed.watts + error_w:
             power_w = allowed.watts
-        found = [_power(f"{number} W", power_w)]
+        found = [Load(id=f"{number} W", node="power", phases=(0,), least=0, most=0, fixed=power_w)]
         if len(nodes) == 1:
             return found
         sum_ma = power_w * 1000 // self._volts
@@ -305,7 +305,3 @@ class _Way:
             return _Amount(least_w, 0)
         line_ma = min(LEAST_MA, most.line_ma)
         return _Amount(min(most.watts, max(least_w, line_power_w(line_ma, self._volts, len(evse.lines)))), line_ma)
-
-
-def _power(name: str, fixed: int) -> Load:
-    return Load(id=name, node="power", phases=(0,), least=0, most=0, fixed=fixed)

@@ -91,14 +91,16 @@ async def listen(
     Raises TransportError when a port is in use, and as `tls.serve`.
     """
     host = f"{address}%{interface}" if address.is_link_local else str(address)
+
+    def refused(error: TlsError) -> None:
+        observe(Observe("tls", "refused", {"reason": error.reason, "error": str(error), "hint": error.hint}))
+
     async with contextlib.AsyncExitStack() as stack:
         server: TlsServer | None = None
         if endpoint is not None:
             ports = config.tls.port or sdp.TCP_PORTS
             shown = recorded(endpoint, recorder) if recorder is not None else endpoint
-            server = await serve(
-                host, ports, handler, shown, on_failure=lambda error: observe(_refused(error)), turnstile=turnstile
-            )
+            server = await serve(host, ports, handler, shown, on_failure=refused, turnstile=turnstile)
             stack.push_async_callback(server.close)
         insecure: plain.PlainServer | None = None
         if config.sdp.without_tls:
@@ -122,10 +124,6 @@ async def listen(
     data: dict[str, Scalar] = {"evse_id": config.charger.evse_id, "interface": interface}
     observe(Observe("sdp", "listens", {**data, **listening.ports}))
     return listening
-
-
-def _refused(error: TlsError) -> Observe:
-    return Observe("tls", "refused", {"reason": error.reason, "error": str(error), "hint": error.hint})
 
 
 class MatchedPlug(msgspec.Struct, frozen=True):

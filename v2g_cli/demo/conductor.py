@@ -444,14 +444,12 @@ class Conductor:
         self._fate.append(self._revive_gateway)
 
     def _revive_gateway(self) -> bool:
-        if self._checkpoints() < 2 and self.programs["evcc"].poll() is None:
+        checkpoints = sum((each.process, each.name) == ("evcc", "checkpoint_signed") for each in self.events)
+        if checkpoints < 2 and self.programs["evcc"].poll() is None:
             return False
         self.say("fate", "the telemetry gateway starts again")
         self._start_gateway()
         return True
-
-    def _checkpoints(self) -> int:
-        return sum((e.process, e.name) == ("evcc", "checkpoint_signed") for e in self.events)
 
     def _revive_secc(self) -> bool:
         if self.programs["evcc"].poll() is None:

@@ -171,20 +171,14 @@ def print_differences(found: list[Difference], a: str, b: str) -> None:
         if each.fields:
             _print(console, Text(f"  {each.message}, messages {each.first[0]} and {each.first[1]}", "bold"))
         for field in each.fields:
-            _print(console, Text(f"    {field.path}: ") + _values(field.a, field.b) + Text(_often(field.times), "dim"))
-
-
-def _values(a: object, b: object) -> Text:
-    return Text.assemble((_short(a), "red"), " | ", (_short(b), "green"))
+            often = "" if field.times == 1 else f"  ({field.times} times)"
+            values = (_short(field.a), "red"), " | ", (_short(field.b), "green")
+            _print(console, Text.assemble(f"    {field.path}: ", *values, (often, "dim")))
 
 
 def _short(value: object) -> str:
     text = "absent" if value is None else word(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _often(times: int) -> str:
-    return "" if times == 1 else f"  ({times} times)"
 
 
 # -- text

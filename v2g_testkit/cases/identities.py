@@ -42,10 +42,12 @@ def variants(good: Credentials, role: Role, now: datetime, ca_key: PrivateKey | 
     `now` is aware. Those with another validity need `ca_key`, the key of the leaf's issuer; one under an
     unknown root, and one with a forged signature, need nothing.
     """
+    leaf, *cas = good.chain
+    forged = leaf[:-1] + bytes((leaf[-1] ^ 1,))  # the last bit of its CA's signature
     found = {
         "good": good,
         "unknown-root": _under_nobody(good, role, now),
-        "forged": Credentials((_forged(good.chain[0]), *good.chain[1:]), good.key),
+        "forged": Credentials((forged, *cas), good.key),
     }
     if ca_key is not None:
         issuer = Issuer(load_certificate(good.chain[1]), ca_key)
@@ -103,11 +105,6 @@ def _under_nobody(good: Credentials, role: Role, now: datetime) -> Credentials:
     assert above is not None
     leaf = _again(good, role, Issuer(above, key), begin, begin + 30 * _DAY)
     return Credentials((leaf, above.public_bytes(Encoding.DER)), good.key)
-
-
-def _forged(leaf: bytes) -> bytes:
-    """Return the leaf with the last bit of its CA's signature changed."""
-    return leaf[:-1] + bytes((leaf[-1] ^ 1,))
 
 
 def _subject(leaf: x509.Certificate) -> Subject:

@@ -249,13 +249,13 @@ def _suits(values: Mapping[str, int], *, bpt: bool) -> bool:
 
 def signed_set(sets: Iterable[iso.ParameterSet], *, checkpoints: bool) -> tuple[int, int | None]:
     """Return version and id of the signed-discharge set with the highest version that we know, or 0 and None."""
-    known = {values.get("Version"): each.parameter_set_id for each in sets if _fits(values := integers(each))}
+    known = {
+        values.get("Version"): each.parameter_set_id
+        for each in sets
+        if (values := integers(each)).get("PayloadType") == PayloadType.SIGNED_DISCHARGE
+    }
     ours = (ENDS_VERSION, CHECKPOINTS_VERSION, 1) if checkpoints else (1,)
     return next(((version, known[version]) for version in ours if version in known), (0, None))
-
-
-def _fits(values: Mapping[str, int]) -> bool:
-    return values.get("PayloadType") == PayloadType.SIGNED_DISCHARGE
 
 
 def integers(parameters: iso.ParameterSet) -> dict[str, int]:

@@ -115,7 +115,8 @@ def _verify(
         )
     except SignatureError as error:
         raise refuse(ResponseCode.FAILED_SignatureError, str(error)) from None
-    trust, subs, at = context.connection.trust, chain.sub_certificates.certificate, _now(context)
+    trust, subs = context.connection.trust, chain.sub_certificates.certificate
+    at = datetime.fromtimestamp(context.utc_ms / 1000, tz=UTC)
     try:
         verified = verify_chain(
             chain.certificate,
@@ -206,7 +207,3 @@ def _asked(request: iso.AuthorizationReq) -> tuple[object, ...]:
 
 def _who(contract: Contract | None) -> dict[str, str | int | float | bool | None]:
     return {"method": "PnC", "emaid": contract.emaid} if contract else {"method": "EIM"}
-
-
-def _now(context: RequestContext) -> datetime:
-    return datetime.fromtimestamp(context.utc_ms / 1000, tz=UTC)

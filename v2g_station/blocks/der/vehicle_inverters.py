@@ -83,10 +83,8 @@ class VehicleInverters:
         ours = [each for each in command.controls if each.control_type in self._types and not self._unfit(each)]
         self._in_force = tuple(each.control_type for each in ours)
         for number, each in self._evses.items():
-            self._k.do(SupportGrid(evse_id=number, support=self._support(ours, each) if ours else None))
-
-    def _support(self, controls: Iterable[SetDERControlRequest], evse: EvseLayout) -> GridSupport:
-        return typed_json.convert(self._fields(controls, evse), GridSupport)
+            support = typed_json.convert(self._fields(ours, each), GridSupport) if ours else None
+            self._k.do(SupportGrid(evse_id=number, support=support))
 
     def _fields(self, controls: Iterable[SetDERControlRequest], evse: EvseLayout) -> dict[str, object]:
         """Return the fields of grid support, checked. Raises ValueError."""

@@ -113,10 +113,6 @@ def profile(t: CsmsTest16, purpose: str, **more: object) -> Payload:
     }  # fmt: skip
 
 
-def _entries(t: CsmsTest16) -> list[Payload]:
-    return [{"idTag": t.declared.token.id, "idTagInfo": {"status": "Accepted"}}]
-
-
 def _updated(t: CsmsTest16) -> Payload:
     root = Authority("ManufacturerRootCertificate", t.now())
     firmware = {
@@ -158,7 +154,8 @@ REQUESTS: Final = (
              _said(), {"listVersion": 0}, needs=_LISTS),
     *(_Request(number, f"A list: {kind}, {status}", "Local Authorization List Management", "SendLocalList",
                lambda t, kind=kind: {  # type: ignore[misc]
-                   "listVersion": t.next_id(), "updateType": kind, "localAuthorizationList": _entries(t)},
+                   "listVersion": t.next_id(), "updateType": kind, "localAuthorizationList": [
+                       {"idTag": t.declared.token.id, "idTagInfo": {"status": "Accepted"}}]},
                {"status": status}, needs=_LISTS)
       for number, kind, status in (
           ("043_1", "Full", "NotSupported"), ("043_3", "Full", "Failed"), ("043_4", "Full", "Accepted"),
