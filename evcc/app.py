@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -172,7 +172,7 @@ async def _run(config: EvccConfig, events: Path | None, wrap: Wrap, end: Orderly
     return 0 if reason in ("finished", "paused") else 3
 
 
-def _place(tree: Any) -> tuple[Fields, Path]:
+def _place(tree: Fields) -> tuple[Fields, Path]:
     return tree["update"], Path(tree["update"]["folder"])
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
@@ -82,7 +82,7 @@ def main(
     return again() if code == AGAIN else code
 
 
-def _place(tree: Any) -> tuple[Fields, Path]:
+def _place(tree: Fields) -> tuple[Fields, Path]:
     update, store = tree["station"]["update"], Path(tree["station"]["store"])
     return update, Path(update["folder"]) if "folder" in update else firmware_folder(store)
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import typer
@@ -27,6 +27,7 @@ from v2g.io.simulation.board import BoardSimulator, Monitor, SimulatedBoardMonit
 from v2g.io.simulation.compiled_monitor import CompiledMonitor
 from v2g.io.simulation.medium_folder import FolderMedium
 from v2g.safety import ChargerMonitor, ChargerRating
+from v2g.typed_json import Fields
 
 if TYPE_CHECKING:
     from v2g_testkit.vtn import Vtn
@@ -254,7 +255,7 @@ def _publish(server: "Vtn", program_id: str, event: object) -> str:
         raise ConfigError(f"event: {error}", hint="see the schema eventRequest of the OpenADR API") from None
 
 
-def _read(path: Path) -> list[Any]:
+def _read(path: Path) -> list[Fields]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

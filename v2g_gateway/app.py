@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from v2g.io.ota.unreadable import read_or_go_back
 from v2g.io.runtime.clock import Clock
@@ -63,7 +62,7 @@ def main(config_path: Path, events: Path | None) -> int:
     )
 
 
-def _place(tree: Any) -> tuple[Fields, Path]:
+def _place(tree: Fields) -> tuple[Fields, Path]:
     return tree["update"], state_folder(Path(tree["outbox"]))
 
 

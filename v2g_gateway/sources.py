@@ -397,7 +397,7 @@ class UnitSource:
         logging.getLogger("isotp").setLevel(logging.ERROR)  # else each frame that is not of ISO 15765-2 is a line
         self._config, self._on_mapped = config, on_mapped
         self._following = Following(config.place, observe, LONGEST_SILENCE_S)
-        self._frames, self._answered = deque[Any](), asyncio.Event()
+        self._frames, self._answered = deque[isotp.CanMessage](), asyncio.Event()
         self._port: CanPort | None = None
         self._silent = 0
         """Requests in a row without an answer."""
@@ -409,7 +409,7 @@ class UnitSource:
             address=isotp.Address(mode, txid=unit.request_id, rxid=unit.answers),
             params={"tx_padding": 0xCC, "blocksize": 0, "stmin": 0},
         )
-        self._message: Callable[[bytes], Any] = lambda data: isotp.CanMessage(
+        self._message: Callable[[bytes], isotp.CanMessage] = lambda data: isotp.CanMessage(
             unit.answers, len(data), data, extended_id=is_long
         )
 

@@ -6,7 +6,7 @@ The certificates of a session's signers come before its first line.
 import asyncio
 import math
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -16,7 +16,7 @@ from v2g.energy.settlement.operator import JournalReceipt
 from v2g.errors import OcppError, TimeoutExpired, TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
-from v2g.observe import Observe
+from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest, DataTransferResponse
 from v2g_station.runner import StationRunner
 from v2g_station.store import QueuedLines, StationStore
@@ -189,5 +189,5 @@ class JournalUploader:
         self._queued |= lines is not None
         return lines
 
-    def _note(self, name: str, **data: Any) -> None:
+    def _note(self, name: str, **data: Scalar) -> None:
         self._observe(Observe("ocpp", name, data))

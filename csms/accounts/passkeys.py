@@ -152,7 +152,7 @@ def _library() -> Any:
     return webauthn
 
 
-def _descriptor(web: Any, known: str) -> Any:
+def _descriptor(web: Any, known: str) -> object:
     return web.helpers.structs.PublicKeyCredentialDescriptor(id=web.base64url_to_bytes(known))
 
 

@@ -7,7 +7,7 @@ transaction's is rounded, not the sum.
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 import sqlalchemy as sa
@@ -120,7 +120,7 @@ def _wanted(begin_ms: int | None, end_ms: int | None, only: frozenset[str] | Non
     return wanted
 
 
-def _same(table: Any) -> sa.ColumnElement[bool]:
+def _same(table: sa.FromClause) -> sa.ColumnElement[bool]:
     """Return the condition that rows are of the same transaction as the totals."""
     return sa.and_(table.c.station_id == _totals.station_id, table.c.transaction_id == _totals.transaction_id)
 

@@ -12,7 +12,7 @@ import hmac
 import logging
 import secrets
 from collections import Counter, OrderedDict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from importlib.resources import files
 from typing import Any, Final, Literal
 
@@ -422,7 +422,7 @@ class RedisBus(Bus):
                 await asyncio.sleep(self._beat_s / 2)
                 self._something.set()
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = spawn(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

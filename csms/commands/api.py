@@ -125,7 +125,7 @@ def read_command(station_id: str, action: str, body: bytes, versions: Sequence[V
 
 
 _TOKEN: Final = {"idToken": "04A1B2C3", "type": "ISO14443"}
-_EXAMPLES: Final[Mapping[str, Any]] = {
+_EXAMPLES: Final[Mapping[str, object]] = {
     "GetDiagnostics": {"location": "https://files.example/logs"},
     "GetLog": {"logType": "SecurityLog", "requestId": 1, "log": {"remoteLocation": "https://files.example/logs"}},
     "RequestStartTransaction": {"idToken": _TOKEN, "remoteStartId": 1, "evseId": 1},

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -28,7 +28,7 @@ from v2g.typed_json import Fields
 
 _WORK: Final = "home assistant"
 
-Values = Mapping[str, Any]
+Values = Mapping[str, object]
 
 
 class HomeAssistantPublisher:

@@ -53,13 +53,13 @@ class Reply(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 class Lazy(msgspec.Struct, frozen=True):
     """A type that is imported only when it is documented."""
 
-    load: Callable[[], Any]
+    load: Callable[[], object]
 
 
 class ArrayOf(msgspec.Struct, frozen=True):
     """An array whose items each have one of these types: documents a body that the handler decodes itself."""
 
-    kinds: tuple[Any, ...]
+    kinds: tuple[object, ...]
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,8 +72,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """The resource: by default the feature."""
     handler: Callable[..., Awaitable[Any]]
     parameters: type[msgspec.Struct] | None
-    body: Any
-    answer: Any
+    body: object
+    answer: object
     status: int
     media_type: str
     other_media: tuple[str, ...]
@@ -86,9 +86,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     for_sites: bool
     lasting: bool
     request_headers: tuple[str, ...]
-    takes: Any
+    takes: object
     body_required: bool
-    example: Any
+    example: object
     about: str
 
     @property

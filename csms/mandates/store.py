@@ -1,6 +1,6 @@
 """Payment mandates, and the debits of postings by them."""
 
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -253,7 +253,7 @@ def drop_corrected(connection: sa.Connection, noticed_since_ms: int, now_ms: int
     connection.execute(sa.update(debits).where(where).values(**values))
 
 
-def _debits(connection: sa.Connection, where: Any, limit: int) -> list[Debit]:
+def _debits(connection: sa.Connection, where: sa.ColumnElement[bool], limit: int) -> list[Debit]:
     query = (
         sa.select(debits, postings.c.station_id, postings.c.session_id, mandates.c.currency)
         .join(postings, postings.c.id == debits.c.posting_id)

@@ -1,8 +1,8 @@
 """The modules of the eMSP side: what partners send of their stations, own drivers' tokens, and checked CDRs."""
 
 import secrets
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 import msgspec
 from sqlalchemy import Connection
@@ -27,7 +27,7 @@ _ALLOWED: Final = {
 _ANY_PLACE: Final = "roaming"
 
 
-def _receiver(module: str, *methods: str) -> Callable[[OcpiRequest], Any]:
+def _receiver(module: str, *methods: str) -> Callable[[OcpiRequest], Awaitable[OcpiAnswer]]:
     async def answer(asked: OcpiRequest) -> OcpiAnswer:
         return await received(asked, module, *methods)
 

@@ -24,6 +24,7 @@ from v2g.observe import Observe, Scalar
 from v2g.ocpi import wire
 from v2g.ocpi.objects import OcpiLocation, OcpiTariff
 from v2g.ocpi.wire import VERSIONS, Version
+from v2g.typed_json import Fields
 
 OPEN: Final = "open"
 _MODULES: Final = ("locations", "tariffs")
@@ -106,7 +107,7 @@ async def page_of(
     return [typed_json.decode_exact(each.document.encode()) for each in found], headers
 
 
-async def publications(services: Services, partners: Partners) -> dict[str, tuple[str, Any]]:
+async def publications(services: Services, partners: Partners) -> dict[str, tuple[str, Fields]]:
     """Return table and status as they are sent: each with the version of what it says, whenever that is. A table has
     at least one site: without any there is nothing to send."""
     table, who = await _datex(services, partners, "table"), _publisher(partners)
@@ -127,7 +128,7 @@ def _publisher(partners: Partners) -> afir.Publisher:
 async def _datex(services: Services, partners: Partners, what: str) -> Any:
     now, who = wire.moment(services.clock.utc_ms()), _publisher(partners)
 
-    def made(connection: Connection) -> Any:
+    def made(connection: Connection) -> Fields | list[str]:
         """Made beside the event loop: there may be thousands of places."""
         locations, kept = (rows.objects_in(connection, "", module) for module in _MODULES)
         places = [typed_json.decode(each.document, OcpiLocation) for each in locations]

@@ -1,7 +1,7 @@
 """Charging profiles at stations, external limits, vehicles' plans, templates, dynamic values."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec.structs import asdict
@@ -155,7 +155,7 @@ def _note_limit(
 
 # -- before a station is asked: what it may have taken when nobody lives to note its answer
 
-Doubt = Mapping[str, Any]
+Doubt = Mapping[str, object]
 """A profile's number and place, where a limit may soon be higher."""
 
 

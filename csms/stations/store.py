@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import Column, Connection, bindparam, func, select, update
 
@@ -35,7 +35,7 @@ class StationBoot(NamedTuple):
     """A station's BootNotification, as columns, and the time (UTC ms) it arrived."""
 
     station_id: str
-    facts: Mapping[str, Any]
+    facts: Mapping[str, object]
     at_ms: int
 
 

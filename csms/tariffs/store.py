@@ -1,10 +1,10 @@
 """Price plans, their assignments, the costs of transactions, and which prices stations were sent."""
 
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, Table, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, select, update
 
 from csms.booking import held
 from csms.booking.plausibility import JudgedUsage
@@ -316,7 +316,7 @@ def cost(connection: Connection, station_id: str, transaction_id: str) -> Fields
     return None if row is None else {**row._mapping, "document": msgspec.json.decode(row.document)}
 
 
-def _is(station_id: str, transaction_id: str) -> Any:
+def _is(station_id: str, transaction_id: str) -> ColumnElement[bool]:
     return (transaction_costs.c.station_id == station_id) & (transaction_costs.c.transaction_id == transaction_id)
 
 
@@ -357,6 +357,6 @@ def deliveries(
     return found
 
 
-def _open(station_id: str, tariff: str) -> Any:
+def _open(station_id: str, tariff: str) -> ColumnElement[bool]:
     there = price_deliveries.c
     return (there.station_id == station_id) & (there.tariff == tariff) & there.ended_ms.is_(None)

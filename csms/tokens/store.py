@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, tuple_, update
+from sqlalchemy import Connection, Table, delete, insert, select, tuple_, update
 from sqlalchemy.sql import ColumnElement
 
 from csms.booking import held
@@ -224,7 +224,7 @@ def save_local_list(connection: Connection, /, station_id: str, **values: object
         connection.execute(insert(local_lists).values(station_id=station_id, **values))
 
 
-def _same(table: Any) -> ColumnElement[bool]:
+def _same(table: Table) -> ColumnElement[bool]:
     same: ColumnElement[bool] = (table.c.station_id == token_uses.c.station_id) & (
         table.c.transaction_id == token_uses.c.transaction_id
     )

@@ -1,7 +1,7 @@
 """Transactions, their events and meter values."""
 
 from collections.abc import Collection, Iterable
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, func, literal, or_, select, tuple_, update
@@ -241,7 +241,7 @@ def list_page(
     """Return transactions, newest first, those with unknown start last: at most `limit` of those after `after`."""
     key = transactions.c.station_id, transactions.c.transaction_id
     started = transactions.c.started_ms
-    found: list[Any] = []
+    found: list[AnyRow] = []
     if after is None or after.started_ms is not None:
         query = select(transactions.c.document).where(*wanted.conditions(), started.is_not(None))
         if after is not None:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Container, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from rich.text import Text
@@ -89,7 +89,7 @@ def read_cases(file: Path) -> list[Fields]:
     data, records = read_file(file).removeprefix(codecs.BOM_UTF8), list[object]()
     for line in data.splitlines(keepends=True):
         try:
-            records.append(typed_json.decode(line, Any) if line.strip() else None)
+            records.append(typed_json.decode(line, object) if line.strip() else None)
         except msgspec.DecodeError as error:
             if not records or line.endswith(b"\n"):
                 raise ConfigError(f"{file}: {error}", hint=_RECORDS) from None

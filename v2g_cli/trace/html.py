@@ -4,6 +4,7 @@ The timeline is an SVG: states, messages, response times, and power.
 """
 
 import json
+from collections.abc import Callable
 from html import escape
 from importlib.resources import files
 from typing import Any, Final
@@ -71,7 +72,7 @@ def _number(value: Any) -> float:
     return float(value["Value"] * 10.0 ** value["Exponent"])
 
 
-def _states(conversation: list[Entry], x: Any, end_ms: float) -> list[str]:
+def _states(conversation: list[Entry], x: Callable[[float], float], end_ms: float) -> list[str]:
     spans: list[tuple[str, float]] = []
     for each in conversation:
         if each.line.next and (not spans or spans[-1][0] != each.line.next):
@@ -90,7 +91,7 @@ def _states(conversation: list[Entry], x: Any, end_ms: float) -> list[str]:
     return parts
 
 
-def _spoken(conversation: list[Entry], x: Any) -> list[str]:
+def _spoken(conversation: list[Entry], x: Callable[[float], float]) -> list[str]:
     top, bottom = _SPOKEN
     lanes = {"vehicle": top, "charger": top + 18, "": top + 36}
     parts = [f'<text x="4" y="{y + 11}">{who or "beside"}</text>' for who, y in lanes.items()]
@@ -104,7 +105,7 @@ def _spoken(conversation: list[Entry], x: Any) -> list[str]:
     return parts
 
 
-def _answers(conversation: list[Entry], x: Any) -> list[str]:
+def _answers(conversation: list[Entry], x: Callable[[float], float]) -> list[str]:
     top, bottom = _ANSWERS
     answered = [(each, each.answer_ms) for each in conversation if each.answer_ms is not None]
     most = max([_LIMIT_MS, *(ms for _, ms in answered)]) * 1.05
@@ -127,7 +128,7 @@ def _answers(conversation: list[Entry], x: Any) -> list[str]:
     return parts
 
 
-def _powers(powers: list[tuple[Entry, float]], x: Any) -> list[str]:
+def _powers(powers: list[tuple[Entry, float]], x: Callable[[float], float]) -> list[str]:
     top, bottom = _POWER
     low, high = min(0.0, *(w for _, w in powers)), max(0.0, *(w for _, w in powers))
     span = (high - low) or 1.0

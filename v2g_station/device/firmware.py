@@ -12,7 +12,7 @@ import ssl
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -26,7 +26,7 @@ from v2g.io.ota.releases import Releases
 from v2g.io.runtime.supervision import spawn
 from v2g.io.storage.journal_file import sync_directory
 from v2g.iso15118.engine.session import Fact
-from v2g.observe import Observe
+from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.firmware import FirmwareStatus
 from v2g.ota.release import RepositoryConfig
 from v2g.ota.window import parse_window
@@ -334,7 +334,7 @@ class FirmwareDevice:
         self._note("reported", status=status)
         self._notify(FirmwareProgress(status=status, digest=digest))
 
-    def _note(self, name: str, **data: Any) -> None:
+    def _note(self, name: str, **data: Scalar) -> None:
         self._observe(Observe("firmware", name, data))
 
 

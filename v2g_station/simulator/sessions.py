@@ -7,7 +7,7 @@ import csv
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TextIO
 
 import msgspec
 from msgspec import Meta
@@ -102,7 +102,7 @@ def _planned(path: Path, rows: list[tuple[int, SessionRow]]) -> dict[str, tuple[
     return {name: tuple(each) for name, each in sorted(found.items())}
 
 
-def _csv(file: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _csv(file: TextIO) -> Iterator[tuple[int, Mapping[str, str]]]:
     """Yield records; empty fields are left out. Spreadsheets whose decimal separator is a comma write semicolons."""
     from v2g.energy.settlement.rows import csv_records  # on demand
 
@@ -114,7 +114,7 @@ def _csv(file: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
         yield reader.line_num, row
 
 
-def _json_lines(file: Any) -> Iterator[tuple[int, Any]]:
+def _json_lines(file: TextIO) -> Iterator[tuple[int, Any]]:
     for line, text in enumerate(file, 1):
         if text.strip():
             yield line, text

@@ -100,11 +100,11 @@ class OcpiTest(CaseTest):
         """Return an object, written as 2.3.0 has it, in the version of the run."""
         return wire.outer(body, self.lab.bench.version)
 
-    async def listed(self, module: str, role: str = "SENDER", query: str = "") -> list[Any]:
+    async def listed(self, module: str, role: str = "SENDER", query: str = "") -> list[Fields]:
         """Return the objects of a list, over all its pages."""
         dated = "date_from=2020-01-01T00:00:00Z" if module == "sessions" else ""
         url = self.at(module, role, query="&".join(filter(None, (dated, query))))
-        found = list[Any]()
+        found = list[Fields]()
         for _ in range(1000):
             made = await self.lab.ask("GET", url)
             data = self.granted(made, "transport 4.1.4.1")
@@ -410,7 +410,7 @@ class Sending(msgspec.Struct, frozen=True, kw_only=True):
     module: str
     method: str = "PUT"
     path: str = f"{OWN}/{{id}}"
-    change: Mapping[str, Any] = {}
+    change: Mapping[str, object] = {}
     only: bool = False
     """Whether `change` is the whole body."""
     raw: bytes | None = None
@@ -477,7 +477,7 @@ def _same(test: OcpiTest, found: Any, sent: Fields, module: str) -> None:
     test.check(not differ, f"{module}: GET", f"not as it was sent: {', '.join(differ)}")
 
 
-def _equal(found: Any, sent: Any) -> bool:
+def _equal(found: Any, sent: object) -> bool:
     if isinstance(sent, dict) and isinstance(found, dict):
         return all(_equal(found.get(name), value) for name, value in sent.items())
     if isinstance(sent, list) and isinstance(found, list):

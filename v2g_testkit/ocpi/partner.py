@@ -262,7 +262,7 @@ class LabPartner:
         self.valid.append(token)
         return token
 
-    async def until(self, holds: Callable[[], Any], what: str, seconds: float | None = None) -> Any:
+    async def until(self, holds: Callable[[], object], what: str, seconds: float | None = None) -> Any:
         """Wait until something holds; return what it is. Raises TimeoutExpired."""
         limit = self.bench.seconds if seconds is None else seconds
         end = time.monotonic() + limit

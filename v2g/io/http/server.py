@@ -64,7 +64,7 @@ class BoundedServer(ThreadingHTTPServer):
             request = self._tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
         return request, peer
 
-    def verify_request(self, request: Any, client_address: Any) -> bool:
+    def verify_request(self, request: Any, client_address: object) -> bool:
         """Admit a client if there is room soon; the oldest one without a request makes room if necessary."""
         room = self._room.acquire(blocking=False)
         if not room:
@@ -85,7 +85,7 @@ class BoundedServer(ThreadingHTTPServer):
         with self._lock:
             self._silent.pop(request, None)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
+    def process_request_thread(self, request: Any, client_address: object) -> None:
         """Serve a client, then release its slot."""
         try:
             super().process_request_thread(request, client_address)

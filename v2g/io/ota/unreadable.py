@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -23,7 +23,7 @@ Config = TypeVar("Config")
 
 _log = logging.getLogger("v2g")
 
-Place = Callable[[Any], tuple[Fields, Path]]
+Place = Callable[[Fields], tuple[Fields, Path]]
 """Returns a configuration's table of updates, and the folder of their state; may raise KeyError and TypeError."""
 
 
@@ -56,7 +56,7 @@ def read_or_go_back(path: Path, read: Callable[[str], Config], place: Place, *, 
         raise
 
 
-def _go_back(path: Path, tree: object, place: Place, change: dict[str, object]) -> None:
+def _go_back(path: Path, tree: Fields, place: Place, change: dict[str, object]) -> None:
     update, folder = place(tree)
     state = path.parent / folder / "update.json"
     kept = typed_json.decode(state.read_bytes(), dict[str, object])

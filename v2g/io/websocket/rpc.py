@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from v2g.errors import OcppError, TransportError, V2GError
 from v2g.io.runtime.clock import Clock
@@ -219,7 +219,7 @@ class RpcConnection:
 
         self._spawn(work())
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = spawn(work)
         self._handlers.add(task)
         task.add_done_callback(self._handlers.discard)
