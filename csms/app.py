@@ -147,31 +147,8 @@ async def running(config: CsmsConfig, events: Path | None = None, clock: Clock |
         supervisor.keep("silent stations", server.watch_silence)
         supervisor.keep("certificates", partial(keep_renewed, renewed))
         supervisor.keep("grid signal file", partial(services[GridSource].watch, config.grid.poll_interval_s))
-        if config.grid.openadr is not None:
-            from csms.grid.openadr import follow_vtn
-
-            supervisor.keep("OpenADR VEN", partial(follow_vtn, services, config.grid.openadr))
-        for name, steering in (("SCADA registers", config.grid.scada), ("EEBUS control box", config.grid.eebus)):
-            if steering is not None:
-                from csms.grid.scada import ScadaRegisters
-
-                supervisor.keep(name, ScadaRegisters(services, steering).run)
-        if config.grid.ieee2030_5 is not None:
-            from csms.grid.ieee2030_5 import follow_der_server
-
-            supervisor.keep("IEEE 2030.5 client", partial(follow_der_server, services, config.grid.ieee2030_5))
-        for feed in config.grid.prices:
-            from csms.grid.price_feed import follow_prices
-
-            supervisor.keep(f"price feed {feed.name}", partial(follow_prices, services, feed))
-        if config.payments.mandates is not None:
-            from csms.mandates.work import collect_debits
-
-            supervisor.keep("payment mandates", partial(collect_debits, services, config.payments.mandates))
-        if config.payments.direct is not None:
-            from csms.direct_payments.work import settle_direct_payments
-
-            supervisor.keep("direct payments", partial(settle_direct_payments, services, config.payments.direct))
+        _follow_grid(services, supervisor)
+        _settle_payments(services, supervisor)
         if backend.subscriber is not None:
             stack.push_async_callback(backend.subscriber.close)
             await backend.subscriber.start()
@@ -221,6 +198,41 @@ async def running(config: CsmsConfig, events: Path | None = None, clock: Clock |
         stack.callback(lambda: observe(Observe("ocpp", "stopping")))
         ports = {f"ocpp_{place}": port for place, port in enumerate(others, 2)}
         yield Csms({"ocpp": ocpp_port, "api": api_port, **ports}, services)
+
+
+def _follow_grid(services: Services, supervisor: Supervisor) -> None:
+    """Keep a client or a server for each source of grid signals in the configuration; its import is slow."""
+    grid = services.config.grid
+    if grid.openadr is not None:
+        from csms.grid.openadr import follow_vtn
+
+        supervisor.keep("OpenADR VEN", partial(follow_vtn, services, grid.openadr))
+    for name, steering in (("SCADA registers", grid.scada), ("EEBUS control box", grid.eebus)):
+        if steering is not None:
+            from csms.grid.scada import ScadaRegisters
+
+            supervisor.keep(name, ScadaRegisters(services, steering).run)
+    if grid.ieee2030_5 is not None:
+        from csms.grid.ieee2030_5 import follow_der_server
+
+        supervisor.keep("IEEE 2030.5 client", partial(follow_der_server, services, grid.ieee2030_5))
+    for feed in grid.prices:
+        from csms.grid.price_feed import follow_prices
+
+        supervisor.keep(f"price feed {feed.name}", partial(follow_prices, services, feed))
+
+
+def _settle_payments(services: Services, supervisor: Supervisor) -> None:
+    """Keep what debits drivers, and what captures the payments that they made, where the configuration has it."""
+    payments = services.config.payments
+    if payments.mandates is not None:
+        from csms.mandates.work import collect_debits
+
+        supervisor.keep("payment mandates", partial(collect_debits, services, payments.mandates))
+    if payments.direct is not None:
+        from csms.direct_payments.work import settle_direct_payments
+
+        supervisor.keep("direct payments", partial(settle_direct_payments, services, payments.direct))
 
 
 async def _follower(config: CsmsConfig, clock: Clock, observe: EventLog) -> "Follower | None":
