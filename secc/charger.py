@@ -231,7 +231,8 @@ class Charger:
         own = None if self.config.station is None else self.config.station.frequency
         frequency = own or (None if code is None else code.frequency or FrequencyConfig())
         measured = Callbacks[GridFrequency]()
-        supervisor, disk, kept, lines = Supervisor(self.observe), DiskThread(), None, None
+        closing, supervisor, disk = contextlib.AsyncExitStack(), Supervisor(self.observe), DiskThread()
+        closing.push_async_callback(disk.close)
         if frequency is not None:
             meters = [controller.meter for controller in self.controllers]
             watch = self.grid_watch = GridWatch(frequency, meters, self.clock, self.observe, measured.tell)
@@ -255,25 +256,19 @@ class Charger:
                 kept = GridCodeWatch(
                     own_code, frequency, units, self.clock, self.observe, reactive=code.reactive, trips=trips
                 )
+                closing.callback(kept.close)
                 measured(kept.measured)
                 kept.select(narrow=code.narrow)
                 if code.narrow_contact is not None and not code.narrow:
                     lines = GpiodLines({}, {"narrow": code.narrow_contact})
+                    closing.callback(lines.close)
                     supervisor.keep("narrow stages", partial(kept.follow_contact, lines))
             supervisor.keep("grid", watch.run)
         if mains is not None:
+            closing.callback(mains.close)
             supervisor.keep("mains contactor", mains.run)
-
-        async def close() -> None:
-            await supervisor.close()
-            for each in (mains, lines):
-                if each is not None:
-                    each.close()
-            if kept is not None:
-                kept.close()
-            await disk.close()
-
-        return close
+        closing.push_async_callback(supervisor.close)  # ends first what uses the others
+        return closing.aclose
 
     def _mains_contactor(self) -> MainsContactor | None:
         config = self.config.site.mains_contactor
