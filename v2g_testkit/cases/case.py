@@ -242,6 +242,22 @@ class Case(Described, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, open="") if declared.has(self.needs) else self
 
 
+def vehicle_case(
+    family: Family, name: str, title: str, required: str, ids: tuple[str, ...], script: ChargerScript, **more: object
+) -> Case:
+    """Return the case of a vehicle, called `GROUP-form`, by one script; `more` are fields of Case."""
+    group, _, rest = name.partition("-")
+    return Case(
+        id=f"EVCC-{group}-{family.value}-{rest}",
+        title=title,
+        required=required,
+        requirements=ids,
+        family=family,
+        charger_scripts=(script,),
+        **more,  # type: ignore[arg-type]
+    )
+
+
 def probe_case(
     device: str,
     name: str,

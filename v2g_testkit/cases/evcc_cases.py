@@ -9,7 +9,7 @@ from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.messages.common_types import ResponseCode
 from v2g.iso15118.d20.timing import MESSAGES, Timing
 from v2g_testkit.cases import der
-from v2g_testkit.cases.case import CLOSING_S, Case, ChargerScript, Expect
+from v2g_testkit.cases.case import CLOSING_S, Case, ChargerScript, Expect, vehicle_case
 from v2g_testkit.cases.evcc_probes import probes
 from v2g_testkit.cases.evcc_safety import safety
 from v2g_testkit.cases.scripted_charger import JOINS
@@ -85,32 +85,17 @@ def evcc_cases(family: Family) -> tuple[Case, ...]:
     return (*probes(), *(case for part in parts for case in part(family)))
 
 
-def _case(
-    family: Family, name: str, title: str, required: str, ids: tuple[str, ...], script: ChargerScript, **more: object
-) -> Case:
-    group, _, rest = name.partition("-")
-    return Case(
-        id=f"EVCC-{group}-{family.value}-{rest}",
-        title=title,
-        required=required,
-        requirements=ids,
-        family=family,
-        charger_scripts=(script,),
-        **more,  # type: ignore[arg-type]
-    )
-
-
 def _whole(family: Family) -> Iterator[Case]:
     closing = Timing().close
     for pay in ("EIM", "PnC"):
         ids = ("V2G20-1216", *(("V2G20-2565", "V2G20-1063") if pay == "PnC" else ()))
         expect = Expect(reaches=True, no_facts=MISBEHAVIOUR)
-        yield _case(
+        yield vehicle_case(
             family, f"RUN-{pay}", f"A complete session, {pay} offered",
             "requests in order, of this session, within the offer; it ends when the charger requests it",
             ids, ChargerScript(expect=expect, pay=pay),
         )  # fmt: skip
-    yield _case(
+    yield vehicle_case(
         family, "END-close", "After SessionStopRes", f"the vehicle closes first, within {closing:g} s",
         ("V2G20-1633", "V2G20-1643"), ChargerScript(expect=Expect(closes=True, within=(0.0, closing))),
         open="how soon a vehicle closes is not public, only how long a charger waits for it",
@@ -126,7 +111,7 @@ def _timing(family: Family) -> Iterator[Case]:
     for request, most, ids in rows:
         if request.endswith("ChargeLoopReq"):
             continue
-        yield _case(
+        yield vehicle_case(
             family, f"TIM-{request}", f"Time from the previous response to {request}", f"within {most:g} s",
             ids or ("Tables 215 to 218",), ChargerScript(expect=Expect(timely=(request, most))),
         )  # fmt: skip
@@ -138,7 +123,7 @@ def _failures(family: Family) -> Iterator[Case]:
     for request in requests_of(family):
         for code in codes if request != "SupportedAppProtocolReq" else ("Failed_NoNegotiation",):
             last = request == "SessionStopReq"  # the last request
-            yield _case(
+            yield vehicle_case(
                 family, f"COD-{request[:-3]}Res-{code}", f"{request[:-3]}Res with {code}",
                 "the vehicle ends the session and closes", ("V2G20-436", "V2G20-440"),
                 ChargerScript(at=request, twist="code", value=code, expect=_ENDS),
@@ -150,13 +135,13 @@ def _strange(family: Family) -> Iterator[Case]:
     for request in requests_of(family):
         answer = f"{request[:-3]}Res"
         if request not in ("SupportedAppProtocolReq", "SessionSetupReq"):
-            yield _case(
+            yield vehicle_case(
                 family, f"SID-{answer}", f"{answer} with another SessionID",
                 "the vehicle ends the session and closes", (),
                 ChargerScript(at=request, twist="other session", expect=_ENDS),
             )  # fmt: skip
         if request != "SupportedAppProtocolReq":
-            yield _case(
+            yield vehicle_case(
                 family, f"TYP-{answer}", f"The response to another request instead of {answer}",
                 "the vehicle ends the session and closes", (),
                 ChargerScript(at=request, twist="other response", expect=_ENDS),
@@ -167,7 +152,7 @@ def _silence(family: Family) -> Iterator[Case]:
     for request in requests_of(family):
         timing = MESSAGES[request]
         most = timing.timeout + CLOSING_S
-        yield _case(
+        yield vehicle_case(
             family, f"SIL-{request}", f"{request} is not answered",
             f"the vehicle waits at least {timing.performance:g} s, ends after {timing.timeout:g} s, and then closes",
             ("V2G20-436", "V2G20-440"),
@@ -188,7 +173,7 @@ def _ongoing(family: Family) -> Iterator[Case]:
     if family is Family.DC:
         rows.append(("DC_CableCheckReq", 0.0, timing.evcc_cable_check + CLOSING_S))
     for request, least, most in rows:
-        yield _case(
+        yield vehicle_case(
             family, f"ONG-{request}", f"{request} is always answered Ongoing",
             f"the vehicle ends the session after {least:g} to {most - CLOSING_S:g} s", ("Tables 215 to 218",),
             ChargerScript(
@@ -198,7 +183,7 @@ def _ongoing(family: Family) -> Iterator[Case]:
         )  # fmt: skip
     if family is Family.DC:
         most = timing.evcc_pre_charge + CLOSING_S
-        yield _case(
+        yield vehicle_case(
             family, "ONG-DC_PreChargeReq", "The pre-charge voltage is never reached",
             f"the vehicle ends the session after {timing.evcc_pre_charge:g} s", ("Tables 215 to 218",),
             ChargerScript(
@@ -213,7 +198,7 @@ def _warnings(family: Family) -> Iterator[Case]:
         about = code.startswith(("WARNING_Certificate", "WARNING_Auth", "WARNING_Ch", "WARNING_EIM", "WARNING_eMSP"))
         if not about and code != "WARNING_GeneralPnCAuthorizationError":
             continue
-        yield _case(
+        yield vehicle_case(
             family, f"WRN-{code}", f"AuthorizationRes with {code}", "the vehicle does not proceed as if authorised",
             ("V2G20-2226", "V2G20-1978"),
             ChargerScript(
@@ -233,7 +218,7 @@ def _notices(family: Family) -> Iterator[Case]:
         ("ServiceRenegotiation", ("asks PowerDeliveryReq Stop", "stops the session: ServiceRenegotiation"), _NOTICED),
     )
     for notice, facts, why in rows:
-        yield _case(
+        yield vehicle_case(
             family, f"NOT-{notice}", f"The charger's notice {notice} in the charge loop",
             ", then ".join(facts).replace("asks", "the vehicle sends"), ("V2G20-1960",) if not why else (),
             ChargerScript(
@@ -242,7 +227,7 @@ def _notices(family: Family) -> Iterator[Case]:
             ),
             open=why,
         )  # fmt: skip
-    yield _case(
+    yield vehicle_case(
         family, "NOT-MeteringConfirmation", "The charger's notice MeteringConfirmation, with a reading and a receipt",
         "MeteringConfirmationReq with both as received, signed with the contract's key; the loop continues",
         ("V2G20-1083",),
@@ -268,14 +253,14 @@ def _pauses(family: Family) -> Iterator[Case]:
         ("other-session", "The charger joins a session with another SessionID", "the vehicle ends the session",
          ChargerScript(at=setup, twist="other session", resume=True, expect=_ENDS)),
     ):  # fmt: skip
-        case = _case(family, f"PAU-{name}", title, required, ("V2G20-2545", "V2G20-1032"), pause)
+        case = vehicle_case(family, f"PAU-{name}", title, required, ("V2G20-2545", "V2G20-1032"), pause)
         yield replace(case, charger_scripts=(pause, again))
 
 
 def _unreadable(family: Family) -> Iterator[Case]:
     for request in ("SessionSetupReq", "ServiceDiscoveryReq", f"{family.value}_ChargeLoopReq"):
         for form in ("wrong version", "EXI of no message", "reserved payload type"):
-            yield _case(
+            yield vehicle_case(
                 family, f"GTP-{request[:-3]}Res-{form.replace(' ', '_')}",
                 f"V2GTP: {form} instead of {request[:-3]}Res",
                 "the vehicle ends the session", ("clause 8.6",),

@@ -7,7 +7,7 @@ from typing import Final
 
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.d20.timing import Timing
-from v2g_testkit.cases.case import CLOSING_S, Case, ChargerScript, Expect
+from v2g_testkit.cases.case import CLOSING_S, Case, ChargerScript, Expect, vehicle_case
 
 EARLY_C: Final = "shows state C before it asks for energy"
 """A vehicle is ready for energy before PowerDeliveryReq (Start)."""
@@ -21,22 +21,9 @@ def safety(family: Family) -> Iterator[Case]:
     yield from _early(family) if family is Family.AC else _direct(family)
 
 
-def _case(family: Family, name: str, title: str, required: str, ids: tuple[str, ...], script: ChargerScript,
-          *, why: str = "") -> Case:  # fmt: skip
-    return Case(
-        id=f"EVCC-SAF-{family.value}-{name}",
-        title=title,
-        required=required,
-        requirements=ids,
-        open=why,
-        family=family,
-        charger_scripts=(script,),
-    )
-
-
 def _early(family: Family) -> Iterator[Case]:
-    yield _case(
-        family, "state-c", "The control pilot until PowerDeliveryReq (Start)", "state B; C not before this request",
+    yield vehicle_case(
+        family, "SAF-state-c", "The control pilot until PowerDeliveryReq (Start)", "state B; C not before this request",
         ("V2G20-1617",),
         ChargerScript(at="PowerDeliveryReq", watch_s=1.0, measures_pilot=True, expect=Expect(no_facts=(EARLY_C,))),
     )  # fmt: skip
@@ -45,8 +32,8 @@ def _early(family: Family) -> Iterator[Case]:
 def _negotiating(family: Family) -> Iterator[Case]:
     timing = Timing()
     most = timing.ongoing + CLOSING_S
-    yield _case(
-        family, "renegotiation-ongoing",
+    yield vehicle_case(
+        family, "SAF-renegotiation-ongoing",
         "The charger requests another schedule in the charge loop, and then always answers Ongoing",
         f"no loop meanwhile; the vehicle ends the session after {timing.ongoing_performance:g} to {timing.ongoing:g} s",
         ("Tables 215 to 218",),
@@ -61,8 +48,8 @@ def _negotiating(family: Family) -> Iterator[Case]:
 def _direct(family: Family) -> Iterator[Case]:
     timing = Timing()
     most = timing.evcc_pre_charge + CLOSING_S
-    yield _case(
-        family, "pre-charge-other", "The pre-charge ends 50 V below the requested voltage",
+    yield vehicle_case(
+        family, "SAF-pre-charge-other", "The pre-charge ends 50 V below the requested voltage",
         f"no PowerDeliveryReq (Start), and the end after {timing.evcc_pre_charge:g} s", ("Tables 215 to 218",),
         ChargerScript(
             at="DC_PreChargeReq", twist="less voltage", again=True, watch_s=most + 1.0,
@@ -73,12 +60,12 @@ def _direct(family: Family) -> Iterator[Case]:
         ("over-voltage", "too much voltage", "20 % more than the vehicle's voltage limit"),
         ("over-current", "too much current", "twice the vehicle's current limit"),
     ):
-        yield _case(
-            family, name, f"The charger reports in the charge loop {title}",
+        yield vehicle_case(
+            family, f"SAF-{name}", f"The charger reports in the charge loop {title}",
             "the vehicle ends the session, by messages or at once", (),
             ChargerScript(
                 at="DC_ChargeLoopReq", nth=3, twist=twist, again=True, watch_s=CLOSING_S,
                 expect=Expect(closes=True, state_b=True),
             ),
-            why=_BEYOND,
+            open=_BEYOND,
         )  # fmt: skip
