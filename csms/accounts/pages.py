@@ -1,6 +1,6 @@
 """Login, and a person's own account."""
 
-from typing import Any, Final, Literal
+from typing import Final, Literal
 from zoneinfo import available_timezones
 
 from litestar import Response
@@ -18,6 +18,7 @@ from csms.http.call import encode
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
 from v2g.errors import RefusedError
+from v2g.typed_json import Fields
 
 _PENDING = "__Host-v2g-login"
 """Cookie of a login at a provider; not strict, as the provider's page leads back here."""
@@ -271,7 +272,7 @@ async def list_users(visit: Visit) -> Answer:
 async def _users(visit: Visit, issued: dict[str, object] | None = None) -> Answer:
     rows = [each async for each in visit.every(access.list_users)]
 
-    def acts(row: Any) -> list[Act]:
+    def acts(row: Fields) -> list[Act]:
         if row["name"] == visit.person.name:
             return []
         here, name = f"/users/{segment(row['name'])}", row["name"]

@@ -3,7 +3,7 @@ vehicle's."""
 
 from collections.abc import Callable, Collection, Iterable
 from functools import cache
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
 import msgspec
 import sqlalchemy as sa
@@ -287,7 +287,7 @@ def _key(report: rules.Report) -> Key:
     return report.subject_kind, report.subject, report.kind
 
 
-def _latest(key: Key) -> Any:
+def _latest(key: Key) -> sa.ColumnElement[bool]:
     column = alerts.c
     return column.latest & (column.subject_kind == key[0]) & (column.subject == key[1]) & (column.kind == key[2])
 

@@ -36,7 +36,7 @@ async def seen(asked: OcpiRequest, module: str, object_id: str) -> rows.Kept:
     if kept is None or kept.audience not in ("", asked.partner.partner_id):
         raise not_found(module[:-1])
     if asked.behind and kept.audience:
-        token: Any = typed_json.decode(kept.document, Fields)["cdr_token"]
+        token = typed_json.decode(kept.document, Fields)["cdr_token"]
         if not asked.speaks_for(token["country_code"], token["party_id"]):
             raise not_found(module[:-1])
     return kept
@@ -110,8 +110,8 @@ async def clients(asked: OcpiRequest) -> OcpiAnswer:
     return OcpiAnswer(data=typed_json.decode_exact(kept.document.encode()))
 
 
-def _put(sent: dict[str, object], parts: tuple[str, ...]) -> Callable[[Fields | None], Any]:
-    def change(known: dict[str, object] | None) -> Any:
+def _put(sent: Fields, parts: tuple[str, ...]) -> Callable[[Fields | None], Fields]:
+    def change(known: Fields | None) -> Fields:
         if not parts:
             return sent
         if known is None:
@@ -121,13 +121,13 @@ def _put(sent: dict[str, object], parts: tuple[str, ...]) -> Callable[[Fields | 
     return change
 
 
-def _patch(sent: Fields, parts: tuple[str, ...], module: str) -> Callable[[Fields | None], Any]:
-    def merged(known: dict[str, object] | None) -> Any:
+def _patch(sent: Fields, parts: tuple[str, ...], module: str) -> Callable[[Fields | None], Fields]:
+    def merged(known: Fields | None) -> Fields:
         if known is None:
             raise not_found(_PARTS[len(parts) - 1][0][:-1])
         return wire.merged(known, sent)
 
-    def change(known: Fields | None) -> Any:
+    def change(known: Fields | None) -> Fields:
         if known is None:
             raise not_found(module[:-1])
         if parts:
@@ -143,8 +143,8 @@ def _patch(sent: Fields, parts: tuple[str, ...], module: str) -> Callable[[Field
 
 
 def _within(
-    known: Fields, parts: tuple[str, ...], change: Callable[[Any], Any], updated: object, depth: int = 0
-) -> dict[str, object]:
+    known: Fields, parts: tuple[str, ...], change: Callable[[Fields | None], Fields], updated: object, depth: int = 0
+) -> Fields:
     """Return a location of which a part has changed; the parents' `last_updated` moves with it. A part that is older
     than what is known of it changes nothing, one that is older than other parts does."""
     field, name, kind = _PARTS[depth]

@@ -1,12 +1,13 @@
 """Roaming partners: the steps of their handshake, what is out of step with each, and CDRs in dispute."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from csms.console.listing import Act, Column, Listing, show_list
 from csms.console.visit import ROOT, Visit, action, page, segment
 from csms.http.pipeline import Answer
 from csms.roaming import api as roaming
+from v2g.typed_json import Fields
 
 _PARTNERS = f"{ROOT}/partners"
 _SHOWN = 50
@@ -40,14 +41,14 @@ def next_step(partner: Mapping[str, object], waits: int) -> str:
     return "3/3: it takes what waits" if waits else "none"
 
 
-async def _shown(visit: Visit, invited: Any = None) -> Answer:
+async def _shown(visit: Visit, invited: Fields | None = None) -> Answer:
     rows = []
     async for each in visit.every(roaming.list_roaming_partners):
         queue = await visit.ask(roaming.list_roaming_deliveries, partner_id=each["partner_id"])
         rows.append({**each, "queue": queue, "step": next_step(each, len(queue))})
     disputes = await visit.ask(roaming.list_roaming_cdrs, state="disputed", limit=_SHOWN)
 
-    def acts(row: Any) -> list[Act]:
+    def acts(row: Fields) -> list[Act]:
         here = f"/partners/{segment(row['partner_id'])}"
         found = [Act(f"{here}/register", "Register")] if row["versions_url"] and row["state"] != "unregistered" else []
         return found + ([Act(f"{here}/pull", "Pull")] if row["state"] == "registered" else [])

@@ -39,7 +39,7 @@ def store_object(
     owner: str,
     module: str,
     key: str,
-    change: Callable[[Fields | None], Any],
+    change: Callable[[Fields | None], Fields],
     now_ms: int,
 ) -> bool:
     """Change an object and store it, unless what is stored is newer, and not of a clock that was days ahead; return

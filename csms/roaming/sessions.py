@@ -36,7 +36,7 @@ from csms.tariffs import store as tariffs
 from csms.tariffs.plans import plan, plans_of
 from csms.transactions import store as transactions
 from csms.transactions.events import meter_key
-from csms.transactions.rules import Transaction
+from csms.transactions.rules import Dated, Transaction
 from csms.transactions.tables import transaction_events
 from v2g import typed_json
 from v2g.energy.settlement.costing import MINUTE_MS, UNITS, Bill, Period
@@ -150,7 +150,7 @@ def _driver(token: CdrToken) -> str:
     return party_of(token.country_code, token.party_id)
 
 
-def _kwh(start: Any, last: Any) -> Decimal:
+def _kwh(start: Dated | None, last: Dated | None) -> Decimal:
     if start is None or last is None:
         return Decimal(0)
     return ((Decimal(last.value) - Decimal(start.value)) / 1000).quantize(_Q4)

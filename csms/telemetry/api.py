@@ -1,6 +1,7 @@
 """Telemetry of vehicles, delivered by gateways."""
 
-from typing import Annotated, Any
+from collections.abc import Iterable
+from typing import Annotated
 
 import msgspec
 
@@ -240,5 +241,5 @@ def _not_theirs(call: Call, ev: str) -> ApiError:
     return ApiError(403, f"{call.caller.name} does not report for {ev!r}", "see api.clients.evs")
 
 
-def _keys(keys: Any) -> tuple[RecordKey, ...]:
+def _keys(keys: Iterable[tuple[str, int, int]]) -> tuple[RecordKey, ...]:
     return tuple(RecordKey(ev=ev, boot=boot, seq=seq) for ev, boot, seq in keys)

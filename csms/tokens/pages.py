@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 from csms.console.listing import Act, Column, Listing, show_list, show_pages
 from csms.console.visit import ROOT, Visit, action, page, segment
@@ -15,6 +15,7 @@ from csms.tariffs import api as tariffs
 from csms.tokens import api as tokens
 from csms.tokens.rules import normalise
 from csms.transactions import api as transactions
+from v2g.typed_json import Fields
 
 _TOKENS = f"{ROOT}/tokens"
 _MOST = 1000
@@ -41,7 +42,7 @@ def _path(row: Mapping[str, object]) -> str:
     return f"/tokens/{segment(row['token_type'])}/{segment(row['id_token'])}"
 
 
-def _acts(row: Any) -> list[Act]:
+def _acts(row: Fields) -> list[Act]:
     here, name = f"{_path(row)}/status", row["id_token"]
     if row["status"] == "Accepted":
         return [Act(here, "Block", {"status": "Blocked"}, "Block {about}?", "danger", name)]

@@ -7,11 +7,11 @@ import base64
 import json
 import json as json_
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 from rich.table import Table
@@ -59,7 +59,7 @@ def encode_lines(lines: Iterable[bytes], how: guess.How) -> Iterator[str]:
             yield _answer(line, lambda given: _encode(given, how))
 
 
-def _answer(line: bytes, work: Any) -> str:
+def _answer(line: bytes, work: Callable[[Fields], object]) -> str:
     try:
         given = json.loads(line)
         if not isinstance(given, dict):

@@ -4,10 +4,10 @@ The timeline is an SVG: states, messages, response times, and power.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from html import escape
 from importlib.resources import files
-from typing import Any, Final
+from typing import Final
 
 from v2g.iso15118.trace_read import Entry, leaves, runs, summary, times, word
 from v2g.look import document
@@ -68,7 +68,7 @@ def power(entry: Entry) -> float | None:
     return None
 
 
-def _number(value: Any) -> float:
+def _number(value: Mapping[str, float]) -> float:
     return float(value["Value"] * 10.0 ** value["Exponent"])
 
 

@@ -7,7 +7,7 @@ import csv
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, TextIO
+from typing import Annotated, Final, TextIO
 
 import msgspec
 from msgspec import Meta
@@ -114,7 +114,7 @@ def _csv(file: TextIO) -> Iterator[tuple[int, Mapping[str, str]]]:
         yield reader.line_num, row
 
 
-def _json_lines(file: TextIO) -> Iterator[tuple[int, Any]]:
+def _json_lines(file: TextIO) -> Iterator[tuple[int, str]]:
     for line, text in enumerate(file, 1):
         if text.strip():
             yield line, text
