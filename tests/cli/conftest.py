@@ -1,6 +1,7 @@
 """Runs `v2g` in this process."""
 
 import io
+import logging
 import os
 import runpy
 import sys
@@ -29,7 +30,13 @@ def become_here(patch: pytest.MonkeyPatch) -> None:
 
     def become(_python: str, arguments: list[str]) -> None:
         patch.setattr(sys, "argv", arguments[arguments.index("-m") + 1 :])
-        runpy.run_module(sys.argv[0], run_name="__main__")
+        root = logging.getLogger()
+        handlers, level = root.handlers[:], root.level
+        try:
+            runpy.run_module(sys.argv[0], run_name="__main__")
+        finally:  # else it goes on to log, to a stream that is closed
+            root.handlers[:] = handlers
+            root.setLevel(level)
 
     patch.setattr(os, "execv", become)
 

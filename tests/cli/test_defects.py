@@ -100,6 +100,13 @@ def test_what_other_packages_log_about_peers_is_a_line_and_no_defect(capsys: pyt
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_a_program_that_ran_in_this_process_leaves_nothing_of_its_log(v2g: Run, tmp_path: Path) -> None:
+    root = logging.getLogger()
+    before = (root.handlers[:], root.level)
+    assert v2g("secc", "--config", str(tmp_path / "none.toml")).code == 2
+    assert (root.handlers, root.level) == before
+
+
 def test_defects_are_bounded(capsys: pytest.CaptureFixture[str]) -> None:
     with reporting_defects() as defects:
         for number in range(1000):
