@@ -5,6 +5,8 @@ stage or fields of their own. A field `...` stands for those that only a running
 """
 
 import ast
+import re
+from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -55,6 +57,9 @@ INHERITED: Final = {
 }
 """Functions that a class has from another file: their names, where they are used, and the stage that they fill in."""
 
+_CONSTANT: Final = re.compile(r'^(\w+): [^=\n]+ = "([^"\\\n]*)"', re.MULTILINE)
+"""Texts that modules give a name."""
+
 _Scope = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -96,8 +101,11 @@ def kinds() -> set[str]:
 
 
 def _found(basis: Mapping[str, "_Maker"], *places: str) -> list[Emission]:
-    files = [_File(path, basis) for place in places for path in sorted(_files(ROOT / place))]
-    constants = {name: text for file in files for name, text in file.constants()}
+    makers, stages = "|".join((*basis, *INHERITED, "MatchingOutcome")), "|".join(STAGES)
+    words = rf'\b({makers})\(|\(\s*"({stages})"'
+    texts = {path: path.read_text() for place in places for path in sorted(_files(ROOT / place))}
+    constants = dict(each for text in texts.values() for each in _CONSTANT.findall(text))
+    files = [_File(path, text, basis) for path, text in texts.items() if re.search(words, text)]
     shared: dict[str, _Maker] = {}
     for _ in range(2):  # some pass on to those of other files
         for file in files:
@@ -133,23 +141,27 @@ def _files(path: Path) -> list[Path]:
 
 
 class _File:
-    def __init__(self, path: Path, basis: Mapping[str, _Maker]) -> None:
+    def __init__(self, path: Path, text: str, basis: Mapping[str, _Maker]) -> None:
         self._path = path
-        tree = ast.parse(path.read_text())
-        nodes = list(ast.walk(tree))
-        self._scopes = {node: _calls(node) for node in nodes if isinstance(node, _Scope)}
-        self._inner = {id(call): scope for scope, calls in self._scopes.items() for call in calls}
-        self._calls = [node for node in nodes if isinstance(node, ast.Call)]
+        self._scopes: dict[_Scope, list[ast.Call]] = {}
+        self._inner: dict[int, _Scope] = {}
+        self._calls: list[ast.Call] = []
+        left = deque[tuple[ast.AST, tuple[_Scope, ...]]]([(ast.parse(text), ())])
+        while left:  # once, and not once more for each scope
+            node, scopes = left.popleft()
+            if isinstance(node, ast.Call):
+                self._calls.append(node)
+                for scope in scopes:
+                    self._scopes[scope].append(node)
+                if scopes:
+                    self._inner[id(node)] = scopes[-1]
+            elif isinstance(node, _Scope):
+                self._scopes[node], scopes = [], (*scopes, node)
+            if not isinstance(node, ast.Name | ast.Constant):
+                left.extend((each, scopes) for each in ast.iter_child_nodes(node))
+        self._called = {id(call): _called(call) for call in self._calls}
         self._passed_on: set[int] = set()
         self._basis, self._makers = basis, dict[str, _Maker]()
-        self._body = tree.body
-
-    def constants(self) -> Iterator[tuple[str, str]]:
-        """Yield the texts that modules give a name."""
-        for node in self._body:
-            match node:
-                case ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=str(text))):
-                    yield name, text
 
     def learn(self, shared: Mapping[str, _Maker]) -> Mapping[str, _Maker]:
         """Return the functions of this file that pass a name on, perhaps to those of other files (`shared`)."""
@@ -185,7 +197,7 @@ class _File:
             maker = self._maker(call, shared)
             if maker is None or id(call) in self._passed_on:
                 continue
-            if _called(call) != "Observe" and isinstance(call.args[maker.name], ast.Call | ast.Attribute):
+            if self._called[id(call)] != "Observe" and isinstance(call.args[maker.name], ast.Call | ast.Attribute):
                 continue  # another function of this name
             where, scope = f"{relative}:{call.lineno}", self._inner.get(id(call))
             stage = maker.stage if isinstance(maker.stage, str) else _text(call.args[maker.stage])
@@ -196,7 +208,7 @@ class _File:
             yield from (Emission(where, frozenset(programs.split()), stage, name, fields) for name in names)
 
     def _maker(self, call: ast.Call, shared: Mapping[str, _Maker]) -> _Maker | None:
-        called = _called(call)
+        called = self._called[id(call)]
         found = self._basis.get(called, self._makers.get(called))
         if called == "MatchingOutcome" and "slac" in self._path.parts:
             found = _OUTCOME
@@ -209,10 +221,6 @@ class _File:
 
     def _is_in(self, place: str) -> bool:
         return self._path.is_relative_to(ROOT / place)
-
-
-def _calls(scope: _Scope) -> list[ast.Call]:
-    return [node for node in ast.walk(scope) if isinstance(node, ast.Call)]
 
 
 def _place_of(stage: ast.expr, names: list[str]) -> str | int:
