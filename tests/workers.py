@@ -124,7 +124,8 @@ class Workers:
             else:
                 report = hook.pytest_report_from_serializable(config=item.config, data=data)
                 hook.pytest_runtest_logreport(report=report)
-        hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        where = next((data["location"] for data in reports if "location" in data), None)  # else it is looked up again
+        hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=where or item.location)
 
     def _ended(self, session: pytest.Session, worker: _Worker) -> None:
         """Let another one take the place of a worker that has crashed; the test in which it did has failed."""
