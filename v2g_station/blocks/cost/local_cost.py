@@ -70,12 +70,13 @@ class LocalCosts(FunctionalBlock):
         self._sessions.on_ended(self._ended)
 
     def start(self) -> None:
-        """Remove prices without a transaction, and resume the others."""
-        for name in list(self._all):
+        """Remove prices without a transaction, and resume the others, and their display."""
+        for name, found in list(self._all.items()):
             evse = self._sessions.find(name)
             if evse is None:
                 self._forget(name)
             else:
+                self._tariffs.show_own(evse.number, found.terms.plan.id, found.terms.text)
                 self._plan(evse, name)
         for name in [each for each in self._unpriced if self._sessions.find(each) is None]:
             self._unmark(name)
@@ -136,8 +137,9 @@ class LocalCosts(FunctionalBlock):
         except RefusedError as error:  # the clock's zone has changed since it was installed
             self._tariffs.problem(error.reason)
             return None
-        self._show_tariff(evse, tariff)
-        return self._price(evse, record, id_token, plan, sample, own=driver is not None, fees=True)
+        found = self._price(evse, record, id_token, plan, sample, own=driver is not None, fees=True)
+        self._show_tariff(evse, found, tariff)
+        return found
 
     def _price(
         self,
@@ -164,15 +166,17 @@ class LocalCosts(FunctionalBlock):
             scale=self._k.scale,
         )
         self._all[found.name] = found
-        self._k.keep("terms", found.name, found.terms)  # and `event` its cost
         return found
 
     @property
     def _moment(self) -> Moment:
         return Moment(self._k.now, self._k.utc_ms)
 
-    def _show_tariff(self, evse: Evse, tariff: ocpp.Tariff) -> None:
+    def _show_tariff(self, evse: Evse, found: Priced, tariff: ocpp.Tariff) -> None:
+        """Store the terms of a transaction, and display them."""
         text = description(tariff, evse.authorization.language if evse.authorization is not None else None)
+        found.terms = msgspec.structs.replace(found.terms, text=text)
+        self._k.keep("terms", found.name, found.terms)  # and `event` its cost
         self._tariffs.show_own(evse.number, tariff.tariff_id, text)
 
     def _payer(self, evse: Evse, record: TransactionRecord) -> IdToken | None:
@@ -242,12 +246,11 @@ class LocalCosts(FunctionalBlock):
         record, found, sample = evse.record, self._all.get(name), self._poll_cost(evse)
         if found is None:  # the time before is free, and so are the fees
             id_token = IdToken(id_token=record.id_token, type=record.id_token_type)
-            self._price(evse, record, id_token, plan, sample, own=True, fees=False)
+            found = self._price(evse, record, id_token, plan, sample, own=True, fees=False)
         else:
             self._advance(evse, found, sample)
             found.change(plan)
-            self._k.keep("terms", name, found.terms)
-        self._show_tariff(evse, tariff)
+        self._show_tariff(evse, found, tariff)
         self._sessions.update(evse, "TariffChanged")
 
     # -- time and meter

@@ -25,7 +25,7 @@ _replace = msgspec.structs.replace
 class PricedTerms(msgspec.Struct, frozen=True, kw_only=True):
     """The pricing terms of a transaction: plans by start (UTC ms), and the inputs of their conditions.
 
-    `own` means that the tariff is not a default one.
+    `own` means that the tariff is not a default one; `text` describes it to its driver.
     """
 
     evse_id: int
@@ -33,6 +33,7 @@ class PricedTerms(msgspec.Struct, frozen=True, kw_only=True):
     own: bool
     plans: tuple[tuple[int, PricePlan], ...]
     evse_kind: Literal["AC", "DC"]
+    text: str = ""
 
     @property
     def plan(self) -> PricePlan:

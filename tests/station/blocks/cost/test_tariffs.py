@@ -613,3 +613,16 @@ def test_a_new_default_is_displayed_to_who_will_charge_by_it() -> None:
     assert shown(found)[-1] == ("T2", "dearer")
     found.plug()
     assert tariff_of(found.expect("TransactionEvent", eventType="Started")) == "T2"
+
+
+def test_a_power_cut_leaves_the_tariff_of_a_transaction_on_the_display() -> None:
+    found = station(tariff("T0", description=[text("for all", "en")]), variables={"TxCtrlr.ResumptionTimeout": "600"})
+    authorizes(found, tariff("T1", description=[text("for you", "en")]))
+    begin(found)
+    found.ask("SetDefaultTariff", evseId=0, tariff=tariff("T2", 0.7, description=[text("dearer", "en")]))
+    found.power_loss()
+    assert shown(found)[-1] == ("T1", "for you")
+    assert shown(found, 2)[-1] == ("T2", "dearer")
+    found.plug()
+    end(found)
+    assert shown(found)[-1] == ("T2", "dearer")
