@@ -68,8 +68,10 @@ class RequestContext(request_context.RequestContext, frozen=True, kw_only=True):
 
     @property
     def delay_s(self) -> int:
-        """NotificationMaxDelay: how long the vehicle may take to follow the notification, s."""
-        if self.notice is None or self.stop in (Stop.EMERGENCY, Stop.MALFUNCTION):
+        """NotificationMaxDelay: how long the vehicle may take to follow the notification, s; 0 without one, also where
+        only a receipt is required."""
+        notified = self.stop is not None or self.renegotiate
+        if self.notice is None or not notified or self.stop in (Stop.EMERGENCY, Stop.MALFUNCTION):
             return 0
         return max(0, int(self.notice.until - self.now))
 

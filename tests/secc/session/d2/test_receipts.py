@@ -50,6 +50,7 @@ def asked(bench: ContractBench, import_mwh: int = 6_234_000) -> MeterInfo:
     assert response.receipt_required
     status = response.ac_evse_status if bench.alternating else response.dc_evse_status
     assert status.evse_notification.value == "None", "a receipt is no renegotiation"
+    assert status.notification_max_delay == 0, "nor is there anything to follow in time"
     info = response.meter_info
     assert isinstance(info, MeterInfo)
     return info
