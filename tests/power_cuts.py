@@ -40,7 +40,8 @@ class PowerCuts:
         with patch.context() as within:
             for name in ("replace", "rename", "unlink", "remove"):
                 within.setattr(os, name, self._around(getattr(os, name)))
-            within.setattr(os, "fsync", self._around(os.fsync, self._sync))
+            for name in ("fsync", "fdatasync"):
+                within.setattr(os, name, self._around(getattr(os, name), self._sync))
             try:
                 yield self
             finally:

@@ -1,21 +1,33 @@
 """What a journal file acknowledged is there after kill -9; what was torn off is put aside, never dropped."""
 
+import errno
+import fcntl
 import os
 import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.journal_start import START
+from tests.power_cuts import PowerCuts, laid_out
 from tests.sealing import Keys, new_keys
 from v2g.energy.settlement.journal import Journal, verify_lines
 from v2g.energy.settlement.records import MeterReading
 from v2g.errors import ConfigError, SealedError, StoreError, VerificationError
-from v2g.io.storage.journal_file import JournalFile, read_files, write_files
+from v2g.io.storage import journal_file
+from v2g.io.storage.journal_file import (
+    JournalFile,
+    open_alone,
+    read_files,
+    remove_file,
+    remove_folder,
+    sync_directory,
+    write_files,
+)
 from v2g.io.storage.record_keys import RecordKeys
 
 
@@ -254,6 +266,233 @@ def test_sealing_asks_the_disk_for_no_more_synchronisation(tmp_path: Path, monke
     plain, asked[:] = list(asked), []
     written(tmp_path / "sealed.jsonl", new_keys(tmp_path / "keys"))
     assert [each for each in asked if each == "fdatasync"] == [each for each in plain if each == "fdatasync"]
+
+
+def left(cuts: PowerCuts, folder: Path) -> Iterator[Path]:
+    """What a power cut may leave now, each laid out in a folder."""
+    for each, state in enumerate(list(cuts.left())):
+        yield laid_out(state, folder / f"left-{len(list(folder.iterdir()))}-{each}")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    """A folder whose power may be cut."""
+    made = tmp_path / "disk"
+    made.mkdir()
+    return made
+
+
+@pytest.mark.requirement("R27")
+def test_a_power_cut_leaves_what_was_acknowledged(
+    disk: Path, tmp_path: Path, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was not synchronised may be lost until the file is closed; its name is there as soon as it is open."""
+    first, second, third, fourth = lines(4)
+    cuts = PowerCuts(disk)
+    with cuts.recording(monkeypatch):
+        file = JournalFile.open(disk / "journal.jsonl", keys)
+        assert all((each / "journal.jsonl").exists() for each in left(cuts, tmp_path))
+        for made, sync, sure in (([first, second], True, 2), ([third], False, 2), ([], True, 3), ([fourth], False, 3)):
+            file.append(made, sync=sync)
+            for each in left(cuts, tmp_path):
+                assert verify_count(each, keys) >= sure
+        file.close()
+        assert [verify_count(each, keys) for each in left(cuts, tmp_path)] == [4] * 3
+
+
+def verify_count(folder: Path, keys: Keys) -> int:
+    """How many lines a journal has."""
+    return len(recovered(folder / "journal.jsonl", keys).splitlines())
+
+
+@pytest.mark.parametrize("before", [b"", b"older\n"], ids=["first", "another"])
+def test_a_power_cut_never_takes_what_was_torn_off(
+    disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bytes
+) -> None:
+    """It is in the journal, or beside it; so is one of before."""
+    data, path = written(disk / "journal.jsonl"), disk / "journal.jsonl"
+    whole, torn = data[: data.rfind(b"\n", 0, -1) + 1], b'{"torn'
+    path.write_bytes(whole + torn)
+    if before:
+        (disk / "journal.jsonl.torn").write_bytes(before)
+    cuts = PowerCuts(disk)
+    with cuts.recording(monkeypatch):
+        JournalFile.open(path).close()
+        states = [*cuts.states, *cuts.left()]
+    assert len(states) > 4
+    for state in states:
+        aside = state.get("journal.jsonl.torn", b"")
+        assert aside in (before, before + torn, before + torn + b"\n")
+        assert state["journal.jsonl"] == whole + torn or (state["journal.jsonl"], aside) == (
+            whole, before + torn + b"\n",
+        )  # fmt: skip
+    assert states[-3:] == [{"journal.jsonl": whole, "journal.jsonl.torn": before + torn + b"\n"}] * 3
+
+
+def test_a_line_feed_that_was_missing_is_there_after_a_power_cut(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, path = written(disk / "journal.jsonl"), disk / "journal.jsonl"
+    path.write_bytes(data[:-1])
+    cuts = PowerCuts(disk)
+    with cuts.recording(monkeypatch):
+        JournalFile.open(path).close()
+        assert list(cuts.left()) == [{"journal.jsonl": data}] * 3
+
+
+OLD, NEW = {"a.json": b"[1]", "b.txt": b"old"}, {"a.json": b"[2, 3]", "b.txt": b"new"}
+
+
+@pytest.mark.parametrize("sync_names", [True, False])
+def test_a_power_cut_leaves_each_file_of_a_bundle_as_it_was_or_as_it_is(
+    disk: Path, monkeypatch: pytest.MonkeyPatch, sync_names: bool
+) -> None:
+    write_files(disk, OLD)
+    cuts = PowerCuts(disk)
+    with cuts.recording(monkeypatch):
+        write_files(disk, NEW, sync_names=sync_names)
+        states = [*cuts.states, *cuts.left()]
+    for state in states:
+        assert all(state[name] in (OLD[name], NEW[name]) for name in NEW)
+    after = [{name: state[name] for name in NEW} for state in states[-3:]]
+    assert after == [NEW if sync_names else OLD, NEW, NEW]
+
+
+def test_what_a_killed_process_has_begun_is_written_again(disk: Path) -> None:
+    (disk / ".a.json.part").write_bytes(b"half")
+    write_files(disk, NEW)
+    assert read_files(disk) == NEW
+
+
+@pytest.mark.parametrize(("private", "mode"), [(True, 0o600), (False, 0o664)])
+def test_private_files_are_for_their_owner(disk: Path, private: bool, mode: int) -> None:
+    before = os.umask(0o002)
+    try:
+        write_files(disk, NEW, private=private)
+    finally:
+        os.umask(before)
+    assert {each.stat().st_mode & 0o777 for each in disk.iterdir()} == {mode}
+
+
+def test_a_file_that_is_removed_stays_so_after_a_power_cut(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_files(disk, OLD)
+    cuts = PowerCuts(disk)
+    with cuts.recording(monkeypatch):
+        remove_file(disk / "a.json")
+        assert list(cuts.left()) == [{"b.txt": OLD["b.txt"]}] * 3
+    remove_file(disk / "a.json")
+    with pytest.raises(StoreError, match="missing"):
+        remove_file(disk / "missing" / "a.json")
+
+
+def test_a_folder_is_whole_or_gone_after_a_power_cut(
+    disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under its name; what is going has another one, by which it may be removed again."""
+    write_files(disk / "bundle", OLD)
+    whole = {f"bundle/{name}": data for name, data in OLD.items()}
+    cuts = PowerCuts(disk)
+    with cuts.recording(monkeypatch):
+        remove_folder(disk / "bundle", disk / "going")
+    for state in cuts.states:
+        assert {name: data for name, data in state.items() if name.startswith("bundle")} in ({}, whole)
+    assert list(disk.iterdir()) == []
+    write_files(disk / "bundle", OLD)
+    order = list[str]()
+    with monkeypatch.context() as within:
+        for name in ("rename", "fsync", "unlink"):
+            real = getattr(os, name)
+            within.setattr(os, name, lambda *a, name=name, real=real, **k: (order.append(name), real(*a, **k))[1])
+        remove_folder(disk / "bundle", disk / "going")
+    assert order == ["rename", "fsync", "unlink", "unlink"], "its name is gone for good before a file is"
+    write_files(disk / "going", OLD)
+    remove_folder(disk / "going", disk / "going")
+    assert list(disk.iterdir()) == []
+    for folder in (disk / "bundle", disk / "going"):
+        with pytest.raises(StoreError, match=folder.name):
+            remove_folder(folder, disk / "going")
+
+
+def test_a_bundle_has_no_file_that_fills_the_memory(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (disk / "large").open("wb") as file:
+        file.truncate(256 * 1024 * 1024 + 1)
+    with pytest.raises(StoreError, match="larger than 268435456 bytes"):
+        read_files(disk)
+    monkeypatch.setattr(journal_file, "MAX_FILE_BYTES", 4)
+    (disk / "large").write_bytes(b"1234")
+    assert read_files(disk) == {"large": b"1234"}
+    (disk / "large").write_bytes(b"12345")
+    with pytest.raises(StoreError, match="larger"):
+        read_files(disk)
+
+
+def test_a_journal_that_the_disk_takes_in_pieces_is_whole(
+    tmp_path: Path, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write may take less than it is given."""
+    file, real = JournalFile.open(tmp_path / "journal.jsonl", keys), os.write
+    with monkeypatch.context() as within:
+        within.setattr(os, "write", lambda descriptor, data: real(descriptor, data[:7]))
+        file.append(lines(4))
+    file.close()
+    assert recovered(tmp_path / "journal.jsonl", keys) == b"".join(lines(4))
+
+
+def descriptors() -> int:
+    """How many are open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_file_that_one_program_has_open_alone_is_refused_to_others(tmp_path: Path) -> None:
+    """Until it is closed; for its owner only, and with the flags that are asked for."""
+    path, before = tmp_path / "alone", os.umask(0)
+    try:
+        first = open_alone(path, os.O_APPEND)
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert fcntl.fcntl(first, fcntl.F_GETFL) & (os.O_APPEND | os.O_ACCMODE) == os.O_APPEND | os.O_RDWR
+    assert fcntl.fcntl(first, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
+    count = descriptors()
+    with pytest.raises(BlockingIOError):
+        open_alone(path)
+    assert descriptors() == count
+    os.close(first)
+    again = open_alone(path)
+    assert not fcntl.fcntl(again, fcntl.F_GETFL) & os.O_APPEND
+    os.close(again)
+
+
+def test_a_journal_that_is_closed_leaves_no_descriptor_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does one that failed."""
+    before = descriptors()
+    JournalFile.open(tmp_path / "one.jsonl").close()
+    assert descriptors() == before
+    file = JournalFile.open(tmp_path / "two.jsonl")
+
+    def full(_descriptor: int, _data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as within:
+        within.setattr(os, "write", full)
+        with pytest.raises(StoreError, match="No space left"):
+            file.append(lines(1))
+    assert descriptors() == before
+    file.close()
+
+
+def test_only_a_folder_is_synchronised_as_one(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(NotADirectoryError):
+        sync_directory(tmp_path / "file")
+
+
+def test_a_journal_that_failed_has_left_no_descriptor_open(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(b"no journal\n")
+    before = descriptors()
+    for _ in range(3):
+        with pytest.raises(VerificationError):
+            JournalFile.open(path)
+    assert descriptors() == before
 
 
 def test_a_bundle_directory_is_written_whole_and_read_back(tmp_path: Path) -> None:

@@ -109,6 +109,7 @@ def _whole_lines(path: Path, descriptor: int, keys: RecordKeys | None) -> bytes:
             aside.write(torn + b"\n")
             aside.flush()
             os.fsync(aside.fileno())
+        sync_directory(path.parent)
         os.ftruncate(descriptor, end)
         os.fsync(descriptor)
         return data[:end]
