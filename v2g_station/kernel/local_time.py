@@ -72,6 +72,8 @@ def parse_offset(text: str) -> int:
     """Return an offset such as `-02:30` in ms; an empty text is 0. Raises OcppError if it is not an offset."""
     if not text:
         return 0
+    if text[0] not in "+-":
+        raise OcppError(f"{text[:40]!r} is not an offset", answer="PropertyConstraintViolation")
     return -parse_time(f"1970-01-01T00:00:00{text}")
 
 

@@ -9,7 +9,6 @@ from typing import Final
 import msgspec
 
 from v2g.energy.price_plan import PricePlan
-from v2g.energy.settlement.pieces import zone_of
 from v2g.errors import OcppError, RefusedError
 from v2g.ocpp.messages import tariff_cost as ocpp
 from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdToken
@@ -84,7 +83,6 @@ class StationTariffs(FunctionalBlock):
             "ClearTariffs": self._clear,
         }
         self._sessions.on_change(self._left)
-        self._k.model.checks |= {f"clockctrlr.{name}": _check_zone for name in ("timezone", "timeoffset")}
 
     def start(self) -> None:
         """Check the tariffs installed before the last restart (I07.FR.13)."""
@@ -370,12 +368,3 @@ def description(tariff: ocpp.Tariff, language: str | None = None) -> str:
     texts = tariff.description
     mine = [each for each in texts if same_language(each.language, language)]
     return next((each.content for each in (*mine, *texts)), "")
-
-
-def _check_zone(text: str) -> StatusInfo | None:
-    """Reject an unknown time zone: tariffs could no longer be calculated."""
-    try:
-        zone_of(text or "UTC")
-    except ValueError:
-        return status_info("InvalidValue", text)
-    return None

@@ -92,7 +92,7 @@ def period_at(item: InstalledProfile, utc_ms: int, around: ProfileSituation) -> 
     if item.ended or not start <= utc_ms < end or (limit is not None and utc_ms >= limit):
         return None
     schedule, since = item.profile.charging_schedule[0], _since(item.profile, utc_ms, around)
-    if since is None or since < 0:
+    if since is None:
         return None
     if schedule.duration is not None and since >= schedule.duration * 1000:
         return None
@@ -234,8 +234,7 @@ class ProfileContext:
         return tuple(t for evse in self._evses.values() if (t := self._transaction(evse)) is not None)
 
     def _transaction(self, evse: Evse | None) -> OpenTransaction | None:
-        record = evse.record if evse is not None else None
-        if evse is None or record is None:
+        if evse is None or (record := evse.record) is None:
             return None
         ready_ms = record.started_ms if record.reference else record.ready_ms
         return OpenTransaction(
@@ -267,12 +266,14 @@ class ProfileContext:
 
 
 def _check_zone(name: str) -> StatusInfo | None:
-    return None if not name or known_zone(name) else status_info("InvalidValue", "not a time zone of the IANA database")
+    if not name or known_zone(name):
+        return None
+    return status_info("InvalidValue", f"{name!r} is not a time zone of the IANA database")
 
 
 def _check_offset(text: str) -> StatusInfo | None:
     try:
         parse_offset(text)
     except OcppError:
-        return status_info("InvalidValue", "an offset must be +hh:mm or -hh:mm")
+        return status_info("InvalidValue", f"{text!r} is not an offset, +hh:mm or -hh:mm")
     return None

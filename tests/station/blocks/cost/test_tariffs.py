@@ -67,9 +67,13 @@ def test_times_of_day_are_local(zone: dict[str, str], cost: float) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "status"),
     [("TimeZone", "Europe/Paris", "Accepted"), ("TimeZone", "Mars/Base", "Rejected"), ("TimeZone", "", "Accepted"),
-     ("TimeOffset", "+01:00", "Accepted"), ("TimeOffset", "later", "Rejected")],
+     ("TimeZone", "+01:00", "Rejected"), ("TimeOffset", "", "Accepted"), ("TimeOffset", "+01:00", "Accepted"),
+     ("TimeOffset", "-01:30", "Accepted"), ("TimeOffset", "later", "Rejected"), ("TimeOffset", "+01", "Rejected"),
+     ("TimeOffset", "Europe/Paris", "Rejected"), ("TimeOffset", "Z", "Rejected"), ("TimeOffset", "+24:00", "Rejected"),
+     ("TimeOffset", ".5+01:00", "Rejected")],
 )  # fmt: skip
-def test_a_zone_that_tariffs_could_not_use_is_refused(variable: str, value: str, status: str) -> None:
+def test_a_zone_that_tariffs_or_profiles_could_not_use_is_refused(variable: str, value: str, status: str) -> None:
+    """TimeOffset is a suffix of RFC 3339 with its sign, TimeZone a name."""
     found = station()
     data = {"component": {"name": "ClockCtrlr"}, "variable": {"name": variable}, "attributeValue": value}
     (result,) = found.ask("SetVariables", setVariableData=[data])["setVariableResult"]
