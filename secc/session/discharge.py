@@ -89,28 +89,24 @@ class SignedDischarge:
         Return the payload, None if there is no new offer, and the journal entries. One offer at a time: terms
         that change again before the vehicle has decided go into the next one.
         """
-        self._time.disarm("terms")
+        for timer in ("terms", "decision"):
+            self._time.disarm(timer)
         if not due and not self._outdated(limits, tariff):
             return None, []
         if (wait := self._decision_due_s()) > 0:
             self._time.arm("decision", wait)
             return None, []
-        payload, commands = self._offer(tariff)
-        offer = self._gate.current_offer
-        if payload is not None and offer is not None:
-            self._time.arm_utc("offer", offer.valid_until_ms - (offer.valid_until_ms - offer.issued_at_ms) // 10)
-        return payload, commands
+        return self._offer(tariff)
 
-    def decided(self) -> bool:
-        """Return whether the vehicle has made the decision that the next offer waited for: that is now due."""
-        if "decision" not in self._time.timers or self._decision_due_s():
-            return False
-        self._time.disarm("decision")
-        return True
+    @property
+    def awaits_decision(self) -> bool:
+        """Whether the next offer waits for a decision: once the vehicle has sent something, `renew` looks."""
+        return "decision" in self._time.timers
 
     def _decision_due_s(self) -> float:
-        """Return how long (s) the vehicle may still take to decide on the current offer; 0 if none is pending."""
-        return max(0.0, DECISION_S - (self._time.now - self._offered_at)) if self._undecided else 0.0
+        """Return how long (s) the vehicle may still take to decide on the current offer; nothing above 0 if it has
+        decided, or has had its time."""
+        return DECISION_S - (self._time.now - self._offered_at) if self._undecided else 0.0
 
     def _outdated(self, limits: DischargeLimits, tariff: Tariff | None) -> bool:
         """Return whether the terms have changed since the offer; the vehicle's own limits do not count."""
@@ -131,6 +127,7 @@ class SignedDischarge:
         self._tariff_version = tariff.version
         offer = self._gate.current_offer
         assert offer is not None
+        self._time.arm_utc("offer", offer.valid_until_ms - (offer.valid_until_ms - offer.issued_at_ms) // 10)
         limits = offer.limits
         event = Observe(
             "offer",

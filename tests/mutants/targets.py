@@ -74,6 +74,7 @@ TARGETS: Final[Mapping[str, Target]] = {
     "health": Target("v2g/battery/health.py", ("tests/battery/test_health.py",)),
     "session_metrics": Target("csms/session_metrics/rules.py", ("tests/csms/session_metrics/test_session_metrics.py",)),
     "charger_heat": Target("secc/hardware/heat.py", ("tests/secc/hardware/test_heat.py",)),
+    "journal_file": Target("v2g/io/storage/journal_file.py", ("tests/io/storage/test_journal_file.py",)),
     "emergency_log": Target("v2g/io/storage/emergency_log.py", ("tests/io/storage/test_emergency_log.py",)),
     "releases": Target("v2g/ota/release.py", ("tests/ota/test_release.py",)),
     "trusted_releases": Target("v2g/io/ota/trusted.py", ("tests/io/ota/test_trusted.py",)),
@@ -244,6 +245,13 @@ TARGETS: Final[Mapping[str, Target]] = {
     "mandates": Target("csms/mandates/rules.py", ("tests/csms/mandates/test_mandates.py",)),
     "station_cache": Target(
         "v2g_station/blocks/authorization/cache.py", ("tests/station/blocks/authorization/test_cache.py",)
+    ),
+    "station_authorization": Target(
+        "v2g_station/blocks/authorization/authorization.py",
+        tuple(
+            f"tests/station/blocks/{each}.py"
+            for each in ("authorization/test_authorization", "test_authorization", "authorization/test_local_list")
+        ),
     ),
     "station_identifiers": Target("v2g_station/blocks/identifiers.py", ("tests/station/blocks/test_identifiers.py",)),
     "payment_settlement": Target(
@@ -545,6 +553,13 @@ TARGETS: Final[Mapping[str, Target]] = {
             for each in ("profiles", "profiles_combined", "composite", "smart_charging")
         ),
     ),
+    "external_limits": Target(
+        "v2g_station/blocks/smart_charging/external_limits.py",
+        tuple(
+            f"tests/station/blocks/smart_charging/test_{each}.py"
+            for each in ("smart_charging_21", "local_control", "energy_transfer")
+        ),
+    ),
     "local_control": Target(
         "v2g_station/blocks/smart_charging/local_control.py",
         tuple(f"tests/station/blocks/smart_charging/test_{each}.py" for each in ("local_control", "energy_transfer")),
@@ -553,14 +568,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         "v2g_station/blocks/smart_charging/profile_times.py",
         tuple(
             f"tests/station/blocks/smart_charging/test_{each}.py"
-            for each in (
-                "profiles",
-                "profiles_combined",
-                "composite",
-                "smart_charging",
-                "smart_charging_21",
-                "energy_transfer",
-            )
+            for each in ("profile_times", "profiles", "smart_charging", "smart_charging_21")
         ),
     ),
     "profile_rules": Target(
@@ -729,6 +737,34 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         ),
         "_pieces: 0 -> 1": "a millisecond, of conditions in whole seconds",
         "_ranked: 0 -> 1": "a millisecond, of conditions in whole seconds",
+    },
+    "journal_file": {"JournalFile.__init__: False -> True": "one synchronisation more"},
+    "profile_times": {
+        "period_at: True -> False": _EACH,
+        **dict.fromkeys(
+            ("_since: schedule.start_schedule or '' -> schedule.start_schedule", "_since: '' -> '?'"),
+            "an absolute schedule has a start",
+        ),
+        **dict.fromkeys(("_since: since >= 0 -> since > 0", "_since: 0 -> 1 #3"), "nothing is left of 0"),
+        "delay_s: 8 -> 9": "as random",
+        "ProfileContext.set_priority: 'yes' -> 'yes?'": "only its key is read",
+    },
+    "profile_rules": {
+        **dict.fromkeys(("refuse_lines: 1 -> 0", "refuse_lines: 1 -> 0 #2"), "only L2 and L3 are asked for"),
+    },
+    "discharge": {
+        **dict.fromkeys(
+            ("SignedDischarge.__init__: self._offered_at = 0.0 -> pass", "SignedDischarge.__init__: 0.0 -> 1.0"), _FIRST
+        ),
+        "SignedDischarge.__init__: False -> True": "what was offered at 0 was offered long ago",
+        "SignedDischarge.await_rest: return False -> return None": _TRUTH,
+        **dict.fromkeys(
+            (f"SignedDischarge.stop: '{each}' -> '{each}?'" for each in ("offer", "decision", "terms")),
+            "what it calls makes no offer after the stop",
+        ),
+        "SignedDischarge._arm_expiry: until > self._time.utc_ms -> until >= self._time.utc_ms": (
+            "in the same millisecond it is set again"
+        ),
     },
     "iso_prices": {
         **dict.fromkeys(

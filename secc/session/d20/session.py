@@ -458,7 +458,7 @@ class SeccSession(ChargerSession, Session20):
         self._perform(self._follow())
         if reply is not None:
             self._send_discharge(reply)
-        if self._discharge.decided():
+        if self._discharge.awaits_decision:
             self._renew_offer()
 
 

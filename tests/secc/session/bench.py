@@ -131,6 +131,7 @@ class Bench(Shell):
         self.signed_frames: list[bytes] = []
         self.setup: cm.AuthorizationSetupRes | None = None
         self.selection = (6, 0, True)  # service, parameter set, signed discharge
+        self.signed_set = 0  # of signed discharge: its version 1
         self.scheduled = False
         self.discharge: VehicleDischarge | None = None
         self.start()
@@ -229,7 +230,7 @@ class Bench(Shell):
             ),
         )
 
-    def open_discharge(self, minimum: int = 0) -> VehicleDischarge:
+    def open_discharge(self, minimum: int = 0, **options: Any) -> VehicleDischarge:
         """Return the vehicle's end of signed discharge, whose policy says yes to everything."""
 
         def policy(offer: Any, utc_ms: int) -> Verdict:
@@ -247,6 +248,7 @@ class Bench(Shell):
             charger_certificate=self.pki.chain("secc")[0],
             policy=policy,
             entropy=counter(),
+            **options,
         )
         return self.discharge
 
@@ -293,7 +295,7 @@ class Bench(Shell):
 
     def _ServiceSelectionReq(self) -> dict[str, Any]:
         service, parameter_set, signed = self.selection
-        vas = (cm.SelectedService(service_id=SIGNED, parameter_set_id=0),)
+        vas = (cm.SelectedService(service_id=SIGNED, parameter_set_id=self.signed_set),)
         return {
             "selected_energy_transfer_service": cm.SelectedService(service_id=service, parameter_set_id=parameter_set),
             "selected_vas_list": cm.SelectedServiceList(selected_service=vas) if signed else None,
