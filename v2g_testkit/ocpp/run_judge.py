@@ -328,8 +328,9 @@ BOOT: Final = _rule(
     ("B01.FR.08", "B02.FR.02", "B03.FR.02"),
 )  # fmt: skip
 REPORT_PARTS: Final = _rule(
-    "RUN-REPORT-PARTS", "The parts of a report are numbered from 0 without gaps, and the last one says so.",
-    ("B07.FR.10",),
+    "RUN-REPORT-PARTS",
+    "The parts of a report, and of events, are numbered from 0 without gaps, and the last one says so.",
+    ("B07.FR.10", "N07.FR.07", "N08.FR.04"),
 )  # fmt: skip
 REPORTS: Final = _rule("RUN-REPORTS", "Every report belongs to a request for it.", ("B07.FR.01", "B08.FR.03"))
 INVENTORY: Final = _rule(
@@ -497,6 +498,8 @@ class RunJudge:
         """Of accepted requests of a back end: station, action, field and number."""
         self._reports_asked: dict[str, set[int]] = {}
         self._parts: dict[tuple[str, int], int] = {}
+        self._events: dict[int, int] = {}
+        """The seqNo that the next NotifyEvent of a connection must have, where it is not 0."""
         self._unfinished: dict[tuple[str, int], tuple[str, Frame]] = {}
         self._transactions: dict[str, _Transaction] = {}
         self._signed = SignedReadings()
@@ -654,6 +657,12 @@ class RunJudge:
                 self._values_16(payload)
             case "MeterValues":
                 self._read_signed("", payload.get("evseId"), payload.get("meterValue"))
+            case "NotifyEvent":
+                wanted = self._events.pop(self._frame.connection, 0)
+                about = f"NotifyEvent has seqNo {payload.get('seqNo')} instead of {wanted}"
+                self._judge(REPORT_PARTS, payload.get("seqNo") == wanted, about)
+                if payload.get("tbc") is True:
+                    self._events[self._frame.connection] = wanted + 1
             case _ if action in _REPORTS:
                 self._report(action, payload)
 

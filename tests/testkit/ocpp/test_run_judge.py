@@ -47,6 +47,13 @@ def report(request: int, number: int, *names: str, tbc: bool = False) -> list[Me
     return [("received", [2, identifier, "NotifyReport", payload]), ("sent", [3, identifier, {}])]
 
 
+def events(number: int, *, tbc: bool = False) -> list[Message]:
+    """Return a part of what has happened, and its answer."""
+    payload = {"generatedAt": "x", "seqNo": number, "tbc": tbc, "eventData": []}
+    identifier = f"e{number}-{tbc}"
+    return [("received", [2, identifier, "NotifyEvent", payload]), ("sent", [3, identifier, {}])]
+
+
 def value(identifier: str, name: str) -> list[Message]:
     """Return a variable that the station is asked for, and has."""
     wanted = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": name}}
@@ -259,6 +266,8 @@ STATION_FAULTS: dict[str, tuple[Callable[[list[list[Message]]], list[list[Messag
     ),
     "a report lacks its first part": (without(1), "RUN-REPORT-PARTS"),
     "a report is not finished": (without(2), "RUN-REPORT-PARTS"),
+    "events are numbered from one": (plus(events(1)), "RUN-REPORT-PARTS"),
+    "events are not finished": (plus(events(0, tbc=True) + events(0)), "RUN-REPORT-PARTS"),
     "a report nobody asked for": (plus(report(9, 0, "A")), "RUN-REPORTS"),
     "the last event has no reading": (instead(7, event(4, "Ended", 3, 250.0, meterValue=[])), "RUN-END-METER"),
     "its password is read": (plus(told("BasicAuthPassword", "geheim")), "RUN-SECRETS"),
@@ -615,7 +624,7 @@ PAYLOAD = st.fixed_dictionaries(
 ACTIONS = st.sampled_from([
     "TransactionEvent", "NotifyReport", "SetChargingProfile", "ClearChargingProfile", "GetChargingProfiles",
     "GetBaseReport", "GetVariables", "SetVariables", "MeterValues", "StartTransaction", "StopTransaction",
-    "GetConfiguration", "BootNotification", "StatusNotification",
+    "GetConfiguration", "BootNotification", "StatusNotification", "NotifyEvent",
 ])  # fmt: skip
 IDS = st.sampled_from(["1", "2", "-1"])
 ANY_FRAME = st.one_of(

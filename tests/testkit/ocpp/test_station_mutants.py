@@ -102,6 +102,41 @@ def _of_any_level(payload: Payload) -> Payload:
     return payload if criteria is None else payload | {"chargingProfileCriteria": without("stackLevel")(criteria)}
 
 
+def _of_any_evse(payload: Payload) -> Payload:
+    criteria = payload.get("chargingProfileCriteria")
+    return payload if criteria is None else payload | {"chargingProfileCriteria": without("evseId")(criteria)}
+
+
+def _daily(payload: Payload) -> Payload:
+    profile = payload["chargingProfile"]
+    return payload | {"chargingProfile": replaced("recurrencyKind", "Weekly", "Daily")(profile)}
+
+
+def _accepted_only(payload: Payload) -> Payload:
+    """Leave out of a list what it refuses."""
+    kept = [
+        each for each in payload.get("localAuthorizationList", [])
+        if each.get("idTokenInfo", {"status": "Accepted"})["status"] == "Accepted"
+    ]  # fmt: skip
+    return payload | ({"localAuthorizationList": kept} if kept else {})
+
+
+def _is_again(payload: Payload) -> bool:
+    return bool(payload["updateType"] == "Differential" and payload["versionNumber"] == 5)
+
+
+def _doubled(_: Payload, answer: Payload) -> Payload:
+    entries = answer.get("certificateHashDataChain")
+    return answer if entries is None else answer | {"certificateHashDataChain": entries * 2}
+
+
+def _unlimited(name: str) -> Callable[[Payload, Payload], Payload]:
+    """Do not hear of a limit of a token."""
+    return lambda _, answer: (
+        answer | {"idTokenInfo": without(name)(answer["idTokenInfo"])} if "idTokenInfo" in answer else answer
+    )
+
+
 def _for_all(payload: Payload) -> Payload:
     """Take a profile of a transaction for one of all transactions."""
     profile = {name: value for name, value in payload["chargingProfile"].items() if name != "transactionId"}
@@ -384,7 +419,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "asks nobody",
         tells("Authorize", dropped),
-        {"C": (2, 4, 6, 7, 28, 29, 30, 31, 33, 34, 36, 37, 39, 42, 43, 45, 46, 49, 50, 51, 52, 53, 56)},
+        {"C": (2, 4, 6, 7, 28, 29, 30, 31, 33, 34, 36, 37, 39, 42, 43, 45, 46, 49, 50, 51, 52, 53, 56, 1006, 1007)},
     ),
     Mutant("asks about every token", lambda: asks_first, {"C": (8, 32, 33)}),
     Mutant(
@@ -419,9 +454,21 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("stops refused tokens in any case", sets("StopTxOnInvalidId", "true"), {"C": (15, 17, 26)}),
     Mutant("refuses unknown tokens offline", sets("OfflineTxForUnknownIdEnabled", "false"), {"C": (26, 54)}),
     Mutant("has no master pass", sets("MasterPassGroupId", "NOBODY"), {"C": (14, 45, 49)}),
+    Mutant(
+        "knows no time of expiry",
+        both(
+            believes("Authorize", _unlimited("cacheExpiryDateTime")),
+            believes("TransactionEvent", _unlimited("cacheExpiryDateTime")),
+        ),
+        {"C": (1006,)},
+    ),
+    Mutant("takes tokens for every EVSE", believes("Authorize", _unlimited("evseId")), {"C": (1007,)}),
+    Mutant("knows tokens offline, always", sets("LocalAuthorizeOffline", "true"), {"C": (1008,)}),
     Mutant("does not name the master pass", of_event(stoppedReason=("MasterPass", "Local")), {"C": (14, 49)}),
     Mutant(
-        "shows another token when it stops", tells("TransactionEvent", _other_token), {"C": (14, 39, 40, 41), "E": (6,)}
+        "shows another token when it stops",
+        tells("TransactionEvent", _other_token),
+        {"C": (14, 39, 40, 41, 1006), "E": (6,)},
     ),
     Mutant(
         "shows no tokens",
@@ -522,12 +569,26 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "has another version of its list",
         answers("GetLocalListVersion", lambda _, a: a | {"versionNumber": a["versionNumber"] + 1}),
-        {"D": (1, 2, 3, 4, 5, 6, 7, 8, 10)},
+        {"D": (1, 2, 3, 4, 5, 6, 7, 8, 10, 1001)},
     ),
-    Mutant("takes any version of a list", answers("SendLocalList", status("VersionMismatch", "Accepted")), {"D": (6,)}),
+    Mutant("takes no refusals into its list", hears("SendLocalList", _accepted_only), {"D": (1002,)}),
+    Mutant(
+        "takes a version of a list again",
+        hears("SendLocalList", lambda p: p | {"versionNumber": 6} if _is_again(p) else p),
+        {"D": (1001,)},
+    ),
+    Mutant(
+        "takes any version of a list", answers("SendLocalList", status("VersionMismatch", "Accepted")), {"D": (6, 1001)}
+    ),
     Mutant(
         "is out of service at once", answers("ChangeAvailability", status("Scheduled", "Accepted")), {"G": (11, 14, 17)}
     ),
+    Mutant(
+        "does not name reservations",
+        tells("TransactionEvent", without("reservationId")),
+        {"H": (1, 8, 15, 19, 24)},
+    ),
+    Mutant("takes anyone for one of a group", believes("Authorize", _info(groupIdToken=GROUP)), {"H": (19,)}),
     Mutant("does not say that a reservation ended", tells("ReservationStatusUpdate", dropped), {"H": (7, 21)}),
     Mutant(
         "reserves what is occupied", answers("ReserveNow", status("Occupied", "Accepted")), {"H": (3, 4, 9, 10, 16)}
@@ -536,7 +597,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "accepts every profile",
         answers("SetChargingProfile", status("Rejected", "Accepted")),
-        {"K": (2, 11, 12, 14, 16, 1002)},
+        {"K": (2, 11, 12, 14, 16, 1002, 1004, 1006)},
     ),
     Mutant(
         "clears more than is named",
@@ -552,6 +613,13 @@ MUTANTS: tuple[Mutant, ...] = (
         hears("SetChargingProfile", _for_all),
         {"K": (2, 11, 16, 57, 58, 60, 1003)},
     ),
+    Mutant(
+        "takes any profile with a remote start",
+        answers("RequestStartTransaction", status("Rejected", "Accepted")),
+        {"K": (37,)},
+    ),
+    Mutant("recurs every day", hears("SetChargingProfile", _daily), {"K": (1005,)}),
+    Mutant("clears profiles of every EVSE", hears("ClearChargingProfile", _of_any_evse), {"K": (7,)}),
     Mutant("charges on at a limit of 0", hears("SetChargingProfile", _limited), {"K": (1001,)}),
     Mutant("clears every profile", answers("ClearChargingProfile", status("Unknown", "Accepted")), {"K": (7, 8)}),
     Mutant(
@@ -640,7 +708,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "takes every image",
         answers("UpdateFirmware", lambda _, answer: answer | {"status": "Accepted"}),
-        {"L": (5, 10, 11, 18)},
+        {"L": (5, 10, 11, 18, 1002)},
     ),
     Mutant("reports no security events", tells("SecurityEventNotification", dropped), {"L": (1, 2, 5, 6, 14, 15)}),
     Mutant(
@@ -685,11 +753,17 @@ MUTANTS: tuple[Mutant, ...] = (
         tells("FirmwareStatusNotification", lambda p: p | {"requestId": 0}),
         {"L": (1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 16, 1001)},
     ),
+    Mutant(
+        "takes roots of back ends for those of firmware",
+        hears("InstallCertificate", replaced("certificateType", "CSMSRootCertificate", "ManufacturerRootCertificate")),
+        {"L": (1002,)},
+    ),
+    Mutant("lists roots twice", answers("GetInstalledCertificateIds", _doubled), {"M": (1001,)}),
     Mutant("takes every root", answers("InstallCertificate", status("Rejected", "Accepted")), {"M": (7,)}),
     Mutant(
         "does not install roots",
         ignores("InstallCertificate", {"status": "Accepted"}),
-        {"M": (1, 2, 3, 4, 7, 12, 13, 14, 16, 17, 18, 22, 24, 25)},
+        {"M": (1, 2, 3, 4, 7, 12, 13, 14, 16, 17, 18, 22, 24, 25, 1001)},
     ),
     Mutant("does not delete roots", ignores("DeleteCertificate", {"status": "Accepted"}), {"M": (20, 22)}),
     Mutant(
@@ -698,7 +772,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "lists other serial numbers",
         answers("GetInstalledCertificateIds", _misnamed),
-        {"M": (1, 2, 3, 4, 12, 13, 14, 16, 17, 18, 22)},
+        {"M": (1, 2, 3, 4, 12, 13, 14, 16, 17, 18, 22, 1001)},
     ),
     Mutant("reports events of any level", answers("SetMonitoringLevel", status("Rejected", "Accepted")), {"N": (17,)}),
     Mutant("does not set the level", ignores("SetMonitoringLevel", {"status": "Accepted"}), {"N": (16, 17)}),
@@ -717,10 +791,17 @@ MUTANTS: tuple[Mutant, ...] = (
         {"N": (15,)},
     ),
     Mutant("keeps monitors at any base", ignores("SetMonitoringBase", {"status": "Accepted"}), {"N": (6, 41, 44)}),
-    Mutant("sends no events", tells("NotifyEvent", dropped), {"N": (20, 21, 22, 24, 45, 48, 53, 56)}),
+    Mutant("sends no events", tells("NotifyEvent", dropped), {"N": (16, 20, 21, 22, 24, 45, 48, 53, 56, 1002)}),
     Mutant("does not say that alerts are over", tells("NotifyEvent", _not(cleared=True)), {"N": (20, 51)}),
-    Mutant("sends no periodic events", tells("NotifyEvent", _not(trigger="Periodic")), {"N": (24,)}),
+    Mutant("sends no periodic events", tells("NotifyEvent", _not(trigger="Periodic")), {"N": (24, 1002)}),
     Mutant("reports any change", hears("SetVariableMonitoring", _sensitive), {"N": (45,)}),
+    Mutant("is too silent", hears("SetMonitoringLevel", replaced("severity", 7, 6)), {"N": (16,)}),
+    Mutant("names other logs", answers("GetLog", lambda _, a: a | {"filename": "another"}), {"N": (25, 35)}),
+    Mutant(
+        "takes a customer who is named twice",
+        hears("CustomerInformation", lambda p: without("customerIdentifier")(p) if "idToken" in p else p),
+        {"N": (1001,)},
+    ),
     Mutant("stores every event", sets("OfflineQueuingSeverity", "9"), {"N": (23,)}),
     Mutant("stores no event", sets("OfflineQueuingSeverity", "0"), {"N": (22,)}),
     Mutant("tells secrets in events", tells("NotifyEvent", _valued), {"N": (48,)}),

@@ -234,8 +234,8 @@ def _case_of_status(number: int, title: str, requirement: str, status: str, *ask
         answer = await t.ask(f"{verb}Variables", **{f"{verb.lower()}VariableData": [data]})
         (result,) = answer[f"{verb.lower()}VariableResult"]
         t.equal(result["attributeStatus"], status, requirement, "answers {}")
-        about = result["component"]["name"], result["variable"]["name"]
-        t.check(about == (component, variable), requirement, f"answers about {about[0]}.{about[1]}")
+        about = result["component"]["name"], result["variable"]["name"], result["variable"].get("instance")
+        t.equal(about, (component, variable, data["variable"].get("instance")), requirement, "answers about {}")
 
 
 for _number, _title, _requirement, _status, _asked, _more in (

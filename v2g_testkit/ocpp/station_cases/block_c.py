@@ -255,6 +255,31 @@ async def cache_lifetime(t: StationTest) -> None:
     await asks_about(t, t.token, "C10.FR.08")
 
 
+@C.case("V2G-C-06-CS", "A cached token expires at the time that the back end has set", also="C10.FR.10")
+async def cache_expiry(t: StationTest) -> None:
+    """After the cacheExpiryDateTime of a token the station asks the back end again."""
+    await given(forget_tokens(t), cached(t, t.token, cacheExpiryDateTime=t.later(60)), t.plug())
+    await t.wait(65)
+    t.forget()
+    await t.present()
+    await asks_about(t, t.token, "C10.FR.13")
+
+
+@C.case("V2G-C-07-CS", "A token for another EVSE", requirements="C01.FR.21", needs=("2 EVSEs",))
+async def other_evse(t: StationTest) -> None:
+    """The station charges with a token at the EVSEs only that the back end names for it."""
+    with precondition():
+        await forget_tokens(t)
+        await t.plug()
+        await t.plug(2)
+    t.answer("Authorize", {"idTokenInfo": {"status": "Accepted", "evseId": [2]}})
+    await t.present()
+    await asks_about(t, t.token, "C01.FR.02")
+    await refuses(t, "C01.FR.21")
+    await t.present(evse=2)
+    await t.flowing(2)
+
+
 # -- refused after a start offline
 
 
@@ -340,6 +365,20 @@ async def refused_offline(t: StationTest) -> None:
     async with t.away(5):
         await t.present()
     await refuses(t, "OfflineTxForUnknownIdEnabled")
+
+
+@C.case("V2G-C-08-CS", "Offline: known tokens are refused", requirements="LocalAuthorizeOffline")
+async def known_refused_offline(t: StationTest) -> None:
+    """Without LocalAuthorizeOffline the station starts nothing offline, even with a token in its cache."""
+    with precondition():
+        await t.demand("AuthCtrlr", "LocalAuthorizeOffline", "false")
+        await prefer(t, "AuthCtrlr", "OfflineTxForUnknownIdEnabled", "false")
+        await _cache_has(t, "Accepted")
+        await t.plug()
+    t.forget()
+    async with t.away(5):
+        await t.present()
+    await refuses(t, "LocalAuthorizeOffline")
 
 
 # -- the local list, offline

@@ -18,7 +18,8 @@ AUTHORIZED: Final = ("Authorized", "PowerPathClosed")
 
 def _is_placed(t: StationTest, event: Payload) -> None:
     evse = event.get("evse", {})
-    t.check("id" in evse and "connectorId" in evse, "E01.FR.16", f"the event is of EVSE and connector {evse}")
+    known = (evse.get("id"), evse.get("connectorId")) in t.connectors
+    t.check(known, "E01.FR.16", f"the event is of EVSE and connector {evse}")
 
 
 def _has_token(t: StationTest, event: Payload) -> None:
@@ -42,6 +43,8 @@ def _is_in(t: StationTest, event: Payload, requirement: str, *states: str) -> No
 
 def _begins(t: StationTest, event: Payload) -> None:
     t.check(not event.get("offline", False), "E04.FR.03", "is marked as offline")
+    number = event["transactionInfo"].get("remoteStartId")
+    t.equal(number, None, "TransactionType", "has the remoteStartId {} without a request")
 
 
 # -- start

@@ -131,6 +131,7 @@ async def stop(t: StationTest) -> None:
     """The station accepts, and ends the transaction because of the request."""
     with precondition():
         ends = {"Authorized", "PowerPathClosed"} & set((await t.value("TxCtrlr", "TxStopPoint")).split(","))
+        other = await t.charging(2, t.declared.other_token) if t.declared.evses > 1 else ""
     transaction = await t.charging()
     t.forget()
     await t.must_answer("Accepted", "F03.FR.07", "RequestStopTransaction", transactionId=transaction)
@@ -138,6 +139,10 @@ async def stop(t: StationTest) -> None:
     if ends:
         t.check(event["eventType"] == "Ended", "F03.FR.03", f"the event is {event['eventType']}")
         t.check(stopped(event) == "Remote", "F03.FR.03", f"ends with the reason {stopped(event)}")
+    t.equal(event["transactionInfo"]["transactionId"], transaction, "F03.FR.07", "stops the transaction {}")
+    if other:
+        of_other = {"transactionInfo__transactionId": other, "triggerReason": "RemoteStop"}
+        await t.nothing("TransactionEvent", "F03.FR.07", within=2, **of_other)
 
 
 @F.case("TC_F_09_CS", "Remote stop of an unknown transaction")

@@ -91,6 +91,21 @@ _case_of_change(15, "connector", "G03.FR.03", operative=True, before=True)
 _case_of_change(16, "connector", "G03.FR.03", operative=False, before=False)
 
 
+@G.case("V2G-G-01-CS", "A token at an EVSE that is inoperative", requirements="OperationalStatusEnumType")
+async def charges_nobody(t: StationTest) -> None:
+    """The station charges nobody there, and does once the EVSE is operative again."""
+    await _unavailable(t, "EVSE")
+    await t.present()
+    await t.plug()
+    await t.nothing(
+        "TransactionEvent", "OperationalStatusEnumType", within=5, transactionInfo__chargingState="Charging"
+    )
+    await t.unplug()
+    await _change(t, "EVSE", "Operative", "Accepted")
+    await connector_is(t, "Available", "G03.FR.07")
+    await t.charging()
+
+
 def _case_of_schedule(number: int, place: Place) -> None:
     chapter = _CHAPTER[place]
     requirement = f"{chapter}.FR.{'06' if place == 'station' else '05'}"

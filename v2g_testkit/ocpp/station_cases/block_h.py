@@ -47,13 +47,24 @@ async def _unavailable(t: StationTest, **place: object) -> None:
     await steps.connector_is(t, "Unavailable", "G03.FR.04")
 
 
-@H.case("TC_H_01_CS", "Reserve an EVSE, and use it", also="H01.FR.15 H01.FR.23 H03.FR.01", quick=True)
-async def used(t: StationTest) -> None:
-    """The connector is reserved, and the token of the reservation charges there."""
-    await _reserved(t)
-    await t.present()
+async def _uses(t: StationTest, number: int, token: Token | None = None, *, frees: bool = False) -> None:
+    """Charge by a reservation, which an event names; `frees`: its connector is available until the cable is there.
+
+    Raises Failed.
+    """
+    t.forget()
+    await t.present(token)
+    if frees:
+        await steps.connector_is(t, "Available", "H03.FR.10")
     await t.plug()
-    await t.flowing()
+    event = await t.expect("TransactionEvent", "E03.FR.03", reservationId=number)
+    await t.flowing(event=event)
+
+
+@H.case("TC_H_01_CS", "Reserve an EVSE, and use it", also="H01.FR.15 H01.FR.23 H03.FR.01 H03.FR.09", quick=True)
+async def used(t: StationTest) -> None:
+    """The connector is reserved until the token of the reservation is presented, which charges there."""
+    await _uses(t, await _reserved(t), frees=True)
 
 
 @H.case("TC_H_02_CS", "Reserved for another token", quick=True)
@@ -77,8 +88,12 @@ async def twice(t: StationTest) -> None:
 
 @H.case("TC_H_04_CS", "Reserve an EVSE that charges")
 async def charging(t: StationTest) -> None:
-    """The station answers that the EVSE is occupied."""
-    await t.charging()
+    """The station answers that the EVSE is occupied, as it does when only a cable is there."""
+    await given(t.plug(), steps.connector_is(t, "Occupied", "H01.FR.11"))
+    await _is_refused(t, "Occupied", "H01.FR.11", evseId=1)
+    with precondition():
+        await t.present()
+        await t.flowing()
     await _is_refused(t, "Occupied", "H01.FR.11", evseId=1)
 
 
@@ -104,13 +119,11 @@ async def expires(t: StationTest) -> None:
 @H_ANYWHERE.case("TC_H_08_CS", "Reserve any EVSE, and use it", requirements="H01.FR.04 H01.FR.07 H01.FR.15 H03.FR.03")
 async def any_used(t: StationTest) -> None:
     """The station accepts, and the token of the reservation charges."""
-    status, _ = await _reserve(t)
+    status, number = await _reserve(t)
     t.check(status == "Accepted", "H01.FR.07", f"answers {status}")
     if t.declared.evses == 1:
         await steps.connector_is(t, "Reserved", "H01.FR.20")
-    await t.present()
-    await t.plug()
-    await t.flowing()
+    await _uses(t, number)
 
 
 @H_ANYWHERE.case("TC_H_09_CS", "Reserve any EVSE when all are reserved", requirements="H01.FR.11")
@@ -164,11 +177,9 @@ async def _kind(t: StationTest) -> str:
 async def type_used(t: StationTest) -> None:
     """The station accepts, and the token of the reservation charges."""
     kind = await given(_kind(t))
-    status, _ = await _reserve(t, connectorType=kind)
+    status, number = await _reserve(t, connectorType=kind)
     t.check(status == "Accepted", "H01.FR.09", f"answers {status}")
-    await t.present()
-    await t.plug()
-    await t.flowing()
+    await _uses(t, number)
 
 
 @H.case("TC_H_16_CS", "Reserve a type of connector when all are reserved", requirements="H01.FR.11")
@@ -197,29 +208,34 @@ async def cancel_unknown(t: StationTest) -> None:
     await t.must_answer("Rejected", "H02.FR.01", "CancelReservation", reservationId=t.next_id())
 
 
-async def _charges_in_group(t: StationTest) -> None:
-    """Charge with the other token, which is of the group."""
+async def _charges_in_group(t: StationTest, number: int) -> None:
+    """Charge with the other token, which is of the group of the reservation."""
     other = t.declared.other_token
     steps.let_be(t, {other: {"status": "Accepted", "groupIdToken": steps.GROUP}})
-    await t.present(other)
-    await t.plug()
-    await t.flowing()
+    await _uses(t, number, other)
 
 
-@H.case("TC_H_19_CS", "Reserve an EVSE for a group", also="H01.FR.15 H03.FR.04")
+@H.case("TC_H_19_CS", "Reserve an EVSE for a group", also="H01.FR.15 E03.FR.03")
 async def for_group(t: StationTest) -> None:
-    """Another token of the group of the reservation charges there."""
-    await given(steps.forget_tokens(t), _reserved(t, groupIdToken=steps.GROUP))
-    await _charges_in_group(t)
+    """Another token of the group of the reservation charges there, and one that is not of it does not."""
+    await given(steps.forget_tokens(t))
+    number = await given(_reserved(t, groupIdToken=steps.GROUP))
+    stranger = t.declared.unknown_token
+    await t.plug()
+    await t.present(stranger)
+    await steps.asks_about(t, stranger, "H03.FR.08")
+    await steps.refuses(t, "H03.FR.04")
+    await t.unplug()
+    await _charges_in_group(t, number)
 
 
 @H_ANYWHERE.case("TC_H_24_CS", "Reserve any EVSE for a group", requirements="H03.FR.06")
 async def any_for_group(t: StationTest) -> None:
     """Another token of the group of the reservation charges."""
     await given(steps.forget_tokens(t))
-    status, _ = await _reserve(t, groupIdToken=steps.GROUP)
+    status, number = await _reserve(t, groupIdToken=steps.GROUP)
     t.check(status == "Accepted", "H01.FR.07", f"answers {status}")
-    await _charges_in_group(t)
+    await _charges_in_group(t, number)
 
 
 @H.case("TC_H_21_CS", "A reserved EVSE becomes unavailable", requirements="H01.FR.17")

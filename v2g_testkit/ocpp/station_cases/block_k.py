@@ -6,7 +6,7 @@ from v2g.ocpp.times import parse_time
 from v2g_testkit.ocpp.case import BOTH, Block, Payload, given, precondition
 from v2g_testkit.ocpp.connection import having
 from v2g_testkit.ocpp.driver import Step
-from v2g_testkit.ocpp.run_judge import IMPORT, registers_of
+from v2g_testkit.ocpp.run_judge import AHEAD_MS, IMPORT, registers_of
 from v2g_testkit.ocpp.station_cases.block_j import ENERGY
 from v2g_testkit.ocpp.station_cases.profiles import (
     TRANSFERS,
@@ -100,6 +100,8 @@ async def _reported(t: StationTest, evse: int | None = None, **criteria: object)
     found: list[tuple[int, Payload]] = []
     while True:
         part = await t.expect("ReportChargingProfiles", "K09.FR.02", requestId=number)
+        source = [part["chargingLimitSource"]]
+        t.equal(source, criteria.get("chargingLimitSource", source), "K09.FR.04", "reports profiles of {}")
         found += [(part["evseId"], each) for each in part["chargingProfile"]]
         if not part.get("tbc", False):
             return found
@@ -134,6 +136,8 @@ async def _composite(t: StationTest, evse: int, seconds: int, requirement: str =
     t.check(schedule["evseId"] == evse, requirement, f"is of EVSE {schedule['evseId']}")
     t.check(schedule["duration"] == seconds, requirement, f"is of {schedule['duration']} s")
     t.check(schedule["chargingRateUnit"] == unit, requirement, f"is in {schedule['chargingRateUnit']}")
+    away_ms = abs(parse_time(schedule["scheduleStart"]) - parse_time(t.now()))
+    t.check(away_ms < AHEAD_MS, requirement, f"begins at {schedule['scheduleStart']}, not now")
     t.equal(schedule["chargingSchedulePeriod"][0]["startPeriod"], 0, requirement, "begins at {} s")
     return schedule
 
@@ -281,6 +285,31 @@ async def outlived(t: StationTest) -> None:
     _differs(t, await _composite(t, 1, 300), "ChargingProfilePurposeEnumType", 150)
 
 
+@K.case("V2G-K-04-CS", "TxDefaultProfile of one EVSE, and of all")
+async def one_and_all(t: StationTest) -> None:
+    """The station rejects the second of two with the same stack level, whichever it is."""
+    for first, second, requirement in ((1, 0, "K01.FR.52"), (0, 1, "K01.FR.53")):
+        with precondition():
+            await _cleared(t)
+            await _accepts(t, await _profile(t), first)
+        t.equal(await _set(t, await _profile(t), second), "Rejected", requirement, "answers {}")
+
+
+@K.case("V2G-K-05-CS", "Profiles that have begun to recur", also="K01.FR.07")
+async def recurs(t: StationTest) -> None:
+    """A daily profile applies again each day, for its duration, and a weekly one does not."""
+    day = 86_400
+    await given(_cleared(t))
+    daily = await _profile(t, kind="Recurring", recurrencyKind="Daily", start=-2 * day - 60, duration=180)
+    await _accepts(t, daily, requirement="K01.FR.40")
+    schedule = await _composite(t, 1, 300)
+    _follows(t, schedule, "RecurrencyKindEnumType", (50, _LIMIT))
+    _differs(t, schedule, "K01.FR.13", 200)
+    await given(_cleared(t))
+    await _accepts(t, await _profile(t, kind="Recurring", recurrencyKind="Weekly", start=-day - 60, duration=180))
+    _differs(t, await _composite(t, 1, 300), "RecurrencyKindEnumType", 50)
+
+
 def _case_of_rejection(
     number: int, title: str, requirement: str, purpose: str, evse: int, *, charging: bool = False
 ) -> None:
@@ -303,6 +332,23 @@ _case_of_rejection(2, "TxProfile without a transaction", "K01.FR.09", "TxProfile
 _case_of_rejection(11, "TxProfile of all EVSEs", "K01.FR.16", "TxProfile", 0)
 _case_of_rejection(14, "Profile of an EVSE that does not exist", "K01.FR.28", "TxDefaultProfile", -1)
 _case_of_rejection(16, "TxProfile of an unknown transaction", "K01.FR.33", "TxProfile", 1, charging=True)
+
+
+@K.case("V2G-K-06-CS", "Profiles that are not valid")
+async def invalid(t: StationTest) -> None:
+    """The station rejects them, and does not have them."""
+    await given(_cleared(t))
+    most, external = "ChargingStationMaxProfile", "ChargingStationExternalConstraints"
+    no_start = await _profile(t)
+    del no_start["chargingSchedule"][0]["startSchedule"]
+    for wrong, evse, requirement in (
+        (await _profile(t, external), 0, "K01.FR.22"),
+        (await _profile(t, "TxDefaultProfile", (60, _LIMIT)), 1, "K01.FR.31"),
+        (await _profile(t, most, kind="Relative"), 0, "K01.FR.38"),
+        (no_start, 1, "K01.FR.40"),
+    ):
+        t.equal(await _set(t, wrong, evse), "Rejected", requirement, "answers {}")
+        t.check(not await _reported(t, chargingProfileId=[wrong["id"]]), requirement, "reports it")
 
 
 async def _other_unit(t: StationTest) -> str:
@@ -340,11 +386,13 @@ async def not_supported(t: StationTest) -> None:
 
 @K.case("TC_K_37_CS", "Remote start with a profile", also="K05.FR.02")
 async def remote_start(t: StationTest) -> None:
-    """The station uses the profile for the transaction, and reports it with the transaction's id."""
+    """The station rejects one of another purpose; it uses a TxProfile, and reports it with the transaction's id."""
     await given(_cleared(t), t.plug())
     profile = await _profile(t, "TxProfile", kind="Relative")
     t.undo(lambda: t.ask("ClearChargingProfile", chargingProfileId=profile["id"]))
     token, number = t.token.payload, t.next_id()
+    wrong = {"idToken": token, "remoteStartId": t.next_id(), "evseId": 1, "chargingProfile": await _profile(t)}
+    await t.must_answer("Rejected", "F01.FR.26", "RequestStartTransaction", **wrong)
     answer = await t.ask(
         "RequestStartTransaction", idToken=token, remoteStartId=number, evseId=1, chargingProfile=profile
     )
@@ -424,8 +472,8 @@ async def clear_none(t: StationTest) -> None:
         await _cleared(t)
         profile = await _profile(t, stack=1)
         await _accepts(t, profile)
-    alike = {"chargingProfilePurpose": "ChargingStationMaxProfile", "stackLevel": 0}
-    await _clear(t, "K10.FR.01", "Unknown", chargingProfileCriteria=alike)
+    for alike in ({"chargingProfilePurpose": "ChargingStationMaxProfile", "stackLevel": 0}, {"evseId": 0}):
+        await _clear(t, "K10.FR.01", "Unknown", chargingProfileCriteria=alike)
     await _has(t, profile, 1, "K10.FR.01")
 
 

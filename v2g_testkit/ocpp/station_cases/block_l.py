@@ -4,12 +4,13 @@ Those which install need an image of the maker (`firmware` in the declaration); 
 installs. All others are refused, or fail, before anything is installed.
 """
 
+import contextlib
 from typing import Final
 
 from v2g_testkit.ocpp.case import Block, Failed, NotApplicable, Payload, given, precondition
 from v2g_testkit.ocpp.certificates import Authority
 from v2g_testkit.ocpp.connection import Received
-from v2g_testkit.ocpp.station_cases.roots import MANUFACTURER, install
+from v2g_testkit.ocpp.station_cases.roots import CSMS, MANUFACTURER, delete_others, install, installed
 from v2g_testkit.ocpp.station_cases.steps import connector_is, ended
 from v2g_testkit.ocpp.station_cases.transfers import (
     FAILED,
@@ -79,6 +80,21 @@ async def untrusted(t: StationTest) -> None:
     await t.expect("SecurityEventNotification", "L01.FR.02", type="InvalidFirmwareSigningCertificate")
 
 
+@L.case("V2G-L-02-CS", "Firmware with a certificate of roots that are not for firmware", requirements="L01.FR.22")
+async def other_roots(t: StationTest) -> None:
+    """The station does not accept it by a root for firmware that was deleted, nor by one of back ends."""
+    with precondition():
+        before = await installed(t, MANUFACTURER)
+        roots = [await install(t, MANUFACTURER)]
+        await delete_others(t, MANUFACTURER, before)
+    with contextlib.suppress(NotApplicable):
+        roots.append(await given(install(t, CSMS)))
+    for root in roots:
+        status = await _update(t, t.next_id(), signing=_signing(root))
+        about = f"answers {status} to a certificate of a {root.use}"
+        t.one_of(status, ("InvalidCertificate", "RevokedCertificate"), "L01.FR.22", about)
+
+
 @L.case("TC_L_18_CS", "Firmware without a certificate and a signature", also="L01.FR.11")
 async def unsigned(t: StationTest) -> None:
     """The station answers Rejected or InvalidCertificate."""
@@ -131,7 +147,7 @@ async def _updated(t: StationTest, number: int, states: list[str]) -> None:
 @L.case(
     "TC_L_01_CS", "Firmware is installed", also="L01.FR.01 L01.FR.05 L01.FR.10 L01.FR.20 L01.FR.21 L01.FR.28 L01.FR.31"
 )
-async def installed(t: StationTest) -> None:
+async def is_installed(t: StationTest) -> None:
     """The station downloads the firmware, verifies its signature, installs it, and reports each state."""
     image = image_of(t)
     with precondition():

@@ -34,10 +34,25 @@ _installs("04", "a root of contracts", MO, M_15118)
 
 @M.case("TC_M_07_CS", "Install a root that has expired", also="M05.FR.01")
 async def install_expired(t: StationTest) -> None:
-    """The station rejects the root, and does not list it."""
+    """The station rejects the root, and does not list it; nor does it accept what is no certificate."""
     root = Authority(CSMS, t.now(), last_day=-1)
     await t.must_answer("Rejected", "M05.FR.07", "InstallCertificate", certificateType=CSMS, certificate=root.pem)
     t.check(not lists(await installed(t, CSMS), root), "M05.FR.07", "lists the root that it rejected")
+    answer = await t.ask("InstallCertificate", certificateType=CSMS, certificate="-----BEGIN CERTIFICATE-----\nAAAA\n")
+    t.one_of(answer["status"], ("Rejected", "Failed"), "M05.FR.07", "answers {} to what is no certificate")
+
+
+@M.case("V2G-M-01-CS", "Install two roots of firmware, and the first again", also="M05.FR.02")
+async def install_again(t: StationTest) -> None:
+    """The station has both, and each of them once."""
+    with precondition():
+        roots = [await install(t, MANUFACTURER) for _ in range(2)]
+    request = {"certificateType": MANUFACTURER, "certificate": roots[0].pem}
+    await t.must_answer("Accepted", "M05.FR.17", "InstallCertificate", **request)
+    entries = await installed(t, MANUFACTURER)
+    for root, requirement in zip(roots, ("M05.FR.17", "M05.FR.02"), strict=True):
+        times = sum(root.is_named_by(each["certificateHashData"]) for each in entries)
+        t.equal(times, 1, requirement, "lists a root {} times")
 
 
 @M.case(
@@ -118,14 +133,18 @@ async def list_none(t: StationTest) -> None:
 
 @M.case("TC_M_20_CS", "Delete a root", requirements="M04.FR.01 M04.FR.02")
 async def delete(t: StationTest) -> None:
-    """The station accepts that, and does not list the root any more."""
+    """The station accepts that, and lists all others, but not the root."""
     with precondition():
         root = await install(t, CSMS)
-        entries = await installed(t, CSMS)
+        await install(t, MANUFACTURER)
+        entries = await installed(t)
         t.check(lists(entries, root), "M03.FR.04", "does not list the root")
     names = next(e["certificateHashData"] for e in entries if root.is_named_by(e["certificateHashData"]))
     await t.must_answer("Accepted", "M04.FR.02", "DeleteCertificate", certificateHashData=names)
-    t.check(not lists(await installed(t, CSMS), root), "M04.FR.02", "still lists the root")
+    left = await installed(t)
+    t.check(not lists(left, root), "M04.FR.02", "still lists the root")
+    others = [each for each in entries if each["certificateHashData"] != names]
+    t.check(all(each in left for each in others), "M04.FR.02", "does not list another certificate any more")
 
 
 @M.case("TC_M_22_CS", "Delete a certificate that the station does not have", also="M04.FR.01")

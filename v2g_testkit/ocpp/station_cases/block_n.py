@@ -5,9 +5,12 @@ import itertools
 import re
 from collections.abc import Iterable
 from typing import Final
+from urllib.parse import unquote
 
+from v2g.ocpp.times import parse_time
 from v2g_testkit.ocpp.case import Block, Failed, NotApplicable, Payload, given, precondition
-from v2g_testkit.ocpp.connection import Received
+from v2g_testkit.ocpp.connection import Received, field_of
+from v2g_testkit.ocpp.declaration import Token
 from v2g_testkit.ocpp.driver import Step
 from v2g_testkit.ocpp.file_server import FileServer
 from v2g_testkit.ocpp.station_cases.roots import CSMS, install
@@ -140,13 +143,14 @@ _case_of_base(41, "FactoryDefault", "N03.FR.04")
 
 @N.case("TC_N_16_CS", "Monitoring level")
 async def level(t: StationTest) -> None:
-    """The station reports no events of monitors that are less severe than the level."""
-    (identifier,) = await given(_sets(t, _monitor(STATE)))
+    """The station reports events of monitors that are as severe as the level, and none of those that are less."""
+    less, same = await given(_sets(t, _monitor(STATE), _monitor(STATE, severity=7)))
     t.undo(lambda: t.ask("SetMonitoringLevel", severity=9))
     await t.must_answer("Accepted", "N05.FR.01", "SetMonitoringLevel", severity=7)
     t.forget()
     await t.plug()
-    t.check(await _event(t, identifier, 5) is None, "N05.FR.03", "reports an event of severity 8 at level 7")
+    t.check(await _event(t, less, 5) is None, "N05.FR.03", "reports an event of severity 8 at level 7")
+    t.check(await _event(t, same) is not None, "N05.FR.03", "reports no event of severity 7 at level 7")
 
 
 @N.case("TC_N_17_CS", "Monitoring level out of range")
@@ -169,7 +173,8 @@ def _case_of_set(number: int, title: str, *monitors: Payload) -> None:
         found = {each["id"]: each for each in await monitors_of(t, STATE, WHOLE)}
         for identifier, monitor in zip(ids, monitors, strict=True):
             t.check(identifier in found, "N04.FR.08", "does not report a monitor that it accepted")
-            same = all(found[identifier][name] == monitor[name] for name in ("type", "severity"))
+            same = all(found[identifier][name] == monitor[name] for name in ("type", "severity", "value"))
+            same = same and not found[identifier]["transaction"]
             t.check(same, "N04.FR.08", f"reports another monitor: {found[identifier]}")
 
 
@@ -217,13 +222,16 @@ async def duplicate(t: StationTest) -> None:
 
 @N.case("TC_N_18_CS", "Clear monitors")
 async def clear(t: StationTest) -> None:
-    """The station clears the monitors, and does not report them any more."""
+    """The station clears the monitors, does not report them any more, and sends no events of them."""
     ids = await given(_sets(t, _monitor(STATE), _monitor(WHOLE)))
     results = (await t.ask("ClearVariableMonitoring", id=ids))["clearMonitoringResult"]
     t.check({each["id"] for each in results} == set(ids), "N06.FR.05", f"{len(results)} results for 2 ids")
     for each in results:
         t.check(each["status"] == "Accepted", "N06.FR.01", f"answers {each['status']}")
     t.check(not set(ids) & _ids(await monitors_of(t, STATE, WHOLE)), "N06.FR.01", "still reports a monitor")
+    t.forget()
+    await t.plug()
+    t.check(await _event(t, ids[0], 5) is None, "N06.FR.01", "sends an event of a monitor that it has cleared")
 
 
 @N.case("TC_N_19_CS", "Clear an unknown monitor", requirements="N06.FR.02")
@@ -248,8 +256,8 @@ async def delta(t: StationTest) -> None:
     assert event is not None
     t.check(event["trigger"] == "Delta", "N07.FR.18", f"the trigger is {event['trigger']}")
     t.check(event["actualValue"] == "Occupied", "N07.FR.19", f"the value is {event['actualValue']}")
-    about = event["component"]["name"], event["variable"]["name"]
-    t.check(about == ("EVSE", "AvailabilityState"), "N07.FR.06", f"the event is of {about[0]}.{about[1]}")
+    about = event["component"]["name"], field_of(event, "component__evse__id"), event["variable"]["name"]
+    t.equal(about, ("EVSE", 1, "AvailabilityState"), "N07.FR.06", "the event is of {}")
 
 
 @N.case("TC_N_53_CS", "A monitor stays over a reset", requirements="N07.FR.13")
@@ -299,14 +307,16 @@ async def clear_hard_wired(t: StationTest) -> None:
 
 async def uploads(t: StationTest, kind: str, requirement: str) -> None:
     """Expect a log of this kind to be uploaded. Raises Failed."""
-    files, number, status = await get_log(t, kind)
-    t.check(status == "Accepted", "N01.FR.01", f"answers {status}")
+    files, number, answer = await get_log(t, kind)
+    t.equal(answer["status"], "Accepted", "N01.FR.01", "answers {}")
     await log_state(t, number, "N01.FR.08", "Uploading")
     await log_state(t, number, "N01.FR.09", "Uploaded")
     t.check(len(files.uploads) == 1, "N01.FR.02", f"uploads {len(files.uploads)} files")
     (upload,) = files.uploads
     t.check(upload.path.startswith(LOGS), "N01.FR.02", f"uploads to {upload.path}")
     t.check(bool(upload.body), requirement, "the file is empty")
+    name: str = answer["filename"]
+    t.check(name in unquote(upload.path) + upload.disposition, "N01.FR.01", f"uploads {upload.path}, not {name}")
     named = upload.method == "PUT" or "filename" in upload.disposition
     t.check(named, "N01.FR.19", "POST without Content-Disposition and the name of the file")
 
@@ -335,8 +345,8 @@ async def upload_fails(t: StationTest) -> None:
     files, _ = await t.file_server()
     files.status = 500
     began = t.elapsed()
-    _, number, status = await get_log(t, retries=retries, retryInterval=interval_s)
-    t.check(status == "Accepted", "N01.FR.01", f"answers {status}")
+    _, number, answer = await get_log(t, retries=retries, retryInterval=interval_s)
+    t.equal(answer["status"], "Accepted", "N01.FR.01", "answers {}")
     await log_state(t, number, "N01.FR.08", "Uploading")
     await log_state(t, number, "N01.FR.10", "UploadFailure", "BadMessage", "PermissionDenied", "NotSupportedOperation")
     tries = [each.partition(" ")[0] for each in files.asked]
@@ -351,10 +361,10 @@ async def second_upload(t: StationTest) -> None:
         files.hold()
         _, first, _ = await get_log(t)
         await log_state(t, first, "N01.FR.08", "Uploading")
-    _, second, status = await get_log(t)
+    _, second, answer = await get_log(t)
     files.release()
-    t.needs(status != "Rejected", "it does not cancel uploads")
-    t.check(status == "AcceptedCanceled", "N01.FR.12", f"answers {status}")
+    t.needs(answer["status"] != "Rejected", "it does not cancel uploads")
+    t.equal(answer["status"], "AcceptedCanceled", "N01.FR.12", "answers {}")
     await log_state(t, first, "N01.FR.20", "AcceptedCanceled")
     await log_state(t, second, "N01.FR.08", "Uploading")
     await log_state(t, second, "N01.FR.09", "Uploaded")
@@ -403,8 +413,10 @@ async def thresholds(t: StationTest) -> None:
     t.check(await _event(t, upper, 3) is None, "N07.FR.16", "sends an event at the threshold itself")
     await _number(t, 201)
     await _alerts(t, upper, 201, "N07.FR.16")
+    await _number(t, 50)
+    await _alerts(t, upper, 50, "N07.FR.02", cleared=True)
+    t.check(await _event(t, lower, 3) is None, "N07.FR.17", "sends an event at the threshold itself")
     await _number(t, 49)
-    await _alerts(t, upper, 49, "N07.FR.02", cleared=True)
     await _alerts(t, lower, 49, "N07.FR.17")
 
 
@@ -554,6 +566,21 @@ async def periodic(t: StationTest) -> None:
     t.check(interval_s - 2 <= late <= interval_s + 2, "N08.FR.06", f"the interval is {late:.0f} s")
 
 
+@N.case("V2G-N-02-CS", "Periodic events by the clock", also="N08.FR.05")
+async def clock_aligned(t: StationTest) -> None:
+    """The station reports the value at multiples of the interval of the monitor, as counted from the hour."""
+    interval_s = 10
+    (identifier,) = await given(_sets(t, _monitor(STATE, "PeriodicClockAligned", interval_s)))
+    t.forget()
+    for _ in range(2):
+        event = await _event(t, identifier, interval_s + t.declared.seconds)
+        if event is None:
+            raise Failed("sends no event", "N08.FR.07")
+        t.equal(event["trigger"], "Periodic", "N08.FR.05", "the trigger is {}")
+        off_s = parse_time(event["timestamp"]) / 1000 % interval_s
+        t.check(min(off_s, interval_s - off_s) < 2, "N08.FR.07", f"is of {event['timestamp']}, every {interval_s} s")
+
+
 def _case_of_queuing(number: int, title: str, required: str, severity: int, *, queued: bool) -> None:
     @N.case(f"TC_N_{number}_CS", title, required=required)
     async def script(t: StationTest) -> None:
@@ -684,15 +711,19 @@ async def customer_identifier(t: StationTest) -> None:
     t.check(after == "", "N10.FR.03", "still reports something")
 
 
-def _case_of_unknown_customer(number: int, title: str, **request: object) -> None:
-    @N_CORE.case(f"TC_N_{number}_CS", title)
+def _case_of_unknown_customer(identifier: str, title: str, **request: object) -> None:
+    @N_CORE.case(identifier, title)
     async def script(t: StationTest) -> None:
         """The station answers Invalid."""
         await t.must_answer("Invalid", "N09.FR.09", "CustomerInformation", requestId=t.next_id(), **request)
 
 
-_case_of_unknown_customer(29, "Report that names no customer", report=True, clear=False)
-_case_of_unknown_customer(33, "Clear data without a customer", report=False, clear=True)
+_case_of_unknown_customer("TC_N_29_CS", "Report that names no customer", report=True, clear=False)
+_case_of_unknown_customer("TC_N_33_CS", "Clear data without a customer", report=False, clear=True)
+_case_of_unknown_customer(
+    "V2G-N-01-CS", "Report on a customer who is named twice", report=True, clear=False,
+    idToken=Token("0A1B2C3D").payload, customerIdentifier="V2G-CUSTOMER",
+)  # fmt: skip
 
 
 N_21: Final[Block[StationTest]] = Block(versions=("2.1",))
@@ -734,8 +765,8 @@ async def redirected(t: StationTest) -> None:
     """The station does not follow the redirection, and reports UploadFailure."""
     files, url = await t.file_server()
     files.status, files.location = 307, f"{url}/elsewhere"
-    _, number, status = await get_log(t, retries=0)
-    t.check(status == "Accepted", "N01.FR.01", f"answers {status}")
+    _, number, answer = await get_log(t, retries=0)
+    t.equal(answer["status"], "Accepted", "N01.FR.01", "answers {}")
     await log_state(t, number, "N01.FR.08", "Uploading")
     await log_state(t, number, "N01.FR.30", "UploadFailure")
     t.check(not [each for each in files.asked if each.endswith("/elsewhere")], "N01.FR.30", "follows the redirection")
@@ -746,8 +777,8 @@ async def _authenticates(t: StationTest, server: tuple[FileServer, str]) -> None
     files, url = server
     t.hide(_SECRET)
     files.authorization = "Basic " + base64.b64encode(f"{_USER}:{_SECRET}".encode()).decode()
-    _, number, status = await get_log(t, server=(files, url.replace("://", f"://{_USER}:{_SECRET}@")))
-    t.check(status == "Accepted", "N01.FR.01", f"answers {status}")
+    _, number, answer = await get_log(t, server=(files, url.replace("://", f"://{_USER}:{_SECRET}@")))
+    t.equal(answer["status"], "Accepted", "N01.FR.01", "answers {}")
     await log_state(t, number, "N01.FR.08", "Uploading")
     await log_state(t, number, "N01.FR.25", "Uploaded")
     t.check(len(files.uploads) == 1, "N01.FR.25", f"uploads {len(files.uploads)} files with the password")

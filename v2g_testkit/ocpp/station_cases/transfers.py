@@ -105,15 +105,15 @@ def goes_through(t: StationTest, states: list[str], *expected: str) -> None:
 
 async def get_log(
     t: StationTest, kind: str = "DiagnosticsLog", *, server: tuple[FileServer, str] | None = None, **more: object
-) -> tuple[FileServer, int, str]:
-    """Ask for a log; return the file server, the number of the request, and the status. `server`: another one, with
+) -> tuple[FileServer, int, Payload]:
+    """Ask for a log; return the file server, the number of the request, and the answer. `server`: another one, with
     its URL. Raises NotApplicable."""
     files, url = server or await t.file_server()
     number = t.next_id()
     answer = await t.ask("GetLog", logType=kind, requestId=number, log={"remoteLocation": url + LOGS}, **more)
     if answer["status"] in ("Accepted", "AcceptedCanceled"):
         t.check(bool(answer.get("filename")), "N01.FR.01", "does not name the file")
-    return files, number, answer["status"]
+    return files, number, answer
 
 
 async def log_state(t: StationTest, number: int, requirement: str, *states: str) -> None:
