@@ -9,11 +9,12 @@ import inspect
 import json
 import re
 import sys
-import textwrap
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Final, get_args
 
 import msgspec
@@ -123,16 +124,23 @@ def attribute_docs(struct: type[msgspec.Struct]) -> Mapping[str, str]:
     """Return the strings that stand below fields in the source, by field."""
     docs: dict[str, str] = {}
     for base in reversed(struct.__mro__):
-        if not issubclass(base, msgspec.Struct) or base is msgspec.Struct:
-            continue
-        tree = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
-        assert isinstance(tree, ast.ClassDef)
-        for before, after in zip(tree.body, tree.body[1:], strict=False):
-            if isinstance(before, ast.AnnAssign) and isinstance(after, ast.Expr):
-                value = after.value
-                if isinstance(before.target, ast.Name) and isinstance(value, ast.Constant):
-                    docs[before.target.id] = " ".join(str(value.value).split())
+        if issubclass(base, msgspec.Struct) and base is not msgspec.Struct:
+            docs |= _docs(sys.modules[base.__module__])[base.__name__]
     return docs
+
+
+@cache
+def _docs(module: ModuleType) -> Mapping[str, Mapping[str, str]]:
+    """Return them of all classes of a module, by class: parsed once, as `inspect.getsource` does for each class."""
+    found: dict[str, dict[str, str]] = {}
+    for node in ast.walk(ast.parse(inspect.getsource(module))):
+        if isinstance(node, ast.ClassDef) and node.name not in found:
+            docs = found[node.name] = {}
+            for before, after in pairwise(node.body):
+                match before, after:
+                    case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=text)):
+                        docs[name] = " ".join(str(text).split())
+    return found
 
 
 _UNITS: Final = {
