@@ -65,8 +65,8 @@ def unguarded(tree: ast.AST) -> list[int]:
     """Return the lines that let msgspec itself work out a type."""
     found = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            name = ast.unparse(node.func)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            name = ast.unparse(node.func) if node.func.attr in ("decode", "Decoder", "convert") else ""
             typed = name == "msgspec.json.decode" and any(each.arg == "type" for each in node.keywords)
             if typed or name in ("msgspec.json.Decoder", "msgspec.convert"):
                 found.append(node.lineno)
