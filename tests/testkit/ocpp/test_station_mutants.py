@@ -895,6 +895,27 @@ def test_a_fault_is_found_by_its_cases(mutant: Mutant) -> None:
     fails_its_cases_only(mutant, every=5)
 
 
+def test_what_is_deauthorized_may_go_on_without_energy() -> None:
+    """By C15.FR.03 the state is EVConnected, preferably, where TxStopPoint does not end the transaction."""
+    changed: list[int] = []
+
+    def change(way: str, frame: Frame) -> list[Frame]:
+        asks = way == "from" and frame[0] == 2 and frame[2] == "TransactionEvent"
+        if asks and frame[3]["triggerReason"] == "Deauthorized":
+            changed.append(frame[3]["seqNo"])
+            info = without("stoppedReason")(frame[3]["transactionInfo"]) | {"chargingState": "EVConnected"}
+            return [[*frame[:3], frame[3] | {"eventType": "Updated", "transactionInfo": info}]]
+        return [frame]
+
+    async def run() -> None:
+        (case,) = (each for each in cases_of("C") if each.id == "TC_C_16_CS")
+        async with station_under_test("2.0.1", change=change) as tester:
+            assert (await tester.run(case)).found == "as required"
+
+    in_virtual_time(run())
+    assert changed
+
+
 def test_a_change_of_state_offline_needs_no_reading() -> None:
     """E11.FR.03 is about the readings that are due."""
     changed: list[int] = []

@@ -304,7 +304,8 @@ def _case_of_later_refusal(number: int, title: str, stops: str, wh: str, require
         t.check(event.get("offline") is True, "E12.FR.02", "the event from before the reconnection is not offline")
         if stops == "true":
             event = await t.expect("TransactionEvent", requirements[0], triggerReason="Deauthorized")
-            halted = event["eventType"] == "Ended" or event["transactionInfo"].get("chargingState") == "SuspendedEVSE"
+            state = event["transactionInfo"].get("chargingState")
+            halted = event["eventType"] == "Ended" or state in ("EVConnected", "SuspendedEVSE")  # C15.FR.03
             t.check(halted, requirements[0], "is deauthorized, but neither ended nor suspended")
         elif wh == "0":
             await t.expect("TransactionEvent", requirements[0], transactionInfo__chargingState="SuspendedEVSE")
