@@ -7,7 +7,7 @@ from playwright.async_api import expect
 
 from csms.accounts.rules import Role
 from csms.settlements.journals import JournalStore
-from tests.browser.tab import Tab, employed
+from tests.browser.tab import Tab, View, employed
 from tests.csms.backend import Backend
 from tests.csms.charging import Charging
 from tests.csms.settlement.journals import SESSION, delivery, journal
@@ -43,6 +43,13 @@ async def test_lists_have_columns_and_views_by_keyboard_and_no_finding_of_axe(ta
     await tab.open("/console/quarantine")
     for button in ("Release …", "Reject …"):
         await expect(tab.page.locator(".do").get_by_role("button", name=button)).to_be_in_viewport(ratio=1)
+    for width in (768, 1024):
+        await tab.page.set_viewport_size({"width": width, "height": 1000})
+        for name in ("quarantine", "stations", "sessions", "audit"):
+            await tab.open(f"/console/{name}")
+            over: int = await tab.page.locator(".scroll").first.evaluate("each => each.scrollWidth - each.clientWidth")
+            assert over <= 0, f"{name} scrolls sideways by {over} px at {width} px"
+    await tab.look(View("en", "light", 1280))
     await tab.open("/console/tokens?q=card")
     await tab.page.get_by_text("Columns and views").focus()
     await tab.page.keyboard.press("Enter")
