@@ -125,6 +125,10 @@ def metering_confirmation(
         raise refuse(iso.ResponseCode.FAILED_SignatureError, str(error)) from None
     if data.session_id != request.header.session_id or data.meter_info not in stage.sent_readings:
         raise refuse(iso.ResponseCode.FAILED_MeteringSignatureNotValid, "this reading was not sent in this session")
+    if (data.scheduled_smdt_control_mode is None) is not (stage.selected.control_mode is ControlMode.DYNAMIC):
+        raise refuse(
+            iso.ResponseCode.FAILED_MeteringSignatureNotValid, "the reading is signed for another control mode"
+        )
     response = MeteringConfirmationRes(header=context.header, response_code=iso.ResponseCode.OK)
     info = data.meter_info
     confirmed, commands = journal.confirm(

@@ -518,7 +518,10 @@ class Bench(Shell):
             id="id1",
             session_id=self.session.session_id,
             meter_info=info,
-            dynamic_smdt_control_mode=cm.Dynamic_SMDTControlMode(),
+            dynamic_smdt_control_mode=None if self.scheduled else cm.Dynamic_SMDTControlMode(),
+            scheduled_smdt_control_mode=cm.Scheduled_SMDTControlMode(selected_schedule_tuple_id=1)
+            if self.scheduled
+            else None,
         )
         return msgspec.structs.replace(data, **changes)
 

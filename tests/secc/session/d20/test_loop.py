@@ -348,7 +348,9 @@ def test_after_a_newer_reading_an_older_one_is_not_confirmed_any_more(confirming
     assert confirming.send(older).response_code.name == "FAILED_MeteringSignatureNotValid"
 
 
-@pytest.mark.parametrize("how", ["unsigned", "by another", "changed", "invented", "of another session"])
+@pytest.mark.parametrize(
+    "how", ["unsigned", "by another", "changed", "invented", "of another session", "of a schedule"]
+)
 def test_a_confirmation_that_confirms_nothing_ends_the_session(confirming: Bench, how: str) -> None:
     request = confirming.ask("MeteringConfirmationReq")
     data, header = request.signed_metering_data, request.header
@@ -366,10 +368,13 @@ def test_a_confirmation_that_confirms_nothing_ends_the_session(confirming: Bench
         case "of another session":
             data = replace(data, session_id=b"elsewhere"[:8])
             header = confirming.sign(data)
+        case "of a schedule":  # the session is dynamic (V2G20-1600)
+            data = replace(data, scheduled_smdt_control_mode=Scheduled_SMDTControlMode(selected_schedule_tuple_id=1),
+                           dynamic_smdt_control_mode=None)  # fmt: skip
+            header = confirming.sign(data)
     response = confirming.send(replace(request, signed_metering_data=data, header=header))
-    expected = (
-        "FAILED_MeteringSignatureNotValid" if how in ("invented", "of another session") else "FAILED_SignatureError"
-    )
+    signed = how in ("invented", "of another session", "of a schedule")
+    expected = "FAILED_MeteringSignatureNotValid" if signed else "FAILED_SignatureError"
     assert response.response_code.name == expected
     assert confirming.commands(ports.EmergencyOff)
 
