@@ -222,11 +222,16 @@ class Requests:
 
     def _MeteringConfirmationReq(self) -> Fields:
         info = self.known.meter or iso.MeterInfo(meter_id="none", charged_energy_reading_wh=0)
+        scheduled = None
+        if self.known.scheduled:
+            tuple_id, *_ = self.tuple_ids() or (1,)
+            scheduled = cm.Scheduled_SMDTControlMode(selected_schedule_tuple_id=tuple_id)
         data = cm.SignedMeteringData(
             id="id1",
             session_id=self.known.session_id,
             meter_info=info,
-            dynamic_smdt_control_mode=cm.Dynamic_SMDTControlMode(),
+            dynamic_smdt_control_mode=None if scheduled is not None else cm.Dynamic_SMDTControlMode(),
+            scheduled_smdt_control_mode=scheduled,
         )
         return {"header": self.header(data), "signed_metering_data": data}
 
