@@ -135,7 +135,8 @@ def _docs(module: ModuleType) -> Mapping[str, Mapping[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for node in ast.walk(ast.parse(inspect.getsource(module))):
         if isinstance(node, ast.ClassDef) and node.name not in found:
-            docs = found[node.name] = {}
+            docs: dict[str, str] = {}
+            found[node.name] = docs
             for before, after in pairwise(node.body):
                 match before, after:
                     case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=text)):
