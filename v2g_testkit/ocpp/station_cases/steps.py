@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from v2g_testkit.ocpp.case import Failed, Inconclusive, NotApplicable, Payload, given
-from v2g_testkit.ocpp.connection import CallError
+from v2g_testkit.ocpp.connection import CallError, Received, having
 from v2g_testkit.ocpp.declaration import Token
 from v2g_testkit.ocpp.station_tester import StationTest, reported, states_of
 
@@ -165,9 +165,15 @@ async def session(t: StationTest, token: Token | None = None, evse: int = 1) -> 
     """Charge with a token, stop with it, and leave; return the transaction."""
     transaction = await t.charging(evse, token)
     await t.present(token, evse)
+    await t.find(lambda each: _stops(each, transaction), keep=True)  # a driver leaves once it has
     await t.unplug(evse)
     await ended(t, "E07.FR.02", transactionInfo__transactionId=transaction)
     return transaction
+
+
+def _stops(message: Received, transaction: str) -> bool:
+    of_it = having("TransactionEvent", {"transactionInfo__transactionId": transaction})(message)
+    return of_it and (message.payload["eventType"] == "Ended" or message.payload["triggerReason"] == "StopAuthorized")
 
 
 async def ended(t: StationTest, requirement: str, **fields: Any) -> Payload:
