@@ -250,7 +250,14 @@ TARGETS: Final[Mapping[str, Target]] = {
         "v2g_station/blocks/authorization/authorization.py",
         tuple(
             f"tests/station/blocks/{each}.py"
-            for each in ("authorization/test_authorization", "test_authorization", "authorization/test_local_list")
+            for each in (
+                "authorization/test_who_may_start",
+                "authorization/test_authorization",
+                "authorization/test_local_list",
+                "test_authorization",
+                "test_autocharge",
+                "test_web_payment",
+            )
         ),
     ),
     "station_identifiers": Target("v2g_station/blocks/identifiers.py", ("tests/station/blocks/test_identifiers.py",)),
@@ -557,7 +564,7 @@ TARGETS: Final[Mapping[str, Target]] = {
         "v2g_station/blocks/smart_charging/external_limits.py",
         tuple(
             f"tests/station/blocks/smart_charging/test_{each}.py"
-            for each in ("smart_charging_21", "local_control", "energy_transfer")
+            for each in ("external_limits", "smart_charging_21", "local_control", "energy_transfer")
         ),
     ),
     "local_control": Target(
@@ -738,6 +745,11 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_pieces: 0 -> 1": "a millisecond, of conditions in whole seconds",
         "_ranked: 0 -> 1": "a millisecond, of conditions in whole seconds",
     },
+    "external_limits": {
+        "ExternalLimits._leads: return False -> return None": _TRUTH,
+        "ExternalLimits._leads: (period.operation_mode if period is not None else None) or '' "
+        "-> period.operation_mode if period is not None else None": "no mode has either name",
+    },
     "journal_file": {"JournalFile.__init__: False -> True": "one synchronisation more"},
     "profile_times": {
         "period_at: True -> False": _EACH,
@@ -748,6 +760,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         **dict.fromkeys(("_since: since >= 0 -> since > 0", "_since: 0 -> 1 #3"), "nothing is left of 0"),
         "delay_s: 8 -> 9": "as random",
         "ProfileContext.set_priority: 'yes' -> 'yes?'": "only its key is read",
+        "ProfileContext.set_priority: return False -> return None": _TRUTH,
     },
     "profile_rules": {
         **dict.fromkeys(("refuse_lines: 1 -> 0", "refuse_lines: 1 -> 0 #2"), "only L2 and L3 are asked for"),
@@ -765,6 +778,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "SignedDischarge._arm_expiry: until > self._time.utc_ms -> until >= self._time.utc_ms": (
             "in the same millisecond it is set again"
         ),
+        "SignedDischarge._arm_expiry: return live -> return None": "the bench's timers are no millisecond early",
     },
     "iso_prices": {
         **dict.fromkeys(
@@ -1234,8 +1248,8 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_Way._flowing: 0.0 -> 1.0": "the time of nothing is not read",
         "_Way._flowing: 0 -> 1 #2": "no vehicle has a power of 1 W",
         "_Way._flowing: 0 -> 1 #3": "1 mA is no error of a measurement",
-        "_Way._flowing: 0 -> 1 #4": _ROOM,
-        "_Way._flowing: 0 -> 1 #5": _ROOM,
+        "_Way._flowing: 0 -> 1 #7": _ROOM,
+        "_Way._flowing: 0 -> 1 #8": _ROOM,
         "_Way._most: self._sign > 0 -> self._sign >= 0": "there are two directions",
         "_Way._least: 0 -> 1": "shares are whole milliamperes: less than one is none",
         **dict.fromkeys(("FeederEvse: 0 -> 1 #2", "FeederEvse: 0 -> 1 #3"), "1 W is no least power of any vehicle"),
@@ -1257,7 +1271,9 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "_Way._used: 1000 -> 1001": "a thousandth of a current that is compared within 2 A",
         "_Way._load: 0 -> 1": "no share is of 1 W",
         "_Way._least: 0 -> 1 #2": "1 mA is less than any share",
-        **dict.fromkeys(("_power: 0 -> 1 #2", "_power: 0 -> 1 #3"), "what is fixed has neither least nor most"),
+        **dict.fromkeys(
+            ("_Way._flowing: 0 -> 1 #5", "_Way._flowing: 0 -> 1 #6"), "what is fixed has neither least nor most"
+        ),
     },
     "vehicle_parts": {
         "SimulatedVehicle.step: 1000 -> 1001": "a thousandth of the time that an inverter waits",

@@ -101,7 +101,6 @@ class ExternalLimits(FunctionalBlock):
                     self._smart.remove(number)
         if cleared:
             self._reported.pop(number, None)
-            self._critical.pop(number, None)
             self._cleared(number, fact)
         self.changed(())
 
