@@ -19,7 +19,7 @@ from csms.tariffs.work import CostAnnouncer, TariffService
 from csms.tokens.rules import normalise
 from csms.transactions import store as transactions
 from tests.csms.api.support import serving
-from tests.csms.backend import Backend
+from tests.csms.backend import BOOT, Backend
 from tests.csms.charging import TOKENS, VALID, Charging
 from tests.csms.fixtures import Start
 from tests.csms.scripted_station import Refused, ScriptedStation
@@ -114,7 +114,7 @@ async def test_a_plan_by_a_clock_that_nobody_has_stops_nothing_and_is_named(csms
     async with background(csms.services), asyncio.timeout(60):
         while not (named := csms.events.named("plan_zone_unknown")):
             await asyncio.sleep(0.001)
-    assert [each.data for each in named] == [{"plan": "wrong", "zone": "Mars/Olympus"}]
+    assert [(each.stage, each.data) for each in named] == [("ocpp", {"plan": "wrong", "zone": "Mars/Olympus"})]
 
 
 async def test_the_answer_to_the_end_has_the_cost(csms: Backend) -> None:
@@ -194,12 +194,37 @@ async def test_a_default_tariff_is_of_a_known_plan(csms: Backend) -> None:
 async def test_a_station_that_leaves_costs_to_us_gets_none_of_it(csms: Backend) -> None:
     old = await csms.booted("CS-V2G-0002")
     assert await TariffService(csms.services).set_default(old.id, 0, DAY.id) == "Central"
+    assert old.payloads("SetDefaultTariff") == []
     station = await csms.booted(version="2.1")
     station.answers["SetDefaultTariff"] = Refused("NotSupported")
     assert await TariffService(csms.services).set_default(station.id, 0, DAY.id) == "Central"
     station.answers["SetDefaultTariff"] = Refused("InternalError")
     with pytest.raises(OcppError):
         await TariffService(csms.services).set_default(station.id, 0, DAY.id)
+    await csms.leave(station)
+    with pytest.raises(RefusedError) as caught:
+        await TariffService(csms.services).set_default(station.id, 0, DAY.id)
+    assert caught.value.reason == "not_connected"
+
+
+async def test_a_station_that_boots_gets_its_tariffs_again_and_no_other_is_asked(csms: Backend) -> None:
+    """What it had may be lost: its memory was exchanged, or it was reset."""
+    await assign(csms, FLAT)
+    names = ("CS-V2G-0001", "CS-V2G-0002")
+    booting, other = [Tariffed(await csms.join(each, "2.1")) for each in names]
+    service = TariffService(csms.services)
+    running = asyncio.create_task(service.run())
+    await asyncio.sleep(0)
+    for each in (booting, other, booting):
+        each.there.clear()
+        await each.station.call("BootNotification", BOOT)
+        async with asyncio.timeout(60):
+            while each.there != {1: "flat", 2: "flat"}:
+                await asyncio.sleep(0.01)
+    assert [len(each.station.payloads("SetDefaultTariff")) for each in (booting, other)] == [2, 1]
+    assert [len(each.station.payloads("GetTariffs")) for each in (booting, other)] == [2, 1]
+    running.cancel()
+    await asyncio.wait([running])
 
 
 async def test_default_tariffs_are_installed_after_the_boot(csms: Backend) -> None:
@@ -453,6 +478,7 @@ async def test_a_plan_that_pays_for_energy_fed_back_is_not_sent_as_a_default(csm
     assert station.station.payloads("SetDefaultTariff") == []
     events = [each.data for each in csms.events.named("default_tariff")]
     assert events == [{"station": station.station.id, "tariff": "both", "evse": 2, "status": "Central"}]
+    assert {each.stage for each in csms.events.named("default_tariff")} == {"ocpp"}
     await assign(csms, FLAT)
     for _ in range(2):
         await service.install_assigned(station.station.id)
@@ -592,6 +618,7 @@ async def test_a_driver_whom_the_station_has_not_asked_about_gets_the_own_tariff
         await other.unplugged()
     (sent,) = station.payloads("ChangeTransactionTariff")
     assert (sent["transactionId"], sent["tariff"]["tariffId"]) == (charging.id, NEW.id)
+    assert station.payloads("GetTariffs") == [], "a remote start changes no default tariff"
 
 
 async def test_a_drivers_plan_that_pays_for_energy_fed_back_is_worked_out_here(
