@@ -533,6 +533,25 @@ async def test_a_text_is_shown_that_holds_for_all_evses(
     assert sent == ([] if shown is None else [shown])
 
 
+async def test_a_station_of_2_1_that_leaves_costs_to_us_shows_the_text(csms: Backend) -> None:
+    """I04.FR.01, I07.FR.01."""
+    text = msgspec.structs.replace(FLAT, id="text", description="0.50 EUR/kWh")
+    await csms.services.store.run(tariffs.add_plan, text, 0)
+    await assign(csms, text)
+    station = await csms.booted(version="2.1")
+    place = {"component": {"name": "TariffCostCtrlr"}, "variable": {"name": "TariffFallbackMessage"}}
+    report = {**place, "variableAttribute": [{"value": "free"}]}
+    about = {"requestId": 1, "generatedAt": "2026-01-01T00:00:00Z", "seqNo": 0, "reportData": [report]}
+    await station.call("NotifyReport", about)
+    station.answers |= {
+        "GetTariffs": Refused("NotSupported"), "SetDefaultTariff": Refused("NotSupported"),
+        "SetVariables": {"setVariableResult": [{**place, "attributeStatus": "Accepted"}]},
+    }  # fmt: skip
+    await TariffService(csms.services).install_assigned(station.id)
+    (request,) = station.payloads("SetVariables")
+    assert request["setVariableData"] == [{**place, "attributeValue": "0.50 EUR/kWh"}]
+
+
 async def local(csms: Backend) -> Charging:
     """A transaction whose station works out its cost itself."""
     await assign(csms, FLAT)

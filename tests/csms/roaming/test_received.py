@@ -1,6 +1,6 @@
 """What becomes of a partner's CDR, by what is known of its driver, its place, its prices and its other CDRs."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -137,6 +137,8 @@ def test_a_cdr_that_is_sent_again_is_not_taken_again_and_never_changed(store: St
     def check(connection: Connection) -> None:
         booked(connection)
         assert took(connection) == took(connection, last_updated=NOW) == ""
+        cdr = made(OcpiCdr, CDR)
+        assert received.take_cdr(connection, PARTNER, cdr, wire.encode(cdr).decode(), ms(NOW)) == []
         with pytest.raises(OcpiError, match="CDRs never change") as caught:
             took(connection, total_energy=21)
         assert caught.value.code == 2001
@@ -325,6 +327,32 @@ def test_a_credit_that_has_waited_is_booked_with_its_cdr(store: Store) -> None:
     store.do(check)
 
 
+def test_what_is_disputed_waits_for_a_person_though_its_fault_is_gone(store: Store) -> None:
+    """Only a credit CDR was waiting for its CDR."""
+
+    def check(connection: Connection) -> None:
+        said = took(connection, tariffs=[], credit_reference_id="B")  # which is none of a credit CDR
+        assert said == "disputed price: tariff T is not known"
+        keep(connection, "tariffs", "de*cpo*t", tariff())
+        booked(connection, id="B", **at("09:00", "10:00"), session_id="S2")
+        kept = rows.find_object(connection, "cpo", "cdrs", "de*cpo*a")
+        assert kept is not None
+        assert kept.state == "disputed"
+
+    store.do(check)
+
+
+def test_what_is_found_is_kept_up_to_4000_characters(store: Store) -> None:
+    def check(connection: Connection) -> None:
+        names = [f"tariff-with-quite-a-long-name-{number:02}" for number in range(99)]
+        for name in names:
+            keep(connection, "tariffs", f"de*cpo*{name}", tariff("9", name=name))
+        said = took(connection, tariffs=[tariff(), *(tariff(name=each) for each in names)])
+        assert len(said) == len("disputed ") + 4000
+
+    store.do(check)
+
+
 def test_a_credit_is_of_what_is_booked(store: Store) -> None:
     def check(connection: Connection) -> None:
         assert took(connection, total_energy=30).startswith("disputed energy")
@@ -378,6 +406,10 @@ def test_energy_below_zero_is_agreed_with_a_partner(store: Store, agreed: bool, 
         partner = msgspec.structs.replace(PARTNER, negative_energy=agreed)
         said = took(connection, partner, charging_periods=periods)
         assert said == (f"disputed {found}" if found else "booked")
+        later = at("11:00", "12:00", id="B", session_id="S2")
+        nothing = {"start_date_time": END, "tariff_id": "T", "dimensions": [{"type": "ENERGY", "volume": 0}]}
+        later["charging_periods"].append(nothing)
+        assert took(connection, partner, **later) == "booked", "nothing was fed back"
 
     store.do(check)
 
@@ -512,6 +544,29 @@ def test_what_was_used_abroad_counts_with_taxes_and_is_taken_back(
     store.do(check)
 
 
+def test_what_is_booked_counts_and_what_is_disputed_does_not(store: Store) -> None:
+    """Also credit CDRs that have waited, here of 4 and of 6 EUR."""
+
+    def check(connection: Connection) -> None:
+        terms = typed_json.convert({"allowances": [{"period": "total", "energy_wh": 10**9}]}, Terms)
+        tokens.put(connection, Token("ISO14443", "04A1B2C3", "Accepted", (), terms))
+
+        def counted() -> list[int]:
+            return sorted(row.cost // 1_000_000 for row in connection.execute(select(token_uses)))
+
+        assert took(connection, **credit("A", "C1", -4, total_energy=8)).startswith("disputed")
+        assert took(connection, **credit("A", "C2", -6, total_energy=12)).startswith("disputed")
+        assert counted() == []
+        booked(connection)
+        assert counted() == [-6, -4, 10]
+        for name in ("c1", "c2"):
+            kept = rows.find_object(connection, "cpo", "cdrs", f"de*cpo*{name}")
+            assert kept is not None
+            assert (kept.state, kept.detail) == ("booked", "")
+
+    store.do(check)
+
+
 def test_a_driver_without_allowances_is_not_counted(store: Store) -> None:
     def check(connection: Connection) -> None:
         booked(connection)
@@ -605,6 +660,16 @@ def test_a_partner_s_token_is_found_by_its_number_and_its_contract(store: Store)
     store.do(check)
 
 
+def publish(connection: Connection, price: str, updated: str, now: str = "", **more: Any) -> str:
+    """Receive a tariff that has changed at a time of that day; return since when it is in force."""
+    day = "2026-05-01T{}:00Z".format
+    sent = tariff(price, updated=day(updated), **more)
+    received.store_object(connection, "cpo", "tariffs", "de*cpo*t", lambda _: sent, ms(day(now or updated)))
+    kept = rows.find_object(connection, "cpo", "tariffs", "de*cpo*t")
+    assert kept is not None
+    return datetime.fromtimestamp(int(kept.detail) / 1000, UTC).strftime("%H:%M")
+
+
 def in_force(connection: Connection, *times: str) -> list[str]:
     """Which price holds at each time of that day."""
     found = []
@@ -619,29 +684,50 @@ def in_force(connection: Connection, *times: str) -> list[str]:
 def test_the_prices_of_a_time_are_those_that_were_in_force(store: Store) -> None:
     """CDRs, 10.3.1. From its change on, at most an hour before it came: else a session of the past became dearer."""
 
-    def put(connection: Connection, price: str, updated: str, now: str = "", **more: Any) -> None:
-        day = "2026-05-01T{}:00Z".format
-        sent = tariff(price, updated=day(updated), **more)
-        received.store_object(connection, "cpo", "tariffs", "de*cpo*t", lambda _: sent, ms(day(now or updated)))
-
     def check(connection: Connection) -> None:
-        put(connection, "1", "02:00", "08:00")
-        put(connection, "1", "09:00")
+        publish(connection, "1", "02:00", "08:00")
+        publish(connection, "1", "09:00")
         assert in_force(connection, "00:00", "03:00", "09:30") == ["1", "1", "1"], "the first stands for before"
         kept = rows.find_object(connection, "cpo", "tariffs", "de*cpo*t")
         assert kept is not None
         assert kept.detail == str(ms("2026-05-01T02:00:00Z")), "without other prices it has not begun again"
-        put(connection, "2", "10:00", "10:30")
-        put(connection, "3", "11:00", "14:00")
+        publish(connection, "2", "10:00", "10:30")
+        publish(connection, "3", "11:00", "14:00")
         assert in_force(connection, "09:59", "10:00", "12:59", "13:00") == ["1", "2", "2", "3"]
-        put(connection, "4", "11:00", "15:00")  # says that it has not changed
+        publish(connection, "4", "11:00", "15:00")  # says that it has not changed
         assert in_force(connection, "14:59", "15:00") == ["3", "4"]
-        put(connection, "5", "16:00", start_date_time="2026-05-01T18:00:00Z")
+        publish(connection, "5", "16:00", start_date_time="2026-05-01T18:00:00Z")
         assert in_force(connection, "17:59", "18:00") == ["4", "5"]
-        put(connection, "6", "17:00")
+        publish(connection, "6", "17:00")
         assert in_force(connection, "16:59", "17:00", "18:00") == ["4", "6", "6"], "the fifth was never in force"
         received.remove_tariff(connection, rows.find_object(connection, "cpo", "tariffs", "de*cpo*t"), ms(END))  # type: ignore[arg-type]
         assert rows.find_object(connection, "cpo", "tariffs", "de*cpo*t") is None
+
+    store.do(check)
+
+
+def test_prices_are_in_force_from_their_beginning_or_change_whichever_is_later(store: Store) -> None:
+    def check(connection: Connection) -> None:
+        late = {"start_date_time": "2026-05-01T03:00:00Z"}
+        assert publish(connection, "1", "02:00", **late) == "03:00"
+        assert publish(connection, "1", "09:00", **late) == "03:00", "its prices are the same"
+        assert publish(connection, "2", "10:00", "10:30", **late) == "10:00", "it has begun before, with other prices"
+        assert in_force(connection, "09:59", "10:00") == ["1", "2"]
+        keep(connection, "tariffs", "de*cpo*t", tariff("2"), updated_ms=ms("2026-05-01T08:00:00Z"))  # of earlier times
+        assert publish(connection, "2", "11:00") == "08:00"
+        keep(connection, "tariffs", "de*cpo*t", tariff("2"), updated_ms=ms("2026-05-01T08:00:00Z"))
+        assert publish(connection, "3", "11:00") == "11:00"
+        assert in_force(connection, "10:59", "11:00") == ["2", "3"]
+
+    store.do(check)
+
+
+@pytest.mark.parametrize("begins", ["18:00", "17:00"])
+def test_what_was_replaced_before_it_was_in_force_prices_nothing(store: Store, begins: str) -> None:
+    def check(connection: Connection) -> None:
+        publish(connection, "5", "16:00", start_date_time=f"2026-05-01T{begins}:00Z")
+        assert publish(connection, "6", "17:00") == "17:00"
+        assert in_force(connection, "16:30", "18:30") == ["6", "6"]
 
     store.do(check)
 
@@ -684,6 +770,10 @@ def test_a_hub_speaks_for_the_parties_that_it_names(store: Store) -> None:
         kept = rows.find_object(connection, "hub", "hubclientinfo", "de*new")
         assert kept is not None
         assert (kept.state, kept.updated_ms) == ("OFFLINE", ms(BEGIN))
+        named("NEW", "a status of another version")
+        kept = rows.find_object(connection, "hub", "hubclientinfo", "de*new")
+        assert kept is not None
+        assert kept.state == "A STATUS OF ANOTHER "
         assert named("USX") == named("OWN") == ("de*new",)
         assert named("NXT") == ("de*new", "de*nxt")
         assert named("ABC", owner="nobody") == ("de*new", "de*nxt")
@@ -695,3 +785,15 @@ def test_a_hub_speaks_for_the_parties_that_it_names(store: Store) -> None:
         assert caught.value.code == 2001
 
     store.do(check)
+
+
+def test_what_became_of_a_cdr_is_announced() -> None:
+    class Announcing:
+        def announce(self, stage: str, name: str, **data: object) -> None:
+            self.said = stage, name, data
+
+    services: Any = Announcing()
+    kept = Kept(owner="cpo", module="cdrs", object_id="de*cpo*a", updated_ms=0, document="", state="disputed")
+    received.announce_cdr(services, msgspec.structs.replace(kept, detail="x" * 400))
+    data = {"partner": "cpo", "cdr": "de*cpo*a", "state": "disputed", "reason": "x" * 300}
+    assert services.said == ("roaming", "roaming_cdr", data)
