@@ -764,6 +764,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "profile_rules": {
         **dict.fromkeys(("refuse_lines: 1 -> 0", "refuse_lines: 1 -> 0 #2"), "only L2 and L3 are asked for"),
+        "_refuse_phases: count is not None and any((each > count for each in fixed.values())) -> "
+        "any((each > count for each in fixed.values()))": "one without a number has been refused before",
+        "_refuse_schedule: 0 -> 1": "only whether they can be read counts",
+        "_refuse_negative: each < 0 -> each <= 0": "0 is left out before",
     },
     "discharge": {
         **dict.fromkeys(

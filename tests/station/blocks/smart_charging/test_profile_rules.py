@@ -210,6 +210,8 @@ def test_no_more_conductors_carry_current_than_a_profile_says(
 def test_an_evse_that_switches_has_three_conductors_or_one() -> None:
     for number, expected in ((1, ""), (2, "InvalidSchedule"), (3, ""), (0, "InvalidSchedule")):
         assert code(profile(period(number_phases=number)), **able(switches_phases=[1])) == expected
+    mixed = able(switches_phases=[1, 2], phases={1: 1, 2: 3})
+    assert code(profile(period(number_phases=2)), 0, **mixed) == "InvalidSchedule"
 
 
 @pytest.mark.parametrize(
@@ -307,7 +309,7 @@ def test_prices_that_no_vehicle_could_receive_are_refused() -> None:
     )
 
 
-@pytest.mark.parametrize(("limit", "expected"), [(None, ""), (0.0, ""), (-0.5, "InvalidSchedule"), (5.0, "")])
+@pytest.mark.parametrize(("limit", "expected"), [(None, ""), (0.0, ""), (-0.5, "InvalidSchedule"), (0.5, "")])
 def test_a_rate_of_201_is_not_negative(limit: float | None, expected: str) -> None:
     assert code(profile(period(), period(9, limit)), version="2.0.1") == expected
 
@@ -377,6 +379,7 @@ def test_a_frequency_curve_is_in_watts() -> None:
     """Q08.FR.05."""
     assert code(profile(period(**FOLLOWS), unit="A")) == "InvalidSchedule"
     assert code(profile(mode("ExternalLimits"), unit="A")) == ""
+    assert code(profile(period(**LOCAL), unit="A")) == "NoFreqWattCurve", "what is missing is said first"
 
 
 @pytest.mark.parametrize(
