@@ -192,12 +192,13 @@ class TestSeveralContracts:
     def test_a_response_is_delivered_up_to_the_bytes_that_fit(self, pki: PkiTree) -> None:
         """OCPP 2.1: exiResponse has 17,000 characters of base64."""
         assert len(base64.b64encode(bytes(MOST_BYTES))) == 17_000
-        size = len(serve(make_service(pki), ask(pki), self.contracts(pki)[:1]).exi)
+        contracts = self.contracts(pki)[:1]
+        size = len(serve(make_service(pki), ask(pki), contracts).exi)
         for most_bytes, code in ((size, "OK"), (size - 1, "WARNING_NoCertificateAvailable")):
             at = make_service(pki)
             asked = at.read(exi.encode(ask(pki)), UTC_MS)
             assert isinstance(asked, Asked)
-            answer = at.answer(asked, self.contracts(pki)[:1], UTC_MS, drawn(), most_bytes=most_bytes)
+            answer = at.answer(asked, contracts, UTC_MS, drawn(), most_bytes=most_bytes)
             assert (answer.code.name, answer.pcid, "bytes" in answer.reason) == (code, PCID, code != "OK")
 
 

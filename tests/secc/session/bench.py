@@ -81,6 +81,9 @@ def number(value: float) -> RationalNumber:
 class Bench(Shell):
     """One session, its shell and its vehicle. `responses` holds what it said, newest last."""
 
+    signed_set = 0
+    """Parameter set of signed discharge: its version 1."""
+
     def __init__(self, pki: PkiTree, utc_ms: int, config: SeccConfig | None = None, **options: Any) -> None:
         super().__init__(utc_ms, time_scale=options.get("time_scale", 1.0))
         self.pki = pki = known(pki)
@@ -131,7 +134,6 @@ class Bench(Shell):
         self.signed_frames: list[bytes] = []
         self.setup: cm.AuthorizationSetupRes | None = None
         self.selection = (6, 0, True)  # service, parameter set, signed discharge
-        self.signed_set = 0  # of signed discharge: its version 1
         self.scheduled = False
         self.discharge: VehicleDischarge | None = None
         self.start()
