@@ -209,7 +209,7 @@ def test_a_declaration_is_made_of_the_base_report(tmp_path: Path) -> None:
     [
         (("--profile", "Nonsense"), "no case has this profile"),
         (("--only", "TC_X"), "no case named TC_X"),
-        (("--profile", "Local Authorization List Management", "--quick"), "no case of these profiles is a quick one"),
+        (("--profile", "Advanced Security", "--quick"), "no case of these profiles is a quick one"),
         (("--listen", "9000"), "not an address"),
         (("--ocpp", "1.5"), "--ocpp 1.5"),
         (("--ocpp", "1.6", "--ocpp", "2.1"), "--ocpp 1.6"),
