@@ -713,13 +713,13 @@ _PROTOCOL: Final = "whoever implements it has defaults of its own"
 _STEP: Final = "1/360,000 of a mWh is less than the slack"
 _LOOKED: Final = "a place that has been foreseen twice is looked at twice"
 _LAZY: Final = "this release of the library refuses it before"
-_BEGUN: Final = "a certificate begins otherwise"
+_OPENING: Final = "a certificate begins otherwise"
 _EMPTY: Final = "a span without length is no time"
 _SIGN: Final = "only its sign counts"
 _LOWEST: Final = "more of a sorted list have the same minimum"
 _DATED: Final = "both are known, or neither"
 _BOTH = "a signal has both or neither"
-_FOUND = "it is set when a board is found"
+_GREETED = "it is set when a board is found"
 _LEAST = "one that gets less than the least gets nothing, which is less than 1 mA"
 _ROUND = "a test of 65,536 lines, which is long, notices it"
 
@@ -940,10 +940,10 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
     "board_host": {
         "BoardHost.__init__: '' -> '?'": "any word that is no fault",
         "BoardHost._greeted: '' -> '?'": "any word that is no fault",
-        "BoardHost.__init__: self._obeys = False -> pass": _FOUND,
-        "BoardHost.__init__: False -> True": _FOUND,
-        "BoardHost.__init__: self._received_at = 0.0 -> pass": _FOUND,
-        "BoardHost.__init__: 0.0 -> 1.0": _FOUND,
+        "BoardHost.__init__: self._obeys = False -> pass": _GREETED,
+        "BoardHost.__init__: False -> True": _GREETED,
+        "BoardHost.__init__: self._received_at = 0.0 -> pass": _GREETED,
+        "BoardHost.__init__: 0.0 -> 1.0": _GREETED,
         "BoardHost.tick: self.up and self._unobeyed and (now - next(iter(self._unobeyed.values())) >= self._lost_s) -> "
         "self._unobeyed and now - next(iter(self._unobeyed.values())) >= self._lost_s": "there is none without a board",
         "BoardHost.deadline: min(self._next, *(each + self._lost_s for each in (self._received_at, oldest, untaken))) "
@@ -1116,7 +1116,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "load_certificate: certificate.issuer.rfc4514_string() -> pass": _LAZY,
         "load_certificate: certificate.public_bytes(serialization.Encoding.DER) != der or "
         "der[-len(certificate.signature) - ... -> der[-len(certificate.signature) - 1] != 0": _LAZY,
-        "extensions_of: (at := der.find(_SPELLED_OUT)) < 0 -> (at := der.find(_SPELLED_OUT)) <= 0": _BEGUN,
+        "extensions_of: (at := der.find(_SPELLED_OUT)) < 0 -> (at := der.find(_SPELLED_OUT)) <= 0": _OPENING,
         "extensions_of: 0 -> 1": _FIRST,
         "extensions_of: raise -> pass": "what is nowhere is not replaced, and the library refuses it again",
         "chain_to_pem: 'ascii' -> 'ascii?'": "Python leaves the mark out of the codec's name",
