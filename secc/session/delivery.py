@@ -168,7 +168,12 @@ def stop(stage: Planned | AfterPlan, context: RequestContext, respond: Callable[
         planned = stage if isinstance(stage, Planned) else stage.planned
         stopping = Stopping(planned=planned, since=context.now)
         if isinstance(stage, Charging):
-            stopping = replace(stopping, sent_readings=stage.sent_readings, confirmed=stage.confirmed)
+            stopping = replace(
+                stopping,
+                sent_readings=stage.sent_readings,
+                sent_receipts=stage.sent_receipts,
+                confirmed=stage.confirmed,
+            )
         return Wait(stopping, context.timing.contactor, (*_idle(stage, context), ports.OpenContactors()))
     if stage.opened is None and not context.waited:
         return Wait(stage, context.timing.contactor)

@@ -203,14 +203,21 @@ def session_started(
 
 
 REMEMBERED_READINGS: Final = 8
-"""Number of readings that a vehicle may still confirm; loops continue while it signs."""
+"""Number of readings, and of receipts, that a vehicle may still confirm; loops continue while it signs."""
 
 
 def remember(stage: Charging, reading: object) -> Charging:
     """Return the stage with a reading (MeterInfo) that is being sent."""
-    if stage.sent_readings and stage.sent_readings[-1] == reading:
-        return stage
-    return replace(stage, sent_readings=(*stage.sent_readings, reading)[-REMEMBERED_READINGS:])
+    return replace(stage, sent_readings=_latest(stage.sent_readings, reading))
+
+
+def remember_receipt(stage: Charging, receipt: object) -> Charging:
+    """Return the stage with a Receipt that is being sent."""
+    return replace(stage, sent_receipts=_latest(stage.sent_receipts, receipt))
+
+
+def _latest(sent: tuple[object, ...], one: object) -> tuple[object, ...]:
+    return sent if sent[-1:] == (one,) else (*sent, one)[-REMEMBERED_READINGS:]
 
 
 def confirm(

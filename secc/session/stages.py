@@ -301,7 +301,8 @@ class Charging(AfterPlan, frozen=True):
     """Energy flows, or may. `chosen` is the scheduled tuple, None in dynamic mode.
 
     `asked_ma`/`asked_mv` are a scheduled vehicle's targets; `output` the last SetOutput; `sent_readings` the latest
-    MeterInfos sent, one of which a MeteringConfirmation has to repeat; `confirmed` the latest confirmed one.
+    MeterInfos sent, one of which a MeteringConfirmation has to repeat; `sent_receipts` the latest Receipts, one of
+    which it may repeat; `confirmed` the latest confirmed MeterInfo.
     """
 
     chosen: OfferedTuple | None = None
@@ -315,6 +316,7 @@ class Charging(AfterPlan, frozen=True):
     output_ms: int = 0
     """When `output` was last computed (UTC); used if a gradient limits its rise."""
     sent_readings: tuple[object, ...] = ()
+    sent_receipts: tuple[object, ...] = ()
     confirmed: object = None
     loops: int = 0
     alive: bool = False
@@ -341,11 +343,12 @@ class Charging(AfterPlan, frozen=True):
 
 
 class Stopping(AfterPlan, frozen=True):
-    """The contactors are being opened; `opened` is None without a result. Readings as in Charging."""
+    """The contactors are being opened; `opened` is None without a result. Readings and receipts as in Charging."""
 
     since: float
     opened: bool | None = None
     sent_readings: tuple[object, ...] = ()
+    sent_receipts: tuple[object, ...] = ()
     confirmed: object = None
 
 

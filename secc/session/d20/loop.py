@@ -125,6 +125,8 @@ def metering_confirmation(
         raise refuse(iso.ResponseCode.FAILED_SignatureError, str(error)) from None
     if data.session_id != request.header.session_id or data.meter_info not in stage.sent_readings:
         raise refuse(iso.ResponseCode.FAILED_MeteringSignatureNotValid, "this reading was not sent in this session")
+    if data.receipt is not None and data.receipt not in stage.sent_receipts:
+        raise refuse(iso.ResponseCode.FAILED_MeteringSignatureNotValid, "this receipt was not sent in this session")
     if (data.scheduled_smdt_control_mode is None) is not (stage.selected.control_mode is ControlMode.DYNAMIC):
         raise refuse(
             iso.ResponseCode.FAILED_MeteringSignatureNotValid, "the reading is signed for another control mode"
@@ -232,7 +234,10 @@ def account(stage: Charging, context: RequestContext) -> Charging:
 def report_costs(
     stage: Charging, meter_info: iso.MeterInfo | None, context: RequestContext
 ) -> tuple[Charging, iso.Receipt | None]:
-    """Return the session's cost so far, at intervals and only beside the meter's reading (V2G20-1919)."""
+    """Return the session's cost so far, at intervals and only beside the meter's reading (V2G20-1919).
+
+    The stage stores the receipts sent, as a MeteringConfirmation may repeat one of them.
+    """
     every_s = context.config.prices.receipt_every_s
     running = _counted(stage, context)
     if running is None or every_s is None:
@@ -242,7 +247,9 @@ def report_costs(
     if meter_info is None or not (due or confirm):
         return replace(stage, running=running), None
     running = replace(running, sent_ms=context.utc_ms)
-    return replace(stage, running=running), receipts.receipt(running)
+    receipt = receipts.receipt(running)
+    stage = replace(stage, running=running)
+    return stage if receipt is None else journal.remember_receipt(stage, receipt), receipt
 
 
 def _counted(stage: Charging, context: RequestContext) -> receipts.Running | None:

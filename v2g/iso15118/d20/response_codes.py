@@ -91,7 +91,7 @@ USES: Final[Mapping[str, CodeUse]] = {
         _LOOPS, "the vehicle has exceeded what it was allowed for profile.fail_s (V2G20-1864)"
     ),
     "FAILED_MeteringSignatureNotValid": CodeUse(
-        ("MeteringConfirmationRes",), "the reading was not sent in this session, or is of another one"
+        ("MeteringConfirmationRes",), "the reading, or its receipt, was not sent in this session, or is of another one"
     ),
     "FAILED_NoEnergyTransferServiceSelected": CodeUse(
         ("ServiceSelectionRes",), "the service that was selected for energy transfers none (V2G20-1618)"

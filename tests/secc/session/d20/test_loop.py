@@ -22,7 +22,7 @@ from v2g.iso15118.d20.messages.common_messages import (
     ChargingSession,
     Scheduled_SMDTControlMode,
 )
-from v2g.iso15118.d20.messages.common_types import CLReqControlMode, MeterInfo, ResponseCode
+from v2g.iso15118.d20.messages.common_types import CLReqControlMode, MeterInfo, Receipt, ResponseCode
 from v2g.iso15118.d20.prices import fraction
 from v2g.iso15118.engine.sequence import State
 from v2g.iso15118.engine.session import Send
@@ -349,7 +349,16 @@ def test_after_a_newer_reading_an_older_one_is_not_confirmed_any_more(confirming
 
 
 @pytest.mark.parametrize(
-    "how", ["unsigned", "by another", "changed", "invented", "of another session", "of a schedule"]
+    "how",
+    [
+        "unsigned",
+        "by another",
+        "changed",
+        "invented",
+        "invented receipt",
+        "of another session",
+        "of a schedule",
+    ],
 )
 def test_a_confirmation_that_confirms_nothing_ends_the_session(confirming: Bench, how: str) -> None:
     request = confirming.ask("MeteringConfirmationReq")
@@ -365,6 +374,9 @@ def test_a_confirmation_that_confirms_nothing_ends_the_session(confirming: Bench
         case "invented":
             data = confirming.metering_data(MeterInfo(meter_id="METER-0001", charged_energy_reading_wh=1))
             header = confirming.sign(data)
+        case "invented receipt":
+            data = replace(data, receipt=Receipt(time_anchor=confirming.utc_ms // 1000))
+            header = confirming.sign(data)
         case "of another session":
             data = replace(data, session_id=b"elsewhere"[:8])
             header = confirming.sign(data)
@@ -373,7 +385,7 @@ def test_a_confirmation_that_confirms_nothing_ends_the_session(confirming: Bench
                            dynamic_smdt_control_mode=None)  # fmt: skip
             header = confirming.sign(data)
     response = confirming.send(replace(request, signed_metering_data=data, header=header))
-    signed = how in ("invented", "of another session", "of a schedule")
+    signed = how in ("invented", "invented receipt", "of another session", "of a schedule")
     expected = "FAILED_MeteringSignatureNotValid" if signed else "FAILED_SignatureError"
     assert response.response_code.name == expected
     assert confirming.commands(ports.EmergencyOff)

@@ -337,6 +337,11 @@ def test_a_running_bill_stands_beside_the_meter_from_time_to_time(make_bench: Ma
     assert float(fraction(receipts[-1].energy_costs.cost_per_unit)) == pytest.approx(0.30)
     silent = bench.send(bench.ask("DC_ChargeLoopReq"))
     assert silent.receipt is None  # V2G20-1919
+    lower = replace(receipts[-1], energy_costs=replace(receipts[-1].energy_costs, amount=number(0)))
+    for receipt, code in ((receipts[0], "OK"), (receipts[-1], "OK"), (lower, "FAILED_MeteringSignatureNotValid")):
+        data = bench.metering_data(reported[-1].meter_info, receipt=receipt)
+        answer = bench.send(bench.ask("MeteringConfirmationReq", signed_metering_data=data, header=bench.sign(data)))
+        assert answer.response_code.name == code
 
 
 def plan_anew(bench: Bench) -> None:
