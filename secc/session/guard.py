@@ -69,7 +69,8 @@ class OutputGuard:
         if state is PilotState.A:
             return "unplugged"
         if self.powered and state in _NOT_READY and use is not OutputUse.OPENING:
-            return "pilot_lost"  # the vehicle left C or D while energy may flow
+            # it left C or D while energy may flow: by the vehicle, which is still connected in B, or by an error
+            return "vehicle_not_ready" if state is PilotState.B else "pilot_lost"
         return ""
 
     def over_voltage(self, voltage_mv: int, most_mv: int | None) -> bool:

@@ -35,6 +35,7 @@ from v2g.units import MICRO
 
 STOPPED_REASONS: Final[Mapping[str, str]] = {
     "vehicle": "StoppedByEV",  # SessionStopReq (E15.FR.04)
+    "vehicle_not_ready": "StoppedByEV",  # state B: its cable is still in
     "unplugged": "EVDisconnected",
     "pilot_lost": "EVDisconnected",
     "plug_not_seated": "EVDisconnected",  # the proximity contact of a plug that is pulled opens first

@@ -27,7 +27,10 @@ RTO_S = 0.2
 BOTH = SessionConfig(program=(ProgramStep(do="charge", energy_wh=60), ProgramStep(do="discharge", energy_wh=60)))
 NAMED = {
     ("finished", "finished"),
-    ("message_timeout", "pilot_lost"),  # a vehicle that gives up shows it by its pilot, before its last segments arrive
+    (
+        "message_timeout",
+        "vehicle_not_ready",
+    ),  # a vehicle that gives up shows it by its pilot, before its last segments arrive
     ("message_timeout", "connection_lost"),
     ("message_timeout", "finished"),  # the charger's last response, SessionStopRes, comes too late: it cannot know
     ("secc_vanished", "sequence_timeout"),  # the charger gives up first: a request is repeated for too long

@@ -60,8 +60,8 @@ def test_a_contactor_that_closes_without_a_command_is_welded() -> None:
 @pytest.mark.parametrize("state", list(PilotState))
 def test_power_needs_a_pilot_in_c_or_d(state: PilotState) -> None:
     guard, _ = powered()
-    ends = "unplugged" if state is PilotState.A else "" if state in (PilotState.C, PilotState.D) else "pilot_lost"
-    assert guard.pilot(state, OutputUse.CHARGING) == ends
+    ends = {PilotState.A: "unplugged", PilotState.B: "vehicle_not_ready", PilotState.C: "", PilotState.D: ""}
+    assert guard.pilot(state, OutputUse.CHARGING) == ends.get(state, "pilot_lost")
     unpowered = "unplugged" if state is PilotState.A else ""
     assert guard.pilot(state, OutputUse.OPENING) == unpowered
     assert OutputGuard(SessionTime()).pilot(state, OutputUse.CHARGING) == unpowered

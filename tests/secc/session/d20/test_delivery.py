@@ -230,7 +230,12 @@ def test_contactors_that_open_by_themselves_end_the_session(bench: Bench) -> Non
 
 @pytest.mark.parametrize(
     ("why", "reason"),
-    [("pilot_A", "unplugged"), ("pilot_B", "pilot_lost"), ("isolation_low", "isolation_low")],
+    [
+        ("pilot_A", "unplugged"),
+        ("pilot_B", "vehicle_not_ready"),
+        ("pilot_E", "pilot_lost"),
+        ("isolation_low", "isolation_low"),
+    ],
 )
 def test_contactors_that_the_interlock_opens_end_the_session_by_what_it_saw(
     bench: Bench, why: str, reason: str

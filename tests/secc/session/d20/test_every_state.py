@@ -108,7 +108,7 @@ def test_power_goes_off_when_the_vehicle_leaves_state_c(bench: Bench, state: Sta
     bench.reach(state)
     bench.fact(ports.PilotChanged(pilot))
     stopped = state in (State.DC_WELDING_DETECTION, State.SESSION_STOP)
-    assert bench.reason == ("" if stopped else "pilot_lost")
+    assert bench.reason == ("" if stopped else "vehicle_not_ready" if pilot is PilotState.B else "pilot_lost")
     assert bool(bench.commands(ports.EmergencyOff)) != stopped
 
 

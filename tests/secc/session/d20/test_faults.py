@@ -240,9 +240,15 @@ def test_a_fault_on_alternating_current(make_bench: MakeBench, service: int, sta
         (lambda b: b.session.receive_eof(b.now, b.utc_ms), "connection_lost", "EVDisconnected"),
         (lambda b: b.session.abort("link_lost", b.now, b.utc_ms), "link_lost", "EVDisconnected"),
         (lambda b: b.session.fact(ports.PilotChanged(PilotState.A), b.now, b.utc_ms), "unplugged", "EVDisconnected"),
+        (lambda b: b.session.fact(ports.PilotChanged(PilotState.E), b.now, b.utc_ms), "pilot_lost", "EVDisconnected"),
+        (
+            lambda b: b.session.fact(ports.PilotChanged(PilotState.B), b.now, b.utc_ms),
+            "vehicle_not_ready",
+            "StoppedByEV",
+        ),
         (lambda b: b.pass_time(6.0), "sequence_timeout", "Timeout"),
     ],
-    ids=["tls_closed_without_notice", "powerline_lost", "unplugged", "silent"],
+    ids=["tls_closed_without_notice", "powerline_lost", "unplugged", "pilot_error", "state_b", "silent"],
 )
 def test_a_vehicle_that_is_gone_leaves_a_dead_output(bench: Bench, how: Any, word: str, stopped: str) -> None:
     bench.reach(State.DC_CHARGE_LOOP)
