@@ -1,6 +1,7 @@
 """Certificates that a station is given."""
 
 import datetime
+from collections.abc import Iterable
 from typing import Any
 
 from cryptography import x509
@@ -34,6 +35,8 @@ class Authority:
         days: int = 30,
         begin: datetime.datetime = NOW - DAY * 40,
         responder: str | bytes = "",
+        path_length: int | None = None,
+        extensions: Iterable[x509.ExtensionType] = (),
     ) -> x509.Certificate:
         """Sign a key."""
         parent = by or self
@@ -45,8 +48,10 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(begin)
             .not_valid_after(NOW + DAY * days)
-            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=path_length), critical=True)
         )
+        for each in extensions:
+            builder = builder.add_extension(each, critical=False)
         if isinstance(responder, bytes):
             unreadable = x509.UnrecognizedExtension(x509.AuthorityInformationAccess.oid, responder)
             builder = builder.add_extension(unreadable, critical=False)
@@ -61,6 +66,15 @@ class Authority:
     def pem(self) -> str:
         """Its certificate."""
         return pem(self.certificate)
+
+
+def key_usage(*bits: str) -> x509.KeyUsage:
+    """Return a key usage of these bits, named as `cryptography` names them."""
+    names = (
+        *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
+        *("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+    )
+    return x509.KeyUsage(**{each: each in bits for each in names})
 
 
 def pem(certificate: x509.Certificate) -> str:

@@ -24,6 +24,24 @@ from v2g.pki.profile import MAX_INTERMEDIATES, Generation, Profile, Role
 from v2g.pki.profiles import profile_of
 
 
+def check_authorities(path: Sequence[x509.Certificate]) -> None:
+    """Check that every CA above the leaf of a path (leaf first) may certify, with its path length (RFC 5280 6.1.4).
+
+    Raises CertificateError: not_a_ca, key_usage, path_length.
+    """
+    below = 0  # CAs below; a CA's own certificates for a new key do not count
+    for authority in path[1:]:
+        constraints, usage = extension(authority, x509.BasicConstraints), extension(authority, x509.KeyUsage)
+        if constraints is None or not constraints.value.ca:
+            raise refusal(authority, "is not a CA", "not_a_ca")
+        if usage is not None and not usage.value.key_cert_sign:
+            raise refusal(authority, "may not sign certificates", "key_usage")
+        length = constraints.value.path_length
+        if length is not None and below > length:
+            raise refusal(authority, f"allows {length} sub-CAs below it, not {below}", "path_length")
+        below += authority.subject != authority.issuer
+
+
 def check_name_constraints(path: Sequence[x509.Certificate]) -> None:
     """Check every certificate of a path (leaf first) against the constraints of all above it.
 
@@ -250,21 +268,11 @@ def _judge(path: Path, sent: Sequence[x509.Certificate], rules: _Rules, seen: Se
                 what = f"has serial number {serial[1]:x}, like another certificate of its issuer"
                 raise refusal(certificate, what, "serial_reuse")
     check_name_constraints(path)
-    # check that every CA above the leaf may certify, with its path length (RFC 5280 6.1.4)
     profile = rules.profile
     if profile.authority_required and len(path) < 3:
         raise refusal(path[0], "has no sub-CA above it, as required for a contract")
-    below = 0  # CAs below; a CA's own certificates for a new key do not count
+    check_authorities(path)
     for place, authority in enumerate(path[1:]):
-        constraints, usage = extension(authority, x509.BasicConstraints), extension(authority, x509.KeyUsage)
-        if constraints is None or not constraints.value.ca:
-            raise refusal(authority, "is not a CA", "not_a_ca")
-        if usage is not None and not usage.value.key_cert_sign:
-            raise refusal(authority, "may not sign certificates", "key_usage")
-        length = constraints.value.path_length
-        if length is not None and below > length:
-            raise refusal(authority, f"allows {length} sub-CAs below it, not {below}", "path_length")
-        below += authority.subject != authority.issuer
         if authority is path[-1]:
             above = profile_of(rules.authority(authority, place), rules.generation)
             check_key(authority, above, interop=rules.interop)

@@ -21,7 +21,7 @@ from v2g.ocpp.messages.base import EVSE, Message
 from v2g.ocpp.times import parse_time
 from v2g.ota.window import UpdateWindow
 from v2g_station.blocks.availability import CloseStation
-from v2g_station.blocks.security.certificate_store import CertificateStore, parse_chain
+from v2g_station.blocks.security.certificate_store import CertificateStore, may_sign_code, parse_chain
 from v2g_station.blocks.transactions.sessions import FunctionalBlock, Shared
 from v2g_station.kernel.kernel import Handler, StationCommand, status_info
 from v2g_station.kernel.local_time import local_time
@@ -155,7 +155,8 @@ class FirmwareUpdates(FunctionalBlock):
         if not certificate or not firmware.signature:  # L01.FR.11, L02: unsigned firmware is not accepted
             return ocpp.UpdateFirmwareResponse(status="Rejected", status_info=status_info("MissingParam", "signature"))
         chain = parse_chain(certificate)
-        if not (chain and self._store.trusted(chain, "ManufacturerRootCertificate")):  # L01.FR.22
+        trusted = self._store.trusted(chain, "ManufacturerRootCertificate") and may_sign_code(chain[0])  # L01.FR.12
+        if not trusted:  # L01.FR.22
             # L01.FR.02; the URL may hold a password
             self._security_event("InvalidFirmwareSigningCertificate", f"request {request.request_id}")
             return ocpp.UpdateFirmwareResponse(status="InvalidCertificate")

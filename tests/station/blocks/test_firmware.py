@@ -6,12 +6,14 @@ import json
 from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ed25519, padding, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID as Use
 from msgspec.structs import replace
 
 from tests.station.bench import Bench, at
-from tests.station.certificates import ROOT, Authority, install, pem
+from tests.station.certificates import ROOT, Authority, install, key_usage, pem
 from tests.station.updates import CERTIFICATE, IMAGE, KEY, NAME, SIGNATURE, update
 from v2g.ota.window import parse_window
 from v2g_station.blocks.firmware import (
@@ -255,6 +257,35 @@ def test_what_cannot_be_verified_is_not_downloaded(wrong: dict[str, Any], status
         found.expect("SecurityEventNotification", type="InvalidFirmwareSigningCertificate", techInfo="request 1")
     found.wait(3600)
     assert not any(isinstance(each, DownloadFirmware) for each in found.commands)
+
+
+@pytest.mark.requirement("R141")
+@pytest.mark.parametrize(
+    ("extensions", "accepted"),
+    [
+        ([], True),
+        ([key_usage("digital_signature")], True),
+        ([key_usage("digital_signature", "key_agreement")], True),
+        ([key_usage("key_agreement")], False),
+        ([key_usage("key_cert_sign", "crl_sign")], False),
+        ([x509.ExtendedKeyUsage([Use.CODE_SIGNING])], True),
+        ([x509.ExtendedKeyUsage([Use.CLIENT_AUTH, Use.CODE_SIGNING])], True),
+        ([x509.ExtendedKeyUsage([Use.ANY_EXTENDED_KEY_USAGE])], True),
+        ([x509.ExtendedKeyUsage([Use.CLIENT_AUTH, Use.SERVER_AUTH])], False),
+        ([key_usage("digital_signature"), x509.ExtendedKeyUsage([Use.CODE_SIGNING])], True),
+        ([key_usage("digital_signature"), x509.ExtendedKeyUsage([Use.CLIENT_AUTH])], False),
+        ([key_usage("key_agreement"), x509.ExtendedKeyUsage([Use.CODE_SIGNING])], False),
+        ([x509.UnrecognizedExtension(x509.ExtendedKeyUsage.oid, b"")], False),
+    ],
+)
+def test_key_usages_of_its_certificate_restrict_what_a_key_signs(
+    extensions: list[x509.ExtensionType], accepted: bool
+) -> None:
+    """L01.FR.12: by RFC 5280 4.2.1.3 and 4.2.1.12; neither extension has to be there (A00.FR.512, .514)."""
+    found = Bench()
+    certificate = pem(ROOT.sign(NAME, KEY.public_key(), extensions=extensions))
+    assert update(found, signingCertificate=certificate) == ("Accepted" if accepted else "InvalidCertificate")
+    assert any(isinstance(each, DownloadFirmware) for each in found.commands) is accepted
 
 
 @pytest.mark.requirement("R141")

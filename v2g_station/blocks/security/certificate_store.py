@@ -12,13 +12,16 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import ocsp
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from v2g import typed_json
+from v2g.errors import CertificateError
 from v2g.ocpp.messages import certificates as ocpp
 from v2g.ocpp.messages.base import CertificateHashData, HashAlgorithm, Message, StatusInfo
 from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.pki.certificates import CLOCK_SKEW
-from v2g.pki.conformity import is_authority
+from v2g.pki.conformity import extension, is_authority
+from v2g.pki.verify import check_authorities
 from v2g_station.kernel.kernel import Handler, Kernel, SavedDocuments, StationCommand, status_info
 
 ROOTS: Final[tuple[ocpp.InstallCertificateUse, ...]] = (
@@ -29,6 +32,9 @@ ROOTS: Final[tuple[ocpp.InstallCertificateUse, ...]] = (
     "ManufacturerRootCertificate",
 )
 MAX_CERTIFICATES: Final = 50
+_CODE: Final = frozenset({ExtendedKeyUsageOID.CODE_SIGNING, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
+UNREADABLE: Final = (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""What reading a certificate's extensions may raise."""
 _HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
     "SHA256": hashes.SHA256(),
     "SHA384": hashes.SHA384(),
@@ -89,8 +95,22 @@ def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
     try:
         certificate.verify_directly_issued_by(issuer)
         return is_authority(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+    except (*UNREADABLE, TypeError, InvalidSignature):
         return False
+
+
+def may_sign_code(certificate: x509.Certificate) -> bool:
+    """Return whether a certificate's key usages, where it has these extensions, permit signing code.
+
+    OCPP 2.0.1 A00.FR.512 recommends key usage, .514 advises against extended key usage (RFC 5280 4.2.1.3, 4.2.1.12).
+    """
+    try:
+        usage, extended = extension(certificate, x509.KeyUsage), extension(certificate, x509.ExtendedKeyUsage)
+    except UNREADABLE:
+        return False
+    if usage is not None and not usage.value.digital_signature:
+        return False
+    return extended is None or not _CODE.isdisjoint(extended.value)
 
 
 def is_current(certificate: x509.Certificate, utc_ms: int) -> bool:
@@ -157,12 +177,11 @@ class CertificateStore:
         )
 
     def trusted(self, chain: list[x509.Certificate], use: ocpp.GetCertificateIdUse) -> bool:
-        """Return whether a chain, leaf first, leads to a root of a kind, with all certificates currently valid."""
+        """Return whether a chain, leaf first, leads to a root of a kind by the rules of RFC 5280 6.1 for validity,
+        signatures, and what a CA may certify."""
         if not chain or not all(is_current(each, self._k.utc_ms) for each in chain):
             return False
-        if not all(is_issued_by(one, two) for one, two in itertools.pairwise(chain)):
-            return False
-        return any(is_issued_by(chain[-1], root) or chain[-1] == root for root in self.of(use))
+        return any(_leads_to(chain, root) for root in self.of(use))
 
     def own(self, use: CertificateSigningUse) -> list[x509.Certificate]:
         """Return the chain of one of the station's own keys, leaf first; empty without one."""
@@ -204,7 +223,7 @@ class CertificateStore:
             return status_info("InvalidCertificate", "not valid now")
         try:
             authority = is_authority(certificate)
-        except ValueError:
+        except UNREADABLE:
             authority = False
         if not authority:
             return status_info("InvalidCertificate", "not a certification authority")
@@ -290,6 +309,15 @@ class CertificateStore:
 
     def _measure(self) -> None:
         self._k.put("SecurityCtrlr.CertificateEntries", str(len(self._all)))
+
+
+def _leads_to(chain: list[x509.Certificate], root: x509.Certificate) -> bool:
+    path = chain if chain[-1] == root else [*chain, root]
+    try:
+        check_authorities(path)
+    except (CertificateError, *UNREADABLE):
+        return False
+    return all(is_issued_by(one, two) for one, two in itertools.pairwise(path))
 
 
 def _name_of(item: StoredCertificate) -> str:

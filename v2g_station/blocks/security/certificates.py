@@ -6,23 +6,18 @@ from math import inf
 from typing import Final, Literal
 
 import msgspec
-from cryptography import x509
 
 from v2g.ocpp.messages import certificates as ocpp
 from v2g.ocpp.messages.base import OCSPRequestData
 from v2g.ocpp.routes import Version
 from v2g.pki.ocsp import ocsp_request_data
-from v2g_station.blocks.security.certificate_store import CertificateStore, is_issued_by
+from v2g_station.blocks.security.certificate_store import UNREADABLE, CertificateStore, is_issued_by
 from v2g_station.kernel.kernel import Answer, Kernel, StationCommand
 from v2g_station.kernel.local_time import DAY_MS
 
 FRESH_MS: Final = DAY_MS // 2
 """After this time the next daily look requests an answer anew: M06.FR.10 demands once a week, but a vehicle takes an
 answer for as long as its responder says, a week at most (V2G20-1021)."""
-
-
-_UNREADABLE: Final = (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
-"""What reading a certificate's extensions may raise."""
 
 
 class KeepStatus(StationCommand, frozen=True, kw_only=True):
@@ -69,7 +64,7 @@ class CertificateStatuses:
                 continue
             try:
                 data = ocsp_request_data(certificate, issuer)
-            except _UNREADABLE:  # then it names no responder
+            except UNREADABLE:  # then it names no responder
                 continue
             if data.responder_url:
                 found.append(OCSPRequestData(**msgspec.structs.asdict(data)))

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.station.bench import Bench
-from tests.station.certificates import DAY, NOW, ROOT, Authority, install, pem
+from tests.station.certificates import DAY, NOW, ROOT, Authority, install, key_usage, pem
 from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g_station.blocks.connection.network import first_profile
 from v2g_station.blocks.security.certificate_store import (
@@ -97,6 +97,30 @@ class TestTrusted:
             install(found, "ManufacturerRootCertificate", each.pem)
         assert store(found).trusted(chain, "ManufacturerRootCertificate") is trusted
         assert not store(found).trusted(chain, "MORootCertificate")
+
+    def test_a_sub_ca_certifies_what_its_path_length_and_key_usage_permit(self) -> None:
+        """RFC 5280 6.1.4 (l), (m), (n), also of the anchor; a certificate of a CA for its new key does not count."""
+
+        def subject_to(**limits: Any) -> x509.Certificate:
+            return ROOT.sign(SUB.name, SUB.key.public_key(), ca=True, **limits)
+
+        below = Authority("Below", SUB)
+        renewed = Authority("Sub-CA", SUB)
+        found = Bench()
+        install(found, "ManufacturerRootCertificate")
+        for lower, sub, trusted in (
+            ([leaf(SUB)], subject_to(path_length=0), True),
+            ([leaf(below), below.certificate], subject_to(path_length=0), False),
+            ([leaf(below), below.certificate], subject_to(path_length=1), True),
+            ([leaf(renewed), renewed.certificate], subject_to(path_length=0), True),
+            ([leaf(SUB)], subject_to(extensions=[key_usage("key_cert_sign")]), True),
+            ([leaf(SUB)], subject_to(extensions=[key_usage("digital_signature", "crl_sign")]), False),
+            ([leaf(SUB)], subject_to(extensions=[x509.UnrecognizedExtension(x509.KeyUsage.oid, b"")]), False),
+        ):
+            assert store(found).trusted([*lower, sub], "ManufacturerRootCertificate") is trusted
+            anchored = Bench()
+            install(anchored, "ManufacturerRootCertificate", pem(sub))
+            assert store(anchored).trusted(lower, "ManufacturerRootCertificate") is trusted
 
     def test_an_anchor_need_not_have_signed_itself(self) -> None:
         """Such as a root of the CSMS that its predecessor has signed (M05.FR.10)."""
