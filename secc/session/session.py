@@ -434,6 +434,7 @@ class ChargerSession(Session):
         self._notify("Terminate")
         self._arm("terminate", NOTICE_S)
         self._perform(self._follow())
+        self._perform(self._suspend("SuspendedEVSE"))  # the vehicle may take its time, or ignore it
 
     @property
     def _use(self) -> OutputUse:

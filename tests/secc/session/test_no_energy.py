@@ -157,6 +157,19 @@ def test_the_csms_knows_when_a_limit_of_its_side_withholds_the_energy(kind: str,
     assert outputs
 
 
+@pytest.mark.parametrize("kind", EVERY)
+def test_the_csms_knows_that_nothing_is_offered_to_a_vehicle_that_ignores_a_stop(kind: str, pki: PkiTree) -> None:
+    """ChargingStateEnumType: SuspendedEVSE, as the EVSE offers no energy; at once, and once."""
+    charging = Charging(kind, pki)
+    charging.loop(1)
+    charging.bench.fact(ports.StopRequested("remote"))
+    assert states(charging) == ["Charging", "SuspendedEVSE"]
+    charging.loop(40)
+    charging.bench.fact(AGAIN)
+    charging.loop(10)
+    assert states(charging) == ["Charging", "SuspendedEVSE"]
+
+
 @pytest.mark.parametrize("kind", ["din", "2-dc", "20-dc"])
 def test_the_csms_knows_when_the_vehicle_takes_none(kind: str, pki: PkiTree) -> None:
     charging = Charging(kind, pki)
