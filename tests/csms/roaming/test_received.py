@@ -367,6 +367,27 @@ def test_a_credit_is_of_what_is_booked(store: Store) -> None:
     store.do(check)
 
 
+def test_a_credit_with_times_of_its_own_finds_the_credits_before_it(store: Store) -> None:
+    """A is of 10:00 to 11:00 and of 10 EUR; C1 took back all of it, and the later C2 cannot do so again."""
+
+    def check(connection: Connection) -> None:
+        booked(connection, session_id=None)
+        booked(connection, **credit("A", "C1", session_id=None))
+        late = at("11:30", "11:50", session_id=None)
+        assert took(connection, **credit("A", "C2", **late)) == "disputed credit: C1 has credited that CDR"
+
+    store.do(check)
+
+
+def test_a_credit_without_a_reference_is_of_nothing(store: Store) -> None:
+    def check(connection: Connection) -> None:
+        booked(connection, id="?")
+        unrelated = credit("A") | {"credit_reference_id": None}
+        assert took(connection, **unrelated).startswith("disputed credit: no CDR")
+
+    store.do(check)
+
+
 def test_credits_in_part_leave_room_up_to_the_whole(store: Store) -> None:
     """Energy fed back first (4 of 10 EUR), then the rest; a third finds no room."""
 
