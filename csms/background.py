@@ -25,7 +25,6 @@ from csms.prequalifications.work import ExportPermits
 from csms.remote_control import work as availability
 from csms.reservations import work as reservations
 from csms.retention.work import run_retention
-from csms.roaming import work as roaming
 from csms.roaming.partners import Partners
 from csms.services import STEP_S, Services
 from csms.sites.work import Balancer
@@ -85,6 +84,8 @@ async def background(services: Services) -> AsyncIterator[None]:
         ("journals", partial(services[Bookkeeper].run, services.leads)),
     ]
     if services.find(Partners) is not None:
+        from csms.roaming import work as roaming  # on demand, with the objects of OCPI
+
         works += [(f"roaming {name}", partial(work, services)) for name, work in roaming.WORKS]
     supervisor = Supervisor(services.observe)
     for name, work in works:

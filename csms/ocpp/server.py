@@ -8,6 +8,7 @@ import ssl
 from collections import Counter
 from collections.abc import Collection, Coroutine
 from functools import partial
+from importlib import import_module
 from typing import Final, TypeVar
 
 from csms.admission.rules import Admission, Boot, SecurityProfile, follows, serial_number_fits
@@ -48,8 +49,14 @@ from v2g.pki.profile import Role as CertificateRole
 
 M = TypeVar("M", bound=Message)
 
-STATIONS: Final = tuple(modules("station", "work"))
-"""The modules with handlers: `station` of each feature; one of few has them in `work`."""
+_IN_WORK: Final = (
+    "device_model", "dispatch", "display", "firmware", "payments", "reservations", "station_security", "tariffs",
+    "tokens",
+)  # fmt: skip
+"""Features with few handlers, which are in `work`; those of other features load when something needs them."""
+
+STATIONS: Final = (*modules("station"), *(import_module(f"csms.{feature}.work") for feature in _IN_WORK))
+"""The modules with handlers: `station` of each feature, or `work`."""
 
 HANDLES: Final = frozenset({"BootNotification", *ANSWERS, *QUICK, *TAKES})
 """Every action that stations may send; the session itself handles BootNotification."""
