@@ -137,10 +137,13 @@ def power_delivery(request: common.PowerDeliveryReq, stage: stages.Stage, contex
 
 
 def _renegotiate(stage: stages.Planned | stages.AfterPlan, context: RequestContext) -> CommonStep | Wait:
-    """Accept new parameters once no direct current flows, since the vehicle may then open its contactor."""
+    """Accept new parameters once no direct current flows, since the vehicle may then open its contactor.
+
+    No power is permitted until its loop continues.
+    """
     commands: tuple[Command | Observe, ...] = ()
     if isinstance(stage, stages.Charging) and context.family is Family.DC:
-        stage, commands = apply_output(replace(stage, asked_ma=0), context)
+        stage, commands = apply_output(replace(stage, asked_ma=0, alive=False), context)
         if abs(context.facts.measured.current_ma) > NO_CURRENT_MA and not context.waited:
             return Wait(stage, context.timing.contactor, commands)
     event = Observe("schedule", "renegotiation", {})

@@ -502,9 +502,9 @@ def test_a_vehicle_that_stays_connected_in_a_renegotiation_is_named(dc: Iso2Benc
 def test_direct_current_is_renegotiated_with_closed_contactors(dc: Iso2Bench) -> None:
     dc.reach(State.SCHEDULE_RENEGOTIATION)
     closings = len(dc.commands(ports.CloseContactors))
-    assert output(dc).current_ma == 0, "the vehicle may open its contactor"
+    assert (output(dc).current_ma, output(dc).charge_w) == (0, 0), "the vehicle may open its contactor"
     dc.fact(ports.GridChanged((Limit(source=SITE, charge_w=8_000, discharge_w=0, version=2),)))
-    assert output(dc).current_ma == 0
+    assert (output(dc).current_ma, output(dc).charge_w) == (0, 0)
     parameters = dc.send(
         dc.ask("ChargeParameterDiscoveryReq", ev_charge_parameter=dc.parameters(ev_maximum_power_limit=watts(7_000)))
     )
@@ -528,7 +528,7 @@ def test_the_pre_charge_of_a_renegotiation_follows_its_target(dc: Iso2Bench, tar
     assert output(dc).voltage_mv == 420_000
     dc.go("ChargeParameterDiscoveryReq", "CableCheckReq")
     assert code(dc.send(dc.ask("PreChargeReq", ev_target_voltage=volts(target_v)))) == "OK"
-    assert (output(dc).voltage_mv, output(dc).current_ma) == (voltage_v * 1000, 0)
+    assert (output(dc).voltage_mv, output(dc).current_ma, output(dc).charge_w) == (voltage_v * 1000, 0, 0)
     assert code(dc.go("PowerDeliveryReq")) == "OK"
     dc.go("CurrentDemandReq")
     assert (output(dc).voltage_mv, output(dc).current_ma) == (420_000, 20_000)
