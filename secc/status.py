@@ -615,7 +615,7 @@ def _modem(modem: ModemShown, name: str, said: dict[str, str], now: int) -> Mode
         case "down":
             reason = said.get("reason", "")
             state: Literal["ready", "lost"] = "lost" if reason in ("modem_silent", "port_lost") else "ready"
-            return replace(modem, state=state, reason=reason)
+            return replace(modem, state=state, reason="" if reason == "unplugged" else reason)  # no failure
         case "run_failed" | "link_failed":
             return replace(modem, reason=said.get("reason", ""))
         case "port_lost":

@@ -298,7 +298,7 @@ def _sessions(sessions: tuple[SessionShown, ...]) -> str:
             f"{(each.ended_ms - each.started_ms) // 1000} s" if each.ended_ms else "runs",
             each.edition,
             each.authorisation or "none",
-            each.grid_support.replace("_", " "),
+            each.grid_support.replace("_", " ") or "none",
             f"{each.energy_in_wh / 1000:.3f} kWh",
             f"{each.energy_out_wh / 1000:.3f} kWh",
             each.reason.replace("_", " "),

@@ -200,6 +200,7 @@ def test_each_evse_shows_its_own_matching() -> None:
     assert modem("matched", attenuation_db=11.5).text.endswith(
         "link up, QCA7000 firmware 1.1.0.730, last match 11.5 dB"
     )
+    assert modem("down", reason="unplugged") == (f"{ready}, last match 11.5 dB", "good")
     assert modem("key_set", nid="cd").text == f"{ready}, last match 11.5 dB"
     assert modem("down", reason="modem_silent").tone == "bad"
     assert modem("port_lost", error="gone").text.endswith("last failure: gone")
