@@ -176,9 +176,11 @@ def station(
     _write(msgspec.json.format(msgspec.json.encode(simulator.report()), indent=2).decode(), report)
     if not simulator.tally.boot_s:
         ((reason, _times),) = simulator.tally.kept_out.most_common(1) or [("no answer from the back end yet", 1)]
-        raise TransportError(
-            f"no station connected: {reason}", hint="is it running, is --url right, are they admitted?"
-        )
+        hint = "is it running, is --url right, are they admitted?"
+        if "HTTP response" in reason:  # closed in or before the handshake of TLS, which ends after that of a client
+            hint = "does it need a client certificate: --cert, --key?" if certificate is None else hint
+            hint = hint if fleet.url.startswith("wss:") else "does it need TLS: --url wss://...?"
+        raise TransportError(f"no station connected: {reason}", hint=hint)
 
 
 async def _run(

@@ -139,6 +139,15 @@ def test_steps_by_hand_have_no_drivers_beside_them_unless_the_file_says_so(tmp_p
 
 
 @pytest.mark.usefixtures("until_kept_out")
+async def test_a_station_without_tls_gets_the_advice_to_use_it() -> None:
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)  # as TLS refuses plain text
+    async with server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ocpp"
+        code, _output, errors = await asyncio.to_thread(run, "station", "--url", url)
+    assert (code, "does it need TLS: --url wss://...?" in errors) == (7, True)
+
+
+@pytest.mark.usefixtures("until_kept_out")
 async def test_a_boot_that_is_not_accepted_is_reported(tmp_path: Path) -> None:
     async with backend() as csms:
         csms.boot_answers = [("Rejected", 60)]
