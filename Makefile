@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help:             ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
 
-demo: $(VENV)/run ## a plug-and-charge discharge session across three processes
+demo: $(VENV)/run ## plug in, authenticate, charge, discharge, settle; the first time it installs what it needs, for a minute or more
 	@$(BIN)/v2g demo $(ARGS)
 
 test: $(VENV)/dev  ## formatting, types, import rules and tests, side by side: types take one core a minute

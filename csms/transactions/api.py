@@ -151,7 +151,7 @@ class WhichTransactions(Paged, frozen=True, kw_only=True, forbid_unknown_fields=
     """Filter for transactions."""
 
     station_id: Annotated[str | None, msgspec.Meta(description="Only at this station.")] = None
-    active: Annotated[bool | None, msgspec.Meta(description="Only those that have, or have not, ended.")] = None
+    active: Annotated[bool | None, msgspec.Meta(description="Only those that have not, or have, ended.")] = None
     since_ms: Annotated[UtcMs | None, msgspec.Meta(description="Only those that began then or later.")] = None
     before_ms: Annotated[UtcMs | None, msgspec.Meta(description="Only those that began earlier.")] = None
     site: Annotated[str | None, msgspec.Meta(description="Only at stations of this site.")] = None
