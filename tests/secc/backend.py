@@ -34,6 +34,7 @@ class Backend:
         self.numbers: dict[str, int] = {}
         """The transactions of 1.6, by their StartTransaction."""
         self.silent: set[str] = set()
+        """Actions that are not answered until `speak` is set."""
         self.versions = ["ocpp2.1", "ocpp2.0.1"]
         self.connections = 0
         self.certificates: list[bytes] = []
@@ -43,7 +44,7 @@ class Backend:
         self.point: Any = None
         self._news = asyncio.Condition()
         self._server: Any = None
-        self._stopping = asyncio.Event()
+        self.speak = asyncio.Event()
         self.port = 0
 
     def all(self, action: str) -> list[dict[str, Any]]:
@@ -65,11 +66,11 @@ class Backend:
         async with self._news:
             self.seen.append((action, payload))
             self._news.notify_all()
+        if action in self.silent:
+            await self.speak.wait()
         if self.refuse.get(action, 0) > 0:
             self.refuse[action] -= 1
             raise InternalError(description="on purpose")
-        if action in self.silent:
-            await self._stopping.wait()
 
     async def ask(self, request: str, **fields: Any) -> Any:
         """Send a request to the station and return the answer, as the package has it."""
@@ -86,7 +87,7 @@ class Backend:
 
     async def start(self, context: ssl.SSLContext | None = None, port: int = 0) -> None:
         """Listen."""
-        self._stopping.clear()
+        self.speak.clear()
         self._server = await websockets.serve(
             self._serve,
             "127.0.0.1",
@@ -102,7 +103,7 @@ class Backend:
         self._server.close()
         for connection in connections:
             await connection.wait_closed()
-        self._stopping.set()  # what was silent never answers: its connection is gone
+        self.speak.set()  # what was silent never answers: its connection is gone
         await self._server.wait_closed()
 
     async def _serve(self, connection: Any) -> None:

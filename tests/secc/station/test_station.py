@@ -492,7 +492,7 @@ async def test_what_waits_behind_another_request_is_sent_once_it_is_saved(
     tmp_path: Path, csms: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was sent with the end of that request, in which nothing is saved."""
-    fixture, released = Fixture(tmp_path, csms.port, message_timeout=0.2), threading.Event()
+    fixture, released = Fixture(tmp_path, csms.port, message_timeout=3600.0), threading.Event()
     async with fixture.online() as station:
         known = StationStore.keep
 
@@ -500,11 +500,14 @@ async def test_what_waits_behind_another_request_is_sent_once_it_is_saved(
             assert released.wait(20)
             known(store, changes)
 
+        assert await station.drain(60)
         csms.silent.add("Authorize")
+        csms.refuse["Authorize"] = 1
         asked = asyncio.create_task(station.requests.authorize("EMAID2", ()))
         await csms.wait("Authorize")
         monkeypatch.setattr(StationStore, "keep", slow)
         station.started("a", "EMAID1", sample=sample(1))
+        csms.speak.set()
         await asked
         come = asyncio.create_task(csms.wait("TransactionEvent"))
         await asyncio.wait((come,), timeout=0.1)
