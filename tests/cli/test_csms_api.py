@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.main import get_command
@@ -156,12 +157,12 @@ async def test_at_a_terminal_who_deletes_is_asked(cli: Cli, monkeypatch: pytest.
 
     def confirm(text: str, *, abort: bool) -> None:
         asked.append(text)
-        raise click.Abort
+        raise typer.Abort
 
     monkeypatch.setattr("typer.confirm", confirm)
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
-    assert (await cli("api", "delete-site", "depot"))[0] != 0
-    assert (await cli("erase", "EV-1"))[0] != 0
+    assert (await cli("api", "delete-site", "depot"))[0] == 1
+    assert (await cli("erase", "EV-1"))[0] == 1
     assert ["depot" in asked[0], "EV-1" in asked[1]] == [True, True]
     assert len(await cli.records("api", "list-sites")) == 1
     assert (await cli("api", "delete-site", "depot", "--yes"))[0] == 0
