@@ -7,7 +7,7 @@ the digests of their leaves.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -98,9 +98,12 @@ class ContractStore:
         """Store that time, until another contract is stored. Raises StoreError."""
         write_files(self._folder, {_POSTPONED: b"%d" % until_ms}, private=True)
 
-    def refused(self, leaf: bytes) -> int:
-        """Return until when (UTC, ms) others come before the contract with this leaf (DER), 0 unless it was refused."""
-        return self._refusals().get(hashlib.sha256(leaf).hexdigest(), 0)
+    def refused(self, contracts: Iterable[Contract]) -> dict[bytes, int]:
+        """Return the leaves (DER) of contracts that were refused, each with the time (UTC, ms) until which others come
+        first."""
+        known = self._refusals()
+        leaves = {each.chain[0]: hashlib.sha256(each.chain[0]).hexdigest() for each in contracts}
+        return {leaf: known[digest] for leaf, digest in leaves.items() if digest in known}
 
     def refuse(self, refused: RefuseContract) -> None:
         """Store a refusal, and forget those whose time was over before. Raises StoreError."""
@@ -147,8 +150,7 @@ class Contracts:
                 postponed_until_ms=self._store.postponed_until_ms,
             )
             self.known = (*self.known, *self._store.load())
-            leaves = [each.chain[0] for each in self.known]
-            self.refused = {leaf: until_ms for leaf in leaves if (until_ms := self._store.refused(leaf))}
+            self.refused = self._store.refused(self.known)
 
     @property
     def first_key(self) -> SigningKey | None:
@@ -163,7 +165,7 @@ class Contracts:
         if not isinstance(command, StoreContract | PostponeInstallation | RefuseContract):
             return others(command)
         if self._store is None and isinstance(command, RefuseContract):
-            return None  # there is no other contract, and no place to remember
+            return None  # it has nowhere to remember it, and only this contract
         assert self._store is not None  # a vehicle that requests contracts has one
         emaid = command.emaid if isinstance(command, StoreContract) else ""
         try:

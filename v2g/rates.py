@@ -1,4 +1,4 @@
-"""Rate limits of callers: a token bucket for each. Pure."""
+"""Rate limits: a token bucket for each caller, and how long a server asks to wait. Pure."""
 
 from collections import OrderedDict
 from datetime import datetime

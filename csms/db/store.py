@@ -239,10 +239,10 @@ def hold(url: str, data_dir: Path) -> list[int]:
     Else a second back end migrates the database below the first one, and does its work once more. Raises StoreError.
     """
     _make_folder(data_dir)
+    database = _read_url(address(url, data_dir))
     held = [_hold(data_dir / "csms.lock", f"another back end uses {data_dir}", "name another data_dir")]
-    address = _read_url(url) if url else URL.create("sqlite", database=str(data_dir / "csms.sqlite3"))
-    if address.get_backend_name() == "sqlite" and address.database:
-        file = Path(address.database).resolve()  # by whatever link both come to it
+    if database.get_backend_name() == "sqlite" and database.database:
+        file = Path(database.database).resolve()  # by whatever link both come to it
         why, else_ = f"another back end uses the database {file}", "several nodes share one of PostgreSQL"
         try:
             held.append(_hold(file.with_name(f"{file.name}.lock"), why, else_))

@@ -18,6 +18,11 @@ RETRY_MS: Final = 3_600_000
 after the refusal of a contract others come first: either ends the session, and the next one is to charge."""
 
 
+def is_pending(until_ms: int, utc_ms: int) -> bool:
+    """Return whether a time that was set RETRY_MS ahead is still to come (UTC); a later one is of a wrong clock."""
+    return 0 < until_ms - utc_ms <= RETRY_MS
+
+
 class Contract(msgspec.Struct, frozen=True):
     """The contract certificate with its sub-CAs (DER, leaf first, no root) and the key of the leaf."""
 

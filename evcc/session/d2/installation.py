@@ -11,7 +11,7 @@ from typing import Final
 from cryptography import x509
 from msgspec.structs import replace
 
-from evcc.session.contracts import RETRY_MS, Contract, Provisioning, emaid, rejection, usable
+from evcc.session.contracts import RETRY_MS, Contract, Provisioning, emaid, is_pending, rejection, usable
 from evcc.session.d2.stages import HANDLERS, FetchingContract, PresentingContract
 from evcc.session.ports import PostponeInstallation, StoreContract
 from evcc.session.steps import seen
@@ -82,7 +82,7 @@ def wanted_set(context: MessageContext) -> int | None:
         return None
     valid = usable(context.contracts, context.utc_ms)
     good = [each for each in valid if each.chain[0] not in context.refused]
-    if valid and 0 < own.postponed_until_ms - context.utc_ms <= RETRY_MS:  # a later time is of a wrong clock
+    if valid and is_pending(own.postponed_until_ms, context.utc_ms):
         return None
     if config == "always" or not good:
         return INSTALL

@@ -5,7 +5,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from evcc.session.context import EvseLimits
-from evcc.session.contracts import RETRY_MS, Contract, ranked, signing, usable
+from evcc.session.contracts import RETRY_MS, Contract, is_pending, ranked, signing, usable
 from evcc.session.d2 import installation, loop, services  # noqa: F401 - handlers register themselves
 from evcc.session.d2.stages import HANDLERS, KINDS, Lowering
 from evcc.session.d2.vocabulary import VOCABULARY
@@ -126,7 +126,7 @@ class Vehicle2(MessageVehicle, Session2):
         super()._on_start()
         preferred = self._config.installation.prioritized_emaids
         utc_ms = self._time.utc_ms
-        refused = {leaf for leaf, until_ms in self._refusals.items() if 0 < until_ms - utc_ms <= RETRY_MS}
+        refused = {leaf for leaf, until_ms in self._refusals.items() if is_pending(until_ms, utc_ms)}
         found = ranked(self._contracts, utc_ms, preferred=preferred)
         good = {each.chain[0] for each in usable(found, utc_ms)} - refused
         self._contracts = tuple(sorted(found, key=lambda each: each.chain[0] not in good))

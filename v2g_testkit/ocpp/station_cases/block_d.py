@@ -1,13 +1,11 @@
 """Functional block D, local authorization list: cases for charging stations."""
 
-import contextlib
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from v2g_testkit.ocpp.case import Block, Payload, given, precondition
-from v2g_testkit.ocpp.connection import CallError
 from v2g_testkit.ocpp.declaration import Token
-from v2g_testkit.ocpp.station_cases.steps import accepts, asks_about, forget_tokens, prefer, reset
+from v2g_testkit.ocpp.station_cases.steps import accepts, asks_about, clear_cache, forget_tokens, prefer, reset
 from v2g_testkit.ocpp.station_tester import StationTest
 
 D: Final[Block[StationTest]] = Block(
@@ -132,14 +130,9 @@ async def takes_effect(t: StationTest) -> None:
     await accepts(t, token, "D01.FR.16")
     await t.leave()
     await _takes(t, "Differential", 8, {"idToken": token.payload})
-    await _clear_cache(t)
+    await clear_cache(t)
     await t.present(token)
     await asks_about(t, token, "D01.FR.17")
-
-
-async def _clear_cache(t: StationTest) -> None:
-    with contextlib.suppress(CallError):  # of a station without one
-        await t.ask("ClearCache")
 
 
 async def _takes(t: StationTest, kind: str, version: int, *entries: Payload) -> None:
@@ -164,7 +157,7 @@ async def disabled(t: StationTest) -> None:
     await _with_list(t)
     await given(t.demand("LocalAuthListCtrlr", "Enabled", "false"))
     await _has_version(t, 0, "D02.FR.03")
-    await _clear_cache(t)
+    await clear_cache(t)
     t.answer("Authorize", {"idTokenInfo": {"status": "Invalid"}})
     await t.present()
     await asks_about(t, t.token, "D01.FR.13")

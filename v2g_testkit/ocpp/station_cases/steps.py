@@ -128,9 +128,15 @@ async def refuses(t: StationTest, requirement: str, within: float = 5) -> None:
 
 async def forget_tokens(t: StationTest) -> None:
     """Empty the cache and the list of the station, as far as it has them."""
-    for action, payload in (("ClearCache", {}), ("SendLocalList", {"versionNumber": 1, "updateType": "Full"})):
-        with contextlib.suppress(CallError):
-            await t.ask(action, **payload)
+    await clear_cache(t)
+    with contextlib.suppress(CallError):
+        await t.ask("SendLocalList", versionNumber=1, updateType="Full")
+
+
+async def clear_cache(t: StationTest) -> None:
+    """Empty the cache of the station, if it has one."""
+    with contextlib.suppress(CallError):
+        await t.ask("ClearCache")
 
 
 async def cached(t: StationTest, token: Token, **info: object) -> None:
