@@ -39,7 +39,7 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
         self._kept = _programs_kept_s()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is not None and timeout <= 0:  # most often, as something is to be done: that is no wait
+        if timeout is not None and timeout <= 0:  # most often, as something is to be done: then it does not wait
             return super().select(timeout)
         most = LOOK_S if timeout is None else min(max(0.0, timeout), LOOK_S)
         before = time.monotonic()

@@ -34,7 +34,7 @@ _REACTIVE: Final = {"Power.Reactive.Import": 1, "Power.Reactive.Export": -1}
 ENERGY_UNITS: Final = ("Wh", "", "kWh")
 """Units of active energy; "" is Wh."""
 _POWER_UNITS: Final = ("W", "kW", "var", "kvar", "Wh", "")
-"""A value in another one, such as A, is no power. UnitOfMeasure without a unit is of Wh."""
+"""A value in another one, such as A, does not count as power. UnitOfMeasure without a unit is of Wh."""
 _MAX_GAPS: Final = 64
 UPSTREAM: Final = "Upstream"
 """Where a meter of EVSE 0 measures the grid connection: vehicles, and all else behind it."""

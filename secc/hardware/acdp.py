@@ -96,7 +96,7 @@ class AcdpEvse(DcEvse):
         )
 
     async def _close_contactors(self, offs: int) -> Fact:
-        """See `Evse`. A vehicle may have left since its contacts have closed: then there is nothing to close to."""
+        """See `Evse`. A vehicle may have left since its contacts closed: then the contactor stays open."""
         if not self._device.report.connected:
             self.fault("contact_missing", active=True)
         return await super()._close_contactors(offs)

@@ -70,7 +70,7 @@ def test_a_schedule_says_what_it_is(given: dict[str, str], text: str | None) -> 
 
 
 def test_prices_hold_from_the_power_that_they_name() -> None:
-    """11 kW is no longer below 11 kW; below the least power of all there is no price."""
+    """11 kW is not below 11 kW; below the least power of all energy has no price."""
     energy = charge(("0.3", When(max_power_w=11_000)), ("0.5", When(max_power_w=22_000)), ("0.9", When()))
     fees = [(0, Fraction("0.3")), (11_000, Fraction("0.5")), (22_000, Fraction("0.9"))]
     assert rules(energy=energy) == [(7200, fees)]

@@ -375,8 +375,8 @@ def write_stored(contract: StoredContract, shape: PoolShape, *, answer: bool) ->
     text = encode_base64(contract.response)
     if shape == "opcp":
         return about | {"signedData" if answer else "signedContractDataXML": text}
-    told = about | {"certificateInstallationRes": text}
-    return {"signedContractData": told} if answer else told
+    signed = about | {"certificateInstallationRes": text}
+    return {"signedContractData": signed} if answer else signed
 
 
 class ContractOrder(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

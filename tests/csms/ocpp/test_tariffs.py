@@ -391,7 +391,7 @@ async def test_a_cleared_tariff_is_no_longer_assigned(csms: Backend) -> None:
 
 
 async def test_what_is_cleared_at_a_station_is_assigned_there_no_longer_and_elsewhere_it_is(csms: Backend) -> None:
-    """I10. A driver's own tariff is none of the station's."""
+    """I10. A driver's own tariff does not become the station's."""
     station = await csms.booted(version="2.1")
     station.answers["ClearTariffs"] = {"clearTariffsResult": [{"status": "Accepted"}]}
     here, driver = {"station_id": station.id}, {"token_type": "ISO14443", "id_token": "X"}

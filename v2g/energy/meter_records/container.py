@@ -149,7 +149,7 @@ def _length(rest: bytes) -> int:
 
 def _unquoted(rest: bytes) -> tuple[bytes, int] | None:
     """Return a text as it was before it became one of JSON, a field of CSV or a part of XML, and how many octets it
-    takes there; None if it is none of them."""
+    takes there; None if it is not in such a form."""
     form = _QUOTED.match(rest)
     if form is None:
         return None

@@ -91,7 +91,7 @@ def hash_data(
 
 
 def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Return whether a CA has signed a certificate: what others sign, such as with the key of a device, is no chain."""
+    """Return whether a CA has signed a certificate: not, say, a device with its key."""
     try:
         certificate.verify_directly_issued_by(issuer)
         return is_authority(issuer)

@@ -34,12 +34,12 @@ _installs("04", "a root of contracts", MO, M_15118)
 
 @M.case("TC_M_07_CS", "Install a root that has expired", also="M05.FR.01")
 async def install_expired(t: StationTest) -> None:
-    """The station rejects the root, and does not list it; nor does it accept what is no certificate."""
+    """The station rejects the root, and does not list it; nor does it accept text that cannot be read as one."""
     root = Authority(CSMS, t.now(), last_day=-1)
     await t.must_answer("Rejected", "M05.FR.07", "InstallCertificate", certificateType=CSMS, certificate=root.pem)
     t.check(not lists(await installed(t, CSMS), root), "M05.FR.07", "lists the root that it rejected")
     answer = await t.ask("InstallCertificate", certificateType=CSMS, certificate="-----BEGIN CERTIFICATE-----\nAAAA\n")
-    t.one_of(answer["status"], ("Rejected", "Failed"), "M05.FR.07", "answers {} to what is no certificate")
+    t.one_of(answer["status"], ("Rejected", "Failed"), "M05.FR.07", "answers {} to an unreadable certificate")
 
 
 @M.case("V2G-M-01-CS", "Install two roots of firmware, and the first again", also="M05.FR.02")

@@ -34,7 +34,7 @@ def test_a_pre_charge_goes_no_higher_than_the_rating(bench: MessageBench) -> Non
 
 @pytest.mark.parametrize("below_v", [0, 1])
 def test_power_does_not_start_below_the_chargers_least_voltage(bench: MessageBench, below_v: int) -> None:
-    """It has told the vehicle its EVSEMinimumVoltageLimit; pre-charge itself follows any target, as in the field."""
+    """It has sent the vehicle its EVSEMinimumVoltageLimit; pre-charge itself follows any target, as in the field."""
     target_v = bench.config.rating.min_voltage_v - below_v
     bench.reach(State.DC_PRE_CHARGE)
     bench.send(bench.ask("PreChargeReq", ev_target_voltage=bench.volts(target_v)))

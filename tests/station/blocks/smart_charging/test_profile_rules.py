@@ -119,7 +119,7 @@ def test_the_time_of_an_update_is_one() -> None:
     ],
 )
 def test_delays_are_drawn_for_profiles_of_transactions(purpose: str, expected: str) -> None:
-    """K01.FR.95: 0 is none."""
+    """K01.FR.95: 0 does not count as one."""
     found = profile(purpose=purpose, transaction_id="tx-1" if purpose == "TxProfile" else None)
     place = 0 if purpose == STATION else 1
     assert code(changed(found, randomized_delay=1), place) == expected
