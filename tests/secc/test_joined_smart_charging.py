@@ -355,7 +355,7 @@ def prices(found: Charger, *fees: int) -> dict[str, Any]:
         "timeAnchor": format_time(found.session.utc_ms - 1_800_000), "priceScheduleID": 3, "currency": "EUR",
         "language": "eng", "priceAlgorithm": "urn:iso:std:iso:15118:-20:PriceAlgorithm:1-Power",
         "priceRuleStacks": stacks,
-        "taxRules": [{"taxRuleID": 1, "taxRate": {"exponent": -2, "value": 19}, "appliesToEnergyFee": True,
+        "taxRules": [{"taxRuleID": 1, "taxRate": {"exponent": 0, "value": 19}, "appliesToEnergyFee": True,
                       "appliesToParkingFee": False, "appliesToOverstayFee": False,
                       "appliesToMinimumMaximumCost": True}],
     }  # fmt: skip

@@ -125,7 +125,7 @@ def taxed(*ids: int) -> sched.TaxRuleList:
     return sched.TaxRuleList(
         tax_rule=tuple(
             sched.TaxRule(
-                tax_rule_id=each, tax_rate=number(0.19), applies_to_energy_fee=True, applies_to_parking_fee=True,
+                tax_rule_id=each, tax_rate=number(19), applies_to_energy_fee=True, applies_to_parking_fee=True,
                 applies_to_overstay_fee=True, applies_minimum_maximum_cost=True,
             )
             for each in ids

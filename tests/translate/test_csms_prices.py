@@ -31,7 +31,7 @@ PRICES: dict[str, Any] = {
     "priceRuleStacks": [{"duration": 3600, "priceRule": [FREE]}],
 }
 TAX: dict[str, Any] = {
-    "taxRuleID": 4, "taxRate": number(19, -2), "appliesToEnergyFee": False, "appliesToParkingFee": False,
+    "taxRuleID": 4, "taxRate": number(19), "appliesToEnergyFee": False, "appliesToParkingFee": False,
     "appliesToOverstayFee": False, "appliesToMinimumMaximumCost": False,
 }  # fmt: skip
 
@@ -119,7 +119,7 @@ def test_each_field_arrives() -> None:
         (6, None, False, False, False, True, False),
         (7, None, None, False, False, False, True),
     ]  # fmt: skip
-    assert {each.tax_rate for each in found.tax_rules.tax_rule} == {RationalNumber(exponent=-2, value=19)}
+    assert {each.tax_rate for each in found.tax_rules.tax_rule} == {RationalNumber(exponent=0, value=19)}
     assert found.overstay_rules == iso.OverstayRuleList(
         overstay_time_threshold=900,
         overstay_power_threshold=RationalNumber(exponent=2, value=2),

@@ -254,7 +254,7 @@ def test_time_of_charging_alone_has_no_price() -> None:
 def taxes(**more: Any) -> list[tuple[Any, ...]]:
     return [
         (
-            each.tax_rule_id, each.tax_rule_name, number(each.tax_rate), each.tax_included_in_price,
+            each.tax_rule_id, each.tax_rule_name, number(each.tax_rate) / 100, each.tax_included_in_price,
             each.applies_to_energy_fee, each.applies_to_parking_fee, each.applies_to_overstay_fee,
             each.applies_to_minimum_maximum_cost,
         )

@@ -255,8 +255,8 @@ def _tax_rules(plan: PricePlan, *, bounds: bool) -> Iterator[wire.TaxRule]:
     numbers = itertools.count(1)
     for taxes, energy, time in groups:
         for name, rate in _effective(taxes):
-            rounded = _money(rate)
-            if Fraction(rounded.value) * Fraction(10) ** rounded.exponent != rate:
+            rounded = _money(100 * rate)
+            if Fraction(rounded.value) * Fraction(10) ** rounded.exponent != 100 * rate:
                 raise _not_expressible("a tax rate with so many digits")
             yield wire.TaxRule(
                 tax_rule_id=next(numbers),

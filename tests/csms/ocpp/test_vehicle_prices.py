@@ -58,7 +58,7 @@ async def test_prices_come_in_money_in_as_many_entries_as_the_vehicle_takes(back
     async with backend(tokens=TOKENS) as csms:
         charge, schedule = await reported(csms, "2.1", NEEDS_20, (250_000, NIGHT), (450_000, When()))
         prices = schedule["absolutePriceSchedule"]
-        assert (prices["currency"], prices["taxRules"][0]["taxRate"]) == ("EUR", {"exponent": -5, "value": 19000})
+        assert (prices["currency"], prices["taxRules"][0]["taxRate"]) == ("EUR", {"exponent": -3, "value": 19000})
         fees = [cents(each) for each in prices["priceRuleStacks"]]
         assert set(fees) == {25, 45}
         assert 2 <= len(fees) <= NEEDS_20["maxScheduleTuples"]

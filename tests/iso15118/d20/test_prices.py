@@ -1,5 +1,6 @@
 """Costs of price schedules: by hand, and against a reference that goes second by second over the message itself."""
 
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -63,7 +64,7 @@ def tax(
 ) -> Any:
     return TaxRule(
         tax_rule_id=rule_id,
-        tax_rate=number(rate),
+        tax_rate=number(f"{100 * Decimal(rate):f}"),
         tax_included_in_price=included,
         applies_to_energy_fee="e" in applies,
         applies_to_parking_fee="p" in applies,
@@ -381,7 +382,7 @@ def test_no_amount_on_the_wire_is_more_than_what_is_due(due: Fraction) -> None:
 
 cents = st.integers(-50, 300).map(lambda n: RationalNumber(exponent=-2, value=n))
 fees = st.integers(0, 300).map(lambda n: RationalNumber(exponent=-2, value=n))
-rates = st.integers(0, 40).map(lambda n: RationalNumber(exponent=-2, value=n))
+rates = st.integers(0, 400).map(lambda n: RationalNumber(exponent=-1, value=n))
 starts = st.lists(st.integers(0, 12), min_size=1, max_size=3, unique=True)
 
 
@@ -442,6 +443,10 @@ def value(each: RationalNumber | None) -> Fraction:
     return Fraction(0) if each is None else Fraction(each.value) * Fraction(10) ** each.exponent
 
 
+def percent(each: RationalNumber) -> Fraction:
+    return value(each) / 100
+
+
 def reference(message: AbsolutePriceSchedule, seconds: list[int]) -> Fraction:
     """Return what W for each second cost: one second after the other, straight from the message."""
     rules_of_second = []
@@ -489,10 +494,11 @@ def _with_taxes(message: AbsolutePriceSchedule, energy: Fraction, parking: Fract
         return bool(getattr(each, f"applies_to_{part}_fee"))
 
     net = {
-        part: paid / (1 + sum(value(each.tax_rate) for each in rules if each.tax_included_in_price and on(each, part)))
+        part: paid
+        / (1 + sum(percent(each.tax_rate) for each in rules if each.tax_included_in_price and on(each, part)))
         for part, paid in parts.items()
     }
-    due = [sum(value(each.tax_rate) * net[part] for part in parts if on(each, part)) for each in rules]
+    due = [sum(percent(each.tax_rate) * net[part] for part in parts if on(each, part)) for each in rules]
     within = sum(parts.values(), Fraction(0))
     on_top = Fraction(0)
     for each, tax_due in zip(rules, due, strict=True):
@@ -510,8 +516,8 @@ def _with_taxes(message: AbsolutePriceSchedule, energy: Fraction, parking: Fract
         flagged = [each for each in rules if each.applies_minimum_maximum_cost]
         others = [d for each, d in zip(rules, due, strict=True) if not each.applies_minimum_maximum_cost]
         inside = sum(others, Fraction(0)) * bound / within if within else Fraction(0)
-        base = (bound - inside) / (1 + sum(value(each.tax_rate) for each in flagged if each.tax_included_in_price))
-        on_top = sum((value(each.tax_rate) * base for each in flagged if not each.tax_included_in_price), Fraction(0))
+        base = (bound - inside) / (1 + sum(percent(each.tax_rate) for each in flagged if each.tax_included_in_price))
+        on_top = sum((percent(each.tax_rate) * base for each in flagged if not each.tax_included_in_price), Fraction(0))
     return bound + on_top
 
 

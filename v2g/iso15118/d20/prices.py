@@ -70,7 +70,7 @@ class Stack(msgspec.Struct, frozen=True):
 
 
 class Tax(msgspec.Struct, frozen=True):
-    """A tax, what it applies to, and whether prices include it."""
+    """A tax, what it applies to, and whether prices include it. `rate` is a factor, in percent only on the wire."""
 
     rule_id: int
     rate: Fraction
@@ -217,7 +217,7 @@ def _stacks(stacks: Sequence[PriceRuleStack], start_ms: int) -> Iterator[Stack]:
 def _tax(rule: TaxRule) -> Tax:
     return Tax(
         rule_id=rule.tax_rule_id,
-        rate=fraction(rule.tax_rate),
+        rate=fraction(rule.tax_rate) / 100,
         included=bool(rule.tax_included_in_price),
         energy=rule.applies_to_energy_fee,
         parking=rule.applies_to_parking_fee,

@@ -57,7 +57,7 @@ class PriceRuleStack(base.Datatype, frozen=True, kw_only=True):
 
 
 class TaxRule(base.Datatype, frozen=True, kw_only=True):
-    """A tax and what it applies to. 2.1 only."""
+    """A tax and what it applies to; the rate is in percent of the fee. 2.1 only."""
 
     tax_rule_id: base.NonNegative = field(name="taxRuleID")
     tax_rule_name: base.String100 | None = None

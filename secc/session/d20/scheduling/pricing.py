@@ -291,7 +291,7 @@ def _taxes(terms: PriceTerms) -> iso.TaxRuleList | None:
         iso.TaxRule(
             tax_rule_id=number,
             tax_rule_name=tax.name,
-            tax_rate=amount(Fraction(tax.rate)),
+            tax_rate=amount(100 * Fraction(tax.rate)),
             tax_included_in_price=tax.included,
             applies_to_energy_fee=tax.energy,
             applies_to_parking_fee=tax.parking,

@@ -184,6 +184,9 @@ def test_everything_that_the_operator_asks_for_is_in_the_prices(make_bench: Make
     assert first.discharging_schedule is not None
     back = first.discharging_schedule.absolute_price_schedule
     assert back is not None
+    assert schedule.tax_rules is not None
+    rates = [fraction(each.tax_rate) for each in schedule.tax_rules.tax_rule]
+    assert rates == [19, 1], "in percent"
     assert (back.tax_rules, back.minimum_cost, back.overstay_rules, back.additional_selected_services) == (None,) * 4
 
 

@@ -70,7 +70,7 @@ class PriceLevelSchedule(PriceSchedule, frozen=True, kw_only=True):
 
 
 class TaxRule(Element, frozen=True, kw_only=True):
-    """A tax and what it applies to; the rate is a factor."""
+    """A tax and what it applies to; the rate is in percent."""
 
     tax_rule_id: common_types.NumericID
     tax_rule_name: common_types.Name | None = None
