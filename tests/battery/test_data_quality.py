@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.battery.truth import drive
@@ -130,6 +130,7 @@ BROKEN = st.one_of(
 )
 
 
+@example({6: ("battery.cell_voltage.imbalance", 0.125)})
 @given(
     st.dictionaries(
         st.integers(2, 18).map(lambda number: 3 * number),  # one after the other, they would be no single ones

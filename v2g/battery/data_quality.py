@@ -20,9 +20,7 @@ from v2g.telemetry.signals import SIGNALS
 _CURRENT: Final = "battery.current"
 _VOLTAGE: Final = "battery.voltage"
 _BY_CURRENT: Final = (_CURRENT, "battery.power")
-_JUMPS: Final = {name: each.jump for name, each in SIGNALS.items() if each.jump} | {
-    "battery.cell_voltage.imbalance": 0.2
-}
+_JUMPS: Final = {name: each.jump for name, each in SIGNALS.items() if each.jump}
 _WARNING: Final[Severity] = "warning"
 _RANGES: Final = {name: (each.minimum, each.maximum) for name, each in SIGNALS.items()}
 _FINITE: Final = -sys.float_info.max, sys.float_info.max

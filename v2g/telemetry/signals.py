@@ -64,7 +64,7 @@ SIGNALS: dict[str, Signal] = {
     "battery.cell_voltage.min": Signal("V", 0, 5, 0.001, 0.005, f"{_BATTERY}.CellVoltage.Min", 0.5),
     "battery.cell_voltage.max": Signal("V", 0, 5, 0.001, 0.005, f"{_BATTERY}.CellVoltage.Max", 0.5),
     "battery.cell_voltage.mean": Signal("V", 0, 5, 0.001, 0.005, jump=0.5),
-    "battery.cell_voltage.imbalance": Signal("V", 0, 5, 0.001, 0.002),
+    "battery.cell_voltage.imbalance": Signal("V", 0, 5, 0.001, 0.002, jump=0.2),
     "battery.energy.charged": Signal("Wh", 0, 2**32 - 1, 1, 100, f"{_BATTERY}.AccumulatedChargedEnergy", 100_000),
     "battery.energy.discharged": Signal("Wh", 0, 2**32 - 1, 1, 100, f"{_BATTERY}.AccumulatedConsumedEnergy", 100_000),
     "charging.power": Signal("W", -2_000_000, 2_000_000, 1, 250, jump=100_000),
