@@ -9,7 +9,7 @@ from secc.session.request_context import Wait, refuse
 from secc.session.stages import Charging, Plan, Planned, Vehicle
 from secc.session.v2g_message.parameters import most_power_w
 from secc.session.v2g_message.request_context import RequestContext, Step
-from v2g.energy.conductors import line_current_ma
+from v2g.energy.conductors import LOWEST_VOLTAGE, line_current_ma
 from v2g.energy.needs import EvNeeds
 from v2g.iso15118.d2.messages import data_types as iso
 from v2g.iso15118.d2.messages.common import ChargingStatusReq
@@ -33,7 +33,12 @@ def vehicle(parameter: iso.AC_EVChargeParameter, mode: EnergyTransferMode, conte
         raise refuse("FAILED_WrongChargeParameter", "a limit is negative")
     if least_ma > most_ma:
         raise refuse("FAILED_WrongChargeParameter", "the vehicle's currents contradict each other")
-    voltage, lines = context.config.ac_rating.nominal_voltage_v, phases(mode, context)
+    rating, lines = context.config.ac_rating, phases(mode, context)
+    voltage = rating.nominal_voltage_v
+    if least_ma > rating.charge_ma:  # not the present limit, which may rise
+        raise refuse("FAILED_WrongChargeParameter", "the vehicle's lowest current is above the charger's highest")
+    if millivolts(parameter.ev_max_voltage) < LOWEST_VOLTAGE * voltage * 1000:  # stated between phase and neutral
+        raise refuse("FAILED_WrongChargeParameter", "the vehicle's voltage is below that of the mains")
     return Vehicle(
         max_charge_w=min(MOST, voltage * most_ma * lines // 1000),
         max_charge_ma=most_ma,

@@ -162,7 +162,7 @@ def test_the_power_of_a_vehicle_with_alternating_current_is_bounded(make_iso2: M
     """Of values as large as the message holds: 10 MW."""
     config = replace(CONFIG, ac_rating=replace(CONFIG.ac_rating, nominal_voltage_v=500))
     bench = make_iso2(config, alternating=True).reach(State.CHARGE_PARAMETER_DISCOVERY)
-    parameters = bench.ac_parameters(ev_max_current=amperes(10_000))
+    parameters = bench.ac_parameters(ev_max_current=amperes(10_000), ev_max_voltage=volts(500))
     bench.send(bench.ask("ChargeParameterDiscoveryReq", ev_charge_parameter=parameters))
     assert bench.session.vehicle is not None
     assert bench.session.vehicle.max_charge_w == 10_000_000
@@ -781,7 +781,7 @@ def test_a_vehicle_in_three_phase_mode_gets_the_current_of_the_one_phase_in_use(
     assert ac.commands(ports.SetAcOutput)[-1].lines == 1
 
 
-@pytest.mark.parametrize("field", ["ev_max_current", "ev_min_current", "ev_max_voltage", "e_amount"])
+@pytest.mark.parametrize("field", ["ev_max_current", "ev_min_current", "e_amount"])
 @pytest.mark.parametrize(("value", "code"), [(-1, "FAILED_WrongChargeParameter"), (0, "OK")])
 def test_no_limit_of_alternating_current_is_negative(ac: Iso2Bench, field: str, value: int, code: str) -> None:
     changes = {"ev_min_current": amperes(0), field: replace(getattr(ac.ac_parameters(), field), value=value)}
@@ -791,6 +791,24 @@ def test_no_limit_of_alternating_current_is_negative(ac: Iso2Bench, field: str, 
 @pytest.mark.parametrize(("least", "code"), [(16, "OK"), (17, "FAILED_WrongChargeParameter")])
 def test_the_least_current_is_at_most_the_greatest(ac: Iso2Bench, least: int, code: str) -> None:
     assert alternating(ac, "three", ev_min_current=amperes(least)).response_code.value == code
+
+
+@pytest.mark.parametrize(("least", "code"), [(32, "OK"), (33, "FAILED_WrongChargeParameter")])
+def test_the_least_current_is_at_most_the_chargers_rating(ac: Iso2Bench, least: int, code: str) -> None:
+    """A vehicle that needs more current per line than this charger ever has cannot charge here, however small the
+    present limit of the site is (V2G2-477)."""
+    ac.fact(ports.GridChanged((Limit(source=SITE, charge_w=1_000, discharge_w=0, version=7),)))
+    response = alternating(ac, "three", ev_min_current=amperes(least), ev_max_current=amperes(63))
+    assert response.response_code.value == code
+
+
+@pytest.mark.parametrize(
+    ("most", "code"),
+    [(0, "FAILED_WrongChargeParameter"), (100, "FAILED_WrongChargeParameter"), (220, "OK"), (230, "OK")],
+)
+def test_a_vehicle_bears_the_voltage_of_the_mains(ac: Iso2Bench, most: int, code: str) -> None:
+    """Nominal voltages are compared, 230 V here: vehicles for 220 V are fit for it (V2G2-477)."""
+    assert alternating(ac, "three", ev_max_voltage=volts(most)).response_code.value == code
 
 
 # -- values beyond the schema ----------------------------------------------------------------------------------------
