@@ -605,10 +605,12 @@ def look(config: CsmsConfig) -> Iterator[Flaw]:
     for number, each in enumerate(() if config.api.openid is None else config.api.openid.roles):
         if each.role in NO_PEOPLE:
             yield ("api", "openid", "roles", str(number), "role"), "is not of people", "such as operator or viewer"
-    try:
-        _ = config.accounting_zone
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        yield ("accounting_time_zone",), "is not a known time zone", 'names are those of IANA, such as "Europe/Berlin"'
+    zones = (("accounting_time_zone",), config.accounting_time_zone), (("ocpp", "time_zone"), config.ocpp.time_zone)
+    for where, zone in zones:
+        try:
+            _ = zone and ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            yield where, "is not a known time zone", 'names are those of IANA, such as "Europe/Berlin"'
     bus = urlsplit(config.bus_url)
     if config.shared_ports and not config.bus_url:
         hint = "connect the nodes by bus_url, or leave shared_ports out"

@@ -288,7 +288,7 @@ def _held(connection: Connection, hours: str | None, members: list[rules.Member]
 def _zones(connection: Connection) -> dict[str, str]:
     """Return the time zones of stations whose site has one."""
     sites = site_store.all_sites(connection)
-    return {place.station_id: site.zone for site in sites if site.zone for place in site.places}
+    return {place.station_id: site.known_zone for site in sites if site.known_zone for place in site.places}
 
 
 def _note(

@@ -58,6 +58,8 @@ async def put_site(call: Call, site_id: SiteId, body: Site) -> Site:
     """
     if body.id != site_id:
         raise ApiError(400, f"the body has site {body.id}, the path {site_id}")
+    if body.zone != body.known_zone:
+        raise ApiError(400, f"zone: unknown time zone {body.zone!r}", "such as Europe/Berlin")
     signal = call.services[GridSource].current
 
     def write(connection: Connection, _before: Site | None) -> None:

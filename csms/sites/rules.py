@@ -90,7 +90,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Where it is, for maps, degrees."""
 
     def __post_init__(self) -> None:
-        """Reject an invalid tree, places without node, duplicate EVSEs, and unknown zones."""
+        """Reject an invalid tree, places without node, duplicate EVSEs, and a zone by its offset."""
         check_tree(self.nodes)
         known = {node.id for node in self.nodes}
         for place in self.places:
@@ -100,8 +100,15 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             raise ValueError("an EVSE is listed twice")
         if self.zone[:1] in ("+", "-"):
             raise ValueError("unknown time zone; example: Europe/Berlin")
-        if self.zone:
+
+    @property
+    def known_zone(self) -> str:
+        """`zone`; empty if this machine does not know it, such as one that newer time zone data has dropped."""
+        try:
             zone_of(self.zone)
+        except ValueError:
+            return ""
+        return self.zone
 
 
 def homes(sites: Iterable[Site]) -> dict[str, list[str]]:

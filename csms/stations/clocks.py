@@ -22,7 +22,11 @@ async def clock_settings(services: Services, stations: Collection[str]) -> dict[
     """Return the settings of some stations' clocks, by their sites."""
     default = services.config.ocpp.time_zone
     configured = {
-        place.station_id: ClockSettings(zone=site.zone or default, sources=site.time_sources)
+        place.station_id: ClockSettings(
+            zone=site.known_zone or default,
+            sources=site.time_sources,
+            unknown=site.zone if site.zone != site.known_zone else "",
+        )
         for site in await services.store.read(site_store.all_sites)
         for place in site.places
     }
@@ -57,6 +61,9 @@ class ClockKeeper:
     async def _set(self, station_id: str, settings: ClockSettings) -> None:
         """Set a station's clock: by the zone's name if supported, else by its offset."""
         services = self._services
+        if settings.unknown:
+            reason = f"unknown time zone; {settings.zone or 'none'} in its place"
+            self._report("clock_not_set", station_id, zone=settings.unknown, reason=reason)
         try:
             mirror = mirror_of(await services.store.read(list_variables, station_id, CLOCK))
             named = await self._write(station_id, by_name(settings, mirror))

@@ -26,10 +26,12 @@ Values = Mapping[tuple[str, str], str]
 
 
 class ClockSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Desired settings: `zone` (IANA name; empty: not configured), and the clock's time sources."""
+    """Desired settings: `zone` (IANA name; empty: not configured), and the clock's time sources. `unknown`: the zone of
+    the site, in place of which `zone` is the default, as this machine does not know it."""
 
     zone: str = ""
     sources: tuple[str, ...] = ()
+    unknown: str = ""
 
 
 class ClockMirror(msgspec.Struct, frozen=True):

@@ -391,6 +391,7 @@ async def test_a_site_is_kept_changed_and_passed_to_those_who_balance(ask: ApiCl
     assert (await ask("PUT", "/sites/depot", other, if_match=tag)).status == 200
     assert (await ask("PUT", "/sites/depot", site, if_match=tag)).status == 412
     assert (await ask("PUT", "/sites/other", site)).status == 400
+    assert (await ask("PUT", "/sites/depot", {**site, "zone": "Europe/Nowhere"})).status == 400
     assert (await ask("PUT", "/sites/depot", {**site, "nodes": [{**site["nodes"][0], "parent": "x"}]})).status == 400
     assert (await ask("POST", "/sites/depot/balance")).json == {"shares_ma": {}}
     assert (await ask("DELETE", "/sites/depot")).status == 204

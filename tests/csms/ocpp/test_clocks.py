@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from csms.config import check_config
 from csms.sites import store as site_store
 from csms.sites.rules import Balancing, Place, Site
 from csms.stations.clocks import ClockKeeper
@@ -96,3 +97,24 @@ async def test_a_station_that_has_no_zone_receives_offsets_and_one_without_a_clo
         )
         await keeper.set_all([other.id])
         assert "TimeOffset: UnknownVariable" in (await until(csms, "clock_not_set"))["reason"]
+
+
+async def test_a_zone_that_this_machine_does_not_know_is_named(backend: Start) -> None:
+    """One that was stored before time zone data dropped it: the rest of the site, and other sites, stay in use."""
+    async with backend() as csms:
+        await csms.services.store.run(site_store.save_site, msgspec.structs.replace(YARD, zone="US/Pacific-New"), 0)
+        station = await csms.booted()
+        await ClockKeeper(csms.services).set_all([station.id])
+        found = await until(csms, "clock_not_set")
+        assert (found["zone"], found["reason"]) == ("US/Pacific-New", "unknown time zone; none in its place")
+        assert reported(station) == []
+
+
+def test_the_zone_of_stations_without_a_site_is_a_known_one() -> None:
+    text = """
+data_dir = "d"
+ocpp.time_zone = "Europe/Nowhere"
+api = { certificate = "c", key = "k" }
+trust.roots = []
+"""
+    assert [each for each in check_config(text, name="csms.toml") if "time_zone" in str(each)]

@@ -4,9 +4,7 @@ from typing import Any
 
 import pytest
 
-from csms.sites.rules import Site
 from csms.stations.rules import ClockMirror, ClockSettings, by_name, by_offset, data_of, is_set, mirror_of, transition
-from v2g.energy.balancing import Node
 from v2g.ocpp.times import format_time, parse_time
 
 BERLIN = ClockSettings(zone="Europe/Berlin", sources=("NTP", "Heartbeat"))
@@ -89,9 +87,3 @@ def test_what_a_station_has_reported_of_its_clock_is_read_as_it_is() -> None:
         ("TimeSource", ""): "NTP,Heartbeat"
     }  # fmt: skip
     assert by_name(ClockSettings(sources=("RealTimeClock",)), some) == {}
-
-
-@pytest.mark.parametrize("zone", ["Europe/Nowhere", "+01:00", "../etc/passwd"])
-def test_a_site_has_a_zone_that_there_is(zone: str) -> None:
-    with pytest.raises(ValueError, match="zone"):
-        Site(id="yard", nodes=(Node(id="main", limits=(1, 1, 1)),), zone=zone)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 from sqlalchemy import event
 
 from csms.device_model import store as device_model
@@ -93,8 +94,11 @@ async def test_clocks_are_looked_at_every_minute(csms: Backend) -> None:
         assert len(begins(station)) == 2
 
 
-async def test_a_station_whose_site_has_no_zone_gets_local_times_as_they_are(csms: Backend) -> None:
-    await csms.services.store.run(site_store.remove_site, "s")
+@pytest.mark.parametrize("zone", ["", "US/Pacific-New"])
+async def test_a_station_whose_site_has_no_known_zone_gets_local_times_as_they_are(csms: Backend, zone: str) -> None:
+    """None, or one that was stored before time zone data dropped it."""
+    site = await csms.services.store.read(site_store.site, "s")
+    await csms.services.store.run(site_store.save_site, replace(site, zone=zone), 0)
     station = await csms.booted("CS-V2G-0001", version="2.1")
     station.answers["SetChargingProfile"] = {"status": "Accepted"}
     made = from_template(NIGHT, 7, SUMMER, start_ms=MIDNIGHT, zone="Europe/Berlin")
