@@ -1,7 +1,7 @@
 """Rate limits: a token bucket for each caller, and how long a server asks to wait. Pure."""
 
 from collections import OrderedDict
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network, ip_address
@@ -40,14 +40,16 @@ def spend(bucket: Bucket | None, now: float, *, per_s: float, burst: float) -> B
 
 
 def retry_after(text: str, now: datetime) -> float | None:
-    """Return how long Retry-After asks to wait, s; it is seconds, or a date (RFC 9110 10.2.3). None for others."""
+    """Return how long Retry-After asks to wait, s, as long as it may be; it is seconds, or a date in one of the three
+    forms (RFC 9110 10.2.3, 5.6.7), 0 for one that has passed. None for others."""
     text = text.strip()
     if text.isascii() and text.isdigit():
         return float(text)
     try:
-        return max(0.0, (parsedate_to_datetime(text) - now).total_seconds())
+        at = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError):
         return None
+    return max(0.0, ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds())
 
 
 @lru_cache(MAX_CALLERS)

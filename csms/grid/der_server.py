@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections import defaultdict
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from csms.grid.config import Ieee2030
 from v2g.errors import CodecError, ConfigError, TransferError, TransportError
 from v2g.ieee2030_5.resources import ACCEPT, CONTENT_TYPE, MAX_BYTES, lfdi_of, poll_rate_of, read_page, read_resource
 from v2g.io.http.client import HttpAnswer, request
+from v2g.rates import retry_after
 from v2g.xml_text import Node
 
 _ANSWER_S: Final = 20.0
@@ -212,10 +214,10 @@ class DerServer:
                 break
             answer = await self._request(method, there, body, accept)
         if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-            asked = answer.headers.get("retry-after", "")
+            now = datetime.fromtimestamp(self.now_ms / 1000, UTC)
+            asked_s = retry_after(answer.headers.get("retry-after", ""), now) or 0.0
             self._pause_s = min(_LONGEST_PAUSE_S, self._pause_s * 2 or _PAUSE_S)
-            wait_s = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 6 else 0
-            self._quiet_ms = self.now_ms + max(self._pause_s, min(wait_s, _LONGEST_PAUSE_S)) * 1000
+            self._quiet_ms = self.now_ms + round(max(self._pause_s, min(asked_s, _LONGEST_PAUSE_S)) * 1000)
         elif answer.ok:
             self._pause_s = 0
         if not answer.ok:

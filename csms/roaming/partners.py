@@ -10,7 +10,7 @@ import math
 import secrets
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode, urljoin
@@ -45,6 +45,7 @@ from v2g.observe import Observe
 from v2g.ocpi import wire
 from v2g.ocpi.objects import BusinessDetails, ModuleEndpoint, OcpiCredentials, OfferedVersion, PartyRole, VersionDetails
 from v2g.ocpi.wire import Version
+from v2g.rates import retry_after
 
 T = TypeVar("T")
 PATH: Final = "/ocpi"
@@ -336,7 +337,7 @@ class Partners:
             )  # fmt: skip
             if not 300 <= answer.status < 400 or joined(url, answer.headers.get("location", "")) != slashed(url):
                 break
-        data, at_ms = _opened(answer, method, self.clock.utc_ms())
+        data, at_ms = _opened(answer, method, self.clock.now())
         return Sent(data, answer.headers, at_ms)
 
     async def known(self, partner_id: str) -> KnownPartner:
@@ -361,7 +362,7 @@ def slashed(url: str) -> str:
     return (where[:-1] if where.endswith("/") else f"{where}/") + question + query
 
 
-def _opened(answer: HttpAnswer, method: str, now_ms: int) -> tuple[object, int | None]:
+def _opened(answer: HttpAnswer, method: str, now: datetime) -> tuple[object, int | None]:
     if answer.ok and (answer.body or method == "GET"):
         return wire.opened(answer.body)
     if answer.ok:  # some have nothing to say about what they have taken
@@ -371,19 +372,9 @@ def _opened(answer: HttpAnswer, method: str, now_ms: int) -> tuple[object, int |
         wire.opened(answer.body)
     except OcpiError as error:
         code, why = error.code, str(error) if error.http == 200 else ""  # a proxy's answer is not JSON
-    wait = _wait_s(answer.headers.get("retry-after", ""), now_ms) if answer.status in (429, 503) else ""
+    asked_s = retry_after(answer.headers.get("retry-after", ""), now) if answer.status in (429, 503) else None
+    wait = "" if asked_s is None else str(max(1, math.ceil(min(asked_s, rows.MOST_PAUSE_S))))
     raise OcpiError(f"HTTP {answer.status} {why}".strip(), code=code, http=answer.status, hint=wait)
-
-
-def _wait_s(said: str, now_ms: int) -> str:
-    """Return for how many seconds `Retry-After` asks, at most a day; empty if it says nothing."""
-    if said.strip().isdecimal():
-        return str(min(int(said.strip()[:6]), rows.MOST_PAUSE_S))
-    try:
-        until = parsedate_to_datetime(said)
-    except (ValueError, OverflowError):
-        return ""
-    return str(max(1, min(math.ceil((wire.utc_ms(until) - now_ms) / 1000), rows.MOST_PAUSE_S)))
 
 
 def partner_version(partner: Partner) -> Version:

@@ -23,6 +23,7 @@ from v2g.io.http.server import BoundedServer, HttpHandler
 from v2g.io.runtime.supervision import new_thread
 from v2g.ocpi import wire
 from v2g.ocpi.wire import Version
+from v2g.rates import retry_after
 from v2g.text import printable
 from v2g.typed_json import Fields
 
@@ -221,8 +222,8 @@ class LabPartner:
                 )  # fmt: skip
                 if answer.status != 429:
                     break
-                said = answer.headers.get("retry-after", "")
-                await asyncio.sleep(min(int(said), _MOST_WAIT_S) if said.isdecimal() and len(said) < 9 else 1)
+                asked_s = retry_after(answer.headers.get("retry-after", ""), datetime.now(UTC))
+                await asyncio.sleep(1 if asked_s is None else min(asked_s, _MOST_WAIT_S))
         except TransferError as error:
             if error.failure == "refused":
                 raise

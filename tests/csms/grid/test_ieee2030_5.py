@@ -14,7 +14,7 @@ from aiohttp import web
 from lxml import etree
 
 from csms.grid.config import Ieee2030
-from csms.grid.der_server import DerServer, lfdi_in, tls_of
+from csms.grid.der_server import AnswerError, DerServer, lfdi_in, tls_of
 from csms.grid.ieee2030_5 import DerClient
 from csms.grid.source import GridSource
 from pki_tools.tree import PkiTree
@@ -409,6 +409,21 @@ async def test_a_server_that_asks_for_a_pause_gets_one(site: Start) -> None:
         one.utility.refused = {}
         await one.at(3600)
         assert len(one.named("ieee2030_5_connected")) == 1
+
+
+@pytest.mark.parametrize("asks", ["900", "Thu, 01 Jan 1970 00:15:00 GMT"])
+async def test_a_server_that_asks_for_a_pause_by_seconds_or_by_a_date_gets_that(asks: str) -> None:
+    class Busy(Utility):
+        async def answer(self, request: web.Request) -> web.Response:
+            return web.Response(status=429, headers={"Retry-After": asks})
+
+    async with serving(Busy()) as url:
+        server = DerServer(url, tls=None)
+        server.begin(1_000)
+        for said in ("HTTP status 429", r"for another 89[89] s"):
+            with pytest.raises(AnswerError, match=said):
+                await server.resource("/dcap", "A")
+            server.begin(2_000)
 
 
 async def test_links_with_the_servers_own_address_are_followed_and_others_are_not() -> None:
