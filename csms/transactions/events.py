@@ -149,7 +149,7 @@ def _add_next(
                 faults.append(_fault_row(event, fault, arrival.received_ms))
             results.append(("duplicate" if digest == event.digest else "conflict", before))
             continue
-        merged = known[key] = rules.merge(before, event)
+        merged = known[key] = rules.merge(before, event, arrival.received_ms)
         digests[*key, event.seq_no] = event.digest
         changed[key] = arrival.received_ms
         faults += [_fault_row(event, fault, arrival.received_ms) for fault in rules.faults_of(before, event)]

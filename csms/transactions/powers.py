@@ -26,7 +26,7 @@ often."""
 
 class RunningPower(msgspec.Struct, frozen=True):
     """What the last events of a running transaction say: power, W, negative out of the vehicle, charge, %, its state,
-    and the EVSE's phases in use; the last was received at `received_ms` (UTC)."""
+    and the EVSE's phases in use; its power was received at `received_ms` (UTC), or, without one, its last message."""
 
     station_id: str
     transaction_id: str
@@ -34,6 +34,7 @@ class RunningPower(msgspec.Struct, frozen=True):
     power_w: Dated | None = None
     soc: Dated | None = None
     charging_state: Dated | None = None
+    power_ms: int = 0
     lines: str = ""
     received_ms: int = 0
 
@@ -108,15 +109,16 @@ def flow_of(powers: Sequence[Decimal | None]) -> PowerFlow:
 def powers(connection: Connection, only: frozenset[str] | None = None, since_ms: int = 0) -> list[RunningPower]:
     """Return the last power of each running transaction, or only of these stations.
 
-    That of one without a message since a time (UTC ms) is unknown, as is more than its EVSE can have: one meter's error
-    or lie changes no sum (R194).
+    One that was not read since a time (UTC ms) is unknown, whatever else its station has sent, as is more than its EVSE
+    can have: one meter's error or lie changes no sum (R194).
     """
     running = transactions.c.ended_ms.is_(None) & transactions.c.active.is_(True)  # the first has an index
     query = select(transactions.c.document, transactions.c.heard_ms).where(running)
     if only is not None and len(only) <= _FEW:
         query = query.where(transactions.c.station_id.in_(only))
     decoded = (
-        msgspec.structs.replace(_decode(row.document), received_ms=row.heard_ms) for row in connection.execute(query)
+        msgspec.structs.replace(each, received_ms=each.power_ms or heard_ms)
+        for each, heard_ms in ((_decode(row.document), row.heard_ms) for row in connection.execute(query))
     )
     found = [
         each if each.received_ms >= since_ms or each.rests else each.without_power()

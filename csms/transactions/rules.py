@@ -135,6 +135,8 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     export_start_wh: Dated | None = None
     export_wh: Dated | None = None
     power_w: Dated | None = None
+    power_ms: int = 0
+    """When the event of `power_w` was received, UTC; 0 where that is not known."""
     lines: str = ""
     """The EVSE's phases from which its vehicle was seen to draw or to which it gave, as "13" for L1 and L3."""
     soc: Dated | None = None
@@ -153,8 +155,9 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
         return self.ended_seq is None and self.closed_ms is None
 
 
-def merge(known: Transaction | None, event: Event) -> Transaction:
-    """Return the transaction with one more event. The caller omits known events (same seqNo)."""
+def merge(known: Transaction | None, event: Event, received_ms: int = 0) -> Transaction:
+    """Return the transaction with one more event, received at a time (UTC ms). The caller omits known events (same
+    seqNo)."""
     number = event.seq_no
     old = known or Transaction(
         station_id=event.station_id, transaction_id=event.transaction_id, first_seq=number, last_seq=number
@@ -195,6 +198,8 @@ def merge(known: Transaction | None, event: Event) -> Transaction:
     ):
         if value is not None and (was is None or number > was.seq_no):
             changes[name] = Dated(number, value)
+    if "power_w" in changes:
+        changes["power_ms"] = received_ms
     return msgspec.structs.replace(old, **changes)
 
 
