@@ -9,6 +9,7 @@ import msgspec
 from secc.hardware.meter import Meter
 from secc.session import ports
 from secc.session.config import services_of
+from secc.session.guard import STATE_B
 from secc.station.station import ChargerStation
 from v2g.io.runtime.clock import Clock
 from v2g.iso15118.engine.session import Command, Fact
@@ -152,7 +153,10 @@ class StationBackend:
         sample = self._sample(0, command.soc)
         self._station.ended(
             command.session_id,
-            trigger=TRIGGERS.get(command.stopped_reason, "AbnormalCondition"),
+            # a vehicle that only changes its state has sent no SessionStopReq (E06.FR.07, E15.FR.04)
+            trigger="ChargingStateChanged"
+            if command.reason == STATE_B
+            else TRIGGERS.get(command.stopped_reason, "AbnormalCondition"),
             reason=cast(Reason, command.stopped_reason),
             sample=msgspec.structs.replace(sample, signed=self._signed(command.session_id)),
         )

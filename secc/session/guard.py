@@ -16,6 +16,9 @@ OVER_VOLTAGE_S: Final = 0.4
 LOWERED: Final = "vehicle_voltage_lowered"
 """Reason for the end of a session whose vehicle lowers its maximum voltage below that of the output."""
 
+STATE_B: Final = "vehicle_not_ready"
+"""Reason for the end of a session whose vehicle has left C and D while energy may flow, and is still connected."""
+
 _NOT_READY: Final = frozenset({PilotState.A, PilotState.B, PilotState.E, PilotState.F})
 
 
@@ -70,7 +73,7 @@ class OutputGuard:
             return "unplugged"
         if self.powered and state in _NOT_READY and use is not OutputUse.OPENING:
             # it left C or D while energy may flow: by the vehicle, which is still connected in B, or by an error
-            return "vehicle_not_ready" if state is PilotState.B else "pilot_lost"
+            return STATE_B if state is PilotState.B else "pilot_lost"
         return ""
 
     def over_voltage(self, voltage_mv: int, most_mv: int | None) -> bool:

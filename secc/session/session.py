@@ -17,7 +17,7 @@ from secc.session.basic_charging import Supply, withheld_by
 from secc.session.config import ControlMode
 from secc.session.edition import SessionStart
 from secc.session.facts import SessionFacts
-from secc.session.guard import LOWERED, OutputGuard, OutputUse
+from secc.session.guard import LOWERED, STATE_B, OutputGuard, OutputUse
 from secc.session.identity import Contract
 from secc.session.installation import Installing
 from secc.session.journal import JournalStatus
@@ -54,6 +54,8 @@ DECIDING: Final[Mapping[str, str]] = {
     **dict.fromkeys(("EVCheckInStatus", "EVCheckOutStatus", "ParkingMethod"), "FAILED"),
 }
 """Enumeration in a request that decides what happens -> the code by which a value without a name is refused."""
+PULL_S: Final = 1.0
+"""Time from state B to A by which a cable that is pulled is told from a vehicle that has stopped: some 100 ms."""
 CONTACTOR: Final = frozenset({"contactor_welded", "contactor_stuck_open", "contactor_dropped"})
 """Faults of the contactor."""
 
@@ -348,6 +350,9 @@ class ChargerSession(Session):
 
     def _on_fact(self, fact: Fact) -> None:
         if isinstance(self._stage, stages.Finished):
+            if fact == ports.PilotChanged(PilotState.A) and self._doomed == STATE_B:
+                self._doomed = "unplugged"  # nobody stopped: the cable was pulled
+                self._end(self._doomed)
             return
         before, self._facts = self._facts, self._facts.updated(fact)
         match fact, self._stage:  # an answer to an earlier attempt, and a second one, do not count
@@ -478,7 +483,12 @@ class ChargerSession(Session):
             return
         if self._kind is Family.AC and isinstance(self._stage, stages.Charging) and state in _HOLDING:
             self._hold(moved=True)
-        elif reason := self._guard.pilot(state, self._use):
+        elif (reason := self._guard.pilot(state, self._use)) == STATE_B:
+            self._stop_power(reason)
+            self._stage, self._doomed, self._pending = stages.Finished(), reason, None
+            self._time.timers.clear()
+            self._arm("close", PULL_S)
+        elif reason:
             self._on_abort(reason)
 
     def _hold(self, *, moved: bool = False) -> None:
@@ -522,7 +532,7 @@ class ChargerSession(Session):
     def _close_doomed(self, request: Element, stream: int | None = None) -> None:
         """Answer a request after a fault, and close."""
         self._refuse(request, self._fault_code(request, self._doomed), stream)
-        self._close(self._doomed)
+        self._end(self._doomed)
 
     # -- notifications to the vehicle -------------------------------------------------------------------------
 
@@ -623,7 +633,7 @@ class ChargerSession(Session):
                 self._limits_changed("validity")
                 self._limits.arm_change(self._time)
             case "close":
-                self._close(self._finished)
+                self._end(self._finished)
 
     def _on_broken(self, error: CodecError) -> None:
         self._stop_power("undecodable")
@@ -632,7 +642,7 @@ class ChargerSession(Session):
 
     def _on_eof(self) -> None:
         if isinstance(self._stage, stages.Finished):
-            self._close(self._finished)
+            self._end(self._finished)
         else:
             self._on_abort("connection_lost")
 

@@ -177,7 +177,7 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
         name, code = type(message).__name__, sequence.code_of(message)
         reacts = reaction(message)
         if reacts is Reaction.END:
-            self._fail(code, message=name)
+            self._fail(self._cause(code), message=name)
             return
         if (
             isinstance(message, V2GResponse)
@@ -485,11 +485,13 @@ class VehicleSession(Vehicle[stages.Step, stages.Ending], Session20):
     # -- ends ---------------------------------------------------------------------------------------------------
 
     def _on_eof(self) -> None:
-        """A charger that leaves when the pilot shows state B does not hide why the vehicle has ended the session."""
-        if isinstance(self.stage, stages.Stopping) and self.stage.ending.failed:
-            self._fail(self.stage.ending.cause)
-        else:
-            super()._on_eof()
+        self._fail(self._cause("secc_vanished"))
+
+    def _cause(self, reason: str) -> str:
+        """Return why the session fails: a charger that leaves or refuses when the pilot shows state B does not hide why
+        the vehicle has ended it."""
+        stage = self.stage
+        return stage.ending.cause if isinstance(stage, stages.Stopping) and stage.ending.failed else reason
 
     def _end(self, reason: str) -> None:
         if reason == "paused" and self._choice is not None:

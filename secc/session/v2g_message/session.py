@@ -11,7 +11,7 @@ from msgspec import structs
 from secc.session import ports
 from secc.session.config import DinConfig, Iso2Config, SeccConfig
 from secc.session.edition import SessionStart
-from secc.session.guard import LOWERED
+from secc.session.guard import LOWERED, STATE_B
 from secc.session.pacing import RequestPace
 from secc.session.ports import Paused
 from secc.session.request_context import Step as CommonStep
@@ -56,7 +56,7 @@ _CLOSED_AT_ONCE: Final = frozenset({"FAILED_SequenceError", "FAILED_UnknownSessi
 """Codes after which TCP is closed directly; after any other one a vehicle may still end the session."""
 _ENERGISING: Final = frozenset({"CableCheckReq", "PreChargeReq"})
 _EARLY: Final = {"SessionStopReq": quirks.EARLY_SESSION_STOP, "PowerDeliveryReq": quirks.EARLY_POWER_STOP}
-_STOPS: Final = {"emergency_stop": Stop.EMERGENCY, LOWERED: Stop.REQUESTED}
+_STOPS: Final = {"emergency_stop": Stop.EMERGENCY, LOWERED: Stop.REQUESTED, STATE_B: Stop.REQUESTED}
 """Reason for the end -> Stop; all others are requests, or faults of the charger."""
 
 

@@ -109,6 +109,14 @@ async def test_a_transaction_is_reported_with_meter_values_and_at_its_end_with_s
     assert ended[2]["sample"].signed[0].register == "import"
 
 
+def test_a_vehicle_that_ends_by_its_state_alone_has_sent_no_stop() -> None:
+    """E06.FR.07: StopAuthorized is for SessionStopReq (E15.FR.04)."""
+    recorder = Recorder()
+    station_backend(recorder).execute(ports.TransactionEnded("s", "vehicle_not_ready", "StoppedByEV", 60))
+    _, ended = recorder.calls
+    assert (ended[2]["trigger"], ended[2]["reason"]) == ("ChargingStateChanged", "StoppedByEV")
+
+
 @pytest.mark.parametrize(("trigger", "reason"), [
     ("CostLimitReached", "LocalOutOfCredit"), ("EnergyLimitReached", "EnergyLimitReached"),
     ("TimeLimitReached", "TimeLimitReached"), ("SoCLimitReached", "SOCLimitReached"),

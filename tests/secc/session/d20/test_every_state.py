@@ -107,9 +107,11 @@ def test_whatever_cuts_a_session_off_stops_power_and_closes_the_journal(bench: B
 def test_power_goes_off_when_the_vehicle_leaves_state_c(bench: Bench, state: State, pilot: PilotState) -> None:
     bench.reach(state)
     bench.fact(ports.PilotChanged(pilot))
+    off = len(bench.commands(ports.EmergencyOff))
+    bench.pass_time(1.0 if pilot is PilotState.B else 0.0)
     stopped = state in (State.DC_WELDING_DETECTION, State.SESSION_STOP)
     assert bench.reason == ("" if stopped else "vehicle_not_ready" if pilot is PilotState.B else "pilot_lost")
-    assert bool(bench.commands(ports.EmergencyOff)) != stopped
+    assert bool(off) != stopped
 
 
 @pytest.mark.parametrize("state", LIVE, ids=lambda state: state.value)

@@ -241,14 +241,9 @@ def test_a_fault_on_alternating_current(make_bench: MakeBench, service: int, sta
         (lambda b: b.session.abort("link_lost", b.now, b.utc_ms), "link_lost", "EVDisconnected"),
         (lambda b: b.session.fact(ports.PilotChanged(PilotState.A), b.now, b.utc_ms), "unplugged", "EVDisconnected"),
         (lambda b: b.session.fact(ports.PilotChanged(PilotState.E), b.now, b.utc_ms), "pilot_lost", "EVDisconnected"),
-        (
-            lambda b: b.session.fact(ports.PilotChanged(PilotState.B), b.now, b.utc_ms),
-            "vehicle_not_ready",
-            "StoppedByEV",
-        ),
         (lambda b: b.pass_time(6.0), "sequence_timeout", "Timeout"),
     ],
-    ids=["tls_closed_without_notice", "powerline_lost", "unplugged", "pilot_error", "state_b", "silent"],
+    ids=["tls_closed_without_notice", "powerline_lost", "unplugged", "pilot_error", "silent"],
 )
 def test_a_vehicle_that_is_gone_leaves_a_dead_output(bench: Bench, how: Any, word: str, stopped: str) -> None:
     bench.reach(State.DC_CHARGE_LOOP)
@@ -256,6 +251,34 @@ def test_a_vehicle_that_is_gone_leaves_a_dead_output(bench: Bench, how: Any, wor
     bench.pump()
     assert reported(bench) == word
     assert bench.commands(ports.TransactionEnded)[0].stopped_reason == stopped
+
+
+@pytest.mark.parametrize(
+    ("how", "word", "stopped"),
+    [
+        (lambda b: b.pass_time(1.0), "vehicle_not_ready", "StoppedByEV"),
+        (lambda b: b.session.receive_eof(b.now, b.utc_ms), "vehicle_not_ready", "StoppedByEV"),
+        (lambda b: b.go("DC_ChargeLoopReq"), "vehicle_not_ready", "StoppedByEV"),
+        (lambda b: b.fact(ports.PilotChanged(PilotState.C)) or b.pass_time(1.0), "vehicle_not_ready", "StoppedByEV"),
+        (lambda b: b.fact(ports.PilotChanged(PilotState.A)), "unplugged", "EVDisconnected"),
+        (lambda b: b.pass_time(0.9) or b.fact(ports.PilotChanged(PilotState.A)), "unplugged", "EVDisconnected"),
+    ],
+    ids=["stays", "closes", "goes_on", "back_in_c", "pulled", "pulled_slowly"],
+)
+def test_state_b_ends_power_at_once_and_the_transaction_once_the_cable_is_known(
+    bench: Bench, how: Any, word: str, stopped: str
+) -> None:
+    """A cable that is pulled passes B for some 100 ms; a vehicle that has stopped stays there."""
+    bench.reach(State.DC_CHARGE_LOOP)
+    bench.fact(ports.PilotChanged(PilotState.B))
+    assert bench.commands(ports.EmergencyOff) == [ports.EmergencyOff("vehicle_not_ready")]
+    assert not bench.commands(ports.TransactionEnded)
+    how(bench)
+    bench.pump()
+    assert bench.reason == word
+    assert [each.stopped_reason for each in bench.commands(ports.TransactionEnded)] == [stopped]
+    assert len(bench.commands(ports.CloseJournal)) == 1
+    assert len(bench.commands(ports.EmergencyOff)) == 1
 
 
 def test_after_a_fault_nothing_starts_power_again(bench: Bench) -> None:

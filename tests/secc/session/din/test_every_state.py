@@ -111,8 +111,9 @@ def test_power_goes_off_when_the_vehicle_leaves_state_c(din: DinBench, state: St
     din.reach(state)
     din.fact(ports.PilotChanged(pilot))
     word = "vehicle_not_ready" if pilot is PilotState.B else "pilot_lost"
-    assert din.reason == word
     assert din.commands(ports.EmergencyOff) == [ports.EmergencyOff(word)]
+    din.pass_time(1.0)
+    assert din.reason == word
 
 
 @pytest.mark.parametrize("state", POWERED, ids=lambda state: state.value)
