@@ -115,7 +115,12 @@ async def running(config: CsmsConfig, events: Path | None = None, clock: Clock |
         for held in hold(config.store_url, config.data_dir):
             stack.callback(os.close, held)
         services = await open_services(config, clock, observe, stack)
-        await _look_for_payments(services)
+        # else payments for sessions would be neither taken nor released
+        if services.config.payments.direct is None and (waiting := await services.store.read(open_payments)):
+            raise ConfigError(
+                f"payments.direct is missing, and {len(waiting)} payments of drivers are open, such as {waiting[0].id}",
+                hint='put it back, with amount = "0" so that no new ones begin, until all are over',
+            )
         observe.on_event(services.metrics.saw)
         server = StationServer(services)
         services[GridSource].on_change = partial(_signal_changed, services, server)
@@ -282,15 +287,6 @@ def _look_for_keys(config: CsmsConfig) -> None:
     for feed in config.grid.prices:
         if feed.secret_file is not None:
             read_secret(feed.secret_file)
-
-
-async def _look_for_payments(services: Services) -> None:
-    """Raises ConfigError where payments for sessions would be neither taken nor released."""
-    if services.config.payments.direct is None and (waiting := await services.store.read(open_payments)):
-        raise ConfigError(
-            f"payments.direct is missing, and {len(waiting)} payments of drivers are open, such as {waiting[0].id}",
-            hint='put it back, with amount = "0" so that no new ones begin, until all are over',
-        )
 
 
 def _signal_changed(services: Services, server: StationServer, signal: GridSignal) -> None:

@@ -219,26 +219,22 @@ def announce(connection: sa.Connection, now_ms: int, to: Announcing) -> list[Sai
     if found:
         known = webhooks.list_all(connection)
         webhooks.enqueue(connection, [each for said in found for each in to.hooks(*said, known)], now_ms)
-        _enqueue_mails(connection, found, to, now_ms)
+        mails: list[dict[str, object]] = [
+            {
+                "alert_id": alert.alert_id,
+                "announcement": kind,
+                "address": address,
+                "created_ms": now_ms,
+                "due_ms": now_ms + to.mails_after_ms,
+                "attempts": 0,
+                "error": "",
+            }
+            for kind, alert in found
+            for address in to.addresses(alert)
+        ]
+        if mails:
+            connection.execute(sa.insert(alert_mails), mails)
     return found
-
-
-def _enqueue_mails(connection: sa.Connection, found: Iterable[Said], to: Announcing, now_ms: int) -> None:
-    mails: list[dict[str, object]] = [
-        {
-            "alert_id": alert.alert_id,
-            "announcement": kind,
-            "address": address,
-            "created_ms": now_ms,
-            "due_ms": now_ms + to.mails_after_ms,
-            "attempts": 0,
-            "error": "",
-        }
-        for kind, alert in found
-        for address in to.addresses(alert)
-    ]
-    if mails:
-        connection.execute(sa.insert(alert_mails), mails)
 
 
 def add_silence(connection: sa.Connection, silence: rules.Silence) -> int:

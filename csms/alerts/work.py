@@ -241,16 +241,8 @@ class AlertWatch:
             ready = settled or name != "station_offline"
             found += reports(name, rules[name], observed, active[name], now_ms, settled=ready)
         name = "grid_limit_exceeded"
-        found += reports(name, rules[name], await self._beyond_grid(now_ms), active[name], now_ms)
-        # What only its own node knows ends with that: a site that was removed, a node that is no more.
-        of_sites, of_nodes = active["fuse_overloaded"] - seen.sites, active["node_certificate_expires"] - seen.nodes
-        found += reports("fuse_overloaded", rules["fuse_overloaded"], (), of_sites, now_ms)
-        name = "node_certificate_expires"
-        return found + reports(name, rules[name], (), of_nodes, now_ms)
-
-    async def _beyond_grid(self, now_ms: int) -> list[Observed]:
-        """Return by how much vehicles draw and feed back more than each limit in force permits, by what their stations
-        have reported since it came."""
+        # By how much vehicles draw and feed back more than each limit in force permits, as stations
+        # reported since it came
         signal, worst = self._services[GridSource].current, dict[str, Observed]()
         limits = () if signal is None else signal.limits_at(now_ms)
         followed_ms, suspects = self._services[GridShares].judges
@@ -263,7 +255,12 @@ class AlertWatch:
                 excess_w = max(0, -each.left_w)
                 if each.subject not in worst or worst[each.subject].value < excess_w:
                     worst[each.subject] = Observed(each.subject, excess_w, {"flow_w": float(each.flow_w)})
-        return list(worst.values())
+        found += reports(name, rules[name], list(worst.values()), active[name], now_ms)
+        # What only its own node knows ends with that: a site that was removed, a node that is no more.
+        of_sites, of_nodes = active["fuse_overloaded"] - seen.sites, active["node_certificate_expires"] - seen.nodes
+        found += reports("fuse_overloaded", rules["fuse_overloaded"], (), of_sites, now_ms)
+        name = "node_certificate_expires"
+        return found + reports(name, rules[name], (), of_nodes, now_ms)
 
     async def _here(self, active: dict[RuleName, set[str]], now_ms: int) -> list[Report]:
         rules, overloads = self._rules, dict(self._services[Overloads])

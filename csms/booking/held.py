@@ -306,7 +306,16 @@ def _since(
 
     Another one was going on when `transaction` was first heard of, the meter was exchanged, or one is stored no more.
     """
-    if not _is_alone(connection, transaction, first_ms):
+    there = transactions.c
+    rows = connection.execute(
+        select(there.document).where(
+            (there.station_id == transaction.station_id)
+            & there.active.is_(True)
+            & (there.transaction_id != transaction.transaction_id)
+            & (there.heard_ms <= first_ms)
+        )
+    ).scalars()
+    if not all(_decode(each).evse_id != transaction.evse_id for each in rows):
         return None
     found, its = [], transactions.c
     for each in facts:
@@ -319,20 +328,6 @@ def _since(
         shown = plausibility.last_shown(series[0], each.imports), plausibility.last_shown(series[1], each.exports)
         found.append(plausibility.HeldBefore(each.name, each.from_ms, _decode(document).ended_ms, shown))
     return found
-
-
-def _is_alone(connection: Connection, transaction: Transaction, first_ms: int) -> bool:
-    """Return whether no other transaction at its EVSE was going on when it was first heard of."""
-    there = transactions.c
-    rows = connection.execute(
-        select(there.document).where(
-            (there.station_id == transaction.station_id)
-            & there.active.is_(True)
-            & (there.transaction_id != transaction.transaction_id)
-            & (there.heard_ms <= first_ms)
-        )
-    ).scalars()
-    return all(_decode(each).evse_id != transaction.evse_id for each in rows)
 
 
 def ratings(connection: Connection, places: Collection[Place]) -> dict[Place, plausibility.RatedPower]:

@@ -621,7 +621,12 @@ def judge_register(
     if kept[1:]:
         bases = _listed(f"{wh(run[0][1])} Wh" for run in kept[1:])
         shown.append(Finding(shown[0].reason, f"counted on from a new base: {bases}"))
-    return _risen(kept), shown
+    found: list[Point] = []
+    for run in kept:
+        base = found[-1][1] - run[0][1] if found else 0
+        for at_ms, value in run:
+            found.append((at_ms, max(found[-1][1], value + base) if found else value))
+    return found, shown
 
 
 def judge_limits(
@@ -731,16 +736,6 @@ def _break(name: str, before: Point, after: Point, rating_w: int) -> Finding:
     lasting = _lasting(max(0, after[0] - before[0]))
     detail = f"the {name} register rises from {wh(before[1])} to {wh(after[1])} Wh in {lasting}"
     return Finding("rise", f"{detail}, at {moment(after[0])}: more than {kw(rating_w)}")
-
-
-def _risen(runs: Sequence[Sequence[Point]]) -> list[Point]:
-    """Return runs of readings as one register that never falls: each goes on where the one before it ended."""
-    found: list[Point] = []
-    for run in runs:
-        base = found[-1][1] - run[0][1] if found else 0
-        for at_ms, value in run:
-            found.append((at_ms, max(found[-1][1], value + base) if found else value))
-    return found
 
 
 def _registers(imports: Sequence[Point], exports: Sequence[Point], span: tuple[int, int]) -> tuple[Registers, ...]:

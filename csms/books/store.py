@@ -1,7 +1,7 @@
 """Books over sessions: postings are added, reversed and summed, never changed; periods close."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import tzinfo
 from typing import Final, Literal, NamedTuple
 
@@ -179,7 +179,10 @@ def _sum_up(connection: Connection, station_id: str, transaction_id: str) -> Non
         .where(entry.posting_id.in_([row.id for row in standing]) & (entry.unit != bookkeeping.MILLIWATT_HOURS))
         .group_by(entry.posting_id, entry.unit)
     )
-    amounts = dict.fromkeys(_currencies([row.document for row in standing]), (0, 0))  # free energy has no entry
+    documents = [row.document for row in standing]
+    found = (typed_json.decode(each, _Totals).totals for each in documents if each is not None)
+    currencies = {total.currency for totals in found for total in totals} - {NO_CURRENCY}
+    amounts = dict.fromkeys(currencies, (0, 0))  # free energy has no entry
     for unit, *exact in money:
         owed, net = (payable_micro(int(each), unit) for each in exact)  # each session is billed alone
         before = amounts.get(unit, (0, 0))
@@ -190,12 +193,6 @@ def _sum_up(connection: Connection, station_id: str, transaction_id: str) -> Non
     ] or [{**place, "currency": "", "net": None, "gross": None}]
     rows[0] |= {name: sum(getattr(row, name) for row in standing) for name in ("import_mwh", "export_mwh")}
     insert_rows(connection, booked_transactions, rows)
-
-
-def _currencies(documents: Iterable[str | None]) -> set[str]:
-    """Return the currencies of settlements, with those in which energy was free."""
-    found = (typed_json.decode(each, _Totals).totals for each in documents if each is not None)
-    return {total.currency for totals in found for total in totals} - {NO_CURRENCY}
 
 
 def _add(

@@ -176,34 +176,31 @@ class Ven:
             return
         try:
             async with time_out(self._poll_s):
-                await self._send_due(now_ms)
+                name = self._config.ven_name
+                self._reports_done &= {event.id for event in self._events}
+                problems = []
+                for event in self._events:
+                    if event.id in self._reports_done:
+                        continue
+                    try:
+                        wanted = wanted_report(event, ven_name=name)
+                        if wanted is None:
+                            continue
+                        if not wanted.due_ms + _LATE_READINGS_MS <= now_ms < wanted.due_ms + _REPORTED_FOR_MS:
+                            continue
+                        if not await self._client.has_report(event.id, name, report_name(wanted, name)):
+                            kwh = await self._services.store.read(_kwh, wanted.intervals, now_ms)
+                            await self._client.report(usage_report(wanted, kwh, ven_name=name))
+                            self._services.announce(
+                                "ocpp", "openadr_reported", event=event.id, intervals=len(kwh), kwh=round(sum(kwh), 3)
+                            )
+                    except (TransportError, CodecError, StoreError) as error:
+                        problems.append(str(error))
+                    else:
+                        self._reports_done.add(event.id)
+                self._unreported = tuple(problems)
         except TransportError as error:
             self._unreported = (str(error),)
-
-    async def _send_due(self, now_ms: int) -> None:
-        name = self._config.ven_name
-        self._reports_done &= {event.id for event in self._events}
-        problems = []
-        for event in self._events:
-            if event.id in self._reports_done:
-                continue
-            try:
-                wanted = wanted_report(event, ven_name=name)
-                if wanted is None:
-                    continue
-                if not wanted.due_ms + _LATE_READINGS_MS <= now_ms < wanted.due_ms + _REPORTED_FOR_MS:
-                    continue
-                if not await self._client.has_report(event.id, name, report_name(wanted, name)):
-                    kwh = await self._services.store.read(_kwh, wanted.intervals, now_ms)
-                    await self._client.report(usage_report(wanted, kwh, ven_name=name))
-                    self._services.announce(
-                        "ocpp", "openadr_reported", event=event.id, intervals=len(kwh), kwh=round(sum(kwh), 3)
-                    )
-            except (TransportError, CodecError, StoreError) as error:
-                problems.append(str(error))
-            else:
-                self._reports_done.add(event.id)
-        self._unreported = tuple(problems)
 
     async def _apply(self, answered_ms: int) -> int:
         """Apply the present demands of the events; return when they may change (ms)."""

@@ -322,15 +322,6 @@ def smallest(schema: Fields, components: Fields, name: str = "", depth: int = 0)
     if "anyOf" in schema:
         choices = [each for each in schema["anyOf"] if each.get("type") != "null"]
         return smallest(choices[0], components, name, depth + 1)
-    return _of_type(schema, components, name, depth)
-
-
-def example_of(schema: Fields, components: Fields) -> Any:
-    """Return the smallest value of an answer; of an array one with an element."""
-    return smallest({**schema, "minItems": 1} if schema.get("type") == "array" else schema, components)
-
-
-def _of_type(schema: Fields, components: Fields, name: str, depth: int) -> Any:
     match schema.get("type"):
         case "object":
             properties = schema.get("properties", {})
@@ -351,6 +342,11 @@ def _of_type(schema: Fields, components: Fields, name: str, depth: int) -> Any:
         case "boolean":
             return True
     return {}
+
+
+def example_of(schema: Fields, components: Fields) -> Any:
+    """Return the smallest value of an answer; of an array one with an element."""
+    return smallest({**schema, "minItems": 1} if schema.get("type") == "array" else schema, components)
 
 
 def _is_time(name: str) -> bool:

@@ -25,7 +25,6 @@ from csms.sites import api as sites
 from csms.stations import api as stations
 from csms.stations.listed import ListedStation, fitting
 from csms.transactions import api as transactions
-from v2g.energy.grid_signal import TypedGridSignal, TypedSlot
 from v2g.typed_json import Fields
 
 _FEW: Final = 8
@@ -68,6 +67,7 @@ async def show_overview(visit: Visit) -> Answer:
         ready=last.ready / last.evses if last is not None and last.evses else None,
         known=None if shown["stations"] is None else shown["stations"]["known"],
     )
+    slots = () if signal is None else signal.slots
     return visit.show(
         "overview.html",
         200,
@@ -86,15 +86,11 @@ async def show_overview(visit: Visit) -> Answer:
         signal=signal,
         limits=limits,
         tightest=tightest(limits),
-        price=_slot_now(signal, visit.now_ms),
+        price=next(
+            (each for each in slots if each.start_ms <= visit.now_ms < each.start_ms + 1000 * each.duration_s), None
+        ),
         **shown,
     )
-
-
-def _slot_now(signal: TypedGridSignal | None, now_ms: int) -> TypedSlot | None:
-    """Return the slot of a grid signal that is in force."""
-    slots = () if signal is None else signal.slots
-    return next((each for each in slots if each.start_ms <= now_ms < each.start_ms + 1000 * each.duration_s), None)
 
 
 _WEEK: Final = (7, False, "7 days")

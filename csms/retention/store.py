@@ -170,7 +170,14 @@ def _delete_transactions(connection: Connection, before_ms: int) -> int:
     for row in its:
         _free_id(connection, row)
     deleted = 0
-    for table in (*_belonging(), transactions):
+    # The tables whose rows belong to one transaction refer to it.
+    referring = [
+        table
+        for table in metadata.sorted_tables
+        if any(constraint.referred_table is transactions for constraint in table.foreign_key_constraints)
+    ]
+    assert transaction_events in referring
+    for table in (*referring, transactions):
         columns = tuple_(table.c.station_id, table.c.transaction_id)
         deleted += connection.execute(delete(table).where(columns.in_(gone))).rowcount
     return deleted
@@ -195,14 +202,3 @@ def _free_id(connection: Connection, row: AnyRow) -> None:
     for table in (token_uses, transaction_costs, transaction_plans, booked_transactions, journal_reviews):
         its = (table.c.station_id == row.station_id) & (table.c.transaction_id == row.transaction_id)
         connection.execute(update(table).where(its).values(transaction_id=name))
-
-
-def _belonging() -> Sequence[Table]:
-    """Return the tables whose rows belong to one transaction: those that refer to it."""
-    referring = [
-        table
-        for table in metadata.sorted_tables
-        if any(constraint.referred_table is transactions for constraint in table.foreign_key_constraints)
-    ]
-    assert transaction_events in referring
-    return referring

@@ -36,7 +36,28 @@ async def carry_out(services: Services, command: ProfileCommand) -> dict[str, ob
     OCPI. Raises as `ConnectionRegistry.call`, and RefusedError as `set_operators`."""
     charging, number = SmartCharging(services), _PROFILE_ID + command.evse_id
     if command.charging_profile is not None:
-        profile = _txprofile(number, command.transaction_id, command.charging_profile, services.clock.utc_ms())
+        start = command.charging_profile.start_date_time
+        schedule = ChargingSchedule(
+            id=_PROFILE_ID,
+            charging_rate_unit=command.charging_profile.charging_rate_unit,
+            charging_schedule_period=tuple(
+                ChargingSchedulePeriod(start_period=each.start_period, limit=float(each.limit))
+                for each in command.charging_profile.charging_profile_period
+            ),
+            start_schedule=format_time(services.clock.utc_ms() if start is None else wire.utc_ms(start)),
+            duration=command.charging_profile.duration,
+            min_charging_rate=None
+            if command.charging_profile.min_charging_rate is None
+            else float(command.charging_profile.min_charging_rate),
+        )
+        profile = ChargingProfile(
+            id=number,
+            stack_level=1,
+            charging_profile_purpose="TxProfile",
+            charging_profile_kind="Absolute",
+            charging_schedule=(schedule,),
+            transaction_id=command.transaction_id,
+        )
         done = (await charging.set_operators(command.station_id, command.evse_id, profile)).status == "Accepted"
     elif command.method == "DELETE":
         cleared = await charging.clear(command.station_id, profile_id=number)
@@ -44,29 +65,6 @@ async def carry_out(services: Services, command: ProfileCommand) -> dict[str, ob
     else:
         return await _active_profile(charging, command)
     return {"result": "ACCEPTED" if done else "REJECTED"}
-
-
-def _txprofile(number: int, transaction_id: str, profile: OcpiProfile, now_ms: int) -> ChargingProfile:
-    start = profile.start_date_time
-    schedule = ChargingSchedule(
-        id=_PROFILE_ID,
-        charging_rate_unit=profile.charging_rate_unit,
-        charging_schedule_period=tuple(
-            ChargingSchedulePeriod(start_period=each.start_period, limit=float(each.limit))
-            for each in profile.charging_profile_period
-        ),
-        start_schedule=format_time(now_ms if start is None else wire.utc_ms(start)),
-        duration=profile.duration,
-        min_charging_rate=None if profile.min_charging_rate is None else float(profile.min_charging_rate),
-    )
-    return ChargingProfile(
-        id=number,
-        stack_level=1,
-        charging_profile_purpose="TxProfile",
-        charging_profile_kind="Absolute",
-        charging_schedule=(schedule,),
-        transaction_id=transaction_id,
-    )
 
 
 async def _active_profile(charging: SmartCharging, command: ProfileCommand) -> dict[str, object]:

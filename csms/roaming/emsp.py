@@ -113,7 +113,7 @@ async def _commands(asked: OcpiRequest) -> OcpiAnswer:
 
     def write(connection: Connection) -> bool:
         kept = rows.find_object(connection, owner, "orders", number)
-        if kept is None or asked.behind not in ("", _receiver_of(kept)):
+        if kept is None or asked.behind not in ("", party_of(*typed_json.decode(kept.document, SentCommand).party)):
             raise not_found("command")
         if kept.alias:  # it has its result
             return False
@@ -124,10 +124,6 @@ async def _commands(asked: OcpiRequest) -> OcpiAnswer:
     if await asked.services.store.run(write):
         asked.services.announce("roaming", "roaming_result", partner=owner, command=number, state=state)
     return OcpiAnswer()
-
-
-def _receiver_of(kept: Kept) -> str:
-    return party_of(*typed_json.decode(kept.document, SentCommand).party)
 
 
 HANDLERS.update({

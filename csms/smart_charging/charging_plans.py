@@ -247,25 +247,19 @@ def exceeds(plan: ocpp.ChargingSchedule, base_ms: int, held: Iterable[ocpp.Charg
     ]
     moments = {step.at_ms for found in (mine, *(each for _, each in bounds)) for step in found}
     for at_ms in sorted(moment for moment in moments if moment >= base_ms):
-        planned, bound = limit_at(mine, at_ms), _bound_at(bounds, at_ms)
+        # Of each purpose the highest stack level counts; a transaction's own profile replaces the default
+        # one (K01.FR.14)
+        found: dict[str, float] = {}
+        for profile, each in bounds:
+            limit = limit_at(each, at_ms)
+            if limit is not None:
+                found.setdefault(profile.charging_profile_purpose, limit)
+        if "TxProfile" in found:
+            found.pop("TxDefaultProfile", None)
+        planned, bound = limit_at(mine, at_ms), min(found.values(), default=None)
         if planned is not None and bound is not None and planned > bound + _TOLERANCE_W:
             return True
     return False
-
-
-def _bound_at(bounds: Sequence[tuple[ocpp.ChargingProfile, Sequence[Step]]], at_ms: int) -> float | None:
-    """Return the limit of profiles at a time: of each purpose the highest stack level counts.
-
-    A transaction's own profile replaces the default one (K01.FR.14); the lowest of the remaining limits counts.
-    """
-    found: dict[str, float] = {}
-    for profile, each in bounds:
-        limit = limit_at(each, at_ms)
-        if limit is not None:
-            found.setdefault(profile.charging_profile_purpose, limit)
-    if "TxProfile" in found:
-        found.pop("TxDefaultProfile", None)
-    return min(found.values(), default=None)
 
 
 def add_up(schedules: Sequence[CompositeSchedule], start_ms: int, duration_s: int) -> list[Step]:

@@ -156,7 +156,10 @@ def _record(
                 evse_id = found.evse_id or wanted.evse_id or 0
                 charging.bind_profile(connection, station_id, number, evse_id, found.transaction_id)
         case ocpp.ClearChargingProfileRequest() as wanted, ocpp.ClearChargingProfileResponse(status=status):
-            return _clear_profiles(connection, station_id, wanted, now_ms, accepted=status == "Accepted")
+            # One profile, named by its id, goes also when its station does not know it
+            if wanted.charging_profile_id is None and status != "Accepted":
+                return 0
+            return charging.clear_profiles(connection, station_id, now_ms, **_given(wanted))
         case SetDERControlRequest() as control, SetDERControlResponse(status="Accepted", superseded_ids=others):
             itself = control.control_id in others  # R04.FR.08
             der.save_control(connection, station_id, control, now_ms, superseded=itself)
@@ -204,15 +207,6 @@ def _record_local_list(
         held, version = apply(held, request), request.version_number
     values = {"version": version, "status": status, "updated_ms": now_ms, "entries": write_entries(held)}
     tokens.save_local_list(connection, station_id, **values)
-
-
-def _clear_profiles(
-    connection: Connection, station_id: str, request: ocpp.ClearChargingProfileRequest, now_ms: int, *, accepted: bool
-) -> int:
-    """Delete one profile by its id, also when its station does not know it, or those that meet all criteria."""
-    if request.charging_profile_id is None and not accepted:
-        return 0
-    return charging.clear_profiles(connection, station_id, now_ms, **_given(request))
 
 
 def _given(request: ocpp.ClearChargingProfileRequest) -> Fields:

@@ -324,6 +324,14 @@ def _event_row(
     event = arrival.event
     booted_ms, away_ms, known_ms, connected_ms = bounds
     offline = event.offline and not (connected_ms is not None and connected_ms < event.at_ms)  # else only repeated
+    # `signed` has the last signed readings of each transaction of this batch, which are not in the database yet
+    samples: Sequence[rules.Sample] = event.samples
+    if any(each.signed for each in samples):
+        key = event.station_id, event.transaction_id
+        before = signed[key] if key in signed else _last_signed(connection, event)
+        public = meter_key(connection, event.station_id, event.evse_id or 0)
+        samples = judge_samples(samples, public, transaction_id=id_at_station(event.transaction_id), before=before)
+        signed[key] = samples
     return {
         "station_id": event.station_id,
         "transaction_id": event.transaction_id,
@@ -343,23 +351,8 @@ def _event_row(
         "offline": event.offline,
         "digest": event.digest,
         "document": arrival.document.decode(),
-        "samples": _samples_of(connection, event, signed),
+        "samples": _encode(samples).decode(),
     }
-
-
-def _samples_of(connection: Connection, event: rules.Event, signed: dict[_Key, Sequence[rules.Sample]]) -> str:
-    """Return an event's readings as JSON, signed ones with their verdict.
-
-    `signed` has the last signed readings of each transaction of this batch, which are not in the database yet.
-    """
-    samples: Sequence[rules.Sample] = event.samples
-    if any(each.signed for each in samples):
-        key = event.station_id, event.transaction_id
-        before = signed[key] if key in signed else _last_signed(connection, event)
-        public = meter_key(connection, event.station_id, event.evse_id or 0)
-        samples = judge_samples(samples, public, transaction_id=id_at_station(event.transaction_id), before=before)
-        signed[key] = samples
-    return _encode(samples).decode()
 
 
 def _last_signed(connection: Connection, event: rules.Event) -> Sequence[rules.Sample]:

@@ -101,7 +101,9 @@ class BoundedHttp:
             async with asyncio.timeout(self._bounds.patience_s):
                 return await handler(request)
         except web.HTTPException as error:
-            return web.Response(status=error.status, text=f"{error.reason}\n", headers=_authenticate(error))
+            name = "WWW-Authenticate"
+            headers = {name: error.headers[name]} if name in error.headers else {}
+            return web.Response(status=error.status, text=f"{error.reason}\n", headers=headers)
         except (web.RequestPayloadError, http_exceptions.HttpProcessingError):
             return web.Response(status=400, text="not HTTP\n")
         except TimeoutError:
@@ -114,8 +116,3 @@ class BoundedHttp:
             _log.exception("%s %s", request.method, printable(request.path))
             self._observe(Observe("program", "defect", {"where": "request", **defect(error)}))
         return self._failed()
-
-
-def _authenticate(error: web.HTTPException) -> dict[str, str]:
-    name = "WWW-Authenticate"
-    return {name: error.headers[name]} if name in error.headers else {}

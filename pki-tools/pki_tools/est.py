@@ -118,35 +118,32 @@ class EstService:
             csr = read_csr(await request.read())
             if operation == "simplereenroll":
                 return await self._renew(client, former, csr)
-            return await self._enrol(role, csr)
+            number = enrolment_id(role, csr)
+            name = f"est/{number}"
+            if (issued := self._issued(name)) is not None:
+                return issued
+            if self._settings.approve and (waiting := self._decision(number, csr)) is not None:
+                return waiting
+            wanted = read_request(csr.public_bytes(Encoding.DER), role)
+            order = CertificateOrder(
+                role=role,
+                name=name,
+                common_name=wanted.common_name,
+                organization=wanted.organization,
+                country=wanted.country,
+                hosts=wanted.hosts,
+                request=csr,
+            )
+            async with self._signing:
+                if self._issued(name) is None:  # else the same request has come twice at once
+                    await asyncio.to_thread(issue_certificate, self._directory, order, at=self._now())
+            self._report("issued", csr=csr, role=role)
+            issued = self._issued(name)
+            assert issued is not None
+            return issued
         except (CertificateError, ConfigError) as error:
             self._report("refused", csr=None, role=role, reason=str(error)[:200])
             return web.Response(status=400, text=f"{error}\n")
-
-    async def _enrol(self, role: Role, csr: x509.CertificateSigningRequest) -> web.Response:
-        number = enrolment_id(role, csr)
-        name = f"est/{number}"
-        if (issued := self._issued(name)) is not None:
-            return issued
-        if self._settings.approve and (waiting := self._decision(number, csr)) is not None:
-            return waiting
-        wanted = read_request(csr.public_bytes(Encoding.DER), role)
-        order = CertificateOrder(
-            role=role,
-            name=name,
-            common_name=wanted.common_name,
-            organization=wanted.organization,
-            country=wanted.country,
-            hosts=wanted.hosts,
-            request=csr,
-        )
-        async with self._signing:
-            if self._issued(name) is None:  # else the same request has come twice at once
-                await asyncio.to_thread(issue_certificate, self._directory, order, at=self._now())
-        self._report("issued", csr=csr, role=role)
-        issued = self._issued(name)
-        assert issued is not None
-        return issued
 
     async def _renew(
         self, client: x509.Certificate | None, former: IndexEntry | None, csr: x509.CertificateSigningRequest

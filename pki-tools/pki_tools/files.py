@@ -70,7 +70,19 @@ def stage(folder: Path, name: str, files: Mapping[str, bytes]) -> Staged:
     current = versions / "current"
     try:
         if not current.is_symlink():
-            _adopt(folder, versions, files)
+            # Make version 1 of the present files, and replace them with links
+            first = versions / "1"
+            shutil.rmtree(versions, ignore_errors=True)  # of a swap that did not get as far as `current`
+            first.mkdir(parents=True)
+            there = [file for file in files if (folder / file).exists()]
+            for file in there:
+                _write(first / file, (folder / file).read_bytes(), mode_of(file))
+            sync_directory(first)
+            _link(versions / "current", Path("1"))
+            sync_directory(versions)
+            for file in there:
+                _link(folder / file, Path(VERSIONS, versions.name, "current", file))
+            sync_directory(folder)
         number = 1 + max(int(each.name) for each in versions.iterdir() if each.name.isdecimal())
         new = versions / str(number)
         new.mkdir(mode=0o755)
@@ -80,22 +92,6 @@ def stage(folder: Path, name: str, files: Mapping[str, bytes]) -> Staged:
         return Staged(folder, name, tuple(files), versions / current.readlink(), new)
     except OSError as error:
         raise StoreError(f"{folder}: {error.strerror}") from None
-
-
-def _adopt(folder: Path, versions: Path, files: Mapping[str, bytes]) -> None:
-    """Make version 1 of the present files, and replace them with links."""
-    first = versions / "1"
-    shutil.rmtree(versions, ignore_errors=True)  # of a swap that did not get as far as `current`
-    first.mkdir(parents=True)
-    there = [file for file in files if (folder / file).exists()]
-    for file in there:
-        _write(first / file, (folder / file).read_bytes(), mode_of(file))
-    sync_directory(first)
-    _link(versions / "current", Path("1"))
-    sync_directory(versions)
-    for file in there:
-        _link(folder / file, Path(VERSIONS, versions.name, "current", file))
-    sync_directory(folder)
 
 
 def _link(path: Path, target: Path) -> None:

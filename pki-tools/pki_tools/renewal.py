@@ -61,7 +61,9 @@ def _renew(session: CaSession, name: str, renewal: Renewal) -> Iterator[Issued]:
     crosses = []
     if entry.is_root and entry.key != old.key:
         crosses = [*_crosses(session, old, entry, made)]
-    session.index = _exchanged(session.index, old, entry, old.file)
+    session.index = session.index.changed(old, msgspec.structs.replace(old, replaced=True, file=old.file)).with_entry(
+        entry
+    )
     for cross, _ in crosses:
         session.index = session.index.with_entry(cross)
     files = session.files(entry, made) | {Path(cross.file).name: data for cross, data in crosses}
@@ -119,10 +121,6 @@ def _hosts(certificate: x509.Certificate) -> Iterator[str]:
         return
     for name in names:
         yield str(name.value)
-
-
-def _exchanged(index: Index, old: IndexEntry, entry: IndexEntry, file: str) -> Index:
-    return index.changed(old, msgspec.structs.replace(old, replaced=True, file=file)).with_entry(entry)
 
 
 def _crosses(session: CaSession, old: IndexEntry, entry: IndexEntry, made: Made) -> Iterator[tuple[IndexEntry, bytes]]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final
@@ -129,16 +129,12 @@ def report(
         picture = _picture(by, rows)
         write_new(plot, picture)
     if csv is not None:
-        _write_csv(csv, by, rows)
+        from v2g.energy.settlement.rows import csv_text  # on demand
+
+        fields = ("group", *_SUMS.values())
+        write_out(csv_text((by, *_SUMS.values()), *([row[name] for name in fields] for row in rows)).encode(), csv)
     if json or (csv is None and plot is None):
         show(rows, "Transactions", {by: "group"} | _SUMS, json=json)
-
-
-def _write_csv(path: Path, by: str, rows: Sequence[Mapping[str, object]]) -> None:
-    from v2g.energy.settlement.rows import csv_text  # on demand
-
-    fields = ("group", *_SUMS.values())
-    write_out(csv_text((by, *_SUMS.values()), *([row[name] for name in fields] for row in rows)).encode(), path)
 
 
 def _picture(by: str, rows: Sequence[Fields]) -> str:

@@ -84,8 +84,15 @@ class Conductor:
         try:
             self._start_broker()
             self._start_vtn()
-            self._start_provider()
-            self._open_market()
+            if self.scenario.roaming:
+                self._ports |= {"api": free_port(), "provider": free_port()}  # partners know them beforehand
+                config = self.folder.provider_config(self._ports["provider"])
+                self._start(program("provider", self.folder.path, config, module="csms"), "ocpp", "ready")
+            if self.scenario.fleet == "bids":
+                from v2g_cli.demo.market import DemoMarket  # with a database
+
+                self.market = DemoMarket(self.folder, "bids", self.say)
+                self.market.remember()
             self._start_csms()
             self._introduce()
             self._put_fleet()  # the back end gets ready to plan
@@ -128,23 +135,10 @@ class Conductor:
         self.vtn.publish_prices(self.folder.origin_utc_ms // HOUR_MS * HOUR_MS, VTN_PRICES * 8)
         self.say("grid", f"an OpenADR VTN listens on port {self.vtn.port}, with prices of a day")
 
-    def _open_market(self) -> None:
-        if self.scenario.fleet == "bids":
-            from v2g_cli.demo.market import DemoMarket  # with a database
-
-            self.market = DemoMarket(self.folder, "bids", self.say)
-            self.market.remember()
-
     def _start_csms(self) -> None:
         config = self.folder.csms_config(ocpp_port=self._ports["ocpp"], api_port=self._ports["api"])
         ready = self._start(program("csms", self.folder.path, config), "ocpp", "ready")
         self._ports.update(ocpp=ready.data["ocpp_port"], api=ready.data["api_port"])
-
-    def _start_provider(self) -> None:
-        if self.scenario.roaming:
-            self._ports |= {"api": free_port(), "provider": free_port()}  # partners know them beforehand
-            config = self.folder.provider_config(self._ports["provider"])
-            self._start(program("provider", self.folder.path, config, module="csms"), "ocpp", "ready")
 
     def _introduce(self) -> None:
         """Register the provider at the operator, whom its contracts let feed back, and offer it the charger."""

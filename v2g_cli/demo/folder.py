@@ -142,7 +142,15 @@ class RunFolder:
             older = msgspec.structs.replace(options, generation=Generation.ISO15118_2, key_kind=KeyKind.SECP256R1)
             make_pki(self.path / "pki-2", now=datetime.now(UTC), options=older)
         if self.scenario.neighbours:
-            self._prepare_neighbours()
+            # credentials for more EVSEs and vehicles, and a powerline that pairs each with its own
+            for number in self.evses[1:]:
+                for order in (
+                    CertificateOrder(role=Role.VEHICLE, name=f"vehicle-{number}", common_name=evcc_id(number)),
+                    CertificateOrder(role=Role.METER, name=f"meter-{number}", common_name=f"METER-{number:04}"),
+                ):
+                    issue_certificate(self.pki.directory, order, at=datetime.now(UTC))
+            (self.path / "medium").mkdir(mode=0o700)
+            self.write("medium/stations.toml", medium_table(len(self.evses)))
         if self.scenario.prices:
             self.write("prices.json", self._prices())
         if self.scenario.mains:
@@ -155,17 +163,6 @@ class RunFolder:
             contract = PkiTree(self.path / self._own_tree).credentials("contract")
             pool = ContractPool(self.path / "pool", passphrase.encode())
             pool.add(PkiOptions().pcid, contract.chain, contract.private_key)
-
-    def _prepare_neighbours(self) -> None:
-        """Create credentials for more EVSEs and vehicles, and a powerline that pairs each with its own."""
-        for number in self.evses[1:]:
-            for order in (
-                CertificateOrder(role=Role.VEHICLE, name=f"vehicle-{number}", common_name=evcc_id(number)),
-                CertificateOrder(role=Role.METER, name=f"meter-{number}", common_name=f"METER-{number:04}"),
-            ):
-                issue_certificate(self.pki.directory, order, at=datetime.now(UTC))
-        (self.path / "medium").mkdir(mode=0o700)
-        self.write("medium/stations.toml", medium_table(len(self.evses)))
 
     def _prices(self) -> str:
         """Return the recorded prices, moved by whole days to that of the run."""

@@ -142,7 +142,11 @@ def share_out(
     texts = [write_sheet(sealed, share, name, at=now()) for share, name in zip(made, holders, strict=True)]
     sheets = [] if shown else _write_sheets(sealed_file.parent, prefix, texts)
     if shown:
-        _print_sheets(texts, shown)
+        for text in texts:
+            shown.write(text + "\f\n")
+            if sys.stdin.isatty() and shown.isatty():
+                typer.prompt("Next holder: press Enter", default="", show_default=False)
+                terminal().clear()
     with progress("joining the shares on trial"):
         written = load_sealed(sealed_file)
         again = tuple(read_sheet("a sheet", text.encode(), written) for text in texts)
@@ -157,15 +161,6 @@ def _write_sheets(out: Path, prefix: str, texts: Sequence[str]) -> list[Path]:
     for path, text in zip(paths, texts, strict=True):
         write_out(path, text.encode(), mode=0o600)
     return paths
-
-
-def _print_sheets(texts: Sequence[str], stream: TextIO) -> None:
-    """Show the sheets, at a terminal one holder after the other."""
-    for text in texts:
-        stream.write(text + "\f\n")
-        if sys.stdin.isatty() and stream.isatty():
-            typer.prompt("Next holder: press Enter", default="", show_default=False)
-            terminal().clear()
 
 
 def _remove(key: Path) -> None:
@@ -249,27 +244,22 @@ def join(
     except OSError as error:
         raise ConfigError(f"{out}: {error.strerror}") from None
     if program:
-        raise typer.Exit(_run_with(out, [program, *context.args[1:]]))
+
+        def end(number: int, _frame: object) -> None:
+            raise SystemExit(128 + number)  # and the key file is removed
+
+        before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+        try:
+            code = subprocess.run([program, *context.args[1:]], check=False).returncode
+        finally:
+            _remove(out)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        raise typer.Exit(code if code >= 0 else 128 - code)
     if json:
         print_json({"key": str(out), "shares": _used(shares)})
     else:
         say(f"{out}: key of {sealed.subject}; remove it when you are done")
-
-
-def _run_with(key: Path, command: Sequence[str]) -> int:
-    """Run a command that may use a key file, and return its code; remove the file, also on a signal."""
-
-    def end(number: int, _frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        code = subprocess.run(command, check=False).returncode
-    finally:
-        _remove(key)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    return code if code >= 0 else 128 - code
 
 
 def _used(shares: "Sequence[ShareWords]") -> list[dict[str, object]]:

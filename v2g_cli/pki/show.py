@@ -48,7 +48,33 @@ def show(
                 name, *others = _words(line)
                 say_row("  " * line.depth + name, *others)
     else:
-        _show_file(file, role, json=json)
+        from pki_tools.judge import read_certificates
+        from pki_tools.show import describe
+
+        wanted = role_of(role) if role else None
+        rows = describe(read_certificates(file), at=now(), role=wanted)
+        if json:
+            for row in rows:
+                print_json(row)
+        else:
+            print_table(
+                str(file),
+                ("subject", "issuer", "valid", "key", "bytes", "matches profile"),
+                (
+                    (
+                        row.subject,
+                        row.issuer,
+                        f"{row.not_before:%Y-%m-%d} to {row.not_after:%Y-%m-%d} ({row.state})",
+                        f"{row.key}, {row.signature}",
+                        str(row.size),
+                        ", ".join(r.value for r in row.fits) or "none",
+                    )
+                    for row in rows
+                ),
+            )
+        if rows and rows[0].problem:
+            say(f"{file}: not a {role} certificate: {rows[0].problem}", err=True)
+            raise typer.Exit(4)
 
 
 def _words(line: "TreeLine") -> tuple[str, ...]:
@@ -78,36 +104,6 @@ def _drawn(title: str, lines: "Sequence[TreeLine]") -> RichTree:
         del branches[line.depth + 1 :]
         branches.append(branches[line.depth].add(text))
     return root
-
-
-def _show_file(file: Path, role: str, *, json: bool) -> None:
-    from pki_tools.judge import read_certificates
-    from pki_tools.show import describe
-
-    wanted = role_of(role) if role else None
-    rows = describe(read_certificates(file), at=now(), role=wanted)
-    if json:
-        for row in rows:
-            print_json(row)
-    else:
-        print_table(
-            str(file),
-            ("subject", "issuer", "valid", "key", "bytes", "matches profile"),
-            (
-                (
-                    row.subject,
-                    row.issuer,
-                    f"{row.not_before:%Y-%m-%d} to {row.not_after:%Y-%m-%d} ({row.state})",
-                    f"{row.key}, {row.signature}",
-                    str(row.size),
-                    ", ".join(r.value for r in row.fits) or "none",
-                )
-                for row in rows
-            ),
-        )
-    if rows and rows[0].problem:
-        say(f"{file}: not a {role} certificate: {rows[0].problem}", err=True)
-        raise typer.Exit(4)
 
 
 def verify(

@@ -227,7 +227,13 @@ def trace(
     errors: list[V2GError] = []
     found = [entry for file in files for entry in _chosen(read_entries(file, errors), only, run)]
     if message:
-        _show_message(found, message, json=json)
+        entry = next((each for each in found if each.number == message), None)
+        if entry is None:
+            raise ConfigError(f"no message {message}", hint="each line begins with its message number")
+        if json:
+            print_json(_record(entry))
+        else:
+            print_message(entry)
     elif stats:
         rows = trace_read.times(found)
         if json:
@@ -263,16 +269,6 @@ def _record(entry: Entry) -> dict[str, object]:
     line: dict[str, object] = msgspec.to_builtins(entry.line)
     answer = {} if entry.answer_ms is None else {"answer_ms": entry.answer_ms}
     return {"number": entry.number, "at_ms": entry.at_ms, "speaker": entry.speaker, **answer, **line}
-
-
-def _show_message(found: list[Entry], number: int, *, json: bool) -> None:
-    entry = next((each for each in found if each.number == number), None)
-    if entry is None:
-        raise ConfigError(f"no message {number}", hint="each line begins with its message number")
-    if json:
-        print_json(_record(entry))
-    else:
-        print_message(entry)
 
 
 def _show_differences(found: list[trace_read.Difference], files: list[Path], *, json: bool) -> None:
