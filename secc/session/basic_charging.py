@@ -70,22 +70,26 @@ class Supply:
     def __init__(self, time: SessionTime, rules: NoEnergy) -> None:
         self._time, self._rules = time, rules
         self._vehicle: bool | None = None
+        self._ordered = False
         self._since, self._reported = 0.0, False
 
-    def look(self, source: str) -> Observe | None:
-        """Note what withholds energy now, empty if nothing does; return the event once that has lasted."""
+    def look(self, source: str, *, ordered: bool = False) -> Observe | None:
+        """Note what withholds energy now, empty if nothing does; return the event once that has lasted. While a set
+        point is in force energy is `ordered`: then there is no event, and the session is not ended for it."""
         if not source:
             self._vehicle = None
             self._time.disarm("supply")
             return None
         vehicle = source in _OF_VEHICLE
-        if vehicle is not self._vehicle:
-            self._vehicle, self._since, self._reported = vehicle, self._time.now, False
+        if (vehicle, ordered) != (self._vehicle, self._ordered):
+            self._vehicle, self._ordered, self._since, self._reported = vehicle, ordered, self._time.now, False
             self._time.arm("supply", REPORT_S)
         if self._reported or self._time.now < self._since + REPORT_S:
             return None
         self._reported = True
         self._time.disarm("supply")
+        if ordered:
+            return None
         if self._patience is not None:
             self._time.arm("supply", self._since + self._patience - self._time.now)
         advice = "look at the vehicle: its limit or its request is 0" if vehicle else f"raise the limit of {source}"
@@ -106,6 +110,8 @@ class Supply:
 
     @property
     def _patience(self) -> float | None:
+        if self._ordered:
+            return None
         return self._rules.vehicle_s if self._vehicle else self._rules.charger_s
 
 

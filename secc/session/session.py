@@ -731,11 +731,11 @@ class ChargerSession(Session):
 
     def _look_supply(self) -> None:
         """Report a loop without energy, whichever side's limit is 0, and end it in the configured time. A set point of
-        0 W is an order."""
-        stage, waits = self._stage, self._stopping or self._limits.setpoint_at(self._time.utc_ms) is not None
-        counted = stage if isinstance(stage, stages.Charging) and not waits else None
+        0 W is an order: only the charging state says so."""
+        stage, ordered = self._stage, self._limits.setpoint_at(self._time.utc_ms) is not None
+        counted = stage if isinstance(stage, stages.Charging) and not self._stopping else None
         source = "" if counted is None else withheld_by(counted, self._facts.measured)
-        event = self._supply.look(source)
+        event = self._supply.look(source, ordered=ordered)
         self._perform(() if event is None else (event,))
         if counted is not None:
             self._perform(self._suspend(self._supply.suspended or (counted.suspended if source else "")))

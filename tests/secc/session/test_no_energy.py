@@ -216,12 +216,36 @@ def test_each_side_has_its_own_time(kind: str, pki: PkiTree) -> None:
     assert not charging.asked_to_end
 
 
-def test_a_set_point_of_nothing_is_an_order(pki: PkiTree) -> None:
-    charging = Charging("20-dc", pki)
+@pytest.mark.parametrize("kind", EVERY)
+def test_a_set_point_of_nothing_is_an_order_that_the_csms_sees(kind: str, pki: PkiTree) -> None:
+    """The EVSE offers no energy for so long (SuspendedEVSE), which is no failure and ends nothing."""
+    charging = Charging(kind, pki)
+    charging.loop(1)
+    charging.bench.fact(ports.Measured(230_000 if kind.endswith("ac") else 400_000, 0))
     charging.bench.fact(ports.SetpointChanged(Setpoint(power_w=0, source="csms")))
-    charging.loop(150)
+    charging.loop(28)
+    assert states(charging) == ["Charging"]
+    charging.loop(122)
+    assert states(charging) == ["Charging", "SuspendedEVSE"]
     assert charging.named == []
     assert not charging.asked_to_end
+    charging.bench.fact(ports.SetpointChanged(Setpoint(power_w=9_000, source="csms")))
+    charging.loop(3)
+    assert states(charging) == ["Charging", "SuspendedEVSE", "Charging"]
+
+
+def test_a_limit_that_remains_when_an_order_ends_is_waited_for_from_then_on(pki: PkiTree) -> None:
+    charging = Charging("20-dc", pki)
+    charging.bench.fact(ports.Measured(400_000, 0))
+    charging.bench.fact(NOTHING)
+    charging.bench.fact(ports.SetpointChanged(Setpoint(power_w=0, source="csms")))
+    charging.loop(120)
+    charging.bench.fact(ports.SetpointChanged(None))
+    charging.loop(28)
+    assert charging.named == []
+    charging.loop(4)
+    assert charging.named == ["site"]
+    assert states(charging) == ["Charging", "SuspendedEVSE"]
 
 
 def test_a_full_bidirectional_vehicle_waits_for_a_discharge(pki: PkiTree) -> None:
