@@ -48,7 +48,7 @@ def withheld_by(stage: Charging, measured: Measured) -> str:
     limits, output, family = stage.limits, stage.output, stage.selected.family
     direct = family in (Family.DC, Family.ACDP)
     flows = abs(measured.current_ma) > NO_CURRENT_MA if direct else abs(measured.watts) > NO_POWER_W
-    if limits is None or output is None or flows or stage.standby or not stage.alive:
+    if limits is None or output is None or flows or stage.standby or stage.halted:
         return ""
     if not limits.charge_w and not limits.discharge_w:
         full = stage.selected.bidirectional and stage.vehicle.max_discharge_w and limits.charge_source == VEHICLE

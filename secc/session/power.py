@@ -47,10 +47,10 @@ _NO_MAINS: Final = 0.5
 """Of the nominal one, below which the contactor is open, or inverters carry no current (EN 50549-1, zero current)."""
 _DIRECT: Final = (Family.DC, Family.ACDP)
 """Here the power electronics are the charger's; with alternating current the vehicle's turn around."""
-STANDBY, SILENT, ENDING, INTERRUPTED, NOT_READY, OBSTACLE = (
-    "standby", "vehicle_silent", "session_ends", "vehicle_interrupts", "vehicle_not_ready", "obstacle",
+STANDBY, ENDING, INTERRUPTED, NOT_READY, OBSTACLE = (
+    "standby", "session_ends", "vehicle_interrupts", "vehicle_not_ready", "obstacle",
 )  # fmt: skip
-"""Why no power flows at all."""
+"""Why no power flows at all, beside `Charging.halted`."""
 
 
 def choose_output(stage: Charging, context: RequestContext) -> tuple[Output, EffectiveLimits]:
@@ -114,8 +114,8 @@ def _closed(stage: Charging, context: RequestContext) -> str:
     """Return why no power may flow, or an empty string."""
     if context.stopping:
         return ENDING
-    if not stage.alive:
-        return SILENT
+    if stage.halted:
+        return stage.halted
     if stage.standby:
         return STANDBY
     if stage.selected.family is Family.WPT:

@@ -34,7 +34,7 @@ from v2g.errors import CodecError, Iso15118Error
 from v2g.exi.declare import Element
 from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.charts import LOOPS, Family
 from v2g.iso15118.engine import sequence
 from v2g.iso15118.engine.power_schedule import DAY_S
 from v2g.iso15118.engine.sequence import Chart, State
@@ -619,7 +619,8 @@ class ChargerSession(Session):
             case "terminate":
                 self._on_abort(self._stop_reason)
             case "silence" if isinstance(self._stage, stages.Charging):
-                self._stage = replace(self._stage, alive=False)
+                looping = self.state in LOOPS or self.state is State.STANDBY
+                self._stage = replace(self._stage, halted=stages.SILENT if looping else stages.RENEGOTIATES)
                 self._observe("power", "loop_silent", state=self.state.value)
                 self._perform(self._follow())
             case "setpoint":
@@ -702,7 +703,7 @@ class ChargerSession(Session):
         self._stage, commands = apply_output(stage, self.request_context(waited=False))
         self._await_turn()
         # energy that flows is part of a transaction that charges: it says so first
-        flows = stage.alive and not self._stopping and not withheld_by(self._stage, self._facts.measured)
+        flows = not stage.halted and not self._stopping and not withheld_by(self._stage, self._facts.measured)
         return (*(self._suspend("") if flows else ()), *commands)
 
     def _suspend(self, state: str) -> tuple[Command | Observe, ...]:

@@ -18,6 +18,9 @@ from v2g.iso15118.d20.charts import Family
 from v2g.safety.flow import Flow
 from v2g_station.blocks.authorization.contracts import AuthorizationStatus
 
+SILENT, RENEGOTIATES = "vehicle_silent", "renegotiation"
+"""Why a vehicle's loop does not continue: it has gone quiet, or negotiates a new schedule."""
+
 
 class Stage(msgspec.Struct, frozen=True):
     """Base of all stages."""
@@ -319,8 +322,9 @@ class Charging(AfterPlan, frozen=True):
     sent_receipts: tuple[object, ...] = ()
     confirmed: object = None
     loops: int = 0
-    alive: bool = False
-    """Whether the vehicle's loop continues: its last request is not older than the loop's timeout. If not, no power."""
+    halted: str = SILENT
+    """Why the vehicle's loop does not continue, so that no power flows; empty while its last request is not older than
+    the loop's timeout."""
     held: bool = False
     """Whether an AC vehicle has interrupted by its pilot, or the grid has tripped: the loop continues without energy
     until the contactor is closed again."""

@@ -95,7 +95,7 @@ def close(stage: Planned, context: RequestContext) -> Wait | None:
 
 def charging_status(request: ChargingStatusReq, stage: Charging, context: RequestContext, **added: object) -> Step:
     """Report the present maximum current and the meter; a vehicle that draws more for long is disconnected."""
-    stage, commands = apply_output(replace(stage, alive=True), context)
+    stage, commands = apply_output(replace(stage, halted=""), context)
     output, limits = stage.output, stage.limits
     assert isinstance(output, SetAcOutput)
     assert limits is not None

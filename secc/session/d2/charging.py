@@ -143,7 +143,7 @@ def _renegotiate(stage: stages.Planned | stages.AfterPlan, context: RequestConte
     """
     commands: tuple[Command | Observe, ...] = ()
     if isinstance(stage, stages.Charging) and context.family is Family.DC:
-        stage, commands = apply_output(replace(stage, asked_ma=0, alive=False), context)
+        stage, commands = apply_output(replace(stage, asked_ma=0, halted=stages.RENEGOTIATES), context)
         if abs(context.facts.measured.current_ma) > NO_CURRENT_MA and not context.waited:
             return Wait(stage, context.timing.contactor, commands)
     event = Observe("schedule", "renegotiation", {})

@@ -137,7 +137,7 @@ def charge_loop(request: iso.AC_ChargeLoopReq, stage: Charging, context: Request
     if type(mode) is not asked or not _is_of(request, selected):
         raise refuse(ResponseCode.FAILED, f"{type(mode).__name__} does not match the selection")
     assert isinstance(mode, RequestMode)
-    stage = replace(_updated(stage, mode, displayed(request), context), alive=True)
+    stage = replace(_updated(stage, mode, displayed(request), context), halted="")
     stage, commands = apply_output(stage, context)
     output = stage.output
     assert isinstance(output, SetAcOutput)

@@ -57,7 +57,7 @@ def charge_loop(request: dc.DC_ChargeLoopReq, stage: Charging, context: RequestC
     mode = request.cl_req_control_mode
     if type(mode) is not _MODES[selected.control_mode, selected.bidirectional]:
         raise refuse(iso.ResponseCode.FAILED, f"{type(mode).__name__} does not match the selection")
-    stage = replace(_updated(stage, mode, displayed(request), context), alive=True)
+    stage = replace(_updated(stage, mode, displayed(request), context), halted="")
     stage, commands = apply_output(stage, context)
     output = stage.output
     assert isinstance(output, SetOutput)

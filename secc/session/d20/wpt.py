@@ -182,7 +182,7 @@ def charge_loop(request: iso.WPT_ChargeLoopReq, stage: Charging, context: Reques
     """Send the requested power, within all limits; a fault of either device stops power with a warning."""
     ill = request.evpc_charge_diagnostics is not iso.WPT_EVPCChargeDiagnostics.EVPCNoIssue
     asked_w = 0 if ill else max(0, to_w(request.evpc_power_request))
-    stage = replace(stage, asked_w=asked_w, alive=True)
+    stage = replace(stage, asked_w=asked_w, halted="")
     vehicle = replace(stage.vehicle, **displayed(request))
     if vehicle != stage.vehicle:
         parametrised = replace(stage.parametrised, vehicle=vehicle)

@@ -187,7 +187,7 @@ def current_demand(request: "CurrentDemandReq", stage: Charging, context: Reques
         _updated(stage, request, percent(status.ev_ress_soc), context),
         asked_ma=asked_ma if error == NO_ERROR else 0,
         asked_mv=max(0, asked_mv) if asked_mv else stage.asked_mv,
-        alive=True,
+        halted="",
     )
     stage, commands = apply_output(stage, context)
     output = stage.output

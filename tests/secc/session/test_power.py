@@ -31,7 +31,18 @@ from secc.session.power import (
     permitted,
 )
 from secc.session.request_context import VehicleNotice
-from secc.session.stages import Authorized, Charging, Opened, Parametrised, Plan, Planned, Selected, Vehicle
+from secc.session.stages import (
+    RENEGOTIATES,
+    SILENT,
+    Authorized,
+    Charging,
+    Opened,
+    Parametrised,
+    Plan,
+    Planned,
+    Selected,
+    Vehicle,
+)
 from secc.session.terms import OfferedTuple, PowerSpan
 from v2g.energy.conductors import Currents
 from v2g.energy.grid_support import GridSupport, VoltageSupport
@@ -135,7 +146,7 @@ class Case:
         fields = {name: self.values[name] for name in Charging.__struct_fields__ if name in self.values}
         planned = Planned(Parametrised(self.selected, self.values["vehicle"]), Plan())
         return Charging(
-            **{"alive": True, "asked_ma": 30_000, "asked_mv": 400_000, "asked_w": 5_000, **fields, "planned": planned}
+            **{"halted": "", "asked_ma": 30_000, "asked_mv": 400_000, "asked_w": 5_000, **fields, "planned": planned}
         )
 
     def choose(self) -> Any:
@@ -163,7 +174,7 @@ def vehicle(**changes: Any) -> Vehicle:
 
 IDLE: dict[str, dict[str, Any]] = {
     "standby": {"standby": True},
-    "silent": {"alive": False},
+    "silent": {"halted": SILENT},
     "stopping": {"stopping": True},
 }
 HELD: dict[str, dict[str, Any]] = {**IDLE, "held": {"held": True}, "not ready": {"ready": False}}
@@ -617,8 +628,9 @@ def test_a_gradient_holds_by_a_schedule_and_without_a_wire_as_well() -> None:
         ({"scheduled": True, "response": GridResponse(ceiling_w=1_500, floor_w=-1_500)}, ("grid_response",) * 2),
         ({"response": GridResponse(ramp_percent=1.0), **CHARGE}, ("ramp", "signature")),
         ({"standby": True}, ("standby", "standby")),
-        ({"alive": False}, ("vehicle_silent", "vehicle_silent")),
-        ({"stopping": True, "alive": False}, ("session_ends", "session_ends")),
+        ({"halted": SILENT}, ("vehicle_silent", "vehicle_silent")),
+        ({"halted": RENEGOTIATES}, ("renegotiation", "renegotiation")),
+        ({"stopping": True, "halted": SILENT}, ("session_ends", "session_ends")),
         ({"held": True}, ("vehicle_interrupts", "vehicle_interrupts")),
         ({"ready": False}, ("vehicle_not_ready", "vehicle_not_ready")),
     ],
@@ -755,9 +767,9 @@ def test_a_new_output_reaches_the_hardware_first_then_the_journal_then_the_log()
         (-5_000, {"setpoint_w": 4_000}, ["charging"]),
         (5_000, {"setpoint_w": 4_000}, []),
         (-5_000, {"setpoint_w": -3_000}, []),
-        (5_000, {"alive": False}, ["idle"]),
+        (5_000, {"halted": SILENT}, ["idle"]),
         (None, {"setpoint_w": 4_000}, ["charging"]),
-        (None, {"alive": False}, []),
+        (None, {"halted": SILENT}, []),
     ],
 )
 def test_the_meter_is_read_where_the_direction_changes(

@@ -42,6 +42,12 @@ def output(bench: Iso2Bench, kind: type = ports.SetOutput) -> Any:
     return bench.commands(kind)[-1]
 
 
+def limited_by(bench: Iso2Bench) -> str:
+    report = bench.commands(ports.ReportLimits)[-1]
+    assert isinstance(report, ports.ReportLimits)
+    return report.charge_limited_by
+
+
 # -- up to the parameters ---------------------------------------------------------------------------------------------
 
 
@@ -503,6 +509,7 @@ def test_direct_current_is_renegotiated_with_closed_contactors(dc: Iso2Bench) ->
     dc.reach(State.SCHEDULE_RENEGOTIATION)
     closings = len(dc.commands(ports.CloseContactors))
     assert (output(dc).current_ma, output(dc).charge_w) == (0, 0), "the vehicle may open its contactor"
+    assert limited_by(dc) == "renegotiation"
     dc.fact(ports.GridChanged((Limit(source=SITE, charge_w=8_000, discharge_w=0, version=2),)))
     assert (output(dc).current_ma, output(dc).charge_w) == (0, 0)
     parameters = dc.send(
@@ -565,6 +572,7 @@ def test_the_csms_gets_the_needs_again_only_from_a_vehicle_that_asks(dc: Iso2Ben
 
 def test_alternating_current_is_renegotiated_with_a_closed_contactor(ac: Iso2Bench) -> None:
     ac.reach(State.SCHEDULE_RENEGOTIATION)
+    assert limited_by(ac) == "vehicle"
     request = ac.ask("ChargeParameterDiscoveryReq", ev_charge_parameter=ac.ac_parameters(ev_max_current=amperes(10)))
     assert code(ac.send(request)) == "OK"
     assert code(ac.go("PowerDeliveryReq")) == "OK"
@@ -594,6 +602,7 @@ def test_power_ends_in_a_renegotiation_that_does_not_go_on(dc: Iso2Bench) -> Non
     dc.reach(State.SCHEDULE_RENEGOTIATION)
     dc.pass_time(2.1)
     assert output(dc).charge_w == 0
+    assert limited_by(dc) == "renegotiation"
     dc.pass_time(58.0)
     assert dc.reason == "sequence_timeout"
 

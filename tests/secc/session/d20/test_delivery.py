@@ -306,6 +306,8 @@ def test_renegotiation_goes_on_with_the_contactors_closed(choosing: Bench) -> No
     count = len(choosing.commands(ports.CloseContactors))
     progress = ChargeProgress.ScheduleRenegotiation
     assert choosing.send(choosing.ask("PowerDeliveryReq", charge_progress=progress)).response_code.name == "OK"
+    choosing.pass_time(5.1)
+    assert choosing.commands(ports.ReportLimits)[-1].charge_limited_by == "renegotiation"
     choosing.go("ScheduleExchangeReq", "PowerDeliveryReq", "DC_ChargeLoopReq")
     assert choosing.session.state is State.DC_CHARGE_LOOP
     assert len(choosing.commands(ports.CloseContactors)) == count
