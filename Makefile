@@ -143,7 +143,9 @@ $(VENV)/bin/python:
 	  apt-get update -q && apt-get install -y -q python3-venv && $(PYTHON) -m venv $(VENV); }
 
 $(VENV)/run: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install -q --disable-pip-version-check --no-compile -e '.[csms,gateway,pki]' # Python compiles what it uses: a third
+	@echo "installing what the demo needs in $(VENV), once: a minute or more"
+	@$(BIN)/pip install --disable-pip-version-check --no-compile -e '.[csms,gateway,pki]'
+	@echo "starting for the first time, which compiles what is used: half a minute"
 	@command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || \
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install -y -q mosquitto >/dev/null 2>&1; } || true
 	@touch $@

@@ -125,16 +125,7 @@ class InitFiles:
 
     def of_station(self, identity: str) -> str:
         """Return the folder of this station's certificate in the PKI. Raises ConfigError when it has none."""
-        from secc.config import check_identity
-        from v2g_cli.pki.issue import default_folder
-
-        own = default_folder("station", identity)
-        if (self._pki_now / own / "chain.pem").is_file():
-            return own
-        if (first := self._pki_now / "csms/station/chain.pem").is_file():
-            issue = f"v2g pki issue {_shown(self.pki)} --role station --cn {shlex.quote(identity)}"
-            check_identity(identity, first, hint=f"issue its certificate, then repeat this: {issue}")
-        return "csms/station"
+        return _of_station(self._pki_now, identity, self.pki)
 
     def both(self, name: str) -> tuple[str, ...]:
         """Return the file of this name in the PKI, and the one of the older edition where there is one."""
@@ -171,6 +162,41 @@ class InitFiles:
         for path in (*self._moves, self._copies, *self._copies.rglob("*")):
             if path != self.pki and path not in self._ours:
                 shutil.chown(path, *self._ids)
+
+
+def _of_station(pki: Path, identity: str, later: Path) -> str:
+    """Return the folder of a station's certificate in a PKI, which is going to be at `later`. Raises ConfigError when
+    it has none."""
+    from secc.config import check_identity
+    from v2g_cli.pki.issue import default_folder
+
+    own = default_folder("station", identity)
+    if (pki / own / "chain.pem").is_file():
+        return own
+    if (first := pki / "csms/station/chain.pem").is_file():
+        issue = f"v2g pki issue {_shown(later)} --role station --cn {shlex.quote(identity)}"
+        check_identity(identity, first, hint=f"issue its certificate, then repeat this: {issue}")
+    return "csms/station"
+
+
+def of_init(folder: Path, names: tuple[str, ...]) -> tuple[tuple[str, ...], str, Path, str, str]:
+    """Return what stations need for a back end of `csms_init` on this machine: their identities, its URL and root, and
+    the files of certificates and keys, with {identity} for several. Without `names` its first station is meant.
+
+    Raises ConfigError.
+    """
+    from csms.config import load_config
+
+    config = load_config(folder / "csms.toml")
+    if not config.ocpp.client_roots or not (names or config.stations):
+        raise ConfigError(f"{folder} is not of v2g csms init", hint="--url, --ca, --cert, --key")
+    names = names or (config.stations[0].id,)
+    root = config.ocpp.client_roots[0]
+    pki = root.parent.parent
+    folders = {identity: _of_station(pki, identity, pki) for identity in names}
+    of_one = pki / (folders[names[0]] if len(names) == 1 else "station/{identity}")
+    url = f"wss://localhost:{config.ocpp.port}/ocpp"
+    return names, url, root, str(of_one / "chain.pem"), str(of_one / "leaf.key")
 
 
 def _ids_of(name: str) -> tuple[int, int]:

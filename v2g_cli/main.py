@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from typer import core
 from typer.core import TyperGroup
 from typer.main import get_command, get_group
 
@@ -295,6 +296,7 @@ def main() -> None:
         from typer.completion import completion_init  # type: ignore[attr-defined]  # imported there
 
         completion_init()
+    core.HAS_RICH = sys.stdout is not None and sys.stdout.isatty()  # help in a pipe is for grep: without boxes
     guarded(app)
 
 

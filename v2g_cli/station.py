@@ -20,6 +20,8 @@ from v2g import typed_json
 from v2g.errors import ConfigError, StoreError, TransportError
 from v2g.io.runtime.clock import Clock, ClockConfig, monotonic
 from v2g.io.runtime.supervision import child
+from v2g.text import numbered
+from v2g_cli.init import of_init
 from v2g_cli.options import seen_by_others
 from v2g_cli.output import say, terminal
 
@@ -30,14 +32,26 @@ if TYPE_CHECKING:  # slow to load: other commands do without
 
 ROWS = 20
 """Stations shown in the table."""
+PREFIX = "SIM"
 
 
 def station(
     url: Annotated[
         str, typer.Option("--url", help="OCPP-J endpoint without the identity: ws://host:port/ocpp, or wss.")
-    ],
+    ] = "",
+    csms: Annotated[
+        Path | None,
+        typer.Option(
+            "--csms",
+            metavar="FOLDER",
+            help="What `v2g csms init` wrote, in place of --url, --ca, --cert and --key: its station, "
+            "or those of --prefix, --count or --fleet.",
+        ),
+    ] = None,
     count: Annotated[int, typer.Option("--count", min=1, max=10_000, help="Number of stations.")] = 1,
-    prefix: Annotated[str, typer.Option("--prefix", help="Identities are the prefix and a number.")] = "SIM",
+    prefix: Annotated[
+        str | None, typer.Option("--prefix", help="Identities are the prefix and a number. Default: SIM.")
+    ] = None,
     evses: Annotated[int, typer.Option("--evses", min=1, max=64, help="EVSEs per station.")] = 2,
     version: Annotated[
         list[str] | None, typer.Option("--ocpp", help="OCPP version: 2.1, 2.0.1 or 1.6; repeatable.")
@@ -126,6 +140,7 @@ def station(
 
     Examples:
 
+    - `v2g station --csms my-csms --behaviour short.toml`
     - `v2g station --url ws://127.0.0.1:9000/ocpp --count 100 --speed 60 --duration 60 --report report.json`
     - `v2g station --url ws://127.0.0.1:9000/ocpp --fleet sessions.csv --speed 60`
     - `v2g station --url ws://127.0.0.1:9000/ocpp --control 9100`
@@ -136,11 +151,18 @@ def station(
     from v2g_station.simulator.sessions import read_sessions
 
     sessions = {} if fleet_file is None else read_sessions(fleet_file)
+    names: tuple[str, ...] = ()
+    if csms is not None:
+        if url or ca or certificate or key:
+            raise ConfigError("--csms excludes --url, --ca, --cert and --key", hint="it has them all")
+        names = tuple(sessions) or numbered(prefix or PREFIX, count) if sessions or prefix or count > 1 else ()
+        names, url, ca, certificate, key = of_init(csms, names)
     fleet = _fleet(
         {
             "url": url,
             "count": len(sessions) or count,
-            "prefix": prefix,
+            "prefix": prefix or PREFIX,
+            "names": names,
             "evses": max((each.evse for all_of in sessions.values() for each in all_of), default=evses),
             "sessions": sessions,
             "password": password,
@@ -162,6 +184,8 @@ def station(
     if fast_forward != 1 and speed != 1:
         raise ConfigError("--speed and --fast-forward exclude each other", hint="--fast-forward speeds up everything")
     contexts = contexts_of(fleet.url, fleet.identities, ca, certificate, key)
+    if (factor := max(speed, fast_forward)) != 1:
+        say(f"v2g: a minute takes {60 / factor:.3g} s here: a back end in real time holds amounts (`clock`)", err=True)
     clock = clock_of(fast_forward) if fast_forward != 1 else None
     if begin is not None:
         if fast_forward != 1:

@@ -755,3 +755,12 @@ async def test_a_person_reads_a_stations_request_for_a_certificate_and_answers_i
         refused = await cli("trust", "refuse", *which, "no contract")
         assert refused[:2] == (0, f"The request of {STATION} is refused.\n")
         assert await cli.records("trust", "requests") == []
+
+
+def test_help_has_every_command_below_a_heading_and_is_plain_in_a_pipe() -> None:
+    code, output, _errors = run("csms", "--help")
+    assert code == 0
+    assert "\nMoney:\n  tariffs " in output
+    assert "│" not in output
+    code, output, _errors = run("csms", "--help", at_terminal=True)
+    assert (code, " Commands " in output, " Money " in output, "door " in output) == (0, False, True, False)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import shlex
 import sys
 from collections.abc import Callable
 from http import HTTPStatus
@@ -20,6 +21,7 @@ from tests.csms.support import make_config
 from tests.secc.backend import Backend, backend
 from tests.station.profiles import profile
 from v2g.io.runtime.supervision import cancel_tasks
+from v2g_cli.init import of_init
 from v2g_cli.station import behaviour_of, contexts_of
 from v2g_station.simulator.behaviour import QUIET
 from v2g_station.simulator.fleet import Simulator, StationFleet
@@ -38,6 +40,8 @@ WRONG = (
     (("--url", NOBODY, "--cert", "a.pem", "--key", "a.key"), "needs TLS"),
     (("--url", "wss://127.0.0.1:1/ocpp", "--cert", "a.pem", "--key", "a.key", "--count", "2"), "needs its own"),
     (("--url", NOBODY, "--behaviour", "/nowhere.toml"), "/nowhere.toml"),
+    (("--csms", "/nowhere", "--url", NOBODY), "--csms excludes --url"),
+    (("--csms", "/nowhere"), "/nowhere/csms.toml"),
     (("--url", NOBODY, "--speed", "2", "--fast-forward", "5"), "--speed and --fast-forward exclude each other"),
 )
 
@@ -99,6 +103,21 @@ def until_kept_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("until_kept_out")
+def test_stations_of_a_new_back_end_need_its_folder_only(tmp_path: Path) -> None:
+    folder = tmp_path / "my csms"
+    assert run("csms", "init", str(folder), "--host", "localhost", "--station", "CS-7", "--port", "9")[0] == 0
+    url, pki = "wss://localhost:9/ocpp", folder.absolute() / "pki"
+    first = str(pki / "csms/station/chain.pem"), str(pki / "csms/station/leaf.key")
+    assert of_init(folder, ()) == (("CS-7",), url, pki / "csms/root.pem", *first)
+    code, _output, errors = run("station", "--csms", str(folder), "--count", "2")
+    assert (code, "'SIM1' is not the name in" in errors) == (2, True)
+    for identity in ("SIM1", "SIM2"):
+        assert run(*shlex.split(errors.partition("repeat this: v2g ")[2])[:-1], identity)[0] == 0
+    code, _output, errors = run("station", "--csms", str(folder), "--count", "2", "--duration", "0", "--speed", "60")
+    assert code == 7, "nobody is there"
+    assert "a minute takes 1 s here" in errors
+
+
 def test_a_back_end_that_is_not_there_is_said_once_and_in_the_report() -> None:
     code, output, errors = run("station", "--url", NOBODY, "--count", "3")
     assert code == 7

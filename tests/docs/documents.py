@@ -1,12 +1,12 @@
 """Reads the documentation: pages, and the commands in them.
 
-Commands stand in blocks marked `console`, each after `$ `; what follows until the next one is its output. A comment
-before a block says what a test has to know:
+Commands stand in blocks marked `console`, each after `$ `; what follows until the next one is its output. A
+command with the comment `# wait until FILE has WORD` runs on until the document ends; the next one waits until FILE
+says WORD. It ends in `&`, or is for a terminal of its own. Before a block a hidden comment says what else a test has to
+know:
 
 - `<!-- not run: REASON -->`: the block is not for tests; `changes the machine`: on a machine of its own it is.
 - `<!-- exit: N -->`: the last command of the block ends with that code; every other one ends with 0.
-- `<!-- background until: FILE has WORD -->`: the block's command runs on until the document ends; the next one waits
-  until FILE says WORD. It ends in `&`, or is for a terminal of its own.
 - `<!-- file: NAME -->` before a block of any other language: its text is a file of that name.
 - `<!-- first: PAGE.md HEADING -->` anywhere: the reader has followed that section of that page of docs/ before.
 """
@@ -21,6 +21,9 @@ import msgspec
 ROOT: Final = Path(__file__).resolve().parents[2]
 
 CHANGES: Final = "not run: changes the machine"
+
+WAIT: Final = "   # wait until "
+"""Behind a command that runs on, before what shows that it is ready."""
 
 _FENCE: Final = re.compile(
     r"^<!-- first: (?P<page>\S+) (?P<heading>[^>]+) -->$|"
@@ -104,16 +107,14 @@ def commands(body: str, note: str) -> list[Command]:
         elif parts and line.strip():
             parts[-1][1].append(line)
     exit_code = int(note.removeprefix("exit:")) if note.startswith("exit:") else 0
-    background = re.fullmatch(r"background until: (\S+) has (\S+)", note)
-    return [
-        Command(
-            "\n".join(text).removesuffix(" &") if background else "\n".join(text),
-            exit_code if number == len(parts) else 0,
-            tuple(output),
-            (background[1], background[2]) if background else None,
-        )
-        for number, (text, output) in enumerate(parts, 1)
-    ]
+    found = []
+    for number, (lines, output) in enumerate(parts, 1):
+        text, _, after = "\n".join(lines).partition(WAIT)
+        ready = after.split(" has ") if after else None
+        code = exit_code if number == len(parts) else 0
+        text = text.removesuffix(" &") if ready else text
+        found.append(Command(text, code, tuple(output), (ready[0], ready[1]) if ready else None))
+    return found
 
 
 def _goes_on(text: str) -> bool:

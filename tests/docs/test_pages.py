@@ -14,7 +14,7 @@ from csms.sites.rules import Place, Site
 from docs import charts, configuration, generate
 from secc.evse.core import CHARTS
 from tests.browser.tutorial import SHOWN
-from tests.docs.documents import ROOT, File, pages, steps, words
+from tests.docs.documents import ROOT, WAIT, File, pages, steps, words
 from tests.together import together
 from v2g.energy.price_plan import PricePlan, When
 from v2g.iso15118.engine.sequence import edges
@@ -189,9 +189,9 @@ def test_what_runs_on_leaves_the_reader_a_prompt() -> None:
     A tutorial ends what it began, as the next one needs the ports."""
     for page in pages():
         text = page.read_text()
-        commands = re.findall(r"<!-- background until: [^>]*-->\n+```console\n(.*?)\n```", text, re.DOTALL)
-        behind = [each for each in commands if each.endswith(" &")]
-        assert behind == commands or "terminal of its own" in text or "own terminal" in text, page
+        ends = [line.partition(WAIT)[0] for line in text.splitlines() if WAIT in line]
+        behind = [each for each in ends if each.endswith(" &")]
+        assert behind == ends or "terminal of its own" in text or "own terminal" in text, page
         assert not behind or page.parent.name != "tutorials" or "kill $(jobs -p)" in text, page
 
 

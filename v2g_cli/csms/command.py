@@ -17,9 +17,37 @@ from v2g_cli.init import csms_init
 from v2g_cli.options import CheckFlag, check_config, with_option_groups
 from v2g_cli.output import tell, write_bytes
 
+_PANELS: Final[Mapping[str, str]] = {
+    "Back end": "init run health events migrate backup restore request api",
+    "Stations": "stations station admissions door admit password send set variables templates csv inventory campaigns "
+    "attestation trust uptime session-metrics",
+    "Charging": "tokens allow transactions transaction start stop limits",
+    "Money": "tariffs costs report receipt charging-entries journal correct unbooked release reject contradictions "
+    "exchange-meter books roaming",
+    "Sites and grid": "grid-limits site-limits fleets fleet-bids plan",
+    "Vehicles": "vehicles telemetry quarantine telemetry-keys export plot battery profile scores score-drifts erase",
+    "People and programs": "users token alerts audit",
+}
+"""Commands in the order of help, by heading; `door` is the former name of `admissions`."""
+
 
 class _Nouns(TyperGroup):
     """Commands, of which `fleets list` is what `fleets` is: some nouns have more commands, and a list among them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        found = super().list_commands(ctx)
+        for panel, names in _PANELS.items():
+            for name in names.split():
+                self.commands[name].rich_help_panel = panel  # type: ignore[attr-defined]
+        order = " ".join(_PANELS.values()).split()
+        return sorted(found, key=order.index)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the headings where help is plain text, too."""
+        for panel, names in _PANELS.items():
+            rows = [(name, self.commands[name].get_short_help_str(200)) for name in names.split() if name != "door"]
+            with formatter.section(panel):
+                formatter.write_dl(rows)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
@@ -34,7 +62,8 @@ app = typer.Typer(
     "Examples: `v2g csms --config csms.toml`, `v2g csms --script reject.yaml`, "
     "`v2g csms --url https://127.0.0.1:8443 --ca root.pem stations`\n\n"
     "URL, token and root can also be set in `V2G_CSMS_URL`, `V2G_CSMS_TOKEN`, `V2G_CSMS_CA`, or in "
-    "`~/.config/v2g-engine/csms-client.toml` (`url`, `token`, `ca`; mode 0600).",
+    "`~/.config/v2g-engine/csms-client.toml` (`url`, `token`, `ca`; mode 0600), or in the file that "
+    "`V2G_CSMS_ACCESS` names.",
     no_args_is_help=True,
     invoke_without_command=True,
     rich_markup_mode="markdown",
@@ -194,7 +223,6 @@ _COMMANDS: Final[Mapping[str, Any]] = {
     "report": money.report, "set": stations.set_variable, "export": vehicles.export, "plot": vehicles.plot,
     "profile": vehicles.profile,
 }  # fmt: skip
-"""In the order of help; `door` is the former name of `admissions`."""
 
 for _name, _command in _COMMANDS.items():
     if isinstance(_command, typer.Typer):

@@ -40,7 +40,7 @@ def costs(
     limit: Limit = 100,
     json: JsonFlag = False,
 ) -> None:
-    """List what sessions cost: what drivers owe, or are owed (below 0).
+    """List what settled sessions cost: what drivers owe, or are owed (below 0). Of other transactions: `report`.
 
     Examples: `v2g csms costs --period 2026-11`, `v2g csms costs --by vehicle`
     """

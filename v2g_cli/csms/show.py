@@ -35,7 +35,7 @@ class AccessOptions(msgspec.Struct, frozen=True):
     ca: Annotated[Path | None, typer.Option(help="PEM file of the root of the back end's certificate.")] = None
     certificate: Annotated[Path | None, typer.Option(help="PEM file of a client certificate.")] = None
     key: Annotated[Path | None, typer.Option(help="PEM file of its key.")] = None
-    access: Annotated[Path | None, typer.Option(help="TOML file with url, token, ca.")] = None
+    access: Annotated[Path | None, typer.Option(envvar="V2G_CSMS_ACCESS", help="TOML file with url, token, ca.")] = None
 
     def give(self, context: typer.Context) -> None:
         """Let `client_of` use them. Raises ConfigError for an unreadable token."""

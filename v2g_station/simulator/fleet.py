@@ -111,6 +111,8 @@ class StationFleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     url: str
     count: Annotated[int, Meta(ge=1, le=10_000)] = 1
     prefix: str = "SIM"
+    names: tuple[str, ...] = ()
+    """Identities, in place of `count` and `prefix`."""
     evses: Annotated[int, Meta(ge=1, le=64)] = 2
     power_kw: Annotated[float, Meta(gt=0)] = 150.0
     versions: tuple[Version, ...] = ("2.1", "2.0.1")
@@ -146,7 +148,7 @@ class StationFleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     @property
     def identities(self) -> tuple[str, ...]:
-        return tuple(self.sessions) or numbered(self.prefix, self.count)
+        return tuple(self.sessions) or self.names or numbered(self.prefix, self.count)
 
     @property
     def lead_ms(self) -> int:
