@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _DETAILS: Final = ("TLS", "authenticated", "offers decided", "plug-in to power", "telemetry")
 """Facts that are not about energy and money."""
 
+_NEXT: Final = "next: docs/tutorials/first-session.md goes through this run; `. .venv/bin/activate` brings `v2g`"
+
 
 def demo(
     scenario: Annotated[str, typer.Option(help="Scenario to run; --list shows all.")] = "discharge",
@@ -146,6 +148,7 @@ def _report(summary: "Summary", style: str, *, whole: bool) -> None:
             _head("Energy and money", style)
             for label, text in facts:
                 say(f"{label}: {text}")
+            say(_NEXT)
             return
         console = terminal()
         checks = Table(show_header=False, box=None, padding=(0, 1))
@@ -158,3 +161,4 @@ def _report(summary: "Summary", style: str, *, whole: bool) -> None:
         console.print(checks)
         _head("Energy and money", style)
         console.print(shown)
+        say(_NEXT)

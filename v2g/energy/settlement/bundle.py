@@ -246,7 +246,7 @@ def _check_terms(
             f"the charger declares a reaction time of {started.reaction_ms / 1000:g} s, and at most "
             f"{most_reaction_ms / 1000:g} s are accepted",
             where=f"{JOURNAL}:1",
-            hint="--max-reaction, if a simulated clock ran faster",
+            hint=f"--max-reaction {started.reaction_ms / 1000:g}, if a simulated clock ran faster",
         )
     for number, entry in enumerate(entries, 1):
         record = entry.data

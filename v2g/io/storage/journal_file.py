@@ -207,7 +207,7 @@ def read_files(directory: Path, keys: RecordKeys | None = None) -> dict[str, byt
         files = {}
         for path in sorted(directory.iterdir()):
             if not path.is_file():
-                raise StoreError(f"{path} is not a regular file", hint="give the directory of a settlement bundle")
+                raise StoreError(f"{path} is not a regular file", hint="give the folder .../settlements/SESSION")
             if path.stat().st_size > MAX_FILE_BYTES:
                 raise StoreError(f"{path} is larger than {MAX_FILE_BYTES} bytes")
             files[path.name] = open_lines(path.read_bytes(), keys, path.name)
