@@ -52,7 +52,7 @@ class StationMirror:
                 return self._k.model.text("ChargingStation.AvailabilityState")
             case StateOf(evse_id=number):
                 evse = self._evses.get(number)
-                return "Idle" if evse is None or evse.record is None else evse.record.charging_state
+                return "" if evse is None or evse.record is None else evse.record.charging_state
             case BegunAs(transaction_id=name):
                 evse = self._sessions.find(name)
                 record = None if evse is None else evse.record

@@ -24,7 +24,7 @@ _NUMBER, _EVSE, _LIMIT, _ENDED = "number", "evse", "most", "ended"
 
 class _Evse(msgspec.Struct):
     status: dict[int, ConnectorStatus] = {}
-    state: str = "Idle"
+    state: str = ""
 
 
 class StationBehind:
@@ -113,7 +113,7 @@ class StationBehind:
         known = self.mirror.transactions.get(name)
         number = request.evse.id if request.evse else 0 if known is None else known.connector_id
         evse, state = self._evse(number), request.transaction_info.charging_state
-        new = "Idle" if request.event_type == "Ended" else evse.state if state is None else state
+        new = "" if request.event_type == "Ended" else evse.state if state is None else state
         if number and new != evse.state:
             evse.state = new
             self._keep_evse(number)

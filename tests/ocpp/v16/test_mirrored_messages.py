@@ -717,7 +717,7 @@ def ended(state: Any) -> TransactionEventRequest:
 @pytest.mark.parametrize("reported", [("Available", "Occupied"), ("Occupied",), ()])
 def test_a_vehicle_that_has_left_makes_the_next_one_finishing_at_no_time(reported: tuple[ConnectorStatus, ...]) -> None:
     """The states of a connector do not wait for transactions to be reported."""
-    at = station(state="Idle")
+    at = station(state="")
     up(connector("Occupied"), at=at)
     up(happens("Started", 0, "TAG"), STARTED, at=at)
     for status in reported:
@@ -727,7 +727,7 @@ def test_a_vehicle_that_has_left_makes_the_next_one_finishing_at_no_time(reporte
 
 
 def test_a_vehicle_that_stays_is_finishing() -> None:
-    at = station(state="Idle")
+    at = station(state="")
     up(connector("Occupied"), at=at)
     up(happens("Started", 0, "TAG"), STARTED, at=at)
     assert states(up(ended("EVConnected"), v16.StopTransactionConf(), at=at)) == ["Finishing"]
@@ -742,7 +742,9 @@ def test_a_transaction_without_energy_is_suspended_and_prepares_nothing(flowing:
     assert states(up(connector("Occupied"), at=at)) == ["Preparing"]
     for now["state"], shown in ((flowing, flowing), ("EVConnected", "SuspendedEV"), ("Charging", "Charging")):
         assert states(up(connector("Occupied"), at=at)) == [shown]
-    now["state"] = "Idle"
+    now["state"] = "Idle"  # its cable was unplugged at the vehicle, which StopTransactionOnEVSideDisconnect lets do
+    assert states(up(connector("Available"), at=at)) == ["SuspendedEV"]
+    now["state"] = ""
     assert states(up(connector("Occupied"), at=at)) == ["Preparing"]
 
 
@@ -755,7 +757,7 @@ def test_a_vehicle_that_charges_once_more_is_not_finishing() -> None:
 
 
 def test_a_connector_that_is_reserved_again_is_not_finishing() -> None:
-    at = station(state="Idle")
+    at = station(state="")
     at[0].finishing.add(1)
     states: tuple[tuple[ConnectorStatus, str], ...] = (
         ("Occupied", "Finishing"), ("Reserved", "Reserved"), ("Occupied", "Preparing"), ("Available", "Available"),

@@ -23,7 +23,8 @@ from v2g.ocpp.v16.messages import ChargePointErrorCode, ChargePointStatus, IdTag
 
 
 class StateOf(Question, frozen=True):
-    """What is the charging state of this EVSE, and of the station (0) its availability? The answer is a text."""
+    """What is the charging state of this EVSE's transaction, "" without one, and of the station (0) its availability?
+    The answer is a text."""
 
     evse_id: int
 

@@ -245,12 +245,11 @@ def _status(mirror: Mirror, connector_id: int) -> Steps[v16.ChargePointStatus | 
     state: str = yield StateOf(connector_id)
     if connector_id == 0:
         return "Faulted" if state == "Faulted" else "Unavailable" if state == "Unavailable" else "Available"
+    if state in ("EVConnected", "Idle") and mirror.told.get(connector_id) in _NINE.values():
+        return "SuspendedEV"  # its transaction goes on, and may charge again
     here = [found for (evse_id, _), found in mirror.statuses.items() if evse_id == connector_id]
     if "Occupied" in here:
-        waits: v16.ChargePointStatus = "Finishing" if connector_id in mirror.finishing else "Preparing"
-        if state == "EVConnected" and mirror.told.get(connector_id) in _NINE.values():
-            waits = "SuspendedEV"  # its transaction goes on, and may charge again
-        return _NINE.get(state, waits)
+        return _NINE.get(state, "Finishing" if connector_id in mirror.finishing else "Preparing")
     return next(iter(here), None)  # type: ignore[arg-type] # Occupied is above
 
 

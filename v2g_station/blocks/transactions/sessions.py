@@ -288,6 +288,8 @@ class EvseSessions(TransactionEvents):
         """Return the conditions of which none may become false. The power path's are its two parts, as it may never
         have been closed (E06.FR.06)."""
         points = frozenset(self._k.model.members("TxCtrlr.TxStopPoint"))
+        if self._k.bridged:  # in OCPP 1.6 StopTransactionOnEVSideDisconnect decides, which ends the authorization
+            return points - {"EVConnected"} | ({"Authorized"} if "PowerPathClosed" in points else frozenset())
         return points | {"Authorized", "EVConnected"} if "PowerPathClosed" in points else points
 
     def _start(self, evse: Evse, trigger: TriggerReason) -> None:
