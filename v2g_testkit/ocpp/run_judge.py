@@ -106,6 +106,9 @@ _SPARE_S: Final = 10.0
 _CABLE: Final = frozenset({"EVConnected", "Charging", "SuspendedEV", "SuspendedEVSE"})
 """Charging states of a transaction whose cable is plugged in."""
 
+_CHARGES: Final = frozenset({"Charging", "SuspendedEV", "SuspendedEVSE"})
+"""States of a connector of OCPP 1.6 with a transaction."""
+
 CONNECTION: Final = "evconnectiontimeout"
 HEARTBEAT: Final = "heartbeatinterval"
 MESSAGE: Final = "messagetimeout"
@@ -298,14 +301,19 @@ SEQUENCE: Final = _rule(
     "RUN-SEQUENCE", "The seqNo of a transaction's events rises by one, and each event has its own.", ("E01.FR.07",)
 )
 LIFE: Final = _rule(
-    "RUN-TRANSACTION-EVENTS", "A transaction begins with Started, and nothing follows its Ended.",
+    "RUN-TRANSACTION-EVENTS",
+    "A transaction begins with Started, and nothing follows its Ended; in OCPP 1.6 its connector has a state of "
+    "charging until its end.",
     ("E01.FR.07", "E06.FR.01"),
 )  # fmt: skip
 EVSE: Final = _rule(
     "RUN-TRANSACTION-EVSE", "A transaction stays at its EVSE and connector, and an EVSE has one transaction at a time.",
     ("E01.FR.14", "E01.FR.16"),
 )  # fmt: skip
-METERS: Final = _rule("RUN-METERS", "Registers of energy never fall within a transaction.", ("MeasurandEnumType",))
+METERS: Final = _rule(
+    "RUN-METERS", "Registers of energy never fall within a transaction, and readings are numbers.",
+    ("MeasurandEnumType",),
+)  # fmt: skip
 UNITS: Final = _rule(
     "RUN-METER-UNITS",
     "Within a transaction energy, power and current fit together, within a factor of 30: kWh, Wh, kW, W and A are "
@@ -410,6 +418,8 @@ _LEAST_WH: Final = 50.0
 """Less energy by power says nothing: a power of a moment need not have flowed."""
 _MOST_W: Final = 5_000_000
 """No EVSE delivers more: the Megawatt Charging System has 3.75 MW."""
+_LEAST_A: Final = 6.0
+"""With such a current a vehicle charges; the power of a smaller one may be no more than that of the station."""
 _VOLTS: Final = (20.0, 10_000.0)
 """A current times these is more, and less, than its power: of one phase of three, or of direct current."""
 
@@ -449,6 +459,12 @@ class _Transaction(msgspec.Struct):
     """By time (UTC ms), measurand and phase: powers (W) and currents (A) at the outlet."""
     settled: bool = False
     """Whether all of it has been judged."""
+    acknowledged: int = 0
+    """The connection on which the end of one of OCPP 1.6 was answered in time."""
+    charges: bool = False
+    """Whether the connector of one of OCPP 1.6 has had a status of charging."""
+    left: tuple[str, int] | None = None
+    """Of OCPP 1.6: a status that its connector has had while it charged, which is that of none, and when (UTC ms)."""
 
 
 class RunJudge:
@@ -505,6 +521,8 @@ class RunJudge:
         self._signed = SignedReadings()
         self._starts: dict[int, tuple[str, object]] = {}
         """Transactions of OCPP 1.6 to which a back end has given its number: station, and the request."""
+        self._at_connector: dict[int, _Transaction] = {}
+        """The latest transaction of each connector of OCPP 1.6."""
         self._inventories: dict[int, set[tuple[str, ...]]] = {}
         self._inventory: set[tuple[str, ...]] | None = None
         self._values: dict[tuple[str, ...], tuple[str, Frame]] = {}
@@ -646,6 +664,8 @@ class RunJudge:
                     self._find(TIMEOUTS, wrong)
             case "StatusNotification":
                 place, status = payload.get("evseId"), payload.get("connectorStatus")
+                if place is None:
+                    self._status_16(payload)
                 if isinstance(place, int) and isinstance(status, str):
                     self._timeouts.cable(self._frame.station, place, status)
                 self._is_now(payload.get("timestamp"), "the status of a connector", math.inf)
@@ -708,6 +728,9 @@ class RunJudge:
         status = answer.get("status") if isinstance(answer, dict) else None
         if action == "StartTransaction" and isinstance(answer, dict):
             self._start_16(payload, answer)
+        ended = self._transactions.get(str(payload.get("transactionId"))) if action == "StopTransaction" else None
+        if ended is not None and isinstance(answer, dict) and self._frame.at_s - at < self._timeouts.patience_s:
+            ended.acknowledged = self._frame.connection
         if action == "BootNotification" and isinstance(answer, dict):
             self._timeouts.booted(self._frame.connection, self._frame.at_s, answer)
             boot = self._boots.setdefault(self._frame.connection, _Boot())
@@ -781,7 +804,7 @@ class RunJudge:
             for wanted, each in written:
                 if each.get("attributeStatus") == "Accepted":
                     self._timeouts.learn(_variable(wanted)[4], wanted.get("attributeValue"))
-                    self._note_end_readings(_variable(wanted)[4], wanted.get("attributeValue"))
+                    self._note_endreadings_of(_variable(wanted)[4], wanted.get("attributeValue"))
 
     def _learn(self, variable: str, value: object) -> None:
         """The station tells the value of a variable."""
@@ -789,9 +812,9 @@ class RunJudge:
         self._timeouts.learn(variable, value)
         if variable == "timesource":
             self._is_set = "heartbeat" in str(value).lower()
-        self._note_end_readings(variable, value)
+        self._note_endreadings_of(variable, value)
 
-    def _note_end_readings(self, variable: str, value: object) -> None:
+    def _note_endreadings_of(self, variable: str, value: object) -> None:
         if variable == "txendedmeasurands":
             self._end_readings = "Energy.Active" in str(value)
 
@@ -811,9 +834,20 @@ class RunJudge:
         number, place, meter = answer.get("transactionId"), payload.get("connectorId"), payload.get("meterStart")
         if not isinstance(place, int) or len(self._transactions) >= MOST_STORED:
             return
-        self._transactions[str(number)] = found = _Transaction()
+        self._transactions[str(number)] = self._at_connector[place] = found = _Transaction()
         self._place(str(number), found, {"id": place})
         found.registers[IMPORT] = [(_utc_ms(str(payload.get("timestamp"))), meter)] if isinstance(meter, int) else []
+
+    def _status_16(self, payload: Payload) -> None:
+        """A station's connector has a status, perhaps while a transaction charges there."""
+        place, status = payload.get("connectorId"), str(payload.get("status"))
+        found = self._at_connector.get(place) if isinstance(place, int) else None
+        if found is None or found.ended is not None:
+            return
+        if status in _CHARGES:
+            found.charges, found.left = True, None
+        elif found.charges and found.left is None and status != "Faulted":
+            found.left = status, _utc_ms(str(payload.get("timestamp")))
 
     def _values_16(self, payload: Payload) -> None:
         """A station's readings, perhaps of a transaction: they name its connector, or the whole station."""
@@ -832,9 +866,16 @@ class RunJudge:
         if found is None:
             self._judge(LIFE, not self._transactions, f"transaction {number} ends, which has not begun")
             return
+        assert self._frame is not None
+        again = found.acknowledged == self._frame.connection
+        self._judge(LIFE, not again, f"transaction {number} ends again, though its end was answered")
         self._read(found, payload.get("transactionData"))
+        at = _utc_ms(str(payload.get("timestamp")))
+        if found.left is not None and found.left[1] < at - CLOCK_STEP_MS:
+            seconds = (at - found.left[1]) / 1000
+            self._find(LIFE, f"its connector is {found.left[0]} for {seconds:.0f} s of transaction {number}")
         if isinstance(meter, int):
-            found.registers.setdefault(IMPORT, []).append((_utc_ms(str(payload.get("timestamp"))), meter))
+            found.registers.setdefault(IMPORT, []).append((at, meter))
         registers = [value for _, value in found.registers.get(IMPORT, ())]
         rounded = not isinstance(meter, int) or meter >= max(registers) - ROUNDING_WH
         self._judge(
@@ -952,9 +993,13 @@ class RunJudge:
     def _read(self, found: _Transaction, values: object) -> bool:
         """Note powers, currents and the registers of energy among values; return whether there is one of these."""
         read = False
-        for (measurand, phase, location), at, value in _readings(values, _FLOWS):
+        for (measurand, phase, location), at, value in readings_of(values, _FLOWS):
             if location == "Outlet":
                 found.flows.setdefault(at, {}).setdefault(measurand, {})[phase] = value
+        for _, each in _samples(values):
+            text = each.get("value")
+            if isinstance(text, str) and each.get("format", "Raw") == "Raw" and _value(each) is None:
+                self._find(METERS, f"{text!r} is not a number")
         for key, at, wh in registers_of(values):
             found.registers.setdefault(key, []).append((at, wh))
             read = True
@@ -1093,10 +1138,11 @@ def _samples(values: object) -> Iterator[tuple[int, Payload]]:
 
 def registers_of(values: object) -> Iterator[tuple[tuple[str, str, str], int, float]]:
     """Yield the registers of energy among meter values: measurand, phase, location; time (UTC ms); Wh or the like."""
-    yield from _readings(values, _REGISTERS)
+    yield from readings_of(values, _REGISTERS)
 
 
-def _readings(values: object, measurands: Collection[str]) -> Iterator[tuple[tuple[str, str, str], int, float]]:
+def readings_of(values: object, measurands: Collection[str]) -> Iterator[tuple[tuple[str, str, str], int, float]]:
+    """Yield the readings of these measurands among meter values, as `registers_of` does."""
     for at, each in _samples(values):
         measurand = str(each.get("measurand", IMPORT[0]))
         if measurand in measurands and (value := _value(each)) is not None:
@@ -1128,7 +1174,8 @@ def _of_other_units(
         if (of_power := flow.get(_POWER)) is not None:
             powers[at] = of_power.get("", sum(of_power.get(f"L{line}", 0.0) for line in (1, 2, 3)))
             amps = max(flow.get(_CURRENT, {}).values(), default=0.0)
-            if amps >= 1 and powers[at] >= 100 and not _VOLTS[0] <= powers[at] / amps <= _VOLTS[1]:
+            charges = amps >= 1 and (powers[at] >= 100 or (amps >= _LEAST_A and powers[at] > 0))
+            if charges and not _VOLTS[0] <= powers[at] / amps <= _VOLTS[1]:
                 yield f"a power of {powers[at]:g} W beside a current of {amps:g} A"
     if len(register) < 2:
         return

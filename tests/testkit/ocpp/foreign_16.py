@@ -41,7 +41,7 @@ READ_ONLY: Final = {
     "GetConfigurationMaxKeys": "50", "NumberOfConnectors": "1", "ChargeProfileMaxStackLevel": "3",
     "SupportedFeatureProfiles": "Core,FirmwareManagement,LocalAuthListManagement,Reservation,SmartCharging,"
     "RemoteTrigger", "ReserveConnectorZeroSupported": "true", "SupportedFileTransferProtocols": "HTTP",
-    "ChargingScheduleAllowedChargingRateUnit": "Current", "SecurityProfile": "1",
+    "ChargingScheduleAllowedChargingRateUnit": "Current", "ChargingScheduleMaxPeriods": "20", "SecurityProfile": "1",
 }  # fmt: skip
 
 
@@ -110,6 +110,8 @@ class Station16(ChargePoint):  # type: ignore[misc]
 
     async def read(self, context: str) -> None:
         sample = {"value": str(next(self.meter)), "context": context}
+        if self.values["MeterValuesSampledData"] == "Current.Import":
+            sample |= {"value": str(self._limit()), "measurand": "Current.Import", "unit": "A"}
         value = {"timestamp": self._now(), "sampled_value": [sample]}
         more = {"transaction_id": self.transaction} if self.transaction else {}
         await self.call(call.MeterValues(1, [value], **more))
@@ -187,7 +189,10 @@ class Station16(ChargePoint):  # type: ignore[misc]
             await self.stop("DeAuthorized")
 
     async def stop(self, reason: str, tag: str = "") -> None:
-        more = {"id_tag": tag} if tag else {}
+        more: Payload = {"id_tag": tag} if tag else {}
+        if self.values["StopTxnSampledData"]:
+            sample = {"value": str(next(self.meter)), "context": "Transaction.End"}
+            more["transaction_data"] = [{"timestamp": self._now(), "sampled_value": [sample]}]
         request = call.StopTransaction(next(self.meter), self._now(), self.transaction, reason, **more)
         self.state["transaction"], self.state["tag"] = 0, ""
         for each in [each for each, one in self.profiles.items() if one["purpose"] == "TxProfile"]:
@@ -196,7 +201,10 @@ class Station16(ChargePoint):  # type: ignore[misc]
             self.queue.append(request)
             self.state["status"] = "Finishing"
             return
-        await self.call(request)
+        for number in range(1, int(self.values["TransactionMessageAttempts"]) + 1):
+            if await self.call(request) is not None:
+                break
+            await asyncio.sleep(number * int(self.values["TransactionMessageRetryInterval"]))
         await self.tell("Finishing" if self.plugged else "Available")
 
     async def flush(self) -> None:
@@ -235,8 +243,9 @@ class Station16(ChargePoint):  # type: ignore[misc]
             return call_result.ChangeConfiguration("Accepted")
         if key not in self.values:
             return call_result.ChangeConfiguration("NotSupported")
-        before = KEYS.get(key, "")
+        before, flags = KEYS.get(key, ""), ("true", "false")
         wrong = key in READ_ONLY or (before.isdecimal() and not value.isdecimal())
+        wrong |= (before in flags and value not in flags) or value == "NoSuchMeasurand"
         if not wrong:
             self.values[key] = value
         return call_result.ChangeConfiguration("Rejected" if wrong else "Accepted")
@@ -369,35 +378,57 @@ class Station16(ChargePoint):  # type: ignore[misc]
             await self.tell("Available")
 
     def _store(self, profile: Payload, connector: int = 1) -> None:
-        limit = profile["charging_schedule"]["charging_schedule_period"][0]["limit"]
-        limit = float(limit)
-        about = {"purpose": profile["charging_profile_purpose"], "level": profile["stack_level"], "limit": limit}
+        begun, schedule = parse_time(self._now()), profile["charging_schedule"]
+        about = {
+            "purpose": profile["charging_profile_purpose"], "level": profile["stack_level"], "at": connector,
+            "start": parse_time(schedule["start_schedule"]) if "start_schedule" in schedule else begun,
+            "duration": schedule.get("duration", 10**9),
+            "periods": [(one["start_period"], float(one["limit"])) for one in schedule["charging_schedule_period"]],
+        }  # fmt: skip
+        same = ("purpose", "level", "at")
+        for each in [each for each, one in self.profiles.items() if all(one[name] == about[name] for name in same)]:
+            del self.profiles[each]
         self.profiles[profile["charging_profile_id"]] = about
 
     @on("SetChargingProfile")
     def limits(self, connector_id: int, cs_charging_profiles: Payload) -> Any:
-        of_transaction = cs_charging_profiles["charging_profile_purpose"] == "TxProfile"
-        if of_transaction and (not self.transaction or cs_charging_profiles.get("transaction_id") != self.transaction):
+        purpose, periods = (cs_charging_profiles[each] for each in ("charging_profile_purpose", "charging_schedule"))
+        wrong = connector_id > 1 or cs_charging_profiles["stack_level"] > 3
+        wrong |= len(periods["charging_schedule_period"]) > 20 or (purpose == "ChargePointMaxProfile" and connector_id)
+        if purpose == "TxProfile":
+            wrong |= not self.transaction or cs_charging_profiles.get("transaction_id") != self.transaction
+        if wrong:
             return call_result.SetChargingProfile("Rejected")
-        self._store(cs_charging_profiles)
+        self._store(cs_charging_profiles, connector_id)
         return call_result.SetChargingProfile("Accepted")
 
     @on("ClearChargingProfile")
-    def clears(self, id: int | None = None, **_: Any) -> Any:  # noqa: A002
-        return call_result.ClearChargingProfile("Unknown" if self.profiles.pop(id, None) is None else "Accepted")
+    def clears(self, id: int | None = None, **criteria: Any) -> Any:  # noqa: A002
+        names = {"purpose": "charging_profile_purpose", "level": "stack_level", "at": "connector_id"}
+        found = [
+            each for each, one in self.profiles.items()
+            if (each == id if id is not None else all(one[mine] == criteria.get(its, one[mine])
+                                                      for mine, its in names.items()))
+        ]  # fmt: skip
+        for each in found:
+            del self.profiles[each]
+        return call_result.ClearChargingProfile("Accepted" if found else "Unknown")
+
+    def _limit(self, after_s: float = 0.0) -> float:
+        def of(purpose: str) -> list[float]:
+            found = []
+            for one in self.profiles.values():
+                at_s = (self._now_ms() - one["start"]) / 1000 + after_s
+                limits = [limit for begin, limit in one["periods"] if begin <= at_s < one["duration"]]
+                found += [(one["level"], limits[-1])] if limits and one["purpose"] == purpose else []
+            return [limit for _, limit in sorted(found)[-1:]]
+
+        return min([32.0, *of("ChargePointMaxProfile"), *(of("TxProfile") or of("TxDefaultProfile"))])
 
     @on("GetCompositeSchedule")
     def composite(self, connector_id: int, duration: int, **_: Any) -> Any:
-        def of(purpose: str) -> list[float]:
-            found = sorted(
-                (each["level"], each["limit"]) for each in self.profiles.values() if each["purpose"] == purpose
-            )
-            return [limit for _, limit in found[-1:]]
-
-        limit = min([32.0, *of("ChargePointMaxProfile"), *(of("TxProfile") or of("TxDefaultProfile"))])
-        schedule = {
-            "charging_rate_unit": "A", "charging_schedule_period": [{"start_period": 0, "limit": limit}]
-        }  # fmt: skip
+        periods = [{"start_period": at_s, "limit": self._limit(at_s)} for at_s in range(0, duration, 15)]
+        schedule = {"charging_rate_unit": "A", "charging_schedule_period": periods}
         return call_result.GetCompositeSchedule("Accepted", connector_id, self._now(), schedule)
 
     async def _fetch(self, location: str, tell: Callable[[str], Any]) -> bytes | None:
@@ -430,7 +461,8 @@ class Station16(ChargePoint):  # type: ignore[misc]
         return call_result.UpdateFirmware()
 
     @after("UpdateFirmware")
-    async def has_updated(self, location: str, **_: Any) -> None:
+    async def has_updated(self, location: str, retrieve_date: str, **_: Any) -> None:
+        await asyncio.sleep(max(0, parse_time(retrieve_date) - self._now_ms()) / 1000)
         image = await self._fetch(location, call.FirmwareStatusNotification)
         if image is not None:
             await self._set_up(image, call.FirmwareStatusNotification)

@@ -370,6 +370,52 @@ def test_availability_lasts(case: str, change: Change, verdict: Verdict) -> None
     assert found.verdict is verdict, found.found
 
 
+def _periods(edit: Callable[[list[Payload]], list[Payload]]) -> Change:
+    """Change the periods of composite schedules."""
+
+    def edit_all(payload: Payload) -> Payload:
+        schedule = payload["chargingSchedule"]
+        found = schedule | {"chargingSchedulePeriod": edit(schedule["chargingSchedulePeriod"])}
+        return payload | {"chargingSchedule": found}
+
+    return answers("GetCompositeSchedule", edit_all)
+
+
+@pytest.mark.parametrize(
+    ("case", "change", "found"),
+    [
+        ("V2G-09-CS16", keys(MeterValueSampleInterval="60"), "tells 60 after 77 was set (ChangeConfiguration)"),
+        ("V2G-12-CS16", instead(2, "StopTransaction", lambda f: [f, [2, f"x{f[1][1:]}", *f[2:]]]),
+         "sends StopTransaction again after 0 s instead of 5 s (TransactionMessageRetryInterval)"),
+        ("V2G-13-CS16", asks("StopTransaction", sets(transactionData=None)),
+         "ends with readings of nothing (StopTxnSampledData)"),
+        ("V2G-16-CS16", answers("ClearChargingProfile", sets(status="Accepted")),
+         "answers ClearChargingProfile with Accepted (ClearChargingProfile)"),
+        ("V2G-17-CS16", _periods(lambda found: found[:1]), "has 6 A after 120 s instead of 12 (GetCompositeSchedule)"),
+        ("V2G-17-CS16", _periods(lambda found: [each for each in found if each["startPeriod"] < 250]),
+         "has the last limit after the duration of the profile (GetCompositeSchedule)"),
+        ("V2G-18-CS16", answers("SetChargingProfile", sets(status="Accepted")),
+         "answers SetChargingProfile with Accepted (SetChargingProfile)"),
+        ("V2G-19-CS16", readings(value=lambda _: "32.0"),
+         "has a Current.Import of 32 with a limit of 6 A (SetChargingProfile)"),
+    ],
+)  # fmt: skip
+def test_a_fault_is_named_by_its_case(case: str, change: Change, found: str) -> None:
+    (result,) = station_played(change, until_fail=False, only=(case,))
+    assert (result.verdict, result.found) == (Verdict.FAIL, found)
+
+
+@pytest.mark.parametrize("case", ["V2G-10-CS16", "V2G-11-CS16", "V2G-14-CS16", "V2G-15-CS16"])
+def test_a_station_that_starts_with_any_token_fails(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def knows(self: Station16, tag: str, **_: Any) -> str:
+        return "Accepted"
+
+    monkeypatch.setattr(Station16, "_knows", knows)
+    (found,) = station_played(as_it_is, until_fail=False, only=(case,))
+    assert found.verdict is Verdict.FAIL
+    assert found.found.startswith("sends StartTransaction")
+
+
 def test_a_station_that_boots_as_available_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     boot = Station16.boot
 

@@ -233,6 +233,7 @@ STATION_FAULTS: dict[str, tuple[Callable[[list[list[Message]]], list[list[Messag
     "a register in Wh is labelled kWh": (metered((1e6, 11_000.0), (1.18e6, 11_000.0)), "RUN-METER-UNITS"),
     "a register rises by more than any EVSE delivers": (metered((0.0, None), (909_948.0, None)), "RUN-METER-UNITS"),
     "a power in W is labelled A": (metered((1000.0, 7360.0, 7360.0), (1120.0, 7360.0, 7360.0)), "RUN-METER-UNITS"),
+    "a small power in kW is labelled W": (metered((1000.0, 22.0, 32.0), (1366.0, 22.0, 32.0)), "RUN-METER-UNITS"),
     "a power in kW is labelled W": (metered((1000.0, 7.36, 32.0), (1000.0, 103.0, 32.0)), "RUN-METER-UNITS"),
     "a signed reading was changed": (
         signed_run(signed(300.0, 1), signed(310.0, 2, signedMeterData=base64.b64encode(
@@ -372,17 +373,23 @@ IN_TIME: list[list[Frame]] = [
 ]
 
 
-def of_16(meter: int, number: int = 7, connector: int = 2) -> list[Frame]:
-    """Return two transactions of OCPP 1.6 with the tester as back end; the first ends with a meter and a number."""
+def of_16(
+    meter: int, number: int = 7, connector: int = 2, *, value: str = "1.2", states: str = "", again: str = ""
+) -> list[Frame]:
+    """Return two transactions of OCPP 1.6 with the tester as back end; the first ends with a meter and a number, in
+    frames with these message ids once more, and its connector has a state each second."""
     start = {"connectorId": 1, "idTag": "A", "meterStart": 1000, "timestamp": "2026-11-02T10:00:00Z"}
-    value = {"timestamp": "2026-11-02T10:00:05Z", "sampledValue": [{"value": "1.2", "unit": "kWh"}]}
+    values = {"timestamp": "2026-11-02T10:00:05Z", "sampledValue": [{"value": value, "unit": "kWh"}]}
     stop = {"transactionId": number, "meterStop": meter, "timestamp": "2026-11-02T10:00:09Z"}
     steps: list[list[Message]] = [
         [("received", [2, "a", "StartTransaction", start]), ("sent", [3, "a", {"transactionId": 7}])],
-        [("received", [2, "b", "MeterValues", {"connectorId": 1, "transactionId": 7, "meterValue": [value]}])],
+        [("received", [2, "b", "MeterValues", {"connectorId": 1, "transactionId": 7, "meterValue": [values]}])],
+        *([("received", [2, f"s{at}", "StatusNotification", {
+            "connectorId": 1, "errorCode": "NoError", "status": each, "timestamp": f"2026-11-02T10:00:0{at}Z"}]),
+           ("sent", [3, f"s{at}", {}])] for at, each in enumerate(states.split(), 1)),
         [("received", [2, "c", "StartTransaction", start | {"connectorId": connector}]),
          ("sent", [3, "c", {"transactionId": 8}])],
-        [("received", [2, "d", "StopTransaction", stop]), ("sent", [3, "d", {}])],
+        *([("received", [2, each, "StopTransaction", stop]), ("sent", [3, each, {}])] for each in f"d{again}"),
     ]  # fmt: skip
     return frames(steps)
 
@@ -394,6 +401,12 @@ def of_16(meter: int, number: int = 7, connector: int = 2) -> list[Frame]:
         (of_16(1199), {"RUN-END-METER", "RUN-METERS"}),
         (of_16(1300, number=9), {"RUN-TRANSACTION-EVENTS"}),
         (of_16(1300, connector=1), {"RUN-TRANSACTION-EVSE"}),
+        (of_16(1200, value="1,2"), {"RUN-METERS"}),
+        (of_16(1200, again="e"), {"RUN-TRANSACTION-EVENTS"}),
+        (of_16(1200, states="Preparing Charging SuspendedEV Faulted Charging"), set()),
+        (of_16(1200, states="Preparing Available Charging"), set()),
+        (of_16(1200, states="Charging Preparing"), {"RUN-TRANSACTION-EVENTS"}),
+        (of_16(1200, states="Charging SuspendedEV SuspendedEV SuspendedEV Available"), set()),
     ],
 )
 def test_transactions_of_1_6_are_judged(run: list[Frame], rules: set[str]) -> None:

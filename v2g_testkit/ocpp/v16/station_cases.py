@@ -3,12 +3,14 @@
 Requirements are named by the message whose rules they are: public texts number no requirements of 1.6.
 """
 
+import itertools
 from typing import Final
 
 from v2g.ocpp.times import parse_time
 from v2g_testkit.ocpp.case import Block, Failed, Inconclusive, OcppCase, Payload, given, precondition
-from v2g_testkit.ocpp.connection import having
+from v2g_testkit.ocpp.connection import CallError, having
 from v2g_testkit.ocpp.declaration import Token
+from v2g_testkit.ocpp.run_judge import readings_of
 from v2g_testkit.ocpp.v16.station import StationTest16
 from v2g_testkit.ocpp.v16.station_security import FIRMWARE, SECURITY
 
@@ -38,15 +40,15 @@ async def cold_boot(t: StationTest16) -> None:
         async with t.reconnects():
             await _reboot(t, "Hard")
         await t.expect("BootNotification", skip=True)
-    t.answer("BootNotification", {"currentTime": t.now(), "interval": 5, "status": "Accepted"})
+    t.answer("BootNotification", {"currentTime": t.now(), "interval": 10, "status": "Accepted"})
     await t.nothing("BootNotification", "BootNotification", within=8)
     for action in ("StatusNotification", "Heartbeat", "MeterValues"):
         t.check(not t.seen(action), "BootNotification", f"sends {action} while it is rejected")
     await t.expect("BootNotification")
     for connector in range(t.declared.evses + 1):
         await t.status("Available", connector)
-    await t.expect("Heartbeat", within=t.after(5))
-    await t.expect("Heartbeat", within=t.after(5))
+    for _ in range(2):
+        await t.expect("Heartbeat", within=t.after(10))
 
 
 @CORE.case("TC_002_CS", "Cold boot, pending", requirements="BootNotification ChangeConfiguration")
@@ -158,6 +160,29 @@ async def disconnected(t: StationTest16) -> None:
     await t.status("Available")
 
 
+@CORE.case("TC_005_3_CS", "The vehicle is disconnected, and goes on", requirements="StopTransactionOnEVSideDisconnect")
+async def goes_on(t: StationTest16) -> None:
+    """The transaction is suspended, and ends by its token."""
+    await given(t.wants(StopTransactionOnEVSideDisconnect=False))
+    transaction = await t.in_transaction()
+    await t.pull()
+    await t.status("SuspendedEV")
+    await t.nothing("StopTransaction", "StopTransactionOnEVSideDisconnect", within=SOON_S / 2)
+    await t.present()
+    await t.stopped(transaction, "Local")
+
+
+@CORE.case("V2G-13-CS16", "Meter values of a whole transaction", requirements="StopTxnSampledData StopTransaction")
+async def transaction_data(t: StationTest16) -> None:
+    """StopTransaction has readings of the register."""
+    await given(_measures(t, "StopTxnSampledData"))
+    transaction = await t.in_transaction()
+    await t.present()
+    data = (await t.stopped(transaction)).get("transactionData", ())
+    kinds = {each.get("measurand", _ENERGY) for one in data for each in one["sampledValue"]}
+    t.check(_ENERGY in kinds, "StopTxnSampledData", f"ends with readings of {', '.join(sorted(kinds)) or 'nothing'}")
+
+
 @CORE.case("TC_007_1_CS", "A token in the cache", requirements="AuthorizationCacheEnabled LocalPreAuthorize")
 async def cached(t: StationTest16) -> None:
     """The station starts without asking."""
@@ -191,6 +216,17 @@ async def invalid(t: StationTest16) -> None:
         await t.present(t.declared.unknown_token)
         await t.expect("Authorize", idTag=t.declared.unknown_token.id)
         await t.nothing("StartTransaction", "Authorize", within=SOON_S / 2)
+
+
+@CORE.case("V2G-14-CS16", "A token that the cache has as blocked", requirements="LocalPreAuthorize")
+async def cached_blocked(t: StationTest16) -> None:
+    """The station does not start with it when it comes again."""
+    await given(t.wants(AuthorizationCacheEnabled=True, LocalPreAuthorize=True), t.ask("ClearCache"))
+    t.answer("Authorize", {"idTagInfo": {"status": "Blocked"}})
+    await t.plug()
+    for _ in range(2):
+        await t.present(t.declared.unknown_token)
+        await t.nothing("StartTransaction", "LocalPreAuthorize", within=SOON_S)
 
 
 @CORE.case("TC_037_3_CS", "A transaction whose token is not accepted", requirements="StopTransactionOnInvalidId")
@@ -287,11 +323,13 @@ def _contexts(payload: Payload) -> set[str]:
 
 @CORE.case("TC_010_CS", "Remote start, the cable first", requirements="RemoteStartTransaction", quick=True)
 async def remote_cable_first(t: StationTest16) -> None:
-    """The station accepts, and starts with the token."""
+    """The station accepts, and starts with the token; it asks about it only if AuthorizeRemoteTxRequests says so."""
+    asks = await t.is_true("AuthorizeRemoteTxRequests")
     await given(t.plug(), t.status("Preparing"))
     await t.says("RemoteStartTransaction", "Accepted", idTag=t.token.id, connectorId=1)
     await t.started()
     await t.status("Charging")
+    t.check(asks or not t.seen("Authorize"), "AuthorizeRemoteTxRequests", "asks about the token, though it is false")
 
 
 @CORE.case("TC_011_1_CS", "Remote start, then the cable", requirements="RemoteStartTransaction")
@@ -426,14 +464,33 @@ async def change_unknown(t: StationTest16) -> None:
 
 @CORE.case("TC_040_2_CS", "Change to a wrong value", requirements="ChangeConfiguration")
 async def change_wrong(t: StationTest16) -> None:
-    """The station rejects it, and keeps what it had."""
-    before = await t.read("MeterValueSampleInterval")
-    t.equal(await t.change("MeterValueSampleInterval", "-1"), "Rejected", "ChangeConfiguration", "answers {}")
-    after = await t.read("MeterValueSampleInterval")
-    t.check(after == before, "ChangeConfiguration", f"tells {after} instead of {before}")
+    """The station rejects what the key cannot be, and any value of one that is read only, and keeps what it had."""
+    number = str(t.declared.evses + 1)
+    for key, value in {**_WRONG, "NumberOfConnectors": number}.items():
+        before = await t.read(key)
+        t.equal(await t.change(key, value), "Rejected", "ChangeConfiguration", f"answers {key} {value} with {{}}")
+        t.equal(await t.read(key), before, "ChangeConfiguration", f"tells {{}} instead of {before} as {key}")
+
+
+_WRONG: Final = {
+    "MeterValueSampleInterval": "-1", "LocalPreAuthorize": "perhaps", "MeterValuesSampledData": "NoSuchMeasurand",
+}  # fmt: skip
+
+
+@CORE.case("V2G-09-CS16", "Changed configuration stays over a reset", requirements="ChangeConfiguration Reset")
+async def change_stays(t: StationTest16) -> None:
+    """After the reset the station tells the value that it has taken."""
+    changed = await given(t.change("MeterValueSampleInterval", "77"))
+    t.needs(changed in ("Accepted", "RebootRequired"), f"MeterValueSampleInterval cannot be set: {changed}")
+    async with t.reconnects():
+        await _reboot(t, "Hard")
+    await t.expect("BootNotification", skip=True)
+    t.equal(await t.read("MeterValueSampleInterval"), "77", "ChangeConfiguration", "tells {} after 77 was set")
 
 
 # -- offline
+
+_RETRIES: Final = "TransactionMessageRetryInterval"
 
 
 @CORE.case("TC_036_CS", "The connection is lost in a transaction", requirements="TransactionMessageAttempts")
@@ -454,17 +511,17 @@ async def ends_offline(t: StationTest16) -> None:
     transaction = await t.in_transaction()
     async with t.away(5):
         await t.present()
-        await t.wait(SOON_S)
+        await t.wait(3 * SOON_S)  # longer than a station takes for the card, and to send the start
         lasted_s = t.elapsed() - t.began[1]
     sent = await t.stopped(transaction, "Local")
     after_s = (parse_time(sent["timestamp"]) - parse_time(t.began[0])) / 1000
-    t.check(after_s < lasted_s, "StopTransaction", "has the time at which it is sent, not that of the end")
+    t.check(after_s < lasted_s - 1, "StopTransaction", "has the time at which it is sent, not that of the end")
 
 
 @CORE.case("TC_039_CS", "A transaction offline", requirements="StartTransaction AllowOfflineTxForUnknownId")
 async def all_offline(t: StationTest16) -> None:
     """The station reports begin and end in their order, with the id that it gets, once it is back."""
-    await given(t.wants(AllowOfflineTxForUnknownId=True))
+    await given(t.wants(LocalAuthorizeOffline=True, AllowOfflineTxForUnknownId=True))
     async with t.away(5):
         await t.present()
         await t.plug()
@@ -475,6 +532,53 @@ async def all_offline(t: StationTest16) -> None:
     t.check(stop["transactionId"] > 0, "StopTransaction", f"stops {stop['transactionId']}")
     t.check(stop["timestamp"] >= start["timestamp"], "StopTransaction", "ends before it begins")
     t.check(stop["meterStop"] >= start["meterStart"], "StopTransaction", "the meter goes back")
+
+
+def _case_of_unknown_offline(number: str, what: str, **keys: bool) -> None:
+    @CORE.case(
+        f"V2G-{number}-CS16", f"A token offline {what}", requirements=tuple(keys),
+        required="The station starts no transaction, neither while it is offline nor afterwards.",
+    )  # fmt: skip
+    async def script(t: StationTest16) -> None:
+        known = "LocalAuthorizeOffline" in keys
+        with precondition():
+            there = {key: value for key, value in keys.items() if await t.read(key) is not None}
+            await (t.in_transaction() if known else t.ask("ClearCache"))
+            await t.leave()
+            await t.wants(**there)  # what is not there is not allowed
+        t.answer("Authorize", {"idTagInfo": {"status": "Invalid"}})
+        async with t.away(5):
+            await t.present(t.token if known else t.declared.unknown_token)
+            await t.plug()
+            await t.wait(SOON_S)
+        await t.nothing("StartTransaction", " ".join(keys), within=SOON_S)
+
+
+_case_of_unknown_offline("10", "that is not known", AllowOfflineTxForUnknownId=False)
+_case_of_unknown_offline(
+    "11", "with a station that starts none", AllowOfflineTxForUnknownId=False, LocalAuthorizeOffline=False
+)
+
+
+@CORE.case("V2G-12-CS16", "The end of a transaction is not processed", requirements=_RETRIES)
+async def repeats(t: StationTest16) -> None:
+    """The station sends it again after the interval, then after twice the interval, and stops once it is processed."""
+    await given(t.wants(TransactionMessageAttempts=3, TransactionMessageRetryInterval=5))
+    transaction = await t.in_transaction()
+    times: list[float] = []
+
+    def answer(_: Payload) -> Payload | CallError:
+        times.append(t.elapsed())
+        return CallError("InternalError") if len(times) < 3 else {}
+
+    t.answer("StopTransaction", answer)
+    await t.present()
+    for _ in range(3):
+        await t.stopped(transaction, within=t.after(10))
+    for number, (sooner, later) in enumerate(itertools.pairwise(times), 1):
+        about = f"sends StopTransaction again after {later - sooner:.0f} s instead of {5 * number} s"
+        t.check(later - sooner >= 5 * number - 1, _RETRIES, about)
+    await t.nothing("StopTransaction", _RETRIES, within=20)
 
 
 # -- remote trigger
@@ -519,18 +623,24 @@ async def trigger_unknown(t: StationTest16) -> None:
 # -- local list
 
 
-async def _send_list(t: StationTest16, version: int, kind: str, *tags: str) -> str:
-    entries = [{"idTag": each, "idTagInfo": {"status": "Accepted"}} for each in tags]
+async def _send_list(t: StationTest16, version: int, kind: str, *tags: str, status: str = "Accepted") -> str:
+    entries = [{"idTag": each, "idTagInfo": {"status": status}} for each in tags]
     answer = await t.ask("SendLocalList", listVersion=version, updateType=kind, localAuthorizationList=entries)
     return str(answer["status"])
 
 
 async def _empty(t: StationTest16) -> None:
-    with precondition():
-        await t.wants(LocalAuthListEnabled=True)
-        version = (await t.ask("GetLocalListVersion"))["listVersion"]
-        await _send_list(t, max(version, 0) + 1, "Full")
+    version = (await t.ask("GetLocalListVersion"))["listVersion"]
+    await given(t.wants(LocalAuthListEnabled=True), _send_list(t, max(version, 0) + 1, "Full"))
     t.undo(lambda: _send_list(t, 1, "Full"))
+
+
+async def _has_list(t: StationTest16, *tags: str, status: str = "Accepted") -> None:
+    """Come to a station whose list has version 20 and these tags, and that asks about no others of it."""
+    await _empty(t)
+    await given(t.wants(LocalPreAuthorize=True))
+    sent = await _send_list(t, 20, "Full", *tags, status=status)
+    t.equal(sent, "Accepted", "SendLocalList", "answers {}")
 
 
 async def _version_is(t: StationTest16, wanted: int) -> None:
@@ -551,9 +661,7 @@ async def lists(t: StationTest16) -> None:
 @LISTS.case("TC_043_2_CS", "A list whose version has passed", requirements="SendLocalList")
 async def old_list(t: StationTest16) -> None:
     """The station says VersionMismatch, and keeps its list."""
-    await _empty(t)
-    with precondition():
-        t.check(await _send_list(t, 20, "Full", t.token.id) == "Accepted", "SendLocalList", "is not accepted")
+    await _has_list(t, t.token.id)
     status = await _send_list(t, 15, "Differential", t.declared.other_token.id)
     t.check(status == "VersionMismatch", "SendLocalList", f"answers {status}")
     await _version_is(t, 20)
@@ -562,10 +670,7 @@ async def old_list(t: StationTest16) -> None:
 @LISTS.case("TC_008_1_CS", "A token of the list", requirements="LocalPreAuthorize")
 async def listed(t: StationTest16) -> None:
     """The station starts without asking."""
-    await _empty(t)
-    with precondition():
-        await t.wants(LocalPreAuthorize=True)
-        t.check(await _send_list(t, 20, "Full", t.token.id) == "Accepted", "SendLocalList", "is not accepted")
+    await _has_list(t, t.token.id)
     t.forget()
     await t.present()
     await t.plug()
@@ -573,16 +678,26 @@ async def listed(t: StationTest16) -> None:
     t.check(not t.seen("Authorize"), "LocalPreAuthorize", "asks about a token in its list")
 
 
+@LISTS.case("V2G-15-CS16", "A token that the list has as blocked", requirements="LocalPreAuthorize")
+async def listed_blocked(t: StationTest16) -> None:
+    """The station does not start with it, nor does it so offline."""
+    await _has_list(t, t.token.id, status="Blocked")
+    t.answer("Authorize", {"idTagInfo": {"status": "Blocked"}})
+    await t.plug()
+    await t.present()
+    await t.nothing("StartTransaction", "LocalPreAuthorize", within=SOON_S)
+    async with t.away(5):
+        await t.present()
+        await t.wait(SOON_S)
+    await t.nothing("StartTransaction", "LocalAuthorizeOffline", within=SOON_S)
+
+
 @LISTS.case("V2G-06-CS16", "Tokens that leave the list", requirements="SendLocalList LocalPreAuthorize")
 async def unlisted(t: StationTest16) -> None:
     """The station asks about a token that an update has removed or that a new full list does not have, and starts with
     the others without asking."""
-    await _empty(t)
     other = t.declared.other_token
-    with precondition():
-        await t.wants(LocalPreAuthorize=True)
-        status = await _send_list(t, 20, "Full", t.token.id, other.id)
-        t.check(status == "Accepted", "SendLocalList", f"answers {status}")
+    await _has_list(t, t.token.id, other.id)
     t.answer("Authorize", {"idTagInfo": {"status": "Invalid"}})
     removed = [{"idTag": t.token.id}]
     await t.says("SendLocalList", "Accepted", listVersion=21, updateType="Differential", localAuthorizationList=removed)
@@ -620,7 +735,7 @@ async def _reserve(t: StationTest16, *statuses: str, seconds: float = 120, conne
 
 @RESERVATION.case("TC_046_1_CS", "A reserved connector is used", requirements="ReserveNow", quick=True)
 async def reserved(t: StationTest16) -> None:
-    """The connector is Reserved, not for another token, and the transaction names the reservation."""
+    """The connector is Reserved, not for another token; the transaction names the reservation, which ends with it."""
     number = await _reserve(t)
     await t.status("Reserved")
     await t.present(t.declared.other_token)
@@ -628,6 +743,11 @@ async def reserved(t: StationTest16) -> None:
     await t.nothing("StartTransaction", "ReserveNow", within=SOON_S / 2)
     await t.present()
     await _uses(t, number)
+    await t.status("Charging")
+    await t.present()
+    await t.expect("StopTransaction")
+    await t.unplug()
+    await t.status("Available")
 
 
 @RESERVATION.case("TC_047_CS", "A reservation expires", requirements="ReserveNow")
@@ -806,9 +926,10 @@ async def _unit(t: StationTest16) -> tuple[str, float]:
     return ("W", 690.0) if units and "urrent" not in units and "A" not in units else ("A", 1.0)
 
 
-async def _profile(t: StationTest16, amperes: float, purpose: str = "TxDefaultProfile", **more: object) -> Payload:
+async def _profile(t: StationTest16, *amperes: float, purpose: str = "TxDefaultProfile", **more: object) -> Payload:
+    """Return a profile, of which each limit holds for two minutes, the first one since one minute."""
     unit, factor = await _unit(t)
-    periods = [{"startPeriod": 0, "limit": amperes * factor}]
+    periods = [{"startPeriod": 120 * number, "limit": each * factor} for number, each in enumerate(amperes)]
     schedule: Payload = {"chargingRateUnit": unit, "chargingSchedulePeriod": periods}
     return {
         "chargingProfileId": t.next_id(), "stackLevel": 0, "chargingProfilePurpose": purpose,
@@ -822,15 +943,19 @@ async def _install(t: StationTest16, wanted: Payload, *statuses: str, connector:
     await t.says("SetChargingProfile", *(statuses or ("Accepted",)), connectorId=connector, csChargingProfiles=wanted)
 
 
-async def _limited(t: StationTest16, amperes: float) -> None:
+async def _limited(t: StationTest16, *amperes: float) -> Payload:
+    """Check the limits now and each two minutes later; return the composite schedule of five minutes. Raises Failed."""
     unit, factor = await _unit(t)
     about = {"connectorId": 1, "duration": 300, "chargingRateUnit": unit}
     schedule = (await t.says("GetCompositeSchedule", "Accepted", **about)).get("chargingSchedule", {})
     t.equal(schedule.get("chargingRateUnit"), unit, "GetCompositeSchedule", f"is in {{}}, when {unit} is asked for")
     periods = schedule.get("chargingSchedulePeriod", [])
-    limit = periods[0]["limit"] if periods else None
-    wanted = amperes * factor
-    t.check(limit == wanted, "GetCompositeSchedule", f"begins with {limit} {unit} instead of {wanted:g}")
+    for number, each in enumerate(amperes):
+        at_s, wanted = 120 * number, each * factor
+        limit = next((one["limit"] for one in reversed(periods) if one["startPeriod"] <= at_s), None)
+        about_it = f"has {limit} {unit} after {at_s} s instead of {wanted:g}"
+        t.check(limit == wanted, "GetCompositeSchedule", about_it)
+    return schedule  # type: ignore[no-any-return]
 
 
 @SMART.case("TC_056_CS", "A default profile", requirements="SetChargingProfile", quick=True)
@@ -844,30 +969,31 @@ async def default_profile(t: StationTest16) -> None:
 @SMART.case("TC_057_CS", "A profile of a transaction", requirements="SetChargingProfile")
 async def transaction_profile(t: StationTest16) -> None:
     """It takes the place of the default."""
-    await _install(t, await _profile(t, 16.0))
+    await _install(t, await _profile(t, 8.0))
     transaction = await t.in_transaction()
-    await _install(t, await _profile(t, 8.0, "TxProfile", transactionId=transaction))
-    await _limited(t, 8.0)
+    for amperes in (16.0, 6.0):
+        await _install(t, await _profile(t, amperes, purpose="TxProfile", transactionId=transaction))
+        await _limited(t, amperes)
 
 
 @SMART.case("TC_058_1_CS", "A profile without its transaction", requirements="SetChargingProfile")
 async def no_transaction(t: StationTest16) -> None:
     """The station rejects it."""
-    await _install(t, await _profile(t, 8.0, "TxProfile", transactionId=1), "Rejected")
+    await _install(t, await _profile(t, 8.0, purpose="TxProfile", transactionId=1), "Rejected")
 
 
 @SMART.case("TC_058_2_CS", "A profile of another transaction", requirements="SetChargingProfile")
 async def other_transaction(t: StationTest16) -> None:
     """The station rejects it."""
     transaction = await t.in_transaction()
-    await _install(t, await _profile(t, 8.0, "TxProfile", transactionId=transaction + 1_000_000), "Rejected")
+    await _install(t, await _profile(t, 8.0, purpose="TxProfile", transactionId=transaction + 1_000_000), "Rejected")
 
 
 @SMART.case("TC_059_CS", "Remote start with a profile", requirements="RemoteStartTransaction")
 async def started_with_profile(t: StationTest16) -> None:
     """The station limits the transaction by it."""
     await t.plug()
-    about = {"idTag": t.token.id, "connectorId": 1, "chargingProfile": await _profile(t, 7.0, "TxProfile")}
+    about = {"idTag": t.token.id, "connectorId": 1, "chargingProfile": await _profile(t, 7.0, purpose="TxProfile")}
     await t.says("RemoteStartTransaction", "Accepted", **about)
     await t.started()
     await t.status("Charging")
@@ -878,7 +1004,7 @@ async def started_with_profile(t: StationTest16) -> None:
 async def composite(t: StationTest16) -> None:
     """It is the least of the station's maximum and the default."""
     with precondition():
-        await _install(t, await _profile(t, 9.0, "ChargePointMaxProfile"), connector=0)
+        await _install(t, await _profile(t, 9.0, purpose="ChargePointMaxProfile"), connector=0)
         await _install(t, await _profile(t, 12.0))
         await t.in_transaction()
     await _limited(t, 9.0)
@@ -886,23 +1012,89 @@ async def composite(t: StationTest16) -> None:
 
 @SMART.case("TC_067_CS", "Clear a profile", requirements="ClearChargingProfile")
 async def clear_profile(t: StationTest16) -> None:
-    """The station clears it once, and knows it no more."""
-    wanted = await _profile(t, 10.0)
-    await _install(t, wanted)
-    await t.says("ClearChargingProfile", "Accepted", id=wanted["chargingProfileId"])
-    await t.says("ClearChargingProfile", "Unknown", id=wanted["chargingProfileId"])
+    """The station clears it once, and knows it no more, by its id as by what it is."""
+    for criteria in ({}, {"connectorId": 1, "chargingProfilePurpose": "TxDefaultProfile", "stackLevel": 0}):
+        wanted = await _profile(t, 10.0)
+        await _install(t, wanted)
+        about = criteria or {"id": wanted["chargingProfileId"]}
+        await t.says("ClearChargingProfile", "Accepted", **about)
+        await t.says("ClearChargingProfile", "Unknown", **about)
 
 
 @SMART.case("TC_072_CS", "Profiles of two stack levels", requirements="SetChargingProfile")
 async def stacked(t: StationTest16) -> None:
-    """The higher one is used."""
+    """The higher one is used, and the lower one once that is cleared."""
     with precondition():
         level = await t.read("ChargeProfileMaxStackLevel")
         t.needs(level is not None and level.isdecimal() and int(level) > 0, "it has one stack level")
     await _install(t, await _profile(t, 6.0))
-    await _install(t, await _profile(t, 11.0, stackLevel=1))
+    higher = await _profile(t, 11.0, stackLevel=1)
+    await _install(t, higher)
     await t.in_transaction()
     await _limited(t, 11.0)
+    await t.says("ClearChargingProfile", "Accepted", id=higher["chargingProfileId"])
+    await _limited(t, 6.0)
+
+
+@SMART.case("V2G-16-CS16", "A profile takes the place of another", requirements="SetChargingProfile")
+async def replaced(t: StationTest16) -> None:
+    """One of the same purpose and stack level is gone: clearing it is Unknown."""
+    before = await _profile(t, 6.0)
+    await _install(t, before)
+    await _install(t, await _profile(t, 11.0))
+    await t.says("ClearChargingProfile", "Unknown", id=before["chargingProfileId"])
+    await t.in_transaction()
+    await _limited(t, 11.0)
+
+
+@SMART.case("V2G-17-CS16", "A profile of several periods", requirements="GetCompositeSchedule")
+async def periods_follow(t: StationTest16) -> None:
+    """The composite schedule has each of them, counted from the profile's start, until the end of its duration."""
+    periods = await t.read("ChargingScheduleMaxPeriods")
+    t.needs(periods is None or not periods.isdecimal() or int(periods) > 2, "it takes fewer than three periods")
+    wanted = await _profile(t, 6.0, 12.0, 9.0)
+    wanted["chargingSchedule"]["duration"] = 330
+    await _install(t, wanted)
+    await t.in_transaction()
+    found = await _limited(t, 6.0, 12.0, 9.0)
+    goes_on = found.get("duration", 300) > 280 and found["chargingSchedulePeriod"][-1]["startPeriod"] < 250
+    t.check(not goes_on, "GetCompositeSchedule", "has the last limit after the duration of the profile")
+
+
+@SMART.case("V2G-18-CS16", "Profiles that cannot be", requirements="SetChargingProfile")
+async def impossible(t: StationTest16) -> None:
+    """The station rejects those of an unknown connector, of too high a stack level, of too many periods, and the
+    station's maximum at a connector."""
+    level, periods = [await t.read(each) for each in ("ChargeProfileMaxStackLevel", "ChargingScheduleMaxPeriods")]
+    usual = await _profile(t, 6.0)
+    await _install(t, usual, "Rejected", connector=t.declared.evses + 7)
+    await _install(t, await _profile(t, 6.0, purpose="ChargePointMaxProfile"), "Rejected")
+    if level is not None and level.isdecimal():
+        await _install(t, usual | {"stackLevel": int(level) + 1}, "Rejected")
+    if periods is not None and periods.isdecimal() and int(periods) < 1000:
+        await _install(t, await _profile(t, *[6.0, 7.0] * (int(periods) // 2 + 1)), "Rejected")
+
+
+@SMART.case("V2G-19-CS16", "The limit is kept", requirements="SetChargingProfile MeterValuesSampledData")
+async def obeyed(t: StationTest16) -> None:
+    """The current, or the power, that the station measures is not above the limit once it has had time to fall."""
+    unit, _ = await _unit(t)
+    most = {"Current.Import": 6.6 if unit == "A" else 19.8, "Power.Active.Import": 6600.0}
+    with precondition():
+        known = await t.read("MeterValuesSampledData") or ""
+        kind = next((each for each in most if each in known), "")
+        if not kind:
+            kind = "Current.Import"
+            await t.wants(MeterValuesSampledData=kind)
+        await t.wants(MeterValueSampleInterval=5)
+    transaction = await t.in_transaction()
+    await _install(t, await _profile(t, 6.0, purpose="TxProfile", transactionId=transaction))
+    await t.wait(t.declared.seconds)
+    t.forget()
+    sent = await t.expect("MeterValues", within=t.after(5), connectorId=1)
+    found = [value for _, _, value in readings_of(sent["meterValue"], {kind})]
+    t.check(bool(found), "MeterValuesSampledData", f"sends no {kind}")
+    t.check(max(found) <= most[kind], "SetChargingProfile", f"has a {kind} of {max(found):g} with a limit of 6 A")
 
 
 STATION_CASES_16: Final[tuple[OcppCase[StationTest16], ...]] = tuple(

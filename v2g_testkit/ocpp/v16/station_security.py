@@ -72,12 +72,17 @@ _PLAIN: Final = "FirmwareStatusNotification"
 
 
 async def _plain_update(t: StationTest16, *, broken: bool) -> list[str]:
-    """Have an image installed that is not signed; return the states until the end. Raises Failed, NotApplicable."""
+    """Have an image installed that is not signed, in a while if it is not broken; return the states until the end.
+
+    Raises Failed, NotApplicable.
+    """
     t.needs(t.declared.supports.get("unsigned firmware", True), "it takes signed firmware only")
     image = image_of(t, broken=broken)
     files, url = await t.file_server()
     files.files[IMAGE] = image
-    await t.ask("UpdateFirmware", location=url + IMAGE, retrieveDate=t.later(-60), retries=0)
+    await t.ask("UpdateFirmware", location=url + IMAGE, retrieveDate=t.later(-60 if broken else 15), retries=0)
+    if not broken:
+        await t.nothing(_PLAIN, "UpdateFirmware", within=8)
     states = await _states(t, _PLAIN, "Installed", *_FAILED)
     t.check(f"GET {IMAGE}" in files.asked, "UpdateFirmware", f"reports {states[-1]} of firmware that it never fetched")
     return states
@@ -85,7 +90,7 @@ async def _plain_update(t: StationTest16, *, broken: bool) -> list[str]:
 
 @FIRMWARE.case("TC_044_1_CS", "Firmware is installed", requirements="UpdateFirmware")
 async def installed(t: StationTest16) -> None:
-    """The station downloads and installs the firmware, and reports each state."""
+    """The station downloads the firmware at its retrieveDate, installs it, and reports each state."""
     goes_through(t, await _plain_update(t, broken=False), "Downloading", "Downloaded", "Installing", "Installed")
     await _restarted(t)
 
