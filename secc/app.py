@@ -106,7 +106,12 @@ async def _run(config: ProgramConfig, events: Path | None, wrap: Wrap) -> int:
 @contextlib.asynccontextmanager
 async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> AsyncIterator[Charger]:
     """Build the charger from its configuration and shut it down again: power off first, back end last."""
-    places = _under_code(config)
+    # the configuration of each EVSE, whose vehicles get what the grid code demands (R209, R221)
+    if config.grid_code is None:
+        places = config.places
+    else:
+        code, reactive = read_grid_code(config.grid_code.file).code, config.grid_code.reactive
+        places = tuple(replace(each, charger=demanded(each.charger, code, reactive)) for each in config.places)
     check_places(places)
     async with contextlib.AsyncExitStack() as stack:
         status = StatusKeeper(config, clock)
@@ -163,14 +168,6 @@ def _enrolment(config: ProgramConfig, clock: Clock, observe: EventLog) -> "SelfE
     from v2g.io.http.self_enrolment import SelfEnrolment  # only where it is configured
 
     return SelfEnrolment(config.tls.enrolment, config.tls.chain, key, Role.SECC, clock, observe)
-
-
-def _under_code(config: ProgramConfig) -> tuple[ProgramConfig, ...]:
-    """Return the configuration of each EVSE, whose vehicles get what the grid code demands (R209, R221)."""
-    if config.grid_code is None:
-        return config.places
-    code, reactive = read_grid_code(config.grid_code.file).code, config.grid_code.reactive
-    return tuple(replace(each, charger=demanded(each.charger, code, reactive)) for each in config.places)
 
 
 def _processor_changed(charger: Charger, observe: EventLog, _: HeatReading, hot: bool, _late_s: float) -> None:

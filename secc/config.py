@@ -405,7 +405,16 @@ def check_places(places: Sequence[ProgramConfig]) -> None:
     """Reject what would end the start: parts that do not belong together, EVSEs that share a meter, or a listener that
     cannot assign vehicles to an EVSE. Raises ConfigError."""
     for place in places:
-        _check_place(place)
+        check_parts(place.hardware)
+        if place.hardware.backend == "bench" and place.link.slac is not None:
+            raise ConfigError("link.slac needs a control pilot", hint="a bench has none: remove [link.slac]")
+        simulated = on_simulated_wires(place.hardware)
+        if not simulated and place.link.slac is not None and place.link.plc.backend == "loopback":
+            simulated = "the powerline"
+        if simulated and place.link.medium is None:
+            raise without_medium(simulated)
+        if place.charger.basic is not None and place.hardware.kind != "ac":
+            raise ConfigError("charger.basic is for alternating current", hint='set hardware.kind = "ac"')
     for number, place in enumerate(places, 1):
         for other, later in enumerate(places[number:], number + 1):
             if place.charger.evse_id == later.charger.evse_id:
@@ -441,19 +450,6 @@ def check_places(places: Sequence[ProgramConfig]) -> None:
                     f"EVSEs {number} and {other} share an SDP port, but not charger.editions",
                     hint="give each an SDP port of its own, or both the same editions",
                 )
-
-
-def _check_place(place: ProgramConfig) -> None:
-    check_parts(place.hardware)
-    if place.hardware.backend == "bench" and place.link.slac is not None:
-        raise ConfigError("link.slac needs a control pilot", hint="a bench has none: remove [link.slac]")
-    simulated = on_simulated_wires(place.hardware)
-    if not simulated and place.link.slac is not None and place.link.plc.backend == "loopback":
-        simulated = "the powerline"
-    if simulated and place.link.medium is None:
-        raise without_medium(simulated)
-    if place.charger.basic is not None and place.hardware.kind != "ac":
-        raise ConfigError("charger.basic is for alternating current", hint='set hardware.kind = "ac"')
 
 
 def _openers(config: ProgramConfig) -> Iterator[OfKey]:

@@ -105,7 +105,21 @@ class Table:
 
     def read(self, type_: type[T]) -> tuple[T | None, list[Flaw]]:
         """Return the table as a `type_`, None if it is invalid, and its errors."""
-        return _convert(self.tree, type_, self.folder)
+        found = list(_unknown_keys(self.tree, type_, ()))
+        try:
+            config = typed_json.convert(
+                self.tree, type_, dec_hook=lambda kind, value: _located(self.folder, kind, value)
+            )
+        except msgspec.ValidationError as error:  # it reports only the first of possibly several errors
+            for path, why in _misfits(self.tree, type_, (), self.folder):
+                if found and why.startswith("Object contains unknown field"):
+                    continue
+                allowed = _allowed(type_, path) if "enum value" in why else []
+                found.append((path, reworded(why), f"one of {', '.join(map(str, allowed))}" if allowed else ""))
+            return None, found or [((), reworded(str(error)), "")]
+        if not found:
+            found.extend(contradictions(config))
+        return config, found
 
 
 def without_flaw(found: tuple[T | None, Sequence[Flaw]], place: str) -> T:
@@ -116,22 +130,6 @@ def without_flaw(found: tuple[T | None, Sequence[Flaw]], place: str) -> T:
         path, why, hint = flaws[0]
         raise ConfigError(place + ": ".join(filter(None, (".".join(path), why))), hint=hint)
     return config
-
-
-def _convert(tree: Tree, type_: type[T], folder: Path) -> tuple[T | None, list[Flaw]]:
-    found = list(_unknown_keys(tree, type_, ()))
-    try:
-        config = typed_json.convert(tree, type_, dec_hook=lambda kind, value: _located(folder, kind, value))
-    except msgspec.ValidationError as error:  # it reports only the first of possibly several errors
-        for path, why in _misfits(tree, type_, (), folder):
-            if found and why.startswith("Object contains unknown field"):
-                continue
-            allowed = _allowed(type_, path) if "enum value" in why else []
-            found.append((path, reworded(why), f"one of {', '.join(map(str, allowed))}" if allowed else ""))
-        return None, found or [((), reworded(str(error)), "")]
-    if not found:
-        found.extend(contradictions(config))
-    return config, found
 
 
 def schema_of(type_: type[msgspec.Struct], title: str) -> dict[str, object]:

@@ -4,27 +4,43 @@ Every call takes the `Moment` and returns the actions that follow, in order. `de
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from v2g.errors import OcppError
 from v2g.iso15118.engine.session import Fact
 from v2g.ocpp.messages.availability import ConnectorStatus
-from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.base import Message, OperationMode
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.transactions import Reason
 from v2g.ocpp.routes import Version, action_of
 from v2g.ocpp.rpc import Mend
 from v2g.ocpp.times import format_time
-from v2g_station.assembly import Blocks
+from v2g_station.blocks.authorization.authorization import Authorizer
+from v2g_station.blocks.authorization.cache import Cache
 from v2g_station.blocks.authorization.contracts import AuthorizeOutcome
+from v2g_station.blocks.authorization.local_list import LocalAuthorizationList
+from v2g_station.blocks.availability import Availability
 from v2g_station.blocks.connection.link import CsmsLink
-from v2g_station.blocks.der.der import GridEvent
-from v2g_station.blocks.der.vehicle_inverters import VehicleGridEvent
-from v2g_station.blocks.diagnostics.diagnostics import LogProgress, problem_event
+from v2g_station.blocks.connection.network import NetworkProfiles
+from v2g_station.blocks.connection.outbox import CsmsOutbox
+from v2g_station.blocks.cost.local_cost import LocalCosts, TariffCost
+from v2g_station.blocks.cost.priced import stored_prices
+from v2g_station.blocks.cost.tariffs import StationTariffs
+from v2g_station.blocks.data_transfer import DataTransfer
+from v2g_station.blocks.der.der import DerControls, GridEvent
+from v2g_station.blocks.der.reactive import DerReactive
+from v2g_station.blocks.der.response import DerResponse
+from v2g_station.blocks.der.vehicle_inverters import VehicleGridEvent, VehicleInverters
+from v2g_station.blocks.diagnostics.data_collector import DataCollector
+from v2g_station.blocks.diagnostics.diagnostics import Diagnostics, LogProgress, problem_event
+from v2g_station.blocks.diagnostics.monitoring import Monitors, factory_monitors
+from v2g_station.blocks.display import DisplayMessages
 from v2g_station.blocks.evse import (
     Bay,
     ContractPresented,
     Evse,
+    EvseConnector,
     Fault,
     LockFailure,
     MeterSigns,
@@ -38,60 +54,45 @@ from v2g_station.blocks.evse import (
     Unlocked,
     VehicleAddress,
 )
-from v2g_station.blocks.firmware import FirmwareProgress
-from v2g_station.blocks.firmware_publishing import Fetched, PublishProgress
-from v2g_station.blocks.security.signing import CertificateTaken, ChainFound, RequestMade
-from v2g_station.blocks.settings import StationSettings
-from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
-from v2g_station.blocks.smart_charging.local_control import GridFrequency, UpstreamLoad
+from v2g_station.blocks.firmware import FirmwareProgress, FirmwareUpdates
+from v2g_station.blocks.firmware_publishing import Fetched, Publishing, PublishProgress
+from v2g_station.blocks.payment.payment import CardPayments
+from v2g_station.blocks.provisioning import StationProvisioning
+from v2g_station.blocks.remote_control import RemoteControl
+from v2g_station.blocks.reservation import Reservations
+from v2g_station.blocks.reservation_book import ReservationBook
+from v2g_station.blocks.security.certificate_store import CertificateStore
+from v2g_station.blocks.security.certificates import CertificateStatuses
+from v2g_station.blocks.security.signing import CertificateTaken, ChainFound, RequestMade, Signing
+from v2g_station.blocks.settings import NEEDS, StationSettings, with_der
+from v2g_station.blocks.smart_charging import smart_charging
+from v2g_station.blocks.smart_charging.external_limits import ExternalLimit, ExternalLimits
+from v2g_station.blocks.smart_charging.high_level import HighLevel
+from v2g_station.blocks.smart_charging.local_control import (
+    FrequencyResponse,
+    GridFrequency,
+    LoadBalancing,
+    UpstreamLoad,
+)
+from v2g_station.blocks.smart_charging.profile_rules import MODES
 from v2g_station.blocks.smart_charging.smart_charging import PriorityChargingRequested, SleepRefused
-from v2g_station.blocks.transaction_limits import DriverLimit
+from v2g_station.blocks.transaction_limits import DriverLimit, TransactionLimits
 from v2g_station.blocks.transaction_records import MeterSample, ReadMeter, TransactionRecord
 from v2g_station.blocks.transactions.managed import ManagedSessions
-from v2g_station.blocks.transactions.resumption import Restarted
-from v2g_station.blocks.web_payment import WebPaymentRequested
-from v2g_station.kernel.kernel import Action, Answer, Moment, SavedDocuments
+from v2g_station.blocks.transactions.metering import Metering
+from v2g_station.blocks.transactions.resumption import Restarted, Resumption
+from v2g_station.blocks.transactions.sessions import EvseSessions, Shared
+from v2g_station.blocks.triggers import Triggers
+from v2g_station.blocks.web_payment import WebPaymentRequested, WebPayments
+from v2g_station.kernel.kernel import Action, Answer, Kernel, Moment, SavedDocuments
 
 if TYPE_CHECKING:
     from v2g.ocpp.v16.mirrored import MirroredPeer
 
-# -- Which block handles which fact
 
-
-def takers(blocks: Blocks) -> dict[type[Fact], Callable[..., None]]:
-    """Return the handlers of facts that concern one block alone."""
-    return {
-        TokenPresented: blocks.authorizer.token,
-        ContractPresented: blocks.authorizer.contract,
-        VehicleAddress: blocks.authorizer.vehicle,
-        StopButton: blocks.authorizer.stop_button,
-        Power: blocks.sessions.power,
-        PowerLimited: blocks.sessions.limited,
-        Bay: blocks.sessions.bay,
-        MeterSigns: blocks.sessions.signature,
-        ExternalLimit: blocks.external_limits.take,
-        GridEvent: blocks.der.grid_event,
-        VehicleGridEvent: blocks.vehicle_inverters.grid_event,
-        UpstreamLoad: blocks.load_balancing.measured,
-        PriorityChargingRequested: blocks.priority.requested,
-        DriverLimit: blocks.transaction_limits.driver,
-        WebPaymentRequested: blocks.web_payments.requested,
-        RequestMade: blocks.signing.request_made,
-        ChainFound: blocks.signing.found,
-        SleepRefused: blocks.smart_charging.sleep_refused,
-        CertificateTaken: blocks.signing.taken,
-        FirmwareProgress: blocks.firmware.progress,
-        PublishProgress: blocks.publishing.progress,
-        Fetched: blocks.publishing.fetched,
-        LogProgress: blocks.diagnostics.progress,
-        SecurityEventFound: lambda fact: blocks.diagnostics.security_event(fact.type, fact.info),
-        Restarted: blocks.resumption.restarted,
-        Unlocked: blocks.remote_control.unlocked,
-    }
-
-
-class StationCore(Blocks):
-    """One station. `read` and `serves` are those of `Blocks`."""
+class StationCore:
+    """One station: its blocks, by name. `read` returns the current meter sample of an EVSE (0: the main meter), or None
+    without one; `serves` returns whether an EVSE has a service for any of some energy transfer modes."""
 
     def __init__(
         self,
@@ -103,8 +104,120 @@ class StationCore(Blocks):
         read: ReadMeter,
         serves: Callable[[int, Sequence[str]], bool],
     ) -> None:
-        super().__init__(settings, saved, moment, entropy=entropy, read=read, serves=serves)
-        kernel = self.kernel
+        self.kernel = kernel = Kernel(
+            with_der(settings), saved, moment, entropy, scale=settings.scale, values=settings.values
+        )
+        self.settings = settings
+        self.evses = evses = {
+            number: Evse(
+                number=number,
+                connectors=[
+                    EvseConnector(number=position, fixed_cable=connector.fixed_cable, station_end=connector.fixed_cable)
+                    for position, connector in enumerate(evse.connectors, 1)
+                ],
+            )
+            for number, evse in enumerate(settings.layout.evses, 1)
+        }
+        managed, able = settings.managed, settings.able
+        self.outbox = outbox = CsmsOutbox(kernel, limit=settings.max_events)
+        self.sessions = sessions = (ManagedSessions if managed else EvseSessions)(kernel, outbox, evses, read)
+        shared = Shared(kernel, evses, sessions, outbox, read)
+        self.resumption = Resumption(shared)
+        book = ReservationBook(kernel, evses)
+        self.availability = availability = Availability(shared, book)
+        self.reservations = Reservations(shared, book, availability)
+        self.web_payments = WebPayments(shared, availability, self.reservations, managed=managed)
+        self.cache = Cache(kernel)
+        self.local_list = LocalAuthorizationList(kernel)
+        self.authorizer = Authorizer(shared, self.cache, self.local_list, self.reservations, self.web_payments)
+        local: dict[str, OperationMode] = {"frequency": FrequencyResponse.mode, "load": LoadBalancing.mode}
+        modes = (*MODES, *(mode for ability, mode in local.items() if ability in able))
+        self.smart_charging = smart = smart_charging.ChargingProfiles(shared, modes)
+        self.frequency = FrequencyResponse(shared, smart)
+        self.load_balancing = LoadBalancing(shared, smart)
+        close = partial(availability.close, "reset")
+        self.provisioning = StationProvisioning(
+            shared, self.resumption, close, managed=managed, can_reset="reset" in able
+        )
+        self.metering = Metering(shared)
+        self.energy_transfers = smart_charging.EnergyTransfers(shared, serves)
+        self.data_transfer = DataTransfer(kernel, attests="attestation" in able)
+        self.monitors = Monitors(shared, factory=factory_monitors(kernel.model))
+        priced = stored_prices(kernel)
+        self.tariffs = StationTariffs(shared, self.cache, self.monitors, priced)
+        reserved = self.reservations.made_ms
+        self.local_costs = LocalCosts(shared, self.tariffs, priced, reserved=reserved, managed=managed)
+        self.tariff_cost = TariffCost(shared, self.local_costs)
+        self.data_collector = DataCollector(shared)
+        self.diagnostics = Diagnostics(shared, self.monitors, self.cache, self.local_list, self.data_collector.log)
+        security_event = self.diagnostics.security_event
+        self.certificates = CertificateStore(kernel, settings.roots, settings.chains)
+        self.signing = Signing(kernel, self.certificates, security_event)
+        self.certificate_status = CertificateStatuses(kernel, self.certificates)
+        self.networks = NetworkProfiles(
+            kernel, settings.network, settings.identity, certificates=self.certificates, security_event=security_event
+        )
+        self.firmware = FirmwareUpdates(
+            shared,
+            self.certificates,
+            version=settings.layout.firmware,
+            busy=lambda: any(evse.record is not None for evse in evses.values()),
+            promised=lambda: bool(book.all) or any(each.authorization and not each.record for each in evses.values()),
+            window=settings.update_window,
+            close=partial(availability.close, "firmware"),
+            security_event=security_event,
+        )
+        self.publishing = Publishing(shared)
+        self.display = DisplayMessages(shared, availability, managed=managed)
+        hertz, volt, inverter = settings.nominal_hz, settings.nominal_v, settings.inverter
+        self.der = DerControls(shared, settings.der_controls, inverter=inverter, nominal_v=volt)
+        self.vehicle_inverters = VehicleInverters(
+            kernel, self.der, settings.vehicle_controls, nominal_hz=hertz, nominal_v=volt
+        )
+        self.der_response = DerResponse(
+            shared,
+            self.der,
+            nominal_hz=hertz,
+            nominal_v=volt,
+            own=settings.frequency_response,
+            led=lambda evse: self.frequency.period(evse) is not None,
+        )
+        out = self.der_response.out
+        self.der_reactive = DerReactive(shared, self.der, out=out, nominal_v=volt, max_var=inverter.max_var)
+        self.der_response.on_follow(self.der_reactive.follow)
+        self.high_level = HighLevel(shared, smart)
+        self.external_limits = ExternalLimits(shared, smart)
+        self.dynamic_profiles = smart_charging.DynamicProfiles(kernel, smart)
+        self.priority = smart_charging.PriorityCharging(shared, smart)
+        self.transaction_limits = limits = TransactionLimits(shared, self.local_costs, self.tariff_cost)
+        self.remote_control = RemoteControl(
+            shared, self.authorizer, smart, self.web_payments, managed=managed, can_start="remote_start" in able
+        )
+        self.triggers = Triggers(
+            shared,
+            availability,
+            self.metering,
+            self.external_limits,
+            self.diagnostics,
+            self.signing,
+            self.firmware,
+            self.publishing,
+            able=able,
+        )
+        self.payments = CardPayments(shared, self.authorizer, self.web_payments, limits, self.local_costs)
+        # the handlers of all blocks by action, without those of missing abilities
+        blocks = (
+            self.networks, self.sessions, self.availability, self.cache, self.local_list, self.reservations,
+            self.smart_charging, self.remote_control, self.triggers, self.provisioning, self.tariff_cost, self.tariffs,
+            self.local_costs, self.energy_transfers, self.data_transfer, self.monitors, self.diagnostics,
+            self.certificates, self.signing, self.firmware, self.publishing, self.display, self.dynamic_profiles,
+            self.frequency, self.der, self.web_payments, self.priority,
+        )  # fmt: skip
+        self.table = handlers = {action: handler for block in blocks for action, handler in block.answers.items()}
+        for ability, actions in NEEDS.items():
+            if ability not in self.settings.able:
+                for action in actions:
+                    del handlers[action]
         self.link = CsmsLink(
             kernel,
             self.networks,
@@ -118,7 +231,7 @@ class StationCore(Blocks):
             message_timeout=settings.message_timeout,
             mirror=self._mirror() if "1.6" in settings.versions else None,
         )
-        self._takers = takers(self)
+        self._takers = self._fact_handlers()
         self._join()
         self._restore()
 
@@ -338,6 +451,37 @@ class StationCore(Blocks):
         if self.kernel.registration == "Rejected":
             raise OcppError("the CSMS has not accepted this station", answer="SecurityError")  # B03.FR.08
         return self.table[action_of(request)](request)
+
+    def _fact_handlers(self) -> dict[type[Fact], Callable[..., None]]:
+        """Return the handlers of facts that concern one block alone."""
+        return {
+            TokenPresented: self.authorizer.token,
+            ContractPresented: self.authorizer.contract,
+            VehicleAddress: self.authorizer.vehicle,
+            StopButton: self.authorizer.stop_button,
+            Power: self.sessions.power,
+            PowerLimited: self.sessions.limited,
+            Bay: self.sessions.bay,
+            MeterSigns: self.sessions.signature,
+            ExternalLimit: self.external_limits.take,
+            GridEvent: self.der.grid_event,
+            VehicleGridEvent: self.vehicle_inverters.grid_event,
+            UpstreamLoad: self.load_balancing.measured,
+            PriorityChargingRequested: self.priority.requested,
+            DriverLimit: self.transaction_limits.driver,
+            WebPaymentRequested: self.web_payments.requested,
+            RequestMade: self.signing.request_made,
+            ChainFound: self.signing.found,
+            SleepRefused: self.smart_charging.sleep_refused,
+            CertificateTaken: self.signing.taken,
+            FirmwareProgress: self.firmware.progress,
+            PublishProgress: self.publishing.progress,
+            Fetched: self.publishing.fetched,
+            LogProgress: self.diagnostics.progress,
+            SecurityEventFound: lambda fact: self.diagnostics.security_event(fact.type, fact.info),
+            Restarted: self.resumption.restarted,
+            Unlocked: self.remote_control.unlocked,
+        }
 
     def _take(self, fact: Fact) -> None:
         if (taker := self._takers.get(type(fact))) is not None:

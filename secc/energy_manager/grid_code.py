@@ -11,7 +11,7 @@ from secc.energy_manager.grid_frequency import FrequencyConfig
 from secc.session.config import SeccConfig
 from v2g.energy.grid_code import GridCode, Reactive
 from v2g.energy.grid_guard import GridGuard, GridProtection
-from v2g.energy.grid_support import REACTIVE, GridSupport
+from v2g.energy.grid_support import REACTIVE
 from v2g.energy.inverter import SupportingInverter
 from v2g.energy.limits import GridResponse
 from v2g.errors import ConfigError, TransportError
@@ -67,19 +67,15 @@ def demanded(charger: SeccConfig, code: GridCode, reactive: Reactive | None) -> 
     if charger.der == "sae":
         from v2g.iso15118.d20.der_sae import carried  # its declarations are loaded for it alone
 
-        functions = carried(_endless(functions, code), code.nominal_hz)
+        # droops without an end where units disconnect there within a second anyway: messages by SAE have no end
+        changes: dict[str, object] = {}
+        for name, side, sign in (("over_frequency_watt", "over", 1), ("under_frequency_watt", "under", -1)):
+            each = getattr(functions, name)
+            trips = [s.limit for s in code.protection if (s.of, s.side) == ("frequency", side) and s.seconds <= 1]
+            if each is not None and any(sign * limit <= sign * each.stop_hz for limit in trips):
+                changes[name] = msgspec.structs.replace(each, stop_hz=each.start_hz + sign * 100 / each.slope)
+        functions = carried(msgspec.structs.replace(functions, **changes), code.nominal_hz)
     return msgspec.structs.replace(charger, grid_support=functions.overlaid(charger.grid_support))
-
-
-def _endless(functions: GridSupport, code: GridCode) -> GridSupport:
-    """Return droops without an end where units disconnect there within a second anyway: messages by SAE have no end."""
-    changes: dict[str, object] = {}
-    for name, side, sign in (("over_frequency_watt", "over", 1), ("under_frequency_watt", "under", -1)):
-        each = getattr(functions, name)
-        trips = [s.limit for s in code.protection if (s.of, s.side) == ("frequency", side) and s.seconds <= 1]
-        if each is not None and any(sign * limit <= sign * each.stop_hz for limit in trips):
-            changes[name] = msgspec.structs.replace(each, stop_hz=each.start_hz + sign * 100 / each.slope)
-    return msgspec.structs.replace(functions, **changes)
 
 
 def check_code(code: GridCode, frequency: FrequencyConfig, reactive: Reactive | None, *, narrow: bool = False) -> None:

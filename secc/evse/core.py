@@ -200,7 +200,12 @@ class EvseCore:
                 if not self.busy:
                     self._await_vehicle()
             case evse.LinkDown(reason=reason):
-                self._link_down(reason)
+                if self.busy:
+                    self._abort(reason)
+                    return
+                self._disarm("silence")
+                if reason in FAILURES:
+                    self._begin_basic("x1" if self._matching else "f", reason)
             case Serve(operative=operative):
                 self.in_service = operative
                 if operative:
@@ -209,7 +214,11 @@ class EvseCore:
                 self._supply = fact
                 self._watch_supply()
             case evse.VehicleConnected():
-                self._begin_session()
+                if self.refusal:
+                    return
+                self._serve("vehicle connects")
+                if self.pause is Pause.SAVING:  # so late that this vehicle cannot know of it
+                    self._forget("not_resumed", "Other")
             case evse.VehicleServed(reason=reason, begun=begun):
                 self._session_ended(reason, begun=begun)
             case ports.TransactionStarted(session_id=session_id):
@@ -270,14 +279,6 @@ class EvseCore:
         if not active:
             self._consider()
 
-    def _link_down(self, reason: str) -> None:
-        if self.busy:
-            self._abort(reason)
-            return
-        self._disarm("silence")
-        if reason in FAILURES:
-            self._begin_basic("x1" if self._matching else "f", reason)
-
     def _stop(self, reference: str, reason: str) -> None:
         stopped = STOPPED_REASONS.get(reason, "Remote")
         paused = self._paused_as(reference)
@@ -304,13 +305,6 @@ class EvseCore:
         self._timers.setdefault("reset", self._now + GRACE_S)  # a repeated Reset postpones nothing
 
     # -- sessions -----------------------------------------------------------------------------------------------
-
-    def _begin_session(self) -> None:
-        if self.refusal:
-            return
-        self._serve("vehicle connects")
-        if self.pause is Pause.SAVING:  # so late that this vehicle cannot know of it
-            self._forget("not_resumed", "Other")
 
     def _serve(self, event: str) -> None:
         self._go("service", event)
@@ -477,17 +471,13 @@ class EvseCore:
             return
         if self.service is not EvseService.SESSION:
             return
-        patience = self._patience_s()
+        # how long a vehicle may wait for energy before a pause is requested, s; None for ever
+        again_in_s, long_s = self._supply.again_in_s, self._settings.pause_for_s
+        lasts = long_s is not None and again_in_s is not None and again_in_s >= long_s
+        patience = 0.0 if lasts else self._settings.pause_after_s
         if patience is not None:
             due = self._now + patience / self._settings.time_scale
             self._timers["supply"] = min(due, self._timers.get("supply", due))
-
-    def _patience_s(self) -> float | None:
-        """Return how long a vehicle may wait for energy before a pause is requested, s; None for ever."""
-        again_in_s, long_s = self._supply.again_in_s, self._settings.pause_for_s
-        if long_s is not None and again_in_s is not None and again_in_s >= long_s:
-            return 0.0
-        return self._settings.pause_after_s
 
     # -- inside -------------------------------------------------------------------------------------------------
 

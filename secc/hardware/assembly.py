@@ -150,7 +150,10 @@ class Assembly:
     async def _assembled(self) -> Assembled:
         config, safety = self.config, self._safety
         if config.backend == "bench":
-            simulated = self._simulated_meter()
+            simulated = SimulatedMeter(
+                self.meter_serial, self.folder / "meter", now_ms=self.clock.elapsed_ms, keys=self.keys
+            )
+            self.stack.callback(simulated.close)
             bench: Evse
             if config.kind == "ac":
                 rating = self.charger.ac_rating
@@ -164,7 +167,14 @@ class Assembly:
             return Assembled(bench, simulated, safety)
         meter, board = await self._open_parts()
         tests = board.self_test, self.log, safety.test_cut
-        emergency = await self._emergency()
+        # open the emergency output with its record
+        log = EmergencyLog.open(self.folder / FILE)
+        self.stack.callback(log.close)
+        disk = self.disk
+        if disk is None:
+            self.stack.push_async_callback((disk := DiskThread()).close)
+        output = self._safety.guard(await self._open("emergency"), interfaces.EmergencyOutput)
+        emergency = Emergency(output, log, disk, utc_ms=self.clock.utc_ms, observe=self.observe)
         latched = (RUNAWAY,) if emergency.cause else ()
         parts = Parts(
             board.contactor,
@@ -218,16 +228,6 @@ class Assembly:
         phases = None if board.phases is None else safety.guard(board.phases, interfaces.PhaseSwitch)
         cabinet = safety.guard(board.cabinet, interfaces.Cabinet)
         return meter, interfaces.BoardParts(pilot, contactor, cabinet, board.self_test, phases=phases)
-
-    async def _emergency(self) -> Emergency:
-        """Open the emergency output with its record. Raises StoreError for an unreadable one."""
-        log = EmergencyLog.open(self.folder / FILE)
-        self.stack.callback(log.close)
-        disk = self.disk
-        if disk is None:
-            self.stack.push_async_callback((disk := DiskThread()).close)
-        output = self._safety.guard(await self._open("emergency"), interfaces.EmergencyOutput)
-        return Emergency(output, log, disk, utc_ms=self.clock.utc_ms, observe=self.observe)
 
     async def _open(self, kind: PowerKind, contactor: interfaces.Contactor | None = None) -> Any:
         """Open a part with its driver. Raises ConfigError or TransportError."""
@@ -344,11 +344,6 @@ class Assembly:
         medium = await FolderMedium.attach(self.medium_folder, self.name)
         self.stack.callback(medium.close)
         return medium
-
-    def _simulated_meter(self) -> SimulatedMeter:
-        meter = SimulatedMeter(self.meter_serial, self.folder / "meter", now_ms=self.clock.elapsed_ms, keys=self.keys)
-        self.stack.callback(meter.close)
-        return meter
 
 
 EVSES: Final[dict[Kind, Callable[[Assembly, Parts], Awaitable[Evse]]]] = {

@@ -174,7 +174,13 @@ class Evse(abc.ABC):
         parts.cabinet.on_latch(lambda locked: self._tell_interlock(lambda now: self._latched(now, locked)))
         parts.meter.on_fault(self.fault)
         if parts.pilot is not None:
-            self._watch_pilot(parts.pilot)
+            pilot = parts.pilot
+            lock = self.interlock
+            pilot.on_proximity(lambda proximity: self._tell_interlock(lambda now: lock.plug(proximity, now)))
+            pilot.on_state(lambda state: self._tell_interlock(lambda now: lock.pilot(state, now, pilot.fault)))
+            pilot.on_oscillator(lambda on: self._tell_interlock(lambda now: lock.oscillator(now, on=on)))
+            lock.plug(pilot.proximity, self._clock.monotonic())
+            lock.pilot(pilot.state, self._clock.monotonic(), pilot.fault)
         self.interlock.feedback(parts.clock.monotonic(), closed=parts.contactor.closed)
         self._drain()
         self._reporter = spawn(self._report_forever(), name="evse")
@@ -497,14 +503,6 @@ class Evse(abc.ABC):
             callback(fact)
 
     # -- inside
-
-    def _watch_pilot(self, pilot: interfaces.ChargerPilot) -> None:
-        lock = self.interlock
-        pilot.on_proximity(lambda proximity: self._tell_interlock(lambda now: lock.plug(proximity, now)))
-        pilot.on_state(lambda state: self._tell_interlock(lambda now: lock.pilot(state, now, pilot.fault)))
-        pilot.on_oscillator(lambda on: self._tell_interlock(lambda now: lock.oscillator(now, on=on)))
-        lock.plug(pilot.proximity, self._clock.monotonic())
-        lock.pilot(pilot.state, self._clock.monotonic(), pilot.fault)
 
     def _latched(self, now: float, locked: bool) -> None:
         self.interlock.latch(now, locked=locked)

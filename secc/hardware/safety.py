@@ -389,15 +389,6 @@ class SafetyChannel:
             )
         )
 
-    def _time_limits(self) -> None:
-        """UTC may have been set forward since limits were taken: they begin and end earlier then. Where it is set back,
-        that of a session runs on, and so do they."""
-        epoch_s = self._clock.at(0)
-        if epoch_s <= self._epoch_s - CLOCK_SET_S:
-            self._epoch_s = epoch_s
-            for limit in tuple(self._timed.values()):
-                self._take_limit(limit)
-
     def _take_response(self, response: GridResponse) -> None:
         """Bound the power by the grid's frequency and voltage, signed into the vehicle."""
         if self._mains is not None and response.trip is not self._response.trip:
@@ -479,7 +470,13 @@ class SafetyChannel:
         self._timer = self._loop.call_later(TICK_S, self._tick)
         self._look_at_heat()
         self._time_setpoint()
-        self._time_limits()
+        # UTC may have been set forward since limits were taken: they begin and end earlier then. Where it is set back,
+        # that of a session runs on, and so do they.
+        epoch_s = self._clock.at(0)
+        if epoch_s <= self._epoch_s - CLOCK_SET_S:
+            self._epoch_s = epoch_s
+            for limit in tuple(self._timed.values()):
+                self._take_limit(limit)
         self._look()
         self._silent = self._silent + 1 if self._stage is not None and self._stage.driven else 0
         if self._silent == SILENT_TICKS:

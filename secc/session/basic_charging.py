@@ -393,7 +393,16 @@ class BasicSession(BasicFallback):
         """Show the permitted current, and let the contactor follow the vehicle."""
         if not self._authorized or "step" in self._time.timers or self.phase is Phase.ENDED:
             return
-        self._set_duty(self.current_a)
+        # show a current. A new duty cycle waits until the last has lasted its minimum time; off is always possible.
+        wanted = offer(self.current_a) if self.current_a else OFF_DUTY
+        duty = None if wanted == OFF_DUTY else wanted
+        if duty == self.duty:
+            self._disarm("duty")
+            self._shown_w = self._allowed.charge_w
+        elif duty is not None and self._time.now < self._duty_from:
+            self._arm("duty", self._duty_from - self._time.now)
+        else:
+            self._show(duty)
         if self._wanted and not self._ready:
             self._open("EV")
         elif self.duty is None:
@@ -438,18 +447,6 @@ class BasicSession(BasicFallback):
             self._actions.append(event)
         if self._supply.over:
             self._finish("no_energy")
-
-    def _set_duty(self, current_a: float) -> None:
-        """Show a current. A new duty cycle waits until the last has lasted its minimum time; off is always possible."""
-        wanted = offer(current_a) if current_a else OFF_DUTY
-        duty = None if wanted == OFF_DUTY else wanted
-        if duty == self.duty:
-            self._disarm("duty")
-            self._shown_w = self._allowed.charge_w
-        elif duty is not None and self._time.now < self._duty_from:
-            self._arm("duty", self._duty_from - self._time.now)
-        else:
-            self._show(duty)
 
     def _show(self, duty: float | None) -> None:
         self.duty = duty

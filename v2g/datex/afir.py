@@ -206,7 +206,11 @@ def _site(place: OcpiLocation, tariffs: Mapping[str, OcpiTariff], publisher: Pub
                      "addressLine": lines}  # fmt: skip
     if place.postal_code is not None:
         address["postcode"] = place.postal_code
-    facility: Fields = {"timeZone": _offset(place), "address": address}
+    # a place's time zone as DATEX II has it: hours and minutes from UTC, without summer time. That is the lesser offset
+    # of the year: in Ireland summer time is the standard by law, and in data of time zones.
+    halves = [datetime(place.last_updated.year, month, 1, tzinfo=_zone(place)).utcoffset() for month in (1, 7)]
+    always = timezone(min(each or timedelta() for each in halves))
+    facility: Fields = {"timeZone": always.tzname(None).removeprefix("UTC") or "+00:00", "address": address}
     if place.nuts is not None:
         facility["nutsArea"] = [{"nutsCodeType": {"value": "nuts1Code"}, "nutsCode": place.nuts}]
     point = {"coordinatesForDisplay": where, "pointByCoordinates": {"pointCoordinates": where},
@@ -255,16 +259,6 @@ def _hours(name: str, times: OpeningTimes) -> Fields:
     period = {"overallStartTime": _ALWAYS, "validPeriod": valid}
     specification = _versioned(f"{name}-hours", {"operatingAllYear": True, "overallPeriod": period})
     return {"afacOperatingHoursSpecification": specification}
-
-
-def _offset(place: OcpiLocation) -> str:
-    """Return a place's time zone as DATEX II has it: hours and minutes from UTC, without summer time.
-
-    That is the lesser offset of the year: in Ireland summer time is the standard by law, and in data of time zones.
-    """
-    halves = [datetime(place.last_updated.year, month, 1, tzinfo=_zone(place)).utcoffset() for month in (1, 7)]
-    always = timezone(min(each or timedelta() for each in halves))
-    return always.tzname(None).removeprefix("UTC") or "+00:00"
 
 
 def _zone(place: OcpiLocation) -> tzinfo:
@@ -350,7 +344,10 @@ def rate_of(tariff: OcpiTariff, zone: tzinfo) -> Fields:
             _when(restrictions, zone)  # refuses what has no name, even if earlier prices leave nothing of it
             for each in element.price_components:
                 others = before.setdefault(each.type, [])
-                left = _left(restrictions, others)
+                # when a price applies beside those before it: in OCPI the first that applies counts, in DATEX II each
+                left = [restrictions]
+                for other in others:
+                    left = [part for each in left for part in _without(each, other)]
                 prices += [{**_price(each, tariff), **_when(when, zone)} for when in left]
                 others.append(restrictions)
     content: Fields = {"ratePolicy": {"value": "adHoc"}, "lastUpdated": _time(tariff.last_updated),
@@ -359,14 +356,6 @@ def rate_of(tariff: OcpiTariff, zone: tzinfo) -> Fields:
         if bound is not None:
             content[name] = _number(_with_taxes(bound, tariff))
     return {"idG": tariff.id, **content}
-
-
-def _left(given: TariffRestrictions, before: Sequence[TariffRestrictions]) -> list[TariffRestrictions]:
-    """Return when a price applies beside those before it: in OCPI the first that applies counts, in DATEX II each."""
-    left = [given]
-    for other in before:
-        left = [part for each in left for part in _without(each, other)]
-    return left
 
 
 def _without(given: TariffRestrictions, other: TariffRestrictions) -> list[TariffRestrictions]:

@@ -52,16 +52,12 @@ def decode(data: bytes, kind: type[T]) -> T:
         raise CodecError(f"more than {MOST_BYTES} bytes of JSON")
     try:
         wire: object = typed_json.decode(data.rstrip(b"\0"), object)
-        return typed_json.convert(from_wire(wire, kind), kind)
+        # the plain JSON object of a declared one, without members that are not declared
+        plain = _plain(wire, _shape(kind))
+        assert isinstance(plain, dict)
+        return typed_json.convert(plain, kind)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise CodecError(str(error)[:200]) from None
-
-
-def from_wire(wire: object, kind: type[Struct]) -> dict[str, object]:
-    """Return the plain JSON object of a declared one, without members that are not declared. Raises CodecError."""
-    plain = _plain(wire, _shape(kind))
-    assert isinstance(plain, dict)
-    return plain
 
 
 class _List(Struct, frozen=True):

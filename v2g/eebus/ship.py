@@ -206,25 +206,29 @@ class ShipConnection:
             raise CodecError("an empty frame")
         kind, value = frame[0], frame[1:]
         if self.phase == "init":
-            self._take_init(frame, now)
+            if not self._client:
+                self._out.append(INIT_FRAME)
+            if frame != INIT_FRAME:
+                self._finish(now, NORMAL, "the first frame is not that of SHIP")
+                return
+            self.phase = "hello"
+            self._say_hello(now)
         elif kind == END:
-            self._take_end(decode(value, _End).connection_close, now)
+            said = decode(value, _End).connection_close
+            if said.phase == "announce" and self.phase != "closing":
+                self._end(_Close(phase="confirm"))
+            self._finish(now, NORMAL, f"closed by the peer ({(said.reason or 'confirmed')[:40]})")
         elif self.phase == "closing":
             return
         elif kind == DATA:
-            self._take_data(value)
+            if self.phase not in ("data", "access", "pin") or len(self.received) >= HELD:
+                raise CodecError("data before the handshake has ended, or too many")
+            message = decode(value, _DataMessage).data
+            if message.header.protocol_id == "ee1.0":
+                self.received.append(msgspec.json.encode(message.payload))
         elif kind == CONTROL:
             self._take_control(decode(value, _Control), now)
         # other types: reserved, ignored
-
-    def _take_init(self, frame: bytes, now: float) -> None:
-        if not self._client:
-            self._out.append(INIT_FRAME)
-        if frame != INIT_FRAME:
-            self._finish(now, NORMAL, "the first frame is not that of SHIP")
-            return
-        self.phase = "hello"
-        self._say_hello(now)
 
     def _say_hello(self, now: float) -> None:
         self._until = now + HELLO_S
@@ -273,21 +277,6 @@ class ShipConnection:
             self.phase, self._until = "pin", now + HANDSHAKE_S
             self._control(_READY_PIN)
 
-    def _take_pin(self, said: _PinState, now: float) -> None:
-        if said.pin_state == "required":
-            self._finish(now, REJECTED, "the peer asks for a PIN")
-        elif self.phase == "pin":
-            self.phase, self._until = "access", now + HANDSHAKE_S
-            self._control(_Control(access_methods_request=Tag()))
-            self._complete()
-
-    def _take_methods(self, methods: _AccessMethods, now: float) -> None:
-        if self.peer_id not in (None, methods.id):
-            self._finish(now, OTHER_ID, "the peer has another SHIP id than before")
-            return
-        self.peer_id, self._methods_seen = methods.id, True
-        self._complete()
-
     def _complete(self) -> None:
         if self.phase == "access" and self._methods_seen:
             self.phase, self._until = "data", None
@@ -300,25 +289,22 @@ class ShipConnection:
         elif said.message_protocol_handshake_error is not None or said.error is not None:
             self._finish(now, NORMAL, "the peer reports an error of the protocol handshake")
         elif said.connection_pin_state is not None:
-            self._take_pin(said.connection_pin_state, now)
+            if said.connection_pin_state.pin_state == "required":
+                self._finish(now, REJECTED, "the peer asks for a PIN")
+            elif self.phase == "pin":
+                self.phase, self._until = "access", now + HANDSHAKE_S
+                self._control(_Control(access_methods_request=Tag()))
+                self._complete()
         elif said.access_methods_request is not None:
             if self.phase not in ("access", "data", "pin"):
                 raise CodecError("access methods are asked before the handshake")
             self._control(_Control(access_methods=_AccessMethods(id=self._ship_id)))
         elif said.access_methods is not None and self.phase in ("access", "pin"):
-            self._take_methods(said.access_methods, now)
-
-    def _take_data(self, value: bytes) -> None:
-        if self.phase not in ("data", "access", "pin") or len(self.received) >= HELD:
-            raise CodecError("data before the handshake has ended, or too many")
-        message = decode(value, _DataMessage).data
-        if message.header.protocol_id == "ee1.0":
-            self.received.append(msgspec.json.encode(message.payload))
-
-    def _take_end(self, said: _Close, now: float) -> None:
-        if said.phase == "announce" and self.phase != "closing":
-            self._end(_Close(phase="confirm"))
-        self._finish(now, NORMAL, f"closed by the peer ({(said.reason or 'confirmed')[:40]})")
+            if self.peer_id not in (None, said.access_methods.id):
+                self._finish(now, OTHER_ID, "the peer has another SHIP id than before")
+                return
+            self.peer_id, self._methods_seen = said.access_methods.id, True
+            self._complete()
 
     def _broken(self, now: float, why: str) -> None:
         if self.phase == "protocol":

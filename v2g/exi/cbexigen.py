@@ -7,7 +7,7 @@ event codes of two ACDP messages are swapped. Other content cannot be sent to su
 reason, because the peer would only report an error number.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from types import MappingProxyType
 from typing import Final
@@ -90,7 +90,8 @@ def unspeakable(element: object, path: str) -> tuple[str, str] | None:
         here = f"{path}/{name}"
         if isinstance(value, tuple) and capacity is not None and len(value) > capacity:
             return here, f"{len(value)} items where the peer has room for {capacity}"
-        inner = _first(unspeakable(each, here) for each in (value if isinstance(value, tuple) else (value,)))
+        found = (unspeakable(each, here) for each in (value if isinstance(value, tuple) else (value,)))
+        inner = next((each for each in found if each), None)
         if inner:
             return inner
     return None
@@ -107,7 +108,3 @@ def _fields(element: Element) -> Iterator[tuple[str, object, int | None]]:
                 capacities[event.field] = capacity
     for field, name in zip(element.__struct_fields__, element.__struct_encode_fields__, strict=True):
         yield name, getattr(element, field), capacities.get(field)
-
-
-def _first(found: Iterable[tuple[str, str] | None]) -> tuple[str, str] | None:
-    return next((each for each in found if each), None)

@@ -137,7 +137,10 @@ def model_of(declaration: type[Element]) -> Model:
             if free is not None:
                 content, content_field = free, name
             elif ATTRIBUTE in declared.marks:
-                attributes.append(_attribute(owner, name, wire[name], declared))
+                schema = namespace_of(owner)
+                qname = QName(wire[name], schema.uri if schema.qualified_attributes else "")
+                event = Event(qname, name, Kind.ATTRIBUTE, _simple(declared))
+                attributes.append(Particle((event,), least=0 if declared.optional else 1))
             else:
                 children.append((_child(owner, name, wire[name], declared), declared.mark(Choice)))
     attributes.sort(key=lambda each: each.events[0].qname)
@@ -159,13 +162,6 @@ def model_of(declaration: type[Element]) -> Model:
         content_field=content_field,
         abstract=bool(declaration.__dict__.get("abstract", False)),
     )
-
-
-def _attribute(owner: type[Element], name: str, wire: str, declared: _Declared) -> Particle:
-    schema = namespace_of(owner)
-    qname = QName(wire, schema.uri if schema.qualified_attributes else "")
-    event = Event(qname, name, Kind.ATTRIBUTE, _simple(declared))
-    return Particle((event,), least=0 if declared.optional else 1)
 
 
 def _child(owner: type[Element], name: str, wire: str, declared: _Declared) -> Particle:

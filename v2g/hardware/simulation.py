@@ -167,7 +167,18 @@ class StageModel:
         """Advance by `seconds` with this load; `connected` through both contactors. Reductions apply at once."""
         if load is not None and connected and load.voltage_mv > 0:
             self._voltage_mv = float(load.voltage_mv) * (1.5 if self.overshoots else 1.0)
-            target_ma = self._target_ma(load)
+            # the steady-state current: the lowest of all limits
+            demand = self.demand
+            if self.strays_ma is not None:
+                target_ma = self.strays_ma
+            elif self.tripped or (demand.current_ma > 0 and load.voltage_mv > demand.voltage_mv):
+                target_ma = 0
+            else:
+                by_power = demand.power_w * 1_000_000 // load.voltage_mv
+                if demand.current_ma >= 0:
+                    target_ma = min(demand.current_ma, by_power, max(0, load.max_charge_ma))
+                else:
+                    target_ma = -min(-demand.current_ma, by_power, max(0, load.max_discharge_ma))
             now, rate = self._current_ma, self._config.current_a_per_s * 1000
             if now * target_ma > 0 and 0 <= abs(target_ma) - abs(now) < DEADBAND_MA:
                 self.moving = False
@@ -184,18 +195,6 @@ class StageModel:
         else:
             self._current_ma = 0.0
             self._ramp_voltage(seconds, 0 if self.tripped else self.demand.voltage_mv)
-
-    def _target_ma(self, load: StageLoad) -> int:
-        """Return the steady-state current: the lowest of all limits."""
-        demand = self.demand
-        if self.strays_ma is not None:
-            return self.strays_ma
-        if self.tripped or (demand.current_ma > 0 and load.voltage_mv > demand.voltage_mv):
-            return 0
-        by_power = demand.power_w * 1_000_000 // load.voltage_mv
-        if demand.current_ma >= 0:
-            return min(demand.current_ma, by_power, max(0, load.max_charge_ma))
-        return -min(-demand.current_ma, by_power, max(0, load.max_discharge_ma))
 
     def _ramp_voltage(self, seconds: float, target_mv: int) -> None:
         now, rate = self._voltage_mv, self._config.voltage_v_per_s * 1000

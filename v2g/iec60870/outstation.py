@@ -256,7 +256,10 @@ class Outstation:
                 steps = round(value / point.unit * _STEPS[point.kind])
                 bounded = max(-(1 << 15), min((1 << 15) - 1, steps))
                 return struct.pack("<hB", bounded, quality | (Quality.OVERFLOW if bounded != steps else 0))
-        return struct.pack("<iB", _wrapped(value / point.unit), quality & Quality.INVALID | self._freezes % 32)
+        # a counter in its 32 bits
+        return struct.pack(
+            "<iB", (int(value / point.unit) + 2**31) % 2**32 - 2**31, quality & Quality.INVALID | self._freezes % 32
+        )
 
     def _freeze(self, now_ms: int) -> None:
         """Keep the counters as they are, until the next time."""
@@ -393,8 +396,3 @@ def _value_of(point: CommandPoint, element: bytes) -> tuple[float, int]:
         return steps * point.unit / _STEPS[point.kind], qualifier
     value, qualifier = struct.unpack("<fB", element)
     return (value if math.isfinite(value) else math.nan), qualifier
-
-
-def _wrapped(value: float) -> int:
-    """Return a counter in its 32 bits."""
-    return (int(value) + 2**31) % 2**32 - 2**31

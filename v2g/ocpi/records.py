@@ -139,7 +139,11 @@ def judge_cdr(
     """Return what is wrong with a CDR that is no credit; `most_kw` is what its connector can do, if that is known."""
     found = _times_and_energy(cdr, now_ms, most_kw or _MOST_KW)
     try:
-        _check_effort(cdr, tariffs)
+        prices = sum(len(each.elements) for each in {**tariffs, **{each.id: each for each in cdr.tariffs}}.values())
+        starts = [utc_ms(each.start_date_time) for each in cdr.charging_periods]
+        days = (utc_ms(cdr.end_date_time) - min(starts)) / 86_400_000
+        if prices * (len(starts) + 10 + 2 * prices * days) > _MOST_EFFORT:
+            raise CodecError(f"{prices} prices and {len(starts)} periods are too many to be checked")
     except CodecError as error:
         found.append(f"price: {error}")
     else:
@@ -183,15 +187,6 @@ def judge_credit(cdr: OcpiCdr, credited: OcpiCdr | None, before: Sequence[OcpiCd
     if not whole and cdr.total_energy == credited.total_energy:
         found.append("credit: its cost is not that of the CDR")
     return found
-
-
-def _check_effort(cdr: OcpiCdr, tariffs: Mapping[str, OcpiTariff]) -> None:
-    """Raise CodecError for a CDR that would take long to price: a partner may send thousands of prices and periods."""
-    prices = sum(len(each.elements) for each in {**tariffs, **{each.id: each for each in cdr.tariffs}}.values())
-    starts = [utc_ms(each.start_date_time) for each in cdr.charging_periods]
-    days = (utc_ms(cdr.end_date_time) - min(starts)) / 86_400_000
-    if prices * (len(starts) + 10 + 2 * prices * days) > _MOST_EFFORT:
-        raise CodecError(f"{prices} prices and {len(starts)} periods are too many to be checked")
 
 
 def _times_and_energy(cdr: OcpiCdr, now_ms: int, most_kw: Decimal) -> list[str]:

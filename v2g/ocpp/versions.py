@@ -46,7 +46,18 @@ def read_payload(payload: bytes, type_: type[M], version: Version) -> M:
     except msgspec.DecodeError as error:
         raise OcppError(_shorten(str(error)), answer="FormatViolation") from None
     if b"null" in payload:
-        _refuse_null(payload)
+        # reject null in place of a value (OCPP-J 4.1.5), except where content is free
+        stack: list[tuple[str, object]] = [("$", msgspec.json.decode(payload))]
+        while stack:
+            path, value = stack.pop()
+            if value is None:
+                raise OcppError(_shorten(f"null - at `{path}`"), answer="TypeConstraintViolation")
+            if isinstance(value, dict):
+                stack += [
+                    (f"{path}.{k}", v) for k, v in value.items() if k != "customData" and f"{path}.{k}" != "$.data"
+                ]
+            elif isinstance(value, list):
+                stack += [(f"{path}[{i}]", v) for i, v in enumerate(value)]
     if _fields(type_, version) and not _is_plain(message, _plan(type_, version)):
         _check(message, version, "$")
     return message
@@ -173,19 +184,6 @@ def _code(text: str) -> str:
 def _shorten(text: str) -> str:
     text = _REGEX.sub("matching its pattern", text)
     return text if len(text) <= 255 else text[:252] + "..."
-
-
-def _refuse_null(payload: bytes) -> None:
-    """Reject null in place of a value (OCPP-J 4.1.5), except where content is free."""
-    stack: list[tuple[str, object]] = [("$", msgspec.json.decode(payload))]
-    while stack:
-        path, value = stack.pop()
-        if value is None:
-            raise OcppError(_shorten(f"null - at `{path}`"), answer="TypeConstraintViolation")
-        if isinstance(value, dict):
-            stack += [(f"{path}.{k}", v) for k, v in value.items() if k != "customData" and f"{path}.{k}" != "$.data"]
-        elif isinstance(value, list):
-            stack += [(f"{path}[{i}]", v) for i, v in enumerate(value)]
 
 
 class _Rule(TypedDict, total=False):

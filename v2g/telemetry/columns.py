@@ -129,26 +129,21 @@ def encode_compact(elements: Iterable[bytes]) -> bytes:
             assert not isinstance(value, str)
             values.append(value)
     first = records[0] if records else None
-    return _pack(
-        _Columns(
-            FORM,
-            "" if first is None else first.ev,
-            0 if first is None else first.boot,
-            tuple(_differences(each.seq for each in records)),
-            tuple(_differences(each.utc_ms for each in records)),
-            _runs(each.context for each in records),
-            _runs(str(each.trip) for each in records),
-            _runs(_tag(each.ambient_c, _TEMPERATURE) for each in records),
-            _runs(_tag(each.charging_w, _POWER) for each in records),
-            _gaps(row for row, each in enumerate(records) if each.keyframe),
-            {_PLACES[name]: (_gaps(rows), _figures(values, _steps(name))) for name, (rows, values) in signals.items()},
-            tuple(others),
-            boot_id,
-        )
+    columns = _Columns(
+        FORM,
+        "" if first is None else first.ev,
+        0 if first is None else first.boot,
+        tuple(_differences(each.seq for each in records)),
+        tuple(_differences(each.utc_ms for each in records)),
+        _runs(each.context for each in records),
+        _runs(str(each.trip) for each in records),
+        _runs(_tag(each.ambient_c, _TEMPERATURE) for each in records),
+        _runs(_tag(each.charging_w, _POWER) for each in records),
+        _gaps(row for row, each in enumerate(records) if each.keyframe),
+        {_PLACES[name]: (_gaps(rows), _figures(values, _steps(name))) for name, (rows, values) in signals.items()},
+        tuple(others),
+        boot_id,
     )
-
-
-def _pack(columns: _Columns) -> bytes:
     plain = _encoder.encode(columns)
     packer = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, _DICTIONARY)
     packed = _PACKED + packer.compress(plain) + packer.flush()

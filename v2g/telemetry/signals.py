@@ -262,13 +262,6 @@ def decode_record(data: bytes) -> Record:
         raise CodecError(f"0x2B9 UNSUPPORTED_SCHEMA_VERSION {schema!r}", hint="update the schema registry")
     if record is None:
         raise CodecError(reason)
-    check_record(record, version)
-    return record
-
-
-def check_record(record: Record, version: Version) -> None:
-    """Raise CodecError for fields that the version lacks or does not have, unknown contexts, signals and events, and
-    values out of range."""
     for name in _OPTIONAL:
         if getattr(record, name) is UNSET:
             if name in version.demands:
@@ -285,6 +278,7 @@ def check_record(record: Record, version: Version) -> None:
             raise CodecError(f"unknown signal {name!r}", hint="update the schema registry")
         if isinstance(value, str) or not signal.minimum <= value <= signal.maximum:  # NaN fails the comparison too
             raise CodecError(f"{name} = {value!r} is outside {signal.minimum}..{signal.maximum} {signal.unit}")
+    return record
 
 
 def json_schema(schema: str) -> Fields:

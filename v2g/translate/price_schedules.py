@@ -69,7 +69,16 @@ def absolute_prices(plan: PricePlan, asked: Asked, schedule_id: int) -> wire.Abs
 
     Raises RefusedError (`not_expressible`) for a plan that such a schedule cannot represent.
     """
-    _check(plan)
+    _only(plan.energy, _TIMES | _POWERS, "energy")
+    _only(plan.export, _TIMES, "energy fed back")
+    if plan.charging_time is not None and not _is_parking(plan):
+        raise _not_expressible("a price for the time of charging alone")
+    if _is_parking(plan):
+        _only(plan.idle_time, _TIMES, "time")
+    else:
+        _only(plan.idle_time, _PAUSES, "pauses", clock=False)
+    if len(_ranges(plan)) + (plan.export is not None) > _MOST_RULES:
+        raise _not_expressible("so many ranges of power")
     pieces = _merged(_pieces(plan, asked), min(asked.entries, _MOST_ENTRIES))
     least, greatest, bounded_net = _bounds(plan, asked)
     return wire.AbsolutePriceSchedule(
@@ -185,20 +194,6 @@ def _ranked(plan: PricePlan, asked: Asked, most: int) -> list[tuple[int, int]]:
 
 
 # -- what can be expressed -----------------------------------------------------------------------------------------
-
-
-def _check(plan: PricePlan) -> None:
-    """Raise RefusedError for a plan that absolute prices cannot express."""
-    _only(plan.energy, _TIMES | _POWERS, "energy")
-    _only(plan.export, _TIMES, "energy fed back")
-    if plan.charging_time is not None and not _is_parking(plan):
-        raise _not_expressible("a price for the time of charging alone")
-    if _is_parking(plan):
-        _only(plan.idle_time, _TIMES, "time")
-    else:
-        _only(plan.idle_time, _PAUSES, "pauses", clock=False)
-    if len(_ranges(plan)) + (plan.export is not None) > _MOST_RULES:
-        raise _not_expressible("so many ranges of power")
 
 
 def _only(charge: Charge | None, known: frozenset[str], what: str, *, clock: bool = True) -> None:

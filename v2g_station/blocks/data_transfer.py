@@ -41,7 +41,13 @@ class DataTransfer:
         if request.vendor_id != VENDOR:
             return DataTransferResponse(status="UnknownVendorId")
         if request.message_id == "AttestationRequest" and self._attests:
-            return self._attest(request.data)
+            # the evidence follows by a request of the charger: reading all files takes minutes
+            nonce = request.data.get("nonce") if isinstance(request.data, dict) else None
+            if not isinstance(nonce, str) or not re.fullmatch(r"([0-9a-f]{2}){16,64}", nonce):
+                info = status_info("InvalidValue", "nonce: 16 to 64 octets, hexadecimal")
+                return DataTransferResponse(status="Rejected", status_info=info)
+            self._k.do(AttestationRequested(nonce=bytes.fromhex(nonce)))
+            return DataTransferResponse(status="Accepted")
         if request.message_id != "GridSignal":
             return DataTransferResponse(status="UnknownMessageId")
         data = request.data.encode() if isinstance(request.data, str) else msgspec.json.encode(request.data)
@@ -50,13 +56,4 @@ class DataTransfer:
         except CodecError as error:
             return DataTransferResponse(status="Rejected", status_info=status_info("InvalidValue", str(error)[:512]))
         self._k.do(GridSignalReceived(signal=signal))
-        return DataTransferResponse(status="Accepted")
-
-    def _attest(self, data: object) -> Message:
-        """The evidence follows by a request of the charger: reading all files takes minutes."""
-        nonce = data.get("nonce") if isinstance(data, dict) else None
-        if not isinstance(nonce, str) or not re.fullmatch(r"([0-9a-f]{2}){16,64}", nonce):
-            info = status_info("InvalidValue", "nonce: 16 to 64 octets, hexadecimal")
-            return DataTransferResponse(status="Rejected", status_info=info)
-        self._k.do(AttestationRequested(nonce=bytes.fromhex(nonce)))
         return DataTransferResponse(status="Accepted")

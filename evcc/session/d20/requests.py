@@ -80,19 +80,6 @@ def align(context: RequestContext, *, aligned: bool) -> wpt.WPT_AlignmentCheckRe
     )
 
 
-def wpt_charge_parameters(context: RequestContext) -> wpt.WPT_ChargeParameterDiscoveryReq:
-    """Send the secondary device's limits."""
-    device = context.config.wireless
-    return wpt.WPT_ChargeParameterDiscoveryReq(
-        header=context.header(),
-        evpc_max_receivable_power=whole(context.max_charge_w),
-        sd_max_ground_clearence=device.max_clearance_mm,
-        sd_min_ground_clearence=device.min_clearance_mm,
-        evpc_natural_frequency=whole(device.natural_frequency_hz),
-        evpc_device_local_control=False,
-    )
-
-
 def wpt_charge_loop(context: RequestContext, power_request: PowerRequest) -> wpt.WPT_ChargeLoopReq:
     """Send the requested and the received power."""
     return wpt.WPT_ChargeLoopReq(
@@ -385,7 +372,16 @@ def charge_parameters(choice: PausedChoice, context: RequestContext, stage: Para
     if choice.family is Family.AC:
         request = ac_charge_parameters(stage, context)
     elif choice.family is Family.WPT:
-        request = wpt_charge_parameters(context)
+        # send the secondary device's limits
+        device = context.config.wireless
+        request = wpt.WPT_ChargeParameterDiscoveryReq(
+            header=context.header(),
+            evpc_max_receivable_power=whole(context.max_charge_w),
+            sd_max_ground_clearence=device.max_clearance_mm,
+            sd_min_ground_clearence=device.min_clearance_mm,
+            evpc_natural_frequency=whole(device.natural_frequency_hz),
+            evpc_device_local_control=False,
+        )
     else:
         request = dc.DC_ChargeParameterDiscoveryReq(
             header=context.header(), dc_cpd_req_energy_transfer_mode=_limits(choice, context)

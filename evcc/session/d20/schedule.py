@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from evcc.policy.planner import make_plan
 from evcc.session.d20 import dynamic_planner, offers
 from evcc.session.d20.request_context import Outlook, Plan, RequestContext, Schedule
-from evcc.session.paused import PausedChoice
 from evcc.session.ports import NeedsChanged
 from evcc.session.program import storage, wants_plan
 from evcc.session.steps import seen
@@ -92,18 +91,14 @@ def _choose(
 ) -> tuple[Schedule, tuple[Observe, ...]]:
     """Plan by prices if the program requires it; otherwise take the first suitable tuple."""
     if not wants_plan(context.config.program):
-        return pick_schedule(tuples, plan.choice, session_ms=context.session_ms), ()
+        # the first tuple that offers what was selected: with discharging if energy may flow back
+        suiting = [each for each in tuples if each.discharging_schedule is not None] if plan.choice.bpt else []
+        return _schedule((suiting or list(tuples))[0], context.session_ms), ()
     tuples = first_of_each(tuples, lambda each: each.schedule_tuple_id)
     made = make_plan(offers.markets(tuples, plan.choice, plan.limits, context), storage(context))
     chosen = next(each for each in tuples if each.schedule_tuple_id == made.tuple_id)
     schedule = replace(_schedule(chosen, context.session_ms), plan=made)
     return schedule, (planned_event(replace(plan, schedule=schedule), context),)
-
-
-def pick_schedule(tuples: tuple[iso.ScheduleTuple, ...], choice: PausedChoice, *, session_ms: int) -> Schedule:
-    """Return the first tuple that offers what was selected: with discharging if energy may flow back."""
-    suiting = [each for each in tuples if each.discharging_schedule is not None] if choice.bpt else []
-    return _schedule((suiting or list(tuples))[0], session_ms)
 
 
 def _schedule(offered: iso.ScheduleTuple, session_ms: int) -> Schedule:

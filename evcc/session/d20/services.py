@@ -107,7 +107,15 @@ def _chosen(stage: Detailing, sets: tuple[iso.ParameterSet, ...], context: Reque
         one_way = any(not ENERGY_TRANSFER[each].bidirectional for each in stage.candidates)
         choice = msgspec.structs.replace(choice, one_way=one_way)
     if choice is not None and choice.lacking:
-        return _only_charge(stage, choice, context)
+        # do without any way of feeding back: the grid's demands would not be met. Where nothing else is left, that is
+        # AC DER itself.
+        candidates = tuple(each for each in stage.candidates if not ENERGY_TRANSFER[each].bidirectional)
+        observed = seen("service", "lacks_grid_support", functions=" ".join(sorted(choice.lacking)))
+        if not candidates:
+            step = _next(stage, choice, context)
+        else:
+            step = _detail(msgspec.structs.replace(stage, asked=candidates[0], candidates=candidates[1:]), context)
+        return msgspec.structs.replace(step, observed=(observed, *step.observed))
     if choice is not None:
         signed = choice.bpt and stage.signed_offered
         further = (config.signed_discharge_id, *stage.further) if signed else stage.further
@@ -116,18 +124,6 @@ def _chosen(stage: Detailing, sets: tuple[iso.ParameterSet, ...], context: Reque
         following = msgspec.structs.replace(stage, asked=stage.candidates[0], candidates=stage.candidates[1:])
         return _detail(following, context)
     return stop(stage, context, Ending("no_usable_parameter_set", failed=True))
-
-
-def _only_charge(stage: Detailing, choice: PausedChoice, context: RequestContext) -> Step:
-    """Do without any way of feeding back: the grid's demands would not be met. Where nothing else is left, that is AC
-    DER itself."""
-    candidates = tuple(each for each in stage.candidates if not ENERGY_TRANSFER[each].bidirectional)
-    observed = seen("service", "lacks_grid_support", functions=" ".join(sorted(choice.lacking)))
-    if not candidates:
-        step = _next(stage, choice, context)
-    else:
-        step = _detail(msgspec.structs.replace(stage, asked=candidates[0], candidates=candidates[1:]), context)
-    return msgspec.structs.replace(step, observed=(observed, *step.observed))
 
 
 def _next(stage: Detailing, choice: PausedChoice, context: RequestContext) -> Step:

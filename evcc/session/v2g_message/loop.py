@@ -5,7 +5,6 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from evcc.policy.planner import ChargePlan
 from evcc.policy.policy import NOT_BIDIRECTIONAL, Permit
 from evcc.session import program
 from evcc.session.context import EvseLimits
@@ -177,7 +176,11 @@ def repeat_loop(stage: Looping, request: Element | None, context: MessageContext
 def ask_loop(stage: Looping, context: MessageContext) -> Step:
     """Advance the program and request its present power, or stop when it is over."""
     made = stage.plan.schedule.plan if stage.plan.schedule is not None else None
-    planned = planned_now(made, context)
+    # the present output of a plan by prices; without one a step `plan` charges until the target is reached
+    if made is None:
+        planned = PlannedProgram(over=context.battery.soc >= context.config.needs.target_soc)
+    else:
+        planned = PlannedProgram(made.power_at(context.session_ms), over=context.session_ms >= made.until_ms)
     progress = program.advance(
         context.config.program,
         stage.progress,
@@ -213,13 +216,6 @@ def ask_loop(stage: Looping, context: MessageContext) -> Step:
         commands=(SetPowerLimits(wanted.charge_w, 0), *commands) if changed else (),
         observed=observed,
     )
-
-
-def planned_now(made: ChargePlan | None, context: MessageContext) -> PlannedProgram:
-    """Return the present output of a plan by prices; without one a step `plan` charges until the target is reached."""
-    if made is None:
-        return PlannedProgram(over=context.battery.soc >= context.config.needs.target_soc)
-    return PlannedProgram(made.power_at(context.session_ms), over=context.session_ms >= made.until_ms)
 
 
 @COMMON.on_response(Looping)

@@ -149,18 +149,7 @@ def certificate(request: Request, stage: Presenting | Installing, context: Reque
         return Wait(stage, seconds)
     if not stage.opened.installable:
         raise refuse("FAILED_SequenceError", "the installation of contracts was not offered")
-    _check(request, context)
-    update = isinstance(request, common.CertificateUpdateReq)
-    wanted = ContractRequest(schema=ISO2.uri, exi=context.exi, update=update, within_s=seconds)
-    return forward(stage, context, seconds, wanted)
-
-
-ISO2_HANDLERS.on_request(common.CertificateInstallationReq)(certificate)
-ISO2_HANDLERS.on_request(common.CertificateUpdateReq)(certificate)
-
-
-def _check(request: Request, context: RequestContext) -> None:
-    """Check the signature and, if its root is known here, the chain. Raises Iso15118Error."""
+    # check the signature and, if its root is known here, the chain
     trust = context.connection.trust
     try:
         if isinstance(request, common.CertificateUpdateReq):
@@ -181,6 +170,13 @@ def _check(request: Request, context: RequestContext) -> None:
     except (CertificateError, RevocationError) as error:
         if error.reason not in FOR_OTHERS:
             raise refused(error) from None
+    update = isinstance(request, common.CertificateUpdateReq)
+    wanted = ContractRequest(schema=ISO2.uri, exi=context.exi, update=update, within_s=seconds)
+    return forward(stage, context, seconds, wanted)
+
+
+ISO2_HANDLERS.on_request(common.CertificateInstallationReq)(certificate)
+ISO2_HANDLERS.on_request(common.CertificateUpdateReq)(certificate)
 
 
 def _deliver(request: Request, stage: Installing, outcome: ContractAnswer, context: RequestContext) -> Step:

@@ -182,7 +182,14 @@ def keeps_profile(stage: Charging, context: RequestContext) -> tuple[Charging, R
 
 def _targets(output: SetAcOutput, vehicle: Vehicle, context: RequestContext) -> dict[str, RationalNumber]:
     """Return the present targets: binding in dynamic mode, under a schedule only if power must be cut."""
-    fields = _present(output.lines, context)
+    # the present power of each phase as measured, of one in equal parts where only the sum is
+    measured = context.facts.measured
+    if measured.currents is None or output.lines == 1:
+        fields = each_phase("evse_present_active_power", power(context), output.lines)
+    else:
+        volts = measured.voltage_mv // 1000
+        powers = [int(current_ma * volts / 1000) for current_ma in measured.currents[: output.lines]]
+        fields = by_phase("evse_present_active_power", powers)
     target = output.power_w
     if target is None:
         target = min(max(power(context), -output.discharge_w), output.charge_w)
@@ -191,16 +198,6 @@ def _targets(output: SetAcOutput, vehicle: Vehicle, context: RequestContext) -> 
         line_ma = output.charge_ma if target > 0 else output.discharge_ma
         fields |= by_phase("evse_target_active_power", on_lines(target, line_ma, vehicle, context))
     return fields
-
-
-def _present(lines: int, context: RequestContext) -> dict[str, RationalNumber]:
-    """Return the present power of each phase as measured, of one in equal parts where only the sum is."""
-    measured = context.facts.measured
-    if measured.currents is None or lines == 1:
-        return each_phase("evse_present_active_power", power(context), lines)
-    volts = measured.voltage_mv // 1000
-    powers = [int(current_ma * volts / 1000) for current_ma in measured.currents[:lines]]
-    return by_phase("evse_present_active_power", powers)
 
 
 def _updated(stage: Charging, mode: RequestMode, battery: dict[str, int], context: RequestContext) -> Charging:

@@ -198,7 +198,12 @@ def session_stop(request: SessionStopReq, stage: stages.Stage, context: RequestC
         case ChargingSession.Pause:
             return _pause(stage, context, event)
         case ChargingSession.ServiceRenegotiation:
-            return _renegotiate(stage, context, event)
+            # to ServiceDiscovery in the same session and authorization, if that was offered (V2G20-1477). Power that is
+            # still on is switched off. A session whose end has been requested is not renegotiated.
+            authorized: stages.Authorized | None = authorized_of(stage)
+            if context.stopping or not context.config.service_renegotiation or authorized is None:
+                raise refuse(ResponseCode.FAILED_NoServiceRenegotiationSupported, "services are not renegotiated")
+            return Step(_response(context), authorized, (*_off(context), event), followed="ServiceRenegotiation")
     return Step(_response(context), stages.Finished(), (event,))
 
 
@@ -236,17 +241,6 @@ def _pause(stage: stages.Stage, context: RequestContext, event: Observe) -> Step
         event,
     )
     return Step(_response(context), stages.Finished(paused=paused), commands, followed="Pause")
-
-
-def _renegotiate(stage: stages.Stage, context: RequestContext, event: Observe) -> Step:
-    """Return to ServiceDiscovery in the same session and authorization, if that was offered (V2G20-1477).
-
-    Power that is still on is switched off. A session whose end has been requested is not renegotiated.
-    """
-    authorized: stages.Authorized | None = authorized_of(stage)
-    if context.stopping or not context.config.service_renegotiation or authorized is None:
-        raise refuse(ResponseCode.FAILED_NoServiceRenegotiationSupported, "services are not renegotiated")
-    return Step(_response(context), authorized, (*_off(context), event), followed="ServiceRenegotiation")
 
 
 def _off(context: RequestContext) -> tuple[Command, ...]:

@@ -257,13 +257,6 @@ class SeccSession(ChargerSession, Session20):
             self._take_vehicle_limits()
             self._begin_discharge()
 
-    def _drop_side(self, stream: PayloadType) -> None:
-        """Drop an exchange that the vehicle does not continue: energy flows by the earlier agreement."""
-        self._sides.drop(stream)
-        if isinstance(self._stage, Charging):
-            self._stage = replace(self._stage, beside=None)
-        self._observe("session", "side_stream_dropped", stream=stream.name)
-
     # -- facts --------------------------------------------------------------------------------------------------
 
     def _take(self, fact: Fact, before: SessionFacts) -> None:
@@ -383,7 +376,12 @@ class SeccSession(ChargerSession, Session20):
                 super()._on_timer(name)
                 self._renew_offer()
             case side if side.startswith("side:"):
-                self._drop_side(PayloadType(int(side.partition(":")[2])))
+                # drop an exchange that the vehicle does not continue: energy flows by the earlier agreement
+                stream = PayloadType(int(side.partition(":")[2]))
+                self._sides.drop(stream)
+                if isinstance(self._stage, Charging):
+                    self._stage = replace(self._stage, beside=None)
+                self._observe("session", "side_stream_dropped", stream=stream.name)
             case _:
                 super()._on_timer(name)
 

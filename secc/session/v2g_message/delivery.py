@@ -192,7 +192,26 @@ def current_demand(request: "CurrentDemandReq", stage: Charging, context: Reques
     stage, commands = apply_output(stage, context)
     output = stage.output
     assert isinstance(output, SetOutput)
-    response = context.messages.response("CurrentDemandRes", **_fields(output, context), **added)
+    # the present output, the limits reached, and the three maxima, which some vehicles require
+    measured, power_w, values, rating = (
+        context.facts.measured,
+        power(context),
+        context.messages.values,
+        context.config.rating,
+    )
+    response = context.messages.response(
+        "CurrentDemandRes",
+        dc_evse_status=dc_evse_status(Phase.ENERGY, context),
+        evse_present_voltage=values.voltage(measured.voltage_mv, Rounding.NEAREST),
+        evse_present_current=values.current(measured.current_ma, Rounding.NEAREST),
+        evse_current_limit_achieved=50 * measured.current_ma >= 49 * output.current_ma,
+        evse_voltage_limit_achieved=measured.voltage_mv >= output.voltage_mv,
+        evse_power_limit_achieved=50 * power_w >= 49 * output.charge_w,
+        evse_maximum_voltage_limit=values.voltage(rating.max_voltage_v * 1000, Rounding.DOWN),
+        evse_maximum_current_limit=values.current(rating.max_charge_current_a * 1000, Rounding.DOWN),
+        evse_maximum_power_limit=values.power(max(0, output.charge_w), Rounding.DOWN),
+        **added,
+    )
     errors = () if error == NO_ERROR else (Observe("loop", "vehicle_error", {"code": error}),)
     return Step(
         response,
@@ -229,24 +248,3 @@ def _updated(stage: Charging, request: "CurrentDemandReq", soc: int, context: Re
     vehicle = vehicle.bounded(parametrised.able, raises=context.config.raised_limits)
     parametrised = replace(parametrised, vehicle=vehicle, derived_from=derived_from)
     return replace(stage, planned=replace(stage.planned, parametrised=parametrised))
-
-
-def _fields(output: SetOutput, context: RequestContext) -> dict[str, object]:
-    """Return the present output, the limits reached, and the three maxima, which some vehicles require."""
-    measured, power_w, values, rating = (
-        context.facts.measured,
-        power(context),
-        context.messages.values,
-        context.config.rating,
-    )
-    return {
-        "dc_evse_status": dc_evse_status(Phase.ENERGY, context),
-        "evse_present_voltage": values.voltage(measured.voltage_mv, Rounding.NEAREST),
-        "evse_present_current": values.current(measured.current_ma, Rounding.NEAREST),
-        "evse_current_limit_achieved": 50 * measured.current_ma >= 49 * output.current_ma,
-        "evse_voltage_limit_achieved": measured.voltage_mv >= output.voltage_mv,
-        "evse_power_limit_achieved": 50 * power_w >= 49 * output.charge_w,
-        "evse_maximum_voltage_limit": values.voltage(rating.max_voltage_v * 1000, Rounding.DOWN),
-        "evse_maximum_current_limit": values.current(rating.max_charge_current_a * 1000, Rounding.DOWN),
-        "evse_maximum_power_limit": values.power(max(0, output.charge_w), Rounding.DOWN),
-    }

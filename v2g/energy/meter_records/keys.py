@@ -79,7 +79,18 @@ class MeterKey(msgspec.Struct, frozen=True):
         curve.
         """
         curve = self.curve or curve or "secp256r1"
-        halves = _halves(signature, SIZES[curve])
+        # r and s. DER is as exact as BER in its lengths; makers leave out the zero before a high first bit.
+        size = SIZES[curve]
+        start = 3 if signature[1:2] == b"\x81" else 2
+        at = start + 2 + int.from_bytes(signature[start + 1 : start + 2])
+        r, s = signature[start + 2 : at], signature[at + 2 :]
+        heads = [*signature[:1], *signature[start - 1 : start + 2], *signature[at : at + 2]]
+        if heads == [0x30, len(signature) - start, 2, len(r), 2, len(s)]:
+            halves = int.from_bytes(r), int.from_bytes(s)
+        elif len(signature) == 2 * size:
+            halves = int.from_bytes(signature[:size]), int.from_bytes(signature[size:])
+        else:
+            halves = None
         if halves is None:
             return False
         der = encode_dss_signature(*halves)
@@ -199,19 +210,6 @@ def _check(point: bytes, curve: str) -> None:
     if point[:1] in (b"\x02", b"\x03") and len(point) == 25 and pow(square, _P192K1 // 2, _P192K1) == 1:
         return  # it has a root
     raise ValueError("no point of secp192k1")
-
-
-def _halves(signature: bytes, size: int) -> tuple[int, int] | None:
-    """Return r and s. DER is as exact as BER in its lengths; makers leave out the zero before a high first bit."""
-    start = 3 if signature[1:2] == b"\x81" else 2
-    at = start + 2 + int.from_bytes(signature[start + 1 : start + 2])
-    r, s = signature[start + 2 : at], signature[at + 2 :]
-    heads = [*signature[:1], *signature[start - 1 : start + 2], *signature[at : at + 2]]
-    if heads == [0x30, len(signature) - start, 2, len(r), 2, len(s)]:
-        return int.from_bytes(r), int.from_bytes(s)
-    if len(signature) == 2 * size:
-        return int.from_bytes(signature[:size]), int.from_bytes(signature[size:])
-    return None
 
 
 def _verifies_secp192k1(point: bytes, data: bytes, signature: bytes, hash_name: HashName) -> bool:

@@ -84,21 +84,19 @@ class IdentityFiles:
             self._next = loaded if loaded.chain != self._shown.chain else None
         if self._next is None:
             return
-        unfit = self._unfit(self._next)
+        # why a new chain is not usable yet, or ""
+        leaf, now = load_certificate(self._next.leaf), self._now()
+        if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
+            unfit = f"the new certificate is valid from {leaf.not_valid_before_utc} to {leaf.not_valid_after_utc}"
+        elif self._answered(self._shown) and not self._answered(self._next):
+            unfit = "no OCSP response for the new certificate yet"
+        else:
+            unfit = ""
         if unfit:
             self._keep(unfit)
             return
         self._shown, self._next, self._warned = self._next, None, ""
         self._observe(Observe("tls", "credentials_renewed", dict(_about(load_certificate(self._shown.leaf)))))
-
-    def _unfit(self, credentials: Credentials) -> str:
-        """Return why a new chain is not usable yet, or ""."""
-        leaf, now = load_certificate(credentials.leaf), self._now()
-        if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
-            return f"the new certificate is valid from {leaf.not_valid_before_utc} to {leaf.not_valid_after_utc}"
-        if self._answered(self._shown) and not self._answered(credentials):
-            return "no OCSP response for the new certificate yet"
-        return ""
 
     def _staple(self, credentials: Credentials, answers: Answers) -> bytes:
         """Return the OCSP answer for a chain, b"" for one that says nothing now, such as an old one: it is worse than

@@ -216,7 +216,19 @@ def open_contract(
         check_profile(leaf, Role.CONTRACT, interop=interop)
         if at > leaf.not_valid_after_utc:
             raise CertificateError("the contract certificate has expired", reason="expired")
-    opened = unseal(_envelope(data), key, contract=leaf, pcid=pcid, rules=rules)
+    if data.secp521_encrypted_private_key is not None:
+        sealed, holds = data.secp521_encrypted_private_key, iso.EcdhCurve.SECP521
+    elif data.x448_encrypted_private_key is not None:
+        sealed, holds = data.x448_encrypted_private_key, iso.EcdhCurve.X448
+    else:
+        raise EnvelopeError(
+            "the contract key is sealed for a TPM (TPM_EncryptedPrivateKey), whose layout is not public",
+            reason="not_supported",
+            hint="ask the provisioning service for SECP521_EncryptedPrivateKey or X448_EncryptedPrivateKey",
+        )
+    opened = unseal(
+        Envelope(data.ecdh_curve, data.dh_public_key, holds, sealed), key, contract=leaf, pcid=pcid, rules=rules
+    )
     return Contract((chain.certificate, *subs_of(chain)), opened)
 
 
@@ -228,20 +240,6 @@ def subs_of(
 
 
 # -- inside -------------------------------------------------------------------------------------------------------
-
-
-def _envelope(data: iso.SignedInstallationData) -> Envelope:
-    if data.secp521_encrypted_private_key is not None:
-        sealed, holds = data.secp521_encrypted_private_key, iso.EcdhCurve.SECP521
-    elif data.x448_encrypted_private_key is not None:
-        sealed, holds = data.x448_encrypted_private_key, iso.EcdhCurve.X448
-    else:
-        raise EnvelopeError(
-            "the contract key is sealed for a TPM (TPM_EncryptedPrivateKey), whose layout is not public",
-            reason="not_supported",
-            hint="ask the provisioning service for SECP521_EncryptedPrivateKey or X448_EncryptedPrivateKey",
-        )
-    return Envelope(data.ecdh_curve, data.dh_public_key, holds, sealed)
 
 
 def _check_signature(

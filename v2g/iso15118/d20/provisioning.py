@@ -139,7 +139,11 @@ class ProvisioningService:
             response = installation.make_response(_header(request, utc_ms), self._service, data, remaining=len(others))
             encoded = exi.encode(response)
             if len(encoded) <= most_bytes:
-                self._remember(asked, others, utc_ms)
+                self._deliveries.pop(_session(asked), None)
+                if others:
+                    while len(self._deliveries) >= MOST_SESSIONS:
+                        del self._deliveries[next(iter(self._deliveries))]
+                    self._deliveries[_session(asked)] = _Delivery(others, utc_ms + PATIENCE_MS)
                 code = response.response_code
                 return Answer(code=code, exi=encoded, remaining=len(others), pcid=asked.pcid, emaid=emaid)
             why = f"{emaid}: {len(encoded)} bytes, at most {most_bytes} fit"
@@ -185,13 +189,6 @@ class ProvisioningService:
         order = [contract_of(emaid) for emaid in wished] + sorted(map(contract_of, usable))
         ranked = sorted(usable, key=lambda emaid: order.index(contract_of(emaid)))
         return tuple(ranked[:room])
-
-    def _remember(self, asked: Asked, others: tuple[str, ...], utc_ms: int) -> None:
-        self._deliveries.pop(_session(asked), None)
-        if others:
-            while len(self._deliveries) >= MOST_SESSIONS:
-                del self._deliveries[next(iter(self._deliveries))]
-            self._deliveries[_session(asked)] = _Delivery(others, utc_ms + PATIENCE_MS)
 
     def _refuse(
         self, request: CertificateInstallationReq, code: ResponseCode, utc_ms: int, reason: str, pcid: str = ""

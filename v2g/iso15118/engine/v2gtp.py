@@ -106,7 +106,10 @@ class Framer:
             raise self._error
         buffer = self._buffer
         while len(buffer) >= HEADER_SIZE:
-            foreign = self._is_foreign(buffer)
+            # whether a header is that of another version, and to be skipped
+            foreign = (
+                self._skips is not None and buffer[:2] != VERSION and buffer[2:4] == self._skips.to_bytes(2, "big")
+            )
             try:
                 header = VERSION + buffer[2:HEADER_SIZE] if foreign else buffer
                 payload_type, length = read_header(header, max_payload=self._max_payload)
@@ -120,10 +123,6 @@ class Framer:
             payload = bytes(buffer[HEADER_SIZE:end])
             del buffer[:end]
             yield Frame(payload_type, b"" if foreign else payload)
-
-    def _is_foreign(self, header: bytearray) -> bool:
-        """Return whether a header is that of another version, and to be skipped."""
-        return self._skips is not None and header[:2] != VERSION and header[2:4] == self._skips.to_bytes(2, "big")
 
 
 def parse(data: bytes, *, max_payload: int = DEFAULT_MAX_PAYLOAD) -> Frame:

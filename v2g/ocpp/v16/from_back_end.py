@@ -544,24 +544,20 @@ def transfer(mirror: Mirror, request: v16.DataTransferReq) -> Steps[v16.DataTran
     """Take a vendor's message: those for Plug and Charge are messages of 2.0.1, those with prices are displayed."""
     vendor = request.vendor_id.casefold()
     if vendor == PLUG_AND_CHARGE:
-        return (yield from _plug_and_charge(request))
+        action = request.message_id
+        if action not in _TO_STATION:
+            return v16.DataTransferConf(status="UnknownMessageId")
+        try:
+            reply: Message = yield from_text(request.data or "", request_type(action))
+            return v16.DataTransferConf(status="Accepted", data=as_text(reply))
+        except OcppError as error:
+            return v16.DataTransferConf(status="Rejected", data=str(error)[:255])
     if vendor == COSTS:
         return (yield from _price(mirror, request))
     answer: DataTransferResponse = yield DataTransferRequest(
         vendor_id=request.vendor_id, message_id=request.message_id, data=data_in(request.data, request.vendor_id)
     )
     return v16.DataTransferConf(status=answer.status, data=text_of(answer.data))
-
-
-def _plug_and_charge(request: v16.DataTransferReq) -> Steps[v16.DataTransferConf]:
-    action = request.message_id
-    if action not in _TO_STATION:
-        return v16.DataTransferConf(status="UnknownMessageId")
-    try:
-        reply: Message = yield from_text(request.data or "", request_type(action))
-        return v16.DataTransferConf(status="Accepted", data=as_text(reply))
-    except OcppError as error:
-        return v16.DataTransferConf(status="Rejected", data=str(error)[:255])
 
 
 class _Price(msgspec.Struct, rename="camel"):

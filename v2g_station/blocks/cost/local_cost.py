@@ -121,7 +121,11 @@ class LocalCosts(FunctionalBlock):
 
     def _begin(self, evse: Evse, record: TransactionRecord, sample: MeterSample | None) -> Priced | None:
         """Set the tariff of a transaction: the driver's own, else the default one (I07.FR.14, I08.FR.04)."""
-        id_token = self._payer(evse, record)
+        # the paying identifier, None before authorization
+        if self._managed:
+            id_token = IdToken(id_token=record.id_token, type=record.id_token_type) if record.authorized else None
+        else:
+            id_token = evse.authorization.id_token if evse.authorization is not None else None
         name, allowed = record.transaction_id, self._tariffs.enabled and self._k.version != "2.0.1"
         if id_token is None or not allowed or name in self._unpriced:
             return None
@@ -178,12 +182,6 @@ class LocalCosts(FunctionalBlock):
         found.terms = msgspec.structs.replace(found.terms, text=text)
         self._k.keep("terms", found.name, found.terms)  # and `event` its cost
         self._tariffs.show_own(evse.number, tariff.tariff_id, text)
-
-    def _payer(self, evse: Evse, record: TransactionRecord) -> IdToken | None:
-        """Return the paying identifier, None before authorization."""
-        if self._managed:
-            return IdToken(id_token=record.id_token, type=record.id_token_type) if record.authorized else None
-        return evse.authorization.id_token if evse.authorization is not None else None
 
     def _details(self, found: Priced, request: TransactionEventRequest) -> ocpp.CostDetails | None:
         """Return the cost details that an event must carry (I12.FR.01, .02)."""

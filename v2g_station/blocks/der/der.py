@@ -74,15 +74,7 @@ class DerControls(FunctionalBlock):
         self.on_applied: Final = Callbacks[ApplyControls]()
         self.unfit: list[Callable[[ocpp.SetDERControlRequest], bool]] = []
         """Whether a valid control is one that nothing here can apply."""
-        self._describe(inverter, nominal_v)
-        self.answers: dict[str, Handler] = {
-            "SetDERControl": self._set,
-            "GetDERControl": self._get,
-            "ClearDERControl": self._clear,
-        }
-
-    def _describe(self, inverter: Inverter, nominal_v: float) -> None:
-        """Publish the inverters' capabilities (R01.FR.01, .02), and the modes for vehicles' inverters (R03.FR.03)."""
+        # publish the inverters' capabilities (R01.FR.01, .02), and the modes for vehicles' inverters (R03.FR.03)
         modes = ",".join(self._supported)
         for number, evse in enumerate(self._k.layout.evses, 1):
             if evse.phases:
@@ -113,6 +105,11 @@ class DerControls(FunctionalBlock):
             }
             for name, value in plate.items():
                 self._k.put(f"DCDERCtrlr#{number}.{name}", str(value))
+        self.answers: dict[str, Handler] = {
+            "SetDERControl": self._set,
+            "GetDERControl": self._get,
+            "ClearDERControl": self._clear,
+        }
 
     # -- the CSMS
 

@@ -101,7 +101,12 @@ class ExternalLimits(FunctionalBlock):
                     self._smart.remove(number)
         if cleared:
             self._reported.pop(number, None)
-            self._cleared(number, fact)
+            # report that a limit ended, if its beginning was reported (K13.FR.02)
+            self._unsaid.pop(number, None)
+            if number in self._said:
+                self._said.discard(number)
+                self._call(number, ClearedChargingLimitRequest(charging_limit_source=fact.source, evse_id=fact.evse_id))
+                self._report_transactions(fact.evse_id)
         self.changed(())
 
     # -- own profiles
@@ -259,14 +264,6 @@ class ExternalLimits(FunctionalBlock):
                     self._said.add(number)
                     self._request(item)
                     self._report_transactions(item.evse_id)
-
-    def _cleared(self, number: int, fact: ExternalLimit) -> None:
-        """Report that a limit ended, if its beginning was reported (K13.FR.02)."""
-        self._unsaid.pop(number, None)
-        if number in self._said:
-            self._said.discard(number)
-            self._call(number, ClearedChargingLimitRequest(charging_limit_source=fact.source, evse_id=fact.evse_id))
-            self._report_transactions(fact.evse_id)
 
     def _values(self, item: InstalledProfile) -> Values:
         """Return the current values of a profile."""

@@ -31,28 +31,6 @@ from v2g.observe import Observe
 # -- The vehicle's price offer for discharged energy: read and checked here, answered by the back end
 
 
-def read_offer(offer: iso.EVEnergyOffer) -> EnergyOffer:
-    """Return an offer as numbers; sources disagree on the sign of discharge power, so its magnitude counts."""
-    power, price = offer.ev_power_schedule, offer.ev_absolute_price_schedule
-    return EnergyOffer(
-        power_from_s=power.time_anchor,
-        powers=tuple(
-            OfferedPower(each.duration, abs(to_w(each.power)))
-            for each in power.ev_power_schedule_entries.ev_power_schedule_entry
-        ),
-        price_from_s=price.time_anchor,
-        currency=price.currency,
-        algorithm=price.price_algorithm,
-        prices=tuple(
-            AskedPrices(
-                stack.duration,
-                tuple(AskedPrice(abs(to_w(r.power_range_start)), scaled(r.energy_fee, 6)) for r in stack.ev_price_rule),
-            )
-            for stack in price.ev_price_rule_stacks.ev_price_rule_stack
-        ),
-    )
-
-
 def impossible(offer: EnergyOffer, vehicle: Vehicle, *, bidirectional: bool) -> str:
     """Return the error in an offer, or empty."""
     if not bidirectional:
@@ -272,7 +250,25 @@ def _offer(mode: RequestMode, parametrised: Parametrised) -> tuple[EnergyOffer |
     """
     if not isinstance(mode, iso.Scheduled_SEReqControlMode) or mode.ev_energy_offer is None:
         return None, ""
-    offer = read_offer(mode.ev_energy_offer)
+    # an offer as numbers; sources disagree on the sign of discharge power, so its magnitude counts
+    power, price = mode.ev_energy_offer.ev_power_schedule, mode.ev_energy_offer.ev_absolute_price_schedule
+    offer = EnergyOffer(
+        power_from_s=power.time_anchor,
+        powers=tuple(
+            OfferedPower(each.duration, abs(to_w(each.power)))
+            for each in power.ev_power_schedule_entries.ev_power_schedule_entry
+        ),
+        price_from_s=price.time_anchor,
+        currency=price.currency,
+        algorithm=price.price_algorithm,
+        prices=tuple(
+            AskedPrices(
+                stack.duration,
+                tuple(AskedPrice(abs(to_w(r.power_range_start)), scaled(r.energy_fee, 6)) for r in stack.ev_price_rule),
+            )
+            for stack in price.ev_price_rule_stacks.ev_price_rule_stack
+        ),
+    )
     why = impossible(offer, parametrised.able, bidirectional=parametrised.selected.bidirectional)
     return (None, why) if why else (offer, "")
 

@@ -148,7 +148,18 @@ def schedule_tuple(offered: OfferedTuple, context: RequestContext, *, phases: in
 
 def _powers(offer: ScheduleOffer, request: ScheduleRequest, context: RequestContext) -> tuple[Spans, Spans] | None:
     """Return power over time in both directions; None if the offer is impossible."""
-    charge, discharge = _allowed(request, context)
+    # the limits of vehicle, charger, site and operator until the horizon, as far as known. The vehicle's latest limits
+    # are not used: in the loop it lowers them to its present needs.
+    able = request.parametrised.able
+    charge, discharge = allowed_over(
+        [each for each in context.limits if each.source != VEHICLE],
+        context.utc_ms,
+        request.horizon_s,
+        charge_w=able.max_charge_w,
+        discharge_w=able.max_discharge_w if _may_give(request.parametrised, context) else 0,
+        lines=used_lines(able, context),
+        volts=context.config.ac_rating.nominal_voltage_v,
+    )
     share = [PowerSpan(each.start_ms, each.end_ms, each.power_w * offer.power_percent // 100) for each in charge]
     if offer.cheapest:
         chosen = _cheapest(share, request, context)
@@ -158,23 +169,6 @@ def _powers(offer: ScheduleOffer, request: ScheduleRequest, context: RequestCont
     points = min(request.points, MOST_POINTS)
     back = offer.discharge and any(each.power_w for each in discharge)
     return merged(share, at_most=points), merged(discharge, at_most=points) if back else ()
-
-
-def _allowed(request: ScheduleRequest, context: RequestContext) -> tuple[list[PowerSpan], list[PowerSpan]]:
-    """Return the limits of vehicle, charger, site and operator until the horizon, as far as known.
-
-    The vehicle's latest limits are not used: in the loop it lowers them to its present needs.
-    """
-    able = request.parametrised.able
-    return allowed_over(
-        [each for each in context.limits if each.source != VEHICLE],
-        context.utc_ms,
-        request.horizon_s,
-        charge_w=able.max_charge_w,
-        discharge_w=able.max_discharge_w if _may_give(request.parametrised, context) else 0,
-        lines=used_lines(able, context),
-        volts=context.config.ac_rating.nominal_voltage_v,
-    )
 
 
 def _may_give(parametrised: Parametrised, context: RequestContext) -> bool:
