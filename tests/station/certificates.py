@@ -37,6 +37,7 @@ class Authority:
         responder: str | bytes = "",
         path_length: int | None = None,
         extensions: Iterable[x509.ExtensionType] = (),
+        critical: bool = False,
     ) -> x509.Certificate:
         """Sign a key."""
         parent = by or self
@@ -51,7 +52,7 @@ class Authority:
             .add_extension(x509.BasicConstraints(ca=ca, path_length=path_length), critical=True)
         )
         for each in extensions:
-            builder = builder.add_extension(each, critical=False)
+            builder = builder.add_extension(each, critical=critical)
         if isinstance(responder, bytes):
             unreadable = x509.UnrecognizedExtension(x509.AuthorityInformationAccess.oid, responder)
             builder = builder.add_extension(unreadable, critical=False)

@@ -134,14 +134,19 @@ def _basic_faults(certificate: x509.Certificate, profile: Profile, *, interop: b
         yield refusal(certificate, f"has {size} bytes, more than {profile.max_bytes}")
     if certificate.version is not x509.Version.v3:
         yield refusal(certificate, "is not X.509 v3")
-    for each in extensions_of(certificate):
-        if each.critical and each.oid not in _UNDERSTOOD:
-            what = f"has the unknown critical extension {each.oid.dotted_string}"
-            yield refusal(certificate, what, "unknown_critical_extension")
+    yield from critical_faults(certificate)
     yield from _key_faults(certificate, profile, interop=interop)
     digest = certificate.signature_hash_algorithm
     if digest is not None and digest.name not in (STRONG_HASHES if interop else profile.hashes):
         yield refusal(certificate, f"is signed with {digest.name}", "weak_hash")
+
+
+def critical_faults(certificate: x509.Certificate) -> Iterator[CertificateError]:
+    """Yield each critical extension that is not understood: it may restrict the certificate (RFC 5280 4.2)."""
+    for each in extensions_of(certificate):
+        if each.critical and each.oid not in _UNDERSTOOD:
+            what = f"has the unknown critical extension {each.oid.dotted_string}"
+            yield refusal(certificate, what, "unknown_critical_extension")
 
 
 def check_key(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> None:

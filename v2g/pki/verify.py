@@ -5,6 +5,7 @@ Generic validators reject chains by Annex B of ISO 15118-20 (critical key identi
 `v2g.pki.conformity`.
 """
 
+import contextlib
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -18,10 +19,32 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from v2g.errors import CertificateError
 from v2g.pki.certificates import common_name, emaid_of, load_certificate
-from v2g.pki.conformity import check_basics, check_key, check_profile, extension, is_authority, refusal
+from v2g.pki.conformity import (
+    check_basics,
+    check_key,
+    check_profile,
+    critical_faults,
+    extension,
+    is_authority,
+    refusal,
+)
 from v2g.pki.paths import Path, PathSearch, is_self_signed
 from v2g.pki.profile import MAX_INTERMEDIATES, Generation, Profile, Role
 from v2g.pki.profiles import profile_of
+
+
+def check_path(path: Sequence[x509.Certificate]) -> None:
+    """Check what RFC 5280 6.1 demands of any path (leaf first, root last), beside its signatures and dates.
+
+    Raises CertificateError: unknown_critical_extension, name_constraints, not_a_ca, key_usage, path_length.
+    """
+    for certificate in path[:-1]:
+        # a CA that cannot be read is refused below; a leaf may have names of kinds that the library does not know
+        with contextlib.suppress(ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+            for fault in critical_faults(certificate):
+                raise fault
+    check_name_constraints(path)
+    check_authorities(path)
 
 
 def check_authorities(path: Sequence[x509.Certificate]) -> None:
@@ -48,7 +71,7 @@ def check_name_constraints(path: Sequence[x509.Certificate]) -> None:
     A CA's certificate for its own new key is bound only if it is the leaf. Raises
     CertificateError(name_constraints).
     """
-    for place, authority in enumerate(path):
+    for place, authority in enumerate(path[1:], 1):
         constraints = extension(authority, x509.NameConstraints)
         if constraints is None:
             continue
@@ -267,11 +290,10 @@ def _judge(path: Path, sent: Sequence[x509.Certificate], rules: _Rules, seen: Se
             if known.setdefault(serial, fingerprint) != fingerprint:
                 what = f"has serial number {serial[1]:x}, like another certificate of its issuer"
                 raise refusal(certificate, what, "serial_reuse")
-    check_name_constraints(path)
+    check_path(path)
     profile = rules.profile
     if profile.authority_required and len(path) < 3:
         raise refusal(path[0], "has no sub-CA above it, as required for a contract")
-    check_authorities(path)
     for place, authority in enumerate(path[1:]):
         if authority is path[-1]:
             above = profile_of(rules.authority(authority, place), rules.generation)

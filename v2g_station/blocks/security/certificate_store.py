@@ -21,7 +21,7 @@ from v2g.ocpp.messages.base import CertificateHashData, HashAlgorithm, Message, 
 from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.pki.certificates import CLOCK_SKEW
 from v2g.pki.conformity import extension, is_authority
-from v2g.pki.verify import check_authorities
+from v2g.pki.verify import check_path
 from v2g_station.kernel.kernel import Handler, Kernel, SavedDocuments, StationCommand, status_info
 
 ROOTS: Final[tuple[ocpp.InstallCertificateUse, ...]] = (
@@ -177,11 +177,14 @@ class CertificateStore:
         )
 
     def trusted(self, chain: list[x509.Certificate], use: ocpp.GetCertificateIdUse) -> bool:
-        """Return whether a chain, leaf first, leads to a root of a kind by the rules of RFC 5280 6.1 for validity,
-        signatures, and what a CA may certify."""
+        """Return whether a chain, leaf first, leads to a root of a kind."""
+        return self.leads_to(chain, self.of(use))
+
+    def leads_to(self, chain: list[x509.Certificate], roots: Iterable[x509.Certificate]) -> bool:
+        """Return whether a chain, leaf first, leads to one of these by the rules of RFC 5280 6.1."""
         if not chain or not all(is_current(each, self._k.utc_ms) for each in chain):
             return False
-        return any(_leads_to(chain, root) for root in self.of(use))
+        return any(_leads_to(chain, root) for root in roots)
 
     def own(self, use: CertificateSigningUse) -> list[x509.Certificate]:
         """Return the chain of one of the station's own keys, leaf first; empty without one."""
@@ -314,7 +317,7 @@ class CertificateStore:
 def _leads_to(chain: list[x509.Certificate], root: x509.Certificate) -> bool:
     path = chain if chain[-1] == root else [*chain, root]
     try:
-        check_authorities(path)
+        check_path(path)
     except (CertificateError, *UNREADABLE):
         return False
     return all(is_issued_by(one, two) for one, two in itertools.pairwise(path))

@@ -1,6 +1,5 @@
 """The station's own certificates and password: requested, signed, taken into use (A01 to A03)."""
 
-import itertools
 from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -18,7 +17,7 @@ from v2g.ocpp.messages.certificates import GetCertificateIdUse
 from v2g.pki.certificates import is_due, key_kind
 from v2g.pki.profile import Generation
 from v2g.pki.profiles import generation_of
-from v2g_station.blocks.security.certificate_store import CertificateStore, is_current, is_issued_by, parse_chain
+from v2g_station.blocks.security.certificate_store import CertificateStore, is_current, parse_chain
 from v2g_station.kernel.kernel import Answer, Handler, Kernel, StationCommand, status_info
 from v2g_station.kernel.local_time import DAY_MS
 
@@ -264,12 +263,7 @@ class Signing:
 
     def _continues(self, chain: list[x509.Certificate], use: ocpp.CertificateSigningUse) -> bool:
         """Return whether a chain comes from the CA of the one in use, which need not be the CSMS's."""
-        old = self._store.own(use)
-        if not old or not all(is_current(each, self._k.utc_ms) for each in chain):
-            return False
-        if not all(is_issued_by(one, two) for one, two in itertools.pairwise(chain)):
-            return False
-        return any(chain[-1] == each or is_issued_by(chain[-1], each) for each in old[1:])
+        return self._store.leads_to(chain, self._store.own(use)[1:])
 
 
 def _id_of(csr: str) -> int:

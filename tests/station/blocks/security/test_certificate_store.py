@@ -122,6 +122,24 @@ class TestTrusted:
             install(anchored, "ManufacturerRootCertificate", pem(sub))
             assert store(anchored).trusted(lower, "ManufacturerRootCertificate") is trusted
 
+    def test_names_and_critical_extensions_bind(self) -> None:
+        """RFC 5280 6.1.4 (g) and 4.2: a station does not trust what a CA above excludes, nor what it cannot read."""
+        elsewhere = x509.NameConstraints([x509.DNSName("maker.example")], None)
+        named = leaf(SUB, extensions=[x509.SubjectAlternativeName([x509.DNSName("other.example")])])
+        unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"")
+        sub, leaf_key = SUB.key.public_key(), ec.generate_private_key(ec.SECP256R1()).public_key()
+        found = Bench()
+        install(found, "ManufacturerRootCertificate")
+        for chain, trusted in (
+            ([named, ROOT.sign(SUB.name, sub, ca=True, extensions=[elsewhere], critical=True)], False),
+            ([leaf(SUB), ROOT.sign(SUB.name, sub, ca=True, extensions=[elsewhere], critical=True)], True),
+            ([leaf(SUB), ROOT.sign(SUB.name, sub, ca=True, extensions=[unknown], critical=True)], False),
+            ([leaf(SUB), ROOT.sign(SUB.name, sub, ca=True, extensions=[unknown])], True),
+            ([ROOT.sign(SUB.name, leaf_key, extensions=[unknown], critical=True)], False),
+            ([ROOT.sign(SUB.name, leaf_key, extensions=[unknown])], True),
+        ):
+            assert store(found).trusted(chain, "ManufacturerRootCertificate") is trusted
+
     def test_an_anchor_need_not_have_signed_itself(self) -> None:
         """Such as a root of the CSMS that its predecessor has signed (M05.FR.10)."""
         found = Bench()

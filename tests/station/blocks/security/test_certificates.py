@@ -247,6 +247,17 @@ def test_a_certificate_of_a_ca_whose_clock_is_ahead_is_used_when_it_begins(ahead
         assert len(found.connects) == before + 1
 
 
+@pytest.mark.parametrize(("path_length", "answer"), [(0, "Rejected"), (1, "Accepted"), (None, "Accepted")])
+def test_the_ca_of_the_certificate_in_use_renews_it_as_far_as_it_may(path_length: int | None, answer: str) -> None:
+    """Which need not be below a root of the CSMS (RFC 5280 6.1.4 (l))."""
+    root = Authority("Maker")
+    sub = Authority("Maker's sub-CA", root)
+    limited = root.sign(root.name, root.key.public_key(), ca=True, path_length=path_length)
+    old = Key().signed(by=root) + pem(limited)
+    found = Bench("2.1", network=SECURE, chains={"ChargingStationCertificate": old})
+    assert give(found, asked(found).signed(by=sub) + pem(sub.certificate)) == answer
+
+
 def test_a_certificate_that_has_connected_stays() -> None:
     old = Key().signed(days=90)
     found = Bench("2.1", network=SECURE, chains={"ChargingStationCertificate": old})
