@@ -342,6 +342,16 @@ class Scada(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """An outstation of IEC 60870-5-104 in place of the registers; none by default."""
 
 
+class OfflineLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What stations of OCPP 2.1 may draw while they are without the back end (K01.FR.101): less than its limits, which
+    may have become lower, and they do not hear of it."""
+
+    evse_w: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)]
+    """Limit of import for each EVSE of a station, W."""
+    after_s: Annotated[int, msgspec.Meta(ge=30, le=86400)] = 600
+    """It holds once a station is offline for this long, until it is back."""
+
+
 class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The grid operator's signal: of a file or HTTP `PUT /grid/signal`, or made from sources (`prices`, `eebus`,
     `scada`, `ieee2030_5`, `openadr`).
@@ -369,6 +379,8 @@ class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     EVSE by `station_id` and `evse_id`; by default all stations together."""
     retry_interval_s: Seconds = 30.0
     """After this time a station that did not accept a signal is sent it again."""
+    offline: OfflineLimit | None = None
+    """A lower limit of stations that are offline; by default they keep their last ones."""
     eebus: ControlBox | None = None
     """A control box of EEBUS as a source; none by default."""
     scada: Scada | None = None

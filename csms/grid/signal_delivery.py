@@ -8,6 +8,7 @@ they must not feed back, and vehicles that sent their needs their prices; nothin
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -33,6 +34,7 @@ from v2g.errors import OcppError, RefusedError, StoreError, V2GError
 from v2g.io.runtime.supervision import cancel_tasks, spawn, wait_at_most
 from v2g.observe import Scalar
 from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.data_transfer import VENDOR, DataTransferRequest, DataTransferResponse
 from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest
 from v2g.ocpp.routes import Version
@@ -43,6 +45,7 @@ Limits = tuple[tuple[float | None, float | None, str | None], ...]
 
 _PROFILES: Final = "SetChargingProfile"
 _DATA: Final = "DataTransfer"
+_OFFLINE: Final = "maxOfflineDuration"
 _LIMITED_S: Final = 3.0
 """An authorisation waits at most so long for its station's first limits."""
 _ABSENT: Final = frozenset({"NotImplemented", "NotSupported"})
@@ -131,7 +134,7 @@ class Pusher:
     def _has_something(self) -> bool:
         """Return whether there may be something to send without a vehicle's needs."""
         bound = self._permit.bound or self._services[ExportPermits].concerns(self._station_id)
-        return bound or self._services[GridSource].current is not None
+        return bound or self._services[GridSource].current is not None or self._may_fall_back()
 
     def add_needs(self, transaction_id: str, needs: rules.Needs) -> None:
         """Send the profile of a transaction, before anything else."""
@@ -206,9 +209,10 @@ class Pusher:
                 return False
 
     async def _carries_permit(self) -> bool:
-        """Return whether the station has a record, or may still go by one that it was sent."""
+        """Return whether the station has a record or a limit for when it is offline, or may still go by one that it was
+        sent."""
         station_id = self._station_id
-        if self._services[ExportPermits].recorded(station_id) or self._delivered is not None:
+        if self._services[ExportPermits].recorded(station_id) or self._delivered is not None or self._may_fall_back():
             return True
         return await self._services.store.read(stations.signal_version, station_id) is not None
 
@@ -243,7 +247,9 @@ class Pusher:
         read = self._services.store.read
         evses = await read(stations.count_evses, self._station_id)
         only_share = self._delivered is not None and self._delivered[:2] == (signal.version, granted)
-        requests = rules.station_profiles(permitted(self._shared(signal), granted, evses), version, now_ms, evses=evses)
+        offline = self._offline(evses)
+        bounded = permitted(self._shared(signal), granted, evses)
+        requests = rules.station_profiles(bounded, version, now_ms, evses=evses, offline=offline)
         sharers = await read(transactions.count_sharers, self._station_id)
         for transaction_id, needs in await read(transactions.with_needs, self._station_id):
             if request := await self._transaction_profile(signal, transaction_id, needs, sharers):
@@ -252,6 +258,9 @@ class Pusher:
         # of 2.0.1 its limit of export is beside the prices
         data_first = version == "2.0.1" and self._delivered is not None and share.export_w < self._delivered[2].export_w
         if data_first and not await self._send_prices(permitted(self._shared(signal), granted, 1)):
+            return False
+        begins = self._delivered is None and offline is None  # one of before would be in the place of the site's limit
+        if begins and not await self._clear(lambda held: held.id == rules.OFFLINE_PROFILE):
             return False
         taken = {True: True, False: True}
         """Whether it accepts what bounds its import, and its export."""
@@ -263,8 +272,15 @@ class Pusher:
             settled = self._has(_PROFILES) and await self._send_profile(signal.version, request)
             if settled is None:
                 return False
-            taken[request.charging_profile.id == rules.SITE_PROFILE] &= settled
-        if not await self._clear_others({each.charging_profile.id for each in requests}):
+            is_site = request.charging_profile.id == rules.SITE_PROFILE
+            if is_site and offline is not None and not settled:
+                self._services[rules.StationAbilities].lack(self._station_id, _OFFLINE)
+                self._report("offline_limit_refused")
+                self._news = True
+                return False
+            taken[is_site] &= settled or request.charging_profile.id == rules.OFFLINE_PROFILE
+        wanted = {each.charging_profile.id for each in requests}
+        if not await self._clear(lambda held: rules.is_of_signal(held) and held.id not in wanted):
             return False
         if self._is_outdated(signal):
             return False
@@ -327,10 +343,24 @@ class Pusher:
         version = None if signal is None else signal.version
         return request is None or await self._send_profile(version, request) is not None
 
-    async def _clear_others(self, wanted: set[int]) -> bool:
-        """Clear own profiles of a station that the signal in force no longer has; False when it failed."""
+    def _may_fall_back(self) -> bool:
+        """Return whether the station may take a limit for when it is offline."""
+        return (
+            self._services.config.grid.offline is not None
+            and self._caller.version == "2.1"
+            and self._has(_PROFILES)
+            and self._has(_OFFLINE)
+        )
+
+    def _offline(self, evses: int) -> tuple[int, int] | None:
+        """Return after how many seconds offline the station may draw how much, W, if it takes such a limit."""
+        limit = self._services.config.grid.offline
+        return (limit.after_s, limit.evse_w * evses) if limit is not None and self._may_fall_back() else None
+
+    async def _clear(self, unwanted: Callable[[ChargingProfile], bool]) -> bool:
+        """Clear own profiles of a station; False when it failed."""
         for _, source, held in await self._services.store.read(charging.profiles, self._station_id):
-            if source == charging.CSO and rules.is_of_signal(held) and held.id not in wanted:
+            if source == charging.CSO and unwanted(held):
                 try:
                     await SmartCharging(self._services).clear(self._station_id, profile_id=held.id)
                 except OcppError:

@@ -12,6 +12,7 @@ import msgspec
 
 from csms.sites.rules import Known, lines_in_use
 from csms.smart_charging.charging_plans import watts
+from csms.smart_charging.rules import SITE_PROFILE
 from csms.transactions.rules import flowing_w
 from v2g.energy.conductors import VOLTAGE
 from v2g.energy.limits import MOST_W
@@ -80,7 +81,7 @@ def steps_of(profile: ocpp.ChargingProfile, now_ms: int) -> Steps:
     schedules, kind = profile.charging_schedule, profile.charging_profile_kind
     fixed = kind in ("Absolute", "Dynamic") and len(schedules) == 1
     if (
-        profile.max_offline_duration
+        (profile.max_offline_duration and profile.id != SITE_PROFILE)  # what is below that one permits less
         or profile.invalid_after_offline_duration
         or any(each.use_local_time or each.randomized_delay for each in schedules)
         or not (fixed or all(each.duration is None for each in schedules))

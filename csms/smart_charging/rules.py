@@ -166,17 +166,26 @@ def answer_needs(needs: Needs, allowed: Collection[str], *, has_signal: bool, ve
 
 
 def station_profiles(
-    signal: GridSignal, version: Version, now_ms: int, *, evses: int = 1
+    signal: GridSignal, version: Version, now_ms: int, *, evses: int = 1, offline: tuple[int, int] | None = None
 ) -> list[SetChargingProfileRequest]:
     """Return the profiles of a station independent of transactions: the site's limit, and in 2.1 the defaults.
 
     A default applies to each of the `evses` separately, with an equal part of the feed-back limit; a
-    ChargingStationMaxProfile cannot express it (K01.FR.114, Q02.FR.02).
+    ChargingStationMaxProfile cannot express it (K01.FR.114, Q02.FR.02). `offline`, in 2.1: after so many seconds
+    offline the site's limit gives way to one below it of so many W (K01.FR.101), which never permits more.
     """
     requests = []
-    if periods := _charging_only(signal):
-        site = _profile(signal, SITE_PROFILE, "ChargingStationMaxProfile", periods, now_ms)
+    limit = _import_limit(signal)
+    if offline is not None:
+        limit = float(MOST_W) if limit is None else limit
+    if limit is not None:
+        site = _limit(signal, SITE_PROFILE, limit, now_ms)
+        if offline is not None:
+            site = msgspec.structs.replace(site, stack_level=SIGNAL_LEVEL + 1, max_offline_duration=offline[0])
         requests.append(SetChargingProfileRequest(evse_id=0, charging_profile=site))
+        if offline is not None:
+            below = _limit(signal, OFFLINE_PROFILE, min(limit, float(offline[1])), now_ms)
+            requests.append(SetChargingProfileRequest(evse_id=0, charging_profile=below))
     if version == "2.1":
         periods = _two_way(signal, now_ms, limit_start_ms(now_ms), evses)
         default = _profile(signal, DEFAULT_PROFILE, "TxDefaultProfile", periods, now_ms)
@@ -282,6 +291,12 @@ def _charging_only(signal: GridSignal) -> tuple[ChargingSchedulePeriod, ...]:
     return () if limit is None else (ChargingSchedulePeriod(start_period=0, limit=limit),)
 
 
+def _limit(signal: GridSignal, profile_id: int, limit_w: float, now_ms: int) -> ChargingProfile:
+    """Return a limit of a whole station's import, W."""
+    period = ChargingSchedulePeriod(start_period=0, limit=limit_w)
+    return _profile(signal, profile_id, "ChargingStationMaxProfile", (period,), now_ms)
+
+
 def _two_way(signal: GridSignal, now_ms: int, start_ms: int, parts: int) -> tuple[ChargingSchedulePeriod, ...]:
     seconds_left = min((signal.valid_until_ms - start_ms) // 1000, 2**31 - 1)
     limit = _import_limit(signal)
@@ -355,6 +370,8 @@ SIGNAL_EXPORT: Final = FIRST_ID + 4
 """The grid signal's export limit at a station of OCPP 2.0.1, which has it in no profile."""
 GENERATED: Final = FIRST_ID + 5
 """What sources at a station generate themselves, in no profile of this back end."""
+OFFLINE_PROFILE: Final = FIRST_ID + 6
+"""The limit of a station that is offline (2.1), below that of the grid signal."""
 TRANSACTION_PROFILE: Final = FIRST_ID + 100_000
 """Plus the EVSE: the grid signal's limits or the prices of a transaction."""
 SHARE_PROFILE: Final = FIRST_ID + 200_000
@@ -377,7 +394,10 @@ def is_own(profile: ChargingProfile) -> bool:
 
 def is_of_signal(profile: ChargingProfile) -> bool:
     """Return whether a profile carries a grid signal, or prices."""
-    return profile.id in (SITE_PROFILE, DEFAULT_PROFILE) or TRANSACTION_PROFILE <= profile.id < SHARE_PROFILE
+    return (
+        profile.id in (SITE_PROFILE, DEFAULT_PROFILE, OFFLINE_PROFILE)
+        or TRANSACTION_PROFILE <= profile.id < SHARE_PROFILE
+    )
 
 
 def is_former(profile: ChargingProfile, signal_version: int | None) -> bool:

@@ -10,16 +10,17 @@ import pytest_asyncio
 
 from csms.config import StationEntry
 from csms.device_model import store as device_model
+from csms.grid.config import Grid, OfflineLimit
 from csms.grid.source import GridSource
 from csms.sites import store as site_store
 from csms.sites.rules import Place, Site
 from csms.sites.work import Balancer
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import ProfileTemplate, TemplatePeriod, from_template
-from csms.smart_charging.rules import SHARE_PROFILE
+from csms.smart_charging.rules import FIRST_ID, SHARE_PROFILE
 from csms.smart_charging.work import SmartCharging
 from csms.transactions import store as transactions
-from tests.csms.backend import Backend
+from tests.csms.backend import BOOT, Backend
 from tests.csms.charging import TOKENS, Charging
 from tests.csms.fixtures import Start
 from tests.csms.scripted_station import Payload, Refused, ScriptedStation
@@ -27,6 +28,7 @@ from tests.csms.support import grid_signal
 from tests.csms.vehicle_needs import ACCEPTED, NEEDS, NEEDS_20, next_profile, tx_profiles
 from tests.waiting import until
 from v2g.energy.balancing import Node
+from v2g.energy.limits import MOST_W
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.smart_charging import ChargingProfileCriterion
@@ -194,6 +196,45 @@ async def test_a_limit_of_somebody_else_makes_no_plan_by_our_profile_wrong(csms:
 
 
 # -- 2.1
+
+
+def of_whole_stations(station: ScriptedStation) -> list[tuple[int, int, float, int | None]]:
+    """Id, level, limit and time offline of each limit of a whole station that it was sent."""
+    sent = [each["chargingProfile"] for each in station.payloads("SetChargingProfile")]
+    return [
+        (each["id"] - FIRST_ID, each["stackLevel"], limit_of(each), each.get("maxOfflineDuration"))
+        for each in sent
+        if each["chargingProfilePurpose"] == "ChargingStationMaxProfile"
+    ]
+
+
+async def test_a_station_gets_a_limit_for_when_it_is_offline(backend: Start) -> None:
+    """Also without a grid signal (K01.FR.101); one that refuses it gets the signal's limit alone."""
+    entries = tuple(StationEntry(id=f"CS-V2G-000{number}") for number in (1, 2, 3))
+
+    def without_offline(request: Payload) -> Payload:
+        return {"status": "Rejected" if "maxOfflineDuration" in request["chargingProfile"] else "Accepted"}
+
+    async with backend(grid=Grid(offline=OfflineLimit(evse_w=4_200, after_s=120)), stations=entries) as csms:
+        stations = [
+            await csms.join(entry.id, version) for entry, version in zip(entries, ("2.1", "2.1", "2.0.1"), strict=True)
+        ]
+        takes, refuses, older = stations
+        for station, answer in zip(stations, (ACCEPTED, without_offline, ACCEPTED), strict=True):
+            station.answers |= dict.fromkeys(("ClearChargingProfile", "DataTransfer"), ACCEPTED)
+            station.answers |= {"SetChargingProfile": answer, "GetVariables": Refused("NotImplemented")}
+            await station.call("BootNotification", BOOT)
+        await until(lambda: len(of_whole_stations(takes)) == 2 and csms.events.named("offline_limit_refused"))
+        assert of_whole_stations(takes) == [(1, 1, MOST_W, 120), (6, 0, 4_200, None)]
+        assert of_whole_stations(older) == []
+        csms.services[GridSource].on_change = lambda _: csms.server.signal_changed()
+        await csms.services[GridSource].offer(grid_signal(now_ms=csms.clock.utc_ms()), "test")
+        await until(lambda: len(of_whole_stations(takes)) == 4 and all(map(of_whole_stations, (refuses, older))))
+        (site, below), *others = of_whole_stations(takes)[2:], *map(of_whole_stations, (refuses, older))
+        assert (site, below) == ((1, 1, site[2], 120), (6, 0, min(4_200, site[2]), None))
+        assert [(number, level, after) for found in others for number, level, _, after in found[-1:]] == [
+            (1, 0, None)
+        ] * 2
 
 
 async def new_station(csms: Backend) -> ScriptedStation:

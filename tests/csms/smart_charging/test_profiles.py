@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from csms.dispatch.rules import dispatch_profile
 from csms.smart_charging.charging_plans import share_profile, waiting_profile
@@ -14,6 +15,7 @@ from csms.smart_charging.rules import (
     transaction_profile,
 )
 from tests.csms.support import grid_signal
+from v2g.energy.limits import MOST_W
 from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsRequest
 from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest
 from v2g.ocpp.routes import Version
@@ -114,6 +116,21 @@ def test_a_vehicle_that_takes_one_period_gets_one_and_falls_back_to_charging_onl
     transaction = OpenTransaction("t", 1, NOW)
     assert limits_at(installed, NOW, ProfileSituation(evse_id=1, transaction=transaction)).discharge_w == 5_000
     assert limits_at(installed, NOW + 3_700_000, ProfileSituation(evse_id=1, transaction=transaction)).discharge_w == 0
+
+
+@pytest.mark.parametrize(("limit_w", "online_w", "offline_w"), [(11_000, 11_000, 4_200), (3_000, 3_000, 3_000)])
+def test_a_station_that_is_offline_for_long_falls_back_to_less_until_it_is_back(
+    limit_w: int, online_w: int, offline_w: int
+) -> None:
+    """K01.FR.101, FR.102."""
+    signal = replace(SIGNAL, site_import_limit_w=limit_w)
+    installed = accepted(station_profiles(signal, "2.1", NOW, offline=(120, 4_200)), "2.1")
+    for since_ms, charge_w in ((None, online_w), (NOW - 119_000, online_w), (NOW - 120_000, offline_w)):
+        assert limits_at(installed, NOW, ProfileSituation(evse_id=1, offline_since_ms=since_ms)).charge_w == charge_w
+    unlimited = replace(SIGNAL, site_import_limit_w=MOST_W)
+    installed = accepted(station_profiles(unlimited, "2.1", NOW, offline=(120, 4_200)), "2.1")
+    found = [limits_at(installed, NOW, ProfileSituation(evse_id=1, offline_since_ms=at)) for at in (None, 0)]
+    assert [each.charge_w for each in found] == [MOST_W, 4_200]
 
 
 def test_a_newer_signal_replaces_the_profiles_of_the_older() -> None:
