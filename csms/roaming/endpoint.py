@@ -244,7 +244,7 @@ async def _credentials(asked: OcpiRequest) -> OcpiAnswer:
     registered = asked.partner.state == "registered"
     if asked.method == "GET":
         token = next(iter(wire.tokens_in(asked.headers.get("authorization", ""))))
-        ours = OcpiCredentials(token=token[:64], url=asked.partners.url, roles=asked.partners.roles())
+        ours = OcpiCredentials(token=token, url=asked.partners.url, roles=asked.partners.roles())
         return OcpiAnswer(data=wire.plain(ours))
     only(asked.method, *(("PUT", "DELETE") if registered else ("POST",)))
     if asked.method == "DELETE":
