@@ -153,7 +153,7 @@ def restore(url: str, source: Path) -> int:
                         raise RefusedError(
                             f"the database is not empty: {each.name} has rows",
                             reason="not_empty",
-                            hint="restore into a new one",
+                            hint="give the configuration another data_dir, or store_url",
                         )
                 rows = _read(connection, file)
         migrate(engine)

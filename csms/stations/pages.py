@@ -76,7 +76,8 @@ async def list_stations(visit: Visit) -> Answer:
         empty="No station. One appears here when it tries to connect.",
         links={"/stations/import": "Add stations …"} if visit.may(admission.decide_station) else {},
     )
-    counts = {"known": len(rows), "away": sum(each.state in AWAY for each in rows)}
+    known = [each for each in rows if each.protocol]  # as Today counts them: they have connected once
+    counts = {"known": len(known), "away": sum(each.state in AWAY for each in known)}
     return await show_list(visit, shown, by=("site",), template="stations.html", counts=counts, undecided=undecided)
 
 

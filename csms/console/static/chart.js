@@ -15,7 +15,8 @@ function make(name, attributes = {}, ...children) {
 
 const charts = new Map(), INKS = ["ink", "import", "export", "grid", "crit", "dim"];
 const LOOKS = { in: ["import", []], out: ["export", [3, 2]], limit: ["ink", [7, 4]], plan: ["grid", [1.5, 3.5]], old: ["base", []], base: ["base", [2, 2]] };
-const stamps = (day) => [[86400, "{DD} {MMM}"], [60, "{HH}:{mm}", null, null, day], [1, "{HH}:{mm}:{ss}", null, null, day]].map((row) => [...row, ...Array(8 - row.length).fill(null), 0]); // `day`: in the place of the hour where a day begins
+const DAY = "{DD} {MMM}", dayOf = (date) => date.toLocaleString(root.lang === "en" ? "en-GB" : root.lang, { day: "2-digit", month: "short" });
+const stamps = (day) => [[86400, DAY], [60, "{HH}:{mm}", null, null, day], [1, "{HH}:{mm}:{ss}", null, null, day]].map((row) => [...row, ...Array(8 - row.length).fill(null), 0]); // `day`: in the place of the hour where a day begins
 const figure = (value, digits) => value.toLocaleString(root.lang, { minimumFractionDigits: digits, maximumFractionDigits: digits ?? 4, useGrouping: false, signDisplay: "negative" }).replace("-", "−");
 const decimals = (value, unit) => figure(value, unit === "%" || !unit ? 0 : unit.includes("/") ? 4 : 1);
 
@@ -102,9 +103,10 @@ class Chart {
     });
     const plot = new uPlot({
       width: place.clientWidth || 600, height: last ? height + 28 : height, padding: [8, 20, 0, 0], legend: { show: false },
+      fmtDate: (form) => (form === DAY ? dayOf : uPlot.fmtDate(form)),
       tzDate: (at) => uPlot.tzDate(new Date(at * 1000), said.zone || "UTC"),
       scales: { y: { range: (_, low, high) => uPlot.rangeNum(Math.min(low ?? 0, unit === "kW" ? 0 : low ?? 0), high ?? 1, 0.1, true) } },
-      axes: [{ ...axis, show: last, size: 28, values: stamps(this.long() ? "{DD} {MMM}" : null) }, { ...axis, size: 48, label: undefined, values: (_, ticks) => ticks.map((each) => figure(+each.toFixed(4))) }],
+      axes: [{ ...axis, show: last, size: 28, values: stamps(this.long() ? DAY : null) }, { ...axis, size: 48, label: undefined, values: (_, ticks) => ticks.map((each) => figure(+each.toFixed(4))) }],
       cursor: { sync: { key: this.data.title }, drag: { x: true, y: false, setScale: true }, points: { size: 6 } },
       series: [{}, ...series],
       hooks: {

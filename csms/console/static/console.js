@@ -94,31 +94,39 @@ function news() {
 
 let heard = Date.now(), source = null;
 
-function lost(is) { byId("lost").hidden = !is; }
+function lost(is) { byId("lost").hidden = !is; age(); }
 
 function follow() {
   const where = new URL(location.href);
   where.searchParams.set("live", said.live);
   source = new EventSource(where);
-  const alive = (event) => { heard = Date.now(); if (event.lastEventId) said.live = event.lastEventId; lost(false); age(); };
+  const alive = (event) => { heard = Date.now(); if (event.lastEventId) said.live = event.lastEventId; lost(false); };
   source.addEventListener("page", (event) => { alive(event); take(JSON.parse(event.data)); });
   source.addEventListener("gone", () => location.reload());
   source.addEventListener("beat", (event) => { alive(event); apply(); });
   source.onopen = alive;
-  source.onerror = () => {
+  source.onerror = async () => {
+    if (source.readyState !== EventSource.CLOSED) return lost(true);
+    source = null; // it was answered, though not with a stream
+    if (await ended()) return;
     lost(true);
-    if (source.readyState === EventSource.CLOSED) { source = null; setTimeout(again, 5000); }
+    setTimeout(again, 5000);
   };
 }
 
-async function again() { // a session that has ended leads to the login
-  if (source || document.hidden) return;
-  try { if ((await fetch(location.href, { redirect: "manual" })).type === "opaqueredirect") return location.reload(); } catch { /* still away */ }
-  follow();
+async function ended() { // a session that has ended leads to the login
+  try { if ((await fetch(location.href, { redirect: "manual" })).type !== "opaqueredirect") return false; } catch { return false; }
+  location.reload();
+  return true;
+}
+
+async function again() {
+  if (source || document.hidden || await ended()) return;
+  if (!source) follow();
 }
 
 function age() {
-  const chip = byId("live"), old = Date.now() - heard > OLD_MS, text = chip.lastElementChild;
+  const chip = byId("live"), old = !byId("lost").hidden || Date.now() - heard > OLD_MS, text = chip.lastElementChild;
   text.dataset.live ??= text.textContent;
   chip.hidden = false;
   chip.classList.toggle("old", old);

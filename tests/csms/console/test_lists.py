@@ -45,6 +45,10 @@ async def test_stations_that_never_connected_are_in_the_list_and_who_needs_a_per
     text = text_of(page)
     for said in ("Faulted 1", "Never connected", f"{len(found)} of {len(found)}", "Refused"):
         assert said in text, said
+    assert "2 of 2 are connected." in text
+    assert "Stations connected 2 of 2" in text_of(await ada.get("/console")), (
+        "those that never connected are in neither"
+    )
     assert rows(await ada.get(f"{STATIONS}?site=north&sort=station")) == [NEVER, OTHER]
     assert rows(await ada.get(f"{STATIONS}?site=north&sort=-station")) == [OTHER, NEVER]
     assert rows(await ada.get(f"{STATIONS}?q=never")) == [NEVER]
