@@ -97,6 +97,8 @@ _APART_MS: Final = 3_600_000
 """Two power readings that are further apart say nothing of the time between."""
 _DRAWN_MWH: Final = 1_000_000
 """Less by power readings than this may not have reached the register yet: some meters renew it each 15 min."""
+_LEAST_BATTERY_MWH: Final = 5_000_000
+"""No vehicle that reports its state of charge to an EVSE has a smaller battery."""
 _COST_MWH: Final = 10_000
 """By so much, or 1 %, the energy of a station's own calculation may differ from its register."""
 _CURRENT: Final = "Current.Import"
@@ -298,6 +300,7 @@ def judge_usage(
         if each.charging is not None and (not charging or charging[-1][1] != each.charging):
             charging.append((min(max(start_ms, each.at_ms), end_ms), each.charging))
     measured, by_current = _powers(events, about.rating)
+    gained = _gained(events, about.rating)
     points: list[list[Point]] = []
     stood: list[tuple[int, int] | None] = []
     of_states: list[Finding] = []
@@ -322,10 +325,10 @@ def judge_usage(
         findings += of_register
         findings += judge_limits(name, clean, about.permitted[way], rating_w, resolution_mwh)
         flows = [(at_ms, max(0, -watts if way else watts)) for at_ms, watts in measured]
-        too_low = _judge_power(name, clean, flows, "power")
-        if too_low is None and not series[1]:  # a current may have no direction
-            too_low = _judge_power(name, clean, by_current, "current")
-        findings += [] if too_low is None else [too_low]
+        drawn = [(_drawn(flows), "power")]
+        if not series[1]:  # a current may have no direction, and what is fed back lowers the state of charge
+            drawn += [(_drawn(by_current), "current"), (gained, "state of charge")]
+        findings += itertools.islice((each for one in drawn for each in _judge_drawn(name, clean, *one)), 1)
         if about.by_state and not transaction.active:
             of_states += _judge_states(name, clean, charging, rating_w, resolution_mwh)
     findings += of_states
@@ -664,15 +667,37 @@ def _powers(events: Iterable[ReceivedEvent], rating: RatedPower) -> tuple[list[P
     return measured, by_current
 
 
-def _judge_power(name: str, points: Sequence[Point], powers: Sequence[Point], by: str) -> Finding | None:
-    """Return that a register rises by far less than its power readings come to at least: it is in kWh and labelled Wh,
-    or stands still."""
+def _drawn(powers: Sequence[Point]) -> int:
+    """Return the energy that power readings come to at least, mWh."""
     steps = [(min(one[1], other[1]), other[0] - one[0]) for one, other in itertools.pairwise(powers)]
-    drawn = sum(watts * ms for watts, ms in steps if ms <= _APART_MS) // 3600
+    return sum(watts * ms for watts, ms in steps if ms <= _APART_MS) // 3600
+
+
+def _gained(events: Iterable[ReceivedEvent], rating: RatedPower) -> int:
+    """Return the energy by which a battery's state of charge says that it has gained at least, mWh.
+
+    Stations send 0 while they do not know it. A rise that the EVSE could not deliver says nothing.
+    """
+    states = [
+        (each.at_ms, Decimal(each.value))
+        for event in events
+        for each in event.samples
+        if each.measurand == "SoC" and 0 < Decimal(each.value) <= 100
+    ]
+    gained = 0
+    for (before_ms, before), (at_ms, state) in itertools.pairwise(sorted(states)):
+        rise = round((state - before) * _LEAST_BATTERY_MWH / 100)
+        most = rating.import_w * _PERCENT * (at_ms - before_ms + _RENEWED_MS) // 360_000
+        gained += rise if rise <= most else 0
+    return gained
+
+
+def _judge_drawn(name: str, points: Sequence[Point], drawn: int, by: str) -> Iterator[Finding]:
+    """Yield that a register rises by far less than what was drawn at least (mWh): it is in kWh and labelled Wh, or
+    stands still."""
     if points and drawn >= _DRAWN_MWH and drawn > _SHARE * (points[-1][1] - points[0][1]):
-        by_power = f"{wh(drawn)} Wh or more by the {by} that was read meanwhile"
-        return Finding("series", f"{_rise(name, points[0], points[-1])}: {by_power}")
-    return None
+        by_other = f"{wh(drawn)} Wh or more by the {by} that was read meanwhile"
+        yield Finding("series", f"{_rise(name, points[0], points[-1])}: {by_other}")
 
 
 def _judge_states(

@@ -669,6 +669,42 @@ def test_a_register_that_is_labelled_wrong_is_held_by_what_flowed_by_readings_in
     assert f"by the {by} that was read" in found.detail or not by
 
 
+@pytest.mark.parametrize(
+    ("wh_each", "states", "held"),
+    [
+        (36, (20, 50, 80), True),
+        (0, (20, 50, 80), True),
+        (18_000, (20, 50, 80), False),
+        (150, (20, 50, 80), False),  # a battery of 5 kWh, as far as that goes
+        (36, (60, 62, 64), False),  # less than a register has to show
+        (36, (80, 60, 50), False),
+        (36, (0, 79, 80), False),  # not known at the begin
+        (36, (255, 80, 80), False),
+    ],
+)
+def test_a_register_in_kwh_that_is_labelled_wh_is_held_by_the_state_of_charge(
+    wh_each: int, states: tuple[int, ...], held: bool
+) -> None:
+    events = [
+        heard(number, kind, at_ms, reading(at_ms, 500 + number * wh_each), reading(at_ms, state, "SoC", unit="Percent"))
+        for number, (kind, state) in enumerate(zip(("Started", "Updated", "Ended"), states, strict=True))
+        for at_ms in [START + number * HOUR]
+    ]
+    found = judged(*events, end_ms=START + 2 * HOUR)
+    assert reasons(found) == (["series"] if held else [])
+    assert "3000 Wh or more by the state of charge that was read" in found.detail or not held
+
+
+def test_a_state_of_charge_that_jumps_says_nothing_of_a_register() -> None:
+    """From 1 to 90 % in 2 s, at 400 kW at most."""
+    events = [
+        heard(number, kind, at_ms, reading(at_ms, 500), reading(at_ms, state, "SoC", unit="Percent"))
+        for number, (kind, state) in enumerate((("Started", 1), ("Ended", 90)))
+        for at_ms in [START + number * 2_000]
+    ]
+    assert reasons(judged(*events)) == []
+
+
 def test_power_readings_far_apart_and_in_the_other_direction_say_nothing_of_a_register() -> None:
     def events(measurand: str, apart_ms: int) -> list[ReceivedEvent]:
         return [
