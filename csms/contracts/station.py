@@ -24,6 +24,15 @@ async def answer_get_15118_ev_certificate(
 ) -> certificates.Get15118EVCertificateResponse:
     """Issue a contract to a vehicle (M01), or renew it (M02), from own and outside pools, as configured; -20 has no
     separate update (M02.FR.02)."""
+    found = await _contract(context, request)
+    if found.status == "Failed" and (info := found.status_info) is not None:
+        context.observe("provisioning", "refused", reason=info.reason_code, detail=info.additional_info or "")
+    return found
+
+
+async def _contract(
+    context: HandlerContext, request: certificates.Get15118EVCertificateRequest
+) -> certificates.Get15118EVCertificateResponse:
     config, services = context.services.config, context.services
     if config.provisioning is None and not config.outside_pools:
         info = StatusInfo(reason_code="NotConfigured", additional_info="[provisioning] is not configured")

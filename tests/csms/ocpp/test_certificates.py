@@ -179,5 +179,15 @@ async def contract(backend: Start, pki: PkiTree, folder: Path, action: str, vers
         assert answer.get("remainingContracts") == (0 if version == "2.1" else None)
 
 
+async def test_why_a_vehicle_gets_no_contract_is_reported_with_its_station(csms: Backend) -> None:
+    station = await csms.booted()
+    asked = {"iso15118SchemaVersion": SCHEMA_VERSION, "action": "Install", "exiRequest": "gA=="}
+    answer = await station.call("Get15118EVCertificate", asked)
+    assert (answer["status"], answer["exiResponse"]) == ("Failed", "")
+    (refused,) = csms.events.named("refused")
+    info = answer["statusInfo"]
+    assert refused.data == {"station": station.id, "reason": info["reasonCode"], "detail": info["additionalInfo"]}
+
+
 async def test_the_contracts_that_remain_are_counted(backend: Start, pki: PkiTree, tmp_path: Path) -> None:
     await contract(backend, pki, tmp_path, "Install", "2.1")
