@@ -43,7 +43,7 @@ async def one_campaign(visit: Visit) -> Answer:
     cohorts: dict[int, Counter[str]] = {}
     for each in found["members"]:
         cohorts.setdefault(each["cohort"], Counter())[each["state"]] += 1
-    states = [each for each in _STATES if any(each in counts for counts in cohorts.values())]
+    states = [each for each in STATES if any(each in counts for counts in cohorts.values())]
     wrong = [each for each in found["members"] if each["back"] or each["state"] in ("Failed", "Absent")]
     return visit.show(
         "campaign.html",
@@ -55,7 +55,7 @@ async def one_campaign(visit: Visit) -> Answer:
     )
 
 
-_STATES = ("Waiting", "Working", "Watched", "Installed", "Failed", "Reverted", "Excluded", "Absent")
+STATES = ("Waiting", "Working", "Watched", "Installed", "Failed", "Reverted", "Excluded", "Absent")
 
 
 _ACTIONS: dict[str, Operation] = {

@@ -29,6 +29,7 @@ from csms.console.visit import shown_now_ms, shown_point, shown_zone
 from csms.device_model.pages import MUTABLE
 from csms.drivers.pages import SHOWN as DRIVERS
 from csms.drivers.pages import STATES as DRIVERS_STATES
+from csms.firmware.pages import STATES as CAMPAIGN_STATES
 from csms.settlements.rules import SHOWN
 from csms.stations.listed import StationState
 from csms.stations.pages import ACTS, BULK
@@ -71,6 +72,7 @@ def test_no_text_of_a_page_is_missing_in_a_catalogue(language: str) -> None:
         *words(),
         *AREA_NAMES,
         *LABELS,
+        *CAMPAIGN_STATES,
     } - catalogues()[language].keys() == set()
 
 
