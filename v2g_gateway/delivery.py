@@ -533,7 +533,8 @@ class _Sending:
                     self._cadence.prompt |= prompt
                 return True
             self._cadence.prompt |= prompt and bool(rows)
-        if self._old_left and len(self._backfill) < self._window and len(self._old_tasks) < self._most_old:
+        most_old = max(1, self._uplink.parallel - 1)  # new ones need a place, too
+        if self._old_left and len(self._backfill) < self._window and len(self._old_tasks) < most_old:
             size = self._pace.size
             rows = await self._outbox.pending(self._old, _ROWS, size - NOTICE_BYTES, through=self._newest)
             self._old_left = bool(rows)
@@ -541,11 +542,6 @@ class _Sending:
                 self._old = self._send(rows, size, self._backfill, self._expected(self._old, rows[0].boot))
                 return True
         return not self._old_left and await self._announce()
-
-    @property
-    def _most_old(self) -> int:
-        """Deliveries of old records under way at a time: new ones need a place, too."""
-        return max(1, self._uplink.parallel - 1)
 
     def _expected(self, after: Position, boot: int) -> int:
         """Return the number of the next record in a boot that the back end lacks."""

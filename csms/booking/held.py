@@ -118,8 +118,10 @@ def review(connection: Connection, transaction: Transaction, now_ms: int) -> pla
     found = judged(connection, transaction, now_ms)
     place = transaction.station_id, transaction.transaction_id
     findings = found.findings
-    if {each.reason for each in findings} == {"unpriced"} and not _needs_energy(connection, transaction):
-        findings = ()  # what costs nothing by energy needs no reading
+    if {each.reason for each in findings} == {"unpriced"}:
+        priced = [plan for _, plan in plans.plans_of(connection, transaction)]
+        if all(plan.energy is None and plan.export is None for plan in priced):
+            findings = ()  # what costs nothing by energy needs no reading
     facts = _facts(transaction, found)
     against = ledger.find_contradiction(connection, facts)
     began_ms, ended_ms = transaction.started_ms, transaction.ended_ms
@@ -197,12 +199,6 @@ def counted(connection: Connection, transaction: Transaction, now_ms: int) -> pl
     """Return what a transaction used so far, for sums; None if its readings cannot be, or while it is held."""
     found = judged(connection, transaction, now_ms)
     return None if found.findings or is_open(connection, transaction.station_id, transaction.transaction_id) else found
-
-
-def _needs_energy(connection: Connection, transaction: Transaction) -> bool:
-    """Return whether a transaction cannot be priced without its energy."""
-    found = [plan for _, plan in plans.plans_of(connection, transaction)]
-    return any(plan.energy is not None or plan.export is not None for plan in found)
 
 
 def _by_time(found: Iterable[PricePlan]) -> bool:

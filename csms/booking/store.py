@@ -339,6 +339,18 @@ def evidence(
     """
     found = _transactions(connection, station_id, span, margin_ms)
     held = _certificates(connection, station_id, session_id)
+    its = journal_reviews.c
+    rows = connection.execute(
+        sa.select(its.transaction_id, its.begin_ms, its.end_ms).where(
+            (its.station_id == station_id)
+            & its.transaction_id.in_([each.transaction_id for each, _ in found])
+            & (its.session_id != session_id)
+            & its.state.in_(("booked", "released"))
+        )
+    )
+    booked: dict[str, tuple[tuple[int, int], ...]] = {}
+    for row in rows:
+        booked[row.transaction_id] = (*booked.get(row.transaction_id, ()), (row.begin_ms, row.end_ms))
     return Evidence(
         station_id=station_id,
         transactions=tuple(_seen(connection, each, answer, span[1]) for each, answer in found),
@@ -347,7 +359,7 @@ def evidence(
         prequalifications=tuple(prequalifications.records(connection, station_id)),
         certificates=held,
         charger=None if held is None else chargers.known(connection, station_id, held.charger),
-        booked=_booked(connection, station_id, session_id, [each.transaction_id for each, _ in found]),
+        booked=booked,
     )
 
 
@@ -433,23 +445,4 @@ def _most_export_w(connection: sa.Connection, tariffs: Collection[str], until_ms
     found: int | None = connection.execute(
         sa.select(sa.func.max(there.export_limit_w)).where((there.version >= first) & (there.received_ms <= until_ms))
     ).scalar()
-    return found
-
-
-def _booked(
-    connection: sa.Connection, station_id: str, session_id: str, transaction_ids: Sequence[str]
-) -> dict[str, tuple[tuple[int, int], ...]]:
-    """Return the times of other booked sessions of some transactions."""
-    there = journal_reviews.c
-    rows = connection.execute(
-        sa.select(there.transaction_id, there.begin_ms, there.end_ms).where(
-            (there.station_id == station_id)
-            & there.transaction_id.in_(transaction_ids)
-            & (there.session_id != session_id)
-            & there.state.in_(("booked", "released"))
-        )
-    )
-    found: dict[str, tuple[tuple[int, int], ...]] = {}
-    for row in rows:
-        found[row.transaction_id] = (*found.get(row.transaction_id, ()), (row.begin_ms, row.end_ms))
     return found

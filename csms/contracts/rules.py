@@ -54,7 +54,20 @@ def assess(
     `seen` are the serial numbers of chains that were valid before.
     """
     if pem is not None:
-        return _assess_chain(emaid, pem, anchors, at, seen)
+        try:
+            verified = _verify_contract(chain_from_pem(pem.encode()), anchors, at, seen)
+            named = normalise("eMAID", verified.emaid)
+        except CertificateError as error:
+            return Verdict(
+                ChainVerdict.EXPIRED if error.reason == "expired" else ChainVerdict.BROKEN, f"{error.reason}: {error}"
+            )
+        if named != normalise("eMAID", emaid):
+            return Verdict(ChainVerdict.BROKEN, f"the certificate is for {named}")
+        try:
+            open_questions = questions_about(verified, anchors)
+        except RevocationError as error:
+            return Verdict(ChainVerdict.REVOKED, f"revoked: {error}")
+        return Verdict(ChainVerdict.VALID, questions=open_questions, path=verified)
     if hash_data:
         # check a chain that the station verified itself (TC_C_50): known issuers, no revocation
         questions = []
@@ -116,23 +129,6 @@ def _is_cleared(question: Question, anchors: Anchors, at: datetime) -> bool:
             continue
         return True
     return False
-
-
-def _assess_chain(emaid: str, pem: str, anchors: Anchors, at: datetime, seen: Serials) -> Verdict:
-    try:
-        verified = _verify_contract(chain_from_pem(pem.encode()), anchors, at, seen)
-        named = normalise("eMAID", verified.emaid)
-    except CertificateError as error:
-        return Verdict(
-            ChainVerdict.EXPIRED if error.reason == "expired" else ChainVerdict.BROKEN, f"{error.reason}: {error}"
-        )
-    if named != normalise("eMAID", emaid):
-        return Verdict(ChainVerdict.BROKEN, f"the certificate is for {named}")
-    try:
-        questions = questions_about(verified, anchors)
-    except RevocationError as error:
-        return Verdict(ChainVerdict.REVOKED, f"revoked: {error}")
-    return Verdict(ChainVerdict.VALID, questions=questions, path=verified)
 
 
 def _verify_contract(chain: Sequence[bytes], anchors: Anchors, at: datetime, seen: Serials) -> VerifiedChain:

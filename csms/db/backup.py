@@ -207,7 +207,11 @@ def _read(connection: Connection, file: gzip.GzipFile) -> int:
             case End():
                 if line.rows != rows or line.sha256 != digest.hexdigest():
                     raise CodecError("the backup is damaged: its checksum does not match")
-                _set_counters(connection)
+                if connection.dialect.name == "postgresql":  # SQLite numbers new rows after the restored ones by itself
+                    exists = text("SELECT to_regclass(:name)")
+                    for each in metadata.sorted_tables:
+                        if connection.execute(exists, {"name": each.name}).scalar() is not None:
+                            count_on(connection, each)
                 return rows
             case TableStart():
                 if line.name not in metadata.tables:
@@ -253,12 +257,3 @@ def _has_rows(connection: Connection, each: Table) -> bool:
         return False  # of a newer program than the backup
     first = next(iter(each.primary_key.columns))
     return connection.execute(select(first).limit(1)).first() is not None
-
-
-def _set_counters(connection: Connection) -> None:
-    """Let PostgreSQL number new rows after the restored ones; SQLite does so itself."""
-    if connection.dialect.name != "postgresql":
-        return
-    for each in metadata.sorted_tables:
-        if connection.execute(text("SELECT to_regclass(:name)"), {"name": each.name}).scalar() is not None:
-            count_on(connection, each)

@@ -8,7 +8,6 @@ from typing import Final
 
 import msgspec
 
-from csms.cluster.feed import FeedEvent
 from csms.cluster.precedence import for_each
 from csms.dispatch import der_controls as der
 from csms.dispatch import store as rows
@@ -173,25 +172,23 @@ class Dispatch:
         with services.feed.subscribe(_LOSSES) as losses:
             while True:
                 events = await losses.batch(services.config.balancing.settle_s)
-                await self._forget_restarted(events)
+                booted = {
+                    each.station_id
+                    for each in events
+                    if each.kind == _BOOTED and each.data.get("reason") != "Triggered"
+                }
+                now_ms = services.clock.utc_ms()
+                dispatched = await services.store.read(rows.dispatched_stations, now_ms) if booted else ()
+                for name in dispatched:  # a restarted one has lost its dynamic profiles until they are set again
+                    if name in booted and name in services.connections.connected_here():
+                        await services.store.run(rows.forget_dispatch, name, now_ms)
+                        services.feed.publish(_UNSURE, name, {"vehicles": []})  # another node may have looked too early
                 stations = {each.station_id for each in events}
                 unsure = {tuple(key) for each in events if each.kind == _UNSURE for key in each.data["vehicles"]}
                 for order in await in_force(services):
                     services[Orders].unsure |= {key for key in unsure if order.concerns(key[0])}
                     if any(name is None or order.concerns(name) for name in stations):
                         await self._carry_out(order, keep_up=False)
-
-    async def _forget_restarted(self, events: Sequence[FeedEvent]) -> None:
-        """Handle a restarted station: it has lost its dynamic profiles until they are set again."""
-        services = self._services
-        booted = {each.station_id for each in events if each.kind == _BOOTED and each.data.get("reason") != "Triggered"}
-        if not booted:
-            return
-        dispatched = await services.store.read(rows.dispatched_stations, services.clock.utc_ms())
-        for station_id in dispatched:
-            if station_id in booted and station_id in services.connections.connected_here():
-                await services.store.run(rows.forget_dispatch, station_id, services.clock.utc_ms())
-                services.feed.publish(_UNSURE, station_id, {"vehicles": []})  # another node may have looked too early
 
     async def _begin(self, order: Order, *, keep_up: bool) -> list[Dispatched]:
         services = self._services

@@ -110,27 +110,25 @@ class DerServer:
     async def items(self, path: str, name: str, *, rate_of: str = "") -> tuple[Node, ...]:
         """Return the items of a list, all pages of it; of the poll rate of `rate_of`, or its own."""
         async with self._asking[path]:
-            held = self._fresh(path)
-            return await self._items(path, name, rate_of) if held is None else held
-
-    async def _items(self, path: str, name: str, rate_of: str) -> tuple[Node, ...]:
-        found: list[Node] = []
-        count: int | None = None
-        separator = "&" if "?" in path else "?"
-        for _ in range(_MOST_PAGES):
-            if len(found) > MOST_ITEMS:
-                break
-            page = read_page(await self._get(f"{path}{separator}s={len(found)}&l={_PAGE}"), name)
-            if count is not None and page.all != count:  # it has changed between two pages
-                found, count = [], None
-                continue
-            count = page.all
-            self._note_subscribable(path, page.subscribable)
-            found += (self._local(each, path) for each in page.items)
-            if not page.items or len(found) >= page.all:
-                self._hold(path, tuple(found), page.poll_rate_s, rate_of)
-                return tuple(found)
-        raise CodecError(f"{name}List at {path} has more than {MOST_ITEMS} items or {_MOST_PAGES} pages")
+            if (held := self._fresh(path)) is not None:
+                return held
+            found: list[Node] = []
+            count: int | None = None
+            separator = "&" if "?" in path else "?"
+            for _ in range(_MOST_PAGES):
+                if len(found) > MOST_ITEMS:
+                    break
+                page = read_page(await self._get(f"{path}{separator}s={len(found)}&l={_PAGE}"), name)
+                if count is not None and page.all != count:  # it has changed between two pages
+                    found, count = [], None
+                    continue
+                count = page.all
+                self._note_subscribable(path, page.subscribable)
+                found += (self._local(each, path) for each in page.items)
+                if not page.items or len(found) >= page.all:
+                    self._hold(path, tuple(found), page.poll_rate_s, rate_of)
+                    return tuple(found)
+            raise CodecError(f"{name}List at {path} has more than {MOST_ITEMS} items or {_MOST_PAGES} pages")
 
     async def post(self, path: str, body: bytes) -> str:
         """Create a resource; return its path, empty if the server does not say."""

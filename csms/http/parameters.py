@@ -164,34 +164,17 @@ async def pages(
 
     `position`: a tuple type, of the values of `keys`.
     """
-
-    def fetched(connection: Connection, after: R | None, limit: int) -> list[dict[str, object]]:
-        return fetch(connection, after, limit, *args, **kwargs)
-
-    found = await _fetched(call, position, keys, fetched, read_cursor(paged.cursor, position), paged.limit + 1)
-    items: tuple[T, ...] = tuple(shown(row, kind) for row in found[: paged.limit])
-    more = len(found) > paged.limit
-    return Page(items, write_cursor(*(found[paged.limit - 1][key] for key in keys)) if more else None)
-
-
-async def _fetched(
-    call: Call,
-    position: type[R],
-    keys: Sequence[str],
-    fetch: Callable[[Connection, R | None, int], list[dict[str, object]]],
-    after: R | None,
-    limit: int,
-) -> list[Fields]:
-    """Return rows; for a caller limited to sites, as many of their stations, so that no page is short of others."""
-    found = await call.run(fetch, after, limit)
+    asked = paged.limit + 1
+    found = await call.run(fetch, read_cursor(paged.cursor, position), asked, *args, **kwargs)
     kept = call.own(found)
-    asked = limit
-    while len(found) == asked and len(kept) < limit:
+    while len(found) == asked and len(kept) <= paged.limit:  # a page of a caller of few sites is not short of others
         asked = _MOST_ROWS
         after = typed_json.convert([found[-1][key] for key in keys], position)
-        found = await call.run(fetch, after, asked)
+        found = await call.run(fetch, after, asked, *args, **kwargs)
         kept += call.own(found)
-    return kept[:limit]
+    items: tuple[T, ...] = tuple(shown(row, kind) for row in kept[: paged.limit])
+    more = len(kept) > paged.limit
+    return Page(items, write_cursor(*(kept[paged.limit - 1][key] for key in keys)) if more else None)
 
 
 def page_of(call: Call, found: Iterable[T], paged: Paged, key: Callable[[T], K]) -> Page[T]:

@@ -63,19 +63,15 @@ async def carry_out(services: Services, command: ProfileCommand) -> dict[str, ob
         cleared = await charging.clear(command.station_id, profile_id=number)
         return {"result": "ACCEPTED" if cleared.status == "Accepted" else "UNKNOWN"}  # it has none
     else:
-        return await _active_profile(charging, command)
+        composed = (await charging.composite(command.station_id, command.evse_id, command.duration_s, "W")).schedule
+        if composed is None:
+            return {"result": "REJECTED"}
+        periods = [
+            {"start_period": each.start_period, "limit": Decimal(str(each.limit or 0))}
+            for each in composed.charging_schedule_period
+        ]
+        unit = composed.charging_rate_unit  # some know no other than A, whatever is asked for
+        active = {"charging_rate_unit": unit, "duration": composed.duration, "charging_profile_period": periods}
+        begun = {"start_date_time": composed.schedule_start, "charging_profile": active}
+        return {"result": "ACCEPTED", "profile": begun}
     return {"result": "ACCEPTED" if done else "REJECTED"}
-
-
-async def _active_profile(charging: SmartCharging, command: ProfileCommand) -> dict[str, object]:
-    schedule = (await charging.composite(command.station_id, command.evse_id, command.duration_s, "W")).schedule
-    if schedule is None:
-        return {"result": "REJECTED"}
-    periods = [
-        {"start_period": each.start_period, "limit": Decimal(str(each.limit or 0))}
-        for each in schedule.charging_schedule_period
-    ]
-    unit = schedule.charging_rate_unit  # some know no other than A, whatever is asked for
-    profile = {"charging_rate_unit": unit, "duration": schedule.duration, "charging_profile_period": periods}
-    begun = {"start_date_time": schedule.schedule_start, "charging_profile": profile}
-    return {"result": "ACCEPTED", "profile": begun}

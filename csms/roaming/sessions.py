@@ -77,11 +77,6 @@ _PUSH_MS: Final = 60_000
 _PUSH_KWH: Final = Decimal(1)
 
 
-def session_id_of(station_id: str, transaction_id: str) -> str:
-    """Return the id of a transaction's session: stations may use the same ids."""
-    return hashlib.sha256(f"{station_id} {transaction_id}".encode()).hexdigest()[:32]
-
-
 def follow(
     connection: Connection, config: CsmsConfig, station_id: str, transaction_id: str, now_ms: int, *, margin_ms: int
 ) -> bool:
@@ -117,9 +112,10 @@ def follow(
     place, offered = found
     cost = tariffs.cost(connection, station_id, transaction_id)
     currency = _currency(connection, config, transaction, cost)
+    name = hashlib.sha256(f"{station_id} {transaction_id}".encode()).hexdigest()[:32]  # stations may use the same ids
     session = OcpiSession(
         country_code=roaming.country_code, party_id=roaming.party_id,
-        id=session_id_of(station_id, transaction_id), start_date_time=wire.moment(transaction.started_ms),
+        id=name, start_date_time=wire.moment(transaction.started_ms),
         end_date_time=None if transaction.active else wire.moment(_end_ms(transaction, now_ms)),
         kwh=_kwh(transaction.import_start_wh, transaction.import_wh), cdr_token=token, auth_method=method,
         authorization_reference=reference, location_id=place.id, evse_uid=offered.key,

@@ -137,11 +137,6 @@ def read_script(text: str, name: str) -> StationScript:
     return script
 
 
-def call_name(call: Call, number: int) -> str:
-    """Return a call's name in the report: its own, or its action and place in the file."""
-    return call.name or f"{call.action or 'frame'} ({number + 1})"
-
-
 def _problems(script: StationScript) -> Iterator[_Wrong]:
     if not script.subprotocols:
         yield _Wrong(("subprotocols",), "empty", '["ocpp2.1", "ocpp2.0.1"] offers both')

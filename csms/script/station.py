@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from csms.cluster.frames import presentable
-from csms.script.declared import ANY, Call, Expectation, ScriptedAnswer, StationScript, answer_payload, call_name
+from csms.script.declared import ANY, Call, Expectation, ScriptedAnswer, StationScript, answer_payload
 from csms.script.payloads import matches, response_payload, unmet
 from v2g import typed_json
 from v2g.errors import OcppError
@@ -109,7 +109,10 @@ class ScriptedLine:
         self.version: Version = script.versions[0]
         self.requests: Final[Counter[str]] = Counter()
         self.problems: Final[list[str]] = []
-        self.calls: Final = [CallState(call, call_name(call, number)) for number, call in enumerate(script.calls)]
+        self.calls: Final = [
+            CallState(call, call.name or f"{call.action or 'frame'} ({number})")
+            for number, call in enumerate(script.calls, 1)
+        ]
         self.watches: Final = [ExpectationWatch(expected) for expected in script.expect]
         self._script = script
         self._entropy = entropy

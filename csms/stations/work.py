@@ -135,7 +135,12 @@ def _record(
             document = msgspec.json.encode(without_secrets(msgspec.to_builtins(wanted.connection_data)))
             device_model.save_profile(connection, station_id, wanted.configuration_slot, status, document, now_ms)
         case SendLocalListRequest() as wanted, SendLocalListResponse(status=status):
-            _record_local_list(connection, station_id, wanted, status, now_ms)
+            stored = tokens.find_local_list(connection, station_id)
+            held, version = (read_entries(stored["entries"]), stored["version"]) if stored else ({}, 0)
+            if status == "Accepted":
+                held, version = apply(held, wanted), wanted.version_number
+            values = {"version": version, "status": status, "updated_ms": now_ms, "entries": write_entries(held)}
+            tokens.save_local_list(connection, station_id, **values)
         case ocpp.SetChargingProfileRequest(evse_id=evse_id, charging_profile=profile), ocpp.SetChargingProfileResponse(
             status="Accepted"
         ):
@@ -196,17 +201,6 @@ def _record(
             rate = wanted.params
             diagnostics.adjust_stream(connection, station_id, wanted.id, rate.interval, rate.values)
     return 0
-
-
-def _record_local_list(
-    connection: Connection, station_id: str, request: SendLocalListRequest, status: str, now_ms: int
-) -> None:
-    known = tokens.find_local_list(connection, station_id)
-    held, version = (read_entries(known["entries"]), known["version"]) if known else ({}, 0)
-    if status == "Accepted":
-        held, version = apply(held, request), request.version_number
-    values = {"version": version, "status": status, "updated_ms": now_ms, "entries": write_entries(held)}
-    tokens.save_local_list(connection, station_id, **values)
 
 
 def _given(request: ocpp.ClearChargingProfileRequest) -> Fields:

@@ -222,7 +222,14 @@ def trace(
         if len(files) != 2:
             raise ConfigError("--diff compares two traces", hint="v2g trace --diff A B")
         a, b = (_chosen(read_entries(each), only, run) for each in files)
-        _show_differences(trace_read.differences(a, b, strict=strict), files, json=json)
+        differences = trace_read.differences(a, b, strict=strict)
+        if json:
+            for each in differences:
+                print_json(each)
+        else:
+            print_differences(differences, *(str(file) for file in files))
+        if differences:
+            raise typer.Exit(1)
         return
     errors: list[V2GError] = []
     found = [entry for file in files for entry in _chosen(read_entries(file, errors), only, run)]
@@ -269,13 +276,3 @@ def _record(entry: Entry) -> dict[str, object]:
     line: dict[str, object] = msgspec.to_builtins(entry.line)
     answer = {} if entry.answer_ms is None else {"answer_ms": entry.answer_ms}
     return {"number": entry.number, "at_ms": entry.at_ms, "speaker": entry.speaker, **answer, **line}
-
-
-def _show_differences(found: list[trace_read.Difference], files: list[Path], *, json: bool) -> None:
-    if json:
-        for each in found:
-            print_json(each)
-    else:
-        print_differences(found, *(str(file) for file in files))
-    if found:
-        raise typer.Exit(1)

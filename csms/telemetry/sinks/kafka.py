@@ -85,10 +85,6 @@ class KafkaSink:
         self._sending = threading.Lock()  # a batch whose caller was cancelled goes on in its thread
         self._closed, self._broken_off = threading.Event(), threading.Event()
 
-    def topic_of(self, ev: str) -> str:
-        """Return the topic of a vehicle: PREFIX.CLASS."""
-        return f"{self._prefix}.{class_of(ev, self._classes)}"
-
     async def write(self, records: Sequence[StoredRecord]) -> None:
         await self._do([_message(each) for each in records])
 
@@ -156,7 +152,7 @@ class KafkaSink:
         now_ms = time.time_ns() // 1_000_000  # brokers reject times in the future, which a vehicle's clock may have
         try:
             self._producer.produce(
-                self.topic_of(message.ev),
+                f"{self._prefix}.{class_of(message.ev, self._classes)}",
                 message.value,
                 message.ev.encode(),
                 headers=[(name, value.encode()) for name, value in message.headers.items()],
