@@ -8,7 +8,7 @@ import signal
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from csms.accounts import store as users
 from csms.admission.rules import PasswordMarks
@@ -69,9 +69,6 @@ from v2g.pki.keys import load_public_key, read_secret
 from v2g.typed_json import Fields
 from v2g.units import micro_of
 
-if TYPE_CHECKING:
-    from v2g.io.ota.follower import Follower
-
 
 class Csms:
     """A running back end: its ports (`ocpp` and `api`) and its parts."""
@@ -110,7 +107,13 @@ async def running(config: CsmsConfig, events: Path | None = None, clock: Clock |
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(observe.close)
         stack.enter_context(defects_reported(observe))
-        follower = await _follower(config, clock, observe)
+        follower = None
+        if config.update is not None:
+            from csms.nodes.work import begin, state_folder
+            from v2g.io.ota.follower import Follower
+
+            follower = Follower(config.update, state_folder(config.data_dir), clock.utc_ms, observe)
+            await begin(config, follower)
         _look_for_keys(config)
         for held in hold(config.store_url, config.data_dir):
             stack.callback(os.close, held)
@@ -126,7 +129,9 @@ async def running(config: CsmsConfig, events: Path | None = None, clock: Clock |
         services[GridSource].on_change = partial(_signal_changed, services, server)
         services[ExportPermits].on_change = server.signal_changed
         supervisor = Supervisor(observe)
-        workers = _workers(config, supervisor)
+        # Without processes that store telemetry, this one does
+        number = count(config.ingestion_worker.threads)
+        workers = None if number == 1 else IngestWorkers(worker_settings(config), number, supervisor)
         backend = make_backend(services, workers)
         stack.callback(backend.ingest.close)
         stack.push_async_callback(backend.latest.close)
@@ -240,28 +245,10 @@ def _settle_payments(services: Services, supervisor: Supervisor) -> None:
         supervisor.keep("direct payments", partial(settle_direct_payments, services, payments.direct))
 
 
-async def _follower(config: CsmsConfig, clock: Clock, observe: EventLog) -> "Follower | None":
-    """Return what follows releases, started."""
-    if config.update is None:
-        return None
-    from csms.nodes.work import begin, state_folder
-    from v2g.io.ota.follower import Follower
-
-    follower = Follower(config.update, state_folder(config.data_dir), clock.utc_ms, observe)
-    await begin(config, follower)
-    return follower
-
-
 def _place(tree: Fields) -> tuple[Fields, Path]:
     from csms.nodes.work import state_folder
 
     return tree["update"], state_folder(Path(tree["data_dir"]))
-
-
-def _workers(config: CsmsConfig, supervisor: Supervisor) -> IngestWorkers | None:
-    """Return the processes that store telemetry; None: this one does."""
-    number = count(config.ingestion_worker.threads)
-    return None if number == 1 else IngestWorkers(worker_settings(config), number, supervisor)
 
 
 def _look_for_keys(config: CsmsConfig) -> None:
@@ -308,7 +295,13 @@ async def open_services(
     telemetry_seal = await open_seal(
         store, store_key, clock.utc_ms(), config.telemetry.key_days, sealing=config.telemetry.sealed
     )
-    await store.run(tokens.replace_configured, _tokens(config))
+    await store.run(
+        tokens.replace_configured,
+        [
+            Token(entry.type, normalise(entry.type, entry.id_token), entry.status, entry.energy_transfer, entry.terms)
+            for entry in config.tokens
+        ],
+    )
     for group in config.token_groups:
         await store.run(tokens.put_group, group)
     if (first := config.api.first_admin) is not None:
@@ -460,13 +453,6 @@ def _bus(config: CsmsConfig, store_key: StoreKey, observe: EventLog) -> Bus:
 
     key = store_key.derive("bus between nodes").encode()
     return RedisBus(config.bus_url, f"{name}-{secrets.token_hex(4)}", key, skipped=skipped)
-
-
-def _tokens(config: CsmsConfig) -> list[Token]:
-    return [
-        Token(entry.type, normalise(entry.type, entry.id_token), entry.status, entry.energy_transfer, entry.terms)
-        for entry in config.tokens
-    ]
 
 
 def worker_settings(config: CsmsConfig) -> WorkerSettings:

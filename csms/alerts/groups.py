@@ -119,7 +119,12 @@ def grouped(
     for each in alerts:
         (lost if each.kind == OUTAGE else others).append(each)
     sizes = Counter(site_of.values())
-    for together in _together(lost):
+    found: list[list[Alert]] = [list(lost[:1])] if lost else []
+    for before, each in pairwise(lost):
+        if each.raised_ms - before.raised_ms > OUTAGE_GAP_MS:
+            found.append([])
+        found[-1].append(each)
+    for together in found:
         if _is_outage(together, site_of, sizes):
             outages.append(_outage(together, state_of, site_of, escalate_ms))
         else:
@@ -130,15 +135,6 @@ def grouped(
     groups = [_group(state_of(found[0]), site(found[0]), found, escalate_ms, now_ms, whole) for found in rows.values()]
     groups.sort(key=lambda each: (_ORDER[each.severity], -each.first_ms, each.kind, each.site))
     return PresentAlerts(outages=tuple(reversed(outages)), groups=tuple(groups))
-
-
-def _together(lost: Sequence[Alert]) -> list[list[Alert]]:
-    found: list[list[Alert]] = [list(lost[:1])] if lost else []
-    for before, each in pairwise(lost):
-        if each.raised_ms - before.raised_ms > OUTAGE_GAP_MS:
-            found.append([])
-        found[-1].append(each)
-    return found
 
 
 def _is_outage(lost: Collection[Alert], site_of: Mapping[str, str], sizes: Mapping[str, int]) -> bool:

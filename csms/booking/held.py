@@ -122,7 +122,23 @@ def review(connection: Connection, transaction: Transaction, now_ms: int) -> pla
         priced = [plan for _, plan in plans.plans_of(connection, transaction)]
         if all(plan.energy is None and plan.export is None for plan in priced):
             findings = ()  # what costs nothing by energy needs no reading
-    facts = _facts(transaction, found)
+    # what it says about its EVSE and its contract
+    kind, token = transaction.token_type, transaction.id_token
+    is_contract = token is not None and kind is not None and kind.value == CONTRACT
+    evse = Fact(
+        kind="evse",
+        key=evse_key(transaction.station_id, transaction.evse_id or 0),
+        station_id=transaction.station_id,
+        evse_id=transaction.evse_id or 0,
+        source="transaction",
+        source_id=transaction.transaction_id,
+        transaction_id=transaction.transaction_id,
+        from_ms=found.usage.start_ms,
+        to_ms=found.usage.end_ms,
+        imports=found.imports,
+        exports=found.exports,
+    )
+    facts = of_session(evse, normalise(CONTRACT, token.value) if token is not None and is_contract else "")
     against = ledger.find_contradiction(connection, facts)
     began_ms, ended_ms = transaction.started_ms, transaction.ended_ms
     moved = (began_ms, ended_ms) != (found.usage.start_ms, found.usage.end_ms)
@@ -162,26 +178,6 @@ def review(connection: Connection, transaction: Transaction, now_ms: int) -> pla
             )
         )
     return found
-
-
-def _facts(transaction: Transaction, found: plausibility.JudgedUsage) -> tuple[Fact, ...]:
-    """Return what a transaction that has ended says about its EVSE and its contract."""
-    kind, token = transaction.token_type, transaction.id_token
-    is_contract = token is not None and kind is not None and kind.value == CONTRACT
-    evse = Fact(
-        kind="evse",
-        key=evse_key(transaction.station_id, transaction.evse_id or 0),
-        station_id=transaction.station_id,
-        evse_id=transaction.evse_id or 0,
-        source="transaction",
-        source_id=transaction.transaction_id,
-        transaction_id=transaction.transaction_id,
-        from_ms=found.usage.start_ms,
-        to_ms=found.usage.end_ms,
-        imports=found.imports,
-        exports=found.exports,
-    )
-    return of_session(evse, normalise(CONTRACT, token.value) if token is not None and is_contract else "")
 
 
 def doubted(connection: Connection, key: ledger.Key) -> list[Transaction]:

@@ -45,7 +45,12 @@ def find_contradiction(connection: Connection, facts: Sequence[Fact]) -> Contrad
     """
     if keys := [f"{each.kind} {each.key}" for each in facts if each.kind != "evse"]:
         lock(connection, keys)
-    beside = _beside(connection, facts)
+    # by kind the facts that stand and overlap one of a session, or are next to it
+    statement = _neighbours(len(facts), MARKS[connection.dialect.name])
+    values = [value for each in facts for value in (each.kind, each.key, each.from_ms) * 2]
+    beside: dict[str, list[Fact]] = {each.kind: [] for each in facts}
+    for row in connection.exec_driver_sql(statement, tuple(values)):
+        beside[row.kind].append(_fact(row))
     for fact in facts:
         found = list(contradictions(fact, beside[fact.kind]))
         if found and not (fact.kind == "contract" and _may_be_anywhere(connection, fact.key)):
@@ -182,16 +187,6 @@ def contradicted(connection: Connection, keys: Sequence[Key]) -> dict[Key, Fact]
         .where(here & (mine.c.kind == "evse") & (other.c.kind == "evse"))
     )
     return {(row[-3], row[-2], row[-1]): _fact(row) for row in rows}
-
-
-def _beside(connection: Connection, facts: Sequence[Fact]) -> dict[str, list[Fact]]:
-    """Return by kind the facts that stand and overlap one of a session's, or are next to it."""
-    statement = _neighbours(len(facts), MARKS[connection.dialect.name])
-    values = [value for each in facts for value in (each.kind, each.key, each.from_ms) * 2]
-    found: dict[str, list[Fact]] = {each.kind: [] for each in facts}
-    for row in connection.exec_driver_sql(statement, tuple(values)):
-        found[row.kind].append(_fact(row))
-    return found
 
 
 @cache

@@ -291,7 +291,8 @@ def _compare(
         detail = f"no meter value of the {name} register at the end of the session"
         return Finding("registers", detail, missing=not over)
     first, last = before[-1] if before else begin, after[0] if after else values[-1][1]
-    shift = _rolled(first, begin, rollover_mwh)
+    # whole rollovers, which a journal does not count
+    shift = 0 if not rollover_mwh else round((first - begin) / rollover_mwh) * rollover_mwh
     for what, of_journal, of_value in (("began", begin, first - shift), ("ended", end, last - shift)):
         if abs(of_value - of_journal) > REGISTER_MWH:
             detail = f"the {name} register {what} at {wh(of_journal)} Wh, by the meter value at {wh(of_value)} Wh"
@@ -305,11 +306,6 @@ def _compare(
             was = f"the {name} register was {wh(value - shift)} Wh at {moment(at_ms)} by a meter value"
             return Finding("registers", f"{was}, not {wh(low)} to {wh(high)} Wh")
     return None
-
-
-def _rolled(value: int, begin: int, rollover_mwh: int) -> int:
-    """Return by how much a meter's values are above a journal's: whole rollovers, which a journal does not count."""
-    return 0 if not rollover_mwh else round((value - begin) / rollover_mwh) * rollover_mwh
 
 
 # -- prices, limits, signatures

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from csms.booking import held
 from csms.booking import store as reviews
-from csms.booking.rules import BookingJudgement, Certificates, Finding, Rules, is_signed, judge, wrong_prices
+from csms.booking.rules import Certificates, Finding, Rules, is_signed, judge, wrong_prices
 from csms.booking.store import Review
 from csms.books import store as books
 from csms.contracts.rules import assess, charger_fault
@@ -158,7 +158,15 @@ class Bookkeeper:
             return
         begin_ms, end_ms = settlement.begin.utc_ms, settlement.end.utc_ms
         review = msgspec.structs.replace(review, begin_ms=begin_ms, end_ms=end_ms)
-        found = await self._judge(station_id, session_id, entries, settlement)
+        evidence = await self._store.read(
+            reviews.evidence,
+            station_id,
+            session_id,
+            (settlement.begin.utc_ms, settlement.end.utc_ms),
+            {tariff_digest(each.data.tariff) for each in entries if isinstance(each.data, TariffSet)},
+            margin_ms=self._rules.margin_ms,
+        )
+        found = await asyncio.to_thread(judge, entries, settlement, evidence, self._rules)
         review = msgspec.structs.replace(review, transaction_id=found.transaction_id)
         if found.finding is None:
             proven = any(isinstance(each.data, AuthorizationSigned) for each in entries)  # and was checked
@@ -195,19 +203,6 @@ class Bookkeeper:
         except VerificationError:  # an offer that cannot be read
             return UNSET
         return prices if wrong is None else UNSET
-
-    async def _judge(
-        self, station_id: str, session_id: str, entries: Sequence[Entry], settlement: Settlement
-    ) -> BookingJudgement:
-        evidence = await self._store.read(
-            reviews.evidence,
-            station_id,
-            session_id,
-            (settlement.begin.utc_ms, settlement.end.utc_ms),
-            {tariff_digest(each.data.tariff) for each in entries if isinstance(each.data, TariffSet)},
-            margin_ms=self._rules.margin_ms,
-        )
-        return await asyncio.to_thread(judge, entries, settlement, evidence, self._rules)
 
     async def _book(self, review: Review, settled: Settled, *, signed: bool, proven: bool) -> None:
         now_ms = self._clock.utc_ms()

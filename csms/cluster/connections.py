@@ -142,27 +142,24 @@ class ConnectionRegistry:
         request = request if is_of_16(request) else named_by_station(request)
         check_integers(request)  # before the station accepts what cannot be recorded
         try:
-            return await self._call(station_id, request, timeout_s)
+            line = self._lines.get(station_id)
+            if line is not None:
+                return await line.call(request, answer_to(request), timeout=timeout_s)
+            claim = self._bus.find(station_id)
+            if claim is None or claim.node == self._bus.node:
+                raise not_connected(station_id)
+            wait_s = self._default_timeout_s if timeout_s is None else timeout_s
+            action = action_of(request)
+            of_16 = is_of_16(request)
+            version: Version = "1.6" if of_16 else claim.version
+            question = _Question(station_id, action, msgspec.Raw(write_payload(request, version)), wait_s, of_16)
+            reply = await self._bus.ask(claim.node, msgspec.json.encode(question), wait_s + _ON_THE_WAY_S)
+            answer = typed_json.decode(reply, _Result | _Error)
+            if isinstance(answer, _Error):
+                raise _to_error(answer, action)
+            return read_payload(bytes(answer.payload), answer_to(request), version)
         except TransportError as error:
             raise TransportError(str(error), hint=_UNSURE) from error
-
-    async def _call(self, station_id: str, request: Message, timeout_s: float | None) -> Message:
-        line = self._lines.get(station_id)
-        if line is not None:
-            return await line.call(request, answer_to(request), timeout=timeout_s)
-        claim = self._bus.find(station_id)
-        if claim is None or claim.node == self._bus.node:
-            raise not_connected(station_id)
-        wait_s = self._default_timeout_s if timeout_s is None else timeout_s
-        action = action_of(request)
-        of_16 = is_of_16(request)
-        version: Version = "1.6" if of_16 else claim.version
-        question = _Question(station_id, action, msgspec.Raw(write_payload(request, version)), wait_s, of_16)
-        reply = await self._bus.ask(claim.node, msgspec.json.encode(question), wait_s + _ON_THE_WAY_S)
-        answer = typed_json.decode(reply, _Result | _Error)
-        if isinstance(answer, _Error):
-            raise _to_error(answer, action)
-        return read_payload(bytes(answer.payload), answer_to(request), version)
 
     async def deviations(self, station_id: str) -> Deviations:
         """Return what was noticed on a station's connection; nothing without one, or if its node does not answer."""

@@ -80,7 +80,16 @@ async def course_of(visit: Visit, sites: Sequence[str], limits: Sequence[LimitSt
     if last is None:
         return ShownCourse(None, hours, compared, last)
     ends_ms = midnight_ms(visit, -1)
-    plan = await _plan(visit, sites, midnights[0], ends_ms)
+    # what fleets of these sites have planned today, by time
+    about = {"from_ms": midnights[0], "to_ms": ends_ms, "step_ms": STEP_MS}
+    plan: dict[int, PlannedPower] = {}
+    for name in sites:
+        for each in await visit.find(tuple[PlannedPower, ...], overview.read_planned_power, site_id=name, **about):
+            other = plan.get(each.at_ms)
+            both = [each] if other is None else [each, other]
+            plan[each.at_ms] = PlannedPower(
+                at_ms=each.at_ms, power_w=known_sum(e.power_w for e in both), base_w=known_sum(e.base_w for e in both)
+            )
     ahead = range(last.at_ms, ends_ms, STEP_MS) if plan or limits else ()
     lines = [*_lines(times := sorted({*day, *before, *plan, *ahead}), day, before, plan), *_ahead(times, limits, last)]
     return ShownCourse(chart("Power of the day", times, lines), hours, compared, last)
@@ -102,20 +111,6 @@ async def points_of(
             # limits of several places are none of their sum
             sums[each.at_ms] = msgspec.structs.replace(each, **added, base_w=base_w, **(none if len(sites) > 1 else {}))
     return [sums[at_ms] for at_ms in sorted(sums)]
-
-
-async def _plan(visit: Visit, sites: Sequence[str], from_ms: int, to_ms: int) -> dict[int, PlannedPower]:
-    """Return what fleets of these sites have planned today, by time."""
-    about = {"from_ms": from_ms, "to_ms": to_ms, "step_ms": STEP_MS}
-    found: dict[int, PlannedPower] = {}
-    for name in sites:
-        for each in await visit.find(tuple[PlannedPower, ...], overview.read_planned_power, site_id=name, **about):
-            other = found.get(each.at_ms)
-            both = [each] if other is None else [each, other]
-            found[each.at_ms] = PlannedPower(
-                at_ms=each.at_ms, power_w=known_sum(e.power_w for e in both), base_w=known_sum(e.base_w for e in both)
-            )
-    return found
 
 
 def _lines(

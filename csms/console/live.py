@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from csms.cluster.feed import LOST
 from csms.console.visit import DrawnChart, Handler, PageParts, Visit
-from csms.events.work import History, Numbered
+from csms.events.work import History
 from csms.http.call import encode
 from csms.http.problems import ApiError
 
@@ -86,7 +86,11 @@ async def changes(
         async for portion in history.follow(number, _BEAT_S):
             if portion:
                 number = portion[-1].number
-                pending = any(_matters(each, station) for each in portion)
+                # A page about a station changes only by events of that station
+                pending = any(
+                    station is None or each.event.station_id in (None, station) or each.event.kind == LOST
+                    for each in portion
+                )
             else:
                 beats += 1
                 pending = beats % _ANYHOW == 0
@@ -95,11 +99,6 @@ async def changes(
                 break
         else:
             return
-
-
-def _matters(each: Numbered, station: str | None) -> bool:
-    """Return whether an event may change a page; one about a station only by events of that station."""
-    return station is None or each.event.station_id in (None, station) or each.event.kind == LOST
 
 
 async def _draw(visit: Visit, handler: Handler, templates: Environment) -> PageParts:

@@ -11,7 +11,6 @@ from csms.device_model import api as device_model
 from csms.device_model.rules import VariableKey
 from csms.http.pipeline import Answer
 from csms.http.problems import ApiError
-from v2g.typed_json import Fields
 
 MUTABLE: Final = {"ReadOnly": "read", "WriteOnly": "written", "ReadWrite": "read and written"}
 VARIABLES: Final = (
@@ -61,7 +60,22 @@ async def set_variable(visit: Visit) -> Answer:
         raise ApiError(404, "there is no such variable", "the station may have reported others meanwhile")
     what = f"{_named(row, 'component')} {_named(row, 'variable')}"
     if not sure(visit, 1) or "value" not in visit.form:
-        return _ask(visit, row, what)
+        now = " ".join(filter(None, (row["value"] or DASH, row["unit"])))
+        effects = [Said("Now: {value}", {"value": now})]
+        bounds = {name: str(row[f"{name}_limit"]) for name in ("min", "max") if row[f"{name}_limit"] is not None}
+        if bounds:
+            effects.append(Said("From {min} to {max}", {"min": DASH, "max": DASH, **bounds}))
+        choices = row["values_list"].split(",") if row["data_type"] == "OptionList" and row["values_list"] else []
+        choices = ["true", "false"] if row["data_type"] == "boolean" else choices
+        visit.form = {"value": row["value"] or "", **visit.form, "do": ""}
+        question = Question(
+            text="Set {what}?",
+            values={"what": what},
+            effects=[*effects, Said("The station decides; some values hold after its next boot only.")],
+            button="Set",
+            fields=[Field("value", "Value", {each.strip(): each.strip() for each in choices})],
+        )
+        return ask(visit, question, visit.back, 1, [], kept={"key": _key(row)})
     component: dict[str, object] = {"name": row["component"]}
     if row["component_instance"]:
         component["instance"] = row["component_instance"]
@@ -76,22 +90,3 @@ async def set_variable(visit: Visit) -> Answer:
     failed = status not in ("Accepted", "RebootRequired")
     hint = "It holds after the station's next boot." if status == "RebootRequired" else ""
     return visit.see(visit.back, "{what}: {status}", hint, failed=failed, what=what, status=status)
-
-
-def _ask(visit: Visit, row: Fields, what: str) -> Answer:
-    now = " ".join(filter(None, (row["value"] or DASH, row["unit"])))
-    effects = [Said("Now: {value}", {"value": now})]
-    bounds = {name: str(row[f"{name}_limit"]) for name in ("min", "max") if row[f"{name}_limit"] is not None}
-    if bounds:
-        effects.append(Said("From {min} to {max}", {"min": DASH, "max": DASH, **bounds}))
-    choices = row["values_list"].split(",") if row["data_type"] == "OptionList" and row["values_list"] else []
-    choices = ["true", "false"] if row["data_type"] == "boolean" else choices
-    visit.form = {"value": row["value"] or "", **visit.form, "do": ""}
-    question = Question(
-        text="Set {what}?",
-        values={"what": what},
-        effects=[*effects, Said("The station decides; some values hold after its next boot only.")],
-        button="Set",
-        fields=[Field("value", "Value", {each.strip(): each.strip() for each in choices})],
-    )
-    return ask(visit, question, visit.back, 1, [], kept={"key": _key(row)})

@@ -209,7 +209,13 @@ class Dispatch:
         """Split a set-point; `keep_up`: send it also to those that have it. The rejected part is split again."""
         services = self._services
         parts = order.parts
-        every = await self._vehicles(order.stations)
+        every = [
+            _Vehicle(station_id, transaction_id, needs)
+            for station_id, transaction_id, needs in await services.store.read(
+                transactions.all_with_needs, order.stations
+            )
+            if services.connections.version(station_id) == "2.1"  # None, unless it is connected
+        ]
         sharers = Counter(each.station_id for each in every)  # of a permit, also where they keep another set-point
         vehicles = [
             each
@@ -317,15 +323,6 @@ class Dispatch:
         )
         answer = await call(self._services, station_id, request, smart_charging.NotifyAllowedEnergyTransferResponse)
         return answer.status
-
-    async def _vehicles(self, stations: Collection[str] | None) -> list[_Vehicle]:
-        services = self._services
-        running = await services.store.read(transactions.all_with_needs, stations)
-        return [
-            _Vehicle(station_id, transaction_id, needs)
-            for station_id, transaction_id, needs in running
-            if services.connections.version(station_id) == "2.1"  # None, unless it is connected
-        ]
 
     async def _within_sites(
         self, vehicles: Sequence[_Vehicle], sharers: Mapping[str, int], parts: Mapping[str, int] | None

@@ -197,7 +197,17 @@ def step(
     ):
         return CampaignStep("Halted" if plan.rollback is None else "RollingBack", _failures(members, settled))
     start = []
-    open_ = _open(plan, members, absent, now_ms)
+    # A cohort begins when all of the former are settled, and have been for `soak_s`. Absent stations give their
+    # places in it to the next ones.
+    ordered = sorted(members, key=lambda each: each.cohort)
+    present = [each for each in ordered if each.state != "Waiting" or each.station_id not in absent]
+    soaked_ms = now_ms - plan.soak_s * 1000
+    group: list[Member] = []
+    for cohort in range(len(plan.cohorts)):
+        group = present[: sum(each.cohort <= cohort for each in members)]
+        if any(not (each.failed or each.state in SETTLED) or each.updated_ms > soaked_ms for each in group):
+            break
+    open_ = {each.station_id for each in group}
     begun = sum(each.begun_ms > max(0, now_ms - DAY_MS) for each in members)
     new = max(0, _at_least_one(plan.daily, len(members)) - begun)
     for each in _ready(members, connected, held, now_ms):
@@ -268,23 +278,6 @@ def _ready(
 
 def _free(plan: CampaignPlan, members: Sequence[Member]) -> int:
     return max(0, plan.parallel - sum(each.state == "Working" for each in members))
-
-
-def _open(plan: CampaignPlan, members: Sequence[Member], absent: Collection[str], now_ms: int) -> set[str]:
-    """Return the stations of the cohorts that may begin.
-
-    A cohort begins when all of the former are settled, and have been for `soak_s`. Absent stations give their places in
-    it to the next ones.
-    """
-    ordered = sorted(members, key=lambda each: each.cohort)
-    present = [each for each in ordered if each.state != "Waiting" or each.station_id not in absent]
-    soaked_ms = now_ms - plan.soak_s * 1000
-    group: list[Member] = []
-    for cohort in range(len(plan.cohorts)):
-        group = present[: sum(each.cohort <= cohort for each in members)]
-        if any(not (each.failed or each.state in SETTLED) or each.updated_ms > soaked_ms for each in group):
-            break
-    return {each.station_id for each in group}
 
 
 def begin(member: Member, request_id: int, now_ms: int) -> Member:

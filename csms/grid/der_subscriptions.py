@@ -128,34 +128,33 @@ class DerSubscriber:
         problem = ""
         try:
             async with asyncio.timeout(_TIME_OUT_S):
-                await self._subscribe()
+                server = self._server
+                server.begin(self._services.clock.utc_ms())
+                capability = await server.resource(server.path, "DeviceCapability")
+                path = link(capability, "EndDeviceListLink")
+                devices, _ = readable(await server.items(path, "EndDevice") if path else (), end_device_of)
+                own = next((each for each in devices if each.lfdi == self._lfdi), None)
+                if own is None or not own.subscriptions_path:
+                    raise TransportError(f"its end device {self._lfdi} takes none", hint="it is polled")
+                path, made = own.subscriptions_path, self._made
+                if (
+                    self._cancelled and server.now_ms >= self._listed_ms + _INTERVAL_S * 1000
+                ):  # not in turns with the server
+                    server.forget(path)
+                    self._cancelled, self._listed_ms = False, server.now_ms
+                if server.due(path):
+                    listed, _ = readable(await server.items(path, "Subscription"), subscription_of)
+                    known = {*made.values()}  # a server may write our URI otherwise
+                    ours = [each for each in listed if each.notification_uri == self._url or each.path in known]
+                    made = self._made = {server.path_of(each.resource): each.path for each in ours}
+                wanted = server.subscribable - {path}
+                for resource in sorted(wanted - made.keys()):
+                    made[resource] = await server.post(path, subscription_xml(resource, self._url))
+                for resource in sorted(made.keys() - wanted):
+                    if there := made.pop(resource):
+                        await server.delete(there)
         except (TransportError, CodecError, TimeoutError) as error:
             problem = f"subscriptions: {str(error) or 'its answers take too long'}"
         if problem and problem != self._problem:
             self._services.announce("ocpp", "ieee2030_5_problem", reason=problem[:200])
         self._problem = problem
-
-    async def _subscribe(self) -> None:
-        server = self._server
-        server.begin(self._services.clock.utc_ms())
-        capability = await server.resource(server.path, "DeviceCapability")
-        path = link(capability, "EndDeviceListLink")
-        devices, _ = readable(await server.items(path, "EndDevice") if path else (), end_device_of)
-        own = next((each for each in devices if each.lfdi == self._lfdi), None)
-        if own is None or not own.subscriptions_path:
-            raise TransportError(f"its end device {self._lfdi} takes none", hint="it is polled")
-        path, made = own.subscriptions_path, self._made
-        if self._cancelled and server.now_ms >= self._listed_ms + _INTERVAL_S * 1000:  # not in turns with the server
-            server.forget(path)
-            self._cancelled, self._listed_ms = False, server.now_ms
-        if server.due(path):
-            listed, _ = readable(await server.items(path, "Subscription"), subscription_of)
-            known = {*made.values()}  # a server may write our URI otherwise
-            ours = [each for each in listed if each.notification_uri == self._url or each.path in known]
-            made = self._made = {server.path_of(each.resource): each.path for each in ours}
-        wanted = server.subscribable - {path}
-        for resource in sorted(wanted - made.keys()):
-            made[resource] = await server.post(path, subscription_xml(resource, self._url))
-        for resource in sorted(made.keys() - wanted):
-            if there := made.pop(resource):
-                await server.delete(there)

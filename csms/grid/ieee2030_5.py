@@ -432,7 +432,14 @@ class DerClient:
     async def _report(self, device: EndDevice, mirrors_path: str) -> None:
         """Send connection point, ratings, status and what readings are of; what is refused hinders nothing else."""
         problems = []
-        alarms = await self._alarms()
+        # alarms of the grid that inverters have, as bits of alarmStatus
+        behind = await self._behind()
+        found = {
+            fault
+            for station_id, fault in await self._services.store.read(der.active_alarms)
+            if behind(station_id, None)
+        }
+        alarms = sum(1 << bit for bit, name in enumerate(reports.ALARMS) if name in found)
         works = [self._announce_point(device), self._report_ders(device, alarms), self._log_alarms(device, alarms)]
         if self._config.metering and mirrors_path:
             works.append(self._mirror(mirrors_path))
@@ -452,16 +459,6 @@ class DerClient:
         await self._server.put(path, reports.connection_point_xml(point, device.extension))
         self._memory.connection_point = said
         self._server.forget()  # the device may have other programs there
-
-    async def _alarms(self) -> int:
-        """Return which alarms of the grid inverters have, as bits of alarmStatus."""
-        behind = await self._behind()
-        found = {
-            fault
-            for station_id, fault in await self._services.store.read(der.active_alarms)
-            if behind(station_id, None)
-        }
-        return sum(1 << bit for bit, name in enumerate(reports.ALARMS) if name in found)
 
     async def _log_alarms(self, device: EndDevice, alarms: int) -> None:
         """Send an event for each alarm that has begun or ended; one that is not taken is sent again."""
@@ -593,7 +590,21 @@ class DerClient:
         now_ms, offset_s = self._services.clock.utc_ms(), self._memory.offset_s
         at_s = now_ms // 1000 + offset_s
         found = demanded(self._memory.programs, at_s, device=self._lfdi, known=self._memory.states)
-        self._note_states(found, at_s)
+        # Report events whose state has changed, and queue the responses that they want
+        memory = self._memory
+        controls = {control.mrid: control for state in memory.programs for control in state.controls}
+        for mrid, state in found.states.items():
+            before = memory.states.get(mrid)
+            if state is not before:
+                data = {"event": mrid, "state": state.name.lower()}
+                self._services.announce("ocpp", "ieee2030_5_event", **data)
+                memory.unsent += [
+                    _Response(controls[mrid].reply_to, mrid, each, at_s)
+                    for each in responses(controls[mrid], before, state, self._config.profile)
+                ]
+        unlisted = [(mrid, state) for mrid, state in memory.states.items() if mrid not in found.states]
+        memory.states = dict(unlisted[-_MOST_CONTROLS:]) | dict(found.states)
+        del memory.unsent[:-_MOST_CONTROLS]
         stated = self._stated(found, answered_ms)
         setpoint_w, ramp_ms = await self._ramped(found, stated.setpoint_w, now_ms)
         stated = msgspec.structs.replace(stated, setpoint_w=setpoint_w)
@@ -669,23 +680,6 @@ class DerClient:
             setpoint_until_ms=(found.ends.get(mode, FOREVER) - self._memory.offset_s) * 1000,
             problem="; ".join(filter(None, (self._loss, *self._problems())))[:200],
         )
-
-    def _note_states(self, found: Demanded, at_s: int) -> None:
-        """Report events whose state has changed, and queue the responses that they want."""
-        memory = self._memory
-        controls = {control.mrid: control for state in memory.programs for control in state.controls}
-        for mrid, state in found.states.items():
-            before = memory.states.get(mrid)
-            if state is not before:
-                data = {"event": mrid, "state": state.name.lower()}
-                self._services.announce("ocpp", "ieee2030_5_event", **data)
-                memory.unsent += [
-                    _Response(controls[mrid].reply_to, mrid, each, at_s)
-                    for each in responses(controls[mrid], before, state, self._config.profile)
-                ]
-        unlisted = [(mrid, state) for mrid, state in memory.states.items() if mrid not in found.states]
-        memory.states = dict(unlisted[-_MOST_CONTROLS:]) | dict(found.states)
-        del memory.unsent[:-_MOST_CONTROLS]
 
     def _problems(self) -> list[str]:
         return list(filter(None, (*self._unreadable, self._unsendable, self._unreported, *self.functions.problems)))

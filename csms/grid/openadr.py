@@ -224,13 +224,7 @@ class Ven:
                 "ocpp", "openadr_alert", type=alert.type, text=alert.text, event=alert.event_id, until_ms=alert.until_ms
             )
         self._alerts = alerts
-        stated = self._stated(found, answered_ms)
-        await self._services[GridSource].state(stated)
-        again_ms = await self._setpoints.follow(stated.setpoint_w, stated.setpoint_until_ms, now_ms)
-        return min(found.until_ms, again_ms)
-
-    def _stated(self, found: Demands, answered_ms: int) -> SourceSignal:
-        return SourceSignal(
+        stated = SourceSignal(
             source=self._source,
             slots=() if self._unpriced(found) else _slots(found),
             problem="; ".join(filter(None, (self._loss, *sorted(self._reported))))[:200],
@@ -241,6 +235,9 @@ class Ven:
             setpoint_until_ms=found.setpoint_until_ms,
             emergency_until_ms=max((each.until_ms for each in found.alerts if each.type in EMERGENCIES), default=0),
         )
+        await self._services[GridSource].state(stated)
+        again_ms = await self._setpoints.follow(stated.setpoint_w, stated.setpoint_until_ms, now_ms)
+        return min(found.until_ms, again_ms)
 
     def _unpriced(self, found: Demands) -> str:
         """Return why prices are not used, empty if they are."""

@@ -100,10 +100,22 @@ class ScadaRegisters:
         if self._written_ms is not None and -_BACK_MS < now_ms - self._written_ms < dead_ms:
             command, written_ms = self._command, self._written_ms  # another may be written meanwhile
             changed = command != self._stated_command
-            await self._keep()
+            # The next write, after a restart or to another node, may be a heartbeat alone
+            if self._keeps is not None and (kept := self._keeps.kept) != self._kept:
+                await self._services.store.run(rows.save_memory, self._source, kept)
+                self._kept = kept
             again = self._stated_ms - now_ms >= _BACK_MS or written_ms - self._stated_ms >= dead_ms // 3
             if self._live is not True or changed or again:
-                await self._state(self._commanded(command, written_ms))
+                await self._state(
+                    SourceSignal(
+                        source=self._source,
+                        import_limit_w=_watts(command.limit_w, command.limit_ma),
+                        export_limit_w=_watts(command.discharge_w, command.discharge_ma),
+                        export_until_ms=written_ms + self._config.outage_s * 1000,
+                        setpoint_w=None if command.setpoint_w is None else round(command.setpoint_w),
+                        setpoint_until_ms=written_ms + 2 * self._dead_man_ms(),
+                    )
+                )
             self._stated_command = command
             self._note(live=True)
             setpoint_w = self._command.setpoint_w
@@ -112,12 +124,6 @@ class ScadaRegisters:
             await self._resume()
             await self._let_go(now_ms, dead_ms)
         await self._show(now_ms)
-
-    async def _keep(self) -> None:
-        """Store what was written: the next write, after a restart or to another node, may be a heartbeat alone."""
-        if self._keeps is not None and (kept := self._keeps.kept) != self._kept:
-            await self._services.store.run(rows.save_memory, self._source, kept)
-            self._kept = kept
 
     async def _resume(self) -> None:
         """Go on from what was written last, here or to another node."""
@@ -145,16 +151,6 @@ class ScadaRegisters:
             safe_w = self._config.safe_import_w, self._config.safe_export_w
             await self._state(before.abandoned(safe_w, f"nothing was written for {self._config.dead_man_s:g} s"))
             self._note(live=False)
-
-    def _commanded(self, command: EnergyCommand, written_ms: int) -> SourceSignal:
-        return SourceSignal(
-            source=self._source,
-            import_limit_w=_watts(command.limit_w, command.limit_ma),
-            export_limit_w=_watts(command.discharge_w, command.discharge_ma),
-            export_until_ms=written_ms + self._config.outage_s * 1000,
-            setpoint_w=None if command.setpoint_w is None else round(command.setpoint_w),
-            setpoint_until_ms=written_ms + 2 * self._dead_man_ms(),
-        )
 
     async def _state(self, stated: SourceSignal) -> None:
         self._stated_ms = await self._services[GridSource].state(stated)

@@ -161,17 +161,13 @@ class Pusher:
                 if done := await self._try():
                     self._limited.set()
                 if not done and not self._news:
-                    await self._wait(self._services.config.grid.retry_interval_s)
+                    self._pause = asyncio.get_running_loop().create_future()
+                    try:
+                        await asyncio.wait((self._pause,), timeout=self._services.config.grid.retry_interval_s)
+                    finally:
+                        self._pause = None
         finally:
             self._task = None
-
-    async def _wait(self, seconds: float) -> None:
-        """Wait for a wake-up, with a time-out."""
-        self._pause = asyncio.get_running_loop().create_future()
-        try:
-            await asyncio.wait((self._pause,), timeout=seconds)
-        finally:
-            self._pause = None
 
     async def _try(self) -> bool:
         try:

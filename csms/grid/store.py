@@ -16,7 +16,7 @@ from csms.grid.limits import EvseUse, LimitState, PointPower, StationShare, shar
 from csms.grid.rules import SiteLimits, SourceSignal, combine
 from csms.grid.tables import grid_memories, grid_shares, grid_signals, grid_sources
 from csms.sites import store as site_store
-from csms.sites.rules import WANTING, Site
+from csms.sites.rules import WANTING
 from csms.smart_charging import store as charging
 from csms.smart_charging.charging_plans import FOLLOWED_MS
 from csms.smart_charging.rules import Needs, is_direct
@@ -137,11 +137,18 @@ def share_all(
     """
     lock(connection, (_LOCK,))
     sites = site_store.all_sites(connection)
-    shared = _hash(limits, sites)
+    # what changes when the tree of connection points or its limits do, not with their validity
+    bounds = sorted((str(each.connection_point), each.direction, each.limit_w, each.phases_ma) for each in limits)
+    places = [(site.id, site.nodes, [(place.id, place.node) for place in site.places]) for site in sites]
+    shared = hashlib.sha256(msgspec.json.encode((bounds, places))).hexdigest()
     refused = select(admissions.c.station_id).where(admissions.c.boot == "Rejected")
     connection.execute(delete(grid_shares).where(grid_shares.c.station_id.in_(refused)))
     use = _use(connection, now_ms)
-    absent = _absent(connection, {*connected, *(each.station_id for each in use)}, now_ms)
+    # Others get the shares of stations that were last seen long ago; these have one again once they are back
+    here = {*connected, *(each.station_id for each in use)}
+    seen = stations.c.last_seen_ms < now_ms - ABSENT_MS
+    query = select(stations.c.station_id).join(grid_shares, grid_shares.c.station_id == stations.c.station_id)
+    absent = [each for each in connection.execute(query.where(seen).distinct()).scalars() if each not in here]
     connection.execute(update(grid_shares).where(grid_shares.c.station_id.in_(absent)).values(shared=""))
     rows = connection.execute(select(grid_shares).where(grid_shares.c.station_id.not_in(absent))).all()
     known = {
@@ -167,14 +174,6 @@ def share_all(
     if limits_changed or changed or known:
         upsert_rows(connection, grid_shares, [{**msgspec.structs.asdict(each), "shared": shared} for each in found])
     return changed | {each.station_id for each in found if each.site and each.site in sites_changed}, beyond, shared
-
-
-def _absent(connection: Connection, here: Collection[str], now_ms: int) -> list[str]:
-    """Return stations whose shares others get, as they were last seen long ago; they have one again once they are
-    back."""
-    seen = stations.c.last_seen_ms < now_ms - ABSENT_MS
-    query = select(stations.c.station_id).join(grid_shares, grid_shares.c.station_id == stations.c.station_id)
-    return [each for each in connection.execute(query.where(seen).distinct()).scalars() if each not in here]
 
 
 def _use(connection: Connection, now_ms: int) -> list[EvseUse]:
@@ -216,13 +215,6 @@ def _least_w(running: running_powers.RunningPower, needs: Needs | None) -> int:
     of_current_w = line_power_w(least_ma, VOLTAGE, len(running.lines) or len(LINES))
     drawn_w = running.watts or 0
     return min(of_current_w, round(drawn_w)) if drawn_w > 0 else of_current_w
-
-
-def _hash(limits: Sequence[GridLimit], sites: Sequence[Site]) -> str:
-    """Return what changes when the tree of connection points or its limits do, not with their validity."""
-    bounds = sorted((str(each.connection_point), each.direction, each.limit_w, each.phases_ma) for each in limits)
-    places = [(site.id, site.nodes, [(place.id, place.node) for place in site.places]) for site in sites]
-    return hashlib.sha256(msgspec.json.encode((bounds, places))).hexdigest()
 
 
 def memory_of(connection: Connection, source: str) -> str:

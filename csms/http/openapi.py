@@ -67,7 +67,28 @@ def document(operations: Iterable[Operation]) -> Fields:
     schemas = _Schemas(operations)
     paths: dict[str, dict[str, object]] = {}
     for each in operations:
-        paths.setdefault(each.path, {})[each.method.lower()] = _operation(each, schemas)
+        summary, description = described(each)
+        found: dict[str, object] = {
+            "operationId": each.name,
+            "tags": [each.tag],
+            "summary": summary,
+            "description": description + _who(each),
+            "x-permission": each.permission.value,
+            **({"x-lasting": True} if each.lasting else {}),
+            "security": [] if each.permission is Permission.PUBLIC else [{"token": []}, {"certificate": []}],
+            "parameters": _parameters(each, schemas),
+            "responses": _responses(each, schemas),
+        }
+        if each.takes is not None:
+            content: dict[str, object] = {
+                "schema": schemas.of(each.takes) if _described(each.takes) else {"type": "string"}
+            }
+            if each.example is not None:
+                content["example"] = each.example
+            elif _described(each.takes):
+                content["example"] = smallest(schemas.of(each.takes), schemas.components)
+            found["requestBody"] = {"required": each.body_required, "content": {"application/json": content}}
+        paths.setdefault(each.path, {})[each.method.lower()] = found
     modules = {each.tag: inspect.getmodule(each.handler) for each in operations}
     return {
         "openapi": "3.1.0",
@@ -180,31 +201,6 @@ def resolved(kind: object) -> Any:
 
 def _described(kind: object) -> bool:
     return kind not in (None, type(None), bytes, Reply[bytes])
-
-
-def _operation(each: Operation, schemas: _Schemas) -> dict[str, object]:
-    summary, description = described(each)
-    found: dict[str, object] = {
-        "operationId": each.name,
-        "tags": [each.tag],
-        "summary": summary,
-        "description": description + _who(each),
-        "x-permission": each.permission.value,
-        **({"x-lasting": True} if each.lasting else {}),
-        "security": [] if each.permission is Permission.PUBLIC else [{"token": []}, {"certificate": []}],
-        "parameters": _parameters(each, schemas),
-        "responses": _responses(each, schemas),
-    }
-    if each.takes is not None:
-        content: dict[str, object] = {
-            "schema": schemas.of(each.takes) if _described(each.takes) else {"type": "string"}
-        }
-        if each.example is not None:
-            content["example"] = each.example
-        elif _described(each.takes):
-            content["example"] = smallest(schemas.of(each.takes), schemas.components)
-        found["requestBody"] = {"required": each.body_required, "content": {"application/json": content}}
-    return found
 
 
 def described(each: Operation) -> tuple[str, str]:

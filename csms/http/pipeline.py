@@ -121,22 +121,7 @@ class RequestPipeline:
         key = call.headers.get("idempotency-key")
         if key is None or not operation.changes:
             return await self._work(operation, call, request, body)
-        return await self._once(key, operation, call, request, body)
-
-    async def _work(self, operation: Operation, call: Call, request: HttpRequest, body: bytes) -> Answer:
-        """Call the handler; log changes in the audit log."""
-        parameters = None if operation.parameters is None else _parameters(operation.parameters, request)
-        try:
-            found = await carry_out(operation, call, parameters, partial(_decoded, body, operation.body))
-            respond = partial(_response, operation, request, found, call.principal)
-            answer = await asyncio.to_thread(respond) if operation.large else respond()
-        except Exception as error:  # noqa: BLE001  a station may have acted in spite of the error
-            answer = problem_response(request, error)
-        await audit(operation, call, answer.status_code or 200, answer.content or b"")
-        return answer
-
-    async def _once(self, key: str, operation: Operation, call: Call, request: HttpRequest, body: bytes) -> Answer:
-        """Handle the request unless its key was used before: then repeat the answer."""
+        # Handle the request unless its key was used before: then repeat the answer
         if not 1 <= len(key) <= 255:
             raise ApiError(400, "Idempotency-Key must have 1 to 255 characters")
         caller = call.caller.id
@@ -170,6 +155,18 @@ class RequestPipeline:
             headers = {name: value for name, value in answer.headers.items() if value is not None}
             headers["content-type"] = str(answer.media_type or "")
             await call.run(access.keep_answer, caller, key, status, headers, content)
+        return answer
+
+    async def _work(self, operation: Operation, call: Call, request: HttpRequest, body: bytes) -> Answer:
+        """Call the handler; log changes in the audit log."""
+        parameters = None if operation.parameters is None else _parameters(operation.parameters, request)
+        try:
+            found = await carry_out(operation, call, parameters, partial(_decoded, body, operation.body))
+            respond = partial(_response, operation, request, found, call.principal)
+            answer = await asyncio.to_thread(respond) if operation.large else respond()
+        except Exception as error:  # noqa: BLE001  a station may have acted in spite of the error
+            answer = problem_response(request, error)
+        await audit(operation, call, answer.status_code or 200, answer.content or b"")
         return answer
 
 

@@ -297,6 +297,7 @@ async def read_metrics(call: Call) -> Reply[bytes]:
     active = await call.run(transactions.count_active)
     oldest_ms, now_ms = await call.run(alert_mails.oldest), services.clock.utc_ms()
     waits_s = 0.0 if oldest_ms is None else max(0, now_ms - oldest_ms) / 1000
+    disk = await asyncio.to_thread(shutil.disk_usage, services.config.data_dir)
     present = [
         gauge("v2g_stations_connected", "Connected stations.", len(services.connections.connected())),
         gauge("v2g_transactions_active", "Transactions that have not ended.", active),
@@ -314,7 +315,8 @@ async def read_metrics(call: Call) -> Reply[bytes]:
         gauge("v2g_event_streams", "Open event streams.", call.backend.streams.open),
         *await _grid(call),
         *await _telemetry(call),
-        *await _disk(services.config.data_dir),
+        gauge("v2g_disk_free_bytes", "Free space of the disk with `data_dir`.", disk.free),
+        gauge("v2g_disk_size_bytes", "Size of the disk with `data_dir`.", disk.total),
     ]
     return Reply(content=services.metrics.text(present), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
@@ -390,14 +392,6 @@ async def _telemetry(call: Call) -> list[Metric]:
     if broker is not None:
         found.append(gauge("v2g_telemetry_broker_connected", "1: connected to the MQTT broker.", broker.connected))
     return found
-
-
-async def _disk(folder: Path) -> list[Metric]:
-    disk = await asyncio.to_thread(shutil.disk_usage, folder)
-    return [
-        gauge("v2g_disk_free_bytes", "Free space of the disk with `data_dir`.", disk.free),
-        gauge("v2g_disk_size_bytes", "Size of the disk with `data_dir`.", disk.total),
-    ]
 
 
 KEPT: Final = 7

@@ -1,7 +1,7 @@
 """Every five minutes: what all stations and those of each site did, for charts beside yesterday's, and use by hour."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select
@@ -58,21 +58,7 @@ def now(
     for (station_id, _), ready in works.items():
         add(station_id, evses=1, ready=int(ready))
     bounds = {site.id: _bounds(site, limits) for site in sites} | {"": _least(limits, ALL)}
-    base = _base(connection, sites, sums, now_ms)
-    names = ("import_w", "export_w", "unknown", "sessions", "evses", "ready")
-    return [
-        {
-            "site_id": name, "at_ms": at_ms, **{each: of[each] for each in names},
-            "import_limit_w": bounds[name][0], "export_limit_w": bounds[name][1], "base_w": base.get(name),
-        }
-        for name, of in sums.items()
-    ]  # fmt: skip
-
-
-def _base(
-    connection: Connection, sites: Sequence[Site], sums: Mapping[str, Counter[str]], now_ms: int
-) -> dict[str, int]:
-    """Return what grid connections draw beside the vehicles: by a site's meter, else what its fleets expect."""
+    # what grid connections draw beside the vehicles: by a site's meter, else what its fleets expect
     meters = connection_readings(connection, now_ms - FRESH_MS)
     found = {}
     for site in sites:
@@ -82,7 +68,15 @@ def _base(
             found[site.id] = read[-1] - sums[site.id]["import_w"] + sums[site.id]["export_w"]
         elif own and (planned := fleets.expected_base(connection, own, now_ms)) is not None:
             found[site.id] = planned
-    return found | ({"": sum(found.values())} if found else {})
+    base = found | ({"": sum(found.values())} if found else {})
+    names = ("import_w", "export_w", "unknown", "sessions", "evses", "ready")
+    return [
+        {
+            "site_id": name, "at_ms": at_ms, **{each: of[each] for each in names},
+            "import_limit_w": bounds[name][0], "export_limit_w": bounds[name][1], "base_w": base.get(name),
+        }
+        for name, of in sums.items()
+    ]  # fmt: skip
 
 
 def _bounds(site: Site, limits: Iterable[GridLimit]) -> tuple[int | None, int | None]:

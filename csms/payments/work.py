@@ -121,7 +121,9 @@ async def advance(services: Services) -> None:
     lost_ms = round(1000 * clock.scale * (services.config.ocpp.call_timeout_s + _ON_THE_WAY_S))
     for paid in await services.store.read(rows.awaited, now_ms - _OLD_MS):
         if await remote_control.has_not_begun(services, paid.station_id, paid.paid_ms, _START_MS):
-            await _give_back(services, paid)
+            if await services.store.run(rows.give_back, paid):
+                data: dict[str, Scalar] = {"payment": paid.payment_id, "psp_ref": paid.psp_ref, "evse": paid.evse_id}
+                services.report("ocpp", "payment_unused", paid.station_id, data)
         elif paid.answer == "" and now_ms - paid.paid_ms >= lost_ms:
             await _take_up(services, paid)
 
@@ -134,12 +136,6 @@ async def _take_up(services: Services, paid: rows.PaidStart) -> None:
         return
     with contextlib.suppress(V2GError):
         await _deliver(services, paid)
-
-
-async def _give_back(services: Services, paid: rows.PaidStart) -> None:
-    if await services.store.run(rows.give_back, paid):
-        data: dict[str, Scalar] = {"payment": paid.payment_id, "psp_ref": paid.psp_ref, "evse": paid.evse_id}
-        services.report("ocpp", "payment_unused", paid.station_id, data)
 
 
 async def request_battery_swap(

@@ -147,7 +147,12 @@ def save_part(
     *, last: bool,
 ) -> bool:  # fmt: skip
     """Store a part of a report, once. False: no such request of that station."""
-    if not _is(connection, station_id, action, request_id):
+    row = connection.execute(
+        sa.select(station_requests.c.station_id, station_requests.c.action).where(
+            station_requests.c.request_id == request_id
+        )
+    ).first()
+    if row is None or (row.station_id, row.action) != (station_id, action):
         return False
     key = (request_parts.c.request_id == request_id) & (request_parts.c.seq_no == seq_no)
     if connection.execute(sa.select(request_parts.c.seq_no).where(key)).first() is None:
@@ -186,15 +191,6 @@ def list_requests(
     """Return the newest requests first, of a station and an action when these are given, below the number `before`."""
     query = newest(station_requests, before, limit, key="request_id", station_id=station_id, action=action)
     return [dict(row._mapping) for row in connection.execute(query)]
-
-
-def _is(connection: sa.Connection, station_id: str, action: str, request_id: int) -> bool:
-    row = connection.execute(
-        sa.select(station_requests.c.station_id, station_requests.c.action).where(
-            station_requests.c.request_id == request_id
-        )
-    ).first()
-    return row is not None and (row.station_id, row.action) == (station_id, action)
 
 
 def _end(now_ms: int, done: bool) -> dict[str, int]:

@@ -62,42 +62,38 @@ async def _carry_out(services: Services, partners: Partners, kept: Kept) -> None
     """Send a command to its station once, and queue its result; one that a stopped node had sent has none, and one that
     the partner expects no more is not sent."""
     try:
-        await _result(services, kept)
+        late = services.clock.utc_ms() - kept.updated_ms > 1000 * TIMEOUT_S
+        command: Any = typed_json.decode(kept.document, _KEPT[kept.about])
+        answer: dict[str, object] = {"result": "TIMEOUT"}
+        if kept.state == "waiting" and not late:
+            await services.store.run(rows.put_object, msgspec.structs.replace(kept, state="sent"))
+            try:
+                if isinstance(command, ProfileCommand):
+                    answer = await carry_out(services, command)
+                else:
+                    answer = {"result": await _do(services, kept, command)}
+            except TimeoutExpired:
+                pass
+            except RefusedError as error:
+                answer = {"result": _REFUSED.get(error.reason, "REJECTED")}
+            except V2GError:
+                answer = {"result": "FAILED"}
+        if isinstance(command, ProfileCommand) and answer["result"] not in ("ACCEPTED", "REJECTED"):
+            answer = {"result": "UNKNOWN"}
+
+        def write(connection: Connection) -> None:
+            rows.remove_object(connection, kept.owner, "commands", kept.object_id)
+            waiting = f"{kept.object_id}/{kept.alias}"  # named also by the party behind a hub
+            rows.enqueue(
+                connection, [kept.owner], "results", waiting, services.clock.utc_ms(),
+                method="POST", path=command.response_url,
+                body=wire.encode(answer).decode(),
+            )  # fmt: skip
+
+        await services.store.run(write)
     finally:
         partners.commands.discard(kept.object_id)
     partners.wake.set()
-
-
-async def _result(services: Services, kept: Kept) -> None:
-    late = services.clock.utc_ms() - kept.updated_ms > 1000 * TIMEOUT_S
-    command: Any = typed_json.decode(kept.document, _KEPT[kept.about])
-    answer: dict[str, object] = {"result": "TIMEOUT"}
-    if kept.state == "waiting" and not late:
-        await services.store.run(rows.put_object, msgspec.structs.replace(kept, state="sent"))
-        try:
-            if isinstance(command, ProfileCommand):
-                answer = await carry_out(services, command)
-            else:
-                answer = {"result": await _do(services, kept, command)}
-        except TimeoutExpired:
-            pass
-        except RefusedError as error:
-            answer = {"result": _REFUSED.get(error.reason, "REJECTED")}
-        except V2GError:
-            answer = {"result": "FAILED"}
-    if isinstance(command, ProfileCommand) and answer["result"] not in ("ACCEPTED", "REJECTED"):
-        answer = {"result": "UNKNOWN"}
-
-    def write(connection: Connection) -> None:
-        rows.remove_object(connection, kept.owner, "commands", kept.object_id)
-        waiting = f"{kept.object_id}/{kept.alias}"  # named also by the party behind a hub
-        rows.enqueue(
-            connection, [kept.owner], "results", waiting, services.clock.utc_ms(),
-            method="POST", path=command.response_url,
-            body=wire.encode(answer).decode(),
-        )  # fmt: skip
-
-    await services.store.run(write)
 
 
 async def resume_commands(services: Services) -> None:

@@ -198,7 +198,16 @@ class OcpiEndpoint:
             return await self._handled(asked, "credentials", _credentials), version
         if len(path) < 3 or path[1] != version or path[0].upper() not in self._partners.config.roles:
             raise not_found()
-        asked = msgspec.structs.replace(asked, sender=_sender(asked))
+        sender, receiver = (
+            (asked.headers.get(f"ocpi-{way}-country-code", ""), asked.headers.get(f"ocpi-{way}-party-id", ""))
+            for way in ("from", "to")
+        )
+        parties = asked.partner.parties
+        if all(receiver) and party_of(*receiver) != asked.partners.party and party_of(*receiver) not in parties:
+            raise OcpiError(f"unknown receiver {'*'.join(receiver)}", code=4001)
+        if all(sender) and party_of(*sender) not in parties:
+            raise OcpiError(f"{'*'.join(sender)} is not one of your parties", code=2000, http=404)
+        asked = msgspec.structs.replace(asked, sender=party_of(*sender) if all(sender) else "")
         handler = HANDLERS.get((path[0], path[2]))
         if handler is None or path[2] not in MODULES[path[0]]:  # type: ignore[index]  # HANDLERS has its sides only
             raise not_found("module")
@@ -222,21 +231,6 @@ class OcpiEndpoint:
     def _refused(self, peer: str, reason: str) -> None:
         data: dict[str, Scalar] = {"peer": peer, "reason": reason}
         self._services.observe(Observe("roaming", "request_refused", data))
-
-
-def _sender(asked: OcpiRequest) -> str:
-    """Return whose request it is, if that is said. Raises OcpiError for one to another party, or from one that is not
-    the partner's."""
-    sender, receiver = (
-        (asked.headers.get(f"ocpi-{way}-country-code", ""), asked.headers.get(f"ocpi-{way}-party-id", ""))
-        for way in ("from", "to")
-    )
-    parties = asked.partner.parties
-    if all(receiver) and party_of(*receiver) != asked.partners.party and party_of(*receiver) not in parties:
-        raise OcpiError(f"unknown receiver {'*'.join(receiver)}", code=4001)
-    if all(sender) and party_of(*sender) not in parties:
-        raise OcpiError(f"{'*'.join(sender)} is not one of your parties", code=2000, http=404)
-    return party_of(*sender) if all(sender) else ""
 
 
 async def _credentials(asked: OcpiRequest) -> OcpiAnswer:

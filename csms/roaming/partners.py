@@ -147,26 +147,23 @@ class Partners:
         Raises OcpiError, TransferError, StoreError.
         """
         async with self._alone(partner_id):
-            return await self._register(partner_id)
-
-    async def _register(self, partner_id: str) -> Partner:
-        known = await self.store.run(rows.find_partner, partner_id)
-        if known is None or not known.partner.versions_url or not known.sealed_token:
-            waits = known is not None and known.partner.state == "invited"
-            hint = "it registers with the token of its invitation" if waits else "remove it, and add it again"
-            raise OcpiError(f"we have no token of partner {partner_id}", code=2000, hint=hint)
-        partner, token = known.partner, self._key.open(known.sealed_token, seal_purpose(partner_id))
-        partner, version, details = await self._details(partner, token, partner.versions_url)
-        endpoint = partner_endpoint(details, "credentials")
-        ours = new_token()
-        first = partner.state == "invited"
-        if first:
-            await self.store.run(rows.put_partner, partner, digest=digest_of(ours))
-        else:
-            await self.store.run(partial(rows.expect_token, ours=True), partner_id, digest_of(ours))
-        said = wire.plain(OcpiCredentials(token=ours, url=self.url, roles=self.roles()))
-        theirs = await self._asked(partner, token, OcpiCredentials, endpoint, "POST" if first else "PUT", said)
-        return await self._agree(msgspec.structs.replace(partner, rotated=not first), version, details, theirs)
+            known = await self.store.run(rows.find_partner, partner_id)
+            if known is None or not known.partner.versions_url or not known.sealed_token:
+                waits = known is not None and known.partner.state == "invited"
+                hint = "it registers with the token of its invitation" if waits else "remove it, and add it again"
+                raise OcpiError(f"we have no token of partner {partner_id}", code=2000, hint=hint)
+            partner, token = known.partner, self._key.open(known.sealed_token, seal_purpose(partner_id))
+            partner, version, details = await self._details(partner, token, partner.versions_url)
+            endpoint = partner_endpoint(details, "credentials")
+            ours = new_token()
+            first = partner.state == "invited"
+            if first:
+                await self.store.run(rows.put_partner, partner, digest=digest_of(ours))
+            else:
+                await self.store.run(partial(rows.expect_token, ours=True), partner_id, digest_of(ours))
+            said = wire.plain(OcpiCredentials(token=ours, url=self.url, roles=self.roles()))
+            theirs = await self._asked(partner, token, OcpiCredentials, endpoint, "POST" if first else "PUT", said)
+            return await self._agree(msgspec.structs.replace(partner, rotated=not first), version, details, theirs)
 
     async def accept(
         self, partner: Partner, said: OcpiCredentials, version: Version, *, first: bool
@@ -175,25 +172,22 @@ class Partners:
         with its token, store that, and issue another one; a handshake may be repeated for a while, as its answer may be
         lost. Raises OcpiError: 3001 if it cannot be called."""
         async with self._alone(partner.partner_id):
-            return await self._accept(partner, said, version, first=first)
-
-    async def _accept(
-        self, partner: Partner, said: OcpiCredentials, version: Version, *, first: bool
-    ) -> OcpiCredentials:
-        check_partner_url(said.url, partner.hosts, self.reach)
-        partner = msgspec.structs.replace(partner, versions_url=said.url, hosts=partner.hosts or (host_of(said.url),))
-        await self._with_roles(partner, said)
-        try:
-            partner, _, details = await self._details(partner, said.token, said.url, version)
-        except (TransferError, OcpiError) as error:
-            code = error.code if isinstance(error, OcpiError) and error.code in (3002, 3003) else 3001
-            raise OcpiError(f"cannot use your API: {error}", code=code) from None
-        ours = new_token()
-        await self.store.run(rows.expect_token, partner.partner_id, digest_of(ours))
-        if first:
-            partner = msgspec.structs.replace(partner, repeats_until_ms=self.clock.utc_ms() + _REPEATS_MS)
-        await self._agree(msgspec.structs.replace(partner, rotated=False), version, details, said)
-        return OcpiCredentials(token=ours, url=self.url, roles=self.roles())
+            check_partner_url(said.url, partner.hosts, self.reach)
+            partner = msgspec.structs.replace(
+                partner, versions_url=said.url, hosts=partner.hosts or (host_of(said.url),)
+            )
+            await self._with_roles(partner, said)
+            try:
+                partner, _, details = await self._details(partner, said.token, said.url, version)
+            except (TransferError, OcpiError) as error:
+                code = error.code if isinstance(error, OcpiError) and error.code in (3002, 3003) else 3001
+                raise OcpiError(f"cannot use your API: {error}", code=code) from None
+            ours = new_token()
+            await self.store.run(rows.expect_token, partner.partner_id, digest_of(ours))
+            if first:
+                partner = msgspec.structs.replace(partner, repeats_until_ms=self.clock.utc_ms() + _REPEATS_MS)
+            await self._agree(msgspec.structs.replace(partner, rotated=False), version, details, said)
+            return OcpiCredentials(token=ours, url=self.url, roles=self.roles())
 
     async def _agree(
         self, partner: Partner, version: Version, details: VersionDetails, theirs: OcpiCredentials

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from csms.booking.work import Bookkeeper
-from csms.cluster.feed import FeedEvent
 from csms.db.outbox import Couriers
 from csms.roaming import store as rows
 from csms.roaming.commands import resume_commands
@@ -61,31 +60,28 @@ async def follow_changes(services: Services) -> None:
         await resume_commands(services)
         unbilled: dict[tuple[str, str], int] = {}
         while True:
-            await _publish(services, await changes.batch(_SETTLE_S, within_s=_AGAIN_S if unbilled else None), unbilled)
-
-
-async def _publish(services: Services, events: list[FeedEvent], unbilled: dict[tuple[str, str], int]) -> None:
-    """Publish what events tell of; costs come a little after an end, and are looked for some times (`unbilled`)."""
-    partners, now_ms = services[Partners], services.clock.utc_ms()
-    if any(each.kind in _OF_TOKENS and each.node == services.feed.node for each in events):
-        await _publish_tokens(services, now_ms)
-    own = [each for each in events if each.node == services.feed.node and each.station_id]
-    for station_id in sorted({str(each.station_id) for each in own if each.kind in _OF_STATIONS}):
-        connected = services.connections.connected()
-        await services.store.run(publish_station, partners.config, station_id, connected, now_ms)
-    keys = {
-        (str(each.station_id), str(each.data.get("transaction") or each.data.get("session")))
-        for each in own
-        if each.kind in _OF_TRANSACTIONS
-    }
-    margin_ms = services[Bookkeeper].margin_ms
-    for key in sorted(keys | unbilled.keys()):
-        left = _ATTEMPTS if key in keys else unbilled[key] - 1
-        if await services.store.run(follow, services.config, *key, now_ms, margin_ms=margin_ms) and left:
-            unbilled[key] = left
-        else:
-            unbilled.pop(key, None)
-    partners.wake.set()
+            # Costs come a little after an end, and are looked for some times (`unbilled`)
+            events = await changes.batch(_SETTLE_S, within_s=_AGAIN_S if unbilled else None)
+            partners, now_ms = services[Partners], services.clock.utc_ms()
+            if any(each.kind in _OF_TOKENS and each.node == services.feed.node for each in events):
+                await _publish_tokens(services, now_ms)
+            own = [each for each in events if each.node == services.feed.node and each.station_id]
+            for station_id in sorted({str(each.station_id) for each in own if each.kind in _OF_STATIONS}):
+                connected = services.connections.connected()
+                await services.store.run(publish_station, partners.config, station_id, connected, now_ms)
+            keys = {
+                (str(each.station_id), str(each.data.get("transaction") or each.data.get("session")))
+                for each in own
+                if each.kind in _OF_TRANSACTIONS
+            }
+            margin_ms = services[Bookkeeper].margin_ms
+            for key in sorted(keys | unbilled.keys()):
+                left = _ATTEMPTS if key in keys else unbilled[key] - 1
+                if await services.store.run(follow, services.config, *key, now_ms, margin_ms=margin_ms) and left:
+                    unbilled[key] = left
+                else:
+                    unbilled.pop(key, None)
+            partners.wake.set()
 
 
 async def _publish_tokens(services: Services, now_ms: int) -> None:

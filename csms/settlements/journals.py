@@ -102,7 +102,9 @@ class JournalStore:
                 await self._bookkeeper.consider(station_id, session_id)
                 if fresh:
                     await check_checkpoints(self._store, self._observe, self._log_name, session_id)
-            return Delivered(copy.lines, copy.head, await self._receipt(copy, station_id, session_id))
+            kept = await self._store.read(records.journal_receipt, station_id, session_id) if copy.ended else None
+            receipt = None if kept is None else parse_canonical(kept, JournalReceipt, where=session_id)
+            return Delivered(copy.lines, copy.head, receipt)
 
     async def take_certificates(self, station_id: str, data: object) -> None:
         """Accept the certificates of a session's signers. Raises CodecError, RefusedError and StoreError."""
@@ -153,10 +155,6 @@ class JournalStore:
                 return copy, fresh
             copy = None  # another node accepted a delivery since
         raise StoreError("other nodes are storing lines of the same journal", hint="deliver again")
-
-    async def _receipt(self, copy: Copy, station_id: str, session_id: str) -> JournalReceipt | None:
-        stored = await self._store.read(records.journal_receipt, station_id, session_id) if copy.ended else None
-        return None if stored is None else parse_canonical(stored, JournalReceipt, where=session_id)
 
     async def _read(self, station_id: str, session_id: str) -> Copy:
         copy = Copy(station_id, session_id)

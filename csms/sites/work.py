@@ -141,7 +141,30 @@ class Balancer:
 
         async def send(change: Change) -> bool:
             line = chosen.get(change.load)
-            return await self._send(places[change.load], known, change, given, None if line is None else line + 1)
+            place = places[change.load]
+            phase = None if line is None else line + 1
+            transaction = known[place.id].transaction
+            assert transaction is not None
+            now_ms = self._services.clock.utc_ms()
+            about = (place.evse_id, change.limit, len(place.phases), now_ms, transaction.transaction_id)
+            profile = share_profile(*about, phase_to_use=phase)
+            spread = _spread(place, known[place.id], phase)
+            try:
+                status = await self._charging.share(place.station_id, place.evse_id, profile, phases=spread[1])
+            except (TimeoutExpired, TransportError):
+                if change.limit > given[place.id]:  # it may have accepted it: assume so
+                    save, evse = charging.save_profile, (place.station_id, place.evse_id)
+                    await self._services.store.run(save, *evse, profile, charging.CSO, now_ms)
+                    given[place.id] = change.limit
+                return False
+            except V2GError:
+                return False
+            data: dict[str, Scalar] = {"evse": place.evse_id, "limit_ma": change.limit, "status": status}
+            self._services.report("ocpp", "share", place.station_id, data)
+            if status != "Accepted":
+                return False
+            given[place.id], self._spread[place.id] = change.limit, spread
+            return True
 
         while True:
             chosen = chosen_phases(site, known)
@@ -210,33 +233,6 @@ class Balancer:
             services.announce(
                 "ocpp", "site_overloaded", site=site_id, node=found.node, phase=phase, above=above, excess_ma=excess_ma
             )
-
-    async def _send(
-        self, place: Place, known: dict[str, Known], change: Change, given: dict[str, int], phase: int | None
-    ) -> bool:
-        """Send an EVSE its share, on one phase (1 to 3) or on all; return whether it was accepted."""
-        transaction = known[place.id].transaction
-        assert transaction is not None
-        now_ms = self._services.clock.utc_ms()
-        about = (place.evse_id, change.limit, len(place.phases), now_ms, transaction.transaction_id)
-        profile = share_profile(*about, phase_to_use=phase)
-        spread = _spread(place, known[place.id], phase)
-        try:
-            status = await self._charging.share(place.station_id, place.evse_id, profile, phases=spread[1])
-        except (TimeoutExpired, TransportError):
-            if change.limit > given[place.id]:  # it may have accepted it: assume so
-                save, evse = charging.save_profile, (place.station_id, place.evse_id)
-                await self._services.store.run(save, *evse, profile, charging.CSO, now_ms)
-                given[place.id] = change.limit
-            return False
-        except V2GError:
-            return False
-        data: dict[str, Scalar] = {"evse": place.evse_id, "limit_ma": change.limit, "status": status}
-        self._services.report("ocpp", "share", place.station_id, data)
-        if status != "Accepted":
-            return False
-        given[place.id], self._spread[place.id] = change.limit, spread
-        return True
 
     def _leads(self, site: Site) -> bool:
         """Return whether this node balances a site: its first connected station is here.

@@ -91,7 +91,22 @@ class SmartCharging:
         """
         services = self._services
         if rules.is_own(profile):
-            await self._check_place(station_id, evse_id, profile)
+            await self.read_held(station_id)
+            held = await self._services.store.read(charging.profiles, station_id)
+            there = [(at_evse, each) for at_evse, source, each in held if source == charging.CSO]
+            for other in rules.in_the_way(there, evse_id, profile):
+                data: dict[str, Scalar] = {
+                    "profile": profile.id,
+                    "by": other.id,
+                    "purpose": other.charging_profile_purpose,
+                    "stack_level": other.stack_level,
+                }
+                self._services.report("ocpp", "charging_profile_blocked", station_id, data)
+                raise RefusedError(
+                    f"the station holds profile {other.id} in the place of profile {profile.id}",
+                    reason="place_taken",
+                    hint=f"clear it, or set it at a higher stack level than {other.stack_level}",
+                )
         await self._check_rules(station_id, evse_id, profile)
         await self._check_export(station_id, evse_id, profile)
         if not is_local(profile):
@@ -210,25 +225,6 @@ class SmartCharging:
         if services[ExportPermits].concerns(station_id) and (export_w := export_of(profile)):
             evses = await services.store.read(stations.count_evses, station_id)
             services[ExportPermits].check(station_id, evse_id, export_w, evses=evses)
-
-    async def _check_place(self, station_id: str, evse_id: int, profile: ChargingProfile) -> None:
-        """Raise RefusedError (`place_taken`) where a station holds a profile of others in the place of an own one."""
-        await self.read_held(station_id)
-        held = await self._services.store.read(charging.profiles, station_id)
-        there = [(at_evse, each) for at_evse, source, each in held if source == charging.CSO]
-        for other in rules.in_the_way(there, evse_id, profile):
-            data: dict[str, Scalar] = {
-                "profile": profile.id,
-                "by": other.id,
-                "purpose": other.charging_profile_purpose,
-                "stack_level": other.stack_level,
-            }
-            self._services.report("ocpp", "charging_profile_blocked", station_id, data)
-            raise RefusedError(
-                f"the station holds profile {other.id} in the place of profile {profile.id}",
-                reason="place_taken",
-                hint=f"clear it, or set it at a higher stack level than {other.stack_level}",
-            )
 
     async def read_held(self, station_id: str) -> None:
         """Have a station report its profiles (K09) before the first own one after its boot; report those of others.

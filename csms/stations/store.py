@@ -91,14 +91,6 @@ def makes(connection: Connection, station_ids: Sequence[str]) -> list[tuple[str,
     return [found.get(each, ("", "", "")) for each in station_ids]
 
 
-def _column(
-    connection: Connection, column: Column[str], given: Sequence[StationContact | StationBoot]
-) -> dict[str, str]:
-    """Return the values of a column for the known ones of these stations."""
-    query = select(stations.c.station_id, column).where(stations.c.station_id.in_({each.station_id for each in given}))
-    return {row[0]: row[1] for row in connection.execute(query)}
-
-
 def save_seen(connection: Connection, seen: Mapping[str, int]) -> None:
     """Store when stations last sent a message (UTC, ms)."""
     _save_times(connection, stations.c.last_seen_ms, seen)
@@ -117,7 +109,10 @@ def _save_times(connection: Connection, column: Column[int], times: Mapping[str,
 
 def save_boots(connection: Connection, boots: Sequence[StationBoot]) -> list[bool]:
     """Store BootNotifications; return whether the firmware of each has changed. Their facts have the same columns."""
-    before = _column(connection, stations.c.firmware, boots)
+    query = select(stations.c.station_id, stations.c.firmware).where(
+        stations.c.station_id.in_({each.station_id for each in boots})
+    )
+    before = {row[0]: row[1] for row in connection.execute(query)}
     newest = {each.station_id: each for each in boots}.values()
     rows = [
         {"station_id": each.station_id, "last_seen_ms": each.at_ms, "booted_ms": each.at_ms, **each.facts}

@@ -169,26 +169,22 @@ async def new_tariff(visit: Visit) -> Answer:
     like = visit.asked("like").get("like")
     if like:
         plan = await visit.find(PricePlan, tariffs.read_tariff, plan_id=like)
-        values |= _values(plan)
+        # rates by the clock, the last one without conditions as base
+        found = {"currency": plan.currency, "zone": plan.zone, "description": plan.description, "like": plan.id}
+        found["closed"] = " ".join(each.isoformat() for each in plan.holidays)
+        for name in _PRICES:
+            charge = plan.charge(name)
+            if charge is None:
+                continue
+            rates = list(charge.rates)
+            if rates[-1].when == When():
+                found[name] = rates.pop().price
+            for at, rate in enumerate(rates[:_MOST_ROWS] if name in WEEKLY else ()):
+                found |= {f"{name}{at}_{column}": text for column, text in _fields(rate).items()}
+            if charge.taxes:
+                found["vat"] = f"{Decimal(charge.taxes[0].ppm) / 10_000:f}".rstrip("0").rstrip(".")
+        values |= found
     return _editor(visit, values)
-
-
-def _values(plan: PricePlan) -> dict[str, str]:
-    """Return the fields of the form from a plan: rates by the clock, the last one without conditions as base."""
-    found = {"currency": plan.currency, "zone": plan.zone, "description": plan.description, "like": plan.id}
-    found["closed"] = " ".join(each.isoformat() for each in plan.holidays)
-    for name in _PRICES:
-        charge = plan.charge(name)
-        if charge is None:
-            continue
-        rates = list(charge.rates)
-        if rates[-1].when == When():
-            found[name] = rates.pop().price
-        for at, rate in enumerate(rates[:_MOST_ROWS] if name in WEEKLY else ()):
-            found |= {f"{name}{at}_{column}": text for column, text in _fields(rate).items()}
-        if charge.taxes:
-            found["vat"] = f"{Decimal(charge.taxes[0].ppm) / 10_000:f}".rstrip("0").rstrip(".")
-    return found
 
 
 def _fields(rate: Rate) -> dict[str, str]:

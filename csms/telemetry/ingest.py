@@ -6,7 +6,7 @@ survives a power cut.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Final
 
 from msgspec import UNSET
@@ -171,7 +171,16 @@ class Ingest:
 
     async def _report(self, outcome: DeliveryOutcome, begun: float) -> None:
         """Count a delivery that came at `begun` (s, monotonic), report problems, and do what follows from records."""
-        self._count(outcome, begun)
+        metrics, now_ms = self._metrics, self._clock.utc_ms()
+        metrics.delivery_stored(self._clock.monotonic() - begun)
+        metrics.records_judged("stored", len(outcome.fresh))
+        metrics.records_judged("duplicate", outcome.duplicates)
+        metrics.records_judged("quarantined", len(outcome.quarantine))
+        metrics.records_judged("conflict", len(outcome.conflicts))
+        metrics.records_judged("deferred", len(outcome.deferred))
+        metrics.records_judged("missing", sum(last - first + 1 for *_, first, last in outcome.missing))
+        for new in outcome.fresh:
+            metrics.record_stored((now_ms - new.record.utc_ms) / 1000)
         for ev, boot, _ in outcome.conflicts[:1]:
             self._alarm("telemetry_conflict", ev, len(outcome.conflicts), ev=ev, boot=boot)
         for each in outcome.quarantine[:1]:
@@ -189,18 +198,6 @@ class Ingest:
             self.refuse(ev, reason, len(outcome.refused))
         await self._follow(outcome.fresh, outcome.repeated)
 
-    def _count(self, outcome: DeliveryOutcome, begun: float) -> None:
-        metrics, now_ms = self._metrics, self._clock.utc_ms()
-        metrics.delivery_stored(self._clock.monotonic() - begun)
-        metrics.records_judged("stored", len(outcome.fresh))
-        metrics.records_judged("duplicate", outcome.duplicates)
-        metrics.records_judged("quarantined", len(outcome.quarantine))
-        metrics.records_judged("conflict", len(outcome.conflicts))
-        metrics.records_judged("deferred", len(outcome.deferred))
-        metrics.records_judged("missing", sum(last - first + 1 for *_, first, last in outcome.missing))
-        for each in outcome.fresh:
-            metrics.record_stored((now_ms - each.record.utc_ms) / 1000)
-
     async def _follow(self, fresh: Sequence[Prepared], repeated: Sequence[Prepared] = ()) -> None:
         """Do what follows from new records; also from `repeated` ones, except that they are not reported again: when a
         worker ended or a commit was unclear, their first delivery had no result.
@@ -212,11 +209,7 @@ class Ingest:
             self._stored.add("stored", len(bodies), self._observe_stored)
             for listener in self._listeners:
                 listener(bodies)
-        await self._check(stored)
-        await self._on_records(stored)  # now, not when all records before them are there
-
-    async def _check(self, stored: Iterable[Record]) -> None:
-        """Compare the sessions of checkpoints that were not compared yet with the stations' journals."""
+        # Compare the sessions of checkpoints that were not compared yet with the stations' journals
         due = {
             (each.ev, each.boot, each.seq): each.checkpoint.session_id
             for each in stored
@@ -227,6 +220,7 @@ class Ingest:
         self._checked.update(dict.fromkeys(due))
         while len(self._checked) > MAX_CHECKED:
             del self._checked[next(iter(self._checked))]
+        await self._on_records(stored)  # now, not when all records before them are there
 
     def refuse(self, sender: str, reason: str, records: int = 1) -> None:
         """Report an invalid record that cannot be put into quarantine either."""

@@ -101,7 +101,19 @@ def add_events(connection: Connection, arrivals: Sequence[EventArrival]) -> list
     """
     lock(connection, {each.event.station_id for each in arrivals})  # a station may just have moved between nodes
     known = _find_all(connection, {(each.event.station_id, each.event.transaction_id) for each in arrivals})
-    digests = _digests(connection, known, arrivals)
+    # A transaction has no events outside its numbers
+    there = tables.transaction_events.c
+    digests: dict[tuple[str, str, int], str] = {}
+    for event in (each.event for each in arrivals):
+        transaction_id: str | None = event.transaction_id
+        while transaction_id is not None and (of := known.get((event.station_id, transaction_id))) is not None:
+            key = event.station_id, transaction_id, event.seq_no
+            if of.first_seq <= event.seq_no <= of.last_seq:
+                here = (there.station_id == key[0]) & (there.transaction_id == key[1]) & (there.seq_no == key[2])
+                digest = connection.execute(select(there.digest).where(here)).scalar()
+                if digest is not None:
+                    digests[key] = digest
+            transaction_id = of.next_id
     results: list[tuple[Outcome, rules.Transaction]] = []
     while len(results) < len(arrivals):
         results += _add_next(connection, arrivals, len(results), known, digests)
@@ -162,7 +174,10 @@ def _add_next(
         if each.event.kind == "Ended":
             _drop_profiles(connection, each.event)
     signed: dict[_Key, Sequence[rules.Sample]] = {}
-    bounds = _bounds(connection, new)
+    # last boot, when it was last heard before, first contact, and since when it is connected
+    wanted = [{"station_id": station_id} for station_id in {each.event.station_id for each in new}]
+    columns = "station_id", "booted_ms", "away_ms", "first_seen_ms", "connected_ms"
+    bounds = {row[0]: row[1:] for row in find_rows(connection, stations, columns, wanted)}
     rows = [_event_row(connection, each, signed, bounds.get(each.event.station_id, _UNBOUNDED)) for each in new]
     insert_rows(connection, tables.transaction_events, rows)
     insert_rows(connection, tables.transaction_faults, faults)
@@ -280,35 +295,8 @@ def _find_all(connection: Connection, keys: set[_Key]) -> dict[_Key, rules.Trans
     return found
 
 
-def _digests(
-    connection: Connection, known: Mapping[_Key, rules.Transaction], arrivals: Iterable[EventArrival]
-) -> dict[tuple[str, str, int], str]:
-    """Return the digests of the existing ones of these events; a transaction has none outside its numbers."""
-    there = tables.transaction_events.c
-    found: dict[tuple[str, str, int], str] = {}
-    for event in (each.event for each in arrivals):
-        transaction_id: str | None = event.transaction_id
-        while transaction_id is not None and (of := known.get((event.station_id, transaction_id))) is not None:
-            key = event.station_id, transaction_id, event.seq_no
-            if of.first_seq <= event.seq_no <= of.last_seq:
-                here = (there.station_id == key[0]) & (there.transaction_id == key[1]) & (there.seq_no == key[2])
-                digest = connection.execute(select(there.digest).where(here)).scalar()
-                if digest is not None:
-                    found[key] = digest
-            transaction_id = of.next_id
-    return found
-
-
 _Bounds = tuple[int | None, ...]
 _UNBOUNDED: Final[_Bounds] = (None, None, None, None)
-
-
-def _bounds(connection: Connection, new: Iterable[EventArrival]) -> dict[str, _Bounds]:
-    """Return what bounds the time of events of stations: last boot, when it was last heard before, first contact, and
-    since when it is connected."""
-    wanted = [{"station_id": station_id} for station_id in {each.event.station_id for each in new}]
-    columns = "station_id", "booted_ms", "away_ms", "first_seen_ms", "connected_ms"
-    return {row[0]: row[1:] for row in find_rows(connection, stations, columns, wanted)}
 
 
 def _content(event: rules.Event) -> str:

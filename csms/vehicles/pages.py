@@ -32,11 +32,6 @@ VEHICLES: Final = (
 )
 
 
-def _links(visit: Visit) -> dict[str, str]:
-    health = {"/batteries": "Health of batteries"} if visit.may(batteries.list_fleet_health) else {}
-    return {**INSTALLED, **health}
-
-
 @page("/vehicles", positions.list_vehicles)
 async def list_vehicles(visit: Visit) -> Answer:
     """List vehicles with their latest state."""
@@ -47,8 +42,15 @@ async def list_vehicles(visit: Visit) -> Answer:
     old = visit.asked("text", "silent")  # of addresses of former versions
     asked = ({"q": old["text"]} if "text" in old else {}) | ({"telemetry": "silent"} if "silent" in old else {})
     empty = "No vehicle fits. A vehicle appears here with its first telemetry."
+    health = {"/batteries": "Health of batteries"} if visit.may(batteries.list_fleet_health) else {}
     shown = Listing(
-        title="Vehicles", columns=VEHICLES, rows=rows, tab="telemetry", asked=asked, empty=empty, links=_links(visit)
+        title="Vehicles",
+        columns=VEHICLES,
+        rows=rows,
+        tab="telemetry",
+        asked=asked,
+        empty=empty,
+        links={**INSTALLED, **health},
     )
     return await show_list(visit, shown, by=("state",))
 

@@ -102,7 +102,20 @@ class CaSession:
             raise ConfigError("a root is self-signed: it cannot be issued from a request")
         else:
             issuer = Issuer(None, key)
-        validity = self._validity(spec, issuer.certificate)
+        # the requested days, or the profile's, limited by the issuer's
+        days = spec.days or profile_of(spec.role, authority.generation_of(self.index.settings, spec.role)).days
+        try:
+            end = self.at + timedelta(days=days)
+        except OverflowError:
+            raise ConfigError(f"--days {days} ends after the year 9999") from None
+        if issuer.certificate is not None and end > issuer.certificate.not_valid_after_utc:
+            if spec.days is not None:
+                raise ConfigError(
+                    f"it would outlive {spec.above}, which ends {issuer.certificate.not_valid_after_utc:%Y-%m-%d}",
+                    hint=f"ask for fewer --days, or renew first: v2g pki renew {self.directory} {spec.above}",
+                )
+            end = issuer.certificate.not_valid_after_utc
+        validity = self.at - authority.BACKDATED, end
         try:
             certificate = authority.sign_certificate(
                 settings,
@@ -119,22 +132,6 @@ class CaSession:
             raise ConfigError(f"not valid in a certificate: {error}") from None
         check_profile(certificate, role, interop=key_kind(public) is KeyKind.SECP256R1, generation=generation)
         return Made(certificate, key, issuer.certificate or certificate)
-
-    def _validity(self, spec: CertificateSpec, issuer: x509.Certificate | None) -> tuple[datetime, datetime]:
-        """Return the validity: the requested days, or the profile's, limited by the issuer's."""
-        days = spec.days or profile_of(spec.role, authority.generation_of(self.index.settings, spec.role)).days
-        try:
-            end = self.at + timedelta(days=days)
-        except OverflowError:
-            raise ConfigError(f"--days {days} ends after the year 9999") from None
-        if issuer is not None and end > issuer.not_valid_after_utc:
-            if spec.days is not None:
-                raise ConfigError(
-                    f"it would outlive {spec.above}, which ends {issuer.not_valid_after_utc:%Y-%m-%d}",
-                    hint=f"ask for fewer --days, or renew first: v2g pki renew {self.directory} {spec.above}",
-                )
-            end = issuer.not_valid_after_utc
-        return self.at - authority.BACKDATED, end
 
     def files(self, entry: IndexEntry, made: Made) -> dict[str, bytes]:
         """Return the files of a certificate by name in its folder; all change atomically.

@@ -117,7 +117,20 @@ class EstService:
         try:
             csr = read_csr(await request.read())
             if operation == "simplereenroll":
-                return await self._renew(client, former, csr)
+                # RFC 7030 4.2.2: subject and names have to be the same
+                if client is None:
+                    raise web.HTTPForbidden(reason="renewal is for the holder of the certificate, by TLS")
+                if former is None:
+                    raise web.HTTPForbidden(reason="the client's certificate was not issued by this CA")
+                if csr.subject != client.subject or _names(csr) != _names(client):
+                    return web.Response(status=400, text="subject and names differ from those of the certificate\n")
+                async with self._signing:
+                    renewal = Renewal(request=csr)
+                    await asyncio.to_thread(renew_certificate, self._directory, former.name, renewal, at=self._now())
+                self._report("renewed", csr=csr, role=former.role)
+                renewed = self._issued(former.name)
+                assert renewed is not None
+                return renewed
             number = enrolment_id(role, csr)
             name = f"est/{number}"
             if (issued := self._issued(name)) is not None:
@@ -144,24 +157,6 @@ class EstService:
         except (CertificateError, ConfigError) as error:
             self._report("refused", csr=None, role=role, reason=str(error)[:200])
             return web.Response(status=400, text=f"{error}\n")
-
-    async def _renew(
-        self, client: x509.Certificate | None, former: IndexEntry | None, csr: x509.CertificateSigningRequest
-    ) -> web.Response:
-        """Renew the client's own certificate (RFC 7030 4.2.2): subject and names have to be the same."""
-        if client is None:
-            raise web.HTTPForbidden(reason="renewal is for the holder of the certificate, by TLS")
-        if former is None:
-            raise web.HTTPForbidden(reason="the client's certificate was not issued by this CA")
-        if csr.subject != client.subject or _names(csr) != _names(client):
-            return web.Response(status=400, text="subject and names differ from those of the certificate\n")
-        async with self._signing:
-            renewal = Renewal(request=csr)
-            await asyncio.to_thread(renew_certificate, self._directory, former.name, renewal, at=self._now())
-        self._report("renewed", csr=csr, role=former.role)
-        renewed = self._issued(former.name)
-        assert renewed is not None
-        return renewed
 
     # -- what is known
 

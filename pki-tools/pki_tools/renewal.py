@@ -206,28 +206,28 @@ def revoke_certificate(
             raise ConfigError("a certificate cannot be revoked in the future")
         revoked = msgspec.structs.replace(entry, revoked_at=since, reason=reason)
         session.record(session.index.changed(entry, revoked))
-        return _publish(session, revoked)
-
-
-def _publish(session: CaSession, entry: IndexEntry) -> Revocation:
-    files, waiting = [], ""
-    authority = session.index.authority(entry.issuer)
-    assert authority is not None
-    try:
-        crl = sign_crl(session.index, authority, load_issuer(session.directory, authority, session.keys), at=session.at)
-    except KeyAccessError:
-        waiting = authority.name
-    else:
-        file = str(Path(authority.file).with_suffix(".crl"))
-        write_whole(session.directory / file, crl)
-        files.append(file)
-    # An earlier certificate, which may still be in use, has its own answer; the later one's covers it, too.
-    for each in {entry, session.index.find(entry.name)} if entry.role in ANSWERED else ():
-        file = str(Path(each.file).with_name("ocsp.der"))
-        if (session.directory / file).exists():
-            write_whole(session.directory / file, sign_staple(session.directory, session.index, each, at=session.at))
+        files, waiting = [], ""
+        authority = session.index.authority(revoked.issuer)
+        assert authority is not None
+        try:
+            crl = sign_crl(
+                session.index, authority, load_issuer(session.directory, authority, session.keys), at=session.at
+            )
+        except KeyAccessError:
+            waiting = authority.name
+        else:
+            file = str(Path(authority.file).with_suffix(".crl"))
+            write_whole(session.directory / file, crl)
             files.append(file)
-    return Revocation(entry=entry, files=tuple(files), waiting=waiting)
+        # An earlier certificate, which may still be in use, has its own answer; the later one's covers it, too.
+        for each in {revoked, session.index.find(revoked.name)} if revoked.role in ANSWERED else ():
+            file = str(Path(each.file).with_name("ocsp.der"))
+            if (session.directory / file).exists():
+                write_whole(
+                    session.directory / file, sign_staple(session.directory, session.index, each, at=session.at)
+                )
+                files.append(file)
+        return Revocation(entry=revoked, files=tuple(files), waiting=waiting)
 
 
 def refresh_crls(

@@ -81,21 +81,18 @@ class Responder:
         """Names of authorities without a usable key."""
         for entry in index.entries:
             if entry.is_authority and index.authority(entry.key) == entry:
-                self._serve(entry, at)
-
-    def _serve(self, entry: IndexEntry, at: datetime) -> None:
-        self._authorities[crl_path(entry.name, entry.key)] = entry
-        try:
-            responder, delegated = find_responder(self._directory, self._index, entry.key, at=at)
-        except KeyAccessError as error:
-            if "not in the tree" not in str(error):
-                raise
-            self.silent.append(entry.name)
-            return
-        known = {int(each.serial, 16): each for each in self._index.issued_by(entry.key)}
-        served = _Served(entry, responder, delegated, known)
-        for hashes in ocsp_wire.issuer_hashes(load_pem(self._directory / entry.file)):
-            self._served[hashes] = served
+                self._authorities[crl_path(entry.name, entry.key)] = entry
+                try:
+                    responder, delegated = find_responder(directory, index, entry.key, at=at)
+                except KeyAccessError as error:
+                    if "not in the tree" not in str(error):
+                        raise
+                    self.silent.append(entry.name)
+                    continue
+                known = {int(each.serial, 16): each for each in index.issued_by(entry.key)}
+                served = _Served(entry, responder, delegated, known)
+                for hashes in ocsp_wire.issuer_hashes(load_pem(directory / entry.file)):
+                    self._served[hashes] = served
 
     def answer(self, request: bytes, *, at: datetime) -> ResponderAnswer:
         """Return the answer to a DER OCSPRequest, whatever the bytes. `at` is aware UTC."""
@@ -143,7 +140,12 @@ class Responder:
             return None
         at = at.replace(microsecond=0)
         cached = self._lists.get(path)
-        if cached is None or cached.this_update is None or cached.next_update is None or not _fresh(cached, at):
+        if (
+            cached is None
+            or cached.this_update is None
+            or cached.next_update is None
+            or at >= cached.this_update + (cached.next_update - cached.this_update) / 2
+        ):
             cached = self._new_list(entry, at)
             if cached is not None:
                 self._lists[path] = cached
@@ -163,12 +165,6 @@ class Responder:
         except ValueError:
             return None
         return ResponderAnswer(body, "crl", crl.last_update_utc, crl.next_update_utc or at + timedelta(days=CRL_DAYS))
-
-
-def _fresh(answer: ResponderAnswer, at: datetime) -> bool:
-    assert answer.this_update is not None
-    assert answer.next_update is not None
-    return at < answer.this_update + (answer.next_update - answer.this_update) / 2
 
 
 OCSP_RESPONSE: Final = "application/ocsp-response"

@@ -101,7 +101,13 @@ def gridcode(
     for case in cases:
         if csv is not None and case.id in found.samples:
             _write(csv / f"{case.id}.csv", samples_csv(found.samples[case.id]))
-            _write(csv / f"{case.id}-points.csv", _points(case, found))
+            from v2g.energy.settlement.rows import csv_text
+            from v2g_testkit.cases.grid_code import judged
+
+            points = judged(case, found.samples[case.id], found.rating_w)
+            head = "point", "s", "measured", "low", "high", "unit", "right"
+            rows = ((each.name, *(round(value, 4) for value in each[1:5]), each.unit, each.right) for each in points)
+            _write(csv / f"{case.id}-points.csv", csv_text(head, *rows))
     by_id = {case.id: case for case in cases}
     write_reports(
         "gridcode", about, cases, results, lambda case, title: _page(by_id[case], title, found),
@@ -157,17 +163,6 @@ def _run(
             tester = GridCodeTester(bench, make_pki(Path(folder) / "pki", now=now()), Path(folder))
             run, found.samples = tester.run, tester.samples
         return runner.run(run_cases(run, cases, reporter, done))
-
-
-def _points(case: "GridCodeCase", found: _Measured) -> str:
-    """Return the judged points as CSV."""
-    from v2g.energy.settlement.rows import csv_text
-    from v2g_testkit.cases.grid_code import judged
-
-    points = judged(case, found.samples[case.id], found.rating_w)
-    head = "point", "s", "measured", "low", "high", "unit", "right"
-    rows = ((each.name, *(round(value, 4) for value in each[1:5]), each.unit, each.right) for each in points)
-    return csv_text(head, *rows)
 
 
 def _page(case: "GridCodeCase", title: str, found: _Measured) -> str | None:

@@ -1,6 +1,6 @@
 """Reports of a conformance test: JUnit XML, and pages with every case and the messages of its sessions."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Final
@@ -107,7 +107,24 @@ def write_pages(
     for each in results:
         if write_page(folder, by_id[each.case], page, each):
             linked.add(each.case)
-    write_text(folder / "index.html", _index(device, about, by_id, results, linked, notice))
+    title = f"Conformance test of {_DEVICES[device]}"
+    counted = ", ".join(f"{n} {verdict.value}" for verdict, n in totals(results).items())
+    rows = "\n".join(_row(by_id[each.case], each, linked=each.case in linked) for each in failures_first(results))
+    rows += "".join(
+        '\n<tr><td><span class="state">not run</span></td>'
+        f"<td>{escape(case.id)}<br/>{escape(case.title)}</td>"
+        f'<td data-of="required">{escape(case.required)}</td><td></td></tr>'
+        for case in not_run(by_id.values(), results)
+    )
+    facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(printable(text))}</dd>" for name, text in about.items())
+    body = (
+        f"<h1>{escape(title)}</h1>"
+        f'<section class="card"><dl class="pairs">{facts}</dl><p>{escape(counted)}</p><p>{escape(notice)}</p></section>'
+        f'\n{_by_group(by_id, results)}<p><label><input type="checkbox" id="open"/> only what did not pass</label></p>'
+        '<div class="card scroll"><table id="cases"><thead><tr><th>Verdict</th><th>Case</th><th>Required</th>'
+        f"<th>Seen</th></tr></thead>\n<tbody>{rows}</tbody></table></div>"
+    )
+    write_text(folder / "index.html", document(title, body, style=_STYLE))
 
 
 def write_page(folder: Path, case: Described, page: Callable[[str, str], str | None], result: Result) -> bool:
@@ -130,34 +147,6 @@ def _verdict(case: Described, result: Result, *, judged: bool) -> str:
     link = f'<p><a href="#{_JUDGED_ID}">The message that was judged</a></p>' if judged else ""
     said = f'<p><span class="state{tone}">{result.verdict.value}</span></p>'
     return f'<section class="card">{said}<dl class="pairs">{rows}</dl>{link}</section>\n'
-
-
-def _index(
-    device: str,
-    about: Mapping[str, str],
-    cases: Mapping[str, Described],
-    results: Sequence[Result],
-    linked: Collection[str],
-    notice: str,
-) -> str:
-    title = f"Conformance test of {_DEVICES[device]}"
-    counted = ", ".join(f"{n} {verdict.value}" for verdict, n in totals(results).items())
-    rows = "\n".join(_row(cases[each.case], each, linked=each.case in linked) for each in failures_first(results))
-    rows += "".join(
-        '\n<tr><td><span class="state">not run</span></td>'
-        f"<td>{escape(case.id)}<br/>{escape(case.title)}</td>"
-        f'<td data-of="required">{escape(case.required)}</td><td></td></tr>'
-        for case in not_run(cases.values(), results)
-    )
-    facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(printable(text))}</dd>" for name, text in about.items())
-    body = (
-        f"<h1>{escape(title)}</h1>"
-        f'<section class="card"><dl class="pairs">{facts}</dl><p>{escape(counted)}</p><p>{escape(notice)}</p></section>'
-        f'\n{_by_group(cases, results)}<p><label><input type="checkbox" id="open"/> only what did not pass</label></p>'
-        '<div class="card scroll"><table id="cases"><thead><tr><th>Verdict</th><th>Case</th><th>Required</th>'
-        f"<th>Seen</th></tr></thead>\n<tbody>{rows}</tbody></table></div>"
-    )
-    return document(title, body, style=_STYLE)
 
 
 def _by_group(cases: Mapping[str, Described], results: Sequence[Result]) -> str:

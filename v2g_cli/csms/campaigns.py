@@ -69,10 +69,6 @@ def show_campaign(
     found = client_of(context).ask("GET", f"/campaigns/{number}").body
     if chart is not None:
         write_new(chart, course(found, _now_ms()))
-    _show(found, json=json)
-
-
-def _show(found: Fields, *, json: bool) -> None:
     if json:
         print_json(found)
         return
@@ -303,7 +299,14 @@ def inventory(
     Examples: `v2g csms inventory`, `v2g csms inventory --each --csv`,
     `v2g csms inventory --advisories advisories.jsonl`
     """
-    known = None if advisories is None else _advisories(advisories)
+    known = None
+    if advisories is not None:
+        from v2g.io.advisories import read_database  # on demand: few need it
+
+        try:
+            known = read_database(read_file(advisories, hint="name a file of advisories"))
+        except CodecError as error:
+            raise ConfigError(f"{advisories}: {error}", hint="see deploy/advisories/advisories.jsonl") from None
     client = client_of(context)
     reads = {
         "stations": ("/stations", _of_station),
@@ -388,15 +391,6 @@ def _flaws(known: "Database", package: str, version: str) -> Iterable[str]:
     for advisory in known.advisories:
         if advisory.withdrawn is None and any(map(concerns, advisory.affected)):
             yield advisory.id
-
-
-def _advisories(path: Path) -> "Database":
-    from v2g.io.advisories import read_database  # on demand: few need it
-
-    try:
-        return read_database(read_file(path, hint="name a file of advisories"))
-    except CodecError as error:
-        raise ConfigError(f"{path}: {error}", hint="see deploy/advisories/advisories.jsonl") from None
 
 
 def _cell(value: object) -> str:

@@ -36,7 +36,16 @@ def run_script(path: Path, *, official: bool, as_json: bool) -> int:
     if as_json:
         print_json({"ok": outcome.ok, "checks": outcome.checks, "requests": outcome.requests})
     else:
-        _print(outcome)
+        rows = [("ok" if each.ok else "FAILED", each.station, each.what, each.detail) for each in outcome.checks]
+        print_table("Checks", ("", "station", "what", "detail"), rows)
+        counts = [
+            (station, action, str(count))
+            for station, all_ in outcome.requests.items()
+            for action, count in all_.items()
+        ]
+        print_table("Requests", ("station", "action", "count"), counts)
+        failed = sum(not each.ok for each in outcome.checks)
+        say(f"{len(outcome.checks) - failed} of {len(outcome.checks)} checks hold")
     return 0 if outcome.ok else 1
 
 
@@ -87,14 +96,3 @@ class _Judged:
         """Return a check for each station that connected."""
         name = "frames are valid by the official schemas"
         return [ScriptCheck(each, name, ok=not all_, detail="; ".join(all_[:5])) for each, all_ in self._faults.items()]
-
-
-def _print(outcome: ScriptReport) -> None:
-    rows = [("ok" if each.ok else "FAILED", each.station, each.what, each.detail) for each in outcome.checks]
-    print_table("Checks", ("", "station", "what", "detail"), rows)
-    counts = [
-        (station, action, str(count)) for station, all_ in outcome.requests.items() for action, count in all_.items()
-    ]
-    print_table("Requests", ("station", "action", "count"), counts)
-    failed = sum(not each.ok for each in outcome.checks)
-    say(f"{len(outcome.checks) - failed} of {len(outcome.checks)} checks hold")

@@ -94,7 +94,14 @@ class Conductor:
                 self.market = DemoMarket(self.folder, "bids", self.say)
                 self.market.remember()
             self._start_csms()
-            self._introduce()
+            # The provider's contracts let the operator's charger feed back
+            if self.scenario.roaming:
+                self.say("operator", "operator and provider become roaming partners by OCPI's handshake")
+                invited = self._operator.add_partner({"partner_id": "provider", "discharge": True})
+                known = {name: invited[name] for name in ("versions_url", "token")}
+                self._provider.add_partner({"partner_id": "operator", **known})
+                self._provider.register("operator")
+                self._operator.put_location(PLACE)
             self._put_fleet()  # the back end gets ready to plan
             self._start_secc()
             self._choose_fate()
@@ -139,16 +146,6 @@ class Conductor:
         config = self.folder.csms_config(ocpp_port=self._ports["ocpp"], api_port=self._ports["api"])
         ready = self._start(program("csms", self.folder.path, config), "ocpp", "ready")
         self._ports.update(ocpp=ready.data["ocpp_port"], api=ready.data["api_port"])
-
-    def _introduce(self) -> None:
-        """Register the provider at the operator, whom its contracts let feed back, and offer it the charger."""
-        if self.scenario.roaming:
-            self.say("operator", "operator and provider become roaming partners by OCPI's handshake")
-            invited = self._operator.add_partner({"partner_id": "provider", "discharge": True})
-            known = {name: invited[name] for name in ("versions_url", "token")}
-            self._provider.add_partner({"partner_id": "operator", **known})
-            self._provider.register("operator")
-            self._operator.put_location(PLACE)
 
     def _start_secc(self) -> None:
         self._sdp_ports = self._sdp_ports or [free_port(socket.SOCK_DGRAM) for _ in self.folder.evses]
